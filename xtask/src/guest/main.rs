@@ -1,0 +1,2 @@
+//! /init of a test guest.
+fn main() {}
