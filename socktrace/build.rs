@@ -1,2 +1,69 @@
-//! x
-fn main() {}
+//! Compiles the kernel programs and hands the daemon their object file.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::exit,
+};
+
+#[path = "../xtask/src/ebpf_toolchain.rs"]
+mod ebpf_toolchain;
+
+use ebpf_toolchain::Toolchain;
+
+fn main() {
+    // Told this way, cargo prints the message and nothing around it.
+    if let Err(message) = build() {
+        println!("cargo::error={message}");
+    }
+}
+
+fn build() -> Result<(), String> {
+    let manifest = variable("CARGO_MANIFEST_DIR")?;
+    let workspace = Path::new(&manifest).parent().ok_or("the package lies in no workspace")?;
+    watch(workspace);
+
+    let toolchain = Toolchain::find(workspace)?;
+    println!("cargo::rerun-if-changed={}", toolchain.linker.display());
+    if let Some(compiler) = toolchain.compiler.watched_file() {
+        println!("cargo::rerun-if-changed={}", compiler.display());
+    }
+
+    // One directory for every profile of the daemon: the kernel programs are the same for each.
+    let target_dir = workspace.join("target/ebpf");
+    let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
+    let mut cargo = toolchain.cargo("build", workspace, &architecture, &target_dir);
+    // Cargo shows the stderr of a script that fails by its exit code: the compiler's own words.
+    let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !status.success() {
+        eprintln!(
+            "The kernel programs do not compile. If the messages above are about the compiler or \
+             the linker and not about the code, run: cargo xtask setup"
+        );
+        exit(1);
+    }
+
+    let object = PathBuf::from(variable("OUT_DIR")?).join("socktrace-ebpf.o");
+    let built = ebpf_toolchain::object(&target_dir);
+    fs::copy(&built, &object)
+        .map_err(|error| format!("cannot copy {}: {error}", built.display()))?;
+    println!("cargo::rustc-env=SOCKTRACE_EBPF_OBJECT={}", object.display());
+    Ok(())
+}
+
+/// Everything the object is made of.
+fn watch(workspace: &Path) {
+    for path in [
+        "Cargo.lock",
+        "Cargo.toml",
+        "socktrace-ebpf/Cargo.toml",
+        "socktrace-ebpf/src",
+        "xtask/src/ebpf_toolchain.rs",
+    ] {
+        println!("cargo::rerun-if-changed={}", workspace.join(path).display());
+    }
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|error| format!("cargo sets no usable {name}: {error}"))
+}
