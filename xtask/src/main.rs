@@ -1,2 +1,36 @@
-//! Builds, runs and tests socktrace.
-fn main() {}
+//! Builds, runs and tests socktrace, natively and in virtual machines.
+
+mod apt;
+mod boot;
+mod cli;
+mod commands;
+mod compile;
+mod cpio;
+mod debian_version;
+mod ebpf_toolchain;
+mod initramfs;
+mod kernel;
+mod kvm;
+mod lab;
+mod mirror;
+mod modules;
+mod process;
+mod qemu;
+mod setup;
+mod userland;
+mod verdict;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match commands::run(cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

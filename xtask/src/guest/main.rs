@@ -1,2 +1,40 @@
-//! /init of a test guest.
-fn main() {}
+//! The program of a guest: its init when it is process 1, else what makes sockets fail there.
+
+mod demo;
+mod init;
+mod scenarios;
+
+use std::{
+    env,
+    process::{self, ExitCode},
+};
+
+use anyhow::{Result, bail};
+
+fn main() -> ExitCode {
+    if process::id() == 1 {
+        init::main();
+    }
+    match dispatch() {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+        Err(error) => {
+            eprintln!("guest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<i32> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("scenarios") => scenarios::main(&args[1..]),
+        Some("list") => {
+            for name in scenarios::names() {
+                println!("{name}");
+            }
+            Ok(0)
+        }
+        Some("demo") => demo::main(&args[1..]),
+        _ => bail!("say what to do: scenarios, list or demo"),
+    }
+}

@@ -1,0 +1,206 @@
+//! A private apt: Debian's archives with verified signatures, and nothing of the system's touched.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{mirror::Mirrors, process, workspace};
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// How long package lists are good for.
+pub(crate) const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Which of Debian's two archives a suite lies in, by the label its release file bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// The main archive.
+    Debian,
+    /// The archive of security updates.
+    Security,
+}
+
+/// A set of suites that is looked at as one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Archive {
+    /// Names the private apt's directory.
+    pub(crate) name: &'static str,
+    /// Suites and where they are.
+    pub(crate) suites: &'static [(&'static str, Label)],
+}
+
+/// A private apt over one archive.
+#[derive(Debug)]
+pub(crate) struct Apt {
+    root: PathBuf,
+}
+
+impl Apt {
+    /// An apt with fresh package lists.
+    ///
+    /// # Errors
+    ///
+    /// When no mirror is known or the lists cannot be fetched or verified.
+    pub(crate) fn open(archive: &Archive, mirrors: &Mirrors) -> Result<Self> {
+        let apt = Self {
+            root: workspace::cache("apt").join(archive.name),
+        };
+        let stamp = apt.root.join("updated");
+        if !is_fresh(&stamp, FRESH) {
+            apt.configure(archive, mirrors)?;
+            eprintln!("Fetching Debian's package lists ({})", archive.name);
+            // Without Error-Mode apt calls a list it could not fetch a warning.
+            process::output(apt.command("apt-get").args([
+                "-qq",
+                "-o",
+                "APT::Update::Error-Mode=any",
+                "update",
+            ]))
+            .with_context(|| format!("cannot fetch Debian's package lists ({})", archive.name))?;
+            fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))?;
+        }
+        Ok(apt)
+    }
+
+    /// Names of the packages that match a regular expression.
+    ///
+    /// # Errors
+    ///
+    /// When apt fails.
+    pub(crate) fn names(&self, pattern: &str) -> Result<Vec<String>> {
+        let found =
+            process::output(
+                self.command("apt-cache")
+                    .args(["search", "--names-only", pattern]),
+            )?;
+        Ok(found
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Downloads one package into an existing directory.
+    ///
+    /// # Errors
+    ///
+    /// When apt fails.
+    pub(crate) fn download(&self, package: &str, directory: &Path) -> Result<()> {
+        process::output(
+            self.command("apt-get")
+                .args(["-qq", "download", package])
+                .current_dir(directory),
+        )
+        .map(drop)
+    }
+
+    /// Downloads packages with all they depend on into an existing directory.
+    ///
+    /// # Errors
+    ///
+    /// When apt fails.
+    pub(crate) fn download_closure(&self, packages: &[&str], directory: &Path) -> Result<()> {
+        fs::create_dir_all(directory.join("partial"))?;
+        let archives = format!("Dir::Cache::archives={}/", directory.display());
+        let mut apt = self.command("apt-get");
+        apt.args([
+            "-qq",
+            "--yes",
+            "--no-install-recommends",
+            "--download-only",
+            "-o",
+            &archives,
+        ]);
+        process::output(apt.arg("install").args(packages)).map(drop)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("APT_CONFIG", self.root.join("apt.conf"))
+            .env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    fn configure(&self, archive: &Archive, mirrors: &Mirrors) -> Result<()> {
+        let root = self.root.display();
+        for directory in ["lists/partial", "cache/archives/partial", "parts", "dpkg"] {
+            let directory = self.root.join(directory);
+            fs::create_dir_all(&directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
+        }
+        if !Path::new(KEYRING).is_file() {
+            bail!(
+                "{KEYRING} is missing, which Debian's packages are verified with. Run: cargo xtask setup"
+            );
+        }
+        let mut sources = String::new();
+        for (suite, label) in archive.suites {
+            let url = mirrors.url(*label);
+            sources += &format!("deb [arch=amd64 signed-by={KEYRING}] {url} {suite} main\n");
+        }
+        // Proxies and the like are the system's business and hold here too.
+        let host = process::output(Command::new("apt-config").args(["dump", "Acquire"]))?;
+        let host: String = host
+            .lines()
+            .filter(|line| {
+                line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets")
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let config = format!(
+            "{host}\
+             Acquire::Languages \"none\";\n\
+             Acquire::Retries \"3\";\n\
+             APT::Architecture \"amd64\";\n\
+             APT::Sandbox::User \"root\";\n\
+             Dir::Cache \"{root}/cache\";\n\
+             Dir::Etc::main \"/dev/null\";\n\
+             Dir::Etc::parts \"{root}/parts\";\n\
+             Dir::Etc::preferences \"/dev/null\";\n\
+             Dir::Etc::preferencesparts \"{root}/parts\";\n\
+             Dir::Etc::sourcelist \"{root}/sources.list\";\n\
+             Dir::Etc::sourceparts \"{root}/parts\";\n\
+             Dir::State \"{root}\";\n\
+             Dir::State::lists \"{root}/lists\";\n\
+             Dir::State::status \"{root}/dpkg/status\";\n"
+        );
+        for (name, text) in [
+            ("sources.list", &*sources),
+            ("apt.conf", &config),
+            ("dpkg/status", ""),
+        ] {
+            let path = self.root.join(name);
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file was written within the given time.
+pub(crate) fn is_fresh(path: &Path, within: Duration) -> bool {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < within))
+}
+
+/// Unpacks every package file of a directory into a tree.
+///
+/// # Errors
+///
+/// When a package is damaged or the tree cannot be written.
+pub(crate) fn unpack(directory: &Path, tree: &Path) -> Result<()> {
+    for entry in
+        fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?
+    {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            process::output(Command::new("dpkg-deb").arg("-x").arg(&path).arg(tree))?;
+        }
+    }
+    Ok(())
+}

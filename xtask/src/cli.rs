@@ -1,0 +1,150 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    kernel::{self, Series},
+    mirror::MirrorArgs,
+    setup::Setup,
+};
+
+/// Builds, runs and tests socktrace, natively and in virtual machines
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Install what building, linting and virtual machines need
+    Setup(SetupArgs),
+    /// Compile the daemon
+    Build(BuildArgs),
+    /// Run the daemon here; where the kernel refuses tracing, demonstrate it in a virtual machine
+    Run(RunArgs),
+    /// Open a shell, or run a command, in a virtual machine
+    Vm(VmArgs),
+    /// Run the unit tests, then every scenario on every kernel
+    Test(TestArgs),
+    /// Check formatting, lints and documentation
+    Lint(LintArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SetupArgs {
+    /// Tell what is there already, too
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// Whether a command may install what it misses.
+#[derive(Args, Debug)]
+pub(crate) struct NoSetup {
+    /// Install nothing; say what is missing and stop
+    #[arg(long)]
+    no_setup: bool,
+}
+
+impl NoSetup {
+    /// What the option says.
+    pub(crate) fn setup(&self) -> Setup {
+        Setup {
+            allowed: !self.no_setup,
+            verbose: false,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BuildArgs {
+    /// Optimize
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Link without shared libraries
+    #[arg(long = "static")]
+    pub(crate) linked_statically: bool,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Go to the virtual machine at once
+    #[arg(long)]
+    pub(crate) vm: bool,
+    /// Kernel of the virtual machine
+    #[arg(long, value_name = "SERIES", default_value = kernel::DEFAULT, value_parser = kernel::series)]
+    pub(crate) kernel: &'static Series,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
+    /// Arguments for socktrace
+    #[arg(last = true)]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VmArgs {
+    /// Kernel to boot
+    #[arg(long, value_name = "SERIES", default_value = kernel::DEFAULT, value_parser = kernel::series)]
+    pub(crate) kernel: &'static Series,
+    /// One processor whose clock counts instructions and jumps over idle time
+    #[arg(long)]
+    pub(crate) icount: bool,
+    /// More words for the kernel's command line
+    #[arg(
+        long,
+        value_name = "WORDS",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    pub(crate) append: String,
+    /// Leave socktrace out
+    #[arg(long)]
+    pub(crate) no_daemon: bool,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
+    /// Command to run instead of a shell
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TestArgs {
+    /// Only this kernel (repeatable)
+    #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
+    pub(crate) kernels: Vec<&'static Series>,
+    /// Only this scenario, and no unit tests (repeatable)
+    #[arg(long = "scenario", value_name = "NAME")]
+    pub(crate) scenarios: Vec<String>,
+    /// Boots at the same time [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LintArgs {
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

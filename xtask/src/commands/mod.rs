@@ -1,0 +1,53 @@
+//! One file for each command.
+
+mod lint;
+mod run;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Cli, Command},
+    compile,
+    setup::{Need, Setup},
+};
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+///
+/// When it fails in a way it has no exit code of its own for.
+pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Setup(args) => {
+            let setup = Setup {
+                allowed: true,
+                verbose: args.verbose,
+            };
+            setup.ensure(&[Need::Build, Need::Lint, Need::Machines])?;
+            eprintln!("Everything is installed");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Build(args) => {
+            args.no_setup.setup().ensure(&[Need::Build])?;
+            let options = compile::Options {
+                release: args.release,
+                linked_statically: args.linked_statically,
+            };
+            println!("{}", compile::daemon(options)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(args) => run::run(&args),
+        Command::Vm(args) => vm::run(args),
+        Command::Test(args) => test::run(&args),
+        Command::Lint(args) => lint::run(&args),
+    }
+}
+
+/// An exit code of another program as ours.
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}

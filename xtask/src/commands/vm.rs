@@ -1,0 +1,86 @@
+//! A shell or a command in a guest.
+
+use std::{collections::BTreeMap, env, process::ExitCode};
+
+use anyhow::{Result, bail};
+use xtask::report::Report;
+
+use crate::{
+    boot::{Boot, Outcome, Terminal},
+    cli::VmArgs,
+    commands::exit_code,
+    lab,
+    qemu::{Accelerator, Mode},
+};
+
+/// Runs the guest and returns the exit code of its command.
+///
+/// # Errors
+///
+/// When the guest does not come to the command's end.
+pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
+    let setup = args.no_setup.setup();
+    let programs = lab::programs(&setup, !args.no_daemon)?;
+    let bench = lab::bench(args.kernel, &setup, &args.mirrors)?;
+    let (mode, accelerator) = if args.icount {
+        (Mode::Icount, Accelerator::Tcg)
+    } else {
+        (Mode::Smp, lab::accelerator(&bench, &programs)?)
+    };
+    let command = if args.command.is_empty() {
+        vec!["sh".into()]
+    } else {
+        args.command
+    };
+    let outcome = Boot {
+        kernel: &bench.kernel,
+        base: &bench.base,
+        programs: &programs,
+        accelerator,
+        mode,
+        append: &args.append,
+        command,
+        env: terminal_variables(),
+        terminal: Terminal::Interactive,
+        limits: None,
+    }
+    .run(show)?;
+    finished(outcome)
+}
+
+/// What programs in a guest should know of the user's terminal.
+pub(crate) fn terminal_variables() -> BTreeMap<String, String> {
+    let names = ["TERM", "COLORTERM", "NO_COLOR", "LANG"];
+    names
+        .into_iter()
+        .filter_map(|name| Some((name.into(), env::var(name).ok()?)))
+        .collect()
+}
+
+/// Shows a report that is meant for a person.
+pub(crate) fn show(report: Report) {
+    match report {
+        Report::Note { text } => eprintln!("{text}"),
+        Report::Refused { exit, stderr } => eprintln!("socktrace exited with {exit}: {stderr}"),
+        Report::Plan { .. }
+        | Report::Started { .. }
+        | Report::Scenario { .. }
+        | Report::Exit { .. } => {}
+    }
+}
+
+/// The exit code of a guest's command.
+///
+/// # Errors
+///
+/// When the guest ended before it.
+pub(crate) fn finished(outcome: Outcome) -> Result<ExitCode> {
+    match outcome {
+        Outcome::Finished { code } => Ok(exit_code(code)),
+        Outcome::Panicked { console } => bail!("the guest's kernel panicked\n{console}"),
+        Outcome::Hung { console } => bail!("the guest hangs\n{console}"),
+        Outcome::Died { console } => {
+            bail!("the virtual machine ended before the command did\n{console}")
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Process 1: sets the guest up, runs its one job, reports the exit code and powers off.
+
+use std::{
+    ffi::CString,
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::AsFd,
+        unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
+    },
+    path::Path,
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    kmod::{ModuleInitFlags, finit_module},
+    libc,
+    mount::{MsFlags, mount},
+    sys::{
+        reboot::{RebootMode, reboot},
+        stat::Mode,
+        termios::{self, OutputFlags, SetArg},
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{self, Pid},
+};
+use xtask::{
+    job::{self, Job},
+    report::{self, Report, Reporter},
+};
+
+const CONSOLE: &str = "/dev/ttyS0";
+
+/// The exit code that is reported when the guest itself fails.
+const FAILED: i32 = 125;
+
+/// Type and place of each file system.
+const MOUNTS: [(&str, &str, &str); 10] = [
+    ("proc", "/proc", ""),
+    ("sysfs", "/sys", ""),
+    ("devtmpfs", "/dev", ""),
+    ("tmpfs", "/run", "mode=755"),
+    ("tmpfs", "/tmp", ""),
+    ("devpts", "/dev/pts", ""),
+    ("tmpfs", "/dev/shm", ""),
+    ("securityfs", "/sys/kernel/security", ""),
+    ("tracefs", "/sys/kernel/tracing", ""),
+    ("cgroup2", "/sys/fs/cgroup", ""),
+];
+
+const BPF_FILE_SYSTEM: (&str, &str, &str) = ("bpf", "/sys/fs/bpf", "mode=700");
+
+/// Does all of it, and does not return.
+pub(crate) fn main() -> ! {
+    let code = run().unwrap_or_else(|error| {
+        eprintln!("init: {error:#}");
+        let text = format!("the guest could not be set up: {error:#}");
+        // With the port broken too, the message above is all there is.
+        drop(report(&Report::Note { text }));
+        FAILED
+    });
+    if let Err(error) = report(&Report::Exit { code }) {
+        eprintln!("init: cannot report the exit code {code}: {error:#}");
+    }
+    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    eprintln!("init: cannot power off: {error}");
+    // The kernel takes its time over powering off; an init that returned would make it panic.
+    loop {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn run() -> Result<i32> {
+    for (kind, place, options) in MOUNTS.into_iter().chain([BPF_FILE_SYSTEM]) {
+        mount_at(kind, place, options)?;
+    }
+    set_up_ports()?;
+    set_up_system()?;
+    load_modules()?;
+    let job = fs::read(job::PATH).with_context(|| format!("cannot read {}", job::PATH))?;
+    let job = serde_json::from_slice(&job).with_context(|| format!("{} is no job", job::PATH))?;
+    run_job(&job)
+}
+
+fn mount_at(kind: &str, place: &str, options: &str) -> Result<()> {
+    // Places below /sys exist or not as the kernel has the feature or not.
+    if !place.starts_with("/sys/") {
+        fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
+    }
+    match mount(
+        Some(kind),
+        place,
+        Some(kind),
+        MsFlags::empty(),
+        Some(options),
+    ) {
+        Err(Errno::ENODEV | Errno::ENOENT) if place.starts_with("/sys/") => Ok(()),
+        result => result.with_context(|| format!("cannot mount {kind} at {place}")),
+    }
+}
+
+/// Makes the kernel pass bytes through both serial ports as they are.
+fn set_up_ports() -> Result<()> {
+    for path in [CONSOLE, report::PORT] {
+        let port = open_port(path)?;
+        let context = || format!("cannot set up {path}");
+        let mut settings = termios::tcgetattr(&port).with_context(context)?;
+        if path == report::PORT {
+            termios::cfmakeraw(&mut settings);
+        } else {
+            // The terminal on the host adds carriage returns itself.
+            settings.output_flags.remove(OutputFlags::ONLCR);
+        }
+        termios::tcsetattr(&port, SetArg::TCSANOW, &settings).with_context(context)?;
+        // Settings last while the port is open.
+        std::mem::forget(port);
+    }
+    Ok(())
+}
+
+fn open_port(path: &str) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+    options
+        .open(path)
+        .with_context(|| format!("cannot open {path}"))
+}
+
+fn set_up_system() -> Result<()> {
+    unistd::sethostname("guest").context("cannot set the host name")?;
+    for (link, target) in [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+    ] {
+        if !Path::new(link).exists() {
+            std::os::unix::fs::symlink(target, link)
+                .with_context(|| format!("cannot create {link}"))?;
+        }
+    }
+    let status = Command::new("/bin/ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
+    match status.context("cannot run ip")? {
+        status if status.success() => Ok(()),
+        status => bail!("the loopback device does not come up: ip failed ({status})"),
+    }
+}
+
+fn load_modules() -> Result<()> {
+    let list = fs::read_to_string(job::MODULES)
+        .with_context(|| format!("cannot read {}", job::MODULES))?;
+    for path in list.lines() {
+        let module = File::open(path).with_context(|| format!("cannot open {path}"))?;
+        match finit_module(&module, &CString::default(), ModuleInitFlags::empty()) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => {
+                // A kernel under lockdown takes signed modules only: report it and let the job
+                // find what it cannot do.
+                report(&Report::Note {
+                    text: format!("cannot load {path}: {error}"),
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run_job(job: &Job) -> Result<i32> {
+    let [program, args @ ..] = &*job.command else {
+        bail!("the job has no command")
+    };
+    let mut command = Command::new(program);
+    command.args(args).envs(&job.env);
+    for (name, default) in [
+        ("PATH", "/bin:/sbin:/usr/bin:/usr/sbin"),
+        ("HOME", "/root"),
+        (report::VARIABLE, report::PORT),
+    ] {
+        if !job.env.contains_key(name) {
+            command.env(name, default);
+        }
+    }
+    command.current_dir("/root");
+    let console = CString::new(CONSOLE)?;
+    // SAFETY: between fork and exec only system calls are made, on memory that is already there.
+    unsafe {
+        command.pre_exec(move || {
+            unistd::setsid()?;
+            take_terminal(&console)
+        });
+    }
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            eprintln!("{program}: not found");
+            return Ok(127);
+        }
+        Err(error) => return Err(error).context(format!("cannot run {program}")),
+    };
+    let child = Pid::from_raw(i32::try_from(child.id())?);
+    // Whatever lost its parent ends up here too.
+    loop {
+        match waitpid(None, None).context("cannot wait for the job")? {
+            WaitStatus::Exited(pid, code) if pid == child => return Ok(code),
+            WaitStatus::Signaled(pid, signal, _) if pid == child => return Ok(128 + signal as i32),
+            _ => {}
+        }
+    }
+}
+
+/// Makes the console the terminal of the calling process, which leads a session without one.
+fn take_terminal(console: &std::ffi::CStr) -> io::Result<()> {
+    // Opened by the leader of a session without a terminal, it becomes the session's.
+    let terminal = open(console, OFlag::O_RDWR, Mode::empty())?;
+    unistd::dup2_stdin(terminal.as_fd())?;
+    unistd::dup2_stdout(terminal.as_fd())?;
+    unistd::dup2_stderr(terminal.as_fd())?;
+    Ok(())
+}
+
+fn report(report: &Report) -> Result<()> {
+    let mut reporter = Reporter::open(report::PORT)?;
+    reporter.send(report)?;
+    // Powering off would throw away what the port has not sent yet.
+    let port = open_port(report::PORT)?;
+    termios::tcdrain(&port).context("cannot drain the report port")
+}

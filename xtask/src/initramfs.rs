@@ -1,0 +1,130 @@
+//! Builds what a guest has instead of a disk: an archive the kernel unpacks into memory.
+//!
+//! It is two archives, one after the other: a base that is kept for each kernel, with programs and
+//! modules, and what belongs to one boot.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs::{self, File},
+    hash::{Hash as _, Hasher as _},
+    io::{self, BufWriter, Seek as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use xtask::job::{self, Job};
+
+use crate::{
+    cpio::Cpio,
+    kernel::Kernel,
+    mirror::Mirrors,
+    modules::{self, Index},
+    userland::Userland,
+    workspace,
+};
+
+/// To be raised when what is in a base changes.
+const BASE_FORMAT: u32 = 1;
+
+/// The programs of ours that go into a boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    /// Static; becomes `/init`.
+    pub(crate) guest: PathBuf,
+    /// Static; becomes `/bin/socktrace`.
+    pub(crate) daemon: Option<PathBuf>,
+}
+
+/// The archive that boots of this kernel have in common.
+///
+/// # Errors
+///
+/// When the guest's programs cannot be fetched or the archive cannot be written.
+pub(crate) fn base(kernel: &Kernel, mirrors: impl FnOnce() -> Result<Mirrors>) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    (BASE_FORMAT, modules::WANTED, modules::OPTIONAL).hash(&mut hasher);
+    let directory = workspace::cache("initramfs");
+    let path = directory.join(format!("{}-{:016x}.cpio", kernel.package, hasher.finish()));
+    if path.is_file() {
+        return Ok(path);
+    }
+    let userland = Userland::ensure(mirrors)?;
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let file = tempfile::NamedTempFile::new_in(&directory)?;
+    write_base(BufWriter::new(file.as_file()), kernel, &userland)
+        .with_context(|| format!("cannot make the guest's files for {}", kernel.package))?;
+    file.persist(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Result<()> {
+    let mut cpio = Cpio::new(out);
+    for directory in ["/dev", "/proc", "/root", "/run", "/sys", "/tmp", "/var"] {
+        cpio.directory(directory)?;
+    }
+    // The kernel opens the console for init before init can mount anything.
+    cpio.device("/dev/console", 0o600, (5, 1))?;
+    cpio.device("/dev/null", 0o666, (1, 3))?;
+    cpio.link("/var/run", "../run")?;
+    cpio.file(
+        "/etc/passwd",
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    )?;
+    cpio.file("/etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n")?;
+    cpio.file("/etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
+    cpio.file(
+        "/etc/nsswitch.conf",
+        0o644,
+        b"passwd: files\ngroup: files\nhosts: files\n",
+    )?;
+    userland.add_to(&mut cpio)?;
+
+    let directory = kernel.modules();
+    let plan = Index::read(&directory)?.plan(&modules::WANTED, &modules::OPTIONAL);
+    for module in &plan.absent {
+        eprintln!("Note: {} has no module {module}", kernel.package);
+    }
+    let mut list = String::new();
+    for module in &plan.order {
+        let path = format!(
+            "/lib/modules/{}/{}",
+            kernel.release(),
+            modules::plain(module)
+        );
+        cpio.file(&path, 0o644, &modules::content(&directory.join(module))?)?;
+        list += &format!("{path}\n");
+    }
+    cpio.file(job::MODULES, 0o644, list.as_bytes())?;
+    cpio.finish()?
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    Ok(())
+}
+
+/// The archive for one boot, in a file without a name.
+///
+/// # Errors
+///
+/// When a program cannot be read or the file cannot be written.
+pub(crate) fn boot(base: &Path, programs: &Programs, job: &Job) -> Result<File> {
+    let write = || {
+        let mut file = tempfile::tempfile_in(workspace::cache(""))?;
+        io::copy(&mut File::open(base)?, &mut file)?;
+        let mut cpio = Cpio::new(BufWriter::new(&file));
+        cpio.file("/init", 0o755, &fs::read(&programs.guest)?)?;
+        cpio.link("/bin/guest", "/init")?;
+        if let Some(daemon) = &programs.daemon {
+            cpio.file("/bin/socktrace", 0o755, &fs::read(daemon)?)?;
+        }
+        cpio.file(job::PATH, 0o644, &serde_json::to_vec(job)?)?;
+        cpio.finish()?
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        file.rewind()?;
+        Ok::<_, io::Error>(file)
+    };
+    write().context("cannot write the guest's files")
+}

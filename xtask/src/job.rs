@@ -1,0 +1,20 @@
+//! What a guest is booted for.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a guest finds its job.
+pub const PATH: &str = "/job.json";
+
+/// Where a guest finds the paths of the kernel modules to load, one a line and in order.
+pub const MODULES: &str = "/modules.list";
+
+/// One command, run with the console as its terminal; the guest powers off when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Environment variables besides `PATH` and `HOME`.
+    pub env: BTreeMap<String, String>,
+}

@@ -1,0 +1,263 @@
+//! The kernels socktrace is tested on: Debian's builds for virtual machines.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::{
+    apt::{self, Apt, Archive, Label},
+    debian_version,
+    mirror::Mirrors,
+    process, workspace,
+};
+
+/// The suites the guest's programs and most kernels come from.
+pub(crate) const BOOKWORM: Archive = Archive {
+    name: "bookworm",
+    suites: &[
+        ("bookworm", Label::Debian),
+        ("bookworm-security", Label::Security),
+    ],
+};
+
+const BULLSEYE: Archive = Archive {
+    name: "bullseye-security",
+    suites: &[("bullseye-security", Label::Security)],
+};
+
+/// A kernel series and where Debian has it. A new series is one line here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Series {
+    /// The first two numbers of its versions.
+    pub(crate) name: &'static str,
+    archive: &'static Archive,
+}
+
+/// Every series, oldest first.
+pub(crate) const ALL: [Series; 3] = [
+    Series {
+        name: "5.10",
+        archive: &BULLSEYE,
+    },
+    Series {
+        name: "6.1",
+        archive: &BOOKWORM,
+    },
+    Series {
+        name: "6.12",
+        archive: &BOOKWORM,
+    },
+];
+
+/// The series a virtual machine runs unless told otherwise.
+pub(crate) const DEFAULT: &str = "6.12";
+
+/// The series of this name.
+///
+/// # Errors
+///
+/// When there is none: the message has the choices.
+pub(crate) fn series(name: &str) -> Result<&'static Series, String> {
+    ALL.iter()
+        .find(|series| series.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = ALL.iter().map(|series| series.name).collect();
+            format!("kernels are {}", names.join(", "))
+        })
+}
+
+/// An unpacked kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Kernel {
+    /// Its series.
+    pub(crate) series: &'static str,
+    /// Debian's name of the package.
+    pub(crate) package: String,
+    tree: PathBuf,
+}
+
+impl Kernel {
+    /// The newest kernel of a series. Without network, the newest one that is already here.
+    ///
+    /// # Errors
+    ///
+    /// When there is none here and none can be fetched.
+    pub(crate) fn ensure(
+        series: &'static Series,
+        mirrors: impl FnOnce() -> Result<Mirrors>,
+    ) -> Result<Self> {
+        let directory = workspace::cache("kernels").join(series.name);
+        let current = directory.join("current");
+        let cached = fs::read_to_string(&current).ok().map(|package| Self {
+            series: series.name,
+            tree: directory.join(&package),
+            package,
+        });
+        let cached = cached.filter(|kernel| kernel.image().is_ok());
+        if apt::is_fresh(&current, apt::FRESH)
+            && let Some(kernel) = &cached
+        {
+            return Ok(kernel.clone());
+        }
+        match (fetch(series, &directory, mirrors), cached) {
+            (Ok(kernel), _) => {
+                fs::write(&current, &kernel.package)
+                    .with_context(|| format!("cannot write {}", current.display()))?;
+                Ok(kernel)
+            }
+            (Err(error), Some(kernel)) => {
+                eprintln!(
+                    "Cannot look for a newer {} kernel, going on with {}: {error:#}",
+                    series.name, kernel.package
+                );
+                Ok(kernel)
+            }
+            (Err(error), None) => {
+                Err(error.context(format!("cannot get a {} kernel", series.name)))
+            }
+        }
+    }
+
+    /// What `uname -r` prints.
+    pub(crate) fn release(&self) -> &str {
+        self.package
+            .strip_prefix("linux-image-")
+            .unwrap_or(&self.package)
+    }
+
+    /// The file a boot loader loads.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there.
+    pub(crate) fn image(&self) -> Result<PathBuf> {
+        let image = self.tree.join(format!("boot/vmlinuz-{}", self.release()));
+        image
+            .is_file()
+            .then_some(image)
+            .ok_or_else(|| anyhow!("{} has no kernel image", self.package))
+    }
+
+    /// The directory of its modules, with their dependencies in `modules.dep`.
+    pub(crate) fn modules(&self) -> PathBuf {
+        modules(&self.tree, self.release())
+    }
+}
+
+fn modules(tree: &Path, release: &str) -> PathBuf {
+    let old = tree.join("lib/modules").join(release);
+    if old.is_dir() {
+        old
+    } else {
+        tree.join("usr/lib/modules").join(release)
+    }
+}
+
+fn fetch(
+    series: &'static Series,
+    directory: &Path,
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+) -> Result<Kernel> {
+    let apt = Apt::open(series.archive, &mirrors()?)?;
+    let names = apt.names(&format!("^linux-image-{}", series.name.replace('.', "\\.")))?;
+    let package = newest(names.iter().map(String::as_str), series.name)
+        .ok_or_else(|| anyhow!("{} has no such kernel", series.archive.name))?
+        .to_owned();
+    let tree = directory.join(&package);
+    let kernel = Kernel {
+        series: series.name,
+        package,
+        tree,
+    };
+    if kernel.image().is_ok() {
+        return Ok(kernel);
+    }
+    eprintln!("Fetching {}", kernel.package);
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    // Unpacked beside its place and moved there whole, so that an interruption leaves no half tree.
+    let download = tempfile::tempdir_in(directory)?;
+    let unpacked = download.path().join("tree");
+    apt.download(&kernel.package, download.path())?;
+    apt::unpack(download.path(), &unpacked)?;
+    // The package leaves this to the machine it is installed on.
+    let depmod = process::find("depmod").context("depmod is missing (package kmod)")?;
+    process::output(
+        Command::new(depmod)
+            .arg("-b")
+            .arg(depmod_base(&unpacked))
+            .arg(kernel.release()),
+    )?;
+    fs::rename(&unpacked, &kernel.tree)
+        .with_context(|| format!("cannot move the kernel to {}", kernel.tree.display()))?;
+    Ok(kernel)
+}
+
+/// depmod looks in `lib/modules` under the directory it is given.
+fn depmod_base(tree: &Path) -> PathBuf {
+    if tree.join("lib/modules").is_dir() {
+        tree.into()
+    } else {
+        tree.join("usr")
+    }
+}
+
+/// The package with a series' newest kernel for virtual machines. Debian builds some series for
+/// more than one release: those made for an older one than the archive's own are left out, as are
+/// unsigned builds and packages that only name another.
+fn newest<'name>(names: impl Iterator<Item = &'name str>, series: &str) -> Option<&'name str> {
+    let version = |name: &'name str| {
+        let version = name
+            .strip_prefix("linux-image-")?
+            .strip_suffix("-cloud-amd64")?;
+        let patch = version.strip_prefix(series)?.strip_prefix('.')?;
+        let number = patch.starts_with(|c: char| c.is_ascii_digit());
+        (number && !version.contains(".deb11")).then_some(version)
+    };
+    names
+        .filter_map(|name| Some((name, version(name)?)))
+        .max_by(|(_, a), (_, b)| debian_version::compare(a, b))
+        .map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 12] = [
+        "linux-image-6.1-cloud-amd64",
+        "linux-image-6.1.0-9-cloud-amd64",
+        "linux-image-6.1.0-56-amd64",
+        "linux-image-6.1.0-56-cloud-amd64",
+        "linux-image-6.1.0-56-cloud-amd64-unsigned",
+        "linux-image-6.1.0-0.deb11.99-cloud-amd64",
+        "linux-image-6.12.9+deb12-cloud-amd64",
+        "linux-image-6.12.117+deb12-cloud-amd64",
+        "linux-image-6.12.117+deb12-cloud-amd64-dbg",
+        "linux-image-5.10.0-46-cloud-amd64",
+        "linux-image-cloud-amd64",
+        "linux-image-6.12.118+deb12-cloud-arm64",
+    ];
+
+    #[test]
+    fn newest_build_of_each_series_is_chosen() {
+        let newest = |series| newest(NAMES.into_iter(), series);
+        assert_eq!(newest("5.10"), Some("linux-image-5.10.0-46-cloud-amd64"));
+        assert_eq!(newest("6.1"), Some("linux-image-6.1.0-56-cloud-amd64"));
+        assert_eq!(
+            newest("6.12"),
+            Some("linux-image-6.12.117+deb12-cloud-amd64")
+        );
+        assert_eq!(newest("6.18"), None);
+    }
+
+    #[test]
+    fn unknown_series_are_answered_with_the_choices() {
+        assert_eq!(series("6.1").map(|series| series.name), Ok("6.1"));
+        assert_eq!(series("4.4"), Err("kernels are 5.10, 6.1, 6.12".into()));
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether KVM can be used: not whether its device is there, but whether a kernel boots with it.
+
+use std::{
+    fs::{self, OpenOptions},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    boot::{Boot, Limits, Outcome, Terminal},
+    initramfs::Programs,
+    kernel::Kernel,
+    qemu::{Accelerator, Mode},
+    workspace,
+};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What to run guests with. The first call tries KVM out, and the verdict is kept until this
+/// machine restarts.
+///
+/// # Errors
+///
+/// When QEMU cannot be run or the verdict cannot be kept.
+pub(crate) fn accelerator(
+    kernel: &Kernel,
+    base: &Path,
+    programs: &Programs,
+) -> Result<Accelerator> {
+    if OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .is_err()
+    {
+        return Ok(Accelerator::Tcg);
+    }
+    let path = workspace::cache("kvm");
+    let session = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let verdict = |word: &str| format!("{word} {session}");
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    if kept == verdict("works") {
+        return Ok(Accelerator::Kvm);
+    }
+    if kept == verdict("fails") {
+        return Ok(Accelerator::Tcg);
+    }
+    eprintln!("Trying out whether KVM works here");
+    let outcome = Boot {
+        kernel,
+        base,
+        programs,
+        accelerator: Accelerator::Kvm,
+        mode: Mode::Smp,
+        append: "",
+        command: vec!["true".into()],
+        env: [].into(),
+        terminal: Terminal::Logged(workspace::cache("kvm.log")),
+        limits: Some(Limits {
+            silence: LIMIT,
+            total: LIMIT,
+        }),
+    }
+    .run(drop)?;
+    let works = outcome == Outcome::Finished { code: 0 };
+    fs::write(&path, verdict(if works { "works" } else { "fails" }))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(if works {
+        Accelerator::Kvm
+    } else {
+        Accelerator::Tcg
+    })
+}

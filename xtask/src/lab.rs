@@ -1,0 +1,60 @@
+//! Everything a boot needs, made ready once for any number of boots.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{
+    compile, initramfs,
+    initramfs::Programs,
+    kernel::{Kernel, Series},
+    kvm,
+    mirror::MirrorArgs,
+    qemu::Accelerator,
+    setup::{Need, Setup},
+    workspace,
+};
+
+/// A kernel with the files that go with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Bench {
+    pub(crate) kernel: Kernel,
+    pub(crate) base: PathBuf,
+}
+
+/// Fetches a kernel and makes the part of its guests' files that is the same for each.
+///
+/// # Errors
+///
+/// When something cannot be fetched or written.
+pub(crate) fn bench(series: &'static Series, setup: &Setup, mirrors: &MirrorArgs) -> Result<Bench> {
+    let _lock = workspace::lock_caches()?;
+    let kernel = Kernel::ensure(series, || setup.mirrors(mirrors))?;
+    let base = initramfs::base(&kernel, || setup.mirrors(mirrors))?;
+    Ok(Bench { kernel, base })
+}
+
+/// Installs what guests need and compiles what runs in them.
+///
+/// # Errors
+///
+/// When something cannot be installed or does not compile.
+pub(crate) fn programs(setup: &Setup, with_daemon: bool) -> Result<Programs> {
+    let needs: &[Need] = if with_daemon {
+        &[Need::Build, Need::Machines]
+    } else {
+        &[Need::Machines]
+    };
+    setup.ensure(needs)?;
+    compile::programs(with_daemon)
+}
+
+/// What to run guests in real time with.
+///
+/// # Errors
+///
+/// When QEMU cannot be run.
+pub(crate) fn accelerator(bench: &Bench, programs: &Programs) -> Result<Accelerator> {
+    let _lock = workspace::lock_caches()?;
+    kvm::accelerator(&bench.kernel, &bench.base, programs)
+}

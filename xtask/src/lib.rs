@@ -1,0 +1,4 @@
+//! What the programs on both sides of a virtual machine agree on.
+
+pub mod job;
+pub mod report;

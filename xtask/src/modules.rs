@@ -1,0 +1,171 @@
+//! Which kernel modules a guest needs, and in which order they load.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process;
+
+/// What scenarios use: network devices, socket listings, packet filters. All of it is loaded before
+/// the guest's command runs, because a guest has no modprobe.
+pub(crate) const WANTED: [&str; 14] = [
+    "dummy",
+    "inet_diag",
+    "nf_tables",
+    "nft_ct",
+    "nft_limit",
+    "nft_reject",
+    "nft_reject_inet",
+    "nft_reject_ipv4",
+    "nft_reject_ipv6",
+    "sch_netem",
+    "tcp_diag",
+    "tun",
+    "unix_diag",
+    "veth",
+];
+
+/// Wanted where a kernel has them as modules; elsewhere they are part of another.
+pub(crate) const OPTIONAL: [&str; 2] = ["nf_tables_set", "nft_counter"];
+
+/// What a kernel's module directory says.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Path of each module by its name, with the paths it depends on.
+    modules: BTreeMap<String, (String, Vec<String>)>,
+    built_in: Vec<String>,
+}
+
+/// Modules to load.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Paths below the module directory, each after all it depends on.
+    pub(crate) order: Vec<String>,
+    /// Wanted modules this kernel does not have.
+    pub(crate) absent: Vec<String>,
+}
+
+impl Index {
+    /// Reads `modules.dep` and `modules.builtin`.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is missing.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = directory.join(name);
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        Ok(Self::parse(
+            &read("modules.dep")?,
+            &read("modules.builtin")?,
+        ))
+    }
+
+    fn parse(dependencies: &str, built_in: &str) -> Self {
+        let modules = dependencies.lines().filter_map(|line| {
+            let (path, needs) = line.split_once(':')?;
+            let needs = needs.split_whitespace().map(str::to_owned).collect();
+            Some((name(path), (path.to_owned(), needs)))
+        });
+        Self {
+            modules: modules.collect(),
+            built_in: built_in.lines().map(name).collect(),
+        }
+    }
+
+    /// The load order of the wanted modules.
+    pub(crate) fn plan(&self, wanted: &[&str], optional: &[&str]) -> Plan {
+        let mut plan = Plan::default();
+        for module in wanted {
+            let known = self.modules.contains_key(*module);
+            if !known && !self.built_in.iter().any(|name| name == module) {
+                plan.absent.push((*module).to_owned());
+            }
+        }
+        for module in wanted.iter().chain(optional) {
+            self.add(module, &mut plan.order);
+        }
+        plan
+    }
+
+    fn add(&self, module: &str, order: &mut Vec<String>) {
+        let Some((path, needs)) = self.modules.get(module) else {
+            return;
+        };
+        if order.contains(path) {
+            return;
+        }
+        for need in needs {
+            self.add(&name(need), order);
+        }
+        order.push(path.clone());
+    }
+}
+
+/// A module's name: its file's, without what tells the compression, and with underscores only.
+fn name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split(".ko").next().unwrap_or(file).replace('-', "_")
+}
+
+/// A module's plain content, whatever it is compressed with.
+///
+/// # Errors
+///
+/// When it cannot be read or unpacked.
+pub(crate) fn content(path: &Path) -> Result<Vec<u8>> {
+    let unpack =
+        |program: &str| process::raw_output(Command::new(program).args(["-dc", "--"]).arg(path));
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ko") => fs::read(path).with_context(|| format!("cannot read {}", path.display())),
+        Some("xz") => unpack("xz"),
+        Some("zst") => unpack("zstd"),
+        Some("gz") => unpack("gzip"),
+        _ => bail!("{} is compressed in an unknown way", path.display()),
+    }
+}
+
+/// Where a module lies in the guest: the same path, uncompressed.
+pub(crate) fn plain(path: &str) -> String {
+    path.split_once(".ko")
+        .map_or_else(|| path.to_owned(), |(start, _)| format!("{start}.ko"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_load_after_what_they_need_and_once() {
+        let index = Index::parse(
+            "kernel/a/nf-reject.ko.xz:\n\
+             kernel/a/nft_reject.ko.xz: kernel/a/nf_tables.ko.xz\n\
+             kernel/a/nft_reject_inet.ko.xz: kernel/a/nft_reject.ko.xz kernel/a/nf-reject.ko.xz kernel/a/nf_tables.ko.xz\n\
+             kernel/a/nf_tables.ko.xz: kernel/a/libcrc32c.ko.xz\n\
+             kernel/a/libcrc32c.ko.xz:\n",
+            "kernel/net/ipv4/tcp_diag.ko\n",
+        );
+        let plan = index.plan(
+            &["nft_reject_inet", "tcp_diag", "nf_tables", "veth"],
+            &["nft_counter"],
+        );
+        assert_eq!(
+            plan.order,
+            [
+                "kernel/a/libcrc32c.ko.xz",
+                "kernel/a/nf_tables.ko.xz",
+                "kernel/a/nft_reject.ko.xz",
+                "kernel/a/nf-reject.ko.xz",
+                "kernel/a/nft_reject_inet.ko.xz",
+            ]
+        );
+        assert_eq!(plan.absent, ["veth"]);
+    }
+
+    #[test]
+    fn guests_get_plain_modules() {
+        assert_eq!(plain("kernel/a/b.ko.zst"), "kernel/a/b.ko");
+        assert_eq!(plain("kernel/a/b.ko"), "kernel/a/b.ko");
+    }
+}

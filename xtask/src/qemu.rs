@@ -1,0 +1,141 @@
+//! The command line of QEMU.
+
+use std::{
+    fs::File,
+    io::PipeWriter,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{self, Command},
+};
+
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    sys::{prctl, signal::Signal},
+};
+
+/// The program; in Debian's package qemu-system-x86.
+pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+
+/// How a guest's processors and clock work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mode {
+    /// Two processors in real time.
+    Smp,
+    /// One processor whose clock counts instructions and jumps over idle time.
+    Icount,
+}
+
+impl Mode {
+    /// The name in reports and options.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Smp => "smp",
+            Self::Icount => "icount",
+        }
+    }
+}
+
+/// What runs a guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accelerator {
+    /// QEMU's translator: slow, works everywhere.
+    Tcg,
+    /// The processor itself.
+    Kvm,
+}
+
+/// Where the guest's first serial port leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Console {
+    /// QEMU's stdin and stdout, with every key passed to the guest. Ctrl-A X ends the machine.
+    Keyboard,
+    /// QEMU's stdin and stdout as they are; Ctrl-C ends the machine.
+    Stream,
+}
+
+/// One machine.
+pub(crate) struct Machine<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) initramfs: &'a File,
+    pub(crate) kernel_arguments: &'a str,
+    pub(crate) accelerator: Accelerator,
+    pub(crate) mode: Mode,
+    pub(crate) console: Console,
+    pub(crate) reports: &'a PipeWriter,
+}
+
+impl Machine<'_> {
+    /// The command that runs the machine. The files of `self` must be open until it has ended.
+    pub(crate) fn command(&self) -> Command {
+        let mut qemu = Command::new(PROGRAM);
+        qemu.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-m",
+            "1024M",
+        ]);
+        qemu.args(match (self.accelerator, self.mode) {
+            (Accelerator::Kvm, _) => ["-accel", "kvm", "-cpu", "host"],
+            (Accelerator::Tcg, Mode::Smp) => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            (Accelerator::Tcg, Mode::Icount) => ["-accel", "tcg,thread=single", "-cpu", "max"],
+        });
+        qemu.args(match self.mode {
+            Mode::Smp => &["-smp", "2"][..],
+            Mode::Icount => &[
+                "-smp",
+                "1",
+                "-icount",
+                "shift=0,sleep=off",
+                "-rtc",
+                "clock=vm",
+            ],
+        });
+        // The archive has no name; it is reached through this process.
+        let initramfs = format!("/proc/{}/fd/{}", process::id(), self.initramfs.as_raw_fd());
+        qemu.arg("-kernel")
+            .arg(self.image)
+            .args(["-initrd", &initramfs]);
+        qemu.args([
+            "-append",
+            &format!(
+                "console=ttyS0 panic=-1 oops=panic {}",
+                self.kernel_arguments
+            ),
+        ]);
+        match self.console {
+            Console::Keyboard => {
+                qemu.args(["-chardev", "stdio,id=console,mux=on,signal=off"]);
+                qemu.args(["-mon", "chardev=console,mode=readline"]);
+            }
+            Console::Stream => {
+                qemu.args(["-chardev", "stdio,id=console"]);
+            }
+        }
+        let reports = self.reports.as_raw_fd();
+        let report_file = format!("file,id=reports,path=/dev/fd/{reports}");
+        qemu.args([
+            "-serial",
+            "chardev:console",
+            "-chardev",
+            &report_file,
+            "-serial",
+            "chardev:reports",
+        ]);
+
+        let prepare = move || {
+            // Nobody would end the machine once xtask is gone.
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // SAFETY: the caller keeps this descriptor open until the machine has started.
+            let reports = unsafe { BorrowedFd::borrow_raw(reports) };
+            fcntl(reports, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            Ok(())
+        };
+        // SAFETY: only system calls are made between fork and exec.
+        unsafe { qemu.pre_exec(prepare) };
+        qemu
+    }
+}

@@ -1,0 +1,131 @@
+//! What a guest tells the host: JSON lines on a serial port of their own, so that nothing the
+//! kernel or a program prints gets between them.
+
+use std::{
+    env,
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
+};
+
+use nix::libc;
+use serde::{Deserialize, Serialize};
+
+/// The serial port the reports go through.
+pub const PORT: &str = "/dev/ttyS1";
+
+/// The environment variable that names the file reports are written to.
+pub const VARIABLE: &str = "SOCKTRACE_REPORT";
+
+/// One report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Report {
+    /// What will be run. The first report of a test boot; a scenario it names and that gets no
+    /// verdict has failed.
+    Plan {
+        /// Names of scenarios.
+        scenarios: Vec<String>,
+    },
+    /// A scenario begins.
+    Started {
+        /// Its name.
+        scenario: String,
+    },
+    /// A scenario's verdict.
+    Scenario {
+        /// Its name.
+        name: String,
+        /// Whether all was as expected.
+        passed: bool,
+        /// What was not, in full. Empty when it passed.
+        detail: String,
+    },
+    /// socktrace would not start in the guest.
+    Refused {
+        /// Its exit code.
+        exit: i32,
+        /// What it wrote to stderr, with the verifier's words if it was the verifier.
+        stderr: String,
+    },
+    /// Something worth showing beside the verdicts.
+    Note {
+        /// A line or more.
+        text: String,
+    },
+    /// The guest's command ended. The last report; written by the guest's init.
+    Exit {
+        /// The exit code, or 128 and the signal.
+        code: i32,
+    },
+}
+
+/// Writes reports.
+#[derive(Debug)]
+pub struct Reporter(Option<File>);
+
+impl Reporter {
+    /// A reporter to the file that the environment names, or to stdout if it names none.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened.
+    pub fn from_env() -> io::Result<Self> {
+        match env::var_os(VARIABLE) {
+            Some(path) => Self::open(&path.to_string_lossy()),
+            None => Ok(Self(None)),
+        }
+    }
+
+    /// A reporter to this file, which may be a serial port.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened.
+    pub fn open(path: &str) -> io::Result<Self> {
+        // A port must not become the terminal of who opens it.
+        let file = OpenOptions::new()
+            .append(true)
+            .custom_flags(libc::O_NOCTTY)
+            .open(path)?;
+        Ok(Self(Some(file)))
+    }
+
+    /// Writes one report.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn send(&mut self, report: &Report) -> io::Result<()> {
+        let mut line = serde_json::to_string(report)?;
+        line.push('\n');
+        match &mut self.0 {
+            Some(file) => file.write_all(line.as_bytes()),
+            None => io::stdout().write_all(line.as_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_one_line_of_json_with_their_kind() {
+        let report = Report::Scenario {
+            name: "reset_by_peer/ipv4".into(),
+            passed: false,
+            detail: "two\nlines".into(),
+        };
+        let line = serde_json::to_string(&report).unwrap();
+        assert_eq!(
+            line,
+            r#"{"kind":"scenario","name":"reset_by_peer/ipv4","passed":false,"detail":"two\nlines"}"#
+        );
+        assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
+        assert_eq!(
+            serde_json::from_str::<Report>(r#"{"kind":"exit","code":3}"#).unwrap(),
+            Report::Exit { code: 3 }
+        );
+    }
+}

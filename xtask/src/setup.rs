@@ -1,0 +1,263 @@
+//! Installs what building, linting and virtual machines need, and nothing that is there already.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::Uid;
+
+use crate::{
+    apt::FRESH,
+    ebpf_toolchain::{BPF_LINKER_VERSION, Compiler, Toolchain, advice, linker_root},
+    mirror::{MirrorArgs, Mirrors},
+    process, qemu, workspace,
+};
+
+/// What a command is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Compile the daemon.
+    Build,
+    /// Check the kernel programs with their compiler's own linter.
+    Lint,
+    /// Boot guests.
+    Machines,
+}
+
+/// A program or file, and the Debian package that has it.
+const MACHINE_TOOLS: [(&str, &str); 6] = [
+    (qemu::PROGRAM, "qemu-system-x86"),
+    ("depmod", "kmod"),
+    ("dpkg-deb", "dpkg"),
+    ("gpgv", "gpgv"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+];
+
+const KEYRING: (&str, &str) = (
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "debian-archive-keyring",
+);
+
+const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+const CLIPPY: &str = "rust-web-clippy";
+
+/// Where Debian's linter for the kernel programs is.
+pub(crate) const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
+
+/// Sets the machine up, or with `allowed` false only says what is missing.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// Whether anything may be installed.
+    pub(crate) allowed: bool,
+    /// Whether to tell what is there already.
+    pub(crate) verbose: bool,
+}
+
+impl Setup {
+    /// Makes sure that everything for `needs` is there.
+    ///
+    /// # Errors
+    ///
+    /// When something is missing and cannot, or must not, be installed.
+    pub(crate) fn ensure(&self, needs: &[Need]) -> Result<()> {
+        for need in needs {
+            match need {
+                Need::Build => self.build()?,
+                Need::Lint => self.lint()?,
+                Need::Machines => self.machines()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The mirrors of Debian's archives. The system's package lists name them, so they are fetched
+    /// if there are none.
+    ///
+    /// # Errors
+    ///
+    /// When no mirror is known even then.
+    pub(crate) fn mirrors(&self, args: &MirrorArgs) -> Result<Mirrors> {
+        Mirrors::find(args).or_else(|error| {
+            if !self.allowed || process::find("apt-get").is_none() {
+                return Err(error);
+            }
+            update_lists()?;
+            Mirrors::find(args)
+        })
+    }
+
+    fn build(&self) -> Result<()> {
+        if Toolchain::find(workspace::root()).is_ok() {
+            self.present("compiler and linker for the kernel programs");
+            return Ok(());
+        }
+        let compiler = if let Some(compiler) = Compiler::find() {
+            compiler
+        } else {
+            self.install(&COMPILER)?;
+            Compiler::find().with_context(|| {
+                format!(
+                    "{} are installed but have no compiler for BPF",
+                    COMPILER.join(" and ")
+                )
+            })?
+        };
+        if Toolchain::find(workspace::root()).is_err() {
+            self.linker(compiler.llvm())?;
+        }
+        Toolchain::find(workspace::root())
+            .map(drop)
+            .map_err(anyhow::Error::msg)
+    }
+
+    fn linker(&self, llvm: u32) -> Result<()> {
+        let prefix = format!("/usr/lib/llvm-{llvm}");
+        if !Path::new(&prefix).join("include/llvm-c").is_dir() {
+            self.install(&[&format!("llvm-{llvm}-dev")])?;
+        }
+        self.allow(&format!("bpf-linker {BPF_LINKER_VERSION} for LLVM {llvm}"))?;
+        let root = linker_root(workspace::root(), llvm);
+        eprintln!(
+            "Installing bpf-linker {BPF_LINKER_VERSION} for LLVM {llvm} in {}",
+            root.display()
+        );
+        let output = process::output(
+            Command::new("cargo")
+                .args([
+                    "install",
+                    &format!("bpf-linker@{BPF_LINKER_VERSION}"),
+                    "--locked",
+                    "--quiet",
+                ])
+                .args([
+                    "--no-default-features",
+                    "--features",
+                    &format!("llvm-{llvm}"),
+                    "--root",
+                ])
+                .arg(&root)
+                // Outside the repository, whose settings are not for this program.
+                .current_dir("/")
+                .env("LLVM_PREFIX", prefix)
+                .env_remove("CARGO_TARGET_DIR"),
+        );
+        output.map(drop).context("cannot build bpf-linker")
+    }
+
+    fn lint(&self) -> Result<()> {
+        // Elsewhere the compiler is rustup's, whose linter is a component of it.
+        if !matches!(Compiler::find(), Some(Compiler::Debian { .. })) {
+            return Ok(());
+        }
+        if Path::new(CLIPPY_DRIVER).exists() {
+            self.present(CLIPPY);
+            return Ok(());
+        }
+        self.install(&[CLIPPY])
+    }
+
+    fn machines(&self) -> Result<()> {
+        let tools = MACHINE_TOOLS
+            .into_iter()
+            .filter(|(name, _)| process::find(name).is_none());
+        let keyring = Some(KEYRING).filter(|(path, _)| !Path::new(path).exists());
+        let missing: Vec<_> = tools.chain(keyring).map(|(_, package)| package).collect();
+        if missing.is_empty() {
+            self.present("programs for virtual machines");
+            return Ok(());
+        }
+        self.install(&missing)
+    }
+
+    fn present(&self, what: &str) {
+        if self.verbose {
+            eprintln!("Present: {what}");
+        }
+    }
+
+    fn allow(&self, what: &str) -> Result<()> {
+        if !self.allowed {
+            bail!("missing: {what}, and --no-setup forbids to install. Run: cargo xtask setup");
+        }
+        Ok(())
+    }
+
+    fn install(&self, packages: &[&str]) -> Result<()> {
+        self.allow(&packages.join(", "))?;
+        if process::find("apt-get").is_none() || !Path::new("/etc/debian_version").exists() {
+            bail!(
+                "missing: {}, as Debian calls these packages. This machine is not Debian, so they \
+                 are to be installed by hand. For the kernel programs alone: {}",
+                packages.join(", "),
+                advice()
+            );
+        }
+        let known = packages.iter().all(|package| {
+            let shown = Command::new("apt-cache")
+                .args(["show", "--no-all-versions", package])
+                .output();
+            shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+        });
+        if !known || !lists_are_fresh() {
+            update_lists()?;
+        }
+        eprintln!("Installing {}", packages.join(", "));
+        let mut apt = as_root("apt-get");
+        apt.args([
+            "-qq",
+            "-o",
+            "Dpkg::Use-Pty=0",
+            "install",
+            "--yes",
+            "--no-install-recommends",
+        ]);
+        process::output(apt.args(packages).stdin(Stdio::null()))
+            .map(drop)
+            .with_context(|| {
+                format!(
+                    "cannot install {}; see what apt says, and run again",
+                    packages.join(", ")
+                )
+            })
+    }
+}
+
+/// Whether the system's package lists are new enough that the packages they name still exist.
+fn lists_are_fresh() -> bool {
+    let Ok(lists) = fs::read_dir("/var/lib/apt/lists") else {
+        return false;
+    };
+    lists.filter_map(Result::ok).any(|entry| {
+        entry.file_name().to_string_lossy().contains("_Packages")
+            && fs::metadata("/var/lib/apt/lists")
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < FRESH))
+    })
+}
+
+fn update_lists() -> Result<()> {
+    eprintln!("Fetching the system's package lists");
+    process::output(as_root("apt-get").args(["-qq", "update"]))
+        .map(drop)
+        .context("cannot fetch the system's package lists; see what apt says, and run again")
+}
+
+/// A program that needs to be root to do its work, with sudo if we are not.
+pub(crate) fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = match process::find("sudo") {
+        Some(sudo) if !Uid::effective().is_root() => {
+            let mut command = Command::new(sudo);
+            command
+                .args(["--preserve-env=DEBIAN_FRONTEND", "--"])
+                .arg(program);
+            command
+        }
+        _ => Command::new(program),
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
