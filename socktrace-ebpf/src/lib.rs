@@ -1,2 +1,33 @@
-//! The wire format.
+//! The wire format between socktrace's kernel programs and its daemon.
+//!
+//! This crate's library is compiled for both sides: for `bpfel-unknown-none` into the kernel
+//! programs and for the host into the daemon. It holds plain data only. Every structure is
+//! `repr(C)`, has no implicit padding, and its size and alignment are asserted at compile time.
+//!
+//! A hook turns a kernel moment into a [`Signature`], which is enough to say what happened and is
+//! counted exactly, and an [`Event`], which adds addresses and numbers for people and may be lost.
+
 #![no_std]
+
+pub mod counter;
+pub mod event;
+pub mod facts;
+pub mod signature;
+
+pub use counter::Counter;
+pub use event::{Address, Event};
+pub use signature::{Family, Flags, Hook, Origin, Signature, TcpState};
+
+/// Number of distinct [`Signature`]s the kernel side can count.
+///
+/// The fields that vary give far fewer combinations in practice (hook, state and errno determine
+/// each other to a large part). What does not fit is counted in [`Counter::TallyOverflow`].
+pub const TALLY_ENTRIES: usize = 2048;
+
+/// Number of entry hooks that can be under way at once, see the kernel side's stash.
+///
+/// An entry lives while one kernel function runs, so this bounds CPUs times preempted tasks.
+pub const STASH_ENTRIES: usize = 1024;
+
+/// Default size of the event ring buffer, in bytes: room for about two thousand events.
+pub const RING_BYTES: usize = 256 * 1024;

@@ -1,0 +1,18 @@
+//! What the kernel side counts about itself.
+
+/// Index into the per-CPU array of the kernel side's own counters.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counter {
+    /// Events that found the ring buffer full: counted in the tallies, missing in the stream.
+    EventsLost = 0,
+    /// Signatures that found the tally map full: their total is known, their kind is not.
+    TallyOverflow = 1,
+    /// Entry hooks that found the stash full: the close that follows lacks its origin.
+    StashFull = 2,
+}
+
+impl Counter {
+    /// Every counter, in order of its index.
+    pub const ALL: &'static [Self] = &[Self::EventsLost, Self::TallyOverflow, Self::StashFull];
+}

@@ -1,0 +1,91 @@
+//! One event on the ring buffer: a signature and the detail that a person wants with it.
+
+use crate::{Family, Signature};
+
+/// An IP address and port as they travel: always sixteen bytes, IPv4 in the first four.
+///
+/// Which of the two it is stands in the event's [`Signature::family`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// The address in network byte order; an IPv4 address fills the first four bytes.
+    pub octets: [u8; 16],
+}
+
+/// What a hook saw, as sent to the daemon.
+///
+/// Numbers are the kernel's own: jiffies stay jiffies (the daemon knows the tick rate), and a
+/// fact that this kernel cannot give is 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// When, in nanoseconds since boot, suspended time included (`bpf_ktime_get_boot_ns`).
+    pub boot_ns: u64,
+    /// What happened.
+    pub signature: Signature,
+    /// The end of the connection on this host.
+    pub local: Address,
+    /// The other end.
+    pub remote: Address,
+    /// Port of `local`, in host byte order.
+    pub local_port: u16,
+    /// Port of `remote`, in host byte order.
+    pub remote_port: u16,
+    /// Inode of the socket's network namespace, as `/proc/PID/ns/net` shows it.
+    pub netns: u32,
+    /// Process that was operating on the socket; 0 when the event came from the network or a
+    /// timer, where the current task is a stranger.
+    pub tgid: u32,
+    /// Thread of that process, 0 likewise.
+    pub tid: u32,
+    /// Its command name, NUL-padded, all NUL likewise.
+    pub comm: [u8; 16],
+    /// Time the segment at the head of the queue has waited for its acknowledgement, in
+    /// milliseconds; 0 unless the retransmission timer fired.
+    pub elapsed_ms: u32,
+    /// Time since the last acknowledgement came from the peer, in jiffies (`rcv_tstamp`).
+    pub silent_jiffies: u32,
+    /// Retransmission timeout in force, in jiffies (`icsk_rto`).
+    pub rto_jiffies: u32,
+    /// `TCP_USER_TIMEOUT` of the socket in milliseconds, 0 when unset.
+    pub user_timeout_ms: u32,
+    /// Sent and not acknowledged, in sequence numbers (bytes; SYN and FIN count one each).
+    pub unacked_bytes: u32,
+    /// Written by the program and not yet sent, likewise.
+    pub unsent_bytes: u32,
+    /// Consecutive retransmissions of the same segment (`icsk_retransmits`).
+    pub retransmits: u8,
+    /// Window or keepalive probes without an answer (`icsk_probes_out`).
+    pub probes: u8,
+    /// Zero; keeps the size a multiple of the alignment without implicit padding.
+    pub reserved: [u8; 6],
+}
+
+const _: () = assert!(size_of::<Event>() == 112 && align_of::<Event>() == 8);
+
+impl Event {
+    /// Reads an event from ring buffer bytes.
+    ///
+    /// Returns `None` when the length is not that of an event, as it is when kernel programs and
+    /// daemon come from different builds.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: the slice is as long as an `Event`, whose fields are integers and arrays of
+        // integers, so that any bit pattern is valid; `read_unaligned` asks for no alignment.
+        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}
+
+impl Address {
+    /// The four octets of an IPv4 address, or the sixteen of an IPv6 one.
+    #[must_use]
+    pub fn as_octets(&self, family: Family) -> &[u8] {
+        match family {
+            Family::Ipv4 => &self.octets[..4],
+            Family::Ipv6 => &self.octets,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! socktrace's kernel programs: one file a kernel hook under `programs/`.
+
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod emit;
+mod offsets;
+mod programs;
+mod sock;
+mod stash;
+mod tally;
+
+/// A reachable panic would leave an endless loop behind, which the verifier refuses to load.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel offers helpers such as `bpf_skc_to_tcp_sock` to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,46 @@
+//! Facts about the running kernel, set by the daemon before the programs are verified.
+//!
+//! Each lies in read-only data that is frozen at load, so the verifier knows its value: code
+//! behind `is_absent` tests disappears, and an offset added to a pointer is a constant.
+
+use socktrace_ebpf::{facts::ABSENT, kernel_facts};
+
+/// A fact: an offset, size or bit position from the kernel's BTF, or [`ABSENT`].
+///
+/// Transparent over `u32`: the daemon overwrites it as four bytes.
+#[repr(transparent)]
+pub(crate) struct Fact(u32);
+
+impl Fact {
+    /// The value. The read is volatile, as the compiler must not fold the initial one.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u32 {
+        // SAFETY: reads a live, aligned static of this type.
+        unsafe { core::ptr::read_volatile(&raw const self.0) }
+    }
+
+    /// Whether this kernel lacks it.
+    #[inline(always)]
+    pub(crate) fn is_absent(&self) -> bool {
+        self.get() == ABSENT
+    }
+}
+
+macro_rules! globals {
+    ($($name:ident = $ty:literal, $path:literal, $kind:ident;)+) => {
+        $(
+            #[doc = concat!("The ", stringify!($kind), " of `", $ty, ".", $path, "`.")]
+            #[unsafe(no_mangle)]
+            pub(crate) static $name: Fact = Fact(ABSENT);
+        )+
+    };
+}
+kernel_facts!(globals);
+
+/// Position of the `skb` argument of `tcp_reset`; absent in 5.10, which passes the socket alone.
+#[unsafe(no_mangle)]
+pub(crate) static TCP_RESET_SKB_ARG: Fact = Fact(ABSENT);
+
+/// Whether events are streamed: 1 or 0. Without a reader they would only fill the ring buffer.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM: Fact = Fact(1);

@@ -1,0 +1,50 @@
+//! Traces `tcp_done` (net/ipv4/tcp.c): the point every abnormal close of a TCP socket passes.
+//!
+//! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. At entry `sk_err` is already
+//! set and `sk_state` is still the old state, in all of them (also where callers go through
+//! `tcp_done_with_error`, 6.11 and some long-term series). An orderly close passes here with
+//! `sk_err` 0, about once a connection, and leaves at the first test. Produces one event a
+//! failure.
+
+use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_log_ebpf::debug;
+use socktrace_ebpf::{Flags, Hook, Origin, Signature};
+
+use crate::{
+    emit::emit,
+    sock::Sock,
+    stash::{self, Note},
+};
+
+/// Entry of `tcp_done`.
+#[fentry(function = "tcp_done")]
+fn tcp_done(ctx: FEntryContext) -> i32 {
+    let sock = Sock::new(ctx.arg(0));
+    let errno = sock.err();
+    if errno == 0 {
+        return 0;
+    }
+    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+        return 0;
+    };
+    let note = stash::take(sock).unwrap_or(Note::NONE);
+    let mut flags = Flags(note.flags).with(sock.holder_flags());
+    // The timers' flags say nothing about a reset and would only multiply the tallies.
+    if note.origin != Origin::Reset as u8 {
+        flags = flags.with(tcp.timer_flags(errno));
+    }
+    let signature = Signature {
+        hook: Hook::TcpDone as u8,
+        origin: note.origin,
+        state: sock.state(),
+        family: family as u8,
+        errno,
+        flags: flags.0,
+    };
+    debug!(
+        &ctx,
+        "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0
+    );
+    emit(&signature, family, tcp, sock.is_owned());
+    0
+}

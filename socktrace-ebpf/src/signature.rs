@@ -1,0 +1,218 @@
+//! The signature of a kernel moment: the few small integers that decide its diagnosis.
+
+/// What happened, in eight bytes: the key of the kernel-side tallies.
+///
+/// All-integer on the wire; [`Hook`], [`Origin`], [`Family`] and [`TcpState`] are read from it by
+/// checked conversion, so that a byte from a newer or broken peer never becomes an invalid enum.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Signature {
+    /// The kernel function that was observed, a [`Hook`].
+    pub hook: u8,
+    /// The kernel function that was working on the socket at that moment, an [`Origin`].
+    pub origin: u8,
+    /// The socket's TCP state before the event, a [`TcpState`].
+    pub state: u8,
+    /// The address family as people see it (an IPv4-mapped IPv6 address is IPv4), a [`Family`].
+    pub family: u8,
+    /// The errno the kernel stored in the socket (`sk_err`), 0 for none.
+    pub errno: u16,
+    /// What the socket's other fields say, folded to [`Flags`].
+    pub flags: u16,
+}
+
+const _: () = assert!(size_of::<Signature>() == 8 && align_of::<Signature>() == 2);
+
+impl Signature {
+    /// Reads a signature back from a tally's key.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
+        let [
+            hook,
+            origin,
+            state,
+            family,
+            errno @ ..,
+            flags_low,
+            flags_high,
+        ] = bytes;
+        Self {
+            hook,
+            origin,
+            state,
+            family,
+            errno: u16::from_ne_bytes(errno),
+            flags: u16::from_ne_bytes([flags_low, flags_high]),
+        }
+    }
+}
+
+/// Declares an enum whose values travel as a byte, with its checked conversion.
+macro_rules! wire_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal,)+ }) => {
+        $(#[$meta])*
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$vmeta])* $variant = $value,)+
+        }
+
+        impl $name {
+            /// Every value, in order of its number on the wire.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+
+        impl TryFrom<u8> for $name {
+            /// The byte that names no value.
+            type Error = u8;
+
+            fn try_from(byte: u8) -> Result<Self, u8> {
+                match byte {
+                    $($value => Ok(Self::$variant),)+
+                    unknown => Err(unknown),
+                }
+            }
+        }
+    };
+}
+
+wire_enum! {
+    /// The kernel function a program is attached to.
+    Hook {
+        /// `tcp_done`: every abnormal close passes it with `sk_err` set.
+        TcpDone = 1,
+        /// `inet_csk_accept` returned a connection that is already closed.
+        InetCskAccept = 2,
+        /// `tcp_retransmit_timer`: a retransmission timeout fired and the connection lives on.
+        TcpRetransmitTimer = 3,
+        /// `tcp_reset`: says why `tcp_done` is called; sends no event of its own.
+        TcpReset = 4,
+    }
+}
+
+wire_enum! {
+    /// The kernel function that was working on the socket when `tcp_done` closed it.
+    Origin {
+        /// None of the functions below, or it was not seen.
+        Other = 0,
+        /// `tcp_reset`: a segment arrived that ends the connection.
+        Reset = 1,
+        /// `tcp_retransmit_timer`: the retransmission timer fired.
+        RetransmitTimer = 2,
+    }
+}
+
+wire_enum! {
+    /// Address family, as a person reads the addresses.
+    Family {
+        /// IPv4, also when carried by an IPv6 socket as an IPv4-mapped address.
+        Ipv4 = 4,
+        /// IPv6.
+        Ipv6 = 6,
+    }
+}
+
+wire_enum! {
+    /// TCP state of a socket; numbers from `include/net/tcp_states.h`, the same in every kernel.
+    TcpState {
+        /// `TCP_ESTABLISHED`
+        Established = 1,
+        /// `TCP_SYN_SENT`
+        SynSent = 2,
+        /// `TCP_SYN_RECV`
+        SynRecv = 3,
+        /// `TCP_FIN_WAIT1`
+        FinWait1 = 4,
+        /// `TCP_FIN_WAIT2`
+        FinWait2 = 5,
+        /// `TCP_TIME_WAIT`
+        TimeWait = 6,
+        /// `TCP_CLOSE`
+        Close = 7,
+        /// `TCP_CLOSE_WAIT`
+        CloseWait = 8,
+        /// `TCP_LAST_ACK`
+        LastAck = 9,
+        /// `TCP_LISTEN`
+        Listen = 10,
+        /// `TCP_CLOSING`
+        Closing = 11,
+        /// `TCP_NEW_SYN_RECV`
+        NewSynRecv = 12,
+    }
+}
+
+/// Facts about the socket that a diagnosis needs, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Flags(pub u16);
+
+impl Flags {
+    /// No program holds the socket any more: it was closed (`SOCK_DEAD`).
+    pub const ORPHAN: Self = Self(1 << 0);
+    /// The connection still waits in its listener's accept queue: no `sk_socket`, not `SOCK_DEAD`.
+    pub const UNACCEPTED: Self = Self(1 << 1);
+    /// `tcp_reset` ran for a segment without the RST bit: data that came after we shut down reading.
+    pub const NO_RST: Self = Self(1 << 2);
+    /// `TCP_USER_TIMEOUT` is set on the socket (`icsk_user_timeout`).
+    pub const USER_TIMEOUT: Self = Self(1 << 3);
+    /// At least one segment was retransmitted and not acknowledged (`icsk_retransmits`).
+    pub const RETRANSMITTED: Self = Self(1 << 4);
+    /// The peer's advertised window is closed (`snd_wnd` is 0).
+    pub const ZERO_WINDOW: Self = Self(1 << 5);
+    /// Data waits that was never sent (`write_seq` is past `snd_nxt`).
+    pub const UNSENT: Self = Self(1 << 6);
+    /// Window or keepalive probes went unanswered (`icsk_probes_out`).
+    pub const PROBED: Self = Self(1 << 7);
+    /// As many of them as `tcp_retries2` allows.
+    pub const PROBES_EXHAUSTED: Self = Self(1 << 8);
+    /// `SO_KEEPALIVE` is set (`SOCK_KEEPOPEN`).
+    pub const KEEPALIVE: Self = Self(1 << 9);
+    /// The errno is the one an earlier ICMP message or routing failure left (`sk_err_soft`).
+    pub const SOFT_ERROR: Self = Self(1 << 10);
+
+    /// Every flag with its name, in bit order.
+    pub const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::ORPHAN, "orphan"),
+        (Self::UNACCEPTED, "unaccepted"),
+        (Self::NO_RST, "no_rst"),
+        (Self::USER_TIMEOUT, "user_timeout"),
+        (Self::RETRANSMITTED, "retransmitted"),
+        (Self::ZERO_WINDOW, "zero_window"),
+        (Self::UNSENT, "unsent"),
+        (Self::PROBED, "probed"),
+        (Self::PROBES_EXHAUSTED, "probes_exhausted"),
+        (Self::KEEPALIVE, "keepalive"),
+        (Self::SOFT_ERROR, "soft_error"),
+    ];
+
+    /// No flag at all.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(0)
+    }
+
+    /// Whether every flag of `other` is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These flags, and `other` when `condition` holds.
+    #[must_use]
+    #[inline(always)]
+    pub const fn with_if(self, other: Self, condition: bool) -> Self {
+        if condition {
+            Self(self.0 | other.0)
+        } else {
+            self
+        }
+    }
+
+    /// These flags and `other`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn with(self, other: Self) -> Self {
+        self.with_if(other, true)
+    }
+}

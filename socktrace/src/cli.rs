@@ -1,0 +1,131 @@
+//! The command line.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+
+use crate::service::exit;
+
+/// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
+pub(crate) const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 10_054);
+
+/// Shows why TCP sockets fail on this host: the errno each program gets, and who did what.
+///
+/// Streams one line a failure and serves Prometheus metrics. Needs root, or CAP_BPF with
+/// CAP_PERFMON, and a kernel of 5.10 or later with BTF.
+#[derive(Debug, Parser)]
+#[command(version, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    /// Format of the stream
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+
+    /// Only count and serve metrics; no stream
+    #[arg(long, conflicts_with_all = ["output", "no_metrics"])]
+    pub(crate) no_stream: bool,
+
+    /// Serve metrics at this address [default: 127.0.0.1:10054]
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Serve no metrics
+    #[arg(long, conflicts_with = "listen")]
+    pub(crate) no_metrics: bool,
+
+    /// Color the stream; `auto` does on a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Color,
+
+    /// Show the kernel programs' own debug messages on stderr
+    #[arg(long)]
+    pub(crate) probe_log: bool,
+
+    /// Say more on stderr, the kernel verifier's words included
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// Format of the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Aligned lines for people
+    #[default]
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// Whether to color.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::AlwaysAnsi,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected an IP address and a port, such as 127.0.0.1:10054, 0.0.0.0:10054 or [::]:10054"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once(&"socktrace").chain(args))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_values_name_the_right_ones() {
+        let error = parse(&["--output", "xml"])
+            .expect_err("no such format")
+            .to_string();
+        assert!(error.contains("human") && error.contains("json"), "{error}");
+        let error = parse(&["--listen", "10054"])
+            .expect_err("no address")
+            .to_string();
+        assert!(error.contains("127.0.0.1:10054"), "{error}");
+    }
+
+    #[test]
+    fn wrong_usage_exits_with_2() {
+        for args in [
+            &["--no-such"][..],
+            &["--color", "pink"],
+            &["--no-stream", "--no-metrics"],
+        ] {
+            assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_something_to_do() {
+        let error = parse(&["--no-stream", "--no-metrics"]).expect_err("nothing to do");
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+    }
+}

@@ -1,0 +1,3 @@
+//! What socktrace can be told to do.
+
+pub(crate) mod trace;

@@ -1,0 +1,197 @@
+//! Traces this host: streams failures and serves metrics until told to stop.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use aya::Ebpf;
+use aya_log::EbpfLogger;
+use socktrace_ebpf::Counter;
+use tokio::{io::unix::AsyncFd, runtime};
+
+use crate::{
+    cli::{Cli, DEFAULT_LISTEN},
+    diagnosis::{Cause, Finding, diagnose},
+    kernel::{
+        clock::Clock,
+        load::{self, Loaded},
+        refusal::running_kernel,
+        stream::Events,
+        tally::Tallies,
+    },
+    metrics::{Exporter, Listener, serve},
+    output::stream::{Printer, Written},
+    service::signals::StopSignals,
+};
+
+/// Runs until SIGINT or SIGTERM, or until the reader of the output is gone.
+///
+/// # Errors
+/// When the host refuses tracing, or an address asked for cannot be served.
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let result = runtime.block_on(trace(cli));
+    // A write to a stalled pipe may still be under way: do not wait for it.
+    runtime.shutdown_background();
+    result
+}
+
+async fn trace(cli: &Cli) -> anyhow::Result<()> {
+    let mut stop = StopSignals::new()?;
+    let options = load::Options {
+        stream: !cli.no_stream,
+        probe_log: cli.probe_log,
+    };
+    let Loaded { mut ebpf, health } = load::load(options)?;
+    let tallies = Arc::new(Tallies::new(&mut ebpf)?);
+
+    eprintln!(
+        "socktrace {} on {}; hooks: {}",
+        env!("CARGO_PKG_VERSION"),
+        running_kernel(),
+        health
+            .attached()
+            .map(|hook| hook.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    for problem in health.problems() {
+        eprintln!("not attached: {problem}");
+    }
+    if cli.probe_log {
+        forward_probe_log(&mut ebpf)?;
+    }
+    if let Some(listener) = metrics_listener(cli).await? {
+        eprintln!("metrics: http://{}/metrics", listener.address());
+        let exporter = Arc::new(Exporter::new(Arc::clone(&tallies), health));
+        tokio::spawn(serve(listener, exporter));
+    }
+
+    let shown = if cli.no_stream {
+        stop.wait().await;
+        None
+    } else {
+        let events = Events::new(&mut ebpf)?;
+        let printer = Printer::new(cli.output, cli.color, Clock::new()?);
+        Some(stream(events, printer, &tallies, &mut stop).await?)
+    };
+    eprintln!("socktrace: {}", summary(&tallies, shown)?);
+    Ok(())
+}
+
+/// The socket for metrics: `None` when they are not wanted, or when nobody asked for this
+/// address and it is taken by somebody else.
+async fn metrics_listener(cli: &Cli) -> anyhow::Result<Option<Listener>> {
+    if cli.no_metrics {
+        return Ok(None);
+    }
+    let address = cli.listen.unwrap_or(DEFAULT_LISTEN);
+    match Listener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        // A person at a terminal came for the stream; a service has nothing else to offer.
+        Err(error) if cli.listen.is_none() && !cli.no_stream => {
+            eprintln!("no metrics: cannot listen on {address}: {error}; see --listen");
+            Ok(None)
+        }
+        Err(error) => Err(listen_error(address, error)),
+    }
+}
+
+fn listen_error(address: SocketAddr, error: io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!(
+        "cannot serve metrics on {address}; choose another with --listen"
+    ))
+}
+
+/// Prints events until told to stop; how many were shown.
+async fn stream(
+    mut events: Events,
+    mut printer: Printer,
+    tallies: &Tallies,
+    stop: &mut StopSignals,
+) -> anyhow::Result<u64> {
+    let mut batch = Vec::new();
+    let mut lost = 0;
+    printer.heading();
+    loop {
+        let more = tokio::select! {
+            biased;
+            () = stop.wait() => false,
+            result = events.next(&mut batch) => {
+                result.context("cannot read events")?;
+                true
+            }
+        };
+        // When stopping: show what came before the signal.
+        if !more {
+            events.drain(&mut batch);
+        }
+        for event in batch.drain(..) {
+            printer.event(event);
+        }
+        let lost_now = tallies.counter(Counter::EventsLost)?;
+        if lost_now > lost {
+            printer.lost(lost_now - lost);
+            lost = lost_now;
+        }
+        let written = tokio::select! {
+            biased;
+            written = printer.flush() => written.context("cannot write the stream")?,
+            () = stop.wait() => break,
+        };
+        if !more || written == Written::ReaderGone {
+            break;
+        }
+    }
+    if events.undecodable() > 0 {
+        log::error!(
+            "{} records of the kernel programs were unreadable",
+            events.undecodable()
+        );
+    }
+    Ok(printer.shown())
+}
+
+/// Logs what the kernel programs say about themselves.
+fn forward_probe_log(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let logger = EbpfLogger::init(ebpf).context("cannot read the kernel programs' messages")?;
+    // SAFETY: the logger owns the ring buffer's descriptor and keeps it as long as it lives.
+    let registered = unsafe { AsyncFd::register(logger) };
+    let mut logger = registered.context("cannot watch the kernel programs' messages")?;
+    tokio::spawn(async move {
+        while let Ok(mut ready) = logger.readable_mut().await {
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    });
+    Ok(())
+}
+
+/// One line about the whole run, from the exact tallies.
+fn summary(tallies: &Tallies, shown: Option<u64>) -> anyhow::Result<String> {
+    let mut causes: BTreeMap<Cause, u64> = BTreeMap::new();
+    for (signature, count) in tallies.signatures()? {
+        if let Finding::Failure(found) = diagnose(signature) {
+            *causes.entry(found.cause).or_default() += count;
+        }
+    }
+    let total: u64 = causes.values().sum();
+    let mut text = format!(
+        "{total} {}",
+        if total == 1 { "failure" } else { "failures" }
+    );
+    if total > 0 {
+        let parts: Vec<String> = causes
+            .iter()
+            .map(|(cause, count)| format!("{cause} {count}"))
+            .collect();
+        text.push_str(&format!(" ({})", parts.join(", ")));
+    }
+    if let Some(shown) = shown {
+        let lost = tallies.counter(Counter::EventsLost)?;
+        text.push_str(&format!("; {shown} events shown, {lost} lost"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,155 @@
+//! Tests of the diagnosis: the documented table row by row, and its totality.
+
+use proptest::prelude::*;
+use socktrace_ebpf::Family;
+
+use super::*;
+
+const ECONNRESET: u16 = errno(libc::ECONNRESET);
+const EHOSTUNREACH: u16 = errno(libc::EHOSTUNREACH);
+const EPIPE: u16 = errno(libc::EPIPE);
+
+fn done(origin: Origin, state: TcpState, errno: u16, flags: &[Flags]) -> Signature {
+    Signature {
+        hook: Hook::TcpDone as u8,
+        origin: origin as u8,
+        state: state as u8,
+        family: Family::Ipv4 as u8,
+        errno,
+        flags: flags
+            .iter()
+            .fold(Flags::empty(), |all, flag| all.with(*flag))
+            .0,
+    }
+}
+
+fn failure(signature: Signature) -> Diagnosis {
+    match diagnose(signature) {
+        Finding::Failure(diagnosis) => diagnosis,
+        other => panic!("{signature:?} is {other:?}"),
+    }
+}
+
+#[test]
+fn every_documented_row() {
+    use Flags as F;
+    use Origin::{Other, Reset, RetransmitTimer as Rto};
+    use TcpState::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, SynSent};
+
+    #[rustfmt::skip]
+    let rows = [
+        // origin, state, errno, flags => cause, call
+        (Reset, SynSent, ECONNREFUSED, vec![], Cause::ConnectRefused, Call::Connect),
+        (Reset, Established, ECONNRESET, vec![], Cause::ResetByPeer, Call::ReadOrWrite),
+        (Reset, Established, ECONNRESET, vec![F::UNACCEPTED], Cause::ResetBeforeAccept, Call::ReadOrWrite),
+        (Reset, CloseWait, EPIPE, vec![F::UNACCEPTED], Cause::ResetBeforeAccept, Call::Write),
+        (Reset, CloseWait, EPIPE, vec![], Cause::ResetAfterPeerClose, Call::Write),
+        (Reset, FinWait1, ECONNRESET, vec![], Cause::ResetWhileClosing, Call::ReadOrWrite),
+        (Reset, FinWait2, ECONNRESET, vec![F::ORPHAN], Cause::ResetWhileClosing, Call::None),
+        (Reset, Closing, ECONNRESET, vec![F::ORPHAN], Cause::ResetWhileClosing, Call::None),
+        (Reset, LastAck, ECONNRESET, vec![F::ORPHAN], Cause::ResetWhileClosing, Call::None),
+        (Reset, FinWait2, ECONNRESET, vec![F::NO_RST], Cause::DataAfterShutdown, Call::ReadOrWrite),
+        (Rto, SynSent, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::ConnectTimeout, Call::Connect),
+        (Rto, SynSent, ETIMEDOUT, vec![F::RETRANSMITTED, F::USER_TIMEOUT], Cause::ConnectTimeout, Call::Connect),
+        (Rto, Established, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
+        (Rto, CloseWait, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
+        (Rto, FinWait1, ETIMEDOUT, vec![F::RETRANSMITTED, F::ORPHAN], Cause::RetransmitTimeout, Call::None),
+        (Rto, Established, ETIMEDOUT, vec![F::RETRANSMITTED, F::USER_TIMEOUT], Cause::UserTimeout, Call::ReadOrWrite),
+        (Rto, Established, ETIMEDOUT, vec![F::ZERO_WINDOW], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
+        (Rto, Established, EHOSTUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR], Cause::UnreachableTimeout, Call::ReadOrWrite),
+        (Other, Established, ETIMEDOUT, vec![F::KEEPALIVE, F::PROBED], Cause::KeepaliveTimeout, Call::ReadOrWrite),
+        (Other, Established, ETIMEDOUT, vec![F::KEEPALIVE, F::PROBED, F::USER_TIMEOUT], Cause::KeepaliveTimeout, Call::ReadOrWrite),
+        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
+        // A window too small for the next segment is probed like a closed one.
+        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
+        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::KEEPALIVE, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
+        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::USER_TIMEOUT], Cause::UserTimeout, Call::ReadOrWrite),
+        // Without the timer's hook its fields still tell.
+        (Other, Established, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
+        (Other, SynSent, EHOSTUNREACH, vec![], Cause::Other, Call::Connect),
+        (Other, Established, errno(libc::ECONNABORTED), vec![], Cause::Other, Call::ReadOrWrite),
+    ];
+    for (origin, state, errno, flags, cause, call) in rows {
+        let signature = done(origin, state, errno, &flags);
+        let found = failure(signature);
+        assert_eq!((found.cause, found.call), (cause, call), "{signature:?}");
+        assert_eq!(found.errno, Errno(errno), "{signature:?}");
+    }
+}
+
+#[test]
+fn what_nobody_waits_for_is_expected() {
+    let orphan = done(
+        Origin::Reset,
+        TcpState::LastAck,
+        ECONNRESET,
+        &[Flags::ORPHAN],
+    );
+    assert_eq!(failure(orphan).severity, Severity::Expected);
+    let held = done(Origin::Reset, TcpState::FinWait2, ECONNRESET, &[]);
+    assert_eq!(failure(held).severity, Severity::Notable);
+    let live = done(Origin::Reset, TcpState::Established, ECONNRESET, &[]);
+    assert_eq!(failure(live).severity, Severity::Failure);
+}
+
+#[test]
+fn a_timeout_that_lives_on_is_no_failure() {
+    let signature = Signature {
+        hook: Hook::TcpRetransmitTimer as u8,
+        ..done(Origin::RetransmitTimer, TcpState::Established, 0, &[])
+    };
+    assert_eq!(diagnose(signature), Finding::Retransmission);
+}
+
+#[test]
+fn accepting_a_reset_connection_is_a_delivery_not_a_second_failure() {
+    let signature = Signature {
+        hook: Hook::InetCskAccept as u8,
+        ..done(
+            Origin::Other,
+            TcpState::Close,
+            ECONNRESET,
+            &[Flags::UNACCEPTED],
+        )
+    };
+    let Finding::Delivery(diagnosis) = diagnose(signature) else {
+        panic!("no delivery");
+    };
+    assert_eq!(diagnosis.cause, Cause::ResetBeforeAccept);
+    assert_eq!(diagnosis.call, Call::ReadOrWrite);
+}
+
+proptest! {
+    /// Any bytes at all have a diagnosis, the errno is kept, and a socket that nobody holds
+    /// delivers to no call.
+    #[test]
+    fn every_signature_has_exactly_one_finding(
+        hook: u8, origin: u8, state: u8, family: u8, errno: u16, flags: u16,
+    ) {
+        let signature = Signature { hook, origin, state, family, errno, flags };
+        let finding = diagnose(signature);
+        prop_assert_eq!(finding, diagnose(signature));
+        if let Finding::Failure(found) | Finding::Delivery(found) = finding {
+            prop_assert_eq!(found.errno, Errno(errno));
+            if Flags(flags).has(Flags::ORPHAN) {
+                prop_assert_eq!(found.call, Call::None);
+                prop_assert_eq!(found.severity, Severity::Expected);
+            }
+        }
+    }
+
+    /// What the kernel side can send has a cause other than `other` wherever it is a reset in a
+    /// state that TCP resets.
+    #[test]
+    fn resets_of_open_states_are_always_named(
+        state in prop::sample::select(vec![
+            TcpState::Established, TcpState::CloseWait, TcpState::FinWait1, TcpState::FinWait2,
+            TcpState::Closing, TcpState::LastAck,
+        ]),
+        errno: u16,
+        flags: u16,
+    ) {
+        let signature = Signature { flags, ..done(Origin::Reset, state, errno, &[]) };
+        prop_assert_ne!(failure(signature).cause, Cause::Other);
+    }
+}

@@ -1,0 +1,11 @@
+//! What a failed socket means: from the kernel's signature to errno, cause and advice.
+//!
+//! Plain data in, plain data out; knows nothing of the kernel's loading, of output or metrics.
+
+mod cause;
+mod diagnose;
+mod errno;
+
+pub(crate) use cause::Cause;
+pub(crate) use diagnose::{Call, Diagnosis, Finding, Severity, diagnose};
+pub(crate) use errno::Errno;

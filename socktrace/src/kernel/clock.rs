@@ -1,0 +1,78 @@
+//! The kernel's clocks: from boot time to the time of day, from jiffies to milliseconds.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use nix::{
+    sys::time::TimeSpec,
+    time::{ClockId, clock_getres, clock_gettime},
+};
+
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// Converts the kernel's times for people.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// Length of a jiffy in nanoseconds.
+    jiffy_ns: u64,
+}
+
+impl Clock {
+    /// Reads the tick length of the running kernel.
+    ///
+    /// The coarse clocks advance once a tick, and their resolution is exactly that tick, so no
+    /// kernel configuration needs to be found for `CONFIG_HZ`.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
+            .context("cannot read the kernel's tick length")?;
+        let jiffy_ns = u64::try_from(nanos(tick)).unwrap_or(0).max(1);
+        Ok(Self { jiffy_ns })
+    }
+
+    /// Jiffies in whole milliseconds.
+    pub(crate) fn jiffies_to_ms(self, jiffies: u32) -> u64 {
+        u64::from(jiffies).saturating_mul(self.jiffy_ns) / NANOS_PER_MILLI
+    }
+
+    /// The time of day of an event. Read anew each time, since the time of day can be set.
+    pub(crate) fn time_of_day(boot_ns: u64) -> Timestamp {
+        let now = |clock| clock_gettime(clock).map(nanos).unwrap_or_default();
+        let offset = now(ClockId::CLOCK_REALTIME) - now(ClockId::CLOCK_BOOTTIME);
+        Timestamp::from_nanosecond(offset + i128::from(boot_ns)).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+fn nanos(time: TimeSpec) -> i128 {
+    i128::from(time.tv_sec()) * NANOS_PER_SECOND + i128::from(time.tv_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jiffies_at_250_hz() {
+        let clock = Clock {
+            jiffy_ns: 4_000_000,
+        };
+        assert_eq!(clock.jiffies_to_ms(0), 0);
+        assert_eq!(clock.jiffies_to_ms(250), 1_000);
+        assert_eq!(clock.jiffies_to_ms(u32::MAX), 17_179_869_180);
+    }
+
+    #[test]
+    fn the_tick_is_that_of_a_kernel() {
+        let clock = Clock::new().expect("a kernel");
+        // CONFIG_HZ is between 24 and 1200 on every architecture.
+        assert!((800_000..45_000_000).contains(&clock.jiffy_ns), "{clock:?}");
+    }
+
+    #[test]
+    fn now_is_now() {
+        let boot = clock_gettime(ClockId::CLOCK_BOOTTIME)
+            .map(nanos)
+            .expect("a clock");
+        let time = Clock::time_of_day(u64::try_from(boot).expect("since boot"));
+        assert!(time.duration_since(Timestamp::now()).abs().as_secs() < 2);
+    }
+}

@@ -1,0 +1,12 @@
+//! The kernel side as the daemon sees it: facts, plan, loading, events and tallies.
+
+pub(crate) mod btf;
+pub(crate) mod clock;
+pub(crate) mod facts;
+pub(crate) mod health;
+pub(crate) mod load;
+mod memlock;
+pub(crate) mod plan;
+pub(crate) mod refusal;
+pub(crate) mod stream;
+pub(crate) mod tally;

@@ -1,0 +1,297 @@
+//! Why this host does not let socktrace trace, told apart so that each has its own words.
+
+use std::{fmt, fs, io};
+
+use nix::sys::utsname;
+
+use super::btf::Btf;
+
+/// A host that cannot be traced. Each kind has its own exit code.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Started by an ordinary user.
+    NotRoot,
+    /// Root, or so it seems, but without the capabilities the kernel asks for.
+    MissingCapabilities(Vec<&'static str>),
+    /// Root of a user namespace only.
+    UserNamespace,
+    /// The kernel offers no type information.
+    NoBtf(io::Error),
+    /// The kernel lacks what socktrace is built on.
+    TooOld(&'static str),
+    /// All capabilities are there and the kernel still says EPERM.
+    Policy(io::Error),
+    /// Lockdown in confidentiality mode is active and the load was refused.
+    Lockdown(io::Error),
+    /// Locked-memory accounting (before Linux 5.11) leaves no room for the maps.
+    Memlock(io::Error),
+    /// Nothing could be attached, for reasons that differ by hook.
+    NothingAttached(Vec<String>),
+    /// The kernel's structures are not those that socktrace knows.
+    UnknownKernel(Vec<String>),
+}
+
+impl Refusal {
+    /// The process's exit code. 10 to 19 mean "this host refuses tracing" as a whole.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotRoot => 10,
+            Self::MissingCapabilities(_) | Self::UserNamespace => 11,
+            Self::NoBtf(_) => 12,
+            Self::TooOld(_) => 13,
+            Self::Policy(_) => 14,
+            Self::Lockdown(_) => 15,
+            Self::Memlock(_) => 16,
+            Self::NothingAttached(_) => 17,
+            Self::UnknownKernel(_) => 18,
+        }
+    }
+
+    /// What failed: one line.
+    fn what(&self) -> String {
+        match self {
+            Self::NotRoot => "cannot trace: not started as root".to_owned(),
+            Self::MissingCapabilities(missing) => {
+                format!("cannot trace: missing {}", missing.join(" and "))
+            }
+            Self::UserNamespace => "cannot trace: root inside a user namespace only".to_owned(),
+            Self::NoBtf(error) => {
+                format!("cannot trace: the kernel offers no BTF type information ({error})")
+            }
+            Self::TooOld(lacking) => format!("cannot trace: the kernel is too old: no {lacking}"),
+            Self::Policy(error) => {
+                format!("cannot trace: the kernel refuses to load tracing programs ({error})")
+            }
+            Self::Lockdown(error) => {
+                format!("cannot trace: refused under lockdown=confidentiality ({error})")
+            }
+            Self::Memlock(error) => {
+                format!("cannot trace: the locked-memory limit is too small ({error})")
+            }
+            Self::NothingAttached(_) => "cannot trace: no hook could be attached".to_owned(),
+            Self::UnknownKernel(_) => {
+                "cannot trace: the kernel's socket structures are unknown".to_owned()
+            }
+        }
+    }
+
+    /// Why it is so.
+    fn why(&self) -> String {
+        match self {
+            Self::NotRoot => {
+                "loading kernel tracing programs takes CAP_BPF and CAP_PERFMON, or root".to_owned()
+            }
+            Self::MissingCapabilities(_) => {
+                "the kernel loads tracing programs only for CAP_BPF with CAP_PERFMON, or \
+                 CAP_SYS_ADMIN; a container or service often starts root without them"
+                    .to_owned()
+            }
+            Self::UserNamespace => {
+                "the kernel asks for the capabilities in the initial user namespace; this process \
+                 holds them in its own only, as in a rootless container"
+                    .to_owned()
+            }
+            Self::NoBtf(_) => "socket structures differ from kernel to kernel; without \
+                               /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF) they would be guesses"
+                .to_owned(),
+            Self::TooOld(_) => format!("{}; socktrace needs Linux 5.10 or later", running_kernel()),
+            Self::Policy(_) => format!(
+                "CAP_BPF and CAP_PERFMON are held, so a security policy says no: {}",
+                security_state()
+            ),
+            Self::Lockdown(_) => format!("the kernel runs locked down: {}", security_state()),
+            Self::Memlock(_) => format!(
+                "kernels before 5.11 charge maps to RLIMIT_MEMLOCK, here {}, and without \
+                 CAP_SYS_RESOURCE it cannot be raised",
+                memlock_limit()
+            ),
+            Self::NothingAttached(reasons) | Self::UnknownKernel(reasons) => reasons.join("; "),
+        }
+    }
+
+    /// What to do about it.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::NotRoot => "run `sudo socktrace`",
+            Self::MissingCapabilities(_) => {
+                "grant the missing capabilities (systemd: AmbientCapabilities=, containers: \
+                 --cap-add), or run in the host's context"
+            }
+            Self::UserNamespace => "run it as root on the host itself",
+            Self::NoBtf(_) => {
+                "use a distribution kernel (Debian 11, Ubuntu 20.10, RHEL 8.2 and later have BTF), \
+                 or build with CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys read-only"
+            }
+            Self::TooOld(_) => "upgrade the kernel",
+            Self::Policy(_) => {
+                "ask who administers this host's kernel policy (BPF LSM programs, SELinux, seccomp \
+                 of the container runtime), or use another host"
+            }
+            Self::Lockdown(_) => "boot with lockdown=integrity, which allows tracing",
+            Self::Memlock(_) => {
+                "raise it: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit"
+            }
+            Self::NothingAttached(_) => "run again with -v and report its output with `uname -a`",
+            Self::UnknownKernel(_) => {
+                "report this with `uname -a`: socktrace must learn this kernel"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}\n  why: {}\n  do:  {}",
+            self.what(),
+            self.why(),
+            self.advice()
+        )
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Checks what can be known before anything is loaded.
+pub(crate) fn check_privileges() -> Result<(), Refusal> {
+    use caps::{CapSet, Capability};
+
+    let held = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let admin = held.contains(&Capability::CAP_SYS_ADMIN);
+    let missing: Vec<_> = [
+        (Capability::CAP_BPF, "CAP_BPF"),
+        (Capability::CAP_PERFMON, "CAP_PERFMON"),
+    ]
+    .into_iter()
+    .filter(|(capability, _)| !admin && !held.contains(capability))
+    .map(|(_, name)| name)
+    .collect();
+    if missing.is_empty() {
+        return if in_initial_user_namespace() {
+            Ok(())
+        } else {
+            Err(Refusal::UserNamespace)
+        };
+    }
+    Err(if nix::unistd::geteuid().is_root() {
+        Refusal::MissingCapabilities(missing)
+    } else {
+        Refusal::NotRoot
+    })
+}
+
+/// Checks that the kernel has what every program needs, by its BTF.
+pub(crate) fn check_features(btf: &Btf) -> Result<(), Refusal> {
+    // fentry and fexit: BPF trampolines, 5.5. The ring buffer: 5.8.
+    if !btf.has_enumerator("bpf_attach_type", "BPF_TRACE_FENTRY") {
+        return Err(Refusal::TooOld("BPF trampolines (fentry)"));
+    }
+    if !btf.has_enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF") {
+        return Err(Refusal::TooOld("BPF ring buffer"));
+    }
+    Ok(())
+}
+
+/// What an EPERM from the kernel means when all capabilities are held.
+pub(crate) fn explain_eperm(btf: &Btf, error: io::Error) -> Refusal {
+    // Up to 5.10 maps and programs carry a record of the locked memory charged for them.
+    if btf.has_struct("bpf_map_memory") {
+        return Refusal::Memlock(error);
+    }
+    if lockdown().as_deref() == Some("confidentiality") {
+        return Refusal::Lockdown(error);
+    }
+    Refusal::Policy(error)
+}
+
+/// Whether user ids are not remapped: a user namespace of its own maps less than all of them.
+fn in_initial_user_namespace() -> bool {
+    // Unreadable (no /proc): the kernel itself will tell.
+    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
+        let fields: Vec<&str> = map.split_whitespace().collect();
+        fields == ["0", "0", "4294967295"]
+    })
+}
+
+/// The active lockdown mode: `none`, `integrity`, `confidentiality`; `None` where unknown.
+fn lockdown() -> Option<String> {
+    let modes = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
+    let (_, rest) = modes.split_once('[')?;
+    rest.split_once(']').map(|(active, _)| active.to_owned())
+}
+
+fn security_state() -> String {
+    let modules = fs::read_to_string("/sys/kernel/security/lsm");
+    match (modules, lockdown()) {
+        (Ok(modules), Some(lockdown)) => {
+            format!("security modules {}; lockdown {lockdown}", modules.trim())
+        }
+        (Ok(modules), None) => format!("security modules {}", modules.trim()),
+        (Err(_), _) => {
+            "which one is hidden, as /sys/kernel/security is not mounted here".to_owned()
+        }
+    }
+}
+
+fn memlock_limit() -> String {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_MEMLOCK).map_or_else(
+        |_| "unknown".to_owned(),
+        |(soft, _)| format!("{} KiB", soft / 1024),
+    )
+}
+
+/// The kernel's name and release, for people; never parsed.
+pub(crate) fn running_kernel() -> String {
+    utsname::uname().map_or_else(
+        |_| "this kernel".to_owned(),
+        |uts| format!("{} {}", uts.sysname().display(), uts.release().display()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_kind() -> Vec<Refusal> {
+        let eperm = || io::Error::from_raw_os_error(1);
+        vec![
+            Refusal::NotRoot,
+            Refusal::MissingCapabilities(vec!["CAP_BPF", "CAP_PERFMON"]),
+            Refusal::UserNamespace,
+            Refusal::NoBtf(io::Error::from_raw_os_error(2)),
+            Refusal::TooOld("BPF ring buffer"),
+            Refusal::Policy(eperm()),
+            Refusal::Lockdown(eperm()),
+            Refusal::Memlock(eperm()),
+            Refusal::NothingAttached(vec!["tcp_done: the kernel refused the program".to_owned()]),
+            Refusal::UnknownKernel(vec!["no member `sock.sk_err`".to_owned()]),
+        ]
+    }
+
+    #[test]
+    fn each_says_what_why_and_what_to_do() {
+        for refusal in every_kind() {
+            let text = refusal.to_string();
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines.len(), 3, "{text}");
+            assert!(lines[0].starts_with("cannot trace: "), "{text}");
+            assert!(
+                lines[1].starts_with("  why: ") && lines[1].len() > 20,
+                "{text}"
+            );
+            assert!(
+                lines[2].starts_with("  do:  ") && lines[2].len() > 15,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn exit_codes_lie_in_the_documented_range() {
+        for refusal in every_kind() {
+            assert!((10..=19).contains(&refusal.exit_code()), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Events as they come from the kernel's ring buffer.
+
+use std::io;
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use socktrace_ebpf::Event;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Most events handed on at once, so that a flood is written out in pieces of bounded size.
+const BATCH: usize = 512;
+
+/// The consumer's end of the ring buffer.
+pub(crate) struct Events {
+    ring: AsyncFd<RingBuf<MapData>>,
+    /// Records that were no [`Event`]; they cannot occur unless the object is of another build.
+    undecodable: u64,
+}
+
+impl Events {
+    /// Takes the ring buffer out of the loaded object.
+    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        let map = ebpf
+            .take_map("EVENTS")
+            .context("the kernel programs have no map EVENTS")?;
+        let ring = RingBuf::try_from(map).context("the map EVENTS is no ring buffer")?;
+        // SAFETY: the ring buffer owns its map's descriptor and keeps it as long as it lives.
+        let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        let ring = registered.context("cannot watch the event ring buffer")?;
+        Ok(Self {
+            ring,
+            undecodable: 0,
+        })
+    }
+
+    /// Waits for events and moves them into `batch`, oldest first: at least one, at most
+    /// [`BATCH`]. Cancel safe.
+    pub(crate) async fn next(&mut self, batch: &mut Vec<Event>) -> io::Result<()> {
+        loop {
+            let mut ready = self.ring.readable_mut().await?;
+            let more = drain(ready.get_inner_mut(), batch, &mut self.undecodable);
+            if !more {
+                // Emptied: wait for the kernel to say that there is something again.
+                ready.clear_ready();
+            }
+            if !batch.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves what is there now into `batch` without waiting; whether there may be more.
+    pub(crate) fn drain(&mut self, batch: &mut Vec<Event>) -> bool {
+        drain(self.ring.get_mut(), batch, &mut self.undecodable)
+    }
+
+    /// Records that could not be read.
+    pub(crate) fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+}
+
+fn drain(ring: &mut RingBuf<MapData>, batch: &mut Vec<Event>, undecodable: &mut u64) -> bool {
+    while batch.len() < BATCH {
+        let Some(record) = ring.next() else {
+            return false;
+        };
+        match Event::from_bytes(&record) {
+            Some(event) => batch.push(event),
+            None => *undecodable += 1,
+        }
+    }
+    true
+}

@@ -1,0 +1,56 @@
+//! The exact counts that the kernel side keeps, read when somebody asks.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray, PerCpuHashMap},
+};
+use socktrace_ebpf::{Counter, Signature};
+
+/// The kernel side's counting maps.
+pub(crate) struct Tallies {
+    signatures: PerCpuHashMap<MapData, [u8; size_of::<Signature>()], u64>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+impl Tallies {
+    /// Takes the maps out of the loaded object.
+    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        let signatures = ebpf
+            .take_map("TALLIES")
+            .context("the kernel programs have no map TALLIES")?;
+        let counters = ebpf
+            .take_map("COUNTERS")
+            .context("the kernel programs have no map COUNTERS")?;
+        Ok(Self {
+            signatures: PerCpuHashMap::try_from(signatures)
+                .context("the map TALLIES has another type")?,
+            counters: PerCpuArray::try_from(counters)
+                .context("the map COUNTERS has another type")?,
+        })
+    }
+
+    /// How often each signature has occurred since the programs were loaded.
+    pub(crate) fn signatures(&self) -> anyhow::Result<BTreeMap<Signature, u64>> {
+        // A map keyed by signature: entries are only ever added, but walking a hash while it
+        // grows may visit one twice.
+        self.signatures
+            .iter()
+            .map(|entry| {
+                let (key, values) = entry.context("cannot read the tallies")?;
+                Ok((Signature::from_bytes(key), values.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// One of the kernel side's counters of its own.
+    pub(crate) fn counter(&self, counter: Counter) -> anyhow::Result<u64> {
+        let values = self
+            .counters
+            .get(&(counter as u32), 0)
+            .context("cannot read the counters")?;
+        Ok(values.iter().sum())
+    }
+}

@@ -1,0 +1,285 @@
+//! The metrics and where their numbers come from.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::Context as _;
+use prometheus::{
+    IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
+};
+use socktrace_ebpf::{Counter, Family, Signature, TcpState};
+
+use crate::{
+    diagnosis::{Finding, diagnose},
+    kernel::{health::Health, plan::Function, tally::Tallies},
+    output::names::{family_name, state_name},
+};
+
+/// The media type of [`Exporter::render`]'s text.
+pub(crate) const CONTENT_TYPE: &str = TEXT_FORMAT;
+
+/// Turns tallies into metrics.
+///
+/// Nothing is kept between scrapes: each reads the kernel's counts and applies the diagnosis that
+/// the stream applies, so that the two cannot disagree.
+pub(crate) struct Exporter {
+    tallies: Arc<Tallies>,
+    health: Health,
+}
+
+impl Exporter {
+    pub(crate) fn new(tallies: Arc<Tallies>, health: Health) -> Self {
+        Self { tallies, health }
+    }
+
+    /// The metrics in Prometheus's text format.
+    pub(crate) fn render(&self) -> anyhow::Result<String> {
+        let signatures = self.tallies.signatures()?;
+        let counters = Counter::ALL
+            .iter()
+            .map(|&counter| Ok((counter, self.tallies.counter(counter)?)))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        render(&signatures, &counters, &self.health).context("cannot make the metrics")
+    }
+}
+
+fn render(
+    signatures: &BTreeMap<Signature, u64>,
+    counters: &[(Counter, u64)],
+    health: &Health,
+) -> prometheus::Result<String> {
+    let registry = Registry::new();
+    register_errors(&registry, signatures)?;
+    // What is not measured is left out: a zero would say that nothing happened.
+    if health.is_attached(Function::InetCskAccept) {
+        register_accepted_resets(&registry, signatures)?;
+    }
+    if health.is_attached(Function::TcpRetransmitTimer) {
+        register_retransmissions(&registry, signatures)?;
+    }
+    register_self(&registry, counters, health)?;
+    TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+fn counter_vec(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
+    let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
+}
+
+fn register_errors(
+    registry: &Registry,
+    signatures: &BTreeMap<Signature, u64>,
+) -> prometheus::Result<()> {
+    let errors = counter_vec(
+        registry,
+        "socktrace_socket_errors_total",
+        "TCP sockets that failed, by the errno their program gets and why.",
+        &["errno", "cause", "direction", "family"],
+    )?;
+    for (signature, count) in signatures {
+        if let Finding::Failure(found) = diagnose(*signature) {
+            errors
+                .with_label_values(&[
+                    found.errno.name().as_str(),
+                    found.cause.id(),
+                    found.direction.id(),
+                    family(*signature),
+                ])
+                .inc_by(*count);
+        }
+    }
+    Ok(())
+}
+
+fn register_accepted_resets(
+    registry: &Registry,
+    signatures: &BTreeMap<Signature, u64>,
+) -> prometheus::Result<()> {
+    let accepted = counter_vec(
+        registry,
+        "socktrace_accepted_resets_total",
+        "Connections that a program accepted after they had been reset.",
+        &["family"],
+    )?;
+    for family in Family::ALL {
+        accepted.with_label_values(&[family_name(Some(*family))]);
+    }
+    for (signature, count) in signatures {
+        if let Finding::Delivery(_) = diagnose(*signature) {
+            accepted
+                .with_label_values(&[family(*signature)])
+                .inc_by(*count);
+        }
+    }
+    Ok(())
+}
+
+fn register_retransmissions(
+    registry: &Registry,
+    signatures: &BTreeMap<Signature, u64>,
+) -> prometheus::Result<()> {
+    let timeouts = counter_vec(
+        registry,
+        "socktrace_retransmission_timeouts_total",
+        "Retransmission timeouts (RTO) after which the connection lived on, by TCP state.",
+        &["state", "family"],
+    )?;
+    for (signature, count) in signatures {
+        if diagnose(*signature) == Finding::Retransmission {
+            let state = TcpState::try_from(signature.state).map_or("unknown", state_name);
+            timeouts
+                .with_label_values(&[state, family(*signature)])
+                .inc_by(*count);
+        }
+    }
+    Ok(())
+}
+
+/// Metrics about socktrace itself.
+fn register_self(
+    registry: &Registry,
+    counters: &[(Counter, u64)],
+    health: &Health,
+) -> prometheus::Result<()> {
+    for (counter, value) in counters {
+        let (name, help) = match counter {
+            Counter::EventsLost => (
+                "socktrace_events_lost_total",
+                "Events that found the stream's ring buffer full; they are in all other counters.",
+            ),
+            Counter::TallyOverflow => (
+                "socktrace_tally_overflow_total",
+                "Failures counted here alone, because the map of signatures was full.",
+            ),
+            Counter::StashFull => (
+                "socktrace_stash_full_total",
+                "Failures whose origin was not remembered, because the stash was full.",
+            ),
+        };
+        let metric = IntCounter::new(name, help)?;
+        metric.inc_by(*value);
+        registry.register(Box::new(metric))?;
+    }
+
+    let hooks = IntGaugeVec::new(
+        Opts::new(
+            "socktrace_hook_attached",
+            "Whether the kernel function is hooked: 1, or 0 with the state telling why not.",
+        ),
+        &["hook", "state"],
+    )?;
+    registry.register(Box::new(hooks.clone()))?;
+    for (function, state) in health.iter() {
+        let attached = i64::from(health.is_attached(function));
+        hooks
+            .with_label_values(&[function.name(), state.id()])
+            .set(attached);
+    }
+
+    let build = IntGaugeVec::new(
+        Opts::new("socktrace_build_info", "Always 1; the build."),
+        &["version"],
+    )?;
+    registry.register(Box::new(build.clone()))?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
+}
+
+fn family(signature: Signature) -> &'static str {
+    family_name(Family::try_from(signature.family).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use socktrace_ebpf::{Flags, Hook, Origin};
+
+    use super::*;
+    use crate::kernel::health::HookState;
+
+    fn health(accept: HookState) -> Health {
+        let mut health = Health::default();
+        for function in [
+            Function::TcpDone,
+            Function::TcpReset,
+            Function::TcpRetransmitTimer,
+        ] {
+            health.record(function, HookState::Attached);
+        }
+        health.record(Function::InetCskAccept, accept);
+        health
+    }
+
+    fn reset(state: TcpState, flags: Flags) -> Signature {
+        Signature {
+            hook: Hook::TcpDone as u8,
+            origin: Origin::Reset as u8,
+            state: state as u8,
+            family: Family::Ipv4 as u8,
+            errno: u16::try_from(nix::libc::ECONNRESET).expect("small"),
+            flags: flags.0,
+        }
+    }
+
+    #[test]
+    fn signatures_of_one_meaning_are_added_up() {
+        let signatures = BTreeMap::from([
+            (reset(TcpState::FinWait1, Flags::empty()), 3),
+            (reset(TcpState::FinWait2, Flags::ORPHAN), 4),
+            (reset(TcpState::Established, Flags::empty()), 5),
+        ]);
+        let text = render(&signatures, &[], &health(HookState::Attached)).expect("metrics");
+        for line in [
+            "# TYPE socktrace_socket_errors_total counter",
+            r#"socktrace_socket_errors_total{cause="reset_while_closing",direction="peer",errno="ECONNRESET",family="ipv4"} 7"#,
+            r#"socktrace_socket_errors_total{cause="reset_by_peer",direction="peer",errno="ECONNRESET",family="ipv4"} 5"#,
+            r#"socktrace_accepted_resets_total{family="ipv6"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn progress_and_deliveries_are_no_failures() {
+        let timeout = Signature {
+            hook: Hook::TcpRetransmitTimer as u8,
+            origin: Origin::RetransmitTimer as u8,
+            errno: 0,
+            ..reset(TcpState::SynSent, Flags::empty())
+        };
+        let accepted = Signature {
+            hook: Hook::InetCskAccept as u8,
+            ..reset(TcpState::Close, Flags::UNACCEPTED)
+        };
+        let signatures = BTreeMap::from([(timeout, 2), (accepted, 6)]);
+        let text = render(&signatures, &[], &health(HookState::Attached)).expect("metrics");
+        assert!(!text.contains("socktrace_socket_errors_total{"), "{text}");
+        assert!(text.contains(
+            r#"socktrace_retransmission_timeouts_total{family="ipv4",state="SYN_SENT"} 2"#
+        ));
+        assert!(text.contains(r#"socktrace_accepted_resets_total{family="ipv4"} 6"#));
+    }
+
+    #[test]
+    fn an_absent_hook_exports_no_zero() {
+        let absent = HookState::Absent("no such function".to_owned());
+        let text = render(&BTreeMap::new(), &[], &health(absent)).expect("metrics");
+        assert!(!text.contains("socktrace_accepted_resets_total"), "{text}");
+        assert!(
+            text.contains(r#"socktrace_hook_attached{hook="inet_csk_accept",state="absent"} 0"#)
+        );
+    }
+
+    #[test]
+    fn losses_are_exported() {
+        let counters = [(Counter::EventsLost, 9), (Counter::TallyOverflow, 0)];
+        let text =
+            render(&BTreeMap::new(), &counters, &health(HookState::Attached)).expect("metrics");
+        assert!(text.contains("socktrace_events_lost_total 9"));
+        assert!(text.contains("socktrace_tally_overflow_total 0"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Aligned lines for people: one a failure.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
+
+use super::{Record, reason::reason};
+use crate::diagnosis::{Diagnosis, Finding, Severity};
+
+/// Widths of the columns; a longer value pushes its line out instead of being cut.
+const TIME: usize = 12;
+const ERRNO: usize = 12;
+const CAUSE: usize = 22;
+const PROCESS: usize = 18;
+const ADDRESS: usize = 21;
+
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+/// Writes the column headings.
+pub(crate) fn heading(out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{BOLD}{:TIME$} {:ERRNO$} {:CAUSE$} {:PROCESS$} {:ADDRESS$} {:ADDRESS$} REASON{BOLD:#}",
+        "TIME", "ERRNO", "CAUSE", "PROCESS", "LOCAL", "REMOTE"
+    )
+}
+
+/// Writes one event as a line.
+pub(crate) fn write(out: &mut impl Write, record: &Record, zone: &TimeZone) -> io::Result<()> {
+    let (Finding::Failure(diagnosis) | Finding::Delivery(diagnosis)) = &record.finding else {
+        // Retransmissions are counted, not streamed.
+        return Ok(());
+    };
+    let style = style(&record.finding, diagnosis);
+    let time = record
+        .time
+        .to_zoned(zone.clone())
+        .strftime("%H:%M:%S%.3f")
+        .to_string();
+    let process = record.process.as_ref().map_or_else(
+        || "-".to_owned(),
+        |process| format!("{}[{}]", process.comm, process.pid),
+    );
+    writeln!(
+        out,
+        "{DIM}{time:TIME$}{DIM:#} {style}{:ERRNO$} {:CAUSE$}{style:#} {process:PROCESS$} {:ADDRESS$} {:ADDRESS$} {}",
+        diagnosis.errno,
+        diagnosis.cause,
+        record.local.to_string(),
+        record.remote.to_string(),
+        reason(record)
+    )
+}
+
+/// Tells that events were lost on the way here; the counters have them all the same.
+pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
+    writeln!(
+        out,
+        "{YELLOW}({count} events lost: the stream could not keep up; counters are exact){YELLOW:#}"
+    )
+}
+
+const fn style(finding: &Finding, diagnosis: &Diagnosis) -> Style {
+    match (finding, diagnosis.severity) {
+        (Finding::Delivery(_), _) | (_, Severity::Notable) => YELLOW,
+        (_, Severity::Failure) => RED,
+        (_, Severity::Expected) => DIM,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::record::tests::{record, reset_event};
+
+    /// The text without styling, as it comes out when piped.
+    fn plain(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).expect("memory");
+        anstream::adapter::strip_str(&String::from_utf8(out).expect("text")).to_string()
+    }
+
+    #[test]
+    fn a_line_has_every_column() {
+        let mut record = record(reset_event());
+        record.time = "2026-03-01T08:05:09.123Z".parse().expect("a time");
+        assert_eq!(
+            plain(|out| write(out, &record, &TimeZone::UTC)),
+            "08:05:09.123 ECONNRESET   reset_by_peer          nginx[81]          10.0.0.7:443          \
+             10.0.0.9:50412        the peer sent RST on a live connection\n"
+        );
+    }
+
+    #[test]
+    fn the_heading_stands_over_the_columns() {
+        let heading = plain(heading);
+        let record = record(reset_event());
+        let line = plain(|out| write(out, &record, &TimeZone::UTC));
+        for (title, value) in [
+            ("ERRNO", "ECONNRESET"),
+            ("LOCAL", "10.0.0.7"),
+            ("REASON", "the peer"),
+        ] {
+            assert_eq!(
+                heading.find(title),
+                line.find(value),
+                "{title}\n{heading}{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One JSON object a line. Field names are a public interface: they are only ever added to.
+
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+};
+
+use serde::Serialize;
+use socktrace_ebpf::Flags;
+
+use super::{
+    Record,
+    names::{family_name, state_name},
+    reason::reason,
+};
+use crate::diagnosis::Finding;
+
+/// A line of the stream.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// When, in UTC, RFC 3339.
+    time: String,
+    /// `failure`, or `accepted_reset` for the accept of a connection reset before.
+    event: &'static str,
+    /// Name of the errno the program gets.
+    errno: String,
+    /// Its number on this machine.
+    errno_number: u16,
+    cause: &'static str,
+    direction: &'static str,
+    /// Which call delivers the errno.
+    call: &'static str,
+    severity: &'static str,
+    family: &'static str,
+    /// TCP state before the failure.
+    state: &'static str,
+    local: IpAddr,
+    local_port: u16,
+    remote: IpAddr,
+    remote_port: u16,
+    /// Process that was operating on the socket; null when network or timer closed it.
+    pid: Option<u32>,
+    tid: Option<u32>,
+    comm: Option<&'a str>,
+    /// Inode of the network namespace.
+    netns: u32,
+    /// Consecutive retransmissions of one segment.
+    retransmits: u8,
+    /// Window or keepalive probes without an answer.
+    probes: u8,
+    rto_ms: u64,
+    /// Since the first retransmission.
+    elapsed_ms: u32,
+    /// Since the peer's last acknowledgement.
+    silent_ms: u64,
+    /// `TCP_USER_TIMEOUT`, 0 when unset.
+    user_timeout_ms: u32,
+    unacked_bytes: u32,
+    unsent_bytes: u32,
+    /// What else the kernel side saw.
+    flags: Vec<&'static str>,
+    reason: String,
+    advice: &'static str,
+}
+
+/// A line that tells of lost events.
+#[derive(Serialize)]
+struct Lost {
+    event: &'static str,
+    count: u64,
+}
+
+/// Writes one event as a line.
+pub(crate) fn write(out: &mut impl Write, record: &Record) -> io::Result<()> {
+    let (event, diagnosis) = match &record.finding {
+        Finding::Failure(diagnosis) => ("failure", diagnosis),
+        Finding::Delivery(diagnosis) => ("accepted_reset", diagnosis),
+        Finding::Retransmission => return Ok(()),
+    };
+    let raw = &record.event;
+    let process = record.process.as_ref();
+    let flags = Flags(raw.signature.flags);
+    let line = Line {
+        time: record.time.to_string(),
+        event,
+        errno: diagnosis.errno.name(),
+        errno_number: diagnosis.errno.number(),
+        cause: diagnosis.cause.id(),
+        direction: diagnosis.direction.id(),
+        call: diagnosis.call.id(),
+        severity: diagnosis.severity.id(),
+        family: family_name(record.family),
+        state: record.state.map_or("unknown", state_name),
+        local: record.local.ip(),
+        local_port: record.local.port(),
+        remote: record.remote.ip(),
+        remote_port: record.remote.port(),
+        pid: process.map(|process| process.pid),
+        tid: process.map(|process| process.tid),
+        comm: process.map(|process| process.comm.as_str()),
+        netns: raw.netns,
+        retransmits: raw.retransmits,
+        probes: raw.probes,
+        rto_ms: record.rto_ms,
+        elapsed_ms: raw.elapsed_ms,
+        silent_ms: record.silent_ms,
+        user_timeout_ms: raw.user_timeout_ms,
+        unacked_bytes: raw.unacked_bytes,
+        unsent_bytes: raw.unsent_bytes,
+        flags: Flags::NAMES
+            .iter()
+            .filter(|(flag, _)| flags.has(*flag))
+            .map(|(_, name)| *name)
+            .collect(),
+        reason: reason(record),
+        advice: diagnosis.cause.advice(),
+    };
+    write_line(out, &line)
+}
+
+/// Tells that events were lost on the way here.
+pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
+    write_line(
+        out,
+        &Lost {
+            event: "lost",
+            count,
+        },
+    )
+}
+
+fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::output::record::tests::{record, reset_event};
+
+    #[test]
+    fn a_line_is_one_object_with_the_documented_names() {
+        let mut out = Vec::new();
+        write(&mut out, &record(reset_event())).expect("memory");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text.matches('\n').count(), 1);
+        let line: Value = serde_json::from_str(&text).expect("JSON");
+        for (name, value) in [
+            ("event", json!("failure")),
+            ("errno", json!("ECONNRESET")),
+            ("errno_number", json!(nix::libc::ECONNRESET)),
+            ("cause", json!("reset_by_peer")),
+            ("direction", json!("peer")),
+            ("call", json!("read_or_write")),
+            ("family", json!("ipv4")),
+            ("state", json!("ESTABLISHED")),
+            ("local", json!("10.0.0.7")),
+            ("remote_port", json!(50_412)),
+            ("pid", json!(81)),
+            ("comm", json!("nginx")),
+        ] {
+            assert_eq!(line[name], value, "{name}");
+        }
+    }
+
+    #[test]
+    fn lost_events_are_told_in_the_stream() {
+        let mut out = Vec::new();
+        lost(&mut out, 7).expect("memory");
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            "{\"event\":\"lost\",\"count\":7}\n"
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! What people and programs read: aligned lines for a terminal, JSON lines for everything else.
+
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod names;
+pub(crate) mod reason;
+mod record;
+pub(crate) mod stream;
+
+pub(crate) use record::Record;

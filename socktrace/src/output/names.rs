@@ -1,0 +1,30 @@
+//! Names of the wire format's values, as people and labels use them.
+
+use socktrace_ebpf::{Family, TcpState};
+
+/// The name of a TCP state, as the RFCs write it.
+pub(crate) const fn state_name(state: TcpState) -> &'static str {
+    match state {
+        TcpState::Established => "ESTABLISHED",
+        TcpState::SynSent => "SYN_SENT",
+        TcpState::SynRecv => "SYN_RECV",
+        TcpState::FinWait1 => "FIN_WAIT1",
+        TcpState::FinWait2 => "FIN_WAIT2",
+        TcpState::TimeWait => "TIME_WAIT",
+        TcpState::Close => "CLOSE",
+        TcpState::CloseWait => "CLOSE_WAIT",
+        TcpState::LastAck => "LAST_ACK",
+        TcpState::Listen => "LISTEN",
+        TcpState::Closing => "CLOSING",
+        TcpState::NewSynRecv => "NEW_SYN_RECV",
+    }
+}
+
+/// The name of a family.
+pub(crate) const fn family_name(family: Option<Family>) -> &'static str {
+    match family {
+        Some(Family::Ipv4) => "ipv4",
+        Some(Family::Ipv6) => "ipv6",
+        None => "unknown",
+    }
+}

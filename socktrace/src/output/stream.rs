@@ -1,0 +1,123 @@
+//! The stream on standard output: formats events and writes them out in batches.
+
+use std::io::{self, Write as _};
+
+use anstream::{AutoStream, ColorChoice};
+use jiff::tz::TimeZone;
+use socktrace_ebpf::Event;
+
+use super::{Record, human, json};
+use crate::{
+    cli::{Color, Output},
+    diagnosis::Finding,
+    kernel::clock::Clock,
+};
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// All of it is out.
+    All,
+    /// Nobody reads any more (`socktrace | head`).
+    ReaderGone,
+}
+
+/// Collects lines and writes them out.
+pub(crate) struct Printer {
+    output: Output,
+    choice: ColorChoice,
+    clock: Clock,
+    zone: TimeZone,
+    buffer: Vec<u8>,
+    shown: u64,
+}
+
+impl Printer {
+    pub(crate) fn new(output: Output, color: Color, clock: Clock) -> Self {
+        // `auto` asks standard output; afterwards lines go through memory.
+        let choice = match ColorChoice::from(color) {
+            ColorChoice::Auto => AutoStream::choice(&io::stdout()),
+            choice => choice,
+        };
+        let zone = TimeZone::system();
+        Self {
+            output,
+            choice,
+            clock,
+            zone,
+            buffer: Vec::new(),
+            shown: 0,
+        }
+    }
+
+    /// Adds the heading, where the format has one.
+    pub(crate) fn heading(&mut self) {
+        if self.output == Output::Human {
+            self.append(|out, _| human::heading(out));
+        }
+    }
+
+    /// Adds one event.
+    pub(crate) fn event(&mut self, event: Event) {
+        let record = Record::new(event, self.clock);
+        if record.finding == Finding::Retransmission {
+            return;
+        }
+        self.shown += 1;
+        match self.output {
+            Output::Human => self.append(|out, zone| human::write(out, &record, zone)),
+            Output::Json => self.append(|out, _| json::write(out, &record)),
+        }
+    }
+
+    /// Adds a notice of lost events.
+    pub(crate) fn lost(&mut self, count: u64) {
+        match self.output {
+            Output::Human => self.append(|out, _| human::lost(out, count)),
+            Output::Json => self.append(|out, _| json::lost(out, count)),
+        }
+    }
+
+    /// Number of events added so far.
+    pub(crate) fn shown(&self) -> u64 {
+        self.shown
+    }
+
+    /// Writes out what was added.
+    ///
+    /// On a thread of its own: a stalled reader stops the stream, never the metrics. Meanwhile
+    /// the kernel's ring buffer is the queue, and counts what it cannot hold.
+    pub(crate) async fn flush(&mut self) -> io::Result<Written> {
+        if self.buffer.is_empty() {
+            return Ok(Written::All);
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let (mut buffer, result) = tokio::task::spawn_blocking(move || {
+            let mut out = io::stdout().lock();
+            let result = out.write_all(&buffer).and_then(|()| out.flush());
+            buffer.clear();
+            (buffer, result)
+        })
+        .await
+        .map_err(io::Error::other)?;
+        std::mem::swap(&mut self.buffer, &mut buffer);
+        match result {
+            Ok(()) => Ok(Written::All),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::ReaderGone),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn append(
+        &mut self,
+        write: impl FnOnce(&mut AutoStream<Vec<u8>>, &TimeZone) -> io::Result<()>,
+    ) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut out = AutoStream::new(buffer, self.choice);
+        // Writing to memory cannot fail.
+        if let Err(error) = write(&mut out, &self.zone) {
+            log::error!("a line could not be formatted: {error}");
+        }
+        self.buffer = out.into_inner();
+    }
+}

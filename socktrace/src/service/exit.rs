@@ -1,0 +1,38 @@
+//! How the process ends: what it prints and its exit code.
+
+use std::process::ExitCode;
+
+use crate::kernel::refusal::Refusal;
+
+/// Exit code of errors that are not about the host: a port in use, a closed descriptor.
+const FAILED: u8 = 1;
+
+/// The exit codes, for `--help`. 2 is clap's, for a wrong command line.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0   ended by SIGINT or SIGTERM, or the reader of the output went away
+  1   failed; the message tells
+  2   wrong command line
+  10  not started as root
+  11  a capability is missing
+  12  the kernel has no BTF type information
+  13  the kernel is too old
+  14  a security policy denies tracing
+  15  lockdown denies tracing
+  16  the locked-memory limit is too small (kernels before 5.11)
+  17  no hook could be attached
+  18  the kernel's structures are unknown";
+
+/// Prints an error for the user and gives the code to exit with.
+pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
+    if verbose {
+        eprintln!("socktrace: {error:?}");
+    } else {
+        eprintln!("socktrace: {error:#}");
+    }
+    ExitCode::from(
+        error
+            .downcast_ref::<Refusal>()
+            .map_or(FAILED, Refusal::exit_code),
+    )
+}

@@ -1,0 +1,23 @@
+//! The log on stderr: problems always, details with `-v`, the programs' messages on request.
+
+use log::LevelFilter;
+
+/// Crate of the kernel programs, the target of their messages.
+const PROBES: &str = "socktrace_ebpf";
+
+/// Starts logging.
+pub(crate) fn init(verbose: bool, probe_log: bool) {
+    let level = |detailed| {
+        if detailed {
+            LevelFilter::Debug
+        } else {
+            LevelFilter::Warn
+        }
+    };
+    env_logger::Builder::new()
+        .filter_level(LevelFilter::Warn)
+        .filter_module("socktrace", level(verbose))
+        .filter_module(PROBES, level(probe_log))
+        .format_target(false)
+        .init();
+}
