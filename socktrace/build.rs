@@ -20,9 +20,7 @@ fn main() {
 
 fn build() -> Result<(), String> {
     let manifest = variable("CARGO_MANIFEST_DIR")?;
-    let workspace = Path::new(&manifest)
-        .parent()
-        .ok_or("the package lies in no workspace")?;
+    let workspace = Path::new(&manifest).parent().ok_or("the package lies in no workspace")?;
     watch(workspace);
 
     let toolchain = Toolchain::find(workspace)?;
@@ -36,9 +34,7 @@ fn build() -> Result<(), String> {
     let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
     let mut cargo = toolchain.cargo("build", workspace, &architecture, &target_dir);
     // Cargo shows the stderr of a script that fails by its exit code: the compiler's own words.
-    let status = cargo
-        .status()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !status.success() {
         eprintln!(
             "The kernel programs do not compile. If the messages above are about the compiler or \
@@ -51,10 +47,7 @@ fn build() -> Result<(), String> {
     let built = ebpf_toolchain::object(&target_dir);
     fs::copy(&built, &object)
         .map_err(|error| format!("cannot copy {}: {error}", built.display()))?;
-    println!(
-        "cargo::rustc-env=SOCKTRACE_EBPF_OBJECT={}",
-        object.display()
-    );
+    println!("cargo::rustc-env=SOCKTRACE_EBPF_OBJECT={}", object.display());
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::{mirror::Mirrors, process, workspace};
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// How long package lists are good for.
-pub(crate) const FRESH: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const FRESH: Duration = Duration::from_hours(24);
 
 /// Which of Debian's two archives a suite lies in, by the label its release file bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,7 @@ impl Apt {
     ///
     /// When no mirror is known or the lists cannot be fetched or verified.
     pub(crate) fn open(archive: &Archive, mirrors: &Mirrors) -> Result<Self> {
-        let apt = Self {
-            root: workspace::cache("apt").join(archive.name),
-        };
+        let apt = Self { root: workspace::cache("apt").join(archive.name) };
         let stamp = apt.root.join("updated");
         if !is_fresh(&stamp, FRESH) {
             apt.configure(archive, mirrors)?;
@@ -74,15 +72,8 @@ impl Apt {
     /// When apt fails.
     pub(crate) fn names(&self, pattern: &str) -> Result<Vec<String>> {
         let found =
-            process::output(
-                self.command("apt-cache")
-                    .args(["search", "--names-only", pattern]),
-            )?;
-        Ok(found
-            .lines()
-            .filter_map(|line| line.split(' ').next())
-            .map(str::to_owned)
-            .collect())
+            process::output(self.command("apt-cache").args(["search", "--names-only", pattern]))?;
+        Ok(found.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
     }
 
     /// Downloads one package into an existing directory.
@@ -92,9 +83,7 @@ impl Apt {
     /// When apt fails.
     pub(crate) fn download(&self, package: &str, directory: &Path) -> Result<()> {
         process::output(
-            self.command("apt-get")
-                .args(["-qq", "download", package])
-                .current_dir(directory),
+            self.command("apt-get").args(["-qq", "download", package]).current_dir(directory),
         )
         .map(drop)
     }
@@ -108,22 +97,13 @@ impl Apt {
         fs::create_dir_all(directory.join("partial"))?;
         let archives = format!("Dir::Cache::archives={}/", directory.display());
         let mut apt = self.command("apt-get");
-        apt.args([
-            "-qq",
-            "--yes",
-            "--no-install-recommends",
-            "--download-only",
-            "-o",
-            &archives,
-        ]);
+        apt.args(["-qq", "--yes", "--no-install-recommends", "--download-only", "-o", &archives]);
         process::output(apt.arg("install").args(packages)).map(drop)
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command
-            .env("APT_CONFIG", self.root.join("apt.conf"))
-            .env("LC_ALL", "C.UTF-8");
+        command.env("APT_CONFIG", self.root.join("apt.conf")).env("LC_ALL", "C.UTF-8");
         command
     }
 
@@ -139,22 +119,26 @@ impl Apt {
                 "{KEYRING} is missing, which Debian's packages are verified with. Run: cargo xtask setup"
             );
         }
-        let mut sources = String::new();
-        for (suite, label) in archive.suites {
-            let url = mirrors.url(*label);
-            sources += &format!("deb [arch=amd64 signed-by={KEYRING}] {url} {suite} main\n");
-        }
+        let sources: Vec<_> = archive
+            .suites
+            .iter()
+            .map(|(suite, label)| {
+                let url = mirrors.url(*label);
+                format!("deb [arch=amd64 signed-by={KEYRING}] {url} {suite} main\n")
+            })
+            .collect();
+        let sources = sources.concat();
         // Proxies and the like are the system's business and hold here too.
         let host = process::output(Command::new("apt-config").args(["dump", "Acquire"]))?;
-        let host: String = host
+        let host: Vec<_> = host
             .lines()
             .filter(|line| {
                 line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets")
             })
-            .map(|line| format!("{line}\n"))
             .collect();
+        let host = host.join("\n");
         let config = format!(
-            "{host}\
+            "{host}\n\
              Acquire::Languages \"none\";\n\
              Acquire::Retries \"3\";\n\
              APT::Architecture \"amd64\";\n\
@@ -170,11 +154,9 @@ impl Apt {
              Dir::State::lists \"{root}/lists\";\n\
              Dir::State::status \"{root}/dpkg/status\";\n"
         );
-        for (name, text) in [
-            ("sources.list", &*sources),
-            ("apt.conf", &config),
-            ("dpkg/status", ""),
-        ] {
+        for (name, text) in
+            [("sources.list", &*sources), ("apt.conf", &config), ("dpkg/status", "")]
+        {
             let path = self.root.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }

@@ -95,10 +95,7 @@ impl Boot<'_> {
     ///
     /// When QEMU cannot be started.
     pub(crate) fn run(&self, mut on_report: impl FnMut(Report)) -> Result<Outcome> {
-        let job = Job {
-            command: self.command.clone(),
-            env: self.env.clone(),
-        };
+        let job = Job { command: self.command.clone(), env: self.env.clone() };
         let initramfs = initramfs::boot(self.base, self.programs, &job)?;
         let image = self.kernel.image()?;
         let (reader, writer) = io::pipe().context("cannot make a pipe for the guest's reports")?;
@@ -110,11 +107,7 @@ impl Boot<'_> {
             kernel_arguments: &self.kernel_arguments(),
             accelerator: self.accelerator,
             mode: self.mode,
-            console: if keyboard {
-                Console::Keyboard
-            } else {
-                Console::Stream
-            },
+            console: if keyboard { Console::Keyboard } else { Console::Stream },
             reports: &writer,
         };
         let child = machine
@@ -124,11 +117,7 @@ impl Boot<'_> {
             } else {
                 Stdio::null()
             })
-            .stdout(if logged {
-                Stdio::piped()
-            } else {
-                Stdio::inherit()
-            })
+            .stdout(if logged { Stdio::piped() } else { Stdio::inherit() })
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {PROGRAM}"))?;
@@ -168,9 +157,7 @@ impl Boot<'_> {
         let start = Instant::now();
         loop {
             let line = match self.limits {
-                None => lines
-                    .recv()
-                    .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                None => lines.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
                 Some(limits) => {
                     let left = limits.total.saturating_sub(start.elapsed());
                     lines.recv_timeout(limits.silence.min(left))
@@ -209,16 +196,9 @@ struct Running {
 impl Running {
     fn new(mut child: Child) -> Self {
         let console = Arc::default();
-        let stdout = child
-            .stdout
-            .take()
-            .map(|stdout: ChildStdout| collect(stdout, &console));
+        let stdout = child.stdout.take().map(|stdout: ChildStdout| collect(stdout, &console));
         let stderr = child.stderr.take().map(|stderr| collect(stderr, &console));
-        Self {
-            child,
-            console,
-            readers: stdout.into_iter().chain(stderr).collect(),
-        }
+        Self { child, console, readers: stdout.into_iter().chain(stderr).collect() }
     }
 
     /// Waits for the machine's end, for a while.
@@ -236,10 +216,7 @@ impl Running {
             // A reader that panicked has nothing more to give.
             drop(reader.join());
         }
-        let console = self
-            .console
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let console = self.console.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         String::from_utf8_lossy(&console).replace('\r', "")
     }
 

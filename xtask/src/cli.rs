@@ -50,10 +50,7 @@ pub(crate) struct NoSetup {
 impl NoSetup {
     /// What the option says.
     pub(crate) fn setup(&self) -> Setup {
-        Setup {
-            allowed: !self.no_setup,
-            verbose: false,
-        }
+        Setup { allowed: !self.no_setup, verbose: false }
     }
 }
 
@@ -95,12 +92,7 @@ pub(crate) struct VmArgs {
     #[arg(long)]
     pub(crate) icount: bool,
     /// More words for the kernel's command line
-    #[arg(
-        long,
-        value_name = "WORDS",
-        default_value = "",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     pub(crate) append: String,
     /// Leave socktrace out
     #[arg(long)]

@@ -21,16 +21,10 @@ pub(crate) struct Options {
 
 impl Options {
     /// What guests run.
-    pub(crate) const GUEST: Self = Self {
-        release: true,
-        linked_statically: true,
-    };
+    pub(crate) const GUEST: Self = Self { release: true, linked_statically: true };
 
     /// What this machine runs.
-    pub(crate) const NATIVE: Self = Self {
-        release: true,
-        linked_statically: false,
-    };
+    pub(crate) const NATIVE: Self = Self { release: true, linked_statically: false };
 }
 
 /// Compiles the daemon and returns its path.
@@ -49,11 +43,7 @@ pub(crate) fn daemon(options: Options) -> Result<PathBuf> {
 /// When a program does not compile.
 pub(crate) fn programs(with_daemon: bool) -> Result<Programs> {
     let guest = guest()?;
-    let daemon = if with_daemon {
-        Some(daemon(Options::GUEST)?)
-    } else {
-        None
-    };
+    let daemon = if with_daemon { Some(daemon(Options::GUEST)?) } else { None };
     Ok(Programs { guest, daemon })
 }
 
@@ -69,15 +59,7 @@ pub(crate) fn guest() -> Result<PathBuf> {
 fn binary(package: &str, name: &str, options: Options) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace::root());
-    cargo.args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--package",
-        package,
-        "--bin",
-        name,
-    ]);
+    cargo.args(["build", "--quiet", "--locked", "--package", package, "--bin", name]);
     let mut directory = workspace::cargo_target();
     if options.linked_statically {
         cargo.args(["--target", STATIC_TARGET]);
@@ -88,7 +70,5 @@ fn binary(package: &str, name: &str, options: Options) -> Result<PathBuf> {
         cargo.arg("--release");
     }
     process::run(&mut cargo).with_context(|| format!("cannot compile {name}"))?;
-    Ok(directory
-        .join(if options.release { "release" } else { "debug" })
-        .join(name))
+    Ok(directory.join(if options.release { "release" } else { "debug" }).join(name))
 }

@@ -20,11 +20,7 @@ pub(crate) struct Cpio<W: Write> {
 impl<W: Write> Cpio<W> {
     /// An empty archive.
     pub(crate) fn new(out: W) -> Self {
-        Self {
-            out,
-            inode: 0,
-            directories: BTreeSet::new(),
-        }
+        Self { out, inode: 0, directories: BTreeSet::new() }
     }
 
     /// Adds a directory. Paths are absolute in the guest and written without their first slash.
@@ -83,17 +79,15 @@ impl<W: Write> Cpio<W> {
         let name_size = u32::try_from(name.len() + 1).map_err(too_big)?;
         self.inode += 1;
         let links = 1;
-        let fields = [
-            self.inode, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0,
-        ];
+        let fields =
+            [self.inode, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0];
         self.out.write_all(b"070701")?;
         for field in fields {
             write!(self.out, "{field:08x}")?;
         }
         self.out.write_all(name.as_bytes())?;
         // The header has 110 bytes; the name ends with a zero byte; all is padded to fours.
-        self.out
-            .write_all(&[0; 4][..1 + padding(110 + name.len() + 1)])?;
+        self.out.write_all(&[0; 4][..=padding(110 + name.len() + 1)])?;
         self.out.write_all(bytes)?;
         self.out.write_all(&[0; 4][..padding(bytes.len())])
     }
@@ -117,9 +111,7 @@ mod tests {
                 u32::from_str_radix(text, 16).unwrap()
             };
             let (mode, size, name_size) = (field(1), field(6) as usize, field(11) as usize);
-            let name = std::str::from_utf8(&archive[110..110 + name_size - 1])
-                .unwrap()
-                .to_owned();
+            let name = std::str::from_utf8(&archive[110..110 + name_size - 1]).unwrap().to_owned();
             let start = (110 + name_size).next_multiple_of(4);
             entries.push((name, mode, archive[start..start + size].to_vec()));
             archive = &archive[(start + size).next_multiple_of(4)..];

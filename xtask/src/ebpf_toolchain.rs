@@ -60,26 +60,18 @@ impl Compiler {
         let sysroot = output(Command::new(DEBIAN_RUSTC).args(["--print", "sysroot"]))?;
         let library = Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET);
         let version = output(Command::new(DEBIAN_RUSTC).arg("-vV"))?;
-        library.is_dir().then_some(Self::Debian {
-            llvm: llvm_major(&version)?,
-        })
+        library.is_dir().then_some(Self::Debian { llvm: llvm_major(&version)? })
     }
 
     fn nightly() -> Option<Self> {
         let rustc = |argument: &[&str]| {
-            output(
-                Command::new("rustup")
-                    .args(["run", "nightly", "rustc"])
-                    .args(argument),
-            )
+            output(Command::new("rustup").args(["run", "nightly", "rustc"]).args(argument))
         };
         let sysroot = rustc(&["--print", "sysroot"])?;
         // A nightly without the component rust-src cannot build `core`.
         let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
         let version = rustc(&["-vV"])?;
-        source.is_dir().then_some(Self::Nightly {
-            llvm: llvm_major(&version)?,
-        })
+        source.is_dir().then_some(Self::Nightly { llvm: llvm_major(&version)? })
     }
 
     /// Major version of the LLVM that writes this compiler's bitcode.
@@ -119,9 +111,7 @@ impl Compiler {
         }
         match self {
             // `--target` with a bare-metal target needs unstable flags of the stable compiler.
-            Self::Debian { .. } => command
-                .env("RUSTC", DEBIAN_RUSTC)
-                .env("RUSTC_BOOTSTRAP", "1"),
+            Self::Debian { .. } => command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1"),
             Self::Nightly { .. } => command.args(["-Z", "build-std=core"]).env_remove("CARGO"),
         };
         command
@@ -181,13 +171,7 @@ impl Toolchain {
         let mut command = self.compiler.cargo(subcommand);
         command
             .current_dir(workspace)
-            .args([
-                "--release",
-                "--package",
-                "socktrace-ebpf",
-                "--bin",
-                "socktrace-ebpf",
-            ])
+            .args(["--release", "--package", "socktrace-ebpf", "--bin", "socktrace-ebpf"])
             .args(["--features", "programs", "--target", TARGET, "--target-dir"])
             .arg(target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
@@ -204,9 +188,7 @@ pub(crate) fn object(target_dir: &Path) -> PathBuf {
 
 /// Where `cargo install --root` puts the bpf-linker for one LLVM.
 pub(crate) fn linker_root(workspace: &Path, llvm: u32) -> PathBuf {
-    workspace.join(format!(
-        "target/tools/bpf-linker-{BPF_LINKER_VERSION}-llvm-{llvm}"
-    ))
+    workspace.join(format!("target/tools/bpf-linker-{BPF_LINKER_VERSION}-llvm-{llvm}"))
 }
 
 fn find_linker(compiler: Compiler, workspace: &Path) -> Option<PathBuf> {
@@ -239,17 +221,12 @@ pub(crate) fn advice() -> String {
 
 /// The major version of LLVM in the output of `rustc -vV`.
 fn llvm_major(version: &str) -> Option<u32> {
-    let llvm = version
-        .lines()
-        .find_map(|line| line.strip_prefix("LLVM version:"))?;
+    let llvm = version.lines().find_map(|line| line.strip_prefix("LLVM version:"))?;
     llvm.trim().split('.').next()?.parse().ok()
 }
 
 fn output(command: &mut Command) -> Option<String> {
-    let output = command
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+    let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
 }
 

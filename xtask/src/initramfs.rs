@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// To be raised when what is in a base changes.
-const BASE_FORMAT: u32 = 1;
+const BASE_FORMAT: u32 = 2;
 
 /// The programs of ours that go into a boot.
 #[derive(Clone, Debug)]
@@ -54,8 +54,7 @@ pub(crate) fn base(kernel: &Kernel, mirrors: impl FnOnce() -> Result<Mirrors>) -
     let file = tempfile::NamedTempFile::new_in(&directory)?;
     write_base(BufWriter::new(file.as_file()), kernel, &userland)
         .with_context(|| format!("cannot make the guest's files for {}", kernel.package))?;
-    file.persist(&path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
@@ -75,11 +74,7 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
     )?;
     cpio.file("/etc/group", 0o644, b"root:x:0:\nnogroup:x:65534:\n")?;
     cpio.file("/etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
-    cpio.file(
-        "/etc/nsswitch.conf",
-        0o644,
-        b"passwd: files\ngroup: files\nhosts: files\n",
-    )?;
+    cpio.file("/etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\nhosts: files\n")?;
     userland.add_to(&mut cpio)?;
 
     let directory = kernel.modules();
@@ -87,20 +82,14 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
     for module in &plan.absent {
         eprintln!("Note: {} has no module {module}", kernel.package);
     }
-    let mut list = String::new();
+    let mut list = Vec::new();
     for module in &plan.order {
-        let path = format!(
-            "/lib/modules/{}/{}",
-            kernel.release(),
-            modules::plain(module)
-        );
+        let path = format!("/lib/modules/{}/{}", kernel.release(), modules::plain(module));
         cpio.file(&path, 0o644, &modules::content(&directory.join(module))?)?;
-        list += &format!("{path}\n");
+        list.push(path);
     }
-    cpio.file(job::MODULES, 0o644, list.as_bytes())?;
-    cpio.finish()?
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
+    cpio.file(job::MODULES, 0o644, list.join("\n").as_bytes())?;
+    cpio.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok(())
 }
 
@@ -120,9 +109,7 @@ pub(crate) fn boot(base: &Path, programs: &Programs, job: &Job) -> Result<File> 
             cpio.file("/bin/socktrace", 0o755, &fs::read(daemon)?)?;
         }
         cpio.file(job::PATH, 0o644, &serde_json::to_vec(job)?)?;
-        cpio.finish()?
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
+        cpio.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         Ok::<_, io::Error>(file)
     };

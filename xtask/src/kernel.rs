@@ -18,16 +18,11 @@ use crate::{
 /// The suites the guest's programs and most kernels come from.
 pub(crate) const BOOKWORM: Archive = Archive {
     name: "bookworm",
-    suites: &[
-        ("bookworm", Label::Debian),
-        ("bookworm-security", Label::Security),
-    ],
+    suites: &[("bookworm", Label::Debian), ("bookworm-security", Label::Security)],
 };
 
-const BULLSEYE: Archive = Archive {
-    name: "bullseye-security",
-    suites: &[("bullseye-security", Label::Security)],
-};
+const BULLSEYE: Archive =
+    Archive { name: "bullseye-security", suites: &[("bullseye-security", Label::Security)] };
 
 /// A kernel series and where Debian has it. A new series is one line here.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,18 +34,9 @@ pub(crate) struct Series {
 
 /// Every series, oldest first.
 pub(crate) const ALL: [Series; 3] = [
-    Series {
-        name: "5.10",
-        archive: &BULLSEYE,
-    },
-    Series {
-        name: "6.1",
-        archive: &BOOKWORM,
-    },
-    Series {
-        name: "6.12",
-        archive: &BOOKWORM,
-    },
+    Series { name: "5.10", archive: &BULLSEYE },
+    Series { name: "6.1", archive: &BOOKWORM },
+    Series { name: "6.12", archive: &BOOKWORM },
 ];
 
 /// The series a virtual machine runs unless told otherwise.
@@ -62,12 +48,10 @@ pub(crate) const DEFAULT: &str = "6.12";
 ///
 /// When there is none: the message has the choices.
 pub(crate) fn series(name: &str) -> Result<&'static Series, String> {
-    ALL.iter()
-        .find(|series| series.name == name)
-        .ok_or_else(|| {
-            let names: Vec<_> = ALL.iter().map(|series| series.name).collect();
-            format!("kernels are {}", names.join(", "))
-        })
+    ALL.iter().find(|series| series.name == name).ok_or_else(|| {
+        let names: Vec<_> = ALL.iter().map(|series| series.name).collect();
+        format!("kernels are {}", names.join(", "))
+    })
 }
 
 /// An unpacked kernel.
@@ -124,9 +108,7 @@ impl Kernel {
 
     /// What `uname -r` prints.
     pub(crate) fn release(&self) -> &str {
-        self.package
-            .strip_prefix("linux-image-")
-            .unwrap_or(&self.package)
+        self.package.strip_prefix("linux-image-").unwrap_or(&self.package)
     }
 
     /// The file a boot loader loads.
@@ -150,11 +132,7 @@ impl Kernel {
 
 fn modules(tree: &Path, release: &str) -> PathBuf {
     let old = tree.join("lib/modules").join(release);
-    if old.is_dir() {
-        old
-    } else {
-        tree.join("usr/lib/modules").join(release)
-    }
+    if old.is_dir() { old } else { tree.join("usr/lib/modules").join(release) }
 }
 
 fn fetch(
@@ -168,11 +146,7 @@ fn fetch(
         .ok_or_else(|| anyhow!("{} has no such kernel", series.archive.name))?
         .to_owned();
     let tree = directory.join(&package);
-    let kernel = Kernel {
-        series: series.name,
-        package,
-        tree,
-    };
+    let kernel = Kernel { series: series.name, package, tree };
     if kernel.image().is_ok() {
         return Ok(kernel);
     }
@@ -187,10 +161,7 @@ fn fetch(
     // The package leaves this to the machine it is installed on.
     let depmod = process::find("depmod").context("depmod is missing (package kmod)")?;
     process::output(
-        Command::new(depmod)
-            .arg("-b")
-            .arg(depmod_base(&unpacked))
-            .arg(kernel.release()),
+        Command::new(depmod).arg("-b").arg(depmod_base(&unpacked)).arg(kernel.release()),
     )?;
     fs::rename(&unpacked, &kernel.tree)
         .with_context(|| format!("cannot move the kernel to {}", kernel.tree.display()))?;
@@ -199,11 +170,7 @@ fn fetch(
 
 /// depmod looks in `lib/modules` under the directory it is given.
 fn depmod_base(tree: &Path) -> PathBuf {
-    if tree.join("lib/modules").is_dir() {
-        tree.into()
-    } else {
-        tree.join("usr")
-    }
+    if tree.join("lib/modules").is_dir() { tree.into() } else { tree.join("usr") }
 }
 
 /// The package with a series' newest kernel for virtual machines. Debian builds some series for
@@ -211,9 +178,7 @@ fn depmod_base(tree: &Path) -> PathBuf {
 /// unsigned builds and packages that only name another.
 fn newest<'name>(names: impl Iterator<Item = &'name str>, series: &str) -> Option<&'name str> {
     let version = |name: &'name str| {
-        let version = name
-            .strip_prefix("linux-image-")?
-            .strip_suffix("-cloud-amd64")?;
+        let version = name.strip_prefix("linux-image-")?.strip_suffix("-cloud-amd64")?;
         let patch = version.strip_prefix(series)?.strip_prefix('.')?;
         let number = patch.starts_with(|c: char| c.is_ascii_digit());
         (number && !version.contains(".deb11")).then_some(version)
@@ -248,10 +213,7 @@ mod tests {
         let newest = |series| newest(NAMES.into_iter(), series);
         assert_eq!(newest("5.10"), Some("linux-image-5.10.0-46-cloud-amd64"));
         assert_eq!(newest("6.1"), Some("linux-image-6.1.0-56-cloud-amd64"));
-        assert_eq!(
-            newest("6.12"),
-            Some("linux-image-6.12.117+deb12-cloud-amd64")
-        );
+        assert_eq!(newest("6.12"), Some("linux-image-6.12.117+deb12-cloud-amd64"));
         assert_eq!(newest("6.18"), None);
     }
 

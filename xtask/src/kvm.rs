@@ -29,12 +29,7 @@ pub(crate) fn accelerator(
     base: &Path,
     programs: &Programs,
 ) -> Result<Accelerator> {
-    if OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .is_err()
-    {
+    if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
         return Ok(Accelerator::Tcg);
     }
     let path = workspace::cache("kvm");
@@ -58,18 +53,11 @@ pub(crate) fn accelerator(
         command: vec!["true".into()],
         env: [].into(),
         terminal: Terminal::Logged(workspace::cache("kvm.log")),
-        limits: Some(Limits {
-            silence: LIMIT,
-            total: LIMIT,
-        }),
+        limits: Some(Limits { silence: LIMIT, total: LIMIT }),
     }
     .run(drop)?;
     let works = outcome == Outcome::Finished { code: 0 };
     fs::write(&path, verdict(if works { "works" } else { "fails" }))
         .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(if works {
-        Accelerator::Kvm
-    } else {
-        Accelerator::Tcg
-    })
+    Ok(if works { Accelerator::Kvm } else { Accelerator::Tcg })
 }

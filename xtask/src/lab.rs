@@ -40,11 +40,8 @@ pub(crate) fn bench(series: &'static Series, setup: &Setup, mirrors: &MirrorArgs
 ///
 /// When something cannot be installed or does not compile.
 pub(crate) fn programs(setup: &Setup, with_daemon: bool) -> Result<Programs> {
-    let needs: &[Need] = if with_daemon {
-        &[Need::Build, Need::Machines]
-    } else {
-        &[Need::Machines]
-    };
+    let needs: &[Need] =
+        if with_daemon { &[Need::Build, Need::Machines] } else { &[Need::Machines] };
     setup.ensure(needs)?;
     compile::programs(with_daemon)
 }

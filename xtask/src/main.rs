@@ -7,6 +7,7 @@ mod commands;
 mod compile;
 mod cpio;
 mod debian_version;
+#[expect(dead_code, reason = "socktrace's build script uses more of it")]
 mod ebpf_toolchain;
 mod initramfs;
 mod kernel;
@@ -16,6 +17,7 @@ mod mirror;
 mod modules;
 mod process;
 mod qemu;
+mod refusal;
 mod setup;
 mod userland;
 mod verdict;

@@ -43,10 +43,7 @@ impl Mirrors {
         let choose = |option: &Option<String>, label: &str| {
             option.clone().or_else(|| labelled(&targets, label))
         };
-        match (
-            choose(&args.mirror, "Debian"),
-            choose(&args.security_mirror, "Debian-Security"),
-        ) {
+        match (choose(&args.mirror, "Debian"), choose(&args.security_mirror, "Debian-Security")) {
             (Some(debian), Some(security)) => Ok(Self { debian, security }),
             _ => bail!(
                 "no Debian mirror known: virtual machines run Debian's kernels, and this machine's \
@@ -67,9 +64,7 @@ impl Mirrors {
 
 fn labelled(targets: &str, label: &str) -> Option<String> {
     let mut pairs = targets.lines().filter_map(|line| line.split_once('|'));
-    pairs
-        .find(|(found, _)| *found == label)
-        .map(|(_, url)| url.to_owned())
+    pairs.find(|(found, _)| *found == label).map(|(_, url)| url.to_owned())
 }
 
 #[cfg(test)]
@@ -80,10 +75,7 @@ mod tests {
     fn mirrors_are_told_apart_by_label() {
         let targets = "Other|http://other.example/\nDebian|http://a.example/debian/\n\
                        Debian-Security|http://a.example/security/\n";
-        assert_eq!(
-            labelled(targets, "Debian").as_deref(),
-            Some("http://a.example/debian/")
-        );
+        assert_eq!(labelled(targets, "Debian").as_deref(), Some("http://a.example/debian/"));
         assert_eq!(
             labelled(targets, "Debian-Security").as_deref(),
             Some("http://a.example/security/")

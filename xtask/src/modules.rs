@@ -8,8 +8,7 @@ use crate::process;
 
 /// What scenarios use: network devices, socket listings, packet filters. All of it is loaded before
 /// the guest's command runs, because a guest has no modprobe.
-pub(crate) const WANTED: [&str; 14] = [
-    "dummy",
+pub(crate) const WANTED: [&str; 13] = [
     "inet_diag",
     "nf_tables",
     "nft_ct",
@@ -56,10 +55,7 @@ impl Index {
             let path = directory.join(name);
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
         };
-        Ok(Self::parse(
-            &read("modules.dep")?,
-            &read("modules.builtin")?,
-        ))
+        Ok(Self::parse(&read("modules.dep")?, &read("modules.builtin")?))
     }
 
     fn parse(dependencies: &str, built_in: &str) -> Self {
@@ -68,10 +64,7 @@ impl Index {
             let needs = needs.split_whitespace().map(str::to_owned).collect();
             Some((name(path), (path.to_owned(), needs)))
         });
-        Self {
-            modules: modules.collect(),
-            built_in: built_in.lines().map(name).collect(),
-        }
+        Self { modules: modules.collect(), built_in: built_in.lines().map(name).collect() }
     }
 
     /// The load order of the wanted modules.
@@ -128,8 +121,7 @@ pub(crate) fn content(path: &Path) -> Result<Vec<u8>> {
 
 /// Where a module lies in the guest: the same path, uncompressed.
 pub(crate) fn plain(path: &str) -> String {
-    path.split_once(".ko")
-        .map_or_else(|| path.to_owned(), |(start, _)| format!("{start}.ko"))
+    path.split_once(".ko").map_or_else(|| path.to_owned(), |(start, _)| format!("{start}.ko"))
 }
 
 #[cfg(test)]
@@ -146,10 +138,8 @@ mod tests {
              kernel/a/libcrc32c.ko.xz:\n",
             "kernel/net/ipv4/tcp_diag.ko\n",
         );
-        let plan = index.plan(
-            &["nft_reject_inet", "tcp_diag", "nf_tables", "veth"],
-            &["nft_counter"],
-        );
+        let plan =
+            index.plan(&["nft_reject_inet", "tcp_diag", "nf_tables", "veth"], &["nft_counter"]);
         assert_eq!(
             plan.order,
             [

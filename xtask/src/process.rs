@@ -14,9 +14,7 @@ use anyhow::{Context as _, Result, bail};
 ///
 /// When it cannot be started or reports failure.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {}", shown(command)))?;
+    let status = command.status().with_context(|| format!("cannot run {}", shown(command)))?;
     check(status, command)
 }
 
@@ -36,11 +34,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 ///
 /// As [`output`].
 pub(crate) fn raw_output(command: &mut Command) -> Result<Vec<u8>> {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
+    let Output { status, stdout, stderr } = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot run {}", shown(command)))?;
@@ -68,8 +62,5 @@ fn check(status: ExitStatus, command: &Command) -> Result<()> {
 /// The command as a person would type it.
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

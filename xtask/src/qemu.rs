@@ -85,26 +85,14 @@ impl Machine<'_> {
         });
         qemu.args(match self.mode {
             Mode::Smp => &["-smp", "2"][..],
-            Mode::Icount => &[
-                "-smp",
-                "1",
-                "-icount",
-                "shift=0,sleep=off",
-                "-rtc",
-                "clock=vm",
-            ],
+            Mode::Icount => &["-smp", "1", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"],
         });
         // The archive has no name; it is reached through this process.
         let initramfs = format!("/proc/{}/fd/{}", process::id(), self.initramfs.as_raw_fd());
-        qemu.arg("-kernel")
-            .arg(self.image)
-            .args(["-initrd", &initramfs]);
+        qemu.arg("-kernel").arg(self.image).args(["-initrd", &initramfs]);
         qemu.args([
             "-append",
-            &format!(
-                "console=ttyS0 panic=-1 oops=panic {}",
-                self.kernel_arguments
-            ),
+            &format!("console=ttyS0 panic=-1 oops=panic {}", self.kernel_arguments),
         ]);
         match self.console {
             Console::Keyboard => {

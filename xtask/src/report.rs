@@ -84,10 +84,7 @@ impl Reporter {
     /// When the file cannot be opened.
     pub fn open(path: &str) -> io::Result<Self> {
         // A port must not become the terminal of who opens it.
-        let file = OpenOptions::new()
-            .append(true)
-            .custom_flags(libc::O_NOCTTY)
-            .open(path)?;
+        let file = OpenOptions::new().append(true).custom_flags(libc::O_NOCTTY).open(path)?;
         Ok(Self(Some(file)))
     }
 

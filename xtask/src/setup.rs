@@ -37,10 +37,8 @@ const MACHINE_TOOLS: [(&str, &str); 6] = [
     ("zstd", "zstd"),
 ];
 
-const KEYRING: (&str, &str) = (
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "debian-archive-keyring",
-);
+const KEYRING: (&str, &str) =
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring");
 
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const CLIPPY: &str = "rust-web-clippy";
@@ -100,18 +98,13 @@ impl Setup {
         } else {
             self.install(&COMPILER)?;
             Compiler::find().with_context(|| {
-                format!(
-                    "{} are installed but have no compiler for BPF",
-                    COMPILER.join(" and ")
-                )
+                format!("{} are installed but have no compiler for BPF", COMPILER.join(" and "))
             })?
         };
         if Toolchain::find(workspace::root()).is_err() {
             self.linker(compiler.llvm())?;
         }
-        Toolchain::find(workspace::root())
-            .map(drop)
-            .map_err(anyhow::Error::msg)
+        Toolchain::find(workspace::root()).map(drop).map_err(anyhow::Error::msg)
     }
 
     fn linker(&self, llvm: u32) -> Result<()> {
@@ -133,12 +126,7 @@ impl Setup {
                     "--locked",
                     "--quiet",
                 ])
-                .args([
-                    "--no-default-features",
-                    "--features",
-                    &format!("llvm-{llvm}"),
-                    "--root",
-                ])
+                .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
                 .arg(&root)
                 // Outside the repository, whose settings are not for this program.
                 .current_dir("/")
@@ -161,9 +149,7 @@ impl Setup {
     }
 
     fn machines(&self) -> Result<()> {
-        let tools = MACHINE_TOOLS
-            .into_iter()
-            .filter(|(name, _)| process::find(name).is_none());
+        let tools = MACHINE_TOOLS.into_iter().filter(|(name, _)| process::find(name).is_none());
         let keyring = Some(KEYRING).filter(|(path, _)| !Path::new(path).exists());
         let missing: Vec<_> = tools.chain(keyring).map(|(_, package)| package).collect();
         if missing.is_empty() {
@@ -197,9 +183,8 @@ impl Setup {
             );
         }
         let known = packages.iter().all(|package| {
-            let shown = Command::new("apt-cache")
-                .args(["show", "--no-all-versions", package])
-                .output();
+            let shown =
+                Command::new("apt-cache").args(["show", "--no-all-versions", package]).output();
             shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
         });
         if !known || !lists_are_fresh() {
@@ -207,22 +192,10 @@ impl Setup {
         }
         eprintln!("Installing {}", packages.join(", "));
         let mut apt = as_root("apt-get");
-        apt.args([
-            "-qq",
-            "-o",
-            "Dpkg::Use-Pty=0",
-            "install",
-            "--yes",
-            "--no-install-recommends",
-        ]);
-        process::output(apt.args(packages).stdin(Stdio::null()))
-            .map(drop)
-            .with_context(|| {
-                format!(
-                    "cannot install {}; see what apt says, and run again",
-                    packages.join(", ")
-                )
-            })
+        apt.args(["-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes", "--no-install-recommends"]);
+        process::output(apt.args(packages).stdin(Stdio::null())).map(drop).with_context(|| {
+            format!("cannot install {}; see what apt says, and run again", packages.join(", "))
+        })
     }
 }
 
@@ -251,9 +224,7 @@ pub(crate) fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = match process::find("sudo") {
         Some(sudo) if !Uid::effective().is_root() => {
             let mut command = Command::new(sudo);
-            command
-                .args(["--preserve-env=DEBIAN_FRONTEND", "--"])
-                .arg(program);
+            command.args(["--preserve-env=DEBIAN_FRONTEND", "--"]).arg(program);
             command
         }
         _ => Command::new(program),

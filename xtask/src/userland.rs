@@ -18,10 +18,10 @@ use crate::{
     process, workspace,
 };
 
-const PACKAGES: [&str; 3] = ["busybox-static", "iproute2", "nftables"];
+const PACKAGES: [&str; 4] = ["bash", "busybox-static", "iproute2", "nftables"];
 
 /// Programs with the libraries they need. Everything else in the packages stays out.
-const PROGRAMS: [&str; 4] = ["bin/ip", "bin/ss", "sbin/tc", "usr/sbin/nft"];
+const PROGRAMS: [&str; 5] = ["bin/bash", "bin/ip", "bin/ss", "sbin/tc", "usr/sbin/nft"];
 
 const BUSYBOX: &str = "bin/busybox";
 const LOADER: &str = "lib64/ld-linux-x86-64.so.2";
@@ -66,14 +66,12 @@ impl Userland {
     pub(crate) fn add_to<W: Write>(&self, cpio: &mut Cpio<W>) -> Result<()> {
         cpio.directory("/bin")?;
         // One directory of programs under all its customary names.
-        for (link, target) in [
-            ("/sbin", "bin"),
-            ("/usr/bin", "../bin"),
-            ("/usr/sbin", "../bin"),
-        ] {
+        for (link, target) in [("/sbin", "bin"), ("/usr/bin", "../bin"), ("/usr/sbin", "../bin")] {
             cpio.link(link, target)?;
         }
         self.add_busybox(cpio)?;
+        // Busybox's own shell would take busybox's `ip` for the real one.
+        cpio.link("/bin/sh", "bash")?;
         let mut libraries = BTreeSet::new();
         for program in PROGRAMS {
             let path = self.tree.join(program);
@@ -81,18 +79,10 @@ impl Userland {
             cpio.file(&format!("/bin/{name}"), 0o755, &read(&path)?)?;
             libraries.extend(self.libraries(&path)?);
         }
-        cpio.file(
-            &format!("/{LOADER}"),
-            0o755,
-            &read(&self.tree.join(LOADER))?,
-        )?;
+        cpio.file(&format!("/{LOADER}"), 0o755, &read(&self.tree.join(LOADER))?)?;
         for library in libraries {
             let name = library.file_name().unwrap_or_default().to_string_lossy();
-            cpio.file(
-                &format!("/{}/{name}", LIBRARIES[0]),
-                0o644,
-                &read(&library)?,
-            )?;
+            cpio.file(&format!("/{}/{name}", LIBRARIES[0]), 0o644, &read(&library)?)?;
         }
         Ok(())
     }
@@ -103,7 +93,7 @@ impl Userland {
         let applets = process::output(Command::new(&busybox).arg("--list"))?;
         for applet in applets.lines() {
             // The real programs do more than busybox's.
-            if !matches!(applet, "busybox" | "ip" | "ss" | "tc") {
+            if !matches!(applet, "busybox" | "ip" | "sh" | "ss" | "tc") {
                 cpio.link(&format!("/bin/{applet}"), "busybox")?;
             }
         }
@@ -115,19 +105,13 @@ impl Userland {
         let paths = LIBRARIES.map(|path| self.tree.join(path).display().to_string());
         let mut loader = Command::new(self.tree.join(LOADER));
         let listed = process::output(
-            loader
-                .arg("--library-path")
-                .arg(paths.join(":"))
-                .arg("--list")
-                .arg(program),
+            loader.arg("--library-path").arg(paths.join(":")).arg("--list").arg(program),
         )?;
         let found = listed.lines().filter_map(|line| {
             let path = line.split_once("=>")?.1.split_whitespace().next()?;
             path.starts_with('/').then(|| path.into())
         });
-        Ok(found
-            .filter(|path: &PathBuf| path.starts_with(&self.tree))
-            .collect())
+        Ok(found.filter(|path: &PathBuf| path.starts_with(&self.tree)).collect())
     }
 }
 

@@ -1,4 +1,80 @@
-//! x
-pub(crate) fn run(_args: &crate::cli::LintArgs) -> anyhow::Result<std::process::ExitCode> {
-    todo!()
+//! Formatting, lints and documentation, of the host's code and of the kernel programs.
+
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
+
+use anyhow::Result;
+
+use crate::{
+    cli::LintArgs,
+    ebpf_toolchain::{Compiler, Toolchain},
+    process,
+    setup::{CLIPPY_DRIVER, Need},
+    workspace,
+};
+
+/// Runs every check, also after one has failed.
+///
+/// # Errors
+///
+/// When a linter is missing and cannot be installed.
+pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
+    args.no_setup.setup().ensure(&[Need::Build, Need::Lint])?;
+    let toolchain = Toolchain::find(workspace::root()).map_err(anyhow::Error::msg)?;
+    let checks = [
+        ("formatting", cargo(&["fmt", "--all", "--check"])),
+        (
+            "lints",
+            cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+        ),
+        ("lints of the kernel programs", programs(&toolchain)),
+        ("documentation", documentation()),
+    ];
+    let mut failed = false;
+    for (name, mut check) in checks {
+        match process::run(&mut check) {
+            Ok(()) => println!("ok   {name}"),
+            Err(error) => {
+                println!("FAIL {name}: {error:#}");
+                failed = true;
+            }
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(args).current_dir(workspace::root());
+    cargo
+}
+
+fn documentation() -> Command {
+    let mut doc =
+        cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]);
+    doc.env("RUSTDOCFLAGS", "-Dwarnings");
+    doc
+}
+
+fn programs(toolchain: &Toolchain) -> Command {
+    let target_dir = workspace::cache("ebpf-lint");
+    let cargo =
+        |subcommand| toolchain.cargo(subcommand, workspace::root(), env::consts::ARCH, &target_dir);
+    match toolchain.compiler {
+        // cargo-clippy would set up the linter beside itself; this one goes with Debian's compiler.
+        Compiler::Debian { .. } => {
+            let mut check = cargo("check");
+            check.env("RUSTC_WORKSPACE_WRAPPER", CLIPPY_DRIVER);
+            // How cargo-clippy hands arguments on.
+            check.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+            check
+        }
+        Compiler::Nightly { .. } => {
+            let mut clippy = cargo("clippy");
+            clippy.args(["--", "-D", "warnings"]);
+            clippy
+        }
+    }
 }

@@ -23,10 +23,7 @@ use crate::{
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Setup(args) => {
-            let setup = Setup {
-                allowed: true,
-                verbose: args.verbose,
-            };
+            let setup = Setup { allowed: true, verbose: args.verbose };
             setup.ensure(&[Need::Build, Need::Lint, Need::Machines])?;
             eprintln!("Everything is installed");
             Ok(ExitCode::SUCCESS)

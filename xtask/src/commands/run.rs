@@ -1,4 +1,116 @@
-//! x
-pub(crate) fn run(_args: &crate::cli::RunArgs) -> anyhow::Result<std::process::ExitCode> {
-    todo!()
+//! The daemon on this machine or, where its kernel refuses tracing, a demonstration in a guest.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{ExitCode, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::{
+    boot::{Boot, Terminal},
+    cli::RunArgs,
+    commands::{exit_code, vm},
+    compile, lab,
+    qemu::Mode,
+    refusal,
+    setup::{Need, as_root},
+};
+
+/// A daemon that is refused ends sooner than this. Until then its messages are held back, because
+/// of a refusal one line is enough.
+const HOLD_BACK: Duration = Duration::from_secs(1);
+
+/// Runs the daemon, here or in a guest.
+///
+/// # Errors
+///
+/// When something cannot be installed or compiled, or the guest does not come to its end.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    if !args.vm {
+        args.no_setup.setup().ensure(&[Need::Build])?;
+        let daemon = compile::daemon(compile::Options::NATIVE)?;
+        match native(&daemon, &args.args)? {
+            Native::Ended(code) => return Ok(code),
+            Native::Refused(reason) => eprintln!(
+                "This host refuses tracing: {reason}. Going on in a virtual machine (Ctrl-C ends it)."
+            ),
+        }
+    }
+    in_guest(args)
+}
+
+enum Native {
+    Ended(ExitCode),
+    Refused(String),
+}
+
+fn native(daemon: &Path, args: &[String]) -> Result<Native> {
+    // Ctrl-C goes to the daemon too, which then ends in good order; xtask waits for that. The
+    // daemon itself starts with nothing blocked.
+    let mut interrupt = SigSet::empty();
+    interrupt.add(Signal::SIGINT);
+    interrupt.thread_block().context("cannot block signals")?;
+
+    let mut command = as_root(daemon);
+    let mut child = command
+        .args(args)
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", daemon.display()))?;
+    let (sender, lines) = mpsc::channel();
+    let stderr = child.stderr.take().context("the daemon's stderr is not piped")?;
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+
+    let start = Instant::now();
+    let mut held = Vec::new();
+    while let Ok(line) = lines.recv_timeout(HOLD_BACK.saturating_sub(start.elapsed())) {
+        held.push(line);
+    }
+    let ended = start.elapsed() < HOLD_BACK;
+    if ended {
+        let status = child.wait().context("cannot wait for the daemon")?;
+        if refusal::is_refusal(status.code()) {
+            interrupt.thread_unblock().context("cannot unblock signals")?;
+            return Ok(Native::Refused(refusal::reason(&held.join("\n")).to_owned()));
+        }
+    }
+    for line in held.into_iter().chain(lines) {
+        eprintln!("{line}");
+    }
+    let status = child.wait().context("cannot wait for the daemon")?;
+    Ok(Native::Ended(exit_code(status.code().unwrap_or(1))))
+}
+
+fn in_guest(args: &RunArgs) -> Result<ExitCode> {
+    let setup = args.no_setup.setup();
+    let programs = lab::programs(&setup, true)?;
+    let bench = lab::bench(args.kernel, &setup, &args.mirrors)?;
+    let accelerator = lab::accelerator(&bench, &programs)?;
+    let command = ["guest", "demo", "--"].into_iter().map(str::to_owned);
+    let outcome = Boot {
+        kernel: &bench.kernel,
+        base: &bench.base,
+        programs: &programs,
+        accelerator,
+        mode: Mode::Smp,
+        append: "",
+        command: command.chain(args.args.iter().cloned()).collect(),
+        env: vm::terminal_variables(),
+        terminal: Terminal::Shown,
+        limits: None,
+    }
+    .run(vm::show)?;
+    vm::finished(outcome)
 }

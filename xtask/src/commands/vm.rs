@@ -1,6 +1,11 @@
 //! A shell or a command in a guest.
 
-use std::{collections::BTreeMap, env, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use anyhow::{Result, bail};
 use xtask::report::Report;
@@ -27,11 +32,7 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     } else {
         (Mode::Smp, lab::accelerator(&bench, &programs)?)
     };
-    let command = if args.command.is_empty() {
-        vec!["sh".into()]
-    } else {
-        args.command
-    };
+    let command = if args.command.is_empty() { vec!["bash".into()] } else { args.command };
     let outcome = Boot {
         kernel: &bench.kernel,
         base: &bench.base,
@@ -51,10 +52,13 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
 /// What programs in a guest should know of the user's terminal.
 pub(crate) fn terminal_variables() -> BTreeMap<String, String> {
     let names = ["TERM", "COLORTERM", "NO_COLOR", "LANG"];
-    names
-        .into_iter()
-        .filter_map(|name| Some((name.into(), env::var(name).ok()?)))
-        .collect()
+    let known = names.into_iter().filter_map(|name| Some((name.to_owned(), env::var(name).ok()?)));
+    let mut variables: BTreeMap<_, _> = known.collect();
+    // In the guest it is a terminal in any case.
+    if !io::stdout().is_terminal() {
+        variables.insert("NO_COLOR".into(), "1".into());
+    }
+    variables
 }
 
 /// Shows a report that is meant for a person.

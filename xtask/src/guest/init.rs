@@ -92,13 +92,7 @@ fn mount_at(kind: &str, place: &str, options: &str) -> Result<()> {
     if !place.starts_with("/sys/") {
         fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
     }
-    match mount(
-        Some(kind),
-        place,
-        Some(kind),
-        MsFlags::empty(),
-        Some(options),
-    ) {
+    match mount(Some(kind), place, Some(kind), MsFlags::empty(), Some(options)) {
         Err(Errno::ENODEV | Errno::ENOENT) if place.starts_with("/sys/") => Ok(()),
         result => result.with_context(|| format!("cannot mount {kind} at {place}")),
     }
@@ -126,9 +120,7 @@ fn set_up_ports() -> Result<()> {
 fn open_port(path: &str) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(libc::O_NOCTTY);
-    options
-        .open(path)
-        .with_context(|| format!("cannot open {path}"))
+    options.open(path).with_context(|| format!("cannot open {path}"))
 }
 
 fn set_up_system() -> Result<()> {
@@ -144,9 +136,7 @@ fn set_up_system() -> Result<()> {
                 .with_context(|| format!("cannot create {link}"))?;
         }
     }
-    let status = Command::new("/bin/ip")
-        .args(["link", "set", "lo", "up"])
-        .status();
+    let status = Command::new("/bin/ip").args(["link", "set", "lo", "up"]).status();
     match status.context("cannot run ip")? {
         status if status.success() => Ok(()),
         status => bail!("the loopback device does not come up: ip failed ({status})"),
@@ -163,9 +153,7 @@ fn load_modules() -> Result<()> {
             Err(error) => {
                 // A kernel under lockdown takes signed modules only: report it and let the job
                 // find what it cannot do.
-                report(&Report::Note {
-                    text: format!("cannot load {path}: {error}"),
-                })?;
+                report(&Report::Note { text: format!("cannot load {path}: {error}") })?;
             }
         }
     }
@@ -173,9 +161,7 @@ fn load_modules() -> Result<()> {
 }
 
 fn run_job(job: &Job) -> Result<i32> {
-    let [program, args @ ..] = &*job.command else {
-        bail!("the job has no command")
-    };
+    let [program, args @ ..] = &*job.command else { bail!("the job has no command") };
     let mut command = Command::new(program);
     command.args(args).envs(&job.env);
     for (name, default) in [

@@ -1,0 +1,232 @@
+//! Unit tests on the host, then every scenario on every kernel.
+
+mod host;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Command, ExitCode},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, error::ErrorKind};
+use xtask::report;
+
+use crate::{
+    boot::{Boot, Limits, Terminal},
+    cli::{Cli, TestArgs},
+    initramfs::Programs,
+    kernel::{self, Series},
+    lab::{self, Bench},
+    process,
+    qemu::{Accelerator, Mode},
+    verdict::{self, Verdict},
+    workspace,
+};
+
+/// Generous: a busy machine without hardware virtualization is slow.
+const LIMITS: Limits = Limits { silence: Duration::from_mins(3), total: Duration::from_mins(30) };
+
+/// The last line of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Tests that were run and are fine.
+    pub(crate) passed: usize,
+    /// Tests that are not, or that could not be run.
+    pub(crate) failed: usize,
+    /// Tests that have nothing to test here.
+    pub(crate) skipped: usize,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    fn line(self) -> String {
+        let skipped = match self.skipped {
+            0 => String::new(),
+            skipped => format!(", {skipped} skipped"),
+        };
+        format!("{} passed, {} failed{skipped}", self.passed, self.failed)
+    }
+}
+
+/// Runs the tests and tells what came of them.
+///
+/// # Errors
+///
+/// When they cannot be run: something cannot be installed or does not compile.
+pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
+    let setup = args.no_setup.setup();
+    let programs = lab::programs(&setup, true)?;
+    check_names(args, &programs)?;
+    let mut count = Count::default();
+    if args.scenarios.is_empty() {
+        count.add(host::unit_tests()?);
+        if let Some(daemon) = &programs.daemon {
+            count.add(host::refusal(daemon)?);
+        }
+    }
+    let all: Vec<_> = kernel::ALL.iter().collect();
+    let kernels = if args.kernels.is_empty() { &all } else { &args.kernels };
+    let mut boots = Vec::new();
+    for &series in kernels {
+        match prepare(args, series, &programs) {
+            Ok(kernel_boots) => boots.extend(kernel_boots),
+            Err(error) => {
+                show(series.name, "-", &failure(format!("{error:#}")));
+                count.failed += 1;
+            }
+        }
+    }
+    count.add(run_all(args, boots, &programs));
+    println!("{}", count.line());
+    Ok(if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Answers names of scenarios that do not exist as clap answers wrong arguments.
+fn check_names(args: &TestArgs, programs: &Programs) -> Result<()> {
+    if args.scenarios.is_empty() {
+        return Ok(());
+    }
+    let names = process::output(Command::new(&programs.guest).arg("list"))?;
+    let names: Vec<_> = names.lines().collect();
+    for scenario in &args.scenarios {
+        if !names.contains(&&**scenario) {
+            let choices = names.join("\n  ");
+            Cli::command()
+                .error(
+                    ErrorKind::InvalidValue,
+                    format!("there is no scenario '{scenario}'. The scenarios are:\n  {choices}"),
+                )
+                .exit();
+        }
+    }
+    Ok(())
+}
+
+/// One boot to be made.
+struct Planned {
+    bench: Bench,
+    mode: Mode,
+    accelerator: Accelerator,
+}
+
+fn prepare(args: &TestArgs, series: &'static Series, programs: &Programs) -> Result<[Planned; 2]> {
+    let bench = lab::bench(series, &args.no_setup.setup(), &args.mirrors)?;
+    let accelerator = lab::accelerator(&bench, programs)?;
+    Ok([
+        Planned { bench: bench.clone(), mode: Mode::Smp, accelerator },
+        Planned { bench, mode: Mode::Icount, accelerator: Accelerator::Tcg },
+    ])
+}
+
+fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> Count {
+    let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = args.jobs.map_or(processors, std::num::NonZero::get).min(boots.len());
+    boots.reverse();
+    let boots = Mutex::new(boots);
+    let next = || boots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+    let count = Mutex::new(Count::default());
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(planned) = next() {
+                    let result = boot(args, &planned, programs);
+                    count.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(result);
+                }
+            });
+        }
+    });
+    count.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> Count {
+    let (kernel, mode) = (planned.bench.kernel.series, planned.mode.name());
+    let mut count = Count::default();
+    let mut tell = |verdict: &Verdict| {
+        show(kernel, mode, verdict);
+        match verdict.failure {
+            None => count.passed += 1,
+            Some(_) => count.failed += 1,
+        }
+    };
+    let start = Instant::now();
+    let mut reports = verdict::Boot::default();
+    let outcome = run_guest(args, planned, programs, |report| {
+        if let Some(verdict) = reports.hear(report, start.elapsed()) {
+            tell(&verdict);
+        }
+    });
+    match outcome {
+        Ok(outcome) => reports.end(&outcome).iter().for_each(tell),
+        Err(error) => tell(&failure(format!("{error:#}"))),
+    }
+    count
+}
+
+fn run_guest(
+    args: &TestArgs,
+    planned: &Planned,
+    programs: &Programs,
+    on_report: impl FnMut(report::Report),
+) -> Result<crate::boot::Outcome> {
+    let Planned { bench, mode, accelerator } = planned;
+    let logs = workspace::cache("vm-logs");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    let words =
+        ["guest", "scenarios", "--boot", mode.name(), "--kernel", bench.kernel.series].into_iter();
+    let chosen = args.scenarios.iter().flat_map(|name| ["--scenario", name]);
+    Boot {
+        kernel: &bench.kernel,
+        base: &bench.base,
+        programs,
+        accelerator: *accelerator,
+        mode: *mode,
+        append: "",
+        command: words.chain(chosen).map(str::to_owned).collect(),
+        env: BTreeMap::from([(report::VARIABLE.into(), report::PORT.into())]),
+        terminal: Terminal::Logged(logs.join(format!(
+            "{}-{}.log",
+            bench.kernel.series,
+            mode.name()
+        ))),
+        limits: Some(LIMITS),
+    }
+    .run(on_report)
+}
+
+/// The verdict on a boot that could not be made.
+fn failure(text: String) -> Verdict {
+    Verdict { scenario: "(boot)".into(), failure: Some(text), took: None }
+}
+
+/// Prints one line, and for a failure what was wrong.
+fn show(kernel: &str, mode: &str, verdict: &Verdict) {
+    let word = if verdict.failure.is_none() { "ok  " } else { "FAIL" };
+    let took =
+        verdict.took.map_or_else(String::new, |took| format!("  {:.1}s", took.as_secs_f64()));
+    let mut lines = vec![format!("{word} {kernel:<5} {mode:<6} {}{took}", verdict.scenario)];
+    let details = verdict.failure.iter().flat_map(|failure| failure.lines());
+    lines.extend(details.map(|line| format!("       {line}")));
+    // In one piece, because boots run side by side.
+    println!("{}", lines.join("\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_line_counts() {
+        let count = Count { passed: 3, failed: 0, skipped: 0 };
+        assert_eq!(count.line(), "3 passed, 0 failed");
+        assert_eq!(Count { skipped: 2, ..count }.line(), "3 passed, 0 failed, 2 skipped");
+    }
+}
