@@ -27,15 +27,7 @@ impl Signature {
     /// Reads a signature back from a tally's key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
-        let [
-            hook,
-            origin,
-            state,
-            family,
-            errno @ ..,
-            flags_low,
-            flags_high,
-        ] = bytes;
+        let [hook, origin, state, family, errno @ .., flags_low, flags_high] = bytes;
         Self {
             hook,
             origin,
@@ -202,11 +194,7 @@ impl Flags {
     #[must_use]
     #[inline(always)]
     pub const fn with_if(self, other: Self, condition: bool) -> Self {
-        if condition {
-            Self(self.0 | other.0)
-        } else {
-            self
-        }
+        if condition { Self(self.0 | other.0) } else { self }
     }
 
     /// These flags and `other`.

@@ -83,10 +83,10 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn holder_flags(self) -> Flags {
         let dead = self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD != 0;
-        let detached = self.load::<u64>(&offsets::SOCK_SOCKET) == 0;
-        Flags::empty()
-            .with_if(Flags::ORPHAN, dead)
-            .with_if(Flags::UNACCEPTED, detached && !dead)
+        // Loaded behind a branch of its own: the verifier allows no arithmetic on the pointer,
+        // such as a compiler would use to test both conditions at once.
+        let unaccepted = !dead && self.load::<*const u8>(&offsets::SOCK_SOCKET).is_null();
+        Flags::empty().with_if(Flags::ORPHAN, dead).with_if(Flags::UNACCEPTED, unaccepted)
     }
 
     /// The address family a person would name: `::ffff:192.0.2.1` is IPv4.
@@ -159,10 +159,7 @@ impl Sock {
     pub(crate) fn tcp(self) -> Option<TcpSock> {
         // SAFETY: the helper takes any typed socket pointer and checks what it is.
         let tcp = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut().cast()) };
-        (!tcp.is_null()).then_some(TcpSock {
-            sock: self,
-            tcp: tcp.cast_const().cast(),
-        })
+        (!tcp.is_null()).then_some(TcpSock { sock: self, tcp: tcp.cast_const().cast() })
     }
 }
 
@@ -195,24 +192,12 @@ impl TcpSock {
         let soft = self.sock.load::<i32>(&offsets::SOCK_ERR_SOFT) as u16;
         let keepalive = self.sock.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN != 0;
         Flags::empty()
-            .with_if(
-                Flags::USER_TIMEOUT,
-                self.load::<u32>(&offsets::ICSK_USER_TIMEOUT) != 0,
-            )
-            .with_if(
-                Flags::RETRANSMITTED,
-                self.load::<u8>(&offsets::ICSK_RETRANSMITS) != 0,
-            )
-            .with_if(
-                Flags::ZERO_WINDOW,
-                self.load::<u32>(&offsets::TCP_SND_WND) == 0,
-            )
+            .with_if(Flags::USER_TIMEOUT, self.load::<u32>(&offsets::ICSK_USER_TIMEOUT) != 0)
+            .with_if(Flags::RETRANSMITTED, self.load::<u8>(&offsets::ICSK_RETRANSMITS) != 0)
+            .with_if(Flags::ZERO_WINDOW, self.load::<u32>(&offsets::TCP_SND_WND) == 0)
             .with_if(Flags::UNSENT, self.unsent() != 0)
             .with_if(Flags::PROBED, probes != 0)
-            .with_if(
-                Flags::PROBES_EXHAUSTED,
-                u32::from(probes) >= self.sock.retries2(),
-            )
+            .with_if(Flags::PROBES_EXHAUSTED, u32::from(probes) >= self.sock.retries2())
             .with_if(Flags::KEEPALIVE, keepalive)
             .with_if(Flags::SOFT_ERROR, soft != 0 && soft == errno)
     }

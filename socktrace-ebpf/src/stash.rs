@@ -21,19 +21,11 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    pub(crate) const NONE: Self = Self {
-        origin: Origin::Other as u8,
-        fired: 0,
-        flags: 0,
-    };
+    pub(crate) const NONE: Self = Self { origin: Origin::Other as u8, fired: 0, flags: 0 };
 
     #[inline(always)]
     pub(crate) fn new(origin: Origin, flags: Flags) -> Self {
-        Self {
-            origin: origin as u8,
-            fired: 0,
-            flags: flags.0,
-        }
+        Self { origin: origin as u8, fired: 0, flags: flags.0 }
     }
 }
 

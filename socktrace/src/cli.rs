@@ -102,23 +102,15 @@ mod tests {
 
     #[test]
     fn wrong_values_name_the_right_ones() {
-        let error = parse(&["--output", "xml"])
-            .expect_err("no such format")
-            .to_string();
+        let error = parse(&["--output", "xml"]).expect_err("no such format").to_string();
         assert!(error.contains("human") && error.contains("json"), "{error}");
-        let error = parse(&["--listen", "10054"])
-            .expect_err("no address")
-            .to_string();
+        let error = parse(&["--listen", "10054"]).expect_err("no address").to_string();
         assert!(error.contains("127.0.0.1:10054"), "{error}");
     }
 
     #[test]
     fn wrong_usage_exits_with_2() {
-        for args in [
-            &["--no-such"][..],
-            &["--color", "pink"],
-            &["--no-stream", "--no-metrics"],
-        ] {
+        for args in [&["--no-such"][..], &["--color", "pink"], &["--no-stream", "--no-metrics"]] {
             assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
         }
     }

@@ -41,10 +41,7 @@ fn tcp_done(ctx: FEntryContext) -> i32 {
         errno,
         flags: flags.0,
     };
-    debug!(
-        &ctx,
-        "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0
-    );
+    debug!(&ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);
     emit(&signature, family, tcp, sock.is_owned());
     0
 }

@@ -27,13 +27,7 @@ fn tcp_retransmit_timer(ctx: FEntryContext) -> i32 {
         return 0;
     };
     let note = Note::new(Origin::RetransmitTimer, Flags::empty());
-    stash::put(
-        sock,
-        Note {
-            fired: u8::from(tcp.has_packets_out()),
-            ..note
-        },
-    );
+    stash::put(sock, Note { fired: u8::from(tcp.has_packets_out()), ..note });
     0
 }
 

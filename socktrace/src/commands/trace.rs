@@ -40,10 +40,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
 
 async fn trace(cli: &Cli) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
-    let options = load::Options {
-        stream: !cli.no_stream,
-        probe_log: cli.probe_log,
-    };
+    let options = load::Options { stream: !cli.no_stream, probe_log: cli.probe_log };
     let Loaded { mut ebpf, health } = load::load(options)?;
     let tallies = Arc::new(Tallies::new(&mut ebpf)?);
 
@@ -51,11 +48,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
         "socktrace {} on {}; hooks: {}",
         env!("CARGO_PKG_VERSION"),
         running_kernel(),
-        health
-            .attached()
-            .map(|hook| hook.name())
-            .collect::<Vec<_>>()
-            .join(", ")
+        health.attached().map(|hook| hook.name()).collect::<Vec<_>>().join(", ")
     );
     for problem in health.problems() {
         eprintln!("not attached: {problem}");
@@ -100,9 +93,8 @@ async fn metrics_listener(cli: &Cli) -> anyhow::Result<Option<Listener>> {
 }
 
 fn listen_error(address: SocketAddr, error: io::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!(
-        "cannot serve metrics on {address}; choose another with --listen"
-    ))
+    anyhow::Error::new(error)
+        .context(format!("cannot serve metrics on {address}; choose another with --listen"))
 }
 
 /// Prints events until told to stop; how many were shown.
@@ -146,10 +138,7 @@ async fn stream(
         }
     }
     if events.undecodable() > 0 {
-        log::error!(
-            "{} records of the kernel programs were unreadable",
-            events.undecodable()
-        );
+        log::error!("{} records of the kernel programs were unreadable", events.undecodable());
     }
     Ok(printer.shown())
 }
@@ -178,15 +167,10 @@ fn summary(tallies: &Tallies, shown: Option<u64>) -> anyhow::Result<String> {
         }
     }
     let total: u64 = causes.values().sum();
-    let mut text = format!(
-        "{total} {}",
-        if total == 1 { "failure" } else { "failures" }
-    );
+    let mut text = format!("{total} {}", if total == 1 { "failure" } else { "failures" });
     if total > 0 {
-        let parts: Vec<String> = causes
-            .iter()
-            .map(|(cause, count)| format!("{cause} {count}"))
-            .collect();
+        let parts: Vec<String> =
+            causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
         text.push_str(&format!(" ({})", parts.join(", ")));
     }
     if let Some(shown) = shown {

@@ -106,11 +106,7 @@ mod tests {
         let ids: HashSet<_> = Cause::ALL.iter().map(|cause| cause.id()).collect();
         assert_eq!(ids.len(), Cause::ALL.len());
         for id in ids {
-            assert!(
-                id.bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-                "{id}"
-            );
+            assert!(id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{id}");
         }
     }
 }

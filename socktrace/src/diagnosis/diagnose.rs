@@ -91,11 +91,7 @@ const ETIMEDOUT: u16 = errno(libc::ETIMEDOUT);
 
 const fn errno(number: i32) -> u16 {
     // errno values are positive and below 4096 in every kernel.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "see above"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
     let number = number as u16;
     number
 }
@@ -171,18 +167,11 @@ fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
 /// Closed with an error by neither of the above: the persist or keepalive timer gave up, or
 /// something that has no hook yet.
 fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
-    if matches!(
-        state,
-        TcpState::SynSent | TcpState::SynRecv | TcpState::Listen
-    ) {
+    if matches!(state, TcpState::SynSent | TcpState::SynRecv | TcpState::Listen) {
         return Cause::Other;
     }
     if errno != ETIMEDOUT {
-        return if flags.has(Flags::SOFT_ERROR) {
-            Cause::UnreachableTimeout
-        } else {
-            Cause::Other
-        };
+        return if flags.has(Flags::SOFT_ERROR) { Cause::UnreachableTimeout } else { Cause::Other };
     }
     if flags.has(Flags::UNSENT) && !flags.has(Flags::RETRANSMITTED) {
         // Data that was never sent, none in flight: only the persist timer runs
@@ -209,11 +198,7 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
         cause,
         errno: Errno(signature.errno),
         direction: direction(cause),
-        call: if held {
-            call(cause, signature)
-        } else {
-            Call::None
-        },
+        call: if held { call(cause, signature) } else { Call::None },
         severity: severity(cause, held),
     }
 }

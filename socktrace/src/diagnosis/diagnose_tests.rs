@@ -16,10 +16,7 @@ fn done(origin: Origin, state: TcpState, errno: u16, flags: &[Flags]) -> Signatu
         state: state as u8,
         family: Family::Ipv4 as u8,
         errno,
-        flags: flags
-            .iter()
-            .fold(Flags::empty(), |all, flag| all.with(*flag))
-            .0,
+        flags: flags.iter().fold(Flags::empty(), |all, flag| all.with(*flag)).0,
     }
 }
 
@@ -79,12 +76,7 @@ fn every_documented_row() {
 
 #[test]
 fn what_nobody_waits_for_is_expected() {
-    let orphan = done(
-        Origin::Reset,
-        TcpState::LastAck,
-        ECONNRESET,
-        &[Flags::ORPHAN],
-    );
+    let orphan = done(Origin::Reset, TcpState::LastAck, ECONNRESET, &[Flags::ORPHAN]);
     assert_eq!(failure(orphan).severity, Severity::Expected);
     let held = done(Origin::Reset, TcpState::FinWait2, ECONNRESET, &[]);
     assert_eq!(failure(held).severity, Severity::Notable);
@@ -105,12 +97,7 @@ fn a_timeout_that_lives_on_is_no_failure() {
 fn accepting_a_reset_connection_is_a_delivery_not_a_second_failure() {
     let signature = Signature {
         hook: Hook::InetCskAccept as u8,
-        ..done(
-            Origin::Other,
-            TcpState::Close,
-            ECONNRESET,
-            &[Flags::UNACCEPTED],
-        )
+        ..done(Origin::Other, TcpState::Close, ECONNRESET, &[Flags::UNACCEPTED])
     };
     let Finding::Delivery(diagnosis) = diagnose(signature) else {
         panic!("no delivery");

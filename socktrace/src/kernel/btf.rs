@@ -163,10 +163,7 @@ impl Btf {
             found.extend(self.resolve_path(id, path));
         }
         if !seen {
-            return Err(BtfError::Missing {
-                what,
-                name: name.to_owned(),
-            });
+            return Err(BtfError::Missing { what, name: name.to_owned() });
         }
         let full = || format!("{name}.{path}");
         single(found, "member", full)
@@ -178,23 +175,19 @@ impl Btf {
             .named(&self.functions, name)
             .filter_map(|id| self.type_by_id(self.type_by_id(id)?.size_or_type))
             .filter(|proto| proto.kind == kind::FUNC_PROTO)
-            .map(|proto| Prototype {
-                parameters: self.parameters(&proto),
-            })
+            .map(|proto| Prototype { parameters: self.parameters(&proto) })
             .collect();
         single(found, "function", || name.to_owned())
     }
 
     /// Whether `enum name` has the enumerator `value`.
     pub(crate) fn has_enumerator(&self, name: &str, value: &str) -> bool {
-        self.named(&self.enums, name)
-            .filter_map(|id| self.type_by_id(id))
-            .any(|ty| {
-                let bytes = if ty.kind == kind::ENUM64 { 12 } else { 8 };
-                (0..ty.vlen)
-                    .filter_map(|index| read_u32(&self.data, ty.at + TYPE_BYTES + index * bytes))
-                    .any(|name| self.is_named(name, value))
-            })
+        self.named(&self.enums, name).filter_map(|id| self.type_by_id(id)).any(|ty| {
+            let bytes = if ty.kind == kind::ENUM64 { 12 } else { 8 };
+            (0..ty.vlen)
+                .filter_map(|index| read_u32(&self.data, ty.at + TYPE_BYTES + index * bytes))
+                .any(|name| self.is_named(name, value))
+        })
     }
 
     /// Whether there is a `struct name` at all.
@@ -222,10 +215,9 @@ impl Btf {
     }
 
     fn named<'a>(&'a self, ids: &'a [u32], name: &'a str) -> impl Iterator<Item = u32> + 'a {
-        ids.iter().copied().filter(move |&id| {
-            self.type_by_id(id)
-                .is_some_and(|ty| self.is_named(ty.name, name))
-        })
+        ids.iter()
+            .copied()
+            .filter(move |&id| self.type_by_id(id).is_some_and(|ty| self.is_named(ty.name, name)))
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
@@ -236,20 +228,14 @@ impl Btf {
     }
 
     fn name(&self, offset: u32) -> String {
-        let bytes = self
-            .data
-            .get(self.strings + offset as usize..)
-            .unwrap_or_default();
+        let bytes = self.data.get(self.strings + offset as usize..).unwrap_or_default();
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(0);
         String::from_utf8_lossy(&bytes[..end]).into_owned()
     }
 
     /// Follows `path` from type `id`, adding up offsets.
     fn resolve_path(&self, id: u32, path: &str) -> Option<Member> {
-        let mut at = Member {
-            bit_offset: 0,
-            size: 0,
-        };
+        let mut at = Member { bit_offset: 0, size: 0 };
         let mut id = id;
         for name in path.split('.') {
             let (bit_offset, member) = self.find_member(id, name, 0)?;

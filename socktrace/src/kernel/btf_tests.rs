@@ -12,10 +12,7 @@ struct Writer {
 
 impl Writer {
     fn new() -> Self {
-        Self {
-            strings: vec![0],
-            ..Self::default()
-        }
+        Self { strings: vec![0], ..Self::default() }
     }
 
     fn string(&mut self, text: &str) -> u32 {
@@ -38,10 +35,7 @@ impl Writer {
         tail: &[u32],
     ) -> u32 {
         let name = self.string(name);
-        for word in [name, u32::from(flag) << 31 | kind << 24 | vlen, size]
-            .iter()
-            .chain(tail)
-        {
+        for word in [name, u32::from(flag) << 31 | kind << 24 | vlen, size].iter().chain(tail) {
             self.types.extend_from_slice(&word.to_ne_bytes());
         }
         self.count += 1;
@@ -53,10 +47,8 @@ impl Writer {
     }
 
     fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32)]) -> u32 {
-        let tail: Vec<u32> = members
-            .iter()
-            .flat_map(|&(name, ty, bits)| [self.string(name), ty, bits])
-            .collect();
+        let tail: Vec<u32> =
+            members.iter().flat_map(|&(name, ty, bits)| [self.string(name), ty, bits]).collect();
         let vlen = u32::try_from(members.len()).expect("small");
         self.add(name, kind::STRUCT, false, vlen, size, &tail)
     }
@@ -91,51 +83,21 @@ fn members_are_found_through_nested_and_anonymous_structs() {
     let mut btf = Writer::new();
     let word = btf.int("unsigned int", 4);
     let alias = btf.add("u32", kind::TYPEDEF, false, 0, word, &[]);
-    let anonymous = btf.structure(
-        "",
-        8,
-        &[("skc_daddr", alias, 0), ("skc_rcv_saddr", alias, 32)],
-    );
-    let common = btf.structure(
-        "sock_common",
-        12,
-        &[("", anonymous, 0), ("skc_hash", word, 64)],
-    );
-    btf.structure(
-        "sock",
-        16,
-        &[("first", word, 0), ("__sk_common", common, 32)],
-    );
+    let anonymous = btf.structure("", 8, &[("skc_daddr", alias, 0), ("skc_rcv_saddr", alias, 32)]);
+    let common = btf.structure("sock_common", 12, &[("", anonymous, 0), ("skc_hash", word, 64)]);
+    btf.structure("sock", 16, &[("first", word, 0), ("__sk_common", common, 32)]);
     let btf = btf.parse();
 
     let member = |path| btf.member("sock", path);
-    assert_eq!(
-        member("__sk_common.skc_rcv_saddr"),
-        Ok(Member {
-            bit_offset: 64,
-            size: 4
-        })
-    );
-    assert_eq!(
-        member("__sk_common.skc_hash"),
-        Ok(Member {
-            bit_offset: 96,
-            size: 4
-        })
-    );
+    assert_eq!(member("__sk_common.skc_rcv_saddr"), Ok(Member { bit_offset: 64, size: 4 }));
+    assert_eq!(member("__sk_common.skc_hash"), Ok(Member { bit_offset: 96, size: 4 }));
     assert_eq!(
         member("__sk_common.skc_net"),
-        Err(BtfError::Missing {
-            what: "member",
-            name: "sock.__sk_common.skc_net".to_owned()
-        })
+        Err(BtfError::Missing { what: "member", name: "sock.__sk_common.skc_net".to_owned() })
     );
     assert_eq!(
         btf.member("net", "ns"),
-        Err(BtfError::Missing {
-            what: "struct",
-            name: "net".to_owned()
-        })
+        Err(BtfError::Missing { what: "struct", name: "net".to_owned() })
     );
 }
 
@@ -145,22 +107,9 @@ fn bit_fields_give_their_bit() {
     let byte = btf.int("u8", 1);
     let name = btf.string("tcp_usec_ts");
     // With the kind flag, the upper byte of a member's offset holds its width in bits.
-    btf.add(
-        "tcp_sock",
-        kind::STRUCT,
-        true,
-        1,
-        4,
-        &[name, byte, 1 << 24 | 19],
-    );
+    btf.add("tcp_sock", kind::STRUCT, true, 1, 4, &[name, byte, 1 << 24 | 19]);
     let member = btf.parse().member("tcp_sock", "tcp_usec_ts");
-    assert_eq!(
-        member,
-        Ok(Member {
-            bit_offset: 19,
-            size: 1
-        })
-    );
+    assert_eq!(member, Ok(Member { bit_offset: 19, size: 1 }));
 }
 
 #[test]
@@ -171,19 +120,10 @@ fn same_name_and_same_answer_is_no_ambiguity() {
     btf.structure("twin", 8, &[("same", word, 0), ("moved", word, 32)]);
     btf.structure("twin", 16, &[("same", word, 0), ("moved", long, 64)]);
     let btf = btf.parse();
-    assert_eq!(
-        btf.member("twin", "same"),
-        Ok(Member {
-            bit_offset: 0,
-            size: 4
-        })
-    );
+    assert_eq!(btf.member("twin", "same"), Ok(Member { bit_offset: 0, size: 4 }));
     assert_eq!(
         btf.member("twin", "moved"),
-        Err(BtfError::Ambiguous {
-            what: "member",
-            name: "twin.moved".to_owned()
-        })
+        Err(BtfError::Ambiguous { what: "member", name: "twin.moved".to_owned() })
     );
 }
 
@@ -201,10 +141,7 @@ fn prototypes_are_described_as_in_c() {
     assert_eq!(parameters, ["struct sock *", "int", "void *"]);
     assert_eq!(
         btf.prototype("tcp"),
-        Err(BtfError::Missing {
-            what: "function",
-            name: "tcp".to_owned()
-        })
+        Err(BtfError::Missing { what: "function", name: "tcp".to_owned() })
     );
 }
 
@@ -228,10 +165,7 @@ fn every_cut_is_an_error_or_a_smaller_kernel_and_never_a_panic() {
     btf.function("tcp_done", &[pointer]);
     let whole = btf.bytes();
     for length in 0..whole.len() {
-        assert!(
-            Btf::parse(whole[..length].to_vec()).is_err(),
-            "{length} bytes were accepted"
-        );
+        assert!(Btf::parse(whole[..length].to_vec()).is_err(), "{length} bytes were accepted");
     }
     // Bytes changed one by one: any answer is fine, a panic is not.
     for at in 0..whole.len() {
@@ -252,16 +186,8 @@ fn the_running_kernel_is_understood() {
         return;
     };
     let btf = Btf::parse(data).expect("the kernel's own BTF");
-    assert_eq!(
-        btf.member("sock", "__sk_common.skc_family")
-            .expect("member")
-            .size,
-        2
-    );
-    assert_eq!(
-        btf.prototype("tcp_done").expect("function").parameters,
-        ["struct sock *"]
-    );
+    assert_eq!(btf.member("sock", "__sk_common.skc_family").expect("member").size, 2);
+    assert_eq!(btf.prototype("tcp_done").expect("function").parameters, ["struct sock *"]);
     assert!(btf.has_enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"));
     crate::kernel::facts::read(&btf).expect("every fact");
 }

@@ -52,9 +52,7 @@ mod tests {
 
     #[test]
     fn jiffies_at_250_hz() {
-        let clock = Clock {
-            jiffy_ns: 4_000_000,
-        };
+        let clock = Clock { jiffy_ns: 4_000_000 };
         assert_eq!(clock.jiffies_to_ms(0), 0);
         assert_eq!(clock.jiffies_to_ms(250), 1_000);
         assert_eq!(clock.jiffies_to_ms(u32::MAX), 17_179_869_180);
@@ -69,9 +67,7 @@ mod tests {
 
     #[test]
     fn now_is_now() {
-        let boot = clock_gettime(ClockId::CLOCK_BOOTTIME)
-            .map(nanos)
-            .expect("a clock");
+        let boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map(nanos).expect("a clock");
         let time = Clock::time_of_day(u64::try_from(boot).expect("since boot"));
         assert!(time.duration_since(Timestamp::now()).abs().as_secs() < 2);
     }

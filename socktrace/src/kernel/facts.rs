@@ -69,16 +69,9 @@ pub(crate) fn read(btf: &Btf) -> Result<Vec<Fact>, Vec<BtfError>> {
                 continue;
             }
         };
-        facts.push(Fact {
-            global: wanted.global,
-            value,
-        });
+        facts.push(Fact { global: wanted.global, value });
     }
-    if missing.is_empty() {
-        Ok(facts)
-    } else {
-        Err(missing)
-    }
+    if missing.is_empty() { Ok(facts) } else { Err(missing) }
 }
 
 fn value_of(kind: Kind, member: Member) -> u32 {
@@ -96,19 +89,13 @@ mod tests {
     #[test]
     fn optional_names_are_in_the_list() {
         for name in OPTIONAL {
-            assert!(
-                WANTED.iter().any(|wanted| wanted.global == *name),
-                "{name} is not a fact"
-            );
+            assert!(WANTED.iter().any(|wanted| wanted.global == *name), "{name} is not a fact");
         }
     }
 
     #[test]
     fn a_kind_picks_its_value() {
-        let member = Member {
-            bit_offset: 83,
-            size: 4,
-        };
+        let member = Member { bit_offset: 83, size: 4 };
         assert_eq!(value_of(Kind::Offset, member), 10);
         assert_eq!(value_of(Kind::Size, member), 4);
         assert_eq!(value_of(Kind::Bit, member), 83);

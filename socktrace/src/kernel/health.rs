@@ -39,16 +39,12 @@ impl Health {
 
     /// Every hook and its state, in the order of the plan.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Function, &HookState)> {
-        self.hooks
-            .iter()
-            .map(|(function, state)| (*function, state))
+        self.hooks.iter().map(|(function, state)| (*function, state))
     }
 
     /// The hooks that work.
     pub(crate) fn attached(&self) -> impl Iterator<Item = Function> {
-        self.iter()
-            .filter(|(_, state)| **state == HookState::Attached)
-            .map(|(hook, _)| hook)
+        self.iter().filter(|(_, state)| **state == HookState::Attached).map(|(hook, _)| hook)
     }
 
     pub(crate) fn is_attached(&self, function: Function) -> bool {
@@ -59,11 +55,9 @@ impl Health {
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
         self.iter().filter_map(|(function, state)| match state {
             HookState::Attached => None,
-            HookState::Absent(reason) | HookState::Failed(reason) => Some(format!(
-                "{}: {reason}; hidden: {}",
-                function.name(),
-                function.hides()
-            )),
+            HookState::Absent(reason) | HookState::Failed(reason) => {
+                Some(format!("{}: {reason}; hidden: {}", function.name(), function.hides()))
+            }
         })
     }
 }
@@ -76,10 +70,7 @@ mod tests {
     fn a_problem_names_hook_reason_and_effect() {
         let mut health = Health::default();
         health.record(Function::TcpDone, HookState::Attached);
-        health.record(
-            Function::InetCskAccept,
-            HookState::Absent("unknown prototype".to_owned()),
-        );
+        health.record(Function::InetCskAccept, HookState::Absent("unknown prototype".to_owned()));
         assert_eq!(health.attached().collect::<Vec<_>>(), [Function::TcpDone]);
         assert!(!health.is_attached(Function::InetCskAccept));
         assert_eq!(

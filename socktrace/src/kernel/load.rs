@@ -72,17 +72,11 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
 fn load_object(options: Options, facts: &[Fact], plan: &Plan) -> Result<Ebpf, EbpfError> {
     let skb_arg = plan.tcp_reset_skb_arg.unwrap_or(ABSENT);
     let stream = u32::from(options.stream);
-    let log_level = if options.probe_log {
-        LOG_DEBUG
-    } else {
-        LOG_OFF
-    };
+    let log_level = if options.probe_log { LOG_DEBUG } else { LOG_OFF };
 
     let mut loader = EbpfLoader::new();
     // Without relocations by aya: the programs take their offsets as globals.
-    loader
-        .btf(None)
-        .verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
+    loader.btf(None).verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
     for fact in facts {
         loader.override_global(fact.global, &fact.value, true);
     }
@@ -179,18 +173,14 @@ fn entry<'a>(
     ebpf: &'a mut Ebpf,
     program: &Program,
 ) -> Result<&'a mut programs::FEntry, ProgramError> {
-    ebpf.program_mut(program.name)
-        .ok_or(ProgramError::UnexpectedProgramType)?
-        .try_into()
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
 
 fn exit<'a>(
     ebpf: &'a mut Ebpf,
     program: &Program,
 ) -> Result<&'a mut programs::FExit, ProgramError> {
-    ebpf.program_mut(program.name)
-        .ok_or(ProgramError::UnexpectedProgramType)?
-        .try_into()
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
 
 /// The kernel's "operation not permitted" somewhere in the chain of causes.

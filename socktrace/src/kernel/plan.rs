@@ -34,12 +34,8 @@ pub(crate) enum Function {
 impl Function {
     /// In the order in which they are attached: `tcp_done` first, since the others only explain
     /// or complete what it reports.
-    pub(crate) const ALL: &'static [Self] = &[
-        Self::TcpDone,
-        Self::TcpReset,
-        Self::TcpRetransmitTimer,
-        Self::InetCskAccept,
-    ];
+    pub(crate) const ALL: &'static [Self] =
+        &[Self::TcpDone, Self::TcpReset, Self::TcpRetransmitTimer, Self::InetCskAccept];
 
     /// Its name in the kernel.
     pub(crate) const fn name(self) -> &'static str {
@@ -103,17 +99,9 @@ fn plan_from(prototype: impl Fn(Function) -> Result<Prototype, BtfError>) -> Pla
         .collect();
     let tcp_reset_skb_arg = prototype(Function::TcpReset)
         .ok()
-        .and_then(|found| {
-            found
-                .parameters
-                .iter()
-                .position(|parameter| parameter == SKB)
-        })
+        .and_then(|found| found.parameters.iter().position(|parameter| parameter == SKB))
         .and_then(|position| u32::try_from(position).ok());
-    Plan {
-        functions,
-        tcp_reset_skb_arg,
-    }
+    Plan { functions, tcp_reset_skb_arg }
 }
 
 /// The programs for a function of this prototype.
@@ -122,23 +110,16 @@ fn serve(function: Function, prototype: &Prototype) -> Served {
     if parameters.first() != Some(&SOCK) {
         return unknown(function, prototype);
     }
-    let entry = |name| Program {
-        name,
-        attach: Attach::Fentry,
-    };
-    let exit = |name| Program {
-        name,
-        attach: Attach::Fexit,
-    };
+    let entry = |name| Program { name, attach: Attach::Fentry };
+    let exit = |name| Program { name, attach: Attach::Fexit };
     match (function, parameters.len()) {
         (Function::TcpDone, 1) => Served::By(vec![entry("tcp_done")]),
         (Function::TcpReset, 1 | 2) => Served::By(vec![entry("tcp_reset")]),
         // The exit program takes away what the entry program left: it goes first, so that no
         // note is left behind while only one of them is attached.
-        (Function::TcpRetransmitTimer, 1) => Served::By(vec![
-            exit("tcp_retransmit_timer_return"),
-            entry("tcp_retransmit_timer"),
-        ]),
+        (Function::TcpRetransmitTimer, 1) => {
+            Served::By(vec![exit("tcp_retransmit_timer_return"), entry("tcp_retransmit_timer")])
+        }
         (Function::InetCskAccept, 4) => Served::By(vec![exit("inet_csk_accept_four_args")]),
         (Function::InetCskAccept, 2) => Served::By(vec![exit("inet_csk_accept_two_args")]),
         _ => unknown(function, prototype),
@@ -147,10 +128,7 @@ fn serve(function: Function, prototype: &Prototype) -> Served {
 
 fn unknown(function: Function, prototype: &Prototype) -> Served {
     let parameters = prototype.parameters.join(", ");
-    Served::Not(format!(
-        "unknown prototype {}({parameters})",
-        function.name()
-    ))
+    Served::Not(format!("unknown prototype {}({parameters})", function.name()))
 }
 
 #[cfg(test)]
@@ -158,9 +136,7 @@ mod tests {
     use super::*;
 
     fn prototype(parameters: &[&str]) -> Prototype {
-        Prototype {
-            parameters: parameters.iter().map(ToString::to_string).collect(),
-        }
+        Prototype { parameters: parameters.iter().map(ToString::to_string).collect() }
     }
 
     /// Prototypes as found in Debian's kernels.
@@ -175,12 +151,7 @@ mod tests {
     }
 
     fn served(plan: &Plan, function: Function) -> &Served {
-        &plan
-            .functions
-            .iter()
-            .find(|(found, _)| *found == function)
-            .expect("planned")
-            .1
+        &plan.functions.iter().find(|(found, _)| *found == function).expect("planned").1
     }
 
     fn names(served: &Served) -> Vec<&str> {
@@ -194,20 +165,14 @@ mod tests {
     fn linux_5_10() {
         let plan = kernel(&[SOCK], &[SOCK, "int", "int *", "bool"]);
         assert_eq!(plan.tcp_reset_skb_arg, None);
-        assert_eq!(
-            names(served(&plan, Function::InetCskAccept)),
-            ["inet_csk_accept_four_args"]
-        );
+        assert_eq!(names(served(&plan, Function::InetCskAccept)), ["inet_csk_accept_four_args"]);
     }
 
     #[test]
     fn linux_6_12() {
         let plan = kernel(&[SOCK, SKB], &[SOCK, "struct proto_accept_arg *"]);
         assert_eq!(plan.tcp_reset_skb_arg, Some(1));
-        assert_eq!(
-            names(served(&plan, Function::InetCskAccept)),
-            ["inet_csk_accept_two_args"]
-        );
+        assert_eq!(names(served(&plan, Function::InetCskAccept)), ["inet_csk_accept_two_args"]);
         assert_eq!(names(served(&plan, Function::TcpDone)), ["tcp_done"]);
     }
 
@@ -224,10 +189,9 @@ mod tests {
     #[test]
     fn a_missing_function_costs_one_hook() {
         let plan = plan_from(|function| match function {
-            Function::TcpReset => Err(BtfError::Missing {
-                what: "function",
-                name: "tcp_reset".to_owned(),
-            }),
+            Function::TcpReset => {
+                Err(BtfError::Missing { what: "function", name: "tcp_reset".to_owned() })
+            }
             _ => Ok(prototype(&[SOCK])),
         });
         assert_eq!(

@@ -141,13 +141,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}\n  why: {}\n  do:  {}",
-            self.what(),
-            self.why(),
-            self.advice()
-        )
+        write!(f, "{}\n  why: {}\n  do:  {}", self.what(), self.why(), self.advice())
     }
 }
 
@@ -159,20 +153,14 @@ pub(crate) fn check_privileges() -> Result<(), Refusal> {
 
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();
     let admin = held.contains(&Capability::CAP_SYS_ADMIN);
-    let missing: Vec<_> = [
-        (Capability::CAP_BPF, "CAP_BPF"),
-        (Capability::CAP_PERFMON, "CAP_PERFMON"),
-    ]
-    .into_iter()
-    .filter(|(capability, _)| !admin && !held.contains(capability))
-    .map(|(_, name)| name)
-    .collect();
+    let missing: Vec<_> =
+        [(Capability::CAP_BPF, "CAP_BPF"), (Capability::CAP_PERFMON, "CAP_PERFMON")]
+            .into_iter()
+            .filter(|(capability, _)| !admin && !held.contains(capability))
+            .map(|(_, name)| name)
+            .collect();
     if missing.is_empty() {
-        return if in_initial_user_namespace() {
-            Ok(())
-        } else {
-            Err(Refusal::UserNamespace)
-        };
+        return if in_initial_user_namespace() { Ok(()) } else { Err(Refusal::UserNamespace) };
     }
     Err(if nix::unistd::geteuid().is_root() {
         Refusal::MissingCapabilities(missing)
@@ -236,10 +224,8 @@ fn security_state() -> String {
 
 fn memlock_limit() -> String {
     use nix::sys::resource::{Resource, getrlimit};
-    getrlimit(Resource::RLIMIT_MEMLOCK).map_or_else(
-        |_| "unknown".to_owned(),
-        |(soft, _)| format!("{} KiB", soft / 1024),
-    )
+    getrlimit(Resource::RLIMIT_MEMLOCK)
+        .map_or_else(|_| "unknown".to_owned(), |(soft, _)| format!("{} KiB", soft / 1024))
 }
 
 /// The kernel's name and release, for people; never parsed.
@@ -277,14 +263,8 @@ mod tests {
             let lines: Vec<&str> = text.lines().collect();
             assert_eq!(lines.len(), 3, "{text}");
             assert!(lines[0].starts_with("cannot trace: "), "{text}");
-            assert!(
-                lines[1].starts_with("  why: ") && lines[1].len() > 20,
-                "{text}"
-            );
-            assert!(
-                lines[2].starts_with("  do:  ") && lines[2].len() > 15,
-                "{text}"
-            );
+            assert!(lines[1].starts_with("  why: ") && lines[1].len() > 20, "{text}");
+            assert!(lines[2].starts_with("  do:  ") && lines[2].len() > 15, "{text}");
         }
     }
 

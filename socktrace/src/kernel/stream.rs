@@ -23,17 +23,12 @@ pub(crate) struct Events {
 impl Events {
     /// Takes the ring buffer out of the loaded object.
     pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        let map = ebpf
-            .take_map("EVENTS")
-            .context("the kernel programs have no map EVENTS")?;
+        let map = ebpf.take_map("EVENTS").context("the kernel programs have no map EVENTS")?;
         let ring = RingBuf::try_from(map).context("the map EVENTS is no ring buffer")?;
         // SAFETY: the ring buffer owns its map's descriptor and keeps it as long as it lives.
         let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         let ring = registered.context("cannot watch the event ring buffer")?;
-        Ok(Self {
-            ring,
-            undecodable: 0,
-        })
+        Ok(Self { ring, undecodable: 0 })
     }
 
     /// Waits for events and moves them into `batch`, oldest first: at least one, at most

@@ -18,12 +18,10 @@ pub(crate) struct Tallies {
 impl Tallies {
     /// Takes the maps out of the loaded object.
     pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        let signatures = ebpf
-            .take_map("TALLIES")
-            .context("the kernel programs have no map TALLIES")?;
-        let counters = ebpf
-            .take_map("COUNTERS")
-            .context("the kernel programs have no map COUNTERS")?;
+        let signatures =
+            ebpf.take_map("TALLIES").context("the kernel programs have no map TALLIES")?;
+        let counters =
+            ebpf.take_map("COUNTERS").context("the kernel programs have no map COUNTERS")?;
         Ok(Self {
             signatures: PerCpuHashMap::try_from(signatures)
                 .context("the map TALLIES has another type")?,
@@ -47,10 +45,7 @@ impl Tallies {
 
     /// One of the kernel side's counters of its own.
     pub(crate) fn counter(&self, counter: Counter) -> anyhow::Result<u64> {
-        let values = self
-            .counters
-            .get(&(counter as u32), 0)
-            .context("cannot read the counters")?;
+        let values = self.counters.get(&(counter as u32), 0).context("cannot read the counters")?;
         Ok(values.iter().sum())
     }
 }

@@ -111,9 +111,7 @@ fn register_accepted_resets(
     }
     for (signature, count) in signatures {
         if let Finding::Delivery(_) = diagnose(*signature) {
-            accepted
-                .with_label_values(&[family(*signature)])
-                .inc_by(*count);
+            accepted.with_label_values(&[family(*signature)]).inc_by(*count);
         }
     }
     Ok(())
@@ -132,9 +130,7 @@ fn register_retransmissions(
     for (signature, count) in signatures {
         if diagnose(*signature) == Finding::Retransmission {
             let state = TcpState::try_from(signature.state).map_or("unknown", state_name);
-            timeouts
-                .with_label_values(&[state, family(*signature)])
-                .inc_by(*count);
+            timeouts.with_label_values(&[state, family(*signature)]).inc_by(*count);
         }
     }
     Ok(())
@@ -176,15 +172,11 @@ fn register_self(
     registry.register(Box::new(hooks.clone()))?;
     for (function, state) in health.iter() {
         let attached = i64::from(health.is_attached(function));
-        hooks
-            .with_label_values(&[function.name(), state.id()])
-            .set(attached);
+        hooks.with_label_values(&[function.name(), state.id()]).set(attached);
     }
 
-    let build = IntGaugeVec::new(
-        Opts::new("socktrace_build_info", "Always 1; the build."),
-        &["version"],
-    )?;
+    let build =
+        IntGaugeVec::new(Opts::new("socktrace_build_info", "Always 1; the build."), &["version"])?;
     registry.register(Box::new(build.clone()))?;
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     Ok(())
@@ -203,11 +195,7 @@ mod tests {
 
     fn health(accept: HookState) -> Health {
         let mut health = Health::default();
-        for function in [
-            Function::TcpDone,
-            Function::TcpReset,
-            Function::TcpRetransmitTimer,
-        ] {
+        for function in [Function::TcpDone, Function::TcpReset, Function::TcpRetransmitTimer] {
             health.record(function, HookState::Attached);
         }
         health.record(Function::InetCskAccept, accept);

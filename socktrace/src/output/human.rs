@@ -36,15 +36,11 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, zone: &TimeZone) -> i
         return Ok(());
     };
     let style = style(&record.finding, diagnosis);
-    let time = record
-        .time
-        .to_zoned(zone.clone())
-        .strftime("%H:%M:%S%.3f")
-        .to_string();
-    let process = record.process.as_ref().map_or_else(
-        || "-".to_owned(),
-        |process| format!("{}[{}]", process.comm, process.pid),
-    );
+    let time = record.time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string();
+    let process = record
+        .process
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |process| format!("{}[{}]", process.comm, process.pid));
     writeln!(
         out,
         "{DIM}{time:TIME$}{DIM:#} {style}{:ERRNO$} {:CAUSE$}{style:#} {process:PROCESS$} {:ADDRESS$} {:ADDRESS$} {}",
@@ -100,16 +96,10 @@ mod tests {
         let heading = plain(heading);
         let record = record(reset_event());
         let line = plain(|out| write(out, &record, &TimeZone::UTC));
-        for (title, value) in [
-            ("ERRNO", "ECONNRESET"),
-            ("LOCAL", "10.0.0.7"),
-            ("REASON", "the peer"),
-        ] {
-            assert_eq!(
-                heading.find(title),
-                line.find(value),
-                "{title}\n{heading}{line}"
-            );
+        for (title, value) in
+            [("ERRNO", "ECONNRESET"), ("LOCAL", "10.0.0.7"), ("REASON", "the peer")]
+        {
+            assert_eq!(heading.find(title), line.find(value), "{title}\n{heading}{line}");
         }
     }
 }

@@ -120,13 +120,7 @@ pub(crate) fn write(out: &mut impl Write, record: &Record) -> io::Result<()> {
 
 /// Tells that events were lost on the way here.
 pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
-    write_line(
-        out,
-        &Lost {
-            event: "lost",
-            count,
-        },
-    )
+    write_line(out, &Lost { event: "lost", count })
 }
 
 fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
@@ -170,9 +164,6 @@ mod tests {
     fn lost_events_are_told_in_the_stream() {
         let mut out = Vec::new();
         lost(&mut out, 7).expect("memory");
-        assert_eq!(
-            String::from_utf8(out).expect("text"),
-            "{\"event\":\"lost\",\"count\":7}\n"
-        );
+        assert_eq!(String::from_utf8(out).expect("text"), "{\"event\":\"lost\",\"count\":7}\n");
     }
 }

@@ -56,9 +56,7 @@ fn failure(record: &Record, diagnosis: &Diagnosis) -> String {
         Cause::Other => format!(
             "unexplained: {} in {} (hook {}, origin {}, flags {:#x})",
             diagnosis.errno,
-            record
-                .state
-                .map_or("unknown state", super::names::state_name),
+            record.state.map_or("unknown state", super::names::state_name),
             event.signature.hook,
             event.signature.origin,
             event.signature.flags
@@ -114,11 +112,7 @@ mod tests {
         let event = Event {
             retransmits: 6,
             elapsed_ms: 127_000,
-            ..timer_event(
-                TcpState::SynSent,
-                Origin::RetransmitTimer,
-                Flags::RETRANSMITTED,
-            )
+            ..timer_event(TcpState::SynSent, Origin::RetransmitTimer, Flags::RETRANSMITTED)
         };
         assert_eq!(reason(&record(event)), "7 SYN unanswered in 2 min 7 s");
 
@@ -126,11 +120,7 @@ mod tests {
             retransmits: 15,
             elapsed_ms: 939_000,
             unacked_bytes: 2_048,
-            ..timer_event(
-                TcpState::Established,
-                Origin::RetransmitTimer,
-                Flags::RETRANSMITTED,
-            )
+            ..timer_event(TcpState::Established, Origin::RetransmitTimer, Flags::RETRANSMITTED)
         };
         assert_eq!(
             reason(&record(event)),

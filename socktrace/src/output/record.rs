@@ -69,18 +69,10 @@ fn process(event: &Event) -> Option<Process> {
     if event.tgid == 0 {
         return None;
     }
-    let length = event
-        .comm
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(event.comm.len());
+    let length = event.comm.iter().position(|&byte| byte == 0).unwrap_or(event.comm.len());
     // A program may give itself any name: no control characters on a terminal or in a log.
     let comm = String::from_utf8_lossy(&event.comm[..length]).replace(char::is_control, "?");
-    Some(Process {
-        pid: event.tgid,
-        tid: event.tid,
-        comm,
-    })
+    Some(Process { pid: event.tgid, tid: event.tid, comm })
 }
 
 #[cfg(test)]
@@ -130,19 +122,12 @@ pub(crate) mod tests {
         assert_eq!(record.local.to_string(), "10.0.0.7:443");
         assert_eq!(record.remote.to_string(), "10.0.0.9:50412");
         let process = record.process.expect("known");
-        assert_eq!(
-            (process.pid, process.tid, process.comm.as_str()),
-            (81, 82, "nginx")
-        );
+        assert_eq!((process.pid, process.tid, process.comm.as_str()), (81, 82, "nginx"));
     }
 
     #[test]
     fn no_process_is_none_not_the_idle_task() {
-        let event = Event {
-            tgid: 0,
-            tid: 0,
-            ..reset_event()
-        };
+        let event = Event { tgid: 0, tid: 0, ..reset_event() };
         assert_eq!(record(event).process, None);
     }
 

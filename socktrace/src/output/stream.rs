@@ -40,14 +40,7 @@ impl Printer {
             choice => choice,
         };
         let zone = TimeZone::system();
-        Self {
-            output,
-            choice,
-            clock,
-            zone,
-            buffer: Vec::new(),
-            shown: 0,
-        }
+        Self { output, choice, clock, zone, buffer: Vec::new(), shown: 0 }
     }
 
     /// Adds the heading, where the format has one.

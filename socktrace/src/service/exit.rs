@@ -30,9 +30,5 @@ pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
     } else {
         eprintln!("socktrace: {error:#}");
     }
-    ExitCode::from(
-        error
-            .downcast_ref::<Refusal>()
-            .map_or(FAILED, Refusal::exit_code),
-    )
+    ExitCode::from(error.downcast_ref::<Refusal>().map_or(FAILED, Refusal::exit_code))
 }

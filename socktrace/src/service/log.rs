@@ -8,11 +8,7 @@ const PROBES: &str = "socktrace_ebpf";
 /// Starts logging.
 pub(crate) fn init(verbose: bool, probe_log: bool) {
     let level = |detailed| {
-        if detailed {
-            LevelFilter::Debug
-        } else {
-            LevelFilter::Warn
-        }
+        if detailed { LevelFilter::Debug } else { LevelFilter::Warn }
     };
     env_logger::Builder::new()
         .filter_level(LevelFilter::Warn)
