@@ -107,6 +107,7 @@ async fn stream(
     let mut batch = Vec::new();
     let mut lost = 0;
     printer.heading();
+    printer.flush().await.context("cannot write the stream")?;
     loop {
         let more = tokio::select! {
             biased;

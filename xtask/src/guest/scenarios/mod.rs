@@ -1,24 +1,116 @@
 //! Sockets that fail in known ways, and what socktrace must say about each.
+//!
+//! A scenario makes a real failure with real sockets and returns what the program got from the
+//! kernel. The harness compares that with socktrace's stream and with its metrics: each failure
+//! exactly once, and nothing else.
 
-use anyhow::Result;
-use xtask::report::{Report, Reporter};
+mod catalogue;
+mod connect;
+mod daemon;
+mod harness;
+mod network;
+mod orderly;
+mod refusal;
+mod reset;
+mod socket;
+mod timeout;
+mod tracer;
+mod verify;
+
+use std::env;
+
+use anyhow::{Context as _, Result, bail};
+use xtask::report::Reporter;
+
+use catalogue::{Act, Boot, CATALOGUE};
+
+/// The kernel series the guest runs, where a scenario's outcome depends on it.
+const KERNEL_VARIABLE: &str = "SOCKTRACE_KERNEL";
 
 /// Names of all scenarios.
 pub(crate) fn names() -> Vec<String> {
-    vec!["boots".into()]
+    CATALOGUE.iter().map(|scenario| scenario.name.to_owned()).collect()
 }
 
-/// Runs the scenarios of this boot and returns the exit code.
+/// Runs the scenarios of this boot and returns the exit code: 0 when all passed.
 ///
 /// # Errors
 ///
-/// When the reports cannot be written.
-pub(crate) fn main(_args: &[String]) -> Result<i32> {
-    let mut reporter = Reporter::from_env()?;
-    reporter.send(&Report::Plan { scenarios: names() })?;
-    for name in names() {
-        reporter.send(&Report::Started { scenario: name.clone() })?;
-        reporter.send(&Report::Scenario { name, passed: true, detail: String::new() })?;
+/// When the arguments are wrong or the reports cannot be written.
+pub(crate) fn main(args: &[String]) -> Result<i32> {
+    let options = Options::parse(args)?;
+    // SAFETY: no other thread runs yet.
+    unsafe { env::set_var(KERNEL_VARIABLE, &options.kernel) };
+    let chosen: Vec<_> = CATALOGUE
+        .iter()
+        .filter(|scenario| scenario.boot == options.boot)
+        .filter(|scenario| {
+            options.names.is_empty() || options.names.iter().any(|name| name == scenario.name)
+        })
+        .collect();
+    let passed = harness::run(&chosen, &mut Reporter::from_env()?)?;
+    Ok(i32::from(!passed))
+}
+
+/// Failures to show to a person: quick ones, one of each kind, in both families.
+pub(crate) fn demo_failures() -> Vec<(&'static str, impl Fn() -> Result<()>)> {
+    const SHOWN: [&str; 6] = [
+        "connect_refused/ipv4",
+        "reset_by_peer/ipv6",
+        "reset_before_accept/ipv4",
+        "reset_after_peer_close/ipv4",
+        "reset_while_closing/ipv6",
+        "user_timeout/ipv4",
+    ];
+    CATALOGUE
+        .iter()
+        .filter(|scenario| SHOWN.contains(&scenario.name))
+        .map(|scenario| {
+            let fail = || match scenario.act {
+                Act::Fail(fail, family) => fail(family).map(drop),
+                Act::Check(check) => check(),
+            };
+            (scenario.name, fail)
+        })
+        .collect()
+}
+
+/// The metrics page of a daemon at the default address.
+pub(crate) fn get_metrics() -> Result<String> {
+    tracer::get(([127, 0, 0, 1], 10_054).into(), "/metrics")
+}
+
+/// What `guest scenarios` is told.
+struct Options {
+    boot: Boot,
+    kernel: String,
+    names: Vec<String>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self> {
+        let mut options = Self { boot: Boot::Smp, kernel: String::new(), names: Vec::new() };
+        let mut args = args.iter();
+        while let Some(name) = args.next() {
+            let value = args.next().with_context(|| format!("{name} takes a value"))?;
+            match (name.as_str(), value.as_str()) {
+                ("--boot", "smp") => options.boot = Boot::Smp,
+                ("--boot", "icount") => options.boot = Boot::Icount,
+                ("--kernel", series) => series.clone_into(&mut options.kernel),
+                ("--scenario", scenario) => options.names.push(scenario.to_owned()),
+                _ => bail!("unknown: {name} {value}"),
+            }
+        }
+        Ok(options)
     }
-    Ok(0)
+}
+
+/// Whether this kernel passes `tcp_reset` the segment, so that a reset without an RST can be told.
+fn tcp_reset_has_segment() -> bool {
+    env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
+}
+
+/// Whether this kernel charges maps to the locked-memory limit.
+fn charges_locked_memory() -> bool {
+    env::var(KERNEL_VARIABLE).as_deref() == Ok("5.10")
 }

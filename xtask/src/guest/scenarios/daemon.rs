@@ -1,0 +1,135 @@
+//! The daemon's own behaviour: its options, its output, its end.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{libc, sys::signal::Signal};
+
+use super::{
+    network::Family,
+    socket::{self, Pair},
+    tracer::Tracer,
+};
+
+/// More resets than the ring buffer has room for.
+const STORM: u32 = 6_000;
+
+const RESETS: &str = r#"socktrace_socket_errors_total{cause="reset_by_peer",direction="peer",errno="ECONNRESET",family="ipv4"}"#;
+
+/// Any free port.
+const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+fn reset_one() -> Result<()> {
+    let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
+    socket::close_with_reset(client)?;
+    ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    Ok(())
+}
+
+/// A stream that nobody reads loses events, and says how many; the counters stay exact and the
+/// metrics stay up.
+pub(super) fn storm() -> Result<()> {
+    let script = "kill -STOP $$; exec cat > /dev/null";
+    let mut stalled = std::process::Command::new("sh")
+        .args(["-c", script])
+        .stdin(std::process::Stdio::piped())
+        .spawn()?;
+    let result = storm_into(stalled.stdin.take().context("no pipe")?);
+    stalled.kill()?;
+    stalled.wait()?;
+    result
+}
+
+fn storm_into(pipe: std::process::ChildStdin) -> Result<()> {
+    let tracer = Tracer::start_into(pipe, &["--output", "json", LISTEN[0], LISTEN[1]])?;
+    let listener = socket::listener(Family::Ipv4.loopback(), 1)?;
+    for _ in 0..STORM {
+        let Pair { client, server } = Pair::through(&listener)?;
+        socket::close_with_reset(client)?;
+        ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    }
+    let metrics = tracer.scrape()?;
+    let counted = metrics.get(RESETS).copied().unwrap_or(0.0);
+    ensure!((counted - f64::from(STORM)).abs() < 0.5, "{counted} of {STORM} resets are counted");
+    let lost = metrics.get("socktrace_events_lost_total").copied().unwrap_or(0.0);
+    ensure!(lost > 0.0, "no event was lost, so this was no storm");
+    Ok(())
+}
+
+/// `--no-stream` counts, prints nothing and fills no ring buffer.
+pub(super) fn no_stream() -> Result<()> {
+    let tracer = Tracer::must_start(&["--no-stream", LISTEN[0], LISTEN[1]])?;
+    reset_one()?;
+    let metrics = tracer.scrape()?;
+    ensure!(metrics.get(RESETS) == Some(&1.0), "counted {:?}", metrics.get(RESETS));
+    ensure!(
+        metrics.get("socktrace_events_lost_total") == Some(&0.0),
+        "events were sent that nobody reads"
+    );
+    let lines = tracer.collect(0);
+    ensure!(lines.is_empty(), "printed {lines:?}");
+    let (status, said) = tracer.stop(Signal::SIGTERM)?;
+    ensure!(status.success(), "ended with {status}");
+    ensure!(said.contains("1 failure (reset_by_peer 1)"), "no summary in:\n{said}");
+    Ok(())
+}
+
+/// `--probe-log` shows the kernel programs' messages.
+pub(super) fn probe_log() -> Result<()> {
+    let mut tracer = Tracer::must_start(&["--probe-log", "--no-metrics"])?;
+    reset_one()?;
+    tracer.wait_for("tcp_reset: state 1")?.context("no message of tcp_reset")?;
+    tracer.wait_for("tcp_done: errno 104")?.context("no message of tcp_done")?;
+    Ok(())
+}
+
+/// Lines for people, without colors when piped.
+pub(super) fn human_output() -> Result<()> {
+    let tracer = Tracer::must_start(&["--no-metrics"])?;
+    let heading = tracer.collect(1);
+    ensure!(
+        heading.len() == 1 && heading[0].starts_with("TIME "),
+        "the heading comes before the first event: {heading:?}"
+    );
+    reset_one()?;
+    let lines = tracer.collect(1);
+    let [line] = lines.as_slice() else { bail!("one line for one failure, not {lines:?}") };
+    ensure!(line.contains("ECONNRESET   reset_by_peer"), "{line}");
+    ensure!(!line.contains('\x1b'), "colors in a pipe: {line}");
+    Ok(())
+}
+
+/// The default port may be taken when a person watches, one that was asked for may not.
+pub(super) fn metrics_port_taken() -> Result<()> {
+    // The harness's own tracer serves the default port.
+    let watching = Tracer::must_start(&[])?;
+    let (status, said) = watching.stop(Signal::SIGINT)?;
+    ensure!(status.success(), "ended with {status}");
+    ensure!(said.contains("no metrics: cannot listen on 127.0.0.1:10054"), "{said}");
+
+    for args in [&["--listen", "127.0.0.1:10054"][..], &["--no-stream"]] {
+        let Err(refused) = Tracer::start(args)? else { bail!("{args:?} got a taken port") };
+        ensure!(refused.exit == 1, "{args:?}: exit code {}", refused.exit);
+        ensure!(
+            refused.stderr.contains("cannot serve metrics on 127.0.0.1:10054")
+                && refused.stderr.contains("--listen"),
+            "{args:?}: {}",
+            refused.stderr
+        );
+    }
+    Ok(())
+}
+
+/// SIGINT and SIGTERM end it cleanly, with a summary.
+pub(super) fn stops_on_signals() -> Result<()> {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let tracer = Tracer::must_start(&["--no-metrics", "--output", "json"])?;
+        reset_one()?;
+        ensure!(tracer.collect(1).len() == 1, "the failure is not shown");
+        let (status, said) = tracer.stop(signal)?;
+        ensure!(status.success(), "{signal}: ended with {status}");
+        ensure!(
+            said.contains("1 failure (reset_by_peer 1); 1 events shown, 0 lost"),
+            "{signal}: no summary in:\n{said}"
+        );
+    }
+    Ok(())
+}

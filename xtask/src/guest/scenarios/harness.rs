@@ -1,0 +1,73 @@
+//! Runs scenarios under socktrace and makes the verdicts.
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use xtask::report::{Report, Reporter};
+
+use super::{
+    catalogue::{Act, Scenario},
+    tracer::Tracer,
+    verify::compare,
+};
+
+/// Runs the scenarios in order; whether all passed.
+pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
+    let names = scenarios.iter().map(|scenario| scenario.name.to_owned()).collect();
+    reporter.send(&Report::Plan { scenarios: names })?;
+    if scenarios.is_empty() {
+        return Ok(true);
+    }
+    // Verbose, so that a refusal comes with the verifier's words.
+    let tracer = match Tracer::start(&["--output", "json", "--verbose"])? {
+        Ok(tracer) => tracer,
+        Err(refused) => {
+            reporter.send(&Report::Refused { exit: refused.exit, stderr: refused.stderr })?;
+            return Ok(false);
+        }
+    };
+    if let Some(stderr) = tracer.not_attached() {
+        reporter.send(&Report::Refused { exit: 0, stderr })?;
+        return Ok(false);
+    }
+    let mut all = true;
+    for scenario in scenarios {
+        let name = scenario.name.to_owned();
+        reporter.send(&Report::Started { scenario: name.clone() })?;
+        let detail = match act(scenario, &tracer) {
+            Ok(differences) => differences,
+            Err(error) => format!("{error:#}"),
+        };
+        let passed = detail.is_empty();
+        all &= passed;
+        reporter.send(&Report::Scenario { name, passed, detail })?;
+    }
+    let (status, said) = tracer.stop(Signal::SIGINT)?;
+    if !status.success() {
+        bail!("socktrace ended with {status}:\n{said}");
+    }
+    Ok(all)
+}
+
+/// Runs one scenario; what was wrong, empty for nothing.
+fn act(scenario: &Scenario, tracer: &Tracer) -> Result<String> {
+    match scenario.act {
+        Act::Fail(make, family) => {
+            let before = tracer.scrape()?;
+            // Whatever the scenario did before it went wrong belongs to it.
+            let expected = make(family).inspect_err(|_| drop(tracer.collect(0)))?;
+            let stream = tracer
+                .collect(expected.len())
+                .iter()
+                .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+                .collect::<Result<Vec<Value>>>()?;
+            Ok(compare(&expected, &stream, &before, &tracer.scrape()?))
+        }
+        Act::Check(check) => {
+            let result = check();
+            // The common tracer has seen these failures too.
+            drop(tracer.collect(0));
+            result.map(|()| String::new())
+        }
+    }
+}

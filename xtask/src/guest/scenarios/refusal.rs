@@ -1,0 +1,108 @@
+//! Hosts that refuse tracing: each refusal has its own words and exit code.
+
+use std::{
+    io,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use nix::{
+    libc,
+    sys::{
+        resource::{Resource, setrlimit},
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
+
+use super::tracer::PROGRAM;
+
+/// Numbers of capabilities, from `linux/capability.h`.
+const CAP_SYS_ADMIN: libc::c_ulong = 21;
+const CAP_SYS_RESOURCE: libc::c_ulong = 24;
+const CAP_PERFMON: libc::c_ulong = 38;
+
+/// An ordinary user.
+pub(super) fn not_root() -> Result<()> {
+    let mut command = Command::new(PROGRAM);
+    command.uid(1000);
+    expect(command, 10, &["not started as root", "sudo socktrace"])
+}
+
+/// Root without CAP_PERFMON, as in many containers.
+pub(super) fn missing_capability() -> Result<()> {
+    let mut command = Command::new(PROGRAM);
+    without(&mut command, &[CAP_SYS_ADMIN, CAP_PERFMON]);
+    expect(command, 11, &["missing CAP_PERFMON", "AmbientCapabilities"])
+}
+
+/// A kernel without type information.
+pub(super) fn no_btf() -> Result<()> {
+    let hide = format!("mount -t tmpfs none /sys/kernel/btf && exec {PROGRAM}");
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &hide]);
+    expect(command, 12, &["no BTF", "CONFIG_DEBUG_INFO_BTF"])
+}
+
+/// A small locked-memory limit: fatal before 5.11, of no matter since.
+pub(super) fn memlock() -> Result<()> {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--no-metrics"]);
+    without(&mut command, &[CAP_SYS_RESOURCE]);
+    // SAFETY: setrlimit is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            setrlimit(Resource::RLIMIT_MEMLOCK, 64 * 1024, 64 * 1024).map_err(io::Error::from)
+        });
+    }
+    if super::charges_locked_memory() {
+        expect(command, 16, &["locked-memory limit", "LimitMEMLOCK"])
+    } else {
+        expect_running(command)
+    }
+}
+
+/// Starts `command` without these capabilities.
+fn without(command: &mut Command, capabilities: &'static [libc::c_ulong]) {
+    let drop_all = move || {
+        for &capability in capabilities {
+            // SAFETY: takes an integer and changes this process's bounding set only.
+            if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: prctl is async-signal-safe.
+    unsafe { command.pre_exec(drop_all) };
+}
+
+/// Checks that the command ends with this code and says these words, and nothing raw.
+fn expect(mut command: Command, code: i32, words: &[&str]) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(code), "ended with {}:\n{stderr}", output.status);
+    for word in words {
+        ensure!(stderr.contains(word), "does not say {word:?}:\n{stderr}");
+    }
+    ensure!(stderr.lines().count() == 3, "not what, why and what to do:\n{stderr}");
+    Ok(())
+}
+
+/// Checks that the command gets going.
+fn expect_running(mut command: Command) -> Result<()> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        if let Some(status) = child.try_wait()? {
+            bail!("ended with {status}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGINT)?;
+    let status = child.wait()?;
+    ensure!(status.success(), "ended with {status}");
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Peers that fall silent. All timers run at their defaults unless the program sets them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use nix::libc;
+use socket2::{Socket, TcpKeepalive};
+
+use super::{
+    network::{Cut, Family, Network, Silence},
+    socket::{self, Ends, Pair},
+    verify::Expected,
+};
+
+const READ_OR_WRITE: &str = "read_or_write";
+
+/// A connected pair across the network, and the network.
+struct Line {
+    network: Network,
+    pair: Pair,
+    ends: Ends,
+}
+
+impl Line {
+    fn new(family: Family) -> Result<Self> {
+        let network = Network::get()?;
+        let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
+        let pair = Pair::through(&listener)?;
+        let ends = Ends::of(&pair.client)?;
+        Ok(Self { network, pair, ends })
+    }
+
+    /// Reads until the timer gives up, and clears up so that the peer's end sends nothing later.
+    fn wait(self, cut: Cut) -> Result<(i32, Ends)> {
+        let errno = socket::read_errno(&self.pair.client)?;
+        drop(cut);
+        socket::close_with_reset(self.pair.server)?;
+        Ok((errno, self.ends))
+    }
+}
+
+/// No SYN is answered.
+pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
+    let network = Network::get()?;
+    let nobody = family.peer_port(9);
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, nobody);
+    let cut = network.cut(Silence::Drop)?;
+    let errno = socket::errno("connect", client.connect(&nobody.into()))?;
+    drop(cut);
+    Ok(vec![Expected::failure("connect_timeout", "connect", errno, ends)])
+}
+
+/// Data is never acknowledged.
+pub(super) fn retransmit(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    let cut = line.network.cut(Silence::Drop)?;
+    socket::write(&line.pair.client)?;
+    let (errno, ends) = line.wait(cut)?;
+    Ok(vec![Expected::failure("retransmit_timeout", READ_OR_WRITE, errno, ends)])
+}
+
+/// The same, with a limit that the program set.
+pub(super) fn user(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    line.pair.client.set_tcp_user_timeout(Some(Duration::from_millis(1500)))?;
+    let cut = line.network.cut(Silence::Drop)?;
+    socket::write(&line.pair.client)?;
+    let (errno, ends) = line.wait(cut)?;
+    Ok(vec![Expected::failure("user_timeout", READ_OR_WRITE, errno, ends)])
+}
+
+/// The peer keeps answering and keeps its window closed for longer than the program allows.
+pub(super) fn user_with_closed_window(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    line.pair.client.set_tcp_user_timeout(Some(Duration::from_secs(20)))?;
+    fill(&line.pair.client)?;
+    let cut = line.network.cut(Silence::None)?;
+    let (errno, ends) = line.wait(cut)?;
+    Ok(vec![Expected::failure("user_timeout", READ_OR_WRITE, errno, ends)])
+}
+
+/// Keepalive probes of an idle connection are not answered.
+pub(super) fn keepalive(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(6);
+    line.pair.client.set_tcp_keepalive(&keepalive)?;
+    let cut = line.network.cut(Silence::Drop)?;
+    let (errno, ends) = line.wait(cut)?;
+    Ok(vec![Expected::failure("keepalive_timeout", READ_OR_WRITE, errno, ends)])
+}
+
+/// The peer closes its window and then falls silent: window probes are not answered.
+pub(super) fn zero_window(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    fill(&line.pair.client)?;
+    let cut = line.network.cut(Silence::Drop)?;
+    let (errno, ends) = line.wait(cut)?;
+    Ok(vec![Expected::failure("zero_window_timeout", READ_OR_WRITE, errno, ends)])
+}
+
+/// Data is answered by ICMP host unreachable only: the retries run out with that errno.
+pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    let cut = line.network.cut(Silence::HostUnreachable)?;
+    socket::write(&line.pair.client)?;
+    let (errno, ends) = line.wait(cut)?;
+    ensure!(errno == libc::EHOSTUNREACH, "read failed with errno {errno}, not EHOSTUNREACH");
+    Ok(vec![Expected::failure("unreachable_timeout", READ_OR_WRITE, errno, ends)])
+}
+
+fn fill(socket: &Socket) -> Result<()> {
+    let written = socket::fill(socket)?;
+    ensure!(written > 0, "nothing could be written");
+    Ok(())
+}

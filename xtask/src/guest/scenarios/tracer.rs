@@ -1,0 +1,196 @@
+//! A running socktrace: its stream, its metrics, its words on stderr, its end.
+
+use std::{
+    io::{BufRead as _, BufReader, Read, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::verify::Metrics;
+
+/// The daemon in the guest.
+pub(super) const PROGRAM: &str = "/bin/socktrace";
+
+/// Longest time to wait for something that is due: generous, as the guest is an emulated machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long nothing must come for the stream to count as quiet.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Words of stderr by which a daemon is known to be ready: it has attached, and listens.
+const ATTACHED: &str = "; hooks: ";
+const SERVING: &str = "metrics: ";
+const NOT_ATTACHED: &str = "not attached: ";
+
+/// A daemon that ended before it was ready.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) exit: i32,
+    pub(super) stderr: String,
+}
+
+impl Refused {
+    fn into_error(self) -> Error {
+        anyhow!("socktrace ended with {}:\n{}", self.exit, self.stderr)
+    }
+}
+
+/// A daemon that is ready. Killed when dropped.
+pub(super) struct Tracer {
+    child: Child,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    /// What came on stderr so far.
+    said: Vec<String>,
+    metrics: Option<SocketAddr>,
+}
+
+impl Tracer {
+    /// Starts a daemon and waits until it is ready, or has ended.
+    pub(super) fn start(args: &[&str]) -> Result<Result<Self, Refused>> {
+        Self::spawn(Stdio::piped(), args)
+    }
+
+    /// Starts a daemon that must get ready, with this as its standard output.
+    pub(super) fn start_into(stdout: impl Into<Stdio>, args: &[&str]) -> Result<Self> {
+        Self::spawn(stdout.into(), args)?.map_err(Refused::into_error)
+    }
+
+    fn spawn(stdout: Stdio, args: &[&str]) -> Result<Result<Self, Refused>> {
+        let mut child = Command::new(PROGRAM)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {PROGRAM}"))?;
+        let stdout = child.stdout.take().map_or_else(|| channel().1, lines);
+        let stderr = lines(child.stderr.take().context("no stderr")?);
+        let mut tracer = Self { child, stdout, stderr, said: Vec::new(), metrics: None };
+        let ready = if args.contains(&"--no-metrics") { ATTACHED } else { SERVING };
+        match tracer.wait_for(ready)? {
+            Some(line) => {
+                tracer.metrics = line
+                    .split_once("http://")
+                    .and_then(|(_, rest)| rest.split_once('/'))
+                    .and_then(|(address, _)| address.parse().ok());
+                Ok(Ok(tracer))
+            }
+            None => {
+                let exit = tracer.child.wait()?.code().unwrap_or(-1);
+                Ok(Err(Refused { exit, stderr: tracer.said.join("\n") }))
+            }
+        }
+    }
+
+    /// Starts a daemon that must get ready.
+    pub(super) fn must_start(args: &[&str]) -> Result<Self> {
+        Self::start(args)?.map_err(Refused::into_error)
+    }
+
+    /// Waits for a line on stderr that contains `text`; `None` when stderr ends before.
+    pub(super) fn wait_for(&mut self, text: &str) -> Result<Option<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(text) {
+                        return Ok(Some(line));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("socktrace does not say {text:?}; it said:\n{}", self.said.join("\n"))
+                }
+            }
+        }
+    }
+
+    /// What it said of hooks that could not be attached, with all else it said: the verifier's
+    /// words are among it when the daemon runs with `-v`.
+    pub(super) fn not_attached(&self) -> Option<String> {
+        self.said.iter().any(|line| line.starts_with(NOT_ATTACHED)).then(|| self.said.join("\n"))
+    }
+
+    /// The lines of the stream until `count` have come and nothing more comes.
+    pub(super) fn collect(&self, count: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let wait = if lines.len() < count {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                QUIET
+            };
+            match self.stdout.recv_timeout(wait) {
+                Ok(line) => lines.push(line),
+                Err(_) => return lines,
+            }
+        }
+    }
+
+    /// Scrapes the metrics.
+    pub(super) fn scrape(&self) -> Result<Metrics> {
+        let address = self.metrics.context("this daemon serves no metrics")?;
+        let body = get(address, "/metrics")?;
+        body.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| {
+                let (series, value) = line.rsplit_once(' ').context("no metric line")?;
+                Ok((series.to_owned(), value.parse()?))
+            })
+            .collect()
+    }
+
+    /// Ends it by a signal: how it ended, and all it said on stderr.
+    pub(super) fn stop(mut self, signal: Signal) -> Result<(ExitStatus, String)> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;
+        let status = self.child.wait()?;
+        self.said.extend(self.stderr.iter());
+        Ok((status, self.said.join("\n")))
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // Both fail when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A page, by HTTP.
+pub(super) fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let (head, body) = response.split_once("\r\n\r\n").context("no HTTP response")?;
+    if !head.starts_with("HTTP/1.1 200 ") {
+        bail!("{path}: {head}");
+    }
+    Ok(body.to_owned())
+}
+
+/// Reads lines on a thread of their own, so that the daemon never waits for the harness.
+fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(std::io::Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
