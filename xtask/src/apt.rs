@@ -49,8 +49,9 @@ impl Apt {
     pub(crate) fn open(archive: &Archive, mirrors: &Mirrors) -> Result<Self> {
         let apt = Self { root: workspace::cache("apt").join(archive.name) };
         let stamp = apt.root.join("updated");
+        // Each time, because the configuration has the directory's absolute path in it.
+        apt.configure(archive, mirrors)?;
         if !is_fresh(&stamp, FRESH) {
-            apt.configure(archive, mirrors)?;
             eprintln!("Fetching Debian's package lists ({})", archive.name);
             // Without Error-Mode apt calls a list it could not fetch a warning.
             process::output(apt.command("apt-get").args([

@@ -145,10 +145,11 @@ impl Boot<'_> {
     }
 
     fn kernel_arguments(&self) -> String {
-        // A person wants to see the command's output; a log wants the kernel's complaints too.
+        // A person wants to see the command's output; a log wants the kernel's complaints too. At
+        // level 0 the kernel would keep even a panic to itself.
         let verbosity = match self.terminal {
             Terminal::Logged(_) => "quiet loglevel=5",
-            Terminal::Interactive | Terminal::Shown => "quiet loglevel=0",
+            Terminal::Interactive | Terminal::Shown => "quiet loglevel=1",
         };
         format!("{verbosity} random.trust_cpu=on {}", self.append)
     }

@@ -1,4 +1,5 @@
 //! What the programs on both sides of a virtual machine agree on.
 
+pub mod interrupt;
 pub mod job;
 pub mod report;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use nix::sys::signal::{SigSet, Signal};
+use xtask::interrupt::Shield;
 
 use crate::{
     boot::{Boot, Terminal},
@@ -51,13 +51,9 @@ enum Native {
 }
 
 fn native(daemon: &Path, args: &[String]) -> Result<Native> {
-    // Ctrl-C goes to the daemon too, which then ends in good order; xtask waits for that. The
-    // daemon itself starts with nothing blocked.
-    let mut interrupt = SigSet::empty();
-    interrupt.add(Signal::SIGINT);
-    interrupt.thread_block().context("cannot block signals")?;
-
     let mut command = as_root(daemon);
+    // Interrupted, the daemon ends in good order, and xtask waits for that.
+    let shield = Shield::around(&mut command).context("cannot block signals")?;
     let mut child = command
         .args(args)
         .stderr(Stdio::piped())
@@ -82,10 +78,10 @@ fn native(daemon: &Path, args: &[String]) -> Result<Native> {
     if ended {
         let status = child.wait().context("cannot wait for the daemon")?;
         if refusal::is_refusal(status.code()) {
-            interrupt.thread_unblock().context("cannot unblock signals")?;
             return Ok(Native::Refused(refusal::reason(&held.join("\n")).to_owned()));
         }
     }
+    shield.keep();
     for line in held.into_iter().chain(lines) {
         eprintln!("{line}");
     }

@@ -3,11 +3,7 @@
 use std::{
     ffi::CString,
     fs::{self, File, OpenOptions},
-    io,
-    os::{
-        fd::AsFd,
-        unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
-    },
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::Command,
     thread,
@@ -17,13 +13,11 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, open},
     kmod::{ModuleInitFlags, finit_module},
     libc,
     mount::{MsFlags, mount},
     sys::{
         reboot::{RebootMode, reboot},
-        stat::Mode,
         termios::{self, OutputFlags, SetArg},
         wait::{WaitStatus, waitpid},
     },
@@ -34,7 +28,7 @@ use xtask::{
     report::{self, Report, Reporter},
 };
 
-const CONSOLE: &str = "/dev/ttyS0";
+use super::session::CONSOLE;
 
 /// The exit code that is reported when the guest itself fails.
 const FAILED: i32 = 125;
@@ -66,6 +60,10 @@ pub(crate) fn main() -> ! {
     });
     if let Err(error) = report(&Report::Exit { code }) {
         eprintln!("init: cannot report the exit code {code}: {error:#}");
+    }
+    // The kernel thinks that powering off is an emergency to tell of on every console.
+    if let Err(error) = fs::write("/proc/sys/kernel/printk", "0") {
+        eprintln!("init: cannot silence the kernel: {error}");
     }
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);
     eprintln!("init: cannot power off: {error}");
@@ -161,54 +159,24 @@ fn load_modules() -> Result<()> {
 }
 
 fn run_job(job: &Job) -> Result<i32> {
-    let [program, args @ ..] = &*job.command else { bail!("the job has no command") };
-    let mut command = Command::new(program);
-    command.args(args).envs(&job.env);
-    for (name, default) in [
+    let mut session = Command::new("/init");
+    session.arg("session").args(&job.command).current_dir("/root").envs([
         ("PATH", "/bin:/sbin:/usr/bin:/usr/sbin"),
         ("HOME", "/root"),
         (report::VARIABLE, report::PORT),
-    ] {
-        if !job.env.contains_key(name) {
-            command.env(name, default);
-        }
-    }
-    command.current_dir("/root");
-    let console = CString::new(CONSOLE)?;
-    // SAFETY: between fork and exec only system calls are made, on memory that is already there.
-    unsafe {
-        command.pre_exec(move || {
-            unistd::setsid()?;
-            take_terminal(&console)
-        });
-    }
-    let child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            eprintln!("{program}: not found");
-            return Ok(127);
-        }
-        Err(error) => return Err(error).context(format!("cannot run {program}")),
-    };
-    let child = Pid::from_raw(i32::try_from(child.id())?);
+    ]);
+    let session = session.envs(&job.env).spawn().context("cannot start a session")?;
+    let session = Pid::from_raw(i32::try_from(session.id())?);
     // Whatever lost its parent ends up here too.
     loop {
         match waitpid(None, None).context("cannot wait for the job")? {
-            WaitStatus::Exited(pid, code) if pid == child => return Ok(code),
-            WaitStatus::Signaled(pid, signal, _) if pid == child => return Ok(128 + signal as i32),
+            WaitStatus::Exited(pid, code) if pid == session => return Ok(code),
+            WaitStatus::Signaled(pid, signal, _) if pid == session => {
+                return Ok(128 + signal as i32);
+            }
             _ => {}
         }
     }
-}
-
-/// Makes the console the terminal of the calling process, which leads a session without one.
-fn take_terminal(console: &std::ffi::CStr) -> io::Result<()> {
-    // Opened by the leader of a session without a terminal, it becomes the session's.
-    let terminal = open(console, OFlag::O_RDWR, Mode::empty())?;
-    unistd::dup2_stdin(terminal.as_fd())?;
-    unistd::dup2_stdout(terminal.as_fd())?;
-    unistd::dup2_stderr(terminal.as_fd())?;
-    Ok(())
 }
 
 fn report(report: &Report) -> Result<()> {

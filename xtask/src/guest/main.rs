@@ -3,6 +3,7 @@
 mod demo;
 mod init;
 mod scenarios;
+mod session;
 
 use std::{
     env,
@@ -34,6 +35,7 @@ fn dispatch() -> Result<i32> {
             }
             Ok(0)
         }
+        Some("session") => session::main(&args[1..]),
         Some("demo") => demo::main(&args[1..]),
         _ => bail!("say what to do: scenarios, list or demo"),
     }
