@@ -3,6 +3,19 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![expect(
+    clippy::inline_always,
+    reason = "the verifier follows a kernel pointer within one function, not into a subprogram"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the program macros hand the context over by value"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the kernel packs values into wider words, which are taken apart here"
+)]
 
 mod emit;
 mod offsets;

@@ -185,21 +185,21 @@ impl Flags {
 
     /// Whether every flag of `other` is set.
     #[must_use]
-    #[inline(always)]
+    #[inline]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
     /// These flags, and `other` when `condition` holds.
     #[must_use]
-    #[inline(always)]
+    #[inline]
     pub const fn with_if(self, other: Self, condition: bool) -> Self {
         if condition { Self(self.0 | other.0) } else { self }
     }
 
     /// These flags and `other`.
     #[must_use]
-    #[inline(always)]
+    #[inline]
     pub const fn with(self, other: Self) -> Self {
         self.with_if(other, true)
     }

@@ -102,29 +102,15 @@ impl Sock {
 
     #[inline(always)]
     fn is_v4_mapped(self) -> bool {
-        let [a, b, c, _] = self.words(&offsets::SOCK_DADDR6);
+        let [a, b, c, _]: [u32; 4] = self.load(&offsets::SOCK_DADDR6);
         a == 0 && b == 0 && c == 0xffff_u32.to_be()
-    }
-
-    /// An IPv6 address, word by word: one 16-byte read would be split by the compiler anyway.
-    #[inline(always)]
-    fn words(self, offset: &Fact) -> [u32; 4] {
-        // SAFETY: an offset in `struct sock`, see `load`.
-        let base = unsafe { self.0.add(offset.get() as usize) }.cast::<u32>();
-        let word = |index: usize| {
-            // SAFETY: `struct in6_addr` is four words long.
-            let word = unsafe { base.add(index) };
-            // SAFETY: likewise.
-            unsafe { word.read_volatile() }
-        };
-        [word(0), word(1), word(2), word(3)]
     }
 
     #[inline(always)]
     fn address(self, family: Family, v4: &Fact, v6: &Fact) -> Address {
         let words = match family {
             Family::Ipv4 => [self.load(v4), 0, 0, 0],
-            Family::Ipv6 => self.words(v6),
+            Family::Ipv6 => self.load(v6),
         };
         let mut octets = [0; 16];
         for (chunk, word) in octets.chunks_exact_mut(4).zip(words) {

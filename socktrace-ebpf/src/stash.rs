@@ -46,7 +46,7 @@ pub(crate) fn take(sock: Sock) -> Option<Note> {
     let key = sock.key();
     // SAFETY: copied out before anything can remove or reuse the entry: only hooks on this very
     // socket touch it, and they run one after the other under the socket's lock.
-    let note = *unsafe { STASH.get(&key) }?;
-    let _gone_already = STASH.remove(&key);
+    let note = *unsafe { STASH.get(key) }?;
+    let _gone_already = STASH.remove(key);
     Some(note)
 }

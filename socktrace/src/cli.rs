@@ -1,5 +1,7 @@
 //! The command line.
 
+#![expect(clippy::doc_markdown, reason = "what is documented here is shown as the help text")]
+
 use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
@@ -16,6 +18,7 @@ pub(crate) const DEFAULT_LISTEN: SocketAddr =
 /// CAP_PERFMON, and a kernel of 5.10 or later with BTF.
 #[derive(Debug, Parser)]
 #[command(version, after_help = exit::HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Cli {
     /// Format of the stream
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]

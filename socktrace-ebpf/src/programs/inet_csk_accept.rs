@@ -1,4 +1,4 @@
-//! Traces the return of `inet_csk_accept` (net/ipv4/inet_connection_sock.c): a program takes a
+//! Traces the return of `inet_csk_accept` (`net/ipv4/inet_connection_sock.c`): a program takes a
 //! connection out of the accept queue.
 //!
 //! Prototype: `(sk, flags, err, kern)` up to 6.9, `(sk, arg)` since 6.10. An exit program finds

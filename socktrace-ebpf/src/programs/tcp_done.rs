@@ -1,4 +1,4 @@
-//! Traces `tcp_done` (net/ipv4/tcp.c): the point every abnormal close of a TCP socket passes.
+//! Traces `tcp_done` (`net/ipv4/tcp.c`): the point every abnormal close of a TCP socket passes.
 //!
 //! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. At entry `sk_err` is already
 //! set and `sk_state` is still the old state, in all of them (also where callers go through

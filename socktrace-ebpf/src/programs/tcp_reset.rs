@@ -1,4 +1,4 @@
-//! Traces `tcp_reset` (net/ipv4/tcp_input.c): a segment arrived that ends the connection.
+//! Traces `tcp_reset` (`net/ipv4/tcp_input.c`): a segment arrived that ends the connection.
 //!
 //! Prototype: `(struct sock *)` in 5.10, `(struct sock *, struct sk_buff *)` since 5.11. It sets
 //! `sk_err` by state and calls `tcp_done`, in every kernel from 5.10 to 7.2, unless the socket is

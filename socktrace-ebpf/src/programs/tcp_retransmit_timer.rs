@@ -1,4 +1,4 @@
-//! Traces `tcp_retransmit_timer` (net/ipv4/tcp_timer.c): a retransmission timeout (RTO) fired.
+//! Traces `tcp_retransmit_timer` (`net/ipv4/tcp_timer.c`): a retransmission timeout (RTO) fired.
 //!
 //! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. When the retries have run out it
 //! sets `sk_err` and calls `tcp_done` on the way (`tcp_write_err`, inlined everywhere). The entry

@@ -14,6 +14,7 @@ use crate::{
     kernel::{
         clock::Clock,
         load::{self, Loaded},
+        plan::Function,
         refusal::running_kernel,
         stream::Events,
         tally::Tallies,
@@ -48,7 +49,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
         "socktrace {} on {}; hooks: {}",
         env!("CARGO_PKG_VERSION"),
         running_kernel(),
-        health.attached().map(|hook| hook.name()).collect::<Vec<_>>().join(", ")
+        health.attached().map(Function::name).collect::<Vec<_>>().join(", ")
     );
     for problem in health.problems() {
         eprintln!("not attached: {problem}");
@@ -168,15 +169,14 @@ fn summary(tallies: &Tallies, shown: Option<u64>) -> anyhow::Result<String> {
         }
     }
     let total: u64 = causes.values().sum();
-    let mut text = format!("{total} {}", if total == 1 { "failure" } else { "failures" });
-    if total > 0 {
-        let parts: Vec<String> =
-            causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
-        text.push_str(&format!(" ({})", parts.join(", ")));
-    }
-    if let Some(shown) = shown {
-        let lost = tallies.counter(Counter::EventsLost)?;
-        text.push_str(&format!("; {shown} events shown, {lost} lost"));
-    }
-    Ok(text)
+    let by_cause: Vec<String> =
+        causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+    let failures = match total {
+        0 => "no failures".to_owned(),
+        1 => format!("1 failure ({})", by_cause.join(", ")),
+        _ => format!("{total} failures ({})", by_cause.join(", ")),
+    };
+    let Some(shown) = shown else { return Ok(failures) };
+    let lost = tallies.counter(Counter::EventsLost)?;
+    Ok(format!("{failures}; {shown} events shown, {lost} lost"))
 }

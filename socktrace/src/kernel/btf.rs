@@ -100,7 +100,7 @@ struct Type {
     vlen: usize,
     /// Bit-fields are encoded in the members' offsets.
     kind_flag: bool,
-    size_or_type: u32,
+    size_or_id: u32,
 }
 
 impl Btf {
@@ -173,7 +173,7 @@ impl Btf {
     pub(crate) fn prototype(&self, name: &str) -> Result<Prototype, BtfError> {
         let found = self
             .named(&self.functions, name)
-            .filter_map(|id| self.type_by_id(self.type_by_id(id)?.size_or_type))
+            .filter_map(|id| self.type_by_id(self.type_by_id(id)?.size_or_id))
             .filter(|proto| proto.kind == kind::FUNC_PROTO)
             .map(|proto| Prototype { parameters: self.parameters(&proto) })
             .collect();
@@ -198,14 +198,14 @@ impl Btf {
     fn record(&self, at: usize) -> Option<Type> {
         let name = read_u32(&self.data, at)?;
         let info = read_u32(&self.data, at + 4)?;
-        let size_or_type = read_u32(&self.data, at + 8)?;
+        let size_or_id = read_u32(&self.data, at + 8)?;
         Some(Type {
             at,
             name,
             kind: info >> 24 & 0x1f,
             vlen: (info & 0xffff) as usize,
             kind_flag: info >> 31 != 0,
-            size_or_type,
+            size_or_id,
         })
     }
 
@@ -276,7 +276,7 @@ impl Btf {
         for _ in 0..MAX_DEPTH {
             match ty.kind {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                    ty = self.type_by_id(ty.size_or_type)?
+                    ty = self.type_by_id(ty.size_or_id)?;
                 }
                 _ => return Some(ty),
             }
@@ -294,7 +294,7 @@ impl Btf {
                 self.size_of(element, depth + 1)?.checked_mul(count)
             }
             kind::INT | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FLOAT => {
-                Some(ty.size_or_type)
+                Some(ty.size_or_id)
             }
             _ => None,
         }
@@ -323,10 +323,10 @@ impl Btf {
                         suffix.push(' ');
                     }
                     suffix.push('*');
-                    id = ty.size_or_type;
+                    id = ty.size_or_id;
                 }
                 kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                    id = ty.size_or_type;
+                    id = ty.size_or_id;
                 }
                 kind::STRUCT => return format!("struct {name}{suffix}"),
                 kind::UNION => return format!("union {name}{suffix}"),

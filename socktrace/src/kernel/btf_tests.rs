@@ -107,7 +107,7 @@ fn bit_fields_give_their_bit() {
     let byte = btf.int("u8", 1);
     let name = btf.string("tcp_usec_ts");
     // With the kind flag, the upper byte of a member's offset holds its width in bits.
-    btf.add("tcp_sock", kind::STRUCT, true, 1, 4, &[name, byte, 1 << 24 | 19]);
+    btf.add("tcp_sock", kind::STRUCT, true, 1, 4, &[name, byte, 1 << 24 | 0x13]);
     let member = btf.parse().member("tcp_sock", "tcp_usec_ts");
     assert_eq!(member, Ok(Member { bit_offset: 19, size: 1 }));
 }

@@ -31,11 +31,11 @@ pub(crate) fn heading(out: &mut impl Write) -> io::Result<()> {
 
 /// Writes one event as a line.
 pub(crate) fn write(out: &mut impl Write, record: &Record, zone: &TimeZone) -> io::Result<()> {
-    let (Finding::Failure(diagnosis) | Finding::Delivery(diagnosis)) = &record.finding else {
+    let (Finding::Failure(diagnosis) | Finding::Delivery(diagnosis)) = record.finding else {
         // Retransmissions are counted, not streamed.
         return Ok(());
     };
-    let style = style(&record.finding, diagnosis);
+    let style = style(record.finding, diagnosis);
     let time = record.time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string();
     let process = record
         .process
@@ -60,7 +60,7 @@ pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
     )
 }
 
-const fn style(finding: &Finding, diagnosis: &Diagnosis) -> Style {
+const fn style(finding: Finding, diagnosis: Diagnosis) -> Style {
     match (finding, diagnosis.severity) {
         (Finding::Delivery(_), _) | (_, Severity::Notable) => YELLOW,
         (_, Severity::Failure) => RED,

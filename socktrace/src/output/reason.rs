@@ -7,7 +7,7 @@ use crate::diagnosis::{Call, Cause, Diagnosis, Finding};
 
 /// Says in a few words what happened.
 pub(crate) fn reason(record: &Record) -> String {
-    match &record.finding {
+    match record.finding {
         Finding::Failure(diagnosis) => failure(record, diagnosis),
         Finding::Delivery(diagnosis) => format!(
             "accepted a connection that was already reset; its next {} fails with {}",
@@ -18,7 +18,7 @@ pub(crate) fn reason(record: &Record) -> String {
     }
 }
 
-fn failure(record: &Record, diagnosis: &Diagnosis) -> String {
+fn failure(record: &Record, diagnosis: Diagnosis) -> String {
     let event = &record.event;
     match diagnosis.cause {
         Cause::ConnectTimeout => format!(

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
     process::Command,
     sync::OnceLock,
     thread,
@@ -12,7 +13,6 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 
 const PEER: &str = "peer";
-const PEER_NAMESPACE: &str = "/run/netns/peer";
 
 /// Ports are chosen by the kernel.
 const ANY: u16 = 0;
@@ -83,9 +83,12 @@ pub(super) enum Silence {
     HostUnreachable,
 }
 
-/// The two hosts. Made at the first use and kept for the guest's life.
+/// The way to the other host. Both are made at the first use and kept for the guest's life.
 #[derive(Clone, Copy)]
-pub(super) struct Network;
+pub(super) struct Network {
+    /// Whose network namespace is the other host.
+    peer: &'static str,
+}
 
 impl Network {
     pub(super) fn get() -> Result<Self> {
@@ -98,12 +101,13 @@ impl Network {
         })
         .clone()
         .map_err(|error| anyhow!(error).context("cannot set the network up"))?;
-        Ok(Self)
+        Ok(Self { peer: PEER })
     }
 
     /// Runs `make` on the other host: sockets it makes belong there.
     pub(super) fn in_peer<T: Send>(self, make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let namespace = File::open(PEER_NAMESPACE).context("no peer namespace")?;
+        let path = Path::new("/run/netns").join(self.peer);
+        let namespace = File::open(path).context("no peer namespace")?;
         // The namespace is a property of the thread.
         thread::scope(|scope| {
             let thread = scope.spawn(move || {
@@ -118,18 +122,17 @@ impl Network {
     pub(super) fn cut(self, silence: Silence) -> Result<Cut> {
         // Neighbour discovery goes on: only TCP fails.
         let verdict = match silence {
-            Silence::None => return Ok(Cut { active: false }),
+            Silence::None => return Ok(Cut { peer: None }),
             Silence::Drop => "meta l4proto tcp drop",
             Silence::HostUnreachable => "meta l4proto tcp reject with icmpx type host-unreachable",
         };
-        run("ip", "netns exec peer nft add table inet cut")?;
-        let cut = Cut { active: true };
+        let cut = Cut { peer: Some(self.peer) };
         let rules = format!(
             "table inet cut {{ chain input {{ type filter hook input priority 0; {verdict}; }}; \
              chain output {{ type filter hook output priority 0; meta l4proto tcp drop; }}; }}"
         );
         let status = Command::new("ip")
-            .args(["netns", "exec", PEER, "nft", &rules])
+            .args(["netns", "exec", self.peer, "nft", &rules])
             .status()
             .context("cannot run nft")?;
         ensure!(status.success(), "nft refuses: {rules}");
@@ -139,13 +142,13 @@ impl Network {
 
 /// A failing network, whole again when dropped.
 pub(super) struct Cut {
-    active: bool,
+    peer: Option<&'static str>,
 }
 
 impl Drop for Cut {
     fn drop(&mut self) {
-        if self.active
-            && let Err(error) = run("ip", "netns exec peer nft delete table inet cut")
+        if let Some(peer) = self.peer
+            && let Err(error) = run("ip", &format!("netns exec {peer} nft delete table inet cut"))
         {
             eprintln!("the network stays cut: {error:#}");
         }

@@ -31,7 +31,7 @@ pub(super) fn not_root() -> Result<()> {
     expect(command, 10, &["not started as root", "sudo socktrace"])
 }
 
-/// Root without CAP_PERFMON, as in many containers.
+/// Root without `CAP_PERFMON`, as in many containers.
 pub(super) fn missing_capability() -> Result<()> {
     let mut command = Command::new(PROGRAM);
     without(&mut command, &[CAP_SYS_ADMIN, CAP_PERFMON]);

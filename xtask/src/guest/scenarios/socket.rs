@@ -131,7 +131,7 @@ pub(super) fn write(socket: &Socket) -> io::Result<usize> {
 ///
 /// On return the peer has acknowledged all it will take.
 pub(super) fn fill(socket: &Socket) -> Result<usize> {
-    let chunk = [0_u8; 64 * 1024];
+    let chunk = vec![0_u8; 64 * 1024];
     socket.set_nonblocking(true)?;
     let mut written = 0;
     let mut last_progress = Instant::now();

@@ -84,7 +84,7 @@ pub(super) fn user_with_closed_window(family: Family) -> Result<Vec<Expected>> {
 pub(super) fn keepalive(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
+        .with_time(Duration::from_mins(1))
         .with_interval(Duration::from_secs(10))
         .with_retries(6);
     line.pair.client.set_tcp_keepalive(&keepalive)?;

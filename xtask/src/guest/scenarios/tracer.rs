@@ -77,19 +77,15 @@ impl Tracer {
         let stderr = lines(child.stderr.take().context("no stderr")?);
         let mut tracer = Self { child, stdout, stderr, said: Vec::new(), metrics: None };
         let ready = if args.contains(&"--no-metrics") { ATTACHED } else { SERVING };
-        match tracer.wait_for(ready)? {
-            Some(line) => {
-                tracer.metrics = line
-                    .split_once("http://")
-                    .and_then(|(_, rest)| rest.split_once('/'))
-                    .and_then(|(address, _)| address.parse().ok());
-                Ok(Ok(tracer))
-            }
-            None => {
-                let exit = tracer.child.wait()?.code().unwrap_or(-1);
-                Ok(Err(Refused { exit, stderr: tracer.said.join("\n") }))
-            }
-        }
+        let Some(line) = tracer.wait_for(ready)? else {
+            let exit = tracer.child.wait()?.code().unwrap_or(-1);
+            return Ok(Err(Refused { exit, stderr: tracer.said.join("\n") }));
+        };
+        tracer.metrics = line
+            .split_once("http://")
+            .and_then(|(_, rest)| rest.split_once('/'))
+            .and_then(|(address, _)| address.parse().ok());
+        Ok(Ok(tracer))
     }
 
     /// Starts a daemon that must get ready.
