@@ -141,6 +141,7 @@ impl Apt {
         let config = format!(
             "{host}\n\
              Acquire::Languages \"none\";\n\
+             Acquire::http::Timeout \"20\";\n\
              Acquire::Retries \"3\";\n\
              APT::Architecture \"amd64\";\n\
              APT::Sandbox::User \"root\";\n\

@@ -87,23 +87,22 @@ impl Kernel {
         {
             return Ok(kernel.clone());
         }
-        match (fetch(series, &directory, mirrors), cached) {
-            (Ok(kernel), _) => {
-                fs::write(&current, &kernel.package)
-                    .with_context(|| format!("cannot write {}", current.display()))?;
-                Ok(kernel)
-            }
+        let kernel = match (fetch(series, &directory, mirrors), cached) {
+            (Ok(kernel), _) => kernel,
             (Err(error), Some(kernel)) => {
                 eprintln!(
-                    "Cannot look for a newer {} kernel, going on with {}: {error:#}",
+                    "Cannot look for a newer {} kernel, going on with {} for a day: {error:#}",
                     series.name, kernel.package
                 );
-                Ok(kernel)
+                kernel
             }
             (Err(error), None) => {
-                Err(error.context(format!("cannot get a {} kernel", series.name)))
+                return Err(error.context(format!("cannot get a {} kernel", series.name)));
             }
-        }
+        };
+        fs::write(&current, &kernel.package)
+            .with_context(|| format!("cannot write {}", current.display()))?;
+        Ok(kernel)
     }
 
     /// What `uname -r` prints.

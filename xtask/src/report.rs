@@ -4,11 +4,11 @@
 use std::{
     env,
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     os::unix::fs::OpenOptionsExt as _,
 };
 
-use nix::libc;
+use nix::{libc, sys::termios};
 use serde::{Deserialize, Serialize};
 
 /// The serial port the reports go through.
@@ -88,7 +88,8 @@ impl Reporter {
         Ok(Self(Some(file)))
     }
 
-    /// Writes one report.
+    /// Writes one report. It has left the guest when this returns, and is not lost if the kernel
+    /// panics next.
     ///
     /// # Errors
     ///
@@ -97,7 +98,13 @@ impl Reporter {
         let mut line = serde_json::to_string(report)?;
         line.push('\n');
         match &mut self.0 {
-            Some(file) => file.write_all(line.as_bytes()),
+            Some(file) => {
+                file.write_all(line.as_bytes())?;
+                if file.is_terminal() {
+                    termios::tcdrain(file)?;
+                }
+                Ok(())
+            }
             None => io::stdout().write_all(line.as_bytes()),
         }
     }

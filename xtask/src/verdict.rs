@@ -28,7 +28,6 @@ pub(crate) struct Boot {
     started: Option<(String, Duration)>,
     failed: bool,
     refusal: Option<String>,
-    notes: Vec<String>,
 }
 
 impl Boot {
@@ -51,8 +50,7 @@ impl Boot {
             Report::Refused { exit, stderr } => {
                 self.refusal = Some(format!("socktrace exited with {exit}:\n{stderr}"));
             }
-            Report::Note { text } => self.notes.push(text),
-            Report::Exit { .. } => {}
+            Report::Note { .. } | Report::Exit { .. } => {}
         }
         None
     }
@@ -102,8 +100,10 @@ impl Boot {
                 format!("the virtual machine ended by itself; the end of its console:\n{console}")
             }
         };
-        let notes = self.notes.iter().chain(&self.refusal).cloned();
-        notes.chain([end]).collect::<Vec<_>>().join("\n")
+        match &self.refusal {
+            Some(refusal) => format!("{refusal}\n{end}"),
+            None => end,
+        }
     }
 }
 

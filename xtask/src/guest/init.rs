@@ -180,9 +180,6 @@ fn run_job(job: &Job) -> Result<i32> {
 }
 
 fn report(report: &Report) -> Result<()> {
-    let mut reporter = Reporter::open(report::PORT)?;
-    reporter.send(report)?;
-    // Powering off would throw away what the port has not sent yet.
-    let port = open_port(report::PORT)?;
-    termios::tcdrain(&port).context("cannot drain the report port")
+    Reporter::open(report::PORT)?.send(report)?;
+    Ok(())
 }

@@ -160,6 +160,9 @@ fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> Count {
     let start = Instant::now();
     let mut reports = verdict::Boot::default();
     let outcome = run_guest(args, planned, programs, |report| {
+        if let report::Report::Note { text } = &report {
+            println!("note {kernel:<5} {mode:<6} {text}");
+        }
         if let Some(verdict) = reports.hear(report, start.elapsed()) {
             tell(&verdict);
         }
