@@ -108,7 +108,7 @@ impl Sock {
 
     #[inline(always)]
     fn address(self, family: Family, v4: &Fact, v6: &Fact) -> Address {
-        let words = match family {
+        let words: [u32; 4] = match family {
             Family::Ipv4 => [self.load(v4), 0, 0, 0],
             Family::Ipv6 => self.load(v6),
         };
