@@ -36,6 +36,7 @@ fn dispatch() -> Result<i32> {
             Ok(0)
         }
         Some("session") => session::main(&args[1..]),
+        Some("as-service") => scenarios::run_as_service(&args[1..]),
         Some("demo") => demo::main(&args[1..]),
         _ => bail!("say what to do: scenarios, list or demo"),
     }

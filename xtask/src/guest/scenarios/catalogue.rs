@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use super::{connect, daemon, network::Family, orderly, refusal, reset, timeout, verify::Expected};
+use super::{
+    connect, daemon, network::Family, orderly, privileges, refusal, reset, timeout,
+    verify::Expected,
+};
 
 /// How the guest is booted for a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,7 @@ catalogue! {
     Smp "human_output": Check(daemon::human_output);
     Smp "metrics_port_taken": Check(daemon::metrics_port_taken);
     Smp "stops_on_signals": Check(daemon::stops_on_signals);
+    Smp "service_privileges": Check(privileges::of_the_unit);
     Smp "refused_not_root": Check(refusal::not_root);
     Smp "refused_missing_capability": Check(refusal::missing_capability);
     Smp "refused_no_btf": Check(refusal::no_btf);

@@ -17,7 +17,8 @@ const RESETS: &str = r#"socktrace_socket_errors_total{cause="reset_by_peer",dire
 /// Any free port.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-fn reset_one() -> Result<()> {
+/// Makes one `reset_by_peer`.
+pub(super) fn reset_one() -> Result<()> {
     let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
     socket::close_with_reset(client)?;
     ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");

@@ -10,6 +10,7 @@ mod daemon;
 mod harness;
 mod network;
 mod orderly;
+mod privileges;
 mod refusal;
 mod reset;
 mod socket;
@@ -73,6 +74,11 @@ pub(crate) fn demo_failures() -> Vec<(&'static str, impl Fn() -> Result<()>)> {
             (scenario.name, fail)
         })
         .collect()
+}
+
+/// Runs a command with the privileges of the systemd unit. Returns only on failure.
+pub(crate) fn run_as_service(command: &[String]) -> Result<i32> {
+    privileges::run_as_service(command)
 }
 
 /// The metrics page of a daemon at the default address.

@@ -69,7 +69,7 @@ pub(super) fn simultaneous(family: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// More sockets in TIME_WAIT than all connections of a guest leave behind. The default goes by the
+/// More sockets in `TIME_WAIT` than all connections of a guest leave behind. The default goes by the
 /// guest's small memory; past it the kernel closes at once, and a late FIN is answered by RST.
 const TIME_WAIT_SOCKETS: &str = "100000";
 

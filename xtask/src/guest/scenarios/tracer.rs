@@ -57,17 +57,21 @@ pub(super) struct Tracer {
 impl Tracer {
     /// Starts a daemon and waits until it is ready, or has ended.
     pub(super) fn start(args: &[&str]) -> Result<Result<Self, Refused>> {
-        Self::spawn(Stdio::piped(), args)
+        Self::spawn(&mut daemon(args), Stdio::piped())
     }
 
     /// Starts a daemon that must get ready, with this as its standard output.
     pub(super) fn start_into(stdout: impl Into<Stdio>, args: &[&str]) -> Result<Self> {
-        Self::spawn(stdout.into(), args)?.map_err(Refused::into_error)
+        Self::spawn(&mut daemon(args), stdout.into())?.map_err(Refused::into_error)
     }
 
-    fn spawn(stdout: Stdio, args: &[&str]) -> Result<Result<Self, Refused>> {
-        let mut child = Command::new(PROGRAM)
-            .args(args)
+    /// Starts a daemon that must get ready by this command, which serves metrics.
+    pub(super) fn run(mut command: Command) -> Result<Self> {
+        Self::spawn(&mut command, Stdio::piped())?.map_err(Refused::into_error)
+    }
+
+    fn spawn(command: &mut Command, stdout: Stdio) -> Result<Result<Self, Refused>> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(Stdio::piped())
@@ -76,7 +80,8 @@ impl Tracer {
         let stdout = child.stdout.take().map_or_else(|| channel().1, lines);
         let stderr = lines(child.stderr.take().context("no stderr")?);
         let mut tracer = Self { child, stdout, stderr, said: Vec::new(), metrics: None };
-        let ready = if args.contains(&"--no-metrics") { ATTACHED } else { SERVING };
+        let ready =
+            if command.get_args().any(|arg| arg == "--no-metrics") { ATTACHED } else { SERVING };
         let Some(line) = tracer.wait_for(ready)? else {
             let exit = tracer.child.wait()?.code().unwrap_or(-1);
             return Ok(Err(Refused { exit, stderr: tracer.said.join("\n") }));
@@ -163,6 +168,12 @@ impl Drop for Tracer {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn daemon(args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args);
+    command
 }
 
 /// A page, by HTTP.

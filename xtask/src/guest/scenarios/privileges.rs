@@ -1,0 +1,53 @@
+//! The privileges that the systemd unit grants are enough.
+
+use std::{os::unix::process::CommandExt as _, process::Command};
+
+use anyhow::{Result, ensure};
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::{
+    sys::{
+        prctl,
+        resource::{RLIM_INFINITY, Resource, setrlimit},
+    },
+    unistd::{Gid, Uid, setgid, setgroups, setuid},
+};
+
+use super::tracer::{PROGRAM, Tracer};
+
+/// The user of the daemon; any but root.
+const USER: u32 = 61_184;
+
+/// What the unit grants.
+const GRANTED: [Capability; 3] =
+    [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_SYS_RESOURCE];
+
+/// An ordinary user with the unit's capabilities traces like root does.
+pub(super) fn of_the_unit() -> Result<()> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["as-service", PROGRAM, "--output", "json", "--listen", "127.0.0.1:0"]);
+    let tracer = Tracer::run(command)?;
+    super::daemon::reset_one()?;
+    let lines = tracer.collect(1);
+    ensure!(
+        lines.len() == 1 && lines[0].contains("\"reset_by_peer\""),
+        "a failure is not told: {lines:?}"
+    );
+    Ok(())
+}
+
+/// Becomes that user and runs the program and arguments given. Returns only on failure.
+pub(super) fn run_as_service(command: &[String]) -> Result<i32> {
+    let [program, args @ ..] = command else { anyhow::bail!("no program to run as a service") };
+    setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
+    // Keeps the permitted capabilities over the change of user.
+    caps::securebits::set_keepcaps(true)?;
+    setgroups(&[])?;
+    setgid(Gid::from_raw(USER))?;
+    setuid(Uid::from_raw(USER))?;
+    let granted: CapsHashSet = GRANTED.into_iter().collect();
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient] {
+        caps::set(None, set, &granted)?;
+    }
+    prctl::set_no_new_privs()?;
+    Err(Command::new(program).args(args).exec().into())
+}
