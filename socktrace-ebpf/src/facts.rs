@@ -2,7 +2,7 @@
 //!
 //! The daemon reads them from the kernel's BTF by name and sets the globals of the same name
 //! before the programs are verified, so that the verifier sees constants and removes the code
-//! for what this kernel lacks. One list serves both sides: see [`kernel_facts!`].
+//! for what this kernel lacks. One list serves both sides: see [`crate::kernel_facts!`].
 
 /// Value of a fact that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
