@@ -1,25 +1,26 @@
 //! Counts a signature and streams its event: in this order, always.
 
-use aya_ebpf::{
-    btf_maps::RingBuf,
-    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns},
-    macros::btf_map,
-};
-use socktrace_ebpf::{Counter, Event, Family, RING_BYTES, Signature};
+use aya_ebpf::{btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
+use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, facts::ABSENT};
 
-use crate::{offsets, sock::TcpSock, tally};
+use crate::{offsets, tally};
 
 #[btf_map]
 static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();
 
-/// Counts `signature`, then tries to send the event.
+/// Counts `signature`, then tries to send an event that `fill` completes.
 ///
-/// `in_process`: whether the current task is the one operating on the socket; only then is it
-/// named. The count is exact; the event is lost, and that counted, when the ring buffer is full.
+/// The count is exact; the event is lost, and that counted, when the ring buffer is full.
 #[inline(always)]
-pub(crate) fn emit(signature: &Signature, family: Family, tcp: TcpSock, in_process: bool) {
+pub(crate) fn emit(signature: &Signature, fill: impl FnOnce(&mut Event)) {
+    emit_if(true, signature, fill);
+}
+
+/// Counts `signature`, and sends the event only when it is `wanted`.
+#[inline(always)]
+pub(crate) fn emit_if(wanted: bool, signature: &Signature, fill: impl FnOnce(&mut Event)) {
     tally::count(signature);
-    if offsets::STREAM.get() == 0 {
+    if !wanted || offsets::STREAM.get() == 0 {
         return;
     }
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -30,12 +31,8 @@ pub(crate) fn emit(signature: &Signature, family: Family, tcp: TcpSock, in_proce
     // SAFETY: the helper takes nothing and cannot fail.
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
-    tcp.describe(family, event);
-    if in_process {
-        let pid_tgid = bpf_get_current_pid_tgid();
-        event.tgid = (pid_tgid >> 32) as u32;
-        event.tid = pid_tgid as u32;
-        event.comm = bpf_get_current_comm().unwrap_or_default();
-    }
+    event.rst_reason = ABSENT;
+    event.fd = -1;
+    fill(event);
     entry.submit(0);
 }

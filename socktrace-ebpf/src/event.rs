@@ -21,6 +21,8 @@ pub struct Address {
 pub struct Event {
     /// When, in nanoseconds since boot, suspended time included (`bpf_ktime_get_boot_ns`).
     pub boot_ns: u64,
+    /// Nanoseconds since the first failure of this socket, when this is a later call on it.
+    pub since_first_ns: u64,
     /// What happened.
     pub signature: Signature,
     /// The end of the connection on this host.
@@ -33,8 +35,8 @@ pub struct Event {
     pub remote_port: u16,
     /// Inode of the socket's network namespace, as `/proc/PID/ns/net` shows it.
     pub netns: u32,
-    /// Process that was operating on the socket; 0 when the event came from the network or a
-    /// timer, where the current task is a stranger.
+    /// Process that was operating on the socket, else the one that opened it; 0 when neither is
+    /// known. The task that a segment or timer interrupted is a stranger and never named.
     pub tgid: u32,
     /// Thread of that process, 0 likewise.
     pub tid: u32,
@@ -57,11 +59,33 @@ pub struct Event {
     pub retransmits: u8,
     /// Window or keepalive probes without an answer (`icsk_probes_out`).
     pub probes: u8,
-    /// Zero; keeps the size a multiple of the alignment without implicit padding.
-    pub reserved: [u8; 6],
+    /// Type of the ICMP message behind the errno; meaningful with `router`.
+    pub icmp_type: u8,
+    /// Its code.
+    pub icmp_code: u8,
+    /// Errno of that first failure; else 0.
+    pub first_errno: u16,
+    /// Whether `router` is known: 1 or 0.
+    pub has_router: u8,
+    /// Zero; there is no implicit padding.
+    pub reserved: u8,
+    /// Who sent the ICMP message; of the event's family.
+    pub router: Address,
+    /// Level of a socket option, as in `setsockopt`.
+    pub level: i32,
+    /// The option.
+    pub option: i32,
+    /// Process of this host that sent the RST, 0 when none did or it is not known.
+    pub peer_tgid: u32,
+    /// Why, a value of the kernel's `enum sk_rst_reason`, or [`crate::facts::ABSENT`].
+    pub rst_reason: u32,
+    /// Its command name.
+    pub peer_comm: [u8; 16],
+    /// The descriptor a call was made on, where the socket itself is not known; else -1.
+    pub fd: i32,
 }
 
-const _: () = assert!(size_of::<Event>() == 112 && align_of::<Event>() == 8);
+const _: () = assert!(size_of::<Event>() == 176 && align_of::<Event>() == 8);
 
 impl Event {
     /// Reads an event from ring buffer bytes.

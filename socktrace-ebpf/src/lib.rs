@@ -16,7 +16,7 @@ pub mod signature;
 
 pub use counter::Counter;
 pub use event::{Address, Event};
-pub use signature::{Family, Flags, Hook, Origin, Signature, TcpState};
+pub use signature::{Family, Flags, Hook, Origin, Signature, Sigpipe, TcpState};
 
 /// Number of distinct [`Signature`]s the kernel side can count.
 ///
@@ -29,5 +29,14 @@ pub const TALLY_ENTRIES: usize = 2048;
 /// An entry lives while one kernel function runs, so this bounds CPUs times preempted tasks.
 pub const STASH_ENTRIES: usize = 1024;
 
-/// Default size of the event ring buffer, in bytes: room for about two thousand events.
+/// Number of sockets whose opener is remembered; the least recently used are forgotten.
+pub const OWNER_ENTRIES: usize = 16 * 1024;
+
+/// Number of failed sockets that are remembered for what their program does next.
+pub const FAILURE_ENTRIES: usize = 4 * 1024;
+
+/// Number of ICMP errors and of resets sent that are remembered for the socket they concern.
+pub const TUPLE_ENTRIES: usize = 1024;
+
+/// Default size of the event ring buffer, in bytes: room for some 1,400 events.
 pub const RING_BYTES: usize = 256 * 1024;

@@ -17,12 +17,20 @@
     reason = "the kernel packs values into wider words, which are taken apart here"
 )]
 
+mod descriptor;
 mod emit;
+mod errno;
+mod failure;
+mod load;
 mod offsets;
+mod owner;
 mod programs;
+mod sigpipe;
 mod sock;
 mod stash;
 mod tally;
+mod tcp_sock;
+mod tuple;
 
 /// A reachable panic would leave an endless loop behind, which the verifier refuses to load.
 #[panic_handler]

@@ -41,6 +41,27 @@ kernel_facts!(globals);
 #[unsafe(no_mangle)]
 pub(crate) static TCP_RESET_SKB_ARG: Fact = Fact(ABSENT);
 
+/// Whether `bpf_probe_read_kernel` may be used: 1, or 0 under lockdown=confidentiality. What it
+/// alone can read is then missing; everything else goes by direct loads.
+#[unsafe(no_mangle)]
+pub(crate) static READ_KERNEL: Fact = Fact(0);
+
+/// Whether the kernel has `bpf_get_current_task_btf` (5.11): 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static TASK_BTF: Fact = Fact(0);
+
+/// Silence, in jiffies, after which a reset of the first data counts as one of an idle connection.
+#[unsafe(no_mangle)]
+pub(crate) static IDLE_JIFFIES: Fact = Fact(ABSENT);
+
+/// Retransmissions after which a reset counts as one after retransmissions.
+#[unsafe(no_mangle)]
+pub(crate) static RETRANSMIT_THRESHOLD: Fact = Fact(1);
+
+/// Whether retransmission timeouts are streamed too: 1 or 0. They are counted always.
+#[unsafe(no_mangle)]
+pub(crate) static STREAM_RETRANSMITS: Fact = Fact(0);
+
 /// Whether events are streamed: 1 or 0. Without a reader they would only fill the ring buffer.
 #[unsafe(no_mangle)]
 pub(crate) static STREAM: Fact = Fact(1);

@@ -1,12 +1,17 @@
 //! The signature of a kernel moment: the few small integers that decide its diagnosis.
 
-/// What happened, in eight bytes: the key of the kernel-side tallies.
+/// What happened, in twelve bytes: the key of the kernel-side tallies.
 ///
-/// All-integer on the wire; [`Hook`], [`Origin`], [`Family`] and [`TcpState`] are read from it by
-/// checked conversion, so that a byte from a newer or broken peer never becomes an invalid enum.
+/// All-integer on the wire; [`Hook`], [`Origin`], [`Family`], [`TcpState`] and [`Sigpipe`] are read
+/// from it by checked conversion, so that a byte from a newer or broken peer never becomes an
+/// invalid enum.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Signature {
+    /// What the socket's other fields say, folded to [`Flags`].
+    pub flags: u32,
+    /// The errno: the one stored in the socket (`sk_err`), or the one a call returned; 0 for none.
+    pub errno: u16,
     /// The kernel function that was observed, a [`Hook`].
     pub hook: u8,
     /// The kernel function that was working on the socket at that moment, an [`Origin`].
@@ -15,26 +20,28 @@ pub struct Signature {
     pub state: u8,
     /// The address family as people see it (an IPv4-mapped IPv6 address is IPv4), a [`Family`].
     pub family: u8,
-    /// The errno the kernel stored in the socket (`sk_err`), 0 for none.
-    pub errno: u16,
-    /// What the socket's other fields say, folded to [`Flags`].
-    pub flags: u16,
+    /// What becomes of a process that wrote and got EPIPE, a [`Sigpipe`].
+    pub sigpipe: u8,
+    /// Zero.
+    pub reserved: u8,
 }
 
-const _: () = assert!(size_of::<Signature>() == 8 && align_of::<Signature>() == 2);
+const _: () = assert!(size_of::<Signature>() == 12 && align_of::<Signature>() == 4);
 
 impl Signature {
     /// Reads a signature back from a tally's key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
-        let [hook, origin, state, family, errno @ .., flags_low, flags_high] = bytes;
+        let [f0, f1, f2, f3, e0, e1, hook, origin, state, family, sigpipe, reserved] = bytes;
         Self {
+            flags: u32::from_ne_bytes([f0, f1, f2, f3]),
+            errno: u16::from_ne_bytes([e0, e1]),
             hook,
             origin,
             state,
             family,
-            errno: u16::from_ne_bytes(errno),
-            flags: u16::from_ne_bytes([flags_low, flags_high]),
+            sigpipe,
+            reserved,
         }
     }
 }
@@ -69,16 +76,34 @@ macro_rules! wire_enum {
 }
 
 wire_enum! {
-    /// The kernel function a program is attached to.
+    /// The kernel function that an event comes from.
     Hook {
         /// `tcp_done`: every abnormal close passes it with `sk_err` set.
         TcpDone = 1,
-        /// `inet_csk_accept` returned a connection that is already closed.
+        /// `inet_csk_accept`: returned a connection that is already closed, or an error.
         InetCskAccept = 2,
         /// `tcp_retransmit_timer`: a retransmission timeout fired and the connection lives on.
         TcpRetransmitTimer = 3,
-        /// `tcp_reset`: says why `tcp_done` is called; sends no event of its own.
-        TcpReset = 4,
+        /// `sk_stream_error`: a write failed.
+        SkStreamError = 4,
+        /// `__inet_stream_connect`: a connect failed.
+        InetStreamConnect = 5,
+        /// `tcp_close`: a socket was closed while it was connecting.
+        TcpClose = 6,
+        /// `inet_bind` or `inet6_bind` failed.
+        InetBind = 7,
+        /// `inet_listen` failed.
+        InetListen = 8,
+        /// `do_sock_setsockopt` or `__sys_setsockopt` failed.
+        Setsockopt = 9,
+        /// `do_sock_getsockopt` or `__sys_getsockopt` failed.
+        Getsockopt = 10,
+        /// `tcp_fin`: the peer closed while it owed an answer.
+        TcpFin = 11,
+        /// `inet_sk_error_report`: an error was stored in a socket that stays open.
+        InetSkErrorReport = 12,
+        /// `__sys_accept4`: no descriptor or memory for a connection.
+        SysAccept4 = 13,
     }
 }
 
@@ -91,6 +116,28 @@ wire_enum! {
         Reset = 1,
         /// `tcp_retransmit_timer`: the retransmission timer fired.
         RetransmitTimer = 2,
+        /// `tcp_abort`: somebody asked the kernel to kill the socket.
+        Abort = 3,
+    }
+}
+
+wire_enum! {
+    /// What SIGPIPE does to a process whose write failed with EPIPE.
+    Sigpipe {
+        /// The question does not arise: no write, or another errno.
+        NotRaised = 0,
+        /// No signal: `MSG_NOSIGNAL`, which io_uring's send sets always.
+        None = 1,
+        /// The process ignores it (`SIG_IGN`).
+        Ignored = 2,
+        /// A handler runs.
+        Handled = 3,
+        /// It is blocked and stays pending.
+        Blocked = 4,
+        /// The default action: the process dies.
+        Kills = 5,
+        /// The default action, but the process is the init of a pid namespace: nothing happens.
+        Discarded = 6,
     }
 }
 
@@ -136,7 +183,7 @@ wire_enum! {
 
 /// Facts about the socket that a diagnosis needs, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Flags(pub u16);
+pub struct Flags(pub u32);
 
 impl Flags {
     /// No program holds the socket any more: it was closed (`SOCK_DEAD`).
@@ -162,6 +209,15 @@ impl Flags {
     /// The errno is the one an earlier ICMP message or routing failure left (`sk_err_soft`).
     pub const SOFT_ERROR: Self = Self(1 << 10);
 
+    /// The RST answered the first data after a silence longer than the threshold.
+    pub const IDLE: Self = Self(1 << 11);
+    /// The socket had failed before, and its program could know: this is a later call.
+    pub const REPORTED: Self = Self(1 << 12);
+    /// The call returned the errno of a failure that was counted when it happened.
+    pub const DELIVERY: Self = Self(1 << 13);
+    /// The program itself had shut down sending (`SHUT_WR`).
+    pub const SEND_SHUTDOWN: Self = Self(1 << 14);
+
     /// Every flag with its name, in bit order.
     pub const NAMES: &'static [(Self, &'static str)] = &[
         (Self::ORPHAN, "orphan"),
@@ -175,6 +231,10 @@ impl Flags {
         (Self::PROBES_EXHAUSTED, "probes_exhausted"),
         (Self::KEEPALIVE, "keepalive"),
         (Self::SOFT_ERROR, "soft_error"),
+        (Self::IDLE, "idle"),
+        (Self::REPORTED, "reported"),
+        (Self::DELIVERY, "delivery"),
+        (Self::SEND_SHUTDOWN, "send_shutdown"),
     ];
 
     /// No flag at all.

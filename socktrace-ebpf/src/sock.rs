@@ -1,36 +1,20 @@
 //! Reads a socket by direct loads at offsets that the kernel's BTF gave.
-//!
-//! The pointers come from the arguments of fentry and fexit programs, whose type the verifier
-//! knows: it checks every load against the kernel's BTF, and a load through a stale or NULL
-//! pointer reads 0 instead of faulting. No `bpf_probe_read_kernel`, which
-//! lockdown=confidentiality forbids, is involved.
 
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_skc_to_tcp_sock};
-use socktrace_ebpf::{Address, Event, Family, Flags};
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use socktrace_ebpf::{Address, Family, Flags};
 
-use crate::offsets::{self, Fact};
+use crate::{
+    load::{Direct, Load as _},
+    offsets::{self, Fact},
+    tcp_sock::TcpSock,
+};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// Numbers of `enum sock_flags` in `include/net/sock.h`; the same in 5.10 to 7.2.
 const SOCK_DEAD: u64 = 1 << 0;
+const SOCK_DONE: u64 = 1 << 1;
 const SOCK_KEEPOPEN: u64 = 1 << 3;
-/// `TCPHDR_RST` in `include/net/tcp.h`.
-const TCPHDR_RST: u8 = 0x04;
-
-/// Loads a `T` at `base` plus the fact's offset.
-///
-/// # Safety
-/// `base` is a pointer the verifier has typed (an argument of the hook or a member reached from
-/// one), and the fact is the offset of a member of that type that is a `T`. The verifier rejects
-/// the program otherwise, so that a mistake here cannot reach the kernel.
-#[inline(always)]
-unsafe fn load<T: Copy>(base: *const u8, offset: &Fact) -> T {
-    // SAFETY: the caller's contract; checked by the verifier load by load.
-    let member = unsafe { base.add(offset.get() as usize) };
-    // SAFETY: likewise. Volatile, so that loads are neither merged nor widened past a member.
-    unsafe { member.cast::<T>().read_volatile() }
-}
 
 /// A `struct sock` as handed to a hook.
 #[derive(Clone, Copy)]
@@ -57,7 +41,7 @@ impl Sock {
     fn load<T: Copy>(self, offset: &Fact) -> T {
         // SAFETY: `self.0` is a hook's `struct sock` argument, and every fact passed in this
         // file to this method is named `SOCK_*`, an offset in `struct sock`.
-        unsafe { load(self.0, offset) }
+        unsafe { Direct::member(self.0, offset) }
     }
 
     /// `sk_err`: the errno the next call will take, positive, 0 for none.
@@ -120,6 +104,63 @@ impl Sock {
         Address { octets }
     }
 
+    /// The end of the connection on this host.
+    #[inline(always)]
+    pub(crate) fn local(self, family: Family) -> Address {
+        self.address(family, &offsets::SOCK_SADDR, &offsets::SOCK_SADDR6)
+    }
+
+    /// The other end's address; it stays when a connect fails at once on IPv6, but not on IPv4.
+    #[inline(always)]
+    pub(crate) fn remote(self, family: Family) -> Address {
+        self.address(family, &offsets::SOCK_DADDR, &offsets::SOCK_DADDR6)
+    }
+
+    /// The other end's port in host byte order, 0 when not connected.
+    #[inline(always)]
+    pub(crate) fn remote_port(self) -> u16 {
+        u16::from_be(self.load(&offsets::SOCK_DPORT))
+    }
+
+    /// The port the socket is bound to, in host byte order. Cleared when an unbound socket is
+    /// closed: `TcpSock::local_port` is the better one for connections.
+    #[inline(always)]
+    pub(crate) fn bound_port(self) -> u16 {
+        self.load(&offsets::SOCK_NUM)
+    }
+
+    /// Whether sending was shut down, by either the program or the kernel.
+    #[inline(always)]
+    pub(crate) fn has_send_shutdown(self) -> bool {
+        const SEND_SHUTDOWN: u8 = 2;
+        self.load::<u8>(&offsets::SOCK_SHUTDOWN) & SEND_SHUTDOWN != 0
+    }
+
+    /// Whether the end was reached in reading already (`SOCK_DONE`).
+    #[inline(always)]
+    pub(crate) fn is_done(self) -> bool {
+        self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DONE != 0
+    }
+
+    /// `sk_err_soft`: the errno that an ICMP message or a routing failure left, 0 for none.
+    #[inline(always)]
+    pub(crate) fn soft_err(self) -> u16 {
+        self.load::<i32>(&offsets::SOCK_ERR_SOFT) as u16
+    }
+
+    /// Inode of the socket's network namespace.
+    #[inline(always)]
+    pub(crate) fn netns(self) -> u32 {
+        // SAFETY: a `struct net` reached from the socket, and an offset in it.
+        unsafe { Direct::member(self.net(), &offsets::NET_INUM) }
+    }
+
+    /// Whether `SO_KEEPALIVE` is set.
+    #[inline(always)]
+    pub(crate) fn has_keepalive(self) -> bool {
+        self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN != 0
+    }
+
     /// The socket's network namespace.
     #[inline(always)]
     fn net(self) -> *const u8 {
@@ -128,15 +169,15 @@ impl Sock {
 
     /// `net.ipv4.tcp_retries2` of the socket's network namespace.
     #[inline(always)]
-    fn retries2(self) -> u32 {
+    pub(crate) fn retries2(self) -> u32 {
         let net = self.net();
         // The sysctl is a byte in current kernels and was an int in early 5.10.
         if offsets::NET_RETRIES2_SIZE.get() == 1 {
             // SAFETY: a `struct net` reached from the socket, and an offset in it.
-            u32::from(unsafe { load::<u8>(net, &offsets::NET_RETRIES2) })
+            u32::from(unsafe { Direct::member::<u8>(net, &offsets::NET_RETRIES2) })
         } else {
             // SAFETY: likewise.
-            unsafe { load::<u32>(net, &offsets::NET_RETRIES2) }
+            unsafe { Direct::member::<u32>(net, &offsets::NET_RETRIES2) }
         }
     }
 
@@ -145,121 +186,34 @@ impl Sock {
     pub(crate) fn tcp(self) -> Option<TcpSock> {
         // SAFETY: the helper takes any typed socket pointer and checks what it is.
         let tcp = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut().cast()) };
-        (!tcp.is_null()).then_some(TcpSock { sock: self, tcp: tcp.cast_const().cast() })
+        (!tcp.is_null()).then(|| TcpSock::new(self, tcp.cast_const().cast()))
     }
 }
 
-/// A socket known to be a `struct tcp_sock`, which begins with the other socket structures.
+/// A `struct socket`, what a program's descriptor leads to.
 #[derive(Clone, Copy)]
-pub(crate) struct TcpSock {
-    sock: Sock,
-    tcp: *const u8,
-}
+pub(crate) struct Socket(*const u8);
 
-impl TcpSock {
+/// `SS_UNCONNECTED` of `socket_state` in `include/uapi/linux/net.h`.
+const SS_UNCONNECTED: i32 = 1;
+
+impl Socket {
     #[inline(always)]
-    fn load<T: Copy>(self, offset: &Fact) -> T {
-        // SAFETY: `self.tcp` is a `struct tcp_sock`, and every fact passed in this file to this
-        // method is an offset in it or in `inet_connection_sock` or `inet_sock`, with which a
-        // `tcp_sock` begins.
-        unsafe { load(self.tcp, offset) }
+    pub(crate) fn new(pointer: *const u8) -> Self {
+        Self(pointer)
     }
 
-    /// Whether segments are in flight; a retransmission timer without any has nothing to do.
+    /// Whether no connect is under way or done.
     #[inline(always)]
-    pub(crate) fn has_packets_out(self) -> bool {
-        self.load::<u32>(&offsets::TCP_PACKETS_OUT) != 0
+    pub(crate) fn is_unconnected(self) -> bool {
+        // SAFETY: a hook's `struct socket` argument, and an offset in it.
+        unsafe { Direct::member::<i32>(self.0, &offsets::SOCKET_STATE) == SS_UNCONNECTED }
     }
 
-    /// The flags that tell the timers apart, see `diagnosis`.
+    /// The socket's protocol side.
     #[inline(always)]
-    pub(crate) fn timer_flags(self, errno: u16) -> Flags {
-        let probes = self.load::<u8>(&offsets::ICSK_PROBES_OUT);
-        let soft = self.sock.load::<i32>(&offsets::SOCK_ERR_SOFT) as u16;
-        let keepalive = self.sock.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN != 0;
-        Flags::empty()
-            .with_if(Flags::USER_TIMEOUT, self.load::<u32>(&offsets::ICSK_USER_TIMEOUT) != 0)
-            .with_if(Flags::RETRANSMITTED, self.load::<u8>(&offsets::ICSK_RETRANSMITS) != 0)
-            .with_if(Flags::ZERO_WINDOW, self.load::<u32>(&offsets::TCP_SND_WND) == 0)
-            .with_if(Flags::UNSENT, self.unsent() != 0)
-            .with_if(Flags::PROBED, probes != 0)
-            .with_if(Flags::PROBES_EXHAUSTED, u32::from(probes) >= self.sock.retries2())
-            .with_if(Flags::KEEPALIVE, keepalive)
-            .with_if(Flags::SOFT_ERROR, soft != 0 && soft == errno)
-    }
-
-    #[inline(always)]
-    fn unsent(self) -> u32 {
-        let write_seq: u32 = self.load(&offsets::TCP_WRITE_SEQ);
-        write_seq.wrapping_sub(self.load(&offsets::TCP_SND_NXT))
-    }
-
-    /// Milliseconds since the segment at the head of the queue was first retransmitted (a SYN:
-    /// first sent), as the kernel itself measures a give-up (`retransmits_timed_out`).
-    #[inline(always)]
-    fn retransmitting_ms(self) -> u32 {
-        let stamp: u32 = self.load(&offsets::TCP_RETRANS_STAMP);
-        if stamp == 0 {
-            return 0;
-        }
-        let now_us: u64 = self.load(&offsets::TCP_MSTAMP);
-        if self.has_microsecond_stamps() {
-            (now_us as u32).wrapping_sub(stamp) / 1000
-        } else {
-            ((now_us / 1000) as u32).wrapping_sub(stamp)
-        }
-    }
-
-    /// `tcp_usec_ts`: 6.7 and later can keep `retrans_stamp` in microseconds, by route.
-    #[inline(always)]
-    fn has_microsecond_stamps(self) -> bool {
-        if offsets::TCP_USEC_TS_BIT.is_absent() {
-            return false;
-        }
-        let bit = offsets::TCP_USEC_TS_BIT.get();
-        // SAFETY: the byte of `struct tcp_sock` that holds the bit-field.
-        let byte = unsafe { self.tcp.add((bit / 8) as usize) };
+    pub(crate) fn sock(self) -> Sock {
         // SAFETY: likewise.
-        unsafe { byte.read_volatile() >> (bit % 8) & 1 != 0 }
+        Sock::new(unsafe { Direct::member(self.0, &offsets::SOCKET_SK) })
     }
-
-    /// Fills in where the connection ran and the state of its timers.
-    #[inline(always)]
-    pub(crate) fn describe(self, family: Family, event: &mut Event) {
-        let sock = self.sock;
-        event.local = sock.address(family, &offsets::SOCK_SADDR, &offsets::SOCK_SADDR6);
-        event.remote = sock.address(family, &offsets::SOCK_DADDR, &offsets::SOCK_DADDR6);
-        // `inet_sport`, as `skc_num` is cleared when an unbound socket is closed.
-        event.local_port = u16::from_be(self.load(&offsets::INET_SPORT));
-        event.remote_port = u16::from_be(sock.load(&offsets::SOCK_DPORT));
-        // SAFETY: a `struct net` reached from the socket, and an offset in it.
-        event.netns = unsafe { load(sock.net(), &offsets::NET_INUM) };
-
-        let snd_nxt: u32 = self.load(&offsets::TCP_SND_NXT);
-        event.unacked_bytes = snd_nxt.wrapping_sub(self.load(&offsets::TCP_SND_UNA));
-        event.unsent_bytes = self.unsent();
-        event.retransmits = self.load(&offsets::ICSK_RETRANSMITS);
-        event.probes = self.load(&offsets::ICSK_PROBES_OUT);
-        event.rto_jiffies = self.load(&offsets::ICSK_RTO);
-        event.user_timeout_ms = self.load(&offsets::ICSK_USER_TIMEOUT);
-        event.elapsed_ms = self.retransmitting_ms();
-        // SAFETY: the helper takes nothing and cannot fail.
-        let jiffies = unsafe { bpf_jiffies64() } as u32;
-        event.silent_jiffies = jiffies.wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
-    }
-}
-
-/// Whether a segment handed to `tcp_reset` carries RST.
-///
-/// `tcp_v4_rcv` and `tcp_v6_rcv` copy the header's flags into the buffer's control block before
-/// any state is looked at (`tcp_v4_fill_cb`; one byte up to 6.16, two in host order since), which
-/// is part of `struct sk_buff` itself and so needs no packet access.
-#[inline(always)]
-pub(crate) fn segment_has_rst(skb: *const u8) -> bool {
-    // SAFETY: the hook's `struct sk_buff` argument, and the offset of its control block.
-    let control_block = unsafe { skb.add(offsets::SKB_CB.get() as usize) };
-    // SAFETY: `struct tcp_skb_cb` lies in the control block; x86 and arm64 are little-endian, so
-    // the low byte comes first in both layouts.
-    let flags: u8 = unsafe { load(control_block, &offsets::SKB_CB_TCP_FLAGS) };
-    flags & TCPHDR_RST != 0
 }

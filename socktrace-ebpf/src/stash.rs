@@ -25,7 +25,7 @@ impl Note {
 
     #[inline(always)]
     pub(crate) fn new(origin: Origin, flags: Flags) -> Self {
-        Self { origin: origin as u8, fired: 0, flags: flags.0 }
+        Self { origin: origin as u8, fired: 0, flags: flags.0 as u16 }
     }
 }
 
@@ -49,4 +49,10 @@ pub(crate) fn take(sock: Sock) -> Option<Note> {
     let note = *unsafe { STASH.get(key) }?;
     let _gone_already = STASH.remove(key);
     Some(note)
+}
+
+/// Whether a function is at work on this socket.
+#[inline(always)]
+pub(crate) fn has(sock: Sock) -> bool {
+    STASH.get_ptr(sock.key()).is_some()
 }

@@ -36,6 +36,26 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with = "listen")]
     pub(crate) no_metrics: bool,
 
+    /// Show what ordinary operation brings too: resets of sockets that no program holds any more,
+    /// connects that programs gave up themselves
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Show each retransmission timeout too
+    #[arg(long)]
+    pub(crate) retransmits: bool,
+
+    /// Silence after which a reset of the first data counts as one of an idle connection
+    // Shorter than the idle limits of common NATs and load balancers, which begin at a minute,
+    // longer than pauses within ordinary conversations.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) idle_threshold: u32,
+
+    /// Retransmissions of one segment after which a reset counts as one after retransmissions
+    // One: an RST that answers any retransmission came from a host that had been silent.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(crate) retransmit_threshold: u32,
+
     /// Color the stream; `auto` does on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,

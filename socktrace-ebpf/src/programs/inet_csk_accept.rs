@@ -1,37 +1,67 @@
 //! Traces the return of `inet_csk_accept` (`net/ipv4/inet_connection_sock.c`): a program takes a
-//! connection out of the accept queue.
+//! connection out of the accept queue, or is told that it cannot.
 //!
 //! Prototype: `(sk, flags, err, kern)` up to 6.9, `(sk, arg)` since 6.10. An exit program finds
 //! the return value after the last argument (`bpf_get_func_ret` needs 5.17), so there are twin
 //! programs, and the daemon loads the one that fits the prototype in the kernel's BTF.
 //!
-//! Produces an event when the connection is already closed: on Linux accept succeeds all the
-//! same, and the program's next read or write fails. `tcp_done` has counted the failure when it
-//! happened; this event tells which process got it.
+//! Remembers the accepting process. Produces an event when the connection is already closed: on
+//! Linux accept succeeds all the same, and the program's next read or write fails; `tcp_done` has
+//! counted the failure when it happened. Produces an event when accept fails, except for lack of
+//! connections.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{EbpfContext as _, macros::fexit, programs::FExitContext};
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{Flags, Hook, Origin, Signature, TcpState};
+use socktrace_ebpf::{Flags, Hook, TcpState};
 
-use crate::{emit::emit, sock::Sock};
+use super::{describe_call, failed_call};
+use crate::{
+    emit::emit,
+    errno::{EAGAIN, returned},
+    load::{Direct, Load as _, Probe},
+    offsets,
+    owner::{self, Role},
+    sock::Sock,
+};
 
 /// Return of `inet_csk_accept(sk, flags, err, kern)`.
 #[fexit(function = "inet_csk_accept")]
 fn inet_csk_accept_four_args(ctx: FExitContext) -> i32 {
-    accepted(&ctx, Sock::new(ctx.arg(4)))
+    let accepted = Sock::new(ctx.arg(4));
+    if !accepted.is_null() {
+        return connection(&ctx, accepted);
+    }
+    if offsets::READ_KERNEL.get() != 1 {
+        return 0;
+    }
+    // SAFETY: reads any address; this is the caller's `int`.
+    let err: i32 = unsafe { Probe::load(ctx.arg(2), 0) };
+    failure(&ctx, err)
+}
+
+/// The same for kernels before 5.17, whose verifier lets no program read an `int *` argument: the
+/// errors come by `sys_accept4_errors_return` there.
+#[fexit(function = "inet_csk_accept")]
+fn inet_csk_accept_connections(ctx: FExitContext) -> i32 {
+    let accepted = Sock::new(ctx.arg(4));
+    if accepted.is_null() { 0 } else { connection(&ctx, accepted) }
 }
 
 /// Return of `inet_csk_accept(sk, arg)`.
 #[fexit(function = "inet_csk_accept")]
 fn inet_csk_accept_two_args(ctx: FExitContext) -> i32 {
-    accepted(&ctx, Sock::new(ctx.arg(2)))
+    let accepted = Sock::new(ctx.arg(2));
+    if !accepted.is_null() {
+        return connection(&ctx, accepted);
+    }
+    // SAFETY: the hook's `struct proto_accept_arg` argument, and an offset in it.
+    let err: i32 = unsafe { Direct::member(ctx.arg(1), &offsets::ACCEPT_ARG_ERR) };
+    failure(&ctx, err)
 }
 
 #[inline(always)]
-fn accepted(ctx: &FExitContext, sock: Sock) -> i32 {
-    if sock.is_null() {
-        return 0;
-    }
+fn connection(ctx: &FExitContext, sock: Sock) -> i32 {
+    owner::record(sock, Role::Server);
     let state = sock.state();
     let errno = sock.err();
     if state != TcpState::Close as u8 && errno == 0 {
@@ -40,16 +70,29 @@ fn accepted(ctx: &FExitContext, sock: Sock) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let signature = Signature {
-        hook: Hook::InetCskAccept as u8,
-        origin: Origin::Other as u8,
-        state,
-        family: family as u8,
-        errno,
-        flags: Flags::UNACCEPTED.0,
-    };
+    let flags = Flags::UNACCEPTED.with(Flags::DELIVERY);
+    let signature = failed_call(Hook::InetCskAccept, tcp, family, errno, flags);
     debug!(ctx, "inet_csk_accept: already closed, errno {}", errno);
-    // The accepting task calls this function itself, so it is always the current one.
-    emit(&signature, family, tcp, true);
+    emit(&signature, |event| describe_call(event, tcp, family));
+    0
+}
+
+#[inline(always)]
+fn failure(ctx: &FExitContext, err: i32) -> i32 {
+    let errno = returned(i64::from(err).cast_unsigned());
+    if matches!(errno, 0 | EAGAIN) {
+        return 0;
+    }
+    // SAFETY: the first argument of either prototype, the listener.
+    let listener = Sock::new(unsafe { ctx.as_ptr().cast::<*const u8>().read() });
+    let (Some(family), Some(tcp)) = (listener.family(), listener.tcp()) else {
+        return 0;
+    };
+    let signature = failed_call(Hook::InetCskAccept, tcp, family, errno, Flags::empty());
+    debug!(ctx, "inet_csk_accept: failed with errno {}", errno);
+    emit(&signature, |event| {
+        describe_call(event, tcp, family);
+        event.local_port = listener.bound_port();
+    });
     0
 }

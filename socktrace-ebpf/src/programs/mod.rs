@@ -1,6 +1,44 @@
 //! The hooks, one file each, named after the kernel function.
 
+mod inet_bind;
 mod inet_csk_accept;
+mod inet_listen;
+mod inet_sk_error_report;
+mod inet_stream_connect;
+mod sk_stream_error;
+mod sockopt;
+mod sys_accept4;
+mod tcp_abort;
+mod tcp_close;
 mod tcp_done;
+mod tcp_err;
+mod tcp_fin;
 mod tcp_reset;
 mod tcp_retransmit_timer;
+mod tcp_send_active_reset;
+
+use socktrace_ebpf::{Event, Family, Flags, Hook, Signature, Sigpipe};
+
+use crate::{owner, tcp_sock::TcpSock};
+
+/// A call of the current process failed on this socket.
+#[inline(always)]
+fn failed_call(hook: Hook, tcp: TcpSock, family: Family, errno: u16, flags: Flags) -> Signature {
+    Signature {
+        flags: flags.0,
+        errno,
+        hook: hook as u8,
+        origin: 0,
+        state: tcp.sock().state(),
+        family: family as u8,
+        sigpipe: Sigpipe::NotRaised as u8,
+        reserved: 0,
+    }
+}
+
+/// Describes the socket, and names the current process, which made the call.
+#[inline(always)]
+fn describe_call(event: &mut Event, tcp: TcpSock, family: Family) {
+    tcp.describe(family, event);
+    owner::name(event, tcp.sock(), Flags::empty(), true);
+}

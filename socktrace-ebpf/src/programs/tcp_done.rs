@@ -12,8 +12,10 @@ use socktrace_ebpf::{Flags, Hook, Origin, Signature};
 
 use crate::{
     emit::emit,
+    failure, owner,
     sock::Sock,
     stash::{self, Note},
+    tuple::{self, Tuple},
 };
 
 /// Entry of `tcp_done`.
@@ -28,20 +30,32 @@ fn tcp_done(ctx: FEntryContext) -> i32 {
         return 0;
     };
     let note = stash::take(sock).unwrap_or(Note::NONE);
-    let mut flags = Flags(note.flags).with(sock.holder_flags());
-    // The timers' flags say nothing about a reset and would only multiply the tallies.
-    if note.origin != Origin::Reset as u8 {
-        flags = flags.with(tcp.timer_flags(errno));
-    }
+    let is_reset = note.origin == Origin::Reset as u8;
+    // Each origin has flags that say something about it; the others would only multiply tallies.
+    let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
+    let flags = Flags(u32::from(note.flags)).with(sock.holder_flags()).with(told);
     let signature = Signature {
+        flags: flags.0,
+        errno,
         hook: Hook::TcpDone as u8,
         origin: note.origin,
         state: sock.state(),
         family: family as u8,
-        errno,
-        flags: flags.0,
+        ..Signature::default()
     };
     debug!(&ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);
-    emit(&signature, family, tcp, sock.is_owned());
+    if !flags.has(Flags::ORPHAN) {
+        failure::record(tcp, &signature);
+    }
+    emit(&signature, |event| {
+        tcp.describe(family, event);
+        owner::name(event, sock, flags, sock.is_owned());
+        let connection = Tuple::of(tcp, family);
+        if is_reset {
+            tuple::describe_sender(connection, event);
+        } else {
+            tuple::describe_icmp(&connection, event);
+        }
+    });
     0
 }

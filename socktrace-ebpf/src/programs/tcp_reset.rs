@@ -10,8 +10,9 @@ use socktrace_ebpf::{Flags, Origin, TcpState};
 
 use crate::{
     offsets,
-    sock::{Sock, segment_has_rst},
+    sock::Sock,
     stash::{self, Note},
+    tcp_sock::segment_has_rst,
 };
 
 /// Entry of `tcp_reset`. The note it leaves is taken by `tcp_done`, which always follows.

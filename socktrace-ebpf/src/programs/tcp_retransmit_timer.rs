@@ -3,8 +3,7 @@
 //! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. When the retries have run out it
 //! sets `sk_err` and calls `tcp_done` on the way (`tcp_write_err`, inlined everywhere). The entry
 //! program tells `tcp_done` that this timer is the reason; the exit program counts the timeouts
-//! after which the connection lives on. One timeout is progress, not a failure: it is counted
-//! and sends no event.
+//! after which the connection lives on, and produces an event for each: progress, no failure.
 
 use aya_ebpf::{
     macros::{fentry, fexit},
@@ -14,9 +13,10 @@ use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Hook, Origin, Signature};
 
 use crate::{
+    emit::emit_if,
+    offsets, owner,
     sock::Sock,
     stash::{self, Note},
-    tally,
 };
 
 /// Entry of `tcp_retransmit_timer`.
@@ -35,21 +35,28 @@ fn tcp_retransmit_timer(ctx: FEntryContext) -> i32 {
 #[fexit(function = "tcp_retransmit_timer")]
 fn tcp_retransmit_timer_return(ctx: FExitContext) -> i32 {
     let sock = Sock::new(ctx.arg(0));
-    let (Some(note), Some(family)) = (stash::take(sock), sock.family()) else {
+    // One test after the other: the verifier wants the note read before anything depends on it.
+    let Some(note) = stash::take(sock) else {
         return 0;
     };
     if note.fired == 0 {
         return 0;
     }
+    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+        return 0;
+    };
+    let flags = sock.holder_flags();
     let signature = Signature {
         hook: Hook::TcpRetransmitTimer as u8,
         origin: note.origin,
         state: sock.state(),
         family: family as u8,
-        errno: 0,
-        flags: 0,
+        ..Signature::default()
     };
     debug!(&ctx, "tcp_retransmit_timer: state {}", signature.state);
-    tally::count(&signature);
+    emit_if(offsets::STREAM_RETRANSMITS.get() == 1, &signature, |event| {
+        tcp.describe(family, event);
+        owner::name(event, sock, flags, sock.is_owned());
+    });
     0
 }

@@ -13,14 +13,17 @@ use crate::{
     diagnosis::{Cause, Finding, diagnose},
     kernel::{
         clock::Clock,
+        hooks::Hook,
         load::{self, Loaded},
-        plan::Function,
         refusal::running_kernel,
         stream::Events,
         tally::Tallies,
     },
     metrics::{Exporter, Listener, serve},
-    output::stream::{Printer, Written},
+    output::{
+        Decoder,
+        stream::{Printer, Written},
+    },
     service::signals::StopSignals,
 };
 
@@ -41,15 +44,22 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
 
 async fn trace(cli: &Cli) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
-    let options = load::Options { stream: !cli.no_stream, probe_log: cli.probe_log };
-    let Loaded { mut ebpf, health } = load::load(options)?;
+    let clock = Clock::new()?;
+    let options = load::Options {
+        stream: !cli.no_stream,
+        retransmits: cli.retransmits,
+        probe_log: cli.probe_log,
+        idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
+        retransmit_threshold: cli.retransmit_threshold,
+    };
+    let Loaded { mut ebpf, health, rst_reasons } = load::load(options)?;
     let tallies = Arc::new(Tallies::new(&mut ebpf)?);
 
     eprintln!(
         "socktrace {} on {}; hooks: {}",
         env!("CARGO_PKG_VERSION"),
         running_kernel(),
-        health.attached().map(Function::name).collect::<Vec<_>>().join(", ")
+        health.attached().map(Hook::id).collect::<Vec<_>>().join(", ")
     );
     for problem in health.problems() {
         eprintln!("not attached: {problem}");
@@ -68,7 +78,8 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
         None
     } else {
         let events = Events::new(&mut ebpf)?;
-        let printer = Printer::new(cli.output, cli.color, Clock::new()?);
+        let decoder = Decoder::new(clock, rst_reasons);
+        let printer = Printer::new(cli.output, cli.color, cli.all, decoder);
         Some(stream(events, printer, &tallies, &mut stop).await?)
     };
     eprintln!("socktrace: {}", summary(&tallies, shown)?);

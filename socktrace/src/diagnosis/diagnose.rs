@@ -1,7 +1,7 @@
 //! From a signature to its diagnosis: one pure function, the heart of socktrace.
 
 use nix::libc;
-use socktrace_ebpf::{Flags, Hook, Origin, Signature, TcpState};
+use socktrace_ebpf::{Flags, Hook, Origin, Signature, Sigpipe, TcpState};
 
 use super::{Cause, Errno};
 
@@ -14,18 +14,32 @@ pub(crate) enum Direction {
     Network,
     /// This host's kernel.
     LocalKernel,
+    /// A program on this host.
+    LocalProgram,
     /// Not known.
     Unknown,
 }
 
-/// The call that will deliver the errno to the program.
+/// The call that delivers the errno to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
     /// `connect`, or `SO_ERROR` after a non-blocking one.
     Connect,
+    /// `accept`.
+    Accept,
+    /// `bind`.
+    Bind,
+    /// `listen`.
+    Listen,
+    /// `setsockopt`.
+    Setsockopt,
+    /// `getsockopt`.
+    Getsockopt,
     /// The next read or write, whichever comes first.
     ReadOrWrite,
-    /// The next write only; a read returns 0.
+    /// A read only.
+    Read,
+    /// A write only; a read returns 0.
     Write,
     /// None: no program holds the socket.
     None,
@@ -55,8 +69,25 @@ macro_rules! ids {
 }
 
 ids! {
-    Direction { Peer = "peer", Network = "network", LocalKernel = "local_kernel", Unknown = "unknown" }
-    Call { Connect = "connect", ReadOrWrite = "read_or_write", Write = "write", None = "none" }
+    Direction {
+        Peer = "peer",
+        Network = "network",
+        LocalKernel = "local_kernel",
+        LocalProgram = "local_program",
+        Unknown = "unknown",
+    }
+    Call {
+        Connect = "connect",
+        Accept = "accept",
+        Bind = "bind",
+        Listen = "listen",
+        Setsockopt = "setsockopt",
+        Getsockopt = "getsockopt",
+        ReadOrWrite = "read_or_write",
+        Read = "read",
+        Write = "write",
+        None = "none",
+    }
     Severity { Expected = "expected", Notable = "notable", Failure = "failure" }
 }
 
@@ -73,6 +104,8 @@ pub(crate) struct Diagnosis {
     pub(crate) call: Call,
     /// How much it matters.
     pub(crate) severity: Severity,
+    /// What becomes of the process, if this was a write that failed with EPIPE.
+    pub(crate) sigpipe: Sigpipe,
 }
 
 /// What a signature stands for.
@@ -80,14 +113,24 @@ pub(crate) struct Diagnosis {
 pub(crate) enum Finding {
     /// A socket failed.
     Failure(Diagnosis),
-    /// A program accepted a connection whose failure was found before.
+    /// A call returned to a program what was found to have failed before.
     Delivery(Diagnosis),
     /// A retransmission timeout fired and the connection lives on: progress, no failure.
     Retransmission,
 }
 
-const ECONNREFUSED: u16 = errno(libc::ECONNREFUSED);
+const EINTR: u16 = errno(libc::EINTR);
+const ENOMEM: u16 = errno(libc::ENOMEM);
+const EINVAL: u16 = errno(libc::EINVAL);
+const ENFILE: u16 = errno(libc::ENFILE);
+const EMFILE: u16 = errno(libc::EMFILE);
+const EPIPE: u16 = errno(libc::EPIPE);
+const ENETUNREACH: u16 = errno(libc::ENETUNREACH);
+const ECONNABORTED: u16 = errno(libc::ECONNABORTED);
+const ENOBUFS: u16 = errno(libc::ENOBUFS);
 const ETIMEDOUT: u16 = errno(libc::ETIMEDOUT);
+const ECONNREFUSED: u16 = errno(libc::ECONNREFUSED);
+const EHOSTUNREACH: u16 = errno(libc::EHOSTUNREACH);
 
 const fn errno(number: i32) -> u16 {
     // errno values are positive and below 4096 in every kernel.
@@ -99,26 +142,74 @@ const fn errno(number: i32) -> u16 {
 /// Diagnoses a signature. Total: what is not known is [`Cause::Other`], with errno, state and
 /// hook still in the signature.
 pub(crate) fn diagnose(signature: Signature) -> Finding {
+    let flags = Flags(signature.flags);
     match Hook::try_from(signature.hook) {
         Ok(Hook::TcpRetransmitTimer) => Finding::Retransmission,
-        Ok(Hook::InetCskAccept) => {
+        Ok(Hook::InetCskAccept) if flags.has(Flags::DELIVERY) => {
             Finding::Delivery(diagnosis(Cause::ResetBeforeAccept, signature))
         }
-        Ok(Hook::TcpDone | Hook::TcpReset) | Err(_) => {
-            Finding::Failure(diagnosis(cause(signature), signature))
+        Ok(Hook::SkStreamError) if flags.has(Flags::DELIVERY) => {
+            let told = diagnosis(close(signature), signature);
+            Finding::Delivery(Diagnosis { call: Call::Write, ..told })
         }
+        Ok(hook) => Finding::Failure(diagnosis(cause(hook, signature), signature)),
+        Err(_) => Finding::Failure(diagnosis(Cause::Other, signature)),
     }
 }
 
-fn cause(signature: Signature) -> Cause {
+/// The cause of a failure, by the hook that saw it.
+fn cause(hook: Hook, signature: Signature) -> Cause {
     let flags = Flags(signature.flags);
+    match (hook, signature.errno) {
+        (Hook::TcpDone, _) => close(signature),
+
+        (Hook::InetStreamConnect | Hook::InetCskAccept | Hook::SysAccept4, EINTR) => {
+            Cause::Interrupted
+        }
+        (Hook::InetStreamConnect, ECONNABORTED) => Cause::ConnectRetriedAfterFailure,
+        (Hook::InetStreamConnect, ENETUNREACH | EHOSTUNREACH | EINVAL) => Cause::ConnectNoRoute,
+        (Hook::InetStreamConnect, _) => Cause::ConnectLocal,
+        (Hook::TcpClose, _) => Cause::ConnectCancelled,
+
+        (Hook::InetCskAccept | Hook::SysAccept4, EINVAL) => Cause::ListenerClosed,
+        (Hook::InetCskAccept | Hook::SysAccept4, EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
+            Cause::AcceptResources
+        }
+
+        (Hook::SkStreamError, EPIPE) => write_after(signature, flags),
+        (Hook::TcpFin, _) => Cause::PrematureEof,
+        (Hook::InetSkErrorReport, _) if is_icmp(signature.errno) => Cause::UnreachableReported,
+
+        (Hook::InetBind, _) => Cause::BindFailed,
+        (Hook::InetListen, _) => Cause::ListenFailed,
+        (Hook::Setsockopt | Hook::Getsockopt, _) => Cause::SockoptRejected,
+
+        (
+            Hook::InetCskAccept
+            | Hook::SysAccept4
+            | Hook::SkStreamError
+            | Hook::InetSkErrorReport
+            | Hook::TcpRetransmitTimer,
+            _,
+        ) => Cause::Other,
+    }
+}
+
+/// `tcp_done` closed the socket: why, by who was working on it.
+fn close(signature: Signature) -> Cause {
+    let flags = Flags(signature.flags);
+    let errno = signature.errno;
     let Ok(state) = TcpState::try_from(signature.state) else {
         return Cause::Other;
     };
     match Origin::try_from(signature.origin) {
-        Ok(Origin::Reset) => reset(state, signature.errno, flags),
-        Ok(Origin::RetransmitTimer) => retransmit_give_up(state, signature.errno, flags),
-        Ok(Origin::Other) => timer_give_up(state, signature.errno, flags),
+        Ok(Origin::Reset) => reset(state, errno, flags),
+        Ok(Origin::RetransmitTimer) => retransmit_give_up(state, errno, flags),
+        Ok(Origin::Abort) => Cause::AbortedLocally,
+        // Where tcp_abort is not hooked: nothing else stores this errno.
+        Ok(Origin::Other) if errno == ECONNABORTED => Cause::AbortedLocally,
+        Ok(Origin::Other) if state == TcpState::SynSent => connecting(errno, flags),
+        Ok(Origin::Other) => timer_give_up(state, errno, flags),
         Err(_) => Cause::Other,
     }
 }
@@ -133,6 +224,8 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
     }
     match state {
         TcpState::SynSent if errno == ECONNREFUSED => Cause::ConnectRefused,
+        TcpState::Established if flags.has(Flags::RETRANSMITTED) => Cause::ResetAfterRetransmit,
+        TcpState::Established if flags.has(Flags::IDLE) => Cause::ResetAfterIdle,
         TcpState::Established => Cause::ResetByPeer,
         TcpState::CloseWait => Cause::ResetAfterPeerClose,
         TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck => {
@@ -151,8 +244,9 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
 fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     match state {
         // A SYN's retries are bounded by count, and by TCP_USER_TIMEOUT where set: the story is
-        // the same, nobody answered.
-        TcpState::SynSent => Cause::ConnectTimeout,
+        // the same, nobody answered; unless ICMP did while the program held the socket.
+        TcpState::SynSent if errno == ETIMEDOUT => Cause::ConnectTimeout,
+        TcpState::SynSent => connecting(errno, flags),
         TcpState::SynRecv | TcpState::Listen | TcpState::NewSynRecv => Cause::Other,
         _ if errno != ETIMEDOUT && flags.has(Flags::SOFT_ERROR) => Cause::UnreachableTimeout,
         _ if errno != ETIMEDOUT => Cause::Other,
@@ -164,10 +258,21 @@ fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     }
 }
 
-/// Closed with an error by neither of the above: the persist or keepalive timer gave up, or
-/// something that has no hook yet.
+/// A connecting socket was closed by neither RST nor timeout: by an ICMP error.
+fn connecting(errno: u16, flags: Flags) -> Cause {
+    match errno {
+        ECONNREFUSED => Cause::ConnectRefusedIcmp,
+        // Where the timer is not hooked.
+        ETIMEDOUT if flags.has(Flags::RETRANSMITTED) => Cause::ConnectTimeout,
+        errno if is_icmp(errno) => Cause::ConnectUnreachable,
+        _ => Cause::Other,
+    }
+}
+
+/// Closed with an error by none of the functions that leave a note: the persist or keepalive
+/// timer gave up.
 fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
-    if matches!(state, TcpState::SynSent | TcpState::SynRecv | TcpState::Listen) {
+    if matches!(state, TcpState::SynRecv | TcpState::Listen) {
         return Cause::Other;
     }
     if errno != ETIMEDOUT {
@@ -192,6 +297,44 @@ fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     Cause::Other
 }
 
+/// A write returned EPIPE that was no news: what had ended the right to write.
+fn write_after(signature: Signature, flags: Flags) -> Cause {
+    const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
+    const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
+    const CLOSING: u8 = TcpState::Closing as u8;
+    const LAST_ACK: u8 = TcpState::LastAck as u8;
+
+    match (flags.has(Flags::REPORTED), Origin::try_from(signature.origin), signature.state) {
+        (true, Ok(Origin::Reset | Origin::Abort), _) => Cause::WriteAfterReset,
+        (true, ..) => Cause::WriteAfterTimeout,
+        // Sending was shut down and the connection is not over: the program did that.
+        (false, _, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK)
+            if flags.has(Flags::SEND_SHUTDOWN) =>
+        {
+            Cause::WriteAfterShutdown
+        }
+        (false, ..) => Cause::Other,
+    }
+}
+
+/// Whether ICMP and ICMPv6 errors are mapped to this errno (`icmp_err_convert`,
+/// `icmpv6_err_convert`), ECONNREFUSED aside.
+const fn is_icmp(number: u16) -> bool {
+    matches!(
+        number as i32,
+        libc::ENETUNREACH
+            | libc::EHOSTUNREACH
+            | libc::ENOPROTOOPT
+            | libc::EOPNOTSUPP
+            | libc::EMSGSIZE
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EACCES
+            | libc::EPROTO
+            | libc::ECONNREFUSED
+    )
+}
+
 fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
     let held = !Flags(signature.flags).has(Flags::ORPHAN);
     Diagnosis {
@@ -200,6 +343,7 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
         direction: direction(cause),
         call: if held { call(cause, signature) } else { Call::None },
         severity: severity(cause, held),
+        sigpipe: Sigpipe::try_from(signature.sigpipe).unwrap_or(Sigpipe::NotRaised),
     }
 }
 
@@ -208,34 +352,81 @@ const fn direction(cause: Cause) -> Direction {
         Cause::ConnectRefused
         | Cause::ResetBeforeAccept
         | Cause::ResetByPeer
+        | Cause::ResetAfterRetransmit
+        | Cause::ResetAfterIdle
         | Cause::ResetWhileClosing
         | Cause::ResetAfterPeerClose
-        | Cause::ZeroWindowTimeout => Direction::Peer,
-        Cause::ConnectTimeout
+        | Cause::ZeroWindowTimeout
+        | Cause::PrematureEof => Direction::Peer,
+        Cause::ConnectRefusedIcmp
+        | Cause::ConnectUnreachable
+        | Cause::ConnectTimeout
         | Cause::RetransmitTimeout
         | Cause::UserTimeout
         | Cause::KeepaliveTimeout
-        | Cause::UnreachableTimeout => Direction::Network,
-        Cause::DataAfterShutdown => Direction::LocalKernel,
+        | Cause::UnreachableTimeout
+        | Cause::UnreachableReported => Direction::Network,
+        Cause::DataAfterShutdown
+        | Cause::ConnectNoRoute
+        | Cause::ConnectLocal
+        | Cause::AcceptResources
+        | Cause::SockoptRejected
+        | Cause::BindFailed
+        | Cause::ListenFailed => Direction::LocalKernel,
+        Cause::ConnectCancelled
+        | Cause::WriteAfterReset
+        | Cause::WriteAfterTimeout
+        | Cause::WriteAfterShutdown
+        | Cause::AbortedLocally
+        | Cause::ConnectRetriedAfterFailure
+        | Cause::ListenerClosed
+        | Cause::Interrupted => Direction::LocalProgram,
         Cause::Other => Direction::Unknown,
     }
 }
 
 /// `sk_err` is delivered once, by whichever call comes first; EPIPE never by a read.
-const fn call(cause: Cause, signature: Signature) -> Call {
-    const SYN_SENT: u8 = TcpState::SynSent as u8;
-    const EPIPE: u16 = errno(libc::EPIPE);
-    match (cause, signature.state, signature.errno) {
-        (Cause::ConnectRefused | Cause::ConnectTimeout, ..) | (_, SYN_SENT, _) => Call::Connect,
-        (.., EPIPE) => Call::Write,
-        _ => Call::ReadOrWrite,
+fn call(cause: Cause, signature: Signature) -> Call {
+    match (Hook::try_from(signature.hook), cause) {
+        (Ok(Hook::InetStreamConnect), _) => Call::Connect,
+        (Ok(Hook::TcpClose), _) => Call::None,
+        (Ok(Hook::InetCskAccept), _) if Flags(signature.flags).has(Flags::DELIVERY) => {
+            pending(signature)
+        }
+        (Ok(Hook::InetCskAccept | Hook::SysAccept4), _) => Call::Accept,
+        (Ok(Hook::SkStreamError), _) => Call::Write,
+        (Ok(Hook::InetBind), _) => Call::Bind,
+        (Ok(Hook::InetListen), _) => Call::Listen,
+        (Ok(Hook::Setsockopt), _) => Call::Setsockopt,
+        (Ok(Hook::Getsockopt), _) => Call::Getsockopt,
+        (_, Cause::PrematureEof) => Call::Read,
+        _ => pending(signature),
+    }
+}
+
+/// Which call will take an errno that waits in the socket.
+fn pending(signature: Signature) -> Call {
+    if signature.state == TcpState::SynSent as u8 {
+        Call::Connect
+    } else if signature.errno == EPIPE {
+        Call::Write
+    } else {
+        Call::ReadOrWrite
     }
 }
 
 const fn severity(cause: Cause, held: bool) -> Severity {
     match (cause, held) {
-        (Cause::ResetWhileClosing | Cause::DataAfterShutdown, true) => Severity::Notable,
-        (_, false) => Severity::Expected,
+        (_, false) | (Cause::ConnectCancelled, _) => Severity::Expected,
+        (
+            Cause::ResetWhileClosing
+            | Cause::DataAfterShutdown
+            | Cause::ListenerClosed
+            | Cause::Interrupted
+            | Cause::SockoptRejected
+            | Cause::PrematureEof,
+            true,
+        ) => Severity::Notable,
         (_, true) => Severity::Failure,
     }
 }

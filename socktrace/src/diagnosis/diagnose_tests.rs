@@ -6,8 +6,6 @@ use socktrace_ebpf::Family;
 use super::*;
 
 const ECONNRESET: u16 = errno(libc::ECONNRESET);
-const EHOSTUNREACH: u16 = errno(libc::EHOSTUNREACH);
-const EPIPE: u16 = errno(libc::EPIPE);
 
 fn done(origin: Origin, state: TcpState, errno: u16, flags: &[Flags]) -> Signature {
     Signature {
@@ -17,6 +15,7 @@ fn done(origin: Origin, state: TcpState, errno: u16, flags: &[Flags]) -> Signatu
         family: Family::Ipv4 as u8,
         errno,
         flags: flags.iter().fold(Flags::empty(), |all, flag| all.with(*flag)).0,
+        ..Signature::default()
     }
 }
 
@@ -30,7 +29,7 @@ fn failure(signature: Signature) -> Diagnosis {
 #[test]
 fn every_documented_row() {
     use Flags as F;
-    use Origin::{Other, Reset, RetransmitTimer as Rto};
+    use Origin::{Abort, Other, Reset, RetransmitTimer as Rto};
     use TcpState::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, SynSent};
 
     #[rustfmt::skip]
@@ -63,8 +62,14 @@ fn every_documented_row() {
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::USER_TIMEOUT], Cause::UserTimeout, Call::ReadOrWrite),
         // Without the timer's hook its fields still tell.
         (Other, Established, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
-        (Other, SynSent, EHOSTUNREACH, vec![], Cause::Other, Call::Connect),
-        (Other, Established, errno(libc::ECONNABORTED), vec![], Cause::Other, Call::ReadOrWrite),
+        (Reset, Established, ECONNRESET, vec![F::RETRANSMITTED], Cause::ResetAfterRetransmit, Call::ReadOrWrite),
+        (Reset, Established, ECONNRESET, vec![F::IDLE], Cause::ResetAfterIdle, Call::ReadOrWrite),
+        (Other, SynSent, EHOSTUNREACH, vec![], Cause::ConnectUnreachable, Call::Connect),
+        (Other, SynSent, ECONNREFUSED, vec![], Cause::ConnectRefusedIcmp, Call::Connect),
+        (Rto, SynSent, EHOSTUNREACH, vec![F::SOFT_ERROR, F::RETRANSMITTED], Cause::ConnectUnreachable, Call::Connect),
+        (Other, Established, ECONNABORTED, vec![], Cause::AbortedLocally, Call::ReadOrWrite),
+        (Abort, Established, ECONNABORTED, vec![], Cause::AbortedLocally, Call::ReadOrWrite),
+        (Other, Established, errno(libc::EBADMSG), vec![], Cause::Other, Call::ReadOrWrite),
     ];
     for (origin, state, errno, flags, cause, call) in rows {
         let signature = done(origin, state, errno, &flags);
@@ -72,6 +77,63 @@ fn every_documented_row() {
         assert_eq!((found.cause, found.call), (cause, call), "{signature:?}");
         assert_eq!(found.errno, Errno(errno), "{signature:?}");
     }
+}
+
+#[test]
+fn every_call_that_fails_by_itself() {
+    use Flags as F;
+    use TcpState::{Close, FinWait2, Listen, SynSent};
+
+    #[rustfmt::skip]
+    let rows = [
+        (Hook::InetStreamConnect, Close, ENETUNREACH, vec![], Cause::ConnectNoRoute, Call::Connect),
+        (Hook::InetStreamConnect, Close, EINVAL, vec![], Cause::ConnectNoRoute, Call::Connect),
+        (Hook::InetStreamConnect, Close, errno(libc::EADDRNOTAVAIL), vec![], Cause::ConnectLocal, Call::Connect),
+        (Hook::InetStreamConnect, Close, errno(libc::EACCES), vec![], Cause::ConnectLocal, Call::Connect),
+        (Hook::InetStreamConnect, SynSent, EINTR, vec![], Cause::Interrupted, Call::Connect),
+        (Hook::InetStreamConnect, Close, ECONNABORTED, vec![F::REPORTED], Cause::ConnectRetriedAfterFailure, Call::Connect),
+        (Hook::TcpClose, SynSent, errno(libc::ECANCELED), vec![], Cause::ConnectCancelled, Call::None),
+        (Hook::InetCskAccept, Close, EINVAL, vec![], Cause::ListenerClosed, Call::Accept),
+        (Hook::InetCskAccept, Listen, EINTR, vec![], Cause::Interrupted, Call::Accept),
+        (Hook::SysAccept4, Listen, EMFILE, vec![], Cause::AcceptResources, Call::Accept),
+        (Hook::SkStreamError, FinWait2, EPIPE, vec![F::SEND_SHUTDOWN], Cause::WriteAfterShutdown, Call::Write),
+        (Hook::SkStreamError, Close, EPIPE, vec![F::SEND_SHUTDOWN], Cause::Other, Call::Write),
+        (Hook::SkStreamError, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::REPORTED], Cause::WriteAfterTimeout, Call::Write),
+        (Hook::TcpFin, TcpState::Established, 0, vec![], Cause::PrematureEof, Call::Read),
+        (Hook::InetSkErrorReport, TcpState::Established, EHOSTUNREACH, vec![], Cause::UnreachableReported, Call::ReadOrWrite),
+        (Hook::InetBind, Close, errno(libc::EADDRINUSE), vec![], Cause::BindFailed, Call::Bind),
+        (Hook::InetListen, Close, errno(libc::EADDRINUSE), vec![], Cause::ListenFailed, Call::Listen),
+        (Hook::Setsockopt, Close, EINVAL, vec![], Cause::SockoptRejected, Call::Setsockopt),
+        (Hook::Getsockopt, Close, errno(libc::ENOPROTOOPT), vec![], Cause::SockoptRejected, Call::Getsockopt),
+    ];
+    for (hook, state, errno, flags, cause, call) in rows {
+        let signature = Signature { hook: hook as u8, ..done(Origin::Other, state, errno, &flags) };
+        let found = failure(signature);
+        assert_eq!((found.cause, found.call), (cause, call), "{signature:?}");
+    }
+}
+
+#[test]
+fn a_write_delivers_what_was_found_before_and_then_fails_by_itself() {
+    let write = |origin, state, errno, flags: &[Flags], sigpipe: Sigpipe| Signature {
+        hook: Hook::SkStreamError as u8,
+        sigpipe: sigpipe as u8,
+        ..done(origin, state, errno, flags)
+    };
+    let first = write(
+        Origin::Reset,
+        TcpState::Established,
+        ECONNRESET,
+        &[Flags::DELIVERY],
+        Sigpipe::NotRaised,
+    );
+    let Finding::Delivery(found) = diagnose(first) else { panic!("no delivery") };
+    assert_eq!((found.cause, found.call), (Cause::ResetByPeer, Call::Write));
+
+    let second = write(Origin::Reset, TcpState::Close, EPIPE, &[Flags::REPORTED], Sigpipe::Kills);
+    let found = failure(second);
+    assert_eq!(found.cause, Cause::WriteAfterReset);
+    assert_eq!(found.sigpipe, Sigpipe::Kills);
 }
 
 #[test]
@@ -97,7 +159,7 @@ fn a_timeout_that_lives_on_is_no_failure() {
 fn accepting_a_reset_connection_is_a_delivery_not_a_second_failure() {
     let signature = Signature {
         hook: Hook::InetCskAccept as u8,
-        ..done(Origin::Other, TcpState::Close, ECONNRESET, &[Flags::UNACCEPTED])
+        ..done(Origin::Other, TcpState::Close, ECONNRESET, &[Flags::UNACCEPTED, Flags::DELIVERY])
     };
     let Finding::Delivery(diagnosis) = diagnose(signature) else {
         panic!("no delivery");
@@ -111,15 +173,15 @@ proptest! {
     /// delivers to no call.
     #[test]
     fn every_signature_has_exactly_one_finding(
-        hook: u8, origin: u8, state: u8, family: u8, errno: u16, flags: u16,
+        hook: u8, origin: u8, state: u8, family: u8, errno: u16, flags: u32, sigpipe: u8,
     ) {
-        let signature = Signature { hook, origin, state, family, errno, flags };
+        let signature =
+            Signature { hook, origin, state, family, errno, flags, sigpipe, reserved: 0 };
         let finding = diagnose(signature);
         prop_assert_eq!(finding, diagnose(signature));
         if let Finding::Failure(found) | Finding::Delivery(found) = finding {
             prop_assert_eq!(found.errno, Errno(errno));
             if Flags(flags).has(Flags::ORPHAN) {
-                prop_assert_eq!(found.call, Call::None);
                 prop_assert_eq!(found.severity, Severity::Expected);
             }
         }
@@ -134,7 +196,7 @@ proptest! {
             TcpState::Closing, TcpState::LastAck,
         ]),
         errno: u16,
-        flags: u16,
+        flags: u32,
     ) {
         let signature = Signature { flags, ..done(Origin::Reset, state, errno, &[]) };
         prop_assert_ne!(failure(signature).cause, Cause::Other);

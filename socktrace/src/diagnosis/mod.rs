@@ -5,7 +5,9 @@
 mod cause;
 mod diagnose;
 mod errno;
+mod sockopt;
 
 pub(crate) use cause::Cause;
 pub(crate) use diagnose::{Call, Diagnosis, Finding, Severity, diagnose};
 pub(crate) use errno::Errno;
+pub(crate) use sockopt::{level_name, option_name};

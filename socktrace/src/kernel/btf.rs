@@ -89,6 +89,7 @@ pub(crate) struct Btf {
     structs: Vec<u32>,
     functions: Vec<u32>,
     enums: Vec<u32>,
+    typedefs: Vec<u32>,
 }
 
 /// One type record, read out.
@@ -133,6 +134,7 @@ impl Btf {
             structs: Vec::new(),
             functions: Vec::new(),
             enums: Vec::new(),
+            typedefs: Vec::new(),
         };
         let mut at = first;
         while at < end {
@@ -143,6 +145,7 @@ impl Btf {
                 kind::STRUCT => btf.structs.push(id),
                 kind::FUNC => btf.functions.push(id),
                 kind::ENUM | kind::ENUM64 => btf.enums.push(id),
+                kind::TYPEDEF => btf.typedefs.push(id),
                 _ => {}
             }
             at += TYPE_BYTES + trailing_bytes(&ty)?;
@@ -180,14 +183,39 @@ impl Btf {
         single(found, "function", || name.to_owned())
     }
 
+    /// The arguments of the tracepoint `name`, from its `btf_trace_` typedef: a pointer to a
+    /// function whose first parameter is the kernel's own.
+    pub(crate) fn tracepoint(&self, name: &str) -> Result<Prototype, BtfError> {
+        let typedef = format!("btf_trace_{name}");
+        let found = self
+            .named(&self.typedefs, &typedef)
+            .filter_map(|id| self.type_by_id(self.type_by_id(id)?.size_or_id))
+            .filter_map(|pointer| self.type_by_id(pointer.size_or_id))
+            .filter(|proto| proto.kind == kind::FUNC_PROTO)
+            .map(|proto| Prototype {
+                parameters: self.parameters(&proto).into_iter().skip(1).collect(),
+            })
+            .collect();
+        single(found, "tracepoint", || name.to_owned())
+    }
+
+    /// The names of `enum name`'s values, empty when there is no such enum.
+    pub(crate) fn enumerators(&self, name: &str) -> Vec<(u32, String)> {
+        self.named(&self.enums, name)
+            .filter_map(|id| self.type_by_id(id))
+            .flat_map(|ty| {
+                let bytes = if ty.kind == kind::ENUM64 { 12 } else { 8 };
+                (0..ty.vlen).filter_map(move |index| {
+                    let at = ty.at + TYPE_BYTES + index * bytes;
+                    Some((read_u32(&self.data, at + 4)?, self.name(read_u32(&self.data, at)?)))
+                })
+            })
+            .collect()
+    }
+
     /// Whether `enum name` has the enumerator `value`.
     pub(crate) fn has_enumerator(&self, name: &str, value: &str) -> bool {
-        self.named(&self.enums, name).filter_map(|id| self.type_by_id(id)).any(|ty| {
-            let bytes = if ty.kind == kind::ENUM64 { 12 } else { 8 };
-            (0..ty.vlen)
-                .filter_map(|index| read_u32(&self.data, ty.at + TYPE_BYTES + index * bytes))
-                .any(|name| self.is_named(name, value))
-        })
+        self.enumerators(name).iter().any(|(_, found)| found == value)
     }
 
     /// Whether there is a `struct name` at all.

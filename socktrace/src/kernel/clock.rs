@@ -34,6 +34,12 @@ impl Clock {
         u64::from(jiffies).saturating_mul(self.jiffy_ns) / NANOS_PER_MILLI
     }
 
+    /// Whole seconds in jiffies.
+    pub(crate) fn seconds_to_jiffies(self, seconds: u32) -> u32 {
+        let jiffies = u64::from(seconds) * NANOS_PER_MILLI * 1_000 / self.jiffy_ns;
+        u32::try_from(jiffies).unwrap_or(u32::MAX)
+    }
+
     /// The time of day of an event. Read anew each time, since the time of day can be set.
     pub(crate) fn time_of_day(boot_ns: u64) -> Timestamp {
         let now = |clock| clock_gettime(clock).map(nanos).unwrap_or_default();
@@ -56,6 +62,7 @@ mod tests {
         assert_eq!(clock.jiffies_to_ms(0), 0);
         assert_eq!(clock.jiffies_to_ms(250), 1_000);
         assert_eq!(clock.jiffies_to_ms(u32::MAX), 17_179_869_180);
+        assert_eq!(clock.seconds_to_jiffies(30), 7_500);
     }
 
     #[test]

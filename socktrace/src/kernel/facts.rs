@@ -35,13 +35,34 @@ macro_rules! wanted {
 }
 kernel_facts!(wanted);
 
-/// Members that not every kernel has; the programs do without them.
+/// Members that not every kernel has, or that one hook alone needs: the programs do without them,
+/// or the verifier refuses the one that cannot.
 const OPTIONAL: &[&str] = &[
     // Since 6.7; before, `retrans_stamp` is always in milliseconds.
     "TCP_USEC_TS_BIT",
     // Without them a reset by data after shutdown is taken for one by RST.
     "SKB_CB",
     "SKB_CB_TCP_FLAGS",
+    // Since 6.10, for the variant of `inet_csk_accept` that takes it.
+    "ACCEPT_ARG_ERR",
+    // For the SIGPIPE verdict of `sk_stream_error`.
+    "TASK_SIGHAND",
+    "TASK_SIGNAL",
+    "TASK_BLOCKED",
+    "SIGHAND_ACTION",
+    "SIGHAND_ACTION_SIZE",
+    "SIGACTION_HANDLER",
+    "SIGNAL_FLAGS",
+    // For hooks that find a socket by its descriptor.
+    "TASK_FILES",
+    "FILES_FDT",
+    "FDTABLE_FD",
+    "FILE_PRIVATE_DATA",
+    // For `tcp_v4_err` and `tcp_v6_err`.
+    "SKB_DATA",
+    "SKB_HEAD",
+    "SKB_TRANSPORT_HEADER",
+    "SKB_NETWORK_HEADER",
 ];
 
 /// A program's global and the value this kernel gives it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::Function;
+use super::hooks::Hook;
 
 /// The state of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,34 +29,34 @@ impl HookState {
 /// The state of every hook.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health {
-    hooks: BTreeMap<Function, HookState>,
+    hooks: BTreeMap<Hook, HookState>,
 }
 
 impl Health {
-    pub(crate) fn record(&mut self, function: Function, state: HookState) {
-        self.hooks.insert(function, state);
+    pub(crate) fn record(&mut self, hook: Hook, state: HookState) {
+        self.hooks.insert(hook, state);
     }
 
     /// Every hook and its state, in the order of the plan.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Function, &HookState)> {
-        self.hooks.iter().map(|(function, state)| (*function, state))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Hook, &HookState)> {
+        self.hooks.iter().map(|(hook, state)| (*hook, state))
     }
 
     /// The hooks that work.
-    pub(crate) fn attached(&self) -> impl Iterator<Item = Function> {
+    pub(crate) fn attached(&self) -> impl Iterator<Item = Hook> {
         self.iter().filter(|(_, state)| **state == HookState::Attached).map(|(hook, _)| hook)
     }
 
-    pub(crate) fn is_attached(&self, function: Function) -> bool {
-        self.hooks.get(&function) == Some(&HookState::Attached)
+    pub(crate) fn is_attached(&self, hook: Hook) -> bool {
+        self.hooks.get(&hook) == Some(&HookState::Attached)
     }
 
     /// What does not work, one line a hook: why, and what that hides.
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
-        self.iter().filter_map(|(function, state)| match state {
+        self.iter().filter_map(|(hook, state)| match state {
             HookState::Attached => None,
             HookState::Absent(reason) | HookState::Failed(reason) => {
-                Some(format!("{}: {reason}; hidden: {}", function.name(), function.hides()))
+                Some(format!("{}: {reason}; hidden: {}", hook.id(), hook.hides()))
             }
         })
     }
@@ -69,16 +69,16 @@ mod tests {
     #[test]
     fn a_problem_names_hook_reason_and_effect() {
         let mut health = Health::default();
-        health.record(Function::TcpDone, HookState::Attached);
-        health.record(Function::InetCskAccept, HookState::Absent("unknown prototype".to_owned()));
-        assert_eq!(health.attached().collect::<Vec<_>>(), [Function::TcpDone]);
-        assert!(!health.is_attached(Function::InetCskAccept));
+        health.record(Hook::TcpDone, HookState::Attached);
+        health.record(Hook::InetCskAccept, HookState::Absent("unknown prototype".to_owned()));
+        assert_eq!(health.attached().collect::<Vec<_>>(), [Hook::TcpDone]);
+        assert!(!health.is_attached(Hook::InetCskAccept));
         assert_eq!(
             health.problems().collect::<Vec<_>>(),
-            [
-                "inet_csk_accept: unknown prototype; hidden: which process accepts a connection that \
-              was already reset"
-            ]
+            [format!(
+                "inet_csk_accept: unknown prototype; hidden: {}",
+                Hook::InetCskAccept.hides()
+            )]
         );
     }
 }

@@ -13,7 +13,8 @@ use super::{
     btf::Btf,
     facts::{self, Fact},
     health::{Health, HookState},
-    plan::{Attach, Function, Plan, Program, Served, plan},
+    hooks::{Attach, Program, Variant},
+    plan::{Plan, Served, plan},
     refusal::{self, Refusal},
 };
 
@@ -32,8 +33,14 @@ const LOG_DEBUG: u8 = 4;
 pub(crate) struct Options {
     /// Whether events are streamed; if not, the programs only count.
     pub(crate) stream: bool,
+    /// Whether retransmission timeouts are streamed too.
+    pub(crate) retransmits: bool,
     /// Whether the programs send debug messages.
     pub(crate) probe_log: bool,
+    /// Silence after which a reset of the first data counts as one of an idle connection.
+    pub(crate) idle_jiffies: u32,
+    /// Retransmissions after which a reset counts as one after retransmissions.
+    pub(crate) retransmit_threshold: u32,
 }
 
 /// The loaded object, its attached programs, and how attaching went.
@@ -42,6 +49,8 @@ pub(crate) struct Options {
 pub(crate) struct Loaded {
     pub(crate) ebpf: Ebpf,
     pub(crate) health: Health,
+    /// The kernel's names of `enum sk_rst_reason`, empty where it has none (before 6.10).
+    pub(crate) rst_reasons: Vec<(u32, String)>,
 }
 
 /// Checks the host, then loads and attaches all that this kernel can serve.
@@ -60,18 +69,32 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     let plan = plan(&btf);
 
     super::memlock::raise();
-    let mut ebpf = load_object(options, &facts, &plan).map_err(|error| match denied(&error) {
-        Some(errno) => refusal::explain_eperm(&btf, errno).into(),
-        None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
-    })?;
+    let mut ebpf =
+        load_object(options, &facts, &plan, &btf).map_err(|error| match denied(&error) {
+            Some(errno) => refusal::explain_eperm(&btf, errno).into(),
+            None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
+        })?;
 
     let health = attach_all(&mut ebpf, &plan, &btf)?;
-    Ok(Loaded { ebpf, health })
+    Ok(Loaded { ebpf, health, rst_reasons: btf.enumerators("sk_rst_reason") })
 }
 
-fn load_object(options: Options, facts: &[Fact], plan: &Plan) -> Result<Ebpf, EbpfError> {
-    let skb_arg = plan.tcp_reset_skb_arg.unwrap_or(ABSENT);
-    let stream = u32::from(options.stream);
+fn load_object(
+    options: Options,
+    facts: &[Fact],
+    plan: &Plan,
+    btf: &Btf,
+) -> Result<Ebpf, EbpfError> {
+    let task_btf = btf.has_enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf");
+    let globals = [
+        ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
+        ("READ_KERNEL", u32::from(!refusal::hides_memory())),
+        ("TASK_BTF", u32::from(task_btf)),
+        ("IDLE_JIFFIES", options.idle_jiffies),
+        ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
+        ("STREAM", u32::from(options.stream)),
+        ("STREAM_RETRANSMITS", u32::from(options.retransmits)),
+    ];
     let log_level = if options.probe_log { LOG_DEBUG } else { LOG_OFF };
 
     let mut loader = EbpfLoader::new();
@@ -80,8 +103,9 @@ fn load_object(options: Options, facts: &[Fact], plan: &Plan) -> Result<Ebpf, Eb
     for fact in facts {
         loader.override_global(fact.global, &fact.value, true);
     }
-    loader.override_global("TCP_RESET_SKB_ARG", &skb_arg, true);
-    loader.override_global("STREAM", &stream, true);
+    for (name, value) in &globals {
+        loader.override_global(name, value, true);
+    }
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     if !options.stream {
         loader.map_max_entries("EVENTS", UNUSED_RING_BYTES);
@@ -95,22 +119,21 @@ fn load_object(options: Options, facts: &[Fact], plan: &Plan) -> Result<Ebpf, Eb
 fn attach_all(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf) -> anyhow::Result<Health> {
     let types = aya::Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
     let mut health = Health::default();
-    for (function, served) in &plan.functions {
+    for (hook, served) in &plan.hooks {
         let state = match served {
             Served::Not(reason) => HookState::Absent(reason.clone()),
-            Served::By(programs) => match attach(ebpf, *function, programs, &types) {
+            Served::By(variants) => match attach_first(ebpf, variants, &types) {
                 Ok(()) => HookState::Attached,
                 Err(error) => {
                     // EPERM strikes all programs alike: no use in trying the others.
                     if let Some(errno) = denied(&error) {
                         return Err(refusal::explain_eperm(btf, errno).into());
                     }
-                    log::debug!("{}: {}", function.name(), full_text(&error));
                     HookState::Failed(first_line(&error))
                 }
             },
         };
-        health.record(*function, state);
+        health.record(*hook, state);
     }
     if health.attached().next().is_none() {
         return Err(Refusal::NothingAttached(health.problems().collect()).into());
@@ -118,19 +141,31 @@ fn attach_all(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf) -> anyhow::Result<Health>
     Ok(health)
 }
 
-/// Loads and attaches the programs of one function: all of them or none.
-fn attach(
+/// Attaches the first of the variants that the kernel accepts; the last one's error if none.
+fn attach_first(
     ebpf: &mut Ebpf,
-    function: Function,
-    programs: &[Program],
+    variants: &[&Variant],
     types: &aya::Btf,
 ) -> Result<(), ProgramError> {
-    for program in programs {
-        load_program(ebpf, function, program, types)?;
+    let mut result = Err(ProgramError::NotLoaded);
+    for variant in variants {
+        result = attach(ebpf, variant, types);
+        match &result {
+            Ok(()) => break,
+            Err(error) => log::debug!("{}: {}", variant.function, full_text(error)),
+        }
     }
-    for program in programs {
+    result
+}
+
+/// Loads and attaches the programs of one variant: all of them or none.
+fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<(), ProgramError> {
+    for program in variant.programs {
+        load_program(ebpf, program.function.unwrap_or(variant.function), program, types)?;
+    }
+    for program in variant.programs {
         if let Err(error) = attach_program(ebpf, program) {
-            for program in programs {
+            for program in variant.programs {
                 unload(ebpf, program);
             }
             return Err(error);
@@ -141,13 +176,14 @@ fn attach(
 
 fn load_program(
     ebpf: &mut Ebpf,
-    function: Function,
+    function: &str,
     program: &Program,
     types: &aya::Btf,
 ) -> Result<(), ProgramError> {
     match program.attach {
-        Attach::Fentry => entry(ebpf, program)?.load(function.name(), types),
-        Attach::Fexit => exit(ebpf, program)?.load(function.name(), types),
+        Attach::Fentry => entry(ebpf, program)?.load(function, types),
+        Attach::Fexit => exit(ebpf, program)?.load(function, types),
+        Attach::Tracepoint => tracepoint(ebpf, program)?.load(function, types),
     }
 }
 
@@ -155,6 +191,7 @@ fn attach_program(ebpf: &mut Ebpf, program: &Program) -> Result<(), ProgramError
     match program.attach {
         Attach::Fentry => entry(ebpf, program)?.attach().map(drop),
         Attach::Fexit => exit(ebpf, program)?.attach().map(drop),
+        Attach::Tracepoint => tracepoint(ebpf, program)?.attach().map(drop),
     }
 }
 
@@ -163,6 +200,7 @@ fn unload(ebpf: &mut Ebpf, program: &Program) {
     let result = match program.attach {
         Attach::Fentry => entry(ebpf, program).and_then(programs::FEntry::unload),
         Attach::Fexit => exit(ebpf, program).and_then(programs::FExit::unload),
+        Attach::Tracepoint => tracepoint(ebpf, program).and_then(programs::BtfTracePoint::unload),
     };
     if let Err(error) = result {
         log::debug!("{}: not unloaded: {error}", program.name);
@@ -180,6 +218,13 @@ fn exit<'a>(
     ebpf: &'a mut Ebpf,
     program: &Program,
 ) -> Result<&'a mut programs::FExit, ProgramError> {
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}
+
+fn tracepoint<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &Program,
+) -> Result<&'a mut programs::BtfTracePoint, ProgramError> {
     ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod btf;
 pub(crate) mod clock;
 pub(crate) mod facts;
 pub(crate) mod health;
+pub(crate) mod hooks;
 pub(crate) mod load;
 mod memlock;
 pub(crate) mod plan;

@@ -187,7 +187,7 @@ pub(crate) fn explain_eperm(btf: &Btf, error: io::Error) -> Refusal {
     if btf.has_struct("bpf_map_memory") {
         return Refusal::Memlock(error);
     }
-    if lockdown().as_deref() == Some("confidentiality") {
+    if hides_memory() {
         return Refusal::Lockdown(error);
     }
     Refusal::Policy(error)
@@ -200,6 +200,11 @@ fn in_initial_user_namespace() -> bool {
         let fields: Vec<&str> = map.split_whitespace().collect();
         fields == ["0", "0", "4294967295"]
     })
+}
+
+/// Whether the kernel hides its memory from everybody (lockdown=confidentiality).
+pub(crate) fn hides_memory() -> bool {
+    lockdown().as_deref() == Some("confidentiality")
 }
 
 /// The active lockdown mode: `none`, `integrity`, `confidentiality`; `None` where unknown.

@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use prometheus::{
     IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
 };
-use socktrace_ebpf::{Counter, Family, Signature, TcpState};
+use socktrace_ebpf::{Counter, Family, Hook, Signature, TcpState};
 
 use crate::{
     diagnosis::{Finding, diagnose},
-    kernel::{health::Health, plan::Function, tally::Tallies},
+    kernel::{health::Health, hooks::Hook as Point, tally::Tallies},
     output::names::{family_name, state_name},
 };
 
@@ -50,10 +50,10 @@ fn render(
     let registry = Registry::new();
     register_errors(&registry, signatures)?;
     // What is not measured is left out: a zero would say that nothing happened.
-    if health.is_attached(Function::InetCskAccept) {
+    if health.is_attached(Point::InetCskAccept) {
         register_accepted_resets(&registry, signatures)?;
     }
-    if health.is_attached(Function::TcpRetransmitTimer) {
+    if health.is_attached(Point::TcpRetransmitTimer) {
         register_retransmissions(&registry, signatures)?;
     }
     register_self(&registry, counters, health)?;
@@ -110,7 +110,9 @@ fn register_accepted_resets(
         accepted.with_label_values(&[family_name(Some(*family))]);
     }
     for (signature, count) in signatures {
-        if let Finding::Delivery(_) = diagnose(*signature) {
+        if signature.hook == Hook::InetCskAccept as u8
+            && let Finding::Delivery(_) = diagnose(*signature)
+        {
             accepted.with_label_values(&[family(*signature)]).inc_by(*count);
         }
     }
@@ -170,9 +172,9 @@ fn register_self(
         &["hook", "state"],
     )?;
     registry.register(Box::new(hooks.clone()))?;
-    for (function, state) in health.iter() {
-        let attached = i64::from(health.is_attached(function));
-        hooks.with_label_values(&[function.name(), state.id()]).set(attached);
+    for (hook, state) in health.iter() {
+        let attached = i64::from(health.is_attached(hook));
+        hooks.with_label_values(&[hook.id(), state.id()]).set(attached);
     }
 
     let build =
@@ -188,17 +190,17 @@ fn family(signature: Signature) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use socktrace_ebpf::{Flags, Hook, Origin};
+    use socktrace_ebpf::{Flags, Origin};
 
     use super::*;
     use crate::kernel::health::HookState;
 
     fn health(accept: HookState) -> Health {
         let mut health = Health::default();
-        for function in [Function::TcpDone, Function::TcpReset, Function::TcpRetransmitTimer] {
+        for function in [Point::TcpDone, Point::TcpReset, Point::TcpRetransmitTimer] {
             health.record(function, HookState::Attached);
         }
-        health.record(Function::InetCskAccept, accept);
+        health.record(Point::InetCskAccept, accept);
         health
     }
 
@@ -210,6 +212,7 @@ mod tests {
             family: Family::Ipv4 as u8,
             errno: u16::try_from(nix::libc::ECONNRESET).expect("small"),
             flags: flags.0,
+            ..Signature::default()
         }
     }
 
@@ -241,7 +244,7 @@ mod tests {
         };
         let accepted = Signature {
             hook: Hook::InetCskAccept as u8,
-            ..reset(TcpState::Close, Flags::UNACCEPTED)
+            ..reset(TcpState::Close, Flags::UNACCEPTED.with(Flags::DELIVERY))
         };
         let signatures = BTreeMap::from([(timeout, 2), (accepted, 6)]);
         let text = render(&signatures, &[], &health(HookState::Attached)).expect("metrics");

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
+use socktrace_ebpf::Sigpipe;
 
 use super::{Record, reason::reason};
 use crate::diagnosis::{Diagnosis, Finding, Severity};
@@ -18,6 +19,11 @@ const ADDRESS: usize = 21;
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
+/// A process is about to die without a word.
+const LOUD: Style = Style::new()
+    .bold()
+    .fg_color(Some(anstyle::Color::Ansi(AnsiColor::White)))
+    .bg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 /// Writes the column headings.
@@ -31,11 +37,12 @@ pub(crate) fn heading(out: &mut impl Write) -> io::Result<()> {
 
 /// Writes one event as a line.
 pub(crate) fn write(out: &mut impl Write, record: &Record, zone: &TimeZone) -> io::Result<()> {
-    let (Finding::Failure(diagnosis) | Finding::Delivery(diagnosis)) = record.finding else {
-        // Retransmissions are counted, not streamed.
-        return Ok(());
+    let (errno, cause, style) = match record.finding {
+        Finding::Failure(found) | Finding::Delivery(found) => {
+            (found.errno.name(), found.cause.id(), style(record.finding, found))
+        }
+        Finding::Retransmission => ("-".to_owned(), "retransmit", DIM),
     };
-    let style = style(record.finding, diagnosis);
     let time = record.time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string();
     let process = record
         .process
@@ -44,8 +51,8 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, zone: &TimeZone) -> i
     writeln!(
         out,
         "{DIM}{time:TIME$}{DIM:#} {style}{:ERRNO$} {:CAUSE$}{style:#} {process:PROCESS$} {:ADDRESS$} {:ADDRESS$} {}",
-        diagnosis.errno,
-        diagnosis.cause,
+        errno,
+        cause,
         record.local.to_string(),
         record.remote.to_string(),
         reason(record)
@@ -62,6 +69,7 @@ pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
 
 const fn style(finding: Finding, diagnosis: Diagnosis) -> Style {
     match (finding, diagnosis.severity) {
+        _ if matches!(diagnosis.sigpipe, Sigpipe::Kills) => LOUD,
         (Finding::Delivery(_), _) | (_, Severity::Notable) => YELLOW,
         (_, Severity::Failure) => RED,
         (_, Severity::Expected) => DIM,

@@ -6,21 +6,22 @@ use std::{
 };
 
 use serde::Serialize;
-use socktrace_ebpf::Flags;
+use socktrace_ebpf::{Flags, Hook};
 
 use super::{
     Record,
-    names::{family_name, state_name},
+    names::{family_name, sigpipe_name, state_name},
     reason::reason,
 };
-use crate::diagnosis::Finding;
+use crate::diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
 
 /// A line of the stream.
 #[derive(Serialize)]
 struct Line<'a> {
     /// When, in UTC, RFC 3339.
     time: String,
-    /// `failure`, or `accepted_reset` for the accept of a connection reset before.
+    /// `failure`; `accepted_reset` and `delivered` when an accept or a write meets a failure that
+    /// was told before; `retransmit`.
     event: &'static str,
     /// Name of the errno the program gets.
     errno: String,
@@ -57,6 +58,25 @@ struct Line<'a> {
     user_timeout_ms: u32,
     unacked_bytes: u32,
     unsent_bytes: u32,
+    /// What becomes of the process by SIGPIPE; null unless a write failed with EPIPE.
+    sigpipe: Option<&'static str>,
+    /// Errno of the socket's first failure, on a later call.
+    first_errno: Option<String>,
+    /// Milliseconds since that failure.
+    since_first_ms: Option<u64>,
+    /// The ICMP message behind the errno, and who sent it.
+    icmp_type: Option<u8>,
+    icmp_code: Option<u8>,
+    router: Option<IpAddr>,
+    /// Level and name of a rejected socket option.
+    level: Option<String>,
+    option: Option<String>,
+    /// Process of this host that sent the RST, and the kernel's word for why.
+    peer_pid: Option<u32>,
+    peer_comm: Option<&'a str>,
+    rst_reason: Option<&'a str>,
+    /// Descriptor of the call, where the kernel names no socket.
+    fd: Option<i32>,
     /// What else the kernel side saw.
     flags: Vec<&'static str>,
     reason: String,
@@ -70,15 +90,75 @@ struct Lost {
     count: u64,
 }
 
+/// A retransmission timeout: no failure, so without errno and cause.
+#[derive(Serialize)]
+struct Retransmit<'a> {
+    time: String,
+    event: &'static str,
+    family: &'static str,
+    state: &'static str,
+    local: IpAddr,
+    local_port: u16,
+    remote: IpAddr,
+    remote_port: u16,
+    pid: Option<u32>,
+    comm: Option<&'a str>,
+    netns: u32,
+    retransmits: u8,
+    rto_ms: u64,
+    elapsed_ms: u32,
+    unacked_bytes: u32,
+    reason: String,
+}
+
 /// Writes one event as a line.
 pub(crate) fn write(out: &mut impl Write, record: &Record) -> io::Result<()> {
-    let (event, diagnosis) = match &record.finding {
-        Finding::Failure(diagnosis) => ("failure", diagnosis),
-        Finding::Delivery(diagnosis) => ("accepted_reset", diagnosis),
-        Finding::Retransmission => return Ok(()),
-    };
+    match record.finding {
+        Finding::Failure(found) => write_diagnosis(out, record, "failure", found),
+        Finding::Delivery(found) => {
+            let accepted = record.event.signature.hook == Hook::InetCskAccept as u8;
+            let event = if accepted { "accepted_reset" } else { "delivered" };
+            write_diagnosis(out, record, event, found)
+        }
+        Finding::Retransmission => write_retransmit(out, record),
+    }
+}
+
+fn write_retransmit(out: &mut impl Write, record: &Record) -> io::Result<()> {
     let raw = &record.event;
     let process = record.process.as_ref();
+    let line = Retransmit {
+        time: record.time.to_string(),
+        event: "retransmit",
+        family: family_name(record.family),
+        state: record.state.map_or("unknown", state_name),
+        local: record.local.ip(),
+        local_port: record.local.port(),
+        remote: record.remote.ip(),
+        remote_port: record.remote.port(),
+        pid: process.map(|process| process.pid),
+        comm: process.map(|process| process.comm.as_str()),
+        netns: raw.netns,
+        retransmits: raw.retransmits,
+        rto_ms: record.rto_ms,
+        elapsed_ms: raw.elapsed_ms,
+        unacked_bytes: raw.unacked_bytes,
+        reason: reason(record),
+    };
+    write_line(out, &line)
+}
+
+fn write_diagnosis(
+    out: &mut impl Write,
+    record: &Record,
+    event: &'static str,
+    diagnosis: Diagnosis,
+) -> io::Result<()> {
+    let raw = &record.event;
+    let process = record.process.as_ref();
+    let sender = record.sender.as_ref();
+    let option = (diagnosis.cause == Cause::SockoptRejected)
+        .then(|| (level_name(raw.level), option_name(raw.level, raw.option)));
     let flags = Flags(raw.signature.flags);
     let line = Line {
         time: record.time.to_string(),
@@ -107,6 +187,18 @@ pub(crate) fn write(out: &mut impl Write, record: &Record) -> io::Result<()> {
         user_timeout_ms: raw.user_timeout_ms,
         unacked_bytes: raw.unacked_bytes,
         unsent_bytes: raw.unsent_bytes,
+        sigpipe: sigpipe_name(diagnosis.sigpipe),
+        first_errno: (raw.first_errno != 0).then(|| Errno(raw.first_errno).name()),
+        since_first_ms: (raw.first_errno != 0).then(|| raw.since_first_ns / 1_000_000),
+        icmp_type: record.icmp.map(|icmp| icmp.kind),
+        icmp_code: record.icmp.map(|icmp| icmp.code),
+        router: record.icmp.map(|icmp| icmp.router),
+        level: option.as_ref().map(|(level, _)| level.clone()),
+        option: option.map(|(_, option)| option),
+        peer_pid: sender.map(|sender| sender.pid),
+        peer_comm: sender.map(|sender| sender.comm.as_str()),
+        rst_reason: sender.and_then(|sender| sender.reason.as_deref()),
+        fd: (raw.fd >= 0).then_some(raw.fd),
         flags: Flags::NAMES
             .iter()
             .filter(|(flag, _)| flags.has(*flag))

@@ -7,4 +7,4 @@ pub(crate) mod reason;
 mod record;
 pub(crate) mod stream;
 
-pub(crate) use record::Record;
+pub(crate) use record::{Decoder, Record};

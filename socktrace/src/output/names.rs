@@ -1,6 +1,6 @@
 //! Names of the wire format's values, as people and labels use them.
 
-use socktrace_ebpf::{Family, TcpState};
+use socktrace_ebpf::{Family, Sigpipe, TcpState};
 
 /// The name of a TCP state, as the RFCs write it.
 pub(crate) const fn state_name(state: TcpState) -> &'static str {
@@ -26,5 +26,18 @@ pub(crate) const fn family_name(family: Option<Family>) -> &'static str {
         Some(Family::Ipv4) => "ipv4",
         Some(Family::Ipv6) => "ipv6",
         None => "unknown",
+    }
+}
+
+/// The name of what becomes of a process by SIGPIPE; `None` where the question does not arise.
+pub(crate) const fn sigpipe_name(sigpipe: Sigpipe) -> Option<&'static str> {
+    match sigpipe {
+        Sigpipe::NotRaised => None,
+        Sigpipe::None => Some("none"),
+        Sigpipe::Ignored => Some("ignored"),
+        Sigpipe::Handled => Some("handled"),
+        Sigpipe::Blocked => Some("blocked"),
+        Sigpipe::Kills => Some("kills"),
+        Sigpipe::Discarded => Some("discarded"),
     }
 }

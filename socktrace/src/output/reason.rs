@@ -1,21 +1,47 @@
 //! The short human reason at the end of a line, with the numbers of this very failure.
 
-use socktrace_ebpf::Flags;
+use socktrace_ebpf::{Flags, Hook, Sigpipe};
 
-use super::Record;
-use crate::diagnosis::{Call, Cause, Diagnosis, Finding};
+use super::{Record, record::Sender};
+use crate::diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// Says in a few words what happened.
 pub(crate) fn reason(record: &Record) -> String {
     match record.finding {
-        Finding::Failure(diagnosis) => failure(record, diagnosis),
-        Finding::Delivery(diagnosis) => format!(
+        Finding::Failure(found) => {
+            let mut text = failure(record, found);
+            if let Some(sender) = &record.sender {
+                text.push_str(&sender_clause(sender));
+            }
+            text + &sigpipe_clause(record, found)
+        }
+        Finding::Delivery(found) if found.call == Call::Write && is_write(record) => {
+            format!(
+                "write returned {} {} after {}{}",
+                found.errno,
+                duration(record.event.since_first_ns / NANOS_PER_MILLI),
+                found.cause.summary(),
+                sigpipe_clause(record, found)
+            )
+        }
+        Finding::Delivery(found) => format!(
             "accepted a connection that was already reset; its next {} fails with {}",
-            call_name(diagnosis.call),
-            diagnosis.errno
+            call_name(found.call),
+            found.errno
         ),
-        Finding::Retransmission => "retransmission timeout".to_owned(),
+        Finding::Retransmission => format!(
+            "retransmission {} of {} bytes, next in {}",
+            record.event.retransmits,
+            record.event.unacked_bytes,
+            duration(record.rto_ms)
+        ),
     }
+}
+
+fn is_write(record: &Record) -> bool {
+    record.event.signature.hook == Hook::SkStreamError as u8
 }
 
 fn failure(record: &Record, diagnosis: Diagnosis) -> String {
@@ -28,10 +54,11 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> String {
             duration(u64::from(event.elapsed_ms))
         ),
         Cause::RetransmitTimeout | Cause::UnreachableTimeout => format!(
-            "{} bytes unacknowledged after {} retransmissions in {}",
+            "{} bytes unacknowledged after {} retransmissions in {}{}",
             event.unacked_bytes,
             event.retransmits,
-            duration(u64::from(event.elapsed_ms))
+            duration(u64::from(event.elapsed_ms)),
+            icmp_clause(record)
         ),
         Cause::UserTimeout => format!(
             "{} bytes not taken by the peer for {}, TCP_USER_TIMEOUT is {}",
@@ -50,8 +77,22 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> String {
             event.unsent_bytes,
             duration(record.silent_ms)
         ),
+        Cause::ConnectRefusedIcmp | Cause::ConnectUnreachable | Cause::UnreachableReported => {
+            format!("{}{}", diagnosis.cause.summary(), icmp_clause(record))
+        }
+        Cause::WriteAfterReset | Cause::WriteAfterTimeout => format!(
+            "wrote on {} after {}",
+            duration(event.since_first_ns / NANOS_PER_MILLI),
+            Errno(event.first_errno)
+        ),
+        Cause::SockoptRejected => format!(
+            "{}({}, {})",
+            diagnosis.call.id(),
+            level_name(event.level),
+            option_name(event.level, event.option)
+        ),
         Cause::ResetWhileClosing if Flags(event.signature.flags).has(Flags::ORPHAN) => {
-            "RST after this side had closed; no program is waiting".to_owned()
+            "reset after this side had closed; no program is waiting".to_owned()
         }
         Cause::Other => format!(
             "unexplained: {} in {} (hook {}, origin {}, flags {:#x})",
@@ -65,12 +106,57 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> String {
     }
 }
 
+/// Who on this host sent the RST, and why.
+fn sender_clause(sender: &Sender) -> String {
+    let why = match sender.reason.as_deref() {
+        None | Some("not_specified") => String::new(),
+        Some("tcp_abort_on_close") => ": it closed with unread data".to_owned(),
+        Some("tcp_abort_on_linger") => ": it closed with TCP_LINGER2 below 0".to_owned(),
+        // SO_LINGER with time 0 and others go this way.
+        Some("tcp_state") => {
+            ": it disconnected at once (SO_LINGER 0, or a listener closed)".to_owned()
+        }
+        Some("tcp_keepalive_timeout") => ": its keepalive probes went unanswered".to_owned(),
+        Some("tcp_abort_on_memory") => ": memory pressure".to_owned(),
+        Some(other) => format!(": {other}"),
+    };
+    format!("; sent by {}[{}]{why}", sender.comm, sender.pid)
+}
+
+/// Which ICMP message, and from where.
+fn icmp_clause(record: &Record) -> String {
+    record.icmp.map_or_else(String::new, |icmp| {
+        format!(" (ICMP {}/{} from {})", icmp.kind, icmp.code, icmp.router)
+    })
+}
+
+/// What SIGPIPE does to the writer.
+fn sigpipe_clause(record: &Record, diagnosis: Diagnosis) -> String {
+    match diagnosis.sigpipe {
+        Sigpipe::NotRaised | Sigpipe::None => String::new(),
+        Sigpipe::Ignored => "; SIGPIPE is ignored".to_owned(),
+        Sigpipe::Handled => "; its SIGPIPE handler runs".to_owned(),
+        Sigpipe::Blocked => "; SIGPIPE stays pending, being blocked".to_owned(),
+        Sigpipe::Discarded => "; SIGPIPE is discarded, being an init's".to_owned(),
+        Sigpipe::Kills => record.process.as_ref().map_or_else(
+            || "; SIGPIPE KILLS THE PROCESS".to_owned(),
+            |process| format!("; SIGPIPE KILLS {}[{}]", process.comm, process.pid),
+        ),
+    }
+}
+
 const fn call_name(call: Call) -> &'static str {
     match call {
         Call::Connect => "connect",
         Call::ReadOrWrite => "read or write",
         Call::Write => "write",
-        Call::None => "call",
+        Call::Read => "read",
+        Call::Accept
+        | Call::Bind
+        | Call::Listen
+        | Call::Setsockopt
+        | Call::Getsockopt
+        | Call::None => "call",
     }
 }
 

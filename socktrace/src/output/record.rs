@@ -21,6 +21,24 @@ pub(crate) struct Process {
     pub(crate) comm: String,
 }
 
+/// The ICMP message behind an errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Icmp {
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    /// Who sent it.
+    pub(crate) router: IpAddr,
+}
+
+/// The process of this host that sent the RST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    pub(crate) pid: u32,
+    pub(crate) comm: String,
+    /// The kernel's name of why, in lower case; `None` where it has none (before 6.10).
+    pub(crate) reason: Option<String>,
+}
+
 /// What an output needs of one event.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -31,6 +49,8 @@ pub(crate) struct Record {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) process: Option<Process>,
+    pub(crate) icmp: Option<Icmp>,
+    pub(crate) sender: Option<Sender>,
     /// Retransmission timeout in force, in milliseconds.
     pub(crate) rto_ms: u64,
     /// Time since the peer's last acknowledgement, in milliseconds.
@@ -38,22 +58,55 @@ pub(crate) struct Record {
     pub(crate) event: Event,
 }
 
-impl Record {
+/// Turns events into records.
+pub(crate) struct Decoder {
+    clock: Clock,
+    /// The kernel's names of `enum sk_rst_reason`.
+    rst_reasons: Vec<(u32, String)>,
+}
+
+impl Decoder {
+    pub(crate) fn new(clock: Clock, rst_reasons: Vec<(u32, String)>) -> Self {
+        Self { clock, rst_reasons }
+    }
+
     /// Decodes and diagnoses an event.
-    pub(crate) fn new(event: Event, clock: Clock) -> Self {
+    pub(crate) fn decode(&self, event: Event) -> Record {
         let family = Family::try_from(event.signature.family).ok();
-        Self {
+        let process = (event.tgid != 0).then(|| Process {
+            pid: event.tgid,
+            tid: event.tid,
+            comm: command_name(&event.comm),
+        });
+        let icmp = (event.has_router != 0).then(|| Icmp {
+            kind: event.icmp_type,
+            code: event.icmp_code,
+            router: address(event.router, family),
+        });
+        let sender = (event.peer_tgid != 0).then(|| Sender {
+            pid: event.peer_tgid,
+            comm: command_name(&event.peer_comm),
+            reason: self.rst_reason(event.rst_reason),
+        });
+        Record {
             time: Clock::time_of_day(event.boot_ns),
             finding: diagnose(event.signature),
             family,
             state: TcpState::try_from(event.signature.state).ok(),
             local: SocketAddr::new(address(event.local, family), event.local_port),
             remote: SocketAddr::new(address(event.remote, family), event.remote_port),
-            process: process(&event),
-            rto_ms: clock.jiffies_to_ms(event.rto_jiffies),
-            silent_ms: clock.jiffies_to_ms(event.silent_jiffies),
+            process,
+            icmp,
+            sender,
+            rto_ms: self.clock.jiffies_to_ms(event.rto_jiffies),
+            silent_ms: self.clock.jiffies_to_ms(event.silent_jiffies),
             event,
         }
+    }
+
+    fn rst_reason(&self, value: u32) -> Option<String> {
+        let (_, name) = self.rst_reasons.iter().find(|(known, _)| *known == value)?;
+        Some(name.strip_prefix("SK_RST_REASON_").unwrap_or(name).to_ascii_lowercase())
     }
 }
 
@@ -65,14 +118,10 @@ fn address(address: Address, family: Option<Family>) -> IpAddr {
     }
 }
 
-fn process(event: &Event) -> Option<Process> {
-    if event.tgid == 0 {
-        return None;
-    }
-    let length = event.comm.iter().position(|&byte| byte == 0).unwrap_or(event.comm.len());
-    // A program may give itself any name: no control characters on a terminal or in a log.
-    let comm = String::from_utf8_lossy(&event.comm[..length]).replace(char::is_control, "?");
-    Some(Process { pid: event.tgid, tid: event.tid, comm })
+/// A program may give itself any name: no control characters on a terminal or in a log.
+fn command_name(comm: &[u8; 16]) -> String {
+    let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..length]).replace(char::is_control, "?")
 }
 
 #[cfg(test)]
@@ -99,6 +148,7 @@ pub(crate) mod tests {
                 family: Family::Ipv4 as u8,
                 errno: u16::try_from(nix::libc::ECONNRESET).expect("small"),
                 flags: Flags::empty().0,
+                ..Signature::default()
             },
             local: v4([10, 0, 0, 7]),
             remote: v4([10, 0, 0, 9]),
@@ -113,7 +163,8 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn record(event: Event) -> Record {
-        Record::new(event, Clock::new().expect("a clock"))
+        let reasons = vec![(15, "SK_RST_REASON_TCP_ABORT_ON_CLOSE".to_owned())];
+        Decoder::new(Clock::new().expect("a clock"), reasons).decode(event)
     }
 
     #[test]
@@ -129,6 +180,18 @@ pub(crate) mod tests {
     fn no_process_is_none_not_the_idle_task() {
         let event = Event { tgid: 0, tid: 0, ..reset_event() };
         assert_eq!(record(event).process, None);
+    }
+
+    #[test]
+    fn the_kernels_reason_is_named_in_its_own_words() {
+        let mut event = reset_event();
+        (event.peer_tgid, event.rst_reason) = (90, 15);
+        event.peer_comm[..4].copy_from_slice(b"curl");
+        let sender = record(event).sender.expect("known");
+        assert_eq!((sender.pid, sender.comm.as_str()), (90, "curl"));
+        assert_eq!(sender.reason.as_deref(), Some("tcp_abort_on_close"));
+        event.rst_reason = u32::MAX;
+        assert_eq!(record(event).sender.expect("known").reason, None);
     }
 
     #[test]

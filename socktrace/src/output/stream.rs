@@ -6,11 +6,10 @@ use anstream::{AutoStream, ColorChoice};
 use jiff::tz::TimeZone;
 use socktrace_ebpf::Event;
 
-use super::{Record, human, json};
+use super::{Decoder, human, json};
 use crate::{
     cli::{Color, Output},
-    diagnosis::Finding,
-    kernel::clock::Clock,
+    diagnosis::{Finding, Severity},
 };
 
 /// How a write ended.
@@ -26,21 +25,23 @@ pub(crate) enum Written {
 pub(crate) struct Printer {
     output: Output,
     choice: ColorChoice,
-    clock: Clock,
+    /// Whether what is expected in ordinary operation is shown.
+    all: bool,
+    decoder: Decoder,
     zone: TimeZone,
     buffer: Vec<u8>,
     shown: u64,
 }
 
 impl Printer {
-    pub(crate) fn new(output: Output, color: Color, clock: Clock) -> Self {
+    pub(crate) fn new(output: Output, color: Color, all: bool, decoder: Decoder) -> Self {
         // `auto` asks standard output; afterwards lines go through memory.
         let choice = match ColorChoice::from(color) {
             ColorChoice::Auto => AutoStream::choice(&io::stdout()),
             choice => choice,
         };
         let zone = TimeZone::system();
-        Self { output, choice, clock, zone, buffer: Vec::new(), shown: 0 }
+        Self { output, choice, all, decoder, zone, buffer: Vec::new(), shown: 0 }
     }
 
     /// Adds the heading, where the format has one.
@@ -50,10 +51,13 @@ impl Printer {
         }
     }
 
-    /// Adds one event.
+    /// Adds one event, unless it is one that is only counted.
     pub(crate) fn event(&mut self, event: Event) {
-        let record = Record::new(event, self.clock);
-        if record.finding == Finding::Retransmission {
+        let record = self.decoder.decode(event);
+        if let Finding::Failure(found) = record.finding
+            && found.severity == Severity::Expected
+            && !self.all
+        {
             return;
         }
         self.shown += 1;

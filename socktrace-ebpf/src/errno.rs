@@ -1,0 +1,31 @@
+//! Errnos that decide what a hook does, and the return values that carry them.
+
+pub(crate) const EINTR: u16 = 4;
+pub(crate) const EAGAIN: u16 = 11;
+pub(crate) const ENOMEM: u16 = 12;
+pub(crate) const ENFILE: u16 = 23;
+pub(crate) const EMFILE: u16 = 24;
+pub(crate) const EPIPE: u16 = 32;
+pub(crate) const ENOBUFS: u16 = 105;
+pub(crate) const EISCONN: u16 = 106;
+pub(crate) const ETIMEDOUT: u16 = 110;
+pub(crate) const EALREADY: u16 = 114;
+pub(crate) const EINPROGRESS: u16 = 115;
+pub(crate) const ECANCELED: u16 = 125;
+
+/// The kernel's own values for an interrupted call (`ERESTARTSYS` and its kin in
+/// `include/linux/errno.h`): a program sees `EINTR`, or nothing if the call is restarted.
+const RESTART: core::ops::RangeInclusive<u16> = 512..=516;
+
+/// The errno in the return value of a kernel function, 0 for success.
+///
+/// An `int` in a 64-bit register has garbage in its upper half.
+#[inline(always)]
+pub(crate) fn returned(value: u64) -> u16 {
+    let value = value as i32;
+    if value >= 0 {
+        return 0;
+    }
+    let errno = value.wrapping_neg() as u16;
+    if RESTART.contains(&errno) { EINTR } else { errno }
+}

@@ -1,0 +1,68 @@
+//! Two ways to read kernel memory: by direct loads, and by helper.
+//!
+//! Direct loads go through pointers whose type the verifier knows (arguments of fentry and fexit
+//! programs and what is reached from them): it checks every load against the kernel's BTF, and a
+//! load through a stale or NULL pointer reads 0 instead of faulting. They cost nothing and work
+//! under lockdown=confidentiality. The helper reads any address, and that lockdown forbids it.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+
+use crate::offsets::Fact;
+
+/// A way to read a `T` at an address.
+pub(crate) trait Load {
+    /// Reads the `T` that lies `offset` bytes after `base`; zero when it cannot be read.
+    ///
+    /// # Safety
+    /// For [`Direct`], `base` is a pointer the verifier has typed, and a `T` lies at the offset in
+    /// that type. The verifier rejects the program otherwise, so that a mistake here cannot reach
+    /// the kernel.
+    unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T;
+
+    /// The same at the offset that a fact gives.
+    ///
+    /// # Safety
+    /// As for [`Self::load`].
+    #[inline(always)]
+    unsafe fn member<T: Copy>(base: *const u8, offset: &Fact) -> T {
+        // SAFETY: the caller's contract.
+        unsafe { Self::load(base, offset.get() as usize) }
+    }
+}
+
+/// By direct loads through typed pointers.
+pub(crate) struct Direct;
+
+impl Load for Direct {
+    #[inline(always)]
+    unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+        // SAFETY: the caller's contract; checked by the verifier load by load.
+        let member = unsafe { base.add(offset) };
+        // SAFETY: likewise. Volatile, so that loads are neither merged nor widened past a member.
+        unsafe { member.cast::<T>().read_volatile() }
+    }
+}
+
+/// By `bpf_probe_read_kernel`, at any address. To be used only where [`READ_KERNEL`] allows it.
+///
+/// [`READ_KERNEL`]: crate::offsets::READ_KERNEL
+pub(crate) struct Probe;
+
+impl Load for Probe {
+    #[inline(always)]
+    unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes `size_of::<T>()` bytes to `value`: those at the address, or
+        // zeroes when it cannot be read. All `T` here are integers, pointers or arrays of them.
+        unsafe {
+            bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                base.wrapping_add(offset).cast(),
+            );
+            value.assume_init()
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Traces the return of `sk_stream_error` (`net/core/stream.c`): a write of any kind fails, by
+//! `write`, `send`, `sendfile`, `splice` or io_uring.
+//!
+//! Prototype: `int (sk, int flags, int err)` in every kernel from 5.10 to 7.2; the return value is
+//! the exact errno of the call, and SIGPIPE has been sent if it was to be. It also ends every
+//! non-blocking write to a full buffer: EAGAIN leaves at the first test.
+//!
+//! Produces an event: the delivery of a failure that was counted when it happened, or a failure
+//! of its own when the program writes on after that, or after its own shutdown.
+
+use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_log_ebpf::debug;
+use socktrace_ebpf::{Flags, Hook, Signature, Sigpipe};
+
+use super::{describe_call, failed_call};
+use crate::{
+    emit::emit,
+    errno::{EAGAIN, EINPROGRESS, EINTR, EPIPE, returned},
+    failure, sigpipe,
+    sock::Sock,
+};
+
+/// Return of `sk_stream_error`.
+#[fexit(function = "sk_stream_error")]
+fn sk_stream_error_return(ctx: FExitContext) -> i32 {
+    let errno = returned(ctx.arg(3));
+    if matches!(errno, 0 | EAGAIN | EINTR | EINPROGRESS) {
+        return 0;
+    }
+    let sock = Sock::new(ctx.arg(0));
+    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+        return 0;
+    };
+    let known = failure::find(tcp);
+    let verdict = if errno == EPIPE { sigpipe::verdict(ctx.arg(1)) } else { Sigpipe::NotRaised };
+    let own = Flags::empty()
+        .with_if(Flags::REPORTED, known.is_some())
+        .with_if(Flags::SEND_SHUTDOWN, sock.has_send_shutdown());
+    let mut signature = Signature {
+        sigpipe: verdict as u8,
+        origin: known.map_or(0, |known| known.origin),
+        ..failed_call(Hook::SkStreamError, tcp, family, errno, own)
+    };
+    if let Some(known) = known
+        && known.delivered == 0
+    {
+        if known.errno == errno {
+            // The same story as the failure's: it is told by the same state and flags.
+            signature.state = known.state;
+            signature.flags = Flags(known.flags).with(Flags::DELIVERY).0;
+        }
+        // Delivered now, or taken by a read or SO_ERROR before.
+        failure::deliver(tcp, known);
+    }
+    debug!(
+        &ctx,
+        "sk_stream_error: errno {} flags {} sigpipe {}", errno, signature.flags, signature.sigpipe
+    );
+    emit(&signature, |event| {
+        describe_call(event, tcp, family);
+        if let Some(known) = known {
+            event.first_errno = known.errno;
+            event.since_first_ns = event.boot_ns.wrapping_sub(known.boot_ns);
+        }
+    });
+    0
+}

@@ -1,0 +1,56 @@
+//! Traces the return of `__sys_accept4` (`net/socket.c`): accept fails, for lack of resources.
+//!
+//! Prototype: `int (int fd, upeer_sockaddr, upeer_addrlen, int flags)` in every kernel from 5.10
+//! to 7.2. A descriptor is reserved before the accept queue is looked at, so `inet_csk_accept`
+//! never sees EMFILE. Produces an event for it and its like; the connections stay in the queue.
+
+use aya_ebpf::{macros::fexit, programs::FExitContext};
+use socktrace_ebpf::{Flags, Hook, Signature};
+
+use crate::{
+    descriptor,
+    emit::emit,
+    errno::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, returned},
+    owner,
+    sock::Sock,
+};
+
+/// Return of `__sys_accept4`, for lack of resources.
+#[fexit(function = "__sys_accept4")]
+fn sys_accept4_return(ctx: FExitContext) -> i32 {
+    let errno = returned(ctx.arg(4));
+    if lacks_resources(errno) { failed(&ctx, errno) } else { 0 }
+}
+
+/// Return of `__sys_accept4`, for all other reasons: where `inet_csk_accept` cannot tell them.
+#[fexit(function = "__sys_accept4")]
+fn sys_accept4_errors_return(ctx: FExitContext) -> i32 {
+    let errno = returned(ctx.arg(4));
+    if errno == 0 || errno == EAGAIN || lacks_resources(errno) { 0 } else { failed(&ctx, errno) }
+}
+
+#[inline(always)]
+fn lacks_resources(errno: u16) -> bool {
+    matches!(errno, EMFILE | ENFILE | ENOBUFS | ENOMEM)
+}
+
+#[inline(always)]
+fn failed(ctx: &FExitContext, errno: u16) -> i32 {
+    let fd: i32 = ctx.arg(0);
+    let Some(listener) = descriptor::tcp_sock(fd) else {
+        return 0;
+    };
+    let signature = Signature {
+        errno,
+        hook: Hook::SysAccept4 as u8,
+        state: listener.state(),
+        family: listener.family as u8,
+        ..Signature::default()
+    };
+    emit(&signature, |event| {
+        listener.describe(event);
+        owner::name(event, Sock::new(core::ptr::null()), Flags::empty(), true);
+        event.fd = fd;
+    });
+    0
+}

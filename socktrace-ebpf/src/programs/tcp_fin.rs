@@ -1,0 +1,32 @@
+//! Traces `tcp_fin` (`net/ipv4/tcp_input.c`): the peer closes.
+//!
+//! Prototype: `(sk)`, static, in every kernel from 5.10 to 7.2. Runs once a connection that the
+//! peer closes first. Produces an event when this side had connected and the peer owes it an
+//! answer: a read returns 0, no errno is involved. A heuristic, see `TcpSock::awaits_answer`.
+
+use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use socktrace_ebpf::{Flags, Hook, TcpState};
+
+use super::failed_call;
+use crate::{emit::emit, owner, sock::Sock};
+
+/// Entry of `tcp_fin`.
+#[fentry(function = "tcp_fin")]
+fn tcp_fin(ctx: FEntryContext) -> i32 {
+    let sock = Sock::new(ctx.arg(0));
+    if sock.state() != TcpState::Established as u8 || sock.is_done() || !owner::is_client(sock) {
+        return 0;
+    }
+    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+        return 0;
+    };
+    if !tcp.awaits_answer() {
+        return 0;
+    }
+    let signature = failed_call(Hook::TcpFin, tcp, family, 0, Flags::empty());
+    emit(&signature, |event| {
+        tcp.describe(family, event);
+        owner::name(event, sock, Flags::empty(), sock.is_owned());
+    });
+    0
+}

@@ -1,0 +1,45 @@
+//! Traces `tcp_send_active_reset` (`net/ipv4/tcp_output.c`): this host sends an RST of its own
+//! accord, as a socket is closed with unread data or `SO_LINGER` 0, or is killed.
+//!
+//! Prototype: `(sk, gfp)` up to 6.9, then `(sk, gfp, reason)` or `(sk, reason)`, also by
+//! backports; the daemon loads the program that fits the kernel's BTF. Hooked at entry,
+//! before the segment leaves: over loopback it is received before the function returns. Produces
+//! no event: it is remembered for the other end, if that is on this host too.
+
+use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use socktrace_ebpf::{Flags, facts::ABSENT};
+
+use crate::{
+    owner,
+    sock::Sock,
+    tuple::{Tuple, record_sent_reset},
+};
+
+/// Entry of `tcp_send_active_reset(sk, gfp)`.
+#[fentry(function = "tcp_send_active_reset")]
+fn tcp_send_active_reset(ctx: FEntryContext) -> i32 {
+    sent(&ctx, ABSENT)
+}
+
+/// Entry of `tcp_send_active_reset(sk, reason)`.
+#[fentry(function = "tcp_send_active_reset")]
+fn tcp_send_active_reset_second(ctx: FEntryContext) -> i32 {
+    sent(&ctx, ctx.arg(1))
+}
+
+/// Entry of `tcp_send_active_reset(sk, gfp, reason)`.
+#[fentry(function = "tcp_send_active_reset")]
+fn tcp_send_active_reset_third(ctx: FEntryContext) -> i32 {
+    sent(&ctx, ctx.arg(2))
+}
+
+#[inline(always)]
+fn sent(ctx: &FEntryContext, reason: u32) -> i32 {
+    let sock = Sock::new(ctx.arg(0));
+    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+        return 0;
+    };
+    let (tgid, _, comm) = owner::find(sock, Flags::empty(), sock.is_owned());
+    record_sent_reset(&Tuple::of(tcp, family), tgid, comm, reason);
+    0
+}

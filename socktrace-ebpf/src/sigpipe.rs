@@ -1,0 +1,71 @@
+//! What SIGPIPE does to the current process.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
+use socktrace_ebpf::Sigpipe;
+
+use crate::{
+    load::{Direct, Load, Probe},
+    offsets,
+};
+
+/// `MSG_NOSIGNAL` in `include/linux/socket.h`.
+const MSG_NOSIGNAL: i32 = 0x4000;
+/// Signal numbers count from 1, bits and actions from 0.
+const SIGPIPE_INDEX: usize = 13 - 1;
+/// Number of signals, and so of a process's actions.
+const SIGNALS: usize = 64;
+/// `SIGNAL_UNKILLABLE` in `include/linux/sched/signal.h`; the same in 5.10 to 7.2.
+const SIGNAL_UNKILLABLE: u32 = 0x40;
+const SIG_DFL: u64 = 0;
+const SIG_IGN: u64 = 1;
+
+/// The verdict on the current process, whose write with these flags fails with EPIPE.
+///
+/// `NotRaised` where the process cannot be read: 5.10 (whose programs get no typed task) under
+/// lockdown=confidentiality.
+#[inline(always)]
+pub(crate) fn verdict(message_flags: i32) -> Sigpipe {
+    if message_flags & MSG_NOSIGNAL != 0 {
+        return Sigpipe::None;
+    }
+    if offsets::TASK_BTF.get() == 1 {
+        // SAFETY: takes nothing; returns the current task as a typed pointer.
+        let task = unsafe { bpf_get_current_task_btf() };
+        disposition::<Direct>(task.cast_const().cast())
+    } else if offsets::READ_KERNEL.get() == 1 {
+        // SAFETY: takes nothing; returns the current task's address.
+        let task = unsafe { bpf_get_current_task() };
+        disposition::<Probe>(task as *const u8)
+    } else {
+        Sigpipe::NotRaised
+    }
+}
+
+#[inline(always)]
+fn disposition<L: Load>(task: *const u8) -> Sigpipe {
+    // SAFETY: a `struct task_struct`, members reached from it, and offsets in their types.
+    let (blocked, sighand, signal) = unsafe {
+        (
+            L::member::<u64>(task, &offsets::TASK_BLOCKED),
+            L::member::<*const u8>(task, &offsets::TASK_SIGHAND),
+            L::member::<*const u8>(task, &offsets::TASK_SIGNAL),
+        )
+    };
+    // A blocked signal stays pending even when it is ignored (`sig_ignored`).
+    if blocked >> SIGPIPE_INDEX & 1 != 0 {
+        return Sigpipe::Blocked;
+    }
+    let action = offsets::SIGHAND_ACTION.get() as usize
+        + SIGPIPE_INDEX * (offsets::SIGHAND_ACTION_SIZE.get() as usize / SIGNALS)
+        + offsets::SIGACTION_HANDLER.get() as usize;
+    // SAFETY: likewise; the action of one of the 64 signals.
+    let (handler, flags) = unsafe {
+        (L::load::<u64>(sighand, action), L::member::<u32>(signal, &offsets::SIGNAL_FLAGS))
+    };
+    match handler {
+        SIG_IGN => Sigpipe::Ignored,
+        SIG_DFL if flags & SIGNAL_UNKILLABLE != 0 => Sigpipe::Discarded,
+        SIG_DFL => Sigpipe::Kills,
+        _ => Sigpipe::Handled,
+    }
+}

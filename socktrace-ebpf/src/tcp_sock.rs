@@ -1,0 +1,187 @@
+//! Reads what TCP knows of a socket, by direct loads.
+
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use socktrace_ebpf::{Event, Family, Flags};
+
+use crate::{
+    load::{Direct, Load as _},
+    offsets::{self, Fact},
+    sock::Sock,
+};
+
+/// `TCPHDR_RST` in `include/net/tcp.h`.
+const TCPHDR_RST: u8 = 0x04;
+
+/// A socket known to be a `struct tcp_sock`, which begins with the other socket structures.
+#[derive(Clone, Copy)]
+pub(crate) struct TcpSock {
+    sock: Sock,
+    tcp: *const u8,
+}
+
+impl TcpSock {
+    /// `tcp` is what `bpf_skc_to_tcp_sock` made of `sock`.
+    #[inline(always)]
+    pub(crate) fn new(sock: Sock, tcp: *const u8) -> Self {
+        Self { sock, tcp }
+    }
+
+    /// The same as `struct sock`.
+    #[inline(always)]
+    pub(crate) fn sock(self) -> Sock {
+        self.sock
+    }
+
+    /// The local port in host byte order. `inet_sport`, as `skc_num` is cleared when an unbound
+    /// socket is closed.
+    #[inline(always)]
+    pub(crate) fn local_port(self) -> u16 {
+        u16::from_be(self.load(&offsets::INET_SPORT))
+    }
+
+    #[inline(always)]
+    fn load<T: Copy>(self, offset: &Fact) -> T {
+        // SAFETY: `self.tcp` is a `struct tcp_sock`, and every fact passed in this file to this
+        // method is an offset in it or in `inet_connection_sock` or `inet_sock`, with which a
+        // `tcp_sock` begins.
+        unsafe { Direct::member(self.tcp, offset) }
+    }
+
+    /// Whether segments are in flight; a retransmission timer without any has nothing to do.
+    #[inline(always)]
+    pub(crate) fn has_packets_out(self) -> bool {
+        self.load::<u32>(&offsets::TCP_PACKETS_OUT) != 0
+    }
+
+    /// The flags that tell the timers apart, see `diagnosis`.
+    #[inline(always)]
+    pub(crate) fn timer_flags(self, errno: u16) -> Flags {
+        let probes = self.load::<u8>(&offsets::ICSK_PROBES_OUT);
+        let soft = self.sock.soft_err();
+        Flags::empty()
+            .with_if(Flags::USER_TIMEOUT, self.load::<u32>(&offsets::ICSK_USER_TIMEOUT) != 0)
+            .with_if(Flags::RETRANSMITTED, self.load::<u8>(&offsets::ICSK_RETRANSMITS) != 0)
+            .with_if(Flags::ZERO_WINDOW, self.load::<u32>(&offsets::TCP_SND_WND) == 0)
+            .with_if(Flags::UNSENT, self.unsent() != 0)
+            .with_if(Flags::PROBED, probes != 0)
+            .with_if(Flags::PROBES_EXHAUSTED, u32::from(probes) >= self.sock.retries2())
+            .with_if(Flags::KEEPALIVE, self.sock.has_keepalive())
+            .with_if(Flags::SOFT_ERROR, soft != 0 && soft == errno)
+    }
+
+    /// The flags that tell resets apart, see `diagnosis`.
+    #[inline(always)]
+    pub(crate) fn reset_flags(self) -> Flags {
+        let retransmits = u32::from(self.load::<u8>(&offsets::ICSK_RETRANSMITS));
+        let threshold = offsets::RETRANSMIT_THRESHOLD.get();
+        Flags::empty()
+            .with_if(Flags::RETRANSMITTED, retransmits >= threshold)
+            .with_if(Flags::IDLE, retransmits == 0 && self.is_answer_after_silence())
+    }
+
+    /// Whether data is in flight that was sent after a long silence: the time between the peer's
+    /// last acknowledgement and our last transmission.
+    #[inline(always)]
+    fn is_answer_after_silence(self) -> bool {
+        let sent: u32 = self.load(&offsets::TCP_LSNDTIME);
+        let silence = sent.wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
+        // A transmission before the acknowledgement makes a huge, in truth negative, number.
+        self.unacked() != 0 && silence >= offsets::IDLE_JIFFIES.get() && silence < 1 << 31
+    }
+
+    /// Whether the peer, closing now, leaves something unanswered: data of ours that it has not
+    /// taken, a request after its last word, or all we ever sent.
+    ///
+    /// To be asked of the connecting side at entry of `tcp_fin`, when the FIN is counted as one
+    /// received byte already and a segment's data has set `lrcvtime`. Times that are equal, at
+    /// the kernel's tick, tell nothing.
+    #[inline(always)]
+    pub(crate) fn awaits_answer(self) -> bool {
+        let received: u64 = self.load(&offsets::TCP_BYTES_RECEIVED);
+        let acked: u64 = self.load(&offsets::TCP_BYTES_ACKED);
+        let last_sent: u32 = self.load(&offsets::TCP_LSNDTIME);
+        let last_received: u32 = self.load(&offsets::ICSK_LRCVTIME);
+        // The SYN counts as one acknowledged byte.
+        let never_answered = received <= 1 && acked > 1;
+        let asked_last = (last_sent.wrapping_sub(last_received) as i32) > 0;
+        self.unacked() != 0 || self.unsent() != 0 || never_answered || (asked_last && acked > 1)
+    }
+
+    #[inline(always)]
+    fn unacked(self) -> u32 {
+        let snd_nxt: u32 = self.load(&offsets::TCP_SND_NXT);
+        snd_nxt.wrapping_sub(self.load(&offsets::TCP_SND_UNA))
+    }
+
+    #[inline(always)]
+    fn unsent(self) -> u32 {
+        let write_seq: u32 = self.load(&offsets::TCP_WRITE_SEQ);
+        write_seq.wrapping_sub(self.load(&offsets::TCP_SND_NXT))
+    }
+
+    /// Milliseconds since the segment at the head of the queue was first retransmitted (a SYN:
+    /// first sent), as the kernel itself measures a give-up (`retransmits_timed_out`).
+    #[inline(always)]
+    fn retransmitting_ms(self) -> u32 {
+        let stamp: u32 = self.load(&offsets::TCP_RETRANS_STAMP);
+        if stamp == 0 {
+            return 0;
+        }
+        let now_us: u64 = self.load(&offsets::TCP_MSTAMP);
+        if self.has_microsecond_stamps() {
+            (now_us as u32).wrapping_sub(stamp) / 1000
+        } else {
+            ((now_us / 1000) as u32).wrapping_sub(stamp)
+        }
+    }
+
+    /// `tcp_usec_ts`: 6.7 and later can keep `retrans_stamp` in microseconds, by route.
+    #[inline(always)]
+    fn has_microsecond_stamps(self) -> bool {
+        if offsets::TCP_USEC_TS_BIT.is_absent() {
+            return false;
+        }
+        let bit = offsets::TCP_USEC_TS_BIT.get();
+        // SAFETY: the byte of `struct tcp_sock` that holds the bit-field.
+        let byte = unsafe { self.tcp.add((bit / 8) as usize) };
+        // SAFETY: likewise.
+        unsafe { byte.read_volatile() >> (bit % 8) & 1 != 0 }
+    }
+
+    /// Fills in where the connection ran and the state of its timers.
+    #[inline(always)]
+    pub(crate) fn describe(self, family: Family, event: &mut Event) {
+        let sock = self.sock;
+        event.local = sock.local(family);
+        event.remote = sock.remote(family);
+        event.local_port = self.local_port();
+        event.remote_port = sock.remote_port();
+        event.netns = sock.netns();
+
+        event.unacked_bytes = self.unacked();
+        event.unsent_bytes = self.unsent();
+        event.retransmits = self.load(&offsets::ICSK_RETRANSMITS);
+        event.probes = self.load(&offsets::ICSK_PROBES_OUT);
+        event.rto_jiffies = self.load(&offsets::ICSK_RTO);
+        event.user_timeout_ms = self.load(&offsets::ICSK_USER_TIMEOUT);
+        event.elapsed_ms = self.retransmitting_ms();
+        // SAFETY: the helper takes nothing and cannot fail.
+        let jiffies = unsafe { bpf_jiffies64() } as u32;
+        event.silent_jiffies = jiffies.wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
+    }
+}
+
+/// Whether a segment handed to `tcp_reset` carries RST.
+///
+/// `tcp_v4_rcv` and `tcp_v6_rcv` copy the header's flags into the buffer's control block before
+/// any state is looked at (`tcp_v4_fill_cb`; one byte up to 6.16, two in host order since), which
+/// is part of `struct sk_buff` itself and so needs no packet access.
+#[inline(always)]
+pub(crate) fn segment_has_rst(skb: *const u8) -> bool {
+    // SAFETY: the hook's `struct sk_buff` argument, and the offset of its control block.
+    let control_block = unsafe { skb.add(offsets::SKB_CB.get() as usize) };
+    // SAFETY: `struct tcp_skb_cb` lies in the control block; x86 and arm64 are little-endian, so
+    // the low byte comes first in both layouts.
+    let flags: u8 = unsafe { Direct::member(control_block, &offsets::SKB_CB_TCP_FLAGS) };
+    flags & TCPHDR_RST != 0
+}
