@@ -4,9 +4,9 @@
 
 use std::net::SocketAddr;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::service::exit;
+use crate::{explain::Language, service::exit};
 
 /// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
 pub(crate) const DEFAULT_LISTEN: SocketAddr =
@@ -17,9 +17,12 @@ pub(crate) const DEFAULT_LISTEN: SocketAddr =
 /// Streams one line a failure and serves Prometheus metrics. Needs root, or CAP_BPF with
 /// CAP_PERFMON, and a kernel of 5.10 or later with BTF.
 #[derive(Debug, Parser)]
-#[command(version, after_help = exit::HELP)]
+#[command(version, after_help = exit::HELP, args_conflicts_with_subcommands = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Format of the stream
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
@@ -67,6 +70,28 @@ pub(crate) struct Cli {
     /// Say more on stderr, the kernel verifier's words included
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+/// What to do instead of tracing.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Explain an errno, a cause, a Winsock error or SIGPIPE
+    Explain(Explain),
+}
+
+/// Explains an errno, a cause, a Winsock error or SIGPIPE: what happened, what Linux really does,
+/// what the program should do, and how to confirm it.
+///
+/// Needs no privileges.
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    /// ECONNRESET or 104, reset_by_peer, WSAECONNRESET or 10054, SIGPIPE; all are listed without
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) topic: Option<String>,
+
+    /// Language of the text [default: that of the locale]
+    #[arg(long, value_enum, value_name = "LANG")]
+    pub(crate) lang: Option<Language>,
 }
 
 /// Format of the stream.
@@ -134,6 +159,23 @@ mod tests {
     #[test]
     fn wrong_usage_exits_with_2() {
         for args in [&["--no-such"][..], &["--color", "pink"], &["--no-stream", "--no-metrics"]] {
+            assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn explaining_stands_apart_from_tracing() {
+        let explain = |args: &[&str]| match parse(args).expect("sound").command {
+            Some(Command::Explain(explain)) => explain,
+            None => panic!("{args:?}"),
+        };
+        assert_eq!(explain(&["explain"]).topic, None);
+        assert_eq!(explain(&["explain", "-104"]).topic.as_deref(), Some("-104"));
+        assert_eq!(explain(&["explain", "EPIPE", "--lang", "zh"]).lang, Some(Language::Zh));
+        assert!(parse(&["--no-stream"]).expect("sound").command.is_none());
+        for args in
+            [&["--verbose", "explain"][..], &["explain", "--no-stream"], &["explain", "a", "b"]]
+        {
             assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
         }
     }

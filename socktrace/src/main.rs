@@ -7,6 +7,7 @@ use clap::Parser as _;
 mod cli;
 mod commands;
 mod diagnosis;
+mod explain;
 mod kernel;
 mod metrics;
 mod output;
@@ -15,8 +16,12 @@ mod service;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     service::log::init(cli.verbose, cli.probe_log);
-    match commands::trace::run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let result = match &cli.command {
+        Some(cli::Command::Explain(args)) => commands::explain::run(args),
+        None => commands::trace::run(&cli).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
         Err(error) => service::exit::report(&error, cli.verbose),
     }
 }

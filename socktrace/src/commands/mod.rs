@@ -1,3 +1,4 @@
 //! What socktrace can be told to do.
 
+pub(crate) mod explain;
 pub(crate) mod trace;

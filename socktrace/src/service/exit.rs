@@ -7,7 +7,10 @@ use crate::kernel::refusal::Refusal;
 /// Exit code of errors that are not about the host: a port in use, a closed descriptor.
 const FAILED: u8 = 1;
 
-/// The exit codes, for `--help`. 2 is clap's, for a wrong command line.
+/// Exit code of a wrong command line, clap's own.
+pub(crate) const WRONG_USAGE: u8 = 2;
+
+/// The exit codes, for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
   0   ended by SIGINT or SIGTERM, or the reader of the output went away

@@ -1,0 +1,195 @@
+//! What can be asked about, and what somebody may have meant who asked otherwise.
+
+use std::cmp::Reverse;
+
+use super::{
+    causes::{CAUSES, Cause},
+    numbers::{self, ALIASES, ERRNOS, Errno},
+    winsock::{FIRST_CODE, WINSOCK, Winsock},
+};
+
+/// The one signal there is something to say about.
+pub(super) const SIGPIPE: &str = "SIGPIPE";
+
+/// How many topics are offered in place of an unknown one.
+const OFFERED: usize = 6;
+
+/// Something that is explained.
+#[derive(Debug)]
+pub(crate) enum Topic {
+    /// A cause, by its id.
+    Cause(&'static Cause),
+    /// An errno.
+    Errno(&'static Errno),
+    /// A Winsock error.
+    Winsock(&'static Winsock),
+    /// The signal of a broken pipe.
+    Sigpipe,
+}
+
+/// A word that is no topic.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    /// The word as it was given.
+    pub(crate) word: String,
+    /// Topics with a similar name or number, the nearest first.
+    pub(crate) near: Vec<String>,
+}
+
+impl Topic {
+    /// The topic that a name or number stands for. Case does not matter, nor the minus sign with
+    /// which the kernel writes errnos.
+    ///
+    /// # Errors
+    /// When there is no such topic.
+    pub(crate) fn find(word: &str) -> Result<Self, Unknown> {
+        let trimmed = word.trim();
+        let found = match trimmed.strip_prefix('-').unwrap_or(trimmed).parse::<i32>() {
+            Ok(number) => by_number(number),
+            Err(_) => by_name(trimmed),
+        };
+        found.ok_or_else(|| Unknown { word: word.to_owned(), near: near(trimmed) })
+    }
+}
+
+fn by_number(number: i32) -> Option<Topic> {
+    if number >= FIRST_CODE {
+        WINSOCK.iter().find(|winsock| winsock.code == number).map(Topic::Winsock)
+    } else {
+        numbers::by_number(number).map(Topic::Errno)
+    }
+}
+
+fn by_name(name: &str) -> Option<Topic> {
+    let capitals = name.to_ascii_uppercase();
+    if capitals == SIGPIPE {
+        return Some(Topic::Sigpipe);
+    }
+    let cause = CAUSES.iter().find(|cause| cause.id.eq_ignore_ascii_case(name));
+    let winsock = || WINSOCK.iter().find(|winsock| winsock.name == capitals);
+    cause
+        .map(Topic::Cause)
+        .or_else(|| numbers::by_name(&capitals).map(Topic::Errno))
+        .or_else(|| winsock().map(Topic::Winsock))
+}
+
+/// The topics whose names are most like a word.
+fn near(word: &str) -> Vec<String> {
+    if let Ok(number) = word.parse::<i32>() {
+        return near_number(number);
+    }
+    let lower = word.to_ascii_lowercase();
+    let names = CAUSES
+        .iter()
+        .map(|cause| cause.id)
+        .chain(ERRNOS.iter().map(|errno| errno.name))
+        .chain(ALIASES.iter().map(|(alias, ..)| *alias))
+        .chain(WINSOCK.iter().map(|winsock| winsock.name))
+        .chain([SIGPIPE]);
+    let mut near: Vec<_> = names
+        .filter_map(|name| likeness(&lower, &name.to_ascii_lowercase()).map(|key| (key, name)))
+        .collect();
+    near.sort_by_key(|(key, _)| *key);
+    near.into_iter().take(OFFERED).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// How to order a name among those like a word; `None` when it is not like it.
+fn likeness(word: &str, name: &str) -> Option<(Reverse<bool>, usize)> {
+    let distance = strsim::damerau_levenshtein(word, name);
+    // A part of a name says more than a few letters in common: "timeout" is in many.
+    let part = word.len() >= 3 && name.contains(word);
+    let alike = distance <= (word.len() / 3).max(1);
+    (part || alike).then_some((Reverse(alike), distance))
+}
+
+/// Winsock codes that differ in a digit, or the errnos of other architectures.
+fn near_number(number: i32) -> Vec<String> {
+    if number < FIRST_CODE {
+        return numbers::elsewhere(number)
+            .map(|(errno, families)| format!("{} ({})", errno.name, families.join(", ")))
+            .collect();
+    }
+    let digits = number.to_string();
+    WINSOCK
+        .iter()
+        .map(|winsock| winsock.code.to_string())
+        .filter(|code| strsim::damerau_levenshtein(&digits, code) == 1)
+        .take(OFFERED)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::libc;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(word: &str) -> &'static str {
+        match Topic::find(word).expect(word) {
+            Topic::Cause(cause) => cause.id,
+            Topic::Errno(errno) => errno.name,
+            Topic::Winsock(winsock) => winsock.name,
+            Topic::Sigpipe => SIGPIPE,
+        }
+    }
+
+    fn near(word: &str) -> Vec<String> {
+        Topic::find(word).expect_err(word).near
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        assert_eq!(name("ECONNRESET"), "ECONNRESET");
+        assert_eq!(name("econnreset"), "ECONNRESET");
+        assert_eq!(name("reset_by_peer"), "reset_by_peer");
+        assert_eq!(name("Reset_By_Peer"), "reset_by_peer");
+        assert_eq!(name("wsaEconnReset"), "WSAECONNRESET");
+        assert_eq!(name("sigpipe"), "SIGPIPE");
+        assert_eq!(name("EWOULDBLOCK"), "EAGAIN");
+    }
+
+    #[test]
+    fn numbers_are_those_of_this_machine() {
+        assert_eq!(name(&libc::ECONNRESET.to_string()), "ECONNRESET");
+        assert_eq!(name(&format!("-{}", libc::ETIMEDOUT)), "ETIMEDOUT");
+        assert_eq!(name("512"), "EINTR");
+    }
+
+    #[test]
+    fn large_numbers_are_those_of_winsock() {
+        assert_eq!(name("10054"), "WSAECONNRESET");
+        // Errnos end long before, on every architecture.
+        assert!(Topic::find("10000").is_err());
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_recognized() {
+        assert_eq!(near("ECONRESET").first().map(String::as_str), Some("ECONNRESET"));
+        assert_eq!(near("reset_by_pear").first().map(String::as_str), Some("reset_by_peer"));
+        assert_eq!(near("EPIEP").first().map(String::as_str), Some("EPIPE"));
+        assert!(near("timeout").contains(&"user_timeout".to_owned()));
+        assert!(near("10154").contains(&"10054".to_owned()));
+    }
+
+    #[test]
+    fn a_number_of_another_architecture_is_recognized() {
+        assert_eq!(near("54"), ["ECONNRESET (alpha, sparc)"]);
+    }
+
+    #[test]
+    fn what_resembles_nothing_gets_no_offer() {
+        assert!(near("zebra").is_empty());
+        assert!(near("").is_empty());
+        assert!(near("4000").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_word_gets_an_answer(word in ".*") {
+            if let Err(unknown) = Topic::find(&word) {
+                prop_assert!(unknown.near.len() <= OFFERED);
+            }
+        }
+    }
+}
