@@ -9,7 +9,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use socktrace_ebpf::{Address, Event, Family};
 
 use crate::{
-    load::{Load as _, Probe},
+    load::Probe,
     offsets::{self, Fact},
 };
 
@@ -32,29 +32,21 @@ pub(crate) fn tcp_sock(fd: i32) -> Option<DescribedSock> {
     }
     // SAFETY: takes nothing; returns the current task's address.
     let task = unsafe { bpf_get_current_task() } as *const u8;
-    let pointer = |base: *const u8, offset: &Fact| -> *const u8 {
-        // SAFETY: reads any address; what is wrong reads as zeroes.
-        unsafe { Probe::member(base, offset) }
-    };
+    let pointer = Probe::read_member::<*const u8>;
     let table = pointer(
         pointer(pointer(task, &offsets::TASK_FILES), &offsets::FILES_FDT),
         &offsets::FDTABLE_FD,
     );
-    // SAFETY: likewise. The call has looked the descriptor up before, so it lies in the table.
-    let file: *const u8 = unsafe { Probe::load(table, fd as usize * size_of::<usize>()) };
+    // The call has looked the descriptor up before, so it lies in the table.
+    let file: *const u8 = Probe::read(table, fd as usize * size_of::<usize>());
     let socket = pointer(file, &offsets::FILE_PRIVATE_DATA);
     let sock = pointer(socket, &offsets::SOCKET_SK);
     if sock.is_null() {
         return None;
     }
-    // SAFETY: likewise. The hooks that come here saw the call find a socket, or fail before it
-    // looked: then a file that is none gives a protocol or family that is refused here.
-    let (protocol, family) = unsafe {
-        (
-            Probe::member::<u16>(sock, &offsets::SOCK_PROTOCOL),
-            Probe::member::<u16>(sock, &offsets::SOCK_FAMILY),
-        )
-    };
+    // A file that is no socket gives a protocol or family that is refused here.
+    let protocol: u16 = Probe::read_member(sock, &offsets::SOCK_PROTOCOL);
+    let family: u16 = Probe::read_member(sock, &offsets::SOCK_FAMILY);
     let family = match family {
         AF_INET => Family::Ipv4,
         AF_INET6 => Family::Ipv6,
@@ -66,8 +58,7 @@ pub(crate) fn tcp_sock(fd: i32) -> Option<DescribedSock> {
 impl DescribedSock {
     #[inline(always)]
     fn member<T: Copy>(self, offset: &Fact) -> T {
-        // SAFETY: reads any address.
-        unsafe { Probe::member(self.sock, offset) }
+        Probe::read_member(self.sock, offset)
     }
 
     /// The socket's TCP state.
@@ -93,8 +84,7 @@ impl DescribedSock {
         event.local_port = self.member(&offsets::SOCK_NUM);
         event.remote_port = u16::from_be(self.member(&offsets::SOCK_DPORT));
         let net: *const u8 = self.member(&offsets::SOCK_NET);
-        // SAFETY: reads any address.
-        event.netns = unsafe { Probe::member(net, &offsets::NET_INUM) };
+        event.netns = Probe::read_member(net, &offsets::NET_INUM);
     }
 }
 

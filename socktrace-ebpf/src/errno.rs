@@ -1,5 +1,7 @@
 //! Errnos that decide what a hook does, and the return values that carry them.
 
+use crate::signal;
+
 pub(crate) const EINTR: u16 = 4;
 pub(crate) const EAGAIN: u16 = 11;
 pub(crate) const ENOMEM: u16 = 12;
@@ -13,11 +15,14 @@ pub(crate) const EALREADY: u16 = 114;
 pub(crate) const EINPROGRESS: u16 = 115;
 pub(crate) const ECANCELED: u16 = 125;
 
-/// The kernel's own values for an interrupted call (`ERESTARTSYS` and its kin in
-/// `include/linux/errno.h`): a program sees `EINTR`, or nothing if the call is restarted.
-const RESTART: core::ops::RangeInclusive<u16> = 512..=516;
+/// The kernel's own values for an interrupted call, from `include/linux/errno.h`.
+const ERESTARTSYS: u16 = 512;
+const ERESTARTNOINTR: u16 = 513;
+const ERESTARTNOHAND: u16 = 514;
+const ERESTART_RESTARTBLOCK: u16 = 516;
 
-/// The errno in the return value of a kernel function, 0 for success.
+/// The errno that a program gets from the return value of a kernel function; 0 for success, and
+/// for an interrupted call that is restarted without the program's knowledge.
 ///
 /// An `int` in a 64-bit register has garbage in its upper half.
 #[inline(always)]
@@ -26,6 +31,11 @@ pub(crate) fn returned(value: u64) -> u16 {
     if value >= 0 {
         return 0;
     }
-    let errno = value.wrapping_neg() as u16;
-    if RESTART.contains(&errno) { EINTR } else { errno }
+    let interrupted = match value.wrapping_neg() as u16 {
+        ERESTARTNOINTR => false,
+        ERESTARTSYS => signal::interrupts(true),
+        ERESTARTNOHAND | ERESTART_RESTARTBLOCK => signal::interrupts(false),
+        errno => return errno,
+    };
+    if interrupted { EINTR } else { 0 }
 }

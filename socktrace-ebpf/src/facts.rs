@@ -58,6 +58,9 @@ macro_rules! kernel_facts {
             TASK_SIGHAND = "task_struct", "sighand", offset;
             TASK_SIGNAL = "task_struct", "signal", offset;
             TASK_BLOCKED = "task_struct", "blocked", offset;
+            TASK_PENDING = "task_struct", "pending.signal", offset;
+            SIGNAL_SHARED_PENDING = "signal_struct", "shared_pending.signal", offset;
+            SIGACTION_FLAGS = "k_sigaction", "sa.sa_flags", offset;
             TASK_FILES = "task_struct", "files", offset;
             SIGHAND_ACTION = "sighand_struct", "action", offset;
             SIGHAND_ACTION_SIZE = "sighand_struct", "action", size;

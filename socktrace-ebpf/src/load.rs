@@ -50,19 +50,30 @@ impl Load for Direct {
 /// [`READ_KERNEL`]: crate::offsets::READ_KERNEL
 pub(crate) struct Probe;
 
+impl Probe {
+    /// Reads the `T` that lies `offset` bytes after `base`. Any address will do: zero is read
+    /// where nothing can be. `T` is an integer, a pointer or an array of them.
+    #[inline(always)]
+    pub(crate) fn read<T: Copy>(base: *const u8, offset: usize) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        let size = size_of::<T>() as u32;
+        let address = base.wrapping_add(offset).cast();
+        // SAFETY: the helper writes `size` bytes to `value` and checks the address itself.
+        unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, address) };
+        // SAFETY: written, with zeroes if need be; any bit pattern is a `T`.
+        unsafe { value.assume_init() }
+    }
+
+    /// The same at the offset that a fact gives.
+    #[inline(always)]
+    pub(crate) fn read_member<T: Copy>(base: *const u8, offset: &Fact) -> T {
+        Self::read(base, offset.get() as usize)
+    }
+}
+
 impl Load for Probe {
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the helper writes `size_of::<T>()` bytes to `value`: those at the address, or
-        // zeroes when it cannot be read. All `T` here are integers, pointers or arrays of them.
-        unsafe {
-            bpf_probe_read_kernel(
-                value.as_mut_ptr().cast(),
-                size_of::<T>() as u32,
-                base.wrapping_add(offset).cast(),
-            );
-            value.assume_init()
-        }
+        Self::read(base, offset)
     }
 }

@@ -25,6 +25,7 @@ mod load;
 mod offsets;
 mod owner;
 mod programs;
+mod signal;
 mod sigpipe;
 mod sock;
 mod stash;

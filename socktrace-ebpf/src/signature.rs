@@ -126,7 +126,7 @@ wire_enum! {
     Sigpipe {
         /// The question does not arise: no write, or another errno.
         NotRaised = 0,
-        /// No signal: `MSG_NOSIGNAL`, which io_uring's send sets always.
+        /// No signal: `MSG_NOSIGNAL`, which `io_uring`'s send sets always.
         None = 1,
         /// The process ignores it (`SIG_IGN`).
         Ignored = 2,

@@ -43,14 +43,12 @@ pub(crate) fn verdict(message_flags: i32) -> Sigpipe {
 
 #[inline(always)]
 fn disposition<L: Load>(task: *const u8) -> Sigpipe {
-    // SAFETY: a `struct task_struct`, members reached from it, and offsets in their types.
-    let (blocked, sighand, signal) = unsafe {
-        (
-            L::member::<u64>(task, &offsets::TASK_BLOCKED),
-            L::member::<*const u8>(task, &offsets::TASK_SIGHAND),
-            L::member::<*const u8>(task, &offsets::TASK_SIGNAL),
-        )
-    };
+    // SAFETY: a `struct task_struct`, and the offset of a member.
+    let blocked: u64 = unsafe { L::member(task, &offsets::TASK_BLOCKED) };
+    // SAFETY: likewise.
+    let sighand: *const u8 = unsafe { L::member(task, &offsets::TASK_SIGHAND) };
+    // SAFETY: likewise.
+    let signal: *const u8 = unsafe { L::member(task, &offsets::TASK_SIGNAL) };
     // A blocked signal stays pending even when it is ignored (`sig_ignored`).
     if blocked >> SIGPIPE_INDEX & 1 != 0 {
         return Sigpipe::Blocked;
@@ -58,10 +56,10 @@ fn disposition<L: Load>(task: *const u8) -> Sigpipe {
     let action = offsets::SIGHAND_ACTION.get() as usize
         + SIGPIPE_INDEX * (offsets::SIGHAND_ACTION_SIZE.get() as usize / SIGNALS)
         + offsets::SIGACTION_HANDLER.get() as usize;
-    // SAFETY: likewise; the action of one of the 64 signals.
-    let (handler, flags) = unsafe {
-        (L::load::<u64>(sighand, action), L::member::<u32>(signal, &offsets::SIGNAL_FLAGS))
-    };
+    // SAFETY: the task's `struct sighand_struct`, and the action of one of its 64 signals.
+    let handler: u64 = unsafe { L::load(sighand, action) };
+    // SAFETY: the task's `struct signal_struct`, and the offset of a member.
+    let flags: u32 = unsafe { L::member(signal, &offsets::SIGNAL_FLAGS) };
     match handler {
         SIG_IGN => Sigpipe::Ignored,
         SIG_DFL if flags & SIGNAL_UNKILLABLE != 0 => Sigpipe::Discarded,

@@ -90,6 +90,17 @@ impl Sock {
         a == 0 && b == 0 && c == 0xffff_u32.to_be()
     }
 
+    /// The IPv4 address that an IPv6 socket is to connect to in its mapped form; `None` for an
+    /// IPv4 socket. It stays when the connect fails at once, unlike the plain one.
+    #[inline(always)]
+    pub(crate) fn mapped_remote(self) -> Option<[u8; 4]> {
+        if self.load::<u16>(&offsets::SOCK_FAMILY) != AF_INET6 {
+            return None;
+        }
+        let [_, _, _, word]: [u32; 4] = self.load(&offsets::SOCK_DADDR6);
+        Some(word.to_ne_bytes())
+    }
+
     #[inline(always)]
     fn address(self, family: Family, v4: &Fact, v6: &Fact) -> Address {
         let words: [u32; 4] = match family {

@@ -103,7 +103,7 @@ impl TcpSock {
         let last_received: u32 = self.load(&offsets::ICSK_LRCVTIME);
         // The SYN counts as one acknowledged byte.
         let never_answered = received <= 1 && acked > 1;
-        let asked_last = (last_sent.wrapping_sub(last_received) as i32) > 0;
+        let asked_last = last_sent.wrapping_sub(last_received).cast_signed() > 0;
         self.unacked() != 0 || self.unsent() != 0 || never_answered || (asked_last && acked > 1)
     }
 

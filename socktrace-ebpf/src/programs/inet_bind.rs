@@ -1,5 +1,5 @@
 //! Traces the return of `inet_bind` (`net/ipv4/af_inet.c`) and `inet6_bind`
-//! (`net/ipv6/af_inet6.c`), by system call or by io_uring.
+//! (`net/ipv6/af_inet6.c`), by system call or by `io_uring`.
 //!
 //! Prototype: `int (struct socket *, struct sockaddr *, int addr_len)` in 5.10 to 6.18. Produces
 //! an event when it fails.
@@ -49,16 +49,15 @@ fn failed(ctx: &FExitContext) -> i32 {
         // The address that was asked for, which the socket did not get.
         let wanted: *const u8 = ctx.arg(1);
         // SAFETY: the hook's `struct sockaddr` argument, which is 16 bytes long.
-        let (port, ip) = unsafe {
-            (Direct::load::<u16>(wanted, PORT), Direct::load::<[u8; 4]>(wanted, IPV4_ADDRESS))
-        };
-        event.local_port = u16::from_be(port);
+        event.local_port = u16::from_be(unsafe { Direct::load(wanted, PORT) });
         event.local = Address::default();
         if family == Family::Ipv4 {
+            // SAFETY: likewise.
+            let ip: [u8; 4] = unsafe { Direct::load(wanted, IPV4_ADDRESS) };
             event.local.octets[..4].copy_from_slice(&ip);
         } else if offsets::READ_KERNEL.get() == 1 {
-            // SAFETY: reads any address; past the 16 bytes that the type admits.
-            event.local.octets = unsafe { Probe::load(wanted, IPV6_ADDRESS) };
+            // Past the 16 bytes that the type admits.
+            event.local.octets = Probe::read(wanted, IPV6_ADDRESS);
         }
     });
     0

@@ -34,8 +34,8 @@ fn inet_csk_accept_four_args(ctx: FExitContext) -> i32 {
     if offsets::READ_KERNEL.get() != 1 {
         return 0;
     }
-    // SAFETY: reads any address; this is the caller's `int`.
-    let err: i32 = unsafe { Probe::load(ctx.arg(2), 0) };
+    // The caller's `int`.
+    let err: i32 = Probe::read(ctx.arg(2), 0);
     failure(&ctx, err)
 }
 
@@ -90,9 +90,6 @@ fn failure(ctx: &FExitContext, err: i32) -> i32 {
     };
     let signature = failed_call(Hook::InetCskAccept, tcp, family, errno, Flags::empty());
     debug!(ctx, "inet_csk_accept: failed with errno {}", errno);
-    emit(&signature, |event| {
-        describe_call(event, tcp, family);
-        event.local_port = listener.bound_port();
-    });
+    emit(&signature, |event| describe_call(event, tcp, family));
     0
 }

@@ -1,4 +1,4 @@
-//! Traces `__inet_stream_connect` (`net/ipv4/af_inet.c`): connect, by system call, by io_uring or
+//! Traces `__inet_stream_connect` (`net/ipv4/af_inet.c`): connect, by system call, by `io_uring` or
 //! by a sending call with `MSG_FASTOPEN`.
 //!
 //! Prototype: `(struct socket *, struct sockaddr *, int addr_len, int flags, int is_sendmsg)` in
@@ -73,14 +73,13 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
             return;
         }
         // SAFETY: the hook's `struct sockaddr` argument, which is 16 bytes long.
-        let (port, ip) = unsafe {
-            (Direct::load::<u16>(target, PORT), Direct::load::<[u8; 4]>(target, IPV4_ADDRESS))
-        };
-        event.remote_port = u16::from_be(port);
+        event.remote_port = u16::from_be(unsafe { Direct::load(target, PORT) });
         if family == Family::Ipv4 && event.remote == Address::default() {
+            // SAFETY: likewise.
+            let plain = || unsafe { Direct::load(target, IPV4_ADDRESS) };
+            let ip: [u8; 4] = sock.mapped_remote().unwrap_or_else(plain);
             event.remote.octets[..4].copy_from_slice(&ip);
         }
-        event.first_errno = known.map_or(0, |known| known.errno);
     });
     0
 }

@@ -1,5 +1,5 @@
 //! Traces the return of `sk_stream_error` (`net/core/stream.c`): a write of any kind fails, by
-//! `write`, `send`, `sendfile`, `splice` or io_uring.
+//! `write`, `send`, `sendfile`, `splice` or `io_uring`.
 //!
 //! Prototype: `int (sk, int flags, int err)` in every kernel from 5.10 to 7.2; the return value is
 //! the exact errno of the call, and SIGPIPE has been sent if it was to be. It also ends every

@@ -2,7 +2,7 @@
 //!
 //! Since 6.7 by the return of `do_sock_setsockopt(struct socket *, bool compat, int level, int
 //! optname, sockptr_t optval, int optlen)` and `do_sock_getsockopt(.., sockptr_t optval,
-//! sockptr_t optlen)`, which io_uring calls too; a `sockptr_t` takes two argument registers.
+//! sockptr_t optlen)`, which `io_uring` calls too; a `sockptr_t` takes two argument registers.
 //! Before, by the return of `__sys_setsockopt(int fd, int level, int optname, char *, int)` and
 //! `__sys_getsockopt(.., int *)`, where the socket is found by its descriptor. The daemon loads
 //! those that fit the prototypes in the kernel's BTF. Each produces an event for a TCP socket.

@@ -1,5 +1,5 @@
 //! Traces `tcp_abort` (`net/ipv4/tcp.c`): somebody asks the kernel to kill a socket, by `ss -K`
-//! (sock_diag) or `bpf_sock_destroy`.
+//! (`sock_diag`) or `bpf_sock_destroy`.
 //!
 //! Prototype: `int (sk, int err)` in every kernel from 5.10 to 7.2. It calls `tcp_done` for a
 //! socket that a program holds. Produces no event: it tells `tcp_done` the reason.

@@ -11,7 +11,7 @@ use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use socktrace_ebpf::{Address, Family};
 
 use crate::{
-    load::{Load as _, Probe},
+    load::Probe,
     offsets::{self, Fact},
     tuple::{Icmp, Tuple, record_icmp},
 };
@@ -69,10 +69,8 @@ struct Packet {
 impl Packet {
     #[inline(always)]
     fn new(skb: *const u8) -> Self {
-        // SAFETY: reads any address; this is the hook's `struct sk_buff`.
-        let pointer = |fact: &Fact| unsafe { Probe::member::<*const u8>(skb, fact) };
-        // SAFETY: likewise.
-        let offset = |fact: &Fact| usize::from(unsafe { Probe::member::<u16>(skb, fact) });
+        let pointer = |fact: &Fact| Probe::read_member::<*const u8>(skb, fact);
+        let offset = |fact: &Fact| usize::from(Probe::read_member::<u16>(skb, fact));
         let head = pointer(&offsets::SKB_HEAD);
         Self {
             network: head.wrapping_add(offset(&offsets::SKB_NETWORK_HEADER)),
@@ -84,8 +82,8 @@ impl Packet {
 
 #[inline(always)]
 fn record(family: Family, local: Address, remote: Address, tcp: *const u8, icmp: &Icmp) {
-    // SAFETY: reads any address; the embedded TCP header begins with its ports.
-    let [source, destination]: [u16; 2] = unsafe { Probe::load(tcp, 0) };
+    // The embedded TCP header begins with its ports.
+    let [source, destination]: [u16; 2] = Probe::read(tcp, 0);
     let tuple = Tuple {
         local,
         remote,
@@ -98,14 +96,12 @@ fn record(family: Family, local: Address, remote: Address, tcp: *const u8, icmp:
 
 #[inline(always)]
 fn byte(base: *const u8, offset: usize) -> u8 {
-    // SAFETY: reads any address.
-    unsafe { Probe::load(base, offset) }
+    Probe::read(base, offset)
 }
 
 #[inline(always)]
 fn v4(header: *const u8, offset: usize) -> Address {
-    // SAFETY: reads any address.
-    let octets: [u8; 4] = unsafe { Probe::load(header, offset) };
+    let octets: [u8; 4] = Probe::read(header, offset);
     let mut address = Address::default();
     address.octets[..4].copy_from_slice(&octets);
     address
@@ -113,6 +109,5 @@ fn v4(header: *const u8, offset: usize) -> Address {
 
 #[inline(always)]
 fn v6(header: *const u8, offset: usize) -> Address {
-    // SAFETY: reads any address.
-    Address { octets: unsafe { Probe::load(header, offset) } }
+    Address { octets: Probe::read(header, offset) }
 }

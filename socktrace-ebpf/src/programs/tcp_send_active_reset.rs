@@ -7,7 +7,7 @@
 //! no event: it is remembered for the other end, if that is on this host too.
 
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
-use socktrace_ebpf::{Flags, facts::ABSENT};
+use socktrace_ebpf::facts::ABSENT;
 
 use crate::{
     owner,
@@ -39,7 +39,8 @@ fn sent(ctx: &FEntryContext, reason: u32) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let (tgid, _, comm) = owner::find(sock, Flags::empty(), sock.is_owned());
+    // A connection in the queue of a listener that is closed has no owner yet.
+    let (tgid, _, comm) = owner::find(sock, sock.holder_flags(), sock.is_owned());
     record_sent_reset(&Tuple::of(tcp, family), tgid, comm, reason);
     0
 }

@@ -317,7 +317,7 @@ fn write_after(signature: Signature, flags: Flags) -> Cause {
     }
 }
 
-/// Whether ICMP and ICMPv6 errors are mapped to this errno (`icmp_err_convert`,
+/// Whether ICMP errors of either family are mapped to this errno (`icmp_err_convert`,
 /// `icmpv6_err_convert`), ECONNREFUSED aside.
 const fn is_icmp(number: u16) -> bool {
     matches!(

@@ -53,6 +53,10 @@ const OPTIONAL: &[&str] = &[
     "SIGHAND_ACTION_SIZE",
     "SIGACTION_HANDLER",
     "SIGNAL_FLAGS",
+    // For calls that a signal ends.
+    "TASK_PENDING",
+    "SIGNAL_SHARED_PENDING",
+    "SIGACTION_FLAGS",
     // For hooks that find a socket by its descriptor.
     "TASK_FILES",
     "FILES_FDT",

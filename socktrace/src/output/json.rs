@@ -189,7 +189,7 @@ fn write_diagnosis(
         unsent_bytes: raw.unsent_bytes,
         sigpipe: sigpipe_name(diagnosis.sigpipe),
         first_errno: (raw.first_errno != 0).then(|| Errno(raw.first_errno).name()),
-        since_first_ms: (raw.first_errno != 0).then(|| raw.since_first_ns / 1_000_000),
+        since_first_ms: (raw.first_errno != 0).then_some(raw.since_first_ns / 1_000_000),
         icmp_type: record.icmp.map(|icmp| icmp.kind),
         icmp_code: record.icmp.map(|icmp| icmp.code),
         router: record.icmp.map(|icmp| icmp.router),
