@@ -78,6 +78,8 @@ const fn style(finding: Finding, diagnosis: Diagnosis) -> Style {
 
 #[cfg(test)]
 mod tests {
+    use socktrace_ebpf::{Flags, Hook, Origin};
+
     use super::*;
     use crate::output::record::tests::{record, reset_event};
 
@@ -97,6 +99,29 @@ mod tests {
             "08:05:09.123 ECONNRESET   reset_by_peer          nginx[81]          10.0.0.7:443          \
              10.0.0.9:50412        the peer sent RST on a live connection\n"
         );
+    }
+
+    #[test]
+    fn a_killing_sigpipe_is_the_loudest_line() {
+        let mut event = reset_event();
+        event.signature.hook = Hook::SkStreamError as u8;
+        event.signature.origin = Origin::Reset as u8;
+        event.signature.flags = Flags::REPORTED.0;
+        event.signature.errno = u16::try_from(nix::libc::EPIPE).expect("small");
+        event.signature.sigpipe = Sigpipe::Kills as u8;
+        event.first_errno = u16::try_from(nix::libc::ECONNRESET).expect("small");
+        event.since_first_ns = 12_000_000;
+        let record = record(event);
+
+        let line = plain(|out| write(out, &record, &TimeZone::UTC));
+        assert!(
+            line.ends_with("wrote on 12 ms after ECONNRESET; SIGPIPE KILLS nginx[81]\n"),
+            "{line}"
+        );
+        let mut styled = Vec::new();
+        write(&mut styled, &record, &TimeZone::UTC).expect("memory");
+        let styled = String::from_utf8(styled).expect("text");
+        assert!(styled.contains(&LOUD.render().to_string()), "{styled:?}");
     }
 
     #[test]

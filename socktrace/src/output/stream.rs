@@ -118,3 +118,29 @@ impl Printer {
         self.buffer = out.into_inner();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use socktrace_ebpf::{Flags, TcpState};
+
+    use super::*;
+    use crate::{kernel::clock::Clock, output::record::tests::reset_event};
+
+    fn shown(all: bool, event: Event) -> String {
+        let decoder = Decoder::new(Clock::new().expect("a clock"), Vec::new());
+        let mut printer = Printer::new(Output::Json, Color::Never, all, decoder);
+        printer.event(event);
+        assert_eq!(printer.shown() == 1, !printer.buffer.is_empty());
+        String::from_utf8(printer.buffer).expect("text")
+    }
+
+    #[test]
+    fn what_is_expected_is_shown_on_request_only() {
+        let mut orphan = reset_event();
+        orphan.signature.state = TcpState::FinWait1 as u8;
+        orphan.signature.flags = Flags::ORPHAN.0;
+        assert_eq!(shown(false, orphan), "");
+        assert!(shown(true, orphan).contains("\"severity\":\"expected\""));
+        assert!(shown(false, reset_event()).contains("\"severity\":\"failure\""));
+    }
+}
