@@ -38,6 +38,9 @@ pub enum Report {
         name: String,
         /// Whether all was as expected.
         passed: bool,
+        /// Cause and family of each failure that socktrace had to tell.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        covers: Vec<String>,
         /// What was not, in full. Empty when it passed.
         detail: String,
     },
@@ -119,6 +122,7 @@ mod tests {
         let report = Report::Scenario {
             name: "reset_by_peer/ipv4".into(),
             passed: false,
+            covers: vec![],
             detail: "two\nlines".into(),
         };
         let line = serde_json::to_string(&report).unwrap();

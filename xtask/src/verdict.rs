@@ -14,6 +14,8 @@ const BOOT: &str = "(boot)";
 pub(crate) struct Verdict {
     /// The scenario's name.
     pub(crate) scenario: String,
+    /// Cause and family of each failure that it made, such as `reset_by_peer/ipv4`.
+    pub(crate) covers: Vec<String>,
     /// Nothing, or what was wrong.
     pub(crate) failure: Option<String>,
     /// How long it took on the host, if it came to its end.
@@ -36,7 +38,7 @@ impl Boot {
         match report {
             Report::Plan { scenarios } => self.open = Some(scenarios),
             Report::Started { scenario } => self.started = Some((scenario, at)),
-            Report::Scenario { name, passed, detail } => {
+            Report::Scenario { name, passed, covers, detail } => {
                 if let Some(open) = &mut self.open {
                     open.retain(|scenario| *scenario != name);
                 }
@@ -45,7 +47,7 @@ impl Boot {
                 let took = started.map(|(_, start)| at.saturating_sub(start));
                 let detail = if detail.is_empty() { "without saying why".into() } else { detail };
                 let failure = (!passed).then_some(detail);
-                return Some(Verdict { scenario: name, failure, took });
+                return Some(Verdict { scenario: name, covers, failure, took });
             }
             Report::Refused { exit, stderr } => {
                 self.refusal = Some(format!("socktrace exited with {exit}:\n{stderr}"));
@@ -60,6 +62,7 @@ impl Boot {
         let reason = self.reason(outcome);
         let fail = |scenario: String, failure: String| Verdict {
             scenario,
+            covers: vec![],
             failure: Some(failure),
             took: None,
         };
@@ -130,7 +133,7 @@ mod tests {
 
     fn scenario(name: &str, passed: bool) -> Report {
         let detail = if passed { String::new() } else { "expected more".into() };
-        Report::Scenario { name: name.into(), passed, detail }
+        Report::Scenario { name: name.into(), passed, covers: vec!["x/ipv4".into()], detail }
     }
 
     fn hung() -> Outcome {
@@ -141,7 +144,8 @@ mod tests {
     fn verdicts_come_with_the_time_they_took() {
         let (boot, verdicts) = boot([plan(&["a"]), started("a"), scenario("a", true)]);
         let took = Some(Duration::from_secs(1));
-        assert_eq!(verdicts, [Verdict { scenario: "a".into(), failure: None, took }]);
+        let covers = vec!["x/ipv4".into()];
+        assert_eq!(verdicts, [Verdict { scenario: "a".into(), covers, failure: None, took }]);
         assert_eq!(boot.end(&Outcome::Finished { code: 0 }), []);
     }
 

@@ -12,8 +12,12 @@ use std::{
 
 use anyhow::{Result, bail};
 
+/// The word by which a scenario starts this program again.
+const CHILD: &str = "child";
+
 fn main() -> ExitCode {
-    if process::id() == 1 {
+    // A child can be process 1 too, of a namespace.
+    if process::id() == 1 && env::args().nth(1).as_deref() != Some(CHILD) {
         init::main();
     }
     match dispatch() {
@@ -37,6 +41,7 @@ fn dispatch() -> Result<i32> {
         }
         Some("session") => session::main(&args[1..]),
         Some("as-service") => scenarios::run_as_service(&args[1..]),
+        Some(CHILD) => scenarios::child(&args[1..]),
         Some("demo") => demo::main(&args[1..]),
         _ => bail!("say what to do: scenarios, list or demo"),
     }

@@ -1,5 +1,6 @@
 //! Unit tests on the host, then every scenario on every kernel.
 
+mod coverage;
 mod host;
 
 use std::{
@@ -14,6 +15,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, error::ErrorKind};
 use xtask::report;
+
+use coverage::Coverage;
 
 use crate::{
     boot::{Boot, Limits, Terminal},
@@ -85,7 +88,10 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
             }
         }
     }
-    count.add(run_all(args, boots, &programs));
+    let (boots_count, coverage) = run_all(args, boots, &programs);
+    count.add(boots_count);
+    let names: Vec<_> = kernels.iter().map(|series| series.name).collect();
+    print!("{}", coverage.table(&names));
     println!("{}", count.line());
     Ok(if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -127,31 +133,36 @@ fn prepare(args: &TestArgs, series: &'static Series, programs: &Programs) -> Res
     ])
 }
 
-fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> Count {
+fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> (Count, Coverage) {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = args.jobs.map_or(processors, std::num::NonZero::get).min(boots.len());
     boots.reverse();
     let boots = Mutex::new(boots);
     let next = || boots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-    let count = Mutex::new(Count::default());
+    let results = Mutex::new((Count::default(), Coverage::default()));
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(planned) = next() {
-                    let result = boot(args, &planned, programs);
-                    count.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(result);
+                    let (count, coverage) = boot(args, &planned, programs);
+                    let mut results =
+                        results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    results.0.add(count);
+                    results.1.merge(coverage);
                 }
             });
         }
     });
-    count.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> Count {
+fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> (Count, Coverage) {
     let (kernel, mode) = (planned.bench.kernel.series, planned.mode.name());
     let mut count = Count::default();
+    let mut coverage = Coverage::default();
     let mut tell = |verdict: &Verdict| {
         show(kernel, mode, verdict);
+        coverage.add(kernel, verdict);
         match verdict.failure {
             None => count.passed += 1,
             Some(_) => count.failed += 1,
@@ -171,7 +182,7 @@ fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> Count {
         Ok(outcome) => reports.end(&outcome).iter().for_each(tell),
         Err(error) => tell(&failure(format!("{error:#}"))),
     }
-    count
+    (count, coverage)
 }
 
 fn run_guest(
@@ -207,7 +218,7 @@ fn run_guest(
 
 /// The verdict on a boot that could not be made.
 fn failure(text: String) -> Verdict {
-    Verdict { scenario: "(boot)".into(), failure: Some(text), took: None }
+    Verdict { scenario: "(boot)".into(), covers: vec![], failure: Some(text), took: None }
 }
 
 /// Prints one line, and for a failure what was wrong.

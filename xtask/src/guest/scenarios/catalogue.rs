@@ -1,10 +1,15 @@
 //! The list of scenarios.
 
 use anyhow::Result;
+use nix::libc;
 
 use super::{
-    connect, daemon, network::Family, orderly, privileges, refusal, reset, timeout,
-    verify::Expected,
+    accept, bind, connect, daemon, eof,
+    expected::Expected,
+    icmp::{self, Message},
+    inherit, inject, iouring,
+    network::Family,
+    orderly, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -32,70 +37,177 @@ pub(super) struct Scenario {
     pub(super) act: Act,
 }
 
+/// The part of a scenario's name that tells the family.
+macro_rules! family {
+    (Ipv4) => {
+        "ipv4"
+    };
+    (Ipv6) => {
+        "ipv6"
+    };
+    (Mapped) => {
+        "mapped"
+    };
+}
+
+/// Lists scenarios that make sockets fail, by boot, name and families, and checks of the daemon.
 macro_rules! catalogue {
-    ($($boot:ident $name:literal: $act:expr;)+) => {
+    (
+        fail { $($boot:ident $name:literal $($family:ident)+: $fail:expr;)+ }
+        check { $($check_name:literal: $check:expr;)+ }
+    ) => {
         /// Every scenario, in the order in which they run.
         pub(super) const CATALOGUE: &[Scenario] = &[
-            $(Scenario { name: $name, boot: Boot::$boot, act: $act },)+
+            $($(Scenario {
+                name: concat!($name, "/", family!($family)),
+                boot: Boot::$boot,
+                act: Act::Fail($fail, Family::$family),
+            },)+)+
+            $(Scenario { name: $check_name, boot: Boot::Smp, act: Act::Check($check) },)+
         ];
     };
 }
 
-use Act::{Check, Fail};
-use Family::{Ipv4, Ipv6, Mapped};
-
 catalogue! {
-    Smp "connect_refused/ipv4": Fail(connect::refused, Ipv4);
-    Smp "connect_refused/ipv6": Fail(connect::refused, Ipv6);
-    Smp "connect_refused/mapped": Fail(connect::refused, Mapped);
-    Smp "connect_refused_nonblocking/ipv4": Fail(connect::refused_nonblocking, Ipv4);
-    Smp "connect_refused_nonblocking/ipv6": Fail(connect::refused_nonblocking, Ipv6);
-    Smp "reset_by_peer/ipv4": Fail(reset::by_peer, Ipv4);
-    Smp "reset_by_peer/ipv6": Fail(reset::by_peer, Ipv6);
-    Smp "reset_by_peer/mapped": Fail(reset::by_peer, Mapped);
-    Smp "reset_by_peer_unread_data/ipv4": Fail(reset::by_peer_with_unread_data, Ipv4);
-    Smp "reset_before_accept/ipv4": Fail(reset::before_accept, Ipv4);
-    Smp "reset_before_accept/ipv6": Fail(reset::before_accept, Ipv6);
-    Smp "reset_before_accept/mapped": Fail(reset::before_accept, Mapped);
-    Smp "reset_before_accept_after_fin/ipv4": Fail(reset::before_accept_after_fin, Ipv4);
-    Smp "reset_before_accept_after_fin/ipv6": Fail(reset::before_accept_after_fin, Ipv6);
-    Smp "reset_before_accept_never_accepted/ipv4": Fail(reset::never_accepted, Ipv4);
-    Smp "reset_after_peer_close/ipv4": Fail(reset::after_peer_close, Ipv4);
-    Smp "reset_after_peer_close/ipv6": Fail(reset::after_peer_close, Ipv6);
-    Smp "reset_while_closing/ipv4": Fail(reset::while_closing, Ipv4);
-    Smp "reset_while_closing/ipv6": Fail(reset::while_closing, Ipv6);
-    Smp "reset_while_closing_orphan/ipv4": Fail(reset::while_closing_orphan, Ipv4);
-    Smp "reset_while_closing_orphan/ipv6": Fail(reset::while_closing_orphan, Ipv6);
-    Smp "data_after_shutdown/ipv4": Fail(reset::data_after_shutdown, Ipv4);
-    Smp "data_after_shutdown/ipv6": Fail(reset::data_after_shutdown, Ipv6);
-    Smp "other_aborted/ipv4": Fail(reset::aborted, Ipv4);
-    Smp "orderly_client_first": Fail(orderly::client_first, Ipv4);
-    Smp "orderly_server_first": Fail(orderly::server_first, Ipv6);
-    Smp "orderly_half_close": Fail(orderly::half_close, Ipv4);
-    Smp "orderly_simultaneous": Fail(orderly::simultaneous, Ipv6);
-    Smp "storm": Check(daemon::storm);
-    Smp "no_stream": Check(daemon::no_stream);
-    Smp "probe_log": Check(daemon::probe_log);
-    Smp "human_output": Check(daemon::human_output);
-    Smp "metrics_port_taken": Check(daemon::metrics_port_taken);
-    Smp "stops_on_signals": Check(daemon::stops_on_signals);
-    Smp "service_privileges": Check(privileges::of_the_unit);
-    Smp "refused_not_root": Check(refusal::not_root);
-    Smp "refused_missing_capability": Check(refusal::missing_capability);
-    Smp "refused_no_btf": Check(refusal::no_btf);
-    Smp "refused_memlock": Check(refusal::memlock);
-    Icount "connect_timeout/ipv4": Fail(timeout::connect, Ipv4);
-    Icount "connect_timeout/ipv6": Fail(timeout::connect, Ipv6);
-    Icount "connect_timeout/mapped": Fail(timeout::connect, Mapped);
-    Icount "retransmit_timeout/ipv4": Fail(timeout::retransmit, Ipv4);
-    Icount "retransmit_timeout/ipv6": Fail(timeout::retransmit, Ipv6);
-    Icount "user_timeout/ipv4": Fail(timeout::user, Ipv4);
-    Icount "user_timeout/ipv6": Fail(timeout::user, Ipv6);
-    Icount "user_timeout_zero_window/ipv4": Fail(timeout::user_with_closed_window, Ipv4);
-    Icount "keepalive_timeout/ipv4": Fail(timeout::keepalive, Ipv4);
-    Icount "keepalive_timeout/ipv6": Fail(timeout::keepalive, Ipv6);
-    Icount "zero_window_timeout/ipv4": Fail(timeout::zero_window, Ipv4);
-    Icount "zero_window_timeout/ipv6": Fail(timeout::zero_window, Ipv6);
-    Icount "unreachable_timeout/ipv4": Fail(timeout::unreachable, Ipv4);
-    Icount "unreachable_timeout/ipv6": Fail(timeout::unreachable, Ipv6);
+    fail {
+        Smp "connect_refused" Ipv4 Ipv6 Mapped: connect::refused;
+        Smp "connect_refused_nonblocking" Ipv4 Ipv6: connect::refused_nonblocking;
+        Smp "connect_refused_asked_by_connect" Ipv4 Ipv6: connect::refused_asked_by_connect;
+        Smp "connect_refused_io_uring" Ipv4 Ipv6: iouring::connect_refused;
+        Smp "connect_retried_after_failure" Ipv4 Ipv6: connect::retried_after_failure;
+        Smp "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
+        Smp "interrupted_connect" Ipv4 Ipv6: connect::interrupted;
+        Icount "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
+
+        Icount "connect_unreachable_net" Ipv4 Mapped: |f| icmp::rejected(f, icmp::NET);
+        Icount "connect_unreachable_host" Ipv4: |f| icmp::rejected(f, icmp::HOST);
+        Icount "connect_unreachable_protocol" Ipv4: |f| icmp::rejected(f, icmp::PROTOCOL);
+        Icount "connect_unreachable_net_prohibited" Ipv4: |f| icmp::rejected(f, icmp::NET_PROHIBITED);
+        Icount "connect_unreachable_host_prohibited" Ipv4: |f| icmp::rejected(f, icmp::HOST_PROHIBITED);
+        Icount "connect_unreachable_admin_prohibited" Ipv4: |f| icmp::rejected(f, icmp::ADMIN_PROHIBITED);
+        Icount "connect_refused_icmp" Ipv4 Mapped: |f| icmp::rejected(f, icmp::PORT);
+        Icount "connect_unreachable_no_route" Ipv6: |f| icmp::rejected(f, icmp::NO_ROUTE6);
+        Icount "connect_unreachable_admin_prohibited" Ipv6: |f| icmp::rejected(f, icmp::ADMIN_PROHIBITED6);
+        Icount "connect_unreachable_address" Ipv6: |f| icmp::rejected(f, icmp::ADDRESS6);
+        Icount "connect_unreachable_policy" Ipv6: |f| icmp::rejected(f, icmp::POLICY_FAIL6);
+        Icount "connect_unreachable_reject_route" Ipv6: |f| icmp::rejected(f, icmp::REJECT_ROUTE6);
+        Icount "connect_refused_icmp" Ipv6: |f| icmp::rejected(f, icmp::PORT6);
+        Icount "connect_unreachable_no_neighbour" Ipv4 Ipv6 Mapped: icmp::no_neighbour;
+        Smp "connect_unreachable_3_1" Ipv4 Mapped: |f| inject::injected(f, Message::new(3, 1, libc::EHOSTUNREACH));
+        Smp "connect_refused_icmp_3_3" Ipv4: |f| inject::injected(f, Message::new(3, 3, libc::ECONNREFUSED));
+        Smp "connect_unreachable_3_5" Ipv4: |f| inject::injected(f, Message::new(3, 5, libc::EOPNOTSUPP));
+        Smp "connect_unreachable_3_6" Ipv4: |f| inject::injected(f, Message::new(3, 6, libc::ENETUNREACH));
+        Smp "connect_unreachable_3_7" Ipv4: |f| inject::injected(f, Message::new(3, 7, libc::EHOSTDOWN));
+        Smp "connect_unreachable_3_8" Ipv4: |f| inject::injected(f, Message::new(3, 8, libc::ENONET));
+        Smp "connect_unreachable_11_0" Ipv4: |f| inject::injected(f, Message::new(11, 0, libc::EHOSTUNREACH));
+        Smp "connect_unreachable_12_0" Ipv4: |f| inject::injected(f, Message::new(12, 0, libc::EPROTO));
+        Smp "connect_unreachable_1_0" Ipv6: |f| inject::injected(f, Message::new(1, 0, libc::ENETUNREACH));
+        Smp "connect_unreachable_1_2" Ipv6: |f| inject::injected(f, Message::new(1, 2, libc::EHOSTUNREACH));
+        Smp "connect_refused_icmp_1_4" Ipv6: |f| inject::injected(f, Message::new(1, 4, libc::ECONNREFUSED));
+        Smp "connect_unreachable_3_0" Ipv6: |f| inject::injected(f, Message::new(3, 0, libc::EHOSTUNREACH));
+        Smp "connect_unreachable_4_0" Ipv6: |f| inject::injected(f, Message::new(4, 0, libc::EPROTO));
+
+        Smp "connect_no_route" Ipv4 Ipv6 Mapped: route::none;
+        Smp "connect_no_route_unreachable" Ipv4 Ipv6 Mapped: |f| route::refused(f, route::UNREACHABLE);
+        Smp "connect_no_route_blackhole" Ipv4 Ipv6: |f| route::refused(f, route::BLACKHOLE);
+        Smp "connect_no_route_throw" Ipv4 Ipv6: |f| route::refused(f, route::THROW);
+        Smp "connect_no_route_broadcast" Ipv4: route::broadcast;
+        Smp "connect_no_route_io_uring" Ipv4 Ipv6: iouring::connect_no_route;
+        Smp "connect_local_prohibit" Ipv4 Ipv6: |f| route::refused(f, route::PROHIBIT);
+        Smp "connect_local_ports_used_up" Ipv4 Ipv6: route::ports_used_up;
+        Smp "connect_local_other_family" Ipv4: route::other_family;
+
+        Smp "reset_by_peer" Ipv4 Ipv6 Mapped: reset::by_peer;
+        Smp "reset_by_peer_unread_data" Ipv4 Ipv6: reset::by_peer_with_unread_data;
+        Smp "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
+        Smp "reset_by_peer_killed" Ipv4 Ipv6: inherit::reset_by_killed_process;
+        Smp "reset_by_peer_listener" Ipv4 Ipv6: reset::by_closing_listener;
+        Smp "reset_before_accept" Ipv4 Ipv6 Mapped: reset::before_accept;
+        Smp "reset_before_accept_after_fin" Ipv4 Ipv6: reset::before_accept_after_fin;
+        Smp "reset_before_accept_never_accepted" Ipv4 Ipv6: reset::never_accepted;
+        Smp "reset_after_peer_close" Ipv4 Ipv6 Mapped: reset::after_peer_close;
+        Icount "reset_after_retransmit" Ipv4 Ipv6: reset::after_retransmit;
+        Icount "reset_after_idle" Ipv4 Ipv6: reset::after_idle;
+        Icount "reset_after_short_idle" Ipv4 Ipv6: reset::after_short_idle;
+        Smp "reset_while_closing" Ipv4 Ipv6: reset::while_closing;
+        Icount "reset_while_closing_orphan" Ipv4 Ipv6: reset::while_closing_orphan;
+        Smp "data_after_shutdown" Ipv4 Ipv6: reset::data_after_shutdown;
+        Smp "aborted_locally" Ipv4 Ipv6: reset::aborted_locally;
+
+        Smp "write_after_reset" Ipv4 Ipv6 Mapped: write::after_reset;
+        Smp "write_after_reset_was_read" Ipv4 Ipv6: write::after_reset_was_read;
+        Smp "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
+        Smp "write_unconnected" Ipv4 Ipv6: write::unconnected;
+        Smp "write_passed_socket" Ipv4 Ipv6: inherit::passed;
+        Smp "sigpipe_none" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::NO_SIGNAL);
+        Smp "sigpipe_ignored" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::IGNORED);
+        Smp "sigpipe_handled" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::HANDLED);
+        Smp "sigpipe_blocked" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::BLOCKED);
+        Smp "sigpipe_kills" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::DEFAULT);
+        Smp "sigpipe_kills_writev" Ipv4: |f| sigpipe::after_reset(f, sigpipe::WRITEV);
+        Smp "sigpipe_kills_sendfile" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::SENDFILE);
+        Smp "sigpipe_kills_io_uring_write" Ipv4: |f| sigpipe::after_reset(f, sigpipe::URING_WRITE);
+        Smp "sigpipe_none_io_uring_send" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::URING_SEND);
+        Smp "sigpipe_discarded" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::INIT);
+        Smp "sigpipe_handled_by_init" Ipv4: |f| sigpipe::after_reset(f, sigpipe::INIT_HANDLED);
+        Smp "sigpipe_none_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::NO_SIGNAL);
+        Smp "sigpipe_ignored_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::IGNORED);
+        Smp "sigpipe_kills_after_peer_close" Ipv4 Ipv6: |f| sigpipe::after_peer_close(f, sigpipe::DEFAULT);
+        Smp "sigpipe_discarded_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::INIT);
+
+        Icount "retransmit_timeout" Ipv4 Ipv6: timeout::retransmit;
+        Icount "user_timeout" Ipv4 Ipv6: timeout::user;
+        Icount "user_timeout_zero_window" Ipv4: timeout::user_with_closed_window;
+        Icount "keepalive_timeout" Ipv4 Ipv6: timeout::keepalive;
+        Icount "zero_window_timeout" Ipv4 Ipv6: timeout::zero_window;
+        Icount "unreachable_timeout" Ipv4 Ipv6: timeout::unreachable;
+        Icount "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
+
+        Smp "listener_closed" Ipv4 Ipv6: accept::listener_closed;
+        Smp "accept_resources" Ipv4 Ipv6: accept::too_many_files;
+        Smp "interrupted_accept" Ipv4 Ipv6: accept::interrupted;
+        Smp "premature_eof" Ipv4 Ipv6: eof::at_first_question;
+        Smp "premature_eof_later" Ipv4 Ipv6: eof::at_later_question;
+
+        Smp "sockopt_rejected_values" Ipv4 Ipv6: sockopt::bad_values;
+        Smp "sockopt_rejected_unknown" Ipv4 Ipv6: sockopt::unknown;
+        Smp "sockopt_rejected_not_permitted" Ipv4 Ipv6: sockopt::not_permitted;
+        Smp "bind_failed_in_use" Ipv4 Ipv6: bind::address_in_use;
+        Smp "bind_failed_not_local" Ipv4 Ipv6: bind::address_not_local;
+        Smp "bind_failed_privileged_port" Ipv4 Ipv6: bind::privileged_port;
+        Smp "bind_failed_twice" Ipv4 Ipv6: bind::twice;
+        Smp "listen_failed_in_use" Ipv4 Ipv6: bind::listen_twice;
+        Smp "listen_failed_connected" Ipv4 Ipv6: bind::listen_connected;
+
+        Smp "orderly_client_first" Ipv4: orderly::client_first;
+        Smp "orderly_server_first" Ipv6: orderly::server_first;
+        Smp "orderly_half_close" Ipv4: orderly::half_close;
+        Smp "orderly_simultaneous" Ipv6: orderly::simultaneous;
+        Smp "quiet_restarted_accept" Ipv4: accept::interrupted_and_restarted;
+        Smp "quiet_eof_at_servers_word" Ipv4 Ipv6: eof::at_servers_word;
+        Smp "quiet_eof_after_the_answer" Ipv4 Ipv6: eof::after_the_answer;
+        Smp "quiet_nonblocking_accept" Ipv4 Ipv6: quiet::nonblocking_accept;
+        Smp "quiet_nonblocking_write" Ipv4 Ipv6: quiet::nonblocking_write;
+        Smp "quiet_nonblocking_connect" Ipv4 Ipv6: quiet::nonblocking_connect;
+        Smp "quiet_read_timeout" Ipv4: quiet::read_timeout;
+        Icount "quiet_slow_connect" Ipv4 Ipv6: quiet::slow_connect;
+        Smp "quiet_keep_alive" Ipv4 Ipv6: quiet::keep_alive;
+        Icount "quiet_idle_pool" Ipv4 Ipv6: quiet::idle_pool;
+        Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port;
+        Smp "quiet_not_connected" Ipv4 Ipv6: quiet::not_connected;
+        Smp "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp;
+    }
+    check {
+        "storm": daemon::storm;
+        "no_stream": daemon::no_stream;
+        "probe_log": daemon::probe_log;
+        "human_output": daemon::human_output;
+        "metrics_port_taken": daemon::metrics_port_taken;
+        "stops_on_signals": daemon::stops_on_signals;
+        "service_privileges": privileges::of_the_unit;
+        "refused_not_root": refusal::not_root;
+        "refused_missing_capability": refusal::missing_capability;
+        "refused_no_btf": refusal::no_btf;
+        "refused_memlock": refusal::memlock;
+    }
 }

@@ -7,6 +7,7 @@ use xtask::report::{Report, Reporter};
 
 use super::{
     catalogue::{Act, Scenario},
+    expected::Expected,
     tracer::Tracer,
     verify::compare,
 };
@@ -34,13 +35,14 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
     for scenario in scenarios {
         let name = scenario.name.to_owned();
         reporter.send(&Report::Started { scenario: name.clone() })?;
-        let detail = match act(scenario, &tracer) {
+        let mut covers = Vec::new();
+        let detail = match act(scenario, &tracer, &mut covers) {
             Ok(differences) => differences,
             Err(error) => format!("{error:#}"),
         };
         let passed = detail.is_empty();
         all &= passed;
-        reporter.send(&Report::Scenario { name, passed, detail })?;
+        reporter.send(&Report::Scenario { name, passed, covers, detail })?;
     }
     let (status, said) = tracer.stop(Signal::SIGINT)?;
     if !status.success() {
@@ -49,13 +51,14 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
     Ok(all)
 }
 
-/// Runs one scenario; what was wrong, empty for nothing.
-fn act(scenario: &Scenario, tracer: &Tracer) -> Result<String> {
+/// Runs one scenario; what was wrong, empty for nothing. Notes the failures it made.
+fn act(scenario: &Scenario, tracer: &Tracer, covers: &mut Vec<String>) -> Result<String> {
     match scenario.act {
         Act::Fail(make, family) => {
             let before = tracer.scrape()?;
             // Whatever the scenario did before it went wrong belongs to it.
             let expected = make(family).inspect_err(|_| drop(tracer.collect(0)))?;
+            covers.extend(expected.iter().map(Expected::covers));
             let stream = tracer
                 .collect(expected.len())
                 .iter()

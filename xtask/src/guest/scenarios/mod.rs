@@ -4,19 +4,35 @@
 //! kernel. The harness compares that with socktrace's stream and with its metrics: each failure
 //! exactly once, and nothing else.
 
+mod accept;
+mod bind;
+mod blocked;
 mod catalogue;
+mod child;
 mod connect;
 mod daemon;
+mod eof;
+mod expected;
 mod harness;
+mod icmp;
+mod inherit;
+mod inject;
+mod iouring;
 mod network;
 mod orderly;
 mod privileges;
+mod quiet;
+mod recverr;
 mod refusal;
 mod reset;
+mod route;
+mod sigpipe;
 mod socket;
+mod sockopt;
 mod timeout;
 mod tracer;
 mod verify;
+mod write;
 
 use std::env;
 
@@ -81,6 +97,11 @@ pub(crate) fn run_as_service(command: &[String]) -> Result<i32> {
     privileges::run_as_service(command)
 }
 
+/// What a child process of a scenario does.
+pub(crate) fn child(args: &[String]) -> Result<i32> {
+    child::main(args)
+}
+
 /// The metrics page of a daemon at the default address.
 pub(crate) fn get_metrics() -> Result<String> {
     tracer::get(([127, 0, 0, 1], 10_054).into(), "/metrics")
@@ -113,6 +134,11 @@ impl Options {
 
 /// Whether this kernel passes `tcp_reset` the segment, so that a reset without an RST can be told.
 fn tcp_reset_has_segment() -> bool {
+    env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
+}
+
+/// Whether this kernel tells of errors that leave a connection open.
+fn reports_socket_errors() -> bool {
     env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
 }
 

@@ -10,12 +10,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::socket::{self, Ends, Pair};
 
 const PEER: &str = "peer";
 
 /// Ports are chosen by the kernel.
 const ANY: u16 = 0;
+
+/// A port at which nothing listens, on any host.
+pub(super) const NOBODY_LISTENS: u16 = 9;
 
 /// What sets the two hosts up, as arguments to `ip`.
 const SETUP: &[&str] = &[
@@ -28,6 +33,8 @@ const SETUP: &[&str] = &[
     "-n peer address add fd77::2/64 dev peer0 nodad",
     "-n peer link set peer0 up",
     "-n peer link set lo up",
+    // A host answers a few packets a second by ICMP, and scenarios need more.
+    "netns exec peer sysctl -q -w net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0",
 ];
 
 /// The families a scenario can run in.
@@ -62,6 +69,24 @@ impl Family {
         self.address(Ipv4Addr::new(10, 77, 0, 2), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2), port)
     }
 
+    /// An address of the same network that no host has.
+    pub(super) fn nobody(self) -> SocketAddr {
+        self.address(
+            Ipv4Addr::new(10, 77, 0, 99),
+            Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x99),
+            NOBODY_LISTENS,
+        )
+    }
+
+    /// An address in a network to which there is no route.
+    pub(super) fn elsewhere(self) -> SocketAddr {
+        self.address(
+            Ipv4Addr::new(10, 78, 0, 9),
+            Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 9),
+            NOBODY_LISTENS,
+        )
+    }
+
     fn address(self, v4: Ipv4Addr, v6: Ipv6Addr, port: u16) -> SocketAddr {
         let ip = match self {
             Self::Ipv4 => IpAddr::V4(v4),
@@ -79,9 +104,12 @@ pub(super) enum Silence {
     None,
     /// TCP segments disappear.
     Drop,
-    /// TCP segments are answered by ICMP host (IPv6: address) unreachable.
-    HostUnreachable,
+    /// TCP segments are answered by what nft calls by these words.
+    Reject(&'static str),
 }
+
+/// Rejection by ICMP host unreachable, IPv6: address unreachable.
+pub(super) const HOST_UNREACHABLE: Silence = Silence::Reject("icmpx type host-unreachable");
 
 /// The way to the other host. Both are made at the first use and kept for the guest's life.
 #[derive(Clone, Copy)]
@@ -123,12 +151,13 @@ impl Network {
         // Neighbour discovery goes on: only TCP fails.
         let verdict = match silence {
             Silence::None => return Ok(Cut { peer: None }),
-            Silence::Drop => "meta l4proto tcp drop",
-            Silence::HostUnreachable => "meta l4proto tcp reject with icmpx type host-unreachable",
+            Silence::Drop => "drop".to_owned(),
+            Silence::Reject(with) => format!("reject with {with}"),
         };
         let cut = Cut { peer: Some(self.peer) };
         let rules = format!(
-            "table inet cut {{ chain input {{ type filter hook input priority 0; {verdict}; }}; \
+            "table inet cut {{ chain input {{ type filter hook input priority 0; \
+             meta l4proto tcp {verdict}; }}; \
              chain output {{ type filter hook output priority 0; meta l4proto tcp drop; }}; }}"
         );
         let status = Command::new("ip")
@@ -153,6 +182,41 @@ impl Drop for Cut {
             eprintln!("the network stays cut: {error:#}");
         }
     }
+}
+
+/// A connection over the network to the other host.
+pub(super) struct Line {
+    pub(super) network: Network,
+    pub(super) pair: Pair,
+    /// As seen from the client, which is on this host.
+    pub(super) ends: Ends,
+}
+
+impl Line {
+    pub(super) fn new(family: Family) -> Result<Self> {
+        let network = Network::get()?;
+        let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
+        let pair = Pair::through(&listener)?;
+        let ends = Ends::of(&pair.client)?;
+        Ok(Self { network, pair, ends })
+    }
+}
+
+/// Runs `make` on a host of its own that has loopback only, and lives as long as `make` runs.
+pub(super) fn on_lonely_host<T: Send>(make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+            ip("link set lo up")?;
+            make()
+        });
+        thread.join().map_err(|_| anyhow!("the lonely host's thread panicked"))?
+    })
+}
+
+/// Runs `ip` with these words in the network namespace of the thread.
+pub(super) fn ip(words: &str) -> Result<()> {
+    run("ip", words)
 }
 
 fn run(program: &str, words: &str) -> Result<()> {

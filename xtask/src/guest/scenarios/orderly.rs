@@ -1,20 +1,13 @@
 //! Well-behaved connections, in every order of closing: socktrace must say nothing about them.
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::Shutdown,
-    sync::Barrier,
-    thread,
-};
+use std::{fs, net::Shutdown, sync::Barrier, thread};
 
-use anyhow::{Result, anyhow, ensure};
-use socket2::Socket;
+use anyhow::{Result, anyhow};
 
 use super::{
+    expected::Expected,
     network::Family,
     socket::{self, Pair},
-    verify::Expected,
 };
 
 /// Connections of each order.
@@ -23,7 +16,7 @@ const CONNECTIONS: usize = 2_000;
 /// The client closes first; the server reads the end and closes.
 pub(super) fn client_first(family: Family) -> Result<Vec<Expected>> {
     many(family, |Pair { client, server }| {
-        exchange(&client, &server)?;
+        socket::exchange(&client, &server)?;
         drop(client);
         socket::read_end(&server)
     })
@@ -32,7 +25,7 @@ pub(super) fn client_first(family: Family) -> Result<Vec<Expected>> {
 /// The server closes first.
 pub(super) fn server_first(family: Family) -> Result<Vec<Expected>> {
     many(family, |Pair { client, server }| {
-        exchange(&client, &server)?;
+        socket::exchange(&client, &server)?;
         drop(server);
         socket::read_end(&client)
     })
@@ -41,13 +34,13 @@ pub(super) fn server_first(family: Family) -> Result<Vec<Expected>> {
 /// The client shuts down sending, the server answers after that, as `nc` or rsh do.
 pub(super) fn half_close(family: Family) -> Result<Vec<Expected>> {
     many(family, |Pair { client, server }| {
-        send(&client, b"question")?;
+        socket::send(&client, b"question")?;
         client.shutdown(Shutdown::Write)?;
-        receive(&server, b"question")?;
+        socket::receive(&server, b"question")?;
         socket::read_end(&server)?;
-        send(&server, b"answer")?;
+        socket::send(&server, b"answer")?;
         drop(server);
-        receive(&client, b"answer")?;
+        socket::receive(&client, b"answer")?;
         socket::read_end(&client)
     })
 }
@@ -56,7 +49,7 @@ pub(super) fn half_close(family: Family) -> Result<Vec<Expected>> {
 pub(super) fn simultaneous(family: Family) -> Result<Vec<Expected>> {
     let barrier = Barrier::new(2);
     many(family, |Pair { client, server }| {
-        exchange(&client, &server)?;
+        socket::exchange(&client, &server)?;
         thread::scope(|scope| {
             let other = scope.spawn(|| {
                 barrier.wait();
@@ -80,22 +73,4 @@ fn many(family: Family, with: impl Fn(Pair) -> Result<()>) -> Result<Vec<Expecte
         with(Pair::through(&listener)?)?;
     }
     Ok(Vec::new())
-}
-
-fn exchange(client: &Socket, server: &Socket) -> Result<()> {
-    send(client, b"question")?;
-    receive(server, b"question")?;
-    send(server, b"answer")?;
-    receive(client, b"answer")
-}
-
-fn send(mut socket: &Socket, bytes: &[u8]) -> Result<()> {
-    Ok(socket.write_all(bytes)?)
-}
-
-fn receive(mut socket: &Socket, bytes: &[u8]) -> Result<()> {
-    let mut buffer = vec![0; bytes.len()];
-    socket.read_exact(&mut buffer)?;
-    ensure!(buffer == bytes, "other bytes came than were sent");
-    Ok(())
 }

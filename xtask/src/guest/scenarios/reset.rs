@@ -1,15 +1,15 @@
 //! Connections that are reset.
 
-use std::{io::Read as _, net::Shutdown, process::Command, thread, time::Duration};
+use std::{net::Shutdown, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
 
 use super::{
-    network::Family,
-    socket::{self, Ends, Pair},
+    expected::Expected,
+    network::{Family, Line, Silence},
+    socket::{self, Ends, Pair, ensure_errno},
     tcp_reset_has_segment,
-    verify::Expected,
 };
 
 /// The peer closes with `SO_LINGER` 0 in the middle of a connection.
@@ -18,9 +18,8 @@ pub(super) fn by_peer(family: Family) -> Result<Vec<Expected>> {
     let ends = Ends::of(&server)?;
     socket::close_with_reset(client)?;
     let errno = socket::read_errno(&server)?;
-    // The errno is delivered once; then it is the end, and writing is EPIPE.
+    // The errno is delivered once; then it is the end.
     socket::read_end(&server)?;
-    ensure!(socket::write_errno(&server)? == libc::EPIPE, "a later write is not EPIPE");
     Ok(vec![Expected::failure("reset_by_peer", "read_or_write", errno, ends)])
 }
 
@@ -31,7 +30,10 @@ pub(super) fn by_peer_with_unread_data(family: Family) -> Result<Vec<Expected>> 
     socket::write(&client)?;
     drop(server);
     let errno = socket::write_errno(&client)?;
-    Ok(vec![Expected::failure("reset_by_peer", "read_or_write", errno, ends)])
+    Ok(vec![
+        Expected::failure("reset_by_peer", "read_or_write", errno, ends),
+        Expected::delivered("reset_by_peer", errno, ends),
+    ])
 }
 
 /// The client resets its connection while it waits to be accepted. Accept succeeds.
@@ -46,7 +48,7 @@ pub(super) fn before_accept(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::read_errno(&server)?;
     let ends = Ends { local: remote, remote: local };
     Ok(vec![
-        Expected::failure("reset_before_accept", "read_or_write", errno, ends),
+        Expected::failure("reset_before_accept", "read_or_write", errno, ends).unaccepted(),
         Expected::accepted_reset("read_or_write", errno, ends),
     ])
 }
@@ -63,8 +65,9 @@ pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::write_errno(&server)?;
     let ends = Ends { local: remote, remote: local };
     Ok(vec![
-        Expected::failure("reset_before_accept", "write", errno, ends),
+        Expected::failure("reset_before_accept", "write", errno, ends).unaccepted(),
         Expected::accepted_reset("write", errno, ends),
+        Expected::delivered("reset_before_accept", errno, ends).sigpipe("none"),
     ])
 }
 
@@ -76,7 +79,8 @@ pub(super) fn never_accepted(family: Family) -> Result<Vec<Expected>> {
     socket::close_with_reset(client)?;
     drop(listener);
     let ends = Ends { local: remote, remote: local };
-    Ok(vec![Expected::failure("reset_before_accept", "read_or_write", libc::ECONNRESET, ends)])
+    let failure = Expected::failure("reset_before_accept", "read_or_write", libc::ECONNRESET, ends);
+    Ok(vec![failure.unaccepted()])
 }
 
 /// The peer has closed, this side writes on: the first write succeeds and brings the RST.
@@ -88,8 +92,10 @@ pub(super) fn after_peer_close(family: Family) -> Result<Vec<Expected>> {
     socket::write(&client).context("the first write must succeed")?;
     let errno = socket::write_errno(&client)?;
     socket::read_end(&client).context("a read never fails with EPIPE")?;
-    // On loopback the RST comes while the first write still holds the socket.
-    Ok(vec![Expected::failure("reset_after_peer_close", "write", errno, ends).in_this_process()])
+    Ok(vec![
+        Expected::failure("reset_after_peer_close", "write", errno, ends),
+        Expected::delivered("reset_after_peer_close", errno, ends).sigpipe("none"),
+    ])
 }
 
 /// This side has shut down sending, the peer answers with RST.
@@ -110,7 +116,7 @@ pub(super) fn while_closing_orphan(family: Family) -> Result<Vec<Expected>> {
     socket::fill(&client)?;
     drop(client);
     drop(server);
-    Ok(vec![Expected::failure("reset_while_closing", "none", libc::ECONNRESET, ends)])
+    Ok(vec![Expected::failure("reset_while_closing", "none", libc::ECONNRESET, ends).noise()])
 }
 
 /// The peer sends to a socket that was shut down: this kernel resets the connection.
@@ -126,25 +132,72 @@ pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
     let cause = if tcp_reset_has_segment() { "data_after_shutdown" } else { "reset_while_closing" };
     Ok(vec![
         Expected::failure(cause, "read_or_write", errno, ours),
-        Expected::failure("reset_after_peer_close", "write", their_errno, theirs).in_this_process(),
+        Expected::failure("reset_after_peer_close", "write", their_errno, theirs),
+        Expected::delivered("reset_after_peer_close", their_errno, theirs).sigpipe("none"),
     ])
 }
 
-/// Killed from outside (`ss -K`): has no cause of its own yet, and must keep errno and state.
-pub(super) fn aborted(family: Family) -> Result<Vec<Expected>> {
+/// Killed from outside the program.
+pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let (ours, theirs) = (Ends::of(&client)?, Ends::of(&server)?);
     let filter = format!("sport = :{}", ours.local.port());
-    let status = Command::new("ss").args(["-K", "-t", "-n", &filter]).status()?;
-    ensure!(status.success(), "ss -K failed");
+    let mut killer = Command::new("ss").args(["-K", "-t", "-n", &filter]).spawn()?;
+    ensure!(killer.wait()?.success(), "ss -K failed");
+    let errno = socket::read_errno(&client)?;
+    ensure_errno("read", errno, libc::ECONNABORTED)?;
     // The peer gets the RST that goes out.
-    thread::sleep(Duration::from_millis(50));
     let their_errno = socket::read_errno(&server)?;
-    let mut reader = &client;
-    let errno = socket::errno("read", reader.read(&mut [0; 16]))?;
-    ensure!(errno == libc::ECONNABORTED, "read failed with errno {errno}, not ECONNABORTED");
     Ok(vec![
-        Expected::failure("other", "read_or_write", errno, ours).in_foreign_process(),
-        Expected::failure("reset_by_peer", "read_or_write", their_errno, theirs),
+        Expected::failure("aborted_locally", "read_or_write", errno, ours).by(killer.id()),
+        Expected::failure("reset_by_peer", "read_or_write", their_errno, theirs)
+            .reset_by(killer.id()),
     ])
+}
+
+/// The listener is closed while a connection waits in its queue: the client is reset.
+pub(super) fn by_closing_listener(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let client = socket::connect(&listener)?;
+    let ends = Ends::of(&client)?;
+    drop(listener);
+    let errno = socket::read_errno(&client)?;
+    Ok(vec![
+        Expected::failure("reset_by_peer", "read_or_write", errno, ends)
+            .reset_by(std::process::id()),
+    ])
+}
+
+/// The other host starts anew while the network is down: it answers a retransmission with RST.
+pub(super) fn after_retransmit(family: Family) -> Result<Vec<Expected>> {
+    let Line { network, pair: Pair { client, server }, ends } = Line::new(family)?;
+    let cut = network.cut(Silence::Drop)?;
+    socket::write(&client)?;
+    while socket::retransmits(&client)? == 0 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    socket::forget(server)?;
+    drop(cut);
+    let errno = socket::read_errno(&client)?;
+    Ok(vec![Expected::failure("reset_after_retransmit", "read_or_write", errno, ends)])
+}
+
+/// The other host starts anew while the connection is idle: it answers the next data with RST.
+pub(super) fn after_idle(family: Family) -> Result<Vec<Expected>> {
+    idle(family, "reset_after_idle", Duration::from_secs(40))
+}
+
+/// The same after a pause that is no long silence.
+pub(super) fn after_short_idle(family: Family) -> Result<Vec<Expected>> {
+    idle(family, "reset_by_peer", Duration::from_secs(20))
+}
+
+fn idle(family: Family, cause: &'static str, pause: Duration) -> Result<Vec<Expected>> {
+    let Line { pair: Pair { client, server }, ends, .. } = Line::new(family)?;
+    socket::exchange(&client, &server)?;
+    thread::sleep(pause);
+    socket::forget(server)?;
+    socket::write(&client).context("the first write must succeed")?;
+    let errno = socket::read_errno(&client)?;
+    Ok(vec![Expected::failure(cause, "read_or_write", errno, ends)])
 }

@@ -1,14 +1,25 @@
 //! Sockets for scenarios: connected pairs, and calls that are expected to fail.
 
 use std::{
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
+    mem::MaybeUninit,
     net::SocketAddr,
+    os::fd::{AsFd as _, AsRawFd as _},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::libc;
+use nix::{
+    errno::Errno,
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::network::Family;
+
+/// Longest time to wait for something that is due.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Both ends of a connection as seen from one of them, IPv4-mapped addresses as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +108,51 @@ pub(super) fn close_with_reset(socket: Socket) -> Result<()> {
     Ok(())
 }
 
+/// Makes the socket vanish without a word to the peer, as when its host crashes and starts anew.
+pub(super) fn forget(socket: Socket) -> Result<()> {
+    set_option(&socket, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1)?;
+    drop(socket);
+    Ok(())
+}
+
+/// Sets a socket option to a number.
+pub(super) fn set_option(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
+    let (value, length) = ((&raw const value).cast(), size_of_val(&value).try_into());
+    let length = length.map_err(io::Error::other)?;
+    // SAFETY: value points to as many bytes as length says.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Starts a connect that does not wait.
+pub(super) fn start_connect(socket: &Socket, address: SocketAddr) -> Result<()> {
+    socket.set_nonblocking(true)?;
+    let errno = errno("connect", socket.connect(&address.into()))?;
+    ensure!(errno == libc::EINPROGRESS, "connect failed with errno {errno}, not EINPROGRESS");
+    Ok(())
+}
+
+/// Waits until a connect is through, and returns what `SO_ERROR` says; 0 for success.
+pub(super) fn finish_connect(socket: &Socket) -> Result<i32> {
+    let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+    let ready = poll(&mut polled, PollTimeout::try_from(PATIENCE)?)?;
+    ensure!(ready == 1, "no end of the connect in {PATIENCE:?}");
+    let error = socket.take_error()?;
+    error.map_or(Ok(0), |error| error.raw_os_error().context("no errno"))
+}
+
+/// A port that was free a moment ago: bound, and closed again.
+pub(super) fn closed_port(family: Family) -> Result<SocketAddr> {
+    local(&bound(family.loopback())?)
+}
+
+/// Checks the errno of a call.
+pub(super) fn ensure_errno(call: &str, got: i32, wanted: i32) -> Result<()> {
+    let name = Errno::from_raw;
+    ensure!(got == wanted, "{call} failed with {:?}, not {:?}", name(got), name(wanted));
+    Ok(())
+}
+
 /// The errno of a call that must fail.
 pub(super) fn errno<T>(call: &str, result: io::Result<T>) -> Result<i32> {
     match result {
@@ -149,4 +205,44 @@ pub(super) fn fill(socket: &Socket) -> Result<usize> {
     }
     socket.set_nonblocking(false)?;
     Ok(written)
+}
+
+/// A question and an answer.
+pub(super) fn exchange(client: &Socket, server: &Socket) -> Result<()> {
+    send(client, b"question")?;
+    receive(server, b"question")?;
+    send(server, b"answer")?;
+    receive(client, b"answer")
+}
+
+/// Sends all of it.
+pub(super) fn send(mut socket: &Socket, bytes: &[u8]) -> Result<()> {
+    Ok(socket.write_all(bytes)?)
+}
+
+/// Receives just this.
+pub(super) fn receive(mut socket: &Socket, bytes: &[u8]) -> Result<()> {
+    let mut buffer = vec![0; bytes.len()];
+    socket.read_exact(&mut buffer)?;
+    ensure!(buffer == bytes, "other bytes came than were sent");
+    Ok(())
+}
+
+/// How often the oldest segment was sent again and not acknowledged yet.
+pub(super) fn retransmits(socket: &Socket) -> Result<u8> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>().try_into()?;
+    // SAFETY: info has as many bytes as length says.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    ensure!(result == 0, "no TCP_INFO: {}", io::Error::last_os_error());
+    // SAFETY: all of it is numbers, for which 0 is valid.
+    Ok(unsafe { info.assume_init() }.tcpi_retransmits)
 }

@@ -7,42 +7,25 @@ use nix::libc;
 use socket2::{Socket, TcpKeepalive};
 
 use super::{
-    network::{Cut, Family, Network, Silence},
-    socket::{self, Ends, Pair},
-    verify::Expected,
+    expected::Expected,
+    network::{Cut, Family, HOST_UNREACHABLE, Line, NOBODY_LISTENS, Network, Silence},
+    socket::{self, Ends},
 };
 
 const READ_OR_WRITE: &str = "read_or_write";
 
-/// A connected pair across the network, and the network.
-struct Line {
-    network: Network,
-    pair: Pair,
-    ends: Ends,
-}
-
-impl Line {
-    fn new(family: Family) -> Result<Self> {
-        let network = Network::get()?;
-        let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
-        let pair = Pair::through(&listener)?;
-        let ends = Ends::of(&pair.client)?;
-        Ok(Self { network, pair, ends })
-    }
-
-    /// Reads until the timer gives up, and clears up so that the peer's end sends nothing later.
-    fn wait(self, cut: Cut) -> Result<(i32, Ends)> {
-        let errno = socket::read_errno(&self.pair.client)?;
-        drop(cut);
-        socket::close_with_reset(self.pair.server)?;
-        Ok((errno, self.ends))
-    }
+/// Reads until the timer gives up, and clears up so that the peer's end sends nothing later.
+fn wait(line: Line, cut: Cut) -> Result<(i32, Ends)> {
+    let errno = socket::read_errno(&line.pair.client)?;
+    drop(cut);
+    socket::close_with_reset(line.pair.server)?;
+    Ok((errno, line.ends))
 }
 
 /// No SYN is answered.
 pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     let network = Network::get()?;
-    let nobody = family.peer_port(9);
+    let nobody = family.peer_port(NOBODY_LISTENS);
     let client = socket::bound(family.host())?;
     let ends = Ends::new(socket::local(&client)?, nobody);
     let cut = network.cut(Silence::Drop)?;
@@ -56,7 +39,7 @@ pub(super) fn retransmit(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let cut = line.network.cut(Silence::Drop)?;
     socket::write(&line.pair.client)?;
-    let (errno, ends) = line.wait(cut)?;
+    let (errno, ends) = wait(line, cut)?;
     Ok(vec![Expected::failure("retransmit_timeout", READ_OR_WRITE, errno, ends)])
 }
 
@@ -66,7 +49,7 @@ pub(super) fn user(family: Family) -> Result<Vec<Expected>> {
     line.pair.client.set_tcp_user_timeout(Some(Duration::from_millis(1500)))?;
     let cut = line.network.cut(Silence::Drop)?;
     socket::write(&line.pair.client)?;
-    let (errno, ends) = line.wait(cut)?;
+    let (errno, ends) = wait(line, cut)?;
     Ok(vec![Expected::failure("user_timeout", READ_OR_WRITE, errno, ends)])
 }
 
@@ -76,7 +59,7 @@ pub(super) fn user_with_closed_window(family: Family) -> Result<Vec<Expected>> {
     line.pair.client.set_tcp_user_timeout(Some(Duration::from_secs(20)))?;
     fill(&line.pair.client)?;
     let cut = line.network.cut(Silence::None)?;
-    let (errno, ends) = line.wait(cut)?;
+    let (errno, ends) = wait(line, cut)?;
     Ok(vec![Expected::failure("user_timeout", READ_OR_WRITE, errno, ends)])
 }
 
@@ -89,7 +72,7 @@ pub(super) fn keepalive(family: Family) -> Result<Vec<Expected>> {
         .with_retries(6);
     line.pair.client.set_tcp_keepalive(&keepalive)?;
     let cut = line.network.cut(Silence::Drop)?;
-    let (errno, ends) = line.wait(cut)?;
+    let (errno, ends) = wait(line, cut)?;
     Ok(vec![Expected::failure("keepalive_timeout", READ_OR_WRITE, errno, ends)])
 }
 
@@ -98,18 +81,20 @@ pub(super) fn zero_window(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     fill(&line.pair.client)?;
     let cut = line.network.cut(Silence::Drop)?;
-    let (errno, ends) = line.wait(cut)?;
+    let (errno, ends) = wait(line, cut)?;
     Ok(vec![Expected::failure("zero_window_timeout", READ_OR_WRITE, errno, ends)])
 }
 
 /// Data is answered by ICMP host unreachable only: the retries run out with that errno.
 pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
-    let cut = line.network.cut(Silence::HostUnreachable)?;
+    let cut = line.network.cut(HOST_UNREACHABLE)?;
     socket::write(&line.pair.client)?;
-    let (errno, ends) = line.wait(cut)?;
+    let (errno, ends) = wait(line, cut)?;
     ensure!(errno == libc::EHOSTUNREACH, "read failed with errno {errno}, not EHOSTUNREACH");
-    Ok(vec![Expected::failure("unreachable_timeout", READ_OR_WRITE, errno, ends)])
+    let (kind, code) = if ends.local.is_ipv4() { (3, 1) } else { (1, 3) };
+    let failure = Expected::failure("unreachable_timeout", READ_OR_WRITE, errno, ends);
+    Ok(vec![failure.icmp(kind, code, ends.remote)])
 }
 
 fn fill(socket: &Socket) -> Result<()> {

@@ -23,8 +23,11 @@ pub(super) const PROGRAM: &str = "/bin/socktrace";
 /// Longest time to wait for something that is due: generous, as the guest is an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Longest time to wait for a line that is due.
+const LINE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long nothing must come for the stream to count as quiet.
-const QUIET: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(150);
 
 /// Words of stderr by which a daemon is known to be ready: it has attached, and listens.
 const ATTACHED: &str = "; hooks: ";
@@ -126,7 +129,7 @@ impl Tracer {
     /// The lines of the stream until `count` have come and nothing more comes.
     pub(super) fn collect(&self, count: usize) -> Vec<String> {
         let mut lines = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LINE_PATIENCE;
         loop {
             let wait = if lines.len() < count {
                 deadline.saturating_duration_since(Instant::now())

@@ -1,0 +1,109 @@
+//! Which causes were made and told, on which kernel and in which family.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::verdict::Verdict;
+
+/// What became of one cause on one kernel in one family: whether all scenarios with it passed.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    passed: BTreeMap<Cell, bool>,
+}
+
+/// Cause, kernel and family.
+type Cell = (String, &'static str, String);
+
+impl Coverage {
+    /// Notes a verdict.
+    pub(super) fn add(&mut self, kernel: &'static str, verdict: &Verdict) {
+        for covered in &verdict.covers {
+            let (cause, family) = covered.split_once('/').unwrap_or((covered, ""));
+            let cell = (cause.to_owned(), kernel, family.to_owned());
+            *self.passed.entry(cell).or_insert(true) &= verdict.failure.is_none();
+        }
+    }
+
+    /// Adds what another boot covered.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (cell, passed) in other.passed {
+            *self.passed.entry(cell).or_insert(true) &= passed;
+        }
+    }
+
+    /// A Markdown table: a row for each cause, a column for each of these kernels and families.
+    /// Empty when no cause was made.
+    pub(super) fn table(&self, kernels: &[&'static str]) -> String {
+        let causes: BTreeSet<_> = self.passed.keys().map(|(cause, ..)| cause).collect();
+        let families: BTreeSet<_> = self.passed.keys().map(|(.., family)| family).collect();
+        let columns: Vec<_> = kernels
+            .iter()
+            .flat_map(|&kernel| families.iter().map(move |&family| (kernel, family)))
+            .collect();
+        if causes.is_empty() {
+            return String::new();
+        }
+        let width = causes.iter().map(|cause| cause.len()).max().unwrap_or_default();
+        let heading = |(kernel, family): &(_, _)| format!("{kernel} {family}");
+        let mut lines = vec![
+            row(width, "cause", columns.iter().map(heading)),
+            row(
+                width,
+                &"-".repeat(width),
+                columns.iter().map(|cell| "-".repeat(heading(cell).len())),
+            ),
+        ];
+        for cause in causes {
+            let cells = columns.iter().map(|&(kernel, family)| {
+                let cell = (cause.clone(), kernel, family.clone());
+                let word = match self.passed.get(&cell) {
+                    Some(true) => "ok",
+                    Some(false) => "FAIL",
+                    None => "",
+                };
+                format!("{word:<width$}", width = heading(&(kernel, family)).len())
+            });
+            lines.push(row(width, cause, cells));
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+fn row(width: usize, first: &str, cells: impl Iterator<Item = String>) -> String {
+    let cells: Vec<_> = cells.collect();
+    format!("| {first:<width$} | {} |", cells.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(covers: &[&str], failure: Option<&str>) -> Verdict {
+        Verdict {
+            scenario: "a".into(),
+            covers: covers.iter().map(|&cell| cell.to_owned()).collect(),
+            failure: failure.map(str::to_owned),
+            took: None,
+        }
+    }
+
+    #[test]
+    fn table_has_what_passed_failed_and_is_missing() {
+        let mut coverage = Coverage::default();
+        coverage.add("6.1", &verdict(&["reset_by_peer/ipv4", "other/ipv6"], None));
+        let mut later = Coverage::default();
+        later.add("6.1", &verdict(&["other/ipv6"], Some("no")));
+        coverage.merge(later);
+        assert_eq!(
+            coverage.table(&["6.1"]),
+            "| cause         | 6.1 ipv4 | 6.1 ipv6 |\n\
+             | ------------- | -------- | -------- |\n\
+             | other         |          | FAIL     |\n\
+             | reset_by_peer | ok       |          |\n"
+        );
+    }
+
+    #[test]
+    fn table_of_nothing_is_nothing() {
+        assert_eq!(Coverage::default().table(&["6.1"]), "");
+    }
+}

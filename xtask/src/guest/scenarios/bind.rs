@@ -1,0 +1,94 @@
+//! Binds and listens that are refused.
+
+use std::{net::SocketAddr, thread};
+
+use anyhow::{Result, anyhow};
+use nix::libc;
+use socket2::Socket;
+
+use super::{
+    expected::Expected,
+    network::Family,
+    socket::{self, ensure_errno},
+};
+
+/// A user with no privilege.
+pub(super) const NOBODY: libc::uid_t = 65_534;
+
+/// The port is taken.
+pub(super) fn address_in_use(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let taken = socket::local(&listener)?;
+    bind(&socket::stream(taken)?, taken, libc::EADDRINUSE)
+}
+
+/// No interface has the address.
+pub(super) fn address_not_local(family: Family) -> Result<Vec<Expected>> {
+    let address = family.elsewhere();
+    bind(&socket::stream(address)?, address, libc::EADDRNOTAVAIL)
+}
+
+/// The port is for the privileged.
+pub(super) fn privileged_port(family: Family) -> Result<Vec<Expected>> {
+    let mut address = family.loopback();
+    address.set_port(80);
+    as_nobody(|| bind(&socket::stream(address)?, address, libc::EACCES))
+}
+
+/// The socket has an address already.
+pub(super) fn twice(family: Family) -> Result<Vec<Expected>> {
+    let bound = socket::bound(family.loopback())?;
+    let mut another = family.loopback();
+    another.set_port(socket::local(&socket::bound(family.loopback())?)?.port());
+    bind(&bound, another, libc::EINVAL)
+}
+
+fn bind(socket: &Socket, address: SocketAddr, wanted: i32) -> Result<Vec<Expected>> {
+    let errno = socket::errno("bind", socket.bind(&address.into()))?;
+    ensure_errno("bind", errno, wanted)?;
+    let address = socket::Ends::new(address, address).local;
+    Ok(vec![Expected::alone("bind_failed", "bind", errno, address)])
+}
+
+/// Two sockets share an address, and both listen.
+pub(super) fn listen_twice(family: Family) -> Result<Vec<Expected>> {
+    let first = socket::stream(family.loopback())?;
+    first.set_reuse_address(true)?;
+    first.bind(&family.loopback().into())?;
+    let address = socket::local(&first)?;
+    let second = socket::stream(address)?;
+    second.set_reuse_address(true)?;
+    second.bind(&address.into())?;
+    first.listen(1)?;
+    listen(&second, libc::EADDRINUSE)
+}
+
+/// A connected socket listens.
+pub(super) fn listen_connected(family: Family) -> Result<Vec<Expected>> {
+    let pair = socket::Pair::new(family.loopback())?;
+    let expected = listen(&pair.client, libc::EINVAL)?;
+    drop(pair.client);
+    socket::read_end(&pair.server)?;
+    Ok(expected)
+}
+
+fn listen(socket: &Socket, wanted: i32) -> Result<Vec<Expected>> {
+    let address = socket::local(socket)?;
+    let errno = socket::errno("listen", socket.listen(1))?;
+    ensure_errno("listen", errno, wanted)?;
+    Ok(vec![Expected::alone("listen_failed", "listen", errno, address)])
+}
+
+/// Does something as an ordinary user, in this process.
+pub(super) fn as_nobody<T: Send>(act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: takes numbers and touches no memory. Unlike the library's function it changes
+            // this thread only.
+            let changed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+            anyhow::ensure!(changed == 0, "cannot become another user");
+            act()
+        });
+        thread.join().map_err(|_| anyhow!("a thread panicked"))?
+    })
+}

@@ -1,0 +1,218 @@
+//! Child processes that write to a socket they inherit, or that are peers.
+//!
+//! A child is this program again. Its standard input is the socket; it prints the errno of each
+//! call, so that what a deadly signal leaves untold is known to be the call that brought it.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use nix::{
+    libc,
+    sched::{CloneFlags, unshare},
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+};
+use socket2::Socket;
+
+use super::{inherit, iouring, socket};
+
+/// How a child treats SIGPIPE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disposition {
+    /// As every program starts.
+    Default,
+    Ignored,
+    Handled,
+    Blocked,
+}
+
+/// How a child writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Write,
+    Writev,
+    /// send with `MSG_NOSIGNAL`.
+    SendNoSignal,
+    Sendfile,
+    UringSend,
+    UringWrite,
+}
+
+/// Options in the order of their names.
+const DISPOSITIONS: [(&str, Disposition); 4] = [
+    ("default", Disposition::Default),
+    ("ignored", Disposition::Ignored),
+    ("handled", Disposition::Handled),
+    ("blocked", Disposition::Blocked),
+];
+const HOWS: [(&str, How); 6] = [
+    ("write", How::Write),
+    ("writev", How::Writev),
+    ("send-no-signal", How::SendNoSignal),
+    ("sendfile", How::Sendfile),
+    ("uring-send", How::UringSend),
+    ("uring-write", How::UringWrite),
+];
+
+/// How often a child writes.
+const WRITES: usize = 2;
+
+/// What became of a child.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) pid: u32,
+    /// Of each call that returned; 0 for success.
+    pub(super) errnos: Vec<i32>,
+    /// The signal that killed it.
+    pub(super) killed_by: Option<i32>,
+}
+
+/// Lets a child write to the socket.
+pub(super) fn write(socket: &Socket, how: How, disposition: Disposition) -> Result<Told> {
+    finish(start(&write_words(how, disposition), socket.as_fd().try_clone_to_owned()?)?)
+}
+
+/// The same with the child as the init of a process namespace of its own.
+pub(super) fn write_as_init(socket: &Socket, how: How, disposition: Disposition) -> Result<Told> {
+    let socket = socket.as_fd().try_clone_to_owned()?;
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // Of this thread's children, not of the thread itself.
+            unshare(CloneFlags::CLONE_NEWPID).context("cannot make a process namespace")?;
+            finish(start(&write_words(how, disposition), socket)?)
+        });
+        thread.join().map_err(|_| anyhow!("a thread panicked"))?
+    })
+}
+
+fn write_words(how: How, disposition: Disposition) -> [&'static str; 3] {
+    let (how, _) = HOWS[HOWS.iter().position(|(_, value)| *value == how).unwrap_or_default()];
+    let disposition = DISPOSITIONS.iter().position(|(_, value)| *value == disposition);
+    ["write", how, DISPOSITIONS[disposition.unwrap_or_default()].0]
+}
+
+/// Starts a child with this standard input.
+pub(super) fn start(words: &[&str], stdin: OwnedFd) -> Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("child").args(words).stdin(stdin).stdout(Stdio::piped());
+    command.spawn().context("cannot start a child")
+}
+
+/// Waits for a child's end.
+pub(super) fn finish(mut child: Child) -> Result<Told> {
+    let mut text = String::new();
+    let mut stdout: ChildStdout = child.stdout.take().context("no stdout")?;
+    stdout.read_to_string(&mut text)?;
+    let status = child.wait()?;
+    ensure!(status.success() || status.signal().is_some(), "the child ended with {status}");
+    let errnos = text.lines().map(str::parse).collect::<Result<_, _>>();
+    let errnos = errnos.with_context(|| format!("the child says {text:?}"))?;
+    Ok(Told { pid: child.id(), errnos, killed_by: status.signal() })
+}
+
+/// What a child does.
+pub(super) fn main(args: &[String]) -> Result<i32> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+    match words.as_slice() {
+        ["write", how, disposition] => {
+            let how = value(&HOWS, how)?;
+            let disposition = value(&DISPOSITIONS, disposition)?;
+            disposition.establish()?;
+            write_repeatedly(&Socket::from(stdin), how)?;
+            disposition.check()?;
+        }
+        ["write-passed"] => write_repeatedly(&inherit::receive(&stdin)?, How::SendNoSignal)?,
+        ["peer", end, address] => inherit::be_peer(address.parse()?, end)?,
+        _ => bail!("no such child: {args:?}"),
+    }
+    Ok(0)
+}
+
+fn value<T: Copy>(options: &[(&str, T)], name: &str) -> Result<T> {
+    let found = options.iter().find(|(option, _)| *option == name);
+    Ok(found.with_context(|| format!("no such option: {name}"))?.1)
+}
+
+fn write_repeatedly(socket: &Socket, how: How) -> Result<()> {
+    for _ in 0..WRITES {
+        let errno = match how.write(socket) {
+            Ok(_) => 0,
+            Err(error) => error.raw_os_error().context("no errno")?,
+        };
+        let mut stdout = io::stdout();
+        writeln!(stdout, "{errno}")?;
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+impl How {
+    fn write(self, mut socket: &Socket) -> io::Result<usize> {
+        match self {
+            Self::Write => socket.write(b"hello"),
+            Self::Writev => socket.write_vectored(&[io::IoSlice::new(b"hello")]),
+            Self::SendNoSignal => socket::write(socket),
+            Self::Sendfile => sendfile(socket),
+            Self::UringSend => iouring::send(socket),
+            Self::UringWrite => iouring::write(socket),
+        }
+    }
+}
+
+fn sendfile(socket: &Socket) -> io::Result<usize> {
+    let file = std::fs::File::open("/proc/self/exe")?;
+    let offset = std::ptr::null_mut();
+    // SAFETY: both descriptors are open, and a null offset stands for the file's own.
+    let count = unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), offset, 16) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Whether the handler of SIGPIPE ran.
+static HANDLED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn handle(_: libc::c_int) {
+    HANDLED.store(true, Ordering::Relaxed);
+}
+
+impl Disposition {
+    fn establish(self) -> Result<()> {
+        // Rust programs start with SIGPIPE ignored.
+        let handler = match self {
+            Self::Default | Self::Blocked => SigHandler::SigDfl,
+            Self::Ignored => SigHandler::SigIgn,
+            Self::Handled => SigHandler::Handler(handle),
+        };
+        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler only stores a flag.
+        unsafe { sigaction(Signal::SIGPIPE, &action) }?;
+        if self == Self::Blocked {
+            sigpipe().thread_block()?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the signal has had the effect it should have.
+    fn check(self) -> Result<()> {
+        if self == Self::Handled {
+            ensure!(HANDLED.load(Ordering::Relaxed), "the handler of SIGPIPE did not run");
+        }
+        if self == Self::Blocked {
+            // Returns at once when the signal is pending.
+            ensure!(sigpipe().wait()? == Signal::SIGPIPE, "SIGPIPE is not pending");
+        }
+        Ok(())
+    }
+}
+
+fn sigpipe() -> SigSet {
+    SigSet::from(Signal::SIGPIPE)
+}

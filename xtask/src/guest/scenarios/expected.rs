@@ -1,0 +1,177 @@
+//! What socktrace must say about one failure.
+
+use std::net::SocketAddr;
+
+use nix::errno::Errno;
+use serde_json::Value;
+
+use super::socket::Ends;
+
+/// Fields that are null in every line but those whose scenario names a value.
+const NULL_UNLESS_TOLD: [&str; 7] =
+    ["sigpipe", FIRST_ERRNO, "icmp_type", "icmp_code", "router", "level", "option"];
+
+const FIRST_ERRNO: &str = "first_errno";
+
+/// What one line of the stream must say.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    pub(super) event: &'static str,
+    pub(super) cause: &'static str,
+    /// The errno that the program really got; of a socket nobody holds, the one the kernel set.
+    errno: i32,
+    call: &'static str,
+    local: SocketAddr,
+    /// None where the socket has no peer.
+    remote: Option<SocketAddr>,
+    process: Process,
+    /// Other fields, by name.
+    fields: Vec<(&'static str, Value)>,
+}
+
+/// Which process the line must name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Process {
+    /// None: nobody has accepted the connection.
+    None,
+    /// The one with this number.
+    Id(u32),
+}
+
+impl Expected {
+    /// A failure of a connection, or of an attempt to make one, that this process holds.
+    pub(super) fn failure(cause: &'static str, call: &'static str, errno: i32, ends: Ends) -> Self {
+        let process = Process::Id(std::process::id());
+        let Ends { local, remote } = ends;
+        let fields = Vec::new();
+        let remote = Some(remote);
+        Self { event: "failure", cause, errno, call, local, remote, process, fields }
+    }
+
+    /// A failure of a socket without a peer.
+    pub(super) fn alone(
+        cause: &'static str,
+        call: &'static str,
+        errno: i32,
+        local: SocketAddr,
+    ) -> Self {
+        let ends = Ends::new(local, local);
+        Self { remote: None, ..Self::failure(cause, call, errno, ends) }
+    }
+
+    /// The accept of a connection that was reset before.
+    pub(super) fn accepted_reset(call: &'static str, errno: i32, ends: Ends) -> Self {
+        let failure = Self::failure("reset_before_accept", call, errno, ends);
+        Self { event: "accepted_reset", ..failure }
+    }
+
+    /// A write that returns the errno of a failure that was told before.
+    pub(super) fn delivered(cause: &'static str, errno: i32, ends: Ends) -> Self {
+        Self { event: "delivered", ..Self::failure(cause, "write", errno, ends) }.first(errno)
+    }
+
+    /// Nobody has accepted the connection, so no process can be named.
+    pub(super) fn unaccepted(self) -> Self {
+        Self { process: Process::None, ..self }
+    }
+
+    /// Another process operated on the socket.
+    pub(super) fn by(self, process: u32) -> Self {
+        Self { process: Process::Id(process), ..self }
+    }
+
+    /// What became of the process that wrote.
+    pub(super) fn sigpipe(self, verdict: &'static str) -> Self {
+        self.with("sigpipe", verdict)
+    }
+
+    /// The errno with which the socket failed first.
+    pub(super) fn first(self, errno: i32) -> Self {
+        self.with(FIRST_ERRNO, name(errno))
+    }
+
+    /// The ICMP message that was the reason, and who sent it.
+    pub(super) fn icmp(self, kind: u8, code: u8, router: SocketAddr) -> Self {
+        let router = router.ip().to_canonical().to_string();
+        self.with("icmp_type", kind).with("icmp_code", code).with("router", router)
+    }
+
+    /// The socket option that was refused.
+    pub(super) fn option(self, level: &'static str, option: &'static str) -> Self {
+        self.with("level", level).with("option", option)
+    }
+
+    /// The process of this host that sent the RST.
+    pub(super) fn reset_by(self, process: u32) -> Self {
+        self.with("peer_pid", process)
+    }
+
+    /// Nothing to worry about: shown only to who asks for all.
+    pub(super) fn noise(self) -> Self {
+        self.with("severity", "expected")
+    }
+
+    fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((field, value.into()));
+        self
+    }
+
+    /// Cause and family, such as `reset_by_peer/ipv4`.
+    pub(super) fn covers(&self) -> String {
+        format!("{}/{}", self.cause, self.family())
+    }
+
+    fn family(&self) -> &'static str {
+        if self.local.is_ipv4() { "ipv4" } else { "ipv6" }
+    }
+
+    /// How `line` differs from what is expected; `None` when it is about something else.
+    pub(super) fn differences(&self, line: &Value) -> Option<Vec<String>> {
+        let end = |address: &str, port: &str| -> Option<SocketAddr> {
+            let port = u16::try_from(line[port].as_u64()?).ok()?;
+            Some(SocketAddr::new(line[address].as_str()?.parse().ok()?, port))
+        };
+        let remote = end("remote", "remote_port");
+        if line["event"] != self.event
+            || end("local", "local_port") != Some(self.local)
+            || self.remote.is_some_and(|expected| Some(expected) != remote)
+        {
+            return None;
+        }
+        let mut found = Vec::new();
+        let mut compare = |field: &str, got: &Value| {
+            let said = &line[field];
+            if said != got {
+                found.push(format!("{field}: socktrace said {said}, the program saw {got}"));
+            }
+        };
+        compare("errno", &name(self.errno).into());
+        compare("errno_number", &self.errno.into());
+        compare("cause", &self.cause.into());
+        compare("call", &self.call.into());
+        compare("family", &self.family().into());
+        compare(
+            "pid",
+            &match self.process {
+                Process::None => Value::Null,
+                Process::Id(id) => id.into(),
+            },
+        );
+        for (field, value) in &self.fields {
+            compare(field, value);
+        }
+        let told = |field: &str| self.fields.iter().any(|(told, _)| *told == field);
+        for field in NULL_UNLESS_TOLD.into_iter().filter(|field| !told(field)) {
+            compare(field, &Value::Null);
+        }
+        if line["since_first_ms"].is_u64() != told(FIRST_ERRNO) {
+            found.push(format!("since_first_ms: socktrace said {}", line["since_first_ms"]));
+        }
+        Some(found)
+    }
+}
+
+/// An errno's name; `none` for 0.
+fn name(errno: i32) -> String {
+    if errno == 0 { "none".to_owned() } else { format!("{:?}", Errno::from_raw(errno)) }
+}

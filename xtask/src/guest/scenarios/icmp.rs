@@ -1,0 +1,96 @@
+//! Connects that are answered by ICMP: by a firewall of the other host, or by nobody at all.
+
+use anyhow::Result;
+use nix::libc;
+
+use super::{
+    expected::Expected,
+    network::{Family, NOBODY_LISTENS, Network, Silence},
+    socket::{self, Ends, ensure_errno},
+};
+
+/// An ICMP message, and the errno it stands for while connecting.
+#[derive(Clone, Copy)]
+pub(super) struct Message {
+    pub(super) kind: u8,
+    pub(super) code: u8,
+    pub(super) errno: i32,
+}
+
+impl Message {
+    pub(super) const fn new(kind: u8, code: u8, errno: i32) -> Self {
+        Self { kind, code, errno }
+    }
+
+    /// What socktrace must say of a connect that this message ended.
+    pub(super) fn expected(
+        self,
+        errno: i32,
+        ends: Ends,
+        router: std::net::SocketAddr,
+    ) -> Result<Vec<Expected>> {
+        ensure_errno("connect", errno, self.errno)?;
+        let cause = match self.errno {
+            libc::ECONNREFUSED => "connect_refused_icmp",
+            _ => "connect_unreachable",
+        };
+        let failure = Expected::failure(cause, "connect", errno, ends);
+        Ok(vec![failure.icmp(self.kind, self.code, router)])
+    }
+}
+
+/// A message that nft can send, by its words.
+pub(super) type Reject = (&'static str, Message);
+
+pub(super) const NET: Reject = ("icmp type net-unreachable", Message::new(3, 0, libc::ENETUNREACH));
+pub(super) const HOST: Reject =
+    ("icmp type host-unreachable", Message::new(3, 1, libc::EHOSTUNREACH));
+pub(super) const PROTOCOL: Reject =
+    ("icmp type prot-unreachable", Message::new(3, 2, libc::ENOPROTOOPT));
+pub(super) const PORT: Reject =
+    ("icmp type port-unreachable", Message::new(3, 3, libc::ECONNREFUSED));
+pub(super) const NET_PROHIBITED: Reject =
+    ("icmp type net-prohibited", Message::new(3, 9, libc::ENETUNREACH));
+pub(super) const HOST_PROHIBITED: Reject =
+    ("icmp type host-prohibited", Message::new(3, 10, libc::EHOSTUNREACH));
+pub(super) const ADMIN_PROHIBITED: Reject =
+    ("icmp type admin-prohibited", Message::new(3, 13, libc::EHOSTUNREACH));
+
+pub(super) const NO_ROUTE6: Reject =
+    ("icmpv6 type no-route", Message::new(1, 0, libc::ENETUNREACH));
+pub(super) const ADMIN_PROHIBITED6: Reject =
+    ("icmpv6 type admin-prohibited", Message::new(1, 1, libc::EACCES));
+pub(super) const ADDRESS6: Reject =
+    ("icmpv6 type addr-unreachable", Message::new(1, 3, libc::EHOSTUNREACH));
+pub(super) const PORT6: Reject =
+    ("icmpv6 type port-unreachable", Message::new(1, 4, libc::ECONNREFUSED));
+pub(super) const POLICY_FAIL6: Reject =
+    ("icmpv6 type policy-fail", Message::new(1, 5, libc::EACCES));
+pub(super) const REJECT_ROUTE6: Reject =
+    ("icmpv6 type reject-route", Message::new(1, 6, libc::EACCES));
+
+/// The other host's firewall answers the SYN.
+///
+/// The first answer comes while connect still holds the socket, and is only remembered; the answer
+/// to the SYN's repetition, a second later, counts.
+pub(super) fn rejected(family: Family, (words, message): Reject) -> Result<Vec<Expected>> {
+    let network = Network::get()?;
+    let peer = family.peer_port(NOBODY_LISTENS);
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, peer);
+    let cut = network.cut(Silence::Reject(words))?;
+    let errno = socket::errno("connect", client.connect(&peer.into()))?;
+    drop(cut);
+    message.expected(errno, ends, peer)
+}
+
+/// No host of the network has the address: this host tells itself so.
+pub(super) fn no_neighbour(family: Family) -> Result<Vec<Expected>> {
+    Network::get()?;
+    let nobody = family.nobody();
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, nobody);
+    let errno = socket::errno("connect", client.connect(&nobody.into()))?;
+    let (kind, code) = if ends.local.is_ipv4() { (3, 1) } else { (1, 3) };
+    Message::new(kind, code, libc::EHOSTUNREACH).expected(errno, ends, ends.local)
+}

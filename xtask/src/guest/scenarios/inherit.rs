@@ -1,0 +1,110 @@
+//! Sockets that more than one process has to do with.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    net::SocketAddr,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    libc,
+    sys::{
+        signal::{Signal, kill},
+        socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg},
+    },
+    unistd::Pid,
+};
+use socket2::Socket;
+
+use super::{
+    child::{self, Told},
+    expected::Expected,
+    network::Family,
+    socket::{self, Ends, Pair},
+};
+
+/// A socket is passed to another process, which writes.
+pub(super) fn passed(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&server)?;
+    socket::close_with_reset(client)?;
+    let (near, far) = UnixStream::pair()?;
+    let receiver = child::start(&["write-passed"], far.into())?;
+    let descriptors = [server.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    sendmsg::<UnixAddr>(near.as_raw_fd(), &[IoSlice::new(b"x")], &rights, MsgFlags::empty(), None)?;
+    let Told { pid, errnos, .. } = child::finish(receiver)?;
+    let (reset, pipe) = (libc::ECONNRESET, libc::EPIPE);
+    ensure!(errnos == [reset, pipe], "the child got {errnos:?}");
+    let last = Expected::failure("write_after_reset", "write", pipe, ends).first(reset);
+    Ok(vec![
+        Expected::failure("reset_by_peer", "read_or_write", reset, ends),
+        Expected::delivered("reset_by_peer", reset, ends).by(pid),
+        last.sigpipe("none").by(pid),
+    ])
+}
+
+/// Receives a passed socket, in the child.
+pub(super) fn receive(from: &OwnedFd) -> Result<Socket> {
+    let mut byte = [0];
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    let mut space = nix::cmsg_space!(RawFd);
+    let message = recvmsg::<UnixAddr>(
+        from.as_raw_fd(),
+        &mut bytes,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    let descriptor = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+        _ => None,
+    });
+    // SAFETY: the kernel has made this descriptor for nobody else.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor.context("no socket came")?) };
+    Ok(descriptor.into())
+}
+
+/// The peer is a process of this host that resets the connection.
+pub(super) fn reset_by_process(family: Family) -> Result<Vec<Expected>> {
+    peer(family, "reset")
+}
+
+/// The peer is a process of this host that is killed before it has read all.
+pub(super) fn reset_by_killed_process(family: Family) -> Result<Vec<Expected>> {
+    peer(family, "killed")
+}
+
+fn peer(family: Family, end: &str) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let address = socket::local(&listener)?.to_string();
+    let peer =
+        child::start(&["peer", end, &address], OwnedFd::from(std::fs::File::open("/dev/null")?))?;
+    let (server, _) = listener.accept()?;
+    let ends = Ends::of(&server)?;
+    socket::send(&server, b"question")?;
+    let Told { pid, .. } = child::finish(peer)?;
+    let errno = socket::read_errno(&server)?;
+    Ok(vec![Expected::failure("reset_by_peer", "read_or_write", errno, ends).reset_by(pid)])
+}
+
+/// Connects, and ends the connection by RST, in the child.
+pub(super) fn be_peer(address: SocketAddr, end: &str) -> Result<()> {
+    let client = socket::stream(address)?;
+    client.connect(&address.into())?;
+    match end {
+        "reset" => {
+            socket::receive(&client, b"question")?;
+            socket::close_with_reset(client)
+        }
+        "killed" => {
+            client.peek(&mut [std::mem::MaybeUninit::uninit()])?;
+            kill(Pid::this(), Signal::SIGKILL)?;
+            bail!("the signal did not kill");
+        }
+        _ => bail!("no such end: {end}"),
+    }
+}

@@ -1,0 +1,136 @@
+//! ICMP messages that no firewall makes, sent by hand from the other host.
+
+use std::{
+    io::{self, Read as _},
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, anyhow};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::{
+    expected::Expected,
+    icmp::Message,
+    network::{Family, NOBODY_LISTENS, Network, Silence},
+    socket::{self, Ends},
+};
+
+/// Time for connect to let the socket go: an answer that comes before is only remembered.
+const LET_GO: Duration = Duration::from_millis(5);
+
+/// How often the sniffer looks whether it is still needed.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Length of an IPv6 header, and of an ICMP header.
+const IPV6_HEADER: usize = 40;
+const ICMP_HEADER: usize = 8;
+
+/// The other host drops the SYN, and a message comes that speaks of it.
+pub(super) fn injected(family: Family, message: Message) -> Result<Vec<Expected>> {
+    let network = Network::get()?;
+    let peer = family.peer_port(NOBODY_LISTENS);
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, peer);
+    let injector = network.in_peer(|| Injector::new(ends, message))?;
+    let cut = network.cut(Silence::Drop)?;
+    let connected = AtomicBool::new(false);
+    let errno = thread::scope(|scope| {
+        let injector = scope.spawn(|| injector.run(&connected));
+        let errno = socket::errno("connect", client.connect(&peer.into()));
+        connected.store(true, Ordering::Relaxed);
+        injector.join().map_err(|_| anyhow!("the injector panicked"))??;
+        errno
+    })?;
+    drop(cut);
+    message.expected(errno, ends, peer)
+}
+
+/// Answers SYNs of one connection.
+struct Injector {
+    /// Receives IP packets before the firewall does.
+    sniffer: Socket,
+    raw: Socket,
+    ends: Ends,
+    message: Message,
+}
+
+impl Injector {
+    fn new(ends: Ends, message: Message) -> Result<Self> {
+        let (ether_type, domain, protocol) = match ends.local {
+            SocketAddr::V4(_) => (0x0800_u16, Domain::IPV4, Protocol::ICMPV4),
+            SocketAddr::V6(_) => (0x86dd_u16, Domain::IPV6, Protocol::ICMPV6),
+        };
+        let ether_type = Protocol::from(i32::from(ether_type.to_be()));
+        let sniffer = Socket::new(Domain::PACKET, Type::DGRAM, Some(ether_type))?;
+        sniffer.set_read_timeout(Some(TICK))?;
+        let raw = Socket::new(domain, Type::RAW, Some(protocol))?;
+        Ok(Self { sniffer, raw, ends, message })
+    }
+
+    /// Answers each SYN until the connect has ended: the first answer may come too early.
+    fn run(&self, connected: &AtomicBool) -> Result<()> {
+        let mut packet = [0; 2048];
+        while !connected.load(Ordering::Relaxed) {
+            let length = match (&self.sniffer).read(&mut packet) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(quoted) = self.quote(&packet[..length]) {
+                thread::sleep(LET_GO);
+                let mut to = self.ends.local;
+                to.set_port(0);
+                self.raw.send_to(&self.answer(quoted), &SockAddr::from(to))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The part of a packet of this connection that a message about it quotes.
+    fn quote<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+        let header = match packet.first()? >> 4 {
+            4 => usize::from(packet[0] & 15) * 4,
+            _ => IPV6_HEADER,
+        };
+        let port = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
+        let ours =
+            port(header)? == self.ends.local.port() && port(header + 2)? == self.ends.remote.port();
+        ours.then_some(packet)
+    }
+
+    fn answer(&self, quoted: &[u8]) -> Vec<u8> {
+        let mut answer = vec![0; ICMP_HEADER];
+        answer[0] = self.message.kind;
+        answer[1] = self.message.code;
+        answer.extend_from_slice(quoted);
+        // The kernel computes it for IPv6.
+        if self.ends.local.is_ipv4() {
+            let sum = checksum(&answer);
+            answer[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
+        answer
+    }
+}
+
+/// The Internet checksum, RFC 1071.
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|pair| {
+        u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or_default()]))
+    });
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::checksum;
+
+    #[test]
+    fn checksum_of_the_rfc() {
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+    }
+}

@@ -1,0 +1,33 @@
+//! Sockets that want to hear of ICMP errors at once.
+
+use anyhow::Result;
+use nix::libc;
+
+use super::{
+    expected::Expected,
+    network::{Family, HOST_UNREACHABLE, Line},
+    reports_socket_errors,
+    socket::{self, Pair, ensure_errno},
+};
+
+/// Data is answered by ICMP host unreachable. The program hears of it, and the connection goes on.
+pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
+    let Line { network, pair: Pair { client, server }, ends } = Line::new(family)?;
+    if family == Family::Ipv6 {
+        socket::set_option(&client, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+    } else {
+        socket::set_option(&client, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
+    }
+    let cut = network.cut(HOST_UNREACHABLE)?;
+    socket::send(&client, b"question")?;
+    let errno = socket::read_errno(&client)?;
+    ensure_errno("read", errno, libc::EHOSTUNREACH)?;
+    drop(cut);
+    socket::receive(&server, b"question")?;
+    socket::send(&server, b"answer")?;
+    socket::receive(&client, b"answer")?;
+    if !reports_socket_errors() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Expected::failure("unreachable_reported", "read_or_write", errno, ends)])
+}

@@ -1,0 +1,112 @@
+//! Connects that this host itself refuses.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+use nix::libc;
+use socket2::Socket;
+
+use super::{
+    expected::Expected,
+    network::{self, Family, Network},
+    socket::{self, Ends, Pair, ensure_errno},
+};
+
+/// Bind to an address and let connect choose the port.
+const IP_BIND_ADDRESS_NO_PORT: i32 = 24;
+
+/// As few ports as can be for connections.
+const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// A kind of route, and the errno that stands for it.
+pub(super) type Kind = (&'static str, i32);
+
+pub(super) const UNREACHABLE: Kind = ("unreachable", libc::EHOSTUNREACH);
+pub(super) const PROHIBIT: Kind = ("prohibit", libc::EACCES);
+pub(super) const BLACKHOLE: Kind = ("blackhole", libc::EINVAL);
+pub(super) const THROW: Kind = ("throw", libc::ENETUNREACH);
+
+/// A route that says no.
+pub(super) fn refused(family: Family, (kind, wanted): Kind) -> Result<Vec<Expected>> {
+    Network::get()?;
+    let target = family.elsewhere();
+    let route = Route::new(kind, target)?;
+    let expected = connect(family, target, wanted)?;
+    drop(route);
+    Ok(expected)
+}
+
+/// No route at all.
+pub(super) fn none(family: Family) -> Result<Vec<Expected>> {
+    Network::get()?;
+    connect(family, family.elsewhere(), libc::ENETUNREACH)
+}
+
+/// A connect to all hosts of the network at once.
+pub(super) fn broadcast(family: Family) -> Result<Vec<Expected>> {
+    Network::get()?;
+    connect(family, "10.77.0.255:9".parse()?, libc::ENETUNREACH)
+}
+
+fn connect(family: Family, target: SocketAddr, wanted: i32) -> Result<Vec<Expected>> {
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, target);
+    let errno = socket::errno("connect", client.connect(&target.into()))?;
+    ensure_errno("connect", errno, wanted)?;
+    let cause = if errno == libc::EACCES { "connect_local" } else { "connect_no_route" };
+    Ok(vec![Expected::failure(cause, "connect", errno, ends)])
+}
+
+/// All ports for connections to one server are in use.
+pub(super) fn ports_used_up(family: Family) -> Result<Vec<Expected>> {
+    network::on_lonely_host(|| {
+        std::fs::write(PORT_RANGE, "50000 50001")?;
+        let mut server_address = family.loopback();
+        server_address.set_port(80);
+        let server = socket::listener(server_address, 8)?;
+        let pairs = [Pair::through(&server)?, Pair::through(&server)?];
+        let client = socket::stream(server_address)?;
+        socket::set_option(&client, libc::IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)?;
+        client.bind(&family.loopback().into())?;
+        let errno = socket::errno("connect", client.connect(&server_address.into()))?;
+        ensure_errno("connect", errno, libc::EADDRNOTAVAIL)?;
+        let ends = Ends::new(family.loopback(), server_address);
+        // Closed in order, so that no end is reset.
+        for Pair { client, server } in pairs {
+            drop(client);
+            socket::read_end(&server)?;
+        }
+        Ok(vec![Expected::failure("connect_local", "connect", errno, ends)])
+    })
+}
+
+/// An IPv4 socket cannot go to an IPv6 address.
+pub(super) fn other_family(family: Family) -> Result<Vec<Expected>> {
+    let client: Socket = socket::bound(family.loopback())?;
+    let target = Family::Ipv6.loopback();
+    ensure!(family == Family::Ipv4, "only IPv4 sockets answer so");
+    let errno = socket::errno("connect", client.connect(&target.into()))?;
+    ensure_errno("connect", errno, libc::EAFNOSUPPORT)?;
+    Ok(vec![Expected::alone("connect_local", "connect", errno, socket::local(&client)?)])
+}
+
+/// A route to one host, taken away when dropped.
+struct Route {
+    words: String,
+}
+
+impl Route {
+    fn new(kind: &str, target: SocketAddr) -> Result<Self> {
+        let words = format!("{kind} {}", target.ip().to_canonical());
+        network::ip(&format!("route add {words}"))?;
+        Ok(Self { words })
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        if let Err(error) = network::ip(&format!("route del {}", self.words)) {
+            eprintln!("a route stays: {error:#}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What SIGPIPE does to a process that writes on after a reset.
+
+use anyhow::{Result, ensure};
+use nix::libc;
+use socket2::Socket;
+
+use super::{
+    child::{self, Disposition, How, Told},
+    expected::Expected,
+    network::Family,
+    socket::{self, Ends, Pair},
+};
+
+/// A way to write twice after a reset.
+#[derive(Clone, Copy)]
+pub(super) struct Writer {
+    how: How,
+    disposition: Disposition,
+    /// The process is the init of a process namespace.
+    init: bool,
+    /// What socktrace must say.
+    verdict: &'static str,
+}
+
+const fn writer(how: How, disposition: Disposition, verdict: &'static str) -> Writer {
+    Writer { how, disposition, init: false, verdict }
+}
+
+pub(super) const NO_SIGNAL: Writer = writer(How::SendNoSignal, Disposition::Default, "none");
+pub(super) const IGNORED: Writer = writer(How::Write, Disposition::Ignored, "ignored");
+pub(super) const HANDLED: Writer = writer(How::Write, Disposition::Handled, "handled");
+pub(super) const BLOCKED: Writer = writer(How::Write, Disposition::Blocked, "blocked");
+pub(super) const DEFAULT: Writer = writer(How::Write, Disposition::Default, "kills");
+pub(super) const WRITEV: Writer = writer(How::Writev, Disposition::Default, "kills");
+pub(super) const SENDFILE: Writer = writer(How::Sendfile, Disposition::Default, "kills");
+pub(super) const URING_SEND: Writer = writer(How::UringSend, Disposition::Default, "none");
+pub(super) const URING_WRITE: Writer = writer(How::UringWrite, Disposition::Default, "kills");
+pub(super) const INIT: Writer =
+    Writer { init: true, ..writer(How::Write, Disposition::Default, "discarded") };
+pub(super) const INIT_HANDLED: Writer =
+    Writer { init: true, ..writer(How::Write, Disposition::Handled, "handled") };
+
+impl Writer {
+    /// Writes from a child process, which must get these errnos. The last brings SIGPIPE.
+    fn run(self, socket: &Socket, errnos: [i32; 2]) -> Result<Told> {
+        let write = if self.init { child::write_as_init } else { child::write };
+        let told = write(socket, self.how, self.disposition)?;
+        let (killed_by, returned) = match self.verdict {
+            "kills" => (Some(libc::SIGPIPE), &errnos[..1]),
+            _ => (None, &errnos[..]),
+        };
+        ensure!(told.errnos == returned && told.killed_by == killed_by, "the child told {told:?}");
+        Ok(told)
+    }
+}
+
+/// The peer resets: the first write says so, the second brings the signal.
+pub(super) fn after_reset(family: Family, writer: Writer) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&server)?;
+    socket::close_with_reset(client)?;
+    let (reset, pipe) = (libc::ECONNRESET, libc::EPIPE);
+    let Told { pid, .. } = writer.run(&server, [reset, pipe])?;
+    let last = Expected::failure("write_after_reset", "write", pipe, ends).first(reset);
+    Ok(vec![
+        Expected::failure("reset_by_peer", "read_or_write", reset, ends),
+        Expected::delivered("reset_by_peer", reset, ends).by(pid),
+        last.sigpipe(writer.verdict).by(pid),
+    ])
+}
+
+/// The peer closes: the first write succeeds, the second brings the signal.
+pub(super) fn after_peer_close(family: Family, writer: Writer) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&client)?;
+    drop(server);
+    let Told { pid, .. } = writer.run(&client, [0, libc::EPIPE])?;
+    // On loopback the RST is processed by the process that wrote.
+    let failure = Expected::failure("reset_after_peer_close", "write", libc::EPIPE, ends);
+    let delivered = Expected::delivered("reset_after_peer_close", libc::EPIPE, ends);
+    Ok(vec![failure.by(pid), delivered.sigpipe(writer.verdict).by(pid)])
+}

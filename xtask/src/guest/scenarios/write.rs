@@ -1,0 +1,65 @@
+//! Writes on sockets that have failed before, or that the program itself has shut down.
+
+use std::net::Shutdown;
+
+use anyhow::Result;
+use nix::libc;
+
+use super::{
+    expected::Expected,
+    network::Family,
+    socket::{self, Ends, Pair, ensure_errno},
+};
+
+/// A reset, then two writes: the first delivers the reset, the second is EPIPE.
+pub(super) fn after_reset(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&server)?;
+    socket::close_with_reset(client)?;
+    let first = socket::write_errno(&server)?;
+    let second = socket::write_errno(&server)?;
+    ensure_errno("the second write", second, libc::EPIPE)?;
+    Ok(vec![
+        Expected::failure("reset_by_peer", "read_or_write", first, ends),
+        Expected::delivered("reset_by_peer", first, ends),
+        Expected::failure("write_after_reset", "write", second, ends).first(first).sigpipe("none"),
+    ])
+}
+
+/// A read has taken the errno of the reset already.
+pub(super) fn after_reset_was_read(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&server)?;
+    socket::close_with_reset(client)?;
+    let first = socket::read_errno(&server)?;
+    let mut expected = vec![Expected::failure("reset_by_peer", "read_or_write", first, ends)];
+    // A program that does not look at errno goes on like this.
+    for _ in 0..3 {
+        let errno = socket::write_errno(&server)?;
+        ensure_errno("a later write", errno, libc::EPIPE)?;
+        let failure = Expected::failure("write_after_reset", "write", errno, ends);
+        expected.push(failure.first(first).sigpipe("none"));
+    }
+    Ok(expected)
+}
+
+/// The program has shut down sending, and sends.
+pub(super) fn after_shutdown(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&client)?;
+    client.shutdown(Shutdown::Write)?;
+    let errno = socket::write_errno(&client)?;
+    socket::read_end(&server)?;
+    drop(server);
+    socket::read_end(&client)?;
+    Ok(vec![Expected::failure("write_after_shutdown", "write", errno, ends).sigpipe("none")])
+}
+
+/// The program sends without ever having connected.
+pub(super) fn unconnected(family: Family) -> Result<Vec<Expected>> {
+    let socket = socket::bound(family.loopback())?;
+    let address = socket::local(&socket)?;
+    let errno = socket::write_errno(&socket)?;
+    ensure_errno("write", errno, libc::EPIPE)?;
+    Ok(vec![Expected::alone("other", "write", errno, address).sigpipe("none")])
+}
