@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +22,9 @@ const SIGNAL: Signal = Signal::SIGUSR1;
 
 /// Longest time for a thread to get into its call.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between looking and looking again.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// Makes a call on a thread, does something while it sleeps in it, and returns the call's result.
 pub(super) fn during<T: Send>(
@@ -53,20 +59,22 @@ fn wait_for(system_call: libc::c_long, thread: &Receiver<Pid>) -> Result<Pid> {
         if started.elapsed() > PATIENCE {
             bail!("the thread does not sleep in system call {number} but in {text}");
         }
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(MOMENT);
     }
 }
 
-/// Makes a call on a thread, and interrupts it by a signal that is handled with these flags.
+/// Makes a call on a thread, interrupts it by a signal that is handled with these flags, and does
+/// something after that.
 pub(super) fn interrupted<T: Send>(
     system_call: libc::c_long,
     flags: SaFlags,
     call: impl FnOnce() -> T + Send,
     after: impl FnOnce() -> Result<()>,
 ) -> Result<T> {
-    let action = SigAction::new(SigHandler::Handler(ignore), flags, SigSet::empty());
-    // SAFETY: the handler does nothing.
+    let action = SigAction::new(SigHandler::Handler(handle), flags, SigSet::empty());
+    // SAFETY: the handler only counts.
     unsafe { sigaction(SIGNAL, &action) }?;
+    let before = HANDLED.load(Ordering::Relaxed);
     during(system_call, call, |thread| {
         let (process, thread) = (std::process::id(), thread.as_raw());
         // SAFETY: takes numbers and touches no memory.
@@ -74,8 +82,17 @@ pub(super) fn interrupted<T: Send>(
         if sent != 0 {
             return Err(io::Error::last_os_error()).context("cannot send a signal");
         }
+        // Now the call has been interrupted, and goes on or not.
+        while HANDLED.load(Ordering::Relaxed) == before {
+            thread::sleep(MOMENT);
+        }
         after()
     })
 }
 
-extern "C" fn ignore(_: libc::c_int) {}
+/// How many signals were handled.
+static HANDLED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn handle(_: libc::c_int) {
+    HANDLED.fetch_add(1, Ordering::Relaxed);
+}

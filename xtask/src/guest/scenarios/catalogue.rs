@@ -73,6 +73,8 @@ catalogue! {
         Smp "connect_refused" Ipv4 Ipv6 Mapped: connect::refused;
         Smp "connect_refused_nonblocking" Ipv4 Ipv6: connect::refused_nonblocking;
         Smp "connect_refused_asked_by_connect" Ipv4 Ipv6: connect::refused_asked_by_connect;
+        Smp "connect_refused_asked_by_write" Ipv4 Ipv6: connect::refused_asked_by_write;
+        Smp "connect_refused_fast_open" Ipv4 Ipv6: connect::refused_fast_open;
         Smp "connect_refused_io_uring" Ipv4 Ipv6: iouring::connect_refused;
         Smp "connect_retried_after_failure" Ipv4 Ipv6: connect::retried_after_failure;
         Smp "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
@@ -122,6 +124,8 @@ catalogue! {
         Smp "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
         Smp "reset_by_peer_killed" Ipv4 Ipv6: inherit::reset_by_killed_process;
         Smp "reset_by_peer_listener" Ipv4 Ipv6: reset::by_closing_listener;
+        Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
+        Icount "reset_by_peer_while_write_waits" Ipv4: reset::by_peer_while_write_waits;
         Smp "reset_before_accept" Ipv4 Ipv6 Mapped: reset::before_accept;
         Smp "reset_before_accept_after_fin" Ipv4 Ipv6: reset::before_accept_after_fin;
         Smp "reset_before_accept_never_accepted" Ipv4 Ipv6: reset::never_accepted;
@@ -156,6 +160,7 @@ catalogue! {
         Smp "sigpipe_discarded_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::INIT);
 
         Icount "retransmit_timeout" Ipv4 Ipv6: timeout::retransmit;
+        Icount "write_after_timeout" Ipv4 Ipv6: timeout::write_after;
         Icount "user_timeout" Ipv4 Ipv6: timeout::user;
         Icount "user_timeout_zero_window" Ipv4: timeout::user_with_closed_window;
         Icount "keepalive_timeout" Ipv4 Ipv6: timeout::keepalive;

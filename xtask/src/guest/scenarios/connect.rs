@@ -33,6 +33,29 @@ pub(super) fn refused_asked_by_connect(family: Family) -> Result<Vec<Expected>> 
     Ok(vec![refused.failure(errno)])
 }
 
+/// The same, asked for by a write.
+pub(super) fn refused_asked_by_write(family: Family) -> Result<Vec<Expected>> {
+    let refused = Refused::new(family)?;
+    let errno = socket::write_errno(&refused.client)?;
+    let delivered = Expected::delivered("connect_refused", errno, refused.ends);
+    Ok(vec![refused.failure(errno), delivered])
+}
+
+/// A connect by a call that sends.
+pub(super) fn refused_fast_open(family: Family) -> Result<Vec<Expected>> {
+    let closed = socket::closed_port(family)?;
+    let client = socket::bound(family.loopback())?;
+    let ends = Ends::new(socket::local(&client)?, closed);
+    let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
+    let sent = client.send_to_with_flags(b"hello", &closed.into(), flags);
+    let errno = socket::errno("sendto", sent)?;
+    ensure_errno("sendto", errno, libc::ECONNREFUSED)?;
+    Ok(vec![
+        Expected::failure("connect_refused", "connect", errno, ends),
+        Expected::delivered("connect_refused", errno, ends),
+    ])
+}
+
 /// Connect is called again after the failure was read.
 pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
     let refused = Refused::new(family)?;
@@ -41,7 +64,7 @@ pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("connect", errno, libc::ECONNABORTED)?;
     let retried =
         Expected::failure("connect_retried_after_failure", "connect", errno, refused.ends);
-    Ok(vec![refused.failure(first), retried])
+    Ok(vec![refused.failure(first), retried.first(first)])
 }
 
 /// The program loses patience and closes the socket while the SYN is unanswered.

@@ -5,7 +5,7 @@ use nix::libc;
 
 use super::{
     expected::Expected,
-    network::{Family, NOBODY_LISTENS, Network, Silence},
+    network::{Family, NOBODY_LISTENS, Network, Silence, host_unreachable},
     socket::{self, Ends, ensure_errno},
 };
 
@@ -91,6 +91,6 @@ pub(super) fn no_neighbour(family: Family) -> Result<Vec<Expected>> {
     let client = socket::bound(family.host())?;
     let ends = Ends::new(socket::local(&client)?, nobody);
     let errno = socket::errno("connect", client.connect(&nobody.into()))?;
-    let (kind, code) = if ends.local.is_ipv4() { (3, 1) } else { (1, 3) };
+    let (kind, code) = host_unreachable(family);
     Message::new(kind, code, libc::EHOSTUNREACH).expected(errno, ends, ends.local)
 }

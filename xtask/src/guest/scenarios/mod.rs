@@ -142,6 +142,11 @@ fn reports_socket_errors() -> bool {
     env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
 }
 
+/// What this kernel has no place to hook for.
+fn absent_hooks() -> &'static [&'static str] {
+    if reports_socket_errors() { &[] } else { &["inet_sk_error_report"] }
+}
+
 /// Whether this kernel charges maps to the locked-memory limit.
 fn charges_locked_memory() -> bool {
     env::var(KERNEL_VARIABLE).as_deref() == Ok("5.10")

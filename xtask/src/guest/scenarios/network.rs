@@ -111,6 +111,14 @@ pub(super) enum Silence {
 /// Rejection by ICMP host unreachable, IPv6: address unreachable.
 pub(super) const HOST_UNREACHABLE: Silence = Silence::Reject("icmpx type host-unreachable");
 
+/// Type and code of the ICMP message that says so.
+pub(super) fn host_unreachable(family: Family) -> (u8, u8) {
+    match family {
+        Family::Ipv4 | Family::Mapped => (3, 1),
+        Family::Ipv6 => (1, 3),
+    }
+}
+
 /// The way to the other host. Both are made at the first use and kept for the guest's life.
 #[derive(Clone, Copy)]
 pub(super) struct Network {

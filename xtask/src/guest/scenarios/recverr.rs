@@ -5,7 +5,7 @@ use nix::libc;
 
 use super::{
     expected::Expected,
-    network::{Family, HOST_UNREACHABLE, Line},
+    network::{Family, HOST_UNREACHABLE, Line, host_unreachable},
     reports_socket_errors,
     socket::{self, Pair, ensure_errno},
 };
@@ -13,11 +13,11 @@ use super::{
 /// Data is answered by ICMP host unreachable. The program hears of it, and the connection goes on.
 pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     let Line { network, pair: Pair { client, server }, ends } = Line::new(family)?;
-    if family == Family::Ipv6 {
-        socket::set_option(&client, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
-    } else {
-        socket::set_option(&client, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
-    }
+    let (level, option) = match family {
+        Family::Ipv6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+        Family::Ipv4 | Family::Mapped => (libc::IPPROTO_IP, libc::IP_RECVERR),
+    };
+    socket::set_option(&client, level, option, 1)?;
     let cut = network.cut(HOST_UNREACHABLE)?;
     socket::send(&client, b"question")?;
     let errno = socket::read_errno(&client)?;
@@ -26,8 +26,10 @@ pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     socket::receive(&server, b"question")?;
     socket::send(&server, b"answer")?;
     socket::receive(&client, b"answer")?;
+    let (kind, code) = host_unreachable(family);
     if !reports_socket_errors() {
         return Ok(Vec::new());
     }
-    Ok(vec![Expected::failure("unreachable_reported", "read_or_write", errno, ends)])
+    let failure = Expected::failure("unreachable_reported", "read_or_write", errno, ends);
+    Ok(vec![failure.icmp(kind, code, ends.remote)])
 }

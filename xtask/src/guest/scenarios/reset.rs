@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::libc;
 
 use super::{
+    blocked,
     expected::Expected,
     network::{Family, Line, Silence},
     socket::{self, Ends, Pair, ensure_errno},
@@ -34,6 +35,29 @@ pub(super) fn by_peer_with_unread_data(family: Family) -> Result<Vec<Expected>> 
         Expected::failure("reset_by_peer", "read_or_write", errno, ends),
         Expected::delivered("reset_by_peer", errno, ends),
     ])
+}
+
+/// The peer resets while a thread waits to write.
+pub(super) fn by_peer_while_write_waits(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&client)?;
+    socket::fill(&client)?;
+    let reset = |_| socket::close_with_reset(server);
+    let written = blocked::during(libc::SYS_sendto, || socket::write(&client), reset)?;
+    let errno = socket::errno("write", written)?;
+    Ok(vec![
+        Expected::failure("reset_by_peer", "read_or_write", errno, ends),
+        Expected::delivered("reset_by_peer", errno, ends),
+    ])
+}
+
+/// The peer resets while a thread waits to read.
+pub(super) fn by_peer_while_read_waits(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&client)?;
+    let reset = |_| socket::close_with_reset(server);
+    let errno = blocked::during(libc::SYS_recvfrom, || socket::read_errno(&client), reset)??;
+    Ok(vec![Expected::failure("reset_by_peer", "read_or_write", errno, ends)])
 }
 
 /// The client resets its connection while it waits to be accepted. Accept succeeds.

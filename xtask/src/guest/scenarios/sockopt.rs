@@ -140,9 +140,9 @@ pub(super) fn bad_values(family: Family) -> Result<Vec<Expected>> {
 /// Options that do not exist.
 pub(super) fn unknown(family: Family) -> Result<Vec<Expected>> {
     let mut refusals = Refusals::new(family)?;
-    refusals.get(&socket_level(9999, "9999"), libc::ENOPROTOOPT)?;
-    refusals.get(&tcp_level(9999, "9999"), libc::ENOPROTOOPT)?;
-    refusals.set_number(&socket_level(9999, "9999"), 1, libc::ENOPROTOOPT)?;
+    refusals.get(&socket_level(9999, "option_9999"), libc::ENOPROTOOPT)?;
+    refusals.get(&tcp_level(9999, "option_9999"), libc::ENOPROTOOPT)?;
+    refusals.set_number(&socket_level(9999, "option_9999"), 1, libc::ENOPROTOOPT)?;
     Ok(refusals.expected)
 }
 

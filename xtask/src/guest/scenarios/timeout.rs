@@ -8,7 +8,9 @@ use socket2::{Socket, TcpKeepalive};
 
 use super::{
     expected::Expected,
-    network::{Cut, Family, HOST_UNREACHABLE, Line, NOBODY_LISTENS, Network, Silence},
+    network::{
+        Cut, Family, HOST_UNREACHABLE, Line, NOBODY_LISTENS, Network, Silence, host_unreachable,
+    },
     socket::{self, Ends},
 };
 
@@ -41,6 +43,21 @@ pub(super) fn retransmit(family: Family) -> Result<Vec<Expected>> {
     socket::write(&line.pair.client)?;
     let (errno, ends) = wait(line, cut)?;
     Ok(vec![Expected::failure("retransmit_timeout", READ_OR_WRITE, errno, ends)])
+}
+
+/// The program writes on after it was told.
+pub(super) fn write_after(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    let client = line.pair.client.try_clone()?;
+    let cut = line.network.cut(Silence::Drop)?;
+    socket::write(&client)?;
+    let (first, ends) = wait(line, cut)?;
+    let errno = socket::write_errno(&client)?;
+    let after = Expected::failure("write_after_timeout", "write", errno, ends);
+    Ok(vec![
+        Expected::failure("retransmit_timeout", READ_OR_WRITE, first, ends),
+        after.first(first).sigpipe("none"),
+    ])
 }
 
 /// The same, with a limit that the program set.
@@ -92,7 +109,7 @@ pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     socket::write(&line.pair.client)?;
     let (errno, ends) = wait(line, cut)?;
     ensure!(errno == libc::EHOSTUNREACH, "read failed with errno {errno}, not EHOSTUNREACH");
-    let (kind, code) = if ends.local.is_ipv4() { (3, 1) } else { (1, 3) };
+    let (kind, code) = host_unreachable(family);
     let failure = Expected::failure("unreachable_timeout", READ_OR_WRITE, errno, ends);
     Ok(vec![failure.icmp(kind, code, ends.remote)])
 }

@@ -120,10 +120,12 @@ impl Tracer {
         }
     }
 
-    /// What it said of hooks that could not be attached, with all else it said: the verifier's
+    /// All it said, unless the hooks that could not be attached are just these: the verifier's
     /// words are among it when the daemon runs with `-v`.
-    pub(super) fn not_attached(&self) -> Option<String> {
-        self.said.iter().any(|line| line.starts_with(NOT_ATTACHED)).then(|| self.said.join("\n"))
+    pub(super) fn not_attached_but(&self, absent: &[&str]) -> Option<String> {
+        let not_attached = self.said.iter().filter_map(|line| line.strip_prefix(NOT_ATTACHED));
+        let hooks = not_attached.map(|rest| rest.split(':').next().unwrap_or(rest));
+        (!hooks.eq(absent.iter().copied())).then(|| self.said.join("\n"))
     }
 
     /// The lines of the stream until `count` have come and nothing more comes.
