@@ -64,7 +64,7 @@ pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("connect", errno, libc::ECONNABORTED)?;
     let retried =
         Expected::failure("connect_retried_after_failure", "connect", errno, refused.ends);
-    Ok(vec![refused.failure(first), retried.first(first)])
+    Ok(vec![refused.failure(first), retried])
 }
 
 /// The program loses patience and closes the socket while the SYN is unanswered.
