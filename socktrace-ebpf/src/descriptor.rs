@@ -81,7 +81,10 @@ impl DescribedSock {
         };
         event.local = local;
         event.remote = remote;
-        event.local_port = self.member(&offsets::SOCK_NUM);
+        // A listener that was shut down has no number any more, a socket that does not listen or
+        // connect yet no source port.
+        let source = u16::from_be(self.member(&offsets::INET_SPORT));
+        event.local_port = if source == 0 { self.member(&offsets::SOCK_NUM) } else { source };
         event.remote_port = u16::from_be(self.member(&offsets::SOCK_DPORT));
         let net: *const u8 = self.member(&offsets::SOCK_NET);
         event.netns = Probe::read_member(net, &offsets::NET_INUM);

@@ -54,8 +54,10 @@ pub(crate) fn record(tcp: TcpSock, signature: &Signature) {
 pub(crate) fn find(tcp: TcpSock) -> Option<Failure> {
     // SAFETY: copied at once; the ports tell whether it is about this connection.
     let failure = *unsafe { FAILURES.get(tcp.sock().key()) }?;
-    let same =
-        failure.local_port == tcp.local_port() && failure.remote_port == tcp.sock().remote_port();
+    let remote_port = tcp.sock().remote_port();
+    // A failed connect forgets where it was to go.
+    let same = failure.local_port == tcp.local_port()
+        && (failure.remote_port == remote_port || remote_port == 0);
     same.then_some(failure)
 }
 

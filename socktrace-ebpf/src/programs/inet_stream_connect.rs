@@ -50,6 +50,11 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
     if matches!(errno, 0 | EAGAIN | EALREADY | EINPROGRESS | EISCONN) {
         return 0;
     }
+    let is_sendmsg: i32 = ctx.arg(4);
+    if is_sendmsg != 0 {
+        // The sending call ends in `sk_stream_error`, which tells it.
+        return 0;
+    }
     let sock = Socket::new(ctx.arg(0)).sock();
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
