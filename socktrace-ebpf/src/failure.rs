@@ -14,7 +14,7 @@ pub(crate) struct Failure {
     pub(crate) boot_ns: u64,
     /// Ports of the connection: the kernel reuses a socket's address for others.
     local_port: u16,
-    remote_port: u16,
+    pub(crate) remote_port: u16,
     /// The flags of that failure's signature.
     pub(crate) flags: u32,
     /// The errno that the kernel stored.

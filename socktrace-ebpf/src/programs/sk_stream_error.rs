@@ -59,6 +59,8 @@ fn sk_stream_error_return(ctx: FExitContext) -> i32 {
     emit(&signature, |event| {
         describe_call(event, tcp, family);
         if let Some(known) = known {
+            // A failed connect forgets where it was to go.
+            event.remote_port = known.remote_port;
             event.first_errno = known.errno;
             event.since_first_ns = event.boot_ns.wrapping_sub(known.boot_ns);
         }

@@ -9,7 +9,8 @@ use super::{
     icmp::{self, Message},
     inherit, inject, iouring,
     network::Family,
-    orderly, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt, timeout, write,
+    orderly, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt, stream, timeout,
+    write,
 };
 
 /// How the guest is booted for a scenario.
@@ -54,7 +55,7 @@ macro_rules! family {
 macro_rules! catalogue {
     (
         fail { $($boot:ident $name:literal $($family:ident)+: $fail:expr;)+ }
-        check { $($check_name:literal: $check:expr;)+ }
+        check { $($check_boot:ident $check_name:literal: $check:expr;)+ }
     ) => {
         /// Every scenario, in the order in which they run.
         pub(super) const CATALOGUE: &[Scenario] = &[
@@ -63,7 +64,7 @@ macro_rules! catalogue {
                 boot: Boot::$boot,
                 act: Act::Fail($fail, Family::$family),
             },)+)+
-            $(Scenario { name: $check_name, boot: Boot::Smp, act: Act::Check($check) },)+
+            $(Scenario { name: $check_name, boot: Boot::$check_boot, act: Act::Check($check) },)+
         ];
     };
 }
@@ -203,16 +204,19 @@ catalogue! {
         Smp "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp;
     }
     check {
-        "storm": daemon::storm;
-        "no_stream": daemon::no_stream;
-        "probe_log": daemon::probe_log;
-        "human_output": daemon::human_output;
-        "metrics_port_taken": daemon::metrics_port_taken;
-        "stops_on_signals": daemon::stops_on_signals;
-        "service_privileges": privileges::of_the_unit;
-        "refused_not_root": refusal::not_root;
-        "refused_missing_capability": refusal::missing_capability;
-        "refused_no_btf": refusal::no_btf;
-        "refused_memlock": refusal::memlock;
+        Icount "retransmits": stream::retransmits;
+        Icount "noise_is_counted_only": stream::noise_is_counted_only;
+        Icount "thresholds": stream::thresholds;
+        Smp "storm": daemon::storm;
+        Smp "no_stream": daemon::no_stream;
+        Smp "probe_log": daemon::probe_log;
+        Smp "human_output": daemon::human_output;
+        Smp "metrics_port_taken": daemon::metrics_port_taken;
+        Smp "stops_on_signals": daemon::stops_on_signals;
+        Smp "service_privileges": privileges::of_the_unit;
+        Smp "refused_not_root": refusal::not_root;
+        Smp "refused_missing_capability": refusal::missing_capability;
+        Smp "refused_no_btf": refusal::no_btf;
+        Smp "refused_memlock": refusal::memlock;
     }
 }

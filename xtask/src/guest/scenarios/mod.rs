@@ -29,6 +29,7 @@ mod route;
 mod sigpipe;
 mod socket;
 mod sockopt;
+mod stream;
 mod timeout;
 mod tracer;
 mod verify;
