@@ -114,6 +114,9 @@ pub(crate) struct TestArgs {
     /// Only this scenario, and no unit tests (repeatable)
     #[arg(long = "scenario", value_name = "NAME")]
     pub(crate) scenarios: Vec<String>,
+    /// After a whole run, write the table of what was covered to docs/coverage.md
+    #[arg(long, conflicts_with_all = ["kernels", "scenarios"])]
+    pub(crate) write_docs: bool,
     /// Boots at the same time [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,

@@ -1,8 +1,52 @@
 //! Which causes were made and told, on which kernel and in which family.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
-use crate::verdict::Verdict;
+use anyhow::{Context as _, Result};
+
+use super::Count;
+use crate::{verdict::Verdict, workspace};
+
+/// Where the table is kept, below the workspace.
+const DOCUMENT: &str = "docs/coverage.md";
+
+const PREAMBLE: &str = "\
+# Coverage
+
+Which causes are made with real sockets and told rightly, by kernel and address family. An empty
+cell is a cause that the kernel cannot show: `data_after_shutdown` looks like `reset_while_closing`
+where `tcp_reset` does not get the segment, and `unreachable_reported` needs the tracepoint
+`sock:inet_sk_error_report`; both are missing in 5.10.
+
+Made by `cargo xtask test --write-docs`; every whole test run compares it.
+
+";
+
+/// Compares the kept table with this one, or writes it.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub(super) fn check_document(table: &str, write: bool) -> Result<Count> {
+    let path = workspace::root().join(DOCUMENT);
+    let text = format!("{PREAMBLE}{table}");
+    if write {
+        fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    // A missing file differs too.
+    if fs::read_to_string(&path).is_ok_and(|kept| kept == text) {
+        println!("ok   host  {DOCUMENT} says what was covered");
+        Ok(Count { passed: 1, ..Count::default() })
+    } else {
+        println!(
+            "FAIL host  {DOCUMENT} differs from the table above: add --write-docs to renew it"
+        );
+        Ok(Count { failed: 1, ..Count::default() })
+    }
+}
 
 /// What became of one cause on one kernel in one family: whether all scenarios with it passed.
 #[derive(Debug, Default)]

@@ -91,7 +91,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let (boots_count, coverage) = run_all(args, boots, &programs);
     count.add(boots_count);
     let names: Vec<_> = kernels.iter().map(|series| series.name).collect();
-    print!("{}", coverage.table(&names));
+    let table = coverage.table(&names);
+    print!("{table}");
+    if args.kernels.is_empty() && args.scenarios.is_empty() {
+        count.add(coverage::check_document(&table, args.write_docs)?);
+    }
     println!("{}", count.line());
     Ok(if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
