@@ -112,10 +112,8 @@ fn sender_clause(sender: &Sender) -> String {
         None | Some("not_specified") => String::new(),
         Some("tcp_abort_on_close") => ": it closed with unread data".to_owned(),
         Some("tcp_abort_on_linger") => ": it closed with TCP_LINGER2 below 0".to_owned(),
-        // SO_LINGER with time 0 and others go this way.
-        Some("tcp_state") => {
-            ": it disconnected at once (SO_LINGER 0, or a listener closed)".to_owned()
-        }
+        // The kernel's word for all that goes through tcp_disconnect or tcp_abort.
+        Some("tcp_state") => ": it aborted the connection (SO_LINGER 0 or the like)".to_owned(),
         Some("tcp_keepalive_timeout") => ": its keepalive probes went unanswered".to_owned(),
         Some("tcp_abort_on_memory") => ": memory pressure".to_owned(),
         Some(other) => format!(": {other}"),

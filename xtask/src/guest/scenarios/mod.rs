@@ -72,13 +72,16 @@ pub(crate) fn main(args: &[String]) -> Result<i32> {
 
 /// Failures to show to a person: quick ones, one of each kind, in both families.
 pub(crate) fn demo_failures() -> Vec<(&'static str, impl Fn() -> Result<()>)> {
-    const SHOWN: [&str; 6] = [
+    const SHOWN: [&str; 9] = [
         "connect_refused/ipv4",
+        "connect_refused_icmp/ipv4",
         "reset_by_peer/ipv6",
+        "reset_by_peer_unread_data/ipv4",
         "reset_before_accept/ipv4",
         "reset_after_peer_close/ipv4",
         "reset_while_closing/ipv6",
         "user_timeout/ipv4",
+        "sigpipe_kills/ipv4",
     ];
     CATALOGUE
         .iter()
