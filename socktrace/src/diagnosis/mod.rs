@@ -5,9 +5,11 @@
 mod cause;
 mod diagnose;
 mod errno;
+mod finding;
 mod sockopt;
 
 pub(crate) use cause::Cause;
-pub(crate) use diagnose::{Call, Diagnosis, Finding, Severity, diagnose};
+pub(crate) use diagnose::diagnose;
 pub(crate) use errno::Errno;
+pub(crate) use finding::{Call, Diagnosis, Direction, Finding, Severity};
 pub(crate) use sockopt::{level_name, option_name};

@@ -8,6 +8,8 @@ use std::collections::HashSet;
 
 use thiserror::Error;
 
+use super::btf_kind as kind;
+
 /// Where the running kernel shows its BTF; readable by everyone.
 pub(crate) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -17,28 +19,6 @@ const TYPE_BYTES: usize = 12;
 
 /// Bounds the resolution of typedefs and qualifiers, which BTF allows to nest.
 const MAX_DEPTH: usize = 32;
-
-/// Kinds of BTF types, by their number in the format.
-mod kind {
-    pub(super) const INT: u32 = 1;
-    pub(super) const PTR: u32 = 2;
-    pub(super) const ARRAY: u32 = 3;
-    pub(super) const STRUCT: u32 = 4;
-    pub(super) const UNION: u32 = 5;
-    pub(super) const ENUM: u32 = 6;
-    pub(super) const TYPEDEF: u32 = 8;
-    pub(super) const VOLATILE: u32 = 9;
-    pub(super) const CONST: u32 = 10;
-    pub(super) const RESTRICT: u32 = 11;
-    pub(super) const FUNC: u32 = 12;
-    pub(super) const FUNC_PROTO: u32 = 13;
-    pub(super) const VAR: u32 = 14;
-    pub(super) const DATASEC: u32 = 15;
-    pub(super) const FLOAT: u32 = 16;
-    pub(super) const DECL_TAG: u32 = 17;
-    pub(super) const TYPE_TAG: u32 = 18;
-    pub(super) const ENUM64: u32 = 19;
-}
 
 /// Why a fact could not be read from BTF.
 #[derive(Debug, Error, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The kernel side as the daemon sees it: facts, plan, loading, events and tallies.
 
 pub(crate) mod btf;
+mod btf_kind;
 pub(crate) mod clock;
 pub(crate) mod facts;
 pub(crate) mod health;

@@ -1,0 +1,119 @@
+//! What a diagnosis consists of.
+
+use socktrace_ebpf::Sigpipe;
+
+use super::{Cause, Errno};
+
+/// Who acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Direction {
+    /// The other end of the connection.
+    Peer,
+    /// What lies between: silence, or a message from a router.
+    Network,
+    /// This host's kernel.
+    LocalKernel,
+    /// A program on this host.
+    LocalProgram,
+    /// Not known.
+    Unknown,
+}
+
+/// The call that delivers the errno to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Call {
+    /// `connect`, or `SO_ERROR` after a non-blocking one.
+    Connect,
+    /// `accept`.
+    Accept,
+    /// `bind`.
+    Bind,
+    /// `listen`.
+    Listen,
+    /// `setsockopt`.
+    Setsockopt,
+    /// `getsockopt`.
+    Getsockopt,
+    /// The next read or write, whichever comes first.
+    ReadOrWrite,
+    /// A read only.
+    Read,
+    /// A write only; a read returns 0.
+    Write,
+    /// None: no program holds the socket.
+    None,
+}
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Severity {
+    /// Part of ordinary operation: no program gets an errno.
+    Expected,
+    /// A program gets an errno but had finished already.
+    Notable,
+    /// A program's work failed.
+    Failure,
+}
+
+/// Gives each value its stable name.
+macro_rules! ids {
+    ($($ty:ident { $($variant:ident = $id:literal),+ $(,)? })+) => {
+        $(impl $ty {
+            /// The stable name, as in JSON and metric labels.
+            pub(crate) const fn id(self) -> &'static str {
+                match self { $(Self::$variant => $id),+ }
+            }
+        })+
+    };
+}
+
+ids! {
+    Direction {
+        Peer = "peer",
+        Network = "network",
+        LocalKernel = "local_kernel",
+        LocalProgram = "local_program",
+        Unknown = "unknown",
+    }
+    Call {
+        Connect = "connect",
+        Accept = "accept",
+        Bind = "bind",
+        Listen = "listen",
+        Setsockopt = "setsockopt",
+        Getsockopt = "getsockopt",
+        ReadOrWrite = "read_or_write",
+        Read = "read",
+        Write = "write",
+        None = "none",
+    }
+    Severity { Expected = "expected", Notable = "notable", Failure = "failure" }
+}
+
+/// What a failure means for the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// Why.
+    pub(crate) cause: Cause,
+    /// What the program gets.
+    pub(crate) errno: Errno,
+    /// Who acted.
+    pub(crate) direction: Direction,
+    /// Which call delivers it.
+    pub(crate) call: Call,
+    /// How much it matters.
+    pub(crate) severity: Severity,
+    /// What becomes of the process, if this was a write that failed with EPIPE.
+    pub(crate) sigpipe: Sigpipe,
+}
+
+/// What a signature stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// A socket failed.
+    Failure(Diagnosis),
+    /// A call returned to a program what was found to have failed before.
+    Delivery(Diagnosis),
+    /// A retransmission timeout fired and the connection lives on: progress, no failure.
+    Retransmission,
+}
