@@ -79,14 +79,21 @@ impl TcpSock {
             .with_if(Flags::IDLE, retransmits == 0 && self.is_answer_after_silence())
     }
 
-    /// Whether data is in flight that was sent after a long silence: the time between the peer's
-    /// last acknowledgement and our last transmission.
+    /// Whether the peer answers now after a long silence: data that was sent after it, the time
+    /// between the peer's last acknowledgement and our last transmission; or a keepalive probe.
     #[inline(always)]
     fn is_answer_after_silence(self) -> bool {
-        let sent: u32 = self.load(&offsets::TCP_LSNDTIME);
-        let silence = sent.wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
+        let acknowledged: u32 = self.load(&offsets::TCP_RCV_TSTAMP);
+        let asked: u32 = if self.unacked() != 0 {
+            self.load(&offsets::TCP_LSNDTIME)
+        } else if self.load::<u8>(&offsets::ICSK_PROBES_OUT) != 0 {
+            jiffies()
+        } else {
+            return false;
+        };
         // A transmission before the acknowledgement makes a huge, in truth negative, number.
-        self.unacked() != 0 && silence >= offsets::IDLE_JIFFIES.get() && silence < 1 << 31
+        let silence = asked.wrapping_sub(acknowledged);
+        silence >= offsets::IDLE_JIFFIES.get() && silence < 1 << 31
     }
 
     /// Whether the peer, closing now, leaves something unanswered: data of ours that it has not
@@ -165,10 +172,15 @@ impl TcpSock {
         event.rto_jiffies = self.load(&offsets::ICSK_RTO);
         event.user_timeout_ms = self.load(&offsets::ICSK_USER_TIMEOUT);
         event.elapsed_ms = self.retransmitting_ms();
-        // SAFETY: the helper takes nothing and cannot fail.
-        let jiffies = unsafe { bpf_jiffies64() } as u32;
-        event.silent_jiffies = jiffies.wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
+        event.silent_jiffies = jiffies().wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
     }
+}
+
+/// The kernel's clock as TCP keeps it (`tcp_jiffies32`).
+#[inline(always)]
+fn jiffies() -> u32 {
+    // SAFETY: the helper takes nothing and cannot fail.
+    unsafe { bpf_jiffies64() as u32 }
 }
 
 /// Whether a segment handed to `tcp_reset` carries RST.

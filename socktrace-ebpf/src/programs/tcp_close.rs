@@ -8,7 +8,12 @@ use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use socktrace_ebpf::{Flags, Hook, TcpState};
 
 use super::{describe_call, failed_call};
-use crate::{emit::emit, errno::ECANCELED, sock::Sock};
+use crate::{
+    emit::emit,
+    errno::ECANCELED,
+    sock::Sock,
+    tuple::{Tuple, describe_icmp},
+};
 
 /// Entry of `tcp_close`.
 #[fentry(function = "tcp_close")]
@@ -21,6 +26,10 @@ fn tcp_close(ctx: FEntryContext) -> i32 {
         return 0;
     };
     let signature = failed_call(Hook::TcpClose, tcp, family, ECANCELED, Flags::empty());
-    emit(&signature, |event| describe_call(event, tcp, family));
+    emit(&signature, |event| {
+        describe_call(event, tcp, family);
+        // What came while the program held the socket is not fatal, but says why it waited.
+        describe_icmp(&Tuple::of(tcp, family), event);
+    });
     0
 }

@@ -77,7 +77,10 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> String {
             event.unsent_bytes,
             duration(record.silent_ms)
         ),
-        Cause::ConnectRefusedIcmp | Cause::ConnectUnreachable | Cause::UnreachableReported => {
+        Cause::ConnectRefusedIcmp
+        | Cause::ConnectUnreachable
+        | Cause::ConnectCancelled
+        | Cause::UnreachableReported => {
             format!("{}{}", diagnosis.cause.summary(), icmp_clause(record))
         }
         Cause::WriteAfterReset | Cause::WriteAfterTimeout => format!(
