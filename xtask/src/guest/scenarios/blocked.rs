@@ -39,22 +39,27 @@ pub(super) fn during<T: Send>(
             sender.send(gettid()).ok();
             call()
         });
-        let acted = wait_for(system_call, &receiver).and_then(act);
+        let acted = sleeping(system_call, &receiver).and_then(act);
         let result = caller.join().map_err(|_| anyhow!("a thread panicked"))?;
         acted.map(|()| result)
     })
 }
 
 /// Waits until the thread that says who it is sleeps in the system call.
-fn wait_for(system_call: libc::c_long, thread: &Receiver<Pid>) -> Result<Pid> {
+fn sleeping(system_call: libc::c_long, thread: &Receiver<Pid>) -> Result<Pid> {
     let thread = thread.recv()?;
-    let path = format!("/proc/self/task/{thread}/syscall");
+    wait_for(system_call, &format!("/proc/self/task/{thread}/syscall"))?;
+    Ok(thread)
+}
+
+/// Waits until the thread or process with this file sleeps in the system call.
+pub(super) fn wait_for(system_call: libc::c_long, path: &str) -> Result<()> {
     let number = system_call.to_string();
     let started = Instant::now();
     loop {
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
         if text.split_whitespace().next() == Some(&number) {
-            return Ok(thread);
+            return Ok(());
         }
         if started.elapsed() > PATIENCE {
             bail!("the thread does not sleep in system call {number} but in {text}");

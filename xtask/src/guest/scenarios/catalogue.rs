@@ -77,8 +77,11 @@ catalogue! {
         Smp "connect_refused_asked_by_write" Ipv4 Ipv6: connect::refused_asked_by_write;
         Smp "connect_refused_fast_open" Ipv4 Ipv6: connect::refused_fast_open;
         Smp "connect_refused_io_uring" Ipv4 Ipv6: iouring::connect_refused;
+        Smp "connect_refused_repeatedly" Ipv4 Ipv6: connect::refused_repeatedly;
         Smp "connect_retried_after_failure" Ipv4 Ipv6: connect::retried_after_failure;
         Smp "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
+        Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout;
+        Smp "connect_cancelled_by_death" Ipv4 Ipv6: connect::cancelled_by_death;
         Smp "interrupted_connect" Ipv4 Ipv6: connect::interrupted;
         Icount "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
 
@@ -95,6 +98,8 @@ catalogue! {
         Icount "connect_unreachable_policy" Ipv6: |f| icmp::rejected(f, icmp::POLICY_FAIL6);
         Icount "connect_unreachable_reject_route" Ipv6: |f| icmp::rejected(f, icmp::REJECT_ROUTE6);
         Icount "connect_refused_icmp" Ipv6: |f| icmp::rejected(f, icmp::PORT6);
+        Icount "connect_unreachable_once" Ipv4 Ipv6: icmp::rejected_once;
+        Icount "connect_cancelled_after_icmp" Ipv4 Ipv6: icmp::cancelled;
         Icount "connect_unreachable_no_neighbour" Ipv4 Ipv6 Mapped: icmp::no_neighbour;
         Smp "connect_unreachable_3_1" Ipv4 Mapped: |f| inject::injected(f, Message::new(3, 1, libc::EHOSTUNREACH));
         Smp "connect_refused_icmp_3_3" Ipv4: |f| inject::injected(f, Message::new(3, 3, libc::ECONNREFUSED));
@@ -131,6 +136,7 @@ catalogue! {
         Smp "reset_before_accept_after_fin" Ipv4 Ipv6: reset::before_accept_after_fin;
         Smp "reset_before_accept_never_accepted" Ipv4 Ipv6: reset::never_accepted;
         Smp "reset_after_peer_close" Ipv4 Ipv6 Mapped: reset::after_peer_close;
+        Smp "reset_after_peer_shutdown" Ipv4 Ipv6: reset::after_peer_shutdown;
         Icount "reset_after_retransmit" Ipv4 Ipv6: reset::after_retransmit;
         Icount "reset_after_idle" Ipv4 Ipv6: reset::after_idle;
         Icount "reset_after_short_idle" Ipv4 Ipv6: reset::after_short_idle;
@@ -141,6 +147,7 @@ catalogue! {
 
         Smp "write_after_reset" Ipv4 Ipv6 Mapped: write::after_reset;
         Smp "write_after_reset_was_read" Ipv4 Ipv6: write::after_reset_was_read;
+        Smp "write_after_reset_crowd" Ipv4 Ipv6: write::after_resets_in_a_crowd;
         Smp "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
         Smp "write_unconnected" Ipv4 Ipv6: write::unconnected;
         Smp "write_passed_socket" Ipv4 Ipv6: inherit::passed;
@@ -158,6 +165,8 @@ catalogue! {
         Smp "sigpipe_none_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::NO_SIGNAL);
         Smp "sigpipe_ignored_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::IGNORED);
         Smp "sigpipe_kills_after_peer_close" Ipv4 Ipv6: |f| sigpipe::after_peer_close(f, sigpipe::DEFAULT);
+        Smp "sigpipe_kills_after_shutdown" Ipv4 Ipv6: |f| sigpipe::after_shutdown(f, sigpipe::DEFAULT);
+        Smp "sigpipe_ignored_after_shutdown" Ipv4: |f| sigpipe::after_shutdown(f, sigpipe::IGNORED);
         Smp "sigpipe_discarded_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::INIT);
 
         Icount "retransmit_timeout" Ipv4 Ipv6: timeout::retransmit;
@@ -190,6 +199,7 @@ catalogue! {
         Smp "orderly_half_close" Ipv4: orderly::half_close;
         Smp "orderly_simultaneous" Ipv6: orderly::simultaneous;
         Smp "quiet_restarted_accept" Ipv4: accept::interrupted_and_restarted;
+        Icount "quiet_restarted_connect" Ipv4 Ipv6: connect::interrupted_and_restarted;
         Smp "quiet_eof_at_servers_word" Ipv4 Ipv6: eof::at_servers_word;
         Smp "quiet_eof_after_the_answer" Ipv4 Ipv6: eof::after_the_answer;
         Smp "quiet_nonblocking_accept" Ipv4 Ipv6: quiet::nonblocking_accept;
@@ -211,6 +221,7 @@ catalogue! {
         Smp "no_stream": daemon::no_stream;
         Smp "probe_log": daemon::probe_log;
         Smp "human_output": daemon::human_output;
+        Smp "opened_before": daemon::opened_before;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
         Smp "service_privileges": privileges::of_the_unit;

@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
+    net::SocketAddr,
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::process::ExitStatusExt as _,
@@ -130,6 +131,9 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
             write_repeatedly(&Socket::from(stdin), how)?;
             disposition.check()?;
         }
+        ["connect", address] => {
+            Socket::from(stdin).connect(&address.parse::<SocketAddr>()?.into())?;
+        }
         ["write-passed"] => write_repeatedly(&inherit::receive(&stdin)?, How::SendNoSignal)?,
         ["peer", end, address] => inherit::be_peer(address.parse()?, end)?,
         _ => bail!("no such child: {args:?}"),
@@ -145,7 +149,11 @@ fn value<T: Copy>(options: &[(&str, T)], name: &str) -> Result<T> {
 fn write_repeatedly(socket: &Socket, how: How) -> Result<()> {
     for _ in 0..WRITES {
         let errno = match how.write(socket) {
-            Ok(_) => 0,
+            Ok(_) => {
+                // The peer's kernel answers with RST.
+                socket::until_reset(socket)?;
+                0
+            }
             Err(error) => error.raw_os_error().context("no errno")?,
         };
         let mut stdout = io::stdout();

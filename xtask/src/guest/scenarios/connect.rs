@@ -1,12 +1,15 @@
 //! Connects that fail for the peer's sake, or that the program gives up.
 
+use std::{net::SocketAddr, time::Duration};
+
 use anyhow::Result;
 use nix::{libc, sys::signal::SaFlags};
+use socket2::Socket;
 
 use super::{
-    blocked,
+    blocked, child,
     expected::Expected,
-    network::{Family, NOBODY_LISTENS, Network, Silence},
+    network::{Cut, Family, NOBODY_LISTENS, Network, Silence},
     socket::{self, Ends, ensure_errno},
 };
 
@@ -64,55 +67,139 @@ pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("connect", errno, libc::ECONNABORTED)?;
     let retried =
         Expected::failure("connect_retried_after_failure", "connect", errno, refused.ends);
-    Ok(vec![refused.failure(first), retried])
+    // Now the socket is as new, and the next attempt is one.
+    socket::start_connect(&refused.client, refused.ends.remote)?;
+    let again = socket::finish_connect(&refused.client)?;
+    Ok(vec![refused.failure(first), retried, refused.failure(again)])
+}
+
+/// A socket is used for one attempt after another, and no attempt is taken for another.
+pub(super) fn refused_repeatedly(family: Family) -> Result<Vec<Expected>> {
+    // A port that the kernel chose would change with the attempts.
+    let client = socket::bound(socket::closed_port(family)?)?;
+    let local = socket::local(&client)?;
+    let mut expected = Vec::new();
+    for _ in 0..3 {
+        let closed = socket::closed_port(family)?;
+        let errno = socket::errno("connect", client.connect(&closed.into()))?;
+        let ends = Ends::new(local, closed);
+        expected.push(Expected::failure("connect_refused", "connect", errno, ends));
+    }
+    let listener = socket::listener(family.loopback(), 1)?;
+    client.connect(&listener.local_addr()?)?;
+    let ends = Ends::of(&client)?;
+    socket::close_with_reset(listener.accept()?.0)?;
+    socket::until_reset(&client)?;
+    let errno = socket::write_errno(&client)?;
+    expected.push(Expected::failure("reset_by_peer", "read_or_write", errno, ends));
+    expected.push(Expected::delivered("reset_by_peer", errno, ends));
+    Ok(expected)
+}
+
+/// The program lets connect wait for some time only, and then closes the socket.
+pub(super) fn cancelled_after_timeout(family: Family) -> Result<Vec<Expected>> {
+    let Silent { client, target, ends, cut } = Silent::new(family)?;
+    client.set_write_timeout(Some(Duration::from_millis(20)))?;
+    let errno = socket::errno("connect", client.connect(&target.into()))?;
+    ensure_errno("connect", errno, libc::EINPROGRESS)?;
+    drop(client);
+    drop(cut);
+    Ok(vec![cancellation(ends)])
+}
+
+/// A process is killed while it waits in connect.
+pub(super) fn cancelled_by_death(family: Family) -> Result<Vec<Expected>> {
+    let Silent { client, target, ends, cut } = Silent::new(family)?;
+    let target = target.to_string();
+    let mut child = child::start(&["connect", &target], client.into())?;
+    blocked::wait_for(libc::SYS_connect, &format!("/proc/{}/syscall", child.id()))?;
+    child.kill()?;
+    child.wait()?;
+    drop(cut);
+    Ok(vec![cancellation(ends).by(child.id())])
 }
 
 /// The program loses patience and closes the socket while the SYN is unanswered.
 pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
-    let network = Network::get()?;
-    let silent = family.peer_port(NOBODY_LISTENS);
-    let client = socket::bound(family.host())?;
-    let ends = Ends::new(socket::local(&client)?, silent);
-    let cut = network.cut(Silence::Drop)?;
-    socket::start_connect(&client, silent)?;
+    let Silent { client, target, ends, cut } = Silent::new(family)?;
+    socket::start_connect(&client, target)?;
     drop(client);
     drop(cut);
-    Ok(vec![Expected::failure("connect_cancelled", "none", libc::ECANCELED, ends).noise()])
+    Ok(vec![cancellation(ends)])
 }
 
 /// A signal ends a blocking connect; the attempt goes on until the socket is closed.
 pub(super) fn interrupted(family: Family) -> Result<Vec<Expected>> {
-    let network = Network::get()?;
-    let silent = family.peer_port(NOBODY_LISTENS);
-    let client = socket::bound(family.host())?;
-    let ends = Ends::new(socket::local(&client)?, silent);
-    let cut = network.cut(Silence::Drop)?;
+    let Silent { client, target, ends, cut } = Silent::new(family)?;
     let connected = blocked::interrupted(
         libc::SYS_connect,
         SaFlags::empty(),
-        || client.connect(&silent.into()),
+        || client.connect(&target.into()),
         || Ok(()),
     )?;
     let errno = socket::errno("connect", connected)?;
     ensure_errno("connect", errno, libc::EINTR)?;
     drop(client);
     drop(cut);
-    Ok(vec![
-        Expected::failure("interrupted", "connect", errno, ends),
-        Expected::failure("connect_cancelled", "none", libc::ECANCELED, ends).noise(),
-    ])
+    Ok(vec![Expected::failure("interrupted", "connect", errno, ends), cancellation(ends)])
+}
+
+/// A signal that lets a blocking connect go on: the program does not notice.
+pub(super) fn interrupted_and_restarted(family: Family) -> Result<Vec<Expected>> {
+    let network = Network::get()?;
+    let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
+    let client = socket::bound(family.host())?;
+    let mut cut = Some(network.cut(Silence::Drop)?);
+    let address = listener.local_addr()?;
+    blocked::interrupted(
+        libc::SYS_connect,
+        SaFlags::SA_RESTART,
+        || client.connect(&address),
+        || {
+            cut.take();
+            Ok(())
+        },
+    )??;
+    let (server, _) = listener.accept()?;
+    drop(client);
+    socket::read_end(&server)?;
+    Ok(Vec::new())
+}
+
+/// A socket for connects that nobody answers.
+struct Silent {
+    client: Socket,
+    /// In the socket's own family, where `ends` has it as the network does.
+    target: SocketAddr,
+    ends: Ends,
+    cut: Cut,
+}
+
+impl Silent {
+    fn new(family: Family) -> Result<Self> {
+        let network = Network::get()?;
+        let client = socket::bound(family.host())?;
+        let target = family.peer_port(NOBODY_LISTENS);
+        let ends = Ends::new(socket::local(&client)?, target);
+        Ok(Self { client, target, ends, cut: network.cut(Silence::Drop)? })
+    }
+}
+
+fn cancellation(ends: Ends) -> Expected {
+    Expected::failure("connect_cancelled", "none", libc::ECANCELED, ends).noise()
 }
 
 /// A non-blocking connect that has been refused.
 struct Refused {
-    client: socket2::Socket,
+    client: Socket,
     ends: Ends,
 }
 
 impl Refused {
     fn new(family: Family) -> Result<Self> {
         let closed = socket::closed_port(family)?;
-        let client = socket::bound(family.loopback())?;
+        // A port that the kernel chose would change with the next attempt.
+        let client = socket::bound(socket::closed_port(family)?)?;
         let ends = Ends::new(socket::local(&client)?, closed);
         // On loopback the answer is there before the call returns.
         socket::start_connect(&client, closed)?;

@@ -98,6 +98,19 @@ pub(super) fn human_output() -> Result<()> {
     Ok(())
 }
 
+/// Of a connection that was there before the daemon, nobody knows who opened it.
+pub(super) fn opened_before() -> Result<()> {
+    let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
+    let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
+    socket::close_with_reset(client)?;
+    ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    let lines = tracer.collect(1);
+    let [line] = lines.as_slice() else { bail!("one line for one failure, not {lines:?}") };
+    let line: serde_json::Value = serde_json::from_str(line)?;
+    ensure!(line["cause"] == "reset_by_peer" && line["pid"].is_null(), "{line}");
+    Ok(())
+}
+
 /// The default port may be taken when a person watches, one that was asked for may not.
 pub(super) fn metrics_port_taken() -> Result<()> {
     // The harness's own tracer serves the default port.

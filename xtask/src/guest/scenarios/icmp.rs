@@ -4,8 +4,9 @@ use anyhow::Result;
 use nix::libc;
 
 use super::{
+    blocked,
     expected::Expected,
-    network::{Family, NOBODY_LISTENS, Network, Silence, host_unreachable},
+    network::{Family, HOST_UNREACHABLE, Line, NOBODY_LISTENS, Network, Silence, host_unreachable},
     socket::{self, Ends, ensure_errno},
 };
 
@@ -82,6 +83,47 @@ pub(super) fn rejected(family: Family, (words, message): Reject) -> Result<Vec<E
     let errno = socket::errno("connect", client.connect(&peer.into()))?;
     drop(cut);
     message.expected(errno, ends, peer)
+}
+
+/// The other host's firewall answers the first SYN only, while connect still holds the socket; then
+/// there is silence until the retries run out.
+pub(super) fn rejected_once(family: Family) -> Result<Vec<Expected>> {
+    // A first connection, so that the addresses are resolved and the SYN leaves at once.
+    let network = Line::new(family)?.close()?;
+    let peer = family.peer_port(NOBODY_LISTENS);
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, peer);
+    let mut cut = Some(network.cut(HOST_UNREACHABLE)?);
+    let connected = blocked::during(
+        libc::SYS_connect,
+        || client.connect(&peer.into()),
+        |_| {
+            drop(cut.take());
+            cut = Some(network.cut(Silence::Drop)?);
+            Ok(())
+        },
+    )?;
+    let errno = socket::errno("connect", connected)?;
+    drop(cut);
+    let (kind, code) = host_unreachable(family);
+    Message::new(kind, code, libc::EHOSTUNREACH).expected(errno, ends, peer)
+}
+
+/// The firewall answers while connect still holds the socket, and the program closes it without
+/// having asked for an errno.
+pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
+    // A first connection, so that the addresses are resolved and the SYN leaves at once.
+    let network = Line::new(family)?.close()?;
+    let peer = family.peer_port(NOBODY_LISTENS);
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, peer);
+    let cut = network.cut(HOST_UNREACHABLE)?;
+    socket::start_connect(&client, peer)?;
+    drop(client);
+    drop(cut);
+    let (kind, code) = host_unreachable(family);
+    let cancelled = Expected::failure("connect_cancelled", "none", libc::ECANCELED, ends);
+    Ok(vec![cancelled.icmp(kind, code, peer).noise()])
 }
 
 /// No host of the network has the address: this host tells itself so.

@@ -32,6 +32,7 @@ pub(super) fn passed(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of(&server)?;
     socket::close_with_reset(client)?;
+    socket::until_reset(&server)?;
     let (near, far) = UnixStream::pair()?;
     let receiver = child::start(&["write-passed"], far.into())?;
     let descriptors = [server.as_raw_fd()];

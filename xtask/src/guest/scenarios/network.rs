@@ -208,6 +208,13 @@ impl Line {
         let ends = Ends::of(&pair.client)?;
         Ok(Self { network, pair, ends })
     }
+
+    /// Closes it in order.
+    pub(super) fn close(self) -> Result<Network> {
+        drop(self.pair.client);
+        socket::read_end(&self.pair.server)?;
+        Ok(self.network)
+    }
 }
 
 /// Runs `make` on a host of its own that has loopback only, and lives as long as `make` runs.

@@ -30,6 +30,7 @@ pub(super) fn by_peer_with_unread_data(family: Family) -> Result<Vec<Expected>> 
     let ends = Ends::of(&client)?;
     socket::write(&client)?;
     drop(server);
+    socket::until_reset(&client)?;
     let errno = socket::write_errno(&client)?;
     Ok(vec![
         Expected::failure("reset_by_peer", "read_or_write", errno, ends),
@@ -114,8 +115,24 @@ pub(super) fn after_peer_close(family: Family) -> Result<Vec<Expected>> {
     drop(server);
     socket::read_end(&client)?;
     socket::write(&client).context("the first write must succeed")?;
+    socket::until_reset(&client)?;
     let errno = socket::write_errno(&client)?;
     socket::read_end(&client).context("a read never fails with EPIPE")?;
+    Ok(vec![
+        Expected::failure("reset_after_peer_close", "write", errno, ends),
+        Expected::delivered("reset_after_peer_close", errno, ends).sigpipe("none"),
+    ])
+}
+
+/// The peer has shut down its sending side, and then resets.
+pub(super) fn after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&client)?;
+    server.shutdown(Shutdown::Write)?;
+    socket::read_end(&client)?;
+    socket::close_with_reset(server)?;
+    socket::until_reset(&client)?;
+    let errno = socket::write_errno(&client)?;
     Ok(vec![
         Expected::failure("reset_after_peer_close", "write", errno, ends),
         Expected::delivered("reset_after_peer_close", errno, ends).sigpipe("none"),
@@ -151,6 +168,7 @@ pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
     socket::read_end(&server)?;
     socket::write(&server).context("the first write must succeed")?;
     let errno = socket::read_errno(&client)?;
+    socket::until_reset(&server)?;
     let their_errno = socket::write_errno(&server)?;
     // Without the segment, the reset by data cannot be told from one by RST.
     let cause = if tcp_reset_has_segment() { "data_after_shutdown" } else { "reset_while_closing" };

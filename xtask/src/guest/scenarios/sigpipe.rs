@@ -1,5 +1,7 @@
 //! What SIGPIPE does to a process that writes on after a reset.
 
+use std::net::Shutdown;
+
 use anyhow::{Result, ensure};
 use nix::libc;
 use socket2::Socket;
@@ -41,10 +43,14 @@ pub(super) const INIT_HANDLED: Writer =
     Writer { init: true, ..writer(How::Write, Disposition::Handled, "handled") };
 
 impl Writer {
+    fn write(self, socket: &Socket) -> Result<Told> {
+        let write = if self.init { child::write_as_init } else { child::write };
+        write(socket, self.how, self.disposition)
+    }
+
     /// Writes from a child process, which must get these errnos. The last brings SIGPIPE.
     fn run(self, socket: &Socket, errnos: [i32; 2]) -> Result<Told> {
-        let write = if self.init { child::write_as_init } else { child::write };
-        let told = write(socket, self.how, self.disposition)?;
+        let told = self.write(socket)?;
         let (killed_by, returned) = match self.verdict {
             "kills" => (Some(libc::SIGPIPE), &errnos[..1]),
             _ => (None, &errnos[..]),
@@ -59,6 +65,7 @@ pub(super) fn after_reset(family: Family, writer: Writer) -> Result<Vec<Expected
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of(&server)?;
     socket::close_with_reset(client)?;
+    socket::until_reset(&server)?;
     let (reset, pipe) = (libc::ECONNRESET, libc::EPIPE);
     let Told { pid, .. } = writer.run(&server, [reset, pipe])?;
     let last = Expected::failure("write_after_reset", "write", pipe, ends).first(reset);
@@ -67,6 +74,19 @@ pub(super) fn after_reset(family: Family, writer: Writer) -> Result<Vec<Expected
         Expected::delivered("reset_by_peer", reset, ends).by(pid),
         last.sigpipe(writer.verdict).by(pid),
     ])
+}
+
+/// The program has shut down sending itself: each write fails, and the first may kill.
+pub(super) fn after_shutdown(family: Family, writer: Writer) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&client)?;
+    client.shutdown(Shutdown::Write)?;
+    let told = writer.write(&client)?;
+    socket::read_end(&server)?;
+    let calls = if writer.verdict == "kills" { 1 } else { told.errnos.len() };
+    ensure!(told.errnos.iter().all(|errno| *errno == libc::EPIPE), "the child told {told:?}");
+    let failure = Expected::failure("write_after_shutdown", "write", libc::EPIPE, ends);
+    Ok(vec![failure.sigpipe(writer.verdict).by(told.pid); calls])
 }
 
 /// The peer closes: the first write succeeds, the second brings the signal.

@@ -18,8 +18,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::network::Family;
 
-/// Longest time to wait for something that is due.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time to wait for something that is due: longer than a connect takes to give up.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Both ends of a connection as seen from one of them, IPv4-mapped addresses as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,11 +134,22 @@ pub(super) fn start_connect(socket: &Socket, address: SocketAddr) -> Result<()> 
 
 /// Waits until a connect is through, and returns what `SO_ERROR` says; 0 for success.
 pub(super) fn finish_connect(socket: &Socket) -> Result<i32> {
-    let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-    let ready = poll(&mut polled, PollTimeout::try_from(PATIENCE)?)?;
-    ensure!(ready == 1, "no end of the connect in {PATIENCE:?}");
+    until(socket, PollFlags::POLLOUT)?;
     let error = socket.take_error()?;
     error.map_or(Ok(0), |error| error.raw_os_error().context("no errno"))
+}
+
+/// Waits until the connection is reset: on several processors that may take a moment.
+pub(super) fn until_reset(socket: &Socket) -> Result<()> {
+    // Without being asked for, POLLERR and POLLHUP are told.
+    until(socket, PollFlags::empty())
+}
+
+fn until(socket: &Socket, events: PollFlags) -> Result<()> {
+    let mut polled = [PollFd::new(socket.as_fd(), events)];
+    let ready = poll(&mut polled, PollTimeout::try_from(PATIENCE)?)?;
+    ensure!(ready == 1, "nothing happens in {PATIENCE:?}");
+    Ok(())
 }
 
 /// A port that was free a moment ago: bound, and closed again.

@@ -1,8 +1,8 @@
 //! Writes on sockets that have failed before, or that the program itself has shut down.
 
-use std::net::Shutdown;
+use std::{net::Shutdown, thread};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use nix::libc;
 
 use super::{
@@ -16,6 +16,7 @@ pub(super) fn after_reset(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of(&server)?;
     socket::close_with_reset(client)?;
+    socket::until_reset(&server)?;
     let first = socket::write_errno(&server)?;
     let second = socket::write_errno(&server)?;
     ensure_errno("the second write", second, libc::EPIPE)?;
@@ -53,6 +54,22 @@ pub(super) fn after_shutdown(family: Family) -> Result<Vec<Expected>> {
     drop(server);
     socket::read_end(&client)?;
     Ok(vec![Expected::failure("write_after_shutdown", "write", errno, ends).sigpipe("none")])
+}
+
+/// Many connections at once, whose failures must not be taken for each other.
+pub(super) fn after_resets_in_a_crowd(family: Family) -> Result<Vec<Expected>> {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 40;
+
+    let rounds = || (0..ROUNDS).map(|_| after_reset(family)).collect::<Result<Vec<_>>>();
+    let expected = thread::scope(|scope| {
+        let threads = [(); THREADS].map(|()| scope.spawn(rounds));
+        let expected = threads.map(|thread| {
+            thread.join().map_err(|_| anyhow!("a thread panicked")).and_then(|result| result)
+        });
+        expected.into_iter().collect::<Result<Vec<_>>>()
+    })?;
+    Ok(expected.into_iter().flatten().flatten().collect())
 }
 
 /// The program sends without ever having connected.
