@@ -98,6 +98,10 @@ catalogue! {
         Icount "connect_unreachable_policy" Ipv6: |f| icmp::rejected(f, icmp::POLICY_FAIL6);
         Icount "connect_unreachable_reject_route" Ipv6: |f| icmp::rejected(f, icmp::REJECT_ROUTE6);
         Icount "connect_refused_icmp" Ipv6: |f| icmp::rejected(f, icmp::PORT6);
+        Icount "connect_unreachable_nonblocking" Ipv4: |f| icmp::rejected_nonblocking(f, icmp::HOST);
+        Icount "connect_unreachable_nonblocking" Ipv6: |f| icmp::rejected_nonblocking(f, icmp::ADDRESS6);
+        Icount "connect_refused_icmp_nonblocking" Ipv4 Mapped: |f| icmp::rejected_nonblocking(f, icmp::PORT);
+        Icount "connect_refused_icmp_nonblocking" Ipv6: |f| icmp::rejected_nonblocking(f, icmp::PORT6);
         Icount "connect_unreachable_once" Ipv4 Ipv6: icmp::rejected_once;
         Icount "connect_cancelled_after_icmp" Ipv4 Ipv6: icmp::cancelled;
         Icount "connect_unreachable_no_neighbour" Ipv4 Ipv6 Mapped: icmp::no_neighbour;
@@ -139,6 +143,7 @@ catalogue! {
         Smp "reset_after_peer_shutdown" Ipv4 Ipv6: reset::after_peer_shutdown;
         Icount "reset_after_retransmit" Ipv4 Ipv6: reset::after_retransmit;
         Icount "reset_after_idle" Ipv4 Ipv6: reset::after_idle;
+        Icount "reset_after_idle_by_keepalive" Ipv4 Ipv6: reset::after_idle_by_keepalive;
         Icount "reset_after_short_idle" Ipv4 Ipv6: reset::after_short_idle;
         Smp "reset_while_closing" Ipv4 Ipv6: reset::while_closing;
         Icount "reset_while_closing_orphan" Ipv4 Ipv6: reset::while_closing_orphan;

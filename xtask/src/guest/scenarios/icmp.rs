@@ -109,6 +109,24 @@ pub(super) fn rejected_once(family: Family) -> Result<Vec<Expected>> {
     Message::new(kind, code, libc::EHOSTUNREACH).expected(errno, ends, peer)
 }
 
+/// The same with a program that does not wait: on IPv4 it is woken by the first answer, and
+/// `SO_ERROR` gives it the errno while the kernel still goes on.
+pub(super) fn rejected_nonblocking(
+    family: Family,
+    (words, message): Reject,
+) -> Result<Vec<Expected>> {
+    let network = Network::get()?;
+    let peer = family.peer_port(NOBODY_LISTENS);
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, peer);
+    let cut = network.cut(Silence::Reject(words))?;
+    socket::start_connect(&client, peer)?;
+    let errno = socket::finish_connect(&client)?;
+    drop(client);
+    drop(cut);
+    message.expected(errno, ends, peer)
+}
+
 /// The firewall answers while connect still holds the socket, and the program closes it without
 /// having asked for an errno.
 pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {

@@ -4,6 +4,7 @@ use std::{net::Shutdown, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
+use socket2::TcpKeepalive;
 
 use super::{
     blocked,
@@ -225,6 +226,16 @@ pub(super) fn after_retransmit(family: Family) -> Result<Vec<Expected>> {
 /// The other host starts anew while the connection is idle: it answers the next data with RST.
 pub(super) fn after_idle(family: Family) -> Result<Vec<Expected>> {
     idle(family, "reset_after_idle", Duration::from_secs(40))
+}
+
+/// The same, found out by a keepalive probe.
+pub(super) fn after_idle_by_keepalive(family: Family) -> Result<Vec<Expected>> {
+    let Line { pair: Pair { client, server }, ends, .. } = Line::new(family)?;
+    client.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_mins(1)))?;
+    socket::exchange(&client, &server)?;
+    socket::forget(server)?;
+    let errno = socket::read_errno(&client)?;
+    Ok(vec![Expected::failure("reset_after_idle", "read_or_write", errno, ends)])
 }
 
 /// The same after a pause that is no long silence.
