@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use nix::errno::Errno;
 use serde_json::Value;
 
-use super::socket::Ends;
+use super::{names_reset_reasons, socket::Ends};
 
 /// Fields that are null in every line but those whose scenario names a value.
 const NULL_UNLESS_TOLD: [&str; 7] =
@@ -101,9 +101,11 @@ impl Expected {
         self.with("level", level).with("option", option)
     }
 
-    /// The process of this host that sent the RST.
-    pub(super) fn reset_by(self, process: u32) -> Self {
-        self.with("peer_pid", process)
+    /// The process of this host that sent the RST, by number and name, and the kernel's word for
+    /// why it did.
+    pub(super) fn reset_by(self, process: u32, name: &'static str, reason: &'static str) -> Self {
+        let reason = if names_reset_reasons() { reason.into() } else { Value::Null };
+        self.with("peer_pid", process).with("peer_comm", name).with("rst_reason", reason)
     }
 
     /// Nothing to worry about: shown only to who asks for all.

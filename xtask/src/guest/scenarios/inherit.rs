@@ -71,15 +71,16 @@ pub(super) fn receive(from: &OwnedFd) -> Result<Socket> {
 
 /// The peer is a process of this host that resets the connection.
 pub(super) fn reset_by_process(family: Family) -> Result<Vec<Expected>> {
-    peer(family, "reset")
+    // This is how the kernel calls a close with `SO_LINGER` 0.
+    peer(family, "reset", "tcp_state")
 }
 
 /// The peer is a process of this host that is killed before it has read all.
 pub(super) fn reset_by_killed_process(family: Family) -> Result<Vec<Expected>> {
-    peer(family, "killed")
+    peer(family, "killed", "tcp_abort_on_close")
 }
 
-fn peer(family: Family, end: &str) -> Result<Vec<Expected>> {
+fn peer(family: Family, end: &str, reason: &'static str) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?.to_string();
     let peer =
@@ -89,7 +90,9 @@ fn peer(family: Family, end: &str) -> Result<Vec<Expected>> {
     socket::send(&server, b"question")?;
     let Told { pid, .. } = child::finish(peer)?;
     let errno = socket::read_errno(&server)?;
-    Ok(vec![Expected::failure("reset_by_peer", "read_or_write", errno, ends).reset_by(pid)])
+    let failure = Expected::failure("reset_by_peer", "read_or_write", errno, ends);
+    // A process is called after the last part of the path it was started by.
+    Ok(vec![failure.reset_by(pid, "exe", reason)])
 }
 
 /// Connects, and ends the connection by RST, in the child.

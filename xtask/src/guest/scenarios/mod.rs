@@ -146,6 +146,11 @@ fn reports_socket_errors() -> bool {
     env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
 }
 
+/// Whether this kernel says why it sends an RST.
+fn names_reset_reasons() -> bool {
+    !matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
+}
+
 /// What this kernel has no place to hook for.
 fn absent_hooks() -> &'static [&'static str] {
     if reports_socket_errors() { &[] } else { &["inet_sk_error_report"] }

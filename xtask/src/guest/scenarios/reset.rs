@@ -193,8 +193,11 @@ pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
     let their_errno = socket::read_errno(&server)?;
     Ok(vec![
         Expected::failure("aborted_locally", "read_or_write", errno, ours).by(killer.id()),
-        Expected::failure("reset_by_peer", "read_or_write", their_errno, theirs)
-            .reset_by(killer.id()),
+        Expected::failure("reset_by_peer", "read_or_write", their_errno, theirs).reset_by(
+            killer.id(),
+            "ss",
+            "tcp_state",
+        ),
     ])
 }
 
