@@ -21,6 +21,7 @@ mod descriptor;
 mod emit;
 mod errno;
 mod failure;
+mod icmp;
 mod load;
 mod offsets;
 mod owner;

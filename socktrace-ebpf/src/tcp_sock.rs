@@ -142,6 +142,14 @@ impl TcpSock {
         }
     }
 
+    /// Whether a moment of the monotonic clock, in nanoseconds, lies after the first SYN.
+    #[inline(always)]
+    pub(crate) fn is_after_syn(self, mono_ns: u64) -> bool {
+        let stamp: u32 = self.load(&offsets::TCP_RETRANS_STAMP);
+        let unit = if self.has_microsecond_stamps() { 1_000 } else { 1_000_000 };
+        ((mono_ns / unit) as u32).wrapping_sub(stamp).cast_signed() >= 0
+    }
+
     /// `tcp_usec_ts`: 6.7 and later can keep `retrans_stamp` in microseconds, by route.
     #[inline(always)]
     fn has_microsecond_stamps(self) -> bool {

@@ -48,9 +48,12 @@ impl Tuple {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Icmp {
+    /// When it came, in nanoseconds of the monotonic clock, which TCP's stamps go by.
+    pub(crate) mono_ns: u64,
     pub(crate) router: Address,
     pub(crate) kind: u8,
     pub(crate) code: u8,
+    pub(crate) reserved: [u8; 6],
 }
 
 #[btf_map]
@@ -72,6 +75,13 @@ pub(crate) fn describe_icmp(tuple: &Tuple, event: &mut Event) {
         event.icmp_code = icmp.code;
         event.has_router = 1;
     }
+}
+
+/// The last ICMP error of this connection, if one came.
+#[inline(always)]
+pub(crate) fn find_icmp(tuple: &Tuple) -> Option<Icmp> {
+    // SAFETY: copied at once.
+    unsafe { ICMP_ERRORS.get(tuple) }.copied()
 }
 
 /// A reset that a process of this host has sent.

@@ -2,17 +2,20 @@
 //!
 //! Prototype: `(sk, long timeout)` in every kernel from 5.10 to 7.2. Runs once a socket and
 //! leaves at the first test, unless the socket is still connecting. Produces an event then: the
-//! program has given up, as by a timeout of its own, and no errno is ever delivered.
+//! program has given up, as by a timeout of its own, and no errno is ever delivered; or `SO_ERROR`
+//! has given it an ICMP error that was not fatal to the socket.
 
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
-use socktrace_ebpf::{Flags, Hook, TcpState};
+use socktrace_ebpf::{Family, Flags, Hook, TcpState};
 
 use super::{describe_call, failed_call};
 use crate::{
     emit::emit,
     errno::ECANCELED,
+    icmp,
     sock::Sock,
-    tuple::{Tuple, describe_icmp},
+    tcp_sock::TcpSock,
+    tuple::{Tuple, describe_icmp, find_icmp},
 };
 
 /// Entry of `tcp_close`.
@@ -25,11 +28,26 @@ fn tcp_close(ctx: FEntryContext) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let signature = failed_call(Hook::TcpClose, tcp, family, ECANCELED, Flags::empty());
+    let connection = Tuple::of(tcp, family);
+    let errno = errno_read(tcp, family, &connection).unwrap_or(ECANCELED);
+    let signature = failed_call(Hook::TcpClose, tcp, family, errno, Flags::empty());
     emit(&signature, |event| {
         describe_call(event, tcp, family);
-        // What came while the program held the socket is not fatal, but says why it waited.
-        describe_icmp(&Tuple::of(tcp, family), event);
+        describe_icmp(&connection, event);
     });
     0
+}
+
+/// The errno of an ICMP error that the program has read, if it has.
+///
+/// An ICMP error that comes while connect still holds the socket, as from a container on the same
+/// host, ends nothing: it is left in `sk_err_soft`, and on IPv4 the program is woken all the same.
+/// While a socket is connecting only `SO_ERROR` takes it from there, and gives it to the program.
+#[inline(always)]
+fn errno_read(tcp: TcpSock, family: Family, connection: &Tuple) -> Option<u16> {
+    let icmp = find_icmp(connection)?;
+    if tcp.sock().soft_err() != 0 || !tcp.is_after_syn(icmp.mono_ns) {
+        return None;
+    }
+    icmp::errno(family, icmp.kind, icmp.code)
 }

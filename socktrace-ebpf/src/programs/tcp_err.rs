@@ -7,7 +7,7 @@
 //! connection's failure. Produces no event, and decides nothing: packets are read by
 //! `bpf_probe_read_kernel`, and under lockdown=confidentiality only the detail is missing.
 
-use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_ebpf::{helpers::generated::bpf_ktime_get_ns, macros::fentry, programs::FEntryContext};
 use socktrace_ebpf::{Address, Family};
 
 use crate::{
@@ -33,7 +33,7 @@ fn tcp_v4_err(ctx: FEntryContext) -> i32 {
     // The header length is in words, in the low half of the first byte.
     let length = usize::from(byte(packet.embedded, 0) & 0xf) * 4;
     let (icmp_type, code) = (byte(packet.transport, 0), byte(packet.transport, 1));
-    let icmp = Icmp { router: v4(packet.network, IPV4_SOURCE), kind: icmp_type, code };
+    let icmp = icmp(v4(packet.network, IPV4_SOURCE), icmp_type, code);
     let local = v4(packet.embedded, IPV4_SOURCE);
     let remote = v4(packet.embedded, IPV4_DESTINATION);
     record(Family::Ipv4, local, remote, packet.embedded.wrapping_add(length), &icmp);
@@ -47,13 +47,20 @@ fn tcp_v6_err(ctx: FEntryContext) -> i32 {
         return 0;
     }
     let packet = Packet::new(ctx.arg(0));
-    let icmp = Icmp { router: v6(packet.network, IPV6_SOURCE), kind: ctx.arg(2), code: ctx.arg(3) };
+    let icmp = icmp(v6(packet.network, IPV6_SOURCE), ctx.arg(2), ctx.arg(3));
     let local = v6(packet.embedded, IPV6_SOURCE);
     let remote = v6(packet.embedded, IPV6_DESTINATION);
     let offset: i32 = ctx.arg(4);
     let offset = if offset > 0 { offset as usize } else { IPV6_HEADER_BYTES };
     record(Family::Ipv6, local, remote, packet.embedded.wrapping_add(offset), &icmp);
     0
+}
+
+#[inline(always)]
+fn icmp(router: Address, kind: u8, code: u8) -> Icmp {
+    // SAFETY: the helper takes nothing and cannot fail.
+    let mono_ns = unsafe { bpf_ktime_get_ns() };
+    Icmp { mono_ns, router, kind, code, reserved: [0; 6] }
 }
 
 /// Where the headers of an ICMP packet lie.

@@ -15,6 +15,7 @@ const ENETUNREACH: u16 = errno(libc::ENETUNREACH);
 const ECONNABORTED: u16 = errno(libc::ECONNABORTED);
 const ENOBUFS: u16 = errno(libc::ENOBUFS);
 const ETIMEDOUT: u16 = errno(libc::ETIMEDOUT);
+const ECANCELED: u16 = errno(libc::ECANCELED);
 const ECONNREFUSED: u16 = errno(libc::ECONNREFUSED);
 const EHOSTUNREACH: u16 = errno(libc::EHOSTUNREACH);
 
@@ -55,7 +56,9 @@ fn cause(hook: Hook, signature: Signature) -> Cause {
         (Hook::InetStreamConnect, ECONNABORTED) => Cause::ConnectRetriedAfterFailure,
         (Hook::InetStreamConnect, ENETUNREACH | EHOSTUNREACH | EINVAL) => Cause::ConnectNoRoute,
         (Hook::InetStreamConnect, _) => Cause::ConnectLocal,
-        (Hook::TcpClose, _) => Cause::ConnectCancelled,
+        (Hook::TcpClose, ECANCELED) => Cause::ConnectCancelled,
+        // SO_ERROR had given the program what ICMP said.
+        (Hook::TcpClose, errno) => connecting(errno, flags),
 
         (Hook::InetCskAccept | Hook::SysAccept4, EINVAL) => Cause::ListenerClosed,
         (Hook::InetCskAccept | Hook::SysAccept4, EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
@@ -274,8 +277,8 @@ const fn direction(cause: Cause) -> Direction {
 /// `sk_err` is delivered once, by whichever call comes first; EPIPE never by a read.
 fn call(cause: Cause, signature: Signature) -> Call {
     match (Hook::try_from(signature.hook), cause) {
-        (Ok(Hook::InetStreamConnect), _) => Call::Connect,
-        (Ok(Hook::TcpClose), _) => Call::None,
+        (Ok(Hook::TcpClose), Cause::ConnectCancelled) => Call::None,
+        (Ok(Hook::InetStreamConnect | Hook::TcpClose), _) => Call::Connect,
         (Ok(Hook::InetCskAccept), _) if Flags(signature.flags).has(Flags::DELIVERY) => {
             pending(signature)
         }

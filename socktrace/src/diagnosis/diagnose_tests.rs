@@ -93,6 +93,8 @@ fn every_call_that_fails_by_itself() {
         (Hook::InetStreamConnect, SynSent, EINTR, vec![], Cause::Interrupted, Call::Connect),
         (Hook::InetStreamConnect, Close, ECONNABORTED, vec![F::REPORTED], Cause::ConnectRetriedAfterFailure, Call::Connect),
         (Hook::TcpClose, SynSent, errno(libc::ECANCELED), vec![], Cause::ConnectCancelled, Call::None),
+        (Hook::TcpClose, SynSent, ECONNREFUSED, vec![], Cause::ConnectRefusedIcmp, Call::Connect),
+        (Hook::TcpClose, SynSent, EHOSTUNREACH, vec![], Cause::ConnectUnreachable, Call::Connect),
         (Hook::InetCskAccept, Close, EINVAL, vec![], Cause::ListenerClosed, Call::Accept),
         (Hook::InetCskAccept, Listen, EINTR, vec![], Cause::Interrupted, Call::Accept),
         (Hook::SysAccept4, Listen, EMFILE, vec![], Cause::AcceptResources, Call::Accept),
