@@ -15,14 +15,66 @@ use super::{
 };
 use crate::diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
 
-/// A line of the stream.
+/// What every line about a connection says; all there is for a retransmission timeout, which is no
+/// failure and so has no errno and no cause.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Moment<'a> {
     /// When, in UTC, RFC 3339.
     time: String,
     /// `failure`; `accepted_reset` and `delivered` when an accept or a write meets a failure that
     /// was told before; `retransmit`.
     event: &'static str,
+    family: &'static str,
+    /// TCP state before the event.
+    state: &'static str,
+    local: IpAddr,
+    local_port: u16,
+    remote: IpAddr,
+    remote_port: u16,
+    /// Process that was operating on the socket, else the one that opened it; null if unknown.
+    pid: Option<u32>,
+    comm: Option<&'a str>,
+    /// Inode of the network namespace.
+    netns: u32,
+    /// Consecutive retransmissions of one segment.
+    retransmits: u8,
+    rto_ms: u64,
+    /// Since the first retransmission.
+    elapsed_ms: u32,
+    unacked_bytes: u32,
+    reason: String,
+}
+
+impl<'a> Moment<'a> {
+    fn new(record: &'a Record, event: &'static str) -> Self {
+        let raw = &record.event;
+        let process = record.process.as_ref();
+        Self {
+            time: record.time.to_string(),
+            event,
+            family: family_name(record.family),
+            state: record.state.map_or("unknown", state_name),
+            local: record.local.ip(),
+            local_port: record.local.port(),
+            remote: record.remote.ip(),
+            remote_port: record.remote.port(),
+            pid: process.map(|process| process.pid),
+            comm: process.map(|process| process.comm.as_str()),
+            netns: raw.netns,
+            retransmits: raw.retransmits,
+            rto_ms: record.rto_ms,
+            elapsed_ms: raw.elapsed_ms,
+            unacked_bytes: raw.unacked_bytes,
+            reason: reason(record),
+        }
+    }
+}
+
+/// A line about a failure.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    moment: Moment<'a>,
     /// Name of the errno the program gets.
     errno: String,
     /// Its number on this machine.
@@ -32,31 +84,13 @@ struct Line<'a> {
     /// Which call delivers the errno.
     call: &'static str,
     severity: &'static str,
-    family: &'static str,
-    /// TCP state before the failure.
-    state: &'static str,
-    local: IpAddr,
-    local_port: u16,
-    remote: IpAddr,
-    remote_port: u16,
-    /// Process that was operating on the socket; null when network or timer closed it.
-    pid: Option<u32>,
     tid: Option<u32>,
-    comm: Option<&'a str>,
-    /// Inode of the network namespace.
-    netns: u32,
-    /// Consecutive retransmissions of one segment.
-    retransmits: u8,
     /// Window or keepalive probes without an answer.
     probes: u8,
-    rto_ms: u64,
-    /// Since the first retransmission.
-    elapsed_ms: u32,
     /// Since the peer's last acknowledgement.
     silent_ms: u64,
     /// `TCP_USER_TIMEOUT`, 0 when unset.
     user_timeout_ms: u32,
-    unacked_bytes: u32,
     unsent_bytes: u32,
     /// What becomes of the process by SIGPIPE; null unless a write failed with EPIPE.
     sigpipe: Option<&'static str>,
@@ -79,7 +113,6 @@ struct Line<'a> {
     fd: Option<i32>,
     /// What else the kernel side saw.
     flags: Vec<&'static str>,
-    reason: String,
     advice: &'static str,
 }
 
@@ -88,27 +121,6 @@ struct Line<'a> {
 struct Lost {
     event: &'static str,
     count: u64,
-}
-
-/// A retransmission timeout: no failure, so without errno and cause.
-#[derive(Serialize)]
-struct Retransmit<'a> {
-    time: String,
-    event: &'static str,
-    family: &'static str,
-    state: &'static str,
-    local: IpAddr,
-    local_port: u16,
-    remote: IpAddr,
-    remote_port: u16,
-    pid: Option<u32>,
-    comm: Option<&'a str>,
-    netns: u32,
-    retransmits: u8,
-    rto_ms: u64,
-    elapsed_ms: u32,
-    unacked_bytes: u32,
-    reason: String,
 }
 
 /// Writes one event as a line.
@@ -120,32 +132,8 @@ pub(crate) fn write(out: &mut impl Write, record: &Record) -> io::Result<()> {
             let event = if accepted { "accepted_reset" } else { "delivered" };
             write_diagnosis(out, record, event, found)
         }
-        Finding::Retransmission => write_retransmit(out, record),
+        Finding::Retransmission => write_line(out, &Moment::new(record, "retransmit")),
     }
-}
-
-fn write_retransmit(out: &mut impl Write, record: &Record) -> io::Result<()> {
-    let raw = &record.event;
-    let process = record.process.as_ref();
-    let line = Retransmit {
-        time: record.time.to_string(),
-        event: "retransmit",
-        family: family_name(record.family),
-        state: record.state.map_or("unknown", state_name),
-        local: record.local.ip(),
-        local_port: record.local.port(),
-        remote: record.remote.ip(),
-        remote_port: record.remote.port(),
-        pid: process.map(|process| process.pid),
-        comm: process.map(|process| process.comm.as_str()),
-        netns: raw.netns,
-        retransmits: raw.retransmits,
-        rto_ms: record.rto_ms,
-        elapsed_ms: raw.elapsed_ms,
-        unacked_bytes: raw.unacked_bytes,
-        reason: reason(record),
-    };
-    write_line(out, &line)
 }
 
 fn write_diagnosis(
@@ -155,37 +143,22 @@ fn write_diagnosis(
     diagnosis: Diagnosis,
 ) -> io::Result<()> {
     let raw = &record.event;
-    let process = record.process.as_ref();
     let sender = record.sender.as_ref();
     let option = (diagnosis.cause == Cause::SockoptRejected)
         .then(|| (level_name(raw.level), option_name(raw.level, raw.option)));
     let flags = Flags(raw.signature.flags);
     let line = Line {
-        time: record.time.to_string(),
-        event,
+        moment: Moment::new(record, event),
         errno: diagnosis.errno.name(),
         errno_number: diagnosis.errno.number(),
         cause: diagnosis.cause.id(),
         direction: diagnosis.direction.id(),
         call: diagnosis.call.id(),
         severity: diagnosis.severity.id(),
-        family: family_name(record.family),
-        state: record.state.map_or("unknown", state_name),
-        local: record.local.ip(),
-        local_port: record.local.port(),
-        remote: record.remote.ip(),
-        remote_port: record.remote.port(),
-        pid: process.map(|process| process.pid),
-        tid: process.map(|process| process.tid),
-        comm: process.map(|process| process.comm.as_str()),
-        netns: raw.netns,
-        retransmits: raw.retransmits,
+        tid: record.process.as_ref().map(|process| process.tid),
         probes: raw.probes,
-        rto_ms: record.rto_ms,
-        elapsed_ms: raw.elapsed_ms,
         silent_ms: record.silent_ms,
         user_timeout_ms: raw.user_timeout_ms,
-        unacked_bytes: raw.unacked_bytes,
         unsent_bytes: raw.unsent_bytes,
         sigpipe: sigpipe_name(diagnosis.sigpipe),
         first_errno: (raw.first_errno != 0).then(|| Errno(raw.first_errno).name()),
@@ -204,7 +177,6 @@ fn write_diagnosis(
             .filter(|(flag, _)| flags.has(*flag))
             .map(|(_, name)| *name)
             .collect(),
-        reason: reason(record),
         advice: diagnosis.cause.advice(),
     };
     write_line(out, &line)
