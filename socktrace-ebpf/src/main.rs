@@ -29,6 +29,7 @@ mod programs;
 mod signal;
 mod sigpipe;
 mod sock;
+mod sockaddr;
 mod stash;
 mod tally;
 mod tcp_sock;

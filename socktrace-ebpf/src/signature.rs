@@ -217,6 +217,10 @@ impl Flags {
     pub const DELIVERY: Self = Self(1 << 13);
     /// The program itself had shut down sending (`SHUT_WR`).
     pub const SEND_SHUTDOWN: Self = Self(1 << 14);
+    /// A security module forbade the call, before the protocol saw it.
+    pub const POLICY: Self = Self(1 << 15);
+    /// A sending call with `MSG_FASTOPEN` was to connect.
+    pub const FAST_OPEN: Self = Self(1 << 16);
 
     /// Every flag with its name, in bit order.
     pub const NAMES: &'static [(Self, &'static str)] = &[
@@ -235,6 +239,8 @@ impl Flags {
         (Self::REPORTED, "reported"),
         (Self::DELIVERY, "delivery"),
         (Self::SEND_SHUTDOWN, "send_shutdown"),
+        (Self::POLICY, "policy"),
+        (Self::FAST_OPEN, "fast_open"),
     ];
 
     /// No flag at all.

@@ -5,37 +5,26 @@
 //! an event when it fails.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{Address, Family, Flags, Hook};
+use socktrace_ebpf::{Flags, Hook};
 
 use super::{describe_call, failed_call};
-use crate::{
-    emit::emit,
-    errno::returned,
-    load::{Direct, Load as _, Probe},
-    offsets,
-    sock::Socket,
-};
-
-/// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, addresses.
-const PORT: usize = 2;
-const IPV4_ADDRESS: usize = 4;
-const IPV6_ADDRESS: usize = 8;
+use crate::{emit::emit, errno::returned, sock::Socket, sockaddr::SockAddr};
 
 /// Return of `inet_bind`.
 #[fexit(function = "inet_bind")]
 fn inet_bind_return(ctx: FExitContext) -> i32 {
-    failed(&ctx)
+    failed(&ctx, returned(ctx.arg(3)), Flags::empty())
 }
 
 /// Return of `inet6_bind`.
 #[fexit(function = "inet6_bind")]
 fn inet6_bind_return(ctx: FExitContext) -> i32 {
-    failed(&ctx)
+    failed(&ctx, returned(ctx.arg(3)), Flags::empty())
 }
 
+/// A function whose first arguments are the socket and the address has returned this.
 #[inline(always)]
-fn failed(ctx: &FExitContext) -> i32 {
-    let errno = returned(ctx.arg(3));
+pub(super) fn failed(ctx: &FExitContext, errno: u16, flags: Flags) -> i32 {
     if errno == 0 {
         return 0;
     }
@@ -43,22 +32,14 @@ fn failed(ctx: &FExitContext) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let signature = failed_call(Hook::InetBind, tcp, family, errno, Flags::empty());
+    // The address that was asked for, which the socket did not get.
+    let wanted = SockAddr::new(ctx.arg(1));
+    let (family, ip) = wanted.ip(family);
+    let signature = failed_call(Hook::InetBind, tcp, family, errno, flags);
     emit(&signature, |event| {
         describe_call(event, tcp, family);
-        // The address that was asked for, which the socket did not get.
-        let wanted: *const u8 = ctx.arg(1);
-        // SAFETY: the hook's `struct sockaddr` argument, which is 16 bytes long.
-        event.local_port = u16::from_be(unsafe { Direct::load(wanted, PORT) });
-        event.local = Address::default();
-        if family == Family::Ipv4 {
-            // SAFETY: likewise.
-            let ip: [u8; 4] = unsafe { Direct::load(wanted, IPV4_ADDRESS) };
-            event.local.octets[..4].copy_from_slice(&ip);
-        } else if offsets::READ_KERNEL.get() == 1 {
-            // Past the 16 bytes that the type admits.
-            event.local.octets = Probe::read(wanted, IPV6_ADDRESS);
-        }
+        event.local = ip;
+        event.local_port = wanted.port();
     });
     0
 }

@@ -12,7 +12,12 @@ use crate::{emit::emit, errno::returned, sock::Socket};
 /// Return of `inet_listen`.
 #[fexit(function = "inet_listen")]
 fn inet_listen_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.arg(2));
+    failed(&ctx, returned(ctx.arg(2)), Flags::empty())
+}
+
+/// A function whose first argument is the socket has returned this.
+#[inline(always)]
+pub(super) fn failed(ctx: &FExitContext, errno: u16, flags: Flags) -> i32 {
     if errno == 0 {
         return 0;
     }
@@ -20,7 +25,7 @@ fn inet_listen_return(ctx: FExitContext) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let signature = failed_call(Hook::InetListen, tcp, family, errno, Flags::empty());
+    let signature = failed_call(Hook::InetListen, tcp, family, errno, flags);
     emit(&signature, |event| {
         describe_call(event, tcp, family);
         event.local_port = sock.bound_port();

@@ -18,14 +18,10 @@ use crate::{
     emit::emit,
     errno::{EAGAIN, EALREADY, EINPROGRESS, EISCONN, returned},
     failure,
-    load::{Direct, Load as _},
     owner::{self, Role},
     sock::Socket,
+    sockaddr::SockAddr,
 };
-
-/// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, IPv4 address.
-const PORT: usize = 2;
-const IPV4_ADDRESS: usize = 4;
 
 /// Entry of `__inet_stream_connect`.
 #[fentry(function = "__inet_stream_connect")]
@@ -51,10 +47,6 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
         return 0;
     }
     let is_sendmsg: i32 = ctx.arg(4);
-    if is_sendmsg != 0 {
-        // The sending call ends in `sk_stream_error`, which tells it.
-        return 0;
-    }
     let sock = Socket::new(ctx.arg(0)).sock();
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
@@ -64,25 +56,27 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
         && known.delivered == 0
         && known.errno == errno
     {
-        failure::deliver(tcp, known);
+        if is_sendmsg == 0 {
+            failure::deliver(tcp, known);
+        }
+        // A sending call ends in `sk_stream_error`, which tells the delivery.
         return 0;
     }
-    let flags = Flags::empty().with_if(Flags::REPORTED, known.is_some());
+    let flags = Flags::empty()
+        .with_if(Flags::REPORTED, known.is_some())
+        .with_if(Flags::FAST_OPEN, is_sendmsg != 0);
     let signature = failed_call(Hook::InetStreamConnect, tcp, family, errno, flags);
     debug!(&ctx, "__inet_stream_connect: failed with errno {}", errno);
     emit(&signature, |event| {
         describe_call(event, tcp, family);
         // The socket has forgotten where it was to go.
-        let target: *const u8 = ctx.arg(1);
+        let target = SockAddr::new(ctx.arg(1));
         if target.is_null() {
             return;
         }
-        // SAFETY: the hook's `struct sockaddr` argument, which is 16 bytes long.
-        event.remote_port = u16::from_be(unsafe { Direct::load(target, PORT) });
+        event.remote_port = target.port();
         if family == Family::Ipv4 && event.remote == Address::default() {
-            // SAFETY: likewise.
-            let plain = || unsafe { Direct::load(target, IPV4_ADDRESS) };
-            let ip: [u8; 4] = sock.mapped_remote().unwrap_or_else(plain);
+            let ip = sock.mapped_remote().unwrap_or_else(|| target.ipv4());
             event.remote.octets[..4].copy_from_slice(&ip);
         }
     });

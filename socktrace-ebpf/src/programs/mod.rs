@@ -5,6 +5,7 @@ mod inet_csk_accept;
 mod inet_listen;
 mod inet_sk_error_report;
 mod inet_stream_connect;
+mod security_socket;
 mod sk_stream_error;
 mod sockopt;
 mod sys_accept4;

@@ -10,7 +10,7 @@
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{Flags, Hook, Signature, Sigpipe};
+use socktrace_ebpf::{Flags, Hook, Signature, Sigpipe, TcpState};
 
 use super::{describe_call, failed_call};
 use crate::{
@@ -32,6 +32,11 @@ fn sk_stream_error_return(ctx: FExitContext) -> i32 {
         return 0;
     };
     let known = failure::find(tcp);
+    if known.is_none() && errno != EPIPE && sock.state() == TcpState::Close as u8 {
+        // Without a connection, and with none that failed, a write gives EPIPE: this is a
+        // connect by MSG_FASTOPEN, which the return of `__inet_stream_connect` has told.
+        return 0;
+    }
     let verdict = if errno == EPIPE { sigpipe::verdict(ctx.arg(1)) } else { Sigpipe::NotRaised };
     let own = Flags::empty()
         .with_if(Flags::REPORTED, known.is_some())

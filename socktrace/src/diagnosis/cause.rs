@@ -103,6 +103,10 @@ causes! {
     WriteAfterShutdown = "write_after_shutdown",
         "the program wrote after its own shutdown of the sending side",
         "a bug of the program: shutdown(SHUT_WR) ends its right to write";
+    /// It wrote without ever having connected.
+    WriteUnconnected = "write_unconnected",
+        "the program wrote to a socket that it never connected",
+        "a bug of the program: a wrong descriptor, or a connect whose failure it did not notice";
     /// Data was never acknowledged.
     RetransmitTimeout = "retransmit_timeout",
         "data was never acknowledged and the retries ran out",

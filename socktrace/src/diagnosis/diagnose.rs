@@ -50,6 +50,7 @@ fn cause(hook: Hook, signature: Signature) -> Cause {
     match (hook, signature.errno) {
         (Hook::TcpDone, _) => close(signature),
 
+        (Hook::InetStreamConnect, _) if flags.has(Flags::POLICY) => Cause::ConnectLocal,
         (Hook::InetStreamConnect | Hook::InetCskAccept | Hook::SysAccept4, EINTR) => {
             Cause::Interrupted
         }
@@ -192,6 +193,8 @@ fn write_after(signature: Signature, flags: Flags) -> Cause {
     const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
     const CLOSING: u8 = TcpState::Closing as u8;
     const LAST_ACK: u8 = TcpState::LastAck as u8;
+    const CLOSE: u8 = TcpState::Close as u8;
+    const LISTEN: u8 = TcpState::Listen as u8;
 
     match (flags.has(Flags::REPORTED), Origin::try_from(signature.origin), signature.state) {
         (true, Ok(Origin::Reset | Origin::Abort), _) => Cause::WriteAfterReset,
@@ -202,6 +205,7 @@ fn write_after(signature: Signature, flags: Flags) -> Cause {
         {
             Cause::WriteAfterShutdown
         }
+        (false, _, CLOSE | LISTEN) if !flags.has(Flags::SEND_SHUTDOWN) => Cause::WriteUnconnected,
         (false, ..) => Cause::Other,
     }
 }
@@ -266,6 +270,7 @@ const fn direction(cause: Cause) -> Direction {
         | Cause::WriteAfterReset
         | Cause::WriteAfterTimeout
         | Cause::WriteAfterShutdown
+        | Cause::WriteUnconnected
         | Cause::AbortedLocally
         | Cause::ConnectRetriedAfterFailure
         | Cause::ListenerClosed
@@ -278,6 +283,9 @@ const fn direction(cause: Cause) -> Direction {
 fn call(cause: Cause, signature: Signature) -> Call {
     match (Hook::try_from(signature.hook), cause) {
         (Ok(Hook::TcpClose), Cause::ConnectCancelled) => Call::None,
+        (Ok(Hook::InetStreamConnect), _) if Flags(signature.flags).has(Flags::FAST_OPEN) => {
+            Call::Write
+        }
         (Ok(Hook::InetStreamConnect | Hook::TcpClose), _) => Call::Connect,
         (Ok(Hook::InetCskAccept), _) if Flags(signature.flags).has(Flags::DELIVERY) => {
             pending(signature)

@@ -100,6 +100,7 @@ pub(super) const CAUSES: &[Cause] = &[
     cause("write_after_reset", Write, Of(&["EPIPE"])),
     cause("write_after_timeout", Write, Of(&["EPIPE"])),
     cause("write_after_shutdown", Write, Of(&["EPIPE"])),
+    cause("write_unconnected", Write, Of(&["EPIPE"])),
     cause("retransmit_timeout", Timeout, Of(&["ETIMEDOUT"])),
     cause("user_timeout", Timeout, Of(&["ETIMEDOUT"])),
     cause("keepalive_timeout", Timeout, Of(&["ETIMEDOUT"])),

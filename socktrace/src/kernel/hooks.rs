@@ -210,6 +210,22 @@ hooks! {
     hides "failing listens" {
         "inet_listen"(SOCKET, ANY) => [exit("inet_listen_return")];
     }
+    /// A security module forbids connect.
+    SecuritySocketConnect = "security_socket_connect",
+    hides "connects that a security module forbids" {
+        "security_socket_connect"(SOCKET, ANY, "int") =>
+            [exit("security_socket_connect_return")];
+    }
+    /// A security module forbids bind.
+    SecuritySocketBind = "security_socket_bind",
+    hides "binds that a security module forbids" {
+        "security_socket_bind"(SOCKET, ANY, "int") => [exit("security_socket_bind_return")];
+    }
+    /// A security module forbids listen.
+    SecuritySocketListen = "security_socket_listen",
+    hides "listens that a security module forbids" {
+        "security_socket_listen"(SOCKET, "int") => [exit("security_socket_listen_return")];
+    }
     /// setsockopt fails.
     Setsockopt = "setsockopt",
     hides "rejected setsockopt calls" {

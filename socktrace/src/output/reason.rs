@@ -46,7 +46,16 @@ fn is_write(record: &Record) -> bool {
 
 fn failure(record: &Record, diagnosis: Diagnosis) -> String {
     let event = &record.event;
+    let flags = Flags(event.signature.flags);
     match diagnosis.cause {
+        Cause::ConnectLocal | Cause::BindFailed | Cause::ListenFailed
+            if flags.has(Flags::POLICY) =>
+        {
+            format!(
+                "a security module (SELinux, AppArmor, Landlock, ...) forbids {}",
+                call_name(diagnosis.call)
+            )
+        }
         Cause::ConnectTimeout => format!(
             "{} SYN unanswered in {}",
             // The first SYN and its retransmissions.
@@ -94,7 +103,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> String {
             level_name(event.level),
             option_name(event.level, event.option)
         ),
-        Cause::ResetWhileClosing if Flags(event.signature.flags).has(Flags::ORPHAN) => {
+        Cause::ResetWhileClosing if flags.has(Flags::ORPHAN) => {
             "reset after this side had closed; no program is waiting".to_owned()
         }
         Cause::Other => format!(
@@ -152,12 +161,9 @@ const fn call_name(call: Call) -> &'static str {
         Call::ReadOrWrite => "read or write",
         Call::Write => "write",
         Call::Read => "read",
-        Call::Accept
-        | Call::Bind
-        | Call::Listen
-        | Call::Setsockopt
-        | Call::Getsockopt
-        | Call::None => "call",
+        Call::Bind => "bind",
+        Call::Listen => "listen",
+        Call::Accept | Call::Setsockopt | Call::Getsockopt | Call::None => "call",
     }
 }
 

@@ -9,8 +9,8 @@ use super::{
     icmp::{self, Message},
     inherit, inject, iouring,
     network::Family,
-    orderly, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt, stream, timeout,
-    write,
+    orderly, policy, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt, stream,
+    timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -198,6 +198,9 @@ catalogue! {
         Smp "bind_failed_twice" Ipv4 Ipv6: bind::twice;
         Smp "listen_failed_in_use" Ipv4 Ipv6: bind::listen_twice;
         Smp "listen_failed_connected" Ipv4 Ipv6: bind::listen_connected;
+        Smp "connect_local_policy" Ipv4 Ipv6 Mapped: policy::connect;
+        Smp "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
+        Smp "listen_failed_policy" Ipv4 Ipv6: policy::listen;
 
         Smp "orderly_client_first" Ipv4: orderly::client_first;
         Smp "orderly_server_first" Ipv6: orderly::server_first;

@@ -102,7 +102,12 @@ fn write_words(how: How, disposition: Disposition) -> [&'static str; 3] {
 
 /// Starts a child with this standard input.
 pub(super) fn start(words: &[&str], stdin: OwnedFd) -> Result<Child> {
-    let mut command = Command::new("/proc/self/exe");
+    start_program("/proc/self/exe", words, stdin)
+}
+
+/// The same with a copy of this program.
+pub(super) fn start_program(program: &str, words: &[&str], stdin: OwnedFd) -> Result<Child> {
+    let mut command = Command::new(program);
     command.arg("child").args(words).stdin(stdin).stdout(Stdio::piped());
     command.spawn().context("cannot start a child")
 }
@@ -133,6 +138,16 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         }
         ["connect", address] => {
             Socket::from(stdin).connect(&address.parse::<SocketAddr>()?.into())?;
+        }
+        ["try", call, address] => {
+            let (socket, address) = (Socket::from(stdin), address.parse::<SocketAddr>()?.into());
+            let result = match *call {
+                "connect" => socket.connect(&address),
+                "bind" => socket.bind(&address),
+                "listen" => socket.listen(1),
+                _ => bail!("no such call: {call}"),
+            };
+            println!("{}", socket::errno(call, result)?);
         }
         ["write-passed"] => write_repeatedly(&inherit::receive(&stdin)?, How::SendNoSignal)?,
         ["peer", end, address] => inherit::be_peer(address.parse()?, end)?,

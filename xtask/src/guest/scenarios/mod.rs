@@ -20,6 +20,7 @@ mod inject;
 mod iouring;
 mod network;
 mod orderly;
+mod policy;
 mod privileges;
 mod quiet;
 mod recverr;

@@ -78,5 +78,5 @@ pub(super) fn unconnected(family: Family) -> Result<Vec<Expected>> {
     let address = socket::local(&socket)?;
     let errno = socket::write_errno(&socket)?;
     ensure_errno("write", errno, libc::EPIPE)?;
-    Ok(vec![Expected::alone("other", "write", errno, address).sigpipe("none")])
+    Ok(vec![Expected::alone("write_unconnected", "write", errno, address).sigpipe("none")])
 }

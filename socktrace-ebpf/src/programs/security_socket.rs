@@ -1,0 +1,47 @@
+//! Traces the return of `security_socket_connect`, `security_socket_bind` and
+//! `security_socket_listen` (`security/security.c`): a security module such as SELinux, `AppArmor`
+//! or Landlock forbids the call before the protocol sees it.
+//!
+//! Prototypes: `int (struct socket *, struct sockaddr *, int)`, the same, and `int (struct socket
+//! *, int backlog)` in every kernel from 5.10 to 7.2, with `CONFIG_SECURITY_NETWORK`. Asked once a
+//! call, by system calls and `io_uring` alike. Each produces an event for a TCP socket.
+
+use aya_ebpf::{macros::fexit, programs::FExitContext};
+use socktrace_ebpf::{Flags, Hook};
+
+use super::{describe_call, failed_call, inet_bind, inet_listen};
+use crate::{emit::emit, errno::returned, sock::Socket, sockaddr::SockAddr};
+
+/// Return of `security_socket_connect`.
+#[fexit(function = "security_socket_connect")]
+fn security_socket_connect_return(ctx: FExitContext) -> i32 {
+    let errno = returned(ctx.arg(3));
+    if errno == 0 {
+        return 0;
+    }
+    let sock = Socket::new(ctx.arg(0)).sock();
+    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+        return 0;
+    };
+    let target = SockAddr::new(ctx.arg(1));
+    let (family, ip) = target.ip(family);
+    let signature = failed_call(Hook::InetStreamConnect, tcp, family, errno, Flags::POLICY);
+    emit(&signature, |event| {
+        describe_call(event, tcp, family);
+        event.remote = ip;
+        event.remote_port = target.port();
+    });
+    0
+}
+
+/// Return of `security_socket_bind`.
+#[fexit(function = "security_socket_bind")]
+fn security_socket_bind_return(ctx: FExitContext) -> i32 {
+    inet_bind::failed(&ctx, returned(ctx.arg(3)), Flags::POLICY)
+}
+
+/// Return of `security_socket_listen`.
+#[fexit(function = "security_socket_listen")]
+fn security_socket_listen_return(ctx: FExitContext) -> i32 {
+    inet_listen::failed(&ctx, returned(ctx.arg(2)), Flags::POLICY)
+}

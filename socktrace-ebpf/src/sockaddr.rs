@@ -1,0 +1,69 @@
+//! The address that a program hands to bind or connect.
+
+use socktrace_ebpf::{Address, Family};
+
+use crate::{
+    load::{Direct, Load as _, Probe},
+    offsets,
+};
+
+/// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, addresses.
+const PORT: usize = 2;
+const IPV4_ADDRESS: usize = 4;
+const IPV6_ADDRESS: usize = 8;
+
+/// A hook's `struct sockaddr` argument, whose type admits direct loads of its first 16 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct SockAddr(*const u8);
+
+impl SockAddr {
+    #[inline(always)]
+    pub(crate) fn new(pointer: *const u8) -> Self {
+        Self(pointer)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// The port in host byte order.
+    #[inline(always)]
+    pub(crate) fn port(self) -> u16 {
+        // SAFETY: a `struct sockaddr`, which is 16 bytes long.
+        u16::from_be(unsafe { Direct::load(self.0, PORT) })
+    }
+
+    /// The address, if it is one of IPv4.
+    #[inline(always)]
+    pub(crate) fn ipv4(self) -> [u8; 4] {
+        // SAFETY: likewise.
+        unsafe { Direct::load(self.0, IPV4_ADDRESS) }
+    }
+
+    /// The address, handed to a socket of this family, and its family as a person names it:
+    /// `::ffff:192.0.2.1` is IPv4. An IPv6 address is all zeroes where it cannot be read
+    /// ([`READ_KERNEL`]).
+    ///
+    /// [`READ_KERNEL`]: offsets::READ_KERNEL
+    #[inline(always)]
+    pub(crate) fn ip(self, socket: Family) -> (Family, Address) {
+        let mut address = Address::default();
+        if socket == Family::Ipv4 {
+            address.octets[..4].copy_from_slice(&self.ipv4());
+            return (Family::Ipv4, address);
+        }
+        if offsets::READ_KERNEL.get() == 1 {
+            // Past the 16 bytes that the type admits.
+            let [a, b, c, d]: [u32; 4] = Probe::read(self.0, IPV6_ADDRESS);
+            if a == 0 && b == 0 && c == 0xffff_u32.to_be() {
+                address.octets[..4].copy_from_slice(&d.to_ne_bytes());
+                return (Family::Ipv4, address);
+            }
+            for (chunk, word) in address.octets.chunks_exact_mut(4).zip([a, b, c, d]) {
+                chunk.copy_from_slice(&word.to_ne_bytes());
+            }
+        }
+        (Family::Ipv6, address)
+    }
+}

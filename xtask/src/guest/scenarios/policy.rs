@@ -1,0 +1,97 @@
+//! Calls that a security module forbids.
+//!
+//! The module is TOMOYO, which Debian's kernels have active but without a policy, and whose policy
+//! is plain text: one program may neither connect nor bind nor listen.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::libc;
+use socket2::Socket;
+
+use super::{
+    child,
+    expected::Expected,
+    network::Family,
+    socket::{self, Ends},
+};
+
+/// Where the module takes its policy.
+const INTERFACE: &str = "/sys/kernel/security/tomoyo";
+
+/// A copy of this program, which the policy is about.
+const RESTRICTED: &str = "/tmp/restricted";
+
+/// What makes the policy count: when the trigger is started, the module runs the loader first.
+const LOADER: &str = "/sbin/tomoyo-init";
+const TRIGGER: &str = "/sbin/init";
+
+/// Profile 0 allows everything, profile 1 all but these.
+const PROFILES: &str = "\
+PROFILE_VERSION=20150505
+0-CONFIG={ mode=disabled grant_log=no reject_log=no }
+1-CONFIG={ mode=disabled grant_log=no reject_log=no }
+1-CONFIG::network::inet_stream_connect={ mode=enforcing grant_log=no reject_log=no }
+1-CONFIG::network::inet_stream_bind={ mode=enforcing grant_log=no reject_log=no }
+1-CONFIG::network::inet_stream_listen={ mode=enforcing grant_log=no reject_log=no }
+";
+
+/// Puts the policy into force, once a boot.
+fn enforce() -> Result<()> {
+    if Path::new(RESTRICTED).exists() {
+        return Ok(());
+    }
+    let write = |name: &str, text: &str| {
+        fs::write(Path::new(INTERFACE).join(name), text)
+            .with_context(|| format!("TOMOYO does not take its {name}"))
+    };
+    write("profile", PROFILES)?;
+    // Whoever starts the program is in the first domain still.
+    write("domain_policy", &format!("<kernel> {RESTRICTED}\nuse_profile 1\n"))?;
+    symlink("/bin/true", LOADER).with_context(|| format!("cannot make {LOADER}"))?;
+    // An init that is not the first process only complains.
+    Command::new(TRIGGER).stderr(Stdio::null()).status()?;
+    fs::copy("/proc/self/exe", RESTRICTED).context("cannot copy this program")?;
+    Ok(())
+}
+
+/// Lets the restricted program make a call on the socket; its process and the errno it got.
+fn forbidden(call: &str, socket: Socket, address: SocketAddr) -> Result<(u32, i32)> {
+    enforce()?;
+    let words = ["try", call, &address.to_string()];
+    let told = child::finish(child::start_program(RESTRICTED, &words, socket.into())?)?;
+    let [errno] = told.errnos[..] else { bail!("the child made no single call") };
+    socket::ensure_errno(call, errno, libc::EPERM)?;
+    Ok((told.pid, errno))
+}
+
+/// connect.
+pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
+    let target = family.elsewhere();
+    let client = socket::bound(family.loopback())?;
+    let ends = Ends::new(socket::local(&client)?, target);
+    let (pid, errno) = forbidden("connect", client, target)?;
+    Ok(vec![Expected::failure("connect_local", "connect", errno, ends).by(pid)])
+}
+
+/// bind.
+pub(super) fn bind(family: Family) -> Result<Vec<Expected>> {
+    let address = family.elsewhere();
+    let (pid, errno) = forbidden("bind", socket::stream(address)?, address)?;
+    let wanted = Ends::new(address, address).local;
+    Ok(vec![Expected::alone("bind_failed", "bind", errno, wanted).by(pid)])
+}
+
+/// listen.
+pub(super) fn listen(family: Family) -> Result<Vec<Expected>> {
+    let bound = socket::bound(family.loopback())?;
+    let address = socket::local(&bound)?;
+    let (pid, errno) = forbidden("listen", bound, address)?;
+    Ok(vec![Expected::alone("listen_failed", "listen", errno, address).by(pid)])
+}
