@@ -3,6 +3,7 @@
 use crate::signal;
 
 pub(crate) const EINTR: u16 = 4;
+pub(crate) const EBADF: u16 = 9;
 pub(crate) const EAGAIN: u16 = 11;
 pub(crate) const ENOMEM: u16 = 12;
 pub(crate) const EACCES: u16 = 13;
@@ -11,6 +12,7 @@ pub(crate) const EMFILE: u16 = 24;
 pub(crate) const EPIPE: u16 = 32;
 pub(crate) const ENONET: u16 = 64;
 pub(crate) const EPROTO: u16 = 71;
+pub(crate) const ENOTSOCK: u16 = 88;
 pub(crate) const ENOPROTOOPT: u16 = 92;
 pub(crate) const EOPNOTSUPP: u16 = 95;
 pub(crate) const ENETUNREACH: u16 = 101;

@@ -1,5 +1,5 @@
 //! Traces the return of `security_socket_connect`, `security_socket_bind` and
-//! `security_socket_listen` (`security/security.c`): a security module such as SELinux, `AppArmor`
+//! `security_socket_listen` (`security/security.c`): a security module such as `SELinux`, `AppArmor`
 //! or Landlock forbids the call before the protocol sees it.
 //!
 //! Prototypes: `int (struct socket *, struct sockaddr *, int)`, the same, and `int (struct socket

@@ -230,7 +230,10 @@ hooks! {
     Setsockopt = "setsockopt",
     hides "rejected setsockopt calls" {
         "do_sock_setsockopt"(SOCKET, ANY, "int", "int", "sockptr_t", ANY) =>
-            [exit("do_sock_setsockopt_return")];
+            [
+                exit("do_sock_setsockopt_return"),
+                exit_of("__sys_setsockopt", "sys_setsockopt_no_socket_return")
+            ];
         // Up to 6.6.
         "__sys_setsockopt"("int", "int", "int", ANY, ANY) => [exit("sys_setsockopt_return")];
     }
@@ -238,7 +241,10 @@ hooks! {
     Getsockopt = "getsockopt",
     hides "rejected getsockopt calls" {
         "do_sock_getsockopt"(SOCKET, ANY, "int", "int", "sockptr_t", "sockptr_t") =>
-            [exit("do_sock_getsockopt_return")];
+            [
+                exit("do_sock_getsockopt_return"),
+                exit_of("__sys_getsockopt", "sys_getsockopt_no_socket_return")
+            ];
         // Up to 6.6.
         "__sys_getsockopt"("int", "int", "int", ANY, ANY) => [exit("sys_getsockopt_return")];
     }

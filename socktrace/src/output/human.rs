@@ -1,6 +1,9 @@
 //! Aligned lines for people: one a failure.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+};
 
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
@@ -53,10 +56,19 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, zone: &TimeZone) -> i
         "{DIM}{time:TIME$}{DIM:#} {style}{:ERRNO$} {:CAUSE$}{style:#} {process:PROCESS$} {:ADDRESS$} {:ADDRESS$} {}",
         errno,
         cause,
-        record.local.to_string(),
-        record.remote.to_string(),
+        end(record.local),
+        end(record.remote),
         reason(record)
     )
+}
+
+/// One end of a connection, `-` where there is none.
+fn end(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() && address.port() == 0 {
+        "-".to_owned()
+    } else {
+        address.to_string()
+    }
 }
 
 /// Tells that events were lost on the way here; the counters have them all the same.

@@ -27,9 +27,10 @@ struct Moment<'a> {
     family: &'static str,
     /// TCP state before the event.
     state: &'static str,
-    local: IpAddr,
+    /// This end; null, as the other one, where a call's descriptor leads to no socket.
+    local: Option<IpAddr>,
     local_port: u16,
-    remote: IpAddr,
+    remote: Option<IpAddr>,
     remote_port: u16,
     /// Process that was operating on the socket, else the one that opened it; null if unknown.
     pid: Option<u32>,
@@ -54,9 +55,9 @@ impl<'a> Moment<'a> {
             event,
             family: family_name(record.family),
             state: record.state.map_or("unknown", state_name),
-            local: record.local.ip(),
+            local: record.family.map(|_| record.local.ip()),
             local_port: record.local.port(),
-            remote: record.remote.ip(),
+            remote: record.family.map(|_| record.remote.ip()),
             remote_port: record.remote.port(),
             pid: process.map(|process| process.pid),
             comm: process.map(|process| process.comm.as_str()),

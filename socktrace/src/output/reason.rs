@@ -1,5 +1,6 @@
 //! The short human reason at the end of a line, with the numbers of this very failure.
 
+use nix::libc;
 use socktrace_ebpf::{Flags, Hook, Sigpipe};
 
 use super::{Record, record::Sender};
@@ -98,10 +99,15 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> String {
             Errno(event.first_errno)
         ),
         Cause::SockoptRejected => format!(
-            "{}({}, {})",
+            "{}({}, {}){}",
             diagnosis.call.id(),
             level_name(event.level),
-            option_name(event.level, event.option)
+            option_name(event.level, event.option),
+            match i32::from(event.signature.errno) {
+                libc::EBADF => format!(": descriptor {} is not open", event.fd),
+                libc::ENOTSOCK => format!(": descriptor {} is no socket", event.fd),
+                _ => String::new(),
+            }
         ),
         Cause::ResetWhileClosing if flags.has(Flags::ORPHAN) => {
             "reset after this side had closed; no program is waiting".to_owned()
@@ -188,7 +194,7 @@ mod tests {
         event.signature.origin = origin as u8;
         event.signature.state = state as u8;
         event.signature.flags = flags.0;
-        event.signature.errno = u16::try_from(nix::libc::ETIMEDOUT).expect("small");
+        event.signature.errno = u16::try_from(libc::ETIMEDOUT).expect("small");
         event
     }
 

@@ -52,6 +52,12 @@ fn bind(socket: &Socket, address: SocketAddr, wanted: i32) -> Result<Vec<Expecte
 
 /// Two sockets share an address, and both listen.
 pub(super) fn listen_twice(family: Family) -> Result<Vec<Expected>> {
+    let (_first, second) = listener_and_rival(family)?;
+    listen(&second, libc::EADDRINUSE)
+}
+
+/// A listener, and a socket that is bound to the same address.
+pub(super) fn listener_and_rival(family: Family) -> Result<(Socket, Socket)> {
     let first = socket::stream(family.loopback())?;
     first.set_reuse_address(true)?;
     first.bind(&family.loopback().into())?;
@@ -60,7 +66,7 @@ pub(super) fn listen_twice(family: Family) -> Result<Vec<Expected>> {
     second.set_reuse_address(true)?;
     second.bind(&address.into())?;
     first.listen(1)?;
-    listen(&second, libc::EADDRINUSE)
+    Ok((first, second))
 }
 
 /// A connected socket listens.

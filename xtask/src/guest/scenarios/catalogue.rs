@@ -124,6 +124,7 @@ catalogue! {
         Smp "connect_no_route_blackhole" Ipv4 Ipv6: |f| route::refused(f, route::BLACKHOLE);
         Smp "connect_no_route_throw" Ipv4 Ipv6: |f| route::refused(f, route::THROW);
         Smp "connect_no_route_broadcast" Ipv4: route::broadcast;
+        Smp "connect_no_route_fast_open" Ipv4 Ipv6 Mapped: route::none_by_fast_open;
         Smp "connect_no_route_io_uring" Ipv4 Ipv6: iouring::connect_no_route;
         Smp "connect_local_prohibit" Ipv4 Ipv6: |f| route::refused(f, route::PROHIBIT);
         Smp "connect_local_ports_used_up" Ipv4 Ipv6: route::ports_used_up;
@@ -185,6 +186,8 @@ catalogue! {
 
         Smp "listener_closed" Ipv4 Ipv6: accept::listener_closed;
         Smp "accept_resources" Ipv4 Ipv6: accept::too_many_files;
+        Smp "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept;
+        Smp "listener_closed_io_uring" Ipv4 Ipv6: iouring::listener_closed;
         Smp "interrupted_accept" Ipv4 Ipv6: accept::interrupted;
         Smp "premature_eof" Ipv4 Ipv6: eof::at_first_question;
         Smp "premature_eof_later" Ipv4 Ipv6: eof::at_later_question;
@@ -192,12 +195,16 @@ catalogue! {
         Smp "sockopt_rejected_values" Ipv4 Ipv6: sockopt::bad_values;
         Smp "sockopt_rejected_unknown" Ipv4 Ipv6: sockopt::unknown;
         Smp "sockopt_rejected_not_permitted" Ipv4 Ipv6: sockopt::not_permitted;
+        Smp "sockopt_rejected_no_socket" Ipv4: sockopt::no_socket;
         Smp "bind_failed_in_use" Ipv4 Ipv6: bind::address_in_use;
         Smp "bind_failed_not_local" Ipv4 Ipv6: bind::address_not_local;
         Smp "bind_failed_privileged_port" Ipv4 Ipv6: bind::privileged_port;
         Smp "bind_failed_twice" Ipv4 Ipv6: bind::twice;
         Smp "listen_failed_in_use" Ipv4 Ipv6: bind::listen_twice;
         Smp "listen_failed_connected" Ipv4 Ipv6: bind::listen_connected;
+        Smp "bind_failed_io_uring" Ipv4 Ipv6: iouring::bind_in_use;
+        Smp "listen_failed_io_uring" Ipv4 Ipv6: iouring::listen_in_use;
+        Smp "sockopt_rejected_io_uring" Ipv4 Ipv6: iouring::sockopt_rejected;
         Smp "connect_local_policy" Ipv4 Ipv6 Mapped: policy::connect;
         Smp "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
         Smp "listen_failed_policy" Ipv4 Ipv6: policy::listen;

@@ -21,7 +21,8 @@ pub(super) struct Expected {
     /// The errno that the program really got; of a socket nobody holds, the one the kernel set.
     errno: i32,
     call: &'static str,
-    local: SocketAddr,
+    /// None where there is no socket.
+    local: Option<SocketAddr>,
     /// None where the socket has no peer.
     remote: Option<SocketAddr>,
     process: Process,
@@ -42,9 +43,8 @@ impl Expected {
     /// A failure of a connection, or of an attempt to make one, that this process holds.
     pub(super) fn failure(cause: &'static str, call: &'static str, errno: i32, ends: Ends) -> Self {
         let process = Process::Id(std::process::id());
-        let Ends { local, remote } = ends;
+        let (local, remote) = (Some(ends.local), Some(ends.remote));
         let fields = Vec::new();
-        let remote = Some(remote);
         Self { event: "failure", cause, errno, call, local, remote, process, fields }
     }
 
@@ -57,6 +57,12 @@ impl Expected {
     ) -> Self {
         let ends = Ends::new(local, local);
         Self { remote: None, ..Self::failure(cause, call, errno, ends) }
+    }
+
+    /// A call whose descriptor leads to no socket.
+    pub(super) fn no_socket(cause: &'static str, call: &'static str, errno: i32) -> Self {
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        Self { local: None, ..Self::alone(cause, call, errno, nowhere) }
     }
 
     /// The accept of a connection that was reset before.
@@ -118,13 +124,17 @@ impl Expected {
         self
     }
 
-    /// Cause and family, such as `reset_by_peer/ipv4`.
-    pub(super) fn covers(&self) -> String {
-        format!("{}/{}", self.cause, self.family())
+    /// Cause and family, such as `reset_by_peer/ipv4`; none without a family.
+    pub(super) fn covers(&self) -> Option<String> {
+        self.local.map(|_| format!("{}/{}", self.cause, self.family()))
     }
 
     fn family(&self) -> &'static str {
-        if self.local.is_ipv4() { "ipv4" } else { "ipv6" }
+        match self.local {
+            Some(SocketAddr::V4(_)) => "ipv4",
+            Some(SocketAddr::V6(_)) => "ipv6",
+            None => "unknown",
+        }
     }
 
     /// How `line` differs from what is expected; `None` when it is about something else.
@@ -135,7 +145,7 @@ impl Expected {
         };
         let remote = end("remote", "remote_port");
         if line["event"] != self.event
-            || end("local", "local_port") != Some(self.local)
+            || end("local", "local_port") != self.local
             || self.remote.is_some_and(|expected| Some(expected) != remote)
         {
             return None;

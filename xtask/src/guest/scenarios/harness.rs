@@ -58,7 +58,7 @@ fn act(scenario: &Scenario, tracer: &Tracer, covers: &mut Vec<String>) -> Result
             let before = tracer.scrape()?;
             // Whatever the scenario did before it went wrong belongs to it.
             let expected = make(family).inspect_err(|_| drop(tracer.collect(0)))?;
-            covers.extend(expected.iter().map(Expected::covers));
+            covers.extend(expected.iter().filter_map(Expected::covers));
             let stream = tracer
                 .collect(expected.len())
                 .iter()

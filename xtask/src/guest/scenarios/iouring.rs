@@ -1,17 +1,19 @@
 //! The same failures by way of `io_uring`.
 
 use std::{
-    io,
-    net::SocketAddr,
-    os::fd::{AsRawFd as _, RawFd},
+    fs, io,
+    net::{Shutdown, SocketAddr},
+    os::fd::{AsRawFd as _, FromRawFd as _, RawFd},
+    ptr,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 use nix::libc;
 use socket2::{SockAddr, Socket};
 
 use super::{
+    bind,
     expected::Expected,
     network::{Family, Network},
     socket::{self, Ends, ensure_errno},
@@ -79,4 +81,96 @@ pub(super) fn connect_no_route(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::errno("connect", connect(&client, target))?;
     ensure_errno("connect", errno, libc::ENETUNREACH)?;
     Ok(vec![Expected::failure("connect_no_route", "connect", errno, ends)])
+}
+
+fn accept(listener: &Socket) -> io::Result<Socket> {
+    let (address, length) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: the peer's address is not asked for.
+    let descriptor = unsafe { run(&opcode::Accept::new(fd(listener), address, length).build()) }?;
+    let descriptor = RawFd::try_from(descriptor).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just given it to this process.
+    Ok(unsafe { Socket::from_raw_fd(descriptor) })
+}
+
+/// The client resets before the connection is accepted.
+pub(super) fn reset_before_accept(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let client = socket::connect(&listener)?;
+    let Ends { local, remote } = Ends::of(&client)?;
+    socket::close_with_reset(client)?;
+    let server = accept(&listener).context("accept must succeed")?;
+    let errno = socket::read_errno(&server)?;
+    let ends = Ends { local: remote, remote: local };
+    Ok(vec![
+        Expected::failure("reset_before_accept", "read_or_write", errno, ends).unaccepted(),
+        Expected::accepted_reset("read_or_write", errno, ends),
+    ])
+}
+
+/// The listener was shut down. Not told where accept's errno is seen in the system call alone.
+pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let address = socket::local(&listener)?;
+    listener.shutdown(Shutdown::Both)?;
+    let errno = socket::errno("accept", accept(&listener))?;
+    ensure_errno("accept", errno, libc::EINVAL)?;
+    let told = Expected::alone("listener_closed", "accept", errno, address);
+    Ok(if super::tells_accept_errors() { vec![told] } else { vec![] })
+}
+
+/// The address is taken. `IORING_OP_BIND` came with Linux 6.11.
+pub(super) fn bind_in_use(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let taken = socket::local(&listener)?;
+    let address = SockAddr::from(taken);
+    let socket = socket::stream(taken)?;
+    let entry = opcode::Bind::new(fd(&socket), address.as_ptr().cast(), address.len()).build();
+    // SAFETY: the address lives until the operation has ended.
+    let errno = socket::errno("bind", unsafe { run(&entry) })?;
+    if !kernel_has("io_bind")? {
+        ensure_errno("bind", errno, libc::EINVAL)?;
+        return Ok(vec![]);
+    }
+    ensure_errno("bind", errno, libc::EADDRINUSE)?;
+    Ok(vec![Expected::alone("bind_failed", "bind", errno, taken)])
+}
+
+/// The address has a listener. `IORING_OP_LISTEN` came with Linux 6.11.
+pub(super) fn listen_in_use(family: Family) -> Result<Vec<Expected>> {
+    let (_first, second) = bind::listener_and_rival(family)?;
+    let address = socket::local(&second)?;
+    // SAFETY: the entry points to nothing.
+    let result = unsafe { run(&opcode::Listen::new(fd(&second), 1).build()) };
+    let errno = socket::errno("listen", result)?;
+    if !kernel_has("io_listen")? {
+        ensure_errno("listen", errno, libc::EINVAL)?;
+        return Ok(vec![]);
+    }
+    ensure_errno("listen", errno, libc::EADDRINUSE)?;
+    Ok(vec![Expected::alone("listen_failed", "listen", errno, address)])
+}
+
+/// A value of the wrong size. `SOCKET_URING_OP_SETSOCKOPT` came with Linux 6.7.
+pub(super) fn sockopt_rejected(family: Family) -> Result<Vec<Expected>> {
+    let socket = socket::bound(family.loopback())?;
+    let value = [1_u8];
+    let (level, option) = (libc::SOL_SOCKET.cast_unsigned(), libc::SO_KEEPALIVE.cast_unsigned());
+    let (pointer, length) = (value.as_ptr().cast(), value.len().try_into()?);
+    let entry = opcode::SetSockOpt::new(fd(&socket), level, option, pointer, length).build();
+    // SAFETY: the value lives until the operation has ended.
+    let errno = socket::errno("setsockopt", unsafe { run(&entry) })?;
+    if !kernel_has("do_sock_setsockopt")? {
+        ensure!([libc::EINVAL, libc::EOPNOTSUPP].contains(&errno), "errno {errno}");
+        return Ok(vec![]);
+    }
+    ensure_errno("setsockopt", errno, libc::EINVAL)?;
+    let address = socket::local(&socket)?;
+    let refused = Expected::alone("sockopt_rejected", "setsockopt", errno, address);
+    Ok(vec![refused.option("SOL_SOCKET", "SO_KEEPALIVE")])
+}
+
+/// Whether the kernel has a function of this name.
+fn kernel_has(function: &str) -> Result<bool> {
+    let symbols = fs::read_to_string("/proc/kallsyms")?;
+    Ok(symbols.lines().any(|line| line.split_whitespace().nth(2) == Some(function)))
 }

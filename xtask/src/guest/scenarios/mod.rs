@@ -152,6 +152,12 @@ fn names_reset_reasons() -> bool {
     !matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
 }
 
+/// Whether socktrace sees the errno of an accept that is no system call: the verifier up to 5.16
+/// refuses the pointer to it that `inet_csk_accept` takes.
+fn tells_accept_errors() -> bool {
+    env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
+}
+
 /// What this kernel has no place to hook for.
 fn absent_hooks() -> &'static [&'static str] {
     if reports_socket_errors() { &[] } else { &["inet_sk_error_report"] }

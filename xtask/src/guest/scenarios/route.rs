@@ -42,6 +42,19 @@ pub(super) fn none(family: Family) -> Result<Vec<Expected>> {
     connect(family, family.elsewhere(), libc::ENETUNREACH)
 }
 
+/// The same for a connect by a call that sends.
+pub(super) fn none_by_fast_open(family: Family) -> Result<Vec<Expected>> {
+    Network::get()?;
+    let target = family.elsewhere();
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, target);
+    let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
+    let sent = client.send_to_with_flags(b"hello", &target.into(), flags);
+    let errno = socket::errno("sendto", sent)?;
+    ensure_errno("sendto", errno, libc::ENETUNREACH)?;
+    Ok(vec![Expected::failure("connect_no_route", "write", errno, ends)])
+}
+
 /// A connect to all hosts of the network at once.
 pub(super) fn broadcast(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;

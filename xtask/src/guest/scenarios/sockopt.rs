@@ -1,6 +1,11 @@
 //! Socket options that are refused.
 
-use std::{io, os::fd::AsRawFd as _, ptr};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsRawFd as _, RawFd},
+    ptr,
+};
 
 use anyhow::Result;
 use nix::libc::{self, c_int, c_void, socklen_t};
@@ -72,26 +77,24 @@ impl Refusals {
         length: usize,
         wanted: i32,
     ) -> Result<()> {
-        let (fd, length) = (self.socket.as_raw_fd(), socklen_t::try_from(length)?);
-        // SAFETY: the kernel reads as many bytes as length says, or answers EFAULT.
-        let result = unsafe { libc::setsockopt(fd, name.level, name.option, value, length) };
+        let result = setsockopt(self.socket.as_raw_fd(), name, value, length);
         self.note("setsockopt", name, result, wanted)
     }
 
     /// Asks for an option, which must fail.
     fn get(&mut self, name: &Name, wanted: i32) -> Result<()> {
-        let mut value: c_int = 0;
-        let mut length = socklen_t::try_from(size_of_val(&value))?;
-        let (fd, value) = (self.socket.as_raw_fd(), (&raw mut value).cast());
-        // SAFETY: the kernel writes as many bytes to value as length says.
-        let result =
-            unsafe { libc::getsockopt(fd, name.level, name.option, value, &raw mut length) };
+        let result = getsockopt(self.socket.as_raw_fd(), name);
         self.note("getsockopt", name, result, wanted)
     }
 
-    fn note(&mut self, call: &'static str, name: &Name, result: c_int, wanted: i32) -> Result<()> {
+    fn note(
+        &mut self,
+        call: &'static str,
+        name: &Name,
+        result: io::Result<()>,
+        wanted: i32,
+    ) -> Result<()> {
         let (level, option) = name.names;
-        let result = if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
         let errno = socket::errno(&format!("{call} {level} {option}"), result)?;
         ensure_errno(&format!("{call} {level} {option}"), errno, wanted)?;
         let address = socket::local(&self.socket)?;
@@ -144,6 +147,47 @@ pub(super) fn unknown(family: Family) -> Result<Vec<Expected>> {
     refusals.get(&tcp_level(9999, "option_9999"), libc::ENOPROTOOPT)?;
     refusals.set_number(&socket_level(9999, "option_9999"), 1, libc::ENOPROTOOPT)?;
     Ok(refusals.expected)
+}
+
+/// Descriptors that are not open, or lead to a file. Told for options of TCP only.
+pub(super) fn no_socket(_: Family) -> Result<Vec<Expected>> {
+    let file = File::open("/proc/self/exe")?;
+    let no_delay = tcp_level(libc::TCP_NODELAY, "TCP_NODELAY");
+    let broadcast = socket_level(libc::SO_BROADCAST, "SO_BROADCAST");
+    let on: c_int = 1;
+    let mut expected = Vec::new();
+    for (fd, wanted) in [(-1, libc::EBADF), (file.as_raw_fd(), libc::ENOTSOCK)] {
+        let set = |name| setsockopt(fd, name, (&raw const on).cast(), size_of_val(&on));
+        for (call, result) in
+            [("setsockopt", set(&no_delay)), ("getsockopt", getsockopt(fd, &no_delay))]
+        {
+            let errno = socket::errno(call, result)?;
+            ensure_errno(call, errno, wanted)?;
+            let (level, option) = no_delay.names;
+            let refused = Expected::no_socket("sockopt_rejected", call, errno);
+            expected.push(refused.option(level, option));
+        }
+        ensure_errno("setsockopt", socket::errno("setsockopt", set(&broadcast))?, wanted)?;
+    }
+    Ok(expected)
+}
+
+/// Sets an option to these bytes, wherever they are.
+fn setsockopt(fd: RawFd, name: &Name, value: *const c_void, length: usize) -> io::Result<()> {
+    let length = socklen_t::try_from(length).map_err(io::Error::other)?;
+    // SAFETY: the kernel reads as many bytes as length says, or answers EFAULT.
+    let result = unsafe { libc::setsockopt(fd, name.level, name.option, value, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Asks for an option.
+fn getsockopt(fd: RawFd, name: &Name) -> io::Result<()> {
+    let mut value: c_int = 0;
+    let mut length = socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    let value = (&raw mut value).cast();
+    // SAFETY: the kernel writes as many bytes to value as length says.
+    let result = unsafe { libc::getsockopt(fd, name.level, name.option, value, &raw mut length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Options for the privileged.
