@@ -77,14 +77,34 @@ impl Apt {
         Ok(found.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
     }
 
-    /// Downloads one package into an existing directory.
+    /// A package with those parts that its maintainers have split off and the archive still has.
     ///
     /// # Errors
     ///
     /// When apt fails.
-    pub(crate) fn download(&self, package: &str, directory: &Path) -> Result<()> {
+    pub(crate) fn with_parts(&self, package: &str) -> Result<Vec<String>> {
+        let record = self.show(&[package])?;
+        let wanted: Vec<_> = [package].into_iter().chain(parts(&record)).collect();
+        let records = self.show(&wanted)?;
+        Ok(field(&records, "Package").map(str::to_owned).collect())
+    }
+
+    /// What the archive says of the newest version of packages. Says nothing of one that others
+    /// only depend on.
+    fn show(&self, packages: &[&str]) -> Result<String> {
         process::output(
-            self.command("apt-get").args(["-qq", "download", package]).current_dir(directory),
+            self.command("apt-cache").args(["show", "--no-all-versions"]).args(packages),
+        )
+    }
+
+    /// Downloads packages, without what they depend on, into an existing directory.
+    ///
+    /// # Errors
+    ///
+    /// When apt fails.
+    pub(crate) fn download(&self, packages: &[String], directory: &Path) -> Result<()> {
+        process::output(
+            self.command("apt-get").args(["-qq", "download"]).args(packages).current_dir(directory),
         )
         .map(drop)
     }
@@ -166,6 +186,20 @@ impl Apt {
     }
 }
 
+/// What a package depends on in exactly one version: the other parts of the same build.
+fn parts(record: &str) -> impl Iterator<Item = &str> {
+    let depends = field(record, "Depends").flat_map(|depends| depends.split(", "));
+    depends.filter_map(|dependency| {
+        let (name, version) = dependency.split_once(' ')?;
+        version.starts_with("(= ").then_some(name)
+    })
+}
+
+/// The values of a field in package records.
+fn field<'text>(records: &'text str, name: &str) -> impl Iterator<Item = &'text str> {
+    records.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
 /// Whether a file was written within the given time.
 pub(crate) fn is_fresh(path: &Path, within: Duration) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
@@ -187,4 +221,25 @@ pub(crate) fn unpack(directory: &Path, tree: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_what_is_needed_in_one_version() {
+        let record = "Package: linux-image-7.3.4+deb13-cloud-amd64\n\
+                      Pre-Depends: dpkg (= 1)\n\
+                      Depends: dracut | initramfs-tools (>= 0.120+deb8u2), kmod, \
+                      linux-base-7.3.4+deb13-cloud-amd64 (= 7.3.4-1~bpo13+1), \
+                      linux-binary-7.3.4+deb13-cloud-amd64 (= 7.3.4-1~bpo13+1)\n\
+                      Recommends: apparmor\n";
+        let parts: Vec<_> = parts(record).collect();
+        assert_eq!(
+            parts,
+            ["linux-base-7.3.4+deb13-cloud-amd64", "linux-binary-7.3.4+deb13-cloud-amd64"]
+        );
+        assert_eq!(super::parts("Package: a\n").count(), 0);
+    }
 }

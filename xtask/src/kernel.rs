@@ -24,6 +24,10 @@ pub(crate) const BOOKWORM: Archive = Archive {
 const BULLSEYE: Archive =
     Archive { name: "bullseye-security", suites: &[("bullseye-security", Label::Security)] };
 
+/// Debian keeps the kernels it has backported here for longer than it supports them.
+const TRIXIE_BACKPORTS: Archive =
+    Archive { name: "trixie-backports", suites: &[("trixie-backports", Label::Debian)] };
+
 /// A kernel series and where Debian has it. A new series is one line here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Series {
@@ -33,10 +37,12 @@ pub(crate) struct Series {
 }
 
 /// Every series, oldest first.
-pub(crate) const ALL: [Series; 3] = [
+pub(crate) const ALL: [Series; 5] = [
     Series { name: "5.10", archive: &BULLSEYE },
     Series { name: "6.1", archive: &BOOKWORM },
     Series { name: "6.12", archive: &BOOKWORM },
+    Series { name: "6.18", archive: &TRIXIE_BACKPORTS },
+    Series { name: "7.3", archive: &TRIXIE_BACKPORTS },
 ];
 
 /// The series a virtual machine runs unless told otherwise.
@@ -116,10 +122,12 @@ impl Kernel {
     ///
     /// When it is not there.
     pub(crate) fn image(&self) -> Result<PathBuf> {
-        let image = self.tree.join(format!("boot/vmlinuz-{}", self.release()));
-        image
-            .is_file()
-            .then_some(image)
+        let old = self.tree.join(format!("boot/vmlinuz-{}", self.release()));
+        // Since 6.19 it lies with the modules, to be copied by the machine it is installed on.
+        let places = [old, self.modules().join("vmlinuz")];
+        places
+            .into_iter()
+            .find(|image| image.is_file())
             .ok_or_else(|| anyhow!("{} has no kernel image", self.package))
     }
 
@@ -155,13 +163,15 @@ fn fetch(
     // Unpacked beside its place and moved there whole, so that an interruption leaves no half tree.
     let download = tempfile::tempdir_in(directory)?;
     let unpacked = download.path().join("tree");
-    apt.download(&kernel.package, download.path())?;
+    apt.download(&apt.with_parts(&kernel.package)?, download.path())?;
     apt::unpack(download.path(), &unpacked)?;
     // The package leaves this to the machine it is installed on.
     let depmod = process::find("depmod").context("depmod is missing (package kmod)")?;
     process::output(
         Command::new(depmod).arg("-b").arg(depmod_base(&unpacked)).arg(kernel.release()),
     )?;
+    // A part that the archive no longer has may be one that matters.
+    Kernel { tree: unpacked.clone(), ..kernel.clone() }.image()?;
     fs::rename(&unpacked, &kernel.tree)
         .with_context(|| format!("cannot move the kernel to {}", kernel.tree.display()))?;
     Ok(kernel)
@@ -219,6 +229,6 @@ mod tests {
     #[test]
     fn unknown_series_are_answered_with_the_choices() {
         assert_eq!(series("6.1").map(|series| series.name), Ok("6.1"));
-        assert_eq!(series("4.4"), Err("kernels are 5.10, 6.1, 6.12".into()));
+        assert_eq!(series("4.4"), Err("kernels are 5.10, 6.1, 6.12, 6.18, 7.3".into()));
     }
 }

@@ -37,8 +37,9 @@ const MACHINE_TOOLS: [(&str, &str); 6] = [
     ("zstd", "zstd"),
 ];
 
+/// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
-    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring");
+    ("/usr/share/keyrings/debian-archive-trixie-automatic.gpg", "debian-archive-keyring");
 
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const CLIPPY: &str = "rust-web-clippy";
