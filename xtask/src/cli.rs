@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Open a shell, or run a command, in a virtual machine
     Vm(VmArgs),
-    /// Run the unit tests, then every scenario on every kernel
+    /// Run the unit tests, then the scenarios on the kernels of the matrix
     Test(TestArgs),
     /// Check formatting, lints and documentation
     Lint(LintArgs),
@@ -108,14 +108,20 @@ pub(crate) struct VmArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct TestArgs {
-    /// Only this kernel (repeatable)
+    /// Only this kernel, also one outside the matrix (repeatable)
     #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
     pub(crate) kernels: Vec<&'static Series>,
+    /// Every scenario on every kernel, not on two of them only
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// On every kernel only the quick scenarios: each cause in each family
+    #[arg(long, conflicts_with_all = ["full", "scenarios"])]
+    pub(crate) quick: bool,
     /// Only this scenario, and no unit tests (repeatable)
     #[arg(long = "scenario", value_name = "NAME")]
     pub(crate) scenarios: Vec<String>,
-    /// After a whole run, write the table of what was covered to docs/coverage.md
-    #[arg(long, conflicts_with_all = ["kernels", "scenarios"])]
+    /// Write the table of what was covered to docs/coverage.md
+    #[arg(long, requires = "full", conflicts_with_all = ["kernels", "scenarios"])]
     pub(crate) write_docs: bool,
     /// Boots at the same time [default: one for each processor]
     #[arg(long, value_name = "N")]

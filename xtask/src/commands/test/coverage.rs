@@ -21,7 +21,8 @@ cell is a cause that the kernel cannot show: `data_after_shutdown` looks like `r
 where `tcp_reset` does not get the segment, and `unreachable_reported` needs the tracepoint
 `sock:inet_sk_error_report`; both are missing in 5.10.
 
-Made by `cargo xtask test --write-docs`; every whole test run compares it.
+Made by `cargo xtask test --full --write-docs`, with every scenario on every kernel. A run without
+`--full` makes every cell too, most of them by the quick scenarios alone, and compares them.
 
 ";
 
@@ -42,7 +43,7 @@ pub(super) fn check_document(table: &str, write: bool) -> Result<Count> {
         Ok(Count { passed: 1, ..Count::default() })
     } else {
         println!(
-            "FAIL host  {DOCUMENT} differs from the table above: add --write-docs to renew it"
+            "FAIL host  {DOCUMENT} differs from the table above; cargo xtask test --full --write-docs renews it"
         );
         Ok(Count { failed: 1, ..Count::default() })
     }

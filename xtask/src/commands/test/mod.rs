@@ -1,4 +1,4 @@
-//! Unit tests on the host, then every scenario on every kernel.
+//! Unit tests on the host, then scenarios on the kernels of the matrix.
 
 mod coverage;
 mod host;
@@ -22,7 +22,7 @@ use crate::{
     boot::{Boot, Limits, Terminal},
     cli::{Cli, TestArgs},
     initramfs::Programs,
-    kernel::{self, Series},
+    kernel::{self, Place, Series},
     lab::{self, Bench},
     process,
     qemu::{Accelerator, Mode},
@@ -76,8 +76,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
             count.add(host::refusal(daemon)?);
         }
     }
-    let all: Vec<_> = kernel::ALL.iter().collect();
-    let kernels = if args.kernels.is_empty() { &all } else { &args.kernels };
+    let matrix: Vec<_> = kernel::matrix().collect();
+    let kernels = if args.kernels.is_empty() { &matrix } else { &args.kernels };
     let mut boots = Vec::new();
     for &series in kernels {
         match prepare(args, series, &programs) {
@@ -126,14 +126,24 @@ struct Planned {
     bench: Bench,
     mode: Mode,
     accelerator: Accelerator,
+    /// Whether only the quick scenarios run in it.
+    quick: bool,
+}
+
+/// Whether a kernel is tested with the quick scenarios only. A kernel or a scenario that was asked
+/// for by name is tested in full.
+fn is_quick(args: &TestArgs, series: &Series) -> bool {
+    let picked = !args.kernels.is_empty() || !args.scenarios.is_empty();
+    args.quick || (series.place == Place::Quick && !args.full && !picked)
 }
 
 fn prepare(args: &TestArgs, series: &'static Series, programs: &Programs) -> Result<[Planned; 2]> {
     let bench = lab::bench(series, &args.no_setup.setup(), &args.mirrors)?;
     let accelerator = lab::accelerator(&bench, programs)?;
+    let quick = is_quick(args, series);
     Ok([
-        Planned { bench: bench.clone(), mode: Mode::Smp, accelerator },
-        Planned { bench, mode: Mode::Icount, accelerator: Accelerator::Tcg },
+        Planned { bench: bench.clone(), mode: Mode::Smp, accelerator, quick },
+        Planned { bench, mode: Mode::Icount, accelerator: Accelerator::Tcg, quick },
     ])
 }
 
@@ -195,12 +205,13 @@ fn run_guest(
     programs: &Programs,
     on_report: impl FnMut(report::Report),
 ) -> Result<crate::boot::Outcome> {
-    let Planned { bench, mode, accelerator } = planned;
+    let Planned { bench, mode, accelerator, quick } = planned;
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-    let words =
-        ["guest", "scenarios", "--boot", mode.name(), "--kernel", bench.kernel.series].into_iter();
-    let chosen = args.scenarios.iter().flat_map(|name| ["--scenario", name]);
+    let words = ["guest", "scenarios", "--boot", mode.name(), "--kernel", bench.kernel.series];
+    let choice = if *quick { &["--choice", "quick"][..] } else { &[] };
+    let named = args.scenarios.iter().flat_map(|name| ["--scenario", name]);
+    let words = words.into_iter().chain(choice.iter().copied()).chain(named);
     Boot {
         kernel: &bench.kernel,
         base: &bench.base,
@@ -208,7 +219,7 @@ fn run_guest(
         accelerator: *accelerator,
         mode: *mode,
         append: "",
-        command: words.chain(chosen).map(str::to_owned).collect(),
+        command: words.map(str::to_owned).collect(),
         env: BTreeMap::from([(report::VARIABLE.into(), report::PORT.into())]),
         terminal: Terminal::Logged(logs.join(format!(
             "{}-{}.log",
@@ -239,7 +250,26 @@ fn show(kernel: &str, mode: &str, verdict: &Verdict) {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Command;
+
+    #[test]
+    fn two_kernels_are_tested_in_full_unless_told_otherwise() {
+        let in_full = |words: &[&str]| {
+            let words = ["xtask", "test"].iter().chain(words);
+            let Command::Test(args) = Cli::parse_from(words).command else { panic!("no test") };
+            let matrix = kernel::matrix().filter(|series| !is_quick(&args, series));
+            matrix.map(|series| series.name).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = kernel::matrix().map(|series| series.name).collect();
+        assert_eq!(in_full(&[]), ["5.10", "6.12"]);
+        assert_eq!(in_full(&["--full"]), all);
+        assert_eq!(in_full(&["--kernel", "6.1"]), all);
+        assert_eq!(in_full(&["--scenario", "storm"]), all);
+        assert_eq!(in_full(&["--quick", "--kernel", "6.1"]), [""; 0]);
+    }
 
     #[test]
     fn last_line_counts() {

@@ -35,6 +35,9 @@ pub(super) enum Act {
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) boot: Boot,
+    /// Whether it runs on kernels that are not tested in full. The quick ones make each cause that
+    /// there is in each family that has it: the table of what was covered is the same with them.
+    pub(super) quick: bool,
     pub(super) act: Act,
 }
 
@@ -51,58 +54,85 @@ macro_rules! family {
     };
 }
 
-/// Lists scenarios that make sockets fail, by boot, name and families, and checks of the daemon.
+/// The mark of a row that runs also where a kernel is not tested in full.
+macro_rules! quick {
+    ([quick]) => {
+        true
+    };
+    ([]) => {
+        false
+    };
+}
+
+/// Lists scenarios that make sockets fail, by boot, mark, name and families, and checks of the
+/// daemon.
 macro_rules! catalogue {
     (
-        fail { $($boot:ident $name:literal $($family:ident)+: $fail:expr;)+ }
-        check { $($check_boot:ident $check_name:literal: $check:expr;)+ }
+        fail { $($boot:ident $($quick:ident)? $name:literal $($family:ident)+: $fail:expr;)+ }
+        check { $($check_boot:ident $($check_quick:ident)? $check_name:literal: $check:expr;)+ }
+    ) => {
+        catalogue! {
+            // As one token each, marks can be repeated with the families.
+            @ fail { $([$($quick)?] $boot $name $($family)+: $fail;)+ }
+            check { $([$($check_quick)?] $check_boot $check_name: $check;)+ }
+        }
+    };
+    (
+        @ fail { $($mark:tt $boot:ident $name:literal $($family:ident)+: $fail:expr;)+ }
+        check { $($check_mark:tt $check_boot:ident $check_name:literal: $check:expr;)+ }
     ) => {
         /// Every scenario, in the order in which they run.
         pub(super) const CATALOGUE: &[Scenario] = &[
             $($(Scenario {
                 name: concat!($name, "/", family!($family)),
                 boot: Boot::$boot,
+                quick: quick!($mark),
                 act: Act::Fail($fail, Family::$family),
             },)+)+
-            $(Scenario { name: $check_name, boot: Boot::$check_boot, act: Act::Check($check) },)+
+            $(Scenario {
+                name: $check_name,
+                boot: Boot::$check_boot,
+                quick: quick!($check_mark),
+                act: Act::Check($check),
+            },)+
         ];
     };
 }
 
 catalogue! {
     fail {
-        Smp "connect_refused" Ipv4 Ipv6 Mapped: connect::refused;
+        Smp quick "connect_refused" Ipv4 Ipv6 Mapped: connect::refused;
         Smp "connect_refused_nonblocking" Ipv4 Ipv6: connect::refused_nonblocking;
         Smp "connect_refused_asked_by_connect" Ipv4 Ipv6: connect::refused_asked_by_connect;
         Smp "connect_refused_asked_by_write" Ipv4 Ipv6: connect::refused_asked_by_write;
-        Smp "connect_refused_fast_open" Ipv4 Ipv6: connect::refused_fast_open;
-        Smp "connect_refused_io_uring" Ipv4 Ipv6: iouring::connect_refused;
+        Smp quick "connect_refused_fast_open" Ipv4 Ipv6: connect::refused_fast_open;
+        Smp quick "connect_refused_io_uring" Ipv4 Ipv6: iouring::connect_refused;
         Smp "connect_refused_repeatedly" Ipv4 Ipv6: connect::refused_repeatedly;
-        Smp "connect_retried_after_failure" Ipv4 Ipv6: connect::retried_after_failure;
-        Smp "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
+        Smp quick "connect_retried_after_failure" Ipv4 Ipv6: connect::retried_after_failure;
+        Smp quick "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
         Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout;
         Smp "connect_cancelled_by_death" Ipv4 Ipv6: connect::cancelled_by_death;
-        Smp "interrupted_connect" Ipv4 Ipv6: connect::interrupted;
-        Icount "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
+        Smp quick "interrupted_connect" Ipv4 Ipv6: connect::interrupted;
+        Icount quick "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
 
-        Icount "connect_unreachable_net" Ipv4 Mapped: |f| icmp::rejected(f, icmp::NET);
+        Icount quick "connect_unreachable_net" Ipv4 Mapped: |f| icmp::rejected(f, icmp::NET);
         Icount "connect_unreachable_host" Ipv4: |f| icmp::rejected(f, icmp::HOST);
         Icount "connect_unreachable_protocol" Ipv4: |f| icmp::rejected(f, icmp::PROTOCOL);
         Icount "connect_unreachable_net_prohibited" Ipv4: |f| icmp::rejected(f, icmp::NET_PROHIBITED);
         Icount "connect_unreachable_host_prohibited" Ipv4: |f| icmp::rejected(f, icmp::HOST_PROHIBITED);
         Icount "connect_unreachable_admin_prohibited" Ipv4: |f| icmp::rejected(f, icmp::ADMIN_PROHIBITED);
-        Icount "connect_refused_icmp" Ipv4 Mapped: |f| icmp::rejected(f, icmp::PORT);
-        Icount "connect_unreachable_no_route" Ipv6: |f| icmp::rejected(f, icmp::NO_ROUTE6);
+        Icount quick "connect_refused_icmp" Ipv4 Mapped: |f| icmp::rejected(f, icmp::PORT);
+        Icount quick "connect_unreachable_no_route" Ipv6: |f| icmp::rejected(f, icmp::NO_ROUTE6);
         Icount "connect_unreachable_admin_prohibited" Ipv6: |f| icmp::rejected(f, icmp::ADMIN_PROHIBITED6);
         Icount "connect_unreachable_address" Ipv6: |f| icmp::rejected(f, icmp::ADDRESS6);
         Icount "connect_unreachable_policy" Ipv6: |f| icmp::rejected(f, icmp::POLICY_FAIL6);
         Icount "connect_unreachable_reject_route" Ipv6: |f| icmp::rejected(f, icmp::REJECT_ROUTE6);
-        Icount "connect_refused_icmp" Ipv6: |f| icmp::rejected(f, icmp::PORT6);
+        Icount quick "connect_refused_icmp" Ipv6: |f| icmp::rejected(f, icmp::PORT6);
         Icount "connect_unreachable_nonblocking" Ipv4: |f| icmp::rejected_nonblocking(f, icmp::HOST);
         Icount "connect_unreachable_nonblocking" Ipv6: |f| icmp::rejected_nonblocking(f, icmp::ADDRESS6);
         Icount "connect_refused_icmp_nonblocking" Ipv4 Mapped: |f| icmp::rejected_nonblocking(f, icmp::PORT);
         Icount "connect_refused_icmp_nonblocking" Ipv6: |f| icmp::rejected_nonblocking(f, icmp::PORT6);
-        Icount "connect_unreachable_once" Ipv4 Ipv6: icmp::rejected_once;
+        Icount quick "connect_unreachable_once" Ipv4 Ipv6: icmp::rejected_once;
         Icount "connect_cancelled_after_icmp" Ipv4 Ipv6: icmp::cancelled;
         Icount "connect_unreachable_no_neighbour" Ipv4 Ipv6 Mapped: icmp::no_neighbour;
         Smp "connect_unreachable_3_1" Ipv4 Mapped: |f| inject::injected(f, Message::new(3, 1, libc::EHOSTUNREACH));
@@ -119,49 +149,49 @@ catalogue! {
         Smp "connect_unreachable_3_0" Ipv6: |f| inject::injected(f, Message::new(3, 0, libc::EHOSTUNREACH));
         Smp "connect_unreachable_4_0" Ipv6: |f| inject::injected(f, Message::new(4, 0, libc::EPROTO));
 
-        Smp "connect_no_route" Ipv4 Ipv6 Mapped: route::none;
+        Smp quick "connect_no_route" Ipv4 Ipv6 Mapped: route::none;
         Smp "connect_no_route_unreachable" Ipv4 Ipv6 Mapped: |f| route::refused(f, route::UNREACHABLE);
         Smp "connect_no_route_blackhole" Ipv4 Ipv6: |f| route::refused(f, route::BLACKHOLE);
         Smp "connect_no_route_throw" Ipv4 Ipv6: |f| route::refused(f, route::THROW);
         Smp "connect_no_route_broadcast" Ipv4: route::broadcast;
         Smp "connect_no_route_fast_open" Ipv4 Ipv6 Mapped: route::none_by_fast_open;
         Smp "connect_no_route_io_uring" Ipv4 Ipv6: iouring::connect_no_route;
-        Smp "connect_local_prohibit" Ipv4 Ipv6: |f| route::refused(f, route::PROHIBIT);
+        Smp quick "connect_local_prohibit" Ipv4 Ipv6: |f| route::refused(f, route::PROHIBIT);
         Smp "connect_local_ports_used_up" Ipv4 Ipv6: route::ports_used_up;
         Smp "connect_local_other_family" Ipv4: route::other_family;
 
-        Smp "reset_by_peer" Ipv4 Ipv6 Mapped: reset::by_peer;
+        Smp quick "reset_by_peer" Ipv4 Ipv6 Mapped: reset::by_peer;
         Smp "reset_by_peer_unread_data" Ipv4 Ipv6: reset::by_peer_with_unread_data;
-        Smp "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
+        Smp quick "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
         Smp "reset_by_peer_killed" Ipv4 Ipv6: inherit::reset_by_killed_process;
         Smp "reset_by_peer_listener" Ipv4 Ipv6: reset::by_closing_listener;
         Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
         Icount "reset_by_peer_while_write_waits" Ipv4: reset::by_peer_while_write_waits;
-        Smp "reset_before_accept" Ipv4 Ipv6 Mapped: reset::before_accept;
+        Smp quick "reset_before_accept" Ipv4 Ipv6 Mapped: reset::before_accept;
         Smp "reset_before_accept_after_fin" Ipv4 Ipv6: reset::before_accept_after_fin;
         Smp "reset_before_accept_never_accepted" Ipv4 Ipv6: reset::never_accepted;
-        Smp "reset_after_peer_close" Ipv4 Ipv6 Mapped: reset::after_peer_close;
+        Smp quick "reset_after_peer_close" Ipv4 Ipv6 Mapped: reset::after_peer_close;
         Smp "reset_after_peer_shutdown" Ipv4 Ipv6: reset::after_peer_shutdown;
-        Icount "reset_after_retransmit" Ipv4 Ipv6: reset::after_retransmit;
-        Icount "reset_after_idle" Ipv4 Ipv6: reset::after_idle;
+        Icount quick "reset_after_retransmit" Ipv4 Ipv6: reset::after_retransmit;
+        Icount quick "reset_after_idle" Ipv4 Ipv6: reset::after_idle;
         Icount "reset_after_idle_by_keepalive" Ipv4 Ipv6: reset::after_idle_by_keepalive;
         Icount "reset_after_short_idle" Ipv4 Ipv6: reset::after_short_idle;
-        Smp "reset_while_closing" Ipv4 Ipv6: reset::while_closing;
+        Smp quick "reset_while_closing" Ipv4 Ipv6: reset::while_closing;
         Icount "reset_while_closing_orphan" Ipv4 Ipv6: reset::while_closing_orphan;
-        Smp "data_after_shutdown" Ipv4 Ipv6: reset::data_after_shutdown;
-        Smp "aborted_locally" Ipv4 Ipv6: reset::aborted_locally;
+        Smp quick "data_after_shutdown" Ipv4 Ipv6: reset::data_after_shutdown;
+        Smp quick "aborted_locally" Ipv4 Ipv6: reset::aborted_locally;
 
-        Smp "write_after_reset" Ipv4 Ipv6 Mapped: write::after_reset;
+        Smp quick "write_after_reset" Ipv4 Ipv6 Mapped: write::after_reset;
         Smp "write_after_reset_was_read" Ipv4 Ipv6: write::after_reset_was_read;
-        Smp "write_after_reset_crowd" Ipv4 Ipv6: write::after_resets_in_a_crowd;
-        Smp "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
-        Smp "write_unconnected" Ipv4 Ipv6: write::unconnected;
+        Smp quick "write_after_reset_crowd" Ipv4 Ipv6: write::after_resets_in_a_crowd;
+        Smp quick "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
+        Smp quick "write_unconnected" Ipv4 Ipv6: write::unconnected;
         Smp "write_passed_socket" Ipv4 Ipv6: inherit::passed;
         Smp "sigpipe_none" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::NO_SIGNAL);
         Smp "sigpipe_ignored" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::IGNORED);
         Smp "sigpipe_handled" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::HANDLED);
-        Smp "sigpipe_blocked" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::BLOCKED);
-        Smp "sigpipe_kills" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::DEFAULT);
+        Smp quick "sigpipe_blocked" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::BLOCKED);
+        Smp quick "sigpipe_kills" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::DEFAULT);
         Smp "sigpipe_kills_writev" Ipv4: |f| sigpipe::after_reset(f, sigpipe::WRITEV);
         Smp "sigpipe_kills_sendfile" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::SENDFILE);
         Smp "sigpipe_kills_io_uring_write" Ipv4: |f| sigpipe::after_reset(f, sigpipe::URING_WRITE);
@@ -175,43 +205,43 @@ catalogue! {
         Smp "sigpipe_ignored_after_shutdown" Ipv4: |f| sigpipe::after_shutdown(f, sigpipe::IGNORED);
         Smp "sigpipe_discarded_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::INIT);
 
-        Icount "retransmit_timeout" Ipv4 Ipv6: timeout::retransmit;
-        Icount "write_after_timeout" Ipv4 Ipv6: timeout::write_after;
-        Icount "user_timeout" Ipv4 Ipv6: timeout::user;
+        Icount quick "retransmit_timeout" Ipv4 Ipv6: timeout::retransmit;
+        Icount quick "write_after_timeout" Ipv4 Ipv6: timeout::write_after;
+        Icount quick "user_timeout" Ipv4 Ipv6: timeout::user;
         Icount "user_timeout_zero_window" Ipv4: timeout::user_with_closed_window;
-        Icount "keepalive_timeout" Ipv4 Ipv6: timeout::keepalive;
-        Icount "zero_window_timeout" Ipv4 Ipv6: timeout::zero_window;
-        Icount "unreachable_timeout" Ipv4 Ipv6: timeout::unreachable;
-        Icount "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
+        Icount quick "keepalive_timeout" Ipv4 Ipv6: timeout::keepalive;
+        Icount quick "zero_window_timeout" Ipv4 Ipv6: timeout::zero_window;
+        Icount quick "unreachable_timeout" Ipv4 Ipv6: timeout::unreachable;
+        Icount quick "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
 
-        Smp "listener_closed" Ipv4 Ipv6: accept::listener_closed;
-        Smp "accept_resources" Ipv4 Ipv6: accept::too_many_files;
-        Smp "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept;
-        Smp "listener_closed_io_uring" Ipv4 Ipv6: iouring::listener_closed;
-        Smp "interrupted_accept" Ipv4 Ipv6: accept::interrupted;
-        Smp "premature_eof" Ipv4 Ipv6: eof::at_first_question;
+        Smp quick "listener_closed" Ipv4 Ipv6: accept::listener_closed;
+        Smp quick "accept_resources" Ipv4 Ipv6: accept::too_many_files;
+        Smp quick "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept;
+        Smp quick "listener_closed_io_uring" Ipv4 Ipv6: iouring::listener_closed;
+        Smp quick "interrupted_accept" Ipv4 Ipv6: accept::interrupted;
+        Smp quick "premature_eof" Ipv4 Ipv6: eof::at_first_question;
         Smp "premature_eof_later" Ipv4 Ipv6: eof::at_later_question;
 
-        Smp "sockopt_rejected_values" Ipv4 Ipv6: sockopt::bad_values;
+        Smp quick "sockopt_rejected_values" Ipv4 Ipv6: sockopt::bad_values;
         Smp "sockopt_rejected_unknown" Ipv4 Ipv6: sockopt::unknown;
         Smp "sockopt_rejected_not_permitted" Ipv4 Ipv6: sockopt::not_permitted;
-        Smp "sockopt_rejected_no_socket" Ipv4: sockopt::no_socket;
-        Smp "bind_failed_in_use" Ipv4 Ipv6: bind::address_in_use;
+        Smp quick "sockopt_rejected_no_socket" Ipv4: sockopt::no_socket;
+        Smp quick "bind_failed_in_use" Ipv4 Ipv6: bind::address_in_use;
         Smp "bind_failed_not_local" Ipv4 Ipv6: bind::address_not_local;
         Smp "bind_failed_privileged_port" Ipv4 Ipv6: bind::privileged_port;
         Smp "bind_failed_twice" Ipv4 Ipv6: bind::twice;
-        Smp "listen_failed_in_use" Ipv4 Ipv6: bind::listen_twice;
+        Smp quick "listen_failed_in_use" Ipv4 Ipv6: bind::listen_twice;
         Smp "listen_failed_connected" Ipv4 Ipv6: bind::listen_connected;
-        Smp "bind_failed_io_uring" Ipv4 Ipv6: iouring::bind_in_use;
-        Smp "listen_failed_io_uring" Ipv4 Ipv6: iouring::listen_in_use;
-        Smp "sockopt_rejected_io_uring" Ipv4 Ipv6: iouring::sockopt_rejected;
-        Smp "connect_local_policy" Ipv4 Ipv6 Mapped: policy::connect;
-        Smp "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
+        Smp quick "bind_failed_io_uring" Ipv4 Ipv6: iouring::bind_in_use;
+        Smp quick "listen_failed_io_uring" Ipv4 Ipv6: iouring::listen_in_use;
+        Smp quick "sockopt_rejected_io_uring" Ipv4 Ipv6: iouring::sockopt_rejected;
+        Smp quick "connect_local_policy" Ipv4 Ipv6 Mapped: policy::connect;
+        Smp quick "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
         Smp "listen_failed_policy" Ipv4 Ipv6: policy::listen;
 
         Smp "orderly_client_first" Ipv4: orderly::client_first;
         Smp "orderly_server_first" Ipv6: orderly::server_first;
-        Smp "orderly_half_close" Ipv4: orderly::half_close;
+        Smp quick "orderly_half_close" Ipv4: orderly::half_close;
         Smp "orderly_simultaneous" Ipv6: orderly::simultaneous;
         Smp "quiet_restarted_accept" Ipv4: accept::interrupted_and_restarted;
         Icount "quiet_restarted_connect" Ipv4 Ipv6: connect::interrupted_and_restarted;
@@ -219,30 +249,30 @@ catalogue! {
         Smp "quiet_eof_after_the_answer" Ipv4 Ipv6: eof::after_the_answer;
         Smp "quiet_nonblocking_accept" Ipv4 Ipv6: quiet::nonblocking_accept;
         Smp "quiet_nonblocking_write" Ipv4 Ipv6: quiet::nonblocking_write;
-        Smp "quiet_nonblocking_connect" Ipv4 Ipv6: quiet::nonblocking_connect;
+        Smp quick "quiet_nonblocking_connect" Ipv4 Ipv6: quiet::nonblocking_connect;
         Smp "quiet_read_timeout" Ipv4: quiet::read_timeout;
         Icount "quiet_slow_connect" Ipv4 Ipv6: quiet::slow_connect;
-        Smp "quiet_keep_alive" Ipv4 Ipv6: quiet::keep_alive;
+        Smp quick "quiet_keep_alive" Ipv4 Ipv6: quiet::keep_alive;
         Icount "quiet_idle_pool" Ipv4 Ipv6: quiet::idle_pool;
         Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port;
         Smp "quiet_not_connected" Ipv4 Ipv6: quiet::not_connected;
-        Smp "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp;
+        Smp quick "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp;
     }
     check {
-        Icount "retransmits": stream::retransmits;
+        Icount quick "retransmits": stream::retransmits;
         Icount "noise_is_counted_only": stream::noise_is_counted_only;
         Icount "thresholds": stream::thresholds;
         Smp "storm": daemon::storm;
         Smp "no_stream": daemon::no_stream;
-        Smp "probe_log": daemon::probe_log;
+        Smp quick "probe_log": daemon::probe_log;
         Smp "human_output": daemon::human_output;
         Smp "opened_before": daemon::opened_before;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
-        Smp "service_privileges": privileges::of_the_unit;
+        Smp quick "service_privileges": privileges::of_the_unit;
         Smp "refused_not_root": refusal::not_root;
-        Smp "refused_missing_capability": refusal::missing_capability;
-        Smp "refused_no_btf": refusal::no_btf;
+        Smp quick "refused_missing_capability": refusal::missing_capability;
+        Smp quick "refused_no_btf": refusal::no_btf;
         Smp "refused_memlock": refusal::memlock;
     }
 }

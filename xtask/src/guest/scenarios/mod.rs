@@ -63,6 +63,7 @@ pub(crate) fn main(args: &[String]) -> Result<i32> {
     let chosen: Vec<_> = CATALOGUE
         .iter()
         .filter(|scenario| scenario.boot == options.boot)
+        .filter(|scenario| scenario.quick || !options.quick)
         .filter(|scenario| {
             options.names.is_empty() || options.names.iter().any(|name| name == scenario.name)
         })
@@ -115,19 +116,22 @@ pub(crate) fn get_metrics() -> Result<String> {
 /// What `guest scenarios` is told.
 struct Options {
     boot: Boot,
+    quick: bool,
     kernel: String,
     names: Vec<String>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
-        let mut options = Self { boot: Boot::Smp, kernel: String::new(), names: Vec::new() };
+        let mut options =
+            Self { boot: Boot::Smp, quick: false, kernel: String::new(), names: Vec::new() };
         let mut args = args.iter();
         while let Some(name) = args.next() {
             let value = args.next().with_context(|| format!("{name} takes a value"))?;
             match (name.as_str(), value.as_str()) {
                 ("--boot", "smp") => options.boot = Boot::Smp,
                 ("--boot", "icount") => options.boot = Boot::Icount,
+                ("--choice", "quick") => options.quick = true,
                 ("--kernel", series) => series.clone_into(&mut options.kernel),
                 ("--scenario", scenario) => options.names.push(scenario.to_owned()),
                 _ => bail!("unknown: {name} {value}"),
