@@ -26,16 +26,6 @@ pub(crate) enum Mode {
     Icount,
 }
 
-impl Mode {
-    /// The name in reports and options.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Smp => "smp",
-            Self::Icount => "icount",
-        }
-    }
-}
-
 /// What runs a guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accelerator {

@@ -124,7 +124,11 @@ fn check_names(args: &TestArgs, programs: &Programs) -> Result<()> {
 /// One boot to be made.
 struct Planned {
     bench: Bench,
+    /// The name in reports and options.
+    name: &'static str,
     mode: Mode,
+    /// More words for the kernel's command line.
+    append: &'static str,
     accelerator: Accelerator,
     /// Whether only the quick scenarios run in it.
     quick: bool,
@@ -137,13 +141,22 @@ fn is_quick(args: &TestArgs, series: &Series) -> bool {
     args.quick || (series.place == Place::Quick && !args.full && !picked)
 }
 
-fn prepare(args: &TestArgs, series: &'static Series, programs: &Programs) -> Result<[Planned; 2]> {
+fn prepare(args: &TestArgs, series: &'static Series, programs: &Programs) -> Result<[Planned; 3]> {
     let bench = lab::bench(series, &args.no_setup.setup(), &args.mirrors)?;
     let accelerator = lab::accelerator(&bench, programs)?;
     let quick = is_quick(args, series);
+    let planned = |name, mode, accelerator, append| Planned {
+        bench: bench.clone(),
+        name,
+        mode,
+        append,
+        accelerator,
+        quick,
+    };
     Ok([
-        Planned { bench: bench.clone(), mode: Mode::Smp, accelerator, quick },
-        Planned { bench, mode: Mode::Icount, accelerator: Accelerator::Tcg, quick },
+        planned("smp", Mode::Smp, accelerator, ""),
+        planned("icount", Mode::Icount, Accelerator::Tcg, ""),
+        planned("odd", Mode::Smp, accelerator, "ipv6.disable=1"),
     ])
 }
 
@@ -171,7 +184,7 @@ fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> (Co
 }
 
 fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> (Count, Coverage) {
-    let (kernel, mode) = (planned.bench.kernel.series, planned.mode.name());
+    let (kernel, mode) = (planned.bench.kernel.series, planned.name);
     let mut count = Count::default();
     let mut coverage = Coverage::default();
     let mut tell = |verdict: &Verdict| {
@@ -205,10 +218,10 @@ fn run_guest(
     programs: &Programs,
     on_report: impl FnMut(report::Report),
 ) -> Result<crate::boot::Outcome> {
-    let Planned { bench, mode, accelerator, quick } = planned;
+    let Planned { bench, name, mode, append, accelerator, quick } = planned;
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-    let words = ["guest", "scenarios", "--boot", mode.name(), "--kernel", bench.kernel.series];
+    let words = ["guest", "scenarios", "--boot", name, "--kernel", bench.kernel.series];
     let choice = if *quick { &["--choice", "quick"][..] } else { &[] };
     let named = args.scenarios.iter().flat_map(|name| ["--scenario", name]);
     let words = words.into_iter().chain(choice.iter().copied()).chain(named);
@@ -218,14 +231,10 @@ fn run_guest(
         programs,
         accelerator: *accelerator,
         mode: *mode,
-        append: "",
+        append,
         command: words.map(str::to_owned).collect(),
         env: BTreeMap::from([(report::VARIABLE.into(), report::PORT.into())]),
-        terminal: Terminal::Logged(logs.join(format!(
-            "{}-{}.log",
-            bench.kernel.series,
-            mode.name()
-        ))),
+        terminal: Terminal::Logged(logs.join(format!("{}-{name}.log", bench.kernel.series))),
         limits: Some(LIMITS),
     }
     .run(on_report)

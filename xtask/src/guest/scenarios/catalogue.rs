@@ -9,8 +9,8 @@ use super::{
     icmp::{self, Message},
     inherit, inject, iouring,
     network::Family,
-    orderly, policy, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt, stream,
-    timeout, write,
+    odd, orderly, policy, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt,
+    stream, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -20,6 +20,8 @@ pub(super) enum Boot {
     Smp,
     /// One processor whose idle time is skipped: timeouts of minutes pass in a second.
     Icount,
+    /// As [`Self::Smp`], without IPv6; in the end the kernel is locked down.
+    Odd,
 }
 
 /// What a scenario does.
@@ -257,6 +259,10 @@ catalogue! {
         Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port;
         Smp "quiet_not_connected" Ipv4 Ipv6: quiet::not_connected;
         Smp quick "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp;
+
+        Odd quick "connect_refused_without_ipv6" Ipv4: connect::refused;
+        Odd "reset_by_peer_without_ipv6" Ipv4: reset::by_peer;
+        Odd "bind_failed_without_ipv6" Ipv4: bind::address_in_use;
     }
     check {
         Icount quick "retransmits": stream::retransmits;
@@ -274,5 +280,9 @@ catalogue! {
         Smp quick "refused_missing_capability": refusal::missing_capability;
         Smp quick "refused_no_btf": refusal::no_btf;
         Smp "refused_memlock": refusal::memlock;
+        Smp quick "refused_user_namespace": refusal::user_namespace;
+        Odd quick "missing_function": odd::missing_function;
+        Odd quick "lockdown_integrity": odd::lockdown_integrity;
+        Odd quick "lockdown_confidentiality": odd::lockdown_confidentiality;
     }
 }

@@ -55,16 +55,9 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
 fn act(scenario: &Scenario, tracer: &Tracer, covers: &mut Vec<String>) -> Result<String> {
     match scenario.act {
         Act::Fail(make, family) => {
-            let before = tracer.scrape()?;
-            // Whatever the scenario did before it went wrong belongs to it.
-            let expected = make(family).inspect_err(|_| drop(tracer.collect(0)))?;
+            let (expected, differences) = observe(tracer, || make(family))?;
             covers.extend(expected.iter().filter_map(Expected::covers));
-            let stream = tracer
-                .collect(expected.len())
-                .iter()
-                .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
-                .collect::<Result<Vec<Value>>>()?;
-            Ok(compare(&expected, &stream, &before, &tracer.scrape()?))
+            Ok(differences)
         }
         Act::Check(check) => {
             let result = check();
@@ -73,4 +66,22 @@ fn act(scenario: &Scenario, tracer: &Tracer, covers: &mut Vec<String>) -> Result
             result.map(|()| String::new())
         }
     }
+}
+
+/// Makes failures and compares what the tracer says of them: what was expected, and what was
+/// wrong, empty for nothing.
+pub(super) fn observe(
+    tracer: &Tracer,
+    make: impl FnOnce() -> Result<Vec<Expected>>,
+) -> Result<(Vec<Expected>, String)> {
+    let before = tracer.scrape()?;
+    // Whatever was done before it went wrong belongs to it.
+    let expected = make().inspect_err(|_| drop(tracer.collect(0)))?;
+    let stream = tracer
+        .collect(expected.len())
+        .iter()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+        .collect::<Result<Vec<Value>>>()?;
+    let differences = compare(&expected, &stream, &before, &tracer.scrape()?);
+    Ok((expected, differences))
 }

@@ -19,6 +19,7 @@ mod inherit;
 mod inject;
 mod iouring;
 mod network;
+mod odd;
 mod orderly;
 mod policy;
 mod privileges;
@@ -131,6 +132,7 @@ impl Options {
             match (name.as_str(), value.as_str()) {
                 ("--boot", "smp") => options.boot = Boot::Smp,
                 ("--boot", "icount") => options.boot = Boot::Icount,
+                ("--boot", "odd") => options.boot = Boot::Odd,
                 ("--choice", "quick") => options.quick = true,
                 ("--kernel", series) => series.clone_into(&mut options.kernel),
                 ("--scenario", scenario) => options.names.push(scenario.to_owned()),
@@ -160,6 +162,12 @@ fn names_reset_reasons() -> bool {
 /// refuses the pointer to it that `inet_csk_accept` takes.
 fn tells_accept_errors() -> bool {
     env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
+}
+
+/// Whether the functions by which failing accepts and socket options are seen take pointers that
+/// say what they point to, and can be followed under lockdown.
+fn has_typed_calls() -> bool {
+    !matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
 }
 
 /// What this kernel has no place to hook for.

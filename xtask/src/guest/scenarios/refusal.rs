@@ -46,6 +46,13 @@ pub(super) fn no_btf() -> Result<()> {
     expect(command, 12, &["no BTF", "CONFIG_DEBUG_INFO_BTF"])
 }
 
+/// Root of a user namespace that anybody can make.
+pub(super) fn user_namespace() -> Result<()> {
+    let mut command = Command::new("unshare");
+    command.args(["-U", "-r", PROGRAM]);
+    expect(command, 11, &["user namespace", "on the host itself"])
+}
+
 /// A small locked-memory limit: fatal before 5.11, of no matter since.
 pub(super) fn memlock() -> Result<()> {
     let mut command = Command::new(PROGRAM);
