@@ -18,6 +18,7 @@ pub(crate) const EOPNOTSUPP: u16 = 95;
 pub(crate) const ENETUNREACH: u16 = 101;
 pub(crate) const ENOBUFS: u16 = 105;
 pub(crate) const EISCONN: u16 = 106;
+pub(crate) const ECONNABORTED: u16 = 103;
 pub(crate) const ETIMEDOUT: u16 = 110;
 pub(crate) const ECONNREFUSED: u16 = 111;
 pub(crate) const EHOSTDOWN: u16 = 112;

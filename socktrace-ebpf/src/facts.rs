@@ -47,6 +47,7 @@ macro_rules! kernel_facts {
             TCP_USEC_TS_BIT = "tcp_sock", "tcp_usec_ts", bit;
             SOCK_NUM = "sock", "__sk_common.skc_num", offset;
             SOCK_PROTOCOL = "sock", "sk_protocol", offset;
+            SOCK_TYPE = "sock", "sk_type", offset;
             SOCK_SHUTDOWN = "sock", "sk_shutdown", offset;
             SOCKET_STATE = "socket", "state", offset;
             SOCKET_SK = "socket", "sk", offset;

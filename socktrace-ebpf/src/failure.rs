@@ -4,7 +4,7 @@
 use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
 use socktrace_ebpf::{FAILURE_ENTRIES, Signature};
 
-use crate::tcp_sock::TcpSock;
+use crate::{load::Load, tcp_sock::TcpSock};
 
 /// How a socket failed.
 #[repr(C)]
@@ -32,7 +32,7 @@ static FAILURES: LruHashMap<u64, Failure, FAILURE_ENTRIES> = LruHashMap::new();
 
 /// Remembers that the socket has failed, as this signature says.
 #[inline(always)]
-pub(crate) fn record(tcp: TcpSock, signature: &Signature) {
+pub(crate) fn record<L: Load>(tcp: TcpSock<L>, signature: &Signature) {
     let failure = Failure {
         // SAFETY: the helper takes nothing and cannot fail.
         boot_ns: unsafe { bpf_ktime_get_boot_ns() },
@@ -51,7 +51,7 @@ pub(crate) fn record(tcp: TcpSock, signature: &Signature) {
 
 /// How the socket has failed before, if it has.
 #[inline(always)]
-pub(crate) fn find(tcp: TcpSock) -> Option<Failure> {
+pub(crate) fn find<L: Load>(tcp: TcpSock<L>) -> Option<Failure> {
     // SAFETY: copied at once; the ports tell whether it is about this connection.
     let failure = *unsafe { FAILURES.get(tcp.sock().key()) }?;
     let remote_port = tcp.sock().remote_port();
@@ -64,19 +64,19 @@ pub(crate) fn find(tcp: TcpSock) -> Option<Failure> {
 /// The failure of a socket that is connecting, whose ports are forgotten when it fails: to be
 /// asked only after [`forget`] at the start of the attempt.
 #[inline(always)]
-pub(crate) fn find_connecting(tcp: TcpSock) -> Option<Failure> {
+pub(crate) fn find_connecting<L: Load>(tcp: TcpSock<L>) -> Option<Failure> {
     // SAFETY: copied at once.
     unsafe { FAILURES.get(tcp.sock().key()) }.copied()
 }
 
 /// Notes that a call has returned the errno.
 #[inline(always)]
-pub(crate) fn deliver(tcp: TcpSock, failure: Failure) {
+pub(crate) fn deliver<L: Load>(tcp: TcpSock<L>, failure: Failure) {
     let _forgotten = FAILURES.insert(tcp.sock().key(), Failure { delivered: 1, ..failure }, 0);
 }
 
 /// Forgets what is known under this socket's address: a new attempt begins.
 #[inline(always)]
-pub(crate) fn forget(tcp: TcpSock) {
+pub(crate) fn forget<L: Load>(tcp: TcpSock<L>) {
     let _unknown = FAILURES.remove(tcp.sock().key());
 }

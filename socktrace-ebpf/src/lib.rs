@@ -29,6 +29,11 @@ pub const TALLY_ENTRIES: usize = 2048;
 /// An entry lives while one kernel function runs, so this bounds CPUs times preempted tasks.
 pub const STASH_ENTRIES: usize = 1024;
 
+/// Number of calls that can be under way at once where functions are probed at their return: threads
+/// within bind, listen, connect, setsockopt and getsockopt. Many times what CPUs can run, as the
+/// kernel evicts entries of such maps in batches of each CPU.
+pub const CALL_ENTRIES: usize = 4 * 1024;
+
 /// Number of sockets whose opener is remembered; the least recently used are forgotten.
 pub const OWNER_ENTRIES: usize = 16 * 1024;
 

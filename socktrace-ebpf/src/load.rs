@@ -3,16 +3,27 @@
 //! Direct loads go through pointers whose type the verifier knows (arguments of fentry and fexit
 //! programs and what is reached from them): it checks every load against the kernel's BTF, and a
 //! load through a stale or NULL pointer reads 0 instead of faulting. They cost nothing and work
-//! under lockdown=confidentiality. The helper reads any address, and that lockdown forbids it.
+//! under lockdown=confidentiality. The helper reads any address, and that lockdown forbids it; it
+//! is the only way in kprobe programs, whose arguments are mere numbers.
+//!
+//! What reads a socket is generic over the way, so that both kinds of programs share it.
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
 
-use crate::offsets::Fact;
+use crate::offsets::{self, Fact};
+
+/// `IPPROTO_TCP` in `include/uapi/linux/in.h`.
+const IPPROTO_TCP: u16 = 6;
+/// `SOCK_STREAM` in `include/linux/net.h`; MIPS alone differs.
+const SOCK_STREAM: u16 = 1;
+/// States of what is smaller than a full socket, in `include/net/tcp_states.h`: `TCP_TIME_WAIT`
+/// and `TCP_NEW_SYN_RECV`.
+const NOT_FULL: [u8; 2] = [6, 12];
 
 /// A way to read a `T` at an address.
-pub(crate) trait Load {
+pub(crate) trait Load: Copy {
     /// Reads the `T` that lies `offset` bytes after `base`; zero when it cannot be read.
     ///
     /// # Safety
@@ -30,9 +41,17 @@ pub(crate) trait Load {
         // SAFETY: the caller's contract.
         unsafe { Self::load(base, offset.get() as usize) }
     }
+
+    /// The `struct sock` as `struct tcp_sock`, which begins with it; NULL when it is not a full TCP
+    /// socket.
+    ///
+    /// # Safety
+    /// As for [`Self::load`], with a `struct sock` or what begins like one.
+    unsafe fn tcp_sock(sock: *const u8) -> *const u8;
 }
 
 /// By direct loads through typed pointers.
+#[derive(Clone, Copy)]
 pub(crate) struct Direct;
 
 impl Load for Direct {
@@ -43,11 +62,18 @@ impl Load for Direct {
         // SAFETY: likewise. Volatile, so that loads are neither merged nor widened past a member.
         unsafe { member.cast::<T>().read_volatile() }
     }
+
+    #[inline(always)]
+    unsafe fn tcp_sock(sock: *const u8) -> *const u8 {
+        // SAFETY: the helper takes any typed socket pointer and checks what it is.
+        unsafe { bpf_skc_to_tcp_sock(sock.cast_mut().cast()) }.cast_const().cast()
+    }
 }
 
 /// By `bpf_probe_read_kernel`, at any address. To be used only where [`READ_KERNEL`] allows it.
 ///
 /// [`READ_KERNEL`]: crate::offsets::READ_KERNEL
+#[derive(Clone, Copy)]
 pub(crate) struct Probe;
 
 impl Probe {
@@ -75,5 +101,19 @@ impl Load for Probe {
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
         Self::read(base, offset)
+    }
+
+    /// Asks what the helper for typed pointers asks, which kprobe programs do not get.
+    #[inline(always)]
+    unsafe fn tcp_sock(sock: *const u8) -> *const u8 {
+        let state: u8 = Self::read_member(sock, &offsets::SOCK_STATE);
+        if !NOT_FULL.contains(&state)
+            && Self::read_member::<u16>(sock, &offsets::SOCK_PROTOCOL) == IPPROTO_TCP
+            && Self::read_member::<u16>(sock, &offsets::SOCK_TYPE) == SOCK_STREAM
+        {
+            sock
+        } else {
+            core::ptr::null()
+        }
     }
 }

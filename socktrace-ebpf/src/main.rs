@@ -17,6 +17,8 @@
     reason = "the kernel packs values into wider words, which are taken apart here"
 )]
 
+mod arguments;
+mod calls;
 mod descriptor;
 mod emit;
 mod errno;

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Event, Flags, OWNER_ENTRIES};
 
-use crate::sock::Sock;
+use crate::{load::Load, sock::Sock};
 
 /// How a socket was opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ fn current(role: u32) -> Owner {
 
 /// Remembers the current task as the socket's opener.
 #[inline(always)]
-pub(crate) fn record(sock: Sock, role: Role) {
+pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
     // A map of this kind makes room by itself; that it fails is not to be expected, and then the
     // process is unknown.
     let _unknown = OWNERS.insert(sock.key(), current(role as u32), 0);
@@ -54,7 +54,7 @@ pub(crate) fn record(sock: Sock, role: Role) {
 
 /// Whether the socket is known to have been opened by connect.
 #[inline(always)]
-pub(crate) fn is_client(sock: Sock) -> bool {
+pub(crate) fn is_client<L: Load>(sock: Sock<L>) -> bool {
     // SAFETY: one field is read at once.
     unsafe { OWNERS.get(sock.key()) }.is_some_and(|owner| owner.role == Role::Client as u32)
 }
@@ -62,7 +62,7 @@ pub(crate) fn is_client(sock: Sock) -> bool {
 /// The process to name for a socket: the current one if it is operating on the socket, else its
 /// opener. `(tgid, tid, comm)`, zeroes when unknown.
 #[inline(always)]
-pub(crate) fn find(sock: Sock, flags: Flags, in_process: bool) -> (u32, u32, [u8; 16]) {
+pub(crate) fn find<L: Load>(sock: Sock<L>, flags: Flags, in_process: bool) -> (u32, u32, [u8; 16]) {
     let owner = if in_process {
         current(0)
     } else if flags.has(Flags::UNACCEPTED) {
@@ -80,6 +80,6 @@ pub(crate) fn find(sock: Sock, flags: Flags, in_process: bool) -> (u32, u32, [u8
 
 /// Names the process in an event.
 #[inline(always)]
-pub(crate) fn name(event: &mut Event, sock: Sock, flags: Flags, in_process: bool) {
+pub(crate) fn name<L: Load>(event: &mut Event, sock: Sock<L>, flags: Flags, in_process: bool) {
     (event.tgid, event.tid, event.comm) = find(sock, flags, in_process);
 }

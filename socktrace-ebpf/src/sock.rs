@@ -1,10 +1,11 @@
-//! Reads a socket by direct loads at offsets that the kernel's BTF gave.
+//! Reads a socket at offsets that the kernel's BTF gave.
 
-use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use core::marker::PhantomData;
+
 use socktrace_ebpf::{Address, Family, Flags};
 
 use crate::{
-    load::{Direct, Load as _},
+    load::Load,
     offsets::{self, Fact},
     tcp_sock::TcpSock,
 };
@@ -16,14 +17,14 @@ const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
 const SOCK_KEEPOPEN: u64 = 1 << 3;
 
-/// A `struct sock` as handed to a hook.
+/// A `struct sock` as handed to a hook, and the way to read it.
 #[derive(Clone, Copy)]
-pub(crate) struct Sock(*const u8);
+pub(crate) struct Sock<L>(*const u8, PhantomData<L>);
 
-impl Sock {
+impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn new(pointer: *const u8) -> Self {
-        Self(pointer)
+        Self(pointer, PhantomData)
     }
 
     #[inline(always)]
@@ -41,7 +42,7 @@ impl Sock {
     fn load<T: Copy>(self, offset: &Fact) -> T {
         // SAFETY: `self.0` is a hook's `struct sock` argument, and every fact passed in this
         // file to this method is named `SOCK_*`, an offset in `struct sock`.
-        unsafe { Direct::member(self.0, offset) }
+        unsafe { L::member(self.0, offset) }
     }
 
     /// `sk_err`: the errno the next call will take, positive, 0 for none.
@@ -163,7 +164,7 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn netns(self) -> u32 {
         // SAFETY: a `struct net` reached from the socket, and an offset in it.
-        unsafe { Direct::member(self.net(), &offsets::NET_INUM) }
+        unsafe { L::member(self.net(), &offsets::NET_INUM) }
     }
 
     /// Whether `SO_KEEPALIVE` is set.
@@ -185,46 +186,58 @@ impl Sock {
         // The sysctl is a byte in current kernels and was an int in early 5.10.
         if offsets::NET_RETRIES2_SIZE.get() == 1 {
             // SAFETY: a `struct net` reached from the socket, and an offset in it.
-            u32::from(unsafe { Direct::member::<u8>(net, &offsets::NET_RETRIES2) })
+            u32::from(unsafe { L::member::<u8>(net, &offsets::NET_RETRIES2) })
         } else {
             // SAFETY: likewise.
-            unsafe { Direct::member::<u32>(net, &offsets::NET_RETRIES2) }
+            unsafe { L::member::<u32>(net, &offsets::NET_RETRIES2) }
         }
     }
 
     /// The same socket as `struct tcp_sock`, or `None` when it is not a full TCP socket.
     #[inline(always)]
-    pub(crate) fn tcp(self) -> Option<TcpSock> {
-        // SAFETY: the helper takes any typed socket pointer and checks what it is.
-        let tcp = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut().cast()) };
-        (!tcp.is_null()).then(|| TcpSock::new(self, tcp.cast_const().cast()))
+    pub(crate) fn tcp(self) -> Option<TcpSock<L>> {
+        // SAFETY: `self.0` is a hook's `struct sock` argument.
+        let tcp = unsafe { L::tcp_sock(self.0) };
+        (!tcp.is_null()).then(|| TcpSock::new(self, tcp))
     }
 }
 
 /// A `struct socket`, what a program's descriptor leads to.
 #[derive(Clone, Copy)]
-pub(crate) struct Socket(*const u8);
+pub(crate) struct Socket<L>(*const u8, PhantomData<L>);
 
-/// `SS_UNCONNECTED` of `socket_state` in `include/uapi/linux/net.h`.
+/// Of `socket_state` in `include/uapi/linux/net.h`.
 const SS_UNCONNECTED: i32 = 1;
+const SS_CONNECTING: i32 = 2;
 
-impl Socket {
+impl<L: Load> Socket<L> {
     #[inline(always)]
     pub(crate) fn new(pointer: *const u8) -> Self {
-        Self(pointer)
+        Self(pointer, PhantomData)
     }
 
     /// Whether no connect is under way or done.
     #[inline(always)]
     pub(crate) fn is_unconnected(self) -> bool {
+        self.state() == SS_UNCONNECTED
+    }
+
+    /// Whether a connect is under way, or has failed and nobody has asked yet.
+    #[inline(always)]
+    pub(crate) fn is_connecting(self) -> bool {
+        self.state() == SS_CONNECTING
+    }
+
+    #[inline(always)]
+    fn state(self) -> i32 {
         // SAFETY: a hook's `struct socket` argument, and an offset in it.
-        unsafe { Direct::member::<i32>(self.0, &offsets::SOCKET_STATE) == SS_UNCONNECTED }
+        unsafe { L::member(self.0, &offsets::SOCKET_STATE) }
     }
 
     /// The socket's protocol side.
     #[inline(always)]
-    pub(crate) fn sock(self) -> Sock {
+    pub(crate) fn sock(self) -> Sock<L> {
         // SAFETY: likewise.
-        Sock::new(unsafe { Direct::member(self.0, &offsets::SOCKET_SK) })
+        Sock::new(unsafe { L::member(self.0, &offsets::SOCKET_SK) })
     }
 }

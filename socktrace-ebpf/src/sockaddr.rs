@@ -1,12 +1,16 @@
 //! The address that a program hands to bind or connect.
 
+use core::marker::PhantomData;
+
 use socktrace_ebpf::{Address, Family};
 
 use crate::{
-    load::{Direct, Load as _, Probe},
+    load::{Load, Probe},
     offsets,
 };
 
+/// `AF_UNSPEC` in `include/linux/socket.h`.
+const AF_UNSPEC: u16 = 0;
 /// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, addresses.
 const PORT: usize = 2;
 const IPV4_ADDRESS: usize = 4;
@@ -14,12 +18,12 @@ const IPV6_ADDRESS: usize = 8;
 
 /// A hook's `struct sockaddr` argument, whose type admits direct loads of its first 16 bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct SockAddr(*const u8);
+pub(crate) struct SockAddr<L>(*const u8, PhantomData<L>);
 
-impl SockAddr {
+impl<L: Load> SockAddr<L> {
     #[inline(always)]
     pub(crate) fn new(pointer: *const u8) -> Self {
-        Self(pointer)
+        Self(pointer, PhantomData)
     }
 
     #[inline(always)]
@@ -27,18 +31,25 @@ impl SockAddr {
         self.0.is_null()
     }
 
+    /// Whether it stands for no address (`AF_UNSPEC`): connect is to dissolve an association.
+    #[inline(always)]
+    pub(crate) fn is_unspecified(self) -> bool {
+        // SAFETY: a `struct sockaddr`, which is 16 bytes long and begins with the family.
+        unsafe { L::load::<u16>(self.0, 0) == AF_UNSPEC }
+    }
+
     /// The port in host byte order.
     #[inline(always)]
     pub(crate) fn port(self) -> u16 {
-        // SAFETY: a `struct sockaddr`, which is 16 bytes long.
-        u16::from_be(unsafe { Direct::load(self.0, PORT) })
+        // SAFETY: likewise.
+        u16::from_be(unsafe { L::load(self.0, PORT) })
     }
 
     /// The address, if it is one of IPv4.
     #[inline(always)]
     pub(crate) fn ipv4(self) -> [u8; 4] {
         // SAFETY: likewise.
-        unsafe { Direct::load(self.0, IPV4_ADDRESS) }
+        unsafe { L::load(self.0, IPV4_ADDRESS) }
     }
 
     /// The address, handed to a socket of this family, and its family as a person names it:

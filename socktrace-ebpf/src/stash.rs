@@ -6,7 +6,7 @@
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use socktrace_ebpf::{Counter, Flags, Origin, STASH_ENTRIES};
 
-use crate::{sock::Sock, tally};
+use crate::{load::Load, sock::Sock, tally};
 
 /// A note about a function that is running on a socket.
 #[repr(C)]
@@ -34,7 +34,7 @@ static STASH: HashMap<u64, Note, STASH_ENTRIES> = HashMap::new();
 
 /// Leaves a note for the hooks that follow on this socket.
 #[inline(always)]
-pub(crate) fn put(sock: Sock, note: Note) {
+pub(crate) fn put<L: Load>(sock: Sock<L>, note: Note) {
     if STASH.insert(sock.key(), note, 0).is_err() {
         tally::bump(Counter::StashFull);
     }
@@ -42,7 +42,7 @@ pub(crate) fn put(sock: Sock, note: Note) {
 
 /// Takes the note on this socket away, if there is one.
 #[inline(always)]
-pub(crate) fn take(sock: Sock) -> Option<Note> {
+pub(crate) fn take<L: Load>(sock: Sock<L>) -> Option<Note> {
     let key = sock.key();
     // SAFETY: copied out before anything can remove or reuse the entry: only hooks on this very
     // socket touch it, and they run one after the other under the socket's lock.
@@ -53,6 +53,6 @@ pub(crate) fn take(sock: Sock) -> Option<Note> {
 
 /// Whether a function is at work on this socket.
 #[inline(always)]
-pub(crate) fn has(sock: Sock) -> bool {
+pub(crate) fn has<L: Load>(sock: Sock<L>) -> bool {
     STASH.get_ptr(sock.key()).is_some()
 }

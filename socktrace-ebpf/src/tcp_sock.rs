@@ -1,10 +1,10 @@
-//! Reads what TCP knows of a socket, by direct loads.
+//! Reads what TCP knows of a socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use socktrace_ebpf::{Event, Family, Flags};
 
 use crate::{
-    load::{Direct, Load as _},
+    load::Load,
     offsets::{self, Fact},
     sock::Sock,
 };
@@ -14,21 +14,21 @@ const TCPHDR_RST: u8 = 0x04;
 
 /// A socket known to be a `struct tcp_sock`, which begins with the other socket structures.
 #[derive(Clone, Copy)]
-pub(crate) struct TcpSock {
-    sock: Sock,
+pub(crate) struct TcpSock<L> {
+    sock: Sock<L>,
     tcp: *const u8,
 }
 
-impl TcpSock {
-    /// `tcp` is what `bpf_skc_to_tcp_sock` made of `sock`.
+impl<L: Load> TcpSock<L> {
+    /// `tcp` is what [`Load::tcp_sock`] made of `sock`.
     #[inline(always)]
-    pub(crate) fn new(sock: Sock, tcp: *const u8) -> Self {
+    pub(crate) fn new(sock: Sock<L>, tcp: *const u8) -> Self {
         Self { sock, tcp }
     }
 
     /// The same as `struct sock`.
     #[inline(always)]
-    pub(crate) fn sock(self) -> Sock {
+    pub(crate) fn sock(self) -> Sock<L> {
         self.sock
     }
 
@@ -44,7 +44,7 @@ impl TcpSock {
         // SAFETY: `self.tcp` is a `struct tcp_sock`, and every fact passed in this file to this
         // method is an offset in it or in `inet_connection_sock` or `inet_sock`, with which a
         // `tcp_sock` begins.
-        unsafe { Direct::member(self.tcp, offset) }
+        unsafe { L::member(self.tcp, offset) }
     }
 
     /// Whether segments are in flight; a retransmission timer without any has nothing to do.
@@ -158,9 +158,8 @@ impl TcpSock {
         }
         let bit = offsets::TCP_USEC_TS_BIT.get();
         // SAFETY: the byte of `struct tcp_sock` that holds the bit-field.
-        let byte = unsafe { self.tcp.add((bit / 8) as usize) };
-        // SAFETY: likewise.
-        unsafe { byte.read_volatile() >> (bit % 8) & 1 != 0 }
+        let byte: u8 = unsafe { L::load(self.tcp, (bit / 8) as usize) };
+        byte >> (bit % 8) & 1 != 0
     }
 
     /// Fills in where the connection ran and the state of its timers.
@@ -197,11 +196,10 @@ fn jiffies() -> u32 {
 /// any state is looked at (`tcp_v4_fill_cb`; one byte up to 6.16, two in host order since), which
 /// is part of `struct sk_buff` itself and so needs no packet access.
 #[inline(always)]
-pub(crate) fn segment_has_rst(skb: *const u8) -> bool {
-    // SAFETY: the hook's `struct sk_buff` argument, and the offset of its control block.
-    let control_block = unsafe { skb.add(offsets::SKB_CB.get() as usize) };
-    // SAFETY: `struct tcp_skb_cb` lies in the control block; x86 and arm64 are little-endian, so
-    // the low byte comes first in both layouts.
-    let flags: u8 = unsafe { Direct::member(control_block, &offsets::SKB_CB_TCP_FLAGS) };
+pub(crate) fn segment_has_rst<L: Load>(skb: *const u8) -> bool {
+    let offset = offsets::SKB_CB.get() + offsets::SKB_CB_TCP_FLAGS.get();
+    // SAFETY: the hook's `struct sk_buff` argument, and a `struct tcp_skb_cb` in its control block;
+    // x86 and arm64 are little-endian, so the low byte comes first in both layouts.
+    let flags: u8 = unsafe { L::load(skb, offset as usize) };
     flags & TCPHDR_RST != 0
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
 use socktrace_ebpf::{Address, Event, Family, TUPLE_ENTRIES, facts::ABSENT};
 
-use crate::tcp_sock::TcpSock;
+use crate::{load::Load, tcp_sock::TcpSock};
 
 /// A connection, seen from one of its ends.
 #[repr(C)]
@@ -20,7 +20,7 @@ pub(crate) struct Tuple {
 impl Tuple {
     /// The socket's connection.
     #[inline(always)]
-    pub(crate) fn of(tcp: TcpSock, family: Family) -> Self {
+    pub(crate) fn of<L: Load>(tcp: TcpSock<L>, family: Family) -> Self {
         let sock = tcp.sock();
         Self {
             local: sock.local(family),

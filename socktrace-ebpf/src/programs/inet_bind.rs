@@ -4,36 +4,74 @@
 //! Prototype: `int (struct socket *, struct sockaddr *, int addr_len)` in 5.10 to 6.18. Produces
 //! an event when it fails.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
 use socktrace_ebpf::{Flags, Hook};
 
 use super::{describe_call, failed_call};
-use crate::{emit::emit, errno::returned, sock::Socket, sockaddr::SockAddr};
+use crate::{
+    arguments::Arguments,
+    calls::{self, Function},
+    emit::emit,
+    errno::returned,
+    sock::Socket,
+    sockaddr::SockAddr,
+};
 
 /// Return of `inet_bind`.
 #[fexit(function = "inet_bind")]
 fn inet_bind_return(ctx: FExitContext) -> i32 {
-    failed(&ctx, returned(ctx.arg(3)), Flags::empty())
+    failed(&ctx, returned(ctx.argument(3)), Flags::empty())
 }
 
 /// Return of `inet6_bind`.
 #[fexit(function = "inet6_bind")]
 fn inet6_bind_return(ctx: FExitContext) -> i32 {
-    failed(&ctx, returned(ctx.arg(3)), Flags::empty())
+    failed(&ctx, returned(ctx.argument(3)), Flags::empty())
+}
+
+/// Entry of `inet_bind` by kprobe.
+#[kprobe(function = "inet_bind")]
+fn inet_bind_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::InetBind, &ctx);
+    0
+}
+
+/// Return of `inet_bind` by kprobe.
+#[kretprobe(function = "inet_bind")]
+fn inet_bind_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::InetBind)
+        .map_or(0, |call| failed(&call, returned(ctx.ret()), Flags::empty()))
+}
+
+/// Entry of `inet6_bind` by kprobe.
+#[kprobe(function = "inet6_bind")]
+fn inet6_bind_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::Inet6Bind, &ctx);
+    0
+}
+
+/// Return of `inet6_bind` by kprobe.
+#[kretprobe(function = "inet6_bind")]
+fn inet6_bind_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::Inet6Bind)
+        .map_or(0, |call| failed(&call, returned(ctx.ret()), Flags::empty()))
 }
 
 /// A function whose first arguments are the socket and the address has returned this.
 #[inline(always)]
-pub(super) fn failed(ctx: &FExitContext, errno: u16, flags: Flags) -> i32 {
+pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     if errno == 0 {
         return 0;
     }
-    let sock = Socket::new(ctx.arg(0)).sock();
+    let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
     // The address that was asked for, which the socket did not get.
-    let wanted = SockAddr::new(ctx.arg(1));
+    let wanted = SockAddr::<A::Load>::new(ctx.pointer(1));
     let (family, ip) = wanted.ip(family);
     let signature = failed_call(Hook::InetBind, tcp, family, errno, flags);
     emit(&signature, |event| {

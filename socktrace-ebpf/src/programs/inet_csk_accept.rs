@@ -10,15 +10,16 @@
 //! counted the failure when it happened. Produces an event when accept fails, except for lack of
 //! connections.
 
-use aya_ebpf::{EbpfContext as _, macros::fexit, programs::FExitContext};
+use aya_ebpf::{macros::fexit, programs::FExitContext};
 use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Hook, TcpState};
 
 use super::{describe_call, failed_call};
 use crate::{
+    arguments::Arguments as _,
     emit::emit,
     errno::{EAGAIN, returned},
-    load::{Direct, Load as _, Probe},
+    load::{Direct, Load, Probe},
     offsets,
     owner::{self, Role},
     sock::Sock,
@@ -27,15 +28,15 @@ use crate::{
 /// Return of `inet_csk_accept(sk, flags, err, kern)`.
 #[fexit(function = "inet_csk_accept")]
 fn inet_csk_accept_four_args(ctx: FExitContext) -> i32 {
-    let accepted = Sock::new(ctx.arg(4));
+    let accepted = Sock::<Direct>::new(ctx.pointer(4));
     if !accepted.is_null() {
-        return connection(&ctx, accepted);
+        return accept(accepted);
     }
     if offsets::READ_KERNEL.get() != 1 {
         return 0;
     }
     // The caller's `int`.
-    let err: i32 = Probe::read(ctx.arg(2), 0);
+    let err: i32 = Probe::read(ctx.pointer(2), 0);
     failure(&ctx, err)
 }
 
@@ -43,24 +44,25 @@ fn inet_csk_accept_four_args(ctx: FExitContext) -> i32 {
 /// errors come by `sys_accept4_errors_return` there.
 #[fexit(function = "inet_csk_accept")]
 fn inet_csk_accept_connections(ctx: FExitContext) -> i32 {
-    let accepted = Sock::new(ctx.arg(4));
-    if accepted.is_null() { 0 } else { connection(&ctx, accepted) }
+    let accepted = Sock::<Direct>::new(ctx.pointer(4));
+    if accepted.is_null() { 0 } else { accept(accepted) }
 }
 
 /// Return of `inet_csk_accept(sk, arg)`.
 #[fexit(function = "inet_csk_accept")]
 fn inet_csk_accept_two_args(ctx: FExitContext) -> i32 {
-    let accepted = Sock::new(ctx.arg(2));
+    let accepted = Sock::<Direct>::new(ctx.pointer(2));
     if !accepted.is_null() {
-        return connection(&ctx, accepted);
+        return accept(accepted);
     }
     // SAFETY: the hook's `struct proto_accept_arg` argument, and an offset in it.
-    let err: i32 = unsafe { Direct::member(ctx.arg(1), &offsets::ACCEPT_ARG_ERR) };
+    let err: i32 = unsafe { Direct::member(ctx.pointer(1), &offsets::ACCEPT_ARG_ERR) };
     failure(&ctx, err)
 }
 
+/// The current process accepts a connection.
 #[inline(always)]
-fn connection(ctx: &FExitContext, sock: Sock) -> i32 {
+pub(super) fn accept<L: Load>(sock: Sock<L>) -> i32 {
     owner::record(sock, Role::Server);
     let state = sock.state();
     let errno = sock.err();
@@ -72,7 +74,7 @@ fn connection(ctx: &FExitContext, sock: Sock) -> i32 {
     };
     let flags = Flags::UNACCEPTED.with(Flags::DELIVERY);
     let signature = failed_call(Hook::InetCskAccept, tcp, family, errno, flags);
-    debug!(ctx, "inet_csk_accept: already closed, errno {}", errno);
+    debug!((), "accept: already closed, errno {}", errno);
     emit(&signature, |event| describe_call(event, tcp, family));
     0
 }
@@ -83,8 +85,7 @@ fn failure(ctx: &FExitContext, err: i32) -> i32 {
     if matches!(errno, 0 | EAGAIN) {
         return 0;
     }
-    // SAFETY: the first argument of either prototype, the listener.
-    let listener = Sock::new(unsafe { ctx.as_ptr().cast::<*const u8>().read() });
+    let listener = Sock::<Direct>::new(ctx.pointer(0));
     let (Some(family), Some(tcp)) = (listener.family(), listener.tcp()) else {
         return 0;
     };

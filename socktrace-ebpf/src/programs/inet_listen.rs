@@ -3,25 +3,48 @@
 //! Prototype: `int (struct socket *, int backlog)` in every kernel from 5.10 to 7.2. Produces an
 //! event when it fails.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
 use socktrace_ebpf::{Flags, Hook};
 
 use super::{describe_call, failed_call};
-use crate::{emit::emit, errno::returned, sock::Socket};
+use crate::{
+    arguments::Arguments,
+    calls::{self, Function},
+    emit::emit,
+    errno::returned,
+    sock::Socket,
+};
 
 /// Return of `inet_listen`.
 #[fexit(function = "inet_listen")]
 fn inet_listen_return(ctx: FExitContext) -> i32 {
-    failed(&ctx, returned(ctx.arg(2)), Flags::empty())
+    failed(&ctx, returned(ctx.argument(2)), Flags::empty())
+}
+
+/// Entry by kprobe.
+#[kprobe(function = "inet_listen")]
+fn inet_listen_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::InetListen, &ctx);
+    0
+}
+
+/// Return by kprobe.
+#[kretprobe(function = "inet_listen")]
+fn inet_listen_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::InetListen)
+        .map_or(0, |call| failed(&call, returned(ctx.ret()), Flags::empty()))
 }
 
 /// A function whose first argument is the socket has returned this.
 #[inline(always)]
-pub(super) fn failed(ctx: &FExitContext, errno: u16, flags: Flags) -> i32 {
+pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     if errno == 0 {
         return 0;
     }
-    let sock = Socket::new(ctx.arg(0)).sock();
+    let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };

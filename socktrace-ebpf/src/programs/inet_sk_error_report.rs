@@ -12,9 +12,12 @@ use socktrace_ebpf::{Hook, TcpState};
 
 use super::failed_call;
 use crate::{
+    arguments::Arguments as _,
     emit::emit,
     errno::ETIMEDOUT,
-    failure, owner,
+    failure,
+    load::Direct,
+    owner,
     sock::Sock,
     stash,
     tuple::{Tuple, describe_icmp},
@@ -23,7 +26,7 @@ use crate::{
 /// The tracepoint.
 #[btf_tracepoint(function = "inet_sk_error_report")]
 fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+    let sock = Sock::<Direct>::new(ctx.pointer(0));
     let errno = sock.err();
     if matches!(errno, 0 | ETIMEDOUT) || sock.remote_port() == 0 {
         return 0;

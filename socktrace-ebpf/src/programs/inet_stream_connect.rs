@@ -7,17 +7,20 @@
 //! signal. What the network answered was counted by `tcp_done`, and connect only delivers it.
 
 use aya_ebpf::{
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{Address, Family, Flags, Hook};
+use socktrace_ebpf::{Address, Family, Flags, Hook, TcpState};
 
 use super::{describe_call, failed_call};
 use crate::{
+    arguments::Arguments,
+    calls::{self, Function},
     emit::emit,
-    errno::{EAGAIN, EALREADY, EINPROGRESS, EISCONN, returned},
+    errno::{EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EISCONN, returned},
     failure,
+    load::Probe,
     owner::{self, Role},
     sock::Socket,
     sockaddr::SockAddr,
@@ -26,7 +29,66 @@ use crate::{
 /// Entry of `__inet_stream_connect`.
 #[fentry(function = "__inet_stream_connect")]
 fn inet_stream_connect(ctx: FEntryContext) -> i32 {
-    let socket = Socket::new(ctx.arg(0));
+    begun(&ctx)
+}
+
+/// Return of `__inet_stream_connect`.
+#[fexit(function = "__inet_stream_connect")]
+fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
+    ended(&ctx, returned(ctx.argument(5)))
+}
+
+/// Entry of `__inet_stream_connect` by kprobe. It has the return probes below tell what fails at
+/// once, and tells itself what becomes of an attempt that has failed already; a return probe on this
+/// function would lose returns when many wait for their peers.
+#[kprobe(function = "__inet_stream_connect")]
+fn inet_stream_connect_kprobe(ctx: ProbeContext) -> i32 {
+    begun(&ctx);
+    calls::forget(Function::InetStreamConnect);
+    let target = SockAddr::<Probe>::new(ctx.pointer(1));
+    if !target.is_null() && target.is_unspecified() {
+        return 0;
+    }
+    let socket = Socket::<Probe>::new(ctx.pointer(0));
+    let sock = socket.sock();
+    if sock.state() != TcpState::Close as u8 {
+        return 0;
+    }
+    if socket.is_unconnected() {
+        calls::enter(Function::InetStreamConnect, &ctx);
+        return 0;
+    }
+    if !socket.is_connecting() {
+        return 0;
+    }
+    // The caller holds the socket's lock: this is what will be returned.
+    match sock.err() {
+        0 => ended(&ctx, ECONNABORTED),
+        stored => ended(&ctx, stored),
+    }
+}
+
+/// Return of `tcp_v4_connect(sk, uaddr, addr_len)`, which waits for nobody.
+#[kretprobe(function = "tcp_v4_connect")]
+fn tcp_v4_connect_kretprobe(ctx: RetProbeContext) -> i32 {
+    started(&ctx)
+}
+
+/// Return of `tcp_v6_connect(sk, uaddr, addr_len)`. For an IPv4-mapped address it has called
+/// `tcp_v4_connect`, whose return has told all.
+#[kretprobe(function = "tcp_v6_connect")]
+fn tcp_v6_connect_kretprobe(ctx: RetProbeContext) -> i32 {
+    started(&ctx)
+}
+
+#[inline(always)]
+fn started(ctx: &RetProbeContext) -> i32 {
+    calls::leave(Function::InetStreamConnect).map_or(0, |call| ended(&call, returned(ctx.ret())))
+}
+
+#[inline(always)]
+fn begun<A: Arguments>(ctx: &A) -> i32 {
+    let socket = Socket::<A::Load>::new(ctx.pointer(0));
     // Later calls on the same attempt ask for its outcome.
     if !socket.is_unconnected() {
         return 0;
@@ -39,15 +101,13 @@ fn inet_stream_connect(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// Return of `__inet_stream_connect`.
-#[fexit(function = "__inet_stream_connect")]
-fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.arg(5));
+#[inline(always)]
+fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     if matches!(errno, 0 | EAGAIN | EALREADY | EINPROGRESS | EISCONN) {
         return 0;
     }
-    let is_sendmsg: i32 = ctx.arg(4);
-    let sock = Socket::new(ctx.arg(0)).sock();
+    let is_sendmsg = ctx.int(4) != 0;
+    let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
@@ -56,7 +116,7 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
         && known.delivered == 0
         && known.errno == errno
     {
-        if is_sendmsg == 0 {
+        if !is_sendmsg {
             failure::deliver(tcp, known);
         }
         // A sending call ends in `sk_stream_error`, which tells the delivery.
@@ -64,13 +124,13 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
     }
     let flags = Flags::empty()
         .with_if(Flags::REPORTED, known.is_some())
-        .with_if(Flags::FAST_OPEN, is_sendmsg != 0);
+        .with_if(Flags::FAST_OPEN, is_sendmsg);
     let signature = failed_call(Hook::InetStreamConnect, tcp, family, errno, flags);
-    debug!(&ctx, "__inet_stream_connect: failed with errno {}", errno);
+    debug!(ctx, "__inet_stream_connect: failed with errno {}", errno);
     emit(&signature, |event| {
         describe_call(event, tcp, family);
         // The socket has forgotten where it was to go.
-        let target = SockAddr::new(ctx.arg(1));
+        let target = SockAddr::<A::Load>::new(ctx.pointer(1));
         if target.is_null() {
             return;
         }

@@ -1,10 +1,16 @@
 //! The hooks, one file each, named after the kernel function.
+//!
+//! What a hook does is written once, generic over its [`Arguments`] and so over the way to read
+//! memory; the programs that attach it, by trampoline or by kprobe, only call that.
+//!
+//! [`Arguments`]: crate::arguments::Arguments
 
 mod inet_bind;
 mod inet_csk_accept;
 mod inet_listen;
 mod inet_sk_error_report;
 mod inet_stream_connect;
+mod security_sock_graft;
 mod security_socket;
 mod sk_stream_error;
 mod sockopt;
@@ -20,11 +26,17 @@ mod tcp_send_active_reset;
 
 use socktrace_ebpf::{Event, Family, Flags, Hook, Signature, Sigpipe};
 
-use crate::{owner, tcp_sock::TcpSock};
+use crate::{load::Load, owner, tcp_sock::TcpSock};
 
 /// A call of the current process failed on this socket.
 #[inline(always)]
-fn failed_call(hook: Hook, tcp: TcpSock, family: Family, errno: u16, flags: Flags) -> Signature {
+fn failed_call<L: Load>(
+    hook: Hook,
+    tcp: TcpSock<L>,
+    family: Family,
+    errno: u16,
+    flags: Flags,
+) -> Signature {
     Signature {
         flags: flags.0,
         errno,
@@ -39,7 +51,11 @@ fn failed_call(hook: Hook, tcp: TcpSock, family: Family, errno: u16, flags: Flag
 
 /// Describes the socket, and names the current process, which made the call.
 #[inline(always)]
-fn describe_call(event: &mut Event, tcp: TcpSock, family: Family) {
+fn describe_call<L: Load>(event: &mut Event, tcp: TcpSock<L>, family: Family) {
     tcp.describe(family, event);
+    // A socket that was not bound, and does not listen or connect yet, has no source port.
+    if event.local_port == 0 {
+        event.local_port = tcp.sock().bound_port();
+    }
     owner::name(event, tcp.sock(), Flags::empty(), true);
 }

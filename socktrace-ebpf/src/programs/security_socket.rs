@@ -6,24 +6,92 @@
 //! *, int backlog)` in every kernel from 5.10 to 7.2, with `CONFIG_SECURITY_NETWORK`. Asked once a
 //! call, by system calls and `io_uring` alike. Each produces an event for a TCP socket.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
 use socktrace_ebpf::{Flags, Hook};
 
 use super::{describe_call, failed_call, inet_bind, inet_listen};
-use crate::{emit::emit, errno::returned, sock::Socket, sockaddr::SockAddr};
+use crate::{
+    arguments::Arguments,
+    calls::{self, Function},
+    emit::emit,
+    errno::returned,
+    sock::Socket,
+    sockaddr::SockAddr,
+};
 
 /// Return of `security_socket_connect`.
 #[fexit(function = "security_socket_connect")]
 fn security_socket_connect_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.arg(3));
+    connect(&ctx, returned(ctx.argument(3)))
+}
+
+/// Return of `security_socket_bind`.
+#[fexit(function = "security_socket_bind")]
+fn security_socket_bind_return(ctx: FExitContext) -> i32 {
+    inet_bind::failed(&ctx, returned(ctx.argument(3)), Flags::POLICY)
+}
+
+/// Return of `security_socket_listen`.
+#[fexit(function = "security_socket_listen")]
+fn security_socket_listen_return(ctx: FExitContext) -> i32 {
+    inet_listen::failed(&ctx, returned(ctx.argument(2)), Flags::POLICY)
+}
+
+/// Entry of `security_socket_connect` by kprobe.
+#[kprobe(function = "security_socket_connect")]
+fn security_socket_connect_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::SecuritySocketConnect, &ctx);
+    0
+}
+
+/// Return of `security_socket_connect` by kprobe.
+#[kretprobe(function = "security_socket_connect")]
+fn security_socket_connect_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::SecuritySocketConnect)
+        .map_or(0, |call| connect(&call, returned(ctx.ret())))
+}
+
+/// Entry of `security_socket_bind` by kprobe.
+#[kprobe(function = "security_socket_bind")]
+fn security_socket_bind_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::SecuritySocketBind, &ctx);
+    0
+}
+
+/// Return of `security_socket_bind` by kprobe.
+#[kretprobe(function = "security_socket_bind")]
+fn security_socket_bind_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::SecuritySocketBind)
+        .map_or(0, |call| inet_bind::failed(&call, returned(ctx.ret()), Flags::POLICY))
+}
+
+/// Entry of `security_socket_listen` by kprobe.
+#[kprobe(function = "security_socket_listen")]
+fn security_socket_listen_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::SecuritySocketListen, &ctx);
+    0
+}
+
+/// Return of `security_socket_listen` by kprobe.
+#[kretprobe(function = "security_socket_listen")]
+fn security_socket_listen_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::SecuritySocketListen)
+        .map_or(0, |call| inet_listen::failed(&call, returned(ctx.ret()), Flags::POLICY))
+}
+
+#[inline(always)]
+fn connect<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
-    let sock = Socket::new(ctx.arg(0)).sock();
+    let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let target = SockAddr::new(ctx.arg(1));
+    let target = SockAddr::<A::Load>::new(ctx.pointer(1));
     let (family, ip) = target.ip(family);
     let signature = failed_call(Hook::InetStreamConnect, tcp, family, errno, Flags::POLICY);
     emit(&signature, |event| {
@@ -32,16 +100,4 @@ fn security_socket_connect_return(ctx: FExitContext) -> i32 {
         event.remote_port = target.port();
     });
     0
-}
-
-/// Return of `security_socket_bind`.
-#[fexit(function = "security_socket_bind")]
-fn security_socket_bind_return(ctx: FExitContext) -> i32 {
-    inet_bind::failed(&ctx, returned(ctx.arg(3)), Flags::POLICY)
-}
-
-/// Return of `security_socket_listen`.
-#[fexit(function = "security_socket_listen")]
-fn security_socket_listen_return(ctx: FExitContext) -> i32 {
-    inet_listen::failed(&ctx, returned(ctx.arg(2)), Flags::POLICY)
 }

@@ -8,26 +8,50 @@
 //! Produces an event: the delivery of a failure that was counted when it happened, or a failure
 //! of its own when the program writes on after that, or after its own shutdown.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    macros::{fexit, kprobe},
+    programs::{FExitContext, ProbeContext},
+};
 use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Hook, Signature, Sigpipe, TcpState};
 
 use super::{describe_call, failed_call};
 use crate::{
+    arguments::Arguments,
     emit::emit,
     errno::{EAGAIN, EINPROGRESS, EINTR, EPIPE, returned},
-    failure, sigpipe,
+    failure,
+    load::Probe,
+    sigpipe,
     sock::Sock,
 };
 
 /// Return of `sk_stream_error`.
 #[fexit(function = "sk_stream_error")]
 fn sk_stream_error_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.arg(3));
+    failed(&ctx, returned(ctx.argument(3)))
+}
+
+/// Entry by kprobe, where the outcome is known already: for EPIPE the kernel prefers the errno that
+/// is stored in the socket, whose lock the writer holds.
+#[kprobe(function = "sk_stream_error")]
+fn sk_stream_error_kprobe(ctx: ProbeContext) -> i32 {
+    let errno = match returned(ctx.argument(2)) {
+        EPIPE => match Sock::<Probe>::new(ctx.pointer(0)).err() {
+            0 => EPIPE,
+            stored => stored,
+        },
+        errno => errno,
+    };
+    failed(&ctx, errno)
+}
+
+#[inline(always)]
+fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     if matches!(errno, 0 | EAGAIN | EINTR | EINPROGRESS) {
         return 0;
     }
-    let sock = Sock::new(ctx.arg(0));
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
@@ -37,7 +61,7 @@ fn sk_stream_error_return(ctx: FExitContext) -> i32 {
         // connect by MSG_FASTOPEN, which the return of `__inet_stream_connect` has told.
         return 0;
     }
-    let verdict = if errno == EPIPE { sigpipe::verdict(ctx.arg(1)) } else { Sigpipe::NotRaised };
+    let verdict = if errno == EPIPE { sigpipe::verdict(ctx.int(1)) } else { Sigpipe::NotRaised };
     let own = Flags::empty()
         .with_if(Flags::REPORTED, known.is_some())
         .with_if(Flags::SEND_SHUTDOWN, sock.has_send_shutdown());
@@ -58,7 +82,7 @@ fn sk_stream_error_return(ctx: FExitContext) -> i32 {
         failure::deliver(tcp, known);
     }
     debug!(
-        &ctx,
+        ctx,
         "sk_stream_error: errno {} flags {} sigpipe {}", errno, signature.flags, signature.sigpipe
     );
     emit(&signature, |event| {

@@ -10,16 +10,23 @@
 //! A descriptor that leads to no socket is told by the return of `__sys_setsockopt` and
 //! `__sys_getsockopt` in every kernel, for options of TCP: nothing else says what it should be.
 
-use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{Flags, Hook, Signature};
+use aya_ebpf::{
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
+};
+use socktrace_ebpf::{Event, Flags, Hook, Signature};
 
 use super::{describe_call, failed_call};
 use crate::{
+    arguments::Arguments,
+    calls::{self, Function},
     descriptor,
     emit::emit,
     errno::{EBADF, ENOTSOCK, returned},
+    load::{Load, Probe},
     owner,
     sock::{Sock, Socket},
+    tcp_sock::TcpSock,
 };
 
 /// The level of TCP's own options, `IPPROTO_TCP`.
@@ -28,96 +35,172 @@ const IPPROTO_TCP: i32 = 6;
 /// Return of `do_sock_setsockopt`.
 #[fexit(function = "do_sock_setsockopt")]
 fn do_sock_setsockopt_return(ctx: FExitContext) -> i32 {
-    by_socket(&ctx, Hook::Setsockopt, returned(ctx.arg(7)))
+    by_socket(&ctx, Hook::Setsockopt, returned(ctx.argument(7)))
 }
 
 /// Return of `do_sock_getsockopt`.
 #[fexit(function = "do_sock_getsockopt")]
 fn do_sock_getsockopt_return(ctx: FExitContext) -> i32 {
-    by_socket(&ctx, Hook::Getsockopt, returned(ctx.arg(8)))
+    by_socket(&ctx, Hook::Getsockopt, returned(ctx.argument(8)))
 }
 
 /// Return of `__sys_setsockopt`.
 #[fexit(function = "__sys_setsockopt")]
 fn sys_setsockopt_return(ctx: FExitContext) -> i32 {
-    by_descriptor(&ctx, Hook::Setsockopt, returned(ctx.arg(5)))
-}
-
-/// Return of `__sys_getsockopt`.
-#[fexit(function = "__sys_getsockopt")]
-fn sys_getsockopt_return(ctx: FExitContext) -> i32 {
-    by_descriptor(&ctx, Hook::Getsockopt, returned(ctx.arg(5)))
+    by_descriptor(&ctx, Hook::Setsockopt, returned(ctx.argument(5)))
 }
 
 /// Return of `__sys_setsockopt`, beside `do_sock_setsockopt`.
 #[fexit(function = "__sys_setsockopt")]
 fn sys_setsockopt_no_socket_return(ctx: FExitContext) -> i32 {
-    no_socket(&ctx, Hook::Setsockopt, returned(ctx.arg(5)))
+    no_socket(&ctx, Hook::Setsockopt, returned(ctx.argument(5)))
+}
+
+/// Return of `__sys_getsockopt`.
+#[fexit(function = "__sys_getsockopt")]
+fn sys_getsockopt_return(ctx: FExitContext) -> i32 {
+    by_descriptor(&ctx, Hook::Getsockopt, returned(ctx.argument(5)))
 }
 
 /// Return of `__sys_getsockopt`, beside `do_sock_getsockopt`.
 #[fexit(function = "__sys_getsockopt")]
 fn sys_getsockopt_no_socket_return(ctx: FExitContext) -> i32 {
-    no_socket(&ctx, Hook::Getsockopt, returned(ctx.arg(5)))
+    no_socket(&ctx, Hook::Getsockopt, returned(ctx.argument(5)))
 }
 
+/// Entry of `do_sock_setsockopt` by kprobe.
+#[kprobe(function = "do_sock_setsockopt")]
+fn do_sock_setsockopt_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::Setsockopt, &ctx);
+    0
+}
+
+/// Return of `do_sock_setsockopt` by kprobe.
+#[kretprobe(function = "do_sock_setsockopt")]
+fn do_sock_setsockopt_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::Setsockopt)
+        .map_or(0, |call| by_socket(&call, Hook::Setsockopt, returned(ctx.ret())))
+}
+
+/// Entry of `__sys_setsockopt` by kprobe.
+#[kprobe(function = "__sys_setsockopt")]
+fn sys_setsockopt_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::SysSetsockopt, &ctx);
+    0
+}
+
+/// Return of `__sys_setsockopt` by kprobe.
+#[kretprobe(function = "__sys_setsockopt")]
+fn sys_setsockopt_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::SysSetsockopt)
+        .map_or(0, |call| by_descriptor(&call, Hook::Setsockopt, returned(ctx.ret())))
+}
+
+/// Return of `__sys_setsockopt` by kprobe, beside `do_sock_setsockopt`.
+#[kretprobe(function = "__sys_setsockopt")]
+fn sys_setsockopt_no_socket_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::SysSetsockopt)
+        .map_or(0, |call| no_socket(&call, Hook::Setsockopt, returned(ctx.ret())))
+}
+
+/// Entry of `do_sock_getsockopt` by kprobe.
+#[kprobe(function = "do_sock_getsockopt")]
+fn do_sock_getsockopt_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::Getsockopt, &ctx);
+    0
+}
+
+/// Return of `do_sock_getsockopt` by kprobe.
+#[kretprobe(function = "do_sock_getsockopt")]
+fn do_sock_getsockopt_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::Getsockopt)
+        .map_or(0, |call| by_socket(&call, Hook::Getsockopt, returned(ctx.ret())))
+}
+
+/// Entry of `__sys_getsockopt` by kprobe.
+#[kprobe(function = "__sys_getsockopt")]
+fn sys_getsockopt_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::SysGetsockopt, &ctx);
+    0
+}
+
+/// Return of `__sys_getsockopt` by kprobe.
+#[kretprobe(function = "__sys_getsockopt")]
+fn sys_getsockopt_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::SysGetsockopt)
+        .map_or(0, |call| by_descriptor(&call, Hook::Getsockopt, returned(ctx.ret())))
+}
+
+/// Return of `__sys_getsockopt` by kprobe, beside `do_sock_getsockopt`.
+#[kretprobe(function = "__sys_getsockopt")]
+fn sys_getsockopt_no_socket_kretprobe(ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::SysGetsockopt)
+        .map_or(0, |call| no_socket(&call, Hook::Getsockopt, returned(ctx.ret())))
+}
+
+/// Of `(struct socket *, bool compat, int level, int optname, ..)`.
 #[inline(always)]
-fn by_socket(ctx: &FExitContext, hook: Hook, errno: u16) -> i32 {
+fn by_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
-    let sock = Socket::new(ctx.arg(0)).sock();
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let Some(tcp) = Socket::<A::Load>::new(ctx.pointer(0)).sock().tcp() else {
+        return 0;
+    };
+    rejected(tcp, hook, errno, |event| {
+        event.level = ctx.int(2);
+        event.option = ctx.int(3);
+    })
+}
+
+/// Of `(int fd, int level, int optname, ..)`.
+#[inline(always)]
+fn by_descriptor<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
+    if errno == 0 {
+        return 0;
+    }
+    let Some(tcp) = descriptor::tcp_sock(ctx.int(0)) else {
+        return no_socket(ctx, hook, errno);
+    };
+    rejected(tcp, hook, errno, |event| describe_option(ctx, event))
+}
+
+#[inline(always)]
+fn rejected<L: Load>(
+    tcp: TcpSock<L>,
+    hook: Hook,
+    errno: u16,
+    describe: impl FnOnce(&mut Event),
+) -> i32 {
+    let Some(family) = tcp.sock().family() else {
         return 0;
     };
     let signature = failed_call(hook, tcp, family, errno, Flags::empty());
     emit(&signature, |event| {
         describe_call(event, tcp, family);
-        event.level = ctx.arg(2);
-        event.option = ctx.arg(3);
+        describe(event);
     });
     0
 }
 
+/// The descriptor of `(int fd, int level, int optname, ..)` leads to no socket.
 #[inline(always)]
-fn by_descriptor(ctx: &FExitContext, hook: Hook, errno: u16) -> i32 {
-    if errno == 0 {
-        return 0;
-    }
-    let fd: i32 = ctx.arg(0);
-    let Some(sock) = descriptor::tcp_sock(fd) else {
-        return no_socket(ctx, hook, errno);
-    };
-    let signature = Signature {
-        errno,
-        hook: hook as u8,
-        state: sock.state(),
-        family: sock.family as u8,
-        ..Signature::default()
-    };
-    emit(&signature, |event| {
-        sock.describe(event);
-        owner::name(event, Sock::new(core::ptr::null()), Flags::empty(), true);
-        event.level = ctx.arg(1);
-        event.option = ctx.arg(2);
-        event.fd = fd;
-    });
-    0
-}
-
-/// The descriptor of a call with the arguments of `__sys_setsockopt` leads to no socket.
-#[inline(always)]
-fn no_socket(ctx: &FExitContext, hook: Hook, errno: u16) -> i32 {
-    let (fd, level): (i32, i32) = (ctx.arg(0), ctx.arg(1));
-    if !matches!(errno, EBADF | ENOTSOCK) || level != IPPROTO_TCP {
+fn no_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
+    if !matches!(errno, EBADF | ENOTSOCK) || ctx.int(1) != IPPROTO_TCP {
         return 0;
     }
     let signature = Signature { errno, hook: hook as u8, ..Signature::default() };
     emit(&signature, |event| {
-        owner::name(event, Sock::new(core::ptr::null()), Flags::empty(), true);
-        event.level = level;
-        event.option = ctx.arg(2);
-        event.fd = fd;
+        owner::name(event, Sock::<Probe>::new(core::ptr::null()), Flags::empty(), true);
+        describe_option(ctx, event);
     });
     0
+}
+
+/// Of `(int fd, int level, int optname, ..)`.
+#[inline(always)]
+fn describe_option<A: Arguments>(ctx: &A, event: &mut Event) {
+    event.fd = ctx.int(0);
+    event.level = ctx.int(1);
+    event.option = ctx.int(2);
 }

@@ -5,27 +5,27 @@
 //! never sees EMFILE. Produces an event for it and its like; the connections stay in the queue.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{Flags, Hook, Signature};
+use socktrace_ebpf::{Flags, Hook};
 
+use super::{describe_call, failed_call};
 use crate::{
+    arguments::Arguments as _,
     descriptor,
     emit::emit,
     errno::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, returned},
-    owner,
-    sock::Sock,
 };
 
 /// Return of `__sys_accept4`, for lack of resources.
 #[fexit(function = "__sys_accept4")]
 fn sys_accept4_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.arg(4));
+    let errno = returned(ctx.argument(4));
     if lacks_resources(errno) { failed(&ctx, errno) } else { 0 }
 }
 
 /// Return of `__sys_accept4`, for all other reasons: where `inet_csk_accept` cannot tell them.
 #[fexit(function = "__sys_accept4")]
 fn sys_accept4_errors_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.arg(4));
+    let errno = returned(ctx.argument(4));
     if errno == 0 || errno == EAGAIN || lacks_resources(errno) { 0 } else { failed(&ctx, errno) }
 }
 
@@ -36,20 +36,16 @@ fn lacks_resources(errno: u16) -> bool {
 
 #[inline(always)]
 fn failed(ctx: &FExitContext, errno: u16) -> i32 {
-    let fd: i32 = ctx.arg(0);
-    let Some(listener) = descriptor::tcp_sock(fd) else {
+    let fd = ctx.int(0);
+    let Some(tcp) = descriptor::tcp_sock(fd) else {
         return 0;
     };
-    let signature = Signature {
-        errno,
-        hook: Hook::SysAccept4 as u8,
-        state: listener.state(),
-        family: listener.family as u8,
-        ..Signature::default()
+    let Some(family) = tcp.sock().family() else {
+        return 0;
     };
+    let signature = failed_call(Hook::SysAccept4, tcp, family, errno, Flags::empty());
     emit(&signature, |event| {
-        listener.describe(event);
-        owner::name(event, Sock::new(core::ptr::null()), Flags::empty(), true);
+        describe_call(event, tcp, family);
         event.fd = fd;
     });
     0

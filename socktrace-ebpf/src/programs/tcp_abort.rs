@@ -5,12 +5,14 @@
 //! socket that a program holds. Produces no event: it tells `tcp_done` the reason.
 
 use aya_ebpf::{
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use socktrace_ebpf::{Flags, Origin, TcpState};
 
 use crate::{
+    arguments::Arguments,
+    calls::{self, Function},
     sock::Sock,
     stash::{self, Note},
 };
@@ -18,7 +20,31 @@ use crate::{
 /// Entry of `tcp_abort`.
 #[fentry(function = "tcp_abort")]
 fn tcp_abort(ctx: FEntryContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+    aborting(&ctx)
+}
+
+/// Return of `tcp_abort`.
+#[fexit(function = "tcp_abort")]
+fn tcp_abort_return(ctx: FExitContext) -> i32 {
+    aborted(&ctx)
+}
+
+/// Entry by kprobe.
+#[kprobe(function = "tcp_abort")]
+fn tcp_abort_kprobe(ctx: ProbeContext) -> i32 {
+    calls::enter(Function::TcpAbort, &ctx);
+    aborting(&ctx)
+}
+
+/// Return by kprobe.
+#[kretprobe(function = "tcp_abort")]
+fn tcp_abort_kretprobe(_ctx: RetProbeContext) -> i32 {
+    calls::leave(Function::TcpAbort).map_or(0, |call| aborted(&call))
+}
+
+#[inline(always)]
+fn aborting<A: Arguments>(ctx: &A) -> i32 {
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
     // Requests and sockets in TIME_WAIT are no full sockets, and are dropped without tcp_done.
     if sock.tcp().is_some() && sock.state() != TcpState::Close as u8 {
         stash::put(sock, Note::new(Origin::Abort, Flags::empty()));
@@ -26,10 +52,10 @@ fn tcp_abort(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// Return of `tcp_abort`: takes the note away where `tcp_done` was not called. The socket may be
-/// gone; only its address is used.
-#[fexit(function = "tcp_abort")]
-fn tcp_abort_return(ctx: FExitContext) -> i32 {
-    let _not_taken = stash::take(Sock::new(ctx.arg(0)));
+/// Takes the note away where `tcp_done` was not called. The socket may be gone; only its address is
+/// used.
+#[inline(always)]
+fn aborted<A: Arguments>(ctx: &A) -> i32 {
+    let _not_taken = stash::take(Sock::<A::Load>::new(ctx.pointer(0)));
     0
 }

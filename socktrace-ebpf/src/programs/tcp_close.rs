@@ -5,14 +5,19 @@
 //! program has given up, as by a timeout of its own, and no errno is ever delivered; or `SO_ERROR`
 //! has given it an ICMP error that was not fatal to the socket.
 
-use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
 use socktrace_ebpf::{Family, Flags, Hook, TcpState};
 
 use super::{describe_call, failed_call};
 use crate::{
+    arguments::Arguments,
     emit::emit,
     errno::ECANCELED,
     icmp,
+    load::Load,
     sock::Sock,
     tcp_sock::TcpSock,
     tuple::{Tuple, describe_icmp, find_icmp},
@@ -21,7 +26,18 @@ use crate::{
 /// Entry of `tcp_close`.
 #[fentry(function = "tcp_close")]
 fn tcp_close(ctx: FEntryContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+    closing(&ctx)
+}
+
+/// The same by kprobe.
+#[kprobe(function = "tcp_close")]
+fn tcp_close_kprobe(ctx: ProbeContext) -> i32 {
+    closing(&ctx)
+}
+
+#[inline(always)]
+fn closing<A: Arguments>(ctx: &A) -> i32 {
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
     if sock.state() != TcpState::SynSent as u8 {
         return 0;
     }
@@ -44,7 +60,7 @@ fn tcp_close(ctx: FEntryContext) -> i32 {
 /// host, ends nothing: it is left in `sk_err_soft`, and on IPv4 the program is woken all the same.
 /// While a socket is connecting only `SO_ERROR` takes it from there, and gives it to the program.
 #[inline(always)]
-fn errno_read(tcp: TcpSock, family: Family, connection: &Tuple) -> Option<u16> {
+fn errno_read<L: Load>(tcp: TcpSock<L>, family: Family, connection: &Tuple) -> Option<u16> {
     let icmp = find_icmp(connection)?;
     if tcp.sock().soft_err() != 0 || !tcp.is_after_syn(icmp.mono_ns) {
         return None;

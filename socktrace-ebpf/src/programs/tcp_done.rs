@@ -6,11 +6,15 @@
 //! `sk_err` 0, about once a connection, and leaves at the first test. Produces one event a
 //! failure.
 
-use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
 use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Hook, Origin, Signature};
 
 use crate::{
+    arguments::Arguments,
     emit::emit,
     failure, owner,
     sock::Sock,
@@ -21,7 +25,18 @@ use crate::{
 /// Entry of `tcp_done`.
 #[fentry(function = "tcp_done")]
 fn tcp_done(ctx: FEntryContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+    closing(&ctx)
+}
+
+/// The same by kprobe.
+#[kprobe(function = "tcp_done")]
+fn tcp_done_kprobe(ctx: ProbeContext) -> i32 {
+    closing(&ctx)
+}
+
+#[inline(always)]
+fn closing<A: Arguments>(ctx: &A) -> i32 {
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let errno = sock.err();
     if errno == 0 {
         return 0;
@@ -43,7 +58,7 @@ fn tcp_done(ctx: FEntryContext) -> i32 {
         family: family as u8,
         ..Signature::default()
     };
-    debug!(&ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);
+    debug!(ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);
     if !flags.has(Flags::ORPHAN) {
         failure::record(tcp, &signature);
     }

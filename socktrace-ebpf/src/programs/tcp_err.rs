@@ -7,10 +7,15 @@
 //! connection's failure. Produces no event, and decides nothing: packets are read by
 //! `bpf_probe_read_kernel`, and under lockdown=confidentiality only the detail is missing.
 
-use aya_ebpf::{helpers::generated::bpf_ktime_get_ns, macros::fentry, programs::FEntryContext};
+use aya_ebpf::{
+    helpers::generated::bpf_ktime_get_ns,
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
 use socktrace_ebpf::{Address, Family};
 
 use crate::{
+    arguments::Arguments,
     load::Probe,
     offsets::{self, Fact},
     tuple::{Icmp, Tuple, record_icmp},
@@ -26,38 +31,61 @@ const IPV6_HEADER_BYTES: usize = 40;
 /// Entry of `tcp_v4_err`.
 #[fentry(function = "tcp_v4_err")]
 fn tcp_v4_err(ctx: FEntryContext) -> i32 {
-    if offsets::READ_KERNEL.get() != 1 {
-        return 0;
-    }
-    let packet = Packet::new(ctx.arg(0));
-    // The header length is in words, in the low half of the first byte.
-    let length = usize::from(byte(packet.embedded, 0) & 0xf) * 4;
-    let (icmp_type, code) = (byte(packet.transport, 0), byte(packet.transport, 1));
-    let icmp = icmp(v4(packet.network, IPV4_SOURCE), icmp_type, code);
-    let local = v4(packet.embedded, IPV4_SOURCE);
-    let remote = v4(packet.embedded, IPV4_DESTINATION);
-    record(Family::Ipv4, local, remote, packet.embedded.wrapping_add(length), &icmp);
-    0
+    icmp(&ctx)
+}
+
+/// The same by kprobe.
+#[kprobe(function = "tcp_v4_err")]
+fn tcp_v4_err_kprobe(ctx: ProbeContext) -> i32 {
+    icmp(&ctx)
 }
 
 /// Entry of `tcp_v6_err`.
 #[fentry(function = "tcp_v6_err")]
 fn tcp_v6_err(ctx: FEntryContext) -> i32 {
+    icmp6(&ctx)
+}
+
+/// The same by kprobe.
+#[kprobe(function = "tcp_v6_err")]
+fn tcp_v6_err_kprobe(ctx: ProbeContext) -> i32 {
+    icmp6(&ctx)
+}
+
+#[inline(always)]
+fn icmp<A: Arguments>(ctx: &A) -> i32 {
     if offsets::READ_KERNEL.get() != 1 {
         return 0;
     }
-    let packet = Packet::new(ctx.arg(0));
-    let icmp = icmp(v6(packet.network, IPV6_SOURCE), ctx.arg(2), ctx.arg(3));
-    let local = v6(packet.embedded, IPV6_SOURCE);
-    let remote = v6(packet.embedded, IPV6_DESTINATION);
-    let offset: i32 = ctx.arg(4);
-    let offset = if offset > 0 { offset as usize } else { IPV6_HEADER_BYTES };
-    record(Family::Ipv6, local, remote, packet.embedded.wrapping_add(offset), &icmp);
+    let packet = Packet::new(ctx.pointer(0));
+    // The header length is in words, in the low half of the first byte.
+    let length = usize::from(byte(packet.embedded, 0) & 0xf) * 4;
+    let (icmp_type, code) = (byte(packet.transport, 0), byte(packet.transport, 1));
+    let error = error(v4(packet.network, IPV4_SOURCE), icmp_type, code);
+    let local = v4(packet.embedded, IPV4_SOURCE);
+    let remote = v4(packet.embedded, IPV4_DESTINATION);
+    record(Family::Ipv4, local, remote, packet.embedded.wrapping_add(length), &error);
     0
 }
 
 #[inline(always)]
-fn icmp(router: Address, kind: u8, code: u8) -> Icmp {
+fn icmp6<A: Arguments>(ctx: &A) -> i32 {
+    if offsets::READ_KERNEL.get() != 1 {
+        return 0;
+    }
+    let packet = Packet::new(ctx.pointer(0));
+    let (icmp_type, code) = (ctx.argument(2) as u8, ctx.argument(3) as u8);
+    let error = error(v6(packet.network, IPV6_SOURCE), icmp_type, code);
+    let local = v6(packet.embedded, IPV6_SOURCE);
+    let remote = v6(packet.embedded, IPV6_DESTINATION);
+    let offset = ctx.int(4);
+    let offset = if offset > 0 { offset as usize } else { IPV6_HEADER_BYTES };
+    record(Family::Ipv6, local, remote, packet.embedded.wrapping_add(offset), &error);
+    0
+}
+
+#[inline(always)]
+fn error(router: Address, kind: u8, code: u8) -> Icmp {
     // SAFETY: the helper takes nothing and cannot fail.
     let mono_ns = unsafe { bpf_ktime_get_ns() };
     Icmp { mono_ns, router, kind, code, reserved: [0; 6] }

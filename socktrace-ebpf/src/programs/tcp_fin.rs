@@ -4,16 +4,30 @@
 //! peer closes first. Produces an event when this side had connected and the peer owes it an
 //! answer: a read returns 0, no errno is involved. A heuristic, see `TcpSock::awaits_answer`.
 
-use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
 use socktrace_ebpf::{Flags, Hook, TcpState};
 
 use super::failed_call;
-use crate::{emit::emit, owner, sock::Sock};
+use crate::{arguments::Arguments, emit::emit, owner, sock::Sock};
 
 /// Entry of `tcp_fin`.
 #[fentry(function = "tcp_fin")]
 fn tcp_fin(ctx: FEntryContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+    ending(&ctx)
+}
+
+/// The same by kprobe.
+#[kprobe(function = "tcp_fin")]
+fn tcp_fin_kprobe(ctx: ProbeContext) -> i32 {
+    ending(&ctx)
+}
+
+#[inline(always)]
+fn ending<A: Arguments>(ctx: &A) -> i32 {
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
     if sock.state() != TcpState::Established as u8 || sock.is_done() || !owner::is_client(sock) {
         return 0;
     }

@@ -4,37 +4,53 @@
 //! `sk_err` by state and calls `tcp_done`, in every kernel from 5.10 to 7.2, unless the socket is
 //! closed already. Produces no event: it tells `tcp_done` that a reset is the reason.
 
-use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
 use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Origin, TcpState};
 
 use crate::{
+    arguments::Arguments,
     offsets,
     sock::Sock,
     stash::{self, Note},
     tcp_sock::segment_has_rst,
 };
 
-/// Entry of `tcp_reset`. The note it leaves is taken by `tcp_done`, which always follows.
+/// Entry of `tcp_reset`.
 #[fentry(function = "tcp_reset")]
 fn tcp_reset(ctx: FEntryContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+    resetting(&ctx)
+}
+
+/// The same by kprobe.
+#[kprobe(function = "tcp_reset")]
+fn tcp_reset_kprobe(ctx: ProbeContext) -> i32 {
+    resetting(&ctx)
+}
+
+/// Leaves a note that is taken by `tcp_done`, which always follows.
+#[inline(always)]
+fn resetting<A: Arguments>(ctx: &A) -> i32 {
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let state = sock.state();
     if state == TcpState::Close as u8 {
         // tcp_reset returns at once here, and nobody would take the note.
         return 0;
     }
-    let flags = Flags::empty().with_if(Flags::NO_RST, !has_rst(&ctx));
+    let flags = Flags::empty().with_if(Flags::NO_RST, !has_rst(ctx));
     stash::put(sock, Note::new(Origin::Reset, flags));
-    debug!(&ctx, "tcp_reset: state {} flags {}", state, flags.0);
+    debug!(ctx, "tcp_reset: state {} flags {}", state, flags.0);
     0
 }
 
 /// `tcp_rcv_state_process` also calls `tcp_reset` for data that arrives after reading was shut
 /// down; then the segment has no RST. 5.10 does not pass the segment: taken for an RST there.
 #[inline(always)]
-fn has_rst(ctx: &FEntryContext) -> bool {
+fn has_rst<A: Arguments>(ctx: &A) -> bool {
     offsets::TCP_RESET_SKB_ARG.get() != 1
         || offsets::SKB_CB_TCP_FLAGS.is_absent()
-        || segment_has_rst(ctx.arg(1))
+        || segment_has_rst::<A::Load>(ctx.pointer(1))
 }

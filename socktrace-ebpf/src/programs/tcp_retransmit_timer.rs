@@ -6,14 +6,17 @@
 //! after which the connection lives on, and produces an event for each: progress, no failure.
 
 use aya_ebpf::{
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    btf_maps::PerCpuArray,
+    macros::{btf_map, fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Hook, Origin, Signature};
 
 use crate::{
+    arguments::Arguments as _,
     emit::emit_if,
+    load::{Direct, Load, Probe},
     offsets, owner,
     sock::Sock,
     stash::{self, Note},
@@ -22,7 +25,44 @@ use crate::{
 /// Entry of `tcp_retransmit_timer`.
 #[fentry(function = "tcp_retransmit_timer")]
 fn tcp_retransmit_timer(ctx: FEntryContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+    firing(Sock::<Direct>::new(ctx.pointer(0)))
+}
+
+/// Return of `tcp_retransmit_timer`.
+#[fexit(function = "tcp_retransmit_timer")]
+fn tcp_retransmit_timer_return(ctx: FExitContext) -> i32 {
+    fired(Sock::<Direct>::new(ctx.pointer(0)))
+}
+
+/// The socket whose timer fires, for the return by kprobe. The function runs with softirqs off: once
+/// at a time on a CPU, which it does not leave.
+#[btf_map]
+static FIRING: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Entry by kprobe.
+#[kprobe(function = "tcp_retransmit_timer")]
+fn tcp_retransmit_timer_kprobe(ctx: ProbeContext) -> i32 {
+    let sock = Sock::<Probe>::new(ctx.pointer(0));
+    if let Some(slot) = FIRING.get_ptr_mut(0) {
+        // SAFETY: this CPU's slot, just looked up.
+        unsafe { slot.write(sock.key()) };
+    }
+    firing(sock)
+}
+
+/// Return by kprobe.
+#[kretprobe(function = "tcp_retransmit_timer")]
+fn tcp_retransmit_timer_kretprobe(_ctx: RetProbeContext) -> i32 {
+    let Some(slot) = FIRING.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, just looked up.
+    let sock = unsafe { slot.replace(0) };
+    fired(Sock::<Probe>::new(sock as *const u8))
+}
+
+#[inline(always)]
+fn firing<L: Load>(sock: Sock<L>) -> i32 {
     let Some(tcp) = sock.tcp() else {
         return 0;
     };
@@ -31,10 +71,9 @@ fn tcp_retransmit_timer(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// Return of `tcp_retransmit_timer`; the note is gone when `tcp_done` has closed the socket.
-#[fexit(function = "tcp_retransmit_timer")]
-fn tcp_retransmit_timer_return(ctx: FExitContext) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+/// The note is gone when `tcp_done` has closed the socket.
+#[inline(always)]
+fn fired<L: Load>(sock: Sock<L>) -> i32 {
     // One test after the other: the verifier wants the note read before anything depends on it.
     let Some(note) = stash::take(sock) else {
         return 0;
@@ -53,7 +92,7 @@ fn tcp_retransmit_timer_return(ctx: FExitContext) -> i32 {
         family: family as u8,
         ..Signature::default()
     };
-    debug!(&ctx, "tcp_retransmit_timer: state {}", signature.state);
+    debug!((), "tcp_retransmit_timer: state {}", signature.state);
     emit_if(offsets::STREAM_RETRANSMITS.get() == 1, &signature, |event| {
         tcp.describe(family, event);
         owner::name(event, sock, flags, sock.is_owned());

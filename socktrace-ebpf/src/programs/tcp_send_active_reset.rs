@@ -6,10 +6,14 @@
 //! before the segment leaves: over loopback it is received before the function returns. Produces
 //! no event: it is remembered for the other end, if that is on this host too.
 
-use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
 use socktrace_ebpf::facts::ABSENT;
 
 use crate::{
+    arguments::Arguments,
     owner,
     sock::Sock,
     tuple::{Tuple, record_sent_reset},
@@ -24,18 +28,36 @@ fn tcp_send_active_reset(ctx: FEntryContext) -> i32 {
 /// Entry of `tcp_send_active_reset(sk, reason)`.
 #[fentry(function = "tcp_send_active_reset")]
 fn tcp_send_active_reset_second(ctx: FEntryContext) -> i32 {
-    sent(&ctx, ctx.arg(1))
+    sent(&ctx, ctx.int(1).cast_unsigned())
 }
 
 /// Entry of `tcp_send_active_reset(sk, gfp, reason)`.
 #[fentry(function = "tcp_send_active_reset")]
 fn tcp_send_active_reset_third(ctx: FEntryContext) -> i32 {
-    sent(&ctx, ctx.arg(2))
+    sent(&ctx, ctx.int(2).cast_unsigned())
+}
+
+/// Entry of `tcp_send_active_reset(sk, gfp)`, by kprobe.
+#[kprobe(function = "tcp_send_active_reset")]
+fn tcp_send_active_reset_kprobe(ctx: ProbeContext) -> i32 {
+    sent(&ctx, ABSENT)
+}
+
+/// Entry of `tcp_send_active_reset(sk, reason)`, by kprobe.
+#[kprobe(function = "tcp_send_active_reset")]
+fn tcp_send_active_reset_second_kprobe(ctx: ProbeContext) -> i32 {
+    sent(&ctx, ctx.int(1).cast_unsigned())
+}
+
+/// Entry of `tcp_send_active_reset(sk, gfp, reason)`, by kprobe.
+#[kprobe(function = "tcp_send_active_reset")]
+fn tcp_send_active_reset_third_kprobe(ctx: ProbeContext) -> i32 {
+    sent(&ctx, ctx.int(2).cast_unsigned())
 }
 
 #[inline(always)]
-fn sent(ctx: &FEntryContext, reason: u32) -> i32 {
-    let sock = Sock::new(ctx.arg(0));
+fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };

@@ -1,0 +1,90 @@
+//! Calls of kernel functions that are under way, for the return probes of kprobe mode, which see
+//! what a function returns but not what it was called with.
+//!
+//! Of functions that run for a task, in process context: the task and the function tell a call.
+
+use aya_ebpf::{
+    btf_maps::LruHashMap, helpers::bpf_get_current_pid_tgid, macros::btf_map,
+    programs::ProbeContext,
+};
+use socktrace_ebpf::CALL_ENTRIES;
+
+use crate::{arguments::Arguments, load::Probe};
+
+/// A kernel function that is probed at its return.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+pub(crate) enum Function {
+    TcpAbort,
+    InetStreamConnect,
+    InetBind,
+    Inet6Bind,
+    InetListen,
+    SecuritySocketConnect,
+    SecuritySocketBind,
+    SecuritySocketListen,
+    Setsockopt,
+    Getsockopt,
+    SysSetsockopt,
+    SysGetsockopt,
+}
+
+#[repr(C)]
+struct Key {
+    pid_tgid: u64,
+    function: u64,
+}
+
+/// How many arguments are remembered: the most that a hook asks for at a return.
+const REMEMBERED: usize = 5;
+
+/// What a function was called with.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    arguments: [u64; REMEMBERED],
+}
+
+impl Arguments for Call {
+    type Load = Probe;
+
+    #[inline(always)]
+    fn argument(&self, index: usize) -> u64 {
+        self.arguments[index]
+    }
+}
+
+/// A return that is missed leaves its call behind, until the task calls the function again or the
+/// map needs the room.
+#[btf_map]
+static CALLS: LruHashMap<Key, Call, CALL_ENTRIES> = LruHashMap::new();
+
+#[inline(always)]
+fn key(function: Function) -> Key {
+    Key { pid_tgid: bpf_get_current_pid_tgid(), function: function as u64 }
+}
+
+/// Remembers what the current task calls a function with.
+#[inline(always)]
+pub(crate) fn enter(function: Function, ctx: &ProbeContext) {
+    let arguments =
+        [ctx.argument(0), ctx.argument(1), ctx.argument(2), ctx.argument(3), ctx.argument(4)];
+    // A map of this kind makes room by itself; without the call its return is not told.
+    let _unknown = CALLS.insert(key(function), Call { arguments }, 0);
+}
+
+/// What the function that returns now was called with, if that is known. It is forgotten.
+#[inline(always)]
+pub(crate) fn leave(function: Function) -> Option<Call> {
+    let key = key(function);
+    // SAFETY: copied at once, and only the current task uses its entry.
+    let call = *unsafe { CALLS.get(&key) }?;
+    let _gone_already = CALLS.remove(&key);
+    Some(call)
+}
+
+/// Forgets a call of the current task whose return was missed.
+#[inline(always)]
+pub(crate) fn forget(function: Function) {
+    let _none = CALLS.remove(key(function));
+}
