@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{explain::Language, service::exit};
+use crate::{explain::Language, kernel::plan::Method, service::exit};
 
 /// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
 pub(crate) const DEFAULT_LISTEN: SocketAddr =
@@ -62,6 +62,10 @@ pub(crate) struct Cli {
     /// Color the stream; `auto` does on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
+
+    /// How to hook kernel functions
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) attach: Method,
 
     /// Show the kernel programs' own debug messages on stderr
     #[arg(long)]
@@ -152,13 +156,20 @@ mod tests {
     fn wrong_values_name_the_right_ones() {
         let error = parse(&["--output", "xml"]).expect_err("no such format").to_string();
         assert!(error.contains("human") && error.contains("json"), "{error}");
+        let error = parse(&["--attach", "uprobe"]).expect_err("no such way").to_string();
+        assert!(["auto", "fentry", "kprobe"].iter().all(|way| error.contains(way)), "{error}");
         let error = parse(&["--listen", "10054"]).expect_err("no address").to_string();
         assert!(error.contains("127.0.0.1:10054"), "{error}");
     }
 
     #[test]
     fn wrong_usage_exits_with_2() {
-        for args in [&["--no-such"][..], &["--color", "pink"], &["--no-stream", "--no-metrics"]] {
+        for args in [
+            &["--no-such"][..],
+            &["--attach", "x"],
+            &["--color", "pink"],
+            &["--no-stream", "--no-metrics"],
+        ] {
             assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
         }
     }

@@ -46,6 +46,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
     let clock = Clock::new()?;
     let options = load::Options {
+        method: cli.attach,
         stream: !cli.no_stream,
         retransmits: cli.retransmits,
         probe_log: cli.probe_log,
@@ -61,6 +62,9 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
         running_kernel(),
         health.attached().map(Hook::id).collect::<Vec<_>>().join(", ")
     );
+    for line in health.fallbacks() {
+        eprintln!("{line}");
+    }
     for problem in health.problems() {
         eprintln!("not attached: {problem}");
     }

@@ -57,6 +57,8 @@ const OPTIONAL: &[&str] = &[
     "TASK_PENDING",
     "SIGNAL_SHARED_PENDING",
     "SIGACTION_FLAGS",
+    // For kprobes, to tell a TCP socket.
+    "SOCK_TYPE",
     // For hooks that find a socket by its descriptor.
     "TASK_FILES",
     "FILES_FDT",

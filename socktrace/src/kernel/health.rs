@@ -9,6 +9,8 @@ use super::hooks::Hook;
 pub(crate) enum HookState {
     /// Its programs run.
     Attached,
+    /// Kprobes run instead, for this reason.
+    Fallback(String),
     /// This kernel has no such function, or an unknown prototype of it.
     Absent(String),
     /// The kernel refused its programs.
@@ -20,9 +22,14 @@ impl HookState {
     pub(crate) const fn id(&self) -> &'static str {
         match self {
             Self::Attached => "attached",
+            Self::Fallback(_) => "fallback",
             Self::Absent(_) => "absent",
             Self::Failed(_) => "failed",
         }
+    }
+
+    const fn is_attached(&self) -> bool {
+        matches!(self, Self::Attached | Self::Fallback(_))
     }
 }
 
@@ -44,21 +51,44 @@ impl Health {
 
     /// The hooks that work.
     pub(crate) fn attached(&self) -> impl Iterator<Item = Hook> {
-        self.iter().filter(|(_, state)| **state == HookState::Attached).map(|(hook, _)| hook)
+        self.iter().filter(|(_, state)| state.is_attached()).map(|(hook, _)| hook)
+    }
+
+    /// Those of them that are kernel functions.
+    pub(crate) fn hooked_functions(&self) -> impl Iterator<Item = Hook> {
+        self.attached().filter(|hook| !hook.is_tracepoint())
     }
 
     pub(crate) fn is_attached(&self, hook: Hook) -> bool {
-        self.hooks.get(&hook) == Some(&HookState::Attached)
+        self.hooks.get(&hook).is_some_and(HookState::is_attached)
     }
 
     /// What does not work, one line a hook: why, and what that hides.
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
         self.iter().filter_map(|(hook, state)| match state {
-            HookState::Attached => None,
+            HookState::Attached | HookState::Fallback(_) => None,
             HookState::Absent(reason) | HookState::Failed(reason) => {
                 Some(format!("{}: {reason}; hidden: {}", hook.id(), hook.hides()))
             }
         })
+    }
+
+    /// Which hooks kprobes serve, one line a reason, and what that hides, one line a hook.
+    pub(crate) fn fallbacks(&self) -> impl Iterator<Item = String> {
+        let mut served: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut hidden = Vec::new();
+        for (hook, state) in self.iter() {
+            if let HookState::Fallback(reason) = state {
+                served.entry(reason).or_default().push(hook.id());
+                let line = |text| format!("hidden from kprobes: {}: {text}", hook.id());
+                hidden.extend(hook.hides_by_kprobe().map(line));
+            }
+        }
+        let served = served
+            .into_iter()
+            .map(|(reason, hooks)| format!("by kprobe: {}; {reason}", hooks.join(", ")))
+            .collect::<Vec<_>>();
+        served.into_iter().chain(hidden)
     }
 }
 
@@ -79,6 +109,23 @@ mod tests {
                 "inet_csk_accept: unknown prototype; hidden: {}",
                 Hook::InetCskAccept.hides()
             )]
+        );
+    }
+
+    #[test]
+    fn a_fallback_works_and_says_what_it_hides() {
+        let mut health = Health::default();
+        health.record(Hook::TcpReset, HookState::Fallback("no trampolines".to_owned()));
+        health.record(Hook::InetCskAccept, HookState::Fallback("no trampolines".to_owned()));
+        assert!(health.is_attached(Hook::TcpReset));
+        assert_eq!(health.problems().count(), 0);
+        let hidden = Hook::InetCskAccept.hides_by_kprobe().expect("something");
+        assert_eq!(
+            health.fallbacks().collect::<Vec<_>>(),
+            [
+                "by kprobe: tcp_reset, inet_csk_accept; no trampolines".to_owned(),
+                format!("hidden from kprobes: inet_csk_accept: {hidden}"),
+            ]
         );
     }
 }

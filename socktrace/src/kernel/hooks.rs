@@ -10,6 +10,11 @@ pub(crate) enum Attach {
     Fentry,
     /// At its return, likewise.
     Fexit,
+    /// At a function's entry, through a breakpoint or what the kernel puts in its place.
+    Kprobe,
+    /// At its return, likewise: unless too many calls are under way at once. To be used only on
+    /// functions that do not wait for others.
+    Kretprobe,
     /// At a tracepoint, with typed arguments.
     Tracepoint,
 }
@@ -37,6 +42,28 @@ pub(crate) struct Variant {
     pub(crate) programs: &'static [Program],
 }
 
+impl Variant {
+    /// How its programs are attached, as the first of them is.
+    pub(crate) const fn attach(&self) -> Attach {
+        self.programs[0].attach
+    }
+
+    /// The kernel function of one of them.
+    pub(crate) fn function_of(&self, program: &Program) -> &'static str {
+        program.function.unwrap_or(self.function)
+    }
+
+    /// Whether they need BPF trampolines for functions.
+    pub(crate) const fn needs_trampoline(&self) -> bool {
+        matches!(self.attach(), Attach::Fentry | Attach::Fexit)
+    }
+
+    /// Whether they are kprobes.
+    pub(crate) const fn is_kprobe(&self) -> bool {
+        matches!(self.attach(), Attach::Kprobe | Attach::Kretprobe)
+    }
+}
+
 /// A parameter of whatever type.
 pub(crate) const ANY: &str = "*";
 
@@ -59,8 +86,34 @@ const fn exit_of(function: &'static str, name: &'static str) -> Program {
     Program { name, attach: Attach::Fexit, function: Some(function) }
 }
 
+const fn kprobe(name: &'static str) -> Program {
+    Program { name, attach: Attach::Kprobe, function: None }
+}
+
+const fn kretprobe(name: &'static str) -> Program {
+    Program { name, attach: Attach::Kretprobe, function: None }
+}
+
+const fn kprobe_of(function: &'static str, name: &'static str) -> Program {
+    Program { name, attach: Attach::Kprobe, function: Some(function) }
+}
+
+const fn kretprobe_of(function: &'static str, name: &'static str) -> Program {
+    Program { name, attach: Attach::Kretprobe, function: Some(function) }
+}
+
 const fn tracepoint(name: &'static str) -> Program {
     Program { name, attach: Attach::Tracepoint, function: None }
+}
+
+macro_rules! variant {
+    ($function:literal($($parameter:expr),*) => [$($program:expr),+]) => {
+        Variant {
+            function: $function,
+            parameters: &[$($parameter),*],
+            programs: &[$($program),+],
+        }
+    };
 }
 
 macro_rules! hooks {
@@ -69,6 +122,10 @@ macro_rules! hooks {
         $hook:ident = $id:literal, hides $hides:literal {
             $($function:literal($($parameter:expr),*) => [$($program:expr),+];)+
         }
+        $(, by kprobe $(hides $lost:literal)? {
+            $($kfunction:literal($($kparameter:expr),*) => [$($kprogram:expr),+];)+
+        })?
+        $(, not by kprobe: $unserved:literal;)?
     )+) => {
         /// A kernel moment that socktrace wants to see.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,13 +153,46 @@ macro_rules! hooks {
                 match self {
                     $(Self::$hook => {
                         const VARIANTS: &[Variant] = &[
-                            $(Variant {
-                                function: $function,
-                                parameters: &[$($parameter),*],
-                                programs: &[$($program),+],
-                            },)+
+                            $(variant!($function($($parameter),*) => [$($program),+]),)+
                         ];
                         VARIANTS
+                    })+
+                }
+            }
+
+            /// The same by kprobes; none where they cannot serve it.
+            pub(crate) const fn kprobe_variants(self) -> &'static [Variant] {
+                match self {
+                    $(Self::$hook => {
+                        const VARIANTS: &[Variant] = &[
+                            $($(variant!($kfunction($($kparameter),*) => [$($kprogram),+]),)+)?
+                        ];
+                        VARIANTS
+                    })+
+                }
+            }
+
+            /// Whether it is a tracepoint, not a function.
+            pub(crate) const fn is_tracepoint(self) -> bool {
+                matches!(self.variants()[0].attach(), Attach::Tracepoint)
+            }
+
+            /// What stays hidden when kprobes serve it.
+            pub(crate) const fn hides_by_kprobe(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$hook => {
+                        const HIDDEN: &[&str] = &[$($($lost)?)?];
+                        HIDDEN.first().copied()
+                    })+
+                }
+            }
+
+            /// Why kprobes cannot serve it.
+            pub(crate) const fn not_by_kprobe(self) -> Option<&'static str> {
+                match self {
+                    $(Self::$hook => {
+                        const REASON: &[&str] = &[$($unserved)?];
+                        REASON.first().copied()
                     })+
                 }
             }
@@ -115,6 +205,8 @@ hooks! {
     TcpDone = "tcp_done",
     hides "failures of connecting and established sockets" {
         "tcp_done"(SOCK) => [entry("tcp_done")];
+    }, by kprobe hides "failures that interrupt another kprobe on their CPU (rare, and not counted)" {
+        "tcp_done"(SOCK) => [kprobe("tcp_done_kprobe")];
     }
     /// Why it closes: a segment.
     TcpReset = "tcp_reset",
@@ -122,17 +214,27 @@ hooks! {
         "tcp_reset"(SOCK, SKB) => [entry("tcp_reset")];
         // 5.10. A reset by data after shutdown cannot be told from one by RST there.
         "tcp_reset"(SOCK) => [entry("tcp_reset")];
+    }, by kprobe {
+        "tcp_reset"(SOCK, SKB) => [kprobe("tcp_reset_kprobe")];
+        "tcp_reset"(SOCK) => [kprobe("tcp_reset_kprobe")];
     }
     /// Why it closes: the retransmission timer.
     TcpRetransmitTimer = "tcp_retransmit_timer",
     hides "retransmission timeouts are not counted; give-ups are told by the socket's fields alone" {
         "tcp_retransmit_timer"(SOCK) =>
             [exit("tcp_retransmit_timer_return"), entry("tcp_retransmit_timer")];
+    }, by kprobe {
+        "tcp_retransmit_timer"(SOCK) => [
+            kretprobe("tcp_retransmit_timer_kretprobe"),
+            kprobe("tcp_retransmit_timer_kprobe")
+        ];
     }
     /// Why it closes: somebody killed it.
     TcpAbort = "tcp_abort",
     hides "sockets killed by ss -K or BPF are told by their errno alone" {
         "tcp_abort"(SOCK, "int") => [exit("tcp_abort_return"), entry("tcp_abort")];
+    }, by kprobe {
+        "tcp_abort"(SOCK, "int") => [kretprobe("tcp_abort_kretprobe"), kprobe("tcp_abort_kprobe")];
     }
     /// Accept returns.
     InetCskAccept = "inet_csk_accept",
@@ -145,27 +247,44 @@ hooks! {
             exit("inet_csk_accept_connections"),
             exit_of("__sys_accept4", "sys_accept4_errors_return")
         ];
+    }, by kprobe hides "accepts that fail or are interrupted; which process accepts by MPTCP" {
+        "security_sock_graft"(SOCK, SOCKET) => [kprobe("security_sock_graft")];
     }
     /// Accept fails for lack of a descriptor.
     SysAccept4 = "__sys_accept4",
     hides "accepts that fail for lack of descriptors or memory" {
         "__sys_accept4"("int", ANY, ANY, ANY) => [exit("sys_accept4_return")];
-    }
+    }, not by kprobe: "return probes lose what a waiting function returns";
     /// Connect begins and returns.
     InetStreamConnect = "__inet_stream_connect",
     hides "which process connects; connects that fail for local reasons" {
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) =>
             [exit("inet_stream_connect_return"), entry("inet_stream_connect")];
+    }, by kprobe hides "connects that are interrupted, or refused by a BPF program" {
+        "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
+            kretprobe_of("tcp_v6_connect", "tcp_v6_connect_kretprobe"),
+            kretprobe_of("tcp_v4_connect", "tcp_v4_connect_kretprobe"),
+            kprobe("inet_stream_connect_kprobe")
+        ];
+        // Built without IPv6.
+        "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
+            kretprobe_of("tcp_v4_connect", "tcp_v4_connect_kretprobe"),
+            kprobe("inet_stream_connect_kprobe")
+        ];
     }
     /// A socket is closed while connecting.
     TcpClose = "tcp_close",
     hides "connects that the program gave up itself" {
         "tcp_close"(SOCK, ANY) => [entry("tcp_close")];
+    }, by kprobe {
+        "tcp_close"(SOCK, ANY) => [kprobe("tcp_close_kprobe")];
     }
     /// A write fails.
     SkStreamError = "sk_stream_error",
     hides "which call delivers an errno to a writer, EPIPE after a reset, SIGPIPE" {
         "sk_stream_error"(SOCK, "int", "int") => [exit("sk_stream_error_return")];
+    }, by kprobe {
+        "sk_stream_error"(SOCK, "int", "int") => [kprobe("sk_stream_error_kprobe")];
     }
     /// An error is stored in a socket that stays open.
     InetSkErrorReport = "inet_sk_error_report",
@@ -176,16 +295,22 @@ hooks! {
     TcpV4Err = "tcp_v4_err",
     hides "type, code and sender of ICMP errors" {
         "tcp_v4_err"(SKB, ANY) => [entry("tcp_v4_err")];
+    }, by kprobe {
+        "tcp_v4_err"(SKB, ANY) => [kprobe("tcp_v4_err_kprobe")];
     }
     /// An ICMP error for IPv6.
     TcpV6Err = "tcp_v6_err",
     hides "type, code and sender of ICMPv6 errors" {
         "tcp_v6_err"(SKB, ANY, "u8", "u8", "int", ANY) => [entry("tcp_v6_err")];
+    }, by kprobe {
+        "tcp_v6_err"(SKB, ANY, "u8", "u8", "int", ANY) => [kprobe("tcp_v6_err_kprobe")];
     }
     /// The peer closes.
     TcpFin = "tcp_fin",
     hides "peers that close while they owe an answer (premature_eof)" {
         "tcp_fin"(SOCK) => [entry("tcp_fin")];
+    }, by kprobe {
+        "tcp_fin"(SOCK) => [kprobe("tcp_fin_kprobe")];
     }
     /// This host sends RST.
     TcpSendActiveReset = "tcp_send_active_reset",
@@ -194,37 +319,65 @@ hooks! {
         "tcp_send_active_reset"(SOCK, ANY, RST_REASON) => [entry("tcp_send_active_reset_third")];
         // Up to 6.9, without a reason.
         "tcp_send_active_reset"(SOCK, ANY) => [entry("tcp_send_active_reset")];
+    }, by kprobe {
+        "tcp_send_active_reset"(SOCK, RST_REASON) =>
+            [kprobe("tcp_send_active_reset_second_kprobe")];
+        "tcp_send_active_reset"(SOCK, ANY, RST_REASON) =>
+            [kprobe("tcp_send_active_reset_third_kprobe")];
+        "tcp_send_active_reset"(SOCK, ANY) => [kprobe("tcp_send_active_reset_kprobe")];
     }
     /// bind fails, IPv4.
     InetBind = "inet_bind",
     hides "failing binds of IPv4 sockets" {
         "inet_bind"(SOCKET, ANY, ANY) => [exit("inet_bind_return")];
+    }, by kprobe {
+        "inet_bind"(SOCKET, ANY, ANY) => [kretprobe("inet_bind_kretprobe"), kprobe("inet_bind_kprobe")];
     }
     /// bind fails, IPv6.
     Inet6Bind = "inet6_bind",
     hides "failing binds of IPv6 sockets" {
         "inet6_bind"(SOCKET, ANY, ANY) => [exit("inet6_bind_return")];
+    }, by kprobe {
+        "inet6_bind"(SOCKET, ANY, ANY) =>
+            [kretprobe("inet6_bind_kretprobe"), kprobe("inet6_bind_kprobe")];
     }
     /// listen fails.
     InetListen = "inet_listen",
     hides "failing listens" {
         "inet_listen"(SOCKET, ANY) => [exit("inet_listen_return")];
+    }, by kprobe {
+        "inet_listen"(SOCKET, ANY) => [kretprobe("inet_listen_kretprobe"), kprobe("inet_listen_kprobe")];
     }
     /// A security module forbids connect.
     SecuritySocketConnect = "security_socket_connect",
     hides "connects that a security module forbids" {
         "security_socket_connect"(SOCKET, ANY, "int") =>
             [exit("security_socket_connect_return")];
+    }, by kprobe {
+        "security_socket_connect"(SOCKET, ANY, "int") => [
+            kretprobe("security_socket_connect_kretprobe"),
+            kprobe("security_socket_connect_kprobe")
+        ];
     }
     /// A security module forbids bind.
     SecuritySocketBind = "security_socket_bind",
     hides "binds that a security module forbids" {
         "security_socket_bind"(SOCKET, ANY, "int") => [exit("security_socket_bind_return")];
+    }, by kprobe {
+        "security_socket_bind"(SOCKET, ANY, "int") => [
+            kretprobe("security_socket_bind_kretprobe"),
+            kprobe("security_socket_bind_kprobe")
+        ];
     }
     /// A security module forbids listen.
     SecuritySocketListen = "security_socket_listen",
     hides "listens that a security module forbids" {
         "security_socket_listen"(SOCKET, "int") => [exit("security_socket_listen_return")];
+    }, by kprobe {
+        "security_socket_listen"(SOCKET, "int") => [
+            kretprobe("security_socket_listen_kretprobe"),
+            kprobe("security_socket_listen_kprobe")
+        ];
     }
     /// setsockopt fails.
     Setsockopt = "setsockopt",
@@ -236,6 +389,16 @@ hooks! {
             ];
         // Up to 6.6.
         "__sys_setsockopt"("int", "int", "int", ANY, ANY) => [exit("sys_setsockopt_return")];
+    }, by kprobe {
+        "do_sock_setsockopt"(SOCKET, ANY, "int", "int", "sockptr_t", ANY) =>
+            [
+                kretprobe("do_sock_setsockopt_kretprobe"),
+                kretprobe_of("__sys_setsockopt", "sys_setsockopt_no_socket_kretprobe"),
+                kprobe("do_sock_setsockopt_kprobe"),
+                kprobe_of("__sys_setsockopt", "sys_setsockopt_kprobe")
+            ];
+        "__sys_setsockopt"("int", "int", "int", ANY, ANY) =>
+            [kretprobe("sys_setsockopt_kretprobe"), kprobe("sys_setsockopt_kprobe")];
     }
     /// getsockopt fails.
     Getsockopt = "getsockopt",
@@ -247,5 +410,15 @@ hooks! {
             ];
         // Up to 6.6.
         "__sys_getsockopt"("int", "int", "int", ANY, ANY) => [exit("sys_getsockopt_return")];
+    }, by kprobe {
+        "do_sock_getsockopt"(SOCKET, ANY, "int", "int", "sockptr_t", "sockptr_t") =>
+            [
+                kretprobe("do_sock_getsockopt_kretprobe"),
+                kretprobe_of("__sys_getsockopt", "sys_getsockopt_no_socket_kretprobe"),
+                kprobe("do_sock_getsockopt_kprobe"),
+                kprobe_of("__sys_getsockopt", "sys_getsockopt_kprobe")
+            ];
+        "__sys_getsockopt"("int", "int", "int", ANY, ANY) =>
+            [kretprobe("sys_getsockopt_kretprobe"), kprobe("sys_getsockopt_kprobe")];
     }
 }

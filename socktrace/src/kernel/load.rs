@@ -1,21 +1,16 @@
-//! Loads the kernel programs with this kernel's facts and attaches them.
-
-use std::{error::Error as _, io};
+//! Loads the kernel programs with this kernel's facts and has them attached.
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    programs::{self, ProgramError},
-};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use socktrace_ebpf::facts::ABSENT;
 
 use super::{
+    attach,
     btf::Btf,
     facts::{self, Fact},
-    health::{Health, HookState},
-    hooks::{Attach, Program, Variant},
-    plan::{Plan, Served, plan},
-    refusal::{self, Refusal},
+    health::Health,
+    plan::{Method, Plan, plan},
+    refusal::{self, Refusal, denied},
 };
 
 /// The kernel programs, compiled by the build script.
@@ -31,6 +26,8 @@ const LOG_DEBUG: u8 = 4;
 /// What to load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
+    /// How functions are to be hooked.
+    pub(crate) method: Method,
     /// Whether events are streamed; if not, the programs only count.
     pub(crate) stream: bool,
     /// Whether retransmission timeouts are streamed too.
@@ -66,21 +63,35 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     let facts = facts::read(&btf).map_err(|missing| {
         Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
     })?;
-    let plan = plan(&btf);
+    let method = match options.method {
+        Method::Auto | Method::Kprobe if refusal::hides_memory() => {
+            if options.method == Method::Kprobe {
+                return Err(Refusal::KprobesLocked.into());
+            }
+            Method::Fentry
+        }
+        method => method,
+    };
+    let plan = plan(&btf, method);
 
     super::memlock::raise();
     let mut ebpf =
-        load_object(options, &facts, &plan, &btf).map_err(|error| match denied(&error) {
-            Some(errno) => refusal::explain_eperm(&btf, errno).into(),
-            None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
+        load_object(options, method, &facts, &plan, &btf).map_err(|error| {
+            match denied(&error) {
+                Some(errno) => refusal::explain_eperm(&btf, errno).into(),
+                None => {
+                    anyhow::Error::new(error).context("cannot set up the kernel programs' maps")
+                }
+            }
         })?;
 
-    let health = attach_all(&mut ebpf, &plan, &btf)?;
+    let health = attach::attach_all(&mut ebpf, &plan, options.method, &btf)?;
     Ok(Loaded { ebpf, health, rst_reasons: btf.enumerators("sk_rst_reason") })
 }
 
 fn load_object(
     options: Options,
+    method: Method,
     facts: &[Fact],
     plan: &Plan,
     btf: &Btf,
@@ -110,156 +121,11 @@ fn load_object(
     if !options.stream {
         loader.map_max_entries("EVENTS", UNUSED_RING_BYTES);
     }
+    if method == Method::Fentry {
+        loader.map_max_entries("CALLS", 1);
+    }
     if !options.probe_log {
         loader.map_max_entries("AYA_LOGS", UNUSED_RING_BYTES);
     }
     loader.load(OBJECT)
-}
-
-fn attach_all(ebpf: &mut Ebpf, plan: &Plan, btf: &Btf) -> anyhow::Result<Health> {
-    let types = aya::Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    let mut health = Health::default();
-    for (hook, served) in &plan.hooks {
-        let state = match served {
-            Served::Not(reason) => HookState::Absent(reason.clone()),
-            Served::By(variants) => match attach_first(ebpf, variants, &types) {
-                Ok(()) => HookState::Attached,
-                Err(error) => {
-                    // EPERM strikes all programs alike: no use in trying the others.
-                    if let Some(errno) = denied(&error) {
-                        return Err(refusal::explain_eperm(btf, errno).into());
-                    }
-                    HookState::Failed(first_line(&error))
-                }
-            },
-        };
-        health.record(*hook, state);
-    }
-    if health.attached().next().is_none() {
-        return Err(Refusal::NothingAttached(health.problems().collect()).into());
-    }
-    Ok(health)
-}
-
-/// Attaches the first of the variants that the kernel accepts; the last one's error if none.
-fn attach_first(
-    ebpf: &mut Ebpf,
-    variants: &[&Variant],
-    types: &aya::Btf,
-) -> Result<(), ProgramError> {
-    let mut result = Err(ProgramError::NotLoaded);
-    for variant in variants {
-        result = attach(ebpf, variant, types);
-        match &result {
-            Ok(()) => break,
-            Err(error) => log::debug!("{}: {}", variant.function, full_text(error)),
-        }
-    }
-    result
-}
-
-/// Loads and attaches the programs of one variant: all of them or none.
-fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<(), ProgramError> {
-    for program in variant.programs {
-        load_program(ebpf, program.function.unwrap_or(variant.function), program, types)?;
-    }
-    for program in variant.programs {
-        if let Err(error) = attach_program(ebpf, program) {
-            for program in variant.programs {
-                unload(ebpf, program);
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-fn load_program(
-    ebpf: &mut Ebpf,
-    function: &str,
-    program: &Program,
-    types: &aya::Btf,
-) -> Result<(), ProgramError> {
-    match program.attach {
-        Attach::Fentry => entry(ebpf, program)?.load(function, types),
-        Attach::Fexit => exit(ebpf, program)?.load(function, types),
-        Attach::Tracepoint => tracepoint(ebpf, program)?.load(function, types),
-    }
-}
-
-fn attach_program(ebpf: &mut Ebpf, program: &Program) -> Result<(), ProgramError> {
-    match program.attach {
-        Attach::Fentry => entry(ebpf, program)?.attach().map(drop),
-        Attach::Fexit => exit(ebpf, program)?.attach().map(drop),
-        Attach::Tracepoint => tracepoint(ebpf, program)?.attach().map(drop),
-    }
-}
-
-/// Takes a program out again; one that is not loaded stays as it is.
-fn unload(ebpf: &mut Ebpf, program: &Program) {
-    let result = match program.attach {
-        Attach::Fentry => entry(ebpf, program).and_then(programs::FEntry::unload),
-        Attach::Fexit => exit(ebpf, program).and_then(programs::FExit::unload),
-        Attach::Tracepoint => tracepoint(ebpf, program).and_then(programs::BtfTracePoint::unload),
-    };
-    if let Err(error) = result {
-        log::debug!("{}: not unloaded: {error}", program.name);
-    }
-}
-
-fn entry<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &Program,
-) -> Result<&'a mut programs::FEntry, ProgramError> {
-    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-fn exit<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &Program,
-) -> Result<&'a mut programs::FExit, ProgramError> {
-    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-fn tracepoint<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &Program,
-) -> Result<&'a mut programs::BtfTracePoint, ProgramError> {
-    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-/// The kernel's "operation not permitted" somewhere in the chain of causes.
-fn denied(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && io.raw_os_error() == Some(nix::libc::EPERM)
-        {
-            return Some(io::Error::from_raw_os_error(nix::libc::EPERM));
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// The error without the verifier's log, which goes on for pages.
-fn first_line(error: &ProgramError) -> String {
-    let text = match error {
-        ProgramError::LoadError { io_error, .. } => {
-            format!("the kernel refused the program: {io_error}")
-        }
-        other => full_text(other),
-    };
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-fn full_text(error: &ProgramError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
 }

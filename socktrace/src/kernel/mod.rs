@@ -1,5 +1,6 @@
 //! The kernel side as the daemon sees it: facts, plan, loading, events and tallies.
 
+mod attach;
 pub(crate) mod btf;
 mod btf_kind;
 pub(crate) mod clock;

@@ -2,7 +2,9 @@
 
 use std::{fmt, fs, io};
 
-use nix::sys::utsname;
+use nix::{libc, sys::utsname};
+
+use caps::{CapSet, Capability};
 
 use super::btf::Btf;
 
@@ -23,6 +25,10 @@ pub(crate) enum Refusal {
     Policy(io::Error),
     /// Lockdown in confidentiality mode is active and the load was refused.
     Lockdown(io::Error),
+    /// Kprobes are needed or asked for, and lockdown in confidentiality mode forbids them.
+    KprobesLocked,
+    /// Kprobes are needed or asked for, and the kernel opens none for this process.
+    Kprobes(io::Error),
     /// Locked-memory accounting (before Linux 5.11) leaves no room for the maps.
     Memlock(io::Error),
     /// Nothing could be attached, for reasons that differ by hook.
@@ -40,10 +46,11 @@ impl Refusal {
             Self::NoBtf(_) => 12,
             Self::TooOld(_) => 13,
             Self::Policy(_) => 14,
-            Self::Lockdown(_) => 15,
+            Self::Lockdown(_) | Self::KprobesLocked => 15,
             Self::Memlock(_) => 16,
             Self::NothingAttached(_) => 17,
             Self::UnknownKernel(_) => 18,
+            Self::Kprobes(_) => 19,
         }
     }
 
@@ -64,6 +71,12 @@ impl Refusal {
             }
             Self::Lockdown(error) => {
                 format!("cannot trace: refused under lockdown=confidentiality ({error})")
+            }
+            Self::KprobesLocked => {
+                "cannot trace: lockdown=confidentiality forbids kprobes".to_owned()
+            }
+            Self::Kprobes(error) => {
+                format!("cannot trace: the kernel refuses kprobes ({error})")
             }
             Self::Memlock(error) => {
                 format!("cannot trace: the locked-memory limit is too small ({error})")
@@ -100,6 +113,25 @@ impl Refusal {
                 security_state()
             ),
             Self::Lockdown(_) => format!("the kernel runs locked down: {}", security_state()),
+            Self::KprobesLocked => {
+                "kprobe programs read kernel memory at any address, which this lockdown hides; BPF \
+                 trampolines, which do without, were not asked for or are missing in this kernel"
+                    .to_owned()
+            }
+            Self::Kprobes(_) => format!(
+                "a kprobe is opened as a performance event; {}",
+                if has_sys_admin() {
+                    "CAP_SYS_ADMIN is held, so a security policy says no, such as the seccomp \
+                     filter of a container"
+                        .to_owned()
+                } else {
+                    format!(
+                        "without CAP_SYS_ADMIN that is up to kernel.perf_event_paranoid, here {}: \
+                         Debian's 3 leaves none to others",
+                        perf_event_paranoid()
+                    )
+                }
+            ),
             Self::Memlock(_) => format!(
                 "kernels before 5.11 charge maps to RLIMIT_MEMLOCK, here {}, and without \
                  CAP_SYS_RESOURCE it cannot be raised",
@@ -128,6 +160,13 @@ impl Refusal {
                  of the container runtime), or use another host"
             }
             Self::Lockdown(_) => "boot with lockdown=integrity, which allows tracing",
+            Self::KprobesLocked => {
+                "leave --attach kprobe out if it was given, else boot with lockdown=integrity"
+            }
+            Self::Kprobes(_) => {
+                "leave --attach kprobe out if it was given, else run as root with CAP_SYS_ADMIN and \
+                 let the container's seccomp filter allow perf_event_open"
+            }
             Self::Memlock(_) => {
                 "raise it: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit"
             }
@@ -149,8 +188,6 @@ impl std::error::Error for Refusal {}
 
 /// Checks what can be known before anything is loaded.
 pub(crate) fn check_privileges() -> Result<(), Refusal> {
-    use caps::{CapSet, Capability};
-
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();
     let admin = held.contains(&Capability::CAP_SYS_ADMIN);
     let missing: Vec<_> =
@@ -179,6 +216,20 @@ pub(crate) fn check_features(btf: &Btf) -> Result<(), Refusal> {
         return Err(Refusal::TooOld("BPF ring buffer"));
     }
     Ok(())
+}
+
+/// The kernel's "operation not permitted" somewhere in the chain of causes.
+pub(super) fn denied(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.raw_os_error() == Some(libc::EPERM)
+        {
+            return Some(io::Error::from_raw_os_error(libc::EPERM));
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// What an EPERM from the kernel means when all capabilities are held.
@@ -227,6 +278,15 @@ fn security_state() -> String {
     }
 }
 
+fn has_sys_admin() -> bool {
+    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false)
+}
+
+fn perf_event_paranoid() -> String {
+    fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
+        .map_or_else(|_| "unknown".to_owned(), |value| value.trim().to_owned())
+}
+
 fn memlock_limit() -> String {
     use nix::sys::resource::{Resource, getrlimit};
     getrlimit(Resource::RLIMIT_MEMLOCK)
@@ -255,6 +315,8 @@ mod tests {
             Refusal::TooOld("BPF ring buffer"),
             Refusal::Policy(eperm()),
             Refusal::Lockdown(eperm()),
+            Refusal::KprobesLocked,
+            Refusal::Kprobes(io::Error::from_raw_os_error(13)),
             Refusal::Memlock(eperm()),
             Refusal::NothingAttached(vec!["tcp_done: the kernel refused the program".to_owned()]),
             Refusal::UnknownKernel(vec!["no member `sock.sk_err`".to_owned()]),

@@ -24,7 +24,8 @@ Exit codes:
   15  lockdown denies tracing
   16  the locked-memory limit is too small (kernels before 5.11)
   17  no hook could be attached
-  18  the kernel's structures are unknown";
+  18  the kernel's structures are unknown
+  19  the kernel refuses kprobes, where they are needed or asked for";
 
 /// Prints an error for the user and gives the code to exit with.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {

@@ -1,0 +1,257 @@
+//! Attaches what the plan names, and falls back where this kernel does not take it.
+
+use std::{error::Error, io};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    programs::{self, ProgramError},
+    sys::SyscallError,
+};
+use nix::libc;
+
+use super::{
+    btf::Btf,
+    health::{Health, HookState},
+    hooks::{Attach, Hook, Program, Variant},
+    plan::{Method, Plan, Served},
+    refusal::{self, Refusal, denied},
+};
+
+/// The kernel's own value for what it does not support, from `include/linux/errno.h`.
+const ENOTSUPP: i32 = 524;
+
+/// Attaches every hook that the plan serves.
+///
+/// # Errors
+/// A [`Refusal`] when the host denies it all.
+pub(super) fn attach_all(
+    ebpf: &mut Ebpf,
+    plan: &Plan,
+    method: Method,
+    btf: &Btf,
+) -> anyhow::Result<Health> {
+    let types = aya::Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let mut attacher = Attacher { ebpf, types, method, without_trampolines: None };
+    let mut health = Health::default();
+    for (hook, served) in &plan.hooks {
+        let state = match served {
+            Served::Not(reason) => HookState::Absent(reason.clone()),
+            Served::By(variants) => match attacher.attach_first(variants) {
+                Ok(state) => state,
+                Err(error) => {
+                    // What is denied to one program is denied to all: no use in trying the others.
+                    // Only kprobes may be denied while trampolines are not.
+                    if let Some(errno) = kprobe_denied(&error) {
+                        if health.hooked_functions().next().is_none() {
+                            return Err(Refusal::Kprobes(errno).into());
+                        }
+                    } else if let Some(errno) = denied(&error) {
+                        return Err(refusal::explain_eperm(btf, errno).into());
+                    }
+                    HookState::Failed(attacher.reason(*hook, &error))
+                }
+            },
+        };
+        health.record(*hook, state);
+    }
+    if health.hooked_functions().next().is_none() {
+        // Auto does not try kprobes under that lockdown.
+        let locked = attacher.without_trampolines.is_some() && refusal::hides_memory();
+        return Err(if locked {
+            Refusal::KprobesLocked
+        } else {
+            Refusal::NothingAttached(health.problems().collect())
+        }
+        .into());
+    }
+    Ok(health)
+}
+
+struct Attacher<'a> {
+    ebpf: &'a mut Ebpf,
+    types: aya::Btf,
+    /// How functions were asked to be hooked.
+    method: Method,
+    /// The error that shows that this kernel has no trampolines for functions, once it is known.
+    without_trampolines: Option<String>,
+}
+
+impl Attacher<'_> {
+    /// Why a hook could not be attached.
+    fn reason(&self, hook: Hook, error: &ProgramError) -> String {
+        match (&self.without_trampolines, hook.not_by_kprobe()) {
+            (Some(reason), Some(why)) => format!("{reason}, and by kprobes {why}"),
+            _ => first_line(error),
+        }
+    }
+
+    /// Attaches the first of the variants that the kernel accepts; the last one's error if none.
+    fn attach_first(&mut self, variants: &[&Variant]) -> Result<HookState, ProgramError> {
+        let have_kprobes = variants.iter().any(|variant| variant.is_kprobe());
+        let mut last = ProgramError::NotLoaded;
+        for variant in variants {
+            if variant.needs_trampoline() && self.without_trampolines.is_some() && have_kprobes {
+                continue;
+            }
+            match attach(self.ebpf, variant, &self.types) {
+                Ok(()) if variant.is_kprobe() => {
+                    return Ok(HookState::Fallback(self.why_kprobes(&last)));
+                }
+                Ok(()) => return Ok(HookState::Attached),
+                Err(error) => {
+                    log::debug!("{}: {}", variant.function, full_text(&error));
+                    if variant.needs_trampoline() && is_unsupported(&error) {
+                        self.without_trampolines = Some(format!(
+                            "this kernel has no BPF trampolines for functions ({})",
+                            full_text(&error)
+                        ));
+                    }
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Why kprobes serve a hook whose other programs ended in this error.
+    fn why_kprobes(&self, error: &ProgramError) -> String {
+        match (self.method, &self.without_trampolines) {
+            (Method::Kprobe, _) => "as --attach kprobe asks".to_owned(),
+            (_, Some(reason)) => reason.clone(),
+            (_, None) => first_line(error),
+        }
+    }
+}
+
+/// Loads and attaches the programs of one variant: all of them or none.
+fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<(), ProgramError> {
+    for program in variant.programs {
+        if let Err(error) = load_program(ebpf, variant.function_of(program), program, types) {
+            unload_all(ebpf, variant);
+            return Err(error);
+        }
+    }
+    for program in variant.programs {
+        if let Err(error) = attach_program(ebpf, variant.function_of(program), program) {
+            unload_all(ebpf, variant);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn load_program(
+    ebpf: &mut Ebpf,
+    function: &str,
+    program: &Program,
+    types: &aya::Btf,
+) -> Result<(), ProgramError> {
+    match program.attach {
+        Attach::Fentry => entry(ebpf, program)?.load(function, types),
+        Attach::Fexit => exit(ebpf, program)?.load(function, types),
+        Attach::Kprobe | Attach::Kretprobe => kprobe(ebpf, program)?.load(),
+        Attach::Tracepoint => tracepoint(ebpf, program)?.load(function, types),
+    }
+}
+
+fn attach_program(ebpf: &mut Ebpf, function: &str, program: &Program) -> Result<(), ProgramError> {
+    match program.attach {
+        Attach::Fentry => entry(ebpf, program)?.attach().map(drop),
+        Attach::Fexit => exit(ebpf, program)?.attach().map(drop),
+        Attach::Kprobe | Attach::Kretprobe => kprobe(ebpf, program)?.attach(function, 0).map(drop),
+        Attach::Tracepoint => tracepoint(ebpf, program)?.attach().map(drop),
+    }
+}
+
+fn unload_all(ebpf: &mut Ebpf, variant: &Variant) {
+    for program in variant.programs {
+        unload(ebpf, program);
+    }
+}
+
+/// Takes a program out again; one that is not loaded stays as it is.
+fn unload(ebpf: &mut Ebpf, program: &Program) {
+    let result = match program.attach {
+        Attach::Fentry => entry(ebpf, program).and_then(programs::FEntry::unload),
+        Attach::Fexit => exit(ebpf, program).and_then(programs::FExit::unload),
+        Attach::Kprobe | Attach::Kretprobe => {
+            kprobe(ebpf, program).and_then(programs::KProbe::unload)
+        }
+        Attach::Tracepoint => tracepoint(ebpf, program).and_then(programs::BtfTracePoint::unload),
+    };
+    match result {
+        Ok(()) | Err(ProgramError::NotLoaded) => {}
+        Err(error) => log::debug!("{}: not unloaded: {error}", program.name),
+    }
+}
+
+fn entry<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &Program,
+) -> Result<&'a mut programs::FEntry, ProgramError> {
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}
+
+fn exit<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &Program,
+) -> Result<&'a mut programs::FExit, ProgramError> {
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}
+
+fn kprobe<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &Program,
+) -> Result<&'a mut programs::KProbe, ProgramError> {
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}
+
+fn tracepoint<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &Program,
+) -> Result<&'a mut programs::BtfTracePoint, ProgramError> {
+    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}
+
+/// Whether the kernel lacks what attaching takes: arm64 before 6.4, and kernels built without
+/// `DYNAMIC_FTRACE_WITH_DIRECT_CALLS`, say so when a program is linked.
+fn is_unsupported(error: &ProgramError) -> bool {
+    matches!(
+        error,
+        ProgramError::SyscallError(SyscallError { io_error, .. })
+            if matches!(io_error.raw_os_error(), Some(ENOTSUPP | libc::EOPNOTSUPP))
+    )
+}
+
+/// The kernel's refusal to open a kprobe, which takes a performance event.
+fn kprobe_denied(error: &ProgramError) -> Option<io::Error> {
+    let ProgramError::SyscallError(SyscallError { call: "perf_event_open", io_error }) = error
+    else {
+        return None;
+    };
+    let errno = io_error.raw_os_error()?;
+    matches!(errno, libc::EPERM | libc::EACCES).then(|| io::Error::from_raw_os_error(errno))
+}
+
+/// The error without the verifier's log, which goes on for pages.
+fn first_line(error: &ProgramError) -> String {
+    let text = match error {
+        ProgramError::LoadError { io_error, .. } => {
+            format!("the kernel refused the program: {io_error}")
+        }
+        other => full_text(other),
+    };
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn full_text(error: &ProgramError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
