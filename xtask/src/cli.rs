@@ -120,8 +120,11 @@ pub(crate) struct TestArgs {
     /// Only this scenario, and no unit tests (repeatable)
     #[arg(long = "scenario", value_name = "NAME")]
     pub(crate) scenarios: Vec<String>,
+    /// How every socktrace hooks kernel functions [default: as it decides itself]
+    #[arg(long, value_name = "HOW", value_parser = ["fentry", "kprobe"])]
+    pub(crate) attach: Option<String>,
     /// Write the table of what was covered to docs/coverage.md
-    #[arg(long, requires = "full", conflicts_with_all = ["kernels", "scenarios"])]
+    #[arg(long, requires = "full", conflicts_with_all = ["kernels", "scenarios", "attach"])]
     pub(crate) write_docs: bool,
     /// Boots at the same time [default: one for each processor]
     #[arg(long, value_name = "N")]

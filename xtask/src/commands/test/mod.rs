@@ -93,7 +93,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let names: Vec<_> = kernels.iter().map(|series| series.name).collect();
     let table = coverage.table(&names);
     print!("{table}");
-    if args.kernels.is_empty() && args.scenarios.is_empty() {
+    if args.kernels.is_empty() && args.scenarios.is_empty() && args.attach.is_none() {
         count.add(coverage::check_document(&table, args.write_docs)?);
     }
     println!("{}", count.line());
@@ -223,8 +223,9 @@ fn run_guest(
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let words = ["guest", "scenarios", "--boot", name, "--kernel", bench.kernel.series];
     let choice = if *quick { &["--choice", "quick"][..] } else { &[] };
+    let attach = args.attach.iter().flat_map(|how| ["--attach", how]);
     let named = args.scenarios.iter().flat_map(|name| ["--scenario", name]);
-    let words = words.into_iter().chain(choice.iter().copied()).chain(named);
+    let words = words.into_iter().chain(choice.iter().copied()).chain(attach).chain(named);
     Boot {
         kernel: &bench.kernel,
         base: &bench.base,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use nix::libc;
 
 use super::{
-    accept, bind, connect, daemon, eof,
+    accept, attach, bind, connect, daemon, eof,
     expected::Expected,
     icmp::{self, Message},
     inherit, inject, iouring,
@@ -41,7 +41,18 @@ pub(super) struct Scenario {
     /// there is in each family that has it: the table of what was covered is the same with them.
     pub(super) quick: bool,
     pub(super) act: Act,
+    /// What of it kprobes cannot tell.
+    pub(super) hidden: Option<Hidden>,
 }
+
+/// A cause that kprobes cannot tell.
+pub(super) struct Hidden {
+    pub(super) cause: &'static str,
+    pub(super) why: &'static str,
+}
+
+/// Return probes have slots for so many calls only, and more may wait at once.
+const WAITS: &str = "a function returns it that waits, and kprobes lose such returns";
 
 /// The part of a scenario's name that tells the family.
 macro_rules! family {
@@ -66,21 +77,32 @@ macro_rules! quick {
     };
 }
 
+/// The end of a row with a cause that kprobes hide.
+macro_rules! hidden {
+    ([$cause:literal $why:ident]) => {
+        Some(Hidden { cause: $cause, why: $why })
+    };
+    ([]) => {
+        None
+    };
+}
+
 /// Lists scenarios that make sockets fail, by boot, mark, name and families, and checks of the
-/// daemon.
+/// daemon. A row names the cause that kprobes hide, and why: all else it makes they must tell.
 macro_rules! catalogue {
     (
-        fail { $($boot:ident $($quick:ident)? $name:literal $($family:ident)+: $fail:expr;)+ }
+        fail { $($boot:ident $($quick:ident)? $name:literal $($family:ident)+: $fail:expr
+            $(, kprobes hide $cause:literal: $why:ident)?;)+ }
         check { $($check_boot:ident $($check_quick:ident)? $check_name:literal: $check:expr;)+ }
     ) => {
         catalogue! {
             // As one token each, marks can be repeated with the families.
-            @ fail { $([$($quick)?] $boot $name $($family)+: $fail;)+ }
+            @ fail { $([$($quick)?] [$($cause $why)?] $boot $name $($family)+: $fail;)+ }
             check { $([$($check_quick)?] $check_boot $check_name: $check;)+ }
         }
     };
     (
-        @ fail { $($mark:tt $boot:ident $name:literal $($family:ident)+: $fail:expr;)+ }
+        @ fail { $($mark:tt $hidden:tt $boot:ident $name:literal $($family:ident)+: $fail:expr;)+ }
         check { $($check_mark:tt $check_boot:ident $check_name:literal: $check:expr;)+ }
     ) => {
         /// Every scenario, in the order in which they run.
@@ -90,12 +112,14 @@ macro_rules! catalogue {
                 boot: Boot::$boot,
                 quick: quick!($mark),
                 act: Act::Fail($fail, Family::$family),
+                hidden: hidden!($hidden),
             },)+)+
             $(Scenario {
                 name: $check_name,
                 boot: Boot::$check_boot,
                 quick: quick!($check_mark),
                 act: Act::Check($check),
+                hidden: None,
             },)+
         ];
     };
@@ -114,7 +138,8 @@ catalogue! {
         Smp quick "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
         Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout;
         Smp "connect_cancelled_by_death" Ipv4 Ipv6: connect::cancelled_by_death;
-        Smp quick "interrupted_connect" Ipv4 Ipv6: connect::interrupted;
+        Smp quick "interrupted_connect" Ipv4 Ipv6: connect::interrupted,
+            kprobes hide "interrupted": WAITS;
         Icount quick "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
 
         Icount quick "connect_unreachable_net" Ipv4 Mapped: |f| icmp::rejected(f, icmp::NET);
@@ -216,11 +241,15 @@ catalogue! {
         Icount quick "unreachable_timeout" Ipv4 Ipv6: timeout::unreachable;
         Icount quick "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
 
-        Smp quick "listener_closed" Ipv4 Ipv6: accept::listener_closed;
-        Smp quick "accept_resources" Ipv4 Ipv6: accept::too_many_files;
+        Smp quick "listener_closed" Ipv4 Ipv6: accept::listener_closed,
+            kprobes hide "listener_closed": WAITS;
+        Smp quick "accept_resources" Ipv4 Ipv6: accept::too_many_files,
+            kprobes hide "accept_resources": WAITS;
         Smp quick "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept;
-        Smp quick "listener_closed_io_uring" Ipv4 Ipv6: iouring::listener_closed;
-        Smp quick "interrupted_accept" Ipv4 Ipv6: accept::interrupted;
+        Smp quick "listener_closed_io_uring" Ipv4 Ipv6: iouring::listener_closed,
+            kprobes hide "listener_closed": WAITS;
+        Smp quick "interrupted_accept" Ipv4 Ipv6: accept::interrupted,
+            kprobes hide "interrupted": WAITS;
         Smp quick "premature_eof" Ipv4 Ipv6: eof::at_first_question;
         Smp "premature_eof_later" Ipv4 Ipv6: eof::at_later_question;
 
@@ -275,11 +304,15 @@ catalogue! {
         Smp "opened_before": daemon::opened_before;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
+        Smp quick "kprobe": attach::by_kprobe;
+        Icount quick "kprobe_timers": attach::timers_by_kprobe;
+        Smp quick "kprobe_fallback": attach::without_trampolines;
         Smp quick "service_privileges": privileges::of_the_unit;
         Smp "refused_not_root": refusal::not_root;
         Smp quick "refused_missing_capability": refusal::missing_capability;
         Smp quick "refused_no_btf": refusal::no_btf;
         Smp "refused_memlock": refusal::memlock;
+        Smp quick "refused_kprobes": refusal::kprobes;
         Smp quick "refused_user_namespace": refusal::user_namespace;
         Odd quick "missing_function": odd::missing_function;
         Odd quick "lockdown_integrity": odd::lockdown_integrity;

@@ -1,12 +1,12 @@
 //! Runs scenarios under socktrace and makes the verdicts.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use xtask::report::{Report, Reporter};
 
 use super::{
-    catalogue::{Act, Scenario},
+    catalogue::{Act, Hidden, Scenario},
     expected::Expected,
     tracer::Tracer,
     verify::compare,
@@ -27,7 +27,7 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
             return Ok(false);
         }
     };
-    if let Some(stderr) = tracer.not_attached_but(super::absent_hooks()) {
+    if let Some(stderr) = tracer.not_attached_but(&super::absent_hooks()) {
         reporter.send(&Report::Refused { exit: 0, stderr })?;
         return Ok(false);
     }
@@ -36,7 +36,11 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
         let name = scenario.name.to_owned();
         reporter.send(&Report::Started { scenario: name.clone() })?;
         let mut covers = Vec::new();
-        let detail = match act(scenario, &tracer, &mut covers) {
+        if let (Some(hidden), true) = (&scenario.hidden, super::uses_kprobes()) {
+            let text = format!("{name}: {} is hidden from kprobes: {}", hidden.cause, hidden.why);
+            reporter.send(&Report::Note { text })?;
+        }
+        let detail = match act(scenario, &tracer, super::uses_kprobes(), &mut covers) {
             Ok(differences) => differences,
             Err(error) => format!("{error:#}"),
         };
@@ -52,10 +56,19 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
 }
 
 /// Runs one scenario; what was wrong, empty for nothing. Notes the failures it made.
-fn act(scenario: &Scenario, tracer: &Tracer, covers: &mut Vec<String>) -> Result<String> {
+pub(super) fn act(
+    scenario: &Scenario,
+    tracer: &Tracer,
+    by_kprobe: bool,
+    covers: &mut Vec<String>,
+) -> Result<String> {
     match scenario.act {
         Act::Fail(make, family) => {
-            let (expected, differences) = observe(tracer, || make(family))?;
+            let told = || match &scenario.hidden {
+                Some(hidden) if by_kprobe => without(make(family)?, hidden),
+                _ => make(family),
+            };
+            let (expected, differences) = observe(tracer, told)?;
             covers.extend(expected.iter().filter_map(Expected::covers));
             Ok(differences)
         }
@@ -66,6 +79,15 @@ fn act(scenario: &Scenario, tracer: &Tracer, covers: &mut Vec<String>) -> Result
             result.map(|()| String::new())
         }
     }
+}
+
+/// The failures that kprobes tell of these.
+fn without(made: Vec<Expected>, hidden: &Hidden) -> Result<Vec<Expected>> {
+    let count = made.len();
+    let told: Vec<_> = made.into_iter().filter(|expected| expected.cause != hidden.cause).collect();
+    // A kernel may tell nothing of a scenario anyway.
+    ensure!(told.len() < count || count == 0, "no {} was made, to be hidden", hidden.cause);
+    Ok(told)
 }
 
 /// Makes failures and compares what the tracer says of them: what was expected, and what was

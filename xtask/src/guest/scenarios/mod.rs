@@ -5,6 +5,7 @@
 //! exactly once, and nothing else.
 
 mod accept;
+mod attach;
 mod bind;
 mod blocked;
 mod catalogue;
@@ -47,6 +48,9 @@ use catalogue::{Act, Boot, CATALOGUE};
 /// The kernel series the guest runs, where a scenario's outcome depends on it.
 const KERNEL_VARIABLE: &str = "SOCKTRACE_KERNEL";
 
+/// How daemons hook kernel functions, where that was chosen.
+const ATTACH_VARIABLE: &str = "SOCKTRACE_ATTACH";
+
 /// Names of all scenarios.
 pub(crate) fn names() -> Vec<String> {
     CATALOGUE.iter().map(|scenario| scenario.name.to_owned()).collect()
@@ -61,6 +65,10 @@ pub(crate) fn main(args: &[String]) -> Result<i32> {
     let options = Options::parse(args)?;
     // SAFETY: no other thread runs yet.
     unsafe { env::set_var(KERNEL_VARIABLE, &options.kernel) };
+    if let Some(attach) = &options.attach {
+        // SAFETY: likewise.
+        unsafe { env::set_var(ATTACH_VARIABLE, attach) };
+    }
     let chosen: Vec<_> = CATALOGUE
         .iter()
         .filter(|scenario| scenario.boot == options.boot)
@@ -119,13 +127,19 @@ struct Options {
     boot: Boot,
     quick: bool,
     kernel: String,
+    attach: Option<String>,
     names: Vec<String>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
-        let mut options =
-            Self { boot: Boot::Smp, quick: false, kernel: String::new(), names: Vec::new() };
+        let mut options = Self {
+            boot: Boot::Smp,
+            quick: false,
+            kernel: String::new(),
+            attach: None,
+            names: Vec::new(),
+        };
         let mut args = args.iter();
         while let Some(name) = args.next() {
             let value = args.next().with_context(|| format!("{name} takes a value"))?;
@@ -135,6 +149,7 @@ impl Options {
                 ("--boot", "odd") => options.boot = Boot::Odd,
                 ("--choice", "quick") => options.quick = true,
                 ("--kernel", series) => series.clone_into(&mut options.kernel),
+                ("--attach", attach) => options.attach = Some(attach.to_owned()),
                 ("--scenario", scenario) => options.names.push(scenario.to_owned()),
                 _ => bail!("unknown: {name} {value}"),
             }
@@ -170,9 +185,26 @@ fn has_typed_calls() -> bool {
     !matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
 }
 
-/// What this kernel has no place to hook for.
-fn absent_hooks() -> &'static [&'static str] {
-    if reports_socket_errors() { &[] } else { &["inet_sk_error_report"] }
+/// How daemons are to hook kernel functions, where that was chosen.
+fn chosen_attach() -> Option<String> {
+    env::var(ATTACH_VARIABLE).ok()
+}
+
+/// Whether they are to do so by kprobes.
+fn uses_kprobes() -> bool {
+    chosen_attach().as_deref() == Some("kprobe")
+}
+
+/// What this kernel has no place to hook for, or kprobes cannot serve.
+fn absent_hooks() -> Vec<&'static str> {
+    let mut absent = Vec::new();
+    if uses_kprobes() {
+        absent.push("__sys_accept4");
+    }
+    if !reports_socket_errors() {
+        absent.push("inet_sk_error_report");
+    }
+    absent
 }
 
 /// Whether this kernel charges maps to the locked-memory limit.

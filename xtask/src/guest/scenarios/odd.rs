@@ -10,7 +10,7 @@ use super::{
     harness,
     network::Family,
     reset, sockopt,
-    tracer::{PROGRAM, Tracer},
+    tracer::{PROGRAM, Tracer, attach_args},
     write,
 };
 
@@ -37,17 +37,25 @@ const FAILURES: [Make; 6] = [
 pub(super) fn lockdown_integrity() -> Result<()> {
     lock_down("integrity")?;
     let tracer = Tracer::must_start(&ARGS)?;
-    attaches_all_but(&tracer, super::absent_hooks())?;
+    attaches_all_but(&tracer, &super::absent_hooks())?;
     tells(&tracer, &FAILURES)?;
-    tells(&tracer, &[accept::listener_closed, accept::too_many_files, sockopt::bad_values])
+    tells(&tracer, &[sockopt::bad_values])?;
+    if super::uses_kprobes() {
+        return Ok(());
+    }
+    tells(&tracer, &[accept::listener_closed, accept::too_many_files])
 }
 
 /// Under lockdown=confidentiality programs cannot read the kernel's memory at will. What needs
 /// that is missing, and everything else goes on.
 pub(super) fn lockdown_confidentiality() -> Result<()> {
     lock_down("confidentiality")?;
+    super::refusal::locked_kprobes()?;
+    if super::uses_kprobes() {
+        return Ok(());
+    }
     let tracer = Tracer::must_start(&ARGS)?;
-    attaches_all_but(&tracer, super::absent_hooks())?;
+    attaches_all_but(&tracer, &super::absent_hooks())?;
     tells(&tracer, &FAILURES)?;
     if super::has_typed_calls() {
         tells(&tracer, &[accept::listener_closed, sockopt::bad_values])?;
@@ -73,11 +81,12 @@ pub(super) fn missing_function() -> Result<()> {
     btf[position..position + name.len()].copy_from_slice(other);
     fs::write("/tmp/btf", btf)?;
 
-    let hide = format!("mount --bind /tmp/btf {BTF} && exec {PROGRAM} {}", ARGS.join(" "));
+    let args = ARGS.join(" ") + " " + &attach_args().join(" ");
+    let hide = format!("mount --bind /tmp/btf {BTF} && exec {PROGRAM} {args}");
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", &hide]);
     let tracer = Tracer::run(command)?;
-    let absent: Vec<_> = super::absent_hooks().iter().copied().chain(["tcp_fin"]).collect();
+    let absent: Vec<_> = super::absent_hooks().into_iter().chain(["tcp_fin"]).collect();
     attaches_all_but(&tracer, &absent)?;
     tells(&tracer, &FAILURES)
 }

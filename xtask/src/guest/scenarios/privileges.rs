@@ -23,9 +23,11 @@ const GRANTED: [Capability; 3] =
 
 /// An ordinary user with the unit's capabilities traces like root does.
 pub(super) fn of_the_unit() -> Result<()> {
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["as-service", PROGRAM, "--output", "json", "--listen", "127.0.0.1:0"]);
-    let tracer = Tracer::run(command)?;
+    if super::uses_kprobes() {
+        // The unit does not grant what they take.
+        return super::refusal::kprobes();
+    }
+    let tracer = Tracer::run(service(&["--output", "json", "--listen", "127.0.0.1:0"]))?;
     super::daemon::reset_one()?;
     let lines = tracer.collect(1);
     ensure!(
@@ -33,6 +35,13 @@ pub(super) fn of_the_unit() -> Result<()> {
         "a failure is not told: {lines:?}"
     );
     Ok(())
+}
+
+/// The command of a daemon with these arguments that runs as the unit's.
+pub(super) fn service(args: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["as-service", PROGRAM]).args(args);
+    command
 }
 
 /// Becomes that user and runs the program and arguments given. Returns only on failure.

@@ -17,7 +17,10 @@ use nix::{
     unistd::Pid,
 };
 
-use super::tracer::PROGRAM;
+use super::{
+    privileges,
+    tracer::{PROGRAM, attach_args, daemon},
+};
 
 /// Numbers of capabilities, from `linux/capability.h`.
 const CAP_SYS_ADMIN: libc::c_ulong = 21;
@@ -26,21 +29,22 @@ const CAP_PERFMON: libc::c_ulong = 38;
 
 /// An ordinary user.
 pub(super) fn not_root() -> Result<()> {
-    let mut command = Command::new(PROGRAM);
+    let mut command = daemon(&[]);
     command.uid(1000);
     expect(command, 10, &["not started as root", "sudo socktrace"])
 }
 
 /// Root without `CAP_PERFMON`, as in many containers.
 pub(super) fn missing_capability() -> Result<()> {
-    let mut command = Command::new(PROGRAM);
+    let mut command = daemon(&[]);
     without(&mut command, &[CAP_SYS_ADMIN, CAP_PERFMON]);
     expect(command, 11, &["missing CAP_PERFMON", "AmbientCapabilities"])
 }
 
 /// A kernel without type information.
 pub(super) fn no_btf() -> Result<()> {
-    let hide = format!("mount -t tmpfs none /sys/kernel/btf && exec {PROGRAM}");
+    let attach = attach_args().join(" ");
+    let hide = format!("mount -t tmpfs none /sys/kernel/btf && exec {PROGRAM} {attach}");
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", &hide]);
     expect(command, 12, &["no BTF", "CONFIG_DEBUG_INFO_BTF"])
@@ -49,14 +53,13 @@ pub(super) fn no_btf() -> Result<()> {
 /// Root of a user namespace that anybody can make.
 pub(super) fn user_namespace() -> Result<()> {
     let mut command = Command::new("unshare");
-    command.args(["-U", "-r", PROGRAM]);
+    command.args(["-U", "-r", PROGRAM]).args(attach_args());
     expect(command, 11, &["user namespace", "on the host itself"])
 }
 
 /// A small locked-memory limit: fatal before 5.11, of no matter since.
 pub(super) fn memlock() -> Result<()> {
-    let mut command = Command::new(PROGRAM);
-    command.args(["--no-metrics"]);
+    let mut command = daemon(&["--no-metrics"]);
     without(&mut command, &[CAP_SYS_RESOURCE]);
     // SAFETY: setrlimit is async-signal-safe.
     unsafe {
@@ -69,6 +72,21 @@ pub(super) fn memlock() -> Result<()> {
     } else {
         expect_running(command)
     }
+}
+
+/// Kprobes without `CAP_SYS_ADMIN`, which Debian's `kernel.perf_event_paranoid` does not allow.
+pub(super) fn kprobes() -> Result<()> {
+    let command = privileges::service(&["--attach", "kprobe"]);
+    expect(command, 19, &["refuses kprobes", "kernel.perf_event_paranoid, here 3", "CAP_SYS_ADMIN"])
+}
+
+/// Kprobes under lockdown=confidentiality, which is in force.
+pub(super) fn locked_kprobes() -> Result<()> {
+    expect(
+        daemon(&["--attach", "kprobe"]),
+        15,
+        &["lockdown=confidentiality forbids kprobes", "leave --attach kprobe out"],
+    )
 }
 
 /// Starts `command` without these capabilities.

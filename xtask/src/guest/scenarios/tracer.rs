@@ -29,10 +29,15 @@ const LINE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long nothing must come for the stream to count as quiet.
 const QUIET: Duration = Duration::from_millis(150);
 
+/// The option that says how to hook functions.
+const ATTACH: &str = "--attach";
+
 /// Words of stderr by which a daemon is known to be ready: it has attached, and listens.
 const ATTACHED: &str = "; hooks: ";
 const SERVING: &str = "metrics: ";
 const NOT_ATTACHED: &str = "not attached: ";
+/// Words before hooks that kprobes serve.
+const BY_KPROBE: &str = "by kprobe: ";
 
 /// A daemon that ended before it was ready.
 #[derive(Debug)]
@@ -120,12 +125,15 @@ impl Tracer {
         }
     }
 
-    /// All it said, unless the hooks that could not be attached are just these: the verifier's
-    /// words are among it when the daemon runs with `-v`.
+    /// All it said, unless the hooks that could not be attached are just these, and kprobes serve the
+    /// others if and only if they are to: the verifier's words are among it when the daemon runs
+    /// with `-v`.
     pub(super) fn not_attached_but(&self, absent: &[&str]) -> Option<String> {
         let not_attached = self.said.iter().filter_map(|line| line.strip_prefix(NOT_ATTACHED));
         let hooks = not_attached.map(|rest| rest.split(':').next().unwrap_or(rest));
-        (!hooks.eq(absent.iter().copied())).then(|| self.said.join("\n"))
+        let fell_back = self.said.iter().any(|line| line.starts_with(BY_KPROBE));
+        (!hooks.eq(absent.iter().copied()) || fell_back != super::uses_kprobes())
+            .then(|| self.said.join("\n"))
     }
 
     /// The lines of the stream until `count` have come and nothing more comes.
@@ -175,10 +183,19 @@ impl Drop for Tracer {
     }
 }
 
-fn daemon(args: &[&str]) -> Command {
+/// The command of a daemon, which hooks functions as was chosen unless the arguments say how.
+pub(super) fn daemon(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args);
+    if !args.contains(&ATTACH) {
+        command.args(attach_args());
+    }
     command
+}
+
+/// The arguments that tell a daemon how to hook functions, where that was chosen.
+pub(super) fn attach_args() -> Vec<String> {
+    super::chosen_attach().map_or_else(Vec::new, |how| vec![ATTACH.to_owned(), how])
 }
 
 /// A page, by HTTP.

@@ -1,0 +1,124 @@
+//! The daemon hooks kernel functions by kprobes, as asked or for lack of BPF trampolines.
+
+use std::{io, os::unix::process::CommandExt as _, process::Command};
+
+use anyhow::{Result, ensure};
+use nix::libc;
+
+use super::{
+    catalogue::CATALOGUE,
+    daemon, harness,
+    tracer::{PROGRAM, Tracer},
+};
+
+/// Each hook has a part in one of these, but for the timers.
+const CORE: &[&str] = &[
+    "connect_refused/ipv4",
+    "connect_retried_after_failure/ipv6",
+    "connect_cancelled/ipv4",
+    "connect_unreachable_3_1/ipv4",
+    "connect_unreachable_1_0/ipv6",
+    "connect_no_route/mapped",
+    "interrupted_connect/ipv4",
+    "reset_by_peer_process/ipv4",
+    "reset_before_accept/ipv6",
+    "aborted_locally/ipv4",
+    "write_after_shutdown/ipv6",
+    "sigpipe_kills/ipv4",
+    "premature_eof/ipv4",
+    "sockopt_rejected_values/ipv4",
+    "bind_failed_in_use/ipv4",
+    "bind_failed_not_local/ipv6",
+    "listen_failed_in_use/ipv4",
+    "accept_resources/ipv4",
+    "orderly_half_close/ipv4",
+];
+
+const TIMERS: &[&str] = &[
+    "connect_timeout/ipv4",
+    "retransmit_timeout/ipv6",
+    "user_timeout/ipv4",
+    "keepalive_timeout/ipv4",
+];
+
+/// Kprobes tell what they can.
+pub(super) fn by_kprobe() -> Result<()> {
+    told_by_kprobe(CORE)
+}
+
+/// They tell which timer gave up.
+pub(super) fn timers_by_kprobe() -> Result<()> {
+    told_by_kprobe(TIMERS)
+}
+
+fn told_by_kprobe(names: &[&str]) -> Result<()> {
+    let listen = ["--listen", "127.0.0.1:0"];
+    let args = ["--attach", "kprobe", "--output", "json", "--all", listen[0], listen[1]];
+    let tracer = Tracer::must_start(&args)?;
+    for name in names {
+        let scenario = CATALOGUE.iter().find(|scenario| scenario.name == *name);
+        let Some(scenario) = scenario else { anyhow::bail!("there is no scenario {name}") };
+        let differences = harness::act(scenario, &tracer, true, &mut Vec::new())?;
+        ensure!(differences.is_empty(), "{name}: {differences}");
+    }
+    Ok(())
+}
+
+/// A kernel that refuses to link trampolines, as arm64 before 6.4 does, gets kprobes unasked.
+pub(super) fn without_trampolines() -> Result<()> {
+    let mut command = Command::new(PROGRAM);
+    command.args(["--output", "json", "--listen", "127.0.0.1:0"]);
+    // SAFETY: prctl is async-signal-safe.
+    unsafe { command.pre_exec(refuse_trampolines) };
+    let tracer = Tracer::run(command)?;
+    daemon::reset_one()?;
+    let lines = tracer.collect(1);
+    ensure!(
+        lines.len() == 1 && lines[0].contains("\"reset_by_peer\""),
+        "a failure is not told: {lines:?}"
+    );
+    let metrics = tracer.scrape()?;
+    let fallback = r#"socktrace_hook_attached{hook="tcp_done",state="fallback"}"#;
+    ensure!(metrics.get(fallback) == Some(&1.0), "no fallback in {metrics:?}");
+    let (_, said) = tracer.stop(nix::sys::signal::Signal::SIGINT)?;
+    ensure!(
+        said.contains("by kprobe: tcp_done, tcp_reset, ") && said.contains("no BPF trampolines"),
+        "the fallback is not told in:\n{said}"
+    );
+    Ok(())
+}
+
+/// Makes `bpf(BPF_RAW_TRACEPOINT_OPEN)`, which links trampolines and typed tracepoints, fail with
+/// ENOTSUPP in this process.
+fn refuse_trampolines() -> io::Result<()> {
+    const BPF_RAW_TRACEPOINT_OPEN: u32 = 17;
+    const ENOTSUPP: u32 = 524;
+    /// Offsets in `struct seccomp_data`; arguments are 64 bits wide, here little-endian.
+    const NUMBER: u32 = 0;
+    const FIRST_ARGUMENT: u32 = 16;
+
+    let load = |offset| libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: offset };
+    let skip_unless = |value, skip| libc::sock_filter { code: 0x15, jt: 0, jf: skip, k: value };
+    let end = |action| libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: action };
+    let bpf = u32::try_from(libc::SYS_bpf).map_err(io::Error::other)?;
+    let mut filter = [
+        load(NUMBER),
+        skip_unless(bpf, 3),
+        load(FIRST_ARGUMENT),
+        skip_unless(BPF_RAW_TRACEPOINT_OPEN, 1),
+        end(libc::SECCOMP_RET_ERRNO | ENOTSUPP),
+        end(libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 6, filter: filter.as_mut_ptr() };
+    // SAFETY: takes integers and changes this process only.
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the program and its filter live until the call returns.
+    if unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) }
+        != 0
+    {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
