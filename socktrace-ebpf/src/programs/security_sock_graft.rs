@@ -2,9 +2,9 @@
 //! which a return probe loses when many wait in accept.
 //!
 //! Prototype: `(struct sock *, struct socket *)` in every kernel from 5.10 to 7.2, called by
-//! `sock_graft` as accept gives a connection its `struct socket`: `inet_accept` up to 6.8,
-//! `__inet_accept` since. `AF_UNIX`, `AF_ALG` and others call it too, and MPTCP for its own
-//! sockets but not for their TCP connections. The accepting process holds the connection's lock.
+//! `sock_graft` as `inet_accept` (now by `__inet_accept`) gives a connection its `struct socket`,
+//! holding the connection's lock. `AF_UNIX`, `AF_ALG` and others call it too, and MPTCP for its own
+//! sockets but not for their TCP connections (`mptcp_sock_graft`).
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 
