@@ -294,6 +294,8 @@ catalogue! {
         Odd "bind_failed_without_ipv6" Ipv4: bind::address_in_use;
     }
     check {
+        // The others may leave connections that give up some time later.
+        Icount quick "kprobe_timers": attach::timers_by_kprobe;
         Icount quick "retransmits": stream::retransmits;
         Icount "noise_is_counted_only": stream::noise_is_counted_only;
         Icount "thresholds": stream::thresholds;
@@ -305,7 +307,6 @@ catalogue! {
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
         Smp quick "kprobe": attach::by_kprobe;
-        Icount quick "kprobe_timers": attach::timers_by_kprobe;
         Smp quick "kprobe_fallback": attach::without_trampolines;
         Smp quick "service_privileges": privileges::of_the_unit;
         Smp "refused_not_root": refusal::not_root;
