@@ -29,7 +29,8 @@ use crate::{
 /// Entry of `__inet_stream_connect`.
 #[fentry(function = "__inet_stream_connect")]
 fn inet_stream_connect(ctx: FEntryContext) -> i32 {
-    begun(&ctx)
+    begun(&ctx);
+    0
 }
 
 /// Return of `__inet_stream_connect`.
@@ -38,34 +39,30 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
     ended(&ctx, returned(ctx.argument(5)))
 }
 
-/// Entry of `__inet_stream_connect` by kprobe. It has the return probes below tell what fails at
-/// once, and tells itself what becomes of an attempt that has failed already; a return probe on this
-/// function would lose returns when many wait for their peers.
+/// Entry of `__inet_stream_connect` by kprobe, whose return would be lost when many wait for their
+/// peers. What becomes of an attempt that has failed already is known here; what fails at once is
+/// told by the returns below.
 #[kprobe(function = "__inet_stream_connect")]
 fn inet_stream_connect_kprobe(ctx: ProbeContext) -> i32 {
     begun(&ctx);
     calls::forget(Function::InetStreamConnect);
-    let target = SockAddr::<Probe>::new(ctx.pointer(1));
-    if !target.is_null() && target.is_unspecified() {
-        return 0;
-    }
     let socket = Socket::<Probe>::new(ctx.pointer(0));
     let sock = socket.sock();
-    if sock.state() != TcpState::Close as u8 {
+    let target = SockAddr::<Probe>::new(ctx.pointer(1));
+    if sock.state() != TcpState::Close as u8 || (!target.is_null() && target.is_unspecified()) {
         return 0;
     }
     if socket.is_unconnected() {
         calls::enter(Function::InetStreamConnect, &ctx);
-        return 0;
+    } else if socket.is_connecting() {
+        // The caller holds the socket's lock: this is what will be returned.
+        let errno = match sock.err() {
+            0 => ECONNABORTED,
+            stored => stored,
+        };
+        ended(&ctx, errno);
     }
-    if !socket.is_connecting() {
-        return 0;
-    }
-    // The caller holds the socket's lock: this is what will be returned.
-    match sock.err() {
-        0 => ended(&ctx, ECONNABORTED),
-        stored => ended(&ctx, stored),
-    }
+    0
 }
 
 /// Return of `tcp_v4_connect(sk, uaddr, addr_len)`, which waits for nobody.
@@ -87,18 +84,16 @@ fn started(ctx: &RetProbeContext) -> i32 {
 }
 
 #[inline(always)]
-fn begun<A: Arguments>(ctx: &A) -> i32 {
+fn begun<A: Arguments>(ctx: &A) {
     let socket = Socket::<A::Load>::new(ctx.pointer(0));
     // Later calls on the same attempt ask for its outcome.
     if !socket.is_unconnected() {
-        return 0;
+        return;
     }
-    let Some(tcp) = socket.sock().tcp() else {
-        return 0;
-    };
-    owner::record(tcp.sock(), Role::Client);
-    failure::forget(tcp);
-    0
+    if let Some(tcp) = socket.sock().tcp() {
+        owner::record(tcp.sock(), Role::Client);
+        failure::forget(tcp);
+    }
 }
 
 #[inline(always)]
