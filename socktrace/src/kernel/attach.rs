@@ -255,3 +255,32 @@ fn full_text(error: &ProgramError) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(call: &'static str, errno: i32) -> ProgramError {
+        SyscallError { call, io_error: io::Error::from_raw_os_error(errno) }.into()
+    }
+
+    #[test]
+    fn missing_trampolines_are_told_from_other_failures() {
+        for errno in [ENOTSUPP, libc::EOPNOTSUPP] {
+            assert!(is_unsupported(&failed("bpf_raw_tracepoint_open", errno)), "{errno}");
+        }
+        assert!(!is_unsupported(&failed("bpf_raw_tracepoint_open", libc::EBUSY)));
+        assert!(!is_unsupported(&ProgramError::NotLoaded));
+    }
+
+    #[test]
+    fn refused_kprobes_are_told_from_refused_programs() {
+        for errno in [libc::EPERM, libc::EACCES] {
+            let refused = kprobe_denied(&failed("perf_event_open", errno)).expect("denied");
+            assert_eq!(refused.raw_os_error(), Some(errno));
+            assert!(kprobe_denied(&failed("bpf_prog_load", errno)).is_none());
+        }
+        // No such function.
+        assert!(kprobe_denied(&failed("perf_event_open", libc::ENOENT)).is_none());
+    }
+}

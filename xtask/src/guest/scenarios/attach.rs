@@ -65,12 +65,9 @@ fn told_by_kprobe(names: &[&str]) -> Result<()> {
 }
 
 /// A kernel that refuses to link trampolines, as arm64 before 6.4 does, gets kprobes unasked.
-pub(super) fn without_trampolines() -> Result<()> {
-    let mut command = Command::new(PROGRAM);
-    command.args(["--output", "json", "--listen", "127.0.0.1:0"]);
-    // SAFETY: prctl is async-signal-safe.
-    unsafe { command.pre_exec(refuse_trampolines) };
-    let tracer = Tracer::run(command)?;
+pub(super) fn fallback() -> Result<()> {
+    let args = ["--output", "json", "--listen", "127.0.0.1:0"];
+    let tracer = Tracer::run(without_trampolines(&args))?;
     daemon::reset_one()?;
     let lines = tracer.collect(1);
     ensure!(
@@ -88,18 +85,31 @@ pub(super) fn without_trampolines() -> Result<()> {
     Ok(())
 }
 
+/// The command of a daemon with these arguments to which the kernel seems to have no trampolines.
+pub(super) fn without_trampolines(args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args);
+    // SAFETY: prctl is async-signal-safe.
+    unsafe { command.pre_exec(refuse_trampolines) };
+    command
+}
+
 /// Makes `bpf(BPF_RAW_TRACEPOINT_OPEN)`, which links trampolines and typed tracepoints, fail with
 /// ENOTSUPP in this process.
 fn refuse_trampolines() -> io::Result<()> {
     const BPF_RAW_TRACEPOINT_OPEN: u32 = 17;
     const ENOTSUPP: u32 = 524;
+    /// `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JEQ | BPF_K` and `BPF_RET | BPF_K`.
+    const LOAD: u16 = 0x20;
+    const COMPARE: u16 = 0x15;
+    const RETURN: u16 = 0x06;
     /// Offsets in `struct seccomp_data`; arguments are 64 bits wide, here little-endian.
     const NUMBER: u32 = 0;
     const FIRST_ARGUMENT: u32 = 16;
 
-    let load = |offset| libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: offset };
-    let skip_unless = |value, skip| libc::sock_filter { code: 0x15, jt: 0, jf: skip, k: value };
-    let end = |action| libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: action };
+    let load = |offset| libc::sock_filter { code: LOAD, jt: 0, jf: 0, k: offset };
+    let skip_unless = |value, skip| libc::sock_filter { code: COMPARE, jt: 0, jf: skip, k: value };
+    let end = |action| libc::sock_filter { code: RETURN, jt: 0, jf: 0, k: action };
     let bpf = u32::try_from(libc::SYS_bpf).map_err(io::Error::other)?;
     let mut filter = [
         load(NUMBER),

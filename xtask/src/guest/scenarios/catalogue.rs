@@ -307,7 +307,7 @@ catalogue! {
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
         Smp quick "kprobe": attach::by_kprobe;
-        Smp quick "kprobe_fallback": attach::without_trampolines;
+        Smp quick "kprobe_fallback": attach::fallback;
         Smp quick "service_privileges": privileges::of_the_unit;
         Smp "refused_not_root": refusal::not_root;
         Smp quick "refused_missing_capability": refusal::missing_capability;

@@ -18,7 +18,7 @@ use nix::{
 };
 
 use super::{
-    privileges,
+    attach, privileges,
     tracer::{PROGRAM, attach_args, daemon},
 };
 
@@ -80,13 +80,11 @@ pub(super) fn kprobes() -> Result<()> {
     expect(command, 19, &["refuses kprobes", "kernel.perf_event_paranoid, here 3", "CAP_SYS_ADMIN"])
 }
 
-/// Kprobes under lockdown=confidentiality, which is in force.
+/// Kprobes under lockdown=confidentiality, which is in force: asked for, or needed.
 pub(super) fn locked_kprobes() -> Result<()> {
-    expect(
-        daemon(&["--attach", "kprobe"]),
-        15,
-        &["lockdown=confidentiality forbids kprobes", "leave --attach kprobe out"],
-    )
+    let words = ["lockdown=confidentiality forbids kprobes", "leave --attach kprobe out"];
+    expect(daemon(&["--attach", "kprobe"]), 15, &words)?;
+    expect(attach::without_trampolines(&[]), 15, &words)
 }
 
 /// Starts `command` without these capabilities.
