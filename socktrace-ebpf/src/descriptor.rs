@@ -7,11 +7,16 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
-use crate::{load::Probe, offsets, sock::Socket, tcp_sock::TcpSock};
+use crate::{
+    load::Probe,
+    offsets,
+    sock::{Sock, Socket},
+};
 
-/// The TCP socket behind `fd`; `None` for everything else, and where that cannot be read.
+/// The socket of TCP or MPTCP behind `fd`; `None` for everything else, and where that cannot be
+/// read.
 #[inline(always)]
-pub(crate) fn tcp_sock(fd: i32) -> Option<TcpSock<Probe>> {
+pub(crate) fn sock(fd: i32) -> Option<Sock<Probe>> {
     if fd < 0 || offsets::READ_KERNEL.get() != 1 {
         return None;
     }
@@ -24,6 +29,7 @@ pub(crate) fn tcp_sock(fd: i32) -> Option<TcpSock<Probe>> {
     );
     // The call has looked the descriptor up before, so it lies in the table.
     let file: *const u8 = Probe::read(table, fd as usize * size_of::<usize>());
-    // A file that is no socket gives what is no TCP socket.
-    Socket::new(pointer(file, &offsets::FILE_PRIVATE_DATA)).sock().tcp()
+    // A file that is no socket gives what is no socket of TCP.
+    let sock = Socket::new(pointer(file, &offsets::FILE_PRIVATE_DATA)).sock();
+    sock.stream_family().map(|_| sock)
 }

@@ -16,6 +16,7 @@ pub(crate) const ENOTSOCK: u16 = 88;
 pub(crate) const ENOPROTOOPT: u16 = 92;
 pub(crate) const EOPNOTSUPP: u16 = 95;
 pub(crate) const ENETUNREACH: u16 = 101;
+pub(crate) const ECONNRESET: u16 = 104;
 pub(crate) const ENOBUFS: u16 = 105;
 pub(crate) const EISCONN: u16 = 106;
 pub(crate) const ECONNABORTED: u16 = 103;

@@ -76,6 +76,9 @@ macro_rules! kernel_facts {
             SKB_NETWORK_HEADER = "sk_buff", "network_header", offset;
             SKB_CB = "sk_buff", "cb", offset;
             SKB_CB_TCP_FLAGS = "tcp_skb_cb", "tcp_flags", offset;
+            TCP_IS_MPTCP_BIT = "tcp_sock", "is_mptcp", bit;
+            ICSK_ULP_DATA = "inet_connection_sock", "icsk_ulp_data", offset;
+            SUBFLOW_CONN = "mptcp_subflow_context", "conn", offset;
         }
     };
 }

@@ -2,9 +2,9 @@
 //! delivers the errno is not taken for a second failure, and a later one is told from it.
 
 use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
-use socktrace_ebpf::{FAILURE_ENTRIES, Signature};
+use socktrace_ebpf::{FAILURE_ENTRIES, Flags, Signature};
 
-use crate::{load::Load, tcp_sock::TcpSock};
+use crate::{load::Load, sock::Sock};
 
 /// How a socket failed.
 #[repr(C)]
@@ -13,7 +13,7 @@ pub(crate) struct Failure {
     /// When, in nanoseconds since boot.
     pub(crate) boot_ns: u64,
     /// Ports of the connection: the kernel reuses a socket's address for others.
-    local_port: u16,
+    pub(crate) local_port: u16,
     pub(crate) remote_port: u16,
     /// The flags of that failure's signature.
     pub(crate) flags: u32,
@@ -24,7 +24,9 @@ pub(crate) struct Failure {
     pub(crate) state: u8,
     /// Whether a call is known to have returned it: 1 or 0.
     pub(crate) delivered: u8,
-    reserved: [u8; 3],
+    /// Whether it is the program's: 1, or 0 while it is only a subflow's of its MPTCP socket.
+    pub(crate) told: u8,
+    reserved: [u8; 2],
 }
 
 #[btf_map]
@@ -32,31 +34,34 @@ static FAILURES: LruHashMap<u64, Failure, FAILURE_ENTRIES> = LruHashMap::new();
 
 /// Remembers that the socket has failed, as this signature says.
 #[inline(always)]
-pub(crate) fn record<L: Load>(tcp: TcpSock<L>, signature: &Signature) {
+pub(crate) fn record<L: Load>(sock: Sock<L>, signature: &Signature) {
     let failure = Failure {
         // SAFETY: the helper takes nothing and cannot fail.
         boot_ns: unsafe { bpf_ktime_get_boot_ns() },
-        local_port: tcp.local_port(),
-        remote_port: tcp.sock().remote_port(),
+        local_port: sock.local_port(),
+        remote_port: sock.remote_port(),
         flags: signature.flags,
         errno: signature.errno,
         origin: signature.origin,
         state: signature.state,
         delivered: 0,
-        reserved: [0; 3],
+        told: u8::from(!Flags(signature.flags).has(Flags::SUBFLOW)),
+        reserved: [0; 2],
     };
     // A map of this kind makes room by itself.
-    let _forgotten = FAILURES.insert(tcp.sock().key(), failure, 0);
+    let _forgotten = FAILURES.insert(sock.held_key(), failure, 0);
 }
 
 /// How the socket has failed before, if it has.
 #[inline(always)]
-pub(crate) fn find<L: Load>(tcp: TcpSock<L>) -> Option<Failure> {
+pub(crate) fn find<L: Load>(sock: Sock<L>) -> Option<Failure> {
     // SAFETY: copied at once; the ports tell whether it is about this connection.
-    let failure = *unsafe { FAILURES.get(tcp.sock().key()) }?;
-    let remote_port = tcp.sock().remote_port();
+    let failure = *unsafe { FAILURES.get(sock.held_key()) }?;
+    let remote_port = sock.remote_port();
     // A failed connect forgets where it was to go.
-    let same = failure.local_port == tcp.local_port()
+    let local_port = sock.local_port();
+    // An MPTCP socket learns its port when its first subflow is connected.
+    let same = (failure.local_port == local_port || (local_port == 0 && sock.is_mptcp()))
         && (failure.remote_port == remote_port || remote_port == 0);
     same.then_some(failure)
 }
@@ -64,19 +69,19 @@ pub(crate) fn find<L: Load>(tcp: TcpSock<L>) -> Option<Failure> {
 /// The failure of a socket that is connecting, whose ports are forgotten when it fails: to be
 /// asked only after [`forget`] at the start of the attempt.
 #[inline(always)]
-pub(crate) fn find_connecting<L: Load>(tcp: TcpSock<L>) -> Option<Failure> {
+pub(crate) fn find_connecting<L: Load>(sock: Sock<L>) -> Option<Failure> {
     // SAFETY: copied at once.
-    unsafe { FAILURES.get(tcp.sock().key()) }.copied()
+    unsafe { FAILURES.get(sock.held_key()) }.copied()
 }
 
 /// Notes that a call has returned the errno.
 #[inline(always)]
-pub(crate) fn deliver<L: Load>(tcp: TcpSock<L>, failure: Failure) {
-    let _forgotten = FAILURES.insert(tcp.sock().key(), Failure { delivered: 1, ..failure }, 0);
+pub(crate) fn deliver<L: Load>(sock: Sock<L>, failure: Failure) {
+    let _forgotten = FAILURES.insert(sock.held_key(), Failure { delivered: 1, ..failure }, 0);
 }
 
 /// Forgets what is known under this socket's address: a new attempt begins.
 #[inline(always)]
-pub(crate) fn forget<L: Load>(tcp: TcpSock<L>) {
-    let _unknown = FAILURES.remove(tcp.sock().key());
+pub(crate) fn forget<L: Load>(sock: Sock<L>) {
+    let _unknown = FAILURES.remove(sock.held_key());
 }

@@ -46,6 +46,11 @@ pub(crate) static TCP_RESET_SKB_ARG: Fact = Fact(ABSENT);
 #[unsafe(no_mangle)]
 pub(crate) static READ_KERNEL: Fact = Fact(0);
 
+/// Whether MPTCP's sockets are told from their subflows: 1, or 0 where the facts, the tracepoint
+/// `inet_sk_error_report` or [`READ_KERNEL`] are missing. Then each subflow is told as a socket.
+#[unsafe(no_mangle)]
+pub(crate) static MPTCP: Fact = Fact(0);
+
 /// Whether the kernel has `bpf_get_current_task_btf` (5.11): 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static TASK_BTF: Fact = Fact(0);

@@ -49,14 +49,14 @@ fn current(role: u32) -> Owner {
 pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
     // A map of this kind makes room by itself; that it fails is not to be expected, and then the
     // process is unknown.
-    let _unknown = OWNERS.insert(sock.key(), current(role as u32), 0);
+    let _unknown = OWNERS.insert(sock.held_key(), current(role as u32), 0);
 }
 
 /// Whether the socket is known to have been opened by connect.
 #[inline(always)]
 pub(crate) fn is_client<L: Load>(sock: Sock<L>) -> bool {
     // SAFETY: one field is read at once.
-    unsafe { OWNERS.get(sock.key()) }.is_some_and(|owner| owner.role == Role::Client as u32)
+    unsafe { OWNERS.get(sock.held_key()) }.is_some_and(|owner| owner.role == Role::Client as u32)
 }
 
 /// The process to name for a socket: the current one if it is operating on the socket, else its
@@ -70,7 +70,7 @@ pub(crate) fn find<L: Load>(sock: Sock<L>, flags: Flags, in_process: bool) -> (u
     } else {
         // SAFETY: copied at once. A slot that is reused meanwhile gives another socket's opener
         // only if 16,384 others were opened in these few instructions.
-        match unsafe { OWNERS.get(sock.key()) } {
+        match unsafe { OWNERS.get(sock.held_key()) } {
             Some(owner) => *owner,
             None => return (0, 0, [0; 16]),
         }

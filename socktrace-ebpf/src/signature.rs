@@ -221,6 +221,10 @@ impl Flags {
     pub const POLICY: Self = Self(1 << 15);
     /// A sending call with `MSG_FASTOPEN` was to connect.
     pub const FAST_OPEN: Self = Self(1 << 16);
+    /// An MPTCP socket: it has failed because its last subflow has, or at the peer's word.
+    pub const MPTCP: Self = Self(1 << 17);
+    /// A subflow of an MPTCP socket, which no program holds.
+    pub const SUBFLOW: Self = Self(1 << 18);
 
     /// Every flag with its name, in bit order.
     pub const NAMES: &'static [(Self, &'static str)] = &[
@@ -241,6 +245,8 @@ impl Flags {
         (Self::SEND_SHUTDOWN, "send_shutdown"),
         (Self::POLICY, "policy"),
         (Self::FAST_OPEN, "fast_open"),
+        (Self::MPTCP, "mptcp"),
+        (Self::SUBFLOW, "subflow"),
     ];
 
     /// No flag at all.

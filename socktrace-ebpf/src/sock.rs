@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use socktrace_ebpf::{Address, Family, Flags};
+use socktrace_ebpf::{Address, Event, Family, Flags};
 
 use crate::{
     load::Load,
@@ -12,6 +12,10 @@ use crate::{
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+/// Protocols and the type in `include/uapi/linux/in.h` and `include/linux/net.h`.
+const IPPROTO_TCP: u16 = 6;
+const IPPROTO_MPTCP: u16 = 262;
+const SOCK_STREAM: u16 = 1;
 /// Numbers of `enum sock_flags` in `include/net/sock.h`; the same in 5.10 to 7.2.
 const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
@@ -190,6 +194,65 @@ impl<L: Load> Sock<L> {
         } else {
             // SAFETY: likewise.
             unsafe { L::member::<u32>(net, &offsets::NET_RETRIES2) }
+        }
+    }
+
+    /// The family of a socket of TCP or MPTCP, `None` for others. For full sockets only, such as
+    /// those of system calls.
+    #[inline(always)]
+    pub(crate) fn stream_family(self) -> Option<Family> {
+        let protocol: u16 = self.load(&offsets::SOCK_PROTOCOL);
+        if protocol == IPPROTO_TCP || self.is_mptcp() {
+            // A raw socket can have the protocol, too.
+            if offsets::SOCK_TYPE.is_absent()
+                || self.load::<u16>(&offsets::SOCK_TYPE) == SOCK_STREAM
+            {
+                return self.family();
+            }
+        }
+        None
+    }
+
+    /// Whether it is an MPTCP socket, that a program holds, and not one of its subflows.
+    #[inline(always)]
+    pub(crate) fn is_mptcp(self) -> bool {
+        offsets::MPTCP.get() == 1 && self.load::<u16>(&offsets::SOCK_PROTOCOL) == IPPROTO_MPTCP
+    }
+
+    /// What a program holds when it holds this socket, as a map key: for a subflow its MPTCP
+    /// socket, else the socket itself.
+    #[inline(always)]
+    pub(crate) fn held_key(self) -> u64 {
+        let Some(tcp) = self.tcp() else {
+            return self.key();
+        };
+        tcp.mptcp_key().unwrap_or(self.key())
+    }
+
+    /// The local port in host byte order, also when the connection is over.
+    #[inline(always)]
+    pub(crate) fn local_port(self) -> u16 {
+        // Not one or the other: the compiler would make one load of it, through a pointer of two
+        // types, which the verifier refuses.
+        let mut port = self.bound_port();
+        if let Some(tcp) = self.tcp() {
+            port = tcp.local_port();
+        }
+        port
+    }
+
+    /// Fills in where the connection runs and, for a socket of TCP, the state of its timers.
+    #[inline(always)]
+    pub(crate) fn describe(self, family: Family, event: &mut Event) {
+        event.local = self.local(family);
+        event.remote = self.remote(family);
+        event.remote_port = self.remote_port();
+        event.netns = self.netns();
+        // As in `local_port`.
+        event.local_port = self.bound_port();
+        if let Some(tcp) = self.tcp() {
+            event.local_port = tcp.local_port();
+            tcp.describe_timers(event);
         }
     }
 

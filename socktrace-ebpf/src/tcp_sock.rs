@@ -1,10 +1,10 @@
 //! Reads what TCP knows of a socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use socktrace_ebpf::{Event, Family, Flags};
+use socktrace_ebpf::{Event, Flags};
 
 use crate::{
-    load::Load,
+    load::{Load, Probe},
     offsets::{self, Fact},
     sock::Sock,
 };
@@ -153,25 +153,35 @@ impl<L: Load> TcpSock<L> {
     /// `tcp_usec_ts`: 6.7 and later can keep `retrans_stamp` in microseconds, by route.
     #[inline(always)]
     fn has_microsecond_stamps(self) -> bool {
-        if offsets::TCP_USEC_TS_BIT.is_absent() {
+        self.bit(&offsets::TCP_USEC_TS_BIT)
+    }
+
+    /// Whether a flag is set; not if this kernel lacks it.
+    #[inline(always)]
+    fn bit(self, position: &Fact) -> bool {
+        if position.is_absent() {
             return false;
         }
-        let bit = offsets::TCP_USEC_TS_BIT.get();
-        // SAFETY: the byte of `struct tcp_sock` that holds the bit-field.
+        let bit = position.get();
+        // SAFETY: the byte of `struct tcp_sock` that holds the flag.
         let byte: u8 = unsafe { L::load(self.tcp, (bit / 8) as usize) };
         byte >> (bit % 8) & 1 != 0
     }
 
-    /// Fills in where the connection ran and the state of its timers.
+    /// The MPTCP socket whose subflow this is (`struct mptcp_subflow_context`), as a map key.
     #[inline(always)]
-    pub(crate) fn describe(self, family: Family, event: &mut Event) {
-        let sock = self.sock;
-        event.local = sock.local(family);
-        event.remote = sock.remote(family);
-        event.local_port = self.local_port();
-        event.remote_port = sock.remote_port();
-        event.netns = sock.netns();
+    pub(crate) fn mptcp_key(self) -> Option<u64> {
+        if offsets::MPTCP.get() != 1 || !self.bit(&offsets::TCP_IS_MPTCP_BIT) {
+            return None;
+        }
+        let subflow: *const u8 = self.load(&offsets::ICSK_ULP_DATA);
+        let connection: u64 = Probe::read_member(subflow, &offsets::SUBFLOW_CONN);
+        (connection != 0).then_some(connection)
+    }
 
+    /// Fills in the state of the connection's timers.
+    #[inline(always)]
+    pub(crate) fn describe_timers(self, event: &mut Event) {
         event.unacked_bytes = self.unacked();
         event.unsent_bytes = self.unsent();
         event.retransmits = self.load(&offsets::ICSK_RETRANSMITS);

@@ -3,7 +3,7 @@
 use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
 use socktrace_ebpf::{Address, Event, Family, TUPLE_ENTRIES, facts::ABSENT};
 
-use crate::{load::Load, tcp_sock::TcpSock};
+use crate::{load::Load, sock::Sock};
 
 /// A connection, seen from one of its ends.
 #[repr(C)]
@@ -20,12 +20,11 @@ pub(crate) struct Tuple {
 impl Tuple {
     /// The socket's connection.
     #[inline(always)]
-    pub(crate) fn of<L: Load>(tcp: TcpSock<L>, family: Family) -> Self {
-        let sock = tcp.sock();
+    pub(crate) fn of<L: Load>(sock: Sock<L>, family: Family) -> Self {
         Self {
             local: sock.local(family),
             remote: sock.remote(family),
-            local_port: tcp.local_port(),
+            local_port: sock.local_port(),
             remote_port: sock.remote_port(),
             family: family as u32,
         }

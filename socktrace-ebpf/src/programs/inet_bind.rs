@@ -67,15 +67,15 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
         return 0;
     }
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let Some(family) = sock.stream_family() else {
         return 0;
     };
     // The address that was asked for, which the socket did not get.
     let wanted = SockAddr::<A::Load>::new(ctx.pointer(1));
     let (family, ip) = wanted.ip(family);
-    let signature = failed_call(Hook::InetBind, tcp, family, errno, flags);
+    let signature = failed_call(Hook::InetBind, sock, family, errno, flags);
     emit(&signature, |event| {
-        describe_call(event, tcp, family);
+        describe_call(event, sock, family);
         event.local = ip;
         event.local_port = wanted.port();
     });

@@ -69,13 +69,13 @@ pub(super) fn accept<L: Load>(sock: Sock<L>) -> i32 {
     if state != TcpState::Close as u8 && errno == 0 {
         return 0;
     }
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let (Some(family), Some(_)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
     let flags = Flags::UNACCEPTED.with(Flags::DELIVERY);
-    let signature = failed_call(Hook::InetCskAccept, tcp, family, errno, flags);
+    let signature = failed_call(Hook::InetCskAccept, sock, family, errno, flags);
     debug!((), "accept: already closed, errno {}", errno);
-    emit(&signature, |event| describe_call(event, tcp, family));
+    emit(&signature, |event| describe_call(event, sock, family));
     0
 }
 
@@ -85,12 +85,12 @@ fn failure(ctx: &FExitContext, err: i32) -> i32 {
     if matches!(errno, 0 | EAGAIN) {
         return 0;
     }
-    let listener = Sock::<Direct>::new(ctx.pointer(0));
-    let (Some(family), Some(tcp)) = (listener.family(), listener.tcp()) else {
+    let sock = Sock::<Direct>::new(ctx.pointer(0));
+    let (Some(family), Some(_)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let signature = failed_call(Hook::InetCskAccept, tcp, family, errno, Flags::empty());
+    let signature = failed_call(Hook::InetCskAccept, sock, family, errno, Flags::empty());
     debug!(ctx, "inet_csk_accept: failed with errno {}", errno);
-    emit(&signature, |event| describe_call(event, tcp, family));
+    emit(&signature, |event| describe_call(event, sock, family));
     0
 }

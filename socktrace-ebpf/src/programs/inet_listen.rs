@@ -45,12 +45,12 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
         return 0;
     }
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let Some(family) = sock.stream_family() else {
         return 0;
     };
-    let signature = failed_call(Hook::InetListen, tcp, family, errno, flags);
+    let signature = failed_call(Hook::InetListen, sock, family, errno, flags);
     emit(&signature, |event| {
-        describe_call(event, tcp, family);
+        describe_call(event, sock, family);
         event.local_port = sock.bound_port();
     });
     0

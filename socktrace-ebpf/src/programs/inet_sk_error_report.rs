@@ -1,26 +1,32 @@
 //! Traces the tracepoint `sock:inet_sk_error_report`: an error was stored in a socket.
 //!
 //! Arguments: `(const struct sock *)`; since 5.14, absent in 5.10. Used for what does not end in
-//! `tcp_done`: a socket with `IP_RECVERR` is told of ICMP errors at once and stays open. Every
-//! other report is left alone:
+//! `tcp_done`:
+//! - a socket with `IP_RECVERR` is told of ICMP errors at once and stays open;
+//! - an MPTCP socket reports what its program will get: that of its only subflow while connecting
+//!   and after a fallback to TCP (`__mptcp_error_report`), or that the peer has closed the whole
+//!   connection (`MP_FASTCLOSE`, `mptcp_check_fastclose`). Other failures of its subflows are not
+//!   the program's.
+//!
+//! Every other report is left alone:
 //! - closed sockets were seen by `tcp_done`; connecting ones will be (5.14 to 6.10 report before
 //!   they call it), likewise those whose timer gives up (ETIMEDOUT) or with a note in the stash;
 //! - `tcp_disconnect` reports with no peer, `sock_queue_err_skb` without an error.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use socktrace_ebpf::{Hook, TcpState};
+use socktrace_ebpf::{Flags, Hook, Origin, TcpState};
 
 use super::failed_call;
 use crate::{
     arguments::Arguments as _,
     emit::emit,
-    errno::ETIMEDOUT,
+    errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT},
     failure,
     load::Direct,
     owner,
     sock::Sock,
     stash,
-    tuple::{Tuple, describe_icmp},
+    tuple::{Tuple, describe_icmp, describe_sender},
 };
 
 /// The tracepoint.
@@ -28,6 +34,9 @@ use crate::{
 fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock::<Direct>::new(ctx.pointer(0));
     let errno = sock.err();
+    if errno != 0 && sock.is_mptcp() {
+        return mptcp(sock, errno);
+    }
     if matches!(errno, 0 | ETIMEDOUT) || sock.remote_port() == 0 {
         return 0;
     }
@@ -38,13 +47,69 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
+    if tcp.mptcp_key().is_some() {
+        return 0;
+    }
     let flags = sock.holder_flags();
-    let signature = failed_call(Hook::InetSkErrorReport, tcp, family, errno, flags);
-    failure::record(tcp, &signature);
+    let signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
+    failure::record(sock, &signature);
     emit(&signature, |event| {
-        tcp.describe(family, event);
+        sock.describe(family, event);
         owner::name(event, sock, flags, sock.is_owned());
-        describe_icmp(&Tuple::of(tcp, family), event);
+        describe_icmp(&Tuple::of(sock, family), event);
+    });
+    0
+}
+
+/// What only a subflow knows, and its MPTCP socket has to say for itself.
+const SUBFLOWS_OWN: Flags = Flags::ORPHAN.with(Flags::UNACCEPTED).with(Flags::SUBFLOW);
+
+/// An MPTCP socket fails.
+#[inline(always)]
+fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
+    let Some(family) = sock.family() else {
+        return 0;
+    };
+    let flags = sock.holder_flags().with(Flags::MPTCP);
+    let mut signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
+    let mut local_port = sock.bound_port();
+    if let Some(known) = failure::find(sock)
+        && known.errno == errno
+    {
+        if known.told == 1 {
+            return 0;
+        }
+        local_port = known.local_port;
+        signature.origin = known.origin;
+        signature.state = known.state;
+        signature.flags |= known.flags & !SUBFLOWS_OWN.0;
+    } else {
+        // The peer closed the connection, or the subflow reports before `tcp_done` (up to 6.10).
+        signature.origin = match errno {
+            ECONNRESET | EPIPE | ECONNREFUSED => Origin::Reset,
+            ETIMEDOUT => Origin::RetransmitTimer,
+            _ => Origin::Other,
+        } as u8;
+        if signature.state == TcpState::Close as u8 {
+            signature.state = match errno {
+                ECONNRESET => TcpState::Established,
+                EPIPE => TcpState::CloseWait,
+                _ => TcpState::SynSent,
+            } as u8;
+        }
+    }
+    failure::record(sock, &signature);
+    emit(&signature, |event| {
+        sock.describe(family, event);
+        event.local_port = local_port;
+        // The current task may be MPTCP's worker.
+        owner::name(event, sock, flags, false);
+        let connection = Tuple { local_port, ..Tuple::of(sock, family) };
+        if signature.origin == Origin::Reset as u8 {
+            describe_sender(connection, event);
+        } else {
+            describe_icmp(&connection, event);
+        }
     });
     0
 }

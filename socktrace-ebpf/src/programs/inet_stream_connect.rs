@@ -90,9 +90,10 @@ fn begun<A: Arguments>(ctx: &A) {
     if !socket.is_unconnected() {
         return;
     }
-    if let Some(tcp) = socket.sock().tcp() {
-        owner::record(tcp.sock(), Role::Client);
-        failure::forget(tcp);
+    let sock = socket.sock();
+    if sock.stream_family().is_some() {
+        owner::record(sock, Role::Client);
+        failure::forget(sock);
     }
 }
 
@@ -103,16 +104,16 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     }
     let is_sendmsg = ctx.int(4) != 0;
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let Some(family) = sock.stream_family() else {
         return 0;
     };
-    let known = failure::find_connecting(tcp);
+    let known = failure::find_connecting(sock);
     if let Some(known) = known
         && known.delivered == 0
         && known.errno == errno
     {
         if !is_sendmsg {
-            failure::deliver(tcp, known);
+            failure::deliver(sock, known);
         }
         // A sending call ends in `sk_stream_error`, which tells the delivery.
         return 0;
@@ -120,10 +121,10 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let flags = Flags::empty()
         .with_if(Flags::REPORTED, known.is_some())
         .with_if(Flags::FAST_OPEN, is_sendmsg);
-    let signature = failed_call(Hook::InetStreamConnect, tcp, family, errno, flags);
+    let signature = failed_call(Hook::InetStreamConnect, sock, family, errno, flags);
     debug!(ctx, "__inet_stream_connect: failed with errno {}", errno);
     emit(&signature, |event| {
-        describe_call(event, tcp, family);
+        describe_call(event, sock, family);
         // The socket has forgotten where it was to go.
         let target = SockAddr::<A::Load>::new(ctx.pointer(1));
         if target.is_null() {

@@ -26,13 +26,13 @@ mod tcp_send_active_reset;
 
 use socktrace_ebpf::{Event, Family, Flags, Hook, Signature, Sigpipe};
 
-use crate::{load::Load, owner, tcp_sock::TcpSock};
+use crate::{load::Load, owner, sock::Sock};
 
 /// A call of the current process failed on this socket.
 #[inline(always)]
 fn failed_call<L: Load>(
     hook: Hook,
-    tcp: TcpSock<L>,
+    sock: Sock<L>,
     family: Family,
     errno: u16,
     flags: Flags,
@@ -42,7 +42,7 @@ fn failed_call<L: Load>(
         errno,
         hook: hook as u8,
         origin: 0,
-        state: tcp.sock().state(),
+        state: sock.state(),
         family: family as u8,
         sigpipe: Sigpipe::NotRaised as u8,
         reserved: 0,
@@ -51,11 +51,11 @@ fn failed_call<L: Load>(
 
 /// Describes the socket, and names the current process, which made the call.
 #[inline(always)]
-fn describe_call<L: Load>(event: &mut Event, tcp: TcpSock<L>, family: Family) {
-    tcp.describe(family, event);
+fn describe_call<L: Load>(event: &mut Event, sock: Sock<L>, family: Family) {
+    sock.describe(family, event);
     // A socket that was not bound, and does not listen or connect yet, has no source port.
     if event.local_port == 0 {
-        event.local_port = tcp.sock().bound_port();
+        event.local_port = sock.bound_port();
     }
-    owner::name(event, tcp.sock(), Flags::empty(), true);
+    owner::name(event, sock, Flags::empty(), true);
 }

@@ -88,14 +88,14 @@ fn connect<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         return 0;
     }
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let Some(family) = sock.stream_family() else {
         return 0;
     };
     let target = SockAddr::<A::Load>::new(ctx.pointer(1));
     let (family, ip) = target.ip(family);
-    let signature = failed_call(Hook::InetStreamConnect, tcp, family, errno, Flags::POLICY);
+    let signature = failed_call(Hook::InetStreamConnect, sock, family, errno, Flags::POLICY);
     emit(&signature, |event| {
-        describe_call(event, tcp, family);
+        describe_call(event, sock, family);
         event.remote = ip;
         event.remote_port = target.port();
     });

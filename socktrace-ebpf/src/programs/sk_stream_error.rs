@@ -52,10 +52,10 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         return 0;
     }
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let Some(family) = sock.stream_family() else {
         return 0;
     };
-    let known = failure::find(tcp);
+    let known = failure::find(sock);
     if known.is_none() && errno != EPIPE && sock.state() == TcpState::Close as u8 {
         // Without a connection, and with none that failed, a write gives EPIPE: this is a
         // connect by MSG_FASTOPEN, which the return of `__inet_stream_connect` has told.
@@ -68,7 +68,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let mut signature = Signature {
         sigpipe: verdict as u8,
         origin: known.map_or(0, |known| known.origin),
-        ..failed_call(Hook::SkStreamError, tcp, family, errno, own)
+        ..failed_call(Hook::SkStreamError, sock, family, errno, own)
     };
     if let Some(known) = known
         && known.delivered == 0
@@ -79,14 +79,14 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
             signature.flags = Flags(known.flags).with(Flags::DELIVERY).0;
         }
         // Delivered now, or taken by a read or SO_ERROR before.
-        failure::deliver(tcp, known);
+        failure::deliver(sock, known);
     }
     debug!(
         ctx,
         "sk_stream_error: errno {} flags {} sigpipe {}", errno, signature.flags, signature.sigpipe
     );
     emit(&signature, |event| {
-        describe_call(event, tcp, family);
+        describe_call(event, sock, family);
         if let Some(known) = known {
             // A failed connect forgets where it was to go.
             event.remote_port = known.remote_port;

@@ -26,7 +26,6 @@ use crate::{
     load::{Load, Probe},
     owner,
     sock::{Sock, Socket},
-    tcp_sock::TcpSock,
 };
 
 /// The level of TCP's own options, `IPPROTO_TCP`.
@@ -144,10 +143,7 @@ fn by_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
-    let Some(tcp) = Socket::<A::Load>::new(ctx.pointer(0)).sock().tcp() else {
-        return 0;
-    };
-    rejected(tcp, hook, errno, |event| {
+    rejected(Socket::<A::Load>::new(ctx.pointer(0)).sock(), hook, errno, |event| {
         event.level = ctx.int(2);
         event.option = ctx.int(3);
     })
@@ -159,25 +155,25 @@ fn by_descriptor<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
-    let Some(tcp) = descriptor::tcp_sock(ctx.int(0)) else {
+    let Some(sock) = descriptor::sock(ctx.int(0)) else {
         return no_socket(ctx, hook, errno);
     };
-    rejected(tcp, hook, errno, |event| describe_option(ctx, event))
+    rejected(sock, hook, errno, |event| describe_option(ctx, event))
 }
 
 #[inline(always)]
 fn rejected<L: Load>(
-    tcp: TcpSock<L>,
+    sock: Sock<L>,
     hook: Hook,
     errno: u16,
     describe: impl FnOnce(&mut Event),
 ) -> i32 {
-    let Some(family) = tcp.sock().family() else {
+    let Some(family) = sock.stream_family() else {
         return 0;
     };
-    let signature = failed_call(hook, tcp, family, errno, Flags::empty());
+    let signature = failed_call(hook, sock, family, errno, Flags::empty());
     emit(&signature, |event| {
-        describe_call(event, tcp, family);
+        describe_call(event, sock, family);
         describe(event);
     });
     0

@@ -37,15 +37,15 @@ fn lacks_resources(errno: u16) -> bool {
 #[inline(always)]
 fn failed(ctx: &FExitContext, errno: u16) -> i32 {
     let fd = ctx.int(0);
-    let Some(tcp) = descriptor::tcp_sock(fd) else {
+    let Some(sock) = descriptor::sock(fd) else {
         return 0;
     };
-    let Some(family) = tcp.sock().family() else {
+    let Some(family) = sock.family() else {
         return 0;
     };
-    let signature = failed_call(Hook::SysAccept4, tcp, family, errno, Flags::empty());
+    let signature = failed_call(Hook::SysAccept4, sock, family, errno, Flags::empty());
     emit(&signature, |event| {
-        describe_call(event, tcp, family);
+        describe_call(event, sock, family);
         event.fd = fd;
     });
     0

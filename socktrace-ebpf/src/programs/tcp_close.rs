@@ -44,11 +44,11 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let connection = Tuple::of(tcp, family);
+    let connection = Tuple::of(sock, family);
     let errno = errno_read(tcp, family, &connection).unwrap_or(ECANCELED);
-    let signature = failed_call(Hook::TcpClose, tcp, family, errno, Flags::empty());
+    let signature = failed_call(Hook::TcpClose, sock, family, errno, Flags::empty());
     emit(&signature, |event| {
-        describe_call(event, tcp, family);
+        describe_call(event, sock, family);
         describe_icmp(&connection, event);
     });
     0

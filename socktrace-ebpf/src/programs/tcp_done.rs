@@ -48,7 +48,12 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     let is_reset = note.origin == Origin::Reset as u8;
     // Each origin has flags that say something about it; the others would only multiply tallies.
     let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
-    let flags = Flags(u32::from(note.flags)).with(sock.holder_flags()).with(told);
+    // What becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
+    let subflow = tcp.mptcp_key().is_some();
+    let flags = Flags(u32::from(note.flags))
+        .with(sock.holder_flags())
+        .with(told)
+        .with_if(Flags::SUBFLOW, subflow);
     let signature = Signature {
         flags: flags.0,
         errno,
@@ -60,12 +65,13 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     };
     debug!(ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);
     if !flags.has(Flags::ORPHAN) {
-        failure::record(tcp, &signature);
+        failure::record(sock, &signature);
     }
     emit(&signature, |event| {
-        tcp.describe(family, event);
-        owner::name(event, sock, flags, sock.is_owned());
-        let connection = Tuple::of(tcp, family);
+        sock.describe(family, event);
+        // MPTCP's worker holds subflows for their programs.
+        owner::name(event, sock, flags, sock.is_owned() && !subflow);
+        let connection = Tuple::of(sock, family);
         if is_reset {
             tuple::describe_sender(connection, event);
         } else {

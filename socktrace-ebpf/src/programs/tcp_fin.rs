@@ -34,12 +34,13 @@ fn ending<A: Arguments>(ctx: &A) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    if !tcp.awaits_answer() {
+    // A subflow's end is not the end of its MPTCP connection.
+    if tcp.mptcp_key().is_some() || !tcp.awaits_answer() {
         return 0;
     }
-    let signature = failed_call(Hook::TcpFin, tcp, family, 0, Flags::empty());
+    let signature = failed_call(Hook::TcpFin, sock, family, 0, Flags::empty());
     emit(&signature, |event| {
-        tcp.describe(family, event);
+        sock.describe(family, event);
         owner::name(event, sock, Flags::empty(), sock.is_owned());
     });
     0

@@ -81,7 +81,7 @@ fn fired<L: Load>(sock: Sock<L>) -> i32 {
     if note.fired == 0 {
         return 0;
     }
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let Some(family) = sock.family() else {
         return 0;
     };
     let flags = sock.holder_flags();
@@ -94,7 +94,7 @@ fn fired<L: Load>(sock: Sock<L>) -> i32 {
     };
     debug!((), "tcp_retransmit_timer: state {}", signature.state);
     emit_if(offsets::STREAM_RETRANSMITS.get() == 1, &signature, |event| {
-        tcp.describe(family, event);
+        sock.describe(family, event);
         owner::name(event, sock, flags, sock.is_owned());
     });
     0

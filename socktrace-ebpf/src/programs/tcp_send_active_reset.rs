@@ -58,11 +58,11 @@ fn tcp_send_active_reset_third_kprobe(ctx: ProbeContext) -> i32 {
 #[inline(always)]
 fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let (Some(family), Some(_)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
     // A connection in the queue of a listener that is closed has no owner yet.
     let (tgid, _, comm) = owner::find(sock, sock.holder_flags(), sock.is_owned());
-    record_sent_reset(&Tuple::of(tcp, family), tgid, comm, reason);
+    record_sent_reset(&Tuple::of(sock, family), tgid, comm, reason);
     0
 }

@@ -135,6 +135,10 @@ causes! {
     AbortedLocally = "aborted_locally",
         "the socket was killed on this host from outside its program",
         "who ran ss -K, or which BPF program destroys sockets";
+    /// A subflow of an MPTCP connection ended.
+    SubflowFailed = "subflow_failed",
+        "a subflow of an MPTCP connection ended; the connection lives on or is told by itself",
+        "one path of the connection is gone: ss -M and ip mptcp show what is left";
     /// Connected again after the failure was read.
     ConnectRetriedAfterFailure = "connect_retried_after_failure",
         "the program called connect again after it had read the failure",

@@ -48,7 +48,9 @@ pub(crate) fn diagnose(signature: Signature) -> Finding {
 fn cause(hook: Hook, signature: Signature) -> Cause {
     let flags = Flags(signature.flags);
     match (hook, signature.errno) {
+        (Hook::TcpDone, _) if flags.has(Flags::SUBFLOW) => Cause::SubflowFailed,
         (Hook::TcpDone, _) => close(signature),
+        (Hook::InetSkErrorReport, _) if flags.has(Flags::MPTCP) => close(signature),
 
         (Hook::InetStreamConnect, _) if flags.has(Flags::POLICY) => Cause::ConnectLocal,
         (Hook::InetStreamConnect | Hook::InetCskAccept | Hook::SysAccept4, EINTR) => {
@@ -258,7 +260,8 @@ const fn direction(cause: Cause) -> Direction {
         | Cause::UserTimeout
         | Cause::KeepaliveTimeout
         | Cause::UnreachableTimeout
-        | Cause::UnreachableReported => Direction::Network,
+        | Cause::UnreachableReported
+        | Cause::SubflowFailed => Direction::Network,
         Cause::DataAfterShutdown
         | Cause::ConnectNoRoute
         | Cause::ConnectLocal
@@ -282,7 +285,7 @@ const fn direction(cause: Cause) -> Direction {
 /// `sk_err` is delivered once, by whichever call comes first; EPIPE never by a read.
 fn call(cause: Cause, signature: Signature) -> Call {
     match (Hook::try_from(signature.hook), cause) {
-        (Ok(Hook::TcpClose), Cause::ConnectCancelled) => Call::None,
+        (Ok(Hook::TcpClose), Cause::ConnectCancelled) | (_, Cause::SubflowFailed) => Call::None,
         (Ok(Hook::InetStreamConnect), _) if Flags(signature.flags).has(Flags::FAST_OPEN) => {
             Call::Write
         }
@@ -314,7 +317,7 @@ fn pending(signature: Signature) -> Call {
 
 const fn severity(cause: Cause, held: bool) -> Severity {
     match (cause, held) {
-        (_, false) | (Cause::ConnectCancelled, _) => Severity::Expected,
+        (_, false) | (Cause::ConnectCancelled | Cause::SubflowFailed, _) => Severity::Expected,
         (
             Cause::ResetWhileClosing
             | Cause::DataAfterShutdown

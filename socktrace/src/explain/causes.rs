@@ -94,6 +94,7 @@ pub(super) const CAUSES: &[Cause] = &[
     cause("reset_after_idle", Reset, Of(&["ECONNRESET"])),
     cause("reset_while_closing", Reset, Of(&["ECONNRESET"])),
     cause("data_after_shutdown", Reset, Of(&["ECONNRESET"])),
+    cause("subflow_failed", Reset, Any),
     cause("aborted_locally", Reset, Of(&["ECONNABORTED"])),
     cause("premature_eof", Reset, None),
     cause("reset_after_peer_close", Write, Of(&["EPIPE"])),

@@ -57,8 +57,12 @@ const OPTIONAL: &[&str] = &[
     "TASK_PENDING",
     "SIGNAL_SHARED_PENDING",
     "SIGACTION_FLAGS",
-    // For kprobes, to tell a TCP socket.
+    // For kprobes and MPTCP, to tell a socket of streams.
     "SOCK_TYPE",
+    // For MPTCP, which not every kernel has.
+    "TCP_IS_MPTCP_BIT",
+    "ICSK_ULP_DATA",
+    "SUBFLOW_CONN",
     // For hooks that find a socket by its descriptor.
     "TASK_FILES",
     "FILES_FDT",

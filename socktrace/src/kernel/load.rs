@@ -9,7 +9,8 @@ use super::{
     btf::Btf,
     facts::{self, Fact},
     health::Health,
-    plan::{Method, Plan, plan},
+    hooks::Hook,
+    plan::{Method, Plan, Served, plan},
     refusal::{self, Refusal, denied},
 };
 
@@ -89,6 +90,19 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     Ok(Loaded { ebpf, health, rst_reasons: btf.enumerators("sk_rst_reason") })
 }
 
+/// Whether MPTCP's sockets can be told from their subflows, which the programs find by reading
+/// memory, and report their failures.
+fn tells_mptcp(facts: &[Fact], plan: &Plan) -> bool {
+    const NEEDED: [&str; 4] = ["TCP_IS_MPTCP_BIT", "ICSK_ULP_DATA", "SUBFLOW_CONN", "SOCK_TYPE"];
+
+    let known = |name: &&str| facts.iter().any(|fact| fact.global == *name && fact.value != ABSENT);
+    let reports = plan
+        .hooks
+        .iter()
+        .any(|(hook, served)| *hook == Hook::InetSkErrorReport && matches!(served, Served::By(_)));
+    reports && NEEDED.iter().all(known) && !refusal::hides_memory()
+}
+
 fn load_object(
     options: Options,
     method: Method,
@@ -101,6 +115,7 @@ fn load_object(
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
         ("READ_KERNEL", u32::from(!refusal::hides_memory())),
         ("TASK_BTF", u32::from(task_btf)),
+        ("MPTCP", u32::from(tells_mptcp(facts, plan))),
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
         ("STREAM", u32::from(options.stream)),

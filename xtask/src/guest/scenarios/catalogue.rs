@@ -7,7 +7,7 @@ use super::{
     accept, attach, bind, connect, daemon, eof,
     expected::Expected,
     icmp::{self, Message},
-    inherit, inject, iouring,
+    inherit, inject, iouring, mptcp,
     network::Family,
     odd, orderly, policy, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt,
     stream, timeout, write,
@@ -269,6 +269,12 @@ catalogue! {
         Smp quick "connect_local_policy" Ipv4 Ipv6 Mapped: policy::connect;
         Smp quick "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
         Smp "listen_failed_policy" Ipv4 Ipv6: policy::listen;
+
+        Smp quick "mptcp_connect_refused" Ipv4 Ipv6 Mapped: mptcp::connect_refused;
+        Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer;
+        Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback;
+        Smp quick "mptcp_subflow_failed" Ipv4 Ipv6: mptcp::subflow_killed;
+        Smp "mptcp_orderly" Ipv4 Ipv6: mptcp::orderly;
 
         Smp "orderly_client_first" Ipv4: orderly::client_first;
         Smp "orderly_server_first" Ipv6: orderly::server_first;

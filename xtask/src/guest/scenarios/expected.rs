@@ -65,6 +65,11 @@ impl Expected {
         Self { local: None, ..Self::alone(cause, call, errno, nowhere) }
     }
 
+    /// A subflow of an MPTCP connection failed with this errno, which no program gets.
+    pub(super) fn subflow(errno: i32, ends: Ends) -> Self {
+        Self::failure("subflow_failed", "none", errno, ends).noise()
+    }
+
     /// The accept of a connection that was reset before.
     pub(super) fn accepted_reset(call: &'static str, errno: i32, ends: Ends) -> Self {
         let failure = Self::failure("reset_before_accept", call, errno, ends);

@@ -19,6 +19,7 @@ mod icmp;
 mod inherit;
 mod inject;
 mod iouring;
+mod mptcp;
 mod network;
 mod odd;
 mod orderly;
@@ -193,6 +194,11 @@ fn chosen_attach() -> Option<String> {
 /// Whether they are to do so by kprobes.
 fn uses_kprobes() -> bool {
     chosen_attach().as_deref() == Some("kprobe")
+}
+
+/// Whether this kernel speaks MPTCP.
+fn has_mptcp() -> bool {
+    env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
 }
 
 /// What this kernel has no place to hook for, or kprobes cannot serve.

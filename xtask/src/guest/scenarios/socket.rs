@@ -189,6 +189,11 @@ pub(super) fn write_errno(socket: &Socket) -> Result<i32> {
     errno("write", write(socket))
 }
 
+/// Reads a few bytes.
+pub(super) fn read(mut socket: &Socket) -> io::Result<usize> {
+    socket.read(&mut [0; 16])
+}
+
 /// Writes a few bytes; no SIGPIPE.
 pub(super) fn write(socket: &Socket) -> io::Result<usize> {
     socket.send_with_flags(b"hello", libc::MSG_NOSIGNAL)

@@ -1,0 +1,130 @@
+//! MPTCP: a program gets the errno of its MPTCP socket, not those of the TCP connections under it.
+//!
+//! Debian's 5.10 has no MPTCP: there is nothing to fail then, and nothing to tell.
+
+use std::{
+    mem::MaybeUninit,
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Result, ensure};
+use nix::libc;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{
+    expected::Expected,
+    network::Family,
+    socket::{self, Ends, Pair, ensure_errno},
+};
+
+/// A socket of MPTCP bound to this address, unless the kernel has none.
+fn bound(address: SocketAddr) -> Result<Option<Socket>> {
+    let protocol = Some(Protocol::MPTCP);
+    let socket = match Socket::new(Domain::for_address(address), Type::STREAM, protocol) {
+        Ok(socket) => socket,
+        Err(error) => {
+            let errno = error.raw_os_error();
+            ensure!(!super::has_mptcp(), "no MPTCP: {error}");
+            ensure!(errno == Some(libc::EPROTONOSUPPORT), "no MPTCP: {error}");
+            return Ok(None);
+        }
+    };
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(Some(socket))
+}
+
+/// A connected pair with these protocols.
+fn pair(
+    family: Family,
+    listener: impl FnOnce(SocketAddr) -> Result<Option<Socket>>,
+) -> Result<Option<Pair>> {
+    let (Some(client), Some(listener)) = (bound(family.loopback())?, listener(family.loopback())?)
+    else {
+        return Ok(None);
+    };
+    listener.listen(1)?;
+    client.connect(&listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    // The connection is one of MPTCP when data has come through.
+    ensure!(socket::write(&client)? > 0, "nothing written");
+    socket::read(&server)?;
+    ensure!(socket::write(&server)? > 0, "nothing written");
+    socket::read(&client)?;
+    Ok(Some(Pair { client, server }))
+}
+
+/// Nobody listens.
+pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
+    let closed = socket::closed_port(family)?;
+    let Some(client) = bound(family.loopback())? else { return Ok(vec![]) };
+    let ends = Ends::new(socket::local(&client)?, closed);
+    let errno = socket::errno("connect", client.connect(&closed.into()))?;
+    ensure_errno("connect", errno, libc::ECONNREFUSED)?;
+    Ok(vec![
+        Expected::subflow(errno, ends),
+        Expected::failure("connect_refused", "connect", errno, ends),
+    ])
+}
+
+/// The peer closes the whole connection at once, and the program writes on.
+pub(super) fn reset_by_peer(family: Family) -> Result<Vec<Expected>> {
+    let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(vec![]) };
+    reset(&client, server)
+}
+
+/// The same after the connection has fallen back to TCP, which is all that the peer speaks.
+pub(super) fn reset_by_peer_after_fallback(family: Family) -> Result<Vec<Expected>> {
+    let tcp = |address| socket::bound(address).map(Some);
+    let Some(Pair { client, server }) = pair(family, tcp)? else { return Ok(vec![]) };
+    reset(&client, server)
+}
+
+fn reset(client: &Socket, server: Socket) -> Result<Vec<Expected>> {
+    let ends = Ends::of(client)?;
+    // Closed with unread data. SO_LINGER 0 does not do the same in every kernel: in 6.18.15 the
+    // connection outlives it without a subflow.
+    ensure!(socket::write(client)? > 0, "nothing written");
+    server.peek(&mut [MaybeUninit::uninit(); 1])?;
+    drop(server);
+    socket::until_reset(client)?;
+    let reset = socket::read_errno(client)?;
+    ensure_errno("read", reset, libc::ECONNRESET)?;
+    let pipe = socket::write_errno(client)?;
+    ensure_errno("write", pipe, libc::EPIPE)?;
+    Ok(vec![
+        Expected::subflow(reset, ends),
+        Expected::failure("reset_by_peer", "read_or_write", reset, ends),
+        Expected::failure("write_after_reset", "write", pipe, ends).first(reset).sigpipe("none"),
+    ])
+}
+
+/// A subflow is killed: the program notices nothing.
+pub(super) fn subflow_killed(family: Family) -> Result<Vec<Expected>> {
+    let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(vec![]) };
+    let ends = Ends::of(&client)?;
+    let filter = format!("sport = :{}", ends.local.port());
+    let mut killer =
+        Command::new("ss").args(["-K", "-tn", &filter]).stdout(Stdio::null()).spawn()?;
+    ensure!(killer.wait()?.success(), "ss -K failed");
+    ensure!(client.take_error()?.is_none() && server.take_error()?.is_none(), "an error came");
+    ensure!(socket::write(&client)? > 0 && socket::write(&server)? > 0, "nothing written");
+    let other = Ends { local: ends.remote, remote: ends.local };
+    Ok(vec![
+        Expected::subflow(libc::ECONNABORTED, ends),
+        Expected::subflow(libc::ECONNRESET, other),
+    ])
+}
+
+/// Connections that are used and closed as they should be.
+pub(super) fn orderly(family: Family) -> Result<Vec<Expected>> {
+    for _ in 0..20 {
+        let Some(Pair { client, server }) = pair(family, bound)? else { break };
+        drop(client);
+        socket::read_end(&server)?;
+    }
+    Ok(vec![])
+}
