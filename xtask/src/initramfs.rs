@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// To be raised when what is in a base changes.
-const BASE_FORMAT: u32 = 2;
+const BASE_FORMAT: u32 = 3;
 
 /// The programs of ours that go into a boot.
 #[derive(Clone, Debug)]
@@ -78,9 +78,10 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
     userland.add_to(&mut cpio)?;
 
     let directory = kernel.modules();
-    let plan = Index::read(&directory)?.plan(&modules::WANTED, &modules::OPTIONAL);
-    for module in &plan.absent {
-        eprintln!("Note: {} has no module {module}", kernel.package);
+    let index = if kernel.has_modules() { Index::read(&directory)? } else { Index::default() };
+    let plan = index.plan(&modules::WANTED, &modules::OPTIONAL);
+    if !plan.absent.is_empty() {
+        eprintln!("Note: {} has no module {}", kernel.package, plan.absent.join(", "));
     }
     let mut list = Vec::new();
     for module in &plan.order {
@@ -88,6 +89,7 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
         cpio.file(&path, 0o644, &modules::content(&directory.join(module))?)?;
         list.push(path);
     }
+    cpio.file(job::ABSENT_MODULES, 0o644, plan.absent.join("\n").as_bytes())?;
     cpio.file(job::MODULES, 0o644, list.join("\n").as_bytes())?;
     cpio.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok(())

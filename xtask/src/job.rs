@@ -10,6 +10,9 @@ pub const PATH: &str = "/job.json";
 /// Where a guest finds the paths of the kernel modules to load, one a line and in order.
 pub const MODULES: &str = "/modules.list";
 
+/// Where a guest finds the names of the modules that its kernel should have and has not, one a line.
+pub const ABSENT_MODULES: &str = "/modules.absent";
+
 /// One command, run with the console as its terminal; the guest powers off when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {

@@ -159,6 +159,12 @@ impl Kernel {
     pub(crate) fn modules(&self) -> PathBuf {
         modules(&self.tree, self.release())
     }
+
+    /// Whether there are any. Debian's archive forgets the modules of a kernel it no longer
+    /// supports (6.19 to 7.1 at the time of writing) sooner than the signed image.
+    pub(crate) fn has_modules(&self) -> bool {
+        self.modules().join("kernel").is_dir()
+    }
 }
 
 fn modules(tree: &Path, release: &str) -> PathBuf {
@@ -189,13 +195,16 @@ fn fetch(
     let unpacked = download.path().join("tree");
     apt.download(&apt.with_parts(&kernel.package)?, download.path())?;
     apt::unpack(download.path(), &unpacked)?;
-    // The package leaves this to the machine it is installed on.
-    let depmod = process::find("depmod").context("depmod is missing (package kmod)")?;
-    process::output(
-        Command::new(depmod).arg("-b").arg(depmod_base(&unpacked)).arg(kernel.release()),
-    )?;
-    // A part that the archive no longer has may be one that matters.
-    Kernel { tree: unpacked.clone(), ..kernel.clone() }.image()?;
+    let fetched = Kernel { tree: unpacked.clone(), ..kernel.clone() };
+    // A part that the archive no longer has may be this one.
+    fetched.image()?;
+    if fetched.has_modules() {
+        // The package leaves this to the machine it is installed on.
+        let depmod = process::find("depmod").context("depmod is missing (package kmod)")?;
+        process::output(
+            Command::new(depmod).arg("-b").arg(depmod_base(&unpacked)).arg(kernel.release()),
+        )?;
+    }
     fs::rename(&unpacked, &kernel.tree)
         .with_context(|| format!("cannot move the kernel to {}", kernel.tree.display()))?;
     Ok(kernel)

@@ -44,6 +44,13 @@ pub enum Report {
         /// What was not, in full. Empty when it passed.
         detail: String,
     },
+    /// A scenario cannot be made on this kernel, which is no fault.
+    Skipped {
+        /// Its name.
+        name: String,
+        /// What is missing.
+        reason: String,
+    },
     /// socktrace would not start in the guest.
     Refused {
         /// Its exit code.

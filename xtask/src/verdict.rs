@@ -18,6 +18,8 @@ pub(crate) struct Verdict {
     pub(crate) covers: Vec<String>,
     /// Nothing, or what was wrong.
     pub(crate) failure: Option<String>,
+    /// Nothing, or why it could not be made here.
+    pub(crate) skipped: Option<String>,
     /// How long it took on the host, if it came to its end.
     pub(crate) took: Option<Duration>,
 }
@@ -39,15 +41,16 @@ impl Boot {
             Report::Plan { scenarios } => self.open = Some(scenarios),
             Report::Started { scenario } => self.started = Some((scenario, at)),
             Report::Scenario { name, passed, covers, detail } => {
-                if let Some(open) = &mut self.open {
-                    open.retain(|scenario| *scenario != name);
-                }
+                let took = self.close(&name, at);
                 self.failed |= !passed;
-                let started = self.started.take_if(|(started, _)| *started == name);
-                let took = started.map(|(_, start)| at.saturating_sub(start));
                 let detail = if detail.is_empty() { "without saying why".into() } else { detail };
                 let failure = (!passed).then_some(detail);
-                return Some(Verdict { scenario: name, covers, failure, took });
+                return Some(Verdict { scenario: name, covers, failure, skipped: None, took });
+            }
+            Report::Skipped { name, reason } => {
+                let took = self.close(&name, at);
+                let (covers, skipped) = (vec![], Some(reason));
+                return Some(Verdict { scenario: name, covers, failure: None, skipped, took });
             }
             Report::Refused { exit, stderr } => {
                 self.refusal = Some(format!("socktrace exited with {exit}:\n{stderr}"));
@@ -57,6 +60,15 @@ impl Boot {
         None
     }
 
+    /// Strikes a scenario off the plan, and returns how long it took.
+    fn close(&mut self, name: &str, at: Duration) -> Option<Duration> {
+        if let Some(open) = &mut self.open {
+            open.retain(|scenario| *scenario != name);
+        }
+        let started = self.started.take_if(|(started, _)| *started == name);
+        started.map(|(_, start)| at.saturating_sub(start))
+    }
+
     /// The verdicts that are still due when the boot has ended.
     pub(crate) fn end(self, outcome: &Outcome) -> Vec<Verdict> {
         let reason = self.reason(outcome);
@@ -64,6 +76,7 @@ impl Boot {
             scenario,
             covers: vec![],
             failure: Some(failure),
+            skipped: None,
             took: None,
         };
         let running = self.started.map(|(scenario, _)| scenario);
@@ -145,7 +158,17 @@ mod tests {
         let (boot, verdicts) = boot([plan(&["a"]), started("a"), scenario("a", true)]);
         let took = Some(Duration::from_secs(1));
         let covers = vec!["x/ipv4".into()];
-        assert_eq!(verdicts, [Verdict { scenario: "a".into(), covers, failure: None, took }]);
+        let passed = Verdict { scenario: "a".into(), covers, failure: None, skipped: None, took };
+        assert_eq!(verdicts, [passed]);
+        assert_eq!(boot.end(&Outcome::Finished { code: 0 }), []);
+    }
+
+    #[test]
+    fn skipped_scenarios_have_a_verdict() {
+        let skipped = Report::Skipped { name: "b".into(), reason: "no module veth".into() };
+        let (boot, verdicts) = boot([plan(&["a", "b"]), scenario("a", true), skipped]);
+        assert_eq!(verdicts[1].skipped.as_deref(), Some("no module veth"));
+        assert_eq!((&verdicts[1].failure, verdicts[1].covers.len()), (&None, 0));
         assert_eq!(boot.end(&Outcome::Finished { code: 0 }), []);
     }
 

@@ -69,6 +69,7 @@ pub(crate) fn show(report: Report) {
         Report::Plan { .. }
         | Report::Started { .. }
         | Report::Scenario { .. }
+        | Report::Skipped { .. }
         | Report::Exit { .. } => {}
     }
 }

@@ -127,6 +127,7 @@ mod tests {
             scenario: "a".into(),
             covers: covers.iter().map(|&cell| cell.to_owned()).collect(),
             failure: failure.map(str::to_owned),
+            skipped: None,
             took: None,
         }
     }

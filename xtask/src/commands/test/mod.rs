@@ -190,9 +190,10 @@ fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> (Count, Cove
     let mut tell = |verdict: &Verdict| {
         show(kernel, mode, verdict);
         coverage.add(kernel, verdict);
-        match verdict.failure {
-            None => count.passed += 1,
-            Some(_) => count.failed += 1,
+        match (&verdict.failure, &verdict.skipped) {
+            (None, None) => count.passed += 1,
+            (None, Some(_)) => count.skipped += 1,
+            (Some(_), _) => count.failed += 1,
         }
     };
     let start = Instant::now();
@@ -243,15 +244,19 @@ fn run_guest(
 
 /// The verdict on a boot that could not be made.
 fn failure(text: String) -> Verdict {
-    Verdict { scenario: "(boot)".into(), covers: vec![], failure: Some(text), took: None }
+    let scenario = "(boot)".into();
+    Verdict { scenario, covers: vec![], failure: Some(text), skipped: None, took: None }
 }
 
 /// Prints one line, and for a failure what was wrong.
 fn show(kernel: &str, mode: &str, verdict: &Verdict) {
-    let word = if verdict.failure.is_none() { "ok  " } else { "FAIL" };
-    let took =
-        verdict.took.map_or_else(String::new, |took| format!("  {:.1}s", took.as_secs_f64()));
-    let mut lines = vec![format!("{word} {kernel:<5} {mode:<6} {}{took}", verdict.scenario)];
+    let (word, after) = match (&verdict.failure, &verdict.skipped, verdict.took) {
+        (Some(_), _, _) => ("FAIL", String::new()),
+        (None, Some(reason), _) => ("skip", format!(": {reason}")),
+        (None, None, Some(took)) => ("ok  ", format!("  {:.1}s", took.as_secs_f64())),
+        (None, None, None) => ("ok  ", String::new()),
+    };
+    let mut lines = vec![format!("{word} {kernel:<5} {mode:<6} {}{after}", verdict.scenario)];
     let details = verdict.failure.iter().flat_map(|failure| failure.lines());
     lines.extend(details.map(|line| format!("       {line}")));
     // In one piece, because boots run side by side.

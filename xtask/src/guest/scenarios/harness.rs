@@ -8,6 +8,7 @@ use xtask::report::{Report, Reporter};
 use super::{
     catalogue::{Act, Hidden, Scenario},
     expected::Expected,
+    modules::Unavailable,
     tracer::Tracer,
     verify::compare,
 };
@@ -42,6 +43,10 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
         }
         let detail = match act(scenario, &tracer, super::uses_kprobes(), &mut covers) {
             Ok(differences) => differences,
+            Err(error) if error.is::<Unavailable>() => {
+                reporter.send(&Report::Skipped { name, reason: format!("{error:#}") })?;
+                continue;
+            }
             Err(error) => format!("{error:#}"),
         };
         let passed = detail.is_empty();

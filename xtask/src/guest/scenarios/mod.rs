@@ -19,6 +19,7 @@ mod icmp;
 mod inherit;
 mod inject;
 mod iouring;
+mod modules;
 mod mptcp;
 mod network;
 mod odd;

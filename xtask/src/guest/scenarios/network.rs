@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::socket::{self, Ends, Pair};
+use super::{
+    modules,
+    socket::{self, Ends, Pair},
+};
 
 const PEER: &str = "peer";
 
@@ -129,6 +132,7 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn get() -> Result<Self> {
         static MADE: OnceLock<Result<(), String>> = OnceLock::new();
+        modules::require("veth")?;
         MADE.get_or_init(|| {
             SETUP
                 .iter()

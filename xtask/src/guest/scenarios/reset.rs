@@ -9,6 +9,7 @@ use socket2::TcpKeepalive;
 use super::{
     blocked,
     expected::Expected,
+    modules,
     network::{Family, Line, Silence},
     socket::{self, Ends, Pair, ensure_errno},
     tcp_reset_has_segment,
@@ -182,6 +183,7 @@ pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
 
 /// Killed from outside the program.
 pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
+    modules::require("tcp_diag")?;
     let Pair { client, server } = Pair::new(family.loopback())?;
     let (ours, theirs) = (Ends::of(&client)?, Ends::of(&server)?);
     let filter = format!("sport = :{}", ours.local.port());
