@@ -15,6 +15,7 @@ use crate::{
         clock::Clock,
         hooks::Hook,
         load::{self, Loaded},
+        missed::Missed,
         refusal::running_kernel,
         stream::Events,
         tally::Tallies,
@@ -55,6 +56,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
     };
     let Loaded { mut ebpf, health, rst_reasons } = load::load(options)?;
     let tallies = Arc::new(Tallies::new(&mut ebpf)?);
+    let missed = Arc::new(Missed::new(&ebpf).context("cannot watch the kernel programs")?);
 
     eprintln!(
         "socktrace {} on {}; hooks: {}",
@@ -73,7 +75,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
     }
     if let Some(listener) = metrics_listener(cli).await? {
         eprintln!("metrics: http://{}/metrics", listener.address());
-        let exporter = Arc::new(Exporter::new(Arc::clone(&tallies), health));
+        let exporter = Arc::new(Exporter::new(Arc::clone(&tallies), Arc::clone(&missed), health));
         tokio::spawn(serve(listener, exporter));
     }
 
@@ -86,7 +88,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
         let printer = Printer::new(cli.output, cli.color, cli.all, decoder);
         Some(stream(events, printer, &tallies, &mut stop).await?)
     };
-    eprintln!("socktrace: {}", summary(&tallies, shown)?);
+    eprintln!("socktrace: {}{}", summary(&tallies, shown)?, missed_calls(&missed.counts()));
     Ok(())
 }
 
@@ -194,4 +196,29 @@ fn summary(tallies: &Tallies, shown: Option<u64>) -> anyhow::Result<String> {
     let Some(shown) = shown else { return Ok(failures) };
     let lost = tallies.counter(Counter::EventsLost)?;
     Ok(format!("{failures}; {shown} events shown, {lost} lost"))
+}
+
+/// What the kernel kept from the programs, to go after the summary; empty if nothing.
+fn missed_calls(counts: &BTreeMap<Hook, u64>) -> String {
+    let missed = counts.iter().filter(|(_, count)| **count > 0);
+    let hooks: Vec<_> = missed.map(|(hook, count)| format!("{} {count}", hook.id())).collect();
+    if hooks.is_empty() {
+        return String::new();
+    }
+    format!("; calls that the kernel kept from socktrace: {}", hooks.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_calls_are_told_by_hook() {
+        let counts = BTreeMap::from([(Hook::TcpDone, 0), (Hook::SkStreamError, 4)]);
+        assert_eq!(
+            missed_calls(&counts),
+            "; calls that the kernel kept from socktrace: sk_stream_error 4"
+        );
+        assert_eq!(missed_calls(&BTreeMap::from([(Hook::TcpDone, 0)])), "");
+    }
 }

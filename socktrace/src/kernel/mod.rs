@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod load;
 mod memlock;
+pub(crate) mod missed;
 pub(crate) mod plan;
 pub(crate) mod refusal;
 pub(crate) mod stream;

@@ -10,7 +10,7 @@ use socktrace_ebpf::{Counter, Family, Hook, Signature, TcpState};
 
 use crate::{
     diagnosis::{Finding, diagnose},
-    kernel::{health::Health, hooks::Hook as Point, tally::Tallies},
+    kernel::{health::Health, hooks::Hook as Point, missed::Missed, tally::Tallies},
     output::names::{family_name, state_name},
 };
 
@@ -23,12 +23,13 @@ pub(crate) const CONTENT_TYPE: &str = TEXT_FORMAT;
 /// the stream applies, so that the two cannot disagree.
 pub(crate) struct Exporter {
     tallies: Arc<Tallies>,
+    missed: Arc<Missed>,
     health: Health,
 }
 
 impl Exporter {
-    pub(crate) fn new(tallies: Arc<Tallies>, health: Health) -> Self {
-        Self { tallies, health }
+    pub(crate) fn new(tallies: Arc<Tallies>, missed: Arc<Missed>, health: Health) -> Self {
+        Self { tallies, missed, health }
     }
 
     /// The metrics in Prometheus's text format.
@@ -38,13 +39,15 @@ impl Exporter {
             .iter()
             .map(|&counter| Ok((counter, self.tallies.counter(counter)?)))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        render(&signatures, &counters, &self.health).context("cannot make the metrics")
+        render(&signatures, &counters, &self.missed.counts(), &self.health)
+            .context("cannot make the metrics")
     }
 }
 
 fn render(
     signatures: &BTreeMap<Signature, u64>,
     counters: &[(Counter, u64)],
+    missed: &BTreeMap<Point, u64>,
     health: &Health,
 ) -> prometheus::Result<String> {
     let registry = Registry::new();
@@ -56,6 +59,7 @@ fn render(
     if health.is_attached(Point::TcpRetransmitTimer) {
         register_retransmissions(&registry, signatures)?;
     }
+    register_missed(&registry, missed)?;
     register_self(&registry, counters, health)?;
     TextEncoder::new().encode_to_string(&registry.gather())
 }
@@ -134,6 +138,19 @@ fn register_retransmissions(
             let state = TcpState::try_from(signature.state).map_or("unknown", state_name);
             timeouts.with_label_values(&[state, family(*signature)]).inc_by(*count);
         }
+    }
+    Ok(())
+}
+
+fn register_missed(registry: &Registry, missed: &BTreeMap<Point, u64>) -> prometheus::Result<()> {
+    let calls = counter_vec(
+        registry,
+        "socktrace_hook_missed_total",
+        "Calls of a hooked function that the kernel kept from socktrace; no other counter has them.",
+        &["hook"],
+    )?;
+    for (hook, count) in missed {
+        calls.with_label_values(&[hook.id()]).inc_by(*count);
     }
     Ok(())
 }
@@ -223,7 +240,8 @@ mod tests {
             (reset(TcpState::FinWait2, Flags::ORPHAN), 4),
             (reset(TcpState::Established, Flags::empty()), 5),
         ]);
-        let text = render(&signatures, &[], &health(HookState::Attached)).expect("metrics");
+        let text = render(&signatures, &[], &BTreeMap::new(), &health(HookState::Attached))
+            .expect("metrics");
         for line in [
             "# TYPE socktrace_socket_errors_total counter",
             r#"socktrace_socket_errors_total{cause="reset_while_closing",direction="peer",errno="ECONNRESET",family="ipv4"} 7"#,
@@ -247,7 +265,8 @@ mod tests {
             ..reset(TcpState::Close, Flags::UNACCEPTED.with(Flags::DELIVERY))
         };
         let signatures = BTreeMap::from([(timeout, 2), (accepted, 6)]);
-        let text = render(&signatures, &[], &health(HookState::Attached)).expect("metrics");
+        let text = render(&signatures, &[], &BTreeMap::new(), &health(HookState::Attached))
+            .expect("metrics");
         assert!(!text.contains("socktrace_socket_errors_total{"), "{text}");
         assert!(text.contains(
             r#"socktrace_retransmission_timeouts_total{family="ipv4",state="SYN_SENT"} 2"#
@@ -258,7 +277,8 @@ mod tests {
     #[test]
     fn an_absent_hook_exports_no_zero() {
         let absent = HookState::Absent("no such function".to_owned());
-        let text = render(&BTreeMap::new(), &[], &health(absent)).expect("metrics");
+        let text =
+            render(&BTreeMap::new(), &[], &BTreeMap::new(), &health(absent)).expect("metrics");
         assert!(!text.contains("socktrace_accepted_resets_total"), "{text}");
         assert!(
             text.contains(r#"socktrace_hook_attached{hook="inet_csk_accept",state="absent"} 0"#)
@@ -268,9 +288,17 @@ mod tests {
     #[test]
     fn losses_are_exported() {
         let counters = [(Counter::EventsLost, 9), (Counter::TallyOverflow, 0)];
-        let text =
-            render(&BTreeMap::new(), &counters, &health(HookState::Attached)).expect("metrics");
-        assert!(text.contains("socktrace_events_lost_total 9"));
-        assert!(text.contains("socktrace_tally_overflow_total 0"));
+        let missed = BTreeMap::from([(Point::TcpDone, 3), (Point::TcpReset, 0)]);
+        let text = render(&BTreeMap::new(), &counters, &missed, &health(HookState::Attached))
+            .expect("metrics");
+        for line in [
+            "socktrace_events_lost_total 9",
+            "socktrace_tally_overflow_total 0",
+            r#"socktrace_hook_missed_total{hook="tcp_done"} 3"#,
+            r#"socktrace_hook_missed_total{hook="tcp_reset"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains(r#"missed_total{hook="tcp_abort"}"#), "{text}");
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Expected {
     pub(super) cause: &'static str,
     /// The errno that the program really got; of a socket nobody holds, the one the kernel set.
     errno: i32,
-    call: &'static str,
+    pub(super) call: &'static str,
     /// None where there is no socket.
     local: Option<SocketAddr>,
     /// None where the socket has no peer.

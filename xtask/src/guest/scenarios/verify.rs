@@ -9,10 +9,15 @@ use super::expected::Expected;
 /// Metrics by their whole series name, labels included.
 pub(super) type Metrics = BTreeMap<String, f64>;
 
+/// Calls of the function that ends failing writes, which the kernel kept from socktrace.
+const MISSED_WRITES: &str = r#"socktrace_hook_missed_total{hook="sk_stream_error"}"#;
+
 /// Compares the stream and the change of the metrics with what is expected.
 ///
 /// The result is empty when they agree: each expected line exactly once, no other, and the
-/// counters grown by just these.
+/// counters grown by just these. A failing write may be missing for each call that the kernel has
+/// kept from socktrace and that socktrace says it has: this happens where tasks are preempted in
+/// the kernel, which the kernels with `PREEMPT_LAZY` (6.18 and later) do.
 pub(super) fn compare(
     expected: &[Expected],
     stream: &[Value],
@@ -21,6 +26,9 @@ pub(super) fn compare(
 ) -> String {
     let mut text = String::new();
     let mut lines: Vec<&Value> = stream.iter().collect();
+    let mut missed =
+        after.get(MISSED_WRITES).unwrap_or(&0.0) - before.get(MISSED_WRITES).unwrap_or(&0.0);
+    let mut told = Vec::new();
     for expected in expected {
         // A socket can fail more than once: the line that fits best is the one that is meant.
         let found = lines
@@ -28,6 +36,11 @@ pub(super) fn compare(
             .enumerate()
             .filter_map(|(index, line)| Some((index, expected.differences(line)?)))
             .min_by_key(|(_, differences)| differences.len());
+        if found.is_none() && expected.call == "write" && missed > 0.5 {
+            missed -= 1.0;
+            continue;
+        }
+        told.push(expected);
         match found {
             None => _ = writeln!(text, "not told: {expected:?}"),
             Some((index, differences)) => {
@@ -41,11 +54,11 @@ pub(super) fn compare(
     for line in lines {
         _ = writeln!(text, "told without reason: {line}");
     }
-    compare_metrics(expected, before, after, &mut text);
+    compare_metrics(&told, before, after, &mut text);
     text
 }
 
-fn compare_metrics(expected: &[Expected], before: &Metrics, after: &Metrics, text: &mut String) {
+fn compare_metrics(expected: &[&Expected], before: &Metrics, after: &Metrics, text: &mut String) {
     let count = |event: &str| {
         let mut counts: BTreeMap<&str, f64> = BTreeMap::new();
         for expected in expected.iter().filter(|expected| expected.event == event) {
@@ -128,6 +141,20 @@ mod tests {
     fn agreement_is_silent() {
         assert_eq!(compare(&[expected()], &[line()], &metrics(1.0), &metrics(2.0)), "");
         assert_eq!(compare(&[], &[], &metrics(1.0), &metrics(1.0)), "");
+    }
+
+    #[test]
+    fn writes_may_be_missing_as_often_as_the_kernel_kept_them() {
+        let writes = || [Expected::delivered("reset_by_peer", 104, ends()), expected()];
+        let missing = |kept: f64, lines: &[Value]| {
+            let mut after = metrics(2.0);
+            after.insert(MISSED_WRITES.to_owned(), kept);
+            compare(&writes(), lines, &metrics(1.0), &after)
+        };
+        assert_eq!(missing(1.0, &[line()]), "");
+        assert!(missing(0.0, &[line()]).starts_with("not told"));
+        // What is no write is never missing.
+        assert!(missing(9.0, &[]).starts_with("not told"));
     }
 
     #[test]
