@@ -9,6 +9,7 @@ mod cpio;
 mod debian_version;
 #[expect(dead_code, reason = "socktrace's build script uses more of it")]
 mod ebpf_toolchain;
+mod elf;
 mod initramfs;
 mod kernel;
 mod kvm;

@@ -5,7 +5,6 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result};
@@ -13,9 +12,10 @@ use anyhow::{Context as _, Result};
 use crate::{
     apt::{self, Apt},
     cpio::Cpio,
+    elf,
     kernel::BOOKWORM,
     mirror::Mirrors,
-    process, workspace,
+    workspace,
 };
 
 const PACKAGES: [&str; 4] = ["bash", "busybox-static", "iproute2", "nftables"];
@@ -23,9 +23,11 @@ const PACKAGES: [&str; 4] = ["bash", "busybox-static", "iproute2", "nftables"];
 /// Programs with the libraries they need. Everything else in the packages stays out.
 const PROGRAMS: [&str; 5] = ["bin/bash", "bin/ip", "bin/ss", "sbin/tc", "usr/sbin/nft"];
 
-const BUSYBOX: &str = "bin/busybox";
-const LOADER: &str = "lib64/ld-linux-x86-64.so.2";
-const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
+/// Where programs look for their dynamic loader.
+const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+
+/// What the directories of libraries are called.
+const GNU: &str = "x86_64-linux-gnu";
 
 /// The unpacked packages.
 #[derive(Debug)]
@@ -69,49 +71,27 @@ impl Userland {
         for (link, target) in [("/sbin", "bin"), ("/usr/bin", "../bin"), ("/usr/sbin", "../bin")] {
             cpio.link(link, target)?;
         }
-        self.add_busybox(cpio)?;
+        // The guest itself gives it its many names: only there it can be asked for them.
+        cpio.file("/bin/busybox", 0o755, &read(&self.tree.join("bin/busybox"))?)?;
         // Busybox's own shell would take busybox's `ip` for the real one.
         cpio.link("/bin/sh", "bash")?;
+        let directories = ["lib", "usr/lib"].map(|lib| self.tree.join(lib).join(GNU));
         let mut libraries = BTreeSet::new();
         for program in PROGRAMS {
             let path = self.tree.join(program);
             let name = program.rsplit('/').next().unwrap_or(program);
             cpio.file(&format!("/bin/{name}"), 0o755, &read(&path)?)?;
-            libraries.extend(self.libraries(&path)?);
+            libraries.extend(elf::libraries(&path, &directories)?);
         }
-        cpio.file(&format!("/{LOADER}"), 0o755, &read(&self.tree.join(LOADER))?)?;
         for library in libraries {
             let name = library.file_name().unwrap_or_default().to_string_lossy();
-            cpio.file(&format!("/{}/{name}", LIBRARIES[0]), 0o644, &read(&library)?)?;
+            cpio.file(&format!("/lib/{GNU}/{name}"), 0o755, &read(&library)?)?;
         }
+        // The C library needs the loader too, so that it is there; programs have this name for it.
+        let loader = LOADER;
+        let name = loader.rsplit('/').next().unwrap_or(loader);
+        cpio.link(loader, &format!("/lib/{GNU}/{name}"))?;
         Ok(())
-    }
-
-    fn add_busybox<W: Write>(&self, cpio: &mut Cpio<W>) -> Result<()> {
-        let busybox = self.tree.join(BUSYBOX);
-        cpio.file("/bin/busybox", 0o755, &read(&busybox)?)?;
-        let applets = process::output(Command::new(&busybox).arg("--list"))?;
-        for applet in applets.lines() {
-            // The real programs do more than busybox's.
-            if !matches!(applet, "busybox" | "ip" | "sh" | "ss" | "tc") {
-                cpio.link(&format!("/bin/{applet}"), "busybox")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The libraries a program loads, asked of the guest's own dynamic loader.
-    fn libraries(&self, program: &Path) -> Result<Vec<PathBuf>> {
-        let paths = LIBRARIES.map(|path| self.tree.join(path).display().to_string());
-        let mut loader = Command::new(self.tree.join(LOADER));
-        let listed = process::output(
-            loader.arg("--library-path").arg(paths.join(":")).arg("--list").arg(program),
-        )?;
-        let found = listed.lines().filter_map(|line| {
-            let path = line.split_once("=>")?.1.split_whitespace().next()?;
-            path.starts_with('/').then(|| path.into())
-        });
-        Ok(found.filter(|path: &PathBuf| path.starts_with(&self.tree)).collect())
     }
 }
 

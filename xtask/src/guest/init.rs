@@ -134,10 +134,16 @@ fn set_up_system() -> Result<()> {
                 .with_context(|| format!("cannot create {link}"))?;
         }
     }
-    let status = Command::new("/bin/ip").args(["link", "set", "lo", "up"]).status();
-    match status.context("cannot run ip")? {
+    // It leaves alone what has its name already, and does more than busybox's own.
+    run_program(Command::new("/bin/busybox").args(["--install", "-s", "/bin"]))?;
+    run_program(Command::new("/bin/ip").args(["link", "set", "lo", "up"]))
+}
+
+fn run_program(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_owned();
+    match command.status().with_context(|| format!("cannot run {}", name.display()))? {
         status if status.success() => Ok(()),
-        status => bail!("the loopback device does not come up: ip failed ({status})"),
+        status => bail!("{} failed ({status})", name.display()),
     }
 }
 
