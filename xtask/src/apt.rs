@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use xtask::arch::Arch;
 
 use crate::{mirror::Mirrors, process, workspace};
 
@@ -34,7 +35,7 @@ pub(crate) struct Archive {
     pub(crate) suites: &'static [(&'static str, Label)],
 }
 
-/// A private apt over one archive.
+/// A private apt over one archive, for machines of one architecture.
 #[derive(Debug)]
 pub(crate) struct Apt {
     root: PathBuf,
@@ -46,13 +47,14 @@ impl Apt {
     /// # Errors
     ///
     /// When no mirror is known or the lists cannot be fetched or verified.
-    pub(crate) fn open(archive: &Archive, mirrors: &Mirrors) -> Result<Self> {
-        let apt = Self { root: workspace::cache("apt").join(archive.name) };
+    pub(crate) fn open(archive: &Archive, arch: &Arch, mirrors: &Mirrors) -> Result<Self> {
+        let apt = Self { root: workspace::cache("apt").join(arch.name).join(archive.name) };
         let stamp = apt.root.join("updated");
         // Each time, because the configuration has the directory's absolute path in it.
-        apt.configure(archive, mirrors)?;
+        apt.configure(archive, arch, mirrors)?;
         if !is_fresh(&stamp, FRESH) {
-            eprintln!("Fetching Debian's package lists ({})", archive.name);
+            let name = format!("{} {}", archive.name, arch.name);
+            eprintln!("Fetching Debian's package lists ({name})");
             // Without Error-Mode apt calls a list it could not fetch a warning.
             process::output(apt.command("apt-get").args([
                 "-qq",
@@ -60,7 +62,7 @@ impl Apt {
                 "APT::Update::Error-Mode=any",
                 "update",
             ]))
-            .with_context(|| format!("cannot fetch Debian's package lists ({})", archive.name))?;
+            .with_context(|| format!("cannot fetch Debian's package lists ({name})"))?;
             fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))?;
         }
         Ok(apt)
@@ -128,8 +130,8 @@ impl Apt {
         command
     }
 
-    fn configure(&self, archive: &Archive, mirrors: &Mirrors) -> Result<()> {
-        let root = self.root.display();
+    fn configure(&self, archive: &Archive, arch: &Arch, mirrors: &Mirrors) -> Result<()> {
+        let (root, arch) = (self.root.display(), arch.name);
         for directory in ["lists/partial", "cache/archives/partial", "parts", "dpkg"] {
             let directory = self.root.join(directory);
             fs::create_dir_all(&directory)
@@ -145,7 +147,7 @@ impl Apt {
             .iter()
             .map(|(suite, label)| {
                 let url = mirrors.url(*label);
-                format!("deb [arch=amd64 signed-by={KEYRING}] {url} {suite} main\n")
+                format!("deb [arch={arch} signed-by={KEYRING}] {url} {suite} main\n")
             })
             .collect();
         let sources = sources.concat();
@@ -163,7 +165,7 @@ impl Apt {
              Acquire::Languages \"none\";\n\
              Acquire::http::Timeout \"20\";\n\
              Acquire::Retries \"3\";\n\
-             APT::Architecture \"amd64\";\n\
+             APT::Architecture \"{arch}\";\n\
              APT::Sandbox::User \"root\";\n\
              Dir::Cache \"{root}/cache\";\n\
              Dir::Etc::main \"/dev/null\";\n\

@@ -17,7 +17,7 @@ use xtask::{job::Job, report::Report};
 use crate::{
     initramfs::{self, Programs},
     kernel::Kernel,
-    qemu::{Accelerator, Console, Machine, Mode, PROGRAM},
+    qemu::{Accelerator, Console, Machine, Mode},
 };
 
 /// How long a machine may take to power off after its last report.
@@ -102,6 +102,7 @@ impl Boot<'_> {
         let keyboard = matches!(self.terminal, Terminal::Interactive);
         let logged = matches!(self.terminal, Terminal::Logged(_));
         let machine = Machine {
+            arch: self.kernel.arch,
             image: &image,
             initramfs: &initramfs,
             kernel_arguments: &self.kernel_arguments(),
@@ -120,7 +121,7 @@ impl Boot<'_> {
             .stdout(if logged { Stdio::piped() } else { Stdio::inherit() })
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot run {PROGRAM}"))?;
+            .with_context(|| format!("cannot run {}", self.kernel.arch.qemu.0))?;
         // The reports end when QEMU, which has its own copy of this end, does.
         drop(writer);
         let mut machine = Running::new(child);

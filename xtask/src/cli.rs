@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+use xtask::arch::Arch;
 
 use crate::{
     kernel::{self, Series},
@@ -37,6 +38,9 @@ pub(crate) struct SetupArgs {
     /// Tell what is there already, too
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    /// Machines to build for and to emulate
+    #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
+    pub(crate) arch: &'static Arch,
 }
 
 /// Whether a command may install what it misses.
@@ -56,6 +60,9 @@ impl NoSetup {
 
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
+    /// Machines to build for
+    #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
+    pub(crate) arch: &'static Arch,
     /// Optimize
     #[arg(long)]
     pub(crate) release: bool,
@@ -85,6 +92,9 @@ pub(crate) struct RunArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct VmArgs {
+    /// Architecture of the virtual machine
+    #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
+    pub(crate) arch: &'static Arch,
     /// Kernel to boot
     #[arg(long, value_name = "SERIES", default_value = kernel::DEFAULT, value_parser = kernel::series)]
     pub(crate) kernel: &'static Series,
@@ -108,6 +118,9 @@ pub(crate) struct VmArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct TestArgs {
+    /// Architecture of the virtual machines; of one that is not this machine's, only scenarios run
+    #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
+    pub(crate) arch: &'static Arch,
     /// Only this kernel, also one outside the matrix (repeatable)
     #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
     pub(crate) kernels: Vec<&'static Series>,
@@ -124,7 +137,11 @@ pub(crate) struct TestArgs {
     #[arg(long, value_name = "HOW", value_parser = ["fentry", "kprobe"])]
     pub(crate) attach: Option<String>,
     /// Write the table of what was covered to docs/coverage.md
-    #[arg(long, requires = "full", conflicts_with_all = ["kernels", "scenarios", "attach"])]
+    #[arg(
+        long,
+        requires = "full",
+        conflicts_with_all = ["arch", "kernels", "scenarios", "attach"]
+    )]
     pub(crate) write_docs: bool,
     /// Boots at the same time [default: one for each processor]
     #[arg(long, value_name = "N")]

@@ -3,28 +3,30 @@
 use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
+use xtask::arch::Arch;
 
 use crate::{initramfs::Programs, process, workspace};
 
-/// Static programs run on any distribution, and in a guest without one. Only programs for a target
-/// that is named are linked so; build scripts and macros, which cannot be, are for the host.
-const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
-
 /// How to compile.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
+    /// For which machines.
+    pub(crate) arch: &'static Arch,
     /// Optimized.
     pub(crate) release: bool,
-    /// Without shared libraries.
+    /// Without shared libraries: runs on any distribution, and in a guest without one.
     pub(crate) linked_statically: bool,
 }
 
 impl Options {
-    /// What guests run.
-    pub(crate) const GUEST: Self = Self { release: true, linked_statically: true };
-
     /// What this machine runs.
-    pub(crate) const NATIVE: Self = Self { release: true, linked_statically: false };
+    pub(crate) const NATIVE: Self =
+        Self { arch: Arch::OWN, release: true, linked_statically: false };
+
+    /// What guests of this architecture run.
+    pub(crate) fn guest(arch: &'static Arch) -> Self {
+        Self { arch, release: true, linked_statically: true }
+    }
 }
 
 /// Compiles the daemon and returns its path.
@@ -41,19 +43,19 @@ pub(crate) fn daemon(options: Options) -> Result<PathBuf> {
 /// # Errors
 ///
 /// When a program does not compile.
-pub(crate) fn programs(with_daemon: bool) -> Result<Programs> {
-    let guest = guest()?;
-    let daemon = if with_daemon { Some(daemon(Options::GUEST)?) } else { None };
+pub(crate) fn programs(arch: &'static Arch, with_daemon: bool) -> Result<Programs> {
+    let guest = guest(arch)?;
+    let daemon = if with_daemon { Some(daemon(Options::guest(arch))?) } else { None };
     Ok(Programs { guest, daemon })
 }
 
-/// Compiles the guest's program, which also runs on the host, and returns its path.
+/// Compiles the guest's program, of which some also runs on the host, and returns its path.
 ///
 /// # Errors
 ///
 /// When it does not compile.
-pub(crate) fn guest() -> Result<PathBuf> {
-    binary("xtask", "guest", Options::GUEST)
+pub(crate) fn guest(arch: &'static Arch) -> Result<PathBuf> {
+    binary("xtask", "guest", Options::guest(arch))
 }
 
 fn binary(package: &str, name: &str, options: Options) -> Result<PathBuf> {
@@ -61,10 +63,20 @@ fn binary(package: &str, name: &str, options: Options) -> Result<PathBuf> {
     cargo.current_dir(workspace::root());
     cargo.args(["build", "--quiet", "--locked", "--package", package, "--bin", name]);
     let mut directory = workspace::cargo_target();
+    let arch = options.arch;
+    let mut flags = Vec::new();
     if options.linked_statically {
-        cargo.args(["--target", STATIC_TARGET]);
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-        directory.push(STATIC_TARGET);
+        flags.push("-Ctarget-feature=+crt-static".to_owned());
+    }
+    if !arch.is_own() {
+        flags.push(format!("-Clinker={}", arch.cross_linker()));
+    }
+    if !flags.is_empty() {
+        // Flags hold for programs of a target that is named; build scripts and macros are the
+        // host's, and cannot be static.
+        cargo.args(["--target", arch.rust_target]);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+        directory.push(arch.rust_target);
     }
     if options.release {
         cargo.arg("--release");

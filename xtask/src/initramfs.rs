@@ -48,7 +48,7 @@ pub(crate) fn base(kernel: &Kernel, mirrors: impl FnOnce() -> Result<Mirrors>) -
     if path.is_file() {
         return Ok(path);
     }
-    let userland = Userland::ensure(mirrors)?;
+    let userland = Userland::ensure(kernel.arch, mirrors)?;
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let file = tempfile::NamedTempFile::new_in(&directory)?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use xtask::arch::Arch;
 
 use crate::{
     apt::{self, Apt, Archive, Label},
@@ -89,6 +90,8 @@ pub(crate) fn series(name: &str) -> Result<&'static Series, String> {
 pub(crate) struct Kernel {
     /// Its series.
     pub(crate) series: &'static str,
+    /// The machines it is for.
+    pub(crate) arch: &'static Arch,
     /// Debian's name of the package.
     pub(crate) package: String,
     tree: PathBuf,
@@ -102,12 +105,14 @@ impl Kernel {
     /// When there is none here and none can be fetched.
     pub(crate) fn ensure(
         series: &'static Series,
+        arch: &'static Arch,
         mirrors: impl FnOnce() -> Result<Mirrors>,
     ) -> Result<Self> {
-        let directory = workspace::cache("kernels").join(series.name);
+        let directory = workspace::cache("kernels").join(arch.name).join(series.name);
         let current = directory.join("current");
         let cached = fs::read_to_string(&current).ok().map(|package| Self {
             series: series.name,
+            arch,
             tree: directory.join(&package),
             package,
         });
@@ -117,7 +122,7 @@ impl Kernel {
         {
             return Ok(kernel.clone());
         }
-        let kernel = match (fetch(series, &directory, mirrors), cached) {
+        let kernel = match (fetch(series, arch, &directory, mirrors), cached) {
             (Ok(kernel), _) => kernel,
             (Err(error), Some(kernel)) => {
                 eprintln!(
@@ -174,16 +179,17 @@ fn modules(tree: &Path, release: &str) -> PathBuf {
 
 fn fetch(
     series: &'static Series,
+    arch: &'static Arch,
     directory: &Path,
     mirrors: impl FnOnce() -> Result<Mirrors>,
 ) -> Result<Kernel> {
-    let apt = Apt::open(series.archive, &mirrors()?)?;
+    let apt = Apt::open(series.archive, arch, &mirrors()?)?;
     let names = apt.names(&format!("^linux-image-{}", series.name.replace('.', "\\.")))?;
-    let package = newest(names.iter().map(String::as_str), series.name)
-        .ok_or_else(|| anyhow!("{} has no such kernel", series.archive.name))?
+    let package = newest(names.iter().map(String::as_str), series.name, arch)
+        .ok_or_else(|| anyhow!("{} has no such kernel for {}", series.archive.name, arch.name))?
         .to_owned();
     let tree = directory.join(&package);
-    let kernel = Kernel { series: series.name, package, tree };
+    let kernel = Kernel { series: series.name, arch, package, tree };
     if kernel.image().is_ok() {
         return Ok(kernel);
     }
@@ -218,9 +224,14 @@ fn depmod_base(tree: &Path) -> PathBuf {
 /// The package with a series' newest kernel for virtual machines. Debian builds some series for
 /// more than one release: those made for an older one than the archive's own are left out, as are
 /// unsigned builds and packages that only name another.
-fn newest<'name>(names: impl Iterator<Item = &'name str>, series: &str) -> Option<&'name str> {
+fn newest<'name>(
+    names: impl Iterator<Item = &'name str>,
+    series: &str,
+    arch: &Arch,
+) -> Option<&'name str> {
     let version = |name: &'name str| {
-        let version = name.strip_prefix("linux-image-")?.strip_suffix("-cloud-amd64")?;
+        let version = name.strip_prefix("linux-image-")?.strip_suffix(arch.name)?;
+        let version = version.strip_suffix("-cloud-")?;
         let patch = version.strip_prefix(series)?.strip_prefix('.')?;
         let number = patch.starts_with(|c: char| c.is_ascii_digit());
         (number && !version.contains(".deb11")).then_some(version)
@@ -252,11 +263,16 @@ mod tests {
 
     #[test]
     fn newest_build_of_each_series_is_chosen() {
-        let newest = |series| newest(NAMES.into_iter(), series);
+        let newest_for = |arch, series| {
+            newest(NAMES.into_iter(), series, Arch::named(arch).expect("an architecture"))
+        };
+        let newest = |series| newest_for("amd64", series);
         assert_eq!(newest("5.10"), Some("linux-image-5.10.0-46-cloud-amd64"));
         assert_eq!(newest("6.1"), Some("linux-image-6.1.0-56-cloud-amd64"));
         assert_eq!(newest("6.12"), Some("linux-image-6.12.117+deb12-cloud-amd64"));
         assert_eq!(newest("6.18"), None);
+        assert_eq!(newest_for("arm64", "6.12"), Some("linux-image-6.12.118+deb12-cloud-arm64"));
+        assert_eq!(newest_for("arm64", "6.1"), None);
     }
 
     #[test]

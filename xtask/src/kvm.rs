@@ -29,6 +29,9 @@ pub(crate) fn accelerator(
     base: &Path,
     programs: &Programs,
 ) -> Result<Accelerator> {
+    if !kernel.arch.is_own() {
+        return Ok(Accelerator::Tcg);
+    }
     if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
         return Ok(Accelerator::Tcg);
     }

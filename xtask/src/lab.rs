@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use xtask::arch::Arch;
 
 use crate::{
     compile, initramfs,
@@ -27,9 +28,14 @@ pub(crate) struct Bench {
 /// # Errors
 ///
 /// When something cannot be fetched or written.
-pub(crate) fn bench(series: &'static Series, setup: &Setup, mirrors: &MirrorArgs) -> Result<Bench> {
+pub(crate) fn bench(
+    series: &'static Series,
+    arch: &'static Arch,
+    setup: &Setup,
+    mirrors: &MirrorArgs,
+) -> Result<Bench> {
     let _lock = workspace::lock_caches()?;
-    let kernel = Kernel::ensure(series, || setup.mirrors(mirrors))?;
+    let kernel = Kernel::ensure(series, arch, || setup.mirrors(mirrors))?;
     let base = initramfs::base(&kernel, || setup.mirrors(mirrors))?;
     Ok(Bench { kernel, base })
 }
@@ -39,11 +45,12 @@ pub(crate) fn bench(series: &'static Series, setup: &Setup, mirrors: &MirrorArgs
 /// # Errors
 ///
 /// When something cannot be installed or does not compile.
-pub(crate) fn programs(setup: &Setup, with_daemon: bool) -> Result<Programs> {
-    let needs: &[Need] =
-        if with_daemon { &[Need::Build, Need::Machines] } else { &[Need::Machines] };
-    setup.ensure(needs)?;
-    compile::programs(with_daemon)
+pub(crate) fn programs(arch: &'static Arch, setup: &Setup, with_daemon: bool) -> Result<Programs> {
+    if with_daemon {
+        setup.ensure(&[Need::Build])?;
+    }
+    setup.ensure(&[Need::Target(arch), Need::Machines(arch)])?;
+    compile::programs(arch, with_daemon)
 }
 
 /// What to run guests in real time with.

@@ -1,5 +1,6 @@
 //! What the programs on both sides of a virtual machine agree on.
 
+pub mod arch;
 pub mod interrupt;
 pub mod job;
 pub mod report;

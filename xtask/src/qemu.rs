@@ -13,9 +13,7 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::{prctl, signal::Signal},
 };
-
-/// The program; in Debian's package qemu-system-x86.
-pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+use xtask::arch::Arch;
 
 /// How a guest's processors and clock work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +44,7 @@ pub(crate) enum Console {
 
 /// One machine.
 pub(crate) struct Machine<'a> {
+    pub(crate) arch: &'a Arch,
     pub(crate) image: &'a Path,
     pub(crate) initramfs: &'a File,
     pub(crate) kernel_arguments: &'a str,
@@ -58,7 +57,8 @@ pub(crate) struct Machine<'a> {
 impl Machine<'_> {
     /// The command that runs the machine. The files of `self` must be open until it has ended.
     pub(crate) fn command(&self) -> Command {
-        let mut qemu = Command::new(PROGRAM);
+        let mut qemu = Command::new(self.arch.qemu.0);
+        qemu.args(self.arch.machine);
         qemu.args([
             "-nodefaults",
             "-no-user-config",
@@ -70,8 +70,12 @@ impl Machine<'_> {
         ]);
         qemu.args(match (self.accelerator, self.mode) {
             (Accelerator::Kvm, _) => ["-accel", "kvm", "-cpu", "host"],
-            (Accelerator::Tcg, Mode::Smp) => ["-accel", "tcg,thread=multi", "-cpu", "max"],
-            (Accelerator::Tcg, Mode::Icount) => ["-accel", "tcg,thread=single", "-cpu", "max"],
+            (Accelerator::Tcg, Mode::Smp) => {
+                ["-accel", "tcg,thread=multi", "-cpu", self.arch.processor]
+            }
+            (Accelerator::Tcg, Mode::Icount) => {
+                ["-accel", "tcg,thread=single", "-cpu", self.arch.processor]
+            }
         });
         qemu.args(match self.mode {
             Mode::Smp => &["-smp", "2"][..],
@@ -80,10 +84,13 @@ impl Machine<'_> {
         // The archive has no name; it is reached through this process.
         let initramfs = format!("/proc/{}/fd/{}", process::id(), self.initramfs.as_raw_fd());
         qemu.arg("-kernel").arg(self.image).args(["-initrd", &initramfs]);
-        // On a busy host the emulated timer is late, which Linux would take for a broken one.
+        let Arch { console, kernel_arguments, .. } = self.arch;
         qemu.args([
             "-append",
-            &format!("console=ttyS0 panic=-1 oops=panic no_timer_check {}", self.kernel_arguments),
+            &format!(
+                "console={console} panic=-1 oops=panic {kernel_arguments} {}",
+                self.kernel_arguments
+            ),
         ]);
         match self.console {
             Console::Keyboard => {
@@ -96,14 +103,8 @@ impl Machine<'_> {
         }
         let reports = self.reports.as_raw_fd();
         let report_file = format!("file,id=reports,path=/dev/fd/{reports}");
-        qemu.args([
-            "-serial",
-            "chardev:console",
-            "-chardev",
-            &report_file,
-            "-serial",
-            "chardev:reports",
-        ]);
+        qemu.args(["-serial", "chardev:console", "-chardev", &report_file]);
+        qemu.args(self.arch.report_port);
 
         let prepare = move || {
             // Nobody would end the machine once xtask is gone.

@@ -11,9 +11,6 @@ use std::{
 use nix::{libc, sys::termios};
 use serde::{Deserialize, Serialize};
 
-/// The serial port the reports go through.
-pub const PORT: &str = "/dev/ttyS1";
-
 /// The environment variable that names the file reports are written to.
 pub const VARIABLE: &str = "SOCKTRACE_REPORT";
 

@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
+use xtask::arch::Arch;
 
 use crate::{
     apt::FRESH,
     ebpf_toolchain::{BPF_LINKER_VERSION, Compiler, Toolchain, advice, linker_root},
     mirror::{MirrorArgs, Mirrors},
-    process, qemu, workspace,
+    process, workspace,
 };
 
 /// What a command is about to do.
@@ -23,13 +24,14 @@ pub(crate) enum Need {
     Build,
     /// Check the kernel programs with their compiler's own linter.
     Lint,
-    /// Boot guests.
-    Machines,
+    /// Compile for machines of this architecture.
+    Target(&'static Arch),
+    /// Boot guests of this architecture.
+    Machines(&'static Arch),
 }
 
 /// A program or file, and the Debian package that has it.
-const MACHINE_TOOLS: [(&str, &str); 6] = [
-    (qemu::PROGRAM, "qemu-system-x86"),
+const MACHINE_TOOLS: [(&str, &str); 5] = [
     ("depmod", "kmod"),
     ("dpkg-deb", "dpkg"),
     ("gpgv", "gpgv"),
@@ -67,7 +69,8 @@ impl Setup {
             match need {
                 Need::Build => self.build()?,
                 Need::Lint => self.lint()?,
-                Need::Machines => self.machines()?,
+                Need::Target(arch) => self.target(arch)?,
+                Need::Machines(arch) => self.machines(arch)?,
             }
         }
         Ok(())
@@ -149,12 +152,42 @@ impl Setup {
         self.install(&[CLIPPY])
     }
 
-    fn machines(&self) -> Result<()> {
-        let tools = MACHINE_TOOLS.into_iter().filter(|(name, _)| process::find(name).is_none());
+    /// What it takes to compile for another machine than this.
+    fn target(&self, arch: &Arch) -> Result<()> {
+        if arch.is_own() {
+            return Ok(());
+        }
+        let name = arch.rust_target;
+        if has_standard_library(name) {
+            self.present(&format!("Rust's standard library for {name}"));
+        } else if process::find("rustup").is_some() {
+            self.allow(&format!("Rust's standard library for {name}"))?;
+            eprintln!("Installing Rust's standard library for {name}");
+            process::output(
+                Command::new("rustup").args(["target", "add", name]).current_dir(workspace::root()),
+            )?;
+        } else {
+            bail!(
+                "missing: Rust's standard library for {name}. This machine's Rust is not rustup's, \
+                 so it is to be installed by hand, in the version of `rustc`"
+            );
+        }
+        if can_link(&arch.cross_linker()) {
+            self.present(&arch.cross_linker());
+            return Ok(());
+        }
+        self.install(&arch.cross_packages().each_ref().map(String::as_str))
+    }
+
+    fn machines(&self, arch: &Arch) -> Result<()> {
+        let tools = MACHINE_TOOLS
+            .into_iter()
+            .chain([arch.qemu])
+            .filter(|(name, _)| process::find(name).is_none());
         let keyring = Some(KEYRING).filter(|(path, _)| !Path::new(path).exists());
         let missing: Vec<_> = tools.chain(keyring).map(|(_, package)| package).collect();
         if missing.is_empty() {
-            self.present("programs for virtual machines");
+            self.present(&format!("programs for virtual machines ({})", arch.name));
             return Ok(());
         }
         self.install(&missing)
@@ -198,6 +231,20 @@ impl Setup {
             format!("cannot install {}; see what apt says, and run again", packages.join(", "))
         })
     }
+}
+
+/// Whether this repository's compiler can compile more than bare-metal programs for a target.
+fn has_standard_library(target: &str) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", target]).current_dir(workspace::root());
+    process::output(&mut rustc).is_ok_and(|directory| Path::new(directory.trim()).is_dir())
+}
+
+/// Whether this compiler is there, with a C library to link programs with.
+fn can_link(compiler: &str) -> bool {
+    // It repeats the name of a file that it does not find.
+    process::output(Command::new(compiler).arg("-print-file-name=libc.a"))
+        .is_ok_and(|path| Path::new(path.trim()).is_absolute())
 }
 
 /// Whether the system's package lists are new enough that the packages they name still exist.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use xtask::arch::Arch;
 
 use crate::{
     apt::{self, Apt},
@@ -23,15 +24,10 @@ const PACKAGES: [&str; 4] = ["bash", "busybox-static", "iproute2", "nftables"];
 /// Programs with the libraries they need. Everything else in the packages stays out.
 const PROGRAMS: [&str; 5] = ["bin/bash", "bin/ip", "bin/ss", "sbin/tc", "usr/sbin/nft"];
 
-/// Where programs look for their dynamic loader.
-const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
-
-/// What the directories of libraries are called.
-const GNU: &str = "x86_64-linux-gnu";
-
 /// The unpacked packages.
 #[derive(Debug)]
 pub(crate) struct Userland {
+    arch: &'static Arch,
     tree: PathBuf,
 }
 
@@ -41,11 +37,14 @@ impl Userland {
     /// # Errors
     ///
     /// When they cannot be fetched or unpacked.
-    pub(crate) fn ensure(mirrors: impl FnOnce() -> Result<Mirrors>) -> Result<Self> {
-        let parent = workspace::cache("userland");
+    pub(crate) fn ensure(
+        arch: &'static Arch,
+        mirrors: impl FnOnce() -> Result<Mirrors>,
+    ) -> Result<Self> {
+        let parent = workspace::cache("userland").join(arch.name);
         let tree = parent.join(PACKAGES.join("-"));
         if !tree.is_dir() {
-            let apt = Apt::open(&BOOKWORM, &mirrors()?)?;
+            let apt = Apt::open(&BOOKWORM, arch, &mirrors()?)?;
             eprintln!("Fetching the guest's programs: {}", PACKAGES.join(", "));
             fs::create_dir_all(&parent)
                 .with_context(|| format!("cannot create {}", parent.display()))?;
@@ -57,7 +56,7 @@ impl Userland {
                 format!("cannot move the guest's programs to {}", tree.display())
             })?;
         }
-        Ok(Self { tree })
+        Ok(Self { arch, tree })
     }
 
     /// Adds the programs and their libraries to an archive.
@@ -75,7 +74,7 @@ impl Userland {
         cpio.file("/bin/busybox", 0o755, &read(&self.tree.join("bin/busybox"))?)?;
         // Busybox's own shell would take busybox's `ip` for the real one.
         cpio.link("/bin/sh", "bash")?;
-        let directories = ["lib", "usr/lib"].map(|lib| self.tree.join(lib).join(GNU));
+        let directories = ["lib", "usr/lib"].map(|lib| self.tree.join(lib).join(self.arch.gnu));
         let mut libraries = BTreeSet::new();
         for program in PROGRAMS {
             let path = self.tree.join(program);
@@ -85,12 +84,12 @@ impl Userland {
         }
         for library in libraries {
             let name = library.file_name().unwrap_or_default().to_string_lossy();
-            cpio.file(&format!("/lib/{GNU}/{name}"), 0o755, &read(&library)?)?;
+            cpio.file(&format!("/lib/{}/{name}", self.arch.gnu), 0o755, &read(&library)?)?;
         }
         // The C library needs the loader too, so that it is there; programs have this name for it.
-        let loader = LOADER;
+        let loader = self.arch.loader;
         let name = loader.rsplit('/').next().unwrap_or(loader);
-        cpio.link(loader, &format!("/lib/{GNU}/{name}"))?;
+        cpio.link(loader, &format!("/lib/{}/{name}", self.arch.gnu))?;
         Ok(())
     }
 }

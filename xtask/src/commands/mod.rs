@@ -24,13 +24,19 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Setup(args) => {
             let setup = Setup { allowed: true, verbose: args.verbose };
-            setup.ensure(&[Need::Build, Need::Lint, Need::Machines])?;
+            setup.ensure(&[
+                Need::Build,
+                Need::Lint,
+                Need::Target(args.arch),
+                Need::Machines(args.arch),
+            ])?;
             eprintln!("Everything is installed");
             Ok(ExitCode::SUCCESS)
         }
         Command::Build(args) => {
-            args.no_setup.setup().ensure(&[Need::Build])?;
+            args.no_setup.setup().ensure(&[Need::Build, Need::Target(args.arch)])?;
             let options = compile::Options {
+                arch: args.arch,
                 release: args.release,
                 linked_statically: args.linked_statically,
             };

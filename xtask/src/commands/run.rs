@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use xtask::interrupt::Shield;
+use xtask::{arch::Arch, interrupt::Shield};
 
 use crate::{
     boot::{Boot, Terminal},
@@ -91,8 +91,8 @@ fn native(daemon: &Path, args: &[String]) -> Result<Native> {
 
 fn in_guest(args: &RunArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    let programs = lab::programs(&setup, true)?;
-    let bench = lab::bench(args.kernel, &setup, &args.mirrors)?;
+    let programs = lab::programs(Arch::OWN, &setup, true)?;
+    let bench = lab::bench(args.kernel, Arch::OWN, &setup, &args.mirrors)?;
     let accelerator = lab::accelerator(&bench, &programs)?;
     let command = ["guest", "demo", "--"].into_iter().map(str::to_owned);
     let outcome = Boot {

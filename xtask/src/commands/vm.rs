@@ -25,8 +25,8 @@ use crate::{
 /// When the guest does not come to the command's end.
 pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    let programs = lab::programs(&setup, !args.no_daemon)?;
-    let bench = lab::bench(args.kernel, &setup, &args.mirrors)?;
+    let programs = lab::programs(args.arch, &setup, !args.no_daemon)?;
+    let bench = lab::bench(args.kernel, args.arch, &setup, &args.mirrors)?;
     let (mode, accelerator) = if args.icount {
         (Mode::Icount, Accelerator::Tcg)
     } else {

@@ -28,7 +28,7 @@ use xtask::{
     report::{self, Report, Reporter},
 };
 
-use super::session::CONSOLE;
+use super::ports;
 
 /// The exit code that is reported when the guest itself fails.
 const FAILED: i32 = 125;
@@ -98,11 +98,12 @@ fn mount_at(kind: &str, place: &str, options: &str) -> Result<()> {
 
 /// Makes the kernel pass bytes through both serial ports as they are.
 fn set_up_ports() -> Result<()> {
-    for path in [CONSOLE, report::PORT] {
+    let reports = ports::reports();
+    for path in [&ports::console(), &reports] {
         let port = open_port(path)?;
         let context = || format!("cannot set up {path}");
         let mut settings = termios::tcgetattr(&port).with_context(context)?;
-        if path == report::PORT {
+        if *path == reports {
             termios::cfmakeraw(&mut settings);
         } else {
             // The terminal on the host adds carriage returns itself.
@@ -166,11 +167,9 @@ fn load_modules() -> Result<()> {
 
 fn run_job(job: &Job) -> Result<i32> {
     let mut session = Command::new("/init");
-    session.arg("session").args(&job.command).current_dir("/root").envs([
-        ("PATH", "/bin:/sbin:/usr/bin:/usr/sbin"),
-        ("HOME", "/root"),
-        (report::VARIABLE, report::PORT),
-    ]);
+    session.arg("session").args(&job.command).current_dir("/root");
+    session.env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("HOME", "/root");
+    session.env(report::VARIABLE, ports::reports());
     let session = session.envs(&job.env).spawn().context("cannot start a session")?;
     let session = Pid::from_raw(i32::try_from(session.id())?);
     // Whatever lost its parent ends up here too.
@@ -186,6 +185,6 @@ fn run_job(job: &Job) -> Result<i32> {
 }
 
 fn report(report: &Report) -> Result<()> {
-    Reporter::open(report::PORT)?.send(report)?;
+    Reporter::open(&ports::reports())?.send(report)?;
     Ok(())
 }

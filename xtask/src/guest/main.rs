@@ -2,6 +2,7 @@
 
 mod demo;
 mod init;
+mod ports;
 mod scenarios;
 mod session;
 

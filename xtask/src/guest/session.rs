@@ -14,8 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::{sys::termios, unistd};
 use xtask::interrupt::Shield;
 
-/// The first serial port.
-pub(crate) const CONSOLE: &str = "/dev/ttyS0";
+use super::ports;
 
 /// Runs the program and arguments given, and returns the exit code, or 128 and the signal.
 ///
@@ -24,7 +23,8 @@ pub(crate) const CONSOLE: &str = "/dev/ttyS0";
 /// When the terminal cannot be taken or the program cannot be run.
 pub(crate) fn main(args: &[String]) -> Result<i32> {
     let [program, args @ ..] = args else { bail!("the job has no command") };
-    take_terminal().with_context(|| format!("cannot make {CONSOLE} the terminal"))?;
+    let console = ports::console();
+    take_terminal(&console).with_context(|| format!("cannot make {console} the terminal"))?;
     let mut command = Command::new(program);
     let shield = Shield::around(&mut command).context("cannot block signals")?;
     let code = match command.args(args).status() {
@@ -36,14 +36,14 @@ pub(crate) fn main(args: &[String]) -> Result<i32> {
         Err(error) => return Err(error).with_context(|| format!("cannot run {program}")),
     };
     shield.keep();
-    termios::tcdrain(io::stdout()).with_context(|| format!("cannot drain {CONSOLE}"))?;
+    termios::tcdrain(io::stdout()).with_context(|| format!("cannot drain {console}"))?;
     Ok(code)
 }
 
-fn take_terminal() -> Result<()> {
+fn take_terminal(console: &str) -> Result<()> {
     unistd::setsid()?;
     // Opened by the leader of a session without a terminal, it becomes the session's.
-    let terminal = OpenOptions::new().read(true).write(true).open(CONSOLE)?;
+    let terminal = OpenOptions::new().read(true).write(true).open(console)?;
     unistd::dup2_stdin(terminal.as_fd())?;
     unistd::dup2_stdout(terminal.as_fd())?;
     unistd::dup2_stderr(terminal.as_fd())?;

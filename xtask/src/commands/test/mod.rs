@@ -14,13 +14,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, error::ErrorKind};
-use xtask::report;
+use xtask::{arch::Arch, report};
 
 use coverage::Coverage;
 
 use crate::{
     boot::{Boot, Limits, Terminal},
     cli::{Cli, TestArgs},
+    compile,
     initramfs::Programs,
     kernel::{self, Place, Series},
     lab::{self, Bench},
@@ -67,10 +68,10 @@ impl Count {
 /// When they cannot be run: something cannot be installed or does not compile.
 pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    let programs = lab::programs(&setup, true)?;
-    check_names(args, &programs)?;
+    let programs = lab::programs(args.arch, &setup, true)?;
+    check_names(args)?;
     let mut count = Count::default();
-    if args.scenarios.is_empty() {
+    if args.scenarios.is_empty() && args.arch.is_own() {
         count.add(host::unit_tests()?);
         if let Some(daemon) = &programs.daemon {
             count.add(host::refusal(daemon)?);
@@ -93,7 +94,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let names: Vec<_> = kernels.iter().map(|series| series.name).collect();
     let table = coverage.table(&names);
     print!("{table}");
-    if args.kernels.is_empty() && args.scenarios.is_empty() && args.attach.is_none() {
+    let picked = !args.kernels.is_empty() || !args.scenarios.is_empty() || args.attach.is_some();
+    if !picked && args.arch.is_own() {
         count.add(coverage::check_document(&table, args.write_docs)?);
     }
     println!("{}", count.line());
@@ -101,11 +103,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
 }
 
 /// Answers names of scenarios that do not exist as clap answers wrong arguments.
-fn check_names(args: &TestArgs, programs: &Programs) -> Result<()> {
+fn check_names(args: &TestArgs) -> Result<()> {
     if args.scenarios.is_empty() {
         return Ok(());
     }
-    let names = process::output(Command::new(&programs.guest).arg("list"))?;
+    let names = process::output(Command::new(compile::guest(Arch::OWN)?).arg("list"))?;
     let names: Vec<_> = names.lines().collect();
     for scenario in &args.scenarios {
         if !names.contains(&&**scenario) {
@@ -142,7 +144,7 @@ fn is_quick(args: &TestArgs, series: &Series) -> bool {
 }
 
 fn prepare(args: &TestArgs, series: &'static Series, programs: &Programs) -> Result<[Planned; 3]> {
-    let bench = lab::bench(series, &args.no_setup.setup(), &args.mirrors)?;
+    let bench = lab::bench(series, args.arch, &args.no_setup.setup(), &args.mirrors)?;
     let accelerator = lab::accelerator(&bench, programs)?;
     let quick = is_quick(args, series);
     let planned = |name, mode, accelerator, append| Planned {
@@ -235,8 +237,10 @@ fn run_guest(
         mode: *mode,
         append,
         command: words.map(str::to_owned).collect(),
-        env: BTreeMap::from([(report::VARIABLE.into(), report::PORT.into())]),
-        terminal: Terminal::Logged(logs.join(format!("{}-{name}.log", bench.kernel.series))),
+        env: BTreeMap::new(),
+        terminal: Terminal::Logged(
+            logs.join(format!("{}-{}-{name}.log", bench.kernel.arch.name, bench.kernel.series)),
+        ),
         limits: Some(LIMITS),
     }
     .run(on_report)
