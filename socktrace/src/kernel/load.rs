@@ -17,7 +17,8 @@ use super::{
 /// The kernel programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_OBJECT"));
 
-/// Size of a ring buffer that nothing is sent to: one page, the least the kernel makes.
+/// Size of a ring buffer that nothing is sent to: one page, the least the kernel makes. The loader
+/// rounds it up where pages are larger.
 const UNUSED_RING_BYTES: u32 = 4096;
 
 /// `AYA_LOG_LEVEL` for no messages and for those of debug level.
