@@ -96,11 +96,9 @@ fn accept(listener: &Socket) -> io::Result<Socket> {
 pub(super) fn reset_before_accept(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
-    let Ends { local, remote } = Ends::of(&client)?;
-    socket::close_with_reset(client)?;
+    let ends = socket::reset_unaccepted(client)?;
     let server = accept(&listener).context("accept must succeed")?;
     let errno = socket::read_errno(&server)?;
-    let ends = Ends { local: remote, remote: local };
     Ok(vec![
         Expected::failure("reset_before_accept", "read_or_write", errno, ends).unaccepted(),
         Expected::accepted_reset("read_or_write", errno, ends),

@@ -67,13 +67,11 @@ pub(super) fn by_peer_while_read_waits(family: Family) -> Result<Vec<Expected>> 
 pub(super) fn before_accept(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
-    let Ends { local, remote } = Ends::of(&client)?;
-    socket::close_with_reset(client)?;
+    let ends = socket::reset_unaccepted(client)?;
     let (server, peer) = listener.accept().context("accept must succeed")?;
     let peer = peer.as_socket().context("accept gives the peer's address")?;
-    ensure!(Ends::new(peer, peer).local == local, "accept gives another peer: {peer}");
+    ensure!(Ends::new(peer, peer).remote == ends.remote, "accept gives another peer: {peer}");
     let errno = socket::read_errno(&server)?;
-    let ends = Ends { local: remote, remote: local };
     Ok(vec![
         Expected::failure("reset_before_accept", "read_or_write", errno, ends).unaccepted(),
         Expected::accepted_reset("read_or_write", errno, ends),
@@ -84,13 +82,12 @@ pub(super) fn before_accept(family: Family) -> Result<Vec<Expected>> {
 pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
-    let Ends { local, remote } = Ends::of(&client)?;
     client.shutdown(Shutdown::Write)?;
-    socket::close_with_reset(client)?;
+    socket::until_end_taken(&client)?;
+    let ends = socket::reset_unaccepted(client)?;
     let (server, _) = listener.accept().context("accept must succeed")?;
     socket::read_end(&server)?;
     let errno = socket::write_errno(&server)?;
-    let ends = Ends { local: remote, remote: local };
     Ok(vec![
         Expected::failure("reset_before_accept", "write", errno, ends).unaccepted(),
         Expected::accepted_reset("write", errno, ends),
@@ -102,10 +99,8 @@ pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
 pub(super) fn never_accepted(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
-    let Ends { local, remote } = Ends::of(&client)?;
-    socket::close_with_reset(client)?;
+    let ends = socket::reset_unaccepted(client)?;
     drop(listener);
-    let ends = Ends { local: remote, remote: local };
     let failure = Expected::failure("reset_before_accept", "read_or_write", libc::ECONNRESET, ends);
     Ok(vec![failure.unaccepted()])
 }

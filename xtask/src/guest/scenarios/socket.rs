@@ -1,10 +1,12 @@
 //! Sockets for scenarios: connected pairs, and calls that are expected to fail.
 
 use std::{
+    fs,
     io::{self, Read as _, Write as _},
     mem::MaybeUninit,
     net::SocketAddr,
     os::fd::{AsFd as _, AsRawFd as _},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -108,6 +110,47 @@ pub(super) fn close_with_reset(socket: Socket) -> Result<()> {
     Ok(())
 }
 
+/// Resets a connection that nobody has accepted yet; its ends as the accepting side sees them.
+///
+/// Waits until that side knows: on several processors that may take a moment, and it has no socket
+/// yet that could be asked.
+pub(super) fn reset_unaccepted(client: Socket) -> Result<Ends> {
+    let Ends { local, remote } = Ends::of(&client)?;
+    close_with_reset(client)?;
+    let ends = Ends { local: remote, remote: local };
+    until("the connection is still open", || Ok(!is_open(ends)?))?;
+    Ok(ends)
+}
+
+/// Whether a connection has these ports, which tell it well enough.
+fn is_open(ends: Ends) -> Result<bool> {
+    let [local, remote] = [ends.local, ends.remote].map(|end| format!(":{:04X}", end.port()));
+    let mut tables = fs::read_to_string("/proc/net/tcp")?;
+    // Not there without IPv6.
+    tables += &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+    Ok(tables.lines().any(|row| {
+        let mut columns = row.split_whitespace().skip(1);
+        let mut next_is = |port: &str| columns.next().is_some_and(|end| end.ends_with(port));
+        next_is(&local) && next_is(&remote)
+    }))
+}
+
+/// Waits until the peer has taken the end of what this side sends.
+pub(super) fn until_end_taken(socket: &Socket) -> Result<()> {
+    /// `TCP_FIN_WAIT2` in `include/net/tcp_states.h`.
+    const FIN_WAIT2: u8 = 5;
+    until("the peer takes no FIN", || Ok(info(socket)?.tcpi_state == FIN_WAIT2))
+}
+
+fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !is_done()? {
+        ensure!(started.elapsed() < PATIENCE, "{problem} after {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
 /// Makes the socket vanish without a word to the peer, as when its host crashes and starts anew.
 pub(super) fn forget(socket: Socket) -> Result<()> {
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1)?;
@@ -134,7 +177,7 @@ pub(super) fn start_connect(socket: &Socket, address: SocketAddr) -> Result<()> 
 
 /// Waits until a connect is through, and returns what `SO_ERROR` says; 0 for success.
 pub(super) fn finish_connect(socket: &Socket) -> Result<i32> {
-    until(socket, PollFlags::POLLOUT)?;
+    until_ready(socket, PollFlags::POLLOUT)?;
     let error = socket.take_error()?;
     error.map_or(Ok(0), |error| error.raw_os_error().context("no errno"))
 }
@@ -142,10 +185,10 @@ pub(super) fn finish_connect(socket: &Socket) -> Result<i32> {
 /// Waits until the connection is reset: on several processors that may take a moment.
 pub(super) fn until_reset(socket: &Socket) -> Result<()> {
     // Without being asked for, POLLERR and POLLHUP are told.
-    until(socket, PollFlags::empty())
+    until_ready(socket, PollFlags::empty())
 }
 
-fn until(socket: &Socket, events: PollFlags) -> Result<()> {
+fn until_ready(socket: &Socket, events: PollFlags) -> Result<()> {
     let mut polled = [PollFd::new(socket.as_fd(), events)];
     let ready = poll(&mut polled, PollTimeout::try_from(PATIENCE)?)?;
     ensure!(ready == 1, "nothing happens in {PATIENCE:?}");
@@ -214,7 +257,7 @@ pub(super) fn fill(socket: &Socket) -> Result<usize> {
                 last_progress = Instant::now();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(Duration::from_millis(50));
+                thread::sleep(Duration::from_millis(50));
             }
             Err(error) => return Err(error.into()),
         }
@@ -246,6 +289,10 @@ pub(super) fn receive(mut socket: &Socket, bytes: &[u8]) -> Result<()> {
 
 /// How often the oldest segment was sent again and not acknowledged yet.
 pub(super) fn retransmits(socket: &Socket) -> Result<u8> {
+    Ok(info(socket)?.tcpi_retransmits)
+}
+
+fn info(socket: &Socket) -> Result<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>().try_into()?;
     // SAFETY: info has as many bytes as length says.
@@ -260,5 +307,5 @@ pub(super) fn retransmits(socket: &Socket) -> Result<u8> {
     };
     ensure!(result == 0, "no TCP_INFO: {}", io::Error::last_os_error());
     // SAFETY: all of it is numbers, for which 0 is valid.
-    Ok(unsafe { info.assume_init() }.tcpi_retransmits)
+    Ok(unsafe { info.assume_init() })
 }
