@@ -192,9 +192,15 @@ fn chosen_attach() -> Option<String> {
     env::var(ATTACH_VARIABLE).ok()
 }
 
-/// Whether they are to do so by kprobes.
+/// Whether they do so by kprobes, as chosen or for lack of trampolines.
 fn uses_kprobes() -> bool {
-    chosen_attach().as_deref() == Some("kprobe")
+    chosen_attach().map_or(lacks_trampolines(), |how| how == "kprobe")
+}
+
+/// Whether this kernel has no BPF trampolines for functions. On arm64 they came with 6.4.
+fn lacks_trampolines() -> bool {
+    cfg!(target_arch = "aarch64")
+        && matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
 }
 
 /// Whether this kernel speaks MPTCP.
