@@ -33,6 +33,8 @@ pub(crate) struct Archive {
     pub(crate) name: &'static str,
     /// Suites and where they are.
     pub(crate) suites: &'static [(&'static str, Label)],
+    /// Names of the architectures whose packages it has.
+    pub(crate) arches: &'static [&'static str],
 }
 
 /// A private apt over one archive, for machines of one architecture.

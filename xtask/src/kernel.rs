@@ -20,14 +20,22 @@ use crate::{
 pub(crate) const BOOKWORM: Archive = Archive {
     name: "bookworm",
     suites: &[("bookworm", Label::Debian), ("bookworm-security", Label::Security)],
+    arches: &["amd64", "arm64"],
 };
 
-const BULLSEYE: Archive =
-    Archive { name: "bullseye-security", suites: &[("bullseye-security", Label::Security)] };
+/// It lists kernels for arm64, whose files are gone.
+const BULLSEYE: Archive = Archive {
+    name: "bullseye-security",
+    suites: &[("bullseye-security", Label::Security)],
+    arches: &["amd64"],
+};
 
 /// Debian keeps the kernels it has backported here for longer than it supports them.
-const TRIXIE_BACKPORTS: Archive =
-    Archive { name: "trixie-backports", suites: &[("trixie-backports", Label::Debian)] };
+const TRIXIE_BACKPORTS: Archive = Archive {
+    name: "trixie-backports",
+    suites: &[("trixie-backports", Label::Debian)],
+    arches: &["amd64", "arm64"],
+};
 
 /// A kernel series and where Debian has it. A new series is one line here.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,9 +73,12 @@ pub(crate) const ALL: [Series; 11] = [
     Series { name: "7.3", archive: &TRIXIE_BACKPORTS, place: Place::Quick },
 ];
 
-/// The series that are tested when none is named, oldest first.
-pub(crate) fn matrix() -> impl Iterator<Item = &'static Series> {
-    ALL.iter().filter(|series| series.place != Place::Outside)
+/// The series that are tested on an architecture when none is named, oldest first.
+pub(crate) fn matrix(arch: &Arch) -> impl Iterator<Item = &'static Series> {
+    let name = arch.name;
+    ALL.iter().filter(move |series| {
+        series.place != Place::Outside && series.archive.arches.contains(&name)
+    })
 }
 
 /// The series a virtual machine runs unless told otherwise.

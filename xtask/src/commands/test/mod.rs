@@ -77,7 +77,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
             count.add(host::refusal(daemon)?);
         }
     }
-    let matrix: Vec<_> = kernel::matrix().collect();
+    let matrix: Vec<_> = kernel::matrix(args.arch).collect();
     let kernels = if args.kernels.is_empty() { &matrix } else { &args.kernels };
     let mut boots = Vec::new();
     for &series in kernels {
@@ -275,19 +275,22 @@ mod tests {
     use crate::cli::Command;
 
     #[test]
-    fn two_kernels_are_tested_in_full_unless_told_otherwise() {
-        let in_full = |words: &[&str]| {
-            let words = ["xtask", "test"].iter().chain(words);
+    fn few_kernels_are_tested_in_full_unless_told_otherwise() {
+        let in_full = |arch: &str, words: &[&str]| {
+            let words = ["xtask", "test", "--arch", arch].into_iter().chain(words.iter().copied());
             let Command::Test(args) = Cli::parse_from(words).command else { panic!("no test") };
-            let matrix = kernel::matrix().filter(|series| !is_quick(&args, series));
+            let matrix = kernel::matrix(args.arch).filter(|series| !is_quick(&args, series));
             matrix.map(|series| series.name).collect::<Vec<_>>()
         };
-        let all: Vec<_> = kernel::matrix().map(|series| series.name).collect();
-        assert_eq!(in_full(&[]), ["5.10", "6.12"]);
-        assert_eq!(in_full(&["--full"]), all);
-        assert_eq!(in_full(&["--kernel", "6.1"]), all);
-        assert_eq!(in_full(&["--scenario", "storm"]), all);
-        assert_eq!(in_full(&["--quick", "--kernel", "6.1"]), [""; 0]);
+        let amd64 = |words| in_full("amd64", words);
+        assert_eq!(amd64(&[]), ["5.10", "6.12"]);
+        let all = amd64(&["--full"]);
+        assert_eq!(all, ["5.10", "6.1", "6.12", "6.18", "7.3"]);
+        assert_eq!(amd64(&["--kernel", "6.1"]), all);
+        assert_eq!(amd64(&["--scenario", "storm"]), all);
+        assert_eq!(amd64(&["--quick", "--kernel", "6.1"]), [""; 0]);
+        assert_eq!(in_full("arm64", &[]), ["6.12"]);
+        assert_eq!(in_full("arm64", &["--full"]), all[1..]);
     }
 
     #[test]
