@@ -201,7 +201,7 @@ impl Setup {
 
     fn allow(&self, what: &str) -> Result<()> {
         if !self.allowed {
-            bail!("missing: {what}, and --no-setup forbids to install. Run: cargo xtask setup");
+            bail!("missing: {what}, and --no-setup forbids to install. Run again without it.");
         }
         Ok(())
     }
