@@ -65,7 +65,7 @@ pub(crate) struct Cli {
 
     /// How to hook kernel functions
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
-    pub(crate) attach: Method,
+    pub(crate) attach: Attach,
 
     /// Show the kernel programs' own debug messages on stderr
     #[arg(long)]
@@ -106,6 +106,28 @@ pub(crate) enum Output {
     Human,
     /// One JSON object a line
     Json,
+}
+
+/// How kernel functions are to be hooked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Attach {
+    /// By BPF trampolines, or by kprobes where the kernel has none
+    #[default]
+    Auto,
+    /// By BPF trampolines only
+    Fentry,
+    /// By kprobes only: slower, and some failures stay hidden
+    Kprobe,
+}
+
+impl From<Attach> for Method {
+    fn from(attach: Attach) -> Self {
+        match attach {
+            Attach::Auto => Self::Auto,
+            Attach::Fentry => Self::Fentry,
+            Attach::Kprobe => Self::Kprobe,
+        }
+    }
 }
 
 /// Whether to color.

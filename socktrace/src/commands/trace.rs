@@ -47,7 +47,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
     let clock = Clock::new()?;
     let options = load::Options {
-        method: cli.attach,
+        method: cli.attach.into(),
         stream: !cli.no_stream,
         retransmits: cli.retransmits,
         probe_log: cli.probe_log,

@@ -5,7 +5,7 @@
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Attach {
+pub enum Attach {
     /// At a function's entry, through a BPF trampoline.
     Fentry,
     /// At its return, likewise.
@@ -21,45 +21,50 @@ pub(crate) enum Attach {
 
 /// A program of the object and how it is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Program {
+pub struct Program {
     /// Its name in the object.
-    pub(crate) name: &'static str,
-    pub(crate) attach: Attach,
+    pub name: &'static str,
+    /// How it is attached.
+    pub attach: Attach,
     /// The kernel function, where it is not the variant's.
-    pub(crate) function: Option<&'static str>,
+    pub function: Option<&'static str>,
 }
 
 /// Programs for a kernel function with these parameters.
 #[derive(Debug)]
-pub(crate) struct Variant {
+pub struct Variant {
     /// The function's, or tracepoint's, name.
-    pub(crate) function: &'static str,
+    pub function: &'static str,
     /// The types of its parameters as C writes them without qualifiers; [`ANY`] for those that no
     /// program reads.
-    pub(crate) parameters: &'static [&'static str],
+    pub parameters: &'static [&'static str],
     /// Attached in this order. What takes away comes before what leaves, so that nothing is left
     /// behind while only one of them is attached.
-    pub(crate) programs: &'static [Program],
+    pub programs: &'static [Program],
 }
 
 impl Variant {
     /// How its programs are attached, as the first of them is.
-    pub(crate) const fn attach(&self) -> Attach {
+    #[must_use]
+    pub const fn attach(&self) -> Attach {
         self.programs[0].attach
     }
 
     /// The kernel function of one of them.
-    pub(crate) fn function_of(&self, program: &Program) -> &'static str {
+    #[must_use]
+    pub fn function_of(&self, program: &Program) -> &'static str {
         program.function.unwrap_or(self.function)
     }
 
     /// Whether they need BPF trampolines for functions.
-    pub(crate) const fn needs_trampoline(&self) -> bool {
+    #[must_use]
+    pub const fn needs_trampoline(&self) -> bool {
         matches!(self.attach(), Attach::Fentry | Attach::Fexit)
     }
 
     /// Whether they are kprobes.
-    pub(crate) const fn is_kprobe(&self) -> bool {
+    #[must_use]
+    pub const fn is_kprobe(&self) -> bool {
         matches!(self.attach(), Attach::Kprobe | Attach::Kretprobe)
     }
 }
@@ -129,27 +134,27 @@ macro_rules! hooks {
     )+) => {
         /// A kernel moment that socktrace wants to see.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub(crate) enum Hook {
+        pub enum Hook {
             $($(#[$doc])* $hook,)+
         }
 
         impl Hook {
             /// Every hook, in the order in which they are attached.
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$hook),+];
+            pub const ALL: &'static [Self] = &[$(Self::$hook),+];
 
             /// Its stable name: the kernel function's, where there is one.
-            pub(crate) const fn id(self) -> &'static str {
+            pub const fn id(self) -> &'static str {
                 match self { $(Self::$hook => $id,)+ }
             }
 
             /// What stays hidden without it.
-            pub(crate) const fn hides(self) -> &'static str {
+            pub const fn hides(self) -> &'static str {
                 match self { $(Self::$hook => $hides,)+ }
             }
 
             /// What serves it, by kernel function and prototype, the best first. Of several that fit a
             /// prototype the first is taken that the kernel accepts.
-            pub(crate) const fn variants(self) -> &'static [Variant] {
+            pub const fn variants(self) -> &'static [Variant] {
                 match self {
                     $(Self::$hook => {
                         const VARIANTS: &[Variant] = &[
@@ -161,7 +166,7 @@ macro_rules! hooks {
             }
 
             /// The same by kprobes; none where they cannot serve it.
-            pub(crate) const fn kprobe_variants(self) -> &'static [Variant] {
+            pub const fn kprobe_variants(self) -> &'static [Variant] {
                 match self {
                     $(Self::$hook => {
                         const VARIANTS: &[Variant] = &[
@@ -173,12 +178,12 @@ macro_rules! hooks {
             }
 
             /// Whether it is a tracepoint, not a function.
-            pub(crate) const fn is_tracepoint(self) -> bool {
+            pub const fn is_tracepoint(self) -> bool {
                 matches!(self.variants()[0].attach(), Attach::Tracepoint)
             }
 
             /// What stays hidden when kprobes serve it.
-            pub(crate) const fn hides_by_kprobe(self) -> Option<&'static str> {
+            pub const fn hides_by_kprobe(self) -> Option<&'static str> {
                 match self {
                     $(Self::$hook => {
                         const HIDDEN: &[&str] = &[$($($lost)?)?];
@@ -188,7 +193,7 @@ macro_rules! hooks {
             }
 
             /// Why kprobes cannot serve it.
-            pub(crate) const fn not_by_kprobe(self) -> Option<&'static str> {
+            pub const fn not_by_kprobe(self) -> Option<&'static str> {
                 match self {
                     $(Self::$hook => {
                         const REASON: &[&str] = &[$($unserved)?];

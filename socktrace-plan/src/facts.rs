@@ -77,18 +77,18 @@ const OPTIONAL: &[&str] = &[
 
 /// A program's global and the value this kernel gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fact {
+pub struct Fact {
     /// Name of the global in the programs.
-    pub(crate) global: &'static str,
+    pub global: &'static str,
     /// Its value, or [`ABSENT`].
-    pub(crate) value: u32,
+    pub value: u32,
 }
 
 /// Looks every fact up.
 ///
 /// # Errors
 /// All facts that no program can do without and this kernel does not have, each as BTF's answer.
-pub(crate) fn read(btf: &Btf) -> Result<Vec<Fact>, Vec<BtfError>> {
+pub fn read(btf: &Btf) -> Result<Vec<Fact>, Vec<BtfError>> {
     let mut facts = Vec::with_capacity(WANTED.len());
     let mut missing = Vec::new();
     for wanted in WANTED {

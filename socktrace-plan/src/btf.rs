@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::btf_kind as kind;
 
 /// Where the running kernel shows its BTF; readable by everyone.
-pub(crate) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 32;
 
 /// Why a fact could not be read from BTF.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(crate) enum BtfError {
+pub enum BtfError {
     /// The bytes are not BTF of this machine's byte order, or are cut short.
     #[error("malformed BTF: {0}")]
     Malformed(&'static str),
@@ -46,22 +46,22 @@ pub(crate) enum BtfError {
 
 /// Where a member lies in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Member {
+pub struct Member {
     /// Offset from the start of the outer struct, in bits.
-    pub(crate) bit_offset: u32,
+    pub bit_offset: u32,
     /// Size of the member's type, in bytes.
-    pub(crate) size: u32,
+    pub size: u32,
 }
 
 /// What a function takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Prototype {
+pub struct Prototype {
     /// Each parameter's type: `struct sock *`, `int`, ...; qualifiers are left out.
-    pub(crate) parameters: Vec<String>,
+    pub parameters: Vec<String>,
 }
 
 /// A kernel's BTF, indexed by what is looked up by name.
-pub(crate) struct Btf {
+pub struct Btf {
     data: Vec<u8>,
     strings: usize,
     /// Offset of each type's record in `data`; type ids count from 1.
@@ -86,7 +86,10 @@ struct Type {
 
 impl Btf {
     /// Reads BTF from the bytes of `/sys/kernel/btf/vmlinux`.
-    pub(crate) fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+    ///
+    /// # Errors
+    /// When they are not BTF, or cut short.
+    pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
         const SHORT: BtfError = BtfError::Malformed("cut short");
         let magic = data.get(..2).ok_or(SHORT)?;
         if magic != MAGIC.to_ne_bytes() {
@@ -137,7 +140,10 @@ impl Btf {
     }
 
     /// Where the member at `path` (`a.b.c`, through nested and anonymous structs) lies in `struct name`.
-    pub(crate) fn member(&self, name: &str, path: &str) -> Result<Member, BtfError> {
+    ///
+    /// # Errors
+    /// When there is none, or several that differ.
+    pub fn member(&self, name: &str, path: &str) -> Result<Member, BtfError> {
         let what = "struct";
         let mut found = HashSet::new();
         let mut seen = false;
@@ -153,7 +159,10 @@ impl Btf {
     }
 
     /// The parameters of the function `name`.
-    pub(crate) fn prototype(&self, name: &str) -> Result<Prototype, BtfError> {
+    ///
+    /// # Errors
+    /// When there is none, or several that differ.
+    pub fn prototype(&self, name: &str) -> Result<Prototype, BtfError> {
         let found = self
             .named(&self.functions, name)
             .filter_map(|id| self.type_by_id(self.type_by_id(id)?.size_or_id))
@@ -165,7 +174,10 @@ impl Btf {
 
     /// The arguments of the tracepoint `name`, from its `btf_trace_` typedef: a pointer to a
     /// function whose first parameter is the kernel's own.
-    pub(crate) fn tracepoint(&self, name: &str) -> Result<Prototype, BtfError> {
+    ///
+    /// # Errors
+    /// When there is none, or several that differ.
+    pub fn tracepoint(&self, name: &str) -> Result<Prototype, BtfError> {
         let typedef = format!("btf_trace_{name}");
         let found = self
             .named(&self.typedefs, &typedef)
@@ -180,7 +192,8 @@ impl Btf {
     }
 
     /// The names of `enum name`'s values, empty when there is no such enum.
-    pub(crate) fn enumerators(&self, name: &str) -> Vec<(u32, String)> {
+    #[must_use]
+    pub fn enumerators(&self, name: &str) -> Vec<(u32, String)> {
         self.named(&self.enums, name)
             .filter_map(|id| self.type_by_id(id))
             .flat_map(|ty| {
@@ -194,12 +207,14 @@ impl Btf {
     }
 
     /// Whether `enum name` has the enumerator `value`.
-    pub(crate) fn has_enumerator(&self, name: &str, value: &str) -> bool {
+    #[must_use]
+    pub fn has_enumerator(&self, name: &str, value: &str) -> bool {
         self.enumerators(name).iter().any(|(_, found)| found == value)
     }
 
     /// Whether there is a `struct name` at all.
-    pub(crate) fn has_struct(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn has_struct(&self, name: &str) -> bool {
         self.named(&self.structs, name).next().is_some()
     }
 

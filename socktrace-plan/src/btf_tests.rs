@@ -189,5 +189,5 @@ fn the_running_kernel_is_understood() {
     assert_eq!(btf.member("sock", "__sk_common.skc_family").expect("member").size, 2);
     assert_eq!(btf.prototype("tcp_done").expect("function").parameters, ["struct sock *"]);
     assert!(btf.has_enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"));
-    crate::kernel::facts::read(&btf).expect("every fact");
+    crate::facts::read(&btf).expect("every fact");
 }

@@ -2,28 +2,25 @@
 //!
 //! A pure function of the kernel's BTF, tested without a kernel.
 
-use clap::ValueEnum;
-
 use super::{
     btf::{Btf, BtfError, Prototype},
     hooks::{ANY, Attach, Hook, SKB, Variant},
 };
 
 /// How functions are to be hooked. Tracepoints are hooked in one way only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Method {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
     /// By BPF trampolines, or by kprobes where the kernel has none
-    #[default]
     Auto,
-    /// By BPF trampolines only
+    /// By BPF trampolines only.
     Fentry,
-    /// By kprobes only: slower, and some failures stay hidden
+    /// By kprobes only: slower, and some failures stay hidden.
     Kprobe,
 }
 
 /// What the plan says about one hook.
 #[derive(Clone, Debug)]
-pub(crate) enum Served {
+pub enum Served {
     /// By one of these: the first that the kernel accepts. At least one.
     By(Vec<&'static Variant>),
     /// Not at all, for this reason.
@@ -32,14 +29,16 @@ pub(crate) enum Served {
 
 /// The plan: every hook and how it is served, and what the programs must know of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) hooks: Vec<(Hook, Served)>,
+pub struct Plan {
+    /// Every hook, in the order in which they are attached.
+    pub hooks: Vec<(Hook, Served)>,
     /// Position of `tcp_reset`'s segment argument, if it has one.
-    pub(crate) tcp_reset_skb_arg: Option<u32>,
+    pub tcp_reset_skb_arg: Option<u32>,
 }
 
 /// Makes the plan for a kernel.
-pub(crate) fn plan(btf: &Btf, method: Method) -> Plan {
+#[must_use]
+pub fn plan(btf: &Btf, method: Method) -> Plan {
     plan_from(method, |function, attach| match attach {
         Attach::Tracepoint => btf.tracepoint(function),
         Attach::Fentry | Attach::Fexit | Attach::Kprobe | Attach::Kretprobe => {
