@@ -7,78 +7,127 @@
 /// Value of a fact that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
-/// Invokes a macro with the list of facts: `NAME = "type", "member.path", kind;`.
+/// Invokes a macro with the list of facts, in groups by what needs them:
+/// `need("argument", ...) { NAME = "type", "member.path", kind; ... }`.
 ///
-/// Kinds: `offset` is the member's offset in bytes, `size` its size in bytes, `bit` its offset
-/// in bits (for bit-fields). A path may name members of nested and anonymous structs.
+/// Needs:
+/// - `always`: nothing can be traced without it;
+/// - `at`: the programs at these kernel functions, or the programs of these names, are not loaded
+///   without it;
+/// - `optional`: the programs do without it, and what the argument says stays hidden, if anything.
+///   The facts of such a group are all there or all absent, so that programs need ask for one only;
+///   an absent member reads as zero;
+/// - `feature`: likewise, but nothing is hidden in a kernel that lacks one of the structs: it was
+///   built without what these facts are of.
+///
+/// Kinds: `u8` to `u128` and `pointer` are the offset in bytes of a member of that size, which is
+/// checked; `offset` that of a member of any size; `size` a member's size in bytes; `bit` its
+/// offset in bits, also for bit-fields. A path may name members of nested and anonymous structs.
 #[macro_export]
 macro_rules! kernel_facts {
     ($callback:ident) => {
         $callback! {
-            SOCK_FAMILY = "sock", "__sk_common.skc_family", offset;
-            SOCK_STATE = "sock", "__sk_common.skc_state", offset;
-            SOCK_FLAGS = "sock", "__sk_common.skc_flags", offset;
-            SOCK_DPORT = "sock", "__sk_common.skc_dport", offset;
-            SOCK_DADDR = "sock", "__sk_common.skc_daddr", offset;
-            SOCK_SADDR = "sock", "__sk_common.skc_rcv_saddr", offset;
-            SOCK_DADDR6 = "sock", "__sk_common.skc_v6_daddr", offset;
-            SOCK_SADDR6 = "sock", "__sk_common.skc_v6_rcv_saddr", offset;
-            SOCK_NET = "sock", "__sk_common.skc_net.net", offset;
-            SOCK_ERR = "sock", "sk_err", offset;
-            SOCK_ERR_SOFT = "sock", "sk_err_soft", offset;
-            SOCK_SOCKET = "sock", "sk_socket", offset;
-            SOCK_OWNED = "sock", "sk_lock.owned", offset;
-            NET_INUM = "net", "ns.inum", offset;
-            NET_RETRIES2 = "net", "ipv4.sysctl_tcp_retries2", offset;
-            NET_RETRIES2_SIZE = "net", "ipv4.sysctl_tcp_retries2", size;
-            INET_SPORT = "inet_sock", "inet_sport", offset;
-            ICSK_RTO = "inet_connection_sock", "icsk_rto", offset;
-            ICSK_RETRANSMITS = "inet_connection_sock", "icsk_retransmits", offset;
-            ICSK_PROBES_OUT = "inet_connection_sock", "icsk_probes_out", offset;
-            ICSK_USER_TIMEOUT = "inet_connection_sock", "icsk_user_timeout", offset;
-            TCP_PACKETS_OUT = "tcp_sock", "packets_out", offset;
-            TCP_SND_UNA = "tcp_sock", "snd_una", offset;
-            TCP_SND_NXT = "tcp_sock", "snd_nxt", offset;
-            TCP_WRITE_SEQ = "tcp_sock", "write_seq", offset;
-            TCP_SND_WND = "tcp_sock", "snd_wnd", offset;
-            TCP_RCV_TSTAMP = "tcp_sock", "rcv_tstamp", offset;
-            TCP_RETRANS_STAMP = "tcp_sock", "retrans_stamp", offset;
-            TCP_MSTAMP = "tcp_sock", "tcp_mstamp", offset;
-            TCP_USEC_TS_BIT = "tcp_sock", "tcp_usec_ts", bit;
-            SOCK_NUM = "sock", "__sk_common.skc_num", offset;
-            SOCK_PROTOCOL = "sock", "sk_protocol", offset;
-            SOCK_TYPE = "sock", "sk_type", offset;
-            SOCK_SHUTDOWN = "sock", "sk_shutdown", offset;
-            SOCKET_STATE = "socket", "state", offset;
-            SOCKET_SK = "socket", "sk", offset;
-            ICSK_LRCVTIME = "inet_connection_sock", "icsk_ack.lrcvtime", offset;
-            TCP_LSNDTIME = "tcp_sock", "lsndtime", offset;
-            TCP_BYTES_RECEIVED = "tcp_sock", "bytes_received", offset;
-            TCP_BYTES_ACKED = "tcp_sock", "bytes_acked", offset;
-            ACCEPT_ARG_ERR = "proto_accept_arg", "err", offset;
-            TASK_SIGHAND = "task_struct", "sighand", offset;
-            TASK_SIGNAL = "task_struct", "signal", offset;
-            TASK_BLOCKED = "task_struct", "blocked", offset;
-            TASK_PENDING = "task_struct", "pending.signal", offset;
-            SIGNAL_SHARED_PENDING = "signal_struct", "shared_pending.signal", offset;
-            SIGACTION_FLAGS = "k_sigaction", "sa.sa_flags", offset;
-            TASK_FILES = "task_struct", "files", offset;
-            SIGHAND_ACTION = "sighand_struct", "action", offset;
-            SIGHAND_ACTION_SIZE = "sighand_struct", "action", size;
-            SIGACTION_HANDLER = "k_sigaction", "sa.sa_handler", offset;
-            SIGNAL_FLAGS = "signal_struct", "flags", offset;
-            FILES_FDT = "files_struct", "fdt", offset;
-            FDTABLE_FD = "fdtable", "fd", offset;
-            FILE_PRIVATE_DATA = "file", "private_data", offset;
-            SKB_DATA = "sk_buff", "data", offset;
-            SKB_HEAD = "sk_buff", "head", offset;
-            SKB_TRANSPORT_HEADER = "sk_buff", "transport_header", offset;
-            SKB_NETWORK_HEADER = "sk_buff", "network_header", offset;
-            SKB_CB = "sk_buff", "cb", offset;
-            SKB_CB_TCP_FLAGS = "tcp_skb_cb", "tcp_flags", offset;
-            TCP_IS_MPTCP_BIT = "tcp_sock", "is_mptcp", bit;
-            ICSK_ULP_DATA = "inet_connection_sock", "icsk_ulp_data", offset;
-            SUBFLOW_CONN = "mptcp_subflow_context", "conn", offset;
+            always() {
+                SOCK_FAMILY = "sock", "__sk_common.skc_family", u16;
+                SOCK_STATE = "sock", "__sk_common.skc_state", u8;
+                SOCK_FLAGS = "sock", "__sk_common.skc_flags", u64;
+                SOCK_DPORT = "sock", "__sk_common.skc_dport", u16;
+                SOCK_DADDR = "sock", "__sk_common.skc_daddr", u32;
+                SOCK_SADDR = "sock", "__sk_common.skc_rcv_saddr", u32;
+                SOCK_PROTOCOL = "sock", "sk_protocol", u16;
+                SOCK_TYPE = "sock", "sk_type", u16;
+                SOCK_ERR = "sock", "sk_err", u32;
+                SOCK_SOCKET = "sock", "sk_socket", pointer;
+                SOCK_OWNED = "sock", "sk_lock.owned", u32;
+                SOCK_NUM = "sock", "__sk_common.skc_num", u16;
+                SOCKET_SK = "socket", "sk", pointer;
+                INET_SPORT = "inet_sock", "inet_sport", u16;
+            }
+            // Not in a kernel built without IPv6.
+            optional("addresses of IPv6 connections") {
+                SOCK_DADDR6 = "sock", "__sk_common.skc_v6_daddr", u128;
+                SOCK_SADDR6 = "sock", "__sk_common.skc_v6_rcv_saddr", u128;
+            }
+            // Not in a kernel built without namespaces.
+            optional("the network namespace of events") {
+                SOCK_NET = "sock", "__sk_common.skc_net.net", pointer;
+                NET_INUM = "net", "ns.inum", u32;
+            }
+            optional("which timer gave a connection up, and its retransmissions and timers") {
+                SOCK_ERR_SOFT = "sock", "sk_err_soft", u32;
+                NET_RETRIES2 = "net", "ipv4.sysctl_tcp_retries2", offset;
+                NET_RETRIES2_SIZE = "net", "ipv4.sysctl_tcp_retries2", size;
+                ICSK_RTO = "inet_connection_sock", "icsk_rto", u32;
+                ICSK_RETRANSMITS = "inet_connection_sock", "icsk_retransmits", u8;
+                ICSK_PROBES_OUT = "inet_connection_sock", "icsk_probes_out", u8;
+                ICSK_USER_TIMEOUT = "inet_connection_sock", "icsk_user_timeout", u32;
+                TCP_SND_UNA = "tcp_sock", "snd_una", u32;
+                TCP_SND_NXT = "tcp_sock", "snd_nxt", u32;
+                TCP_WRITE_SEQ = "tcp_sock", "write_seq", u32;
+                TCP_SND_WND = "tcp_sock", "snd_wnd", u32;
+                TCP_RETRANS_STAMP = "tcp_sock", "retrans_stamp", u32;
+                TCP_MSTAMP = "tcp_sock", "tcp_mstamp", u64;
+            }
+            optional("reset_after_idle and the silence before failures, premature_eof in part") {
+                TCP_RCV_TSTAMP = "tcp_sock", "rcv_tstamp", u32;
+                TCP_LSNDTIME = "tcp_sock", "lsndtime", u32;
+            }
+            // Since 6.7; before, `retrans_stamp` is always in milliseconds.
+            optional() {
+                TCP_USEC_TS_BIT = "tcp_sock", "tcp_usec_ts", bit;
+            }
+            optional("data_after_shutdown: such resets are taken for resets by the peer") {
+                SKB_CB = "sk_buff", "cb", offset;
+                // One byte up to 6.12, two from 6.16, of which the first is the old one.
+                SKB_CB_TCP_FLAGS = "tcp_skb_cb", "tcp_flags", offset;
+            }
+            feature("sockets of MPTCP: each of their subflows is told as a socket") {
+                TCP_IS_MPTCP_BIT = "tcp_sock", "is_mptcp", bit;
+                ICSK_ULP_DATA = "inet_connection_sock", "icsk_ulp_data", pointer;
+                SUBFLOW_CONN = "mptcp_subflow_context", "conn", pointer;
+            }
+            optional("what SIGPIPE does to a process, and calls that a signal ends") {
+                TASK_SIGHAND = "task_struct", "sighand", pointer;
+                TASK_SIGNAL = "task_struct", "signal", pointer;
+                TASK_BLOCKED = "task_struct", "blocked", u64;
+                TASK_PENDING = "task_struct", "pending.signal", u64;
+                SIGNAL_SHARED_PENDING = "signal_struct", "shared_pending.signal", u64;
+                SIGNAL_FLAGS = "signal_struct", "flags", u32;
+                SIGHAND_ACTION = "sighand_struct", "action", offset;
+                SIGHAND_ACTION_SIZE = "sighand_struct", "action", size;
+                SIGACTION_HANDLER = "k_sigaction", "sa.sa_handler", pointer;
+                SIGACTION_FLAGS = "k_sigaction", "sa.sa_flags", u64;
+            }
+            at("tcp_v4_err", "tcp_v6_err") {
+                SKB_DATA = "sk_buff", "data", pointer;
+                SKB_HEAD = "sk_buff", "head", pointer;
+                SKB_TRANSPORT_HEADER = "sk_buff", "transport_header", u16;
+                SKB_NETWORK_HEADER = "sk_buff", "network_header", u16;
+            }
+            at("inet_csk_accept_two_args") {
+                ACCEPT_ARG_ERR = "proto_accept_arg", "err", u32;
+            }
+            at("sk_stream_error") {
+                SOCK_SHUTDOWN = "sock", "sk_shutdown", u8;
+            }
+            at("__inet_stream_connect") {
+                SOCKET_STATE = "socket", "state", u32;
+            }
+            // The way from a descriptor to its socket.
+            at("__sys_accept4", "__sys_setsockopt", "__sys_getsockopt") {
+                TASK_FILES = "task_struct", "files", pointer;
+                FILES_FDT = "files_struct", "fdt", pointer;
+                FDTABLE_FD = "fdtable", "fd", pointer;
+                FILE_PRIVATE_DATA = "file", "private_data", pointer;
+            }
+            at("tcp_retransmit_timer") {
+                TCP_PACKETS_OUT = "tcp_sock", "packets_out", u32;
+            }
+            at("tcp_fin") {
+                ICSK_LRCVTIME = "inet_connection_sock", "icsk_ack.lrcvtime", u32;
+                TCP_BYTES_RECEIVED = "tcp_sock", "bytes_received", u64;
+                TCP_BYTES_ACKED = "tcp_sock", "bytes_acked", u64;
+            }
         }
     };
 }

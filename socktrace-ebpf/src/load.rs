@@ -12,7 +12,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
 
-use crate::offsets::{self, Fact};
+use crate::offsets::{self, Offset};
 
 /// `IPPROTO_TCP` in `include/uapi/linux/in.h`.
 const IPPROTO_TCP: u16 = 6;
@@ -32,14 +32,18 @@ pub(crate) trait Load: Copy {
     /// the kernel.
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T;
 
-    /// The same at the offset that a fact gives.
+    /// The same at the offset that a fact gives; zero where this kernel lacks the member. `T` is an
+    /// integer, a pointer or an array of them.
     ///
     /// # Safety
     /// As for [`Self::load`].
     #[inline(always)]
-    unsafe fn member<T: Copy>(base: *const u8, offset: &Fact) -> T {
-        // SAFETY: the caller's contract.
-        unsafe { Self::load(base, offset.get() as usize) }
+    unsafe fn member<T: Copy>(base: *const u8, offset: &impl Offset) -> T {
+        match offset.offset() {
+            // SAFETY: the caller's contract.
+            Some(offset) => unsafe { Self::load(base, offset) },
+            None => zero(),
+        }
     }
 
     /// The `struct sock` as `struct tcp_sock`, which begins with it; NULL when it is not a full TCP
@@ -90,10 +94,10 @@ impl Probe {
         unsafe { value.assume_init() }
     }
 
-    /// The same at the offset that a fact gives.
+    /// The same at the offset that a fact gives; zero where this kernel lacks the member.
     #[inline(always)]
-    pub(crate) fn read_member<T: Copy>(base: *const u8, offset: &Fact) -> T {
-        Self::read(base, offset.get() as usize)
+    pub(crate) fn read_member<T: Copy>(base: *const u8, offset: &impl Offset) -> T {
+        offset.offset().map_or_else(zero, |offset| Self::read(base, offset))
     }
 }
 
@@ -116,4 +120,10 @@ impl Load for Probe {
             core::ptr::null()
         }
     }
+}
+
+#[inline(always)]
+fn zero<T: Copy>() -> T {
+    // SAFETY: what is loaded are integers, pointers and arrays of them: all zeroes is one.
+    unsafe { MaybeUninit::zeroed().assume_init() }
 }

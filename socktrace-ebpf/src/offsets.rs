@@ -18,28 +18,66 @@ impl Fact {
         // SAFETY: reads a live, aligned static of this type.
         unsafe { core::ptr::read_volatile(&raw const self.0) }
     }
+}
 
+/// A fact that this kernel may lack: to be asked for, so that no program forgets it.
+///
+/// Transparent over `u32`, as [`Fact`].
+#[repr(transparent)]
+pub(crate) struct Optional(Fact);
+
+/// What the offset of a member can be asked of.
+pub(crate) trait Offset {
+    /// The offset, where this kernel has the member.
+    fn offset(&self) -> Option<usize>;
+}
+
+impl Offset for Fact {
+    #[inline(always)]
+    fn offset(&self) -> Option<usize> {
+        Some(self.get() as usize)
+    }
+}
+
+impl Offset for Optional {
+    #[inline(always)]
+    fn offset(&self) -> Option<usize> {
+        let value = self.0.get();
+        (value != ABSENT).then_some(value as usize)
+    }
+}
+
+impl Optional {
     /// Whether this kernel lacks it.
     #[inline(always)]
     pub(crate) fn is_absent(&self) -> bool {
-        self.get() == ABSENT
+        self.offset().is_none()
     }
 }
 
 macro_rules! globals {
-    ($($name:ident = $ty:literal, $path:literal, $kind:ident;)+) => {
-        $(
-            #[doc = concat!("The ", stringify!($kind), " of `", $ty, ".", $path, "`.")]
-            #[unsafe(no_mangle)]
-            pub(crate) static $name: Fact = Fact(ABSENT);
-        )+
+    ($($need:ident $arguments:tt {
+        $($name:ident = $ty:literal, $path:literal, $kind:ident;)+
+    })+) => {
+        $($(globals!(@ $need $name, concat!("Where `", $ty, ".", $path, "` lies, or its size."));)+)+
+    };
+    (@ feature $name:ident, $doc:expr) => { globals!(@ optional $name, $doc); };
+    (@ optional $name:ident, $doc:expr) => {
+        #[doc = $doc]
+        #[unsafe(no_mangle)]
+        pub(crate) static $name: Optional = Optional(Fact(ABSENT));
+    };
+    (@ $need:ident $name:ident, $doc:expr) => {
+        #[doc = $doc]
+        #[unsafe(no_mangle)]
+        pub(crate) static $name: Fact = Fact(ABSENT);
     };
 }
 kernel_facts!(globals);
 
 /// Position of the `skb` argument of `tcp_reset`; absent in 5.10, which passes the socket alone.
 #[unsafe(no_mangle)]
-pub(crate) static TCP_RESET_SKB_ARG: Fact = Fact(ABSENT);
+pub(crate) static TCP_RESET_SKB_ARG: Optional = Optional(Fact(ABSENT));
 
 /// Whether `bpf_probe_read_kernel` may be used: 1, or 0 under lockdown=confidentiality. What it
 /// alone can read is then missing; everything else goes by direct loads.

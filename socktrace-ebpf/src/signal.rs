@@ -2,10 +2,14 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
-use crate::{load::Probe, offsets};
+use crate::{
+    load::Probe,
+    offsets::{self, Offset as _},
+};
 
 /// `SA_RESTART` in `include/uapi/asm-generic/signal-defs.h`.
 const SA_RESTART: u64 = 0x1000_0000;
+/// Number of signals, and so of a process's actions.
 const SIGNALS: usize = 64;
 const SIG_IGN: u64 = 1;
 
@@ -18,7 +22,7 @@ const SIG_IGN: u64 = 1;
 /// [`READ_KERNEL`]: crate::offsets::READ_KERNEL
 #[inline(always)]
 pub(crate) fn interrupts(restartable: bool) -> bool {
-    if offsets::READ_KERNEL.get() != 1 {
+    if offsets::READ_KERNEL.get() != 1 || offsets::TASK_SIGNAL.is_absent() {
         return false;
     }
     // SAFETY: takes nothing; returns the current task's address.
@@ -33,10 +37,20 @@ pub(crate) fn interrupts(restartable: bool) -> bool {
         return false;
     }
     // The kernel takes the lowest one first, but for faults, which no waiting call gets.
-    let index = pending.trailing_zeros() as usize;
-    let element = offsets::SIGHAND_ACTION_SIZE.get() as usize / SIGNALS;
-    let action = sighand.wrapping_add(offsets::SIGHAND_ACTION.get() as usize + index * element);
+    let Some(action) = action(pending.trailing_zeros() as usize) else {
+        return false;
+    };
+    let action = sighand.wrapping_add(action);
     let handler: u64 = Probe::read_member(action, &offsets::SIGACTION_HANDLER);
     let flags: u64 = Probe::read_member(action, &offsets::SIGACTION_FLAGS);
     handler > SIG_IGN && !(restartable && flags & SA_RESTART != 0)
+}
+
+/// Where in `struct sighand_struct` the action of a signal lies, by its number less one; `None`
+/// where this kernel lacks what is read of a process and its signals.
+#[inline(always)]
+pub(crate) fn action(index: usize) -> Option<usize> {
+    let actions = offsets::SIGHAND_ACTION.offset()?;
+    let bytes = offsets::SIGHAND_ACTION_SIZE.offset()?;
+    Some(actions + index * (bytes / SIGNALS))
 }

@@ -5,15 +5,14 @@ use socktrace_ebpf::Sigpipe;
 
 use crate::{
     load::{Direct, Load, Probe},
-    offsets,
+    offsets::{self, Offset as _},
+    signal,
 };
 
 /// `MSG_NOSIGNAL` in `include/linux/socket.h`.
 const MSG_NOSIGNAL: i32 = 0x4000;
 /// Signal numbers count from 1, bits and actions from 0.
 const SIGPIPE_INDEX: usize = 13 - 1;
-/// Number of signals, and so of a process's actions.
-const SIGNALS: usize = 64;
 /// `SIGNAL_UNKILLABLE` in `include/linux/sched/signal.h`; the same in 5.10 to 7.2.
 const SIGNAL_UNKILLABLE: u32 = 0x40;
 const SIG_DFL: u64 = 0;
@@ -22,7 +21,7 @@ const SIG_IGN: u64 = 1;
 /// The verdict on the current process, whose write with these flags fails with EPIPE.
 ///
 /// `NotRaised` where the process cannot be read: 5.10 (whose programs get no typed task) under
-/// lockdown=confidentiality.
+/// lockdown=confidentiality, and a kernel that lacks one of the members.
 #[inline(always)]
 pub(crate) fn verdict(message_flags: i32) -> Sigpipe {
     if message_flags & MSG_NOSIGNAL != 0 {
@@ -43,6 +42,12 @@ pub(crate) fn verdict(message_flags: i32) -> Sigpipe {
 
 #[inline(always)]
 fn disposition<L: Load>(task: *const u8) -> Sigpipe {
+    let Some(action) = signal::action(SIGPIPE_INDEX) else {
+        return Sigpipe::NotRaised;
+    };
+    let Some(handler) = offsets::SIGACTION_HANDLER.offset() else {
+        return Sigpipe::NotRaised;
+    };
     // SAFETY: a `struct task_struct`, and the offset of a member.
     let blocked: u64 = unsafe { L::member(task, &offsets::TASK_BLOCKED) };
     // SAFETY: likewise.
@@ -53,11 +58,8 @@ fn disposition<L: Load>(task: *const u8) -> Sigpipe {
     if blocked >> SIGPIPE_INDEX & 1 != 0 {
         return Sigpipe::Blocked;
     }
-    let action = offsets::SIGHAND_ACTION.get() as usize
-        + SIGPIPE_INDEX * (offsets::SIGHAND_ACTION_SIZE.get() as usize / SIGNALS)
-        + offsets::SIGACTION_HANDLER.get() as usize;
     // SAFETY: the task's `struct sighand_struct`, and the action of one of its 64 signals.
-    let handler: u64 = unsafe { L::load(sighand, action) };
+    let handler: u64 = unsafe { L::load(sighand, action + handler) };
     // SAFETY: the task's `struct signal_struct`, and the offset of a member.
     let flags: u32 = unsafe { L::member(signal, &offsets::SIGNAL_FLAGS) };
     match handler {

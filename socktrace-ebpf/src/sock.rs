@@ -6,7 +6,7 @@ use socktrace_ebpf::{Address, Event, Family, Flags};
 
 use crate::{
     load::Load,
-    offsets::{self, Fact},
+    offsets::{self, Fact, Offset as _, Optional},
     tcp_sock::TcpSock,
 };
 
@@ -43,7 +43,7 @@ impl<L: Load> Sock<L> {
     }
 
     #[inline(always)]
-    fn load<T: Copy>(self, offset: &Fact) -> T {
+    fn load<T: Copy>(self, offset: &impl offsets::Offset) -> T {
         // SAFETY: `self.0` is a hook's `struct sock` argument, and every fact passed in this
         // file to this method is named `SOCK_*`, an offset in `struct sock`.
         unsafe { L::member(self.0, offset) }
@@ -107,7 +107,7 @@ impl<L: Load> Sock<L> {
     }
 
     #[inline(always)]
-    fn address(self, family: Family, v4: &Fact, v6: &Fact) -> Address {
+    fn address(self, family: Family, v4: &Fact, v6: &Optional) -> Address {
         let words: [u32; 4] = match family {
             Family::Ipv4 => [self.load(v4), 0, 0, 0],
             Family::Ipv6 => self.load(v6),
@@ -164,11 +164,10 @@ impl<L: Load> Sock<L> {
         self.load::<i32>(&offsets::SOCK_ERR_SOFT) as u16
     }
 
-    /// Inode of the socket's network namespace.
+    /// Inode of the socket's network namespace, 0 in a kernel without namespaces.
     #[inline(always)]
     pub(crate) fn netns(self) -> u32 {
-        // SAFETY: a `struct net` reached from the socket, and an offset in it.
-        unsafe { L::member(self.net(), &offsets::NET_INUM) }
+        self.net_member(&offsets::NET_INUM)
     }
 
     /// Whether `SO_KEEPALIVE` is set.
@@ -177,23 +176,26 @@ impl<L: Load> Sock<L> {
         self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN != 0
     }
 
-    /// The socket's network namespace.
+    /// A member of the socket's network namespace, zero where this kernel lacks the namespace
+    /// or the member.
     #[inline(always)]
-    fn net(self) -> *const u8 {
-        self.load(&offsets::SOCK_NET)
+    fn net_member<T: Copy + Default>(self, offset: &Optional) -> T {
+        if offsets::SOCK_NET.is_absent() {
+            return T::default();
+        }
+        let net: *const u8 = self.load(&offsets::SOCK_NET);
+        // SAFETY: a `struct net` reached from the socket, and an offset in it.
+        unsafe { L::member(net, offset) }
     }
 
     /// `net.ipv4.tcp_retries2` of the socket's network namespace.
     #[inline(always)]
     pub(crate) fn retries2(self) -> u32 {
-        let net = self.net();
         // The sysctl is a byte in current kernels and was an int in early 5.10.
-        if offsets::NET_RETRIES2_SIZE.get() == 1 {
-            // SAFETY: a `struct net` reached from the socket, and an offset in it.
-            u32::from(unsafe { L::member::<u8>(net, &offsets::NET_RETRIES2) })
+        if offsets::NET_RETRIES2_SIZE.offset() == Some(1) {
+            u32::from(self.net_member::<u8>(&offsets::NET_RETRIES2))
         } else {
-            // SAFETY: likewise.
-            unsafe { L::member::<u32>(net, &offsets::NET_RETRIES2) }
+            self.net_member(&offsets::NET_RETRIES2)
         }
     }
 
@@ -204,9 +206,7 @@ impl<L: Load> Sock<L> {
         let protocol: u16 = self.load(&offsets::SOCK_PROTOCOL);
         if protocol == IPPROTO_TCP || self.is_mptcp() {
             // A raw socket can have the protocol, too.
-            if offsets::SOCK_TYPE.is_absent()
-                || self.load::<u16>(&offsets::SOCK_TYPE) == SOCK_STREAM
-            {
+            if self.load::<u16>(&offsets::SOCK_TYPE) == SOCK_STREAM {
                 return self.family();
             }
         }

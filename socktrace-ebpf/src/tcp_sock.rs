@@ -5,7 +5,7 @@ use socktrace_ebpf::{Event, Flags};
 
 use crate::{
     load::{Load, Probe},
-    offsets::{self, Fact},
+    offsets::{self, Offset, Optional},
     sock::Sock,
 };
 
@@ -40,7 +40,7 @@ impl<L: Load> TcpSock<L> {
     }
 
     #[inline(always)]
-    fn load<T: Copy>(self, offset: &Fact) -> T {
+    fn load<T: Copy>(self, offset: &impl Offset) -> T {
         // SAFETY: `self.tcp` is a `struct tcp_sock`, and every fact passed in this file to this
         // method is an offset in it or in `inet_connection_sock` or `inet_sock`, with which a
         // `tcp_sock` begins.
@@ -53,9 +53,13 @@ impl<L: Load> TcpSock<L> {
         self.load::<u32>(&offsets::TCP_PACKETS_OUT) != 0
     }
 
-    /// The flags that tell the timers apart, see `diagnosis`.
+    /// The flags that tell the timers apart, see `diagnosis`; none where this kernel lacks a member
+    /// that they are taken from.
     #[inline(always)]
     pub(crate) fn timer_flags(self, errno: u16) -> Flags {
+        if offsets::ICSK_PROBES_OUT.is_absent() {
+            return Flags::empty();
+        }
         let probes = self.load::<u8>(&offsets::ICSK_PROBES_OUT);
         let soft = self.sock.soft_err();
         Flags::empty()
@@ -83,6 +87,9 @@ impl<L: Load> TcpSock<L> {
     /// between the peer's last acknowledgement and our last transmission; or a keepalive probe.
     #[inline(always)]
     fn is_answer_after_silence(self) -> bool {
+        if offsets::TCP_RCV_TSTAMP.is_absent() {
+            return false;
+        }
         let acknowledged: u32 = self.load(&offsets::TCP_RCV_TSTAMP);
         let asked: u32 = if self.unacked() != 0 {
             self.load(&offsets::TCP_LSNDTIME)
@@ -110,7 +117,8 @@ impl<L: Load> TcpSock<L> {
         let last_received: u32 = self.load(&offsets::ICSK_LRCVTIME);
         // The SYN counts as one acknowledged byte.
         let never_answered = received <= 1 && acked > 1;
-        let asked_last = last_sent.wrapping_sub(last_received).cast_signed() > 0;
+        let asked_last = !offsets::TCP_LSNDTIME.is_absent()
+            && last_sent.wrapping_sub(last_received).cast_signed() > 0;
         self.unacked() != 0 || self.unsent() != 0 || never_answered || (asked_last && acked > 1)
     }
 
@@ -142,9 +150,13 @@ impl<L: Load> TcpSock<L> {
         }
     }
 
-    /// Whether a moment of the monotonic clock, in nanoseconds, lies after the first SYN.
+    /// Whether a moment of the monotonic clock, in nanoseconds, lies after the first SYN, as far as
+    /// is known.
     #[inline(always)]
     pub(crate) fn is_after_syn(self, mono_ns: u64) -> bool {
+        if offsets::TCP_RETRANS_STAMP.is_absent() {
+            return false;
+        }
         let stamp: u32 = self.load(&offsets::TCP_RETRANS_STAMP);
         let unit = if self.has_microsecond_stamps() { 1_000 } else { 1_000_000 };
         ((mono_ns / unit) as u32).wrapping_sub(stamp).cast_signed() >= 0
@@ -158,13 +170,12 @@ impl<L: Load> TcpSock<L> {
 
     /// Whether a flag is set; not if this kernel lacks it.
     #[inline(always)]
-    fn bit(self, position: &Fact) -> bool {
-        if position.is_absent() {
+    fn bit(self, position: &Optional) -> bool {
+        let Some(bit) = position.offset() else {
             return false;
-        }
-        let bit = position.get();
+        };
         // SAFETY: the byte of `struct tcp_sock` that holds the flag.
-        let byte: u8 = unsafe { L::load(self.tcp, (bit / 8) as usize) };
+        let byte: u8 = unsafe { L::load(self.tcp, bit / 8) };
         byte >> (bit % 8) & 1 != 0
     }
 
@@ -189,7 +200,9 @@ impl<L: Load> TcpSock<L> {
         event.rto_jiffies = self.load(&offsets::ICSK_RTO);
         event.user_timeout_ms = self.load(&offsets::ICSK_USER_TIMEOUT);
         event.elapsed_ms = self.retransmitting_ms();
-        event.silent_jiffies = jiffies().wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
+        if !offsets::TCP_RCV_TSTAMP.is_absent() {
+            event.silent_jiffies = jiffies().wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
+        }
     }
 }
 
@@ -200,16 +213,22 @@ fn jiffies() -> u32 {
     unsafe { bpf_jiffies64() as u32 }
 }
 
-/// Whether a segment handed to `tcp_reset` carries RST.
+/// Whether a segment handed to `tcp_reset` carries RST; taken for granted where this kernel does
+/// not let it be read.
 ///
 /// `tcp_v4_rcv` and `tcp_v6_rcv` copy the header's flags into the buffer's control block before
-/// any state is looked at (`tcp_v4_fill_cb`; one byte up to 6.16, two in host order since), which
-/// is part of `struct sk_buff` itself and so needs no packet access.
+/// any state is looked at (`tcp_v4_fill_cb`; one byte up to 6.12, two in host order from 6.16),
+/// which is part of `struct sk_buff` itself and so needs no packet access.
 #[inline(always)]
 pub(crate) fn segment_has_rst<L: Load>(skb: *const u8) -> bool {
-    let offset = offsets::SKB_CB.get() + offsets::SKB_CB_TCP_FLAGS.get();
+    let Some(control_block) = offsets::SKB_CB.offset() else {
+        return true;
+    };
+    let Some(flags) = offsets::SKB_CB_TCP_FLAGS.offset() else {
+        return true;
+    };
     // SAFETY: the hook's `struct sk_buff` argument, and a `struct tcp_skb_cb` in its control block;
     // x86 and arm64 are little-endian, so the low byte comes first in both layouts.
-    let flags: u8 = unsafe { L::load(skb, offset as usize) };
+    let flags: u8 = unsafe { L::load(skb, control_block + flags) };
     flags & TCPHDR_RST != 0
 }

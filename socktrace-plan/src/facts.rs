@@ -2,12 +2,14 @@
 
 use socktrace_ebpf::{facts::ABSENT, kernel_facts};
 
-use super::btf::{Btf, BtfError, Member};
+use crate::btf::{Btf, BtfError, Member};
 
 /// What is asked about a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Offset in bytes.
+pub enum Kind {
+    /// The offset in bytes of a member of this many bytes.
+    Sized(u32),
+    /// Offset in bytes, whatever the size.
     Offset,
     /// Size in bytes.
     Size,
@@ -15,65 +17,63 @@ enum Kind {
     Bit,
 }
 
+/// What needs a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Everything.
+    Always,
+    /// The programs at these kernel functions, and the programs of these names.
+    At(&'static [&'static str]),
+    /// Nothing; this stays hidden without it, if anything.
+    Optional(Option<&'static str>),
+    /// Likewise, in a kernel that has all structs of this group.
+    Feature(&'static str),
+}
+
 /// One line of the list that both sides share.
-struct Wanted {
-    global: &'static str,
-    ty: &'static str,
-    path: &'static str,
-    kind: Kind,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Name of the global in the programs.
+    pub global: &'static str,
+    /// Name of the struct.
+    pub ty: &'static str,
+    /// The member in it.
+    pub path: &'static str,
+    /// What is asked about it.
+    pub kind: Kind,
+    /// What needs it.
+    pub need: Need,
 }
 
 macro_rules! wanted {
-    ($($name:ident = $ty:literal, $path:literal, $kind:ident;)+) => {
-        const WANTED: &[Wanted] = &[
-            $(Wanted { global: stringify!($name), ty: $ty, path: $path, kind: wanted!(@ $kind) },)+
-        ];
+    ($($need:ident $arguments:tt {
+        $($name:ident = $ty:literal, $path:literal, $kind:ident;)+
+    })+) => {
+        /// Every fact.
+        pub const WANTED: &[Wanted] = &[$($(Wanted {
+            global: stringify!($name),
+            ty: $ty,
+            path: $path,
+            kind: wanted!(@kind $kind),
+            need: wanted!(@need $need $arguments),
+        },)+)+];
     };
-    (@ offset) => { Kind::Offset };
-    (@ size) => { Kind::Size };
-    (@ bit) => { Kind::Bit };
+    (@need always ()) => { Need::Always };
+    (@need at ($($site:literal),+)) => { Need::At(&[$($site),+]) };
+    (@need optional ()) => { Need::Optional(None) };
+    (@need optional ($hides:literal)) => { Need::Optional(Some($hides)) };
+    (@need feature ($hides:literal)) => { Need::Feature($hides) };
+    (@kind u8) => { Kind::Sized(1) };
+    (@kind u16) => { Kind::Sized(2) };
+    (@kind u32) => { Kind::Sized(4) };
+    (@kind u64) => { Kind::Sized(8) };
+    (@kind u128) => { Kind::Sized(16) };
+    (@kind pointer) => { Kind::Sized(8) };
+    (@kind offset) => { Kind::Offset };
+    (@kind size) => { Kind::Size };
+    (@kind bit) => { Kind::Bit };
 }
 kernel_facts!(wanted);
-
-/// Members that not every kernel has, or that one hook alone needs: the programs do without them,
-/// or the verifier refuses the one that cannot.
-const OPTIONAL: &[&str] = &[
-    // Since 6.7; before, `retrans_stamp` is always in milliseconds.
-    "TCP_USEC_TS_BIT",
-    // Without them a reset by data after shutdown is taken for one by RST.
-    "SKB_CB",
-    "SKB_CB_TCP_FLAGS",
-    // Since 6.10, for the variant of `inet_csk_accept` that takes it.
-    "ACCEPT_ARG_ERR",
-    // For the SIGPIPE verdict of `sk_stream_error`.
-    "TASK_SIGHAND",
-    "TASK_SIGNAL",
-    "TASK_BLOCKED",
-    "SIGHAND_ACTION",
-    "SIGHAND_ACTION_SIZE",
-    "SIGACTION_HANDLER",
-    "SIGNAL_FLAGS",
-    // For calls that a signal ends.
-    "TASK_PENDING",
-    "SIGNAL_SHARED_PENDING",
-    "SIGACTION_FLAGS",
-    // For kprobes and MPTCP, to tell a socket of streams.
-    "SOCK_TYPE",
-    // For MPTCP, which not every kernel has.
-    "TCP_IS_MPTCP_BIT",
-    "ICSK_ULP_DATA",
-    "SUBFLOW_CONN",
-    // For hooks that find a socket by its descriptor.
-    "TASK_FILES",
-    "FILES_FDT",
-    "FDTABLE_FD",
-    "FILE_PRIVATE_DATA",
-    // For `tcp_v4_err` and `tcp_v6_err`.
-    "SKB_DATA",
-    "SKB_HEAD",
-    "SKB_TRANSPORT_HEADER",
-    "SKB_NETWORK_HEADER",
-];
 
 /// A program's global and the value this kernel gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,32 +84,114 @@ pub struct Fact {
     pub value: u32,
 }
 
-/// Looks every fact up.
-///
-/// # Errors
-/// All facts that no program can do without and this kernel does not have, each as BTF's answer.
-pub fn read(btf: &Btf) -> Result<Vec<Fact>, Vec<BtfError>> {
-    let mut facts = Vec::with_capacity(WANTED.len());
-    let mut missing = Vec::new();
-    for wanted in WANTED {
-        let value = match btf.member(wanted.ty, wanted.path) {
-            Ok(member) => value_of(wanted.kind, member),
-            Err(_) if OPTIONAL.contains(&wanted.global) => ABSENT,
-            Err(error) => {
-                missing.push(error);
-                continue;
-            }
-        };
-        facts.push(Fact { global: wanted.global, value });
-    }
-    if missing.is_empty() { Ok(facts) } else { Err(missing) }
+/// The facts of a kernel, and those that it does not have.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// A value for every global.
+    pub(crate) values: Vec<Fact>,
+    absent: Vec<(&'static Wanted, BtfError)>,
 }
 
-fn value_of(kind: Kind, member: Member) -> u32 {
-    match kind {
-        Kind::Offset => member.bit_offset / 8,
-        Kind::Size => member.size,
-        Kind::Bit => member.bit_offset,
+impl Facts {
+    /// Looks every fact up.
+    ///
+    /// # Errors
+    /// All facts that nothing can be traced without and this kernel does not have, each as BTF's
+    /// answer.
+    pub(crate) fn read(btf: &Btf) -> Result<Self, Vec<BtfError>> {
+        let mut facts = Self { values: Vec::with_capacity(WANTED.len()), absent: Vec::new() };
+        for wanted in WANTED {
+            let found = btf.member(wanted.ty, wanted.path).and_then(|member| value(wanted, member));
+            let value = found.unwrap_or_else(|error| {
+                facts.absent.push((wanted, error));
+                ABSENT
+            });
+            facts.values.push(Fact { global: wanted.global, value });
+        }
+        facts.withhold_the_rest();
+        let fatal = |(wanted, _): &&(&Wanted, _)| wanted.need == Need::Always;
+        let missing: Vec<_> =
+            facts.absent.iter().filter(fatal).map(|(_, error)| error.clone()).collect();
+        if missing.is_empty() { Ok(facts) } else { Err(missing) }
+    }
+
+    /// Makes those facts absent too whose optional group is not complete.
+    fn withhold_the_rest(&mut self) {
+        for (hides, _) in self.incomplete() {
+            for fact in &mut self.values {
+                if hides_without(fact.global) == Some(hides) {
+                    fact.value = ABSENT;
+                }
+            }
+        }
+    }
+
+    /// The facts that a program cannot do without and this kernel does not have.
+    pub(crate) fn lacking(&self, function: &str, program: &str) -> impl Iterator<Item = &BtfError> {
+        self.absent.iter().filter_map(move |(wanted, error)| match wanted.need {
+            Need::At(sites) if sites.contains(&function) || sites.contains(&program) => Some(error),
+            _ => None,
+        })
+    }
+
+    /// What stays hidden for want of facts that the programs do without, with all that is missing.
+    pub(crate) fn hidden(&self) -> Vec<(&'static str, Vec<BtfError>)> {
+        let is_built = |errors: &[BtfError]| {
+            !errors.iter().any(|error| matches!(error, BtfError::Missing { what: "struct", .. }))
+        };
+        let is_feature = |hides| WANTED.iter().any(|wanted| wanted.need == Need::Feature(hides));
+        let mut groups = self.incomplete();
+        groups.retain(|(hides, errors)| !is_feature(hides) || is_built(errors));
+        groups
+    }
+
+    /// The groups of facts that the programs do without and that are not complete, by what stays
+    /// hidden without them, with all that is missing.
+    fn incomplete(&self) -> Vec<(&'static str, Vec<BtfError>)> {
+        let mut groups: Vec<(_, Vec<_>)> = Vec::new();
+        for (wanted, error) in &self.absent {
+            let Some(hides) = hides_without(wanted.global) else { continue };
+            match groups.iter_mut().find(|(known, _)| *known == hides) {
+                Some((_, errors)) => errors.push(error.clone()),
+                None => groups.push((hides, vec![error.clone()])),
+            }
+        }
+        groups
+    }
+
+    /// Whether this kernel has a fact, and the rest of its group.
+    pub(crate) fn have(&self, global: &str) -> bool {
+        self.values.iter().any(|fact| fact.global == global && fact.value != ABSENT)
+    }
+}
+
+/// What stays hidden without an optional fact, if anything.
+pub(crate) fn hides_without(global: &str) -> Option<&'static str> {
+    WANTED.iter().find(|wanted| wanted.global == global).and_then(|wanted| match wanted.need {
+        Need::Optional(hides) => hides,
+        Need::Feature(hides) => Some(hides),
+        Need::Always | Need::At(_) => None,
+    })
+}
+
+fn value(wanted: &Wanted, member: Member) -> Result<u32, BtfError> {
+    let changed = |found, wanted_as| BtfError::Changed {
+        name: format!("{}.{}", wanted.ty, wanted.path),
+        found,
+        wanted: wanted_as,
+    };
+    if wanted.kind == Kind::Bit {
+        return Ok(member.bit_offset);
+    }
+    if let Some(bits) = member.bit_field {
+        return Err(changed(format!("{bits} bits"), "whole bytes".to_owned()));
+    }
+    match wanted.kind {
+        Kind::Sized(size) if size != member.size => {
+            Err(changed(format!("{} bytes", member.size), size.to_string()))
+        }
+        Kind::Size => Ok(member.size),
+        Kind::Sized(_) | Kind::Offset | Kind::Bit => Ok(member.bit_offset / 8),
     }
 }
 
@@ -117,18 +199,35 @@ fn value_of(kind: Kind, member: Member) -> u32 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn optional_names_are_in_the_list() {
-        for name in OPTIONAL {
-            assert!(WANTED.iter().any(|wanted| wanted.global == *name), "{name} is not a fact");
-        }
+    fn wanted(kind: Kind) -> Wanted {
+        Wanted { global: "SOCK_ERR", ty: "sock", path: "sk_err", kind, need: Need::Always }
     }
 
     #[test]
     fn a_kind_picks_its_value() {
-        let member = Member { bit_offset: 83, size: 4 };
-        assert_eq!(value_of(Kind::Offset, member), 10);
-        assert_eq!(value_of(Kind::Size, member), 4);
-        assert_eq!(value_of(Kind::Bit, member), 83);
+        let member = Member { bit_offset: 80, size: 4, bit_field: None };
+        assert_eq!(value(&wanted(Kind::Offset), member), Ok(10));
+        assert_eq!(value(&wanted(Kind::Sized(4)), member), Ok(10));
+        assert_eq!(value(&wanted(Kind::Size), member), Ok(4));
+        let bit = Member { bit_offset: 83, size: 1, bit_field: Some(1) };
+        assert_eq!(value(&wanted(Kind::Bit), bit), Ok(83));
+    }
+
+    #[test]
+    fn what_cannot_be_read_as_before_is_told() {
+        let wide = Member { bit_offset: 80, size: 8, bit_field: None };
+        let told = |kind, member| value(&wanted(kind), member).expect_err("changed").to_string();
+        assert_eq!(told(Kind::Sized(4), wide), "`sock.sk_err` of 8 bytes instead of 4");
+        let bits = Member { bit_offset: 83, size: 1, bit_field: Some(2) };
+        assert_eq!(told(Kind::Sized(1), bits), "`sock.sk_err` of 2 bits instead of whole bytes");
+        assert_eq!(told(Kind::Offset, bits), "`sock.sk_err` of 2 bits instead of whole bytes");
+    }
+
+    #[test]
+    fn globals_are_named_once() {
+        let mut names: Vec<_> = WANTED.iter().map(|wanted| wanted.global).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), WANTED.len());
     }
 }

@@ -45,8 +45,7 @@ pub struct Variant {
 
 impl Variant {
     /// How its programs are attached, as the first of them is.
-    #[must_use]
-    pub const fn attach(&self) -> Attach {
+    const fn attach(&self) -> Attach {
         self.programs[0].attach
     }
 
@@ -175,6 +174,11 @@ macro_rules! hooks {
                         VARIANTS
                     })+
                 }
+            }
+
+            /// All of both.
+            pub fn all_variants(self) -> impl Iterator<Item = &'static Variant> {
+                self.variants().iter().chain(self.kprobe_variants())
             }
 
             /// Whether it is a tracepoint, not a function.

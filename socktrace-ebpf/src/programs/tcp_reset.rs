@@ -13,7 +13,7 @@ use socktrace_ebpf::{Flags, Origin, TcpState};
 
 use crate::{
     arguments::Arguments,
-    offsets,
+    offsets::{self, Offset as _},
     sock::Sock,
     stash::{self, Note},
     tcp_sock::segment_has_rst,
@@ -50,7 +50,5 @@ fn resetting<A: Arguments>(ctx: &A) -> i32 {
 /// down; then the segment has no RST. 5.10 does not pass the segment: taken for an RST there.
 #[inline(always)]
 fn has_rst<A: Arguments>(ctx: &A) -> bool {
-    offsets::TCP_RESET_SKB_ARG.get() != 1
-        || offsets::SKB_CB_TCP_FLAGS.is_absent()
-        || segment_has_rst::<A::Load>(ctx.pointer(1))
+    offsets::TCP_RESET_SKB_ARG.offset() != Some(1) || segment_has_rst::<A::Load>(ctx.pointer(1))
 }

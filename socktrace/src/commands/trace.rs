@@ -54,7 +54,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,
     };
-    let Loaded { mut ebpf, health, rst_reasons } = load::load(options)?;
+    let Loaded { mut ebpf, health, losses, rst_reasons } = load::load(options)?;
     let tallies = Arc::new(Tallies::new(&mut ebpf)?);
     let missed = Arc::new(Missed::new(&ebpf).context("cannot watch the kernel programs")?);
 
@@ -69,6 +69,9 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
     }
     for problem in health.problems() {
         eprintln!("not attached: {problem}");
+    }
+    for loss in losses {
+        eprintln!("not told: {loss}");
     }
     if cli.probe_log {
         forward_probe_log(&mut ebpf)?;

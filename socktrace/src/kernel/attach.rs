@@ -11,7 +11,7 @@ use aya::{
 use nix::libc;
 
 use super::{
-    btf::Btf,
+    features::Features,
     health::{Health, HookState},
     hooks::{Attach, Hook, Program, Variant},
     plan::{Method, Plan, Served},
@@ -29,7 +29,7 @@ pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     plan: &Plan,
     method: Method,
-    btf: &Btf,
+    features: Features,
 ) -> anyhow::Result<Health> {
     let types = aya::Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
     let mut attacher = Attacher { ebpf, types, method, without_trampolines: None };
@@ -47,7 +47,7 @@ pub(super) fn attach_all(
                             return Err(Refusal::Kprobes(errno).into());
                         }
                     } else if let Some(errno) = denied(&error) {
-                        return Err(refusal::explain_eperm(btf, errno).into());
+                        return Err(refusal::explain_eperm(features, errno).into());
                     }
                     HookState::Failed(attacher.reason(*hook, &error))
                 }

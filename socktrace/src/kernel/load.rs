@@ -7,10 +7,9 @@ use socktrace_ebpf::facts::ABSENT;
 use super::{
     attach,
     btf::Btf,
-    facts::{self, Fact},
+    features::{self, Features},
     health::Health,
-    hooks::Hook,
-    plan::{Method, Plan, Served, plan},
+    plan::{Loss, Method, Plan, plan},
     refusal::{self, Refusal, denied},
 };
 
@@ -48,6 +47,8 @@ pub(crate) struct Options {
 pub(crate) struct Loaded {
     pub(crate) ebpf: Ebpf,
     pub(crate) health: Health,
+    /// What this kernel hides although its hooks are attached.
+    pub(crate) losses: Vec<Loss>,
     /// The kernel's names of `enum sk_rst_reason`, empty where it has none (before 6.10).
     pub(crate) rst_reasons: Vec<(u32, String)>,
 }
@@ -61,10 +62,8 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
     let data = std::fs::read(super::btf::VMLINUX).map_err(Refusal::NoBtf)?;
     let btf = Btf::parse(data).with_context(|| format!("cannot read {}", super::btf::VMLINUX))?;
-    refusal::check_features(&btf)?;
-    let facts = facts::read(&btf).map_err(|missing| {
-        Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
-    })?;
+    let features = Features::read(&btf);
+    refusal::check_features(features)?;
     let method = match options.method {
         Method::Auto | Method::Kprobe if refusal::hides_memory() => {
             if options.method == Method::Kprobe {
@@ -74,49 +73,32 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
         }
         method => method,
     };
-    let plan = plan(&btf, method);
+    let plan = plan(&btf, method).map_err(|missing| {
+        Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
+    })?;
 
     super::memlock::raise();
     let mut ebpf =
-        load_object(options, method, &facts, &plan, &btf).map_err(|error| {
-            match denied(&error) {
-                Some(errno) => refusal::explain_eperm(&btf, errno).into(),
-                None => {
-                    anyhow::Error::new(error).context("cannot set up the kernel programs' maps")
-                }
-            }
+        load_object(options, method, &plan, features).map_err(|error| match denied(&error) {
+            Some(errno) => refusal::explain_eperm(features, errno).into(),
+            None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
         })?;
 
-    let health = attach::attach_all(&mut ebpf, &plan, options.method, &btf)?;
-    Ok(Loaded { ebpf, health, rst_reasons: btf.enumerators("sk_rst_reason") })
-}
-
-/// Whether MPTCP's sockets can be told from their subflows, which the programs find by reading
-/// memory, and report their failures.
-fn tells_mptcp(facts: &[Fact], plan: &Plan) -> bool {
-    const NEEDED: [&str; 4] = ["TCP_IS_MPTCP_BIT", "ICSK_ULP_DATA", "SUBFLOW_CONN", "SOCK_TYPE"];
-
-    let known = |name: &&str| facts.iter().any(|fact| fact.global == *name && fact.value != ABSENT);
-    let reports = plan
-        .hooks
-        .iter()
-        .any(|(hook, served)| *hook == Hook::InetSkErrorReport && matches!(served, Served::By(_)));
-    reports && NEEDED.iter().all(known) && !refusal::hides_memory()
+    let health = attach::attach_all(&mut ebpf, &plan, options.method, features)?;
+    Ok(Loaded { ebpf, health, losses: plan.losses, rst_reasons: features::rst_reasons(&btf) })
 }
 
 fn load_object(
     options: Options,
     method: Method,
-    facts: &[Fact],
     plan: &Plan,
-    btf: &Btf,
+    features: Features,
 ) -> Result<Ebpf, EbpfError> {
-    let task_btf = btf.has_enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf");
     let globals = [
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
         ("READ_KERNEL", u32::from(!refusal::hides_memory())),
-        ("TASK_BTF", u32::from(task_btf)),
-        ("MPTCP", u32::from(tells_mptcp(facts, plan))),
+        ("TASK_BTF", u32::from(features.typed_task)),
+        ("MPTCP", u32::from(plan.tells_mptcp && !refusal::hides_memory())),
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
         ("STREAM", u32::from(options.stream)),
@@ -127,7 +109,7 @@ fn load_object(
     let mut loader = EbpfLoader::new();
     // Without relocations by aya: the programs take their offsets as globals.
     loader.btf(None).verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
-    for fact in facts {
+    for fact in &plan.facts {
         loader.override_global(fact.global, &fact.value, true);
     }
     for (name, value) in &globals {
@@ -145,3 +127,7 @@ fn load_object(
     }
     loader.load(OBJECT)
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

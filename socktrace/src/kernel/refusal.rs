@@ -6,7 +6,7 @@ use nix::{libc, sys::utsname};
 
 use caps::{CapSet, Capability};
 
-use super::btf::Btf;
+use super::features::Features;
 
 /// A host that cannot be traced. Each kind has its own exit code.
 #[derive(Debug)]
@@ -206,13 +206,12 @@ pub(crate) fn check_privileges() -> Result<(), Refusal> {
     })
 }
 
-/// Checks that the kernel has what every program needs, by its BTF.
-pub(crate) fn check_features(btf: &Btf) -> Result<(), Refusal> {
-    // fentry and fexit: BPF trampolines, 5.5. The ring buffer: 5.8.
-    if !btf.has_enumerator("bpf_attach_type", "BPF_TRACE_FENTRY") {
+/// Checks that the kernel has what every program needs.
+pub(crate) fn check_features(features: Features) -> Result<(), Refusal> {
+    if !features.trampolines {
         return Err(Refusal::TooOld("BPF trampolines (fentry)"));
     }
-    if !btf.has_enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF") {
+    if !features.ring_buffer {
         return Err(Refusal::TooOld("BPF ring buffer"));
     }
     Ok(())
@@ -233,9 +232,8 @@ pub(super) fn denied(error: &(dyn std::error::Error + 'static)) -> Option<io::Er
 }
 
 /// What an EPERM from the kernel means when all capabilities are held.
-pub(crate) fn explain_eperm(btf: &Btf, error: io::Error) -> Refusal {
-    // Up to 5.10 maps and programs carry a record of the locked memory charged for them.
-    if btf.has_struct("bpf_map_memory") {
+pub(crate) fn explain_eperm(features: Features, error: io::Error) -> Refusal {
+    if features.charges_memlock {
         return Refusal::Memlock(error);
     }
     if hides_memory() {

@@ -8,20 +8,28 @@ use std::collections::HashSet;
 
 use thiserror::Error;
 
-use super::btf_kind as kind;
+#[cfg(test)]
+mod damage;
+mod describe;
+mod kind;
+mod member;
+mod reduce;
+mod writer;
+
+pub(crate) use member::Member;
 
 /// Where the running kernel shows its BTF; readable by everyone.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
-const HEADER_BYTES: usize = 24;
+const HEADER_BYTES: u32 = 24;
 const TYPE_BYTES: usize = 12;
 
 /// Bounds the resolution of typedefs and qualifiers, which BTF allows to nest.
 const MAX_DEPTH: usize = 32;
 
 /// Why a fact could not be read from BTF.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BtfError {
     /// The bytes are not BTF of this machine's byte order, or are cut short.
     #[error("malformed BTF: {0}")]
@@ -42,22 +50,25 @@ pub enum BtfError {
         /// The name asked for.
         name: String,
     },
-}
-
-/// Where a member lies in its struct.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Member {
-    /// Offset from the start of the outer struct, in bits.
-    pub bit_offset: u32,
-    /// Size of the member's type, in bytes.
-    pub size: u32,
+    /// A member that cannot be read as it used to be.
+    #[error("`{name}` of {found} instead of {wanted}")]
+    Changed {
+        /// Struct and path of the member.
+        name: String,
+        /// What it is in this kernel.
+        found: String,
+        /// What it should be.
+        wanted: String,
+    },
 }
 
 /// What a function takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Prototype {
+pub(crate) struct Prototype {
     /// Each parameter's type: `struct sock *`, `int`, ...; qualifiers are left out.
-    pub parameters: Vec<String>,
+    pub(crate) parameters: Vec<String>,
+    /// The type of what it returns.
+    pub(crate) returns: String,
 }
 
 /// A kernel's BTF, indexed by what is looked up by name.
@@ -84,6 +95,13 @@ struct Type {
     size_or_id: u32,
 }
 
+impl Type {
+    /// Where in the data that begins which follows the record.
+    fn tail(&self) -> usize {
+        self.at + TYPE_BYTES
+    }
+}
+
 impl Btf {
     /// Reads BTF from the bytes of `/sys/kernel/btf/vmlinux`.
     ///
@@ -103,7 +121,7 @@ impl Btf {
         let end = first.checked_add(type_len).ok_or(SHORT)?;
         let strings = header.checked_add(str_off).ok_or(SHORT)?;
         let strings_end = strings.checked_add(str_len).ok_or(SHORT)?;
-        if header < HEADER_BYTES || end > data.len() || strings_end > data.len() {
+        if header < HEADER_BYTES as usize || end > data.len() || strings_end > data.len() {
             return Err(SHORT);
         }
         if str_len == 0 || data[strings_end - 1] != 0 {
@@ -139,83 +157,65 @@ impl Btf {
         Ok(btf)
     }
 
-    /// Where the member at `path` (`a.b.c`, through nested and anonymous structs) lies in `struct name`.
-    ///
-    /// # Errors
-    /// When there is none, or several that differ.
-    pub fn member(&self, name: &str, path: &str) -> Result<Member, BtfError> {
-        let what = "struct";
-        let mut found = HashSet::new();
-        let mut seen = false;
-        for id in self.named(&self.structs, name) {
-            seen = true;
-            found.extend(self.resolve_path(id, path));
-        }
-        if !seen {
-            return Err(BtfError::Missing { what, name: name.to_owned() });
-        }
-        let full = || format!("{name}.{path}");
-        single(found, "member", full)
-    }
-
     /// The parameters of the function `name`.
-    ///
-    /// # Errors
-    /// When there is none, or several that differ.
-    pub fn prototype(&self, name: &str) -> Result<Prototype, BtfError> {
+    pub(crate) fn prototype(&self, name: &str) -> Result<Prototype, BtfError> {
         let found = self
             .named(&self.functions, name)
             .filter_map(|id| self.type_by_id(self.type_by_id(id)?.size_or_id))
             .filter(|proto| proto.kind == kind::FUNC_PROTO)
-            .map(|proto| Prototype { parameters: self.parameters(&proto) })
+            .map(|proto| self.describe_prototype(&proto))
             .collect();
         single(found, "function", || name.to_owned())
     }
 
     /// The arguments of the tracepoint `name`, from its `btf_trace_` typedef: a pointer to a
     /// function whose first parameter is the kernel's own.
-    ///
-    /// # Errors
-    /// When there is none, or several that differ.
-    pub fn tracepoint(&self, name: &str) -> Result<Prototype, BtfError> {
-        let typedef = format!("btf_trace_{name}");
+    pub(crate) fn tracepoint(&self, name: &str) -> Result<Prototype, BtfError> {
         let found = self
-            .named(&self.typedefs, &typedef)
+            .named(&self.typedefs, &Self::tracepoint_type(name))
             .filter_map(|id| self.type_by_id(self.type_by_id(id)?.size_or_id))
             .filter_map(|pointer| self.type_by_id(pointer.size_or_id))
             .filter(|proto| proto.kind == kind::FUNC_PROTO)
-            .map(|proto| Prototype {
-                parameters: self.parameters(&proto).into_iter().skip(1).collect(),
+            .map(|proto| {
+                let mut prototype = self.describe_prototype(&proto);
+                prototype.parameters = prototype.parameters.split_off(1.min(proto.vlen));
+                prototype
             })
             .collect();
         single(found, "tracepoint", || name.to_owned())
     }
 
     /// The names of `enum name`'s values, empty when there is no such enum.
-    #[must_use]
-    pub fn enumerators(&self, name: &str) -> Vec<(u32, String)> {
+    pub(crate) fn enumerators(&self, name: &str) -> Vec<(u32, String)> {
         self.named(&self.enums, name)
             .filter_map(|id| self.type_by_id(id))
-            .flat_map(|ty| {
-                let bytes = if ty.kind == kind::ENUM64 { 12 } else { 8 };
-                (0..ty.vlen).filter_map(move |index| {
-                    let at = ty.at + TYPE_BYTES + index * bytes;
-                    Some((read_u32(&self.data, at + 4)?, self.name(read_u32(&self.data, at)?)))
-                })
-            })
+            .flat_map(|ty| self.values(&ty).collect::<Vec<_>>())
             .collect()
     }
 
     /// Whether `enum name` has the enumerator `value`.
-    #[must_use]
-    pub fn has_enumerator(&self, name: &str, value: &str) -> bool {
+    pub(crate) fn has_enumerator(&self, name: &str, value: &str) -> bool {
         self.enumerators(name).iter().any(|(_, found)| found == value)
     }
 
     /// Whether there is a `struct name` at all.
-    #[must_use]
-    pub fn has_struct(&self, name: &str) -> bool {
+    pub(crate) fn has_struct(&self, name: &str) -> bool {
         self.named(&self.structs, name).next().is_some()
+    }
+
+    /// The name of a tracepoint's type.
+    fn tracepoint_type(name: &str) -> String {
+        format!("btf_trace_{name}")
+    }
+
+    /// Values and names of an enum.
+    fn values(&self, ty: &Type) -> impl Iterator<Item = (u32, String)> {
+        let bytes = if ty.kind == kind::ENUM64 { 12 } else { 8 };
+        let (tail, count) = (ty.tail(), ty.vlen);
+        (0..count).filter_map(move |index| {
+            let [name, value] = self.words(tail + index * bytes)?;
+            Some((value, self.name(name)))
+        })
     }
 
     fn record(&self, at: usize) -> Option<Type> {
@@ -230,6 +230,15 @@ impl Btf {
             kind_flag: info >> 31 != 0,
             size_or_id,
         })
+    }
+
+    /// `N` words at an offset in the data.
+    fn words<const N: usize>(&self, at: usize) -> Option<[u32; N]> {
+        let mut words = [0; N];
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = read_u32(&self.data, at + 4 * index)?;
+        }
+        Some(words)
     }
 
     fn type_by_id(&self, id: u32) -> Option<Type> {
@@ -256,43 +265,6 @@ impl Btf {
         String::from_utf8_lossy(&bytes[..end]).into_owned()
     }
 
-    /// Follows `path` from type `id`, adding up offsets.
-    fn resolve_path(&self, id: u32, path: &str) -> Option<Member> {
-        let mut at = Member { bit_offset: 0, size: 0 };
-        let mut id = id;
-        for name in path.split('.') {
-            let (bit_offset, member) = self.find_member(id, name, 0)?;
-            at.bit_offset += bit_offset;
-            id = member;
-        }
-        at.size = self.size_of(id, 0)?;
-        Some(at)
-    }
-
-    /// The member `name` of type `id`, looking into anonymous structs and unions as C does.
-    fn find_member(&self, id: u32, name: &str, depth: usize) -> Option<(u32, u32)> {
-        let ty = self.unqualified(id)?;
-        if depth > MAX_DEPTH || !matches!(ty.kind, kind::STRUCT | kind::UNION) {
-            return None;
-        }
-        for index in 0..ty.vlen {
-            let member = ty.at + TYPE_BYTES + index * 12;
-            let member_name = read_u32(&self.data, member)?;
-            let member_type = read_u32(&self.data, member + 4)?;
-            let raw = read_u32(&self.data, member + 8)?;
-            let bit_offset = if ty.kind_flag { raw & 0x00ff_ffff } else { raw };
-            if self.is_named(member_name, name) {
-                return Some((bit_offset, member_type));
-            }
-            if member_name == 0
-                && let Some((inner, found)) = self.find_member(member_type, name, depth + 1)
-            {
-                return Some((bit_offset + inner, found));
-            }
-        }
-        None
-    }
-
     /// The type behind typedefs and qualifiers.
     fn unqualified(&self, id: u32) -> Option<Type> {
         let mut ty = self.type_by_id(id)?;
@@ -305,59 +277,6 @@ impl Btf {
             }
         }
         None
-    }
-
-    fn size_of(&self, id: u32, depth: usize) -> Option<u32> {
-        let ty = self.unqualified(id)?;
-        match ty.kind {
-            kind::PTR => u32::try_from(size_of::<usize>()).ok(),
-            kind::ARRAY if depth < MAX_DEPTH => {
-                let element = read_u32(&self.data, ty.at + TYPE_BYTES)?;
-                let count = read_u32(&self.data, ty.at + TYPE_BYTES + 8)?;
-                self.size_of(element, depth + 1)?.checked_mul(count)
-            }
-            kind::INT | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FLOAT => {
-                Some(ty.size_or_id)
-            }
-            _ => None,
-        }
-    }
-
-    fn parameters(&self, proto: &Type) -> Vec<String> {
-        (0..proto.vlen)
-            .filter_map(|index| read_u32(&self.data, proto.at + TYPE_BYTES + index * 8 + 4))
-            .map(|id| self.describe(id))
-            .collect()
-    }
-
-    /// A type as C writes it, without qualifiers.
-    fn describe(&self, id: u32) -> String {
-        let mut suffix = String::new();
-        let mut id = id;
-        for _ in 0..MAX_DEPTH {
-            let Some(ty) = self.type_by_id(id) else {
-                // Type 0 is void.
-                return format!("void{suffix}");
-            };
-            let name = self.name(ty.name);
-            match ty.kind {
-                kind::PTR => {
-                    if suffix.is_empty() {
-                        suffix.push(' ');
-                    }
-                    suffix.push('*');
-                    id = ty.size_or_id;
-                }
-                kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                    id = ty.size_or_id;
-                }
-                kind::STRUCT => return format!("struct {name}{suffix}"),
-                kind::UNION => return format!("union {name}{suffix}"),
-                kind::ENUM | kind::ENUM64 => return format!("enum {name}{suffix}"),
-                _ => return format!("{name}{suffix}"),
-            }
-        }
-        format!("?{suffix}")
     }
 }
 
@@ -382,8 +301,7 @@ fn trailing_bytes(ty: &Type) -> Result<usize, BtfError> {
         kind::ARRAY => 12,
         kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => ty.vlen * 12,
         kind::ENUM | kind::FUNC_PROTO => ty.vlen * 8,
-        // Forward declarations (7) have nothing behind them either.
-        2 | 7..=12 | kind::FLOAT | kind::TYPE_TAG => 0,
+        kind::PTR | kind::FWD | kind::TYPEDEF..=kind::FUNC | kind::FLOAT | kind::TYPE_TAG => 0,
         _ => return Err(BtfError::Malformed("unknown kind of type")),
     })
 }
@@ -394,5 +312,4 @@ fn read_u32(data: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[path = "btf_tests.rs"]
 mod tests;

@@ -1,47 +1,8 @@
 //! Tests of the BTF reader, on BTF written by hand.
 
-use super::*;
-
-/// Writes BTF type by type, as the format lays it down.
-#[derive(Default)]
-struct Writer {
-    types: Vec<u8>,
-    strings: Vec<u8>,
-    count: u32,
-}
+use super::{writer::Writer, *};
 
 impl Writer {
-    fn new() -> Self {
-        Self { strings: vec![0], ..Self::default() }
-    }
-
-    fn string(&mut self, text: &str) -> u32 {
-        if text.is_empty() {
-            return 0;
-        }
-        let offset = u32::try_from(self.strings.len()).expect("small");
-        self.strings.extend_from_slice(text.as_bytes());
-        self.strings.push(0);
-        offset
-    }
-
-    fn add(
-        &mut self,
-        name: &str,
-        kind: u32,
-        flag: bool,
-        vlen: u32,
-        size: u32,
-        tail: &[u32],
-    ) -> u32 {
-        let name = self.string(name);
-        for word in [name, u32::from(flag) << 31 | kind << 24 | vlen, size].iter().chain(tail) {
-            self.types.extend_from_slice(&word.to_ne_bytes());
-        }
-        self.count += 1;
-        self.count
-    }
-
     fn int(&mut self, name: &str, bytes: u32) -> u32 {
         self.add(name, kind::INT, false, 0, bytes, &[0])
     }
@@ -60,19 +21,6 @@ impl Writer {
         self.add(name, kind::FUNC, false, 0, proto, &[])
     }
 
-    fn bytes(&self) -> Vec<u8> {
-        let types = u32::try_from(self.types.len()).expect("small");
-        let strings = u32::try_from(self.strings.len()).expect("small");
-        let mut data = MAGIC.to_ne_bytes().to_vec();
-        data.extend_from_slice(&[1, 0]);
-        for word in [24, 0, types, types, strings] {
-            data.extend_from_slice(&u32::to_ne_bytes(word));
-        }
-        data.extend_from_slice(&self.types);
-        data.extend_from_slice(&self.strings);
-        data
-    }
-
     fn parse(&self) -> Btf {
         Btf::parse(self.bytes()).expect("well-formed")
     }
@@ -80,7 +28,7 @@ impl Writer {
 
 #[test]
 fn members_are_found_through_nested_and_anonymous_structs() {
-    let mut btf = Writer::new();
+    let mut btf = Writer::default();
     let word = btf.int("unsigned int", 4);
     let alias = btf.add("u32", kind::TYPEDEF, false, 0, word, &[]);
     let anonymous = btf.structure("", 8, &[("skc_daddr", alias, 0), ("skc_rcv_saddr", alias, 32)]);
@@ -89,8 +37,14 @@ fn members_are_found_through_nested_and_anonymous_structs() {
     let btf = btf.parse();
 
     let member = |path| btf.member("sock", path);
-    assert_eq!(member("__sk_common.skc_rcv_saddr"), Ok(Member { bit_offset: 64, size: 4 }));
-    assert_eq!(member("__sk_common.skc_hash"), Ok(Member { bit_offset: 96, size: 4 }));
+    assert_eq!(
+        member("__sk_common.skc_rcv_saddr"),
+        Ok(Member { bit_offset: 64, size: 4, bit_field: None })
+    );
+    assert_eq!(
+        member("__sk_common.skc_hash"),
+        Ok(Member { bit_offset: 96, size: 4, bit_field: None })
+    );
     assert_eq!(
         member("__sk_common.skc_net"),
         Err(BtfError::Missing { what: "member", name: "sock.__sk_common.skc_net".to_owned() })
@@ -103,24 +57,24 @@ fn members_are_found_through_nested_and_anonymous_structs() {
 
 #[test]
 fn bit_fields_give_their_bit() {
-    let mut btf = Writer::new();
+    let mut btf = Writer::default();
     let byte = btf.int("u8", 1);
     let name = btf.string("tcp_usec_ts");
     // With the kind flag, the upper byte of a member's offset holds its width in bits.
     btf.add("tcp_sock", kind::STRUCT, true, 1, 4, &[name, byte, 1 << 24 | 0x13]);
     let member = btf.parse().member("tcp_sock", "tcp_usec_ts");
-    assert_eq!(member, Ok(Member { bit_offset: 19, size: 1 }));
+    assert_eq!(member, Ok(Member { bit_offset: 19, size: 1, bit_field: Some(1) }));
 }
 
 #[test]
 fn same_name_and_same_answer_is_no_ambiguity() {
-    let mut btf = Writer::new();
+    let mut btf = Writer::default();
     let word = btf.int("int", 4);
     let long = btf.int("long", 8);
     btf.structure("twin", 8, &[("same", word, 0), ("moved", word, 32)]);
     btf.structure("twin", 16, &[("same", word, 0), ("moved", long, 64)]);
     let btf = btf.parse();
-    assert_eq!(btf.member("twin", "same"), Ok(Member { bit_offset: 0, size: 4 }));
+    assert_eq!(btf.member("twin", "same"), Ok(Member { bit_offset: 0, size: 4, bit_field: None }));
     assert_eq!(
         btf.member("twin", "moved"),
         Err(BtfError::Ambiguous { what: "member", name: "twin.moved".to_owned() })
@@ -129,7 +83,7 @@ fn same_name_and_same_answer_is_no_ambiguity() {
 
 #[test]
 fn prototypes_are_described_as_in_c() {
-    let mut btf = Writer::new();
+    let mut btf = Writer::default();
     let int = btf.int("int", 4);
     let sock = btf.structure("sock", 4, &[("sk_err", int, 0)]);
     let constant = btf.add("", kind::CONST, false, 0, sock, &[]);
@@ -147,7 +101,7 @@ fn prototypes_are_described_as_in_c() {
 
 #[test]
 fn enumerators_are_found_by_name() {
-    let mut btf = Writer::new();
+    let mut btf = Writer::default();
     let name = btf.string("BPF_MAP_TYPE_RINGBUF");
     btf.add("bpf_map_type", kind::ENUM, false, 1, 4, &[name, 27]);
     let btf = btf.parse();
@@ -158,7 +112,7 @@ fn enumerators_are_found_by_name() {
 
 #[test]
 fn every_cut_is_an_error_or_a_smaller_kernel_and_never_a_panic() {
-    let mut btf = Writer::new();
+    let mut btf = Writer::default();
     let word = btf.int("int", 4);
     let sock = btf.structure("sock", 4, &[("sk_err", word, 0)]);
     let pointer = btf.add("", kind::PTR, false, 0, sock, &[]);
@@ -189,5 +143,5 @@ fn the_running_kernel_is_understood() {
     assert_eq!(btf.member("sock", "__sk_common.skc_family").expect("member").size, 2);
     assert_eq!(btf.prototype("tcp_done").expect("function").parameters, ["struct sock *"]);
     assert!(btf.has_enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"));
-    crate::facts::read(&btf).expect("every fact");
+    crate::plan::plan(&btf, crate::plan::Method::Auto).expect("every fact that is needed");
 }

@@ -1,0 +1,72 @@
+//! Writes BTF type by type, as the format lays it down.
+
+use std::collections::HashMap;
+
+use super::{HEADER_BYTES, MAGIC};
+
+/// BTF in the making; type ids count from 1 in the order of writing.
+#[derive(Default)]
+pub(super) struct Writer {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+    known: HashMap<String, u32>,
+    count: u32,
+}
+
+impl Writer {
+    /// The offset of a name, which is written once.
+    pub(super) fn string(&mut self, text: &str) -> u32 {
+        if self.strings.is_empty() {
+            // Offset 0 is the empty name.
+            self.strings.push(0);
+        }
+        if text.is_empty() {
+            return 0;
+        }
+        if let Some(&offset) = self.known.get(text) {
+            return offset;
+        }
+        let offset = length(&self.strings);
+        self.strings.extend_from_slice(text.as_bytes());
+        self.strings.push(0);
+        self.known.insert(text.to_owned(), offset);
+        offset
+    }
+
+    /// Adds a record with what follows it and returns its id.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        kind: u32,
+        flag: bool,
+        vlen: u32,
+        size_or_id: u32,
+        tail: &[u32],
+    ) -> u32 {
+        let info = u32::from(flag) << 31 | kind << 24 | vlen;
+        for word in [self.string(name), info, size_or_id].iter().chain(tail) {
+            self.types.extend_from_slice(&word.to_ne_bytes());
+        }
+        self.count += 1;
+        self.count
+    }
+
+    /// The whole, in this machine's byte order.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let (types, strings) = (length(&self.types), length(&self.strings));
+        let mut data = MAGIC.to_ne_bytes().to_vec();
+        // Version and flags.
+        data.extend_from_slice(&[1, 0]);
+        for word in [HEADER_BYTES, 0, types, types, strings] {
+            data.extend_from_slice(&word.to_ne_bytes());
+        }
+        data.extend_from_slice(&self.types);
+        data.extend_from_slice(&self.strings);
+        data
+    }
+}
+
+/// BTF counts in 32 bits, and what is written here is cut from BTF.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}

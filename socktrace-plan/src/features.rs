@@ -1,0 +1,59 @@
+//! What a kernel's BTF tells of its BPF: programs, maps and helpers.
+
+use crate::{btf::Btf, subject::Subject};
+
+const TRAMPOLINES: (&str, &str) = ("bpf_attach_type", "BPF_TRACE_FENTRY");
+const RING_BUFFER: (&str, &str) = ("bpf_map_type", "BPF_MAP_TYPE_RINGBUF");
+const TYPED_TASK: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_current_task_btf");
+const FUNCTION_ARGUMENTS: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_func_arg");
+const MEMLOCK_RECORD: &str = "bpf_map_memory";
+const RST_REASONS: &str = "sk_rst_reason";
+
+/// What is looked up here.
+pub(crate) const SUBJECTS: &[Subject] = &[
+    Subject::Enumerator(TRAMPOLINES.0, TRAMPOLINES.1),
+    Subject::Enumerator(RING_BUFFER.0, RING_BUFFER.1),
+    Subject::Enumerator(TYPED_TASK.0, TYPED_TASK.1),
+    Subject::Enumerator(FUNCTION_ARGUMENTS.0, FUNCTION_ARGUMENTS.1),
+    Subject::Struct(MEMLOCK_RECORD),
+    Subject::Enum(RST_REASONS),
+];
+
+/// What a kernel can do, as far as socktrace asks.
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// BPF trampolines, for fentry and fexit programs: 5.5.
+    pub trampolines: bool,
+    /// The ring buffer: 5.8.
+    pub ring_buffer: bool,
+    /// The helper that gives programs the current task as a typed pointer: 5.11.
+    pub typed_task: bool,
+    /// Trampoline programs may read an `int *` argument: 5.17. BTF does not tell; taken from a helper
+    /// for such programs that came with it.
+    pub int_pointers: bool,
+    /// Maps and programs count against the limit of locked memory: up to 5.10, which keeps a record
+    /// of it with each of them.
+    pub charges_memlock: bool,
+}
+
+impl Features {
+    /// The features of the kernel that this BTF is of.
+    #[must_use]
+    pub fn read(btf: &Btf) -> Self {
+        let has = |(name, value): (&str, &str)| btf.has_enumerator(name, value);
+        Self {
+            trampolines: has(TRAMPOLINES),
+            ring_buffer: has(RING_BUFFER),
+            typed_task: has(TYPED_TASK),
+            int_pointers: has(FUNCTION_ARGUMENTS),
+            charges_memlock: btf.has_struct(MEMLOCK_RECORD),
+        }
+    }
+}
+
+/// The kernel's names of the reasons for sending an RST, empty where it has none (before 6.10).
+#[must_use]
+pub fn rst_reasons(btf: &Btf) -> Vec<(u32, String)> {
+    btf.enumerators(RST_REASONS)
+}

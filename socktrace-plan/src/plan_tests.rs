@@ -1,0 +1,306 @@
+//! Tests of the plan, on what Debian's kernels have and on what has been broken in it.
+
+use std::{fs, path::Path};
+
+use super::*;
+
+/// The captured BTF of a series.
+fn kernel(series: &str) -> Btf {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let paths =
+        fs::read_dir(directory).expect("fixtures").map(|entry| entry.expect("entry").path());
+    let is_of_series = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.strip_prefix(series).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let path = paths.into_iter().find(|path| is_of_series(path)).expect(series);
+    Btf::parse(fs::read(path).expect("readable")).expect("BTF")
+}
+
+/// The plan by trampolines.
+fn planned(btf: &Btf) -> Plan {
+    planned_by(Method::Fentry, btf)
+}
+
+fn planned_by(method: Method, btf: &Btf) -> Plan {
+    plan(btf, method).expect("every fact that is needed")
+}
+
+/// The first programs of all variants that may serve a hook, or why none does.
+fn all_served(plan: &Plan, hook: Hook) -> Result<Vec<&'static str>, &str> {
+    match &plan.hooks.iter().find(|(found, _)| *found == hook).expect("planned").1 {
+        Served::By(variants) => {
+            Ok(variants.iter().map(|variant| variant.programs[0].name).collect())
+        }
+        Served::Not(reason) => Err(reason),
+    }
+}
+
+/// The first program of the best variant.
+fn served(plan: &Plan, hook: Hook) -> Result<&'static str, &str> {
+    all_served(plan, hook).map(|programs| programs[0])
+}
+
+/// Every line of the table.
+fn variants() -> impl Iterator<Item = &'static Variant> {
+    Hook::ALL.iter().flat_map(|hook| hook.all_variants())
+}
+
+/// Every hook that is not served.
+fn unserved(plan: &Plan) -> Vec<Hook> {
+    let hooks = plan.hooks.iter().filter(|(_, served)| matches!(served, Served::Not(_)));
+    hooks.map(|(hook, _)| *hook).collect()
+}
+
+#[test]
+fn linux_5_10() {
+    let plan = planned(&kernel("5.10"));
+    assert_eq!(unserved(&plan), [Hook::InetSkErrorReport]);
+    assert_eq!(
+        served(&plan, Hook::InetSkErrorReport),
+        Err("this kernel's BTF has no tracepoint `inet_sk_error_report`")
+    );
+    assert_eq!(plan.tcp_reset_skb_arg, None);
+    // It is built without MPTCP, so nothing of that is lost.
+    assert!(!plan.tells_mptcp);
+    let [segment, errno] = &plan.losses[..] else { panic!("{:?}", plan.losses) };
+    assert!(segment.hides.contains("data_after_shutdown"), "{segment}");
+    assert!(errno.hides.contains("io_uring"), "{errno}");
+    assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset"));
+    assert_eq!(
+        all_served(&plan, Hook::InetCskAccept),
+        Ok(vec!["inet_csk_accept_four_args", "inet_csk_accept_connections"])
+    );
+    assert_eq!(served(&plan, Hook::Setsockopt), Ok("sys_setsockopt_return"));
+}
+
+#[test]
+fn linux_6_1() {
+    let plan = planned(&kernel("6.1"));
+    assert_eq!(unserved(&plan), []);
+    assert_eq!(plan.losses, []);
+    assert!(plan.tells_mptcp);
+    assert_eq!(plan.tcp_reset_skb_arg, Some(1));
+    assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset"));
+    assert_eq!(served(&plan, Hook::InetCskAccept), Ok("inet_csk_accept_four_args"));
+    assert_eq!(served(&plan, Hook::Setsockopt), Ok("sys_setsockopt_return"));
+    assert_eq!(served(&plan, Hook::InetSkErrorReport), Ok("inet_sk_error_report"));
+}
+
+#[test]
+fn linux_6_12_to_7_3() {
+    // 6.12 has the prototype that mainline got later: a backport.
+    let resets = [
+        ("6.12", "tcp_send_active_reset_second"),
+        ("6.18", "tcp_send_active_reset_third"),
+        ("7.3", "tcp_send_active_reset_second"),
+    ];
+    for (series, reset) in resets {
+        let plan = planned(&kernel(series));
+        assert_eq!(unserved(&plan), [], "{series}");
+        assert_eq!(plan.losses, [], "{series}");
+        assert_eq!(plan.tcp_reset_skb_arg, Some(1), "{series}");
+        assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok(reset), "{series}");
+        assert_eq!(served(&plan, Hook::InetCskAccept), Ok("inet_csk_accept_two_args"), "{series}");
+        assert_eq!(served(&plan, Hook::Setsockopt), Ok("do_sock_setsockopt_return"), "{series}");
+    }
+}
+
+#[test]
+fn linux_5_10_by_kprobe() {
+    let plan = planned_by(Method::Kprobe, &kernel("5.10"));
+    assert_eq!(unserved(&plan), [Hook::SysAccept4, Hook::InetSkErrorReport]);
+    assert_eq!(plan.tcp_reset_skb_arg, None);
+    assert_eq!(all_served(&plan, Hook::TcpDone), Ok(vec!["tcp_done_kprobe"]));
+    assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset_kprobe"));
+    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft"]));
+    assert_eq!(served(&plan, Hook::Setsockopt), Ok("sys_setsockopt_kretprobe"));
+}
+
+#[test]
+fn linux_6_12_by_kprobe() {
+    let plan = planned_by(Method::Kprobe, &kernel("6.12"));
+    assert_eq!(unserved(&plan), [Hook::SysAccept4]);
+    assert_eq!(
+        served(&plan, Hook::SysAccept4),
+        Err("return probes lose what a waiting function returns")
+    );
+    assert_eq!(plan.tcp_reset_skb_arg, Some(1));
+    assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset_second_kprobe"));
+    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft"]));
+    assert_eq!(
+        all_served(&plan, Hook::Setsockopt),
+        Ok(vec!["do_sock_setsockopt_kretprobe", "sys_setsockopt_kretprobe"])
+    );
+    // A tracepoint needs no trampoline.
+    assert_eq!(served(&plan, Hook::InetSkErrorReport), Ok("inet_sk_error_report"));
+}
+
+#[test]
+fn kprobes_are_the_second_choice() {
+    let plan = planned_by(Method::Auto, &kernel("6.12"));
+    assert_eq!(all_served(&plan, Hook::TcpDone), Ok(vec!["tcp_done", "tcp_done_kprobe"]));
+    assert_eq!(
+        all_served(&plan, Hook::InetCskAccept),
+        Ok(vec!["inet_csk_accept_two_args", "security_sock_graft"])
+    );
+    assert_eq!(all_served(&plan, Hook::InetSkErrorReport), Ok(vec!["inet_sk_error_report"]));
+    // Also where trampoline programs do not know the prototype.
+    let broken = kernel("6.12").with_prototype_of("inet_csk_accept", "tcp_abort");
+    let plan = planned_by(Method::Auto, &broken);
+    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft"]));
+}
+
+#[test]
+fn what_kprobes_cannot_serve_says_why() {
+    for &hook in Hook::ALL {
+        assert!(
+            hook.is_tracepoint()
+                || hook.kprobe_variants().is_empty() == hook.not_by_kprobe().is_some(),
+            "{}: served by kprobes, or a reason why not",
+            hook.id()
+        );
+    }
+}
+
+#[test]
+fn a_known_prototype_is_served_whatever_the_version() {
+    let plan = planned(&kernel("6.1").with_prototype_of("tcp_reset", "tcp_done"));
+    assert_eq!(unserved(&plan), []);
+    assert_eq!(served(&plan, Hook::TcpReset), Ok("tcp_reset"));
+    assert_eq!(plan.tcp_reset_skb_arg, None);
+    assert_eq!(plan.losses.len(), 1);
+}
+
+#[test]
+fn an_unknown_prototype_costs_one_hook_and_is_named() {
+    let plan = planned(&kernel("6.12").with_prototype_of("inet_csk_accept", "tcp_abort"));
+    assert_eq!(unserved(&plan), [Hook::InetCskAccept]);
+    assert_eq!(
+        served(&plan, Hook::InetCskAccept),
+        Err("unknown prototype inet_csk_accept(struct sock *, int)")
+    );
+}
+
+#[test]
+fn so_does_one_of_another_function_that_the_hook_needs() {
+    let plan = planned(&kernel("6.12").with_prototype_of("__sys_setsockopt", "tcp_abort"));
+    assert_eq!(unserved(&plan), [Hook::Setsockopt]);
+    let reason = served(&plan, Hook::Setsockopt).expect_err("an unknown prototype");
+    assert_eq!(reason, "unknown prototype __sys_setsockopt(struct sock *, int)");
+}
+
+#[test]
+fn every_function_of_an_exit_program_has_a_line_of_its_own() {
+    let functions: Vec<_> = variants().map(|variant| variant.function).collect();
+    for program in variants().flat_map(|variant| variant.programs) {
+        if let (Attach::Fexit, Some(function)) = (program.attach, program.function) {
+            assert!(functions.contains(&function), "{function}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_function_costs_one_hook() {
+    let plan = planned(&kernel("6.12").renamed("tcp_fin", "tcp_fix"));
+    assert_eq!(unserved(&plan), [Hook::TcpFin]);
+    assert_eq!(served(&plan, Hook::TcpFin), Err("this kernel's BTF has no function `tcp_fin`"));
+}
+
+#[test]
+fn a_function_that_is_there_twice_is_never_guessed() {
+    let plan = planned(&kernel("6.12").renamed("tcp_v6_err", "tcp_v4_err"));
+    assert_eq!(unserved(&plan), [Hook::TcpV4Err, Hook::TcpV6Err]);
+    assert_eq!(
+        served(&plan, Hook::TcpV4Err),
+        Err("this kernel's BTF has several different functions `tcp_v4_err`")
+    );
+}
+
+#[test]
+fn a_missing_member_costs_the_hook_that_needs_it() {
+    let plan = planned(&kernel("6.12").renamed("sk_shutdown", "sk_shutdowx"));
+    assert_eq!(unserved(&plan), [Hook::SkStreamError]);
+    assert_eq!(
+        served(&plan, Hook::SkStreamError),
+        Err("this kernel's BTF has no member `sock.sk_shutdown`")
+    );
+    let plan = planned(&kernel("6.12").renamed("private_data", "private_date"));
+    assert_eq!(unserved(&plan), [Hook::SysAccept4, Hook::Setsockopt, Hook::Getsockopt]);
+}
+
+#[test]
+fn a_missing_detail_costs_what_it_tells() {
+    let broken = kernel("6.12").renamed("icsk_user_timeout", "icsk_user_timeouu");
+    let plan = planned(&broken.renamed("icsk_probes_out", "icsk_probes_ouu"));
+    assert_eq!(unserved(&plan), []);
+    let [loss] = &plan.losses[..] else { panic!("{:?}", plan.losses) };
+    assert_eq!(
+        loss.reason,
+        "this kernel's BTF has no member `inet_connection_sock.icsk_probes_out`, \
+         no member `inet_connection_sock.icsk_user_timeout`"
+    );
+    // The rest of the group is of no use without them.
+    for fact in &plan.facts {
+        let hides = facts::hides_without(fact.global);
+        let absent = fact.value == socktrace_ebpf::facts::ABSENT;
+        assert_eq!(absent, hides == Some(loss.hides), "{}", fact.global);
+    }
+}
+
+#[test]
+fn without_the_tracepoint_mptcp_is_told_by_subflow() {
+    let report = "btf_trace_inet_sk_error_report";
+    let plan = planned(&kernel("6.12").renamed(report, "btf_trace_inet_sk_error_reporu"));
+    assert_eq!(unserved(&plan), [Hook::InetSkErrorReport]);
+    assert!(!plan.tells_mptcp);
+    let [loss] = &plan.losses[..] else { panic!("{:?}", plan.losses) };
+    assert!(loss.hides.contains("MPTCP"), "{loss}");
+}
+
+#[test]
+fn without_a_sockets_basics_nothing_is_planned_and_all_that_is_missing_is_named() {
+    let broken = kernel("6.12").renamed("sk_err", "sk_erx").renamed("skc_dport", "skc_dporx");
+    let missing = plan(&broken, Method::Auto).expect_err("nothing to tell");
+    let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    assert_eq!(missing, ["no member `sock.__sk_common.skc_dport`", "no member `sock.sk_err`"]);
+}
+
+#[test]
+fn broken_btf_gives_a_plan_or_a_refusal_and_never_a_panic() {
+    let btf = kernel("6.12");
+    // Every byte would take long; 13 hits each place in the format's words of 4 bytes, and in its
+    // records of 8, 12 and more.
+    for at in (0..btf.bytes()).step_by(13) {
+        let value = [0, 1, 0x7f, 0xff][at % 4];
+        if let Some(broken) = btf.with_byte(at, value) {
+            let _any = plan(&broken, Method::Auto);
+        }
+    }
+}
+
+#[test]
+fn what_takes_away_is_attached_before_what_leaves() {
+    for variant in variants() {
+        assert!(
+            variant.programs.is_sorted_by_key(|program| match program.attach {
+                Attach::Fexit | Attach::Kretprobe => 0,
+                Attach::Fentry | Attach::Kprobe | Attach::Tracepoint => 1,
+            }),
+            "{}: entry before exit",
+            variant.function
+        );
+    }
+}
+
+#[test]
+fn variants_are_of_one_kind() {
+    for hook in Hook::ALL {
+        for (variants, kprobes) in [(hook.variants(), false), (hook.kprobe_variants(), true)] {
+            for program in variants.iter().flat_map(|variant| variant.programs) {
+                let is_kprobe = matches!(program.attach, Attach::Kprobe | Attach::Kretprobe);
+                assert_eq!(is_kprobe, kprobes, "{}", program.name);
+            }
+        }
+    }
+}
