@@ -31,6 +31,11 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Check formatting, lints and documentation
     Lint(LintArgs),
+    /// Compare what socktrace looks up in the kernels of all series, oldest to newest
+    Drift(DriftArgs),
+    /// The kernels' type information in the tree, and the table made of it
+    #[command(subcommand)]
+    Btf(BtfCommand),
 }
 
 #[derive(Args, Debug)]
@@ -156,6 +161,33 @@ pub(crate) struct TestArgs {
 pub(crate) struct LintArgs {
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DriftArgs {
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BtfCommand {
+    /// Renew the type information that unit tests read, and docs/compatibility.md
+    Capture(CaptureArgs),
+    /// Write docs/compatibility.md
+    Table,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CaptureArgs {
+    /// Only of this kernel (repeatable)
+    #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
+    pub(crate) kernels: Vec<&'static Series>,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
 }
 
 #[cfg(test)]

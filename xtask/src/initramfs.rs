@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use xtask::job::{self, Job};
 
 use crate::{
+    compression,
     cpio::Cpio,
     kernel::Kernel,
     mirror::Mirrors,
@@ -86,7 +87,7 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
     let mut list = Vec::new();
     for module in &plan.order {
         let path = format!("/lib/modules/{}/{}", kernel.release(), modules::plain(module));
-        cpio.file(&path, 0o644, &modules::content(&directory.join(module))?)?;
+        cpio.file(&path, 0o644, &compression::content(&directory.join(module))?)?;
         list.push(path);
     }
     cpio.file(job::ABSENT_MODULES, 0o644, plan.absent.join("\n").as_bytes())?;

@@ -34,10 +34,25 @@ pub(crate) fn bench(
     setup: &Setup,
     mirrors: &MirrorArgs,
 ) -> Result<Bench> {
+    let kernel = kernel(series, arch, setup, mirrors)?;
     let _lock = workspace::lock_caches()?;
-    let kernel = Kernel::ensure(series, arch, || setup.mirrors(mirrors))?;
     let base = initramfs::base(&kernel, || setup.mirrors(mirrors))?;
     Ok(Bench { kernel, base })
+}
+
+/// Fetches a kernel.
+///
+/// # Errors
+///
+/// When none is here and none can be fetched.
+pub(crate) fn kernel(
+    series: &'static Series,
+    arch: &'static Arch,
+    setup: &Setup,
+    mirrors: &MirrorArgs,
+) -> Result<Kernel> {
+    let _lock = workspace::lock_caches()?;
+    Kernel::ensure(series, arch, || setup.mirrors(mirrors))
 }
 
 /// Installs what guests need and compiles what runs in them.

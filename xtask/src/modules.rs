@@ -1,10 +1,8 @@
 //! Which kernel modules a guest needs, and in which order they load.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::{Context as _, Result, bail};
-
-use crate::process;
+use anyhow::{Context as _, Result};
 
 /// What scenarios use: network devices, socket listings, packet filters. All of it is loaded before
 /// the guest's command runs, because a guest has no modprobe.
@@ -100,23 +98,6 @@ impl Index {
 fn name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
-}
-
-/// A module's plain content, whatever it is compressed with.
-///
-/// # Errors
-///
-/// When it cannot be read or unpacked.
-pub(crate) fn content(path: &Path) -> Result<Vec<u8>> {
-    let unpack =
-        |program: &str| process::raw_output(Command::new(program).args(["-dc", "--"]).arg(path));
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("ko") => fs::read(path).with_context(|| format!("cannot read {}", path.display())),
-        Some("xz") => unpack("xz"),
-        Some("zst") => unpack("zstd"),
-        Some("gz") => unpack("gzip"),
-        _ => bail!("{} is compressed in an unknown way", path.display()),
-    }
 }
 
 /// Where a module lies in the guest: the same path, uncompressed.

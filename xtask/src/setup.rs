@@ -31,10 +31,11 @@ pub(crate) enum Need {
 }
 
 /// A program or file, and the Debian package that has it.
-const MACHINE_TOOLS: [(&str, &str); 5] = [
+const MACHINE_TOOLS: [(&str, &str); 6] = [
     ("depmod", "kmod"),
     ("dpkg-deb", "dpkg"),
     ("gpgv", "gpgv"),
+    ("lz4", "lz4"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
 ];

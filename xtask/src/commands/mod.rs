@@ -1,5 +1,7 @@
 //! One file for each command.
 
+mod btf;
+mod drift;
 mod lint;
 mod run;
 mod test;
@@ -47,6 +49,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Vm(args) => vm::run(args),
         Command::Test(args) => test::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Drift(args) => drift::run(&args),
+        Command::Btf(command) => btf::run(&command),
     }
 }
 

@@ -43,7 +43,7 @@ mod write;
 use std::env;
 
 use anyhow::{Context as _, Result, bail};
-use xtask::report::Reporter;
+use xtask::{gaps, report::Reporter};
 
 use catalogue::{Act, Boot, CATALOGUE};
 
@@ -162,12 +162,12 @@ impl Options {
 
 /// Whether this kernel passes `tcp_reset` the segment, so that a reset without an RST can be told.
 fn tcp_reset_has_segment() -> bool {
-    env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
+    !gaps::losses(&series()).contains(&gaps::DATA_AFTER_SHUTDOWN)
 }
 
 /// Whether this kernel tells of errors that leave a connection open.
 fn reports_socket_errors() -> bool {
-    env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
+    !gaps::absent_hooks(&series()).contains(&"inet_sk_error_report")
 }
 
 /// Whether this kernel says why it sends an RST.
@@ -175,10 +175,9 @@ fn names_reset_reasons() -> bool {
     !matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
 }
 
-/// Whether socktrace sees the errno of an accept that is no system call: the verifier up to 5.16
-/// refuses the pointer to it that `inet_csk_accept` takes.
+/// Whether socktrace sees the errno of an accept that is no system call.
 fn tells_accept_errors() -> bool {
-    env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
+    !gaps::losses(&series()).contains(&gaps::FAILING_ACCEPTS)
 }
 
 /// Whether the functions by which failing accepts and socket options are seen take pointers that
@@ -214,10 +213,13 @@ fn absent_hooks() -> Vec<&'static str> {
     if uses_kprobes() {
         absent.push("__sys_accept4");
     }
-    if !reports_socket_errors() {
-        absent.push("inet_sk_error_report");
-    }
+    absent.extend(gaps::absent_hooks(&series()));
     absent
+}
+
+/// The kernel series, empty where nobody has said.
+fn series() -> String {
+    env::var(KERNEL_VARIABLE).unwrap_or_default()
 }
 
 /// Whether this kernel charges maps to the locked-memory limit.

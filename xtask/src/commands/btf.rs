@@ -1,0 +1,52 @@
+//! Kernels' type information in the tree, and the table that is made of it.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use xtask::arch::Arch;
+
+use crate::{
+    cli::{BtfCommand, CaptureArgs},
+    compatibility,
+    fixtures::{self, Captured},
+    kernel,
+    setup::Need,
+};
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// When the table cannot be made. A kernel that cannot be fetched or read is told and makes the
+/// command fail at its end.
+pub(crate) fn run(command: &BtfCommand) -> Result<ExitCode> {
+    let complete = match command {
+        BtfCommand::Capture(args) => capture(args)?,
+        BtfCommand::Table => true,
+    };
+    eprintln!("Written: {}", compatibility::write()?.display());
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether all kernels were captured.
+fn capture(args: &CaptureArgs) -> Result<bool> {
+    let setup = args.no_setup.setup();
+    setup.ensure(&[Need::Machines(Arch::OWN)])?;
+    let all: Vec<_> = kernel::ALL.iter().collect();
+    let chosen = if args.kernels.is_empty() { &all } else { &args.kernels };
+    let mut complete = true;
+    for &series in chosen {
+        let renewed = Captured::fetch(series, &setup, &args.mirrors)
+            .and_then(|captured| Ok((fixtures::renew(&captured)?, captured.release)));
+        match renewed {
+            Ok((bytes, release)) => {
+                eprintln!("Captured: {release} ({} KiB)", bytes.div_ceil(1024));
+            }
+            Err(error) => {
+                eprintln!("Not captured: {}: {error:#}", series.name);
+                complete = false;
+            }
+        }
+    }
+    Ok(complete)
+}

@@ -1,0 +1,139 @@
+//! What changes from kernel to kernel of all that socktrace looks up in them, and what that does to
+//! its hooks: so that a new kernel's break is seen before users meet it.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use anyhow::Result;
+use socktrace_plan::{
+    btf::BtfError,
+    hooks::Hook,
+    plan::Method,
+    subject::{self, Subject},
+};
+use xtask::arch::Arch;
+
+use crate::{
+    cli::DriftArgs,
+    compatibility,
+    fixtures::{self, Captured},
+    kernel,
+    planned::Planned,
+    setup::Need,
+};
+
+/// What a kernel has under each name; nothing under those that it lacks.
+type View = BTreeMap<Subject, String>;
+
+/// Compares the newest kernels of all series, oldest to newest.
+///
+/// # Errors
+///
+/// When the kernels in the tree cannot be read. A series that cannot be fetched is told and counted
+/// as failed.
+pub(crate) fn run(args: &DriftArgs) -> Result<ExitCode> {
+    let setup = args.no_setup.setup();
+    setup.ensure(&[Need::Machines(Arch::OWN)])?;
+    let mut kernels = Vec::new();
+    let mut failed = false;
+    for series in &kernel::ALL {
+        match Captured::fetch(series, &setup, &args.mirrors) {
+            Ok(captured) => kernels.push(captured),
+            Err(error) => {
+                println!("FAIL {}: {error:#}", series.name);
+                failed = true;
+            }
+        }
+    }
+    let kept = fixtures::all()?;
+    for captured in &kernels {
+        let name = captured.series.name;
+        if let Some(old) = kept.iter().find(|old| old.series == captured.series)
+            && old.release != captured.release
+        {
+            show(&format!("{} to {}", old.release, captured.release), old, captured);
+        }
+        let older = kernels.iter().take_while(|other| other.series != captured.series).last();
+        if let Some(older) = older {
+            show(&format!("{} to {name}", older.series.name), older, captured);
+        }
+    }
+    for (method, words) in [(Method::Fentry, "trampolines"), (Method::Kprobe, "kprobes")] {
+        let plans: Vec<_> = kernels.iter().map(|captured| Planned::new(captured, method)).collect();
+        print!("\nBy {words}:\n\n{}\n", compatibility::hooks(&plans));
+        for planned in &plans {
+            failed |= judge(planned);
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Prints what differs between two kernels.
+fn show(heading: &str, old: &Captured, new: &Captured) {
+    println!("{heading}");
+    let changes = changes(&view(old), &view(new));
+    if changes.is_empty() {
+        println!("  nothing that socktrace looks up");
+    }
+    for change in changes {
+        println!("  {change}");
+    }
+}
+
+fn view(captured: &Captured) -> View {
+    let describe = |subject: Subject| match subject.describe(&captured.btf) {
+        Ok(found) => Some((subject, found)),
+        Err(BtfError::Missing { .. }) => None,
+        Err(error) => Some((subject, error.to_string())),
+    };
+    subject::all().into_iter().filter_map(describe).collect()
+}
+
+/// What appeared, vanished or changed, in the order of the subjects.
+fn changes(old: &View, new: &View) -> Vec<String> {
+    subject::all()
+        .into_iter()
+        .filter_map(|subject| match (old.get(&subject), new.get(&subject)) {
+            (None, Some(new)) => Some(format!("appeared  {subject}: {new}")),
+            (Some(old), None) => Some(format!("vanished  {subject}: {old}")),
+            (Some(old), Some(new)) if old != new => {
+                Some(format!("changed   {subject}: {old}, now {new}"))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Prints what a kernel hides; whether any of it is not known.
+fn judge(planned: &Planned) -> bool {
+    let mut news = false;
+    for lost in planned.losses() {
+        let known = lost.is_known(planned.series);
+        news |= !known;
+        let word = if known { "known" } else { "NEW  " };
+        let hook = lost.hook.map_or("-", Hook::id);
+        println!("{word} {:<5} {hook}: {}; hidden: {}", planned.series, lost.reason, lost.hides);
+    }
+    news
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_told_by_what_they_are() {
+        let view = |members: &[(Subject, &str)]| -> View {
+            members.iter().map(|&(subject, text)| (subject, text.to_owned())).collect()
+        };
+        let (done, reset) = (Subject::Function("tcp_done"), Subject::Function("tcp_reset"));
+        let err = Subject::Member("sock", "sk_err");
+        let old = view(&[(done, "void ()"), (reset, "void (a)"), (err, "number of 4 bytes")]);
+        let new = view(&[(reset, "void (a, b)"), (err, "number of 4 bytes")]);
+        assert_eq!(
+            changes(&old, &new),
+            ["vanished  tcp_done(): void ()", "changed   tcp_reset(): void (a), now void (a, b)"]
+        );
+        assert_eq!(changes(&new, &old)[0], "appeared  tcp_done(): void ()");
+        assert!(changes(&old, &old).is_empty());
+    }
+}
