@@ -256,7 +256,7 @@ hooks! {
             exit("inet_csk_accept_connections"),
             exit_of("__sys_accept4", "sys_accept4_errors_return")
         ];
-    }, by kprobe hides "accepts that fail or are interrupted; which process accepts by MPTCP" {
+    }, by kprobe hides "accepts that fail or are interrupted" {
         "security_sock_graft"(SOCK, SOCKET) => [kprobe("security_sock_graft")];
     }
     /// Accept fails for lack of a descriptor.
