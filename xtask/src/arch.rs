@@ -61,6 +61,9 @@ const ARM64: Arch = Arch {
 };
 
 impl Arch {
+    /// x86 with 64 bits, whose kernels' type information is in the tree.
+    pub const AMD64: &Self = &AMD64;
+
     /// Every architecture.
     pub const ALL: [&Self; 2] = [&AMD64, &ARM64];
 

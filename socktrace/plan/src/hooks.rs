@@ -69,7 +69,7 @@ impl Variant {
 }
 
 /// A parameter of whatever type.
-pub(crate) const ANY: &str = "*";
+pub const ANY: &str = "*";
 
 /// The segment parameter of `tcp_reset`.
 pub(crate) const SKB: &str = "struct sk_buff *";

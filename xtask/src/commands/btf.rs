@@ -31,7 +31,7 @@ pub(crate) fn run(command: &BtfCommand) -> Result<ExitCode> {
 /// Whether all kernels were captured.
 fn capture(args: &CaptureArgs) -> Result<bool> {
     let setup = args.no_setup.setup();
-    setup.ensure(&[Need::Machines(Arch::OWN)])?;
+    setup.ensure(&[Need::Machines(Arch::AMD64)])?;
     let all: Vec<_> = kernel::ALL.iter().collect();
     let chosen = if args.kernels.is_empty() { &all } else { &args.kernels };
     let mut complete = true;

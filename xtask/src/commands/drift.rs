@@ -32,7 +32,7 @@ type View = BTreeMap<Subject, String>;
 /// as failed.
 pub(crate) fn run(args: &DriftArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    setup.ensure(&[Need::Machines(Arch::OWN)])?;
+    setup.ensure(&[Need::Machines(Arch::AMD64)])?;
     let mut kernels = Vec::new();
     let mut failed = false;
     for series in &kernel::ALL {
