@@ -11,6 +11,8 @@ mod explain;
 mod kernel;
 mod metrics;
 mod output;
+#[expect(dead_code, reason = "events and metrics are to name services by it")]
+mod owner;
 mod service;
 
 fn main() -> ExitCode {

@@ -1,0 +1,15 @@
+//! Which service a socket belongs to: its systemd unit, container and Kubernetes pod, found from
+//! the cgroup, with the names that the container runtimes' own files on this host give.
+//!
+//! No daemon is asked. Whoever is handed a subtree of cgroups (a user, a container, a service with
+//! `Delegate=`) can give cgroups there any name, so what is named there is taken for its word only.
+
+mod cgroup_path;
+mod container;
+mod kubernetes;
+mod plain;
+mod service;
+mod systemd;
+
+#[expect(unused_imports, reason = "what events and metrics are to name services by")]
+pub(crate) use service::Service;

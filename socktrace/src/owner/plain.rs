@@ -1,0 +1,42 @@
+//! What text from outside is taken at all, and how the rest is made harmless.
+
+/// The longest name taken. Docker's, Podman's, Kubernetes' and LXC's names are all shorter.
+const NAME_LIMIT: usize = 253;
+
+/// A name as container runtimes and Kubernetes allow them: letters, digits, `_`, `.` and `-`, and a
+/// letter or digit first.
+pub(super) fn name(text: &str) -> Option<&str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let good = text.len() <= NAME_LIMIT
+        && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && text.bytes().all(allowed);
+    good.then_some(text)
+}
+
+/// The text with everything replaced that could move a cursor or hide in a line, and cut to
+/// `limit` bytes.
+pub(super) fn printable(text: &str, limit: usize) -> String {
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    text.chars().map(plain).take(limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_containers_and_pods() {
+        for good in ["web", "101", "shop_cart.1", "etcd-node-7", &"a".repeat(253)] {
+            assert_eq!(name(good), Some(good));
+        }
+        for bad in ["", ".", "..", "-x", "a b", "a/b", "a\u{1b}[2J", "ü", &"a".repeat(254)] {
+            assert_eq!(name(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_text_cannot_move_the_cursor() {
+        assert_eq!(printable("/a\u{1b}[2J\u{202e}\u{85}\n b", 20), "/a?[2J??? b");
+        assert_eq!(printable("/abcdef", 3), "/ab");
+    }
+}

@@ -1,0 +1,220 @@
+//! What is known of the service behind a socket.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+/// How much of a container's id people quote.
+const SHORT_ID: usize = 12;
+
+/// The service behind a socket. All text is printable ASCII of bounded length.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Service {
+    /// The cgroup's path from the root of the hierarchy; cut short if it is very long.
+    pub(crate) cgroup: Option<String>,
+    /// The unit of the system's manager, as `systemctl` names it; a slice only where there is
+    /// nothing better.
+    pub(crate) unit: Option<String>,
+    /// The user whose session or service manager runs it.
+    pub(crate) user: Option<u32>,
+    /// The unit of that user's manager.
+    pub(crate) user_unit: Option<String>,
+    /// The innermost container.
+    pub(crate) container: Option<Container>,
+    /// The outermost container, where the one above runs within another.
+    pub(crate) outer_container: Option<Container>,
+    /// The Kubernetes pod: this host's, else the innermost that is claimed.
+    pub(crate) pod: Option<Pod>,
+    /// Why nothing is known.
+    pub(crate) unknown: Option<Unknown>,
+}
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Container {
+    /// The runtime's id: 64 hexadecimal digits, or the name with LXC and systemd-nspawn.
+    pub(crate) id: String,
+    /// The name in the runtime, or in its pod.
+    pub(crate) name: Option<String>,
+    /// `None` where the path tells a container and not whose.
+    pub(crate) runtime: Option<Runtime>,
+    /// Whether it is the word of a user, a container or a service to whom the cgroups there are
+    /// handed, rather than this host's runtime.
+    pub(crate) claimed: bool,
+}
+
+/// What runs a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Runtime {
+    Docker,
+    Containerd,
+    #[serde(rename = "cri-o")]
+    CriO,
+    Podman,
+    Lxc,
+    #[serde(rename = "systemd-nspawn")]
+    Nspawn,
+}
+
+/// A Kubernetes pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Pod {
+    /// As in the API; for a static pod the hash that the kubelet gives it.
+    pub(crate) uid: String,
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) qos: Qos,
+    /// As of a [`Container`].
+    pub(crate) claimed: bool,
+}
+
+/// A pod's quality-of-service class, as the API names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Qos {
+    Guaranteed,
+    Burstable,
+    BestEffort,
+}
+
+/// Why nothing is known of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unknown {
+    /// Neither cgroup nor process were recorded.
+    NotRecorded,
+    /// The cgroup was removed before it was looked up.
+    CgroupGone,
+    /// Too many cgroups are looked up: it may be found later.
+    Busy,
+    /// The cgroup lies outside of what this process may see.
+    NotVisible,
+    /// The process ended before it was looked up, or its pid is another's by now.
+    ProcessGone,
+}
+
+impl Service {
+    /// A service of which nothing is known.
+    pub(crate) fn unknown(why: Unknown) -> Self {
+        Self { unknown: Some(why), ..Self::default() }
+    }
+
+    /// The short name that a line or a metric shows; `None` when there is none.
+    ///
+    /// With Kubernetes `namespace/pod/container`; else the name of the container, or the first
+    /// digits of its id; else the unit, followed by the user's unit. What is only claimed never
+    /// stands alone: nobody can pass for another's service.
+    pub(crate) fn label(&self) -> Option<Cow<'_, str>> {
+        let container =
+            [&self.container, &self.outer_container].into_iter().flatten().find(|one| !one.claimed);
+        if let Some(pod) = self.pod.as_ref().filter(|pod| !pod.claimed)
+            && let (Some(namespace), Some(name)) = (&pod.namespace, &pod.name)
+        {
+            let inside = container.and_then(|container| container.name.as_deref());
+            return Some(Cow::Owned(match inside {
+                Some(inside) => format!("{namespace}/{name}/{inside}"),
+                None => format!("{namespace}/{name}"),
+            }));
+        }
+        if let Some(container) = container {
+            return Some(Cow::Borrowed(container.name.as_deref().unwrap_or(container.short_id())));
+        }
+        let unit = self.unit.as_deref()?;
+        // A container's scope is named by an id, which is another after each restart.
+        match &self.user_unit {
+            Some(inner) if self.container.is_none() => Some(Cow::Owned(format!("{unit}/{inner}"))),
+            _ => Some(Cow::Borrowed(unit)),
+        }
+    }
+}
+
+impl Container {
+    fn short_id(&self) -> &str {
+        self.id.get(..SHORT_ID).unwrap_or(&self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "3f2a1b4c5d6e7f80919293949596979899a0a1a2a3a4a5a6a7a8a9aaabacadae";
+
+    fn container(name: Option<&str>) -> Container {
+        Container {
+            id: ID.into(),
+            name: name.map(Into::into),
+            runtime: Some(Runtime::Docker),
+            claimed: false,
+        }
+    }
+
+    fn pod(name: Option<&str>) -> Pod {
+        Pod {
+            uid: "8712f785-1a3e-41ec-a00b-e2dcc77431cb".into(),
+            name: name.map(Into::into),
+            namespace: name.map(|_| "shop".into()),
+            qos: Qos::Burstable,
+            claimed: false,
+        }
+    }
+
+    fn label(service: &Service) -> Option<String> {
+        service.label().map(Cow::into_owned)
+    }
+
+    #[test]
+    fn the_most_telling_name_is_the_label() {
+        let mut service = Service::default();
+        assert_eq!(label(&service), None);
+        service.unit = Some("user@1000.service".into());
+        assert_eq!(label(&service).as_deref(), Some("user@1000.service"));
+        service.user_unit = Some("sync.service".into());
+        assert_eq!(label(&service).as_deref(), Some("user@1000.service/sync.service"));
+        service.container = Some(container(None));
+        assert_eq!(label(&service).as_deref(), Some("3f2a1b4c5d6e"));
+        service.container = Some(container(Some("web")));
+        assert_eq!(label(&service).as_deref(), Some("web"));
+        service.pod = Some(pod(None));
+        assert_eq!(label(&service).as_deref(), Some("web"));
+        service.pod = Some(pod(Some("cart-0")));
+        assert_eq!(label(&service).as_deref(), Some("shop/cart-0/web"));
+        service.container = None;
+        assert_eq!(label(&service).as_deref(), Some("shop/cart-0"));
+    }
+
+    #[test]
+    fn what_is_claimed_is_no_label() {
+        let claimed = Container { claimed: true, ..container(Some("payments")) };
+        let mut service = Service {
+            unit: Some("user@1000.service".into()),
+            user_unit: Some("docker-payments.scope".into()),
+            container: Some(claimed),
+            pod: Some(Pod { claimed: true, ..pod(Some("payments")) }),
+            ..Service::default()
+        };
+        assert_eq!(label(&service).as_deref(), Some("user@1000.service"));
+        service.outer_container = Some(container(Some("kind-worker")));
+        assert_eq!(label(&service).as_deref(), Some("kind-worker"));
+        service.outer_container = Some(container(None));
+        assert_eq!(label(&service).as_deref(), Some("3f2a1b4c5d6e"));
+    }
+
+    #[test]
+    fn json_names_are_those_of_the_field() {
+        let service = Service {
+            container: Some(Container { runtime: Some(Runtime::CriO), ..container(None) }),
+            pod: Some(Pod { qos: Qos::BestEffort, ..pod(Some("cart-0")) }),
+            unknown: Some(Unknown::CgroupGone),
+            ..Service::default()
+        };
+        let value = serde_json::to_value(&service).expect("JSON");
+        assert_eq!(value["container"]["runtime"], json!("cri-o"));
+        assert_eq!(value["pod"]["qos"], json!("BestEffort"));
+        assert_eq!(value["pod"]["namespace"], json!("shop"));
+        assert_eq!(value["unknown"], json!("cgroup_gone"));
+        assert_eq!(value["unit"], json!(null));
+    }
+}
