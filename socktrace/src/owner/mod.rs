@@ -4,10 +4,14 @@
 //! No daemon is asked. Whoever is handed a subtree of cgroups (a user, a container, a service with
 //! `Delegate=`) can give cgroups there any name, so what is named there is taken for its word only.
 
+mod cgroup_id;
 mod cgroup_path;
+mod cgroup_walk;
 mod container;
 mod kubernetes;
+mod mounts;
 mod plain;
+mod process;
 mod service;
 mod systemd;
 
