@@ -11,7 +11,7 @@ mod explain;
 mod kernel;
 mod metrics;
 mod output;
-#[expect(dead_code, reason = "events and metrics are to name services by it")]
+#[cfg_attr(not(test), expect(dead_code, reason = "events and metrics are to name services by it"))]
 mod owner;
 mod service;
 

@@ -8,12 +8,19 @@ mod cgroup_id;
 mod cgroup_path;
 mod cgroup_walk;
 mod container;
+mod cri;
+mod docker;
+mod host_files;
+mod kubelet;
 mod kubernetes;
 mod mounts;
+mod names;
+mod owners;
 mod plain;
+mod podman;
 mod process;
 mod service;
 mod systemd;
 
 #[expect(unused_imports, reason = "what events and metrics are to name services by")]
-pub(crate) use service::Service;
+pub(crate) use {owners::Owners, service::Service};

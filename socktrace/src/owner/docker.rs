@@ -1,0 +1,41 @@
+//! Names of Docker's containers.
+
+use serde::Deserialize;
+
+use super::{host_files::HostFiles, kubernetes::PodNames, names::Names, plain, service::Runtime};
+
+/// Where Docker keeps its state unless `data-root` says otherwise.
+const DATA_ROOT: &str = "/var/lib/docker";
+
+/// What is read of `/etc/docker/daemon.json`.
+#[derive(Deserialize)]
+struct DaemonConfig {
+    #[serde(rename = "data-root")]
+    data_root: Option<String>,
+}
+
+/// What is read of a container's `config.v2.json`.
+#[derive(Deserialize)]
+struct ContainerConfig {
+    /// With a slash before it.
+    #[serde(rename = "Name")]
+    name: String,
+}
+
+/// Docker's directory of containers on this host.
+pub(super) fn containers(files: &HostFiles) -> String {
+    let config: Option<DaemonConfig> = files.json("/etc/docker", "daemon.json");
+    let root = config.and_then(|config| config.data_root);
+    format!("{}/containers", root.as_deref().unwrap_or(DATA_ROOT))
+}
+
+/// What Docker calls a container.
+pub(super) fn names(files: &HostFiles, containers: &str, id: &str) -> Option<Names> {
+    let config: ContainerConfig = files.json(containers, &format!("{id}/config.v2.json"))?;
+    let name = config.name.strip_prefix('/').unwrap_or(&config.name);
+    let runtime = Some(Runtime::Docker);
+    Some(match PodNames::from_container_name(name) {
+        Some(pod) => Names { runtime, ..Names::of_pod(pod) },
+        None => Names { runtime, container: Some(plain::name(name)?.into()), pod: None },
+    })
+}

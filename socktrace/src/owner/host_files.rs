@@ -1,0 +1,141 @@
+//! Reads what container runtimes and the kubelet leave on this host, safely.
+//!
+//! Their directories are root's, but what is below them may have been made on behalf of somebody
+//! else, and this process may be root. So no link is followed below such a directory, nothing but
+//! regular files is read, and of those no more than a limit.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::PathBuf,
+};
+
+use nix::{
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
+    sys::stat::Mode,
+};
+use serde::de::DeserializeOwned;
+
+/// The largest file that is read. A container's configuration has 10 KiB, or 100 with many mounts
+/// and a long environment; Podman's list of containers 1 KiB for each.
+const SIZE_LIMIT: u64 = 4 << 20;
+
+/// The most entries of a directory that are looked at. The kubelet runs 110 pods by default.
+const ENTRY_LIMIT: usize = 16_384;
+
+/// The files of this host.
+#[derive(Clone, Debug)]
+pub(super) struct HostFiles {
+    root: PathBuf,
+}
+
+impl HostFiles {
+    /// The files as this process sees them.
+    pub(super) fn new() -> Self {
+        Self::at("/".into())
+    }
+
+    pub(super) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Reads a file below an absolute directory as JSON; `None` when it is not there, may not be
+    /// read, or says something else.
+    pub(super) fn json<T: DeserializeOwned>(&self, directory: &str, file: &str) -> Option<T> {
+        let text = self.read(directory, file)?;
+        serde_json::from_slice(&text)
+            .inspect_err(|error| log::debug!("{directory}/{file} is not understood: {error}"))
+            .ok()
+    }
+
+    fn read(&self, directory: &str, file: &str) -> Option<Vec<u8>> {
+        // The directory itself may be a link: administrators move it to other disks.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(&self.below(directory), flags, Mode::empty()).ok()?;
+        let how = OpenHow::new()
+            // A pipe must not make this process wait for a writer.
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+            .mode(Mode::empty())
+            .resolve(
+                ResolveFlag::RESOLVE_BENEATH
+                    | ResolveFlag::RESOLVE_NO_SYMLINKS
+                    | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+            );
+        let file = File::from(openat2(&directory, file, how).ok()?);
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.len() > SIZE_LIMIT {
+            return None;
+        }
+        let mut text = Vec::new();
+        // It may have grown since.
+        file.take(SIZE_LIMIT).read_to_end(&mut text).ok()?;
+        Some(text)
+    }
+
+    /// The first of the names in an absolute directory of which something can be made.
+    pub(super) fn find<T>(&self, directory: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let entries = fs::read_dir(self.below(directory)).ok()?;
+        entries.take(ENTRY_LIMIT).flatten().find_map(|entry| read(entry.file_name().to_str()?))
+    }
+
+    fn below(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    fn number(files: &HostFiles, file: &str) -> Option<u32> {
+        files.json("/state", file)
+    }
+
+    #[test]
+    fn only_regular_files_that_lie_there_are_read() {
+        let root = tempfile::tempdir().expect("a directory");
+        let files = HostFiles::at(root.path().into());
+        let state = root.path().join("state");
+        assert_eq!(number(&files, "x"), None);
+        fs::create_dir_all(state.join("sub")).expect("created");
+        fs::write(state.join("sub/good"), "7").expect("written");
+        fs::write(root.path().join("outside"), "8").expect("written");
+        symlink("sub/good", state.join("link")).expect("linked");
+        symlink("sub", state.join("linked")).expect("linked");
+        mkfifo(&state.join("pipe"), Mode::S_IRUSR).expect("made");
+        assert_eq!(number(&files, "sub/good"), Some(7));
+        for file in ["link", "linked/good", "../outside", "/etc/passwd", "pipe", "sub", "none"] {
+            assert_eq!(number(&files, file), None, "{file}");
+        }
+        // The directory itself may lie elsewhere.
+        fs::rename(&state, root.path().join("disk")).expect("moved");
+        symlink("disk", &state).expect("linked");
+        assert_eq!(number(&files, "sub/good"), Some(7));
+    }
+
+    #[test]
+    fn a_huge_file_is_not_read() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir(root.path().join("state")).expect("created");
+        let file = File::create(root.path().join("state/huge")).expect("created");
+        file.set_len(SIZE_LIMIT + 1).expect("a hole");
+        let files = HostFiles::at(root.path().into());
+        assert_eq!(files.read("/state", "huge"), None);
+        file.set_len(SIZE_LIMIT).expect("a hole");
+        assert_eq!(files.read("/state", "huge").map(|text| text.len() as u64), Some(SIZE_LIMIT));
+    }
+
+    #[test]
+    fn names_in_a_directory() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(root.path().join("logs/a_1")).expect("created");
+        let files = HostFiles::at(root.path().into());
+        let after = |name: &str| name.strip_prefix("a_").map(str::to_owned);
+        assert_eq!(files.find("/logs", after).as_deref(), Some("1"));
+        assert_eq!(files.find("/none", after), None);
+    }
+}

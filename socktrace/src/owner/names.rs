@@ -1,0 +1,89 @@
+//! Names of containers and pods, from what their runtime and the kubelet leave on this host.
+
+use super::{
+    container, cri, docker,
+    host_files::HostFiles,
+    kubelet,
+    kubernetes::PodNames,
+    podman,
+    service::{Container, Runtime, Service},
+};
+
+/// What was found of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    pub(super) runtime: Option<Runtime>,
+    pub(super) container: Option<String>,
+    pub(super) pod: Option<PodNames>,
+}
+
+impl Names {
+    /// The names of a pod and of a container in it.
+    pub(super) fn of_pod(pod: PodNames) -> Self {
+        Self { runtime: None, container: pod.container.clone(), pod: Some(pod) }
+    }
+}
+
+/// Looks names up.
+pub(super) struct NameFiles {
+    files: HostFiles,
+    docker: String,
+}
+
+impl NameFiles {
+    pub(super) fn new(files: HostFiles) -> Self {
+        Self { docker: docker::containers(&files), files }
+    }
+
+    /// Adds the names to a service, as far as this host's own runtime and kubelet know them. What
+    /// is only claimed is not looked up: it would get the name of another's container.
+    pub(super) fn add_to(&self, service: &mut Service) {
+        let containers = [&mut service.container, &mut service.outer_container];
+        let mut container = containers.into_iter().flatten().find(|container| !container.claimed);
+        let mut names =
+            container.as_ref().and_then(|found| self.of_container(found)).unwrap_or_default();
+        let mut pod = service.pod.as_mut().filter(|pod| !pod.claimed);
+        if let Some(pod) = &mut pod {
+            if names.pod.is_none() {
+                names.pod = container
+                    .as_ref()
+                    .and_then(|found| kubelet::by_container(&self.files, &found.id))
+                    .or_else(|| kubelet::by_pod(&self.files, &pod.uid));
+            }
+            if let Some(found) = names.pod {
+                names.container = names.container.or(found.container);
+                (pod.namespace, pod.name) = (Some(found.namespace), Some(found.pod));
+            }
+        }
+        if let Some(container) = &mut container {
+            container.runtime = container.runtime.or(names.runtime);
+            if names.container.is_some() {
+                container.name = names.container;
+            }
+        }
+    }
+
+    /// What the container's runtime calls it; where the path does not say which that is, the first
+    /// one that knows it.
+    fn of_container(&self, wanted: &Container) -> Option<Names> {
+        let id = &wanted.id;
+        // It becomes a part of paths.
+        if !container::is_id(id) {
+            return None;
+        }
+        let files = &self.files;
+        let docker = || docker::names(files, &self.docker, id);
+        match wanted.runtime {
+            Some(Runtime::Docker) => docker(),
+            Some(Runtime::Containerd) => cri::containerd(files, id),
+            Some(Runtime::CriO) => cri::crio(files, id),
+            Some(Runtime::Podman) => podman::names(files, id),
+            Some(Runtime::Lxc | Runtime::Nspawn) => None,
+            None => cri::containerd(files, id).or_else(docker).or_else(|| cri::crio(files, id)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "names_tests.rs"]
+mod tests;

@@ -1,0 +1,130 @@
+//! The services behind sockets, found once and kept.
+
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lru::LruCache;
+
+use super::{
+    cgroup_id::CgroupIds,
+    host_files::HostFiles,
+    mounts::Layout,
+    names::NameFiles,
+    process::Processes,
+    service::{Service, Unknown},
+};
+
+/// How many services are kept.
+const KEPT: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+
+/// How long names are taken for true: containers can be renamed.
+const NAMES_AGE: Duration = Duration::from_mins(1);
+
+/// How long until names are looked for again: some are written after the container has begun.
+const NO_NAMES_AGE: Duration = Duration::from_secs(5);
+
+/// Finds the services behind sockets.
+pub(crate) struct Owners {
+    ids: Option<CgroupIds>,
+    /// Whether containers may be in hierarchies of cgroup v1 only.
+    legacy: bool,
+    /// `None` where pids say nothing.
+    processes: Option<Processes>,
+    names: NameFiles,
+    services: LruCache<Arc<str>, Named>,
+}
+
+/// A service, and when its names were looked up.
+struct Named {
+    service: Arc<Service>,
+    at: Instant,
+}
+
+impl Owners {
+    /// Looks around on this host: where its cgroups are, and which there are.
+    pub(crate) fn new() -> Self {
+        let layout = Layout::read().unwrap_or_else(|error| {
+            log::warn!("no service can be named by its cgroup: cannot read the mounts: {error}");
+            Layout::default()
+        });
+        Self {
+            ids: layout.unified.map(|root| CgroupIds::new(root, layout.complete)),
+            legacy: layout.legacy,
+            processes: Processes::new(),
+            names: NameFiles::new(HostFiles::new()),
+            services: LruCache::new(KEPT),
+        }
+    }
+
+    /// The service to which a socket belonged at a time since boot.
+    ///
+    /// `cgroup` is the id in cgroup2, `pid` the process (thread group); 0 where unknown. Reads
+    /// files when they are new, so a host whose disks hang can delay it.
+    pub(crate) fn service(&mut self, cgroup: u64, pid: u32, boot_ns: u64) -> Arc<Service> {
+        let by_id = match &mut self.ids {
+            Some(ids) if cgroup != 0 => ids.path(cgroup),
+            _ if pid != 0 => Err(Unknown::NotVisible),
+            _ => Err(Unknown::NotRecorded),
+        };
+        let known = by_id.map(|path| self.at(&path));
+        // The process can tell more, or all there is.
+        let ask_process = pid != 0
+            && match &known {
+                Ok(service) => self.legacy && service.container.is_none(),
+                Err(why) => self.legacy || *why == Unknown::NotVisible,
+            };
+        if !ask_process {
+            return known.unwrap_or_else(|why| Arc::new(Service::unknown(why)));
+        }
+        let by_process = match &mut self.processes {
+            Some(processes) => processes.path(pid, boot_ns).map(|path| self.at(&path)),
+            None => Err(Unknown::NotVisible),
+        };
+        match (known, by_process) {
+            (Ok(known), Ok(other)) if known.unit.is_some() && other.container.is_none() => known,
+            (Ok(known), Err(_)) if known.unit.is_some() => known,
+            (_, Ok(other)) => other,
+            (_, Err(why)) => Arc::new(Service::unknown(why)),
+        }
+    }
+
+    /// The service in the cgroup of a path.
+    fn at(&mut self, path: &Arc<str>) -> Arc<Service> {
+        let now = Instant::now();
+        let known = self.services.get(path);
+        if let Some(known) = known
+            && !known.is_due(now)
+        {
+            return Arc::clone(&known.service);
+        }
+        // Names that are found no more stay: the container may just have gone.
+        let mut service =
+            known.map_or_else(|| Service::from_cgroup_path(path), |old| (*old.service).clone());
+        self.names.add_to(&mut service);
+        let service = Arc::new(service);
+        let named = Named { service: Arc::clone(&service), at: now };
+        self.services.put(Arc::clone(path), named);
+        service
+    }
+}
+
+impl Named {
+    /// Whether names should be looked up again.
+    fn is_due(&self, now: Instant) -> bool {
+        let container = self.service.container.as_ref().or(self.service.outer_container.as_ref());
+        let pod = self.service.pod.as_ref();
+        if container.is_none() && pod.is_none() {
+            return false;
+        }
+        let is_named = container.is_none_or(|container| container.name.is_some())
+            && pod.is_none_or(|pod| pod.name.is_some());
+        now.duration_since(self.at) >= if is_named { NAMES_AGE } else { NO_NAMES_AGE }
+    }
+}
+
+#[cfg(test)]
+#[path = "owners_tests.rs"]
+mod tests;

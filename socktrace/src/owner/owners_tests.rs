@@ -1,0 +1,143 @@
+//! Tests of finding services by cgroup and process.
+
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
+use tempfile::TempDir;
+
+use super::*;
+
+const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
+
+/// A host in a directory: its cgroups in `cgroup`, its processes in `proc`, its files beside them.
+fn host() -> TempDir {
+    let root = tempfile::tempdir().expect("a directory");
+    for directory in ["cgroup", "proc"] {
+        fs::create_dir(root.path().join(directory)).expect("created");
+    }
+    root
+}
+
+fn cgroup(root: &Path, path: &str) -> u64 {
+    let path = root.join("cgroup").join(path);
+    fs::create_dir_all(&path).expect("created");
+    fs::metadata(path).expect("there").ino()
+}
+
+fn process(root: &Path, pid: u32, cgroups: &str) {
+    let directory = root.join("proc").join(pid.to_string());
+    fs::create_dir_all(&directory).expect("created");
+    let stat = format!("{pid} (x) S{} 1 0", " 0".repeat(18));
+    fs::write(directory.join("stat"), stat).expect("written");
+    fs::write(directory.join("cgroup"), cgroups).expect("written");
+}
+
+fn owners(root: &Path, complete: bool, legacy: bool) -> Owners {
+    Owners {
+        ids: Some(CgroupIds::without_handles(root.join("cgroup"), complete)),
+        legacy,
+        processes: Some(Processes::at(root.join("proc"))),
+        names: NameFiles::new(HostFiles::at(root.into())),
+        services: LruCache::new(KEPT),
+    }
+}
+
+/// Long after the processes above began, and before they are looked at.
+const EVENT: u64 = 1_000_000_000;
+
+#[test]
+fn a_cgroup_alone_is_enough() {
+    let root = host();
+    let id = cgroup(root.path(), "system.slice/nginx.service");
+    let mut owners = owners(root.path(), true, false);
+    let service = owners.service(id, 0, EVENT);
+    assert_eq!(service.unit.as_deref(), Some("nginx.service"));
+    assert!(Arc::ptr_eq(&service, &owners.service(id, 0, EVENT)), "kept");
+    fs::remove_dir(root.path().join("cgroup/system.slice/nginx.service")).expect("removed");
+    assert_eq!(owners.service(id, 0, EVENT), service);
+}
+
+#[test]
+fn unknown_has_a_reason() {
+    let root = host();
+    process(root.path(), 7, "0::/system.slice/other.service\n");
+    let mut owners = owners(root.path(), true, false);
+    let mut why = |cgroup, pid| owners.service(cgroup, pid, EVENT).unknown;
+    assert_eq!(why(0, 0), Some(Unknown::NotRecorded));
+    assert_eq!(why(0, 8), Some(Unknown::ProcessGone));
+    // The process may have moved on since: it is not asked.
+    assert_eq!(why(u64::MAX, 7), Some(Unknown::Busy));
+    assert_eq!(why(0, 7), None);
+}
+
+#[test]
+fn where_not_all_is_visible_the_process_tells() {
+    let root = host();
+    process(root.path(), 7, &format!("0::/../../kubepods/cri-containerd-{ID}\n"));
+    let mut owners = owners(root.path(), false, false);
+    let service = owners.service(0, 7, EVENT);
+    assert_eq!(service.container.as_ref().expect("one").id, ID);
+}
+
+#[test]
+fn with_cgroup_v1_the_process_tells_of_containers() {
+    let root = host();
+    let systemds = cgroup(root.path(), "system.slice/containerd.service");
+    let top = cgroup(root.path(), "");
+    process(root.path(), 7, &format!("2:memory:/docker/{ID}\n0::/system.slice/x.service\n"));
+    process(root.path(), 8, "1:name=systemd:/system.slice/a.service\n0::/\n");
+    let mut owners = owners(root.path(), true, true);
+    let service = owners.service(systemds, 7, EVENT);
+    assert_eq!(service.container.as_ref().expect("one").id, ID);
+    // It knows no container, and the cgroup is the one of the event.
+    let service = owners.service(systemds, 8, EVENT);
+    assert_eq!(service.unit.as_deref(), Some("containerd.service"));
+    // On a host with v1 alone every process is at the top of cgroup2.
+    assert_eq!(owners.service(top, 8, EVENT).unit.as_deref(), Some("a.service"));
+    assert_eq!(owners.service(top, 9, EVENT).unknown, Some(Unknown::ProcessGone));
+    // Without cgroup2, and where pids are another namespace's.
+    owners.ids = None;
+    assert_eq!(owners.service(1, 8, EVENT).unit.as_deref(), Some("a.service"));
+    owners.processes = None;
+    assert_eq!(owners.service(1, 8, EVENT).unknown, Some(Unknown::NotVisible));
+}
+
+#[test]
+fn names_are_looked_for_again() {
+    let root = host();
+    let id = cgroup(root.path(), &format!("docker/{ID}"));
+    let mut owners = owners(root.path(), true, false);
+    let age = |owners: &mut Owners, age: Duration| {
+        for (_, named) in &mut owners.services {
+            named.at = Instant::now().checked_sub(age).expect("since boot");
+        }
+    };
+    let label =
+        |owners: &mut Owners| owners.service(id, 0, EVENT).label().expect("a label").into_owned();
+    assert_eq!(label(&mut owners), &ID[..12]);
+
+    let state = root.path().join("var/lib/docker/containers").join(ID);
+    fs::create_dir_all(&state).expect("created");
+    fs::write(state.join("config.v2.json"), r#"{"Name":"/web"}"#).expect("written");
+    assert_eq!(label(&mut owners), &ID[..12], "not yet");
+    age(&mut owners, NO_NAMES_AGE);
+    assert_eq!(label(&mut owners), "web");
+
+    fs::write(state.join("config.v2.json"), r#"{"Name":"/shop"}"#).expect("written");
+    age(&mut owners, NO_NAMES_AGE);
+    assert_eq!(label(&mut owners), "web", "still good");
+    age(&mut owners, NAMES_AGE);
+    assert_eq!(label(&mut owners), "shop");
+
+    fs::remove_dir_all(&state).expect("removed");
+    age(&mut owners, NAMES_AGE);
+    assert_eq!(label(&mut owners), "shop", "the container has gone");
+}
+
+#[test]
+fn this_host_is_understood() {
+    let mut owners = Owners::new();
+    let now = u64::MAX >> 1;
+    // Whatever this host has, an answer comes, and one about nobody is unknown.
+    assert!(owners.service(0, 0, now).unknown.is_some());
+    assert!(owners.service(0, u32::MAX, now).unknown.is_some());
+}
