@@ -23,6 +23,9 @@ pub struct Event {
     pub boot_ns: u64,
     /// Nanoseconds since the first failure of this socket, when this is a later call on it.
     pub since_first_ns: u64,
+    /// Cgroup of process `tgid` in cgroup2's hierarchy when it was seen (`bpf_get_current_cgroup_id`,
+    /// the inode of its directory); 0 when unknown. With cgroup v1 alone it is always the root's.
+    pub cgroup_id: u64,
     /// What happened.
     pub signature: Signature,
     /// The end of the connection on this host.
@@ -40,6 +43,9 @@ pub struct Event {
     pub tgid: u32,
     /// Thread of that process, 0 likewise.
     pub tid: u32,
+    /// Its real user, as the initial user namespace numbers them; means nothing, and not root,
+    /// when `tgid` is 0.
+    pub uid: u32,
     /// Its command name, NUL-padded, all NUL likewise.
     pub comm: [u8; 16],
     /// Time the segment at the head of the queue has waited for its acknowledgement, in
@@ -68,7 +74,7 @@ pub struct Event {
     /// Whether `router` is known: 1 or 0.
     pub has_router: u8,
     /// Zero; there is no implicit padding.
-    pub reserved: u8,
+    pub reserved: [u8; 5],
     /// Who sent the ICMP message; of the event's family.
     pub router: Address,
     /// Level of a socket option, as in `setsockopt`.
@@ -85,7 +91,7 @@ pub struct Event {
     pub fd: i32,
 }
 
-const _: () = assert!(size_of::<Event>() == 176 && align_of::<Event>() == 8);
+const _: () = assert!(size_of::<Event>() == 192 && align_of::<Event>() == 8);
 
 impl Event {
     /// Reads an event from ring buffer bytes.

@@ -48,6 +48,10 @@ macro_rules! kernel_facts {
                 SOCK_DADDR6 = "sock", "__sk_common.skc_v6_daddr", u128;
                 SOCK_SADDR6 = "sock", "__sk_common.skc_v6_rcv_saddr", u128;
             }
+            // Not in a kernel built without cgroups.
+            optional("the cgroup, and so the service, of a process") {
+                TASK_CGROUPS = "task_struct", "cgroups", pointer;
+            }
             // Not in a kernel built without namespaces.
             optional("the network namespace of events") {
                 SOCK_NET = "sock", "__sk_common.skc_net.net", pointer;

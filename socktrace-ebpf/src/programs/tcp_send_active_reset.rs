@@ -62,7 +62,7 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
         return 0;
     };
     // A connection in the queue of a listener that is closed has no owner yet.
-    let (tgid, _, comm) = owner::find(sock, sock.holder_flags(), sock.is_owned());
-    record_sent_reset(&Tuple::of(sock, family), tgid, comm, reason);
+    let sender = owner::find(sock, sock.holder_flags(), sock.is_owned());
+    record_sent_reset(&Tuple::of(sock, family), sender.tgid, sender.comm, reason);
     0
 }
