@@ -11,7 +11,6 @@ mod explain;
 mod kernel;
 mod metrics;
 mod output;
-#[cfg_attr(not(test), expect(dead_code, reason = "events and metrics are to name services by it"))]
 mod owner;
 mod service;
 

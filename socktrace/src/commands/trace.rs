@@ -25,6 +25,7 @@ use crate::{
         Decoder,
         stream::{Printer, Written},
     },
+    owner::Owners,
     service::signals::StopSignals,
 };
 
@@ -57,6 +58,8 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
     let Loaded { mut ebpf, health, losses, rst_reasons } = load::load(options)?;
     let tallies = Arc::new(Tallies::new(&mut ebpf)?);
     let missed = Arc::new(Missed::new(&ebpf).context("cannot watch the kernel programs")?);
+    // Learnt before it says that it is ready, so that those are known that go soon after.
+    let owners = (!cli.no_stream).then(Owners::new);
 
     eprintln!(
         "socktrace {} on {}; hooks: {}",
@@ -82,14 +85,14 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
         tokio::spawn(serve(listener, exporter));
     }
 
-    let shown = if cli.no_stream {
-        stop.wait().await;
-        None
-    } else {
+    let shown = if let Some(owners) = owners {
         let events = Events::new(&mut ebpf)?;
-        let decoder = Decoder::new(clock, rst_reasons);
+        let decoder = Decoder::new(clock, rst_reasons, owners);
         let printer = Printer::new(cli.output, cli.color, cli.all, decoder);
         Some(stream(events, printer, &tallies, &mut stop).await?)
+    } else {
+        stop.wait().await;
+        None
     };
     eprintln!("socktrace: {}{}", summary(&tallies, shown)?, missed_calls(&missed.counts()));
     Ok(())

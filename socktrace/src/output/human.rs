@@ -17,6 +17,7 @@ const TIME: usize = 12;
 const ERRNO: usize = 12;
 const CAUSE: usize = 22;
 const PROCESS: usize = 18;
+const SERVICE: usize = 18;
 const ADDRESS: usize = 21;
 
 const DIM: Style = Style::new().dimmed();
@@ -33,8 +34,8 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 pub(crate) fn heading(out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "{BOLD}{:TIME$} {:ERRNO$} {:CAUSE$} {:PROCESS$} {:ADDRESS$} {:ADDRESS$} REASON{BOLD:#}",
-        "TIME", "ERRNO", "CAUSE", "PROCESS", "LOCAL", "REMOTE"
+        "{BOLD}{:TIME$} {:ERRNO$} {:CAUSE$} {:PROCESS$} {:SERVICE$} {:ADDRESS$} {:ADDRESS$} REASON{BOLD:#}",
+        "TIME", "ERRNO", "CAUSE", "PROCESS", "SERVICE", "LOCAL", "REMOTE"
     )
 }
 
@@ -53,9 +54,10 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, zone: &TimeZone) -> i
         .map_or_else(|| "-".to_owned(), |process| format!("{}[{}]", process.comm, process.pid));
     writeln!(
         out,
-        "{DIM}{time:TIME$}{DIM:#} {style}{:ERRNO$} {:CAUSE$}{style:#} {process:PROCESS$} {:ADDRESS$} {:ADDRESS$} {}",
+        "{DIM}{time:TIME$}{DIM:#} {style}{:ERRNO$} {:CAUSE$}{style:#} {process:PROCESS$} {:SERVICE$} {:ADDRESS$} {:ADDRESS$} {}",
         errno,
         cause,
+        record.service.telling_label().as_deref().unwrap_or("-"),
         end(record.local),
         end(record.remote),
         reason(record)
@@ -90,10 +92,15 @@ const fn style(finding: Finding, diagnosis: Diagnosis) -> Style {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use socktrace_ebpf::{Flags, Hook, Origin};
 
     use super::*;
-    use crate::output::record::tests::{record, reset_event};
+    use crate::{
+        output::record::tests::{record, reset_event},
+        owner::Service,
+    };
 
     /// The text without styling, as it comes out when piped.
     fn plain(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
@@ -106,10 +113,11 @@ mod tests {
     fn a_line_has_every_column() {
         let mut record = record(reset_event());
         record.time = "2026-03-01T08:05:09.123Z".parse().expect("a time");
+        record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
         assert_eq!(
             plain(|out| write(out, &record, &TimeZone::UTC)),
-            "08:05:09.123 ECONNRESET   reset_by_peer          nginx[81]          10.0.0.7:443          \
-             10.0.0.9:50412        the peer sent RST on a live connection\n"
+            "08:05:09.123 ECONNRESET   reset_by_peer          nginx[81]          web.service        \
+             10.0.0.7:443          10.0.0.9:50412        the peer sent RST on a live connection\n"
         );
     }
 
@@ -141,9 +149,12 @@ mod tests {
         let heading = plain(heading);
         let record = record(reset_event());
         let line = plain(|out| write(out, &record, &TimeZone::UTC));
-        for (title, value) in
-            [("ERRNO", "ECONNRESET"), ("LOCAL", "10.0.0.7"), ("REASON", "the peer")]
-        {
+        for (title, value) in [
+            ("ERRNO", "ECONNRESET"),
+            ("PROCESS", "nginx"),
+            ("LOCAL", "10.0.0.7"),
+            ("REASON", "the peer"),
+        ] {
             assert_eq!(heading.find(title), line.find(value), "{title}\n{heading}{line}");
         }
     }

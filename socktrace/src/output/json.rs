@@ -1,6 +1,7 @@
 //! One JSON object a line. Field names are a public interface: they are only ever added to.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     net::IpAddr,
 };
@@ -13,7 +14,10 @@ use super::{
     names::{family_name, sigpipe_name, state_name},
     reason::reason,
 };
-use crate::diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
+use crate::{
+    diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name},
+    owner::Service,
+};
 
 /// What every line about a connection says; all there is for a retransmission timeout, which is no
 /// failure and so has no errno and no cause.
@@ -35,6 +39,13 @@ struct Moment<'a> {
     /// Process that was operating on the socket, else the one that opened it; null if unknown.
     pid: Option<u32>,
     comm: Option<&'a str>,
+    /// Its real user.
+    uid: Option<u32>,
+    /// The shortest name of the service it belongs to.
+    service: Option<Cow<'a, str>>,
+    /// That service in full, or why none is known.
+    #[serde(flatten)]
+    owner: &'a Service,
     /// Inode of the network namespace.
     netns: u32,
     /// Consecutive retransmissions of one segment.
@@ -61,6 +72,9 @@ impl<'a> Moment<'a> {
             remote_port: record.remote.port(),
             pid: process.map(|process| process.pid),
             comm: process.map(|process| process.comm.as_str()),
+            uid: process.map(|process| process.uid),
+            service: record.service.label(),
+            owner: &record.service,
             netns: raw.netns,
             retransmits: raw.retransmits,
             rto_ms: record.rto_ms,
@@ -195,6 +209,8 @@ fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -203,7 +219,9 @@ mod tests {
     #[test]
     fn a_line_is_one_object_with_the_documented_names() {
         let mut out = Vec::new();
-        write(&mut out, &record(reset_event())).expect("memory");
+        let mut record = record(reset_event());
+        record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
+        write(&mut out, &record).expect("memory");
         let text = String::from_utf8(out).expect("text");
         assert_eq!(text.matches('\n').count(), 1);
         let line: Value = serde_json::from_str(&text).expect("JSON");
@@ -220,6 +238,13 @@ mod tests {
             ("remote_port", json!(50_412)),
             ("pid", json!(81)),
             ("comm", json!("nginx")),
+            ("uid", json!(33)),
+            ("service", json!("web.service")),
+            ("unit", json!("web.service")),
+            ("cgroup", json!("/system.slice/web.service")),
+            ("container", json!(null)),
+            ("pod", json!(null)),
+            ("owner_unknown", json!(null)),
         ] {
             assert_eq!(line[name], value, "{name}");
         }

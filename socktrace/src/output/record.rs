@@ -1,22 +1,28 @@
 //! An event with its finding, decoded for output.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
-use socktrace_ebpf::{Address, Event, Family, TcpState};
+use socktrace_ebpf::{Address, Event, Family, Flags, TcpState};
 
 use crate::{
     diagnosis::{Finding, diagnose},
     kernel::clock::Clock,
+    owner::{Owners, Service, Unknown},
 };
 
-/// The process that was operating on the socket.
+/// The process that was operating on the socket, else the one that opened it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     /// Process id.
     pub(crate) pid: u32,
     /// Thread id.
     pub(crate) tid: u32,
+    /// Its real user.
+    pub(crate) uid: u32,
     /// Command name of the thread.
     pub(crate) comm: String,
 }
@@ -49,6 +55,8 @@ pub(crate) struct Record {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) process: Option<Process>,
+    /// The service that the process belongs to, or why none is known.
+    pub(crate) service: Arc<Service>,
     pub(crate) icmp: Option<Icmp>,
     pub(crate) sender: Option<Sender>,
     /// Retransmission timeout in force, in milliseconds.
@@ -63,19 +71,21 @@ pub(crate) struct Decoder {
     clock: Clock,
     /// The kernel's names of `enum sk_rst_reason`.
     rst_reasons: Vec<(u32, String)>,
+    owners: Owners,
 }
 
 impl Decoder {
-    pub(crate) fn new(clock: Clock, rst_reasons: Vec<(u32, String)>) -> Self {
-        Self { clock, rst_reasons }
+    pub(crate) fn new(clock: Clock, rst_reasons: Vec<(u32, String)>, owners: Owners) -> Self {
+        Self { clock, rst_reasons, owners }
     }
 
-    /// Decodes and diagnoses an event.
-    pub(crate) fn decode(&self, event: Event) -> Record {
+    /// Decodes and diagnoses an event. Looks its service up, see [`Owners::service`].
+    pub(crate) fn decode(&mut self, event: Event) -> Record {
         let family = Family::try_from(event.signature.family).ok();
         let process = (event.tgid != 0).then(|| Process {
             pid: event.tgid,
             tid: event.tid,
+            uid: event.uid,
             comm: command_name(&event.comm),
         });
         let icmp = (event.has_router != 0).then(|| Icmp {
@@ -96,12 +106,20 @@ impl Decoder {
             local: SocketAddr::new(address(event.local, family), event.local_port),
             remote: SocketAddr::new(address(event.remote, family), event.remote_port),
             process,
+            service: self.service(&event),
             icmp,
             sender,
             rto_ms: self.clock.jiffies_to_ms(event.rto_jiffies),
             silent_ms: self.clock.jiffies_to_ms(event.silent_jiffies),
             event,
         }
+    }
+
+    fn service(&mut self, event: &Event) -> Arc<Service> {
+        if event.tgid == 0 && Flags(event.signature.flags).has(Flags::UNACCEPTED) {
+            return Arc::new(Service::unknown(Unknown::NotAccepted));
+        }
+        self.owners.service(event.cgroup_id, event.tgid, event.boot_ns)
     }
 
     fn rst_reason(&self, value: u32) -> Option<String> {
@@ -126,7 +144,7 @@ fn command_name(comm: &[u8; 16]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use socktrace_ebpf::{Flags, Hook, Origin, Signature};
+    use socktrace_ebpf::{Hook, Origin, Signature};
 
     use super::*;
 
@@ -157,6 +175,7 @@ pub(crate) mod tests {
             netns: 4_026_531_840,
             tgid: 81,
             tid: 82,
+            uid: 33,
             comm,
             ..Event::default()
         }
@@ -164,7 +183,8 @@ pub(crate) mod tests {
 
     pub(crate) fn record(event: Event) -> Record {
         let reasons = vec![(15, "SK_RST_REASON_TCP_ABORT_ON_CLOSE".to_owned())];
-        Decoder::new(Clock::new().expect("a clock"), reasons).decode(event)
+        let clock = Clock::new().expect("a clock");
+        Decoder::new(clock, reasons, Owners::nowhere()).decode(event)
     }
 
     #[test]
@@ -178,8 +198,12 @@ pub(crate) mod tests {
 
     #[test]
     fn no_process_is_none_not_the_idle_task() {
-        let event = Event { tgid: 0, tid: 0, ..reset_event() };
-        assert_eq!(record(event).process, None);
+        let mut event = Event { tgid: 0, tid: 0, ..reset_event() };
+        let unknown = record(event);
+        assert_eq!(unknown.process, None);
+        assert_eq!(unknown.service.unknown, Some(Unknown::NotRecorded));
+        event.signature.flags = Flags::UNACCEPTED.0;
+        assert_eq!(record(event).service.unknown, Some(Unknown::NotAccepted));
     }
 
     #[test]

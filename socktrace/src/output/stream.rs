@@ -9,7 +9,7 @@ use socktrace_ebpf::Event;
 use super::{Decoder, human, json};
 use crate::{
     cli::{Color, Output},
-    diagnosis::{Finding, Severity},
+    diagnosis::{Finding, Severity, diagnose},
 };
 
 /// How a write ended.
@@ -53,13 +53,13 @@ impl Printer {
 
     /// Adds one event, unless it is one that is only counted.
     pub(crate) fn event(&mut self, event: Event) {
-        let record = self.decoder.decode(event);
-        if let Finding::Failure(found) = record.finding
+        if let Finding::Failure(found) = diagnose(event.signature)
             && found.severity == Severity::Expected
             && !self.all
         {
             return;
         }
+        let record = self.decoder.decode(event);
         self.shown += 1;
         match self.output {
             Output::Human => self.append(|out, zone| human::write(out, &record, zone)),
@@ -124,10 +124,11 @@ mod tests {
     use socktrace_ebpf::{Flags, TcpState};
 
     use super::*;
-    use crate::{kernel::clock::Clock, output::record::tests::reset_event};
+    use crate::{kernel::clock::Clock, output::record::tests::reset_event, owner::Owners};
 
     fn shown(all: bool, event: Event) -> String {
-        let decoder = Decoder::new(Clock::new().expect("a clock"), Vec::new());
+        let clock = Clock::new().expect("a clock");
+        let decoder = Decoder::new(clock, Vec::new(), Owners::nowhere());
         let mut printer = Printer::new(Output::Json, Color::Never, all, decoder);
         printer.event(event);
         assert_eq!(printer.shown() == 1, !printer.buffer.is_empty());

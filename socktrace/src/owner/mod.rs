@@ -22,5 +22,7 @@ mod process;
 mod service;
 mod systemd;
 
-#[expect(unused_imports, reason = "what events and metrics are to name services by")]
-pub(crate) use {owners::Owners, service::Service};
+pub(crate) use {
+    owners::Owners,
+    service::{Service, Unknown},
+};

@@ -59,6 +59,18 @@ impl Owners {
         }
     }
 
+    /// Where there are no cgroups and no processes.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        Self {
+            ids: None,
+            legacy: false,
+            processes: None,
+            names: NameFiles::new(HostFiles::at("/nowhere".into())),
+            services: LruCache::new(KEPT),
+        }
+    }
+
     /// The service to which a socket belonged at a time since boot.
     ///
     /// `cgroup` is the id in cgroup2, `pid` the process (thread group); 0 where unknown. Reads

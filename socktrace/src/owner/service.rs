@@ -26,6 +26,7 @@ pub(crate) struct Service {
     /// The Kubernetes pod: this host's, else the innermost that is claimed.
     pub(crate) pod: Option<Pod>,
     /// Why nothing is known.
+    #[serde(rename = "owner_unknown")]
     pub(crate) unknown: Option<Unknown>,
 }
 
@@ -83,6 +84,8 @@ pub(crate) enum Qos {
 pub(crate) enum Unknown {
     /// Neither cgroup nor process were recorded.
     NotRecorded,
+    /// Nobody has accepted the connection yet, so that it is nobody's.
+    NotAccepted,
     /// The cgroup was removed before it was looked up.
     CgroupGone,
     /// Too many cgroups are looked up: it may be found later.
@@ -125,6 +128,12 @@ impl Service {
             Some(inner) if self.container.is_none() => Some(Cow::Owned(format!("{unit}/{inner}"))),
             _ => Some(Cow::Borrowed(unit)),
         }
+    }
+
+    /// The label, where it tells a person more than that somebody has logged in.
+    pub(crate) fn telling_label(&self) -> Option<Cow<'_, str>> {
+        let is_login = self.user.is_some() && self.user_unit.is_none();
+        self.label().filter(|_| !is_login)
     }
 }
 
@@ -186,6 +195,20 @@ mod tests {
     }
 
     #[test]
+    fn logging_in_is_no_service() {
+        let mut service = Service {
+            unit: Some("session-3.scope".into()),
+            user: Some(1000),
+            ..Service::default()
+        };
+        assert_eq!(service.telling_label(), None);
+        service.user_unit = Some("sync.service".into());
+        assert!(service.telling_label().is_some());
+        (service.user, service.user_unit) = (None, None);
+        assert_eq!(service.telling_label().as_deref(), Some("session-3.scope"));
+    }
+
+    #[test]
     fn what_is_claimed_is_no_label() {
         let claimed = Container { claimed: true, ..container(Some("payments")) };
         let mut service = Service {
@@ -214,7 +237,7 @@ mod tests {
         assert_eq!(value["container"]["runtime"], json!("cri-o"));
         assert_eq!(value["pod"]["qos"], json!("BestEffort"));
         assert_eq!(value["pod"]["namespace"], json!("shop"));
-        assert_eq!(value["unknown"], json!("cgroup_gone"));
+        assert_eq!(value["owner_unknown"], json!("cgroup_gone"));
         assert_eq!(value["unit"], json!(null));
     }
 }
