@@ -9,8 +9,8 @@ use super::{
     icmp::{self, Message},
     inherit, inject, iouring, mptcp,
     network::Family,
-    odd, orderly, policy, privileges, quiet, recverr, refusal, reset, route, sigpipe, sockopt,
-    stream, timeout, write,
+    odd, orderly, owner, policy, privileges, quiet, recverr, refusal, reset, route, sigpipe,
+    sockopt, stream, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -270,6 +270,9 @@ catalogue! {
         Smp quick "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
         Smp "listen_failed_policy" Ipv4 Ipv6: policy::listen;
 
+        Smp quick "owner_in_cgroups" Ipv4 Ipv6: owner::in_cgroups;
+        Smp quick "owner_while_another_runs" Ipv4 Ipv6: owner::while_another_runs;
+
         Smp quick "mptcp_connect_refused" Ipv4 Ipv6 Mapped: mptcp::connect_refused;
         Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer;
         Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback;
@@ -310,6 +313,8 @@ catalogue! {
         Smp quick "probe_log": daemon::probe_log;
         Smp "human_output": daemon::human_output;
         Smp "opened_before": daemon::opened_before;
+        Smp "owner_gone": owner::gone;
+        Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
         Smp quick "kprobe": attach::by_kprobe;

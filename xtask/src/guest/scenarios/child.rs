@@ -23,7 +23,7 @@ use nix::{
 };
 use socket2::Socket;
 
-use super::{inherit, iouring, socket};
+use super::{inherit, iouring, owner, socket};
 
 /// How a child treats SIGPIPE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +150,10 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
             println!("{}", socket::errno(call, result)?);
         }
         ["write-passed"] => write_repeatedly(&inherit::receive(&stdin)?, How::SendNoSignal)?,
+        ["connect-in", cgroup, address] => {
+            println!("{}", owner::connect_in(cgroup, &Socket::from(stdin), address.parse()?)?);
+        }
+        ["serve-in", cgroup] => println!("{}", owner::serve_in(cgroup, &Socket::from(stdin))?),
         ["peer", end, address] => inherit::be_peer(address.parse()?, end)?,
         _ => bail!("no such child: {args:?}"),
     }

@@ -108,6 +108,7 @@ pub(super) fn opened_before() -> Result<()> {
     let [line] = lines.as_slice() else { bail!("one line for one failure, not {lines:?}") };
     let line: serde_json::Value = serde_json::from_str(line)?;
     ensure!(line["cause"] == "reset_by_peer" && line["pid"].is_null(), "{line}");
+    ensure!(line["uid"].is_null() && line["owner_unknown"] == "not_recorded", "{line}");
     Ok(())
 }
 

@@ -8,8 +8,22 @@ use serde_json::Value;
 use super::{names_reset_reasons, socket::Ends};
 
 /// Fields that are null in every line but those whose scenario names a value.
-const NULL_UNLESS_TOLD: [&str; 7] =
-    ["sigpipe", FIRST_ERRNO, "icmp_type", "icmp_code", "router", "level", "option"];
+const NULL_UNLESS_TOLD: [&str; 14] = [
+    "sigpipe",
+    FIRST_ERRNO,
+    "icmp_type",
+    "icmp_code",
+    "router",
+    "level",
+    "option",
+    "service",
+    "unit",
+    "user",
+    "user_unit",
+    "container",
+    "outer_container",
+    "pod",
+];
 
 const FIRST_ERRNO: &str = "first_errno";
 
@@ -124,7 +138,9 @@ impl Expected {
         self.with("severity", "expected")
     }
 
-    fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
+    /// A field that says this, whatever was expected of it before.
+    pub(super) fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.retain(|(told, _)| *told != field);
         self.fields.push((field, value.into()));
         self
     }
@@ -177,7 +193,17 @@ impl Expected {
         for (field, value) in &self.fields {
             compare(field, value);
         }
+        // Scenarios run in the root of all cgroups.
+        let (cgroup, unknown) = match self.process {
+            Process::None => (Value::Null, "not_accepted".into()),
+            Process::Id(_) => ("/".into(), Value::Null),
+        };
         let told = |field: &str| self.fields.iter().any(|(told, _)| *told == field);
+        for (field, value) in [("cgroup", cgroup), ("owner_unknown", unknown)] {
+            if !told(field) {
+                compare(field, &value);
+            }
+        }
         for field in NULL_UNLESS_TOLD.into_iter().filter(|field| !told(field)) {
             compare(field, &Value::Null);
         }

@@ -24,6 +24,7 @@ mod mptcp;
 mod network;
 mod odd;
 mod orderly;
+mod owner;
 mod policy;
 mod privileges;
 mod quiet;

@@ -166,9 +166,15 @@ impl Tracer {
             .collect()
     }
 
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)
+            .with_context(|| format!("cannot send {signal}"))
+    }
+
     /// Ends it by a signal: how it ended, and all it said on stderr.
     pub(super) fn stop(mut self, signal: Signal) -> Result<(ExitStatus, String)> {
-        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?;
+        self.signal(signal)?;
         let status = self.child.wait()?;
         self.said.extend(self.stderr.iter());
         Ok((status, self.said.join("\n")))

@@ -118,7 +118,7 @@ mod tests {
         json!({
             "event": "failure", "errno": "ECONNRESET", "errno_number": 104,
             "cause": "reset_by_peer", "call": "read_or_write", "family": "ipv4",
-            "pid": std::process::id(),
+            "pid": std::process::id(), "cgroup": "/",
             "local": "127.0.0.1", "local_port": 80, "remote": "127.0.0.1", "remote_port": 9,
         })
     }
