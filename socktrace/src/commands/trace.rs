@@ -26,7 +26,7 @@ use crate::{
         stream::{Printer, Written},
     },
     owner::Owners,
-    service::signals::StopSignals,
+    service::signals::{StopSignals, undisturbed},
 };
 
 /// Runs until SIGINT or SIGTERM, or until the reader of the output is gone.
@@ -55,7 +55,7 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,
     };
-    let Loaded { mut ebpf, health, losses, rst_reasons } = load::load(options)?;
+    let Loaded { mut ebpf, health, losses, rst_reasons } = undisturbed(|| load::load(options))??;
     let tallies = Arc::new(Tallies::new(&mut ebpf)?);
     let missed = Arc::new(Missed::new(&ebpf).context("cannot watch the kernel programs")?);
     // Learnt before it says that it is ready, so that those are known that go soon after.
