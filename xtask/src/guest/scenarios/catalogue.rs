@@ -213,6 +213,7 @@ catalogue! {
         Smp quick "write_after_reset_crowd" Ipv4 Ipv6: write::after_resets_in_a_crowd;
         Smp quick "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
         Smp quick "write_unconnected" Ipv4 Ipv6: write::unconnected;
+        Smp quick "write_bad_control_message" Ipv4 Ipv6: write::bad_control_message;
         Smp "write_passed_socket" Ipv4 Ipv6: inherit::passed;
         Smp "sigpipe_none" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::NO_SIGNAL);
         Smp "sigpipe_ignored" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::IGNORED);

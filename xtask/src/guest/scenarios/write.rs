@@ -1,6 +1,6 @@
 //! Writes on sockets that have failed before, or that the program itself has shut down.
 
-use std::{net::Shutdown, thread};
+use std::{io, net::Shutdown, os::fd::AsRawFd as _, thread};
 
 use anyhow::{Result, anyhow};
 use nix::libc;
@@ -79,4 +79,33 @@ pub(super) fn unconnected(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::write_errno(&socket)?;
     ensure_errno("write", errno, libc::EPIPE)?;
     Ok(vec![Expected::alone("write_unconnected", "write", errno, address).sigpipe("none")])
+}
+
+/// A write with a control message that does not exist, which socktrace knows no cause for: it is
+/// told all the same.
+pub(super) fn bad_control_message(family: Family) -> Result<Vec<Expected>> {
+    const NO_SUCH_TYPE: libc::c_int = 9999;
+
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&client)?;
+    // SAFETY: a function of its argument alone.
+    let length = usize::try_from(unsafe { libc::CMSG_LEN(0) })?;
+    let control =
+        libc::cmsghdr { cmsg_len: length, cmsg_level: libc::SOL_SOCKET, cmsg_type: NO_SUCH_TYPE };
+    let mut data = *b"hello";
+    let mut data = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    // SAFETY: all zeroes are a message without anything.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut data;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw const control).cast_mut().cast();
+    message.msg_controllen = length;
+    // SAFETY: what the message points to lives until the call returns, and is only read.
+    let sent = unsafe { libc::sendmsg(client.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+    let result = if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    let errno = socket::errno("sendmsg", result)?;
+    ensure_errno("sendmsg", errno, libc::EINVAL)?;
+    drop(client);
+    socket::read_end(&server)?;
+    Ok(vec![Expected::failure("other", "write", errno, ends)])
 }
