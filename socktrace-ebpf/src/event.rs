@@ -110,6 +110,31 @@ impl Event {
 }
 
 impl Address {
+    /// An IPv4 address.
+    #[must_use]
+    #[inline]
+    pub const fn ipv4([a, b, c, d]: [u8; 4]) -> Self {
+        Self { octets: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
+    }
+
+    /// An address of four words, each in network byte order in memory, as the kernel keeps it.
+    #[must_use]
+    #[inline]
+    pub fn from_words(words: [u32; 4]) -> Self {
+        let mut octets = [0; 16];
+        for (chunk, word) in octets.chunks_exact_mut(4).zip(words) {
+            chunk.copy_from_slice(&word.to_ne_bytes());
+        }
+        Self { octets }
+    }
+
+    /// The IPv4 address that an IPv6 one of such words maps, `::ffff:192.0.2.1`.
+    #[must_use]
+    #[inline]
+    pub fn mapped([a, b, c, d]: [u32; 4]) -> Option<Self> {
+        (a == 0 && b == 0 && c == 0xffff_u32.to_be()).then(|| Self::ipv4(d.to_ne_bytes()))
+    }
+
     /// The four octets of an IPv4 address, or the sixteen of an IPv6 one.
     #[must_use]
     pub fn as_octets(&self, family: Family) -> &[u8] {

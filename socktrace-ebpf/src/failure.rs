@@ -57,13 +57,12 @@ pub(crate) fn record<L: Load>(sock: Sock<L>, signature: &Signature) {
 pub(crate) fn find<L: Load>(sock: Sock<L>) -> Option<Failure> {
     // SAFETY: copied at once; the ports tell whether it is about this connection.
     let failure = *unsafe { FAILURES.get(sock.held_key()) }?;
-    let remote_port = sock.remote_port();
-    // A failed connect forgets where it was to go.
-    let local_port = sock.local_port();
+    let (local_port, remote_port) = (sock.local_port(), sock.remote_port());
     // An MPTCP socket learns its port when its first subflow is connected.
-    let same = (failure.local_port == local_port || (local_port == 0 && sock.is_mptcp()))
-        && (failure.remote_port == remote_port || remote_port == 0);
-    same.then_some(failure)
+    let same_local = failure.local_port == local_port || (local_port == 0 && sock.is_mptcp());
+    // A failed connect forgets where it was to go.
+    let same_remote = failure.remote_port == remote_port || remote_port == 0;
+    (same_local && same_remote).then_some(failure)
 }
 
 /// The failure of a socket that is connecting, whose ports are forgotten when it fails: to be

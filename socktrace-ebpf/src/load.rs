@@ -12,12 +12,11 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
 
-use crate::offsets::{self, Offset};
+use crate::{
+    offsets::{self, Offset},
+    sock::{IPPROTO_TCP, SOCK_STREAM},
+};
 
-/// `IPPROTO_TCP` in `include/uapi/linux/in.h`.
-const IPPROTO_TCP: u16 = 6;
-/// `SOCK_STREAM` in `include/linux/net.h`; MIPS alone differs.
-const SOCK_STREAM: u16 = 1;
 /// States of what is smaller than a full socket, in `include/net/tcp_states.h`: `TCP_TIME_WAIT`
 /// and `TCP_NEW_SYN_RECV`.
 const NOT_FULL: [u8; 2] = [6, 12];

@@ -12,10 +12,11 @@ use crate::{
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-/// Protocols and the type in `include/uapi/linux/in.h` and `include/linux/net.h`.
-const IPPROTO_TCP: u16 = 6;
+/// Protocols and the type in `include/uapi/linux/in.h` and `include/linux/net.h`; the type differs on
+/// MIPS alone.
+pub(crate) const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
-const SOCK_STREAM: u16 = 1;
+pub(crate) const SOCK_STREAM: u16 = 1;
 /// Numbers of `enum sock_flags` in `include/net/sock.h`; the same in 5.10 to 7.2.
 const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
@@ -91,8 +92,7 @@ impl<L: Load> Sock<L> {
 
     #[inline(always)]
     fn is_v4_mapped(self) -> bool {
-        let [a, b, c, _]: [u32; 4] = self.load(&offsets::SOCK_DADDR6);
-        a == 0 && b == 0 && c == 0xffff_u32.to_be()
+        Address::mapped(self.load(&offsets::SOCK_DADDR6)).is_some()
     }
 
     /// The IPv4 address that an IPv6 socket is to connect to in its mapped form; `None` for an
@@ -108,16 +108,10 @@ impl<L: Load> Sock<L> {
 
     #[inline(always)]
     fn address(self, family: Family, v4: &Fact, v6: &Optional) -> Address {
-        let words: [u32; 4] = match family {
+        Address::from_words(match family {
             Family::Ipv4 => [self.load(v4), 0, 0, 0],
             Family::Ipv6 => self.load(v6),
-        };
-        let mut octets = [0; 16];
-        for (chunk, word) in octets.chunks_exact_mut(4).zip(words) {
-            // The kernel's words are in network byte order in memory already.
-            chunk.copy_from_slice(&word.to_ne_bytes());
-        }
-        Address { octets }
+        })
     }
 
     /// The end of the connection on this host.

@@ -59,22 +59,17 @@ impl<L: Load> SockAddr<L> {
     /// [`READ_KERNEL`]: offsets::READ_KERNEL
     #[inline(always)]
     pub(crate) fn ip(self, socket: Family) -> (Family, Address) {
-        let mut address = Address::default();
         if socket == Family::Ipv4 {
-            address.octets[..4].copy_from_slice(&self.ipv4());
-            return (Family::Ipv4, address);
+            return (Family::Ipv4, Address::ipv4(self.ipv4()));
         }
-        if offsets::READ_KERNEL.get() == 1 {
-            // Past the 16 bytes that the type admits.
-            let [a, b, c, d]: [u32; 4] = Probe::read(self.0, IPV6_ADDRESS);
-            if a == 0 && b == 0 && c == 0xffff_u32.to_be() {
-                address.octets[..4].copy_from_slice(&d.to_ne_bytes());
-                return (Family::Ipv4, address);
-            }
-            for (chunk, word) in address.octets.chunks_exact_mut(4).zip([a, b, c, d]) {
-                chunk.copy_from_slice(&word.to_ne_bytes());
-            }
+        if offsets::READ_KERNEL.get() != 1 {
+            return (Family::Ipv6, Address::default());
         }
-        (Family::Ipv6, address)
+        // Past the 16 bytes that the type admits.
+        let words = Probe::read(self.0, IPV6_ADDRESS);
+        match Address::mapped(words) {
+            Some(address) => (Family::Ipv4, address),
+            None => (Family::Ipv6, Address::from_words(words)),
+        }
     }
 }

@@ -10,11 +10,10 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Flags, Hook};
 
-use super::{describe_call, failed_call};
+use super::tell_call;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
-    emit::emit,
     errno::returned,
     sock::Socket,
     sockaddr::SockAddr,
@@ -73,11 +72,8 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     // The address that was asked for, which the socket did not get.
     let wanted = SockAddr::<A::Load>::new(ctx.pointer(1));
     let (family, ip) = wanted.ip(family);
-    let signature = failed_call(Hook::InetBind, sock, family, errno, flags);
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
+    tell_call(Hook::InetBind, sock, family, errno, flags, |event| {
         event.local = ip;
         event.local_port = wanted.port();
-    });
-    0
+    })
 }

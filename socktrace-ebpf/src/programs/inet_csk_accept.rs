@@ -14,10 +14,9 @@ use aya_ebpf::{macros::fexit, programs::FExitContext};
 use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Hook, TcpState};
 
-use super::{describe_call, failed_call};
+use super::tell_call;
 use crate::{
     arguments::Arguments as _,
-    emit::emit,
     errno::{EAGAIN, returned},
     load::{Direct, Load, Probe},
     offsets,
@@ -73,10 +72,8 @@ pub(super) fn accept<L: Load>(sock: Sock<L>) -> i32 {
         return 0;
     };
     let flags = Flags::UNACCEPTED.with(Flags::DELIVERY);
-    let signature = failed_call(Hook::InetCskAccept, sock, family, errno, flags);
     debug!((), "accept: already closed, errno {}", errno);
-    emit(&signature, |event| describe_call(event, sock, family));
-    0
+    tell_call(Hook::InetCskAccept, sock, family, errno, flags, |_| {})
 }
 
 #[inline(always)]
@@ -89,8 +86,6 @@ fn failure(ctx: &FExitContext, err: i32) -> i32 {
     let (Some(family), Some(_)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let signature = failed_call(Hook::InetCskAccept, sock, family, errno, Flags::empty());
     debug!(ctx, "inet_csk_accept: failed with errno {}", errno);
-    emit(&signature, |event| describe_call(event, sock, family));
-    0
+    tell_call(Hook::InetCskAccept, sock, family, errno, Flags::empty(), |_| {})
 }

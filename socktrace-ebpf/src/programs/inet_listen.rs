@@ -9,11 +9,10 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Flags, Hook};
 
-use super::{describe_call, failed_call};
+use super::tell_call;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
-    emit::emit,
     errno::returned,
     sock::Socket,
 };
@@ -48,10 +47,7 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     let Some(family) = sock.stream_family() else {
         return 0;
     };
-    let signature = failed_call(Hook::InetListen, sock, family, errno, flags);
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
+    tell_call(Hook::InetListen, sock, family, errno, flags, |event| {
         event.local_port = sock.bound_port();
-    });
-    0
+    })
 }

@@ -13,11 +13,10 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use socktrace_ebpf::{Address, Family, Flags, Hook, TcpState};
 
-use super::{describe_call, failed_call};
+use super::tell_call;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
-    emit::emit,
     errno::{EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EISCONN, returned},
     failure,
     load::Probe,
@@ -121,10 +120,8 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let flags = Flags::empty()
         .with_if(Flags::REPORTED, known.is_some())
         .with_if(Flags::FAST_OPEN, is_sendmsg);
-    let signature = failed_call(Hook::InetStreamConnect, sock, family, errno, flags);
     debug!(ctx, "__inet_stream_connect: failed with errno {}", errno);
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
+    tell_call(Hook::InetStreamConnect, sock, family, errno, flags, |event| {
         // The socket has forgotten where it was to go.
         let target = SockAddr::<A::Load>::new(ctx.pointer(1));
         if target.is_null() {
@@ -133,8 +130,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         event.remote_port = target.port();
         if family == Family::Ipv4 && event.remote == Address::default() {
             let ip = sock.mapped_remote().unwrap_or_else(|| target.ipv4());
-            event.remote.octets[..4].copy_from_slice(&ip);
+            event.remote = Address::ipv4(ip);
         }
-    });
-    0
+    })
 }

@@ -26,7 +26,7 @@ mod tcp_send_active_reset;
 
 use socktrace_ebpf::{Event, Family, Flags, Hook, Signature, Sigpipe};
 
-use crate::{load::Load, owner, sock::Sock};
+use crate::{emit::emit, load::Load, owner, sock::Sock};
 
 /// A call of the current process failed on this socket.
 #[inline(always)]
@@ -47,6 +47,25 @@ fn failed_call<L: Load>(
         sigpipe: Sigpipe::NotRaised as u8,
         reserved: 0,
     }
+}
+
+/// Tells that a call of the current process failed on this socket; `describe` adds what the call was
+/// about.
+#[inline(always)]
+fn tell_call<L: Load>(
+    hook: Hook,
+    sock: Sock<L>,
+    family: Family,
+    errno: u16,
+    flags: Flags,
+    describe: impl FnOnce(&mut Event),
+) -> i32 {
+    let signature = failed_call(hook, sock, family, errno, flags);
+    emit(&signature, |event| {
+        describe_call(event, sock, family);
+        describe(event);
+    });
+    0
 }
 
 /// Describes the socket, and names the current process, which made the call.

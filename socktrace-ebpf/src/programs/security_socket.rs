@@ -12,11 +12,10 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Flags, Hook};
 
-use super::{describe_call, failed_call, inet_bind, inet_listen};
+use super::{inet_bind, inet_listen, tell_call};
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
-    emit::emit,
     errno::returned,
     sock::Socket,
     sockaddr::SockAddr,
@@ -93,11 +92,8 @@ fn connect<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     };
     let target = SockAddr::<A::Load>::new(ctx.pointer(1));
     let (family, ip) = target.ip(family);
-    let signature = failed_call(Hook::InetStreamConnect, sock, family, errno, Flags::POLICY);
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
+    tell_call(Hook::InetStreamConnect, sock, family, errno, Flags::POLICY, |event| {
         event.remote = ip;
         event.remote_port = target.port();
-    });
-    0
+    })
 }

@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Event, Flags, Hook, Signature};
 
-use super::{describe_call, failed_call};
+use super::tell_call;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -25,11 +25,8 @@ use crate::{
     errno::{EBADF, ENOTSOCK, returned},
     load::{Load, Probe},
     owner,
-    sock::{Sock, Socket},
+    sock::{IPPROTO_TCP, Sock, Socket},
 };
-
-/// The level of TCP's own options, `IPPROTO_TCP`.
-const IPPROTO_TCP: i32 = 6;
 
 /// Return of `do_sock_setsockopt`.
 #[fexit(function = "do_sock_setsockopt")]
@@ -171,18 +168,13 @@ fn rejected<L: Load>(
     let Some(family) = sock.stream_family() else {
         return 0;
     };
-    let signature = failed_call(hook, sock, family, errno, Flags::empty());
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
-        describe(event);
-    });
-    0
+    tell_call(hook, sock, family, errno, Flags::empty(), describe)
 }
 
 /// The descriptor of `(int fd, int level, int optname, ..)` leads to no socket.
 #[inline(always)]
 fn no_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
-    if !matches!(errno, EBADF | ENOTSOCK) || ctx.int(1) != IPPROTO_TCP {
+    if !matches!(errno, EBADF | ENOTSOCK) || ctx.int(1) != i32::from(IPPROTO_TCP) {
         return 0;
     }
     let signature = Signature { errno, hook: hook as u8, ..Signature::default() };

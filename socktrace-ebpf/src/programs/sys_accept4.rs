@@ -7,11 +7,10 @@
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{Flags, Hook};
 
-use super::{describe_call, failed_call};
+use super::tell_call;
 use crate::{
     arguments::Arguments as _,
     descriptor,
-    emit::emit,
     errno::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, returned},
 };
 
@@ -43,10 +42,5 @@ fn failed(ctx: &FExitContext, errno: u16) -> i32 {
     let Some(family) = sock.family() else {
         return 0;
     };
-    let signature = failed_call(Hook::SysAccept4, sock, family, errno, Flags::empty());
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
-        event.fd = fd;
-    });
-    0
+    tell_call(Hook::SysAccept4, sock, family, errno, Flags::empty(), |event| event.fd = fd)
 }

@@ -11,10 +11,9 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Family, Flags, Hook, TcpState};
 
-use super::{describe_call, failed_call};
+use super::tell_call;
 use crate::{
     arguments::Arguments,
-    emit::emit,
     errno::ECANCELED,
     icmp,
     load::Load,
@@ -46,12 +45,9 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     };
     let connection = Tuple::of(sock, family);
     let errno = errno_read(tcp, family, &connection).unwrap_or(ECANCELED);
-    let signature = failed_call(Hook::TcpClose, sock, family, errno, Flags::empty());
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
+    tell_call(Hook::TcpClose, sock, family, errno, Flags::empty(), |event| {
         describe_icmp(&connection, event);
-    });
-    0
+    })
 }
 
 /// The errno of an ICMP error that the program has read, if it has.

@@ -136,10 +136,7 @@ fn byte(base: *const u8, offset: usize) -> u8 {
 
 #[inline(always)]
 fn v4(header: *const u8, offset: usize) -> Address {
-    let octets: [u8; 4] = Probe::read(header, offset);
-    let mut address = Address::default();
-    address.octets[..4].copy_from_slice(&octets);
-    address
+    Address::ipv4(Probe::read(header, offset))
 }
 
 #[inline(always)]

@@ -152,11 +152,6 @@ pub(crate) mod tests {
     pub(crate) fn reset_event() -> Event {
         let mut comm = [0; 16];
         comm[..5].copy_from_slice(b"nginx");
-        let v4 = |octets: [u8; 4]| {
-            let mut address = Address::default();
-            address.octets[..4].copy_from_slice(&octets);
-            address
-        };
         Event {
             boot_ns: 5_000_000_000,
             signature: Signature {
@@ -168,8 +163,8 @@ pub(crate) mod tests {
                 flags: Flags::empty().0,
                 ..Signature::default()
             },
-            local: v4([10, 0, 0, 7]),
-            remote: v4([10, 0, 0, 9]),
+            local: Address::ipv4([10, 0, 0, 7]),
+            remote: Address::ipv4([10, 0, 0, 9]),
             local_port: 443,
             remote_port: 50_412,
             netns: 4_026_531_840,
