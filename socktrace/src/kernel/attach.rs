@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    programs::{self, ProgramError},
+    programs::{self, BtfTracePoint, FEntry, FExit, KProbe, ProgramError},
     sys::SyscallError,
 };
 use nix::libc;
@@ -13,9 +13,10 @@ use nix::libc;
 use super::{
     features::Features,
     health::{Health, HookState},
-    hooks::{Attach, Hook, Program, Variant},
+    hooks::Hook,
     plan::{Method, Plan, Served},
     refusal::{self, Refusal, denied},
+    variant::{Attach, Program, Variant},
 };
 
 /// The kernel's own value for what it does not support, from `include/linux/errno.h`.
@@ -148,19 +149,21 @@ fn load_program(
     types: &aya::Btf,
 ) -> Result<(), ProgramError> {
     match program.attach {
-        Attach::Fentry => entry(ebpf, program)?.load(function, types),
-        Attach::Fexit => exit(ebpf, program)?.load(function, types),
-        Attach::Kprobe | Attach::Kretprobe => kprobe(ebpf, program)?.load(),
-        Attach::Tracepoint => tracepoint(ebpf, program)?.load(function, types),
+        Attach::Fentry => find::<FEntry>(ebpf, program)?.load(function, types),
+        Attach::Fexit => find::<FExit>(ebpf, program)?.load(function, types),
+        Attach::Kprobe | Attach::Kretprobe => find::<KProbe>(ebpf, program)?.load(),
+        Attach::Tracepoint => find::<BtfTracePoint>(ebpf, program)?.load(function, types),
     }
 }
 
 fn attach_program(ebpf: &mut Ebpf, function: &str, program: &Program) -> Result<(), ProgramError> {
     match program.attach {
-        Attach::Fentry => entry(ebpf, program)?.attach().map(drop),
-        Attach::Fexit => exit(ebpf, program)?.attach().map(drop),
-        Attach::Kprobe | Attach::Kretprobe => kprobe(ebpf, program)?.attach(function, 0).map(drop),
-        Attach::Tracepoint => tracepoint(ebpf, program)?.attach().map(drop),
+        Attach::Fentry => find::<FEntry>(ebpf, program)?.attach().map(drop),
+        Attach::Fexit => find::<FExit>(ebpf, program)?.attach().map(drop),
+        Attach::Kprobe | Attach::Kretprobe => {
+            find::<KProbe>(ebpf, program)?.attach(function, 0).map(drop)
+        }
+        Attach::Tracepoint => find::<BtfTracePoint>(ebpf, program)?.attach().map(drop),
     }
 }
 
@@ -173,12 +176,10 @@ fn unload_all(ebpf: &mut Ebpf, variant: &Variant) {
 /// Takes a program out again; one that is not loaded stays as it is.
 fn unload(ebpf: &mut Ebpf, program: &Program) {
     let result = match program.attach {
-        Attach::Fentry => entry(ebpf, program).and_then(programs::FEntry::unload),
-        Attach::Fexit => exit(ebpf, program).and_then(programs::FExit::unload),
-        Attach::Kprobe | Attach::Kretprobe => {
-            kprobe(ebpf, program).and_then(programs::KProbe::unload)
-        }
-        Attach::Tracepoint => tracepoint(ebpf, program).and_then(programs::BtfTracePoint::unload),
+        Attach::Fentry => find(ebpf, program).and_then(FEntry::unload),
+        Attach::Fexit => find(ebpf, program).and_then(FExit::unload),
+        Attach::Kprobe | Attach::Kretprobe => find(ebpf, program).and_then(KProbe::unload),
+        Attach::Tracepoint => find(ebpf, program).and_then(BtfTracePoint::unload),
     };
     match result {
         Ok(()) | Err(ProgramError::NotLoaded) => {}
@@ -186,31 +187,11 @@ fn unload(ebpf: &mut Ebpf, program: &Program) {
     }
 }
 
-fn entry<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &Program,
-) -> Result<&'a mut programs::FEntry, ProgramError> {
-    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-fn exit<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &Program,
-) -> Result<&'a mut programs::FExit, ProgramError> {
-    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-fn kprobe<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &Program,
-) -> Result<&'a mut programs::KProbe, ProgramError> {
-    ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
-}
-
-fn tracepoint<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &Program,
-) -> Result<&'a mut programs::BtfTracePoint, ProgramError> {
+/// A program of the object, as what it is.
+fn find<'a, P>(ebpf: &'a mut Ebpf, program: &Program) -> Result<&'a mut P, ProgramError>
+where
+    &'a mut P: TryFrom<&'a mut programs::Program, Error = ProgramError>,
+{
     ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
 

@@ -64,13 +64,10 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     let btf = Btf::parse(data).with_context(|| format!("cannot read {}", super::btf::VMLINUX))?;
     let features = Features::read(&btf);
     refusal::check_features(features)?;
+    let hides_memory = refusal::hides_memory();
     let method = match options.method {
-        Method::Auto | Method::Kprobe if refusal::hides_memory() => {
-            if options.method == Method::Kprobe {
-                return Err(Refusal::KprobesLocked.into());
-            }
-            Method::Fentry
-        }
+        Method::Kprobe if hides_memory => return Err(Refusal::KprobesLocked.into()),
+        Method::Auto if hides_memory => Method::Fentry,
         method => method,
     };
     let plan = plan(&btf, method).map_err(|missing| {
@@ -78,11 +75,12 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     })?;
 
     super::memlock::raise();
-    let mut ebpf =
-        load_object(options, method, &plan, features).map_err(|error| match denied(&error) {
+    let mut ebpf = load_object(options, method, &plan, features, hides_memory).map_err(
+        |error| match denied(&error) {
             Some(errno) => refusal::explain_eperm(features, errno).into(),
             None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
-        })?;
+        },
+    )?;
 
     let health = attach::attach_all(&mut ebpf, &plan, options.method, features)?;
     Ok(Loaded { ebpf, health, losses: plan.losses, rst_reasons: features::rst_reasons(&btf) })
@@ -93,12 +91,13 @@ fn load_object(
     method: Method,
     plan: &Plan,
     features: Features,
+    hides_memory: bool,
 ) -> Result<Ebpf, EbpfError> {
     let globals = [
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
-        ("READ_KERNEL", u32::from(!refusal::hides_memory())),
+        ("READ_KERNEL", u32::from(!hides_memory)),
         ("TASK_BTF", u32::from(features.typed_task)),
-        ("MPTCP", u32::from(plan.tells_mptcp && !refusal::hides_memory())),
+        ("MPTCP", u32::from(plan.tells_mptcp && !hides_memory)),
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
         ("STREAM", u32::from(options.stream)),

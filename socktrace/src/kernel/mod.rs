@@ -10,4 +10,4 @@ pub(crate) mod refusal;
 pub(crate) mod stream;
 pub(crate) mod tally;
 
-pub(crate) use socktrace_plan::{btf, features, hooks, plan};
+pub(crate) use socktrace_plan::{btf, features, hooks, plan, variant};
