@@ -4,8 +4,9 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use socktrace_plan::{
-    hooks::{Attach, Hook, Variant},
+    hooks::Hook,
     plan::Method,
+    variant::{Attach, Variant},
 };
 
 use crate::{

@@ -1,8 +1,9 @@
 //! What socktrace does on a kernel, and what of it is news.
 
 use socktrace_plan::{
-    hooks::{Hook, Variant},
+    hooks::Hook,
     plan::{Method, Plan, Served, plan},
+    variant::Variant,
 };
 use xtask::gaps;
 

@@ -11,3 +11,4 @@ pub mod features;
 pub mod hooks;
 pub mod plan;
 pub mod subject;
+pub mod variant;

@@ -8,7 +8,8 @@ use crate::{
     btf::{Btf, BtfError, Prototype},
     facts::{self, Fact, Facts},
     features::Features,
-    hooks::{ANY, Attach, Hook, SKB, Variant},
+    hooks::{Hook, SKB},
+    variant::{ANY, Attach, Variant},
 };
 
 /// How functions are to be hooked. Tracepoints are hooked in one way only.

@@ -6,7 +6,8 @@ use crate::{
     btf::{Btf, BtfError, Prototype},
     facts::WANTED,
     features,
-    hooks::{Attach, Hook},
+    hooks::Hook,
+    variant::Attach,
 };
 
 /// One thing that is looked up by name.

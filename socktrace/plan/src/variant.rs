@@ -1,0 +1,109 @@
+//! The programs of the object that serve a kernel function together, and how each is attached.
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// At a function's entry, through a BPF trampoline.
+    Fentry,
+    /// At its return, likewise.
+    Fexit,
+    /// At a function's entry, through a breakpoint or what the kernel puts in its place.
+    Kprobe,
+    /// At its return, likewise: unless too many calls are under way at once. To be used only on
+    /// functions that do not wait for others.
+    Kretprobe,
+    /// At a tracepoint, with typed arguments.
+    Tracepoint,
+}
+
+/// A program of the object and how it is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// How it is attached.
+    pub attach: Attach,
+    /// The kernel function, where it is not the variant's.
+    pub function: Option<&'static str>,
+}
+
+/// Programs for a kernel function with these parameters.
+#[derive(Debug)]
+pub struct Variant {
+    /// The function's, or tracepoint's, name.
+    pub function: &'static str,
+    /// The types of its parameters as C writes them without qualifiers; [`ANY`] for those that no
+    /// program reads.
+    pub parameters: &'static [&'static str],
+    /// Attached in this order. What takes away comes before what leaves, so that nothing is left
+    /// behind while only one of them is attached.
+    pub programs: &'static [Program],
+}
+
+impl Variant {
+    /// How its programs are attached, as the first of them is.
+    pub(crate) const fn attach(&self) -> Attach {
+        self.programs[0].attach
+    }
+
+    /// The kernel function of one of them.
+    #[must_use]
+    pub fn function_of(&self, program: &Program) -> &'static str {
+        program.function.unwrap_or(self.function)
+    }
+
+    /// Whether they need BPF trampolines for functions.
+    #[must_use]
+    pub const fn needs_trampoline(&self) -> bool {
+        matches!(self.attach(), Attach::Fentry | Attach::Fexit)
+    }
+
+    /// Whether they are kprobes.
+    #[must_use]
+    pub const fn is_kprobe(&self) -> bool {
+        matches!(self.attach(), Attach::Kprobe | Attach::Kretprobe)
+    }
+}
+
+/// A parameter of whatever type.
+pub const ANY: &str = "*";
+
+/// At the entry of the variant's function, by a trampoline.
+pub(crate) const fn entry(name: &'static str) -> Program {
+    Program { name, attach: Attach::Fentry, function: None }
+}
+
+/// At its return, likewise.
+pub(crate) const fn exit(name: &'static str) -> Program {
+    Program { name, attach: Attach::Fexit, function: None }
+}
+
+/// At the return of another function, likewise.
+pub(crate) const fn exit_of(function: &'static str, name: &'static str) -> Program {
+    Program { name, attach: Attach::Fexit, function: Some(function) }
+}
+
+/// At the entry of the variant's function, by a kprobe.
+pub(crate) const fn kprobe(name: &'static str) -> Program {
+    Program { name, attach: Attach::Kprobe, function: None }
+}
+
+/// At its return, likewise.
+pub(crate) const fn kretprobe(name: &'static str) -> Program {
+    Program { name, attach: Attach::Kretprobe, function: None }
+}
+
+/// At the entry of another function, likewise.
+pub(crate) const fn kprobe_of(function: &'static str, name: &'static str) -> Program {
+    Program { name, attach: Attach::Kprobe, function: Some(function) }
+}
+
+/// At the return of another function, likewise.
+pub(crate) const fn kretprobe_of(function: &'static str, name: &'static str) -> Program {
+    Program { name, attach: Attach::Kretprobe, function: Some(function) }
+}
+
+/// At the variant's tracepoint.
+pub(crate) const fn tracepoint(name: &'static str) -> Program {
+    Program { name, attach: Attach::Tracepoint, function: None }
+}
