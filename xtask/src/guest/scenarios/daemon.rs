@@ -25,6 +25,17 @@ pub(super) fn reset_one() -> Result<()> {
     Ok(())
 }
 
+/// Makes a reset and checks that it is told, and nothing else.
+pub(super) fn tells_a_reset(tracer: &Tracer) -> Result<()> {
+    reset_one()?;
+    let lines = tracer.collect(1);
+    ensure!(
+        lines.len() == 1 && lines[0].contains("\"reset_by_peer\""),
+        "a failure is not told: {lines:?}"
+    );
+    Ok(())
+}
+
 /// A stream that nobody reads loses events, and says how many; the counters stay exact and the
 /// metrics stay up.
 pub(super) fn storm() -> Result<()> {

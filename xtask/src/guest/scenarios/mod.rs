@@ -173,7 +173,7 @@ fn reports_socket_errors() -> bool {
 
 /// Whether this kernel says why it sends an RST.
 fn names_reset_reasons() -> bool {
-    !matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
+    !matches!(series().as_str(), "5.10" | "6.1")
 }
 
 /// Whether socktrace sees the errno of an accept that is no system call.
@@ -184,7 +184,7 @@ fn tells_accept_errors() -> bool {
 /// Whether the functions by which failing accepts and socket options are seen take pointers that
 /// say what they point to, and can be followed under lockdown.
 fn has_typed_calls() -> bool {
-    !matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
+    !matches!(series().as_str(), "5.10" | "6.1")
 }
 
 /// How daemons are to hook kernel functions, where that was chosen.
@@ -199,13 +199,12 @@ fn uses_kprobes() -> bool {
 
 /// Whether this kernel has no BPF trampolines for functions. On arm64 they came with 6.4.
 fn lacks_trampolines() -> bool {
-    cfg!(target_arch = "aarch64")
-        && matches!(env::var(KERNEL_VARIABLE).as_deref(), Ok("5.10" | "6.1"))
+    cfg!(target_arch = "aarch64") && matches!(series().as_str(), "5.10" | "6.1")
 }
 
 /// Whether this kernel speaks MPTCP.
 fn has_mptcp() -> bool {
-    env::var(KERNEL_VARIABLE).as_deref() != Ok("5.10")
+    series() != "5.10"
 }
 
 /// What this kernel has no place to hook for, or kprobes cannot serve.
@@ -225,5 +224,5 @@ fn series() -> String {
 
 /// Whether this kernel charges maps to the locked-memory limit.
 fn charges_locked_memory() -> bool {
-    env::var(KERNEL_VARIABLE).as_deref() == Ok("5.10")
+    series() == "5.10"
 }

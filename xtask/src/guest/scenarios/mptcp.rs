@@ -2,15 +2,11 @@
 //!
 //! Debian's 5.10 has no MPTCP: there is nothing to fail then, and nothing to tell.
 
-use std::{
-    mem::MaybeUninit,
-    net::SocketAddr,
-    process::{Command, Stdio},
-};
+use std::{mem::MaybeUninit, net::SocketAddr};
 
 use anyhow::{Result, ensure};
 use nix::libc;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Protocol, Socket};
 
 use super::{
     expected::Expected,
@@ -20,8 +16,7 @@ use super::{
 
 /// A socket of MPTCP bound to this address, unless the kernel has none.
 fn bound(address: SocketAddr) -> Result<Option<Socket>> {
-    let protocol = Some(Protocol::MPTCP);
-    let socket = match Socket::new(Domain::for_address(address), Type::STREAM, protocol) {
+    let socket = match socket::open(address, Protocol::MPTCP) {
         Ok(socket) => socket,
         Err(error) => {
             let errno = error.raw_os_error();
@@ -30,9 +25,6 @@ fn bound(address: SocketAddr) -> Result<Option<Socket>> {
             return Ok(None);
         }
     };
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
     socket.bind(&address.into())?;
     Ok(Some(socket))
 }
@@ -106,10 +98,7 @@ fn reset(client: &Socket, server: Socket) -> Result<Vec<Expected>> {
 pub(super) fn subflow_killed(family: Family) -> Result<Vec<Expected>> {
     let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(vec![]) };
     let ends = Ends::of(&client)?;
-    let filter = format!("sport = :{}", ends.local.port());
-    let mut killer =
-        Command::new("ss").args(["-K", "-tn", &filter]).stdout(Stdio::null()).spawn()?;
-    ensure!(killer.wait()?.success(), "ss -K failed");
+    socket::kill(ends.local)?;
     ensure!(client.take_error()?.is_none() && server.take_error()?.is_none(), "an error came");
     ensure!(socket::write(&client)? > 0 && socket::write(&server)? > 0, "nothing written");
     let other = Ends { local: ends.remote, remote: ends.local };

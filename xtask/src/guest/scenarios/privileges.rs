@@ -2,7 +2,7 @@
 
 use std::{os::unix::process::CommandExt as _, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::{
     sys::{
@@ -28,13 +28,7 @@ pub(super) fn of_the_unit() -> Result<()> {
         return super::refusal::kprobes();
     }
     let tracer = Tracer::run(service(&["--output", "json", "--listen", "127.0.0.1:0"]))?;
-    super::daemon::reset_one()?;
-    let lines = tracer.collect(1);
-    ensure!(
-        lines.len() == 1 && lines[0].contains("\"reset_by_peer\""),
-        "a failure is not told: {lines:?}"
-    );
-    Ok(())
+    super::daemon::tells_a_reset(&tracer)
 }
 
 /// The command of a daemon with these arguments that runs as the unit's.

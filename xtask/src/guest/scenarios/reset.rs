@@ -1,6 +1,6 @@
 //! Connections that are reset.
 
-use std::{net::Shutdown, process::Command, thread, time::Duration};
+use std::{net::Shutdown, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
@@ -9,7 +9,6 @@ use socket2::TcpKeepalive;
 use super::{
     blocked,
     expected::Expected,
-    modules,
     network::{Family, Line, Silence},
     socket::{self, Ends, Pair, ensure_errno},
     tcp_reset_has_segment,
@@ -178,20 +177,17 @@ pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
 
 /// Killed from outside the program.
 pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
-    modules::require("tcp_diag")?;
     let Pair { client, server } = Pair::new(family.loopback())?;
     let (ours, theirs) = (Ends::of(&client)?, Ends::of(&server)?);
-    let filter = format!("sport = :{}", ours.local.port());
-    let mut killer = Command::new("ss").args(["-K", "-t", "-n", &filter]).spawn()?;
-    ensure!(killer.wait()?.success(), "ss -K failed");
+    let killer = socket::kill(ours.local)?;
     let errno = socket::read_errno(&client)?;
     ensure_errno("read", errno, libc::ECONNABORTED)?;
     // The peer gets the RST that goes out.
     let their_errno = socket::read_errno(&server)?;
     Ok(vec![
-        Expected::failure("aborted_locally", "read_or_write", errno, ours).by(killer.id()),
+        Expected::failure("aborted_locally", "read_or_write", errno, ours).by(killer),
         Expected::failure("reset_by_peer", "read_or_write", their_errno, theirs).reset_by(
-            killer.id(),
+            killer,
             "ss",
             "tcp_state",
         ),

@@ -6,6 +6,7 @@ use std::{
     mem::MaybeUninit,
     net::SocketAddr,
     os::fd::{AsFd as _, AsRawFd as _},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ use nix::{
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::network::Family;
+use super::{modules, network::Family};
 
 /// Longest time to wait for something that is due: longer than a connect takes to give up.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -53,7 +54,12 @@ fn address(address: &SockAddr) -> Result<SocketAddr> {
 
 /// A TCP socket of the address's family.
 pub(super) fn stream(address: SocketAddr) -> Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    Ok(open(address, Protocol::TCP)?)
+}
+
+/// A socket of a protocol of streams, of the address's family.
+pub(super) fn open(address: SocketAddr, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol))?;
     if address.is_ipv6() {
         // For IPv4-mapped addresses, whatever the system's default is.
         socket.set_only_v6(false)?;
@@ -151,6 +157,16 @@ fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
+/// Kills the TCP socket that has this end, from outside the program; the process that did it.
+pub(super) fn kill(end: SocketAddr) -> Result<u32> {
+    modules::require("tcp_diag")?;
+    let filter = format!("sport = :{}", end.port());
+    let mut killer =
+        Command::new("ss").args(["-K", "-t", "-n", &filter]).stdout(Stdio::null()).spawn()?;
+    ensure!(killer.wait()?.success(), "ss -K failed");
+    Ok(killer.id())
+}
+
 /// Makes the socket vanish without a word to the peer, as when its host crashes and starts anew.
 pub(super) fn forget(socket: Socket) -> Result<()> {
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1)?;
@@ -216,13 +232,13 @@ pub(super) fn errno<T>(call: &str, result: io::Result<T>) -> Result<i32> {
 }
 
 /// The errno of a read that must fail.
-pub(super) fn read_errno(mut socket: &Socket) -> Result<i32> {
-    errno("read", socket.read(&mut [0; 16]))
+pub(super) fn read_errno(socket: &Socket) -> Result<i32> {
+    errno("read", read(socket))
 }
 
 /// Checks that a read returns 0: the peer has closed.
-pub(super) fn read_end(mut socket: &Socket) -> Result<()> {
-    let count = socket.read(&mut [0; 16])?;
+pub(super) fn read_end(socket: &Socket) -> Result<()> {
+    let count = read(socket)?;
     ensure!(count == 0, "read returned {count} bytes where the end was due");
     Ok(())
 }
