@@ -1,6 +1,8 @@
 //! Connects that are answered by ICMP: by a firewall of the other host, or by nobody at all.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
 use nix::libc;
 
 use super::{
@@ -9,6 +11,9 @@ use super::{
     network::{Family, HOST_UNREACHABLE, Line, NOBODY_LISTENS, Network, Silence, host_unreachable},
     socket::{self, Ends, ensure_errno},
 };
+
+/// How often an answer may come at the wrong moment.
+const ATTEMPTS: usize = 5;
 
 /// An ICMP message, and the errno it stands for while connecting.
 #[derive(Clone, Copy)]
@@ -129,19 +134,56 @@ pub(super) fn rejected_nonblocking(
 
 /// The firewall answers while connect still holds the socket, and the program closes it without
 /// having asked for an errno.
+///
+/// An answer that the kernel has put off until connect has returned ends the attempt: such a one is
+/// told, and another made.
 pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
     // A first connection, so that the addresses are resolved and the SYN leaves at once.
     let network = Line::new(family)?.close()?;
     let peer = family.peer_port(NOBODY_LISTENS);
-    let client = socket::bound(family.host())?;
-    let ends = Ends::new(socket::local(&client)?, peer);
-    let cut = network.cut(HOST_UNREACHABLE)?;
-    socket::start_connect(&client, peer)?;
-    drop(client);
-    drop(cut);
     let (kind, code) = host_unreachable(family);
-    let cancelled = Expected::failure("connect_cancelled", "none", libc::ECANCELED, ends);
-    Ok(vec![cancelled.icmp(kind, code, peer).noise()])
+    let message = Message::new(kind, code, libc::EHOSTUNREACH);
+    let mut told = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let client = socket::bound(family.host())?;
+        let ends = Ends::new(socket::local(&client)?, peer);
+        let cut = network.cut(HOST_UNREACHABLE)?;
+        let answers = unreachables(family)?;
+        socket::start_connect(&client, peer)?;
+        socket::until("no answer", || Ok(unreachables(family)? > answers))?;
+        let is_cancelled = socket::is_connecting(&client)?;
+        drop(client);
+        drop(cut);
+        if is_cancelled {
+            let cancelled = Expected::failure("connect_cancelled", "none", libc::ECANCELED, ends);
+            told.push(cancelled.icmp(kind, code, peer).noise());
+            return Ok(told);
+        }
+        told.extend(message.expected(message.errno, ends, peer)?);
+    }
+    bail!("{ATTEMPTS} times the answer came after connect had returned")
+}
+
+/// How many ICMP messages of this family have said that something is unreachable.
+fn unreachables(family: Family) -> Result<u64> {
+    let count = match family {
+        Family::Ipv4 | Family::Mapped => {
+            let table = fs::read_to_string("/proc/net/snmp")?;
+            // A line of names, and one of numbers.
+            let mut lines = table.lines().filter_map(|line| line.strip_prefix("Icmp: "));
+            let mut columns = || lines.next().unwrap_or_default().split_whitespace();
+            let (mut names, mut numbers) = (columns(), columns());
+            let column = names.position(|name| name == "InDestUnreachs");
+            column.and_then(|column| numbers.nth(column)).map(str::to_owned)
+        }
+        Family::Ipv6 => {
+            let table = fs::read_to_string("/proc/net/snmp6")?;
+            let mut lines = table.lines();
+            let line = lines.find_map(|line| line.strip_prefix("Icmp6InDestUnreachs"));
+            line.map(|count| count.trim().to_owned())
+        }
+    };
+    Ok(count.context("the kernel does not count ICMP messages")?.parse()?)
 }
 
 /// No host of the network has the address: this host tells itself so.

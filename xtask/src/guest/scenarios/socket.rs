@@ -148,13 +148,21 @@ pub(super) fn until_end_taken(socket: &Socket) -> Result<()> {
     until("the peer takes no FIN", || Ok(info(socket)?.tcpi_state == FIN_WAIT2))
 }
 
-fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
+/// Waits until something is so; the problem is what to say if it never is.
+pub(super) fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
     let started = Instant::now();
     while !is_done()? {
         ensure!(started.elapsed() < PATIENCE, "{problem} after {PATIENCE:?}");
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())
+}
+
+/// Whether a connect has neither succeeded nor failed yet. Takes no errno from the socket.
+pub(super) fn is_connecting(socket: &Socket) -> Result<bool> {
+    /// `TCP_SYN_SENT` in `include/net/tcp_states.h`.
+    const SYN_SENT: u8 = 2;
+    Ok(info(socket)?.tcpi_state == SYN_SENT)
 }
 
 /// Kills the TCP socket that has this end, from outside the program; the process that did it.
