@@ -4,6 +4,7 @@ mod coverage;
 mod host;
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs,
     process::{Command, ExitCode},
@@ -19,7 +20,7 @@ use xtask::{arch::Arch, report};
 use coverage::Coverage;
 
 use crate::{
-    boot::{Boot, Limits, Terminal},
+    boot::{Boot, Limits, Outcome, Terminal},
     cli::{Cli, TestArgs},
     compile,
     initramfs::Programs,
@@ -200,14 +201,23 @@ fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> (Count, Cove
     };
     let start = Instant::now();
     let mut reports = verdict::Boot::default();
-    let outcome = run_guest(args, planned, programs, |report| {
+    let is_up = Cell::new(false);
+    let mut hear = |report| {
+        is_up.set(true);
         if let report::Report::Note { text } = &report {
             println!("note {kernel:<5} {mode:<6} {text}");
         }
         if let Some(verdict) = reports.hear(report, start.elapsed()) {
             tell(&verdict);
         }
-    });
+    };
+    let mut outcome = run_guest(args, planned, programs, &mut hear);
+    // Emulated processors on a busy host can be too slow for a kernel that starts, which then
+    // panics or waits forever before it has run any program.
+    if !is_up.get() && matches!(outcome, Ok(Outcome::Panicked { .. } | Outcome::Hung { .. })) {
+        println!("note {kernel:<5} {mode:<6} the kernel has not come up and is booted once more");
+        outcome = run_guest(args, planned, programs, &mut hear);
+    }
     match outcome {
         Ok(outcome) => reports.end(&outcome).iter().for_each(tell),
         Err(error) => tell(&failure(format!("{error:#}"))),
@@ -220,7 +230,7 @@ fn run_guest(
     planned: &Planned,
     programs: &Programs,
     on_report: impl FnMut(report::Report),
-) -> Result<crate::boot::Outcome> {
+) -> Result<Outcome> {
     let Planned { bench, name, mode, append, accelerator, quick } = planned;
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
