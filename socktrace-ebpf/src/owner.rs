@@ -75,6 +75,19 @@ pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
     let _unknown = OWNERS.insert(sock.held_key(), current(role as u32), 0);
 }
 
+/// The same where [`record`] should have been called already, and may not have been: see
+/// `programs::security_sock_graft`.
+#[inline(always)]
+pub(crate) fn ensure<L: Load>(sock: Sock<L>, role: Role) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    // SAFETY: two fields are read at once.
+    let known = unsafe { OWNERS.get(sock.held_key()) }
+        .is_some_and(|owner| owner.tid == pid_tgid as u32 && owner.tgid == (pid_tgid >> 32) as u32);
+    if !known {
+        record(sock, role);
+    }
+}
+
 /// Whether the socket is known to have been opened by connect.
 #[inline(always)]
 pub(crate) fn is_client<L: Load>(sock: Sock<L>) -> bool {

@@ -131,7 +131,7 @@ fn document(kernels: &[Captured]) -> String {
 fn how(hook: Hook, variant: &Variant) -> String {
     let mut ways = Vec::new();
     let mut functions = Vec::new();
-    for program in variant.programs {
+    for program in variant.needed() {
         let way = match program.attach {
             Attach::Fentry => "fentry",
             Attach::Fexit => "fexit",

@@ -98,7 +98,7 @@ fn begun<A: Arguments>(ctx: &A) {
 
 #[inline(always)]
 fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
-    if matches!(errno, 0 | EAGAIN | EALREADY | EINPROGRESS | EISCONN) {
+    if matches!(errno, EAGAIN | EALREADY | EISCONN) {
         return 0;
     }
     let is_sendmsg = ctx.int(4) != 0;
@@ -106,6 +106,12 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let Some(family) = sock.stream_family() else {
         return 0;
     };
+    if matches!(errno, 0 | EINPROGRESS) {
+        // The kernel may have kept the entry from us, see `security_sock_graft`; or another process
+        // asks what has become of the attempt.
+        owner::ensure(sock, Role::Client);
+        return 0;
+    }
     let known = failure::find_connecting(sock);
     if let Some(known) = known
         && known.delivered == 0

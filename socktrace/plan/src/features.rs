@@ -6,6 +6,7 @@ const TRAMPOLINES: (&str, &str) = ("bpf_attach_type", "BPF_TRACE_FENTRY");
 const RING_BUFFER: (&str, &str) = ("bpf_map_type", "BPF_MAP_TYPE_RINGBUF");
 const TYPED_TASK: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_current_task_btf");
 const FUNCTION_ARGUMENTS: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_func_arg");
+const RECURSION_GUARD: (&str, &str) = ("bpf_prog", "active");
 const MEMLOCK_RECORD: &str = "bpf_map_memory";
 const RST_REASONS: &str = "sk_rst_reason";
 
@@ -15,6 +16,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::Enumerator(RING_BUFFER.0, RING_BUFFER.1),
     Subject::Enumerator(TYPED_TASK.0, TYPED_TASK.1),
     Subject::Enumerator(FUNCTION_ARGUMENTS.0, FUNCTION_ARGUMENTS.1),
+    Subject::Member(RECURSION_GUARD.0, RECURSION_GUARD.1),
     Subject::Struct(MEMLOCK_RECORD),
     Subject::Enum(RST_REASONS),
 ];
@@ -32,6 +34,8 @@ pub struct Features {
     /// Trampoline programs may read an `int *` argument: 5.17. BTF does not tell; taken from a helper
     /// for such programs that came with it.
     pub int_pointers: bool,
+    /// A trampoline's program does not run where it is at work already: 5.12.
+    pub guards_recursion: bool,
     /// Maps and programs count against the limit of locked memory: up to 5.10, which keeps a record
     /// of it with each of them.
     pub charges_memlock: bool,
@@ -47,6 +51,7 @@ impl Features {
             ring_buffer: has(RING_BUFFER),
             typed_task: has(TYPED_TASK),
             int_pointers: has(FUNCTION_ARGUMENTS),
+            guards_recursion: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
             charges_memlock: btf.has_struct(MEMLOCK_RECORD),
         }
     }

@@ -5,7 +5,7 @@
 
 use crate::variant::{
     ANY, Attach, Variant, entry, exit, exit_of, kprobe, kprobe_of, kretprobe, kretprobe_of,
-    tracepoint,
+    spare_entry_of, tracepoint,
 };
 
 /// The segment parameter of `tcp_reset`.
@@ -153,16 +153,23 @@ hooks! {
     /// Accept returns.
     InetCskAccept = "inet_csk_accept",
     hides "which process accepts a connection, also one that was already reset; failing accepts" {
-        "inet_csk_accept"(SOCK, "struct proto_accept_arg *") => [exit("inet_csk_accept_two_args")];
+        "inet_csk_accept"(SOCK, "struct proto_accept_arg *") => [
+            exit("inet_csk_accept_two_args"),
+            spare_entry_of("security_sock_graft", "security_sock_graft_spare")
+        ];
         // Up to 6.9.
-        "inet_csk_accept"(SOCK, ANY, ANY, ANY) => [exit("inet_csk_accept_four_args")];
+        "inet_csk_accept"(SOCK, ANY, ANY, ANY) => [
+            exit("inet_csk_accept_four_args"),
+            spare_entry_of("security_sock_graft", "security_sock_graft_spare")
+        ];
         // Up to 5.16, whose verifier refuses the one above.
         "inet_csk_accept"(SOCK, ANY, ANY, ANY) => [
             exit("inet_csk_accept_connections"),
-            exit_of("__sys_accept4", "sys_accept4_errors_return")
+            exit_of("__sys_accept4", "sys_accept4_errors_return"),
+            spare_entry_of("security_sock_graft", "security_sock_graft_spare")
         ];
     }, by kprobe hides "accepts that fail or are interrupted" {
-        "security_sock_graft"(SOCK, SOCKET) => [kprobe("security_sock_graft")];
+        "security_sock_graft"(SOCK, SOCKET) => [kprobe("security_sock_graft_kprobe")];
     }
     /// Accept fails for lack of a descriptor.
     SysAccept4 = "__sys_accept4",

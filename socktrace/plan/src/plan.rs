@@ -157,7 +157,7 @@ fn serve(hook: Hook, method: Method, btf: &Btf, facts: &Facts) -> Served {
 
 /// Why the variant cannot serve on this kernel, if so.
 fn obstacle(variant: &Variant, btf: &Btf, facts: &Facts) -> Option<String> {
-    for program in variant.programs {
+    for program in variant.needed() {
         let function = variant.function_of(program);
         let found = match program.attach {
             Attach::Tracepoint => btf.tracepoint(function),
@@ -187,8 +187,7 @@ fn obstacle(variant: &Variant, btf: &Btf, facts: &Facts) -> Option<String> {
         }
     }
     let lacking: Vec<_> = variant
-        .programs
-        .iter()
+        .needed()
         .flat_map(|program| facts.lacking(variant.function_of(program), program.name))
         .collect();
     (!lacking.is_empty()).then(|| reason(lacking))

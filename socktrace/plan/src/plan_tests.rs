@@ -75,6 +75,13 @@ fn linux_5_10() {
 }
 
 #[test]
+fn spare_programs_are_for_kernels_that_keep_calls_from_others() {
+    let guards = |series| Features::read(&kernel(series)).guards_recursion;
+    assert!(!guards("5.10"));
+    assert!(guards("6.1") && guards("6.18") && guards("7.3"));
+}
+
+#[test]
 fn linux_6_1() {
     let plan = planned(&kernel("6.1"));
     assert_eq!(unserved(&plan), []);
@@ -113,7 +120,7 @@ fn linux_5_10_by_kprobe() {
     assert_eq!(plan.tcp_reset_skb_arg, None);
     assert_eq!(all_served(&plan, Hook::TcpDone), Ok(vec!["tcp_done_kprobe"]));
     assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset_kprobe"));
-    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft"]));
+    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft_kprobe"]));
     assert_eq!(served(&plan, Hook::Setsockopt), Ok("sys_setsockopt_kretprobe"));
 }
 
@@ -127,7 +134,7 @@ fn linux_6_12_by_kprobe() {
     );
     assert_eq!(plan.tcp_reset_skb_arg, Some(1));
     assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset_second_kprobe"));
-    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft"]));
+    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft_kprobe"]));
     assert_eq!(
         all_served(&plan, Hook::Setsockopt),
         Ok(vec!["do_sock_setsockopt_kretprobe", "sys_setsockopt_kretprobe"])
@@ -142,13 +149,13 @@ fn kprobes_are_the_second_choice() {
     assert_eq!(all_served(&plan, Hook::TcpDone), Ok(vec!["tcp_done", "tcp_done_kprobe"]));
     assert_eq!(
         all_served(&plan, Hook::InetCskAccept),
-        Ok(vec!["inet_csk_accept_two_args", "security_sock_graft"])
+        Ok(vec!["inet_csk_accept_two_args", "security_sock_graft_kprobe"])
     );
     assert_eq!(all_served(&plan, Hook::InetSkErrorReport), Ok(vec!["inet_sk_error_report"]));
     // Also where trampoline programs do not know the prototype.
     let broken = kernel("6.12").with_prototype_of("inet_csk_accept", "tcp_abort");
     let plan = planned_by(Method::Auto, &broken);
-    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft"]));
+    assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft_kprobe"]));
 }
 
 #[test]

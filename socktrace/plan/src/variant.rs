@@ -25,6 +25,8 @@ pub struct Program {
     pub attach: Attach,
     /// The kernel function, where it is not the variant's.
     pub function: Option<&'static str>,
+    /// Whether it only makes up for calls that the kernel keeps from the others.
+    pub spare: bool,
 }
 
 /// Programs for a kernel function with these parameters.
@@ -52,6 +54,11 @@ impl Variant {
         program.function.unwrap_or(self.function)
     }
 
+    /// Those that its hook needs.
+    pub fn needed(&self) -> impl Iterator<Item = &'static Program> {
+        self.programs.iter().filter(|program| !program.spare)
+    }
+
     /// Whether they need BPF trampolines for functions.
     #[must_use]
     pub const fn needs_trampoline(&self) -> bool {
@@ -70,40 +77,45 @@ pub const ANY: &str = "*";
 
 /// At the entry of the variant's function, by a trampoline.
 pub(crate) const fn entry(name: &'static str) -> Program {
-    Program { name, attach: Attach::Fentry, function: None }
+    Program { name, attach: Attach::Fentry, function: None, spare: false }
 }
 
 /// At its return, likewise.
 pub(crate) const fn exit(name: &'static str) -> Program {
-    Program { name, attach: Attach::Fexit, function: None }
+    Program { name, attach: Attach::Fexit, function: None, spare: false }
+}
+
+/// At the entry of another function, likewise, to make up for calls that others miss.
+pub(crate) const fn spare_entry_of(function: &'static str, name: &'static str) -> Program {
+    Program { name, attach: Attach::Fentry, function: Some(function), spare: true }
 }
 
 /// At the return of another function, likewise.
 pub(crate) const fn exit_of(function: &'static str, name: &'static str) -> Program {
-    Program { name, attach: Attach::Fexit, function: Some(function) }
+    Program { name, attach: Attach::Fexit, function: Some(function), spare: false }
 }
 
 /// At the entry of the variant's function, by a kprobe.
 pub(crate) const fn kprobe(name: &'static str) -> Program {
-    Program { name, attach: Attach::Kprobe, function: None }
+    Program { name, attach: Attach::Kprobe, function: None, spare: false }
 }
 
 /// At its return, likewise.
 pub(crate) const fn kretprobe(name: &'static str) -> Program {
-    Program { name, attach: Attach::Kretprobe, function: None }
+    Program { name, attach: Attach::Kretprobe, function: None, spare: false }
 }
 
 /// At the entry of another function, likewise.
 pub(crate) const fn kprobe_of(function: &'static str, name: &'static str) -> Program {
-    Program { name, attach: Attach::Kprobe, function: Some(function) }
+    Program { name, attach: Attach::Kprobe, function: Some(function), spare: false }
 }
 
 /// At the return of another function, likewise.
 pub(crate) const fn kretprobe_of(function: &'static str, name: &'static str) -> Program {
-    Program { name, attach: Attach::Kretprobe, function: Some(function) }
+    Program { name, attach: Attach::Kretprobe, function: Some(function), spare: false }
 }
 
 /// At the variant's tracepoint.
 pub(crate) const fn tracepoint(name: &'static str) -> Program {
-    Program { name, attach: Attach::Tracepoint, function: None }
+    Program { name, attach: Attach::Tracepoint, function: None, spare: false }
 }

@@ -33,7 +33,8 @@ pub(super) fn attach_all(
     features: Features,
 ) -> anyhow::Result<Health> {
     let types = aya::Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    let mut attacher = Attacher { ebpf, types, method, without_trampolines: None };
+    let with_spares = features.guards_recursion;
+    let mut attacher = Attacher { ebpf, types, method, with_spares, without_trampolines: None };
     let mut health = Health::default();
     for (hook, served) in &plan.hooks {
         let state = match served {
@@ -74,6 +75,8 @@ struct Attacher<'a> {
     types: aya::Btf,
     /// How functions were asked to be hooked.
     method: Method,
+    /// Whether this kernel keeps calls from programs, so that spare ones are of use.
+    with_spares: bool,
     /// The error that shows that this kernel has no trampolines for functions, once it is known.
     without_trampolines: Option<String>,
 }
@@ -99,7 +102,12 @@ impl Attacher<'_> {
                 Ok(()) if variant.is_kprobe() => {
                     return Ok(HookState::Fallback(self.why_kprobes(&last)));
                 }
-                Ok(()) => return Ok(HookState::Attached),
+                Ok(()) => {
+                    if self.with_spares {
+                        attach_spares(self.ebpf, variant, &self.types);
+                    }
+                    return Ok(HookState::Attached);
+                }
                 Err(error) => {
                     log::debug!("{}: {}", variant.function, full_text(&error));
                     if variant.needs_trampoline() && is_unsupported(&error) {
@@ -125,21 +133,34 @@ impl Attacher<'_> {
     }
 }
 
-/// Loads and attaches the programs of one variant: all of them or none.
+/// Loads and attaches the programs that a variant's hook needs: all of them or none.
 fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<(), ProgramError> {
-    for program in variant.programs {
+    for program in variant.needed() {
         if let Err(error) = load_program(ebpf, variant.function_of(program), program, types) {
             unload_all(ebpf, variant);
             return Err(error);
         }
     }
-    for program in variant.programs {
+    for program in variant.needed() {
         if let Err(error) = attach_program(ebpf, variant.function_of(program), program) {
             unload_all(ebpf, variant);
             return Err(error);
         }
     }
     Ok(())
+}
+
+/// Loads and attaches the variant's spare programs, as far as the kernel takes them.
+fn attach_spares(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) {
+    for program in variant.programs.iter().filter(|program| program.spare) {
+        let function = variant.function_of(program);
+        let result = load_program(ebpf, function, program, types)
+            .and_then(|()| attach_program(ebpf, function, program));
+        if let Err(error) = result {
+            log::debug!("{}: not attached: {}", program.name, full_text(&error));
+            unload(ebpf, program);
+        }
+    }
 }
 
 fn load_program(
@@ -168,7 +189,7 @@ fn attach_program(ebpf: &mut Ebpf, function: &str, program: &Program) -> Result<
 }
 
 fn unload_all(ebpf: &mut Ebpf, variant: &Variant) {
-    for program in variant.programs {
+    for program in variant.needed() {
         unload(ebpf, program);
     }
 }

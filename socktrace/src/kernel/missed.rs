@@ -13,7 +13,7 @@ use std::{
 
 use aya::Ebpf;
 
-use super::hooks::Hook;
+use super::{hooks::Hook, variant::Variant};
 
 /// The line of a program's description in `/proc` that has the count.
 const FIELD: &str = "recursion_misses:";
@@ -31,7 +31,7 @@ impl Missed {
     pub(crate) fn new(ebpf: &Ebpf) -> io::Result<Self> {
         let mut programs = Vec::new();
         for hook in Hook::ALL {
-            for program in hook.variants().iter().flat_map(|variant| variant.programs) {
+            for program in hook.variants().iter().flat_map(Variant::needed) {
                 // Of the variants of a hook one is loaded.
                 if let Some(Ok(fd)) = ebpf.program(program.name).map(aya::programs::Program::fd) {
                     programs.push((*hook, fd.as_fd().try_clone_to_owned()?));
