@@ -21,8 +21,9 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{modules, network::Family};
 
-/// Longest time to wait for something that is due: longer than a connect takes to give up.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Longest time to wait for something that is due: longer than a connect takes to give up, and
+/// shorter than the host waits for a word.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Both ends of a connection as seen from one of them, IPv4-mapped addresses as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,27 +119,33 @@ pub(super) fn close_with_reset(socket: Socket) -> Result<()> {
 
 /// Resets a connection that nobody has accepted yet; its ends as the accepting side sees them.
 ///
-/// Waits until that side knows: on several processors that may take a moment, and it has no socket
-/// yet that could be asked.
+/// Waits until that side has the connection, since one that is reset before is never accepted, and
+/// then until it knows of the reset: on several processors both may take a moment, and it has no
+/// socket yet that could be asked.
 pub(super) fn reset_unaccepted(client: Socket) -> Result<Ends> {
+    /// `TCP_SYN_RECV` in `include/net/tcp_states.h`.
+    const SYN_RECV: u8 = 3;
     let Ends { local, remote } = Ends::of(&client)?;
-    close_with_reset(client)?;
     let ends = Ends { local: remote, remote: local };
-    until("the connection is still open", || Ok(!is_open(ends)?))?;
+    let is_there = || Ok(state(ends)?.is_some_and(|state| state != SYN_RECV));
+    until("the connection is not established", is_there)?;
+    close_with_reset(client)?;
+    until("the connection is still open", || Ok(state(ends)?.is_none()))?;
     Ok(ends)
 }
 
-/// Whether a connection has these ports, which tell it well enough.
-fn is_open(ends: Ends) -> Result<bool> {
+/// The state of the connection that has these ports, which tell it well enough.
+fn state(ends: Ends) -> Result<Option<u8>> {
     let [local, remote] = [ends.local, ends.remote].map(|end| format!(":{:04X}", end.port()));
     let mut tables = fs::read_to_string("/proc/net/tcp")?;
     // Not there without IPv6.
     tables += &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
-    Ok(tables.lines().any(|row| {
+    let state = tables.lines().find_map(|row| {
         let mut columns = row.split_whitespace().skip(1);
         let mut next_is = |port: &str| columns.next().is_some_and(|end| end.ends_with(port));
-        next_is(&local) && next_is(&remote)
-    }))
+        if next_is(&local) && next_is(&remote) { columns.next() } else { None }
+    });
+    Ok(state.map(|state| u8::from_str_radix(state, 16)).transpose()?)
 }
 
 /// Waits until the peer has taken the end of what this side sends.
