@@ -21,7 +21,7 @@ use nix::{
 const SIGNAL: Signal = Signal::SIGUSR1;
 
 /// Longest time for a thread to get into its call.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between looking and looking again.
 const MOMENT: Duration = Duration::from_millis(2);

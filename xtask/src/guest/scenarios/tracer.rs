@@ -21,10 +21,10 @@ use super::verify::Metrics;
 pub(super) const PROGRAM: &str = "/bin/socktrace";
 
 /// Longest time to wait for something that is due: generous, as the guest is an emulated machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Longest time to wait for a line that is due.
-const LINE_PATIENCE: Duration = Duration::from_secs(5);
+const LINE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long nothing must come for the stream to count as quiet.
 const QUIET: Duration = Duration::from_millis(150);
