@@ -2,15 +2,15 @@
 
 #![expect(clippy::doc_markdown, reason = "what is documented here is shown as the help text")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{explain::Language, kernel::plan::Method, service::exit};
+use crate::{explain::Language, kernel::plan::Method, metrics::Listen, service::exit};
 
 /// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
-pub(crate) const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 10_054);
+pub(crate) const DEFAULT_LISTEN: Listen =
+    Listen::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10_054));
 
 /// Shows why TCP sockets fail on this host: the errno each program gets, and who did what.
 ///
@@ -31,9 +31,10 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["output", "no_metrics"])]
     pub(crate) no_stream: bool,
 
-    /// Serve metrics at this address [default: 127.0.0.1:10054]
-    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
-    pub(crate) listen: Option<SocketAddr>,
+    /// Serve metrics here: IP:PORT, unix:PATH[,mode=OCTAL], or systemd for the sockets that it
+    /// passes; may be repeated [default: systemd if it passes any, else 127.0.0.1:10054]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<Listen>,
 
     /// Serve no metrics
     #[arg(long, conflicts_with = "listen")]
@@ -152,13 +153,6 @@ impl From<Color> for anstream::ColorChoice {
     }
 }
 
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        "expected an IP address and a port, such as 127.0.0.1:10054, 0.0.0.0:10054 or [::]:10054"
-            .to_owned()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, error::ErrorKind};
@@ -182,6 +176,14 @@ mod tests {
         assert!(["auto", "fentry", "kprobe"].iter().all(|way| error.contains(way)), "{error}");
         let error = parse(&["--listen", "10054"]).expect_err("no address").to_string();
         assert!(error.contains("127.0.0.1:10054"), "{error}");
+    }
+
+    #[test]
+    fn metrics_can_be_served_at_several_places() {
+        let cli = parse(&["--listen", "[::1]:1", "--listen", "unix:/run/a"]).expect("sound");
+        let places: Vec<_> = cli.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(places, ["[::1]:1", "unix:/run/a"]);
+        assert!(parse(&[]).expect("sound").listen.is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Traces this host: streams failures and serves metrics until told to stop.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use aya::Ebpf;
@@ -20,7 +20,7 @@ use crate::{
         stream::Events,
         tally::Tallies,
     },
-    metrics::{Exporter, Listener, serve},
+    metrics::{Exporter, Hooks, Listen, Listener, PassedSockets, Pulse, Server, Site},
     output::{
         Decoder,
         stream::{Printer, Written},
@@ -34,17 +34,18 @@ use crate::{
 /// # Errors
 /// When the host refuses tracing, or an address asked for cannot be served.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+    let passed = PassedSockets::from_env();
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let result = runtime.block_on(trace(cli));
+    let result = runtime.block_on(trace(cli, passed));
     // A write to a stalled pipe may still be under way: do not wait for it.
     runtime.shutdown_background();
     result
 }
 
-async fn trace(cli: &Cli) -> anyhow::Result<()> {
+async fn trace(cli: &Cli, passed: PassedSockets) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
     let clock = Clock::new()?;
     let options = load::Options {
@@ -79,11 +80,9 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
     if cli.probe_log {
         forward_probe_log(&mut ebpf)?;
     }
-    if let Some(listener) = metrics_listener(cli).await? {
-        eprintln!("metrics: http://{}/metrics", listener.address());
-        let exporter = Arc::new(Exporter::new(Arc::clone(&tallies), Arc::clone(&missed), health));
-        tokio::spawn(serve(listener, exporter));
-    }
+    let hooks = Hooks::from(&health);
+    let exporter = Exporter::new(Arc::clone(&tallies), Arc::clone(&missed), health);
+    let _server = serve_metrics(cli, passed, exporter, hooks)?;
 
     let shown = if let Some(owners) = owners {
         let events = Events::new(&mut ebpf)?;
@@ -98,27 +97,53 @@ async fn trace(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The socket for metrics: `None` when they are not wanted, or when nobody asked for this
-/// address and it is taken by somebody else.
-async fn metrics_listener(cli: &Cli) -> anyhow::Result<Option<Listener>> {
-    if cli.no_metrics {
+/// Serves the metrics, unless nobody wants them, or they can only not be had at the default address,
+/// which nobody has asked for.
+fn serve_metrics(
+    cli: &Cli,
+    passed: PassedSockets,
+    exporter: Exporter,
+    hooks: Hooks,
+) -> anyhow::Result<Option<Server>> {
+    let listeners = metrics_listeners(cli, passed)?;
+    if listeners.is_empty() {
         return Ok(None);
     }
-    let address = cli.listen.unwrap_or(DEFAULT_LISTEN);
-    match Listener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        // A person at a terminal came for the stream; a service has nothing else to offer.
-        Err(error) if cli.listen.is_none() && !cli.no_stream => {
-            eprintln!("no metrics: cannot listen on {address}: {error}; see --listen");
-            Ok(None)
-        }
-        Err(error) => Err(listen_error(address, error)),
+    for listener in &listeners {
+        eprintln!("metrics: {}", listener.metrics_url());
     }
+    let pulse = Pulse::new();
+    tokio::spawn(pulse.clone().beat());
+    let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
+    Server::start(listeners, site).map(Some)
 }
 
-fn listen_error(address: SocketAddr, error: io::Error) -> anyhow::Error {
-    anyhow::Error::new(error)
-        .context(format!("cannot serve metrics on {address}; choose another with --listen"))
+/// The sockets for metrics.
+fn metrics_listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> {
+    if cli.no_metrics {
+        return Ok(Vec::new());
+    }
+    let asked = match cli.listen.as_slice() {
+        [] if passed.is_empty() => &[DEFAULT_LISTEN],
+        [] => &[Listen::Systemd],
+        asked => asked,
+    };
+    let mut listeners = Vec::new();
+    for listen in asked {
+        match Listener::bind(listen, &mut passed) {
+            Ok(bound) => listeners.extend(bound),
+            // A person at a terminal came for the stream; a service has nothing else to offer.
+            Err(error) if *asked == [DEFAULT_LISTEN] && cli.listen.is_empty() && !cli.no_stream => {
+                eprintln!("no metrics: cannot listen on {listen}: {error}; see --listen");
+            }
+            Err(error) => {
+                let text =
+                    format!("cannot serve metrics on {listen}; choose another with --listen");
+                return Err(anyhow::Error::new(error).context(text));
+            }
+        }
+    }
+    Ok(listeners)
 }
 
 /// Prints events until told to stop; how many were shown.

@@ -3,9 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use prometheus::{
-    IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
-};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, proto::MetricFamily};
 use socktrace_ebpf::{Counter, Family, Hook, Signature, TcpState};
 
 use crate::{
@@ -13,9 +11,6 @@ use crate::{
     kernel::{health::Health, hooks::Hook as Point, missed::Missed, tally::Tallies},
     output::names::{family_name, state_name},
 };
-
-/// The media type of [`Exporter::render`]'s text.
-pub(crate) const CONTENT_TYPE: &str = TEXT_FORMAT;
 
 /// Turns tallies into metrics.
 ///
@@ -32,24 +27,24 @@ impl Exporter {
         Self { tallies, missed, health }
     }
 
-    /// The metrics in Prometheus's text format.
-    pub(crate) fn render(&self) -> anyhow::Result<String> {
+    /// The metrics as they are now.
+    pub(crate) fn gather(&self) -> anyhow::Result<Vec<MetricFamily>> {
         let signatures = self.tallies.signatures()?;
         let counters = Counter::ALL
             .iter()
             .map(|&counter| Ok((counter, self.tallies.counter(counter)?)))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        render(&signatures, &counters, &self.missed.counts(), &self.health)
+        gather(&signatures, &counters, &self.missed.counts(), &self.health)
             .context("cannot make the metrics")
     }
 }
 
-fn render(
+fn gather(
     signatures: &BTreeMap<Signature, u64>,
     counters: &[(Counter, u64)],
     missed: &BTreeMap<Point, u64>,
     health: &Health,
-) -> prometheus::Result<String> {
+) -> prometheus::Result<Vec<MetricFamily>> {
     let registry = Registry::new();
     register_errors(&registry, signatures)?;
     // What is not measured is left out: a zero would say that nothing happened.
@@ -61,7 +56,7 @@ fn render(
     }
     register_missed(&registry, missed)?;
     register_self(&registry, counters, health)?;
-    TextEncoder::new().encode_to_string(&registry.gather())
+    Ok(registry.gather())
 }
 
 fn counter_vec(
@@ -210,7 +205,16 @@ mod tests {
     use socktrace_ebpf::{Flags, Origin};
 
     use super::*;
-    use crate::kernel::health::HookState;
+    use crate::{kernel::health::HookState, metrics::format::Format};
+
+    fn render(
+        signatures: &BTreeMap<Signature, u64>,
+        counters: &[(Counter, u64)],
+        missed: &BTreeMap<Point, u64>,
+        health: &Health,
+    ) -> prometheus::Result<String> {
+        Format::Text.encode(&gather(signatures, counters, missed, health)?)
+    }
 
     fn health(accept: HookState) -> Health {
         let mut health = Health::default();

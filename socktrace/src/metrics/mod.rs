@@ -1,7 +1,13 @@
 //! Prometheus metrics: made at each scrape from the kernel side's exact tallies.
 
 mod exporter;
-mod server;
+mod format;
+mod hooks;
+mod http;
+mod openmetrics;
+mod pulse;
 
 pub(crate) use exporter::Exporter;
-pub(crate) use server::{Listener, serve};
+pub(crate) use hooks::Hooks;
+pub(crate) use http::{Gather, Listen, Listener, PassedSockets, Server, Site};
+pub(crate) use pulse::Pulse;

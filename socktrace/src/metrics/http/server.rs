@@ -1,0 +1,180 @@
+//! The server: a thread of its own, so that no client can delay the stream of failures.
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use hyper::{body::Incoming, server::conn::http1, service::Service as _};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    runtime::{self, Runtime},
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use super::{
+    connections::{Connections, Place},
+    delivery::Delivery,
+    limits::Limits,
+    listener::{Acceptor, Listener, Stream},
+    site::{Site, router},
+    unix_socket::SocketFile,
+};
+
+/// Threads for what takes long: one scrape at a time, one password.
+const WORKERS: usize = 2;
+
+/// How long to wait when no connection can be accepted, for want of descriptors or memory.
+const RECOVERY: Duration = Duration::from_secs(1);
+
+/// A running server. Ends when dropped, and removes the UNIX sockets that it made.
+pub(crate) struct Server {
+    _stop: oneshot::Sender<()>,
+    _files: Vec<SocketFile>,
+}
+
+impl Server {
+    /// Serves these sockets.
+    ///
+    /// # Errors
+    /// When the system has no thread or descriptors for it.
+    pub(crate) fn start(listeners: Vec<Listener>, site: Site) -> anyhow::Result<Self> {
+        Self::start_within(Limits::DEFAULT, listeners, site)
+    }
+
+    pub(super) fn start_within(
+        limits: Limits,
+        listeners: Vec<Listener>,
+        site: Site,
+    ) -> anyhow::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(WORKERS)
+            .build()
+            .context("cannot start the metrics server")?;
+        let (acceptors, files) = register(&runtime, listeners)?;
+        let service = Arc::new(Service {
+            limits,
+            connections: Connections::new(limits.connections),
+            pages: TowerToHyperService::new(router(site)),
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serve = move || {
+            runtime.block_on(async {
+                for acceptor in acceptors {
+                    tokio::spawn(accept(acceptor, Arc::clone(&service)));
+                }
+                // Never sent: ends when the server is dropped.
+                drop(stopped.await);
+            });
+            runtime.shutdown_background();
+        };
+        thread::Builder::new()
+            .name("metrics".to_owned())
+            .spawn(serve)
+            .context("cannot start the metrics server")?;
+        Ok(Self { _stop: stop, _files: files })
+    }
+}
+
+fn register(
+    runtime: &Runtime,
+    listeners: Vec<Listener>,
+) -> anyhow::Result<(Vec<Acceptor>, Vec<SocketFile>)> {
+    let _context = runtime.enter();
+    let mut acceptors = Vec::new();
+    let mut files = Vec::new();
+    for listener in listeners {
+        let (acceptor, file) = Acceptor::new(listener).context("cannot watch for connections")?;
+        acceptors.push(acceptor);
+        files.extend(file);
+    }
+    Ok((acceptors, files))
+}
+
+/// What connections share.
+struct Service {
+    limits: Limits,
+    connections: Arc<Connections>,
+    pages: TowerToHyperService<Router>,
+}
+
+async fn accept(acceptor: Acceptor, service: Arc<Service>) {
+    let mut failing = false;
+    loop {
+        match acceptor.accept().await {
+            Ok(stream) => {
+                failing = false;
+                let place = service.connections.place().await;
+                let service = Arc::clone(&service);
+                place.run(|place| service.serve(stream, place));
+            }
+            Err(error) if is_of_one_connection(&error) => log::debug!("accept: {error}"),
+            // It would fail again at once.
+            Err(error) => {
+                if !failing {
+                    log::warn!("cannot accept connections for metrics: {error}");
+                    failing = true;
+                }
+                sleep(RECOVERY).await;
+            }
+        }
+    }
+}
+
+/// Whether the error is that of a connection that has failed in the queue, which `accept(2)` hands
+/// on; the next one may be sound.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable, PermissionDenied, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | PermissionDenied
+            | TimedOut
+    )
+}
+
+impl Service {
+    async fn serve(self: Arc<Self>, stream: Box<dyn Stream>, place: Place) {
+        let limits = self.limits;
+        let place = Arc::new(place);
+        let answer = hyper::service::service_fn(|request| self.answer(&place, request));
+        // The answer is a page that many connections share, and not copied.
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.request)
+            .max_buf_size(limits.head_bytes)
+            .max_headers(limits.headers)
+            .writev(true)
+            .serve_connection(TokioIo::new(Delivery::new(stream, limits.delivery)), answer);
+        if let Err(error) = served.await {
+            log::debug!("a client of the metrics: {error}");
+        }
+    }
+
+    async fn answer(
+        &self,
+        place: &Arc<Place>,
+        request: hyper::Request<Incoming>,
+    ) -> Result<Response, std::convert::Infallible> {
+        let _mark = place.answering();
+        timeout(self.limits.answer, self.pages.call(request)).await.unwrap_or_else(|_| {
+            Ok((StatusCode::SERVICE_UNAVAILABLE, "this takes too long\n").into_response())
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! Sockets that systemd has opened and passed: `sd_listen_fds(3)`.
+
+use std::{env, io, process};
+
+use listenfd::ListenFd;
+
+use super::listener::Listener;
+
+/// The passed sockets.
+pub(crate) struct PassedSockets(ListenFd);
+
+impl PassedSockets {
+    /// Those that are for this process. To be called before there are threads, as it removes the
+    /// variables that tell of them from the environment.
+    pub(crate) fn from_env() -> Self {
+        // The library takes descriptors without LISTEN_PID too. Those could be another process's.
+        let meant = env::var("LISTEN_PID").is_ok_and(|pid| pid == process::id().to_string());
+        Self(if meant { ListenFd::from_env() } else { ListenFd::empty() })
+    }
+
+    /// Whether there are none, or all have been taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
+    /// Takes all of them.
+    ///
+    /// # Errors
+    /// When there are none, or one is no listening stream socket.
+    pub(super) fn take(&mut self) -> io::Result<Vec<Listener>> {
+        if self.is_empty() {
+            let text = "systemd has passed no socket; is socktrace.socket enabled?";
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        let mut passed = std::mem::replace(&mut self.0, ListenFd::empty());
+        (0..passed.len()).map(|index| take_one(&mut passed, index)).collect()
+    }
+}
+
+fn take_one(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
+    // One of another kind stays where it is.
+    let listener = match passed.take_tcp_listener(index) {
+        Ok(Some(listener)) => Some(Listener::Tcp(listener)),
+        _ => passed.take_unix_listener(index)?.map(|listener| Listener::Unix(listener, None)),
+    };
+    let unusable = || io::Error::new(io::ErrorKind::InvalidInput, "a socket was passed twice");
+    let listener = listener.ok_or_else(unusable)?;
+    let listens = match &listener {
+        Listener::Tcp(listener) => socket2::SockRef::from(listener).is_listener()?,
+        Listener::Unix(listener, _) => socket2::SockRef::from(listener).is_listener()?,
+    };
+    if !listens {
+        let text = "a passed socket does not listen; Accept=no is needed in the socket unit";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(listener)
+}

@@ -1,0 +1,126 @@
+//! UNIX sockets in the file system.
+
+use std::{
+    fs::{self, Metadata, Permissions},
+    io,
+    os::unix::{
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// The backlog, as of the standard library's listeners.
+const BACKLOG: i32 = 128;
+
+/// The file of a socket. Removed when dropped, unless another has taken its place.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    /// Makes a socket that listens at `path`. One that nobody listens at any more is replaced.
+    ///
+    /// # Errors
+    /// When another process listens there, when there is something else, or no access.
+    pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
+        let socket = match bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path)? => {
+                fs::remove_file(path)?;
+                bind(path)?
+            }
+            result => result?,
+        };
+        // Nobody can connect before it listens, so nobody gets in before the mode is set.
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        socket.listen(BACKLOG)?;
+        let identity = identity(&fs::symlink_metadata(path)?);
+        Ok((socket.into(), Self { path: path.to_owned(), identity }))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let still_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| identity(&metadata) == self.identity);
+        if still_ours && let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn bind(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+/// Whether it is a socket that refuses connections, left over by a process that was killed.
+fn is_stale(path: &Path) -> io::Result<bool> {
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file, no socket"));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Ok(false),
+        Err(error) => Ok(error.kind() == io::ErrorKind::ConnectionRefused),
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("metrics.sock");
+        (directory, path)
+    }
+
+    #[test]
+    fn it_has_the_mode_and_goes_with_its_owner() {
+        let (_directory, path) = place();
+        let (_listener, file) = SocketFile::bind(&path, 0o606).expect("bound");
+        let mode = fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o606);
+        UnixStream::connect(&path).expect("it listens");
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stale_one_is_replaced() {
+        let (_directory, path) = place();
+        let (listener, file) = SocketFile::bind(&path, 0o600).expect("bound");
+        drop(listener);
+        // As after a kill.
+        std::mem::forget(file);
+        let (_listener, file) = SocketFile::bind(&path, 0o600).expect("bound again");
+        UnixStream::connect(&path).expect("it listens");
+        drop(file);
+    }
+
+    #[test]
+    fn what_others_use_is_left_alone() {
+        let (_directory, path) = place();
+        let (_listener, file) = SocketFile::bind(&path, 0o600).expect("bound");
+        let error = SocketFile::bind(&path, 0o600).expect_err("in use");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        UnixStream::connect(&path).expect("it still listens");
+
+        // Another process has put its own there: it stays.
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, "precious").expect("written");
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
+        let error = SocketFile::bind(&path, 0o600).expect_err("no socket");
+        assert_eq!(error.to_string(), "there is a file, no socket");
+    }
+}
