@@ -2,7 +2,10 @@
 
 #![expect(clippy::doc_markdown, reason = "what is documented here is shown as the help text")]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -36,8 +39,13 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<Listen>,
 
+    /// TLS and authentication for the metrics: a web configuration file of Prometheus's exporter
+    /// toolkit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) web_config: Option<PathBuf>,
+
     /// Serve no metrics
-    #[arg(long, conflicts_with = "listen")]
+    #[arg(long, conflicts_with_all = ["listen", "web_config"])]
     pub(crate) no_metrics: bool,
 
     /// Show what ordinary operation brings too: resets of sockets that no program holds any more,

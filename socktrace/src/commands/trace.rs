@@ -20,7 +20,7 @@ use crate::{
         stream::Events,
         tally::Tallies,
     },
-    metrics::{Exporter, Hooks, Listen, Listener, PassedSockets, Pulse, Server, Site},
+    metrics::{Access, Exporter, Hooks, Listen, Listener, PassedSockets, Pulse, Server, Site},
     output::{
         Decoder,
         stream::{Printer, Written},
@@ -35,17 +35,18 @@ use crate::{
 /// When the host refuses tracing, or an address asked for cannot be served.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let passed = PassedSockets::from_env();
+    let access = Access::open(cli.web_config.as_deref())?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let result = runtime.block_on(trace(cli, passed));
+    let result = runtime.block_on(trace(cli, passed, access));
     // A write to a stalled pipe may still be under way: do not wait for it.
     runtime.shutdown_background();
     result
 }
 
-async fn trace(cli: &Cli, passed: PassedSockets) -> anyhow::Result<()> {
+async fn trace(cli: &Cli, passed: PassedSockets, access: Access) -> anyhow::Result<()> {
     let mut stop = StopSignals::new()?;
     let clock = Clock::new()?;
     let options = load::Options {
@@ -82,7 +83,7 @@ async fn trace(cli: &Cli, passed: PassedSockets) -> anyhow::Result<()> {
     }
     let hooks = Hooks::from(&health);
     let exporter = Exporter::new(Arc::clone(&tallies), Arc::clone(&missed), health);
-    let _server = serve_metrics(cli, passed, exporter, hooks)?;
+    let _server = serve_metrics(cli, passed, access, exporter, hooks)?;
 
     let shown = if let Some(owners) = owners {
         let events = Events::new(&mut ebpf)?;
@@ -102,6 +103,7 @@ async fn trace(cli: &Cli, passed: PassedSockets) -> anyhow::Result<()> {
 fn serve_metrics(
     cli: &Cli,
     passed: PassedSockets,
+    access: Access,
     exporter: Exporter,
     hooks: Hooks,
 ) -> anyhow::Result<Option<Server>> {
@@ -110,12 +112,12 @@ fn serve_metrics(
         return Ok(None);
     }
     for listener in &listeners {
-        eprintln!("metrics: {}", listener.metrics_url());
+        eprintln!("metrics: {}", listener.metrics_url(&access));
     }
     let pulse = Pulse::new();
     tokio::spawn(pulse.clone().beat());
     let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
-    Server::start(listeners, site).map(Some)
+    Server::start(listeners, access, site).map(Some)
 }
 
 /// The sockets for metrics.

@@ -9,5 +9,7 @@ mod pulse;
 
 pub(crate) use exporter::Exporter;
 pub(crate) use hooks::Hooks;
-pub(crate) use http::{Gather, Listen, Listener, PassedSockets, Server, Site};
+pub(crate) use http::{
+    Access, Gather, Listen, Listener, PassedSockets, Server, Site, Unusable as UnusableWebConfig,
+};
 pub(crate) use pulse::Pulse;

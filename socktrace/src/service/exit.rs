@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::kernel::refusal::Refusal;
+use crate::{kernel::refusal::Refusal, metrics::UnusableWebConfig};
 
 /// Exit code of errors that are not about the host: a port in use, a closed descriptor.
 const FAILED: u8 = 1;
@@ -15,7 +15,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0   ended by SIGINT or SIGTERM, or the reader of the output went away
   1   failed; the message tells
-  2   wrong command line
+  2   wrong command line, or web configuration file
   10  not started as root
   11  a capability is missing
   12  the kernel has no BTF type information
@@ -34,5 +34,12 @@ pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
     } else {
         eprintln!("socktrace: {error:#}");
     }
-    ExitCode::from(error.downcast_ref::<Refusal>().map_or(FAILED, Refusal::exit_code))
+    ExitCode::from(code(error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<UnusableWebConfig>() {
+        return WRONG_USAGE;
+    }
+    error.downcast_ref::<Refusal>().map_or(FAILED, Refusal::exit_code)
 }

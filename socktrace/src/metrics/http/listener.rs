@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{listen::Listen, systemd::PassedSockets, unix_socket::SocketFile};
+use super::{access::Access, listen::Listen, systemd::PassedSockets, unix_socket::SocketFile};
 
 /// A bound socket, not yet served.
 #[derive(Debug)]
@@ -36,10 +36,11 @@ impl Listener {
     }
 
     /// Where the metrics are found, for people.
-    pub(crate) fn metrics_url(&self) -> String {
+    pub(crate) fn metrics_url(&self, access: &Access) -> String {
+        let scheme = if access.is_tls() { "https" } else { "http" };
         match self {
-            Self::Tcp(_) => format!("http://{self}/metrics"),
-            Self::Unix(..) => format!("/metrics on {self}"),
+            Self::Tcp(_) => format!("{scheme}://{self}/metrics"),
+            Self::Unix(..) => format!("{scheme} on {self}"),
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Serves the metrics over HTTP, within bounds that no client can move.
 
+mod access;
+#[cfg(test)]
+mod access_tests;
+mod client_certificates;
 mod connections;
+mod credentials;
 mod delivery;
 mod index;
 mod limits;
@@ -14,8 +19,11 @@ mod server;
 mod server_tests;
 mod site;
 mod systemd;
+mod tls;
 mod unix_socket;
+mod web_config;
 
+pub(crate) use access::{Access, Unusable};
 pub(crate) use listen::Listen;
 pub(crate) use listener::Listener;
 pub(crate) use scrapes::Gather;

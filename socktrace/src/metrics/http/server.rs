@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use axum::{
     Router,
     http::StatusCode,
+    middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
 };
 use hyper::{body::Incoming, server::conn::http1, service::Service as _};
@@ -18,8 +19,10 @@ use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{
+    access::{Access, enforce},
     connections::{Connections, Place},
     delivery::Delivery,
     limits::Limits,
@@ -45,13 +48,18 @@ impl Server {
     ///
     /// # Errors
     /// When the system has no thread or descriptors for it.
-    pub(crate) fn start(listeners: Vec<Listener>, site: Site) -> anyhow::Result<Self> {
-        Self::start_within(Limits::DEFAULT, listeners, site)
+    pub(crate) fn start(
+        listeners: Vec<Listener>,
+        access: Access,
+        site: Site,
+    ) -> anyhow::Result<Self> {
+        Self::start_within(Limits::DEFAULT, listeners, access, site)
     }
 
     pub(super) fn start_within(
         limits: Limits,
         listeners: Vec<Listener>,
+        access: Access,
         site: Site,
     ) -> anyhow::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
@@ -60,10 +68,13 @@ impl Server {
             .build()
             .context("cannot start the metrics server")?;
         let (acceptors, files) = register(&runtime, listeners)?;
+        let access = Arc::new(access);
+        let pages = router(site).layer(from_fn_with_state(Arc::clone(&access), enforce));
         let service = Arc::new(Service {
             limits,
             connections: Connections::new(limits.connections),
-            pages: TowerToHyperService::new(router(site)),
+            access,
+            pages: TowerToHyperService::new(pages),
         });
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = move || {
@@ -103,6 +114,7 @@ fn register(
 struct Service {
     limits: Limits,
     connections: Arc<Connections>,
+    access: Arc<Access>,
     pages: TowerToHyperService<Router>,
 }
 
@@ -152,6 +164,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 impl Service {
     async fn serve(self: Arc<Self>, stream: Box<dyn Stream>, place: Place) {
         let limits = self.limits;
+        let stream = match &self.access.rules().tls {
+            None => stream,
+            Some(tls) => {
+                let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
+                match timeout(limits.request, handshake).await {
+                    Ok(Ok(stream)) => Box::new(stream),
+                    Ok(Err(error)) => return log::debug!("a client of the metrics: {error}"),
+                    Err(_) => return log::debug!("a client of the metrics is slow with TLS"),
+                }
+            }
+        };
         let place = Arc::new(place);
         let answer = hyper::service::service_fn(|request| self.answer(&place, request));
         // The answer is a page that many connections share, and not copied.

@@ -43,7 +43,7 @@ fn families(series: usize) -> Vec<MetricFamily> {
     registry.gather()
 }
 
-fn site(gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Site {
+pub(super) fn site(gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Site {
     let hooks = Hooks { attached: vec!["tcp_done".to_owned()], problems: vec!["x: y".to_owned()] };
     Site { gather: Arc::new(move || Ok(gather())), pulse: Pulse::new(), hooks }
 }
@@ -53,7 +53,12 @@ fn start(limits: Limits, site: Site) -> (Server, SocketAddr) {
     let mut passed = PassedSockets::from_env();
     let listeners = Listener::bind(&listen, &mut passed).expect("a free port");
     let address = listeners[0].to_string().parse().expect("an address");
-    (Server::start_within(limits, listeners, site).expect("a server"), address)
+    (Server::start_within(limits, listeners, open(), site).expect("a server"), address)
+}
+
+/// Access for everybody.
+fn open() -> Access {
+    Access::open(None).expect("nothing to read")
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -171,7 +176,7 @@ fn a_unix_socket_is_served_and_removed() {
     let path = directory.path().join("metrics.sock");
     let listen = Listen::Unix { path: path.clone(), mode: 0o600 };
     let listeners = Listener::bind(&listen, &mut PassedSockets::from_env()).expect("bound");
-    let server = Server::start(listeners, site(|| families(1))).expect("a server");
+    let server = Server::start(listeners, open(), site(|| families(1))).expect("a server");
     let mut stream = UnixStream::connect(&path).expect("connected");
     stream.write_all(GET.as_bytes()).expect("sent");
     let mut answer = String::new();

@@ -1,0 +1,160 @@
+//! The web configuration file in force: read anew when it, or a file that it names, has changed.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Context as _;
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use governor::DefaultDirectRateLimiter;
+use rustls::ServerConfig;
+
+use super::{credentials::Credentials, tls, web_config::WebConfig};
+
+/// How clients get to the pages.
+pub(crate) struct Access {
+    /// The file that says it, if any.
+    file: Option<PathBuf>,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    /// The files that were read, as they were.
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    rules: Arc<Rules>,
+}
+
+/// What tells a file from what it was: device, inode, size, times of change.
+type Stamp = (u64, u64, u64, [i64; 4]);
+
+/// What a file says, ready for use.
+pub(super) struct Rules {
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    headers: HeaderMap,
+    credentials: Credentials,
+    limiter: Option<DefaultDirectRateLimiter>,
+}
+
+/// A web configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the web configuration file {} cannot be used", .0.display())]
+pub(crate) struct Unusable(PathBuf);
+
+impl Access {
+    /// Access as a file says, or for everybody.
+    ///
+    /// # Errors
+    /// When the file, or one that it names, cannot be read or used.
+    pub(crate) fn open(file: Option<&Path>) -> anyhow::Result<Self> {
+        let (stamps, rules) = match file {
+            None => (Vec::new(), Rules::new(&WebConfig::default())),
+            Some(file) => load(file),
+        };
+        let rules = rules.map_err(|error| match file {
+            Some(file) => error.context(Unusable(file.to_owned())),
+            None => error,
+        })?;
+        let current = Mutex::new(Current { stamps, rules: Arc::new(rules) });
+        Ok(Self { file: file.map(Path::to_owned), current })
+    }
+
+    /// What is in force now. A change that cannot be used is logged once, and changes nothing.
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = current.stamps.iter().any(|(path, before)| stamp(path) != *before);
+        if let Some(file) = self.file.as_ref().filter(|_| changed) {
+            let (stamps, rules) = load(file);
+            current.stamps = stamps;
+            match rules {
+                Ok(rules) => {
+                    log::info!("{} or a file that it names has changed", file.display());
+                    current.rules = Arc::new(rules);
+                }
+                Err(error) => {
+                    log::error!("{}: {error:#}; the former one stays in force", file.display());
+                }
+            }
+        }
+        Arc::clone(&current.rules)
+    }
+
+    /// Whether it is TLS that clients must speak.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.rules().tls.is_some()
+    }
+}
+
+/// Reads a file and those that it names; also how they were right before.
+fn load(file: &Path) -> (Vec<(PathBuf, Option<Stamp>)>, anyhow::Result<Rules>) {
+    let mut stamps = vec![(file.to_owned(), stamp(file))];
+    let config = parse(file);
+    if let Ok(WebConfig { tls: Some(tls), .. }) = &config {
+        stamps.extend(tls.files().into_iter().map(|path| (path.to_owned(), stamp(path))));
+    }
+    let rules = config.and_then(|config| {
+        for note in &config.notes {
+            log::warn!("{}, {note}", file.display());
+        }
+        Rules::new(&config)
+    });
+    (stamps, rules)
+}
+
+fn parse(file: &Path) -> anyhow::Result<WebConfig> {
+    let text = fs::read_to_string(file).context("cannot read it")?;
+    let directory = file.parent().unwrap_or(Path::new(""));
+    Ok(WebConfig::parse(&text, directory)?)
+}
+
+/// `None` for what cannot be looked at.
+fn stamp(path: &Path) -> Option<Stamp> {
+    let data = fs::metadata(path).ok()?;
+    let times = [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()];
+    Some((data.dev(), data.ino(), data.size(), times))
+}
+
+impl Rules {
+    fn new(config: &WebConfig) -> anyhow::Result<Self> {
+        let tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+        Ok(Self {
+            tls: tls.map(Arc::new),
+            headers: config.headers.clone(),
+            credentials: Credentials::new(config.users.clone(), config.tokens.clone())?,
+            limiter: config.rate.map(DefaultDirectRateLimiter::direct),
+        })
+    }
+
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        if self.limiter.as_ref().is_some_and(|limiter| limiter.check().is_err()) {
+            return (StatusCode::TOO_MANY_REQUESTS, "too many requests\n").into_response();
+        }
+        if self.credentials.admit(request.headers()).await {
+            return next.run(request).await;
+        }
+        let mut response = (StatusCode::UNAUTHORIZED, "not authorized\n").into_response();
+        for challenge in self.credentials.challenges() {
+            response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// Hands on the requests that the rules admit.
+pub(super) async fn enforce(
+    State(access): State<Arc<Access>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let rules = access.rules();
+    let mut response = rules.answer(request, next).await;
+    response.headers_mut().extend(rules.headers.clone());
+    response
+}
