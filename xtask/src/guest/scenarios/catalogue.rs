@@ -4,7 +4,7 @@ use anyhow::Result;
 use nix::libc;
 
 use super::{
-    accept, attach, bind, connect, daemon, eof,
+    accept, attach, bind, clients, connect, daemon, eof,
     expected::Expected,
     icmp::{self, Message},
     inherit, inject, iouring, mptcp,
@@ -318,6 +318,11 @@ catalogue! {
         Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
+        Smp "hostile_clients": clients::hostile;
+        Smp "clients_out_of_files": clients::out_of_files;
+        Smp "several_listeners": clients::several_listeners;
+        Smp "socket_activation": clients::socket_activation;
+        Smp quick "wrong_web_config": clients::wrong_web_config;
         Smp quick "kprobe": attach::by_kprobe;
         Smp quick "kprobe_fallback": attach::fallback;
         Smp quick "service_privileges": privileges::of_the_unit;

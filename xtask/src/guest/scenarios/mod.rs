@@ -10,6 +10,7 @@ mod bind;
 mod blocked;
 mod catalogue;
 mod child;
+mod clients;
 mod connect;
 mod daemon;
 mod eof;

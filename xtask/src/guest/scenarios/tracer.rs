@@ -94,10 +94,7 @@ impl Tracer {
             let exit = tracer.child.wait()?.code().unwrap_or(-1);
             return Ok(Err(Refused { exit, stderr: tracer.said.join("\n") }));
         };
-        tracer.metrics = line
-            .split_once("http://")
-            .and_then(|(_, rest)| rest.split_once('/'))
-            .and_then(|(address, _)| address.parse().ok());
+        tracer.metrics = address(&line);
         Ok(Ok(tracer))
     }
 
@@ -153,10 +150,19 @@ impl Tracer {
         }
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it serves its metrics; of several places the first.
+    pub(super) fn metrics_address(&self) -> Result<SocketAddr> {
+        self.metrics.context("this daemon serves no metrics by TCP")
+    }
+
     /// Scrapes the metrics.
     pub(super) fn scrape(&self) -> Result<Metrics> {
-        let address = self.metrics.context("this daemon serves no metrics")?;
-        let body = get(address, "/metrics")?;
+        let body = get(self.metrics_address()?, "/metrics")?;
         body.lines()
             .filter(|line| !line.starts_with('#'))
             .map(|line| {
@@ -202,6 +208,12 @@ pub(super) fn daemon(args: &[&str]) -> Command {
 /// The arguments that tell a daemon how to hook functions, where that was chosen.
 pub(super) fn attach_args() -> Vec<String> {
     super::chosen_attach().map_or_else(Vec::new, |how| vec![ATTACH.to_owned(), how])
+}
+
+/// The address in a line that says where metrics are served.
+pub(super) fn address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("http://")?;
+    rest.split_once('/')?.0.parse().ok()
 }
 
 /// A page, by HTTP.
