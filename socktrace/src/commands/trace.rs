@@ -111,13 +111,15 @@ fn serve_metrics(
     if listeners.is_empty() {
         return Ok(None);
     }
-    for listener in &listeners {
-        eprintln!("metrics: {}", listener.metrics_url(&access));
-    }
+    let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();
     let pulse = Pulse::new();
     tokio::spawn(pulse.clone().beat());
     let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
-    Server::start(listeners, access, site).map(Some)
+    let server = Server::start(listeners, access, site)?;
+    for url in urls {
+        eprintln!("metrics: {url}");
+    }
+    Ok(Some(server))
 }
 
 /// The sockets for metrics.
@@ -175,10 +177,15 @@ async fn stream(
         for event in batch.drain(..) {
             printer.event(event);
         }
-        let lost_now = tallies.counter(Counter::EventsLost)?;
-        if lost_now > lost {
-            printer.lost(lost_now - lost);
-            lost = lost_now;
+        match tallies.counter(Counter::EventsLost) {
+            Ok(lost_now) if lost_now > lost => {
+                printer.lost(lost_now - lost);
+                lost = lost_now;
+            }
+            Ok(_) => {}
+            // Reading takes a descriptor, of which there may be none for a time. What was lost is
+            // told later then.
+            Err(error) => log::debug!("{error:#}"),
         }
         let written = tokio::select! {
             biased;

@@ -7,7 +7,6 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
@@ -18,7 +17,11 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{server_tests::site, *};
+use super::{
+    limits::Limits,
+    server_tests::{AMPLE, PATIENCE, SHORT, is_closed, site},
+    *,
+};
 
 const GET: &str = "GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n";
 
@@ -70,16 +73,17 @@ impl Files {
     }
 
     fn serve(&self, text: &str) -> (Server, SocketAddr) {
-        serve(&self.config(text))
+        serve(AMPLE, &self.config(text))
     }
 }
 
-fn serve(config: &Path) -> (Server, SocketAddr) {
+fn serve(limits: Limits, config: &Path) -> (Server, SocketAddr) {
     let listen = Listen::Address(([127, 0, 0, 1], 0).into());
     let listeners = Listener::bind(&listen, &mut PassedSockets::from_env()).expect("a free port");
     let address = listeners[0].to_string().parse().expect("an address");
     let access = Access::open(Some(config)).expect("sound files");
-    (Server::start(listeners, access, site(Vec::new)).expect("a server"), address)
+    let server = Server::start_within(limits, listeners, access, site(Vec::new));
+    (server.expect("a server"), address)
 }
 
 fn authority() -> Authority {
@@ -148,7 +152,7 @@ fn ask_by_tls(
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("connected");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream
 }
 
@@ -180,6 +184,16 @@ fn tls_is_spoken() {
     drop(plain.read_to_end(&mut answer));
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     ask_by_tls(&files, address, &Client::default(), "").expect("an answer");
+}
+
+#[test]
+fn a_handshake_that_comes_slowly_is_not_waited_for() {
+    let files = Files::new();
+    let limits = Limits { request: SHORT, ..AMPLE };
+    let (_server, address) = serve(limits, &files.config(TLS));
+    let mut slow = connect(address);
+    slow.write_all(b"\x16\x03\x01\x02\x00").expect("sent");
+    assert!(is_closed(&mut slow, PATIENCE), "the server waits");
 }
 
 #[test]

@@ -19,13 +19,13 @@ use crate::metrics::{Hooks, Pulse};
 const GET: &str = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
 /// Long enough for what must happen, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A time that tests can wait for.
-const SHORT: Duration = Duration::from_millis(300);
+pub(super) const SHORT: Duration = Duration::from_millis(300);
 
 /// Limits of which none takes effect in a test.
-const AMPLE: Limits = Limits {
+pub(super) const AMPLE: Limits = Limits {
     connections: 8,
     request: Duration::from_mins(5),
     answer: Duration::from_mins(5),
@@ -92,7 +92,7 @@ fn assert_served(address: SocketAddr) {
 }
 
 /// Whether the server has closed, or does within the time.
-fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
+pub(super) fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
     stream.set_read_timeout(Some(patience)).expect("set");
     match stream.read(&mut [0; 1]) {
         Ok(read) => read == 0,

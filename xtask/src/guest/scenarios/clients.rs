@@ -60,15 +60,11 @@ pub(super) fn hostile() -> Result<()> {
     let before = resident(&tracer)?;
 
     let clients = attack(address)?;
-    for _ in 0..RESETS {
-        let Pair { client, server } = Pair::new(Family::Ipv6.loopback())?;
-        socket::close_with_reset(client)?;
-        ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
-    }
+    reset(RESETS)?;
     let metrics = tracer.scrape()?;
     let counted = metrics.get(COUNTED).copied().unwrap_or(0.0);
     ensure!((counted - f64::from(RESETS)).abs() < 0.5, "{counted} of {RESETS} resets are counted");
-    until_told(&tracer)?;
+    until_told(&tracer, RESETS)?;
     ensure!(tracer::get(address, "/healthz")? == "ok\n", "not healthy");
 
     let after = resident(&tracer)?;
@@ -88,7 +84,7 @@ fn attack(address: SocketAddr) -> Result<Vec<TcpStream>> {
     let harm: [&[u8]; 4] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
         b"\0\xff garbage \r\n\r\n",
-        &[b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'x'; 32 * 1024]].concat(),
+        &[b"GET / HTTP/1.1\r\nX: ".as_slice(), &b"x".repeat(32 * 1024)].concat(),
         &[b"GET / HTTP/1.1\r\n".as_slice(), &b"X: x\r\n".repeat(1_000), b"\r\n"].concat(),
     ];
     for bytes in harm {
@@ -121,12 +117,22 @@ fn is_through(stream: &mut TcpStream) -> Result<bool> {
     }
 }
 
+/// Makes resets.
+fn reset(count: u32) -> Result<()> {
+    for _ in 0..count {
+        let Pair { client, server } = Pair::new(Family::Ipv6.loopback())?;
+        socket::close_with_reset(client)?;
+        ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    }
+    Ok(())
+}
+
 /// Waits until the stream has told each reset.
-fn until_told(tracer: &Tracer) -> Result<()> {
+fn until_told(tracer: &Tracer, resets: u32) -> Result<()> {
     let started = Instant::now();
     let mut told = 0;
-    while told < RESETS {
-        ensure!(started.elapsed() < PATIENCE, "{told} of {RESETS} resets are told");
+    while told < resets {
+        ensure!(started.elapsed() < PATIENCE, "{told} of {resets} resets are told");
         for line in tracer.collect(1) {
             let line: Value = serde_json::from_str(&line)?;
             told += u32::from(
@@ -136,26 +142,30 @@ fn until_told(tracer: &Tracer) -> Result<()> {
             );
         }
     }
-    ensure!(told == RESETS, "{told} resets are told of {RESETS}");
+    ensure!(told == resets, "{told} resets are told of {resets}");
     Ok(())
 }
 
 /// Without a descriptor for one more connection it waits, does not spin, and goes on when it can.
 pub(super) fn out_of_files() -> Result<()> {
-    let tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
+    let mut tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
     let address = tracer.metrics_address()?;
-    tracer.scrape()?;
-    limit_files(&tracer, Some(open_files(&tracer)?))?;
+    // What it opens at the start it has opened then, and keeps.
+    super::daemon::tells_a_reset(&tracer)?;
+    limit_files(&tracer, 0)?;
     let mut waiting = TcpStream::connect(address)?;
     waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")?;
+    tracer.wait_for("cannot accept connections")?.context("has descriptors enough")?;
 
     let (time, started) = (processor_time(&tracer)?, Instant::now());
-    super::daemon::tells_a_reset(&tracer)?;
+    // It tells of its own failing accepts too.
+    reset(1)?;
+    until_told(&tracer, 1)?;
     thread::sleep(Duration::from_secs(3));
-    let (used, passed) = (processor_time(&tracer)? - time, started.elapsed());
+    let (used, passed) = (processor_time(&tracer)?.saturating_sub(time), started.elapsed());
     ensure!(used < passed / 4, "{used:?} of {passed:?} are spent on nothing");
 
-    limit_files(&tracer, None)?;
+    limit_files(&tracer, 1_024)?;
     waiting.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     waiting.read_to_string(&mut answer)?;
@@ -295,13 +305,9 @@ fn processor_time(tracer: &Tracer) -> Result<Duration> {
     Ok(Duration::from_secs(1) * ticks / u32::try_from(per_second)?)
 }
 
-fn open_files(tracer: &Tracer) -> Result<u64> {
-    Ok(u64::try_from(fs::read_dir(format!("/proc/{}/fd", tracer.pid()))?.count())?)
-}
-
-/// Bounds the daemon's descriptors, or gives it many again.
-fn limit_files(tracer: &Tracer, limit: Option<u64>) -> Result<()> {
-    let limit = libc::rlimit { rlim_cur: limit.unwrap_or(1_024), rlim_max: 8_192 };
+/// Bounds the descriptors that the daemon can get.
+fn limit_files(tracer: &Tracer, limit: u64) -> Result<()> {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: 8_192 };
     let pid = i32::try_from(tracer.pid())?;
     // SAFETY: reads the limit only.
     let result =
