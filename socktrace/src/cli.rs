@@ -90,6 +90,29 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Explain an errno, a cause, a Winsock error or SIGPIPE
     Explain(Explain),
+    /// Tell what this host offers for tracing, and what is missing
+    Doctor(Doctor),
+}
+
+/// Tells what this host offers for tracing, what is missing and what that hides, and what to do.
+///
+/// Useful without privileges; with them, loads and attaches the kernel programs for a moment, as
+/// tracing would. Exits with 0 when socktrace can trace here, even if something stays hidden; else
+/// with the code that tracing would exit with.
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Format of the report
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Output,
+
+    /// How to hook kernel functions
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub(crate) attach: Attach,
+
+    /// Make sockets fail in a network namespace of their own, and check that each hook fires and
+    /// each count is right
+    #[arg(long)]
+    pub(crate) self_test: bool,
 }
 
 /// Explains an errno, a cause, a Winsock error or SIGPIPE: what happened, what Linux really does,
@@ -210,7 +233,7 @@ mod tests {
     fn explaining_stands_apart_from_tracing() {
         let explain = |args: &[&str]| match parse(args).expect("sound").command {
             Some(Command::Explain(explain)) => explain,
-            None => panic!("{args:?}"),
+            _ => panic!("{args:?}"),
         };
         assert_eq!(explain(&["explain"]).topic, None);
         assert_eq!(explain(&["explain", "-104"]).topic.as_deref(), Some("-104"));

@@ -7,6 +7,7 @@ use clap::Parser as _;
 mod cli;
 mod commands;
 mod diagnosis;
+mod doctor;
 mod explain;
 mod kernel;
 mod metrics;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     service::log::init(cli.verbose, cli.probe_log);
     let result = match &cli.command {
         Some(cli::Command::Explain(args)) => commands::explain::run(args),
+        Some(cli::Command::Doctor(args)) => commands::doctor::run(args),
         None => commands::trace::run(&cli).map(|()| ExitCode::SUCCESS),
     };
     match result {

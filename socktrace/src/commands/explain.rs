@@ -1,13 +1,10 @@
 //! Explains an errno, a cause, a Winsock error or SIGPIPE; without a topic, lists them all.
 
-use std::{
-    env,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{env, process::ExitCode};
 
 use anyhow::Context as _;
 
+use super::print;
 use crate::{
     cli::Explain,
     explain::{Language, Topic, overview, page, unknown},
@@ -34,15 +31,6 @@ pub(crate) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::WRONG_USAGE));
         }
     };
-    print(&text).context("cannot write to stdout")?;
+    print(text.as_bytes()).context("cannot write to stdout")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes to stdout, styled only for a terminal.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
 }

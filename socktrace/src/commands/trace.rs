@@ -14,9 +14,9 @@ use crate::{
     kernel::{
         clock::Clock,
         hooks::Hook,
+        host::running_kernel,
         load::{self, Loaded},
         missed::Missed,
-        refusal::running_kernel,
         stream::Events,
         tally::Tallies,
     },

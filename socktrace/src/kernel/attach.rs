@@ -14,6 +14,7 @@ use super::{
     features::Features,
     health::{Health, HookState},
     hooks::Hook,
+    host::hides_memory,
     plan::{Method, Plan, Served},
     refusal::{self, Refusal, denied},
     variant::{Attach, Program, Variant},
@@ -59,7 +60,7 @@ pub(super) fn attach_all(
     }
     if health.hooked_functions().next().is_none() {
         // Auto does not try kprobes under that lockdown.
-        let locked = attacher.without_trampolines.is_some() && refusal::hides_memory();
+        let locked = attacher.without_trampolines.is_some() && hides_memory();
         return Err(if locked {
             Refusal::KprobesLocked
         } else {

@@ -29,6 +29,11 @@ impl Clock {
         Ok(Self { jiffy_ns })
     }
 
+    /// Jiffies in a second.
+    pub(crate) fn hertz(self) -> u32 {
+        self.seconds_to_jiffies(1)
+    }
+
     /// Jiffies in whole milliseconds.
     pub(crate) fn jiffies_to_ms(self, jiffies: u32) -> u64 {
         u64::from(jiffies).saturating_mul(self.jiffy_ns) / NANOS_PER_MILLI

@@ -59,8 +59,13 @@ impl Health {
         self.attached().filter(|hook| !hook.is_tracepoint())
     }
 
+    /// What became of a hook.
+    pub(crate) fn state(&self, hook: Hook) -> Option<&HookState> {
+        self.hooks.get(&hook)
+    }
+
     pub(crate) fn is_attached(&self, hook: Hook) -> bool {
-        self.hooks.get(&hook).is_some_and(HookState::is_attached)
+        self.state(hook).is_some_and(HookState::is_attached)
     }
 
     /// What does not work, one line a hook: why, and what that hides.

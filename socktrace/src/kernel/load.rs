@@ -9,6 +9,7 @@ use super::{
     btf::Btf,
     features::{self, Features},
     health::Health,
+    host::hides_memory,
     plan::{Loss, Method, Plan, plan},
     refusal::{self, Refusal, denied},
 };
@@ -60,19 +61,7 @@ pub(crate) struct Loaded {
 /// attached is no error: it stands in [`Loaded::health`].
 pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
-    let data = std::fs::read(super::btf::VMLINUX).map_err(Refusal::NoBtf)?;
-    let btf = Btf::parse(data).with_context(|| format!("cannot read {}", super::btf::VMLINUX))?;
-    let features = Features::read(&btf);
-    refusal::check_features(features)?;
-    let hides_memory = refusal::hides_memory();
-    let method = match options.method {
-        Method::Kprobe if hides_memory => return Err(Refusal::KprobesLocked.into()),
-        Method::Auto if hides_memory => Method::Fentry,
-        method => method,
-    };
-    let plan = plan(&btf, method).map_err(|missing| {
-        Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
-    })?;
+    let Prepared { btf, features, hides_memory, method, plan } = Prepared::read(options.method)?;
 
     super::memlock::raise();
     let mut ebpf = load_object(options, method, &plan, features, hides_memory).map_err(
@@ -84,6 +73,40 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
 
     let health = attach::attach_all(&mut ebpf, &plan, options.method, features)?;
     Ok(Loaded { ebpf, health, losses: plan.losses, rst_reasons: features::rst_reasons(&btf) })
+}
+
+/// What can be known of the kernel before anything is loaded, and without privileges.
+pub(crate) struct Prepared {
+    btf: Btf,
+    pub(crate) features: Features,
+    hides_memory: bool,
+    /// How functions will be hooked: as asked, or as lockdown allows.
+    method: Method,
+    pub(crate) plan: Plan,
+}
+
+impl Prepared {
+    /// Reads the kernel's type information and makes the plan.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when nothing can be traced on this kernel.
+    pub(crate) fn read(method: Method) -> anyhow::Result<Self> {
+        let data = std::fs::read(super::btf::VMLINUX).map_err(Refusal::NoBtf)?;
+        let btf =
+            Btf::parse(data).with_context(|| format!("cannot read {}", super::btf::VMLINUX))?;
+        let features = Features::read(&btf);
+        refusal::check_features(features)?;
+        let hides_memory = hides_memory();
+        let method = match method {
+            Method::Kprobe if hides_memory => return Err(Refusal::KprobesLocked.into()),
+            Method::Auto if hides_memory => Method::Fentry,
+            method => method,
+        };
+        let plan = plan(&btf, method).map_err(|missing| {
+            Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
+        })?;
+        Ok(Self { btf, features, hides_memory, method, plan })
+    }
 }
 
 fn load_object(

@@ -3,11 +3,13 @@
 mod attach;
 pub(crate) mod clock;
 pub(crate) mod health;
+pub(crate) mod host;
 pub(crate) mod load;
 mod memlock;
 pub(crate) mod missed;
 pub(crate) mod refusal;
 pub(crate) mod stream;
 pub(crate) mod tally;
+pub(crate) mod trial;
 
 pub(crate) use socktrace_plan::{btf, features, hooks, plan, variant};

@@ -1,12 +1,17 @@
 //! Why this host does not let socktrace trace, told apart so that each has its own words.
 
-use std::{fmt, fs, io};
-
-use nix::{libc, sys::utsname};
+use std::{fmt, io};
 
 use caps::{CapSet, Capability};
+use nix::libc;
 
-use super::features::Features;
+use super::{
+    features::Features,
+    host::{
+        hides_memory, in_initial_user_namespace, memlock_limit, perf_event_paranoid,
+        running_kernel, security_state,
+    },
+};
 
 /// A host that cannot be traced. Each kind has its own exit code.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ impl Refusal {
     }
 
     /// What failed: one line.
-    fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         match self {
             Self::NotRoot => "cannot trace: not started as root".to_owned(),
             Self::MissingCapabilities(missing) => {
@@ -89,7 +94,7 @@ impl Refusal {
     }
 
     /// Why it is so.
-    fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         match self {
             Self::NotRoot => {
                 "loading kernel tracing programs takes CAP_BPF and CAP_PERFMON, or root".to_owned()
@@ -120,7 +125,7 @@ impl Refusal {
             }
             Self::Kprobes(_) => format!(
                 "a kprobe is opened as a performance event; {}",
-                if has_sys_admin() {
+                if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) {
                     "CAP_SYS_ADMIN is held, so a security policy says no, such as the seccomp \
                      filter of a container"
                         .to_owned()
@@ -128,21 +133,21 @@ impl Refusal {
                     format!(
                         "without CAP_SYS_ADMIN that is up to kernel.perf_event_paranoid, here {}: \
                          Debian's 3 leaves none to others",
-                        perf_event_paranoid()
+                        perf_event_paranoid().as_deref().unwrap_or("unknown")
                     )
                 }
             ),
             Self::Memlock(_) => format!(
                 "kernels before 5.11 charge maps to RLIMIT_MEMLOCK, here {}, and without \
                  CAP_SYS_RESOURCE it cannot be raised",
-                memlock_limit()
+                memlock_limit().as_deref().unwrap_or("unknown")
             ),
             Self::NothingAttached(reasons) | Self::UnknownKernel(reasons) => reasons.join("; "),
         }
     }
 
     /// What to do about it.
-    fn advice(&self) -> &'static str {
+    pub(crate) fn advice(&self) -> &'static str {
         match self {
             Self::NotRoot => "run `sudo socktrace`",
             Self::MissingCapabilities(_) => {
@@ -174,6 +179,25 @@ impl Refusal {
             Self::UnknownKernel(_) => {
                 "report this with `uname -a`: socktrace must learn this kernel"
             }
+        }
+    }
+
+    /// The command that ends it, where there is one.
+    pub(crate) const fn command(&self) -> Option<&'static str> {
+        match self {
+            Self::NotRoot => Some("sudo socktrace"),
+            // Its root has what a shell, service or container was denied.
+            Self::MissingCapabilities(_) => Some("sudo systemd-run --pty socktrace"),
+            Self::Kprobes(_) => Some("sudo sysctl kernel.perf_event_paranoid=2"),
+            Self::Memlock(_) => Some("ulimit -l unlimited"),
+            Self::UserNamespace
+            | Self::NoBtf(_)
+            | Self::TooOld(_)
+            | Self::Policy(_)
+            | Self::Lockdown(_)
+            | Self::KprobesLocked
+            | Self::NothingAttached(_)
+            | Self::UnknownKernel(_) => None,
         }
     }
 }
@@ -240,63 +264,6 @@ pub(crate) fn explain_eperm(features: Features, error: io::Error) -> Refusal {
         return Refusal::Lockdown(error);
     }
     Refusal::Policy(error)
-}
-
-/// Whether user ids are not remapped: a user namespace of its own maps less than all of them.
-fn in_initial_user_namespace() -> bool {
-    // Unreadable (no /proc): the kernel itself will tell.
-    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
-        let fields: Vec<&str> = map.split_whitespace().collect();
-        fields == ["0", "0", "4294967295"]
-    })
-}
-
-/// Whether the kernel hides its memory from everybody (lockdown=confidentiality).
-pub(crate) fn hides_memory() -> bool {
-    lockdown().as_deref() == Some("confidentiality")
-}
-
-/// The active lockdown mode: `none`, `integrity`, `confidentiality`; `None` where unknown.
-fn lockdown() -> Option<String> {
-    let modes = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
-    let (_, rest) = modes.split_once('[')?;
-    rest.split_once(']').map(|(active, _)| active.to_owned())
-}
-
-fn security_state() -> String {
-    let modules = fs::read_to_string("/sys/kernel/security/lsm");
-    match (modules, lockdown()) {
-        (Ok(modules), Some(lockdown)) => {
-            format!("security modules {}; lockdown {lockdown}", modules.trim())
-        }
-        (Ok(modules), None) => format!("security modules {}", modules.trim()),
-        (Err(_), _) => {
-            "which one is hidden, as /sys/kernel/security is not mounted here".to_owned()
-        }
-    }
-}
-
-fn has_sys_admin() -> bool {
-    caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false)
-}
-
-fn perf_event_paranoid() -> String {
-    fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")
-        .map_or_else(|_| "unknown".to_owned(), |value| value.trim().to_owned())
-}
-
-fn memlock_limit() -> String {
-    use nix::sys::resource::{Resource, getrlimit};
-    getrlimit(Resource::RLIMIT_MEMLOCK)
-        .map_or_else(|_| "unknown".to_owned(), |(soft, _)| format!("{} KiB", soft / 1024))
-}
-
-/// The kernel's name and release, for people; never parsed.
-pub(crate) fn running_kernel() -> String {
-    utsname::uname().map_or_else(
-        |_| "this kernel".to_owned(),
-        |uts| format!("{} {}", uts.sysname().display(), uts.release().display()),
-    )
 }
 
 #[cfg(test)]

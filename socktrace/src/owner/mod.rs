@@ -26,3 +26,11 @@ pub(crate) use {
     owners::Owners,
     service::{Service, Unknown},
 };
+
+/// How this host's cgroups are laid out.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(crate) fn cgroup_layout() -> std::io::Result<mounts::Layout> {
+    mounts::Layout::read()
+}

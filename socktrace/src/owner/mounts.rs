@@ -11,14 +11,14 @@ const ROOT_INODE: u64 = 1;
 
 /// How cgroups are laid out here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Where cgroup2 is mounted.
-    pub(super) unified: Option<PathBuf>,
+    pub(crate) unified: Option<PathBuf>,
     /// Whether that mount shows every cgroup. In a cgroup namespace it may begin further down.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
     /// Whether there are hierarchies of cgroup v1: then the tree of cgroup2 is empty (v1 only) or
     /// systemd's alone (hybrid), and containers may be found in the others only.
-    pub(super) legacy: bool,
+    pub(crate) legacy: bool,
 }
 
 impl Layout {

@@ -10,6 +10,9 @@ const FAILED: u8 = 1;
 /// Exit code of a wrong command line, clap's own.
 pub(crate) const WRONG_USAGE: u8 = 2;
 
+/// Exit code of a self-test that saw other than it should.
+pub(crate) const SELF_TEST: u8 = 20;
+
 /// The exit codes, for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -25,7 +28,8 @@ Exit codes:
   16  the locked-memory limit is too small (kernels before 5.11)
   17  no hook could be attached
   18  the kernel's structures are unknown
-  19  the kernel refuses kprobes, where they are needed or asked for";
+  19  the kernel refuses kprobes, where they are needed or asked for
+  20  doctor --self-test: a hook did not fire, or a count is wrong";
 
 /// Prints an error for the user and gives the code to exit with.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use nix::libc;
 
 use super::{
-    accept, attach, bind, clients, connect, daemon, eof,
+    accept, attach, bind, clients, connect, daemon, doctor, eof,
     expected::Expected,
     icmp::{self, Message},
     inherit, inject, iouring, mptcp,
@@ -332,6 +332,9 @@ catalogue! {
         Smp "refused_memlock": refusal::memlock;
         Smp quick "refused_kprobes": refusal::kprobes;
         Smp quick "refused_user_namespace": refusal::user_namespace;
+        Smp quick "doctor_self_test": doctor::self_test;
+        Smp "doctor_unprivileged": doctor::unprivileged;
+        Smp "doctor_no_btf": doctor::no_btf;
         Odd quick "missing_function": odd::missing_function;
         Odd quick "lockdown_integrity": odd::lockdown_integrity;
         Odd quick "lockdown_confidentiality": odd::lockdown_confidentiality;

@@ -13,6 +13,7 @@ mod child;
 mod clients;
 mod connect;
 mod daemon;
+mod doctor;
 mod eof;
 mod expected;
 mod harness;
@@ -50,10 +51,10 @@ use xtask::{gaps, report::Reporter};
 use catalogue::{Act, Boot, CATALOGUE};
 
 /// The kernel series the guest runs, where a scenario's outcome depends on it.
-const KERNEL_VARIABLE: &str = "SOCKTRACE_KERNEL";
+const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
 
 /// How daemons hook kernel functions, where that was chosen.
-const ATTACH_VARIABLE: &str = "SOCKTRACE_ATTACH";
+const ATTACH_VARIABLE: &str = "GUEST_ATTACH";
 
 /// Names of all scenarios.
 pub(crate) fn names() -> Vec<String> {

@@ -1,0 +1,120 @@
+//! Each hook: how it would be attached, or is, or what is missing and what that hides.
+
+use serde::Serialize;
+
+use super::self_test::Outcome;
+use crate::kernel::{
+    health::{Health, HookState},
+    hooks::Hook,
+    plan::{Plan, Served},
+    variant::{Attach, Variant},
+};
+
+/// A hook.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) hook: &'static str,
+    /// `planned` where nothing was loaded, else what became of it, as in the metrics.
+    pub(super) state: &'static str,
+    /// How it is attached, or would be; null where it cannot be.
+    pub(super) how: Option<String>,
+    /// Why it is not attached, or by kprobes.
+    pub(super) reason: Option<String>,
+    /// What stays hidden.
+    pub(super) hides: Option<&'static str>,
+    /// Whether the self-test has seen it at work; null where that was not tried.
+    pub(super) fired: Option<bool>,
+    #[serde(skip)]
+    id: Hook,
+}
+
+impl Row {
+    /// Whether something of this hook is, or would be, hidden.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self.state, "absent" | "failed")
+    }
+}
+
+/// A row for every hook of the plan; `health` tells what became of it when it was carried out.
+pub(super) fn rows(plan: &Plan, health: Option<&Health>) -> Vec<Row> {
+    plan.hooks
+        .iter()
+        .map(|(hook, served)| {
+            let state = health.and_then(|health| health.state(*hook));
+            row(*hook, served, state)
+        })
+        .collect()
+}
+
+fn row(hook: Hook, served: &Served, state: Option<&HookState>) -> Row {
+    let blank = Row {
+        hook: hook.id(),
+        state: "planned",
+        how: None,
+        reason: None,
+        hides: None,
+        fired: None,
+        id: hook,
+    };
+    let variants = match served {
+        Served::By(variants) => variants.as_slice(),
+        Served::Not(reason) => {
+            return Row {
+                state: "absent",
+                reason: Some(reason.clone()),
+                hides: Some(hook.hides()),
+                ..blank
+            };
+        }
+    };
+    let by = |kprobe: bool| variants.iter().find(|variant| variant.is_kprobe() == kprobe);
+    match state {
+        None => {
+            let hides =
+                variants.first().filter(|first| first.is_kprobe()).and(hook.hides_by_kprobe());
+            Row { how: variants.first().map(|first| how(first)), hides, ..blank }
+        }
+        Some(state @ HookState::Attached) => {
+            Row { state: state.id(), how: by(false).map(|variant| how(variant)), ..blank }
+        }
+        Some(state @ HookState::Fallback(reason)) => Row {
+            state: state.id(),
+            how: by(true).map(|variant| how(variant)),
+            reason: Some(reason.clone()),
+            hides: hook.hides_by_kprobe(),
+            ..blank
+        },
+        Some(state @ (HookState::Absent(reason) | HookState::Failed(reason))) => Row {
+            state: state.id(),
+            reason: Some(reason.clone()),
+            hides: Some(hook.hides()),
+            ..blank
+        },
+    }
+}
+
+/// The ways in which a variant's programs are attached, each with its kernel function.
+fn how(variant: &Variant) -> String {
+    let programs = variant.programs.iter().map(|program| {
+        let way = match program.attach {
+            Attach::Fentry => "fentry",
+            Attach::Fexit => "fexit",
+            Attach::Kprobe => "kprobe",
+            Attach::Kretprobe => "kretprobe",
+            Attach::Tracepoint => "tp_btf",
+        };
+        format!("{way}:{}", variant.function_of(program))
+    });
+    programs.collect::<Vec<_>>().join(" ")
+}
+
+/// Notes which hooks the self-test has seen at work. One that failed once has not.
+pub(super) fn note_fired(rows: &mut [Row], outcomes: &[Outcome]) {
+    for row in rows {
+        let mut tried =
+            outcomes.iter().filter(|outcome| outcome.proves.contains(&row.id)).peekable();
+        if tried.peek().is_some() {
+            row.fired = Some(tried.all(|outcome| outcome.problem.is_none()));
+        }
+    }
+}

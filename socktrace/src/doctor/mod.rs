@@ -1,0 +1,11 @@
+//! What this host offers for tracing, what is missing, and what to do about it.
+
+mod checks;
+mod hooks;
+mod provoke;
+mod report;
+mod self_test;
+mod table;
+mod verdict;
+
+pub(crate) use {report::Report, table::write as write_table};

@@ -1,0 +1,264 @@
+//! Makes sockets fail on loopback, each in one known way, within milliseconds.
+//!
+//! For network namespaces with nothing but loopback, where nobody else's sockets are.
+
+use std::{
+    fs, io,
+    mem::MaybeUninit,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsRawFd as _,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::libc;
+use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
+
+/// Loopback, any port.
+const IPV4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const IPV6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
+
+/// An address to which a host with loopback only has no route.
+const ELSEWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
+
+/// Longest time for something that takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A quarter of a second without an acknowledgement: two timeouts of the kernel's 200 ms.
+const USER_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Longer than the kernel's clock takes for a tick: what happens within one has no order.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// An option of TCP that no kernel has.
+const NO_OPTION: libc::c_int = 9_999;
+
+/// The SYN is answered by RST: nobody listens at a bound port.
+pub(super) fn refused() -> Result<()> {
+    let (_holder, address) = bound(IPV4)?;
+    let client = stream(IPV4)?;
+    expect("connect", client.connect(&address), libc::ECONNREFUSED)
+}
+
+/// The peer resets a live connection.
+pub(super) fn reset() -> Result<()> {
+    let (client, server) = pair()?;
+    close_with_reset(client)?;
+    expect("read", receive(&server), libc::ECONNRESET)
+}
+
+/// Data is never acknowledged: a filter on the peer's socket drops what comes.
+pub(super) fn timed_out() -> Result<()> {
+    let (client, server) = pair()?;
+    client.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    drop_all(&server)?;
+    client.send(b"question")?;
+    expect("read", receive(&client), libc::ETIMEDOUT)?;
+    close_with_reset(server)
+}
+
+/// The client resets its connection before it is accepted. Accept succeeds.
+pub(super) fn aborted_before_accept() -> Result<()> {
+    let listener = listener()?;
+    let client = stream(IPV4)?;
+    client.connect(&listener.local_addr()?)?;
+    let ports = [port(&listener.local_addr()?)?, port(&client.local_addr()?)?];
+    close_with_reset(client)?;
+    // That side has no socket yet that could be asked.
+    until("the connection is still open", || Ok(!is_open(ports)?))?;
+    let (server, _) = listener.accept().context("accept must succeed")?;
+    expect("read", receive(&server), libc::ECONNRESET)
+}
+
+/// The program closes a socket that is still connecting: a filter drops the SYN.
+pub(super) fn cancelled() -> Result<()> {
+    let listener = listener()?;
+    drop_all(&listener)?;
+    let client = stream(IPV4)?;
+    client.set_nonblocking(true)?;
+    expect("connect", client.connect(&listener.local_addr()?), libc::EINPROGRESS)
+}
+
+/// There is no route.
+pub(super) fn no_route() -> Result<()> {
+    let client = stream(IPV4)?;
+    expect("connect", client.connect(&ELSEWHERE.into()), libc::ENETUNREACH)
+}
+
+/// The program writes after it has shut down sending.
+pub(super) fn write_after_shutdown() -> Result<()> {
+    let (client, server) = pair()?;
+    client.shutdown(std::net::Shutdown::Write)?;
+    let written = client.send_with_flags(b"more", libc::MSG_NOSIGNAL);
+    expect("send", written, libc::EPIPE)?;
+    ensure!(receive(&server)? == 0, "the peer reads data");
+    drop(server);
+    ensure!(receive(&client)? == 0, "the program reads data");
+    Ok(())
+}
+
+/// The peer reads a question and closes.
+pub(super) fn premature_eof() -> Result<()> {
+    let (client, server) = pair()?;
+    thread::sleep(MOMENT);
+    client.send(b"question")?;
+    ensure!(receive(&server)? > 0, "no question came");
+    drop(server);
+    ensure!(receive(&client)? == 0, "an answer came");
+    Ok(())
+}
+
+/// The address is in use, IPv4.
+pub(super) fn bind() -> Result<()> {
+    bind_twice(IPV4)
+}
+
+/// The same, IPv6.
+pub(super) fn bind6() -> Result<()> {
+    bind_twice(IPV6)
+}
+
+fn bind_twice(address: SocketAddr) -> Result<()> {
+    let (_holder, taken) = bound(address)?;
+    expect("bind", stream(address)?.bind(&taken), libc::EADDRINUSE)
+}
+
+/// Another socket listens at the address already.
+pub(super) fn listen() -> Result<()> {
+    let first = stream(IPV4)?;
+    first.set_reuse_address(true)?;
+    first.bind(&IPV4.into())?;
+    let second = stream(IPV4)?;
+    second.set_reuse_address(true)?;
+    second.bind(&first.local_addr()?)?;
+    first.listen(1)?;
+    expect("listen", second.listen(1), libc::EADDRINUSE)
+}
+
+/// An option that does not exist is set.
+pub(super) fn set_option() -> Result<()> {
+    let socket = stream(IPV4)?;
+    let value: libc::c_int = 1;
+    // SAFETY: the value lives until the call returns, and the size is its own.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            NO_OPTION,
+            (&raw const value).cast(),
+            INT_SIZE,
+        )
+    };
+    expect("setsockopt", result_of(result), libc::ENOPROTOOPT)
+}
+
+/// An option that does not exist is read.
+pub(super) fn get_option() -> Result<()> {
+    let socket = stream(IPV4)?;
+    let mut value: libc::c_int = 0;
+    let mut size = INT_SIZE;
+    // SAFETY: value and size live until the call returns, and the size is the value's.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            NO_OPTION,
+            (&raw mut value).cast(),
+            &raw mut size,
+        )
+    };
+    expect("getsockopt", result_of(result), libc::ENOPROTOOPT)
+}
+
+const INT_SIZE: libc::socklen_t = 4;
+
+fn result_of(returned: libc::c_int) -> io::Result<()> {
+    if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn stream(address: SocketAddr) -> Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)
+        .context("cannot make a socket")?;
+    // Nothing here is to wait forever.
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+fn bound(address: SocketAddr) -> Result<(Socket, SockAddr)> {
+    let socket = stream(address)?;
+    socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
+fn listener() -> Result<Socket> {
+    let (socket, _) = bound(IPV4)?;
+    socket.listen(1)?;
+    Ok(socket)
+}
+
+/// A connection: the end that connected, and the one that was accepted.
+fn pair() -> Result<(Socket, Socket)> {
+    let listener = listener()?;
+    let client = stream(IPV4)?;
+    client.connect(&listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    Ok((client, server))
+}
+
+/// Makes the socket's kernel drop every segment for it.
+fn drop_all(socket: &Socket) -> Result<()> {
+    /// `BPF_RET | BPF_K`.
+    const RETURN: u16 = 0x06;
+    socket
+        .attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])
+        .context("cannot attach a filter to a socket")
+}
+
+/// Closes with `SO_LINGER` 0.
+fn close_with_reset(socket: Socket) -> Result<()> {
+    socket.set_linger(Some(Duration::ZERO))?;
+    drop(socket);
+    Ok(())
+}
+
+fn receive(socket: &Socket) -> io::Result<usize> {
+    let mut buffer = [MaybeUninit::uninit(); 16];
+    socket.recv(&mut buffer)
+}
+
+fn expect<T>(call: &str, result: io::Result<T>, errno: libc::c_int) -> Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(errno) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("{call} failed in another way")),
+        Ok(_) => bail!("{call} succeeded"),
+    }
+}
+
+fn port(address: &SockAddr) -> Result<u16> {
+    Ok(address.as_socket().context("no IP address")?.port())
+}
+
+/// Whether there is a connection from the first to the second port.
+fn is_open(ports: [u16; 2]) -> Result<bool> {
+    // Not `/proc/net`, which shows the main thread's namespace.
+    let table = fs::read_to_string("/proc/thread-self/net/tcp")?;
+    let [local, remote] = ports.map(|port| format!(":{port:04X}"));
+    Ok(table.lines().any(|row| {
+        let mut columns = row.split_whitespace().skip(1);
+        let mut next_is = |port: &str| columns.next().is_some_and(|end| end.ends_with(port));
+        next_is(&local) && next_is(&remote)
+    }))
+}
+
+fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !is_done()? {
+        ensure!(started.elapsed() < PATIENCE, "{problem} after {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! All that the doctor finds, gathered in one examination.
+
+use serde::Serialize;
+
+use super::{
+    checks::{self, Check},
+    hooks::{self, Row},
+    self_test::{self, Outcome},
+    verdict::Verdict,
+};
+use crate::{
+    kernel::{
+        clock::Clock,
+        host::running_kernel,
+        load::{self, Options, Prepared},
+        plan::{Loss, Method},
+        refusal::{Refusal, check_privileges},
+        trial::Answers,
+    },
+    service::signals::undisturbed,
+};
+
+/// What the doctor says. Its JSON's field names are a public interface: they are only ever added
+/// to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(super) version: &'static str,
+    pub(super) kernel: String,
+    pub(super) checks: Vec<Check>,
+    /// Empty where nothing could be planned for this kernel.
+    pub(super) hooks: Vec<Row>,
+    /// What this kernel hides although its hooks are there.
+    pub(super) not_told: Vec<String>,
+    /// Null unless the self-test was made.
+    pub(super) self_test: Option<Vec<Outcome>>,
+    pub(super) verdict: Verdict,
+}
+
+impl Report {
+    /// Examines this host. With the privileges that tracing takes, the programs are loaded and
+    /// attached as for tracing, and taken out again.
+    ///
+    /// # Errors
+    /// When the self-test cannot be made, or something fails that has nothing to do with the host.
+    pub(crate) fn examine(method: Method, with_self_test: bool) -> anyhow::Result<Self> {
+        let answers = check_privileges().is_ok().then(Answers::ask);
+        let (prepared, mut loaded, refusal) = match Prepared::read(method) {
+            // What the kernel lacks nobody's privileges make up for.
+            Err(error) => (None, None, Some(error.downcast::<Refusal>()?)),
+            Ok(prepared) => match undisturbed(|| load::load(options(method)?))? {
+                Ok(loaded) => (Some(prepared), Some(loaded), None),
+                Err(error) => (Some(prepared), None, Some(error.downcast::<Refusal>()?)),
+            },
+        };
+        let checks = checks::all(prepared.as_ref(), refusal.as_ref(), answers.as_ref());
+        let plan = prepared.as_ref().map(|prepared| &prepared.plan);
+        let health = loaded.as_ref().map(|loaded| &loaded.health);
+        let mut hooks = plan.map_or_else(Vec::new, |plan| hooks::rows(plan, health));
+        let losses = plan.map_or(&[][..], |plan| &plan.losses);
+        let not_told = losses.iter().map(Loss::to_string).collect();
+        let self_test = match &mut loaded {
+            Some(loaded) if with_self_test => Some(self_test::run(loaded)?),
+            _ => None,
+        };
+        if let Some(outcomes) = &self_test {
+            hooks::note_fired(&mut hooks, outcomes);
+        }
+        let verdict = Verdict::new(refusal, answers.as_ref(), &hooks, self_test.as_deref());
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION"),
+            kernel: running_kernel(),
+            checks,
+            hooks,
+            not_told,
+            self_test,
+            verdict,
+        })
+    }
+
+    /// The code to exit with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.verdict.exit_code
+    }
+}
+
+/// As for tracing all there is to see.
+fn options(method: Method) -> anyhow::Result<Options> {
+    /// Longer than the self-test takes.
+    const IDLE_SECONDS: u32 = 3_600;
+    Ok(Options {
+        method,
+        stream: true,
+        retransmits: true,
+        probe_log: false,
+        idle_jiffies: Clock::new()?.seconds_to_jiffies(IDLE_SECONDS),
+        retransmit_threshold: 1,
+    })
+}

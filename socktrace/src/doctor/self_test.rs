@@ -1,0 +1,404 @@
+//! Makes sockets fail, and checks that each failure is told once and counted once.
+//!
+//! The sockets live in a network namespace of their own, by whose inode the events are told from
+//! those of the host, which go on meanwhile. Counts have no namespace: what is checked is that no
+//! event was told that was not counted, and none counted that was not told.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use nix::{
+    libc,
+    sched::{CloneFlags, unshare},
+};
+use serde::Serialize;
+use socket2::{Domain, Socket, Type};
+use socktrace_ebpf::{Counter, Event, Hook as Seen, Signature};
+use tokio::runtime;
+
+use super::provoke;
+use crate::{
+    diagnosis::{Cause, Finding, diagnose},
+    kernel::{health::Health, hooks::Hook, load::Loaded, stream::Events, tally::Tallies},
+};
+
+/// Longest time for an event to come.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long nothing more must come.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Between looking and looking again.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// One way to fail, and what must be told of it.
+struct Test {
+    name: &'static str,
+    provoke: fn() -> Result<()>,
+    /// Everything that must be told, in this order: where it was seen, and why.
+    tells: &'static [(Seen, Cause)],
+    /// The hooks that have worked then. Skipped unless the first is attached.
+    proves: &'static [Hook],
+}
+
+const TESTS: &[Test] = &[
+    Test {
+        name: "refused",
+        provoke: provoke::refused,
+        tells: &[(Seen::TcpDone, Cause::ConnectRefused)],
+        proves: &[Hook::TcpDone, Hook::TcpReset],
+    },
+    Test {
+        name: "reset",
+        provoke: provoke::reset,
+        tells: &[(Seen::TcpDone, Cause::ResetByPeer)],
+        proves: &[Hook::TcpDone, Hook::TcpReset, Hook::TcpSendActiveReset],
+    },
+    Test {
+        name: "timed_out",
+        provoke: provoke::timed_out,
+        tells: &[(Seen::TcpDone, Cause::UserTimeout)],
+        proves: &[Hook::TcpDone, Hook::TcpRetransmitTimer],
+    },
+    Test {
+        name: "aborted_before_accept",
+        provoke: provoke::aborted_before_accept,
+        tells: &[
+            (Seen::TcpDone, Cause::ResetBeforeAccept),
+            (Seen::InetCskAccept, Cause::ResetBeforeAccept),
+        ],
+        proves: &[Hook::InetCskAccept, Hook::TcpDone, Hook::TcpReset],
+    },
+    Test {
+        name: "cancelled",
+        provoke: provoke::cancelled,
+        tells: &[(Seen::TcpClose, Cause::ConnectCancelled)],
+        proves: &[Hook::TcpClose],
+    },
+    Test {
+        name: "no_route",
+        provoke: provoke::no_route,
+        tells: &[(Seen::InetStreamConnect, Cause::ConnectNoRoute)],
+        proves: &[Hook::InetStreamConnect],
+    },
+    Test {
+        name: "write_after_shutdown",
+        provoke: provoke::write_after_shutdown,
+        tells: &[(Seen::SkStreamError, Cause::WriteAfterShutdown)],
+        proves: &[Hook::SkStreamError],
+    },
+    Test {
+        name: "premature_eof",
+        provoke: provoke::premature_eof,
+        tells: &[(Seen::TcpFin, Cause::PrematureEof)],
+        proves: &[Hook::TcpFin],
+    },
+    Test {
+        name: "bind_in_use_ipv4",
+        provoke: provoke::bind,
+        tells: &[(Seen::InetBind, Cause::BindFailed)],
+        proves: &[Hook::InetBind],
+    },
+    Test {
+        name: "bind_in_use_ipv6",
+        provoke: provoke::bind6,
+        tells: &[(Seen::InetBind, Cause::BindFailed)],
+        proves: &[Hook::Inet6Bind],
+    },
+    Test {
+        name: "listen_in_use",
+        provoke: provoke::listen,
+        tells: &[(Seen::InetListen, Cause::ListenFailed)],
+        proves: &[Hook::InetListen],
+    },
+    Test {
+        name: "setsockopt_unknown",
+        provoke: provoke::set_option,
+        tells: &[(Seen::Setsockopt, Cause::SockoptRejected)],
+        proves: &[Hook::Setsockopt],
+    },
+    Test {
+        name: "getsockopt_unknown",
+        provoke: provoke::get_option,
+        tells: &[(Seen::Getsockopt, Cause::SockoptRejected)],
+        proves: &[Hook::Getsockopt],
+    },
+];
+
+/// What came of one test.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome {
+    pub(super) name: &'static str,
+    /// What was told, each once and counted once.
+    pub(super) told: Vec<&'static str>,
+    /// What was wrong; null if nothing.
+    pub(super) problem: Option<String>,
+    /// Why it was not tried; null if it was.
+    pub(super) skipped: Option<String>,
+    #[serde(skip)]
+    pub(super) proves: &'static [Hook],
+}
+
+impl Outcome {
+    fn of(test: &Test) -> Self {
+        Self {
+            name: test.name,
+            told: Vec::new(),
+            problem: None,
+            skipped: None,
+            proves: test.proves,
+        }
+    }
+
+    fn skipped(test: &Test, reason: String) -> Self {
+        Self { skipped: Some(reason), proves: &[], ..Self::of(test) }
+    }
+}
+
+/// Makes every test that the attached hooks allow.
+///
+/// # Errors
+/// When there can be no network namespace, or the programs' maps cannot be read.
+pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("cannot watch the event ring buffer")?;
+    let _entered = runtime.enter();
+    let mut watch = Watch {
+        tallies: Tallies::new(&mut loaded.ebpf)?,
+        events: Events::new(&mut loaded.ebpf)?,
+        told: BTreeMap::new(),
+    };
+    let health = &loaded.health;
+    // The namespace is the thread's, and goes with it.
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let namespace = lonely_namespace()?;
+            let outcomes = TESTS.iter().map(|test| watch.make(test, health, namespace));
+            let mut outcomes = outcomes.collect::<Result<Vec<_>>>()?;
+            outcomes.push(watch.compare_counts()?);
+            Ok(outcomes)
+        });
+        thread.join().map_err(|_| anyhow!("the self-test panicked"))?
+    })
+}
+
+/// What the programs tell and count.
+struct Watch {
+    tallies: Tallies,
+    events: Events,
+    /// How often each signature was told, by anybody's sockets.
+    told: BTreeMap<Signature, u64>,
+}
+
+impl Watch {
+    /// Makes one test.
+    fn make(&mut self, test: &Test, health: &Health, namespace: u32) -> Result<Outcome> {
+        if let Some(hook) = test.proves.first().filter(|hook| !health.is_attached(**hook)) {
+            return Ok(Outcome::skipped(test, format!("{} is not attached", hook.id())));
+        }
+        if test.proves.contains(&Hook::Inet6Bind) && !fs::exists("/proc/net/if_inet6")? {
+            return Ok(Outcome::skipped(test, "this host has no IPv6".to_owned()));
+        }
+        let mut outcome = Outcome::of(test);
+        if let Err(error) = (test.provoke)() {
+            outcome.problem = Some(format!("the failure could not be made: {error:#}"));
+            return Ok(outcome);
+        }
+        let events = self.collect(namespace, test.tells.len());
+        let (retransmits, failures): (Vec<_>, Vec<_>) = events
+            .iter()
+            .map(|event| (Seen::try_from(event.signature.hook), diagnose(event.signature)))
+            .partition(|(_, finding)| *finding == Finding::Retransmission);
+        let told: Vec<_> = failures
+            .iter()
+            .filter_map(|(seen, finding)| Some((seen.ok()?, cause(*finding)?)))
+            .collect();
+        outcome.told = told.iter().map(|(_, cause)| cause.id()).collect();
+        let by_timer = test.proves.contains(&Hook::TcpRetransmitTimer)
+            && health.is_attached(Hook::TcpRetransmitTimer);
+        if told != test.tells {
+            let words = |list: &[(Seen, Cause)]| {
+                let words = list.iter().map(|(seen, cause)| format!("{} by {seen:?}", cause.id()));
+                if list.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    words.collect::<Vec<_>>().join(", ")
+                }
+            };
+            outcome.problem =
+                Some(format!("told {} instead of {}", words(&told), words(test.tells)));
+        } else if by_timer && retransmits.is_empty() {
+            outcome.problem = Some("no retransmission timeout was told".to_owned());
+        }
+        Ok(outcome)
+    }
+
+    /// The events of a network namespace, until there are so many failures and no more come.
+    fn collect(&mut self, namespace: u32, failures: usize) -> Vec<Event> {
+        let mut events: Vec<Event> = Vec::new();
+        let mut deadline = Instant::now() + PATIENCE;
+        let mut complete = false;
+        while Instant::now() < deadline {
+            events.extend(self.drain().into_iter().filter(|event| event.netns == namespace));
+            let found = events
+                .iter()
+                .filter(|event| diagnose(event.signature) != Finding::Retransmission)
+                .count();
+            if !complete && found >= failures {
+                complete = true;
+                deadline = Instant::now() + QUIET;
+            }
+            thread::sleep(PAUSE);
+        }
+        events
+    }
+
+    fn drain(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            let mut batch = Vec::new();
+            let more = self.events.drain(&mut batch);
+            events.append(&mut batch);
+            if !more {
+                break;
+            }
+        }
+        for event in &events {
+            *self.told.entry(event.signature).or_default() += 1;
+        }
+        events
+    }
+
+    /// Compares what was counted with what was told.
+    ///
+    /// Other sockets of the host fail meanwhile, so both are read between two readings of the other:
+    /// what was counted before is told by now, and what was told is counted after.
+    fn compare_counts(&mut self) -> Result<Outcome> {
+        let mut outcome =
+            Outcome { name: "counts", told: Vec::new(), problem: None, skipped: None, proves: &[] };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let before = self.tallies.signatures()?;
+            // An event is counted first and sent a moment later.
+            thread::sleep(QUIET);
+            self.drain();
+            let after = self.tallies.signatures()?;
+            let lost = self.tallies.counter(Counter::EventsLost)?;
+            outcome.problem = difference(&before, &self.told, &after, lost);
+            if outcome.problem.is_none() || Instant::now() > deadline {
+                return Ok(outcome);
+            }
+        }
+    }
+}
+
+/// What is wrong with counts, if anything.
+fn difference(
+    before: &BTreeMap<Signature, u64>,
+    told: &BTreeMap<Signature, u64>,
+    after: &BTreeMap<Signature, u64>,
+    lost: u64,
+) -> Option<String> {
+    let number =
+        |counts: &BTreeMap<Signature, u64>, signature| counts.get(signature).copied().unwrap_or(0);
+    let untold = before.iter().find(|(signature, count)| **count > number(told, signature) + lost);
+    if let Some((signature, count)) = untold {
+        let told = number(told, signature);
+        return Some(format!("counted {count} times and told {told} times: {signature:?}"));
+    }
+    let uncounted = told.iter().find(|(signature, count)| **count > number(after, signature));
+    uncounted.map(|(signature, count)| {
+        let after = number(after, signature);
+        format!("told {count} times and counted {after} times: {signature:?}")
+    })
+}
+
+fn cause(finding: Finding) -> Option<Cause> {
+    match finding {
+        Finding::Failure(found) | Finding::Delivery(found) => Some(found.cause),
+        Finding::Retransmission => None,
+    }
+}
+
+/// Moves this thread to a network namespace of its own with loopback up; returns its inode.
+fn lonely_namespace() -> Result<u32> {
+    unshare(CloneFlags::CLONE_NEWNET)
+        .context("cannot make a network namespace, which takes CAP_SYS_ADMIN")?;
+    loopback_up().context("cannot bring loopback up, which takes CAP_NET_ADMIN")?;
+    let namespace =
+        fs::metadata("/proc/thread-self/ns/net").context("cannot find the network namespace")?;
+    // The kernel numbers namespaces with 32 bits.
+    u32::try_from(namespace.ino()).context("an inode of a network namespace has 32 bits")
+}
+
+fn loopback_up() -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    // SAFETY: all zeros is a valid value of this plain struct.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).map_err(io::Error::other)?;
+    // SAFETY: the request is what this ioctl reads, and lives until it returns.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(list: &[(u16, u64)]) -> BTreeMap<Signature, u64> {
+        list.iter()
+            .map(|(errno, count)| (Signature { errno: *errno, ..Signature::default() }, *count))
+            .collect()
+    }
+
+    #[test]
+    fn counts_that_differ_are_told() {
+        let (one, two) = (counts(&[(104, 1)]), counts(&[(104, 2)]));
+        assert_eq!(difference(&one, &one, &one, 0), None);
+        // Another socket failed between the readings.
+        assert_eq!(difference(&one, &two, &two, 0), None);
+        assert_eq!(difference(&one, &one, &two, 0), None);
+        let told = difference(&two, &one, &two, 0).expect("untold");
+        assert!(told.starts_with("counted 2 times and told 1 times"), "{told}");
+        assert_eq!(difference(&two, &one, &two, 1), None);
+        let told = difference(&counts(&[]), &two, &one, 0).expect("uncounted");
+        assert!(told.starts_with("told 2 times and counted 1 times"), "{told}");
+    }
+
+    #[test]
+    fn each_test_says_what_it_proves() {
+        for test in TESTS {
+            assert!(!test.tells.is_empty() && !test.proves.is_empty(), "{}", test.name);
+        }
+    }
+
+    #[test]
+    fn failures_are_made_as_they_should_be() {
+        let made = thread::spawn(|| {
+            // Where namespaces cannot be made, loopback does, but for the missing route.
+            let alone = lonely_namespace().is_ok();
+            for test in TESTS {
+                let needs = match test.name {
+                    "no_route" => alone,
+                    "bind_in_use_ipv6" => fs::exists("/proc/net/if_inet6").unwrap_or(false),
+                    _ => true,
+                };
+                if needs {
+                    (test.provoke)().unwrap_or_else(|error| panic!("{}: {error:#}", test.name));
+                }
+            }
+        });
+        made.join().expect("made");
+    }
+}

@@ -1,0 +1,73 @@
+//! What this host says of its own security, where it says so. `None` stands for unknown.
+
+use std::{fs, path::Path};
+
+use nix::sys::{
+    resource::{RLIM_INFINITY, Resource, getrlimit},
+    utsname,
+};
+
+/// Whether user ids are not remapped: a user namespace of its own maps less than all of them.
+pub(crate) fn in_initial_user_namespace() -> bool {
+    // Unreadable (no /proc): the kernel itself will tell.
+    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
+        let fields: Vec<&str> = map.split_whitespace().collect();
+        fields == ["0", "0", "4294967295"]
+    })
+}
+
+/// Whether the kernel hides its memory from everybody (lockdown=confidentiality).
+pub(crate) fn hides_memory() -> bool {
+    lockdown().as_deref() == Some("confidentiality")
+}
+
+/// The active lockdown mode: `none`, `integrity` or `confidentiality`.
+pub(crate) fn lockdown() -> Option<String> {
+    let modes = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
+    let (_, rest) = modes.split_once('[')?;
+    rest.split_once(']').map(|(active, _)| active.to_owned())
+}
+
+/// The active security modules, divided by commas.
+pub(crate) fn security_modules() -> Option<String> {
+    line("/sys/kernel/security/lsm")
+}
+
+/// Security modules and lockdown in words.
+pub(crate) fn security_state() -> String {
+    match (security_modules(), lockdown()) {
+        (Some(modules), Some(lockdown)) => {
+            format!("security modules {modules}; lockdown {lockdown}")
+        }
+        (Some(modules), None) => format!("security modules {modules}"),
+        (None, _) => "which one is hidden, as /sys/kernel/security is not mounted here".to_owned(),
+    }
+}
+
+/// `kernel.perf_event_paranoid`.
+pub(crate) fn perf_event_paranoid() -> Option<String> {
+    line("/proc/sys/kernel/perf_event_paranoid")
+}
+
+/// The limit of locked memory.
+pub(crate) fn memlock_limit() -> Option<String> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
+    Some(if soft == RLIM_INFINITY {
+        "unlimited".to_owned()
+    } else {
+        format!("{} KiB", soft / 1024)
+    })
+}
+
+/// The kernel's name and release, for people; never parsed.
+pub(crate) fn running_kernel() -> String {
+    utsname::uname().map_or_else(
+        |_| "this kernel".to_owned(),
+        |uts| format!("{} {}", uts.sysname().display(), uts.release().display()),
+    )
+}
+
+/// A file of one line.
+pub(crate) fn line(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
