@@ -30,6 +30,10 @@ pub(crate) struct Cli {
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
 
+    /// When the reader of the stream is slow or stalled
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) on_full: OnFull,
+
     /// Only count and serve metrics; no stream
     #[arg(long, conflicts_with_all = ["output", "no_metrics"])]
     pub(crate) no_stream: bool,
@@ -75,6 +79,21 @@ pub(crate) struct Cli {
     /// How to hook kernel functions
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub(crate) attach: Attach,
+
+    /// Keep all privileges and system calls after attaching, for debuggers
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
+
+    /// File with settings, in TOML: `idle-threshold = 60` for --idle-threshold 60
+    ///
+    /// A flag wins over the environment (SOCKTRACE_IDLE_THRESHOLD=60), that over the file. What is
+    /// on can be taken back: --all=false. [default: /etc/socktrace/socktrace.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Show every setting and where it comes from, as a file that says the same, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
 
     /// Show the kernel programs' own debug messages on stderr
     #[arg(long)]
@@ -138,6 +157,16 @@ pub(crate) enum Output {
     Human,
     /// One JSON object a line
     Json,
+}
+
+/// What to do when the stream's reader is slower than the failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnFull {
+    /// Wait for it: it gets the oldest events, and the number of those that were lost meanwhile
+    #[default]
+    Block,
+    /// Keep a megabyte for it and drop what follows
+    Drop,
 }
 
 /// How kernel functions are to be hooked.

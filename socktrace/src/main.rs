@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 mod cli;
 mod commands;
+mod config;
 mod diagnosis;
 mod doctor;
 mod explain;
@@ -16,15 +15,21 @@ mod owner;
 mod service;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let resolved = match config::Resolved::of_process() {
+        Ok(resolved) => resolved,
+        Err(error) => return service::exit::wrong_usage(&error),
+    };
+    let cli = &resolved.cli;
     service::log::init(cli.verbose, cli.probe_log);
+    let verbose = cli.verbose;
     let result = match &cli.command {
         Some(cli::Command::Explain(args)) => commands::explain::run(args),
         Some(cli::Command::Doctor(args)) => commands::doctor::run(args),
-        None => commands::trace::run(&cli).map(|()| ExitCode::SUCCESS),
+        None if cli.print_config => commands::print_config(&resolved),
+        None => commands::trace::run(resolved).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,
-        Err(error) => service::exit::report(&error, cli.verbose),
+        Err(error) => service::exit::report(&error, verbose),
     }
 }

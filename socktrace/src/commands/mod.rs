@@ -3,8 +3,27 @@
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod trace;
+mod watch;
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+
+use crate::config;
+
+/// Prints the configuration in force.
+///
+/// # Errors
+/// When stdout takes no more.
+pub(crate) fn print_config(resolved: &config::Resolved) -> anyhow::Result<ExitCode> {
+    let mut text = Vec::new();
+    config::print(&mut text, resolved).context("cannot write the configuration")?;
+    print(&text).context("cannot write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Writes to stdout, styled only for a terminal. A reader that has seen enough is no error.
 fn print(text: &[u8]) -> io::Result<()> {

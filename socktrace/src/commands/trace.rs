@@ -8,8 +8,10 @@ use aya_log::EbpfLogger;
 use socktrace_ebpf::Counter;
 use tokio::{io::unix::AsyncFd, runtime};
 
+use super::watch::{self, Service, Shown};
 use crate::{
     cli::{Cli, DEFAULT_LISTEN},
+    config::Resolved,
     diagnosis::{Cause, Finding, diagnose},
     kernel::{
         clock::Clock,
@@ -21,33 +23,38 @@ use crate::{
         tally::Tallies,
     },
     metrics::{Access, Exporter, Hooks, Listen, Listener, PassedSockets, Pulse, Server, Site},
-    output::{
-        Decoder,
-        stream::{Printer, Written},
-    },
+    output::{Decoder, stream::Printer},
     owner::Owners,
-    service::signals::{StopSignals, undisturbed},
+    service::{
+        log::NOTICE,
+        manager::Manager,
+        privileges,
+        signals::{ReloadSignal, StopSignals, undisturbed},
+    },
 };
 
 /// Runs until SIGINT or SIGTERM, or until the reader of the output is gone.
 ///
 /// # Errors
 /// When the host refuses tracing, or an address asked for cannot be served.
-pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+pub(crate) fn run(resolved: Resolved) -> anyhow::Result<()> {
     let passed = PassedSockets::from_env();
-    let access = Access::open(cli.web_config.as_deref())?;
+    let access = Access::open(resolved.cli.web_config.as_deref())?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let result = runtime.block_on(trace(cli, passed, access));
+    let result = runtime.block_on(trace(resolved, passed, access));
     // A write to a stalled pipe may still be under way: do not wait for it.
     runtime.shutdown_background();
     result
 }
 
-async fn trace(cli: &Cli, passed: PassedSockets, access: Access) -> anyhow::Result<()> {
+async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> anyhow::Result<()> {
+    let cli = &resolved.cli;
     let mut stop = StopSignals::new()?;
+    let reload = ReloadSignal::new()?;
+    let manager = Manager::new();
     let clock = Clock::new()?;
     let options = load::Options {
         method: cli.attach.into(),
@@ -62,52 +69,57 @@ async fn trace(cli: &Cli, passed: PassedSockets, access: Access) -> anyhow::Resu
     let missed = Arc::new(Missed::new(&ebpf).context("cannot watch the kernel programs")?);
     // Learnt before it says that it is ready, so that those are known that go soon after.
     let owners = (!cli.no_stream).then(Owners::new);
+    let listeners = metrics_listeners(cli, passed)?;
+    if !cli.no_sandbox {
+        privileges::drop_all(|| tallies.counter(Counter::EventsLost).map(drop))?;
+    }
 
-    eprintln!(
+    log::info!(
+        target: NOTICE,
         "socktrace {} on {}; hooks: {}",
         env!("CARGO_PKG_VERSION"),
         running_kernel(),
         health.attached().map(Hook::id).collect::<Vec<_>>().join(", ")
     );
     for line in health.fallbacks() {
-        eprintln!("{line}");
+        log::warn!(target: NOTICE, "{line}");
     }
     for problem in health.problems() {
-        eprintln!("not attached: {problem}");
+        log::warn!(target: NOTICE, "not attached: {problem}");
     }
     for loss in losses {
-        eprintln!("not told: {loss}");
+        log::warn!(target: NOTICE, "not told: {loss}");
     }
     if cli.probe_log {
         forward_probe_log(&mut ebpf)?;
     }
-    let hooks = Hooks::from(&health);
+    let hooks = health.attached().count();
+    let site_hooks = Hooks::from(&health);
     let exporter = Exporter::new(Arc::clone(&tallies), Arc::clone(&missed), health);
-    let _server = serve_metrics(cli, passed, access, exporter, hooks)?;
+    let _server = serve_metrics(listeners, access, exporter, site_hooks)?;
 
+    let service = Service { manager, reload, tallies: Arc::clone(&tallies), hooks };
     let shown = if let Some(owners) = owners {
         let events = Events::new(&mut ebpf)?;
         let decoder = Decoder::new(clock, rst_reasons, owners);
         let printer = Printer::new(cli.output, cli.color, cli.all, decoder);
-        Some(stream(events, printer, &tallies, &mut stop).await?)
+        Some(watch::stream(events, printer, service, resolved, &mut stop).await?)
     } else {
-        stop.wait().await;
+        watch::count(service, resolved, &mut stop).await?;
         None
     };
-    eprintln!("socktrace: {}{}", summary(&tallies, shown)?, missed_calls(&missed.counts()));
+    let summary = summary(&tallies, shown)?;
+    log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&missed.counts()));
     Ok(())
 }
 
-/// Serves the metrics, unless nobody wants them, or they can only not be had at the default address,
-/// which nobody has asked for.
+/// Serves the metrics at these sockets, if any.
 fn serve_metrics(
-    cli: &Cli,
-    passed: PassedSockets,
+    listeners: Vec<Listener>,
     access: Access,
     exporter: Exporter,
     hooks: Hooks,
 ) -> anyhow::Result<Option<Server>> {
-    let listeners = metrics_listeners(cli, passed)?;
     if listeners.is_empty() {
         return Ok(None);
     }
@@ -117,12 +129,13 @@ fn serve_metrics(
     let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
     let server = Server::start(listeners, access, site)?;
     for url in urls {
-        eprintln!("metrics: {url}");
+        log::info!(target: NOTICE, "metrics: {url}");
     }
     Ok(Some(server))
 }
 
-/// The sockets for metrics.
+/// The sockets for metrics; none when nobody wants them, or when they can only not be had at the
+/// default address, which nobody has asked for.
 fn metrics_listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> {
     if cli.no_metrics {
         return Ok(Vec::new());
@@ -138,7 +151,10 @@ fn metrics_listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec
             Ok(bound) => listeners.extend(bound),
             // A person at a terminal came for the stream; a service has nothing else to offer.
             Err(error) if *asked == [DEFAULT_LISTEN] && cli.listen.is_empty() && !cli.no_stream => {
-                eprintln!("no metrics: cannot listen on {listen}: {error}; see --listen");
+                log::warn!(
+                    target: NOTICE,
+                    "no metrics: cannot listen on {listen}: {error}; see --listen"
+                );
             }
             Err(error) => {
                 let text =
@@ -148,58 +164,6 @@ fn metrics_listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec
         }
     }
     Ok(listeners)
-}
-
-/// Prints events until told to stop; how many were shown.
-async fn stream(
-    mut events: Events,
-    mut printer: Printer,
-    tallies: &Tallies,
-    stop: &mut StopSignals,
-) -> anyhow::Result<u64> {
-    let mut batch = Vec::new();
-    let mut lost = 0;
-    printer.heading();
-    printer.flush().await.context("cannot write the stream")?;
-    loop {
-        let more = tokio::select! {
-            biased;
-            () = stop.wait() => false,
-            result = events.next(&mut batch) => {
-                result.context("cannot read events")?;
-                true
-            }
-        };
-        // When stopping: show what came before the signal.
-        if !more {
-            events.drain(&mut batch);
-        }
-        for event in batch.drain(..) {
-            printer.event(event);
-        }
-        match tallies.counter(Counter::EventsLost) {
-            Ok(lost_now) if lost_now > lost => {
-                printer.lost(lost_now - lost);
-                lost = lost_now;
-            }
-            Ok(_) => {}
-            // Reading takes a descriptor, of which there may be none for a time. What was lost is
-            // told later then.
-            Err(error) => log::debug!("{error:#}"),
-        }
-        let written = tokio::select! {
-            biased;
-            written = printer.flush() => written.context("cannot write the stream")?,
-            () = stop.wait() => break,
-        };
-        if !more || written == Written::ReaderGone {
-            break;
-        }
-    }
-    if events.undecodable() > 0 {
-        log::error!("{} records of the kernel programs were unreadable", events.undecodable());
-    }
-    Ok(printer.shown())
 }
 
 /// Logs what the kernel programs say about themselves.
@@ -218,7 +182,7 @@ fn forward_probe_log(ebpf: &mut Ebpf) -> anyhow::Result<()> {
 }
 
 /// One line about the whole run, from the exact tallies.
-fn summary(tallies: &Tallies, shown: Option<u64>) -> anyhow::Result<String> {
+fn summary(tallies: &Tallies, shown: Option<Shown>) -> anyhow::Result<String> {
     let mut causes: BTreeMap<Cause, u64> = BTreeMap::new();
     for (signature, count) in tallies.signatures()? {
         if let Finding::Failure(found) = diagnose(signature) {
@@ -234,8 +198,8 @@ fn summary(tallies: &Tallies, shown: Option<u64>) -> anyhow::Result<String> {
         _ => format!("{total} failures ({})", by_cause.join(", ")),
     };
     let Some(shown) = shown else { return Ok(failures) };
-    let lost = tallies.counter(Counter::EventsLost)?;
-    Ok(format!("{failures}; {shown} events shown, {lost} lost"))
+    let lost = tallies.counter(Counter::EventsLost)? + shown.dropped;
+    Ok(format!("{failures}; {} events shown, {lost} lost", shown.lines))
 }
 
 /// What the kernel kept from the programs, to go after the summary; empty if nothing.

@@ -6,5 +6,6 @@ pub(crate) mod names;
 pub(crate) mod reason;
 mod record;
 pub(crate) mod stream;
+pub(crate) mod writer;
 
 pub(crate) use record::{Decoder, Record};

@@ -1,6 +1,6 @@
-//! The stream on standard output: formats events and writes them out in batches.
+//! The stream: formats events in batches of lines.
 
-use std::io::{self, Write as _};
+use std::{io, mem};
 
 use anstream::{AutoStream, ColorChoice};
 use jiff::tz::TimeZone;
@@ -12,16 +12,7 @@ use crate::{
     diagnosis::{Finding, Severity, diagnose},
 };
 
-/// How a write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// All of it is out.
-    All,
-    /// Nobody reads any more (`socktrace | head`).
-    ReaderGone,
-}
-
-/// Collects lines and writes them out.
+/// Collects lines.
 pub(crate) struct Printer {
     output: Output,
     choice: ColorChoice,
@@ -35,13 +26,8 @@ pub(crate) struct Printer {
 
 impl Printer {
     pub(crate) fn new(output: Output, color: Color, all: bool, decoder: Decoder) -> Self {
-        // `auto` asks standard output; afterwards lines go through memory.
-        let choice = match ColorChoice::from(color) {
-            ColorChoice::Auto => AutoStream::choice(&io::stdout()),
-            choice => choice,
-        };
         let zone = TimeZone::system();
-        Self { output, choice, all, decoder, zone, buffer: Vec::new(), shown: 0 }
+        Self { output, choice: choice(color), all, decoder, zone, buffer: Vec::new(), shown: 0 }
     }
 
     /// Adds the heading, where the format has one.
@@ -80,28 +66,24 @@ impl Printer {
         self.shown
     }
 
-    /// Writes out what was added.
-    ///
-    /// On a thread of its own: a stalled reader stops the stream, never the metrics. Meanwhile
-    /// the kernel's ring buffer is the queue, and counts what it cannot hold.
-    pub(crate) async fn flush(&mut self) -> io::Result<Written> {
-        if self.buffer.is_empty() {
-            return Ok(Written::All);
-        }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let (mut buffer, result) = tokio::task::spawn_blocking(move || {
-            let mut out = io::stdout().lock();
-            let result = out.write_all(&buffer).and_then(|()| out.flush());
-            buffer.clear();
-            (buffer, result)
-        })
-        .await
-        .map_err(io::Error::other)?;
-        std::mem::swap(&mut self.buffer, &mut buffer);
-        match result {
-            Ok(()) => Ok(Written::All),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Written::ReaderGone),
-            Err(error) => Err(error),
+    /// Takes out what was added; `None` when that is nothing.
+    pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
+        (!self.buffer.is_empty()).then(|| mem::take(&mut self.buffer))
+    }
+
+    /// Bytes of what was added and not taken out.
+    pub(crate) fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Goes on with other options.
+    pub(crate) fn change(&mut self, output: Output, color: Color, all: bool) {
+        let heading = output != self.output;
+        self.choice = choice(color);
+        self.output = output;
+        self.all = all;
+        if heading {
+            self.heading();
         }
     }
 
@@ -109,13 +91,21 @@ impl Printer {
         &mut self,
         write: impl FnOnce(&mut AutoStream<Vec<u8>>, &TimeZone) -> io::Result<()>,
     ) {
-        let buffer = std::mem::take(&mut self.buffer);
+        let buffer = mem::take(&mut self.buffer);
         let mut out = AutoStream::new(buffer, self.choice);
         // Writing to memory cannot fail.
         if let Err(error) = write(&mut out, &self.zone) {
             log::error!("a line could not be formatted: {error}");
         }
         self.buffer = out.into_inner();
+    }
+}
+
+/// `auto` asks standard output, since lines go through memory.
+fn choice(color: Color) -> ColorChoice {
+    match ColorChoice::from(color) {
+        ColorChoice::Auto => AutoStream::choice(&io::stdout()),
+        choice => choice,
     }
 }
 

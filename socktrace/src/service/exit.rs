@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{kernel::refusal::Refusal, metrics::UnusableWebConfig};
+use crate::{config, kernel::refusal::Refusal, metrics::UnusableWebConfig};
 
 /// Exit code of errors that are not about the host: a port in use, a closed descriptor.
 const FAILED: u8 = 1;
@@ -18,7 +18,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0   ended by SIGINT or SIGTERM, or the reader of the output went away
   1   failed; the message tells
-  2   wrong command line, or web configuration file
+  2   wrong command line, configuration, or web configuration file
   10  not started as root
   11  a capability is missing
   12  the kernel has no BTF type information
@@ -30,6 +30,23 @@ Exit codes:
   18  the kernel's structures are unknown
   19  the kernel refuses kprobes, where they are needed or asked for
   20  doctor --self-test: a hook did not fire, or a count is wrong";
+
+/// Prints what is wrong with the configuration, or the help that was asked for.
+pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
+    match error {
+        config::Error::Usage(error) => {
+            // Nobody is left to be told that the terminal is gone.
+            drop(error.print());
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
+        }
+        config::Error::Settings(problems) => {
+            for problem in problems {
+                eprintln!("socktrace: {problem}");
+            }
+            ExitCode::from(WRONG_USAGE)
+        }
+    }
+}
 
 /// Prints an error for the user and gives the code to exit with.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {

@@ -1,6 +1,13 @@
-//! The log on stderr: problems always, details with `-v`, the programs' messages on request.
+//! The log: on stderr, or in the journal with priorities and fields when stderr is connected to it.
+//! Problems always, details with `-v`, the programs' messages on request.
 
-use log::LevelFilter;
+use env_logger::{Builder, Logger};
+use log::{LevelFilter, Log, Metadata, Record};
+use systemd_journal_logger::{JournalLog, connected_to_journal};
+
+/// Target of what everybody is told, whatever the level: what is hooked, where metrics are, how it
+/// ended.
+pub(crate) const NOTICE: &str = "socktrace::notice";
 
 /// Crate of the kernel programs, the target of their messages.
 const PROBES: &str = "socktrace_ebpf";
@@ -10,12 +17,55 @@ const LOADER: &str = "aya";
 
 /// Starts logging.
 pub(crate) fn init(verbose: bool, probe_log: bool) {
+    let logger = logger(verbose, probe_log);
+    let level = logger.filter();
+    let journal = if connected_to_journal() { JournalLog::new().ok() } else { None };
+    let set = match journal {
+        Some(journal) => log::set_boxed_logger(Box::new(Journal { journal, filter: logger })),
+        None => log::set_boxed_logger(Box::new(logger)),
+    };
+    // Nobody else in this process sets one.
+    if set.is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+fn logger(verbose: bool, probe_log: bool) -> Logger {
+    use std::io::Write as _;
+
     let level = |detailed| if detailed { LevelFilter::Debug } else { LevelFilter::Warn };
-    env_logger::Builder::new()
+    Builder::new()
         .filter_level(LevelFilter::Warn)
         .filter_module(LOADER, if verbose { LevelFilter::Warn } else { LevelFilter::Error })
         .filter_module("socktrace", level(verbose))
+        .filter_module(NOTICE, LevelFilter::Info)
         .filter_module(PROBES, level(probe_log))
-        .format_target(false)
-        .init();
+        .format(|out, record| {
+            if record.target() == NOTICE {
+                writeln!(out, "{}", record.args())
+            } else {
+                writeln!(out, "[{:<5}] {}", record.level(), record.args())
+            }
+        })
+        .build()
+}
+
+/// The journal, for what passes the filter.
+struct Journal {
+    journal: JournalLog,
+    filter: Logger,
+}
+
+impl Log for Journal {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.filter.matches(record) {
+            self.journal.log(record);
+        }
+    }
+
+    fn flush(&self) {}
 }

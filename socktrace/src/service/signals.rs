@@ -1,4 +1,9 @@
-//! The signals that end the daemon.
+//! The signals that end the daemon, or make it read its configuration again.
+
+use std::{
+    future,
+    io::{self, IsTerminal as _},
+};
 
 use anyhow::Context as _;
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -25,6 +30,30 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// SIGHUP, caught from the moment of creation on.
+pub(crate) struct ReloadSignal(Option<Signal>);
+
+impl ReloadSignal {
+    /// Starts catching it, unless a terminal is there, whose end it tells.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        if io::stderr().is_terminal() || io::stdout().is_terminal() {
+            return Ok(Self(None));
+        }
+        let caught = signal(SignalKind::hangup()).context("cannot catch signals")?;
+        Ok(Self(Some(caught)))
+    }
+
+    /// Waits for it. Cancel safe.
+    pub(crate) async fn wait(&mut self) {
+        match &mut self.0 {
+            Some(signal) => {
+                signal.recv().await;
+            }
+            None => future::pending().await,
         }
     }
 }

@@ -1,0 +1,280 @@
+//! The daemon's loop: prints events, and is a service meanwhile, until told to stop.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use socktrace_ebpf::{Counter, Event};
+use tokio::time::timeout;
+
+use crate::{
+    cli::OnFull,
+    config::{self, Resolved},
+    diagnosis::{Finding, diagnose},
+    kernel::{stream::Events, tally::Tallies},
+    output::{
+        stream::Printer,
+        writer::{Writer, Written},
+    },
+    service::{
+        manager::Manager,
+        signals::{ReloadSignal, StopSignals},
+    },
+};
+
+/// With `--on-full drop`, the most bytes that are kept for a reader who is slow.
+const KEPT_FOR_READER: usize = 1 << 20;
+
+/// How long a reader may take over the last lines.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// What can change while it runs. Other settings are built into the loaded programs, or bound.
+const RELOADABLE: [&str; 4] = ["all", "color", "on-full", "output"];
+
+/// What the stream came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shown {
+    /// Events shown.
+    pub(super) lines: u64,
+    /// Events that were received and not shown: the reader was slow, or the disk full.
+    pub(super) dropped: u64,
+}
+
+/// What makes the loop a service.
+pub(super) struct Service {
+    pub(super) manager: Manager,
+    pub(super) reload: ReloadSignal,
+    pub(super) tallies: Arc<Tallies>,
+    /// How many hooks are attached.
+    pub(super) hooks: usize,
+}
+
+impl Service {
+    /// The state in a line, read from the kernel: what cannot be read is no sign of life.
+    fn status(&self) -> anyhow::Result<String> {
+        let failures: u64 = self
+            .tallies
+            .signatures()?
+            .into_iter()
+            .filter(|(signature, _)| matches!(diagnose(*signature), Finding::Failure(_)))
+            .map(|(_, count)| count)
+            .sum();
+        let lost = self.tallies.counter(Counter::EventsLost)?;
+        Ok(format!("{} hooks; {failures} failures counted, {lost} events lost", self.hooks))
+    }
+
+    fn ready(&self) -> anyhow::Result<()> {
+        self.manager.ready(&self.status()?);
+        Ok(())
+    }
+
+    fn alive(&self) {
+        match self.status() {
+            Ok(status) => self.manager.alive(&status),
+            // As without a free descriptor. The manager decides how long to bear it.
+            Err(error) => log::warn!("no sign of life for the service manager: {error:#}"),
+        }
+    }
+
+    /// Reads the configuration again and has what can change applied.
+    fn reload(&self, resolved: &mut Resolved, apply: impl FnOnce(&Resolved)) -> anyhow::Result<()> {
+        self.manager.reloading();
+        match Resolved::of_process() {
+            Ok(new) => {
+                let (applied, waiting): (Vec<_>, Vec<_>) =
+                    resolved.changes(&new).into_iter().partition(|name| RELOADABLE.contains(name));
+                if !waiting.is_empty() {
+                    log::warn!("changed, but only a restart makes it so: {}", waiting.join(", "));
+                }
+                log::warn!("the configuration was read again; changed: {}", list(&applied));
+                apply(&new);
+                *resolved = new;
+            }
+            Err(config::Error::Settings(problems)) => {
+                for problem in problems {
+                    log::error!("{problem}");
+                }
+                log::error!("the configuration stays as it was");
+            }
+            Err(config::Error::Usage(error)) => {
+                log::error!("the configuration stays as it was: {error}");
+            }
+        }
+        self.ready()
+    }
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+/// Only counts, until told to stop.
+pub(super) async fn count(
+    mut service: Service,
+    mut resolved: Resolved,
+    stop: &mut StopSignals,
+) -> anyhow::Result<()> {
+    service.ready()?;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            () = service.manager.due() => service.alive(),
+            () = service.reload.wait() => service.reload(&mut resolved, |_| {})?,
+        }
+    }
+    service.manager.stopping();
+    Ok(())
+}
+
+/// Prints events until told to stop, or until nobody reads them.
+pub(super) async fn stream(
+    mut events: Events,
+    printer: Printer,
+    mut service: Service,
+    mut resolved: Resolved,
+    stop: &mut StopSignals,
+) -> anyhow::Result<Shown> {
+    let mut stream = Stream {
+        printer,
+        writer: Writer::default(),
+        on_full: resolved.cli.on_full,
+        lost_in_kernel: 0,
+        dropped: 0,
+        untold: 0,
+    };
+    let mut batch = Vec::new();
+    stream.printer.heading();
+    service.ready()?;
+    let mut is_read = true;
+    while is_read {
+        stream.write_on(&service.tallies);
+        tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            () = service.manager.due() => service.alive(),
+            () = service.reload.wait() => service.reload(&mut resolved, |new| stream.change(new))?,
+            written = stream.writer.done(), if stream.writer.is_busy() => {
+                is_read = stream.wrote(written.context(CANNOT_WRITE)?);
+            }
+            // While the writer waits for a reader, the kernel's ring buffer is the queue, and
+            // counts what it cannot hold.
+            result = events.next(&mut batch), if stream.takes_events() => {
+                result.context("cannot read events")?;
+                stream.add(&mut batch);
+            }
+        }
+    }
+    service.manager.stopping();
+    if is_read {
+        tokio::select! {
+            biased;
+            () = stop.wait() => {}
+            result = stream.finish(&mut events, &mut batch, &service.tallies) => result?,
+        }
+    }
+    if events.undecodable() > 0 {
+        log::error!("{} records of the kernel programs were unreadable", events.undecodable());
+    }
+    Ok(Shown { lines: stream.printer.shown(), dropped: stream.dropped })
+}
+
+const CANNOT_WRITE: &str = "cannot write the stream";
+
+/// The way from events to standard output.
+struct Stream {
+    printer: Printer,
+    writer: Writer,
+    on_full: OnFull,
+    /// What the kernel had no room for and the stream has told.
+    lost_in_kernel: u64,
+    /// What was received and not shown.
+    dropped: u64,
+    /// What of it the stream has not told yet.
+    untold: u64,
+}
+
+impl Stream {
+    fn takes_events(&self) -> bool {
+        !self.writer.is_busy() || self.on_full == OnFull::Drop
+    }
+
+    fn add(&mut self, batch: &mut Vec<Event>) {
+        for event in batch.drain(..) {
+            if self.printer.pending() < KEPT_FOR_READER {
+                self.printer.event(event);
+            } else {
+                self.drop_lines(1);
+            }
+        }
+    }
+
+    fn drop_lines(&mut self, count: u64) {
+        self.dropped += count;
+        self.untold += count;
+    }
+
+    /// Begins to write what there is, with what was lost, unless the last write still goes on.
+    fn write_on(&mut self, tallies: &Tallies) {
+        if self.writer.is_busy() {
+            return;
+        }
+        // A full disk takes no notice either: the first write that succeeds is followed by one.
+        if !self.writer.is_full() {
+            // Reading takes a descriptor, of which there may be none for a time. What was lost is
+            // told later then.
+            let lost = tallies.counter(Counter::EventsLost).unwrap_or_else(|error| {
+                log::debug!("{error:#}");
+                self.lost_in_kernel
+            });
+            let in_kernel = lost - mem::replace(&mut self.lost_in_kernel, lost);
+            let count = in_kernel + mem::take(&mut self.untold);
+            if count > 0 {
+                self.printer.lost(count);
+            }
+        }
+        if let Some(batch) = self.printer.take() {
+            self.writer.start(batch);
+        }
+    }
+
+    /// Notes how a write ended; whether somebody still reads.
+    fn wrote(&mut self, written: Written) -> bool {
+        match written {
+            Written::All => true,
+            Written::Full(lines) => {
+                self.drop_lines(lines);
+                true
+            }
+            Written::ReaderGone => false,
+        }
+    }
+
+    fn change(&mut self, resolved: &Resolved) {
+        let cli = &resolved.cli;
+        self.printer.change(cli.output, cli.color, cli.all);
+        self.on_full = cli.on_full;
+    }
+
+    /// Shows what came before the end, if the reader takes it.
+    async fn finish(
+        &mut self,
+        events: &mut Events,
+        batch: &mut Vec<Event>,
+        tallies: &Tallies,
+    ) -> anyhow::Result<()> {
+        events.drain(batch);
+        self.add(batch);
+        // The write that goes on, and one with what came since.
+        for _ in 0..2 {
+            self.write_on(tallies);
+            if !self.writer.is_busy() {
+                break;
+            }
+            let Ok(written) = timeout(LAST_WRITE, self.writer.done()).await else { break };
+            if !self.wrote(written.context(CANNOT_WRITE)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! Settings from the environment.
+
+use std::ffi::OsString;
+
+use super::{
+    keys::Keys,
+    setting::{Setting, Source},
+};
+
+/// What the names of variables begin with.
+pub(super) const PREFIX: &str = "SOCKTRACE_";
+
+/// The variable that names the file.
+pub(super) const FILE: &str = "SOCKTRACE_CONFIG";
+
+/// Reads the settings; what is wrong with them is added to `problems`.
+///
+/// Of unknown variables only those count as wrong that look like a slip: Kubernetes gives every
+/// container variables that begin with the name of each service, such as `SOCKTRACE_SERVICE_HOST`.
+/// An empty variable is as one that is not there.
+pub(super) fn read(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    keys: &Keys,
+    problems: &mut Vec<String>,
+) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX) && *name != FILE)
+        else {
+            continue;
+        };
+        if value.is_empty() {
+            continue;
+        }
+        let key_name = name[PREFIX.len()..].to_lowercase().replace('_', "-");
+        let Some(key) = keys.find(&key_name) else {
+            if let Some(near) = keys.nearest(&key_name) {
+                problems.push(format!("{name}: unknown; {} is meant?", near.variable()));
+            }
+            continue;
+        };
+        let Some(value) = value.to_str() else {
+            problems.push(format!("{name}: its value is no UTF-8"));
+            continue;
+        };
+        match Setting::from_text(key, value, Source::Environment(name.to_owned())) {
+            Ok(setting) => settings.push(setting),
+            Err(problem) => problems.push(format!("{name}: {problem}")),
+        }
+    }
+    settings
+}

@@ -1,0 +1,18 @@
+//! Flags, environment and a file say the same things: `--idle-threshold 60`,
+//! `SOCKTRACE_IDLE_THRESHOLD=60`, and `idle-threshold = 60` in the file.
+//!
+//! A flag wins over the environment, that over the file, that over the default. What a higher one
+//! sets also takes away what conflicts with it lower down. All three are made of the definition of
+//! the command line, so a new flag is a new variable and a new key.
+
+mod environment;
+mod file;
+mod keys;
+mod print;
+mod resolve;
+mod setting;
+
+pub(crate) use {
+    print::print,
+    resolve::{Error, Resolved},
+};

@@ -1,0 +1,237 @@
+//! Puts the settings together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    ffi::{OsStr, OsString},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::{
+    ArgMatches, Command, CommandFactory as _, FromArgMatches as _, error::ErrorKind,
+    parser::ValueSource,
+};
+
+use super::{
+    environment, file,
+    keys::{Keys, Kind},
+    setting::{Setting, Source, switch},
+};
+use crate::cli::Cli;
+
+/// The file that is read if it is there and no other is asked for.
+const DEFAULT_FILE: &str = "/etc/socktrace/socktrace.toml";
+
+/// The command line with all that was set elsewhere.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) cli: Cli,
+    pub(super) matches: ArgMatches,
+    pub(super) keys: Keys,
+    /// Where those settings come from that are no defaults, by the key's name.
+    pub(super) sources: BTreeMap<String, Source>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The command line is wrong, or asks for help.
+    Usage(clap::Error),
+    /// Something else is; one line each.
+    Settings(Vec<String>),
+}
+
+impl From<clap::Error> for Error {
+    fn from(error: clap::Error) -> Self {
+        Self::Usage(error)
+    }
+}
+
+impl Resolved {
+    /// Reads this process's command line, environment and file.
+    ///
+    /// # Errors
+    /// [`Error`], to be shown to the user.
+    pub(crate) fn of_process() -> Result<Self, Error> {
+        Self::new(env::args_os(), env::vars_os(), Path::new(DEFAULT_FILE))
+    }
+
+    pub(super) fn new(
+        arguments: impl Iterator<Item = OsString>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+        default_file: &Path,
+    ) -> Result<Self, Error> {
+        let command = Cli::command();
+        let keys = Keys::of(&command);
+        let (arguments, off) = take_back(arguments, &keys)?;
+        let flags = command.clone().try_get_matches_from(&arguments)?;
+        if flags.subcommand_name().is_some() {
+            return Self::finish(flags, keys, BTreeMap::new());
+        }
+
+        let mut problems = Vec::new();
+        let (named, variables): (Vec<_>, Vec<_>) =
+            variables.partition(|(name, _)| name == environment::FILE);
+        let in_environment = environment::read(variables.into_iter(), &keys, &mut problems);
+        let named = named.into_iter().map(|(_, path)| path).find(|path| !path.is_empty());
+        let asked_for = flags.get_one::<PathBuf>("config").cloned().or(named.map(PathBuf::from));
+        let in_file = read_file(asked_for.as_deref(), default_file, &keys, &mut problems);
+        for setting in in_environment.iter().chain(&in_file) {
+            problems.extend(wrong_value(&command, setting));
+        }
+        if !problems.is_empty() {
+            return Err(Error::Settings(problems));
+        }
+
+        let mut chosen = Chosen::of_flags(&flags, off, &keys);
+        chosen.add_below(in_environment);
+        chosen.add_below(in_file);
+        let mut all = arguments;
+        let at = 1.min(all.len());
+        all.splice(at..at, chosen.flags.iter().map(OsString::from));
+        let matches = command.try_get_matches_from(all).map_err(|error| {
+            let text = plain(&error);
+            let involved = chosen.sources.iter().filter(|(name, source)| {
+                **source != Source::Flag && text.contains(&format!("--{name}"))
+            });
+            let from: Vec<_> =
+                involved.map(|(name, source)| format!("{name} is set by {source}")).collect();
+            Error::Settings(vec![format!("{text}; {}", from.join(", "))])
+        })?;
+        Self::finish(matches, keys, chosen.sources)
+    }
+
+    fn finish(
+        matches: ArgMatches,
+        keys: Keys,
+        sources: BTreeMap<String, Source>,
+    ) -> Result<Self, Error> {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok(Self { cli, matches, keys, sources })
+    }
+
+    /// The names of the settings that differ between the two.
+    pub(crate) fn changes(&self, other: &Self) -> Vec<&str> {
+        let values = |resolved: &Self, id: &str| -> Vec<OsString> {
+            let raw = resolved.matches.get_raw(id).into_iter().flatten();
+            raw.map(OsStr::to_owned).collect()
+        };
+        let keys = self.keys.iter().filter(|key| values(self, &key.id) != values(other, &key.id));
+        keys.map(|key| key.name.as_str()).collect()
+    }
+}
+
+/// The settings that are in force so far.
+struct Chosen {
+    flags: Vec<String>,
+    sources: BTreeMap<String, Source>,
+    /// What is not to be set any more.
+    closed: BTreeSet<String>,
+}
+
+impl Chosen {
+    fn of_flags(flags: &ArgMatches, off: BTreeSet<String>, keys: &Keys) -> Self {
+        let mut chosen =
+            Self { flags: Vec::new(), sources: BTreeMap::new(), closed: BTreeSet::new() };
+        for key in keys.iter() {
+            if flags.value_source(&key.id) == Some(ValueSource::CommandLine) {
+                chosen.sources.insert(key.name.clone(), Source::Flag);
+                chosen.closed.extend(key.conflicts.iter().cloned());
+            }
+        }
+        for name in off {
+            chosen.sources.insert(name, Source::Flag);
+        }
+        chosen.closed.extend(chosen.sources.keys().cloned());
+        chosen
+    }
+
+    /// Adds what is set one level below, and not settled above.
+    fn add_below(&mut self, settings: Vec<Setting>) {
+        let settings: Vec<_> =
+            settings.into_iter().filter(|it| !self.closed.contains(&it.key.name)).collect();
+        for setting in settings {
+            self.flags.extend(setting.flags());
+            if setting.is_on() {
+                self.closed.extend(setting.key.conflicts.iter().cloned());
+            }
+            self.closed.insert(setting.key.name.clone());
+            self.sources.insert(setting.key.name.clone(), setting.source);
+        }
+    }
+}
+
+/// Takes `--switch=false` out of the command line, and makes `--switch=true` what clap knows; also
+/// returns the names of those that are off.
+fn take_back(
+    arguments: impl Iterator<Item = OsString>,
+    keys: &Keys,
+) -> Result<(Vec<OsString>, BTreeSet<String>), Error> {
+    let mut off = BTreeSet::new();
+    let mut kept = Vec::new();
+    for argument in arguments {
+        let parts = argument.to_str().and_then(|text| text.strip_prefix("--")?.split_once('='));
+        let key = parts.and_then(|(name, _)| keys.find(name));
+        let (Some((name, value)), Some(Kind::Switch)) = (parts, key.map(|key| key.kind)) else {
+            kept.push(argument);
+            continue;
+        };
+        if switch(name, value).map_err(|problem| Error::Settings(vec![problem]))? {
+            kept.push(format!("--{name}").into());
+        } else {
+            off.insert(name.to_owned());
+        }
+    }
+    Ok((kept, off))
+}
+
+/// The settings of the file asked for, else of the default one if it is there.
+fn read_file(
+    asked_for: Option<&Path>,
+    default_file: &Path,
+    keys: &Keys,
+    problems: &mut Vec<String>,
+) -> Vec<Setting> {
+    let path = asked_for.unwrap_or(default_file);
+    match fs::read_to_string(path) {
+        Ok(text) => file::read(path, &text, keys, problems),
+        Err(error) if asked_for.is_none() && error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            problems.push(format!("{}: cannot be read: {error}", path.display()));
+            Vec::new()
+        }
+    }
+}
+
+/// What clap says about a value, if it is wrong.
+fn wrong_value(command: &Command, setting: &Setting) -> Option<String> {
+    let words = setting.flags();
+    let words = std::iter::once(command.get_name()).chain(words.iter().map(String::as_str));
+    let error = command.clone().try_get_matches_from(words).err()?;
+    // Whether it goes with the others is for later.
+    let is_value = matches!(
+        error.kind(),
+        ErrorKind::InvalidValue
+            | ErrorKind::ValueValidation
+            | ErrorKind::TooManyValues
+            | ErrorKind::TooFewValues
+            | ErrorKind::WrongNumberOfValues
+            | ErrorKind::NoEquals
+    );
+    is_value.then(|| format!("{}: {}", setting.source, plain(&error)))
+}
+
+/// Clap's words in one line, without its advice about `--help`.
+fn plain(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim);
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let words: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! Tests of how settings come together.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    cli::{Color, Output},
+    config::print,
+};
+
+/// Resolves flags, variables and the text of a file.
+fn resolve(flags: &[&str], variables: &[(&str, &str)], file: &str) -> Result<Resolved, Error> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("socktrace.toml");
+    fs::write(&path, file).expect("written");
+    let arguments = std::iter::once(&"socktrace").chain(flags).map(OsString::from);
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+    Resolved::new(arguments, variables, &path)
+}
+
+fn good(flags: &[&str], variables: &[(&str, &str)], file: &str) -> Resolved {
+    resolve(flags, variables, file).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn problems(flags: &[&str], variables: &[(&str, &str)], file: &str) -> Vec<String> {
+    match resolve(flags, variables, file) {
+        Err(Error::Settings(problems)) => problems,
+        Err(Error::Usage(error)) => panic!("{error}"),
+        Ok(resolved) => panic!("{resolved:?}"),
+    }
+}
+
+fn places(cli: &Cli) -> Vec<String> {
+    cli.listen.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let idle = |flags: &[&str], variables: &[(&str, &str)], file| {
+        good(flags, variables, file).cli.idle_threshold
+    };
+    let file = "idle-threshold = 1";
+    let variable = [("SOCKTRACE_IDLE_THRESHOLD", "2")];
+    assert_eq!(idle(&[], &[], ""), 30);
+    assert_eq!(idle(&[], &[], file), 1);
+    assert_eq!(idle(&[], &variable, file), 2);
+    assert_eq!(idle(&["--idle-threshold", "3"], &variable, file), 3);
+    // An empty variable is none.
+    assert_eq!(idle(&[], &[("SOCKTRACE_IDLE_THRESHOLD", "")], file), 1);
+}
+
+#[test]
+fn each_kind_of_setting_can_be_made_everywhere() {
+    let in_file = good(&[], &[], "all = true\noutput = \"json\"\nlisten = '[::]:1'\n").cli;
+    assert!(in_file.all && in_file.output == Output::Json);
+    assert_eq!(places(&in_file), ["[::]:1"]);
+    let in_file = good(&[], &[], "listen = ['[::1]:1', 'unix:/run/a,mode=0660']").cli;
+    assert_eq!(places(&in_file), ["[::1]:1", "unix:/run/a,mode=0660"]);
+    let variables = [
+        ("SOCKTRACE_ALL", "on"),
+        ("SOCKTRACE_COLOR", "never"),
+        ("SOCKTRACE_LISTEN", "[::1]:1 unix:/run/a,mode=0660"),
+    ];
+    let in_environment = good(&[], &variables, "").cli;
+    assert_eq!(places(&in_environment), places(&in_file));
+    assert!(in_environment.all && in_environment.color == Color::Never);
+}
+
+#[test]
+fn a_switch_can_be_taken_back() {
+    let all =
+        |flags: &[&str], variables: &[(&str, &str)]| good(flags, variables, "all = true").cli.all;
+    assert!(all(&[], &[]));
+    assert!(!all(&[], &[("SOCKTRACE_ALL", "false")]));
+    assert!(!all(&["--all=false"], &[]));
+    assert!(!all(&["--all=no"], &[("SOCKTRACE_ALL", "true")]));
+    assert!(all(&["--all=true"], &[("SOCKTRACE_ALL", "false")]));
+    let wrong = problems(&["--all=maybe"], &[], "");
+    assert!(wrong[0].contains("all is a switch"), "{wrong:?}");
+}
+
+#[test]
+fn what_conflicts_below_is_taken_away() {
+    let file = "listen = \"127.0.0.1:1\"\noutput = \"json\"";
+    let cli = good(&["--no-metrics"], &[], file).cli;
+    assert!(cli.no_metrics && cli.listen.is_empty() && cli.output == Output::Json);
+    let cli = good(&["--no-stream"], &[], file).cli;
+    assert!(cli.no_stream && cli.output == Output::Human && !cli.listen.is_empty());
+    let cli = good(&["--listen", "127.0.0.1:2"], &[("SOCKTRACE_NO_METRICS", "1")], file).cli;
+    assert!(!cli.no_metrics);
+    assert_eq!(places(&cli), ["127.0.0.1:2"]);
+    // What is off is in nobody's way.
+    let cli = good(&["--no-metrics=false"], &[], file).cli;
+    assert!(!cli.listen.is_empty());
+}
+
+#[test]
+fn a_conflict_on_one_level_names_its_source() {
+    let wrong = problems(&[], &[], "no-stream = true\n\nno-metrics = true");
+    let [wrong] = wrong.as_slice() else { panic!("{wrong:?}") };
+    assert!(wrong.contains("cannot be used with"), "{wrong}");
+    assert!(wrong.contains("socktrace.toml:1") && wrong.contains("socktrace.toml:3"), "{wrong}");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_line_and_nearest_key() {
+    let file =
+        "\n# comment\noutptu = \"json\"\noutput = \"xml\"\nall = 1\nidle-threshold = 0\nqqqqq = 1";
+    let wrong = problems(&[], &[("SOCKTRACE_OUTPTU", "json"), ("SOCKTRACE_COLOR", "pink")], file);
+    let says = |parts: &[&str]| {
+        let found = wrong.iter().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "{parts:?} is not in {wrong:#?}");
+    };
+    says(&["socktrace.toml:3: ", "\"outptu\"", "\"output\" is meant"]);
+    says(&["socktrace.toml:4: ", "xml", "human, json"]);
+    says(&["socktrace.toml:5: ", "all is a switch"]);
+    says(&["socktrace.toml:6: ", "1..=86400"]);
+    says(&["socktrace.toml:7: ", "\"qqqqq\"", "the keys are output, "]);
+    says(&["SOCKTRACE_OUTPTU: ", "SOCKTRACE_OUTPUT is meant"]);
+    says(&["SOCKTRACE_COLOR: ", "pink", "auto, always, never"]);
+    assert_eq!(wrong.len(), 7, "{wrong:#?}");
+    let wrong = problems(&[], &[], "all = true\nall = true");
+    assert!(wrong[0].contains("socktrace.toml:2: ") && wrong[0].contains("duplicate"), "{wrong:?}");
+}
+
+#[test]
+fn variables_of_kubernetes_are_none_of_ours() {
+    let variables = [
+        ("SOCKTRACE_SERVICE_HOST", "10.0.0.1"),
+        ("SOCKTRACE_PORT_10054_TCP", "tcp://10.0.0.1:10054"),
+    ];
+    assert!(good(&[], &variables, "").cli.listen.is_empty());
+}
+
+#[test]
+fn a_file_that_is_asked_for_must_be_there() {
+    let missing = Path::new("/nonexistent/socktrace.toml");
+    let resolve = |flags: &[&str]| {
+        let arguments = std::iter::once(&"socktrace").chain(flags).map(OsString::from);
+        Resolved::new(arguments, std::iter::empty(), missing)
+    };
+    assert!(resolve(&[]).is_ok());
+    assert!(matches!(resolve(&["--config", "/nonexistent/x"]), Err(Error::Settings(_))));
+}
+
+#[test]
+fn what_is_printed_says_the_same_as_a_file() {
+    let flags = ["--idle-threshold", "7"];
+    let resolved = good(&flags, &[("SOCKTRACE_OUTPUT", "json")], "\nall = true");
+    let text = |resolved: &Resolved| {
+        let mut text = Vec::new();
+        print(&mut text, resolved).expect("memory");
+        String::from_utf8(text).expect("text")
+    };
+    let printed = text(&resolved);
+    assert!(printed.contains("idle-threshold = 7  # command line\n"), "{printed}");
+    assert!(printed.contains("output = \"json\"  # SOCKTRACE_OUTPUT\n"), "{printed}");
+    assert!(printed.contains("socktrace.toml:2\n"), "{printed}");
+    assert!(printed.contains("# color = \"auto\"  # default\n"), "{printed}");
+    let again = good(&[], &[], &printed);
+    assert_eq!(resolved.changes(&again), [""; 0]);
+}
+
+#[test]
+fn changes_are_named() {
+    let before = good(&[], &[], "all = true");
+    let after = good(&[], &[], "color = 'never'");
+    assert_eq!(before.changes(&after), ["all", "color"]);
+}
+
+#[test]
+fn a_subcommand_has_flags_of_its_own() {
+    assert!(good(&["explain", "EPIPE"], &[], "no such key").cli.command.is_some());
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,200}") {
+        let _result = resolve(&[], &[], &text);
+    }
+
+    #[test]
+    fn no_value_makes_it_panic(key in "[a-z-]{1,20}", value in "[-0-9a-z\"'\\[\\]{},. ]{0,30}") {
+        let _result = resolve(&[], &[], &format!("{key} = {value}"));
+    }
+}

@@ -1,0 +1,172 @@
+//! Writes batches of lines to standard output, one at a time, on a thread of their own: a stalled
+//! reader stops the stream, never the metrics.
+
+use std::{
+    io::{self, ErrorKind, Write},
+    mem,
+};
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// All of it is out.
+    All,
+    /// Nobody reads any more (`socktrace | head`).
+    ReaderGone,
+    /// The disk, or a quota, is full: so many lines are lost.
+    Full(u64),
+}
+
+/// The writer, at work or not.
+#[derive(Default)]
+pub(crate) struct Writer {
+    running: Option<JoinHandle<Attempt>>,
+    /// Whether the last line that was written is only a part of one.
+    torn: bool,
+    /// Whether the last write found the disk full.
+    full: bool,
+}
+
+/// A batch and how far it got.
+struct Attempt {
+    batch: Vec<u8>,
+    written: usize,
+    result: io::Result<()>,
+}
+
+impl Attempt {
+    fn make(batch: Vec<u8>, out: &mut impl Write) -> Self {
+        let mut attempt = Self { batch, written: 0, result: Ok(()) };
+        while attempt.written < attempt.batch.len() {
+            match out.write(&attempt.batch[attempt.written..]) {
+                Ok(0) => attempt.result = Err(ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    attempt.written += count;
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => attempt.result = Err(error),
+            }
+            return attempt;
+        }
+        attempt.result = out.flush();
+        attempt
+    }
+}
+
+impl Writer {
+    /// Whether a batch is being written.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether the last write found the disk full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Begins to write a batch of whole lines. Only when not busy.
+    pub(crate) fn start(&mut self, mut batch: Vec<u8>) {
+        if mem::take(&mut self.torn) {
+            batch.insert(0, b'\n');
+        }
+        // Not through the buffer of `io::stdout`, which would keep what could not be written.
+        self.running = Some(spawn_blocking(move || Attempt::make(batch, &mut Unbuffered)));
+    }
+
+    /// Waits for the end of the write. Cancel safe. Forever when not busy.
+    ///
+    /// # Errors
+    /// What ended it, unless a [`Written`] says so.
+    pub(crate) async fn done(&mut self) -> io::Result<Written> {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let attempt = running.await.map_err(io::Error::other)?;
+        self.running = None;
+        self.end(&attempt)
+    }
+
+    fn end(&mut self, attempt: &Attempt) -> io::Result<Written> {
+        let Attempt { batch, written, result } = attempt;
+        let (out, rest) = batch.split_at(*written);
+        self.torn = out.last().is_some_and(|byte| *byte != b'\n');
+        let Err(error) = result else {
+            if mem::take(&mut self.full) {
+                log::warn!("the stream can be written again");
+            }
+            return Ok(Written::All);
+        };
+        match error.kind() {
+            ErrorKind::BrokenPipe => Ok(Written::ReaderGone),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                if !mem::replace(&mut self.full, true) {
+                    log::error!("the stream loses lines, counts go on: {error}");
+                }
+                // As many as line ends.
+                let lines = rest.split(|byte| *byte == b'\n').count() - 1;
+                Ok(Written::Full(lines as u64))
+            }
+            kind => Err(kind.into()),
+        }
+    }
+}
+
+/// Standard output as it is.
+struct Unbuffered;
+
+impl Write for Unbuffered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(nix::unistd::write(io::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with room for so many bytes.
+    struct Disk(usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.0);
+            self.0 -= count;
+            if count == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(count) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn write(writer: &mut Writer, room: usize) -> Written {
+        let attempt = Attempt::make(b"one\ntwo\nthree\n".to_vec(), &mut Disk(room));
+        writer.end(&attempt).expect("no other error")
+    }
+
+    #[test]
+    fn a_full_disk_costs_the_lines_that_are_not_whole() {
+        let mut writer = Writer::default();
+        assert_eq!(write(&mut writer, 100), Written::All);
+        assert_eq!(write(&mut writer, 8), Written::Full(1));
+        assert!(!writer.torn);
+        assert_eq!(write(&mut writer, 6), Written::Full(2));
+        assert!(writer.torn, "the next line must not be glued to half a line");
+        assert_eq!(write(&mut writer, 0), Written::Full(3));
+        assert_eq!(write(&mut writer, 100), Written::All);
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error() {
+        let gone =
+            |kind: ErrorKind| Attempt { batch: Vec::new(), written: 0, result: Err(kind.into()) };
+        let mut writer = Writer::default();
+        assert_eq!(writer.end(&gone(ErrorKind::BrokenPipe)).expect("told"), Written::ReaderGone);
+        assert!(writer.end(&gone(ErrorKind::PermissionDenied)).is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! A filter of system calls for the time after everything is attached.
+
+use std::{collections::BTreeMap, env::consts::ARCH};
+
+use anyhow::Context as _;
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter,
+};
+
+/// What threads, memory, time, files, sockets and signals take. No program is started, nothing is
+/// mounted, traced or changed in the file system but by writing to what is open already.
+const ALLOWED: &[libc::c_long] = &[
+    // Threads, signals and the end.
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_get_robust_list,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_kill,
+    libc::SYS_membarrier,
+    libc::SYS_prctl,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_tgkill,
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_madvise,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    // Time and chance.
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_getrandom,
+    libc::SYS_gettimeofday,
+    libc::SYS_nanosleep,
+    // Waiting.
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_eventfd2,
+    libc::SYS_ppoll,
+    // Files and directories, which owners and configuration are read from.
+    libc::SYS_close,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_getcwd,
+    libc::SYS_getdents64,
+    libc::SYS_ioctl,
+    libc::SYS_lseek,
+    libc::SYS_newfstatat,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_pread64,
+    libc::SYS_read,
+    libc::SYS_readlinkat,
+    libc::SYS_readv,
+    libc::SYS_statx,
+    // The socket of the metrics, at the end.
+    libc::SYS_unlinkat,
+    libc::SYS_write,
+    libc::SYS_writev,
+    // Sockets: metrics, the service manager, the journal.
+    libc::SYS_accept4,
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_listen,
+    libc::SYS_memfd_create,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    // About this process and host.
+    libc::SYS_capget,
+    libc::SYS_getegid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getuid,
+    libc::SYS_prlimit64,
+    libc::SYS_sysinfo,
+    libc::SYS_uname,
+];
+
+/// Names that older architectures have besides.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_BESIDES: &[libc::c_long] = &[
+    libc::SYS_access,
+    libc::SYS_epoll_wait,
+    libc::SYS_lstat,
+    libc::SYS_open,
+    libc::SYS_poll,
+    libc::SYS_readlink,
+    libc::SYS_stat,
+    libc::SYS_unlink,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_BESIDES: &[libc::c_long] = &[];
+
+/// Commands of `bpf` that use maps that are there, from `enum bpf_cmd`: look-up, update and removal
+/// of elements, next key, description of an object, look-up of many. None loads, attaches, pins or
+/// finds anything.
+const BPF_COMMANDS: [u64; 6] = [1, 2, 3, 4, 15, 24];
+
+/// Makes every other system call of this process fail with EPERM from now on.
+///
+/// An error and no death: what was forgotten here costs what needed it, not the daemon.
+///
+/// # Errors
+/// When the kernel refuses the filter.
+pub(super) fn confine() -> anyhow::Result<()> {
+    let program = program().context("cannot make the filter of system calls")?;
+    apply_filter(&program).context("cannot install the filter of system calls")
+}
+
+fn program() -> anyhow::Result<BpfProgram> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED.iter().chain(ALLOWED_BESIDES).map(|call| (*call, Vec::new())).collect();
+    let commands = BPF_COMMANDS.map(|command| {
+        let condition =
+            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command)?;
+        SeccompRule::new(vec![condition])
+    });
+    rules.insert(libc::SYS_bpf, commands.into_iter().collect::<Result<_, _>>()?);
+    // The kernel's EPERM.
+    let refused = SeccompAction::Errno(u32::try_from(libc::EPERM)?);
+    let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, ARCH.try_into()?)?;
+    Ok(filter.try_into()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, thread};
+
+    use super::*;
+
+    #[test]
+    fn ordinary_calls_work_and_others_fail() {
+        // Of this thread only, and of what it starts.
+        let confined = thread::spawn(|| {
+            nix::sys::prctl::set_no_new_privs().expect("set");
+            confine().expect("confined");
+            std::fs::read_to_string("/proc/self/status").expect("read");
+            std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+            thread::spawn(|| 1).join().expect("a thread");
+            let chroot = nix::unistd::chroot("/");
+            // SAFETY: all arguments are numbers; the command is one that is refused.
+            let load = unsafe { libc::syscall(libc::SYS_bpf, 5, 0, 0) };
+            (chroot, load, io::Error::last_os_error().raw_os_error())
+        });
+        let (chroot, load, errno) = confined.join().expect("no panic");
+        assert_eq!(chroot, Err(nix::errno::Errno::EPERM));
+        assert_eq!((load, errno), (-1, Some(libc::EPERM)));
+    }
+}
