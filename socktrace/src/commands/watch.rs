@@ -16,6 +16,7 @@ use crate::{
         writer::{Writer, Written},
     },
     service::{
+        log::NOTICE,
         manager::Manager,
         signals::{ReloadSignal, StopSignals},
     },
@@ -85,7 +86,11 @@ impl Service {
                 if !waiting.is_empty() {
                     log::warn!("changed, but only a restart makes it so: {}", waiting.join(", "));
                 }
-                log::warn!("the configuration was read again; changed: {}", list(&applied));
+                log::info!(
+                    target: NOTICE,
+                    "the configuration was read again; changed: {}",
+                    list(&applied)
+                );
                 apply(&new);
                 *resolved = new;
             }

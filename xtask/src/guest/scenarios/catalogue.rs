@@ -9,8 +9,8 @@ use super::{
     icmp::{self, Message},
     inherit, inject, iouring, mptcp,
     network::Family,
-    odd, orderly, owner, policy, privileges, quiet, recverr, refusal, reset, route, sigpipe,
-    sockopt, stream, timeout, write,
+    odd, orderly, owner, policy, privileges, quiet, recverr, refusal, reset, route, service,
+    sigpipe, sockopt, stream, survive, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -335,6 +335,17 @@ catalogue! {
         Smp quick "doctor_self_test": doctor::self_test;
         Smp "doctor_unprivileged": doctor::unprivileged;
         Smp "doctor_no_btf": doctor::no_btf;
+        Smp quick "service_manager": service::manager;
+        Smp "service_configuration": service::configuration;
+        Smp quick "service_sandbox": service::sandbox;
+        Smp "survives_full_pipe": survive::full_pipe;
+        Smp "survives_full_disk": survive::disk_full;
+        Smp "survives_clock_jump": survive::clock_jump;
+        Smp "survives_processor_going": survive::processor_goes;
+        Smp "survives_no_descriptors": survive::no_descriptors;
+        Smp "survives_second_instance": survive::two_instances;
+        Smp "survives_being_killed": survive::killed;
+        Smp "survives_soak": survive::soak;
         Odd quick "missing_function": odd::missing_function;
         Odd quick "lockdown_integrity": odd::lockdown_integrity;
         Odd quick "lockdown_confidentiality": odd::lockdown_confidentiality;

@@ -230,7 +230,7 @@ pub(super) fn get(address: SocketAddr, path: &str) -> Result<String> {
 }
 
 /// Reads lines on a thread of their own, so that the daemon never waits for the harness.
-fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
+pub(super) fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(source).lines().map_while(std::io::Result::ok) {

@@ -1,0 +1,155 @@
+//! The daemon as a service: its manager, its configuration, the privileges that it keeps.
+
+use std::{fs, io, os::unix::net::UnixDatagram, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use caps::Capability;
+use nix::sys::signal::Signal;
+
+use super::{
+    daemon::{reset_one, tells_a_reset},
+    privileges,
+    tracer::{PROGRAM, Tracer, daemon},
+};
+
+/// Longest time for a word to the manager.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The manager learns when it is ready, that it lives, that it reads its configuration again, and
+/// that it ends.
+pub(super) fn manager() -> Result<()> {
+    let directory = Path::new("/run/manager");
+    fs::create_dir_all(directory)?;
+    let config = directory.join("socktrace.toml");
+    fs::write(&config, "output = \"json\"\n")?;
+    let address = directory.join("notify");
+    let manager = Manager::listen(&address)?;
+
+    let mut command = daemon(&["--no-metrics"]);
+    command.env("NOTIFY_SOCKET", &address).env("WATCHDOG_USEC", "1000000");
+    command.env("SOCKTRACE_CONFIG", &config);
+    let tracer = Tracer::run(command)?;
+    let ready = manager.wait_for("READY=1")?;
+    ensure!(ready.contains("STATUS=") && ready.contains(" hooks; 0 failures"), "{ready}");
+    tells_a_reset(&tracer)?;
+    let status = manager.wait_for("1 failures")?;
+    ensure!(status.contains("WATCHDOG=1"), "{status}");
+
+    fs::write(&config, "output = \"human\"\nidle-threshold = 60\n")?;
+    tracer.signal(Signal::SIGHUP)?;
+    let reloading = manager.wait_for("RELOADING=1")?;
+    ensure!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    manager.wait_for("READY=1")?;
+    reset_one()?;
+    let lines = tracer.collect(2);
+    let [heading, line] = lines.as_slice() else { bail!("not a heading and a line: {lines:?}") };
+    ensure!(heading.starts_with("TIME "), "{heading}");
+    ensure!(line.contains("ECONNRESET   reset_by_peer"), "{line}");
+
+    // What cannot be read leaves things as they are.
+    fs::write(&config, "outptu = \"json\"\n")?;
+    tracer.signal(Signal::SIGHUP)?;
+    manager.wait_for("RELOADING=1")?;
+    manager.wait_for("READY=1")?;
+    reset_one()?;
+    ensure!(tracer.collect(1).len() == 1, "a reload that failed changes something");
+
+    let (status, said) = tracer.stop(Signal::SIGTERM)?;
+    ensure!(status.success(), "ended with {status}");
+    manager.wait_for("STOPPING=1")?;
+    ensure!(said.contains("only a restart makes it so: idle-threshold"), "{said}");
+    ensure!(said.contains("socktrace.toml:1: unknown key \"outptu\""), "{said}");
+    Ok(())
+}
+
+/// The socket of a service manager.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn listen(address: &Path) -> Result<Self> {
+        match fs::remove_file(address) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let socket = UnixDatagram::bind(address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(socket))
+    }
+
+    /// The next message with this word.
+    fn wait_for(&self, word: &str) -> Result<String> {
+        let mut bytes = [0; 1024];
+        loop {
+            let count = self.0.recv(&mut bytes).with_context(|| format!("no {word} comes"))?;
+            let message = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            if message.contains(word) {
+                return Ok(message);
+            }
+        }
+    }
+}
+
+/// What is wrong is named with its line, and ends the daemon with 2; what is right is printed with
+/// its source.
+pub(super) fn configuration() -> Result<()> {
+    let path = "/run/socktrace.toml";
+    let run = |text: &str, args: &[&str]| -> Result<(Option<i32>, String)> {
+        fs::write(path, text)?;
+        let mut command = std::process::Command::new(PROGRAM);
+        command.args(["--config", path]).args(args).env("SOCKTRACE_OUTPUT", "json");
+        let output = command.output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
+    };
+    let (code, said) = run("all = true\nidle-treshold = 9\n", &[])?;
+    ensure!(code == Some(2), "ended with {code:?}: {said}");
+    ensure!(
+        said.contains("/run/socktrace.toml:2: unknown key \"idle-treshold\"; \"idle-threshold\""),
+        "{said}"
+    );
+    let (code, said) =
+        run("idle-threshold = 9\noutput = \"human\"\n", &["--print-config", "--all"])?;
+    ensure!(code == Some(0), "ended with {code:?}: {said}");
+    for line in [
+        "idle-threshold = 9  # /run/socktrace.toml:1\n",
+        "output = \"json\"  # SOCKTRACE_OUTPUT\n",
+        "all = true  # command line\n",
+    ] {
+        ensure!(said.contains(line), "no {line:?} in:\n{said}");
+    }
+    Ok(())
+}
+
+/// Once it is ready it has no capability but to find cgroups and, before 5.19, to use its maps; a
+/// filter of system calls is in force, and it works.
+pub(super) fn sandbox() -> Result<()> {
+    let args = ["--output", "json", "--listen", "127.0.0.1:0"];
+    let root = Tracer::must_start(&args)?;
+    confined(&root, Capability::CAP_DAC_READ_SEARCH.bitmask())?;
+    if super::uses_kprobes() {
+        return Ok(());
+    }
+    // As the unit starts it.
+    confined(&Tracer::run(privileges::service(&args))?, 0)
+}
+
+fn confined(tracer: &Tracer, kept: u64) -> Result<()> {
+    let status = fs::read_to_string(format!("/proc/{}/status", tracer.pid()))?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::trim).with_context(|| format!("no {name}"))
+    };
+    let maps = if super::charges_locked_memory() { Capability::CAP_BPF.bitmask() } else { 0 };
+    for name in ["CapPrm", "CapEff"] {
+        let set = u64::from_str_radix(field(name)?, 16)?;
+        ensure!(set == kept | maps, "{name} is {set:#x}, not {:#x}", kept | maps);
+    }
+    for name in ["CapInh", "CapAmb"] {
+        ensure!(u64::from_str_radix(field(name)?, 16)? == 0, "{name} is {}", field(name)?);
+    }
+    ensure!(field("NoNewPrivs")? == "1" && field("Seccomp")? == "2", "not confined:\n{status}");
+    tells_a_reset(tracer)?;
+    let metrics = tracer.scrape()?;
+    ensure!(metrics.values().sum::<f64>() > 0.0, "nothing is counted");
+    Ok(())
+}

@@ -1,0 +1,296 @@
+//! What a daemon has to live through: slow readers, full disks, jumping clocks, processors that come
+//! and go, no descriptors, other daemons, its own death, and time.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    libc,
+    mount::{MsFlags, mount, umount},
+    sys::{signal::Signal, time::TimeSpec},
+    time::{ClockId, clock_gettime, clock_settime},
+};
+use serde_json::Value;
+
+use super::{
+    daemon::{reset_one, tells_a_reset},
+    network::Family,
+    socket::{self, Pair},
+    tracer::{Tracer, lines},
+};
+
+const RESETS: &str = r#"socktrace_socket_errors_total{cause="reset_by_peer",direction="peer",errno="ECONNRESET",family="ipv4"}"#;
+
+const STREAM: [&str; 4] = ["--output", "json", "--listen", "127.0.0.1:0"];
+
+/// Longest time for something that is due.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `--on-full drop`: a reader that was stalled learns how much it missed, and then gets what
+/// happens, not what happened long ago. The counts are exact.
+pub(super) fn full_pipe() -> Result<()> {
+    /// Three megabytes as JSON: more than is kept, and than a pipe holds.
+    const STORM: u32 = 4_000;
+    let (reader, writer) = io::pipe()?;
+    let tracer = Tracer::start_into(
+        OwnedFd::from(writer),
+        &[STREAM[0], STREAM[1], STREAM[2], STREAM[3], "--on-full", "drop"],
+    )?;
+    resets(STORM)?;
+    has_counted(&tracer, STORM)?;
+
+    let lines = lines(reader);
+    let next = || json(&lines.recv_timeout(PATIENCE).context("no line comes")?);
+    let (mut shown, mut missed) = (0, 0);
+    while shown + missed < u64::from(STORM) {
+        let line = next()?;
+        if line["event"] == "lost" {
+            missed += line["count"].as_u64().context("no count")?;
+        } else {
+            shown += 1;
+        }
+    }
+    ensure!(shown + missed == u64::from(STORM), "{shown} shown and {missed} lost of {STORM}");
+    ensure!(missed > 0, "nothing was lost, so the pipe was not full");
+    let port = reset_of_port()?;
+    let line = next()?;
+    ensure!(line["local_port"] == port, "not what happened last: {line}");
+    Ok(())
+}
+
+/// A disk that fills up costs lines, of which none is torn, and no counts; the stream goes on when
+/// there is room again.
+pub(super) fn disk_full() -> Result<()> {
+    const PLACE: &str = "/run/full";
+    const FILLING: u32 = 300;
+    fs::create_dir_all(PLACE)?;
+    mount(Some("none"), PLACE, Some("tmpfs"), MsFlags::empty(), Some("size=64k"))?;
+    let result = fill(Path::new(PLACE), FILLING);
+    umount(PLACE)?;
+    result
+}
+
+fn fill(place: &Path, count: u32) -> Result<()> {
+    let path = place.join("stream");
+    let file = OpenOptions::new().append(true).create(true).open(&path)?;
+    let mut tracer = Tracer::start_into(file.try_clone()?, &STREAM)?;
+    resets(count)?;
+    has_counted(&tracer, count)?;
+    tracer.wait_for("the stream loses lines")?.context("not a word of it")?;
+    file.set_len(0)?;
+
+    let port = reset_of_port()?;
+    let text = until("the stream does not go on", || {
+        let text = fs::read_to_string(&path)?;
+        let lost = text.contains("\"lost\"");
+        Ok((lost && text.contains(&format!("\"local_port\":{port},"))).then_some(text))
+    })?;
+    // What is before the first line's end may have been cut off above.
+    for line in text.lines().skip(1) {
+        json(line)?;
+    }
+    let (status, said) = tracer.stop(Signal::SIGTERM)?;
+    ensure!(status.success(), "ended with {status}:\n{said}");
+    Ok(())
+}
+
+/// The time of day is set: events have the new one, and the daemon does not mind.
+pub(super) fn clock_jump() -> Result<()> {
+    const JUMP: i64 = 86_400;
+    let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
+    let set = |by: i64| -> Result<()> {
+        let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+        let then = TimeSpec::new(now.tv_sec() + by, now.tv_nsec());
+        clock_settime(ClockId::CLOCK_REALTIME, then).context("cannot set the clock")
+    };
+    let day = || -> Result<String> {
+        reset_one()?;
+        let lines = tracer.collect(1);
+        let [line] = lines.as_slice() else { bail!("one line for one failure, not {lines:?}") };
+        let line = json(line)?;
+        let time = line["time"].as_str().context("no time")?;
+        Ok(time.split('T').next().unwrap_or_default().to_owned())
+    };
+    let before = day()?;
+    set(JUMP)?;
+    let ahead = day();
+    set(-2 * JUMP)?;
+    let behind = day();
+    set(JUMP)?;
+    let (ahead, behind) = (ahead?, behind?);
+    ensure!(behind < before && before < ahead, "{behind}, {before}, {ahead}");
+    Ok(())
+}
+
+/// A processor goes and comes back: what happens meanwhile, and on it before, stays counted.
+pub(super) fn processor_goes() -> Result<()> {
+    const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";
+    const EACH: u32 = 50;
+    let tracer = Tracer::must_start(&STREAM)?;
+    resets(EACH)?;
+    fs::write(SWITCH, "0").context("cannot take the processor away")?;
+    let without = resets(EACH);
+    fs::write(SWITCH, "1").context("cannot give the processor back")?;
+    without?;
+    resets(EACH)?;
+    has_counted(&tracer, 3 * EACH)?;
+    let lines = tracer.collect(150);
+    ensure!(lines.len() == 150, "{} of 150 are shown", lines.len());
+    Ok(())
+}
+
+/// Without a free descriptor nobody can scrape; stream and counts go on, and scrapes too when
+/// there are descriptors again.
+pub(super) fn no_descriptors() -> Result<()> {
+    let tracer = Tracer::must_start(&STREAM)?;
+    let limit = |count: u64| -> Result<()> {
+        let pid = libc::pid_t::try_from(tracer.pid())?;
+        let new = libc::rlimit { rlim_cur: count, rlim_max: 1024 };
+        // SAFETY: the new limit lives until the call returns, and the old one is not asked for.
+        let result = unsafe {
+            libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const new, std::ptr::null_mut())
+        };
+        ensure!(result == 0, "cannot limit descriptors: {}", io::Error::last_os_error());
+        Ok(())
+    };
+    limit(0)?;
+    tells_a_reset(&tracer)?;
+    limit(1024)?;
+    resets(1)?;
+    has_counted(&tracer, 2)
+}
+
+/// Two daemons tell and count the same, and one does not mind the other's death.
+pub(super) fn two_instances() -> Result<()> {
+    let first = Tracer::must_start(&STREAM)?;
+    let second = Tracer::must_start(&STREAM)?;
+    reset_one()?;
+    for tracer in [&first, &second] {
+        ensure!(tracer.collect(1).len() == 1, "one of them does not tell");
+    }
+    first.stop(Signal::SIGKILL)?;
+    tells_a_reset(&second)?;
+    has_counted(&second, 2)
+}
+
+/// A daemon that is killed leaves no program and no pin behind; the next one starts.
+pub(super) fn killed() -> Result<()> {
+    let before = programs()?;
+    let tracer = Tracer::must_start(&STREAM)?;
+    ensure!(programs()? > before, "no program is loaded");
+    tracer.stop(Signal::SIGKILL)?;
+    // The kernel frees programs some time after their last use.
+    until("programs stay", || Ok((programs()? == before).then_some(())))?;
+    if let Ok(mut pins) = fs::read_dir("/sys/fs/bpf") {
+        ensure!(pins.next().is_none(), "something is pinned");
+    }
+    tells_a_reset(&Tracer::must_start(&STREAM)?)
+}
+
+/// Thousands of failures later it has neither more descriptors nor notably more memory.
+pub(super) fn soak() -> Result<()> {
+    const ROUND: u32 = 1_500;
+    const ROUNDS: u32 = 3;
+    const GROWTH_KIB: u64 = 1_024;
+    let tracer = Tracer::must_start(&STREAM)?;
+    let process = Path::new("/proc").join(tracer.pid().to_string());
+    let state = || -> Result<(u64, usize)> {
+        let status = fs::read_to_string(process.join("status"))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = resident.and_then(|text| text.trim().strip_suffix(" kB"));
+        let resident = resident.context("no VmRSS")?.parse()?;
+        Ok((resident, fs::read_dir(process.join("fd"))?.count()))
+    };
+    resets(ROUND)?;
+    has_counted(&tracer, ROUND)?;
+    let (before, descriptors) = state()?;
+    for round in 1..=ROUNDS {
+        resets(ROUND)?;
+        has_counted(&tracer, ROUND * (round + 1))?;
+    }
+    let (after, _) = state()?;
+    ensure!(after <= before + GROWTH_KIB, "grew from {before} to {after} KiB");
+    // The connection of the last scrape may still be there.
+    let closed = || Ok((state()?.1 <= descriptors).then_some(()));
+    until(&format!("there are more than {descriptors} descriptors"), closed)
+}
+
+/// How many BPF programs the kernel has.
+fn programs() -> Result<usize> {
+    const BPF_PROG_GET_NEXT_ID: libc::c_int = 11;
+    /// The part of `union bpf_attr` that this command takes.
+    #[repr(C)]
+    #[derive(Default)]
+    struct NextId {
+        start: u32,
+        next: u32,
+        flags: u32,
+    }
+    let mut count = 0;
+    let mut attr = NextId::default();
+    loop {
+        // SAFETY: the attribute is as large as said, and lives until the call returns.
+        let result = unsafe {
+            libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, &raw mut attr, size_of::<NextId>())
+        };
+        if result != 0 {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::ENOENT) {
+                Ok(count)
+            } else {
+                Err(error).context("cannot count BPF programs")
+            };
+        }
+        attr.start = attr.next;
+        count += 1;
+    }
+}
+
+/// Makes so many `reset_by_peer`.
+fn resets(count: u32) -> Result<()> {
+    let listener = socket::listener(Family::Ipv4.loopback(), 1)?;
+    for _ in 0..count {
+        let Pair { client, server } = Pair::through(&listener)?;
+        socket::close_with_reset(client)?;
+        ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    }
+    Ok(())
+}
+
+/// Makes one, and returns the port of the socket that fails.
+fn reset_of_port() -> Result<u16> {
+    let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
+    let port = socket::local(&server)?.port();
+    socket::close_with_reset(client)?;
+    ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    Ok(port)
+}
+
+/// Checks that just so many are counted.
+fn has_counted(tracer: &Tracer, count: u32) -> Result<()> {
+    let counted = tracer.scrape()?.get(RESETS).copied().unwrap_or(0.0);
+    ensure!((counted - f64::from(count)).abs() < 0.5, "{counted} of {count} resets are counted");
+    Ok(())
+}
+
+fn until<T>(problem: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        ensure!(started.elapsed() < PATIENCE, "{problem} after {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn json(line: &str) -> Result<Value> {
+    serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))
+}
