@@ -63,9 +63,9 @@ impl Service {
         Ok(format!("{} hooks; {failures} failures counted, {lost} events lost", self.hooks))
     }
 
-    fn ready(&self) -> anyhow::Result<()> {
-        self.manager.ready(&self.status()?);
-        Ok(())
+    fn ready(&self) {
+        // It is, even if nobody can read the counts for a moment.
+        self.manager.ready(&self.status().unwrap_or_else(|error| format!("{error:#}")));
     }
 
     fn alive(&self) {
@@ -76,8 +76,9 @@ impl Service {
         }
     }
 
-    /// Reads the configuration again and has what can change applied.
-    fn reload(&self, resolved: &mut Resolved, apply: impl FnOnce(&Resolved)) -> anyhow::Result<()> {
+    /// Reads the configuration again and has what can change applied. What differs from the start is
+    /// named each time, so that nobody forgets what waits for a restart.
+    fn reload(&self, resolved: &Resolved, apply: impl FnOnce(&Resolved)) {
         self.manager.reloading();
         match Resolved::of_process() {
             Ok(new) => {
@@ -88,11 +89,10 @@ impl Service {
                 }
                 log::info!(
                     target: NOTICE,
-                    "the configuration was read again; changed: {}",
+                    "the configuration was read again; changed since the start: {}",
                     list(&applied)
                 );
                 apply(&new);
-                *resolved = new;
             }
             Err(config::Error::Settings(problems)) => {
                 for problem in problems {
@@ -104,7 +104,7 @@ impl Service {
                 log::error!("the configuration stays as it was: {error}");
             }
         }
-        self.ready()
+        self.ready();
     }
 }
 
@@ -115,16 +115,16 @@ fn list(names: &[&str]) -> String {
 /// Only counts, until told to stop.
 pub(super) async fn count(
     mut service: Service,
-    mut resolved: Resolved,
+    resolved: Resolved,
     stop: &mut StopSignals,
 ) -> anyhow::Result<()> {
-    service.ready()?;
+    service.ready();
     loop {
         tokio::select! {
             biased;
             () = stop.wait() => break,
             () = service.manager.due() => service.alive(),
-            () = service.reload.wait() => service.reload(&mut resolved, |_| {})?,
+            () = service.reload.wait() => service.reload(&resolved, |_| {}),
         }
     }
     service.manager.stopping();
@@ -136,7 +136,7 @@ pub(super) async fn stream(
     mut events: Events,
     printer: Printer,
     mut service: Service,
-    mut resolved: Resolved,
+    resolved: Resolved,
     stop: &mut StopSignals,
 ) -> anyhow::Result<Shown> {
     let mut stream = Stream {
@@ -149,7 +149,7 @@ pub(super) async fn stream(
     };
     let mut batch = Vec::new();
     stream.printer.heading();
-    service.ready()?;
+    service.ready();
     let mut is_read = true;
     while is_read {
         stream.write_on(&service.tallies);
@@ -157,7 +157,7 @@ pub(super) async fn stream(
             biased;
             () = stop.wait() => break,
             () = service.manager.due() => service.alive(),
-            () = service.reload.wait() => service.reload(&mut resolved, |new| stream.change(new))?,
+            () = service.reload.wait() => service.reload(&resolved, |new| stream.change(new)),
             written = stream.writer.done(), if stream.writer.is_busy() => {
                 is_read = stream.wrote(written.context(CANNOT_WRITE)?);
             }
