@@ -51,6 +51,8 @@ enum Process {
     None,
     /// The one with this number.
     Id(u32),
+    /// One of two that both have the socket.
+    Either(u32, u32),
 }
 
 impl Expected {
@@ -103,6 +105,12 @@ impl Expected {
     /// Another process operated on the socket.
     pub(super) fn by(self, process: u32) -> Self {
         Self { process: Process::Id(process), ..self }
+    }
+
+    /// Another process operated on the socket, or the kernel did on its behalf when it had let go of
+    /// the socket: then the one that has opened it, and still has it, is named.
+    pub(super) fn by_or_opener(self, process: u32) -> Self {
+        Self { process: Process::Either(process, std::process::id()), ..self }
     }
 
     /// What became of the process that wrote.
@@ -188,6 +196,8 @@ impl Expected {
             &match self.process {
                 Process::None => Value::Null,
                 Process::Id(id) => id.into(),
+                Process::Either(_, other) if line["pid"] == other => other.into(),
+                Process::Either(one, _) => one.into(),
             },
         );
         for (field, value) in &self.fields {
@@ -196,7 +206,7 @@ impl Expected {
         // Scenarios run in the root of all cgroups.
         let (cgroup, unknown) = match self.process {
             Process::None => (Value::Null, "not_accepted".into()),
-            Process::Id(_) => ("/".into(), Value::Null),
+            Process::Id(_) | Process::Either(..) => ("/".into(), Value::Null),
         };
         let told = |field: &str| self.fields.iter().any(|(told, _)| *told == field);
         for (field, value) in [("cgroup", cgroup), ("owner_unknown", unknown)] {
