@@ -124,8 +124,8 @@ fn serve_metrics(
         return Ok(None);
     }
     let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();
-    let pulse = Pulse::new();
-    tokio::spawn(pulse.clone().beat());
+    let (pulse, heart) = Pulse::new();
+    tokio::spawn(heart.beat());
     let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
     let server = Server::start(listeners, access, site)?;
     for url in urls {

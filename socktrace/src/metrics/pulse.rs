@@ -1,47 +1,46 @@
-//! Whether the daemon's event loop makes progress.
+//! Whether the daemon's event loop makes progress: it is asked, and answers.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
 };
 
-/// How often it beats.
-const PERIOD: Duration = Duration::from_secs(1);
+/// How long the event loop may take to answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The silence after which the event loop counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How many may wait for an answer; others wait for a place.
+const WAITING: usize = 16;
 
-/// Beats as long as the event loop runs; to be asked from another thread.
+/// Can be felt from other threads. Nobody is woken while nobody asks.
 #[derive(Clone)]
-pub(crate) struct Pulse {
-    start: Instant,
-    /// Milliseconds from the start to the last beat.
-    last: Arc<AtomicU64>,
-}
+pub(crate) struct Pulse(mpsc::Sender<oneshot::Sender<()>>);
+
+/// What the event loop runs to have a pulse.
+pub(crate) struct Heart(mpsc::Receiver<oneshot::Sender<()>>);
 
 impl Pulse {
-    /// A pulse that has just beaten.
-    pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), last: Arc::default() }
+    pub(crate) fn new() -> (Self, Heart) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self(sender), Heart(receiver))
     }
 
-    /// Beats for ever. To be run by the event loop in question.
-    pub(crate) async fn beat(self) {
-        loop {
-            let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.last.store(now, Ordering::Relaxed);
-            tokio::time::sleep(PERIOD).await;
+    /// Whether the event loop answers within [`PATIENCE`].
+    pub(crate) async fn is_felt(&self) -> bool {
+        let (ask, answer) = oneshot::channel();
+        let asked = async { self.0.send(ask).await.is_ok() && answer.await.is_ok() };
+        timeout(PATIENCE, asked).await.unwrap_or(false)
+    }
+}
+
+impl Heart {
+    /// Answers until nobody is left who could ask. To be run by the event loop in question.
+    pub(crate) async fn beat(mut self) {
+        while let Some(asker) = self.0.recv().await {
+            // Who has lost patience does not hear it.
+            let _heard = asker.send(());
         }
-    }
-
-    /// For how long the event loop has been stuck, if it is.
-    pub(crate) fn stuck(&self) -> Option<Duration> {
-        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        let silence = self.start.elapsed().saturating_sub(last);
-        (silence > PATIENCE).then_some(silence)
     }
 }
 
@@ -49,14 +48,31 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_stuck_loop_is_told_from_a_running_one() {
-        let start = Instant::now().checked_sub(Duration::from_mins(1)).expect("a minute of uptime");
-        let pulse = Pulse { start, last: Arc::default() };
-        assert!(pulse.stuck().expect("never beaten") >= Duration::from_mins(1));
-        tokio::spawn(pulse.clone().beat());
-        tokio::task::yield_now().await;
-        assert_eq!(pulse.stuck(), None);
-        assert_eq!(Pulse::new().stuck(), None);
+        let (pulse, heart) = Pulse::new();
+        assert!(!pulse.is_felt().await, "the loop does not run yet");
+        let running = tokio::spawn(heart.beat());
+        assert!(pulse.is_felt().await);
+        running.abort();
+        assert!(running.await.is_err());
+        assert!(!pulse.is_felt().await, "the loop has ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_felt_by_many_at_once() {
+        let (pulse, heart) = Pulse::new();
+        tokio::spawn(heart.beat());
+        for asking in (0..4 * WAITING)
+            .map(|_| {
+                tokio::spawn({
+                    let pulse = pulse.clone();
+                    async move { pulse.is_felt().await }
+                })
+            })
+            .collect::<Vec<_>>()
+        {
+            assert!(asking.await.expect("no panic"));
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use flate2::read::GzDecoder;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use prometheus::{IntCounterVec, Opts, Registry, proto::MetricFamily};
+use tokio::runtime;
 
 use super::{limits::Limits, *};
 use crate::metrics::{Hooks, Pulse};
@@ -45,7 +46,10 @@ fn families(series: usize) -> Vec<MetricFamily> {
 
 pub(super) fn site(gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Site {
     let hooks = Hooks { attached: vec!["tcp_done".to_owned()], problems: vec!["x: y".to_owned()] };
-    Site { gather: Arc::new(move || Ok(gather())), pulse: Pulse::new(), hooks }
+    let (pulse, heart) = Pulse::new();
+    let event_loop = runtime::Builder::new_current_thread().build().expect("a runtime");
+    thread::spawn(move || event_loop.block_on(heart.beat()));
+    Site { gather: Arc::new(move || Ok(gather())), pulse, hooks }
 }
 
 fn start(limits: Limits, site: Site) -> (Server, SocketAddr) {

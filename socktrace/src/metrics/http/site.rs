@@ -14,7 +14,7 @@ use axum::{
 };
 
 use super::{index, page::Wanted, scrapes::Scrapes};
-use crate::metrics::{Gather, Hooks, Pulse};
+use crate::metrics::{Gather, Hooks, Pulse, pulse::PATIENCE};
 
 /// What the pages show.
 pub(crate) struct Site {
@@ -72,13 +72,11 @@ async fn metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Respons
 
 /// Whether the process does its work; one that does not is to be started anew.
 async fn healthz(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
-    match pages.pulse.stuck() {
-        None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(time) => {
-            let text = format!("the event loop has been stuck for {} s\n", time.as_secs());
-            (StatusCode::SERVICE_UNAVAILABLE, text)
-        }
+    if pages.pulse.is_felt().await {
+        return (StatusCode::OK, "ok\n".to_owned());
     }
+    let text = format!("the event loop has not answered for {} s\n", PATIENCE.as_secs());
+    (StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
 /// Whether failures are seen, and which kinds are not.
