@@ -3,11 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use socktrace_plan::{
-    hooks::Hook,
-    plan::Method,
-    variant::{Attach, Variant},
-};
+use socktrace_plan::{hooks::Hook, plan::Method, variant::Variant};
 
 use crate::{
     fixtures::{self, Captured},
@@ -132,13 +128,7 @@ fn how(hook: Hook, variant: &Variant) -> String {
     let mut ways = Vec::new();
     let mut functions = Vec::new();
     for program in variant.needed() {
-        let way = match program.attach {
-            Attach::Fentry => "fentry",
-            Attach::Fexit => "fexit",
-            Attach::Kprobe => "kprobe",
-            Attach::Kretprobe => "kretprobe",
-            Attach::Tracepoint => "tp_btf",
-        };
+        let way = program.attach.id();
         if !ways.contains(&way) {
             ways.push(way);
         }

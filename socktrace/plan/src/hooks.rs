@@ -3,10 +3,7 @@
 //! Differences between kernel versions live here and nowhere else. A prototype that is not in the
 //! table is unknown: its hook is left out and reported, never tried.
 
-use crate::variant::{
-    ANY, Attach, Variant, entry, exit, exit_of, kprobe, kprobe_of, kretprobe, kretprobe_of,
-    spare_entry_of, tracepoint,
-};
+use crate::variant::{ANY, Attach, Variant, entry, exit, kprobe, kretprobe, tracepoint};
 
 /// The segment parameter of `tcp_reset`.
 pub(crate) const SKB: &str = "struct sk_buff *";
@@ -155,18 +152,18 @@ hooks! {
     hides "which process accepts a connection, also one that was already reset; failing accepts" {
         "inet_csk_accept"(SOCK, "struct proto_accept_arg *") => [
             exit("inet_csk_accept_two_args"),
-            spare_entry_of("security_sock_graft", "security_sock_graft_spare")
+            entry("security_sock_graft_spare").of("security_sock_graft").spare()
         ];
         // Up to 6.9.
         "inet_csk_accept"(SOCK, ANY, ANY, ANY) => [
             exit("inet_csk_accept_four_args"),
-            spare_entry_of("security_sock_graft", "security_sock_graft_spare")
+            entry("security_sock_graft_spare").of("security_sock_graft").spare()
         ];
         // Up to 5.16, whose verifier refuses the one above.
         "inet_csk_accept"(SOCK, ANY, ANY, ANY) => [
             exit("inet_csk_accept_connections"),
-            exit_of("__sys_accept4", "sys_accept4_errors_return"),
-            spare_entry_of("security_sock_graft", "security_sock_graft_spare")
+            exit("sys_accept4_errors_return").of("__sys_accept4"),
+            entry("security_sock_graft_spare").of("security_sock_graft").spare()
         ];
     }, by kprobe hides "accepts that fail or are interrupted" {
         "security_sock_graft"(SOCK, SOCKET) => [kprobe("security_sock_graft_kprobe")];
@@ -183,13 +180,13 @@ hooks! {
             [exit("inet_stream_connect_return"), entry("inet_stream_connect")];
     }, by kprobe hides "connects that are interrupted, or refused by a BPF program" {
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
-            kretprobe_of("tcp_v6_connect", "tcp_v6_connect_kretprobe"),
-            kretprobe_of("tcp_v4_connect", "tcp_v4_connect_kretprobe"),
+            kretprobe("tcp_v6_connect_kretprobe").of("tcp_v6_connect"),
+            kretprobe("tcp_v4_connect_kretprobe").of("tcp_v4_connect"),
             kprobe("inet_stream_connect_kprobe")
         ];
         // Built without IPv6.
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
-            kretprobe_of("tcp_v4_connect", "tcp_v4_connect_kretprobe"),
+            kretprobe("tcp_v4_connect_kretprobe").of("tcp_v4_connect"),
             kprobe("inet_stream_connect_kprobe")
         ];
     }
@@ -306,7 +303,7 @@ hooks! {
         "do_sock_setsockopt"(SOCKET, ANY, "int", "int", "sockptr_t", ANY) =>
             [
                 exit("do_sock_setsockopt_return"),
-                exit_of("__sys_setsockopt", "sys_setsockopt_no_socket_return")
+                exit("sys_setsockopt_no_socket_return").of("__sys_setsockopt")
             ];
         // Up to 6.6.
         "__sys_setsockopt"("int", "int", "int", ANY, ANY) => [exit("sys_setsockopt_return")];
@@ -314,9 +311,9 @@ hooks! {
         "do_sock_setsockopt"(SOCKET, ANY, "int", "int", "sockptr_t", ANY) =>
             [
                 kretprobe("do_sock_setsockopt_kretprobe"),
-                kretprobe_of("__sys_setsockopt", "sys_setsockopt_no_socket_kretprobe"),
+                kretprobe("sys_setsockopt_no_socket_kretprobe").of("__sys_setsockopt"),
                 kprobe("do_sock_setsockopt_kprobe"),
-                kprobe_of("__sys_setsockopt", "sys_setsockopt_kprobe")
+                kprobe("sys_setsockopt_kprobe").of("__sys_setsockopt")
             ];
         "__sys_setsockopt"("int", "int", "int", ANY, ANY) =>
             [kretprobe("sys_setsockopt_kretprobe"), kprobe("sys_setsockopt_kprobe")];
@@ -327,7 +324,7 @@ hooks! {
         "do_sock_getsockopt"(SOCKET, ANY, "int", "int", "sockptr_t", "sockptr_t") =>
             [
                 exit("do_sock_getsockopt_return"),
-                exit_of("__sys_getsockopt", "sys_getsockopt_no_socket_return")
+                exit("sys_getsockopt_no_socket_return").of("__sys_getsockopt")
             ];
         // Up to 6.6.
         "__sys_getsockopt"("int", "int", "int", ANY, ANY) => [exit("sys_getsockopt_return")];
@@ -335,9 +332,9 @@ hooks! {
         "do_sock_getsockopt"(SOCKET, ANY, "int", "int", "sockptr_t", "sockptr_t") =>
             [
                 kretprobe("do_sock_getsockopt_kretprobe"),
-                kretprobe_of("__sys_getsockopt", "sys_getsockopt_no_socket_kretprobe"),
+                kretprobe("sys_getsockopt_no_socket_kretprobe").of("__sys_getsockopt"),
                 kprobe("do_sock_getsockopt_kprobe"),
-                kprobe_of("__sys_getsockopt", "sys_getsockopt_kprobe")
+                kprobe("sys_getsockopt_kprobe").of("__sys_getsockopt")
             ];
         "__sys_getsockopt"("int", "int", "int", ANY, ANY) =>
             [kretprobe("sys_getsockopt_kretprobe"), kprobe("sys_getsockopt_kprobe")];

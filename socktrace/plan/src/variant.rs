@@ -16,6 +16,20 @@ pub enum Attach {
     Tracepoint,
 }
 
+impl Attach {
+    /// Its name in the object's sections, as people know it.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
+            Self::Kretprobe => "kretprobe",
+            Self::Tracepoint => "tp_btf",
+        }
+    }
+}
+
 /// A program of the object and how it is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -75,47 +89,43 @@ impl Variant {
 /// A parameter of whatever type.
 pub const ANY: &str = "*";
 
+impl Program {
+    const fn new(name: &'static str, attach: Attach) -> Self {
+        Self { name, attach, function: None, spare: false }
+    }
+
+    /// The same at another function than the variant's.
+    pub(crate) const fn of(self, function: &'static str) -> Self {
+        Self { function: Some(function), ..self }
+    }
+
+    /// The same, to make up for calls that the others miss.
+    pub(crate) const fn spare(self) -> Self {
+        Self { spare: true, ..self }
+    }
+}
+
 /// At the entry of the variant's function, by a trampoline.
 pub(crate) const fn entry(name: &'static str) -> Program {
-    Program { name, attach: Attach::Fentry, function: None, spare: false }
+    Program::new(name, Attach::Fentry)
 }
 
 /// At its return, likewise.
 pub(crate) const fn exit(name: &'static str) -> Program {
-    Program { name, attach: Attach::Fexit, function: None, spare: false }
+    Program::new(name, Attach::Fexit)
 }
 
-/// At the entry of another function, likewise, to make up for calls that others miss.
-pub(crate) const fn spare_entry_of(function: &'static str, name: &'static str) -> Program {
-    Program { name, attach: Attach::Fentry, function: Some(function), spare: true }
-}
-
-/// At the return of another function, likewise.
-pub(crate) const fn exit_of(function: &'static str, name: &'static str) -> Program {
-    Program { name, attach: Attach::Fexit, function: Some(function), spare: false }
-}
-
-/// At the entry of the variant's function, by a kprobe.
+/// At its entry, by a kprobe.
 pub(crate) const fn kprobe(name: &'static str) -> Program {
-    Program { name, attach: Attach::Kprobe, function: None, spare: false }
+    Program::new(name, Attach::Kprobe)
 }
 
 /// At its return, likewise.
 pub(crate) const fn kretprobe(name: &'static str) -> Program {
-    Program { name, attach: Attach::Kretprobe, function: None, spare: false }
-}
-
-/// At the entry of another function, likewise.
-pub(crate) const fn kprobe_of(function: &'static str, name: &'static str) -> Program {
-    Program { name, attach: Attach::Kprobe, function: Some(function), spare: false }
-}
-
-/// At the return of another function, likewise.
-pub(crate) const fn kretprobe_of(function: &'static str, name: &'static str) -> Program {
-    Program { name, attach: Attach::Kretprobe, function: Some(function), spare: false }
+    Program::new(name, Attach::Kretprobe)
 }
 
 /// At the variant's tracepoint.
 pub(crate) const fn tracepoint(name: &'static str) -> Program {
-    Program { name, attach: Attach::Tracepoint, function: None, spare: false }
+    Program::new(name, Attach::Tracepoint)
 }

@@ -7,7 +7,7 @@ use crate::kernel::{
     health::{Health, HookState},
     hooks::Hook,
     plan::{Plan, Served},
-    variant::{Attach, Variant},
+    variant::Variant,
 };
 
 /// A hook.
@@ -95,16 +95,10 @@ fn row(hook: Hook, served: &Served, state: Option<&HookState>) -> Row {
 
 /// The ways in which a variant's programs are attached, each with its kernel function.
 fn how(variant: &Variant) -> String {
-    let programs = variant.programs.iter().map(|program| {
-        let way = match program.attach {
-            Attach::Fentry => "fentry",
-            Attach::Fexit => "fexit",
-            Attach::Kprobe => "kprobe",
-            Attach::Kretprobe => "kretprobe",
-            Attach::Tracepoint => "tp_btf",
-        };
-        format!("{way}:{}", variant.function_of(program))
-    });
+    let programs = variant
+        .programs
+        .iter()
+        .map(|program| format!("{}:{}", program.attach.id(), variant.function_of(program)));
     programs.collect::<Vec<_>>().join(" ")
 }
 
