@@ -13,6 +13,7 @@ mod metrics;
 mod output;
 mod owner;
 mod service;
+mod similar;
 
 fn main() -> ExitCode {
     let resolved = match config::Resolved::of_process() {

@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Command};
 
+use crate::similar::nearest;
+
 /// Flags that say where settings come from, or ask for something else than tracing.
 const NOT_SETTINGS: [&str; 4] = ["config", "print-config", "help", "version"];
 
@@ -87,12 +89,6 @@ impl Keys {
 
     /// The name that was probably meant.
     pub(super) fn nearest(&self, name: &str) -> Option<&Key> {
-        let limit = (name.len() / 3).max(1);
-        let distance = |key: &Key| strsim::damerau_levenshtein(name, &key.name);
-        self.iter()
-            .map(|key| (distance(key), key))
-            .filter(|(distance, _)| *distance <= limit)
-            .min_by_key(|(distance, _)| *distance)
-            .map(|(_, key)| key)
+        self.find(nearest(name, self.iter().map(|key| key.name.as_str()))?)
     }
 }

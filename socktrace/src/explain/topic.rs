@@ -7,6 +7,7 @@ use super::{
     numbers::{self, ALIASES, ERRNOS, Errno},
     winsock::{FIRST_CODE, WINSOCK, Winsock},
 };
+use crate::similar::{distance, is_near};
 
 /// The one signal there is something to say about.
 pub(super) const SIGPIPE: &str = "SIGPIPE";
@@ -95,10 +96,10 @@ fn near(word: &str) -> Vec<String> {
 
 /// How to order a name among those like a word; `None` when it is not like it.
 fn likeness(word: &str, name: &str) -> Option<(Reverse<bool>, usize)> {
-    let distance = strsim::damerau_levenshtein(word, name);
+    let distance = distance(word, name);
     // A part of a name says more than a few letters in common: "timeout" is in many.
     let part = word.len() >= 3 && name.contains(word);
-    let alike = distance <= (word.len() / 3).max(1);
+    let alike = is_near(word, distance);
     (part || alike).then_some((Reverse(alike), distance))
 }
 
@@ -113,7 +114,7 @@ fn near_number(number: i32) -> Vec<String> {
     WINSOCK
         .iter()
         .map(|winsock| winsock.code.to_string())
-        .filter(|code| strsim::damerau_levenshtein(&digits, code) == 1)
+        .filter(|code| distance(&digits, code) == 1)
         .take(OFFERED)
         .collect()
 }
