@@ -43,14 +43,22 @@ impl Report {
     /// # Errors
     /// When the self-test cannot be made, or something fails that has nothing to do with the host.
     pub(crate) fn examine(method: Method, with_self_test: bool) -> anyhow::Result<Self> {
-        let answers = check_privileges().is_ok().then(Answers::ask);
+        let privileges = check_privileges();
+        let answers = privileges.is_ok().then(Answers::ask);
         let (prepared, mut loaded, refusal) = match Prepared::read(method) {
             // What the kernel lacks nobody's privileges make up for.
             Err(error) => (None, None, Some(error.downcast::<Refusal>()?)),
-            Ok(prepared) => match undisturbed(|| load::load(options(method)?))? {
-                Ok(loaded) => (Some(prepared), Some(loaded), None),
-                Err(error) => (Some(prepared), None, Some(error.downcast::<Refusal>()?)),
-            },
+            Ok(prepared) => {
+                let options = options(method)?;
+                let load = || {
+                    privileges?;
+                    load::load_prepared(&prepared, options)
+                };
+                match undisturbed(load)? {
+                    Ok(loaded) => (Some(prepared), Some(loaded), None),
+                    Err(error) => (Some(prepared), None, Some(error.downcast::<Refusal>()?)),
+                }
+            }
         };
         let checks = checks::all(prepared.as_ref(), refusal.as_ref(), answers.as_ref());
         let plan = prepared.as_ref().map(|prepared| &prepared.plan);

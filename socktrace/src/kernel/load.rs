@@ -61,18 +61,24 @@ pub(crate) struct Loaded {
 /// attached is no error: it stands in [`Loaded::health`].
 pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
-    let Prepared { btf, features, hides_memory, method, plan } = Prepared::read(options.method)?;
+    load_prepared(&Prepared::read(options.method)?, options)
+}
 
+/// The same of what has been prepared for the same method, with privileges that suffice.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_prepared(prepared: &Prepared, options: Options) -> anyhow::Result<Loaded> {
+    let &Prepared { ref btf, features, ref plan, .. } = prepared;
     super::memlock::raise();
-    let mut ebpf = load_object(options, method, &plan, features, hides_memory).map_err(
-        |error| match denied(&error) {
-            Some(errno) => refusal::explain_eperm(features, errno).into(),
-            None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
-        },
-    )?;
+    let mut ebpf = load_object(prepared, options).map_err(|error| match denied(&error) {
+        Some(errno) => refusal::explain_eperm(features, errno).into(),
+        None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
+    })?;
 
-    let health = attach::attach_all(&mut ebpf, &plan, options.method, features)?;
-    Ok(Loaded { ebpf, health, losses: plan.losses, rst_reasons: features::rst_reasons(&btf) })
+    let health = attach::attach_all(&mut ebpf, plan, options.method, features)?;
+    let losses = plan.losses.clone();
+    Ok(Loaded { ebpf, health, losses, rst_reasons: features::rst_reasons(btf) })
 }
 
 /// What can be known of the kernel before anything is loaded, and without privileges.
@@ -109,13 +115,8 @@ impl Prepared {
     }
 }
 
-fn load_object(
-    options: Options,
-    method: Method,
-    plan: &Plan,
-    features: Features,
-    hides_memory: bool,
-) -> Result<Ebpf, EbpfError> {
+fn load_object(prepared: &Prepared, options: Options) -> Result<Ebpf, EbpfError> {
+    let &Prepared { features, hides_memory, method, ref plan, .. } = prepared;
     let globals = [
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
         ("READ_KERNEL", u32::from(!hides_memory)),
