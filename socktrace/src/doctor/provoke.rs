@@ -60,13 +60,18 @@ pub(super) fn timed_out() -> Result<()> {
 
 /// The client resets its connection before it is accepted. Accept succeeds.
 pub(super) fn aborted_before_accept() -> Result<()> {
+    /// `TCP_SYN_RECV` in `include/net/tcp_states.h`.
+    const SYN_RECV: u8 = 3;
     let listener = listener()?;
     let client = stream(IPV4)?;
     client.connect(&listener.local_addr()?)?;
     let ports = [port(&listener.local_addr()?)?, port(&client.local_addr()?)?];
+    // That side has no socket yet that could be asked. An RST that overtakes the end of the
+    // handshake would leave nothing to accept.
+    let is_there = || Ok(state(ports)?.is_some_and(|state| state != SYN_RECV));
+    until("the connection is not established", is_there)?;
     close_with_reset(client)?;
-    // That side has no socket yet that could be asked.
-    until("the connection is still open", || Ok(!is_open(ports)?))?;
+    until("the connection is still open", || Ok(state(ports)?.is_none()))?;
     let (server, _) = listener.accept().context("accept must succeed")?;
     expect("read", receive(&server), libc::ECONNRESET)
 }
@@ -242,16 +247,17 @@ fn port(address: &SockAddr) -> Result<u16> {
     Ok(address.as_socket().context("no IP address")?.port())
 }
 
-/// Whether there is a connection from the first to the second port.
-fn is_open(ports: [u16; 2]) -> Result<bool> {
+/// The state of the connection from the first to the second port.
+fn state(ports: [u16; 2]) -> Result<Option<u8>> {
     // Not `/proc/net`, which shows the main thread's namespace.
     let table = fs::read_to_string("/proc/thread-self/net/tcp")?;
     let [local, remote] = ports.map(|port| format!(":{port:04X}"));
-    Ok(table.lines().any(|row| {
+    let state = table.lines().find_map(|row| {
         let mut columns = row.split_whitespace().skip(1);
         let mut next_is = |port: &str| columns.next().is_some_and(|end| end.ends_with(port));
-        next_is(&local) && next_is(&remote)
-    }))
+        if next_is(&local) && next_is(&remote) { columns.next() } else { None }
+    });
+    Ok(state.map(|state| u8::from_str_radix(state, 16)).transpose()?)
 }
 
 fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
