@@ -179,8 +179,8 @@ fn loads(answers: Option<&Answers>) -> Vec<Check> {
             Answer::Taken => Check::new(name, State::Ok, "allowed"),
             Answer::Unknown => Check::new(name, bad_without(name), "unknown to this kernel"),
             Answer::Refused(words) => {
-                { Check::new(name, bad_without(name), format!("refused: {words}")) }
-                    .note(format!("offered: {what}"))
+                let check = Check::new(name, bad_without(name), format!("refused: {words}"));
+                check.note(format!("offered: {what}"))
             }
         })
         .collect()

@@ -2,6 +2,7 @@
 
 mod checks;
 mod hooks;
+mod netns;
 mod provoke;
 mod report;
 mod self_test;

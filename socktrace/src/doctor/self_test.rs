@@ -6,23 +6,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::{
-    libc,
-    sched::{CloneFlags, unshare},
-};
 use serde::Serialize;
-use socket2::{Domain, Socket, Type};
 use socktrace_ebpf::{Counter, Event, Hook as Seen, Signature};
 use tokio::runtime;
 
-use super::provoke;
+use super::{netns, provoke};
 use crate::{
     diagnosis::{Cause, Finding, diagnose},
     kernel::{health::Health, hooks::Hook, load::Loaded, stream::Events, tally::Tallies},
@@ -180,7 +173,7 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
     // The namespace is the thread's, and goes with it.
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let namespace = lonely_namespace()?;
+            let namespace = netns::enter()?;
             let outcomes = TESTS.iter().map(|test| watch.make(test, health, namespace));
             let mut outcomes = outcomes.collect::<Result<Vec<_>>>()?;
             outcomes.push(watch.compare_counts()?);
@@ -328,30 +321,6 @@ fn cause(finding: Finding) -> Option<Cause> {
     }
 }
 
-/// Moves this thread to a network namespace of its own with loopback up; returns its inode.
-fn lonely_namespace() -> Result<u32> {
-    unshare(CloneFlags::CLONE_NEWNET)
-        .context("cannot make a network namespace, which takes CAP_SYS_ADMIN")?;
-    loopback_up().context("cannot bring loopback up, which takes CAP_NET_ADMIN")?;
-    let namespace =
-        fs::metadata("/proc/thread-self/ns/net").context("cannot find the network namespace")?;
-    // The kernel numbers namespaces with 32 bits.
-    u32::try_from(namespace.ino()).context("an inode of a network namespace has 32 bits")
-}
-
-fn loopback_up() -> io::Result<()> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    // SAFETY: all zeros is a valid value of this plain struct.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = libc::c_char::from_ne_bytes([*from]);
-    }
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).map_err(io::Error::other)?;
-    // SAFETY: the request is what this ioctl reads, and lives until it returns.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,7 +356,7 @@ mod tests {
     fn failures_are_made_as_they_should_be() {
         let made = thread::spawn(|| {
             // Where namespaces cannot be made, loopback does, but for the missing route.
-            let alone = lonely_namespace().is_ok();
+            let alone = netns::enter().is_ok();
             for test in TESTS {
                 let needs = match test.name {
                     "no_route" => alone,
