@@ -59,8 +59,8 @@ fn client_verifier(
     };
     let verifier: Arc<dyn ClientCertVerifier> = match tls.client_auth {
         ClientAuth::None => return Ok(None),
-        ClientAuth::Request => Arc::new(AnyCertificate::new(provider, false)),
-        ClientAuth::RequireAny => Arc::new(AnyCertificate::new(provider, true)),
+        ClientAuth::Request => Arc::new(AnyCertificate::new(&provider, false)),
+        ClientAuth::RequireAny => Arc::new(AnyCertificate::new(&provider, true)),
         ClientAuth::VerifyIfGiven => verifying(provider)?.allow_unauthenticated().build()?,
         ClientAuth::RequireAndVerify => verifying(provider)?.build()?,
     };

@@ -1,6 +1,7 @@
 //! The web configuration file, in the format of Prometheus's exporter toolkit
 //! (`docs/web-configuration.md` there), with bearer tokens besides.
 
+mod suites;
 mod tls;
 mod yaml;
 

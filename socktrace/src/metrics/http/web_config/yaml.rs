@@ -5,8 +5,10 @@ use std::fmt::{self, Display, Formatter};
 use saphyr::{MarkedYaml, YamlData, YamlLoader};
 use saphyr_parser::{Parser, ScalarStyle};
 
-/// One letter of so many may be wrong in a word that is still recognized.
-const LIKENESS: usize = 3;
+use crate::similar::nearest;
+
+/// A shorter word is too like others for one to be guessed.
+const SHORTEST: usize = 3;
 
 /// What is wrong, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,6 +116,17 @@ impl<'a> Node<'a> {
 }
 
 impl Word {
+    /// What it means, of the words that mean something here.
+    pub(super) fn choose<'a, T>(
+        &self,
+        kind: &str,
+        choices: &'a [(&str, T)],
+    ) -> Result<&'a T, Problem> {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        let found = choices.iter().find(|(name, _)| *name == self.text);
+        found.map(|(_, meaning)| meaning).ok_or_else(|| self.unknown(kind, &names))
+    }
+
     /// A problem with this word.
     pub(super) fn problem(&self, text: impl Into<String>) -> Problem {
         Problem { line: self.line, text: text.into() }
@@ -121,11 +134,8 @@ impl Word {
 
     /// That it is none of the valid ones.
     pub(super) fn unknown(&self, kind: &str, valid: &[&str]) -> Problem {
-        let distance = |valid: &&&str| strsim::damerau_levenshtein(&self.text, valid);
-        let nearest = valid
-            .iter()
-            .min_by_key(distance)
-            .filter(|it| LIKENESS * distance(it) <= self.text.len());
+        let nearest = nearest(&self.text, valid.iter().copied());
+        let nearest = nearest.filter(|_| self.text.len() >= SHORTEST);
         let guess = nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"));
         let choices = valid.join(", ");
         self.problem(format!("unknown {kind} {:?}{guess} (valid: {choices})", self.text))
