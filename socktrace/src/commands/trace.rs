@@ -12,7 +12,6 @@ use super::watch::{self, Service, Shown};
 use crate::{
     cli::{Cli, DEFAULT_LISTEN},
     config::Resolved,
-    diagnosis::{Cause, Finding, diagnose},
     kernel::{
         clock::Clock,
         hooks::Hook,
@@ -74,17 +73,18 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         privileges::drop_all(|| tallies.counter(Counter::EventsLost).map(drop))?;
     }
 
+    let hooks = Hooks::from(&health);
     log::info!(
         target: NOTICE,
         "socktrace {} on {}; hooks: {}",
         env!("CARGO_PKG_VERSION"),
         running_kernel(),
-        health.attached().map(Hook::id).collect::<Vec<_>>().join(", ")
+        hooks.attached.join(", ")
     );
     for line in health.fallbacks() {
         log::warn!(target: NOTICE, "{line}");
     }
-    for problem in health.problems() {
+    for problem in &hooks.problems {
         log::warn!(target: NOTICE, "not attached: {problem}");
     }
     for loss in losses {
@@ -93,12 +93,11 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     if cli.probe_log {
         forward_probe_log(&mut ebpf)?;
     }
-    let hooks = health.attached().count();
-    let site_hooks = Hooks::from(&health);
+    let attached = hooks.attached.len();
     let exporter = Exporter::new(Arc::clone(&tallies), Arc::clone(&missed), health);
-    let _server = serve_metrics(listeners, access, exporter, site_hooks)?;
+    let _server = serve_metrics(listeners, access, exporter, hooks)?;
 
-    let service = Service { manager, reload, tallies: Arc::clone(&tallies), hooks };
+    let service = Service { manager, reload, tallies: Arc::clone(&tallies), hooks: attached };
     let shown = if let Some(owners) = owners {
         let events = Events::new(&mut ebpf)?;
         let decoder = Decoder::new(clock, rst_reasons, owners);
@@ -183,12 +182,7 @@ fn forward_probe_log(ebpf: &mut Ebpf) -> anyhow::Result<()> {
 
 /// One line about the whole run, from the exact tallies.
 fn summary(tallies: &Tallies, shown: Option<Shown>) -> anyhow::Result<String> {
-    let mut causes: BTreeMap<Cause, u64> = BTreeMap::new();
-    for (signature, count) in tallies.signatures()? {
-        if let Finding::Failure(found) = diagnose(signature) {
-            *causes.entry(found.cause).or_default() += count;
-        }
-    }
+    let causes = watch::failures(tallies)?;
     let total: u64 = causes.values().sum();
     let by_cause: Vec<String> =
         causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();

@@ -1,6 +1,6 @@
 //! The daemon's loop: prints events, and is a service meanwhile, until told to stop.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use socktrace_ebpf::{Counter, Event};
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::{
     cli::OnFull,
     config::{self, Resolved},
-    diagnosis::{Finding, diagnose},
+    diagnosis::{Cause, Finding, diagnose},
     kernel::{stream::Events, tally::Tallies},
     output::{
         stream::Printer,
@@ -40,6 +40,17 @@ pub(super) struct Shown {
     pub(super) dropped: u64,
 }
 
+/// How many failures were counted, by their causes.
+pub(super) fn failures(tallies: &Tallies) -> anyhow::Result<BTreeMap<Cause, u64>> {
+    let mut causes = BTreeMap::new();
+    for (signature, count) in tallies.signatures()? {
+        if let Finding::Failure(found) = diagnose(signature) {
+            *causes.entry(found.cause).or_default() += count;
+        }
+    }
+    Ok(causes)
+}
+
 /// What makes the loop a service.
 pub(super) struct Service {
     pub(super) manager: Manager,
@@ -52,18 +63,15 @@ pub(super) struct Service {
 impl Service {
     /// The state in a line, read from the kernel: what cannot be read is no sign of life.
     fn status(&self) -> anyhow::Result<String> {
-        let failures: u64 = self
-            .tallies
-            .signatures()?
-            .into_iter()
-            .filter(|(signature, _)| matches!(diagnose(*signature), Finding::Failure(_)))
-            .map(|(_, count)| count)
-            .sum();
+        let failures: u64 = failures(&self.tallies)?.values().sum();
         let lost = self.tallies.counter(Counter::EventsLost)?;
         Ok(format!("{} hooks; {failures} failures counted, {lost} events lost", self.hooks))
     }
 
     fn ready(&self) {
+        if !self.manager.listens() {
+            return;
+        }
         // It is, even if nobody can read the counts for a moment.
         self.manager.ready(&self.status().unwrap_or_else(|error| format!("{error:#}")));
     }

@@ -27,6 +27,11 @@ impl Manager {
         Self { due }
     }
 
+    /// Whether somebody listens.
+    pub(crate) fn listens(&self) -> bool {
+        self.due.is_some()
+    }
+
     /// Waits until a sign of life is due; forever where nobody listens. Cancel safe.
     ///
     /// To be awaited by the loop that does the work, so that no other part of the process can speak
@@ -64,7 +69,7 @@ impl Manager {
     }
 
     fn send(&self, words: &[NotifyState<'_>]) {
-        if self.due.is_some()
+        if self.listens()
             && let Err(error) = notify(words)
         {
             log::warn!("the service manager cannot be told: {error}");
