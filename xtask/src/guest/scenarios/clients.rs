@@ -29,9 +29,10 @@ use nix::{
 use serde_json::Value;
 
 use super::{
+    daemon::{has_counted, resets, tells_a_reset},
     network::Family,
-    socket::{self, Pair},
-    tracer::{self, PROGRAM, Tracer, attach_args},
+    socket,
+    tracer::{self, FILES, PROGRAM, Tracer, attach_args},
 };
 
 /// Clients of each kind.
@@ -41,7 +42,6 @@ const UNREADING: usize = 200;
 
 /// Failures that are made meanwhile, of a family that the clients do not use: theirs are told too.
 const RESETS: u32 = 50;
-const COUNTED: &str = r#"socktrace_socket_errors_total{cause="reset_by_peer",direction="peer",errno="ECONNRESET",family="ipv6"}"#;
 
 /// What the daemon may grow by, in kilobytes: less than a buffer for each client.
 const GROWTH: u64 = 8 * 1024;
@@ -57,17 +57,15 @@ pub(super) fn hostile() -> Result<()> {
     let address = tracer.metrics_address()?;
     // So that what the first page takes is not laid to the clients.
     tracer.scrape()?;
-    let before = resident(&tracer)?;
+    let before = tracer.resident()?;
 
     let clients = attack(address)?;
-    reset(RESETS)?;
-    let metrics = tracer.scrape()?;
-    let counted = metrics.get(COUNTED).copied().unwrap_or(0.0);
-    ensure!((counted - f64::from(RESETS)).abs() < 0.5, "{counted} of {RESETS} resets are counted");
+    resets(Family::Ipv6, RESETS)?;
+    has_counted(&tracer.scrape()?, Family::Ipv6, RESETS)?;
     until_told(&tracer, RESETS)?;
     ensure!(tracer::get(address, "/healthz")? == "ok\n", "not healthy");
 
-    let after = resident(&tracer)?;
+    let after = tracer.resident()?;
     ensure!(after < before + GROWTH, "grew from {before} to {after} kB");
     drop(clients);
     let (status, said) = tracer.stop(Signal::SIGTERM)?;
@@ -117,16 +115,6 @@ fn is_through(stream: &mut TcpStream) -> Result<bool> {
     }
 }
 
-/// Makes resets.
-fn reset(count: u32) -> Result<()> {
-    for _ in 0..count {
-        let Pair { client, server } = Pair::new(Family::Ipv6.loopback())?;
-        socket::close_with_reset(client)?;
-        ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
-    }
-    Ok(())
-}
-
 /// Waits until the stream has told each reset.
 fn until_told(tracer: &Tracer, resets: u32) -> Result<()> {
     let started = Instant::now();
@@ -151,21 +139,21 @@ pub(super) fn out_of_files() -> Result<()> {
     let mut tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
     let address = tracer.metrics_address()?;
     // What it opens at the start it has opened then, and keeps.
-    super::daemon::tells_a_reset(&tracer)?;
-    limit_files(&tracer, 0)?;
+    tells_a_reset(&tracer)?;
+    tracer.limit_files(0)?;
     let mut waiting = TcpStream::connect(address)?;
     waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")?;
     tracer.wait_for("cannot accept connections")?.context("has descriptors enough")?;
 
     let (time, started) = (processor_time(&tracer)?, Instant::now());
     // It tells of its own failing accepts too.
-    reset(1)?;
+    resets(Family::Ipv6, 1)?;
     until_told(&tracer, 1)?;
     thread::sleep(Duration::from_secs(3));
     let (used, passed) = (processor_time(&tracer)?.saturating_sub(time), started.elapsed());
     ensure!(used < passed / 4, "{used:?} of {passed:?} are spent on nothing");
 
-    limit_files(&tracer, 1_024)?;
+    tracer.limit_files(FILES)?;
     waiting.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     waiting.read_to_string(&mut answer)?;
@@ -287,13 +275,6 @@ pub(super) fn wrong_web_config() -> Result<()> {
     Ok(())
 }
 
-/// The daemon's resident memory in kilobytes.
-fn resident(tracer: &Tracer) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", tracer.pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
-
 /// The processor time that the daemon has used.
 fn processor_time(tracer: &Tracer) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", tracer.pid()))?;
@@ -303,15 +284,4 @@ fn processor_time(tracer: &Tracer) -> Result<Duration> {
     let ticks = ticks.sum::<Result<u32, _>>()?;
     let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock")?;
     Ok(Duration::from_secs(1) * ticks / u32::try_from(per_second)?)
-}
-
-/// Bounds the descriptors that the daemon can get.
-fn limit_files(tracer: &Tracer, limit: u64) -> Result<()> {
-    let limit = libc::rlimit { rlim_cur: limit, rlim_max: 8_192 };
-    let pid = i32::try_from(tracer.pid())?;
-    // SAFETY: reads the limit only.
-    let result =
-        unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
-    ensure!(result == 0, "prlimit: {}", io::Error::last_os_error());
-    Ok(())
 }

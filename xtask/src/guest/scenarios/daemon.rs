@@ -1,27 +1,41 @@
 //! The daemon's own behaviour: its options, its output, its end.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::{libc, sys::signal::Signal};
+use nix::sys::signal::Signal;
 
 use super::{
     network::Family,
     socket::{self, Pair},
     tracer::Tracer,
+    verify::Metrics,
 };
 
 /// More resets than the ring buffer has room for.
 const STORM: u32 = 6_000;
-
-const RESETS: &str = r#"socktrace_socket_errors_total{cause="reset_by_peer",direction="peer",errno="ECONNRESET",family="ipv4"}"#;
 
 /// Any free port.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 /// Makes one `reset_by_peer`.
 pub(super) fn reset_one() -> Result<()> {
-    let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
-    socket::close_with_reset(client)?;
-    ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    resets(Family::Ipv4, 1)
+}
+
+/// Makes so many of them.
+pub(super) fn resets(family: Family, count: u32) -> Result<()> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    (0..count).try_for_each(|_| Pair::through(&listener)?.reset())
+}
+
+/// Checks that just so many of them are counted.
+pub(super) fn has_counted(metrics: &Metrics, family: Family, count: u32) -> Result<()> {
+    let family = if family == Family::Ipv6 { "ipv6" } else { "ipv4" };
+    let series = format!(
+        "socktrace_socket_errors_total{{cause=\"reset_by_peer\",direction=\"peer\",\
+         errno=\"ECONNRESET\",family=\"{family}\"}}"
+    );
+    let counted = metrics.get(&series).copied().unwrap_or(0.0);
+    ensure!((counted - f64::from(count)).abs() < 0.5, "{counted} of {count} resets are counted");
     Ok(())
 }
 
@@ -52,15 +66,9 @@ pub(super) fn storm() -> Result<()> {
 
 fn storm_into(pipe: std::process::ChildStdin) -> Result<()> {
     let tracer = Tracer::start_into(pipe, &["--output", "json", LISTEN[0], LISTEN[1]])?;
-    let listener = socket::listener(Family::Ipv4.loopback(), 1)?;
-    for _ in 0..STORM {
-        let Pair { client, server } = Pair::through(&listener)?;
-        socket::close_with_reset(client)?;
-        ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
-    }
+    resets(Family::Ipv4, STORM)?;
     let metrics = tracer.scrape()?;
-    let counted = metrics.get(RESETS).copied().unwrap_or(0.0);
-    ensure!((counted - f64::from(STORM)).abs() < 0.5, "{counted} of {STORM} resets are counted");
+    has_counted(&metrics, Family::Ipv4, STORM)?;
     let lost = metrics.get("socktrace_events_lost_total").copied().unwrap_or(0.0);
     ensure!(lost > 0.0, "no event was lost, so this was no storm");
     Ok(())
@@ -71,7 +79,7 @@ pub(super) fn no_stream() -> Result<()> {
     let tracer = Tracer::must_start(&["--no-stream", LISTEN[0], LISTEN[1]])?;
     reset_one()?;
     let metrics = tracer.scrape()?;
-    ensure!(metrics.get(RESETS) == Some(&1.0), "counted {:?}", metrics.get(RESETS));
+    has_counted(&metrics, Family::Ipv4, 1)?;
     ensure!(
         metrics.get("socktrace_events_lost_total") == Some(&0.0),
         "events were sent that nobody reads"
@@ -111,10 +119,9 @@ pub(super) fn human_output() -> Result<()> {
 
 /// Of a connection that was there before the daemon, nobody knows who opened it.
 pub(super) fn opened_before() -> Result<()> {
-    let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
+    let pair = Pair::new(Family::Ipv4.loopback())?;
     let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
-    socket::close_with_reset(client)?;
-    ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    pair.reset()?;
     let lines = tracer.collect(1);
     let [line] = lines.as_slice() else { bail!("one line for one failure, not {lines:?}") };
     let line: serde_json::Value = serde_json::from_str(line)?;

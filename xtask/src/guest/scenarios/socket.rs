@@ -108,6 +108,12 @@ impl Pair {
         let (server, _) = listener.accept()?;
         Ok(Self { client, server })
     }
+
+    /// The end that connected resets, and the other one reads that.
+    pub(super) fn reset(self) -> Result<()> {
+        close_with_reset(self.client)?;
+        ensure_errno("read", read_errno(&self.server)?, libc::ECONNRESET)
+    }
 }
 
 /// Closes the socket so that it sends RST.

@@ -20,13 +20,11 @@ use nix::{
 use serde_json::Value;
 
 use super::{
-    daemon::{reset_one, tells_a_reset},
+    daemon::{self, reset_one, tells_a_reset},
     network::Family,
     socket::{self, Pair},
-    tracer::{Tracer, lines},
+    tracer::{FILES, Tracer, lines},
 };
-
-const RESETS: &str = r#"socktrace_socket_errors_total{cause="reset_by_peer",direction="peer",errno="ECONNRESET",family="ipv4"}"#;
 
 const STREAM: [&str; 4] = ["--output", "json", "--listen", "127.0.0.1:0"];
 
@@ -150,19 +148,9 @@ pub(super) fn processor_goes() -> Result<()> {
 /// there are descriptors again.
 pub(super) fn no_descriptors() -> Result<()> {
     let tracer = Tracer::must_start(&STREAM)?;
-    let limit = |count: u64| -> Result<()> {
-        let pid = libc::pid_t::try_from(tracer.pid())?;
-        let new = libc::rlimit { rlim_cur: count, rlim_max: 1024 };
-        // SAFETY: the new limit lives until the call returns, and the old one is not asked for.
-        let result = unsafe {
-            libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const new, std::ptr::null_mut())
-        };
-        ensure!(result == 0, "cannot limit descriptors: {}", io::Error::last_os_error());
-        Ok(())
-    };
-    limit(0)?;
+    tracer.limit_files(0)?;
     tells_a_reset(&tracer)?;
-    limit(1024)?;
+    tracer.limit_files(FILES)?;
     resets(1)?;
     has_counted(&tracer, 2)
 }
@@ -200,14 +188,9 @@ pub(super) fn soak() -> Result<()> {
     const ROUNDS: u32 = 3;
     const GROWTH_KIB: u64 = 1_024;
     let tracer = Tracer::must_start(&STREAM)?;
-    let process = Path::new("/proc").join(tracer.pid().to_string());
-    let state = || -> Result<(u64, usize)> {
-        let status = fs::read_to_string(process.join("status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let resident = resident.and_then(|text| text.trim().strip_suffix(" kB"));
-        let resident = resident.context("no VmRSS")?.parse()?;
-        Ok((resident, fs::read_dir(process.join("fd"))?.count()))
-    };
+    let files = format!("/proc/{}/fd", tracer.pid());
+    let state =
+        || -> Result<(u64, usize)> { Ok((tracer.resident()?, fs::read_dir(&files)?.count())) };
     resets(ROUND)?;
     has_counted(&tracer, ROUND)?;
     let (before, descriptors) = state()?;
@@ -253,31 +236,22 @@ fn programs() -> Result<usize> {
     }
 }
 
-/// Makes so many `reset_by_peer`.
-fn resets(count: u32) -> Result<()> {
-    let listener = socket::listener(Family::Ipv4.loopback(), 1)?;
-    for _ in 0..count {
-        let Pair { client, server } = Pair::through(&listener)?;
-        socket::close_with_reset(client)?;
-        ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
-    }
-    Ok(())
-}
-
 /// Makes one, and returns the port of the socket that fails.
 fn reset_of_port() -> Result<u16> {
-    let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
-    let port = socket::local(&server)?.port();
-    socket::close_with_reset(client)?;
-    ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    let pair = Pair::new(Family::Ipv4.loopback())?;
+    let port = socket::local(&pair.server)?.port();
+    pair.reset()?;
     Ok(port)
+}
+
+/// Makes so many `reset_by_peer`.
+fn resets(count: u32) -> Result<()> {
+    daemon::resets(Family::Ipv4, count)
 }
 
 /// Checks that just so many are counted.
 fn has_counted(tracer: &Tracer, count: u32) -> Result<()> {
-    let counted = tracer.scrape()?.get(RESETS).copied().unwrap_or(0.0);
-    ensure!((counted - f64::from(count)).abs() < 0.5, "{counted} of {count} resets are counted");
-    Ok(())
+    daemon::has_counted(&tracer.scrape()?, Family::Ipv4, count)
 }
 
 fn until<T>(problem: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {

@@ -1,16 +1,19 @@
 //! A running socktrace: its stream, its metrics, its words on stderr, its end.
 
 use std::{
-    io::{BufRead as _, BufReader, Read, Write as _},
+    fs,
+    io::{self, BufRead as _, BufReader, Read, Write as _},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, ExitStatus, Stdio},
+    ptr,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use nix::{
+    libc,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -25,6 +28,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Longest time to wait for a line that is due.
 const LINE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// As many descriptors as it ever needs.
+pub(super) const FILES: u64 = 1_024;
 
 /// How long nothing must come for the stream to count as quiet.
 const QUIET: Duration = Duration::from_millis(150);
@@ -155,6 +161,25 @@ impl Tracer {
         self.child.id()
     }
 
+    /// Its resident memory in kilobytes.
+    pub(super) fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|text| text.trim().strip_suffix(" kB"));
+        Ok(number.context("no VmRSS")?.parse()?)
+    }
+
+    /// Bounds the descriptors that it can get: below [`FILES`].
+    pub(super) fn limit_files(&self, limit: u64) -> Result<()> {
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: FILES };
+        let pid = libc::pid_t::try_from(self.pid())?;
+        // SAFETY: the new limit lives until the call returns, and the old one is not asked for.
+        let result =
+            unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, ptr::null_mut()) };
+        ensure!(result == 0, "cannot limit descriptors: {}", io::Error::last_os_error());
+        Ok(())
+    }
+
     /// Where it serves its metrics; of several places the first.
     pub(super) fn metrics_address(&self) -> Result<SocketAddr> {
         self.metrics.context("this daemon serves no metrics by TCP")
@@ -233,7 +258,7 @@ pub(super) fn get(address: SocketAddr, path: &str) -> Result<String> {
 pub(super) fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
-        for line in BufReader::new(source).lines().map_while(std::io::Result::ok) {
+        for line in BufReader::new(source).lines().map_while(io::Result::ok) {
             if sender.send(line).is_err() {
                 return;
             }
