@@ -7,7 +7,7 @@ use xtask::report::Report;
 use crate::boot::Outcome;
 
 /// Stands for a whole boot where a scenario's name would be.
-const BOOT: &str = "(boot)";
+pub(crate) const BOOT: &str = "(boot)";
 
 /// What came of one scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,13 @@ pub(crate) struct Verdict {
     pub(crate) skipped: Option<String>,
     /// How long it took on the host, if it came to its end.
     pub(crate) took: Option<Duration>,
+}
+
+impl Verdict {
+    /// Whether it is on a boot as a whole.
+    pub(crate) fn is_boot(&self) -> bool {
+        self.scenario == BOOT
+    }
 }
 
 /// The reports of one boot so far.

@@ -59,6 +59,7 @@ fn results(text: &str) -> Count {
             passed: number(line, "passed"),
             failed: number(line, "failed"),
             skipped: number(line, "ignored"),
+            unsteady: 0,
         });
     }
     count
@@ -118,6 +119,6 @@ mod tests {
         let text = "running 2 tests\n..\n\
                     test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
                     test result: FAILED. 5 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out\n";
-        assert_eq!(results(text), Count { passed: 7, failed: 3, skipped: 1 });
+        assert_eq!(results(text), Count { passed: 7, failed: 3, skipped: 1, unsteady: 0 });
     }
 }

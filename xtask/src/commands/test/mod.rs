@@ -44,6 +44,8 @@ pub(crate) struct Count {
     pub(crate) failed: usize,
     /// Tests that have nothing to test here.
     pub(crate) skipped: usize,
+    /// Of those that passed, the scenarios that did so on the second try only.
+    pub(crate) unsteady: usize,
 }
 
 impl Count {
@@ -51,14 +53,17 @@ impl Count {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.unsteady += other.unsteady;
     }
 
     fn line(self) -> String {
-        let skipped = match self.skipped {
+        let some = |count, what| match count {
             0 => String::new(),
-            skipped => format!(", {skipped} skipped"),
+            count => format!(", {count} {what}"),
         };
-        format!("{} passed, {} failed{skipped}", self.passed, self.failed)
+        let skipped = some(self.skipped, "skipped");
+        let unsteady = some(self.unsteady, "only on the second try");
+        format!("{} passed, {} failed{skipped}{unsteady}", self.passed, self.failed)
     }
 }
 
@@ -187,17 +192,67 @@ fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> (Co
 }
 
 fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> (Count, Coverage) {
-    let (kernel, mode) = (planned.bench.kernel.series, planned.name);
-    let mut count = Count::default();
+    let mut verdicts = verdicts(args, planned, programs, &args.scenarios);
+    let unsteady = try_again(&mut verdicts, |names| {
+        let (kernel, mode) = (planned.bench.kernel.series, planned.name);
+        println!("note {kernel:<5} {mode:<6} made once more: {}", names.join(", "));
+        self::verdicts(args, planned, programs, names)
+    });
+    let mut count = Count { unsteady, ..Count::default() };
     let mut coverage = Coverage::default();
-    let mut tell = |verdict: &Verdict| {
-        show(kernel, mode, verdict);
-        coverage.add(kernel, verdict);
+    for verdict in &verdicts {
+        coverage.add(planned.bench.kernel.series, verdict);
         match (&verdict.failure, &verdict.skipped) {
             (None, None) => count.passed += 1,
             (None, Some(_)) => count.skipped += 1,
             (Some(_), _) => count.failed += 1,
         }
+    }
+    (count, coverage)
+}
+
+/// Scenarios of one boot that get a second try. Where more fail, something is broken.
+const SECOND_TRIES: usize = 2;
+
+/// Makes the few scenarios that failed in a boot once more, in a boot of their own, and returns how
+/// many of them then passed.
+///
+/// The sockets of a guest race with each other, and once in thousands of scenarios the kernel takes
+/// a turn that the scenario does not know. The failure stays in the output and in the last line.
+fn try_again(verdicts: &mut [Verdict], make: impl FnOnce(&[String]) -> Vec<Verdict>) -> usize {
+    let is_failed = |verdict: &&mut Verdict| verdict.failure.is_some();
+    let failed: Vec<_> = verdicts.iter_mut().filter(is_failed).collect();
+    let has_boot_failed = failed.iter().any(|verdict| verdict.is_boot());
+    if failed.is_empty() || failed.len() > SECOND_TRIES || has_boot_failed {
+        return 0;
+    }
+    let names: Vec<_> = failed.iter().map(|verdict| verdict.scenario.clone()).collect();
+    let mut second = make(&names);
+    let mut unsteady = 0;
+    for first in failed {
+        let found = second.iter().position(|verdict| verdict.scenario == first.scenario);
+        if let Some(verdict) = found.map(|index| second.swap_remove(index))
+            && verdict.failure.is_none()
+        {
+            *first = verdict;
+            unsteady += 1;
+        }
+    }
+    unsteady
+}
+
+/// The verdicts on the scenarios of one boot, each told as soon as it is there.
+fn verdicts(
+    args: &TestArgs,
+    planned: &Planned,
+    programs: &Programs,
+    scenarios: &[String],
+) -> Vec<Verdict> {
+    let (kernel, mode) = (planned.bench.kernel.series, planned.name);
+    let mut verdicts = Vec::new();
+    let mut tell = |verdict: Verdict| {
+        show(kernel, mode, &verdict);
+        verdicts.push(verdict);
     };
     let start = Instant::now();
     let mut reports = verdict::Boot::default();
@@ -208,27 +263,28 @@ fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> (Count, Cove
             println!("note {kernel:<5} {mode:<6} {text}");
         }
         if let Some(verdict) = reports.hear(report, start.elapsed()) {
-            tell(&verdict);
+            tell(verdict);
         }
     };
-    let mut outcome = run_guest(args, planned, programs, &mut hear);
+    let mut outcome = run_guest(args, planned, programs, scenarios, &mut hear);
     // Emulated processors on a busy host can be too slow for a kernel that starts, which then
     // panics or waits forever before it has run any program.
     if !is_up.get() && matches!(outcome, Ok(Outcome::Panicked { .. } | Outcome::Hung { .. })) {
         println!("note {kernel:<5} {mode:<6} the kernel has not come up and is booted once more");
-        outcome = run_guest(args, planned, programs, &mut hear);
+        outcome = run_guest(args, planned, programs, scenarios, &mut hear);
     }
     match outcome {
-        Ok(outcome) => reports.end(&outcome).iter().for_each(tell),
-        Err(error) => tell(&failure(format!("{error:#}"))),
+        Ok(outcome) => reports.end(&outcome).into_iter().for_each(tell),
+        Err(error) => tell(failure(format!("{error:#}"))),
     }
-    (count, coverage)
+    verdicts
 }
 
 fn run_guest(
     args: &TestArgs,
     planned: &Planned,
     programs: &Programs,
+    scenarios: &[String],
     on_report: impl FnMut(report::Report),
 ) -> Result<Outcome> {
     let Planned { bench, name, mode, append, accelerator, quick } = planned;
@@ -237,7 +293,7 @@ fn run_guest(
     let words = ["guest", "scenarios", "--boot", name, "--kernel", bench.kernel.series];
     let choice = if *quick { &["--choice", "quick"][..] } else { &[] };
     let attach = args.attach.iter().flat_map(|how| ["--attach", how]);
-    let named = args.scenarios.iter().flat_map(|name| ["--scenario", name]);
+    let named = scenarios.iter().flat_map(|name| ["--scenario", name]);
     let words = words.into_iter().chain(choice.iter().copied()).chain(attach).chain(named);
     Boot {
         kernel: &bench.kernel,
@@ -258,7 +314,7 @@ fn run_guest(
 
 /// The verdict on a boot that could not be made.
 fn failure(text: String) -> Verdict {
-    let scenario = "(boot)".into();
+    let scenario = verdict::BOOT.into();
     Verdict { scenario, covers: vec![], failure: Some(text), skipped: None, took: None }
 }
 
@@ -305,8 +361,38 @@ mod tests {
 
     #[test]
     fn last_line_counts() {
-        let count = Count { passed: 3, failed: 0, skipped: 0 };
+        let count = Count { passed: 3, ..Count::default() };
         assert_eq!(count.line(), "3 passed, 0 failed");
         assert_eq!(Count { skipped: 2, ..count }.line(), "3 passed, 0 failed, 2 skipped");
+        let unsteady = Count { unsteady: 1, ..count };
+        assert_eq!(unsteady.line(), "3 passed, 0 failed, 1 only on the second try");
+    }
+
+    fn verdict(scenario: &str, failure: Option<&str>) -> Verdict {
+        let failure = failure.map(str::to_owned);
+        Verdict { failure, scenario: scenario.into(), ..super::failure(String::new()) }
+    }
+
+    #[test]
+    fn few_failures_get_a_second_try() {
+        let first = [verdict("a", None), verdict("b", Some("x")), verdict("c", Some("x"))];
+        let mut verdicts = first.to_vec();
+        let unsteady = try_again(&mut verdicts, |names| {
+            assert_eq!(names, ["b", "c"]);
+            vec![verdict("c", None), verdict("b", Some("y"))]
+        });
+        assert_eq!(unsteady, 1);
+        assert_eq!(verdicts, [verdict("a", None), verdict("b", Some("x")), verdict("c", None)]);
+    }
+
+    #[test]
+    fn many_failures_and_failed_boots_get_none() {
+        let never = |_: &[String]| panic!("made again");
+        let mut many = ["a", "b", "c"].map(|name| verdict(name, Some("x")));
+        assert_eq!(try_again(&mut many, never), 0);
+        assert_eq!(try_again(&mut [failure("it hangs".into())], never), 0);
+        assert_eq!(try_again(&mut [verdict("a", None)], never), 0);
+        let gone = |_: &[String]| vec![failure("it hangs".into())];
+        assert_eq!(try_again(&mut [verdict("a", Some("x"))], gone), 0);
     }
 }
