@@ -17,7 +17,7 @@ pub(crate) struct Failure {
     pub(crate) remote_port: u16,
     /// The flags of that failure's signature.
     pub(crate) flags: u32,
-    /// The errno that the kernel stored.
+    /// The errno that the kernel stored; 0 of [`Failure::NONE`].
     pub(crate) errno: u16,
     /// The origin that `tcp_done` knew, and the state it saw.
     pub(crate) origin: u8,
@@ -27,6 +27,29 @@ pub(crate) struct Failure {
     /// Whether it is the program's: 1, or 0 while it is only a subflow's of its MPTCP socket.
     pub(crate) told: u8,
     reserved: [u8; 2],
+}
+
+impl Failure {
+    /// No failure. Not an `Option`, whose value the compiler reads before it knows that there is
+    /// one, which the verifier refuses.
+    const NONE: Self = Self {
+        boot_ns: 0,
+        local_port: 0,
+        remote_port: 0,
+        flags: 0,
+        errno: 0,
+        origin: 0,
+        state: 0,
+        delivered: 0,
+        told: 0,
+        reserved: [0; 2],
+    };
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub(crate) fn is_some(&self) -> bool {
+        self.errno != 0
+    }
 }
 
 #[btf_map]
@@ -54,23 +77,23 @@ pub(crate) fn record<L: Load>(sock: Sock<L>, signature: &Signature) {
 
 /// How the socket has failed before, if it has.
 #[inline(always)]
-pub(crate) fn find<L: Load>(sock: Sock<L>) -> Option<Failure> {
-    // SAFETY: copied at once; the ports tell whether it is about this connection.
-    let failure = *unsafe { FAILURES.get(sock.held_key()) }?;
+pub(crate) fn find<L: Load>(sock: Sock<L>) -> Failure {
+    // The ports tell whether it is about this connection.
+    let failure = find_connecting(sock);
     let (local_port, remote_port) = (sock.local_port(), sock.remote_port());
     // An MPTCP socket learns its port when its first subflow is connected.
     let same_local = failure.local_port == local_port || (local_port == 0 && sock.is_mptcp());
     // A failed connect forgets where it was to go.
     let same_remote = failure.remote_port == remote_port || remote_port == 0;
-    (same_local && same_remote).then_some(failure)
+    if same_local && same_remote { failure } else { Failure::NONE }
 }
 
 /// The failure of a socket that is connecting, whose ports are forgotten when it fails: to be
 /// asked only after [`forget`] at the start of the attempt.
 #[inline(always)]
-pub(crate) fn find_connecting<L: Load>(sock: Sock<L>) -> Option<Failure> {
+pub(crate) fn find_connecting<L: Load>(sock: Sock<L>) -> Failure {
     // SAFETY: copied at once.
-    unsafe { FAILURES.get(sock.held_key()) }.copied()
+    unsafe { FAILURES.get(sock.held_key()) }.copied().unwrap_or(Failure::NONE)
 }
 
 /// Notes that a call has returned the errno.

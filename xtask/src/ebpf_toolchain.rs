@@ -167,6 +167,9 @@ impl Toolchain {
             // Debug information is what the linker makes BTF of.
             "-Cdebuginfo=2".into(),
             "-Clink-arg=--btf".into(),
+            // Or else every zeroed array is a call of a loop over its bytes, which costs at run time
+            // and multiplies the verifier's work.
+            "-Clink-arg=--disable-expand-memcpy-in-order".into(),
         ];
         let mut command = self.compiler.cargo(subcommand);
         command

@@ -73,9 +73,8 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     let flags = sock.holder_flags().with(Flags::MPTCP);
     let mut signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
     let mut local_port = sock.bound_port();
-    if let Some(known) = failure::find(sock)
-        && known.errno == errno
-    {
+    let known = failure::find(sock);
+    if known.is_some() && known.errno == errno {
         if known.told == 1 {
             return 0;
         }

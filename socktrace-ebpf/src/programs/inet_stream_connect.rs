@@ -113,10 +113,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         return 0;
     }
     let known = failure::find_connecting(sock);
-    if let Some(known) = known
-        && known.delivered == 0
-        && known.errno == errno
-    {
+    if known.is_some() && known.delivered == 0 && known.errno == errno {
         if !is_sendmsg {
             failure::deliver(sock, known);
         }

@@ -56,7 +56,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         return 0;
     };
     let known = failure::find(sock);
-    if known.is_none() && errno != EPIPE && sock.state() == TcpState::Close as u8 {
+    if !known.is_some() && errno != EPIPE && sock.state() == TcpState::Close as u8 {
         // Without a connection, and with none that failed, a write gives EPIPE: this is a
         // connect by MSG_FASTOPEN, which the return of `__inet_stream_connect` has told.
         return 0;
@@ -67,12 +67,10 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         .with_if(Flags::SEND_SHUTDOWN, sock.has_send_shutdown());
     let mut signature = Signature {
         sigpipe: verdict as u8,
-        origin: known.map_or(0, |known| known.origin),
+        origin: known.origin,
         ..failed_call(Hook::SkStreamError, sock, family, errno, own)
     };
-    if let Some(known) = known
-        && known.delivered == 0
-    {
+    if known.is_some() && known.delivered == 0 {
         if known.errno == errno {
             // The same story as the failure's: it is told by the same state and flags.
             signature.state = known.state;
@@ -87,7 +85,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     );
     emit(&signature, |event| {
         describe_call(event, sock, family);
-        if let Some(known) = known {
+        if known.is_some() {
             // A failed connect forgets where it was to go.
             event.remote_port = known.remote_port;
             event.first_errno = known.errno;
