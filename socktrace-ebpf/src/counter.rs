@@ -10,9 +10,12 @@ pub enum Counter {
     TallyOverflow = 1,
     /// Entry hooks that found the stash full: the close that follows lacks its origin.
     StashFull = 2,
+    /// Sockets whose owner found the map full: the process is unknown when they fail.
+    OwnersFull = 3,
 }
 
 impl Counter {
     /// Every counter, in order of its index.
-    pub const ALL: &'static [Self] = &[Self::EventsLost, Self::TallyOverflow, Self::StashFull];
+    pub const ALL: &'static [Self] =
+        &[Self::EventsLost, Self::TallyOverflow, Self::StashFull, Self::OwnersFull];
 }

@@ -12,6 +12,44 @@ pub struct Address {
     pub octets: [u8; 16],
 }
 
+/// Room for the name of an executable, with a NUL at its end.
+pub const EXE_NAME: usize = 32;
+
+/// How the process in an event is known.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerSource {
+    /// None is known.
+    Unknown = 0,
+    /// It was operating on the socket.
+    Caller = 1,
+    /// It was waiting for the socket, in a call that blocks, poll, select or epoll.
+    Waiter = 2,
+    /// It opened or used the socket before, and still had a descriptor of it.
+    Holder = 3,
+    /// It opened or used the socket before; whether it still held it is not known.
+    Opener = 4,
+    /// Likewise, but the task that led the process was gone: so was the process, unless one of
+    /// its other threads has called exec.
+    Gone = 5,
+    /// The one that opened or used the socket has no descriptor of it any more, and none is
+    /// named: another has got it.
+    HandedOn = 6,
+}
+
+impl OwnerSource {
+    /// Every one.
+    pub const ALL: &'static [Self] = &[
+        Self::Unknown,
+        Self::Caller,
+        Self::Waiter,
+        Self::Holder,
+        Self::Opener,
+        Self::Gone,
+        Self::HandedOn,
+    ];
+}
+
 /// What a hook saw, as sent to the daemon.
 ///
 /// Numbers are the kernel's own: jiffies stay jiffies (the daemon knows the tick rate), and a
@@ -26,6 +64,9 @@ pub struct Event {
     /// Cgroup of process `tgid` in cgroup2's hierarchy when it was seen (`bpf_get_current_cgroup_id`,
     /// the inode of its directory); 0 when unknown. With cgroup v1 alone it is always the root's.
     pub cgroup_id: u64,
+    /// When process `tgid` was seen to be there, in nanoseconds since boot: at the event, or when it
+    /// opened the socket.
+    pub owner_seen_ns: u64,
     /// What happened.
     pub signature: Signature,
     /// The end of the connection on this host.
@@ -38,16 +79,21 @@ pub struct Event {
     pub remote_port: u16,
     /// Inode of the socket's network namespace, as `/proc/PID/ns/net` shows it.
     pub netns: u32,
-    /// Process that was operating on the socket, else the one that opened it; 0 when neither is
-    /// known. The task that a segment or timer interrupted is a stranger and never named.
+    /// Process that was operating on the socket, else the one that waits for it, else the one that
+    /// opened it; 0 when none is known. The task that a segment or timer interrupted is a stranger
+    /// and never named.
     pub tgid: u32,
     /// Thread of that process, 0 likewise.
     pub tid: u32,
     /// Its real user, as the initial user namespace numbers them; means nothing, and not root,
     /// when `tgid` is 0.
     pub uid: u32,
-    /// Its command name, NUL-padded, all NUL likewise.
+    /// The thread's command name, NUL-padded, all NUL likewise.
     pub comm: [u8; 16],
+    /// The process's command name, that of its first thread; all NUL where it was not read.
+    pub process_comm: [u8; 16],
+    /// The last part of the path of its executable, cut off where longer; all NUL likewise.
+    pub exe: [u8; EXE_NAME],
     /// Time the segment at the head of the queue has waited for its acknowledgement, in
     /// milliseconds; 0 unless the retransmission timer fired.
     pub elapsed_ms: u32,
@@ -73,8 +119,10 @@ pub struct Event {
     pub first_errno: u16,
     /// Whether `router` is known: 1 or 0.
     pub has_router: u8,
+    /// How the process is known, an [`OwnerSource`].
+    pub owner_source: u8,
     /// Zero; there is no implicit padding.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
     /// Who sent the ICMP message; of the event's family.
     pub router: Address,
     /// Level of a socket option, as in `setsockopt`.
@@ -91,7 +139,7 @@ pub struct Event {
     pub fd: i32,
 }
 
-const _: () = assert!(size_of::<Event>() == 192 && align_of::<Event>() == 8);
+const _: () = assert!(size_of::<Event>() == 248 && align_of::<Event>() == 8);
 
 impl Event {
     /// Reads an event from ring buffer bytes.

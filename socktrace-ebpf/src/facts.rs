@@ -51,6 +51,39 @@ macro_rules! kernel_facts {
             // Not in a kernel built without cgroups.
             optional("the cgroup, and so the service, of a process") {
                 TASK_CGROUPS = "task_struct", "cgroups", pointer;
+                CSS_SET_DFL_CGRP = "css_set", "dfl_cgrp", pointer;
+                CGROUP_KN = "cgroup", "kn", pointer;
+                KERNFS_NODE_ID = "kernfs_node", "id", u64;
+            }
+            optional("who waits for a socket, whether its opener still holds it, sockets opened before") {
+                TASK_PID = "task_struct", "pid", u32;
+                TASK_TGID = "task_struct", "tgid", u32;
+                TASK_GROUP_LEADER = "task_struct", "group_leader", pointer;
+                TASK_START = "task_struct", "start_boottime", u64;
+                TASK_COMM = "task_struct", "comm", offset;
+                TASK_MM = "task_struct", "mm", pointer;
+                MM_EXE_FILE = "mm_struct", "exe_file", pointer;
+                FILE_DENTRY = "file", "f_path.dentry", pointer;
+                DENTRY_NAME = "dentry", "d_name.name", pointer;
+                TASK_CRED = "task_struct", "cred", pointer;
+                CRED_UID = "cred", "uid", u32;
+                SOCK_WQ = "sock", "sk_wq", pointer;
+                SOCKET_WQ_WAITERS = "socket_wq", "wait.head", offset;
+                WAIT_ENTRY_LINK = "wait_queue_entry", "entry", offset;
+                WAIT_ENTRY_PRIVATE = "wait_queue_entry", "private", pointer;
+                POLL_TASK = "poll_wqueues", "polling_task", pointer;
+                EPOLL_ENTRY_WAIT = "eppoll_entry", "wait", offset;
+                EPOLL_ENTRY_BASE = "eppoll_entry", "base", pointer;
+                EPOLL_ITEM_EP = "epitem", "ep", pointer;
+                EPOLL_WAITERS = "eventpoll", "wq.head", offset;
+                SOCKET_FILE = "socket", "file", pointer;
+                OPEN_FILES = "task_struct", "files", pointer;
+                OPEN_FILES_TABLE = "files_struct", "fdt", pointer;
+                OPEN_FILES_COUNT = "fdtable", "max_fds", u32;
+                OPEN_FILES_ARRAY = "fdtable", "fd", pointer;
+                FILE_INODE = "file", "f_inode", pointer;
+                FILE_SOCKET = "file", "private_data", pointer;
+                INODE_MODE = "inode", "i_mode", u16;
             }
             // Not in a kernel built without namespaces.
             optional("the network namespace of events") {

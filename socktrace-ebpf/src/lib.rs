@@ -15,7 +15,7 @@ pub mod facts;
 pub mod signature;
 
 pub use counter::Counter;
-pub use event::{Address, Event};
+pub use event::{Address, Event, OwnerSource};
 pub use signature::{Family, Flags, Hook, Origin, Signature, Sigpipe, TcpState};
 
 /// Number of distinct [`Signature`]s the kernel side can count.
@@ -34,7 +34,7 @@ pub const STASH_ENTRIES: usize = 1024;
 /// kernel evicts entries of such maps in batches of each CPU.
 pub const CALL_ENTRIES: usize = 4 * 1024;
 
-/// Number of sockets whose opener is remembered; the least recently used are forgotten.
+/// Default number of sockets whose owners are remembered; of more they are unknown.
 pub const OWNER_ENTRIES: usize = 16 * 1024;
 
 /// Number of failed sockets that are remembered for what their program does next.
@@ -43,5 +43,5 @@ pub const FAILURE_ENTRIES: usize = 4 * 1024;
 /// Number of ICMP errors and of resets sent that are remembered for the socket they concern.
 pub const TUPLE_ENTRIES: usize = 1024;
 
-/// Default size of the event ring buffer, in bytes: room for some 1,400 events.
+/// Default size of the event ring buffer, in bytes: room for some 1,000 events.
 pub const RING_BYTES: usize = 256 * 1024;

@@ -10,7 +10,9 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_skc_to_tcp_sock,
+};
 
 use crate::{
     offsets::{self, Offset},
@@ -91,6 +93,28 @@ impl Probe {
         unsafe { bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, address) };
         // SAFETY: written, with zeroes if need be; any bit pattern is a `T`.
         unsafe { value.assume_init() }
+    }
+
+    /// Reads text that ends in NUL into what is all NUL, cut off where it is longer.
+    #[inline(always)]
+    pub(crate) fn read_text<const N: usize>(address: *const u8, text: &mut [u8; N]) {
+        // SAFETY: the helper writes at most `N` bytes to `text` and checks the address itself.
+        unsafe {
+            bpf_probe_read_kernel_str(text.as_mut_ptr().cast(), N as u32, address.cast());
+        }
+    }
+
+    /// [`Self::read_member`] to where it is wanted, without a copy on the stack of 512 bytes.
+    #[inline(always)]
+    pub(crate) fn copy_member<T: Copy>(base: *const u8, offset: &impl Offset, to: &mut T) {
+        let Some(offset) = offset.offset() else {
+            *to = zero();
+            return;
+        };
+        let size = size_of::<T>() as u32;
+        let address = base.wrapping_add(offset).cast();
+        // SAFETY: the helper writes `size` bytes, zeroes if need be, and checks the address itself.
+        unsafe { bpf_probe_read_kernel((&raw mut *to).cast(), size, address) };
     }
 
     /// The same at the offset that a fact gives; zero where this kernel lacks the member.

@@ -23,19 +23,23 @@ mod descriptor;
 mod emit;
 mod errno;
 mod failure;
+mod holder;
 mod icmp;
 mod load;
 mod offsets;
 mod owner;
 mod programs;
+mod recipient;
 mod signal;
 mod sigpipe;
 mod sock;
 mod sockaddr;
 mod stash;
 mod tally;
+mod task;
 mod tcp_sock;
 mod tuple;
+mod waiter;
 
 /// A reachable panic would leave an endless loop behind, which the verifier refuses to load.
 #[panic_handler]

@@ -15,6 +15,13 @@ use crate::{explain::Language, kernel::plan::Method, metrics::Listen, service::e
 pub(crate) const DEFAULT_LISTEN: Listen =
     Listen::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10_054));
 
+/// Sockets whose owners are remembered by default.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+const DEFAULT_SOCKETS: u32 = socktrace_ebpf::OWNER_ENTRIES as u32;
+
+/// As many as a large host can have: one and a half GiB of memory.
+const MOST_SOCKETS: i64 = 10_000_000;
+
 /// Shows why TCP sockets fail on this host: the errno each program gets, and who did what.
 ///
 /// Streams one line a failure and serves Prometheus metrics. Needs root, or CAP_BPF with
@@ -71,6 +78,11 @@ pub(crate) struct Cli {
     // One: an RST that answers any retransmission came from a host that had been silent.
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(crate) retransmit_threshold: u32,
+
+    /// Of how many sockets at a time the owner is remembered; of more it is unknown. Each takes about
+    /// 150 bytes of the kernel's memory, at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=MOST_SOCKETS))]
+    pub(crate) max_sockets: u32,
 
     /// Color the stream; `auto` does on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]

@@ -23,7 +23,7 @@ use crate::{
     errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT},
     failure,
     load::Direct,
-    owner,
+    recipient,
     sock::Sock,
     stash,
     tuple::{Tuple, describe_icmp, describe_sender},
@@ -55,8 +55,8 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     failure::record(sock, &signature);
     emit(&signature, |event| {
         sock.describe(family, event);
-        owner::name(event, sock, flags, sock.is_owned());
         describe_icmp(&Tuple::of(sock, family), event);
+        recipient::name(event, sock, flags, sock.is_owned());
     });
     0
 }
@@ -101,14 +101,14 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     emit(&signature, |event| {
         sock.describe(family, event);
         event.local_port = local_port;
-        // The current task may be MPTCP's worker.
-        owner::name(event, sock, flags, false);
         let connection = Tuple { local_port, ..Tuple::of(sock, family) };
         if signature.origin == Origin::Reset as u8 {
             describe_sender(connection, event);
         } else {
             describe_icmp(&connection, event);
         }
+        // The current task may be MPTCP's worker.
+        recipient::name(event, sock, flags, false);
     });
     0
 }

@@ -15,8 +15,10 @@ mod security_socket;
 mod sk_stream_error;
 mod sockopt;
 mod sys_accept4;
+mod task_file;
 mod tcp_abort;
 mod tcp_close;
+mod tcp_destroy_sock;
 mod tcp_done;
 mod tcp_err;
 mod tcp_fin;
@@ -26,7 +28,7 @@ mod tcp_send_active_reset;
 
 use socktrace_ebpf::{Event, Family, Flags, Hook, Signature, Sigpipe};
 
-use crate::{emit::emit, load::Load, owner, sock::Sock};
+use crate::{emit::emit, load::Load, recipient, sock::Sock};
 
 /// A call of the current process failed on this socket.
 #[inline(always)]
@@ -76,5 +78,5 @@ fn describe_call<L: Load>(event: &mut Event, sock: Sock<L>, family: Family) {
     if event.local_port == 0 {
         event.local_port = sock.bound_port();
     }
-    owner::name(event, sock, Flags::empty(), true);
+    recipient::presume(event, sock, Flags::empty(), true);
 }

@@ -22,7 +22,7 @@ use crate::{
     errno::{EAGAIN, EINPROGRESS, EINTR, EPIPE, returned},
     failure,
     load::Probe,
-    sigpipe,
+    owner, sigpipe,
     sock::Sock,
 };
 
@@ -83,6 +83,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         ctx,
         "sk_stream_error: errno {} flags {} sigpipe {}", errno, signature.flags, signature.sigpipe
     );
+    owner::refresh(sock);
     emit(&signature, |event| {
         describe_call(event, sock, family);
         if known.is_some() {

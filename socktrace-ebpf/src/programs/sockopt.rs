@@ -23,8 +23,8 @@ use crate::{
     descriptor,
     emit::emit,
     errno::{EBADF, ENOTSOCK, returned},
-    load::{Load, Probe},
-    owner,
+    load::Load,
+    recipient,
     sock::{IPPROTO_TCP, Sock, Socket},
 };
 
@@ -179,7 +179,7 @@ fn no_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
     }
     let signature = Signature { errno, hook: hook as u8, ..Signature::default() };
     emit(&signature, |event| {
-        owner::name(event, Sock::<Probe>::new(core::ptr::null()), Flags::empty(), true);
+        recipient::name_caller(event);
         describe_option(ctx, event);
     });
     0

@@ -16,7 +16,7 @@ use socktrace_ebpf::{Flags, Hook, Origin, Signature};
 use crate::{
     arguments::Arguments,
     emit::emit,
-    failure, owner,
+    failure, recipient,
     sock::Sock,
     stash::{self, Note},
     tuple::{self, Tuple},
@@ -69,14 +69,14 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     }
     emit(&signature, |event| {
         sock.describe(family, event);
-        // MPTCP's worker holds subflows for their programs.
-        owner::name(event, sock, flags, sock.is_owned() && !subflow);
         let connection = Tuple::of(sock, family);
         if is_reset {
             tuple::describe_sender(connection, event);
         } else {
             tuple::describe_icmp(&connection, event);
         }
+        // MPTCP's worker holds subflows for their programs.
+        recipient::name(event, sock, flags, sock.is_owned() && !subflow);
     });
     0
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use socktrace_ebpf::{Flags, Hook, TcpState};
 
 use super::failed_call;
-use crate::{arguments::Arguments, emit::emit, owner, sock::Sock};
+use crate::{arguments::Arguments, emit::emit, owner, recipient, sock::Sock};
 
 /// Entry of `tcp_fin`.
 #[fentry(function = "tcp_fin")]
@@ -41,7 +41,7 @@ fn ending<A: Arguments>(ctx: &A) -> i32 {
     let signature = failed_call(Hook::TcpFin, sock, family, 0, Flags::empty());
     emit(&signature, |event| {
         sock.describe(family, event);
-        owner::name(event, sock, Flags::empty(), sock.is_owned());
+        recipient::name(event, sock, Flags::empty(), sock.is_owned());
     });
     0
 }

@@ -17,7 +17,7 @@ use crate::{
     arguments::Arguments as _,
     emit::emit_if,
     load::{Direct, Load, Probe},
-    offsets, owner,
+    offsets, recipient,
     sock::Sock,
     stash::{self, Note},
 };
@@ -95,7 +95,7 @@ fn fired<L: Load>(sock: Sock<L>) -> i32 {
     debug!((), "tcp_retransmit_timer: state {}", signature.state);
     emit_if(offsets::STREAM_RETRANSMITS.get() == 1, &signature, |event| {
         sock.describe(family, event);
-        owner::name(event, sock, flags, sock.is_owned());
+        recipient::presume(event, sock, flags, sock.is_owned());
     });
     0
 }

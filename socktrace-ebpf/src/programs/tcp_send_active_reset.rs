@@ -14,7 +14,7 @@ use socktrace_ebpf::facts::ABSENT;
 
 use crate::{
     arguments::Arguments,
-    owner,
+    recipient,
     sock::Sock,
     tuple::{Tuple, record_sent_reset},
 };
@@ -62,7 +62,7 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
         return 0;
     };
     // A connection in the queue of a listener that is closed has no owner yet.
-    let sender = owner::find(sock, sock.holder_flags(), sock.is_owned());
-    record_sent_reset(&Tuple::of(sock, family), sender.tgid, sender.comm, reason);
+    let (tgid, comm) = recipient::presumed(sock, sock.holder_flags(), sock.is_owned());
+    record_sent_reset(&Tuple::of(sock, family), tgid, comm, reason);
     0
 }

@@ -209,6 +209,11 @@ hooks! {
     hides "errors of sockets that stay open (unreachable_reported)" {
         "inet_sk_error_report"() => [tracepoint("inet_sk_error_report")];
     }
+    /// A socket ends.
+    TcpDestroySock = "tcp_destroy_sock",
+    hides "that sockets have ended: the map of owners fills up, and later ones are unknown" {
+        "tcp_destroy_sock"() => [tracepoint("tcp_destroy_sock")];
+    }
     /// An ICMP error for IPv4.
     TcpV4Err = "tcp_v4_err",
     hides "type, code and sender of ICMP errors" {

@@ -59,6 +59,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         method: cli.attach.into(),
         stream: !cli.no_stream,
         retransmits: cli.retransmits,
+        max_sockets: cli.max_sockets,
         probe_log: cli.probe_log,
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,

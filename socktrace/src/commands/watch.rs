@@ -173,6 +173,9 @@ pub(super) async fn stream(
             // counts what it cannot hold.
             result = events.next(&mut batch), if stream.takes_events() => {
                 result.context("cannot read events")?;
+                if service.tallies.counter(Counter::OwnersFull).is_ok_and(|count| count > 0) {
+                    stream.printer.owners_are_full();
+                }
                 stream.add(&mut batch);
             }
         }

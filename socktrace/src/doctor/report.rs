@@ -102,5 +102,6 @@ fn options(method: Method) -> anyhow::Result<Options> {
         probe_log: false,
         idle_jiffies: Clock::new()?.seconds_to_jiffies(IDLE_SECONDS),
         retransmit_threshold: 1,
+        max_sockets: 1_024,
     })
 }

@@ -7,6 +7,7 @@ use socktrace_ebpf::facts::ABSENT;
 use super::{
     attach,
     btf::Btf,
+    existing,
     features::{self, Features},
     health::Health,
     host::hides_memory,
@@ -34,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) stream: bool,
     /// Whether retransmission timeouts are streamed too.
     pub(crate) retransmits: bool,
+    /// Of how many sockets the owner is remembered.
+    pub(crate) max_sockets: u32,
     /// Whether the programs send debug messages.
     pub(crate) probe_log: bool,
     /// Silence after which a reset of the first data counts as one of an idle connection.
@@ -77,7 +80,9 @@ pub(crate) fn load_prepared(prepared: &Prepared, options: Options) -> anyhow::Re
     })?;
 
     let health = attach::attach_all(&mut ebpf, plan, options.method, features)?;
-    let losses = plan.losses.clone();
+    let mut losses = plan.losses.clone();
+    // After the hooks, which see what is opened from now on.
+    losses.extend(existing::find(&mut ebpf, prepared.hides_memory).err());
     Ok(Loaded { ebpf, health, losses, rst_reasons: features::rst_reasons(btf) })
 }
 
@@ -138,6 +143,7 @@ fn load_object(prepared: &Prepared, options: Options) -> Result<Ebpf, EbpfError>
     for (name, value) in &globals {
         loader.override_global(name, value, true);
     }
+    loader.map_max_entries("OWNERS", options.max_sockets);
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     if !options.stream {
         loader.map_max_entries("EVENTS", UNUSED_RING_BYTES);

@@ -11,7 +11,7 @@ use socktrace_plan::{
     hooks::Hook,
 };
 
-use super::OBJECT;
+use super::{OBJECT, existing};
 
 /// Section and address of a function.
 type Place = (SectionIndex, u64);
@@ -106,7 +106,7 @@ impl Reader {
     }
 }
 
-/// Every program of the table of hooks.
+/// Every program of the table of hooks, and the iterator.
 fn readers() -> Vec<Reader> {
     let object = File::parse(OBJECT).expect("an ELF file");
     let references = References::read(&object);
@@ -120,6 +120,11 @@ fn readers() -> Vec<Reader> {
             });
         }
     }
+    readers.push(Reader {
+        name: existing::ITERATOR,
+        function: existing::ITERATOR,
+        globals: references.reached(program(&object, existing::ITERATOR)),
+    });
     readers
 }
 

@@ -2,6 +2,7 @@
 
 mod attach;
 pub(crate) mod clock;
+mod existing;
 pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod load;

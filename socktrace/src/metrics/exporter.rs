@@ -170,6 +170,10 @@ fn register_self(
                 "socktrace_stash_full_total",
                 "Failures whose origin was not remembered, because the stash was full.",
             ),
+            Counter::OwnersFull => (
+                "socktrace_owners_full_total",
+                "Sockets whose process was not remembered, because the map of owners was full.",
+            ),
         };
         let metric = IntCounter::new(name, help)?;
         metric.inc_by(*value);

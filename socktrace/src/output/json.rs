@@ -36,9 +36,19 @@ struct Moment<'a> {
     local_port: u16,
     remote: Option<IpAddr>,
     remote_port: u16,
-    /// Process that was operating on the socket, else the one that opened it; null if unknown.
+    /// Process that was operating on the socket, else the one that waits for it, else the one that
+    /// opened it; null if unknown.
     pid: Option<u32>,
+    /// How it is known: `caller`, it was operating on the socket; `waiter`, it was waiting for it;
+    /// `holder`, it had opened or used it and still had it; `opener`, it had opened or used it, and
+    /// whether it still had it is not known.
+    owner_source: Option<&'static str>,
+    /// Command name of the thread, and of the process.
     comm: Option<&'a str>,
+    process_comm: Option<&'a str>,
+    /// Path of the executable; only the last part of it where the process has gone, or may not be
+    /// asked.
+    exe: Option<&'a str>,
     /// Its real user.
     uid: Option<u32>,
     /// The shortest name of the service it belongs to.
@@ -71,7 +81,10 @@ impl<'a> Moment<'a> {
             remote: record.family.map(|_| record.remote.ip()),
             remote_port: record.remote.port(),
             pid: process.map(|process| process.pid),
+            owner_source: process.map(|process| process.source),
             comm: process.map(|process| process.comm.as_str()),
+            process_comm: process.and_then(|process| process.leader_comm.as_deref()),
+            exe: process.and_then(|process| process.exe.as_deref()),
             uid: process.map(|process| process.uid),
             service: record.service.label(),
             owner: &record.service,

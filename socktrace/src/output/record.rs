@@ -6,15 +6,16 @@ use std::{
 };
 
 use jiff::Timestamp;
-use socktrace_ebpf::{Address, Event, Family, Flags, TcpState};
+use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, TcpState, event::EXE_NAME};
 
 use crate::{
     diagnosis::{Finding, diagnose},
     kernel::clock::Clock,
-    owner::{Owners, Service, Unknown},
+    owner::{Owners, Service, There, Unknown},
 };
 
-/// The process that was operating on the socket, else the one that opened it.
+/// The process that was operating on the socket, else the one that waits for it, else the one that
+/// opened it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     /// Process id.
@@ -25,6 +26,13 @@ pub(crate) struct Process {
     pub(crate) uid: u32,
     /// Command name of the thread.
     pub(crate) comm: String,
+    /// Command name of the process, that of its first thread, where it was read.
+    pub(crate) leader_comm: Option<String>,
+    /// Path of its executable; only the last part of it where the process has gone, or may not be
+    /// asked.
+    pub(crate) exe: Option<String>,
+    /// How it is known: `caller`, `waiter`, `holder` or `opener`.
+    pub(crate) source: &'static str,
 }
 
 /// The ICMP message behind an errno.
@@ -72,22 +80,29 @@ pub(crate) struct Decoder {
     /// The kernel's names of `enum sk_rst_reason`.
     rst_reasons: Vec<(u32, String)>,
     owners: Owners,
+    /// Whether there was no room for a socket's owner at times.
+    owners_full: bool,
 }
 
 impl Decoder {
     pub(crate) fn new(clock: Clock, rst_reasons: Vec<(u32, String)>, owners: Owners) -> Self {
-        Self { clock, rst_reasons, owners }
+        Self { clock, rst_reasons, owners, owners_full: false }
+    }
+
+    /// From now on there has been no room for the owners of some sockets.
+    pub(crate) fn owners_are_full(&mut self) {
+        self.owners_full = true;
     }
 
     /// Decodes and diagnoses an event. Looks its service up, see [`Owners::service`].
     pub(crate) fn decode(&mut self, event: Event) -> Record {
         let family = Family::try_from(event.signature.family).ok();
-        let process = (event.tgid != 0).then(|| Process {
-            pid: event.tgid,
-            tid: event.tid,
-            uid: event.uid,
-            comm: command_name(&event.comm),
-        });
+        let (process, service) = match self.process(&event) {
+            Ok((process, there)) => {
+                (Some(process), self.owners.service(event.cgroup_id, Some(there)))
+            }
+            Err(why) => (None, Arc::new(Service::unknown(why))),
+        };
         let icmp = (event.has_router != 0).then(|| Icmp {
             kind: event.icmp_type,
             code: event.icmp_code,
@@ -106,7 +121,7 @@ impl Decoder {
             local: SocketAddr::new(address(event.local, family), event.local_port),
             remote: SocketAddr::new(address(event.remote, family), event.remote_port),
             process,
-            service: self.service(&event),
+            service,
             icmp,
             sender,
             rto_ms: self.clock.jiffies_to_ms(event.rto_jiffies),
@@ -115,11 +130,46 @@ impl Decoder {
         }
     }
 
-    fn service(&mut self, event: &Event) -> Arc<Service> {
-        if event.tgid == 0 && Flags(event.signature.flags).has(Flags::UNACCEPTED) {
-            return Arc::new(Service::unknown(Unknown::NotAccepted));
+    /// The process to name, and when it was there; why none is known.
+    fn process(&mut self, event: &Event) -> Result<(Process, There), Unknown> {
+        let there = There { pid: event.tgid, seen_ns: event.owner_seen_ns, at_ns: event.boot_ns };
+        let is = |source: OwnerSource| event.owner_source == source as u8;
+        if is(OwnerSource::HandedOn) {
+            return Err(Unknown::HandedOn);
         }
-        self.owners.service(event.cgroup_id, event.tgid, event.boot_ns)
+        if event.tgid == 0 {
+            let unaccepted = Flags(event.signature.flags).has(Flags::UNACCEPTED);
+            return Err(match unaccepted {
+                true => Unknown::NotAccepted,
+                false if self.owners_full => Unknown::OwnerMapFull,
+                false => Unknown::NotRecorded,
+            });
+        }
+        if is(OwnerSource::Gone) && !self.owners.is_there(there) {
+            return Err(Unknown::ProcessGone);
+        }
+        let process = Process {
+            pid: event.tgid,
+            tid: event.tid,
+            uid: event.uid,
+            comm: command_name(&event.comm),
+            leader_comm: some_name(&event.process_comm),
+            exe: self.exe(event, there),
+            source: source_name(event.owner_source),
+        };
+        Ok((process, there))
+    }
+
+    /// The path of the executable that the process had at the time: what the kernel's programs have
+    /// seen must be the last part of it.
+    fn exe(&mut self, event: &Event, there: There) -> Option<String> {
+        let name = some_name(&event.exe);
+        let path = self.owners.exe(there);
+        match (name, path) {
+            (Some(name), Some(path)) if path_ends_in(&path, &name) => Some((*path).to_owned()),
+            (Some(name), _) => Some(name),
+            (None, path) => path.map(|path| (*path).to_owned()),
+        }
     }
 
     fn rst_reason(&self, value: u32) -> Option<String> {
@@ -136,8 +186,29 @@ fn address(address: Address, family: Option<Family>) -> IpAddr {
     }
 }
 
+/// Whether the last part of a path is this name, of which the end may be missing.
+fn path_ends_in(path: &str, name: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or(path);
+    last.starts_with(name) && (last.len() == name.len() || name.len() + 1 >= EXE_NAME)
+}
+
+/// The word of the JSON for an [`OwnerSource`] that names a process.
+fn source_name(source: u8) -> &'static str {
+    const NAMES: [(OwnerSource, &str); 3] = [
+        (OwnerSource::Caller, "caller"),
+        (OwnerSource::Waiter, "waiter"),
+        (OwnerSource::Holder, "holder"),
+    ];
+    let named = NAMES.iter().find(|(known, _)| *known as u8 == source);
+    named.map_or("opener", |(_, name)| name)
+}
+
+fn some_name(name: &[u8]) -> Option<String> {
+    Some(command_name(name)).filter(|name| !name.is_empty())
+}
+
 /// A program may give itself any name: no control characters on a terminal or in a log.
-fn command_name(comm: &[u8; 16]) -> String {
+fn command_name(comm: &[u8]) -> String {
     let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
     String::from_utf8_lossy(&comm[..length]).replace(char::is_control, "?")
 }

@@ -53,6 +53,11 @@ impl Printer {
         }
     }
 
+    /// From now on there has been no room for the owners of some sockets.
+    pub(crate) fn owners_are_full(&mut self) {
+        self.decoder.owners_are_full();
+    }
+
     /// Adds a notice of lost events.
     pub(crate) fn lost(&mut self, count: u64) {
         match self.output {

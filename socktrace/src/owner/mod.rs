@@ -24,6 +24,7 @@ mod systemd;
 
 pub(crate) use {
     owners::Owners,
+    process::There,
     service::{Service, Unknown},
 };
 

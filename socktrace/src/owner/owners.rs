@@ -13,7 +13,7 @@ use super::{
     host_files::HostFiles,
     mounts::Layout,
     names::NameFiles,
-    process::Processes,
+    process::{Processes, There},
     service::{Service, Unknown},
 };
 
@@ -73,26 +73,25 @@ impl Owners {
 
     /// The service to which a socket belonged at a time since boot.
     ///
-    /// `cgroup` is the id in cgroup2, `pid` the process (thread group); 0 where unknown. Reads
-    /// files when they are new, so a host whose disks hang can delay it.
-    pub(crate) fn service(&mut self, cgroup: u64, pid: u32, boot_ns: u64) -> Arc<Service> {
+    /// `cgroup` is the id in cgroup2, 0 where unknown. Reads files when they are new, so a host
+    /// whose disks hang can delay it.
+    pub(crate) fn service(&mut self, cgroup: u64, process: Option<There>) -> Arc<Service> {
         let by_id = match &mut self.ids {
             Some(ids) if cgroup != 0 => ids.path(cgroup),
-            _ if pid != 0 => Err(Unknown::NotVisible),
+            _ if process.is_some() => Err(Unknown::NotVisible),
             _ => Err(Unknown::NotRecorded),
         };
         let known = by_id.map(|path| self.at(&path));
         // The process can tell more, or all there is.
-        let ask_process = pid != 0
-            && match &known {
-                Ok(service) => self.legacy && service.container.is_none(),
-                Err(why) => self.legacy || *why == Unknown::NotVisible,
-            };
-        if !ask_process {
+        let ask_process = process.filter(|_| match &known {
+            Ok(service) => self.legacy && service.container.is_none(),
+            Err(why) => self.legacy || *why == Unknown::NotVisible,
+        });
+        let Some(process) = ask_process else {
             return known.unwrap_or_else(|why| Arc::new(Service::unknown(why)));
-        }
+        };
         let by_process = match &mut self.processes {
-            Some(processes) => processes.path(pid, boot_ns).map(|path| self.at(&path)),
+            Some(processes) => processes.cgroup(process).map(|path| self.at(&path)),
             None => Err(Unknown::NotVisible),
         };
         match (known, by_process) {
@@ -101,6 +100,16 @@ impl Owners {
             (_, Ok(other)) => other,
             (_, Err(why)) => Arc::new(Service::unknown(why)),
         }
+    }
+
+    /// The path of a process's executable, while it is there and may be asked.
+    pub(crate) fn exe(&mut self, process: There) -> Option<Arc<str>> {
+        self.processes.as_mut()?.exe(process)
+    }
+
+    /// Whether a process that was seen is still there.
+    pub(crate) fn is_there(&mut self, process: There) -> bool {
+        self.processes.as_mut().is_some_and(|processes| processes.is_there(process))
     }
 
     /// The service in the cgroup of a path.

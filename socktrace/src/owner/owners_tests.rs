@@ -44,16 +44,21 @@ fn owners(root: &Path, complete: bool, legacy: bool) -> Owners {
 /// Long after the processes above began, and before they are looked at.
 const EVENT: u64 = 1_000_000_000;
 
+/// A process at that time, 0 for none.
+fn at(pid: u32) -> Option<There> {
+    (pid != 0).then_some(There { pid, seen_ns: EVENT, at_ns: EVENT })
+}
+
 #[test]
 fn a_cgroup_alone_is_enough() {
     let root = host();
     let id = cgroup(root.path(), "system.slice/nginx.service");
     let mut owners = owners(root.path(), true, false);
-    let service = owners.service(id, 0, EVENT);
+    let service = owners.service(id, at(0));
     assert_eq!(service.unit.as_deref(), Some("nginx.service"));
-    assert!(Arc::ptr_eq(&service, &owners.service(id, 0, EVENT)), "kept");
+    assert!(Arc::ptr_eq(&service, &owners.service(id, at(0))), "kept");
     fs::remove_dir(root.path().join("cgroup/system.slice/nginx.service")).expect("removed");
-    assert_eq!(owners.service(id, 0, EVENT), service);
+    assert_eq!(owners.service(id, at(0)), service);
 }
 
 #[test]
@@ -61,7 +66,7 @@ fn unknown_has_a_reason() {
     let root = host();
     process(root.path(), 7, "0::/system.slice/other.service\n");
     let mut owners = owners(root.path(), true, false);
-    let mut why = |cgroup, pid| owners.service(cgroup, pid, EVENT).unknown;
+    let mut why = |cgroup, pid| owners.service(cgroup, at(pid)).unknown;
     assert_eq!(why(0, 0), Some(Unknown::NotRecorded));
     assert_eq!(why(0, 8), Some(Unknown::ProcessGone));
     // The process may have moved on since: it is not asked.
@@ -74,7 +79,7 @@ fn where_not_all_is_visible_the_process_tells() {
     let root = host();
     process(root.path(), 7, &format!("0::/../../kubepods/cri-containerd-{ID}\n"));
     let mut owners = owners(root.path(), false, false);
-    let service = owners.service(0, 7, EVENT);
+    let service = owners.service(0, at(7));
     assert_eq!(service.container.as_ref().expect("one").id, ID);
 }
 
@@ -86,19 +91,19 @@ fn with_cgroup_v1_the_process_tells_of_containers() {
     process(root.path(), 7, &format!("2:memory:/docker/{ID}\n0::/system.slice/x.service\n"));
     process(root.path(), 8, "1:name=systemd:/system.slice/a.service\n0::/\n");
     let mut owners = owners(root.path(), true, true);
-    let service = owners.service(systemds, 7, EVENT);
+    let service = owners.service(systemds, at(7));
     assert_eq!(service.container.as_ref().expect("one").id, ID);
     // It knows no container, and the cgroup is the one of the event.
-    let service = owners.service(systemds, 8, EVENT);
+    let service = owners.service(systemds, at(8));
     assert_eq!(service.unit.as_deref(), Some("containerd.service"));
     // On a host with v1 alone every process is at the top of cgroup2.
-    assert_eq!(owners.service(top, 8, EVENT).unit.as_deref(), Some("a.service"));
-    assert_eq!(owners.service(top, 9, EVENT).unknown, Some(Unknown::ProcessGone));
+    assert_eq!(owners.service(top, at(8)).unit.as_deref(), Some("a.service"));
+    assert_eq!(owners.service(top, at(9)).unknown, Some(Unknown::ProcessGone));
     // Without cgroup2, and where pids are another namespace's.
     owners.ids = None;
-    assert_eq!(owners.service(1, 8, EVENT).unit.as_deref(), Some("a.service"));
+    assert_eq!(owners.service(1, at(8)).unit.as_deref(), Some("a.service"));
     owners.processes = None;
-    assert_eq!(owners.service(1, 8, EVENT).unknown, Some(Unknown::NotVisible));
+    assert_eq!(owners.service(1, at(8)).unknown, Some(Unknown::NotVisible));
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn names_are_looked_for_again() {
         }
     };
     let label =
-        |owners: &mut Owners| owners.service(id, 0, EVENT).label().expect("a label").into_owned();
+        |owners: &mut Owners| owners.service(id, at(0)).label().expect("a label").into_owned();
     assert_eq!(label(&mut owners), &ID[..12]);
 
     let state = root.path().join("var/lib/docker/containers").join(ID);
@@ -136,8 +141,7 @@ fn names_are_looked_for_again() {
 #[test]
 fn this_host_is_understood() {
     let mut owners = Owners::new();
-    let now = u64::MAX >> 1;
     // Whatever this host has, an answer comes, and one about nobody is unknown.
-    assert!(owners.service(0, 0, now).unknown.is_some());
-    assert!(owners.service(0, u32::MAX, now).unknown.is_some());
+    assert!(owners.service(0, None).unknown.is_some());
+    assert!(owners.service(0, at(u32::MAX)).unknown.is_some());
 }

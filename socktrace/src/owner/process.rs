@@ -1,5 +1,5 @@
-//! From a live process to its cgroup, for hosts where the kernel programs' cgroup ids do not tell:
-//! with cgroup v1, and where not all of cgroup2 is to be seen.
+//! From a live process to the path of its executable, and to its cgroup on hosts where the kernel
+//! programs' cgroup ids do not tell: with cgroup v1, and where not all of cgroup2 is to be seen.
 //!
 //! By then the process may have ended, and its pid be another's. What is read is only taken if the
 //! process was there at the time of the event: it began before, and still was there after. Nor are
@@ -16,7 +16,7 @@ use std::{
 
 use lru::LruCache;
 use nix::{
-    fcntl::{OFlag, openat},
+    fcntl::{OFlag, openat, readlinkat},
     sys::stat::Mode,
     time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
@@ -35,11 +35,24 @@ const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A process and its cgroup, both for sure between two times since boot.
+/// A process and what it had at the second of two times since boot; it was there between them.
 struct Seen {
     start_ns: u64,
     until_ns: u64,
-    path: Arc<str>,
+    /// Path of the cgroup that tells most.
+    cgroup: Option<Arc<str>>,
+    /// Path of the executable, where it may be read.
+    exe: Option<Arc<str>>,
+}
+
+/// When a process with a pid was there, in nanoseconds since boot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct There {
+    pub(crate) pid: u32,
+    /// When it was seen.
+    pub(crate) seen_ns: u64,
+    /// When it is asked about, not before.
+    pub(crate) at_ns: u64,
 }
 
 /// Finds and keeps the cgroups of processes.
@@ -63,22 +76,32 @@ impl Processes {
         Self { proc, tick_ns: NANOS_PER_SECOND / ticks, known: LruCache::new(KEPT) }
     }
 
-    /// The path that tells most of the process that had this pid at a time since boot.
+    /// The path of its cgroup that tells most.
     ///
     /// # Errors
     /// [`Unknown::ProcessGone`].
-    pub(super) fn path(&mut self, pid: u32, at_ns: u64) -> Result<Arc<str>, Unknown> {
+    pub(super) fn cgroup(&mut self, there: There) -> Result<Arc<str>, Unknown> {
+        let cgroup = self.find(there).and_then(|seen| seen.cgroup.clone());
+        cgroup.ok_or(Unknown::ProcessGone)
+    }
+
+    /// The path of its executable, while it is there and may be asked.
+    pub(super) fn exe(&mut self, there: There) -> Option<Arc<str>> {
+        self.find(there)?.exe.clone()
+    }
+
+    /// Whether it is still there, or was when it was asked about last.
+    pub(super) fn is_there(&mut self, there: There) -> bool {
+        self.find(there).is_some()
+    }
+
+    fn find(&mut self, There { pid, seen_ns, at_ns }: There) -> Option<&Seen> {
+        let is_it = |seen: &Seen| seen.start_ns <= seen_ns && at_ns <= seen.until_ns;
         // Many events of one process come at once: one look at it is good for all until then.
-        if let Some(seen) = self.known.get(&pid)
-            && (seen.start_ns..=seen.until_ns).contains(&at_ns)
-        {
-            return Ok(Arc::clone(&seen.path));
+        if !self.known.get(&pid).is_some_and(is_it) {
+            self.known.put(pid, self.look(pid).ok()?);
         }
-        let seen = self.look(pid).map_err(|_| Unknown::ProcessGone)?;
-        let path = Arc::clone(&seen.path);
-        let found = (seen.start_ns..=seen.until_ns).contains(&at_ns);
-        self.known.put(pid, seen);
-        if found { Ok(path) } else { Err(Unknown::ProcessGone) }
+        self.known.peek(&pid).filter(|seen| is_it(seen))
     }
 
     fn look(&self, pid: u32) -> io::Result<Seen> {
@@ -93,9 +116,11 @@ impl Processes {
             Ok::<_, io::Error>(String::from_utf8_lossy(&text).into_owned())
         };
         let ticks = start_ticks(&read("stat")?).ok_or(io::ErrorKind::InvalidData)?;
-        let cgroups = read("cgroup")?;
-        let path = most_telling(&cgroups).ok_or(io::ErrorKind::NotFound)?.into();
-        Ok(Seen { start_ns: ticks.saturating_mul(self.tick_ns), until_ns, path })
+        // Kernels without cgroups have no such file; other users' executables are not shown to all.
+        let cgroup = read("cgroup").ok().and_then(|text| most_telling(&text).map(Into::into));
+        let exe = readlinkat(&directory, "exe").ok();
+        let exe = exe.map(|path| path.to_string_lossy().replace(char::is_control, "?").into());
+        Ok(Seen { start_ns: ticks.saturating_mul(self.tick_ns), until_ns, cgroup, exe })
     }
 }
 
@@ -144,15 +169,23 @@ mod tests {
 
     const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
 
+    /// Seen at the time of the event.
+    fn at(pid: u32, ns: u64) -> There {
+        There { pid, seen_ns: ns, at_ns: ns }
+    }
+
     #[test]
     fn this_process_is_found_while_it_lives() {
         let mut processes = Processes::at("/proc".into());
         let own = fs::read_to_string("/proc/self/cgroup").expect("cgroups");
-        let path = processes.path(process::id(), boot_ns()).expect("alive");
+        let path = processes.cgroup(at(process::id(), boot_ns())).expect("alive");
         assert!(own.contains(&*path), "{path}");
+        let exe = processes.exe(at(process::id(), boot_ns())).expect("its own");
+        assert_eq!(exe.as_ref(), std::env::current_exe().expect("a path").to_string_lossy());
         // Long before it began, the pid was another's.
-        assert_eq!(processes.path(process::id(), 0), Err(Unknown::ProcessGone));
-        assert_eq!(processes.path(u32::MAX, boot_ns()), Err(Unknown::ProcessGone));
+        assert!(!processes.is_there(at(process::id(), 0)));
+        assert!(!processes.is_there(There { at_ns: boot_ns(), ..at(process::id(), 0) }));
+        assert_eq!(processes.cgroup(at(u32::MAX, boot_ns())), Err(Unknown::ProcessGone));
     }
 
     #[test]
@@ -168,17 +201,17 @@ mod tests {
         begin(5);
         fs::write(directory.join("cgroup"), "0::/system.slice/a.service\n").expect("written");
         let event = boot_ns();
-        assert_eq!(processes.path(42, event).as_deref(), Ok("/system.slice/a.service"));
+        assert_eq!(processes.cgroup(at(42, event)).as_deref(), Ok("/system.slice/a.service"));
         // It has ended.
         fs::remove_dir_all(&directory).expect("removed");
-        assert_eq!(processes.path(42, event).as_deref(), Ok("/system.slice/a.service"));
-        assert_eq!(processes.path(42, 50_000_000).as_deref(), Ok("/system.slice/a.service"));
-        assert_eq!(processes.path(42, 49_999_999), Err(Unknown::ProcessGone));
-        assert_eq!(processes.path(42, boot_ns()), Err(Unknown::ProcessGone));
+        assert_eq!(processes.cgroup(at(42, event)).as_deref(), Ok("/system.slice/a.service"));
+        assert_eq!(processes.cgroup(at(42, 50_000_000)).as_deref(), Ok("/system.slice/a.service"));
+        assert_eq!(processes.cgroup(at(42, 49_999_999)), Err(Unknown::ProcessGone));
+        assert_eq!(processes.cgroup(at(42, boot_ns())), Err(Unknown::ProcessGone));
         // Its pid is another's, which began after the event.
         begin(boot_ns() / 10_000_000 + 1);
         fs::write(directory.join("cgroup"), "0::/system.slice/b.service\n").expect("written");
-        assert_eq!(processes.path(42, boot_ns()), Err(Unknown::ProcessGone));
+        assert_eq!(processes.cgroup(at(42, boot_ns())), Err(Unknown::ProcessGone));
     }
 
     #[test]

@@ -84,6 +84,11 @@ pub(crate) enum Qos {
 pub(crate) enum Unknown {
     /// Neither cgroup nor process were recorded.
     NotRecorded,
+    /// Not recorded, as more sockets were open at times than owners are remembered.
+    OwnerMapFull,
+    /// The process that opened or used the socket has no descriptor of it any more, and nobody was
+    /// waiting for it.
+    HandedOn,
     /// Nobody has accepted the connection yet, so that it is nobody's.
     NotAccepted,
     /// The cgroup was removed before it was looked up.

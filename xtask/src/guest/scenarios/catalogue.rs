@@ -6,6 +6,7 @@ use nix::libc;
 use super::{
     accept, attach, bind, clients, connect, daemon, doctor, eof,
     expected::Expected,
+    handover,
     icmp::{self, Message},
     inherit, inject, iouring, mptcp,
     network::Family,
@@ -274,6 +275,12 @@ catalogue! {
         Smp quick "owner_in_cgroups" Ipv4 Ipv6: owner::in_cgroups;
         Smp quick "owner_while_another_runs" Ipv4 Ipv6: owner::while_another_runs;
 
+        Smp quick "owner_inherited" Ipv4 Ipv6: handover::inherited;
+        Smp "owner_inherited_and_busy" Ipv4 Ipv6: handover::inherited_and_busy;
+        Smp "owner_other_program" Ipv4 Ipv6: handover::other_program;
+        Smp "owner_threads" Ipv4 Ipv6: handover::threads;
+        Smp "owner_same_addresses" Ipv4 Ipv6: handover::same_addresses;
+
         Smp quick "mptcp_connect_refused" Ipv4 Ipv6 Mapped: mptcp::connect_refused;
         Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer;
         Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback;
@@ -315,6 +322,7 @@ catalogue! {
         Smp "human_output": daemon::human_output;
         Smp "opened_before": daemon::opened_before;
         Smp "owner_gone": owner::gone;
+        Smp "owner_too_many": handover::too_many;
         Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;

@@ -23,7 +23,7 @@ use nix::{
 };
 use socket2::Socket;
 
-use super::{inherit, iouring, owner, socket};
+use super::{handover, inherit, iouring, owner, socket};
 
 /// How a child treats SIGPIPE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,14 @@ pub(super) struct Told {
     pub(super) errnos: Vec<i32>,
     /// The signal that killed it.
     pub(super) killed_by: Option<i32>,
+}
+
+impl Told {
+    /// That of the only call.
+    pub(super) fn errno(&self) -> Result<i32> {
+        let [errno] = self.errnos[..] else { bail!("the child got {:?}", self.errnos) };
+        Ok(errno)
+    }
 }
 
 /// Lets a child write to the socket.
@@ -154,6 +162,12 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
             println!("{}", owner::connect_in(cgroup, &Socket::from(stdin), address.parse()?)?);
         }
         ["serve-in", cgroup] => println!("{}", owner::serve_in(cgroup, &Socket::from(stdin))?),
+        ["wait-for-end", way] => println!("{}", handover::wait_for_end(way, &stdin.into())?),
+        ["hold", count] => handover::hold(count.parse()?)?,
+        ["stop"] => println!("{}", handover::stop(&stdin.into())?),
+        ["connect-and-exec", address] => {
+            handover::connect_and_exec(address.parse()?, &stdin.into())?;
+        }
         ["peer", end, address] => inherit::be_peer(address.parse()?, end)?,
         _ => bail!("no such child: {args:?}"),
     }

@@ -117,7 +117,7 @@ pub(super) fn human_output() -> Result<()> {
     Ok(())
 }
 
-/// Of a connection that was there before the daemon, nobody knows who opened it.
+/// Of a connection that was there before the daemon, it finds who has it.
 pub(super) fn opened_before() -> Result<()> {
     let pair = Pair::new(Family::Ipv4.loopback())?;
     let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
@@ -125,8 +125,9 @@ pub(super) fn opened_before() -> Result<()> {
     let lines = tracer.collect(1);
     let [line] = lines.as_slice() else { bail!("one line for one failure, not {lines:?}") };
     let line: serde_json::Value = serde_json::from_str(line)?;
-    ensure!(line["cause"] == "reset_by_peer" && line["pid"].is_null(), "{line}");
-    ensure!(line["uid"].is_null() && line["owner_unknown"] == "not_recorded", "{line}");
+    ensure!(line["cause"] == "reset_by_peer" && line["pid"] == std::process::id(), "{line}");
+    ensure!(line["uid"] == 0 && line["owner_unknown"].is_null(), "{line}");
+    ensure!(line["owner_source"] == "holder" && line["process_comm"] == line["comm"], "{line}");
     Ok(())
 }
 

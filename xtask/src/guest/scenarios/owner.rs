@@ -17,6 +17,7 @@ use super::{
     child::{self, Told},
     connect,
     expected::Expected,
+    handover,
     network::Family,
     socket::{self, Ends},
     tracer::Tracer,
@@ -98,7 +99,9 @@ pub(super) fn gone() -> Result<()> {
     let expected = [
         connect_refused(Family::Ipv4, BEFORE)?
             .with("unit", "before.service")
-            .with("service", "before.service"),
+            .with("service", "before.service")
+            // The process is not there to be asked for more.
+            .with("exe", handover::executable()?),
         connect_refused(Family::Ipv4, AFTER)?
             .with("cgroup", Value::Null)
             .with("owner_unknown", "cgroup_gone"),
@@ -164,8 +167,7 @@ fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> {
 
 /// What must be said of the only failure of a child.
 fn failure(cause: &'static str, call: &'static str, told: &Told, ends: Ends) -> Result<Expected> {
-    let [errno] = told.errnos[..] else { bail!("the child got {:?}", told.errnos) };
-    let failure = Expected::failure(cause, call, errno, ends).by(told.pid);
+    let failure = Expected::failure(cause, call, told.errno()?, ends).by(told.pid);
     // A process is called after the last part of the path it was started by.
     Ok(failure.with("tid", told.pid).with("comm", "exe").with("uid", USER))
 }

@@ -1,0 +1,63 @@
+//! Whether a process holds a descriptor of a socket.
+
+use crate::{load::Probe, offsets, task::Task};
+
+/// How many descriptors are looked at, and at a time: the verifier goes through every round.
+const DESCRIPTORS: usize = 1_024;
+const AT_A_TIME: usize = 8;
+
+/// What was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    Yes,
+    No,
+    /// The process has more descriptors than are looked at, or the socket has none at all.
+    Unsure,
+}
+
+/// Whether the process of this task, its leader, has a descriptor of the socket at this address.
+#[inline(always)]
+pub(crate) fn holds(leader: Task, sock: u64) -> Held {
+    let socket: *const u8 = Probe::read_member(sock as *const u8, &offsets::SOCK_SOCKET);
+    let file: u64 = Probe::read_member(socket, &offsets::SOCKET_FILE);
+    if file == 0 {
+        return Held::Unsure;
+    }
+    match search_open_files(leader.open_files() as u64, file) {
+        FOUND => Held::Yes,
+        MISSING => Held::No,
+        _ => Held::Unsure,
+    }
+}
+
+const FOUND: u64 = 1;
+const MISSING: u64 = 2;
+const TOO_MANY: u64 = 3;
+
+/// Searches a `struct fdtable`, NULL for an empty one. A global function: the verifier goes
+/// through it once in a program, whatever the paths to it, and takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn search_open_files(table: u64, file: u64) -> u64 {
+    let table = table as *const u8;
+    let count: u32 = Probe::read_member(table, &offsets::OPEN_FILES_COUNT);
+    let array: *const u8 = Probe::read_member(table, &offsets::OPEN_FILES_ARRAY);
+    for chunk in 0..DESCRIPTORS / AT_A_TIME {
+        if chunk * AT_A_TIME >= count as usize {
+            return MISSING;
+        }
+        // The kernel allocates tables in larger steps (`alloc_fdtable`).
+        let files: [u64; AT_A_TIME] = Probe::read(array, chunk * size_of::<[u64; AT_A_TIME]>());
+        // Without a branch for each, which would multiply the verifier's work: a difference has a
+        // bit set in itself or in its negation's sign.
+        let mut all_differ = u64::MAX;
+        for other in files {
+            let difference = other ^ file;
+            all_differ &= difference | difference.wrapping_neg();
+        }
+        if all_differ >> 63 == 0 {
+            return FOUND;
+        }
+    }
+    if DESCRIPTORS >= count as usize { MISSING } else { TOO_MANY }
+}

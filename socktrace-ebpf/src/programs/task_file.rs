@@ -1,0 +1,57 @@
+//! The iterator `task_file` (`kernel/bpf/task_iter.c`, since 5.8): visits every open file of every
+//! process, for the sockets that were opened before socktrace was there.
+//!
+//! Context: `struct bpf_iter__task_file { meta, task, fd, file }`, whose task and file are NULL at the
+//! end. The kernel holds a reference on the file meanwhile, so that its socket stays.
+
+use crate::{
+    load::Probe,
+    offsets, owner,
+    sock::Socket,
+    task::{self, Task},
+};
+
+/// The context, the same in 5.10 to 7.3; its pointers are eight bytes wide everywhere
+/// (`__bpf_md_ptr`).
+#[repr(C)]
+struct TaskFile {
+    meta: *const u8,
+    task: *const u8,
+    fd: u32,
+    file: *const u8,
+}
+
+/// `S_IFMT` and `S_IFSOCK`.
+const FORMAT: u16 = 0o170_000;
+const SOCKET: u16 = 0o140_000;
+
+/// `TCP_CLOSE` and `TCP_LISTEN` in `include/net/tcp_states.h`.
+const NO_CONNECTION: [u8; 2] = [7, 10];
+
+/// The iterator's program.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
+    // SAFETY: the kernel passes such a context, and the verifier checks loads from it.
+    let task = unsafe { (*ctx).task };
+    if task.is_null() {
+        return 0;
+    }
+    // SAFETY: likewise.
+    let file = unsafe { (*ctx).file };
+    if file.is_null() || !task::is_readable() {
+        return 0;
+    }
+    let inode: *const u8 = Probe::read_member(file, &offsets::FILE_INODE);
+    let mode: u16 = Probe::read_member(inode, &offsets::INODE_MODE);
+    // One of a path has no socket (`O_PATH`).
+    let socket: *const u8 = Probe::read_member(file, &offsets::FILE_SOCKET);
+    if mode & FORMAT != SOCKET || socket.is_null() {
+        return 0;
+    }
+    let sock = Socket::<Probe>::new(socket).sock();
+    if sock.stream_family().is_some() && !NO_CONNECTION.contains(&sock.state()) {
+        owner::record_holder(sock.key(), Task::new(task));
+    }
+    0
+}

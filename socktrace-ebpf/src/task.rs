@@ -1,0 +1,121 @@
+//! Reads tasks other than the current one, which takes `bpf_probe_read_kernel`: only where
+//! [`is_readable`].
+
+use socktrace_ebpf::event::EXE_NAME;
+
+use crate::{load::Probe, offsets};
+
+/// A `struct task_struct`, or what may be one.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(*const u8);
+
+/// Whether other tasks can be read: not under lockdown=confidentiality.
+#[inline(always)]
+pub(crate) fn is_readable() -> bool {
+    offsets::READ_KERNEL.get() == 1 && !offsets::TASK_TGID.is_absent()
+}
+
+impl Task {
+    #[inline(always)]
+    pub(crate) fn new(pointer: *const u8) -> Self {
+        Self(pointer)
+    }
+
+    /// The address, to find it again. The kernel reuses it when the task is gone: see
+    /// [`Self::is_process`].
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Whether a task is here.
+    #[inline(always)]
+    pub(crate) fn is_valid(self) -> bool {
+        is_task(self.address()) != 0
+    }
+
+    /// Whether it leads the process that had this number at a time since boot. It began before, so
+    /// that it is no later one in the same place.
+    #[inline(always)]
+    pub(crate) fn is_process(self, tgid: u32, at_ns: u64) -> bool {
+        self.tgid() == tgid
+            && self.pid() == tgid
+            && Probe::read_member::<u64>(self.0, &offsets::TASK_START) <= at_ns
+    }
+
+    #[inline(always)]
+    pub(crate) fn pid(self) -> u32 {
+        Probe::read_member(self.0, &offsets::TASK_PID)
+    }
+
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        Probe::read_member(self.0, &offsets::TASK_TGID)
+    }
+
+    /// The process's first thread, or the one that has taken its place by exec.
+    #[inline(always)]
+    pub(crate) fn leader(self) -> Self {
+        Self(Probe::read_member(self.0, &offsets::TASK_GROUP_LEADER))
+    }
+
+    #[inline(always)]
+    pub(crate) fn comm(self, to: &mut [u8; 16]) {
+        Probe::copy_member(self.0, &offsets::TASK_COMM, to);
+    }
+
+    /// Adds the last part of its executable's path, cut off where it is longer, to what is all NUL.
+    /// A task of the kernel has none, nor has one that has ended.
+    #[inline(always)]
+    pub(crate) fn exe(self, to: &mut [u8; EXE_NAME]) {
+        let mm: *const u8 = Probe::read_member(self.0, &offsets::TASK_MM);
+        let file: *const u8 = Probe::read_member(mm, &offsets::MM_EXE_FILE);
+        let dentry: *const u8 = Probe::read_member(file, &offsets::FILE_DENTRY);
+        let name: *const u8 = Probe::read_member(dentry, &offsets::DENTRY_NAME);
+        Probe::read_text(name, to);
+    }
+
+    /// What `bpf_get_current_uid_gid` says of the current task.
+    #[inline(always)]
+    pub(crate) fn uid(self) -> u32 {
+        let cred: *const u8 = Probe::read_member(self.0, &offsets::TASK_CRED);
+        Probe::read_member(cred, &offsets::CRED_UID)
+    }
+
+    /// What `bpf_get_current_cgroup_id` says of the current task; 0 without cgroups.
+    #[inline(always)]
+    pub(crate) fn cgroup(self) -> u64 {
+        if offsets::TASK_CGROUPS.is_absent() {
+            return 0;
+        }
+        let set: *const u8 = Probe::read_member(self.0, &offsets::TASK_CGROUPS);
+        let cgroup: *const u8 = Probe::read_member(set, &offsets::CSS_SET_DFL_CGRP);
+        let node: *const u8 = Probe::read_member(cgroup, &offsets::CGROUP_KN);
+        Probe::read_member(node, &offsets::KERNFS_NODE_ID)
+    }
+
+    /// Its table of open files, `struct fdtable`; NULL when it has ended.
+    #[inline(always)]
+    pub(crate) fn open_files(self) -> *const u8 {
+        let files: *const u8 = Probe::read_member(self.0, &offsets::OPEN_FILES);
+        Probe::read_member(files, &offsets::OPEN_FILES_TABLE)
+    }
+}
+
+/// Whether a task lies at an address: 1 or 0. What lies there otherwise passes for one only if it has
+/// a pointer to a group's leader just where a task has it, and the leader's number likewise.
+///
+/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
+/// takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn is_task(address: u64) -> u64 {
+    let task = Task(address as *const u8);
+    let (leader, tgid) = (task.leader(), task.tgid());
+    let is = address != 0
+        && tgid != 0
+        && leader.leader().0 == leader.0
+        && leader.pid() == tgid
+        && leader.tgid() == tgid;
+    u64::from(is)
+}

@@ -1,0 +1,103 @@
+//! Who waits for a socket: that task is woken, and its call gets the error.
+//!
+//! A task in the queue of a socket (`sk->sk_wq->wait`, walked by `sock_def_error_report`) is there
+//! by one of
+//! - a call that blocks: `private` is the task (`DEFINE_WAIT_FUNC`, `include/linux/wait.h`);
+//! - poll or select: `private` is its `struct poll_wqueues` (`__pollwait`, `fs/select.c`);
+//! - epoll: `private` is NULL and the entry part of a `struct eppoll_entry`
+//!   (`ep_ptable_queue_proc`, `fs/eventpoll.c`); tasks in `epoll_wait` are in the queue of the
+//!   `struct eventpoll`, by `private` again.
+//!
+//! What they look like is the same in 5.10 to 7.3. The functions in the entries would tell them
+//! apart, but their addresses are hidden from who lacks `CAP_SYSLOG`; so each is tried, and a task
+//! has to look like one. The queue is read without its lock: what has just left it may be found.
+
+use crate::{
+    load::Probe,
+    offsets::{self, Offset as _},
+    task::Task,
+};
+
+/// How many entries are looked at in a queue.
+const SOCKET_ENTRIES: usize = 8;
+const EPOLL_ENTRIES: usize = 4;
+
+/// The first task that waits for the socket at this address. To be used only where
+/// [`is_readable`](crate::task::is_readable).
+#[inline(always)]
+pub(crate) fn find(sock: u64) -> Option<Task> {
+    let task = Task::new(first_waiter(sock) as *const u8);
+    (task.address() != 0).then_some(task)
+}
+
+/// Its address, 0 for none. A global function, as [`is_task`](crate::task).
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn first_waiter(sock: u64) -> u64 {
+    let queue: *const u8 = Probe::read_member(sock as *const u8, &offsets::SOCK_WQ);
+    let (Some(waiters), Some(link)) =
+        (offsets::SOCKET_WQ_WAITERS.offset(), offsets::WAIT_ENTRY_LINK.offset())
+    else {
+        return 0;
+    };
+    let head = queue.wrapping_add(waiters);
+    let mut at: *const u8 = Probe::read(head, 0);
+    for _ in 0..SOCKET_ENTRIES {
+        if queue.is_null() || at == head || at.is_null() {
+            return 0;
+        }
+        let found = task_of_entry(at.wrapping_sub(link) as u64);
+        if found != 0 {
+            return found;
+        }
+        at = Probe::read(at, 0);
+    }
+    0
+}
+
+/// The task that an entry of a socket's queue wakes, 0 if none is found. A global function likewise.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn task_of_entry(entry: u64) -> u64 {
+    let entry = entry as *const u8;
+    let private: *const u8 = Probe::read_member(entry, &offsets::WAIT_ENTRY_PRIVATE);
+    if private.is_null() {
+        return first_in_epoll(entry as u64);
+    }
+    if Task::new(private).is_valid() {
+        return private as u64;
+    }
+    let task = Task::new(Probe::read_member(private, &offsets::POLL_TASK));
+    if task.is_valid() { task.address() } else { 0 }
+}
+
+/// The first task in `epoll_wait` of what an entry of a socket's queue belongs to, 0 for none. A
+/// global function likewise.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn first_in_epoll(entry: u64) -> u64 {
+    let (Some(wait), Some(waiters), Some(link)) = (
+        offsets::EPOLL_ENTRY_WAIT.offset(),
+        offsets::EPOLL_WAITERS.offset(),
+        offsets::WAIT_ENTRY_LINK.offset(),
+    ) else {
+        return 0;
+    };
+    let entry = (entry as *const u8).wrapping_sub(wait);
+    let item: *const u8 = Probe::read_member(entry, &offsets::EPOLL_ENTRY_BASE);
+    let epoll: *const u8 = Probe::read_member(item, &offsets::EPOLL_ITEM_EP);
+    let head = epoll.wrapping_add(waiters);
+    let mut at: *const u8 = Probe::read(head, 0);
+    for _ in 0..EPOLL_ENTRIES {
+        if epoll.is_null() || at == head || at.is_null() {
+            return 0;
+        }
+        let sleeper = at.wrapping_sub(link);
+        let task = Task::new(Probe::read_member(sleeper, &offsets::WAIT_ENTRY_PRIVATE));
+        if task.is_valid() {
+            return task.address();
+        }
+        at = Probe::read(at, 0);
+    }
+    0
+}

@@ -1,0 +1,57 @@
+//! Sockets that were opened before socktrace was there.
+
+use std::{
+    io::{self, Read as _},
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use aya::{Ebpf, programs::Iter};
+
+use super::plan::Loss;
+
+/// The kernel's iterator over open files, and the program of the object for it.
+pub(super) const ITERATOR: &str = "task_file";
+
+/// Has the kernel visit every open file of every process, for its program to remember whose sockets
+/// there are.
+///
+/// # Errors
+/// What stays hidden when it does not.
+pub(super) fn find(ebpf: &mut Ebpf, hides_memory: bool) -> Result<(), Loss> {
+    let hides = "processes of sockets that were opened before";
+    if hides_memory {
+        let reason = "the kernel is locked down for confidentiality".to_owned();
+        return Err(Loss { reason, hides });
+    }
+    visit(ebpf).map_err(|error| Loss { reason: format!("{error:#}"), hides })
+}
+
+fn visit(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let types = aya::Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let program: &mut Iter = ebpf
+        .program_mut(ITERATOR)
+        .context("the kernel programs have no iterator")?
+        .try_into()
+        .context("the iterator is another program")?;
+    program.load(ITERATOR, &types).context("the kernel refused the iterator")?;
+    let link = program.attach().context("cannot make the iterator")?;
+    let mut iterator = program.take_link(link)?.into_file().context("cannot open the iterator")?;
+    // It says nothing: to read it to its end is to run it. The kernel may ask to be called again.
+    let mut buffer = [0; 64];
+    loop {
+        match iterator.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) => {}
+            Err(error) => return Err(error).context("cannot run the iterator"),
+        }
+    }
+    log::debug!("looked for sockets that were opened before, in {:?}", started.elapsed());
+    program.unload().context("cannot unload the iterator")
+}

@@ -1,0 +1,227 @@
+//! Sockets that change hands: whoever waits for one gets its error, and nobody else may be named.
+
+use std::{
+    env, fs,
+    io::{self, Read as _},
+    net::SocketAddr,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::{fs::MetadataExt as _, process::CommandExt as _},
+    },
+    process::{self, Command},
+    sync::mpsc::channel,
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use nix::{
+    libc,
+    sys::{
+        resource::{Resource, setrlimit},
+        signal::{Signal, kill, raise},
+    },
+    unistd::{Pid, gettid},
+};
+use serde_json::Value;
+use socket2::Socket;
+
+use super::{
+    child,
+    expected::Expected,
+    network::{Family, on_lonely_host},
+    socket::{self, Ends, Pair},
+    tracer::Tracer,
+};
+
+/// What a process says when it has the socket.
+const GREETING: &[u8] = b"x";
+
+/// Ways to wait for a socket.
+const WAYS: [&str; 3] = ["read", "poll", "epoll"];
+
+/// A connection is accepted, and a child that inherits it waits.
+pub(super) fn inherited(family: Family) -> Result<Vec<Expected>> {
+    WAYS.iter()
+        .map(|way| {
+            let Pair { client, server } = Pair::new(family.loopback())?;
+            let ends = Ends::of(&server)?;
+            // This process does not keep it.
+            let child = child::start(&["wait-for-end", way], server.into())?;
+            socket::receive(&client, GREETING)?;
+            until_state(child.id(), child.id(), 'S')?;
+            socket::close_with_reset(client)?;
+            let told = child::finish(child)?;
+            Ok(reset(told.errno()?, ends).by(told.pid).with("owner_source", "waiter"))
+        })
+        .collect()
+}
+
+/// The child does something else when the connection is reset: nobody is named.
+pub(super) fn inherited_and_busy(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of(&server)?;
+    let child = child::start(&["stop"], server.into())?;
+    socket::receive(&client, GREETING)?;
+    until_state(child.id(), child.id(), 'T')?;
+    socket::close_with_reset(client)?;
+    kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
+    let told = child::finish(child)?;
+    let failure = reset(told.errno()?, ends).unaccepted();
+    Ok(vec![failure.with("owner_unknown", "handed_on").with("owner_source", Value::Null)])
+}
+
+/// A process connects and becomes another program: it is called as that is.
+pub(super) fn other_program(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let address = socket::local(&listener)?;
+    let client = OwnedFd::from(socket::stream(address)?);
+    let child = child::start(&["connect-and-exec", &address.to_string()], client)?;
+    let (server, _) = listener.accept()?;
+    let Ends { local, remote } = Ends::of(&server)?;
+    socket::receive(&server, GREETING)?;
+    until_state(child.id(), child.id(), 'T')?;
+    socket::close_with_reset(server)?;
+    kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
+    let told = child::finish(child)?;
+    let failure = reset(told.errno()?, Ends::new(remote, local)).by(told.pid);
+    // A process is called after the last part of the path it was started by.
+    Ok(vec![failure.with("comm", "exe").with("process_comm", "exe").with("owner_source", "holder")])
+}
+
+/// One thread opens connections, others wait for them.
+pub(super) fn threads(family: Family) -> Result<Vec<Expected>> {
+    const NAMES: [&str; 2] = ["pool-1", "pool-2"];
+    let mut expected = Vec::new();
+    for name in NAMES {
+        let Pair { client, server } = Pair::new(family.loopback())?;
+        let ends = Ends::of(&server)?;
+        let (said, tid) = channel();
+        let waiting = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // The main thread waits for it.
+            let _gone = said.send(gettid());
+            socket::read_errno(&server)
+        })?;
+        let tid = u32::try_from(tid.recv()?.as_raw())?;
+        until_state(process::id(), tid, 'S')?;
+        socket::close_with_reset(client)?;
+        let errno = waiting.join().map_err(|_| anyhow!("a thread panicked"))??;
+        let failure = reset(errno, ends).with("tid", tid).with("comm", name);
+        expected.push(failure.with("owner_source", "waiter"));
+    }
+    Ok(expected)
+}
+
+/// Two hosts have the same addresses and ports.
+pub(super) fn same_addresses(family: Family) -> Result<Vec<Expected>> {
+    // Any port that two hosts without other programs have free.
+    const SERVER: u16 = 7_777;
+    const CLIENT: u16 = 7_778;
+    let fail = || {
+        on_lonely_host(|| {
+            let at = |port| SocketAddr::new(family.loopback().ip(), port);
+            let listener = socket::listener(at(SERVER), 1)?;
+            let client = socket::bound(at(CLIENT))?;
+            client.connect(&at(SERVER).into())?;
+            let (server, _) = listener.accept()?;
+            let ends = Ends::of(&server)?;
+            socket::close_with_reset(client)?;
+            let errno = socket::read_errno(&server)?;
+            let netns = fs::metadata("/proc/thread-self/ns/net")?.ino();
+            let tid = u32::try_from(gettid().as_raw())?;
+            Ok(reset(errno, ends).with("netns", netns).with("tid", tid))
+        })
+    };
+    Ok(vec![fail()?, fail()?])
+}
+
+/// There is no room for the owner of a socket: it is unknown, and counted.
+pub(super) fn too_many() -> Result<()> {
+    // The connections that this takes itself are more.
+    let args = ["--max-sockets", "1", "--output", "json", "--listen", "127.0.0.1:0"];
+    let first = Pair::new(Family::Ipv4.loopback())?;
+    let tracer = Tracer::must_start(&args)?;
+    let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
+    socket::close_with_reset(client)?;
+    ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    let lines = tracer.collect(1);
+    let [line] = lines.as_slice() else { bail!("one line for one failure, not {lines:?}") };
+    let line: Value = serde_json::from_str(line)?;
+    ensure!(line["pid"].is_null() && line["owner_unknown"] == "owner_map_full", "{line}");
+    let refused = tracer.scrape()?.get("socktrace_owners_full_total").copied();
+    ensure!(refused.is_some_and(|count| count >= 2.0), "{refused:?} owners found no room");
+    drop(first);
+    Ok(())
+}
+
+fn reset(errno: i32, ends: Ends) -> Expected {
+    Expected::failure("reset_by_peer", "read_or_write", errno, ends)
+}
+
+/// Waits until a task is in a state of `/proc/PID/stat`: `S` for one that waits, `T` for one that is
+/// stopped.
+fn until_state(pid: u32, tid: u32, state: char) -> Result<()> {
+    let path = format!("/proc/{pid}/task/{tid}/stat");
+    socket::until("a task does not get to wait", || {
+        let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        Ok(stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state)))
+    })
+}
+
+/// Holds so many connected sockets until standard input ends, to measure with.
+pub(super) fn hold(count: u64) -> Result<()> {
+    // Standard streams and the listener come on top.
+    let limit = count + 100;
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;
+    let listener = socket::listener(Family::Ipv4.loopback(), 1)?;
+    let pairs = (0..count / 2).map(|_| Pair::through(&listener)).collect::<Result<Vec<_>>>()?;
+    println!("{} sockets", pairs.len() * 2);
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// Waits for the end of a connection and reads its errno, in the child.
+pub(super) fn wait_for_end(way: &str, socket: &Socket) -> Result<i32> {
+    socket::send(socket, GREETING)?;
+    match way {
+        "read" => {}
+        "poll" => socket::until_reset(socket)?,
+        "epoll" => wait_by_epoll(socket)?,
+        _ => bail!("no such way to wait: {way}"),
+    }
+    socket::read_errno(socket)
+}
+
+/// Does not wait for the end, and reads its errno, in the child.
+pub(super) fn stop(socket: &Socket) -> Result<i32> {
+    socket::send(socket, GREETING)?;
+    raise(Signal::SIGSTOP)?;
+    socket::read_errno(socket)
+}
+
+/// Connects under another name, and becomes a program that stops, in the child.
+pub(super) fn connect_and_exec(address: SocketAddr, socket: &Socket) -> Result<()> {
+    fs::write("/proc/self/comm", "before")?;
+    socket.connect(&address.into())?;
+    Err(Command::new("/proc/self/exe").args(["child", "stop"]).exec().into())
+}
+
+fn wait_by_epoll(socket: &Socket) -> Result<()> {
+    // SAFETY: takes a number.
+    let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    ensure!(epoll >= 0, "no epoll: {}", io::Error::last_os_error());
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    // SAFETY: both descriptors are open, and the event is read only. EPOLLERR needs no asking.
+    let result =
+        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event) };
+    ensure!(result == 0, "epoll_ctl: {}", io::Error::last_os_error());
+    // SAFETY: there is room for the one event.
+    let count = unsafe { libc::epoll_wait(epoll, &raw mut event, 1, -1) };
+    ensure!(count == 1, "epoll_wait: {}", io::Error::last_os_error());
+    Ok(())
+}
+
+/// The name of this program's executable.
+pub(super) fn executable() -> Result<String> {
+    let path = env::current_exe()?;
+    Ok(path.file_name().context("no name")?.to_string_lossy().into_owned())
+}
