@@ -49,7 +49,7 @@ impl Printer {
         self.shown += 1;
         match self.output {
             Output::Human => self.append(|out, zone| human::write(out, &record, zone)),
-            Output::Json => self.append(|out, _| json::write(out, &record)),
+            Output::Json => self.json(|out| json::write(out, &record)),
         }
     }
 
@@ -62,7 +62,7 @@ impl Printer {
     pub(crate) fn lost(&mut self, count: u64) {
         match self.output {
             Output::Human => self.append(|out, _| human::lost(out, count)),
-            Output::Json => self.append(|out, _| json::lost(out, count)),
+            Output::Json => self.json(|out| json::lost(out, count)),
         }
     }
 
@@ -92,16 +92,19 @@ impl Printer {
         }
     }
 
+    /// Adds JSON, which has no colors that would have to be taken out.
+    fn json(&mut self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
+        told(write(&mut self.buffer));
+    }
+
+    /// Adds lines for people.
     fn append(
         &mut self,
         write: impl FnOnce(&mut AutoStream<Vec<u8>>, &TimeZone) -> io::Result<()>,
     ) {
         let buffer = mem::take(&mut self.buffer);
         let mut out = AutoStream::new(buffer, self.choice);
-        // Writing to memory cannot fail.
-        if let Err(error) = write(&mut out, &self.zone) {
-            log::error!("a line could not be formatted: {error}");
-        }
+        told(write(&mut out, &self.zone));
         self.buffer = out.into_inner();
     }
 }
@@ -111,6 +114,13 @@ fn choice(color: Color) -> ColorChoice {
     match ColorChoice::from(color) {
         ColorChoice::Auto => AutoStream::choice(&io::stdout()),
         choice => choice,
+    }
+}
+
+/// Writing to memory cannot fail.
+fn told(result: io::Result<()>) {
+    if let Err(error) = result {
+        log::error!("a line could not be formatted: {error}");
     }
 }
 
