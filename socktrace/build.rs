@@ -10,6 +10,10 @@ use std::{
 mod ebpf_toolchain;
 
 use ebpf_toolchain::Toolchain;
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 
 fn main() {
     // Told this way, cargo prints the message and nothing around it.
@@ -45,10 +49,35 @@ fn build() -> Result<(), String> {
 
     let object = PathBuf::from(variable("OUT_DIR")?).join("socktrace-ebpf.o");
     let built = ebpf_toolchain::object(&target_dir);
-    fs::copy(&built, &object)
-        .map_err(|error| format!("cannot copy {}: {error}", built.display()))?;
+    let data =
+        fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
+    let stripped = without_debug_information(&data)
+        .map_err(|error| format!("cannot strip {}: {error}", built.display()))?;
+    fs::write(&object, stripped)
+        .map_err(|error| format!("cannot write {}: {error}", object.display()))?;
     println!("cargo::rustc-env=SOCKTRACE_EBPF_OBJECT={}", object.display());
     Ok(())
+}
+
+/// The object without the information for debuggers that the linker has made BTF of, and without
+/// what other linkers would need: both are most of the file, and the loader would read all of it at
+/// each start.
+fn without_debug_information(data: &[u8]) -> Result<Vec<u8>, object::build::Error> {
+    let mut builder = Builder::read(data)?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        section.delete =
+            [".debug_", ".rel.debug_", ".rel.BTF"].iter().any(|start| name.starts_with(start));
+    }
+    builder.delete_orphans();
+    // The linker keeps the names of sections among those of symbols, which the writer does not.
+    let names = builder.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 /// Everything the object is made of.

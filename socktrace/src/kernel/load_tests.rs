@@ -129,6 +129,14 @@ fn readers() -> Vec<Reader> {
 }
 
 #[test]
+fn the_object_has_nothing_for_debuggers() {
+    let object = File::parse(OBJECT).expect("an object");
+    let names: Vec<_> = object.sections().map(|section| section.name().expect("a name")).collect();
+    assert!(names.contains(&".BTF") && names.contains(&".BTF.ext"), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("debug")), "{names:?}");
+}
+
+#[test]
 fn no_program_reads_a_fact_that_it_could_be_loaded_without() {
     for reader in readers() {
         for wanted in WANTED.iter().filter(|wanted| reader.globals.contains(wanted.global)) {
