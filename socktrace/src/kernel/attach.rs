@@ -4,19 +4,21 @@ use std::{error::Error, io};
 
 use anyhow::Context as _;
 use aya::{
-    Ebpf,
+    Ebpf, Endianness,
     programs::{self, BtfTracePoint, FEntry, FExit, KProbe, ProgramError},
     sys::SyscallError,
 };
 use nix::libc;
 
 use super::{
+    btf::Btf,
     features::Features,
     health::{Health, HookState},
     hooks::Hook,
     host::hides_memory,
     plan::{Method, Plan, Served},
     refusal::{self, Refusal, denied},
+    subject::Subject,
     variant::{Attach, Program, Variant},
 };
 
@@ -30,10 +32,11 @@ const ENOTSUPP: i32 = 524;
 pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     plan: &Plan,
+    btf: &Btf,
     method: Method,
     features: Features,
 ) -> anyhow::Result<Health> {
-    let types = aya::Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let types = types_of(btf, subjects(plan))?;
     let with_spares = features.guards_recursion;
     let mut attacher = Attacher { ebpf, types, method, with_spares, without_trampolines: None };
     let mut health = Health::default();
@@ -69,6 +72,32 @@ pub(super) fn attach_all(
         .into());
     }
     Ok(health)
+}
+
+/// What the kernel's BTF says of these, to attach programs to them.
+///
+/// # Errors
+/// None is to be expected.
+pub(super) fn types_of(
+    btf: &Btf,
+    subjects: impl IntoIterator<Item = Subject>,
+) -> anyhow::Result<aya::Btf> {
+    aya::Btf::parse(&btf.skeleton(subjects), Endianness::default())
+        .context("cannot hand on the kernel's BTF")
+}
+
+/// All that the plan may attach programs to.
+fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
+    let served = plan.hooks.iter().filter_map(|(_, served)| match served {
+        Served::By(variants) => Some(variants),
+        Served::Not(_) => None,
+    });
+    served.flatten().flat_map(|variant| {
+        variant.programs.iter().map(|program| match program.attach {
+            Attach::Tracepoint => Subject::Tracepoint(variant.function_of(program)),
+            _ => Subject::Function(variant.function_of(program)),
+        })
+    })
 }
 
 struct Attacher<'a> {

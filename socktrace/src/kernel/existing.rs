@@ -8,28 +8,31 @@ use std::{
 use anyhow::Context as _;
 use aya::{Ebpf, programs::Iter};
 
-use super::plan::Loss;
+use super::{attach::types_of, btf::Btf, plan::Loss, subject::Subject};
 
 /// The kernel's iterator over open files, and the program of the object for it.
 pub(super) const ITERATOR: &str = "task_file";
+
+/// The kernel's function whose arguments are the program's context.
+const TARGET: &str = "bpf_iter_task_file";
 
 /// Has the kernel visit every open file of every process, for its program to remember whose sockets
 /// there are.
 ///
 /// # Errors
 /// What stays hidden when it does not.
-pub(super) fn find(ebpf: &mut Ebpf, hides_memory: bool) -> Result<(), Loss> {
+pub(super) fn find(ebpf: &mut Ebpf, btf: &Btf, hides_memory: bool) -> Result<(), Loss> {
     let hides = "processes of sockets that were opened before";
     if hides_memory {
         let reason = "the kernel is locked down for confidentiality".to_owned();
         return Err(Loss { reason, hides });
     }
-    visit(ebpf).map_err(|error| Loss { reason: format!("{error:#}"), hides })
+    visit(ebpf, btf).map_err(|error| Loss { reason: format!("{error:#}"), hides })
 }
 
-fn visit(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+fn visit(ebpf: &mut Ebpf, btf: &Btf) -> anyhow::Result<()> {
     let started = Instant::now();
-    let types = aya::Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let types = types_of(btf, [Subject::Function(TARGET)])?;
     let program: &mut Iter = ebpf
         .program_mut(ITERATOR)
         .context("the kernel programs have no iterator")?

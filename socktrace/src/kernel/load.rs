@@ -64,7 +64,11 @@ pub(crate) struct Loaded {
 /// attached is no error: it stands in [`Loaded::health`].
 pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
-    load_prepared(&Prepared::read(options.method)?, options)
+    let prepared = Prepared::read(options.method)?;
+    let loaded = load_prepared(&prepared, options);
+    drop(prepared);
+    give_memory_back();
+    loaded
 }
 
 /// The same of what has been prepared for the same method, with privileges that suffice.
@@ -79,11 +83,21 @@ pub(crate) fn load_prepared(prepared: &Prepared, options: Options) -> anyhow::Re
         None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
     })?;
 
-    let health = attach::attach_all(&mut ebpf, plan, options.method, features)?;
+    let health = attach::attach_all(&mut ebpf, plan, btf, options.method, features)?;
     let mut losses = plan.losses.clone();
     // After the hooks, which see what is opened from now on.
-    losses.extend(existing::find(&mut ebpf, prepared.hides_memory).err());
+    losses.extend(existing::find(&mut ebpf, btf, prepared.hides_memory).err());
     Ok(Loaded { ebpf, health, losses, rst_reasons: features::rst_reasons(btf) })
+}
+
+/// Gives the kernel back what its type information took while it was read: several times of what
+/// is needed from now on, which the allocator would keep.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer and touches free memory only.
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
 }
 
 /// What can be known of the kernel before anything is loaded, and without privileges.

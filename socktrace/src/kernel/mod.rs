@@ -13,4 +13,4 @@ pub(crate) mod stream;
 pub(crate) mod tally;
 pub(crate) mod trial;
 
-pub(crate) use socktrace_plan::{btf, features, hooks, plan, variant};
+pub(crate) use socktrace_plan::{btf, features, hooks, plan, subject, variant};

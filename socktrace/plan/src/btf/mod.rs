@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use names::Names;
 use thiserror::Error;
 
 #[cfg(test)]
@@ -13,7 +14,9 @@ mod damage;
 mod describe;
 mod kind;
 mod member;
+mod names;
 mod reduce;
+mod skeleton;
 mod writer;
 
 pub(crate) use member::Member;
@@ -77,10 +80,10 @@ pub struct Btf {
     strings: usize,
     /// Offset of each type's record in `data`; type ids count from 1.
     types: Vec<u32>,
-    structs: Vec<u32>,
-    functions: Vec<u32>,
-    enums: Vec<u32>,
-    typedefs: Vec<u32>,
+    structs: Names,
+    functions: Names,
+    enums: Names,
+    typedefs: Names,
 }
 
 /// One type record, read out.
@@ -132,27 +135,33 @@ impl Btf {
             data,
             strings,
             types: Vec::new(),
-            structs: Vec::new(),
-            functions: Vec::new(),
-            enums: Vec::new(),
-            typedefs: Vec::new(),
+            structs: Names::default(),
+            functions: Names::default(),
+            enums: Names::default(),
+            typedefs: Names::default(),
         };
         let mut at = first;
         while at < end {
             let ty = btf.record(at).ok_or(SHORT)?;
             btf.types.push(u32::try_from(at).map_err(|_| SHORT)?);
             let id = u32::try_from(btf.types.len()).map_err(|_| SHORT)?;
-            match ty.kind {
-                kind::STRUCT => btf.structs.push(id),
-                kind::FUNC => btf.functions.push(id),
-                kind::ENUM | kind::ENUM64 => btf.enums.push(id),
-                kind::TYPEDEF => btf.typedefs.push(id),
-                _ => {}
+            let names = match ty.kind {
+                kind::STRUCT => Some(&mut btf.structs),
+                kind::FUNC => Some(&mut btf.functions),
+                kind::ENUM | kind::ENUM64 => Some(&mut btf.enums),
+                kind::TYPEDEF => Some(&mut btf.typedefs),
+                _ => None,
+            };
+            if let Some(names) = names {
+                names.add(name_bytes(&btf.data, btf.strings, ty.name), id);
             }
             at += TYPE_BYTES + trailing_bytes(&ty)?;
         }
         if at > end {
             return Err(SHORT);
+        }
+        for names in [&mut btf.structs, &mut btf.functions, &mut btf.enums, &mut btf.typedefs] {
+            names.sort();
         }
         Ok(btf)
     }
@@ -246,23 +255,20 @@ impl Btf {
         self.record(*self.types.get(index)? as usize)
     }
 
-    fn named<'a>(&'a self, ids: &'a [u32], name: &'a str) -> impl Iterator<Item = u32> + 'a {
-        ids.iter()
-            .copied()
+    /// Ids of the types of this name.
+    fn named<'a>(&'a self, names: &'a Names, name: &'a str) -> impl Iterator<Item = u32> + 'a {
+        names
+            .candidates(name)
             .filter(move |&id| self.type_by_id(id).is_some_and(|ty| self.is_named(ty.name, name)))
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
-        let start = self.strings + offset as usize;
-        self.data.get(start..).is_some_and(|bytes| {
-            bytes.starts_with(name.as_bytes()) && bytes.get(name.len()) == Some(&0)
-        })
+        name_bytes(&self.data, self.strings, offset) == name.as_bytes()
     }
 
     fn name(&self, offset: u32) -> String {
-        let bytes = self.data.get(self.strings + offset as usize..).unwrap_or_default();
-        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(0);
-        String::from_utf8_lossy(&bytes[..end]).into_owned()
+        let bytes = name_bytes(&self.data, self.strings, offset);
+        String::from_utf8_lossy(bytes).into_owned()
     }
 
     /// The type behind typedefs and qualifiers.
@@ -304,6 +310,12 @@ fn trailing_bytes(ty: &Type) -> Result<usize, BtfError> {
         kind::PTR | kind::FWD | kind::TYPEDEF..=kind::FUNC | kind::FLOAT | kind::TYPE_TAG => 0,
         _ => return Err(BtfError::Malformed("unknown kind of type")),
     })
+}
+
+/// The name at this offset of the strings, empty if there is none.
+fn name_bytes(data: &[u8], strings: usize, offset: u32) -> &[u8] {
+    let bytes = data.get(strings + offset as usize..).unwrap_or_default();
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 fn read_u32(data: &[u8], at: usize) -> Option<u32> {

@@ -145,3 +145,26 @@ fn the_running_kernel_is_understood() {
     assert!(btf.has_enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"));
     crate::plan::plan(&btf, crate::plan::Method::Auto).expect("every fact that is needed");
 }
+
+#[test]
+fn a_skeleton_has_the_same_ids_and_nothing_else() {
+    use crate::subject::Subject;
+
+    let mut btf = Writer::default();
+    let word = btf.int("unsigned int", 4);
+    btf.structure("sock", 4, &[("first", word, 0)]);
+    btf.function("tcp_fin", &[word]);
+    let wanted = btf.function("tcp_done", &[word]);
+    let traced = btf.add("btf_trace_reset", kind::TYPEDEF, false, 0, word, &[]);
+    btf.function("tcp_close", &[]);
+    let btf = btf.parse();
+
+    let subjects = [Subject::Function("tcp_done"), Subject::Tracepoint("reset")];
+    let skeleton = Btf::parse(btf.skeleton(subjects)).expect("well-formed");
+    let ids = |names, name| skeleton.named(names, name).collect::<Vec<_>>();
+    assert_eq!(ids(&skeleton.functions, "tcp_done"), [wanted]);
+    assert_eq!(ids(&skeleton.typedefs, "btf_trace_reset"), [traced]);
+    assert_eq!(ids(&skeleton.functions, "tcp_fin"), [0; 0]);
+    assert_eq!(skeleton.types.len(), btf.types.len());
+    assert!(!skeleton.has_struct("sock"));
+}
