@@ -23,6 +23,12 @@ use crate::{
 /// How long a machine may take to power off after its last report.
 const POWER_OFF: Duration = Duration::from_secs(20);
 
+/// What a guest has, its files included.
+const MEMORY_MIB: u32 = 1024;
+
+/// Where it has the peers' files too, and 100,000 sockets.
+const BENCH_MEMORY_MIB: u32 = 3072;
+
 /// How much of the console's end is shown when a boot fails.
 const TAIL_LINES: usize = 40;
 
@@ -52,6 +58,8 @@ pub(crate) struct Boot<'a> {
     /// Made by [`initramfs::base`].
     pub(crate) base: &'a std::path::Path,
     pub(crate) programs: &'a Programs,
+    /// Made by [`crate::peers`], where a guest has them.
+    pub(crate) peers: Option<&'a std::path::Path>,
     pub(crate) accelerator: Accelerator,
     pub(crate) mode: Mode,
     /// More words for the kernel's command line.
@@ -96,7 +104,8 @@ impl Boot<'_> {
     /// When QEMU cannot be started.
     pub(crate) fn run(&self, mut on_report: impl FnMut(Report)) -> Result<Outcome> {
         let job = Job { command: self.command.clone(), env: self.env.clone() };
-        let initramfs = initramfs::boot(self.base, self.programs, &job)?;
+        let bases: Vec<_> = [self.base].into_iter().chain(self.peers).collect();
+        let initramfs = initramfs::boot(&bases, self.programs, &job)?;
         let image = self.kernel.image()?;
         let (reader, writer) = io::pipe().context("cannot make a pipe for the guest's reports")?;
         let keyboard = matches!(self.terminal, Terminal::Interactive);
@@ -108,6 +117,7 @@ impl Boot<'_> {
             kernel_arguments: &self.kernel_arguments(),
             accelerator: self.accelerator,
             mode: self.mode,
+            memory_mib: if self.peers.is_some() { BENCH_MEMORY_MIB } else { MEMORY_MIB },
             console: if keyboard { Console::Keyboard } else { Console::Stream },
             reports: &writer,
         };

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use xtask::arch::Arch;
 
 use crate::{
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Vm(VmArgs),
     /// Run the unit tests, then the scenarios on the kernels of the matrix
     Test(TestArgs),
+    /// Measure socktrace beside other tools, in a virtual machine that counts instructions
+    Bench(BenchArgs),
     /// Check formatting, lints and documentation
     Lint(LintArgs),
     /// Compare what socktrace looks up in the kernels of all series, oldest to newest
@@ -112,6 +114,9 @@ pub(crate) struct VmArgs {
     /// Leave socktrace out
     #[arg(long)]
     pub(crate) no_daemon: bool,
+    /// Put bpftrace and other tools that watch TCP into /peers, a root of their own
+    #[arg(long)]
+    pub(crate) peers: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
     #[command(flatten)]
@@ -151,6 +156,33 @@ pub(crate) struct TestArgs {
     /// Boots at the same time [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Kernel to measure on (repeatable) [default: 6.12]
+    #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
+    pub(crate) kernels: Vec<&'static Series>,
+    /// What to measure (repeatable) [default: everything]
+    #[arg(
+        long = "measure",
+        value_name = "WHAT",
+        value_parser = PossibleValuesParser::new(xtask::figure::MEASUREMENTS)
+    )]
+    pub(crate) measurements: Vec<String>,
+    /// Only as much as shows within minutes that the recorded figures still hold
+    #[arg(long)]
+    pub(crate) short: bool,
+    /// Fail if a figure is worse than the recorded one by more than its noise
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Record the figures, and write docs/performance.md
+    #[arg(long, conflicts_with_all = ["short", "check", "measurements"])]
+    pub(crate) write_docs: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
     #[command(flatten)]

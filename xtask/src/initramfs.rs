@@ -96,15 +96,17 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
     Ok(())
 }
 
-/// The archive for one boot, in a file without a name.
+/// The archive for one boot, after these that are kept, in a file without a name.
 ///
 /// # Errors
 ///
 /// When a program cannot be read or the file cannot be written.
-pub(crate) fn boot(base: &Path, programs: &Programs, job: &Job) -> Result<File> {
+pub(crate) fn boot(bases: &[&Path], programs: &Programs, job: &Job) -> Result<File> {
     let write = || {
         let mut file = tempfile::tempfile_in(workspace::cache(""))?;
-        io::copy(&mut File::open(base)?, &mut file)?;
+        for base in bases {
+            io::copy(&mut File::open(base)?, &mut file)?;
+        }
         let mut cpio = Cpio::new(BufWriter::new(&file));
         cpio.file("/init", 0o755, &fs::read(&programs.guest)?)?;
         cpio.link("/bin/guest", "/init")?;

@@ -50,6 +50,7 @@ pub(crate) fn accelerator(
         kernel,
         base,
         programs,
+        peers: None,
         accelerator: Accelerator::Kvm,
         mode: Mode::Smp,
         append: "",

@@ -11,6 +11,7 @@ use crate::{
     kernel::{Kernel, Series},
     kvm,
     mirror::MirrorArgs,
+    peers,
     qemu::Accelerator,
     setup::{Need, Setup},
     workspace,
@@ -53,6 +54,16 @@ pub(crate) fn kernel(
 ) -> Result<Kernel> {
     let _lock = workspace::lock_caches()?;
     Kernel::ensure(series, arch, || setup.mirrors(mirrors))
+}
+
+/// Fetches other tools that watch TCP.
+///
+/// # Errors
+///
+/// When they are not here and cannot be fetched.
+pub(crate) fn peers(arch: &'static Arch, setup: &Setup, mirrors: &MirrorArgs) -> Result<PathBuf> {
+    let _lock = workspace::lock_caches()?;
+    peers::archive(arch, || setup.mirrors(mirrors))
 }
 
 /// Installs what guests need and compiles what runs in them.

@@ -19,6 +19,7 @@ mod kvm;
 mod lab;
 mod mirror;
 mod modules;
+mod peers;
 mod planned;
 mod process;
 mod qemu;

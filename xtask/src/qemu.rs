@@ -50,6 +50,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) kernel_arguments: &'a str,
     pub(crate) accelerator: Accelerator,
     pub(crate) mode: Mode,
+    pub(crate) memory_mib: u32,
     pub(crate) console: Console,
     pub(crate) reports: &'a PipeWriter,
 }
@@ -59,15 +60,8 @@ impl Machine<'_> {
     pub(crate) fn command(&self) -> Command {
         let mut qemu = Command::new(self.arch.qemu.0);
         qemu.args(self.arch.machine);
-        qemu.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-m",
-            "1024M",
-        ]);
+        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+        qemu.args(["-m", &format!("{}M", self.memory_mib)]);
         qemu.args(match (self.accelerator, self.mode) {
             (Accelerator::Kvm, _) => ["-accel", "kvm", "-cpu", "host"],
             (Accelerator::Tcg, Mode::Smp) => {

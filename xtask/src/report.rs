@@ -11,6 +11,8 @@ use std::{
 use nix::{libc, sys::termios};
 use serde::{Deserialize, Serialize};
 
+use crate::figure::Figure;
+
 /// The environment variable that names the file reports are written to.
 pub const VARIABLE: &str = "SOCKTRACE_REPORT";
 
@@ -60,6 +62,8 @@ pub enum Report {
         /// A line or more.
         text: String,
     },
+    /// A benchmark's result.
+    Figure(Figure),
     /// The guest's command ended. The last report; written by the guest's init.
     Exit {
         /// The exit code, or 128 and the signal.

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use xtask::arch::Arch;
 
 use crate::{
-    apt::{self, Apt},
+    apt::{self, Apt, Archive},
     cpio::Cpio,
     elf,
     kernel::BOOKWORM,
@@ -41,21 +41,7 @@ impl Userland {
         arch: &'static Arch,
         mirrors: impl FnOnce() -> Result<Mirrors>,
     ) -> Result<Self> {
-        let parent = workspace::cache("userland").join(arch.name);
-        let tree = parent.join(PACKAGES.join("-"));
-        if !tree.is_dir() {
-            let apt = Apt::open(&BOOKWORM, arch, &mirrors()?)?;
-            eprintln!("Fetching the guest's programs: {}", PACKAGES.join(", "));
-            fs::create_dir_all(&parent)
-                .with_context(|| format!("cannot create {}", parent.display()))?;
-            let download = tempfile::tempdir_in(&parent)?;
-            let unpacked = download.path().join("tree");
-            apt.download_closure(&PACKAGES, download.path())?;
-            apt::unpack(download.path(), &unpacked)?;
-            fs::rename(&unpacked, &tree).with_context(|| {
-                format!("cannot move the guest's programs to {}", tree.display())
-            })?;
-        }
+        let tree = unpacked(&PACKAGES, &BOOKWORM, arch, mirrors)?;
         Ok(Self { arch, tree })
     }
 
@@ -92,6 +78,34 @@ impl Userland {
         cpio.link(loader, &format!("/lib/{}/{name}", self.arch.gnu))?;
         Ok(())
     }
+}
+
+/// The directory of these packages with all that they depend on, fetched if they are not here yet.
+///
+/// # Errors
+///
+/// When they cannot be fetched or unpacked.
+pub(crate) fn unpacked(
+    packages: &[&str],
+    archive: &Archive,
+    arch: &Arch,
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+) -> Result<PathBuf> {
+    let parent = workspace::cache("userland").join(arch.name);
+    let tree = parent.join(packages.join("-"));
+    if !tree.is_dir() {
+        let apt = Apt::open(archive, arch, &mirrors()?)?;
+        eprintln!("Fetching programs for guests: {}", packages.join(", "));
+        fs::create_dir_all(&parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        let download = tempfile::tempdir_in(&parent)?;
+        let unpacked = download.path().join("tree");
+        apt.download_closure(packages, download.path())?;
+        apt::unpack(download.path(), &unpacked)?;
+        fs::rename(&unpacked, &tree)
+            .with_context(|| format!("cannot move programs for guests to {}", tree.display()))?;
+    }
+    Ok(tree)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

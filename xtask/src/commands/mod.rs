@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod bench;
 mod btf;
 mod drift;
 mod lint;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Vm(args) => vm::run(args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Drift(args) => drift::run(&args),
         Command::Btf(command) => btf::run(&command),

@@ -99,6 +99,7 @@ fn in_guest(args: &RunArgs) -> Result<ExitCode> {
         kernel: &bench.kernel,
         base: &bench.base,
         programs: &programs,
+        peers: None,
         accelerator,
         mode: Mode::Smp,
         append: "",

@@ -27,6 +27,7 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
     let programs = lab::programs(args.arch, &setup, !args.no_daemon)?;
     let bench = lab::bench(args.kernel, args.arch, &setup, &args.mirrors)?;
+    let peers = args.peers.then(|| lab::peers(args.arch, &setup, &args.mirrors)).transpose()?;
     let (mode, accelerator) = if args.icount {
         (Mode::Icount, Accelerator::Tcg)
     } else {
@@ -37,6 +38,7 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
         kernel: &bench.kernel,
         base: &bench.base,
         programs: &programs,
+        peers: peers.as_deref(),
         accelerator,
         mode,
         append: &args.append,
@@ -70,6 +72,7 @@ pub(crate) fn show(report: Report) {
         | Report::Started { .. }
         | Report::Scenario { .. }
         | Report::Skipped { .. }
+        | Report::Figure(_)
         | Report::Exit { .. } => {}
     }
 }

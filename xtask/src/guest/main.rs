@@ -1,5 +1,6 @@
 //! The program of a guest: its init when it is process 1, else what makes sockets fail there.
 
+mod bench;
 mod demo;
 mod init;
 mod ports;
@@ -40,10 +41,11 @@ fn dispatch() -> Result<i32> {
             }
             Ok(0)
         }
+        Some("bench") => bench::main(&args[1..]),
         Some("session") => session::main(&args[1..]),
         Some("as-service") => scenarios::run_as_service(&args[1..]),
         Some(CHILD) => scenarios::child(&args[1..]),
         Some("demo") => demo::main(&args[1..]),
-        _ => bail!("say what to do: scenarios, list or demo"),
+        _ => bail!("say what to do: scenarios, list, bench or demo"),
     }
 }

@@ -299,6 +299,7 @@ fn run_guest(
         kernel: &bench.kernel,
         base: &bench.base,
         programs,
+        peers: None,
         accelerator: *accelerator,
         mode: *mode,
         append,

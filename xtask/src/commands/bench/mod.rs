@@ -1,0 +1,119 @@
+//! Measures socktrace and other tools in guests, and compares with what was measured before.
+
+mod check;
+mod document;
+mod recorded;
+
+use std::{fs, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use xtask::{
+    arch::Arch,
+    figure::{Figure, MEASUREMENTS},
+    report::Report,
+};
+
+use crate::{
+    boot::{Boot, Limits, Outcome, Terminal},
+    cli::BenchArgs,
+    initramfs::Programs,
+    kernel::{self, Series},
+    lab::{self, Bench},
+    qemu::{Accelerator, Mode},
+    workspace,
+};
+
+use recorded::Recorded;
+
+/// A guest measures for long without a word.
+const LIMITS: Limits = Limits { silence: Duration::from_mins(15), total: Duration::from_hours(3) };
+
+/// Measures what was asked for, and prints it.
+///
+/// # Errors
+///
+/// When something cannot be measured.
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
+    let setup = args.no_setup.setup();
+    let programs = lab::programs(Arch::OWN, &setup, true)?;
+    let peers = lab::peers(Arch::OWN, &setup, &args.mirrors)?;
+    let default = [kernel::series(kernel::DEFAULT).map_err(anyhow::Error::msg)?];
+    let kernels: &[&'static Series] =
+        if args.kernels.is_empty() { &default } else { &args.kernels };
+    let mut recorded = Recorded::read()?;
+    let mut worse = Vec::new();
+    for series in kernels {
+        let bench = lab::bench(series, Arch::OWN, &setup, &args.mirrors)?;
+        let figures = measure(args, &bench, &programs, &peers)?;
+        print!("{}", document::plain(&figures));
+        if args.check {
+            let before = recorded.of(series.name);
+            if before.is_empty() {
+                bail!("no figures of {} are recorded; the option is --write-docs", series.name);
+            }
+            let found = check::worse(before, &figures);
+            worse.extend(found.into_iter().map(|line| format!("{}: {line}", series.name)));
+        }
+        recorded.set(series.name, &bench.kernel.package, figures);
+    }
+    if args.write_docs {
+        recorded.write()?;
+        document::write(&recorded)?;
+    }
+    for line in &worse {
+        println!("worse {line}");
+    }
+    Ok(if worse.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Boots a guest that measures, and returns its figures.
+fn measure(
+    args: &BenchArgs,
+    bench: &Bench,
+    programs: &Programs,
+    peers: &std::path::Path,
+) -> Result<Vec<Figure>> {
+    let series = bench.kernel.series;
+    let logs = workspace::cache("vm-logs");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    let mut command = vec!["guest".to_owned(), "bench".to_owned()];
+    command.extend(args.short.then(|| "--short".to_owned()));
+    if args.measurements.is_empty() {
+        command.extend(MEASUREMENTS.map(str::to_owned));
+    } else {
+        command.extend(args.measurements.iter().cloned());
+    }
+    let log = logs.join(format!("{}-{series}-bench.log", bench.kernel.arch.name));
+    let mut figures = Vec::new();
+    let outcome = Boot {
+        kernel: &bench.kernel,
+        base: &bench.base,
+        programs,
+        peers: Some(peers),
+        accelerator: Accelerator::Tcg,
+        mode: Mode::Icount,
+        append: "",
+        command,
+        env: [].into(),
+        terminal: Terminal::Logged(log.clone()),
+        limits: Some(LIMITS),
+    }
+    .run(|report| match report {
+        Report::Figure(figure) => {
+            eprintln!("{series}: {} with {}: {}", figure.measured, figure.subject, figure.value);
+            figures.push(figure);
+        }
+        Report::Note { text } => eprintln!("{series}: {text}"),
+        _ => {}
+    })?;
+    match outcome {
+        Outcome::Finished { code: 0 } => Ok(figures),
+        Outcome::Finished { code } => {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            bail!("measuring on {series} ended with {code}:\n{said}")
+        }
+        Outcome::Panicked { console } | Outcome::Hung { console } | Outcome::Died { console } => {
+            bail!("the guest came to no end:\n{console}")
+        }
+    }
+}

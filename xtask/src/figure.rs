@@ -1,0 +1,41 @@
+//! What a benchmark measured.
+
+use serde::{Deserialize, Serialize};
+
+/// Names of what can be measured.
+pub const MEASUREMENTS: [&str; 7] =
+    ["cost", "programs", "storm", "start", "idle", "growth", "scrape"];
+
+/// One measured value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figure {
+    /// What was measured, in words of a path: `cost/reset_after_accept`.
+    pub measured: String,
+    /// With which tool; [`NO_TOOL`] for none.
+    pub subject: String,
+    /// What the value counts.
+    pub unit: Unit,
+    /// The value.
+    pub value: u64,
+}
+
+/// The subject of figures without any tool, which others are compared with.
+pub const NO_TOOL: &str = "no tool";
+
+/// What a value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Instructions of the guest's processor, in user and kernel mode. Fewer are better.
+    Instructions,
+    /// Instructions that the verifier followed. Fewer are better.
+    Verified,
+    /// Bytes, of 1,024 to the kilobyte. Fewer are better.
+    Bytes,
+    /// Things that happen or not, of which fewer are better.
+    Count,
+    /// Events in 10^9 instructions. More are better.
+    Rate,
+    /// How big something was that other figures go with.
+    Size,
+}

@@ -1,0 +1,210 @@
+//! What the kernel knows of loaded BPF programs, and the least that a program can cost.
+
+use std::{
+    ffi::CStr,
+    fs, io, mem,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+};
+
+use anyhow::{Context as _, Result};
+use aya_obj::generated::{
+    bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_type, bpf_prog_info, bpf_prog_type,
+};
+use nix::libc;
+
+/// One program and what it did since it was loaded.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    /// The start of its name: the kernel keeps 15 bytes.
+    pub(super) name: String,
+    /// Instructions that the verifier followed; 0 before 5.16, which does not tell.
+    pub(super) verified: u32,
+    pub(super) run_count: u64,
+    pub(super) run_nanoseconds: u64,
+}
+
+/// Where a program is hooked by BTF: what it is hooked as, and the ids of the type information and
+/// of the function in it.
+pub(super) type Place = (u32, u32, u32);
+
+/// All loaded programs.
+pub(super) fn programs() -> Result<Vec<Program>> {
+    ids(bpf_cmd::BPF_PROG_GET_NEXT_ID)?
+        .into_iter()
+        .map(|id| {
+            let info: bpf_prog_info = info(id, bpf_cmd::BPF_PROG_GET_FD_BY_ID)?;
+            // SAFETY: the kernel ends names with a zero.
+            let name = unsafe { CStr::from_ptr(info.name.as_ptr()) };
+            Ok(Program {
+                name: name.to_string_lossy().into_owned(),
+                verified: info.verified_insns,
+                run_count: info.run_cnt,
+                run_nanoseconds: info.run_time_ns,
+            })
+        })
+        .collect()
+}
+
+/// Where programs are hooked by BTF, each place once. Empty before 5.13, which does not tell.
+pub(super) fn places() -> Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for id in ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)? {
+        let info: bpf_link_info = info(id, bpf_cmd::BPF_LINK_GET_FD_BY_ID)?;
+        if info.type_ == bpf_link_type::BPF_LINK_TYPE_TRACING as u32 {
+            // SAFETY: the type of the link says that this is what it has.
+            let tracing = unsafe { info.__bindgen_anon_1.tracing };
+            if tracing.target_btf_id != 0 {
+                places.push((tracing.attach_type, tracing.target_obj_id, tracing.target_btf_id));
+            }
+        }
+    }
+    places.sort_unstable();
+    places.dedup();
+    Ok(places)
+}
+
+/// Has the kernel measure programs, which costs a little itself, while the result lives.
+#[must_use]
+pub(super) struct Measured;
+
+const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+impl Measured {
+    pub(super) fn new() -> Result<Self> {
+        fs::write(STATISTICS, "1").context("the kernel measures no programs")?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(STATISTICS, "0") {
+            eprintln!("the kernel goes on measuring programs: {error}");
+        }
+    }
+}
+
+/// A program at each place that adds one to a number of its processor, and nothing else. No tool
+/// that counts there can cost less.
+#[expect(dead_code, reason = "programs are hooked as long as their links are open")]
+pub(super) struct Floor(Vec<OwnedFd>);
+
+impl Floor {
+    pub(super) fn new(places: &[Place]) -> Result<Self> {
+        let counts = counts().context("cannot make a map")?;
+        let mut links = Vec::new();
+        for place in places {
+            let program = load(*place, counts.as_raw_fd())
+                .with_context(|| format!("cannot load a program for {place:?}"))?;
+            let mut attr = empty();
+            attr.raw_tracepoint.prog_fd = program.as_raw_fd().cast_unsigned();
+            let link = descriptor(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)
+                .with_context(|| format!("cannot hook {place:?}"))?;
+            links.push(link);
+        }
+        Ok(Self(links))
+    }
+}
+
+fn counts() -> io::Result<OwnedFd> {
+    let mut attr = empty();
+    // SAFETY: all of the union is numbers, and was made with zeros.
+    let map = unsafe { &mut attr.__bindgen_anon_1 };
+    map.map_type = bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32;
+    map.key_size = 4;
+    map.value_size = 8;
+    map.max_entries = 1;
+    descriptor(bpf_cmd::BPF_MAP_CREATE, &mut attr)
+}
+
+fn load((attach_type, _, function): Place, counts: RawFd) -> io::Result<OwnedFd> {
+    // As linux/bpf.h encodes them: code, registers (source above destination), offset, immediate.
+    let instructions = [
+        instruction(0x62, 0x0a, -4, 0),     // *(u32 *)(r10 - 4) = 0
+        instruction(0xbf, 0xa2, 0, 0),      // r2 = r10
+        instruction(0x07, 0x02, 0, -4),     // r2 += -4
+        instruction(0x18, 0x11, 0, counts), // r1 = map
+        instruction(0x00, 0x00, 0, 0),      //   (second half)
+        instruction(0x85, 0x00, 0, 1),      // r0 = bpf_map_lookup_elem(r1, r2)
+        instruction(0x15, 0x00, 3, 0),      // if r0 == 0 goto the end
+        instruction(0x79, 0x01, 0, 0),      // r1 = *(u64 *)(r0 + 0)
+        instruction(0x07, 0x01, 0, 1),      // r1 += 1
+        instruction(0x7b, 0x10, 0, 0),      // *(u64 *)(r0 + 0) = r1
+        instruction(0xb7, 0x00, 0, 0),      // r0 = 0
+        instruction(0x95, 0x00, 0, 0),      // exit
+    ];
+    let license = c"GPL";
+    let mut attr = empty();
+    // SAFETY: all of the union is numbers, and was made with zeros.
+    let program = unsafe { &mut attr.__bindgen_anon_3 };
+    program.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+    program.expected_attach_type = attach_type;
+    program.attach_btf_id = function;
+    program.insns = instructions.as_ptr() as u64;
+    program.insn_cnt = u32::try_from(instructions.len()).unwrap_or(u32::MAX);
+    program.license = license.as_ptr() as u64;
+    for (to, from) in program.prog_name.iter_mut().zip(c"floor".to_bytes()) {
+        *to = from.cast_signed();
+    }
+    descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attr)
+}
+
+fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
+    let [low, high] = offset.to_ne_bytes();
+    let [a, b, c, d] = immediate.to_ne_bytes();
+    u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
+}
+
+/// The ids of all programs or links.
+fn ids(next: bpf_cmd) -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    let mut attr = empty();
+    loop {
+        match bpf(next, &mut attr) {
+            // SAFETY: the kernel has written a number.
+            Ok(_) => ids.push(unsafe { attr.__bindgen_anon_6.next_id }),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(ids),
+            Err(error) => return Err(error).context("cannot list BPF objects"),
+        }
+        let last = ids.last().copied().unwrap_or_default();
+        attr = empty();
+        attr.__bindgen_anon_6.__bindgen_anon_1.start_id = last;
+    }
+}
+
+/// What the kernel tells of a program or link. `T` is all numbers.
+fn info<T>(id: u32, open: bpf_cmd) -> Result<T> {
+    let mut attr = empty();
+    attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
+    let object = descriptor(open, &mut attr).with_context(|| format!("cannot open {id}"))?;
+    // SAFETY: callers name the kernel's own structures, which are all numbers.
+    let mut info: T = unsafe { mem::zeroed() };
+    let mut attr = empty();
+    attr.info.bpf_fd = object.as_raw_fd().cast_unsigned();
+    attr.info.info_len = u32::try_from(size_of::<T>())?;
+    attr.info.info = (&raw mut info) as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr).with_context(|| format!("what is {id}?"))?;
+    Ok(info)
+}
+
+fn empty() -> bpf_attr {
+    // SAFETY: all of the union is numbers.
+    unsafe { mem::zeroed() }
+}
+
+fn descriptor(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let descriptor = bpf(command, attr)?;
+    // SAFETY: the kernel has just opened it for this call.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
+    let attr = std::ptr::from_mut(attr);
+    // SAFETY: the kernel reads and writes no more than the size that it is told, and what the
+    // numbers in it point to is the caller's.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<bpf_attr>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    RawFd::try_from(result).map_err(io::Error::other)
+}

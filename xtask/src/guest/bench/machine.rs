@@ -1,0 +1,114 @@
+//! What the guest's only processor has done, in instructions: its clock counts them.
+
+use std::{fs, io, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    time::{ClockId, clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
+
+/// How long the processor must have next to nothing to do for everything to count as done: more
+/// than the intervals at which tools look for something to do.
+const QUIET: Duration = Duration::from_millis(120);
+
+/// What counts as next to nothing in that time, in instructions.
+const LITTLE: u64 = 1_500_000;
+
+/// Longest time for tools to finish what they have begun.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Instructions of all tasks since the guest was started.
+pub(super) fn busy() -> Result<u64> {
+    // A task's own are added when it leaves the processor.
+    thread::sleep(Duration::from_millis(1));
+    let text = fs::read_to_string("/proc/schedstat").context("the kernel has no statistics")?;
+    let processors = text.lines().filter(|line| line.starts_with("cpu"));
+    processors
+        .map(|line| {
+            let field = line.split_whitespace().nth(7).context("no rq_cpu_time in schedstat")?;
+            Ok(field.parse::<u64>()?)
+        })
+        .sum()
+}
+
+/// Waits until nothing is left to do.
+pub(super) fn settle() -> Result<()> {
+    let started = now()?;
+    let mut before = busy()?;
+    while now()? - started < nanoseconds(PATIENCE) {
+        thread::sleep(QUIET);
+        let after = busy()?;
+        if after - before < LITTLE {
+            return Ok(());
+        }
+        before = after;
+    }
+    anyhow::bail!("the processor is still busy after {PATIENCE:?}");
+}
+
+/// Time since the guest was started.
+pub(super) fn now() -> Result<u64> {
+    read(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Instructions of this thread, with what the kernel did on its behalf.
+pub(super) fn own() -> Result<u64> {
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Instructions of a process.
+pub(super) fn of_process(id: u32) -> Result<u64> {
+    read(clock_getcpuclockid(Pid::from_raw(id.cast_signed()))?)
+}
+
+fn read(clock: ClockId) -> Result<u64> {
+    let time = clock_gettime(clock)?;
+    Ok(u64::try_from(time.tv_sec())? * 1_000_000_000 + u64::try_from(time.tv_nsec())?)
+}
+
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How often all threads of a process have gone to sleep.
+pub(super) fn sleeps(id: u32) -> Result<u64> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task"))?.collect::<io::Result<Vec<_>>>()?;
+    tasks
+        .iter()
+        .map(|task| {
+            let status = fs::read_to_string(task.path().join("status"))?;
+            number(&status, "voluntary_ctxt_switches:")
+        })
+        .sum()
+}
+
+/// Memory of a process: what is resident now and what was at most, in bytes.
+pub(super) fn memory(id: u32) -> Result<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    Ok((number(&status, "VmRSS:")? * 1024, number(&status, "VmHWM:")? * 1024))
+}
+
+/// Kernel memory of the BPF maps that a process has open, in bytes.
+pub(super) fn maps(id: u32) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(format!("/proc/{id}/fd"))? {
+        let entry = entry?;
+        let is_map = fs::read_link(entry.path()).is_ok_and(|to| to.ends_with("anon_inode:bpf-map"));
+        if is_map {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let info = fs::read_to_string(format!("/proc/{id}/fdinfo/{name}"))?;
+            total += number(&info, "memlock:")?;
+        }
+    }
+    Ok(total)
+}
+
+/// The number after this name at the start of a line.
+fn number(text: &str, name: &str) -> Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name} in {text}"))?;
+    let word = line.split_whitespace().next().unwrap_or_default();
+    ensure!(!word.is_empty(), "{name} has no value");
+    Ok(word.parse()?)
+}

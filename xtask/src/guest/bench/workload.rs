@@ -1,0 +1,196 @@
+//! What programs do with sockets, over loopback and by one thread.
+
+use std::{
+    io::{self, Read as _},
+    mem::MaybeUninit,
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::libc;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// Longer than a closed connection is remembered, which makes free ports harder to find.
+const FORGOTTEN: Duration = Duration::from_secs(61);
+
+/// One kind of work.
+pub(super) struct Workload {
+    pub(super) name: &'static str,
+    /// Makes what the work is done with.
+    start: fn() -> Result<Work>,
+    /// Whether it leaves connections behind for the kernel to remember.
+    lingers: bool,
+}
+
+type Work = Box<dyn FnMut() -> Result<()>>;
+
+/// All of them.
+pub(super) const ALL: [Workload; 7] = [
+    Workload { name: ORDERLY, start: orderly, lingers: true },
+    Workload { name: "reset_before_accept", start: reset_before_accept, lingers: false },
+    Workload { name: RESET, start: reset_after_accept, lingers: false },
+    Workload { name: "send", start: send, lingers: false },
+    Workload { name: "connect_refused", start: connect_refused, lingers: false },
+    Workload { name: EPIPE, start: write_after_reset, lingers: false },
+    Workload { name: "setsockopt_rejected", start: setsockopt_rejected, lingers: false },
+];
+
+pub(super) const ORDERLY: &str = "orderly";
+pub(super) const RESET: &str = "reset_after_accept";
+pub(super) const EPIPE: &str = "write_after_reset";
+
+/// The one of this name.
+pub(super) fn named(name: &str) -> Result<&'static Workload> {
+    const { &ALL }.iter().find(|workload| workload.name == name).context("no such workload")
+}
+
+impl Workload {
+    /// Makes what the work is done with, and does it a few times.
+    pub(super) fn start(&self) -> Result<Work> {
+        if self.lingers {
+            // Nearly free where the clock skips idle time.
+            thread::sleep(FORGOTTEN);
+        }
+        let mut work = (self.start)()?;
+        for _ in 0..32 {
+            work()?;
+        }
+        Ok(work)
+    }
+}
+
+/// A listening socket and where it is.
+pub(super) struct Listener {
+    socket: Socket,
+    address: SockAddr,
+}
+
+impl Listener {
+    /// At this address of the loopback interface, at any port.
+    pub(super) fn at(address: Ipv4Addr) -> Result<Self> {
+        let socket = stream()?;
+        socket.bind(&SocketAddr::from((address, 0)).into())?;
+        socket.listen(64)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    fn new() -> Result<Self> {
+        Self::at(Ipv4Addr::LOCALHOST)
+    }
+
+    fn connect(&self) -> Result<Socket> {
+        let client = stream()?;
+        client.connect(&self.address)?;
+        Ok(client)
+    }
+
+    fn accept(&self) -> Result<Socket> {
+        Ok(self.socket.accept()?.0)
+    }
+
+    /// A connection, as both its ends.
+    pub(super) fn pair(&self) -> Result<(Socket, Socket)> {
+        let client = self.connect()?;
+        Ok((client, self.accept()?))
+    }
+}
+
+fn stream() -> io::Result<Socket> {
+    Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))
+}
+
+fn reset(socket: Socket) -> Result<()> {
+    socket.set_linger(Some(Duration::ZERO))?;
+    drop(socket);
+    Ok(())
+}
+
+/// A read that fails with ECONNRESET.
+fn read_reset(mut socket: &Socket) -> Result<()> {
+    let errno = socket.read(&mut [0; 8]).err().and_then(|error| error.raw_os_error());
+    ensure!(errno == Some(libc::ECONNRESET), "read ended with {errno:?}");
+    Ok(())
+}
+
+fn orderly() -> Result<Work> {
+    let listener = Listener::new()?;
+    Ok(Box::new(move || {
+        let (client, mut server) = listener.pair()?;
+        drop(client);
+        ensure!(server.read(&mut [0; 8])? == 0, "the connection has no end");
+        Ok(())
+    }))
+}
+
+fn reset_before_accept() -> Result<Work> {
+    let listener = Listener::new()?;
+    Ok(Box::new(move || {
+        reset(listener.connect()?)?;
+        read_reset(&listener.accept()?)
+    }))
+}
+
+fn reset_after_accept() -> Result<Work> {
+    let listener = Listener::new()?;
+    Ok(Box::new(move || {
+        let (client, server) = listener.pair()?;
+        reset(client)?;
+        read_reset(&server)
+    }))
+}
+
+fn send() -> Result<Work> {
+    let (client, server) = Listener::new()?.pair()?;
+    Ok(Box::new(move || {
+        let mut byte = [MaybeUninit::uninit()];
+        ensure!(client.send(b"x")? == 1 && server.recv(&mut byte)? == 1, "no byte came");
+        Ok(())
+    }))
+}
+
+fn connect_refused() -> Result<Work> {
+    // Bound and not listening: nobody else gets this port.
+    let socket = stream()?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    let address = socket.local_addr()?;
+    Ok(Box::new(move || {
+        let _owner = &socket;
+        let errno = stream()?.connect(&address).err().and_then(|error| error.raw_os_error());
+        ensure!(errno == Some(libc::ECONNREFUSED), "connect ended with {errno:?}");
+        Ok(())
+    }))
+}
+
+fn write_after_reset() -> Result<Work> {
+    let (client, server) = Listener::new()?.pair()?;
+    reset(client)?;
+    read_reset(&server)?;
+    Ok(Box::new(move || {
+        let result = server.send_with_flags(b"x", libc::MSG_NOSIGNAL);
+        let errno = result.err().and_then(|error| error.raw_os_error());
+        ensure!(errno == Some(libc::EPIPE), "write ended with {errno:?}");
+        Ok(())
+    }))
+}
+
+fn setsockopt_rejected() -> Result<Work> {
+    let socket = stream()?;
+    Ok(Box::new(move || {
+        let value = 1;
+        // SAFETY: an int is passed with its size.
+        let result = unsafe {
+            libc::setsockopt(
+                std::os::fd::AsRawFd::as_raw_fd(&socket),
+                libc::SOL_SOCKET,
+                9_999,
+                (&raw const value).cast(),
+                4,
+            )
+        };
+        ensure!(result == -1, "setsockopt succeeded");
+        Ok(())
+    }))
+}
