@@ -31,10 +31,11 @@ fn noise(unit: Unit, before: f64, is_percentage: bool) -> f64 {
     }
     before
         * match unit {
-            Unit::Instructions | Unit::Rate => 0.15,
+            Unit::Instructions | Unit::Rate => 0.25,
             Unit::Verified => 0.02,
-            Unit::Bytes => 0.05,
-            Unit::Count | Unit::Size => 0.0,
+            // Nothing at all stays nothing at all.
+            Unit::Bytes | Unit::Count => 0.1,
+            Unit::Size => 0.0,
         }
 }
 
