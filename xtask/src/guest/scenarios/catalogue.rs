@@ -276,6 +276,7 @@ catalogue! {
         Smp quick "owner_while_another_runs" Ipv4 Ipv6: owner::while_another_runs;
 
         Smp quick "owner_inherited" Ipv4 Ipv6: handover::inherited;
+        Smp "owner_passed" Ipv4 Ipv6: handover::passed;
         Smp "owner_inherited_and_busy" Ipv4 Ipv6: handover::inherited_and_busy;
         Smp "owner_other_program" Ipv4 Ipv6: handover::other_program;
         Smp "owner_threads" Ipv4 Ipv6: handover::threads;

@@ -163,6 +163,9 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         }
         ["serve-in", cgroup] => println!("{}", owner::serve_in(cgroup, &Socket::from(stdin))?),
         ["wait-for-end", way] => println!("{}", handover::wait_for_end(way, &stdin.into())?),
+        ["wait-passed", way] => {
+            println!("{}", handover::wait_for_end(way, &inherit::receive(&stdin)?)?);
+        }
         ["hold", count] => handover::hold(count.parse()?)?,
         ["stop"] => println!("{}", handover::stop(&stdin.into())?),
         ["connect-and-exec", address] => {

@@ -8,7 +8,7 @@ use std::{
         fd::{AsRawFd as _, OwnedFd},
         unix::{fs::MetadataExt as _, process::CommandExt as _},
     },
-    process::{self, Command},
+    process::{self, Child, Command},
     sync::mpsc::channel,
     thread,
 };
@@ -28,6 +28,7 @@ use socket2::Socket;
 use super::{
     child,
     expected::Expected,
+    inherit,
     network::{Family, on_lonely_host},
     socket::{self, Ends, Pair},
     tracer::Tracer,
@@ -41,12 +42,24 @@ const WAYS: [&str; 3] = ["read", "poll", "epoll"];
 
 /// A connection is accepted, and a child that inherits it waits.
 pub(super) fn inherited(family: Family) -> Result<Vec<Expected>> {
+    waited_for(family, |way, server| child::start(&["wait-for-end", way], server.into()))
+}
+
+/// A connection is accepted and passed over a Unix socket, and who gets it waits.
+pub(super) fn passed(family: Family) -> Result<Vec<Expected>> {
+    waited_for(family, |way, server| inherit::pass(&["wait-passed", way], &server))
+}
+
+/// `hand_over` starts a child that waits for the socket in some way, and does not keep it.
+fn waited_for(
+    family: Family,
+    hand_over: impl Fn(&str, Socket) -> Result<Child>,
+) -> Result<Vec<Expected>> {
     WAYS.iter()
         .map(|way| {
             let Pair { client, server } = Pair::new(family.loopback())?;
             let ends = Ends::of(&server)?;
-            // This process does not keep it.
-            let child = child::start(&["wait-for-end", way], server.into())?;
+            let child = hand_over(way, server)?;
             socket::receive(&client, GREETING)?;
             until_state(child.id(), child.id(), 'S')?;
             socket::close_with_reset(client)?;

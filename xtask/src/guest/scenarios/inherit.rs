@@ -7,6 +7,7 @@ use std::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
+    process::Child,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,17 +28,23 @@ use super::{
     socket::{self, Ends, Pair},
 };
 
+/// Passes a socket over a Unix socket to a new child.
+pub(super) fn pass(words: &[&str], socket: &Socket) -> Result<Child> {
+    let (near, far) = UnixStream::pair()?;
+    let receiver = child::start(words, far.into())?;
+    let descriptors = [socket.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    sendmsg::<UnixAddr>(near.as_raw_fd(), &[IoSlice::new(b"x")], &rights, MsgFlags::empty(), None)?;
+    Ok(receiver)
+}
+
 /// A socket is passed to another process, which writes.
 pub(super) fn passed(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of(&server)?;
     socket::close_with_reset(client)?;
     socket::until_reset(&server)?;
-    let (near, far) = UnixStream::pair()?;
-    let receiver = child::start(&["write-passed"], far.into())?;
-    let descriptors = [server.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&descriptors)];
-    sendmsg::<UnixAddr>(near.as_raw_fd(), &[IoSlice::new(b"x")], &rights, MsgFlags::empty(), None)?;
+    let receiver = pass(&["write-passed"], &server)?;
     let Told { pid, errnos, .. } = child::finish(receiver)?;
     let (reset, pipe) = (libc::ECONNRESET, libc::EPIPE);
     ensure!(errnos == [reset, pipe], "the child got {errnos:?}");
