@@ -1,6 +1,10 @@
 //! Whether a process holds a descriptor of a socket.
 
-use crate::{load::Probe, offsets, task::Task};
+use crate::{
+    load::Probe,
+    offsets,
+    task::{self, Task},
+};
 
 /// How many descriptors are looked at, and at a time: the verifier goes through every round.
 const DESCRIPTORS: usize = 1_024;
@@ -39,6 +43,9 @@ const TOO_MANY: u64 = 3;
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn search_open_files(table: u64, file: u64) -> u64 {
+    if !task::is_readable() {
+        return TOO_MANY;
+    }
     let table = table as *const u8;
     let count: u32 = Probe::read_member(table, &offsets::OPEN_FILES_COUNT);
     let array: *const u8 = Probe::read_member(table, &offsets::OPEN_FILES_ARRAY);

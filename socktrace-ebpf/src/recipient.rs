@@ -129,7 +129,8 @@ fn answer(flags: u64, in_process: u64, effort: Effort) -> u64 {
     recipient.source = source as u64;
     (recipient.process_comm, recipient.exe) = ([0; 16], [0; EXE_NAME]);
     // Of a process that was there just now.
-    if !matches!(source, OwnerSource::Opener | OwnerSource::Gone) && recipient.owner.leader != 0 {
+    let is_there = !matches!(source, OwnerSource::Opener | OwnerSource::Gone);
+    if task::is_readable() && is_there && recipient.owner.leader != 0 {
         let leader = Task::new(recipient.owner.leader as *const u8);
         leader.comm(&mut recipient.process_comm);
         leader.exe(&mut recipient.exe);

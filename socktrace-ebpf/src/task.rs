@@ -110,6 +110,9 @@ impl Task {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn is_task(address: u64) -> u64 {
+    if !is_readable() {
+        return 0;
+    }
     let task = Task(address as *const u8);
     let (leader, tgid) = (task.leader(), task.tgid());
     let is = address != 0

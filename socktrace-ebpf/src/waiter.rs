@@ -15,7 +15,7 @@
 use crate::{
     load::Probe,
     offsets::{self, Offset as _},
-    task::Task,
+    task::{self, Task},
 };
 
 /// How many entries are looked at in a queue.
@@ -30,10 +30,14 @@ pub(crate) fn find(sock: u64) -> Option<Task> {
     (task.address() != 0).then_some(task)
 }
 
-/// Its address, 0 for none. A global function, as [`is_task`](crate::task).
+/// Its address, 0 for none. A global function, as [`is_task`](crate::task). Kernels before 6.8 verify
+/// those that are never called too, so that each has to ask whether it may read.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn first_waiter(sock: u64) -> u64 {
+    if !task::is_readable() {
+        return 0;
+    }
     let queue: *const u8 = Probe::read_member(sock as *const u8, &offsets::SOCK_WQ);
     let (Some(waiters), Some(link)) =
         (offsets::SOCKET_WQ_WAITERS.offset(), offsets::WAIT_ENTRY_LINK.offset())
@@ -59,6 +63,9 @@ extern "C" fn first_waiter(sock: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn task_of_entry(entry: u64) -> u64 {
+    if !task::is_readable() {
+        return 0;
+    }
     let entry = entry as *const u8;
     let private: *const u8 = Probe::read_member(entry, &offsets::WAIT_ENTRY_PRIVATE);
     if private.is_null() {
@@ -76,6 +83,9 @@ extern "C" fn task_of_entry(entry: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn first_in_epoll(entry: u64) -> u64 {
+    if !task::is_readable() {
+        return 0;
+    }
     let (Some(wait), Some(waiters), Some(link)) = (
         offsets::EPOLL_ENTRY_WAIT.offset(),
         offsets::EPOLL_WAITERS.offset(),
