@@ -121,8 +121,10 @@ pub struct Event {
     pub has_router: u8,
     /// How the process is known, an [`OwnerSource`].
     pub owner_source: u8,
+    /// How the socket is known to have been opened, a [`crate::Role`]; else 0.
+    pub role: u8,
     /// Zero; there is no implicit padding.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
     /// Who sent the ICMP message; of the event's family.
     pub router: Address,
     /// Level of a socket option, as in `setsockopt`.

@@ -16,7 +16,7 @@ pub mod signature;
 
 pub use counter::Counter;
 pub use event::{Address, Event, OwnerSource};
-pub use signature::{Family, Flags, Hook, Origin, Signature, Sigpipe, TcpState};
+pub use signature::{Family, Flags, Hook, Origin, Role, Signature, Sigpipe, TcpState};
 
 /// Number of distinct [`Signature`]s the kernel side can count.
 ///

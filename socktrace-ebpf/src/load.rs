@@ -104,20 +104,21 @@ impl Probe {
         }
     }
 
-    /// [`Self::read_member`] to where it is wanted, without a copy on the stack of 512 bytes.
+    /// Reads the text in a member to where it is wanted, without a copy on the stack of 512 bytes: all
+    /// NUL after its end, where the kernel may have left more, and where this one lacks the member.
     #[inline(always)]
-    pub(crate) fn copy_member<T: Copy>(base: *const u8, offset: &impl Offset, to: &mut T) {
-        let Some(offset) = offset.offset() else {
-            *to = zero();
-            return;
-        };
-        let size = size_of::<T>() as u32;
-        let address = base.wrapping_add(offset).cast();
-        // SAFETY: the helper writes `size` bytes, zeroes if need be, and checks the address itself.
-        unsafe { bpf_probe_read_kernel((&raw mut *to).cast(), size, address) };
+    pub(crate) fn read_text_member<const N: usize>(
+        base: *const u8,
+        offset: &impl Offset,
+        text: &mut [u8; N],
+    ) {
+        *text = [0; N];
+        if let Some(offset) = offset.offset() {
+            Self::read_text(base.wrapping_add(offset), text);
+        }
     }
 
-    /// The same at the offset that a fact gives; zero where this kernel lacks the member.
+    /// [`Self::read`] at the offset that a fact gives; zero where this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn read_member<T: Copy>(base: *const u8, offset: &impl Offset) -> T {
         offset.offset().map_or_else(zero, |offset| Self::read(base, offset))

@@ -35,6 +35,7 @@ mod sigpipe;
 mod sock;
 mod sockaddr;
 mod stash;
+mod subject;
 mod tally;
 mod task;
 mod tcp_sock;

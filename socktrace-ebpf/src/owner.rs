@@ -15,6 +15,7 @@ use aya_ebpf::{
     },
     macros::btf_map,
 };
+pub(crate) use socktrace_ebpf::Role;
 use socktrace_ebpf::{Counter, OWNER_ENTRIES};
 
 use crate::{
@@ -24,16 +25,6 @@ use crate::{
     tally,
     task::{self, Task},
 };
-
-/// How a socket was opened.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Role {
-    /// Before socktrace was there.
-    Unknown = 0,
-    Client = 1,
-    Server = 2,
-}
 
 /// A task, as it was when it opened a socket or operates on one.
 #[repr(C)]
@@ -48,6 +39,7 @@ pub(crate) struct Owner {
     pub(crate) tgid: u32,
     pub(crate) tid: u32,
     pub(crate) uid: u32,
+    /// A [`Role`]; 0 when it was opened before socktrace was there.
     role: u32,
     pub(crate) comm: [u8; 16],
 }
@@ -63,13 +55,13 @@ impl Owner {
         tgid: 0,
         tid: 0,
         uid: 0,
-        role: Role::Unknown as u32,
+        role: 0,
         comm: [0; 16],
     };
 
     /// The current task.
     #[inline(always)]
-    pub(crate) fn current(role: Role) -> Self {
+    pub(crate) fn current() -> Self {
         let pid_tgid = bpf_get_current_pid_tgid();
         Self {
             cgroup_id: current_cgroup(),
@@ -78,7 +70,7 @@ impl Owner {
             tgid: (pid_tgid >> 32) as u32,
             tid: pid_tgid as u32,
             uid: bpf_get_current_uid_gid() as u32,
-            role: role as u32,
+            role: 0,
             comm: bpf_get_current_comm().unwrap_or_default(),
         }
     }
@@ -89,7 +81,7 @@ impl Owner {
         self.seen_ns = now();
         self.leader = task.leader().address();
         (self.tgid, self.tid) = (task.tgid(), task.pid());
-        self.role = Role::Unknown as u32;
+        self.role = 0;
         self.refresh(task);
         task.comm(&mut self.comm);
     }
@@ -127,7 +119,8 @@ fn current_cgroup() -> u64 {
 /// Remembers the current task as the socket's opener.
 #[inline(always)]
 pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
-    if OWNERS.insert(sock.held_key(), Owner::current(role), u64::from(BPF_ANY)).is_err() {
+    let owner = Owner { role: role as u32, ..Owner::current() };
+    if OWNERS.insert(sock.held_key(), owner, u64::from(BPF_ANY)).is_err() {
         // Better none than whose socket was here before.
         forget(sock.held_key());
         tally::bump(Counter::OwnersFull);
@@ -156,7 +149,7 @@ pub(crate) fn refresh<L: Load>(sock: Sock<L>) {
         return;
     };
     if tgid != (bpf_get_current_pid_tgid() >> 32) as u32 {
-        let owner = Owner { role, ..Owner::current(Role::Unknown) };
+        let owner = Owner { role, ..Owner::current() };
         // The socket may just have been closed.
         let _gone = OWNERS.insert(sock.held_key(), owner, u64::from(BPF_EXIST));
     }
@@ -190,6 +183,12 @@ pub(crate) fn forget(sock: u64) {
 pub(crate) fn is_client<L: Load>(sock: Sock<L>) -> bool {
     // SAFETY: one field is read at once.
     unsafe { OWNERS.get(sock.held_key()) }.is_some_and(|owner| owner.role == Role::Client as u32)
+}
+
+/// How the socket at this address was opened, a [`Role`]; 0 when unknown.
+#[inline(always)]
+pub(crate) fn role(sock: u64) -> u32 {
+    recorded(sock).map_or(0, |owner| owner.role)
 }
 
 /// Who opened the socket at this address, or used it since.

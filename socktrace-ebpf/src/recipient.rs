@@ -7,7 +7,7 @@ use socktrace_ebpf::{Event, Flags, OwnerSource, event::EXE_NAME};
 use crate::{
     holder::{self, Held},
     load::Load,
-    owner::{self, Owner, Role},
+    owner::{self, Owner},
     sock::Sock,
     task::{self, Task},
     waiter,
@@ -22,13 +22,15 @@ pub(crate) struct Recipient {
     /// Its `tgid` is 0 when it is unknown, as then is all else.
     owner: Owner,
     /// An [`OwnerSource`].
-    source: u64,
+    source: u32,
+    /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 when unknown.
+    role: u32,
     process_comm: [u8; 16],
     exe: [u8; EXE_NAME],
 }
 
-/// Question to and answer of [`presume_recipient`] and [`search_recipient`] on this CPU. A program that interrupts another there can
-/// overwrite them, so that the address is to be compared.
+/// Question to and answer of [`presume_recipient`] and [`search_recipient`] on this CPU. A program that
+/// interrupts another there can overwrite them, so that the address is to be compared.
 #[btf_map]
 static RECIPIENT: PerCpuArray<Recipient, 1> = PerCpuArray::new();
 
@@ -41,63 +43,82 @@ enum Effort {
     Search,
 }
 
-/// Names the process behind a socket that has not failed: the current one if it is operating on the
-/// socket, else the one that opened it; else none, with a `tgid` of 0.
-#[inline(always)]
-pub(crate) fn presume<L: Load>(event: &mut Event, sock: Sock<L>, flags: Flags, in_process: bool) {
-    tell(event, find(sock.held_key(), flags, in_process, Effort::Presume));
+/// Whom to name for a socket.
+#[derive(Clone, Copy)]
+pub(crate) struct Question {
+    sock: u64,
+    flags: Flags,
+    in_process: bool,
+    effort: Effort,
 }
 
-/// Names the process of a socket that fails: the current one if it is operating on the socket, else
-/// the one that gets the error; else none, with a `tgid` of 0.
-#[inline(always)]
-pub(crate) fn name<L: Load>(event: &mut Event, sock: Sock<L>, flags: Flags, in_process: bool) {
-    tell(event, find(sock.held_key(), flags, in_process, Effort::Search));
-}
-
-/// Names the current process, which has called with no socket.
-#[inline(always)]
-pub(crate) fn name_caller(event: &mut Event) {
-    tell(event, find(0, Flags::empty(), true, Effort::Presume));
-}
-
-/// Process and command name behind a socket that has not failed, as [`presume`].
-#[inline(always)]
-pub(crate) fn presumed<L: Load>(sock: Sock<L>, flags: Flags, in_process: bool) -> (u32, [u8; 16]) {
-    match find(sock.held_key(), flags, in_process, Effort::Presume) {
-        Some(recipient) => (recipient.owner.tgid, recipient.owner.comm),
-        None => (0, [0; 16]),
+impl Question {
+    /// The process behind a socket that has not failed: the current one if it is operating on the
+    /// socket, else the one that opened it; else none, with a `tgid` of 0.
+    #[inline(always)]
+    pub(crate) fn presume<L: Load>(sock: Sock<L>, flags: Flags, in_process: bool) -> Self {
+        Self { sock: sock.held_key(), flags, in_process, effort: Effort::Presume }
     }
-}
 
-#[inline(always)]
-fn find(sock: u64, flags: Flags, in_process: bool, effort: Effort) -> Option<&'static Recipient> {
-    let slot = RECIPIENT.get_ptr_mut(0)?;
-    // SAFETY: this CPU's slot, just looked up.
-    let question = unsafe { &raw mut (*slot).sock };
-    // By the slot, as the address may be of a type, and the call takes mere numbers.
-    // SAFETY: likewise. Volatile, as the function that reads it looks the slot up for itself.
-    unsafe { question.write_volatile(sock) };
-    let (flags, in_process) = (u64::from(flags.0), u64::from(in_process));
-    match effort {
-        Effort::Presume => presume_recipient(flags, in_process),
-        Effort::Search => search_recipient(flags, in_process),
-    };
-    // SAFETY: likewise.
-    let recipient = unsafe { &*slot };
-    (recipient.sock == sock).then_some(recipient)
-}
+    /// The process of a socket that fails: the current one if it is operating on the socket, else
+    /// the one that gets the error; else none, with a `tgid` of 0.
+    #[inline(always)]
+    pub(crate) fn search<L: Load>(sock: Sock<L>, flags: Flags, in_process: bool) -> Self {
+        Self { effort: Effort::Search, ..Self::presume(sock, flags, in_process) }
+    }
 
-#[inline(always)]
-fn tell(event: &mut Event, recipient: Option<&Recipient>) {
-    let Some(recipient) = recipient else {
-        return;
-    };
-    let owner = &recipient.owner;
-    (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
-    (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.seen_ns);
-    (event.comm, event.process_comm) = (owner.comm, recipient.process_comm);
-    (event.exe, event.owner_source) = (recipient.exe, recipient.source as u8);
+    /// The current process, which has called with no socket.
+    #[inline(always)]
+    pub(crate) fn caller() -> Self {
+        Self { sock: 0, flags: Flags::empty(), in_process: true, effort: Effort::Presume }
+    }
+
+    /// Names the process in an event.
+    #[inline(always)]
+    pub(crate) fn tell(self, event: &mut Event) {
+        let Some(recipient) = self.answer() else {
+            return;
+        };
+        let owner = &recipient.owner;
+        (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
+        (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.seen_ns);
+        (event.comm, event.process_comm) = (owner.comm, recipient.process_comm);
+        (event.exe, event.owner_source) = (recipient.exe, recipient.source as u8);
+        event.role = recipient.role as u8;
+    }
+
+    /// Process and command name.
+    #[inline(always)]
+    pub(crate) fn name(self) -> (u32, [u8; 16]) {
+        match self.answer() {
+            Some(recipient) => (recipient.owner.tgid, recipient.owner.comm),
+            None => (0, [0; 16]),
+        }
+    }
+
+    #[inline(always)]
+    fn answer(self) -> Option<&'static Recipient> {
+        let slot = self.ask()?;
+        // SAFETY: this CPU's slot, just looked up.
+        let recipient = unsafe { &*slot };
+        (recipient.sock == self.sock).then_some(recipient)
+    }
+
+    #[inline(always)]
+    fn ask(self) -> Option<*mut Recipient> {
+        let slot = RECIPIENT.get_ptr_mut(0)?;
+        // SAFETY: this CPU's slot, just looked up.
+        let question = unsafe { &raw mut (*slot).sock };
+        // By the slot, as the address may be of a type, and the call takes mere numbers.
+        // SAFETY: likewise. Volatile, as the function that reads it looks the slot up for itself.
+        unsafe { question.write_volatile(self.sock) };
+        let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
+        match self.effort {
+            Effort::Presume => presume_recipient(flags, in_process),
+            Effort::Search => search_recipient(flags, in_process),
+        };
+        Some(slot)
+    }
 }
 
 /// Answers [`RECIPIENT`] with the current process, if it is operating on the socket, or else the one
@@ -126,7 +147,10 @@ fn answer(flags: u64, in_process: u64, effort: Effort) -> u64 {
     // SAFETY: this CPU's slot, just looked up.
     let recipient = unsafe { &mut *slot };
     let source = recipient.find(Flags(flags as u32), in_process != 0, effort);
-    recipient.source = source as u64;
+    recipient.source = source as u32;
+    // Who waits to be accepted was not opened by anybody, whatever was at its address before.
+    let is_open = !Flags(flags as u32).has(Flags::UNACCEPTED);
+    recipient.role = if is_open { owner::role(recipient.sock) } else { 0 };
     (recipient.process_comm, recipient.exe) = ([0; 16], [0; EXE_NAME]);
     // Of a process that was there just now.
     let is_there = !matches!(source, OwnerSource::Opener | OwnerSource::Gone);
@@ -142,7 +166,7 @@ impl Recipient {
     #[inline(always)]
     fn find(&mut self, flags: Flags, in_process: bool, effort: Effort) -> OwnerSource {
         if in_process {
-            self.owner = Owner::current(Role::Unknown);
+            self.owner = Owner::current();
             return OwnerSource::Caller;
         }
         // Nobody waits for what is closed already, or holds it: the one that opened it has closed

@@ -152,6 +152,16 @@ wire_enum! {
 }
 
 wire_enum! {
+    /// How a socket was opened.
+    Role {
+        /// By connect.
+        Client = 1,
+        /// By accept.
+        Server = 2,
+    }
+}
+
+wire_enum! {
     /// TCP state of a socket; numbers from `include/net/tcp_states.h`, the same in every kernel.
     TcpState {
         /// `TCP_ESTABLISHED`

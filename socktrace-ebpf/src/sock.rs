@@ -235,17 +235,10 @@ impl<L: Load> Sock<L> {
         port
     }
 
-    /// Fills in where the connection runs and, for a socket of TCP, the state of its timers.
+    /// Fills in the state of the timers, for a socket of TCP.
     #[inline(always)]
-    pub(crate) fn describe(self, family: Family, event: &mut Event) {
-        event.local = self.local(family);
-        event.remote = self.remote(family);
-        event.remote_port = self.remote_port();
-        event.netns = self.netns();
-        // As in `local_port`.
-        event.local_port = self.bound_port();
+    pub(crate) fn describe_timers(self, event: &mut Event) {
         if let Some(tcp) = self.tcp() {
-            event.local_port = tcp.local_port();
             tcp.describe_timers(event);
         }
     }

@@ -61,7 +61,7 @@ impl Task {
 
     #[inline(always)]
     pub(crate) fn comm(self, to: &mut [u8; 16]) {
-        Probe::copy_member(self.0, &offsets::TASK_COMM, to);
+        Probe::read_text_member(self.0, &offsets::TASK_COMM, to);
     }
 
     /// Adds the last part of its executable's path, cut off where it is longer, to what is all NUL.

@@ -17,6 +17,7 @@ use crate::{
     errno::returned,
     sock::Socket,
     sockaddr::SockAddr,
+    subject::Subject,
 };
 
 /// Return of `inet_bind`.
@@ -72,8 +73,9 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     // The address that was asked for, which the socket did not get.
     let wanted = SockAddr::<A::Load>::new(ctx.pointer(1));
     let (family, ip) = wanted.ip(family);
-    tell_call(Hook::InetBind, sock, family, errno, flags, |event| {
-        event.local = ip;
-        event.local_port = wanted.port();
-    })
+    let locate = |subject: &mut Subject| {
+        subject.local = ip;
+        subject.local_port = wanted.port();
+    };
+    tell_call(Hook::InetBind, sock, family, errno, flags, locate, |_| {})
 }

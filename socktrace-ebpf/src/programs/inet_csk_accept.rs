@@ -73,7 +73,7 @@ pub(super) fn accept<L: Load>(sock: Sock<L>) -> i32 {
     };
     let flags = Flags::UNACCEPTED.with(Flags::DELIVERY);
     debug!((), "accept: already closed, errno {}", errno);
-    tell_call(Hook::InetCskAccept, sock, family, errno, flags, |_| {})
+    tell_call(Hook::InetCskAccept, sock, family, errno, flags, |_| {}, |_| {})
 }
 
 #[inline(always)]
@@ -87,5 +87,5 @@ fn failure(ctx: &FExitContext, err: i32) -> i32 {
         return 0;
     };
     debug!(ctx, "inet_csk_accept: failed with errno {}", errno);
-    tell_call(Hook::InetCskAccept, sock, family, errno, Flags::empty(), |_| {})
+    tell_call(Hook::InetCskAccept, sock, family, errno, Flags::empty(), |_| {}, |_| {})
 }

@@ -15,6 +15,7 @@ use crate::{
     calls::{self, Function},
     errno::returned,
     sock::Socket,
+    subject::Subject,
 };
 
 /// Return of `inet_listen`.
@@ -47,7 +48,6 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     let Some(family) = sock.stream_family() else {
         return 0;
     };
-    tell_call(Hook::InetListen, sock, family, errno, flags, |event| {
-        event.local_port = sock.bound_port();
-    })
+    let locate = |subject: &mut Subject| subject.local_port = sock.bound_port();
+    tell_call(Hook::InetListen, sock, family, errno, flags, locate, |_| {})
 }

@@ -23,9 +23,10 @@ use crate::{
     errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT},
     failure,
     load::Direct,
-    recipient,
+    recipient::Question,
     sock::Sock,
     stash,
+    subject::Subject,
     tuple::{Tuple, describe_icmp, describe_sender},
 };
 
@@ -53,10 +54,11 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     let flags = sock.holder_flags();
     let signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
     failure::record(sock, &signature);
-    emit(&signature, |event| {
-        sock.describe(family, event);
+    let question = Question::search(sock, flags, sock.is_owned());
+    let locate = |subject: &mut Subject| subject.locate(sock, family);
+    emit(&signature, question, locate, |event| {
+        sock.describe_timers(event);
         describe_icmp(&Tuple::of(sock, family), event);
-        recipient::name(event, sock, flags, sock.is_owned());
     });
     0
 }
@@ -98,17 +100,20 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
         }
     }
     failure::record(sock, &signature);
-    emit(&signature, |event| {
-        sock.describe(family, event);
-        event.local_port = local_port;
+    // The current task may be MPTCP's worker.
+    let question = Question::search(sock, flags, false);
+    let locate = |subject: &mut Subject| {
+        subject.locate(sock, family);
+        subject.local_port = local_port;
+    };
+    emit(&signature, question, locate, |event| {
+        sock.describe_timers(event);
         let connection = Tuple { local_port, ..Tuple::of(sock, family) };
         if signature.origin == Origin::Reset as u8 {
             describe_sender(connection, event);
         } else {
             describe_icmp(&connection, event);
         }
-        // The current task may be MPTCP's worker.
-        recipient::name(event, sock, flags, false);
     });
     0
 }

@@ -23,6 +23,7 @@ use crate::{
     owner::{self, Role},
     sock::Socket,
     sockaddr::SockAddr,
+    subject::Subject,
 };
 
 /// Entry of `__inet_stream_connect`.
@@ -124,16 +125,17 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         .with_if(Flags::REPORTED, known.is_some())
         .with_if(Flags::FAST_OPEN, is_sendmsg);
     debug!(ctx, "__inet_stream_connect: failed with errno {}", errno);
-    tell_call(Hook::InetStreamConnect, sock, family, errno, flags, |event| {
+    let locate = |subject: &mut Subject| {
         // The socket has forgotten where it was to go.
         let target = SockAddr::<A::Load>::new(ctx.pointer(1));
         if target.is_null() {
             return;
         }
-        event.remote_port = target.port();
-        if family == Family::Ipv4 && event.remote == Address::default() {
+        subject.remote_port = target.port();
+        if family == Family::Ipv4 && subject.remote == Address::default() {
             let ip = sock.mapped_remote().unwrap_or_else(|| target.ipv4());
-            event.remote = Address::ipv4(ip);
+            subject.remote = Address::ipv4(ip);
         }
-    })
+    };
+    tell_call(Hook::InetStreamConnect, sock, family, errno, flags, locate, |_| {})
 }

@@ -28,7 +28,7 @@ mod tcp_send_active_reset;
 
 use socktrace_ebpf::{Event, Family, Flags, Hook, Signature, Sigpipe};
 
-use crate::{emit::emit, load::Load, recipient, sock::Sock};
+use crate::{emit::emit, load::Load, recipient::Question, sock::Sock, subject::Subject};
 
 /// A call of the current process failed on this socket.
 #[inline(always)]
@@ -51,8 +51,8 @@ fn failed_call<L: Load>(
     }
 }
 
-/// Tells that a call of the current process failed on this socket; `describe` adds what the call was
-/// about.
+/// Tells that a call of the current process failed on this socket; `locate` corrects where it was to
+/// go, `describe` adds what the call was about.
 #[inline(always)]
 fn tell_call<L: Load>(
     hook: Hook,
@@ -60,23 +60,33 @@ fn tell_call<L: Load>(
     family: Family,
     errno: u16,
     flags: Flags,
+    locate: impl FnOnce(&mut Subject),
     describe: impl FnOnce(&mut Event),
 ) -> i32 {
     let signature = failed_call(hook, sock, family, errno, flags);
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
+    let locate = |subject: &mut Subject| {
+        locate_call(subject, sock, family);
+        locate(subject);
+    };
+    emit(&signature, caller_of(sock), locate, |event| {
+        sock.describe_timers(event);
         describe(event);
     });
     0
 }
 
-/// Describes the socket, and names the current process, which made the call.
+/// The current process, which made the call.
 #[inline(always)]
-fn describe_call<L: Load>(event: &mut Event, sock: Sock<L>, family: Family) {
-    sock.describe(family, event);
+fn caller_of<L: Load>(sock: Sock<L>) -> Question {
+    Question::presume(sock, Flags::empty(), true)
+}
+
+/// Tells where the connection of a call runs.
+#[inline(always)]
+fn locate_call<L: Load>(subject: &mut Subject, sock: Sock<L>, family: Family) {
+    subject.locate(sock, family);
     // A socket that was not bound, and does not listen or connect yet, has no source port.
-    if event.local_port == 0 {
-        event.local_port = sock.bound_port();
+    if subject.local_port == 0 {
+        subject.local_port = sock.bound_port();
     }
-    recipient::presume(event, sock, Flags::empty(), true);
 }

@@ -19,6 +19,7 @@ use crate::{
     errno::returned,
     sock::Socket,
     sockaddr::SockAddr,
+    subject::Subject,
 };
 
 /// Return of `security_socket_connect`.
@@ -92,8 +93,9 @@ fn connect<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     };
     let target = SockAddr::<A::Load>::new(ctx.pointer(1));
     let (family, ip) = target.ip(family);
-    tell_call(Hook::InetStreamConnect, sock, family, errno, Flags::POLICY, |event| {
-        event.remote = ip;
-        event.remote_port = target.port();
-    })
+    let locate = |subject: &mut Subject| {
+        subject.remote = ip;
+        subject.remote_port = target.port();
+    };
+    tell_call(Hook::InetStreamConnect, sock, family, errno, Flags::POLICY, locate, |_| {})
 }

@@ -15,7 +15,7 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Hook, Signature, Sigpipe, TcpState};
 
-use super::{describe_call, failed_call};
+use super::{caller_of, failed_call, locate_call};
 use crate::{
     arguments::Arguments,
     emit::emit,
@@ -24,6 +24,7 @@ use crate::{
     load::Probe,
     owner, sigpipe,
     sock::Sock,
+    subject::Subject,
 };
 
 /// Return of `sk_stream_error`.
@@ -84,11 +85,16 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         "sk_stream_error: errno {} flags {} sigpipe {}", errno, signature.flags, signature.sigpipe
     );
     owner::refresh(sock);
-    emit(&signature, |event| {
-        describe_call(event, sock, family);
+    let locate = |subject: &mut Subject| {
+        locate_call(subject, sock, family);
         if known.is_some() {
             // A failed connect forgets where it was to go.
-            event.remote_port = known.remote_port;
+            subject.remote_port = known.remote_port;
+        }
+    };
+    emit(&signature, caller_of(sock), locate, |event| {
+        sock.describe_timers(event);
+        if known.is_some() {
             event.first_errno = known.errno;
             event.since_first_ns = event.boot_ns.wrapping_sub(known.boot_ns);
         }

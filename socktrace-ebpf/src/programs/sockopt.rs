@@ -24,7 +24,7 @@ use crate::{
     emit::emit,
     errno::{EBADF, ENOTSOCK, returned},
     load::Load,
-    recipient,
+    recipient::Question,
     sock::{IPPROTO_TCP, Sock, Socket},
 };
 
@@ -168,7 +168,7 @@ fn rejected<L: Load>(
     let Some(family) = sock.stream_family() else {
         return 0;
     };
-    tell_call(hook, sock, family, errno, Flags::empty(), describe)
+    tell_call(hook, sock, family, errno, Flags::empty(), |_| {}, describe)
 }
 
 /// The descriptor of `(int fd, int level, int optname, ..)` leads to no socket.
@@ -178,10 +178,7 @@ fn no_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
         return 0;
     }
     let signature = Signature { errno, hook: hook as u8, ..Signature::default() };
-    emit(&signature, |event| {
-        recipient::name_caller(event);
-        describe_option(ctx, event);
-    });
+    emit(&signature, Question::caller(), |_| {}, |event| describe_option(ctx, event));
     0
 }
 

@@ -42,5 +42,6 @@ fn failed(ctx: &FExitContext, errno: u16) -> i32 {
     let Some(family) = sock.family() else {
         return 0;
     };
-    tell_call(Hook::SysAccept4, sock, family, errno, Flags::empty(), |event| event.fd = fd)
+    let flags = Flags::empty();
+    tell_call(Hook::SysAccept4, sock, family, errno, flags, |_| {}, |event| event.fd = fd)
 }

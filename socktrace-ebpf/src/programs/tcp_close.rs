@@ -45,9 +45,18 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     };
     let connection = Tuple::of(sock, family);
     let errno = errno_read(tcp, family, &connection).unwrap_or(ECANCELED);
-    tell_call(Hook::TcpClose, sock, family, errno, Flags::empty(), |event| {
-        describe_icmp(&connection, event);
-    })
+    let flags = Flags::empty();
+    tell_call(
+        Hook::TcpClose,
+        sock,
+        family,
+        errno,
+        flags,
+        |_| {},
+        |event| {
+            describe_icmp(&connection, event);
+        },
+    )
 }
 
 /// The errno of an ICMP error that the program has read, if it has.

@@ -16,9 +16,11 @@ use socktrace_ebpf::{Flags, Hook, Origin, Signature};
 use crate::{
     arguments::Arguments,
     emit::emit,
-    failure, recipient,
+    failure,
+    recipient::Question,
     sock::Sock,
     stash::{self, Note},
+    subject::Subject,
     tuple::{self, Tuple},
 };
 
@@ -67,8 +69,11 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     if !flags.has(Flags::ORPHAN) {
         failure::record(sock, &signature);
     }
-    emit(&signature, |event| {
-        sock.describe(family, event);
+    // MPTCP's worker holds subflows for their programs.
+    let question = Question::search(sock, flags, sock.is_owned() && !subflow);
+    let locate = |subject: &mut Subject| subject.locate(sock, family);
+    emit(&signature, question, locate, |event| {
+        sock.describe_timers(event);
         let connection = Tuple::of(sock, family);
         if is_reset {
             tuple::describe_sender(connection, event);
@@ -76,7 +81,6 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
             tuple::describe_icmp(&connection, event);
         }
         // MPTCP's worker holds subflows for their programs.
-        recipient::name(event, sock, flags, sock.is_owned() && !subflow);
     });
     0
 }

@@ -11,7 +11,9 @@ use aya_ebpf::{
 use socktrace_ebpf::{Flags, Hook, TcpState};
 
 use super::failed_call;
-use crate::{arguments::Arguments, emit::emit, owner, recipient, sock::Sock};
+use crate::{
+    arguments::Arguments, emit::emit, owner, recipient::Question, sock::Sock, subject::Subject,
+};
 
 /// Entry of `tcp_fin`.
 #[fentry(function = "tcp_fin")]
@@ -39,9 +41,8 @@ fn ending<A: Arguments>(ctx: &A) -> i32 {
         return 0;
     }
     let signature = failed_call(Hook::TcpFin, sock, family, 0, Flags::empty());
-    emit(&signature, |event| {
-        sock.describe(family, event);
-        recipient::name(event, sock, Flags::empty(), sock.is_owned());
-    });
+    let question = Question::search(sock, Flags::empty(), sock.is_owned());
+    let locate = |subject: &mut Subject| subject.locate(sock, family);
+    emit(&signature, question, locate, |event| sock.describe_timers(event));
     0
 }

@@ -17,9 +17,11 @@ use crate::{
     arguments::Arguments as _,
     emit::emit_if,
     load::{Direct, Load, Probe},
-    offsets, recipient,
+    offsets,
+    recipient::Question,
     sock::Sock,
     stash::{self, Note},
+    subject::Subject,
 };
 
 /// Entry of `tcp_retransmit_timer`.
@@ -93,9 +95,9 @@ fn fired<L: Load>(sock: Sock<L>) -> i32 {
         ..Signature::default()
     };
     debug!((), "tcp_retransmit_timer: state {}", signature.state);
-    emit_if(offsets::STREAM_RETRANSMITS.get() == 1, &signature, |event| {
-        sock.describe(family, event);
-        recipient::presume(event, sock, flags, sock.is_owned());
-    });
+    let wanted = offsets::STREAM_RETRANSMITS.get() == 1;
+    let question = Question::presume(sock, flags, sock.is_owned());
+    let locate = |subject: &mut Subject| subject.locate(sock, family);
+    emit_if(wanted, &signature, question, locate, |event| sock.describe_timers(event));
     0
 }

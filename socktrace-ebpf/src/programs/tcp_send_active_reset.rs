@@ -14,7 +14,7 @@ use socktrace_ebpf::facts::ABSENT;
 
 use crate::{
     arguments::Arguments,
-    recipient,
+    recipient::Question,
     sock::Sock,
     tuple::{Tuple, record_sent_reset},
 };
@@ -62,7 +62,8 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
         return 0;
     };
     // A connection in the queue of a listener that is closed has no owner yet.
-    let (tgid, comm) = recipient::presumed(sock, sock.holder_flags(), sock.is_owned());
+    let sender = Question::presume(sock, sock.holder_flags(), sock.is_owned());
+    let (tgid, comm) = sender.name();
     record_sent_reset(&Tuple::of(sock, family), tgid, comm, reason);
     0
 }

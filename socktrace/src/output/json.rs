@@ -11,7 +11,7 @@ use socktrace_ebpf::{Flags, Hook};
 
 use super::{
     Record,
-    names::{family_name, sigpipe_name, state_name},
+    names::{family_name, role_name, sigpipe_name, state_name},
     reason::reason,
 };
 use crate::{
@@ -36,6 +36,10 @@ struct Moment<'a> {
     local_port: u16,
     remote: Option<IpAddr>,
     remote_port: u16,
+    /// What this host is in the connection, `client` or `server`; null if unknown.
+    role: Option<&'static str>,
+    /// Port of the listening side, where the role is known.
+    service_port: Option<u16>,
     /// Process that was operating on the socket, else the one that waits for it, else the one that
     /// opened it; null if unknown.
     pid: Option<u32>,
@@ -80,6 +84,8 @@ impl<'a> Moment<'a> {
             local_port: record.local.port(),
             remote: record.family.map(|_| record.remote.ip()),
             remote_port: record.remote.port(),
+            role: record.role.map(role_name),
+            service_port: record.service_port(),
             pid: process.map(|process| process.pid),
             owner_source: process.map(|process| process.source),
             comm: process.map(|process| process.comm.as_str()),

@@ -1,6 +1,6 @@
 //! Names of the wire format's values, as people and labels use them.
 
-use socktrace_ebpf::{Family, Sigpipe, TcpState};
+use socktrace_ebpf::{Family, Role, Sigpipe, TcpState};
 
 /// The name of a TCP state, as the RFCs write it.
 pub(crate) const fn state_name(state: TcpState) -> &'static str {
@@ -17,6 +17,14 @@ pub(crate) const fn state_name(state: TcpState) -> &'static str {
         TcpState::Listen => "LISTEN",
         TcpState::Closing => "CLOSING",
         TcpState::NewSynRecv => "NEW_SYN_RECV",
+    }
+}
+
+/// What this host is in a connection.
+pub(crate) const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Client => "client",
+        Role::Server => "server",
     }
 }
 

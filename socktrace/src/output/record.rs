@@ -6,10 +6,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, TcpState, event::EXE_NAME};
+use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, Role, TcpState, event::EXE_NAME};
 
 use crate::{
-    diagnosis::{Finding, diagnose},
+    diagnosis::{Finding, diagnose, role},
     kernel::clock::Clock,
     owner::{Owners, Service, There, Unknown},
 };
@@ -62,6 +62,8 @@ pub(crate) struct Record {
     pub(crate) state: Option<TcpState>,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// What this host is in the connection, where that is known.
+    pub(crate) role: Option<Role>,
     pub(crate) process: Option<Process>,
     /// The service that the process belongs to, or why none is known.
     pub(crate) service: Arc<Service>,
@@ -72,6 +74,17 @@ pub(crate) struct Record {
     /// Time since the peer's last acknowledgement, in milliseconds.
     pub(crate) silent_ms: u64,
     pub(crate) event: Event,
+}
+
+impl Record {
+    /// The port of the service that the connection is about: the listening side's.
+    pub(crate) fn service_port(&self) -> Option<u16> {
+        let port = match self.role? {
+            Role::Client => self.remote.port(),
+            Role::Server => self.local.port(),
+        };
+        (port != 0).then_some(port)
+    }
 }
 
 /// Turns events into records.
@@ -120,6 +133,7 @@ impl Decoder {
             state: TcpState::try_from(event.signature.state).ok(),
             local: SocketAddr::new(address(event.local, family), event.local_port),
             remote: SocketAddr::new(address(event.remote, family), event.remote_port),
+            role: role(&event),
             process,
             service,
             icmp,
