@@ -1,6 +1,7 @@
 //! Aligned lines for people: one a failure.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     net::SocketAddr,
 };
@@ -9,16 +10,13 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 use socktrace_ebpf::Sigpipe;
 
-use super::{Record, reason::reason};
-use crate::diagnosis::{Diagnosis, Finding, Severity};
-
-/// Widths of the columns; a longer value pushes its line out instead of being cut.
-const TIME: usize = 12;
-const ERRNO: usize = 12;
-const CAUSE: usize = 22;
-const PROCESS: usize = 18;
-const SERVICE: usize = 18;
-const ADDRESS: usize = 21;
+use super::{
+    Record,
+    columns::{Column, Columns},
+    names::role_name,
+    reason::reason,
+};
+use crate::diagnosis::{Finding, Severity};
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
@@ -31,37 +29,56 @@ const LOUD: Style = Style::new()
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 /// Writes the column headings.
-pub(crate) fn heading(out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{BOLD}{:TIME$} {:ERRNO$} {:CAUSE$} {:PROCESS$} {:SERVICE$} {:ADDRESS$} {:ADDRESS$} REASON{BOLD:#}",
-        "TIME", "ERRNO", "CAUSE", "PROCESS", "SERVICE", "LOCAL", "REMOTE"
-    )
+pub(crate) fn heading(out: &mut impl Write, columns: &Columns) -> io::Result<()> {
+    for (_, gap, title) in columns.cells(|column| column.title().into()) {
+        write!(out, "{gap}{BOLD}{title}{BOLD:#}")?;
+    }
+    writeln!(out)
 }
 
 /// Writes one event as a line.
-pub(crate) fn write(out: &mut impl Write, record: &Record, zone: &TimeZone) -> io::Result<()> {
-    let (errno, cause, style) = match record.finding {
-        Finding::Failure(found) | Finding::Delivery(found) => {
-            (found.errno.name(), found.cause.id(), style(record.finding, found))
-        }
-        Finding::Retransmission => ("-".to_owned(), "retransmit", DIM),
+pub(crate) fn write(
+    out: &mut impl Write,
+    record: &Record,
+    zone: &TimeZone,
+    columns: &Columns,
+) -> io::Result<()> {
+    for (column, gap, cell) in columns.cells(|column| text(column, record, zone)) {
+        let style = match column {
+            Column::Time => DIM,
+            Column::Errno | Column::Cause => style(record.finding),
+            _ => Style::new(),
+        };
+        write!(out, "{gap}{style}{cell}{style:#}")?;
+    }
+    writeln!(out)
+}
+
+/// What stands in a column, `-` where there is nothing to say.
+fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str> {
+    let found = match record.finding {
+        Finding::Failure(found) | Finding::Delivery(found) => Some(found),
+        Finding::Retransmission => None,
     };
-    let time = record.time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string();
-    let process = record
-        .process
-        .as_ref()
-        .map_or_else(|| "-".to_owned(), |process| format!("{}[{}]", process.comm, process.pid));
-    writeln!(
-        out,
-        "{DIM}{time:TIME$}{DIM:#} {style}{:ERRNO$} {:CAUSE$}{style:#} {process:PROCESS$} {:SERVICE$} {:ADDRESS$} {:ADDRESS$} {}",
-        errno,
-        cause,
-        record.service.telling_label().as_deref().unwrap_or("-"),
-        end(record.local),
-        end(record.remote),
-        reason(record)
-    )
+    let text = match column {
+        Column::Time => {
+            Some(record.time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string())
+        }
+        Column::Errno => found.map(|found| found.errno.name()),
+        Column::Cause => return found.map_or("retransmit", |found| found.cause.id()).into(),
+        Column::Process => {
+            record.process.as_ref().map(|process| format!("{}[{}]", process.comm, process.pid))
+        }
+        Column::Service => return record.service.telling_label().unwrap_or("-".into()),
+        Column::Role => record.role.map(|role| match record.service_port() {
+            Some(port) => format!("{}:{port}", role_name(role)),
+            None => role_name(role).to_owned(),
+        }),
+        Column::Local => Some(end(record.local)),
+        Column::Remote => Some(end(record.remote)),
+        Column::Reason => Some(reason(record)),
+    };
+    text.map_or("-".into(), Cow::Owned)
 }
 
 /// One end of a connection, `-` where there is none.
@@ -81,7 +98,10 @@ pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
     )
 }
 
-const fn style(finding: Finding, diagnosis: Diagnosis) -> Style {
+const fn style(finding: Finding) -> Style {
+    let (Finding::Failure(diagnosis) | Finding::Delivery(diagnosis)) = finding else {
+        return DIM;
+    };
     match (finding, diagnosis.severity) {
         _ if matches!(diagnosis.sigpipe, Sigpipe::Kills) => LOUD,
         (Finding::Delivery(_), _) | (_, Severity::Notable) => YELLOW,
@@ -94,7 +114,7 @@ const fn style(finding: Finding, diagnosis: Diagnosis) -> Style {
 mod tests {
     use std::sync::Arc;
 
-    use socktrace_ebpf::{Flags, Hook, Origin};
+    use socktrace_ebpf::{Flags, Hook, Origin, Role};
 
     use super::*;
     use crate::{
@@ -114,10 +134,11 @@ mod tests {
         let mut record = record(reset_event());
         record.time = "2026-03-01T08:05:09.123Z".parse().expect("a time");
         record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
+        record.role = Some(Role::Server);
         assert_eq!(
-            plain(|out| write(out, &record, &TimeZone::UTC)),
+            plain(|out| write(out, &record, &TimeZone::UTC, &Columns::all())),
             "08:05:09.123 ECONNRESET   reset_by_peer          nginx[81]          web.service        \
-             10.0.0.7:443          10.0.0.9:50412        the peer sent RST on a live connection\n"
+             server:443   10.0.0.7:443          10.0.0.9:50412        the peer sent RST on a live connection\n"
         );
     }
 
@@ -133,22 +154,22 @@ mod tests {
         event.since_first_ns = 12_000_000;
         let record = record(event);
 
-        let line = plain(|out| write(out, &record, &TimeZone::UTC));
+        let line = plain(|out| write(out, &record, &TimeZone::UTC, &Columns::all()));
         assert!(
             line.ends_with("wrote on 12 ms after ECONNRESET; SIGPIPE KILLS nginx[81]\n"),
             "{line}"
         );
         let mut styled = Vec::new();
-        write(&mut styled, &record, &TimeZone::UTC).expect("memory");
+        write(&mut styled, &record, &TimeZone::UTC, &Columns::all()).expect("memory");
         let styled = String::from_utf8(styled).expect("text");
         assert!(styled.contains(&LOUD.render().to_string()), "{styled:?}");
     }
 
     #[test]
     fn the_heading_stands_over_the_columns() {
-        let heading = plain(heading);
+        let heading = plain(|out| heading(out, &Columns::all()));
         let record = record(reset_event());
-        let line = plain(|out| write(out, &record, &TimeZone::UTC));
+        let line = plain(|out| write(out, &record, &TimeZone::UTC, &Columns::all()));
         for (title, value) in [
             ("ERRNO", "ECONNRESET"),
             ("PROCESS", "nginx"),

@@ -1,5 +1,6 @@
 //! What people and programs read: aligned lines for a terminal, JSON lines for everything else.
 
+mod columns;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod names;

@@ -1,12 +1,15 @@
 //! The stream: formats events in batches of lines.
 
-use std::{io, mem};
+use std::{
+    io::{self, IsTerminal as _},
+    mem,
+};
 
 use anstream::{AutoStream, ColorChoice};
 use jiff::tz::TimeZone;
 use socktrace_ebpf::Event;
 
-use super::{Decoder, human, json};
+use super::{Decoder, columns::Columns, human, json};
 use crate::{
     cli::{Color, Output},
     diagnosis::{Finding, Severity, diagnose},
@@ -20,20 +23,30 @@ pub(crate) struct Printer {
     all: bool,
     decoder: Decoder,
     zone: TimeZone,
+    columns: Columns,
     buffer: Vec<u8>,
     shown: u64,
 }
 
 impl Printer {
     pub(crate) fn new(output: Output, color: Color, all: bool, decoder: Decoder) -> Self {
-        let zone = TimeZone::system();
-        Self { output, choice: choice(color), all, decoder, zone, buffer: Vec::new(), shown: 0 }
+        let (zone, columns) = (TimeZone::system(), fitting());
+        let choice = choice(color);
+        Self { output, choice, all, decoder, zone, columns, buffer: Vec::new(), shown: 0 }
     }
 
     /// Adds the heading, where the format has one.
     pub(crate) fn heading(&mut self) {
         if self.output == Output::Human {
-            self.append(|out, _| human::heading(out));
+            self.append(|out, _, columns| human::heading(out, columns));
+        }
+    }
+
+    /// Follows the terminal when it was made wider or narrower.
+    fn fit(&mut self) {
+        let before = mem::replace(&mut self.columns, fitting());
+        if !before.show_same(&self.columns) {
+            self.heading();
         }
     }
 
@@ -45,10 +58,16 @@ impl Printer {
         {
             return;
         }
+        // Once a batch.
+        if self.buffer.is_empty() {
+            self.fit();
+        }
         let record = self.decoder.decode(event);
         self.shown += 1;
         match self.output {
-            Output::Human => self.append(|out, zone| human::write(out, &record, zone)),
+            Output::Human => {
+                self.append(|out, zone, columns| human::write(out, &record, zone, columns));
+            }
             Output::Json => self.json(|out| json::write(out, &record)),
         }
     }
@@ -61,7 +80,7 @@ impl Printer {
     /// Adds a notice of lost events.
     pub(crate) fn lost(&mut self, count: u64) {
         match self.output {
-            Output::Human => self.append(|out, _| human::lost(out, count)),
+            Output::Human => self.append(|out, _, _| human::lost(out, count)),
             Output::Json => self.json(|out| json::lost(out, count)),
         }
     }
@@ -100,11 +119,11 @@ impl Printer {
     /// Adds lines for people.
     fn append(
         &mut self,
-        write: impl FnOnce(&mut AutoStream<Vec<u8>>, &TimeZone) -> io::Result<()>,
+        write: impl FnOnce(&mut AutoStream<Vec<u8>>, &TimeZone, &Columns) -> io::Result<()>,
     ) {
         let buffer = mem::take(&mut self.buffer);
         let mut out = AutoStream::new(buffer, self.choice);
-        told(write(&mut out, &self.zone));
+        told(write(&mut out, &self.zone, &self.columns));
         self.buffer = out.into_inner();
     }
 }
@@ -122,6 +141,11 @@ fn told(result: io::Result<()>) {
     if let Err(error) = result {
         log::error!("a line could not be formatted: {error}");
     }
+}
+
+/// The columns that standard output has room for: all where it is no terminal.
+fn fitting() -> Columns {
+    if io::stdout().is_terminal() { Columns::within(textwrap::termwidth()) } else { Columns::all() }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{
     inherit, inject, iouring, mptcp,
     network::Family,
     odd, orderly, owner, policy, privileges, quiet, recverr, refusal, reset, route, service,
-    sigpipe, sockopt, stream, survive, timeout, write,
+    sigpipe, sockopt, stream, survive, terminal, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -321,6 +321,7 @@ catalogue! {
         Smp "no_stream": daemon::no_stream;
         Smp quick "probe_log": daemon::probe_log;
         Smp "human_output": daemon::human_output;
+        Smp "human_output_on_terminal": terminal::columns_that_fit;
         Smp "opened_before": daemon::opened_before;
         Smp "owner_gone": owner::gone;
         Smp "owner_too_many": handover::too_many;

@@ -41,6 +41,7 @@ mod socket;
 mod sockopt;
 mod stream;
 mod survive;
+mod terminal;
 mod timeout;
 mod tracer;
 mod verify;

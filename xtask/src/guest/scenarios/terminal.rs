@@ -1,0 +1,69 @@
+//! The stream on a terminal.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd as _},
+    sync::mpsc::Receiver,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    libc,
+    pty::{OpenptyResult, Winsize, openpty},
+};
+
+use super::{
+    daemon::reset_one,
+    tracer::{self, Tracer},
+};
+
+/// Longest time to wait for a line.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The columns that fit are shown, also when the terminal is made wider.
+pub(super) fn columns_that_fit() -> Result<()> {
+    const NARROW: u16 = 80;
+    const WIDE: u16 = 120;
+    let OpenptyResult { master, slave } = openpty(&size(NARROW), None).context("no terminal")?;
+    let _tracer = Tracer::start_into(slave, &["--no-metrics", "--color", "never"])?;
+    let lines = tracer::lines(File::from(master.try_clone()?));
+
+    let narrow = ["ERRNO", "CAUSE", "PROCESS", "REMOTE"];
+    expect_heading(&lines, &narrow)?;
+    reset_one()?;
+    expect_failure(&lines, NARROW)?;
+
+    resize(&master, WIDE)?;
+    reset_one()?;
+    expect_heading(&lines, &["TIME", "ERRNO", "CAUSE", "PROCESS", "REMOTE", "REASON"])?;
+    expect_failure(&lines, WIDE)
+}
+
+fn expect_heading(lines: &Receiver<String>, titles: &[&str]) -> Result<()> {
+    let line = lines.recv_timeout(PATIENCE).context("no heading")?;
+    ensure!(line.split_whitespace().eq(titles.iter().copied()), "{titles:?}, not {line:?}");
+    Ok(())
+}
+
+fn expect_failure(lines: &Receiver<String>, width: u16) -> Result<()> {
+    let line = lines.recv_timeout(PATIENCE).context("no line")?;
+    let line = line.trim_end_matches('\r');
+    ensure!(line.contains("reset_by_peer"), "{line:?}");
+    ensure!(line.chars().count() <= usize::from(width), "wider than {width}: {line:?}");
+    Ok(())
+}
+
+fn size(columns: u16) -> Winsize {
+    Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+fn resize(terminal: impl AsFd, columns: u16) -> Result<()> {
+    let size = size(columns);
+    let fd = terminal.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open, and the size lives until the call returns.
+    let result = unsafe { libc::ioctl(fd, libc::TIOCSWINSZ, &raw const size) };
+    ensure!(result == 0, "cannot resize the terminal: {}", io::Error::last_os_error());
+    Ok(())
+}
