@@ -1,15 +1,15 @@
-//! Counts a signature and streams its event: in this order, always.
+//! Counts a signature, filters, and streams the event: in this order, always.
 
 use aya_ebpf::{btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
-use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, facts::ABSENT};
+use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, event::unsettled, facts::ABSENT};
 
-use crate::{offsets, recipient::Question, subject::Subject, tally};
+use crate::{filter, offsets, recipient::Question, subject::Subject, tally};
 
 #[btf_map]
 static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();
 
 /// Counts `signature`, then tries to send an event about what `locate` tells and whom
-/// `question` finds, which `describe` completes.
+/// `question` finds, which `describe` completes, unless filters leave it out.
 ///
 /// The count is exact; the event is lost, and that counted, when the ring buffer is full.
 #[inline(always)]
@@ -23,6 +23,9 @@ pub(crate) fn emit(
 }
 
 /// Counts `signature`, and sends the event only when it is `wanted`.
+///
+/// Where filters narrow the counts, they come first: then what they leave out is not counted, and
+/// what only the daemon can judge is sent to be counted there.
 #[inline(always)]
 pub(crate) fn emit_if(
     wanted: bool,
@@ -31,12 +34,38 @@ pub(crate) fn emit_if(
     locate: impl FnOnce(&mut Subject),
     describe: impl FnOnce(&mut Event),
 ) {
-    tally::count(signature);
-    if !wanted || offsets::STREAM.get() == 0 {
+    let wanted = wanted && offsets::STREAM.get() == 1;
+    let counts_all = offsets::FILTER_COUNTS.get() == 0;
+    if counts_all {
+        tally::count(signature);
+        if !wanted {
+            return;
+        }
+    }
+    let meaning = filter::judge_signature(signature);
+    if meaning == filter::DROP && counts_all {
         return;
     }
     let mut subject = Subject::NOTHING;
     locate(&mut subject);
+    if filter::drops(signature, &subject) {
+        return;
+    }
+    // Last, as it takes the longest.
+    let service = question.judge();
+    if service == filter::DROP {
+        return;
+    }
+    let is_counted = counts_all || service == filter::PASS;
+    if !counts_all && is_counted {
+        tally::count(signature);
+        if !wanted {
+            return;
+        }
+    }
+    if meaning == filter::DROP && is_counted {
+        return;
+    }
     let Some(mut entry) = EVENTS.reserve(0) else {
         tally::bump(Counter::EventsLost);
         return;
@@ -45,6 +74,8 @@ pub(crate) fn emit_if(
     // SAFETY: the helper takes nothing and cannot fail.
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
+    event.unsettled = (unsettled::SERVICE * filter::is_unsettled(service))
+        | (unsettled::SIGNATURE * filter::is_unsettled(meaning));
     event.rst_reason = ABSENT;
     event.fd = -1;
     subject.describe(event);

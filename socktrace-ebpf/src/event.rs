@@ -123,8 +123,10 @@ pub struct Event {
     pub owner_source: u8,
     /// How the socket is known to have been opened, a [`crate::Role`]; else 0.
     pub role: u8,
+    /// What a filter asks of this event and the kernel has no verdict on, bits of [`unsettled`].
+    pub unsettled: u8,
     /// Zero; there is no implicit padding.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// Who sent the ICMP message; of the event's family.
     pub router: Address,
     /// Level of a socket option, as in `setsockopt`.
@@ -139,6 +141,14 @@ pub struct Event {
     pub peer_comm: [u8; 16],
     /// The descriptor a call was made on, where the socket itself is not known; else -1.
     pub fd: i32,
+}
+
+/// Bits of [`Event::unsettled`].
+pub mod unsettled {
+    /// The signature.
+    pub const SIGNATURE: u8 = 1 << 0;
+    /// The service. Where filters narrow the counts too, this event is in none yet.
+    pub const SERVICE: u8 = 1 << 1;
 }
 
 const _: () = assert!(size_of::<Event>() == 248 && align_of::<Event>() == 8);

@@ -10,11 +10,13 @@
 #![no_std]
 
 pub mod counter;
+pub mod criteria;
 pub mod event;
 pub mod facts;
 pub mod signature;
 
 pub use counter::Counter;
+pub use criteria::{Criterion, Kind};
 pub use event::{Address, Event, OwnerSource};
 pub use signature::{Family, Flags, Hook, Origin, Role, Signature, Sigpipe, TcpState};
 

@@ -23,6 +23,7 @@ mod descriptor;
 mod emit;
 mod errno;
 mod failure;
+mod filter;
 mod holder;
 mod icmp;
 mod load;

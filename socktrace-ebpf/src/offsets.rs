@@ -108,3 +108,48 @@ pub(crate) static STREAM_RETRANSMITS: Fact = Fact(0);
 /// Whether events are streamed: 1 or 0. Without a reader they would only fill the ring buffer.
 #[unsafe(no_mangle)]
 pub(crate) static STREAM: Fact = Fact(1);
+
+/// Whether filters ask anything of what events are about: 1 or 0. What they ask of each kind is a
+/// [`socktrace_ebpf::criteria::mode`].
+#[unsafe(no_mangle)]
+pub(crate) static FILTER: Fact = Fact(0);
+
+/// What they ask of the process.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_PID: Fact = Fact(0);
+
+/// Of its command name.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_COMM: Fact = Fact(0);
+
+/// Of its user.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_UID: Fact = Fact(0);
+
+/// Of its service, which the daemon finds by the cgroup.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_SERVICE: Fact = Fact(0);
+
+/// Of the network namespace.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_NETNS: Fact = Fact(0);
+
+/// Of the ports.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_PORT: Fact = Fact(0);
+
+/// Of this host's address.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_LOCAL: Fact = Fact(0);
+
+/// Of the other end's address.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_REMOTE: Fact = Fact(0);
+
+/// Whether the daemon judges signatures: 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_SIGNATURE: Fact = Fact(0);
+
+/// Whether filters narrow the counts too: 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_COUNTS: Fact = Fact(0);

@@ -5,8 +5,10 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use socktrace_ebpf::{Event, Flags, OwnerSource, event::EXE_NAME};
 
 use crate::{
+    filter::{self, Verdict},
     holder::{self, Held},
     load::Load,
+    offsets,
     owner::{self, Owner},
     sock::Sock,
     task::{self, Task},
@@ -73,10 +75,25 @@ impl Question {
         Self { sock: 0, flags: Flags::empty(), in_process: true, effort: Effort::Presume }
     }
 
+    /// Whether the filters ask for the process. Finds it where one of them may ask.
+    #[inline(always)]
+    pub(crate) fn judge(self) -> Verdict {
+        if offsets::FILTER.get() == 0 {
+            return filter::PASS;
+        }
+        let Some(slot) = self.ask() else {
+            return filter::UNSETTLED;
+        };
+        let verdict = judge_recipient() as Verdict;
+        // SAFETY: this CPU's slot.
+        let is_answer = unsafe { (*slot).sock } == self.sock;
+        if is_answer { verdict } else { filter::UNSETTLED }
+    }
+
     /// Names the process in an event.
     #[inline(always)]
     pub(crate) fn tell(self, event: &mut Event) {
-        let Some(recipient) = self.answer() else {
+        let Some(recipient) = self.answer(offsets::FILTER.get() != 0) else {
             return;
         };
         let owner = &recipient.owner;
@@ -90,16 +107,21 @@ impl Question {
     /// Process and command name.
     #[inline(always)]
     pub(crate) fn name(self) -> (u32, [u8; 16]) {
-        match self.answer() {
+        match self.answer(false) {
             Some(recipient) => (recipient.owner.tgid, recipient.owner.comm),
             None => (0, [0; 16]),
         }
     }
 
+    /// What was found when it was `asked` already, unless it was overwritten; else what is found now.
     #[inline(always)]
-    fn answer(self) -> Option<&'static Recipient> {
-        let slot = self.ask()?;
+    fn answer(self, asked: bool) -> Option<&'static Recipient> {
+        let slot = RECIPIENT.get_ptr_mut(0)?;
         // SAFETY: this CPU's slot, just looked up.
+        if !asked || unsafe { (*slot).sock } != self.sock {
+            self.ask()?;
+        }
+        // SAFETY: likewise.
         let recipient = unsafe { &*slot };
         (recipient.sock == self.sock).then_some(recipient)
     }
@@ -137,6 +159,18 @@ extern "C" fn presume_recipient(flags: u64, in_process: u64) -> u64 {
 #[unsafe(no_mangle)]
 extern "C" fn search_recipient(flags: u64, in_process: u64) -> u64 {
     answer(flags, in_process, Effort::Search)
+}
+
+/// Whether the filters ask for the answer, a [`Verdict`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn judge_recipient() -> u64 {
+    let Some(slot) = RECIPIENT.get_ptr(0) else {
+        return u64::from(filter::UNSETTLED);
+    };
+    // SAFETY: this CPU's slot, just looked up.
+    let Recipient { owner, source, .. } = unsafe { &*slot };
+    u64::from(filter::judge_owner(owner, *source))
 }
 
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! Where what an event is about has happened: a connection.
+//! What an event is about: a connection. Filters ask for it, and for whose it is.
 
 use socktrace_ebpf::{Address, Event, Family};
 

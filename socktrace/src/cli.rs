@@ -7,7 +7,11 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+mod filters;
+
+pub(crate) use filters::Filters;
 
 use crate::{explain::Language, kernel::plan::Method, metrics::Listen, service::exit};
 
@@ -114,6 +118,33 @@ pub(crate) struct Cli {
     /// Say more on stderr, the kernel verifier's words included
     #[arg(short, long)]
     pub(crate) verbose: bool,
+
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+}
+
+impl Cli {
+    /// What the definition cannot say.
+    ///
+    /// # Errors
+    /// When options do not go together.
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        if self.no_stream && self.filters.are_given() && !self.filters.filter_metrics {
+            return Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                "filters narrow the stream, which --no-stream turns off: add --filter-metrics to \
+                 narrow the counts, or leave one of the two out",
+            ));
+        }
+        if self.filters.filter_metrics && !self.filters.are_given() {
+            return Err(Self::command().error(
+                ErrorKind::MissingRequiredArgument,
+                "--filter-metrics counts only what passes the filters, and there are none: add one, \
+                 such as --unit nginx",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// What to do instead of tracing.
@@ -285,6 +316,21 @@ mod tests {
         {
             assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
         }
+    }
+
+    #[test]
+    fn filters_have_something_to_filter() {
+        for (args, is_sound) in [
+            (&["--unit", "nginx", "--unit", "!db"][..], true),
+            (&["--no-stream", "--unit", "nginx"], false),
+            (&["--no-stream", "--unit", "nginx", "--filter-metrics"], true),
+            (&["--filter-metrics"], false),
+        ] {
+            let checked = parse(args).expect("defined").check();
+            assert_eq!(checked.is_ok(), is_sound, "{args:?}");
+        }
+        let error = parse(&["--filter-metrics"]).expect("defined").check().expect_err("no filter");
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]

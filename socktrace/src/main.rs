@@ -8,6 +8,7 @@ mod config;
 mod diagnosis;
 mod doctor;
 mod explain;
+mod filter;
 mod kernel;
 mod metrics;
 mod output;

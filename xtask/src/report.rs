@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::figure::Figure;
 
 /// The environment variable that names the file reports are written to.
-pub const VARIABLE: &str = "SOCKTRACE_REPORT";
+pub const VARIABLE: &str = "GUEST_REPORT";
 
 /// One report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

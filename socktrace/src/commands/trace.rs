@@ -8,12 +8,14 @@ use aya_log::EbpfLogger;
 use socktrace_ebpf::Counter;
 use tokio::{io::unix::AsyncFd, runtime};
 
-use super::watch::{self, Service, Shown};
+use super::watch::{self, Service, Shown, Source};
 use crate::{
     cli::{Cli, DEFAULT_LISTEN},
     config::Resolved,
+    filter::{Counts, Filter, Gate},
     kernel::{
         clock::Clock,
+        filter::{Scope, Verdicts},
         hooks::Hook,
         host::running_kernel,
         load::{self, Loaded},
@@ -55,23 +57,27 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let reload = ReloadSignal::new()?;
     let manager = Manager::new();
     let clock = Clock::new()?;
+    let filter = Arc::new(Filter::new(&cli.filters));
+    let scope = Scope { stream: !cli.no_stream, counts: cli.filters.filter_metrics };
+    let program = filter.program(scope, cli.all);
     let options = load::Options {
         method: cli.attach.into(),
-        stream: !cli.no_stream,
         retransmits: cli.retransmits,
         max_sockets: cli.max_sockets,
         probe_log: cli.probe_log,
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,
     };
-    let Loaded { mut ebpf, health, losses, rst_reasons } = undisturbed(|| load::load(options))??;
-    let tallies = Arc::new(Tallies::new(&mut ebpf)?);
+    let Loaded { mut ebpf, health, losses, rst_reasons } =
+        undisturbed(|| load::load(options, &program))??;
+    let counted = scope.counts.then(|| Arc::clone(&filter));
+    let counts = Arc::new(Counts::new(Tallies::new(&mut ebpf)?, counted));
     let missed = Arc::new(Missed::new(&ebpf).context("cannot watch the kernel programs")?);
     // Learnt before it says that it is ready, so that those are known that go soon after.
-    let owners = (!cli.no_stream).then(Owners::new);
+    let owners = program.needs_events().then(Owners::new);
     let listeners = metrics_listeners(cli, passed)?;
     if !cli.no_sandbox {
-        privileges::drop_all(|| tallies.counter(Counter::EventsLost).map(drop))?;
+        privileges::drop_all(|| counts.counter(Counter::EventsLost).map(drop))?;
     }
 
     let hooks = Hooks::from(&health);
@@ -95,20 +101,29 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         forward_probe_log(&mut ebpf)?;
     }
     let attached = hooks.attached.len();
-    let exporter = Exporter::new(Arc::clone(&tallies), Arc::clone(&missed), health);
+    let exporter = Exporter::new(Arc::clone(&counts), Arc::clone(&missed), health);
     let _server = serve_metrics(listeners, access, exporter, hooks)?;
 
-    let service = Service { manager, reload, tallies: Arc::clone(&tallies), hooks: attached };
+    let service = Service { manager, reload, counts: Arc::clone(&counts), hooks: attached };
     let shown = if let Some(owners) = owners {
         let events = Events::new(&mut ebpf)?;
         let decoder = Decoder::new(clock, rst_reasons, owners);
-        let printer = Printer::new(cli.output, cli.color, cli.all, decoder);
-        Some(watch::stream(events, printer, service, resolved, &mut stop).await?)
+        let verdicts = Some(Verdicts::new(&mut ebpf)?);
+        let besides = (cli.all, cli.retransmits);
+        let gate = Gate::new(filter, besides, counts.judged(), verdicts);
+        let source = Source { events, decoder, gate };
+        if scope.stream {
+            let printer = Printer::new(cli.output, cli.color);
+            Some(watch::stream(source, printer, service, resolved, &mut stop).await?)
+        } else {
+            watch::judge(source, service, resolved, &mut stop).await?;
+            None
+        }
     } else {
         watch::count(service, resolved, &mut stop).await?;
         None
     };
-    let summary = summary(&tallies, shown)?;
+    let summary = summary(&counts, shown)?;
     log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&missed.counts()));
     Ok(())
 }
@@ -182,8 +197,8 @@ fn forward_probe_log(ebpf: &mut Ebpf) -> anyhow::Result<()> {
 }
 
 /// One line about the whole run, from the exact tallies.
-fn summary(tallies: &Tallies, shown: Option<Shown>) -> anyhow::Result<String> {
-    let causes = watch::failures(tallies)?;
+fn summary(counts: &Counts, shown: Option<Shown>) -> anyhow::Result<String> {
+    let causes = watch::failures(counts)?;
     let total: u64 = causes.values().sum();
     let by_cause: Vec<String> =
         causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
@@ -193,7 +208,7 @@ fn summary(tallies: &Tallies, shown: Option<Shown>) -> anyhow::Result<String> {
         _ => format!("{total} failures ({})", by_cause.join(", ")),
     };
     let Some(shown) = shown else { return Ok(failures) };
-    let lost = tallies.counter(Counter::EventsLost)? + shown.dropped;
+    let lost = counts.counter(Counter::EventsLost)? + shown.dropped;
     Ok(format!("{failures}; {} events shown, {lost} lost", shown.lines))
 }
 

@@ -1,17 +1,19 @@
 //! The daemon's loop: prints events, and is a service meanwhile, until told to stop.
 
-use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::pending, mem, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use socktrace_ebpf::{Counter, Event};
-use tokio::time::timeout;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::{
     cli::OnFull,
     config::{self, Resolved},
     diagnosis::{Cause, Finding, diagnose},
-    kernel::{stream::Events, tally::Tallies},
+    filter::{Counts, Gate},
+    kernel::stream::Events,
     output::{
+        Decoder,
         stream::Printer,
         writer::{Writer, Written},
     },
@@ -41,9 +43,9 @@ pub(super) struct Shown {
 }
 
 /// How many failures were counted, by their causes.
-pub(super) fn failures(tallies: &Tallies) -> anyhow::Result<BTreeMap<Cause, u64>> {
+pub(super) fn failures(counts: &Counts) -> anyhow::Result<BTreeMap<Cause, u64>> {
     let mut causes = BTreeMap::new();
-    for (signature, count) in tallies.signatures()? {
+    for (signature, count) in counts.signatures()? {
         if let Finding::Failure(found) = diagnose(signature) {
             *causes.entry(found.cause).or_default() += count;
         }
@@ -55,7 +57,7 @@ pub(super) fn failures(tallies: &Tallies) -> anyhow::Result<BTreeMap<Cause, u64>
 pub(super) struct Service {
     pub(super) manager: Manager,
     pub(super) reload: ReloadSignal,
-    pub(super) tallies: Arc<Tallies>,
+    pub(super) counts: Arc<Counts>,
     /// How many hooks are attached.
     pub(super) hooks: usize,
 }
@@ -63,8 +65,8 @@ pub(super) struct Service {
 impl Service {
     /// The state in a line, read from the kernel: what cannot be read is no sign of life.
     fn status(&self) -> anyhow::Result<String> {
-        let failures: u64 = failures(&self.tallies)?.values().sum();
-        let lost = self.tallies.counter(Counter::EventsLost)?;
+        let failures: u64 = failures(&self.counts)?.values().sum();
+        let lost = self.counts.counter(Counter::EventsLost)?;
         Ok(format!("{} hooks; {failures} failures counted, {lost} events lost", self.hooks))
     }
 
@@ -139,15 +141,77 @@ pub(super) async fn count(
     Ok(())
 }
 
+/// Where events come from, and what it takes to tell which of them pass.
+pub(super) struct Source {
+    pub(super) events: Events,
+    pub(super) decoder: Decoder,
+    pub(super) gate: Gate,
+}
+
+/// The times at which a gate is to be refreshed.
+fn refreshes(gate: &Gate) -> Option<Interval> {
+    let period = gate.refresh_period()?;
+    let mut times = interval_at(Instant::now() + period, period);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Some(times)
+}
+
+/// Waits for the next time, forever where there is none.
+async fn next(times: &mut Option<Interval>) {
+    match times {
+        Some(times) => drop(times.tick().await),
+        None => pending().await,
+    }
+}
+
+/// Judges and counts the events that the kernel side has left to be counted here, until told to stop.
+pub(super) async fn judge(
+    source: Source,
+    mut service: Service,
+    resolved: Resolved,
+    stop: &mut StopSignals,
+) -> anyhow::Result<()> {
+    let Source { mut events, mut decoder, mut gate } = source;
+    let mut refreshes = refreshes(&gate);
+    let mut batch = Vec::new();
+    service.ready();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            () = service.manager.due() => service.alive(),
+            () = service.reload.wait() => service.reload(&resolved, |_| {}),
+            () = next(&mut refreshes) => gate.refresh(),
+            result = events.next(&mut batch) => {
+                result.context("cannot read events")?;
+                for event in batch.drain(..) {
+                    // Counted, and shown to nobody.
+                    let _record = gate.pass(event, &mut decoder);
+                }
+            }
+        }
+    }
+    service.manager.stopping();
+    events.drain(&mut batch);
+    for event in batch {
+        let _record = gate.pass(event, &mut decoder);
+    }
+    Ok(())
+}
+
 /// Prints events until told to stop, or until nobody reads them.
 pub(super) async fn stream(
-    mut events: Events,
+    source: Source,
     printer: Printer,
     mut service: Service,
     resolved: Resolved,
     stop: &mut StopSignals,
 ) -> anyhow::Result<Shown> {
+    let Source { mut events, decoder, gate } = source;
+    let mut refreshes = refreshes(&gate);
     let mut stream = Stream {
+        decoder,
+        gate,
         printer,
         writer: Writer::default(),
         on_full: resolved.cli.on_full,
@@ -160,12 +224,13 @@ pub(super) async fn stream(
     service.ready();
     let mut is_read = true;
     while is_read {
-        stream.write_on(&service.tallies);
+        stream.write_on(&service.counts);
         tokio::select! {
             biased;
             () = stop.wait() => break,
             () = service.manager.due() => service.alive(),
             () = service.reload.wait() => service.reload(&resolved, |new| stream.change(new)),
+            () = next(&mut refreshes) => stream.gate.refresh(),
             written = stream.writer.done(), if stream.writer.is_busy() => {
                 is_read = stream.wrote(written.context(CANNOT_WRITE)?);
             }
@@ -173,8 +238,8 @@ pub(super) async fn stream(
             // counts what it cannot hold.
             result = events.next(&mut batch), if stream.takes_events() => {
                 result.context("cannot read events")?;
-                if service.tallies.counter(Counter::OwnersFull).is_ok_and(|count| count > 0) {
-                    stream.printer.owners_are_full();
+                if service.counts.counter(Counter::OwnersFull).is_ok_and(|count| count > 0) {
+                    stream.decoder.owners_are_full();
                 }
                 stream.add(&mut batch);
             }
@@ -185,12 +250,13 @@ pub(super) async fn stream(
         tokio::select! {
             biased;
             () = stop.wait() => {}
-            result = stream.finish(&mut events, &mut batch, &service.tallies) => result?,
+            result = stream.finish(&mut events, &mut batch, &service.counts) => result?,
         }
     }
     if events.undecodable() > 0 {
         log::error!("{} records of the kernel programs were unreadable", events.undecodable());
     }
+    log::debug!("events from the kernel: {}", events.received());
     Ok(Shown { lines: stream.printer.shown(), dropped: stream.dropped })
 }
 
@@ -198,6 +264,8 @@ const CANNOT_WRITE: &str = "cannot write the stream";
 
 /// The way from events to standard output.
 struct Stream {
+    decoder: Decoder,
+    gate: Gate,
     printer: Printer,
     writer: Writer,
     on_full: OnFull,
@@ -215,13 +283,16 @@ impl Stream {
     }
 
     fn add(&mut self, batch: &mut Vec<Event>) {
+        let mut dropped = 0;
         for event in batch.drain(..) {
+            let Some(record) = self.gate.pass(event, &mut self.decoder) else { continue };
             if self.printer.pending() < KEPT_FOR_READER {
-                self.printer.event(event);
+                self.printer.record(&record);
             } else {
-                self.drop_lines(1);
+                dropped += 1;
             }
         }
+        self.drop_lines(dropped);
     }
 
     fn drop_lines(&mut self, count: u64) {
@@ -230,7 +301,7 @@ impl Stream {
     }
 
     /// Begins to write what there is, with what was lost, unless the last write still goes on.
-    fn write_on(&mut self, tallies: &Tallies) {
+    fn write_on(&mut self, counts: &Counts) {
         if self.writer.is_busy() {
             return;
         }
@@ -238,7 +309,7 @@ impl Stream {
         if !self.writer.is_full() {
             // Reading takes a descriptor, of which there may be none for a time. What was lost is
             // told later then.
-            let lost = tallies.counter(Counter::EventsLost).unwrap_or_else(|error| {
+            let lost = counts.counter(Counter::EventsLost).unwrap_or_else(|error| {
                 log::debug!("{error:#}");
                 self.lost_in_kernel
             });
@@ -267,7 +338,8 @@ impl Stream {
 
     fn change(&mut self, resolved: &Resolved) {
         let cli = &resolved.cli;
-        self.printer.change(cli.output, cli.color, cli.all);
+        self.printer.change(cli.output, cli.color);
+        self.gate.change(cli.all);
         self.on_full = cli.on_full;
     }
 
@@ -276,13 +348,13 @@ impl Stream {
         &mut self,
         events: &mut Events,
         batch: &mut Vec<Event>,
-        tallies: &Tallies,
+        counts: &Counts,
     ) -> anyhow::Result<()> {
         events.drain(batch);
         self.add(batch);
         // The write that goes on, and one with what came since.
         for _ in 0..2 {
-            self.write_on(tallies);
+            self.write_on(counts);
             if !self.writer.is_busy() {
                 break;
             }

@@ -1,6 +1,6 @@
 //! Settings from the environment.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use super::{
     keys::Keys,
@@ -17,6 +17,7 @@ pub(super) const FILE: &str = "SOCKTRACE_CONFIG";
 ///
 /// Of unknown variables only those count as wrong that look like a slip: Kubernetes gives every
 /// container variables that begin with the name of each service, such as `SOCKTRACE_SERVICE_HOST`.
+/// Of these `SOCKTRACE_PORT` has the name of a setting; its value, a URL, is none.
 /// An empty variable is as one that is not there.
 pub(super) fn read(
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -29,7 +30,7 @@ pub(super) fn read(
         else {
             continue;
         };
-        if value.is_empty() {
+        if value.is_empty() || is_of_kubernetes(name, &value) {
             continue;
         }
         let key_name = name[PREFIX.len()..].to_lowercase().replace('_', "-");
@@ -49,4 +50,9 @@ pub(super) fn read(
         }
     }
     settings
+}
+
+/// Whether it says where a service is that is called socktrace, such as `tcp://10.0.0.1:10054`.
+fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
+    name == "SOCKTRACE_PORT" && value.to_str().is_some_and(|value| value.contains("://"))
 }

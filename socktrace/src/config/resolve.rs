@@ -108,6 +108,7 @@ impl Resolved {
         sources: BTreeMap<String, Source>,
     ) -> Result<Self, Error> {
         let cli = Cli::from_arg_matches(&matches)?;
+        cli.check()?;
         Ok(Self { cli, matches, keys, sources })
     }
 

@@ -127,6 +127,8 @@ fn what_is_wrong_is_named_with_line_and_nearest_key() {
 fn variables_of_kubernetes_are_none_of_ours() {
     let variables = [
         ("SOCKTRACE_SERVICE_HOST", "10.0.0.1"),
+        ("SOCKTRACE_SERVICE_PORT", "10054"),
+        ("SOCKTRACE_PORT", "tcp://10.0.0.1:10054"),
         ("SOCKTRACE_PORT_10054_TCP", "tcp://10.0.0.1:10054"),
     ];
     assert!(good(&[], &variables, "").cli.listen.is_empty());

@@ -13,7 +13,6 @@ macro_rules! causes {
 
         impl Cause {
             /// Every cause, in the order of the documentation.
-            #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The stable name.

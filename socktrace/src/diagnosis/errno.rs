@@ -10,6 +10,9 @@ impl Errno {
     /// The errno a socket has when nothing went wrong.
     pub(crate) const NONE: Self = Self(0);
 
+    /// The largest number that the kernel uses (`MAX_ERRNO`).
+    pub(crate) const LARGEST: u16 = 4_095;
+
     /// The number, as in `errno`.
     pub(crate) const fn number(self) -> u16 {
         self.0
@@ -25,6 +28,15 @@ impl Errno {
             Known::UnknownErrno => format!("errno_{}", self.0),
             known => format!("{known:?}"),
         }
+    }
+
+    /// Every errno that has a name, none included.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let named = |errno: &Self| {
+            use nix::errno::Errno as Known;
+            *errno == Self::NONE || Known::from_raw(i32::from(errno.0)) != Known::UnknownErrno
+        };
+        (0..=Self::LARGEST).map(Self).filter(named)
     }
 }
 

@@ -67,6 +67,11 @@ macro_rules! ids {
     };
 }
 
+impl Severity {
+    /// Every severity, the least first.
+    pub(crate) const ALL: [Self; 3] = [Self::Expected, Self::Notable, Self::Failure];
+}
+
 ids! {
     Direction {
         Peer = "peer",

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     kernel::{
         clock::Clock,
+        filter::{Program, Scope},
         host::running_kernel,
         load::{self, Options, Prepared},
         plan::{Loss, Method},
@@ -52,7 +53,7 @@ impl Report {
                 let options = options(method)?;
                 let load = || {
                     privileges?;
-                    load::load_prepared(&prepared, options)
+                    load::load_prepared(&prepared, options, &unfiltered())
                 };
                 match undisturbed(load)? {
                     Ok(loaded) => (Some(prepared), Some(loaded), None),
@@ -91,13 +92,17 @@ impl Report {
     }
 }
 
+/// All events, as without filters.
+fn unfiltered() -> Program {
+    Program::new(Scope { stream: true, counts: false })
+}
+
 /// As for tracing all there is to see.
 fn options(method: Method) -> anyhow::Result<Options> {
     /// Longer than the self-test takes.
     const IDLE_SECONDS: u32 = 3_600;
     Ok(Options {
         method,
-        stream: true,
         retransmits: true,
         probe_log: false,
         idle_jiffies: Clock::new()?.seconds_to_jiffies(IDLE_SECONDS),

@@ -9,6 +9,7 @@ use super::{
     btf::Btf,
     existing,
     features::{self, Features},
+    filter,
     health::Health,
     host::hides_memory,
     plan::{Loss, Method, Plan, plan},
@@ -31,8 +32,6 @@ const LOG_DEBUG: u8 = 4;
 pub(crate) struct Options {
     /// How functions are to be hooked.
     pub(crate) method: Method,
-    /// Whether events are streamed; if not, the programs only count.
-    pub(crate) stream: bool,
     /// Whether retransmission timeouts are streamed too.
     pub(crate) retransmits: bool,
     /// Of how many sockets the owner is remembered.
@@ -62,10 +61,10 @@ pub(crate) struct Loaded {
 /// # Errors
 /// A [`Refusal`] when nothing can be traced here; it names the reason. One hook that cannot be
 /// attached is no error: it stands in [`Loaded::health`].
-pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
+pub(crate) fn load(options: Options, filter: &filter::Program) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
     let prepared = Prepared::read(options.method)?;
-    let loaded = load_prepared(&prepared, options);
+    let loaded = load_prepared(&prepared, options, filter);
     drop(prepared);
     give_memory_back();
     loaded
@@ -75,14 +74,20 @@ pub(crate) fn load(options: Options) -> anyhow::Result<Loaded> {
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn load_prepared(prepared: &Prepared, options: Options) -> anyhow::Result<Loaded> {
+pub(crate) fn load_prepared(
+    prepared: &Prepared,
+    options: Options,
+    filter: &filter::Program,
+) -> anyhow::Result<Loaded> {
     let &Prepared { ref btf, features, ref plan, .. } = prepared;
     super::memlock::raise();
-    let mut ebpf = load_object(prepared, options).map_err(|error| match denied(&error) {
-        Some(errno) => refusal::explain_eperm(features, errno).into(),
-        None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
-    })?;
+    let mut ebpf =
+        load_object(prepared, options, filter).map_err(|error| match denied(&error) {
+            Some(errno) => refusal::explain_eperm(features, errno).into(),
+            None => anyhow::Error::new(error).context("cannot set up the kernel programs' maps"),
+        })?;
 
+    filter.fill(&mut ebpf)?;
     let health = attach::attach_all(&mut ebpf, plan, btf, options.method, features)?;
     let mut losses = plan.losses.clone();
     // After the hooks, which see what is opened from now on.
@@ -134,7 +139,11 @@ impl Prepared {
     }
 }
 
-fn load_object(prepared: &Prepared, options: Options) -> Result<Ebpf, EbpfError> {
+fn load_object(
+    prepared: &Prepared,
+    options: Options,
+    filter: &filter::Program,
+) -> Result<Ebpf, EbpfError> {
     let &Prepared { features, hides_memory, method, ref plan, .. } = prepared;
     let globals = [
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
@@ -143,7 +152,6 @@ fn load_object(prepared: &Prepared, options: Options) -> Result<Ebpf, EbpfError>
         ("MPTCP", u32::from(plan.tells_mptcp && !hides_memory)),
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
-        ("STREAM", u32::from(options.stream)),
         ("STREAM_RETRANSMITS", u32::from(options.retransmits)),
     ];
     let log_level = if options.probe_log { LOG_DEBUG } else { LOG_OFF };
@@ -154,12 +162,14 @@ fn load_object(prepared: &Prepared, options: Options) -> Result<Ebpf, EbpfError>
     for fact in &plan.facts {
         loader.override_global(fact.global, &fact.value, true);
     }
-    for (name, value) in &globals {
+    let asked = filter.globals();
+    for (name, value) in globals.iter().chain(&asked) {
         loader.override_global(name, value, true);
     }
     loader.map_max_entries("OWNERS", options.max_sockets);
+    filter.size_maps(&mut loader);
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
-    if !options.stream {
+    if !filter.needs_events() {
         loader.map_max_entries("EVENTS", UNUSED_RING_BYTES);
     }
     if method == Method::Fentry {

@@ -3,6 +3,7 @@
 mod attach;
 pub(crate) mod clock;
 mod existing;
+pub(crate) mod filter;
 pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod load;

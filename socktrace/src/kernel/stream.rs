@@ -29,6 +29,7 @@ pub(crate) struct Events {
     due: Instant,
     /// Records that were no [`Event`]; they cannot occur unless the object is of another build.
     undecodable: u64,
+    received: u64,
 }
 
 impl Events {
@@ -39,11 +40,11 @@ impl Events {
         // SAFETY: the ring buffer owns its map's descriptor and keeps it as long as it lives.
         let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         let ring = registered.context("cannot watch the event ring buffer")?;
-        Ok(Self { ring, due: Instant::now(), undecodable: 0 })
+        Ok(Self { ring, due: Instant::now(), undecodable: 0, received: 0 })
     }
 
     /// Waits for events and moves them into `batch`, oldest first: at least one, at most
-    /// [`BATCH`]. Cancel safe.
+    /// [`BATCH`]; `batch` is empty before. Cancel safe.
     pub(crate) async fn next(&mut self, batch: &mut Vec<Event>) -> io::Result<()> {
         loop {
             let mut ready = self.ring.readable_mut().await?;
@@ -57,6 +58,7 @@ impl Events {
             if !batch.is_empty() {
                 let now = Instant::now();
                 self.due = if more { now } else { now + GATHER };
+                self.received += batch.len() as u64;
                 return Ok(());
             }
         }
@@ -64,7 +66,15 @@ impl Events {
 
     /// Moves what is there now into `batch` without waiting; whether there may be more.
     pub(crate) fn drain(&mut self, batch: &mut Vec<Event>) -> bool {
-        drain(self.ring.get_mut(), batch, &mut self.undecodable)
+        let before = batch.len();
+        let more = drain(self.ring.get_mut(), batch, &mut self.undecodable);
+        self.received += (batch.len() - before) as u64;
+        more
+    }
+
+    /// Events that came so far, shown or not.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Records that could not be read.

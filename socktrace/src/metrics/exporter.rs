@@ -8,7 +8,8 @@ use socktrace_ebpf::{Counter, Family, Hook, Signature, TcpState};
 
 use crate::{
     diagnosis::{Finding, diagnose},
-    kernel::{health::Health, hooks::Hook as Point, missed::Missed, tally::Tallies},
+    filter::Counts,
+    kernel::{health::Health, hooks::Hook as Point, missed::Missed},
     output::names::{family_name, state_name},
 };
 
@@ -17,22 +18,22 @@ use crate::{
 /// Nothing is kept between scrapes: each reads the kernel's counts and applies the diagnosis that
 /// the stream applies, so that the two cannot disagree.
 pub(crate) struct Exporter {
-    tallies: Arc<Tallies>,
+    counts: Arc<Counts>,
     missed: Arc<Missed>,
     health: Health,
 }
 
 impl Exporter {
-    pub(crate) fn new(tallies: Arc<Tallies>, missed: Arc<Missed>, health: Health) -> Self {
-        Self { tallies, missed, health }
+    pub(crate) fn new(counts: Arc<Counts>, missed: Arc<Missed>, health: Health) -> Self {
+        Self { counts, missed, health }
     }
 
     /// The metrics as they are now.
     pub(crate) fn gather(&self) -> anyhow::Result<Vec<MetricFamily>> {
-        let signatures = self.tallies.signatures()?;
+        let signatures = self.counts.signatures()?;
         let counters = Counter::ALL
             .iter()
-            .map(|&counter| Ok((counter, self.tallies.counter(counter)?)))
+            .map(|&counter| Ok((counter, self.counts.counter(counter)?)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         gather(&signatures, &counters, &self.missed.counts(), &self.health)
             .context("cannot make the metrics")

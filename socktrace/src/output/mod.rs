@@ -10,3 +10,6 @@ pub(crate) mod stream;
 pub(crate) mod writer;
 
 pub(crate) use record::{Decoder, Record};
+
+#[cfg(test)]
+pub(crate) use record::tests;

@@ -107,6 +107,11 @@ impl Decoder {
         self.owners_full = true;
     }
 
+    /// Whether services are found by cgroup alone, so that one has the same each time.
+    pub(crate) fn finds_services_by_cgroup(&self) -> bool {
+        self.owners.are_by_cgroup()
+    }
+
     /// Decodes and diagnoses an event. Looks its service up, see [`Owners::service`].
     pub(crate) fn decode(&mut self, event: Event) -> Record {
         let family = Family::try_from(event.signature.family).ok();
@@ -261,10 +266,13 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn record(event: Event) -> Record {
+    pub(crate) fn decoder() -> Decoder {
         let reasons = vec![(15, "SK_RST_REASON_TCP_ABORT_ON_CLOSE".to_owned())];
-        let clock = Clock::new().expect("a clock");
-        Decoder::new(clock, reasons, Owners::nowhere()).decode(event)
+        Decoder::new(Clock::new().expect("a clock"), reasons, Owners::nowhere())
+    }
+
+    pub(crate) fn record(event: Event) -> Record {
+        decoder().decode(event)
     }
 
     #[test]

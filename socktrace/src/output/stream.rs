@@ -7,21 +7,14 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use jiff::tz::TimeZone;
-use socktrace_ebpf::Event;
 
-use super::{Decoder, columns::Columns, human, json};
-use crate::{
-    cli::{Color, Output},
-    diagnosis::{Finding, Severity, diagnose},
-};
+use super::{Record, columns::Columns, human, json};
+use crate::cli::{Color, Output};
 
 /// Collects lines.
 pub(crate) struct Printer {
     output: Output,
     choice: ColorChoice,
-    /// Whether what is expected in ordinary operation is shown.
-    all: bool,
-    decoder: Decoder,
     zone: TimeZone,
     columns: Columns,
     buffer: Vec<u8>,
@@ -29,10 +22,9 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    pub(crate) fn new(output: Output, color: Color, all: bool, decoder: Decoder) -> Self {
+    pub(crate) fn new(output: Output, color: Color) -> Self {
         let (zone, columns) = (TimeZone::system(), fitting());
-        let choice = choice(color);
-        Self { output, choice, all, decoder, zone, columns, buffer: Vec::new(), shown: 0 }
+        Self { output, choice: choice(color), zone, columns, buffer: Vec::new(), shown: 0 }
     }
 
     /// Adds the heading, where the format has one.
@@ -50,31 +42,19 @@ impl Printer {
         }
     }
 
-    /// Adds one event, unless it is one that is only counted.
-    pub(crate) fn event(&mut self, event: Event) {
-        if let Finding::Failure(found) = diagnose(event.signature)
-            && found.severity == Severity::Expected
-            && !self.all
-        {
-            return;
-        }
+    /// Adds what is told of one event.
+    pub(crate) fn record(&mut self, record: &Record) {
         // Once a batch.
         if self.buffer.is_empty() {
             self.fit();
         }
-        let record = self.decoder.decode(event);
         self.shown += 1;
         match self.output {
             Output::Human => {
-                self.append(|out, zone, columns| human::write(out, &record, zone, columns));
+                self.append(|out, zone, columns| human::write(out, record, zone, columns));
             }
-            Output::Json => self.json(|out| json::write(out, &record)),
+            Output::Json => self.json(|out| json::write(out, record)),
         }
-    }
-
-    /// From now on there has been no room for the owners of some sockets.
-    pub(crate) fn owners_are_full(&mut self) {
-        self.decoder.owners_are_full();
     }
 
     /// Adds a notice of lost events.
@@ -101,11 +81,10 @@ impl Printer {
     }
 
     /// Goes on with other options.
-    pub(crate) fn change(&mut self, output: Output, color: Color, all: bool) {
+    pub(crate) fn change(&mut self, output: Output, color: Color) {
         let heading = output != self.output;
         self.choice = choice(color);
         self.output = output;
-        self.all = all;
         if heading {
             self.heading();
         }
@@ -146,31 +125,4 @@ fn told(result: io::Result<()>) {
 /// The columns that standard output has room for: all where it is no terminal.
 fn fitting() -> Columns {
     if io::stdout().is_terminal() { Columns::within(textwrap::termwidth()) } else { Columns::all() }
-}
-
-#[cfg(test)]
-mod tests {
-    use socktrace_ebpf::{Flags, TcpState};
-
-    use super::*;
-    use crate::{kernel::clock::Clock, output::record::tests::reset_event, owner::Owners};
-
-    fn shown(all: bool, event: Event) -> String {
-        let clock = Clock::new().expect("a clock");
-        let decoder = Decoder::new(clock, Vec::new(), Owners::nowhere());
-        let mut printer = Printer::new(Output::Json, Color::Never, all, decoder);
-        printer.event(event);
-        assert_eq!(printer.shown() == 1, !printer.buffer.is_empty());
-        String::from_utf8(printer.buffer).expect("text")
-    }
-
-    #[test]
-    fn what_is_expected_is_shown_on_request_only() {
-        let mut orphan = reset_event();
-        orphan.signature.state = TcpState::FinWait1 as u8;
-        orphan.signature.flags = Flags::ORPHAN.0;
-        assert_eq!(shown(false, orphan), "");
-        assert!(shown(true, orphan).contains("\"severity\":\"expected\""));
-        assert!(shown(false, reset_event()).contains("\"severity\":\"failure\""));
-    }
 }

@@ -25,7 +25,7 @@ mod systemd;
 pub(crate) use {
     owners::Owners,
     process::There,
-    service::{Service, Unknown},
+    service::{Container, Service, Unknown},
 };
 
 /// How this host's cgroups are laid out.

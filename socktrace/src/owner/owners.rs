@@ -112,6 +112,11 @@ impl Owners {
         self.processes.as_mut().is_some_and(|processes| processes.is_there(process))
     }
 
+    /// Whether a cgroup's id decides alone about the service.
+    pub(crate) fn are_by_cgroup(&self) -> bool {
+        self.ids.is_some() && !self.legacy
+    }
+
     /// The service in the cgroup of a path.
     fn at(&mut self, path: &Arc<str>) -> Arc<Service> {
         let now = Instant::now();

@@ -6,7 +6,7 @@ use nix::libc;
 use super::{
     accept, attach, bind, clients, connect, daemon, doctor, eof,
     expected::Expected,
-    handover,
+    filter, handover,
     icmp::{self, Message},
     inherit, inject, iouring, mptcp,
     network::Family,
@@ -326,6 +326,15 @@ catalogue! {
         Smp "owner_gone": owner::gone;
         Smp "owner_too_many": handover::too_many;
         Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
+        Smp "filter_by_process": filter::by_process;
+        Smp "filter_by_user_and_namespace": filter::by_user_and_namespace;
+        Smp "filter_by_service": filter::by_service;
+        Smp "filter_by_cgroup": filter::by_cgroup;
+        Smp "filter_by_local_end": filter::by_local_end;
+        Smp "filter_by_remote_end": filter::by_remote_end;
+        Smp "filter_by_errno_and_cause": filter::by_errno_and_cause;
+        Smp "filter_by_severity": filter::by_severity;
+        Smp "filter_metrics": filter::metrics;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
         Smp "hostile_clients": clients::hostile;

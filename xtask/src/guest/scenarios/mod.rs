@@ -16,6 +16,7 @@ mod daemon;
 mod doctor;
 mod eof;
 mod expected;
+mod filter;
 mod handover;
 mod harness;
 mod icmp;

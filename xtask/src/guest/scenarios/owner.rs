@@ -156,7 +156,7 @@ fn check(tracer: &Tracer, expected: &[Expected]) -> Result<()> {
 }
 
 /// Lets a process in a cgroup fail to connect.
-fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> {
+pub(super) fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> {
     let closed = socket::closed_port(family)?;
     let client = socket::bound(family.loopback())?;
     let ends = Ends::new(socket::local(&client)?, closed);

@@ -1,0 +1,147 @@
+//! What filters ask, in the form in which the kernel programs look it up.
+//!
+//! A [`Criterion`] is one value of one kind, for which a map has a verdict. There are two such maps:
+//! one that the daemon fills before the programs are attached, and one that it fills as it learns
+//! what the kernel cannot know, see [`Kind::is_learnt`]. Networks have a map of their own, keyed by
+//! [`Network`].
+
+use crate::Signature;
+
+/// Number of verdicts that are remembered once they are learnt; the least recently used are
+/// forgotten, and learnt again.
+pub const VERDICT_ENTRIES: usize = 8 * 1024;
+
+/// Verdict on a value that is asked for, and on one that is to be left out.
+pub const WANTED: u32 = 1;
+/// See [`WANTED`].
+pub const UNWANTED: u32 = 2;
+
+/// What to do with a value of a kind for which there is no verdict.
+pub mod mode {
+    /// Nothing is asked of this kind: no verdict is looked for.
+    pub const ANY: u32 = 0;
+    /// Some values are left out: all others pass.
+    pub const EXCEPT: u32 = 1;
+    /// Some values are asked for: no other passes.
+    pub const ONLY: u32 = 2;
+}
+
+/// What a value is.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Process id, as the initial namespace numbers them.
+    Pid = 1,
+    /// Command name, padded with NUL.
+    Comm = 2,
+    /// Real user.
+    Uid = 3,
+    /// Inode of a network namespace.
+    Netns = 4,
+    /// Port of either end.
+    Port = 5,
+    /// Id of a cgroup, for which the daemon has found the service.
+    Cgroup = 6,
+    /// A whole signature, which the daemon has diagnosed.
+    Signature = 7,
+}
+
+impl Kind {
+    /// Whether only the daemon can judge it: what the kernel has no verdict on goes up.
+    #[must_use]
+    pub const fn is_learnt(self) -> bool {
+        matches!(self, Self::Cgroup | Self::Signature)
+    }
+}
+
+/// A value that has a verdict: the key of both maps.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Criterion {
+    /// A [`Kind`].
+    pub kind: u32,
+    /// The value, followed by zeros.
+    pub value: [u32; 4],
+}
+
+const _: () = assert!(size_of::<Criterion>() == 20 && align_of::<Criterion>() == 4);
+
+impl Criterion {
+    /// A value that is a number.
+    #[must_use]
+    #[inline]
+    pub const fn number(kind: Kind, number: u32) -> Self {
+        Self { kind: kind as u32, value: [number, 0, 0, 0] }
+    }
+
+    /// A command name, padded with NUL.
+    #[must_use]
+    #[inline]
+    pub fn comm(comm: [u8; 16]) -> Self {
+        let mut value = [0; 4];
+        for (word, chunk) in value.iter_mut().zip(comm.as_chunks::<4>().0) {
+            *word = u32::from_ne_bytes(*chunk);
+        }
+        Self { kind: Kind::Comm as u32, value }
+    }
+
+    /// The cgroup with this id.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    pub const fn cgroup(id: u64) -> Self {
+        Self { kind: Kind::Cgroup as u32, value: [id as u32, (id >> 32) as u32, 0, 0] }
+    }
+
+    /// A signature.
+    #[must_use]
+    #[inline]
+    pub const fn signature(signature: &Signature) -> Self {
+        let Signature { flags, errno, hook, origin, state, family, sigpipe, .. } = *signature;
+        let where_from = u32::from_ne_bytes([hook, origin, state, family]);
+        let [low, high] = errno.to_ne_bytes();
+        let rest = u32::from_ne_bytes([low, high, sigpipe, 0]);
+        Self { kind: Kind::Signature as u32, value: [flags, where_from, rest, 0] }
+    }
+
+    /// As the daemon hands it to the kernel.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
+        let [a, b, c, d] = self.value;
+        let mut bytes = [0; size_of::<Self>()];
+        for (chunk, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip([self.kind, a, b, c, d]) {
+            *chunk = word.to_ne_bytes();
+        }
+        bytes
+    }
+}
+
+/// Which end of a connection an address is of.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// This host's.
+    Local = 1,
+    /// The other one.
+    Remote = 2,
+}
+
+/// The data of a longest-prefix map's key: the scope, of which every bit must match, and an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network(pub [u8; 20]);
+
+impl Network {
+    /// Bits of the scope, which come before those of the address.
+    pub const SCOPE_BITS: u32 = 32;
+
+    /// An address of a family, a [`crate::Family`], as [`crate::Address`] has it.
+    #[must_use]
+    #[inline]
+    pub fn new(end: End, family: u8, octets: [u8; 16]) -> Self {
+        let mut data = [0; 20];
+        data[0] = end as u8;
+        data[1] = family;
+        data[4..].copy_from_slice(&octets);
+        Self(data)
+    }
+}

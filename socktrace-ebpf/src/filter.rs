@@ -1,0 +1,174 @@
+//! Leaves out what the filters do not ask for, before it costs the ring buffer anything.
+//!
+//! What is asked of the connection and of its process is judged here as in the daemon. What only the
+//! daemon knows, the diagnosis of a signature and the service behind a cgroup, is judged by verdicts
+//! that it leaves here; where there is none yet the event goes up, and the daemon judges.
+
+use aya_ebpf::{
+    btf_maps::{HashMap, LpmTrie, LruHashMap, lpm_trie::Key},
+    macros::btf_map,
+};
+use socktrace_ebpf::{
+    Address, Criterion, Kind, OwnerSource, Signature,
+    criteria::{End, Network, UNWANTED, VERDICT_ENTRIES, mode},
+};
+
+use crate::{
+    offsets::{self, Fact},
+    owner::Owner,
+    subject::Subject,
+};
+
+/// Made as large as needed by the daemon, which fills it.
+#[btf_map]
+static CRITERIA: HashMap<Criterion, u32, 1> = HashMap::new();
+
+/// Likewise. Each network has the verdict that all together give on it.
+#[btf_map]
+static NETWORKS: LpmTrie<[u8; 20], u32, 1> = LpmTrie::new();
+
+/// What the daemon has learnt.
+#[btf_map]
+static VERDICTS: LruHashMap<Criterion, u32, VERDICT_ENTRIES> = LruHashMap::new();
+
+/// What is to become of an event: an integer, as that is what functions hand each other.
+pub(crate) type Verdict = u32;
+pub(crate) const PASS: Verdict = 0;
+/// The daemon has to judge.
+pub(crate) const UNSETTLED: Verdict = 1;
+pub(crate) const DROP: Verdict = 2;
+
+/// Whether it is [`UNSETTLED`]: 1 or 0, with no branch that would double the paths to verify.
+#[inline(always)]
+pub(crate) fn is_unsettled(verdict: Verdict) -> u8 {
+    (verdict & UNSETTLED) as u8
+}
+
+/// Whether the filters leave out a connection.
+#[inline(always)]
+pub(crate) fn drops(signature: &Signature, subject: &Subject) -> bool {
+    offsets::FILTER.get() != 0 && drops_subject(u32::from(signature.family), subject) == DROP
+}
+
+/// Whether the filters ask for what the signature means.
+#[inline(always)]
+pub(crate) fn judge_signature(signature: &Signature) -> Verdict {
+    if offsets::FILTER_SIGNATURE.get() == 0 {
+        return PASS;
+    }
+    let [flags, where_from, rest, _] = Criterion::signature(signature).value.map(u64::from);
+    judge_meaning(flags, where_from, rest) as Verdict
+}
+
+/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
+/// takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn judge_meaning(flags: u64, where_from: u64, rest: u64) -> u64 {
+    let value = [flags as u32, where_from as u32, rest as u32, 0];
+    u64::from(learnt(&Criterion { kind: Kind::Signature as u32, value }))
+}
+
+/// Not inlined, as the stack of the programs is short.
+#[inline(never)]
+fn drops_subject(family: u32, subject: &Subject) -> Verdict {
+    if drops_number(&offsets::FILTER_NETNS, Kind::Netns, subject.netns)
+        || drops_port(subject)
+        || drops_address(&offsets::FILTER_LOCAL, End::Local, family, subject.local)
+        || drops_address(&offsets::FILTER_REMOTE, End::Remote, family, subject.remote)
+    {
+        return DROP;
+    }
+    PASS
+}
+
+/// Whether the filters ask for the process, known from this [`OwnerSource`], and the service that it
+/// belongs to.
+#[inline(always)]
+pub(crate) fn judge_owner(owner: &Owner, source: u32) -> Verdict {
+    if owner.tgid == 0 {
+        return if asks_for_owner(|mode| mode == mode::ONLY) { DROP } else { PASS };
+    }
+    if source == OwnerSource::Gone as u32 {
+        // Only the daemon finds out, and then it is nobody.
+        return if asks_for_owner(|mode| mode != mode::ANY) { UNSETTLED } else { PASS };
+    }
+    if drops_number(&offsets::FILTER_PID, Kind::Pid, owner.tgid)
+        || drops_number(&offsets::FILTER_UID, Kind::Uid, owner.uid)
+        || (offsets::FILTER_COMM.get() != mode::ANY
+            && drops_value(&offsets::FILTER_COMM, &Criterion::comm(owner.comm)))
+    {
+        return DROP;
+    }
+    if offsets::FILTER_SERVICE.get() == mode::ANY {
+        return PASS;
+    }
+    learnt(&Criterion::cgroup(owner.cgroup_id))
+}
+
+/// Whether something that `is` so is asked of the process. Nobody is none of those who are asked for,
+/// and none of those to be left out.
+#[inline(always)]
+fn asks_for_owner(is: impl Fn(u32) -> bool) -> bool {
+    is(offsets::FILTER_PID.get())
+        || is(offsets::FILTER_COMM.get())
+        || is(offsets::FILTER_UID.get())
+        || is(offsets::FILTER_SERVICE.get())
+}
+
+#[inline(always)]
+fn drops_number(mode: &Fact, kind: Kind, number: u32) -> bool {
+    mode.get() != mode::ANY && drops_value(mode, &Criterion::number(kind, number))
+}
+
+#[inline(always)]
+fn drops_value(mode: &Fact, criterion: &Criterion) -> bool {
+    // SAFETY: read at once; only the daemon writes, and before the programs run.
+    decide(mode, unsafe { CRITERIA.get(criterion) }.copied())
+}
+
+#[inline(always)]
+fn decide(mode: &Fact, verdict: Option<u32>) -> bool {
+    match verdict {
+        Some(verdict) => verdict == UNWANTED,
+        None => mode.get() == mode::ONLY,
+    }
+}
+
+/// One end must have a port that is asked for, and neither end one to be left out.
+#[inline(always)]
+fn drops_port(subject: &Subject) -> bool {
+    if offsets::FILTER_PORT.get() == mode::ANY {
+        return false;
+    }
+    let ports = [subject.local_port, subject.remote_port];
+    let [local, remote] = ports.map(|port| {
+        let criterion = Criterion::number(Kind::Port, u32::from(port));
+        // SAFETY: as in `drops_value`.
+        unsafe { CRITERIA.get(criterion) }.copied().unwrap_or(0)
+    });
+    if local == UNWANTED || remote == UNWANTED {
+        return true;
+    }
+    local == 0 && remote == 0 && offsets::FILTER_PORT.get() == mode::ONLY
+}
+
+#[inline(always)]
+fn drops_address(mode: &Fact, end: End, family: u32, address: Address) -> bool {
+    if mode.get() == mode::ANY {
+        return false;
+    }
+    let Network(data) = Network::new(end, family as u8, address.octets);
+    let bits = Network::SCOPE_BITS + 8 * address.octets.len() as u32;
+    decide(mode, NETWORKS.get(&Key::new(bits, data)).copied())
+}
+
+#[inline(always)]
+fn learnt(criterion: &Criterion) -> Verdict {
+    // SAFETY: read at once.
+    match unsafe { VERDICTS.get(criterion) } {
+        None => UNSETTLED,
+        Some(&UNWANTED) => DROP,
+        Some(_) => PASS,
+    }
+}

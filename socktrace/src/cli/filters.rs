@@ -1,0 +1,97 @@
+//! The options that say what is shown.
+
+use clap::Args;
+
+use crate::{
+    diagnosis::{Cause, Errno, Severity},
+    filter::{CgroupPath, Comm, ContainerName, Netns, Network, Pid, Port, Term, Uid, Unit},
+};
+
+/// What stands before these options in the help.
+const HEADING: &str = "Filters";
+
+/// What is shown: one option for each kind, each as often as needed.
+///
+/// A record passes when it has, of each kind, one of the values, and none of those with `!`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = HEADING)]
+pub(crate) struct Filters {
+    /// Only of this process; !PID for all others, as with every filter. Repeat an option for any of
+    /// several values; of different options each must hold. Unknown is no value, and not left out
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Vec<Term<Pid>>,
+
+    /// Only of processes (threads) with this command name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) comm: Vec<Term<Comm>>,
+
+    /// Only of processes of this user, by number
+    #[arg(long, value_name = "UID")]
+    pub(crate) uid: Vec<Term<Uid>>,
+
+    /// Only of this systemd unit; a slice stands for all in it
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) unit: Vec<Term<Unit>>,
+
+    /// Only of this container: name, id or 12 digits of it, NAMESPACE/POD, NAMESPACE/POD/CONTAINER
+    #[arg(long, value_name = "CONTAINER")]
+    pub(crate) container: Vec<Term<ContainerName>>,
+
+    /// Only of this cgroup and those below it, such as /system.slice
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Vec<Term<CgroupPath>>,
+
+    /// Only in this network namespace: inode, path, or name of ip netns
+    #[arg(long, value_name = "NETNS")]
+    pub(crate) netns: Vec<Term<Netns>>,
+
+    /// Only where one end has this port; with ! where neither has
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Vec<Term<Port>>,
+
+    /// Only where this host's address is in this network, such as 10.0.0.7 or 2001:db8::/32
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) local: Vec<Term<Network>>,
+
+    /// Only where the other end's address is in this network
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) remote: Vec<Term<Network>>,
+
+    /// Only with this errno, by name or number
+    #[arg(long, value_name = "ERRNO")]
+    pub(crate) errno: Vec<Term<Errno>>,
+
+    /// Only with this cause, also where --all would be needed
+    #[arg(long, value_name = "CAUSE")]
+    pub(crate) cause: Vec<Term<Cause>>,
+
+    /// Only of this severity: expected, notable or failure; also where --all would be needed
+    #[arg(long, value_name = "SEVERITY")]
+    pub(crate) severity: Vec<Term<Severity>>,
+
+    /// Count only what passes the filters in metrics and summary, too. Exact, but for --unit,
+    /// --container and --cgroup: of a cgroup that socktrace has not judged yet, events that the
+    /// stream's ring buffer loses (socktrace_events_lost_total) are not counted. Metrics about
+    /// socktrace itself and about hooks count everything
+    #[arg(long)]
+    pub(crate) filter_metrics: bool,
+}
+
+impl Filters {
+    /// Whether anything is asked.
+    pub(crate) fn are_given(&self) -> bool {
+        !(self.pid.is_empty()
+            && self.comm.is_empty()
+            && self.uid.is_empty()
+            && self.unit.is_empty()
+            && self.container.is_empty()
+            && self.cgroup.is_empty()
+            && self.netns.is_empty()
+            && self.port.is_empty()
+            && self.local.is_empty()
+            && self.remote.is_empty()
+            && self.errno.is_empty()
+            && self.cause.is_empty()
+            && self.severity.is_empty())
+    }
+}

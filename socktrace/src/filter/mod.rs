@@ -1,0 +1,142 @@
+//! What the user asks to see: values of a few kinds, any of those of one kind, none of the negated.
+//!
+//! A filter is a pure function of a record, and the last word on it. The kernel side judges the same
+//! before an event costs anything, see [`program`], and never drops what would pass here.
+
+mod counts;
+mod gate;
+mod network;
+mod program;
+mod service;
+mod term;
+mod values;
+
+use socktrace_ebpf::{Event, Signature};
+
+pub(crate) use self::{
+    counts::Counts,
+    gate::Gate,
+    network::Network,
+    service::{CgroupPath, ContainerName, Unit},
+    term::{Choice, Term},
+    values::{Comm, Netns, Pid, Port, Uid},
+};
+use crate::{
+    cli::Filters,
+    diagnosis::{Cause, Diagnosis, Errno, Finding, Severity, diagnose},
+    output::Record,
+    owner::Service,
+};
+
+/// What is asked, by kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    pid: Choice<Pid>,
+    comm: Choice<Comm>,
+    uid: Choice<Uid>,
+    unit: Choice<Unit>,
+    container: Choice<ContainerName>,
+    cgroup: Choice<CgroupPath>,
+    netns: Choice<Netns>,
+    port: Choice<Port>,
+    local: Choice<Network>,
+    remote: Choice<Network>,
+    errno: Choice<Errno>,
+    cause: Choice<Cause>,
+    severity: Choice<Severity>,
+}
+
+impl Filter {
+    /// What the command line asks.
+    pub(crate) fn new(filters: &Filters) -> Self {
+        Self {
+            pid: Choice::new(&filters.pid),
+            comm: Choice::new(&filters.comm),
+            uid: Choice::new(&filters.uid),
+            unit: Choice::new(&filters.unit),
+            container: Choice::new(&filters.container),
+            cgroup: Choice::new(&filters.cgroup),
+            netns: Choice::new(&filters.netns),
+            port: Choice::new(&filters.port),
+            local: Choice::new(&filters.local),
+            remote: Choice::new(&filters.remote),
+            errno: Choice::new(&filters.errno),
+            cause: Choice::new(&filters.cause),
+            severity: Choice::new(&filters.severity),
+        }
+    }
+
+    /// Whether a record passes.
+    #[cfg(test)]
+    pub(crate) fn admits(&self, record: &Record) -> bool {
+        self.admits_signature(record.event.signature)
+            && self.admits_subject(record)
+            && self.admits_service(&record.service)
+    }
+
+    /// Whether what a signature means passes: errno, cause and severity.
+    pub(crate) fn admits_signature(&self, signature: Signature) -> bool {
+        let found = match diagnose(signature) {
+            Finding::Failure(found) | Finding::Delivery(found) => Some(found),
+            Finding::Retransmission => None,
+        };
+        // Progress is none of the failures that are asked for, and none of those left out.
+        let is = |of: &dyn Fn(Diagnosis) -> bool| found.is_some_and(of);
+        self.errno.admits(|errno| is(&|found| found.errno == *errno))
+            && self.cause.admits(|cause| is(&|found| found.cause == *cause))
+            && self.severity.admits(|severity| is(&|found| found.severity == *severity))
+    }
+
+    /// Whether the connection and its process pass.
+    pub(crate) fn admits_subject(&self, record: &Record) -> bool {
+        let event = &record.event;
+        let owned = |is: bool| event.tgid != 0 && is;
+        // Without a family there is no socket, and so no address.
+        let within = |network: &Network, end: std::net::SocketAddr| {
+            record.family.is_some() && network.contains(end.ip())
+        };
+        self.pid.admits(|pid| owned(event.tgid == pid.0))
+            && self.comm.admits(|comm| owned(event.comm == comm.0))
+            && self.uid.admits(|uid| owned(event.uid == uid.0))
+            && self.netns.admits(|netns| event.netns == netns.0)
+            && self.port.admits(|port| [event.local_port, event.remote_port].contains(&port.0))
+            && self.local.admits(|network| within(network, record.local))
+            && self.remote.admits(|network| within(network, record.remote))
+    }
+
+    /// Whether the service passes.
+    pub(crate) fn admits_service(&self, service: &Service) -> bool {
+        self.unit.admits(|unit| unit.is_of(service))
+            && self.cgroup.admits(|path| path.is_of(service))
+            && self
+                .container
+                .admits_by(|name| name.is_of(service, true), |name| name.is_of(service, false))
+    }
+
+    /// Whether somebody asks for failures by what they mean, so that none of these is noise.
+    fn names_failures(&self) -> bool {
+        !self.cause.wanted.is_empty() || !self.severity.wanted.is_empty()
+    }
+
+    /// Whether anything is asked of what a signature means.
+    fn asks_for_meaning(&self) -> bool {
+        !(self.errno.is_any() && self.cause.is_any() && self.severity.is_any())
+    }
+
+    /// What the kernel side is asked of a service as a whole: it may be asked for, or only kept out.
+    fn service_mode(&self) -> u32 {
+        [self.unit.mode(), self.container.mode(), self.cgroup.mode()].into_iter().fold(0, u32::max)
+    }
+}
+
+/// Whether an event is noise of ordinary operation.
+fn is_noise(event: &Event) -> bool {
+    matches!(
+        diagnose(event.signature),
+        Finding::Failure(found) if found.severity == Severity::Expected
+    )
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

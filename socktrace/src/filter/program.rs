@@ -1,0 +1,70 @@
+//! What the kernel side is to ask, from a filter.
+
+use socktrace_ebpf::{
+    Criterion, Kind,
+    criteria::{self, End, UNWANTED, WANTED},
+};
+
+use super::{Choice, Filter, Network};
+use crate::kernel::filter::{Program, Scope};
+
+impl Filter {
+    /// What the kernel side asks. `scope` says what for; `all` whether noise is wanted too.
+    pub(crate) fn program(&self, scope: Scope, all: bool) -> Program {
+        let mut program = Program::new(scope);
+        let judges_meaning = self.asks_for_meaning() || !(all || self.names_failures());
+        if scope.stream && judges_meaning {
+            program.learn_signatures();
+        }
+        program.ask("FILTER_SERVICE", self.service_mode());
+        add(&mut program, "FILTER_PID", &self.pid, |pid| Criterion::number(Kind::Pid, pid.0));
+        add(&mut program, "FILTER_COMM", &self.comm, |comm| Criterion::comm(comm.0));
+        add(&mut program, "FILTER_UID", &self.uid, |uid| Criterion::number(Kind::Uid, uid.0));
+        add(&mut program, "FILTER_NETNS", &self.netns, |netns| {
+            Criterion::number(Kind::Netns, netns.0)
+        });
+        add(&mut program, "FILTER_PORT", &self.port, |port| {
+            Criterion::number(Kind::Port, u32::from(port.0))
+        });
+        add_networks(&mut program, "FILTER_LOCAL", &self.local, End::Local);
+        add_networks(&mut program, "FILTER_REMOTE", &self.remote, End::Remote);
+        program
+    }
+}
+
+fn add<T>(
+    program: &mut Program,
+    global: &'static str,
+    choice: &Choice<T>,
+    criterion: impl Fn(&T) -> Criterion,
+) {
+    program.ask(global, choice.mode());
+    for (value, wanted) in choice.verdicts() {
+        program.judge(criterion(value), verdict(wanted));
+    }
+}
+
+/// A longest-prefix map finds one network for an address, the narrowest: so each has the verdict
+/// that all networks around it give together.
+fn add_networks(program: &mut Program, global: &'static str, choice: &Choice<Network>, end: End) {
+    program.ask(global, choice.mode());
+    for (bits, key, wanted) in network_verdicts(choice, end) {
+        program.judge_network(bits, key, verdict(wanted));
+    }
+}
+
+/// The networks as the kernel side looks them up, with these verdicts.
+pub(super) fn network_verdicts(
+    choice: &Choice<Network>,
+    end: End,
+) -> impl Iterator<Item = (u32, criteria::Network, bool)> {
+    choice.verdicts().map(move |(network, wanted)| {
+        let is_kept_out = choice.unwanted.iter().any(|wider| wider.covers(network));
+        let (bits, key) = network.key(end);
+        (bits, key, wanted && !is_kept_out)
+    })
+}
+
+const fn verdict(wanted: bool) -> u32 {
+    if wanted { WANTED } else { UNWANTED }
+}

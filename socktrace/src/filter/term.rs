@@ -1,0 +1,82 @@
+//! What is asked of one kind: values that are wanted, and values that are not.
+
+use std::str::FromStr;
+
+use socktrace_ebpf::criteria::mode;
+
+/// The mark before a value that is to be left out.
+const NOT: char = '!';
+
+/// A value of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Term<T> {
+    value: T,
+    negated: bool,
+}
+
+impl<T: FromStr<Err = String>> FromStr for Term<T> {
+    /// What is wrong, and which values there are.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (negated, rest) = match text.strip_prefix(NOT) {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        Ok(Self { value: rest.parse()?, negated })
+    }
+}
+
+/// All that is asked of one kind: one of the wanted values, if there are any, and none of the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Choice<T> {
+    pub(super) wanted: Vec<T>,
+    pub(super) unwanted: Vec<T>,
+}
+
+impl<T: Clone> Choice<T> {
+    pub(super) fn new(terms: &[Term<T>]) -> Self {
+        let of = |negated: bool| {
+            let terms = terms.iter().filter(move |term| term.negated == negated);
+            terms.map(|term| term.value.clone()).collect()
+        };
+        Self { wanted: of(false), unwanted: of(true) }
+    }
+}
+
+impl<T> Choice<T> {
+    /// Whether nothing is asked.
+    pub(super) fn is_any(&self) -> bool {
+        self.wanted.is_empty() && self.unwanted.is_empty()
+    }
+
+    /// Whether a thing passes of which `is` tells whether it has a value.
+    pub(super) fn admits(&self, is: impl Fn(&T) -> bool) -> bool {
+        self.admits_by(&is, &is)
+    }
+
+    /// The same where a wanted value is found in other ways than an unwanted one.
+    pub(super) fn admits_by(
+        &self,
+        is_wanted: impl Fn(&T) -> bool,
+        is_unwanted: impl Fn(&T) -> bool,
+    ) -> bool {
+        !self.unwanted.iter().any(is_unwanted)
+            && (self.wanted.is_empty() || self.wanted.iter().any(is_wanted))
+    }
+
+    /// The values with whether they are wanted: unwanted ones last, as they outweigh.
+    pub(super) fn verdicts(&self) -> impl Iterator<Item = (&T, bool)> {
+        let wanted = self.wanted.iter().map(|value| (value, true));
+        wanted.chain(self.unwanted.iter().map(|value| (value, false)))
+    }
+
+    /// How the kernel side treats a value that has no verdict.
+    pub(super) fn mode(&self) -> u32 {
+        match (self.wanted.is_empty(), self.unwanted.is_empty()) {
+            (false, _) => mode::ONLY,
+            (true, false) => mode::EXCEPT,
+            (true, true) => mode::ANY,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The values that filters take, as the command line has them.
+
+use std::{fs, ops::RangeInclusive, os::unix::fs::MetadataExt as _, path::Path, str::FromStr};
+
+use crate::{
+    diagnosis::{Cause, Errno, Severity},
+    similar::nearest,
+};
+
+/// Where `ip netns` keeps the namespaces that it has named.
+const NAMED_NETNS: &str = "/run/netns";
+
+/// A number; its documentation says what is wrong with another.
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $name:ident($ty:ty) in $range:expr, $expected:literal;)+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub(crate) struct $name(pub(super) $ty);
+
+            impl FromStr for $name {
+                type Err = String;
+
+                fn from_str(text: &str) -> Result<Self, String> {
+                    let range: RangeInclusive<$ty> = $range;
+                    let number = text.parse().ok().filter(|number| range.contains(number));
+                    number.map(Self).ok_or_else(|| format!("expected {}", $expected))
+                }
+            }
+        )+
+    };
+}
+
+numbers! {
+    /// A process.
+    Pid(u32) in 1..=(1 << 22), "a process id, such as 4711, or !4711 for all others";
+    /// A user.
+    Uid(u32) in 0..=u32::MAX - 1, "the number of a user, such as 1000 (id -u NAME tells it), or !1000 for all others";
+    /// A port of either end.
+    Port(u16) in 1..=u16::MAX, "a port from 1 to 65535, or !PORT for all others";
+}
+
+/// A command name, padded with NUL as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Comm(pub(super) [u8; 16]);
+
+impl FromStr for Comm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const LONGEST: usize = 15;
+        if text.is_empty() {
+            return Err("expected a command name as ps -o comm shows it, or !NAME".to_owned());
+        }
+        let Some(cut) = text.as_bytes().get(..LONGEST).filter(|_| text.len() > LONGEST) else {
+            let mut comm = [0; 16];
+            comm[..text.len()].copy_from_slice(text.as_bytes());
+            return Ok(Self(comm));
+        };
+        Err(format!(
+            "the kernel keeps {LONGEST} bytes of a command name: use {:?}",
+            String::from_utf8_lossy(cut)
+        ))
+    }
+}
+
+/// The inode of a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Netns(pub(super) u32);
+
+impl FromStr for Netns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORMS: &str = "expected an inode as in net:[4026531840] of ls -l /proc/PID/ns/net, \
+                             a path such as /proc/PID/ns/net, or a name of ip netns";
+        let inode = text.strip_prefix("net:[").and_then(|rest| rest.strip_suffix(']'));
+        if let Ok(inode) = inode.unwrap_or(text).parse() {
+            return Ok(Self(inode));
+        }
+        if text.is_empty() || inode.is_some() {
+            return Err(FORMS.to_owned());
+        }
+        // An absolute path replaces the directory.
+        let path = Path::new(NAMED_NETNS).join(text);
+        let metadata = fs::metadata(&path)
+            .map_err(|error| format!("{FORMS}; {} cannot be looked at: {error}", path.display()))?;
+        let inode = u32::try_from(metadata.ino()).map_err(|_| FORMS.to_owned())?;
+        Ok(Self(inode))
+    }
+}
+
+impl FromStr for Errno {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(number) = text.parse() {
+            let named = Self(number);
+            return if number <= Self::LARGEST {
+                Ok(named)
+            } else {
+                Err(format!(
+                    "errnos end at {}; expected one such as 104 or ECONNRESET",
+                    Self::LARGEST
+                ))
+            };
+        }
+        let known: Vec<_> = Self::all().map(|errno| (errno, errno.name())).collect();
+        if let Some((errno, _)) = known.iter().find(|(_, name)| name.eq_ignore_ascii_case(text)) {
+            return Ok(*errno);
+        }
+        let near = nearest(text, known.iter().map(|(_, name)| name.as_str()));
+        Err(format!(
+            "no errno has this name; {}",
+            offer(near, "names are as in errno(3), such as ECONNRESET; none stands for no errno")
+        ))
+    }
+}
+
+impl FromStr for Cause {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(cause) = Self::ALL.iter().find(|cause| cause.id().eq_ignore_ascii_case(text)) {
+            return Ok(*cause);
+        }
+        let near = nearest(text, Self::ALL.iter().map(|cause| cause.id()));
+        Err(format!("there is no such cause; {}", offer(near, "socktrace explain lists them")))
+    }
+}
+
+impl FromStr for Severity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|severity| severity.id().eq_ignore_ascii_case(text));
+        found.copied().ok_or_else(|| {
+            format!(
+                "expected one of {}, or one with ! before it",
+                Self::ALL.map(Self::id).join(", ")
+            )
+        })
+    }
+}
+
+fn offer(near: Option<&str>, otherwise: &str) -> String {
+    near.map_or_else(|| otherwise.to_owned(), |name| format!("did you mean {name}?"))
+}

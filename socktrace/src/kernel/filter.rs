@@ -1,0 +1,153 @@
+//! The kernel side's filters: what they ask, and what the daemon teaches them.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, LpmTrie, MapData, lpm_trie::Key},
+};
+use socktrace_ebpf::{
+    Criterion, TALLY_ENTRIES,
+    criteria::{Network, UNWANTED, VERDICT_ENTRIES, WANTED, mode},
+};
+
+/// The fewest entries that a map can be made with.
+const UNUSED_ENTRIES: u32 = 1;
+
+const CRITERION_BYTES: usize = size_of::<Criterion>();
+
+/// What the filters are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// Whether events are shown.
+    pub(crate) stream: bool,
+    /// Whether only what passes is counted.
+    pub(crate) counts: bool,
+}
+
+/// What the kernel side is to ask of each event. All of it is fixed before programs are attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Program {
+    scope: Scope,
+    learns_signatures: bool,
+    modes: BTreeMap<&'static str, u32>,
+    criteria: BTreeMap<[u8; CRITERION_BYTES], u32>,
+    networks: BTreeMap<(u32, [u8; 20]), u32>,
+}
+
+impl Program {
+    /// One that asks nothing.
+    pub(crate) fn new(scope: Scope) -> Self {
+        Self { scope, ..Self::default() }
+    }
+
+    /// Whether events must be read from the ring buffer: to be shown, or to be judged and counted.
+    pub(crate) fn needs_events(&self) -> bool {
+        self.scope.stream || (self.scope.counts && self.asks("FILTER_SERVICE"))
+    }
+
+    /// What to do with values of a kind that have no verdict, a [`mode`], by the kind's global.
+    pub(crate) fn ask(&mut self, global: &'static str, mode: u32) {
+        // Nothing is asked where nothing is left out.
+        let mode = if self.scope == Scope::default() { mode::ANY } else { mode };
+        self.modes.insert(global, mode);
+    }
+
+    /// Whether anything is asked of a kind.
+    pub(crate) fn asks(&self, global: &'static str) -> bool {
+        self.modes.get(global).is_some_and(|mode| *mode != mode::ANY)
+    }
+
+    /// Sets the verdict on a value; the last one counts.
+    pub(crate) fn judge(&mut self, criterion: Criterion, verdict: u32) {
+        self.criteria.insert(criterion.to_bytes(), verdict);
+    }
+
+    /// The same on a network, of which so many bits count.
+    pub(crate) fn judge_network(&mut self, bits: u32, Network(data): Network, verdict: u32) {
+        self.networks.insert((bits, data), verdict);
+    }
+
+    /// Has signatures dropped that were judged to be unwanted.
+    pub(crate) fn learn_signatures(&mut self) {
+        self.learns_signatures = true;
+    }
+
+    /// The globals to set before the programs are verified.
+    pub(super) fn globals(&self) -> Vec<(&'static str, u32)> {
+        let asks = self.modes.values().any(|mode| *mode != mode::ANY);
+        let own = [
+            ("STREAM", u32::from(self.scope.stream)),
+            ("FILTER", u32::from(asks)),
+            ("FILTER_SIGNATURE", u32::from(self.learns_signatures)),
+            ("FILTER_COUNTS", u32::from(self.scope.counts)),
+        ];
+        let modes = self.modes.iter().map(|(global, mode)| (*global, *mode));
+        own.into_iter().chain(modes).collect()
+    }
+
+    /// Makes the maps as large as they need to be.
+    pub(super) fn size_maps(&self, loader: &mut EbpfLoader<'_>) {
+        let entries = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(UNUSED_ENTRIES);
+        loader.map_max_entries("CRITERIA", entries(self.criteria.len()));
+        loader.map_max_entries("NETWORKS", entries(self.networks.len()));
+        let learnt = if self.asks("FILTER_SERVICE") {
+            VERDICT_ENTRIES
+        } else if self.learns_signatures {
+            TALLY_ENTRIES
+        } else {
+            0
+        };
+        loader.map_max_entries("VERDICTS", entries(learnt));
+    }
+
+    /// Hands over what is asked; to be done before programs are attached.
+    pub(super) fn fill(&self, ebpf: &mut Ebpf) -> anyhow::Result<()> {
+        let criteria =
+            ebpf.map_mut("CRITERIA").context("the kernel programs have no map CRITERIA")?;
+        let mut criteria: HashMap<_, [u8; CRITERION_BYTES], u32> =
+            HashMap::try_from(criteria).context("the map CRITERIA has another type")?;
+        for (criterion, verdict) in &self.criteria {
+            criteria.insert(criterion, verdict, 0).context("cannot set a filter")?;
+        }
+        let networks =
+            ebpf.map_mut("NETWORKS").context("the kernel programs have no map NETWORKS")?;
+        let mut networks: LpmTrie<_, [u8; 20], u32> =
+            LpmTrie::try_from(networks).context("the map NETWORKS has another type")?;
+        for ((bits, data), verdict) in &self.networks {
+            networks.insert(&Key::new(*bits, *data), verdict, 0).context("cannot set a filter")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel side has been taught. It forgets by itself what it has no room for.
+pub(crate) struct Verdicts {
+    map: HashMap<MapData, [u8; CRITERION_BYTES], u32>,
+}
+
+impl Verdicts {
+    /// Takes the map out of the loaded object.
+    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        let map = ebpf.take_map("VERDICTS").context("the kernel programs have no map VERDICTS")?;
+        Ok(Self { map: HashMap::try_from(map).context("the map VERDICTS has another type")? })
+    }
+
+    /// Tells the kernel side what to do with events of this kind from now on.
+    pub(crate) fn teach(&mut self, criterion: Criterion, wanted: bool) {
+        let verdict = if wanted { WANTED } else { UNWANTED };
+        if let Err(error) = self.map.insert(criterion.to_bytes(), verdict, 0) {
+            // Events of this kind go on coming up, and are judged here.
+            log::debug!("the kernel side cannot be taught: {error}");
+        }
+    }
+
+    /// Has it ask again.
+    pub(crate) fn forget(&mut self, criterion: Criterion) {
+        // It may have been forgotten already.
+        if let Err(error) = self.map.remove(&criterion.to_bytes()) {
+            log::debug!("not forgotten: {error}");
+        }
+    }
+}

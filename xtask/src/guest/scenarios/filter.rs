@@ -1,0 +1,275 @@
+//! What filters show, what they leave to be counted, and what of it the kernel side does.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    libc,
+    sys::{
+        signal::Signal,
+        socket::{setsockopt, sockopt},
+    },
+    unistd::Uid,
+};
+use serde_json::Value;
+use socket2::Socket;
+
+use super::{
+    network::Family,
+    owner,
+    socket::{self, Pair},
+    tracer::Tracer,
+    verify::Metrics,
+};
+
+/// The service of one process, and the container of another.
+const WEB: &str = "/system.slice/web.service";
+const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
+
+/// How often each failure is made. What the kernel side is taught by the first it knows by the last.
+const ROUNDS: usize = 3;
+
+/// Longest time to wait for counts that are due.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A failure, one of four that differ in all that filters ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    /// This process's server gets ECONNRESET.
+    Reset,
+    /// A process of the web service cannot connect over IPv6.
+    Refused,
+    /// This process asks for a socket option that there is not.
+    Option,
+    /// A process in a container cannot connect over IPv4.
+    Contained,
+}
+
+use Made::{Contained, Option as BadOption, Refused, Reset};
+
+const ALL: &[Made] = &[Reset, Refused, BadOption, Contained];
+
+impl Made {
+    /// Which of them a line is about.
+    fn of(line: &Value) -> Result<Self> {
+        let is = |field: &str, value: &str| line[field] == value;
+        Ok(match () {
+            () if is("cause", "reset_by_peer") => Reset,
+            () if is("cause", "sockopt_rejected") => BadOption,
+            () if is("cause", "connect_refused") && is("unit", "web.service") => Refused,
+            () if is("cause", "connect_refused") && line["container"]["id"] == ID => Contained,
+            () => anyhow::bail!("nothing of this kind was made: {line}"),
+        })
+    }
+}
+
+/// Makes one of each, through this listener.
+fn make(listener: &Socket) -> Result<()> {
+    let Pair { client, server } = Pair::through(listener)?;
+    socket::close_with_reset(client)?;
+    ensure!(socket::read_errno(&server)? == libc::ECONNRESET, "no ECONNRESET");
+    owner::connect_refused(Family::Ipv6, WEB)?;
+    let unopened = socket::stream(Family::Ipv4.loopback())?;
+    ensure!(setsockopt(&unopened, sockopt::TcpKeepIdle, &0).is_err(), "0 s are accepted");
+    owner::connect_refused(Family::Ipv4, &format!("/system.slice/docker-{ID}.scope"))?;
+    Ok(())
+}
+
+/// A filter and what it shows.
+struct Case {
+    args: Vec<String>,
+    shown: &'static [Made],
+    /// Whether the kernel side has to be taught what to leave out.
+    is_learnt: bool,
+}
+
+fn case(option: &str, value: &str, shown: &'static [Made]) -> Case {
+    Case { args: vec![option.to_owned(), value.to_owned()], shown, is_learnt: false }
+}
+
+/// The filter and its negation.
+fn both(option: &str, value: &str, shown: &'static [Made], others: &'static [Made]) -> [Case; 2] {
+    [case(option, value, shown), case(option, &format!("!{value}"), others)]
+}
+
+/// Lets daemons with these filters watch the same failures.
+fn compare(listener: &Socket, cases: impl IntoIterator<Item = Case>) -> Result<()> {
+    let tracers = cases
+        .into_iter()
+        .map(|case| {
+            let mut args = vec!["--no-metrics", "--output", "json", "--verbose"];
+            args.extend(case.args.iter().map(String::as_str));
+            Ok((Tracer::must_start(&args)?, case))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for _ in 0..ROUNDS {
+        make(listener)?;
+        for (tracer, case) in &tracers {
+            let lines = tracer.collect(case.shown.len());
+            let shown = lines.iter().map(|line| kind(line)).collect::<Result<Vec<_>>>()?;
+            ensure!(shown == case.shown, "{:?} shows {shown:?}", case.args);
+        }
+    }
+    for (tracer, case) in tracers {
+        let (_, said) = tracer.stop(Signal::SIGINT)?;
+        let sent = events_sent(&said).with_context(|| format!("no number of events: {said}"))?;
+        // The last of what is left out may come before the first of it was judged.
+        let taught_by = if case.is_learnt { ROUNDS - 1 } else { 0 };
+        let most = case.shown.len() * ROUNDS + (ALL.len() - case.shown.len()) * taught_by;
+        ensure!(sent <= most, "{:?}: the kernel sent {sent} events, {most} at most", case.args);
+    }
+    Ok(())
+}
+
+fn kind(line: &str) -> Result<Made> {
+    let line: Value = serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?;
+    let made = Made::of(&line)?;
+    let (role, service_port) = match made {
+        Reset => ("server", &line["local_port"]),
+        Refused | Contained => ("client", &line["remote_port"]),
+        BadOption => {
+            ensure!(line["role"].is_null() && line["service_port"].is_null(), "{line}");
+            return Ok(made);
+        }
+    };
+    ensure!(line["role"] == role && &line["service_port"] == service_port, "{line}");
+    Ok(made)
+}
+
+/// How many events the daemon says that it had from the kernel.
+fn events_sent(said: &str) -> Option<usize> {
+    const BEFORE: &str = "events from the kernel: ";
+    said.lines().find_map(|line| line.split_once(BEFORE)?.1.parse().ok())
+}
+
+fn listener() -> Result<Socket> {
+    socket::listener(Family::Ipv4.loopback(), 1)
+}
+
+/// The failures of this process, and of the others.
+const OWN: &[Made] = &[Reset, BadOption];
+const OTHER: &[Made] = &[Refused, Contained];
+
+/// `--pid` and `--comm`.
+pub(super) fn by_process() -> Result<()> {
+    let comm = fs::read_to_string("/proc/thread-self/comm")?;
+    let pid = std::process::id().to_string();
+    let cases = [both("--pid", &pid, OWN, OTHER), both("--comm", comm.trim_end(), OWN, OTHER)];
+    compare(&listener()?, cases.into_iter().flatten())
+}
+
+/// `--uid` and `--netns`.
+pub(super) fn by_user_and_namespace() -> Result<()> {
+    let cases = [
+        both("--uid", &Uid::current().to_string(), OWN, OTHER),
+        both("--netns", "/proc/self/ns/net", ALL, &[]),
+    ];
+    compare(&listener()?, cases.into_iter().flatten())
+}
+
+/// `--unit` and `--container`.
+pub(super) fn by_service() -> Result<()> {
+    learn([
+        both("--unit", "web", &[Refused], &[Reset, BadOption, Contained]),
+        both("--container", &ID[..12], &[Contained], &[Reset, Refused, BadOption]),
+    ])
+}
+
+/// `--cgroup`.
+pub(super) fn by_cgroup() -> Result<()> {
+    learn([both("--cgroup", "/system.slice", OTHER, OWN)])
+}
+
+/// `--port` and `--local`.
+pub(super) fn by_local_end() -> Result<()> {
+    let listener = listener()?;
+    let port = socket::local(&listener)?.port().to_string();
+    let cases = [
+        both("--port", &port, &[Reset], &[Refused, BadOption, Contained]),
+        both("--local", "::1", &[Refused], &[Reset, BadOption, Contained]),
+    ];
+    compare(&listener, cases.into_iter().flatten())
+}
+
+/// `--remote`, also as an IPv4-mapped address.
+pub(super) fn by_remote_end() -> Result<()> {
+    let cases = both("--remote", "127.0.0.0/8", &[Reset, Contained], &[Refused, BadOption]);
+    let mapped = case("--remote", "::ffff:127.0.0.1", &[Reset, Contained]);
+    compare(&listener()?, cases.into_iter().chain([mapped]))
+}
+
+/// `--errno` and `--cause`.
+pub(super) fn by_errno_and_cause() -> Result<()> {
+    learn([
+        both("--errno", "ECONNREFUSED", OTHER, OWN),
+        both("--cause", "reset_by_peer", &[Reset], &[Refused, BadOption, Contained]),
+    ])
+}
+
+/// `--severity`.
+pub(super) fn by_severity() -> Result<()> {
+    learn([both("--severity", "notable", &[BadOption], &[Reset, Refused, Contained])])
+}
+
+/// Compares where the kernel side has to be taught.
+fn learn(cases: impl IntoIterator<Item = [Case; 2]>) -> Result<()> {
+    let learnt = cases.into_iter().flatten().map(|case| Case { is_learnt: true, ..case });
+    compare(&listener()?, learnt)
+}
+
+/// Filters leave the counts alone, unless they are told to narrow them too.
+pub(super) fn metrics() -> Result<()> {
+    let listener = listener()?;
+    let port = socket::local(&listener)?.port().to_string();
+    let unit = ["--unit", "web"];
+    let cases: [(&[&str], &[Made]); 5] = [
+        (&["--port", &port], ALL),
+        (&unit, ALL),
+        (&["--port", &port, "--filter-metrics"], &[Reset]),
+        (&["--errno", "!ECONNREFUSED", "--filter-metrics"], &[Reset, BadOption]),
+        (&[unit[0], unit[1], "--no-stream", "--filter-metrics"], &[Refused]),
+    ];
+    let tracers = cases
+        .iter()
+        .map(|(args, _)| Tracer::must_start(&[&["--listen", "127.0.0.1:0"], *args].concat()))
+        .collect::<Result<Vec<_>>>()?;
+    for _ in 0..ROUNDS {
+        make(&listener)?;
+    }
+    for (tracer, (args, counted)) in tracers.into_iter().zip(cases) {
+        // Events that the daemon has to judge are counted when it has.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let differences = differences(&tracer.scrape()?, counted)?;
+            if differences.is_empty() {
+                break;
+            }
+            ensure!(Instant::now() < deadline, "{args:?}: {differences:?}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
+/// Causes that are not counted as often as they should be, when these are.
+fn differences(metrics: &Metrics, counted: &[Made]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (cause, of) in [
+        ("reset_by_peer", &[Reset][..]),
+        ("connect_refused", &[Refused, Contained]),
+        ("sockopt_rejected", &[BadOption]),
+    ] {
+        let due = counted.iter().filter(|made| of.contains(made)).count() * ROUNDS;
+        let due = f64::from(u32::try_from(due)?);
+        let series = format!("socktrace_socket_errors_total{{cause=\"{cause}\"");
+        let of_cause = metrics.iter().filter(|(name, _)| name.starts_with(&series));
+        let counted: f64 = of_cause.map(|(_, count)| count).sum();
+        if (counted - due).abs() > 0.5 {
+            found.push(format!("{cause}: {counted} of {due}"));
+        }
+    }
+    Ok(found)
+}
