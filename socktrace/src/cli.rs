@@ -88,6 +88,11 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=MOST_SOCKETS))]
     pub(crate) max_sockets: u32,
 
+    /// Show the names of remote addresses, as DNS and /etc/hosts tell them; a line does not wait for
+    /// a name that is slow to come
+    #[arg(long, conflicts_with = "no_stream")]
+    pub(crate) resolve: bool,
+
     /// Color the stream; `auto` does on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,

@@ -13,6 +13,7 @@ mod kernel;
 mod metrics;
 mod output;
 mod owner;
+mod resolve;
 mod service;
 mod similar;
 

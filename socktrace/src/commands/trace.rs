@@ -26,6 +26,7 @@ use crate::{
     metrics::{Access, Exporter, Hooks, Listen, Listener, PassedSockets, Pulse, Server, Site},
     output::{Decoder, stream::Printer},
     owner::Owners,
+    resolve::{Names, System},
     service::{
         log::NOTICE,
         manager::Manager,
@@ -57,6 +58,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let reload = ReloadSignal::new()?;
     let manager = Manager::new();
     let clock = Clock::new()?;
+    let names = if cli.resolve { Some(Names::new(System::new()?)) } else { None };
     let filter = Arc::new(Filter::new(&cli.filters));
     let scope = Scope { stream: !cli.no_stream, counts: cli.filters.filter_metrics };
     let program = filter.program(scope, cli.all);
@@ -114,7 +116,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         let source = Source { events, decoder, gate };
         if scope.stream {
             let printer = Printer::new(cli.output, cli.color);
-            Some(watch::stream(source, printer, service, resolved, &mut stop).await?)
+            Some(watch::stream(source, names, printer, service, resolved, &mut stop).await?)
         } else {
             watch::judge(source, service, resolved, &mut stop).await?;
             None

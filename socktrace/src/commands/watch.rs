@@ -13,10 +13,11 @@ use crate::{
     filter::{Counts, Gate},
     kernel::stream::Events,
     output::{
-        Decoder,
+        Decoder, Record,
         stream::Printer,
         writer::{Writer, Written},
     },
+    resolve::Names,
     service::{
         log::NOTICE,
         manager::Manager,
@@ -202,6 +203,7 @@ pub(super) async fn judge(
 /// Prints events until told to stop, or until nobody reads them.
 pub(super) async fn stream(
     source: Source,
+    names: Option<Names>,
     printer: Printer,
     mut service: Service,
     resolved: Resolved,
@@ -212,6 +214,8 @@ pub(super) async fn stream(
     let mut stream = Stream {
         decoder,
         gate,
+        names,
+        records: Vec::new(),
         printer,
         writer: Writer::default(),
         on_full: resolved.cli.on_full,
@@ -241,7 +245,7 @@ pub(super) async fn stream(
                 if service.counts.counter(Counter::OwnersFull).is_ok_and(|count| count > 0) {
                     stream.decoder.owners_are_full();
                 }
-                stream.add(&mut batch);
+                stream.add(&mut batch).await;
             }
         }
     }
@@ -266,6 +270,9 @@ const CANNOT_WRITE: &str = "cannot write the stream";
 struct Stream {
     decoder: Decoder,
     gate: Gate,
+    names: Option<Names>,
+    /// Of the batch at hand.
+    records: Vec<Record>,
     printer: Printer,
     writer: Writer,
     on_full: OnFull,
@@ -282,10 +289,15 @@ impl Stream {
         !self.writer.is_busy() || self.on_full == OnFull::Drop
     }
 
-    fn add(&mut self, batch: &mut Vec<Event>) {
-        let mut dropped = 0;
+    async fn add(&mut self, batch: &mut Vec<Event>) {
         for event in batch.drain(..) {
-            let Some(record) = self.gate.pass(event, &mut self.decoder) else { continue };
+            self.records.extend(self.gate.pass(event, &mut self.decoder));
+        }
+        if let Some(names) = &mut self.names {
+            names.name(&mut self.records).await;
+        }
+        let mut dropped = 0;
+        for record in self.records.drain(..) {
             if self.printer.pending() < KEPT_FOR_READER {
                 self.printer.record(&record);
             } else {
@@ -351,7 +363,7 @@ impl Stream {
         counts: &Counts,
     ) -> anyhow::Result<()> {
         events.drain(batch);
-        self.add(batch);
+        self.add(batch).await;
         // The write that goes on, and one with what came since.
         for _ in 0..2 {
             self.write_on(counts);

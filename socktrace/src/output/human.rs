@@ -75,7 +75,10 @@ fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str>
             None => role_name(role).to_owned(),
         }),
         Column::Local => Some(end(record.local)),
-        Column::Remote => Some(end(record.remote)),
+        Column::Remote => Some(match &record.remote_name {
+            Some(name) => format!("{name}:{}", record.remote.port()),
+            None => end(record.remote),
+        }),
         Column::Reason => Some(reason(record)),
     };
     text.map_or("-".into(), Cow::Owned)

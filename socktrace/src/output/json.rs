@@ -36,6 +36,8 @@ struct Moment<'a> {
     local_port: u16,
     remote: Option<IpAddr>,
     remote_port: u16,
+    /// Name of `remote`; null if unknown or not asked for.
+    remote_name: Option<&'a str>,
     /// What this host is in the connection, `client` or `server`; null if unknown.
     role: Option<&'static str>,
     /// Port of the listening side, where the role is known.
@@ -84,6 +86,7 @@ impl<'a> Moment<'a> {
             local_port: record.local.port(),
             remote: record.family.map(|_| record.remote.ip()),
             remote_port: record.remote.port(),
+            remote_name: record.remote_name.as_deref(),
             role: record.role.map(role_name),
             service_port: record.service_port(),
             pid: process.map(|process| process.pid),

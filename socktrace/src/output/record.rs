@@ -62,6 +62,8 @@ pub(crate) struct Record {
     pub(crate) state: Option<TcpState>,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// The remote address's name, where it was asked for and came in time.
+    pub(crate) remote_name: Option<Arc<str>>,
     /// What this host is in the connection, where that is known.
     pub(crate) role: Option<Role>,
     pub(crate) process: Option<Process>,
@@ -138,6 +140,7 @@ impl Decoder {
             state: TcpState::try_from(event.signature.state).ok(),
             local: SocketAddr::new(address(event.local, family), event.local_port),
             remote: SocketAddr::new(address(event.remote, family), event.remote_port),
+            remote_name: None,
             role: role(&event),
             process,
             service,

@@ -10,8 +10,8 @@ use super::{
     icmp::{self, Message},
     inherit, inject, iouring, mptcp,
     network::Family,
-    odd, orderly, owner, policy, privileges, quiet, recverr, refusal, reset, route, service,
-    sigpipe, sockopt, stream, survive, terminal, timeout, write,
+    odd, orderly, owner, policy, privileges, quiet, recverr, refusal, reset, resolve, route,
+    service, sigpipe, sockopt, stream, survive, terminal, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -335,6 +335,7 @@ catalogue! {
         Smp "filter_by_errno_and_cause": filter::by_errno_and_cause;
         Smp "filter_by_severity": filter::by_severity;
         Smp "filter_metrics": filter::metrics;
+        Smp "resolve": resolve::names_remote_ends;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
         Smp "hostile_clients": clients::hostile;

@@ -35,6 +35,7 @@ mod quiet;
 mod recverr;
 mod refusal;
 mod reset;
+mod resolve;
 mod route;
 mod service;
 mod sigpipe;

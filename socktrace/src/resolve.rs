@@ -1,0 +1,279 @@
+//! Names of remote addresses, as this host's resolvers tell them: by DNS and `/etc/hosts`.
+//!
+//! The stream does not wait for names: a line is told with the address alone when its name is not
+//! there in time, and the next one about this address may have it. In Rust, as the C library's
+//! resolver needs its shared objects at run time, which a static build may not find.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    net::IpAddr,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use hickory_resolver::{TokioResolver, proto::rr::RData};
+use lru::LruCache;
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::{timeout, timeout_at},
+};
+
+use crate::output::Record;
+
+/// How many names are kept.
+const KEPT: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+
+/// How many are asked for at once. Others get no name for now.
+const ASKED_AT_ONCE: usize = 64;
+
+/// How long names are taken for true, and how long addresses for nameless.
+const NAME_AGE: Duration = Duration::from_mins(10);
+const NO_NAME_AGE: Duration = Duration::from_mins(1);
+
+/// How long lines wait for names that are asked for the first time: more than a resolver nearby
+/// needs, and less than somebody notices who watches.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Lines that come in larger groups do not wait at all: in a flood the ring buffer must be emptied,
+/// which has room for a hundred times this.
+const FEW: usize = 16;
+
+/// How long an answer is waited for by who asked, but not by the stream.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Length of a domain name in text at most (RFC 1035); a longer one is none.
+const LONGEST: usize = 253;
+
+/// Who knows the names of addresses.
+pub(crate) trait Lookup: Clone + Send + Sync + 'static {
+    /// The name of an address, if it has one.
+    fn name(&self, address: IpAddr) -> impl Future<Output = Option<String>> + Send;
+}
+
+/// The resolvers that this host is set up to use.
+#[derive(Clone)]
+pub(crate) struct System(Arc<TokioResolver>);
+
+impl System {
+    /// Reads `/etc/resolv.conf` and `/etc/hosts`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let mut builder = TokioResolver::builder_tokio()
+            .context("cannot read /etc/resolv.conf, which --resolve needs")?;
+        // Names are kept here.
+        builder.options_mut().cache_size = 0;
+        let resolver = builder.build().context("cannot set up the resolver for --resolve")?;
+        Ok(Self(Arc::new(resolver)))
+    }
+}
+
+impl Lookup for System {
+    async fn name(&self, address: IpAddr) -> Option<String> {
+        let found = self.0.reverse_lookup(address).await;
+        let found = found.inspect_err(|error| log::debug!("{address} has no name: {error}"));
+        found.ok()?.answers().iter().find_map(|record| match &record.data {
+            RData::PTR(name) => Some(name.0.to_ascii()),
+            _ => None,
+        })
+    }
+}
+
+/// Names that are known or asked for.
+pub(crate) struct Names<L = System> {
+    lookup: L,
+    known: LruCache<IpAddr, Known>,
+    asked: HashSet<IpAddr>,
+    answers: (Sender<Answer>, Receiver<Answer>),
+}
+
+type Answer = (IpAddr, Option<Arc<str>>);
+
+/// An answer and when it came.
+struct Known {
+    name: Option<Arc<str>>,
+    at: Instant,
+}
+
+impl Known {
+    fn is_due(&self) -> bool {
+        self.at.elapsed() >= if self.name.is_some() { NAME_AGE } else { NO_NAME_AGE }
+    }
+}
+
+impl<L: Lookup> Names<L> {
+    pub(crate) fn new(lookup: L) -> Self {
+        let known = LruCache::new(KEPT);
+        Self { lookup, known, asked: HashSet::new(), answers: channel(ASKED_AT_ONCE) }
+    }
+
+    /// Names the remote ends, as far as their names are there in time.
+    pub(crate) async fn name(&mut self, records: &mut [Record]) {
+        while let Ok(answer) = self.answers.1.try_recv() {
+            self.keep(answer);
+        }
+        let mut new = HashSet::new();
+        for address in records.iter().filter_map(remote) {
+            if self.ask(address) {
+                new.insert(address);
+            }
+        }
+        if records.len() <= FEW {
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            while !new.is_empty() {
+                // The other end of the channel is here too: it is never closed.
+                let Ok(Some(answer)) = timeout_at(deadline, self.answers.1.recv()).await else {
+                    break;
+                };
+                new.remove(&answer.0);
+                self.keep(answer);
+            }
+        }
+        for record in records {
+            let known = remote(record).and_then(|address| self.known.get(&address));
+            record.remote_name = known.and_then(|known| known.name.clone());
+        }
+    }
+
+    /// Asks for a name, unless it is known or asked for already, or too many are; whether it is
+    /// asked for the first time.
+    fn ask(&mut self, address: IpAddr) -> bool {
+        let known = self.known.get(&address);
+        if known.is_some_and(|known| !known.is_due())
+            || self.asked.contains(&address)
+            || self.asked.len() == ASKED_AT_ONCE
+        {
+            return false;
+        }
+        let is_new = known.is_none();
+        self.asked.insert(address);
+        let (lookup, answers) = (self.lookup.clone(), self.answers.0.clone());
+        tokio::spawn(async move {
+            let name = timeout(ANSWER_PATIENCE, lookup.name(address)).await.ok().flatten();
+            let name = name.as_deref().and_then(plain).map(Arc::from);
+            // Nobody listens any more when socktrace ends.
+            drop(answers.send((address, name)).await);
+        });
+        is_new
+    }
+
+    fn keep(&mut self, (address, name): Answer) {
+        self.asked.remove(&address);
+        self.known.put(address, Known { name, at: Instant::now() });
+    }
+}
+
+/// The other end's address, where there is one.
+fn remote(record: &Record) -> Option<IpAddr> {
+    Some(record.remote.ip()).filter(|address| !address.is_unspecified())
+}
+
+/// A name without its final dot. Who answers for an address may say anything: no control characters
+/// on a terminal or in a log, and no address in another's place.
+fn plain(name: &str) -> Option<&str> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_name = (1..=LONGEST).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && name.parse::<IpAddr>().is_err();
+    is_name.then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use socktrace_ebpf::Address;
+
+    use super::*;
+    use crate::output::tests::{record, reset_event};
+
+    /// Answers for some addresses, and never for others.
+    #[derive(Clone, Default)]
+    struct Book {
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl Lookup for Book {
+        async fn name(&self, address: IpAddr) -> Option<String> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            match address.to_string().as_str() {
+                "10.0.0.1" => Some("db1.example.com.".to_owned()),
+                "10.0.0.2" => None,
+                "10.0.0.3" => Some("a\x1b[2Jb".to_owned()),
+                _ => pending().await,
+            }
+        }
+    }
+
+    fn from(address: [u8; 4]) -> Record {
+        let mut event = reset_event();
+        event.remote = Address::ipv4(address);
+        record(event)
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().build().expect("a runtime").block_on(test)
+    }
+
+    #[test]
+    fn names_are_told_at_once_and_asked_for_once() {
+        run(async {
+            let book = Book::default();
+            let mut names = Names::new(book.clone());
+            for _ in 0..3 {
+                let mut records = [from([10, 0, 0, 1]), from([10, 0, 0, 2]), from([10, 0, 0, 3])];
+                names.name(&mut records).await;
+                let told = records.each_ref().map(|record| record.remote_name.as_deref());
+                assert_eq!(told, [Some("db1.example.com"), None, None]);
+            }
+            assert_eq!(book.asked.load(Ordering::Relaxed), 3);
+        });
+    }
+
+    #[test]
+    fn a_silent_resolver_holds_lines_up_once() {
+        run(async {
+            let mut names = Names::new(Book::default());
+            let mut records = [from([10, 9, 0, 1])];
+            let begin = Instant::now();
+            names.name(&mut records).await;
+            assert!(begin.elapsed() >= PATIENCE && records[0].remote_name.is_none());
+            let again = Names::name(&mut names, &mut records);
+            // Polled once: it does not wait.
+            assert!(timeout(Duration::ZERO, again).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_flood_neither_waits_nor_asks_without_bound() {
+        run(async {
+            let book = Book::default();
+            let mut names = Names::new(book.clone());
+            let mut records: Vec<_> = (0..200).map(|last| from([10, 9, 0, last])).collect();
+            assert!(timeout(Duration::ZERO, names.name(&mut records)).await.is_ok());
+            // Each turn of the runtime runs some of its tasks.
+            while book.asked.load(Ordering::Relaxed) < ASKED_AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert_eq!(book.asked.load(Ordering::Relaxed), ASKED_AT_ONCE);
+        });
+    }
+
+    #[test]
+    fn what_is_no_name_is_not_told() {
+        assert_eq!(plain("db1.example.com."), Some("db1.example.com"));
+        assert_eq!(plain("_srv.example"), Some("_srv.example"));
+        for bad in ["", ".", "a b", "a\x1b[2J", "10.0.0.9", "10.0.0.9.", &"a".repeat(254)] {
+            assert_eq!(plain(bad), None, "{bad:?}");
+        }
+    }
+}
