@@ -64,8 +64,8 @@ pub(crate) fn guest(arch: &'static Arch) -> Result<PathBuf> {
 ///
 /// When it does not compile.
 pub(crate) fn manual() -> Result<PathBuf> {
-    // Not optimized, it shares what it depends on with the unit tests.
-    let options = Options { release: false, ..Options::NATIVE };
+    // As guests' programs, it shares what it depends on with the daemon that goes into packages.
+    let options = Options::guest(Arch::OWN);
     binary("socktrace-manual", "socktrace-manual", options)
 }
 

@@ -14,27 +14,39 @@ use crate::sections::{self, Section};
 ///
 /// # Errors
 /// When memory takes no more.
-pub(crate) fn all() -> io::Result<Vec<(String, Vec<u8>)>> {
+pub(crate) fn all(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = socktrace::command().disable_help_subcommand(true);
     command.build();
-    let mut pages = vec![page(command.clone(), &sections::of_program(&command))?];
+    let source = format!("{} {}", command.get_name(), command.get_version().unwrap_or_default());
+    let page = |command: &Command, sections: &[Section]| page(command, sections, date, &source);
+    let mut pages = vec![page(&command, &sections::of_program(&command))?];
     for subcommand in command.get_subcommands() {
-        pages.push(page(subcommand.clone(), &sections::of_subcommand(subcommand))?);
+        pages.push(page(subcommand, &sections::of_subcommand(subcommand))?);
     }
     Ok(pages)
 }
 
 /// A page. What clap calls the extra section is told by sections of the customary names.
-fn page(command: Command, sections: &[Section]) -> io::Result<(String, Vec<u8>)> {
-    let has_subcommands = command.has_subcommands();
-    let man = Man::new(command).manual("User Commands");
+fn page(
+    command: &Command,
+    sections: &[Section],
+    date: &str,
+    source: &str,
+) -> io::Result<(String, Vec<u8>)> {
+    // The list of all options would be long, and they follow.
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let man = Man::new(command.clone().override_usage(usage))
+        .manual("User Commands")
+        .date(date)
+        .source(source);
     let mut out = Vec::new();
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;
     man.render_synopsis_section(&mut out)?;
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
-    if has_subcommands {
+    if command.has_subcommands() {
         man.render_subcommands_section(&mut out)?;
     }
     for section in sections {
@@ -63,7 +75,7 @@ mod tests {
     use super::*;
 
     fn pages() -> Vec<(String, String)> {
-        let pages = all().expect("written");
+        let pages = all("2026-11-26").expect("written");
         let text = |page| String::from_utf8(page).expect("text").replace("\\-", "-");
         pages.into_iter().map(|(name, page)| (name, text(page))).collect()
     }
@@ -87,13 +99,14 @@ mod tests {
 
     #[test]
     fn pages_have_the_sections_that_people_look_for() {
+        let headings =
+            ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"];
         for (name, page) in pages() {
-            for heading in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"]
-            {
+            let found: Vec<_> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+            for heading in headings {
                 assert!(
-                    page.contains(&format!(".SH \"{heading}\""))
-                        || page.contains(&format!(".SH {heading}\n")),
-                    "{name}: {heading}"
+                    found.iter().any(|it| it.trim_matches('"') == heading),
+                    "{name}: {found:?}"
                 );
             }
         }

@@ -17,8 +17,9 @@ Settings of socktrace. Each is also a flag of the command line, which wins over 
 (SOCKTRACE_IDLE_THRESHOLD=60), and that over this file. What a setting shows here, commented out, is \
 its default, or an example where there is none.
 
-socktrace reads the file at its start, and as a service on SIGHUP (systemctl reload socktrace) too. \
-`socktrace --print-config` checks it and shows what is in force; socktrace(1) says more.";
+They hold for the service, which is started with --no-stream, and for who calls socktrace at a \
+terminal. The service reads them again on `systemctl reload socktrace`. `socktrace --print-config` \
+checks them and shows what is in force; socktrace(1) says more.";
 
 /// Every setting, commented out, with what it does.
 #[must_use]

@@ -2,7 +2,9 @@
 //! goes is said by `deploy/debian` and `deploy/rpm`.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -57,7 +59,7 @@ impl Stage {
                 .with_context(|| format!("cannot remove {}", root.display()))?;
         }
         copy(&daemon, &root.join("socktrace"))?;
-        process::run(Command::new(manual).arg(root.join("manual")))?;
+        process::run(stage.command(manual).arg(root.join("manual")))?;
         for (from, to) in COPIED {
             copy(&workspace::root().join(from), &root.join(to))?;
         }
@@ -88,7 +90,7 @@ impl Stage {
     /// A program that packs, told the time of the newest commit instead of the present, so that the
     /// same source makes the same package. Without git it is left to the program: Debian's takes
     /// the time of the changelog.
-    pub(crate) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root).env("LC_ALL", "C.UTF-8");
         if env::var_os("SOURCE_DATE_EPOCH").is_none()
