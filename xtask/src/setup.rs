@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -30,7 +30,7 @@ pub(crate) enum Need {
     Machines(&'static Arch),
     /// Make packages.
     Packages,
-    /// Check packages, those for Red Hat's kin too.
+    /// Check packages, those for Red Hat's kin too, and what else deploys.
     PackageChecks,
 }
 
@@ -53,6 +53,9 @@ const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild"
 /// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
     ("/usr/share/keyrings/debian-archive-trixie-automatic.gpg", "debian-archive-keyring");
+
+/// The version of kubernetes-validate.
+const MANIFEST_CHECKER_VERSION: &str = "1.37.0";
 
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const CLIPPY: &str = "rust-web-clippy";
@@ -85,6 +88,7 @@ impl Setup {
                 Need::Packages => self.tools(PACKAGE_TOOLS, "programs that make packages")?,
                 Need::PackageChecks => {
                     self.tools(PACKAGE_CHECKERS, "programs that check packages")?;
+                    self.manifest_checker()?;
                 }
             }
         }
@@ -199,6 +203,23 @@ impl Setup {
         self.tools(MACHINE_TOOLS.into_iter().chain([arch.qemu, KEYRING]), &what)
     }
 
+    /// What checks manifests of Kubernetes, in a place of its own.
+    fn manifest_checker(&self) -> Result<()> {
+        let root = manifest_checker();
+        let what = format!("kubernetes-validate {MANIFEST_CHECKER_VERSION}");
+        if root.is_dir() {
+            self.present(&what);
+            return Ok(());
+        }
+        self.tools([("pip3", "python3-pip")], "pip")?;
+        self.allow(&what)?;
+        eprintln!("Installing {what} in {}", root.display());
+        let mut pip = Command::new("pip3");
+        pip.args(["install", "--quiet", "--target"]).arg(&root);
+        pip.arg(format!("kubernetes-validate=={MANIFEST_CHECKER_VERSION}"));
+        process::output(&mut pip).map(drop).with_context(|| format!("cannot install {what}"))
+    }
+
     /// Installs the packages of those programs that are not there.
     fn tools(
         &self,
@@ -256,6 +277,11 @@ impl Setup {
             format!("cannot install {}; see what apt says, and run again", packages.join(", "))
         })
     }
+}
+
+/// Where Python finds what checks manifests of Kubernetes.
+pub(crate) fn manifest_checker() -> PathBuf {
+    workspace::cache("tools").join(format!("kubernetes-validate-{MANIFEST_CHECKER_VERSION}"))
 }
 
 /// Whether this repository's compiler can compile more than bare-metal programs for a target.

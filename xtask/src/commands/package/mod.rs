@@ -1,6 +1,7 @@
 //! Packages of the daemon, for Debian's kin and Red Hat's.
 
 mod check;
+mod containers;
 mod deb;
 mod licenses;
 mod rpm;
@@ -39,6 +40,10 @@ pub(crate) fn run(args: &PackageArgs) -> Result<ExitCode> {
         }
     } else {
         eprintln!("No rpmbuild here (package rpm): no .rpm");
+    }
+    if args.check {
+        containers::check_manifests()?;
+        containers::check_image(&stage)?;
     }
     Ok(ExitCode::SUCCESS)
 }
