@@ -24,6 +24,7 @@ pub use cli::command;
 pub use config::template;
 
 /// The program.
+#[must_use]
 pub fn main() -> ExitCode {
     let resolved = match config::Resolved::of_process() {
         Ok(resolved) => resolved,

@@ -1,7 +1,5 @@
 //! A configuration file that says nothing yet, for people to fill in.
 
-use std::fmt::Write as _;
-
 use clap::Arg;
 
 use super::{
@@ -47,8 +45,7 @@ pub fn template() -> String {
                 |value| literal(&value.to_string_lossy()),
             ),
         };
-        // Writing to a string cannot fail.
-        let _written = writeln!(text, "#{} = {value}", key.name);
+        text.extend(["#", &key.name, " = ", &value, "\n"]);
     }
     text
 }
@@ -96,7 +93,8 @@ fn comment(text: &str) -> String {
         "" => vec!["#".into()],
         line => textwrap::wrap(line, options.clone()),
     });
-    lines.map(|line| format!("{line}\n")).collect()
+    let lines: Vec<_> = lines.collect();
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ socktrace is linked with these crates of Rust. Behind each is its license; the t
 come with them.
 ";
 
+/// What the kernel programs are compiled for, whatever the machine.
+const KERNEL_TARGET: &str = "bpfel-unknown-none";
+
 /// What cargo tells of all packages.
 #[derive(Debug, Deserialize)]
 struct Metadata {
@@ -50,11 +53,13 @@ impl Package {
 ///
 /// When cargo fails, or a file cannot be read.
 pub(super) fn of_dependencies(arch: &Arch) -> Result<String> {
-    let linked = linked(arch)?;
-    let metadata = process::output(cargo("metadata").args([
-        "--format-version=1",
+    let mut linked = linked("socktrace", arch.rust_target)?;
+    linked.extend(self::linked("socktrace-ebpf", KERNEL_TARGET)?);
+    let metadata = process::output(cargo("metadata").arg("--format-version=1").args([
         "--filter-platform",
         arch.rust_target,
+        "--filter-platform",
+        KERNEL_TARGET,
     ]))?;
     let metadata: Metadata =
         serde_json::from_str(&metadata).context("cannot read what cargo tells of packages")?;
@@ -63,15 +68,16 @@ pub(super) fn of_dependencies(arch: &Arch) -> Result<String> {
     document(&packages)
 }
 
-/// Names and versions of what is linked: no build scripts, macros and tests.
-fn linked(arch: &Arch) -> Result<BTreeSet<String>> {
+/// Names and versions of what is linked into a package: no build scripts, macros and tests.
+fn linked(package: &str, target: &str) -> Result<BTreeSet<String>> {
     let tree = process::output(cargo("tree").args([
-        "--package=socktrace",
+        "--package",
+        package,
         "--edges=normal,no-proc-macro",
         "--prefix=none",
         "--format={p}",
         "--target",
-        arch.rust_target,
+        target,
     ]))?;
     // `name v1.2.3`, with the path behind if it is of this repository.
     let titles = tree.lines().filter_map(|line| {
@@ -130,10 +136,14 @@ mod tests {
     fn licenses_are_of_what_is_linked() {
         let document = of_dependencies(Arch::OWN).expect("told");
         let (list, texts) = document.split_once("\n----").expect("texts");
-        // The daemon's, a build script's, a macro's and a test's.
-        for (name, is_linked) in
-            [("aya", true), ("cc", false), ("serde_derive", false), ("proptest", false)]
-        {
+        // The daemon's, the kernel programs', a build script's, a macro's and a test's.
+        for (name, is_linked) in [
+            ("aya", true),
+            ("aya-ebpf", true),
+            ("cc", false),
+            ("serde_derive", false),
+            ("proptest", false),
+        ] {
             let is_listed = list.lines().any(|line| line.starts_with(&format!("{name} ")));
             assert_eq!(is_listed, is_linked, "{name}");
         }
