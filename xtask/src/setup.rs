@@ -215,7 +215,7 @@ impl Setup {
         self.allow(&what)?;
         eprintln!("Installing {what} in {}", root.display());
         let mut pip = Command::new("pip3");
-        pip.args(["install", "--quiet", "--target"]).arg(&root);
+        pip.args(["install", "--quiet", "--no-compile", "--target"]).arg(&root);
         pip.arg(format!("kubernetes-validate=={MANIFEST_CHECKER_VERSION}"));
         process::output(&mut pip).map(drop).with_context(|| format!("cannot install {what}"))
     }
