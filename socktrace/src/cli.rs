@@ -196,20 +196,30 @@ impl Cli {
     }
 }
 
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// What to do instead of tracing.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Explain an errno, a cause, a Winsock error or SIGPIPE
+    ///
+    /// Explains what happened, what Linux really does, what the program should do, and how to
+    /// confirm it. Needs no privileges.
     Explain(Explain),
     /// Tell what this host offers for tracing, and what is missing
+    ///
+    /// Tells what this host offers for tracing, what is missing and what that hides, and what to do.
+    /// Useful without privileges; with them, loads and attaches the kernel programs for a moment, as
+    /// tracing would. Exits with 0 when socktrace can trace here, even if something stays hidden;
+    /// else with the code that tracing would exit with.
     Doctor(Doctor),
 }
 
-/// Tells what this host offers for tracing, what is missing and what that hides, and what to do.
-///
-/// Useful without privileges; with them, loads and attaches the kernel programs for a moment, as
-/// tracing would. Exits with 0 when socktrace can trace here, even if something stays hidden; else
-/// with the code that tracing would exit with.
+/// How to examine this host.
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
     /// Format of the report
@@ -226,10 +236,7 @@ pub(crate) struct Doctor {
     pub(crate) self_test: bool,
 }
 
-/// Explains an errno, a cause, a Winsock error or SIGPIPE: what happened, what Linux really does,
-/// what the program should do, and how to confirm it.
-///
-/// Needs no privileges.
+/// What to explain.
 #[derive(Args, Debug)]
 pub(crate) struct Explain {
     /// ECONNRESET or 104, reset_by_peer, WSAECONNRESET or 10054, SIGPIPE; all are listed without

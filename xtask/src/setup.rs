@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -28,6 +28,10 @@ pub(crate) enum Need {
     Target(&'static Arch),
     /// Boot guests of this architecture.
     Machines(&'static Arch),
+    /// Make packages.
+    Packages,
+    /// Check packages, those for Red Hat's kin too, and what else deploys.
+    PackageChecks,
 }
 
 /// A program or file, and the Debian package that has it.
@@ -40,9 +44,18 @@ const MACHINE_TOOLS: [(&str, &str); 6] = [
     ("zstd", "zstd"),
 ];
 
+/// As [`MACHINE_TOOLS`].
+const PACKAGE_TOOLS: [(&str, &str); 2] = [("dh", "debhelper"), ("dpkg-buildpackage", "dpkg-dev")];
+
+/// As [`MACHINE_TOOLS`].
+const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild", "rpm")];
+
 /// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
     ("/usr/share/keyrings/debian-archive-trixie-automatic.gpg", "debian-archive-keyring");
+
+/// The version of kubernetes-validate.
+const MANIFEST_CHECKER_VERSION: &str = "1.37.0";
 
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const CLIPPY: &str = "rust-web-clippy";
@@ -72,6 +85,11 @@ impl Setup {
                 Need::Lint => self.lint()?,
                 Need::Target(arch) => self.target(arch)?,
                 Need::Machines(arch) => self.machines(arch)?,
+                Need::Packages => self.tools(PACKAGE_TOOLS, "programs that make packages")?,
+                Need::PackageChecks => {
+                    self.tools(PACKAGE_CHECKERS, "programs that check packages")?;
+                    self.manifest_checker()?;
+                }
             }
         }
         Ok(())
@@ -181,14 +199,41 @@ impl Setup {
     }
 
     fn machines(&self, arch: &Arch) -> Result<()> {
-        let tools = MACHINE_TOOLS
+        let what = format!("programs for virtual machines ({})", arch.name);
+        self.tools(MACHINE_TOOLS.into_iter().chain([arch.qemu, KEYRING]), &what)
+    }
+
+    /// What checks manifests of Kubernetes, in a place of its own.
+    fn manifest_checker(&self) -> Result<()> {
+        let root = manifest_checker();
+        let what = format!("kubernetes-validate {MANIFEST_CHECKER_VERSION}");
+        if root.is_dir() {
+            self.present(&what);
+            return Ok(());
+        }
+        self.tools([("pip3", "python3-pip")], "pip")?;
+        self.allow(&what)?;
+        eprintln!("Installing {what} in {}", root.display());
+        let mut pip = Command::new("pip3");
+        pip.args(["install", "--quiet", "--no-compile", "--target"]).arg(&root);
+        pip.arg(format!("kubernetes-validate=={MANIFEST_CHECKER_VERSION}"));
+        process::output(&mut pip).map(drop).with_context(|| format!("cannot install {what}"))
+    }
+
+    /// Installs the packages of those programs that are not there.
+    fn tools(
+        &self,
+        tools: impl IntoIterator<Item = (&'static str, &'static str)>,
+        what: &str,
+    ) -> Result<()> {
+        // A path stands for itself.
+        let missing: Vec<_> = tools
             .into_iter()
-            .chain([arch.qemu])
-            .filter(|(name, _)| process::find(name).is_none());
-        let keyring = Some(KEYRING).filter(|(path, _)| !Path::new(path).exists());
-        let missing: Vec<_> = tools.chain(keyring).map(|(_, package)| package).collect();
+            .filter(|(name, _)| process::find(name).is_none())
+            .map(|(_, package)| package)
+            .collect();
         if missing.is_empty() {
-            self.present(&format!("programs for virtual machines ({})", arch.name));
+            self.present(what);
             return Ok(());
         }
         self.install(&missing)
@@ -232,6 +277,11 @@ impl Setup {
             format!("cannot install {}; see what apt says, and run again", packages.join(", "))
         })
     }
+}
+
+/// Where Python finds what checks manifests of Kubernetes.
+pub(crate) fn manifest_checker() -> PathBuf {
+    workspace::cache("tools").join(format!("kubernetes-validate-{MANIFEST_CHECKER_VERSION}"))
 }
 
 /// Whether this repository's compiler can compile more than bare-metal programs for a target.
