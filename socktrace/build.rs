@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::exit,
+    process::{Command, exit},
 };
 
 #[path = "../xtask/src/ebpf_toolchain.rs"]
@@ -56,7 +56,28 @@ fn build() -> Result<(), String> {
     fs::write(&object, stripped)
         .map_err(|error| format!("cannot write {}: {error}", object.display()))?;
     println!("cargo::rustc-env=SOCKTRACE_EBPF_OBJECT={}", object.display());
+    println!("cargo::rustc-env=SOCKTRACE_COMMIT={}", commit(workspace));
     Ok(())
+}
+
+/// The commit that is built: `SOCKTRACE_COMMIT` where it is set, as packagers build from an archive;
+/// else what git says; else `unknown`.
+fn commit(workspace: &Path) -> String {
+    const VARIABLE: &str = "SOCKTRACE_COMMIT";
+    println!("cargo::rerun-if-env-changed={VARIABLE}");
+    if let Ok(commit) = env::var(VARIABLE) {
+        return commit;
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(workspace).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then(|| text.trim().to_owned())
+    };
+    // What moves when a commit is made or another is checked out.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
+        println!("cargo::rerun-if-changed={}", workspace.join(log).display());
+    }
+    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The object without the information for debuggers that the linker has made BTF of, and without

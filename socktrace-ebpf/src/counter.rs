@@ -12,10 +12,23 @@ pub enum Counter {
     StashFull = 2,
     /// Sockets whose owner found the map full: the process is unknown when they fail.
     OwnersFull = 3,
+    /// Owners that were recorded.
+    OwnersRecorded = 4,
+    /// Of them, those that were forgotten again: the difference is how many there are.
+    OwnersForgotten = 5,
+    /// Socket options that were refused and found the map of their counts full.
+    SockoptsFull = 6,
 }
 
 impl Counter {
     /// Every counter, in order of its index.
-    pub const ALL: &'static [Self] =
-        &[Self::EventsLost, Self::TallyOverflow, Self::StashFull, Self::OwnersFull];
+    pub const ALL: &'static [Self] = &[
+        Self::EventsLost,
+        Self::TallyOverflow,
+        Self::StashFull,
+        Self::OwnersFull,
+        Self::OwnersRecorded,
+        Self::OwnersForgotten,
+        Self::SockoptsFull,
+    ];
 }

@@ -97,10 +97,7 @@ impl Criterion {
     #[must_use]
     #[inline]
     pub const fn signature(signature: &Signature) -> Self {
-        let Signature { flags, errno, hook, origin, state, family, sigpipe, .. } = *signature;
-        let where_from = u32::from_ne_bytes([hook, origin, state, family]);
-        let [low, high] = errno.to_ne_bytes();
-        let rest = u32::from_ne_bytes([low, high, sigpipe, 0]);
+        let [flags, where_from, rest] = signature.to_words();
         Self { kind: Kind::Signature as u32, value: [flags, where_from, rest, 0] }
     }
 

@@ -1,9 +1,9 @@
-//! Counts a signature, filters, and streams the event: in this order, always.
+//! Counts a signature, also by owner, filters, and streams the event: in this order, always.
 
 use aya_ebpf::{btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
 use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, event::unsettled, facts::ABSENT};
 
-use crate::{filter, offsets, recipient::Question, subject::Subject, tally};
+use crate::{filter, offsets, owned_tally, recipient::Question, subject::Subject, tally};
 
 #[btf_map]
 static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();
@@ -36,8 +36,18 @@ pub(crate) fn emit_if(
 ) {
     let wanted = wanted && offsets::STREAM.get() == 1;
     let counts_all = offsets::FILTER_COUNTS.get() == 0;
+    let counts_owned = offsets::OWNED_COUNTS.get() == 1 && owned_tally::is_counted(signature);
+    let mut subject = Subject::NOTHING;
+    if wanted || !counts_all || (counts_owned && offsets::SERVICE_PORTS.get() == 1) {
+        locate(&mut subject);
+    }
+    let asks_first = counts_all && counts_owned;
     if counts_all {
         tally::count(signature);
+        if counts_owned {
+            question.ask();
+            question.count(signature, &subject);
+        }
         if !wanted {
             return;
         }
@@ -46,12 +56,15 @@ pub(crate) fn emit_if(
     if meaning == filter::DROP && counts_all {
         return;
     }
-    let mut subject = Subject::NOTHING;
-    locate(&mut subject);
     if filter::drops(signature, &subject) {
         return;
     }
     // Last, as it takes the longest.
+    let filters = offsets::FILTER.get() != 0;
+    let asks_last = !asks_first && (filters || counts_owned);
+    if asks_last {
+        question.ask();
+    }
     let service = question.judge();
     if service == filter::DROP {
         return;
@@ -59,6 +72,9 @@ pub(crate) fn emit_if(
     let is_counted = counts_all || service == filter::PASS;
     if !counts_all && is_counted {
         tally::count(signature);
+        if counts_owned {
+            question.count(signature, &subject);
+        }
         if !wanted {
             return;
         }
@@ -80,6 +96,6 @@ pub(crate) fn emit_if(
     event.fd = -1;
     subject.describe(event);
     describe(event);
-    question.tell(event);
+    question.tell(event, asks_first || asks_last);
     entry.submit(0);
 }

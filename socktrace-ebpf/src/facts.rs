@@ -109,6 +109,10 @@ macro_rules! kernel_facts {
                 TCP_RCV_TSTAMP = "tcp_sock", "rcv_tstamp", u32;
                 TCP_LSNDTIME = "tcp_sock", "lsndtime", u32;
             }
+            optional("how full accept queues are when an accept fails") {
+                SOCK_ACK_BACKLOG = "sock", "sk_ack_backlog", u32;
+                SOCK_MAX_ACK_BACKLOG = "sock", "sk_max_ack_backlog", u32;
+            }
             // Since 6.7; before, `retrans_stamp` is always in milliseconds.
             optional() {
                 TCP_USEC_TS_BIT = "tcp_sock", "tcp_usec_ts", bit;

@@ -13,12 +13,18 @@ pub mod counter;
 pub mod criteria;
 pub mod event;
 pub mod facts;
+pub mod histogram;
+pub mod owned;
+mod role;
 pub mod signature;
+pub mod sockopt;
 
 pub use counter::Counter;
 pub use criteria::{Criterion, Kind};
 pub use event::{Address, Event, OwnerSource};
+pub use owned::Owned;
 pub use signature::{Family, Flags, Hook, Origin, Role, Signature, Sigpipe, TcpState};
+pub use sockopt::Sockopt;
 
 /// Number of distinct [`Signature`]s the kernel side can count.
 ///
@@ -47,3 +53,19 @@ pub const TUPLE_ENTRIES: usize = 1024;
 
 /// Default size of the event ring buffer, in bytes: room for some 1,000 events.
 pub const RING_BYTES: usize = 256 * 1024;
+
+/// Default number of metric series by service; each needs a few entries of the map of counts by owner,
+/// see [`OWNED_PER_SERIES`].
+pub const SERIES: usize = 1_000;
+
+/// Room in the map of counts by owner for each series: signatures that differ and mean the same, and
+/// owners that have gone since the last scrape.
+pub const OWNED_PER_SERIES: usize = 8;
+
+/// Size of the ring buffer by which owners are announced that fail for the first time, in bytes: room
+/// for 256 between two looks of the daemon.
+pub const NEWCOMER_BYTES: usize = 4 * 1024;
+
+/// Reasons for sending an RST that are counted one by one: the kernel's `enum sk_rst_reason` has some
+/// 30. Those that it may add beyond are counted as unknown, in the slot after these.
+pub const RST_REASONS: usize = 64;

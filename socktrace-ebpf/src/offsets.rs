@@ -153,3 +153,15 @@ pub(crate) static FILTER_SIGNATURE: Fact = Fact(0);
 /// Whether filters narrow the counts too: 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_COUNTS: Fact = Fact(0);
+
+/// Whether failures are counted by owner: 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static OWNED_COUNTS: Fact = Fact(0);
+
+/// Whether they are counted by the service's port too: 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static SERVICE_PORTS: Fact = Fact(0);
+
+/// The length of a jiffy in microseconds.
+#[unsafe(no_mangle)]
+pub(crate) static JIFFY_US: Fact = Fact(4_000);

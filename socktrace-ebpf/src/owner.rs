@@ -7,7 +7,7 @@
 //! connections, in favour of short ones; here what does not fit is refused and counted.
 
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_EXIST, BPF_NOEXIST},
+    bindings::{BPF_EXIST, BPF_NOEXIST},
     btf_maps::HashMap,
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
@@ -120,9 +120,17 @@ fn current_cgroup() -> u64 {
 #[inline(always)]
 pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
     let owner = Owner { role: role as u32, ..Owner::current() };
-    if OWNERS.insert(sock.held_key(), owner, u64::from(BPF_ANY)).is_err() {
+    insert(sock.held_key(), &owner);
+}
+
+/// Remembers the owner of the socket at this address, whatever was there before.
+#[inline(always)]
+fn insert(sock: u64, owner: &Owner) {
+    if OWNERS.insert(sock, owner, u64::from(BPF_NOEXIST)).is_ok() {
+        tally::bump(Counter::OwnersRecorded);
+    } else if OWNERS.insert(sock, owner, u64::from(BPF_EXIST)).is_err() {
         // Better none than whose socket was here before.
-        forget(sock.held_key());
+        forget(sock);
         tally::bump(Counter::OwnersFull);
     }
 }
@@ -165,9 +173,12 @@ pub(crate) fn record_holder(sock: u64, holder: Task) {
     // Fails when a hook has just recorded the socket, or for want of room.
     let mut owner = Owner::NONE;
     owner.set(holder);
-    let result = OWNERS.insert(sock, owner, u64::from(BPF_NOEXIST));
+    if OWNERS.insert(sock, owner, u64::from(BPF_NOEXIST)).is_ok() {
+        tally::bump(Counter::OwnersRecorded);
+        return;
+    }
     // SAFETY: likewise.
-    if result.is_err() && unsafe { OWNERS.get(sock) }.is_none() {
+    if unsafe { OWNERS.get(sock) }.is_none() {
         tally::bump(Counter::OwnersFull);
     }
 }
@@ -175,7 +186,9 @@ pub(crate) fn record_holder(sock: u64, holder: Task) {
 /// Forgets the socket at this address.
 #[inline(always)]
 pub(crate) fn forget(sock: u64) {
-    let _unknown = OWNERS.remove(sock);
+    if OWNERS.remove(sock).is_ok() {
+        tally::bump(Counter::OwnersForgotten);
+    }
 }
 
 /// Whether the socket is known to have been opened by connect.

@@ -2,15 +2,16 @@
 //! it, else the one that opened it, if that still holds it.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use socktrace_ebpf::{Event, Flags, OwnerSource, event::EXE_NAME};
+use socktrace_ebpf::{Event, Flags, Owned, OwnerSource, Signature, event::EXE_NAME};
 
 use crate::{
     filter::{self, Verdict},
     holder::{self, Held},
     load::Load,
-    offsets,
+    offsets, owned_tally,
     owner::{self, Owner},
     sock::Sock,
+    subject::Subject,
     task::{self, Task},
     waiter,
 };
@@ -75,25 +76,46 @@ impl Question {
         Self { sock: 0, flags: Flags::empty(), in_process: true, effort: Effort::Presume }
     }
 
-    /// Whether the filters ask for the process. Finds it where one of them may ask.
+    /// Finds the process: before it is counted, judged or told as one that was asked for.
+    #[inline(always)]
+    pub(crate) fn ask(self) {
+        let Some(slot) = RECIPIENT.get_ptr_mut(0) else {
+            return;
+        };
+        // SAFETY: this CPU's slot, just looked up.
+        let question = unsafe { &raw mut (*slot).sock };
+        // By the slot, as the address may be of a type, and the call takes mere numbers.
+        // SAFETY: likewise. Volatile, as the function that reads it looks the slot up for itself.
+        unsafe { question.write_volatile(self.sock) };
+        let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
+        match self.effort {
+            Effort::Presume => presume_recipient(flags, in_process),
+            Effort::Search => search_recipient(flags, in_process),
+        };
+    }
+
+    /// Counts a failure by the process that was asked for, and by the port of its service.
+    #[inline(always)]
+    pub(crate) fn count(self, signature: &Signature, subject: &Subject) {
+        let [flags, where_from, rest] = signature.to_words().map(u64::from);
+        let ports = u64::from(subject.local_port) << 16 | u64::from(subject.remote_port);
+        count_recipient(flags, where_from, rest, ports, self.is_answered());
+    }
+
+    /// Whether the filters ask for the process that was asked for.
     #[inline(always)]
     pub(crate) fn judge(self) -> Verdict {
         if offsets::FILTER.get() == 0 {
             return filter::PASS;
         }
-        let Some(slot) = self.ask() else {
-            return filter::UNSETTLED;
-        };
         let verdict = judge_recipient() as Verdict;
-        // SAFETY: this CPU's slot.
-        let is_answer = unsafe { (*slot).sock } == self.sock;
-        if is_answer { verdict } else { filter::UNSETTLED }
+        if self.is_answered() != 0 { verdict } else { filter::UNSETTLED }
     }
 
     /// Names the process in an event.
     #[inline(always)]
-    pub(crate) fn tell(self, event: &mut Event) {
-        let Some(recipient) = self.answer(offsets::FILTER.get() != 0) else {
+    pub(crate) fn tell(self, event: &mut Event, asked: bool) {
+        let Some(recipient) = self.answer(asked) else {
             return;
         };
         let owner = &recipient.owner;
@@ -116,30 +138,22 @@ impl Question {
     /// What was found when it was `asked` already, unless it was overwritten; else what is found now.
     #[inline(always)]
     fn answer(self, asked: bool) -> Option<&'static Recipient> {
-        let slot = RECIPIENT.get_ptr_mut(0)?;
-        // SAFETY: this CPU's slot, just looked up.
-        if !asked || unsafe { (*slot).sock } != self.sock {
-            self.ask()?;
+        if !asked || self.is_answered() == 0 {
+            self.ask();
         }
-        // SAFETY: likewise.
-        let recipient = unsafe { &*slot };
+        // SAFETY: this CPU's slot, just looked up.
+        let recipient = unsafe { &*RECIPIENT.get_ptr(0)? };
         (recipient.sock == self.sock).then_some(recipient)
     }
 
+    /// Whether the slot has the answer to this: 1 or 0.
     #[inline(always)]
-    fn ask(self) -> Option<*mut Recipient> {
-        let slot = RECIPIENT.get_ptr_mut(0)?;
-        // SAFETY: this CPU's slot, just looked up.
-        let question = unsafe { &raw mut (*slot).sock };
-        // By the slot, as the address may be of a type, and the call takes mere numbers.
-        // SAFETY: likewise. Volatile, as the function that reads it looks the slot up for itself.
-        unsafe { question.write_volatile(self.sock) };
-        let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
-        match self.effort {
-            Effort::Presume => presume_recipient(flags, in_process),
-            Effort::Search => search_recipient(flags, in_process),
-        };
-        Some(slot)
+    fn is_answered(self) -> u64 {
+        match RECIPIENT.get_ptr(0) {
+            // SAFETY: this CPU's slot, just looked up.
+            Some(slot) => u64::from(unsafe { (*slot).sock } == self.sock),
+            None => 0,
+        }
     }
 }
 
@@ -171,6 +185,40 @@ extern "C" fn judge_recipient() -> u64 {
     // SAFETY: this CPU's slot, just looked up.
     let Recipient { owner, source, .. } = unsafe { &*slot };
     u64::from(filter::judge_owner(owner, *source))
+}
+
+/// Counts a failure by the answer, if it `is_answer`, else by nobody. The signature comes as
+/// [`Signature::to_words`] gives it, `ports` as the local one before the remote one.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_recipient(
+    flags: u64,
+    where_from: u64,
+    rest: u64,
+    ports: u64,
+    is_answer: u64,
+) -> u64 {
+    let mut owned = Owned {
+        cgroup_id: 0,
+        signature: Signature::from_words([flags as u32, where_from as u32, rest as u32]),
+        service_port: 0,
+        reserved: 0,
+    };
+    if is_answer != 0
+        && let Some(slot) = RECIPIENT.get_ptr(0)
+    {
+        // SAFETY: this CPU's slot, just looked up.
+        let recipient = unsafe { &*slot };
+        if recipient.owner.tgid != 0 {
+            owned.cgroup_id = recipient.owner.cgroup_id;
+        }
+        if offsets::SERVICE_PORTS.get() == 1 {
+            let (local, remote) = ((ports >> 16) as u16, ports as u16);
+            owned.service_port = owned.signature.service_port(recipient.role as u8, local, remote);
+        }
+    }
+    owned_tally::count(&owned);
+    0
 }
 
 #[inline(always)]

@@ -29,6 +29,14 @@ pub struct Signature {
 const _: () = assert!(size_of::<Signature>() == 12 && align_of::<Signature>() == 4);
 
 impl Signature {
+    /// A tally's key.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
+        let Self { flags, errno, hook, origin, state, family, sigpipe, reserved } = self;
+        let ([f0, f1, f2, f3], [e0, e1]) = (flags.to_ne_bytes(), errno.to_ne_bytes());
+        [f0, f1, f2, f3, e0, e1, hook, origin, state, family, sigpipe, reserved]
+    }
+
     /// Reads a signature back from a tally's key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
@@ -43,6 +51,26 @@ impl Signature {
             sigpipe,
             reserved,
         }
+    }
+
+    /// The signature as numbers, as functions of the kernel programs hand it each other.
+    #[must_use]
+    #[inline]
+    pub const fn to_words(&self) -> [u32; 3] {
+        let Self { flags, errno, hook, origin, state, family, sigpipe, .. } = *self;
+        let [low, high] = errno.to_ne_bytes();
+        let where_from = u32::from_ne_bytes([hook, origin, state, family]);
+        [flags, where_from, u32::from_ne_bytes([low, high, sigpipe, 0])]
+    }
+
+    /// The opposite of [`Self::to_words`].
+    #[must_use]
+    #[inline]
+    pub const fn from_words([flags, where_from, rest]: [u32; 3]) -> Self {
+        let [hook, origin, state, family] = where_from.to_ne_bytes();
+        let [low, high, sigpipe, reserved] = rest.to_ne_bytes();
+        let errno = u16::from_ne_bytes([low, high]);
+        Self { flags, errno, hook, origin, state, family, sigpipe, reserved }
     }
 }
 

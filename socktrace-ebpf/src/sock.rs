@@ -235,6 +235,19 @@ impl<L: Load> Sock<L> {
         port
     }
 
+    /// How many connections wait in a listener's accept queue, in percent of the limit; `None` where
+    /// this kernel lacks the members.
+    #[inline(always)]
+    pub(crate) fn accept_queue_percent(self) -> Option<u32> {
+        if offsets::SOCK_ACK_BACKLOG.is_absent() {
+            return None;
+        }
+        let waiting: u32 = self.load(&offsets::SOCK_ACK_BACKLOG);
+        let limit: u32 = self.load(&offsets::SOCK_MAX_ACK_BACKLOG);
+        // `listen(fd, 0)` leaves room for one all the same.
+        Some((u64::from(waiting) * 100 / u64::from(limit.max(1))) as u32)
+    }
+
     /// Fills in the state of the timers, for a socket of TCP.
     #[inline(always)]
     pub(crate) fn describe_timers(self, event: &mut Event) {

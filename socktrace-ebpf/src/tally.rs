@@ -15,45 +15,62 @@ static TALLIES: PerCpuHashMap<Signature, u64, TALLY_ENTRIES> = PerCpuHashMap::ne
 #[btf_map]
 static COUNTERS: PerCpuArray<u64, { Counter::ALL.len() }> = PerCpuArray::new();
 
-/// Adds one to a map value.
+/// Adds to a map value.
 ///
-/// Atomically, although the value belongs to this CPU: a program in process context can be
+/// Atomically, although the value may belong to this CPU: a program in process context can be
 /// interrupted by softirq, which may run the same code on the same value.
 ///
 /// # Safety
 /// `value` points into a map value that the current program looked up.
 #[inline(always)]
-unsafe fn increment(value: *mut u64) {
+pub(crate) unsafe fn add(value: *mut u64, amount: u64) {
     // SAFETY: the caller's contract. The instruction is BPF's atomic add (BPF_XADD), which every
     // kernel with BPF has; the target offers no `AtomicU64::fetch_add`.
     unsafe {
-        asm!("lock *(u64 *)({value} + 0) += {one}", value = in(reg) value, one = in(reg) 1_u64);
+        asm!("lock *(u64 *)({value} + 0) += {amount}", value = in(reg) value, amount = in(reg) amount);
+    }
+}
+
+/// Adds to a value of a map that is an array; a slot that it does not have is left alone.
+#[inline(always)]
+pub(crate) fn add_to<const N: usize>(array: &PerCpuArray<u64, N>, slot: usize, amount: u64) {
+    if let Some(value) = array.get_ptr_mut(slot as u32) {
+        // SAFETY: just looked up.
+        unsafe { add(value, amount) };
     }
 }
 
 /// Counts one occurrence of `signature`. Never fails: what does not fit goes to the overflow.
 #[inline(always)]
 pub(crate) fn count(signature: &Signature) {
-    if let Some(value) = TALLIES.get_ptr_mut(signature) {
+    let [flags, where_from, rest] = signature.to_words().map(u64::from);
+    count_signature(flags, where_from, rest);
+}
+
+/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
+/// takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_signature(flags: u64, where_from: u64, rest: u64) -> u64 {
+    let signature = Signature::from_words([flags as u32, where_from as u32, rest as u32]);
+    if let Some(value) = TALLIES.get_ptr_mut(&signature) {
         // SAFETY: just looked up.
-        unsafe { increment(value) };
-        return;
+        unsafe { add(value, 1) };
+        return 0;
     }
     // First sight. NOEXIST, so that a count made meanwhile on another CPU is not overwritten;
     // which of the two insertions won does not matter to the look-up that follows.
-    let _lost_race = TALLIES.insert(signature, 0, u64::from(BPF_NOEXIST));
-    match TALLIES.get_ptr_mut(signature) {
+    let _lost_race = TALLIES.insert(&signature, 0, u64::from(BPF_NOEXIST));
+    match TALLIES.get_ptr_mut(&signature) {
         // SAFETY: just looked up.
-        Some(value) => unsafe { increment(value) },
+        Some(value) => unsafe { add(value, 1) },
         None => bump(Counter::TallyOverflow),
     }
+    0
 }
 
 /// Adds one to a counter of the kernel side's own.
 #[inline(always)]
 pub(crate) fn bump(counter: Counter) {
-    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: just looked up.
-        unsafe { increment(value) };
-    }
+    add_to(&COUNTERS, counter as usize, 1);
 }

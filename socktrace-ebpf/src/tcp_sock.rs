@@ -53,6 +53,12 @@ impl<L: Load> TcpSock<L> {
         self.load::<u32>(&offsets::TCP_PACKETS_OUT) != 0
     }
 
+    /// The retransmission timeout in force, in jiffies; `None` where this kernel lacks the member.
+    #[inline(always)]
+    pub(crate) fn rto(self) -> Option<u32> {
+        (!offsets::ICSK_RTO.is_absent()).then(|| self.load(&offsets::ICSK_RTO))
+    }
+
     /// The flags that tell the timers apart, see `diagnosis`; none where this kernel lacks a member
     /// that they are taken from.
     #[inline(always)]

@@ -19,7 +19,7 @@ use crate::{
     arguments::Arguments as _,
     errno::{EAGAIN, returned},
     load::{Direct, Load, Probe},
-    offsets,
+    measure, offsets,
     owner::{self, Role},
     sock::Sock,
 };
@@ -29,7 +29,7 @@ use crate::{
 fn inet_csk_accept_four_args(ctx: FExitContext) -> i32 {
     let accepted = Sock::<Direct>::new(ctx.pointer(4));
     if !accepted.is_null() {
-        return accept(accepted);
+        return accept_from(&ctx, accepted);
     }
     if offsets::READ_KERNEL.get() != 1 {
         return 0;
@@ -44,7 +44,7 @@ fn inet_csk_accept_four_args(ctx: FExitContext) -> i32 {
 #[fexit(function = "inet_csk_accept")]
 fn inet_csk_accept_connections(ctx: FExitContext) -> i32 {
     let accepted = Sock::<Direct>::new(ctx.pointer(4));
-    if accepted.is_null() { 0 } else { accept(accepted) }
+    if accepted.is_null() { 0 } else { accept_from(&ctx, accepted) }
 }
 
 /// Return of `inet_csk_accept(sk, arg)`.
@@ -52,25 +52,33 @@ fn inet_csk_accept_connections(ctx: FExitContext) -> i32 {
 fn inet_csk_accept_two_args(ctx: FExitContext) -> i32 {
     let accepted = Sock::<Direct>::new(ctx.pointer(2));
     if !accepted.is_null() {
-        return accept(accepted);
+        return accept_from(&ctx, accepted);
     }
     // SAFETY: the hook's `struct proto_accept_arg` argument, and an offset in it.
     let err: i32 = unsafe { Direct::member(ctx.pointer(1), &offsets::ACCEPT_ARG_ERR) };
     failure(&ctx, err)
 }
 
-/// The current process accepts a connection.
+/// The current process accepts a connection from a listener, the first argument.
 #[inline(always)]
-pub(super) fn accept<L: Load>(sock: Sock<L>) -> i32 {
+fn accept_from(ctx: &FExitContext, sock: Sock<Direct>) -> i32 {
+    accept(sock, || measure::accepted_reset(Sock::<Direct>::new(ctx.pointer(0))))
+}
+
+/// The current process accepts a connection; `note_reset` is called when it was reset before.
+#[inline(always)]
+pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     owner::record(sock, Role::Server);
-    let state = sock.state();
-    let errno = sock.err();
-    if state != TcpState::Close as u8 && errno == 0 {
-        return 0;
-    }
-    let (Some(family), Some(_)) = (sock.family(), sock.tcp()) else {
+    let Some(family) = sock.family() else {
         return 0;
     };
+    measure::accepted(family);
+    let state = sock.state();
+    let errno = sock.err();
+    if (state != TcpState::Close as u8 && errno == 0) || sock.tcp().is_none() {
+        return 0;
+    }
+    note_reset();
     let flags = Flags::UNACCEPTED.with(Flags::DELIVERY);
     debug!((), "accept: already closed, errno {}", errno);
     tell_call(Hook::InetCskAccept, sock, family, errno, flags, |_| {}, |_| {})

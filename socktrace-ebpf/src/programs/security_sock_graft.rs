@@ -30,7 +30,8 @@ fn security_sock_graft_kprobe(ctx: ProbeContext) -> i32 {
     if sock.stream_family().is_none() {
         return 0;
     }
-    inet_csk_accept::accept(sock)
+    // The listener is not known here.
+    inet_csk_accept::accept(sock, || ())
 }
 
 /// Entry of `security_sock_graft`, where the return of `inet_csk_accept` is hooked too.

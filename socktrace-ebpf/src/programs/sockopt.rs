@@ -24,6 +24,7 @@ use crate::{
     emit::emit,
     errno::{EBADF, ENOTSOCK, returned},
     load::Load,
+    measure,
     recipient::Question,
     sock::{IPPROTO_TCP, Sock, Socket},
 };
@@ -140,10 +141,8 @@ fn by_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
-    rejected(Socket::<A::Load>::new(ctx.pointer(0)).sock(), hook, errno, |event| {
-        event.level = ctx.int(2);
-        event.option = ctx.int(3);
-    })
+    let refused = Refused { fd: -1, level: ctx.int(2), option: ctx.int(3) };
+    rejected(Socket::<A::Load>::new(ctx.pointer(0)).sock(), hook, errno, refused)
 }
 
 /// Of `(int fd, int level, int optname, ..)`.
@@ -155,20 +154,16 @@ fn by_descriptor<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
     let Some(sock) = descriptor::sock(ctx.int(0)) else {
         return no_socket(ctx, hook, errno);
     };
-    rejected(sock, hook, errno, |event| describe_option(ctx, event))
+    rejected(sock, hook, errno, Refused::of_call(ctx))
 }
 
 #[inline(always)]
-fn rejected<L: Load>(
-    sock: Sock<L>,
-    hook: Hook,
-    errno: u16,
-    describe: impl FnOnce(&mut Event),
-) -> i32 {
+fn rejected<L: Load>(sock: Sock<L>, hook: Hook, errno: u16, refused: Refused) -> i32 {
     let Some(family) = sock.stream_family() else {
         return 0;
     };
-    tell_call(hook, sock, family, errno, Flags::empty(), |_| {}, describe)
+    refused.count(hook, errno);
+    tell_call(hook, sock, family, errno, Flags::empty(), |_| {}, |event| refused.describe(event))
 }
 
 /// The descriptor of `(int fd, int level, int optname, ..)` leads to no socket.
@@ -177,15 +172,38 @@ fn no_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
     if !matches!(errno, EBADF | ENOTSOCK) || ctx.int(1) != i32::from(IPPROTO_TCP) {
         return 0;
     }
+    let refused = Refused::of_call(ctx);
+    refused.count(hook, errno);
     let signature = Signature { errno, hook: hook as u8, ..Signature::default() };
-    emit(&signature, Question::caller(), |_| {}, |event| describe_option(ctx, event));
+    emit(&signature, Question::caller(), |_| {}, |event| refused.describe(event));
     0
 }
 
-/// Of `(int fd, int level, int optname, ..)`.
-#[inline(always)]
-fn describe_option<A: Arguments>(ctx: &A, event: &mut Event) {
-    event.fd = ctx.int(0);
-    event.level = ctx.int(1);
-    event.option = ctx.int(2);
+/// An option that was refused.
+#[derive(Clone, Copy)]
+struct Refused {
+    /// The descriptor, where it was told: else -1.
+    fd: i32,
+    level: i32,
+    option: i32,
+}
+
+impl Refused {
+    /// Of `(int fd, int level, int optname, ..)`.
+    #[inline(always)]
+    fn of_call<A: Arguments>(ctx: &A) -> Self {
+        Self { fd: ctx.int(0), level: ctx.int(1), option: ctx.int(2) }
+    }
+
+    #[inline(always)]
+    fn count(self, hook: Hook, errno: u16) {
+        measure::refused_option(hook, self.level, self.option, errno);
+    }
+
+    #[inline(always)]
+    fn describe(self, event: &mut Event) {
+        event.fd = self.fd;
+        event.level = self.level;
+        event.option = self.option;
+    }
 }

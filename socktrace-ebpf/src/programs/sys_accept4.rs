@@ -12,20 +12,27 @@ use crate::{
     arguments::Arguments as _,
     descriptor,
     errno::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, returned},
+    load::Probe,
+    measure,
+    sock::Sock,
 };
 
 /// Return of `__sys_accept4`, for lack of resources.
 #[fexit(function = "__sys_accept4")]
 fn sys_accept4_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(4));
-    if lacks_resources(errno) { failed(&ctx, errno) } else { 0 }
+    if lacks_resources(errno) { failed(&ctx, errno, measure::accept_failed) } else { 0 }
 }
 
 /// Return of `__sys_accept4`, for all other reasons: where `inet_csk_accept` cannot tell them.
 #[fexit(function = "__sys_accept4")]
 fn sys_accept4_errors_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(4));
-    if errno == 0 || errno == EAGAIN || lacks_resources(errno) { 0 } else { failed(&ctx, errno) }
+    if errno == 0 || errno == EAGAIN || lacks_resources(errno) {
+        0
+    } else {
+        failed(&ctx, errno, |_| ())
+    }
 }
 
 #[inline(always)]
@@ -34,7 +41,7 @@ fn lacks_resources(errno: u16) -> bool {
 }
 
 #[inline(always)]
-fn failed(ctx: &FExitContext, errno: u16) -> i32 {
+fn failed(ctx: &FExitContext, errno: u16, measure: impl FnOnce(Sock<Probe>)) -> i32 {
     let fd = ctx.int(0);
     let Some(sock) = descriptor::sock(fd) else {
         return 0;
@@ -42,6 +49,7 @@ fn failed(ctx: &FExitContext, errno: u16) -> i32 {
     let Some(family) = sock.family() else {
         return 0;
     };
+    measure(sock);
     let flags = Flags::empty();
     tell_call(Hook::SysAccept4, sock, family, errno, flags, |_| {}, |event| event.fd = fd)
 }

@@ -2,7 +2,8 @@
 //!
 //! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. When the retries have run out it
 //! sets `sk_err` and calls `tcp_done` on the way (`tcp_write_err`, inlined everywhere). The entry
-//! program tells `tcp_done` that this timer is the reason; the exit program counts the timeouts
+//! program tells `tcp_done` that this timer is the reason, and measures the timeout that has run out;
+//! the exit program counts the timeouts
 //! after which the connection lives on, and produces an event for each: progress, no failure.
 
 use aya_ebpf::{
@@ -17,7 +18,7 @@ use crate::{
     arguments::Arguments as _,
     emit::emit_if,
     load::{Direct, Load, Probe},
-    offsets,
+    measure, offsets,
     recipient::Question,
     sock::Sock,
     stash::{self, Note},
@@ -69,7 +70,12 @@ fn firing<L: Load>(sock: Sock<L>) -> i32 {
         return 0;
     };
     let note = Note::new(Origin::RetransmitTimer, Flags::empty());
-    stash::put(sock, Note { fired: u8::from(tcp.has_packets_out()), ..note });
+    let fired = tcp.has_packets_out();
+    // Now, as it is doubled before the function returns.
+    if fired && let Some(rto) = tcp.rto() {
+        measure::timed_out(rto);
+    }
+    stash::put(sock, Note { fired: u8::from(fired), ..note });
     0
 }
 

@@ -4,7 +4,8 @@
 //! Prototype: `(sk, gfp)` up to 6.9, then `(sk, gfp, reason)` or `(sk, reason)`, also by
 //! backports; the daemon loads the program that fits the kernel's BTF. Hooked at entry,
 //! before the segment leaves: over loopback it is received before the function returns. Produces
-//! no event: it is remembered for the other end, if that is on this host too.
+//! no event: it is counted by its reason, and remembered for the other end, if that is on this host
+//! too.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -14,6 +15,7 @@ use socktrace_ebpf::facts::ABSENT;
 
 use crate::{
     arguments::Arguments,
+    measure,
     recipient::Question,
     sock::Sock,
     tuple::{Tuple, record_sent_reset},
@@ -61,6 +63,7 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     let (Some(family), Some(_)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
+    measure::sends_reset(reason);
     // A connection in the queue of a listener that is closed has no owner yet.
     let sender = Question::presume(sock, sock.holder_flags(), sock.is_owned());
     let (tgid, comm) = sender.name();

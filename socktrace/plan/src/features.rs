@@ -9,6 +9,7 @@ const FUNCTION_ARGUMENTS: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_func_arg"
 const RECURSION_GUARD: (&str, &str) = ("bpf_prog", "active");
 const MEMLOCK_RECORD: &str = "bpf_map_memory";
 const RST_REASONS: &str = "sk_rst_reason";
+const RST_REASON_PREFIX: &str = "SK_RST_REASON_";
 
 /// What is looked up here.
 pub(crate) const SUBJECTS: &[Subject] = &[
@@ -57,8 +58,11 @@ impl Features {
     }
 }
 
-/// The kernel's names of the reasons for sending an RST, empty where it has none (before 6.10).
+/// The kernel's reasons for sending an RST, without the prefix that they share and in lower case; empty
+/// where it has none (before 6.10).
 #[must_use]
 pub fn rst_reasons(btf: &Btf) -> Vec<(u32, String)> {
-    btf.enumerators(RST_REASONS)
+    let short =
+        |name: String| name.strip_prefix(RST_REASON_PREFIX).unwrap_or(&name).to_ascii_lowercase();
+    btf.enumerators(RST_REASONS).into_iter().map(|(value, name)| (value, short(name))).collect()
 }

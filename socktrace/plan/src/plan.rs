@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use socktrace_ebpf::facts::ABSENT;
+
 use crate::{
     btf::{Btf, BtfError, Prototype},
     facts::{self, Fact, Facts},
@@ -46,6 +48,14 @@ pub struct Plan {
     pub tells_mptcp: bool,
     /// What stays hidden although its hook is served.
     pub losses: Vec<Loss>,
+}
+
+impl Plan {
+    /// Whether this kernel has the fact that is the value of this global.
+    #[must_use]
+    pub fn knows(&self, global: &str) -> bool {
+        self.facts.iter().any(|fact| fact.global == global && fact.value != ABSENT)
+    }
 }
 
 /// Something that the programs would tell on another kernel.

@@ -250,7 +250,7 @@ fn a_missing_detail_costs_what_it_tells() {
     // The rest of the group is of no use without them.
     for fact in &plan.facts {
         let hides = facts::hides_without(fact.global);
-        let absent = fact.value == socktrace_ebpf::facts::ABSENT;
+        let absent = fact.value == ABSENT;
         assert_eq!(absent, hides == Some(loss.hides), "{}", fact.global);
     }
 }

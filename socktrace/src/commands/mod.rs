@@ -2,6 +2,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod explain;
+mod serve;
 pub(crate) mod trace;
 mod watch;
 

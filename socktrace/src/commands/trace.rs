@@ -8,9 +8,11 @@ use aya_log::EbpfLogger;
 use socktrace_ebpf::Counter;
 use tokio::{io::unix::AsyncFd, runtime};
 
-use super::watch::{self, Service, Shown, Source};
+use super::{
+    serve,
+    watch::{self, Service, Shower, Shown, Source},
+};
 use crate::{
-    cli::{Cli, DEFAULT_LISTEN},
     config::Resolved,
     filter::{Counts, Filter, Gate},
     kernel::{
@@ -19,11 +21,11 @@ use crate::{
         hooks::Hook,
         host::running_kernel,
         load::{self, Loaded},
-        missed::Missed,
+        programs::Programs,
         stream::Events,
         tally::Tallies,
     },
-    metrics::{Access, Exporter, Hooks, Listen, Listener, PassedSockets, Pulse, Server, Site},
+    metrics::{Access, Hooks, PassedSockets, Progress},
     output::{Decoder, stream::Printer},
     owner::Owners,
     resolve::{Names, System},
@@ -62,22 +64,27 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let filter = Arc::new(Filter::new(&cli.filters));
     let scope = Scope { stream: !cli.no_stream, counts: cli.filters.filter_metrics };
     let program = filter.program(scope, cli.all);
+    let services = serve::Services::new(cli);
     let options = load::Options {
         method: cli.attach.into(),
         retransmits: cli.retransmits,
         max_sockets: cli.max_sockets,
+        owned: services.extent(),
+        ring_bytes: cli.ring_bytes(),
+        jiffy_us: clock.jiffy_us(),
         probe_log: cli.probe_log,
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,
     };
-    let Loaded { mut ebpf, health, losses, rst_reasons } =
+    let Loaded { mut ebpf, health, losses, rst_reasons, measurable } =
         undisturbed(|| load::load(options, &program))??;
     let counted = scope.counts.then(|| Arc::clone(&filter));
-    let counts = Arc::new(Counts::new(Tallies::new(&mut ebpf)?, counted));
-    let missed = Arc::new(Missed::new(&ebpf).context("cannot watch the kernel programs")?);
+    let tallies = Tallies::new(&mut ebpf)?;
+    let counts = Arc::new(Counts::new(tallies, services.tallies(&mut ebpf)?, counted));
+    let programs = Arc::new(Programs::new(&ebpf).context("cannot watch the kernel programs")?);
     // Learnt before it says that it is ready, so that those are known that go soon after.
     let owners = program.needs_events().then(Owners::new);
-    let listeners = metrics_listeners(cli, passed)?;
+    let listeners = serve::listeners(cli, passed)?;
     if !cli.no_sandbox {
         privileges::drop_all(|| counts.counter(Counter::EventsLost).map(drop))?;
     }
@@ -103,8 +110,15 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         forward_probe_log(&mut ebpf)?;
     }
     let attached = hooks.attached.len();
-    let exporter = Exporter::new(Arc::clone(&counts), Arc::clone(&missed), health);
-    let _server = serve_metrics(listeners, access, exporter, hooks)?;
+    let progress = scope.stream.then(Arc::<Progress>::default);
+    let about = serve::about(cli, health, measurable, rst_reasons.clone());
+    let sources = serve::Sources {
+        counts: Arc::clone(&counts),
+        programs: Arc::clone(&programs),
+        progress: progress.clone(),
+    };
+    let _server =
+        serve::metrics(&mut ebpf, (listeners, access), services, (about, hooks), sources)?;
 
     let service = Service { manager, reload, counts: Arc::clone(&counts), hooks: attached };
     let shown = if let Some(owners) = owners {
@@ -114,9 +128,10 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         let besides = (cli.all, cli.retransmits);
         let gate = Gate::new(filter, besides, counts.judged(), verdicts);
         let source = Source { events, decoder, gate };
-        if scope.stream {
+        if let Some(progress) = progress {
             let printer = Printer::new(cli.output, cli.color);
-            Some(watch::stream(source, names, printer, service, resolved, &mut stop).await?)
+            let shower = Shower { names, printer, progress };
+            Some(watch::stream(source, shower, service, resolved, &mut stop).await?)
         } else {
             watch::judge(source, service, resolved, &mut stop).await?;
             None
@@ -126,61 +141,8 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         None
     };
     let summary = summary(&counts, shown)?;
-    log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&missed.counts()));
+    log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.missed()));
     Ok(())
-}
-
-/// Serves the metrics at these sockets, if any.
-fn serve_metrics(
-    listeners: Vec<Listener>,
-    access: Access,
-    exporter: Exporter,
-    hooks: Hooks,
-) -> anyhow::Result<Option<Server>> {
-    if listeners.is_empty() {
-        return Ok(None);
-    }
-    let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();
-    let (pulse, heart) = Pulse::new();
-    tokio::spawn(heart.beat());
-    let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
-    let server = Server::start(listeners, access, site)?;
-    for url in urls {
-        log::info!(target: NOTICE, "metrics: {url}");
-    }
-    Ok(Some(server))
-}
-
-/// The sockets for metrics; none when nobody wants them, or when they can only not be had at the
-/// default address, which nobody has asked for.
-fn metrics_listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> {
-    if cli.no_metrics {
-        return Ok(Vec::new());
-    }
-    let asked = match cli.listen.as_slice() {
-        [] if passed.is_empty() => &[DEFAULT_LISTEN],
-        [] => &[Listen::Systemd],
-        asked => asked,
-    };
-    let mut listeners = Vec::new();
-    for listen in asked {
-        match Listener::bind(listen, &mut passed) {
-            Ok(bound) => listeners.extend(bound),
-            // A person at a terminal came for the stream; a service has nothing else to offer.
-            Err(error) if *asked == [DEFAULT_LISTEN] && cli.listen.is_empty() && !cli.no_stream => {
-                log::warn!(
-                    target: NOTICE,
-                    "no metrics: cannot listen on {listen}: {error}; see --listen"
-                );
-            }
-            Err(error) => {
-                let text =
-                    format!("cannot serve metrics on {listen}; choose another with --listen");
-                return Err(anyhow::Error::new(error).context(text));
-            }
-        }
-    }
-    Ok(listeners)
 }
 
 /// Logs what the kernel programs say about themselves.

@@ -12,6 +12,7 @@ use crate::{
     diagnosis::{Cause, Finding, diagnose},
     filter::{Counts, Gate},
     kernel::stream::Events,
+    metrics::{Progress, Stream as Progressed},
     output::{
         Decoder, Record,
         stream::Printer,
@@ -149,6 +150,13 @@ pub(super) struct Source {
     pub(super) gate: Gate,
 }
 
+/// What shows events.
+pub(super) struct Shower {
+    pub(super) names: Option<Names>,
+    pub(super) printer: Printer,
+    pub(super) progress: Arc<Progress>,
+}
+
 /// The times at which a gate is to be refreshed.
 fn refreshes(gate: &Gate) -> Option<Interval> {
     let period = gate.refresh_period()?;
@@ -203,13 +211,13 @@ pub(super) async fn judge(
 /// Prints events until told to stop, or until nobody reads them.
 pub(super) async fn stream(
     source: Source,
-    names: Option<Names>,
-    printer: Printer,
+    shower: Shower,
     mut service: Service,
     resolved: Resolved,
     stop: &mut StopSignals,
 ) -> anyhow::Result<Shown> {
     let Source { mut events, decoder, gate } = source;
+    let Shower { names, printer, progress } = shower;
     let mut refreshes = refreshes(&gate);
     let mut stream = Stream {
         decoder,
@@ -218,6 +226,7 @@ pub(super) async fn stream(
         records: Vec::new(),
         printer,
         writer: Writer::default(),
+        progress,
         on_full: resolved.cli.on_full,
         lost_in_kernel: 0,
         dropped: 0,
@@ -275,6 +284,7 @@ struct Stream {
     records: Vec<Record>,
     printer: Printer,
     writer: Writer,
+    progress: Arc<Progress>,
     on_full: OnFull,
     /// What the kernel had no room for and the stream has told.
     lost_in_kernel: u64,
@@ -310,6 +320,12 @@ impl Stream {
     fn drop_lines(&mut self, count: u64) {
         self.dropped += count;
         self.untold += count;
+        self.note();
+    }
+
+    /// Has metrics know how far the stream has come.
+    fn note(&self) {
+        self.progress.note(Progressed { shown: self.printer.shown(), dropped: self.dropped });
     }
 
     /// Begins to write what there is, with what was lost, unless the last write still goes on.

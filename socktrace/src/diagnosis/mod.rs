@@ -6,12 +6,12 @@ mod cause;
 mod diagnose;
 mod errno;
 mod finding;
-mod role;
 mod sockopt;
+mod timer;
 
 pub(crate) use cause::Cause;
 pub(crate) use diagnose::diagnose;
 pub(crate) use errno::Errno;
 pub(crate) use finding::{Call, Diagnosis, Direction, Finding, Severity};
-pub(crate) use role::role;
 pub(crate) use sockopt::{level_name, option_name};
+pub(crate) use timer::Timer;

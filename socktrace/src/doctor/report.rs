@@ -9,6 +9,7 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
+    cli::DEFAULT_RING_BYTES,
     kernel::{
         clock::Clock,
         filter::{Program, Scope},
@@ -101,11 +102,15 @@ fn unfiltered() -> Program {
 fn options(method: Method) -> anyhow::Result<Options> {
     /// Longer than the self-test takes.
     const IDLE_SECONDS: u32 = 3_600;
+    let clock = Clock::new()?;
     Ok(Options {
         method,
         retransmits: true,
+        owned: None,
+        ring_bytes: DEFAULT_RING_BYTES,
+        jiffy_us: clock.jiffy_us(),
         probe_log: false,
-        idle_jiffies: Clock::new()?.seconds_to_jiffies(IDLE_SECONDS),
+        idle_jiffies: clock.seconds_to_jiffies(IDLE_SECONDS),
         retransmit_threshold: 1,
         max_sockets: 1_024,
     })

@@ -69,7 +69,7 @@ impl Gate {
             return None;
         }
         if let (Some(judged), false) = (&self.judged, is_counted) {
-            judged.add(event.signature);
+            judged.add(&event);
         }
         let is_shown = is_meant && (self.retransmits || record.finding != Finding::Retransmission);
         is_shown.then_some(record)

@@ -14,7 +14,7 @@ mod values;
 use socktrace_ebpf::{Event, Signature};
 
 pub(crate) use self::{
-    counts::Counts,
+    counts::{Counts, OwnedCounts},
     gate::Gate,
     network::Network,
     service::{CgroupPath, ContainerName, Unit},

@@ -8,6 +8,7 @@ use nix::{
 };
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
+const NANOS_PER_MICRO: u64 = 1_000;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// Converts the kernel's times for people.
@@ -32,6 +33,11 @@ impl Clock {
     /// Jiffies in a second.
     pub(crate) fn hertz(self) -> u32 {
         self.seconds_to_jiffies(1)
+    }
+
+    /// Length of a jiffy in whole microseconds.
+    pub(crate) fn jiffy_us(self) -> u32 {
+        u32::try_from(self.jiffy_ns / NANOS_PER_MICRO).unwrap_or(u32::MAX)
     }
 
     /// Jiffies in whole milliseconds.

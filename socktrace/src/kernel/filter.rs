@@ -12,6 +12,8 @@ use socktrace_ebpf::{
     criteria::{Network, UNWANTED, VERDICT_ENTRIES, WANTED, mode},
 };
 
+use super::maps::take;
+
 /// The fewest entries that a map can be made with.
 const UNUSED_ENTRIES: u32 = 1;
 
@@ -130,8 +132,7 @@ pub(crate) struct Verdicts {
 impl Verdicts {
     /// Takes the map out of the loaded object.
     pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        let map = ebpf.take_map("VERDICTS").context("the kernel programs have no map VERDICTS")?;
-        Ok(Self { map: HashMap::try_from(map).context("the map VERDICTS has another type")? })
+        Ok(Self { map: take(ebpf, "VERDICTS")? })
     }
 
     /// Tells the kernel side what to do with events of this kind from now on.

@@ -68,6 +68,11 @@ impl Health {
         self.state(hook).is_some_and(HookState::is_attached)
     }
 
+    /// Whether it works by the way that hides nothing.
+    pub(crate) fn is_attached_in_full(&self, hook: Hook) -> bool {
+        matches!(self.state(hook), Some(HookState::Attached))
+    }
+
     /// What does not work, one line a hook: why, and what that hides.
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
         self.iter().filter_map(|(hook, state)| match state {

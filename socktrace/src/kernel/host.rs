@@ -67,6 +67,11 @@ pub(crate) fn running_kernel() -> String {
     )
 }
 
+/// Its release alone; empty if that cannot be told.
+pub(crate) fn kernel_release() -> String {
+    utsname::uname().map_or_else(|_| String::new(), |uts| uts.release().display().to_string())
+}
+
 /// A file of one line.
 pub(crate) fn line(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())

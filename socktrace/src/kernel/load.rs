@@ -12,6 +12,7 @@ use super::{
     filter,
     health::Health,
     host::hides_memory,
+    owned::Extent,
     plan::{Loss, Method, Plan, plan},
     refusal::{self, Refusal, denied},
 };
@@ -36,6 +37,12 @@ pub(crate) struct Options {
     pub(crate) retransmits: bool,
     /// Of how many sockets the owner is remembered.
     pub(crate) max_sockets: u32,
+    /// How failures are counted by owner; `None` for not at all.
+    pub(crate) owned: Option<Extent>,
+    /// Size of the ring buffer of events, in bytes: a power of two.
+    pub(crate) ring_bytes: u32,
+    /// Length of a jiffy in microseconds.
+    pub(crate) jiffy_us: u32,
     /// Whether the programs send debug messages.
     pub(crate) probe_log: bool,
     /// Silence after which a reset of the first data counts as one of an idle connection.
@@ -52,8 +59,19 @@ pub(crate) struct Loaded {
     pub(crate) health: Health,
     /// What this kernel hides although its hooks are attached.
     pub(crate) losses: Vec<Loss>,
-    /// The kernel's names of `enum sk_rst_reason`, empty where it has none (before 6.10).
+    /// Names of the kernel's reasons for an RST, empty where it has none (before 6.10).
     pub(crate) rst_reasons: Vec<(u32, String)>,
+    /// What can be measured on this kernel.
+    pub(crate) measurable: Measurable,
+}
+
+/// What can be measured on a kernel, provided that its hook is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Measurable {
+    /// How long retransmission timeouts were.
+    pub(crate) rto: bool,
+    /// How full accept queues are.
+    pub(crate) accept_queue: bool,
 }
 
 /// Checks the host, then loads and attaches all that this kernel can serve.
@@ -92,7 +110,10 @@ pub(crate) fn load_prepared(
     let mut losses = plan.losses.clone();
     // After the hooks, which see what is opened from now on.
     losses.extend(existing::find(&mut ebpf, btf, prepared.hides_memory).err());
-    Ok(Loaded { ebpf, health, losses, rst_reasons: features::rst_reasons(btf) })
+    let rst_reasons = features::rst_reasons(btf);
+    let measurable =
+        Measurable { rto: plan.knows("ICSK_RTO"), accept_queue: plan.knows("SOCK_ACK_BACKLOG") };
+    Ok(Loaded { ebpf, health, losses, rst_reasons, measurable })
 }
 
 /// Gives the kernel back what its type information took while it was read: several times of what
@@ -153,6 +174,9 @@ fn load_object(
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
         ("STREAM_RETRANSMITS", u32::from(options.retransmits)),
+        ("JIFFY_US", options.jiffy_us),
+        ("OWNED_COUNTS", u32::from(options.owned.is_some())),
+        ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),
     ];
     let log_level = if options.probe_log { LOG_DEBUG } else { LOG_OFF };
 
@@ -167,11 +191,14 @@ fn load_object(
         loader.override_global(name, value, true);
     }
     loader.map_max_entries("OWNERS", options.max_sockets);
+    loader.map_max_entries("OWNED", options.owned.map_or(1, |extent| extent.entries));
+    if options.owned.is_none() {
+        loader.map_max_entries("OTHERS", 1);
+    }
     filter.size_maps(&mut loader);
     loader.override_global("AYA_LOG_LEVEL", &log_level, false);
-    if !filter.needs_events() {
-        loader.map_max_entries("EVENTS", UNUSED_RING_BYTES);
-    }
+    let ring_bytes = if filter.needs_events() { options.ring_bytes } else { UNUSED_RING_BYTES };
+    loader.map_max_entries("EVENTS", ring_bytes);
     if method == Method::Fentry {
         loader.map_max_entries("CALLS", 1);
     }

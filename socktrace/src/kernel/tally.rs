@@ -9,6 +9,8 @@ use aya::{
 };
 use socktrace_ebpf::{Counter, Signature};
 
+use super::maps::take;
+
 /// The kernel side's counting maps.
 pub(crate) struct Tallies {
     signatures: PerCpuHashMap<MapData, [u8; size_of::<Signature>()], u64>,
@@ -18,16 +20,7 @@ pub(crate) struct Tallies {
 impl Tallies {
     /// Takes the maps out of the loaded object.
     pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        let signatures =
-            ebpf.take_map("TALLIES").context("the kernel programs have no map TALLIES")?;
-        let counters =
-            ebpf.take_map("COUNTERS").context("the kernel programs have no map COUNTERS")?;
-        Ok(Self {
-            signatures: PerCpuHashMap::try_from(signatures)
-                .context("the map TALLIES has another type")?,
-            counters: PerCpuArray::try_from(counters)
-                .context("the map COUNTERS has another type")?,
-        })
+        Ok(Self { signatures: take(ebpf, "TALLIES")?, counters: take(ebpf, "COUNTERS")? })
     }
 
     /// How often each signature has occurred since the programs were loaded.

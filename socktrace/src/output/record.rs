@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, Role, TcpState, event::EXE_NAME};
 
 use crate::{
-    diagnosis::{Finding, diagnose, role},
+    diagnosis::{Finding, diagnose},
     kernel::clock::Clock,
     owner::{Owners, Service, There, Unknown},
 };
@@ -92,7 +92,7 @@ impl Record {
 /// Turns events into records.
 pub(crate) struct Decoder {
     clock: Clock,
-    /// The kernel's names of `enum sk_rst_reason`.
+    /// Names of the kernel's `enum sk_rst_reason`.
     rst_reasons: Vec<(u32, String)>,
     owners: Owners,
     /// Whether there was no room for a socket's owner at times.
@@ -141,7 +141,7 @@ impl Decoder {
             local: SocketAddr::new(address(event.local, family), event.local_port),
             remote: SocketAddr::new(address(event.remote, family), event.remote_port),
             remote_name: None,
-            role: role(&event),
+            role: event.signature.role(event.role),
             process,
             service,
             icmp,
@@ -196,7 +196,7 @@ impl Decoder {
 
     fn rst_reason(&self, value: u32) -> Option<String> {
         let (_, name) = self.rst_reasons.iter().find(|(known, _)| *known == value)?;
-        Some(name.strip_prefix("SK_RST_REASON_").unwrap_or(name).to_ascii_lowercase())
+        Some(name.clone())
     }
 }
 
@@ -270,7 +270,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn decoder() -> Decoder {
-        let reasons = vec![(15, "SK_RST_REASON_TCP_ABORT_ON_CLOSE".to_owned())];
+        let reasons = vec![(15, "tcp_abort_on_close".to_owned())];
         Decoder::new(Clock::new().expect("a clock"), reasons, Owners::nowhere())
     }
 

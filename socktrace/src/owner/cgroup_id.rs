@@ -104,6 +104,13 @@ impl CgroupIds {
         found
     }
 
+    /// Whether a cgroup that was asked for is there no more. One that was not is taken for gone.
+    pub(super) fn is_gone(&self, id: u64) -> bool {
+        let Some(Ok(path)) = self.known.peek(&id) else { return true };
+        let directory = self.root.join(path.trim_start_matches('/'));
+        !fs::metadata(directory).is_ok_and(|metadata| metadata.ino() == id)
+    }
+
     /// Opens a cgroup by its handle; `None` when that does not work here.
     fn by_handle(&mut self, id: u64) -> Option<Result<Arc<str>, Unknown>> {
         let opened = open_by_handle(self.handles.as_ref()?, id);

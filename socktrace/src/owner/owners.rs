@@ -112,6 +112,16 @@ impl Owners {
         self.processes.as_mut().is_some_and(|processes| processes.is_there(process))
     }
 
+    /// Whether there are cgroups that ids can be of.
+    pub(crate) fn have_ids(&self) -> bool {
+        self.ids.is_some()
+    }
+
+    /// Whether the cgroup with this id, 0 for none, is there no more.
+    pub(crate) fn is_gone(&self, cgroup: u64) -> bool {
+        cgroup != 0 && self.ids.as_ref().is_none_or(|ids| ids.is_gone(cgroup))
+    }
+
     /// Whether a cgroup's id decides alone about the service.
     pub(crate) fn are_by_cgroup(&self) -> bool {
         self.ids.is_some() && !self.legacy

@@ -113,8 +113,7 @@ impl Service {
     /// digits of its id; else the unit, followed by the user's unit. What is only claimed never
     /// stands alone: nobody can pass for another's service.
     pub(crate) fn label(&self) -> Option<Cow<'_, str>> {
-        let container =
-            [&self.container, &self.outer_container].into_iter().flatten().find(|one| !one.claimed);
+        let container = self.trusted_container();
         if let Some(pod) = self.pod.as_ref().filter(|pod| !pod.claimed)
             && let (Some(namespace), Some(name)) = (&pod.namespace, &pod.name)
         {
@@ -125,7 +124,7 @@ impl Service {
             }));
         }
         if let Some(container) = container {
-            return Some(Cow::Borrowed(container.name.as_deref().unwrap_or(container.short_id())));
+            return Some(Cow::Borrowed(container.label()));
         }
         let unit = self.unit.as_deref()?;
         // A container's scope is named by an id, which is another after each restart.
@@ -133,6 +132,11 @@ impl Service {
             Some(inner) if self.container.is_none() => Some(Cow::Owned(format!("{unit}/{inner}"))),
             _ => Some(Cow::Borrowed(unit)),
         }
+    }
+
+    /// The innermost container that is not only claimed.
+    pub(crate) fn trusted_container(&self) -> Option<&Container> {
+        [&self.container, &self.outer_container].into_iter().flatten().find(|one| !one.claimed)
     }
 
     /// The label, where it tells a person more than that somebody has logged in.
@@ -143,6 +147,11 @@ impl Service {
 }
 
 impl Container {
+    /// Its name, or the first digits of its id.
+    pub(crate) fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.short_id())
+    }
+
     fn short_id(&self) -> &str {
         self.id.get(..SHORT_ID).unwrap_or(&self.id)
     }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Generous: a busy machine without hardware virtualization is slow.
-const LIMITS: Limits = Limits { silence: Duration::from_mins(3), total: Duration::from_mins(30) };
+const LIMITS: Limits = Limits { silence: Duration::from_mins(6), total: Duration::from_mins(30) };
 
 /// The last line of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::{
     expected::Expected,
     filter, handover,
     icmp::{self, Message},
-    inherit, inject, iouring, mptcp,
+    inherit, inject, iouring, metrics, mptcp,
     network::Family,
     odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
     route, service, sigpipe, sockopt, stream, survive, terminal, timeout, write,
@@ -333,6 +333,12 @@ catalogue! {
         Icount quick "retransmits": stream::retransmits;
         Icount "noise_is_counted_only": stream::noise_is_counted_only;
         Icount "thresholds": stream::thresholds;
+        Icount quick "metrics_of_timers": metrics::of_timers;
+        Icount "metrics_of_many_services": metrics::many_services;
+        Smp quick "metrics_of_sockets": metrics::of_sockets;
+        Smp "metrics_of_the_tracer": metrics::of_the_tracer;
+        Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;
+        Smp "flood": metrics::flood;
         Smp "storm": daemon::storm;
         Smp "no_stream": daemon::no_stream;
         Smp quick "probe_log": daemon::probe_log;

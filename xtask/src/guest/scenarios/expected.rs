@@ -97,6 +97,11 @@ impl Expected {
         Self { event: "delivered", ..Self::failure(cause, "write", errno, ends) }.first(errno)
     }
 
+    /// The port at the other end.
+    pub(super) fn remote_port(&self) -> Option<u16> {
+        self.remote.map(|remote| remote.port())
+    }
+
     /// Nobody has accepted the connection, so no process can be named.
     pub(super) fn unaccepted(self) -> Self {
         Self { process: Process::None, ..self }

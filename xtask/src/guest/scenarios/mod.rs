@@ -23,6 +23,7 @@ mod icmp;
 mod inherit;
 mod inject;
 mod iouring;
+mod metrics;
 mod modules;
 mod mptcp;
 mod network;

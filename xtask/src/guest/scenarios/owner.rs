@@ -176,9 +176,25 @@ fn in_web(failure: Expected) -> Expected {
     failure.with("unit", "web.service").with("service", "web.service")
 }
 
+/// Lets this process fail to connect in a cgroup, which it stays in.
+pub(super) fn refused_in(cgroup: &str) -> Result<()> {
+    enter(&make(cgroup)?)?;
+    connect::refused(Family::Ipv4).map(drop)
+}
+
+/// Takes this process back to the root of all cgroups.
+pub(super) fn leave() -> Result<()> {
+    enter(UNIFIED)
+}
+
+/// The directory of a cgroup.
+pub(super) fn directory(cgroup: &str) -> String {
+    format!("{UNIFIED}{cgroup}")
+}
+
 /// Makes a cgroup, if it is not there; its directory.
 fn make(cgroup: &str) -> Result<String> {
-    let directory = format!("{UNIFIED}{cgroup}");
+    let directory = directory(cgroup);
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory}"))?;
     Ok(directory)
 }

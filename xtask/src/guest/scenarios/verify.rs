@@ -121,6 +121,11 @@ fn compare_metrics(told: &[(&str, &str)], before: &Metrics, after: &Metrics, tex
     if errors.iter().map(|(cause, count)| (cause.as_str(), *count)).ne(wanted.clone()) {
         _ = writeln!(text, "metrics grew by {errors:?}, expected {wanted:?}");
     }
+    // Each belongs to one service.
+    let by_service = grown("socktrace_service_errors_total{", "cause");
+    if by_service != errors {
+        _ = writeln!(text, "metrics by service grew by {by_service:?}, all by {errors:?}");
+    }
     let accepted: f64 = grown("socktrace_accepted_resets_total{", "family").values().sum();
     let wanted: f64 = count("accepted_reset").values().sum();
     if (accepted - wanted).abs() > 0.5 {
@@ -131,10 +136,18 @@ fn compare_metrics(told: &[(&str, &str)], before: &Metrics, after: &Metrics, tex
         "socktrace_tally_overflow_total",
         "socktrace_stash_full_total",
     ] {
-        if after.get(lost) != before.get(lost) {
-            _ = writeln!(text, "{lost} grew to {:?}", after.get(lost));
+        let (was, is) = (sum(before, lost), sum(after, lost));
+        if (is - was).abs() > 0.5 {
+            _ = writeln!(text, "{lost} grew from {was} to {is}");
         }
     }
+}
+
+/// What the series add up to whose names begin so.
+pub(super) fn sum(metrics: &Metrics, start: &str) -> f64 {
+    let mut found = metrics.iter().filter(|(series, _)| series.starts_with(start)).peekable();
+    // Without this, a sum of nothing would be a negative zero.
+    if found.peek().is_none() { 0.0 } else { found.map(|(_, value)| value).sum() }
 }
 
 /// The value of a label in a series name such as `errors{cause="x",family="ipv4"}`.
@@ -165,8 +178,10 @@ mod tests {
 
     fn metrics(errors: f64) -> Metrics {
         let series = r#"socktrace_socket_errors_total{cause="reset_by_peer",family="ipv4"}"#;
+        let by_service = r#"socktrace_service_errors_total{cause="reset_by_peer",unit=""}"#;
         Metrics::from([
             (series.to_owned(), errors),
+            (by_service.to_owned(), errors),
             ("socktrace_events_lost_total".to_owned(), 0.0),
             ("socktrace_tally_overflow_total".to_owned(), 0.0),
             ("socktrace_stash_full_total".to_owned(), 0.0),
@@ -204,7 +219,9 @@ mod tests {
             let mut after = metrics(1.0);
             for line in lines {
                 let cause = line["cause"].as_str().unwrap();
-                after.insert(format!(r#"socktrace_socket_errors_total{{cause="{cause}"}}"#), 1.0);
+                for metric in ["socket_errors", "service_errors"] {
+                    after.insert(format!(r#"socktrace_{metric}_total{{cause="{cause}"}}"#), 1.0);
+                }
             }
             compare(expected, lines, &metrics(1.0), &after)
         };
@@ -227,8 +244,10 @@ mod tests {
         let end = |state: &str| json!({ "event": "failure", "cause": LOST_END, "state": state, "flags": ["orphan"] });
         let told = |lines: &[Value], counted: f64| {
             let mut after = metrics(1.0);
-            let series = r#"socktrace_socket_errors_total{cause="reset_while_closing"}"#;
-            after.insert(series.to_owned(), counted);
+            for metric in ["socket_errors", "service_errors"] {
+                let series = format!(r#"socktrace_{metric}_total{{cause="{LOST_END}"}}"#);
+                after.insert(series, counted);
+            }
             compare(&[], lines, &metrics(1.0), &after)
         };
         assert_eq!(told(&[end("LAST_ACK")], 1.0), "");
@@ -286,6 +305,15 @@ mod tests {
         );
         assert!(compare(&[expected()], &[line()], &before, &metrics(2.0)).contains("metrics grew"));
         assert!(compare(&[expected()], &[line()], &before, &before).contains("metrics grew"));
+    }
+
+    #[test]
+    fn services_get_all_failures() {
+        let mut after = metrics(1.0);
+        let strange = r#"socktrace_service_errors_total{cause="other",unit=""}"#;
+        after.insert(strange.to_owned(), 1.0);
+        let text = compare(&[expected()], &[line()], &metrics(0.0), &after);
+        assert!(text.contains("metrics by service grew"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,104 @@
+//! Numbers that metrics need and no signature has: how many, how long, how full.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    btf_maps::{HashMap, PerCpuArray},
+    macros::btf_map,
+};
+use socktrace_ebpf::{
+    Counter, Family, Hook, RST_REASONS, Sockopt,
+    histogram::{self, QUEUE_PERCENT, RTO_MS},
+    sockopt::SOCKOPT_ENTRIES,
+};
+
+use crate::{
+    load::Load,
+    offsets,
+    sock::Sock,
+    tally::{add, add_to, bump},
+};
+
+/// Connections that programs took out of accept queues: of IPv4, of IPv6.
+#[btf_map]
+static ACCEPTED: PerCpuArray<u64, { Family::ALL.len() }> = PerCpuArray::new();
+
+/// Retransmission timeouts that have run out.
+#[btf_map]
+static RTOS: PerCpuArray<u64, { histogram::slots(RTO_MS.len()) }> = PerCpuArray::new();
+
+/// How full accept queues were when a connection was accepted that had been reset.
+#[btf_map]
+static QUEUES_AT_RESETS: PerCpuArray<u64, { histogram::slots(QUEUE_PERCENT.len()) }> =
+    PerCpuArray::new();
+
+/// The same when accept failed for lack of resources.
+#[btf_map]
+static QUEUES_AT_FAILURES: PerCpuArray<u64, { histogram::slots(QUEUE_PERCENT.len()) }> =
+    PerCpuArray::new();
+
+/// RSTs that sockets sent, by reason.
+#[btf_map]
+static RESETS_SENT: PerCpuArray<u64, { RST_REASONS + 1 }> = PerCpuArray::new();
+
+/// Socket options that were refused.
+#[btf_map]
+static SOCKOPTS: HashMap<Sockopt, u64, SOCKOPT_ENTRIES> = HashMap::new();
+
+/// A program takes a connection out of an accept queue.
+#[inline(always)]
+pub(crate) fn accepted(family: Family) {
+    add_to(&ACCEPTED, usize::from(family as u8 == Family::Ipv6 as u8), 1);
+}
+
+/// A retransmission timeout of so many jiffies has run out.
+#[inline(always)]
+pub(crate) fn timed_out(jiffies: u32) {
+    let ms = (u64::from(jiffies) * u64::from(offsets::JIFFY_US.get()) / 1_000) as u32;
+    observe(&RTOS, &RTO_MS, ms);
+}
+
+/// A connection that was reset is accepted from this listener.
+#[inline(always)]
+pub(crate) fn accepted_reset<L: Load>(listener: Sock<L>) {
+    if let Some(percent) = listener.accept_queue_percent() {
+        observe(&QUEUES_AT_RESETS, &QUEUE_PERCENT, percent);
+    }
+}
+
+/// Accept fails on this listener for lack of resources.
+#[inline(always)]
+pub(crate) fn accept_failed<L: Load>(listener: Sock<L>) {
+    if let Some(percent) = listener.accept_queue_percent() {
+        observe(&QUEUES_AT_FAILURES, &QUEUE_PERCENT, percent);
+    }
+}
+
+/// A socket sends RST for this reason of the kernel's.
+#[inline(always)]
+pub(crate) fn sends_reset(reason: u32) {
+    let slot = if (reason as usize) < RST_REASONS { reason as usize } else { RST_REASONS };
+    add_to(&RESETS_SENT, slot, 1);
+}
+
+/// A socket option was refused.
+#[inline(always)]
+pub(crate) fn refused_option(hook: Hook, level: i32, option: i32, errno: u16) {
+    let refused = Sockopt::new(hook, level, option, errno);
+    // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
+    let _known = SOCKOPTS.insert(&refused, 0, u64::from(BPF_NOEXIST));
+    match SOCKOPTS.get_ptr_mut(&refused) {
+        // SAFETY: just looked up.
+        Some(value) => unsafe { add(value, 1) },
+        None => bump(Counter::SockoptsFull),
+    }
+}
+
+#[inline(always)]
+fn observe<const N: usize, const SLOTS: usize>(
+    histogram: &PerCpuArray<u64, SLOTS>,
+    bounds: &[u32; N],
+    value: u32,
+) {
+    add_to(histogram, histogram::slot(bounds, value), 1);
+    add_to(histogram, histogram::sum_slot(N), u64::from(value));
+}

@@ -1,0 +1,70 @@
+//! Counts failures by whose they are: by the cgroup of the process, and on request by the port of the
+//! service.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    btf_maps::{HashMap, RingBuf},
+    macros::btf_map,
+};
+use socktrace_ebpf::{
+    Counter, Flags, Hook, NEWCOMER_BYTES, OWNED_PER_SERIES, Owned, SERIES, Signature, TALLY_ENTRIES,
+};
+
+use crate::tally::{self, add};
+
+/// Made as large as asked for by the daemon, which also removes those that have gone.
+#[btf_map]
+static OWNED: HashMap<Owned, u64, { SERIES * OWNED_PER_SERIES }> = HashMap::new();
+
+/// Those that found no room there.
+#[btf_map]
+static OTHERS: HashMap<Signature, u64, TALLY_ENTRIES> = HashMap::new();
+
+/// Cgroups that are counted for the first time: the daemon looks up their names before they go.
+#[btf_map]
+static NEWCOMERS: RingBuf<u64, NEWCOMER_BYTES> = RingBuf::new();
+
+/// Whether anything of this hook is counted by owner: what a connection survives is not.
+#[inline(always)]
+pub(crate) fn is_counted(signature: &Signature) -> bool {
+    signature.hook != Hook::TcpRetransmitTimer as u8
+}
+
+/// Counts a failure, unless a call delivers with it what was counted before. Never fails: an owner
+/// that finds no room is counted as one of the others.
+#[inline(always)]
+pub(crate) fn count(owned: &Owned) {
+    if Flags(owned.signature.flags).has(Flags::DELIVERY) {
+        return;
+    }
+    if let Some(value) = OWNED.get_ptr_mut(owned) {
+        // SAFETY: just looked up.
+        unsafe { add(value, 1) };
+        return;
+    }
+    // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
+    let is_new = OWNED.insert(owned, 0, u64::from(BPF_NOEXIST)).is_ok();
+    let Some(value) = OWNED.get_ptr_mut(owned) else {
+        count_other(&owned.signature);
+        return;
+    };
+    // SAFETY: just looked up.
+    unsafe { add(value, 1) };
+    if is_new && owned.cgroup_id != 0 {
+        // Without room it is looked up at the next scrape.
+        if let Some(mut entry) = NEWCOMERS.reserve(0) {
+            entry.write(owned.cgroup_id);
+            entry.submit(0);
+        }
+    }
+}
+
+#[inline(always)]
+fn count_other(signature: &Signature) {
+    let _known = OTHERS.insert(signature, 0, u64::from(BPF_NOEXIST));
+    match OTHERS.get_ptr_mut(signature) {
+        // SAFETY: just looked up.
+        Some(value) => unsafe { add(value, 1) },
+        None => tally::bump(Counter::TallyOverflow),
+    }
+}

@@ -1,0 +1,85 @@
+//! Whether this host's end of a connection is the client or the server.
+
+use crate::{Flags, Hook, Role, Signature, TcpState};
+
+impl Signature {
+    /// The role, where it is known: from how the socket is `recorded` to have been opened (a [`Role`],
+    /// or 0), or where the kernel function that failed, or the socket's state, leaves only one.
+    #[must_use]
+    #[inline]
+    pub fn role(&self, recorded: u8) -> Option<Role> {
+        let flags = Flags(self.flags);
+        match (Hook::try_from(self.hook), TcpState::try_from(self.state)) {
+            (Ok(Hook::InetCskAccept | Hook::SysAccept4 | Hook::InetListen), _)
+            | (_, Ok(TcpState::Listen | TcpState::NewSynRecv)) => Some(Role::Server),
+            (Ok(Hook::InetStreamConnect | Hook::TcpClose), _) | (_, Ok(TcpState::SynSent)) => {
+                Some(Role::Client)
+            }
+            // Only accept would have recorded it.
+            _ if flags.has(Flags::UNACCEPTED) => Some(Role::Server),
+            // What is recorded may be about a former socket at the same address: this one is not open.
+            (Ok(Hook::InetBind), _) => None,
+            (
+                Ok(Hook::Setsockopt | Hook::Getsockopt | Hook::SkStreamError),
+                Ok(TcpState::Close),
+            ) if !flags.has(Flags::REPORTED) && !flags.has(Flags::DELIVERY) => None,
+            _ => Role::try_from(recorded).ok(),
+        }
+    }
+
+    /// Port of the end that listens, of these of both ends; 0 when the role is not known.
+    #[must_use]
+    #[inline]
+    pub fn service_port(&self, recorded: u8, local: u16, remote: u16) -> u16 {
+        match self.role(recorded) {
+            Some(Role::Client) => remote,
+            Some(Role::Server) => local,
+            None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature(hook: Hook, state: TcpState, flags: Flags) -> Signature {
+        Signature { hook: hook as u8, state: state as u8, flags: flags.0, ..Signature::default() }
+    }
+
+    #[test]
+    fn what_was_recorded_counts_for_open_sockets() {
+        let open = signature(Hook::TcpDone, TcpState::Established, Flags::empty());
+        let later = signature(Hook::SkStreamError, TcpState::Close, Flags::REPORTED);
+        for recorded in [Role::Client, Role::Server] {
+            assert_eq!(open.role(recorded as u8), Some(recorded));
+            assert_eq!(later.role(recorded as u8), Some(recorded));
+        }
+        assert_eq!(open.role(0), None);
+        assert_eq!(open.service_port(Role::Client as u8, 1, 2), 2);
+        assert_eq!(open.service_port(Role::Server as u8, 1, 2), 1);
+        assert_eq!(open.service_port(0, 1, 2), 0);
+    }
+
+    #[test]
+    fn some_moments_leave_one_role_only() {
+        for (hook, state, flags, told) in [
+            (Hook::TcpDone, TcpState::SynSent, Flags::empty(), Role::Client),
+            (Hook::InetStreamConnect, TcpState::Close, Flags::empty(), Role::Client),
+            (Hook::TcpDone, TcpState::Established, Flags::UNACCEPTED, Role::Server),
+            (Hook::InetCskAccept, TcpState::Listen, Flags::empty(), Role::Server),
+            (Hook::InetListen, TcpState::Close, Flags::empty(), Role::Server),
+            (Hook::Setsockopt, TcpState::Listen, Flags::empty(), Role::Server),
+        ] {
+            assert_eq!(signature(hook, state, flags).role(0), Some(told), "{hook:?} {state:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_was_never_opened_has_none() {
+        for hook in [Hook::InetBind, Hook::Setsockopt, Hook::SkStreamError] {
+            let stale = signature(hook, TcpState::Close, Flags::empty());
+            assert_eq!(stale.role(Role::Client as u8), None, "{hook:?}");
+        }
+    }
+}

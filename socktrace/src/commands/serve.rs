@@ -1,0 +1,157 @@
+//! Serves the metrics of a trace.
+
+use std::sync::Arc;
+
+use aya::Ebpf;
+use socktrace_ebpf::OWNED_PER_SERIES;
+
+use crate::{
+    cli::{Cli, DEFAULT_LISTEN},
+    filter::Counts,
+    kernel::{
+        health::Health,
+        host::kernel_release,
+        load::Measurable,
+        measures::Measures,
+        newcomers::Newcomers,
+        owned::{Extent, OwnedTallies},
+        programs::Programs,
+    },
+    metrics::{
+        self, About, Access, Exporter, Hooks, Listen, Listener, PassedSockets, Progress, Pulse,
+        Server, Site,
+    },
+    owner::Owners,
+    service::log::NOTICE,
+};
+
+/// Failures by service, before anything is loaded: whether they are counted, and how.
+pub(super) struct Services(Option<(Owners, Extent, usize)>);
+
+impl Services {
+    /// As the command line asks, where this host has cgroups to tell services by.
+    pub(super) fn new(cli: &Cli) -> Self {
+        if cli.no_metrics || cli.max_series == 0 {
+            return Self(None);
+        }
+        let owners = Owners::new();
+        if !owners.have_ids() {
+            log::warn!(
+                target: NOTICE,
+                "not told: failures by service, in the metrics; this host has no cgroup2"
+            );
+            return Self(None);
+        }
+        let series = cli.max_series as usize;
+        #[expect(clippy::cast_possible_truncation, reason = "a small factor")]
+        let entries = cli.max_series * OWNED_PER_SERIES as u32;
+        Self(Some((owners, Extent { entries, ports: cli.series_by_port }, series)))
+    }
+
+    /// How the kernel side is to count.
+    pub(super) fn extent(&self) -> Option<Extent> {
+        self.0.as_ref().map(|(_, extent, _)| *extent)
+    }
+
+    /// Where it counts.
+    pub(super) fn tallies(
+        &self,
+        ebpf: &mut Ebpf,
+    ) -> anyhow::Result<Option<(OwnedTallies, Extent)>> {
+        self.extent().map(|extent| Ok((OwnedTallies::new(ebpf)?, extent))).transpose()
+    }
+
+    /// The series; the names of services that fail for the first time are looked up from now on.
+    fn start(self, ebpf: &mut Ebpf) -> anyhow::Result<Option<Arc<metrics::Services>>> {
+        let Some((owners, _, limit)) = self.0 else { return Ok(None) };
+        let services = Arc::new(metrics::Services::new(owners, limit));
+        let met = Arc::clone(&services);
+        Newcomers::new(ebpf)?.watch(move |cgroup| met.meet(cgroup))?;
+        Ok(Some(services))
+    }
+}
+
+/// Where numbers come from that others use too.
+pub(super) struct Sources {
+    pub(super) counts: Arc<Counts>,
+    pub(super) programs: Arc<Programs>,
+    pub(super) progress: Option<Arc<Progress>>,
+}
+
+/// What stays the same.
+pub(super) fn about(
+    cli: &Cli,
+    health: Health,
+    measurable: Measurable,
+    rst_reasons: Vec<(u32, String)>,
+) -> About {
+    About {
+        health,
+        measurable,
+        rst_reasons,
+        service_ports: cli.series_by_port,
+        version: env!("CARGO_PKG_VERSION"),
+        commit: env!("SOCKTRACE_COMMIT"),
+        kernel: kernel_release(),
+        max_sockets: cli.max_sockets,
+    }
+}
+
+/// Serves the metrics at these sockets, if any.
+pub(super) fn metrics(
+    ebpf: &mut Ebpf,
+    (listeners, access): (Vec<Listener>, Access),
+    services: Services,
+    (about, hooks): (About, Hooks),
+    sources: Sources,
+) -> anyhow::Result<Option<Server>> {
+    if listeners.is_empty() {
+        return Ok(None);
+    }
+    let measures = Measures::new(ebpf)?;
+    let max_owned = services.extent().map_or(0, |extent| extent.entries);
+    let services = services.start(ebpf)?;
+    let Sources { counts, programs, progress } = sources;
+    let exporter = Exporter { about, counts, measures, programs, services, max_owned, progress };
+    let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();
+    let (pulse, heart) = Pulse::new();
+    tokio::spawn(heart.beat());
+    let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
+    let server = Server::start(listeners, access, site)?;
+    for url in urls {
+        log::info!(target: NOTICE, "metrics: {url}");
+    }
+    Ok(Some(server))
+}
+
+/// The sockets for metrics; none when nobody wants them, or when they can only not be had at the
+/// default address, which nobody has asked for.
+pub(super) fn listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> {
+    if cli.no_metrics {
+        return Ok(Vec::new());
+    }
+    let asked = match cli.listen.as_slice() {
+        [] if passed.is_empty() => &[DEFAULT_LISTEN],
+        [] => &[Listen::Systemd],
+        asked => asked,
+    };
+    let mut listeners = Vec::new();
+    for listen in asked {
+        match Listener::bind(listen, &mut passed) {
+            Ok(bound) => listeners.extend(bound),
+            // A person at a terminal came for the stream; a service has nothing else to offer.
+            Err(error) if *asked == [DEFAULT_LISTEN] && cli.listen.is_empty() && !cli.no_stream => {
+                log::warn!(
+                    target: NOTICE,
+                    "no metrics: cannot listen on {listen}: {error}; see --listen"
+                );
+            }
+            Err(error) => {
+                let text =
+                    format!("cannot serve metrics on {listen}; choose another with --listen");
+                return Err(anyhow::Error::new(error).context(text));
+            }
+        }
+    }
+    Ok(listeners)
+}

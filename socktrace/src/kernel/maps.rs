@@ -1,0 +1,20 @@
+//! The maps of the loaded object, by name.
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{Map, MapError},
+};
+
+/// Takes a map out of the loaded object, which then belongs to the caller.
+///
+/// # Errors
+/// When the kernel programs are of another build: they have no such map, or of another type.
+pub(super) fn take<T>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let map =
+        ebpf.take_map(name).with_context(|| format!("the kernel programs have no map {name}"))?;
+    T::try_from(map).with_context(|| format!("the map {name} has another type"))
+}

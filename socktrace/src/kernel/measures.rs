@@ -1,0 +1,109 @@
+//! Numbers that the kernel side measures besides the signatures: how many, how long, how full.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, PerCpuArray},
+};
+use socktrace_ebpf::{
+    Family, RST_REASONS, Sockopt,
+    histogram::{QUEUE_PERCENT, RTO_MS, slots, sum_slot},
+};
+
+use super::maps::take;
+
+/// The maps of what is measured.
+pub(crate) struct Measures {
+    accepted: Array,
+    rtos: Array,
+    queues_at_resets: Array,
+    queues_at_failures: Array,
+    resets_sent: Array,
+    sockopts: HashMap<MapData, [u8; size_of::<Sockopt>()], u64>,
+}
+
+/// A per-CPU array of counts.
+struct Array(PerCpuArray<MapData, u64>);
+
+/// What was measured since the programs were loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Measured {
+    /// Connections that programs accepted, in the order of [`Family::ALL`].
+    pub(crate) accepted: Vec<u64>,
+    /// Retransmission timeouts that ran out, in milliseconds.
+    pub(crate) rtos: Buckets,
+    /// How full queues were when a connection was accepted that had been reset, in percent.
+    pub(crate) queues_at_resets: Buckets,
+    /// The same when accept failed for lack of resources.
+    pub(crate) queues_at_failures: Buckets,
+    /// RSTs that sockets sent, by reason; the last number is those of no known reason.
+    pub(crate) resets_sent: Vec<u64>,
+    /// Socket options that were refused.
+    pub(crate) sockopts: BTreeMap<Sockopt, u64>,
+}
+
+/// A histogram as the kernel side keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Buckets {
+    /// How many values there were up to each bound and above the one before; last, those above all.
+    pub(crate) counts: Vec<u64>,
+    /// Sum of all values.
+    pub(crate) sum: u64,
+}
+
+impl Measures {
+    /// Takes the maps out of the loaded object.
+    ///
+    /// # Errors
+    /// When the kernel programs are of another build.
+    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        Ok(Self {
+            accepted: Array(take(ebpf, "ACCEPTED")?),
+            rtos: Array(take(ebpf, "RTOS")?),
+            queues_at_resets: Array(take(ebpf, "QUEUES_AT_RESETS")?),
+            queues_at_failures: Array(take(ebpf, "QUEUES_AT_FAILURES")?),
+            resets_sent: Array(take(ebpf, "RESETS_SENT")?),
+            sockopts: take(ebpf, "SOCKOPTS")?,
+        })
+    }
+
+    /// The numbers as they are now.
+    ///
+    /// # Errors
+    /// When the kernel's maps cannot be read.
+    pub(crate) fn read(&self) -> anyhow::Result<Measured> {
+        let sockopts = self.sockopts.iter().map(|entry| {
+            let (key, count) = entry.context("cannot read the counts of socket options")?;
+            Ok((Sockopt::from_bytes(key), count))
+        });
+        Ok(Measured {
+            accepted: self.accepted.read(Family::ALL.len())?,
+            rtos: self.rtos.buckets(RTO_MS.len())?,
+            queues_at_resets: self.queues_at_resets.buckets(QUEUE_PERCENT.len())?,
+            queues_at_failures: self.queues_at_failures.buckets(QUEUE_PERCENT.len())?,
+            resets_sent: self.resets_sent.read(RST_REASONS + 1)?,
+            sockopts: sockopts.collect::<anyhow::Result<_>>()?,
+        })
+    }
+}
+
+impl Array {
+    /// So many numbers, each added up over all CPUs.
+    fn read(&self, length: usize) -> anyhow::Result<Vec<u64>> {
+        (0..length)
+            .map(|index| {
+                let index = u32::try_from(index).context("an array of counts is too long")?;
+                let values = self.0.get(&index, 0).context("cannot read counts")?;
+                Ok(values.iter().sum())
+            })
+            .collect()
+    }
+
+    fn buckets(&self, bounds: usize) -> anyhow::Result<Buckets> {
+        let mut counts = self.read(slots(bounds))?;
+        let sum = counts.split_off(sum_slot(bounds)).into_iter().sum();
+        Ok(Buckets { counts, sum })
+    }
+}

@@ -1,0 +1,58 @@
+//! Owners that fail for the first time, as the kernel side announces them: a short-lived container
+//! can be named only while its cgroup is there.
+
+use std::{os::fd::AsFd as _, thread};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::maps::take;
+
+/// The consumer's end of the announcements.
+pub(crate) struct Newcomers(RingBuf<MapData>);
+
+impl Newcomers {
+    /// Takes the ring buffer out of the loaded object.
+    ///
+    /// # Errors
+    /// When the kernel programs are of another build.
+    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        Ok(Self(take(ebpf, "NEWCOMERS")?))
+    }
+
+    /// Hands each cgroup's id to `meet` from now on, on a thread of its own: looking names up reads
+    /// files, for which the stream must not wait. The thread sleeps while nobody is announced, and
+    /// ends with the process.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(crate) fn watch(mut self, meet: impl Fn(u64) + Send + 'static) -> anyhow::Result<()> {
+        let watch = move || {
+            loop {
+                let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+                match poll(&mut ready, PollTimeout::NONE) {
+                    Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                    Err(error) => {
+                        // Names are looked up when metrics are asked for, then.
+                        log::warn!("cannot wait for owners that fail for the first time: {error}");
+                        return;
+                    }
+                }
+                while let Some(record) = self.0.next() {
+                    if let Ok(id) = <[u8; 8]>::try_from(&*record) {
+                        meet(u64::from_ne_bytes(id));
+                    }
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("newcomers".to_owned())
+            .spawn(watch)
+            .context("cannot start a thread")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! The exact counts of failures by owner.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData},
+};
+use socktrace_ebpf::{Owned, Signature};
+
+use super::maps::take;
+
+/// How failures are counted by owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// How many owners and signatures together have room.
+    pub(crate) entries: u32,
+    /// Whether the service's port is told apart too.
+    pub(crate) ports: bool,
+}
+
+/// The maps of the counts by owner.
+pub(crate) struct OwnedTallies {
+    owned: HashMap<MapData, [u8; size_of::<Owned>()], u64>,
+    others: HashMap<MapData, [u8; size_of::<Signature>()], u64>,
+}
+
+impl OwnedTallies {
+    /// Takes the maps out of the loaded object.
+    ///
+    /// # Errors
+    /// When the kernel programs are of another build.
+    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        Ok(Self { owned: take(ebpf, "OWNED")?, others: take(ebpf, "OTHERS")? })
+    }
+
+    /// How often each owner's failures have occurred, of those that are in the map.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub(crate) fn owned(&self) -> anyhow::Result<BTreeMap<Owned, u64>> {
+        // A map keyed by owner: walking a hash while it grows may visit one twice.
+        self.owned
+            .iter()
+            .map(|entry| {
+                let (key, count) = entry.context("cannot read the counts by owner")?;
+                Ok((Owned::from_bytes(key), count))
+            })
+            .collect()
+    }
+
+    /// How often failures of those have occurred that had no room in the map.
+    ///
+    /// # Errors
+    /// As [`Self::owned`].
+    pub(crate) fn others(&self) -> anyhow::Result<BTreeMap<Signature, u64>> {
+        self.others
+            .iter()
+            .map(|entry| {
+                let (key, count) = entry.context("cannot read the counts of other owners")?;
+                Ok((Signature::from_bytes(key), count))
+            })
+            .collect()
+    }
+
+    /// Makes room. To be done only for an owner that has gone and whose count has been read.
+    pub(crate) fn forget(&mut self, owned: &Owned) {
+        if let Err(error) = self.owned.remove(&owned.to_bytes()) {
+            // It stays, and takes room.
+            log::debug!("an owner that has gone is not forgotten: {error}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What the kernel tells of the loaded programs: how often and how long they ran, and calls of hooked
+//! functions that it kept from them.
+//!
+//! Since 5.12 a tracing program does not run where it is at work already: on a processor whose
+//! current task was interrupted, or with `CONFIG_PREEMPT` or `CONFIG_PREEMPT_LAZY` preempted, in
+//! the middle of it (`prog->active` in `__bpf_prog_enter_recur`, `kernel/bpf/trampoline.c`). The
+//! kernel counts such calls, and the count is all there is of them.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    time::Duration,
+};
+
+use aya::Ebpf;
+
+use super::{hooks::Hook, variant::Variant};
+
+/// Lines of the description of a program, or of a map, that `/proc` has for its descriptor.
+const MISSES: &str = "recursion_misses:";
+const RUNS: &str = "run_cnt:";
+const RUN_TIME_NS: &str = "run_time_ns:";
+const MEMORY: &str = "memlock:";
+
+/// Whether the kernel measures programs as they run: 1 or 0.
+const STATS_ENABLED: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+const DESCRIPTORS: &str = "/proc/self/fdinfo";
+
+/// The programs that are loaded.
+pub(crate) struct Programs(Vec<Program>);
+
+struct Program {
+    hook: Hook,
+    name: &'static str,
+    fd: OwnedFd,
+}
+
+/// How often and how long a program ran while the kernel measured it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Runs {
+    pub(crate) count: u64,
+    pub(crate) time: Duration,
+}
+
+impl Programs {
+    /// Remembers which programs are loaded.
+    ///
+    /// # Errors
+    /// When descriptors run out.
+    pub(crate) fn new(ebpf: &Ebpf) -> io::Result<Self> {
+        let mut programs = Vec::new();
+        for &hook in Hook::ALL {
+            for program in hook.all_variants().flat_map(Variant::needed) {
+                let name = program.name;
+                // Of the variants of a hook one is loaded, and some programs serve several.
+                let is_known = programs.iter().any(|known: &Program| known.name == name);
+                if !is_known
+                    && let Some(Ok(fd)) = ebpf.program(name).map(aya::programs::Program::fd)
+                {
+                    programs.push(Program { hook, name, fd: fd.as_fd().try_clone_to_owned()? });
+                }
+            }
+        }
+        Ok(Self(programs))
+    }
+
+    /// How many calls were missed by hook. A hook whose misses the kernel does not count, as
+    /// before 5.12, is left out.
+    pub(crate) fn missed(&self) -> BTreeMap<Hook, u64> {
+        let mut counts = BTreeMap::new();
+        for program in &self.0 {
+            if let Some(count) = program.describe().as_deref().and_then(|text| number(text, MISSES))
+            {
+                *counts.entry(program.hook).or_default() += count;
+            }
+        }
+        counts
+    }
+
+    /// How often and how long each program ran, by name; `None` unless the kernel measures it.
+    pub(crate) fn runs(&self) -> Option<BTreeMap<&'static str, Runs>> {
+        let enabled = fs::read_to_string(STATS_ENABLED).ok()?;
+        if enabled.trim() == "0" {
+            return None;
+        }
+        let runs =
+            self.0.iter().filter_map(|program| Some((program.name, runs(&program.describe()?)?)));
+        Some(runs.collect())
+    }
+}
+
+impl Program {
+    fn describe(&self) -> Option<String> {
+        fs::read_to_string(format!("{DESCRIPTORS}/{}", self.fd.as_raw_fd())).ok()
+    }
+}
+
+/// The kernel's memory that the maps and programs of this process take, in bytes.
+///
+/// # Errors
+/// When the descriptors cannot be listed.
+pub(crate) fn memory() -> io::Result<u64> {
+    // A map or program with two descriptors counts once: by the id that either tells.
+    let mut sizes = BTreeMap::new();
+    for entry in fs::read_dir(DESCRIPTORS)? {
+        // Descriptors come and go, as that of this very list.
+        if let Ok(text) = fs::read_to_string(entry?.path())
+            && let Some((id, size)) = size(&text)
+        {
+            sizes.insert(id, size);
+        }
+    }
+    Ok(sizes.values().sum())
+}
+
+/// What tells a map or program, and its size.
+fn size(text: &str) -> Option<((bool, u64), u64)> {
+    let map = number(text, "map_id:").map(|id| (true, id));
+    let id = map.or_else(|| number(text, "prog_id:").map(|id| (false, id)))?;
+    Some((id, number(text, MEMORY)?))
+}
+
+fn runs(text: &str) -> Option<Runs> {
+    let time = Duration::from_nanos(number(text, RUN_TIME_NS)?);
+    Some(Runs { count: number(text, RUNS)?, time })
+}
+
+fn number(text: &str, field: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(field))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str =
+        "pos:\t0\nprog_type:\t26\nmemlock:\t4096\nprog_id:\t7\nrun_time_ns:\t250\nrun_cnt:\t3\n";
+
+    #[test]
+    fn a_number_is_found_where_there_is_one() {
+        assert_eq!(number(OLD, MISSES), None);
+        assert_eq!(
+            number(&format!("{OLD}recursion_misses:\t14\nverified_insns:\t99\n"), MISSES),
+            Some(14)
+        );
+        assert_eq!(runs(OLD), Some(Runs { count: 3, time: Duration::from_nanos(250) }));
+        assert_eq!(runs("run_cnt:\t3\n"), None);
+    }
+
+    #[test]
+    fn maps_and_programs_have_numbers_of_their_own() {
+        assert_eq!(size(OLD), Some(((false, 7), 4_096)));
+        assert_eq!(size("map_type:\t1\nmemlock:\t8192\nmap_id:\t7\n"), Some(((true, 7), 8_192)));
+        assert_eq!(size("pos:\t0\nflags:\t02\n"), None);
+    }
+}

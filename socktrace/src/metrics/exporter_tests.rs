@@ -1,0 +1,202 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use nix::libc;
+use socktrace_ebpf::{
+    Family, Flags, Hook, Origin, RST_REASONS, Signature, Sigpipe, Sockopt, TcpState,
+};
+
+use super::*;
+use crate::{
+    kernel::{
+        health::{Health, HookState},
+        hooks::Hook as Point,
+        load::Measurable,
+        measures::{Buckets, Measured},
+        programs::Runs,
+    },
+    metrics::{format::Format, services::tests::page as service_page, snapshot::Stream},
+};
+
+/// What a page must look like; metrics of the process itself aside, which are the library's.
+const GOLDEN: &str = include_str!("testdata/metrics.txt");
+
+/// Where each metric is documented.
+const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
+
+fn render(about: &About, snapshot: &Snapshot) -> String {
+    let families = families(about, snapshot, |_| Ok(())).expect("sound");
+    Format::Text.encode(&families).expect("sound")
+}
+
+fn about(accept: HookState) -> About {
+    let mut health = Health::default();
+    for hook in Point::ALL {
+        health.record(*hook, HookState::Attached);
+    }
+    health.record(Point::InetCskAccept, accept);
+    About {
+        health,
+        measurable: Measurable { rto: true, accept_queue: true },
+        rst_reasons: vec![(15, "tcp_abort_on_close".to_owned())],
+        service_ports: true,
+        version: "1.2.3",
+        commit: "0123456789ab",
+        kernel: "6.12.0".to_owned(),
+        max_sockets: 16_384,
+    }
+}
+
+fn reset(state: TcpState, flags: Flags) -> Signature {
+    Signature {
+        hook: Hook::TcpDone as u8,
+        origin: Origin::Reset as u8,
+        state: state as u8,
+        family: Family::Ipv4 as u8,
+        errno: errno(libc::ECONNRESET),
+        flags: flags.0,
+        ..Signature::default()
+    }
+}
+
+fn errno(number: i32) -> u16 {
+    u16::try_from(number).expect("small")
+}
+
+fn accepted_reset() -> Signature {
+    Signature {
+        hook: Hook::InetCskAccept as u8,
+        ..reset(TcpState::Close, Flags::UNACCEPTED.with(Flags::DELIVERY))
+    }
+}
+
+fn retransmission() -> Signature {
+    Signature {
+        hook: Hook::TcpRetransmitTimer as u8,
+        origin: Origin::RetransmitTimer as u8,
+        errno: 0,
+        ..reset(TcpState::SynSent, Flags::empty())
+    }
+}
+
+fn signatures() -> BTreeMap<Signature, u64> {
+    let gave_up = Signature {
+        origin: Origin::RetransmitTimer as u8,
+        errno: errno(libc::ETIMEDOUT),
+        family: Family::Ipv6 as u8,
+        ..reset(TcpState::SynSent, Flags::empty())
+    };
+    let killed = Signature {
+        hook: Hook::SkStreamError as u8,
+        errno: errno(libc::EPIPE),
+        sigpipe: Sigpipe::Kills as u8,
+        ..reset(TcpState::Close, Flags::REPORTED)
+    };
+    BTreeMap::from([
+        (reset(TcpState::FinWait1, Flags::empty()), 3),
+        (reset(TcpState::FinWait2, Flags::ORPHAN), 4),
+        (reset(TcpState::Established, Flags::empty()), 5),
+        (accepted_reset(), 6),
+        (retransmission(), 2),
+        (gave_up, 1),
+        (killed, 8),
+    ])
+}
+
+fn snapshot() -> Snapshot {
+    let mut resets_sent = vec![0; RST_REASONS + 1];
+    (resets_sent[15], resets_sent[RST_REASONS]) = (11, 1);
+    let keepalive =
+        Sockopt::new(Hook::Setsockopt, libc::SOL_SOCKET, libc::SO_KEEPALIVE, errno(libc::EINVAL));
+    let strange = Sockopt::new(Hook::Getsockopt, 9_999, 1, errno(libc::EOPNOTSUPP));
+    Snapshot {
+        signatures: signatures(),
+        counters: vec![(Counter::EventsLost, 9), (Counter::TallyOverflow, 0)],
+        measured: Measured {
+            accepted: vec![100, 20],
+            rtos: Buckets { counts: vec![0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1], sum: 131_450 },
+            queues_at_resets: Buckets { counts: vec![5, 0, 0, 0, 0, 1, 0], sum: 110 },
+            queues_at_failures: Buckets { counts: vec![0, 0, 0, 0, 0, 0, 2], sum: 203 },
+            resets_sent,
+            sockopts: BTreeMap::from([(keepalive, 3), (strange, 1)]),
+        },
+        sockopts_beyond: 7,
+        services: Some(service_page()),
+        stream: Some(Stream { shown: 21, dropped: 2 }),
+        missed: BTreeMap::from([(Point::TcpDone, 3), (Point::TcpReset, 0)]),
+        runs: Some(BTreeMap::from([(
+            "tcp_done",
+            Runs { count: 12, time: Duration::from_micros(1_500) },
+        )])),
+        maps: vec![MapFill { map: "owners", entries: 17, max_entries: 16_384 }],
+        bpf_memory: Some(4_096),
+        duration: Duration::from_millis(3),
+    }
+}
+
+#[test]
+fn the_page_is_the_golden_one() {
+    let page = render(&about(HookState::Attached), &snapshot());
+    assert!(page == GOLDEN, "the page differs from testdata/metrics.txt; it is now:\n{page}");
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let families = families(&about(HookState::Attached), &snapshot(), |_| Ok(())).expect("sound");
+    let missing: BTreeSet<_> = families
+        .iter()
+        .map(MetricFamily::name)
+        .filter(|name| !DOCUMENT.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "docs/metrics.md does not tell of {missing:?}");
+}
+
+#[test]
+fn progress_and_deliveries_are_no_failures() {
+    let signatures = BTreeMap::from([(retransmission(), 2), (accepted_reset(), 6)]);
+    let text = render(&about(HookState::Attached), &Snapshot { signatures, ..snapshot() });
+    assert!(!text.contains("socktrace_socket_errors_total{"), "{text}");
+    assert!(!text.contains("socktrace_timeouts_total{"), "{text}");
+    assert!(text.contains(r#"socktrace_accepted_resets_total{family="ipv4"} 6"#), "{text}");
+}
+
+#[test]
+fn what_is_not_measured_is_no_zero() {
+    let absent = || HookState::Absent("no such function".to_owned());
+    let mut about = about(absent());
+    for hook in [Point::SysAccept4, Point::SkStreamError, Point::TcpRetransmitTimer] {
+        about.health.record(hook, absent());
+    }
+    about.health.record(Point::TcpSendActiveReset, absent());
+    for hook in [Point::Setsockopt, Point::Getsockopt] {
+        about.health.record(hook, absent());
+    }
+    let unmeasured = Snapshot { services: None, stream: None, runs: None, ..snapshot() };
+    let text = render(&about, &unmeasured);
+    for name in [
+        "connections_accepted",
+        "accepted_resets",
+        "accept_queue",
+        "sigpipe",
+        "retransmission",
+        "resets_sent",
+        "sockopt",
+        "service_errors",
+        "events",
+        "bpf_run",
+    ] {
+        assert!(!text.contains(&format!("socktrace_{name}")), "{name}\n{text}");
+    }
+    assert!(text.contains(r#"socktrace_hook_attached{hook="inet_csk_accept",state="absent"} 0"#));
+}
+
+#[test]
+fn kprobes_do_not_see_the_accept_queue() {
+    let fallback = HookState::Fallback("no trampolines".to_owned());
+    let text = render(&about(fallback), &snapshot());
+    assert!(text.contains("socktrace_connections_accepted_total{family=\"ipv4\"} 100"), "{text}");
+    assert!(!text.contains(r#"fill_ratio_count{cause="reset_before_accept"}"#), "{text}");
+    assert!(text.contains(r#"fill_ratio_count{cause="accept_resources"} 2"#), "{text}");
+}

@@ -1,0 +1,187 @@
+//! Keeps the series of services within a bound, each of them a counter that never falls.
+//!
+//! What is counted belongs to a series from then on, or to `other`: it does not move between them, so
+//! that neither can fall or jump. A service gets a series while there is room; else in the place of the
+//! one that has been idle for longest, and long enough that everybody has seen its last count.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::labels::Labels;
+use crate::diagnosis::{Cause, Errno};
+
+/// How long a series stays after its last change when its place is wanted, or its service has gone:
+/// as long as Prometheus looks back for the last value.
+pub(crate) const IDLE: Duration = Duration::from_mins(5);
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Meaning {
+    pub(crate) cause: Cause,
+    pub(crate) errno: Errno,
+}
+
+/// What a series is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) labels: Arc<Labels>,
+    pub(crate) meaning: Meaning,
+    /// 0 where it is not known, or not asked for.
+    pub(crate) service_port: u16,
+}
+
+/// So many failures that were not counted before.
+#[derive(Clone, Debug)]
+pub(super) struct Posting {
+    pub(super) key: Key,
+    pub(super) cgroup: u64,
+    pub(super) count: u64,
+}
+
+struct Series {
+    count: u64,
+    changed: Instant,
+    /// The cgroup that counted last.
+    cgroup: u64,
+}
+
+/// The series.
+pub(super) struct Ledger {
+    limit: usize,
+    series: HashMap<Key, Series>,
+    other: BTreeMap<Meaning, u64>,
+}
+
+impl Ledger {
+    /// For so many series besides those of `other`.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, series: HashMap::new(), other: BTreeMap::new() }
+    }
+
+    /// Counts failures of services.
+    pub(super) fn post(&mut self, now: Instant, postings: Vec<Posting>) {
+        let mut newcomers: HashMap<Key, Posting> = HashMap::new();
+        for posting in postings {
+            if let Some(series) = self.series.get_mut(&posting.key) {
+                series.count += posting.count;
+                (series.changed, series.cgroup) = (now, posting.cgroup);
+            } else if let Some(known) = newcomers.get_mut(&posting.key) {
+                known.count += posting.count;
+            } else {
+                newcomers.insert(posting.key.clone(), posting);
+            }
+        }
+        let mut newcomers: Vec<_> = newcomers.into_values().collect();
+        // The most active ones first, and always the same of two that are alike.
+        newcomers.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
+        self.make_room(now, newcomers.len());
+        for Posting { key, cgroup, count } in newcomers {
+            if self.series.len() < self.limit {
+                self.series.insert(key, Series { count, changed: now, cgroup });
+            } else {
+                self.post_other(key.meaning, count);
+            }
+        }
+    }
+
+    /// Counts failures of services that have no series.
+    pub(super) fn post_other(&mut self, meaning: Meaning, count: u64) {
+        *self.other.entry(meaning).or_default() += count;
+    }
+
+    /// Drops series of services that have gone.
+    pub(super) fn expire(&mut self, now: Instant, mut is_gone: impl FnMut(u64) -> bool) {
+        self.series.retain(|_, series| !(series.is_idle(now) && is_gone(series.cgroup)));
+    }
+
+    /// Every series and its count.
+    pub(super) fn series(&self) -> impl Iterator<Item = (Key, u64)> {
+        let other = Arc::new(Labels::other());
+        let others = self.other.iter().map(move |(meaning, count)| {
+            let labels = Arc::clone(&other);
+            (Key { labels, meaning: *meaning, service_port: 0 }, *count)
+        });
+        self.series.iter().map(|(key, series)| (key.clone(), series.count)).chain(others)
+    }
+
+    fn make_room(&mut self, now: Instant, wanted: usize) {
+        let excess = (self.series.len() + wanted).saturating_sub(self.limit);
+        if excess == 0 {
+            return;
+        }
+        let mut idle: Vec<_> =
+            self.series.iter().filter(|(_, series)| series.is_idle(now)).collect();
+        idle.sort_unstable_by_key(|(_, series)| series.changed);
+        let gone: Vec<_> = idle.into_iter().take(excess).map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            self.series.remove(&key);
+        }
+    }
+}
+
+impl Series {
+    fn is_idle(&self, now: Instant) -> bool {
+        now.duration_since(self.changed) >= IDLE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::owner::Service;
+
+    const MEANING: Meaning = Meaning { cause: Cause::ResetByPeer, errno: Errno(104) };
+
+    fn key(unit: &str) -> Key {
+        let service = Service { unit: Some(unit.to_owned()), ..Service::default() };
+        Key { labels: Arc::new(Labels::from(&service)), meaning: MEANING, service_port: 0 }
+    }
+
+    fn posting(unit: &str, count: u64) -> Posting {
+        Posting { key: key(unit), cgroup: unit.len() as u64, count }
+    }
+
+    fn counts(ledger: &Ledger) -> BTreeMap<String, u64> {
+        ledger.series().map(|(key, count)| (key.labels.values()[0].to_owned(), count)).collect()
+    }
+
+    #[test]
+    fn the_most_active_get_a_series_and_all_is_counted() {
+        let (mut ledger, now) = (Ledger::new(2), Instant::now());
+        ledger.post(now, vec![posting("a", 1), posting("b", 5), posting("c", 3), posting("b", 1)]);
+        let expected =
+            [("b", 6), ("c", 3), ("other", 1)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(counts(&ledger), BTreeMap::from(expected));
+        ledger.post(now, vec![posting("a", 100), posting("c", 1)]);
+        assert_eq!(counts(&ledger)["other"], 101);
+        assert_eq!(counts(&ledger).values().sum::<u64>(), 111);
+    }
+
+    #[test]
+    fn the_idlest_makes_room_and_no_count_falls() {
+        let (mut ledger, start) = (Ledger::new(2), Instant::now());
+        ledger.post(start, vec![posting("a", 1)]);
+        ledger.post(start + IDLE / 2, vec![posting("b", 1)]);
+        ledger.post(start + IDLE, vec![posting("c", 2), posting("d", 1)]);
+        let expected =
+            [("b", 1), ("c", 2), ("other", 1)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(counts(&ledger), BTreeMap::from(expected));
+        // Back again, it begins anew.
+        ledger.post(start + IDLE * 2, vec![posting("a", 4)]);
+        assert_eq!(counts(&ledger)["a"], 4);
+        assert_eq!(counts(&ledger)["other"], 1);
+    }
+
+    #[test]
+    fn those_that_have_gone_expire() {
+        let (mut ledger, start) = (Ledger::new(9), Instant::now());
+        ledger.post(start, vec![posting("a", 1), posting("bb", 1)]);
+        ledger.expire(start + IDLE / 2, |_| true);
+        assert_eq!(counts(&ledger).len(), 2, "the last count is to be seen by everybody");
+        ledger.expire(start + IDLE, |cgroup| cgroup == 1);
+        assert_eq!(counts(&ledger).keys().collect::<Vec<_>>(), ["bb"]);
+    }
+}

@@ -1,0 +1,207 @@
+//! Failures by service: from the kernel's exact counts by cgroup to a bounded number of series.
+
+mod labels;
+mod ledger;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use socktrace_ebpf::{Owned, Signature};
+
+use self::{
+    labels::Labels,
+    ledger::{IDLE, Ledger, Posting},
+};
+pub(crate) use self::{
+    labels::NAMES,
+    ledger::{Key, Meaning},
+};
+use crate::{
+    diagnosis::{Finding, diagnose},
+    filter::{Counts, OwnedCounts},
+    owner::Owners,
+};
+
+/// The series by service. Has owners of its own, so that the stream does not wait for it.
+pub(crate) struct Services(Mutex<State>);
+
+struct State {
+    owners: Owners,
+    ledger: Ledger,
+    /// What the kernel's counts were when they were last read.
+    seen: HashMap<Owned, Seen>,
+    seen_others: HashMap<Signature, u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    count: u64,
+    changed: Instant,
+}
+
+/// The series of one scrape.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) series: Vec<(Key, u64)>,
+    /// How many entries the kernel's map has.
+    pub(crate) entries: usize,
+}
+
+impl Services {
+    /// So many series at most, besides those of `other`.
+    pub(crate) fn new(owners: Owners, limit: usize) -> Self {
+        let (seen, seen_others) = (HashMap::new(), HashMap::new());
+        Self(Mutex::new(State { owners, ledger: Ledger::new(limit), seen, seen_others }))
+    }
+
+    /// Looks the names of a cgroup up while it is there.
+    pub(crate) fn meet(&self, cgroup: u64) {
+        let _remembered = self.state().owners.service(cgroup, None);
+    }
+
+    /// The series as they are now; `None` where owners are not counted.
+    ///
+    /// # Errors
+    /// When the kernel's counts cannot be read.
+    pub(crate) fn read(&self, counts: &Counts) -> anyhow::Result<Option<Page>> {
+        let Some(counted) = counts.owned()? else { return Ok(None) };
+        let entries = counted.owned.len();
+        let mut state = self.state();
+        for owned in state.take(counted, Instant::now()) {
+            counts.forget(&owned);
+        }
+        Ok(Some(Page { series: state.ledger.series().collect(), entries }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts what has been added. Returns what has gone, to be forgotten.
+    fn take(&mut self, counted: OwnedCounts, now: Instant) -> Vec<Owned> {
+        let (mut postings, mut gone) = (Vec::new(), Vec::new());
+        for (owned, count) in counted.owned {
+            let seen = self.seen.entry(owned).or_insert(Seen { count: 0, changed: now });
+            let added = count.saturating_sub(seen.count);
+            if added == 0 {
+                if now.duration_since(seen.changed) >= IDLE && self.owners.is_gone(owned.cgroup_id)
+                {
+                    self.seen.remove(&owned);
+                    gone.push(owned);
+                }
+                continue;
+            }
+            *seen = Seen { count, changed: now };
+            let Some(meaning) = meaning(owned.signature) else { continue };
+            let labels = Arc::new(Labels::from(&*self.owners.service(owned.cgroup_id, None)));
+            let key = Key { labels, meaning, service_port: owned.service_port };
+            postings.push(Posting { key, cgroup: owned.cgroup_id, count: added });
+        }
+        self.ledger.post(now, postings);
+        for (signature, count) in counted.others {
+            let seen = self.seen_others.entry(signature).or_default();
+            let added = count.saturating_sub(std::mem::replace(seen, count));
+            if let Some(meaning) = meaning(signature).filter(|_| added > 0) {
+                self.ledger.post_other(meaning, added);
+            }
+        }
+        let owners = &mut self.owners;
+        self.ledger.expire(now, |cgroup| owners.is_gone(cgroup));
+        gone
+    }
+}
+
+/// What a signature means, if it is a failure.
+fn meaning(signature: Signature) -> Option<Meaning> {
+    match diagnose(signature) {
+        Finding::Failure(found) => Some(Meaning { cause: found.cause, errno: found.errno }),
+        Finding::Delivery(_) | Finding::Retransmission => None,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use socktrace_ebpf::{Flags, Hook, Origin, TcpState};
+
+    use super::*;
+    use crate::{
+        diagnosis::{Cause, Errno},
+        owner::Service,
+    };
+
+    /// A unit with a port, and the others.
+    pub(in crate::metrics) fn page() -> Page {
+        let unit = Service { unit: Some("nginx.service".to_owned()), ..Service::default() };
+        let meaning = Meaning { cause: Cause::ResetByPeer, errno: Errno(104) };
+        let key = |labels, service_port| Key { labels: Arc::new(labels), meaning, service_port };
+        let series = vec![(key(Labels::from(&unit), 443), 5), (key(Labels::other(), 0), 7)];
+        Page { series, entries: 3 }
+    }
+
+    fn reset() -> Signature {
+        Signature {
+            hook: Hook::TcpDone as u8,
+            origin: Origin::Reset as u8,
+            state: TcpState::Established as u8,
+            errno: 104,
+            ..Signature::default()
+        }
+    }
+
+    fn owned(cgroup_id: u64) -> Owned {
+        Owned { cgroup_id, signature: reset(), ..Owned::default() }
+    }
+
+    fn state() -> State {
+        let Services(state) = Services::new(Owners::nowhere(), 10);
+        state.into_inner().expect("nobody panicked")
+    }
+
+    fn total(state: &State) -> u64 {
+        state.ledger.series().map(|(_, count)| count).sum()
+    }
+
+    #[test]
+    fn only_what_was_added_is_counted_again() {
+        let (mut state, now) = (state(), Instant::now());
+        let counted = |count, others| OwnedCounts {
+            owned: BTreeMap::from([(owned(0), count)]),
+            others: BTreeMap::from([(reset(), others)]),
+        };
+        for (count, others) in [(3, 0), (3, 2), (5, 2), (5, 2)] {
+            assert!(state.take(counted(count, others), now).is_empty());
+            assert_eq!(total(&state), count + others);
+        }
+    }
+
+    #[test]
+    fn who_has_gone_is_forgotten_once_idle() {
+        let (mut state, now) = (state(), Instant::now());
+        let counted = || OwnedCounts {
+            // There are no cgroups here: this one has gone. Who is not known cannot go.
+            owned: BTreeMap::from([(owned(0), 1), (owned(7), 1)]),
+            ..OwnedCounts::default()
+        };
+        assert!(state.take(counted(), now).is_empty());
+        assert!(state.take(counted(), now + IDLE / 2).is_empty());
+        assert_eq!(state.take(counted(), now + IDLE), [owned(7)]);
+        // Should it come back, it is counted from the start.
+        assert!(state.take(counted(), now + IDLE).is_empty());
+        assert_eq!(total(&state), 3);
+    }
+
+    #[test]
+    fn deliveries_are_no_failures() {
+        let delivery =
+            Signature { hook: Hook::SkStreamError as u8, flags: Flags::DELIVERY.0, ..reset() };
+        assert_eq!(meaning(delivery), None);
+        assert!(meaning(reset()).is_some());
+    }
+}

@@ -1,0 +1,270 @@
+//! Metrics about this host's sockets.
+//!
+//! What a hook measures that is not attached is left out: a zero would say that nothing happened.
+
+use std::collections::BTreeMap;
+
+use socktrace_ebpf::{
+    Family, Hook, Signature, Sigpipe, Sockopt, TcpState,
+    histogram::{QUEUE_PERCENT, RTO_MS},
+};
+
+use super::{
+    families::{Families, Observed},
+    services::{self, Key},
+    snapshot::{About, Snapshot},
+};
+use crate::{
+    diagnosis::{Cause, Diagnosis, Errno, Finding, Timer, diagnose, level_name, option_name},
+    kernel::hooks::Hook as Point,
+    output::names::{family_name, sigpipe_name, state_name},
+};
+
+/// Label value of what has no room, and of what has no name.
+const OTHER: &str = "other";
+const UNKNOWN: &str = "unknown";
+
+pub(super) fn add(
+    families: &mut Families,
+    about: &About,
+    snapshot: &Snapshot,
+) -> prometheus::Result<()> {
+    let signatures = &snapshot.signatures;
+    errors(families, signatures)?;
+    if let Some(page) = &snapshot.services {
+        services(families, &page.series, about.service_ports)?;
+    }
+    timeouts(families, signatures)?;
+    if about.health.is_attached(Point::SkStreamError) {
+        sigpipe(families, signatures)?;
+    }
+    if about.health.is_attached(Point::InetCskAccept) {
+        accepted(families, snapshot)?;
+    }
+    accept_queues(families, about, snapshot);
+    if about.health.is_attached(Point::TcpRetransmitTimer) {
+        retransmissions(families, signatures)?;
+        if about.measurable.rto {
+            let rtos = Observed { buckets: &snapshot.measured.rtos, bounds: &RTO_MS, scale: 1_000 };
+            families.histogram(
+                "socktrace_retransmission_timeout_seconds",
+                "Retransmission timeouts (RTO) that ran out: how long they were.",
+                vec![rtos.metric(&[])],
+            );
+        }
+    }
+    if about.health.is_attached(Point::TcpSendActiveReset) {
+        resets_sent(families, about, &snapshot.measured.resets_sent)?;
+    }
+    if [Point::Setsockopt, Point::Getsockopt].into_iter().any(|hook| about.health.is_attached(hook))
+    {
+        sockopts(families, &snapshot.measured.sockopts, snapshot.sockopts_beyond)?;
+    }
+    Ok(())
+}
+
+/// Signatures that are failures.
+fn failures(
+    signatures: &BTreeMap<Signature, u64>,
+) -> impl Iterator<Item = (Signature, Diagnosis, u64)> {
+    signatures.iter().filter_map(|(signature, count)| match diagnose(*signature) {
+        Finding::Failure(found) => Some((*signature, found, *count)),
+        Finding::Delivery(_) | Finding::Retransmission => None,
+    })
+}
+
+fn errors(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometheus::Result<()> {
+    let errors = families.counter(
+        "socktrace_socket_errors_total",
+        "TCP sockets that failed, by the errno their program gets and why.",
+        &["errno", "cause", "direction", "family"],
+    )?;
+    for (signature, found, count) in failures(signatures) {
+        let errno = found.errno.name();
+        let labels = [&errno, found.cause.id(), found.direction.id(), family(signature)];
+        errors.with_label_values(&labels).inc_by(count);
+    }
+    Ok(())
+}
+
+fn services(families: &Families, series: &[(Key, u64)], by_port: bool) -> prometheus::Result<()> {
+    let mut labels = vec!["errno", "cause"];
+    labels.extend(services::NAMES);
+    if by_port {
+        labels.push("service_port");
+    }
+    let errors = families.counter(
+        "socktrace_service_errors_total",
+        "TCP sockets that failed, by the service whose they were.",
+        &labels,
+    )?;
+    for (key, count) in series {
+        let errno = key.meaning.errno.name();
+        let mut values = vec![errno.as_str(), key.meaning.cause.id()];
+        values.extend(key.labels.values());
+        let port = if key.service_port == 0 { String::new() } else { key.service_port.to_string() };
+        if by_port {
+            values.push(&port);
+        }
+        errors.with_label_values(&values).inc_by(*count);
+    }
+    Ok(())
+}
+
+fn timeouts(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometheus::Result<()> {
+    let timeouts = families.counter(
+        "socktrace_timeouts_total",
+        "TCP connections that a timer gave up, by timer and state.",
+        &["timer", "state", "family"],
+    )?;
+    for (signature, count) in signatures {
+        if let Some(timer) = Timer::of(*signature) {
+            let labels = [timer.id(), state(*signature), family(*signature)];
+            timeouts.with_label_values(&labels).inc_by(*count);
+        }
+    }
+    Ok(())
+}
+
+fn sigpipe(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometheus::Result<()> {
+    let verdicts = families.counter(
+        "socktrace_sigpipe_total",
+        "Writes that failed with EPIPE, by what SIGPIPE does to the process.",
+        &["verdict"],
+    )?;
+    for verdict in Sigpipe::ALL.iter().filter_map(|verdict| sigpipe_name(*verdict)) {
+        verdicts.with_label_values(&[verdict]);
+    }
+    for (signature, count) in signatures {
+        // The write that delivers a failure may get EPIPE too.
+        if let Finding::Failure(found) | Finding::Delivery(found) = diagnose(*signature)
+            && let Some(verdict) = sigpipe_name(found.sigpipe)
+        {
+            verdicts.with_label_values(&[verdict]).inc_by(*count);
+        }
+    }
+    Ok(())
+}
+
+fn accepted(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
+    let all = families.counter(
+        "socktrace_connections_accepted_total",
+        "Connections that programs accepted.",
+        &["family"],
+    )?;
+    let resets = families.counter(
+        "socktrace_accepted_resets_total",
+        "Connections that a program accepted after they had been reset.",
+        &["family"],
+    )?;
+    for (family, count) in Family::ALL.iter().zip(&snapshot.measured.accepted) {
+        let family = family_name(Some(*family));
+        all.with_label_values(&[family]).inc_by(*count);
+        resets.with_label_values(&[family]);
+    }
+    for (signature, count) in &snapshot.signatures {
+        if signature.hook == Hook::InetCskAccept as u8
+            && let Finding::Delivery(_) = diagnose(*signature)
+        {
+            resets.with_label_values(&[family(*signature)]).inc_by(*count);
+        }
+    }
+    Ok(())
+}
+
+fn accept_queues(families: &mut Families, about: &About, snapshot: &Snapshot) {
+    if !about.measurable.accept_queue {
+        return;
+    }
+    let measured = &snapshot.measured;
+    // Kprobes are not told the listener.
+    let is_traced = |hook| about.health.is_attached_in_full(hook);
+    let queues = [
+        (Point::InetCskAccept, Cause::ResetBeforeAccept, &measured.queues_at_resets),
+        (Point::SysAccept4, Cause::AcceptResources, &measured.queues_at_failures),
+    ];
+    let metrics: Vec<_> = queues
+        .into_iter()
+        .filter(|(hook, ..)| is_traced(*hook))
+        .map(|(_, cause, buckets)| {
+            Observed { buckets, bounds: &QUEUE_PERCENT, scale: 100 }
+                .metric(&[("cause", cause.id())])
+        })
+        .collect();
+    if !metrics.is_empty() {
+        families.histogram(
+            "socktrace_accept_queue_fill_ratio",
+            "How full the accept queue was when a connection was accepted that had been reset, or \
+             when accept failed: 1 is full.",
+            metrics,
+        );
+    }
+}
+
+fn retransmissions(
+    families: &Families,
+    signatures: &BTreeMap<Signature, u64>,
+) -> prometheus::Result<()> {
+    let timeouts = families.counter(
+        "socktrace_retransmission_timeouts_total",
+        "Retransmission timeouts (RTO) after which the connection lived on, by TCP state.",
+        &["state", "family"],
+    )?;
+    for (signature, count) in signatures {
+        if diagnose(*signature) == Finding::Retransmission {
+            let labels = [state(*signature), family(*signature)];
+            timeouts.with_label_values(&labels).inc_by(*count);
+        }
+    }
+    Ok(())
+}
+
+fn resets_sent(families: &Families, about: &About, counts: &[u64]) -> prometheus::Result<()> {
+    let resets = families.counter(
+        "socktrace_resets_sent_total",
+        "RSTs that sockets of this host sent of their own accord, by the kernel's reason.",
+        &["reason"],
+    )?;
+    for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let is = |value: &u32| usize::try_from(*value).is_ok_and(|value| value == index);
+        let known = about.rst_reasons.iter().find(|(value, _)| is(value));
+        let reason = known.map_or(UNKNOWN, |(_, name)| name.as_str());
+        resets.with_label_values(&[reason]).inc_by(*count);
+    }
+    Ok(())
+}
+
+fn sockopts(
+    families: &Families,
+    counts: &BTreeMap<Sockopt, u64>,
+    beyond: u64,
+) -> prometheus::Result<()> {
+    let refused = families.counter(
+        "socktrace_sockopt_errors_total",
+        "Socket options of TCP sockets that were refused.",
+        &["call", "level", "option", "errno"],
+    )?;
+    let named = |number: i32, name: String| {
+        if number == Sockopt::OTHER { OTHER.to_owned() } else { name }
+    };
+    for (sockopt, count) in counts {
+        let Sockopt { level, option, errno, hook, .. } = *sockopt;
+        let call = if hook == Hook::Setsockopt as u8 { "setsockopt" } else { "getsockopt" };
+        let (level_label, option_label) =
+            (named(level, level_name(level)), named(option, option_name(level, option)));
+        let errno = Errno(errno).name();
+        refused.with_label_values(&[call, &level_label, &option_label, &errno]).inc_by(*count);
+    }
+    if beyond > 0 {
+        refused.with_label_values(&[OTHER; 4]).inc_by(beyond);
+    }
+    Ok(())
+}
+
+fn family(signature: Signature) -> &'static str {
+    family_name(Family::try_from(signature.family).ok())
+}
+
+fn state(signature: Signature) -> &'static str {
+    TcpState::try_from(signature.state).map_or(UNKNOWN, state_name)
+}

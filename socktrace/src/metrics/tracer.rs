@@ -1,0 +1,150 @@
+//! Metrics about socktrace itself.
+
+use prometheus::process_collector::ProcessCollector;
+use socktrace_ebpf::Counter;
+
+use super::{
+    families::Families,
+    snapshot::{About, Snapshot},
+};
+
+pub(super) fn add(
+    families: &Families,
+    about: &About,
+    snapshot: &Snapshot,
+) -> prometheus::Result<()> {
+    events(families, snapshot)?;
+    overflows(families, snapshot)?;
+    hooks(families, about, snapshot)?;
+    maps(families, snapshot)?;
+    programs(families, snapshot)?;
+    families.duration(
+        "socktrace_scrape_duration_seconds",
+        "How long it took to read the numbers of this page.",
+        snapshot.duration,
+    )?;
+    let build = families.gauge(
+        "socktrace_build_info",
+        "Always 1; the build, and the kernel it runs on.",
+        &["version", "commit", "kernel"],
+    )?;
+    build.with_label_values(&[about.version, about.commit, &about.kernel]).set(1);
+    Ok(())
+}
+
+/// The process, as exporters have it.
+pub(super) fn add_process(families: &Families) -> prometheus::Result<()> {
+    families.collect(ProcessCollector::for_self())
+}
+
+fn events(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
+    // Without a stream there is nothing to show or to lose.
+    let Some(stream) = snapshot.stream else { return Ok(()) };
+    let shown = families.counter(
+        "socktrace_events_shown_total",
+        "Events that the stream has shown.",
+        &[],
+    )?;
+    shown.with_label_values::<&str>(&[]).inc_by(stream.shown);
+    let lost = families.counter(
+        "socktrace_events_lost_total",
+        "Events missing in the stream; they are in all other counters.",
+        &["reason"],
+    )?;
+    let in_kernel = snapshot.counter(Counter::EventsLost);
+    lost.with_label_values(&["ring_buffer_full"]).inc_by(in_kernel);
+    lost.with_label_values(&["reader_slow"]).inc_by(stream.dropped);
+    Ok(())
+}
+
+fn overflows(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
+    for (counter, name, help) in [
+        (
+            Counter::TallyOverflow,
+            "socktrace_tally_overflow_total",
+            "Failures counted here alone, because the map of signatures was full.",
+        ),
+        (
+            Counter::StashFull,
+            "socktrace_stash_full_total",
+            "Failures whose origin was not remembered, because the stash was full.",
+        ),
+        (
+            Counter::OwnersFull,
+            "socktrace_owners_full_total",
+            "Sockets whose process was not remembered, because the map of owners was full.",
+        ),
+    ] {
+        let metric = families.counter(name, help, &[])?;
+        metric.with_label_values::<&str>(&[]).inc_by(snapshot.counter(counter));
+    }
+    Ok(())
+}
+
+fn hooks(families: &Families, about: &About, snapshot: &Snapshot) -> prometheus::Result<()> {
+    let missed = families.counter(
+        "socktrace_hook_missed_total",
+        "Calls of a hooked function that the kernel kept from socktrace; no other counter has them.",
+        &["hook"],
+    )?;
+    for (hook, count) in &snapshot.missed {
+        missed.with_label_values(&[hook.id()]).inc_by(*count);
+    }
+    let hooks = families.gauge(
+        "socktrace_hook_attached",
+        "Whether the kernel function is hooked: 1, or 0 with the state telling why not.",
+        &["hook", "state"],
+    )?;
+    for (hook, state) in about.health.iter() {
+        let attached = i64::from(about.health.is_attached(hook));
+        hooks.with_label_values(&[hook.id(), state.id()]).set(attached);
+    }
+    Ok(())
+}
+
+fn maps(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
+    let entries = families.gauge(
+        "socktrace_map_entries",
+        "Entries in use of a map that socktrace keeps in the kernel.",
+        &["map"],
+    )?;
+    let limits = families.gauge(
+        "socktrace_map_max_entries",
+        "Entries that the map has room for.",
+        &["map"],
+    )?;
+    for fill in &snapshot.maps {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        entries.with_label_values(&[fill.map]).set(number(fill.entries));
+        limits.with_label_values(&[fill.map]).set(number(fill.max_entries));
+    }
+    if let Some(bytes) = snapshot.bpf_memory {
+        let memory = families.gauge(
+            "socktrace_bpf_memory_bytes",
+            "Memory of the kernel that socktrace's maps and programs take.",
+            &[],
+        )?;
+        memory.with_label_values::<&str>(&[]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+    Ok(())
+}
+
+fn programs(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
+    // Not measured is not zero.
+    let Some(programs) = &snapshot.runs else { return Ok(()) };
+    let runs = families.counter(
+        "socktrace_bpf_runs_total",
+        "Runs of a kernel program while kernel.bpf_stats_enabled was set.",
+        &["program"],
+    )?;
+    let seconds = families.seconds(
+        "socktrace_bpf_run_seconds_total",
+        "Time that these runs took.",
+        &["program"],
+    )?;
+    for (program, measured) in programs {
+        runs.with_label_values(&[program]).inc_by(measured.count);
+        seconds.with_label_values(&[program]).inc_by(measured.time.as_secs_f64());
+    }
+    Ok(())
+}
