@@ -55,8 +55,8 @@ mod tests {
 
     /// Names of metrics and recording rules in a text.
     fn names(text: &str) -> BTreeSet<&str> {
-        let is_part = |byte: char| byte.is_ascii_alphanumeric() || byte == '_' || byte == ':';
-        let words = text.split(|character| !is_part(character));
+        let is_part = |part: char| part.is_ascii_alphanumeric() || part == '_' || part == ':';
+        let words = text.split(|part| !is_part(part));
         words
             .filter(|word| word.starts_with("socktrace_") || word.starts_with("socktrace:"))
             .map(|word| {
