@@ -60,6 +60,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) programs: &'a Programs,
     /// Made by [`crate::peers`], where a guest has them.
     pub(crate) peers: Option<&'a std::path::Path>,
+    /// Made by [`crate::prometheus`], where a guest has it.
+    pub(crate) prometheus: Option<&'a std::path::Path>,
     pub(crate) accelerator: Accelerator,
     pub(crate) mode: Mode,
     /// More words for the kernel's command line.
@@ -104,7 +106,8 @@ impl Boot<'_> {
     /// When QEMU cannot be started.
     pub(crate) fn run(&self, mut on_report: impl FnMut(Report)) -> Result<Outcome> {
         let job = Job { command: self.command.clone(), env: self.env.clone() };
-        let bases: Vec<_> = [self.base].into_iter().chain(self.peers).collect();
+        let bases: Vec<_> =
+            [self.base].into_iter().chain(self.peers).chain(self.prometheus).collect();
         let initramfs = initramfs::boot(&bases, self.programs, &job)?;
         let image = self.kernel.image()?;
         let (reader, writer) = io::pipe().context("cannot make a pipe for the guest's reports")?;

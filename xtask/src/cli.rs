@@ -119,6 +119,9 @@ pub(crate) struct VmArgs {
     /// Put bpftrace and other tools that watch TCP into /peers, a root of their own
     #[arg(long)]
     pub(crate) peers: bool,
+    /// Put Prometheus in
+    #[arg(long)]
+    pub(crate) prometheus: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
     #[command(flatten)]

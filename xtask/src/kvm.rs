@@ -51,6 +51,7 @@ pub(crate) fn accelerator(
         base,
         programs,
         peers: None,
+        prometheus: None,
         accelerator: Accelerator::Kvm,
         mode: Mode::Smp,
         append: "",

@@ -11,7 +11,7 @@ use crate::{
     kernel::{Kernel, Series},
     kvm,
     mirror::MirrorArgs,
-    peers,
+    peers, prometheus,
     qemu::Accelerator,
     setup::{Need, Setup},
     workspace,
@@ -64,6 +64,30 @@ pub(crate) fn kernel(
 pub(crate) fn peers(arch: &'static Arch, setup: &Setup, mirrors: &MirrorArgs) -> Result<PathBuf> {
     let _lock = workspace::lock_caches()?;
     peers::archive(arch, || setup.mirrors(mirrors))
+}
+
+/// Fetches Prometheus for guests.
+///
+/// # Errors
+///
+/// When it is not here and cannot be fetched.
+pub(crate) fn prometheus(
+    arch: &'static Arch,
+    setup: &Setup,
+    mirrors: &MirrorArgs,
+) -> Result<PathBuf> {
+    let _lock = workspace::lock_caches()?;
+    prometheus::archive(arch, || setup.mirrors(mirrors))
+}
+
+/// Fetches the program that checks Prometheus's rules.
+///
+/// # Errors
+///
+/// When it is not here and cannot be fetched.
+pub(crate) fn promtool(setup: &Setup, mirrors: &MirrorArgs) -> Result<PathBuf> {
+    let _lock = workspace::lock_caches()?;
+    prometheus::promtool(|| setup.mirrors(mirrors))
 }
 
 /// Installs what guests need and compiles what runs in them.

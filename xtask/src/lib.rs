@@ -1,6 +1,7 @@
 //! What the programs on both sides of a virtual machine agree on.
 
 pub mod arch;
+pub mod dashboard;
 pub mod figure;
 pub mod gaps;
 pub mod interrupt;

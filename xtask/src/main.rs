@@ -22,6 +22,7 @@ mod modules;
 mod peers;
 mod planned;
 mod process;
+mod prometheus;
 mod qemu;
 mod refusal;
 mod setup;

@@ -91,19 +91,45 @@ pub(crate) fn unpacked(
     arch: &Arch,
     mirrors: impl FnOnce() -> Result<Mirrors>,
 ) -> Result<PathBuf> {
+    let download = |apt: &Apt, directory: &Path| apt.download_closure(packages, directory);
+    fetched(packages, archive, arch, mirrors, download)
+}
+
+/// The directory of one package without what it depends on, fetched if it is not here yet.
+///
+/// # Errors
+///
+/// When it cannot be fetched or unpacked.
+pub(crate) fn unpacked_alone(
+    package: &str,
+    archive: &Archive,
+    arch: &Arch,
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+) -> Result<PathBuf> {
+    let download = |apt: &Apt, directory: &Path| apt.download(&[package.to_owned()], directory);
+    fetched(&[package], archive, arch, mirrors, download)
+}
+
+fn fetched(
+    packages: &[&str],
+    archive: &Archive,
+    arch: &Arch,
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+    fetch: impl FnOnce(&Apt, &Path) -> Result<()>,
+) -> Result<PathBuf> {
     let parent = workspace::cache("userland").join(arch.name);
     let tree = parent.join(packages.join("-"));
     if !tree.is_dir() {
         let apt = Apt::open(archive, arch, &mirrors()?)?;
-        eprintln!("Fetching programs for guests: {}", packages.join(", "));
+        eprintln!("Fetching programs: {}", packages.join(", "));
         fs::create_dir_all(&parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
         let download = tempfile::tempdir_in(&parent)?;
         let unpacked = download.path().join("tree");
-        apt.download_closure(packages, download.path())?;
+        fetch(&apt, download.path())?;
         apt::unpack(download.path(), &unpacked)?;
         fs::rename(&unpacked, &tree)
-            .with_context(|| format!("cannot move programs for guests to {}", tree.display()))?;
+            .with_context(|| format!("cannot move programs to {}", tree.display()))?;
     }
     Ok(tree)
 }

@@ -100,6 +100,7 @@ fn in_guest(args: &RunArgs) -> Result<ExitCode> {
         base: &bench.base,
         programs: &programs,
         peers: None,
+        prometheus: None,
         accelerator,
         mode: Mode::Smp,
         append: "",

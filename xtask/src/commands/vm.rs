@@ -28,6 +28,8 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     let programs = lab::programs(args.arch, &setup, !args.no_daemon)?;
     let bench = lab::bench(args.kernel, args.arch, &setup, &args.mirrors)?;
     let peers = args.peers.then(|| lab::peers(args.arch, &setup, &args.mirrors)).transpose()?;
+    let prometheus =
+        args.prometheus.then(|| lab::prometheus(args.arch, &setup, &args.mirrors)).transpose()?;
     let (mode, accelerator) = if args.icount {
         (Mode::Icount, Accelerator::Tcg)
     } else {
@@ -39,6 +41,7 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
         base: &bench.base,
         programs: &programs,
         peers: peers.as_deref(),
+        prometheus: prometheus.as_deref(),
         accelerator,
         mode,
         append: &args.append,

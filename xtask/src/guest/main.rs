@@ -36,9 +36,7 @@ fn dispatch() -> Result<i32> {
     match args.first().map(String::as_str) {
         Some("scenarios") => scenarios::main(&args[1..]),
         Some("list") => {
-            for name in scenarios::names() {
-                println!("{name}");
-            }
+            scenarios::list();
             Ok(0)
         }
         Some("bench") => bench::main(&args[1..]),

@@ -90,6 +90,7 @@ fn measure(
         base: &bench.base,
         programs,
         peers: Some(peers),
+        prometheus: None,
         accelerator: Accelerator::Tcg,
         mode: Mode::Icount,
         append: "",

@@ -1,32 +1,33 @@
 //! Unit tests on the host, then scenarios on the kernels of the matrix.
 
+mod catalogue;
 mod coverage;
 mod host;
+mod monitoring;
 
 use std::{
     cell::Cell,
     collections::BTreeMap,
     fs,
-    process::{Command, ExitCode},
+    path::PathBuf,
+    process::ExitCode,
     sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use clap::{CommandFactory as _, error::ErrorKind};
-use xtask::{arch::Arch, report};
+use xtask::report;
 
+use catalogue::Catalogue;
 use coverage::Coverage;
 
 use crate::{
     boot::{Boot, Limits, Outcome, Terminal},
-    cli::{Cli, TestArgs},
-    compile,
+    cli::TestArgs,
     initramfs::Programs,
     kernel::{self, Place, Series},
     lab::{self, Bench},
-    process,
     qemu::{Accelerator, Mode},
     verdict::{self, Verdict},
     workspace,
@@ -75,10 +76,12 @@ impl Count {
 pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
     let programs = lab::programs(args.arch, &setup, true)?;
-    check_names(args)?;
+    let catalogue = Catalogue::read()?;
+    catalogue.check(&args.scenarios);
     let mut count = Count::default();
     if args.scenarios.is_empty() && args.arch.is_own() {
         count.add(host::unit_tests()?);
+        count.add(monitoring::check(&lab::promtool(&args.no_setup.setup(), &args.mirrors)?)?);
         if let Some(daemon) = &programs.daemon {
             count.add(host::refusal(daemon)?);
         }
@@ -87,7 +90,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let kernels = if args.kernels.is_empty() { &matrix } else { &args.kernels };
     let mut boots = Vec::new();
     for &series in kernels {
-        match prepare(args, series, &programs) {
+        match prepare(args, series, &programs, &catalogue) {
             Ok(kernel_boots) => boots.extend(kernel_boots),
             Err(error) => {
                 show(series.name, "-", &failure(format!("{error:#}")));
@@ -108,27 +111,6 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     Ok(if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Answers names of scenarios that do not exist as clap answers wrong arguments.
-fn check_names(args: &TestArgs) -> Result<()> {
-    if args.scenarios.is_empty() {
-        return Ok(());
-    }
-    let names = process::output(Command::new(compile::guest(Arch::OWN)?).arg("list"))?;
-    let names: Vec<_> = names.lines().collect();
-    for scenario in &args.scenarios {
-        if !names.contains(&&**scenario) {
-            let choices = names.join("\n  ");
-            Cli::command()
-                .error(
-                    ErrorKind::InvalidValue,
-                    format!("there is no scenario '{scenario}'. The scenarios are:\n  {choices}"),
-                )
-                .exit();
-        }
-    }
-    Ok(())
-}
-
 /// One boot to be made.
 struct Planned {
     bench: Bench,
@@ -138,6 +120,8 @@ struct Planned {
     /// More words for the kernel's command line.
     append: &'static str,
     accelerator: Accelerator,
+    /// Put into the guest.
+    prometheus: Option<PathBuf>,
     /// Whether only the quick scenarios run in it.
     quick: bool,
 }
@@ -149,8 +133,15 @@ fn is_quick(args: &TestArgs, series: &Series) -> bool {
     args.quick || (series.place == Place::Quick && !args.full && !picked)
 }
 
-fn prepare(args: &TestArgs, series: &'static Series, programs: &Programs) -> Result<[Planned; 3]> {
-    let bench = lab::bench(series, args.arch, &args.no_setup.setup(), &args.mirrors)?;
+/// The boots of a kernel that have something to do.
+fn prepare(
+    args: &TestArgs,
+    series: &'static Series,
+    programs: &Programs,
+    catalogue: &Catalogue,
+) -> Result<Vec<Planned>> {
+    let setup = args.no_setup.setup();
+    let bench = lab::bench(series, args.arch, &setup, &args.mirrors)?;
     let accelerator = lab::accelerator(&bench, programs)?;
     let quick = is_quick(args, series);
     let planned = |name, mode, accelerator, append| Planned {
@@ -159,13 +150,20 @@ fn prepare(args: &TestArgs, series: &'static Series, programs: &Programs) -> Res
         mode,
         append,
         accelerator,
+        prometheus: None,
         quick,
     };
-    Ok([
+    let mut boots = vec![
         planned("smp", Mode::Smp, accelerator, ""),
         planned("icount", Mode::Icount, Accelerator::Tcg, ""),
         planned("odd", Mode::Smp, accelerator, "ipv6.disable=1"),
-    ])
+        planned("scrape", Mode::Icount, Accelerator::Tcg, ""),
+    ];
+    boots.retain(|boot| catalogue.has(boot.name, quick, &args.scenarios));
+    if let Some(boot) = boots.iter_mut().find(|boot| boot.name == "scrape") {
+        boot.prometheus = Some(lab::prometheus(args.arch, &setup, &args.mirrors)?);
+    }
+    Ok(boots)
 }
 
 fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> (Count, Coverage) {
@@ -287,7 +285,7 @@ fn run_guest(
     scenarios: &[String],
     on_report: impl FnMut(report::Report),
 ) -> Result<Outcome> {
-    let Planned { bench, name, mode, append, accelerator, quick } = planned;
+    let Planned { bench, name, mode, append, accelerator, prometheus, quick } = planned;
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let words = ["guest", "scenarios", "--boot", name, "--kernel", bench.kernel.series];
@@ -300,6 +298,7 @@ fn run_guest(
         base: &bench.base,
         programs,
         peers: None,
+        prometheus: prometheus.as_deref(),
         accelerator: *accelerator,
         mode: *mode,
         append,

@@ -10,8 +10,8 @@ use super::{
     icmp::{self, Message},
     inherit, inject, iouring, metrics, mptcp,
     network::Family,
-    odd, orderly, owner, policy, privileges, quiet, recverr, refusal, reset, resolve, route,
-    service, sigpipe, sockopt, stream, survive, terminal, timeout, write,
+    odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
+    route, service, sigpipe, sockopt, stream, survive, terminal, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -23,6 +23,22 @@ pub(super) enum Boot {
     Icount,
     /// As [`Self::Smp`], without IPv6; in the end the kernel is locked down.
     Odd,
+    /// As [`Self::Icount`], with Prometheus in the guest.
+    Scrape,
+}
+
+impl Boot {
+    pub(super) const ALL: [Self; 4] = [Self::Smp, Self::Icount, Self::Odd, Self::Scrape];
+
+    /// Its name in options.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Smp => "smp",
+            Self::Icount => "icount",
+            Self::Odd => "odd",
+            Self::Scrape => "scrape",
+        }
+    }
 }
 
 /// What a scenario does.
@@ -375,5 +391,6 @@ catalogue! {
         Odd quick "missing_function": odd::missing_function;
         Odd quick "lockdown_integrity": odd::lockdown_integrity;
         Odd quick "lockdown_confidentiality": odd::lockdown_confidentiality;
+        Scrape "prometheus": prometheus::counts_and_alerts;
     }
 }

@@ -32,6 +32,7 @@ mod orderly;
 mod owner;
 mod policy;
 mod privileges;
+mod prometheus;
 mod quiet;
 mod recverr;
 mod refusal;
@@ -55,7 +56,7 @@ use std::env;
 use anyhow::{Context as _, Result, bail};
 use xtask::{gaps, report::Reporter};
 
-use catalogue::{Act, Boot, CATALOGUE};
+use catalogue::{Act, Boot, CATALOGUE, Scenario};
 
 /// The kernel series the guest runs, where a scenario's outcome depends on it.
 const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
@@ -63,9 +64,11 @@ const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
 /// How daemons hook kernel functions, where that was chosen.
 const ATTACH_VARIABLE: &str = "GUEST_ATTACH";
 
-/// Names of all scenarios.
-pub(crate) fn names() -> Vec<String> {
-    CATALOGUE.iter().map(|scenario| scenario.name.to_owned()).collect()
+/// Prints a line for each scenario: its name, its boot, and whether it is quick.
+pub(crate) fn list() {
+    for Scenario { name, boot, quick, .. } in CATALOGUE {
+        println!("{name} {} {}", boot.name(), if *quick { "quick" } else { "full" });
+    }
 }
 
 /// Runs the scenarios of this boot and returns the exit code: 0 when all passed.
@@ -156,9 +159,10 @@ impl Options {
         while let Some(name) = args.next() {
             let value = args.next().with_context(|| format!("{name} takes a value"))?;
             match (name.as_str(), value.as_str()) {
-                ("--boot", "smp") => options.boot = Boot::Smp,
-                ("--boot", "icount") => options.boot = Boot::Icount,
-                ("--boot", "odd") => options.boot = Boot::Odd,
+                ("--boot", name) => {
+                    let boot = Boot::ALL.into_iter().find(|boot| boot.name() == name);
+                    options.boot = boot.with_context(|| format!("there is no boot {name}"))?;
+                }
                 ("--choice", "quick") => options.quick = true,
                 ("--kernel", series) => series.clone_into(&mut options.kernel),
                 ("--attach", attach) => options.attach = Some(attach.to_owned()),

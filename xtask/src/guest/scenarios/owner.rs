@@ -193,7 +193,7 @@ pub(super) fn directory(cgroup: &str) -> String {
 }
 
 /// Makes a cgroup, if it is not there; its directory.
-fn make(cgroup: &str) -> Result<String> {
+pub(super) fn make(cgroup: &str) -> Result<String> {
     let directory = directory(cgroup);
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory}"))?;
     Ok(directory)

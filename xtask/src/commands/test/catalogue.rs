@@ -1,0 +1,82 @@
+//! The scenarios that there are, as the guest's program lists them.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, error::ErrorKind};
+use xtask::arch::Arch;
+
+use crate::{cli::Cli, compile, process};
+
+/// All scenarios.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    scenarios: Vec<Scenario>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Scenario {
+    name: String,
+    boot: String,
+    quick: bool,
+}
+
+impl Catalogue {
+    /// Asks the guest's program.
+    pub(super) fn read() -> Result<Self> {
+        let text = process::output(Command::new(compile::guest(Arch::OWN)?).arg("list"))?;
+        let scenarios = text.lines().map(|line| {
+            let mut words = line.split(' ');
+            let (name, boot) = words.next().zip(words.next())?;
+            Some(Scenario {
+                name: name.to_owned(),
+                boot: boot.to_owned(),
+                quick: words.next() == Some("quick"),
+            })
+        });
+        let scenarios = scenarios.collect::<Option<_>>().context("no list of scenarios")?;
+        Ok(Self { scenarios })
+    }
+
+    /// Answers names of scenarios that do not exist as clap answers wrong arguments.
+    pub(super) fn check(&self, names: &[String]) {
+        let exists = |name: &&String| self.scenarios.iter().any(|known| known.name == **name);
+        let Some(unknown) = names.iter().find(|name| !exists(name)) else { return };
+        let choices: Vec<_> = self.scenarios.iter().map(|known| known.name.as_str()).collect();
+        let choices = choices.join("\n  ");
+        Cli::command()
+            .error(
+                ErrorKind::InvalidValue,
+                format!("there is no scenario '{unknown}'. The scenarios are:\n  {choices}"),
+            )
+            .exit();
+    }
+
+    /// Whether a boot has something to do: of these names, or without names of all scenarios.
+    pub(super) fn has(&self, boot: &str, quick: bool, names: &[String]) -> bool {
+        self.scenarios
+            .iter()
+            .filter(|scenario| scenario.boot == boot && (scenario.quick || !quick))
+            .any(|scenario| names.is_empty() || names.contains(&scenario.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boots_without_scenarios_are_known() {
+        let scenario = |name: &str, boot: &str, quick| Scenario {
+            name: name.to_owned(),
+            boot: boot.to_owned(),
+            quick,
+        };
+        let scenarios = vec![scenario("a", "smp", true), scenario("b", "scrape", false)];
+        let catalogue = Catalogue { scenarios };
+        let names = ["a".to_owned()];
+        assert!(catalogue.has("smp", true, &[]) && catalogue.has("smp", false, &names));
+        assert!(catalogue.has("scrape", false, &[]));
+        assert!(!catalogue.has("scrape", true, &[]) && !catalogue.has("scrape", false, &names));
+    }
+}

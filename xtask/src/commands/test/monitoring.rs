@@ -1,0 +1,70 @@
+//! The rules for Prometheus and the dashboard for Grafana, as Prometheus's own tool judges them.
+
+use std::{fmt::Write as _, fs, path::Path, process::Command, time::Instant};
+
+use anyhow::{Context as _, Result};
+use xtask::dashboard;
+
+use super::Count;
+use crate::{process, workspace};
+
+/// Arguments of promtool, in the directory with the rules.
+const CHECKS: [(&str, &[&str]); 3] = [
+    (
+        "Prometheus's configuration",
+        &["check", "config", "--syntax-only", "--lint=all", "prometheus.yml", "prometheus-tls.yml"],
+    ),
+    ("alert rules", &["check", "rules", "--lint=all", "--lint-fatal", "socktrace.rules.yml"]),
+    ("tests of the alert rules", &["test", "rules", "socktrace.rules.test.yml"]),
+];
+
+/// Checks all of it.
+///
+/// # Errors
+///
+/// When a file cannot be written.
+pub(super) fn check(promtool: &Path) -> Result<Count> {
+    let mut count = Count::default();
+    let mut tell = |name: &str, start: Instant, result: Result<String>| {
+        let took = start.elapsed().as_secs_f64();
+        match result {
+            Ok(_) => {
+                println!("ok   host  {name}  {took:.1}s");
+                count.passed += 1;
+            }
+            Err(error) => {
+                println!("FAIL host  {name}: {error:#}");
+                count.failed += 1;
+            }
+        }
+    };
+    for (name, args) in CHECKS {
+        let start = Instant::now();
+        let mut command = Command::new(promtool);
+        command.args(args).current_dir(workspace::root().join("deploy/prometheus"));
+        tell(name, start, process::output(&mut command));
+    }
+    let start = Instant::now();
+    let rules = workspace::cache("dashboard.rules.yml");
+    let text = dashboard_as_rules()?;
+    fs::write(&rules, text).with_context(|| format!("cannot write {}", rules.display()))?;
+    let mut command = Command::new(promtool);
+    tell(
+        "queries of the dashboard",
+        start,
+        process::output(command.args(["check", "rules"]).arg(&rules)),
+    );
+    Ok(count)
+}
+
+/// The dashboard's queries in a form that promtool reads.
+fn dashboard_as_rules() -> Result<String> {
+    let queries = dashboard::queries().map_err(anyhow::Error::msg).context("the dashboard")?;
+    let mut text = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
+    for (number, query) in queries.iter().enumerate() {
+        // A string of JSON is one of YAML.
+        let expr = serde_json::to_string(&query.expr)?;
+        writeln!(text, "      - record: query{number}\n        expr: {expr}")?;
+    }
+    Ok(text)
+}
