@@ -145,6 +145,7 @@ impl Prometheus {
         self.until("does not scrape", || Ok(!self.query(&up)?.is_empty()))
     }
 
+    #[expect(clippy::unused_self, reason = "asks the server, which runs as long as there is one")]
     fn until(&self, problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
         let started = Instant::now();
         while !is_done()? {
@@ -222,6 +223,7 @@ impl Prometheus {
     }
 
     /// A page, by HTTP 1.0, whose answers come in one piece.
+    #[expect(clippy::unused_self, reason = "asks the server, which runs as long as there is one")]
     fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(Self::ADDRESS)?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
