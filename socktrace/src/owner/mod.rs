@@ -24,6 +24,7 @@ mod systemd;
 
 pub(crate) use {
     owners::Owners,
+    plain::is_deceptive,
     process::There,
     service::{Container, Service, Unknown},
 };
