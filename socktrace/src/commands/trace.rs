@@ -85,6 +85,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let hooks = Hooks::from(&health);
     log::info!(
         target: NOTICE,
+        socktrace_hooks = hooks.attached.len(), socktrace_hooks_missing = hooks.problems.len();
         "socktrace {} on {}; hooks: {}",
         env!("CARGO_PKG_VERSION"),
         running_kernel(),
@@ -93,8 +94,9 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     for line in health.fallbacks() {
         log::warn!(target: NOTICE, "{line}");
     }
-    for problem in &hooks.problems {
-        log::warn!(target: NOTICE, "not attached: {problem}");
+    let missing = health.iter().map(|(hook, _)| hook).filter(|hook| !health.is_attached(*hook));
+    for (hook, problem) in missing.zip(&hooks.problems) {
+        log::warn!(target: NOTICE, socktrace_hook = hook.id(); "not attached: {problem}");
     }
     for loss in losses {
         log::warn!(target: NOTICE, "not told: {loss}");
@@ -146,7 +148,7 @@ fn serve_metrics(
     let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
     let server = Server::start(listeners, access, site)?;
     for url in urls {
-        log::info!(target: NOTICE, "metrics: {url}");
+        log::info!(target: NOTICE, socktrace_url = url; "metrics: {url}");
     }
     Ok(Some(server))
 }
