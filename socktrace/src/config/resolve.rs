@@ -209,12 +209,9 @@ fn read_file(
 /// What does not go together, with the places where it was set that are not the command line.
 fn located(error: clap::Error, sources: &BTreeMap<String, Source>) -> Error {
     let text = plain(&error);
-    let involved = sources.iter().filter(|(name, source)| {
-        **source != Source::Flag
-            && text
-                .split(|c: char| c != '-' && !c.is_ascii_alphanumeric())
-                .any(|word| word.strip_prefix("--").is_some_and(|flag| flag == name.as_str()))
-    });
+    let involved = sources
+        .iter()
+        .filter(|(name, source)| **source != Source::Flag && text.contains(&format!("--{name}")));
     let from: Vec<_> =
         involved.map(|(name, source)| format!("{name} is set by {source}")).collect();
     if from.is_empty() {

@@ -122,7 +122,7 @@ impl Reduction<'_> {
         let mut tail = Vec::new();
         match ty.kind {
             kind::INT | kind::VAR | kind::DECL_TAG => {
-                tail.extend(btf.words::<1>(ty.tail()).into_iter().flatten())
+                tail.extend(btf.words::<1>(ty.tail()).into_iter().flatten());
             }
             kind::ARRAY => {
                 if let Some([element, index, count]) = btf.words(ty.tail()) {
