@@ -2,6 +2,8 @@
 
 mod exporter;
 mod format;
+#[cfg(test)]
+mod fuzz;
 mod hooks;
 mod http;
 mod openmetrics;

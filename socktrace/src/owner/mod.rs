@@ -10,6 +10,8 @@ mod cgroup_walk;
 mod container;
 mod cri;
 mod docker;
+#[cfg(test)]
+mod fuzz;
 mod host_files;
 mod kubelet;
 mod kubernetes;

@@ -3,6 +3,7 @@
 mod bench;
 mod btf;
 mod drift;
+mod fuzz;
 mod lint;
 mod run;
 mod test;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
             setup.ensure(&[
                 Need::Build,
                 Need::Lint,
+                Need::Fuzz,
                 Need::Target(args.arch),
                 Need::Machines(args.arch),
             ])?;
@@ -49,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Vm(args) => vm::run(args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Drift(args) => drift::run(&args),

@@ -1,6 +1,8 @@
 //! The web configuration file, in the format of Prometheus's exporter toolkit
 //! (`docs/web-configuration.md` there), with bearer tokens besides.
 
+#[cfg(test)]
+mod fuzz;
 mod suites;
 mod tls;
 mod yaml;
