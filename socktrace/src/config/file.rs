@@ -22,7 +22,7 @@ pub(super) fn read(
 ) -> Vec<Setting> {
     let line = |offset: usize| {
         let before = bytes.get(..offset).unwrap_or(bytes);
-        1 + before.iter().filter(|&&byte| byte == b'\n').count()
+        before.split(|&byte| byte == b'\n').count()
     };
     let parsed = match str::from_utf8(bytes) {
         Ok(text) => DeTable::parse(text).map_err(|error| {

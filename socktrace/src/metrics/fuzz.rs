@@ -24,8 +24,8 @@ fn labels() {
             let quoted = quoted.strip_suffix("\"} 7").expect(sample);
             assert_eq!(unescape(quoted, true), value, "{format:?}");
             let told = page.split('\n').find_map(|line| line.strip_prefix("# HELP g "));
-            let quotes = format == Format::OpenMetrics;
-            assert_eq!(unescape(told.expect("a help text"), quotes), help, "{format:?}");
+            let escapes_all = format == Format::OpenMetrics;
+            assert_eq!(unescape(told.expect("a help text"), escapes_all), help, "{format:?}");
         }
     });
 }
