@@ -22,7 +22,9 @@ fn web_configs() {
                 let rest = problem.strip_prefix("line ").expect("a line");
                 let line: usize =
                     rest.split(':').next().expect("a word").parse().expect("a number");
-                assert!((1..=2 + text.lines().count()).contains(&line), "{problem}");
+                // Any of these ends a line of YAML. The end of the text counts as another line.
+                let lines = 1 + text.split(['\n', '\r']).count();
+                assert!((1..=lines).contains(&line), "{problem}");
             }
         }
     });
