@@ -4,6 +4,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
 };
 
@@ -24,7 +25,7 @@ pub(crate) const DEFAULT_LISTEN: Listen =
 const DEFAULT_SOCKETS: u32 = socktrace_ebpf::OWNER_ENTRIES as u32;
 
 /// As many as a large host can have: one and a half GiB of memory.
-const MOST_SOCKETS: i64 = 10_000_000;
+const MOST_SOCKETS: u32 = 10_000_000;
 
 /// Series of failures by service by default.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
@@ -40,7 +41,7 @@ pub(crate) const DEFAULT_RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
 const KIB: u32 = 1024;
 
 /// Sizes of the ring buffer in KiB: a page, and what a flood fills within seconds.
-const RING_KIB: std::ops::RangeInclusive<u32> = 4..=65_536;
+const RING_KIB: RangeInclusive<u32> = 4..=65_536;
 
 /// Reads the size of the ring buffer: the kernel wants a power of two.
 fn ring_kib(text: &str) -> Result<u32, String> {
@@ -109,17 +110,17 @@ pub(crate) struct Cli {
     /// Silence after which a reset of the first data counts as one of an idle connection
     // Shorter than the idle limits of common NATs and load balancers, which begin at a minute,
     // longer than pauses within ordinary conversations.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = |text: &str| number(text, 1..=86_400))]
     pub(crate) idle_threshold: u32,
 
     /// Retransmissions of one segment after which a reset counts as one after retransmissions
     // One: an RST that answers any retransmission came from a host that had been silent.
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = |text: &str| number(text, 1..=255))]
     pub(crate) retransmit_threshold: u32,
 
     /// Of how many sockets at a time the owner is remembered; of more it is unknown. Each takes about
     /// 150 bytes of the kernel's memory, at once
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=MOST_SOCKETS))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SOCKETS, value_parser = |text: &str| number(text, 1..=MOST_SOCKETS))]
     pub(crate) max_sockets: u32,
 
     /// Size of the buffer between kernel and stream, a power of two: 256 has room for 1,000 events
@@ -310,6 +311,16 @@ impl From<Color> for anstream::ColorChoice {
             Color::Never => Self::Never,
         }
     }
+}
+
+/// Reads a whole number.
+///
+/// # Errors
+/// Which numbers there are, when it is none of them.
+fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    let (first, last) = range.into_inner();
+    number.ok_or_else(|| format!("expected a whole number from {first} to {last}"))
 }
 
 #[cfg(test)]

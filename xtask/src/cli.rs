@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Vm(VmArgs),
     /// Run the unit tests, then the scenarios on the kernels of the matrix
     Test(TestArgs),
+    /// Give what reads other's bytes any bytes, for a while
+    Fuzz(FuzzArgs),
     /// Measure socktrace beside other tools, in a virtual machine that counts instructions
     Bench(BenchArgs),
     /// Check formatting, lints and documentation
@@ -166,6 +168,18 @@ pub(crate) struct TestArgs {
     pub(crate) no_setup: NoSetup,
     #[command(flatten)]
     pub(crate) mirrors: MirrorArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FuzzArgs {
+    /// Seconds for each target
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) seconds: std::num::NonZeroU32,
+    /// Only this target (repeatable)
+    #[arg(long = "target", value_name = "NAME")]
+    pub(crate) targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
 }
 
 #[derive(Args, Debug)]

@@ -24,6 +24,8 @@ pub(crate) enum Need {
     Build,
     /// Check the kernel programs with their compiler's own linter.
     Lint,
+    /// Run what reads bytes under a fuzzer.
+    Fuzz,
     /// Compile for machines of this architecture.
     Target(&'static Arch),
     /// Boot guests of this architecture.
@@ -63,6 +65,18 @@ const CLIPPY: &str = "rust-web-clippy";
 /// Where Debian's linter for the kernel programs is.
 pub(crate) const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
 
+/// The version of cargo-bolero: its minor one is that of the library in `Cargo.toml`.
+const FUZZER_VERSION: &str = "0.13.5";
+
+/// Where cargo-bolero is.
+pub(crate) fn fuzzer() -> PathBuf {
+    fuzzer_root().join("bin/cargo-bolero")
+}
+
+fn fuzzer_root() -> PathBuf {
+    workspace::cache("tools").join(format!("cargo-bolero-{FUZZER_VERSION}"))
+}
+
 /// Sets the machine up, or with `allowed` false only says what is missing.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -83,6 +97,7 @@ impl Setup {
             match need {
                 Need::Build => self.build()?,
                 Need::Lint => self.lint()?,
+                Need::Fuzz => self.fuzz()?,
                 Need::Target(arch) => self.target(arch)?,
                 Need::Machines(arch) => self.machines(arch)?,
                 Need::Packages => self.tools(PACKAGE_TOOLS, "programs that make packages")?,
@@ -169,6 +184,29 @@ impl Setup {
             return Ok(());
         }
         self.install(&[CLIPPY])
+    }
+
+    fn fuzz(&self) -> Result<()> {
+        if process::find("c++").is_none() {
+            self.install(&["g++"])?;
+        }
+        let root = fuzzer_root();
+        if fuzzer().is_file() {
+            self.present("cargo-bolero");
+            return Ok(());
+        }
+        self.allow(&format!("cargo-bolero {FUZZER_VERSION}"))?;
+        eprintln!("Installing cargo-bolero {FUZZER_VERSION} in {}", root.display());
+        let output = process::output(
+            Command::new("cargo")
+                .args(["install", &format!("cargo-bolero@{FUZZER_VERSION}"), "--locked", "--quiet"])
+                .args(["--no-default-features", "--features", "libfuzzer", "--root"])
+                .arg(&root)
+                // Outside the repository, whose settings are not for this program.
+                .current_dir("/")
+                .env_remove("CARGO_TARGET_DIR"),
+        );
+        output.map(drop).context("cannot build cargo-bolero")
     }
 
     /// What it takes to compile for another machine than this.

@@ -92,6 +92,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let hooks = Hooks::from(&health);
     log::info!(
         target: NOTICE,
+        socktrace_hooks = hooks.attached.len(), socktrace_hooks_missing = hooks.problems.len();
         "socktrace {} on {}; hooks: {}",
         env!("CARGO_PKG_VERSION"),
         running_kernel(),
@@ -100,8 +101,9 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     for line in health.fallbacks() {
         log::warn!(target: NOTICE, "{line}");
     }
-    for problem in &hooks.problems {
-        log::warn!(target: NOTICE, "not attached: {problem}");
+    let missing = health.iter().map(|(hook, _)| hook).filter(|hook| !health.is_attached(*hook));
+    for (hook, problem) in missing.zip(&hooks.problems) {
+        log::warn!(target: NOTICE, socktrace_hook = hook.id(); "not attached: {problem}");
     }
     for loss in losses {
         log::warn!(target: NOTICE, "not told: {loss}");

@@ -7,6 +7,8 @@
 
 mod environment;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod print;
 mod resolve;

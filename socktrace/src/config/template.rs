@@ -42,7 +42,7 @@ pub fn template() -> String {
             Kind::Switch => "false".to_owned(),
             Kind::One | Kind::Many => default.map_or_else(
                 || example(&key.name).to_owned(),
-                |value| literal(&value.to_string_lossy()),
+                |value| literal(key.kind, &value.to_string_lossy()),
             ),
         };
         text.extend(["#", &key.name, " = ", &value, "\n"]);

@@ -55,7 +55,7 @@ pub(crate) fn write(
 }
 
 /// What stands in a column, `-` where there is nothing to say.
-fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str> {
+pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str> {
     let found = match record.finding {
         Finding::Failure(found) | Finding::Delivery(found) => Some(found),
         Finding::Retransmission => None,

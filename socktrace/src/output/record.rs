@@ -11,7 +11,7 @@ use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, Role, TcpState,
 use crate::{
     diagnosis::{Finding, diagnose},
     kernel::clock::Clock,
-    owner::{Owners, Service, There, Unknown},
+    owner::{Owners, Service, There, Unknown, is_deceptive},
 };
 
 /// The process that was operating on the socket, else the one that waits for it, else the one that
@@ -229,10 +229,10 @@ fn some_name(name: &[u8]) -> Option<String> {
     Some(command_name(name)).filter(|name| !name.is_empty())
 }
 
-/// A program may give itself any name: no control characters on a terminal or in a log.
+/// A program may give itself any name: nothing that could deceive on a terminal or in a log.
 fn command_name(comm: &[u8]) -> String {
     let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
-    String::from_utf8_lossy(&comm[..length]).replace(char::is_control, "?")
+    String::from_utf8_lossy(&comm[..length]).replace(is_deceptive, "?")
 }
 
 #[cfg(test)]
@@ -322,5 +322,7 @@ pub(crate) mod tests {
         let mut event = reset_event();
         event.comm[..6].copy_from_slice(b"a\x1b[2Jb");
         assert_eq!(record(event).process.expect("known").comm, "a?[2Jb");
+        event.comm[..7].copy_from_slice("a\u{202e}bcd".as_bytes());
+        assert_eq!(record(event).process.expect("known").comm, "a?bcd");
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod btf;
 mod drift;
+mod fuzz;
 mod lint;
 mod package;
 mod run;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
                 Need::Build,
                 Need::Lint,
                 Need::Packages,
+                Need::Fuzz,
                 Need::Target(args.arch),
                 Need::Machines(args.arch),
             ])?;
@@ -51,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Vm(args) => vm::run(args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Package(args) => package::run(&args),

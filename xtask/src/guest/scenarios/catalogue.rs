@@ -378,8 +378,10 @@ catalogue! {
         Smp "doctor_unprivileged": doctor::unprivileged;
         Smp "doctor_no_btf": doctor::no_btf;
         Smp quick "service_manager": service::manager;
+        Smp quick "service_journal": service::journal;
         Smp "service_configuration": service::configuration;
         Smp quick "service_sandbox": service::sandbox;
+        Smp "survives_stalled_reader": survive::stalled_reader;
         Smp "survives_full_pipe": survive::full_pipe;
         Smp "survives_full_disk": survive::disk_full;
         Smp "survives_clock_jump": survive::clock_jump;
