@@ -18,7 +18,7 @@ use crate::{
         filter::{Scope, Verdicts},
         hooks::Hook,
         host::running_kernel,
-        load::{self, Loaded},
+        load::{self, Attached, Loaded},
         missed::Missed,
         stream::Events,
         tally::Tallies,
@@ -70,7 +70,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,
     };
-    let Loaded { mut ebpf, health, losses, rst_reasons } =
+    let Loaded { mut ebpf, links, health, losses, rst_reasons } =
         undisturbed(|| load::load(options, &program))??;
     let counted = scope.counts.then(|| Arc::clone(&filter));
     let counts = Arc::new(Counts::new(Tallies::new(&mut ebpf)?, counted));
@@ -107,23 +107,30 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let _server = serve_metrics(listeners, access, exporter, hooks)?;
 
     let service = Service { manager, reload, counts: Arc::clone(&counts), hooks: attached };
-    let shown = if let Some(owners) = owners {
+    let source = if let Some(owners) = owners {
         let events = Events::new(&mut ebpf)?;
         let decoder = Decoder::new(clock, rst_reasons, owners);
         let verdicts = Some(Verdicts::new(&mut ebpf)?);
         let besides = (cli.all, cli.retransmits);
         let gate = Gate::new(filter, besides, counts.judged(), verdicts);
-        let source = Source { events, decoder, gate };
-        if scope.stream {
+        Some(Source { events, decoder, gate })
+    } else {
+        None
+    };
+    let _attached = Attached::new(ebpf, links);
+    let shown = match source {
+        Some(source) if scope.stream => {
             let printer = Printer::new(cli.output, cli.color);
             Some(watch::stream(source, names, printer, service, resolved, &mut stop).await?)
-        } else {
+        }
+        Some(source) => {
             watch::judge(source, service, resolved, &mut stop).await?;
             None
         }
-    } else {
-        watch::count(service, resolved, &mut stop).await?;
-        None
+        None => {
+            watch::count(service, resolved, &mut stop).await?;
+            None
+        }
     };
     let summary = summary(&counts, shown)?;
     log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&missed.counts()));

@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod load;
 mod memlock;
+mod memory;
 pub(crate) mod missed;
 pub(crate) mod refusal;
 pub(crate) mod stream;

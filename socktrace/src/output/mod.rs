@@ -4,6 +4,7 @@ mod columns;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod names;
+mod object;
 pub(crate) mod reason;
 mod record;
 pub(crate) mod stream;

@@ -11,6 +11,9 @@ use jiff::tz::TimeZone;
 use super::{Record, columns::Columns, human, json};
 use crate::cli::{Color, Output};
 
+/// The largest buffer that is kept for the next batch.
+const KEPT: usize = 256 << 10;
+
 /// Collects lines.
 pub(crate) struct Printer {
     output: Output,
@@ -68,6 +71,14 @@ impl Printer {
     /// Number of events added so far.
     pub(crate) fn shown(&self) -> u64 {
         self.shown
+    }
+
+    /// Goes on with a buffer that was taken out before, unless it is larger than most batches need.
+    pub(crate) fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if self.buffer.capacity() == 0 && buffer.capacity() <= KEPT {
+            buffer.clear();
+            self.buffer = buffer;
+        }
     }
 
     /// Takes out what was added; `None` when that is nothing.
