@@ -1,6 +1,9 @@
 //! One JSON object a line. Field names are a public interface: they are only ever added to.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use socktrace_ebpf::{Flags, Hook};
@@ -11,7 +14,10 @@ use super::{
     object::{add_fields, add_object},
     reason::reason,
 };
-use crate::diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
+use crate::{
+    diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name},
+    owner::Service,
+};
 
 /// A line that tells of lost events.
 #[derive(Serialize)]
@@ -20,20 +26,35 @@ struct Lost {
     count: u64,
 }
 
+/// The service that was told last, and its fields: many lines in a row are about the same.
+#[derive(Default)]
+pub(crate) struct Told(Option<(Arc<Service>, Vec<u8>)>);
+
+impl Told {
+    fn fields(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
+        if self.0.as_ref().is_none_or(|(told, _)| told != service) {
+            let mut fields = Vec::new();
+            add_object(&mut fields, &**service)?;
+            self.0 = Some((Arc::clone(service), fields));
+        }
+        Ok(self.0.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
+    }
+}
+
 /// Writes one event as a line.
-pub(crate) fn write(out: &mut Vec<u8>, record: &Record) -> io::Result<()> {
+pub(crate) fn write(out: &mut Vec<u8>, record: &Record, told: &mut Told) -> io::Result<()> {
     match record.finding {
         Finding::Failure(found) => {
-            write_moment(out, record, "failure")?;
+            write_moment(out, record, "failure", told)?;
             write_diagnosis(out, record, found)?;
         }
         Finding::Delivery(found) => {
             let accepted = record.event.signature.hook == Hook::InetCskAccept as u8;
             let event = if accepted { "accepted_reset" } else { "delivered" };
-            write_moment(out, record, event)?;
+            write_moment(out, record, event, told)?;
             write_diagnosis(out, record, found)?;
         }
-        Finding::Retransmission => write_moment(out, record, "retransmit")?,
+        Finding::Retransmission => write_moment(out, record, "retransmit", told)?,
     }
     out.extend_from_slice(b"}\n");
     Ok(())
@@ -41,7 +62,12 @@ pub(crate) fn write(out: &mut Vec<u8>, record: &Record) -> io::Result<()> {
 
 /// Begins an object with what every line about a connection says; all there is for a retransmission
 /// timeout, which is no failure and so has no errno and no cause.
-fn write_moment(out: &mut Vec<u8>, record: &Record, event: &'static str) -> io::Result<()> {
+fn write_moment(
+    out: &mut Vec<u8>,
+    record: &Record,
+    event: &'static str,
+    told: &mut Told,
+) -> io::Result<()> {
     let raw = &record.event;
     let process = record.process.as_ref();
     // When, in UTC, RFC 3339.
@@ -83,7 +109,7 @@ fn write_moment(out: &mut Vec<u8>, record: &Record, event: &'static str) -> io::
         "service": record.service.label(),
     });
     // That service in full, or why none is known.
-    add_object(out, &*record.service)?;
+    out.extend_from_slice(told.fields(&record.service)?);
     add_fields!(out, {
         // Inode of the network namespace.
         "netns": raw.netns,
@@ -157,22 +183,17 @@ pub(crate) fn lost(out: &mut Vec<u8>, count: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        output::record::tests::{record, reset_event},
-        owner::Service,
-    };
+    use crate::output::record::tests::{record, reset_event};
 
     #[test]
     fn a_line_is_one_object_with_the_documented_names() {
         let mut out = Vec::new();
         let mut record = record(reset_event());
         record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
-        write(&mut out, &record).expect("memory");
+        write(&mut out, &record, &mut Told::default()).expect("memory");
         let text = String::from_utf8(out).expect("text");
         assert_eq!(text.matches('\n').count(), 1);
         let line: Value = serde_json::from_str(&text).expect("JSON");

@@ -17,13 +17,25 @@ use crate::diagnosis::Errno;
 /// Adds fields to the object at the end of a buffer, in this order.
 macro_rules! add_fields {
     ($out:expr, { $($name:literal: $value:expr,)+ }) => {
-        $($crate::output::object::add($out, concat!(",\"", $name, "\":"), &$value)?;)+
+        $($crate::output::object::add(
+            $out,
+            [concat!(",\"", $name, "\":"), concat!(",\"", $name, "\":null")],
+            &$value,
+        )?;)+
     };
 }
 pub(super) use add_fields;
 
-/// Adds a field, of which `name` has all but the value.
-pub(super) fn add(out: &mut Vec<u8>, name: &str, value: &impl Value) -> io::Result<()> {
+/// Adds a field, given all of it but the value, and all of it for null.
+pub(super) fn add(
+    out: &mut Vec<u8>,
+    [name, null]: [&str; 2],
+    value: &impl Value,
+) -> io::Result<()> {
+    if value.is_null() {
+        out.extend_from_slice(null.as_bytes());
+        return Ok(());
+    }
     out.extend_from_slice(name.as_bytes());
     value.write(out)
 }
@@ -40,16 +52,20 @@ pub(super) fn add_object(out: &mut Vec<u8>, object: &impl Serialize) -> io::Resu
 
 /// What a field can have.
 pub(super) trait Value {
+    fn is_null(&self) -> bool {
+        false
+    }
+
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()>;
 }
 
 impl Value for str {
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         // Without a branch for each byte, so that many are looked at at once.
-        let escapes = self
-            .bytes()
-            .fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
-        if escapes {
+        let escapes = self.bytes().fold(0, |found, byte| {
+            found | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
+        });
+        if escapes != 0 {
             return Ok(serde_json::to_writer(out, self)?);
         }
         out.push(b'"');
@@ -100,6 +116,10 @@ impl<T: Value + ?Sized> Value for &T {
 }
 
 impl<T: Value> Value for Option<T> {
+    fn is_null(&self) -> bool {
+        self.is_none()
+    }
+
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Some(value) => value.write(out),

@@ -239,12 +239,14 @@ fn some_name(name: &[u8]) -> Option<String> {
 /// A program may give itself any name: no control characters on a terminal or in a log.
 fn command_name(comm: &[u8]) -> String {
     let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
-    let name = String::from_utf8_lossy(&comm[..length]);
+    let name = &comm[..length];
     // As nearly all are.
-    if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return name.into_owned();
+    if name.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && let Ok(name) = str::from_utf8(name)
+    {
+        return name.to_owned();
     }
-    name.replace(char::is_control, "?")
+    String::from_utf8_lossy(name).replace(char::is_control, "?")
 }
 
 #[cfg(test)]
