@@ -38,7 +38,7 @@ fn events() {
 /// One line with an object of which the names are those of any other.
 fn for_programs(record: &Record) {
     let mut line = Vec::new();
-    json::write(&mut line, record).expect("memory");
+    json::write(&mut line, record, &mut json::Told::default()).expect("memory");
     let text = line.strip_suffix(b"\n").expect("a line");
     assert!(text.iter().all(|byte| !byte.is_ascii_control()), "{}", text.escape_ascii());
     let Value::Object(line) = serde_json::from_slice(text).expect("JSON") else {

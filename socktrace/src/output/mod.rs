@@ -6,6 +6,7 @@ mod fuzz;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod names;
+mod object;
 pub(crate) mod reason;
 mod record;
 pub(crate) mod stream;

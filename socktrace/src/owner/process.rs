@@ -156,7 +156,8 @@ fn line(line: &str) -> Option<(&str, &str)> {
     Some((controllers, path.strip_suffix(" (deleted)").unwrap_or(path)))
 }
 
-fn boot_ns() -> u64 {
+/// The time since boot.
+pub(super) fn boot_ns() -> u64 {
     let nanos = |time: nix::sys::time::TimeSpec| {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
         seconds * NANOS_PER_SECOND + u64::try_from(time.tv_nsec()).unwrap_or(0)
