@@ -152,6 +152,12 @@ impl Cli {
     }
 }
 
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// What to do instead of tracing.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

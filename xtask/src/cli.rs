@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Check formatting, lints and documentation
     Lint(LintArgs),
+    /// Make packages for Debian's kin and, where rpmbuild is, for Red Hat's
+    Package(PackageArgs),
     /// Compare what socktrace looks up in the kernels of all series, oldest to newest
     Drift(DriftArgs),
     /// The kernels' type information in the tree, and the table made of it
@@ -191,6 +193,18 @@ pub(crate) struct BenchArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct LintArgs {
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PackageArgs {
+    /// Machines to pack for
+    #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
+    pub(crate) arch: &'static Arch,
+    /// Check what was made, by the distributions' tools and by installing it into a directory
+    #[arg(long)]
+    pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
 }

@@ -58,6 +58,17 @@ pub(crate) fn guest(arch: &'static Arch) -> Result<PathBuf> {
     binary("xtask", "guest", Options::guest(arch))
 }
 
+/// Compiles what writes the manual, for this machine, and returns its path.
+///
+/// # Errors
+///
+/// When it does not compile.
+pub(crate) fn manual() -> Result<PathBuf> {
+    // Not optimized, it shares what it depends on with the unit tests.
+    let options = Options { release: false, ..Options::NATIVE };
+    binary("socktrace-manual", "socktrace-manual", options)
+}
+
 fn binary(package: &str, name: &str, options: Options) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace::root());

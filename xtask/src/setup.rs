@@ -28,6 +28,10 @@ pub(crate) enum Need {
     Target(&'static Arch),
     /// Boot guests of this architecture.
     Machines(&'static Arch),
+    /// Make packages.
+    Packages,
+    /// Check packages, those for Red Hat's kin too.
+    PackageChecks,
 }
 
 /// A program or file, and the Debian package that has it.
@@ -39,6 +43,12 @@ const MACHINE_TOOLS: [(&str, &str); 6] = [
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
 ];
+
+/// As [`MACHINE_TOOLS`].
+const PACKAGE_TOOLS: [(&str, &str); 2] = [("dh", "debhelper"), ("dpkg-buildpackage", "dpkg-dev")];
+
+/// As [`MACHINE_TOOLS`].
+const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild", "rpm")];
 
 /// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
@@ -72,6 +82,10 @@ impl Setup {
                 Need::Lint => self.lint()?,
                 Need::Target(arch) => self.target(arch)?,
                 Need::Machines(arch) => self.machines(arch)?,
+                Need::Packages => self.tools(PACKAGE_TOOLS, "programs that make packages")?,
+                Need::PackageChecks => {
+                    self.tools(PACKAGE_CHECKERS, "programs that check packages")?;
+                }
             }
         }
         Ok(())
@@ -181,14 +195,24 @@ impl Setup {
     }
 
     fn machines(&self, arch: &Arch) -> Result<()> {
-        let tools = MACHINE_TOOLS
+        let what = format!("programs for virtual machines ({})", arch.name);
+        self.tools(MACHINE_TOOLS.into_iter().chain([arch.qemu, KEYRING]), &what)
+    }
+
+    /// Installs the packages of those programs that are not there.
+    fn tools(
+        &self,
+        tools: impl IntoIterator<Item = (&'static str, &'static str)>,
+        what: &str,
+    ) -> Result<()> {
+        // A path stands for itself.
+        let missing: Vec<_> = tools
             .into_iter()
-            .chain([arch.qemu])
-            .filter(|(name, _)| process::find(name).is_none());
-        let keyring = Some(KEYRING).filter(|(path, _)| !Path::new(path).exists());
-        let missing: Vec<_> = tools.chain(keyring).map(|(_, package)| package).collect();
+            .filter(|(name, _)| process::find(name).is_none())
+            .map(|(_, package)| package)
+            .collect();
         if missing.is_empty() {
-            self.present(&format!("programs for virtual machines ({})", arch.name));
+            self.present(what);
             return Ok(());
         }
         self.install(&missing)

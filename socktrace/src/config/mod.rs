@@ -11,7 +11,9 @@ mod keys;
 mod print;
 mod resolve;
 mod setting;
+mod template;
 
+pub use template::template;
 pub(crate) use {
     print::print,
     resolve::{Error, Resolved},

@@ -25,7 +25,7 @@ pub(crate) fn print(out: &mut impl Write, resolved: &Resolved) -> io::Result<()>
 }
 
 /// A value as TOML has it.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     match text.parse::<i64>() {
         Ok(number) => number.to_string(),
         Err(_) if matches!(text, "true" | "false") => text.to_owned(),

@@ -4,6 +4,7 @@ mod bench;
 mod btf;
 mod drift;
 mod lint;
+mod package;
 mod run;
 mod test;
 mod vm;
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
             setup.ensure(&[
                 Need::Build,
                 Need::Lint,
+                Need::Packages,
                 Need::Target(args.arch),
                 Need::Machines(args.arch),
             ])?;
@@ -51,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Package(args) => package::run(&args),
         Command::Drift(args) => drift::run(&args),
         Command::Btf(command) => btf::run(&command),
     }

@@ -1,0 +1,44 @@
+//! Packages of the daemon, for Debian's kin and Red Hat's.
+
+mod check;
+mod deb;
+mod licenses;
+mod rpm;
+mod stage;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{cli::PackageArgs, setup::Need, workspace};
+use stage::Stage;
+
+/// Makes the packages, and tells where they are.
+///
+/// # Errors
+///
+/// When something cannot be installed, compiled or packed, or a package is not as it should be.
+pub(crate) fn run(args: &PackageArgs) -> Result<ExitCode> {
+    let setup = args.no_setup.setup();
+    setup.ensure(&[Need::Build, Need::Target(args.arch), Need::Packages])?;
+    if args.check {
+        setup.ensure(&[Need::PackageChecks])?;
+    }
+    let _lock = workspace::lock_caches()?;
+    let stage = Stage::lay(args.arch)?;
+    let deb = deb::build(&stage)?;
+    println!("{}", deb.display());
+    if args.check {
+        check::deb(&deb)?;
+    }
+    // Red Hat's tools are not on every machine.
+    if let Some(rpm) = rpm::build(&stage)? {
+        println!("{}", rpm.display());
+        if args.check {
+            check::rpm(&rpm)?;
+        }
+    } else {
+        eprintln!("No rpmbuild here (package rpm): no .rpm");
+    }
+    Ok(ExitCode::SUCCESS)
+}
