@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use systemd_journal_logger::connected_to_journal;
+
 use crate::{config, kernel::refusal::Refusal, metrics::UnusableWebConfig};
 
 /// Exit code of errors that are not about the host: a port in use, a closed descriptor.
@@ -34,6 +36,10 @@ Exit codes:
 /// Prints what is wrong with the configuration, or the help that was asked for.
 pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
     match error {
+        config::Error::Usage(error) if error.use_stderr() && connected_to_journal() => {
+            complain(&error.to_string());
+            ExitCode::from(WRONG_USAGE)
+        }
         config::Error::Usage(error) => {
             // Nobody is left to be told that the terminal is gone.
             drop(error.print());
@@ -41,7 +47,7 @@ pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
         }
         config::Error::Settings(problems) => {
             for problem in problems {
-                eprintln!("socktrace: {problem}");
+                complain(&format!("socktrace: {problem}"));
             }
             ExitCode::from(WRONG_USAGE)
         }
@@ -50,12 +56,21 @@ pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
 
 /// Prints an error for the user and gives the code to exit with.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
-    if verbose {
-        eprintln!("socktrace: {error:?}");
+    complain(&if verbose {
+        format!("socktrace: {error:?}")
     } else {
-        eprintln!("socktrace: {error:#}");
-    }
+        format!("socktrace: {error:#}")
+    });
     ExitCode::from(code(error))
+}
+
+/// Writes an error to stderr. There the journal takes a line for mere information, unless its
+/// priority comes first.
+fn complain(error: &str) {
+    let priority = if connected_to_journal() { "<3>" } else { "" };
+    for line in error.lines() {
+        eprintln!("{priority}{line}");
+    }
 }
 
 fn code(error: &anyhow::Error) -> u8 {
