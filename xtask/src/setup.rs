@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Packages,
     /// Check packages, those for Red Hat's kin too.
     PackageChecks,
+    /// Make a whole Debian system for guests.
+    DebianSystem,
 }
 
 /// A program or file, and the Debian package that has it.
@@ -49,6 +51,10 @@ const PACKAGE_TOOLS: [(&str, &str); 2] = [("dh", "debhelper"), ("dpkg-buildpacka
 
 /// As [`MACHINE_TOOLS`].
 const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild", "rpm")];
+
+/// As [`MACHINE_TOOLS`].
+const SYSTEM_TOOLS: [(&str, &str); 2] =
+    [("bsdtar", "libarchive-tools"), ("mmdebstrap", "mmdebstrap")];
 
 /// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
@@ -86,6 +92,7 @@ impl Setup {
                 Need::PackageChecks => {
                     self.tools(PACKAGE_CHECKERS, "programs that check packages")?;
                 }
+                Need::DebianSystem => self.tools(SYSTEM_TOOLS, "programs for Debian systems")?,
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ mod bench;
 mod btf;
 mod drift;
 mod lint;
-mod package;
+pub(crate) mod package;
 mod run;
 mod test;
 mod vm;
@@ -34,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
                 Need::Packages,
                 Need::Target(args.arch),
                 Need::Machines(args.arch),
+                Need::DebianSystem,
             ])?;
             eprintln!("Everything is installed");
             Ok(ExitCode::SUCCESS)

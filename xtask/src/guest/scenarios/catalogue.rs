@@ -11,7 +11,7 @@ use super::{
     inherit, inject, iouring, mptcp,
     network::Family,
     odd, orderly, owner, policy, privileges, quiet, recverr, refusal, reset, resolve, route,
-    service, sigpipe, sockopt, stream, survive, terminal, timeout, write,
+    service, sigpipe, sockopt, stream, survive, system, terminal, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -23,6 +23,8 @@ pub(super) enum Boot {
     Icount,
     /// As [`Self::Smp`], without IPv6; in the end the kernel is locked down.
     Odd,
+    /// As [`Self::Smp`], in a Debian system with systemd. No tracer of the harness runs there.
+    System,
 }
 
 /// What a scenario does.
@@ -366,6 +368,17 @@ catalogue! {
         Smp "survives_second_instance": survive::two_instances;
         Smp "survives_being_killed": survive::killed;
         Smp "survives_soak": survive::soak;
+        System "system_install": system::install;
+        System "system_start": system::start;
+        System "system_stream": system::stream;
+        System "system_reload": system::reload;
+        System "system_crash": system::crash;
+        System "system_watchdog": system::watchdog;
+        System "system_wrong_configuration": system::wrong_configuration;
+        System "system_socket_activation": system::socket_activation;
+        System "system_exposure": system::exposure;
+        System "system_upgrade": system::upgrade;
+        System "system_removal": system::removal;
         Odd quick "missing_function": odd::missing_function;
         Odd quick "lockdown_integrity": odd::lockdown_integrity;
         Odd quick "lockdown_confidentiality": odd::lockdown_confidentiality;

@@ -43,6 +43,7 @@ mod socket;
 mod sockopt;
 mod stream;
 mod survive;
+mod system;
 mod terminal;
 mod timeout;
 mod tracer;
@@ -130,7 +131,7 @@ pub(crate) fn child(args: &[String]) -> Result<i32> {
 
 /// The metrics page of a daemon at the default address.
 pub(crate) fn get_metrics() -> Result<String> {
-    tracer::get(([127, 0, 0, 1], 10_054).into(), "/metrics")
+    tracer::get(tracer::METRICS.into(), "/metrics")
 }
 
 /// What `guest scenarios` is told.
@@ -158,6 +159,7 @@ impl Options {
                 ("--boot", "smp") => options.boot = Boot::Smp,
                 ("--boot", "icount") => options.boot = Boot::Icount,
                 ("--boot", "odd") => options.boot = Boot::Odd,
+                ("--boot", "system") => options.boot = Boot::System,
                 ("--choice", "quick") => options.quick = true,
                 ("--kernel", series) => series.clone_into(&mut options.kernel),
                 ("--attach", attach) => options.attach = Some(attach.to_owned()),
