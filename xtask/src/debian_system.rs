@@ -23,6 +23,9 @@ use crate::{
     workspace,
 };
 
+/// The series that came with Debian 12, and the one that came with Debian 13.
+pub(crate) const KERNELS: [&str; 2] = ["6.1", "6.12"];
+
 /// Makes systemd the init of a guest, for the kernel's command line.
 pub(crate) const INIT: &str = "rdinit=/lib/systemd/systemd";
 

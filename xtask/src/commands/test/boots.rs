@@ -7,7 +7,7 @@ use crate::{
     cli::TestArgs,
     debian_system,
     initramfs::Programs,
-    kernel::{self, Place, Series},
+    kernel::{Place, Series},
     lab::{self, Bench},
     qemu::{Accelerator, Mode},
 };
@@ -79,17 +79,15 @@ fn has_sockets(args: &TestArgs) -> bool {
         && (args.scenarios.is_empty() || !args.scenarios.iter().all(|name| is_of_system(name)))
 }
 
-/// Whether the package is tried on a kernel: on one is enough unless told otherwise.
+/// Whether the package is tried on a kernel. One for each Debian is enough unless told otherwise.
 fn has_system(args: &TestArgs, series: &Series) -> bool {
     if !args.arch.is_own() || args.attach.is_some() || args.quick {
         return false;
     }
-    if args.scenarios.is_empty() {
-        args.full || !args.kernels.is_empty() || series.name == kernel::DEFAULT
-    } else {
-        let picked = !args.kernels.is_empty() || series.name == kernel::DEFAULT;
-        picked && args.scenarios.iter().any(|name| is_of_system(name))
-    }
+    let asked_for =
+        args.scenarios.is_empty() || args.scenarios.iter().any(|name| is_of_system(name));
+    let picked = args.full || !args.kernels.is_empty();
+    asked_for && (picked || debian_system::KERNELS.contains(&series.name))
 }
 
 fn is_of_system(scenario: &str) -> bool {
@@ -101,7 +99,10 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::{
+        cli::{Cli, Command},
+        kernel,
+    };
 
     fn parse(words: &[&str]) -> TestArgs {
         let words = ["xtask", "test"].into_iter().chain(words.iter().copied());
@@ -127,15 +128,15 @@ mod tests {
     }
 
     #[test]
-    fn the_package_is_tried_on_one_kernel_unless_told_otherwise() {
+    fn the_package_is_tried_in_each_debian() {
         let with_system = |words: &[&str]| {
             let args = parse(words);
             let matrix = kernel::matrix(args.arch).filter(|series| has_system(&args, series));
             matrix.map(|series| series.name).collect::<Vec<_>>()
         };
-        assert_eq!(with_system(&[]), ["6.12"]);
-        assert_eq!(with_system(&["--system"]), ["6.12"]);
-        assert_eq!(with_system(&["--scenario", "system_start"]), ["6.12"]);
+        for of_each_debian in [&[][..], &["--system"], &["--scenario", "system_start"]] {
+            assert_eq!(with_system(of_each_debian), ["6.1", "6.12"]);
+        }
         assert_eq!(with_system(&["--full"]).len(), 5);
         for without in [&["--scenario", "storm"], &["--attach", "kprobe"], &["--arch", "arm64"]] {
             assert_eq!(with_system(without), [""; 0]);

@@ -368,15 +368,15 @@ catalogue! {
         Smp "survives_second_instance": survive::two_instances;
         Smp "survives_being_killed": survive::killed;
         Smp "survives_soak": survive::soak;
-        System "system_install": system::install;
-        System "system_start": system::start;
+        System quick "system_install": system::install;
+        System quick "system_start": system::start;
         System "system_stream": system::stream;
         System "system_reload": system::reload;
         System "system_crash": system::crash;
         System "system_watchdog": system::watchdog;
         System "system_wrong_configuration": system::wrong_configuration;
         System "system_socket_activation": system::socket_activation;
-        System "system_exposure": system::exposure;
+        System quick "system_exposure": system::exposure;
         System "system_upgrade": system::upgrade;
         System "system_removal": system::removal;
         Odd quick "missing_function": odd::missing_function;
