@@ -119,6 +119,9 @@ pub(crate) struct VmArgs {
     /// Leave socktrace out
     #[arg(long)]
     pub(crate) no_daemon: bool,
+    /// Boot Debian with systemd, and put the package into /packages
+    #[arg(long, conflicts_with_all = ["arch", "icount", "no_daemon", "peers"])]
+    pub(crate) system: bool,
     /// Put bpftrace and other tools that watch TCP into /peers, a root of their own
     #[arg(long)]
     pub(crate) peers: bool,
@@ -135,6 +138,7 @@ pub(crate) struct VmArgs {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct TestArgs {
     /// Architecture of the virtual machines; of one that is not this machine's, only scenarios run
     #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
@@ -151,6 +155,9 @@ pub(crate) struct TestArgs {
     /// Only this scenario, and no unit tests (repeatable)
     #[arg(long = "scenario", value_name = "NAME")]
     pub(crate) scenarios: Vec<String>,
+    /// Only the package: installed in Debian, run as a service by systemd
+    #[arg(long, conflicts_with_all = ["arch", "attach", "full", "quick", "scenarios"])]
+    pub(crate) system: bool,
     /// How every socktrace hooks kernel functions [default: as it decides itself]
     #[arg(long, value_name = "HOW", value_parser = ["fentry", "kprobe"])]
     pub(crate) attach: Option<String>,

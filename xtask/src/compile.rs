@@ -46,7 +46,7 @@ pub(crate) fn daemon(options: Options) -> Result<PathBuf> {
 pub(crate) fn programs(arch: &'static Arch, with_daemon: bool) -> Result<Programs> {
     let guest = guest(arch)?;
     let daemon = if with_daemon { Some(daemon(Options::guest(arch))?) } else { None };
-    Ok(Programs { guest, daemon })
+    Ok(Programs { guest, daemon, packages: Vec::new() })
 }
 
 /// Compiles the guest's program, of which some also runs on the host, and returns its path.

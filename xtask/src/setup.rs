@@ -34,6 +34,8 @@ pub(crate) enum Need {
     Packages,
     /// Check packages, those for Red Hat's kin too, and what else deploys.
     PackageChecks,
+    /// Make a whole Debian system for guests.
+    DebianSystem,
 }
 
 /// A program or file, and the Debian package that has it.
@@ -51,6 +53,10 @@ const PACKAGE_TOOLS: [(&str, &str); 2] = [("dh", "debhelper"), ("dpkg-buildpacka
 
 /// As [`MACHINE_TOOLS`].
 const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild", "rpm")];
+
+/// As [`MACHINE_TOOLS`].
+const SYSTEM_TOOLS: [(&str, &str); 2] =
+    [("bsdtar", "libarchive-tools"), ("mmdebstrap", "mmdebstrap")];
 
 /// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
@@ -105,6 +111,7 @@ impl Setup {
                     self.tools(PACKAGE_CHECKERS, "programs that check packages")?;
                     self.manifest_checker()?;
                 }
+                Need::DebianSystem => self.tools(SYSTEM_TOOLS, "programs for Debian systems")?,
             }
         }
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use systemd_journal_logger::connected_to_journal;
+
 use super::log::{self, NOTICE};
 use crate::{config, kernel::refusal::Refusal, metrics::UnusableWebConfig};
 
@@ -35,6 +37,11 @@ Exit codes:
 /// Prints what is wrong with the configuration, or the help that was asked for.
 pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
     match error {
+        config::Error::Usage(error) if error.use_stderr() && connected_to_journal() => {
+            log::init(false, false);
+            ::log::error!(target: NOTICE, socktrace_exit_code = WRONG_USAGE; "{error}");
+            ExitCode::from(WRONG_USAGE)
+        }
         config::Error::Usage(error) => {
             // Nobody is left to be told that the terminal is gone.
             drop(error.print());

@@ -5,7 +5,7 @@ mod btf;
 mod drift;
 mod fuzz;
 mod lint;
-mod package;
+pub(crate) mod package;
 mod run;
 mod test;
 mod vm;
@@ -36,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
                 Need::Fuzz,
                 Need::Target(args.arch),
                 Need::Machines(args.arch),
+                Need::DebianSystem,
             ])?;
             eprintln!("Everything is installed");
             Ok(ExitCode::SUCCESS)

@@ -67,8 +67,14 @@ pub(super) fn rpm(package: &Path) -> Result<()> {
 }
 
 /// The same package in a newer version, with another configuration.
-fn newer(package: &Path, directory: &Path) -> Result<PathBuf> {
-    let tree = directory.join("newer");
+///
+/// # Errors
+///
+/// When it cannot be unpacked or packed.
+pub(super) fn newer(package: &Path, directory: &Path) -> Result<PathBuf> {
+    let tree = directory.join("tree");
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
     process::output(Command::new("dpkg-deb").arg("--raw-extract").arg(package).arg(&tree))?;
     let control = tree.join("DEBIAN/control");
     let text = fs::read_to_string(&control).context("the package has no control file")?;

@@ -7,9 +7,10 @@ mod licenses;
 mod rpm;
 mod stage;
 
-use std::process::ExitCode;
+use std::{fs, path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use xtask::arch::Arch;
 
 use crate::{cli::PackageArgs, setup::Need, workspace};
 use stage::Stage;
@@ -46,4 +47,22 @@ pub(crate) fn run(args: &PackageArgs) -> Result<ExitCode> {
         containers::check_image(&stage)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The package for this machine's Debian, and then the same in a newer version with another
+/// configuration.
+///
+/// # Errors
+///
+/// When something cannot be compiled or packed.
+pub(crate) fn versions() -> Result<Vec<PathBuf>> {
+    let stage = Stage::lay(Arch::OWN)?;
+    let package = deb::build(&stage)?;
+    let directory = stage.output().join("newer");
+    if directory.exists() {
+        fs::remove_dir_all(&directory)
+            .with_context(|| format!("cannot remove {}", directory.display()))?;
+    }
+    let newer = check::newer(&package, &directory)?;
+    Ok(vec![package, newer])
 }

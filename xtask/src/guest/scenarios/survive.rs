@@ -225,7 +225,7 @@ pub(super) fn soak() -> Result<()> {
 }
 
 /// How many BPF programs the kernel has.
-fn programs() -> Result<usize> {
+pub(super) fn programs() -> Result<usize> {
     const BPF_PROG_GET_NEXT_ID: libc::c_int = 11;
     /// The part of `union bpf_attr` that this command takes.
     #[repr(C)]
