@@ -22,6 +22,10 @@ use super::{
 /// The kernel programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_OBJECT"));
 
+/// Default size of the ring buffer of events, in bytes.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
+
 /// Size of a ring buffer that nothing is sent to: one page, the least the kernel makes. The loader
 /// rounds it up where pages are larger.
 const UNUSED_RING_BYTES: u32 = 4096;
