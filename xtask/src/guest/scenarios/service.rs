@@ -100,7 +100,7 @@ pub(super) fn journal() -> Result<()> {
     says("metrics: ", &["PRIORITY=5\n", "SOCKTRACE_URL\n"])?;
     // From within its sandbox.
     kill(Pid::from_raw(running.id().try_into()?), Signal::SIGTERM)?;
-    says("0 failures", &["PRIORITY=5\n"])?;
+    says("no failures", &["PRIORITY=5\n"])?;
     ensure!(running.wait()?.success(), "it ended badly");
 
     ensure!(connected(&[])?.uid(1000).status()?.code() == Some(10), "an ordinary user may trace");
