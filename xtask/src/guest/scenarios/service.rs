@@ -3,7 +3,11 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::{fs::MetadataExt as _, net::UnixDatagram, process::CommandExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixDatagram,
+        process::CommandExt as _,
+    },
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -79,6 +83,8 @@ pub(super) fn journal() -> Result<()> {
     let socket = Path::new(SOCKET);
     fs::create_dir_all(socket.parent().context("no directory")?)?;
     let journal = Manager::listen(socket)?;
+    // As the journal's own: for everybody.
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
     let stderr = File::create("/run/journal-stream")?;
     let connected = |args: &[&str]| -> Result<Command> {
         let mut command = daemon(args);
