@@ -97,7 +97,8 @@ pub struct Event {
     /// Time the segment at the head of the queue has waited for its acknowledgement, in
     /// milliseconds; 0 unless the retransmission timer fired.
     pub elapsed_ms: u32,
-    /// Time since the last acknowledgement came from the peer, in jiffies (`rcv_tstamp`).
+    /// Time since the last acknowledgement came from the peer, in jiffies (`rcv_tstamp`); 0 when none
+    /// ever came.
     pub silent_jiffies: u32,
     /// Retransmission timeout in force, in jiffies (`icsk_rto`).
     pub rto_jiffies: u32,

@@ -206,8 +206,10 @@ impl<L: Load> TcpSock<L> {
         event.rto_jiffies = self.load(&offsets::ICSK_RTO);
         event.user_timeout_ms = self.load(&offsets::ICSK_USER_TIMEOUT);
         event.elapsed_ms = self.retransmitting_ms();
-        if !offsets::TCP_RCV_TSTAMP.is_absent() {
-            event.silent_jiffies = jiffies().wrapping_sub(self.load(&offsets::TCP_RCV_TSTAMP));
+        // 0 until the peer has acknowledged something; and where this kernel lacks the member.
+        let acknowledged: u32 = self.load(&offsets::TCP_RCV_TSTAMP);
+        if acknowledged != 0 {
+            event.silent_jiffies = jiffies().wrapping_sub(acknowledged);
         }
     }
 }
