@@ -98,6 +98,7 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct VmArgs {
     /// Architecture of the virtual machine
     #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]

@@ -338,7 +338,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::Command;
+    use crate::cli::{Cli, Command};
 
     #[test]
     fn few_kernels_are_tested_in_full_unless_told_otherwise() {
