@@ -1,7 +1,11 @@
 //! Who gets the error of a socket: the process that is operating on it, else the one that waits for
 //! it, else the one that opened it, if that still holds it.
 
-use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use aya_ebpf::{
+    btf_maps::PerCpuArray,
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
+    macros::btf_map,
+};
 use socktrace_ebpf::{Event, Flags, Owned, OwnerSource, Signature, event::EXE_NAME};
 
 use crate::{
@@ -126,13 +130,16 @@ impl Question {
         event.role = recipient.role as u8;
     }
 
-    /// Process and command name.
+    /// Process and command name alone, without asking.
     #[inline(always)]
     pub(crate) fn name(self) -> (u32, [u8; 16]) {
-        match self.answer(false) {
-            Some(recipient) => (recipient.owner.tgid, recipient.owner.comm),
-            None => (0, [0; 16]),
+        if self.in_process {
+            let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+            return (tgid, bpf_get_current_comm().unwrap_or_default());
         }
+        let recorded =
+            if self.flags.has(Flags::UNACCEPTED) { None } else { owner::recorded(self.sock) };
+        recorded.map_or((0, [0; 16]), |owner| (owner.tgid, owner.comm))
     }
 
     /// What was found when it was `asked` already, unless it was overwritten; else what is found now.
@@ -234,9 +241,10 @@ fn answer(flags: u64, in_process: u64, effort: Effort) -> u64 {
     let is_open = !Flags(flags as u32).has(Flags::UNACCEPTED);
     recipient.role = if is_open { owner::role(recipient.sock) } else { 0 };
     (recipient.process_comm, recipient.exe) = ([0; 16], [0; EXE_NAME]);
-    // Of a process that was there just now.
+    // Of a process that was there just now, and for who reads it.
     let is_there = !matches!(source, OwnerSource::Opener | OwnerSource::Gone);
-    if task::is_readable() && is_there && recipient.owner.leader != 0 {
+    if offsets::STREAM.get() == 1 && task::is_readable() && is_there && recipient.owner.leader != 0
+    {
         let leader = Task::new(recipient.owner.leader as *const u8);
         leader.comm(&mut recipient.process_comm);
         leader.exe(&mut recipient.exe);

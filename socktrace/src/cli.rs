@@ -4,12 +4,14 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
 };
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 mod filters;
+mod ring_buffer;
 
 pub(crate) use filters::Filters;
 
@@ -24,7 +26,7 @@ pub(crate) const DEFAULT_LISTEN: Listen =
 const DEFAULT_SOCKETS: u32 = socktrace_ebpf::OWNER_ENTRIES as u32;
 
 /// As many as a large host can have: one and a half GiB of memory.
-const MOST_SOCKETS: i64 = 10_000_000;
+const MOST_SOCKETS: u32 = 10_000_000;
 
 /// Series of failures by service by default.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
@@ -32,24 +34,6 @@ const DEFAULT_SERIES: u32 = socktrace_ebpf::SERIES as u32;
 
 /// More than a Prometheus server should take from one target.
 const MOST_SERIES: i64 = 100_000;
-
-/// Size of the ring buffer by default, in bytes.
-#[expect(clippy::cast_possible_truncation, reason = "a small number")]
-pub(crate) const DEFAULT_RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
-
-const KIB: u32 = 1024;
-
-/// Sizes of the ring buffer in KiB: a page, and what a flood fills within seconds.
-const RING_KIB: std::ops::RangeInclusive<u32> = 4..=65_536;
-
-/// Reads the size of the ring buffer: the kernel wants a power of two.
-fn ring_kib(text: &str) -> Result<u32, String> {
-    let (least, most) = (RING_KIB.start(), RING_KIB.end());
-    match text.parse() {
-        Ok(kib) if RING_KIB.contains(&kib) && kib.is_power_of_two() => Ok(kib),
-        _ => Err(format!("not a power of two from {least} to {most}, such as 256 or 1024")),
-    }
-}
 
 /// Shows why TCP sockets fail on this host: the errno each program gets, and who did what.
 ///
@@ -109,21 +93,21 @@ pub(crate) struct Cli {
     /// Silence after which a reset of the first data counts as one of an idle connection
     // Shorter than the idle limits of common NATs and load balancers, which begin at a minute,
     // longer than pauses within ordinary conversations.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = |text: &str| number(text, 1..=86_400))]
     pub(crate) idle_threshold: u32,
 
     /// Retransmissions of one segment after which a reset counts as one after retransmissions
     // One: an RST that answers any retransmission came from a host that had been silent.
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = |text: &str| number(text, 1..=255))]
     pub(crate) retransmit_threshold: u32,
 
     /// Of how many sockets at a time the owner is remembered; of more it is unknown. Each takes about
     /// 150 bytes of the kernel's memory, at once
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_SOCKETS, value_parser = clap::value_parser!(u32).range(1..=MOST_SOCKETS))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SOCKETS, value_parser = |text: &str| number(text, 1..=MOST_SOCKETS))]
     pub(crate) max_sockets: u32,
 
     /// Size of the buffer between kernel and stream, a power of two: 256 has room for 1,000 events
-    #[arg(long, value_name = "KIB", default_value_t = DEFAULT_RING_BYTES / KIB, value_parser = ring_kib)]
+    #[arg(long, value_name = "KIB", default_value_t = ring_buffer::DEFAULT_KIB, value_parser = ring_buffer::parse)]
     pub(crate) ring_buffer: u32,
 
     /// Show the names of remote addresses, as DNS and /etc/hosts tell them; a line does not wait for
@@ -170,7 +154,7 @@ impl Cli {
     /// Size of the ring buffer, in bytes.
     pub(crate) const fn ring_bytes(&self) -> u32 {
         // At most 64 MiB.
-        self.ring_buffer * KIB
+        self.ring_buffer * ring_buffer::KIB
     }
 
     /// What the definition cannot say.
@@ -196,20 +180,30 @@ impl Cli {
     }
 }
 
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// What to do instead of tracing.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Explain an errno, a cause, a Winsock error or SIGPIPE
+    ///
+    /// Explains what happened, what Linux really does, what the program should do, and how to
+    /// confirm it. Needs no privileges.
     Explain(Explain),
     /// Tell what this host offers for tracing, and what is missing
+    ///
+    /// Tells what this host offers for tracing, what is missing and what that hides, and what to do.
+    /// Useful without privileges; with them, loads and attaches the kernel programs for a moment, as
+    /// tracing would. Exits with 0 when socktrace can trace here, even if something stays hidden;
+    /// else with the code that tracing would exit with.
     Doctor(Doctor),
 }
 
-/// Tells what this host offers for tracing, what is missing and what that hides, and what to do.
-///
-/// Useful without privileges; with them, loads and attaches the kernel programs for a moment, as
-/// tracing would. Exits with 0 when socktrace can trace here, even if something stays hidden; else
-/// with the code that tracing would exit with.
+/// How to examine this host.
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
     /// Format of the report
@@ -226,10 +220,7 @@ pub(crate) struct Doctor {
     pub(crate) self_test: bool,
 }
 
-/// Explains an errno, a cause, a Winsock error or SIGPIPE: what happened, what Linux really does,
-/// what the program should do, and how to confirm it.
-///
-/// Needs no privileges.
+/// What to explain.
 #[derive(Args, Debug)]
 pub(crate) struct Explain {
     /// ECONNRESET or 104, reset_by_peer, WSAECONNRESET or 10054, SIGPIPE; all are listed without
@@ -305,6 +296,16 @@ impl From<Color> for anstream::ColorChoice {
     }
 }
 
+/// Reads a whole number.
+///
+/// # Errors
+/// Which numbers there are, when it is none of them.
+fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    let (first, last) = range.into_inner();
+    number.ok_or_else(|| format!("expected a whole number from {first} to {last}"))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, error::ErrorKind};
@@ -326,12 +327,9 @@ mod tests {
         assert!(error.contains("human") && error.contains("json"), "{error}");
         let error = parse(&["--attach", "uprobe"]).expect_err("no such way").to_string();
         assert!(["auto", "fentry", "kprobe"].iter().all(|way| error.contains(way)), "{error}");
-        for size in ["0", "3", "100", "131072", "256k"] {
-            let error = parse(&["--ring-buffer", size]).expect_err("no such size").to_string();
-            assert!(error.contains("power of two from 4 to 65536"), "{error}");
-        }
+        let error = parse(&["--ring-buffer", "100"]).expect_err("no such size").to_string();
+        assert!(error.contains("256 or 1024"), "{error}");
         assert_eq!(parse(&["--ring-buffer", "4"]).expect("sound").ring_bytes(), 4_096);
-        assert_eq!(parse(&[]).expect("sound").ring_bytes(), 262_144);
         let error = parse(&["--listen", "10054"]).expect_err("no address").to_string();
         assert!(error.contains("127.0.0.1:10054"), "{error}");
     }

@@ -2,37 +2,6 @@
 
 use std::process::ExitCode;
 
-mod cli;
-mod commands;
-mod config;
-mod diagnosis;
-mod doctor;
-mod explain;
-mod filter;
-mod kernel;
-mod metrics;
-mod output;
-mod owner;
-mod resolve;
-mod service;
-mod similar;
-
 fn main() -> ExitCode {
-    let resolved = match config::Resolved::of_process() {
-        Ok(resolved) => resolved,
-        Err(error) => return service::exit::wrong_usage(&error),
-    };
-    let cli = &resolved.cli;
-    service::log::init(cli.verbose, cli.probe_log);
-    let verbose = cli.verbose;
-    let result = match &cli.command {
-        Some(cli::Command::Explain(args)) => commands::explain::run(args),
-        Some(cli::Command::Doctor(args)) => commands::doctor::run(args),
-        None if cli.print_config => commands::print_config(&resolved),
-        None => commands::trace::run(resolved).map(|()| ExitCode::SUCCESS),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => service::exit::report(&error, verbose),
-    }
+    socktrace::main()
 }

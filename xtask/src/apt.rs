@@ -37,6 +37,17 @@ pub(crate) struct Archive {
     pub(crate) arches: &'static [&'static str],
 }
 
+impl Archive {
+    /// Its lines in a list of apt's sources.
+    pub(crate) fn sources(&self, arch: &Arch, mirrors: &Mirrors) -> Vec<String> {
+        let line = |(suite, label): &(&str, Label)| {
+            let url = mirrors.url(*label);
+            format!("deb [arch={} signed-by={KEYRING}] {url} {suite} main", arch.name)
+        };
+        self.suites.iter().map(line).collect()
+    }
+}
+
 /// A private apt over one archive, for machines of one architecture.
 #[derive(Debug)]
 pub(crate) struct Apt {
@@ -133,7 +144,7 @@ impl Apt {
     }
 
     fn configure(&self, archive: &Archive, arch: &Arch, mirrors: &Mirrors) -> Result<()> {
-        let (root, arch) = (self.root.display(), arch.name);
+        let root = self.root.display();
         for directory in ["lists/partial", "cache/archives/partial", "parts", "dpkg"] {
             let directory = self.root.join(directory);
             fs::create_dir_all(&directory)
@@ -144,24 +155,8 @@ impl Apt {
                 "{KEYRING} is missing, which Debian's packages are verified with. Run: cargo xtask setup"
             );
         }
-        let sources: Vec<_> = archive
-            .suites
-            .iter()
-            .map(|(suite, label)| {
-                let url = mirrors.url(*label);
-                format!("deb [arch={arch} signed-by={KEYRING}] {url} {suite} main\n")
-            })
-            .collect();
-        let sources = sources.concat();
-        // Proxies and the like are the system's business and hold here too.
-        let host = process::output(Command::new("apt-config").args(["dump", "Acquire"]))?;
-        let host: Vec<_> = host
-            .lines()
-            .filter(|line| {
-                line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets")
-            })
-            .collect();
-        let host = host.join("\n");
+        let sources = archive.sources(arch, mirrors).join("\n") + "\n";
+        let (host, arch) = (host_settings()?.join("\n"), arch.name);
         let config = format!(
             "{host}\n\
              Acquire::Languages \"none\";\n\
@@ -188,6 +183,18 @@ impl Apt {
         }
         Ok(())
     }
+}
+
+/// How this machine's apt fetches: proxies and the like are its business and hold for ours too.
+///
+/// # Errors
+///
+/// When apt fails.
+pub(crate) fn host_settings() -> Result<Vec<String>> {
+    let settings = process::output(Command::new("apt-config").args(["dump", "Acquire"]))?;
+    let wanted =
+        |line: &&str| line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets");
+    Ok(settings.lines().filter(wanted).map(str::to_owned).collect())
 }
 
 /// What a package depends on in exactly one version: the other parts of the same build.

@@ -29,10 +29,14 @@ pub(crate) enum Command {
     Vm(VmArgs),
     /// Run the unit tests, then the scenarios on the kernels of the matrix
     Test(TestArgs),
+    /// Give what reads other's bytes any bytes, for a while
+    Fuzz(FuzzArgs),
     /// Measure socktrace beside other tools, in a virtual machine that counts instructions
     Bench(BenchArgs),
     /// Check formatting, lints and documentation
     Lint(LintArgs),
+    /// Make packages for Debian's kin and, where rpmbuild is, for Red Hat's
+    Package(PackageArgs),
     /// Compare what socktrace looks up in the kernels of all series, oldest to newest
     Drift(DriftArgs),
     /// The kernels' type information in the tree, and the table made of it
@@ -98,7 +102,7 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Args, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct VmArgs {
     /// Architecture of the virtual machine
     #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
@@ -115,6 +119,9 @@ pub(crate) struct VmArgs {
     /// Leave socktrace out
     #[arg(long)]
     pub(crate) no_daemon: bool,
+    /// Boot Debian with systemd, and put the package into /packages
+    #[arg(long, conflicts_with_all = ["arch", "icount", "no_daemon", "peers"])]
+    pub(crate) system: bool,
     /// Put bpftrace and other tools that watch TCP into /peers, a root of their own
     #[arg(long)]
     pub(crate) peers: bool,
@@ -131,6 +138,7 @@ pub(crate) struct VmArgs {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct TestArgs {
     /// Architecture of the virtual machines; of one that is not this machine's, only scenarios run
     #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
@@ -147,6 +155,9 @@ pub(crate) struct TestArgs {
     /// Only this scenario, and no unit tests (repeatable)
     #[arg(long = "scenario", value_name = "NAME")]
     pub(crate) scenarios: Vec<String>,
+    /// Only the package: installed in Debian, run as a service by systemd
+    #[arg(long, conflicts_with_all = ["arch", "attach", "full", "quick", "scenarios"])]
+    pub(crate) system: bool,
     /// How every socktrace hooks kernel functions [default: as it decides itself]
     #[arg(long, value_name = "HOW", value_parser = ["fentry", "kprobe"])]
     pub(crate) attach: Option<String>,
@@ -164,6 +175,18 @@ pub(crate) struct TestArgs {
     pub(crate) no_setup: NoSetup,
     #[command(flatten)]
     pub(crate) mirrors: MirrorArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FuzzArgs {
+    /// Seconds for each target
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) seconds: std::num::NonZeroU32,
+    /// Only this target (repeatable)
+    #[arg(long = "target", value_name = "NAME")]
+    pub(crate) targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
 }
 
 #[derive(Args, Debug)]
@@ -195,6 +218,18 @@ pub(crate) struct BenchArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct LintArgs {
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PackageArgs {
+    /// Machines to pack for
+    #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
+    pub(crate) arch: &'static Arch,
+    /// Check what was made, by the distributions' tools and by installing it into a directory
+    #[arg(long)]
+    pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
 }

@@ -46,7 +46,7 @@ pub(crate) fn daemon(options: Options) -> Result<PathBuf> {
 pub(crate) fn programs(arch: &'static Arch, with_daemon: bool) -> Result<Programs> {
     let guest = guest(arch)?;
     let daemon = if with_daemon { Some(daemon(Options::guest(arch))?) } else { None };
-    Ok(Programs { guest, daemon })
+    Ok(Programs { guest, daemon, packages: Vec::new() })
 }
 
 /// Compiles the guest's program, of which some also runs on the host, and returns its path.
@@ -56,6 +56,17 @@ pub(crate) fn programs(arch: &'static Arch, with_daemon: bool) -> Result<Program
 /// When it does not compile.
 pub(crate) fn guest(arch: &'static Arch) -> Result<PathBuf> {
     binary("xtask", "guest", Options::guest(arch))
+}
+
+/// Compiles what writes the manual, for this machine, and returns its path.
+///
+/// # Errors
+///
+/// When it does not compile.
+pub(crate) fn manual() -> Result<PathBuf> {
+    // As guests' programs, it shares what it depends on with the daemon that goes into packages.
+    let options = Options::guest(Arch::OWN);
+    binary("socktrace-manual", "socktrace-manual", options)
 }
 
 fn binary(package: &str, name: &str, options: Options) -> Result<PathBuf> {

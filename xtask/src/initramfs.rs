@@ -34,6 +34,8 @@ pub(crate) struct Programs {
     pub(crate) guest: PathBuf,
     /// Static; becomes `/bin/socktrace`.
     pub(crate) daemon: Option<PathBuf>,
+    /// Packages with the daemon; they go to [`job::PACKAGES`], to be installed.
+    pub(crate) packages: Vec<PathBuf>,
 }
 
 /// The archive that boots of this kernel have in common.
@@ -109,7 +111,11 @@ pub(crate) fn boot(bases: &[&Path], programs: &Programs, job: &Job) -> Result<Fi
         }
         let mut cpio = Cpio::new(BufWriter::new(&file));
         cpio.file("/init", 0o755, &fs::read(&programs.guest)?)?;
-        cpio.link("/bin/guest", "/init")?;
+        cpio.link("/usr/local/bin/guest", "/init")?;
+        for (index, package) in programs.packages.iter().enumerate() {
+            let path = format!("{}/{index}.deb", job::PACKAGES);
+            cpio.file(&path, 0o644, &fs::read(package)?)?;
+        }
         if let Some(daemon) = &programs.daemon {
             cpio.file("/bin/socktrace", 0o755, &fs::read(daemon)?)?;
         }

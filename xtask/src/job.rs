@@ -13,6 +13,12 @@ pub const MODULES: &str = "/modules.list";
 /// Where a guest finds the names of the modules that its kernel should have and has not, one a line.
 pub const ABSENT_MODULES: &str = "/modules.absent";
 
+/// Where a guest finds the packages to install, as `0.deb`, `1.deb` and so on, oldest first.
+pub const PACKAGES: &str = "/packages";
+
+/// How the names of the scenarios begin that need a system with systemd.
+pub const SYSTEM_SCENARIO: &str = "system_";
+
 /// One command, run with the console as its terminal; the guest powers off when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {

@@ -23,6 +23,10 @@ pub(crate) const BOOKWORM: Archive = Archive {
     arches: &["amd64", "arm64"],
 };
 
+/// Debian's newest release.
+pub(crate) const TRIXIE: Archive =
+    Archive { name: "trixie", suites: &[("trixie", Label::Debian)], arches: &["amd64", "arm64"] };
+
 /// It lists kernels for arm64, whose files are gone.
 const BULLSEYE: Archive = Archive {
     name: "bullseye-security",

@@ -6,7 +6,8 @@ use anyhow::Result;
 use xtask::arch::Arch;
 
 use crate::{
-    compile, initramfs,
+    commands::package,
+    compile, debian_system, initramfs,
     initramfs::Programs,
     kernel::{Kernel, Series},
     kvm,
@@ -39,6 +40,26 @@ pub(crate) fn bench(
     let _lock = workspace::lock_caches()?;
     let base = initramfs::base(&kernel, || setup.mirrors(mirrors))?;
     Ok(Bench { kernel, base })
+}
+
+/// A kernel with a Debian system for its guests, and with packages of the daemon in place of the
+/// daemon.
+///
+/// # Errors
+///
+/// When something cannot be installed, fetched, packed or written.
+pub(crate) fn system(
+    series: &'static Series,
+    programs: &Programs,
+    setup: &Setup,
+    mirrors: &MirrorArgs,
+) -> Result<(Bench, Programs)> {
+    let kernel = kernel(series, Arch::OWN, setup, mirrors)?;
+    setup.ensure(&[Need::Packages, Need::DebianSystem])?;
+    let _lock = workspace::lock_caches()?;
+    let base = debian_system::archive(series, || setup.mirrors(mirrors))?;
+    let programs = Programs { daemon: None, packages: package::versions()?, ..programs.clone() };
+    Ok((Bench { kernel, base }, programs))
 }
 
 /// Fetches a kernel.

@@ -8,6 +8,7 @@ mod compatibility;
 mod compile;
 mod compression;
 mod cpio;
+mod debian_system;
 mod debian_version;
 #[expect(dead_code, reason = "socktrace's build script uses more of it")]
 mod ebpf_toolchain;

@@ -10,18 +10,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use xtask::arch::Arch;
 
-use crate::{
-    apt::{Archive, Label},
-    cpio::Cpio,
-    elf,
-    mirror::Mirrors,
-    userland, workspace,
-};
+use crate::{cpio::Cpio, elf, kernel::TRIXIE, mirror::Mirrors, userland, workspace};
 
-/// Debian's newest release: newer ones of these tools than the guest's other programs go with.
-const TRIXIE: Archive =
-    Archive { name: "trixie", suites: &[("trixie", Label::Debian)], arches: &["amd64", "arm64"] };
-
+/// Newer ones than the guest's other programs go with.
 const PACKAGES: [&str; 2] = ["bpftrace", "libbpf-tools"];
 
 const PROGRAMS: [&str; 5] = [

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -24,10 +24,18 @@ pub(crate) enum Need {
     Build,
     /// Check the kernel programs with their compiler's own linter.
     Lint,
+    /// Run what reads bytes under a fuzzer.
+    Fuzz,
     /// Compile for machines of this architecture.
     Target(&'static Arch),
     /// Boot guests of this architecture.
     Machines(&'static Arch),
+    /// Make packages.
+    Packages,
+    /// Check packages, those for Red Hat's kin too, and what else deploys.
+    PackageChecks,
+    /// Make a whole Debian system for guests.
+    DebianSystem,
 }
 
 /// A program or file, and the Debian package that has it.
@@ -40,15 +48,40 @@ const MACHINE_TOOLS: [(&str, &str); 6] = [
     ("zstd", "zstd"),
 ];
 
+/// As [`MACHINE_TOOLS`].
+const PACKAGE_TOOLS: [(&str, &str); 2] = [("dh", "debhelper"), ("dpkg-buildpackage", "dpkg-dev")];
+
+/// As [`MACHINE_TOOLS`].
+const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild", "rpm")];
+
+/// As [`MACHINE_TOOLS`].
+const SYSTEM_TOOLS: [(&str, &str); 2] =
+    [("bsdtar", "libarchive-tools"), ("mmdebstrap", "mmdebstrap")];
+
 /// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
     ("/usr/share/keyrings/debian-archive-trixie-automatic.gpg", "debian-archive-keyring");
+
+/// The version of kubernetes-validate.
+const MANIFEST_CHECKER_VERSION: &str = "1.37.0";
 
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const CLIPPY: &str = "rust-web-clippy";
 
 /// Where Debian's linter for the kernel programs is.
 pub(crate) const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
+
+/// The version of cargo-bolero: its minor one is that of the library in `Cargo.toml`.
+const FUZZER_VERSION: &str = "0.13.5";
+
+/// Where cargo-bolero is.
+pub(crate) fn fuzzer() -> PathBuf {
+    fuzzer_root().join("bin/cargo-bolero")
+}
+
+fn fuzzer_root() -> PathBuf {
+    workspace::cache("tools").join(format!("cargo-bolero-{FUZZER_VERSION}"))
+}
 
 /// Sets the machine up, or with `allowed` false only says what is missing.
 #[derive(Clone, Debug)]
@@ -70,8 +103,15 @@ impl Setup {
             match need {
                 Need::Build => self.build()?,
                 Need::Lint => self.lint()?,
+                Need::Fuzz => self.fuzz()?,
                 Need::Target(arch) => self.target(arch)?,
                 Need::Machines(arch) => self.machines(arch)?,
+                Need::Packages => self.tools(PACKAGE_TOOLS, "programs that make packages")?,
+                Need::PackageChecks => {
+                    self.tools(PACKAGE_CHECKERS, "programs that check packages")?;
+                    self.manifest_checker()?;
+                }
+                Need::DebianSystem => self.tools(SYSTEM_TOOLS, "programs for Debian systems")?,
             }
         }
         Ok(())
@@ -153,6 +193,29 @@ impl Setup {
         self.install(&[CLIPPY])
     }
 
+    fn fuzz(&self) -> Result<()> {
+        if process::find("c++").is_none() {
+            self.install(&["g++"])?;
+        }
+        let root = fuzzer_root();
+        if fuzzer().is_file() {
+            self.present("cargo-bolero");
+            return Ok(());
+        }
+        self.allow(&format!("cargo-bolero {FUZZER_VERSION}"))?;
+        eprintln!("Installing cargo-bolero {FUZZER_VERSION} in {}", root.display());
+        let output = process::output(
+            Command::new("cargo")
+                .args(["install", &format!("cargo-bolero@{FUZZER_VERSION}"), "--locked", "--quiet"])
+                .args(["--no-default-features", "--features", "libfuzzer", "--root"])
+                .arg(&root)
+                // Outside the repository, whose settings are not for this program.
+                .current_dir("/")
+                .env_remove("CARGO_TARGET_DIR"),
+        );
+        output.map(drop).context("cannot build cargo-bolero")
+    }
+
     /// What it takes to compile for another machine than this.
     fn target(&self, arch: &Arch) -> Result<()> {
         if arch.is_own() {
@@ -181,14 +244,41 @@ impl Setup {
     }
 
     fn machines(&self, arch: &Arch) -> Result<()> {
-        let tools = MACHINE_TOOLS
+        let what = format!("programs for virtual machines ({})", arch.name);
+        self.tools(MACHINE_TOOLS.into_iter().chain([arch.qemu, KEYRING]), &what)
+    }
+
+    /// What checks manifests of Kubernetes, in a place of its own.
+    fn manifest_checker(&self) -> Result<()> {
+        let root = manifest_checker();
+        let what = format!("kubernetes-validate {MANIFEST_CHECKER_VERSION}");
+        if root.is_dir() {
+            self.present(&what);
+            return Ok(());
+        }
+        self.tools([("pip3", "python3-pip")], "pip")?;
+        self.allow(&what)?;
+        eprintln!("Installing {what} in {}", root.display());
+        let mut pip = Command::new("pip3");
+        pip.args(["install", "--quiet", "--no-compile", "--target"]).arg(&root);
+        pip.arg(format!("kubernetes-validate=={MANIFEST_CHECKER_VERSION}"));
+        process::output(&mut pip).map(drop).with_context(|| format!("cannot install {what}"))
+    }
+
+    /// Installs the packages of those programs that are not there.
+    fn tools(
+        &self,
+        tools: impl IntoIterator<Item = (&'static str, &'static str)>,
+        what: &str,
+    ) -> Result<()> {
+        // A path stands for itself.
+        let missing: Vec<_> = tools
             .into_iter()
-            .chain([arch.qemu])
-            .filter(|(name, _)| process::find(name).is_none());
-        let keyring = Some(KEYRING).filter(|(path, _)| !Path::new(path).exists());
-        let missing: Vec<_> = tools.chain(keyring).map(|(_, package)| package).collect();
+            .filter(|(name, _)| process::find(name).is_none())
+            .map(|(_, package)| package)
+            .collect();
         if missing.is_empty() {
-            self.present(&format!("programs for virtual machines ({})", arch.name));
+            self.present(what);
             return Ok(());
         }
         self.install(&missing)
@@ -232,6 +322,11 @@ impl Setup {
             format!("cannot install {}; see what apt says, and run again", packages.join(", "))
         })
     }
+}
+
+/// Where Python finds what checks manifests of Kubernetes.
+pub(crate) fn manifest_checker() -> PathBuf {
+    workspace::cache("tools").join(format!("kubernetes-validate-{MANIFEST_CHECKER_VERSION}"))
 }
 
 /// Whether this repository's compiler can compile more than bare-metal programs for a target.

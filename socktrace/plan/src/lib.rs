@@ -8,6 +8,8 @@
 pub mod btf;
 pub mod facts;
 pub mod features;
+#[cfg(test)]
+mod fuzz;
 pub mod hooks;
 pub mod plan;
 pub mod subject;

@@ -119,7 +119,7 @@ pub(super) fn metrics(
     let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
     let server = Server::start(listeners, access, site)?;
     for url in urls {
-        log::info!(target: NOTICE, "metrics: {url}");
+        log::info!(target: NOTICE, socktrace_url = url; "metrics: {url}");
     }
     Ok(Some(server))
 }

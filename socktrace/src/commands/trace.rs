@@ -20,7 +20,7 @@ use crate::{
         filter::{Scope, Verdicts},
         hooks::Hook,
         host::running_kernel,
-        load::{self, Loaded},
+        load::{self, Attached, Loaded},
         programs::Programs,
         stream::Events,
         tally::Tallies,
@@ -76,7 +76,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,
     };
-    let Loaded { mut ebpf, health, losses, rst_reasons, measurable } =
+    let Loaded { mut ebpf, links, health, losses, rst_reasons, measurable } =
         undisturbed(|| load::load(options, &program))??;
     let counted = scope.counts.then(|| Arc::clone(&filter));
     let tallies = Tallies::new(&mut ebpf)?;
@@ -92,6 +92,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let hooks = Hooks::from(&health);
     log::info!(
         target: NOTICE,
+        socktrace_hooks = hooks.attached.len(), socktrace_hooks_missing = hooks.problems.len();
         "socktrace {} on {}; hooks: {}",
         env!("CARGO_PKG_VERSION"),
         running_kernel(),
@@ -100,8 +101,9 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     for line in health.fallbacks() {
         log::warn!(target: NOTICE, "{line}");
     }
-    for problem in &hooks.problems {
-        log::warn!(target: NOTICE, "not attached: {problem}");
+    let missing = health.iter().map(|(hook, _)| hook).filter(|hook| !health.is_attached(*hook));
+    for (hook, problem) in missing.zip(&hooks.problems) {
+        log::warn!(target: NOTICE, socktrace_hook = hook.id(); "not attached: {problem}");
     }
     for loss in losses {
         log::warn!(target: NOTICE, "not told: {loss}");
@@ -121,24 +123,31 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         serve::metrics(&mut ebpf, (listeners, access), services, (about, hooks), sources)?;
 
     let service = Service { manager, reload, counts: Arc::clone(&counts), hooks: attached };
-    let shown = if let Some(owners) = owners {
+    let source = if let Some(owners) = owners {
         let events = Events::new(&mut ebpf)?;
         let decoder = Decoder::new(clock, rst_reasons, owners);
         let verdicts = Some(Verdicts::new(&mut ebpf)?);
         let besides = (cli.all, cli.retransmits);
         let gate = Gate::new(filter, besides, counts.judged(), verdicts);
-        let source = Source { events, decoder, gate };
-        if let Some(progress) = progress {
+        Some(Source { events, decoder, gate })
+    } else {
+        None
+    };
+    let _attached = Attached::new(ebpf, links);
+    let shown = match (source, progress) {
+        (Some(source), Some(progress)) => {
             let printer = Printer::new(cli.output, cli.color);
             let shower = Shower { names, printer, progress };
             Some(watch::stream(source, shower, service, resolved, &mut stop).await?)
-        } else {
+        }
+        (Some(source), None) => {
             watch::judge(source, service, resolved, &mut stop).await?;
             None
         }
-    } else {
-        watch::count(service, resolved, &mut stop).await?;
-        None
+        (None, _) => {
+            watch::count(service, resolved, &mut stop).await?;
+            None
+        }
     };
     let summary = summary(&counts, shown)?;
     log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.missed()));

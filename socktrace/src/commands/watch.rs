@@ -354,6 +354,7 @@ impl Stream {
 
     /// Notes how a write ended; whether somebody still reads.
     fn wrote(&mut self, written: Written) -> bool {
+        self.printer.reuse(self.writer.spare());
         match written {
             Written::All => true,
             Written::Full(lines) => {

@@ -6,6 +6,7 @@ use super::{
     keys::Keys,
     setting::{Setting, Source},
 };
+use crate::owner::is_deceptive;
 
 /// What the names of variables begin with.
 pub(super) const PREFIX: &str = "SOCKTRACE_";
@@ -36,6 +37,7 @@ pub(super) fn read(
         let key_name = name[PREFIX.len()..].to_lowercase().replace('_', "-");
         let Some(key) = keys.find(&key_name) else {
             if let Some(near) = keys.nearest(&key_name) {
+                let name = name.replace(is_deceptive, "?");
                 problems.push(format!("{name}: unknown; {} is meant?", near.variable()));
             }
             continue;

@@ -11,20 +11,30 @@ use super::{
     keys::{Key, Keys, Kind},
     setting::{Given, Setting, Source},
 };
+use crate::owner::is_deceptive;
 
-/// Reads the settings of a file's text; what is wrong with them is added to `problems`.
+/// Reads the settings of a file; what is wrong with them is added to `problems`.
 pub(super) fn read(
     path: &Path,
-    text: &str,
+    bytes: &[u8],
     keys: &Keys,
     problems: &mut Vec<String>,
 ) -> Vec<Setting> {
-    let line = |offset: usize| 1 + text.get(..offset).unwrap_or_default().matches('\n').count();
-    let table = match DeTable::parse(text) {
+    let line = |offset: usize| {
+        let before = bytes.get(..offset).unwrap_or(bytes);
+        before.split(|&byte| byte == b'\n').count()
+    };
+    let parsed = match str::from_utf8(bytes) {
+        Ok(text) => DeTable::parse(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            (start, error.message().replace(is_deceptive, "?"))
+        }),
+        Err(error) => Err((error.valid_up_to(), "no UTF-8".to_owned())),
+    };
+    let table = match parsed {
         Ok(table) => table.into_inner(),
-        Err(error) => {
-            let line = error.span().map_or(1, |span| line(span.start));
-            problems.push(format!("{}:{line}: {}", path.display(), error.message()));
+        Err((start, problem)) => {
+            problems.push(format!("{}:{}: {problem}", path.display(), line(start)));
             return Vec::new();
         }
     };
@@ -73,9 +83,9 @@ fn given(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Given, String> {
 fn scalar(name: &str, value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.clone().into_owned()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map(|number| number.to_string())
-            .map_err(|error| format!("{name}: {error}")),
+        DeValue::Integer(number) => Ok(i64::from_str_radix(number.as_str(), number.radix())
+            // Too large for any setting, which says so itself.
+            .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
             Err(format!("{name} takes a text or a number, not {}", value.type_str()))

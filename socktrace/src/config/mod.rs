@@ -7,11 +7,15 @@
 
 mod environment;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod print;
 mod resolve;
 mod setting;
+mod template;
 
+pub use template::template;
 pub(crate) use {
     print::print,
     resolve::{Error, Resolved},

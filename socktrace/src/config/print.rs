@@ -9,7 +9,7 @@ pub(crate) fn print(out: &mut impl Write, resolved: &Resolved) -> io::Result<()>
     for key in resolved.keys.iter() {
         let name = &key.name;
         let raw = resolved.matches.get_raw(&key.id).into_iter().flatten();
-        let values: Vec<_> = raw.map(|value| literal(&value.to_string_lossy())).collect();
+        let values: Vec<_> = raw.map(|value| literal(key.kind, &value.to_string_lossy())).collect();
         let value = match key.kind {
             Kind::Many => format!("[{}]", values.join(", ")),
             Kind::One | Kind::Switch => values.join(", "),
@@ -24,11 +24,12 @@ pub(crate) fn print(out: &mut impl Write, resolved: &Resolved) -> io::Result<()>
     Ok(())
 }
 
-/// A value as TOML has it.
-fn literal(text: &str) -> String {
-    match text.parse::<i64>() {
-        Ok(number) => number.to_string(),
-        Err(_) if matches!(text, "true" | "false") => text.to_owned(),
-        Err(_) => toml::Value::String(text.to_owned()).to_string(),
+/// A value as TOML has it: as a number only where that is written in the same way.
+pub(super) fn literal(kind: Kind, text: &str) -> String {
+    let is_number = || text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
+    if kind == Kind::Switch || is_number() {
+        text.to_owned()
+    } else {
+        toml::Value::String(text.to_owned()).to_string()
     }
 }

@@ -4,7 +4,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     ffi::{OsStr, OsString},
-    fs, io,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -18,10 +19,13 @@ use super::{
     keys::{Keys, Kind},
     setting::{Setting, Source, switch},
 };
-use crate::cli::Cli;
+use crate::{cli::Cli, owner::is_deceptive};
 
 /// The file that is read if it is there and no other is asked for.
 const DEFAULT_FILE: &str = "/etc/socktrace/socktrace.toml";
+
+/// The most that a file may have: there are some forty settings.
+const LARGEST: u64 = 256 << 10;
 
 /// The command line with all that was set elsewhere.
 #[derive(Debug)]
@@ -90,15 +94,8 @@ impl Resolved {
         let mut all = arguments;
         let at = 1.min(all.len());
         all.splice(at..at, chosen.flags.iter().map(OsString::from));
-        let matches = command.try_get_matches_from(all).map_err(|error| {
-            let text = plain(&error);
-            let involved = chosen.sources.iter().filter(|(name, source)| {
-                **source != Source::Flag && text.contains(&format!("--{name}"))
-            });
-            let from: Vec<_> =
-                involved.map(|(name, source)| format!("{name} is set by {source}")).collect();
-            Error::Settings(vec![format!("{text}; {}", from.join(", "))])
-        })?;
+        let matches =
+            command.try_get_matches_from(all).map_err(|error| located(error, &chosen.sources))?;
         Self::finish(matches, keys, chosen.sources)
     }
 
@@ -108,7 +105,7 @@ impl Resolved {
         sources: BTreeMap<String, Source>,
     ) -> Result<Self, Error> {
         let cli = Cli::from_arg_matches(&matches)?;
-        cli.check()?;
+        cli.check().map_err(|error| located(error, &sources))?;
         Ok(Self { cli, matches, keys, sources })
     }
 
@@ -195,14 +192,39 @@ fn read_file(
     problems: &mut Vec<String>,
 ) -> Vec<Setting> {
     let path = asked_for.unwrap_or(default_file);
-    match fs::read_to_string(path) {
-        Ok(text) => file::read(path, &text, keys, problems),
+    match read_some(path) {
+        Ok(bytes) if bytes.len() as u64 > LARGEST => {
+            problems.push(format!("{}: larger than {} KiB", path.display(), LARGEST / 1024));
+            Vec::new()
+        }
+        Ok(bytes) => file::read(path, &bytes, keys, problems),
         Err(error) if asked_for.is_none() && error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             problems.push(format!("{}: cannot be read: {error}", path.display()));
             Vec::new()
         }
     }
+}
+
+/// What does not go together, with the places where it was set that are not the command line.
+fn located(error: clap::Error, sources: &BTreeMap<String, Source>) -> Error {
+    let text = plain(&error);
+    let involved = sources
+        .iter()
+        .filter(|(name, source)| **source != Source::Flag && text.contains(&format!("--{name}")));
+    let from: Vec<_> =
+        involved.map(|(name, source)| format!("{name} is set by {source}")).collect();
+    if from.is_empty() {
+        return Error::Usage(error);
+    }
+    Error::Settings(vec![format!("{text}; {}", from.join(", "))])
+}
+
+/// As much of a file as shows whether it is too large.
+fn read_some(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What clap says about a value, if it is wrong.
@@ -230,7 +252,7 @@ fn plain(error: &clap::Error) -> String {
     let lines =
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let words: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
+    words.join(" ").trim_start_matches("error: ").replace(is_deceptive, "?")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Tests of how settings come together.
 
+use std::fs;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -100,6 +102,10 @@ fn a_conflict_on_one_level_names_its_source() {
     let [wrong] = wrong.as_slice() else { panic!("{wrong:?}") };
     assert!(wrong.contains("cannot be used with"), "{wrong}");
     assert!(wrong.contains("socktrace.toml:1") && wrong.contains("socktrace.toml:3"), "{wrong}");
+    let wrong = problems(&[], &[], "no-stream = true\nunit = \"nginx\"");
+    assert!(wrong[0].contains("no-stream is set by ") && wrong[0].contains(":1"), "{wrong:?}");
+    // Flags that do not go together are the command line's own matter.
+    assert!(matches!(resolve(&["--filter-metrics"], &[], ""), Err(Error::Usage(_))));
 }
 
 #[test]
@@ -114,13 +120,48 @@ fn what_is_wrong_is_named_with_line_and_nearest_key() {
     says(&["socktrace.toml:3: ", "\"outptu\"", "\"output\" is meant"]);
     says(&["socktrace.toml:4: ", "xml", "human, json"]);
     says(&["socktrace.toml:5: ", "all is a switch"]);
-    says(&["socktrace.toml:6: ", "1..=86400"]);
+    says(&["socktrace.toml:6: ", "from 1 to 86400"]);
     says(&["socktrace.toml:7: ", "\"qqqqq\"", "the keys are output, "]);
     says(&["SOCKTRACE_OUTPTU: ", "SOCKTRACE_OUTPUT is meant"]);
     says(&["SOCKTRACE_COLOR: ", "pink", "auto, always, never"]);
     assert_eq!(wrong.len(), 7, "{wrong:#?}");
     let wrong = problems(&[], &[], "all = true\nall = true");
     assert!(wrong[0].contains("socktrace.toml:2: ") && wrong[0].contains("duplicate"), "{wrong:?}");
+}
+
+#[test]
+fn what_is_no_number_is_told_the_numbers() {
+    let file = "\nidle-threshold = 5.5\nretransmit-threshold = 99999999999999999999";
+    let wrong = problems(&[], &[("SOCKTRACE_MAX_SOCKETS", "many")], file);
+    for (place, value, range) in [
+        ("socktrace.toml:2: ", "'5.5'", "from 1 to 86400"),
+        ("socktrace.toml:3: ", "'99999999999999999999'", "from 1 to 255"),
+        ("SOCKTRACE_MAX_SOCKETS: ", "'many'", "from 1 to 10000000"),
+    ] {
+        let found = wrong.iter().find(|problem| problem.contains(place)).expect(place);
+        assert!(found.contains(value) && found.contains(range), "{found}");
+    }
+    assert_eq!(wrong.len(), 3, "{wrong:#?}");
+}
+
+#[test]
+fn a_file_that_is_no_text_is_named_with_the_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("socktrace.toml");
+    fs::write(&path, b"all = true\n# caf\xe9\n").expect("written");
+    let arguments = ["socktrace".into()].into_iter();
+    let Err(Error::Settings(problems)) = Resolved::new(arguments, std::iter::empty(), &path) else {
+        panic!("read");
+    };
+    assert_eq!(problems, [format!("{}:2: no UTF-8", path.display())]);
+}
+
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let arguments = ["socktrace".into()].into_iter();
+    let endless = Resolved::new(arguments, std::iter::empty(), Path::new("/dev/zero"));
+    let Err(Error::Settings(problems)) = endless else { panic!("read") };
+    assert_eq!(problems, ["/dev/zero: larger than 256 KiB"]);
 }
 
 #[test]

@@ -1,6 +1,15 @@
 //! The errno a program gets, by number, name and text.
 
-use std::fmt;
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::LazyLock};
+
+use nix::errno::Errno as Known;
+
+/// Names by number: nix tells them only by formatting.
+static NAMES: LazyLock<BTreeMap<u16, String>> = LazyLock::new(|| {
+    let known = (1..=Errno::LARGEST).map(|number| (number, Known::from_raw(i32::from(number))));
+    let named = known.filter(|(_, known)| *known != Known::UnknownErrno);
+    named.map(|(number, known)| (number, format!("{known:?}"))).collect()
+});
 
 /// An errno of the running machine's numbering, positive; 0 stands for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,29 +29,29 @@ impl Errno {
 
     /// The name, as in `<errno.h>`; `none` for 0 and `errno_N` for one without a name.
     pub(crate) fn name(self) -> String {
-        use nix::errno::Errno as Known;
+        self.text().into_owned()
+    }
+
+    /// The same, to be shown.
+    pub(crate) fn text(self) -> Cow<'static, str> {
         if self == Self::NONE {
-            return "none".to_owned();
+            return "none".into();
         }
-        match Known::from_raw(i32::from(self.0)) {
-            Known::UnknownErrno => format!("errno_{}", self.0),
-            known => format!("{known:?}"),
+        match NAMES.get(&self.0) {
+            Some(name) => name.as_str().into(),
+            None => format!("errno_{}", self.0).into(),
         }
     }
 
     /// Every errno that has a name, none included.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let named = |errno: &Self| {
-            use nix::errno::Errno as Known;
-            *errno == Self::NONE || Known::from_raw(i32::from(errno.0)) != Known::UnknownErrno
-        };
-        (0..=Self::LARGEST).map(Self).filter(named)
+        [Self::NONE].into_iter().chain(NAMES.keys().copied().map(Self))
     }
 }
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.name())
+        f.pad(&self.text())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Socket options by name, as `setsockopt` and `getsockopt` take them: a level and an option.
 
+use std::borrow::Cow;
+
 use nix::libc;
 
 /// Names by number. The first of two names for one number is the one that is shown.
@@ -96,12 +98,12 @@ const MPTCP: Names =
     &[(1, "MPTCP_INFO"), (2, "MPTCP_TCPINFO"), (3, "MPTCP_SUBFLOW_ADDRS"), (4, "MPTCP_FULL_INFO")];
 
 /// The name of a level; `level_N` for one without a name.
-pub(crate) fn level_name(level: i32) -> String {
-    find(LEVELS, level).map_or_else(|| format!("level_{level}"), str::to_owned)
+pub(crate) fn level_name(level: i32) -> Cow<'static, str> {
+    find(LEVELS, level).map_or_else(|| format!("level_{level}").into(), Into::into)
 }
 
 /// The name of an option of a level; `option_N` for one without a name.
-pub(crate) fn option_name(level: i32, option: i32) -> String {
+pub(crate) fn option_name(level: i32, option: i32) -> Cow<'static, str> {
     let names = match level {
         libc::SOL_SOCKET => SOCKET,
         libc::IPPROTO_TCP => TCP,
@@ -112,7 +114,7 @@ pub(crate) fn option_name(level: i32, option: i32) -> String {
         SOL_MPTCP => MPTCP,
         _ => &[],
     };
-    find(names, option).map_or_else(|| format!("option_{option}"), str::to_owned)
+    find(names, option).map_or_else(|| format!("option_{option}").into(), Into::into)
 }
 
 fn find(names: Names, number: i32) -> Option<&'static str> {

@@ -83,6 +83,7 @@ pub(super) fn all(
         system_call_filter(),
         memlock(charges_memlock),
         jit(),
+        ftrace(),
         cgroups(),
         clock(),
         setting("clocksource", "/sys/devices/system/clocksource/clocksource0/current_clocksource"),
@@ -267,6 +268,17 @@ fn jit() -> Check {
         None => Check::new(NAME, State::Unknown, "cannot be read"),
         Some("0") => Check::new(NAME, State::Limited, "off")
             .note("BPF trampolines take it: sysctl net.core.bpf_jit_enable=1"),
+        Some(_) => Check::new(NAME, State::Ok, "on"),
+    }
+}
+
+/// What trampolines and kprobes are put in place by.
+fn ftrace() -> Check {
+    const NAME: &str = "ftrace";
+    match line("/proc/sys/kernel/ftrace_enabled").as_deref() {
+        None => Check::new(NAME, State::Unknown, "cannot be read"),
+        Some("0") => Check::new(NAME, State::Bad, "off")
+            .note("no function can be hooked: sysctl kernel.ftrace_enabled=1"),
         Some(_) => Check::new(NAME, State::Ok, "on"),
     }
 }

@@ -9,12 +9,11 @@ use super::{
     verdict::Verdict,
 };
 use crate::{
-    cli::DEFAULT_RING_BYTES,
     kernel::{
         clock::Clock,
         filter::{Program, Scope},
         host::running_kernel,
-        load::{self, Options, Prepared},
+        load::{self, Options, Prepared, RING_BYTES},
         plan::{Loss, Method},
         refusal::{Refusal, check_privileges},
         trial::Answers,
@@ -107,7 +106,7 @@ fn options(method: Method) -> anyhow::Result<Options> {
         method,
         retransmits: true,
         owned: None,
-        ring_bytes: DEFAULT_RING_BYTES,
+        ring_bytes: RING_BYTES,
         jiffy_us: clock.jiffy_us(),
         probe_log: false,
         idle_jiffies: clock.seconds_to_jiffies(IDLE_SECONDS),

@@ -28,10 +28,14 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 /// Writes the report; lines of notes are folded to this many columns.
 pub(crate) fn write(out: &mut impl Write, report: &Report, width: usize) -> io::Result<()> {
     heading(out, &format!("socktrace {} on {}", report.version, report.kernel))?;
+    let mut said = None;
     for check in &report.checks {
         let (mark, style) = mark(check.state);
         row(out, mark, style, check.name, &check.value)?;
-        note(out, check.note.as_deref(), width)?;
+        // Several in a row can have one cause.
+        let again = check.note.is_some() && check.note == said;
+        note(out, check.note.as_deref().filter(|_| !again), width)?;
+        said.clone_from(&check.note);
     }
     if !report.hooks.is_empty() {
         writeln!(out)?;

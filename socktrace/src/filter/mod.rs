@@ -4,6 +4,8 @@
 //! before an event costs anything, see [`program`], and never drops what would pass here.
 
 mod counts;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod network;
 mod program;

@@ -2,16 +2,14 @@
 
 use std::{error::Error, io};
 
-use anyhow::Context as _;
 use aya::{
-    Ebpf, Endianness,
+    Ebpf,
     programs::{self, BtfTracePoint, FEntry, FExit, KProbe, ProgramError},
     sys::SyscallError,
 };
 use nix::libc;
 
 use super::{
-    btf::Btf,
     features::Features,
     health::{Health, HookState},
     hooks::Hook,
@@ -25,6 +23,9 @@ use super::{
 /// The kernel's own value for what it does not support, from `include/linux/errno.h`.
 const ENOTSUPP: i32 = 524;
 
+/// What keeps a program attached: dropping it detaches it.
+pub(super) type Link = Box<dyn Send>;
+
 /// Attaches every hook that the plan serves.
 ///
 /// # Errors
@@ -32,13 +33,14 @@ const ENOTSUPP: i32 = 524;
 pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     plan: &Plan,
-    btf: &Btf,
+    types: &aya::Btf,
     method: Method,
     features: Features,
-) -> anyhow::Result<Health> {
-    let types = types_of(btf, subjects(plan))?;
+) -> anyhow::Result<(Health, Vec<Link>)> {
     let with_spares = features.guards_recursion;
-    let mut attacher = Attacher { ebpf, types, method, with_spares, without_trampolines: None };
+    let links = Vec::new();
+    let mut attacher =
+        Attacher { ebpf, types, method, with_spares, without_trampolines: None, links };
     let mut health = Health::default();
     for (hook, served) in &plan.hooks {
         let state = match served {
@@ -71,23 +73,11 @@ pub(super) fn attach_all(
         }
         .into());
     }
-    Ok(health)
-}
-
-/// What the kernel's BTF says of these, to attach programs to them.
-///
-/// # Errors
-/// None is to be expected.
-pub(super) fn types_of(
-    btf: &Btf,
-    subjects: impl IntoIterator<Item = Subject>,
-) -> anyhow::Result<aya::Btf> {
-    aya::Btf::parse(&btf.skeleton(subjects), Endianness::default())
-        .context("cannot hand on the kernel's BTF")
+    Ok((health, attacher.links))
 }
 
 /// All that the plan may attach programs to.
-fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
+pub(super) fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
     let served = plan.hooks.iter().filter_map(|(_, served)| match served {
         Served::By(variants) => Some(variants),
         Served::Not(_) => None,
@@ -102,13 +92,14 @@ fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
 
 struct Attacher<'a> {
     ebpf: &'a mut Ebpf,
-    types: aya::Btf,
+    types: &'a aya::Btf,
     /// How functions were asked to be hooked.
     method: Method,
     /// Whether this kernel keeps calls from programs, so that spare ones are of use.
     with_spares: bool,
     /// The error that shows that this kernel has no trampolines for functions, once it is known.
     without_trampolines: Option<String>,
+    links: Vec<Link>,
 }
 
 impl Attacher<'_> {
@@ -128,13 +119,15 @@ impl Attacher<'_> {
             if variant.needs_trampoline() && self.without_trampolines.is_some() && have_kprobes {
                 continue;
             }
-            match attach(self.ebpf, variant, &self.types) {
-                Ok(()) if variant.is_kprobe() => {
+            match attach(self.ebpf, variant, self.types) {
+                Ok(links) if variant.is_kprobe() => {
+                    self.links.extend(links);
                     return Ok(HookState::Fallback(self.why_kprobes(&last)));
                 }
-                Ok(()) => {
+                Ok(links) => {
+                    self.links.extend(links);
                     if self.with_spares {
-                        attach_spares(self.ebpf, variant, &self.types);
+                        self.links.extend(attach_spares(self.ebpf, variant, self.types));
                     }
                     return Ok(HookState::Attached);
                 }
@@ -164,33 +157,39 @@ impl Attacher<'_> {
 }
 
 /// Loads and attaches the programs that a variant's hook needs: all of them or none.
-fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<(), ProgramError> {
+fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<Vec<Link>, ProgramError> {
     for program in variant.needed() {
         if let Err(error) = load_program(ebpf, variant.function_of(program), program, types) {
             unload_all(ebpf, variant);
             return Err(error);
         }
     }
-    for program in variant.needed() {
-        if let Err(error) = attach_program(ebpf, variant.function_of(program), program) {
-            unload_all(ebpf, variant);
-            return Err(error);
-        }
+    let attached =
+        variant.needed().map(|program| attach_program(ebpf, variant.function_of(program), program));
+    // Of links that are not handed on, the programs are detached.
+    let links = attached.collect::<Result<Vec<_>, _>>();
+    if links.is_err() {
+        unload_all(ebpf, variant);
     }
-    Ok(())
+    links
 }
 
 /// Loads and attaches the variant's spare programs, as far as the kernel takes them.
-fn attach_spares(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) {
+fn attach_spares(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Vec<Link> {
+    let mut links = Vec::new();
     for program in variant.programs.iter().filter(|program| program.spare) {
         let function = variant.function_of(program);
         let result = load_program(ebpf, function, program, types)
             .and_then(|()| attach_program(ebpf, function, program));
-        if let Err(error) = result {
-            log::debug!("{}: not attached: {}", program.name, full_text(&error));
-            unload(ebpf, program);
+        match result {
+            Ok(link) => links.push(link),
+            Err(error) => {
+                log::debug!("{}: not attached: {}", program.name, full_text(&error));
+                unload(ebpf, program);
+            }
         }
     }
+    links
 }
 
 fn load_program(
@@ -207,15 +206,33 @@ fn load_program(
     }
 }
 
-fn attach_program(ebpf: &mut Ebpf, function: &str, program: &Program) -> Result<(), ProgramError> {
-    match program.attach {
-        Attach::Fentry => find::<FEntry>(ebpf, program)?.attach().map(drop),
-        Attach::Fexit => find::<FExit>(ebpf, program)?.attach().map(drop),
-        Attach::Kprobe | Attach::Kretprobe => {
-            find::<KProbe>(ebpf, program)?.attach(function, 0).map(drop)
+fn attach_program(
+    ebpf: &mut Ebpf,
+    function: &str,
+    program: &Program,
+) -> Result<Link, ProgramError> {
+    Ok(match program.attach {
+        Attach::Fentry => {
+            let program = find::<FEntry>(ebpf, program)?;
+            let link = program.attach()?;
+            Box::new(program.take_link(link)?)
         }
-        Attach::Tracepoint => find::<BtfTracePoint>(ebpf, program)?.attach().map(drop),
-    }
+        Attach::Fexit => {
+            let program = find::<FExit>(ebpf, program)?;
+            let link = program.attach()?;
+            Box::new(program.take_link(link)?)
+        }
+        Attach::Kprobe | Attach::Kretprobe => {
+            let program = find::<KProbe>(ebpf, program)?;
+            let link = program.attach(function, 0)?;
+            Box::new(program.take_link(link)?)
+        }
+        Attach::Tracepoint => {
+            let program = find::<BtfTracePoint>(ebpf, program)?;
+            let link = program.attach()?;
+            Box::new(program.take_link(link)?)
+        }
+    })
 }
 
 fn unload_all(ebpf: &mut Ebpf, variant: &Variant) {

@@ -7,7 +7,7 @@ use nix::{
     time::{ClockId, clock_getres, clock_gettime},
 };
 
-const NANOS_PER_SECOND: i128 = 1_000_000_000;
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const NANOS_PER_MICRO: u64 = 1_000;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -50,17 +50,38 @@ impl Clock {
         let jiffies = u64::from(seconds) * NANOS_PER_MILLI * 1_000 / self.jiffy_ns;
         u32::try_from(jiffies).unwrap_or(u32::MAX)
     }
+}
 
-    /// The time of day of an event. Read anew each time, since the time of day can be set.
-    pub(crate) fn time_of_day(boot_ns: u64) -> Timestamp {
-        let now = |clock| clock_gettime(clock).map(nanos).unwrap_or_default();
-        let offset = now(ClockId::CLOCK_REALTIME) - now(ClockId::CLOCK_BOOTTIME);
-        Timestamp::from_nanosecond(offset + i128::from(boot_ns)).unwrap_or(Timestamp::UNIX_EPOCH)
+/// The time of day of events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TimeOfDay {
+    /// From the time since boot to the time of day, in nanoseconds.
+    offset: i64,
+    /// When it was read, since boot.
+    read_at: i64,
+}
+
+impl TimeOfDay {
+    /// The time of day of a time since boot. The clocks are read anew for what came after they were
+    /// read last, since the time of day can be set.
+    pub(crate) fn of(&mut self, boot_ns: u64) -> Timestamp {
+        let boot_ns = i64::try_from(boot_ns).unwrap_or(i64::MAX);
+        if boot_ns >= self.read_at {
+            let now = |clock| clock_gettime(clock).map(nanos).unwrap_or_default();
+            self.read_at = now(ClockId::CLOCK_BOOTTIME);
+            self.offset = now(ClockId::CLOCK_REALTIME) - self.read_at;
+        }
+        let time = self.offset.saturating_add(boot_ns);
+        let second = time.div_euclid(NANOS_PER_SECOND);
+        // Less than a second.
+        let nanosecond = i32::try_from(time.rem_euclid(NANOS_PER_SECOND)).unwrap_or_default();
+        Timestamp::new(second, nanosecond).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 
-fn nanos(time: TimeSpec) -> i128 {
-    i128::from(time.tv_sec()) * NANOS_PER_SECOND + i128::from(time.tv_nsec())
+/// Nanoseconds, as there are until the year 2262.
+fn nanos(time: TimeSpec) -> i64 {
+    time.tv_sec().saturating_mul(NANOS_PER_SECOND).saturating_add(time.tv_nsec())
 }
 
 #[cfg(test)]
@@ -86,7 +107,13 @@ mod tests {
     #[test]
     fn now_is_now() {
         let boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map(nanos).expect("a clock");
-        let time = Clock::time_of_day(u64::try_from(boot).expect("since boot"));
+        let mut clock = TimeOfDay::default();
+        let time = clock.of(u64::try_from(boot).expect("since boot"));
         assert!(time.duration_since(Timestamp::now()).abs().as_secs() < 2);
+        // What came before is told without another look at the clocks.
+        let read_at = clock.read_at;
+        let boot_time = clock.of(0);
+        assert_eq!(clock.read_at, read_at);
+        assert_eq!(time.duration_since(boot_time).as_nanos(), i128::from(boot));
     }
 }

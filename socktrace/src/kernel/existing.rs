@@ -6,39 +6,38 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aya::{Ebpf, programs::Iter};
+use aya::{Btf, Ebpf, programs::Iter};
 
-use super::{attach::types_of, btf::Btf, plan::Loss, subject::Subject};
+use super::plan::Loss;
 
 /// The kernel's iterator over open files, and the program of the object for it.
 pub(super) const ITERATOR: &str = "task_file";
 
 /// The kernel's function whose arguments are the program's context.
-const TARGET: &str = "bpf_iter_task_file";
+pub(super) const TARGET: &str = "bpf_iter_task_file";
 
 /// Has the kernel visit every open file of every process, for its program to remember whose sockets
 /// there are.
 ///
 /// # Errors
 /// What stays hidden when it does not.
-pub(super) fn find(ebpf: &mut Ebpf, btf: &Btf, hides_memory: bool) -> Result<(), Loss> {
+pub(super) fn find(ebpf: &mut Ebpf, types: &Btf, hides_memory: bool) -> Result<(), Loss> {
     let hides = "processes of sockets that were opened before";
     if hides_memory {
         let reason = "the kernel is locked down for confidentiality".to_owned();
         return Err(Loss { reason, hides });
     }
-    visit(ebpf, btf).map_err(|error| Loss { reason: format!("{error:#}"), hides })
+    visit(ebpf, types).map_err(|error| Loss { reason: format!("{error:#}"), hides })
 }
 
-fn visit(ebpf: &mut Ebpf, btf: &Btf) -> anyhow::Result<()> {
+fn visit(ebpf: &mut Ebpf, types: &Btf) -> anyhow::Result<()> {
     let started = Instant::now();
-    let types = types_of(btf, [Subject::Function(TARGET)])?;
     let program: &mut Iter = ebpf
         .program_mut(ITERATOR)
         .context("the kernel programs have no iterator")?
         .try_into()
         .context("the iterator is another program")?;
-    program.load(ITERATOR, &types).context("the kernel refused the iterator")?;
+    program.load(ITERATOR, types).context("the kernel refused the iterator")?;
     let link = program.attach().context("cannot make the iterator")?;
     let mut iterator = program.take_link(link)?.into_file().context("cannot open the iterator")?;
     // It says nothing: to read it to its end is to run it. The kernel may ask to be called again.

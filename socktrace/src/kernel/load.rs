@@ -1,24 +1,30 @@
 //! Loads the kernel programs with this kernel's facts and has them attached.
 
 use anyhow::Context as _;
-use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use aya::{Ebpf, EbpfError, EbpfLoader, Endianness, VerifierLogLevel, maps::Map};
 use socktrace_ebpf::facts::ABSENT;
 
 use super::{
-    attach,
+    attach::{self, Link},
     btf::Btf,
     existing,
     features::{self, Features},
     filter,
     health::Health,
     host::hides_memory,
+    memory,
     owned::Extent,
     plan::{Loss, Method, Plan, plan},
     refusal::{self, Refusal, denied},
+    subject::Subject,
 };
 
 /// The kernel programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_OBJECT"));
+
+/// Default size of the ring buffer of events, in bytes.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
 
 /// Size of a ring buffer that nothing is sent to: one page, the least the kernel makes. The loader
 /// rounds it up where pages are larger.
@@ -56,6 +62,7 @@ pub(crate) struct Options {
 /// Dropping it detaches everything; so does the kernel when the process dies.
 pub(crate) struct Loaded {
     pub(crate) ebpf: Ebpf,
+    pub(crate) links: Links,
     pub(crate) health: Health,
     /// What this kernel hides although its hooks are attached.
     pub(crate) losses: Vec<Loss>,
@@ -74,6 +81,29 @@ pub(crate) struct Measurable {
     pub(crate) accept_queue: bool,
 }
 
+/// What keeps the programs attached, as long as it lives.
+#[expect(dead_code, reason = "dropping them detaches the programs")]
+pub(crate) struct Links(Vec<Link>);
+
+/// What is left of an object when nothing will be loaded or taken out of it any more.
+#[expect(dead_code, reason = "dropping them would detach the programs, and hide maps from others")]
+pub(crate) struct Attached {
+    links: Links,
+    maps: Vec<Map>,
+}
+
+impl Attached {
+    /// Lets go of the programs' code, which the kernel has a copy of, and gives the kernel back what
+    /// only the start needed.
+    pub(crate) fn new(mut ebpf: Ebpf, links: Links) -> Self {
+        let names: Vec<_> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+        let maps = names.iter().filter_map(|name| ebpf.take_map(name)).collect();
+        drop(ebpf);
+        memory::give_back();
+        Self { links, maps }
+    }
+}
+
 /// Checks the host, then loads and attaches all that this kernel can serve.
 ///
 /// # Errors
@@ -82,10 +112,7 @@ pub(crate) struct Measurable {
 pub(crate) fn load(options: Options, filter: &filter::Program) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
     let prepared = Prepared::read(options.method)?;
-    let loaded = load_prepared(&prepared, options, filter);
-    drop(prepared);
-    give_memory_back();
-    loaded
+    load_prepared(&prepared, options, filter)
 }
 
 /// The same of what has been prepared for the same method, with privileges that suffice.
@@ -97,7 +124,7 @@ pub(crate) fn load_prepared(
     options: Options,
     filter: &filter::Program,
 ) -> anyhow::Result<Loaded> {
-    let &Prepared { ref btf, features, ref plan, .. } = prepared;
+    let &Prepared { ref types, features, ref plan, .. } = prepared;
     super::memlock::raise();
     let mut ebpf =
         load_object(prepared, options, filter).map_err(|error| match denied(&error) {
@@ -106,29 +133,21 @@ pub(crate) fn load_prepared(
         })?;
 
     filter.fill(&mut ebpf)?;
-    let health = attach::attach_all(&mut ebpf, plan, btf, options.method, features)?;
+    let (health, links) = attach::attach_all(&mut ebpf, plan, types, options.method, features)?;
     let mut losses = plan.losses.clone();
     // After the hooks, which see what is opened from now on.
-    losses.extend(existing::find(&mut ebpf, btf, prepared.hides_memory).err());
-    let rst_reasons = features::rst_reasons(btf);
+    losses.extend(existing::find(&mut ebpf, types, prepared.hides_memory).err());
+    let (links, rst_reasons) = (Links(links), prepared.rst_reasons.clone());
     let measurable =
         Measurable { rto: plan.knows("ICSK_RTO"), accept_queue: plan.knows("SOCK_ACK_BACKLOG") };
-    Ok(Loaded { ebpf, health, losses, rst_reasons, measurable })
-}
-
-/// Gives the kernel back what its type information took while it was read: several times of what
-/// is needed from now on, which the allocator would keep.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes no pointer and touches free memory only.
-    unsafe {
-        nix::libc::malloc_trim(0);
-    }
+    Ok(Loaded { ebpf, links, health, losses, rst_reasons, measurable })
 }
 
 /// What can be known of the kernel before anything is loaded, and without privileges.
 pub(crate) struct Prepared {
-    btf: Btf,
+    /// What programs may be attached to, and nothing else of the kernel's types.
+    types: aya::Btf,
+    rst_reasons: Vec<(u32, String)>,
     pub(crate) features: Features,
     hides_memory: bool,
     /// How functions will be hooked: as asked, or as lockdown allows.
@@ -156,7 +175,11 @@ impl Prepared {
         let plan = plan(&btf, method).map_err(|missing| {
             Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
         })?;
-        Ok(Self { btf, features, hides_memory, method, plan })
+        let subjects = attach::subjects(&plan).chain([Subject::Function(existing::TARGET)]);
+        let types = aya::Btf::parse(&btf.skeleton(subjects), Endianness::default())
+            .context("cannot hand on the kernel's BTF")?;
+        let rst_reasons = features::rst_reasons(&btf);
+        Ok(Self { types, rst_reasons, features, hides_memory, method, plan })
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod load;
 mod maps;
 pub(crate) mod measures;
 mod memlock;
+mod memory;
 pub(crate) mod newcomers;
 pub(crate) mod owned;
 pub(crate) mod programs;

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// Most events handed on at once, so that a flood is written out in pieces of bounded size.
-const BATCH: usize = 512;
+const BATCH: usize = 128;
 
 /// Shortest time between two looks at the ring buffer. The first event after a quiet time is handed
 /// on at once; those that follow gather meanwhile, and waking up and writing them out is done once

@@ -3,6 +3,8 @@
 mod exporter;
 mod families;
 mod format;
+#[cfg(test)]
+mod fuzz;
 mod hooks;
 mod http;
 mod openmetrics;

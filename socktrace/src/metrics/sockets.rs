@@ -2,7 +2,7 @@
 //!
 //! What a hook measures that is not attached is left out: a zero would say that nothing happened.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use socktrace_ebpf::{
     Family, Hook, Signature, Sigpipe, Sockopt, TcpState,
@@ -244,14 +244,13 @@ fn sockopts(
         "Socket options of TCP sockets that were refused.",
         &["call", "level", "option", "errno"],
     )?;
-    let named = |number: i32, name: String| {
-        if number == Sockopt::OTHER { OTHER.to_owned() } else { name }
-    };
     for (sockopt, count) in counts {
         let Sockopt { level, option, errno, hook, .. } = *sockopt;
         let call = if hook == Hook::Setsockopt as u8 { "setsockopt" } else { "getsockopt" };
-        let (level_label, option_label) =
-            (named(level, level_name(level)), named(option, option_name(level, option)));
+        let named =
+            |number, name| if number == Sockopt::OTHER { Cow::Borrowed(OTHER) } else { name };
+        let level_label = named(level, level_name(level));
+        let option_label = named(option, option_name(level, option));
         let errno = Errno(errno).name();
         refused.with_label_values(&[call, &level_label, &option_label, &errno]).inc_by(*count);
     }

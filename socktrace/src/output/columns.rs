@@ -23,7 +23,7 @@ pub(super) enum Column {
 
 impl Column {
     /// Every column, in the order of a line.
-    const IN_LINE: [Self; 9] = [
+    pub(super) const IN_LINE: [Self; 9] = [
         Self::Time,
         Self::Errno,
         Self::Cause,

@@ -55,7 +55,7 @@ pub(crate) fn write(
 }
 
 /// What stands in a column, `-` where there is nothing to say.
-fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str> {
+pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str> {
     let found = match record.finding {
         Finding::Failure(found) | Finding::Delivery(found) => Some(found),
         Finding::Retransmission => None,
@@ -64,7 +64,7 @@ fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str>
         Column::Time => {
             Some(record.time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string())
         }
-        Column::Errno => found.map(|found| found.errno.name()),
+        Column::Errno => return found.map_or("-".into(), |found| found.errno.text()),
         Column::Cause => return found.map_or("retransmit", |found| found.cause.id()).into(),
         Column::Process => {
             record.process.as_ref().map(|process| format!("{}[{}]", process.comm, process.pid))

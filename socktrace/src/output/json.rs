@@ -1,9 +1,8 @@
 //! One JSON object a line. Field names are a public interface: they are only ever added to.
 
 use std::{
-    borrow::Cow,
-    io::{self, Write},
-    net::IpAddr,
+    io::{self, Write as _},
+    sync::Arc,
 };
 
 use serde::Serialize;
@@ -12,146 +11,13 @@ use socktrace_ebpf::{Flags, Hook};
 use super::{
     Record,
     names::{family_name, role_name, sigpipe_name, state_name},
+    object::{add_fields, add_object},
     reason::reason,
 };
 use crate::{
     diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name},
     owner::Service,
 };
-
-/// What every line about a connection says; all there is for a retransmission timeout, which is no
-/// failure and so has no errno and no cause.
-#[derive(Serialize)]
-struct Moment<'a> {
-    /// When, in UTC, RFC 3339.
-    time: String,
-    /// `failure`; `accepted_reset` and `delivered` when an accept or a write meets a failure that
-    /// was told before; `retransmit`.
-    event: &'static str,
-    family: &'static str,
-    /// TCP state before the event.
-    state: &'static str,
-    /// This end; null, as the other one, where a call's descriptor leads to no socket.
-    local: Option<IpAddr>,
-    local_port: u16,
-    remote: Option<IpAddr>,
-    remote_port: u16,
-    /// Name of `remote`; null if unknown or not asked for.
-    remote_name: Option<&'a str>,
-    /// What this host is in the connection, `client` or `server`; null if unknown.
-    role: Option<&'static str>,
-    /// Port of the listening side, where the role is known.
-    service_port: Option<u16>,
-    /// Process that was operating on the socket, else the one that waits for it, else the one that
-    /// opened it; null if unknown.
-    pid: Option<u32>,
-    /// How it is known: `caller`, it was operating on the socket; `waiter`, it was waiting for it;
-    /// `holder`, it had opened or used it and still had it; `opener`, it had opened or used it, and
-    /// whether it still had it is not known.
-    owner_source: Option<&'static str>,
-    /// Command name of the thread, and of the process.
-    comm: Option<&'a str>,
-    process_comm: Option<&'a str>,
-    /// Path of the executable; only the last part of it where the process has gone, or may not be
-    /// asked.
-    exe: Option<&'a str>,
-    /// Its real user.
-    uid: Option<u32>,
-    /// The shortest name of the service it belongs to.
-    service: Option<Cow<'a, str>>,
-    /// That service in full, or why none is known.
-    #[serde(flatten)]
-    owner: &'a Service,
-    /// Inode of the network namespace.
-    netns: u32,
-    /// Consecutive retransmissions of one segment.
-    retransmits: u8,
-    rto_ms: u64,
-    /// Since the first retransmission.
-    elapsed_ms: u32,
-    unacked_bytes: u32,
-    reason: String,
-}
-
-impl<'a> Moment<'a> {
-    fn new(record: &'a Record, event: &'static str) -> Self {
-        let raw = &record.event;
-        let process = record.process.as_ref();
-        Self {
-            time: record.time.to_string(),
-            event,
-            family: family_name(record.family),
-            state: record.state.map_or("unknown", state_name),
-            local: record.family.map(|_| record.local.ip()),
-            local_port: record.local.port(),
-            remote: record.family.map(|_| record.remote.ip()),
-            remote_port: record.remote.port(),
-            remote_name: record.remote_name.as_deref(),
-            role: record.role.map(role_name),
-            service_port: record.service_port(),
-            pid: process.map(|process| process.pid),
-            owner_source: process.map(|process| process.source),
-            comm: process.map(|process| process.comm.as_str()),
-            process_comm: process.and_then(|process| process.leader_comm.as_deref()),
-            exe: process.and_then(|process| process.exe.as_deref()),
-            uid: process.map(|process| process.uid),
-            service: record.service.label(),
-            owner: &record.service,
-            netns: raw.netns,
-            retransmits: raw.retransmits,
-            rto_ms: record.rto_ms,
-            elapsed_ms: raw.elapsed_ms,
-            unacked_bytes: raw.unacked_bytes,
-            reason: reason(record),
-        }
-    }
-}
-
-/// A line about a failure.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    moment: Moment<'a>,
-    /// Name of the errno the program gets.
-    errno: String,
-    /// Its number on this machine.
-    errno_number: u16,
-    cause: &'static str,
-    direction: &'static str,
-    /// Which call delivers the errno.
-    call: &'static str,
-    severity: &'static str,
-    tid: Option<u32>,
-    /// Window or keepalive probes without an answer.
-    probes: u8,
-    /// Since the peer's last acknowledgement.
-    silent_ms: u64,
-    /// `TCP_USER_TIMEOUT`, 0 when unset.
-    user_timeout_ms: u32,
-    unsent_bytes: u32,
-    /// What becomes of the process by SIGPIPE; null unless a write failed with EPIPE.
-    sigpipe: Option<&'static str>,
-    /// Errno of the socket's first failure, on a later call.
-    first_errno: Option<String>,
-    /// Milliseconds since that failure.
-    since_first_ms: Option<u64>,
-    /// The ICMP message behind the errno, and who sent it.
-    icmp_type: Option<u8>,
-    icmp_code: Option<u8>,
-    router: Option<IpAddr>,
-    /// Level and name of a rejected socket option.
-    level: Option<String>,
-    option: Option<String>,
-    /// Process of this host that sent the RST, and the kernel's word for why.
-    peer_pid: Option<u32>,
-    peer_comm: Option<&'a str>,
-    rst_reason: Option<&'a str>,
-    /// Descriptor of the call, where the kernel names no socket.
-    fd: Option<i32>,
-    /// What else the kernel side saw.
-    flags: Vec<&'static str>,
-    advice: &'static str,
-}
 
 /// A line that tells of lost events.
 #[derive(Serialize)]
@@ -160,79 +26,163 @@ struct Lost {
     count: u64,
 }
 
-/// Writes one event as a line.
-pub(crate) fn write(out: &mut impl Write, record: &Record) -> io::Result<()> {
-    match record.finding {
-        Finding::Failure(found) => write_diagnosis(out, record, "failure", found),
-        Finding::Delivery(found) => {
-            let accepted = record.event.signature.hook == Hook::InetCskAccept as u8;
-            let event = if accepted { "accepted_reset" } else { "delivered" };
-            write_diagnosis(out, record, event, found)
+/// The service that was told last, and its fields: many lines in a row are about the same.
+#[derive(Default)]
+pub(crate) struct Told(Option<(Arc<Service>, Vec<u8>)>);
+
+impl Told {
+    fn fields(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
+        if self.0.as_ref().is_none_or(|(told, _)| told != service) {
+            let mut fields = Vec::new();
+            add_object(&mut fields, &**service)?;
+            self.0 = Some((Arc::clone(service), fields));
         }
-        Finding::Retransmission => write_line(out, &Moment::new(record, "retransmit")),
+        Ok(self.0.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
     }
 }
 
-fn write_diagnosis(
-    out: &mut impl Write,
+/// Writes one event as a line.
+pub(crate) fn write(out: &mut Vec<u8>, record: &Record, told: &mut Told) -> io::Result<()> {
+    match record.finding {
+        Finding::Failure(found) => {
+            write_moment(out, record, "failure", told)?;
+            write_diagnosis(out, record, found)?;
+        }
+        Finding::Delivery(found) => {
+            let accepted = record.event.signature.hook == Hook::InetCskAccept as u8;
+            let event = if accepted { "accepted_reset" } else { "delivered" };
+            write_moment(out, record, event, told)?;
+            write_diagnosis(out, record, found)?;
+        }
+        Finding::Retransmission => write_moment(out, record, "retransmit", told)?,
+    }
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+/// Begins an object with what every line about a connection says; all there is for a retransmission
+/// timeout, which is no failure and so has no errno and no cause.
+fn write_moment(
+    out: &mut Vec<u8>,
     record: &Record,
     event: &'static str,
-    diagnosis: Diagnosis,
+    told: &mut Told,
 ) -> io::Result<()> {
     let raw = &record.event;
+    let process = record.process.as_ref();
+    // When, in UTC, RFC 3339.
+    write!(out, "{{\"time\":\"{}\"", record.time)?;
+    add_fields!(out, {
+        // `failure`; `accepted_reset` and `delivered` when an accept or a write meets a failure that
+        // was told before; `retransmit`.
+        "event": event,
+        "family": family_name(record.family),
+        // TCP state before the event.
+        "state": record.state.map_or("unknown", state_name),
+        // This end; null, as the other one, where a call's descriptor leads to no socket.
+        "local": record.family.map(|_| record.local.ip()),
+        "local_port": record.local.port(),
+        "remote": record.family.map(|_| record.remote.ip()),
+        "remote_port": record.remote.port(),
+        // Name of `remote`; null if unknown or not asked for.
+        "remote_name": record.remote_name.as_deref(),
+        // What this host is in the connection, `client` or `server`; null if unknown.
+        "role": record.role.map(role_name),
+        // Port of the listening side, where the role is known.
+        "service_port": record.service_port(),
+        // Process that was operating on the socket, else the one that waits for it, else the one
+        // that opened it; null if unknown.
+        "pid": process.map(|process| process.pid),
+        // How it is known: `caller`, it was operating on the socket; `waiter`, it was waiting for
+        // it; `holder`, it had opened or used it and still had it; `opener`, it had opened or used
+        // it, and whether it still had it is not known.
+        "owner_source": process.map(|process| process.source),
+        // Command name of the thread, and of the process.
+        "comm": process.map(|process| process.comm.as_str()),
+        "process_comm": process.and_then(|process| process.leader_comm.as_deref()),
+        // Path of the executable; only the last part of it where the process has gone, or may not
+        // be asked.
+        "exe": process.and_then(|process| process.exe.as_deref()),
+        // Its real user.
+        "uid": process.map(|process| process.uid),
+        // The shortest name of the service it belongs to.
+        "service": record.service.label(),
+    });
+    // That service in full, or why none is known.
+    out.extend_from_slice(told.fields(&record.service)?);
+    add_fields!(out, {
+        // Inode of the network namespace.
+        "netns": raw.netns,
+        // Consecutive retransmissions of one segment.
+        "retransmits": raw.retransmits,
+        "rto_ms": record.rto_ms,
+        // Since the first retransmission.
+        "elapsed_ms": raw.elapsed_ms,
+        "unacked_bytes": raw.unacked_bytes,
+        "reason": reason(record),
+    });
+    Ok(())
+}
+
+/// Goes on with what only a line about a failure says.
+fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> io::Result<()> {
+    let raw = &record.event;
     let sender = record.sender.as_ref();
-    let option = (diagnosis.cause == Cause::SockoptRejected)
-        .then(|| (level_name(raw.level), option_name(raw.level, raw.option)));
+    let is_option = diagnosis.cause == Cause::SockoptRejected;
+    let is_later = raw.first_errno != 0;
     let flags = Flags(raw.signature.flags);
-    let line = Line {
-        moment: Moment::new(record, event),
-        errno: diagnosis.errno.name(),
-        errno_number: diagnosis.errno.number(),
-        cause: diagnosis.cause.id(),
-        direction: diagnosis.direction.id(),
-        call: diagnosis.call.id(),
-        severity: diagnosis.severity.id(),
-        tid: record.process.as_ref().map(|process| process.tid),
-        probes: raw.probes,
-        silent_ms: record.silent_ms,
-        user_timeout_ms: raw.user_timeout_ms,
-        unsent_bytes: raw.unsent_bytes,
-        sigpipe: sigpipe_name(diagnosis.sigpipe),
-        first_errno: (raw.first_errno != 0).then(|| Errno(raw.first_errno).name()),
-        since_first_ms: (raw.first_errno != 0).then_some(raw.since_first_ns / 1_000_000),
-        icmp_type: record.icmp.map(|icmp| icmp.kind),
-        icmp_code: record.icmp.map(|icmp| icmp.code),
-        router: record.icmp.map(|icmp| icmp.router),
-        level: option.as_ref().map(|(level, _)| level.clone()),
-        option: option.map(|(_, option)| option),
-        peer_pid: sender.map(|sender| sender.pid),
-        peer_comm: sender.map(|sender| sender.comm.as_str()),
-        rst_reason: sender.and_then(|sender| sender.reason.as_deref()),
-        fd: (raw.fd >= 0).then_some(raw.fd),
-        flags: Flags::NAMES
-            .iter()
-            .filter(|(flag, _)| flags.has(*flag))
-            .map(|(_, name)| *name)
-            .collect(),
-        advice: diagnosis.cause.advice(),
-    };
-    write_line(out, &line)
+    let flags = Flags::NAMES.iter().filter(|(flag, _)| flags.has(*flag));
+    add_fields!(out, {
+        // Name of the errno the program gets, and its number on this machine.
+        "errno": diagnosis.errno,
+        "errno_number": diagnosis.errno.number(),
+        "cause": diagnosis.cause.id(),
+        "direction": diagnosis.direction.id(),
+        // Which call delivers the errno.
+        "call": diagnosis.call.id(),
+        "severity": diagnosis.severity.id(),
+        "tid": record.process.as_ref().map(|process| process.tid),
+        // Window or keepalive probes without an answer.
+        "probes": raw.probes,
+        // Since the peer's last acknowledgement.
+        "silent_ms": record.silent_ms,
+        // `TCP_USER_TIMEOUT`, 0 when unset.
+        "user_timeout_ms": raw.user_timeout_ms,
+        "unsent_bytes": raw.unsent_bytes,
+        // What becomes of the process by SIGPIPE; null unless a write failed with EPIPE.
+        "sigpipe": sigpipe_name(diagnosis.sigpipe),
+        // Errno of the socket's first failure, on a later call, and milliseconds since that failure.
+        "first_errno": is_later.then_some(Errno(raw.first_errno)),
+        "since_first_ms": is_later.then_some(raw.since_first_ns / 1_000_000),
+        // The ICMP message behind the errno, and who sent it.
+        "icmp_type": record.icmp.map(|icmp| icmp.kind),
+        "icmp_code": record.icmp.map(|icmp| icmp.code),
+        "router": record.icmp.map(|icmp| icmp.router),
+        // Level and name of a rejected socket option.
+        "level": is_option.then(|| level_name(raw.level)),
+        "option": is_option.then(|| option_name(raw.level, raw.option)),
+        // Process of this host that sent the RST, and the kernel's word for why.
+        "peer_pid": sender.map(|sender| sender.pid),
+        "peer_comm": sender.map(|sender| sender.comm.as_str()),
+        "rst_reason": sender.and_then(|sender| sender.reason.as_deref()),
+        // Descriptor of the call, where the kernel names no socket.
+        "fd": (raw.fd >= 0).then_some(raw.fd),
+        // What else the kernel side saw.
+        "flags": flags.map(|(_, name)| *name).collect::<Vec<_>>(),
+        "advice": diagnosis.cause.advice(),
+    });
+    Ok(())
 }
 
 /// Tells that events were lost on the way here.
-pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
-    write_line(out, &Lost { event: "lost", count })
-}
-
-fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
+pub(crate) fn lost(out: &mut Vec<u8>, count: u64) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Lost { event: "lost", count })?;
+    out.push(b'\n');
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -243,7 +193,7 @@ mod tests {
         let mut out = Vec::new();
         let mut record = record(reset_event());
         record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
-        write(&mut out, &record).expect("memory");
+        write(&mut out, &record, &mut Told::default()).expect("memory");
         let text = String::from_utf8(out).expect("text");
         assert_eq!(text.matches('\n').count(), 1);
         let line: Value = serde_json::from_str(&text).expect("JSON");

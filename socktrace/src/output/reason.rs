@@ -1,5 +1,7 @@
 //! The short human reason at the end of a line, with the numbers of this very failure.
 
+use std::borrow::Cow;
+
 use nix::libc;
 use socktrace_ebpf::{Flags, Hook, Sigpipe};
 
@@ -8,13 +10,17 @@ use crate::diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, optio
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
+/// More than most reasons have, in bytes.
+const USUAL: usize = 128;
+
 /// Says in a few words what happened.
 pub(crate) fn reason(record: &Record) -> String {
     match record.finding {
         Finding::Failure(found) => {
-            let mut text = failure(record, found);
+            let mut text = String::with_capacity(USUAL);
+            text.push_str(&failure(record, found));
             if let Some(sender) = &record.sender {
-                text.push_str(&sender_clause(sender));
+                add_sender(&mut text, sender);
             }
             text + &sigpipe_clause(record, found)
         }
@@ -45,10 +51,10 @@ fn is_write(record: &Record) -> bool {
     record.event.signature.hook == Hook::SkStreamError as u8
 }
 
-fn failure(record: &Record, diagnosis: Diagnosis) -> String {
+fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     let event = &record.event;
     let flags = Flags(event.signature.flags);
-    match diagnosis.cause {
+    let text = match diagnosis.cause {
         Cause::ConnectLocal | Cause::BindFailed | Cause::ListenFailed
             if flags.has(Flags::POLICY) =>
         {
@@ -110,7 +116,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> String {
             }
         ),
         Cause::ResetWhileClosing if flags.has(Flags::ORPHAN) => {
-            "reset after this side had closed; no program is waiting".to_owned()
+            return "reset after this side had closed; no program is waiting".into();
         }
         Cause::Other => format!(
             "unexplained: {} in {} (hook {}, origin {}, flags {:#x})",
@@ -120,23 +126,25 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> String {
             event.signature.origin,
             event.signature.flags
         ),
-        cause => cause.summary().to_owned(),
-    }
+        cause => return cause.summary().into(),
+    };
+    text.into()
 }
 
 /// Who on this host sent the RST, and why.
-fn sender_clause(sender: &Sender) -> String {
-    let why = match sender.reason.as_deref() {
-        None | Some("not_specified") => String::new(),
-        Some("tcp_abort_on_close") => ": it closed with unread data".to_owned(),
-        Some("tcp_abort_on_linger") => ": it closed with TCP_LINGER2 below 0".to_owned(),
+fn add_sender(text: &mut String, sender: &Sender) {
+    let pid = sender.pid.to_string();
+    text.extend(["; sent by ", &sender.comm, "[", &pid, "]"]);
+    match sender.reason.as_deref() {
+        None | Some("not_specified") => {}
+        Some("tcp_abort_on_close") => text.push_str(": it closed with unread data"),
+        Some("tcp_abort_on_linger") => text.push_str(": it closed with TCP_LINGER2 below 0"),
         // The kernel's word for all that goes through tcp_disconnect or tcp_abort.
-        Some("tcp_state") => ": it aborted the connection (SO_LINGER 0 or the like)".to_owned(),
-        Some("tcp_keepalive_timeout") => ": its keepalive probes went unanswered".to_owned(),
-        Some("tcp_abort_on_memory") => ": memory pressure".to_owned(),
-        Some(other) => format!(": {other}"),
-    };
-    format!("; sent by {}[{}]{why}", sender.comm, sender.pid)
+        Some("tcp_state") => text.push_str(": it aborted the connection (SO_LINGER 0 or the like)"),
+        Some("tcp_keepalive_timeout") => text.push_str(": its keepalive probes went unanswered"),
+        Some("tcp_abort_on_memory") => text.push_str(": memory pressure"),
+        Some(other) => text.extend([": ", other]),
+    }
 }
 
 /// Which ICMP message, and from where.

@@ -10,8 +10,8 @@ use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, Role, TcpState,
 
 use crate::{
     diagnosis::{Finding, diagnose},
-    kernel::clock::Clock,
-    owner::{Owners, Service, There, Unknown},
+    kernel::clock::{Clock, TimeOfDay},
+    owner::{Owners, Service, There, Unknown, is_deceptive},
 };
 
 /// The process that was operating on the socket, else the one that waits for it, else the one that
@@ -30,7 +30,7 @@ pub(crate) struct Process {
     pub(crate) leader_comm: Option<String>,
     /// Path of its executable; only the last part of it where the process has gone, or may not be
     /// asked.
-    pub(crate) exe: Option<String>,
+    pub(crate) exe: Option<Arc<str>>,
     /// How it is known: `caller`, `waiter`, `holder` or `opener`.
     pub(crate) source: &'static str,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Sender {
     pub(crate) pid: u32,
     pub(crate) comm: String,
     /// The kernel's name of why, in lower case; `None` where it has none (before 6.10).
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<Arc<str>>,
 }
 
 /// What an output needs of one event.
@@ -92,8 +92,9 @@ impl Record {
 /// Turns events into records.
 pub(crate) struct Decoder {
     clock: Clock,
+    time: TimeOfDay,
     /// Names of the kernel's `enum sk_rst_reason`.
-    rst_reasons: Vec<(u32, String)>,
+    rst_reasons: Vec<(u32, Arc<str>)>,
     owners: Owners,
     /// Whether there was no room for a socket's owner at times.
     owners_full: bool,
@@ -101,7 +102,10 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub(crate) fn new(clock: Clock, rst_reasons: Vec<(u32, String)>, owners: Owners) -> Self {
-        Self { clock, rst_reasons, owners, owners_full: false }
+        let rst_reasons =
+            rst_reasons.into_iter().map(|(value, name)| (value, name.into())).collect();
+        let time = TimeOfDay::default();
+        Self { clock, time, rst_reasons, owners, owners_full: false }
     }
 
     /// From now on there has been no room for the owners of some sockets.
@@ -134,7 +138,7 @@ impl Decoder {
             reason: self.rst_reason(event.rst_reason),
         });
         Record {
-            time: Clock::time_of_day(event.boot_ns),
+            time: self.time.of(event.boot_ns),
             finding: diagnose(event.signature),
             family,
             state: TcpState::try_from(event.signature.state).ok(),
@@ -184,19 +188,19 @@ impl Decoder {
 
     /// The path of the executable that the process had at the time: what the kernel's programs have
     /// seen must be the last part of it.
-    fn exe(&mut self, event: &Event, there: There) -> Option<String> {
+    fn exe(&mut self, event: &Event, there: There) -> Option<Arc<str>> {
         let name = some_name(&event.exe);
         let path = self.owners.exe(there);
         match (name, path) {
-            (Some(name), Some(path)) if path_ends_in(&path, &name) => Some((*path).to_owned()),
-            (Some(name), _) => Some(name),
-            (None, path) => path.map(|path| (*path).to_owned()),
+            (Some(name), Some(path)) if path_ends_in(&path, &name) => Some(path),
+            (Some(name), _) => Some(name.into()),
+            (None, path) => path,
         }
     }
 
-    fn rst_reason(&self, value: u32) -> Option<String> {
+    fn rst_reason(&self, value: u32) -> Option<Arc<str>> {
         let (_, name) = self.rst_reasons.iter().find(|(known, _)| *known == value)?;
-        Some(name.clone())
+        Some(Arc::clone(name))
     }
 }
 
@@ -229,10 +233,17 @@ fn some_name(name: &[u8]) -> Option<String> {
     Some(command_name(name)).filter(|name| !name.is_empty())
 }
 
-/// A program may give itself any name: no control characters on a terminal or in a log.
+/// A program may give itself any name: nothing that could deceive on a terminal or in a log.
 fn command_name(comm: &[u8]) -> String {
     let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
-    String::from_utf8_lossy(&comm[..length]).replace(char::is_control, "?")
+    let name = &comm[..length];
+    // As nearly all are.
+    if name.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && let Ok(name) = str::from_utf8(name)
+    {
+        return name.to_owned();
+    }
+    String::from_utf8_lossy(name).replace(is_deceptive, "?")
 }
 
 #[cfg(test)]
@@ -322,5 +333,7 @@ pub(crate) mod tests {
         let mut event = reset_event();
         event.comm[..6].copy_from_slice(b"a\x1b[2Jb");
         assert_eq!(record(event).process.expect("known").comm, "a?[2Jb");
+        event.comm[..7].copy_from_slice("a\u{202e}bcd".as_bytes());
+        assert_eq!(record(event).process.expect("known").comm, "a?bcd");
     }
 }

@@ -11,6 +11,9 @@ use jiff::tz::TimeZone;
 use super::{Record, columns::Columns, human, json};
 use crate::cli::{Color, Output};
 
+/// The largest buffer that is kept for the next batch.
+const KEPT: usize = 256 << 10;
+
 /// Collects lines.
 pub(crate) struct Printer {
     output: Output,
@@ -18,13 +21,15 @@ pub(crate) struct Printer {
     zone: TimeZone,
     columns: Columns,
     buffer: Vec<u8>,
+    told: json::Told,
     shown: u64,
 }
 
 impl Printer {
     pub(crate) fn new(output: Output, color: Color) -> Self {
         let (zone, columns) = (TimeZone::system(), fitting());
-        Self { output, choice: choice(color), zone, columns, buffer: Vec::new(), shown: 0 }
+        let (buffer, told) = (Vec::new(), json::Told::default());
+        Self { output, choice: choice(color), zone, columns, buffer, told, shown: 0 }
     }
 
     /// Adds the heading, where the format has one.
@@ -53,7 +58,7 @@ impl Printer {
             Output::Human => {
                 self.append(|out, zone, columns| human::write(out, record, zone, columns));
             }
-            Output::Json => self.json(|out| json::write(out, record)),
+            Output::Json => in_memory(json::write(&mut self.buffer, record, &mut self.told)),
         }
     }
 
@@ -61,13 +66,21 @@ impl Printer {
     pub(crate) fn lost(&mut self, count: u64) {
         match self.output {
             Output::Human => self.append(|out, _, _| human::lost(out, count)),
-            Output::Json => self.json(|out| json::lost(out, count)),
+            Output::Json => in_memory(json::lost(&mut self.buffer, count)),
         }
     }
 
     /// Number of events added so far.
     pub(crate) fn shown(&self) -> u64 {
         self.shown
+    }
+
+    /// Goes on with a buffer that was taken out before, unless it is larger than most batches need.
+    pub(crate) fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if self.buffer.capacity() == 0 && buffer.capacity() <= KEPT {
+            buffer.clear();
+            self.buffer = buffer;
+        }
     }
 
     /// Takes out what was added; `None` when that is nothing.
@@ -90,11 +103,6 @@ impl Printer {
         }
     }
 
-    /// Adds JSON, which has no colors that would have to be taken out.
-    fn json(&mut self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) {
-        told(write(&mut self.buffer));
-    }
-
     /// Adds lines for people.
     fn append(
         &mut self,
@@ -102,7 +110,7 @@ impl Printer {
     ) {
         let buffer = mem::take(&mut self.buffer);
         let mut out = AutoStream::new(buffer, self.choice);
-        told(write(&mut out, &self.zone, &self.columns));
+        in_memory(write(&mut out, &self.zone, &self.columns));
         self.buffer = out.into_inner();
     }
 }
@@ -116,7 +124,7 @@ fn choice(color: Color) -> ColorChoice {
 }
 
 /// Writing to memory cannot fail.
-fn told(result: io::Result<()>) {
+fn in_memory(result: io::Result<()>) {
     if let Err(error) = result {
         log::error!("a line could not be formatted: {error}");
     }

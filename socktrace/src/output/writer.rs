@@ -27,6 +27,8 @@ pub(crate) struct Writer {
     torn: bool,
     /// Whether the last write found the disk full.
     full: bool,
+    /// The buffer of the last batch.
+    spare: Vec<u8>,
 }
 
 /// A batch and how far it got.
@@ -84,7 +86,14 @@ impl Writer {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let attempt = running.await.map_err(io::Error::other)?;
         self.running = None;
-        self.end(&attempt)
+        let written = self.end(&attempt);
+        self.spare = attempt.batch;
+        written
+    }
+
+    /// Hands the buffer of the last batch back.
+    pub(crate) fn spare(&mut self) -> Vec<u8> {
+        mem::take(&mut self.spare)
     }
 
     fn end(&mut self, attempt: &Attempt) -> io::Result<Written> {

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::owner::service::{Qos, Runtime};
+use crate::owner::{
+    fuzz::{assert_claimed, assert_harmless},
+    service::{Qos, Runtime},
+};
 
 const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
 const INNER: &str = "ec08435e04266c5ba381fccbb829f626d11d8ddf5f8f547263c7a2d79ab4787a";
@@ -275,21 +278,6 @@ fn a_long_path_is_read_whole_and_kept_in_part() {
     assert_eq!(service.cgroup.map(|kept| kept.len()), Some(PATH_LIMIT));
 }
 
-/// Every text of a service.
-fn texts(service: &Service) -> Vec<&String> {
-    let containers = [&service.container, &service.outer_container];
-    let mut texts: Vec<_> = [&service.cgroup, &service.unit, &service.user_unit]
-        .into_iter()
-        .flatten()
-        .chain(service.pod.iter().map(|pod| &pod.uid))
-        .collect();
-    for container in containers.into_iter().flatten() {
-        texts.push(&container.id);
-        texts.extend(&container.name);
-    }
-    texts
-}
-
 /// Directories that mean something, whole and in parts, and ones that mean nothing.
 fn component() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -317,13 +305,7 @@ proptest! {
     #[test]
     fn whatever_a_path_says_it_is_harmless(parts in prop::collection::vec(component(), 0..12)) {
         let service = Service::from_cgroup_path(&format!("/{}", parts.join("/")));
-        for text in texts(&service) {
-            prop_assert!(text.len() <= PATH_LIMIT);
-            prop_assert!(text.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{text:?}");
-        }
-        if let Some(label) = service.label() {
-            prop_assert!(label.len() <= PATH_LIMIT);
-        }
+        assert_harmless(&service);
     }
 
     #[test]
@@ -332,11 +314,6 @@ proptest! {
     ) {
         let root = "/user.slice/user-1000.slice/user@1000.service";
         let service = Service::from_cgroup_path(&format!("{root}/{}", parts.join("/")));
-        prop_assert_eq!(service.unit.as_deref(), Some("user@1000.service"));
-        prop_assert_eq!(service.user, Some(1000));
-        let claimed = |container: &Option<Container>| container.iter().all(|one| one.claimed);
-        prop_assert!(claimed(&service.container) && claimed(&service.outer_container));
-        prop_assert!(service.pod.iter().all(|pod| pod.claimed));
-        prop_assert!(service.label().is_some_and(|label| label.starts_with("user@1000.service")));
+        assert_claimed(&service);
     }
 }

@@ -10,6 +10,8 @@ mod cgroup_walk;
 mod container;
 mod cri;
 mod docker;
+#[cfg(test)]
+mod fuzz;
 mod host_files;
 mod kubelet;
 mod kubernetes;
@@ -24,6 +26,7 @@ mod systemd;
 
 pub(crate) use {
     owners::Owners,
+    plain::is_deceptive,
     process::There,
     service::{Container, Service, Unknown},
 };

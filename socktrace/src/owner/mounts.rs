@@ -33,7 +33,7 @@ impl Layout {
     }
 
     /// Reads `mountinfo`; `is_root` tells whether a path is the root of all cgroups.
-    fn parse(mountinfo: &str, is_root: impl Fn(&Path) -> bool) -> Self {
+    pub(super) fn parse(mountinfo: &str, is_root: impl Fn(&Path) -> bool) -> Self {
         let mut layout = Self::default();
         for (place, kind) in mountinfo.lines().filter_map(mount) {
             match kind {

@@ -13,7 +13,7 @@ use super::{
     host_files::HostFiles,
     mounts::Layout,
     names::NameFiles,
-    process::{Processes, There},
+    process::{Processes, There, boot_ns},
     service::{Service, Unknown},
 };
 
@@ -35,6 +35,15 @@ pub(crate) struct Owners {
     processes: Option<Processes>,
     names: NameFiles,
     services: LruCache<Arc<str>, Named>,
+    last: Option<Last>,
+}
+
+/// The service that was found last: many events of one come at once.
+struct Last {
+    cgroup: u64,
+    service: Arc<Service>,
+    /// When it was looked up, since boot. What was is good for all events until then.
+    until_ns: u64,
 }
 
 /// A service, and when its names were looked up.
@@ -56,6 +65,7 @@ impl Owners {
             processes: Processes::new(),
             names: NameFiles::new(HostFiles::new()),
             services: LruCache::new(KEPT),
+            last: None,
         }
     }
 
@@ -68,6 +78,7 @@ impl Owners {
             processes: None,
             names: NameFiles::new(HostFiles::at("/nowhere".into())),
             services: LruCache::new(KEPT),
+            last: None,
         }
     }
 
@@ -76,6 +87,25 @@ impl Owners {
     /// `cgroup` is the id in cgroup2, 0 where unknown. Reads files when they are new, so a host
     /// whose disks hang can delay it.
     pub(crate) fn service(&mut self, cgroup: u64, process: Option<There>) -> Arc<Service> {
+        // Where processes are asked too, they may differ.
+        let Some(there) = process.filter(|_| cgroup != 0 && self.are_by_cgroup()) else {
+            return self.find(cgroup, process);
+        };
+        if let Some(last) = &self.last
+            && last.cgroup == cgroup
+            && there.at_ns <= last.until_ns
+        {
+            return Arc::clone(&last.service);
+        }
+        let until_ns = boot_ns();
+        let service = self.find(cgroup, process);
+        // What is unknown may be found for the next event.
+        let is_known = service.unknown.is_none();
+        self.last = is_known.then(|| Last { cgroup, service: Arc::clone(&service), until_ns });
+        service
+    }
+
+    fn find(&mut self, cgroup: u64, process: Option<There>) -> Arc<Service> {
         let by_id = match &mut self.ids {
             Some(ids) if cgroup != 0 => ids.path(cgroup),
             _ if process.is_some() => Err(Unknown::NotVisible),

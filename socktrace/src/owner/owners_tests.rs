@@ -38,6 +38,7 @@ fn owners(root: &Path, complete: bool, legacy: bool) -> Owners {
         processes: Some(Processes::at(root.join("proc"))),
         names: NameFiles::new(HostFiles::at(root.into())),
         services: LruCache::new(KEPT),
+        last: None,
     }
 }
 

@@ -13,6 +13,18 @@ pub(super) fn name(text: &str) -> Option<&str> {
     good.then_some(text)
 }
 
+/// Whether a character can move a cursor, turn the text around it about, or hide in it: control
+/// characters, ends of lines, and the marks of Unicode that have no width.
+pub(crate) fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
 /// The text with everything replaced that could move a cursor or hide in a line, and cut to
 /// `limit` bytes.
 pub(super) fn printable(text: &str, limit: usize) -> String {

@@ -22,7 +22,10 @@ use nix::{
     unistd::{SysconfVar, sysconf},
 };
 
-use super::service::{Service, Unknown};
+use super::{
+    plain::is_deceptive,
+    service::{Service, Unknown},
+};
 
 /// How many processes are kept.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
@@ -119,20 +122,20 @@ impl Processes {
         // Kernels without cgroups have no such file; other users' executables are not shown to all.
         let cgroup = read("cgroup").ok().and_then(|text| most_telling(&text).map(Into::into));
         let exe = readlinkat(&directory, "exe").ok();
-        let exe = exe.map(|path| path.to_string_lossy().replace(char::is_control, "?").into());
+        let exe = exe.map(|path| path.to_string_lossy().replace(is_deceptive, "?").into());
         Ok(Seen { start_ns: ticks.saturating_mul(self.tick_ns), until_ns, cgroup, exe })
     }
 }
 
 /// Field 22 of `/proc/PID/stat`: when the process began, in ticks since boot, rounded down. Field
 /// 2, its name, may have spaces and parentheses itself.
-fn start_ticks(stat: &str) -> Option<u64> {
+pub(super) fn start_ticks(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// Of the lines of `/proc/PID/cgroup` the path that names a container, else the one that names a
 /// unit, else the first; systemd's own hierarchy before others, which may have been left alone.
-fn most_telling(cgroups: &str) -> Option<&str> {
+pub(super) fn most_telling(cgroups: &str) -> Option<&str> {
     let mut paths: Vec<(&str, &str)> = cgroups.lines().filter_map(line).collect();
     paths.sort_by_key(|(controllers, _)| match *controllers {
         "name=systemd" => 0,
@@ -153,7 +156,8 @@ fn line(line: &str) -> Option<(&str, &str)> {
     Some((controllers, path.strip_suffix(" (deleted)").unwrap_or(path)))
 }
 
-fn boot_ns() -> u64 {
+/// The time since boot.
+pub(super) fn boot_ns() -> u64 {
     let nanos = |time: nix::sys::time::TimeSpec| {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
         seconds * NANOS_PER_SECOND + u64::try_from(time.tv_nsec()).unwrap_or(0)

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use systemd_journal_logger::connected_to_journal;
+
+use super::log::{self, NOTICE};
 use crate::{config, kernel::refusal::Refusal, metrics::UnusableWebConfig};
 
 /// Exit code of errors that are not about the host: a port in use, a closed descriptor.
@@ -34,14 +37,23 @@ Exit codes:
 /// Prints what is wrong with the configuration, or the help that was asked for.
 pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
     match error {
+        config::Error::Usage(error) if error.use_stderr() && connected_to_journal() => {
+            log::init(false, false);
+            ::log::error!(target: NOTICE, socktrace_exit_code = WRONG_USAGE; "{error}");
+            ExitCode::from(WRONG_USAGE)
+        }
         config::Error::Usage(error) => {
             // Nobody is left to be told that the terminal is gone.
             drop(error.print());
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
         }
         config::Error::Settings(problems) => {
+            // What was to be logged is in the configuration that there is not.
+            log::init(false, false);
             for problem in problems {
-                eprintln!("socktrace: {problem}");
+                ::log::error!(
+                    target: NOTICE, socktrace_exit_code = WRONG_USAGE; "socktrace: {problem}"
+                );
             }
             ExitCode::from(WRONG_USAGE)
         }
@@ -50,12 +62,10 @@ pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
 
 /// Prints an error for the user and gives the code to exit with.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
-    if verbose {
-        eprintln!("socktrace: {error:?}");
-    } else {
-        eprintln!("socktrace: {error:#}");
-    }
-    ExitCode::from(code(error))
+    let code = code(error);
+    let text = if verbose { format!("{error:?}") } else { format!("{error:#}") };
+    ::log::error!(target: NOTICE, socktrace_exit_code = code; "socktrace: {text}");
+    ExitCode::from(code)
 }
 
 fn code(error: &anyhow::Error) -> u8 {

@@ -1,12 +1,15 @@
 //! The log: on stderr, or in the journal with priorities and fields when stderr is connected to it.
 //! Problems always, details with `-v`, the programs' messages on request.
+//!
+//! What a record has besides its text, such as `socktrace_hook`, is a field of that name in the journal,
+//! in capitals.
 
 use env_logger::{Builder, Logger};
 use log::{LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
-/// Target of what everybody is told, whatever the level: what is hooked, where metrics are, how it
-/// ended.
+/// Target of what everybody is told, whatever the level and without it: what is hooked, where metrics
+/// are, how it ended.
 pub(crate) const NOTICE: &str = "socktrace::notice";
 
 /// Crate of the kernel programs, the target of their messages.

@@ -3,7 +3,9 @@
 mod bench;
 mod btf;
 mod drift;
+mod fuzz;
 mod lint;
+pub(crate) mod package;
 mod run;
 mod test;
 mod vm;
@@ -30,8 +32,11 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
             setup.ensure(&[
                 Need::Build,
                 Need::Lint,
+                Need::Packages,
+                Need::Fuzz,
                 Need::Target(args.arch),
                 Need::Machines(args.arch),
+                Need::DebianSystem,
             ])?;
             eprintln!("Everything is installed");
             Ok(ExitCode::SUCCESS)
@@ -49,8 +54,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Vm(args) => vm::run(args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Package(args) => package::run(&args),
         Command::Drift(args) => drift::run(&args),
         Command::Btf(command) => btf::run(&command),
     }

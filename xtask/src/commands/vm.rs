@@ -14,7 +14,7 @@ use crate::{
     boot::{Boot, Outcome, Terminal},
     cli::VmArgs,
     commands::exit_code,
-    lab,
+    debian_system, lab,
     qemu::{Accelerator, Mode},
 };
 
@@ -25,8 +25,8 @@ use crate::{
 /// When the guest does not come to the command's end.
 pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    let programs = lab::programs(args.arch, &setup, !args.no_daemon)?;
-    let bench = lab::bench(args.kernel, args.arch, &setup, &args.mirrors)?;
+    let mut programs = lab::programs(args.arch, &setup, !args.no_daemon)?;
+    let mut bench = lab::bench(args.kernel, args.arch, &setup, &args.mirrors)?;
     let peers = args.peers.then(|| lab::peers(args.arch, &setup, &args.mirrors)).transpose()?;
     let prometheus =
         args.prometheus.then(|| lab::prometheus(args.arch, &setup, &args.mirrors)).transpose()?;
@@ -35,6 +35,11 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     } else {
         (Mode::Smp, lab::accelerator(&bench, &programs)?)
     };
+    let mut append = args.append;
+    if args.system {
+        (bench, programs) = lab::system(args.kernel, &programs, &setup, &args.mirrors)?;
+        append = format!("{} {append}", debian_system::INIT);
+    }
     let command = if args.command.is_empty() { vec!["bash".into()] } else { args.command };
     let outcome = Boot {
         kernel: &bench.kernel,
@@ -44,7 +49,7 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
         prometheus: prometheus.as_deref(),
         accelerator,
         mode,
-        append: &args.append,
+        append: &append,
         command,
         env: terminal_variables(),
         terminal: Terminal::Interactive,

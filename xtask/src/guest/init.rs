@@ -1,4 +1,5 @@
-//! Process 1: sets the guest up, runs its one job, reports the exit code and powers off.
+//! Process 1: sets the guest up, runs its one job, reports the exit code and powers off. Where
+//! systemd is process 1, a service that does the same but for the setting up.
 
 use std::{
     ffi::CString,
@@ -51,7 +52,16 @@ const BPF_FILE_SYSTEM: (&str, &str, &str) = ("bpf", "/sys/fs/bpf", "mode=700");
 
 /// Does all of it, and does not return.
 pub(crate) fn main() -> ! {
-    let code = run().unwrap_or_else(|error| {
+    end(set_up().and_then(|()| run_job()))
+}
+
+/// Runs the job in a system that another init has set up, and does not return.
+pub(crate) fn service() -> ! {
+    end(set_up_ports().and_then(|()| run_job()))
+}
+
+fn end(result: Result<i32>) -> ! {
+    let code = result.unwrap_or_else(|error| {
         eprintln!("init: {error:#}");
         let text = format!("the guest could not be set up: {error:#}");
         // With the port broken too, the message above is all there is.
@@ -73,16 +83,13 @@ pub(crate) fn main() -> ! {
     }
 }
 
-fn run() -> Result<i32> {
+fn set_up() -> Result<()> {
     for (kind, place, options) in MOUNTS.into_iter().chain([BPF_FILE_SYSTEM]) {
         mount_at(kind, place, options)?;
     }
     set_up_ports()?;
     set_up_system()?;
-    load_modules()?;
-    let job = fs::read(job::PATH).with_context(|| format!("cannot read {}", job::PATH))?;
-    let job = serde_json::from_slice(&job).with_context(|| format!("{} is no job", job::PATH))?;
-    run_job(&job)
+    load_modules()
 }
 
 fn mount_at(kind: &str, place: &str, options: &str) -> Result<()> {
@@ -165,10 +172,13 @@ fn load_modules() -> Result<()> {
     Ok(())
 }
 
-fn run_job(job: &Job) -> Result<i32> {
+fn run_job() -> Result<i32> {
+    let job = fs::read(job::PATH).with_context(|| format!("cannot read {}", job::PATH))?;
+    let job: Job =
+        serde_json::from_slice(&job).with_context(|| format!("{} is no job", job::PATH))?;
     let mut session = Command::new("/init");
     session.arg("session").args(&job.command).current_dir("/root");
-    session.env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("HOME", "/root");
+    session.env("PATH", "/usr/local/bin:/bin:/sbin:/usr/bin:/usr/sbin").env("HOME", "/root");
     session.env(report::VARIABLE, ports::reports());
     let session = session.envs(&job.env).spawn().context("cannot start a session")?;
     let session = Pid::from_raw(i32::try_from(session.id())?);

@@ -40,6 +40,7 @@ fn dispatch() -> Result<i32> {
             Ok(0)
         }
         Some("bench") => bench::main(&args[1..]),
+        Some("job") => init::service(),
         Some("session") => session::main(&args[1..]),
         Some("as-service") => scenarios::run_as_service(&args[1..]),
         Some(CHILD) => scenarios::child(&args[1..]),

@@ -4,6 +4,10 @@ use std::hash::Hash;
 
 use super::{Btf, BtfError, MAX_DEPTH, kind, single};
 
+/// Bounds the search for a member: the kernel's largest structs have hundreds, and broken BTF may have
+/// a struct that is anonymous in itself, twice.
+const MAX_MEMBERS: usize = 1 << 12;
+
 /// Where a member lies in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Member {
@@ -68,20 +72,28 @@ impl Btf {
         let mut way = Vec::new();
         let mut ty = id;
         for name in path.split('.') {
-            way.extend(self.find_member(ty, name, 0)?);
+            let mut left = MAX_MEMBERS;
+            way.extend(self.find_member(ty, name, 0, &mut left)?);
             ty = way.last()?.ty;
         }
         Some(way)
     }
 
     /// The way to the member `name` of type `id`, looking into anonymous structs and unions as C
-    /// does.
-    fn find_member(&self, id: u32, name: &str, depth: usize) -> Option<Vec<Step>> {
+    /// does, at no more than `left` members.
+    fn find_member(
+        &self,
+        id: u32,
+        name: &str,
+        depth: usize,
+        left: &mut usize,
+    ) -> Option<Vec<Step>> {
         let ty = self.unqualified(id)?;
         if depth > MAX_DEPTH || !matches!(ty.kind, kind::STRUCT | kind::UNION) {
             return None;
         }
         for index in 0..ty.vlen {
+            *left = left.checked_sub(1)?;
             let [member_name, member_type, raw] = self.words(ty.tail() + index * 12)?;
             let step = Step {
                 at: (ty.at, index),
@@ -93,7 +105,7 @@ impl Btf {
                 return Some(vec![step]);
             }
             if member_name == 0
-                && let Some(mut way) = self.find_member(member_type, name, depth + 1)
+                && let Some(mut way) = self.find_member(member_type, name, depth + 1, left)
             {
                 way.insert(0, step);
                 return Some(way);

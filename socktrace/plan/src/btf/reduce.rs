@@ -72,8 +72,8 @@ impl Reduction<'_> {
 
     /// The new id for an old one, with which it becomes part of the result.
     fn refer(&mut self, id: u32) -> u32 {
-        // Type 0 is void.
-        if id == 0 {
+        // Type 0 is void, as is one that is not there.
+        if self.btf.type_by_id(id).is_none() {
             return 0;
         }
         let next = u32::try_from(self.ids.len() + 1).unwrap_or(u32::MAX);
@@ -105,7 +105,7 @@ impl Reduction<'_> {
             _ => ty.size_or_id,
         };
         let entry = match ty.kind {
-            kind::STRUCT | kind::UNION | kind::ENUM64 => Some(3),
+            kind::STRUCT | kind::UNION | kind::ENUM64 | kind::DATASEC => Some(3),
             kind::ENUM | kind::FUNC_PROTO => Some(2),
             _ => None,
         };
@@ -121,7 +121,9 @@ impl Reduction<'_> {
         let entries = |words: usize| (0..ty.vlen).map(move |index| ty.tail() + 4 * words * index);
         let mut tail = Vec::new();
         match ty.kind {
-            kind::INT => tail.extend(btf.words::<1>(ty.tail()).into_iter().flatten()),
+            kind::INT | kind::VAR | kind::DECL_TAG => {
+                tail.extend(btf.words::<1>(ty.tail()).into_iter().flatten());
+            }
             kind::ARRAY => {
                 if let Some([element, index, count]) = btf.words(ty.tail()) {
                     tail.extend([self.refer(element), self.refer(index), count]);

@@ -168,3 +168,12 @@ fn a_skeleton_has_the_same_ids_and_nothing_else() {
     assert_eq!(skeleton.types.len(), btf.types.len());
     assert!(!skeleton.has_struct("sock"));
 }
+
+#[test]
+fn structs_that_are_anonymous_in_themselves_are_searched_for_a_while() {
+    let mut btf = Writer::default();
+    // Its own id, as the first type.
+    btf.structure("sock", 8, &[("", 1, 0), ("", 1, 0), ("", 1, 0)]);
+    let missing = BtfError::Missing { what: "member", name: "sock.sk_err".to_owned() };
+    assert_eq!(btf.parse().member("sock", "sk_err"), Err(missing));
+}

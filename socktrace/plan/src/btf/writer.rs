@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::{HEADER_BYTES, MAGIC};
 
 /// BTF in the making; type ids count from 1 in the order of writing.
-#[derive(Default)]
 pub(super) struct Writer {
     types: Vec<u8>,
     strings: Vec<u8>,
@@ -13,13 +12,16 @@ pub(super) struct Writer {
     count: u32,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        // Offset 0 is the empty name.
+        Self { types: Vec::new(), strings: vec![0], known: HashMap::new(), count: 0 }
+    }
+}
+
 impl Writer {
     /// The offset of a name, which is written once.
     pub(super) fn string(&mut self, text: &str) -> u32 {
-        if self.strings.is_empty() {
-            // Offset 0 is the empty name.
-            self.strings.push(0);
-        }
         if text.is_empty() {
             return 0;
         }

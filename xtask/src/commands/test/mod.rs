@@ -1,5 +1,6 @@
 //! Unit tests on the host, then scenarios on the kernels of the matrix.
 
+mod boots;
 mod catalogue;
 mod coverage;
 mod host;
@@ -9,7 +10,6 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     fs,
-    path::PathBuf,
     process::ExitCode,
     sync::Mutex,
     thread,
@@ -19,16 +19,14 @@ use std::{
 use anyhow::{Context as _, Result};
 use xtask::report;
 
+use boots::Planned;
 use catalogue::Catalogue;
 use coverage::Coverage;
 
 use crate::{
     boot::{Boot, Limits, Outcome, Terminal},
     cli::TestArgs,
-    initramfs::Programs,
-    kernel::{self, Place, Series},
-    lab::{self, Bench},
-    qemu::{Accelerator, Mode},
+    kernel, lab,
     verdict::{self, Verdict},
     workspace,
 };
@@ -79,7 +77,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let catalogue = Catalogue::read()?;
     catalogue.check(&args.scenarios);
     let mut count = Count::default();
-    if args.scenarios.is_empty() && args.arch.is_own() {
+    if args.scenarios.is_empty() && args.arch.is_own() && !args.system {
         count.add(host::unit_tests()?);
         count.add(monitoring::check(&lab::promtool(&args.no_setup.setup(), &args.mirrors)?)?);
         if let Some(daemon) = &programs.daemon {
@@ -90,7 +88,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let kernels = if args.kernels.is_empty() { &matrix } else { &args.kernels };
     let mut boots = Vec::new();
     for &series in kernels {
-        match prepare(args, series, &programs, &catalogue) {
+        match boots::prepare(args, series, &programs, &catalogue) {
             Ok(kernel_boots) => boots.extend(kernel_boots),
             Err(error) => {
                 show(series.name, "-", &failure(format!("{error:#}")));
@@ -98,75 +96,20 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
             }
         }
     }
-    let (boots_count, coverage) = run_all(args, boots, &programs);
+    let (boots_count, coverage) = run_all(args, boots);
     count.add(boots_count);
     let names: Vec<_> = kernels.iter().map(|series| series.name).collect();
     let table = coverage.table(&names);
     print!("{table}");
     let picked = !args.kernels.is_empty() || !args.scenarios.is_empty() || args.attach.is_some();
-    if !picked && args.arch.is_own() {
+    if !picked && !args.system && args.arch.is_own() {
         count.add(coverage::check_document(&table, args.write_docs)?);
     }
     println!("{}", count.line());
     Ok(if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One boot to be made.
-struct Planned {
-    bench: Bench,
-    /// The name in reports and options.
-    name: &'static str,
-    mode: Mode,
-    /// More words for the kernel's command line.
-    append: &'static str,
-    accelerator: Accelerator,
-    /// Put into the guest.
-    prometheus: Option<PathBuf>,
-    /// Whether only the quick scenarios run in it.
-    quick: bool,
-}
-
-/// Whether a kernel is tested with the quick scenarios only. A kernel or a scenario that was asked
-/// for by name is tested in full.
-fn is_quick(args: &TestArgs, series: &Series) -> bool {
-    let picked = !args.kernels.is_empty() || !args.scenarios.is_empty();
-    args.quick || (series.place == Place::Quick && !args.full && !picked)
-}
-
-/// The boots of a kernel that have something to do.
-fn prepare(
-    args: &TestArgs,
-    series: &'static Series,
-    programs: &Programs,
-    catalogue: &Catalogue,
-) -> Result<Vec<Planned>> {
-    let setup = args.no_setup.setup();
-    let bench = lab::bench(series, args.arch, &setup, &args.mirrors)?;
-    let accelerator = lab::accelerator(&bench, programs)?;
-    let quick = is_quick(args, series);
-    let planned = |name, mode, accelerator, append| Planned {
-        bench: bench.clone(),
-        name,
-        mode,
-        append,
-        accelerator,
-        prometheus: None,
-        quick,
-    };
-    let mut boots = vec![
-        planned("smp", Mode::Smp, accelerator, ""),
-        planned("icount", Mode::Icount, Accelerator::Tcg, ""),
-        planned("odd", Mode::Smp, accelerator, "ipv6.disable=1"),
-        planned("scrape", Mode::Icount, Accelerator::Tcg, ""),
-    ];
-    boots.retain(|boot| catalogue.has(boot.name, quick, &args.scenarios));
-    if let Some(boot) = boots.iter_mut().find(|boot| boot.name == "scrape") {
-        boot.prometheus = Some(lab::prometheus(args.arch, &setup, &args.mirrors)?);
-    }
-    Ok(boots)
-}
-
-fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> (Count, Coverage) {
+fn run_all(args: &TestArgs, mut boots: Vec<Planned>) -> (Count, Coverage) {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = args.jobs.map_or(processors, std::num::NonZero::get).min(boots.len());
     boots.reverse();
@@ -177,7 +120,7 @@ fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> (Co
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(planned) = next() {
-                    let (count, coverage) = boot(args, &planned, programs);
+                    let (count, coverage) = boot(args, &planned);
                     let mut results =
                         results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     results.0.add(count);
@@ -189,12 +132,12 @@ fn run_all(args: &TestArgs, mut boots: Vec<Planned>, programs: &Programs) -> (Co
     results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn boot(args: &TestArgs, planned: &Planned, programs: &Programs) -> (Count, Coverage) {
-    let mut verdicts = verdicts(args, planned, programs, &args.scenarios);
+fn boot(args: &TestArgs, planned: &Planned) -> (Count, Coverage) {
+    let mut verdicts = verdicts(args, planned, &args.scenarios);
     let unsteady = try_again(&mut verdicts, |names| {
         let (kernel, mode) = (planned.bench.kernel.series, planned.name);
         println!("note {kernel:<5} {mode:<6} made once more: {}", names.join(", "));
-        self::verdicts(args, planned, programs, names)
+        self::verdicts(args, planned, names)
     });
     let mut count = Count { unsteady, ..Count::default() };
     let mut coverage = Coverage::default();
@@ -240,12 +183,7 @@ fn try_again(verdicts: &mut [Verdict], make: impl FnOnce(&[String]) -> Vec<Verdi
 }
 
 /// The verdicts on the scenarios of one boot, each told as soon as it is there.
-fn verdicts(
-    args: &TestArgs,
-    planned: &Planned,
-    programs: &Programs,
-    scenarios: &[String],
-) -> Vec<Verdict> {
+fn verdicts(args: &TestArgs, planned: &Planned, scenarios: &[String]) -> Vec<Verdict> {
     let (kernel, mode) = (planned.bench.kernel.series, planned.name);
     let mut verdicts = Vec::new();
     let mut tell = |verdict: Verdict| {
@@ -264,12 +202,12 @@ fn verdicts(
             tell(verdict);
         }
     };
-    let mut outcome = run_guest(args, planned, programs, scenarios, &mut hear);
+    let mut outcome = run_guest(args, planned, scenarios, &mut hear);
     // Emulated processors on a busy host can be too slow for a kernel that starts, which then
     // panics or waits forever before it has run any program.
     if !is_up.get() && matches!(outcome, Ok(Outcome::Panicked { .. } | Outcome::Hung { .. })) {
         println!("note {kernel:<5} {mode:<6} the kernel has not come up and is booted once more");
-        outcome = run_guest(args, planned, programs, scenarios, &mut hear);
+        outcome = run_guest(args, planned, scenarios, &mut hear);
     }
     match outcome {
         Ok(outcome) => reports.end(&outcome).into_iter().for_each(tell),
@@ -281,11 +219,10 @@ fn verdicts(
 fn run_guest(
     args: &TestArgs,
     planned: &Planned,
-    programs: &Programs,
     scenarios: &[String],
     on_report: impl FnMut(report::Report),
 ) -> Result<Outcome> {
-    let Planned { bench, name, mode, append, accelerator, prometheus, quick } = planned;
+    let Planned { bench, programs, name, mode, append, accelerator, prometheus, quick } = planned;
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let words = ["guest", "scenarios", "--boot", name, "--kernel", bench.kernel.series];
@@ -335,29 +272,7 @@ fn show(kernel: &str, mode: &str, verdict: &Verdict) {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
-    use crate::cli::{Cli, Command};
-
-    #[test]
-    fn few_kernels_are_tested_in_full_unless_told_otherwise() {
-        let in_full = |arch: &str, words: &[&str]| {
-            let words = ["xtask", "test", "--arch", arch].into_iter().chain(words.iter().copied());
-            let Command::Test(args) = Cli::parse_from(words).command else { panic!("no test") };
-            let matrix = kernel::matrix(args.arch).filter(|series| !is_quick(&args, series));
-            matrix.map(|series| series.name).collect::<Vec<_>>()
-        };
-        let amd64 = |words| in_full("amd64", words);
-        assert_eq!(amd64(&[]), ["5.10", "6.12"]);
-        let all = amd64(&["--full"]);
-        assert_eq!(all, ["5.10", "6.1", "6.12", "6.18", "7.3"]);
-        assert_eq!(amd64(&["--kernel", "6.1"]), all);
-        assert_eq!(amd64(&["--scenario", "storm"]), all);
-        assert_eq!(amd64(&["--quick", "--kernel", "6.1"]), [""; 0]);
-        assert_eq!(in_full("arm64", &[]), ["6.12"]);
-        assert_eq!(in_full("arm64", &["--full"]), all[1..]);
-    }
 
     #[test]
     fn last_line_counts() {

@@ -1,6 +1,13 @@
-//! The rules for Prometheus and the dashboard for Grafana, as Prometheus's own tool judges them.
+//! The metrics, the rules for Prometheus and the dashboard for Grafana, as Prometheus's own tool judges
+//! them.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command, time::Instant};
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 use xtask::dashboard;
@@ -17,6 +24,9 @@ const CHECKS: [(&str, &[&str]); 3] = [
     ("alert rules", &["check", "rules", "--lint=all", "--lint-fatal", "socktrace.rules.yml"]),
     ("tests of the alert rules", &["test", "rules", "socktrace.rules.test.yml"]),
 ];
+
+/// What the exporter's unit tests compare a page with.
+const PAGE: &str = "socktrace/src/metrics/testdata/metrics.txt";
 
 /// Checks all of it.
 ///
@@ -54,6 +64,12 @@ pub(super) fn check(promtool: &Path) -> Result<Count> {
         start,
         process::output(command.args(["check", "rules"]).arg(&rules)),
     );
+    let start = Instant::now();
+    let page = workspace::root().join(PAGE);
+    let page = File::open(&page).with_context(|| format!("cannot read {}", page.display()))?;
+    let mut command = Command::new(promtool);
+    command.args(["check", "metrics"]).stdin(page).stdout(Stdio::null());
+    tell("the page of metrics", start, process::run(&mut command).map(|()| String::new()));
     Ok(count)
 }
 

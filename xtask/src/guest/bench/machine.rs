@@ -89,6 +89,11 @@ pub(super) fn memory(id: u32) -> Result<(u64, u64)> {
     Ok((number(&status, "VmRSS:")? * 1024, number(&status, "VmHWM:")? * 1024))
 }
 
+/// Has what is resident at most counted from now on.
+pub(super) fn forget_most(id: u32) -> Result<()> {
+    Ok(fs::write(format!("/proc/{id}/clear_refs"), "5")?)
+}
+
 /// Kernel memory of the BPF maps that a process has open, in bytes.
 pub(super) fn maps(id: u32) -> Result<u64> {
     let mut total = 0;

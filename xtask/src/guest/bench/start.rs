@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use socktrace_plan::{
     btf::Btf,
     plan::{Method, plan},
@@ -11,17 +11,18 @@ use xtask::figure::Unit;
 
 use super::{
     Bench, machine,
-    subject::{self, BPFTRACE, STREAMING},
+    subject::{self, BPFTRACE, FLOOR, STREAMING},
 };
 
 /// Where the kernel shows its type information.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Measures every program's start, and its memory after it.
+/// Measures every program's start, and its memory at and after it; of the floor what its hooks take.
 pub(super) fn measure(bench: &mut Bench) -> Result<()> {
     for subject in subject::ALL {
-        let is_chosen = !bench.short || [STREAMING, BPFTRACE].contains(&subject.name);
-        if !is_chosen || !subject.is_program() || !subject.is_here(&bench.places) {
+        let is_chosen = !bench.short || [FLOOR, STREAMING, BPFTRACE].contains(&subject.name);
+        let starts = subject.is_program() || subject.name == FLOOR;
+        if !is_chosen || !starts || !subject.is_here(&bench.places) {
             continue;
         }
         let running = match subject.start(&bench.places) {
@@ -31,12 +32,17 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
                 continue;
             }
         };
-        let id = running.id().context("no process")?;
+        bench.tell("start/all work", subject.name, Unit::Instructions, running.start.busy)?;
+        let Some(id) = running.id() else {
+            running.stop()?;
+            continue;
+        };
         if let Some(elapsed) = running.start.elapsed {
             bench.tell("start/exec to ready", subject.name, Unit::Instructions, elapsed)?;
         }
-        bench.tell("start/all work", subject.name, Unit::Instructions, running.start.busy)?;
-        bench.tell("memory/resident", subject.name, Unit::Bytes, machine::memory(id)?.0)?;
+        let (resident, most) = machine::memory(id)?;
+        bench.tell("memory/resident", subject.name, Unit::Bytes, resident)?;
+        bench.tell("memory/most at start", subject.name, Unit::Bytes, most)?;
         bench.tell("memory/maps", subject.name, Unit::Bytes, machine::maps(id)?)?;
         running.stop()?;
     }

@@ -60,6 +60,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
         bench.tell("storm/highest rate without loss", STREAMING, Unit::Rate, highest)?;
     }
 
+    machine::forget_most(id)?;
     let before = Counted::now()?;
     for _ in 0..STORM {
         work()?;

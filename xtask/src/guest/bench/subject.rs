@@ -124,9 +124,7 @@ impl Subject {
     pub(super) fn start(self, places: &[Place]) -> Result<Running> {
         let running = match self.kind {
             Kind::Nothing => Running { child: None, floor: None, start: Start::default() },
-            Kind::Floor => {
-                Running { child: None, floor: Some(Floor::new(places)?), start: Start::default() }
-            }
+            Kind::Floor => return floor(places),
             Kind::Program(words, ready) => {
                 return run(words, ready).with_context(|| {
                     let said = fs::read_to_string(ERRORS).unwrap_or_default();
@@ -137,6 +135,16 @@ impl Subject {
         machine::settle()?;
         Ok(running)
     }
+}
+
+/// Hooks the places, without a process of its own.
+fn floor(places: &[Place]) -> Result<Running> {
+    machine::settle()?;
+    let before = machine::busy()?;
+    let floor = Some(Floor::new(places)?);
+    machine::settle()?;
+    let start = Start { elapsed: None, busy: machine::busy()? - before };
+    Ok(Running { child: None, floor, start })
 }
 
 fn run(words: &[&str], ready: Option<&str>) -> Result<Running> {

@@ -11,7 +11,7 @@ use super::{
     inherit, inject, iouring, metrics, mptcp,
     network::Family,
     odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
-    route, service, sigpipe, sockopt, stream, survive, terminal, timeout, write,
+    route, service, sigpipe, sockopt, stream, survive, system, terminal, timeout, write,
 };
 
 /// How the guest is booted for a scenario.
@@ -25,10 +25,13 @@ pub(super) enum Boot {
     Odd,
     /// As [`Self::Icount`], with Prometheus in the guest.
     Scrape,
+    /// As [`Self::Smp`], in a Debian system with systemd. No tracer of the harness runs there.
+    System,
 }
 
 impl Boot {
-    pub(super) const ALL: [Self; 4] = [Self::Smp, Self::Icount, Self::Odd, Self::Scrape];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Smp, Self::Icount, Self::Odd, Self::Scrape, Self::System];
 
     /// Its name in options.
     pub(super) const fn name(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Boot {
             Self::Icount => "icount",
             Self::Odd => "odd",
             Self::Scrape => "scrape",
+            Self::System => "system",
         }
     }
 }
@@ -378,8 +382,10 @@ catalogue! {
         Smp "doctor_unprivileged": doctor::unprivileged;
         Smp "doctor_no_btf": doctor::no_btf;
         Smp quick "service_manager": service::manager;
+        Smp quick "service_journal": service::journal;
         Smp "service_configuration": service::configuration;
         Smp quick "service_sandbox": service::sandbox;
+        Smp "survives_stalled_reader": survive::stalled_reader;
         Smp "survives_full_pipe": survive::full_pipe;
         Smp "survives_full_disk": survive::disk_full;
         Smp "survives_clock_jump": survive::clock_jump;
@@ -388,6 +394,17 @@ catalogue! {
         Smp "survives_second_instance": survive::two_instances;
         Smp "survives_being_killed": survive::killed;
         Smp "survives_soak": survive::soak;
+        System quick "system_install": system::install;
+        System quick "system_start": system::start;
+        System "system_stream": system::stream;
+        System "system_reload": system::reload;
+        System "system_crash": system::crash;
+        System "system_watchdog": system::watchdog;
+        System "system_wrong_configuration": system::wrong_configuration;
+        System "system_socket_activation": system::socket_activation;
+        System quick "system_exposure": system::exposure;
+        System "system_upgrade": system::upgrade;
+        System "system_removal": system::removal;
         Odd quick "missing_function": odd::missing_function;
         Odd quick "lockdown_integrity": odd::lockdown_integrity;
         Odd quick "lockdown_confidentiality": odd::lockdown_confidentiality;

@@ -1,5 +1,7 @@
 //! The daemon's own behaviour: its options, its output, its end.
 
+use std::process::{Child, ChildStdin, Command, Stdio};
+
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
@@ -53,18 +55,21 @@ pub(super) fn tells_a_reset(tracer: &Tracer) -> Result<()> {
 /// A stream that nobody reads loses events, and says how many; the counters stay exact and the
 /// metrics stay up.
 pub(super) fn storm() -> Result<()> {
-    let script = "kill -STOP $$; exec cat > /dev/null";
-    let mut stalled = std::process::Command::new("sh")
-        .args(["-c", script])
-        .stdin(std::process::Stdio::piped())
-        .spawn()?;
+    let mut stalled = stalled_reader()?;
     let result = storm_into(stalled.stdin.take().context("no pipe")?);
     stalled.kill()?;
     stalled.wait()?;
     result
 }
 
-fn storm_into(pipe: std::process::ChildStdin) -> Result<()> {
+/// A process that reads nothing of its standard input, a pipe, before it gets SIGCONT.
+pub(super) fn stalled_reader() -> Result<Child> {
+    let script = "kill -STOP $$; exec cat > /dev/null";
+    let mut command = Command::new("sh");
+    Ok(command.args(["-c", script]).stdin(Stdio::piped()).spawn()?)
+}
+
+fn storm_into(pipe: ChildStdin) -> Result<()> {
     let tracer = Tracer::start_into(pipe, &["--output", "json", LISTEN[0], LISTEN[1]])?;
     resets(Family::Ipv4, STORM)?;
     let metrics = tracer.scrape()?;

@@ -22,7 +22,7 @@ use super::{
     owner,
     socket::{self, Pair},
     tracer::Tracer,
-    verify::Metrics,
+    verify::{Metrics, sum},
 };
 
 /// The service of one process, and the container of another.
@@ -264,11 +264,12 @@ fn differences(metrics: &Metrics, counted: &[Made]) -> Result<Vec<String>> {
     ] {
         let due = counted.iter().filter(|made| of.contains(made)).count() * ROUNDS;
         let due = f64::from(u32::try_from(due)?);
-        let series = format!("socktrace_socket_errors_total{{cause=\"{cause}\"");
-        let of_cause = metrics.iter().filter(|(name, _)| name.starts_with(&series));
-        let counted: f64 = of_cause.map(|(_, count)| count).sum();
-        if (counted - due).abs() > 0.5 {
-            found.push(format!("{cause}: {counted} of {due}"));
+        for metric in ["socket_errors", "service_errors"] {
+            let series = format!("socktrace_{metric}_total{{cause=\"{cause}\"");
+            let counted = sum(metrics, &series);
+            if (counted - due).abs() > 0.5 {
+                found.push(format!("{metric}, {cause}: {counted} of {due}"));
+            }
         }
     }
     Ok(found)

@@ -2,14 +2,19 @@
 
 use std::{
     fs,
+    process::Child,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::{
     accept,
-    daemon::{has_counted, resets},
+    daemon::{has_counted, resets, stalled_reader},
     network::Family,
     owner, reset, sigpipe,
     socket::{self, until},
@@ -139,37 +144,51 @@ pub(super) fn of_timers() -> Result<()> {
     )
 }
 
-/// A flood that overruns the smallest of ring buffers: the stream loses most of it and says so, the
-/// counts are exact, the page stays up and the memory within bounds.
+/// A flood that overruns the smallest of ring buffers, while nobody reads the stream: it loses most
+/// and says so, the counts are exact, the page stays up and the memory within bounds.
 pub(super) fn flood() -> Result<()> {
+    let mut reader = stalled_reader()?;
+    let result = flood_into(&mut reader);
+    reader.kill()?;
+    reader.wait()?;
+    result
+}
+
+fn flood_into(reader: &mut Child) -> Result<()> {
     const FLOOD: u32 = 100_000;
     const PARTS: u32 = 10;
-    /// Of resident memory, in kilobytes, above what the first part has made of it: batches of
-    /// lines of several sizes.
-    const GROWTH: u64 = 16 * 1024;
-    let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
+    /// Of resident memory, in kilobytes, above what the first part has made of it.
+    const GROWTH: u64 = 4 * 1024;
+    let pipe = reader.stdin.take().context("no pipe")?;
     let args = ["--output", "json", "--ring-buffer", "4", LISTEN[0], LISTEN[1]];
-    let tracer = Tracer::start_into(null, &args)?;
+    let tracer = Tracer::start_into(pipe, &args)?;
     let mut first = None;
     for part in 1..=PARTS {
         resets(Family::Ipv4, FLOOD / PARTS)?;
         let metrics = tracer.scrape().context("the page is down")?;
         has_counted(&metrics, Family::Ipv4, FLOOD / PARTS * part)?;
+        let services = sum(&metrics, "socktrace_service_errors_total{");
+        ensure!(
+            (services - f64::from(FLOOD / PARTS * part)).abs() < 0.5,
+            "{services} are counted by service"
+        );
         get(tracer.metrics_address()?, "/healthz").context("not healthy")?;
         let resident = tracer.resident()?;
         let first = *first.get_or_insert(resident);
         ensure!(resident <= first + GROWTH, "memory grew from {first} to {resident} kB");
     }
-    let settled = |metrics: &Metrics| {
-        let lost = sum(metrics, "socktrace_events_lost_total{");
-        let shown = sum(metrics, "socktrace_events_shown_total");
-        (lost, shown, (lost + shown - f64::from(FLOOD)).abs() < 0.5)
+    kill(Pid::from_raw(i32::try_from(reader.id())?), Signal::SIGCONT)?;
+    let told = || -> Result<(f64, f64)> {
+        let metrics = tracer.scrape()?;
+        let lost = sum(&metrics, "socktrace_events_lost_total{");
+        Ok((lost, sum(&metrics, "socktrace_events_shown_total")))
     };
-    until("not every event is shown or lost", || Ok(settled(&tracer.scrape()?).2))?;
-    let (lost, shown, _) = settled(&tracer.scrape()?);
+    until("not every event is either shown or lost", || {
+        let (lost, shown) = told()?;
+        Ok((lost + shown - f64::from(FLOOD)).abs() < 0.5)
+    })?;
+    let (lost, shown) = told()?;
     ensure!(lost > 0.0 && shown > 0.0, "{lost} lost, {shown} shown: this was no flood");
-    let services = sum(&tracer.scrape()?, "socktrace_service_errors_total{");
-    ensure!((services - f64::from(FLOOD)).abs() < 0.5, "{services} counted by service");
     Ok(())
 }
 

@@ -45,6 +45,7 @@ mod socket;
 mod sockopt;
 mod stream;
 mod survive;
+mod system;
 mod terminal;
 mod timeout;
 mod tracer;
@@ -134,7 +135,7 @@ pub(crate) fn child(args: &[String]) -> Result<i32> {
 
 /// The metrics page of a daemon at the default address.
 pub(crate) fn get_metrics() -> Result<String> {
-    tracer::get(([127, 0, 0, 1], 10_054).into(), "/metrics")
+    tracer::get(tracer::METRICS.into(), "/metrics")
 }
 
 /// What `guest scenarios` is told.

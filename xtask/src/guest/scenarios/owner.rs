@@ -18,7 +18,7 @@ use super::{
     connect,
     expected::Expected,
     handover,
-    network::Family,
+    network::{Family, NOBODY_LISTENS},
     socket::{self, Ends},
     tracer::Tracer,
 };
@@ -179,7 +179,10 @@ fn in_web(failure: Expected) -> Expected {
 /// Lets this process fail to connect in a cgroup, which it stays in.
 pub(super) fn refused_in(cgroup: &str) -> Result<()> {
     enter(&make(cgroup)?)?;
-    connect::refused(Family::Ipv4).map(drop)
+    // Not a port that the socket may get itself: it would connect to itself once in thousands.
+    let nobody = SocketAddr::new(Family::Ipv4.loopback().ip(), NOBODY_LISTENS);
+    let connected = socket::stream(nobody)?.connect(&nobody.into());
+    socket::ensure_errno("connect", socket::errno("connect", connected)?, libc::ECONNREFUSED)
 }
 
 /// Takes this process back to the root of all cgroups.

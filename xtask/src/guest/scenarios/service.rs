@@ -1,10 +1,24 @@
 //! The daemon as a service: its manager, its configuration, the privileges that it keeps.
 
-use std::{fs, io, os::unix::net::UnixDatagram, path::Path, time::Duration};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixDatagram,
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use caps::Capability;
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use super::{
     daemon::{reset_one, tells_a_reset},
@@ -62,7 +76,49 @@ pub(super) fn manager() -> Result<()> {
     Ok(())
 }
 
-/// The socket of a service manager.
+/// With the journal at its stderr, the daemon's words come with priorities and fields: of a daemon
+/// that runs, of one that is refused and of one that is not configured well.
+pub(super) fn journal() -> Result<()> {
+    const SOCKET: &str = "/run/systemd/journal/socket";
+    let socket = Path::new(SOCKET);
+    fs::create_dir_all(socket.parent().context("no directory")?)?;
+    let journal = Manager::listen(socket)?;
+    // As the journal's own: for everybody.
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
+    let stderr = File::create("/run/journal-stream")?;
+    let connected = |args: &[&str]| -> Result<Command> {
+        let mut command = daemon(args);
+        let stream = stderr.metadata()?;
+        command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr.try_clone()?);
+        Ok(command)
+    };
+    let says = |text: &str, fields: &[&str]| -> Result<()> {
+        let message = journal.wait_for(text)?;
+        for field in fields.iter().chain(&["SYSLOG_IDENTIFIER=socktrace\n", "CODE_FILE="]) {
+            ensure!(message.contains(field), "no {field:?} in {message:?}");
+        }
+        Ok(())
+    };
+
+    let mut running = connected(&["--listen", "127.0.0.1:0"])?.spawn()?;
+    says("; hooks: ", &["PRIORITY=5\n", "SOCKTRACE_HOOKS\n"])?;
+    says("metrics: ", &["PRIORITY=5\n", "SOCKTRACE_URL\n"])?;
+    // From within its sandbox.
+    kill(Pid::from_raw(running.id().try_into()?), Signal::SIGTERM)?;
+    says("no failures", &["PRIORITY=5\n"])?;
+    ensure!(running.wait()?.success(), "it ended badly");
+
+    ensure!(connected(&[])?.uid(1000).status()?.code() == Some(10), "an ordinary user may trace");
+    says("not started as root", &["PRIORITY=3\n", "SOCKTRACE_EXIT_CODE\n"])?;
+    ensure!(connected(&["--all=maybe"])?.status()?.code() == Some(2), "maybe is on or off");
+    says("all is a switch", &["PRIORITY=3\n", "SOCKTRACE_EXIT_CODE\n"])?;
+    let besides = fs::read_to_string("/run/journal-stream")?;
+    ensure!(besides.is_empty(), "past the journal: {besides}");
+    Ok(fs::remove_file(socket)?)
+}
+
+/// The socket of a service manager, or of the journal.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -78,7 +134,7 @@ impl Manager {
 
     /// The next message with this word.
     fn wait_for(&self, word: &str) -> Result<String> {
-        let mut bytes = [0; 1024];
+        let mut bytes = [0; 8192];
         loop {
             let count = self.0.recv(&mut bytes).with_context(|| format!("no {word} comes"))?;
             let message = String::from_utf8_lossy(&bytes[..count]).into_owned();
@@ -95,7 +151,7 @@ pub(super) fn configuration() -> Result<()> {
     let path = "/run/socktrace.toml";
     let run = |text: &str, args: &[&str]| -> Result<(Option<i32>, String)> {
         fs::write(path, text)?;
-        let mut command = std::process::Command::new(PROGRAM);
+        let mut command = Command::new(PROGRAM);
         command.args(["--config", path]).args(args).env("SOCKTRACE_OUTPUT", "json");
         let output = command.output()?;
         let said = [output.stdout, output.stderr].concat();

@@ -31,23 +31,33 @@ const STREAM: [&str; 4] = ["--output", "json", "--listen", "127.0.0.1:0"];
 /// Longest time for something that is due.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `--on-full drop`: a reader that was stalled learns how much it missed, and then gets what
-/// happens, not what happened long ago. The counts are exact.
+/// `--on-full block`, the default: a reader that was stalled gets what there was room for, learns how
+/// much it missed, and then gets what happens. The counts are exact.
+pub(super) fn stalled_reader() -> Result<()> {
+    // More than the ring buffer has room for.
+    stalled("block", 6_000)
+}
+
+/// `--on-full drop`: it gets what happens, not what happened long ago.
 pub(super) fn full_pipe() -> Result<()> {
-    /// Three megabytes as JSON: more than is kept, and than a pipe holds.
-    const STORM: u32 = 4_000;
+    // Three megabytes as JSON: more than is kept, and than a pipe holds.
+    stalled("drop", 4_000)
+}
+
+/// Lets a reader stall in a storm of so many events, each of which must be shown or told as lost.
+fn stalled(on_full: &str, storm: u32) -> Result<()> {
     let (reader, writer) = io::pipe()?;
     let tracer = Tracer::start_into(
         OwnedFd::from(writer),
-        &[STREAM[0], STREAM[1], STREAM[2], STREAM[3], "--on-full", "drop"],
+        &[STREAM[0], STREAM[1], STREAM[2], STREAM[3], "--on-full", on_full],
     )?;
-    resets(STORM)?;
-    has_counted(&tracer, STORM)?;
+    resets(storm)?;
+    has_counted(&tracer, storm)?;
 
     let lines = lines(reader);
     let next = || json(&lines.recv_timeout(PATIENCE).context("no line comes")?);
     let (mut shown, mut missed) = (0, 0);
-    while shown + missed < u64::from(STORM) {
+    while shown + missed < u64::from(storm) {
         let line = next()?;
         if line["event"] == "lost" {
             missed += line["count"].as_u64().context("no count")?;
@@ -55,8 +65,8 @@ pub(super) fn full_pipe() -> Result<()> {
             shown += 1;
         }
     }
-    ensure!(shown + missed == u64::from(STORM), "{shown} shown and {missed} lost of {STORM}");
-    ensure!(missed > 0, "nothing was lost, so the pipe was not full");
+    ensure!(shown + missed == u64::from(storm), "{shown} shown and {missed} lost of {storm}");
+    ensure!(missed > 0, "nothing was lost, so the reader was not stalled for long");
     let port = reset_of_port()?;
     let line = next()?;
     ensure!(line["local_port"] == port, "not what happened last: {line}");
@@ -215,7 +225,7 @@ pub(super) fn soak() -> Result<()> {
 }
 
 /// How many BPF programs the kernel has.
-fn programs() -> Result<usize> {
+pub(super) fn programs() -> Result<usize> {
     const BPF_PROG_GET_NEXT_ID: libc::c_int = 11;
     /// The part of `union bpf_attr` that this command takes.
     #[repr(C)]

@@ -32,6 +32,9 @@ const LINE_PATIENCE: Duration = Duration::from_secs(15);
 /// As many descriptors as it ever needs.
 pub(super) const FILES: u64 = 1_024;
 
+/// Where it serves its metrics unless told otherwise.
+pub(super) const METRICS: ([u8; 4], u16) = ([127, 0, 0, 1], 10_054);
+
 /// How long nothing must come for the stream to count as quiet.
 const QUIET: Duration = Duration::from_millis(150);
 
@@ -187,14 +190,7 @@ impl Tracer {
 
     /// Scrapes the metrics.
     pub(super) fn scrape(&self) -> Result<Metrics> {
-        let body = get(self.metrics_address()?, "/metrics")?;
-        body.lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| {
-                let (series, value) = line.rsplit_once(' ').context("no metric line")?;
-                Ok((series.to_owned(), value.parse()?))
-            })
-            .collect()
+        scrape(self.metrics_address()?)
     }
 
     /// Sends it a signal.
@@ -239,6 +235,16 @@ pub(super) fn attach_args() -> Vec<String> {
 pub(super) fn address(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("http://")?;
     rest.split_once('/')?.0.parse().ok()
+}
+
+/// The metrics that are served there.
+pub(super) fn scrape(address: SocketAddr) -> Result<Metrics> {
+    let body = get(address, "/metrics")?;
+    let sample = |line: &str| {
+        let (series, value) = line.rsplit_once(' ').context("no metric line")?;
+        Ok((series.to_owned(), value.parse()?))
+    };
+    body.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
 }
 
 /// A page, by HTTP.

@@ -1,11 +1,13 @@
 //! The web configuration file, in the format of Prometheus's exporter toolkit
 //! (`docs/web-configuration.md` there), with bearer tokens besides.
 
+#[cfg(test)]
+mod fuzz;
 mod suites;
 mod tls;
 mod yaml;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, path::Path, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use governor::Quota;
@@ -25,6 +27,9 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("X-XSS-Protection", &[]),
     ("Strict-Transport-Security", &[]),
 ];
+
+/// The longest that it may take until a whole burst is allowed again. The limiter counts nanoseconds.
+const LONGEST_BURST: Duration = Duration::from_hours(24 * 365);
 
 /// What a token's digest begins with.
 const DIGEST: &str = "sha256:";
@@ -162,7 +167,11 @@ fn rate(section: Node<'_>) -> Result<Option<Quota>, Problem> {
     }
     // An interval of 0 turns the limit off.
     let Some(quota) = Quota::with_period(interval) else { return Ok(None) };
-    let burst = burst.ok_or_else(|| section.problem("rate_limit has an interval, and no burst"))?;
+    let burst: NonZeroU32 =
+        burst.ok_or_else(|| section.problem("rate_limit has an interval, and no burst"))?;
+    if interval.checked_mul(burst.get()).is_none_or(|all| all > LONGEST_BURST) {
+        return Err(section.problem("interval times burst is more than a year"));
+    }
     Ok(Some(quota.allow_burst(burst)))
 }
 
@@ -255,6 +264,7 @@ mod tests {
             ("rate_limit:\n  interval: fast\n", &["line 2", "500ms"]),
             ("rate_limit:\n  interval: -1s\n", &["line 2", "500ms"]),
             ("rate_limit:\n  interval: 1s\n", &["line 2", "no burst"]),
+            ("rate_limit:\n  interval: 9000h\n  burst: 2\n", &["line 2", "more than a year"]),
         ] {
             let problem = problem(text);
             assert!(words.iter().all(|word| problem.contains(word)), "{text:?}: {problem}");

@@ -1,0 +1,49 @@
+//! Writes what goes with the program into a directory: manual pages, completions for shells, and a
+//! configuration file. All are made of the definition of the command line.
+
+mod page;
+mod sections;
+
+use std::{env, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use clap_complete::Shell;
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Shells that the program can be completed in.
+const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Fish, Shell::Zsh];
+
+fn main() -> Result<()> {
+    let directory = env::args_os().nth(1).context("usage: socktrace-manual DIRECTORY")?;
+    let directory = Path::new(&directory);
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let write = |name: &str, text: &[u8]| {
+        let path = directory.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    for (name, page) in page::all(&date()?)? {
+        write(&name, &page)?;
+    }
+    let mut command = socktrace::command();
+    let name = command.get_name().to_owned();
+    for shell in SHELLS {
+        clap_complete::generate_to(shell, &mut command, &name, directory)
+            .with_context(|| format!("cannot write completions for {shell}"))?;
+    }
+    write("socktrace.toml", socktrace::template().as_bytes())
+}
+
+/// The date on pages: today's, or that of the source if it is told, as programs are told it that
+/// are to make the same of the same source.
+fn date() -> Result<String> {
+    let time = match env::var("SOURCE_DATE_EPOCH") {
+        Ok(seconds) => seconds
+            .parse()
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .with_context(|| format!("SOURCE_DATE_EPOCH is no time: {seconds:?}"))?,
+        Err(_) => Timestamp::now(),
+    };
+    Ok(time.to_zoned(TimeZone::UTC).date().to_string())
+}

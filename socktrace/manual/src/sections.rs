@@ -1,0 +1,132 @@
+//! What a manual page says besides what the command line's definition does.
+
+use clap::Command;
+
+/// A section of a page: paragraphs, then terms with what they mean.
+#[derive(Debug, Default)]
+pub(crate) struct Section {
+    pub(crate) heading: &'static str,
+    pub(crate) paragraphs: Vec<String>,
+    pub(crate) terms: Vec<(String, String)>,
+}
+
+impl Section {
+    fn of_terms(heading: &'static str, terms: &[(&str, &str)]) -> Self {
+        let terms = terms.iter().map(|(term, text)| ((*term).into(), (*text).into())).collect();
+        Self { heading, terms, ..Self::default() }
+    }
+
+    fn of_text(heading: &'static str, text: impl Into<String>) -> Self {
+        Self { heading, paragraphs: vec![text.into()], ..Self::default() }
+    }
+}
+
+const FILES: [(&str, &str); 4] = [
+    (
+        "/etc/socktrace/socktrace.toml",
+        "Settings, in TOML: the long name of an option without its dashes, and its value. Options \
+         that may be repeated take a list. The file need not be there.",
+    ),
+    ("/run/socktrace/", "Where the service may make a UNIX socket for its metrics."),
+    ("/sys/kernel/btf/vmlinux", "The kernel's type information, which tracing needs."),
+    ("/usr/share/doc/socktrace/", "More documentation."),
+];
+
+const ENVIRONMENT: [(&str, &str); 4] = [
+    (
+        "SOCKTRACE_NAME",
+        "The option --name, in capitals and with _ for each dash: SOCKTRACE_IDLE_THRESHOLD=60 for \
+         --idle-threshold 60. Values of an option that may be repeated stand with spaces between. \
+         Wins over the file; options win over both.",
+    ),
+    ("SOCKTRACE_CONFIG", "The file with settings, as with --config."),
+    ("NO_COLOR", "When set and not empty, nothing is colored, unless --color says otherwise."),
+    ("LC_ALL, LC_MESSAGES, LANG", "The language of socktrace-explain(1)."),
+];
+
+/// Commands, and what they are for.
+const EXAMPLES: [(&str, &str); 7] = [
+    ("socktrace", "Shows a line for each failed socket, and serves metrics on 127.0.0.1:10054."),
+    (
+        "socktrace --output json --all",
+        "Shows everything that is known, as JSON, of expected failures too.",
+    ),
+    (
+        "socktrace --unit nginx --remote 10.0.0.0/8",
+        "Shows what fails between a service and a network.",
+    ),
+    (
+        "socktrace --errno ECONNRESET --errno EPIPE --cause '!premature_eof'",
+        "Shows any of two errnos, without one cause.",
+    ),
+    (
+        "socktrace --no-stream --listen [::]:10054 --web-config /etc/socktrace/web.yml",
+        "Only counts, and serves the counts to the network, by the TLS and the passwords of a web configuration file.",
+    ),
+    ("socktrace doctor --self-test", "Checks that failures are seen on this host."),
+    ("socktrace explain ECONNRESET", "Tells what an errno means, and what a program should do."),
+];
+
+const SEE_ALSO: &str = "ss(8), tcp(7), errno(3), signal(7), capabilities(7), bpf(2), systemctl(1)";
+
+/// The sections of the program's own page.
+pub(crate) fn of_program(command: &Command) -> Vec<Section> {
+    let pages = command.get_subcommands().map(|it| format!("socktrace-{}(1)", it.get_name()));
+    vec![
+        Section { heading: "EXIT STATUS", paragraphs: Vec::new(), terms: exit_codes(command) },
+        Section::of_terms("FILES", &FILES),
+        Section::of_terms("ENVIRONMENT", &ENVIRONMENT),
+        Section::of_terms("EXAMPLES", &EXAMPLES),
+        Section::of_text(
+            "SEE ALSO",
+            format!("{}, {SEE_ALSO}", pages.collect::<Vec<_>>().join(", ")),
+        ),
+    ]
+}
+
+/// The sections of a subcommand's page.
+pub(crate) fn of_subcommand(command: &Command) -> Vec<Section> {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let examples: Vec<_> =
+        EXAMPLES.into_iter().filter(|(line, _)| line.starts_with(name)).collect();
+    vec![
+        Section::of_text("EXIT STATUS", "As of socktrace(1)."),
+        Section::of_terms("EXAMPLES", &examples),
+        Section::of_text("SEE ALSO", format!("socktrace(1), {SEE_ALSO}")),
+    ]
+}
+
+/// The exit codes that the end of `--help` lists, a line each.
+fn exit_codes(command: &Command) -> Vec<(String, String)> {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines = help.lines().filter_map(|line| line.trim_start().split_once(' '));
+    lines
+        .filter(|(code, _)| code.parse::<u8>().is_ok())
+        .map(|(code, text)| (code.to_owned(), text.trim_start().to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_accepted() {
+        for (line, _) in EXAMPLES {
+            let words = line.split(' ').map(|word| word.trim_matches('\''));
+            let parsed = socktrace::command().try_get_matches_from(words);
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_help() {
+        let codes = exit_codes(&socktrace::command());
+        let help = socktrace::command().render_help().to_string();
+        let (_, listed) = help.split_once("Exit codes:\n").expect("a list");
+        assert_eq!(codes.len(), listed.lines().count());
+        for (code, text) in codes {
+            assert!(help.contains(&text) && code.parse::<u8>().is_ok(), "{code} {text}");
+        }
+    }
+}

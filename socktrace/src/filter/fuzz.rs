@@ -1,0 +1,72 @@
+//! What is written as a filter's value is one, or is answered with what would be.
+
+use std::{net::IpAddr, str::FromStr};
+
+use socktrace_ebpf::criteria::{self, End};
+
+use super::{CgroupPath, Comm, ContainerName, Network, Pid, Port, Term, Uid, Unit};
+use crate::{
+    diagnosis::{Cause, Errno, Severity},
+    owner::Service,
+};
+
+/// A value, and after a zero the path of a cgroup.
+#[test]
+fn values() {
+    bolero::check!(name = "values").for_each(|bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let (value, path) = text.split_once('\0').unwrap_or((&text, ""));
+        let service = Service::from_cgroup_path(path);
+        let _numbers = (read::<Pid>(value), read::<Uid>(value), read::<Port>(value));
+        let _names = (read::<Errno>(value), read::<Cause>(value), read::<Severity>(value));
+        if let Some(comm) = read::<Comm>(value) {
+            assert_eq!(comm.0[15], 0, "no room for the end of {value:?}");
+        }
+        if let Some(unit) = read::<Unit>(value) {
+            // Only what is the host's is asked for, and an empty path has nothing.
+            assert!(!unit.is_of(&Service::default()));
+            let _any = unit.is_of(&service);
+        }
+        if let Some(container) = read::<ContainerName>(value) {
+            assert!(container.is_of(&service, true) || !container.is_of(&service, false));
+        }
+        if let Some(cgroup) = read::<CgroupPath>(value) {
+            assert!(!cgroup.is_of(&Service::default()));
+            let _any = cgroup.is_of(&service);
+        }
+        if let Some(network) = read::<Network>(value) {
+            network_holds_together(&network, value);
+        }
+    });
+}
+
+/// A network has its own address, lies in itself, and is looked up by the bits that count.
+fn network_holds_together(network: &Network, text: &str) {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        assert!(network.contains(address.to_canonical()), "{text}");
+    }
+    assert!(network.covers(network), "{text}");
+    let (bits, _) = network.key(End::Remote);
+    let counting = bits.checked_sub(criteria::Network::SCOPE_BITS);
+    assert!(counting.is_some_and(|bits| bits <= 128), "{text}: {bits}");
+}
+
+/// The value, which means the same with a mark before it; if there is none, that is told.
+fn read<T: FromStr<Err = String> + Clone + PartialEq + std::fmt::Debug>(text: &str) -> Option<T> {
+    let negated = format!("!{text}").parse::<Term<T>>();
+    match text.parse::<T>() {
+        Ok(value) => {
+            let negated = super::Choice::new(&[negated.expect("as without a mark")]);
+            assert_eq!(
+                (negated.wanted.as_slice(), negated.unwanted.as_slice()),
+                (&[][..], &[value.clone()][..])
+            );
+            Some(value)
+        }
+        Err(problem) => {
+            assert!(!problem.is_empty());
+            assert_eq!(negated, Err(problem));
+            None
+        }
+    }
+}

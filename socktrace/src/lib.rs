@@ -1,0 +1,46 @@
+//! socktrace: names the errno a failing TCP socket will deliver, and why.
+//!
+//! A library for the sake of its command line, of which `socktrace-manual` makes manual pages; the
+//! program is [`main`].
+
+use std::process::ExitCode;
+
+mod cli;
+mod commands;
+mod config;
+mod diagnosis;
+mod doctor;
+mod explain;
+mod filter;
+mod kernel;
+mod metrics;
+mod output;
+mod owner;
+mod resolve;
+mod service;
+mod similar;
+
+pub use cli::command;
+pub use config::template;
+
+/// The program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let resolved = match config::Resolved::of_process() {
+        Ok(resolved) => resolved,
+        Err(error) => return service::exit::wrong_usage(&error),
+    };
+    let cli = &resolved.cli;
+    service::log::init(cli.verbose, cli.probe_log);
+    let verbose = cli.verbose;
+    let result = match &cli.command {
+        Some(cli::Command::Explain(args)) => commands::explain::run(args),
+        Some(cli::Command::Doctor(args)) => commands::doctor::run(args),
+        None if cli.print_config => commands::print_config(&resolved),
+        None => commands::trace::run(resolved).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => service::exit::report(&error, verbose),
+    }
+}

@@ -1,0 +1,66 @@
+//! Events of any bytes are told in sound lines.
+
+use std::{cell::RefCell, panic::AssertUnwindSafe, sync::Arc};
+
+use anstream::adapter::strip_str;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use socktrace_ebpf::Event;
+
+use super::{
+    Record,
+    columns::{Column, Columns},
+    human, json,
+    tests::decoder,
+};
+use crate::owner::{Service, is_deceptive};
+
+/// Terminals of these widths.
+const WIDTHS: [usize; 4] = [1, 40, 80, 200];
+
+/// An event, and the path of its process's cgroup.
+#[test]
+fn events() {
+    let decoder = AssertUnwindSafe(RefCell::new(decoder()));
+    bolero::check!(name = "events").for_each(move |bytes: &[u8]| {
+        let Some((event, path)) = bytes.split_at_checked(size_of::<Event>()) else {
+            assert_eq!(Event::from_bytes(bytes), None);
+            return;
+        };
+        let event = Event::from_bytes(event).expect("as long as an event");
+        let mut record = decoder.borrow_mut().decode(event);
+        record.service = Arc::new(Service::from_cgroup_path(&String::from_utf8_lossy(path)));
+        for_programs(&record);
+        for_people(&record);
+    });
+}
+
+/// One line with an object of which the names are those of any other.
+fn for_programs(record: &Record) {
+    let mut line = Vec::new();
+    json::write(&mut line, record, &mut json::Told::default()).expect("memory");
+    let text = line.strip_suffix(b"\n").expect("a line");
+    assert!(text.iter().all(|byte| !byte.is_ascii_control()), "{}", text.escape_ascii());
+    let Value::Object(line) = serde_json::from_slice(text).expect("JSON") else {
+        panic!("no object: {}", text.escape_ascii());
+    };
+    assert_eq!(line["netns"], record.event.netns);
+    assert_eq!(line["local_port"], record.local.port());
+    assert_eq!(line["pid"].as_u64(), record.process.as_ref().map(|one| u64::from(one.pid)));
+}
+
+/// One line that only its own styles can color, and no text in it can move or hide.
+fn for_people(record: &Record) {
+    for column in Column::IN_LINE {
+        let cell = human::text(column, record, &TimeZone::UTC);
+        assert!(!cell.contains(is_deceptive), "{column:?}: {cell:?}");
+    }
+    for columns in WIDTHS.map(Columns::within).into_iter().chain([Columns::all()]) {
+        let mut line = Vec::new();
+        human::write(&mut line, record, &TimeZone::UTC, &columns).expect("memory");
+        let line = String::from_utf8(line).expect("text");
+        let line = strip_str(&line).to_string();
+        let text = line.strip_suffix('\n').expect("a line");
+        assert!(!text.contains(is_deceptive), "{text:?}");
+    }
+}

@@ -1,0 +1,133 @@
+//! Whether packages are as they should be: by the distributions' own tools, and by installing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::stage::VERSION;
+use crate::process;
+
+const CONFIGURATION: &str = "etc/socktrace/socktrace.toml";
+const PROGRAM: &str = "usr/bin/socktrace";
+
+/// What somebody has set.
+const CHANGED: &str = "idle-threshold = 60\n";
+
+/// Checks a package for Debian: what lintian says, and what becomes of its files when it is
+/// installed, upgraded, removed and purged. What becomes of a running service takes a whole system.
+///
+/// # Errors
+///
+/// When something is not as it should be.
+pub(super) fn deb(package: &Path) -> Result<()> {
+    let mut lintian = Command::new("lintian");
+    lintian.args(["--fail-on", "error,warning", "--allow-root", "--tag-display-limit", "0"]);
+    process::run(lintian.arg(package))?;
+    println!("ok   lintian");
+
+    let directory = tempfile::tempdir()?;
+    let newer = newer(package, directory.path())?;
+    let system = System::empty(&directory.path().join("root"))?;
+    system.dpkg(&["--install"], Some(package))?;
+    ensure!(system.has(PROGRAM), "the program is not there after the installation");
+    let configuration = system.root.join(CONFIGURATION);
+    fs::write(&configuration, CHANGED)?;
+    system.dpkg(&["--force-confold", "--install"], Some(&newer))?;
+    let kept = fs::read_to_string(&configuration)?;
+    ensure!(kept == CHANGED, "an upgrade replaces a configuration that somebody has changed");
+    system.dpkg(&["--remove", "socktrace"], None)?;
+    ensure!(!system.has(PROGRAM), "the program stays after the removal");
+    ensure!(system.has(CONFIGURATION), "the removal takes the configuration away");
+    system.dpkg(&["--purge", "socktrace"], None)?;
+    let left = system.files()?;
+    ensure!(left.is_empty(), "purged, it leaves {left:?}");
+    println!("ok   installed, upgraded, removed, purged");
+    Ok(())
+}
+
+/// Checks a package for Red Hat: that rpm can read it, and what it would install and keep.
+///
+/// # Errors
+///
+/// When it is not so.
+pub(super) fn rpm(package: &Path) -> Result<()> {
+    process::output(Command::new("rpm").args(["--checksig", "--nosignature"]).arg(package))?;
+    let listed = process::output(Command::new("rpm").args(["-qlp"]).arg(package))?;
+    for file in [PROGRAM, CONFIGURATION, "usr/lib/systemd/system/socktrace.service"] {
+        ensure!(listed.lines().any(|line| line == format!("/{file}")), "{file} is not in it");
+    }
+    let kept = process::output(Command::new("rpm").args(["-qcp"]).arg(package))?;
+    ensure!(kept.trim() == format!("/{CONFIGURATION}"), "what an upgrade keeps is {kept:?}");
+    println!("ok   rpm");
+    Ok(())
+}
+
+/// The same package in a newer version, with another configuration.
+///
+/// # Errors
+///
+/// When it cannot be unpacked or packed.
+pub(super) fn newer(package: &Path, directory: &Path) -> Result<PathBuf> {
+    let tree = directory.join("tree");
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    process::output(Command::new("dpkg-deb").arg("--raw-extract").arg(package).arg(&tree))?;
+    let control = tree.join("DEBIAN/control");
+    let text = fs::read_to_string(&control).context("the package has no control file")?;
+    let old = format!("\nVersion: {VERSION}\n");
+    ensure!(text.contains(&old), "the package's version is not {VERSION}");
+    fs::write(&control, text.replace(&old, &format!("\nVersion: {VERSION}+newer\n")))?;
+    fs::write(tree.join(CONFIGURATION), "# another\n")?;
+    let newer = directory.join("newer.deb");
+    let mut build = Command::new("dpkg-deb");
+    // The check takes less time than compressing does.
+    build.args(["--root-owner-group", "-Znone", "--build"]).arg(tree).arg(&newer);
+    process::output(&mut build)?;
+    Ok(newer)
+}
+
+/// A system of Debian with nothing in it. The scripts of packages run outside, told where it is.
+struct System {
+    root: PathBuf,
+}
+
+impl System {
+    fn empty(root: &Path) -> Result<Self> {
+        let database = root.join("var/lib/dpkg");
+        fs::create_dir_all(database.join("info"))?;
+        fs::create_dir_all(database.join("updates"))?;
+        fs::write(database.join("status"), "")?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    fn dpkg(&self, words: &[&str], package: Option<&Path>) -> Result<()> {
+        let mut dpkg = Command::new("dpkg");
+        dpkg.arg(format!("--root={}", self.root.display()));
+        dpkg.args(["--force-not-root", "--force-script-chrootless", "--force-depends"]);
+        process::output(dpkg.args(words).args(package)).map(drop)
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.root.join(path).exists()
+    }
+
+    /// All files but dpkg's own.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.root.clone()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let path = entry?.path();
+                if path.ends_with("var/lib/dpkg") || path.ends_with("var/log") {
+                    continue;
+                }
+                if path.is_dir() { directories.push(path) } else { files.push(path) }
+            }
+        }
+        Ok(files)
+    }
+}

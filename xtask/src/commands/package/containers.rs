@@ -1,0 +1,66 @@
+//! Whether the recipe of the image and the manifests of Kubernetes are sound, as far as can be told
+//! without an engine and a cluster.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::stage::Stage;
+use crate::{process, setup, workspace};
+
+/// The oldest version of Kubernetes that manifests are checked for, and the newest one known.
+const KUBERNETES: [&str; 2] = ["1.25", "1.37"];
+
+/// Checks the manifests by Kubernetes's own schemas. Kinds that others define have none there.
+///
+/// # Errors
+///
+/// When one has a field or value that Kubernetes does not know.
+pub(super) fn check_manifests() -> Result<()> {
+    let directory = workspace::root().join("deploy/kubernetes");
+    let entries =
+        fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let manifests: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    for version in KUBERNETES {
+        let mut validate = Command::new("python3");
+        validate.args(["-m", "kubernetes_validate", "--strict", "--quiet", "--no-warn"]);
+        validate.args(["--kubernetes-version", version]).args(&manifests);
+        process::run(validate.env("PYTHONPATH", setup::manifest_checker()))?;
+        println!("ok   manifests for Kubernetes {version}");
+    }
+    Ok(())
+}
+
+/// Makes the image and runs what needs no privileges in it, if buildah is there.
+///
+/// # Errors
+///
+/// When it cannot be made, or its program does not run.
+pub(super) fn check_image(stage: &Stage) -> Result<()> {
+    if process::find("buildah").is_none() || !stage.arch.is_own() {
+        eprintln!("No buildah here (package buildah), or another machine's image: not made");
+        return Ok(());
+    }
+    let storage = tempfile::tempdir()?;
+    let buildah = |subcommand: &str| {
+        let mut buildah = Command::new("buildah");
+        // The machine's own images are left alone.
+        buildah.arg("--root").arg(storage.path().join("images"));
+        buildah.arg("--runroot").arg(storage.path().join("run"));
+        buildah.args(["--storage-driver", "vfs", subcommand]);
+        buildah
+    };
+    let recipe = workspace::root().join("deploy/container/Containerfile");
+    let mut build = buildah("build");
+    build.args(["--isolation", "chroot", "--tag", "socktrace", "--file"]).arg(recipe);
+    process::output(build.arg(&stage.root))?;
+    let container = process::output(buildah("from").arg("localhost/socktrace"))?;
+    let mut run = buildah("run");
+    run.args(["--isolation", "chroot", container.trim(), "--"]);
+    let explained = process::output(run.args(["/usr/bin/socktrace", "explain", "EPIPE"]))?;
+    ensure!(explained.starts_with("EPIPE"), "in the image socktrace says: {explained}");
+    process::output(buildah("rm").arg(container.trim()))?;
+    println!("ok   image");
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! The package for Debian and its kin, by debhelper.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::stage::{Stage, VERSION};
+use crate::process;
+
+/// Packs.
+///
+/// # Errors
+///
+/// When Debian's tools fail.
+pub(crate) fn build(stage: &Stage) -> Result<PathBuf> {
+    let arch = stage.arch.name;
+    let mut build = stage.command("dpkg-buildpackage");
+    build.args(["--build=binary", "--no-sign", "--no-check-builddeps", "--host-arch", arch]);
+    process::output(&mut build)?;
+    Ok(stage.output().join(format!("socktrace_{VERSION}_{arch}.deb")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::workspace;
+
+    #[test]
+    fn the_changelog_is_about_this_version() {
+        let path = workspace::root().join("deploy/debian/changelog");
+        let changelog = fs::read_to_string(path).expect("there");
+        let first = changelog.lines().next().expect("an entry");
+        assert!(first.starts_with(&format!("socktrace ({VERSION}) ")), "{first}");
+    }
+}

@@ -1,0 +1,68 @@
+//! Packages of the daemon, for Debian's kin and Red Hat's.
+
+mod check;
+mod containers;
+mod deb;
+mod licenses;
+mod rpm;
+mod stage;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use xtask::arch::Arch;
+
+use crate::{cli::PackageArgs, setup::Need, workspace};
+use stage::Stage;
+
+/// Makes the packages, and tells where they are.
+///
+/// # Errors
+///
+/// When something cannot be installed, compiled or packed, or a package is not as it should be.
+pub(crate) fn run(args: &PackageArgs) -> Result<ExitCode> {
+    let setup = args.no_setup.setup();
+    setup.ensure(&[Need::Build, Need::Target(args.arch), Need::Packages])?;
+    if args.check {
+        setup.ensure(&[Need::PackageChecks])?;
+    }
+    let _lock = workspace::lock_caches()?;
+    let stage = Stage::lay(args.arch)?;
+    let deb = deb::build(&stage)?;
+    println!("{}", deb.display());
+    if args.check {
+        check::deb(&deb)?;
+    }
+    // Red Hat's tools are not on every machine.
+    if let Some(rpm) = rpm::build(&stage)? {
+        println!("{}", rpm.display());
+        if args.check {
+            check::rpm(&rpm)?;
+        }
+    } else {
+        eprintln!("No rpmbuild here (package rpm): no .rpm");
+    }
+    if args.check {
+        containers::check_manifests()?;
+        containers::check_image(&stage)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The package for this machine's Debian, and then the same in a newer version with another
+/// configuration.
+///
+/// # Errors
+///
+/// When something cannot be compiled or packed.
+pub(crate) fn versions() -> Result<Vec<PathBuf>> {
+    let stage = Stage::lay(Arch::OWN)?;
+    let package = deb::build(&stage)?;
+    let directory = stage.output().join("newer");
+    if directory.exists() {
+        fs::remove_dir_all(&directory)
+            .with_context(|| format!("cannot remove {}", directory.display()))?;
+    }
+    let newer = check::newer(&package, &directory)?;
+    Ok(vec![package, newer])
+}

@@ -1,0 +1,127 @@
+//! What goes into packages, laid out in one directory for the tools that pack it. Where each file
+//! goes is said by `deploy/debian` and `deploy/rpm`.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use xtask::arch::Arch;
+
+use super::licenses;
+use crate::{compile, process, workspace};
+
+/// The version of everything here.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What is copied as it is, and to where.
+const COPIED: [(&str, &str); 6] = [
+    ("deploy/debian", "debian"),
+    ("deploy/socktrace.service", "debian/socktrace.service"),
+    ("deploy/socktrace.socket", "debian/socktrace.socket"),
+    ("README.md", "README.md"),
+    ("LICENSE-APACHE", "LICENSE-APACHE"),
+    ("LICENSE-MIT", "LICENSE-MIT"),
+];
+
+/// Documentation for who runs it; the rest is for who works on it.
+const DOCUMENTS: [&str; 4] = ["exporter.md", "install.md", "metrics.md", "security.md"];
+
+/// For Prometheus and Grafana.
+const SHARED: [&str; 2] = ["grafana", "prometheus"];
+
+/// The directory with everything.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) arch: &'static Arch,
+    /// The directory, in one of its own where packages are put.
+    pub(crate) root: PathBuf,
+}
+
+impl Stage {
+    /// Compiles and lays out.
+    ///
+    /// # Errors
+    ///
+    /// When something does not compile, is missing or cannot be copied.
+    pub(crate) fn lay(arch: &'static Arch) -> Result<Self> {
+        let daemon = compile::daemon(compile::Options::guest(arch))?;
+        // It runs here, whatever it is about.
+        let manual = compile::manual()?;
+        let stage = Self { arch, root: workspace::cache("package").join(arch.name).join("stage") };
+        let root = &stage.root;
+        if root.exists() {
+            fs::remove_dir_all(root)
+                .with_context(|| format!("cannot remove {}", root.display()))?;
+        }
+        copy(&daemon, &root.join("socktrace"))?;
+        process::run(stage.command(manual).arg(root.join("manual")))?;
+        for (from, to) in COPIED {
+            copy(&workspace::root().join(from), &root.join(to))?;
+        }
+        for document in DOCUMENTS {
+            copy(
+                &workspace::root().join("docs").join(document),
+                &root.join("docs").join(document),
+            )?;
+        }
+        for shared in SHARED {
+            let from = workspace::root().join("deploy").join(shared);
+            let to = root.join("share/socktrace").join(shared);
+            fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
+            if from.is_dir() {
+                copy(&from, &to)?;
+            }
+        }
+        let licenses = licenses::of_dependencies(arch)?;
+        fs::write(root.join("THIRD-PARTY"), licenses).context("cannot write licenses")?;
+        Ok(stage)
+    }
+
+    /// Where packages are put.
+    pub(crate) fn output(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
+    /// A program that packs, told the time of the newest commit instead of the present, so that the
+    /// same source makes the same package. Without git it is left to the program: Debian's takes
+    /// the time of the changelog.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root).env("LC_ALL", "C.UTF-8");
+        if env::var_os("SOURCE_DATE_EPOCH").is_none()
+            && let Some(time) = time_of_commit()
+        {
+            command.env("SOURCE_DATE_EPOCH", time);
+        }
+        command
+    }
+}
+
+fn time_of_commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["log", "-1", "--format=%ct"]).current_dir(workspace::root());
+    process::output(&mut git).ok().map(|time| time.trim().to_owned())
+}
+
+/// Copies a file, or a directory with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let copy = || -> std::io::Result<()> {
+        fs::create_dir_all(to.parent().unwrap_or(to))?;
+        fs::copy(from, to).map(drop)
+    };
+    if from.is_dir() {
+        for entry in
+            fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?
+        {
+            let entry = entry?;
+            self::copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    copy().with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+}

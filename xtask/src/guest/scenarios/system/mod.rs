@@ -1,0 +1,14 @@
+//! The package in a Debian system: installed by dpkg, run as a service by systemd.
+//!
+//! Each scenario begins with the package installed as it comes, and the service stopped.
+
+mod failing;
+mod package;
+mod running;
+mod unit;
+mod victim;
+
+pub(super) use failing::{crash, watchdog, wrong_configuration};
+pub(super) use package::{install, removal, upgrade};
+pub(super) use running::{exposure, reload, socket_activation, start, stream};
+pub(super) use unit::evidence;

@@ -1,0 +1,141 @@
+//! The service at work.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    super::survive::programs,
+    unit::{
+        self, CONFIG, SOCKET, UNIT, comes_to, comes_to_programs, fresh, has, messages, property,
+        run, said, systemctl, text, until,
+    },
+    victim,
+};
+
+/// Makes the service stream, in the way that its configuration says: what `docs/install.md` tells
+/// people to set. The capability finds services that have only just begun.
+const STREAMING: &str = "\
+ExecStart=
+ExecStart=/usr/bin/socktrace
+AmbientCapabilities=CAP_DAC_READ_SEARCH
+CapabilityBoundingSet=CAP_DAC_READ_SEARCH
+SystemCallFilter=open_by_handle_at";
+
+/// Most that systemd may rate the service's exposure, of ten, in tenths.
+const EXPOSURE: &str = "20";
+
+/// `systemctl start` returns when everything is attached and served. It says so to systemd and to
+/// the journal, counts the failures of another service, and sums them up when it is stopped.
+pub(in super::super) fn start() -> Result<()> {
+    fresh()?;
+    let before = programs()?;
+    systemctl(&["start", UNIT])?;
+    victim::is_counted(0)?;
+    ensure!(programs()? > before, "nothing is attached");
+    has(&[("ActiveState", "active"), ("SubState", "running"), ("NRestarts", "0")])?;
+    let status = property("StatusText")?;
+    ensure!(status.contains(" hooks; 0 failures counted, 0 events lost"), "{status}");
+    let ready = said("; hooks: ", "5")?;
+    for (field, value) in [("SYSLOG_IDENTIFIER", "socktrace"), ("TARGET", "socktrace::notice")] {
+        ensure!(ready[field] == value, "{field} is not {value}: {ready}");
+    }
+    ensure!(ready["_UID"] != "0", "it runs as root");
+    let messages = messages()?;
+    let missing = messages.iter().filter(|entry| text(entry).starts_with("not attached: "));
+    ensure!(missing.count() == super::super::absent_hooks().len(), "{messages:?}");
+
+    victim::run()?;
+    victim::is_counted(1)?;
+    until(|| {
+        let status = property("StatusText")?;
+        ensure!(status.contains(&format!("{} failures counted", victim::failures())), "{status}");
+        Ok(())
+    })?;
+    let run = property("InvocationID")?;
+    systemctl(&["stop", UNIT])?;
+    has(&[("ActiveState", "inactive"), ("Result", "success")])?;
+    let messages = unit::journal(&[&format!("_SYSTEMD_INVOCATION_ID={run}")])?;
+    let words = format!("{} failures (", victim::failures());
+    ensure!(
+        messages.iter().any(|entry| text(entry).contains(&words)),
+        "no {words:?} in {:?}",
+        unit::texts(&messages)
+    );
+    comes_to_programs(before)
+}
+
+/// A service that streams writes to the journal what failed, and whose it was.
+pub(in super::super) fn stream() -> Result<()> {
+    fresh()?;
+    unit::set(STREAMING)?;
+    fs::write(CONFIG, "output = \"json\"\n")?;
+    systemctl(&["start", UNIT])?;
+    victim::run()?;
+    victim::is_counted(1)?;
+    until(|| {
+        let messages = messages()?;
+        let lines: Vec<_> =
+            messages.iter().map(text).filter(|text| text.starts_with('{')).collect();
+        victim::is_told(&lines)
+    })
+}
+
+/// `systemctl reload` reads the configuration again: what can change does, the rest is named, and
+/// what cannot be read changes nothing. The process stays.
+pub(in super::super) fn reload() -> Result<()> {
+    fresh()?;
+    unit::set(STREAMING)?;
+    fs::write(CONFIG, "output = \"json\"\n")?;
+    systemctl(&["start", UNIT])?;
+    let pid = property("MainPID")?;
+
+    fs::write(CONFIG, "output = \"human\"\nidle-threshold = 61\n")?;
+    systemctl(&["reload", UNIT])?;
+    until(|| said("changed since the start: output", "5"))?;
+    said("only a restart makes it so: idle-threshold", "4")?;
+    fs::write(CONFIG, "outptu = \"json\"\n")?;
+    systemctl(&["reload", UNIT])?;
+    until(|| said("the configuration stays as it was", "3"))?;
+    said("/etc/socktrace/socktrace.toml:1: unknown key \"outptu\"", "3")?;
+
+    victim::run()?;
+    until(|| {
+        let messages = messages()?;
+        let told = messages.iter().filter(|entry| text(entry).contains(" victim.service "));
+        let told = told.count();
+        ensure!(told == victim::failures(), "{told} lines: {:?}", unit::texts(&messages));
+        Ok(())
+    })?;
+    comes_to(&[("ActiveState", "active"), ("SubState", "running"), ("MainPID", &pid)])
+}
+
+/// systemd rates how exposed the service is.
+pub(in super::super) fn exposure() -> Result<()> {
+    fresh()?;
+    run(&["systemd-analyze", "security", "--no-pager", "--threshold", EXPOSURE, UNIT])?;
+    run(&["systemd-analyze", "verify", "--man=no", UNIT, SOCKET]).map(drop)
+}
+
+/// A scrape of the socket that systemd holds starts the service and is answered, also when the
+/// service has just crashed.
+pub(in super::super) fn socket_activation() -> Result<()> {
+    fresh()?;
+    systemctl(&["start", SOCKET])?;
+    has(&[("ActiveState", "inactive")])?;
+    let scrape = || {
+        let metrics =
+            run(&["curl", "--silent", "--show-error", "--fail", "http://127.0.0.1:10054/metrics"])?;
+        ensure!(metrics.contains("\nsocktrace_build_info{"), "no metrics:\n{metrics}");
+        Ok(())
+    };
+    scrape()?;
+    has(&[("ActiveState", "active"), ("SubState", "running")])?;
+    let pid = property("MainPID")?;
+    systemctl(&["kill", "--signal=KILL", UNIT])?;
+    scrape().context("after a crash")?;
+    has(&[("ActiveState", "active"), ("SubState", "running")])?;
+    ensure!(property("MainPID")? != pid, "it was not killed");
+    victim::run()?;
+    victim::is_counted(1)
+}
