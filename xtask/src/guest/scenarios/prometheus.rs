@@ -111,14 +111,13 @@ fn time_out() -> Result<()> {
 /// A running Prometheus. Killed when dropped.
 struct Prometheus {
     child: Child,
+    address: SocketAddr,
 }
 
 impl Prometheus {
-    const ADDRESS: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
-
     /// Starts it and waits until it is ready.
     fn start() -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 9090));
         fs::create_dir_all(DIRECTORY)?;
         let both = format!(r#""{TARGET}", "{GOING}""#);
         let configuration = CONFIGURATION.replace(&format!("\"{TARGET}\""), &both);
@@ -129,34 +128,21 @@ impl Prometheus {
         let child = Command::new("prometheus")
             .arg(format!("--config.file={DIRECTORY}/prometheus.yml"))
             .arg(format!("--storage.tsdb.path={DIRECTORY}/data"))
-            .arg(format!("--web.listen-address={}", Self::ADDRESS))
+            .arg(format!("--web.listen-address={address}"))
             .current_dir(DIRECTORY)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .context("cannot start prometheus")?;
-        let prometheus = Self { child };
-        prometheus.until("is not ready", || Ok(prometheus.get("/-/ready").is_ok()))?;
+        let prometheus = Self { child, address };
+        until("is not ready", || Ok(prometheus.get("/-/ready").is_ok()))?;
         Ok(prometheus)
     }
 
     fn until_scraped(&self, target: &str) -> Result<()> {
         let up = format!(r#"up{{job="socktrace",instance="{target}"}} == 1"#);
-        self.until("does not scrape", || Ok(!self.query(&up)?.is_empty()))
-    }
-
-    #[expect(clippy::unused_self, reason = "asks the server, which runs as long as there is one")]
-    fn until(&self, problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
-        let started = Instant::now();
-        while !is_done()? {
-            if started.elapsed() > PATIENCE {
-                let said = fs::read_to_string(format!("{DIRECTORY}/log"))?;
-                bail!("prometheus {problem}; it said:\n{said}");
-            }
-            thread::sleep(Duration::from_secs(1));
-        }
-        Ok(())
+        until("does not scrape", || Ok(!self.query(&up)?.is_empty()))
     }
 
     /// Checks the sum of all series that a query gives.
@@ -224,9 +210,8 @@ impl Prometheus {
     }
 
     /// A page, by HTTP 1.0, whose answers come in one piece.
-    #[expect(clippy::unused_self, reason = "asks the server, which runs as long as there is one")]
     fn get(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(Self::ADDRESS)?;
+        let mut stream = TcpStream::connect(self.address)?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
         let mut response = String::new();
         stream.read_to_string(&mut response)?;
@@ -242,6 +227,19 @@ impl Drop for Prometheus {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Waits until something is so of Prometheus; the problem is what to say if it never is.
+fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !is_done()? {
+        if started.elapsed() > PATIENCE {
+            let said = fs::read_to_string(format!("{DIRECTORY}/log"))?;
+            bail!("prometheus {problem}; it said:\n{said}");
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+    Ok(())
 }
 
 /// A series at one time.
