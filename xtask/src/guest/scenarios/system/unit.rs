@@ -40,10 +40,16 @@ pub(super) fn run(words: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-/// Runs a program that may fail.
+/// Runs a program that may fail, and that is ended where it comes to no end.
 pub(super) fn output(words: &[&str]) -> Result<Output> {
-    let [program, args @ ..] = words else { bail!("no program to run") };
-    Command::new(program).args(args).output().with_context(|| format!("cannot run {program}"))
+    const TIMED_OUT: i32 = 124;
+    let mut command = Command::new("timeout");
+    let limit = (2 * PATIENCE).as_secs().to_string();
+    let output = command.arg(&limit).args(words).output().context("cannot run timeout")?;
+    if output.status.code() == Some(TIMED_OUT) {
+        bail!("{} comes to no end within {limit} s", words.join(" "));
+    }
+    Ok(output)
 }
 
 /// Asks systemd to do something with units.
