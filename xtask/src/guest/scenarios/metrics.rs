@@ -157,8 +157,9 @@ pub(super) fn flood() -> Result<()> {
 fn flood_into(reader: &mut Child) -> Result<()> {
     const FLOOD: u32 = 100_000;
     const PARTS: u32 = 10;
-    /// Of resident memory, in kilobytes, above what the first part has made of it.
-    const GROWTH: u64 = 4 * 1024;
+    /// Of resident memory, in kilobytes, above what the first part has made of it: batches of lines,
+    /// and the program's own code, which is resident once it has run.
+    const GROWTH: u64 = 8 * 1024;
     let pipe = reader.stdin.take().context("no pipe")?;
     let args = ["--output", "json", "--ring-buffer", "4", LISTEN[0], LISTEN[1]];
     let tracer = Tracer::start_into(pipe, &args)?;
