@@ -83,10 +83,10 @@ pub(crate) fn sends_reset(reason: u32) {
 /// A socket option was refused.
 #[inline(always)]
 pub(crate) fn refused_option(hook: Hook, level: i32, option: i32, errno: u16) {
-    let refused = Sockopt::new(hook, level, option, errno);
+    let refused = &Sockopt::new(hook, level, option, errno);
     // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
-    let _known = SOCKOPTS.insert(&refused, 0, u64::from(BPF_NOEXIST));
-    match SOCKOPTS.get_ptr_mut(&refused) {
+    let _known = SOCKOPTS.insert(refused, 0, u64::from(BPF_NOEXIST));
+    match SOCKOPTS.get_ptr_mut(refused) {
         // SAFETY: just looked up.
         Some(value) => unsafe { add(value, 1) },
         None => bump(Counter::SockoptsFull),

@@ -52,16 +52,16 @@ pub(crate) fn count(signature: &Signature) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_signature(flags: u64, where_from: u64, rest: u64) -> u64 {
-    let signature = Signature::from_words([flags as u32, where_from as u32, rest as u32]);
-    if let Some(value) = TALLIES.get_ptr_mut(&signature) {
+    let signature = &Signature::from_words([flags as u32, where_from as u32, rest as u32]);
+    if let Some(value) = TALLIES.get_ptr_mut(signature) {
         // SAFETY: just looked up.
         unsafe { add(value, 1) };
         return 0;
     }
     // First sight. NOEXIST, so that a count made meanwhile on another CPU is not overwritten;
     // which of the two insertions won does not matter to the look-up that follows.
-    let _lost_race = TALLIES.insert(&signature, 0, u64::from(BPF_NOEXIST));
-    match TALLIES.get_ptr_mut(&signature) {
+    let _lost_race = TALLIES.insert(signature, 0, u64::from(BPF_NOEXIST));
+    match TALLIES.get_ptr_mut(signature) {
         // SAFETY: just looked up.
         Some(value) => unsafe { add(value, 1) },
         None => bump(Counter::TallyOverflow),
