@@ -37,6 +37,9 @@ pub(crate) enum Command {
     Lint(LintArgs),
     /// Make packages for Debian's kin and, where rpmbuild is, for Red Hat's
     Package(PackageArgs),
+    /// Draw the dashboard over an hour of failures in a virtual machine, and renew the schema it is
+    /// checked by
+    Dashboard(DashboardArgs),
     /// Compare what socktrace looks up in the kernels of all series, oldest to newest
     Drift(DriftArgs),
     /// The kernels' type information in the tree, and the table made of it
@@ -232,6 +235,17 @@ pub(crate) struct PackageArgs {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DashboardArgs {
+    /// Draw what the last run saw, without a virtual machine
+    #[arg(long)]
+    pub(crate) redraw: bool,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
 }
 
 #[derive(Args, Debug)]

@@ -2,6 +2,7 @@
 //! kernel or a program prints gets between them.
 
 use std::{
+    collections::BTreeMap,
     env,
     fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write},
@@ -10,6 +11,7 @@ use std::{
 
 use nix::{libc, sys::termios};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::figure::Figure;
 
@@ -64,11 +66,26 @@ pub enum Report {
     },
     /// A benchmark's result.
     Figure(Figure),
+    /// What Prometheus has to answer when the dashboard is shown.
+    History(History),
     /// The guest's command ended. The last report; written by the guest's init.
     Exit {
         /// The exit code, or 128 and the signal.
         code: i32,
     },
+}
+
+/// What happened over a while, as Prometheus tells it. Times are in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The beginning.
+    pub from: u64,
+    /// The end.
+    pub to: u64,
+    /// Seconds from one value to the next.
+    pub step: u64,
+    /// The `data` of each answer, by the [id](crate::dashboard::Query::id) of the query.
+    pub answers: BTreeMap<String, Value>,
 }
 
 /// Writes reports.

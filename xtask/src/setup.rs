@@ -36,6 +36,8 @@ pub(crate) enum Need {
     PackageChecks,
     /// Make a whole Debian system for guests.
     DebianSystem,
+    /// Draw the dashboard.
+    Dashboard,
 }
 
 /// A program or file, and the Debian package that has it.
@@ -57,6 +59,10 @@ const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild"
 /// As [`MACHINE_TOOLS`].
 const SYSTEM_TOOLS: [(&str, &str); 2] =
     [("bsdtar", "libarchive-tools"), ("mmdebstrap", "mmdebstrap")];
+
+/// As [`MACHINE_TOOLS`].
+const BROWSER_TOOLS: [(&str, &str); 3] =
+    [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
 
 /// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
@@ -112,6 +118,7 @@ impl Setup {
                     self.manifest_checker()?;
                 }
                 Need::DebianSystem => self.tools(SYSTEM_TOOLS, "programs for Debian systems")?,
+                Need::Dashboard => self.tools(BROWSER_TOOLS, "programs that draw the dashboard")?,
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod bench;
 mod btf;
+mod dashboard;
 mod drift;
 mod fuzz;
 mod lint;
@@ -58,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Package(args) => package::run(&args),
+        Command::Dashboard(args) => dashboard::run(&args),
         Command::Drift(args) => drift::run(&args),
         Command::Btf(command) => btf::run(&command),
     }

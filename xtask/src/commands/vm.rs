@@ -81,6 +81,7 @@ pub(crate) fn show(report: Report) {
         | Report::Scenario { .. }
         | Report::Skipped { .. }
         | Report::Figure(_)
+        | Report::History(_)
         | Report::Exit { .. } => {}
     }
 }

@@ -44,7 +44,8 @@ fn dispatch() -> Result<i32> {
         Some("session") => session::main(&args[1..]),
         Some("as-service") => scenarios::run_as_service(&args[1..]),
         Some(CHILD) => scenarios::child(&args[1..]),
+        Some("history") => scenarios::history(),
         Some("demo") => demo::main(&args[1..]),
-        _ => bail!("say what to do: scenarios, list, bench or demo"),
+        _ => bail!("say what to do: scenarios, list, bench, history or demo"),
     }
 }

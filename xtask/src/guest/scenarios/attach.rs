@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use nix::libc;
 
 use super::{
-    catalogue::CATALOGUE,
+    catalogue::Scenario,
     daemon, harness,
     tracer::{PROGRAM, Tracer},
 };
@@ -56,8 +56,7 @@ fn told_by_kprobe(names: &[&str]) -> Result<()> {
     let args = ["--attach", "kprobe", "--output", "json", "--all", listen[0], listen[1]];
     let tracer = Tracer::must_start(&args)?;
     for name in names {
-        let scenario = CATALOGUE.iter().find(|scenario| scenario.name == *name);
-        let Some(scenario) = scenario else { anyhow::bail!("there is no scenario {name}") };
+        let scenario = Scenario::named(name)?;
         let differences = harness::act(scenario, &tracer, true, &mut Vec::new())?;
         ensure!(differences.is_empty(), "{name}: {differences}");
     }

@@ -1,6 +1,6 @@
 //! The list of scenarios.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use nix::libc;
 
 use super::{
@@ -64,6 +64,22 @@ pub(super) struct Scenario {
     pub(super) act: Act,
     /// What of it kprobes cannot tell.
     pub(super) hidden: Option<Hidden>,
+}
+
+impl Scenario {
+    /// The scenario of this name.
+    pub(super) fn named(name: &str) -> Result<&'static Self> {
+        let found = CATALOGUE.iter().find(|scenario| scenario.name == name);
+        found.with_context(|| format!("there is no scenario {name}"))
+    }
+
+    /// Makes what it makes, whatever is told of it.
+    pub(super) fn make(&self) -> Result<()> {
+        match self.act {
+            Act::Fail(fail, family) => fail(family).map(drop),
+            Act::Check(check) => check(),
+        }
+    }
 }
 
 /// A cause that kprobes cannot tell.

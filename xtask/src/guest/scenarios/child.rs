@@ -23,7 +23,7 @@ use nix::{
 };
 use socket2::Socket;
 
-use super::{daemon, handover, inherit, iouring, network::Family, owner, socket};
+use super::{daemon, handover, history, inherit, iouring, network::Family, owner, socket};
 
 /// How a child treats SIGPIPE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +166,7 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["wait-passed", way] => {
             println!("{}", handover::wait_for_end(way, &inherit::receive(&stdin)?)?);
         }
+        ["fail-in", cgroup, scenario, count] => history::fail_in(cgroup, scenario, count.parse()?)?,
         ["reset", count] => daemon::resets(Family::Ipv4, count.parse()?)?,
         ["hold", count] => handover::hold(count.parse()?)?,
         ["stop"] => println!("{}", handover::stop(&stdin.into())?),

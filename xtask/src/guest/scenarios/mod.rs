@@ -19,6 +19,7 @@ mod expected;
 mod filter;
 mod handover;
 mod harness;
+mod history;
 mod icmp;
 mod inherit;
 mod inject;
@@ -39,6 +40,7 @@ mod refusal;
 mod reset;
 mod resolve;
 mod route;
+mod scraper;
 mod service;
 mod sigpipe;
 mod socket;
@@ -57,7 +59,7 @@ use std::env;
 use anyhow::{Context as _, Result, bail};
 use xtask::{gaps, report::Reporter};
 
-use catalogue::{Act, Boot, CATALOGUE, Scenario};
+use catalogue::{Boot, CATALOGUE, Scenario};
 
 /// The kernel series the guest runs, where a scenario's outcome depends on it.
 const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
@@ -113,14 +115,17 @@ pub(crate) fn demo_failures() -> Vec<(&'static str, impl Fn() -> Result<()>)> {
     CATALOGUE
         .iter()
         .filter(|scenario| SHOWN.contains(&scenario.name))
-        .map(|scenario| {
-            let fail = || match scenario.act {
-                Act::Fail(fail, family) => fail(family).map(drop),
-                Act::Check(check) => check(),
-            };
-            (scenario.name, fail)
-        })
+        .map(|scenario| (scenario.name, || scenario.make()))
         .collect()
+}
+
+/// Lets services fail for an hour, and reports what Prometheus says of it.
+///
+/// # Errors
+///
+/// When something cannot be started, or does not fail as it should.
+pub(crate) fn history() -> Result<i32> {
+    history::main()
 }
 
 /// Runs a command with the privileges of the systemd unit. Returns only on failure.

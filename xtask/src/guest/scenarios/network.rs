@@ -19,6 +19,9 @@ use super::{
 
 const PEER: &str = "peer";
 
+/// Where `ip` keeps network namespaces.
+const NAMESPACES: &str = "/run/netns";
+
 /// Ports are chosen by the kernel.
 const ANY: u16 = 0;
 
@@ -134,6 +137,10 @@ impl Network {
         static MADE: OnceLock<Result<(), String>> = OnceLock::new();
         modules::require("veth")?;
         MADE.get_or_init(|| {
+            // Another process of the guest may have made it.
+            if Path::new(NAMESPACES).join(PEER).exists() {
+                return Ok(());
+            }
             SETUP
                 .iter()
                 .try_for_each(|words| run("ip", words))
@@ -146,7 +153,7 @@ impl Network {
 
     /// Runs `make` on the other host: sockets it makes belong there.
     pub(super) fn in_peer<T: Send>(self, make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let path = Path::new("/run/netns").join(self.peer);
+        let path = Path::new(NAMESPACES).join(self.peer);
         let namespace = File::open(path).context("no peer namespace")?;
         // The namespace is a property of the thread.
         thread::scope(|scope| {

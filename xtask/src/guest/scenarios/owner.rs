@@ -203,7 +203,7 @@ pub(super) fn make(cgroup: &str) -> Result<String> {
 }
 
 /// Moves this process into the cgroup with this directory.
-fn enter(directory: &str) -> Result<()> {
+pub(super) fn enter(directory: &str) -> Result<()> {
     let file = Path::new(directory).join("cgroup.procs");
     fs::write(&file, "0").with_context(|| format!("cannot write to {}", file.display()))
 }
