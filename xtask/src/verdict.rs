@@ -62,10 +62,7 @@ impl Boot {
             Report::Refused { exit, stderr } => {
                 self.refusal = Some(format!("socktrace exited with {exit}:\n{stderr}"));
             }
-            Report::Note { .. }
-            | Report::Figure(_)
-            | Report::History(_)
-            | Report::Exit { .. } => {}
+            Report::Note { .. } | Report::Figure(_) | Report::History(_) | Report::Exit { .. } => {}
         }
         None
     }

@@ -6,8 +6,7 @@ use anyhow::{Result, ensure};
 use nix::libc;
 
 use super::{
-    catalogue::Scenario,
-    daemon, harness,
+    catalogue, daemon, harness,
     tracer::{PROGRAM, Tracer},
 };
 
@@ -56,7 +55,7 @@ fn told_by_kprobe(names: &[&str]) -> Result<()> {
     let args = ["--attach", "kprobe", "--output", "json", "--all", listen[0], listen[1]];
     let tracer = Tracer::must_start(&args)?;
     for name in names {
-        let scenario = Scenario::named(name)?;
+        let scenario = catalogue::named(name)?;
         let differences = harness::act(scenario, &tracer, true, &mut Vec::new())?;
         ensure!(differences.is_empty(), "{name}: {differences}");
     }

@@ -4,88 +4,20 @@ use anyhow::{Context as _, Result};
 use nix::libc;
 
 use super::{
-    accept, attach, bind, clients, connect, daemon, doctor, eof,
-    expected::Expected,
-    filter, handover,
+    accept, attach, bind, clients, connect, daemon, doctor, eof, filter, handover,
     icmp::{self, Message},
     inherit, inject, iouring, metrics, mptcp,
     network::Family,
     odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
-    route, service, sigpipe, sockopt, stream, survive, system, terminal, timeout, write,
+    route,
+    scenario::{Act, Boot, Hidden, Scenario},
+    service, sigpipe, sockopt, stream, survive, system, terminal, timeout, write,
 };
 
-/// How the guest is booted for a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Boot {
-    /// Two processors in real time: races are possible.
-    Smp,
-    /// One processor whose idle time is skipped: timeouts of minutes pass in a second.
-    Icount,
-    /// As [`Self::Smp`], without IPv6; in the end the kernel is locked down.
-    Odd,
-    /// As [`Self::Icount`], with Prometheus in the guest.
-    Scrape,
-    /// As [`Self::Smp`], in a Debian system with systemd. No tracer of the harness runs there.
-    System,
-}
-
-impl Boot {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Smp, Self::Icount, Self::Odd, Self::Scrape, Self::System];
-
-    /// Its name in options.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Smp => "smp",
-            Self::Icount => "icount",
-            Self::Odd => "odd",
-            Self::Scrape => "scrape",
-            Self::System => "system",
-        }
-    }
-}
-
-/// What a scenario does.
-#[derive(Clone, Copy)]
-pub(super) enum Act {
-    /// Makes sockets fail and tells what the program got; compared with the tracer's words.
-    Fail(fn(Family) -> Result<Vec<Expected>>, Family),
-    /// Looks at the daemon itself, with daemons of its own.
-    Check(fn() -> Result<()>),
-}
-
-/// A scenario.
-pub(super) struct Scenario {
-    pub(super) name: &'static str,
-    pub(super) boot: Boot,
-    /// Whether it runs on kernels that are not tested in full. The quick ones make each cause that
-    /// there is in each family that has it: the table of what was covered is the same with them.
-    pub(super) quick: bool,
-    pub(super) act: Act,
-    /// What of it kprobes cannot tell.
-    pub(super) hidden: Option<Hidden>,
-}
-
-impl Scenario {
-    /// The scenario of this name.
-    pub(super) fn named(name: &str) -> Result<&'static Self> {
-        let found = CATALOGUE.iter().find(|scenario| scenario.name == name);
-        found.with_context(|| format!("there is no scenario {name}"))
-    }
-
-    /// Makes what it makes, whatever is told of it.
-    pub(super) fn make(&self) -> Result<()> {
-        match self.act {
-            Act::Fail(fail, family) => fail(family).map(drop),
-            Act::Check(check) => check(),
-        }
-    }
-}
-
-/// A cause that kprobes cannot tell.
-pub(super) struct Hidden {
-    pub(super) cause: &'static str,
-    pub(super) why: &'static str,
+/// The scenario of this name.
+pub(super) fn named(name: &str) -> Result<&'static Scenario> {
+    let found = CATALOGUE.iter().find(|scenario| scenario.name == name);
+    found.with_context(|| format!("there is no scenario {name}"))
 }
 
 /// Return probes have slots for so many calls only, and more may wait at once.

@@ -6,9 +6,9 @@ use serde_json::Value;
 use xtask::report::{Report, Reporter};
 
 use super::{
-    catalogue::{Act, Boot, Hidden, Scenario},
     expected::Expected,
     modules::Unavailable,
+    scenario::{Act, Boot, Hidden, Scenario},
     system,
     tracer::Tracer,
     verify::compare,

@@ -16,8 +16,7 @@ use xtask::{
 };
 
 use super::{
-    catalogue::Scenario,
-    child,
+    catalogue, child,
     network::{Cut, Family, Network, Silence},
     owner, prometheus,
     scraper::{Prometheus, TARGET},
@@ -139,7 +138,7 @@ fn go_on(minute: u64, outage: &mut Option<Outage>) -> Result<()> {
 /// What a child does to fail in a cgroup.
 pub(super) fn fail_in(cgroup: &str, scenario: &str, count: usize) -> Result<()> {
     owner::enter(cgroup)?;
-    let scenario = Scenario::named(scenario)?;
+    let scenario = catalogue::named(scenario)?;
     (0..count).try_for_each(|_| scenario.make())
 }
 

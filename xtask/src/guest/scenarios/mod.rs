@@ -40,6 +40,7 @@ mod refusal;
 mod reset;
 mod resolve;
 mod route;
+mod scenario;
 mod scraper;
 mod service;
 mod sigpipe;
@@ -59,7 +60,8 @@ use std::env;
 use anyhow::{Context as _, Result, bail};
 use xtask::{gaps, report::Reporter};
 
-use catalogue::{Boot, CATALOGUE, Scenario};
+use catalogue::CATALOGUE;
+use scenario::{Boot, Scenario};
 
 /// The kernel series the guest runs, where a scenario's outcome depends on it.
 const KERNEL_VARIABLE: &str = "GUEST_KERNEL";

@@ -72,10 +72,10 @@ pub(super) fn counts_and_alerts() -> Result<()> {
     let (status, said) = going.stop(Signal::SIGTERM)?;
     ensure!(status.success(), "ended with {status}:\n{said}");
     time_out()?;
-    until_firing(&prometheus, &[
-        "SocktraceDown localhost:10055",
-        "SocktraceServiceTimeouts localhost:10054",
-    ])
+    until_firing(
+        &prometheus,
+        &["SocktraceDown localhost:10055", "SocktraceServiceTimeouts localhost:10054"],
+    )
 }
 
 /// Lets connections of a service time out, at the default number of retries.
@@ -112,9 +112,9 @@ fn ensure_sum(prometheus: &Prometheus, query: &str, wanted: f64) -> Result<()> {
 fn firing(prometheus: &Prometheus) -> Result<Vec<String>> {
     let alerts = prometheus.query(r#"ALERTS{alertstate="firing"}"#)?;
     let label = |sample: &Sample, name: &str| sample.labels[name].as_str().map(str::to_owned);
-    let names = alerts.iter().map(|alert| {
-        Some(format!("{} {}", label(alert, "alertname")?, label(alert, "instance")?))
-    });
+    let names = alerts
+        .iter()
+        .map(|alert| Some(format!("{} {}", label(alert, "alertname")?, label(alert, "instance")?)));
     let mut names: Vec<_> = names.collect::<Option<_>>().context("an alert without a name")?;
     names.sort();
     Ok(names)

@@ -38,7 +38,8 @@ impl Prometheus {
         fs::create_dir_all(DIRECTORY)?;
         let named = format!("\"{TARGET}\"");
         ensure!(CONFIGURATION.contains(&named), "the example names no {TARGET}");
-        let targets = another.map_or_else(|| named.clone(), |other| format!("{named}, \"{other}\""));
+        let targets =
+            another.map_or_else(|| named.clone(), |other| format!("{named}, \"{other}\""));
         let configuration = CONFIGURATION.replace(&named, &targets);
         fs::write(format!("{DIRECTORY}/prometheus.yml"), configuration)?;
         fs::write(format!("{DIRECTORY}/socktrace.rules.yml"), RULES)?;
