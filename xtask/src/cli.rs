@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Give what reads other's bytes any bytes, for a while
     Fuzz(FuzzArgs),
-    /// Measure socktrace beside other tools, in a virtual machine that counts instructions
+    /// Measure socktrace beside other tools, in a virtual machine that counts instructions or here
     Bench(BenchArgs),
     /// Check formatting, lints and documentation
     Lint(LintArgs),
@@ -193,6 +193,7 @@ pub(crate) struct FuzzArgs {
 }
 
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct BenchArgs {
     /// Kernel to measure on (repeatable) [default: 6.12]
     #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
@@ -207,6 +208,9 @@ pub(crate) struct BenchArgs {
     /// Only as much as shows within minutes that the recorded figures still hold
     #[arg(long)]
     pub(crate) short: bool,
+    /// Measure on this host, in nanoseconds; other tools are measured beside if they are installed
+    #[arg(long, conflicts_with_all = ["kernels", "check", "write_docs"])]
+    pub(crate) native: bool,
     /// Fail if a figure is worse than the recorded one by more than its noise
     #[arg(long)]
     pub(crate) check: bool,

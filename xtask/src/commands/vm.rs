@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use xtask::report::Report;
+use xtask::{figure::Figure, report::Report};
 
 use crate::{
     boot::{Boot, Outcome, Terminal},
@@ -76,11 +76,13 @@ pub(crate) fn show(report: Report) {
     match report {
         Report::Note { text } => eprintln!("{text}"),
         Report::Refused { exit, stderr } => eprintln!("socktrace exited with {exit}: {stderr}"),
+        Report::Figure(Figure { measured, subject, value, .. }) => {
+            eprintln!("{measured} with {subject}: {value}");
+        }
         Report::Plan { .. }
         | Report::Started { .. }
         | Report::Scenario { .. }
         | Report::Skipped { .. }
-        | Report::Figure(_)
         | Report::History(_)
         | Report::Exit { .. } => {}
     }

@@ -1,7 +1,8 @@
-//! Measures socktrace and other tools in guests, and compares with what was measured before.
+//! Measures socktrace and other tools, and compares with what was measured before.
 
 mod check;
 mod document;
+mod native;
 mod recorded;
 
 use std::{fs, process::ExitCode, time::Duration};
@@ -34,6 +35,11 @@ const LIMITS: Limits = Limits { silence: Duration::from_mins(15), total: Duratio
 ///
 /// When something cannot be measured.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
+    if args.native {
+        let figures = native::measure(args)?;
+        print!("Times are in nanoseconds\n{}", document::plain(&figures));
+        return Ok(ExitCode::SUCCESS);
+    }
     let setup = args.no_setup.setup();
     let programs = lab::programs(Arch::OWN, &setup, true)?;
     let peers = lab::peers(Arch::OWN, &setup, &args.mirrors)?;
@@ -77,12 +83,7 @@ fn measure(
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let mut command = vec!["guest".to_owned(), "bench".to_owned()];
-    command.extend(args.short.then(|| "--short".to_owned()));
-    if args.measurements.is_empty() {
-        command.extend(MEASUREMENTS.map(str::to_owned));
-    } else {
-        command.extend(args.measurements.iter().cloned());
-    }
+    command.extend(words(args));
     let log = logs.join(format!("{}-{series}-bench.log", bench.kernel.arch.name));
     let mut figures = Vec::new();
     let outcome = Boot {
@@ -99,14 +100,7 @@ fn measure(
         terminal: Terminal::Logged(log.clone()),
         limits: Some(LIMITS),
     }
-    .run(|report| match report {
-        Report::Figure(figure) => {
-            eprintln!("{series}: {} with {}: {}", figure.measured, figure.subject, figure.value);
-            figures.push(figure);
-        }
-        Report::Note { text } => eprintln!("{series}: {text}"),
-        _ => {}
-    })?;
+    .run(|report| hear(series, report, &mut figures))?;
     match outcome {
         Outcome::Finished { code: 0 } => Ok(figures),
         Outcome::Finished { code } => {
@@ -116,5 +110,28 @@ fn measure(
         Outcome::Panicked { console } | Outcome::Hung { console } | Outcome::Died { console } => {
             bail!("the guest came to no end:\n{console}")
         }
+    }
+}
+
+/// What says what to measure.
+fn words(args: &BenchArgs) -> Vec<String> {
+    let mut words = Vec::from_iter(args.short.then(|| "--short".to_owned()));
+    if args.measurements.is_empty() {
+        words.extend(MEASUREMENTS.map(str::to_owned));
+    } else {
+        words.extend(args.measurements.iter().cloned());
+    }
+    words
+}
+
+/// Shows a report as it comes, and keeps figures.
+fn hear(whence: &str, report: Report, figures: &mut Vec<Figure>) {
+    match report {
+        Report::Figure(figure) => {
+            eprintln!("{whence}: {} with {}: {}", figure.measured, figure.subject, figure.value);
+            figures.push(figure);
+        }
+        Report::Note { text } => eprintln!("{whence}: {text}"),
+        _ => {}
     }
 }

@@ -4,9 +4,10 @@ use std::{
     ffi::CStr,
     fs, io, mem,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    sync::OnceLock,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use aya_obj::generated::{
     bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_type, bpf_prog_info, bpf_prog_type,
 };
@@ -27,10 +28,31 @@ pub(super) struct Program {
 /// of the function in it.
 pub(super) type Place = (u32, u32, u32);
 
-/// All loaded programs.
+/// Ids of what others had loaded and hooked before.
+static OTHERS: OnceLock<Others> = OnceLock::new();
+
+#[derive(Debug)]
+struct Others {
+    programs: Vec<u32>,
+    links: Vec<u32>,
+}
+
+/// Leaves out what is loaded and hooked now.
+pub(super) fn leave_out_others() -> Result<()> {
+    let programs = ids(bpf_cmd::BPF_PROG_GET_NEXT_ID)?;
+    let links = ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)?;
+    OTHERS.set(Others { programs, links }).map_err(|_| anyhow!("left out twice"))
+}
+
+fn is_other(id: u32, of: fn(&Others) -> &Vec<u32>) -> bool {
+    OTHERS.get().is_some_and(|others| of(others).contains(&id))
+}
+
+/// All loaded programs, but those of others.
 pub(super) fn programs() -> Result<Vec<Program>> {
     ids(bpf_cmd::BPF_PROG_GET_NEXT_ID)?
         .into_iter()
+        .filter(|id| !is_other(*id, |others| &others.programs))
         .map(|id| {
             let info: bpf_prog_info = info(id, bpf_cmd::BPF_PROG_GET_FD_BY_ID)?;
             // SAFETY: the kernel ends names with a zero.
@@ -48,7 +70,8 @@ pub(super) fn programs() -> Result<Vec<Program>> {
 /// Where programs are hooked by BTF, each place once. Empty before 5.13, which does not tell.
 pub(super) fn places() -> Result<Vec<Place>> {
     let mut places = Vec::new();
-    for id in ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)? {
+    let links = ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)?;
+    for id in links.into_iter().filter(|id| !is_other(*id, |others| &others.links)) {
         let info: bpf_link_info = info(id, bpf_cmd::BPF_LINK_GET_FD_BY_ID)?;
         if info.type_ == bpf_link_type::BPF_LINK_TYPE_TRACING as u32 {
             // SAFETY: the type of the link says that this is what it has.
@@ -65,20 +88,24 @@ pub(super) fn places() -> Result<Vec<Place>> {
 
 /// Has the kernel measure programs, which costs a little itself, while the result lives.
 #[must_use]
-pub(super) struct Measured;
+pub(super) struct Measured {
+    /// What was there before.
+    before: String,
+}
 
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 impl Measured {
     pub(super) fn new() -> Result<Self> {
-        fs::write(STATISTICS, "1").context("the kernel measures no programs")?;
-        Ok(Self)
+        let before = fs::read_to_string(STATISTICS).context("the kernel measures no programs")?;
+        fs::write(STATISTICS, "1").context("cannot have programs measured")?;
+        Ok(Self { before })
     }
 }
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        if let Err(error) = fs::write(STATISTICS, "0") {
+        if let Err(error) = fs::write(STATISTICS, &self.before) {
             eprintln!("the kernel goes on measuring programs: {error}");
         }
     }

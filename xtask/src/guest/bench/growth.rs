@@ -24,8 +24,9 @@ const AT_ONE_ADDRESS: usize = 40_000;
 const CGROUPS: [usize; 4] = [10, 100, 1_000, 5_000];
 const FEW_CGROUPS: [usize; 1] = [100];
 
-/// Where cgroups are.
+/// Where cgroups are, and where those of the benchmark.
 const HIERARCHY: &str = "/sys/fs/cgroup";
+const PARENT: &str = "/sys/fs/cgroup/bench.slice";
 
 /// Measures both.
 pub(super) fn measure(bench: &mut Bench) -> Result<()> {
@@ -82,26 +83,21 @@ impl Open {
 
 fn cgroups(bench: &mut Bench) -> Result<()> {
     let counts = if bench.short { &FEW_CGROUPS[..] } else { &CGROUPS };
-    let parent = format!("{HIERARCHY}/bench.slice");
-    fs::create_dir_all(&parent).with_context(|| format!("cannot create {parent}"))?;
-    let mut made = 0;
+    let mut cgroups = Cgroups::new()?;
     for &count in counts {
-        for number in made..count {
-            fs::create_dir(cgroup(number)).context("cannot create a cgroup")?;
-        }
-        made = count;
+        cgroups.up_to(count)?;
         for name in [NO_TOOL, STREAMING, COUNTING] {
             let running = subject::named(name)?.start(&bench.places)?;
             let mut work = workload::named(workload::RESET)?.start()?;
             machine::settle()?;
             let before = machine::busy()?;
             for number in 0..count {
-                fs::write(cgroup(number) + "/cgroup.procs", process::id().to_string())?;
+                enter(&cgroup(number))?;
                 work()?;
             }
             machine::settle()?;
             let all = (machine::busy()? - before) / u64::try_from(count)?;
-            fs::write(format!("{HIERARCHY}/cgroup.procs"), process::id().to_string())?;
+            enter(&cgroups.home)?;
             bench.tell(
                 &format!("cgroups/{count}/a reset in each"),
                 name,
@@ -123,6 +119,49 @@ fn cgroups(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+/// Cgroups of their own, removed when dropped.
+struct Cgroups {
+    /// Directory of the cgroup that this process is from.
+    home: String,
+    made: usize,
+}
+
+impl Cgroups {
+    fn new() -> Result<Self> {
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::"));
+        let own = own.context("no cgroup2 here")?.trim_end_matches('/');
+        fs::create_dir_all(PARENT).with_context(|| format!("cannot create {PARENT}"))?;
+        Ok(Self { home: format!("{HIERARCHY}{own}"), made: 0 })
+    }
+
+    fn up_to(&mut self, count: usize) -> Result<()> {
+        while self.made < count {
+            fs::create_dir(cgroup(self.made)).context("cannot create a cgroup")?;
+            self.made += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        let removed = enter(&self.home).and_then(|()| {
+            (0..self.made).try_for_each(|number| fs::remove_dir(cgroup(number)))?;
+            Ok(fs::remove_dir(PARENT)?)
+        });
+        if let Err(error) = removed {
+            eprintln!("cgroups are left in {PARENT}: {error:#}");
+        }
+    }
+}
+
+/// Moves this process into the cgroup with this directory.
+fn enter(directory: &str) -> Result<()> {
+    let file = format!("{directory}/cgroup.procs");
+    fs::write(&file, process::id().to_string()).with_context(|| format!("cannot write to {file}"))
+}
+
 fn cgroup(number: usize) -> String {
-    format!("{HIERARCHY}/bench.slice/service-{number}.service")
+    format!("{PARENT}/service-{number}.service")
 }

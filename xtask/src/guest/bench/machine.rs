@@ -1,12 +1,23 @@
-//! What the guest's only processor has done, in instructions: its clock counts them.
+//! What the guest's only processor has done, in instructions: its clock counts them. On a host, what
+//! this process and the tool have done, in nanoseconds.
 
-use std::{fs, io, thread, time::Duration};
+use std::{
+    fs, io,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
     time::{ClockId, clock_getcpuclockid, clock_gettime},
     unistd::Pid,
 };
+
+use super::native;
+
+/// The process of the tool that is measured on a host; 0 for none.
+static TOOL: AtomicU32 = AtomicU32::new(0);
 
 /// How long the processor must have next to nothing to do for everything to count as done: more
 /// than the intervals at which tools look for something to do.
@@ -18,8 +29,21 @@ const LITTLE: u64 = 1_500_000;
 /// Longest time for tools to finish what they have begun.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Instructions of all tasks since the guest was started.
+/// On a host, counts what this process does from its beginning on; the last one is counted no more.
+pub(super) fn watch(process: Option<u32>) {
+    TOOL.store(process.unwrap_or_default(), Ordering::Relaxed);
+}
+
+/// Instructions of all tasks since the guest was started. On a host, what this process and the
+/// [watched](watch) one have taken.
 pub(super) fn busy() -> Result<u64> {
+    if native::is_host() {
+        let tool = match TOOL.load(Ordering::Relaxed) {
+            0 => 0,
+            id => of_process(id)?,
+        };
+        return Ok(read(ClockId::CLOCK_PROCESS_CPUTIME_ID)? + tool);
+    }
     // A task's own are added when it leaves the processor.
     thread::sleep(Duration::from_millis(1));
     let text = fs::read_to_string("/proc/schedstat").context("the kernel has no statistics")?;

@@ -1,10 +1,11 @@
-//! Measures socktrace and its peers, in a guest whose clock counts instructions.
+//! Measures socktrace and its peers, in a guest whose clock counts instructions, or on a host.
 
 mod bpf;
 mod cost;
 mod growth;
 mod idle;
 mod machine;
+mod native;
 mod programs;
 mod scrape;
 mod start;
@@ -52,11 +53,17 @@ struct Bench {
 ///
 /// When the arguments are wrong, or something cannot be measured.
 pub(crate) fn main(args: &[String]) -> Result<i32> {
-    let short = args.iter().any(|arg| arg == "--short");
-    let mut chosen = Vec::new();
-    for name in args.iter().filter(|arg| *arg != "--short") {
-        let known = MEASUREMENTS.iter().position(|known| known == name);
-        chosen.push(known.with_context(|| format!("no measurement {name}"))?);
+    let (mut short, mut chosen) = (false, Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--short" => short = true,
+            "--native" => native::enter(args.next().context("--native takes the daemon's path")?)?,
+            name => {
+                let known = MEASUREMENTS.iter().position(|known| *known == name);
+                chosen.push(known.with_context(|| format!("no measurement {name}"))?);
+            }
+        }
     }
     ensure!(!chosen.is_empty(), "say what to measure: {}", MEASUREMENTS.join(", "));
     setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)

@@ -19,7 +19,7 @@ use xtask::figure::NO_TOOL;
 
 use super::{
     bpf::{self, Floor, Place},
-    machine,
+    machine, native,
 };
 
 /// Where the standard output and error of the tool go.
@@ -111,7 +111,10 @@ impl Subject {
         match self.kind {
             Kind::Nothing => true,
             Kind::Floor => !places.is_empty(),
-            Kind::Program(words, _) => Path::new(words[0]).exists(),
+            Kind::Program(words, _) => match inside_peers(words[0]) {
+                Some(path) if native::is_host() => native::find(file_name(path)).is_some(),
+                _ => Path::new(words[0]).exists() || native::is_host(),
+            },
         }
     }
 
@@ -147,7 +150,7 @@ fn floor(places: &[Place]) -> Result<Running> {
     Ok(Running { child: None, floor, start })
 }
 
-fn run(words: &[&str], ready: Option<&str>) -> Result<Running> {
+fn run(words: &[&'static str], ready: Option<&str>) -> Result<Running> {
     machine::settle()?;
     let before = machine::busy()?;
     let began = machine::now()?;
@@ -157,6 +160,7 @@ fn run(words: &[&str], ready: Option<&str>) -> Result<Running> {
         .stderr(File::create(ERRORS)?)
         .spawn()
         .with_context(|| format!("cannot start {}", words[0]))?;
+    machine::watch(Some(child.id()));
     let mut elapsed = None;
     while let (Some(ready), None) = (ready, elapsed) {
         if let Some(status) = child.try_wait()? {
@@ -180,13 +184,21 @@ fn run(words: &[&str], ready: Option<&str>) -> Result<Running> {
 }
 
 /// The command of a program of the guest, or of a peer.
-fn command(words: &[&str]) -> Result<Command> {
+fn command(words: &[&'static str]) -> Result<Command> {
     let (program, arguments) = words.split_first().context("no program")?;
-    let Some(inside) = program.strip_prefix(PEERS) else {
+    let Some(inside) = inside_peers(program) else {
+        let program = native::daemon().unwrap_or(Path::new(program));
         let mut command = Command::new(program);
         command.args(arguments);
         return Ok(command);
     };
+    if native::is_host() {
+        let name = file_name(inside);
+        let path = native::find(name).with_context(|| format!("there is no {name} here"))?;
+        let mut command = Command::new(path);
+        command.args(arguments);
+        return Ok(command);
+    }
     for shared in ["/dev", "/proc", "/sys"] {
         let place = format!("{PEERS}{shared}");
         if fs::read_dir(&place)?.next().is_none() {
@@ -213,6 +225,15 @@ fn command(words: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// The path of a peer in its root.
+fn inside_peers(program: &'static str) -> Option<&'static str> {
+    program.strip_prefix(PEERS)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 impl Running {
     /// The id of its process, if it has one.
     pub(super) fn id(&self) -> Option<u32> {
@@ -230,6 +251,7 @@ impl Running {
     /// Ends it and waits until nothing of it is left.
     pub(super) fn stop(mut self) -> Result<()> {
         self.check()?;
+        machine::watch(None);
         if let Some(mut child) = self.child.take() {
             kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
             child.wait()?;
@@ -242,6 +264,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        machine::watch(None);
         if let Some(child) = &mut self.child {
             // Both fail when it has ended already.
             drop(child.kill());

@@ -1,0 +1,43 @@
+//! Measures on this host, if it allows tracing.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use xtask::{arch::Arch, figure::Figure};
+
+use crate::{
+    cli::BenchArgs,
+    compile, refusal,
+    setup::{Need, as_root},
+};
+
+/// Figures of this host, in nanoseconds of processor time where a guest's are in instructions.
+///
+/// # Errors
+///
+/// When the host refuses tracing, or something cannot be measured.
+pub(super) fn measure(args: &BenchArgs) -> Result<Vec<Figure>> {
+    args.no_setup.setup().ensure(&[Need::Build, Need::Target(Arch::OWN)])?;
+    let daemon = compile::daemon(compile::Options::NATIVE)?;
+    let doctor = as_root(&daemon).arg("doctor").output().context("cannot run the daemon")?;
+    if refusal::is_refusal(doctor.status.code()) {
+        eprint!("{}", String::from_utf8_lossy(&doctor.stdout));
+        bail!("this host refuses tracing; without --native, a virtual machine is measured");
+    }
+    let mut command = as_root(compile::guest(Arch::OWN)?);
+    command.args(["bench", "--native"]).arg(&daemon).args(super::words(args));
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run what measures")?;
+    let stdout = child.stdout.take().context("its output is not piped")?;
+    let mut figures = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        let report = serde_json::from_str(&line).with_context(|| format!("no report: {line}"))?;
+        super::hear("here", report, &mut figures);
+    }
+    let status = child.wait().context("cannot wait for what measures")?;
+    ensure!(status.success(), "measuring ended with {status}");
+    Ok(figures)
+}

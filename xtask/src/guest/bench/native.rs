@@ -1,0 +1,55 @@
+//! Measuring on a host as it is, not in a guest: by its clock, and beside all else that it does.
+//!
+//! Such a host has other programs at work. So what counts is the processor time of the program that
+//! does the work and of the tool, in nanoseconds, and BPF programs of others are left out. Sockets
+//! are in a network namespace of their own: ports and limits of the host stay as they are.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::sched::{CloneFlags, unshare};
+
+use super::bpf;
+
+/// The daemon to be measured; set on a host only.
+static DAEMON: OnceLock<PathBuf> = OnceLock::new();
+
+/// Where tools of administrators are, which `PATH` may leave out.
+const MORE: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// Has everything measured on this host from now on, with this daemon.
+///
+/// # Errors
+///
+/// When there is no such daemon, or this process is not root.
+pub(super) fn enter(daemon: &str) -> Result<()> {
+    let path = fs::canonicalize(daemon).with_context(|| format!("there is no {daemon}"))?;
+    unshare(CloneFlags::CLONE_NEWNET)
+        .context("cannot make a network namespace: measuring takes root")?;
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    ensure!(status.context("cannot run ip")?.success(), "there is no loopback interface");
+    bpf::leave_out_others()?;
+    DAEMON.set(path).map_err(|path| anyhow!("told twice, now {}", path.display()))
+}
+
+/// Whether this is a host.
+pub(super) fn is_host() -> bool {
+    DAEMON.get().is_some()
+}
+
+/// Where the daemon is, if this is a host.
+pub(super) fn daemon() -> Option<&'static Path> {
+    DAEMON.get().map(PathBuf::as_path)
+}
+
+/// Where a program of this name is on a host.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = env::split_paths(&path).chain(MORE.map(PathBuf::from));
+    directories.map(|directory| directory.join(name)).find(|path| path.is_file())
+}
