@@ -15,6 +15,7 @@ use xtask::arch::Arch;
 
 use crate::{
     apt::{self, Archive},
+    archive,
     cpio::Cpio,
     kernel::{BOOKWORM, Series, TRIXIE},
     mirror::Mirrors,
@@ -78,21 +79,13 @@ pub(crate) fn archive(
     };
     let mut hasher = DefaultHasher::new();
     (FORMAT, PACKAGES, LEFT_OUT, JOB, MASKED).hash(&mut hasher);
-    let directory = workspace::cache("initramfs");
     let (name, arch) = (release.name, Arch::OWN.name);
-    let path = directory.join(format!("{name}-{arch}-{:016x}.cpio", hasher.finish()));
-    if path.is_file() {
-        return Ok(path);
-    }
-    eprintln!("Installing Debian for guests ({name} {arch})");
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let file = tempfile::NamedTempFile::new_in(&directory)?;
-    install(release, &mirrors()?, file.path())
-        .and_then(|()| add_job(file.path()))
-        .with_context(|| format!("cannot make a Debian system ({name} {arch})"))?;
-    file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    archive::cached(&format!("{name}-{arch}-{:016x}", hasher.finish()), |file| {
+        eprintln!("Installing Debian for guests ({name} {arch})");
+        install(release, &mirrors()?, file.path())
+            .and_then(|()| add_job(file.path()))
+            .with_context(|| format!("cannot make a Debian system ({name} {arch})"))
+    })
 }
 
 /// Installs Debian into an archive.

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use xtask::job::{self, Job};
 
 use crate::{
-    compression,
+    archive, compression,
     cpio::Cpio,
     kernel::Kernel,
     mirror::Mirrors,
@@ -46,19 +46,11 @@ pub(crate) struct Programs {
 pub(crate) fn base(kernel: &Kernel, mirrors: impl FnOnce() -> Result<Mirrors>) -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     (BASE_FORMAT, modules::WANTED, modules::OPTIONAL).hash(&mut hasher);
-    let directory = workspace::cache("initramfs");
-    let path = directory.join(format!("{}-{:016x}.cpio", kernel.package, hasher.finish()));
-    if path.is_file() {
-        return Ok(path);
-    }
-    let userland = Userland::ensure(kernel.arch, mirrors)?;
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let file = tempfile::NamedTempFile::new_in(&directory)?;
-    write_base(BufWriter::new(file.as_file()), kernel, &userland)
-        .with_context(|| format!("cannot make the guest's files for {}", kernel.package))?;
-    file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    archive::cached(&format!("{}-{:016x}", kernel.package, hasher.finish()), |file| {
+        let userland = Userland::ensure(kernel.arch, mirrors)?;
+        write_base(BufWriter::new(file.as_file()), kernel, &userland)
+            .with_context(|| format!("cannot make the guest's files for {}", kernel.package))
+    })
 }
 
 fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Builds, runs and tests socktrace, natively and in virtual machines.
 
 mod apt;
+mod archive;
 mod boot;
 mod cli;
 mod commands;

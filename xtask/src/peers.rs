@@ -4,13 +4,13 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, BufWriter},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 use xtask::arch::Arch;
 
-use crate::{cpio::Cpio, elf, kernel::TRIXIE, mirror::Mirrors, userland, workspace};
+use crate::{archive, cpio::Cpio, elf, kernel::TRIXIE, mirror::Mirrors, userland};
 
 /// Newer ones than the guest's other programs go with.
 const PACKAGES: [&str; 2] = ["bpftrace", "libbpf-tools"];
@@ -36,20 +36,18 @@ pub(crate) fn archive(
     arch: &'static Arch,
     mirrors: impl FnOnce() -> Result<Mirrors>,
 ) -> Result<PathBuf> {
-    let directory = workspace::cache("initramfs");
-    let path = directory.join(format!("peers-{}-{FORMAT}.cpio", arch.name));
-    if path.is_file() {
-        return Ok(path);
-    }
-    let tree = userland::unpacked(&PACKAGES, &TRIXIE, arch, mirrors)?;
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let file = tempfile::NamedTempFile::new_in(&directory)?;
+    archive::cached(&format!("peers-{}-{FORMAT}", arch.name), |file| {
+        let tree = userland::unpacked(&PACKAGES, &TRIXIE, arch, mirrors)?;
+        write(file.as_file(), &tree, arch)
+    })
+}
+
+fn write(file: &File, tree: &Path, arch: &Arch) -> Result<()> {
     let read =
         |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let libraries_in = [tree.join("usr/lib").join(arch.gnu)];
     let mut libraries = BTreeSet::new();
-    let mut cpio = Cpio::new(BufWriter::new(file.as_file()));
+    let mut cpio = Cpio::new(BufWriter::new(file));
     for program in PROGRAMS {
         let path = tree.join(program);
         let name = program.rsplit('/').next().unwrap_or(program);
@@ -66,6 +64,5 @@ pub(crate) fn archive(
         cpio.directory(directory)?;
     }
     cpio.finish()?.into_inner().map_err(io::IntoInnerError::<BufWriter<&File>>::into_error)?;
-    file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    Ok(())
 }

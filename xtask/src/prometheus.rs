@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use xtask::arch::Arch;
 
-use crate::{cpio::Cpio, kernel::BOOKWORM, mirror::Mirrors, userland, workspace};
+use crate::{archive, cpio::Cpio, kernel::BOOKWORM, mirror::Mirrors, userland};
 
 const PACKAGE: &str = "prometheus";
 
@@ -34,18 +34,10 @@ pub(crate) fn archive(
     arch: &'static Arch,
     mirrors: impl FnOnce() -> Result<Mirrors>,
 ) -> Result<PathBuf> {
-    let directory = workspace::cache("initramfs");
-    let path = directory.join(format!("{PACKAGE}-{}-{FORMAT}.cpio", arch.name));
-    if path.is_file() {
-        return Ok(path);
-    }
-    let program = tree(arch, mirrors)?.join("usr/bin/prometheus");
-    fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let file = tempfile::NamedTempFile::new_in(&directory)?;
-    write(file.as_file(), &program).context("cannot make the guest's Prometheus")?;
-    file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    archive::cached(&format!("{PACKAGE}-{}-{FORMAT}", arch.name), |file| {
+        let program = tree(arch, mirrors)?.join("usr/bin/prometheus");
+        write(file.as_file(), &program).context("cannot make the guest's Prometheus")
+    })
 }
 
 fn write(file: &File, program: &Path) -> Result<()> {
