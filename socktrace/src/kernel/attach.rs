@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use aya::{
     Ebpf,
-    programs::{self, BtfTracePoint, FEntry, FExit, KProbe, ProgramError},
+    programs::{self, BtfTracePoint, FEntry, FExit, KProbe, ProgramError, kprobe::KProbeError},
     sys::SyscallError,
 };
 use nix::libc;
@@ -50,7 +50,11 @@ pub(super) fn attach_all(
                 Err(error) => {
                     // What is denied to one program is denied to all: no use in trying the others.
                     // Only kprobes may be denied while trampolines are not.
-                    if let Some(errno) = kprobe_denied(&error) {
+                    if lacks_kprobes(&error) {
+                        if health.hooked_functions().next().is_none() {
+                            return Err(Refusal::NoKprobes.into());
+                        }
+                    } else if let Some(errno) = kprobe_denied(&error) {
                         if health.hooked_functions().next().is_none() {
                             return Err(Refusal::Kprobes(errno).into());
                         }
@@ -69,7 +73,7 @@ pub(super) fn attach_all(
         return Err(if locked {
             Refusal::KprobesLocked
         } else {
-            Refusal::NothingAttached(health.problems().collect())
+            Refusal::NothingAttached(health.reasons())
         }
         .into());
     }
@@ -273,6 +277,15 @@ fn is_unsupported(error: &ProgramError) -> bool {
     )
 }
 
+/// Whether the kernel has no kprobes, as where it does not say what to open one as.
+fn lacks_kprobes(error: &ProgramError) -> bool {
+    matches!(
+        error,
+        ProgramError::KProbeError(KProbeError::FileError { io_error, .. })
+            if io_error.kind() == io::ErrorKind::NotFound
+    )
+}
+
 /// The kernel's refusal to open a kprobe, which takes a performance event.
 fn kprobe_denied(error: &ProgramError) -> Option<io::Error> {
     let ProgramError::SyscallError(SyscallError { call: "perf_event_open", io_error }) = error
@@ -320,6 +333,16 @@ mod tests {
         }
         assert!(!is_unsupported(&failed("bpf_raw_tracepoint_open", libc::EBUSY)));
         assert!(!is_unsupported(&ProgramError::NotLoaded));
+    }
+
+    #[test]
+    fn missing_kprobes_are_told_from_other_failures() {
+        let failed = |kind: io::ErrorKind| {
+            let filename = "/sys/bus/event_source/devices/kprobe/type".into();
+            ProgramError::from(KProbeError::FileError { filename, io_error: kind.into() })
+        };
+        assert!(lacks_kprobes(&failed(io::ErrorKind::NotFound)));
+        assert!(!lacks_kprobes(&failed(io::ErrorKind::PermissionDenied)));
     }
 
     #[test]

@@ -83,6 +83,18 @@ impl Health {
         })
     }
 
+    /// Why hooks do not work, one line a reason.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (hook, state) in self.iter() {
+            if let HookState::Absent(reason) | HookState::Failed(reason) = state {
+                reasons.entry(reason).or_default().push(hook.id());
+            }
+        }
+        let line = |(reason, hooks): (&str, Vec<&str>)| format!("{}: {reason}", hooks.join(", "));
+        reasons.into_iter().map(line).collect()
+    }
+
     /// Which hooks kprobes serve, one line a reason, and what that hides, one line a hook.
     pub(crate) fn fallbacks(&self) -> impl Iterator<Item = String> {
         let mut served: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -119,6 +131,18 @@ mod tests {
                 "inet_csk_accept: unknown prototype; hidden: {}",
                 Hook::InetCskAccept.hides()
             )]
+        );
+    }
+
+    #[test]
+    fn a_reason_is_told_once_for_all_its_hooks() {
+        let mut health = Health::default();
+        health.record(Hook::TcpReset, HookState::Failed("no memory".to_owned()));
+        health.record(Hook::InetCskAccept, HookState::Absent("unknown prototype".to_owned()));
+        health.record(Hook::TcpDone, HookState::Failed("no memory".to_owned()));
+        assert_eq!(
+            health.reasons(),
+            ["tcp_done, tcp_reset: no memory", "inet_csk_accept: unknown prototype"]
         );
     }
 

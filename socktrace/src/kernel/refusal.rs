@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
     KprobesLocked,
     /// Kprobes are needed or asked for, and the kernel opens none for this process.
     Kprobes(io::Error),
+    /// Kprobes are needed or asked for, and the kernel was built without them.
+    NoKprobes,
     /// Locked-memory accounting (before Linux 5.11) leaves no room for the maps.
     Memlock(io::Error),
     /// Nothing could be attached, for reasons that differ by hook.
@@ -55,7 +57,7 @@ impl Refusal {
             Self::Memlock(_) => 16,
             Self::NothingAttached(_) => 17,
             Self::UnknownKernel(_) => 18,
-            Self::Kprobes(_) => 19,
+            Self::Kprobes(_) | Self::NoKprobes => 19,
         }
     }
 
@@ -83,6 +85,7 @@ impl Refusal {
             Self::Kprobes(error) => {
                 format!("cannot trace: the kernel refuses kprobes ({error})")
             }
+            Self::NoKprobes => "cannot trace: the kernel has no kprobes".to_owned(),
             Self::Memlock(error) => {
                 format!("cannot trace: the locked-memory limit is too small ({error})")
             }
@@ -137,6 +140,11 @@ impl Refusal {
                     )
                 }
             ),
+            Self::NoKprobes => {
+                "it was built without CONFIG_KPROBE_EVENTS; BPF trampolines, which do without, were \
+                 not asked for or are missing in this kernel"
+                    .to_owned()
+            }
             Self::Memlock(_) => format!(
                 "kernels before 5.11 charge maps to RLIMIT_MEMLOCK, here {}, and without \
                  CAP_SYS_RESOURCE it cannot be raised",
@@ -172,6 +180,9 @@ impl Refusal {
                 "leave --attach kprobe out if it was given, else run as root with CAP_SYS_ADMIN and \
                  let the container's seccomp filter allow perf_event_open"
             }
+            Self::NoKprobes => {
+                "leave --attach kprobe out if it was given, else use a kernel with kprobes"
+            }
             Self::Memlock(_) => {
                 "raise it: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit"
             }
@@ -196,6 +207,7 @@ impl Refusal {
             | Self::Policy(_)
             | Self::Lockdown(_)
             | Self::KprobesLocked
+            | Self::NoKprobes
             | Self::NothingAttached(_)
             | Self::UnknownKernel(_) => None,
         }
@@ -282,6 +294,7 @@ mod tests {
             Refusal::Lockdown(eperm()),
             Refusal::KprobesLocked,
             Refusal::Kprobes(io::Error::from_raw_os_error(13)),
+            Refusal::NoKprobes,
             Refusal::Memlock(eperm()),
             Refusal::NothingAttached(vec!["tcp_done: the kernel refused the program".to_owned()]),
             Refusal::UnknownKernel(vec!["no member `sock.sk_err`".to_owned()]),
