@@ -150,7 +150,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         }
     };
     let summary = summary(&counts, shown)?;
-    log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.missed()));
+    log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.look().missed));
     Ok(())
 }
 

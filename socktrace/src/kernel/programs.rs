@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
     time::Duration,
 };
 
@@ -66,53 +66,51 @@ impl Programs {
         Ok(Self(programs))
     }
 
-    /// How many calls were missed by hook. A hook whose misses the kernel does not count, as
-    /// before 5.12, is left out.
-    pub(crate) fn missed(&self) -> BTreeMap<Hook, u64> {
-        let mut counts = BTreeMap::new();
+    /// What the kernel tells now.
+    pub(crate) fn look(&self) -> Seen {
+        let described = descriptions();
+        let of = |program: &Program| described.get(&program.fd.as_raw_fd());
+        let mut missed = BTreeMap::new();
         for program in &self.0 {
-            if let Some(count) = program.describe().as_deref().and_then(|text| number(text, MISSES))
-            {
-                *counts.entry(program.hook).or_default() += count;
+            if let Some(count) = of(program).and_then(|text| number(text, MISSES)) {
+                *missed.entry(program.hook).or_default() += count;
             }
         }
-        counts
+        let each = self.0.iter();
+        let runs = is_measuring().then(|| {
+            each.filter_map(|program| Some((program.name, runs(of(program)?)?))).collect()
+        });
+        // A map or program with two descriptors counts once: by the id that either tells.
+        let sizes: BTreeMap<_, _> = described.values().filter_map(|text| size(text)).collect();
+        Seen { missed, runs, memory: (!sizes.is_empty()).then(|| sizes.values().sum()) }
     }
+}
 
+/// What the kernel tells of loaded programs, and of maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// How many calls were missed by hook. A hook whose misses the kernel does not count, as before
+    /// 5.12, is left out.
+    pub(crate) missed: BTreeMap<Hook, u64>,
     /// How often and how long each program ran, by name; `None` unless the kernel measures it.
-    pub(crate) fn runs(&self) -> Option<BTreeMap<&'static str, Runs>> {
-        let enabled = fs::read_to_string(STATS_ENABLED).ok()?;
-        if enabled.trim() == "0" {
-            return None;
-        }
-        let runs =
-            self.0.iter().filter_map(|program| Some((program.name, runs(&program.describe()?)?)));
-        Some(runs.collect())
-    }
+    pub(crate) runs: Option<BTreeMap<&'static str, Runs>>,
+    /// The kernel's memory that the maps and programs of this process take, in bytes.
+    pub(crate) memory: Option<u64>,
 }
 
-impl Program {
-    fn describe(&self) -> Option<String> {
-        fs::read_to_string(format!("{DESCRIPTORS}/{}", self.fd.as_raw_fd())).ok()
-    }
+fn is_measuring() -> bool {
+    fs::read_to_string(STATS_ENABLED).is_ok_and(|text| text.trim() != "0")
 }
 
-/// The kernel's memory that the maps and programs of this process take, in bytes.
-///
-/// # Errors
-/// When the descriptors cannot be listed.
-pub(crate) fn memory() -> io::Result<u64> {
-    // A map or program with two descriptors counts once: by the id that either tells.
-    let mut sizes = BTreeMap::new();
-    for entry in fs::read_dir(DESCRIPTORS)? {
-        // Descriptors come and go, as that of this very list.
-        if let Ok(text) = fs::read_to_string(entry?.path())
-            && let Some((id, size)) = size(&text)
-        {
-            sizes.insert(id, size);
-        }
-    }
-    Ok(sizes.values().sum())
+/// What the kernel says of each descriptor of this process.
+fn descriptions() -> BTreeMap<RawFd, String> {
+    let entries = fs::read_dir(DESCRIPTORS).into_iter().flatten().flatten();
+    // Descriptors come and go, as that of this very list.
+    let described = entries.filter_map(|entry| {
+        let fd = entry.file_name().to_str()?.parse().ok()?;
+        Some((fd, fs::read_to_string(entry.path()).ok()?))
+    });
+    described.collect()
 }
 
 /// What tells a map or program, and its size.

@@ -17,7 +17,7 @@ use crate::{
     filter::Counts,
     kernel::{
         measures::Measures,
-        programs::{self, Programs},
+        programs::{Programs, Seen},
     },
 };
 
@@ -54,15 +54,16 @@ impl Exporter {
             .iter()
             .map(|&counter| Ok((counter, self.counts.counter(counter)?)))
             .collect::<anyhow::Result<Vec<_>>>()?;
+        let Seen { missed, runs, memory: bpf_memory } = self.programs.look();
         let mut snapshot = Snapshot {
             signatures: self.counts.signatures()?,
             counters,
             measured: self.measures.read()?,
             services: self.services()?,
             stream: self.progress.as_ref().map(|progress| progress.stream()),
-            missed: self.programs.missed(),
-            runs: self.programs.runs(),
-            bpf_memory: programs::memory().ok(),
+            missed,
+            runs,
+            bpf_memory,
             ..Snapshot::default()
         };
         snapshot.sockopts_beyond = snapshot.counter(Counter::SockoptsFull);
