@@ -18,16 +18,27 @@ const SIGNAL_UNKILLABLE: u32 = 0x40;
 const SIG_DFL: u64 = 0;
 const SIG_IGN: u64 = 1;
 
-/// The verdict on the current process, whose write with these flags fails with EPIPE.
+/// The verdict on the current process, whose write with these flags fails with EPIPE: a [`Sigpipe`].
 ///
 /// `NotRaised` where the process cannot be read: 5.10 (whose programs get no typed task) under
 /// lockdown=confidentiality, and a kernel that lacks one of the members.
 #[inline(always)]
-pub(crate) fn verdict(message_flags: i32) -> Sigpipe {
+pub(crate) fn verdict(message_flags: i32) -> u8 {
     if message_flags & MSG_NOSIGNAL != 0 {
-        return Sigpipe::None;
+        return Sigpipe::None as u8;
     }
-    if offsets::TASK_BTF.get() == 1 {
+    current_disposition() as u8
+}
+
+/// The same for a signal that is raised, a [`Sigpipe`].
+///
+/// A global function: the verifier goes through it once in a program, whatever the paths to it. For
+/// each pointer that is loaded through the current task, as of any trusted pointer, it searches all
+/// of the kernel's types by name, several times (`btf_nested_type_is_trusted`, since 6.4).
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn current_disposition() -> u64 {
+    let disposition = if offsets::TASK_BTF.get() == 1 {
         // SAFETY: takes nothing; returns the current task as a typed pointer.
         let task = unsafe { bpf_get_current_task_btf() };
         disposition::<Direct>(task.cast_const().cast())
@@ -37,7 +48,8 @@ pub(crate) fn verdict(message_flags: i32) -> Sigpipe {
         disposition::<Probe>(task as *const u8)
     } else {
         Sigpipe::NotRaised
-    }
+    };
+    disposition as u64
 }
 
 #[inline(always)]

@@ -62,11 +62,18 @@ const DAEMON: &str = "/bin/socktrace";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
 /// All of them.
-pub(super) const ALL: [Subject; 10] = [
+pub(super) const ALL: [Subject; 11] = [
     Subject { name: NO_TOOL, kind: Kind::Nothing },
     Subject { name: FLOOR, kind: Kind::Floor },
     Subject { name: STREAMING, kind: Kind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
     Subject { name: COUNTING, kind: Kind::Program(&[DAEMON, "--no-stream"], ATTACHED) },
+    Subject {
+        name: "socktrace --errno ECONNRESET --remote 127.0.0.0/8",
+        kind: Kind::Program(
+            &[DAEMON, "--output", "json", "--errno", "ECONNRESET", "--remote", "127.0.0.0/8"],
+            ATTACHED,
+        ),
+    },
     Subject {
         name: "socktrace --attach kprobe",
         kind: Kind::Program(&[DAEMON, "--output", "json", "--attach", "kprobe"], ATTACHED),
