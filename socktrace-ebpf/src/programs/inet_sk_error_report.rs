@@ -54,7 +54,7 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     let sock = tcp.untrusted_sock();
     let flags = sock.holder_flags();
     let signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
-    failure::record(sock, &signature);
+    failure::record(sock, &signature, true);
     let question = Question::search(sock, flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
@@ -103,7 +103,7 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
             } as u8;
         }
     }
-    failure::record(sock, &signature);
+    failure::record(sock, &signature, true);
     // The current task may be MPTCP's worker.
     let question = Question::search(sock, flags, false);
     let locate = |subject: &mut Subject| {

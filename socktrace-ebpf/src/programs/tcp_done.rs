@@ -65,10 +65,10 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
         ..Signature::default()
     };
     debug!(ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);
-    // Of the few flags that tell it: a test of all of them would keep the verifier from taking paths
-    // for one that differ in any.
+    // Not by a test of all flags, which would keep the verifier from taking paths for one that differ
+    // in any of them.
     if !holder.has(Flags::ORPHAN) {
-        failure::record(sock, &signature);
+        failure::record(sock, &signature, !subflow);
     }
     // MPTCP's worker holds subflows for their programs.
     let question = Question::search(sock, flags, sock.is_owned() && !subflow);
