@@ -24,7 +24,7 @@ pub(crate) enum Held {
 #[inline(always)]
 pub(crate) fn holds(leader: Task, sock: u64) -> Held {
     let socket: *const u8 = Probe::read_member(sock as *const u8, &offsets::SOCK_SOCKET);
-    let file: u64 = Probe::read_member(socket, &offsets::SOCKET_FILE);
+    let file: u64 = Probe::read_member(socket, offsets::SOCKET_FILE.present());
     if file == 0 {
         return Held::Unsure;
     }
@@ -48,8 +48,8 @@ extern "C" fn search_open_files(table: u64, file: u64) -> u64 {
         return TOO_MANY;
     }
     let table = table as *const u8;
-    let count: u32 = Probe::read_member(table, &offsets::OPEN_FILES_COUNT);
-    let array: *const u8 = Probe::read_member(table, &offsets::OPEN_FILES_ARRAY);
+    let count: u32 = Probe::read_member(table, offsets::OPEN_FILES_COUNT.present());
+    let array: *const u8 = Probe::read_member(table, offsets::OPEN_FILES_ARRAY.present());
     for chunk in 0..DESCRIPTORS / AT_A_TIME {
         if chunk * AT_A_TIME >= count as usize {
             return MISSING;

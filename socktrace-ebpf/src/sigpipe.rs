@@ -5,7 +5,7 @@ use socktrace_ebpf::Sigpipe;
 
 use crate::{
     load::{Direct, Load, Probe},
-    offsets::{self, Offset as _},
+    offsets,
     signal,
 };
 
@@ -57,15 +57,13 @@ fn disposition<L: Load>(task: *const u8) -> Sigpipe {
     let Some(action) = signal::action(SIGPIPE_INDEX) else {
         return Sigpipe::NotRaised;
     };
-    let Some(handler) = offsets::SIGACTION_HANDLER.offset() else {
-        return Sigpipe::NotRaised;
-    };
+    let handler = offsets::SIGACTION_HANDLER.present().get() as usize;
     // SAFETY: a `struct task_struct`, and the offset of a member.
-    let blocked: u64 = unsafe { L::member(task, &offsets::TASK_BLOCKED) };
+    let blocked: u64 = unsafe { L::member(task, offsets::TASK_BLOCKED.present()) };
     // SAFETY: likewise.
-    let sighand: *const u8 = unsafe { L::member(task, &offsets::TASK_SIGHAND) };
+    let sighand: *const u8 = unsafe { L::member(task, offsets::TASK_SIGHAND.present()) };
     // SAFETY: likewise.
-    let signal: *const u8 = unsafe { L::member(task, &offsets::TASK_SIGNAL) };
+    let signal: *const u8 = unsafe { L::member(task, offsets::TASK_SIGNAL.present()) };
     // A blocked signal stays pending even when it is ignored (`sig_ignored`).
     if blocked >> SIGPIPE_INDEX & 1 != 0 {
         return Sigpipe::Blocked;
@@ -73,7 +71,7 @@ fn disposition<L: Load>(task: *const u8) -> Sigpipe {
     // SAFETY: the task's `struct sighand_struct`, and the action of one of its 64 signals.
     let handler: u64 = unsafe { L::load(sighand, action + handler) };
     // SAFETY: the task's `struct signal_struct`, and the offset of a member.
-    let flags: u32 = unsafe { L::member(signal, &offsets::SIGNAL_FLAGS) };
+    let flags: u32 = unsafe { L::member(signal, offsets::SIGNAL_FLAGS.present()) };
     match handler {
         SIG_IGN => Sigpipe::Ignored,
         SIG_DFL if flags & SIGNAL_UNKILLABLE != 0 => Sigpipe::Discarded,
