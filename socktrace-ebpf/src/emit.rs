@@ -3,7 +3,12 @@
 use aya_ebpf::{btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
 use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, event::unsettled, facts::ABSENT};
 
-use crate::{filter, offsets, owned_tally, recipient::{Answer, Question}, subject::Subject, tally};
+use crate::{
+    filter, offsets, owned_tally,
+    recipient::{Answer, Question},
+    subject::Subject,
+    tally,
+};
 
 #[btf_map]
 static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();

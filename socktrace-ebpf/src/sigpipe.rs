@@ -5,8 +5,7 @@ use socktrace_ebpf::Sigpipe;
 
 use crate::{
     load::{Direct, Load, Probe},
-    offsets,
-    signal,
+    offsets, signal,
 };
 
 /// `MSG_NOSIGNAL` in `include/linux/socket.h`.

@@ -76,12 +76,7 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
 
 /// What a TCP socket tells, and its local port.
 #[inline(always)]
-fn tcp(
-    sock: Sock<Direct>,
-    family: Family,
-    errno: u16,
-    flags: Flags,
-) -> Option<(Signature, u16)> {
+fn tcp(sock: Sock<Direct>, family: Family, errno: u16, flags: Flags) -> Option<(Signature, u16)> {
     if errno == ETIMEDOUT || sock.remote_port() == 0 {
         return None;
     }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Failures by service, before anything is loaded: whether they are counted, and how.
-pub(super) struct Services(Option<(Owners, Extent, usize)>);
+pub(super) struct Services(Option<(Extent, usize)>);
 
 impl Services {
     /// As the command line asks, where this host has cgroups to tell services by.
@@ -34,8 +34,7 @@ impl Services {
         if cli.no_metrics || cli.max_series == 0 {
             return Self(None);
         }
-        let owners = Owners::new();
-        if !owners.have_ids() {
+        if !Owners::have_ids() {
             log::warn!(
                 target: NOTICE,
                 "not told: failures by service, in the metrics; this host has no cgroup2"
@@ -45,12 +44,12 @@ impl Services {
         let series = cli.max_series as usize;
         #[expect(clippy::cast_possible_truncation, reason = "a small factor")]
         let entries = cli.max_series * OWNED_PER_SERIES as u32;
-        Self(Some((owners, Extent { entries, ports: cli.series_by_port }, series)))
+        Self(Some((Extent { entries, ports: cli.series_by_port }, series)))
     }
 
     /// How the kernel side is to count.
     pub(super) fn extent(&self) -> Option<Extent> {
-        self.0.as_ref().map(|(_, extent, _)| *extent)
+        self.0.map(|(extent, _)| extent)
     }
 
     /// Where it counts.
@@ -62,8 +61,12 @@ impl Services {
     }
 
     /// The series; the names of services that fail for the first time are looked up from now on.
-    fn start(self, ebpf: &mut Ebpf) -> anyhow::Result<Option<Arc<metrics::Services>>> {
-        let Some((owners, _, limit)) = self.0 else { return Ok(None) };
+    fn start(
+        self,
+        ebpf: &mut Ebpf,
+        owners: Option<Owners>,
+    ) -> anyhow::Result<Option<Arc<metrics::Services>>> {
+        let (Some((_, limit)), Some(owners)) = (self.0, owners) else { return Ok(None) };
         let services = Arc::new(metrics::Services::new(owners, limit));
         let met = Arc::clone(&services);
         Newcomers::new(ebpf)?.watch(move |cgroup| met.meet(cgroup))?;
@@ -97,11 +100,11 @@ pub(super) fn about(
     }
 }
 
-/// Serves the metrics at these sockets, if any.
+/// Serves the metrics at these sockets, if any; `owners` finds the services that failures are counted by.
 pub(super) fn metrics(
     ebpf: &mut Ebpf,
     (listeners, access): (Vec<Listener>, Access),
-    services: Services,
+    (services, owners): (Services, Option<Owners>),
     (about, hooks): (About, Hooks),
     sources: Sources,
 ) -> anyhow::Result<Option<Server>> {
@@ -110,7 +113,7 @@ pub(super) fn metrics(
     }
     let measures = Measures::new(ebpf)?;
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
-    let services = services.start(ebpf)?;
+    let services = services.start(ebpf, owners)?;
     let Sources { counts, programs, progress } = sources;
     let exporter = Exporter { about, counts, measures, programs, services, max_owned, progress };
     let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();

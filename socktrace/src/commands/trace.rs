@@ -83,7 +83,14 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let counts = Arc::new(Counts::new(tallies, services.tallies(&mut ebpf)?, counted));
     let programs = Arc::new(Programs::new(&ebpf).context("cannot watch the kernel programs")?);
     // Learnt before it says that it is ready, so that those are known that go soon after.
-    let owners = program.needs_events().then(Owners::new);
+    let for_events = program.needs_events();
+    let for_services = services.extent().is_some();
+    let mut owners = (for_events || for_services).then(Owners::new);
+    let owners_of_services = match &owners {
+        Some(owners) if for_events && for_services => Some(owners.beside()),
+        _ if for_services => owners.take(),
+        _ => None,
+    };
     let listeners = serve::listeners(cli, passed)?;
     if !cli.no_sandbox {
         privileges::drop_all(|| counts.counter(Counter::EventsLost).map(drop))?;
@@ -119,8 +126,13 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         programs: Arc::clone(&programs),
         progress: progress.clone(),
     };
-    let _server =
-        serve::metrics(&mut ebpf, (listeners, access), services, (about, hooks), sources)?;
+    let _server = serve::metrics(
+        &mut ebpf,
+        (listeners, access),
+        (services, owners_of_services),
+        (about, hooks),
+        sources,
+    )?;
 
     let service = Service { manager, reload, counts: Arc::clone(&counts), hooks: attached };
     let source = if let Some(owners) = owners {
