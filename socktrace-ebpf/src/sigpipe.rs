@@ -33,7 +33,7 @@ pub(crate) fn verdict(message_flags: i32) -> u8 {
 ///
 /// A global function: the verifier goes through it once in a program, whatever the paths to it. For
 /// each pointer that is loaded through the current task, as of any trusted pointer, it searches all
-/// of the kernel's types by name, several times (`btf_nested_type_is_trusted`, since 6.4).
+/// of the kernel's types by name, several times (`btf_nested_type_is_trusted`, as in 6.12).
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn current_disposition() -> u64 {

@@ -32,6 +32,15 @@ impl<L: Load> TcpSock<L> {
         self.sock
     }
 
+    /// The same as `struct sock`, by a pointer that the verifier knows no more of than its type: what
+    /// the helper returns is not trusted, unlike the argument of a tracepoint. So a pointer can be
+    /// loaded through it without that the verifier searches all of the kernel's types by name
+    /// (`btf_nested_type_is_trusted`, as in 6.12).
+    #[inline(always)]
+    pub(crate) fn untrusted_sock(self) -> Sock<L> {
+        Sock::new(self.tcp)
+    }
+
     /// The local port in host byte order. `inet_sport`, as `skc_num` is cleared when an unbound
     /// socket is closed.
     #[inline(always)]

@@ -14,7 +14,7 @@
 //! - `tcp_disconnect` reports with no peer, `sock_queue_err_skb` without an error.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use socktrace_ebpf::{Family, Flags, Hook, Origin, Signature, TcpState};
+use socktrace_ebpf::{Flags, Hook, Origin, TcpState};
 
 use super::failed_call;
 use crate::{
@@ -35,81 +35,54 @@ use crate::{
 fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock::<Direct>::new(ctx.pointer(0));
     let errno = sock.err();
-    if errno == 0 {
-        return 0;
+    if errno != 0 && sock.is_mptcp() {
+        return mptcp(sock, errno);
     }
-    // What takes loading a pointer comes first, before paths part. Through a pointer that it trusts, as
-    // a tracepoint's argument, each such load makes the verifier search all of the kernel's types by
-    // name several times (`btf_nested_type_is_trusted`, since 6.4).
-    let netns = sock.netns();
-    let holder = sock.holder_flags();
-    let Some(family) = sock.family() else {
+    if matches!(errno, 0 | ETIMEDOUT) || sock.remote_port() == 0 {
         return 0;
-    };
-    let is_mptcp = sock.is_mptcp();
-    let told = if is_mptcp {
-        mptcp(sock, family, errno, holder)
-    } else {
-        tcp(sock, family, errno, holder)
-    };
-    let Some((signature, local_port)) = told else {
-        return 0;
-    };
-    failure::record(sock, &signature, true);
-    // The current task may be MPTCP's worker.
-    let question = Question::search(sock, holder, !is_mptcp && sock.is_owned());
-    let locate = |subject: &mut Subject| {
-        subject.locate_in(sock, family, netns);
-        subject.local_port = local_port;
-    };
-    emit(&signature, question, locate, |event| {
-        sock.describe_timers(event);
-        let connection = Tuple { local_port, ..Tuple::of(sock, family) };
-        if signature.origin == Origin::Reset as u8 {
-            describe_sender(connection, event);
-        } else {
-            describe_icmp(&connection, event);
-        }
-    });
-    0
-}
-
-/// What a TCP socket tells, and its local port.
-#[inline(always)]
-fn tcp(sock: Sock<Direct>, family: Family, errno: u16, flags: Flags) -> Option<(Signature, u16)> {
-    if errno == ETIMEDOUT || sock.remote_port() == 0 {
-        return None;
     }
     let state = sock.state();
     if state == TcpState::Close as u8 || state == TcpState::SynSent as u8 || stash::has(sock) {
-        return None;
+        return 0;
     }
-    let tcp = sock.tcp()?;
+    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+        return 0;
+    };
     if tcp.mptcp_key().is_some() {
-        return None;
+        return 0;
     }
+    let sock = tcp.untrusted_sock();
+    let flags = sock.holder_flags();
     let signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
-    Some((signature, tcp.local_port()))
+    failure::record(sock, &signature, true);
+    let question = Question::search(sock, flags, sock.is_owned());
+    let locate = |subject: &mut Subject| subject.locate(sock, family);
+    emit(&signature, question, locate, |event| {
+        sock.describe_timers(event);
+        describe_icmp(&Tuple::of(sock, family), event);
+    });
+    0
 }
 
 /// What only a subflow knows, and its MPTCP socket has to say for itself.
 const SUBFLOWS_OWN: Flags = Flags::ORPHAN.with(Flags::UNACCEPTED).with(Flags::SUBFLOW);
 
-/// The same of an MPTCP socket.
+/// An MPTCP socket fails.
 #[inline(always)]
-fn mptcp(
-    sock: Sock<Direct>,
-    family: Family,
-    errno: u16,
-    holder: Flags,
-) -> Option<(Signature, u16)> {
-    let flags = holder.with(Flags::MPTCP);
+fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
+    // What takes loading a pointer comes first: see `TcpSock::untrusted_sock`, which there is none of
+    // here. Behind branches the verifier would do it for each path.
+    let netns = sock.netns();
+    let flags = sock.holder_flags().with(Flags::MPTCP);
+    let Some(family) = sock.family() else {
+        return 0;
+    };
     let mut signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
     let mut local_port = sock.bound_port();
     let known = failure::find(sock);
     if known.is_some() && known.errno == errno {
         if known.told == 1 {
-            return None;
+            return 0;
         }
         local_port = known.local_port;
         signature.origin = known.origin;
@@ -130,5 +103,21 @@ fn mptcp(
             } as u8;
         }
     }
-    Some((signature, local_port))
+    failure::record(sock, &signature, true);
+    // The current task may be MPTCP's worker.
+    let question = Question::search(sock, flags, false);
+    let locate = |subject: &mut Subject| {
+        subject.locate_in(sock, family, netns);
+        subject.local_port = local_port;
+    };
+    emit(&signature, question, locate, |event| {
+        sock.describe_timers(event);
+        let connection = Tuple { local_port, ..Tuple::of(sock, family) };
+        if signature.origin == Origin::Reset as u8 {
+            describe_sender(connection, event);
+        } else {
+            describe_icmp(&connection, event);
+        }
+    });
+    0
 }
