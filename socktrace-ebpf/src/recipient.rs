@@ -93,9 +93,10 @@ impl Question {
     #[inline(always)]
     fn ask_in(self, slot: *mut Recipient) -> Answer {
         // By the slot, as the address may be of a type, and the call takes mere numbers.
-        // SAFETY: the caller's word. Volatile, as the function that reads it looks the slot up for
-        // itself.
-        unsafe { (&raw mut (*slot).sock).write_volatile(self.sock) };
+        // SAFETY: the caller's word.
+        let sock = unsafe { &raw mut (*slot).sock };
+        // SAFETY: likewise. Volatile, as the function that reads it looks the slot up for itself.
+        unsafe { sock.write_volatile(self.sock) };
         let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
         let answered = match self.effort {
             Effort::Presume => presume_recipient(flags, in_process),
@@ -112,8 +113,10 @@ impl Question {
         let Some(slot) = RECIPIENT.get_ptr_mut(0) else {
             return;
         };
-        // SAFETY: this CPU's slot, just looked up. Volatile, as functions that are called change it.
-        let known = || unsafe { (&raw const (*slot).sock).read_volatile() };
+        // SAFETY: this CPU's slot, just looked up.
+        let sock = unsafe { &raw const (*slot).sock };
+        // SAFETY: likewise. Volatile, as functions that are called change it.
+        let known = || unsafe { sock.read_volatile() };
         if known() != answer.0 && self.ask_in(slot).0 != known() {
             return;
         }

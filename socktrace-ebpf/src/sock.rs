@@ -6,7 +6,7 @@ use socktrace_ebpf::{Address, Event, Family, Flags};
 
 use crate::{
     load::Load,
-    offsets::{self, Fact, Offset as _, Optional},
+    offsets::{self, Fact, Optional},
     tcp_sock::TcpSock,
 };
 

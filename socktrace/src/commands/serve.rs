@@ -26,30 +26,47 @@ use crate::{
 };
 
 /// Failures by service, before anything is loaded: whether they are counted, and how.
-pub(super) struct Services(Option<(Extent, usize)>);
+#[derive(Default)]
+pub(super) struct Services {
+    /// How they are counted, and how many series there are at most.
+    asked: Option<(Extent, usize)>,
+    /// What finds them.
+    owners: Option<Owners>,
+}
 
 impl Services {
     /// As the command line asks, where this host has cgroups to tell services by.
     pub(super) fn new(cli: &Cli) -> Self {
         if cli.no_metrics || cli.max_series == 0 {
-            return Self(None);
+            return Self::default();
         }
         if !Owners::have_ids() {
             log::warn!(
                 target: NOTICE,
                 "not told: failures by service, in the metrics; this host has no cgroup2"
             );
-            return Self(None);
+            return Self::default();
         }
         let series = cli.max_series as usize;
         #[expect(clippy::cast_possible_truncation, reason = "a small factor")]
         let entries = cli.max_series * OWNED_PER_SERIES as u32;
-        Self(Some((Extent { entries, ports: cli.series_by_port }, series)))
+        let extent = Extent { entries, ports: cli.series_by_port };
+        Self { asked: Some((extent, series)), owners: None }
     }
 
     /// How the kernel side is to count.
     pub(super) fn extent(&self) -> Option<Extent> {
-        self.0.map(|(extent, _)| extent)
+        self.asked.map(|(extent, _)| extent)
+    }
+
+    /// Looks around for services, of cgroups that are there now. Returns what finds those of events, if
+    /// `for_events`.
+    pub(super) fn look_around(&mut self, for_events: bool) -> Option<Owners> {
+        let owners = for_events.then(Owners::new);
+        if self.asked.is_some() {
+            self.owners = Some(owners.as_ref().map_or_else(Owners::new, Owners::beside));
+        }
+        owners
     }
 
     /// Where it counts.
@@ -61,12 +78,8 @@ impl Services {
     }
 
     /// The series; the names of services that fail for the first time are looked up from now on.
-    fn start(
-        self,
-        ebpf: &mut Ebpf,
-        owners: Option<Owners>,
-    ) -> anyhow::Result<Option<Arc<metrics::Services>>> {
-        let (Some((_, limit)), Some(owners)) = (self.0, owners) else { return Ok(None) };
+    fn start(self, ebpf: &mut Ebpf) -> anyhow::Result<Option<Arc<metrics::Services>>> {
+        let (Some((_, limit)), Some(owners)) = (self.asked, self.owners) else { return Ok(None) };
         let services = Arc::new(metrics::Services::new(owners, limit));
         let met = Arc::clone(&services);
         Newcomers::new(ebpf)?.watch(move |cgroup| met.meet(cgroup))?;
@@ -100,11 +113,11 @@ pub(super) fn about(
     }
 }
 
-/// Serves the metrics at these sockets, if any; `owners` finds the services that failures are counted by.
+/// Serves the metrics at these sockets, if any.
 pub(super) fn metrics(
     ebpf: &mut Ebpf,
     (listeners, access): (Vec<Listener>, Access),
-    (services, owners): (Services, Option<Owners>),
+    services: Services,
     (about, hooks): (About, Hooks),
     sources: Sources,
 ) -> anyhow::Result<Option<Server>> {
@@ -113,7 +126,7 @@ pub(super) fn metrics(
     }
     let measures = Measures::new(ebpf)?;
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
-    let services = services.start(ebpf, owners)?;
+    let services = services.start(ebpf)?;
     let Sources { counts, programs, progress } = sources;
     let exporter = Exporter { about, counts, measures, programs, services, max_owned, progress };
     let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();
