@@ -155,13 +155,15 @@ fn floor(places: &[Place]) -> Result<Running> {
 }
 
 fn run(words: &[&str], ready: Option<&str>) -> Result<Running> {
+    // Before, as it frees what another tool has written there.
+    let (output, errors) = (File::create(OUTPUT)?, File::create(ERRORS)?);
     machine::settle()?;
     let before = machine::busy()?;
     let began = machine::now()?;
     let mut child = command(words)?
         .stdin(Stdio::null())
-        .stdout(File::create(OUTPUT)?)
-        .stderr(File::create(ERRORS)?)
+        .stdout(output)
+        .stderr(errors)
         .spawn()
         .with_context(|| format!("cannot start {}", words[0]))?;
     let mut elapsed = None;
