@@ -3,7 +3,12 @@
 use aya_ebpf::{btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
 use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, event::unsettled, facts::ABSENT};
 
-use crate::{filter, offsets, owned_tally, recipient::Question, subject::Subject, tally};
+use crate::{
+    filter, offsets, owned_tally,
+    recipient::{Answer, Question},
+    subject::Subject,
+    tally,
+};
 
 #[btf_map]
 static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();
@@ -41,12 +46,12 @@ pub(crate) fn emit_if(
     if wanted || !counts_all || (counts_owned && offsets::SERVICE_PORTS.get() == 1) {
         locate(&mut subject);
     }
-    let asks_first = counts_all && counts_owned;
+    let mut answer = Answer::NONE;
     if counts_all {
         tally::count(signature);
         if counts_owned {
-            question.ask();
-            question.count(signature, &subject);
+            answer = question.ask();
+            answer.count(signature, &subject);
         }
         if !wanted {
             return;
@@ -61,11 +66,10 @@ pub(crate) fn emit_if(
     }
     // Last, as it takes the longest.
     let filters = offsets::FILTER.get() != 0;
-    let asks_last = !asks_first && (filters || counts_owned);
-    if asks_last {
-        question.ask();
+    if !(counts_all && counts_owned) && (filters || counts_owned) {
+        answer = question.ask();
     }
-    let service = question.judge();
+    let service = answer.judge();
     if service == filter::DROP {
         return;
     }
@@ -73,7 +77,7 @@ pub(crate) fn emit_if(
     if !counts_all && is_counted {
         tally::count(signature);
         if counts_owned {
-            question.count(signature, &subject);
+            answer.count(signature, &subject);
         }
         if !wanted {
             return;
@@ -96,6 +100,6 @@ pub(crate) fn emit_if(
     event.fd = -1;
     subject.describe(event);
     describe(event);
-    question.tell(event, asks_first || asks_last);
+    question.tell(event, answer);
     entry.submit(0);
 }

@@ -2,7 +2,7 @@
 //! delivers the errno is not taken for a second failure, and a later one is told from it.
 
 use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
-use socktrace_ebpf::{FAILURE_ENTRIES, Flags, Signature};
+use socktrace_ebpf::{FAILURE_ENTRIES, Signature};
 
 use crate::{load::Load, sock::Sock};
 
@@ -55,9 +55,9 @@ impl Failure {
 #[btf_map]
 static FAILURES: LruHashMap<u64, Failure, FAILURE_ENTRIES> = LruHashMap::new();
 
-/// Remembers that the socket has failed, as this signature says.
+/// Remembers that the socket has failed, as this signature says, and whether the program has been told.
 #[inline(always)]
-pub(crate) fn record<L: Load>(sock: Sock<L>, signature: &Signature) {
+pub(crate) fn record<L: Load>(sock: Sock<L>, signature: &Signature, told: bool) {
     let failure = Failure {
         // SAFETY: the helper takes nothing and cannot fail.
         boot_ns: unsafe { bpf_ktime_get_boot_ns() },
@@ -68,7 +68,7 @@ pub(crate) fn record<L: Load>(sock: Sock<L>, signature: &Signature) {
         origin: signature.origin,
         state: signature.state,
         delivered: 0,
-        told: u8::from(!Flags(signature.flags).has(Flags::SUBFLOW)),
+        told: u8::from(told),
         reserved: [0; 2],
     };
     // A map of this kind makes room by itself.

@@ -6,7 +6,8 @@ use crate::{
     task::{self, Task},
 };
 
-/// How many descriptors are looked at, and at a time: the verifier goes through every round.
+/// How many descriptors are looked at, and at a time: the verifier goes through every round, but not
+/// through what is called in it.
 const DESCRIPTORS: usize = 1_024;
 const AT_A_TIME: usize = 8;
 
@@ -23,7 +24,7 @@ pub(crate) enum Held {
 #[inline(always)]
 pub(crate) fn holds(leader: Task, sock: u64) -> Held {
     let socket: *const u8 = Probe::read_member(sock as *const u8, &offsets::SOCK_SOCKET);
-    let file: u64 = Probe::read_member(socket, &offsets::SOCKET_FILE);
+    let file: u64 = Probe::read_member(socket, offsets::SOCKET_FILE.present());
     if file == 0 {
         return Held::Unsure;
     }
@@ -47,24 +48,36 @@ extern "C" fn search_open_files(table: u64, file: u64) -> u64 {
         return TOO_MANY;
     }
     let table = table as *const u8;
-    let count: u32 = Probe::read_member(table, &offsets::OPEN_FILES_COUNT);
-    let array: *const u8 = Probe::read_member(table, &offsets::OPEN_FILES_ARRAY);
+    let count: u32 = Probe::read_member(table, offsets::OPEN_FILES_COUNT.present());
+    let array: *const u8 = Probe::read_member(table, offsets::OPEN_FILES_ARRAY.present());
     for chunk in 0..DESCRIPTORS / AT_A_TIME {
         if chunk * AT_A_TIME >= count as usize {
             return MISSING;
         }
         // The kernel allocates tables in larger steps (`alloc_fdtable`).
-        let files: [u64; AT_A_TIME] = Probe::read(array, chunk * size_of::<[u64; AT_A_TIME]>());
-        // Without a branch for each, which would multiply the verifier's work: a difference has a
-        // bit set in itself or in its negation's sign.
-        let mut all_differ = u64::MAX;
-        for other in files {
-            let difference = other ^ file;
-            all_differ &= difference | difference.wrapping_neg();
-        }
-        if all_differ >> 63 == 0 {
+        let files = array.wrapping_add(chunk * size_of::<[u64; AT_A_TIME]>());
+        if has_file(files as u64, file) != 0 {
             return FOUND;
         }
     }
     if DESCRIPTORS >= count as usize { MISSING } else { TOO_MANY }
+}
+
+/// Whether a file is among so many as are looked at at a time: not 0 if so. A global function
+/// likewise.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn has_file(files: u64, file: u64) -> u64 {
+    if !task::is_readable() {
+        return 0;
+    }
+    let files: [u64; AT_A_TIME] = Probe::read(files as *const u8, 0);
+    // Without a branch for each, which would multiply the verifier's work: a difference has a bit
+    // set in itself or in its negation's sign.
+    let mut all_differ = u64::MAX;
+    for other in files {
+        let difference = other ^ file;
+        all_differ &= difference | difference.wrapping_neg();
+    }
+    !all_differ >> 63
 }

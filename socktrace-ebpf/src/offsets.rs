@@ -48,6 +48,14 @@ impl Offset for Optional {
 }
 
 impl Optional {
+    /// The fact itself, to be read where another one of its group is there: see
+    /// [`socktrace_ebpf::kernel_facts`]. Each test of one costs the verifier a branch to follow, and to
+    /// take out of the program again.
+    #[inline(always)]
+    pub(crate) fn present(&self) -> &Fact {
+        &self.0
+    }
+
     /// Whether this kernel lacks it.
     #[inline(always)]
     pub(crate) fn is_absent(&self) -> bool {

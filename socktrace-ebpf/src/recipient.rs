@@ -80,48 +80,48 @@ impl Question {
         Self { sock: 0, flags: Flags::empty(), in_process: true, effort: Effort::Presume }
     }
 
-    /// Finds the process: before it is counted, judged or told as one that was asked for.
+    /// Finds the process, for the functions below.
     #[inline(always)]
-    pub(crate) fn ask(self) {
+    pub(crate) fn ask(self) -> Answer {
+        match RECIPIENT.get_ptr_mut(0) {
+            Some(slot) => self.ask_in(slot),
+            None => Answer::NONE,
+        }
+    }
+
+    /// The same with this CPU's slot, just looked up.
+    #[inline(always)]
+    fn ask_in(self, slot: *mut Recipient) -> Answer {
+        // By the slot, as the address may be of a type, and the call takes mere numbers.
+        // SAFETY: the caller's word.
+        let sock = unsafe { &raw mut (*slot).sock };
+        // SAFETY: likewise. Volatile, as the function that reads it looks the slot up for itself.
+        unsafe { sock.write_volatile(self.sock) };
+        let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
+        let answered = match self.effort {
+            Effort::Presume => presume_recipient(flags, in_process),
+            Effort::Search => search_recipient(flags, in_process),
+        };
+        // Another program may have asked in between.
+        if answered == self.sock { Answer(answered) } else { Answer::NONE }
+    }
+
+    /// Names the process in an event: as in the answer, unless that was overwritten or is none; else it
+    /// is found now.
+    #[inline(always)]
+    pub(crate) fn tell(self, event: &mut Event, answer: Answer) {
         let Some(slot) = RECIPIENT.get_ptr_mut(0) else {
             return;
         };
         // SAFETY: this CPU's slot, just looked up.
-        let question = unsafe { &raw mut (*slot).sock };
-        // By the slot, as the address may be of a type, and the call takes mere numbers.
-        // SAFETY: likewise. Volatile, as the function that reads it looks the slot up for itself.
-        unsafe { question.write_volatile(self.sock) };
-        let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
-        match self.effort {
-            Effort::Presume => presume_recipient(flags, in_process),
-            Effort::Search => search_recipient(flags, in_process),
-        };
-    }
-
-    /// Counts a failure by the process that was asked for, and by the port of its service.
-    #[inline(always)]
-    pub(crate) fn count(self, signature: &Signature, subject: &Subject) {
-        let [flags, where_from, rest] = signature.to_words().map(u64::from);
-        let ports = u64::from(subject.local_port) << 16 | u64::from(subject.remote_port);
-        count_recipient(flags, where_from, rest, ports, self.is_answered());
-    }
-
-    /// Whether the filters ask for the process that was asked for.
-    #[inline(always)]
-    pub(crate) fn judge(self) -> Verdict {
-        if offsets::FILTER.get() == 0 {
-            return filter::PASS;
-        }
-        let verdict = judge_recipient() as Verdict;
-        if self.is_answered() != 0 { verdict } else { filter::UNSETTLED }
-    }
-
-    /// Names the process in an event.
-    #[inline(always)]
-    pub(crate) fn tell(self, event: &mut Event, asked: bool) {
-        let Some(recipient) = self.answer(asked) else {
+        let sock = unsafe { &raw const (*slot).sock };
+        // SAFETY: likewise. Volatile, as functions that are called change it.
+        let known = || unsafe { sock.read_volatile() };
+        if known() != answer.0 && self.ask_in(slot).0 != known() {
             return;
-        };
+        }
+        // SAFETY: likewise.
+        let recipient = unsafe { &*slot };
         let owner = &recipient.owner;
         (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
         (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.seen_ns);
@@ -141,26 +141,29 @@ impl Question {
             if self.flags.has(Flags::UNACCEPTED) { None } else { owner::recorded(self.sock) };
         recorded.map_or((0, [0; 16]), |owner| (owner.tgid, owner.comm))
     }
+}
 
-    /// What was found when it was `asked` already, unless it was overwritten; else what is found now.
+/// The socket that was asked for, as a mere number: [`RECIPIENT`] has the answer as long as it has
+/// this address.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer(u64);
+
+impl Answer {
+    /// Nothing was asked, or another program has. No socket is at this address.
+    pub(crate) const NONE: Self = Self(u64::MAX);
+
+    /// Counts a failure by the process that was asked for, and by the port of its service.
     #[inline(always)]
-    fn answer(self, asked: bool) -> Option<&'static Recipient> {
-        if !asked || self.is_answered() == 0 {
-            self.ask();
-        }
-        // SAFETY: this CPU's slot, just looked up.
-        let recipient = unsafe { &*RECIPIENT.get_ptr(0)? };
-        (recipient.sock == self.sock).then_some(recipient)
+    pub(crate) fn count(self, signature: &Signature, subject: &Subject) {
+        let [flags, where_from, rest] = signature.to_words().map(u64::from);
+        let ports = u64::from(subject.local_port) << 16 | u64::from(subject.remote_port);
+        count_recipient(flags, where_from, rest, ports, self.0);
     }
 
-    /// Whether the slot has the answer to this: 1 or 0.
+    /// Whether the filters ask for the process that was asked for.
     #[inline(always)]
-    fn is_answered(self) -> u64 {
-        match RECIPIENT.get_ptr(0) {
-            // SAFETY: this CPU's slot, just looked up.
-            Some(slot) => u64::from(unsafe { (*slot).sock } == self.sock),
-            None => 0,
-        }
+    pub(crate) fn judge(self) -> Verdict {
+        if offsets::FILTER.get() == 0 { filter::PASS } else { judge_recipient(self.0) as Verdict }
     }
 }
 
@@ -182,19 +185,22 @@ extern "C" fn search_recipient(flags: u64, in_process: u64) -> u64 {
     answer(flags, in_process, Effort::Search)
 }
 
-/// Whether the filters ask for the answer, a [`Verdict`].
+/// Whether the filters ask for the process of an [`Answer`], a [`Verdict`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn judge_recipient() -> u64 {
+extern "C" fn judge_recipient(answer: u64) -> u64 {
     let Some(slot) = RECIPIENT.get_ptr(0) else {
         return u64::from(filter::UNSETTLED);
     };
     // SAFETY: this CPU's slot, just looked up.
-    let Recipient { owner, source, .. } = unsafe { &*slot };
-    u64::from(filter::judge_owner(owner, *source))
+    let recipient = unsafe { &*slot };
+    if recipient.sock != answer {
+        return u64::from(filter::UNSETTLED);
+    }
+    u64::from(filter::judge_owner(&recipient.owner, recipient.source))
 }
 
-/// Counts a failure by the answer, if it `is_answer`, else by nobody. The signature comes as
+/// Counts a failure by the process of an [`Answer`], by nobody if it has none. The signature comes as
 /// [`Signature::to_words`] gives it, `ports` as the local one before the remote one.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -203,7 +209,7 @@ extern "C" fn count_recipient(
     where_from: u64,
     rest: u64,
     ports: u64,
-    is_answer: u64,
+    answer: u64,
 ) -> u64 {
     let mut owned = Owned {
         cgroup_id: 0,
@@ -211,11 +217,11 @@ extern "C" fn count_recipient(
         service_port: 0,
         reserved: 0,
     };
-    if is_answer != 0
-        && let Some(slot) = RECIPIENT.get_ptr(0)
-    {
+    if let Some(slot) = RECIPIENT.get_ptr(0)
         // SAFETY: this CPU's slot, just looked up.
-        let recipient = unsafe { &*slot };
+        && let recipient = unsafe { &*slot }
+        && recipient.sock == answer
+    {
         if recipient.owner.tgid != 0 {
             owned.cgroup_id = recipient.owner.cgroup_id;
         }
@@ -235,6 +241,7 @@ fn answer(flags: u64, in_process: u64, effort: Effort) -> u64 {
     };
     // SAFETY: this CPU's slot, just looked up.
     let recipient = unsafe { &mut *slot };
+    let sock = recipient.sock;
     let source = recipient.find(Flags(flags as u32), in_process != 0, effort);
     recipient.source = source as u32;
     // Who waits to be accepted was not opened by anybody, whatever was at its address before.
@@ -249,7 +256,7 @@ fn answer(flags: u64, in_process: u64, effort: Effort) -> u64 {
         leader.comm(&mut recipient.process_comm);
         leader.exe(&mut recipient.exe);
     }
-    0
+    sock
 }
 
 impl Recipient {

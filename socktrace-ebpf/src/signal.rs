@@ -27,11 +27,11 @@ pub(crate) fn interrupts(restartable: bool) -> bool {
     }
     // SAFETY: takes nothing; returns the current task's address.
     let task = unsafe { bpf_get_current_task() } as *const u8;
-    let signal: *const u8 = Probe::read_member(task, &offsets::TASK_SIGNAL);
-    let sighand: *const u8 = Probe::read_member(task, &offsets::TASK_SIGHAND);
-    let blocked: u64 = Probe::read_member(task, &offsets::TASK_BLOCKED);
-    let own: u64 = Probe::read_member(task, &offsets::TASK_PENDING);
-    let shared: u64 = Probe::read_member(signal, &offsets::SIGNAL_SHARED_PENDING);
+    let signal: *const u8 = Probe::read_member(task, offsets::TASK_SIGNAL.present());
+    let sighand: *const u8 = Probe::read_member(task, offsets::TASK_SIGHAND.present());
+    let blocked: u64 = Probe::read_member(task, offsets::TASK_BLOCKED.present());
+    let own: u64 = Probe::read_member(task, offsets::TASK_PENDING.present());
+    let shared: u64 = Probe::read_member(signal, offsets::SIGNAL_SHARED_PENDING.present());
     let pending = (own | shared) & !blocked;
     if pending == 0 {
         return false;
@@ -41,8 +41,8 @@ pub(crate) fn interrupts(restartable: bool) -> bool {
         return false;
     };
     let action = sighand.wrapping_add(action);
-    let handler: u64 = Probe::read_member(action, &offsets::SIGACTION_HANDLER);
-    let flags: u64 = Probe::read_member(action, &offsets::SIGACTION_FLAGS);
+    let handler: u64 = Probe::read_member(action, offsets::SIGACTION_HANDLER.present());
+    let flags: u64 = Probe::read_member(action, offsets::SIGACTION_FLAGS.present());
     handler > SIG_IGN && !(restartable && flags & SA_RESTART != 0)
 }
 
@@ -51,6 +51,6 @@ pub(crate) fn interrupts(restartable: bool) -> bool {
 #[inline(always)]
 pub(crate) fn action(index: usize) -> Option<usize> {
     let actions = offsets::SIGHAND_ACTION.offset()?;
-    let bytes = offsets::SIGHAND_ACTION_SIZE.offset()?;
+    let bytes = offsets::SIGHAND_ACTION_SIZE.present().get() as usize;
     Some(actions + index * (bytes / SIGNALS))
 }

@@ -5,8 +5,7 @@ use socktrace_ebpf::Sigpipe;
 
 use crate::{
     load::{Direct, Load, Probe},
-    offsets::{self, Offset as _},
-    signal,
+    offsets, signal,
 };
 
 /// `MSG_NOSIGNAL` in `include/linux/socket.h`.
@@ -18,16 +17,27 @@ const SIGNAL_UNKILLABLE: u32 = 0x40;
 const SIG_DFL: u64 = 0;
 const SIG_IGN: u64 = 1;
 
-/// The verdict on the current process, whose write with these flags fails with EPIPE.
+/// The verdict on the current process, whose write with these flags fails with EPIPE: a [`Sigpipe`].
 ///
 /// `NotRaised` where the process cannot be read: 5.10 (whose programs get no typed task) under
 /// lockdown=confidentiality, and a kernel that lacks one of the members.
 #[inline(always)]
-pub(crate) fn verdict(message_flags: i32) -> Sigpipe {
+pub(crate) fn verdict(message_flags: i32) -> u8 {
     if message_flags & MSG_NOSIGNAL != 0 {
-        return Sigpipe::None;
+        return Sigpipe::None as u8;
     }
-    if offsets::TASK_BTF.get() == 1 {
+    current_disposition() as u8
+}
+
+/// The same for a signal that is raised, a [`Sigpipe`].
+///
+/// A global function: the verifier goes through it once in a program, whatever the paths to it. For
+/// each pointer that is loaded through the current task, as of any trusted pointer, it searches all
+/// of the kernel's types by name, several times (`btf_nested_type_is_trusted`, as in 6.12).
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn current_disposition() -> u64 {
+    let disposition = if offsets::TASK_BTF.get() == 1 {
         // SAFETY: takes nothing; returns the current task as a typed pointer.
         let task = unsafe { bpf_get_current_task_btf() };
         disposition::<Direct>(task.cast_const().cast())
@@ -37,7 +47,8 @@ pub(crate) fn verdict(message_flags: i32) -> Sigpipe {
         disposition::<Probe>(task as *const u8)
     } else {
         Sigpipe::NotRaised
-    }
+    };
+    disposition as u64
 }
 
 #[inline(always)]
@@ -45,15 +56,13 @@ fn disposition<L: Load>(task: *const u8) -> Sigpipe {
     let Some(action) = signal::action(SIGPIPE_INDEX) else {
         return Sigpipe::NotRaised;
     };
-    let Some(handler) = offsets::SIGACTION_HANDLER.offset() else {
-        return Sigpipe::NotRaised;
-    };
+    let handler = offsets::SIGACTION_HANDLER.present().get() as usize;
     // SAFETY: a `struct task_struct`, and the offset of a member.
-    let blocked: u64 = unsafe { L::member(task, &offsets::TASK_BLOCKED) };
+    let blocked: u64 = unsafe { L::member(task, offsets::TASK_BLOCKED.present()) };
     // SAFETY: likewise.
-    let sighand: *const u8 = unsafe { L::member(task, &offsets::TASK_SIGHAND) };
+    let sighand: *const u8 = unsafe { L::member(task, offsets::TASK_SIGHAND.present()) };
     // SAFETY: likewise.
-    let signal: *const u8 = unsafe { L::member(task, &offsets::TASK_SIGNAL) };
+    let signal: *const u8 = unsafe { L::member(task, offsets::TASK_SIGNAL.present()) };
     // A blocked signal stays pending even when it is ignored (`sig_ignored`).
     if blocked >> SIGPIPE_INDEX & 1 != 0 {
         return Sigpipe::Blocked;
@@ -61,7 +70,7 @@ fn disposition<L: Load>(task: *const u8) -> Sigpipe {
     // SAFETY: the task's `struct sighand_struct`, and the action of one of its 64 signals.
     let handler: u64 = unsafe { L::load(sighand, action + handler) };
     // SAFETY: the task's `struct signal_struct`, and the offset of a member.
-    let flags: u32 = unsafe { L::member(signal, &offsets::SIGNAL_FLAGS) };
+    let flags: u32 = unsafe { L::member(signal, offsets::SIGNAL_FLAGS.present()) };
     match handler {
         SIG_IGN => Sigpipe::Ignored,
         SIG_DFL if flags & SIGNAL_UNKILLABLE != 0 => Sigpipe::Discarded,

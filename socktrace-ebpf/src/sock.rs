@@ -6,7 +6,7 @@ use socktrace_ebpf::{Address, Event, Family, Flags};
 
 use crate::{
     load::Load,
-    offsets::{self, Fact, Offset as _, Optional},
+    offsets::{self, Fact, Optional},
     tcp_sock::TcpSock,
 };
 
@@ -161,7 +161,7 @@ impl<L: Load> Sock<L> {
     /// Inode of the socket's network namespace, 0 in a kernel without namespaces.
     #[inline(always)]
     pub(crate) fn netns(self) -> u32 {
-        self.net_member(&offsets::NET_INUM)
+        self.net_member(offsets::NET_INUM.present())
     }
 
     /// Whether `SO_KEEPALIVE` is set.
@@ -170,26 +170,26 @@ impl<L: Load> Sock<L> {
         self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN != 0
     }
 
-    /// A member of the socket's network namespace, zero where this kernel lacks the namespace
-    /// or the member.
+    /// A member of the socket's network namespace, which this kernel has; zero where it lacks the
+    /// namespace.
     #[inline(always)]
-    fn net_member<T: Copy + Default>(self, offset: &Optional) -> T {
+    fn net_member<T: Copy + Default>(self, offset: &Fact) -> T {
         if offsets::SOCK_NET.is_absent() {
             return T::default();
         }
-        let net: *const u8 = self.load(&offsets::SOCK_NET);
+        let net: *const u8 = self.load(offsets::SOCK_NET.present());
         // SAFETY: a `struct net` reached from the socket, and an offset in it.
         unsafe { L::member(net, offset) }
     }
 
-    /// `net.ipv4.tcp_retries2` of the socket's network namespace.
+    /// `net.ipv4.tcp_retries2` of the socket's network namespace, where this kernel has it.
     #[inline(always)]
     pub(crate) fn retries2(self) -> u32 {
         // The sysctl is a byte in current kernels and was an int in early 5.10.
-        if offsets::NET_RETRIES2_SIZE.offset() == Some(1) {
-            u32::from(self.net_member::<u8>(&offsets::NET_RETRIES2))
+        if offsets::NET_RETRIES2_SIZE.present().get() == 1 {
+            u32::from(self.net_member::<u8>(offsets::NET_RETRIES2.present()))
         } else {
-            self.net_member(&offsets::NET_RETRIES2)
+            self.net_member(offsets::NET_RETRIES2.present())
         }
     }
 
@@ -242,8 +242,8 @@ impl<L: Load> Sock<L> {
         if offsets::SOCK_ACK_BACKLOG.is_absent() {
             return None;
         }
-        let waiting: u32 = self.load(&offsets::SOCK_ACK_BACKLOG);
-        let limit: u32 = self.load(&offsets::SOCK_MAX_ACK_BACKLOG);
+        let waiting: u32 = self.load(offsets::SOCK_ACK_BACKLOG.present());
+        let limit: u32 = self.load(offsets::SOCK_MAX_ACK_BACKLOG.present());
         // `listen(fd, 0)` leaves room for one all the same.
         Some((u64::from(waiting) * 100 / u64::from(limit.max(1))) as u32)
     }

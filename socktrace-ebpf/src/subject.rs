@@ -26,11 +26,17 @@ impl Subject {
     /// Tells where a socket's connection runs.
     #[inline(always)]
     pub(crate) fn locate<L: Load>(&mut self, sock: Sock<L>, family: Family) {
+        self.locate_in(sock, family, sock.netns());
+    }
+
+    /// The same in a network namespace that has been read before.
+    #[inline(always)]
+    pub(crate) fn locate_in<L: Load>(&mut self, sock: Sock<L>, family: Family, netns: u32) {
         self.local = sock.local(family);
         self.remote = sock.remote(family);
         self.local_port = sock.local_port();
         self.remote_port = sock.remote_port();
-        self.netns = sock.netns();
+        self.netns = netns;
     }
 
     /// Tells it in an event.

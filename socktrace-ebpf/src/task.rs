@@ -40,46 +40,46 @@ impl Task {
     pub(crate) fn is_process(self, tgid: u32, at_ns: u64) -> bool {
         self.tgid() == tgid
             && self.pid() == tgid
-            && Probe::read_member::<u64>(self.0, &offsets::TASK_START) <= at_ns
+            && Probe::read_member::<u64>(self.0, offsets::TASK_START.present()) <= at_ns
     }
 
     #[inline(always)]
     pub(crate) fn pid(self) -> u32 {
-        Probe::read_member(self.0, &offsets::TASK_PID)
+        Probe::read_member(self.0, offsets::TASK_PID.present())
     }
 
     #[inline(always)]
     pub(crate) fn tgid(self) -> u32 {
-        Probe::read_member(self.0, &offsets::TASK_TGID)
+        Probe::read_member(self.0, offsets::TASK_TGID.present())
     }
 
     /// The process's first thread, or the one that has taken its place by exec.
     #[inline(always)]
     pub(crate) fn leader(self) -> Self {
-        Self(Probe::read_member(self.0, &offsets::TASK_GROUP_LEADER))
+        Self(Probe::read_member(self.0, offsets::TASK_GROUP_LEADER.present()))
     }
 
     #[inline(always)]
     pub(crate) fn comm(self, to: &mut [u8; 16]) {
-        Probe::read_text_member(self.0, &offsets::TASK_COMM, to);
+        Probe::read_text_member(self.0, offsets::TASK_COMM.present(), to);
     }
 
     /// Adds the last part of its executable's path, cut off where it is longer, to what is all NUL.
     /// A task of the kernel has none, nor has one that has ended.
     #[inline(always)]
     pub(crate) fn exe(self, to: &mut [u8; EXE_NAME]) {
-        let mm: *const u8 = Probe::read_member(self.0, &offsets::TASK_MM);
-        let file: *const u8 = Probe::read_member(mm, &offsets::MM_EXE_FILE);
-        let dentry: *const u8 = Probe::read_member(file, &offsets::FILE_DENTRY);
-        let name: *const u8 = Probe::read_member(dentry, &offsets::DENTRY_NAME);
+        let mm: *const u8 = Probe::read_member(self.0, offsets::TASK_MM.present());
+        let file: *const u8 = Probe::read_member(mm, offsets::MM_EXE_FILE.present());
+        let dentry: *const u8 = Probe::read_member(file, offsets::FILE_DENTRY.present());
+        let name: *const u8 = Probe::read_member(dentry, offsets::DENTRY_NAME.present());
         Probe::read_text(name, to);
     }
 
     /// What `bpf_get_current_uid_gid` says of the current task.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
-        let cred: *const u8 = Probe::read_member(self.0, &offsets::TASK_CRED);
-        Probe::read_member(cred, &offsets::CRED_UID)
+        let cred: *const u8 = Probe::read_member(self.0, offsets::TASK_CRED.present());
+        Probe::read_member(cred, offsets::CRED_UID.present())
     }
 
     /// What `bpf_get_current_cgroup_id` says of the current task; 0 without cgroups.
@@ -88,17 +88,17 @@ impl Task {
         if offsets::TASK_CGROUPS.is_absent() {
             return 0;
         }
-        let set: *const u8 = Probe::read_member(self.0, &offsets::TASK_CGROUPS);
-        let cgroup: *const u8 = Probe::read_member(set, &offsets::CSS_SET_DFL_CGRP);
-        let node: *const u8 = Probe::read_member(cgroup, &offsets::CGROUP_KN);
-        Probe::read_member(node, &offsets::KERNFS_NODE_ID)
+        let set: *const u8 = Probe::read_member(self.0, offsets::TASK_CGROUPS.present());
+        let cgroup: *const u8 = Probe::read_member(set, offsets::CSS_SET_DFL_CGRP.present());
+        let node: *const u8 = Probe::read_member(cgroup, offsets::CGROUP_KN.present());
+        Probe::read_member(node, offsets::KERNFS_NODE_ID.present())
     }
 
     /// Its table of open files, `struct fdtable`; NULL when it has ended.
     #[inline(always)]
     pub(crate) fn open_files(self) -> *const u8 {
-        let files: *const u8 = Probe::read_member(self.0, &offsets::OPEN_FILES);
-        Probe::read_member(files, &offsets::OPEN_FILES_TABLE)
+        let files: *const u8 = Probe::read_member(self.0, offsets::OPEN_FILES.present());
+        Probe::read_member(files, offsets::OPEN_FILES_TABLE.present())
     }
 }
 

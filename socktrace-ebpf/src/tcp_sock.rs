@@ -5,7 +5,7 @@ use socktrace_ebpf::{Event, Flags};
 
 use crate::{
     load::{Load, Probe},
-    offsets::{self, Offset, Optional},
+    offsets::{self, Fact, Offset, Optional},
     sock::Sock,
 };
 
@@ -30,6 +30,15 @@ impl<L: Load> TcpSock<L> {
     #[inline(always)]
     pub(crate) fn sock(self) -> Sock<L> {
         self.sock
+    }
+
+    /// The same as `struct sock`, by a pointer that the verifier knows no more of than its type: what
+    /// the helper returns is not trusted, unlike the argument of a tracepoint. So a pointer can be
+    /// loaded through it without that the verifier searches all of the kernel's types by name
+    /// (`btf_nested_type_is_trusted`, as in 6.12).
+    #[inline(always)]
+    pub(crate) fn untrusted_sock(self) -> Sock<L> {
+        Sock::new(self.tcp)
     }
 
     /// The local port in host byte order. `inet_sport`, as `skc_num` is cleared when an unbound
@@ -66,12 +75,15 @@ impl<L: Load> TcpSock<L> {
         if offsets::ICSK_PROBES_OUT.is_absent() {
             return Flags::empty();
         }
-        let probes = self.load::<u8>(&offsets::ICSK_PROBES_OUT);
+        let probes: u8 = self.load(offsets::ICSK_PROBES_OUT.present());
+        let user_timeout: u32 = self.load(offsets::ICSK_USER_TIMEOUT.present());
+        let retransmits: u8 = self.load(offsets::ICSK_RETRANSMITS.present());
+        let window: u32 = self.load(offsets::TCP_SND_WND.present());
         let soft = self.sock.soft_err();
         Flags::empty()
-            .with_if(Flags::USER_TIMEOUT, self.load::<u32>(&offsets::ICSK_USER_TIMEOUT) != 0)
-            .with_if(Flags::RETRANSMITTED, self.load::<u8>(&offsets::ICSK_RETRANSMITS) != 0)
-            .with_if(Flags::ZERO_WINDOW, self.load::<u32>(&offsets::TCP_SND_WND) == 0)
+            .with_if(Flags::USER_TIMEOUT, user_timeout != 0)
+            .with_if(Flags::RETRANSMITTED, retransmits != 0)
+            .with_if(Flags::ZERO_WINDOW, window == 0)
             .with_if(Flags::UNSENT, self.unsent() != 0)
             .with_if(Flags::PROBED, probes != 0)
             .with_if(Flags::PROBES_EXHAUSTED, u32::from(probes) >= self.sock.retries2())
@@ -96,9 +108,9 @@ impl<L: Load> TcpSock<L> {
         if offsets::TCP_RCV_TSTAMP.is_absent() {
             return false;
         }
-        let acknowledged: u32 = self.load(&offsets::TCP_RCV_TSTAMP);
+        let acknowledged: u32 = self.load(offsets::TCP_RCV_TSTAMP.present());
         let asked: u32 = if self.unacked() != 0 {
-            self.load(&offsets::TCP_LSNDTIME)
+            self.load(offsets::TCP_LSNDTIME.present())
         } else if self.load::<u8>(&offsets::ICSK_PROBES_OUT) != 0 {
             jiffies()
         } else {
@@ -130,25 +142,32 @@ impl<L: Load> TcpSock<L> {
 
     #[inline(always)]
     fn unacked(self) -> u32 {
-        let snd_nxt: u32 = self.load(&offsets::TCP_SND_NXT);
-        snd_nxt.wrapping_sub(self.load(&offsets::TCP_SND_UNA))
+        if offsets::TCP_SND_NXT.is_absent() {
+            return 0;
+        }
+        let snd_nxt: u32 = self.load(offsets::TCP_SND_NXT.present());
+        snd_nxt.wrapping_sub(self.load(offsets::TCP_SND_UNA.present()))
     }
 
     #[inline(always)]
     fn unsent(self) -> u32 {
-        let write_seq: u32 = self.load(&offsets::TCP_WRITE_SEQ);
-        write_seq.wrapping_sub(self.load(&offsets::TCP_SND_NXT))
+        if offsets::TCP_SND_NXT.is_absent() {
+            return 0;
+        }
+        let write_seq: u32 = self.load(offsets::TCP_WRITE_SEQ.present());
+        write_seq.wrapping_sub(self.load(offsets::TCP_SND_NXT.present()))
     }
 
     /// Milliseconds since the segment at the head of the queue was first retransmitted (a SYN:
-    /// first sent), as the kernel itself measures a give-up (`retransmits_timed_out`).
+    /// first sent), as the kernel itself measures a give-up (`retransmits_timed_out`). To be
+    /// asked where this kernel has the members.
     #[inline(always)]
     fn retransmitting_ms(self) -> u32 {
-        let stamp: u32 = self.load(&offsets::TCP_RETRANS_STAMP);
+        let stamp: u32 = self.load(offsets::TCP_RETRANS_STAMP.present());
         if stamp == 0 {
             return 0;
         }
-        let now_us: u64 = self.load(&offsets::TCP_MSTAMP);
+        let now_us: u64 = self.load(offsets::TCP_MSTAMP.present());
         if self.has_microsecond_stamps() {
             (now_us as u32).wrapping_sub(stamp) / 1000
         } else {
@@ -163,7 +182,7 @@ impl<L: Load> TcpSock<L> {
         if offsets::TCP_RETRANS_STAMP.is_absent() {
             return false;
         }
-        let stamp: u32 = self.load(&offsets::TCP_RETRANS_STAMP);
+        let stamp: u32 = self.load(offsets::TCP_RETRANS_STAMP.present());
         let unit = if self.has_microsecond_stamps() { 1_000 } else { 1_000_000 };
         ((mono_ns / unit) as u32).wrapping_sub(stamp).cast_signed() >= 0
     }
@@ -177,9 +196,12 @@ impl<L: Load> TcpSock<L> {
     /// Whether a flag is set; not if this kernel lacks it.
     #[inline(always)]
     fn bit(self, position: &Optional) -> bool {
-        let Some(bit) = position.offset() else {
-            return false;
-        };
+        !position.is_absent() && self.known_bit(position.present())
+    }
+
+    #[inline(always)]
+    fn known_bit(self, position: &Fact) -> bool {
+        let bit = position.get() as usize;
         // SAFETY: the byte of `struct tcp_sock` that holds the flag.
         let byte: u8 = unsafe { L::load(self.tcp, bit / 8) };
         byte >> (bit % 8) & 1 != 0
@@ -188,24 +210,30 @@ impl<L: Load> TcpSock<L> {
     /// The MPTCP socket whose subflow this is (`struct mptcp_subflow_context`), as a map key.
     #[inline(always)]
     pub(crate) fn mptcp_key(self) -> Option<u64> {
-        if offsets::MPTCP.get() != 1 || !self.bit(&offsets::TCP_IS_MPTCP_BIT) {
+        // The facts are all there where this is 1.
+        if offsets::MPTCP.get() != 1 || !self.known_bit(offsets::TCP_IS_MPTCP_BIT.present()) {
             return None;
         }
-        let subflow: *const u8 = self.load(&offsets::ICSK_ULP_DATA);
-        let connection: u64 = Probe::read_member(subflow, &offsets::SUBFLOW_CONN);
+        let subflow: *const u8 = self.load(offsets::ICSK_ULP_DATA.present());
+        let connection: u64 = Probe::read_member(subflow, offsets::SUBFLOW_CONN.present());
         (connection != 0).then_some(connection)
     }
 
     /// Fills in the state of the connection's timers.
     #[inline(always)]
     pub(crate) fn describe_timers(self, event: &mut Event) {
-        event.unacked_bytes = self.unacked();
-        event.unsent_bytes = self.unsent();
-        event.retransmits = self.load(&offsets::ICSK_RETRANSMITS);
-        event.probes = self.load(&offsets::ICSK_PROBES_OUT);
-        event.rto_jiffies = self.load(&offsets::ICSK_RTO);
-        event.user_timeout_ms = self.load(&offsets::ICSK_USER_TIMEOUT);
-        event.elapsed_ms = self.retransmitting_ms();
+        if !offsets::ICSK_RTO.is_absent() {
+            let next: u32 = self.load(offsets::TCP_SND_NXT.present());
+            let unacked: u32 = self.load(offsets::TCP_SND_UNA.present());
+            let written: u32 = self.load(offsets::TCP_WRITE_SEQ.present());
+            event.unacked_bytes = next.wrapping_sub(unacked);
+            event.unsent_bytes = written.wrapping_sub(next);
+            event.retransmits = self.load(offsets::ICSK_RETRANSMITS.present());
+            event.probes = self.load(offsets::ICSK_PROBES_OUT.present());
+            event.rto_jiffies = self.load(offsets::ICSK_RTO.present());
+            event.user_timeout_ms = self.load(offsets::ICSK_USER_TIMEOUT.present());
+            event.elapsed_ms = self.retransmitting_ms();
+        }
         // 0 until the peer has acknowledged something; and where this kernel lacks the member.
         let acknowledged: u32 = self.load(&offsets::TCP_RCV_TSTAMP);
         if acknowledged != 0 {

@@ -14,7 +14,7 @@
 
 use crate::{
     load::Probe,
-    offsets::{self, Offset as _},
+    offsets,
     task::{self, Task},
 };
 
@@ -38,13 +38,9 @@ extern "C" fn first_waiter(sock: u64) -> u64 {
     if !task::is_readable() {
         return 0;
     }
-    let queue: *const u8 = Probe::read_member(sock as *const u8, &offsets::SOCK_WQ);
-    let (Some(waiters), Some(link)) =
-        (offsets::SOCKET_WQ_WAITERS.offset(), offsets::WAIT_ENTRY_LINK.offset())
-    else {
-        return 0;
-    };
-    let head = queue.wrapping_add(waiters);
+    let queue: *const u8 = Probe::read_member(sock as *const u8, offsets::SOCK_WQ.present());
+    let head = queue.wrapping_add(offsets::SOCKET_WQ_WAITERS.present().get() as usize);
+    let link = offsets::WAIT_ENTRY_LINK.present().get() as usize;
     let mut at: *const u8 = Probe::read(head, 0);
     for _ in 0..SOCKET_ENTRIES {
         if queue.is_null() || at == head || at.is_null() {
@@ -67,14 +63,14 @@ extern "C" fn task_of_entry(entry: u64) -> u64 {
         return 0;
     }
     let entry = entry as *const u8;
-    let private: *const u8 = Probe::read_member(entry, &offsets::WAIT_ENTRY_PRIVATE);
+    let private: *const u8 = Probe::read_member(entry, offsets::WAIT_ENTRY_PRIVATE.present());
     if private.is_null() {
         return first_in_epoll(entry as u64);
     }
     if Task::new(private).is_valid() {
         return private as u64;
     }
-    let task = Task::new(Probe::read_member(private, &offsets::POLL_TASK));
+    let task = Task::new(Probe::read_member(private, offsets::POLL_TASK.present()));
     if task.is_valid() { task.address() } else { 0 }
 }
 
@@ -86,16 +82,12 @@ extern "C" fn first_in_epoll(entry: u64) -> u64 {
     if !task::is_readable() {
         return 0;
     }
-    let (Some(wait), Some(waiters), Some(link)) = (
-        offsets::EPOLL_ENTRY_WAIT.offset(),
-        offsets::EPOLL_WAITERS.offset(),
-        offsets::WAIT_ENTRY_LINK.offset(),
-    ) else {
-        return 0;
-    };
+    let wait = offsets::EPOLL_ENTRY_WAIT.present().get() as usize;
+    let waiters = offsets::EPOLL_WAITERS.present().get() as usize;
+    let link = offsets::WAIT_ENTRY_LINK.present().get() as usize;
     let entry = (entry as *const u8).wrapping_sub(wait);
-    let item: *const u8 = Probe::read_member(entry, &offsets::EPOLL_ENTRY_BASE);
-    let epoll: *const u8 = Probe::read_member(item, &offsets::EPOLL_ITEM_EP);
+    let item: *const u8 = Probe::read_member(entry, offsets::EPOLL_ENTRY_BASE.present());
+    let epoll: *const u8 = Probe::read_member(item, offsets::EPOLL_ITEM_EP.present());
     let head = epoll.wrapping_add(waiters);
     let mut at: *const u8 = Probe::read(head, 0);
     for _ in 0..EPOLL_ENTRIES {
@@ -103,7 +95,7 @@ extern "C" fn first_in_epoll(entry: u64) -> u64 {
             return 0;
         }
         let sleeper = at.wrapping_sub(link);
-        let task = Task::new(Probe::read_member(sleeper, &offsets::WAIT_ENTRY_PRIVATE));
+        let task = Task::new(Probe::read_member(sleeper, offsets::WAIT_ENTRY_PRIVATE.present()));
         if task.is_valid() {
             return task.address();
         }

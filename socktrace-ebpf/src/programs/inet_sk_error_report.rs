@@ -51,9 +51,10 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     if tcp.mptcp_key().is_some() {
         return 0;
     }
+    let sock = tcp.untrusted_sock();
     let flags = sock.holder_flags();
     let signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
-    failure::record(sock, &signature);
+    failure::record(sock, &signature, true);
     let question = Question::search(sock, flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
@@ -69,10 +70,13 @@ const SUBFLOWS_OWN: Flags = Flags::ORPHAN.with(Flags::UNACCEPTED).with(Flags::SU
 /// An MPTCP socket fails.
 #[inline(always)]
 fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
+    // What takes loading a pointer comes first: see `TcpSock::untrusted_sock`, which there is none of
+    // here. Behind branches the verifier would do it for each path.
+    let netns = sock.netns();
+    let flags = sock.holder_flags().with(Flags::MPTCP);
     let Some(family) = sock.family() else {
         return 0;
     };
-    let flags = sock.holder_flags().with(Flags::MPTCP);
     let mut signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
     let mut local_port = sock.bound_port();
     let known = failure::find(sock);
@@ -99,11 +103,11 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
             } as u8;
         }
     }
-    failure::record(sock, &signature);
+    failure::record(sock, &signature, true);
     // The current task may be MPTCP's worker.
     let question = Question::search(sock, flags, false);
     let locate = |subject: &mut Subject| {
-        subject.locate(sock, family);
+        subject.locate_in(sock, family, netns);
         subject.local_port = local_port;
     };
     emit(&signature, question, locate, |event| {

@@ -62,12 +62,13 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         // connect by MSG_FASTOPEN, which the return of `__inet_stream_connect` has told.
         return 0;
     }
-    let verdict = if errno == EPIPE { sigpipe::verdict(ctx.int(1)) } else { Sigpipe::NotRaised };
+    let verdict =
+        if errno == EPIPE { sigpipe::verdict(ctx.int(1)) } else { Sigpipe::NotRaised as u8 };
     let own = Flags::empty()
         .with_if(Flags::REPORTED, known.is_some())
         .with_if(Flags::SEND_SHUTDOWN, sock.has_send_shutdown());
     let mut signature = Signature {
-        sigpipe: verdict as u8,
+        sigpipe: verdict,
         origin: known.origin,
         ..failed_call(Hook::SkStreamError, sock, family, errno, own)
     };

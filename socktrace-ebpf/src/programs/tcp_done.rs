@@ -52,10 +52,9 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
     // What becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
     let subflow = tcp.mptcp_key().is_some();
-    let flags = Flags(u32::from(note.flags))
-        .with(sock.holder_flags())
-        .with(told)
-        .with_if(Flags::SUBFLOW, subflow);
+    let holder = sock.holder_flags();
+    let flags =
+        Flags(u32::from(note.flags)).with(holder).with(told).with_if(Flags::SUBFLOW, subflow);
     let signature = Signature {
         flags: flags.0,
         errno,
@@ -66,8 +65,10 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
         ..Signature::default()
     };
     debug!(ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);
-    if !flags.has(Flags::ORPHAN) {
-        failure::record(sock, &signature);
+    // Not by a test of all flags, which would keep the verifier from taking paths for one that differ
+    // in any of them.
+    if !holder.has(Flags::ORPHAN) {
+        failure::record(sock, &signature, !subflow);
     }
     // MPTCP's worker holds subflows for their programs.
     let question = Question::search(sock, flags, sock.is_owned() && !subflow);

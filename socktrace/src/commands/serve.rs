@@ -26,31 +26,47 @@ use crate::{
 };
 
 /// Failures by service, before anything is loaded: whether they are counted, and how.
-pub(super) struct Services(Option<(Owners, Extent, usize)>);
+#[derive(Default)]
+pub(super) struct Services {
+    /// How they are counted, and how many series there are at most.
+    asked: Option<(Extent, usize)>,
+    /// What finds them.
+    owners: Option<Owners>,
+}
 
 impl Services {
     /// As the command line asks, where this host has cgroups to tell services by.
     pub(super) fn new(cli: &Cli) -> Self {
         if cli.no_metrics || cli.max_series == 0 {
-            return Self(None);
+            return Self::default();
         }
-        let owners = Owners::new();
-        if !owners.have_ids() {
+        if !Owners::have_ids() {
             log::warn!(
                 target: NOTICE,
                 "not told: failures by service, in the metrics; this host has no cgroup2"
             );
-            return Self(None);
+            return Self::default();
         }
         let series = cli.max_series as usize;
         #[expect(clippy::cast_possible_truncation, reason = "a small factor")]
         let entries = cli.max_series * OWNED_PER_SERIES as u32;
-        Self(Some((owners, Extent { entries, ports: cli.series_by_port }, series)))
+        let extent = Extent { entries, ports: cli.series_by_port };
+        Self { asked: Some((extent, series)), owners: None }
     }
 
     /// How the kernel side is to count.
     pub(super) fn extent(&self) -> Option<Extent> {
-        self.0.as_ref().map(|(_, extent, _)| *extent)
+        self.asked.map(|(extent, _)| extent)
+    }
+
+    /// Looks around for services, of cgroups that are there now. Returns what finds those of events, if
+    /// `for_events`.
+    pub(super) fn look_around(&mut self, for_events: bool) -> Option<Owners> {
+        let owners = for_events.then(Owners::new);
+        if self.asked.is_some() {
+            self.owners = Some(owners.as_ref().map_or_else(Owners::new, Owners::beside));
+        }
+        owners
     }
 
     /// Where it counts.
@@ -63,7 +79,7 @@ impl Services {
 
     /// The series; the names of services that fail for the first time are looked up from now on.
     fn start(self, ebpf: &mut Ebpf) -> anyhow::Result<Option<Arc<metrics::Services>>> {
-        let Some((owners, _, limit)) = self.0 else { return Ok(None) };
+        let (Some((_, limit)), Some(owners)) = (self.asked, self.owners) else { return Ok(None) };
         let services = Arc::new(metrics::Services::new(owners, limit));
         let met = Arc::clone(&services);
         Newcomers::new(ebpf)?.watch(move |cgroup| met.meet(cgroup))?;

@@ -27,7 +27,6 @@ use crate::{
     },
     metrics::{Access, Hooks, PassedSockets, Progress},
     output::{Decoder, stream::Printer},
-    owner::Owners,
     resolve::{Names, System},
     service::{
         log::NOTICE,
@@ -64,7 +63,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let filter = Arc::new(Filter::new(&cli.filters));
     let scope = Scope { stream: !cli.no_stream, counts: cli.filters.filter_metrics };
     let program = filter.program(scope, cli.all);
-    let services = serve::Services::new(cli);
+    let mut services = serve::Services::new(cli);
     let options = load::Options {
         method: cli.attach.into(),
         retransmits: cli.retransmits,
@@ -83,7 +82,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let counts = Arc::new(Counts::new(tallies, services.tallies(&mut ebpf)?, counted));
     let programs = Arc::new(Programs::new(&ebpf).context("cannot watch the kernel programs")?);
     // Learnt before it says that it is ready, so that those are known that go soon after.
-    let owners = program.needs_events().then(Owners::new);
+    let owners = services.look_around(program.needs_events());
     let listeners = serve::listeners(cli, passed)?;
     if !cli.no_sandbox {
         privileges::drop_all(|| counts.counter(Counter::EventsLost).map(drop))?;

@@ -84,6 +84,17 @@ impl CgroupIds {
         ids
     }
 
+    /// Another one, that knows the same.
+    pub(super) fn beside(&self) -> Self {
+        Self {
+            root: self.root.clone(),
+            complete: self.complete,
+            handles: self.handles.as_ref().and_then(|root| root.try_clone().ok()),
+            known: self.known.clone(),
+            next_walk: self.next_walk,
+        }
+    }
+
     /// The path of a cgroup, from the root of what is mounted.
     ///
     /// # Errors

@@ -69,6 +69,18 @@ impl Owners {
         }
     }
 
+    /// Another one for use beside this one, that knows the same cgroups without looking around.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            ids: self.ids.as_ref().map(CgroupIds::beside),
+            legacy: self.legacy,
+            processes: Processes::new(),
+            names: NameFiles::new(HostFiles::new()),
+            services: LruCache::new(KEPT),
+            last: None,
+        }
+    }
+
     /// Where there are no cgroups and no processes.
     #[cfg(test)]
     pub(crate) fn nowhere() -> Self {
@@ -142,9 +154,9 @@ impl Owners {
         self.processes.as_mut().is_some_and(|processes| processes.is_there(process))
     }
 
-    /// Whether there are cgroups that ids can be of.
-    pub(crate) fn have_ids(&self) -> bool {
-        self.ids.is_some()
+    /// Whether this host has cgroups that ids can be of.
+    pub(crate) fn have_ids() -> bool {
+        Layout::read().is_ok_and(|layout| layout.unified.is_some())
     }
 
     /// Whether the cgroup with this id, 0 for none, is there no more.

@@ -62,11 +62,18 @@ const DAEMON: &str = "/bin/socktrace";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
 /// All of them.
-pub(super) const ALL: [Subject; 10] = [
+pub(super) const ALL: [Subject; 11] = [
     Subject { name: NO_TOOL, kind: Kind::Nothing },
     Subject { name: FLOOR, kind: Kind::Floor },
     Subject { name: STREAMING, kind: Kind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
     Subject { name: COUNTING, kind: Kind::Program(&[DAEMON, "--no-stream"], ATTACHED) },
+    Subject {
+        name: "socktrace --errno ECONNRESET --remote 127.0.0.0/8",
+        kind: Kind::Program(
+            &[DAEMON, "--output", "json", "--errno", "ECONNRESET", "--remote", "127.0.0.0/8"],
+            ATTACHED,
+        ),
+    },
     Subject {
         name: "socktrace --attach kprobe",
         kind: Kind::Program(&[DAEMON, "--output", "json", "--attach", "kprobe"], ATTACHED),
@@ -151,13 +158,15 @@ fn floor(places: &[Place]) -> Result<Running> {
 }
 
 fn run(words: &[&'static str], ready: Option<&str>) -> Result<Running> {
+    // Before, as it frees what another tool has written there.
+    let (output, errors) = (File::create(OUTPUT)?, File::create(ERRORS)?);
     machine::settle()?;
     let before = machine::busy()?;
     let began = machine::now()?;
     let mut child = command(words)?
         .stdin(Stdio::null())
-        .stdout(File::create(OUTPUT)?)
-        .stderr(File::create(ERRORS)?)
+        .stdout(output)
+        .stderr(errors)
         .spawn()
         .with_context(|| format!("cannot start {}", words[0]))?;
     machine::watch(Some(child.id()));
