@@ -201,8 +201,10 @@ impl Refused {
         // A port that the kernel chose would change with the next attempt.
         let client = socket::bound(socket::closed_port(family)?)?;
         let ends = Ends::new(socket::local(&client)?, closed);
-        // On loopback the answer is there before the call returns.
         socket::start_connect(&client, closed)?;
+        // On loopback the answer is mostly there before the call returns, but not when the kernel
+        // has left it to its own thread.
+        socket::until("the SYN is not answered", || Ok(!socket::is_connecting(&client)?))?;
         Ok(Self { client, ends })
     }
 
