@@ -85,32 +85,38 @@ impl Health {
 
     /// Why hooks do not work, one line a reason.
     pub(crate) fn reasons(&self) -> Vec<String> {
-        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (hook, state) in self.iter() {
-            if let HookState::Absent(reason) | HookState::Failed(reason) = state {
-                reasons.entry(reason).or_default().push(hook.id());
-            }
-        }
-        let line = |(reason, hooks): (&str, Vec<&str>)| format!("{}: {reason}", hooks.join(", "));
-        reasons.into_iter().map(line).collect()
+        let reasons = self.by_reason(|state| match state {
+            HookState::Absent(reason) | HookState::Failed(reason) => Some(reason),
+            HookState::Attached | HookState::Fallback(_) => None,
+        });
+        reasons.map(|(reason, hooks)| format!("{hooks}: {reason}")).collect()
     }
 
     /// Which hooks kprobes serve, one line a reason, and what that hides, one line a hook.
     pub(crate) fn fallbacks(&self) -> impl Iterator<Item = String> {
-        let mut served: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let mut hidden = Vec::new();
+        let served = self.by_reason(|state| match state {
+            HookState::Fallback(reason) => Some(reason),
+            _ => None,
+        });
+        let by_kprobe = self.iter().filter(|(_, state)| matches!(state, HookState::Fallback(_)));
+        let hidden = by_kprobe.filter_map(|(hook, _)| {
+            Some(format!("hidden from kprobes: {}: {}", hook.id(), hook.hides_by_kprobe()?))
+        });
+        served.map(|(reason, hooks)| format!("by kprobe: {hooks}; {reason}")).chain(hidden)
+    }
+
+    /// Each reason that hooks have for their state, and the names of those hooks.
+    fn by_reason<'a>(
+        &'a self,
+        reason: impl Fn(&'a HookState) -> Option<&'a String>,
+    ) -> impl Iterator<Item = (&'a str, String)> {
+        let mut hooks: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (hook, state) in self.iter() {
-            if let HookState::Fallback(reason) = state {
-                served.entry(reason).or_default().push(hook.id());
-                let line = |text| format!("hidden from kprobes: {}: {text}", hook.id());
-                hidden.extend(hook.hides_by_kprobe().map(line));
+            if let Some(reason) = reason(state) {
+                hooks.entry(reason).or_default().push(hook.id());
             }
         }
-        let served = served
-            .into_iter()
-            .map(|(reason, hooks)| format!("by kprobe: {}; {reason}", hooks.join(", ")))
-            .collect::<Vec<_>>();
-        served.into_iter().chain(hidden)
+        hooks.into_iter().map(|(reason, hooks)| (reason, hooks.join(", ")))
     }
 }
 
