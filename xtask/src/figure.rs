@@ -1,5 +1,7 @@
 //! What a benchmark measured.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Names of what can be measured.
@@ -17,6 +19,12 @@ pub struct Figure {
     pub unit: Unit,
     /// The value.
     pub value: u64,
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {}: {}", self.measured, self.subject, self.value)
+    }
 }
 
 /// The subject of figures without any tool, which others are compared with.

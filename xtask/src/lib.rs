@@ -1,4 +1,4 @@
-//! What the programs on both sides of a virtual machine agree on.
+//! What the programs on both sides of a virtual machine agree on, or both do.
 
 pub mod arch;
 pub mod dashboard;
@@ -7,3 +7,4 @@ pub mod gaps;
 pub mod interrupt;
 pub mod job;
 pub mod report;
+pub mod search_path;

@@ -2,11 +2,11 @@
 
 use std::{
     ffi::OsStr,
-    path::PathBuf,
     process::{Command, ExitStatus, Output, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
+pub(crate) use xtask::search_path::find;
 
 /// Runs a program whose output the user sees.
 ///
@@ -41,15 +41,6 @@ pub(crate) fn raw_output(command: &mut Command) -> Result<Vec<u8>> {
     check(status, command)
         .with_context(|| String::from_utf8_lossy(&stderr).trim().to_owned())
         .map(|()| stdout)
-}
-
-/// The program of this name in `PATH` or where system programs lie, which `PATH` may leave out.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
 }
 
 fn check(status: ExitStatus, command: &Command) -> Result<()> {

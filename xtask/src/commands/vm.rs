@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use xtask::{figure::Figure, report::Report};
+use xtask::report::Report;
 
 use crate::{
     boot::{Boot, Outcome, Terminal},
@@ -76,9 +76,7 @@ pub(crate) fn show(report: Report) {
     match report {
         Report::Note { text } => eprintln!("{text}"),
         Report::Refused { exit, stderr } => eprintln!("socktrace exited with {exit}: {stderr}"),
-        Report::Figure(Figure { measured, subject, value, .. }) => {
-            eprintln!("{measured} with {subject}: {value}");
-        }
+        Report::Figure(figure) => eprintln!("{figure}"),
         Report::Plan { .. }
         | Report::Started { .. }
         | Report::Scenario { .. }

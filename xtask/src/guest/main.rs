@@ -1,6 +1,7 @@
 //! The program of a guest: its init when it is process 1, else what makes sockets fail there.
 
 mod bench;
+mod cgroup;
 mod demo;
 mod init;
 mod ports;

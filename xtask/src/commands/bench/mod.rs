@@ -128,7 +128,7 @@ fn words(args: &BenchArgs) -> Vec<String> {
 fn hear(whence: &str, report: Report, figures: &mut Vec<Figure>) {
     match report {
         Report::Figure(figure) => {
-            eprintln!("{whence}: {} with {}: {}", figure.measured, figure.subject, figure.value);
+            eprintln!("{whence}: {figure}");
             figures.push(figure);
         }
         Report::Note { text } => eprintln!("{whence}: {text}"),

@@ -1,6 +1,6 @@
 //! The same figures with more live sockets, and with more cgroups.
 
-use std::{fs, net::Ipv4Addr, process};
+use std::{fs, net::Ipv4Addr};
 
 use anyhow::{Context as _, Result};
 use socket2::Socket;
@@ -13,6 +13,7 @@ use super::{
     subject::{self, COUNTING, STREAMING},
     workload::{self, Listener},
 };
+use crate::cgroup;
 
 /// Live sockets, two to a connection.
 const SOCKETS: [usize; 3] = [10, 1_000, 100_000];
@@ -24,8 +25,7 @@ const AT_ONE_ADDRESS: usize = 40_000;
 const CGROUPS: [usize; 4] = [10, 100, 1_000, 5_000];
 const FEW_CGROUPS: [usize; 1] = [100];
 
-/// Where cgroups are, and where those of the benchmark.
-const HIERARCHY: &str = "/sys/fs/cgroup";
+/// Where cgroups of the benchmark are.
 const PARENT: &str = "/sys/fs/cgroup/bench.slice";
 
 /// Measures both.
@@ -93,12 +93,12 @@ fn cgroups(bench: &mut Bench) -> Result<()> {
             machine::settle()?;
             let before = machine::busy()?;
             for number in 0..count {
-                enter(&cgroup(number))?;
+                cgroup::enter(&cgroup(number))?;
                 work()?;
             }
             machine::settle()?;
             let all = (machine::busy()? - before) / u64::try_from(count)?;
-            enter(&cgroups.home)?;
+            cgroup::enter(&cgroups.home)?;
             bench.tell(
                 &format!("cgroups/{count}/a reset in each"),
                 name,
@@ -133,7 +133,7 @@ impl Cgroups {
         let own = own.lines().find_map(|line| line.strip_prefix("0::"));
         let own = own.context("no cgroup2 here")?.trim_end_matches('/');
         fs::create_dir_all(PARENT).with_context(|| format!("cannot create {PARENT}"))?;
-        Ok(Self { home: format!("{HIERARCHY}{own}"), made: 0 })
+        Ok(Self { home: format!("{}{own}", cgroup::ROOT), made: 0 })
     }
 
     fn up_to(&mut self, count: usize) -> Result<()> {
@@ -147,7 +147,7 @@ impl Cgroups {
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        let removed = enter(&self.home).and_then(|()| {
+        let removed = cgroup::enter(&self.home).and_then(|()| {
             (0..self.made).try_for_each(|number| fs::remove_dir(cgroup(number)))?;
             Ok(fs::remove_dir(PARENT)?)
         });
@@ -155,12 +155,6 @@ impl Drop for Cgroups {
             eprintln!("cgroups are left in {PARENT}: {error:#}");
         }
     }
-}
-
-/// Moves this process into the cgroup with this directory.
-fn enter(directory: &str) -> Result<()> {
-    let file = format!("{directory}/cgroup.procs");
-    fs::write(&file, process::id().to_string()).with_context(|| format!("cannot write to {file}"))
 }
 
 fn cgroup(number: usize) -> String {

@@ -5,7 +5,7 @@
 //! are in a network namespace of their own: ports and limits of the host stay as they are.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -18,9 +18,6 @@ use super::bpf;
 
 /// The daemon to be measured; set on a host only.
 static DAEMON: OnceLock<PathBuf> = OnceLock::new();
-
-/// Where tools of administrators are, which `PATH` may leave out.
-const MORE: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// Has everything measured on this host from now on, with this daemon.
 ///
@@ -45,11 +42,4 @@ pub(super) fn is_host() -> bool {
 /// Where the daemon is, if this is a host.
 pub(super) fn daemon() -> Option<&'static Path> {
     DAEMON.get().map(PathBuf::as_path)
-}
-
-/// Where a program of this name is on a host.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let directories = env::split_paths(&path).chain(MORE.map(PathBuf::from));
-    directories.map(|directory| directory.join(name)).find(|path| path.is_file())
 }

@@ -15,7 +15,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, chdir, chroot},
 };
-use xtask::figure::NO_TOOL;
+use xtask::{figure::NO_TOOL, search_path};
 
 use super::{
     bpf::{self, Floor, Place},
@@ -119,7 +119,7 @@ impl Subject {
             Kind::Nothing => true,
             Kind::Floor => !places.is_empty(),
             Kind::Program(words, _) => match inside_peers(words[0]) {
-                Some(path) if native::is_host() => native::find(file_name(path)).is_some(),
+                Some(path) if native::is_host() => search_path::find(file_name(path)).is_some(),
                 _ => Path::new(words[0]).exists() || native::is_host(),
             },
         }
@@ -195,19 +195,21 @@ fn run(words: &[&'static str], ready: Option<&str>) -> Result<Running> {
 /// The command of a program of the guest, or of a peer.
 fn command(words: &[&'static str]) -> Result<Command> {
     let (program, arguments) = words.split_first().context("no program")?;
-    let Some(inside) = inside_peers(program) else {
-        let program = native::daemon().unwrap_or(Path::new(program));
-        let mut command = Command::new(program);
-        command.args(arguments);
-        return Ok(command);
+    let path = match inside_peers(program) {
+        None => native::daemon().unwrap_or(Path::new(program)).to_owned(),
+        Some(inside) if native::is_host() => {
+            let name = file_name(inside);
+            search_path::find(name).with_context(|| format!("there is no {name} here"))?
+        }
+        Some(inside) => return peer(inside, arguments),
     };
-    if native::is_host() {
-        let name = file_name(inside);
-        let path = native::find(name).with_context(|| format!("there is no {name} here"))?;
-        let mut command = Command::new(path);
-        command.args(arguments);
-        return Ok(command);
-    }
+    let mut command = Command::new(path);
+    command.args(arguments);
+    Ok(command)
+}
+
+/// The command of a peer, which has a root of its own.
+fn peer(inside: &str, arguments: &[&str]) -> Result<Command> {
     for shared in ["/dev", "/proc", "/sys"] {
         let place = format!("{PEERS}{shared}");
         if fs::read_dir(&place)?.next().is_none() {

@@ -23,6 +23,7 @@ use super::{
     socket::{self, Pair},
     tracer::Tracer,
 };
+use crate::cgroup;
 
 /// As often as Prometheus scrapes.
 const TICK: Duration = Duration::from_secs(15);
@@ -136,8 +137,8 @@ fn go_on(minute: u64, outage: &mut Option<Outage>) -> Result<()> {
 }
 
 /// What a child does to fail in a cgroup.
-pub(super) fn fail_in(cgroup: &str, scenario: &str, count: usize) -> Result<()> {
-    owner::enter(cgroup)?;
+pub(super) fn fail_in(directory: &str, scenario: &str, count: usize) -> Result<()> {
+    cgroup::enter(directory)?;
     let scenario = catalogue::named(scenario)?;
     (0..count).try_for_each(|_| scenario.make())
 }

@@ -1,7 +1,7 @@
 //! Whose socket it is that fails: the process, its user and its service, in cgroups named as
 //! systemd, container runtimes and the kubelet name them.
 
-use std::{fs, net::SocketAddr, os::fd::OwnedFd, path::Path};
+use std::{fs, net::SocketAddr, os::fd::OwnedFd};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
@@ -22,9 +22,9 @@ use super::{
     socket::{self, Ends},
     tracer::Tracer,
 };
+use crate::cgroup;
 
-/// Where cgroup2 is mounted, and where a hierarchy of cgroup v1.
-const UNIFIED: &str = "/sys/fs/cgroup";
+/// Where a hierarchy of cgroup v1 is mounted.
 const LEGACY: &str = "/run/legacy";
 
 /// The user of the processes.
@@ -107,8 +107,7 @@ pub(super) fn gone() -> Result<()> {
             .with("owner_unknown", "cgroup_gone"),
     ];
     for cgroup in [BEFORE, AFTER] {
-        fs::remove_dir(format!("{UNIFIED}{cgroup}"))
-            .with_context(|| format!("cannot remove {cgroup}"))?;
+        fs::remove_dir(directory(cgroup)).with_context(|| format!("cannot remove {cgroup}"))?;
     }
     tracer.signal(Signal::SIGCONT)?;
     check(&tracer, &expected)
@@ -124,7 +123,7 @@ pub(super) fn in_legacy_cgroup() -> Result<()> {
     let directory = format!("{LEGACY}{path}");
     fs::create_dir_all(&directory)?;
     let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
-    enter(&directory)?;
+    cgroup::enter(&directory)?;
     let made = connect::refused(Family::Ipv4);
     // Before the process moves away.
     let result = made.and_then(|made| {
@@ -133,7 +132,7 @@ pub(super) fn in_legacy_cgroup() -> Result<()> {
         };
         check(&tracer, &made.into_iter().map(owned).collect::<Vec<_>>())
     });
-    enter(LEGACY)?;
+    cgroup::enter(LEGACY)?;
     drop(tracer);
     fs::remove_dir(&directory)?;
     fs::remove_dir(format!("{LEGACY}/system.slice"))?;
@@ -178,7 +177,7 @@ fn in_web(failure: Expected) -> Expected {
 
 /// Lets this process fail to connect in a cgroup, which it stays in.
 pub(super) fn refused_in(cgroup: &str) -> Result<()> {
-    enter(&make(cgroup)?)?;
+    cgroup::enter(&make(cgroup)?)?;
     // Not a port that the socket may get itself: it would connect to itself once in thousands.
     let nobody = SocketAddr::new(Family::Ipv4.loopback().ip(), NOBODY_LISTENS);
     let connected = socket::stream(nobody)?.connect(&nobody.into());
@@ -187,12 +186,12 @@ pub(super) fn refused_in(cgroup: &str) -> Result<()> {
 
 /// Takes this process back to the root of all cgroups.
 pub(super) fn leave() -> Result<()> {
-    enter(UNIFIED)
+    cgroup::enter(cgroup::ROOT)
 }
 
 /// The directory of a cgroup.
 pub(super) fn directory(cgroup: &str) -> String {
-    format!("{UNIFIED}{cgroup}")
+    format!("{}{cgroup}", cgroup::ROOT)
 }
 
 /// Makes a cgroup, if it is not there; its directory.
@@ -200,12 +199,6 @@ pub(super) fn make(cgroup: &str) -> Result<String> {
     let directory = directory(cgroup);
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory}"))?;
     Ok(directory)
-}
-
-/// Moves this process into the cgroup with this directory.
-pub(super) fn enter(directory: &str) -> Result<()> {
-    let file = Path::new(directory).join("cgroup.procs");
-    fs::write(&file, "0").with_context(|| format!("cannot write to {}", file.display()))
 }
 
 /// What a server says when it has accepted.
@@ -228,6 +221,6 @@ pub(super) fn serve_in(directory: &str, listener: &Socket) -> Result<i32> {
 }
 
 fn become_service(directory: &str) -> Result<()> {
-    enter(directory)?;
+    cgroup::enter(directory)?;
     Ok(setuid(Uid::from_raw(USER))?)
 }
