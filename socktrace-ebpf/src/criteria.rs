@@ -2,8 +2,8 @@
 //!
 //! A [`Criterion`] is one value of one kind, for which a map has a verdict. There are two such maps:
 //! one that the daemon fills before the programs are attached, and one that it fills as it learns
-//! what the kernel cannot know, see [`Kind::is_learnt`]. Networks have a map of their own, keyed by
-//! [`Network`].
+//! what the kernel cannot know, see [`CriterionKind::is_learnt`]. Networks have a map of their own,
+//! keyed by [`Network`].
 
 use crate::Signature;
 
@@ -29,7 +29,7 @@ pub mod mode {
 /// What a value is.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum CriterionKind {
     /// Process id, as the initial namespace numbers them.
     Pid = 1,
     /// Command name, padded with NUL.
@@ -46,7 +46,7 @@ pub enum Kind {
     Signature = 7,
 }
 
-impl Kind {
+impl CriterionKind {
     /// Whether only the daemon can judge it: what the kernel has no verdict on goes up.
     #[must_use]
     pub const fn is_learnt(self) -> bool {
@@ -58,7 +58,7 @@ impl Kind {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Criterion {
-    /// A [`Kind`].
+    /// A [`CriterionKind`].
     pub kind: u32,
     /// The value, followed by zeros.
     pub value: [u32; 4],
@@ -70,7 +70,7 @@ impl Criterion {
     /// A value that is a number.
     #[must_use]
     #[inline]
-    pub const fn number(kind: Kind, number: u32) -> Self {
+    pub const fn number(kind: CriterionKind, number: u32) -> Self {
         Self { kind: kind as u32, value: [number, 0, 0, 0] }
     }
 
@@ -82,7 +82,7 @@ impl Criterion {
         for (word, chunk) in value.iter_mut().zip(comm.as_chunks::<4>().0) {
             *word = u32::from_ne_bytes(*chunk);
         }
-        Self { kind: Kind::Comm as u32, value }
+        Self { kind: CriterionKind::Comm as u32, value }
     }
 
     /// The cgroup with this id.
@@ -90,7 +90,7 @@ impl Criterion {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
     pub const fn cgroup(id: u64) -> Self {
-        Self { kind: Kind::Cgroup as u32, value: [id as u32, (id >> 32) as u32, 0, 0] }
+        Self { kind: CriterionKind::Cgroup as u32, value: [id as u32, (id >> 32) as u32, 0, 0] }
     }
 
     /// A signature.
@@ -98,7 +98,7 @@ impl Criterion {
     #[inline]
     pub const fn signature(signature: &Signature) -> Self {
         let [flags, where_from, rest] = signature.to_words();
-        Self { kind: Kind::Signature as u32, value: [flags, where_from, rest, 0] }
+        Self { kind: CriterionKind::Signature as u32, value: [flags, where_from, rest, 0] }
     }
 
     /// As the daemon hands it to the kernel.

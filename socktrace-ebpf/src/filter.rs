@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socktrace_ebpf::{
-    Address, Criterion, Kind, OwnerSource, Signature,
+    Address, Criterion, CriterionKind, OwnerSource, Signature,
     criteria::{End, Network, UNWANTED, VERDICT_ENTRIES, mode},
 };
 
@@ -66,13 +66,13 @@ pub(crate) fn judge_signature(signature: &Signature) -> Verdict {
 #[unsafe(no_mangle)]
 extern "C" fn judge_meaning(flags: u64, where_from: u64, rest: u64) -> u64 {
     let value = [flags as u32, where_from as u32, rest as u32, 0];
-    u64::from(learnt(&Criterion { kind: Kind::Signature as u32, value }))
+    u64::from(learnt(&Criterion { kind: CriterionKind::Signature as u32, value }))
 }
 
 /// Not inlined, as the stack of the programs is short.
 #[inline(never)]
 fn drops_subject(family: u32, subject: &Subject) -> Verdict {
-    if drops_number(&offsets::FILTER_NETNS, Kind::Netns, subject.netns)
+    if drops_number(&offsets::FILTER_NETNS, CriterionKind::Netns, subject.netns)
         || drops_port(subject)
         || drops_address(&offsets::FILTER_LOCAL, End::Local, family, subject.local)
         || drops_address(&offsets::FILTER_REMOTE, End::Remote, family, subject.remote)
@@ -93,8 +93,8 @@ pub(crate) fn judge_owner(owner: &Owner, source: u32) -> Verdict {
         // Only the daemon finds out, and then it is nobody.
         return if asks_for_owner(|mode| mode != mode::ANY) { UNSETTLED } else { PASS };
     }
-    if drops_number(&offsets::FILTER_PID, Kind::Pid, owner.tgid)
-        || drops_number(&offsets::FILTER_UID, Kind::Uid, owner.uid)
+    if drops_number(&offsets::FILTER_PID, CriterionKind::Pid, owner.tgid)
+        || drops_number(&offsets::FILTER_UID, CriterionKind::Uid, owner.uid)
         || (offsets::FILTER_COMM.get() != mode::ANY
             && drops_value(&offsets::FILTER_COMM, &Criterion::comm(owner.comm)))
     {
@@ -117,7 +117,7 @@ fn asks_for_owner(is: impl Fn(u32) -> bool) -> bool {
 }
 
 #[inline(always)]
-fn drops_number(mode: &Fact, kind: Kind, number: u32) -> bool {
+fn drops_number(mode: &Fact, kind: CriterionKind, number: u32) -> bool {
     mode.get() != mode::ANY && drops_value(mode, &Criterion::number(kind, number))
 }
 
@@ -143,7 +143,7 @@ fn drops_port(subject: &Subject) -> bool {
     }
     let ports = [subject.local_port, subject.remote_port];
     let [local, remote] = ports.map(|port| {
-        let criterion = Criterion::number(Kind::Port, u32::from(port));
+        let criterion = Criterion::number(CriterionKind::Port, u32::from(port));
         // SAFETY: as in `drops_value`.
         unsafe { CRITERIA.get(criterion) }.copied().unwrap_or(0)
     });

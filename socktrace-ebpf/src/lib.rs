@@ -20,15 +20,15 @@ pub mod signature;
 pub mod sockopt;
 
 pub use counter::Counter;
-pub use criteria::{Criterion, Kind};
+pub use criteria::{Criterion, CriterionKind};
 pub use event::{Address, Event, OwnerSource};
 pub use owned::Owned;
-pub use signature::{Family, Flags, Hook, Origin, Role, Signature, Sigpipe, TcpState};
+pub use signature::{EventKind, Family, Flags, Origin, Role, Signature, Sigpipe, TcpState};
 pub use sockopt::Sockopt;
 
 /// Number of distinct [`Signature`]s the kernel side can count.
 ///
-/// The fields that vary give far fewer combinations in practice (hook, state and errno determine
+/// The fields that vary give far fewer combinations in practice (kind, state and errno determine
 /// each other to a large part). What does not fit is counted in [`Counter::TallyOverflow`].
 pub const TALLY_ENTRIES: usize = 2048;
 

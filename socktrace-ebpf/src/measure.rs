@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socktrace_ebpf::{
-    Counter, Family, Hook, RST_REASONS, Sockopt,
+    Counter, EventKind, Family, RST_REASONS, Sockopt,
     histogram::{self, QUEUE_PERCENT, RTO_MS},
     sockopt::SOCKOPT_ENTRIES,
 };
@@ -82,8 +82,8 @@ pub(crate) fn sends_reset(reason: u32) {
 
 /// A socket option was refused.
 #[inline(always)]
-pub(crate) fn refused_option(hook: Hook, level: i32, option: i32, errno: u16) {
-    let refused = &Sockopt::new(hook, level, option, errno);
+pub(crate) fn refused_option(kind: EventKind, level: i32, option: i32, errno: u16) {
+    let refused = &Sockopt::new(kind, level, option, errno);
     // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
     let _known = SOCKOPTS.insert(refused, 0, u64::from(BPF_NOEXIST));
     match SOCKOPTS.get_ptr_mut(refused) {

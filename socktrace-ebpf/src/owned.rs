@@ -53,7 +53,7 @@ mod tests {
         let signature = Signature {
             flags: 0x0102_0304,
             errno: 104,
-            hook: 1,
+            kind: 1,
             origin: 2,
             state: 3,
             family: 4,

@@ -7,7 +7,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socktrace_ebpf::{
-    Counter, Flags, Hook, NEWCOMER_BYTES, OWNED_PER_SERIES, Owned, SERIES, Signature, TALLY_ENTRIES,
+    Counter, EventKind, Flags, NEWCOMER_BYTES, OWNED_PER_SERIES, Owned, SERIES, Signature,
+    TALLY_ENTRIES,
 };
 
 use crate::tally::{self, add};
@@ -24,10 +25,10 @@ static OTHERS: HashMap<Signature, u64, TALLY_ENTRIES> = HashMap::new();
 #[btf_map]
 static NEWCOMERS: RingBuf<u64, NEWCOMER_BYTES> = RingBuf::new();
 
-/// Whether anything of this hook is counted by owner: what a connection survives is not.
+/// Whether anything of this event is counted by owner: what a connection survives is not.
 #[inline(always)]
 pub(crate) fn is_counted(signature: &Signature) -> bool {
-    signature.hook != Hook::TcpRetransmitTimer as u8
+    signature.kind != EventKind::Retransmission as u8
 }
 
 /// Counts a failure, unless a call delivers with it what was counted before. Never fails: an owner

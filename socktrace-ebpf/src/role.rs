@@ -1,6 +1,6 @@
 //! Whether this host's end of a connection is the client or the server.
 
-use crate::{Flags, Hook, Role, Signature, TcpState};
+use crate::{EventKind, Flags, Role, Signature, TcpState};
 
 impl Signature {
     /// The role, where it is known: from how the socket is `recorded` to have been opened (a [`Role`],
@@ -9,18 +9,17 @@ impl Signature {
     #[inline]
     pub fn role(&self, recorded: u8) -> Option<Role> {
         let flags = Flags(self.flags);
-        match (Hook::try_from(self.hook), TcpState::try_from(self.state)) {
-            (Ok(Hook::InetCskAccept | Hook::SysAccept4 | Hook::InetListen), _)
+        match (EventKind::try_from(self.kind), TcpState::try_from(self.state)) {
+            (Ok(EventKind::Accept | EventKind::AcceptCall | EventKind::Listen), _)
             | (_, Ok(TcpState::Listen | TcpState::NewSynRecv)) => Some(Role::Server),
-            (Ok(Hook::InetStreamConnect | Hook::TcpClose), _) | (_, Ok(TcpState::SynSent)) => {
-                Some(Role::Client)
-            }
+            (Ok(EventKind::Connect | EventKind::CloseWhileConnecting), _)
+            | (_, Ok(TcpState::SynSent)) => Some(Role::Client),
             // Only accept would have recorded it.
             _ if flags.has(Flags::UNACCEPTED) => Some(Role::Server),
             // What is recorded may be about a former socket at the same address: this one is not open.
-            (Ok(Hook::InetBind), _) => None,
+            (Ok(EventKind::Bind), _) => None,
             (
-                Ok(Hook::Setsockopt | Hook::Getsockopt | Hook::SkStreamError),
+                Ok(EventKind::Setsockopt | EventKind::Getsockopt | EventKind::Write),
                 Ok(TcpState::Close),
             ) if !flags.has(Flags::REPORTED) && !flags.has(Flags::DELIVERY) => None,
             _ => Role::try_from(recorded).ok(),
@@ -43,14 +42,14 @@ impl Signature {
 mod tests {
     use super::*;
 
-    fn signature(hook: Hook, state: TcpState, flags: Flags) -> Signature {
-        Signature { hook: hook as u8, state: state as u8, flags: flags.0, ..Signature::default() }
+    fn signature(kind: EventKind, state: TcpState, flags: Flags) -> Signature {
+        Signature { kind: kind as u8, state: state as u8, flags: flags.0, ..Signature::default() }
     }
 
     #[test]
     fn what_was_recorded_counts_for_open_sockets() {
-        let open = signature(Hook::TcpDone, TcpState::Established, Flags::empty());
-        let later = signature(Hook::SkStreamError, TcpState::Close, Flags::REPORTED);
+        let open = signature(EventKind::ConnectionEnded, TcpState::Established, Flags::empty());
+        let later = signature(EventKind::Write, TcpState::Close, Flags::REPORTED);
         for recorded in [Role::Client, Role::Server] {
             assert_eq!(open.role(recorded as u8), Some(recorded));
             assert_eq!(later.role(recorded as u8), Some(recorded));
@@ -63,23 +62,23 @@ mod tests {
 
     #[test]
     fn some_moments_leave_one_role_only() {
-        for (hook, state, flags, told) in [
-            (Hook::TcpDone, TcpState::SynSent, Flags::empty(), Role::Client),
-            (Hook::InetStreamConnect, TcpState::Close, Flags::empty(), Role::Client),
-            (Hook::TcpDone, TcpState::Established, Flags::UNACCEPTED, Role::Server),
-            (Hook::InetCskAccept, TcpState::Listen, Flags::empty(), Role::Server),
-            (Hook::InetListen, TcpState::Close, Flags::empty(), Role::Server),
-            (Hook::Setsockopt, TcpState::Listen, Flags::empty(), Role::Server),
+        for (kind, state, flags, known) in [
+            (EventKind::ConnectionEnded, TcpState::SynSent, Flags::empty(), Role::Client),
+            (EventKind::Connect, TcpState::Close, Flags::empty(), Role::Client),
+            (EventKind::ConnectionEnded, TcpState::Established, Flags::UNACCEPTED, Role::Server),
+            (EventKind::Accept, TcpState::Listen, Flags::empty(), Role::Server),
+            (EventKind::Listen, TcpState::Close, Flags::empty(), Role::Server),
+            (EventKind::Setsockopt, TcpState::Listen, Flags::empty(), Role::Server),
         ] {
-            assert_eq!(signature(hook, state, flags).role(0), Some(told), "{hook:?} {state:?}");
+            assert_eq!(signature(kind, state, flags).role(0), Some(known), "{kind:?} {state:?}");
         }
     }
 
     #[test]
     fn a_socket_that_was_never_opened_has_none() {
-        for hook in [Hook::InetBind, Hook::Setsockopt, Hook::SkStreamError] {
-            let stale = signature(hook, TcpState::Close, Flags::empty());
-            assert_eq!(stale.role(Role::Client as u8), None, "{hook:?}");
+        for kind in [EventKind::Bind, EventKind::Setsockopt, EventKind::Write] {
+            let stale = signature(kind, TcpState::Close, Flags::empty());
+            assert_eq!(stale.role(Role::Client as u8), None, "{kind:?}");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 /// What happened, in twelve bytes: the key of the kernel-side tallies.
 ///
-/// All-integer on the wire; [`Hook`], [`Origin`], [`Family`], [`TcpState`] and [`Sigpipe`] are read
-/// from it by checked conversion, so that a byte from a newer or broken peer never becomes an
+/// All-integer on the wire; [`EventKind`], [`Origin`], [`Family`], [`TcpState`] and [`Sigpipe`] are
+/// read from it by checked conversion, so that a byte from a newer or broken peer never becomes an
 /// invalid enum.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,8 +12,8 @@ pub struct Signature {
     pub flags: u32,
     /// The errno: the one stored in the socket (`sk_err`), or the one a call returned; 0 for none.
     pub errno: u16,
-    /// The kernel function that was observed, a [`Hook`].
-    pub hook: u8,
+    /// What was observed, an [`EventKind`].
+    pub kind: u8,
     /// The kernel function that was working on the socket at that moment, an [`Origin`].
     pub origin: u8,
     /// The socket's TCP state before the event, a [`TcpState`].
@@ -32,19 +32,19 @@ impl Signature {
     /// A tally's key.
     #[must_use]
     pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
-        let Self { flags, errno, hook, origin, state, family, sigpipe, reserved } = self;
+        let Self { flags, errno, kind, origin, state, family, sigpipe, reserved } = self;
         let ([f0, f1, f2, f3], [e0, e1]) = (flags.to_ne_bytes(), errno.to_ne_bytes());
-        [f0, f1, f2, f3, e0, e1, hook, origin, state, family, sigpipe, reserved]
+        [f0, f1, f2, f3, e0, e1, kind, origin, state, family, sigpipe, reserved]
     }
 
     /// Reads a signature back from a tally's key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
-        let [f0, f1, f2, f3, e0, e1, hook, origin, state, family, sigpipe, reserved] = bytes;
+        let [f0, f1, f2, f3, e0, e1, kind, origin, state, family, sigpipe, reserved] = bytes;
         Self {
             flags: u32::from_ne_bytes([f0, f1, f2, f3]),
             errno: u16::from_ne_bytes([e0, e1]),
-            hook,
+            kind,
             origin,
             state,
             family,
@@ -57,9 +57,9 @@ impl Signature {
     #[must_use]
     #[inline]
     pub const fn to_words(&self) -> [u32; 3] {
-        let Self { flags, errno, hook, origin, state, family, sigpipe, .. } = *self;
+        let Self { flags, errno, kind, origin, state, family, sigpipe, .. } = *self;
         let [low, high] = errno.to_ne_bytes();
-        let where_from = u32::from_ne_bytes([hook, origin, state, family]);
+        let where_from = u32::from_ne_bytes([kind, origin, state, family]);
         [flags, where_from, u32::from_ne_bytes([low, high, sigpipe, 0])]
     }
 
@@ -67,10 +67,10 @@ impl Signature {
     #[must_use]
     #[inline]
     pub const fn from_words([flags, where_from, rest]: [u32; 3]) -> Self {
-        let [hook, origin, state, family] = where_from.to_ne_bytes();
+        let [kind, origin, state, family] = where_from.to_ne_bytes();
         let [low, high, sigpipe, reserved] = rest.to_ne_bytes();
         let errno = u16::from_ne_bytes([low, high]);
-        Self { flags, errno, hook, origin, state, family, sigpipe, reserved }
+        Self { flags, errno, kind, origin, state, family, sigpipe, reserved }
     }
 }
 
@@ -104,34 +104,36 @@ macro_rules! wire_enum {
 }
 
 wire_enum! {
-    /// The kernel function that an event comes from.
-    Hook {
-        /// `tcp_done`: every abnormal close passes it with `sk_err` set.
-        TcpDone = 1,
-        /// `inet_csk_accept`: returned a connection that is already closed, or an error.
-        InetCskAccept = 2,
-        /// `tcp_retransmit_timer`: a retransmission timeout fired and the connection lives on.
-        TcpRetransmitTimer = 3,
-        /// `sk_stream_error`: a write failed.
-        SkStreamError = 4,
-        /// `__inet_stream_connect`: a connect failed.
-        InetStreamConnect = 5,
-        /// `tcp_close`: a socket was closed while it was connecting.
-        TcpClose = 6,
-        /// `inet_bind` or `inet6_bind` failed.
-        InetBind = 7,
-        /// `inet_listen` failed.
-        InetListen = 8,
-        /// `do_sock_setsockopt` or `__sys_setsockopt` failed.
+    /// The call or event that was observed: what it is, whatever kernel function shows it.
+    EventKind {
+        /// A connection, or a connect under way, ended with an error (`tcp_done`).
+        ConnectionEnded = 1,
+        /// The protocol's accept failed, or returned a connection that has failed already
+        /// (`inet_csk_accept`).
+        Accept = 2,
+        /// A retransmission timeout fired and the connection lives on (`tcp_retransmit_timer`).
+        Retransmission = 3,
+        /// A write failed (`sk_stream_error`).
+        Write = 4,
+        /// A connect failed (`__inet_stream_connect`).
+        Connect = 5,
+        /// A socket was closed while it was connecting (`tcp_close`).
+        CloseWhileConnecting = 6,
+        /// A bind failed (`inet_bind`, `inet6_bind`).
+        Bind = 7,
+        /// A listen failed (`inet_listen`).
+        Listen = 8,
+        /// A setsockopt failed (`do_sock_setsockopt`, `__sys_setsockopt`).
         Setsockopt = 9,
-        /// `do_sock_getsockopt` or `__sys_getsockopt` failed.
+        /// A getsockopt failed (`do_sock_getsockopt`, `__sys_getsockopt`).
         Getsockopt = 10,
-        /// `tcp_fin`: the peer closed while it owed an answer.
-        TcpFin = 11,
-        /// `inet_sk_error_report`: an error was stored in a socket that stays open.
-        InetSkErrorReport = 12,
-        /// `__sys_accept4`: no descriptor or memory for a connection.
-        SysAccept4 = 13,
+        /// The peer closed while it owed an answer (`tcp_fin`).
+        PeerClosed = 11,
+        /// An error was stored in a socket that stays open (`inet_sk_error_report`).
+        ErrorReported = 12,
+        /// An accept call failed for want of a descriptor or memory, outside the protocol
+        /// (`__sys_accept4`).
+        AcceptCall = 13,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A socket option that was refused: the key of their counts.
 
-use crate::Hook;
+use crate::EventKind;
 
 /// Number of distinct refusals of options that can be counted by option. There are some 200 options
 /// that sockets of TCP take, each refused for one or two reasons.
@@ -16,8 +16,8 @@ pub struct Sockopt {
     pub option: i32,
     /// What the call returned.
     pub errno: u16,
-    /// [`Hook::Setsockopt`] or [`Hook::Getsockopt`].
-    pub hook: u8,
+    /// [`EventKind::Setsockopt`] or [`EventKind::Getsockopt`].
+    pub kind: u8,
     /// Zero.
     pub reserved: u8,
 }
@@ -36,21 +36,21 @@ impl Sockopt {
     /// A refusal.
     #[must_use]
     #[inline]
-    pub const fn new(hook: Hook, level: i32, option: i32, errno: u16) -> Self {
+    pub const fn new(kind: EventKind, level: i32, option: i32, errno: u16) -> Self {
         let level = bounded(level, Self::LEVELS);
         let option = if level == Self::OTHER { level } else { bounded(option, Self::OPTIONS) };
-        Self { level, option, errno, hook: hook as u8, reserved: 0 }
+        Self { level, option, errno, kind: kind as u8, reserved: 0 }
     }
 
     /// Reads it back from a key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
-        let [l0, l1, l2, l3, o0, o1, o2, o3, e0, e1, hook, reserved] = bytes;
+        let [l0, l1, l2, l3, o0, o1, o2, o3, e0, e1, kind, reserved] = bytes;
         Self {
             level: i32::from_ne_bytes([l0, l1, l2, l3]),
             option: i32::from_ne_bytes([o0, o1, o2, o3]),
             errno: u16::from_ne_bytes([e0, e1]),
-            hook,
+            kind,
             reserved,
         }
     }

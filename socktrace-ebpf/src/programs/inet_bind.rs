@@ -8,9 +8,9 @@ use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{Flags, Hook};
+use socktrace_ebpf::{EventKind, Flags};
 
-use super::tell_call;
+use super::emit_call;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -77,5 +77,5 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
         subject.local = ip;
         subject.local_port = wanted.port();
     };
-    tell_call(Hook::InetBind, sock, family, errno, flags, locate, |_| {})
+    emit_call(EventKind::Bind, sock, family, errno, flags, locate, |_| {})
 }

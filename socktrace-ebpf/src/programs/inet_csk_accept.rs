@@ -12,9 +12,9 @@
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{Flags, Hook, TcpState};
+use socktrace_ebpf::{EventKind, Flags, TcpState};
 
-use super::tell_call;
+use super::emit_call;
 use crate::{
     arguments::Arguments as _,
     errno::{EAGAIN, returned},
@@ -81,7 +81,7 @@ pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     note_reset();
     let flags = Flags::UNACCEPTED.with(Flags::DELIVERY);
     debug!((), "accept: already closed, errno {}", errno);
-    tell_call(Hook::InetCskAccept, sock, family, errno, flags, |_| {}, |_| {})
+    emit_call(EventKind::Accept, sock, family, errno, flags, |_| {}, |_| {})
 }
 
 #[inline(always)]
@@ -95,5 +95,5 @@ fn failure(ctx: &FExitContext, err: i32) -> i32 {
         return 0;
     };
     debug!(ctx, "inet_csk_accept: failed with errno {}", errno);
-    tell_call(Hook::InetCskAccept, sock, family, errno, Flags::empty(), |_| {}, |_| {})
+    emit_call(EventKind::Accept, sock, family, errno, Flags::empty(), |_| {}, |_| {})
 }

@@ -7,9 +7,9 @@ use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{Flags, Hook};
+use socktrace_ebpf::{EventKind, Flags};
 
-use super::tell_call;
+use super::emit_call;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -49,5 +49,5 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
         return 0;
     };
     let locate = |subject: &mut Subject| subject.local_port = sock.bound_port();
-    tell_call(Hook::InetListen, sock, family, errno, flags, locate, |_| {})
+    emit_call(EventKind::Listen, sock, family, errno, flags, locate, |_| {})
 }

@@ -14,7 +14,7 @@
 //! - `tcp_disconnect` reports with no peer, `sock_queue_err_skb` without an error.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use socktrace_ebpf::{Flags, Hook, Origin, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, TcpState};
 
 use super::failed_call;
 use crate::{
@@ -53,7 +53,7 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     }
     let sock = tcp.untrusted_sock();
     let flags = sock.holder_flags();
-    let signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
+    let signature = failed_call(EventKind::ErrorReported, sock, family, errno, flags);
     failure::record(sock, &signature, true);
     let question = Question::search(sock, flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
@@ -78,7 +78,7 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     let Some(family) = sock.family() else {
         return 0;
     };
-    let mut signature = failed_call(Hook::InetSkErrorReport, sock, family, errno, flags);
+    let mut signature = failed_call(EventKind::ErrorReported, sock, family, errno, flags);
     let mut local_port = sock.bound_port();
     let known = failure::find(sock);
     if known.is_some() && known.errno == errno {

@@ -11,9 +11,9 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{Address, Family, Flags, Hook, TcpState};
+use socktrace_ebpf::{Address, EventKind, Family, Flags, TcpState};
 
-use super::tell_call;
+use super::emit_call;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -137,5 +137,5 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
             subject.remote = Address::ipv4(ip);
         }
     };
-    tell_call(Hook::InetStreamConnect, sock, family, errno, flags, locate, |_| {})
+    emit_call(EventKind::Connect, sock, family, errno, flags, locate, |_| {})
 }

@@ -26,14 +26,14 @@ mod tcp_reset;
 mod tcp_retransmit_timer;
 mod tcp_send_active_reset;
 
-use socktrace_ebpf::{Event, Family, Flags, Hook, Signature, Sigpipe};
+use socktrace_ebpf::{Event, EventKind, Family, Flags, Signature, Sigpipe};
 
 use crate::{emit::emit, load::Load, recipient::Question, sock::Sock, subject::Subject};
 
 /// A call of the current process failed on this socket.
 #[inline(always)]
 fn failed_call<L: Load>(
-    hook: Hook,
+    kind: EventKind,
     sock: Sock<L>,
     family: Family,
     errno: u16,
@@ -42,7 +42,7 @@ fn failed_call<L: Load>(
     Signature {
         flags: flags.0,
         errno,
-        hook: hook as u8,
+        kind: kind as u8,
         origin: 0,
         state: sock.state(),
         family: family as u8,
@@ -54,8 +54,8 @@ fn failed_call<L: Load>(
 /// Tells that a call of the current process failed on this socket; `locate` corrects where it was to
 /// go, `describe` adds what the call was about.
 #[inline(always)]
-fn tell_call<L: Load>(
-    hook: Hook,
+fn emit_call<L: Load>(
+    kind: EventKind,
     sock: Sock<L>,
     family: Family,
     errno: u16,
@@ -63,7 +63,7 @@ fn tell_call<L: Load>(
     locate: impl FnOnce(&mut Subject),
     describe: impl FnOnce(&mut Event),
 ) -> i32 {
-    let signature = failed_call(hook, sock, family, errno, flags);
+    let signature = failed_call(kind, sock, family, errno, flags);
     let locate = |subject: &mut Subject| {
         locate_call(subject, sock, family);
         locate(subject);

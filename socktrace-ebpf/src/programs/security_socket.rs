@@ -10,9 +10,9 @@ use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{Flags, Hook};
+use socktrace_ebpf::{EventKind, Flags};
 
-use super::{inet_bind, inet_listen, tell_call};
+use super::{emit_call, inet_bind, inet_listen};
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -97,5 +97,5 @@ fn connect<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         subject.remote = ip;
         subject.remote_port = target.port();
     };
-    tell_call(Hook::InetStreamConnect, sock, family, errno, Flags::POLICY, locate, |_| {})
+    emit_call(EventKind::Connect, sock, family, errno, Flags::POLICY, locate, |_| {})
 }

@@ -13,7 +13,7 @@ use aya_ebpf::{
     programs::{FExitContext, ProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{Flags, Hook, Signature, Sigpipe, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Signature, Sigpipe, TcpState};
 
 use super::{caller_of, failed_call, locate_call};
 use crate::{
@@ -70,7 +70,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let mut signature = Signature {
         sigpipe: verdict,
         origin: known.origin,
-        ..failed_call(Hook::SkStreamError, sock, family, errno, own)
+        ..failed_call(EventKind::Write, sock, family, errno, own)
     };
     if known.is_some() && known.delivered == 0 {
         if known.errno == errno {

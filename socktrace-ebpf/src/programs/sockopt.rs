@@ -14,9 +14,9 @@ use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{Event, Flags, Hook, Signature};
+use socktrace_ebpf::{Event, EventKind, Flags, Signature};
 
-use super::tell_call;
+use super::emit_call;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -32,37 +32,37 @@ use crate::{
 /// Return of `do_sock_setsockopt`.
 #[fexit(function = "do_sock_setsockopt")]
 fn do_sock_setsockopt_return(ctx: FExitContext) -> i32 {
-    by_socket(&ctx, Hook::Setsockopt, returned(ctx.argument(7)))
+    by_socket(&ctx, EventKind::Setsockopt, returned(ctx.argument(7)))
 }
 
 /// Return of `do_sock_getsockopt`.
 #[fexit(function = "do_sock_getsockopt")]
 fn do_sock_getsockopt_return(ctx: FExitContext) -> i32 {
-    by_socket(&ctx, Hook::Getsockopt, returned(ctx.argument(8)))
+    by_socket(&ctx, EventKind::Getsockopt, returned(ctx.argument(8)))
 }
 
 /// Return of `__sys_setsockopt`.
 #[fexit(function = "__sys_setsockopt")]
 fn sys_setsockopt_return(ctx: FExitContext) -> i32 {
-    by_descriptor(&ctx, Hook::Setsockopt, returned(ctx.argument(5)))
+    by_descriptor(&ctx, EventKind::Setsockopt, returned(ctx.argument(5)))
 }
 
 /// Return of `__sys_setsockopt`, beside `do_sock_setsockopt`.
 #[fexit(function = "__sys_setsockopt")]
 fn sys_setsockopt_no_socket_return(ctx: FExitContext) -> i32 {
-    no_socket(&ctx, Hook::Setsockopt, returned(ctx.argument(5)))
+    no_socket(&ctx, EventKind::Setsockopt, returned(ctx.argument(5)))
 }
 
 /// Return of `__sys_getsockopt`.
 #[fexit(function = "__sys_getsockopt")]
 fn sys_getsockopt_return(ctx: FExitContext) -> i32 {
-    by_descriptor(&ctx, Hook::Getsockopt, returned(ctx.argument(5)))
+    by_descriptor(&ctx, EventKind::Getsockopt, returned(ctx.argument(5)))
 }
 
 /// Return of `__sys_getsockopt`, beside `do_sock_getsockopt`.
 #[fexit(function = "__sys_getsockopt")]
 fn sys_getsockopt_no_socket_return(ctx: FExitContext) -> i32 {
-    no_socket(&ctx, Hook::Getsockopt, returned(ctx.argument(5)))
+    no_socket(&ctx, EventKind::Getsockopt, returned(ctx.argument(5)))
 }
 
 /// Entry of `do_sock_setsockopt` by kprobe.
@@ -76,7 +76,7 @@ fn do_sock_setsockopt_kprobe(ctx: ProbeContext) -> i32 {
 #[kretprobe(function = "do_sock_setsockopt")]
 fn do_sock_setsockopt_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::Setsockopt)
-        .map_or(0, |call| by_socket(&call, Hook::Setsockopt, returned(ctx.ret())))
+        .map_or(0, |call| by_socket(&call, EventKind::Setsockopt, returned(ctx.ret())))
 }
 
 /// Entry of `__sys_setsockopt` by kprobe.
@@ -90,14 +90,14 @@ fn sys_setsockopt_kprobe(ctx: ProbeContext) -> i32 {
 #[kretprobe(function = "__sys_setsockopt")]
 fn sys_setsockopt_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::SysSetsockopt)
-        .map_or(0, |call| by_descriptor(&call, Hook::Setsockopt, returned(ctx.ret())))
+        .map_or(0, |call| by_descriptor(&call, EventKind::Setsockopt, returned(ctx.ret())))
 }
 
 /// Return of `__sys_setsockopt` by kprobe, beside `do_sock_setsockopt`.
 #[kretprobe(function = "__sys_setsockopt")]
 fn sys_setsockopt_no_socket_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::SysSetsockopt)
-        .map_or(0, |call| no_socket(&call, Hook::Setsockopt, returned(ctx.ret())))
+        .map_or(0, |call| no_socket(&call, EventKind::Setsockopt, returned(ctx.ret())))
 }
 
 /// Entry of `do_sock_getsockopt` by kprobe.
@@ -111,7 +111,7 @@ fn do_sock_getsockopt_kprobe(ctx: ProbeContext) -> i32 {
 #[kretprobe(function = "do_sock_getsockopt")]
 fn do_sock_getsockopt_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::Getsockopt)
-        .map_or(0, |call| by_socket(&call, Hook::Getsockopt, returned(ctx.ret())))
+        .map_or(0, |call| by_socket(&call, EventKind::Getsockopt, returned(ctx.ret())))
 }
 
 /// Entry of `__sys_getsockopt` by kprobe.
@@ -125,56 +125,56 @@ fn sys_getsockopt_kprobe(ctx: ProbeContext) -> i32 {
 #[kretprobe(function = "__sys_getsockopt")]
 fn sys_getsockopt_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::SysGetsockopt)
-        .map_or(0, |call| by_descriptor(&call, Hook::Getsockopt, returned(ctx.ret())))
+        .map_or(0, |call| by_descriptor(&call, EventKind::Getsockopt, returned(ctx.ret())))
 }
 
 /// Return of `__sys_getsockopt` by kprobe, beside `do_sock_getsockopt`.
 #[kretprobe(function = "__sys_getsockopt")]
 fn sys_getsockopt_no_socket_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::SysGetsockopt)
-        .map_or(0, |call| no_socket(&call, Hook::Getsockopt, returned(ctx.ret())))
+        .map_or(0, |call| no_socket(&call, EventKind::Getsockopt, returned(ctx.ret())))
 }
 
 /// Of `(struct socket *, bool compat, int level, int optname, ..)`.
 #[inline(always)]
-fn by_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
+fn by_socket<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
     let refused = Refused { fd: -1, level: ctx.int(2), option: ctx.int(3) };
-    rejected(Socket::<A::Load>::new(ctx.pointer(0)).sock(), hook, errno, refused)
+    rejected(Socket::<A::Load>::new(ctx.pointer(0)).sock(), kind, errno, refused)
 }
 
 /// Of `(int fd, int level, int optname, ..)`.
 #[inline(always)]
-fn by_descriptor<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
+fn by_descriptor<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
     let Some(sock) = descriptor::sock(ctx.int(0)) else {
-        return no_socket(ctx, hook, errno);
+        return no_socket(ctx, kind, errno);
     };
-    rejected(sock, hook, errno, Refused::of_call(ctx))
+    rejected(sock, kind, errno, Refused::of_call(ctx))
 }
 
 #[inline(always)]
-fn rejected<L: Load>(sock: Sock<L>, hook: Hook, errno: u16, refused: Refused) -> i32 {
+fn rejected<L: Load>(sock: Sock<L>, kind: EventKind, errno: u16, refused: Refused) -> i32 {
     let Some(family) = sock.stream_family() else {
         return 0;
     };
-    refused.count(hook, errno);
-    tell_call(hook, sock, family, errno, Flags::empty(), |_| {}, |event| refused.describe(event))
+    refused.count(kind, errno);
+    emit_call(kind, sock, family, errno, Flags::empty(), |_| {}, |event| refused.describe(event))
 }
 
 /// The descriptor of `(int fd, int level, int optname, ..)` leads to no socket.
 #[inline(always)]
-fn no_socket<A: Arguments>(ctx: &A, hook: Hook, errno: u16) -> i32 {
+fn no_socket<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
     if !matches!(errno, EBADF | ENOTSOCK) || ctx.int(1) != i32::from(IPPROTO_TCP) {
         return 0;
     }
     let refused = Refused::of_call(ctx);
-    refused.count(hook, errno);
-    let signature = Signature { errno, hook: hook as u8, ..Signature::default() };
+    refused.count(kind, errno);
+    let signature = Signature { errno, kind: kind as u8, ..Signature::default() };
     emit(&signature, Question::caller(), |_| {}, |event| refused.describe(event));
     0
 }
@@ -196,8 +196,8 @@ impl Refused {
     }
 
     #[inline(always)]
-    fn count(self, hook: Hook, errno: u16) {
-        measure::refused_option(hook, self.level, self.option, errno);
+    fn count(self, kind: EventKind, errno: u16) {
+        measure::refused_option(kind, self.level, self.option, errno);
     }
 
     #[inline(always)]

@@ -5,9 +5,9 @@
 //! never sees EMFILE. Produces an event for it and its like; the connections stay in the queue.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{Flags, Hook};
+use socktrace_ebpf::{EventKind, Flags};
 
-use super::tell_call;
+use super::emit_call;
 use crate::{
     arguments::Arguments as _,
     descriptor,
@@ -51,5 +51,5 @@ fn failed(ctx: &FExitContext, errno: u16, measure: impl FnOnce(Sock<Probe>)) -> 
     };
     measure(sock);
     let flags = Flags::empty();
-    tell_call(Hook::SysAccept4, sock, family, errno, flags, |_| {}, |event| event.fd = fd)
+    emit_call(EventKind::AcceptCall, sock, family, errno, flags, |_| {}, |event| event.fd = fd)
 }

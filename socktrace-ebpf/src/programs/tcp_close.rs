@@ -9,9 +9,9 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use socktrace_ebpf::{Family, Flags, Hook, TcpState};
+use socktrace_ebpf::{EventKind, Family, Flags, TcpState};
 
-use super::tell_call;
+use super::emit_call;
 use crate::{
     arguments::Arguments,
     errno::ECANCELED,
@@ -46,8 +46,8 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     let connection = Tuple::of(sock, family);
     let errno = errno_read(tcp, family, &connection).unwrap_or(ECANCELED);
     let flags = Flags::empty();
-    tell_call(
-        Hook::TcpClose,
+    emit_call(
+        EventKind::CloseWhileConnecting,
         sock,
         family,
         errno,

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{Flags, Hook, Origin, Signature};
+use socktrace_ebpf::{EventKind, Flags, Origin, Signature};
 
 use crate::{
     arguments::Arguments,
@@ -58,7 +58,7 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     let signature = Signature {
         flags: flags.0,
         errno,
-        hook: Hook::TcpDone as u8,
+        kind: EventKind::ConnectionEnded as u8,
         origin: note.origin,
         state: sock.state(),
         family: family as u8,

@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{Flags, Hook, Origin, Signature};
+use socktrace_ebpf::{EventKind, Flags, Origin, Signature};
 
 use crate::{
     arguments::Arguments as _,
@@ -94,7 +94,7 @@ fn fired<L: Load>(sock: Sock<L>) -> i32 {
     };
     let flags = sock.holder_flags();
     let signature = Signature {
-        hook: Hook::TcpRetransmitTimer as u8,
+        kind: EventKind::Retransmission as u8,
         origin: note.origin,
         state: sock.state(),
         family: family as u8,

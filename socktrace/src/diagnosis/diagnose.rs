@@ -1,7 +1,7 @@
 //! From a signature to its diagnosis: one pure function, the heart of socktrace.
 
 use nix::libc;
-use socktrace_ebpf::{Flags, Hook, Origin, Signature, Sigpipe, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, Signature, Sigpipe, TcpState};
 
 use super::{Call, Cause, Diagnosis, Direction, Errno, Finding, Severity};
 
@@ -27,61 +27,61 @@ const fn errno(number: i32) -> u16 {
 }
 
 /// Diagnoses a signature. Total: what is not known is [`Cause::Other`], with errno, state and
-/// hook still in the signature.
+/// kind of event still in the signature.
 pub(crate) fn diagnose(signature: Signature) -> Finding {
     let flags = Flags(signature.flags);
-    match Hook::try_from(signature.hook) {
-        Ok(Hook::TcpRetransmitTimer) => Finding::Retransmission,
-        Ok(Hook::InetCskAccept) if flags.has(Flags::DELIVERY) => {
+    match EventKind::try_from(signature.kind) {
+        Ok(EventKind::Retransmission) => Finding::Retransmission,
+        Ok(EventKind::Accept) if flags.has(Flags::DELIVERY) => {
             Finding::Delivery(diagnosis(Cause::ResetBeforeAccept, signature))
         }
-        Ok(Hook::SkStreamError) if flags.has(Flags::DELIVERY) => {
+        Ok(EventKind::Write) if flags.has(Flags::DELIVERY) => {
             let told = diagnosis(close(signature), signature);
             Finding::Delivery(Diagnosis { call: Call::Write, ..told })
         }
-        Ok(hook) => Finding::Failure(diagnosis(cause(hook, signature), signature)),
+        Ok(kind) => Finding::Failure(diagnosis(cause(kind, signature), signature)),
         Err(_) => Finding::Failure(diagnosis(Cause::Other, signature)),
     }
 }
 
-/// The cause of a failure, by the hook that saw it.
-fn cause(hook: Hook, signature: Signature) -> Cause {
+/// The cause of a failure, by the kind of event.
+fn cause(kind: EventKind, signature: Signature) -> Cause {
     let flags = Flags(signature.flags);
-    match (hook, signature.errno) {
-        (Hook::TcpDone, _) if flags.has(Flags::SUBFLOW) => Cause::SubflowFailed,
-        (Hook::TcpDone, _) => close(signature),
-        (Hook::InetSkErrorReport, _) if flags.has(Flags::MPTCP) => close(signature),
+    match (kind, signature.errno) {
+        (EventKind::ConnectionEnded, _) if flags.has(Flags::SUBFLOW) => Cause::SubflowFailed,
+        (EventKind::ConnectionEnded, _) => close(signature),
+        (EventKind::ErrorReported, _) if flags.has(Flags::MPTCP) => close(signature),
 
-        (Hook::InetStreamConnect, _) if flags.has(Flags::POLICY) => Cause::ConnectLocal,
-        (Hook::InetStreamConnect | Hook::InetCskAccept | Hook::SysAccept4, EINTR) => {
+        (EventKind::Connect, _) if flags.has(Flags::POLICY) => Cause::ConnectLocal,
+        (EventKind::Connect | EventKind::Accept | EventKind::AcceptCall, EINTR) => {
             Cause::Interrupted
         }
-        (Hook::InetStreamConnect, ECONNABORTED) => Cause::ConnectRetriedAfterFailure,
-        (Hook::InetStreamConnect, ENETUNREACH | EHOSTUNREACH | EINVAL) => Cause::ConnectNoRoute,
-        (Hook::InetStreamConnect, _) => Cause::ConnectLocal,
-        (Hook::TcpClose, ECANCELED) => Cause::ConnectCancelled,
+        (EventKind::Connect, ECONNABORTED) => Cause::ConnectRetriedAfterFailure,
+        (EventKind::Connect, ENETUNREACH | EHOSTUNREACH | EINVAL) => Cause::ConnectNoRoute,
+        (EventKind::Connect, _) => Cause::ConnectLocal,
+        (EventKind::CloseWhileConnecting, ECANCELED) => Cause::ConnectCancelled,
         // SO_ERROR had given the program what ICMP said.
-        (Hook::TcpClose, errno) => connecting(errno, flags),
+        (EventKind::CloseWhileConnecting, errno) => connecting(errno, flags),
 
-        (Hook::InetCskAccept | Hook::SysAccept4, EINVAL) => Cause::ListenerClosed,
-        (Hook::InetCskAccept | Hook::SysAccept4, EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
+        (EventKind::Accept | EventKind::AcceptCall, EINVAL) => Cause::ListenerClosed,
+        (EventKind::Accept | EventKind::AcceptCall, EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
             Cause::AcceptResources
         }
 
-        (Hook::SkStreamError, EPIPE) => write_after(signature, flags),
-        (Hook::TcpFin, _) => Cause::PrematureEof,
-        (Hook::InetSkErrorReport, _) if is_icmp(signature.errno) => Cause::UnreachableReported,
+        (EventKind::Write, EPIPE) => write_after(signature, flags),
+        (EventKind::PeerClosed, _) => Cause::PrematureEof,
+        (EventKind::ErrorReported, _) if is_icmp(signature.errno) => Cause::UnreachableReported,
 
-        (Hook::InetBind, _) => Cause::BindFailed,
-        (Hook::InetListen, _) => Cause::ListenFailed,
-        (Hook::Setsockopt | Hook::Getsockopt, _) => Cause::SockoptRejected,
+        (EventKind::Bind, _) => Cause::BindFailed,
+        (EventKind::Listen, _) => Cause::ListenFailed,
+        (EventKind::Setsockopt | EventKind::Getsockopt, _) => Cause::SockoptRejected,
 
         (
-            Hook::InetCskAccept
-            | Hook::SysAccept4
-            | Hook::SkStreamError
-            | Hook::InetSkErrorReport
-            | Hook::TcpRetransmitTimer,
+            EventKind::Accept
+            | EventKind::AcceptCall
+            | EventKind::Write
+            | EventKind::ErrorReported
+            | EventKind::Retransmission,
             _,
         ) => Cause::Other,
     }
@@ -284,21 +284,20 @@ const fn direction(cause: Cause) -> Direction {
 
 /// `sk_err` is delivered once, by whichever call comes first; EPIPE never by a read.
 fn call(cause: Cause, signature: Signature) -> Call {
-    match (Hook::try_from(signature.hook), cause) {
-        (Ok(Hook::TcpClose), Cause::ConnectCancelled) | (_, Cause::SubflowFailed) => Call::None,
-        (Ok(Hook::InetStreamConnect), _) if Flags(signature.flags).has(Flags::FAST_OPEN) => {
-            Call::Write
-        }
-        (Ok(Hook::InetStreamConnect | Hook::TcpClose), _) => Call::Connect,
-        (Ok(Hook::InetCskAccept), _) if Flags(signature.flags).has(Flags::DELIVERY) => {
+    match (EventKind::try_from(signature.kind), cause) {
+        (Ok(EventKind::CloseWhileConnecting), Cause::ConnectCancelled)
+        | (_, Cause::SubflowFailed) => Call::None,
+        (Ok(EventKind::Connect), _) if Flags(signature.flags).has(Flags::FAST_OPEN) => Call::Write,
+        (Ok(EventKind::Connect | EventKind::CloseWhileConnecting), _) => Call::Connect,
+        (Ok(EventKind::Accept), _) if Flags(signature.flags).has(Flags::DELIVERY) => {
             pending(signature)
         }
-        (Ok(Hook::InetCskAccept | Hook::SysAccept4), _) => Call::Accept,
-        (Ok(Hook::SkStreamError), _) => Call::Write,
-        (Ok(Hook::InetBind), _) => Call::Bind,
-        (Ok(Hook::InetListen), _) => Call::Listen,
-        (Ok(Hook::Setsockopt), _) => Call::Setsockopt,
-        (Ok(Hook::Getsockopt), _) => Call::Getsockopt,
+        (Ok(EventKind::Accept | EventKind::AcceptCall), _) => Call::Accept,
+        (Ok(EventKind::Write), _) => Call::Write,
+        (Ok(EventKind::Bind), _) => Call::Bind,
+        (Ok(EventKind::Listen), _) => Call::Listen,
+        (Ok(EventKind::Setsockopt), _) => Call::Setsockopt,
+        (Ok(EventKind::Getsockopt), _) => Call::Getsockopt,
         (_, Cause::PrematureEof) => Call::Read,
         _ => pending(signature),
     }

@@ -9,7 +9,7 @@ const ECONNRESET: u16 = errno(libc::ECONNRESET);
 
 fn done(origin: Origin, state: TcpState, errno: u16, flags: &[Flags]) -> Signature {
     Signature {
-        hook: Hook::TcpDone as u8,
+        kind: EventKind::ConnectionEnded as u8,
         origin: origin as u8,
         state: state as u8,
         family: Family::Ipv4 as u8,
@@ -86,39 +86,39 @@ fn every_call_that_fails_by_itself() {
 
     #[rustfmt::skip]
     let rows = [
-        (Hook::InetStreamConnect, Close, ENETUNREACH, vec![], Cause::ConnectNoRoute, Call::Connect),
-        (Hook::InetStreamConnect, Close, EINVAL, vec![], Cause::ConnectNoRoute, Call::Connect),
-        (Hook::InetStreamConnect, Close, errno(libc::EADDRNOTAVAIL), vec![], Cause::ConnectLocal, Call::Connect),
-        (Hook::InetStreamConnect, Close, errno(libc::EACCES), vec![], Cause::ConnectLocal, Call::Connect),
-        (Hook::InetStreamConnect, Close, errno(libc::EPERM), vec![F::POLICY], Cause::ConnectLocal, Call::Connect),
-        (Hook::InetStreamConnect, Close, EINVAL, vec![F::POLICY], Cause::ConnectLocal, Call::Connect),
-        (Hook::InetStreamConnect, Close, ENETUNREACH, vec![F::FAST_OPEN], Cause::ConnectNoRoute, Call::Write),
-        (Hook::InetStreamConnect, SynSent, EINTR, vec![], Cause::Interrupted, Call::Connect),
-        (Hook::InetStreamConnect, Close, ECONNABORTED, vec![F::REPORTED], Cause::ConnectRetriedAfterFailure, Call::Connect),
-        (Hook::TcpClose, SynSent, errno(libc::ECANCELED), vec![], Cause::ConnectCancelled, Call::None),
-        (Hook::TcpClose, SynSent, ECONNREFUSED, vec![], Cause::ConnectRefusedIcmp, Call::Connect),
-        (Hook::TcpClose, SynSent, EHOSTUNREACH, vec![], Cause::ConnectUnreachable, Call::Connect),
-        (Hook::InetCskAccept, Close, EINVAL, vec![], Cause::ListenerClosed, Call::Accept),
-        (Hook::InetCskAccept, Listen, EINTR, vec![], Cause::Interrupted, Call::Accept),
-        (Hook::SysAccept4, Listen, EMFILE, vec![], Cause::AcceptResources, Call::Accept),
-        (Hook::SkStreamError, FinWait2, EPIPE, vec![F::SEND_SHUTDOWN], Cause::WriteAfterShutdown, Call::Write),
-        (Hook::SkStreamError, Close, EPIPE, vec![F::SEND_SHUTDOWN], Cause::Other, Call::Write),
-        (Hook::SkStreamError, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::REPORTED], Cause::WriteAfterTimeout, Call::Write),
-        (Hook::SkStreamError, Close, EPIPE, vec![], Cause::WriteUnconnected, Call::Write),
-        (Hook::SkStreamError, Listen, EPIPE, vec![], Cause::WriteUnconnected, Call::Write),
-        (Hook::TcpFin, TcpState::Established, 0, vec![], Cause::PrematureEof, Call::Read),
-        (Hook::InetSkErrorReport, TcpState::Established, EHOSTUNREACH, vec![], Cause::UnreachableReported, Call::ReadOrWrite),
-        (Hook::TcpDone, TcpState::Established, ECONNRESET, vec![F::SUBFLOW], Cause::SubflowFailed, Call::None),
-        (Hook::InetSkErrorReport, SynSent, EHOSTUNREACH, vec![F::MPTCP], Cause::ConnectUnreachable, Call::Connect),
-        (Hook::InetSkErrorReport, TcpState::Established, errno(libc::ECONNABORTED), vec![F::MPTCP], Cause::AbortedLocally, Call::ReadOrWrite),
-        (Hook::InetBind, Close, errno(libc::EADDRINUSE), vec![], Cause::BindFailed, Call::Bind),
-        (Hook::InetBind, Close, errno(libc::EACCES), vec![F::POLICY], Cause::BindFailed, Call::Bind),
-        (Hook::InetListen, Close, errno(libc::EADDRINUSE), vec![], Cause::ListenFailed, Call::Listen),
-        (Hook::Setsockopt, Close, EINVAL, vec![], Cause::SockoptRejected, Call::Setsockopt),
-        (Hook::Getsockopt, Close, errno(libc::ENOPROTOOPT), vec![], Cause::SockoptRejected, Call::Getsockopt),
+        (EventKind::Connect, Close, ENETUNREACH, vec![], Cause::ConnectNoRoute, Call::Connect),
+        (EventKind::Connect, Close, EINVAL, vec![], Cause::ConnectNoRoute, Call::Connect),
+        (EventKind::Connect, Close, errno(libc::EADDRNOTAVAIL), vec![], Cause::ConnectLocal, Call::Connect),
+        (EventKind::Connect, Close, errno(libc::EACCES), vec![], Cause::ConnectLocal, Call::Connect),
+        (EventKind::Connect, Close, errno(libc::EPERM), vec![F::POLICY], Cause::ConnectLocal, Call::Connect),
+        (EventKind::Connect, Close, EINVAL, vec![F::POLICY], Cause::ConnectLocal, Call::Connect),
+        (EventKind::Connect, Close, ENETUNREACH, vec![F::FAST_OPEN], Cause::ConnectNoRoute, Call::Write),
+        (EventKind::Connect, SynSent, EINTR, vec![], Cause::Interrupted, Call::Connect),
+        (EventKind::Connect, Close, ECONNABORTED, vec![F::REPORTED], Cause::ConnectRetriedAfterFailure, Call::Connect),
+        (EventKind::CloseWhileConnecting, SynSent, errno(libc::ECANCELED), vec![], Cause::ConnectCancelled, Call::None),
+        (EventKind::CloseWhileConnecting, SynSent, ECONNREFUSED, vec![], Cause::ConnectRefusedIcmp, Call::Connect),
+        (EventKind::CloseWhileConnecting, SynSent, EHOSTUNREACH, vec![], Cause::ConnectUnreachable, Call::Connect),
+        (EventKind::Accept, Close, EINVAL, vec![], Cause::ListenerClosed, Call::Accept),
+        (EventKind::Accept, Listen, EINTR, vec![], Cause::Interrupted, Call::Accept),
+        (EventKind::AcceptCall, Listen, EMFILE, vec![], Cause::AcceptResources, Call::Accept),
+        (EventKind::Write, FinWait2, EPIPE, vec![F::SEND_SHUTDOWN], Cause::WriteAfterShutdown, Call::Write),
+        (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN], Cause::Other, Call::Write),
+        (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::REPORTED], Cause::WriteAfterTimeout, Call::Write),
+        (EventKind::Write, Close, EPIPE, vec![], Cause::WriteUnconnected, Call::Write),
+        (EventKind::Write, Listen, EPIPE, vec![], Cause::WriteUnconnected, Call::Write),
+        (EventKind::PeerClosed, TcpState::Established, 0, vec![], Cause::PrematureEof, Call::Read),
+        (EventKind::ErrorReported, TcpState::Established, EHOSTUNREACH, vec![], Cause::UnreachableReported, Call::ReadOrWrite),
+        (EventKind::ConnectionEnded, TcpState::Established, ECONNRESET, vec![F::SUBFLOW], Cause::SubflowFailed, Call::None),
+        (EventKind::ErrorReported, SynSent, EHOSTUNREACH, vec![F::MPTCP], Cause::ConnectUnreachable, Call::Connect),
+        (EventKind::ErrorReported, TcpState::Established, errno(libc::ECONNABORTED), vec![F::MPTCP], Cause::AbortedLocally, Call::ReadOrWrite),
+        (EventKind::Bind, Close, errno(libc::EADDRINUSE), vec![], Cause::BindFailed, Call::Bind),
+        (EventKind::Bind, Close, errno(libc::EACCES), vec![F::POLICY], Cause::BindFailed, Call::Bind),
+        (EventKind::Listen, Close, errno(libc::EADDRINUSE), vec![], Cause::ListenFailed, Call::Listen),
+        (EventKind::Setsockopt, Close, EINVAL, vec![], Cause::SockoptRejected, Call::Setsockopt),
+        (EventKind::Getsockopt, Close, errno(libc::ENOPROTOOPT), vec![], Cause::SockoptRejected, Call::Getsockopt),
     ];
-    for (hook, state, errno, flags, cause, call) in rows {
-        let signature = Signature { hook: hook as u8, ..done(Origin::Other, state, errno, &flags) };
+    for (kind, state, errno, flags, cause, call) in rows {
+        let signature = Signature { kind: kind as u8, ..done(Origin::Other, state, errno, &flags) };
         let found = failure(signature);
         assert_eq!((found.cause, found.call), (cause, call), "{signature:?}");
     }
@@ -127,7 +127,7 @@ fn every_call_that_fails_by_itself() {
 #[test]
 fn a_write_delivers_what_was_found_before_and_then_fails_by_itself() {
     let write = |origin, state, errno, flags: &[Flags], sigpipe: Sigpipe| Signature {
-        hook: Hook::SkStreamError as u8,
+        kind: EventKind::Write as u8,
         sigpipe: sigpipe as u8,
         ..done(origin, state, errno, flags)
     };
@@ -160,7 +160,7 @@ fn what_nobody_waits_for_is_expected() {
 #[test]
 fn a_timeout_that_lives_on_is_no_failure() {
     let signature = Signature {
-        hook: Hook::TcpRetransmitTimer as u8,
+        kind: EventKind::Retransmission as u8,
         ..done(Origin::RetransmitTimer, TcpState::Established, 0, &[])
     };
     assert_eq!(diagnose(signature), Finding::Retransmission);
@@ -169,7 +169,7 @@ fn a_timeout_that_lives_on_is_no_failure() {
 #[test]
 fn accepting_a_reset_connection_is_a_delivery_not_a_second_failure() {
     let signature = Signature {
-        hook: Hook::InetCskAccept as u8,
+        kind: EventKind::Accept as u8,
         ..done(Origin::Other, TcpState::Close, ECONNRESET, &[Flags::UNACCEPTED, Flags::DELIVERY])
     };
     let Finding::Delivery(diagnosis) = diagnose(signature) else {
@@ -184,10 +184,10 @@ proptest! {
     /// delivers to no call.
     #[test]
     fn every_signature_has_exactly_one_finding(
-        hook: u8, origin: u8, state: u8, family: u8, errno: u16, flags: u32, sigpipe: u8,
+        kind: u8, origin: u8, state: u8, family: u8, errno: u16, flags: u32, sigpipe: u8,
     ) {
         let signature =
-            Signature { hook, origin, state, family, errno, flags, sigpipe, reserved: 0 };
+            Signature { kind, origin, state, family, errno, flags, sigpipe, reserved: 0 };
         let finding = diagnose(signature);
         prop_assert_eq!(finding, diagnose(signature));
         if let Finding::Failure(found) | Finding::Delivery(found) = finding {

@@ -48,13 +48,13 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use nix::libc;
-    use socktrace_ebpf::{Hook, TcpState};
+    use socktrace_ebpf::{EventKind, TcpState};
 
     use super::*;
 
     fn closed(origin: Origin, state: TcpState, errno: i32, flags: Flags) -> Option<Timer> {
         Timer::of(Signature {
-            hook: Hook::TcpDone as u8,
+            kind: EventKind::ConnectionEnded as u8,
             origin: origin as u8,
             state: state as u8,
             errno: u16::try_from(errno).expect("small"),

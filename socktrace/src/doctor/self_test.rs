@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
-use socktrace_ebpf::{Counter, Event, Hook as Seen, Signature};
+use socktrace_ebpf::{Counter, Event, EventKind, Signature};
 use tokio::runtime;
 
 use super::{netns, provoke};
@@ -35,7 +35,7 @@ struct Test {
     name: &'static str,
     provoke: fn() -> Result<()>,
     /// Everything that must be told, in this order: where it was seen, and why.
-    tells: &'static [(Seen, Cause)],
+    tells: &'static [(EventKind, Cause)],
     /// The hooks that have worked then. Skipped unless the first is attached.
     proves: &'static [Hook],
 }
@@ -44,82 +44,82 @@ const TESTS: &[Test] = &[
     Test {
         name: "refused",
         provoke: provoke::refused,
-        tells: &[(Seen::TcpDone, Cause::ConnectRefused)],
+        tells: &[(EventKind::ConnectionEnded, Cause::ConnectRefused)],
         proves: &[Hook::TcpDone, Hook::TcpReset],
     },
     Test {
         name: "reset",
         provoke: provoke::reset,
-        tells: &[(Seen::TcpDone, Cause::ResetByPeer)],
+        tells: &[(EventKind::ConnectionEnded, Cause::ResetByPeer)],
         proves: &[Hook::TcpDone, Hook::TcpReset, Hook::TcpSendActiveReset],
     },
     Test {
         name: "timed_out",
         provoke: provoke::timed_out,
-        tells: &[(Seen::TcpDone, Cause::UserTimeout)],
+        tells: &[(EventKind::ConnectionEnded, Cause::UserTimeout)],
         proves: &[Hook::TcpDone, Hook::TcpRetransmitTimer],
     },
     Test {
         name: "aborted_before_accept",
         provoke: provoke::aborted_before_accept,
         tells: &[
-            (Seen::TcpDone, Cause::ResetBeforeAccept),
-            (Seen::InetCskAccept, Cause::ResetBeforeAccept),
+            (EventKind::ConnectionEnded, Cause::ResetBeforeAccept),
+            (EventKind::Accept, Cause::ResetBeforeAccept),
         ],
         proves: &[Hook::InetCskAccept, Hook::TcpDone, Hook::TcpReset],
     },
     Test {
         name: "cancelled",
         provoke: provoke::cancelled,
-        tells: &[(Seen::TcpClose, Cause::ConnectCancelled)],
+        tells: &[(EventKind::CloseWhileConnecting, Cause::ConnectCancelled)],
         proves: &[Hook::TcpClose],
     },
     Test {
         name: "no_route",
         provoke: provoke::no_route,
-        tells: &[(Seen::InetStreamConnect, Cause::ConnectNoRoute)],
+        tells: &[(EventKind::Connect, Cause::ConnectNoRoute)],
         proves: &[Hook::InetStreamConnect],
     },
     Test {
         name: "write_after_shutdown",
         provoke: provoke::write_after_shutdown,
-        tells: &[(Seen::SkStreamError, Cause::WriteAfterShutdown)],
+        tells: &[(EventKind::Write, Cause::WriteAfterShutdown)],
         proves: &[Hook::SkStreamError],
     },
     Test {
         name: "premature_eof",
         provoke: provoke::premature_eof,
-        tells: &[(Seen::TcpFin, Cause::PrematureEof)],
+        tells: &[(EventKind::PeerClosed, Cause::PrematureEof)],
         proves: &[Hook::TcpFin],
     },
     Test {
         name: "bind_in_use_ipv4",
         provoke: provoke::bind,
-        tells: &[(Seen::InetBind, Cause::BindFailed)],
+        tells: &[(EventKind::Bind, Cause::BindFailed)],
         proves: &[Hook::InetBind],
     },
     Test {
         name: "bind_in_use_ipv6",
         provoke: provoke::bind6,
-        tells: &[(Seen::InetBind, Cause::BindFailed)],
+        tells: &[(EventKind::Bind, Cause::BindFailed)],
         proves: &[Hook::Inet6Bind],
     },
     Test {
         name: "listen_in_use",
         provoke: provoke::listen,
-        tells: &[(Seen::InetListen, Cause::ListenFailed)],
+        tells: &[(EventKind::Listen, Cause::ListenFailed)],
         proves: &[Hook::InetListen],
     },
     Test {
         name: "setsockopt_unknown",
         provoke: provoke::set_option,
-        tells: &[(Seen::Setsockopt, Cause::SockoptRejected)],
+        tells: &[(EventKind::Setsockopt, Cause::SockoptRejected)],
         proves: &[Hook::Setsockopt],
     },
     Test {
         name: "getsockopt_unknown",
         provoke: provoke::get_option,
-        tells: &[(Seen::Getsockopt, Cause::SockoptRejected)],
+        tells: &[(EventKind::Getsockopt, Cause::SockoptRejected)],
         proves: &[Hook::Getsockopt],
     },
 ];
@@ -208,7 +208,7 @@ impl Watch {
         let events = self.collect(namespace, test.tells.len());
         let (retransmits, failures): (Vec<_>, Vec<_>) = events
             .iter()
-            .map(|event| (Seen::try_from(event.signature.hook), diagnose(event.signature)))
+            .map(|event| (EventKind::try_from(event.signature.kind), diagnose(event.signature)))
             .partition(|(_, finding)| *finding == Finding::Retransmission);
         let told: Vec<_> = failures
             .iter()
@@ -218,7 +218,7 @@ impl Watch {
         let by_timer = test.proves.contains(&Hook::TcpRetransmitTimer)
             && health.is_attached(Hook::TcpRetransmitTimer);
         if told != test.tells {
-            let words = |list: &[(Seen, Cause)]| {
+            let words = |list: &[(EventKind, Cause)]| {
                 let words = list.iter().map(|(seen, cause)| format!("{} by {seen:?}", cause.id()));
                 if list.is_empty() {
                     "nothing".to_owned()

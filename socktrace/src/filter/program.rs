@@ -1,7 +1,7 @@
 //! What the kernel side is to ask, from a filter.
 
 use socktrace_ebpf::{
-    Criterion, Kind,
+    Criterion, CriterionKind,
     criteria::{self, End, UNWANTED, WANTED},
 };
 
@@ -17,14 +17,18 @@ impl Filter {
             program.learn_signatures();
         }
         program.ask("FILTER_SERVICE", self.service_mode());
-        add(&mut program, "FILTER_PID", &self.pid, |pid| Criterion::number(Kind::Pid, pid.0));
+        add(&mut program, "FILTER_PID", &self.pid, |pid| {
+            Criterion::number(CriterionKind::Pid, pid.0)
+        });
         add(&mut program, "FILTER_COMM", &self.comm, |comm| Criterion::comm(comm.0));
-        add(&mut program, "FILTER_UID", &self.uid, |uid| Criterion::number(Kind::Uid, uid.0));
+        add(&mut program, "FILTER_UID", &self.uid, |uid| {
+            Criterion::number(CriterionKind::Uid, uid.0)
+        });
         add(&mut program, "FILTER_NETNS", &self.netns, |netns| {
-            Criterion::number(Kind::Netns, netns.0)
+            Criterion::number(CriterionKind::Netns, netns.0)
         });
         add(&mut program, "FILTER_PORT", &self.port, |port| {
-            Criterion::number(Kind::Port, u32::from(port.0))
+            Criterion::number(CriterionKind::Port, u32::from(port.0))
         });
         add_networks(&mut program, "FILTER_LOCAL", &self.local, End::Local);
         add_networks(&mut program, "FILTER_REMOTE", &self.remote, End::Remote);

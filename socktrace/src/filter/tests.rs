@@ -3,7 +3,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use proptest::prelude::*;
 use socktrace_ebpf::{
-    Address, Event, Family, Flags, Hook, TcpState,
+    Address, Event, EventKind, Family, Flags, TcpState,
     criteria::{self, End, mode},
 };
 
@@ -93,7 +93,7 @@ fn what_is_unknown_has_no_value() {
 #[test]
 fn progress_is_no_failure() {
     let mut event = reset_event();
-    event.signature.hook = Hook::TcpRetransmitTimer as u8;
+    event.signature.kind = EventKind::Retransmission as u8;
     let progress = record(event);
     assert!(filter(&["--port", "443"]).admits(&progress));
     assert!(filter(&["--errno", "!EPIPE"]).admits(&progress));

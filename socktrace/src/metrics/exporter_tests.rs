@@ -5,14 +5,14 @@ use std::{
 
 use nix::libc;
 use socktrace_ebpf::{
-    Family, Flags, Hook, Origin, RST_REASONS, Signature, Sigpipe, Sockopt, TcpState,
+    EventKind, Family, Flags, Origin, RST_REASONS, Signature, Sigpipe, Sockopt, TcpState,
 };
 
 use super::*;
 use crate::{
     kernel::{
         health::{Health, HookState},
-        hooks::Hook as Point,
+        hooks::Hook,
         load::Measurable,
         measures::{Buckets, Measured},
         programs::Runs,
@@ -33,10 +33,10 @@ fn render(about: &About, snapshot: &Snapshot) -> String {
 
 fn about(accept: HookState) -> About {
     let mut health = Health::default();
-    for hook in Point::ALL {
+    for hook in Hook::ALL {
         health.record(*hook, HookState::Attached);
     }
-    health.record(Point::InetCskAccept, accept);
+    health.record(Hook::InetCskAccept, accept);
     About {
         health,
         measurable: Measurable { rto: true, accept_queue: true },
@@ -51,7 +51,7 @@ fn about(accept: HookState) -> About {
 
 fn reset(state: TcpState, flags: Flags) -> Signature {
     Signature {
-        hook: Hook::TcpDone as u8,
+        kind: EventKind::ConnectionEnded as u8,
         origin: Origin::Reset as u8,
         state: state as u8,
         family: Family::Ipv4 as u8,
@@ -67,14 +67,14 @@ fn errno(number: i32) -> u16 {
 
 fn accepted_reset() -> Signature {
     Signature {
-        hook: Hook::InetCskAccept as u8,
+        kind: EventKind::Accept as u8,
         ..reset(TcpState::Close, Flags::UNACCEPTED.with(Flags::DELIVERY))
     }
 }
 
 fn retransmission() -> Signature {
     Signature {
-        hook: Hook::TcpRetransmitTimer as u8,
+        kind: EventKind::Retransmission as u8,
         origin: Origin::RetransmitTimer as u8,
         errno: 0,
         ..reset(TcpState::SynSent, Flags::empty())
@@ -89,7 +89,7 @@ fn signatures() -> BTreeMap<Signature, u64> {
         ..reset(TcpState::SynSent, Flags::empty())
     };
     let killed = Signature {
-        hook: Hook::SkStreamError as u8,
+        kind: EventKind::Write as u8,
         errno: errno(libc::EPIPE),
         sigpipe: Sigpipe::Kills as u8,
         ..reset(TcpState::Close, Flags::REPORTED)
@@ -108,9 +108,13 @@ fn signatures() -> BTreeMap<Signature, u64> {
 fn snapshot() -> Snapshot {
     let mut resets_sent = vec![0; RST_REASONS + 1];
     (resets_sent[15], resets_sent[RST_REASONS]) = (11, 1);
-    let keepalive =
-        Sockopt::new(Hook::Setsockopt, libc::SOL_SOCKET, libc::SO_KEEPALIVE, errno(libc::EINVAL));
-    let strange = Sockopt::new(Hook::Getsockopt, 9_999, 1, errno(libc::EOPNOTSUPP));
+    let keepalive = Sockopt::new(
+        EventKind::Setsockopt,
+        libc::SOL_SOCKET,
+        libc::SO_KEEPALIVE,
+        errno(libc::EINVAL),
+    );
+    let strange = Sockopt::new(EventKind::Getsockopt, 9_999, 1, errno(libc::EOPNOTSUPP));
     Snapshot {
         signatures: signatures(),
         counters: vec![(Counter::EventsLost, 9), (Counter::TallyOverflow, 0)],
@@ -125,7 +129,7 @@ fn snapshot() -> Snapshot {
         sockopts_beyond: 7,
         services: Some(service_page()),
         stream: Some(Stream { shown: 21, dropped: 2 }),
-        missed: BTreeMap::from([(Point::TcpDone, 3), (Point::TcpReset, 0)]),
+        missed: BTreeMap::from([(Hook::TcpDone, 3), (Hook::TcpReset, 0)]),
         runs: Some(BTreeMap::from([(
             "tcp_done",
             Runs { count: 12, time: Duration::from_micros(1_500) },
@@ -166,11 +170,11 @@ fn progress_and_deliveries_are_no_failures() {
 fn what_is_not_measured_is_no_zero() {
     let absent = || HookState::Absent("no such function".to_owned());
     let mut about = about(absent());
-    for hook in [Point::SysAccept4, Point::SkStreamError, Point::TcpRetransmitTimer] {
+    for hook in [Hook::SysAccept4, Hook::SkStreamError, Hook::TcpRetransmitTimer] {
         about.health.record(hook, absent());
     }
-    about.health.record(Point::TcpSendActiveReset, absent());
-    for hook in [Point::Setsockopt, Point::Getsockopt] {
+    about.health.record(Hook::TcpSendActiveReset, absent());
+    for hook in [Hook::Setsockopt, Hook::Getsockopt] {
         about.health.record(hook, absent());
     }
     let unmeasured = Snapshot { services: None, stream: None, runs: None, ..snapshot() };

@@ -5,7 +5,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use socktrace_ebpf::{
-    Family, Hook, Signature, Sigpipe, Sockopt, TcpState,
+    EventKind, Family, Signature, Sigpipe, Sockopt, TcpState,
     histogram::{QUEUE_PERCENT, RTO_MS},
 };
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     diagnosis::{Cause, Diagnosis, Errno, Finding, Timer, diagnose, level_name, option_name},
-    kernel::hooks::Hook as Point,
+    kernel::hooks::Hook,
     output::names::{family_name, sigpipe_name, state_name},
 };
 
@@ -35,14 +35,14 @@ pub(super) fn add(
         services(families, &page.series, about.service_ports)?;
     }
     timeouts(families, signatures)?;
-    if about.health.is_attached(Point::SkStreamError) {
+    if about.health.is_attached(Hook::SkStreamError) {
         sigpipe(families, signatures)?;
     }
-    if about.health.is_attached(Point::InetCskAccept) {
+    if about.health.is_attached(Hook::InetCskAccept) {
         accepted(families, snapshot)?;
     }
     accept_queues(families, about, snapshot);
-    if about.health.is_attached(Point::TcpRetransmitTimer) {
+    if about.health.is_attached(Hook::TcpRetransmitTimer) {
         retransmissions(families, signatures)?;
         if about.measurable.rto {
             let rtos = Observed { buckets: &snapshot.measured.rtos, bounds: &RTO_MS, scale: 1_000 };
@@ -53,11 +53,10 @@ pub(super) fn add(
             );
         }
     }
-    if about.health.is_attached(Point::TcpSendActiveReset) {
+    if about.health.is_attached(Hook::TcpSendActiveReset) {
         resets_sent(families, about, &snapshot.measured.resets_sent)?;
     }
-    if [Point::Setsockopt, Point::Getsockopt].into_iter().any(|hook| about.health.is_attached(hook))
-    {
+    if [Hook::Setsockopt, Hook::Getsockopt].into_iter().any(|hook| about.health.is_attached(hook)) {
         sockopts(families, &snapshot.measured.sockopts, snapshot.sockopts_beyond)?;
     }
     Ok(())
@@ -163,7 +162,7 @@ fn accepted(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> 
         resets.with_label_values(&[family]);
     }
     for (signature, count) in &snapshot.signatures {
-        if signature.hook == Hook::InetCskAccept as u8
+        if signature.kind == EventKind::Accept as u8
             && let Finding::Delivery(_) = diagnose(*signature)
         {
             resets.with_label_values(&[family(*signature)]).inc_by(*count);
@@ -180,8 +179,8 @@ fn accept_queues(families: &mut Families, about: &About, snapshot: &Snapshot) {
     // Kprobes are not told the listener.
     let is_traced = |hook| about.health.is_attached_in_full(hook);
     let queues = [
-        (Point::InetCskAccept, Cause::ResetBeforeAccept, &measured.queues_at_resets),
-        (Point::SysAccept4, Cause::AcceptResources, &measured.queues_at_failures),
+        (Hook::InetCskAccept, Cause::ResetBeforeAccept, &measured.queues_at_resets),
+        (Hook::SysAccept4, Cause::AcceptResources, &measured.queues_at_failures),
     ];
     let metrics: Vec<_> = queues
         .into_iter()
@@ -245,8 +244,8 @@ fn sockopts(
         &["call", "level", "option", "errno"],
     )?;
     for (sockopt, count) in counts {
-        let Sockopt { level, option, errno, hook, .. } = *sockopt;
-        let call = if hook == Hook::Setsockopt as u8 { "setsockopt" } else { "getsockopt" };
+        let Sockopt { level, option, errno, kind, .. } = *sockopt;
+        let call = if kind == EventKind::Setsockopt as u8 { "setsockopt" } else { "getsockopt" };
         let named =
             |number, name| if number == Sockopt::OTHER { Cow::Borrowed(OTHER) } else { name };
         let level_label = named(level, level_name(level));

@@ -117,7 +117,7 @@ const fn style(finding: Finding) -> Style {
 mod tests {
     use std::sync::Arc;
 
-    use socktrace_ebpf::{Flags, Hook, Origin, Role};
+    use socktrace_ebpf::{EventKind, Flags, Origin, Role};
 
     use super::*;
     use crate::{
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_killing_sigpipe_is_the_loudest_line() {
         let mut event = reset_event();
-        event.signature.hook = Hook::SkStreamError as u8;
+        event.signature.kind = EventKind::Write as u8;
         event.signature.origin = Origin::Reset as u8;
         event.signature.flags = Flags::REPORTED.0;
         event.signature.errno = u16::try_from(nix::libc::EPIPE).expect("small");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
-use socktrace_ebpf::{Flags, Hook};
+use socktrace_ebpf::{EventKind, Flags};
 
 use super::{
     Record,
@@ -49,7 +49,7 @@ pub(crate) fn write(out: &mut Vec<u8>, record: &Record, told: &mut Told) -> io::
             write_diagnosis(out, record, found)?;
         }
         Finding::Delivery(found) => {
-            let accepted = record.event.signature.hook == Hook::InetCskAccept as u8;
+            let accepted = record.event.signature.kind == EventKind::Accept as u8;
             let event = if accepted { "accepted_reset" } else { "delivered" };
             write_moment(out, record, event, told)?;
             write_diagnosis(out, record, found)?;

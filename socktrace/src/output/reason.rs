@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use nix::libc;
-use socktrace_ebpf::{Flags, Hook, Sigpipe};
+use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
 use super::{Record, record::Sender};
 use crate::diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
@@ -48,7 +48,7 @@ pub(crate) fn reason(record: &Record) -> String {
 }
 
 fn is_write(record: &Record) -> bool {
-    record.event.signature.hook == Hook::SkStreamError as u8
+    record.event.signature.kind == EventKind::Write as u8
 }
 
 fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
@@ -122,7 +122,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             "unexplained: {} in {} (hook {}, origin {}, flags {:#x})",
             diagnosis.errno,
             record.state.map_or("unknown state", super::names::state_name),
-            event.signature.hook,
+            event.signature.kind,
             event.signature.origin,
             event.signature.flags
         ),

@@ -248,7 +248,7 @@ fn command_name(comm: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use socktrace_ebpf::{Hook, Origin, Signature};
+    use socktrace_ebpf::{EventKind, Origin, Signature};
 
     use super::*;
 
@@ -259,7 +259,7 @@ pub(crate) mod tests {
         Event {
             boot_ns: 5_000_000_000,
             signature: Signature {
-                hook: Hook::TcpDone as u8,
+                kind: EventKind::ConnectionEnded as u8,
                 origin: Origin::Reset as u8,
                 state: TcpState::Established as u8,
                 family: Family::Ipv4 as u8,

@@ -128,7 +128,7 @@ fn meaning(signature: Signature) -> Option<Meaning> {
 pub(super) mod tests {
     use std::collections::BTreeMap;
 
-    use socktrace_ebpf::{Flags, Hook, Origin, TcpState};
+    use socktrace_ebpf::{EventKind, Flags, Origin, TcpState};
 
     use super::*;
     use crate::{
@@ -147,7 +147,7 @@ pub(super) mod tests {
 
     fn reset() -> Signature {
         Signature {
-            hook: Hook::TcpDone as u8,
+            kind: EventKind::ConnectionEnded as u8,
             origin: Origin::Reset as u8,
             state: TcpState::Established as u8,
             errno: 104,
@@ -200,7 +200,7 @@ pub(super) mod tests {
     #[test]
     fn deliveries_are_no_failures() {
         let delivery =
-            Signature { hook: Hook::SkStreamError as u8, flags: Flags::DELIVERY.0, ..reset() };
+            Signature { kind: EventKind::Write as u8, flags: Flags::DELIVERY.0, ..reset() };
         assert_eq!(meaning(delivery), None);
         assert!(meaning(reset()).is_some());
     }
