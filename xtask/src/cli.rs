@@ -149,7 +149,10 @@ pub(crate) struct TestArgs {
     /// Only this kernel, also one outside the matrix (repeatable)
     #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
     pub(crate) kernels: Vec<&'static Series>,
-    /// Every scenario on every kernel, not on two of them only
+    /// What a change has to pass: also the package under systemd, and all that 5.10 differs in
+    #[arg(long, conflicts_with_all = ["kernels", "full", "quick", "scenarios", "system"])]
+    pub(crate) ci: bool,
+    /// Every scenario in every family on every kernel, not on 6.12 only
     #[arg(long)]
     pub(crate) full: bool,
     /// On every kernel only the quick scenarios: each cause in each family

@@ -47,46 +47,38 @@ pub(crate) struct Series {
     /// The first two numbers of its versions.
     pub(crate) name: &'static str,
     archive: &'static Archive,
-    /// What of the matrix it is.
-    pub(crate) place: Place,
-}
-
-/// What a series is tested with when none is named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Every scenario.
-    Whole,
-    /// The quick ones; every scenario when asked for.
-    Quick,
-    /// Nothing: in nobody's long-term support, and between two that are tested.
-    Outside,
+    /// Whether it is tested when no series is named. The others have no long-term support, and lie
+    /// between two that are tested.
+    in_matrix: bool,
 }
 
 /// Every series, oldest first.
 pub(crate) const ALL: [Series; 11] = [
-    Series { name: "5.10", archive: &BULLSEYE, place: Place::Whole },
-    Series { name: "6.1", archive: &BOOKWORM, place: Place::Quick },
-    Series { name: "6.12", archive: &BOOKWORM, place: Place::Whole },
-    Series { name: "6.16", archive: &TRIXIE_BACKPORTS, place: Place::Outside },
-    Series { name: "6.17", archive: &TRIXIE_BACKPORTS, place: Place::Outside },
-    Series { name: "6.18", archive: &TRIXIE_BACKPORTS, place: Place::Quick },
-    Series { name: "6.19", archive: &TRIXIE_BACKPORTS, place: Place::Outside },
-    Series { name: "7.0", archive: &TRIXIE_BACKPORTS, place: Place::Outside },
-    Series { name: "7.1", archive: &TRIXIE_BACKPORTS, place: Place::Outside },
-    Series { name: "7.2", archive: &TRIXIE_BACKPORTS, place: Place::Outside },
-    Series { name: "7.3", archive: &TRIXIE_BACKPORTS, place: Place::Quick },
+    Series { name: "5.10", archive: &BULLSEYE, in_matrix: true },
+    Series { name: "6.1", archive: &BOOKWORM, in_matrix: true },
+    Series { name: "6.12", archive: &BOOKWORM, in_matrix: true },
+    Series { name: "6.16", archive: &TRIXIE_BACKPORTS, in_matrix: false },
+    Series { name: "6.17", archive: &TRIXIE_BACKPORTS, in_matrix: false },
+    Series { name: "6.18", archive: &TRIXIE_BACKPORTS, in_matrix: true },
+    Series { name: "6.19", archive: &TRIXIE_BACKPORTS, in_matrix: false },
+    Series { name: "7.0", archive: &TRIXIE_BACKPORTS, in_matrix: false },
+    Series { name: "7.1", archive: &TRIXIE_BACKPORTS, in_matrix: false },
+    Series { name: "7.2", archive: &TRIXIE_BACKPORTS, in_matrix: false },
+    Series { name: "7.3", archive: &TRIXIE_BACKPORTS, in_matrix: true },
 ];
 
 /// The series that are tested on an architecture when none is named, oldest first.
 pub(crate) fn matrix(arch: &Arch) -> impl Iterator<Item = &'static Series> {
     let name = arch.name;
-    ALL.iter().filter(move |series| {
-        series.place != Place::Outside && series.archive.arches.contains(&name)
-    })
+    ALL.iter().filter(move |series| series.in_matrix && series.archive.arches.contains(&name))
 }
 
-/// The series a virtual machine runs unless told otherwise.
+/// The series a virtual machine runs unless told otherwise, which is tested most.
 pub(crate) const DEFAULT: &str = "6.12";
+
+/// The series that differs most from the others, with [scenarios](xtask::scope::Scope::Differing)
+/// chosen for it.
+pub(crate) const DIFFERING: &str = "5.10";
 
 /// The series of this name.
 ///

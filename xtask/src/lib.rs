@@ -7,4 +7,5 @@ pub mod gaps;
 pub mod interrupt;
 pub mod job;
 pub mod report;
+pub mod scope;
 pub mod search_path;

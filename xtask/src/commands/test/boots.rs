@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use xtask::job;
+use xtask::{job, scope::Scope};
 
 use super::catalogue::Catalogue;
 use crate::{
     cli::TestArgs,
     debian_system,
     initramfs::Programs,
-    kernel::{Place, Series},
+    kernel::{self, Series},
     lab::{self, Bench},
     qemu::{Accelerator, Mode},
 };
@@ -27,8 +27,8 @@ pub(super) struct Planned {
     pub(super) accelerator: Accelerator,
     /// Put into the guest.
     pub(super) prometheus: Option<PathBuf>,
-    /// Whether only the quick scenarios run in it.
-    pub(super) quick: bool,
+    /// Which scenarios run in it.
+    pub(super) scope: Scope,
 }
 
 /// Makes everything ready for a kernel's boots that have something to do.
@@ -42,9 +42,9 @@ pub(super) fn prepare(
     programs: &Programs,
     catalogue: &Catalogue,
 ) -> Result<Vec<Planned>> {
-    let quick = is_quick(args, series);
-    let has = |boot: &str| !args.system && catalogue.has(boot, quick, &args.scenarios);
-    let has_system = has_system(args, series) && catalogue.has(SYSTEM, quick, &args.scenarios);
+    let scope = scope(args, series);
+    let has = |boot: &str| !args.system && catalogue.has(boot, scope, &args.scenarios);
+    let has_system = has_system(args, series) && catalogue.has(SYSTEM, scope, &args.scenarios);
     if !has_system && !SOCKETS.into_iter().any(has) {
         return Ok(Vec::new());
     }
@@ -59,7 +59,7 @@ pub(super) fn prepare(
         append,
         accelerator,
         prometheus: None,
-        quick,
+        scope,
     };
     let [smp, icount, odd, scrape] = SOCKETS;
     let mut boots = vec![
@@ -86,22 +86,29 @@ const SOCKETS: [&str; 4] = ["smp", "icount", "odd", "scrape"];
 /// The boot with systemd.
 const SYSTEM: &str = "system";
 
-/// Whether a kernel is tested with the quick scenarios only. A kernel or a scenario that was asked
-/// for by name is tested in full.
-fn is_quick(args: &TestArgs, series: &Series) -> bool {
+/// Which scenarios a kernel is tested with. A kernel or a scenario that was asked for by name is
+/// tested in full.
+fn scope(args: &TestArgs, series: &Series) -> Scope {
     let picked = !args.kernels.is_empty() || !args.scenarios.is_empty();
-    args.quick || (series.place == Place::Quick && !args.full && !picked)
+    match series.name {
+        _ if args.quick => Scope::Quick,
+        _ if args.full || picked => Scope::Full,
+        kernel::DEFAULT => Scope::Whole,
+        kernel::DIFFERING if args.ci => Scope::Differing,
+        _ => Scope::Quick,
+    }
 }
 
-/// Whether the package is tried on a kernel. One for each Debian is enough unless told otherwise.
+/// Whether the package is tried on a kernel: where that is asked for, and then on one for each
+/// Debian unless other kernels are named.
 fn has_system(args: &TestArgs, series: &Series) -> bool {
     if !args.arch.is_own() || args.attach.is_some() || args.quick {
         return false;
     }
-    let asked_for =
-        args.scenarios.is_empty() || args.scenarios.iter().any(|name| is_of_system(name));
     let picked = args.full || !args.kernels.is_empty();
-    asked_for && (picked || debian_system::KERNELS.contains(&series.name))
+    let asked_for = args.ci || args.system || picked && args.scenarios.is_empty();
+    (asked_for || args.scenarios.iter().any(|name| is_of_system(name)))
+        && (picked || debian_system::KERNELS.contains(&series.name))
 }
 
 fn is_of_system(scenario: &str) -> bool {
@@ -125,20 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn few_kernels_are_tested_in_full_unless_told_otherwise() {
-        let in_full = |words: &[&str]| {
+    fn one_kernel_is_tested_as_a_whole_unless_told_otherwise() {
+        use Scope::{Differing, Full, Quick, Whole};
+        let scopes = |words: &[&str]| {
             let args = parse(words);
-            let matrix = kernel::matrix(args.arch).filter(|series| !is_quick(&args, series));
-            matrix.map(|series| series.name).collect::<Vec<_>>()
+            kernel::matrix(args.arch).map(|series| scope(&args, series)).collect::<Vec<_>>()
         };
-        assert_eq!(in_full(&[]), ["5.10", "6.12"]);
-        let all = in_full(&["--full"]);
-        assert_eq!(all, ["5.10", "6.1", "6.12", "6.18", "7.3"]);
-        assert_eq!(in_full(&["--kernel", "6.1"]), all);
-        assert_eq!(in_full(&["--scenario", "storm"]), all);
-        assert_eq!(in_full(&["--quick", "--kernel", "6.1"]), [""; 0]);
-        assert_eq!(in_full(&["--arch", "arm64"]), ["6.12"]);
-        assert_eq!(in_full(&["--arch", "arm64", "--full"]), all[1..]);
+        assert_eq!(scopes(&[]), [Quick, Quick, Whole, Quick, Quick]);
+        assert_eq!(scopes(&["--ci"]), [Differing, Quick, Whole, Quick, Quick]);
+        for all in [&["--full"][..], &["--kernel", "6.1"], &["--scenario", "storm"]] {
+            assert_eq!(scopes(all), [Full; 5]);
+        }
+        assert_eq!(scopes(&["--quick", "--kernel", "6.1"]), [Quick; 5]);
+        assert_eq!(scopes(&["--arch", "arm64"]), [Quick, Whole, Quick, Quick]);
     }
 
     #[test]
@@ -148,11 +154,17 @@ mod tests {
             let matrix = kernel::matrix(args.arch).filter(|series| has_system(&args, series));
             matrix.map(|series| series.name).collect::<Vec<_>>()
         };
-        for of_each_debian in [&[][..], &["--system"], &["--scenario", "system_start"]] {
+        for of_each_debian in [&["--ci"][..], &["--system"], &["--scenario", "system_start"]] {
             assert_eq!(with_system(of_each_debian), ["6.1", "6.12"]);
         }
         assert_eq!(with_system(&["--full"]).len(), 5);
-        for without in [&["--scenario", "storm"], &["--attach", "kprobe"], &["--arch", "arm64"]] {
+        for without in [
+            &[][..],
+            &["--scenario", "storm"],
+            &["--full", "--scenario", "storm"],
+            &["--attach", "kprobe"],
+            &["--arch", "arm64"],
+        ] {
             assert_eq!(with_system(without), [""; 0]);
         }
     }

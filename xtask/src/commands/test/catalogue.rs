@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, error::ErrorKind};
-use xtask::arch::Arch;
+use xtask::{arch::Arch, scope::Scope};
 
 use crate::{cli::Cli, compile, process};
 
@@ -18,7 +18,7 @@ pub(super) struct Catalogue {
 struct Scenario {
     name: String,
     boot: String,
-    quick: bool,
+    scope: Scope,
 }
 
 impl Catalogue {
@@ -28,11 +28,8 @@ impl Catalogue {
         let scenarios = text.lines().map(|line| {
             let mut words = line.split(' ');
             let (name, boot) = words.next().zip(words.next())?;
-            Some(Scenario {
-                name: name.to_owned(),
-                boot: boot.to_owned(),
-                quick: words.next() == Some("quick"),
-            })
+            let scope = Scope::named(words.next()?)?;
+            Some(Scenario { name: name.to_owned(), boot: boot.to_owned(), scope })
         });
         let scenarios = scenarios.collect::<Option<_>>().context("no list of scenarios")?;
         Ok(Self { scenarios })
@@ -53,10 +50,10 @@ impl Catalogue {
     }
 
     /// Whether a boot has something to do: of these names, or without names of all scenarios.
-    pub(super) fn has(&self, boot: &str, quick: bool, names: &[String]) -> bool {
+    pub(super) fn has(&self, boot: &str, scope: Scope, names: &[String]) -> bool {
         self.scenarios
             .iter()
-            .filter(|scenario| scenario.boot == boot && (scenario.quick || !quick))
+            .filter(|scenario| scenario.boot == boot && scenario.scope <= scope)
             .any(|scenario| names.is_empty() || names.contains(&scenario.name))
     }
 }
@@ -67,16 +64,17 @@ mod tests {
 
     #[test]
     fn boots_without_scenarios_are_known() {
-        let scenario = |name: &str, boot: &str, quick| Scenario {
+        use Scope::{Full, Quick, Whole};
+        let scenario = |name: &str, boot: &str, scope| Scenario {
             name: name.to_owned(),
             boot: boot.to_owned(),
-            quick,
+            scope,
         };
-        let scenarios = vec![scenario("a", "smp", true), scenario("b", "scrape", false)];
+        let scenarios = vec![scenario("a", "smp", Quick), scenario("b", "scrape", Whole)];
         let catalogue = Catalogue { scenarios };
         let names = ["a".to_owned()];
-        assert!(catalogue.has("smp", true, &[]) && catalogue.has("smp", false, &names));
-        assert!(catalogue.has("scrape", false, &[]));
-        assert!(!catalogue.has("scrape", true, &[]) && !catalogue.has("scrape", false, &names));
+        assert!(catalogue.has("smp", Quick, &[]) && catalogue.has("smp", Whole, &names));
+        assert!(catalogue.has("scrape", Whole, &[]) && catalogue.has("scrape", Full, &[]));
+        assert!(!catalogue.has("scrape", Quick, &[]) && !catalogue.has("scrape", Full, &names));
     }
 }

@@ -222,14 +222,14 @@ fn run_guest(
     scenarios: &[String],
     on_report: impl FnMut(report::Report),
 ) -> Result<Outcome> {
-    let Planned { bench, programs, name, mode, append, accelerator, prometheus, quick } = planned;
+    let Planned { bench, programs, name, mode, append, accelerator, prometheus, scope } = planned;
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let words = ["guest", "scenarios", "--boot", name, "--kernel", bench.kernel.series];
-    let choice = if *quick { &["--choice", "quick"][..] } else { &[] };
+    let scope = ["--scope", scope.name()];
     let attach = args.attach.iter().flat_map(|how| ["--attach", how]);
     let named = scenarios.iter().flat_map(|name| ["--scenario", name]);
-    let words = words.into_iter().chain(choice.iter().copied()).chain(attach).chain(named);
+    let words = words.into_iter().chain(scope).chain(attach).chain(named);
     Boot {
         kernel: &bench.kernel,
         base: &bench.base,

@@ -58,7 +58,7 @@ mod write;
 use std::env;
 
 use anyhow::{Context as _, Result, bail};
-use xtask::{gaps, report::Reporter};
+use xtask::{gaps, report::Reporter, scope::Scope};
 
 use catalogue::CATALOGUE;
 use scenario::{Boot, Scenario};
@@ -69,10 +69,10 @@ const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
 /// How daemons hook kernel functions, where that was chosen.
 const ATTACH_VARIABLE: &str = "GUEST_ATTACH";
 
-/// Prints a line for each scenario: its name, its boot, and whether it is quick.
+/// Prints a line for each scenario: its name, its boot and its scope.
 pub(crate) fn list() {
-    for Scenario { name, boot, quick, .. } in CATALOGUE {
-        println!("{name} {} {}", boot.name(), if *quick { "quick" } else { "full" });
+    for Scenario { name, boot, scope, .. } in CATALOGUE {
+        println!("{name} {} {}", boot.name(), scope.name());
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn main(args: &[String]) -> Result<i32> {
     let chosen: Vec<_> = CATALOGUE
         .iter()
         .filter(|scenario| scenario.boot == options.boot)
-        .filter(|scenario| scenario.quick || !options.quick)
+        .filter(|scenario| scenario.scope <= options.scope)
         .filter(|scenario| {
             options.names.is_empty() || options.names.iter().any(|name| name == scenario.name)
         })
@@ -148,7 +148,7 @@ pub(crate) fn get_metrics() -> Result<String> {
 /// What `guest scenarios` is told.
 struct Options {
     boot: Boot,
-    quick: bool,
+    scope: Scope,
     kernel: String,
     attach: Option<String>,
     names: Vec<String>,
@@ -158,7 +158,7 @@ impl Options {
     fn parse(args: &[String]) -> Result<Self> {
         let mut options = Self {
             boot: Boot::Smp,
-            quick: false,
+            scope: Scope::Full,
             kernel: String::new(),
             attach: None,
             names: Vec::new(),
@@ -171,7 +171,10 @@ impl Options {
                     let boot = Boot::ALL.into_iter().find(|boot| boot.name() == name);
                     options.boot = boot.with_context(|| format!("there is no boot {name}"))?;
                 }
-                ("--choice", "quick") => options.quick = true,
+                ("--scope", name) => {
+                    let scope = Scope::named(name);
+                    options.scope = scope.with_context(|| format!("there is no scope {name}"))?;
+                }
                 ("--kernel", series) => series.clone_into(&mut options.kernel),
                 ("--attach", attach) => options.attach = Some(attach.to_owned()),
                 ("--scenario", scenario) => options.names.push(scenario.to_owned()),

@@ -1,6 +1,7 @@
 //! What a scenario is.
 
 use anyhow::Result;
+use xtask::scope::Scope;
 
 use super::{expected::Expected, network::Family};
 
@@ -48,9 +49,8 @@ pub(super) enum Act {
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) boot: Boot,
-    /// Whether it runs on kernels that are not tested in full. The quick ones make each cause that
-    /// there is in each family that has it: the table of what was covered is the same with them.
-    pub(super) quick: bool,
+    /// The smallest part of the catalogue that it belongs to.
+    pub(super) scope: Scope,
     pub(super) act: Act,
     /// What of it kprobes cannot tell.
     pub(super) hidden: Option<Hidden>,
