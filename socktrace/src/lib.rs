@@ -8,7 +8,6 @@ use std::process::ExitCode;
 mod cli;
 mod commands;
 mod config;
-mod diagnosis;
 mod doctor;
 mod explain;
 mod filter;
@@ -18,7 +17,6 @@ mod output;
 mod owner;
 mod resolve;
 mod service;
-mod similar;
 
 pub use cli::command;
 pub use config::template;

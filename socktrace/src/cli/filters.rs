@@ -1,11 +1,9 @@
 //! The options that say what is shown.
 
 use clap::Args;
+use socktrace_diagnosis::{Cause, Errno, Severity};
 
-use crate::{
-    diagnosis::{Cause, Errno, Severity},
-    filter::{CgroupPath, Comm, ContainerName, Netns, Network, Pid, Port, Term, Uid, Unit},
-};
+use crate::filter::{CgroupPath, Comm, ContainerName, Netns, Network, Pid, Port, Term, Uid, Unit};
 
 /// What stands before these options in the help.
 const HEADING: &str = "Filters";

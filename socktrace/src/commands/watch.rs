@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, future::pending, mem, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use socktrace_diagnosis::{Cause, Finding, diagnose};
 use socktrace_ebpf::{Counter, Event};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use crate::{
     cli::OnFull,
     config::{self, Resolved},
-    diagnosis::{Cause, Finding, diagnose},
     filter::{Counts, Gate},
     kernel::stream::Events,
     metrics::{Progress, Stream as Progressed},

@@ -1,8 +1,7 @@
 //! What can be set, read from the definition of the command line.
 
 use clap::{ArgAction, Command};
-
-use crate::similar::nearest;
+use socktrace_similar::nearest;
 
 /// Flags that say where settings come from, or ask for something else than tracing.
 const NOT_SETTINGS: [&str; 4] = ["config", "print-config", "help", "version"];

@@ -12,14 +12,12 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use serde::Serialize;
+use socktrace_diagnosis::{Cause, Finding, diagnose};
 use socktrace_ebpf::{Counter, Event, EventKind, Signature};
 use tokio::runtime;
 
 use super::{netns, provoke};
-use crate::{
-    diagnosis::{Cause, Finding, diagnose},
-    kernel::{health::Health, hooks::Hook, load::Loaded, stream::Events, tally::Tallies},
-};
+use crate::kernel::{health::Health, hooks::Hook, load::Loaded, stream::Events, tally::Tallies};
 
 /// Longest time for an event to come.
 const PATIENCE: Duration = Duration::from_secs(5);

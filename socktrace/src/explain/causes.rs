@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_cause_of_the_diagnosis_is_a_topic() {
-        for cause in crate::diagnosis::Cause::ALL {
+        for cause in socktrace_diagnosis::Cause::ALL {
             assert!(CAUSES.iter().any(|topic| topic.id == cause.id()), "{cause}");
         }
     }

@@ -2,12 +2,13 @@
 
 use std::cmp::Reverse;
 
+use socktrace_similar::{distance, is_near};
+
 use super::{
     causes::{CAUSES, Cause},
     numbers::{self, ALIASES, ERRNOS, Errno},
     winsock::{FIRST_CODE, WINSOCK, Winsock},
 };
-use crate::similar::{distance, is_near};
 
 /// The one signal there is something to say about.
 pub(super) const SIGPIPE: &str = "SIGPIPE";

@@ -5,15 +5,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use socktrace_diagnosis::{Finding, diagnose};
 use socktrace_ebpf::{Counter, Event, Owned, Signature, TALLY_ENTRIES};
 
 use super::Filter;
-use crate::{
-    diagnosis::{Finding, diagnose},
-    kernel::{
-        owned::{Extent, OwnedTallies},
-        tally::Tallies,
-    },
+use crate::kernel::{
+    owned::{Extent, OwnedTallies},
+    tally::Tallies,
 };
 
 /// The kernel side's exact counts: of everything, or of what passes a filter.

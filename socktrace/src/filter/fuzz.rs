@@ -2,13 +2,11 @@
 
 use std::{net::IpAddr, str::FromStr};
 
+use socktrace_diagnosis::{Cause, Errno, Severity};
 use socktrace_ebpf::criteria::{self, End};
 
 use super::{CgroupPath, Comm, ContainerName, Network, Pid, Port, Term, Uid, Unit};
-use crate::{
-    diagnosis::{Cause, Errno, Severity},
-    owner::Service,
-};
+use crate::owner::Service;
 
 /// A value, and after a zero the path of a cgroup.
 #[test]

@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{Criterion, Event, criteria::VERDICT_ENTRIES, event::unsettled};
 
 use super::{Filter, counts::Judged, is_noise};
 use crate::{
-    diagnosis::Finding,
     kernel::filter::Verdicts,
     output::{Decoder, Record},
     owner::{Service, Unknown},

@@ -13,6 +13,7 @@ mod service;
 mod term;
 mod values;
 
+use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, Severity, diagnose};
 use socktrace_ebpf::{Event, Signature};
 
 pub(crate) use self::{
@@ -23,12 +24,7 @@ pub(crate) use self::{
     term::{Choice, Term},
     values::{Comm, Netns, Pid, Port, Uid},
 };
-use crate::{
-    cli::Filters,
-    diagnosis::{Cause, Diagnosis, Errno, Finding, Severity, diagnose},
-    output::Record,
-    owner::Service,
-};
+use crate::{cli::Filters, output::Record, owner::Service};
 
 /// What is asked, by kind.
 #[derive(Clone, Debug)]

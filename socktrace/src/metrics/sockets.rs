@@ -4,6 +4,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use socktrace_diagnosis::{
+    Cause, Diagnosis, Errno, Finding, Timer, diagnose, level_name, option_name,
+};
 use socktrace_ebpf::{
     EventKind, Family, Signature, Sigpipe, Sockopt, TcpState,
     histogram::{QUEUE_PERCENT, RTO_MS},
@@ -15,7 +18,6 @@ use super::{
     snapshot::{About, Snapshot},
 };
 use crate::{
-    diagnosis::{Cause, Diagnosis, Errno, Finding, Timer, diagnose, level_name, option_name},
     kernel::hooks::Hook,
     output::names::{family_name, sigpipe_name, state_name},
 };

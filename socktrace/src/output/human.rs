@@ -8,6 +8,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
+use socktrace_diagnosis::{Finding, Severity};
 use socktrace_ebpf::Sigpipe;
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     names::role_name,
     reason::reason,
 };
-use crate::diagnosis::{Finding, Severity};
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags};
 
 use super::{
@@ -14,10 +15,7 @@ use super::{
     object::{add_fields, add_object},
     reason::reason,
 };
-use crate::{
-    diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name},
-    owner::Service,
-};
+use crate::owner::Service;
 
 /// A line that tells of lost events.
 #[derive(Serialize)]

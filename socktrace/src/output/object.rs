@@ -11,8 +11,7 @@ use std::{
 };
 
 use serde::Serialize;
-
-use crate::diagnosis::Errno;
+use socktrace_diagnosis::Errno;
 
 /// Adds fields to the object at the end of a buffer, in this order.
 macro_rules! add_fields {

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use nix::libc;
+use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
 use super::{Record, record::Sender};
-use crate::diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 

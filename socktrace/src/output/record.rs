@@ -6,10 +6,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use socktrace_diagnosis::{Finding, diagnose};
 use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, Role, TcpState, event::EXE_NAME};
 
 use crate::{
-    diagnosis::{Finding, diagnose},
     kernel::clock::{Clock, TimeOfDay},
     owner::{Owners, Service, There, Unknown, is_deceptive},
 };

@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socktrace_diagnosis::{Cause, Errno};
+
 use super::labels::Labels;
-use crate::diagnosis::{Cause, Errno};
 
 /// How long a series stays after its last change when its place is wanted, or its service has gone:
 /// as long as Prometheus looks back for the last value.

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use socktrace_diagnosis::{Finding, diagnose};
 use socktrace_ebpf::{Owned, Signature};
 
 use self::{
@@ -20,7 +21,6 @@ pub(crate) use self::{
     ledger::{Key, Meaning},
 };
 use crate::{
-    diagnosis::{Finding, diagnose},
     filter::{Counts, OwnedCounts},
     owner::Owners,
 };
@@ -128,13 +128,11 @@ fn meaning(signature: Signature) -> Option<Meaning> {
 pub(super) mod tests {
     use std::collections::BTreeMap;
 
+    use socktrace_diagnosis::{Cause, Errno};
     use socktrace_ebpf::{EventKind, Flags, Origin, TcpState};
 
     use super::*;
-    use crate::{
-        diagnosis::{Cause, Errno},
-        owner::Service,
-    };
+    use crate::owner::Service;
 
     /// A unit with a port, and the others.
     pub(in crate::metrics) fn page() -> Page {

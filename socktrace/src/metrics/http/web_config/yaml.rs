@@ -4,8 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use saphyr::{MarkedYaml, YamlData, YamlLoader};
 use saphyr_parser::{Parser, ScalarStyle};
-
-use crate::similar::nearest;
+use socktrace_similar::nearest;
 
 /// A shorter word is too like others for one to be guessed.
 const SHORTEST: usize = 3;

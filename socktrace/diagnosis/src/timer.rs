@@ -2,11 +2,11 @@
 
 use socktrace_ebpf::{Flags, Origin, Signature};
 
-use super::{Cause, Finding, diagnose};
+use crate::{Cause, Finding, diagnose};
 
 /// A timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Timer {
+pub enum Timer {
     /// What was sent is not acknowledged: data, a SYN or a FIN (`tcp_retransmit_timer`).
     Retransmission,
     /// Data waits for the peer's window to open (`tcp_probe_timer`).
@@ -17,7 +17,8 @@ pub(crate) enum Timer {
 
 impl Timer {
     /// The timer behind a failure; `None` when none was.
-    pub(crate) fn of(signature: Signature) -> Option<Self> {
+    #[must_use]
+    pub fn of(signature: Signature) -> Option<Self> {
         let Finding::Failure(found) = diagnose(signature) else { return None };
         match found.cause {
             Cause::ConnectTimeout | Cause::RetransmitTimeout => return Some(Self::Retransmission),
@@ -36,7 +37,8 @@ impl Timer {
     }
 
     /// The name in metric labels.
-    pub(crate) const fn id(self) -> &'static str {
+    #[must_use]
+    pub const fn id(self) -> &'static str {
         match self {
             Self::Retransmission => "retransmission",
             Self::Persist => "persist",

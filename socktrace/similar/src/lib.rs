@@ -1,19 +1,21 @@
-//! Names that somebody may have meant who wrote another.
+//! The name that was probably meant by one that does not exist, for error messages: "did you mean X?".
 
-/// The name most like a word, if one is like it enough to have been meant.
-pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The name most similar to a word, if it is similar enough to be what was meant.
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = names.into_iter().map(|name| (distance(word, name), name));
     let near = distances.filter(|(distance, _)| is_near(word, *distance));
     near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// In how many letters they differ.
-pub(crate) fn distance(word: &str, name: &str) -> usize {
+/// The number of letters in which they differ, a swap of neighbours counting as one.
+#[must_use]
+pub fn distance(word: &str, name: &str) -> usize {
     strsim::damerau_levenshtein(word, name)
 }
 
 /// Whether so many letters are few enough: one in three of the word, and one in a shorter word.
-pub(crate) fn is_near(word: &str, distance: usize) -> bool {
+#[must_use]
+pub fn is_near(word: &str, distance: usize) -> bool {
     distance <= (word.len() / 3).max(1)
 }
 

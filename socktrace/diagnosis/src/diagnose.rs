@@ -3,7 +3,7 @@
 use nix::libc;
 use socktrace_ebpf::{EventKind, Flags, Origin, Signature, Sigpipe, TcpState};
 
-use super::{Call, Cause, Diagnosis, Direction, Errno, Finding, Severity};
+use crate::{Call, Cause, Diagnosis, Direction, Errno, Finding, Severity};
 
 const EINTR: u16 = errno(libc::EINTR);
 const ENOMEM: u16 = errno(libc::ENOMEM);
@@ -28,7 +28,8 @@ const fn errno(number: i32) -> u16 {
 
 /// Diagnoses a signature. Total: what is not known is [`Cause::Other`], with errno, state and
 /// kind of event still in the signature.
-pub(crate) fn diagnose(signature: Signature) -> Finding {
+#[must_use]
+pub fn diagnose(signature: Signature) -> Finding {
     let flags = Flags(signature.flags);
     match EventKind::try_from(signature.kind) {
         Ok(EventKind::Retransmission) => Finding::Retransmission,

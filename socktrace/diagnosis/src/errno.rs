@@ -4,36 +4,40 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, sync::LazyLock};
 
 use nix::errno::Errno as Known;
 
-/// Names by number: nix tells them only by formatting.
+/// Names by number. nix gives a name only as the `Debug` form of its enum.
 static NAMES: LazyLock<BTreeMap<u16, String>> = LazyLock::new(|| {
     let known = (1..=Errno::LARGEST).map(|number| (number, Known::from_raw(i32::from(number))));
     let named = known.filter(|(_, known)| *known != Known::UnknownErrno);
     named.map(|(number, known)| (number, format!("{known:?}"))).collect()
 });
 
-/// An errno of the running machine's numbering, positive; 0 stands for none.
+/// An errno: the positive number that the kernel of this architecture uses; 0 stands for none.
+///
+/// It comes from the signature: what the socket stored (`sk_err`), or what a call returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Errno(pub(crate) u16);
+pub struct Errno(pub u16);
 
 impl Errno {
     /// The errno a socket has when nothing went wrong.
-    pub(crate) const NONE: Self = Self(0);
+    pub const NONE: Self = Self(0);
 
     /// The largest number that the kernel uses (`MAX_ERRNO`).
-    pub(crate) const LARGEST: u16 = 4_095;
+    pub const LARGEST: u16 = 4_095;
 
     /// The number, as in `errno`.
-    pub(crate) const fn number(self) -> u16 {
+    #[must_use]
+    pub const fn number(self) -> u16 {
         self.0
     }
 
     /// The name, as in `<errno.h>`; `none` for 0 and `errno_N` for one without a name.
-    pub(crate) fn name(self) -> String {
+    #[must_use]
+    pub fn name(self) -> String {
         self.text().into_owned()
     }
 
-    /// The same, to be shown.
-    pub(crate) fn text(self) -> Cow<'static, str> {
+    /// As [`Self::name`], without a copy where the name is known.
+    pub fn text(self) -> Cow<'static, str> {
         if self == Self::NONE {
             return "none".into();
         }
@@ -44,7 +48,7 @@ impl Errno {
     }
 
     /// Every errno that has a name, none included.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> {
         [Self::NONE].into_iter().chain(NAMES.keys().copied().map(Self))
     }
 }

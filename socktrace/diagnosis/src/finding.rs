@@ -2,14 +2,14 @@
 
 use socktrace_ebpf::Sigpipe;
 
-use super::{Cause, Errno};
+use crate::{Cause, Errno};
 
-/// Who acted.
+/// Who caused the failure. The ids are a public interface: they are only ever added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// The other end of the connection.
     Peer,
-    /// What lies between: silence, or a message from a router.
+    /// What lies between the two ends: silence, or a message from a router.
     Network,
     /// This host's kernel.
     LocalKernel,
@@ -19,9 +19,10 @@ pub(crate) enum Direction {
     Unknown,
 }
 
-/// The call that delivers the errno to the program.
+/// The call that delivers the errno to the program: the one that returned it where a call was
+/// observed, else the one that will return it. The ids are a public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Call {
+pub enum Call {
     /// `connect`, or `SO_ERROR` after a non-blocking one.
     Connect,
     /// `accept`.
@@ -44,9 +45,9 @@ pub(crate) enum Call {
     None,
 }
 
-/// How much it matters.
+/// How much a finding matters, ordered from the least. The ids are a public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Severity {
+pub enum Severity {
     /// Part of ordinary operation: no program gets an errno.
     Expected,
     /// A program gets an errno but had finished already.
@@ -60,7 +61,7 @@ macro_rules! ids {
     ($($ty:ident { $($variant:ident = $id:literal),+ $(,)? })+) => {
         $(impl $ty {
             /// The stable name, as in JSON and metric labels.
-            pub(crate) const fn id(self) -> &'static str {
+            pub const fn id(self) -> &'static str {
                 match self { $(Self::$variant => $id),+ }
             }
         })+
@@ -69,7 +70,7 @@ macro_rules! ids {
 
 impl Severity {
     /// Every severity, the least first.
-    pub(crate) const ALL: [Self; 3] = [Self::Expected, Self::Notable, Self::Failure];
+    pub const ALL: [Self; 3] = [Self::Expected, Self::Notable, Self::Failure];
 }
 
 ids! {
@@ -97,24 +98,24 @@ ids! {
 
 /// What a failure means for the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Diagnosis {
-    /// Why.
-    pub(crate) cause: Cause,
-    /// What the program gets.
-    pub(crate) errno: Errno,
-    /// Who acted.
-    pub(crate) direction: Direction,
-    /// Which call delivers it.
-    pub(crate) call: Call,
-    /// How much it matters.
-    pub(crate) severity: Severity,
-    /// What becomes of the process, if this was a write that failed with EPIPE.
-    pub(crate) sigpipe: Sigpipe,
+pub struct Diagnosis {
+    /// Why the socket failed.
+    pub cause: Cause,
+    /// The errno that the program gets; of a socket that no program holds, the one it would get.
+    pub errno: Errno,
+    /// Who caused it: a property of the cause.
+    pub direction: Direction,
+    /// The call that delivers the errno; [`Call::None`] when no program holds the socket.
+    pub call: Call,
+    /// How much it matters: a property of the cause and of whether a program holds the socket.
+    pub severity: Severity,
+    /// What SIGPIPE does to the process, when this was a write that failed with EPIPE.
+    pub sigpipe: Sigpipe,
 }
 
 /// What a signature stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub enum Finding {
     /// A socket failed.
     Failure(Diagnosis),
     /// A call returned to a program what was found to have failed before.

@@ -98,12 +98,12 @@ const MPTCP: Names =
     &[(1, "MPTCP_INFO"), (2, "MPTCP_TCPINFO"), (3, "MPTCP_SUBFLOW_ADDRS"), (4, "MPTCP_FULL_INFO")];
 
 /// The name of a level; `level_N` for one without a name.
-pub(crate) fn level_name(level: i32) -> Cow<'static, str> {
+pub fn level_name(level: i32) -> Cow<'static, str> {
     find(LEVELS, level).map_or_else(|| format!("level_{level}").into(), Into::into)
 }
 
 /// The name of an option of a level; `option_N` for one without a name.
-pub(crate) fn option_name(level: i32, option: i32) -> Cow<'static, str> {
+pub fn option_name(level: i32, option: i32) -> Cow<'static, str> {
     let names = match level {
         libc::SOL_SOCKET => SOCKET,
         libc::IPPROTO_TCP => TCP,

@@ -7,26 +7,26 @@ macro_rules! causes {
     ($($(#[$doc:meta])* $variant:ident = $id:literal, $summary:literal, $advice:literal;)+) => {
         /// Why a socket failed. The ids are a public interface: they are only ever added to.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub(crate) enum Cause {
+        pub enum Cause {
             $($(#[$doc])* $variant,)+
         }
 
         impl Cause {
             /// Every cause, in the order of the documentation.
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The stable name.
-            pub(crate) const fn id(self) -> &'static str {
+            pub const fn id(self) -> &'static str {
                 match self { $(Self::$variant => $id,)+ }
             }
 
             /// What happened, in a few words.
-            pub(crate) const fn summary(self) -> &'static str {
+            pub const fn summary(self) -> &'static str {
                 match self { $(Self::$variant => $summary,)+ }
             }
 
             /// What to look at first.
-            pub(crate) const fn advice(self) -> &'static str {
+            pub const fn advice(self) -> &'static str {
                 match self { $(Self::$variant => $advice,)+ }
             }
         }

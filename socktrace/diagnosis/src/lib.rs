@@ -1,0 +1,20 @@
+//! What a failed socket means: from the kernel's signature to errno, cause and advice.
+//!
+//! Pure functions of plain data: nothing here knows how signatures are collected or where findings
+//! go. The daemon's stream applies [`diagnose`] to each event and its exporter to each counted
+//! signature, so the two cannot disagree; the scenarios name the causes they expect by type.
+
+mod cause;
+mod diagnose;
+mod errno;
+mod finding;
+mod parse;
+mod sockopt;
+mod timer;
+
+pub use cause::Cause;
+pub use diagnose::diagnose;
+pub use errno::Errno;
+pub use finding::{Call, Diagnosis, Direction, Finding, Severity};
+pub use sockopt::{level_name, option_name};
+pub use timer::Timer;
