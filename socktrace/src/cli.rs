@@ -14,8 +14,9 @@ mod filters;
 mod ring_buffer;
 
 pub(crate) use filters::Filters;
+use socktrace_exporter::Listen;
 
-use crate::{explain::Language, kernel::plan::Method, metrics::Listen, service::exit};
+use crate::{explain::Language, kernel::plan::Method, service::exit};
 
 /// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
 pub(crate) const DEFAULT_LISTEN: Listen =

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aya::Ebpf;
 use socktrace_ebpf::OWNED_PER_SERIES;
+use socktrace_exporter::{Access, Listen, Listener, Liveness, PassedSockets, Server, Site};
 
 use crate::{
     cli::{Cli, DEFAULT_LISTEN},
@@ -17,10 +18,7 @@ use crate::{
         owned::{Extent, OwnedTallies},
         programs::Programs,
     },
-    metrics::{
-        self, About, Access, Exporter, Hooks, Listen, Listener, PassedSockets, Progress, Pulse,
-        Server, Site,
-    },
+    metrics::{self, About, Exporter, Hooks, Progress},
     owner::Owners,
     service::log::NOTICE,
 };
@@ -118,7 +116,7 @@ pub(super) fn metrics(
     ebpf: &mut Ebpf,
     (listeners, access): (Vec<Listener>, Access),
     services: Services,
-    (about, hooks): (About, Hooks),
+    (about, hooks): (About, &Hooks),
     sources: Sources,
 ) -> anyhow::Result<Option<Server>> {
     if listeners.is_empty() {
@@ -130,9 +128,10 @@ pub(super) fn metrics(
     let Sources { counts, programs, progress } = sources;
     let exporter = Exporter { about, counts, measures, programs, services, max_owned, progress };
     let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();
-    let (pulse, heart) = Pulse::new();
-    tokio::spawn(heart.beat());
-    let site = Site { gather: Arc::new(move || exporter.gather()), pulse, hooks };
+    let (liveness, watchdog) = Liveness::new();
+    tokio::spawn(watchdog.run());
+    let (readiness, index) = (hooks.readiness(), hooks.index());
+    let site = Site { gather: Arc::new(move || exporter.gather()), liveness, readiness, index };
     let server = Server::start(listeners, access, site)?;
     for url in urls {
         log::info!(target: NOTICE, socktrace_url = url; "metrics: {url}");

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use socktrace_ebpf::Counter;
+use socktrace_exporter::{Access, PassedSockets};
 use tokio::{io::unix::AsyncFd, runtime};
 
 use super::{
@@ -25,7 +26,7 @@ use crate::{
         stream::Events,
         tally::Tallies,
     },
-    metrics::{Access, Hooks, PassedSockets, Progress},
+    metrics::{Hooks, Progress},
     output::{Decoder, stream::Printer},
     resolve::{Names, System},
     service::{
@@ -119,7 +120,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         progress: progress.clone(),
     };
     let _server =
-        serve::metrics(&mut ebpf, (listeners, access), services, (about, hooks), sources)?;
+        serve::metrics(&mut ebpf, (listeners, access), services, (about, &hooks), sources)?;
 
     let service = Service { manager, reload, counts: Arc::clone(&counts), hooks: attached };
     let source = if let Some(owners) = owners {

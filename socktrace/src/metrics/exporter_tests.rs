@@ -7,6 +7,7 @@ use nix::libc;
 use socktrace_ebpf::{
     EventKind, Family, Flags, Origin, RST_REASONS, Signature, Sigpipe, Sockopt, TcpState,
 };
+use socktrace_exporter::Format;
 
 use super::*;
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         measures::{Buckets, Measured},
         programs::Runs,
     },
-    metrics::{format::Format, services::tests::page as service_page, snapshot::Stream},
+    metrics::{services::tests::page as service_page, snapshot::Stream},
 };
 
 /// What a page must look like; metrics of the process itself aside, which are the library's.

@@ -136,8 +136,9 @@ impl Observed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use socktrace_exporter::Format;
+
     use super::*;
-    use crate::metrics::format::Format;
 
     #[test]
     fn a_histogram_is_cumulative_and_in_base_units() {

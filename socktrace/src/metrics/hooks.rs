@@ -1,5 +1,8 @@
-//! The hooks in words, for the pages that tell of them.
+//! The hooks in words, for the pages that show them.
 
+use socktrace_exporter::Readiness;
+
+use super::index;
 use crate::kernel::{health::Health, hooks::Hook};
 
 /// Which hooks work, and which do not.
@@ -14,5 +17,34 @@ impl From<&Health> for Hooks {
     fn from(health: &Health) -> Self {
         let attached = health.attached().map(Hook::id).map(str::to_owned).collect();
         Self { attached, problems: health.problems().collect() }
+    }
+}
+
+impl Hooks {
+    /// The page for a person with a browser.
+    pub(crate) fn index(&self) -> String {
+        index::page(self)
+    }
+
+    /// Whether failures are seen, and which kinds are not.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let mut text = format!("hooks: {}\n", self.attached.join(", "));
+        text.extend(self.problems.iter().map(|problem| format!("not attached: {problem}\n")));
+        Readiness { is_ready: !self.attached.is_empty(), text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_hook_is_enough_to_be_ready_and_what_is_missing_is_named() {
+        let hooks =
+            Hooks { attached: vec!["tcp_done".to_owned()], problems: vec!["x: y".to_owned()] };
+        let readiness = hooks.readiness();
+        assert!(readiness.is_ready);
+        assert_eq!(readiness.text, "hooks: tcp_done\nnot attached: x: y\n");
+        assert!(!Hooks::default().readiness().is_ready);
     }
 }

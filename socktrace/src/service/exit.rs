@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use socktrace_exporter::UnusableWebConfig;
 use systemd_journal_logger::connected_to_journal;
 
 use super::log::{self, NOTICE};
-use crate::{config, kernel::refusal::Refusal, metrics::UnusableWebConfig};
+use crate::{config, kernel::refusal::Refusal};
 
 /// Exit code of errors that are not about the host: a port in use, a closed descriptor.
 const FAILED: u8 = 1;

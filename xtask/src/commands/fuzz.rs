@@ -19,8 +19,11 @@ use crate::{
 };
 
 /// The packages that have targets, and where their sources are.
-const PACKAGES: [(&str, &str); 2] =
-    [("socktrace", "socktrace/src"), ("socktrace-plan", "socktrace/plan/src")];
+const PACKAGES: [(&str, &str); 3] = [
+    ("socktrace", "socktrace/src"),
+    ("socktrace-exporter", "socktrace/exporter/src"),
+    ("socktrace-plan", "socktrace/plan/src"),
+];
 
 /// Lines of the fuzzer's output that are shown when it has found something.
 const SHOWN: usize = 60;

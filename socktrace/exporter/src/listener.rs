@@ -13,9 +13,10 @@ use super::{access::Access, listen::Listen, systemd::PassedSockets, unix_socket:
 
 /// A bound socket, not yet served.
 #[derive(Debug)]
-pub(crate) enum Listener {
+pub enum Listener {
+    /// At an IP address and a port.
     Tcp(TcpListener),
-    /// With its file, where that was made here.
+    /// At a path, with its file where that was made here.
     Unix(UnixListener, Option<SocketFile>),
 }
 
@@ -24,7 +25,7 @@ impl Listener {
     ///
     /// # Errors
     /// When it is in use, or nothing can be bound there.
-    pub(crate) fn bind(listen: &Listen, passed: &mut PassedSockets) -> io::Result<Vec<Self>> {
+    pub fn bind(listen: &Listen, passed: &mut PassedSockets) -> io::Result<Vec<Self>> {
         Ok(match listen {
             Listen::Address(address) => vec![Self::Tcp(TcpListener::bind(address)?)],
             Listen::Unix { path, mode } => {
@@ -36,7 +37,8 @@ impl Listener {
     }
 
     /// Where the metrics are found, for people.
-    pub(crate) fn metrics_url(&self, access: &Access) -> String {
+    #[must_use]
+    pub fn metrics_url(&self, access: &Access) -> String {
         let scheme = if access.is_tls() { "https" } else { "http" };
         match self {
             Self::Tcp(_) => format!("{scheme}://{self}/metrics"),
@@ -65,10 +67,10 @@ impl Display for Listener {
     }
 }
 
-/// A connection.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection: bytes in both directions.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// A socket that is being served.
 pub(super) enum Acceptor {
@@ -92,7 +94,7 @@ impl Acceptor {
     }
 
     /// The next connection.
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    pub(super) async fn accept(&self) -> io::Result<Box<dyn ByteStream>> {
         Ok(match self {
             Self::Tcp(listener) => Box::new(listener.accept().await?.0),
             Self::Unix(listener) => Box::new(listener.accept().await?.0),

@@ -43,7 +43,7 @@ const CLIENT_AUTH: [(&str, ClientAuth); 6] = [
 
 /// What is asked of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::metrics::http) enum ClientAuth {
+pub(crate) enum ClientAuth {
     None,
     Request,
     RequireAny,
@@ -53,7 +53,7 @@ pub(in crate::metrics::http) enum ClientAuth {
 
 /// Certificates or a key, in PEM.
 #[derive(Debug)]
-pub(in crate::metrics::http) enum Pem {
+pub(crate) enum Pem {
     File(PathBuf),
     Inline(String),
 }
@@ -69,22 +69,22 @@ impl Pem {
 
 /// How to serve TLS.
 #[derive(Debug)]
-pub(in crate::metrics::http) struct TlsConfig {
-    pub(in crate::metrics::http) certificate: Pem,
-    pub(in crate::metrics::http) key: Pem,
-    pub(in crate::metrics::http) client_ca: Option<Pem>,
-    pub(in crate::metrics::http) client_auth: ClientAuth,
+pub(crate) struct TlsConfig {
+    pub(crate) certificate: Pem,
+    pub(crate) key: Pem,
+    pub(crate) client_ca: Option<Pem>,
+    pub(crate) client_auth: ClientAuth,
     /// Names of which a client's certificate must have one, if any are given.
-    pub(in crate::metrics::http) allowed_names: Option<Vec<String>>,
-    pub(in crate::metrics::http) versions: Vec<&'static SupportedProtocolVersion>,
-    pub(in crate::metrics::http) suites: Vec<SupportedCipherSuite>,
-    pub(in crate::metrics::http) groups: Vec<&'static dyn SupportedKxGroup>,
-    pub(in crate::metrics::http) prefer_own_suites: bool,
+    pub(crate) allowed_names: Option<Vec<String>>,
+    pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
+    pub(crate) suites: Vec<SupportedCipherSuite>,
+    pub(crate) groups: Vec<&'static dyn SupportedKxGroup>,
+    pub(crate) prefer_own_suites: bool,
 }
 
 impl TlsConfig {
     /// The files that it is made of.
-    pub(in crate::metrics::http) fn files(&self) -> Vec<&Path> {
+    pub(crate) fn files(&self) -> Vec<&Path> {
         let pems = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
         pems.into_iter().flatten().filter_map(Pem::file).collect()
     }
@@ -232,7 +232,7 @@ mod tests {
     use rustls::{CipherSuite, NamedGroup};
 
     use super::*;
-    use crate::metrics::http::web_config::WebConfig;
+    use crate::web_config::WebConfig;
 
     const FILES: &str = "tls_server_config:\n  cert_file: c\n  key_file: k\n";
 

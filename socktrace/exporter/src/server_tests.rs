@@ -15,7 +15,6 @@ use prometheus::{IntCounterVec, Opts, Registry, proto::MetricFamily};
 use tokio::runtime;
 
 use super::{limits::Limits, *};
-use crate::metrics::{Hooks, Pulse};
 
 const GET: &str = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
@@ -45,11 +44,13 @@ fn families(series: usize) -> Vec<MetricFamily> {
 }
 
 pub(super) fn site(gather: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Site {
-    let hooks = Hooks { attached: vec!["tcp_done".to_owned()], problems: vec!["x: y".to_owned()] };
-    let (pulse, heart) = Pulse::new();
+    let text = "hooks: tcp_done\nnot attached: x: y\n".to_owned();
+    let readiness = Readiness { is_ready: true, text };
+    let index = "<h1>socktrace</h1>".to_owned();
+    let (liveness, watchdog) = Liveness::new();
     let event_loop = runtime::Builder::new_current_thread().build().expect("a runtime");
-    thread::spawn(move || event_loop.block_on(heart.beat()));
-    Site { gather: Arc::new(move || Ok(gather())), pulse, hooks }
+    thread::spawn(move || event_loop.block_on(watchdog.run()));
+    Site { gather: Arc::new(move || Ok(gather())), liveness, readiness, index }
 }
 
 fn start(limits: Limits, site: Site) -> (Server, SocketAddr) {

@@ -325,7 +325,7 @@ fn files_that_cannot_be_used_are_told_at_the_start() {
     ] {
         let path = files.config(text);
         let error = Access::open(Some(&path)).err().expect(text);
-        assert!(error.is::<Unusable>(), "{error:?}");
+        assert!(error.is::<UnusableWebConfig>(), "{error:?}");
         let error = format!("{error:#}");
         assert!(error.contains(words), "{text}: {error}");
         assert!(error.contains(&path.display().to_string()), "{text}: {error}");

@@ -26,7 +26,7 @@ use super::{
     connections::{Connections, Place},
     delivery::Delivery,
     limits::Limits,
-    listener::{Acceptor, Listener, Stream},
+    listener::{Acceptor, ByteStream, Listener},
     site::{Site, router},
     unix_socket::SocketFile,
 };
@@ -38,7 +38,7 @@ const WORKERS: usize = 2;
 const RECOVERY: Duration = Duration::from_secs(1);
 
 /// A running server. Ends when dropped, and removes the UNIX sockets that it made.
-pub(crate) struct Server {
+pub struct Server {
     _stop: oneshot::Sender<()>,
     _files: Vec<SocketFile>,
 }
@@ -48,11 +48,7 @@ impl Server {
     ///
     /// # Errors
     /// When the system has no thread or descriptors for it.
-    pub(crate) fn start(
-        listeners: Vec<Listener>,
-        access: Access,
-        site: Site,
-    ) -> anyhow::Result<Self> {
+    pub fn start(listeners: Vec<Listener>, access: Access, site: Site) -> anyhow::Result<Self> {
         Self::start_within(Limits::DEFAULT, listeners, access, site)
     }
 
@@ -70,7 +66,7 @@ impl Server {
         let (acceptors, files) = register(&runtime, listeners)?;
         let access = Arc::new(access);
         let pages = router(site).layer(from_fn_with_state(Arc::clone(&access), enforce));
-        let service = Arc::new(Service {
+        let shared = Arc::new(Shared {
             limits,
             connections: Connections::new(limits.connections),
             access,
@@ -80,7 +76,7 @@ impl Server {
         let serve = move || {
             runtime.block_on(async {
                 for acceptor in acceptors {
-                    tokio::spawn(accept(acceptor, Arc::clone(&service)));
+                    tokio::spawn(accept(acceptor, Arc::clone(&shared)));
                 }
                 // Never sent: ends when the server is dropped.
                 drop(stopped.await);
@@ -111,22 +107,22 @@ fn register(
 }
 
 /// What connections share.
-struct Service {
+struct Shared {
     limits: Limits,
     connections: Arc<Connections>,
     access: Arc<Access>,
     pages: TowerToHyperService<Router>,
 }
 
-async fn accept(acceptor: Acceptor, service: Arc<Service>) {
+async fn accept(acceptor: Acceptor, shared: Arc<Shared>) {
     let mut failing = false;
     loop {
         match acceptor.accept().await {
             Ok(stream) => {
                 failing = false;
-                let place = service.connections.place().await;
-                let service = Arc::clone(&service);
-                place.run(|place| service.serve(stream, place));
+                let place = shared.connections.place().await;
+                let shared = Arc::clone(&shared);
+                place.run(|place| shared.serve(stream, place));
             }
             Err(error) if is_of_one_connection(&error) => log::debug!("accept: {error}"),
             // It would fail again at once.
@@ -161,8 +157,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-impl Service {
-    async fn serve(self: Arc<Self>, stream: Box<dyn Stream>, place: Place) {
+impl Shared {
+    async fn serve(self: Arc<Self>, stream: Box<dyn ByteStream>, place: Place) {
         let limits = self.limits;
         let stream = match &self.access.rules().tls {
             None => stream,

@@ -1,4 +1,4 @@
-//! Whether the daemon's event loop makes progress: it is asked, and answers.
+//! Whether another event loop makes progress: it is asked, and answers.
 
 use std::time::Duration;
 
@@ -8,35 +8,37 @@ use tokio::{
 };
 
 /// How long the event loop may take to answer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many may wait for an answer; others wait for a place.
 const WAITING: usize = 16;
 
-/// Can be felt from other threads. Nobody is woken while nobody asks.
+/// Asks the event loop from other threads. Nobody is woken while nobody asks.
 #[derive(Clone)]
-pub(crate) struct Pulse(mpsc::Sender<oneshot::Sender<()>>);
+pub struct Liveness(mpsc::Sender<oneshot::Sender<()>>);
 
-/// What the event loop runs to have a pulse.
-pub(crate) struct Heart(mpsc::Receiver<oneshot::Sender<()>>);
+/// What the event loop runs to be found alive.
+pub struct Watchdog(mpsc::Receiver<oneshot::Sender<()>>);
 
-impl Pulse {
-    pub(crate) fn new() -> (Self, Heart) {
+impl Liveness {
+    /// Both ends.
+    #[must_use]
+    pub fn new() -> (Self, Watchdog) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), Heart(receiver))
+        (Self(sender), Watchdog(receiver))
     }
 
     /// Whether the event loop answers within [`PATIENCE`].
-    pub(crate) async fn is_felt(&self) -> bool {
+    pub async fn is_alive(&self) -> bool {
         let (ask, answer) = oneshot::channel();
         let asked = async { self.0.send(ask).await.is_ok() && answer.await.is_ok() };
         timeout(PATIENCE, asked).await.unwrap_or(false)
     }
 }
 
-impl Heart {
+impl Watchdog {
     /// Answers until nobody is left who could ask. To be run by the event loop in question.
-    pub(crate) async fn beat(mut self) {
+    pub async fn run(mut self) {
         while let Some(asker) = self.0.recv().await {
             // Who has lost patience does not hear it.
             let _heard = asker.send(());
@@ -50,24 +52,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stuck_loop_is_told_from_a_running_one() {
-        let (pulse, heart) = Pulse::new();
-        assert!(!pulse.is_felt().await, "the loop does not run yet");
-        let running = tokio::spawn(heart.beat());
-        assert!(pulse.is_felt().await);
+        let (liveness, watchdog) = Liveness::new();
+        assert!(!liveness.is_alive().await, "the loop does not run yet");
+        let running = tokio::spawn(watchdog.run());
+        assert!(liveness.is_alive().await);
         running.abort();
         assert!(running.await.is_err());
-        assert!(!pulse.is_felt().await, "the loop has ended");
+        assert!(!liveness.is_alive().await, "the loop has ended");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_felt_by_many_at_once() {
-        let (pulse, heart) = Pulse::new();
-        tokio::spawn(heart.beat());
+    async fn it_answers_many_at_once() {
+        let (liveness, watchdog) = Liveness::new();
+        tokio::spawn(watchdog.run());
         for asking in (0..4 * WAITING)
             .map(|_| {
                 tokio::spawn({
-                    let pulse = pulse.clone();
-                    async move { pulse.is_felt().await }
+                    let liveness = liveness.clone();
+                    async move { liveness.is_alive().await }
                 })
             })
             .collect::<Vec<_>>()

@@ -13,29 +13,45 @@ use axum::{
     routing::get,
 };
 
-use super::{index, page::Wanted, scrapes::Scrapes};
-use crate::metrics::{Gather, Hooks, Pulse, pulse::PATIENCE};
+use super::{
+    page::Wanted,
+    scrapes::{Gather, Scrapes},
+    watchdog::{Liveness, PATIENCE},
+};
 
 /// What the pages show.
-pub(crate) struct Site {
-    pub(crate) gather: Arc<Gather>,
-    pub(crate) pulse: Pulse,
-    pub(crate) hooks: Hooks,
+pub struct Site {
+    /// Reads the metrics as they are now; never called twice at a time.
+    pub gather: Arc<Gather>,
+    /// Asks the event loop whose health `/healthz` reports.
+    pub liveness: Liveness,
+    /// What `/readyz` answers.
+    pub readiness: Readiness,
+    /// The page at `/`, for people, as HTML.
+    pub index: String,
+}
+
+/// Whether the exporter has anything to export; stays as it was at the start.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// 200, or else 503.
+    pub is_ready: bool,
+    /// The details, in lines of plain text.
+    pub text: String,
 }
 
 /// What handlers of requests share.
 struct Pages {
     scrapes: Scrapes,
-    pulse: Pulse,
-    hooks: Hooks,
+    liveness: Liveness,
+    readiness: Readiness,
     index: String,
 }
 
 /// Answers requests.
 pub(super) fn router(site: Site) -> Router {
-    let index = index::page(&site.hooks);
-    let scrapes = Scrapes::new(site.gather);
-    let pages = Pages { scrapes, pulse: site.pulse, hooks: site.hooks, index };
+    let Site { gather, liveness, readiness, index } = site;
+    let pages = Pages { scrapes: Scrapes::new(gather), liveness, readiness, index };
     // HEAD is answered as GET without the body; other methods with 405 and what is allowed.
     Router::new()
         .route("/", get(front))
@@ -72,21 +88,18 @@ async fn metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Respons
 
 /// Whether the process does its work; one that does not is to be started anew.
 async fn healthz(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
-    if pages.pulse.is_felt().await {
+    if pages.liveness.is_alive().await {
         return (StatusCode::OK, "ok\n".to_owned());
     }
     let text = format!("the event loop has not answered for {} s\n", PATIENCE.as_secs());
     (StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// Whether failures are seen, and which kinds are not.
+/// Whether there is anything to export, and what is missing.
 async fn readyz(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
-    let hooks = &pages.hooks;
-    let status =
-        if hooks.attached.is_empty() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let mut lines = vec![format!("hooks: {}\n", hooks.attached.join(", "))];
-    lines.extend(hooks.problems.iter().map(|problem| format!("not attached: {problem}\n")));
-    (status, lines.concat())
+    let Readiness { is_ready, text } = &pages.readiness;
+    let status = if *is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, text.clone())
 }
 
 async fn not_found(uri: Uri) -> (StatusCode, String) {

@@ -1,6 +1,7 @@
 //! The page that a person sees who comes with a browser.
 
-use crate::{kernel::host::running_kernel, metrics::Hooks};
+use super::Hooks;
+use crate::kernel::host::running_kernel;
 
 const STYLE: &str = "body{font-family:sans-serif;max-width:50em;margin:2em auto;padding:0 1em;\
     line-height:1.4}code{background:#eee;padding:0 .2em}";

@@ -14,7 +14,7 @@ use flate2::{Compression, write::GzEncoder};
 use prometheus::proto::MetricFamily;
 
 use super::quality::{Choice, choices};
-use crate::metrics::format::Format;
+use crate::format::Format;
 
 /// How a client wants the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

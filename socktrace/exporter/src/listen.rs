@@ -17,7 +17,7 @@ const FORMS: &str = "expected an IP address and a port, such as 127.0.0.1:10054,
 
 /// A place to listen at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Listen {
+pub enum Listen {
     /// An address and a port.
     Address(SocketAddr),
     /// A UNIX socket to be made.

@@ -6,7 +6,7 @@ use super::openmetrics;
 
 /// A format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// Prometheus's own.
     Text,
     /// `OpenMetrics` 1.0.
@@ -15,18 +15,19 @@ pub(crate) enum Format {
 
 impl Format {
     /// The media type that such a page is sent with.
-    pub(crate) const fn content_type(self) -> &'static str {
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 
-    /// Writes metrics down.
+    /// The page of these families in this format.
     ///
     /// # Errors
     /// When a family has no name or no metric.
-    pub(crate) fn encode(self, families: &[MetricFamily]) -> prometheus::Result<String> {
+    pub fn encode(self, families: &[MetricFamily]) -> prometheus::Result<String> {
         match self {
             Self::Text => TextEncoder::new().encode_to_string(families),
             Self::OpenMetrics => openmetrics::encode(families),

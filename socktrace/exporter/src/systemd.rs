@@ -7,19 +7,21 @@ use listenfd::ListenFd;
 use super::listener::Listener;
 
 /// The passed sockets.
-pub(crate) struct PassedSockets(ListenFd);
+pub struct PassedSockets(ListenFd);
 
 impl PassedSockets {
     /// Those that are for this process. To be called before there are threads, as it removes the
     /// variables that tell of them from the environment.
-    pub(crate) fn from_env() -> Self {
+    #[must_use]
+    pub fn from_env() -> Self {
         // The library takes descriptors without LISTEN_PID too. Those could be another process's.
         let meant = env::var("LISTEN_PID").is_ok_and(|pid| pid == process::id().to_string());
         Self(if meant { ListenFd::from_env() } else { ListenFd::empty() })
     }
 
     /// Whether there are none, or all have been taken.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.len() == 0
     }
 

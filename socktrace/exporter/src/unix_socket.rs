@@ -17,7 +17,7 @@ const BACKLOG: i32 = 128;
 
 /// The file of a socket. Removed when dropped, unless another has taken its place.
 #[derive(Debug)]
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }

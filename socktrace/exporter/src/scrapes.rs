@@ -10,7 +10,7 @@ use tokio::{sync::Mutex, task::spawn_blocking, time::Instant};
 use super::page::Wanted;
 
 /// Reads the metrics as they are now.
-pub(crate) type Gather = dyn Fn() -> anyhow::Result<Vec<MetricFamily>> + Send + Sync;
+pub type Gather = dyn Fn() -> anyhow::Result<Vec<MetricFamily>> + Send + Sync;
 
 /// Serves pages of metrics.
 ///
@@ -79,7 +79,7 @@ mod tests {
     use tokio::{task::JoinSet, time::timeout};
 
     use super::*;
-    use crate::metrics::format::Format;
+    use crate::format::Format;
 
     const TEXT: Wanted = Wanted { format: Format::Text, gzip: false };
     const ZIPPED: Wanted = Wanted { format: Format::OpenMetrics, gzip: true };

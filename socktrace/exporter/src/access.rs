@@ -20,7 +20,7 @@ use rustls::ServerConfig;
 use super::{credentials::Credentials, tls, web_config::WebConfig};
 
 /// How clients get to the pages.
-pub(crate) struct Access {
+pub struct Access {
     /// The file that says it, if any.
     file: Option<PathBuf>,
     current: Mutex<Current>,
@@ -46,20 +46,20 @@ pub(super) struct Rules {
 /// A web configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the web configuration file {} cannot be used", .0.display())]
-pub(crate) struct Unusable(PathBuf);
+pub struct UnusableWebConfig(PathBuf);
 
 impl Access {
     /// Access as a file says, or for everybody.
     ///
     /// # Errors
     /// When the file, or one that it names, cannot be read or used.
-    pub(crate) fn open(file: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn open(file: Option<&Path>) -> anyhow::Result<Self> {
         let (stamps, rules) = match file {
             None => (Vec::new(), Rules::new(&WebConfig::default())),
             Some(file) => load(file),
         };
         let rules = rules.map_err(|error| match file {
-            Some(file) => error.context(Unusable(file.to_owned())),
+            Some(file) => error.context(UnusableWebConfig(file.to_owned())),
             None => error,
         })?;
         let current = Mutex::new(Current { stamps, rules: Arc::new(rules) });
@@ -86,8 +86,9 @@ impl Access {
         Arc::clone(&current.rules)
     }
 
-    /// Whether it is TLS that clients must speak.
-    pub(crate) fn is_tls(&self) -> bool {
+    /// Whether clients must speak TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
         self.rules().tls.is_some()
     }
 }

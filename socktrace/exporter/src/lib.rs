@@ -1,0 +1,42 @@
+//! Serves Prometheus metrics over HTTP, within bounds that no client can move: listeners, TLS,
+//! authentication as in the exporter toolkit's web configuration file, and limits.
+//!
+//! Independent of what is exported: a [`Site`] brings a closure that gathers the metric families, and
+//! what the other pages show. The server runs on a thread of its own.
+
+mod access;
+#[cfg(test)]
+mod access_tests;
+mod client_certificates;
+mod connections;
+mod credentials;
+mod delivery;
+mod format;
+#[cfg(test)]
+mod fuzz;
+mod limits;
+mod listen;
+mod listener;
+mod openmetrics;
+mod page;
+mod quality;
+mod scrapes;
+mod server;
+#[cfg(test)]
+mod server_tests;
+mod site;
+mod systemd;
+mod tls;
+mod unix_socket;
+mod watchdog;
+mod web_config;
+
+pub use access::{Access, UnusableWebConfig};
+pub use format::Format;
+pub use listen::Listen;
+pub use listener::Listener;
+pub use scrapes::Gather;
+pub use server::Server;
+pub use site::{Readiness, Site};
+pub use systemd::PassedSockets;
+pub use watchdog::{Liveness, Watchdog};
