@@ -6,14 +6,11 @@ use std::{
     process::{Command, exit},
 };
 
-#[path = "../xtask/src/ebpf_toolchain.rs"]
-mod ebpf_toolchain;
-
-use ebpf_toolchain::Toolchain;
 use object::{
     build::elf::{Builder, SectionData},
     elf::SHT_STRTAB,
 };
+use socktrace_toolchain::Toolchain;
 
 fn main() {
     // Told this way, cargo prints the message and nothing around it.
@@ -48,7 +45,7 @@ fn build() -> Result<(), String> {
     }
 
     let object = PathBuf::from(variable("OUT_DIR")?).join("socktrace-ebpf.o");
-    let built = ebpf_toolchain::object(&target_dir);
+    let built = socktrace_toolchain::object(&target_dir);
     let data =
         fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
     let stripped = without_debug_information(&data)
@@ -103,13 +100,7 @@ fn without_debug_information(data: &[u8]) -> Result<Vec<u8>, object::build::Erro
 
 /// Everything the object is made of.
 fn watch(workspace: &Path) {
-    for path in [
-        "Cargo.lock",
-        "Cargo.toml",
-        "socktrace-ebpf/Cargo.toml",
-        "socktrace-ebpf/src",
-        "xtask/src/ebpf_toolchain.rs",
-    ] {
+    for path in ["Cargo.lock", "Cargo.toml", "socktrace-ebpf/Cargo.toml", "socktrace-ebpf/src"] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());
     }
 }

@@ -1,9 +1,9 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
-use xtask::arch::Arch;
+use xtask_common::arch::Arch;
 
-use crate::{
+use socktrace_lab::{
     kernel::{self, Series},
     mirror::MirrorArgs,
     setup::Setup,
@@ -205,7 +205,7 @@ pub(crate) struct BenchArgs {
     #[arg(
         long = "measure",
         value_name = "WHAT",
-        value_parser = PossibleValuesParser::new(xtask::figure::MEASUREMENTS)
+        value_parser = PossibleValuesParser::new(xtask_common::figure::MEASUREMENTS)
     )]
     pub(crate) measurements: Vec<String>,
     /// Only as much as shows within minutes that the recorded figures still hold

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use xtask::arch::Arch;
+use xtask_common::arch::Arch;
 
-use crate::{
-    cli::{BtfCommand, CaptureArgs},
+use crate::cli::{BtfCommand, CaptureArgs};
+use socktrace_lab::{
     compatibility,
     fixtures::{self, Captured},
     kernel,

@@ -9,17 +9,16 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::Uid;
-use xtask::{
+use xtask_common::{
     arch::Arch,
     dashboard,
     report::{History, Report},
 };
 
-use crate::{
+use crate::{cli::DashboardArgs, commands::vm};
+use socktrace_lab::{
     boot::{Boot, Outcome, Terminal},
-    cli::DashboardArgs,
-    commands::vm,
-    kernel, lab, process,
+    kernel, prepare as lab, process,
     qemu::{Accelerator, Mode},
     setup::Need,
     workspace,

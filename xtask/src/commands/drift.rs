@@ -10,10 +10,10 @@ use socktrace_plan::{
     plan::Method,
     subject::{self, Subject},
 };
-use xtask::arch::Arch;
+use xtask_common::arch::Arch;
 
-use crate::{
-    cli::DriftArgs,
+use crate::cli::DriftArgs;
+use socktrace_lab::{
     compatibility,
     fixtures::{self, Captured},
     kernel,

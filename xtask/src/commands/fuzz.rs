@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    cli::FuzzArgs,
+use crate::cli::FuzzArgs;
+use socktrace_lab::{
     process,
     setup::{Need, fuzzer},
     workspace,

@@ -15,8 +15,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{
-    cli::{Cli, Command},
+use crate::cli::{Cli, Command};
+use socktrace_lab::{
     compile,
     setup::{Need, Setup},
 };

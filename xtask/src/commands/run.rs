@@ -10,13 +10,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use xtask::{arch::Arch, interrupt::Shield};
+use xtask_common::{arch::Arch, interrupt::Shield};
 
 use crate::{
-    boot::{Boot, Terminal},
     cli::RunArgs,
     commands::{exit_code, vm},
-    compile, lab,
+};
+use socktrace_lab::{
+    boot::{Boot, Terminal},
+    compile, prepare as lab,
     qemu::Mode,
     refusal,
     setup::{Need, as_root},

@@ -8,13 +8,15 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use xtask::report::Report;
+use xtask_common::report::Report;
 
 use crate::{
-    boot::{Boot, Outcome, Terminal},
     cli::VmArgs,
-    commands::exit_code,
-    debian_system, lab,
+    commands::{exit_code, package},
+};
+use socktrace_lab::{
+    boot::{Boot, Outcome, Terminal},
+    debian_system, prepare as lab,
     qemu::{Accelerator, Mode},
 };
 
@@ -37,7 +39,8 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     };
     let mut append = args.append;
     if args.system {
-        (bench, programs) = lab::system(args.kernel, &programs, &setup, &args.mirrors)?;
+        (bench, programs) =
+            lab::system(args.kernel, &programs, package::versions, &setup, &args.mirrors)?;
         append = format!("{} {append}", debian_system::INIT);
     }
     let command = if args.command.is_empty() { vec!["bash".into()] } else { args.command };

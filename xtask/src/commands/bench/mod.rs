@@ -1,30 +1,26 @@
 //! Measures socktrace and other tools, and compares with what was measured before.
 
-mod check;
-mod document;
 mod native;
-mod recorded;
 
 use std::{fs, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use xtask::{
+use socktrace_bench::{check, document, recorded::Recorded};
+use xtask_common::{
     arch::Arch,
     figure::{Figure, MEASUREMENTS},
     report::Report,
 };
 
-use crate::{
+use crate::cli::BenchArgs;
+use socktrace_lab::{
     boot::{Boot, Limits, Outcome, Terminal},
-    cli::BenchArgs,
     initramfs::Programs,
     kernel::{self, Series},
-    lab::{self, Bench},
+    prepare::{self as lab, Bench},
     qemu::{Accelerator, Mode},
     workspace,
 };
-
-use recorded::Recorded;
 
 /// A guest measures for long without a word.
 const LIMITS: Limits = Limits { silence: Duration::from_mins(15), total: Duration::from_hours(3) };
@@ -64,7 +60,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     }
     if args.write_docs {
         recorded.write()?;
-        document::write(&recorded)?;
+        document::write(&workspace::root().join("docs/performance.md"), &recorded)?;
     }
     for line in &worse {
         println!("worse {line}");

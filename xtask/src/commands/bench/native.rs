@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use xtask::{arch::Arch, figure::Figure};
+use xtask_common::{arch::Arch, figure::Figure};
 
-use crate::{
-    cli::BenchArgs,
+use crate::cli::BenchArgs;
+use socktrace_lab::{
     compile, refusal,
     setup::{Need, as_root},
 };

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::stage::VERSION;
-use crate::process;
+use socktrace_lab::process;
 
 const CONFIGURATION: &str = "etc/socktrace/socktrace.toml";
 const PROGRAM: &str = "usr/bin/socktrace";

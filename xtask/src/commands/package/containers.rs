@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, ensure};
 
 use super::stage::Stage;
-use crate::{process, setup, workspace};
+use socktrace_lab::{process, setup, workspace};
 
 /// The oldest version of Kubernetes that manifests are checked for, and the newest one known.
 const KUBERNETES: [&str; 2] = ["1.25", "1.37"];

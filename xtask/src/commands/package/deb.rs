@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::stage::{Stage, VERSION};
-use crate::process;
+use socktrace_lab::process;
 
 /// Packs.
 ///
@@ -25,7 +25,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::workspace;
+    use socktrace_lab::workspace;
 
     #[test]
     fn the_changelog_is_about_this_version() {

@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
-use xtask::arch::Arch;
+use xtask_common::arch::Arch;
 
-use crate::{process, workspace};
+use socktrace_lab::{process, workspace};
 
 /// How the names of files begin that have licenses and notices.
 const NAMES: [&str; 6] = ["copying", "copyright", "licence", "license", "notice", "unlicense"];

@@ -10,9 +10,10 @@ mod stage;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use xtask::arch::Arch;
+use xtask_common::arch::Arch;
 
-use crate::{cli::PackageArgs, setup::Need, workspace};
+use crate::cli::PackageArgs;
+use socktrace_lab::{setup::Need, workspace};
 use stage::Stage;
 
 /// Makes the packages, and tells where they are.

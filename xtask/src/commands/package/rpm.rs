@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::stage::{Stage, VERSION};
-use crate::process;
+use socktrace_lab::{process, workspace};
 
 /// Packs, if the tool is there.
 ///
@@ -34,6 +34,6 @@ pub(crate) fn build(stage: &Stage) -> Result<Option<PathBuf>> {
     ] {
         build.args(["--define", &definition]);
     }
-    process::output(build.arg(crate::workspace::root().join("deploy/rpm/socktrace.spec")))?;
+    process::output(build.arg(workspace::root().join("deploy/rpm/socktrace.spec")))?;
     Ok(Some(stage.output().join(format!("socktrace-{VERSION}-1.{machine}.rpm"))))
 }

@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use xtask::arch::Arch;
+use xtask_common::arch::Arch;
 
 use super::licenses;
-use crate::{compile, process, workspace};
+use socktrace_lab::{compile, process, workspace};
 
 /// The version of everything here.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

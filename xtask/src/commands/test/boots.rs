@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use xtask::{job, scope::Scope};
+use xtask_common::{job, scope::Scope};
 
 use super::catalogue::Catalogue;
-use crate::{
-    cli::TestArgs,
+use crate::{cli::TestArgs, commands::package};
+use socktrace_lab::{
     debian_system,
     initramfs::Programs,
     kernel::{self, Series},
-    lab::{self, Bench},
+    prepare::{self as lab, Bench},
     qemu::{Accelerator, Mode},
 };
 
@@ -73,7 +73,8 @@ pub(super) fn prepare(
         boot.prometheus = Some(lab::prometheus(args.arch, &setup, &args.mirrors)?);
     }
     if has_system {
-        let (bench, programs) = lab::system(series, programs, &setup, &args.mirrors)?;
+        let (bench, programs) =
+            lab::system(series, programs, package::versions, &setup, &args.mirrors)?;
         let planned = planned(SYSTEM, Mode::Smp, accelerator, debian_system::INIT);
         boots.push(Planned { bench, programs, ..planned });
     }
@@ -120,10 +121,8 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::{
-        cli::{Cli, Command},
-        kernel,
-    };
+    use crate::cli::{Cli, Command};
+    use socktrace_lab::kernel;
 
     fn parse(words: &[&str]) -> TestArgs {
         let words = ["xtask", "test"].into_iter().chain(words.iter().copied());

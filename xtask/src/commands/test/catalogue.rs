@@ -4,9 +4,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, error::ErrorKind};
-use xtask::{arch::Arch, scope::Scope};
+use xtask_common::{arch::Arch, scope::Scope};
 
-use crate::{cli::Cli, compile, process};
+use crate::cli::Cli;
+use socktrace_lab::{compile, process};
 
 /// All scenarios.
 #[derive(Debug)]

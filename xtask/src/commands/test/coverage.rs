@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::Count;
-use crate::{verdict::Verdict, workspace};
+use socktrace_lab::{verdict::Verdict, workspace};
 
 /// Where the table is kept, below the workspace.
 const DOCUMENT: &str = "docs/coverage.md";

@@ -14,7 +14,7 @@ use nix::{
 };
 
 use super::Count;
-use crate::{refusal, workspace};
+use socktrace_lab::{refusal, workspace};
 
 /// A daemon that runs this long is not refused.
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);

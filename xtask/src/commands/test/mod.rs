@@ -17,16 +17,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use xtask::report;
+use xtask_common::report;
 
 use boots::Planned;
 use catalogue::Catalogue;
 use coverage::Coverage;
 
-use crate::{
+use crate::cli::TestArgs;
+use socktrace_lab::{
     boot::{Boot, Limits, Outcome, Terminal},
-    cli::TestArgs,
-    kernel, lab,
+    kernel, prepare as lab,
     verdict::{self, Verdict},
     workspace,
 };

@@ -1,0 +1,224 @@
+//! Shows figures: as lines, and as docs/performance.md.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use xtask_common::figure::{Figure, NO_TOOL, Unit};
+
+use crate::{
+    check::{added, without_tool},
+    recorded::{Kernel, Recorded},
+};
+
+/// What begins the part of the document that is written by this program, after which nothing is
+/// kept.
+const MARK: &str = "<!-- Written by `cargo xtask bench --write-docs`. -->\n";
+
+/// Columns of the table of costs: the tools, in this order.
+const TOOLS: [(&str, &str); 10] = [
+    ("a counter at each hook", "floor"),
+    ("socktrace", "`socktrace`"),
+    ("socktrace --no-stream", "`--no-stream`"),
+    ("socktrace --errno ECONNRESET --remote 127.0.0.0/8", "filtered"),
+    ("socktrace --attach kprobe", "`--attach kprobe`"),
+    ("bpftrace", "bpftrace"),
+    ("tcptracer", "tcptracer"),
+    ("tcpstates", "tcpstates"),
+    ("tcplife", "tcplife"),
+    ("tcpconnlat", "tcpconnlat"),
+];
+
+/// Figures as lines.
+#[must_use]
+pub fn plain(figures: &[Figure]) -> String {
+    let lines = figures.iter().map(|figure| {
+        let value = match without_tool(figure, figures) {
+            Some(base) if figure.subject != NO_TOOL && base > 0 => {
+                format!("{} ({:+.2} %)", figure.value, added(figure.value, base))
+            }
+            _ => figure.value.to_string(),
+        };
+        format!("{:<45} {:<50} {value}\n", figure.measured, figure.subject)
+    });
+    lines.collect()
+}
+
+/// Writes the document at `path`, docs/performance.md, whose beginning is kept.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn write(path: &Path, recorded: &Recorded) -> Result<()> {
+    let old = fs::read_to_string(path).unwrap_or_default();
+    let kept = old.split(MARK).next().unwrap_or_default();
+    let text = format!("{kept}{MARK}{}", document(recorded)?);
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn document(recorded: &Recorded) -> Result<String> {
+    let mut text = String::new();
+    for (series, kernel) in recorded.kernels() {
+        let figures = &kernel.figures;
+        writeln!(text, "\n## Linux {series}\n\nMeasured on {}.", kernel.package)?;
+        targets(&mut text, figures)?;
+        costs(&mut text, figures)?;
+        programs(&mut text, kernel)?;
+        others(&mut text, figures)?;
+    }
+    Ok(text)
+}
+
+/// What was aimed at, and what came of it.
+fn targets(text: &mut String, figures: &[Figure]) -> Result<()> {
+    let value = |measured: &str, subject: &str| {
+        let found =
+            figures.iter().find(|figure| figure.measured == measured && figure.subject == subject);
+        found.with_context(|| format!("{measured} with {subject} was not measured"))
+    };
+    let percent = |measured: &str, subject: &str| {
+        let figure = value(measured, subject)?;
+        let base = without_tool(figure, figures).context("nothing to compare with")?;
+        Ok::<_, anyhow::Error>(added(figure.value, base))
+    };
+    writeln!(text, "\n| target | measured | |\n|---|---|---|")?;
+    let mut row = |target: String, measured: String, met: bool| {
+        writeln!(text, "| {target} | {measured} | {} |", if met { "met" } else { "missed" })
+    };
+    for (work, subject, limit) in [
+        ("orderly", "socktrace", 1.0),
+        ("reset_before_accept", "socktrace", 6.0),
+        ("reset_after_accept", "socktrace", 6.0),
+        ("reset_before_accept", "socktrace --no-stream", 2.0),
+        ("reset_after_accept", "socktrace --no-stream", 2.0),
+        ("send", "socktrace", 0.25),
+    ] {
+        let all = percent(&format!("cost/{work}"), subject)?;
+        let own = percent(&format!("cost/{work}/own"), subject)?;
+        let floor = percent(&format!("cost/{work}"), "a counter at each hook")
+            .map_or_else(|_| String::new(), |floor| format!("; floor {floor:+.2} %"));
+        row(
+            format!("`{work}` with `{subject}`: at most {limit:+} %"),
+            format!("{all:+.2} %, of it in the program's own time {own:+.2} %{floor}"),
+            all <= limit,
+        )?;
+    }
+    let ours = value("start/exec to ready", "socktrace")?.value;
+    let theirs = value("start/exec to ready", "bpftrace")?.value;
+    let floor = value("start/all work", "a counter at each hook").map_or_else(
+        |_| String::new(),
+        |floor| format!("; floor, to attach alone, {}", millions(floor.value)),
+    );
+    row(
+        "from exec to attached: at most a tenth of bpftrace's".into(),
+        format!("{}, bpftrace {}{floor}", millions(ours), millions(theirs)),
+        ours * 10 <= theirs,
+    )?;
+    let resident = value("memory/resident", "socktrace")?.value;
+    row("resident when idle: at most 8 MB".into(), megabytes(resident), resident <= 8_000_000)?;
+    let resident = value("sockets/100000/resident", "socktrace")?.value;
+    row(
+        "resident with 100,000 sockets: at most 20 MB".into(),
+        megabytes(resident),
+        resident <= 20_000_000,
+    )?;
+    let wakes = value("idle/wake-ups a minute", "socktrace")?.value;
+    row("no wake-up while idle".into(), format!("{wakes} a minute"), wakes == 0)?;
+    let wrong = value("storm/counted wrongly", "socktrace")?.value;
+    row("counters exact in every storm".into(), format!("{wrong} counted wrongly"), wrong == 0)?;
+    Ok(())
+}
+
+/// What each tool adds to each workload.
+fn costs(text: &mut String, figures: &[Figure]) -> Result<()> {
+    let titles = TOOLS.map(|(_, title)| title).join(" | ");
+    writeln!(
+        text,
+        "\nWhat is added to no tool, and below of it in the program's own time:\n\n\
+         | work | no tool | {titles} |\n|---|---:|{}",
+        "---:|".repeat(TOOLS.len())
+    )?;
+    let without = figures.iter().filter(|figure| figure.subject == NO_TOOL);
+    for base in without.filter(|figure| figure.measured.starts_with("cost/")) {
+        let name = base.measured.trim_start_matches("cost/");
+        let (name, count) = match name.strip_suffix("/own") {
+            Some(_) => ("", String::new()),
+            None => (name, base.value.to_string()),
+        };
+        let cells = TOOLS.map(|(tool, _)| {
+            let same =
+                |figure: &&Figure| figure.measured == base.measured && figure.subject == tool;
+            figures.iter().find(same).map_or_else(
+                || "-".to_owned(),
+                |figure| format!("{:+.1} %", added(figure.value, base.value)),
+            )
+        });
+        writeln!(text, "| {name} | {count} | {} |", cells.join(" | "))?;
+    }
+    Ok(())
+}
+
+/// What each program costs.
+fn programs(text: &mut String, kernel: &Kernel) -> Result<()> {
+    let measured = |prefix: &'static str| {
+        let all = kernel.figures.iter().filter(|figure| figure.subject == "socktrace");
+        all.filter_map(move |figure| Some((figure.measured.strip_prefix(prefix)?, figure.value)))
+    };
+    if measured("program/").next().is_none() {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "\nInstructions per run of a program, the kernel's own measuring included{}, and \
+         instructions that the verifier followed:\n\n| program | a run | verified |\n|---|---:|---:|",
+        kernel
+            .figures
+            .iter()
+            .find(|figure| figure.measured == "program/floor")
+            .map_or_else(String::new, |floor| format!(" (a counter alone: {})", floor.value))
+    )?;
+    let mut names: Vec<_> =
+        measured("verified/").chain(measured("program/")).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let of = |mut figures: Box<dyn Iterator<Item = (&str, u64)> + '_>| {
+            let found = figures.find(|(found, _)| *found == name);
+            found.map_or_else(|| "-".to_owned(), |(_, value)| value.to_string())
+        };
+        let (run, verified) =
+            (of(Box::new(measured("program/"))), of(Box::new(measured("verified/"))));
+        writeln!(text, "| `{name}` | {run} | {verified} |")?;
+    }
+    Ok(())
+}
+
+/// All the rest.
+fn others(text: &mut String, figures: &[Figure]) -> Result<()> {
+    writeln!(text, "\n| measured | with | |\n|---|---|---:|")?;
+    let shown_above = ["cost/", "program/", "verified/"];
+    let rest = figures
+        .iter()
+        .filter(|figure| !shown_above.iter().any(|start| figure.measured.starts_with(start)));
+    for figure in rest {
+        let value = match (without_tool(figure, figures), figure.unit) {
+            (Some(base), _) if figure.subject != NO_TOOL => {
+                format!("{:+.1} %", added(figure.value, base))
+            }
+            (_, Unit::Instructions) if figure.value >= 1_000_000 => millions(figure.value),
+            (_, Unit::Instructions) => format!("{} instructions", figure.value),
+            (_, Unit::Bytes) => megabytes(figure.value),
+            (_, Unit::Rate) => format!("{} in 10⁹ instructions", figure.value),
+            (_, Unit::Verified | Unit::Count | Unit::Size) => figure.value.to_string(),
+        };
+        writeln!(text, "| {} | {} | {value} |", figure.measured, figure.subject)?;
+    }
+    Ok(())
+}
+
+fn millions(instructions: u64) -> String {
+    format!("{} million instructions", instructions / 1_000_000)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}

@@ -1,0 +1,75 @@
+//! What tools add to the cost of what programs do.
+
+use anyhow::Result;
+use xtask_common::figure::Unit;
+
+use super::{
+    Bench, machine,
+    subject::{self, Subject},
+    workload::{self, Workload},
+};
+
+/// How often each workload is done in a round, and how many rounds are made.
+const TIMES: u64 = 400;
+const ROUNDS: usize = 3;
+
+/// Tools whose figures are worth the time of a short run.
+const SHORT: [&str; 4] =
+    [xtask_common::figure::NO_TOOL, subject::FLOOR, subject::STREAMING, subject::COUNTING];
+
+/// What one execution of a workload costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// Instructions of the whole machine, with what a tool does later.
+    pub(super) all: u64,
+    /// Of them, those that the program itself waits for.
+    pub(super) own: u64,
+}
+
+/// Measures every workload with every tool.
+pub(super) fn measure(bench: &mut Bench) -> Result<()> {
+    for subject in subject::ALL {
+        if bench.short && !SHORT.contains(&subject.name) {
+            continue;
+        }
+        if !subject.is_here(&bench.places) {
+            bench.note(format!("cannot be measured here: {}", subject.name))?;
+            continue;
+        }
+        if let Err(error) = with(bench, subject) {
+            bench.note(format!("{error:#}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn with(bench: &mut Bench, subject: Subject) -> Result<()> {
+    let running = subject.start(&bench.places)?;
+    for workload in &workload::ALL {
+        let Cost { all, own } = cost(workload)?;
+        let name = workload.name;
+        bench.tell(&format!("cost/{name}"), subject.name, Unit::Instructions, all)?;
+        bench.tell(&format!("cost/{name}/own"), subject.name, Unit::Instructions, own)?;
+    }
+    running.stop()
+}
+
+/// What a workload costs now: the middle of some rounds.
+pub(super) fn cost(workload: &Workload) -> Result<Cost> {
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut work = workload.start()?;
+        machine::settle()?;
+        let all = machine::busy()?;
+        let own = machine::own()?;
+        for _ in 0..TIMES {
+            work()?;
+        }
+        let own = machine::own()? - own;
+        machine::settle()?;
+        rounds.push((machine::busy()? - all, own));
+    }
+    rounds.sort_unstable();
+    let (all, own) = rounds[ROUNDS / 2];
+    Ok(Cost { all: all / TIMES, own: own / TIMES })
+}

@@ -1,0 +1,34 @@
+//! How often tools wake up while nothing happens.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, Result};
+use xtask_common::figure::Unit;
+
+use super::{Bench, machine, subject};
+
+const WHILE: Duration = Duration::from_mins(1);
+
+/// Counts how often all threads of each program go to sleep again within a minute.
+pub(super) fn measure(bench: &mut Bench) -> Result<()> {
+    for subject in subject::ALL {
+        let is_ours = [subject::STREAMING, subject::COUNTING].contains(&subject.name);
+        if !subject.is_program() || !subject.is_here(&bench.places) || (bench.short && !is_ours) {
+            continue;
+        }
+        let running = match subject.start(&bench.places) {
+            Ok(running) => running,
+            Err(error) => {
+                bench.note(format!("{error:#}"))?;
+                continue;
+            }
+        };
+        let id = running.id().context("no process")?;
+        let before = machine::sleeps(id)?;
+        thread::sleep(WHILE);
+        let sleeps = machine::sleeps(id)? - before;
+        bench.tell("idle/wake-ups a minute", subject.name, Unit::Count, sleeps)?;
+        running.stop()?;
+    }
+    Ok(())
+}

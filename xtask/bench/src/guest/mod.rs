@@ -1,0 +1,93 @@
+//! Measures socktrace and its peers, in a guest whose clock counts instructions, or on a host.
+
+mod bpf;
+mod cost;
+mod growth;
+mod idle;
+mod machine;
+mod native;
+mod programs;
+mod scrape;
+mod start;
+mod storm;
+mod subject;
+mod workload;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::resource::{Resource, setrlimit};
+use xtask_common::{
+    figure::{Figure, MEASUREMENTS, Unit},
+    report::{Report, Reporter},
+};
+
+use bpf::Place;
+
+type Measure = fn(&mut Bench) -> Result<()>;
+
+/// How to make each of [`MEASUREMENTS`].
+const MEASURES: [Measure; MEASUREMENTS.len()] = [
+    cost::measure,
+    programs::measure,
+    storm::measure,
+    start::measure,
+    idle::measure,
+    growth::measure,
+    scrape::measure,
+];
+
+/// More than the descriptors of all sockets that are open at once.
+const DESCRIPTORS: u64 = 200_000;
+
+/// A run of measurements.
+struct Bench {
+    reporter: Reporter,
+    /// Whether to do only as much as shows that figures still hold.
+    short: bool,
+    /// Where socktrace hooks functions; empty where the kernel does not tell.
+    places: Vec<Place>,
+}
+
+/// Makes the measurements that are named, and reports them.
+///
+/// # Errors
+///
+/// When the arguments are wrong, or something cannot be measured.
+pub fn main(args: &[String]) -> Result<i32> {
+    let (mut short, mut chosen) = (false, Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--short" => short = true,
+            "--native" => native::enter(args.next().context("--native takes the daemon's path")?)?,
+            name => {
+                let known = MEASUREMENTS.iter().position(|known| *known == name);
+                chosen.push(known.with_context(|| format!("no measurement {name}"))?);
+            }
+        }
+    }
+    ensure!(!chosen.is_empty(), "say what to measure: {}", MEASUREMENTS.join(", "));
+    setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)
+        .context("cannot have that many sockets")?;
+    let mut bench = Bench { reporter: Reporter::from_env()?, short, places: Vec::new() };
+    let daemon = subject::named(subject::COUNTING)?.start(&[])?;
+    bench.places = bpf::places()?;
+    daemon.stop()?;
+    for index in chosen {
+        MEASURES[index](&mut bench)
+            .with_context(|| format!("cannot measure {}", MEASUREMENTS[index]))?;
+    }
+    Ok(0)
+}
+
+impl Bench {
+    /// Reports a figure.
+    fn tell(&mut self, measured: &str, subject: &str, unit: Unit, value: u64) -> Result<()> {
+        let (measured, subject) = (measured.to_owned(), subject.to_owned());
+        Ok(self.reporter.send(&Report::Figure(Figure { measured, subject, unit, value }))?)
+    }
+
+    /// Reports something beside the figures.
+    fn note(&mut self, text: String) -> Result<()> {
+        Ok(self.reporter.send(&Report::Note { text })?)
+    }
+}

@@ -1,0 +1,40 @@
+//! What answering a scrape costs the daemon, against the number of series.
+
+use anyhow::{Context as _, Result};
+use xtask_common::{figure::Unit, http::get_metrics};
+
+use super::{
+    Bench, machine,
+    subject::{self, COUNTING},
+    workload,
+};
+
+const TIMES: u64 = 10;
+
+/// Measures a daemon that has counted nothing, and one that has seen every workload.
+pub(super) fn measure(bench: &mut Bench) -> Result<()> {
+    let running = subject::named(COUNTING)?.start(&[])?;
+    let id = running.id().context("no daemon")?;
+    tell(bench, "nothing counted", id)?;
+    for workload in &workload::ALL {
+        workload.start()?()?;
+    }
+    tell(bench, "every workload counted", id)?;
+    running.stop()
+}
+
+/// Reports what a scrape costs the process, and how many series it has.
+pub(super) fn tell(bench: &mut Bench, after: &str, id: u32) -> Result<()> {
+    let page = get_metrics()?;
+    let series = page.lines().filter(|line| !line.starts_with('#')).count();
+    machine::settle()?;
+    let before = machine::of_process(id)?;
+    for _ in 0..TIMES {
+        get_metrics()?;
+    }
+    machine::settle()?;
+    let cost = (machine::of_process(id)? - before) / TIMES;
+    bench.tell(&format!("scrape/{after}"), COUNTING, Unit::Instructions, cost)?;
+    let series = u64::try_from(series)?;
+    bench.tell(&format!("scrape/{after}/series"), COUNTING, Unit::Size, series)
+}

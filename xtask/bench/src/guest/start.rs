@@ -1,0 +1,62 @@
+//! From exec to attached, and the part of it that reads the kernel's type information.
+
+use std::fs;
+
+use anyhow::Result;
+use socktrace_plan::{
+    btf::Btf,
+    plan::{Method, plan},
+};
+use xtask_common::figure::Unit;
+
+use super::{
+    Bench, machine,
+    subject::{self, BPFTRACE, FLOOR, STREAMING},
+};
+
+/// Where the kernel shows its type information.
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Measures every program's start, and its memory at and after it; of the floor what its hooks take.
+pub(super) fn measure(bench: &mut Bench) -> Result<()> {
+    for subject in subject::ALL {
+        let is_chosen = !bench.short || [FLOOR, STREAMING, BPFTRACE].contains(&subject.name);
+        let starts = subject.is_program() || subject.name == FLOOR;
+        if !is_chosen || !starts || !subject.is_here(&bench.places) {
+            continue;
+        }
+        let running = match subject.start(&bench.places) {
+            Ok(running) => running,
+            Err(error) => {
+                bench.note(format!("{error:#}"))?;
+                continue;
+            }
+        };
+        bench.tell("start/all work", subject.name, Unit::Instructions, running.start.busy)?;
+        let Some(id) = running.id() else {
+            running.stop()?;
+            continue;
+        };
+        if let Some(elapsed) = running.start.elapsed {
+            bench.tell("start/exec to ready", subject.name, Unit::Instructions, elapsed)?;
+        }
+        let (resident, most) = machine::memory(id)?;
+        bench.tell("memory/resident", subject.name, Unit::Bytes, resident)?;
+        bench.tell("memory/most at start", subject.name, Unit::Bytes, most)?;
+        bench.tell("memory/maps", subject.name, Unit::Bytes, machine::maps(id)?)?;
+        running.stop()?;
+    }
+
+    let before = machine::own()?;
+    let data = fs::read(VMLINUX)?;
+    let read = machine::own()? - before;
+    let btf = Btf::parse(data)?;
+    let parsed = machine::own()? - before - read;
+    plan(&btf, Method::Fentry).map_err(|missing| anyhow::anyhow!("no plan: {missing:?}"))?;
+    let planned = machine::own()? - before - read - parsed;
+    for (part, cost) in [("read", read), ("parsed", parsed), ("looked up", planned)] {
+        let measured = format!("start/type information {part}");
+        bench.tell(&measured, STREAMING, Unit::Instructions, cost)?;
+    }
+    Ok(())
+}

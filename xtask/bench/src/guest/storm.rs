@@ -1,0 +1,111 @@
+//! How many failures the stream takes, and whether the counters are right when it takes no more.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use xtask_common::{figure::Unit, http::get_metrics};
+
+use super::{
+    Bench, machine,
+    subject::{self, STREAMING},
+    workload,
+};
+
+/// Failures without a pause between them: several times what the ring buffer holds.
+const STORM: u64 = 40_000;
+
+/// The first rate that is tried, in failures a second, and how much more each next one is.
+const FIRST: u64 = 4_000;
+const LAST: u64 = 200_000;
+
+/// How long a rate is kept up, in beats.
+const BEATS: u64 = 400;
+const BEAT: Duration = Duration::from_millis(2);
+
+/// Measures both.
+pub(super) fn measure(bench: &mut Bench) -> Result<()> {
+    let running = subject::named(STREAMING)?.start(&[])?;
+    let id = running.id().context("no daemon")?;
+    let mut work = workload::named(workload::EPIPE)?.start()?;
+    machine::settle()?;
+    let mut wrong = 0;
+
+    let mut highest = 0;
+    let mut rate = FIRST;
+    while !bench.short && rate < LAST {
+        let before = Counted::now()?;
+        let each = rate * machine::nanoseconds(BEAT) / 1_000_000_000;
+        let start = machine::now()?;
+        for beat in 1..=BEATS {
+            for _ in 0..each {
+                work()?;
+            }
+            let due = start + beat * machine::nanoseconds(BEAT);
+            thread::sleep(Duration::from_nanos(due.saturating_sub(machine::now()?)));
+        }
+        let took = machine::now()? - start;
+        machine::settle()?;
+        let counted = Counted::now()?.since(before);
+        wrong += counted.failures.abs_diff(each * BEATS);
+        // A rate that the program itself cannot keep up says nothing.
+        let kept_up = took < BEATS * machine::nanoseconds(BEAT) * 11 / 10;
+        if counted.lost > 0 || !kept_up {
+            break;
+        }
+        highest = rate;
+        rate += rate / 8;
+    }
+    if !bench.short {
+        bench.tell("storm/highest rate without loss", STREAMING, Unit::Rate, highest)?;
+    }
+
+    machine::forget_most(id)?;
+    let before = Counted::now()?;
+    for _ in 0..STORM {
+        work()?;
+    }
+    machine::settle()?;
+    let counted = Counted::now()?.since(before);
+    wrong += counted.failures.abs_diff(STORM);
+    bench.tell("storm/failures without a pause", STREAMING, Unit::Size, STORM)?;
+    bench.tell("storm/not streamed of them", STREAMING, Unit::Size, counted.lost)?;
+    bench.tell("storm/counted wrongly", STREAMING, Unit::Count, wrong)?;
+    let (_, most) = machine::memory(id)?;
+    bench.tell("memory/most in a storm", STREAMING, Unit::Bytes, most)?;
+    running.stop()
+}
+
+/// What the daemon has counted.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    failures: u64,
+    lost: u64,
+}
+
+impl Counted {
+    fn now() -> Result<Self> {
+        let page = get_metrics()?;
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        let sum = |name: &str| {
+            let matching = lines.clone().filter(|line| line.starts_with(name));
+            let values: Vec<f64> = matching
+                .map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse()?))
+                .collect::<Result<_>>()?;
+            ensure!(!values.is_empty() || name != LOST, "no {name}");
+            whole(values.iter().sum())
+        };
+        Ok(Self { failures: sum(FAILURES)?, lost: sum(LOST)? })
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self { failures: self.failures - before.failures, lost: self.lost - before.lost }
+    }
+}
+
+const FAILURES: &str = "socktrace_socket_errors_total{";
+const LOST: &str = "socktrace_events_lost_total";
+
+/// A count as it comes in metrics.
+fn whole(value: f64) -> Result<u64> {
+    Ok(format!("{value:.0}").parse()?)
+}

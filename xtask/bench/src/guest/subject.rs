@@ -1,0 +1,285 @@
+//! Tools to be measured: socktrace, others, the least that is possible, and none.
+
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::signal::{Signal, kill},
+    unistd::{Pid, chdir, chroot},
+};
+use xtask_common::{figure::NO_TOOL, search_path};
+
+use super::{
+    bpf::{self, Floor, Place},
+    machine, native,
+};
+
+/// Where the standard output and error of the tool go.
+const OUTPUT: &str = "/tmp/bench.out";
+const ERRORS: &str = "/tmp/bench.err";
+
+/// Longest time for a tool to get ready, in which it may have to verify and compile much.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The least that a tool of socktrace's hooks can cost.
+pub(super) const FLOOR: &str = "a counter at each hook";
+pub(super) const STREAMING: &str = "socktrace";
+pub(super) const COUNTING: &str = "socktrace --no-stream";
+pub(super) const BPFTRACE: &str = "bpftrace";
+
+/// One line for a failed socket, one for who accepts.
+const SCRIPT: &str = r#"fentry:tcp_done /args.sk->sk_err/ { printf("%d %s errno %d\n", pid, comm, args.sk->sk_err); }
+fexit:inet_csk_accept { @accepted[comm] = count(); }
+BEGIN { printf("ready\n"); }"#;
+
+/// A tool.
+#[derive(Clone, Copy)]
+pub(super) struct Subject {
+    pub(super) name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Nothing,
+    Floor,
+    /// Its arguments, and words that it prints when it is ready, if it does at once.
+    Program(&'static [&'static str], Option<&'static str>),
+}
+
+/// The root of peers, which have libraries of their own.
+const PEERS: &str = "/peers";
+
+const DAEMON: &str = "/bin/socktrace";
+const ATTACHED: Option<&str> = Some("; hooks: ");
+
+/// All of them.
+pub(super) const ALL: [Subject; 11] = [
+    Subject { name: NO_TOOL, kind: Kind::Nothing },
+    Subject { name: FLOOR, kind: Kind::Floor },
+    Subject { name: STREAMING, kind: Kind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
+    Subject { name: COUNTING, kind: Kind::Program(&[DAEMON, "--no-stream"], ATTACHED) },
+    Subject {
+        name: "socktrace --errno ECONNRESET --remote 127.0.0.0/8",
+        kind: Kind::Program(
+            &[DAEMON, "--output", "json", "--errno", "ECONNRESET", "--remote", "127.0.0.0/8"],
+            ATTACHED,
+        ),
+    },
+    Subject {
+        name: "socktrace --attach kprobe",
+        kind: Kind::Program(&[DAEMON, "--output", "json", "--attach", "kprobe"], ATTACHED),
+    },
+    Subject {
+        name: BPFTRACE,
+        kind: Kind::Program(
+            &["/peers/bin/bpftrace", "-q", "-B", "line", "-e", SCRIPT],
+            Some("ready"),
+        ),
+    },
+    Subject { name: "tcptracer", kind: Kind::Program(&["/peers/bin/tcptracer-libbpf"], None) },
+    Subject { name: "tcpstates", kind: Kind::Program(&["/peers/bin/tcpstates-libbpf"], None) },
+    Subject { name: "tcplife", kind: Kind::Program(&["/peers/bin/tcplife-libbpf"], None) },
+    Subject { name: "tcpconnlat", kind: Kind::Program(&["/peers/bin/tcpconnlat-libbpf"], None) },
+];
+
+/// The one of this name.
+pub(super) fn named(name: &str) -> Result<Subject> {
+    ALL.into_iter().find(|subject| subject.name == name).context("no such tool")
+}
+
+/// What it took a program to get ready.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Start {
+    /// Until it said that it was ready, if it says so: instructions and idle nanoseconds.
+    pub(super) elapsed: Option<u64>,
+    /// Instructions of the whole machine, until nothing was left to do.
+    pub(super) busy: u64,
+}
+
+/// A tool at work. Ended when dropped.
+pub(super) struct Running {
+    child: Option<Child>,
+    floor: Option<Floor>,
+    pub(super) start: Start,
+}
+
+impl Subject {
+    /// Whether it is here and can be measured with these places to hook.
+    pub(super) fn is_here(self, places: &[Place]) -> bool {
+        match self.kind {
+            Kind::Nothing => true,
+            Kind::Floor => !places.is_empty(),
+            Kind::Program(words, _) => match inside_peers(words[0]) {
+                Some(path) if native::is_host() => search_path::find(file_name(path)).is_some(),
+                _ => Path::new(words[0]).exists() || native::is_host(),
+            },
+        }
+    }
+
+    /// Whether it is a program.
+    pub(super) fn is_program(self) -> bool {
+        matches!(self.kind, Kind::Program(..))
+    }
+
+    /// Starts it and waits until it is ready and has nothing left to do.
+    pub(super) fn start(self, places: &[Place]) -> Result<Running> {
+        let running = match self.kind {
+            Kind::Nothing => Running { child: None, floor: None, start: Start::default() },
+            Kind::Floor => return floor(places),
+            Kind::Program(words, ready) => {
+                return run(words, ready).with_context(|| {
+                    let said = fs::read_to_string(ERRORS).unwrap_or_default();
+                    format!("cannot measure {}: {said}", self.name)
+                });
+            }
+        };
+        machine::settle()?;
+        Ok(running)
+    }
+}
+
+/// Hooks the places, without a process of its own.
+fn floor(places: &[Place]) -> Result<Running> {
+    machine::settle()?;
+    let before = machine::busy()?;
+    let floor = Some(Floor::new(places)?);
+    machine::settle()?;
+    let start = Start { elapsed: None, busy: machine::busy()? - before };
+    Ok(Running { child: None, floor, start })
+}
+
+fn run(words: &[&'static str], ready: Option<&str>) -> Result<Running> {
+    // Before, as it frees what another tool has written there.
+    let (output, errors) = (File::create(OUTPUT)?, File::create(ERRORS)?);
+    machine::settle()?;
+    let before = machine::busy()?;
+    let began = machine::now()?;
+    let mut child = command(words)?
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .spawn()
+        .with_context(|| format!("cannot start {}", words[0]))?;
+    machine::watch(Some(child.id()));
+    let mut elapsed = None;
+    while let (Some(ready), None) = (ready, elapsed) {
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        let now = machine::now()?;
+        ensure!(now - began < machine::nanoseconds(PATIENCE), "it does not get ready");
+        let said = [OUTPUT, ERRORS].map(fs::read_to_string);
+        if said.iter().flatten().any(|text| text.contains(ready)) {
+            elapsed = Some(now - began);
+        } else {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    machine::settle()?;
+    let busy = machine::busy()? - before;
+    let running = Running { child: Some(child), floor: None, start: Start { elapsed, busy } };
+    running.check()?;
+    ensure!(!bpf::programs()?.is_empty(), "it has loaded no program");
+    Ok(running)
+}
+
+/// The command of a program of the guest, or of a peer.
+fn command(words: &[&'static str]) -> Result<Command> {
+    let (program, arguments) = words.split_first().context("no program")?;
+    let path = match inside_peers(program) {
+        None => native::daemon().unwrap_or(Path::new(program)).to_owned(),
+        Some(inside) if native::is_host() => {
+            let name = file_name(inside);
+            search_path::find(name).with_context(|| format!("there is no {name} here"))?
+        }
+        Some(inside) => return peer(inside, arguments),
+    };
+    let mut command = Command::new(path);
+    command.args(arguments);
+    Ok(command)
+}
+
+/// The command of a peer, which has a root of its own.
+fn peer(inside: &str, arguments: &[&str]) -> Result<Command> {
+    for shared in ["/dev", "/proc", "/sys"] {
+        let place = format!("{PEERS}{shared}");
+        if fs::read_dir(&place)?.next().is_none() {
+            mount(
+                Some(shared),
+                place.as_str(),
+                None::<&str>,
+                MsFlags::MS_BIND | MsFlags::MS_REC,
+                None::<&str>,
+            )
+            .with_context(|| format!("cannot show {shared} to peers"))?;
+        }
+    }
+    let mut command = Command::new(inside);
+    command.args(arguments).env("PATH", "/bin");
+    // SAFETY: only system calls are made between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            chroot(PEERS)?;
+            chdir("/")?;
+            Ok(())
+        })
+    };
+    Ok(command)
+}
+
+/// The path of a peer in its root.
+fn inside_peers(program: &'static str) -> Option<&'static str> {
+    program.strip_prefix(PEERS)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+impl Running {
+    /// The id of its process, if it has one.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Makes sure that it is still at work.
+    fn check(&self) -> Result<()> {
+        let Some(id) = self.id() else { return Ok(()) };
+        let state = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        ensure!(!state.contains(") Z "), "it has ended");
+        Ok(())
+    }
+
+    /// Ends it and waits until nothing of it is left.
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.check()?;
+        machine::watch(None);
+        if let Some(mut child) = self.child.take() {
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
+            child.wait()?;
+        }
+        drop(self.floor.take());
+        // The kernel frees programs and maps a while later.
+        machine::settle()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        machine::watch(None);
+        if let Some(child) = &mut self.child {
+            // Both fail when it has ended already.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}

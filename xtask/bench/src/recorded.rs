@@ -1,0 +1,76 @@
+//! The figures that later runs are compared with.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use xtask_common::figure::Figure;
+
+/// Recorded figures by kernel series.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Recorded(BTreeMap<String, Kernel>);
+
+/// What was measured on one kernel.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Debian's name of the package.
+    pub package: String,
+    /// What was measured.
+    pub figures: Vec<Figure>,
+}
+
+impl Recorded {
+    /// What is recorded in the tree.
+    ///
+    /// # Errors
+    ///
+    /// When the file is there and cannot be read.
+    pub fn read() -> Result<Self> {
+        let path = path();
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} has no figures", path.display()))
+    }
+
+    /// Writes it back.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write(&self) -> Result<()> {
+        let path = path();
+        // A line for each figure, so that a change is a line too.
+        let text = serde_json::to_string(self)?
+            .replace("\"figures\":[", "\"figures\":[\n")
+            .replace("},{\"measured\"", "},\n{\"measured\"")
+            .replace("}]}", "}\n]}\n");
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The figures of a kernel series, none if it has not been measured.
+    #[must_use]
+    pub fn of(&self, series: &str) -> &[Figure] {
+        self.0.get(series).map_or(&[], |kernel| &kernel.figures)
+    }
+
+    /// Replaces the figures of a kernel series.
+    pub fn set(&mut self, series: &str, package: &str, figures: Vec<Figure>) {
+        let kernel = Kernel { package: package.to_owned(), figures };
+        self.0.insert(series.to_owned(), kernel);
+    }
+
+    /// What was measured, by kernel series.
+    pub fn kernels(&self) -> impl Iterator<Item = (&str, &Kernel)> {
+        self.0.iter().map(|(series, kernel)| (series.as_str(), kernel))
+    }
+}
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("figures.json")
+}

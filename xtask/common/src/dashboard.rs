@@ -1,0 +1,214 @@
+//! The queries of the dashboard in `deploy/grafana`, as Prometheus is asked them.
+
+use serde_json::Value;
+
+/// The dashboard as Grafana reads it.
+pub const JSON: &str = include_str!("../../../deploy/grafana/socktrace.json");
+
+/// What Grafana puts in place of its variables for times.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// `$__rate_interval`: over how long rates are taken.
+    pub rate_interval: &'static str,
+    /// `$__range`: how much is shown.
+    pub range: &'static str,
+}
+
+/// The last hour, with rates over as long as most rules take them.
+pub const HOUR: Times = Times { rate_interval: "5m", range: "1h" };
+
+/// Pixels from one row of Grafana's grid to the next.
+const ROW: u64 = 38;
+
+/// Pixels for its panels, from top to bottom.
+///
+/// # Errors
+///
+/// When the dashboard is no JSON, or a panel has no place.
+pub fn height() -> Result<u64, String> {
+    let dashboard: Value = serde_json::from_str(JSON).map_err(|error| error.to_string())?;
+    let panels = dashboard["panels"].as_array().ok_or("no panels")?;
+    let end = |panel: &Value| {
+        let place = &panel["gridPos"];
+        place["y"].as_u64().zip(place["h"].as_u64()).map(|(top, height)| top + height)
+    };
+    let ends = panels.iter().map(end).collect::<Option<Vec<_>>>().ok_or("a panel has no place")?;
+    Ok(ends.into_iter().max().unwrap_or(0) * ROW)
+}
+
+/// A query of the dashboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The title of its panel, or the name of its annotations.
+    pub panel: String,
+    /// The panel's id and the query's, or the name of the annotations.
+    pub id: String,
+    /// What Prometheus is asked.
+    pub expr: String,
+    /// Whether it is asked for the whole range, and not for its end only.
+    pub over_range: bool,
+}
+
+/// All queries, with everything chosen that there is to choose.
+///
+/// # Errors
+///
+/// When the dashboard is no JSON, or a panel has no title.
+pub fn queries(times: Times) -> Result<Vec<Query>, String> {
+    let dashboard: Value = serde_json::from_str(JSON).map_err(|error| error.to_string())?;
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let variables = [
+        ("$__rate_interval", times.rate_interval),
+        ("$__range", times.range),
+        ("$instance", ".*"),
+        ("$service", ".*"),
+    ];
+    let query = |panel: &Value, id: String, target: &Value, over_range: bool| {
+        let panel = panel.as_str().ok_or("a panel has no title")?.to_owned();
+        let expr = target["expr"].as_str();
+        let expr = expr.ok_or_else(|| format!("{panel} has a target without query"))?;
+        let expr = variables
+            .iter()
+            .fold(expr.to_owned(), |expr, (variable, value)| expr.replace(variable, value));
+        Ok::<_, String>(Query { panel, id, expr, over_range })
+    };
+    let panels = list(&dashboard["panels"]);
+    let targets = panels.iter().flat_map(|panel| {
+        let each = |target: Value| {
+            let id = format!("{}/{}", panel["id"], target["refId"].as_str().unwrap_or_default());
+            query(&panel["title"], id, &target, target["range"] == true)
+        };
+        list(&panel["targets"]).into_iter().map(each)
+    });
+    let annotations = list(&dashboard["annotations"]["list"]);
+    let annotations = annotations.iter().map(|one| {
+        let id = one["name"].as_str().unwrap_or_default().to_owned();
+        query(&one["name"], id, one, true)
+    });
+    targets.chain(annotations).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const RULES: &str = include_str!("../../../deploy/prometheus/socktrace.rules.yml");
+    const METRICS: &str = include_str!("../../../docs/metrics.md");
+    const PATTERNS: &str = include_str!("../../../docs/patterns.md");
+
+    /// What Grafana's types do not have, as it belongs to Prometheus's part in Grafana.
+    const OF_PROMETHEUS: [&str; 4] = ["expr", "step", "textFormat", "titleFormat"];
+
+    /// What a schema made of Grafana's types says against a value.
+    fn differences(schema: &str, value: &Value) -> Vec<String> {
+        let schema = serde_json::from_str(schema).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors = validator.iter_errors(value);
+        errors.map(|error| format!("{}: {error}", error.instance_path())).collect()
+    }
+
+    #[test]
+    fn has_what_grafana_knows_and_nothing_else() {
+        let mut dashboard: Value = serde_json::from_str(JSON).unwrap();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let schema = match panel["type"].as_str().unwrap() {
+                "stat" => include_str!("../../grafana/schema/stat.json"),
+                "table" => include_str!("../../grafana/schema/table.json"),
+                "timeseries" => include_str!("../../grafana/schema/timeseries.json"),
+                other => panic!("no schema for {other}"),
+            };
+            let mut own = json!({ "options": panel["options"] });
+            if let Some(custom) = panel["fieldConfig"]["defaults"].get("custom") {
+                own["custom"] = custom.clone();
+            }
+            let differences = differences(schema, &own);
+            assert!(differences.is_empty(), "{}: {differences:#?}", panel["title"]);
+        }
+        for annotations in dashboard["annotations"]["list"].as_array_mut().unwrap() {
+            let annotations = annotations.as_object_mut().unwrap();
+            for name in OF_PROMETHEUS {
+                assert!(annotations.remove(name).is_some(), "no {name}");
+            }
+        }
+        let schema = include_str!("../../grafana/schema/dashboard.json");
+        let found = differences(schema, &dashboard);
+        assert!(found.is_empty(), "{found:#?}");
+
+        // The schemas must be of use.
+        dashboard["panels"][0]["title"] = json!(1);
+        dashboard["styles"] = json!("dark");
+        assert_eq!(differences(schema, &dashboard).len(), 2);
+        let own = json!({ "options": { "colorMode": "foreground" } });
+        assert!(!differences(include_str!("../../grafana/schema/stat.json"), &own).is_empty());
+    }
+
+    /// Names of metrics and recording rules in a text.
+    fn names(text: &str) -> BTreeSet<&str> {
+        let is_part = |part: char| part.is_ascii_alphanumeric() || part == '_' || part == ':';
+        let words = text.split(|part| !is_part(part));
+        words
+            .filter(|word| word.starts_with("socktrace_") || word.starts_with("socktrace:"))
+            .map(|word| {
+                let parts = ["_bucket", "_sum", "_count"];
+                parts.iter().find_map(|part| word.strip_suffix(part)).unwrap_or(word)
+            })
+            .collect()
+    }
+
+    /// Expressions of the rules, and annotations, without comments and names of groups.
+    fn rules() -> String {
+        let is_text = |line: &&str| {
+            let line = line.trim_start();
+            !line.starts_with('#') && !line.starts_with("- name:") && !line.starts_with("- record:")
+        };
+        RULES.lines().filter(is_text).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn panels_and_rules_use_metrics_that_there_are() {
+        let recorded = RULES.lines().filter_map(|line| line.trim().strip_prefix("- record: "));
+        let recorded: BTreeSet<_> = recorded.collect();
+        assert!(!recorded.is_empty());
+        let queries = queries(HOUR).unwrap();
+        assert!(queries.len() > 15);
+        let mut used: BTreeSet<_> = queries.iter().flat_map(|query| names(&query.expr)).collect();
+        let rules = rules();
+        used.extend(names(&rules));
+        let documented = names(METRICS);
+        let unknown: Vec<_> = used
+            .iter()
+            .filter(|name| !documented.contains(*name) && !recorded.contains(*name))
+            .collect();
+        assert!(unknown.is_empty(), "not in docs/metrics.md: {unknown:?}");
+    }
+
+    #[test]
+    fn no_variable_is_left_in_a_query() {
+        for query in queries(HOUR).unwrap() {
+            assert!(!query.expr.contains('$'), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn every_alert_has_a_section() {
+        let is_kept = |character: &char| character.is_alphanumeric() || "- ".contains(*character);
+        let anchor = |heading: &str| {
+            heading.to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-")
+        };
+        let sections: BTreeSet<_> =
+            PATTERNS.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+        let alerts = RULES.lines().filter(|line| line.trim().starts_with("- alert: ")).count();
+        let runbooks: Vec<_> = RULES
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("runbook: docs/patterns.md#"))
+            .collect();
+        assert_eq!(alerts, runbooks.len());
+        for section in runbooks {
+            assert!(sections.contains(section), "no section {section} in docs/patterns.md");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Asks servers in this guest for pages.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Where socktrace serves its metrics unless its configuration says otherwise.
+pub const METRICS: ([u8; 4], u16) = ([127, 0, 0, 1], 10_054);
+
+/// The metrics page of a daemon at the default address.
+///
+/// # Errors
+///
+/// When no daemon answers there.
+pub fn get_metrics() -> Result<String> {
+    get(METRICS.into(), "/metrics")
+}
+
+/// A page, by HTTP.
+///
+/// # Errors
+///
+/// When nobody answers, or the answer is not 200.
+pub fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    let (head, body) = response.split_once("\r\n\r\n").context("no HTTP response")?;
+    if !head.starts_with("HTTP/1.1 200 ") {
+        bail!("{path}: {head}");
+    }
+    Ok(body.to_owned())
+}

@@ -1,0 +1,13 @@
+//! What the programs on both sides of a virtual machine agree on, or both do.
+
+pub mod arch;
+pub mod cgroup;
+pub mod dashboard;
+pub mod figure;
+pub mod gaps;
+pub mod http;
+pub mod interrupt;
+pub mod job;
+pub mod report;
+pub mod scope;
+pub mod search_path;

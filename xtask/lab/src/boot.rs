@@ -1,0 +1,286 @@
+//! Runs a guest from power-on to its end, and tells how it ended.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, BufRead as _, BufReader, Read, Write as _},
+    path::PathBuf,
+    process::{Child, ChildStdout, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use xtask_common::{job::Job, report::Report};
+
+use crate::{
+    initramfs::{self, Programs},
+    kernel::Kernel,
+    qemu::{Accelerator, Console, Machine, Mode},
+};
+
+/// How long a machine may take to power off after its last report.
+const POWER_OFF: Duration = Duration::from_secs(20);
+
+/// What a guest has, its files included.
+const MEMORY_MIB: u32 = 1024;
+
+/// Where it has the peers' files too, and 100,000 sockets.
+const BENCH_MEMORY_MIB: u32 = 3072;
+
+/// How much of the console's end is shown when a boot fails.
+const TAIL_LINES: usize = 40;
+
+/// Where the guest's console goes.
+#[derive(Clone, Debug)]
+pub enum Terminal {
+    /// To the user, whose keys go to the guest.
+    Interactive,
+    /// To the user, who can only watch.
+    Shown,
+    /// Kept, and written to this file.
+    Logged(PathBuf),
+}
+
+/// How long to wait before a guest is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Without any report.
+    pub silence: Duration,
+    /// For the whole boot.
+    pub total: Duration,
+}
+
+/// A guest to run.
+pub struct Boot<'a> {
+    /// What is booted.
+    pub kernel: &'a Kernel,
+    /// Made by [`initramfs::base`].
+    pub base: &'a std::path::Path,
+    /// What runs in it.
+    pub programs: &'a Programs,
+    /// Made by [`crate::peers`], where a guest has them.
+    pub peers: Option<&'a std::path::Path>,
+    /// Made by [`crate::prometheus`], where a guest has it.
+    pub prometheus: Option<&'a std::path::Path>,
+    /// Whose processors run it.
+    pub accelerator: Accelerator,
+    /// How its clock goes.
+    pub mode: Mode,
+    /// More words for the kernel's command line.
+    pub append: &'a str,
+    /// The program to run and its arguments.
+    pub command: Vec<String>,
+    /// Environment variables of it besides `PATH` and `HOME`.
+    pub env: BTreeMap<String, String>,
+    /// Where the console goes.
+    pub terminal: Terminal,
+    /// None: as long as it takes.
+    pub limits: Option<Limits>,
+}
+
+/// How a boot ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The guest's command ended and said so.
+    Finished {
+        /// Its exit code.
+        code: i32,
+    },
+    /// The guest's kernel gave up.
+    Panicked {
+        /// The end of what the console showed.
+        console: String,
+    },
+    /// No report came in time.
+    Hung {
+        /// The end of what the console showed.
+        console: String,
+    },
+    /// QEMU ended without a word from the guest.
+    Died {
+        /// The end of what the console showed, and QEMU's own messages.
+        console: String,
+    },
+}
+
+impl Boot<'_> {
+    /// Runs the guest and hands on each report as it comes.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU cannot be started.
+    pub fn run(&self, mut on_report: impl FnMut(Report)) -> Result<Outcome> {
+        let job = Job { command: self.command.clone(), env: self.env.clone() };
+        let bases: Vec<_> =
+            [self.base].into_iter().chain(self.peers).chain(self.prometheus).collect();
+        let initramfs = initramfs::boot(&bases, self.programs, &job)?;
+        let image = self.kernel.image()?;
+        let (reader, writer) = io::pipe().context("cannot make a pipe for the guest's reports")?;
+        let keyboard = matches!(self.terminal, Terminal::Interactive);
+        let logged = matches!(self.terminal, Terminal::Logged(_));
+        let machine = Machine {
+            arch: self.kernel.arch,
+            image: &image,
+            initramfs: &initramfs,
+            kernel_arguments: &self.kernel_arguments(),
+            accelerator: self.accelerator,
+            mode: self.mode,
+            memory_mib: if self.peers.is_some() { BENCH_MEMORY_MIB } else { MEMORY_MIB },
+            console: if keyboard { Console::Keyboard } else { Console::Stream },
+            reports: &writer,
+        };
+        let child = machine
+            .command()
+            .stdin(if matches!(self.terminal, Terminal::Interactive) {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
+            .stdout(if logged { Stdio::piped() } else { Stdio::inherit() })
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.kernel.arch.qemu.0))?;
+        // The reports end when QEMU, which has its own copy of this end, does.
+        drop(writer);
+        let mut machine = Running::new(child);
+        let lines = lines(reader);
+        let heard = self.listen(&lines, &mut on_report);
+        if matches!(heard, Heard::Exit(_)) {
+            machine.wait(POWER_OFF);
+        }
+        drop(lines);
+        let console = machine.stop();
+        if let Terminal::Logged(path) = &self.terminal {
+            fs::write(path, &console)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let console = tail(&console);
+        Ok(match heard {
+            Heard::Exit(code) => Outcome::Finished { code },
+            _ if console.contains("Kernel panic - not syncing") => Outcome::Panicked { console },
+            Heard::End => Outcome::Died { console },
+            Heard::Nothing => Outcome::Hung { console },
+        })
+    }
+
+    fn kernel_arguments(&self) -> String {
+        // A person wants to see the command's output; a log wants the kernel's complaints too. At
+        // level 0 the kernel would keep even a panic to itself.
+        let verbosity = match self.terminal {
+            Terminal::Logged(_) => "quiet loglevel=5",
+            Terminal::Interactive | Terminal::Shown => "quiet loglevel=1",
+        };
+        format!("{verbosity} random.trust_cpu=on {}", self.append)
+    }
+
+    fn listen(&self, lines: &mpsc::Receiver<String>, on_report: &mut impl FnMut(Report)) -> Heard {
+        let start = Instant::now();
+        loop {
+            let line = match self.limits {
+                None => lines.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(limits) => {
+                    let left = limits.total.saturating_sub(start.elapsed());
+                    lines.recv_timeout(limits.silence.min(left))
+                }
+            };
+            match line.map(|line| (serde_json::from_str(&line), line)) {
+                Ok((Ok(Report::Exit { code }), _)) => return Heard::Exit(code),
+                Ok((Ok(report), _)) => on_report(report),
+                Ok((Err(_), line)) if line.trim().is_empty() => {}
+                Ok((Err(error), line)) => {
+                    on_report(Report::Note {
+                        text: format!("unreadable report ({error}): {line}"),
+                    });
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Heard::End,
+                Err(mpsc::RecvTimeoutError::Timeout) => return Heard::Nothing,
+            }
+        }
+    }
+}
+
+/// Why no more reports are awaited.
+enum Heard {
+    Exit(i32),
+    End,
+    Nothing,
+}
+
+/// A running QEMU, killed when it goes out of scope.
+struct Running {
+    child: Child,
+    console: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    fn new(mut child: Child) -> Self {
+        let console = Arc::default();
+        let stdout = child.stdout.take().map(|stdout: ChildStdout| collect(stdout, &console));
+        let stderr = child.stderr.take().map(|stderr| collect(stderr, &console));
+        Self { child, console, readers: stdout.into_iter().chain(stderr).collect() }
+    }
+
+    /// Waits for the machine's end, for a while.
+    fn wait(&mut self, limit: Duration) {
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < limit {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the machine and returns what its console showed.
+    fn stop(mut self) -> String {
+        self.kill();
+        for reader in self.readers.drain(..) {
+            // A reader that panicked has nothing more to give.
+            drop(reader.join());
+        }
+        let console = self.console.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        String::from_utf8_lossy(&console).replace('\r', "")
+    }
+
+    fn kill(&mut self) {
+        // Both fail only for a child that has already ended.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    let to = Arc::clone(to);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let mut to = to.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            // Writing to a vector does not fail.
+            drop(to.write_all(&buffer[..count]));
+        }
+    })
+}
+
+fn lines(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn tail(console: &str) -> String {
+    let lines: Vec<_> = console.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}

@@ -1,0 +1,115 @@
+//! A whole Debian system for guests, with systemd as its init: an archive that the kernel unpacks
+//! into memory, as the little one of other guests.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs,
+    hash::{Hash as _, Hasher as _},
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use xtask_common::arch::Arch;
+
+use crate::{
+    apt::{self, Archive},
+    archive,
+    cpio::Cpio,
+    kernel::{BOOKWORM, Series, TRIXIE},
+    mirror::Mirrors,
+    process,
+    setup::as_root,
+    workspace,
+};
+
+/// The series that came with Debian 12, and the one that came with Debian 13.
+pub const KERNELS: [&str; 2] = ["6.1", "6.12"];
+
+/// Makes systemd the init of a guest, for the kernel's command line.
+pub const INIT: &str = "rdinit=/lib/systemd/systemd";
+
+/// To be raised when something in the archive changes that is not named here.
+const FORMAT: u32 = 1;
+
+/// Beside the essential ones.
+const PACKAGES: [&str; 6] = ["curl", "dbus", "iproute2", "kmod", "systemd", "systemd-sysv"];
+
+/// What nobody reads there, and the settings of the apt that made it.
+const LEFT_OUT: [&str; 7] = [
+    "./etc/apt",
+    "./usr/share/doc/*",
+    "./usr/share/info/*",
+    "./usr/share/locale/*",
+    "./usr/share/man/*",
+    "./var/cache/*/*",
+    "./var/lib/apt/lists/*",
+];
+
+/// The service that runs the guest's job when everything else is up.
+const JOB: &str = "\
+[Unit]
+Description=The guest's job
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/init job
+";
+
+/// Units that would take the console, or most of the time that it takes to start.
+const MASKED: [&str; 3] =
+    ["ldconfig.service", "serial-getty@.service", "systemd-journal-catalog-update.service"];
+
+/// Where units are.
+const UNITS: &str = "/etc/systemd/system";
+
+/// The archive with the system that has kernels of this series, or one near it.
+///
+/// # Errors
+///
+/// When its packages cannot be fetched or installed, or the archive cannot be written.
+pub fn archive(series: &Series, mirrors: impl FnOnce() -> Result<Mirrors>) -> Result<PathBuf> {
+    let release = match series.name {
+        "5.10" | "6.1" => &BOOKWORM,
+        _ => &TRIXIE,
+    };
+    let mut hasher = DefaultHasher::new();
+    (FORMAT, PACKAGES, LEFT_OUT, JOB, MASKED).hash(&mut hasher);
+    let (name, arch) = (release.name, Arch::OWN.name);
+    archive::cached(&format!("{name}-{arch}-{:016x}", hasher.finish()), |file| {
+        eprintln!("Installing Debian for guests ({name} {arch})");
+        install(release, &mirrors()?, file.path())
+            .and_then(|()| add_job(file.path()))
+            .with_context(|| format!("cannot make a Debian system ({name} {arch})"))
+    })
+}
+
+/// Installs Debian into an archive.
+fn install(release: &Archive, mirrors: &Mirrors, path: &Path) -> Result<()> {
+    let tar = tempfile::NamedTempFile::new_in(workspace::cache(""))?;
+    let mut mmdebstrap = as_root("mmdebstrap");
+    mmdebstrap.args(["--quiet", "--variant=essential"]);
+    mmdebstrap.arg(format!("--include={}", PACKAGES.join(",")));
+    mmdebstrap.args(apt::host_settings()?.iter().map(|setting| format!("--aptopt={setting}")));
+    mmdebstrap.args([release.name, "-"]).args(release.sources(Arch::OWN, mirrors));
+    process::output(mmdebstrap.stdout(tar.reopen()?))?;
+    let mut bsdtar = Command::new("bsdtar");
+    bsdtar.args(["-c", "--format", "newc", "-f"]).arg(path);
+    bsdtar.args(LEFT_OUT.iter().map(|pattern| format!("--exclude={pattern}")));
+    process::output(bsdtar.arg(format!("@{}", tar.path().display()))).map(drop)
+}
+
+/// Adds the service with the job to a system.
+fn add_job(path: &Path) -> Result<()> {
+    let file = fs::OpenOptions::new().append(true).open(path)?;
+    let mut cpio = Cpio::new(BufWriter::new(file));
+    cpio.file("/etc/hostname", 0o644, b"guest\n")?;
+    cpio.file(&format!("{UNITS}/guest.service"), 0o644, JOB.as_bytes())?;
+    cpio.link(&format!("{UNITS}/multi-user.target.wants/guest.service"), "../guest.service")?;
+    for unit in MASKED {
+        cpio.link(&format!("{UNITS}/{unit}"), "/dev/null")?;
+    }
+    cpio.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(())
+}

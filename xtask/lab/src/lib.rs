@@ -1,0 +1,30 @@
+//! Makes virtual machines of what Debian publishes, boots them, and installs what that takes.
+
+mod apt;
+mod archive;
+pub mod boot;
+pub mod compatibility;
+pub mod compile;
+mod compression;
+mod cpio;
+pub mod debian_system;
+mod debian_version;
+mod elf;
+pub mod fixtures;
+pub mod initramfs;
+pub mod kernel;
+mod kvm;
+pub mod mirror;
+mod modules;
+mod peers;
+pub mod planned;
+pub mod prepare;
+pub mod process;
+mod prometheus;
+pub mod qemu;
+pub mod refusal;
+pub mod setup;
+mod userland;
+pub mod verdict;
+mod vmlinux;
+pub mod workspace;

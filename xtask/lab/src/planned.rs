@@ -1,0 +1,110 @@
+//! What socktrace does on a kernel, and what of it is news.
+
+use socktrace_plan::{
+    hooks::Hook,
+    plan::{Method, Plan, Served, plan},
+    variant::Variant,
+};
+use xtask_common::gaps;
+
+use crate::fixtures::Captured;
+
+/// The plan for one kernel.
+pub struct Planned {
+    /// The kernel's series.
+    pub series: &'static str,
+    method: Method,
+    /// The plan, or all that is missing for any.
+    plan: Result<Plan, String>,
+}
+
+/// Something that a kernel hides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The hook that is not served, if it is a whole one.
+    pub hook: Option<Hook>,
+    /// What stays hidden.
+    pub hides: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+impl Planned {
+    /// The plan with functions hooked by this method.
+    #[must_use]
+    pub fn new(captured: &Captured, method: Method) -> Self {
+        let plan = plan(&captured.btf, method).map_err(|missing| {
+            let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            format!("this kernel's BTF has {}", missing.join(", "))
+        });
+        Self { series: captured.series.name, method, plan }
+    }
+
+    /// The best variant that serves a hook, if any does.
+    #[must_use]
+    pub fn served(&self, hook: Hook) -> Option<&'static Variant> {
+        let plan = self.plan.as_ref().ok()?;
+        match &plan.hooks.iter().find(|(found, _)| *found == hook)?.1 {
+            Served::By(variants) => variants.first().copied(),
+            Served::Not(_) => None,
+        }
+    }
+
+    /// All that this kernel hides, beside what the method hides on every kernel.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Lost> {
+        let plan = match &self.plan {
+            Ok(plan) => plan,
+            Err(reason) => {
+                return vec![Lost { hook: None, hides: "everything", reason: reason.clone() }];
+            }
+        };
+        let mut losses = Vec::new();
+        for (hook, served) in &plan.hooks {
+            let by_method = self.method == Method::Kprobe && hook.not_by_kprobe().is_some();
+            if let (Served::Not(reason), false) = (served, by_method) {
+                let reason = reason.clone();
+                losses.push(Lost { hook: Some(*hook), hides: hook.hides(), reason });
+            }
+        }
+        losses.extend(plan.losses.iter().map(|loss| Lost {
+            hook: None,
+            hides: loss.hides,
+            reason: loss.reason.clone(),
+        }));
+        losses
+    }
+}
+
+impl Lost {
+    /// Whether it is known of a series.
+    #[must_use]
+    pub fn is_known(&self, series: &str) -> bool {
+        match self.hook {
+            Some(hook) => gaps::absent_hooks(series).contains(&hook.id()),
+            None => gaps::losses(series).iter().any(|words| self.hides.contains(words)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn losses_of_the_captured_kernels_are_the_known_ones() {
+        for captured in fixtures::all().unwrap() {
+            let planned = Planned::new(&captured, Method::Fentry);
+            let (series, losses) = (planned.series, planned.losses());
+            for lost in &losses {
+                assert!(lost.is_known(series), "{series}: {lost:?}");
+            }
+            let known = gaps::absent_hooks(series).len() + gaps::losses(series).len();
+            assert_eq!(losses.len(), known, "{series} hides less than is known");
+            for lost in Planned::new(&captured, Method::Kprobe).losses() {
+                assert!(losses.contains(&lost), "{series} by kprobe: {lost:?}");
+            }
+        }
+    }
+}

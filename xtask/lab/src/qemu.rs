@@ -1,0 +1,115 @@
+//! The command line of QEMU.
+
+use std::{
+    fs::File,
+    io::PipeWriter,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{self, Command},
+};
+
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    sys::{prctl, signal::Signal},
+};
+use xtask_common::arch::Arch;
+
+/// How a guest's processors and clock work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Two processors in real time.
+    Smp,
+    /// One processor whose clock counts instructions and jumps over idle time.
+    Icount,
+}
+
+/// What runs a guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// QEMU's translator: slow, works everywhere.
+    Tcg,
+    /// The processor itself.
+    Kvm,
+}
+
+/// Where the guest's first serial port leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Console {
+    /// QEMU's stdin and stdout, with every key passed to the guest. Ctrl-A X ends the machine.
+    Keyboard,
+    /// QEMU's stdin and stdout as they are; Ctrl-C ends the machine.
+    Stream,
+}
+
+/// One machine.
+pub(crate) struct Machine<'a> {
+    pub(crate) arch: &'a Arch,
+    pub(crate) image: &'a Path,
+    pub(crate) initramfs: &'a File,
+    pub(crate) kernel_arguments: &'a str,
+    pub(crate) accelerator: Accelerator,
+    pub(crate) mode: Mode,
+    pub(crate) memory_mib: u32,
+    pub(crate) console: Console,
+    pub(crate) reports: &'a PipeWriter,
+}
+
+impl Machine<'_> {
+    /// The command that runs the machine. The files of `self` must be open until it has ended.
+    pub(crate) fn command(&self) -> Command {
+        let mut qemu = Command::new(self.arch.qemu.0);
+        qemu.args(self.arch.machine);
+        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+        qemu.args(["-m", &format!("{}M", self.memory_mib)]);
+        qemu.args(match (self.accelerator, self.mode) {
+            (Accelerator::Kvm, _) => ["-accel", "kvm", "-cpu", "host"],
+            (Accelerator::Tcg, Mode::Smp) => {
+                ["-accel", "tcg,thread=multi", "-cpu", self.arch.processor]
+            }
+            (Accelerator::Tcg, Mode::Icount) => {
+                ["-accel", "tcg,thread=single", "-cpu", self.arch.processor]
+            }
+        });
+        qemu.args(match self.mode {
+            Mode::Smp => &["-smp", "2"][..],
+            Mode::Icount => &["-smp", "1", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"],
+        });
+        // The archive has no name; it is reached through this process.
+        let initramfs = format!("/proc/{}/fd/{}", process::id(), self.initramfs.as_raw_fd());
+        qemu.arg("-kernel").arg(self.image).args(["-initrd", &initramfs]);
+        let Arch { console, kernel_arguments, .. } = self.arch;
+        qemu.args([
+            "-append",
+            &format!(
+                "console={console} panic=-1 oops=panic {kernel_arguments} {}",
+                self.kernel_arguments
+            ),
+        ]);
+        match self.console {
+            Console::Keyboard => {
+                qemu.args(["-chardev", "stdio,id=console,mux=on,signal=off"]);
+                qemu.args(["-mon", "chardev=console,mode=readline"]);
+            }
+            Console::Stream => {
+                qemu.args(["-chardev", "stdio,id=console"]);
+            }
+        }
+        let reports = self.reports.as_raw_fd();
+        let report_file = format!("file,id=reports,path=/dev/fd/{reports}");
+        qemu.args(["-serial", "chardev:console", "-chardev", &report_file]);
+        qemu.args(self.arch.report_port);
+
+        let prepare = move || {
+            // Nobody would end the machine once xtask is gone.
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // SAFETY: the caller keeps this descriptor open until the machine has started.
+            let reports = unsafe { BorrowedFd::borrow_raw(reports) };
+            fcntl(reports, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            Ok(())
+        };
+        // SAFETY: only system calls are made between fork and exec.
+        unsafe { qemu.pre_exec(prepare) };
+        qemu
+    }
+}

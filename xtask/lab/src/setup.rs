@@ -1,0 +1,387 @@
+//! Installs what building, linting and virtual machines need, and nothing that is there already.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::Uid;
+use socktrace_toolchain::{BPF_LINKER_VERSION, Compiler, Toolchain, advice, linker_root};
+use xtask_common::arch::Arch;
+
+use crate::{
+    apt::FRESH,
+    mirror::{MirrorArgs, Mirrors},
+    process, workspace,
+};
+
+/// What a command is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Compile the daemon.
+    Build,
+    /// Check the kernel programs with their compiler's own linter.
+    Lint,
+    /// Run what reads bytes under a fuzzer.
+    Fuzz,
+    /// Compile for machines of this architecture.
+    Target(&'static Arch),
+    /// Boot guests of this architecture.
+    Machines(&'static Arch),
+    /// Make packages.
+    Packages,
+    /// Check packages, those for Red Hat's kin too, and what else deploys.
+    PackageChecks,
+    /// Make a whole Debian system for guests.
+    DebianSystem,
+    /// Draw the dashboard.
+    Dashboard,
+}
+
+/// A program or file, and the Debian package that has it.
+const MACHINE_TOOLS: [(&str, &str); 6] = [
+    ("depmod", "kmod"),
+    ("dpkg-deb", "dpkg"),
+    ("gpgv", "gpgv"),
+    ("lz4", "lz4"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+];
+
+/// As [`MACHINE_TOOLS`].
+const PACKAGE_TOOLS: [(&str, &str); 2] = [("dh", "debhelper"), ("dpkg-buildpackage", "dpkg-dev")];
+
+/// As [`MACHINE_TOOLS`].
+const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild", "rpm")];
+
+/// As [`MACHINE_TOOLS`].
+const SYSTEM_TOOLS: [(&str, &str); 2] =
+    [("bsdtar", "libarchive-tools"), ("mmdebstrap", "mmdebstrap")];
+
+/// As [`MACHINE_TOOLS`].
+const BROWSER_TOOLS: [(&str, &str); 3] =
+    [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
+
+/// There since the package has the keys of the newest release that kernels come from.
+const KEYRING: (&str, &str) =
+    ("/usr/share/keyrings/debian-archive-trixie-automatic.gpg", "debian-archive-keyring");
+
+/// The version of kubernetes-validate.
+const MANIFEST_CHECKER_VERSION: &str = "1.37.0";
+
+const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+const CLIPPY: &str = "rust-web-clippy";
+
+/// Where Debian's linter for the kernel programs is.
+pub const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
+
+/// The version of cargo-bolero: its minor one is that of the library in `Cargo.toml`.
+const FUZZER_VERSION: &str = "0.13.5";
+
+/// Where cargo-bolero is.
+#[must_use]
+pub fn fuzzer() -> PathBuf {
+    fuzzer_root().join("bin/cargo-bolero")
+}
+
+fn fuzzer_root() -> PathBuf {
+    workspace::cache("tools").join(format!("cargo-bolero-{FUZZER_VERSION}"))
+}
+
+/// Sets the machine up, or with `allowed` false only says what is missing.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Whether anything may be installed.
+    pub allowed: bool,
+    /// Whether to tell what is there already.
+    pub verbose: bool,
+}
+
+impl Setup {
+    /// Makes sure that everything for `needs` is there.
+    ///
+    /// # Errors
+    ///
+    /// When something is missing and cannot, or must not, be installed.
+    pub fn ensure(&self, needs: &[Need]) -> Result<()> {
+        for need in needs {
+            match need {
+                Need::Build => self.build()?,
+                Need::Lint => self.lint()?,
+                Need::Fuzz => self.fuzz()?,
+                Need::Target(arch) => self.target(arch)?,
+                Need::Machines(arch) => self.machines(arch)?,
+                Need::Packages => self.tools(PACKAGE_TOOLS, "programs that make packages")?,
+                Need::PackageChecks => {
+                    self.tools(PACKAGE_CHECKERS, "programs that check packages")?;
+                    self.manifest_checker()?;
+                }
+                Need::DebianSystem => self.tools(SYSTEM_TOOLS, "programs for Debian systems")?,
+                Need::Dashboard => self.tools(BROWSER_TOOLS, "programs that draw the dashboard")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The mirrors of Debian's archives. The system's package lists name them, so they are fetched
+    /// if there are none.
+    ///
+    /// # Errors
+    ///
+    /// When no mirror is known even then.
+    pub fn mirrors(&self, args: &MirrorArgs) -> Result<Mirrors> {
+        Mirrors::find(args).or_else(|error| {
+            if !self.allowed || process::find("apt-get").is_none() {
+                return Err(error);
+            }
+            update_lists()?;
+            Mirrors::find(args)
+        })
+    }
+
+    fn build(&self) -> Result<()> {
+        if Toolchain::find(workspace::root()).is_ok() {
+            self.present("compiler and linker for the kernel programs");
+            return Ok(());
+        }
+        let compiler = if let Some(compiler) = Compiler::find() {
+            compiler
+        } else {
+            self.install(&COMPILER)?;
+            Compiler::find().with_context(|| {
+                format!("{} are installed but have no compiler for BPF", COMPILER.join(" and "))
+            })?
+        };
+        if Toolchain::find(workspace::root()).is_err() {
+            self.linker(compiler.llvm())?;
+        }
+        Toolchain::find(workspace::root()).map(drop).map_err(anyhow::Error::msg)
+    }
+
+    fn linker(&self, llvm: u32) -> Result<()> {
+        let prefix = format!("/usr/lib/llvm-{llvm}");
+        if !Path::new(&prefix).join("include/llvm-c").is_dir() {
+            self.install(&[&format!("llvm-{llvm}-dev")])?;
+        }
+        self.allow(&format!("bpf-linker {BPF_LINKER_VERSION} for LLVM {llvm}"))?;
+        let root = linker_root(workspace::root(), llvm);
+        eprintln!(
+            "Installing bpf-linker {BPF_LINKER_VERSION} for LLVM {llvm} in {}",
+            root.display()
+        );
+        let output = process::output(
+            Command::new("cargo")
+                .args([
+                    "install",
+                    &format!("bpf-linker@{BPF_LINKER_VERSION}"),
+                    "--locked",
+                    "--quiet",
+                ])
+                .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
+                .arg(&root)
+                // Outside the repository, whose settings are not for this program.
+                .current_dir("/")
+                .env("LLVM_PREFIX", prefix)
+                .env_remove("CARGO_TARGET_DIR"),
+        );
+        output.map(drop).context("cannot build bpf-linker")
+    }
+
+    fn lint(&self) -> Result<()> {
+        // Elsewhere the compiler is rustup's, whose linter is a component of it.
+        if !matches!(Compiler::find(), Some(Compiler::Debian { .. })) {
+            return Ok(());
+        }
+        if Path::new(CLIPPY_DRIVER).exists() {
+            self.present(CLIPPY);
+            return Ok(());
+        }
+        self.install(&[CLIPPY])
+    }
+
+    fn fuzz(&self) -> Result<()> {
+        if process::find("c++").is_none() {
+            self.install(&["g++"])?;
+        }
+        let root = fuzzer_root();
+        if fuzzer().is_file() {
+            self.present("cargo-bolero");
+            return Ok(());
+        }
+        self.allow(&format!("cargo-bolero {FUZZER_VERSION}"))?;
+        eprintln!("Installing cargo-bolero {FUZZER_VERSION} in {}", root.display());
+        let output = process::output(
+            Command::new("cargo")
+                .args(["install", &format!("cargo-bolero@{FUZZER_VERSION}"), "--locked", "--quiet"])
+                .args(["--no-default-features", "--features", "libfuzzer", "--root"])
+                .arg(&root)
+                // Outside the repository, whose settings are not for this program.
+                .current_dir("/")
+                .env_remove("CARGO_TARGET_DIR"),
+        );
+        output.map(drop).context("cannot build cargo-bolero")
+    }
+
+    /// What it takes to compile for another machine than this.
+    fn target(&self, arch: &Arch) -> Result<()> {
+        if arch.is_own() {
+            return Ok(());
+        }
+        let name = arch.rust_target;
+        if has_standard_library(name) {
+            self.present(&format!("Rust's standard library for {name}"));
+        } else if process::find("rustup").is_some() {
+            self.allow(&format!("Rust's standard library for {name}"))?;
+            eprintln!("Installing Rust's standard library for {name}");
+            process::output(
+                Command::new("rustup").args(["target", "add", name]).current_dir(workspace::root()),
+            )?;
+        } else {
+            bail!(
+                "missing: Rust's standard library for {name}. This machine's Rust is not rustup's, \
+                 so it is to be installed by hand, in the version of `rustc`"
+            );
+        }
+        if can_link(&arch.cross_linker()) {
+            self.present(&arch.cross_linker());
+            return Ok(());
+        }
+        self.install(&arch.cross_packages().each_ref().map(String::as_str))
+    }
+
+    fn machines(&self, arch: &Arch) -> Result<()> {
+        let what = format!("programs for virtual machines ({})", arch.name);
+        self.tools(MACHINE_TOOLS.into_iter().chain([arch.qemu, KEYRING]), &what)
+    }
+
+    /// What checks manifests of Kubernetes, in a place of its own.
+    fn manifest_checker(&self) -> Result<()> {
+        let root = manifest_checker();
+        let what = format!("kubernetes-validate {MANIFEST_CHECKER_VERSION}");
+        if root.is_dir() {
+            self.present(&what);
+            return Ok(());
+        }
+        self.tools([("pip3", "python3-pip")], "pip")?;
+        self.allow(&what)?;
+        eprintln!("Installing {what} in {}", root.display());
+        let mut pip = Command::new("pip3");
+        pip.args(["install", "--quiet", "--no-compile", "--target"]).arg(&root);
+        pip.arg(format!("kubernetes-validate=={MANIFEST_CHECKER_VERSION}"));
+        process::output(&mut pip).map(drop).with_context(|| format!("cannot install {what}"))
+    }
+
+    /// Installs the packages of those programs that are not there.
+    fn tools(
+        &self,
+        tools: impl IntoIterator<Item = (&'static str, &'static str)>,
+        what: &str,
+    ) -> Result<()> {
+        // A path stands for itself.
+        let missing: Vec<_> = tools
+            .into_iter()
+            .filter(|(name, _)| process::find(name).is_none())
+            .map(|(_, package)| package)
+            .collect();
+        if missing.is_empty() {
+            self.present(what);
+            return Ok(());
+        }
+        self.install(&missing)
+    }
+
+    fn present(&self, what: &str) {
+        if self.verbose {
+            eprintln!("Present: {what}");
+        }
+    }
+
+    fn allow(&self, what: &str) -> Result<()> {
+        if !self.allowed {
+            bail!("missing: {what}, and --no-setup forbids to install. Run again without it.");
+        }
+        Ok(())
+    }
+
+    fn install(&self, packages: &[&str]) -> Result<()> {
+        self.allow(&packages.join(", "))?;
+        if process::find("apt-get").is_none() || !Path::new("/etc/debian_version").exists() {
+            bail!(
+                "missing: {}, as Debian calls these packages. This machine is not Debian, so they \
+                 are to be installed by hand. For the kernel programs alone: {}",
+                packages.join(", "),
+                advice()
+            );
+        }
+        let known = packages.iter().all(|package| {
+            let shown =
+                Command::new("apt-cache").args(["show", "--no-all-versions", package]).output();
+            shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
+        });
+        if !known || !lists_are_fresh() {
+            update_lists()?;
+        }
+        eprintln!("Installing {}", packages.join(", "));
+        let mut apt = as_root("apt-get");
+        apt.args(["-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes", "--no-install-recommends"]);
+        process::output(apt.args(packages).stdin(Stdio::null())).map(drop).with_context(|| {
+            format!("cannot install {}; see what apt says, and run again", packages.join(", "))
+        })
+    }
+}
+
+/// Where Python finds what checks manifests of Kubernetes.
+#[must_use]
+pub fn manifest_checker() -> PathBuf {
+    workspace::cache("tools").join(format!("kubernetes-validate-{MANIFEST_CHECKER_VERSION}"))
+}
+
+/// Whether this repository's compiler can compile more than bare-metal programs for a target.
+fn has_standard_library(target: &str) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", target]).current_dir(workspace::root());
+    process::output(&mut rustc).is_ok_and(|directory| Path::new(directory.trim()).is_dir())
+}
+
+/// Whether this compiler is there, with a C library to link programs with.
+fn can_link(compiler: &str) -> bool {
+    // It repeats the name of a file that it does not find.
+    process::output(Command::new(compiler).arg("-print-file-name=libc.a"))
+        .is_ok_and(|path| Path::new(path.trim()).is_absolute())
+}
+
+/// Whether the system's package lists are new enough that the packages they name still exist.
+fn lists_are_fresh() -> bool {
+    let Ok(lists) = fs::read_dir("/var/lib/apt/lists") else {
+        return false;
+    };
+    lists.filter_map(Result::ok).any(|entry| {
+        entry.file_name().to_string_lossy().contains("_Packages")
+            && fs::metadata("/var/lib/apt/lists")
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < FRESH))
+    })
+}
+
+fn update_lists() -> Result<()> {
+    eprintln!("Fetching the system's package lists");
+    process::output(as_root("apt-get").args(["-qq", "update"]))
+        .map(drop)
+        .context("cannot fetch the system's package lists; see what apt says, and run again")
+}
+
+/// A program that needs to be root to do its work, with sudo if we are not.
+pub fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = match process::find("sudo") {
+        Some(sudo) if !Uid::effective().is_root() => {
+            let mut command = Command::new(sudo);
+            command.args(["--preserve-env=DEBIAN_FRONTEND", "--"]).arg(program);
+            command
+        }
+        _ => Command::new(program),
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}

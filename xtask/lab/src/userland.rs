@@ -1,0 +1,139 @@
+//! The few programs of a guest, from Debian's packages: a shell, and the tools that set up networks.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use xtask_common::arch::Arch;
+
+use crate::{
+    apt::{self, Apt, Archive},
+    cpio::Cpio,
+    elf,
+    kernel::BOOKWORM,
+    mirror::Mirrors,
+    workspace,
+};
+
+const PACKAGES: [&str; 4] = ["bash", "busybox-static", "iproute2", "nftables"];
+
+/// Programs with the libraries they need. Everything else in the packages stays out.
+const PROGRAMS: [&str; 5] = ["bin/bash", "bin/ip", "bin/ss", "sbin/tc", "usr/sbin/nft"];
+
+/// The unpacked packages.
+#[derive(Debug)]
+pub(crate) struct Userland {
+    arch: &'static Arch,
+    tree: PathBuf,
+}
+
+impl Userland {
+    /// The packages, fetched if they are not here yet.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be fetched or unpacked.
+    pub(crate) fn ensure(
+        arch: &'static Arch,
+        mirrors: impl FnOnce() -> Result<Mirrors>,
+    ) -> Result<Self> {
+        let tree = unpacked(&PACKAGES, &BOOKWORM, arch, mirrors)?;
+        Ok(Self { arch, tree })
+    }
+
+    /// Adds the programs and their libraries to an archive.
+    ///
+    /// # Errors
+    ///
+    /// When a program or library is missing, or the archive cannot be written.
+    pub(crate) fn add_to<W: Write>(&self, cpio: &mut Cpio<W>) -> Result<()> {
+        cpio.directory("/bin")?;
+        // One directory of programs under all its customary names.
+        for (link, target) in [("/sbin", "bin"), ("/usr/bin", "../bin"), ("/usr/sbin", "../bin")] {
+            cpio.link(link, target)?;
+        }
+        // The guest itself gives it its many names: only there it can be asked for them.
+        cpio.file("/bin/busybox", 0o755, &read(&self.tree.join("bin/busybox"))?)?;
+        // Busybox's own shell would take busybox's `ip` for the real one.
+        cpio.link("/bin/sh", "bash")?;
+        let directories = ["lib", "usr/lib"].map(|lib| self.tree.join(lib).join(self.arch.gnu));
+        let mut libraries = BTreeSet::new();
+        for program in PROGRAMS {
+            let path = self.tree.join(program);
+            let name = program.rsplit('/').next().unwrap_or(program);
+            cpio.file(&format!("/bin/{name}"), 0o755, &read(&path)?)?;
+            libraries.extend(elf::libraries(&path, &directories)?);
+        }
+        for library in libraries {
+            let name = library.file_name().unwrap_or_default().to_string_lossy();
+            cpio.file(&format!("/lib/{}/{name}", self.arch.gnu), 0o755, &read(&library)?)?;
+        }
+        // The C library needs the loader too, so that it is there; programs have this name for it.
+        let loader = self.arch.loader;
+        let name = loader.rsplit('/').next().unwrap_or(loader);
+        cpio.link(loader, &format!("/lib/{}/{name}", self.arch.gnu))?;
+        Ok(())
+    }
+}
+
+/// The directory of these packages with all that they depend on, fetched if they are not here yet.
+///
+/// # Errors
+///
+/// When they cannot be fetched or unpacked.
+pub(crate) fn unpacked(
+    packages: &[&str],
+    archive: &Archive,
+    arch: &Arch,
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+) -> Result<PathBuf> {
+    let download = |apt: &Apt, directory: &Path| apt.download_closure(packages, directory);
+    fetched(packages, archive, arch, mirrors, download)
+}
+
+/// The directory of one package without what it depends on, fetched if it is not here yet.
+///
+/// # Errors
+///
+/// When it cannot be fetched or unpacked.
+pub(crate) fn unpacked_alone(
+    package: &str,
+    archive: &Archive,
+    arch: &Arch,
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+) -> Result<PathBuf> {
+    let download = |apt: &Apt, directory: &Path| apt.download(&[package.to_owned()], directory);
+    fetched(&[package], archive, arch, mirrors, download)
+}
+
+fn fetched(
+    packages: &[&str],
+    archive: &Archive,
+    arch: &Arch,
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+    fetch: impl FnOnce(&Apt, &Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let parent = workspace::cache("userland").join(arch.name);
+    let tree = parent.join(packages.join("-"));
+    if !tree.is_dir() {
+        let apt = Apt::open(archive, arch, &mirrors()?)?;
+        eprintln!("Fetching programs: {}", packages.join(", "));
+        fs::create_dir_all(&parent)
+            .with_context(|| format!("cannot create {}", parent.display()))?;
+        let download = tempfile::tempdir_in(&parent)?;
+        let unpacked = download.path().join("tree");
+        fetch(&apt, download.path())?;
+        apt::unpack(download.path(), &unpacked)?;
+        fs::rename(&unpacked, &tree)
+            .with_context(|| format!("cannot move programs to {}", tree.display()))?;
+    }
+    Ok(tree)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,379 @@
+//! The list of scenarios.
+
+use anyhow::{Context as _, Result};
+use nix::libc;
+use xtask_common::scope::Scope;
+
+use super::{
+    accept, attach, bind, clients, connect, daemon, doctor, eof, filter, handover,
+    icmp::{self, Message},
+    inherit, inject, iouring, metrics, mptcp,
+    network::Family,
+    odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
+    route,
+    scenario::{Act, Boot, Hidden, Scenario},
+    service, sigpipe, sockopt, stream, survive, system, terminal, timeout, write,
+};
+
+/// The scenario of this name.
+pub(super) fn named(name: &str) -> Result<&'static Scenario> {
+    let found = CATALOGUE.iter().find(|scenario| scenario.name == name);
+    found.with_context(|| format!("there is no scenario {name}"))
+}
+
+/// Return probes have slots for so many calls only, and more may wait at once.
+const WAITS: &str = "a function returns it that waits, and kprobes lose such returns";
+
+/// The part of a scenario's name that names the family.
+macro_rules! family {
+    (Ipv4) => {
+        "ipv4"
+    };
+    (Ipv6) => {
+        "ipv6"
+    };
+    (Mapped) => {
+        "mapped"
+    };
+}
+
+/// The scope of a row by its mark.
+macro_rules! scope {
+    ([quick]) => {
+        Scope::Quick
+    };
+    ([differs]) => {
+        Scope::Differing
+    };
+    ([]) => {
+        Scope::Whole
+    };
+}
+
+/// The end of a row with a cause that kprobes hide.
+macro_rules! hidden {
+    ([$cause:literal $why:ident]) => {
+        Some(Hidden { cause: $cause, why: $why })
+    };
+    ([]) => {
+        None
+    };
+}
+
+/// Lists scenarios that make sockets fail, by boot, mark, name and families, and checks of the
+/// daemon. A row names the cause that kprobes hide, and why: all else it makes they must tell.
+///
+/// Rows marked `quick` run on every kernel, those marked `differs` also on 5.10, which has hooks or
+/// expectations of its own for them, and the others on one kernel. A family in parentheses runs only
+/// where everything does: the call does not depend on the family, and the rows take turns.
+macro_rules! catalogue {
+    (
+        fail { $($boot:ident $($mark:ident)? $name:literal
+            $($family:ident)+ $(($($other:ident)+))?: $fail:expr
+            $(, kprobes hide $cause:literal: $why:ident)?;)+ }
+        check { $($check_boot:ident $($check_mark:ident)? $check_name:literal: $check:expr;)+ }
+    ) => {
+        catalogue! {
+            // As one token each, marks can be repeated with the families.
+            @ fail { $([$($mark)?] [$($cause $why)?] $boot $name
+                [$($family)+] [$($($other)+)?]: $fail;)+ }
+            check { $([$($check_mark)?] $check_boot $check_name: $check;)+ }
+        }
+    };
+    (
+        @ fail { $($mark:tt $hidden:tt $boot:ident $name:literal
+            [$($family:ident)+] [$($other:ident)*]: $fail:expr;)+ }
+        check { $($check_mark:tt $check_boot:ident $check_name:literal: $check:expr;)+ }
+    ) => {
+        /// Every scenario, in the order in which they run.
+        pub(super) const CATALOGUE: &[Scenario] = &[
+            $($(Scenario {
+                name: concat!($name, "/", family!($family)),
+                boot: Boot::$boot,
+                scope: scope!($mark),
+                act: Act::Fail($fail, Family::$family),
+                hidden: hidden!($hidden),
+            },)+
+            $(Scenario {
+                name: concat!($name, "/", family!($other)),
+                boot: Boot::$boot,
+                scope: Scope::Full,
+                act: Act::Fail($fail, Family::$other),
+                hidden: hidden!($hidden),
+            },)*)+
+            $(Scenario {
+                name: $check_name,
+                boot: Boot::$check_boot,
+                scope: scope!($check_mark),
+                act: Act::Check($check),
+                hidden: None,
+            },)+
+        ];
+    };
+}
+
+catalogue! {
+    fail {
+        Smp quick "connect_refused" Ipv4 Ipv6 Mapped: connect::refused;
+        Smp "connect_refused_nonblocking" Ipv4 Ipv6: connect::refused_nonblocking;
+        Smp "connect_refused_asked_by_connect" Ipv4 Ipv6: connect::refused_asked_by_connect;
+        Smp "connect_refused_asked_by_write" Ipv4 Ipv6: connect::refused_asked_by_write;
+        Smp quick "connect_refused_fast_open" Ipv4 Ipv6: connect::refused_fast_open;
+        Smp quick "connect_refused_io_uring" Ipv4 Ipv6: iouring::connect_refused;
+        Smp "connect_refused_repeatedly" Ipv4 Ipv6: connect::refused_repeatedly;
+        Smp quick "connect_retried_after_failure" Ipv4 Ipv6: connect::retried_after_failure;
+        Smp quick "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
+        Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout;
+        Smp "connect_cancelled_by_death" Ipv4 Ipv6: connect::cancelled_by_death;
+        Smp quick "interrupted_connect" Ipv4 Ipv6: connect::interrupted,
+            kprobes hide "interrupted": WAITS;
+        Icount quick "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
+
+        Icount quick "connect_unreachable_net" Ipv4 Mapped: |f| icmp::rejected(f, icmp::NET);
+        Icount "connect_unreachable_host" Ipv4: |f| icmp::rejected(f, icmp::HOST);
+        Icount "connect_unreachable_protocol" Ipv4: |f| icmp::rejected(f, icmp::PROTOCOL);
+        Icount "connect_unreachable_net_prohibited" Ipv4: |f| icmp::rejected(f, icmp::NET_PROHIBITED);
+        Icount "connect_unreachable_host_prohibited" Ipv4: |f| icmp::rejected(f, icmp::HOST_PROHIBITED);
+        Icount "connect_unreachable_admin_prohibited" Ipv4: |f| icmp::rejected(f, icmp::ADMIN_PROHIBITED);
+        Icount quick "connect_refused_icmp" Ipv4 Mapped: |f| icmp::rejected(f, icmp::PORT);
+        Icount quick "connect_unreachable_no_route" Ipv6: |f| icmp::rejected(f, icmp::NO_ROUTE6);
+        Icount "connect_unreachable_admin_prohibited" Ipv6: |f| icmp::rejected(f, icmp::ADMIN_PROHIBITED6);
+        Icount "connect_unreachable_address" Ipv6: |f| icmp::rejected(f, icmp::ADDRESS6);
+        Icount "connect_unreachable_policy" Ipv6: |f| icmp::rejected(f, icmp::POLICY_FAIL6);
+        Icount "connect_unreachable_reject_route" Ipv6: |f| icmp::rejected(f, icmp::REJECT_ROUTE6);
+        Icount quick "connect_refused_icmp" Ipv6: |f| icmp::rejected(f, icmp::PORT6);
+        Icount "connect_unreachable_nonblocking" Ipv4: |f| icmp::rejected_nonblocking(f, icmp::HOST);
+        Icount "connect_unreachable_nonblocking" Ipv6: |f| icmp::rejected_nonblocking(f, icmp::ADDRESS6);
+        Icount "connect_refused_icmp_nonblocking" Ipv4 Mapped: |f| icmp::rejected_nonblocking(f, icmp::PORT);
+        Icount "connect_refused_icmp_nonblocking" Ipv6: |f| icmp::rejected_nonblocking(f, icmp::PORT6);
+        Icount quick "connect_unreachable_once" Ipv4 Ipv6: icmp::rejected_once;
+        Icount "connect_cancelled_after_icmp" Ipv4 Ipv6: icmp::cancelled;
+        Icount "connect_unreachable_no_neighbour" Ipv4 Ipv6 Mapped: icmp::no_neighbour;
+        Smp "connect_unreachable_3_1" Ipv4 Mapped: |f| inject::injected(f, Message::new(3, 1, libc::EHOSTUNREACH));
+        Smp "connect_refused_icmp_3_3" Ipv4: |f| inject::injected(f, Message::new(3, 3, libc::ECONNREFUSED));
+        Smp "connect_unreachable_3_5" Ipv4: |f| inject::injected(f, Message::new(3, 5, libc::EOPNOTSUPP));
+        Smp "connect_unreachable_3_6" Ipv4: |f| inject::injected(f, Message::new(3, 6, libc::ENETUNREACH));
+        Smp "connect_unreachable_3_7" Ipv4: |f| inject::injected(f, Message::new(3, 7, libc::EHOSTDOWN));
+        Smp "connect_unreachable_3_8" Ipv4: |f| inject::injected(f, Message::new(3, 8, libc::ENONET));
+        Smp "connect_unreachable_11_0" Ipv4: |f| inject::injected(f, Message::new(11, 0, libc::EHOSTUNREACH));
+        Smp "connect_unreachable_12_0" Ipv4: |f| inject::injected(f, Message::new(12, 0, libc::EPROTO));
+        Smp "connect_unreachable_1_0" Ipv6: |f| inject::injected(f, Message::new(1, 0, libc::ENETUNREACH));
+        Smp "connect_unreachable_1_2" Ipv6: |f| inject::injected(f, Message::new(1, 2, libc::EHOSTUNREACH));
+        Smp "connect_refused_icmp_1_4" Ipv6: |f| inject::injected(f, Message::new(1, 4, libc::ECONNREFUSED));
+        Smp "connect_unreachable_3_0" Ipv6: |f| inject::injected(f, Message::new(3, 0, libc::EHOSTUNREACH));
+        Smp "connect_unreachable_4_0" Ipv6: |f| inject::injected(f, Message::new(4, 0, libc::EPROTO));
+
+        Smp quick "connect_no_route" Ipv4 Ipv6 Mapped: route::none;
+        Smp "connect_no_route_unreachable" Ipv4 Ipv6 Mapped: |f| route::refused(f, route::UNREACHABLE);
+        Smp "connect_no_route_blackhole" Ipv4 Ipv6: |f| route::refused(f, route::BLACKHOLE);
+        Smp "connect_no_route_throw" Ipv4 Ipv6: |f| route::refused(f, route::THROW);
+        Smp "connect_no_route_broadcast" Ipv4: route::broadcast;
+        Smp "connect_no_route_fast_open" Ipv4 Ipv6 Mapped: route::none_by_fast_open;
+        Smp differs "connect_no_route_io_uring" Ipv4 Ipv6: iouring::connect_no_route;
+        Smp quick "connect_local_prohibit" Ipv4 Ipv6: |f| route::refused(f, route::PROHIBIT);
+        Smp "connect_local_ports_used_up" Ipv4 Ipv6: route::ports_used_up;
+        Smp "connect_local_other_family" Ipv4: route::other_family;
+
+        Smp quick "reset_by_peer" Ipv4 Ipv6 Mapped: reset::by_peer;
+        Smp differs "reset_by_peer_unread_data" Ipv4 (Ipv6): reset::by_peer_with_unread_data;
+        Smp quick "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
+        Smp differs "reset_by_peer_killed" Ipv6 (Ipv4): inherit::reset_by_killed_process;
+        Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): reset::by_closing_listener;
+        Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
+        Icount "reset_by_peer_while_write_waits" Ipv4: reset::by_peer_while_write_waits;
+        Smp quick "reset_before_accept" Ipv4 Ipv6 Mapped: reset::before_accept;
+        Smp differs "reset_before_accept_after_fin" Ipv6 (Ipv4): reset::before_accept_after_fin;
+        Smp differs "reset_before_accept_never_accepted" Ipv4 (Ipv6): reset::never_accepted;
+        Smp quick "reset_after_peer_close" Ipv4 Ipv6 Mapped: reset::after_peer_close;
+        Smp differs "reset_after_peer_shutdown" Ipv6 (Ipv4): reset::after_peer_shutdown;
+        Icount quick "reset_after_retransmit" Ipv4 Ipv6: reset::after_retransmit;
+        Icount quick "reset_after_idle" Ipv4 Ipv6: reset::after_idle;
+        Icount "reset_after_idle_by_keepalive" Ipv6 (Ipv4): reset::after_idle_by_keepalive;
+        Icount "reset_after_short_idle" Ipv4 (Ipv6): reset::after_short_idle;
+        Smp quick "reset_while_closing" Ipv4 Ipv6: reset::while_closing;
+        Icount differs "reset_while_closing_orphan" Ipv6 (Ipv4): reset::while_closing_orphan;
+        Smp quick "data_after_shutdown" Ipv4 Ipv6: reset::data_after_shutdown;
+        Smp quick "aborted_locally" Ipv4 Ipv6: reset::aborted_locally;
+
+        Smp quick "write_after_reset" Ipv4 Ipv6 Mapped: write::after_reset;
+        Smp differs "write_after_reset_was_read" Ipv4 (Ipv6): write::after_reset_was_read;
+        Smp quick "write_after_reset_crowd" Ipv4 Ipv6: write::after_resets_in_a_crowd;
+        Smp quick "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
+        Smp quick "write_unconnected" Ipv4 Ipv6: write::unconnected;
+        Smp quick "write_bad_control_message" Ipv4 Ipv6: write::bad_control_message;
+        Smp "write_passed_socket" Ipv6 (Ipv4): inherit::passed;
+        Smp "sigpipe_none" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::NO_SIGNAL);
+        Smp "sigpipe_ignored" Ipv6 (Ipv4): |f| sigpipe::after_reset(f, sigpipe::IGNORED);
+        Smp "sigpipe_handled" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::HANDLED);
+        Smp quick "sigpipe_blocked" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::BLOCKED);
+        Smp quick "sigpipe_kills" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::DEFAULT);
+        Smp "sigpipe_kills_writev" Ipv4: |f| sigpipe::after_reset(f, sigpipe::WRITEV);
+        Smp "sigpipe_kills_sendfile" Ipv6 (Ipv4): |f| sigpipe::after_reset(f, sigpipe::SENDFILE);
+        Smp differs "sigpipe_kills_io_uring_write" Ipv4: |f| sigpipe::after_reset(f, sigpipe::URING_WRITE);
+        Smp differs "sigpipe_none_io_uring_send" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::URING_SEND);
+        Smp "sigpipe_discarded" Ipv6 (Ipv4): |f| sigpipe::after_reset(f, sigpipe::INIT);
+        Smp "sigpipe_handled_by_init" Ipv4: |f| sigpipe::after_reset(f, sigpipe::INIT_HANDLED);
+        Smp "sigpipe_none_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::NO_SIGNAL);
+        Smp "sigpipe_ignored_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::IGNORED);
+        Smp "sigpipe_kills_after_peer_close" Ipv4 (Ipv6): |f| sigpipe::after_peer_close(f, sigpipe::DEFAULT);
+        Smp "sigpipe_kills_after_shutdown" Ipv6 (Ipv4): |f| sigpipe::after_shutdown(f, sigpipe::DEFAULT);
+        Smp "sigpipe_ignored_after_shutdown" Ipv4: |f| sigpipe::after_shutdown(f, sigpipe::IGNORED);
+        Smp "sigpipe_discarded_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::INIT);
+
+        Icount quick "retransmit_timeout" Ipv4 Ipv6: timeout::retransmit;
+        Icount quick "write_after_timeout" Ipv4 Ipv6: timeout::write_after;
+        Icount quick "user_timeout" Ipv4 Ipv6: timeout::user;
+        Icount differs "user_timeout_zero_window" Ipv4: timeout::user_with_closed_window;
+        Icount quick "keepalive_timeout" Ipv4 Ipv6: timeout::keepalive;
+        Icount quick "zero_window_timeout" Ipv4 Ipv6: timeout::zero_window;
+        Icount quick "unreachable_timeout" Ipv4 Ipv6: timeout::unreachable;
+        Icount quick "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
+
+        Smp quick "listener_closed" Ipv4 Ipv6: accept::listener_closed,
+            kprobes hide "listener_closed": WAITS;
+        Smp quick "accept_resources" Ipv4 Ipv6: accept::too_many_files,
+            kprobes hide "accept_resources": WAITS;
+        Smp quick "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept;
+        Smp quick "listener_closed_io_uring" Ipv4 Ipv6: iouring::listener_closed,
+            kprobes hide "listener_closed": WAITS;
+        Smp quick "interrupted_accept" Ipv4 Ipv6: accept::interrupted,
+            kprobes hide "interrupted": WAITS;
+        Smp quick "premature_eof" Ipv4 Ipv6: eof::at_first_question;
+        Smp "premature_eof_later" Ipv4 (Ipv6): eof::at_later_question;
+
+        Smp quick "sockopt_rejected_values" Ipv4 Ipv6: sockopt::bad_values;
+        Smp differs "sockopt_rejected_unknown" Ipv6 (Ipv4): sockopt::unknown;
+        Smp differs "sockopt_rejected_not_permitted" Ipv4 (Ipv6): sockopt::not_permitted;
+        Smp quick "sockopt_rejected_no_socket" Ipv4: sockopt::no_socket;
+        Smp quick "bind_failed_in_use" Ipv4 Ipv6: bind::address_in_use;
+        Smp "bind_failed_not_local" Ipv4 Ipv6: bind::address_not_local;
+        Smp "bind_failed_privileged_port" Ipv4 Ipv6: bind::privileged_port;
+        Smp "bind_failed_twice" Ipv4 Ipv6: bind::twice;
+        Smp quick "listen_failed_in_use" Ipv4 Ipv6: bind::listen_twice;
+        Smp "listen_failed_connected" Ipv6 (Ipv4): bind::listen_connected;
+        Smp quick "bind_failed_io_uring" Ipv4 Ipv6: iouring::bind_in_use;
+        Smp quick "listen_failed_io_uring" Ipv4 Ipv6: iouring::listen_in_use;
+        Smp quick "sockopt_rejected_io_uring" Ipv4 Ipv6: iouring::sockopt_rejected;
+        Smp quick "connect_local_policy" Ipv4 Ipv6 Mapped: policy::connect;
+        Smp quick "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
+        Smp "listen_failed_policy" Ipv4 (Ipv6): policy::listen;
+
+        Smp quick "owner_in_cgroups" Ipv4 Ipv6: owner::in_cgroups;
+        Smp quick "owner_while_another_runs" Ipv4 Ipv6: owner::while_another_runs;
+
+        Smp quick "owner_inherited" Ipv4 Ipv6: handover::inherited;
+        Smp "owner_passed" Ipv6 (Ipv4): handover::passed;
+        Smp "owner_inherited_and_busy" Ipv4 (Ipv6): handover::inherited_and_busy;
+        Smp "owner_other_program" Ipv6 (Ipv4): handover::other_program;
+        Smp "owner_threads" Ipv4 (Ipv6): handover::threads;
+        Smp "owner_same_addresses" Ipv6 (Ipv4): handover::same_addresses;
+
+        Smp quick "mptcp_connect_refused" Ipv4 Ipv6 Mapped: mptcp::connect_refused;
+        Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer;
+        Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback;
+        Smp quick "mptcp_subflow_failed" Ipv4 Ipv6: mptcp::subflow_killed;
+        Smp differs "mptcp_orderly" Ipv4 Ipv6: mptcp::orderly;
+
+        Smp "orderly_client_first" Ipv4: orderly::client_first;
+        Smp "orderly_server_first" Ipv6: orderly::server_first;
+        Smp quick "orderly_half_close" Ipv4: orderly::half_close;
+        Smp "orderly_simultaneous" Ipv6: orderly::simultaneous;
+        Smp differs "quiet_restarted_accept" Ipv4: accept::interrupted_and_restarted;
+        Icount "quiet_restarted_connect" Ipv4 Ipv6: connect::interrupted_and_restarted;
+        Smp "quiet_eof_at_servers_word" Ipv4 (Ipv6): eof::at_servers_word;
+        Smp "quiet_eof_after_the_answer" Ipv6 (Ipv4): eof::after_the_answer;
+        Smp differs "quiet_nonblocking_accept" Ipv4 (Ipv6): quiet::nonblocking_accept;
+        Smp "quiet_nonblocking_write" Ipv6 (Ipv4): quiet::nonblocking_write;
+        Smp quick "quiet_nonblocking_connect" Ipv4 Ipv6: quiet::nonblocking_connect;
+        Smp "quiet_read_timeout" Ipv4: quiet::read_timeout;
+        Icount "quiet_slow_connect" Ipv4 (Ipv6): quiet::slow_connect;
+        Smp quick "quiet_keep_alive" Ipv4 Ipv6: quiet::keep_alive;
+        Icount "quiet_idle_pool" Ipv6 (Ipv4): quiet::idle_pool;
+        Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port;
+        Smp "quiet_not_connected" Ipv4 (Ipv6): quiet::not_connected;
+        Smp quick "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp;
+
+        Odd quick "connect_refused_without_ipv6" Ipv4: connect::refused;
+        Odd "reset_by_peer_without_ipv6" Ipv4: reset::by_peer;
+        Odd "bind_failed_without_ipv6" Ipv4: bind::address_in_use;
+    }
+    check {
+        // The others may leave connections that give up some time later.
+        Icount quick "kprobe_timers": attach::timers_by_kprobe;
+        Icount quick "retransmits": stream::retransmits;
+        Icount "noise_is_counted_only": stream::noise_is_counted_only;
+        Icount "thresholds": stream::thresholds;
+        Icount quick "metrics_of_timers": metrics::of_timers;
+        Icount "metrics_of_many_services": metrics::many_services;
+        Smp quick "metrics_of_sockets": metrics::of_sockets;
+        Smp differs "metrics_of_the_tracer": metrics::of_the_tracer;
+        Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;
+        Smp "flood": metrics::flood;
+        Smp "storm": daemon::storm;
+        Smp "no_stream": daemon::no_stream;
+        Smp quick "probe_log": daemon::probe_log;
+        Smp "human_output": daemon::human_output;
+        Smp "human_output_on_terminal": terminal::columns_that_fit;
+        Smp "opened_before": daemon::opened_before;
+        Smp "owner_gone": owner::gone;
+        Smp "owner_too_many": handover::too_many;
+        Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
+        Smp "filter_by_process": filter::by_process;
+        Smp "filter_by_user_and_namespace": filter::by_user_and_namespace;
+        Smp "filter_by_service": filter::by_service;
+        Smp "filter_by_cgroup": filter::by_cgroup;
+        Smp "filter_by_local_end": filter::by_local_end;
+        Smp "filter_by_remote_end": filter::by_remote_end;
+        Smp "filter_by_errno_and_cause": filter::by_errno_and_cause;
+        Smp "filter_by_severity": filter::by_severity;
+        Smp "filter_metrics": filter::metrics;
+        Smp "resolve": resolve::names_remote_ends;
+        Smp "metrics_port_taken": daemon::metrics_port_taken;
+        Smp "stops_on_signals": daemon::stops_on_signals;
+        Smp "hostile_clients": clients::hostile;
+        Smp "clients_out_of_files": clients::out_of_files;
+        Smp "several_listeners": clients::several_listeners;
+        Smp "socket_activation": clients::socket_activation;
+        Smp quick "wrong_web_config": clients::wrong_web_config;
+        Smp quick "kprobe": attach::by_kprobe;
+        Smp quick "kprobe_fallback": attach::fallback;
+        Smp quick "service_privileges": privileges::of_the_unit;
+        Smp "refused_not_root": refusal::not_root;
+        Smp quick "refused_missing_capability": refusal::missing_capability;
+        Smp quick "refused_no_btf": refusal::no_btf;
+        Smp differs "refused_memlock": refusal::memlock;
+        Smp quick "refused_kprobes": refusal::kprobes;
+        Smp quick "refused_user_namespace": refusal::user_namespace;
+        Smp quick "doctor_self_test": doctor::self_test;
+        Smp "doctor_unprivileged": doctor::unprivileged;
+        Smp "doctor_no_btf": doctor::no_btf;
+        Smp quick "service_manager": service::manager;
+        Smp quick "service_journal": service::journal;
+        Smp differs "service_configuration": service::configuration;
+        Smp quick "service_sandbox": service::sandbox;
+        Smp "survives_stalled_reader": survive::stalled_reader;
+        Smp "survives_full_pipe": survive::full_pipe;
+        Smp "survives_full_disk": survive::disk_full;
+        Smp "survives_clock_jump": survive::clock_jump;
+        Smp "survives_processor_going": survive::processor_goes;
+        Smp "survives_no_descriptors": survive::no_descriptors;
+        Smp "survives_second_instance": survive::two_instances;
+        Smp "survives_being_killed": survive::killed;
+        Smp "survives_soak": survive::soak;
+        System quick "system_install": system::install;
+        System quick "system_start": system::start;
+        System "system_stream": system::stream;
+        System "system_reload": system::reload;
+        System "system_crash": system::crash;
+        System "system_watchdog": system::watchdog;
+        System "system_wrong_configuration": system::wrong_configuration;
+        System "system_socket_activation": system::socket_activation;
+        System quick "system_exposure": system::exposure;
+        System "system_upgrade": system::upgrade;
+        System "system_removal": system::removal;
+        Odd quick "missing_function": odd::missing_function;
+        Odd quick "lockdown_integrity": odd::lockdown_integrity;
+        Odd quick "lockdown_confidentiality": odd::lockdown_confidentiality;
+        Scrape "prometheus": prometheus::counts_and_alerts;
+    }
+}

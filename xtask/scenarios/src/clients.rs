@@ -1,0 +1,287 @@
+//! Clients of the metrics that mean harm, and daemons that listen in every way.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::PermissionsExt as _,
+            net::{UnixListener, UnixStream},
+            process::CommandExt as _,
+        },
+    },
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    libc,
+    sys::{
+        resource::{Resource, setrlimit},
+        signal::Signal,
+    },
+    unistd::{SysconfVar, sysconf},
+};
+use serde_json::Value;
+
+use xtask_common::http;
+
+use super::{
+    daemon::{has_counted, resets, tells_a_reset},
+    network::Family,
+    socket,
+    tracer::{self, FILES, PROGRAM, Tracer, attach_args},
+};
+
+/// Clients of each kind.
+const IDLE: usize = 1_500;
+const SLOW: usize = 200;
+const UNREADING: usize = 200;
+
+/// Failures that are made meanwhile, of a family that the clients do not use: theirs are told too.
+const RESETS: u32 = 50;
+
+/// The most that the daemon may be meanwhile, in kilobytes, its program's 4 MB included: less than a
+/// buffer for each client.
+const MOST: u64 = 18 * 1024;
+
+/// Longest time that something which must happen may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Thousands of clients that do nothing, little or harm, while failures go on: each is told and
+/// counted, Prometheus gets its page, and the daemon stays as small as it was.
+pub(super) fn hostile() -> Result<()> {
+    setrlimit(Resource::RLIMIT_NOFILE, 8_192, 8_192)?;
+    let tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
+    let address = tracer.metrics_address()?;
+
+    let clients = attack(address)?;
+    resets(Family::Ipv6, RESETS)?;
+    has_counted(&tracer.scrape()?, Family::Ipv6, RESETS)?;
+    until_told(&tracer, RESETS)?;
+    ensure!(http::get(address, "/healthz")? == "ok\n", "not healthy");
+
+    let resident = tracer.resident()?;
+    ensure!(resident < MOST, "it has become {resident} kB large");
+    drop(clients);
+    let (status, said) = tracer.stop(Signal::SIGTERM)?;
+    ensure!(status.success(), "ended with {status}:\n{said}");
+    Ok(())
+}
+
+/// Clients of all kinds; those that stay.
+fn attack(address: SocketAddr) -> Result<Vec<TcpStream>> {
+    let mut clients = Vec::new();
+    for _ in 0..IDLE {
+        clients.push(TcpStream::connect(address)?);
+    }
+    let harm: [&[u8]; 4] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+        b"\0\xff garbage \r\n\r\n",
+        &[b"GET / HTTP/1.1\r\nX: ".as_slice(), &b"x".repeat(32 * 1024)].concat(),
+        &[b"GET / HTTP/1.1\r\n".as_slice(), &b"X: x\r\n".repeat(1_000), b"\r\n"].concat(),
+    ];
+    for bytes in harm {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        // The daemon may be through with it before it has taken all.
+        let sent =
+            stream.write_all(bytes).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+        ensure!(sent.is_err() || is_through(&mut stream)?, "garbage is waited upon");
+    }
+    for (count, bytes) in
+        [(SLOW, "GET /metrics HTTP/1.1\r\nX-Slow: "), (UNREADING, "GET /metrics HTTP/1.1\r\n\r\n")]
+    {
+        for _ in 0..count {
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all(bytes.as_bytes())?;
+            clients.push(stream);
+        }
+    }
+    Ok(clients)
+}
+
+/// Whether the daemon ends the connection.
+fn is_through(stream: &mut TcpStream) -> Result<bool> {
+    match io::copy(stream, &mut io::sink()) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until the stream has told each reset.
+fn until_told(tracer: &Tracer, resets: u32) -> Result<()> {
+    let started = Instant::now();
+    let mut told = 0;
+    while told < resets {
+        ensure!(started.elapsed() < PATIENCE, "{told} of {resets} resets are told");
+        for line in tracer.collect(1) {
+            let line: Value = serde_json::from_str(&line)?;
+            told += u32::from(
+                line["cause"] == "reset_by_peer"
+                    && line["event"] == "failure"
+                    && line["family"] == "ipv6",
+            );
+        }
+    }
+    ensure!(told == resets, "{told} resets are told of {resets}");
+    Ok(())
+}
+
+/// Without a descriptor for one more connection it waits, does not spin, and goes on when it can.
+pub(super) fn out_of_files() -> Result<()> {
+    let mut tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
+    let address = tracer.metrics_address()?;
+    // What it opens at the start it has opened then, and keeps.
+    tells_a_reset(&tracer)?;
+    tracer.limit_files(0)?;
+    let mut waiting = TcpStream::connect(address)?;
+    waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")?;
+    tracer.wait_for("cannot accept connections")?.context("has descriptors enough")?;
+
+    let (time, started) = (processor_time(&tracer)?, Instant::now());
+    // It tells of its own failing accepts too.
+    resets(Family::Ipv6, 1)?;
+    until_told(&tracer, 1)?;
+    thread::sleep(Duration::from_secs(3));
+    let (used, passed) = (processor_time(&tracer)?.saturating_sub(time), started.elapsed());
+    ensure!(used < passed / 4, "{used:?} of {passed:?} are spent on nothing");
+
+    tracer.limit_files(FILES)?;
+    waiting.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer)?;
+    ensure!(answer.ends_with("ok\n"), "{answer}");
+    let (_, said) = tracer.stop(Signal::SIGTERM)?;
+    let complaints = said.matches("cannot accept connections").count();
+    ensure!(complaints == 1, "complains {complaints} times:\n{said}");
+    Ok(())
+}
+
+/// Several addresses, and a UNIX socket: with its mode, in place of one left over by a kill, and
+/// removed in the end.
+pub(super) fn several_listeners() -> Result<()> {
+    const SOCKET: &str = "/tmp/socktrace-metrics.sock";
+    let listen = format!("unix:{SOCKET},mode=0640");
+    let args =
+        ["--no-stream", "--listen", &listen, "--listen", "[::1]:0", "--listen", "127.0.0.1:0"];
+    let killed = Tracer::must_start(&args)?;
+    drop(killed);
+    ensure!(fs::exists(SOCKET)?, "no socket is left over");
+
+    let mut tracer = Tracer::must_start(&args)?;
+    for host in ["http://[::1]:", "http://127.0.0.1:"] {
+        let line = tracer.wait_for(host)?.with_context(|| format!("no {host}"))?;
+        let address = tracer::address(&line).with_context(|| format!("no address in {line}"))?;
+        ensure!(http::get(address, "/healthz")? == "ok\n", "{address} is not served");
+    }
+    let mode = fs::metadata(SOCKET)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o640, "the socket's mode is {mode:o}");
+    let mut stream = UnixStream::connect(SOCKET)?;
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.ends_with("ok\n"), "{answer}");
+
+    let Err(refused) = Tracer::start(&["--no-stream", "--listen", &listen])? else {
+        bail!("two daemons serve one socket")
+    };
+    ensure!(refused.stderr.contains(SOCKET), "{}", refused.stderr);
+    let (status, said) = tracer.stop(Signal::SIGTERM)?;
+    ensure!(status.success(), "ended with {status}:\n{said}");
+    ensure!(!fs::exists(SOCKET)?, "the socket is still there");
+    Ok(())
+}
+
+/// Sockets that systemd has opened, without being asked to use them; and none that are meant for
+/// another process.
+pub(super) fn socket_activation() -> Result<()> {
+    const SOCKET: &str = "/tmp/socktrace-passed.sock";
+    let tcp = socket::listener(Family::Ipv4.loopback(), 8)?;
+    let unix = UnixListener::bind(SOCKET)?;
+    let address = socket::local(&tcp)?;
+    // Made before there is anybody to serve it, as at boot.
+    let mut early = TcpStream::connect(address)?;
+    early.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+
+    let activated = |pid: &str| {
+        let mut command = Command::new("sh");
+        let script = format!("LISTEN_FDS=2 LISTEN_PID={pid} exec \"$@\"");
+        command.args(["-c", &script, "sh", PROGRAM, "--no-stream"]).args(attach_args());
+        let passed = [tcp.as_raw_fd(), unix.as_raw_fd()];
+        let pass = move || {
+            // Out of the way first: one may be where the other goes.
+            let [first, second] = passed.map(|from| duplicate(from, 16));
+            pass_as(first?, 3)?;
+            pass_as(second?, 4)
+        };
+        // SAFETY: fcntl and dup2 are async-signal-safe.
+        unsafe { command.pre_exec(pass) };
+        command
+    };
+    let tracer = Tracer::run(activated("$$"))?;
+    let mut answer = String::new();
+    early.read_to_string(&mut answer)?;
+    ensure!(answer.ends_with("ok\n"), "{answer}");
+    ensure!(http::get(address, "/healthz")? == "ok\n", "{address} is not served");
+    let mut stream = UnixStream::connect(SOCKET)?;
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+    answer.clear();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.ends_with("ok\n"), "{answer}");
+    drop(tracer);
+    // It is systemd's.
+    fs::remove_file(SOCKET)?;
+
+    // The harness's own tracer serves the default address.
+    let output = activated("1").output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(said.contains("cannot serve metrics on 127.0.0.1:10054"), "{said}");
+    let Err(refused) = Tracer::start(&["--no-stream", "--listen", "systemd"])? else {
+        bail!("serves sockets that nobody has passed")
+    };
+    ensure!(refused.stderr.contains("passed no socket"), "{}", refused.stderr);
+    Ok(())
+}
+
+/// A descriptor of the same for the time until exec, from `least` on.
+fn duplicate(descriptor: i32, least: i32) -> io::Result<i32> {
+    // SAFETY: takes integers, and makes a new descriptor only.
+    let new = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, least) };
+    if new < 0 { Err(io::Error::last_os_error()) } else { Ok(new) }
+}
+
+/// Makes it a descriptor of what is executed.
+fn pass_as(descriptor: i32, number: i32) -> io::Result<()> {
+    // SAFETY: takes integers; what else has the number in a child is not used before exec.
+    let new = unsafe { libc::dup2(descriptor, number) };
+    if new < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A web configuration file that cannot be used ends it before it attaches anything.
+pub(super) fn wrong_web_config() -> Result<()> {
+    const FILE: &str = "/tmp/socktrace-web.yml";
+    fs::write(FILE, "# TLS\ntls_server_config:\n  cert_fil: x\n")?;
+    let Err(refused) = Tracer::start(&["--web-config", FILE])? else { bail!("takes anything") };
+    ensure!(refused.exit == 2, "exit code {}", refused.exit);
+    let words = [FILE, "line 3", "did you mean cert_file?"];
+    ensure!(words.iter().all(|word| refused.stderr.contains(word)), "{}", refused.stderr);
+    Ok(())
+}
+
+/// The processor time that the daemon has used.
+fn processor_time(tracer: &Tracer) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", tracer.pid()))?;
+    let (_, fields) = stat.rsplit_once(") ").context("no fields")?;
+    // utime and stime, by proc_pid_stat(5).
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u32>);
+    let ticks = ticks.sum::<Result<u32, _>>()?;
+    let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock")?;
+    Ok(Duration::from_secs(1) * ticks / u32::try_from(per_second)?)
+}

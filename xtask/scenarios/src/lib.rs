@@ -1,0 +1,256 @@
+//! Sockets that fail in known ways, and what socktrace must say about each.
+//!
+//! A scenario makes a real failure with real sockets and returns what the program got from the
+//! kernel. The harness compares that with socktrace's stream and with its metrics: each failure
+//! exactly once, and nothing else.
+
+mod accept;
+mod attach;
+mod bind;
+mod blocked;
+mod catalogue;
+mod child;
+mod clients;
+mod connect;
+mod daemon;
+mod doctor;
+mod eof;
+mod expected;
+mod filter;
+mod handover;
+mod harness;
+mod history;
+mod icmp;
+mod inherit;
+mod inject;
+mod iouring;
+mod metrics;
+mod modules;
+mod mptcp;
+mod network;
+mod odd;
+mod orderly;
+mod owner;
+mod policy;
+mod privileges;
+mod prometheus;
+mod quiet;
+mod recverr;
+mod refusal;
+mod reset;
+mod resolve;
+mod route;
+mod scenario;
+mod scraper;
+mod service;
+mod sigpipe;
+mod socket;
+mod sockopt;
+mod stream;
+mod survive;
+mod system;
+mod terminal;
+mod timeout;
+mod tracer;
+mod verify;
+mod write;
+
+use std::env;
+
+use anyhow::{Context as _, Result, bail};
+use xtask_common::{gaps, report::Reporter, scope::Scope};
+
+use catalogue::CATALOGUE;
+use scenario::{Boot, Scenario};
+
+/// The kernel series the guest runs, where a scenario's outcome depends on it.
+const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
+
+/// How daemons hook kernel functions, where that was chosen.
+const ATTACH_VARIABLE: &str = "GUEST_ATTACH";
+
+/// Prints a line for each scenario: its name, its boot and its scope.
+pub fn list() {
+    for Scenario { name, boot, scope, .. } in CATALOGUE {
+        println!("{name} {} {}", boot.name(), scope.name());
+    }
+}
+
+/// Runs the scenarios of this boot and returns the exit code: 0 when all passed.
+///
+/// # Errors
+///
+/// When the arguments are wrong or the reports cannot be written.
+pub fn main(args: &[String]) -> Result<i32> {
+    let options = Options::parse(args)?;
+    // SAFETY: no other thread runs yet.
+    unsafe { env::set_var(KERNEL_VARIABLE, &options.kernel) };
+    if let Some(attach) = &options.attach {
+        // SAFETY: likewise.
+        unsafe { env::set_var(ATTACH_VARIABLE, attach) };
+    }
+    let chosen: Vec<_> = CATALOGUE
+        .iter()
+        .filter(|scenario| scenario.boot == options.boot)
+        .filter(|scenario| scenario.scope <= options.scope)
+        .filter(|scenario| {
+            options.names.is_empty() || options.names.iter().any(|name| name == scenario.name)
+        })
+        .collect();
+    let passed = harness::run(&chosen, &mut Reporter::from_env()?)?;
+    Ok(i32::from(!passed))
+}
+
+/// Failures to show to a person: quick ones, one of each kind, in both families.
+#[must_use]
+pub fn demo_failures() -> Vec<(&'static str, impl Fn() -> Result<()>)> {
+    const SHOWN: [&str; 9] = [
+        "connect_refused/ipv4",
+        "connect_refused_icmp/ipv4",
+        "reset_by_peer/ipv6",
+        "reset_by_peer_unread_data/ipv4",
+        "reset_before_accept/ipv4",
+        "reset_after_peer_close/ipv4",
+        "reset_while_closing/ipv6",
+        "user_timeout/ipv4",
+        "sigpipe_kills/ipv4",
+    ];
+    CATALOGUE
+        .iter()
+        .filter(|scenario| SHOWN.contains(&scenario.name))
+        .map(|scenario| (scenario.name, || scenario.make()))
+        .collect()
+}
+
+/// Lets services fail for an hour, and reports what Prometheus says of it.
+///
+/// # Errors
+///
+/// When something cannot be started, or does not fail as it should.
+pub fn history() -> Result<i32> {
+    history::main()
+}
+
+/// Runs a command with the privileges of the systemd unit. Returns only on failure.
+///
+/// # Errors
+///
+/// Always: why the command does not run.
+pub fn run_as_service(command: &[String]) -> Result<i32> {
+    privileges::run_as_service(command)
+}
+
+/// What a child process of a scenario does.
+///
+/// # Errors
+///
+/// When there is no such child, or what it does fails.
+pub fn child(args: &[String]) -> Result<i32> {
+    child::main(args)
+}
+
+/// What `guest scenarios` is told.
+struct Options {
+    boot: Boot,
+    scope: Scope,
+    kernel: String,
+    attach: Option<String>,
+    names: Vec<String>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self> {
+        let mut options = Self {
+            boot: Boot::Smp,
+            scope: Scope::Full,
+            kernel: String::new(),
+            attach: None,
+            names: Vec::new(),
+        };
+        let mut args = args.iter();
+        while let Some(name) = args.next() {
+            let value = args.next().with_context(|| format!("{name} takes a value"))?;
+            match (name.as_str(), value.as_str()) {
+                ("--boot", name) => {
+                    let boot = Boot::ALL.into_iter().find(|boot| boot.name() == name);
+                    options.boot = boot.with_context(|| format!("there is no boot {name}"))?;
+                }
+                ("--scope", name) => {
+                    let scope = Scope::named(name);
+                    options.scope = scope.with_context(|| format!("there is no scope {name}"))?;
+                }
+                ("--kernel", series) => series.clone_into(&mut options.kernel),
+                ("--attach", attach) => options.attach = Some(attach.to_owned()),
+                ("--scenario", scenario) => options.names.push(scenario.to_owned()),
+                _ => bail!("unknown: {name} {value}"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Whether this kernel passes `tcp_reset` the segment, so that a reset without an RST can be told.
+fn tcp_reset_has_segment() -> bool {
+    !gaps::losses(&series()).contains(&gaps::DATA_AFTER_SHUTDOWN)
+}
+
+/// Whether this kernel tells of errors that leave a connection open.
+fn reports_socket_errors() -> bool {
+    !gaps::absent_hooks(&series()).contains(&"inet_sk_error_report")
+}
+
+/// Whether this kernel says why it sends an RST.
+fn names_reset_reasons() -> bool {
+    !matches!(series().as_str(), "5.10" | "6.1")
+}
+
+/// Whether socktrace sees the errno of an accept that is no system call.
+fn tells_accept_errors() -> bool {
+    !gaps::losses(&series()).contains(&gaps::FAILING_ACCEPTS)
+}
+
+/// Whether the functions by which failing accepts and socket options are seen take pointers that
+/// say what they point to, and can be followed under lockdown.
+fn has_typed_calls() -> bool {
+    !matches!(series().as_str(), "5.10" | "6.1")
+}
+
+/// How daemons are to hook kernel functions, where that was chosen.
+fn chosen_attach() -> Option<String> {
+    env::var(ATTACH_VARIABLE).ok()
+}
+
+/// Whether they do so by kprobes, as chosen or for lack of trampolines.
+fn uses_kprobes() -> bool {
+    chosen_attach().map_or(lacks_trampolines(), |how| how == "kprobe")
+}
+
+/// Whether this kernel has no BPF trampolines for functions. On arm64 they came with 6.4.
+fn lacks_trampolines() -> bool {
+    cfg!(target_arch = "aarch64") && matches!(series().as_str(), "5.10" | "6.1")
+}
+
+/// Whether this kernel speaks MPTCP.
+fn has_mptcp() -> bool {
+    series() != "5.10"
+}
+
+/// What this kernel has no place to hook for, or kprobes cannot serve.
+fn absent_hooks() -> Vec<&'static str> {
+    let mut absent = Vec::new();
+    if uses_kprobes() {
+        absent.push("__sys_accept4");
+    }
+    absent.extend(gaps::absent_hooks(&series()));
+    absent
+}
+
+/// The kernel series, empty where nobody has said.
+fn series() -> String {
+    env::var(KERNEL_VARIABLE).unwrap_or_default()
+}
+
+/// Whether this kernel charges maps to the locked-memory limit.
+fn charges_locked_memory() -> bool {
+    series() == "5.10"
+}

@@ -1,0 +1,227 @@
+//! Whose socket it is that fails: the process, its user and its service, in cgroups named as
+//! systemd, container runtimes and the kubelet name them.
+
+use std::{fs, net::SocketAddr, os::fd::OwnedFd};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    libc,
+    mount::{MsFlags, mount, umount},
+    sys::signal::Signal,
+    unistd::{Uid, setuid},
+};
+use serde_json::{Value, json};
+use socket2::Socket;
+
+use xtask_common::cgroup;
+
+use super::{
+    child::{self, Told},
+    connect,
+    expected::Expected,
+    handover,
+    network::{Family, NOBODY_LISTENS},
+    socket::{self, Ends},
+    tracer::Tracer,
+};
+
+/// Where a hierarchy of cgroup v1 is mounted.
+const LEGACY: &str = "/run/legacy";
+
+/// The user of the processes.
+const USER: u32 = 1_000;
+
+/// A container's id, and what is left of it in a label.
+const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
+const SHORT_ID: &str = "cf87ba651579";
+
+const WEB: &str = "/system.slice/web.service";
+
+/// Processes of services, containers and pods fail to connect, and exit at once.
+pub(super) fn in_cgroups(family: Family) -> Result<Vec<Expected>> {
+    let container =
+        |runtime: &str| json!({ "id": ID, "name": null, "runtime": runtime, "claimed": false });
+    let pod = json!({
+        "uid": "8712f785-1a3e-41ec-a00b-e2dcc77431cb",
+        "name": null, "namespace": null, "qos": "Burstable", "claimed": false,
+    });
+    let docker = format!("docker-{ID}.scope");
+    let containerd = format!("cri-containerd-{ID}.scope");
+    let slice = "kubepods-burstable-pod8712f785_1a3e_41ec_a00b_e2dcc77431cb.slice";
+    Ok(vec![
+        in_web(connect_refused(family, WEB)?),
+        connect_refused(family, &format!("/system.slice/{docker}"))?
+            .with("unit", docker)
+            .with("container", container("docker"))
+            .with("service", SHORT_ID),
+        connect_refused(
+            family,
+            &format!("/kubepods.slice/kubepods-burstable.slice/{slice}/{containerd}"),
+        )?
+        .with("unit", containerd)
+        .with("container", container("containerd"))
+        .with("pod", pod)
+        .with("service", SHORT_ID),
+        connect_refused(
+            family,
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/sync.service",
+        )?
+        .with("unit", "user@1000.service")
+        .with("user", USER)
+        .with("user_unit", "sync.service")
+        .with("service", "user@1000.service/sync.service"),
+    ])
+}
+
+/// A segment ends the connection of a process that sleeps, while the one that sent it runs.
+pub(super) fn while_another_runs(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let address = socket::local(&listener)?;
+    let server = child::start(&["serve-in", make(WEB)?.as_str()], listener.into())?;
+    let client = socket::stream(address)?;
+    client.connect(&address.into())?;
+    socket::receive(&client, GREETING)?;
+    let Ends { local, remote } = Ends::of(&client)?;
+    socket::close_with_reset(client)?;
+    let told = child::finish(server)?;
+    let ends = Ends::new(remote, local);
+    let failure = failure("reset_by_peer", "read_or_write", &told, ends)?;
+    Ok(vec![in_web(failure.with("cgroup", WEB))])
+}
+
+/// The daemon gets to an event when the process has ended and its cgroup is gone: the name is known
+/// of a cgroup that the daemon has seen before, and of another it says that it is not.
+pub(super) fn gone() -> Result<()> {
+    const BEFORE: &str = "/system.slice/before.service";
+    const AFTER: &str = "/system.slice/after.service";
+    make(BEFORE)?;
+    let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
+    tracer.signal(Signal::SIGSTOP)?;
+    let expected = [
+        connect_refused(Family::Ipv4, BEFORE)?
+            .with("unit", "before.service")
+            .with("service", "before.service")
+            // The process is not there to be asked for more.
+            .with("exe", handover::executable()?),
+        connect_refused(Family::Ipv4, AFTER)?
+            .with("cgroup", Value::Null)
+            .with("owner_unknown", "cgroup_gone"),
+    ];
+    for cgroup in [BEFORE, AFTER] {
+        fs::remove_dir(directory(cgroup)).with_context(|| format!("cannot remove {cgroup}"))?;
+    }
+    tracer.signal(Signal::SIGCONT)?;
+    check(&tracer, &expected)
+}
+
+/// Where cgroup v1 has the service, it is found by the process.
+pub(super) fn in_legacy_cgroup() -> Result<()> {
+    const SERVICE: &str = "legacy.service";
+    fs::create_dir_all(LEGACY)?;
+    mount(Some("cgroup"), LEGACY, Some("cgroup"), MsFlags::empty(), Some("none,name=systemd"))
+        .context("cannot mount a hierarchy of cgroup v1")?;
+    let path = format!("/system.slice/{SERVICE}");
+    let directory = format!("{LEGACY}{path}");
+    fs::create_dir_all(&directory)?;
+    let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
+    cgroup::enter(&directory)?;
+    let made = connect::refused(Family::Ipv4);
+    // Before the process moves away.
+    let result = made.and_then(|made| {
+        let owned = |failure: Expected| {
+            failure.with("cgroup", path.as_str()).with("unit", SERVICE).with("service", SERVICE)
+        };
+        check(&tracer, &made.into_iter().map(owned).collect::<Vec<_>>())
+    });
+    cgroup::enter(LEGACY)?;
+    drop(tracer);
+    fs::remove_dir(&directory)?;
+    fs::remove_dir(format!("{LEGACY}/system.slice"))?;
+    umount(LEGACY)?;
+    result
+}
+
+/// Compares the whole stream of a daemon.
+fn check(tracer: &Tracer, expected: &[Expected]) -> Result<()> {
+    let lines = tracer.collect(expected.len());
+    ensure!(lines.len() == expected.len(), "{} failures are told as {lines:?}", expected.len());
+    for (expected, line) in expected.iter().zip(&lines) {
+        let line: Value = serde_json::from_str(line)?;
+        match expected.differences(&line) {
+            None => bail!("not told: {expected:?}, but {line}"),
+            Some(differences) => ensure!(differences.is_empty(), "{differences:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// Lets a process in a cgroup fail to connect.
+pub(super) fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> {
+    let closed = socket::closed_port(family)?;
+    let client = socket::bound(family.loopback())?;
+    let ends = Ends::new(socket::local(&client)?, closed);
+    let words = ["connect-in", &make(cgroup)?, &closed.to_string()];
+    let told = child::finish(child::start(&words, OwnedFd::from(client))?)?;
+    Ok(failure("connect_refused", "connect", &told, ends)?.with("cgroup", cgroup))
+}
+
+/// What must be said of the only failure of a child.
+fn failure(cause: &'static str, call: &'static str, told: &Told, ends: Ends) -> Result<Expected> {
+    let failure = Expected::failure(cause, call, told.errno()?, ends).by(told.pid);
+    // A process is called after the last part of the path it was started by.
+    Ok(failure.with("tid", told.pid).with("comm", "exe").with("uid", USER))
+}
+
+fn in_web(failure: Expected) -> Expected {
+    failure.with("unit", "web.service").with("service", "web.service")
+}
+
+/// Lets this process fail to connect in a cgroup, which it stays in.
+pub(super) fn refused_in(cgroup: &str) -> Result<()> {
+    cgroup::enter(&make(cgroup)?)?;
+    // Not a port that the socket may get itself: it would connect to itself once in thousands.
+    let nobody = SocketAddr::new(Family::Ipv4.loopback().ip(), NOBODY_LISTENS);
+    let connected = socket::stream(nobody)?.connect(&nobody.into());
+    socket::ensure_errno("connect", socket::errno("connect", connected)?, libc::ECONNREFUSED)
+}
+
+/// Takes this process back to the root of all cgroups.
+pub(super) fn leave() -> Result<()> {
+    cgroup::enter(cgroup::ROOT)
+}
+
+/// The directory of a cgroup.
+pub(super) fn directory(cgroup: &str) -> String {
+    format!("{}{cgroup}", cgroup::ROOT)
+}
+
+/// Makes a cgroup, if it is not there; its directory.
+pub(super) fn make(cgroup: &str) -> Result<String> {
+    let directory = directory(cgroup);
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory}"))?;
+    Ok(directory)
+}
+
+/// What a server says when it has accepted.
+const GREETING: &[u8] = b"x";
+
+/// Becomes a process of the service and connects, in the child.
+pub(super) fn connect_in(directory: &str, socket: &Socket, address: SocketAddr) -> Result<i32> {
+    become_service(directory)?;
+    socket::errno("connect", socket.connect(&address.into()))
+}
+
+/// Becomes a process of the service, accepts, and waits for the end, in the child.
+pub(super) fn serve_in(directory: &str, listener: &Socket) -> Result<i32> {
+    become_service(directory)?;
+    let (socket, _) = listener.accept()?;
+    socket::send(&socket, GREETING)?;
+    let errno = socket::read_errno(&socket)?;
+    socket::ensure_errno("read", errno, libc::ECONNRESET)?;
+    Ok(errno)
+}
+
+fn become_service(directory: &str) -> Result<()> {
+    cgroup::enter(directory)?;
+    Ok(setuid(Uid::from_raw(USER))?)
+}

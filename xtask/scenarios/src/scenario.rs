@@ -1,0 +1,73 @@
+//! What a scenario is.
+
+use anyhow::Result;
+use xtask_common::scope::Scope;
+
+use super::{expected::Expected, network::Family};
+
+/// How the guest is booted for a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Boot {
+    /// Two processors in real time: races are possible.
+    Smp,
+    /// One processor whose idle time is skipped: timeouts of minutes pass in a second.
+    Icount,
+    /// As [`Self::Smp`], without IPv6; in the end the kernel is locked down.
+    Odd,
+    /// As [`Self::Icount`], with Prometheus in the guest.
+    Scrape,
+    /// As [`Self::Smp`], in a Debian system with systemd. No tracer of the harness runs there.
+    System,
+}
+
+impl Boot {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Smp, Self::Icount, Self::Odd, Self::Scrape, Self::System];
+
+    /// Its name in options.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Smp => "smp",
+            Self::Icount => "icount",
+            Self::Odd => "odd",
+            Self::Scrape => "scrape",
+            Self::System => "system",
+        }
+    }
+}
+
+/// What a scenario does.
+#[derive(Clone, Copy)]
+pub(super) enum Act {
+    /// Makes sockets fail and tells what the program got; compared with the tracer's words.
+    Fail(fn(Family) -> Result<Vec<Expected>>, Family),
+    /// Looks at the daemon itself, with daemons of its own.
+    Check(fn() -> Result<()>),
+}
+
+/// A scenario.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) boot: Boot,
+    /// The smallest part of the catalogue that it belongs to.
+    pub(super) scope: Scope,
+    pub(super) act: Act,
+    /// What of it kprobes cannot tell.
+    pub(super) hidden: Option<Hidden>,
+}
+
+impl Scenario {
+    /// Makes what it makes, whatever is told of it.
+    pub(super) fn make(&self) -> Result<()> {
+        match self.act {
+            Act::Fail(fail, family) => fail(family).map(drop),
+            Act::Check(check) => check(),
+        }
+    }
+}
+
+/// A cause that kprobes cannot tell.
+pub(super) struct Hidden {
+    pub(super) cause: &'static str,
+    pub(super) why: &'static str,
+}

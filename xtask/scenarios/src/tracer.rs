@@ -1,0 +1,260 @@
+//! A running socktrace: its stream, its metrics, its words on stderr, its end.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Stdio},
+    ptr,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
+use nix::{
+    libc,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use xtask_common::http;
+
+use super::verify::Metrics;
+
+/// The daemon in the guest.
+pub(super) const PROGRAM: &str = "/bin/socktrace";
+
+/// Longest time to wait for something that is due: generous, as the guest is an emulated machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Longest time to wait for a line that is due.
+const LINE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// As many descriptors as it ever needs.
+pub(super) const FILES: u64 = 1_024;
+
+/// How long nothing must come for the stream to count as quiet.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// The option that says how to hook functions.
+const ATTACH: &str = "--attach";
+
+/// Words of stderr by which a daemon is known to be ready: it has attached, and listens.
+const ATTACHED: &str = "; hooks: ";
+const SERVING: &str = "metrics: ";
+const NOT_ATTACHED: &str = "not attached: ";
+/// Words before hooks that kprobes serve.
+const BY_KPROBE: &str = "by kprobe: ";
+
+/// A daemon that ended before it was ready.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) exit: i32,
+    pub(super) stderr: String,
+}
+
+impl Refused {
+    fn into_error(self) -> Error {
+        anyhow!("socktrace ended with {}:\n{}", self.exit, self.stderr)
+    }
+}
+
+/// A daemon that is ready. Killed when dropped.
+pub(super) struct Tracer {
+    child: Child,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    /// What came on stderr so far.
+    said: Vec<String>,
+    metrics: Option<SocketAddr>,
+}
+
+impl Tracer {
+    /// Starts a daemon and waits until it is ready, or has ended.
+    pub(super) fn start(args: &[&str]) -> Result<Result<Self, Refused>> {
+        Self::spawn(&mut daemon(args), Stdio::piped())
+    }
+
+    /// Starts a daemon that must get ready, with this as its standard output.
+    pub(super) fn start_into(stdout: impl Into<Stdio>, args: &[&str]) -> Result<Self> {
+        Self::spawn(&mut daemon(args), stdout.into())?.map_err(Refused::into_error)
+    }
+
+    /// Starts a daemon that must get ready by this command, which serves metrics.
+    pub(super) fn run(mut command: Command) -> Result<Self> {
+        Self::spawn(&mut command, Stdio::piped())?.map_err(Refused::into_error)
+    }
+
+    fn spawn(command: &mut Command, stdout: Stdio) -> Result<Result<Self, Refused>> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {PROGRAM}"))?;
+        let stdout = child.stdout.take().map_or_else(|| channel().1, lines);
+        let stderr = lines(child.stderr.take().context("no stderr")?);
+        let mut tracer = Self { child, stdout, stderr, said: Vec::new(), metrics: None };
+        let ready =
+            if command.get_args().any(|arg| arg == "--no-metrics") { ATTACHED } else { SERVING };
+        let Some(line) = tracer.wait_for(ready)? else {
+            let exit = tracer.child.wait()?.code().unwrap_or(-1);
+            return Ok(Err(Refused { exit, stderr: tracer.said.join("\n") }));
+        };
+        tracer.metrics = address(&line);
+        Ok(Ok(tracer))
+    }
+
+    /// Starts a daemon that must get ready.
+    pub(super) fn must_start(args: &[&str]) -> Result<Self> {
+        Self::start(args)?.map_err(Refused::into_error)
+    }
+
+    /// Waits for a line on stderr that contains `text`; `None` when stderr ends before.
+    pub(super) fn wait_for(&mut self, text: &str) -> Result<Option<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(text) {
+                        return Ok(Some(line));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("socktrace does not say {text:?}; it said:\n{}", self.said.join("\n"))
+                }
+            }
+        }
+    }
+
+    /// All it said, unless the hooks that could not be attached are just these, and kprobes serve the
+    /// others if and only if they are to: the verifier's words are among it when the daemon runs
+    /// with `-v`.
+    pub(super) fn not_attached_but(&self, absent: &[&str]) -> Option<String> {
+        let not_attached = self.said.iter().filter_map(|line| line.strip_prefix(NOT_ATTACHED));
+        let hooks = not_attached.map(|rest| rest.split(':').next().unwrap_or(rest));
+        let fell_back = self.said.iter().any(|line| line.starts_with(BY_KPROBE));
+        (!hooks.eq(absent.iter().copied()) || fell_back != super::uses_kprobes())
+            .then(|| self.said.join("\n"))
+    }
+
+    /// The lines of the stream until `count` have come and nothing more comes.
+    pub(super) fn collect(&self, count: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + LINE_PATIENCE;
+        loop {
+            let wait = if lines.len() < count {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                QUIET
+            };
+            match self.stdout.recv_timeout(wait) {
+                Ok(line) => lines.push(line),
+                Err(_) => return lines,
+            }
+        }
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its resident memory in kilobytes.
+    pub(super) fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|text| text.trim().strip_suffix(" kB"));
+        Ok(number.context("no VmRSS")?.parse()?)
+    }
+
+    /// Bounds the descriptors that it can get: below [`FILES`].
+    pub(super) fn limit_files(&self, limit: u64) -> Result<()> {
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: FILES };
+        let pid = libc::pid_t::try_from(self.pid())?;
+        // SAFETY: the new limit lives until the call returns, and the old one is not asked for.
+        let result =
+            unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, ptr::null_mut()) };
+        ensure!(result == 0, "cannot limit descriptors: {}", io::Error::last_os_error());
+        Ok(())
+    }
+
+    /// Where it serves its metrics; of several places the first.
+    pub(super) fn metrics_address(&self) -> Result<SocketAddr> {
+        self.metrics.context("this daemon serves no metrics by TCP")
+    }
+
+    /// Scrapes the metrics.
+    pub(super) fn scrape(&self) -> Result<Metrics> {
+        scrape(self.metrics_address()?)
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)
+            .with_context(|| format!("cannot send {signal}"))
+    }
+
+    /// Ends it by a signal: how it ended, and all it said on stderr.
+    pub(super) fn stop(mut self, signal: Signal) -> Result<(ExitStatus, String)> {
+        self.signal(signal)?;
+        let status = self.child.wait()?;
+        self.said.extend(self.stderr.iter());
+        Ok((status, self.said.join("\n")))
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // Both fail when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The command of a daemon, which hooks functions as was chosen unless the arguments say how.
+pub(super) fn daemon(args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args);
+    if !args.contains(&ATTACH) {
+        command.args(attach_args());
+    }
+    command
+}
+
+/// The arguments that tell a daemon how to hook functions, where that was chosen.
+pub(super) fn attach_args() -> Vec<String> {
+    super::chosen_attach().map_or_else(Vec::new, |how| vec![ATTACH.to_owned(), how])
+}
+
+/// The address in a line that says where metrics are served.
+pub(super) fn address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("http://")?;
+    rest.split_once('/')?.0.parse().ok()
+}
+
+/// The metrics that are served there.
+pub(super) fn scrape(address: SocketAddr) -> Result<Metrics> {
+    let body = http::get(address, "/metrics")?;
+    let sample = |line: &str| {
+        let (series, value) = line.rsplit_once(' ').context("no metric line")?;
+        Ok((series.to_owned(), value.parse()?))
+    };
+    body.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
+}
+
+/// Reads lines on a thread of their own, so that the daemon never waits for the harness.
+pub(super) fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(io::Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
