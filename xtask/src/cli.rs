@@ -1,13 +1,12 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
-use xtask_common::arch::Arch;
-
 use socktrace_lab::{
     kernel::{self, Series},
     mirror::MirrorArgs,
     setup::Setup,
 };
+use xtask_common::arch::Arch;
 
 /// Builds, runs and tests socktrace, natively and in virtual machines
 #[derive(Debug, Parser)]

@@ -7,7 +7,7 @@ use xtask_common::figure::{Figure, NO_TOOL, Unit};
 
 use crate::{
     check::{added, without_tool},
-    recorded::{Kernel, Recorded},
+    recorded::{KernelFigures, Recorded},
 };
 
 /// What begins the part of the document that is written by this program, after which nothing is
@@ -158,7 +158,7 @@ fn costs(text: &mut String, figures: &[Figure]) -> Result<()> {
 }
 
 /// What each program costs.
-fn programs(text: &mut String, kernel: &Kernel) -> Result<()> {
+fn programs(text: &mut String, kernel: &KernelFigures) -> Result<()> {
     let measured = |prefix: &'static str| {
         let all = kernel.figures.iter().filter(|figure| figure.subject == "socktrace");
         all.filter_map(move |figure| Some((figure.measured.strip_prefix(prefix)?, figure.value)))

@@ -12,11 +12,11 @@ use xtask_common::figure::Figure;
 
 /// Recorded figures by kernel series.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Recorded(BTreeMap<String, Kernel>);
+pub struct Recorded(BTreeMap<String, KernelFigures>);
 
 /// What was measured on one kernel.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Kernel {
+pub struct KernelFigures {
     /// Debian's name of the package.
     pub package: String,
     /// What was measured.
@@ -61,12 +61,12 @@ impl Recorded {
 
     /// Replaces the figures of a kernel series.
     pub fn set(&mut self, series: &str, package: &str, figures: Vec<Figure>) {
-        let kernel = Kernel { package: package.to_owned(), figures };
+        let kernel = KernelFigures { package: package.to_owned(), figures };
         self.0.insert(series.to_owned(), kernel);
     }
 
     /// What was measured, by kernel series.
-    pub fn kernels(&self) -> impl Iterator<Item = (&str, &Kernel)> {
+    pub fn kernels(&self) -> impl Iterator<Item = (&str, &KernelFigures)> {
         self.0.iter().map(|(series, kernel)| (series.as_str(), kernel))
     }
 }

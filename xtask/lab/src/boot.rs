@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use xtask_common::{job::Job, report::Report};
 
 use crate::{
-    initramfs::{self, Programs},
+    initramfs::{self, GuestPrograms},
     kernel::Kernel,
     qemu::{Accelerator, Console, Machine, Mode},
 };
@@ -59,7 +59,7 @@ pub struct Boot<'a> {
     /// Made by [`initramfs::base`].
     pub base: &'a std::path::Path,
     /// What runs in it.
-    pub programs: &'a Programs,
+    pub programs: &'a GuestPrograms,
     /// Made by [`crate::peers`], where a guest has them.
     pub peers: Option<&'a std::path::Path>,
     /// Made by [`crate::prometheus`], where a guest has it.
@@ -144,10 +144,10 @@ impl Boot<'_> {
             .with_context(|| format!("cannot run {}", self.kernel.arch.qemu.0))?;
         // The reports end when QEMU, which has its own copy of this end, does.
         drop(writer);
-        let mut machine = Running::new(child);
+        let mut machine = RunningQemu::new(child);
         let lines = lines(reader);
         let heard = self.listen(&lines, &mut on_report);
-        if matches!(heard, Heard::Exit(_)) {
+        if matches!(heard, End::Exit(_)) {
             machine.wait(POWER_OFF);
         }
         drop(lines);
@@ -158,10 +158,10 @@ impl Boot<'_> {
         }
         let console = tail(&console);
         Ok(match heard {
-            Heard::Exit(code) => Outcome::Finished { code },
+            End::Exit(code) => Outcome::Finished { code },
             _ if console.contains("Kernel panic - not syncing") => Outcome::Panicked { console },
-            Heard::End => Outcome::Died { console },
-            Heard::Nothing => Outcome::Hung { console },
+            End::Closed => Outcome::Died { console },
+            End::TimedOut => Outcome::Hung { console },
         })
     }
 
@@ -175,7 +175,7 @@ impl Boot<'_> {
         format!("{verbosity} random.trust_cpu=on {}", self.append)
     }
 
-    fn listen(&self, lines: &mpsc::Receiver<String>, on_report: &mut impl FnMut(Report)) -> Heard {
+    fn listen(&self, lines: &mpsc::Receiver<String>, on_report: &mut impl FnMut(Report)) -> End {
         let start = Instant::now();
         loop {
             let line = match self.limits {
@@ -186,7 +186,7 @@ impl Boot<'_> {
                 }
             };
             match line.map(|line| (serde_json::from_str(&line), line)) {
-                Ok((Ok(Report::Exit { code }), _)) => return Heard::Exit(code),
+                Ok((Ok(Report::Exit { code }), _)) => return End::Exit(code),
                 Ok((Ok(report), _)) => on_report(report),
                 Ok((Err(_), line)) if line.trim().is_empty() => {}
                 Ok((Err(error), line)) => {
@@ -194,28 +194,28 @@ impl Boot<'_> {
                         text: format!("unreadable report ({error}): {line}"),
                     });
                 }
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Heard::End,
-                Err(mpsc::RecvTimeoutError::Timeout) => return Heard::Nothing,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return End::Closed,
+                Err(mpsc::RecvTimeoutError::Timeout) => return End::TimedOut,
             }
         }
     }
 }
 
 /// Why no more reports are awaited.
-enum Heard {
+enum End {
     Exit(i32),
-    End,
-    Nothing,
+    Closed,
+    TimedOut,
 }
 
 /// A running QEMU, killed when it goes out of scope.
-struct Running {
+struct RunningQemu {
     child: Child,
     console: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
-impl Running {
+impl RunningQemu {
     fn new(mut child: Child) -> Self {
         let console = Arc::default();
         let stdout = child.stdout.take().map(|stdout: ChildStdout| collect(stdout, &console));
@@ -249,7 +249,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningQemu {
     fn drop(&mut self) {
         self.kill();
     }

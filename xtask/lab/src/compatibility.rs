@@ -7,7 +7,7 @@ use socktrace_plan::{hooks::Hook, plan::Method, variant::Variant};
 
 use crate::{
     fixtures::{self, Captured},
-    planned::{Lost, Planned},
+    kernel_plan::{KernelPlan, Limitation},
     workspace,
 };
 
@@ -46,7 +46,7 @@ What kprobes hide on every kernel, beside what the kernel does:
 /// The table of hooks and kernels, as Markdown. Kernels one after the other that have all hooks
 /// served in the same way share a column.
 #[must_use]
-pub fn hooks(kernels: &[Planned]) -> String {
+pub fn hooks(kernels: &[KernelPlan]) -> String {
     let mut columns: Vec<(&str, &str, Vec<String>)> = Vec::new();
     for planned in kernels {
         let cell =
@@ -93,14 +93,14 @@ fn current() -> Result<String> {
 
 fn document(kernels: &[Captured]) -> String {
     let by = |method| -> Vec<_> {
-        kernels.iter().map(|captured| Planned::new(captured, method)).collect()
+        kernels.iter().map(|captured| KernelPlan::new(captured, method)).collect()
     };
     let (trampolines, kprobes) = (by(Method::Fentry), by(Method::Kprobe));
     let mut builds = vec![row(["kernel", "Debian's build"])];
     builds.extend(kernels.iter().map(|captured| row([captured.series.name, &captured.release])));
     let mut lost = vec![row(["kernel", "hook", "hidden", "reason"])];
     for planned in &trampolines {
-        for Lost { hook, hides, reason } in planned.losses() {
+        for Limitation { hook, hides, reason } in planned.losses() {
             let hook = hook.map_or_else(String::new, |hook| format!("`{}`", hook.id()));
             lost.push(row([planned.series, &hook, hides, &reason]));
         }

@@ -5,11 +5,11 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context as _, Result};
 use xtask_common::arch::Arch;
 
-use crate::{initramfs::Programs, process, workspace};
+use crate::{initramfs::GuestPrograms, process, workspace};
 
 /// How to compile.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct BuildOptions {
     /// For which machines.
     pub arch: &'static Arch,
     /// Optimized.
@@ -18,7 +18,7 @@ pub struct Options {
     pub linked_statically: bool,
 }
 
-impl Options {
+impl BuildOptions {
     /// What this machine runs.
     pub const NATIVE: Self = Self { arch: Arch::OWN, release: true, linked_statically: false };
 
@@ -34,7 +34,7 @@ impl Options {
 /// # Errors
 ///
 /// When it does not compile.
-pub fn daemon(options: Options) -> Result<PathBuf> {
+pub fn daemon(options: BuildOptions) -> Result<PathBuf> {
     binary("socktrace", "socktrace", options)
 }
 
@@ -43,10 +43,10 @@ pub fn daemon(options: Options) -> Result<PathBuf> {
 /// # Errors
 ///
 /// When a program does not compile.
-pub fn programs(arch: &'static Arch, with_daemon: bool) -> Result<Programs> {
+pub fn programs(arch: &'static Arch, with_daemon: bool) -> Result<GuestPrograms> {
     let guest = guest(arch)?;
-    let daemon = if with_daemon { Some(daemon(Options::guest(arch))?) } else { None };
-    Ok(Programs { guest, daemon, packages: Vec::new() })
+    let daemon = if with_daemon { Some(daemon(BuildOptions::guest(arch))?) } else { None };
+    Ok(GuestPrograms { guest, daemon, packages: Vec::new() })
 }
 
 /// Compiles the guest's program, of which some also runs on the host, and returns its path.
@@ -55,7 +55,7 @@ pub fn programs(arch: &'static Arch, with_daemon: bool) -> Result<Programs> {
 ///
 /// When it does not compile.
 pub fn guest(arch: &'static Arch) -> Result<PathBuf> {
-    binary("socktrace-scenarios", "guest", Options::guest(arch))
+    binary("socktrace-scenarios", "guest", BuildOptions::guest(arch))
 }
 
 /// Compiles what writes the manual, for this machine, and returns its path.
@@ -65,11 +65,11 @@ pub fn guest(arch: &'static Arch) -> Result<PathBuf> {
 /// When it does not compile.
 pub fn manual() -> Result<PathBuf> {
     // As guests' programs, it shares what it depends on with the daemon that goes into packages.
-    let options = Options::guest(Arch::OWN);
+    let options = BuildOptions::guest(Arch::OWN);
     binary("socktrace-manual", "socktrace-manual", options)
 }
 
-fn binary(package: &str, name: &str, options: Options) -> Result<PathBuf> {
+fn binary(package: &str, name: &str, options: BuildOptions) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace::root());
     cargo.args(["build", "--quiet", "--locked", "--package", package, "--bin", name]);

@@ -29,7 +29,7 @@ const BASE_FORMAT: u32 = 3;
 
 /// The programs of ours that go into a boot.
 #[derive(Clone, Debug)]
-pub struct Programs {
+pub struct GuestPrograms {
     /// Static; becomes `/init`.
     pub guest: PathBuf,
     /// Static; becomes `/bin/socktrace`.
@@ -95,7 +95,7 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
 /// # Errors
 ///
 /// When a program cannot be read or the file cannot be written.
-pub fn boot(bases: &[&Path], programs: &Programs, job: &Job) -> Result<File> {
+pub fn boot(bases: &[&Path], programs: &GuestPrograms, job: &Job) -> Result<File> {
     let write = || {
         let mut file = tempfile::tempfile_in(workspace::cache(""))?;
         for base in bases {

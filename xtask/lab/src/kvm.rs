@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     boot::{Boot, Limits, Outcome, Terminal},
-    initramfs::Programs,
+    initramfs::GuestPrograms,
     kernel::Kernel,
     qemu::{Accelerator, Mode},
     workspace,
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) fn accelerator(
     kernel: &Kernel,
     base: &Path,
-    programs: &Programs,
+    programs: &GuestPrograms,
 ) -> Result<Accelerator> {
     if !kernel.arch.is_own() {
         return Ok(Accelerator::Tcg);

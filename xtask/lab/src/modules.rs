@@ -35,7 +35,7 @@ pub(crate) struct Index {
 
 /// Modules to load.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct LoadOrder {
     /// Paths below the module directory, each after all it depends on.
     pub(crate) order: Vec<String>,
     /// Wanted modules this kernel does not have.
@@ -66,8 +66,8 @@ impl Index {
     }
 
     /// The load order of the wanted modules.
-    pub(crate) fn plan(&self, wanted: &[&str], optional: &[&str]) -> Plan {
-        let mut plan = Plan::default();
+    pub(crate) fn plan(&self, wanted: &[&str], optional: &[&str]) -> LoadOrder {
+        let mut plan = LoadOrder::default();
         for module in wanted {
             let known = self.modules.contains_key(*module);
             if !known && !self.built_in.iter().any(|name| name == module) {

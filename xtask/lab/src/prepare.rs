@@ -7,7 +7,7 @@ use xtask_common::arch::Arch;
 
 use crate::{
     compile, debian_system, initramfs,
-    initramfs::Programs,
+    initramfs::GuestPrograms,
     kernel::{Kernel, Series},
     kvm,
     mirror::MirrorArgs,
@@ -19,7 +19,7 @@ use crate::{
 
 /// A kernel with the files that go with it.
 #[derive(Clone, Debug)]
-pub struct Bench {
+pub struct BootFiles {
     /// What is booted.
     pub kernel: Kernel,
     /// The part of the files that is the same for each guest.
@@ -31,16 +31,16 @@ pub struct Bench {
 /// # Errors
 ///
 /// When something cannot be fetched or written.
-pub fn bench(
+pub fn boot_files(
     series: &'static Series,
     arch: &'static Arch,
     setup: &Setup,
     mirrors: &MirrorArgs,
-) -> Result<Bench> {
+) -> Result<BootFiles> {
     let kernel = kernel(series, arch, setup, mirrors)?;
     let _lock = workspace::lock_caches()?;
     let base = initramfs::base(&kernel, || setup.mirrors(mirrors))?;
-    Ok(Bench { kernel, base })
+    Ok(BootFiles { kernel, base })
 }
 
 /// A kernel with a Debian system for its guests, and with the packages that `packages` makes in place
@@ -51,17 +51,17 @@ pub fn bench(
 /// When something cannot be installed, fetched, packed or written.
 pub fn system(
     series: &'static Series,
-    programs: &Programs,
+    programs: &GuestPrograms,
     packages: impl FnOnce() -> Result<Vec<PathBuf>>,
     setup: &Setup,
     mirrors: &MirrorArgs,
-) -> Result<(Bench, Programs)> {
+) -> Result<(BootFiles, GuestPrograms)> {
     let kernel = kernel(series, Arch::OWN, setup, mirrors)?;
     setup.ensure(&[Need::Packages, Need::DebianSystem])?;
     let _lock = workspace::lock_caches()?;
     let base = debian_system::archive(series, || setup.mirrors(mirrors))?;
-    let programs = Programs { daemon: None, packages: packages()?, ..programs.clone() };
-    Ok((Bench { kernel, base }, programs))
+    let programs = GuestPrograms { daemon: None, packages: packages()?, ..programs.clone() };
+    Ok((BootFiles { kernel, base }, programs))
 }
 
 /// Fetches a kernel.
@@ -114,7 +114,7 @@ pub fn promtool(setup: &Setup, mirrors: &MirrorArgs) -> Result<PathBuf> {
 /// # Errors
 ///
 /// When something cannot be installed or does not compile.
-pub fn programs(arch: &'static Arch, setup: &Setup, with_daemon: bool) -> Result<Programs> {
+pub fn programs(arch: &'static Arch, setup: &Setup, with_daemon: bool) -> Result<GuestPrograms> {
     if with_daemon {
         setup.ensure(&[Need::Build])?;
     }
@@ -127,7 +127,7 @@ pub fn programs(arch: &'static Arch, setup: &Setup, with_daemon: bool) -> Result
 /// # Errors
 ///
 /// When QEMU cannot be run.
-pub fn accelerator(bench: &Bench, programs: &Programs) -> Result<Accelerator> {
+pub fn accelerator(files: &BootFiles, programs: &GuestPrograms) -> Result<Accelerator> {
     let _lock = workspace::lock_caches()?;
-    kvm::accelerator(&bench.kernel, &bench.base, programs)
+    kvm::accelerator(&files.kernel, &files.base, programs)
 }

@@ -34,7 +34,7 @@ impl Verdict {
 
 /// The reports of one boot so far.
 #[derive(Debug, Default)]
-pub struct Boot {
+pub struct BootReports {
     /// What is planned and has no verdict yet; none before the plan came.
     open: Option<Vec<String>>,
     started: Option<(String, Duration)>,
@@ -42,7 +42,7 @@ pub struct Boot {
     refusal: Option<String>,
 }
 
-impl Boot {
+impl BootReports {
     /// Takes in a report that came `at` this time after power-on, and returns the verdict it holds.
     pub fn hear(&mut self, report: Report, at: Duration) -> Option<Verdict> {
         match report {
@@ -136,8 +136,8 @@ impl Boot {
 mod tests {
     use super::*;
 
-    fn boot(reports: impl IntoIterator<Item = Report>) -> (Boot, Vec<Verdict>) {
-        let mut boot = Boot::default();
+    fn boot(reports: impl IntoIterator<Item = Report>) -> (BootReports, Vec<Verdict>) {
+        let mut boot = BootReports::default();
         let mut verdicts = Vec::new();
         for (second, report) in (1..).zip(reports) {
             verdicts.extend(boot.hear(report, Duration::from_secs(second)));
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn boot_without_a_plan_is_a_failure() {
-        let due = Boot::default().end(&Outcome::Finished { code: 0 });
+        let due = BootReports::default().end(&Outcome::Finished { code: 0 });
         assert_eq!((due.len(), &*due[0].scenario), (1, BOOT));
     }
 

@@ -11,7 +11,7 @@ use super::{
     network::Family,
     odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
     route,
-    scenario::{Act, Boot, Hidden, Scenario},
+    scenario::{Act, BootKind, KprobeLimitation, Scenario},
     service, sigpipe, sockopt, stream, survive, system, terminal, timeout, write,
 };
 
@@ -53,7 +53,7 @@ macro_rules! scope {
 /// The end of a row with a cause that kprobes hide.
 macro_rules! hidden {
     ([$cause:literal $why:ident]) => {
-        Some(Hidden { cause: $cause, why: $why })
+        Some(KprobeLimitation { cause: $cause, why: $why })
     };
     ([]) => {
         None
@@ -89,21 +89,21 @@ macro_rules! catalogue {
         pub(super) const CATALOGUE: &[Scenario] = &[
             $($(Scenario {
                 name: concat!($name, "/", family!($family)),
-                boot: Boot::$boot,
+                boot: BootKind::$boot,
                 scope: scope!($mark),
                 act: Act::Fail($fail, Family::$family),
                 hidden: hidden!($hidden),
             },)+
             $(Scenario {
                 name: concat!($name, "/", family!($other)),
-                boot: Boot::$boot,
+                boot: BootKind::$boot,
                 scope: Scope::Full,
                 act: Act::Fail($fail, Family::$other),
                 hidden: hidden!($hidden),
             },)*)+
             $(Scenario {
                 name: $check_name,
-                boot: Boot::$check_boot,
+                boot: BootKind::$check_boot,
                 scope: scope!($check_mark),
                 act: Act::Check($check),
                 hidden: None,

@@ -68,7 +68,7 @@ const WRITES: usize = 2;
 
 /// What became of a child.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ChildOutcome {
     pub(super) pid: u32,
     /// Of each call that returned; 0 for success.
     pub(super) errnos: Vec<i32>,
@@ -76,7 +76,7 @@ pub(super) struct Told {
     pub(super) killed_by: Option<i32>,
 }
 
-impl Told {
+impl ChildOutcome {
     /// That of the only call.
     pub(super) fn errno(&self) -> Result<i32> {
         let [errno] = self.errnos[..] else { bail!("the child got {:?}", self.errnos) };
@@ -85,12 +85,16 @@ impl Told {
 }
 
 /// Lets a child write to the socket.
-pub(super) fn write(socket: &Socket, how: How, disposition: Disposition) -> Result<Told> {
+pub(super) fn write(socket: &Socket, how: How, disposition: Disposition) -> Result<ChildOutcome> {
     finish(start(&write_words(how, disposition), socket.as_fd().try_clone_to_owned()?)?)
 }
 
 /// The same with the child as the init of a process namespace of its own.
-pub(super) fn write_as_init(socket: &Socket, how: How, disposition: Disposition) -> Result<Told> {
+pub(super) fn write_as_init(
+    socket: &Socket,
+    how: How,
+    disposition: Disposition,
+) -> Result<ChildOutcome> {
     let socket = socket.as_fd().try_clone_to_owned()?;
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -121,7 +125,7 @@ pub(super) fn start_program(program: &str, words: &[&str], stdin: OwnedFd) -> Re
 }
 
 /// Waits for a child's end.
-pub(super) fn finish(mut child: Child) -> Result<Told> {
+pub(super) fn finish(mut child: Child) -> Result<ChildOutcome> {
     let mut text = String::new();
     let mut stdout: ChildStdout = child.stdout.take().context("no stdout")?;
     stdout.read_to_string(&mut text)?;
@@ -129,7 +133,7 @@ pub(super) fn finish(mut child: Child) -> Result<Told> {
     ensure!(status.success() || status.signal().is_some(), "the child ended with {status}");
     let errnos = text.lines().map(str::parse).collect::<Result<_, _>>();
     let errnos = errnos.with_context(|| format!("the child says {text:?}"))?;
-    Ok(Told { pid: child.id(), errnos, killed_by: status.signal() })
+    Ok(ChildOutcome { pid: child.id(), errnos, killed_by: status.signal() })
 }
 
 /// What a child does.

@@ -24,21 +24,21 @@ pub(super) fn refused(family: Family) -> Result<Vec<Expected>> {
 
 /// A non-blocking one: the errno comes through `SO_ERROR`.
 pub(super) fn refused_nonblocking(family: Family) -> Result<Vec<Expected>> {
-    let refused = Refused::new(family)?;
+    let refused = RefusedConnect::new(family)?;
     let errno = socket::finish_connect(&refused.client)?;
     Ok(vec![refused.failure(errno)])
 }
 
 /// A non-blocking one whose errno is asked for by calling connect again.
 pub(super) fn refused_asked_by_connect(family: Family) -> Result<Vec<Expected>> {
-    let refused = Refused::new(family)?;
+    let refused = RefusedConnect::new(family)?;
     let errno = refused.connect_again()?;
     Ok(vec![refused.failure(errno)])
 }
 
 /// The same, asked for by a write.
 pub(super) fn refused_asked_by_write(family: Family) -> Result<Vec<Expected>> {
-    let refused = Refused::new(family)?;
+    let refused = RefusedConnect::new(family)?;
     let errno = socket::write_errno(&refused.client)?;
     let delivered = Expected::delivered("connect_refused", errno, refused.ends);
     Ok(vec![refused.failure(errno), delivered])
@@ -61,7 +61,7 @@ pub(super) fn refused_fast_open(family: Family) -> Result<Vec<Expected>> {
 
 /// Connect is called again after the failure was read.
 pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
-    let refused = Refused::new(family)?;
+    let refused = RefusedConnect::new(family)?;
     let first = socket::finish_connect(&refused.client)?;
     let errno = refused.connect_again()?;
     ensure_errno("connect", errno, libc::ECONNABORTED)?;
@@ -98,7 +98,7 @@ pub(super) fn refused_repeatedly(family: Family) -> Result<Vec<Expected>> {
 
 /// The program lets connect wait for some time only, and then closes the socket.
 pub(super) fn cancelled_after_timeout(family: Family) -> Result<Vec<Expected>> {
-    let Silent { client, target, ends, cut } = Silent::new(family)?;
+    let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     client.set_write_timeout(Some(Duration::from_millis(20)))?;
     let errno = socket::errno("connect", client.connect(&target.into()))?;
     ensure_errno("connect", errno, libc::EINPROGRESS)?;
@@ -109,7 +109,7 @@ pub(super) fn cancelled_after_timeout(family: Family) -> Result<Vec<Expected>> {
 
 /// A process is killed while it waits in connect.
 pub(super) fn cancelled_by_death(family: Family) -> Result<Vec<Expected>> {
-    let Silent { client, target, ends, cut } = Silent::new(family)?;
+    let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     let target = target.to_string();
     let mut child = child::start(&["connect", &target], client.into())?;
     blocked::wait_for(libc::SYS_connect, &format!("/proc/{}/syscall", child.id()))?;
@@ -121,7 +121,7 @@ pub(super) fn cancelled_by_death(family: Family) -> Result<Vec<Expected>> {
 
 /// The program loses patience and closes the socket while the SYN is unanswered.
 pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
-    let Silent { client, target, ends, cut } = Silent::new(family)?;
+    let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     socket::start_connect(&client, target)?;
     drop(client);
     drop(cut);
@@ -130,7 +130,7 @@ pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
 
 /// A signal ends a blocking connect; the attempt goes on until the socket is closed.
 pub(super) fn interrupted(family: Family) -> Result<Vec<Expected>> {
-    let Silent { client, target, ends, cut } = Silent::new(family)?;
+    let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     let connected = blocked::interrupted(
         libc::SYS_connect,
         SaFlags::empty(),
@@ -167,7 +167,7 @@ pub(super) fn interrupted_and_restarted(family: Family) -> Result<Vec<Expected>>
 }
 
 /// A socket for connects that nobody answers.
-struct Silent {
+struct UnansweredConnect {
     client: Socket,
     /// In the socket's own family, where `ends` has it as the network does.
     target: SocketAddr,
@@ -175,7 +175,7 @@ struct Silent {
     cut: Cut,
 }
 
-impl Silent {
+impl UnansweredConnect {
     fn new(family: Family) -> Result<Self> {
         let network = Network::get()?;
         let client = socket::bound(family.host())?;
@@ -190,12 +190,12 @@ fn cancellation(ends: Ends) -> Expected {
 }
 
 /// A non-blocking connect that has been refused.
-struct Refused {
+struct RefusedConnect {
     client: Socket,
     ends: Ends,
 }
 
-impl Refused {
+impl RefusedConnect {
     fn new(family: Family) -> Result<Self> {
         let closed = socket::closed_port(family)?;
         // A port that the kernel chose would change with the next attempt.

@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A failure, one of four that differ in all that filters ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Made {
+enum Failure {
     /// This process's server gets ECONNRESET.
     Reset,
     /// A process of the web service cannot connect over IPv6.
@@ -48,11 +48,11 @@ enum Made {
     Contained,
 }
 
-use Made::{Contained, Option as BadOption, Refused, Reset};
+use Failure::{Contained, Option as BadOption, Refused, Reset};
 
-const ALL: &[Made] = &[Reset, Refused, BadOption, Contained];
+const ALL: &[Failure] = &[Reset, Refused, BadOption, Contained];
 
-impl Made {
+impl Failure {
     /// Which of them a line is about.
     fn of(line: &Value) -> Result<Self> {
         let is = |field: &str, value: &str| line[field] == value;
@@ -81,17 +81,22 @@ fn make(listener: &Socket) -> Result<()> {
 /// A filter and what it shows.
 struct Case {
     args: Vec<String>,
-    shown: &'static [Made],
+    shown: &'static [Failure],
     /// Whether the kernel side has to be taught what to leave out.
     is_learnt: bool,
 }
 
-fn case(option: &str, value: &str, shown: &'static [Made]) -> Case {
+fn case(option: &str, value: &str, shown: &'static [Failure]) -> Case {
     Case { args: vec![option.to_owned(), value.to_owned()], shown, is_learnt: false }
 }
 
 /// The filter and its negation.
-fn both(option: &str, value: &str, shown: &'static [Made], others: &'static [Made]) -> [Case; 2] {
+fn both(
+    option: &str,
+    value: &str,
+    shown: &'static [Failure],
+    others: &'static [Failure],
+) -> [Case; 2] {
     [case(option, value, shown), case(option, &format!("!{value}"), others)]
 }
 
@@ -124,9 +129,9 @@ fn compare(listener: &Socket, cases: impl IntoIterator<Item = Case>) -> Result<(
     Ok(())
 }
 
-fn kind(line: &str) -> Result<Made> {
+fn kind(line: &str) -> Result<Failure> {
     let line: Value = serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?;
-    let made = Made::of(&line)?;
+    let made = Failure::of(&line)?;
     let (role, service_port) = match made {
         Reset => ("server", &line["local_port"]),
         Refused | Contained => ("client", &line["remote_port"]),
@@ -150,8 +155,8 @@ fn listener() -> Result<Socket> {
 }
 
 /// The failures of this process, and of the others.
-const OWN: &[Made] = &[Reset, BadOption];
-const OTHER: &[Made] = &[Refused, Contained];
+const OWN: &[Failure] = &[Reset, BadOption];
+const OTHER: &[Failure] = &[Refused, Contained];
 
 /// `--pid` and `--comm`.
 pub(super) fn by_process() -> Result<()> {
@@ -225,7 +230,7 @@ pub(super) fn metrics() -> Result<()> {
     let listener = listener()?;
     let port = socket::local(&listener)?.port().to_string();
     let unit = ["--unit", "web"];
-    let cases: [(&[&str], &[Made]); 5] = [
+    let cases: [(&[&str], &[Failure]); 5] = [
         (&["--port", &port], ALL),
         (&unit, ALL),
         (&["--port", &port, "--filter-metrics"], &[Reset]),
@@ -255,7 +260,7 @@ pub(super) fn metrics() -> Result<()> {
 }
 
 /// Causes that are not counted as often as they should be, when these are.
-fn differences(metrics: &Metrics, counted: &[Made]) -> Result<Vec<String>> {
+fn differences(metrics: &Metrics, counted: &[Failure]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (cause, of) in [
         ("reset_by_peer", &[Reset][..]),

@@ -8,7 +8,7 @@ use xtask_common::report::{Report, Reporter};
 use super::{
     expected::Expected,
     modules::Unavailable,
-    scenario::{Act, Boot, Hidden, Scenario},
+    scenario::{Act, BootKind, KprobeLimitation, Scenario},
     system,
     tracer::Tracer,
     verify::compare,
@@ -20,7 +20,7 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
     reporter.send(&Report::Plan { scenarios: names })?;
     match scenarios {
         [] => Ok(true),
-        [Scenario { boot: Boot::System, .. }, ..] => run_on_system(scenarios, reporter),
+        [Scenario { boot: BootKind::System, .. }, ..] => run_on_system(scenarios, reporter),
         _ => run_traced(scenarios, reporter),
     }
 }
@@ -110,7 +110,7 @@ pub(super) fn act(
 }
 
 /// The failures that kprobes tell of these.
-fn without(made: Vec<Expected>, hidden: &Hidden) -> Result<Vec<Expected>> {
+fn without(made: Vec<Expected>, hidden: &KprobeLimitation) -> Result<Vec<Expected>> {
     let count = made.len();
     let told: Vec<_> = made.into_iter().filter(|expected| expected.cause != hidden.cause).collect();
     // A kernel may tell nothing of a scenario anyway.

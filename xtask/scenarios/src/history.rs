@@ -38,7 +38,7 @@ const TIMES: Times = Times { rate_interval: "1m", range: "1h" };
 const ORDERLY: usize = 25;
 
 /// Something that goes wrong for a while.
-struct Trouble {
+struct Incident {
     cgroup: &'static str,
     scenario: &'static str,
     minutes: Range<u64>,
@@ -53,7 +53,7 @@ const INGEST: &str = "/system.slice/ingest.service";
 const MAILER: &str = "/system.slice/mailer.service";
 const SEARCH: &str = "/system.slice/search.service";
 
-const TROUBLES: [Trouble; 8] = [
+const TROUBLES: [Incident; 8] = [
     trouble(CHECKOUT, "reset_by_peer/ipv4", 2..60, 1),
     trouble(GATEWAY, "connect_refused/ipv4", 6..17, 3),
     trouble(INGEST, "reset_before_accept/ipv6", 12..27, 2),
@@ -69,8 +69,8 @@ const fn trouble(
     scenario: &'static str,
     minutes: Range<u64>,
     times: usize,
-) -> Trouble {
-    Trouble { cgroup, scenario, minutes, times }
+) -> Incident {
+    Incident { cgroup, scenario, minutes, times }
 }
 
 /// When the network is cut, for longer than connections take to give up: 131 seconds.

@@ -22,7 +22,7 @@ use nix::{
 use socket2::Socket;
 
 use super::{
-    child::{self, Told},
+    child::{self, ChildOutcome},
     expected::Expected,
     network::Family,
     socket::{self, Ends, Pair},
@@ -45,7 +45,7 @@ pub(super) fn passed(family: Family) -> Result<Vec<Expected>> {
     socket::close_with_reset(client)?;
     socket::until_reset(&server)?;
     let receiver = pass(&["write-passed"], &server)?;
-    let Told { pid, errnos, .. } = child::finish(receiver)?;
+    let ChildOutcome { pid, errnos, .. } = child::finish(receiver)?;
     let (reset, pipe) = (libc::ECONNRESET, libc::EPIPE);
     ensure!(errnos == [reset, pipe], "the child got {errnos:?}");
     let last = Expected::failure("write_after_reset", "write", pipe, ends).first(reset);
@@ -95,7 +95,7 @@ fn peer(family: Family, end: &str, reason: &'static str) -> Result<Vec<Expected>
     let (server, _) = listener.accept()?;
     let ends = Ends::of(&server)?;
     socket::send(&server, b"question")?;
-    let Told { pid, .. } = child::finish(peer)?;
+    let ChildOutcome { pid, .. } = child::finish(peer)?;
     let errno = socket::read_errno(&server)?;
     let failure = Expected::failure("reset_by_peer", "read_or_write", errno, ends);
     // A process is called after the last part of the path it was started by.

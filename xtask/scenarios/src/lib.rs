@@ -61,7 +61,7 @@ use anyhow::{Context as _, Result, bail};
 use xtask_common::{gaps, report::Reporter, scope::Scope};
 
 use catalogue::CATALOGUE;
-use scenario::{Boot, Scenario};
+use scenario::{BootKind, Scenario};
 
 /// The kernel series the guest runs, where a scenario's outcome depends on it.
 const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
@@ -151,7 +151,7 @@ pub fn child(args: &[String]) -> Result<i32> {
 
 /// What `guest scenarios` is told.
 struct Options {
-    boot: Boot,
+    boot: BootKind,
     scope: Scope,
     kernel: String,
     attach: Option<String>,
@@ -161,7 +161,7 @@ struct Options {
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
         let mut options = Self {
-            boot: Boot::Smp,
+            boot: BootKind::Smp,
             scope: Scope::Full,
             kernel: String::new(),
             attach: None,
@@ -172,7 +172,7 @@ impl Options {
             let value = args.next().with_context(|| format!("{name} takes a value"))?;
             match (name.as_str(), value.as_str()) {
                 ("--boot", name) => {
-                    let boot = Boot::ALL.into_iter().find(|boot| boot.name() == name);
+                    let boot = BootKind::ALL.into_iter().find(|boot| boot.name() == name);
                     options.boot = boot.with_context(|| format!("there is no boot {name}"))?;
                 }
                 ("--scope", name) => {

@@ -16,7 +16,7 @@ use socket2::Socket;
 use xtask_common::cgroup;
 
 use super::{
-    child::{self, Told},
+    child::{self, ChildOutcome},
     connect,
     expected::Expected,
     handover,
@@ -166,7 +166,12 @@ pub(super) fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> 
 }
 
 /// What must be said of the only failure of a child.
-fn failure(cause: &'static str, call: &'static str, told: &Told, ends: Ends) -> Result<Expected> {
+fn failure(
+    cause: &'static str,
+    call: &'static str,
+    told: &ChildOutcome,
+    ends: Ends,
+) -> Result<Expected> {
     let failure = Expected::failure(cause, call, told.errno()?, ends).by(told.pid);
     // A process is called after the last part of the path it was started by.
     Ok(failure.with("tid", told.pid).with("comm", "exe").with("uid", USER))

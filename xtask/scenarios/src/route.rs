@@ -19,15 +19,15 @@ const IP_BIND_ADDRESS_NO_PORT: i32 = 24;
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// A kind of route, and the errno that stands for it.
-pub(super) type Kind = (&'static str, i32);
+pub(super) type RouteKind = (&'static str, i32);
 
-pub(super) const UNREACHABLE: Kind = ("unreachable", libc::EHOSTUNREACH);
-pub(super) const PROHIBIT: Kind = ("prohibit", libc::EACCES);
-pub(super) const BLACKHOLE: Kind = ("blackhole", libc::EINVAL);
-pub(super) const THROW: Kind = ("throw", libc::ENETUNREACH);
+pub(super) const UNREACHABLE: RouteKind = ("unreachable", libc::EHOSTUNREACH);
+pub(super) const PROHIBIT: RouteKind = ("prohibit", libc::EACCES);
+pub(super) const BLACKHOLE: RouteKind = ("blackhole", libc::EINVAL);
+pub(super) const THROW: RouteKind = ("throw", libc::ENETUNREACH);
 
 /// A route that says no.
-pub(super) fn refused(family: Family, (kind, wanted): Kind) -> Result<Vec<Expected>> {
+pub(super) fn refused(family: Family, (kind, wanted): RouteKind) -> Result<Vec<Expected>> {
     Network::get()?;
     let target = family.elsewhere();
     let route = Route::new(kind, target)?;

@@ -7,7 +7,7 @@ use super::{expected::Expected, network::Family};
 
 /// How the guest is booted for a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Boot {
+pub(super) enum BootKind {
     /// Two processors in real time: races are possible.
     Smp,
     /// One processor whose idle time is skipped: timeouts of minutes pass in a second.
@@ -20,7 +20,7 @@ pub(super) enum Boot {
     System,
 }
 
-impl Boot {
+impl BootKind {
     pub(super) const ALL: [Self; 5] =
         [Self::Smp, Self::Icount, Self::Odd, Self::Scrape, Self::System];
 
@@ -48,12 +48,12 @@ pub(super) enum Act {
 /// A scenario.
 pub(super) struct Scenario {
     pub(super) name: &'static str,
-    pub(super) boot: Boot,
+    pub(super) boot: BootKind,
     /// The smallest part of the catalogue that it belongs to.
     pub(super) scope: Scope,
     pub(super) act: Act,
     /// What of it kprobes cannot tell.
-    pub(super) hidden: Option<Hidden>,
+    pub(super) hidden: Option<KprobeLimitation>,
 }
 
 impl Scenario {
@@ -67,7 +67,7 @@ impl Scenario {
 }
 
 /// A cause that kprobes cannot tell.
-pub(super) struct Hidden {
+pub(super) struct KprobeLimitation {
     pub(super) cause: &'static str,
     pub(super) why: &'static str,
 }

@@ -7,7 +7,7 @@ use nix::libc;
 use socket2::Socket;
 
 use super::{
-    child::{self, Disposition, How, Told},
+    child::{self, ChildOutcome, Disposition, How},
     expected::Expected,
     network::Family,
     socket::{self, Ends, Pair},
@@ -43,13 +43,13 @@ pub(super) const INIT_HANDLED: Writer =
     Writer { init: true, ..writer(How::Write, Disposition::Handled, "handled") };
 
 impl Writer {
-    fn write(self, socket: &Socket) -> Result<Told> {
+    fn write(self, socket: &Socket) -> Result<ChildOutcome> {
         let write = if self.init { child::write_as_init } else { child::write };
         write(socket, self.how, self.disposition)
     }
 
     /// Writes from a child process, which must get these errnos. The last brings SIGPIPE.
-    fn run(self, socket: &Socket, errnos: [i32; 2]) -> Result<Told> {
+    fn run(self, socket: &Socket, errnos: [i32; 2]) -> Result<ChildOutcome> {
         let told = self.write(socket)?;
         let (killed_by, returned) = match self.verdict {
             "kills" => (Some(libc::SIGPIPE), &errnos[..1]),
@@ -67,7 +67,7 @@ pub(super) fn after_reset(family: Family, writer: Writer) -> Result<Vec<Expected
     socket::close_with_reset(client)?;
     socket::until_reset(&server)?;
     let (reset, pipe) = (libc::ECONNRESET, libc::EPIPE);
-    let Told { pid, .. } = writer.run(&server, [reset, pipe])?;
+    let ChildOutcome { pid, .. } = writer.run(&server, [reset, pipe])?;
     let last = Expected::failure("write_after_reset", "write", pipe, ends).first(reset);
     Ok(vec![
         Expected::failure("reset_by_peer", "read_or_write", reset, ends),
@@ -94,7 +94,7 @@ pub(super) fn after_peer_close(family: Family, writer: Writer) -> Result<Vec<Exp
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of(&client)?;
     drop(server);
-    let Told { pid, .. } = writer.run(&client, [0, libc::EPIPE])?;
+    let ChildOutcome { pid, .. } = writer.run(&client, [0, libc::EPIPE])?;
     // On loopback the RST mostly comes while the process that wrote still holds the socket.
     let failure = Expected::failure("reset_after_peer_close", "write", libc::EPIPE, ends);
     let delivered = Expected::delivered("reset_after_peer_close", libc::EPIPE, ends);

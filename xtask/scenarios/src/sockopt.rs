@@ -149,7 +149,7 @@ pub(super) fn unknown(family: Family) -> Result<Vec<Expected>> {
     Ok(refusals.expected)
 }
 
-/// Descriptors that are not open, or lead to a file. Told for options of TCP only.
+/// Descriptors that are not open, or lead to a file. Reported for options of TCP only.
 pub(super) fn no_socket(_: Family) -> Result<Vec<Expected>> {
     let file = File::open("/proc/self/exe")?;
     let no_delay = tcp_level(libc::TCP_NODELAY, "TCP_NODELAY");

@@ -49,12 +49,12 @@ const BY_KPROBE: &str = "by kprobe: ";
 
 /// A daemon that ended before it was ready.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct FailedStart {
     pub(super) exit: i32,
     pub(super) stderr: String,
 }
 
-impl Refused {
+impl FailedStart {
     fn into_error(self) -> Error {
         anyhow!("socktrace ended with {}:\n{}", self.exit, self.stderr)
     }
@@ -72,21 +72,21 @@ pub(super) struct Tracer {
 
 impl Tracer {
     /// Starts a daemon and waits until it is ready, or has ended.
-    pub(super) fn start(args: &[&str]) -> Result<Result<Self, Refused>> {
+    pub(super) fn start(args: &[&str]) -> Result<Result<Self, FailedStart>> {
         Self::spawn(&mut daemon(args), Stdio::piped())
     }
 
     /// Starts a daemon that must get ready, with this as its standard output.
     pub(super) fn start_into(stdout: impl Into<Stdio>, args: &[&str]) -> Result<Self> {
-        Self::spawn(&mut daemon(args), stdout.into())?.map_err(Refused::into_error)
+        Self::spawn(&mut daemon(args), stdout.into())?.map_err(FailedStart::into_error)
     }
 
     /// Starts a daemon that must get ready by this command, which serves metrics.
     pub(super) fn run(mut command: Command) -> Result<Self> {
-        Self::spawn(&mut command, Stdio::piped())?.map_err(Refused::into_error)
+        Self::spawn(&mut command, Stdio::piped())?.map_err(FailedStart::into_error)
     }
 
-    fn spawn(command: &mut Command, stdout: Stdio) -> Result<Result<Self, Refused>> {
+    fn spawn(command: &mut Command, stdout: Stdio) -> Result<Result<Self, FailedStart>> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(stdout)
@@ -100,7 +100,7 @@ impl Tracer {
             if command.get_args().any(|arg| arg == "--no-metrics") { ATTACHED } else { SERVING };
         let Some(line) = tracer.wait_for(ready)? else {
             let exit = tracer.child.wait()?.code().unwrap_or(-1);
-            return Ok(Err(Refused { exit, stderr: tracer.said.join("\n") }));
+            return Ok(Err(FailedStart { exit, stderr: tracer.said.join("\n") }));
         };
         tracer.metrics = address(&line);
         Ok(Ok(tracer))
@@ -108,7 +108,7 @@ impl Tracer {
 
     /// Starts a daemon that must get ready.
     pub(super) fn must_start(args: &[&str]) -> Result<Self> {
-        Self::start(args)?.map_err(Refused::into_error)
+        Self::start(args)?.map_err(FailedStart::into_error)
     }
 
     /// Waits for a line on stderr that contains `text`; `None` when stderr ends before.

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use xtask_common::arch::Arch;
-
-use crate::cli::{BtfCommand, CaptureArgs};
 use socktrace_lab::{
     compatibility,
     fixtures::{self, Captured},
     kernel,
     setup::Need,
 };
+use xtask_common::arch::Arch;
+
+use crate::cli::{BtfCommand, CaptureArgs};
 
 /// Runs the command.
 ///

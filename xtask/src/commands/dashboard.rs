@@ -9,6 +9,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::Uid;
+use socktrace_lab::{
+    boot::{Boot, Outcome, Terminal},
+    kernel, prepare, process,
+    qemu::{Accelerator, Mode},
+    setup::Need,
+    workspace,
+};
 use xtask_common::{
     arch::Arch,
     dashboard,
@@ -16,13 +23,6 @@ use xtask_common::{
 };
 
 use crate::{cli::DashboardArgs, commands::vm};
-use socktrace_lab::{
-    boot::{Boot, Outcome, Terminal},
-    kernel, prepare as lab, process,
-    qemu::{Accelerator, Mode},
-    setup::Need,
-    workspace,
-};
 
 /// Where the programs in JavaScript are in the tree, and what they make there.
 const SOURCES: &str = "xtask/grafana";
@@ -62,13 +62,13 @@ pub(crate) fn run(args: &DashboardArgs) -> Result<ExitCode> {
 fn watch(args: &DashboardArgs) -> Result<History> {
     let setup = args.no_setup.setup();
     let series = kernel::series(kernel::DEFAULT).map_err(anyhow::Error::msg)?;
-    let programs = lab::programs(Arch::OWN, &setup, true)?;
-    let bench = lab::bench(series, Arch::OWN, &setup, &args.mirrors)?;
-    let prometheus = lab::prometheus(Arch::OWN, &setup, &args.mirrors)?;
+    let programs = prepare::programs(Arch::OWN, &setup, true)?;
+    let files = prepare::boot_files(series, Arch::OWN, &setup, &args.mirrors)?;
+    let prometheus = prepare::prometheus(Arch::OWN, &setup, &args.mirrors)?;
     let mut history = None;
     let outcome = Boot {
-        kernel: &bench.kernel,
-        base: &bench.base,
+        kernel: &files.kernel,
+        base: &files.base,
         programs: &programs,
         peers: None,
         prometheus: Some(&prometheus),

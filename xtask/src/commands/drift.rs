@@ -4,6 +4,13 @@
 use std::{collections::BTreeMap, process::ExitCode};
 
 use anyhow::Result;
+use socktrace_lab::{
+    compatibility,
+    fixtures::{self, Captured},
+    kernel,
+    kernel_plan::KernelPlan,
+    setup::Need,
+};
 use socktrace_plan::{
     btf::BtfError,
     hooks::Hook,
@@ -13,13 +20,6 @@ use socktrace_plan::{
 use xtask_common::arch::Arch;
 
 use crate::cli::DriftArgs;
-use socktrace_lab::{
-    compatibility,
-    fixtures::{self, Captured},
-    kernel,
-    planned::Planned,
-    setup::Need,
-};
 
 /// What a kernel has under each name; nothing under those that it lacks.
 type View = BTreeMap<Subject, String>;
@@ -58,7 +58,8 @@ pub(crate) fn run(args: &DriftArgs) -> Result<ExitCode> {
         }
     }
     for (method, words) in [(Method::Fentry, "trampolines"), (Method::Kprobe, "kprobes")] {
-        let plans: Vec<_> = kernels.iter().map(|captured| Planned::new(captured, method)).collect();
+        let plans: Vec<_> =
+            kernels.iter().map(|captured| KernelPlan::new(captured, method)).collect();
         print!("\nBy {words}:\n\n{}\n", compatibility::hooks(&plans));
         for planned in &plans {
             failed |= judge(planned);
@@ -104,7 +105,7 @@ fn changes(old: &View, new: &View) -> Vec<String> {
 }
 
 /// Prints what a kernel hides; whether any of it is not known.
-fn judge(planned: &Planned) -> bool {
+fn judge(planned: &KernelPlan) -> bool {
     let mut news = false;
     for lost in planned.losses() {
         let known = lost.is_known(planned.series);

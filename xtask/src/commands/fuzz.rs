@@ -10,13 +10,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::cli::FuzzArgs;
 use socktrace_lab::{
     process,
     setup::{Need, fuzzer},
     workspace,
 };
+
+use crate::cli::FuzzArgs;
 
 /// The packages that have targets, and where their sources are.
 const PACKAGES: [(&str, &str); 3] = [

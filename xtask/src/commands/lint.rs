@@ -6,14 +6,14 @@ use std::{
 };
 
 use anyhow::Result;
-
-use crate::cli::LintArgs;
 use socktrace_lab::{
     process,
     setup::{CLIPPY_DRIVER, Need},
     workspace,
 };
 use socktrace_toolchain::{Compiler, Toolchain};
+
+use crate::cli::LintArgs;
 
 /// Runs every check, also after one has failed.
 ///

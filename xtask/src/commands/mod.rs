@@ -14,12 +14,12 @@ mod vm;
 use std::process::ExitCode;
 
 use anyhow::Result;
-
-use crate::cli::{Cli, Command};
 use socktrace_lab::{
     compile,
     setup::{Need, Setup},
 };
+
+use crate::cli::{Cli, Command};
 
 /// Runs the command that was asked for.
 ///
@@ -44,7 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Build(args) => {
             args.no_setup.setup().ensure(&[Need::Build, Need::Target(args.arch)])?;
-            let options = compile::Options {
+            let options = compile::BuildOptions {
                 arch: args.arch,
                 release: args.release,
                 linked_statically: args.linked_statically,

@@ -10,18 +10,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use socktrace_lab::{
+    boot::{Boot, Terminal},
+    compile, prepare,
+    qemu::Mode,
+    refusal,
+    setup::{Need, as_root},
+};
 use xtask_common::{arch::Arch, interrupt::Shield};
 
 use crate::{
     cli::RunArgs,
     commands::{exit_code, vm},
-};
-use socktrace_lab::{
-    boot::{Boot, Terminal},
-    compile, prepare as lab,
-    qemu::Mode,
-    refusal,
-    setup::{Need, as_root},
 };
 
 /// A daemon that is refused ends sooner than this. Until then its messages are held back, because
@@ -36,7 +36,7 @@ const HOLD_BACK: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if !args.vm {
         args.no_setup.setup().ensure(&[Need::Build])?;
-        let daemon = compile::daemon(compile::Options::NATIVE)?;
+        let daemon = compile::daemon(compile::BuildOptions::NATIVE)?;
         match native(&daemon, &args.args)? {
             Native::Ended(code) => return Ok(code),
             Native::Refused(reason) => eprintln!(
@@ -93,13 +93,13 @@ fn native(daemon: &Path, args: &[String]) -> Result<Native> {
 
 fn in_guest(args: &RunArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    let programs = lab::programs(Arch::OWN, &setup, true)?;
-    let bench = lab::bench(args.kernel, Arch::OWN, &setup, &args.mirrors)?;
-    let accelerator = lab::accelerator(&bench, &programs)?;
+    let programs = prepare::programs(Arch::OWN, &setup, true)?;
+    let files = prepare::boot_files(args.kernel, Arch::OWN, &setup, &args.mirrors)?;
+    let accelerator = prepare::accelerator(&files, &programs)?;
     let command = ["guest", "demo", "--"].into_iter().map(str::to_owned);
     let outcome = Boot {
-        kernel: &bench.kernel,
-        base: &bench.base,
+        kernel: &files.kernel,
+        base: &files.base,
         programs: &programs,
         peers: None,
         prometheus: None,

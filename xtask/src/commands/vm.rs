@@ -8,16 +8,16 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use socktrace_lab::{
+    boot::{Boot, Outcome, Terminal},
+    debian_system, prepare,
+    qemu::{Accelerator, Mode},
+};
 use xtask_common::report::Report;
 
 use crate::{
     cli::VmArgs,
     commands::{exit_code, package},
-};
-use socktrace_lab::{
-    boot::{Boot, Outcome, Terminal},
-    debian_system, prepare as lab,
-    qemu::{Accelerator, Mode},
 };
 
 /// Runs the guest and returns the exit code of its command.
@@ -27,26 +27,28 @@ use socktrace_lab::{
 /// When the guest does not come to the command's end.
 pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    let mut programs = lab::programs(args.arch, &setup, !args.no_daemon)?;
-    let mut bench = lab::bench(args.kernel, args.arch, &setup, &args.mirrors)?;
-    let peers = args.peers.then(|| lab::peers(args.arch, &setup, &args.mirrors)).transpose()?;
-    let prometheus =
-        args.prometheus.then(|| lab::prometheus(args.arch, &setup, &args.mirrors)).transpose()?;
+    let mut programs = prepare::programs(args.arch, &setup, !args.no_daemon)?;
+    let mut files = prepare::boot_files(args.kernel, args.arch, &setup, &args.mirrors)?;
+    let peers = args.peers.then(|| prepare::peers(args.arch, &setup, &args.mirrors)).transpose()?;
+    let prometheus = args
+        .prometheus
+        .then(|| prepare::prometheus(args.arch, &setup, &args.mirrors))
+        .transpose()?;
     let (mode, accelerator) = if args.icount {
         (Mode::Icount, Accelerator::Tcg)
     } else {
-        (Mode::Smp, lab::accelerator(&bench, &programs)?)
+        (Mode::Smp, prepare::accelerator(&files, &programs)?)
     };
     let mut append = args.append;
     if args.system {
-        (bench, programs) =
-            lab::system(args.kernel, &programs, package::versions, &setup, &args.mirrors)?;
+        (files, programs) =
+            prepare::system(args.kernel, &programs, package::versions, &setup, &args.mirrors)?;
         append = format!("{} {append}", debian_system::INIT);
     }
     let command = if args.command.is_empty() { vec!["bash".into()] } else { args.command };
     let outcome = Boot {
-        kernel: &bench.kernel,
-        base: &bench.base,
+        kernel: &files.kernel,
+        base: &files.base,
         programs: &programs,
         peers: peers.as_deref(),
         prometheus: prometheus.as_deref(),

@@ -15,7 +15,7 @@ use nix::libc;
 
 /// One program and what it did since it was loaded.
 #[derive(Clone, Debug)]
-pub(super) struct Program {
+pub(super) struct ProgramStats {
     /// The start of its name: the kernel keeps 15 bytes.
     pub(super) name: String,
     /// Instructions that the verifier followed; 0 before 5.16, which does not tell.
@@ -26,13 +26,13 @@ pub(super) struct Program {
 
 /// Where a program is hooked by BTF: what it is hooked as, and the ids of the type information and
 /// of the function in it.
-pub(super) type Place = (u32, u32, u32);
+pub(super) type HookPoint = (u32, u32, u32);
 
 /// Ids of what others had loaded and hooked before.
-static OTHERS: OnceLock<Others> = OnceLock::new();
+static OTHERS: OnceLock<LoadedBefore> = OnceLock::new();
 
 #[derive(Debug)]
-struct Others {
+struct LoadedBefore {
     programs: Vec<u32>,
     links: Vec<u32>,
 }
@@ -41,15 +41,15 @@ struct Others {
 pub(super) fn leave_out_others() -> Result<()> {
     let programs = ids(bpf_cmd::BPF_PROG_GET_NEXT_ID)?;
     let links = ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)?;
-    OTHERS.set(Others { programs, links }).map_err(|_| anyhow!("left out twice"))
+    OTHERS.set(LoadedBefore { programs, links }).map_err(|_| anyhow!("left out twice"))
 }
 
-fn is_other(id: u32, of: fn(&Others) -> &Vec<u32>) -> bool {
+fn is_other(id: u32, of: fn(&LoadedBefore) -> &Vec<u32>) -> bool {
     OTHERS.get().is_some_and(|others| of(others).contains(&id))
 }
 
 /// All loaded programs, but those of others.
-pub(super) fn programs() -> Result<Vec<Program>> {
+pub(super) fn programs() -> Result<Vec<ProgramStats>> {
     ids(bpf_cmd::BPF_PROG_GET_NEXT_ID)?
         .into_iter()
         .filter(|id| !is_other(*id, |others| &others.programs))
@@ -57,7 +57,7 @@ pub(super) fn programs() -> Result<Vec<Program>> {
             let info: bpf_prog_info = info(id, bpf_cmd::BPF_PROG_GET_FD_BY_ID)?;
             // SAFETY: the kernel ends names with a zero.
             let name = unsafe { CStr::from_ptr(info.name.as_ptr()) };
-            Ok(Program {
+            Ok(ProgramStats {
                 name: name.to_string_lossy().into_owned(),
                 verified: info.verified_insns,
                 run_count: info.run_cnt,
@@ -68,7 +68,7 @@ pub(super) fn programs() -> Result<Vec<Program>> {
 }
 
 /// Where programs are hooked by BTF, each place once. Empty before 5.13, which does not tell.
-pub(super) fn places() -> Result<Vec<Place>> {
+pub(super) fn places() -> Result<Vec<HookPoint>> {
     let mut places = Vec::new();
     let links = ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)?;
     for id in links.into_iter().filter(|id| !is_other(*id, |others| &others.links)) {
@@ -88,14 +88,14 @@ pub(super) fn places() -> Result<Vec<Place>> {
 
 /// Has the kernel measure programs, which costs a little itself, while the result lives.
 #[must_use]
-pub(super) struct Measured {
+pub(super) struct MeasuredPrograms {
     /// What was there before.
     before: String,
 }
 
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-impl Measured {
+impl MeasuredPrograms {
     pub(super) fn new() -> Result<Self> {
         let before = fs::read_to_string(STATISTICS).context("the kernel measures no programs")?;
         fs::write(STATISTICS, "1").context("cannot have programs measured")?;
@@ -103,7 +103,7 @@ impl Measured {
     }
 }
 
-impl Drop for Measured {
+impl Drop for MeasuredPrograms {
     fn drop(&mut self) {
         if let Err(error) = fs::write(STATISTICS, &self.before) {
             eprintln!("the kernel goes on measuring programs: {error}");
@@ -117,7 +117,7 @@ impl Drop for Measured {
 pub(super) struct Floor(Vec<OwnedFd>);
 
 impl Floor {
-    pub(super) fn new(places: &[Place]) -> Result<Self> {
+    pub(super) fn new(places: &[HookPoint]) -> Result<Self> {
         let counts = counts().context("cannot make a map")?;
         let mut links = Vec::new();
         for place in places {
@@ -144,7 +144,7 @@ fn counts() -> io::Result<OwnedFd> {
     descriptor(bpf_cmd::BPF_MAP_CREATE, &mut attr)
 }
 
-fn load((attach_type, _, function): Place, counts: RawFd) -> io::Result<OwnedFd> {
+fn load((attach_type, _, function): HookPoint, counts: RawFd) -> io::Result<OwnedFd> {
     // As linux/bpf.h encodes them: code, registers (source above destination), offset, immediate.
     let instructions = [
         instruction(0x62, 0x0a, -4, 0),     // *(u32 *)(r10 - 4) = 0

@@ -4,8 +4,8 @@ use anyhow::Result;
 use xtask_common::figure::Unit;
 
 use super::{
-    Bench, machine,
-    subject::{self, Subject},
+    Benchmark, machine,
+    tool::{self, Tool},
     workload::{self, Workload},
 };
 
@@ -15,7 +15,7 @@ const ROUNDS: usize = 3;
 
 /// Tools whose figures are worth the time of a short run.
 const SHORT: [&str; 4] =
-    [xtask_common::figure::NO_TOOL, subject::FLOOR, subject::STREAMING, subject::COUNTING];
+    [xtask_common::figure::NO_TOOL, tool::FLOOR, tool::STREAMING, tool::COUNTING];
 
 /// What one execution of a workload costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub(super) struct Cost {
 }
 
 /// Measures every workload with every tool.
-pub(super) fn measure(bench: &mut Bench) -> Result<()> {
-    for subject in subject::ALL {
+pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
+    for subject in tool::ALL {
         if bench.short && !SHORT.contains(&subject.name) {
             continue;
         }
@@ -43,13 +43,13 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-fn with(bench: &mut Bench, subject: Subject) -> Result<()> {
+fn with(bench: &mut Benchmark, subject: Tool) -> Result<()> {
     let running = subject.start(&bench.places)?;
     for workload in &workload::ALL {
         let Cost { all, own } = cost(workload)?;
         let name = workload.name;
-        bench.tell(&format!("cost/{name}"), subject.name, Unit::Instructions, all)?;
-        bench.tell(&format!("cost/{name}/own"), subject.name, Unit::Instructions, own)?;
+        bench.report(&format!("cost/{name}"), subject.name, Unit::Instructions, all)?;
+        bench.report(&format!("cost/{name}/own"), subject.name, Unit::Instructions, own)?;
     }
     running.stop()
 }

@@ -10,10 +10,10 @@ use xtask_common::{
 };
 
 use super::{
-    Bench,
+    Benchmark,
     cost::{Cost, cost},
     machine, scrape,
-    subject::{self, COUNTING, STREAMING},
+    tool::{self, COUNTING, STREAMING},
     workload::{self, Listener},
 };
 
@@ -31,7 +31,7 @@ const FEW_CGROUPS: [usize; 1] = [100];
 const PARENT: &str = "/sys/fs/cgroup/bench.slice";
 
 /// Measures both.
-pub(super) fn measure(bench: &mut Bench) -> Result<()> {
+pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     // Above those of servers: the port of the metrics is to stay free.
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", "16384 65535")
         .context("cannot have that many ports")?;
@@ -39,22 +39,22 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
     cgroups(bench)
 }
 
-fn sockets(bench: &mut Bench) -> Result<()> {
+fn sockets(bench: &mut Benchmark) -> Result<()> {
     let counts = if bench.short { &FEW_SOCKETS[..] } else { &SOCKETS };
     for name in [NO_TOOL, STREAMING, COUNTING] {
-        let running = subject::named(name)?.start(&bench.places)?;
-        let mut open = Open::default();
+        let running = tool::named(name)?.start(&bench.places)?;
+        let mut open = OpenConnections::default();
         for &count in counts {
             open.up_to(count)?;
             machine::settle()?;
             for workload in [workload::ORDERLY, workload::RESET] {
                 let Cost { all, .. } = cost(workload::named(workload)?)?;
                 let measured = format!("sockets/{count}/{workload}");
-                bench.tell(&measured, name, Unit::Instructions, all)?;
+                bench.report(&measured, name, Unit::Instructions, all)?;
             }
             if let Some(id) = running.id() {
                 let (resident, _) = machine::memory(id)?;
-                bench.tell(&format!("sockets/{count}/resident"), name, Unit::Bytes, resident)?;
+                bench.report(&format!("sockets/{count}/resident"), name, Unit::Bytes, resident)?;
             }
         }
         drop(open);
@@ -65,12 +65,12 @@ fn sockets(bench: &mut Bench) -> Result<()> {
 
 /// Connections that stay open.
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     listeners: Vec<Listener>,
     sockets: Vec<(Socket, Socket)>,
 }
 
-impl Open {
+impl OpenConnections {
     fn up_to(&mut self, sockets: usize) -> Result<()> {
         while self.sockets.len() * 2 < sockets {
             let index = self.sockets.len() * 2 / AT_ONE_ADDRESS;
@@ -84,13 +84,13 @@ impl Open {
     }
 }
 
-fn cgroups(bench: &mut Bench) -> Result<()> {
+fn cgroups(bench: &mut Benchmark) -> Result<()> {
     let counts = if bench.short { &FEW_CGROUPS[..] } else { &CGROUPS };
     let mut cgroups = Cgroups::new()?;
     for &count in counts {
         cgroups.up_to(count)?;
         for name in [NO_TOOL, STREAMING, COUNTING] {
-            let running = subject::named(name)?.start(&bench.places)?;
+            let running = tool::named(name)?.start(&bench.places)?;
             let mut work = workload::named(workload::RESET)?.start()?;
             machine::settle()?;
             let before = machine::busy()?;
@@ -101,7 +101,7 @@ fn cgroups(bench: &mut Bench) -> Result<()> {
             machine::settle()?;
             let all = (machine::busy()? - before) / u64::try_from(count)?;
             cgroup::enter(&cgroups.home)?;
-            bench.tell(
+            bench.report(
                 &format!("cgroups/{count}/a reset in each"),
                 name,
                 Unit::Instructions,
@@ -109,9 +109,9 @@ fn cgroups(bench: &mut Bench) -> Result<()> {
             )?;
             if let Some(id) = running.id() {
                 let (resident, _) = machine::memory(id)?;
-                bench.tell(&format!("cgroups/{count}/resident"), name, Unit::Bytes, resident)?;
+                bench.report(&format!("cgroups/{count}/resident"), name, Unit::Bytes, resident)?;
                 let start = running.start.elapsed.unwrap_or_default();
-                bench.tell(&format!("cgroups/{count}/start"), name, Unit::Instructions, start)?;
+                bench.report(&format!("cgroups/{count}/start"), name, Unit::Instructions, start)?;
                 if name == COUNTING {
                     scrape::tell(bench, &format!("a failure in {count} cgroups"), id)?;
                 }

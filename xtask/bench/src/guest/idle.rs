@@ -5,14 +5,14 @@ use std::{thread, time::Duration};
 use anyhow::{Context as _, Result};
 use xtask_common::figure::Unit;
 
-use super::{Bench, machine, subject};
+use super::{Benchmark, machine, tool};
 
 const WHILE: Duration = Duration::from_mins(1);
 
 /// Counts how often all threads of each program go to sleep again within a minute.
-pub(super) fn measure(bench: &mut Bench) -> Result<()> {
-    for subject in subject::ALL {
-        let is_ours = [subject::STREAMING, subject::COUNTING].contains(&subject.name);
+pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
+    for subject in tool::ALL {
+        let is_ours = [tool::STREAMING, tool::COUNTING].contains(&subject.name);
         if !subject.is_program() || !subject.is_here(&bench.places) || (bench.short && !is_ours) {
             continue;
         }
@@ -27,7 +27,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
         let before = machine::sleeps(id)?;
         thread::sleep(WHILE);
         let sleeps = machine::sleeps(id)? - before;
-        bench.tell("idle/wake-ups a minute", subject.name, Unit::Count, sleeps)?;
+        bench.report("idle/wake-ups a minute", subject.name, Unit::Count, sleeps)?;
         running.stop()?;
     }
     Ok(())

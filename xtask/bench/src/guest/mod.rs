@@ -10,7 +10,7 @@ mod programs;
 mod scrape;
 mod start;
 mod storm;
-mod subject;
+mod tool;
 mod workload;
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,9 +20,9 @@ use xtask_common::{
     report::{Report, Reporter},
 };
 
-use bpf::Place;
+use bpf::HookPoint;
 
-type Measure = fn(&mut Bench) -> Result<()>;
+type Measure = fn(&mut Benchmark) -> Result<()>;
 
 /// How to make each of [`MEASUREMENTS`].
 const MEASURES: [Measure; MEASUREMENTS.len()] = [
@@ -39,12 +39,12 @@ const MEASURES: [Measure; MEASUREMENTS.len()] = [
 const DESCRIPTORS: u64 = 200_000;
 
 /// A run of measurements.
-struct Bench {
+struct Benchmark {
     reporter: Reporter,
     /// Whether to do only as much as shows that figures still hold.
     short: bool,
     /// Where socktrace hooks functions; empty where the kernel does not tell.
-    places: Vec<Place>,
+    places: Vec<HookPoint>,
 }
 
 /// Makes the measurements that are named, and reports them.
@@ -68,8 +68,8 @@ pub fn main(args: &[String]) -> Result<i32> {
     ensure!(!chosen.is_empty(), "say what to measure: {}", MEASUREMENTS.join(", "));
     setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)
         .context("cannot have that many sockets")?;
-    let mut bench = Bench { reporter: Reporter::from_env()?, short, places: Vec::new() };
-    let daemon = subject::named(subject::COUNTING)?.start(&[])?;
+    let mut bench = Benchmark { reporter: Reporter::from_env()?, short, places: Vec::new() };
+    let daemon = tool::named(tool::COUNTING)?.start(&[])?;
     bench.places = bpf::places()?;
     daemon.stop()?;
     for index in chosen {
@@ -79,9 +79,9 @@ pub fn main(args: &[String]) -> Result<i32> {
     Ok(0)
 }
 
-impl Bench {
+impl Benchmark {
     /// Reports a figure.
-    fn tell(&mut self, measured: &str, subject: &str, unit: Unit, value: u64) -> Result<()> {
+    fn report(&mut self, measured: &str, subject: &str, unit: Unit, value: u64) -> Result<()> {
         let (measured, subject) = (measured.to_owned(), subject.to_owned());
         Ok(self.reporter.send(&Report::Figure(Figure { measured, subject, unit, value }))?)
     }

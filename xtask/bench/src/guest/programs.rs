@@ -6,18 +6,18 @@ use anyhow::Result;
 use xtask_common::figure::Unit;
 
 use super::{
-    Bench,
-    bpf::{self, Measured},
-    subject, workload,
+    Benchmark,
+    bpf::{self, MeasuredPrograms},
+    tool, workload,
 };
 
 const TIMES: usize = 200;
 
 /// Measures the programs while every workload is done.
-pub(super) fn measure(bench: &mut Bench) -> Result<()> {
-    let _measured = Measured::new()?;
-    for name in [subject::STREAMING, subject::FLOOR] {
-        let subject = subject::named(name)?;
+pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
+    let _measured = MeasuredPrograms::new()?;
+    for name in [tool::STREAMING, tool::FLOOR] {
+        let subject = tool::named(name)?;
         if !subject.is_here(&bench.places) {
             continue;
         }
@@ -37,12 +37,12 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
                 1 => program.name,
                 count => format!("{} ({count})", program.name),
             };
-            if program.verified > 0 && name != subject::FLOOR {
+            if program.verified > 0 && name != tool::FLOOR {
                 let verified = u64::from(program.verified);
-                bench.tell(&format!("verified/{of}"), name, Unit::Verified, verified)?;
+                bench.report(&format!("verified/{of}"), name, Unit::Verified, verified)?;
             }
             if let Some(cost) = program.run_nanoseconds.checked_div(program.run_count) {
-                bench.tell(&format!("program/{of}"), name, Unit::Instructions, cost)?;
+                bench.report(&format!("program/{of}"), name, Unit::Instructions, cost)?;
             }
         }
         running.stop()?;

@@ -4,16 +4,16 @@ use anyhow::{Context as _, Result};
 use xtask_common::{figure::Unit, http::get_metrics};
 
 use super::{
-    Bench, machine,
-    subject::{self, COUNTING},
+    Benchmark, machine,
+    tool::{self, COUNTING},
     workload,
 };
 
 const TIMES: u64 = 10;
 
 /// Measures a daemon that has counted nothing, and one that has seen every workload.
-pub(super) fn measure(bench: &mut Bench) -> Result<()> {
-    let running = subject::named(COUNTING)?.start(&[])?;
+pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
+    let running = tool::named(COUNTING)?.start(&[])?;
     let id = running.id().context("no daemon")?;
     tell(bench, "nothing counted", id)?;
     for workload in &workload::ALL {
@@ -24,7 +24,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
 }
 
 /// Reports what a scrape costs the process, and how many series it has.
-pub(super) fn tell(bench: &mut Bench, after: &str, id: u32) -> Result<()> {
+pub(super) fn tell(bench: &mut Benchmark, after: &str, id: u32) -> Result<()> {
     let page = get_metrics()?;
     let series = page.lines().filter(|line| !line.starts_with('#')).count();
     machine::settle()?;
@@ -34,7 +34,7 @@ pub(super) fn tell(bench: &mut Bench, after: &str, id: u32) -> Result<()> {
     }
     machine::settle()?;
     let cost = (machine::of_process(id)? - before) / TIMES;
-    bench.tell(&format!("scrape/{after}"), COUNTING, Unit::Instructions, cost)?;
+    bench.report(&format!("scrape/{after}"), COUNTING, Unit::Instructions, cost)?;
     let series = u64::try_from(series)?;
-    bench.tell(&format!("scrape/{after}/series"), COUNTING, Unit::Size, series)
+    bench.report(&format!("scrape/{after}/series"), COUNTING, Unit::Size, series)
 }

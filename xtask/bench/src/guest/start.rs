@@ -10,16 +10,16 @@ use socktrace_plan::{
 use xtask_common::figure::Unit;
 
 use super::{
-    Bench, machine,
-    subject::{self, BPFTRACE, FLOOR, STREAMING},
+    Benchmark, machine,
+    tool::{self, BPFTRACE, FLOOR, STREAMING},
 };
 
 /// Where the kernel shows its type information.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// Measures every program's start, and its memory at and after it; of the floor what its hooks take.
-pub(super) fn measure(bench: &mut Bench) -> Result<()> {
-    for subject in subject::ALL {
+pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
+    for subject in tool::ALL {
         let is_chosen = !bench.short || [FLOOR, STREAMING, BPFTRACE].contains(&subject.name);
         let starts = subject.is_program() || subject.name == FLOOR;
         if !is_chosen || !starts || !subject.is_here(&bench.places) {
@@ -32,18 +32,18 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
                 continue;
             }
         };
-        bench.tell("start/all work", subject.name, Unit::Instructions, running.start.busy)?;
+        bench.report("start/all work", subject.name, Unit::Instructions, running.start.busy)?;
         let Some(id) = running.id() else {
             running.stop()?;
             continue;
         };
         if let Some(elapsed) = running.start.elapsed {
-            bench.tell("start/exec to ready", subject.name, Unit::Instructions, elapsed)?;
+            bench.report("start/exec to ready", subject.name, Unit::Instructions, elapsed)?;
         }
         let (resident, most) = machine::memory(id)?;
-        bench.tell("memory/resident", subject.name, Unit::Bytes, resident)?;
-        bench.tell("memory/most at start", subject.name, Unit::Bytes, most)?;
-        bench.tell("memory/maps", subject.name, Unit::Bytes, machine::maps(id)?)?;
+        bench.report("memory/resident", subject.name, Unit::Bytes, resident)?;
+        bench.report("memory/most at start", subject.name, Unit::Bytes, most)?;
+        bench.report("memory/maps", subject.name, Unit::Bytes, machine::maps(id)?)?;
         running.stop()?;
     }
 
@@ -56,7 +56,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
     let planned = machine::own()? - before - read - parsed;
     for (part, cost) in [("read", read), ("parsed", parsed), ("looked up", planned)] {
         let measured = format!("start/type information {part}");
-        bench.tell(&measured, STREAMING, Unit::Instructions, cost)?;
+        bench.report(&measured, STREAMING, Unit::Instructions, cost)?;
     }
     Ok(())
 }

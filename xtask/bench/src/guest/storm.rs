@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use xtask_common::{figure::Unit, http::get_metrics};
 
 use super::{
-    Bench, machine,
-    subject::{self, STREAMING},
+    Benchmark, machine,
+    tool::{self, STREAMING},
     workload,
 };
 
@@ -23,8 +23,8 @@ const BEATS: u64 = 400;
 const BEAT: Duration = Duration::from_millis(2);
 
 /// Measures both.
-pub(super) fn measure(bench: &mut Bench) -> Result<()> {
-    let running = subject::named(STREAMING)?.start(&[])?;
+pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
+    let running = tool::named(STREAMING)?.start(&[])?;
     let id = running.id().context("no daemon")?;
     let mut work = workload::named(workload::EPIPE)?.start()?;
     machine::settle()?;
@@ -33,7 +33,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
     let mut highest = 0;
     let mut rate = FIRST;
     while !bench.short && rate < LAST {
-        let before = Counted::now()?;
+        let before = DaemonCounts::now()?;
         let each = rate * machine::nanoseconds(BEAT) / 1_000_000_000;
         let start = machine::now()?;
         for beat in 1..=BEATS {
@@ -45,7 +45,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
         }
         let took = machine::now()? - start;
         machine::settle()?;
-        let counted = Counted::now()?.since(before);
+        let counted = DaemonCounts::now()?.since(before);
         wrong += counted.failures.abs_diff(each * BEATS);
         // A rate that the program itself cannot keep up says nothing.
         let kept_up = took < BEATS * machine::nanoseconds(BEAT) * 11 / 10;
@@ -56,33 +56,33 @@ pub(super) fn measure(bench: &mut Bench) -> Result<()> {
         rate += rate / 8;
     }
     if !bench.short {
-        bench.tell("storm/highest rate without loss", STREAMING, Unit::Rate, highest)?;
+        bench.report("storm/highest rate without loss", STREAMING, Unit::Rate, highest)?;
     }
 
     machine::forget_most(id)?;
-    let before = Counted::now()?;
+    let before = DaemonCounts::now()?;
     for _ in 0..STORM {
         work()?;
     }
     machine::settle()?;
-    let counted = Counted::now()?.since(before);
+    let counted = DaemonCounts::now()?.since(before);
     wrong += counted.failures.abs_diff(STORM);
-    bench.tell("storm/failures without a pause", STREAMING, Unit::Size, STORM)?;
-    bench.tell("storm/not streamed of them", STREAMING, Unit::Size, counted.lost)?;
-    bench.tell("storm/counted wrongly", STREAMING, Unit::Count, wrong)?;
+    bench.report("storm/failures without a pause", STREAMING, Unit::Size, STORM)?;
+    bench.report("storm/not streamed of them", STREAMING, Unit::Size, counted.lost)?;
+    bench.report("storm/counted wrongly", STREAMING, Unit::Count, wrong)?;
     let (_, most) = machine::memory(id)?;
-    bench.tell("memory/most in a storm", STREAMING, Unit::Bytes, most)?;
+    bench.report("memory/most in a storm", STREAMING, Unit::Bytes, most)?;
     running.stop()
 }
 
 /// What the daemon has counted.
 #[derive(Clone, Copy, Debug)]
-struct Counted {
+struct DaemonCounts {
     failures: u64,
     lost: u64,
 }
 
-impl Counted {
+impl DaemonCounts {
     fn now() -> Result<Self> {
         let page = get_metrics()?;
         let lines = page.lines().filter(|line| !line.starts_with('#'));

@@ -6,6 +6,14 @@ use std::{fs, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use socktrace_bench::{check, document, recorded::Recorded};
+use socktrace_lab::{
+    boot::{Boot, Limits, Outcome, Terminal},
+    initramfs::GuestPrograms,
+    kernel::{self, Series},
+    prepare::{self, BootFiles},
+    qemu::{Accelerator, Mode},
+    workspace,
+};
 use xtask_common::{
     arch::Arch,
     figure::{Figure, MEASUREMENTS},
@@ -13,14 +21,6 @@ use xtask_common::{
 };
 
 use crate::cli::BenchArgs;
-use socktrace_lab::{
-    boot::{Boot, Limits, Outcome, Terminal},
-    initramfs::Programs,
-    kernel::{self, Series},
-    prepare::{self as lab, Bench},
-    qemu::{Accelerator, Mode},
-    workspace,
-};
 
 /// A guest measures for long without a word.
 const LIMITS: Limits = Limits { silence: Duration::from_mins(15), total: Duration::from_hours(3) };
@@ -37,16 +37,16 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let setup = args.no_setup.setup();
-    let programs = lab::programs(Arch::OWN, &setup, true)?;
-    let peers = lab::peers(Arch::OWN, &setup, &args.mirrors)?;
+    let programs = prepare::programs(Arch::OWN, &setup, true)?;
+    let peers = prepare::peers(Arch::OWN, &setup, &args.mirrors)?;
     let default = [kernel::series(kernel::DEFAULT).map_err(anyhow::Error::msg)?];
     let kernels: &[&'static Series] =
         if args.kernels.is_empty() { &default } else { &args.kernels };
     let mut recorded = Recorded::read()?;
     let mut worse = Vec::new();
     for series in kernels {
-        let bench = lab::bench(series, Arch::OWN, &setup, &args.mirrors)?;
-        let figures = measure(args, &bench, &programs, &peers)?;
+        let files = prepare::boot_files(series, Arch::OWN, &setup, &args.mirrors)?;
+        let figures = measure(args, &files, &programs, &peers)?;
         print!("{}", document::plain(&figures));
         if args.check {
             let before = recorded.of(series.name);
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
             let found = check::worse(before, &figures);
             worse.extend(found.into_iter().map(|line| format!("{}: {line}", series.name)));
         }
-        recorded.set(series.name, &bench.kernel.package, figures);
+        recorded.set(series.name, &files.kernel.package, figures);
     }
     if args.write_docs {
         recorded.write()?;
@@ -71,20 +71,20 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
 /// Boots a guest that measures, and returns its figures.
 fn measure(
     args: &BenchArgs,
-    bench: &Bench,
-    programs: &Programs,
+    files: &BootFiles,
+    programs: &GuestPrograms,
     peers: &std::path::Path,
 ) -> Result<Vec<Figure>> {
-    let series = bench.kernel.series;
+    let series = files.kernel.series;
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let mut command = vec!["guest".to_owned(), "bench".to_owned()];
     command.extend(words(args));
-    let log = logs.join(format!("{}-{series}-bench.log", bench.kernel.arch.name));
+    let log = logs.join(format!("{}-{series}-bench.log", files.kernel.arch.name));
     let mut figures = Vec::new();
     let outcome = Boot {
-        kernel: &bench.kernel,
-        base: &bench.base,
+        kernel: &files.kernel,
+        base: &files.base,
         programs,
         peers: Some(peers),
         prometheus: None,

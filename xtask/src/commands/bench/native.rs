@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use xtask_common::{arch::Arch, figure::Figure};
-
-use crate::cli::BenchArgs;
 use socktrace_lab::{
     compile, refusal,
     setup::{Need, as_root},
 };
+use xtask_common::{arch::Arch, figure::Figure};
+
+use crate::cli::BenchArgs;
 
 /// Figures of this host, in nanoseconds of processor time where a guest's are in instructions.
 ///
@@ -21,7 +21,7 @@ use socktrace_lab::{
 /// When the host refuses tracing, or something cannot be measured.
 pub(super) fn measure(args: &BenchArgs) -> Result<Vec<Figure>> {
     args.no_setup.setup().ensure(&[Need::Build, Need::Target(Arch::OWN)])?;
-    let daemon = compile::daemon(compile::Options::NATIVE)?;
+    let daemon = compile::daemon(compile::BuildOptions::NATIVE)?;
     let doctor = as_root(&daemon).arg("doctor").output().context("cannot run the daemon")?;
     if refusal::is_refusal(doctor.status.code()) {
         eprint!("{}", String::from_utf8_lossy(&doctor.stdout));

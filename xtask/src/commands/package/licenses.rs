@@ -10,9 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
-use xtask_common::arch::Arch;
-
 use socktrace_lab::{process, workspace};
+use xtask_common::arch::Arch;
 
 /// How the names of files begin that have licenses and notices.
 const NAMES: [&str; 6] = ["copying", "copyright", "licence", "license", "notice", "unlicense"];

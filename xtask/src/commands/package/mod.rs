@@ -10,10 +10,10 @@ mod stage;
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
+use socktrace_lab::{setup::Need, workspace};
 use xtask_common::arch::Arch;
 
 use crate::cli::PackageArgs;
-use socktrace_lab::{setup::Need, workspace};
 use stage::Stage;
 
 /// Makes the packages, and tells where they are.

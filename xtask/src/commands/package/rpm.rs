@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use socktrace_lab::{process, workspace};
 
 use super::stage::{Stage, VERSION};
-use socktrace_lab::{process, workspace};
 
 /// Packs, if the tool is there.
 ///

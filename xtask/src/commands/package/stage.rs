@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use socktrace_lab::{compile, process, workspace};
 use xtask_common::arch::Arch;
 
 use super::licenses;
-use socktrace_lab::{compile, process, workspace};
 
 /// The version of everything here.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -49,7 +49,7 @@ impl Stage {
     ///
     /// When something does not compile, is missing or cannot be copied.
     pub(crate) fn lay(arch: &'static Arch) -> Result<Self> {
-        let daemon = compile::daemon(compile::Options::guest(arch))?;
+        let daemon = compile::daemon(compile::BuildOptions::guest(arch))?;
         // It runs here, whatever it is about.
         let manual = compile::manual()?;
         let stage = Self { arch, root: workspace::cache("package").join(arch.name).join("stage") };

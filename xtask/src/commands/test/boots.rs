@@ -3,22 +3,22 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use socktrace_lab::{
+    debian_system,
+    initramfs::GuestPrograms,
+    kernel::{self, Series},
+    prepare::{self, BootFiles},
+    qemu::{Accelerator, Mode},
+};
 use xtask_common::{job, scope::Scope};
 
 use super::catalogue::Catalogue;
 use crate::{cli::TestArgs, commands::package};
-use socktrace_lab::{
-    debian_system,
-    initramfs::Programs,
-    kernel::{self, Series},
-    prepare::{self as lab, Bench},
-    qemu::{Accelerator, Mode},
-};
 
 /// One boot to be made.
-pub(super) struct Planned {
-    pub(super) bench: Bench,
-    pub(super) programs: Programs,
+pub(super) struct PlannedBoot {
+    pub(super) files: BootFiles,
+    pub(super) programs: GuestPrograms,
     /// The name in reports and options.
     pub(super) name: &'static str,
     pub(super) mode: Mode,
@@ -39,9 +39,9 @@ pub(super) struct Planned {
 pub(super) fn prepare(
     args: &TestArgs,
     series: &'static Series,
-    programs: &Programs,
+    programs: &GuestPrograms,
     catalogue: &Catalogue,
-) -> Result<Vec<Planned>> {
+) -> Result<Vec<PlannedBoot>> {
     let scope = scope(args, series);
     let has = |boot: &str| !args.system && catalogue.has(boot, scope, &args.scenarios);
     let has_system = has_system(args, series) && catalogue.has(SYSTEM, scope, &args.scenarios);
@@ -49,10 +49,10 @@ pub(super) fn prepare(
         return Ok(Vec::new());
     }
     let setup = args.no_setup.setup();
-    let bench = lab::bench(series, args.arch, &setup, &args.mirrors)?;
-    let accelerator = lab::accelerator(&bench, programs)?;
-    let planned = |name, mode, accelerator, append| Planned {
-        bench: bench.clone(),
+    let files = prepare::boot_files(series, args.arch, &setup, &args.mirrors)?;
+    let accelerator = prepare::accelerator(&files, programs)?;
+    let planned = |name, mode, accelerator, append| PlannedBoot {
+        files: files.clone(),
         programs: programs.clone(),
         name,
         mode,
@@ -70,13 +70,13 @@ pub(super) fn prepare(
     ];
     boots.retain(|boot| has(boot.name));
     if let Some(boot) = boots.iter_mut().find(|boot| boot.name == scrape) {
-        boot.prometheus = Some(lab::prometheus(args.arch, &setup, &args.mirrors)?);
+        boot.prometheus = Some(prepare::prometheus(args.arch, &setup, &args.mirrors)?);
     }
     if has_system {
-        let (bench, programs) =
-            lab::system(series, programs, package::versions, &setup, &args.mirrors)?;
+        let (files, programs) =
+            prepare::system(series, programs, package::versions, &setup, &args.mirrors)?;
         let planned = planned(SYSTEM, Mode::Smp, accelerator, debian_system::INIT);
-        boots.push(Planned { bench, programs, ..planned });
+        boots.push(PlannedBoot { files, programs, ..planned });
     }
     Ok(boots)
 }

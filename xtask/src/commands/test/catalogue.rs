@@ -4,19 +4,19 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, error::ErrorKind};
+use socktrace_lab::{compile, process};
 use xtask_common::{arch::Arch, scope::Scope};
 
 use crate::cli::Cli;
-use socktrace_lab::{compile, process};
 
 /// All scenarios.
 #[derive(Debug)]
 pub(super) struct Catalogue {
-    scenarios: Vec<Scenario>,
+    scenarios: Vec<ListedScenario>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Scenario {
+struct ListedScenario {
     name: String,
     boot: String,
     scope: Scope,
@@ -30,7 +30,7 @@ impl Catalogue {
             let mut words = line.split(' ');
             let (name, boot) = words.next().zip(words.next())?;
             let scope = Scope::named(words.next()?)?;
-            Some(Scenario { name: name.to_owned(), boot: boot.to_owned(), scope })
+            Some(ListedScenario { name: name.to_owned(), boot: boot.to_owned(), scope })
         });
         let scenarios = scenarios.collect::<Option<_>>().context("no list of scenarios")?;
         Ok(Self { scenarios })
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn boots_without_scenarios_are_known() {
         use Scope::{Full, Quick, Whole};
-        let scenario = |name: &str, boot: &str, scope| Scenario {
+        let scenario = |name: &str, boot: &str, scope| ListedScenario {
             name: name.to_owned(),
             boot: boot.to_owned(),
             scope,

@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use socktrace_lab::{verdict::Verdict, workspace};
 
 use super::Count;
-use socktrace_lab::{verdict::Verdict, workspace};
 
 /// Where the table is kept, below the workspace.
 const DOCUMENT: &str = "docs/coverage.md";

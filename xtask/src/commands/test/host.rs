@@ -12,9 +12,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use socktrace_lab::{refusal, workspace};
 
 use super::Count;
-use socktrace_lab::{refusal, workspace};
 
 /// A daemon that runs this long is not refused.
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);

@@ -17,19 +17,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use socktrace_lab::{
+    boot::{Boot, Limits, Outcome, Terminal},
+    kernel, prepare,
+    verdict::{self, Verdict},
+    workspace,
+};
 use xtask_common::report;
 
-use boots::Planned;
+use boots::PlannedBoot;
 use catalogue::Catalogue;
 use coverage::Coverage;
 
 use crate::cli::TestArgs;
-use socktrace_lab::{
-    boot::{Boot, Limits, Outcome, Terminal},
-    kernel, prepare as lab,
-    verdict::{self, Verdict},
-    workspace,
-};
 
 /// Generous: a busy machine without hardware virtualization is slow.
 const LIMITS: Limits = Limits { silence: Duration::from_mins(6), total: Duration::from_mins(30) };
@@ -73,13 +73,13 @@ impl Count {
 /// When they cannot be run: something cannot be installed or does not compile.
 pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    let programs = lab::programs(args.arch, &setup, true)?;
+    let programs = prepare::programs(args.arch, &setup, true)?;
     let catalogue = Catalogue::read()?;
     catalogue.check(&args.scenarios);
     let mut count = Count::default();
     if args.scenarios.is_empty() && args.arch.is_own() && !args.system {
         count.add(host::unit_tests()?);
-        count.add(monitoring::check(&lab::promtool(&args.no_setup.setup(), &args.mirrors)?)?);
+        count.add(monitoring::check(&prepare::promtool(&args.no_setup.setup(), &args.mirrors)?)?);
         if let Some(daemon) = &programs.daemon {
             count.add(host::refusal(daemon)?);
         }
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     Ok(if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_all(args: &TestArgs, mut boots: Vec<Planned>) -> (Count, Coverage) {
+fn run_all(args: &TestArgs, mut boots: Vec<PlannedBoot>) -> (Count, Coverage) {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = args.jobs.map_or(processors, std::num::NonZero::get).min(boots.len());
     boots.reverse();
@@ -132,17 +132,17 @@ fn run_all(args: &TestArgs, mut boots: Vec<Planned>) -> (Count, Coverage) {
     results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn boot(args: &TestArgs, planned: &Planned) -> (Count, Coverage) {
+fn boot(args: &TestArgs, planned: &PlannedBoot) -> (Count, Coverage) {
     let mut verdicts = verdicts(args, planned, &args.scenarios);
     let unsteady = try_again(&mut verdicts, |names| {
-        let (kernel, mode) = (planned.bench.kernel.series, planned.name);
+        let (kernel, mode) = (planned.files.kernel.series, planned.name);
         println!("note {kernel:<5} {mode:<6} made once more: {}", names.join(", "));
         self::verdicts(args, planned, names)
     });
     let mut count = Count { unsteady, ..Count::default() };
     let mut coverage = Coverage::default();
     for verdict in &verdicts {
-        coverage.add(planned.bench.kernel.series, verdict);
+        coverage.add(planned.files.kernel.series, verdict);
         match (&verdict.failure, &verdict.skipped) {
             (None, None) => count.passed += 1,
             (None, Some(_)) => count.skipped += 1,
@@ -183,15 +183,15 @@ fn try_again(verdicts: &mut [Verdict], make: impl FnOnce(&[String]) -> Vec<Verdi
 }
 
 /// The verdicts on the scenarios of one boot, each told as soon as it is there.
-fn verdicts(args: &TestArgs, planned: &Planned, scenarios: &[String]) -> Vec<Verdict> {
-    let (kernel, mode) = (planned.bench.kernel.series, planned.name);
+fn verdicts(args: &TestArgs, planned: &PlannedBoot, scenarios: &[String]) -> Vec<Verdict> {
+    let (kernel, mode) = (planned.files.kernel.series, planned.name);
     let mut verdicts = Vec::new();
     let mut tell = |verdict: Verdict| {
         show(kernel, mode, &verdict);
         verdicts.push(verdict);
     };
     let start = Instant::now();
-    let mut reports = verdict::Boot::default();
+    let mut reports = verdict::BootReports::default();
     let is_up = Cell::new(false);
     let mut hear = |report| {
         is_up.set(true);
@@ -218,21 +218,22 @@ fn verdicts(args: &TestArgs, planned: &Planned, scenarios: &[String]) -> Vec<Ver
 
 fn run_guest(
     args: &TestArgs,
-    planned: &Planned,
+    planned: &PlannedBoot,
     scenarios: &[String],
     on_report: impl FnMut(report::Report),
 ) -> Result<Outcome> {
-    let Planned { bench, programs, name, mode, append, accelerator, prometheus, scope } = planned;
+    let PlannedBoot { files, programs, name, mode, append, accelerator, prometheus, scope } =
+        planned;
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-    let words = ["guest", "scenarios", "--boot", name, "--kernel", bench.kernel.series];
+    let words = ["guest", "scenarios", "--boot", name, "--kernel", files.kernel.series];
     let scope = ["--scope", scope.name()];
     let attach = args.attach.iter().flat_map(|how| ["--attach", how]);
     let named = scenarios.iter().flat_map(|name| ["--scenario", name]);
     let words = words.into_iter().chain(scope).chain(attach).chain(named);
     Boot {
-        kernel: &bench.kernel,
-        base: &bench.base,
+        kernel: &files.kernel,
+        base: &files.base,
         programs,
         peers: None,
         prometheus: prometheus.as_deref(),
@@ -242,7 +243,7 @@ fn run_guest(
         command: words.map(str::to_owned).collect(),
         env: BTreeMap::new(),
         terminal: Terminal::Logged(
-            logs.join(format!("{}-{}-{name}.log", bench.kernel.arch.name, bench.kernel.series)),
+            logs.join(format!("{}-{}-{name}.log", files.kernel.arch.name, files.kernel.series)),
         ),
         limits: Some(LIMITS),
     }

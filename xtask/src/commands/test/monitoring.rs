@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use socktrace_lab::{process, workspace};
 use xtask_common::dashboard;
 
 use super::Count;
-use socktrace_lab::{process, workspace};
 
 /// Arguments of promtool, in the directory with the rules.
 const CHECKS: [(&str, &[&str]); 3] = [

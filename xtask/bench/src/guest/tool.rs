@@ -18,7 +18,7 @@ use nix::{
 use xtask_common::{figure::NO_TOOL, search_path};
 
 use super::{
-    bpf::{self, Floor, Place},
+    bpf::{self, Floor, HookPoint},
     machine, native,
 };
 
@@ -42,13 +42,13 @@ BEGIN { printf("ready\n"); }"#;
 
 /// A tool.
 #[derive(Clone, Copy)]
-pub(super) struct Subject {
+pub(super) struct Tool {
     pub(super) name: &'static str,
-    kind: Kind,
+    kind: ToolKind,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum ToolKind {
     Nothing,
     Floor,
     /// Its arguments, and words that it prints when it is ready, if it does at once.
@@ -62,43 +62,43 @@ const DAEMON: &str = "/bin/socktrace";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
 /// All of them.
-pub(super) const ALL: [Subject; 11] = [
-    Subject { name: NO_TOOL, kind: Kind::Nothing },
-    Subject { name: FLOOR, kind: Kind::Floor },
-    Subject { name: STREAMING, kind: Kind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
-    Subject { name: COUNTING, kind: Kind::Program(&[DAEMON, "--no-stream"], ATTACHED) },
-    Subject {
+pub(super) const ALL: [Tool; 11] = [
+    Tool { name: NO_TOOL, kind: ToolKind::Nothing },
+    Tool { name: FLOOR, kind: ToolKind::Floor },
+    Tool { name: STREAMING, kind: ToolKind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
+    Tool { name: COUNTING, kind: ToolKind::Program(&[DAEMON, "--no-stream"], ATTACHED) },
+    Tool {
         name: "socktrace --errno ECONNRESET --remote 127.0.0.0/8",
-        kind: Kind::Program(
+        kind: ToolKind::Program(
             &[DAEMON, "--output", "json", "--errno", "ECONNRESET", "--remote", "127.0.0.0/8"],
             ATTACHED,
         ),
     },
-    Subject {
+    Tool {
         name: "socktrace --attach kprobe",
-        kind: Kind::Program(&[DAEMON, "--output", "json", "--attach", "kprobe"], ATTACHED),
+        kind: ToolKind::Program(&[DAEMON, "--output", "json", "--attach", "kprobe"], ATTACHED),
     },
-    Subject {
+    Tool {
         name: BPFTRACE,
-        kind: Kind::Program(
+        kind: ToolKind::Program(
             &["/peers/bin/bpftrace", "-q", "-B", "line", "-e", SCRIPT],
             Some("ready"),
         ),
     },
-    Subject { name: "tcptracer", kind: Kind::Program(&["/peers/bin/tcptracer-libbpf"], None) },
-    Subject { name: "tcpstates", kind: Kind::Program(&["/peers/bin/tcpstates-libbpf"], None) },
-    Subject { name: "tcplife", kind: Kind::Program(&["/peers/bin/tcplife-libbpf"], None) },
-    Subject { name: "tcpconnlat", kind: Kind::Program(&["/peers/bin/tcpconnlat-libbpf"], None) },
+    Tool { name: "tcptracer", kind: ToolKind::Program(&["/peers/bin/tcptracer-libbpf"], None) },
+    Tool { name: "tcpstates", kind: ToolKind::Program(&["/peers/bin/tcpstates-libbpf"], None) },
+    Tool { name: "tcplife", kind: ToolKind::Program(&["/peers/bin/tcplife-libbpf"], None) },
+    Tool { name: "tcpconnlat", kind: ToolKind::Program(&["/peers/bin/tcpconnlat-libbpf"], None) },
 ];
 
 /// The one of this name.
-pub(super) fn named(name: &str) -> Result<Subject> {
+pub(super) fn named(name: &str) -> Result<Tool> {
     ALL.into_iter().find(|subject| subject.name == name).context("no such tool")
 }
 
 /// What it took a program to get ready.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Start {
+pub(super) struct StartCost {
     /// Until it said that it was ready, if it says so: instructions and idle nanoseconds.
     pub(super) elapsed: Option<u64>,
     /// Instructions of the whole machine, until nothing was left to do.
@@ -106,19 +106,19 @@ pub(super) struct Start {
 }
 
 /// A tool at work. Ended when dropped.
-pub(super) struct Running {
+pub(super) struct RunningTool {
     child: Option<Child>,
     floor: Option<Floor>,
-    pub(super) start: Start,
+    pub(super) start: StartCost,
 }
 
-impl Subject {
+impl Tool {
     /// Whether it is here and can be measured with these places to hook.
-    pub(super) fn is_here(self, places: &[Place]) -> bool {
+    pub(super) fn is_here(self, places: &[HookPoint]) -> bool {
         match self.kind {
-            Kind::Nothing => true,
-            Kind::Floor => !places.is_empty(),
-            Kind::Program(words, _) => match inside_peers(words[0]) {
+            ToolKind::Nothing => true,
+            ToolKind::Floor => !places.is_empty(),
+            ToolKind::Program(words, _) => match inside_peers(words[0]) {
                 Some(path) if native::is_host() => search_path::find(file_name(path)).is_some(),
                 _ => Path::new(words[0]).exists() || native::is_host(),
             },
@@ -127,15 +127,17 @@ impl Subject {
 
     /// Whether it is a program.
     pub(super) fn is_program(self) -> bool {
-        matches!(self.kind, Kind::Program(..))
+        matches!(self.kind, ToolKind::Program(..))
     }
 
     /// Starts it and waits until it is ready and has nothing left to do.
-    pub(super) fn start(self, places: &[Place]) -> Result<Running> {
+    pub(super) fn start(self, places: &[HookPoint]) -> Result<RunningTool> {
         let running = match self.kind {
-            Kind::Nothing => Running { child: None, floor: None, start: Start::default() },
-            Kind::Floor => return floor(places),
-            Kind::Program(words, ready) => {
+            ToolKind::Nothing => {
+                RunningTool { child: None, floor: None, start: StartCost::default() }
+            }
+            ToolKind::Floor => return floor(places),
+            ToolKind::Program(words, ready) => {
                 return run(words, ready).with_context(|| {
                     let said = fs::read_to_string(ERRORS).unwrap_or_default();
                     format!("cannot measure {}: {said}", self.name)
@@ -148,16 +150,16 @@ impl Subject {
 }
 
 /// Hooks the places, without a process of its own.
-fn floor(places: &[Place]) -> Result<Running> {
+fn floor(places: &[HookPoint]) -> Result<RunningTool> {
     machine::settle()?;
     let before = machine::busy()?;
     let floor = Some(Floor::new(places)?);
     machine::settle()?;
-    let start = Start { elapsed: None, busy: machine::busy()? - before };
-    Ok(Running { child: None, floor, start })
+    let start = StartCost { elapsed: None, busy: machine::busy()? - before };
+    Ok(RunningTool { child: None, floor, start })
 }
 
-fn run(words: &[&'static str], ready: Option<&str>) -> Result<Running> {
+fn run(words: &[&'static str], ready: Option<&str>) -> Result<RunningTool> {
     // Before, as it frees what another tool has written there.
     let (output, errors) = (File::create(OUTPUT)?, File::create(ERRORS)?);
     machine::settle()?;
@@ -186,7 +188,8 @@ fn run(words: &[&'static str], ready: Option<&str>) -> Result<Running> {
     }
     machine::settle()?;
     let busy = machine::busy()? - before;
-    let running = Running { child: Some(child), floor: None, start: Start { elapsed, busy } };
+    let running =
+        RunningTool { child: Some(child), floor: None, start: StartCost { elapsed, busy } };
     running.check()?;
     ensure!(!bpf::programs()?.is_empty(), "it has loaded no program");
     Ok(running)
@@ -245,7 +248,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-impl Running {
+impl RunningTool {
     /// The id of its process, if it has one.
     pub(super) fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
@@ -273,7 +276,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningTool {
     fn drop(&mut self) {
         machine::watch(None);
         if let Some(child) = &mut self.child {

@@ -10,7 +10,7 @@ use xtask_common::gaps;
 use crate::fixtures::Captured;
 
 /// The plan for one kernel.
-pub struct Planned {
+pub struct KernelPlan {
     /// The kernel's series.
     pub series: &'static str,
     method: Method,
@@ -20,7 +20,7 @@ pub struct Planned {
 
 /// Something that a kernel hides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost {
+pub struct Limitation {
     /// The hook that is not served, if it is a whole one.
     pub hook: Option<Hook>,
     /// What stays hidden.
@@ -29,7 +29,7 @@ pub struct Lost {
     pub reason: String,
 }
 
-impl Planned {
+impl KernelPlan {
     /// The plan with functions hooked by this method.
     #[must_use]
     pub fn new(captured: &Captured, method: Method) -> Self {
@@ -52,11 +52,15 @@ impl Planned {
 
     /// All that this kernel hides, beside what the method hides on every kernel.
     #[must_use]
-    pub fn losses(&self) -> Vec<Lost> {
+    pub fn losses(&self) -> Vec<Limitation> {
         let plan = match &self.plan {
             Ok(plan) => plan,
             Err(reason) => {
-                return vec![Lost { hook: None, hides: "everything", reason: reason.clone() }];
+                return vec![Limitation {
+                    hook: None,
+                    hides: "everything",
+                    reason: reason.clone(),
+                }];
             }
         };
         let mut losses = Vec::new();
@@ -64,10 +68,10 @@ impl Planned {
             let by_method = self.method == Method::Kprobe && hook.not_by_kprobe().is_some();
             if let (Served::Not(reason), false) = (served, by_method) {
                 let reason = reason.clone();
-                losses.push(Lost { hook: Some(*hook), hides: hook.hides(), reason });
+                losses.push(Limitation { hook: Some(*hook), hides: hook.hides(), reason });
             }
         }
-        losses.extend(plan.losses.iter().map(|loss| Lost {
+        losses.extend(plan.losses.iter().map(|loss| Limitation {
             hook: None,
             hides: loss.hides,
             reason: loss.reason.clone(),
@@ -76,7 +80,7 @@ impl Planned {
     }
 }
 
-impl Lost {
+impl Limitation {
     /// Whether it is known of a series.
     #[must_use]
     pub fn is_known(&self, series: &str) -> bool {
@@ -95,14 +99,14 @@ mod tests {
     #[test]
     fn losses_of_the_captured_kernels_are_the_known_ones() {
         for captured in fixtures::all().unwrap() {
-            let planned = Planned::new(&captured, Method::Fentry);
+            let planned = KernelPlan::new(&captured, Method::Fentry);
             let (series, losses) = (planned.series, planned.losses());
             for lost in &losses {
                 assert!(lost.is_known(series), "{series}: {lost:?}");
             }
             let known = gaps::absent_hooks(series).len() + gaps::losses(series).len();
             assert_eq!(losses.len(), known, "{series} hides less than is known");
-            for lost in Planned::new(&captured, Method::Kprobe).losses() {
+            for lost in KernelPlan::new(&captured, Method::Kprobe).losses() {
                 assert!(losses.contains(&lost), "{series} by kprobe: {lost:?}");
             }
         }
