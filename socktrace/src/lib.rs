@@ -8,15 +8,19 @@ use std::process::ExitCode;
 mod cli;
 mod commands;
 mod config;
+mod counts;
 mod doctor;
 mod explain;
 mod filter;
 mod kernel;
 mod metrics;
-mod output;
 mod owner;
-mod resolve;
+mod pipeline;
+mod record;
+#[cfg(test)]
+mod rooms;
 mod service;
+mod sinks;
 
 pub use cli::command;
 pub use config::template;
@@ -26,7 +30,7 @@ pub use config::template;
 pub fn main() -> ExitCode {
     let resolved = match config::Resolved::of_process() {
         Ok(resolved) => resolved,
-        Err(error) => return service::exit::wrong_usage(&error),
+        Err(error) => return commands::wrong_usage(&error),
     };
     let cli = &resolved.cli;
     service::log::init(cli.verbose, cli.probe_log);

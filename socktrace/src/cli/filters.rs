@@ -3,7 +3,9 @@
 use clap::Args;
 use socktrace_diagnosis::{Cause, Errno, Severity};
 
-use crate::filter::{CgroupPath, Comm, ContainerName, Netns, Network, Pid, Port, Term, Uid, Unit};
+use crate::filter::{
+    CgroupPath, Choice, Comm, ContainerName, Filter, Netns, Network, Pid, Port, Term, Uid, Unit,
+};
 
 /// What stands before these options in the help.
 const HEADING: &str = "Filters";
@@ -91,5 +93,25 @@ impl Filters {
             && self.errno.is_empty()
             && self.cause.is_empty()
             && self.severity.is_empty())
+    }
+}
+
+impl From<&Filters> for Filter {
+    fn from(filters: &Filters) -> Self {
+        Self {
+            pid: Choice::new(&filters.pid),
+            comm: Choice::new(&filters.comm),
+            uid: Choice::new(&filters.uid),
+            unit: Choice::new(&filters.unit),
+            container: Choice::new(&filters.container),
+            cgroup: Choice::new(&filters.cgroup),
+            netns: Choice::new(&filters.netns),
+            port: Choice::new(&filters.port),
+            local: Choice::new(&filters.local),
+            remote: Choice::new(&filters.remote),
+            errno: Choice::new(&filters.errno),
+            cause: Choice::new(&filters.cause),
+            severity: Choice::new(&filters.severity),
+        }
     }
 }

@@ -1,10 +1,12 @@
-//! What socktrace can be told to do.
+//! What socktrace can do, one file a command; a trace is put together here.
 
 pub(crate) mod doctor;
 pub(crate) mod explain;
+mod lifecycle;
 mod serve;
 pub(crate) mod trace;
 mod watch;
+mod wrong_usage;
 
 use std::{
     io::{self, Write as _},
@@ -12,6 +14,8 @@ use std::{
 };
 
 use anyhow::Context as _;
+
+pub(crate) use wrong_usage::wrong_usage;
 
 use crate::config;
 

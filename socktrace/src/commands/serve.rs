@@ -2,37 +2,37 @@
 
 use std::sync::Arc;
 
-use aya::Ebpf;
 use socktrace_ebpf::OWNED_PER_SERIES;
 use socktrace_exporter::{Access, Listen, Listener, Liveness, PassedSockets, Server, Site};
 
 use crate::{
     cli::{Cli, DEFAULT_LISTEN},
-    filter::Counts,
+    counts::{Counts, SharedProgress},
     kernel::{
         health::Health,
         host::kernel_release,
         load::Measurable,
         measures::Measures,
-        newcomers::Newcomers,
+        new_cgroups::NewCgroups,
+        object::Object,
         owned::{Extent, OwnedTallies},
         programs::Programs,
     },
-    metrics::{self, About, Exporter, Hooks, Progress},
+    metrics::{self, About, Exporter, Hooks},
     owner::Owners,
     service::log::NOTICE,
 };
 
 /// Failures by service, before anything is loaded: whether they are counted, and how.
 #[derive(Default)]
-pub(super) struct Services {
+pub(super) struct ServiceCounts {
     /// How they are counted, and how many series there are at most.
     asked: Option<(Extent, usize)>,
     /// What finds them.
     owners: Option<Owners>,
 }
 
-impl Services {
+impl ServiceCounts {
     /// As the command line asks, where this host has cgroups to tell services by.
     pub(super) fn new(cli: &Cli) -> Self {
         if cli.no_metrics || cli.max_series == 0 {
@@ -70,17 +70,17 @@ impl Services {
     /// Where it counts.
     pub(super) fn tallies(
         &self,
-        ebpf: &mut Ebpf,
+        object: &mut Object,
     ) -> anyhow::Result<Option<(OwnedTallies, Extent)>> {
-        self.extent().map(|extent| Ok((OwnedTallies::new(ebpf)?, extent))).transpose()
+        self.extent().map(|extent| Ok((OwnedTallies::new(object)?, extent))).transpose()
     }
 
     /// The series; the names of services that fail for the first time are looked up from now on.
-    fn start(self, ebpf: &mut Ebpf) -> anyhow::Result<Option<Arc<metrics::Services>>> {
+    fn start(self, object: &mut Object) -> anyhow::Result<Option<Arc<metrics::Services>>> {
         let (Some((_, limit)), Some(owners)) = (self.asked, self.owners) else { return Ok(None) };
         let services = Arc::new(metrics::Services::new(owners, limit));
         let met = Arc::clone(&services);
-        Newcomers::new(ebpf)?.watch(move |cgroup| met.meet(cgroup))?;
+        NewCgroups::new(object)?.watch(move |cgroup| met.meet(cgroup))?;
         Ok(Some(services))
     }
 }
@@ -89,7 +89,7 @@ impl Services {
 pub(super) struct Sources {
     pub(super) counts: Arc<Counts>,
     pub(super) programs: Arc<Programs>,
-    pub(super) progress: Option<Arc<Progress>>,
+    pub(super) progress: Option<Arc<SharedProgress>>,
 }
 
 /// What stays the same.
@@ -113,18 +113,18 @@ pub(super) fn about(
 
 /// Serves the metrics at these sockets, if any.
 pub(super) fn metrics(
-    ebpf: &mut Ebpf,
+    object: &mut Object,
     (listeners, access): (Vec<Listener>, Access),
-    services: Services,
+    services: ServiceCounts,
     (about, hooks): (About, &Hooks),
     sources: Sources,
 ) -> anyhow::Result<Option<Server>> {
     if listeners.is_empty() {
         return Ok(None);
     }
-    let measures = Measures::new(ebpf)?;
+    let measures = Measures::new(object)?;
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
-    let services = services.start(ebpf)?;
+    let services = services.start(object)?;
     let Sources { counts, programs, progress } = sources;
     let exporter = Exporter { about, counts, measures, programs, services, max_owned, progress };
     let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();

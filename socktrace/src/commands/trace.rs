@@ -3,38 +3,37 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use aya::Ebpf;
-use aya_log::EbpfLogger;
 use socktrace_ebpf::Counter;
 use socktrace_exporter::{Access, PassedSockets};
-use tokio::{io::unix::AsyncFd, runtime};
+use tokio::runtime;
 
-use super::{
-    serve,
-    watch::{self, Service, Shower, Shown, Source},
-};
+use super::{lifecycle::Lifecycle, serve, watch};
 use crate::{
     config::Resolved,
-    filter::{Counts, Filter, Gate},
+    counts::{Counts, SharedProgress, StreamProgress},
+    filter::Filter,
     kernel::{
         clock::Clock,
+        events::Events,
         filter::{Scope, Verdicts},
         hooks::Hook,
         host::running_kernel,
         load::{self, Attached, Loaded},
+        probe_log,
         programs::Programs,
-        stream::Events,
         tally::Tallies,
+        undisturbed,
     },
-    metrics::{Hooks, Progress},
-    output::{Decoder, stream::Printer},
-    resolve::{Names, System},
+    metrics::Hooks,
+    pipeline::{Gate, Judge, Pipeline, Teacher},
+    record::{Decoder, RemoteNames, SystemResolver},
     service::{
         log::NOTICE,
         manager::Manager,
         privileges,
-        signals::{ReloadSignal, StopSignals, undisturbed},
+        signals::{ReloadSignal, StopSignals},
     },
+    sinks::{Sinks, StreamSink},
 };
 
 /// Runs until SIGINT or SIGTERM, or until the reader of the output is gone.
@@ -60,11 +59,11 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let reload = ReloadSignal::new()?;
     let manager = Manager::new();
     let clock = Clock::new()?;
-    let names = if cli.resolve { Some(Names::new(System::new()?)) } else { None };
-    let filter = Arc::new(Filter::new(&cli.filters));
+    let names = if cli.resolve { Some(RemoteNames::new(SystemResolver::new()?)) } else { None };
+    let filter = Arc::new(Filter::from(&cli.filters));
     let scope = Scope { stream: !cli.no_stream, counts: cli.filters.filter_metrics };
-    let program = filter.program(scope, cli.all);
-    let mut services = serve::Services::new(cli);
+    let kernel_filter = filter.kernel_filter(scope, cli.all);
+    let mut services = serve::ServiceCounts::new(cli);
     let options = load::Options {
         method: cli.attach.into(),
         retransmits: cli.retransmits,
@@ -76,14 +75,14 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,
     };
-    let Loaded { mut ebpf, links, health, losses, rst_reasons, measurable } =
-        undisturbed(|| load::load(options, &program))??;
+    let Loaded { mut object, links, health, losses, rst_reasons, measurable } =
+        undisturbed(|| load::load(options, &kernel_filter))??;
     let counted = scope.counts.then(|| Arc::clone(&filter));
-    let tallies = Tallies::new(&mut ebpf)?;
-    let counts = Arc::new(Counts::new(tallies, services.tallies(&mut ebpf)?, counted));
-    let programs = Arc::new(Programs::new(&ebpf).context("cannot watch the kernel programs")?);
+    let tallies = Tallies::new(&mut object)?;
+    let counts = Arc::new(Counts::new(tallies, services.tallies(&mut object)?, counted));
+    let programs = Arc::new(Programs::new(&object).context("cannot watch the kernel programs")?);
     // Learnt before it says that it is ready, so that those are known that go soon after.
-    let owners = services.look_around(program.needs_events());
+    let owners = services.look_around(kernel_filter.needs_events());
     let listeners = serve::listeners(cli, passed)?;
     if !cli.no_sandbox {
         privileges::drop_all(|| counts.counter(Counter::EventsLost).map(drop))?;
@@ -109,10 +108,10 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         log::warn!(target: NOTICE, "not told: {loss}");
     }
     if cli.probe_log {
-        forward_probe_log(&mut ebpf)?;
+        probe_log::forward(&mut object)?;
     }
     let attached = hooks.attached.len();
-    let progress = scope.stream.then(Arc::<Progress>::default);
+    let progress = scope.stream.then(Arc::<SharedProgress>::default);
     let about = serve::about(cli, health, measurable, rst_reasons.clone());
     let sources = serve::Sources {
         counts: Arc::clone(&counts),
@@ -120,58 +119,37 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         progress: progress.clone(),
     };
     let _server =
-        serve::metrics(&mut ebpf, (listeners, access), services, (about, &hooks), sources)?;
+        serve::metrics(&mut object, (listeners, access), services, (about, &hooks), sources)?;
 
-    let service = Service { manager, reload, counts: Arc::clone(&counts), hooks: attached };
-    let source = if let Some(owners) = owners {
-        let events = Events::new(&mut ebpf)?;
+    let lifecycle = Lifecycle { manager, reload, counts: Arc::clone(&counts), hooks: attached };
+    let is_shown = progress.is_some();
+    let mut pipeline = None;
+    if let Some(owners) = owners {
+        let events = Events::new(&mut object)?;
         let decoder = Decoder::new(clock, rst_reasons, owners);
-        let verdicts = Some(Verdicts::new(&mut ebpf)?);
-        let besides = (cli.all, cli.retransmits);
-        let gate = Gate::new(filter, besides, counts.judged(), verdicts);
-        Some(Source { events, decoder, gate })
-    } else {
-        None
-    };
-    let _attached = Attached::new(ebpf, links);
-    let shown = match (source, progress) {
-        (Some(source), Some(progress)) => {
-            let printer = Printer::new(cli.output, cli.color);
-            let shower = Shower { names, printer, progress };
-            Some(watch::stream(source, shower, service, resolved, &mut stop).await?)
-        }
-        (Some(source), None) => {
-            watch::judge(source, service, resolved, &mut stop).await?;
-            None
-        }
-        (None, _) => {
-            watch::count(service, resolved, &mut stop).await?;
-            None
-        }
-    };
+        let judge = Judge::new(filter, cli.all, cli.retransmits);
+        let teacher = Teacher::new(Some(Verdicts::new(&mut object)?));
+        let gate = Gate::new(decoder, judge, teacher, counts.user_counts());
+        let judging = Pipeline::new(events, gate, Arc::clone(&counts));
+        pipeline = Some(match progress {
+            Some(progress) => {
+                let sinks = Sinks::new(vec![Box::new(StreamSink::new(watch::options(cli)))]);
+                judging.show(sinks, names, progress)
+            }
+            None => judging,
+        });
+    }
+    let _attached = Attached::new(object, links);
+    let shown = watch::watch(pipeline, lifecycle, resolved, &mut stop).await?;
+    let shown = is_shown.then_some(shown);
     let summary = summary(&counts, shown)?;
     log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.look().missed));
     Ok(())
 }
 
-/// Logs what the kernel programs say about themselves.
-fn forward_probe_log(ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    let logger = EbpfLogger::init(ebpf).context("cannot read the kernel programs' messages")?;
-    // SAFETY: the logger owns the ring buffer's descriptor and keeps it as long as it lives.
-    let registered = unsafe { AsyncFd::register(logger) };
-    let mut logger = registered.context("cannot watch the kernel programs' messages")?;
-    tokio::spawn(async move {
-        while let Ok(mut ready) = logger.readable_mut().await {
-            ready.get_inner_mut().flush();
-            ready.clear_ready();
-        }
-    });
-    Ok(())
-}
-
 /// One line about the whole run, from the exact tallies.
-fn summary(counts: &Counts, shown: Option<Shown>) -> anyhow::Result<String> {
-    let causes = watch::failures(counts)?;
+fn summary(counts: &Counts, shown: Option<StreamProgress>) -> anyhow::Result<String> {
+    let causes = counts.failures()?;
     let total: u64 = causes.values().sum();
     let by_cause: Vec<String> =
         causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
@@ -182,7 +160,7 @@ fn summary(counts: &Counts, shown: Option<Shown>) -> anyhow::Result<String> {
     };
     let Some(shown) = shown else { return Ok(failures) };
     let lost = counts.counter(Counter::EventsLost)? + shown.dropped;
-    Ok(format!("{failures}; {} events shown, {lost} lost", shown.lines))
+    Ok(format!("{failures}; {} events shown, {lost} lost", shown.shown))
 }
 
 /// What the kernel kept from the programs, to go after the summary; empty if nothing.

@@ -8,17 +8,15 @@ use super::{
     self_test::{self, Outcome},
     verdict::Verdict,
 };
-use crate::{
-    kernel::{
-        clock::Clock,
-        filter::{Program, Scope},
-        host::running_kernel,
-        load::{self, Options, Prepared, RING_BYTES},
-        plan::{Loss, Method},
-        refusal::{Refusal, check_privileges},
-        trial::Answers,
-    },
-    service::signals::undisturbed,
+use crate::kernel::{
+    clock::Clock,
+    filter::{KernelFilter, Scope},
+    host::running_kernel,
+    load::{self, Options, Prepared, RING_BYTES},
+    plan::{Loss, Method},
+    refusal::{Refusal, check_privileges},
+    trial::Answers,
+    undisturbed,
 };
 
 /// What the doctor says. Its JSON's field names are a public interface: they are only ever added
@@ -93,8 +91,8 @@ impl Report {
 }
 
 /// All events, as without filters.
-fn unfiltered() -> Program {
-    Program::new(Scope { stream: true, counts: false })
+fn unfiltered() -> KernelFilter {
+    KernelFilter::new(Scope { stream: true, counts: false })
 }
 
 /// As for tracing all there is to see.

@@ -17,7 +17,7 @@ use socktrace_ebpf::{Counter, Event, EventKind, Signature};
 use tokio::runtime;
 
 use super::{netns, provoke};
-use crate::kernel::{health::Health, hooks::Hook, load::Loaded, stream::Events, tally::Tallies};
+use crate::kernel::{events::Events, health::Health, hooks::Hook, load::Loaded, tally::Tallies};
 
 /// Longest time for an event to come.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -163,8 +163,8 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
         .context("cannot watch the event ring buffer")?;
     let _entered = runtime.enter();
     let mut watch = Watch {
-        tallies: Tallies::new(&mut loaded.ebpf)?,
-        events: Events::new(&mut loaded.ebpf)?,
+        tallies: Tallies::new(&mut loaded.object)?,
+        events: Events::new(&mut loaded.object)?,
         told: BTreeMap::new(),
     };
     let health = &loaded.health;

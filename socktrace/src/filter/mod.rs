@@ -1,14 +1,12 @@
 //! What the user asks to see: values of a few kinds, any of those of one kind, none of the negated.
 //!
 //! A filter is a pure function of a record, and the last word on it. The kernel side judges the same
-//! before an event costs anything, see [`program`], and never drops what would pass here.
+//! before an event costs anything, see [`kernel_filter`], and never drops what would pass here.
 
-mod counts;
 #[cfg(test)]
 mod fuzz;
-mod gate;
+mod kernel_filter;
 mod network;
-mod program;
 mod service;
 mod term;
 mod values;
@@ -17,53 +15,32 @@ use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, Severity, diagnose};
 use socktrace_ebpf::{Event, Signature};
 
 pub(crate) use self::{
-    counts::{Counts, OwnedCounts},
-    gate::Gate,
     network::Network,
     service::{CgroupPath, ContainerName, Unit},
     term::{Choice, Term},
     values::{Comm, Netns, Pid, Port, Uid},
 };
-use crate::{cli::Filters, output::Record, owner::Service};
+use crate::{owner::Service, record::Record};
 
 /// What is asked, by kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
-    pid: Choice<Pid>,
-    comm: Choice<Comm>,
-    uid: Choice<Uid>,
-    unit: Choice<Unit>,
-    container: Choice<ContainerName>,
-    cgroup: Choice<CgroupPath>,
-    netns: Choice<Netns>,
-    port: Choice<Port>,
-    local: Choice<Network>,
-    remote: Choice<Network>,
-    errno: Choice<Errno>,
-    cause: Choice<Cause>,
-    severity: Choice<Severity>,
+    pub(crate) pid: Choice<Pid>,
+    pub(crate) comm: Choice<Comm>,
+    pub(crate) uid: Choice<Uid>,
+    pub(crate) unit: Choice<Unit>,
+    pub(crate) container: Choice<ContainerName>,
+    pub(crate) cgroup: Choice<CgroupPath>,
+    pub(crate) netns: Choice<Netns>,
+    pub(crate) port: Choice<Port>,
+    pub(crate) local: Choice<Network>,
+    pub(crate) remote: Choice<Network>,
+    pub(crate) errno: Choice<Errno>,
+    pub(crate) cause: Choice<Cause>,
+    pub(crate) severity: Choice<Severity>,
 }
 
 impl Filter {
-    /// What the command line asks.
-    pub(crate) fn new(filters: &Filters) -> Self {
-        Self {
-            pid: Choice::new(&filters.pid),
-            comm: Choice::new(&filters.comm),
-            uid: Choice::new(&filters.uid),
-            unit: Choice::new(&filters.unit),
-            container: Choice::new(&filters.container),
-            cgroup: Choice::new(&filters.cgroup),
-            netns: Choice::new(&filters.netns),
-            port: Choice::new(&filters.port),
-            local: Choice::new(&filters.local),
-            remote: Choice::new(&filters.remote),
-            errno: Choice::new(&filters.errno),
-            cause: Choice::new(&filters.cause),
-            severity: Choice::new(&filters.severity),
-        }
-    }
-
     /// Whether a record passes.
     #[cfg(test)]
     pub(crate) fn admits(&self, record: &Record) -> bool {
@@ -112,13 +89,18 @@ impl Filter {
     }
 
     /// Whether somebody asks for failures by what they mean, so that none of these is noise.
-    fn names_failures(&self) -> bool {
+    pub(crate) fn names_failures(&self) -> bool {
         !self.cause.wanted.is_empty() || !self.severity.wanted.is_empty()
     }
 
     /// Whether anything is asked of what a signature means.
     fn asks_for_meaning(&self) -> bool {
         !(self.errno.is_any() && self.cause.is_any() && self.severity.is_any())
+    }
+
+    /// Whether anything is asked of containers, whose names can change.
+    pub(crate) fn asks_for_containers(&self) -> bool {
+        !self.container.is_any()
     }
 
     /// What the kernel side is asked of a service as a whole: it may be asked for, or only kept out.
@@ -128,7 +110,7 @@ impl Filter {
 }
 
 /// Whether an event is noise of ordinary operation.
-fn is_noise(event: &Event) -> bool {
+pub(crate) fn is_noise(event: &Event) -> bool {
     matches!(
         diagnose(event.signature),
         Finding::Failure(found) if found.severity == Severity::Expected

@@ -35,7 +35,7 @@ pub(crate) struct Choice<T> {
 }
 
 impl<T: Clone> Choice<T> {
-    pub(super) fn new(terms: &[Term<T>]) -> Self {
+    pub(crate) fn new(terms: &[Term<T>]) -> Self {
         let of = |negated: bool| {
             let terms = terms.iter().filter(move |term| term.negated == negated);
             terms.map(|term| term.value.clone()).collect()

@@ -3,19 +3,19 @@ use std::sync::Arc;
 use clap::Parser as _;
 use proptest::prelude::*;
 use socktrace_ebpf::{
-    Address, Event, EventKind, Family, Flags, TcpState,
+    Address, Event, EventKind, Family,
     criteria::{self, End, mode},
 };
 
 use super::*;
 use crate::{
     cli::Cli,
-    output::tests::{record, reset_event},
+    record::tests::{record, reset_event},
 };
 
 fn filter(args: &[&str]) -> Filter {
     let cli = Cli::try_parse_from(std::iter::once(&"socktrace").chain(args)).expect("sound");
-    Filter::new(&cli.filters)
+    Filter::from(&cli.filters)
 }
 
 fn refusal(args: &[&str]) -> String {
@@ -199,7 +199,7 @@ fn a_network_namespace_goes_by_path() {
 fn kernel_admits(choice: &Choice<Network>, family: Family, octets: [u8; 16]) -> bool {
     let criteria::Network(wanted) = criteria::Network::new(End::Remote, family as u8, octets);
     let bit = |data: &[u8; 20], bit: usize| data[bit / 8] >> (7 - bit % 8) & 1;
-    let verdict = program::network_verdicts(choice, End::Remote)
+    let verdict = kernel_filter::network_verdicts(choice, End::Remote)
         .filter(|(bits, criteria::Network(key), _)| {
             (0..*bits as usize).all(|index| bit(key, index) == bit(&wanted, index))
         })
@@ -244,29 +244,5 @@ proptest! {
             choice.admits(|network| network.contains(address)),
             kernel_admits(&choice, family, octets)
         );
-    }
-}
-
-#[test]
-fn noise_is_shown_to_who_asks_for_it() {
-    let mut orphan = reset_event();
-    orphan.signature.state = TcpState::FinWait1 as u8;
-    orphan.signature.flags = Flags::ORPHAN.0;
-    for (args, is_shown) in [
-        (&[][..], false),
-        (&["--all"], true),
-        (&["--severity", "expected"], true),
-        (&["--cause", "reset_while_closing"], true),
-        (&["--cause", "!other"], false),
-        (&["--port", "443"], false),
-    ] {
-        let cli = Cli::try_parse_from(std::iter::once(&"socktrace").chain(args)).expect("sound");
-        let filter = Arc::new(Filter::new(&cli.filters));
-        let mut gate = Gate::new(filter, (cli.all, false), None, None);
-        let mut decoder = crate::output::tests::decoder();
-        assert_eq!(gate.pass(orphan, &mut decoder).is_some(), is_shown, "{args:?}");
-        if args.is_empty() {
-            assert!(gate.pass(reset_event(), &mut decoder).is_some());
-        }
     }
 }

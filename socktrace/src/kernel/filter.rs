@@ -12,7 +12,7 @@ use socktrace_ebpf::{
     criteria::{Network, UNWANTED, VERDICT_ENTRIES, WANTED, mode},
 };
 
-use super::maps::take;
+use super::{maps::take, object::Object};
 
 /// The fewest entries that a map can be made with.
 const UNUSED_ENTRIES: u32 = 1;
@@ -30,7 +30,7 @@ pub(crate) struct Scope {
 
 /// What the kernel side is to ask of each event. All of it is fixed before programs are attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Program {
+pub(crate) struct KernelFilter {
     scope: Scope,
     learns_signatures: bool,
     modes: BTreeMap<&'static str, u32>,
@@ -38,7 +38,7 @@ pub(crate) struct Program {
     networks: BTreeMap<(u32, [u8; 20]), u32>,
 }
 
-impl Program {
+impl KernelFilter {
     /// One that asks nothing.
     pub(crate) fn new(scope: Scope) -> Self {
         Self { scope, ..Self::default() }
@@ -131,8 +131,8 @@ pub(crate) struct Verdicts {
 
 impl Verdicts {
     /// Takes the map out of the loaded object.
-    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        Ok(Self { map: take(ebpf, "VERDICTS")? })
+    pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
+        Ok(Self { map: take(object, "VERDICTS")? })
     }
 
     /// Tells the kernel side what to do with events of this kind from now on.

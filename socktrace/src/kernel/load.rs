@@ -9,10 +9,11 @@ use super::{
     btf::Btf,
     existing,
     features::{self, Features},
-    filter,
+    filter::KernelFilter,
     health::Health,
     host::hides_memory,
     memory,
+    object::Object,
     owned::Extent,
     plan::{Loss, Method, Plan, plan},
     refusal::{self, Refusal, denied},
@@ -61,7 +62,7 @@ pub(crate) struct Options {
 ///
 /// Dropping it detaches everything; so does the kernel when the process dies.
 pub(crate) struct Loaded {
-    pub(crate) ebpf: Ebpf,
+    pub(crate) object: Object,
     pub(crate) links: Links,
     pub(crate) health: Health,
     /// What this kernel hides although its hooks are attached.
@@ -95,7 +96,7 @@ pub(crate) struct Attached {
 impl Attached {
     /// Lets go of the programs' code, which the kernel has a copy of, and gives the kernel back what
     /// only the start needed.
-    pub(crate) fn new(mut ebpf: Ebpf, links: Links) -> Self {
+    pub(crate) fn new(Object(mut ebpf): Object, links: Links) -> Self {
         let names: Vec<_> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
         let maps = names.iter().filter_map(|name| ebpf.take_map(name)).collect();
         drop(ebpf);
@@ -109,7 +110,7 @@ impl Attached {
 /// # Errors
 /// A [`Refusal`] when nothing can be traced here; it names the reason. One hook that cannot be
 /// attached is no error: it stands in [`Loaded::health`].
-pub(crate) fn load(options: Options, filter: &filter::Program) -> anyhow::Result<Loaded> {
+pub(crate) fn load(options: Options, filter: &KernelFilter) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
     let prepared = Prepared::read(options.method)?;
     load_prepared(&prepared, options, filter)
@@ -122,7 +123,7 @@ pub(crate) fn load(options: Options, filter: &filter::Program) -> anyhow::Result
 pub(crate) fn load_prepared(
     prepared: &Prepared,
     options: Options,
-    filter: &filter::Program,
+    filter: &KernelFilter,
 ) -> anyhow::Result<Loaded> {
     let &Prepared { ref types, features, ref plan, .. } = prepared;
     super::memlock::raise();
@@ -140,7 +141,7 @@ pub(crate) fn load_prepared(
     let (links, rst_reasons) = (Links(links), prepared.rst_reasons.clone());
     let measurable =
         Measurable { rto: plan.knows("ICSK_RTO"), accept_queue: plan.knows("SOCK_ACK_BACKLOG") };
-    Ok(Loaded { ebpf, links, health, losses, rst_reasons, measurable })
+    Ok(Loaded { object: Object(ebpf), links, health, losses, rst_reasons, measurable })
 }
 
 /// What can be known of the kernel before anything is loaded, and without privileges.
@@ -186,7 +187,7 @@ impl Prepared {
 fn load_object(
     prepared: &Prepared,
     options: Options,
-    filter: &filter::Program,
+    filter: &KernelFilter,
 ) -> Result<Ebpf, EbpfError> {
     let &Prepared { features, hides_memory, method, ref plan, .. } = prepared;
     let globals = [

@@ -1,16 +1,15 @@
 //! The maps of the loaded object, by name.
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{Map, MapError},
-};
+use aya::maps::{Map, MapError};
+
+use super::object::Object;
 
 /// Takes a map out of the loaded object, which then belongs to the caller.
 ///
 /// # Errors
 /// When the kernel programs are of another build: they have no such map, or of another type.
-pub(super) fn take<T>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T>
+pub(super) fn take<T>(Object(ebpf): &mut Object, name: &str) -> anyhow::Result<T>
 where
     T: TryFrom<Map, Error = MapError>,
 {

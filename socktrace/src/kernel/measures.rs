@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{HashMap, MapData, PerCpuArray},
-};
+use aya::maps::{HashMap, MapData, PerCpuArray};
 use socktrace_ebpf::{
     Family, RST_REASONS, Sockopt,
     histogram::{QUEUE_PERCENT, RTO_MS, slots, sum_slot},
 };
 
-use super::maps::take;
+use super::{maps::take, object::Object};
 
 /// The maps of what is measured.
 pub(crate) struct Measures {
@@ -58,14 +55,14 @@ impl Measures {
     ///
     /// # Errors
     /// When the kernel programs are of another build.
-    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+    pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
         Ok(Self {
-            accepted: Array(take(ebpf, "ACCEPTED")?),
-            rtos: Array(take(ebpf, "RTOS")?),
-            queues_at_resets: Array(take(ebpf, "QUEUES_AT_RESETS")?),
-            queues_at_failures: Array(take(ebpf, "QUEUES_AT_FAILURES")?),
-            resets_sent: Array(take(ebpf, "RESETS_SENT")?),
-            sockopts: take(ebpf, "SOCKOPTS")?,
+            accepted: Array(take(object, "ACCEPTED")?),
+            rtos: Array(take(object, "RTOS")?),
+            queues_at_resets: Array(take(object, "QUEUES_AT_RESETS")?),
+            queues_at_failures: Array(take(object, "QUEUES_AT_FAILURES")?),
+            resets_sent: Array(take(object, "RESETS_SENT")?),
+            sockopts: take(object, "SOCKOPTS")?,
         })
     }
 

@@ -1,7 +1,9 @@
-//! The kernel side as the daemon sees it: loading by the plan, events and tallies.
+//! The kernel side as the daemon sees it: loading by the plan, events and tallies. The only room
+//! that knows the library that loads programs.
 
 mod attach;
 pub(crate) mod clock;
+pub(crate) mod events;
 mod existing;
 pub(crate) mod filter;
 pub(crate) mod health;
@@ -11,12 +13,18 @@ mod maps;
 pub(crate) mod measures;
 mod memlock;
 mod memory;
-pub(crate) mod newcomers;
+pub(crate) mod new_cgroups;
+pub(crate) mod object;
 pub(crate) mod owned;
+pub(crate) mod probe_log;
 pub(crate) mod programs;
 pub(crate) mod refusal;
-pub(crate) mod stream;
 pub(crate) mod tally;
 pub(crate) mod trial;
+mod undisturbed;
 
 pub(crate) use socktrace_plan::{btf, features, hooks, plan, subject, variant};
+pub(crate) use undisturbed::undisturbed;
+
+/// The library that loads programs, as the target of what it logs.
+pub(crate) const LOADER: &str = "aya";

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{HashMap, MapData},
-};
+use aya::maps::{HashMap, MapData};
 use socktrace_ebpf::{Owned, Signature};
 
-use super::maps::take;
+use super::{maps::take, object::Object};
 
 /// How failures are counted by owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +28,8 @@ impl OwnedTallies {
     ///
     /// # Errors
     /// When the kernel programs are of another build.
-    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        Ok(Self { owned: take(ebpf, "OWNED")?, others: take(ebpf, "OTHERS")? })
+    pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
+        Ok(Self { owned: take(object, "OWNED")?, others: take(object, "OTHERS")? })
     }
 
     /// How often each owner's failures have occurred, of those that are in the map.

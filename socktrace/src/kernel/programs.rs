@@ -13,9 +13,7 @@ use std::{
     time::Duration,
 };
 
-use aya::Ebpf;
-
-use super::{hooks::Hook, variant::Variant};
+use super::{hooks::Hook, object::Object, variant::Variant};
 
 /// Lines of the description of a program, or of a map, that `/proc` has for its descriptor.
 const MISSES: &str = "recursion_misses:";
@@ -29,9 +27,9 @@ const STATS_ENABLED: &str = "/proc/sys/kernel/bpf_stats_enabled";
 const DESCRIPTORS: &str = "/proc/self/fdinfo";
 
 /// The programs that are loaded.
-pub(crate) struct Programs(Vec<Program>);
+pub(crate) struct Programs(Vec<LoadedProgram>);
 
-struct Program {
+struct LoadedProgram {
     hook: Hook,
     name: &'static str,
     fd: OwnedFd,
@@ -49,17 +47,21 @@ impl Programs {
     ///
     /// # Errors
     /// When descriptors run out.
-    pub(crate) fn new(ebpf: &Ebpf) -> io::Result<Self> {
+    pub(crate) fn new(Object(ebpf): &Object) -> io::Result<Self> {
         let mut programs = Vec::new();
         for &hook in Hook::ALL {
             for program in hook.all_variants().flat_map(Variant::needed) {
                 let name = program.name;
                 // Of the variants of a hook one is loaded, and some programs serve several.
-                let is_known = programs.iter().any(|known: &Program| known.name == name);
+                let is_known = programs.iter().any(|known: &LoadedProgram| known.name == name);
                 if !is_known
                     && let Some(Ok(fd)) = ebpf.program(name).map(aya::programs::Program::fd)
                 {
-                    programs.push(Program { hook, name, fd: fd.as_fd().try_clone_to_owned()? });
+                    programs.push(LoadedProgram {
+                        hook,
+                        name,
+                        fd: fd.as_fd().try_clone_to_owned()?,
+                    });
                 }
             }
         }
@@ -69,7 +71,7 @@ impl Programs {
     /// What the kernel tells now.
     pub(crate) fn look(&self) -> Seen {
         let described = descriptions();
-        let of = |program: &Program| described.get(&program.fd.as_raw_fd());
+        let of = |program: &LoadedProgram| described.get(&program.fd.as_raw_fd());
         let mut missed = BTreeMap::new();
         for program in &self.0 {
             if let Some(count) = of(program).and_then(|text| number(text, MISSES)) {

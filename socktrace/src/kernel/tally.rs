@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{MapData, PerCpuArray, PerCpuHashMap},
-};
+use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
 use socktrace_ebpf::{Counter, Signature};
 
-use super::maps::take;
+use super::{maps::take, object::Object};
 
 /// The kernel side's counting maps.
 pub(crate) struct Tallies {
@@ -19,8 +16,8 @@ pub(crate) struct Tallies {
 
 impl Tallies {
     /// Takes the maps out of the loaded object.
-    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        Ok(Self { signatures: take(ebpf, "TALLIES")?, counters: take(ebpf, "COUNTERS")? })
+    pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
+        Ok(Self { signatures: take(object, "TALLIES")?, counters: take(object, "COUNTERS")? })
     }
 
     /// How often each signature has occurred since the programs were loaded.

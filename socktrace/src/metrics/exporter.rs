@@ -8,13 +8,12 @@ use socktrace_ebpf::{Counter, TALLY_ENTRIES, sockopt::SOCKOPT_ENTRIES};
 
 use super::{
     families::Families,
-    progress::Progress,
     services::{Page, Services},
     snapshot::{About, MapFill, Snapshot},
     sockets, tracer,
 };
 use crate::{
-    filter::Counts,
+    counts::{Counts, SharedProgress},
     kernel::{
         measures::Measures,
         programs::{Programs, Seen},
@@ -35,7 +34,7 @@ pub(crate) struct Exporter {
     /// Room for these counts.
     pub(crate) max_owned: u32,
     /// `None` where nothing is streamed.
-    pub(crate) progress: Option<Arc<Progress>>,
+    pub(crate) progress: Option<Arc<SharedProgress>>,
 }
 
 impl Exporter {

@@ -11,6 +11,7 @@ use socktrace_exporter::Format;
 
 use super::*;
 use crate::{
+    counts::StreamProgress,
     kernel::{
         health::{Health, HookState},
         hooks::Hook,
@@ -18,7 +19,7 @@ use crate::{
         measures::{Buckets, Measured},
         programs::Runs,
     },
-    metrics::{services::tests::page as service_page, snapshot::Stream},
+    metrics::services::tests::page as service_page,
 };
 
 /// What a page must look like; metrics of the process itself aside, which are the library's.
@@ -129,7 +130,7 @@ fn snapshot() -> Snapshot {
         },
         sockopts_beyond: 7,
         services: Some(service_page()),
-        stream: Some(Stream { shown: 21, dropped: 2 }),
+        stream: Some(StreamProgress { shown: 21, dropped: 2 }),
         missed: BTreeMap::from([(Hook::TcpDone, 3), (Hook::TcpReset, 0)]),
         runs: Some(BTreeMap::from([(
             "tcp_done",

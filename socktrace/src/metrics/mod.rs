@@ -4,7 +4,6 @@ mod exporter;
 mod families;
 mod hooks;
 mod index;
-mod progress;
 mod services;
 mod snapshot;
 mod sockets;
@@ -12,6 +11,5 @@ mod tracer;
 
 pub(crate) use exporter::Exporter;
 pub(crate) use hooks::Hooks;
-pub(crate) use progress::Progress;
 pub(crate) use services::Services;
-pub(crate) use snapshot::{About, Stream};
+pub(crate) use snapshot::About;

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use socktrace_ebpf::{Counter, Signature};
 
 use super::services::Page;
-use crate::kernel::{
-    health::Health, hooks::Hook, load::Measurable, measures::Measured, programs::Runs,
+use crate::{
+    counts::StreamProgress,
+    kernel::{health::Health, hooks::Hook, load::Measurable, measures::Measured, programs::Runs},
 };
 
 /// What stays the same as long as the daemon runs.
@@ -38,21 +39,13 @@ pub(crate) struct Snapshot {
     /// `None` where owners are not counted.
     pub(crate) services: Option<Page>,
     /// `None` where nothing is streamed.
-    pub(crate) stream: Option<Stream>,
+    pub(crate) stream: Option<StreamProgress>,
     pub(crate) missed: BTreeMap<Hook, u64>,
     /// `None` where the kernel does not measure it.
     pub(crate) runs: Option<BTreeMap<&'static str, Runs>>,
     pub(crate) maps: Vec<MapFill>,
     pub(crate) bpf_memory: Option<u64>,
     pub(crate) duration: Duration,
-}
-
-/// What the stream came to so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Stream {
-    pub(crate) shown: u64,
-    /// Events that were received and not shown.
-    pub(crate) dropped: u64,
 }
 
 /// How full a map of the kernel side is.

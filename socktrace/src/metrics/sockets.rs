@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     kernel::hooks::Hook,
-    output::names::{family_name, sigpipe_name, state_name},
+    record::names::{family_name, sigpipe_name, state_name},
 };
 
 /// Label value of what has no room, and of what has no name.

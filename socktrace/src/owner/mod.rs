@@ -27,7 +27,7 @@ mod systemd;
 pub(crate) use {
     owners::Owners,
     plain::is_deceptive,
-    process::There,
+    process::Sighting,
     service::{Container, Service, Unknown},
 };
 

@@ -13,7 +13,7 @@ use super::{
     host_files::HostFiles,
     mounts::Layout,
     names::NameFiles,
-    process::{Processes, There, boot_ns},
+    process::{Processes, Sighting, boot_ns},
     service::{Service, Unknown},
 };
 
@@ -98,7 +98,7 @@ impl Owners {
     ///
     /// `cgroup` is the id in cgroup2, 0 where unknown. Reads files when they are new, so a host
     /// whose disks hang can delay it.
-    pub(crate) fn service(&mut self, cgroup: u64, process: Option<There>) -> Arc<Service> {
+    pub(crate) fn service(&mut self, cgroup: u64, process: Option<Sighting>) -> Arc<Service> {
         // Where processes are asked too, they may differ.
         let Some(there) = process.filter(|_| cgroup != 0 && self.are_by_cgroup()) else {
             return self.find(cgroup, process);
@@ -117,7 +117,7 @@ impl Owners {
         service
     }
 
-    fn find(&mut self, cgroup: u64, process: Option<There>) -> Arc<Service> {
+    fn find(&mut self, cgroup: u64, process: Option<Sighting>) -> Arc<Service> {
         let by_id = match &mut self.ids {
             Some(ids) if cgroup != 0 => ids.path(cgroup),
             _ if process.is_some() => Err(Unknown::NotVisible),
@@ -145,12 +145,12 @@ impl Owners {
     }
 
     /// The path of a process's executable, while it is there and may be asked.
-    pub(crate) fn exe(&mut self, process: There) -> Option<Arc<str>> {
+    pub(crate) fn exe(&mut self, process: Sighting) -> Option<Arc<str>> {
         self.processes.as_mut()?.exe(process)
     }
 
     /// Whether a process that was seen is still there.
-    pub(crate) fn is_there(&mut self, process: There) -> bool {
+    pub(crate) fn is_there(&mut self, process: Sighting) -> bool {
         self.processes.as_mut().is_some_and(|processes| processes.is_there(process))
     }
 

@@ -46,8 +46,8 @@ fn owners(root: &Path, complete: bool, legacy: bool) -> Owners {
 const EVENT: u64 = 1_000_000_000;
 
 /// A process at that time, 0 for none.
-fn at(pid: u32) -> Option<There> {
-    (pid != 0).then_some(There { pid, seen_ns: EVENT, at_ns: EVENT })
+fn at(pid: u32) -> Option<Sighting> {
+    (pid != 0).then_some(Sighting { pid, seen_ns: EVENT, at_ns: EVENT })
 }
 
 #[test]

@@ -50,7 +50,7 @@ struct Seen {
 
 /// When a process with a pid was there, in nanoseconds since boot.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct There {
+pub(crate) struct Sighting {
     pub(crate) pid: u32,
     /// When it was seen.
     pub(crate) seen_ns: u64,
@@ -83,22 +83,22 @@ impl Processes {
     ///
     /// # Errors
     /// [`Unknown::ProcessGone`].
-    pub(super) fn cgroup(&mut self, there: There) -> Result<Arc<str>, Unknown> {
+    pub(super) fn cgroup(&mut self, there: Sighting) -> Result<Arc<str>, Unknown> {
         let cgroup = self.find(there).and_then(|seen| seen.cgroup.clone());
         cgroup.ok_or(Unknown::ProcessGone)
     }
 
     /// The path of its executable, while it is there and may be asked.
-    pub(super) fn exe(&mut self, there: There) -> Option<Arc<str>> {
+    pub(super) fn exe(&mut self, there: Sighting) -> Option<Arc<str>> {
         self.find(there)?.exe.clone()
     }
 
     /// Whether it is still there, or was when it was asked about last.
-    pub(super) fn is_there(&mut self, there: There) -> bool {
+    pub(super) fn is_there(&mut self, there: Sighting) -> bool {
         self.find(there).is_some()
     }
 
-    fn find(&mut self, There { pid, seen_ns, at_ns }: There) -> Option<&Seen> {
+    fn find(&mut self, Sighting { pid, seen_ns, at_ns }: Sighting) -> Option<&Seen> {
         let is_it = |seen: &Seen| seen.start_ns <= seen_ns && at_ns <= seen.until_ns;
         // Many events of one process come at once: one look at it is good for all until then.
         if !self.known.get(&pid).is_some_and(is_it) {
@@ -174,8 +174,8 @@ mod tests {
     const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
 
     /// Seen at the time of the event.
-    fn at(pid: u32, ns: u64) -> There {
-        There { pid, seen_ns: ns, at_ns: ns }
+    fn at(pid: u32, ns: u64) -> Sighting {
+        Sighting { pid, seen_ns: ns, at_ns: ns }
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(exe.as_ref(), std::env::current_exe().expect("a path").to_string_lossy());
         // Long before it began, the pid was another's.
         assert!(!processes.is_there(at(process::id(), 0)));
-        assert!(!processes.is_there(There { at_ns: boot_ns(), ..at(process::id(), 0) }));
+        assert!(!processes.is_there(Sighting { at_ns: boot_ns(), ..at(process::id(), 0) }));
         assert_eq!(processes.cgroup(at(u32::MAX, boot_ns())), Err(Unknown::ProcessGone));
     }
 

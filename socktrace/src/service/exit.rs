@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use socktrace_exporter::UnusableWebConfig;
-use systemd_journal_logger::connected_to_journal;
 
-use super::log::{self, NOTICE};
-use crate::{config, kernel::refusal::Refusal};
+use super::log::NOTICE;
+use crate::kernel::refusal::Refusal;
 
 /// Exit code of errors that are not about the host: a port in use, a closed descriptor.
 const FAILED: u8 = 1;
@@ -34,32 +33,6 @@ Exit codes:
   18  the kernel's structures are unknown
   19  the kernel refuses kprobes, where they are needed or asked for
   20  doctor --self-test: a hook did not fire, or a count is wrong";
-
-/// Prints what is wrong with the configuration, or the help that was asked for.
-pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
-    match error {
-        config::Error::Usage(error) if error.use_stderr() && connected_to_journal() => {
-            log::init(false, false);
-            ::log::error!(target: NOTICE, socktrace_exit_code = WRONG_USAGE; "{error}");
-            ExitCode::from(WRONG_USAGE)
-        }
-        config::Error::Usage(error) => {
-            // Nobody is left to be told that the terminal is gone.
-            drop(error.print());
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(WRONG_USAGE))
-        }
-        config::Error::Settings(problems) => {
-            // What was to be logged is in the configuration that there is not.
-            log::init(false, false);
-            for problem in problems {
-                ::log::error!(
-                    target: NOTICE, socktrace_exit_code = WRONG_USAGE; "socktrace: {problem}"
-                );
-            }
-            ExitCode::from(WRONG_USAGE)
-        }
-    }
-}
 
 /// Prints an error for the user and gives the code to exit with.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {

@@ -8,15 +8,11 @@ use env_logger::{Builder, Logger};
 use log::{LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
+use crate::kernel::{LOADER, probe_log};
+
 /// Target of what everybody is told, whatever the level and without it: what is hooked, where metrics
 /// are, how it ended.
 pub(crate) const NOTICE: &str = "socktrace::notice";
-
-/// Crate of the kernel programs, the target of their messages.
-const PROBES: &str = "socktrace_ebpf";
-
-/// The library that loads programs: what it warns of is explained in other words when it matters.
-const LOADER: &str = "aya";
 
 /// Starts logging.
 pub(crate) fn init(verbose: bool, probe_log: bool) {
@@ -39,10 +35,11 @@ fn logger(verbose: bool, probe_log: bool) -> Logger {
     let level = |detailed| if detailed { LevelFilter::Debug } else { LevelFilter::Warn };
     Builder::new()
         .filter_level(LevelFilter::Warn)
+        // What it warns of is explained in other words when it matters.
         .filter_module(LOADER, if verbose { LevelFilter::Warn } else { LevelFilter::Error })
         .filter_module("socktrace", level(verbose))
         .filter_module(NOTICE, LevelFilter::Info)
-        .filter_module(PROBES, level(probe_log))
+        .filter_module(probe_log::TARGET, level(probe_log))
         .format(|out, record| {
             if record.target() == NOTICE {
                 writeln!(out, "{}", record.args())

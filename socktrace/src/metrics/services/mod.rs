@@ -21,7 +21,7 @@ pub(crate) use self::{
     ledger::{Key, Meaning},
 };
 use crate::{
-    filter::{Counts, OwnedCounts},
+    counts::{Counts, OwnedCounts},
     owner::Owners,
 };
 

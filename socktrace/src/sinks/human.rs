@@ -12,11 +12,10 @@ use socktrace_diagnosis::{Finding, Severity};
 use socktrace_ebpf::Sigpipe;
 
 use super::{
-    Record,
     columns::{Column, Columns},
-    names::role_name,
     reason::reason,
 };
+use crate::record::{Record, names::role_name};
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
@@ -121,8 +120,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        output::record::tests::{record, reset_event},
         owner::Service,
+        record::tests::{record, reset_event},
     };
 
     /// The text without styling, as it comes out when piped.

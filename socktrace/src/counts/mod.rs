@@ -1,17 +1,26 @@
 //! How often what has happened, as it is exported and summed up.
 
+mod progress;
+mod user_counts;
+
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use socktrace_diagnosis::{Finding, diagnose};
-use socktrace_ebpf::{Counter, Event, Owned, Signature, TALLY_ENTRIES};
+use socktrace_diagnosis::{Cause, Finding, diagnose};
+use socktrace_ebpf::{Counter, Owned, Signature};
 
-use super::Filter;
-use crate::kernel::{
-    owned::{Extent, OwnedTallies},
-    tally::Tallies,
+pub(crate) use self::{
+    progress::{SharedProgress, StreamProgress},
+    user_counts::UserCounts,
+};
+use crate::{
+    filter::Filter,
+    kernel::{
+        owned::{Extent, OwnedTallies},
+        tally::Tallies,
+    },
 };
 
 /// The kernel side's exact counts: of everything, or of what passes a filter.
@@ -22,24 +31,7 @@ pub(crate) struct Counts {
     tallies: Tallies,
     /// `None` where owners are not counted.
     owned: Option<Mutex<OwnedTallies>>,
-    filtered: Option<(Arc<Filter>, Arc<Judged>)>,
-}
-
-/// What the daemon itself has counted.
-pub(crate) struct Judged {
-    own: Mutex<Own>,
-    /// How it counts by owner, if at all.
-    extent: Option<Extent>,
-}
-
-#[derive(Default)]
-struct Own {
-    signatures: BTreeMap<Signature, u64>,
-    /// Of signatures for which there was no room.
-    overflow: u64,
-    owned: BTreeMap<Owned, u64>,
-    /// Of owners for which there was no room.
-    others: BTreeMap<Signature, u64>,
+    filtered: Option<(Arc<Filter>, Arc<UserCounts>)>,
 }
 
 /// Failures by owner.
@@ -50,47 +42,6 @@ pub(crate) struct OwnedCounts {
     pub(crate) others: BTreeMap<Signature, u64>,
 }
 
-impl Judged {
-    /// Counts an event that the kernel side has left to the daemon, as the kernel side would.
-    pub(super) fn add(&self, event: &Event) {
-        let mut own = self.lock();
-        own.count(event.signature);
-        let is_failure = matches!(diagnose(event.signature), Finding::Failure(_));
-        if let Some(extent) = self.extent.filter(|_| is_failure) {
-            own.count_owned(extent, event);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Own {
-    fn count(&mut self, signature: Signature) {
-        if self.signatures.len() == TALLY_ENTRIES && !self.signatures.contains_key(&signature) {
-            self.overflow += 1;
-        } else {
-            *self.signatures.entry(signature).or_default() += 1;
-        }
-    }
-
-    fn count_owned(&mut self, extent: Extent, event: &Event) {
-        let Event { signature, role, local_port, remote_port, .. } = *event;
-        let service_port =
-            if extent.ports { signature.service_port(role, local_port, remote_port) } else { 0 };
-        let owned =
-            Owned { cgroup_id: event.cgroup_id, signature, service_port, ..Owned::default() };
-        if self.owned.len() < extent.entries as usize || self.owned.contains_key(&owned) {
-            *self.owned.entry(owned).or_default() += 1;
-        } else if self.others.len() < TALLY_ENTRIES || self.others.contains_key(&signature) {
-            *self.others.entry(signature).or_default() += 1;
-        } else {
-            self.overflow += 1;
-        }
-    }
-}
-
 impl Counts {
     /// Counts of everything; of what passes a filter where one is given.
     pub(crate) fn new(
@@ -99,14 +50,13 @@ impl Counts {
         filter: Option<Arc<Filter>>,
     ) -> Self {
         let (owned, extent) = owned.unzip();
-        let judged = || Arc::new(Judged { own: Mutex::default(), extent });
-        let filtered = filter.map(|filter| (filter, judged()));
+        let filtered = filter.map(|filter| (filter, Arc::new(UserCounts::new(extent))));
         Self { tallies, owned: owned.map(Mutex::new), filtered }
     }
 
     /// Where to count what the kernel side leaves to the daemon; `None` when it counts everything.
-    pub(crate) fn judged(&self) -> Option<Arc<Judged>> {
-        self.filtered.as_ref().map(|(_, judged)| Arc::clone(judged))
+    pub(crate) fn user_counts(&self) -> Option<Arc<UserCounts>> {
+        self.filtered.as_ref().map(|(_, user_counts)| Arc::clone(user_counts))
     }
 
     /// How often each signature has occurred.
@@ -115,13 +65,27 @@ impl Counts {
     /// When the kernel's maps cannot be read.
     pub(crate) fn signatures(&self) -> anyhow::Result<BTreeMap<Signature, u64>> {
         let mut counts = self.tallies.signatures()?;
-        if let Some((filter, judged)) = &self.filtered {
-            for (signature, count) in &judged.lock().signatures {
+        if let Some((filter, user_counts)) = &self.filtered {
+            for (signature, count) in &user_counts.lock().signatures {
                 *counts.entry(*signature).or_default() += count;
             }
             counts.retain(|signature, _| filter.admits_signature(*signature));
         }
         Ok(counts)
+    }
+
+    /// How many failures were counted, by their causes.
+    ///
+    /// # Errors
+    /// As [`Self::signatures`].
+    pub(crate) fn failures(&self) -> anyhow::Result<BTreeMap<Cause, u64>> {
+        let mut causes = BTreeMap::new();
+        for (signature, count) in self.signatures()? {
+            if let Finding::Failure(found) = diagnose(signature) {
+                *causes.entry(found.cause).or_default() += count;
+            }
+        }
+        Ok(causes)
     }
 
     /// How often each owner's failures have occurred; `None` where owners are not counted.
@@ -133,12 +97,12 @@ impl Counts {
         let tallies = tallies.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = OwnedCounts { owned: tallies.owned()?, others: tallies.others()? };
         drop(tallies);
-        if let Some((filter, judged)) = &self.filtered {
-            let judged = judged.lock();
-            for (owned, count) in &judged.owned {
+        if let Some((filter, user_counts)) = &self.filtered {
+            let user_counts = user_counts.lock();
+            for (owned, count) in &user_counts.owned {
                 *counts.owned.entry(*owned).or_default() += count;
             }
-            for (signature, count) in &judged.others {
+            for (signature, count) in &user_counts.others {
                 *counts.others.entry(*signature).or_default() += count;
             }
             counts.owned.retain(|owned, _| filter.admits_signature(owned.signature));
@@ -152,8 +116,8 @@ impl Counts {
         if let Some(tallies) = &self.owned {
             tallies.lock().unwrap_or_else(PoisonError::into_inner).forget(owned);
         }
-        if let Some((_, judged)) = &self.filtered {
-            judged.lock().owned.remove(owned);
+        if let Some((_, user_counts)) = &self.filtered {
+            user_counts.lock().owned.remove(owned);
         }
     }
 
@@ -164,7 +128,9 @@ impl Counts {
     pub(crate) fn counter(&self, counter: Counter) -> anyhow::Result<u64> {
         let of_kernel = self.tallies.counter(counter)?;
         match (counter, &self.filtered) {
-            (Counter::TallyOverflow, Some((_, judged))) => Ok(of_kernel + judged.lock().overflow),
+            (Counter::TallyOverflow, Some((_, user_counts))) => {
+                Ok(of_kernel + user_counts.lock().overflow)
+            }
             _ => Ok(of_kernel),
         }
     }

@@ -1,93 +1,18 @@
-//! An event with its finding, decoded for output.
+//! From events to records.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use jiff::Timestamp;
-use socktrace_diagnosis::{Finding, diagnose};
-use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, Role, TcpState, event::EXE_NAME};
+use socktrace_diagnosis::diagnose;
+use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, TcpState, event::EXE_NAME};
 
+use super::{Icmp, Process, Record, Sender};
 use crate::{
     kernel::clock::{Clock, TimeOfDay},
-    owner::{Owners, Service, There, Unknown, is_deceptive},
+    owner::{Owners, Service, Sighting, Unknown, is_deceptive},
 };
-
-/// The process that was operating on the socket, else the one that waits for it, else the one that
-/// opened it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    /// Process id.
-    pub(crate) pid: u32,
-    /// Thread id.
-    pub(crate) tid: u32,
-    /// Its real user.
-    pub(crate) uid: u32,
-    /// Command name of the thread.
-    pub(crate) comm: String,
-    /// Command name of the process, that of its first thread, where it was read.
-    pub(crate) leader_comm: Option<String>,
-    /// Path of its executable; only the last part of it where the process has gone, or may not be
-    /// asked.
-    pub(crate) exe: Option<Arc<str>>,
-    /// How it is known: `caller`, `waiter`, `holder` or `opener`.
-    pub(crate) source: &'static str,
-}
-
-/// The ICMP message behind an errno.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Icmp {
-    pub(crate) kind: u8,
-    pub(crate) code: u8,
-    /// Who sent it.
-    pub(crate) router: IpAddr,
-}
-
-/// The process of this host that sent the RST.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sender {
-    pub(crate) pid: u32,
-    pub(crate) comm: String,
-    /// The kernel's name of why, in lower case; `None` where it has none (before 6.10).
-    pub(crate) reason: Option<Arc<str>>,
-}
-
-/// What an output needs of one event.
-#[derive(Clone, Debug)]
-pub(crate) struct Record {
-    pub(crate) time: Timestamp,
-    pub(crate) finding: Finding,
-    pub(crate) family: Option<Family>,
-    pub(crate) state: Option<TcpState>,
-    pub(crate) local: SocketAddr,
-    pub(crate) remote: SocketAddr,
-    /// The remote address's name, where it was asked for and came in time.
-    pub(crate) remote_name: Option<Arc<str>>,
-    /// What this host is in the connection, where that is known.
-    pub(crate) role: Option<Role>,
-    pub(crate) process: Option<Process>,
-    /// The service that the process belongs to, or why none is known.
-    pub(crate) service: Arc<Service>,
-    pub(crate) icmp: Option<Icmp>,
-    pub(crate) sender: Option<Sender>,
-    /// Retransmission timeout in force, in milliseconds.
-    pub(crate) rto_ms: u64,
-    /// Time since the peer's last acknowledgement, in milliseconds.
-    pub(crate) silent_ms: u64,
-    pub(crate) event: Event,
-}
-
-impl Record {
-    /// The port of the service that the connection is about: the listening side's.
-    pub(crate) fn service_port(&self) -> Option<u16> {
-        let port = match self.role? {
-            Role::Client => self.remote.port(),
-            Role::Server => self.local.port(),
-        };
-        (port != 0).then_some(port)
-    }
-}
 
 /// Turns events into records.
 pub(crate) struct Decoder {
@@ -157,8 +82,9 @@ impl Decoder {
     }
 
     /// The process to name, and when it was there; why none is known.
-    fn process(&mut self, event: &Event) -> Result<(Process, There), Unknown> {
-        let there = There { pid: event.tgid, seen_ns: event.owner_seen_ns, at_ns: event.boot_ns };
+    fn process(&mut self, event: &Event) -> Result<(Process, Sighting), Unknown> {
+        let there =
+            Sighting { pid: event.tgid, seen_ns: event.owner_seen_ns, at_ns: event.boot_ns };
         let is = |source: OwnerSource| event.owner_source == source as u8;
         if is(OwnerSource::HandedOn) {
             return Err(Unknown::HandedOn);
@@ -188,7 +114,7 @@ impl Decoder {
 
     /// The path of the executable that the process had at the time: what the kernel's programs have
     /// seen must be the last part of it.
-    fn exe(&mut self, event: &Event, there: There) -> Option<Arc<str>> {
+    fn exe(&mut self, event: &Event, there: Sighting) -> Option<Arc<str>> {
         let name = some_name(&event.exe);
         let path = self.owners.exe(there);
         match (name, path) {

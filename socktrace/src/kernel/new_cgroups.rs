@@ -1,27 +1,24 @@
-//! Owners that fail for the first time, as the kernel side announces them: a short-lived container
+//! Cgroups that fail for the first time, as the kernel side announces them: a short-lived container
 //! can be named only while its cgroup is there.
 
 use std::{os::fd::AsFd as _, thread};
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{MapData, RingBuf},
-};
+use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::maps::take;
+use super::{maps::take, object::Object};
 
 /// The consumer's end of the announcements.
-pub(crate) struct Newcomers(RingBuf<MapData>);
+pub(crate) struct NewCgroups(RingBuf<MapData>);
 
-impl Newcomers {
+impl NewCgroups {
     /// Takes the ring buffer out of the loaded object.
     ///
     /// # Errors
     /// When the kernel programs are of another build.
-    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        Ok(Self(take(ebpf, "NEWCOMERS")?))
+    pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
+        Ok(Self(take(object, "NEWCOMERS")?))
     }
 
     /// Hands each cgroup's id to `meet` from now on, on a thread of its own: looking names up reads
@@ -50,7 +47,7 @@ impl Newcomers {
             }
         };
         thread::Builder::new()
-            .name("newcomers".to_owned())
+            .name("new_cgroups".to_owned())
             .spawn(watch)
             .context("cannot start a thread")?;
         Ok(())

@@ -6,7 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
-use super::{Record, record::Sender};
+use crate::record::{Record, Sender};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -121,7 +121,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
         Cause::Other => format!(
             "unexplained: {} in {} (hook {}, origin {}, flags {:#x})",
             diagnosis.errno,
-            record.state.map_or("unknown state", super::names::state_name),
+            record.state.map_or("unknown state", crate::record::names::state_name),
             event.signature.kind,
             event.signature.origin,
             event.signature.flags
@@ -195,7 +195,7 @@ mod tests {
     use socktrace_ebpf::{Event, Origin, TcpState};
 
     use super::*;
-    use crate::output::record::tests::{record, reset_event};
+    use crate::record::tests::{record, reset_event};
 
     fn timer_event(state: TcpState, origin: Origin, flags: Flags) -> Event {
         let mut event = reset_event();

@@ -16,7 +16,7 @@ use socktrace_diagnosis::Errno;
 /// Adds fields to the object at the end of a buffer, in this order.
 macro_rules! add_fields {
     ($out:expr, { $($name:literal: $value:expr,)+ }) => {
-        $($crate::output::object::add(
+        $($crate::sinks::object::add(
             $out,
             [concat!(",\"", $name, "\":"), concat!(",\"", $name, "\":null")],
             &$value,

@@ -8,12 +8,13 @@ use serde_json::Value;
 use socktrace_ebpf::Event;
 
 use super::{
-    Record,
     columns::{Column, Columns},
     human, json,
-    tests::decoder,
 };
-use crate::owner::{Service, is_deceptive};
+use crate::{
+    owner::{Service, is_deceptive},
+    record::{Record, tests::decoder},
+};
 
 /// Terminals of these widths.
 const WIDTHS: [usize; 4] = [1, 40, 80, 200];
@@ -38,7 +39,7 @@ fn events() {
 /// One line with an object of which the names are those of any other.
 fn for_programs(record: &Record) {
     let mut line = Vec::new();
-    json::write(&mut line, record, &mut json::Told::default()).expect("memory");
+    json::write(&mut line, record, &mut json::LastService::default()).expect("memory");
     let text = line.strip_suffix(b"\n").expect("a line");
     assert!(text.iter().all(|byte| !byte.is_ascii_control()), "{}", text.escape_ascii());
     let Value::Object(line) = serde_json::from_slice(text).expect("JSON") else {

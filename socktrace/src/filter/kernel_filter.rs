@@ -6,54 +6,59 @@ use socktrace_ebpf::{
 };
 
 use super::{Choice, Filter, Network};
-use crate::kernel::filter::{Program, Scope};
+use crate::kernel::filter::{KernelFilter, Scope};
 
 impl Filter {
     /// What the kernel side asks. `scope` says what for; `all` whether noise is wanted too.
-    pub(crate) fn program(&self, scope: Scope, all: bool) -> Program {
-        let mut program = Program::new(scope);
+    pub(crate) fn kernel_filter(&self, scope: Scope, all: bool) -> KernelFilter {
+        let mut kernel_filter = KernelFilter::new(scope);
         let judges_meaning = self.asks_for_meaning() || !(all || self.names_failures());
         if scope.stream && judges_meaning {
-            program.learn_signatures();
+            kernel_filter.learn_signatures();
         }
-        program.ask("FILTER_SERVICE", self.service_mode());
-        add(&mut program, "FILTER_PID", &self.pid, |pid| {
+        kernel_filter.ask("FILTER_SERVICE", self.service_mode());
+        add(&mut kernel_filter, "FILTER_PID", &self.pid, |pid| {
             Criterion::number(CriterionKind::Pid, pid.0)
         });
-        add(&mut program, "FILTER_COMM", &self.comm, |comm| Criterion::comm(comm.0));
-        add(&mut program, "FILTER_UID", &self.uid, |uid| {
+        add(&mut kernel_filter, "FILTER_COMM", &self.comm, |comm| Criterion::comm(comm.0));
+        add(&mut kernel_filter, "FILTER_UID", &self.uid, |uid| {
             Criterion::number(CriterionKind::Uid, uid.0)
         });
-        add(&mut program, "FILTER_NETNS", &self.netns, |netns| {
+        add(&mut kernel_filter, "FILTER_NETNS", &self.netns, |netns| {
             Criterion::number(CriterionKind::Netns, netns.0)
         });
-        add(&mut program, "FILTER_PORT", &self.port, |port| {
+        add(&mut kernel_filter, "FILTER_PORT", &self.port, |port| {
             Criterion::number(CriterionKind::Port, u32::from(port.0))
         });
-        add_networks(&mut program, "FILTER_LOCAL", &self.local, End::Local);
-        add_networks(&mut program, "FILTER_REMOTE", &self.remote, End::Remote);
-        program
+        add_networks(&mut kernel_filter, "FILTER_LOCAL", &self.local, End::Local);
+        add_networks(&mut kernel_filter, "FILTER_REMOTE", &self.remote, End::Remote);
+        kernel_filter
     }
 }
 
 fn add<T>(
-    program: &mut Program,
+    kernel_filter: &mut KernelFilter,
     global: &'static str,
     choice: &Choice<T>,
     criterion: impl Fn(&T) -> Criterion,
 ) {
-    program.ask(global, choice.mode());
+    kernel_filter.ask(global, choice.mode());
     for (value, wanted) in choice.verdicts() {
-        program.judge(criterion(value), verdict(wanted));
+        kernel_filter.judge(criterion(value), verdict(wanted));
     }
 }
 
 /// A longest-prefix map finds one network for an address, the narrowest: so each has the verdict
 /// that all networks around it give together.
-fn add_networks(program: &mut Program, global: &'static str, choice: &Choice<Network>, end: End) {
-    program.ask(global, choice.mode());
+fn add_networks(
+    kernel_filter: &mut KernelFilter,
+    global: &'static str,
+    choice: &Choice<Network>,
+    end: End,
+) {
+    kernel_filter.ask(global, choice.mode());
     for (bits, key, wanted) in network_verdicts(choice, end) {
-        program.judge_network(bits, key, verdict(wanted));
+        kernel_filter.judge_network(bits, key, verdict(wanted));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The stream: formats events in batches of lines.
+//! Formats records in batches of lines.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -8,33 +8,33 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 use jiff::tz::TimeZone;
 
-use super::{Record, columns::Columns, human, json};
-use crate::cli::{Color, Output};
+use super::{Format, columns::Columns, human, json};
+use crate::record::Record;
 
 /// The largest buffer that is kept for the next batch.
 const KEPT: usize = 256 << 10;
 
 /// Collects lines.
 pub(crate) struct Printer {
-    output: Output,
+    format: Format,
     choice: ColorChoice,
     zone: TimeZone,
     columns: Columns,
     buffer: Vec<u8>,
-    told: json::Told,
+    last_service: json::LastService,
     shown: u64,
 }
 
 impl Printer {
-    pub(crate) fn new(output: Output, color: Color) -> Self {
+    pub(crate) fn new(format: Format, color: ColorChoice) -> Self {
         let (zone, columns) = (TimeZone::system(), fitting());
-        let (buffer, told) = (Vec::new(), json::Told::default());
-        Self { output, choice: choice(color), zone, columns, buffer, told, shown: 0 }
+        let (buffer, last_service) = (Vec::new(), json::LastService::default());
+        Self { format, choice: choice(color), zone, columns, buffer, last_service, shown: 0 }
     }
 
     /// Adds the heading, where the format has one.
     pub(crate) fn heading(&mut self) {
-        if self.output == Output::Human {
+        if self.format == Format::Human {
             self.append(|out, _, columns| human::heading(out, columns));
         }
     }
@@ -47,26 +47,28 @@ impl Printer {
         }
     }
 
-    /// Adds what is told of one event.
+    /// Adds what is shown of one event.
     pub(crate) fn record(&mut self, record: &Record) {
         // Once a batch.
         if self.buffer.is_empty() {
             self.fit();
         }
         self.shown += 1;
-        match self.output {
-            Output::Human => {
+        match self.format {
+            Format::Human => {
                 self.append(|out, zone, columns| human::write(out, record, zone, columns));
             }
-            Output::Json => in_memory(json::write(&mut self.buffer, record, &mut self.told)),
+            Format::Json => {
+                in_memory(json::write(&mut self.buffer, record, &mut self.last_service));
+            }
         }
     }
 
     /// Adds a notice of lost events.
     pub(crate) fn lost(&mut self, count: u64) {
-        match self.output {
-            Output::Human => self.append(|out, _, _| human::lost(out, count)),
-            Output::Json => in_memory(json::lost(&mut self.buffer, count)),
+        match self.format {
+            Format::Human => self.append(|out, _, _| human::lost(out, count)),
+            Format::Json => in_memory(json::lost(&mut self.buffer, count)),
         }
     }
 
@@ -94,10 +96,10 @@ impl Printer {
     }
 
     /// Goes on with other options.
-    pub(crate) fn change(&mut self, output: Output, color: Color) {
-        let heading = output != self.output;
+    pub(crate) fn change(&mut self, format: Format, color: ColorChoice) {
+        let heading = format != self.format;
         self.choice = choice(color);
-        self.output = output;
+        self.format = format;
         if heading {
             self.heading();
         }
@@ -116,8 +118,8 @@ impl Printer {
 }
 
 /// `auto` asks standard output, since lines go through memory.
-fn choice(color: Color) -> ColorChoice {
-    match ColorChoice::from(color) {
+fn choice(color: ColorChoice) -> ColorChoice {
+    match color {
         ColorChoice::Auto => AutoStream::choice(&io::stdout()),
         choice => choice,
     }

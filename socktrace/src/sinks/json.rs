@@ -10,12 +10,16 @@ use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_n
 use socktrace_ebpf::{EventKind, Flags};
 
 use super::{
-    Record,
-    names::{family_name, role_name, sigpipe_name, state_name},
     object::{add_fields, add_object},
     reason::reason,
 };
-use crate::owner::Service;
+use crate::{
+    owner::Service,
+    record::{
+        Record,
+        names::{family_name, role_name, sigpipe_name, state_name},
+    },
+};
 
 /// A line that tells of lost events.
 #[derive(Serialize)]
@@ -24,13 +28,13 @@ struct Lost {
     count: u64,
 }
 
-/// The service that was told last, and its fields: many lines in a row are about the same.
+/// The service of the last line, and its fields: many lines in a row are about the same.
 #[derive(Default)]
-pub(crate) struct Told(Option<(Arc<Service>, Vec<u8>)>);
+pub(crate) struct LastService(Option<(Arc<Service>, Vec<u8>)>);
 
-impl Told {
+impl LastService {
     fn fields(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
-        if self.0.as_ref().is_none_or(|(told, _)| told != service) {
+        if self.0.as_ref().is_none_or(|(last, _)| last != service) {
             let mut fields = Vec::new();
             add_object(&mut fields, &**service)?;
             self.0 = Some((Arc::clone(service), fields));
@@ -40,19 +44,19 @@ impl Told {
 }
 
 /// Writes one event as a line.
-pub(crate) fn write(out: &mut Vec<u8>, record: &Record, told: &mut Told) -> io::Result<()> {
+pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastService) -> io::Result<()> {
     match record.finding {
         Finding::Failure(found) => {
-            write_moment(out, record, "failure", told)?;
+            write_moment(out, record, "failure", last)?;
             write_diagnosis(out, record, found)?;
         }
         Finding::Delivery(found) => {
             let accepted = record.event.signature.kind == EventKind::Accept as u8;
             let event = if accepted { "accepted_reset" } else { "delivered" };
-            write_moment(out, record, event, told)?;
+            write_moment(out, record, event, last)?;
             write_diagnosis(out, record, found)?;
         }
-        Finding::Retransmission => write_moment(out, record, "retransmit", told)?,
+        Finding::Retransmission => write_moment(out, record, "retransmit", last)?,
     }
     out.extend_from_slice(b"}\n");
     Ok(())
@@ -64,7 +68,7 @@ fn write_moment(
     out: &mut Vec<u8>,
     record: &Record,
     event: &'static str,
-    told: &mut Told,
+    last: &mut LastService,
 ) -> io::Result<()> {
     let raw = &record.event;
     let process = record.process.as_ref();
@@ -107,7 +111,7 @@ fn write_moment(
         "service": record.service.label(),
     });
     // That service in full, or why none is known.
-    out.extend_from_slice(told.fields(&record.service)?);
+    out.extend_from_slice(last.fields(&record.service)?);
     add_fields!(out, {
         // Inode of the network namespace.
         "netns": raw.netns,
@@ -184,14 +188,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::output::record::tests::{record, reset_event};
+    use crate::record::tests::{record, reset_event};
 
     #[test]
     fn a_line_is_one_object_with_the_documented_names() {
         let mut out = Vec::new();
         let mut record = record(reset_event());
         record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
-        write(&mut out, &record, &mut Told::default()).expect("memory");
+        write(&mut out, &record, &mut LastService::default()).expect("memory");
         let text = String::from_utf8(out).expect("text");
         assert_eq!(text.matches('\n').count(), 1);
         let line: Value = serde_json::from_str(&text).expect("JSON");

@@ -3,15 +3,14 @@
 use std::{io, time::Duration};
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{MapData, RingBuf},
-};
+use aya::maps::{MapData, RingBuf};
 use socktrace_ebpf::Event;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{Instant, sleep_until},
 };
+
+use super::{maps::take, object::Object};
 
 /// Most events handed on at once, so that a flood is written out in pieces of bounded size.
 const BATCH: usize = 128;
@@ -34,9 +33,8 @@ pub(crate) struct Events {
 
 impl Events {
     /// Takes the ring buffer out of the loaded object.
-    pub(crate) fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        let map = ebpf.take_map("EVENTS").context("the kernel programs have no map EVENTS")?;
-        let ring = RingBuf::try_from(map).context("the map EVENTS is no ring buffer")?;
+    pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
+        let ring = take::<RingBuf<MapData>>(object, "EVENTS")?;
         // SAFETY: the ring buffer owns its map's descriptor and keeps it as long as it lives.
         let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         let ring = registered.context("cannot watch the event ring buffer")?;

@@ -21,7 +21,7 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use crate::output::Record;
+use crate::record::Record;
 
 /// How many names are kept.
 const KEPT: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
@@ -55,9 +55,9 @@ pub(crate) trait Lookup: Clone + Send + Sync + 'static {
 
 /// The resolvers that this host is set up to use.
 #[derive(Clone)]
-pub(crate) struct System(Arc<TokioResolver>);
+pub(crate) struct SystemResolver(Arc<TokioResolver>);
 
-impl System {
+impl SystemResolver {
     /// Reads `/etc/resolv.conf` and `/etc/hosts`.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl System {
     }
 }
 
-impl Lookup for System {
+impl Lookup for SystemResolver {
     async fn name(&self, address: IpAddr) -> Option<String> {
         let found = self.0.reverse_lookup(address).await;
         let found = found.inspect_err(|error| log::debug!("{address} has no name: {error}"));
@@ -84,7 +84,7 @@ impl Lookup for System {
 }
 
 /// Names that are known or asked for.
-pub(crate) struct Names<L = System> {
+pub(crate) struct RemoteNames<L = SystemResolver> {
     lookup: L,
     known: LruCache<IpAddr, Known>,
     asked: HashSet<IpAddr>,
@@ -105,7 +105,7 @@ impl Known {
     }
 }
 
-impl<L: Lookup> Names<L> {
+impl<L: Lookup> RemoteNames<L> {
     pub(crate) fn new(lookup: L) -> Self {
         let known = LruCache::new(KEPT);
         Self { lookup, known, asked: HashSet::new(), answers: channel(ASKED_AT_ONCE) }
@@ -192,7 +192,7 @@ mod tests {
     use socktrace_ebpf::Address;
 
     use super::*;
-    use crate::output::tests::{record, reset_event};
+    use crate::record::tests::{record, reset_event};
 
     /// Answers for some addresses, and never for others.
     #[derive(Clone, Default)]
@@ -227,7 +227,7 @@ mod tests {
     fn names_are_told_at_once_and_asked_for_once() {
         run(async {
             let book = Book::default();
-            let mut names = Names::new(book.clone());
+            let mut names = RemoteNames::new(book.clone());
             for _ in 0..3 {
                 let mut records = [from([10, 0, 0, 1]), from([10, 0, 0, 2]), from([10, 0, 0, 3])];
                 names.name(&mut records).await;
@@ -241,12 +241,12 @@ mod tests {
     #[test]
     fn a_silent_resolver_holds_lines_up_once() {
         run(async {
-            let mut names = Names::new(Book::default());
+            let mut names = RemoteNames::new(Book::default());
             let mut records = [from([10, 9, 0, 1])];
             let begin = Instant::now();
             names.name(&mut records).await;
             assert!(begin.elapsed() >= PATIENCE && records[0].remote_name.is_none());
-            let again = Names::name(&mut names, &mut records);
+            let again = RemoteNames::name(&mut names, &mut records);
             // Polled once: it does not wait.
             assert!(timeout(Duration::ZERO, again).await.is_ok());
         });
@@ -256,7 +256,7 @@ mod tests {
     fn a_flood_neither_waits_nor_asks_without_bound() {
         run(async {
             let book = Book::default();
-            let mut names = Names::new(book.clone());
+            let mut names = RemoteNames::new(book.clone());
             let mut records: Vec<_> = (0..200).map(|last| from([10, 9, 0, last])).collect();
             assert!(timeout(Duration::ZERO, names.name(&mut records)).await.is_ok());
             // Each turn of the runtime runs some of its tasks.

@@ -2,8 +2,11 @@
 //! reader stops the stream, never the metrics.
 
 use std::{
+    future::Future as _,
     io::{self, ErrorKind, Write},
     mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -78,17 +81,17 @@ impl Writer {
         self.running = Some(spawn_blocking(move || Attempt::make(batch, &mut Unbuffered)));
     }
 
-    /// Waits for the end of the write. Cancel safe. Forever when not busy.
+    /// Waits for the end of the write; forever when not busy.
     ///
     /// # Errors
     /// What ended it, unless a [`Written`] says so.
-    pub(crate) async fn done(&mut self) -> io::Result<Written> {
-        let Some(running) = &mut self.running else { return std::future::pending().await };
-        let attempt = running.await.map_err(io::Error::other)?;
+    pub(crate) fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Written>> {
+        let Some(running) = &mut self.running else { return Poll::Pending };
+        let attempt = ready!(Pin::new(running).poll(context)).map_err(io::Error::other)?;
         self.running = None;
         let written = self.end(&attempt);
         self.spare = attempt.batch;
-        written
+        Poll::Ready(written)
     }
 
     /// Hands the buffer of the last batch back.

@@ -1,0 +1,88 @@
+//! What becomes of an event: whether it is shown, counted here, and what the kernel side can learn.
+
+use std::sync::Arc;
+
+use socktrace_diagnosis::Finding;
+use socktrace_ebpf::{Criterion, Event, event::unsettled};
+
+use crate::{
+    filter::{Filter, is_noise},
+    owner::{Service, Unknown},
+    record::{Decoder, Record},
+};
+
+/// Decides what is shown, and counted where filters narrow the counts.
+pub(crate) struct Judge {
+    filter: Arc<Filter>,
+    /// Whether noise is shown too.
+    all: bool,
+    /// Whether retransmissions are.
+    retransmits: bool,
+}
+
+/// What is decided about one event.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// The record for the sinks.
+    pub(super) shown: Option<Record>,
+    /// Whether the kernel side has left it to be counted here, and it passes.
+    pub(super) is_counted: bool,
+    /// What the kernel side asked: whether events like this one, by their signature and by their
+    /// cgroup, are wanted.
+    pub(super) lessons: [Option<(Criterion, bool)>; 2],
+}
+
+impl Judge {
+    /// Judges by this filter. `all` and `retransmits` say what is shown besides failures.
+    pub(crate) fn new(filter: Arc<Filter>, all: bool, retransmits: bool) -> Self {
+        let all = all || filter.names_failures();
+        Self { filter, all, retransmits }
+    }
+
+    /// Shows noise too from now on, or not any more.
+    pub(super) fn change(&mut self, all: bool) {
+        self.all = all || self.filter.names_failures();
+    }
+
+    /// Whether verdicts depend on names of containers, which can change.
+    pub(super) fn depends_on_names(&self) -> bool {
+        self.filter.asks_for_containers()
+    }
+
+    /// Judges an event: its signature first, and decodes it only if that leaves something to decide.
+    /// `counts_here` says whether the kernel side leaves events to be counted here.
+    pub(super) fn judge(&self, event: Event, counts_here: bool, decoder: &mut Decoder) -> Verdict {
+        let is_unsettled = |what: u8| event.unsettled & what != 0;
+        let mut verdict = Verdict::default();
+        let is_meant =
+            self.filter.admits_signature(event.signature) && (self.all || !is_noise(&event));
+        if is_unsettled(unsettled::SIGNATURE) {
+            verdict.lessons[0] = Some((Criterion::signature(&event.signature), is_meant));
+        }
+        let is_left = counts_here && is_unsettled(unsettled::SERVICE);
+        if !is_meant && !is_left {
+            return verdict;
+        }
+        let record = decoder.decode(event);
+        let is_service = self.filter.admits_service(&record.service);
+        if is_unsettled(unsettled::SERVICE)
+            && event.cgroup_id != 0
+            && decoder.finds_services_by_cgroup()
+            && is_final(&record.service)
+        {
+            verdict.lessons[1] = Some((Criterion::cgroup(event.cgroup_id), is_service));
+        }
+        if !is_service || !self.filter.admits_subject(&record) {
+            return verdict;
+        }
+        verdict.is_counted = is_left;
+        let is_shown = is_meant && (self.retransmits || record.finding != Finding::Retransmission);
+        verdict.shown = is_shown.then_some(record);
+        verdict
+    }
+}
+
+/// Whether the same will be found when the cgroup is looked up again, names of containers aside.
+fn is_final(service: &Service) -> bool {
+    matches!(service.unknown, None | Some(Unknown::CgroupGone))
+}

@@ -1,0 +1,270 @@
+//! The way of an event: decoded, judged, and given to every sink.
+//!
+//! A verdict has effects besides: what the kernel side left to be counted here is counted, and what
+//! only the daemon can judge is taught to the kernel side. See [`judge`].
+
+mod judge;
+mod teacher;
+
+use std::{
+    future::{pending, poll_fn},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use socktrace_ebpf::{Counter, Event};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+
+pub(crate) use self::{judge::Judge, teacher::Teacher};
+use crate::{
+    counts::{Counts, SharedProgress, StreamProgress, UserCounts},
+    kernel::events::Events,
+    record::{Decoder, Record, RemoteNames},
+    sinks::{Ending, Options, Sinks},
+};
+
+/// How long a verdict on a cgroup holds where containers are asked for: some are named only after
+/// they have begun, and they can be renamed.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// How long a reader may take over the last lines.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+const CANNOT_WRITE: &str = "cannot write the stream";
+
+/// Decodes and judges events, with the effects of each verdict.
+pub(crate) struct Gate {
+    decoder: Decoder,
+    judge: Judge,
+    teacher: Teacher,
+    /// Where filters narrow the counts: what the kernel side leaves to be counted here.
+    user_counts: Option<Arc<UserCounts>>,
+}
+
+impl Gate {
+    pub(crate) fn new(
+        decoder: Decoder,
+        judge: Judge,
+        teacher: Teacher,
+        user_counts: Option<Arc<UserCounts>>,
+    ) -> Self {
+        Self { decoder, judge, teacher, user_counts }
+    }
+
+    /// The record of an event, if it is to be shown.
+    pub(crate) fn pass(&mut self, event: Event) -> Option<Record> {
+        let verdict = self.judge.judge(event, self.user_counts.is_some(), &mut self.decoder);
+        for (criterion, is_wanted) in verdict.lessons.into_iter().flatten() {
+            self.teacher.teach(criterion, is_wanted);
+        }
+        if let (Some(counts), true) = (&self.user_counts, verdict.is_counted) {
+            counts.add(&event);
+        }
+        verdict.shown
+    }
+
+    /// The times at which the kernel side is to ask again; `None` for never.
+    fn refreshes(&self) -> Option<Interval> {
+        self.judge.depends_on_names().then(|| {
+            let mut times = interval_at(Instant::now() + REFRESH, REFRESH);
+            times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            times
+        })
+    }
+}
+
+/// Takes events from the kernel side, and gives what passes to the sinks.
+pub(crate) struct Pipeline {
+    events: Events,
+    gate: Gate,
+    refreshes: Option<Interval>,
+    names: Option<RemoteNames>,
+    sinks: Sinks,
+    counts: Arc<Counts>,
+    /// How far the stream has come, for metrics.
+    progress: Option<Arc<SharedProgress>>,
+    /// Events that came and were not judged yet.
+    batch: Vec<Event>,
+    /// Records of the batch at hand.
+    records: Vec<Record>,
+}
+
+/// What a [`Pipeline`] can go on with.
+pub(crate) enum Step {
+    /// Events have come.
+    Events,
+    /// Verdicts are to be found again.
+    Refresh,
+    /// A sink has written what it was given.
+    Written(Ending),
+}
+
+impl Pipeline {
+    /// One that counts what the kernel side leaves to it, and shows nothing.
+    pub(crate) fn new(events: Events, gate: Gate, counts: Arc<Counts>) -> Self {
+        Self {
+            events,
+            refreshes: gate.refreshes(),
+            gate,
+            names: None,
+            sinks: Sinks::default(),
+            counts,
+            progress: None,
+            batch: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Shows records too; `names` finds the names of remote addresses.
+    pub(crate) fn show(
+        self,
+        sinks: Sinks,
+        names: Option<RemoteNames>,
+        progress: Arc<SharedProgress>,
+    ) -> Self {
+        Self { sinks, names, progress: Some(progress), ..self }
+    }
+
+    /// Has sinks begin, as with a heading.
+    pub(crate) fn begin(&mut self) {
+        self.sinks.begin();
+    }
+
+    /// Has sinks write, then waits for something to go on with, see [`Self::take`]. Cancel safe.
+    ///
+    /// # Errors
+    /// When events cannot be read, or a sink cannot write.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Step> {
+        self.flush();
+        let takes_events = self.sinks.take_records();
+        tokio::select! {
+            biased;
+            () = next(&mut self.refreshes) => Ok(Step::Refresh),
+            written = poll_fn(|context| self.sinks.poll_written(context)) => {
+                Ok(Step::Written(written.context(CANNOT_WRITE)?))
+            }
+            // While a sink waits for a reader, the kernel's ring buffer is the queue, and counts
+            // what it cannot hold.
+            result = self.events.next(&mut self.batch), if takes_events => {
+                result.context("cannot read events")?;
+                Ok(Step::Events)
+            }
+        }
+    }
+
+    /// Takes a step; whether there is anybody left to read the stream. To be awaited to the end.
+    pub(crate) async fn take(&mut self, step: Step) -> bool {
+        match step {
+            Step::Refresh => self.gate.teacher.refresh(),
+            Step::Written(ending) => {
+                self.note();
+                return ending == Ending::Read;
+            }
+            Step::Events => self.pass().await,
+        }
+        true
+    }
+
+    /// Goes on with other options. `all` says whether noise is shown too.
+    pub(crate) fn change(&mut self, options: Options, all: bool) {
+        if self.sinks.are_none() {
+            return;
+        }
+        self.sinks.change(options);
+        self.gate.judge.change(all);
+        self.gate.teacher.refresh();
+    }
+
+    /// Gives what came before the end to the sinks, as far as readers take it.
+    ///
+    /// # Errors
+    /// When a sink cannot write.
+    pub(crate) async fn finish(&mut self) -> anyhow::Result<()> {
+        self.events.drain(&mut self.batch);
+        self.pass().await;
+        // The write that goes on, and one with what came since.
+        for _ in 0..2 {
+            self.flush();
+            if !self.sinks.are_busy() {
+                break;
+            }
+            let written = poll_fn(|context| self.sinks.poll_written(context));
+            let Ok(written) = timeout(LAST_WRITE, written).await else { break };
+            self.note();
+            if written.context(CANNOT_WRITE)? == Ending::ReaderGone {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports what was wrong with events; what the sinks came to.
+    pub(crate) fn end(self) -> StreamProgress {
+        if self.events.undecodable() > 0 {
+            log::error!(
+                "{} records of the kernel programs were unreadable",
+                self.events.undecodable()
+            );
+        }
+        log::debug!("events from the kernel: {}", self.events.received());
+        self.sinks.progress()
+    }
+
+    /// Judges the batch and shows what passes.
+    async fn pass(&mut self) {
+        if !self.sinks.are_none()
+            && self.counts.counter(Counter::OwnersFull).is_ok_and(|count| count > 0)
+        {
+            self.gate.decoder.owners_are_full();
+        }
+        for event in self.batch.drain(..) {
+            self.records.extend(self.gate.pass(event));
+        }
+        if self.sinks.are_none() {
+            // Counted, and shown to nobody.
+            self.records.clear();
+            return;
+        }
+        if let Some(names) = &mut self.names {
+            names.name(&mut self.records).await;
+        }
+        for record in mem::take(&mut self.records) {
+            self.sinks.record(&record);
+        }
+        self.note();
+    }
+
+    /// Has sinks begin to write what they have, with what the kernel side had no room for.
+    fn flush(&mut self) {
+        if self.sinks.are_none() || self.sinks.are_busy() {
+            return;
+        }
+        match self.counts.counter(Counter::EventsLost) {
+            Ok(total) => self.sinks.lost(total),
+            // Reading takes a descriptor, of which there may be none for a time. What was lost is
+            // reported later then.
+            Err(error) => log::debug!("{error:#}"),
+        }
+        self.sinks.flush();
+    }
+
+    /// Has metrics know how far the stream has come.
+    fn note(&self) {
+        if let Some(progress) = &self.progress {
+            progress.note(self.sinks.progress());
+        }
+    }
+}
+
+/// Waits for the next time, forever where there is none.
+async fn next(times: &mut Option<Interval>) {
+    match times {
+        Some(times) => drop(times.tick().await),
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

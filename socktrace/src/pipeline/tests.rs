@@ -1,0 +1,36 @@
+//! Tests of what passes to the sinks.
+
+use std::sync::Arc;
+
+use clap::Parser as _;
+use socktrace_ebpf::{Flags, TcpState};
+
+use super::*;
+use crate::{
+    cli::Cli,
+    filter::Filter,
+    record::tests::{decoder, reset_event},
+};
+
+#[test]
+fn noise_is_shown_to_whoever_asks_for_it() {
+    let mut orphan = reset_event();
+    orphan.signature.state = TcpState::FinWait1 as u8;
+    orphan.signature.flags = Flags::ORPHAN.0;
+    for (args, is_shown) in [
+        (&[][..], false),
+        (&["--all"], true),
+        (&["--severity", "expected"], true),
+        (&["--cause", "reset_while_closing"], true),
+        (&["--cause", "!other"], false),
+        (&["--port", "443"], false),
+    ] {
+        let cli = Cli::try_parse_from(std::iter::once(&"socktrace").chain(args)).expect("sound");
+        let judge = Judge::new(Arc::new(Filter::from(&cli.filters)), cli.all, false);
+        let mut gate = Gate::new(decoder(), judge, Teacher::new(None), None);
+        assert_eq!(gate.pass(orphan).is_some(), is_shown, "{args:?}");
+        if args.is_empty() {
+            assert!(gate.pass(reset_event()).is_some());
+        }
+    }
+}

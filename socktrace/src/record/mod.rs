@@ -1,0 +1,97 @@
+//! An event with its finding, decoded: what filters and sinks work on.
+
+mod decoder;
+pub(crate) mod names;
+mod remote_names;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use socktrace_diagnosis::Finding;
+use socktrace_ebpf::{Event, Family, Role, TcpState};
+
+#[cfg(test)]
+pub(crate) use self::decoder::tests;
+pub(crate) use self::{
+    decoder::Decoder,
+    remote_names::{RemoteNames, SystemResolver},
+};
+use crate::owner::Service;
+
+/// The process that was operating on the socket, else the one that waits for it, else the one that
+/// opened it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// Process id.
+    pub(crate) pid: u32,
+    /// Thread id.
+    pub(crate) tid: u32,
+    /// Its real user.
+    pub(crate) uid: u32,
+    /// Command name of the thread.
+    pub(crate) comm: String,
+    /// Command name of the process, that of its first thread, where it was read.
+    pub(crate) leader_comm: Option<String>,
+    /// Path of its executable; only the last part of it where the process has gone, or may not be
+    /// asked.
+    pub(crate) exe: Option<Arc<str>>,
+    /// How it is known: `caller`, `waiter`, `holder` or `opener`.
+    pub(crate) source: &'static str,
+}
+
+/// The ICMP message behind an errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Icmp {
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    /// Who sent it.
+    pub(crate) router: IpAddr,
+}
+
+/// The process of this host that sent the RST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    pub(crate) pid: u32,
+    pub(crate) comm: String,
+    /// The kernel's name of why, in lower case; `None` where it has none (before 6.10).
+    pub(crate) reason: Option<Arc<str>>,
+}
+
+/// What a sink needs of one event.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) time: Timestamp,
+    pub(crate) finding: Finding,
+    pub(crate) family: Option<Family>,
+    pub(crate) state: Option<TcpState>,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    /// The remote address's name, where it was asked for and came in time.
+    pub(crate) remote_name: Option<Arc<str>>,
+    /// What this host is in the connection, where that is known.
+    pub(crate) role: Option<Role>,
+    pub(crate) process: Option<Process>,
+    /// The service that the process belongs to, or why none is known.
+    pub(crate) service: Arc<Service>,
+    pub(crate) icmp: Option<Icmp>,
+    pub(crate) sender: Option<Sender>,
+    /// Retransmission timeout in force, in milliseconds.
+    pub(crate) rto_ms: u64,
+    /// Time since the peer's last acknowledgement, in milliseconds.
+    pub(crate) silent_ms: u64,
+    pub(crate) event: Event,
+}
+
+impl Record {
+    /// The port of the service that the connection is about: the listening side's.
+    pub(crate) fn service_port(&self) -> Option<u16> {
+        let port = match self.role? {
+            Role::Client => self.remote.port(),
+            Role::Server => self.local.port(),
+        };
+        (port != 0).then_some(port)
+    }
+}

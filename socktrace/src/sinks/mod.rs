@@ -1,0 +1,161 @@
+//! Where records go: aligned lines for a terminal, JSON lines for everything else.
+
+mod columns;
+#[cfg(test)]
+mod fuzz;
+mod human;
+mod json;
+mod object;
+mod printer;
+mod reason;
+mod stream_sink;
+mod writer;
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use anstream::ColorChoice;
+
+pub(crate) use self::stream_sink::StreamSink;
+use crate::{counts::StreamProgress, record::Record};
+
+/// The format of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// JSON lines.
+    Json,
+}
+
+/// What can be changed while sinks are at work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) format: Format,
+    pub(crate) color: ColorChoice,
+    /// Whether records are dropped, and counted, while a reader is slow. Else they wait in the
+    /// kernel's ring buffer.
+    pub(crate) drops: bool,
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Somebody still reads.
+    Read,
+    /// Nobody reads any more (`socktrace | head`).
+    ReaderGone,
+}
+
+/// A place where records go.
+///
+/// Records are added one by one and written in batches. A sink counts what it could not take, and
+/// reports it in its own output once it can.
+pub(crate) trait Sink {
+    /// Begins, as with a heading.
+    fn begin(&mut self) {}
+
+    /// Whether records are taken now. While one sink takes none, events wait in the kernel's ring
+    /// buffer for all of them.
+    fn takes_records(&self) -> bool;
+
+    /// Adds a record.
+    fn record(&mut self, record: &Record);
+
+    /// Reports that the kernel side has had no room for so many events since the start.
+    fn lost(&mut self, total: u64);
+
+    /// Begins to write what was added. Only when not busy.
+    fn flush(&mut self);
+
+    /// Whether a write goes on.
+    fn is_busy(&self) -> bool;
+
+    /// Waits for the end of the write that goes on; forever where there is none.
+    ///
+    /// # Errors
+    /// What ended it, unless an [`Ending`] says so.
+    fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Ending>>;
+
+    /// How far it has come.
+    fn progress(&self) -> StreamProgress;
+
+    /// Goes on with other options, as far as they concern it.
+    fn change(&mut self, options: Options);
+}
+
+/// Several sinks, each of which gets every record.
+#[derive(Default)]
+pub(crate) struct Sinks(Vec<Box<dyn Sink>>);
+
+impl Sinks {
+    pub(crate) fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
+        Self(sinks)
+    }
+
+    /// Whether records go nowhere.
+    pub(crate) fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Has each of them begin.
+    pub(crate) fn begin(&mut self) {
+        self.each(|sink| sink.begin());
+    }
+
+    /// Whether all of them take records now.
+    pub(crate) fn take_records(&self) -> bool {
+        self.0.iter().all(|sink| sink.takes_records())
+    }
+
+    /// Adds a record to each.
+    pub(crate) fn record(&mut self, record: &Record) {
+        self.each(|sink| sink.record(record));
+    }
+
+    /// See [`Sink::lost`].
+    pub(crate) fn lost(&mut self, total: u64) {
+        self.each(|sink| sink.lost(total));
+    }
+
+    /// Has those write that are not busy.
+    pub(crate) fn flush(&mut self) {
+        for sink in self.0.iter_mut().filter(|sink| !sink.is_busy()) {
+            sink.flush();
+        }
+    }
+
+    /// Whether a write goes on in each of them; false where there are none.
+    pub(crate) fn are_busy(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|sink| sink.is_busy())
+    }
+
+    /// Waits for the end of a write in any of them.
+    ///
+    /// # Errors
+    /// See [`Sink::poll_written`].
+    pub(crate) fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
+        let mut polled = self.0.iter_mut().map(|sink| sink.poll_written(context));
+        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    }
+
+    /// How far they have come together.
+    pub(crate) fn progress(&self) -> StreamProgress {
+        let progresses = self.0.iter().map(|sink| sink.progress());
+        progresses.fold(StreamProgress::default(), |sum, one| StreamProgress {
+            shown: sum.shown + one.shown,
+            dropped: sum.dropped + one.dropped,
+        })
+    }
+
+    /// See [`Sink::change`].
+    pub(crate) fn change(&mut self, options: Options) {
+        self.each(|sink| sink.change(options));
+    }
+
+    fn each(&mut self, act: impl FnMut(&mut Box<dyn Sink>)) {
+        self.0.iter_mut().for_each(act);
+    }
+}

@@ -1,0 +1,113 @@
+//! The stream: lines on standard output.
+
+use std::{
+    io, mem,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    Ending, Options, Sink,
+    printer::Printer,
+    writer::{Writer, Written},
+};
+use crate::{counts::StreamProgress, record::Record};
+
+/// When records are dropped while a reader is slow, the most bytes that are kept for it.
+const KEPT_FOR_READER: usize = 1 << 20;
+
+/// Writes lines to standard output.
+pub(crate) struct StreamSink {
+    printer: Printer,
+    writer: Writer,
+    drops: bool,
+    /// What the kernel side had no room for.
+    lost_in_kernel: u64,
+    /// What of it the stream has reported.
+    reported: u64,
+    /// What was received and not shown.
+    dropped: u64,
+    /// What of it the stream has not reported yet.
+    unreported: u64,
+}
+
+impl StreamSink {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            printer: Printer::new(options.format, options.color),
+            writer: Writer::default(),
+            drops: options.drops,
+            lost_in_kernel: 0,
+            reported: 0,
+            dropped: 0,
+            unreported: 0,
+        }
+    }
+
+    fn drop_lines(&mut self, count: u64) {
+        self.dropped += count;
+        self.unreported += count;
+    }
+}
+
+impl Sink for StreamSink {
+    fn begin(&mut self) {
+        self.printer.heading();
+    }
+
+    fn takes_records(&self) -> bool {
+        !self.writer.is_busy() || self.drops
+    }
+
+    fn record(&mut self, record: &Record) {
+        if self.printer.pending() < KEPT_FOR_READER {
+            self.printer.record(record);
+        } else {
+            self.drop_lines(1);
+        }
+    }
+
+    fn lost(&mut self, total: u64) {
+        self.lost_in_kernel = total;
+    }
+
+    fn flush(&mut self) {
+        // A full disk takes no notice either: the first write that succeeds is followed by one.
+        if !self.writer.is_full() {
+            let in_kernel =
+                self.lost_in_kernel - mem::replace(&mut self.reported, self.lost_in_kernel);
+            let count = in_kernel + mem::take(&mut self.unreported);
+            if count > 0 {
+                self.printer.lost(count);
+            }
+        }
+        if let Some(batch) = self.printer.take() {
+            self.writer.start(batch);
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.writer.is_busy()
+    }
+
+    fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
+        let written = ready!(self.writer.poll_done(context))?;
+        self.printer.reuse(self.writer.spare());
+        Poll::Ready(Ok(match written {
+            Written::All => Ending::Read,
+            Written::Full(lines) => {
+                self.drop_lines(lines);
+                Ending::Read
+            }
+            Written::ReaderGone => Ending::ReaderGone,
+        }))
+    }
+
+    fn progress(&self) -> StreamProgress {
+        StreamProgress { shown: self.printer.shown(), dropped: self.dropped }
+    }
+
+    fn change(&mut self, options: Options) {
+        self.printer.change(options.format, options.color);
+        self.drops = options.drops;
+    }
+}
