@@ -23,7 +23,9 @@ pub use counter::Counter;
 pub use criteria::{Criterion, CriterionKind};
 pub use event::{Address, Event, OwnerSource};
 pub use owned::Owned;
-pub use signature::{EventKind, Family, Flags, Origin, Role, Signature, Sigpipe, TcpState};
+pub use signature::{
+    EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
+};
 pub use sockopt::Sockopt;
 
 /// Number of distinct [`Signature`]s the kernel side can count.

@@ -65,10 +65,13 @@ pub(crate) fn accepted_reset<L: Load>(listener: Sock<L>) {
     }
 }
 
-/// Accept fails on this listener for lack of resources.
+/// Accept fails on this listener for lack of resources. The connections of an MPTCP listener wait in
+/// the queue of its first subflow, which is not looked at.
 #[inline(always)]
 pub(crate) fn accept_failed<L: Load>(listener: Sock<L>) {
-    if let Some(percent) = listener.accept_queue_percent() {
+    if !listener.is_mptcp()
+        && let Some(percent) = listener.accept_queue_percent()
+    {
         observe(&QUEUES_AT_FAILURES, &QUEUE_PERCENT, percent);
     }
 }
@@ -82,8 +85,8 @@ pub(crate) fn sends_reset(reason: u32) {
 
 /// A socket option was refused.
 #[inline(always)]
-pub(crate) fn refused_option(kind: EventKind, level: i32, option: i32, errno: u16) {
-    let refused = &Sockopt::new(kind, level, option, errno);
+pub(crate) fn refused_option(kind: EventKind, protocol: u8, level: i32, option: i32, errno: u16) {
+    let refused = &Sockopt::new(kind, protocol, level, option, errno);
     // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
     let _known = SOCKOPTS.insert(refused, 0, u64::from(BPF_NOEXIST));
     match SOCKOPTS.get_ptr_mut(refused) {

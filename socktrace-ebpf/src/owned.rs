@@ -58,7 +58,7 @@ mod tests {
             state: 3,
             family: 4,
             sigpipe: 5,
-            reserved: 0,
+            protocol: 6,
         };
         let owned = Owned { cgroup_id: 1 << 40 | 7, signature, service_port: 443, reserved: 0 };
         assert_eq!(Owned::from_bytes(owned.to_bytes()), owned);

@@ -2,9 +2,9 @@
 
 /// What happened, in twelve bytes: the key of the kernel-side tallies.
 ///
-/// All-integer on the wire; [`EventKind`], [`Origin`], [`Family`], [`TcpState`] and [`Sigpipe`] are
-/// read from it by checked conversion, so that a byte from a newer or broken peer never becomes an
-/// invalid enum.
+/// All-integer on the wire; [`EventKind`], [`Origin`], [`Family`], [`TcpState`], [`Sigpipe`] and
+/// [`Protocol`] are read from it by checked conversion, so that a byte from a newer or broken peer
+/// never becomes an invalid enum.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Signature {
@@ -22,8 +22,8 @@ pub struct Signature {
     pub family: u8,
     /// What becomes of a process that wrote and got EPIPE, a [`Sigpipe`].
     pub sigpipe: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// The socket's protocol, a [`Protocol`]; 0 when a call's descriptor leads to no socket.
+    pub protocol: u8,
 }
 
 const _: () = assert!(size_of::<Signature>() == 12 && align_of::<Signature>() == 4);
@@ -32,15 +32,15 @@ impl Signature {
     /// A tally's key.
     #[must_use]
     pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
-        let Self { flags, errno, kind, origin, state, family, sigpipe, reserved } = self;
+        let Self { flags, errno, kind, origin, state, family, sigpipe, protocol } = self;
         let ([f0, f1, f2, f3], [e0, e1]) = (flags.to_ne_bytes(), errno.to_ne_bytes());
-        [f0, f1, f2, f3, e0, e1, kind, origin, state, family, sigpipe, reserved]
+        [f0, f1, f2, f3, e0, e1, kind, origin, state, family, sigpipe, protocol]
     }
 
     /// Reads a signature back from a tally's key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
-        let [f0, f1, f2, f3, e0, e1, kind, origin, state, family, sigpipe, reserved] = bytes;
+        let [f0, f1, f2, f3, e0, e1, kind, origin, state, family, sigpipe, protocol] = bytes;
         Self {
             flags: u32::from_ne_bytes([f0, f1, f2, f3]),
             errno: u16::from_ne_bytes([e0, e1]),
@@ -49,7 +49,7 @@ impl Signature {
             state,
             family,
             sigpipe,
-            reserved,
+            protocol,
         }
     }
 
@@ -57,10 +57,10 @@ impl Signature {
     #[must_use]
     #[inline]
     pub const fn to_words(&self) -> [u32; 3] {
-        let Self { flags, errno, kind, origin, state, family, sigpipe, .. } = *self;
+        let Self { flags, errno, kind, origin, state, family, sigpipe, protocol } = *self;
         let [low, high] = errno.to_ne_bytes();
         let where_from = u32::from_ne_bytes([kind, origin, state, family]);
-        [flags, where_from, u32::from_ne_bytes([low, high, sigpipe, 0])]
+        [flags, where_from, u32::from_ne_bytes([low, high, sigpipe, protocol])]
     }
 
     /// The opposite of [`Self::to_words`].
@@ -68,9 +68,9 @@ impl Signature {
     #[inline]
     pub const fn from_words([flags, where_from, rest]: [u32; 3]) -> Self {
         let [kind, origin, state, family] = where_from.to_ne_bytes();
-        let [low, high, sigpipe, reserved] = rest.to_ne_bytes();
+        let [low, high, sigpipe, protocol] = rest.to_ne_bytes();
         let errno = u16::from_ne_bytes([low, high]);
-        Self { flags, errno, kind, origin, state, family, sigpipe, reserved }
+        Self { flags, errno, kind, origin, state, family, sigpipe, protocol }
     }
 }
 
@@ -178,6 +178,17 @@ wire_enum! {
         Ipv4 = 4,
         /// IPv6.
         Ipv6 = 6,
+    }
+}
+
+wire_enum! {
+    /// The protocol that a socket was opened with, as `SO_PROTOCOL` gives it. The numbers are our own:
+    /// the kernel's `IPPROTO_*` do not fit a byte, and families beside IP have none.
+    Protocol {
+        /// TCP, also as a subflow of an MPTCP socket.
+        Tcp = 1,
+        /// MPTCP.
+        Mptcp = 2,
     }
 }
 

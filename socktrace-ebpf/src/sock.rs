@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use socktrace_ebpf::{Address, Event, Family, Flags};
+use socktrace_ebpf::{Address, Event, Family, Flags, Protocol};
 
 use crate::{
     load::Load,
@@ -211,6 +211,15 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn is_mptcp(self) -> bool {
         offsets::MPTCP.get() == 1 && self.load::<u16>(&offsets::SOCK_PROTOCOL) == IPPROTO_MPTCP
+    }
+
+    /// The [`Protocol`] of a socket that is known to be of TCP or MPTCP, which differ in the upper byte:
+    /// a branch would double the paths to verify.
+    #[inline(always)]
+    pub(crate) fn stream_protocol(self) -> u8 {
+        const _: () = assert!(IPPROTO_TCP >> 8 == 0 && IPPROTO_MPTCP >> 8 == 1);
+        const _: () = assert!(Protocol::Mptcp as u8 == Protocol::Tcp as u8 + 1);
+        Protocol::Tcp as u8 + (self.load::<u16>(&offsets::SOCK_PROTOCOL) >> 8) as u8
     }
 
     /// What a program holds when it holds this socket, as a map key: for a subflow its MPTCP

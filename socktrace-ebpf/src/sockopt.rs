@@ -18,8 +18,8 @@ pub struct Sockopt {
     pub errno: u16,
     /// [`EventKind::Setsockopt`] or [`EventKind::Getsockopt`].
     pub kind: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// As [`crate::Signature::protocol`].
+    pub protocol: u8,
 }
 
 const _: () = assert!(size_of::<Sockopt>() == 12 && align_of::<Sockopt>() == 4);
@@ -36,22 +36,22 @@ impl Sockopt {
     /// A refusal.
     #[must_use]
     #[inline]
-    pub const fn new(kind: EventKind, level: i32, option: i32, errno: u16) -> Self {
+    pub const fn new(kind: EventKind, protocol: u8, level: i32, option: i32, errno: u16) -> Self {
         let level = bounded(level, Self::LEVELS);
         let option = if level == Self::OTHER { level } else { bounded(option, Self::OPTIONS) };
-        Self { level, option, errno, kind: kind as u8, reserved: 0 }
+        Self { level, option, errno, kind: kind as u8, protocol }
     }
 
     /// Reads it back from a key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
-        let [l0, l1, l2, l3, o0, o1, o2, o3, e0, e1, kind, reserved] = bytes;
+        let [l0, l1, l2, l3, o0, o1, o2, o3, e0, e1, kind, protocol] = bytes;
         Self {
             level: i32::from_ne_bytes([l0, l1, l2, l3]),
             option: i32::from_ne_bytes([o0, o1, o2, o3]),
             errno: u16::from_ne_bytes([e0, e1]),
             kind,
-            reserved,
+            protocol,
         }
     }
 }

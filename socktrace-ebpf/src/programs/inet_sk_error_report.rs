@@ -14,7 +14,7 @@
 //! - `tcp_disconnect` reports with no peer, `sock_queue_err_skb` without an error.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use socktrace_ebpf::{EventKind, Flags, Origin, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, TcpState};
 
 use super::failed_call;
 use crate::{
@@ -53,7 +53,8 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     }
     let sock = tcp.untrusted_sock();
     let flags = sock.holder_flags();
-    let signature = failed_call(EventKind::ErrorReported, sock, family, errno, flags);
+    let signature =
+        failed_call(EventKind::ErrorReported, sock, Protocol::Tcp as u8, family, errno, flags);
     failure::record(sock, &signature, true);
     let question = Question::search(sock, flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
@@ -78,7 +79,8 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     let Some(family) = sock.family() else {
         return 0;
     };
-    let mut signature = failed_call(EventKind::ErrorReported, sock, family, errno, flags);
+    let mut signature =
+        failed_call(EventKind::ErrorReported, sock, Protocol::Mptcp as u8, family, errno, flags);
     let mut local_port = sock.bound_port();
     let known = failure::find(sock);
     if known.is_some() && known.errno == errno {

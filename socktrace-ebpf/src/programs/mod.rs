@@ -35,6 +35,7 @@ use crate::{emit::emit, load::Load, recipient::Question, sock::Sock, subject::Su
 fn failed_call<L: Load>(
     kind: EventKind,
     sock: Sock<L>,
+    protocol: u8,
     family: Family,
     errno: u16,
     flags: Flags,
@@ -47,7 +48,7 @@ fn failed_call<L: Load>(
         state: sock.state(),
         family: family as u8,
         sigpipe: Sigpipe::NotRaised as u8,
-        reserved: 0,
+        protocol,
     }
 }
 
@@ -63,7 +64,7 @@ fn emit_call<L: Load>(
     locate: impl FnOnce(&mut Subject),
     describe: impl FnOnce(&mut Event),
 ) -> i32 {
-    let signature = failed_call(kind, sock, family, errno, flags);
+    let signature = failed_call(kind, sock, sock.stream_protocol(), family, errno, flags);
     let locate = |subject: &mut Subject| {
         locate_call(subject, sock, family);
         locate(subject);

@@ -70,7 +70,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let mut signature = Signature {
         sigpipe: verdict,
         origin: known.origin,
-        ..failed_call(EventKind::Write, sock, family, errno, own)
+        ..failed_call(EventKind::Write, sock, sock.stream_protocol(), family, errno, own)
     };
     if known.is_some() && known.delivered == 0 {
         if known.errno == errno {

@@ -162,7 +162,7 @@ fn rejected<L: Load>(sock: Sock<L>, kind: EventKind, errno: u16, refused: Refuse
     let Some(family) = sock.stream_family() else {
         return 0;
     };
-    refused.count(kind, errno);
+    refused.count(kind, sock.stream_protocol(), errno);
     emit_call(kind, sock, family, errno, Flags::empty(), |_| {}, |event| refused.describe(event))
 }
 
@@ -173,7 +173,7 @@ fn no_socket<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
         return 0;
     }
     let refused = Refused::of_call(ctx);
-    refused.count(kind, errno);
+    refused.count(kind, 0, errno);
     let signature = Signature { errno, kind: kind as u8, ..Signature::default() };
     emit(&signature, Question::caller(), |_| {}, |event| refused.describe(event));
     0
@@ -196,8 +196,8 @@ impl Refused {
     }
 
     #[inline(always)]
-    fn count(self, kind: EventKind, errno: u16) {
-        measure::refused_option(kind, self.level, self.option, errno);
+    fn count(self, kind: EventKind, protocol: u8, errno: u16) {
+        measure::refused_option(kind, protocol, self.level, self.option, errno);
     }
 
     #[inline(always)]

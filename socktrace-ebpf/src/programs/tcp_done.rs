@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{EventKind, Flags, Origin, Signature};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature};
 
 use crate::{
     arguments::Arguments,
@@ -62,6 +62,7 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
         origin: note.origin,
         state: sock.state(),
         family: family as u8,
+        protocol: Protocol::Tcp as u8,
         ..Signature::default()
     };
     debug!(ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);

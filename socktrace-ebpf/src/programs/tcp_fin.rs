@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use socktrace_ebpf::{EventKind, Flags, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Protocol, TcpState};
 
 use super::failed_call;
 use crate::{
@@ -40,7 +40,8 @@ fn ending<A: Arguments>(ctx: &A) -> i32 {
     if tcp.mptcp_key().is_some() || !tcp.awaits_answer() {
         return 0;
     }
-    let signature = failed_call(EventKind::PeerClosed, sock, family, 0, Flags::empty());
+    let signature =
+        failed_call(EventKind::PeerClosed, sock, Protocol::Tcp as u8, family, 0, Flags::empty());
     let question = Question::search(sock, Flags::empty(), sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| sock.describe_timers(event));

@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{EventKind, Flags, Origin, Signature};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature};
 
 use crate::{
     arguments::Arguments as _,
@@ -98,6 +98,7 @@ fn fired<L: Load>(sock: Sock<L>) -> i32 {
         origin: note.origin,
         state: sock.state(),
         family: family as u8,
+        protocol: Protocol::Tcp as u8,
         ..Signature::default()
     };
     debug!((), "tcp_retransmit_timer: state {}", signature.state);

@@ -1,7 +1,7 @@
 //! Tests of the diagnosis: the documented table row by row, and its totality.
 
 use proptest::prelude::*;
-use socktrace_ebpf::Family;
+use socktrace_ebpf::{Family, Protocol};
 
 use super::*;
 
@@ -13,6 +13,7 @@ fn done(origin: Origin, state: TcpState, errno: u16, flags: &[Flags]) -> Signatu
         origin: origin as u8,
         state: state as u8,
         family: Family::Ipv4 as u8,
+        protocol: Protocol::Tcp as u8,
         errno,
         flags: flags.iter().fold(Flags::empty(), |all, flag| all.with(*flag)).0,
         ..Signature::default()
@@ -184,10 +185,10 @@ proptest! {
     /// delivers to no call.
     #[test]
     fn every_signature_has_exactly_one_finding(
-        kind: u8, origin: u8, state: u8, family: u8, errno: u16, flags: u32, sigpipe: u8,
+        kind: u8, origin: u8, state: u8, family: u8, errno: u16, flags: u32, sigpipe: u8, protocol: u8,
     ) {
         let signature =
-            Signature { kind, origin, state, family, errno, flags, sigpipe, reserved: 0 };
+            Signature { kind, origin, state, family, errno, flags, sigpipe, protocol };
         let finding = diagnose(signature);
         prop_assert_eq!(finding, diagnose(signature));
         if let Finding::Failure(found) | Finding::Delivery(found) = finding {

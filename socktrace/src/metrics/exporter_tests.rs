@@ -5,7 +5,7 @@ use std::{
 
 use nix::libc;
 use socktrace_ebpf::{
-    EventKind, Family, Flags, Origin, RST_REASONS, Signature, Sigpipe, Sockopt, TcpState,
+    EventKind, Family, Flags, Origin, Protocol, RST_REASONS, Signature, Sigpipe, Sockopt, TcpState,
 };
 use socktrace_exporter::Format;
 
@@ -57,6 +57,7 @@ fn reset(state: TcpState, flags: Flags) -> Signature {
         origin: Origin::Reset as u8,
         state: state as u8,
         family: Family::Ipv4 as u8,
+        protocol: Protocol::Tcp as u8,
         errno: errno(libc::ECONNRESET),
         flags: flags.0,
         ..Signature::default()
@@ -91,6 +92,7 @@ fn signatures() -> BTreeMap<Signature, u64> {
         ..reset(TcpState::SynSent, Flags::empty())
     };
     let killed = Signature {
+        protocol: Protocol::Mptcp as u8,
         kind: EventKind::Write as u8,
         errno: errno(libc::EPIPE),
         sigpipe: Sigpipe::Kills as u8,
@@ -112,11 +114,12 @@ fn snapshot() -> Snapshot {
     (resets_sent[15], resets_sent[RST_REASONS]) = (11, 1);
     let keepalive = Sockopt::new(
         EventKind::Setsockopt,
+        Protocol::Tcp as u8,
         libc::SOL_SOCKET,
         libc::SO_KEEPALIVE,
         errno(libc::EINVAL),
     );
-    let strange = Sockopt::new(EventKind::Getsockopt, 9_999, 1, errno(libc::EOPNOTSUPP));
+    let strange = Sockopt::new(EventKind::Getsockopt, 0, 9_999, 1, errno(libc::EOPNOTSUPP));
     Snapshot {
         signatures: signatures(),
         counters: vec![(Counter::EventsLost, 9), (Counter::TallyOverflow, 0)],
@@ -203,6 +206,9 @@ fn kprobes_do_not_see_the_accept_queue() {
     let fallback = HookState::Fallback("no trampolines".to_owned());
     let text = render(&about(fallback), &snapshot());
     assert!(text.contains("socktrace_connections_accepted_total{family=\"ipv4\"} 100"), "{text}");
-    assert!(!text.contains(r#"fill_ratio_count{cause="reset_before_accept"}"#), "{text}");
-    assert!(text.contains(r#"fill_ratio_count{cause="accept_resources"} 2"#), "{text}");
+    assert!(!text.contains(r#"fill_ratio_count{cause="reset_before_accept""#), "{text}");
+    assert!(
+        text.contains(r#"fill_ratio_count{cause="accept_resources",protocol="tcp"} 2"#),
+        "{text}"
+    );
 }

@@ -8,7 +8,7 @@ use socktrace_diagnosis::{
     Cause, Diagnosis, Errno, Finding, Timer, diagnose, level_name, option_name,
 };
 use socktrace_ebpf::{
-    EventKind, Family, Signature, Sigpipe, Sockopt, TcpState,
+    EventKind, Family, Protocol, Signature, Sigpipe, Sockopt, TcpState,
     histogram::{QUEUE_PERCENT, RTO_MS},
 };
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     kernel::hooks::Hook,
-    record::names::{family_name, sigpipe_name, state_name},
+    record::names::{family_name, protocol_name, sigpipe_name, state_name},
 };
 
 /// Label value of what has no room, and of what has no name.
@@ -78,18 +78,24 @@ fn errors(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometh
     let errors = families.counter(
         "socktrace_socket_errors_total",
         "TCP sockets that failed, by the errno their program gets and why.",
-        &["errno", "cause", "direction", "family"],
+        &["protocol", "errno", "cause", "direction", "family"],
     )?;
     for (signature, found, count) in failures(signatures) {
         let errno = found.errno.name();
-        let labels = [&errno, found.cause.id(), found.direction.id(), family(signature)];
+        let labels = [
+            protocol(signature.protocol),
+            &errno,
+            found.cause.id(),
+            found.direction.id(),
+            family(signature),
+        ];
         errors.with_label_values(&labels).inc_by(count);
     }
     Ok(())
 }
 
 fn services(families: &Families, series: &[(Key, u64)], by_port: bool) -> prometheus::Result<()> {
-    let mut labels = vec!["errno", "cause"];
+    let mut labels = vec!["protocol", "errno", "cause"];
     labels.extend(services::NAMES);
     if by_port {
         labels.push("service_port");
@@ -101,7 +107,8 @@ fn services(families: &Families, series: &[(Key, u64)], by_port: bool) -> promet
     )?;
     for (key, count) in series {
         let errno = key.meaning.errno.name();
-        let mut values = vec![errno.as_str(), key.meaning.cause.id()];
+        let mut values =
+            vec![protocol_name(key.meaning.protocol), errno.as_str(), key.meaning.cause.id()];
         values.extend(key.labels.values());
         let port = if key.service_port == 0 { String::new() } else { key.service_port.to_string() };
         if by_port {
@@ -189,7 +196,7 @@ fn accept_queues(families: &mut Families, about: &About, snapshot: &Snapshot) {
         .filter(|(hook, ..)| is_traced(*hook))
         .map(|(_, cause, buckets)| {
             Observed { buckets, bounds: &QUEUE_PERCENT, scale: 100 }
-                .metric(&[("cause", cause.id())])
+                .metric(&[("cause", cause.id()), ("protocol", protocol_name(Some(Protocol::Tcp)))])
         })
         .collect();
     if !metrics.is_empty() {
@@ -243,22 +250,28 @@ fn sockopts(
     let refused = families.counter(
         "socktrace_sockopt_errors_total",
         "Socket options of TCP sockets that were refused.",
-        &["call", "level", "option", "errno"],
+        &["protocol", "call", "level", "option", "errno"],
     )?;
     for (sockopt, count) in counts {
-        let Sockopt { level, option, errno, kind, .. } = *sockopt;
+        let Sockopt { level, option, errno, kind, protocol } = *sockopt;
         let call = if kind == EventKind::Setsockopt as u8 { "setsockopt" } else { "getsockopt" };
         let named =
             |number, name| if number == Sockopt::OTHER { Cow::Borrowed(OTHER) } else { name };
         let level_label = named(level, level_name(level));
         let option_label = named(option, option_name(level, option));
         let errno = Errno(errno).name();
-        refused.with_label_values(&[call, &level_label, &option_label, &errno]).inc_by(*count);
+        let labels = [self::protocol(protocol), call, &level_label, &option_label, &errno];
+        refused.with_label_values(&labels).inc_by(*count);
     }
     if beyond > 0 {
-        refused.with_label_values(&[OTHER; 4]).inc_by(beyond);
+        refused.with_label_values(&[OTHER; 5]).inc_by(beyond);
     }
     Ok(())
+}
+
+/// The name of a [`Protocol`] on the wire.
+fn protocol(protocol: u8) -> &'static str {
+    protocol_name(Protocol::try_from(protocol).ok())
 }
 
 fn family(signature: Signature) -> &'static str {

@@ -174,7 +174,7 @@ fn command_name(comm: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use socktrace_ebpf::{EventKind, Origin, Signature};
+    use socktrace_ebpf::{EventKind, Origin, Protocol, Signature};
 
     use super::*;
 
@@ -189,6 +189,7 @@ pub(crate) mod tests {
                 origin: Origin::Reset as u8,
                 state: TcpState::Established as u8,
                 family: Family::Ipv4 as u8,
+                protocol: Protocol::Tcp as u8,
                 errno: u16::try_from(nix::libc::ECONNRESET).expect("small"),
                 flags: Flags::empty().0,
                 ..Signature::default()

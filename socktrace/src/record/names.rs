@@ -1,6 +1,6 @@
 //! Names of the wire format's values, as people and labels use them.
 
-use socktrace_ebpf::{Family, Role, Sigpipe, TcpState};
+use socktrace_ebpf::{Family, Protocol, Role, Sigpipe, TcpState};
 
 /// The name of a TCP state, as the RFCs write it.
 pub(crate) const fn state_name(state: TcpState) -> &'static str {
@@ -33,6 +33,15 @@ pub(crate) const fn family_name(family: Option<Family>) -> &'static str {
     match family {
         Some(Family::Ipv4) => "ipv4",
         Some(Family::Ipv6) => "ipv6",
+        None => "unknown",
+    }
+}
+
+/// The name of a protocol; `unknown` for a call whose descriptor leads to no socket.
+pub(crate) const fn protocol_name(protocol: Option<Protocol>) -> &'static str {
+    match protocol {
+        Some(Protocol::Tcp) => "tcp",
+        Some(Protocol::Mptcp) => "mptcp",
         None => "unknown",
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
-use socktrace_ebpf::{EventKind, Flags};
+use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
     object::{add_fields, add_object},
@@ -17,7 +17,7 @@ use crate::{
     owner::Service,
     record::{
         Record,
-        names::{family_name, role_name, sigpipe_name, state_name},
+        names::{family_name, protocol_name, role_name, sigpipe_name, state_name},
     },
 };
 
@@ -78,6 +78,9 @@ fn write_moment(
         // `failure`; `accepted_reset` and `delivered` when an accept or a write meets a failure that
         // was told before; `retransmit`.
         "event": event,
+        // `tcp` or `mptcp`, as the program opened the socket; `unknown` where a call's descriptor leads
+        // to no socket. A subflow of an MPTCP socket is a socket of TCP.
+        "protocol": protocol_name(Protocol::try_from(raw.signature.protocol).ok()),
         "family": family_name(record.family),
         // TCP state before the event.
         "state": record.state.map_or("unknown", state_name),
@@ -206,6 +209,7 @@ mod tests {
             ("cause", json!("reset_by_peer")),
             ("direction", json!("peer")),
             ("call", json!("read_or_write")),
+            ("protocol", json!("tcp")),
             ("family", json!("ipv4")),
             ("state", json!("ESTABLISHED")),
             ("local", json!("10.0.0.7")),

@@ -34,7 +34,7 @@ pub(super) fn has_counted(metrics: &Metrics, family: Family, count: u32) -> Resu
     let family = if family == Family::Ipv6 { "ipv6" } else { "ipv4" };
     let series = format!(
         "socktrace_socket_errors_total{{cause=\"reset_by_peer\",direction=\"peer\",\
-         errno=\"ECONNRESET\",family=\"{family}\"}}"
+         errno=\"ECONNRESET\",family=\"{family}\",protocol=\"tcp\"}}"
     );
     let counted = metrics.get(&series).copied().unwrap_or(0.0);
     ensure!((counted - f64::from(count)).abs() < 0.5, "{counted} of {count} resets are counted");

@@ -35,6 +35,7 @@ pub(super) struct Expected {
     /// The errno that the program really got; of a socket nobody holds, the one the kernel set.
     errno: i32,
     pub(super) call: &'static str,
+    pub(super) protocol: &'static str,
     /// None where there is no socket.
     local: Option<SocketAddr>,
     /// None where the socket has no peer.
@@ -61,7 +62,8 @@ impl Expected {
         let process = Process::Id(std::process::id());
         let (local, remote) = (Some(ends.local), Some(ends.remote));
         let fields = Vec::new();
-        Self { event: "failure", cause, errno, call, local, remote, process, fields }
+        let protocol = "tcp";
+        Self { event: "failure", cause, errno, call, protocol, local, remote, process, fields }
     }
 
     /// A failure of a socket without a peer.
@@ -78,7 +80,8 @@ impl Expected {
     /// A call whose descriptor leads to no socket.
     pub(super) fn no_socket(cause: &'static str, call: &'static str, errno: i32) -> Self {
         let nowhere = SocketAddr::from(([0; 4], 0));
-        Self { local: None, ..Self::alone(cause, call, errno, nowhere) }
+        let (protocol, local) = ("unknown", None);
+        Self { protocol, local, ..Self::alone(cause, call, errno, nowhere) }
     }
 
     /// A subflow of an MPTCP connection failed with this errno, which no program gets.
@@ -95,6 +98,11 @@ impl Expected {
     /// A write that returns the errno of a failure that was told before.
     pub(super) fn delivered(cause: &'static str, errno: i32, ends: Ends) -> Self {
         Self { event: "delivered", ..Self::failure(cause, "write", errno, ends) }.first(errno)
+    }
+
+    /// The socket is one of MPTCP.
+    pub(super) fn mptcp(self) -> Self {
+        Self { protocol: "mptcp", ..self }
     }
 
     /// The port at the other end.
@@ -195,6 +203,7 @@ impl Expected {
         compare("errno_number", &self.errno.into());
         compare("cause", &self.cause.into());
         compare("call", &self.call.into());
+        compare("protocol", &self.protocol.into());
         compare("family", &self.family().into());
         compare(
             "pid",

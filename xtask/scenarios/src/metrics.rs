@@ -81,8 +81,11 @@ pub(super) fn of_sockets() -> Result<()> {
         ),
         // All of these close with SO_LINGER of 0.
         ("socktrace_resets_sent_total{", 6),
-        ("socktrace_accept_queue_fill_ratio_count{cause=\"reset_before_accept\"}", 1),
-        ("socktrace_accept_queue_fill_ratio_count{cause=\"accept_resources\"}", 1),
+        (
+            "socktrace_accept_queue_fill_ratio_count{cause=\"reset_before_accept\",protocol=\"tcp\"}",
+            1,
+        ),
+        ("socktrace_accept_queue_fill_ratio_count{cause=\"accept_resources\",protocol=\"tcp\"}", 1),
     ];
     if super::uses_kprobes() {
         expected.retain(|(series, _)| !series.contains("queue"));
@@ -224,7 +227,7 @@ pub(super) fn many_services() -> Result<()> {
     ensure!(found == SERIES + 1, "{found} series, not {SERIES} and that of others");
     let other = sum(
         &metrics,
-        "socktrace_service_errors_total{cause=\"connect_refused\",container=\"\",errno=\"ECONNREFUSED\",namespace=\"\",pod=\"\",service=\"other\"",
+        "socktrace_service_errors_total{cause=\"connect_refused\",container=\"\",errno=\"ECONNREFUSED\",namespace=\"\",pod=\"\",protocol=\"tcp\",service=\"other\"",
     );
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let (all, shown) = (SERVICES as f64, SERIES as f64);
@@ -266,7 +269,7 @@ pub(super) fn short_lived_service() -> Result<()> {
     let port = told.remote_port().context("no port")?;
     let series = format!(
         "socktrace_service_errors_total{{cause=\"connect_refused\",container=\"\",\
-         errno=\"ECONNREFUSED\",namespace=\"\",pod=\"\",service=\"moment.service\",\
+         errno=\"ECONNREFUSED\",namespace=\"\",pod=\"\",protocol=\"tcp\",service=\"moment.service\",\
          service_port=\"{port}\",unit=\"moment.service\"}}"
     );
     ensure!(metrics.get(&series) == Some(&1.0), "no {series} in {metrics:?}");

@@ -58,7 +58,7 @@ pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("connect", errno, libc::ECONNREFUSED)?;
     Ok(vec![
         Expected::subflow(errno, ends),
-        Expected::failure("connect_refused", "connect", errno, ends),
+        Expected::failure("connect_refused", "connect", errno, ends).mptcp(),
     ])
 }
 
@@ -89,8 +89,11 @@ fn reset(client: &Socket, server: Socket) -> Result<Vec<Expected>> {
     ensure_errno("write", pipe, libc::EPIPE)?;
     Ok(vec![
         Expected::subflow(reset, ends),
-        Expected::failure("reset_by_peer", "read_or_write", reset, ends),
-        Expected::failure("write_after_reset", "write", pipe, ends).first(reset).sigpipe("none"),
+        Expected::failure("reset_by_peer", "read_or_write", reset, ends).mptcp(),
+        Expected::failure("write_after_reset", "write", pipe, ends)
+            .mptcp()
+            .first(reset)
+            .sigpipe("none"),
     ])
 }
 

@@ -64,7 +64,7 @@ pub(super) fn noise_is_counted_only() -> Result<()> {
     ensure!(shown.is_empty(), "shown: {shown:?}");
     let metrics = tracer.scrape()?;
     for series in [
-        r#"socktrace_socket_errors_total{cause="reset_while_closing",direction="peer",errno="ECONNRESET",family="ipv4"}"#,
+        r#"socktrace_socket_errors_total{cause="reset_while_closing",direction="peer",errno="ECONNRESET",family="ipv4",protocol="tcp"}"#,
         r#"socktrace_retransmission_timeouts_total{family="ipv4",state="ESTABLISHED"}"#,
     ] {
         ensure!(metrics.get(series).is_some_and(|count| *count >= 1.0), "{series} is not counted");

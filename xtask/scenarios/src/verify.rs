@@ -42,7 +42,11 @@ pub(super) fn compare(
             missed -= 1.0;
             continue;
         }
-        told.push((expected.event, expected.cause));
+        told.push(Told {
+            event: expected.event,
+            cause: expected.cause,
+            protocol: expected.protocol,
+        });
         match found {
             None => _ = writeln!(text, "not told: {expected:?}"),
             Some((index, differences)) => {
@@ -56,7 +60,9 @@ pub(super) fn compare(
     let after_close = expected.iter().any(|expected| expected.cause == RESET_AFTER_CLOSE);
     let is_race = |line: &&Value| is_lost_end(line) || after_close && is_busy_end(line);
     if let Some(index) = lines.iter().position(is_race) {
-        told.push(("failure", lines.remove(index)["cause"].as_str().unwrap_or_default()));
+        let line = lines.remove(index);
+        let cause = line["cause"].as_str().unwrap_or_default();
+        told.push(Told { event: "failure", cause, protocol: "tcp" });
     }
     for line in lines {
         _ = writeln!(text, "told without reason: {line}");
@@ -97,36 +103,45 @@ fn is_orphan(line: &Value) -> bool {
     line["flags"].as_array().is_some_and(|flags| flags.contains(&"orphan".into()))
 }
 
-/// `told` are the events and causes that were told, with reason.
-fn compare_metrics(told: &[(&str, &str)], before: &Metrics, after: &Metrics, text: &mut String) {
+/// What was reported, with reason.
+struct Told<'a> {
+    event: &'static str,
+    cause: &'a str,
+    protocol: &'static str,
+}
+
+fn compare_metrics(told: &[Told<'_>], before: &Metrics, after: &Metrics, text: &mut String) {
     let count = |event: &str| {
-        let mut counts: BTreeMap<&str, f64> = BTreeMap::new();
-        for (_, cause) in told.iter().filter(|told| told.0 == event) {
-            *counts.entry(cause).or_default() += 1.0;
+        let mut counts: BTreeMap<[String; 2], f64> = BTreeMap::new();
+        for told in told.iter().filter(|told| told.event == event) {
+            let labels = [told.cause, told.protocol].map(str::to_owned);
+            *counts.entry(labels).or_default() += 1.0;
         }
         counts
     };
-    let grown = |metric: &str, label: &str| {
-        let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+    let grown = |metric: &str, labels: [&str; 2]| {
+        let mut counts: BTreeMap<[String; 2], f64> = BTreeMap::new();
         for (series, value) in after.iter().filter(|(series, _)| series.starts_with(metric)) {
             let grown = value - before.get(series).copied().unwrap_or(0.0);
             if grown != 0.0 {
-                *counts.entry(self::label(series, label)).or_default() += grown;
+                let labels = labels.map(|name| label(series, name));
+                *counts.entry(labels).or_default() += grown;
             }
         }
         counts
     };
-    let errors = grown("socktrace_socket_errors_total{", "cause");
+    let errors = grown("socktrace_socket_errors_total{", ["cause", "protocol"]);
     let wanted = count("failure");
-    if errors.iter().map(|(cause, count)| (cause.as_str(), *count)).ne(wanted.clone()) {
+    if errors != wanted {
         _ = writeln!(text, "metrics grew by {errors:?}, expected {wanted:?}");
     }
     // Each belongs to one service.
-    let by_service = grown("socktrace_service_errors_total{", "cause");
+    let by_service = grown("socktrace_service_errors_total{", ["cause", "protocol"]);
     if by_service != errors {
         _ = writeln!(text, "metrics by service grew by {by_service:?}, all by {errors:?}");
     }
-    let accepted: f64 = grown("socktrace_accepted_resets_total{", "family").values().sum();
+    let accepted: f64 =
+        grown("socktrace_accepted_resets_total{", ["family", "family"]).values().sum();
     let wanted: f64 = count("accepted_reset").values().sum();
     if (accepted - wanted).abs() > 0.5 {
         _ = writeln!(text, "accepted resets grew by {accepted}, expected {wanted}");
@@ -170,15 +185,17 @@ mod tests {
     fn line() -> Value {
         json!({
             "event": "failure", "errno": "ECONNRESET", "errno_number": 104,
-            "cause": "reset_by_peer", "call": "read_or_write", "family": "ipv4",
+            "cause": "reset_by_peer", "call": "read_or_write", "protocol": "tcp", "family": "ipv4",
             "pid": std::process::id(), "cgroup": "/",
             "local": "127.0.0.1", "local_port": 80, "remote": "127.0.0.1", "remote_port": 9,
         })
     }
 
     fn metrics(errors: f64) -> Metrics {
-        let series = r#"socktrace_socket_errors_total{cause="reset_by_peer",family="ipv4"}"#;
-        let by_service = r#"socktrace_service_errors_total{cause="reset_by_peer",unit=""}"#;
+        let series =
+            r#"socktrace_socket_errors_total{cause="reset_by_peer",family="ipv4",protocol="tcp"}"#;
+        let by_service =
+            r#"socktrace_service_errors_total{cause="reset_by_peer",protocol="tcp",unit=""}"#;
         Metrics::from([
             (series.to_owned(), errors),
             (by_service.to_owned(), errors),
@@ -220,14 +237,17 @@ mod tests {
             for line in lines {
                 let cause = line["cause"].as_str().unwrap();
                 for metric in ["socket_errors", "service_errors"] {
-                    after.insert(format!(r#"socktrace_{metric}_total{{cause="{cause}"}}"#), 1.0);
+                    after.insert(
+                        format!(r#"socktrace_{metric}_total{{cause="{cause}",protocol="tcp"}}"#),
+                        1.0,
+                    );
                 }
             }
             compare(expected, lines, &metrics(1.0), &after)
         };
         let write = json!({
             "event": "failure", "errno": "EPIPE", "errno_number": 32, "cause": RESET_AFTER_CLOSE,
-            "call": "write", "family": "ipv4", "pid": std::process::id(), "cgroup": "/",
+            "call": "write", "protocol": "tcp", "family": "ipv4", "pid": std::process::id(), "cgroup": "/",
             "local": "127.0.0.1", "local_port": 80, "remote": "127.0.0.1", "remote_port": 9,
         });
         let expected = [Expected::failure(RESET_AFTER_CLOSE, "write", 32, ends())];
@@ -245,7 +265,8 @@ mod tests {
         let told = |lines: &[Value], counted: f64| {
             let mut after = metrics(1.0);
             for metric in ["socket_errors", "service_errors"] {
-                let series = format!(r#"socktrace_{metric}_total{{cause="{LOST_END}"}}"#);
+                let series =
+                    format!(r#"socktrace_{metric}_total{{cause="{LOST_END}",protocol="tcp"}}"#);
                 after.insert(series, counted);
             }
             compare(&[], lines, &metrics(1.0), &after)
@@ -265,6 +286,7 @@ mod tests {
         };
         assert!(wrong("errno_number", json!(32)).contains("errno"));
         assert!(wrong("cause", json!("other")).contains("cause"));
+        assert!(wrong("protocol", json!("mptcp")).contains("protocol"));
         assert!(wrong("pid", json!(1)).contains("pid"));
         assert!(wrong("local_port", json!(81)).contains("not told"));
         assert!(wrong("local_port", json!(81)).contains("told without reason"));
@@ -310,7 +332,7 @@ mod tests {
     #[test]
     fn services_get_all_failures() {
         let mut after = metrics(1.0);
-        let strange = r#"socktrace_service_errors_total{cause="other",unit=""}"#;
+        let strange = r#"socktrace_service_errors_total{cause="other",protocol="tcp",unit=""}"#;
         after.insert(strange.to_owned(), 1.0);
         let text = compare(&[expected()], &[line()], &metrics(0.0), &after);
         assert!(text.contains("metrics by service grew"), "{text}");

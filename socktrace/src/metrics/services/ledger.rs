@@ -11,6 +11,7 @@ use std::{
 };
 
 use socktrace_diagnosis::{Cause, Errno};
+use socktrace_ebpf::Protocol;
 
 use super::labels::Labels;
 
@@ -21,6 +22,8 @@ pub(crate) const IDLE: Duration = Duration::from_mins(5);
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Meaning {
+    /// `None` where a call's descriptor led to no socket.
+    pub(crate) protocol: Option<Protocol>,
     pub(crate) cause: Cause,
     pub(crate) errno: Errno,
 }
@@ -134,7 +137,8 @@ mod tests {
     use super::*;
     use crate::owner::Service;
 
-    const MEANING: Meaning = Meaning { cause: Cause::ResetByPeer, errno: Errno(104) };
+    const MEANING: Meaning =
+        Meaning { protocol: Some(Protocol::Tcp), cause: Cause::ResetByPeer, errno: Errno(104) };
 
     fn key(unit: &str) -> Key {
         let service = Service { unit: Some(unit.to_owned()), ..Service::default() };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use socktrace_diagnosis::{Finding, diagnose};
-use socktrace_ebpf::{Owned, Signature};
+use socktrace_ebpf::{Owned, Protocol, Signature};
 
 use self::{
     labels::Labels,
@@ -119,7 +119,11 @@ impl State {
 /// What a signature means, if it is a failure.
 fn meaning(signature: Signature) -> Option<Meaning> {
     match diagnose(signature) {
-        Finding::Failure(found) => Some(Meaning { cause: found.cause, errno: found.errno }),
+        Finding::Failure(found) => Some(Meaning {
+            protocol: Protocol::try_from(signature.protocol).ok(),
+            cause: found.cause,
+            errno: found.errno,
+        }),
         Finding::Delivery(_) | Finding::Retransmission => None,
     }
 }
@@ -137,7 +141,8 @@ pub(super) mod tests {
     /// A unit with a port, and the others.
     pub(in crate::metrics) fn page() -> Page {
         let unit = Service { unit: Some("nginx.service".to_owned()), ..Service::default() };
-        let meaning = Meaning { cause: Cause::ResetByPeer, errno: Errno(104) };
+        let (protocol, cause, errno) = (Some(Protocol::Tcp), Cause::ResetByPeer, Errno(104));
+        let meaning = Meaning { protocol, cause, errno };
         let key = |labels, service_port| Key { labels: Arc::new(labels), meaning, service_port };
         let series = vec![(key(Labels::from(&unit), 443), 5), (key(Labels::other(), 0), 7)];
         Page { series, entries: 3 }
@@ -149,6 +154,7 @@ pub(super) mod tests {
             origin: Origin::Reset as u8,
             state: TcpState::Established as u8,
             errno: 104,
+            protocol: Protocol::Tcp as u8,
             ..Signature::default()
         }
     }
