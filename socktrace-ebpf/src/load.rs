@@ -16,7 +16,7 @@ use aya_ebpf::helpers::generated::{
 
 use crate::{
     offsets::{self, Offset},
-    sock::{IPPROTO_TCP, SOCK_STREAM},
+    uapi::{IPPROTO_TCP, SOCK_STREAM},
 };
 
 /// States of what is smaller than a full socket, in `include/net/tcp_states.h`: `TCP_TIME_WAIT`

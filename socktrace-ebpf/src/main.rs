@@ -43,6 +43,7 @@ mod tally;
 mod task;
 mod tcp_sock;
 mod tuple;
+mod uapi;
 mod waiter;
 
 /// A reachable panic would leave an endless loop behind, which the verifier refuses to load.

@@ -2,21 +2,16 @@
 
 use core::marker::PhantomData;
 
-use socktrace_ebpf::{Address, Event, Family, Flags, Protocol};
+use socktrace_ebpf::{Address, Family, Flags, Protocol};
 
 use crate::{
     load::Load,
     offsets::{self, Fact, Optional},
-    tcp_sock::TcpSock,
+    uapi::{IPPROTO_MPTCP, IPPROTO_TCP, SOCK_STREAM},
 };
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
-/// Protocols and the type in `include/uapi/linux/in.h` and `include/linux/net.h`; the type differs on
-/// MIPS alone.
-pub(crate) const IPPROTO_TCP: u16 = 6;
-const IPPROTO_MPTCP: u16 = 262;
-pub(crate) const SOCK_STREAM: u16 = 1;
 /// Numbers of `enum sock_flags` in `include/net/sock.h`; the same in 5.10 to 7.2.
 const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
@@ -35,6 +30,12 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn is_null(self) -> bool {
         self.0.is_null()
+    }
+
+    /// The address, still of the type that the verifier knows it by.
+    #[inline(always)]
+    pub(crate) fn pointer(self) -> *const u8 {
+        self.0
     }
 
     /// The address as a map key: it identifies the socket while a hook runs on it.
@@ -133,7 +134,7 @@ impl<L: Load> Sock<L> {
     }
 
     /// The port the socket is bound to, in host byte order. Cleared when an unbound socket is
-    /// closed: `TcpSock::local_port` is the better one for connections.
+    /// closed: [`Self::local_port`] is the better one for connections.
     #[inline(always)]
     pub(crate) fn bound_port(self) -> u16 {
         self.load(&offsets::SOCK_NUM)
@@ -222,28 +223,6 @@ impl<L: Load> Sock<L> {
         Protocol::Tcp as u8 + (self.load::<u16>(&offsets::SOCK_PROTOCOL) >> 8) as u8
     }
 
-    /// What a program holds when it holds this socket, as a map key: for a subflow its MPTCP
-    /// socket, else the socket itself.
-    #[inline(always)]
-    pub(crate) fn held_key(self) -> u64 {
-        let Some(tcp) = self.tcp() else {
-            return self.key();
-        };
-        tcp.mptcp_key().unwrap_or(self.key())
-    }
-
-    /// The local port in host byte order, also when the connection is over.
-    #[inline(always)]
-    pub(crate) fn local_port(self) -> u16 {
-        // Not one or the other: the compiler would make one load of it, through a pointer of two
-        // types, which the verifier refuses.
-        let mut port = self.bound_port();
-        if let Some(tcp) = self.tcp() {
-            port = tcp.local_port();
-        }
-        port
-    }
-
     /// How many connections wait in a listener's accept queue, in percent of the limit; `None` where
     /// this kernel lacks the members.
     #[inline(always)]
@@ -255,22 +234,6 @@ impl<L: Load> Sock<L> {
         let limit: u32 = self.load(offsets::SOCK_MAX_ACK_BACKLOG.present());
         // `listen(fd, 0)` leaves room for one all the same.
         Some((u64::from(waiting) * 100 / u64::from(limit.max(1))) as u32)
-    }
-
-    /// Fills in the state of the timers, for a socket of TCP.
-    #[inline(always)]
-    pub(crate) fn describe_timers(self, event: &mut Event) {
-        if let Some(tcp) = self.tcp() {
-            tcp.describe_timers(event);
-        }
-    }
-
-    /// The same socket as `struct tcp_sock`, or `None` when it is not a full TCP socket.
-    #[inline(always)]
-    pub(crate) fn tcp(self) -> Option<TcpSock<L>> {
-        // SAFETY: `self.0` is a hook's `struct sock` argument.
-        let tcp = unsafe { L::tcp_sock(self.0) };
-        (!tcp.is_null()).then(|| TcpSock::new(self, tcp))
     }
 }
 

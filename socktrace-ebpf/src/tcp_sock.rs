@@ -19,13 +19,48 @@ pub(crate) struct TcpSock<L> {
     tcp: *const u8,
 }
 
-impl<L: Load> TcpSock<L> {
-    /// `tcp` is what [`Load::tcp_sock`] made of `sock`.
+/// What takes a look at TCP's part of the socket.
+impl<L: Load> Sock<L> {
+    /// The same socket as `struct tcp_sock`, or `None` when it is not a full TCP socket.
     #[inline(always)]
-    pub(crate) fn new(sock: Sock<L>, tcp: *const u8) -> Self {
-        Self { sock, tcp }
+    pub(crate) fn tcp(self) -> Option<TcpSock<L>> {
+        // SAFETY: this is a hook's `struct sock` argument.
+        let tcp = unsafe { L::tcp_sock(self.pointer()) };
+        (!tcp.is_null()).then(|| TcpSock { sock: self, tcp })
     }
 
+    /// What a program holds when it holds this socket, as a map key: for a subflow its MPTCP
+    /// socket, else the socket itself.
+    #[inline(always)]
+    pub(crate) fn held_key(self) -> u64 {
+        let Some(tcp) = self.tcp() else {
+            return self.key();
+        };
+        tcp.mptcp_key().unwrap_or(self.key())
+    }
+
+    /// The local port in host byte order, also when the connection is over.
+    #[inline(always)]
+    pub(crate) fn local_port(self) -> u16 {
+        // Not one or the other: the compiler would make one load of it, through a pointer of two
+        // types, which the verifier refuses.
+        let mut port = self.bound_port();
+        if let Some(tcp) = self.tcp() {
+            port = tcp.local_port();
+        }
+        port
+    }
+
+    /// Fills in the state of the timers, for a socket of TCP.
+    #[inline(always)]
+    pub(crate) fn describe_timers(self, event: &mut Event) {
+        if let Some(tcp) = self.tcp() {
+            tcp.describe_timers(event);
+        }
+    }
+}
+
+impl<L: Load> TcpSock<L> {
     /// The same as `struct sock`.
     #[inline(always)]
     pub(crate) fn sock(self) -> Sock<L> {

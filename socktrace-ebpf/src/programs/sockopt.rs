@@ -26,7 +26,8 @@ use crate::{
     load::Load,
     measure,
     recipient::Question,
-    sock::{IPPROTO_TCP, Sock, Socket},
+    sock::{Sock, Socket},
+    uapi::IPPROTO_TCP,
 };
 
 /// Return of `do_sock_setsockopt`.
