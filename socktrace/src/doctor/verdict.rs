@@ -94,7 +94,9 @@ impl Verdict {
 
     fn refused(refusal: &Refusal, answers: Option<&Answers>) -> Self {
         let mut why = refusal.why();
-        if let (Refusal::Policy(_), Some(evidence)) = (refusal, answers.and_then(evidence)) {
+        if refusal.is_by_policy()
+            && let Some(evidence) = answers.and_then(evidence)
+        {
             why = format!("{evidence} {why}");
         }
         Self {
@@ -137,6 +139,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::kernel::ways::{NoKprobes, NoTrampolines};
 
     fn answers(filter: Answer, tracing: Answer) -> Answers {
         let ring_buffer = Answer::Taken;
@@ -155,6 +158,20 @@ mod tests {
         assert!(why(&answers(Answer::Taken, refused())).contains("none that trace"));
         assert!(why(&answers(refused(), refused())).contains("denies bpf()"));
         assert!(why(&answers(Answer::Taken, Answer::Taken)).contains("harmless"));
+    }
+
+    #[test]
+    fn evidence_comes_before_both_refusals() {
+        let allowed = || Answer::Taken;
+        let refused = Answer::Refused("Operation not permitted".to_owned());
+        let answers = Answers { trampoline: refused, ..answers(allowed(), allowed()) };
+        let refusal = Refusal::NoWay(NoTrampolines::Denied(1), NoKprobes::Missing);
+        let verdict = Verdict::new(Some(refusal), Some(&answers), &[], None);
+        assert_eq!((verdict.state, verdict.exit_code), (State::Refused, 14));
+        let why = verdict.why.expect("a reason");
+        assert!(why.starts_with("the kernel takes BPF programs for kprobes and none for"), "{why}");
+        assert!(why.contains("a security policy says no"), "{why}");
+        assert!(why.contains("CONFIG_KPROBE_EVENTS"), "{why}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{
     refusal::{self, Refusal, denied},
     subject::Subject,
     variant::{Attach, Program, Variant},
+    ways::{NoKprobes, NoTrampolines, both_closed},
 };
 
 /// The kernel's own value for what it does not support, from `include/linux/errno.h`.
@@ -39,8 +40,7 @@ pub(super) fn attach_all(
 ) -> anyhow::Result<(Health, Vec<Link>)> {
     let with_spares = features.guards_recursion;
     let links = Vec::new();
-    let mut attacher =
-        Attacher { ebpf, types, method, with_spares, without_trampolines: None, links };
+    let mut attacher = Attacher { ebpf, types, method, with_spares, no_trampolines: None, links };
     let mut health = Health::default();
     for (hook, served) in &plan.hooks {
         let state = match served {
@@ -48,17 +48,17 @@ pub(super) fn attach_all(
             Served::By(variants) => match attacher.attach_first(variants) {
                 Ok(state) => state,
                 Err(error) => {
-                    // What is denied to one program is denied to all: no use in trying the others.
-                    // Only kprobes may be denied while trampolines are not.
-                    if lacks_kprobes(&error) {
-                        if health.hooked_functions().next().is_none() {
-                            return Err(Refusal::NoKprobes.into());
-                        }
-                    } else if let Some(errno) = kprobe_denied(&error) {
-                        if health.hooked_functions().next().is_none() {
-                            return Err(Refusal::Kprobes(errno).into());
+                    if let Some(kprobes) = no_kprobes(&error) {
+                        // They may be closed while trampolines serve.
+                        let no_trampolines = attacher.no_trampolines.clone();
+                        if health.hooked_functions().next().is_none()
+                            && let Some(refusal) =
+                                both_closed(method, features, no_trampolines, kprobes)
+                        {
+                            return Err(refusal.into());
                         }
                     } else if let Some(errno) = denied(&error) {
+                        // What is denied to one program is denied to all: no use in trying others.
                         return Err(refusal::explain_eperm(features, errno).into());
                     }
                     HookState::Failed(attacher.reason(*hook, &error))
@@ -69,11 +69,9 @@ pub(super) fn attach_all(
     }
     if health.hooked_functions().next().is_none() {
         // Auto does not try kprobes under that lockdown.
-        let locked = attacher.without_trampolines.is_some() && hides_memory();
-        return Err(if locked {
-            Refusal::KprobesLocked
-        } else {
-            Refusal::NothingAttached(health.reasons())
+        return Err(match attacher.no_trampolines {
+            Some(trampolines) if hides_memory() => Refusal::NoWay(trampolines, NoKprobes::Locked),
+            _ => Refusal::NothingAttached(health.reasons()),
         }
         .into());
     }
@@ -101,16 +99,18 @@ struct Attacher<'a> {
     method: Method,
     /// Whether this kernel keeps calls from programs, so that spare ones are of use.
     with_spares: bool,
-    /// The error that shows that this kernel has no trampolines for functions, once it is known.
-    without_trampolines: Option<String>,
+    /// Why no function can be hooked by a trampoline, once that is known.
+    no_trampolines: Option<NoTrampolines>,
     links: Vec<Link>,
 }
 
 impl Attacher<'_> {
     /// Why a hook could not be attached.
     fn reason(&self, hook: Hook, error: &ProgramError) -> String {
-        match (&self.without_trampolines, hook.not_by_kprobe()) {
-            (Some(reason), Some(why)) => format!("{reason}, and by kprobes {why}"),
+        match (&self.no_trampolines, hook.not_by_kprobe()) {
+            (Some(NoTrampolines::Missing(words)), Some(why)) => {
+                format!("{}, and by kprobes {why}", missing(words))
+            }
             _ => first_line(error),
         }
     }
@@ -120,7 +120,8 @@ impl Attacher<'_> {
         let have_kprobes = variants.iter().any(|variant| variant.is_kprobe());
         let mut last = ProgramError::NotLoaded;
         for variant in variants {
-            if variant.needs_trampoline() && self.without_trampolines.is_some() && have_kprobes {
+            let missing = matches!(self.no_trampolines, Some(NoTrampolines::Missing(_)));
+            if variant.needs_trampoline() && missing && have_kprobes {
                 continue;
             }
             match attach(self.ebpf, variant, self.types) {
@@ -137,11 +138,8 @@ impl Attacher<'_> {
                 }
                 Err(error) => {
                     log::debug!("{}: {}", variant.function, full_text(&error));
-                    if variant.needs_trampoline() && is_unsupported(&error) {
-                        self.without_trampolines = Some(format!(
-                            "this kernel has no BPF trampolines for functions ({})",
-                            full_text(&error)
-                        ));
+                    if variant.needs_trampoline() {
+                        self.no_trampolines = no_trampolines(&error).or(self.no_trampolines.take());
                     }
                     last = error;
                 }
@@ -152,10 +150,10 @@ impl Attacher<'_> {
 
     /// Why kprobes serve a hook whose other programs ended in this error.
     fn why_kprobes(&self, error: &ProgramError) -> String {
-        match (self.method, &self.without_trampolines) {
+        match (self.method, &self.no_trampolines) {
             (Method::Kprobe, _) => "as --attach kprobe asks".to_owned(),
-            (_, Some(reason)) => reason.clone(),
-            (_, None) => first_line(error),
+            (_, Some(NoTrampolines::Missing(words))) => missing(words),
+            _ => first_line(error),
         }
     }
 }
@@ -277,23 +275,35 @@ fn is_unsupported(error: &ProgramError) -> bool {
     )
 }
 
-/// Whether the kernel has no kprobes, as where it does not say what to open one as.
-fn lacks_kprobes(error: &ProgramError) -> bool {
-    matches!(
-        error,
-        ProgramError::KProbeError(KProbeError::FileError { io_error, .. })
-            if io_error.kind() == io::ErrorKind::NotFound
-    )
+/// Why an error closes trampolines to every function, if it does.
+fn no_trampolines(error: &ProgramError) -> Option<NoTrampolines> {
+    if is_unsupported(error) {
+        return Some(NoTrampolines::Missing(full_text(error)));
+    }
+    denied(error)?.raw_os_error().map(NoTrampolines::Denied)
 }
 
-/// The kernel's refusal to open a kprobe, which takes a performance event.
-fn kprobe_denied(error: &ProgramError) -> Option<io::Error> {
-    let ProgramError::SyscallError(SyscallError { call: "perf_event_open", io_error }) = error
-    else {
-        return None;
-    };
-    let errno = io_error.raw_os_error()?;
-    matches!(errno, libc::EPERM | libc::EACCES).then(|| io::Error::from_raw_os_error(errno))
+/// A kernel without trampolines for functions, as a hook's reason.
+fn missing(words: &str) -> String {
+    format!("this kernel has no BPF trampolines for functions ({words})")
+}
+
+/// Why an error closes kprobes to every function, if it does.
+fn no_kprobes(error: &ProgramError) -> Option<NoKprobes> {
+    match error {
+        // A kernel that has some says here what to open one as.
+        ProgramError::KProbeError(KProbeError::FileError { io_error, .. })
+            if io_error.kind() == io::ErrorKind::NotFound =>
+        {
+            Some(NoKprobes::Missing)
+        }
+        // Opening a kprobe takes a performance event.
+        ProgramError::SyscallError(SyscallError { call: "perf_event_open", io_error }) => {
+            let errno = io_error.raw_os_error()?;
+            matches!(errno, libc::EPERM | libc::EACCES).then_some(NoKprobes::Denied(errno))
+        }
+        _ => None,
+    }
 }
 
 /// The error without the verifier's log, which goes on for pages.
@@ -327,32 +337,32 @@ mod tests {
     }
 
     #[test]
-    fn missing_trampolines_are_told_from_other_failures() {
+    fn errors_that_close_trampolines_are_known() {
         for errno in [ENOTSUPP, libc::EOPNOTSUPP] {
-            assert!(is_unsupported(&failed("bpf_raw_tracepoint_open", errno)), "{errno}");
+            let closed = no_trampolines(&failed("bpf_raw_tracepoint_open", errno));
+            assert!(matches!(closed, Some(NoTrampolines::Missing(_))), "{errno}: {closed:?}");
         }
-        assert!(!is_unsupported(&failed("bpf_raw_tracepoint_open", libc::EBUSY)));
-        assert!(!is_unsupported(&ProgramError::NotLoaded));
+        let denied = no_trampolines(&failed("bpf_prog_load", libc::EPERM));
+        assert!(matches!(denied, Some(NoTrampolines::Denied(libc::EPERM))), "{denied:?}");
+        assert!(no_trampolines(&failed("bpf_raw_tracepoint_open", libc::EBUSY)).is_none());
+        assert!(no_trampolines(&ProgramError::NotLoaded).is_none());
     }
 
     #[test]
-    fn missing_kprobes_are_told_from_other_failures() {
-        let failed = |kind: io::ErrorKind| {
+    fn errors_that_close_kprobes_are_known() {
+        let unreadable = |kind: io::ErrorKind| {
             let filename = "/sys/bus/event_source/devices/kprobe/type".into();
             ProgramError::from(KProbeError::FileError { filename, io_error: kind.into() })
         };
-        assert!(lacks_kprobes(&failed(io::ErrorKind::NotFound)));
-        assert!(!lacks_kprobes(&failed(io::ErrorKind::PermissionDenied)));
-    }
-
-    #[test]
-    fn refused_kprobes_are_told_from_refused_programs() {
+        let missing = no_kprobes(&unreadable(io::ErrorKind::NotFound));
+        assert!(matches!(missing, Some(NoKprobes::Missing)), "{missing:?}");
+        assert!(no_kprobes(&unreadable(io::ErrorKind::PermissionDenied)).is_none());
         for errno in [libc::EPERM, libc::EACCES] {
-            let refused = kprobe_denied(&failed("perf_event_open", errno)).expect("denied");
-            assert_eq!(refused.raw_os_error(), Some(errno));
-            assert!(kprobe_denied(&failed("bpf_prog_load", errno)).is_none());
+            let denied = no_kprobes(&failed("perf_event_open", errno));
+            assert!(matches!(denied, Some(NoKprobes::Denied(found)) if found == errno), "{errno}");
+            assert!(no_kprobes(&failed("bpf_prog_load", errno)).is_none());
         }
         // No such function.
-        assert!(kprobe_denied(&failed("perf_event_open", libc::ENOENT)).is_none());
+        assert!(no_kprobes(&failed("perf_event_open", libc::ENOENT)).is_none());
     }
 }

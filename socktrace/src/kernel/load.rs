@@ -18,6 +18,7 @@ use super::{
     plan::{Loss, Method, Plan, plan},
     refusal::{self, Refusal, denied},
     subject::Subject,
+    ways::{NoKprobes, NoTrampolines},
 };
 
 /// The kernel programs, compiled by the build script.
@@ -169,7 +170,9 @@ impl Prepared {
         refusal::check_features(features)?;
         let hides_memory = hides_memory();
         let method = match method {
-            Method::Kprobe if hides_memory => return Err(Refusal::KprobesLocked.into()),
+            Method::Kprobe if hides_memory => {
+                return Err(Refusal::NoWay(NoTrampolines::NotAsked, NoKprobes::Locked).into());
+            }
             Method::Auto if hides_memory => Method::Fentry,
             method => method,
         };

@@ -22,6 +22,7 @@ pub(crate) mod refusal;
 pub(crate) mod tally;
 pub(crate) mod trial;
 mod undisturbed;
+pub(crate) mod ways;
 
 pub(crate) use socktrace_plan::{btf, features, hooks, plan, subject, variant};
 pub(crate) use undisturbed::undisturbed;

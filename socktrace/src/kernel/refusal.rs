@@ -8,9 +8,9 @@ use nix::libc;
 use super::{
     features::Features,
     host::{
-        hides_memory, in_initial_user_namespace, memlock_limit, perf_event_paranoid,
-        running_kernel, security_state,
+        hides_memory, in_initial_user_namespace, memlock_limit, running_kernel, security_state,
     },
+    ways::{NoKprobes, NoTrampolines},
 };
 
 /// A host that cannot be traced. Each kind has its own exit code.
@@ -30,12 +30,8 @@ pub(crate) enum Refusal {
     Policy(io::Error),
     /// Lockdown in confidentiality mode is active and the load was refused.
     Lockdown(io::Error),
-    /// Kprobes are needed or asked for, and lockdown in confidentiality mode forbids them.
-    KprobesLocked,
-    /// Kprobes are needed or asked for, and the kernel opens none for this process.
-    Kprobes(io::Error),
-    /// Kprobes are needed or asked for, and the kernel was built without them.
-    NoKprobes,
+    /// Functions can be hooked neither by BPF trampolines nor by kprobes.
+    NoWay(NoTrampolines, NoKprobes),
     /// Locked-memory accounting (before Linux 5.11) leaves no room for the maps.
     Memlock(io::Error),
     /// Nothing could be attached, for reasons that differ by hook.
@@ -52,13 +48,18 @@ impl Refusal {
             Self::MissingCapabilities(_) | Self::UserNamespace => 11,
             Self::NoBtf(_) => 12,
             Self::TooOld(_) => 13,
-            Self::Policy(_) => 14,
-            Self::Lockdown(_) | Self::KprobesLocked => 15,
+            Self::Policy(_) | Self::NoWay(NoTrampolines::Denied(_), _) => 14,
+            Self::Lockdown(_) | Self::NoWay(_, NoKprobes::Locked) => 15,
             Self::Memlock(_) => 16,
             Self::NothingAttached(_) => 17,
             Self::UnknownKernel(_) => 18,
-            Self::Kprobes(_) | Self::NoKprobes => 19,
+            Self::NoWay(_, NoKprobes::Missing | NoKprobes::Denied(_)) => 19,
         }
+    }
+
+    /// Whether somebody could allow tracing on this very kernel, by a policy.
+    pub(crate) const fn is_by_policy(&self) -> bool {
+        matches!(self, Self::Policy(_) | Self::NoWay(NoTrampolines::Denied(_), _))
     }
 
     /// What failed: one line.
@@ -79,13 +80,10 @@ impl Refusal {
             Self::Lockdown(error) => {
                 format!("cannot trace: refused under lockdown=confidentiality ({error})")
             }
-            Self::KprobesLocked => {
-                "cannot trace: lockdown=confidentiality forbids kprobes".to_owned()
-            }
-            Self::Kprobes(error) => {
-                format!("cannot trace: the kernel refuses kprobes ({error})")
-            }
-            Self::NoKprobes => "cannot trace: the kernel has no kprobes".to_owned(),
+            Self::NoWay(trampolines, kprobes) => match trampolines.what() {
+                Some(first) => format!("cannot trace: {first}, and {}", kprobes.what("it")),
+                None => format!("cannot trace: {}", kprobes.what("the kernel")),
+            },
             Self::Memlock(error) => {
                 format!("cannot trace: the locked-memory limit is too small ({error})")
             }
@@ -116,34 +114,13 @@ impl Refusal {
                                /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF) they would be guesses"
                 .to_owned(),
             Self::TooOld(_) => format!("{}; socktrace needs Linux 5.10 or later", running_kernel()),
-            Self::Policy(_) => format!(
-                "CAP_BPF and CAP_PERFMON are held, so a security policy says no: {}",
-                security_state()
-            ),
+            Self::Policy(_) => policy(),
             Self::Lockdown(_) => format!("the kernel runs locked down: {}", security_state()),
-            Self::KprobesLocked => {
-                "kprobe programs read kernel memory at any address, which this lockdown hides; BPF \
-                 trampolines, which do without, were not asked for or are missing in this kernel"
-                    .to_owned()
+            Self::NoWay(NoTrampolines::Denied(_), kprobes) => {
+                format!("{}; {}", policy(), kprobes.why())
             }
-            Self::Kprobes(_) => format!(
-                "a kprobe is opened as a performance event; {}",
-                if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) {
-                    "CAP_SYS_ADMIN is held, so a security policy says no, such as the seccomp \
-                     filter of a container"
-                        .to_owned()
-                } else {
-                    format!(
-                        "without CAP_SYS_ADMIN that is up to kernel.perf_event_paranoid, here {}: \
-                         Debian's 3 leaves none to others",
-                        perf_event_paranoid().as_deref().unwrap_or("unknown")
-                    )
-                }
-            ),
-            Self::NoKprobes => {
-                "it was built without CONFIG_KPROBE_EVENTS; BPF trampolines, which do without, were \
-                 not asked for or are missing in this kernel"
-                    .to_owned()
+            Self::NoWay(NoTrampolines::Missing(_) | NoTrampolines::NotAsked, kprobes) => {
+                kprobes.why()
             }
             Self::Memlock(_) => format!(
                 "kernels before 5.11 charge maps to RLIMIT_MEMLOCK, here {}, and without \
@@ -168,20 +145,31 @@ impl Refusal {
                  or build with CONFIG_DEBUG_INFO_BTF=y; in a container, mount /sys read-only"
             }
             Self::TooOld(_) => "upgrade the kernel",
-            Self::Policy(_) => {
-                "ask who administers this host's kernel policy (BPF LSM programs, SELinux, seccomp \
-                 of the container runtime), or use another host"
+            Self::Policy(_) | Self::NoWay(NoTrampolines::Denied(_), _) => {
+                "ask whoever administers this host's kernel policy (BPF LSM programs, SELinux, \
+                 seccomp of the container runtime) to allow tracing programs, or use another host"
             }
             Self::Lockdown(_) => "boot with lockdown=integrity, which allows tracing",
-            Self::KprobesLocked => {
-                "leave --attach kprobe out if it was given, else boot with lockdown=integrity"
+            Self::NoWay(NoTrampolines::NotAsked, NoKprobes::Missing) => {
+                "leave --attach kprobe out, or use a kernel with kprobes"
             }
-            Self::Kprobes(_) => {
-                "leave --attach kprobe out if it was given, else run as root with CAP_SYS_ADMIN and \
-                 let the container's seccomp filter allow perf_event_open"
+            Self::NoWay(NoTrampolines::NotAsked, NoKprobes::Denied(_)) => {
+                "leave --attach kprobe out, or run as root with CAP_SYS_ADMIN and let the \
+                 container's seccomp filter allow perf_event_open"
             }
-            Self::NoKprobes => {
-                "leave --attach kprobe out if it was given, else use a kernel with kprobes"
+            Self::NoWay(NoTrampolines::NotAsked, NoKprobes::Locked) => {
+                "leave --attach kprobe out, or boot with lockdown=integrity"
+            }
+            Self::NoWay(NoTrampolines::Missing(_), NoKprobes::Missing) => {
+                "use a kernel with BPF trampolines for functions (x86-64, or arm64 since Linux 6.4) \
+                 or with kprobes"
+            }
+            Self::NoWay(NoTrampolines::Missing(_), NoKprobes::Denied(_)) => {
+                "run as root with CAP_SYS_ADMIN and let the container's seccomp filter allow \
+                 perf_event_open"
+            }
+            Self::NoWay(NoTrampolines::Missing(_), NoKprobes::Locked) => {
+                "boot with lockdown=integrity, which allows kprobes"
             }
             Self::Memlock(_) => {
                 "raise it: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit"
@@ -199,15 +187,17 @@ impl Refusal {
             Self::NotRoot => Some("sudo socktrace"),
             // Its root has what a shell, service or container was denied.
             Self::MissingCapabilities(_) => Some("sudo systemd-run --pty socktrace"),
-            Self::Kprobes(_) => Some("sudo sysctl kernel.perf_event_paranoid=2"),
+            Self::NoWay(
+                NoTrampolines::NotAsked | NoTrampolines::Missing(_),
+                NoKprobes::Denied(_),
+            ) => Some("sudo sysctl kernel.perf_event_paranoid=2"),
             Self::Memlock(_) => Some("ulimit -l unlimited"),
             Self::UserNamespace
             | Self::NoBtf(_)
             | Self::TooOld(_)
             | Self::Policy(_)
             | Self::Lockdown(_)
-            | Self::KprobesLocked
-            | Self::NoKprobes
+            | Self::NoWay(..)
             | Self::NothingAttached(_)
             | Self::UnknownKernel(_) => None,
         }
@@ -221,6 +211,12 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// Who refuses what the capabilities allow.
+fn policy() -> String {
+    let state = security_state();
+    format!("CAP_BPF and CAP_PERFMON are held, so a security policy says no: {state}")
+}
 
 /// Checks what can be known before anything is loaded.
 pub(crate) fn check_privileges() -> Result<(), Refusal> {
@@ -284,7 +280,7 @@ mod tests {
 
     fn every_kind() -> Vec<Refusal> {
         let eperm = || io::Error::from_raw_os_error(1);
-        vec![
+        let mut kinds = vec![
             Refusal::NotRoot,
             Refusal::MissingCapabilities(vec!["CAP_BPF", "CAP_PERFMON"]),
             Refusal::UserNamespace,
@@ -292,13 +288,18 @@ mod tests {
             Refusal::TooOld("BPF ring buffer"),
             Refusal::Policy(eperm()),
             Refusal::Lockdown(eperm()),
-            Refusal::KprobesLocked,
-            Refusal::Kprobes(io::Error::from_raw_os_error(13)),
-            Refusal::NoKprobes,
             Refusal::Memlock(eperm()),
             Refusal::NothingAttached(vec!["tcp_done: the kernel refused the program".to_owned()]),
             Refusal::UnknownKernel(vec!["no member `sock.sk_err`".to_owned()]),
-        ]
+        ];
+        let missing = NoTrampolines::Missing("not supported".to_owned());
+        for trampolines in [NoTrampolines::NotAsked, missing, NoTrampolines::Denied(libc::EPERM)] {
+            for kprobes in [NoKprobes::Missing, NoKprobes::Denied(libc::EACCES), NoKprobes::Locked]
+            {
+                kinds.push(Refusal::NoWay(trampolines.clone(), kprobes));
+            }
+        }
+        kinds
     }
 
     #[test]

@@ -31,7 +31,7 @@ Exit codes:
   16  the locked-memory limit is too small (kernels before 5.11)
   17  no hook could be attached
   18  the kernel's structures are unknown
-  19  the kernel refuses kprobes, where they are needed or asked for
+  19  kprobes are needed or asked for, and the kernel has none or refuses them
   20  doctor --self-test: a hook did not fire, or a count is wrong";
 
 /// Prints an error for the user and gives the code to exit with.
