@@ -1,4 +1,5 @@
-//! The columns of a line for people, and which of them a terminal has room for.
+//! The columns of a line for people, and which of them a terminal has room for. The reason moves to
+//! lines of its own where it does not fit.
 
 use std::borrow::Cow;
 
@@ -6,6 +7,12 @@ use textwrap::core::display_width;
 
 /// What stands for the rest of a text that was cut.
 const CUT: char = '…';
+
+/// What stands before a reason on a line of its own.
+const INDENT: &str = "    ";
+
+/// The least width of a terminal on which a reason gets lines of its own.
+const NARROWEST: usize = 40;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +117,8 @@ impl Columns {
         self.shown == other.shown
     }
 
-    /// The cells of a line with what stands before each, padded and cut to fit.
+    /// The cells of a line with what stands before each, padded and cut to fit. A reason that does
+    /// not fit is left out: see [`Self::below`].
     pub(super) fn cells<'a>(
         &self,
         mut text: impl FnMut(Column) -> Cow<'a, str>,
@@ -123,7 +131,8 @@ impl Columns {
             let mut cell = text(column).into_owned();
             let room =
                 self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(used + gap.len()));
-            if room == 0 {
+            let is_below = column == Column::Reason && self.wraps() && display_width(&cell) > room;
+            if room == 0 || is_below {
                 break;
             }
             cut(&mut cell, room);
@@ -135,6 +144,19 @@ impl Columns {
             cells.push((column, gap, cell));
         }
         cells
+    }
+
+    /// The lines under a line that has no room for this reason.
+    pub(super) fn below(&self, reason: &str) -> Vec<String> {
+        let Some(limit) = self.limit.filter(|_| self.wraps()) else { return Vec::new() };
+        let options =
+            textwrap::Options::new(limit).initial_indent(INDENT).subsequent_indent(INDENT);
+        textwrap::wrap(reason, options).into_iter().map(Cow::into_owned).collect()
+    }
+
+    /// Whether reasons may have lines of their own.
+    fn wraps(&self) -> bool {
+        self.limit.is_some_and(|limit| limit >= NARROWEST)
     }
 }
 
@@ -181,12 +203,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_reason_moves_down_where_it_does_not_fit() {
+        let reason = "sent at a TTL of 1 by 10.0.0.1, which no router on the way to it passes on";
+        let shown = |width| {
+            let columns = Columns::within(width);
+            let text = |column| if column == Column::Reason { reason } else { "x" };
+            let cells = columns.cells(|column| text(column).into());
+            cells.iter().any(|(column, ..)| *column == Column::Reason)
+        };
+        assert!(!shown(80) && !shown(120) && shown(240));
+        assert_eq!(
+            Columns::within(80).below(reason),
+            ["    sent at a TTL of 1 by 10.0.0.1, which no router on the way to it passes on",]
+        );
+        assert_eq!(Columns::within(50).below(reason).len(), 2);
+        assert_eq!(Columns::within(39).below(reason), [""; 0]);
+        assert_eq!(Columns::all().below(reason), [""; 0]);
+    }
+
     proptest! {
         #[test]
         fn no_line_is_wider_than_the_terminal(width in 1..250_usize, text in "[a-z世界]{0,60}") {
             let cells = Columns::within(width).cells(|_| Cow::Borrowed(text.as_str()));
             let used: usize = cells.iter().map(|(_, gap, cell)| gap.len() + display_width(cell)).sum();
             prop_assert!(used <= width, "{used}: {cells:?}");
+            for line in Columns::within(width).below(&text) {
+                prop_assert!(display_width(&line) <= width, "{line}");
+            }
         }
     }
 }

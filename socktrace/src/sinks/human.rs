@@ -35,22 +35,30 @@ pub(crate) fn heading(out: &mut impl Write, columns: &Columns) -> io::Result<()>
     writeln!(out)
 }
 
-/// Writes one event as a line.
+/// Writes one event as a line, and its reason under it where the line has no room.
 pub(crate) fn write(
     out: &mut impl Write,
     record: &Record,
     zone: &TimeZone,
     columns: &Columns,
 ) -> io::Result<()> {
+    let mut has_reason = false;
     for (column, gap, cell) in columns.cells(|column| text(column, record, zone)) {
         let style = match column {
             Column::Time => DIM,
             Column::Errno | Column::Cause => style(record.finding),
             _ => Style::new(),
         };
+        has_reason |= column == Column::Reason;
         write!(out, "{gap}{style}{cell}{style:#}")?;
     }
-    writeln!(out)
+    writeln!(out)?;
+    if !has_reason {
+        for line in columns.below(&text(Column::Reason, record, zone)) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
 }
 
 /// What stands in a column, `-` where there is nothing to say.
@@ -141,6 +149,22 @@ mod tests {
             plain(|out| write(out, &record, &TimeZone::UTC, &Columns::all())),
             "08:05:09.123 ECONNRESET   reset_by_peer          nginx[81]          web.service        \
              server:443   10.0.0.7:443          10.0.0.9:50412        the peer sent RST on a live connection\n"
+        );
+    }
+
+    #[test]
+    fn eighty_columns_have_room_for_the_reason() {
+        let mut record = record(reset_event());
+        record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
+        let columns = Columns::within(80);
+        assert_eq!(
+            plain(|out| {
+                heading(out, &columns)?;
+                write(out, &record, &TimeZone::UTC, &columns)
+            }),
+            "ERRNO        CAUSE                  PROCESS            REMOTE\n\
+             ECONNRESET   reset_by_peer          nginx[81]          10.0.0.9:50412\n    \
+             the peer sent RST on a live connection\n"
         );
     }
 

@@ -22,7 +22,10 @@ use super::{
 /// Longest time to wait for a line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The columns that fit are shown, also when the terminal is made wider.
+/// After this time no more lines of a reason come.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// The columns that fit are shown, also when the terminal is made wider, and the reason under them.
 pub(super) fn columns_that_fit() -> Result<()> {
     const NARROW: u16 = 80;
     const WIDE: u16 = 120;
@@ -52,6 +55,14 @@ fn expect_failure(lines: &Receiver<String>, width: u16) -> Result<()> {
     let line = line.trim_end_matches('\r');
     ensure!(line.contains("reset_by_peer"), "{line:?}");
     ensure!(line.chars().count() <= usize::from(width), "wider than {width}: {line:?}");
+    let reason = lines.recv_timeout(PATIENCE).context("no reason")?;
+    ensure!(reason.starts_with("    the peer sent RST"), "{reason:?}");
+    let rest = std::iter::from_fn(|| lines.recv_timeout(QUIET).ok());
+    for line in [reason].into_iter().chain(rest) {
+        let line = line.trim_end_matches('\r');
+        ensure!(line.starts_with("    "), "{line:?}");
+        ensure!(line.chars().count() <= usize::from(width), "wider than {width}: {line:?}");
+    }
     Ok(())
 }
 
