@@ -23,7 +23,7 @@ use nix::{
 };
 use socket2::Socket;
 
-use super::{daemon, handover, history, inherit, iouring, network::Family, owner, socket};
+use super::{daemon, demo, handover, history, inherit, iouring, network::Family, owner, socket};
 
 /// How a child treats SIGPIPE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +138,7 @@ pub(super) fn finish(mut child: Child) -> Result<ChildOutcome> {
 
 /// What a child does.
 pub(super) fn main(args: &[String]) -> Result<i32> {
+    demo::take_name()?;
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
     match words.as_slice() {

@@ -13,6 +13,7 @@ mod child;
 mod clients;
 mod connect;
 mod daemon;
+pub mod demo;
 mod doctor;
 mod eof;
 mod expected;
@@ -99,27 +100,6 @@ pub fn main(args: &[String]) -> Result<i32> {
         .collect();
     let passed = harness::run(&chosen, &mut Reporter::from_env()?)?;
     Ok(i32::from(!passed))
-}
-
-/// Failures to show to a person: quick ones, one of each kind, in both families.
-#[must_use]
-pub fn demo_failures() -> Vec<(&'static str, impl Fn() -> Result<()>)> {
-    const SHOWN: [&str; 9] = [
-        "connect_refused/ipv4",
-        "connect_refused_icmp/ipv4",
-        "reset_by_peer/ipv6",
-        "reset_by_peer_unread_data/ipv4",
-        "reset_before_accept/ipv4",
-        "reset_after_peer_close/ipv4",
-        "reset_while_closing/ipv6",
-        "user_timeout/ipv4",
-        "sigpipe_kills/ipv4",
-    ];
-    CATALOGUE
-        .iter()
-        .filter(|scenario| SHOWN.contains(&scenario.name))
-        .map(|scenario| (scenario.name, || scenario.make()))
-        .collect()
 }
 
 /// Lets services fail for an hour, and reports what Prometheus says of it.

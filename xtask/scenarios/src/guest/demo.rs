@@ -1,8 +1,10 @@
 //! Shows socktrace at work on sockets that fail, and its metrics.
 
 use std::{
+    fs,
     io::{self, Write as _},
-    process::Command,
+    os::unix::net::UnixDatagram,
+    process::{Child, Command},
     thread,
     time::Duration,
 };
@@ -13,42 +15,92 @@ use nix::{
     unistd::Pid,
 };
 
-use socktrace_scenarios::demo_failures;
+use socktrace_scenarios::demo::SCENES;
 use xtask_common::http::get_metrics;
 
 /// Time for a person to read a line before the next.
 const PAUSE: Duration = Duration::from_millis(700);
 
-/// Runs `socktrace` with these arguments, makes sockets fail, and prints what `/metrics` says.
+/// How often it is looked whether the daemon lives while it starts.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Where the daemon says that it is ready.
+const NOTIFY: &str = "/run/demo-notify";
+
+/// Metrics that are shown: the rest is for `curl`.
+const SHOWN: &str = "socktrace_socket_errors_total{";
+const SHOWN_LINES: usize = 3;
+
+const NEXT: &str = "\
+To go on:
+  cargo xtask run -- explain EPIPE   what an errno or a cause means, and what to do
+  cargo xtask vm                     a shell in this machine, with socktrace in it
+  sudo socktrace                     on a host that allows tracing (socktrace doctor)
+";
+
+/// Runs `socktrace` with these arguments, makes sockets fail, and prints some of its metrics.
 ///
 /// # Errors
 ///
 /// When socktrace cannot be started; a demonstration that goes wrong says so and goes on.
 pub(crate) fn main(args: &[String]) -> Result<i32> {
-    let mut daemon =
-        Command::new("socktrace").args(args).spawn().context("cannot start socktrace")?;
-    // It attaches within this time, or has ended with a message.
-    thread::sleep(Duration::from_secs(2));
-    if let Some(status) = daemon.try_wait()? {
-        return Ok(status.code().unwrap_or(1));
+    for scene in &SCENES {
+        if let Err(error) = scene.prepare() {
+            eprintln!("{}: {error:#}", scene.title);
+        }
     }
-    for (name, fail) in demo_failures() {
-        if let Err(error) = fail() {
-            eprintln!("{name}: {error:#}");
+    let ready = UnixDatagram::bind(NOTIFY).with_context(|| format!("cannot listen at {NOTIFY}"))?;
+    ready.set_read_timeout(Some(TICK))?;
+    let mut daemon = Command::new("socktrace")
+        .args(args)
+        .env("NOTIFY_SOCKET", NOTIFY)
+        .spawn()
+        .context("cannot start socktrace")?;
+    if let Some(code) = ended_before(&ready, &mut daemon)? {
+        return Ok(code);
+    }
+    fs::remove_file(NOTIFY)?;
+    for scene in &SCENES {
+        println!("\n# {}", scene.title);
+        if let Err(error) = scene.play() {
+            eprintln!("{error:#}");
         }
         thread::sleep(PAUSE);
     }
     match get_metrics() {
-        Ok(page) => {
-            let mut out = io::stdout().lock();
-            writeln!(out, "\n$ curl http://127.0.0.1:10054/metrics")?;
-            for line in page.lines().filter(|line| line.contains("socktrace_")) {
-                writeln!(out, "{line}")?;
-            }
-            writeln!(out)?;
-        }
+        Ok(page) => show(&page)?,
         Err(error) => eprintln!("no metrics at the default address: {error:#}"),
     }
     kill(Pid::from_raw(i32::try_from(daemon.id())?), Signal::SIGINT)?;
-    Ok(daemon.wait()?.code().unwrap_or(1))
+    let code = daemon.wait()?.code().unwrap_or(1);
+    print!("\n{NEXT}");
+    Ok(code)
+}
+
+/// Waits until the daemon has attached its programs; its exit code if it ends before.
+fn ended_before(ready: &UnixDatagram, daemon: &mut Child) -> Result<Option<i32>> {
+    let mut message = [0; 4096];
+    loop {
+        if let Some(status) = daemon.try_wait()? {
+            return Ok(Some(status.code().unwrap_or(1)));
+        }
+        match ready.recv(&mut message) {
+            Ok(size) if message[..size].starts_with(b"READY=1") => return Ok(None),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("cannot wait for socktrace"),
+        }
+    }
+}
+
+/// Prints the beginning of the metrics.
+fn show(page: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "\n$ curl -s http://127.0.0.1:10054/metrics | grep {SHOWN}")?;
+    let mut lines = page.lines().filter(|line| line.starts_with(SHOWN) && !line.ends_with(" 0"));
+    for line in lines.by_ref().take(SHOWN_LINES) {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "... and {} more lines", lines.count())?;
+    Ok(())
 }
