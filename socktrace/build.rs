@@ -24,7 +24,7 @@ fn build() -> Result<(), String> {
     let workspace = Path::new(&manifest).parent().ok_or("the package lies in no workspace")?;
     watch(workspace);
 
-    let toolchain = Toolchain::find(workspace)?;
+    let toolchain = Toolchain::wait_for(workspace)?;
     println!("cargo::rerun-if-changed={}", toolchain.linker.display());
     if let Some(compiler) = toolchain.compiler.watched_file() {
         println!("cargo::rerun-if-changed={}", compiler.display());

@@ -22,6 +22,8 @@ pub const VARIABLE: &str = "GUEST_REPORT";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Report {
+    /// The guest has booted, and its command starts. Written by the guest's init.
+    Up,
     /// What will be run. The first report of a test boot; a scenario it names and that gets no
     /// verdict has failed.
     Plan {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use xtask_common::arch::Arch;
 
-use crate::{mirror::Mirrors, process, workspace};
+use crate::{mirror::Mirrors, process, progress, workspace};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -67,7 +67,8 @@ impl Apt {
         apt.configure(archive, arch, mirrors)?;
         if !is_fresh(&stamp, FRESH) {
             let name = format!("{} {}", archive.name, arch.name);
-            eprintln!("Fetching Debian's package lists ({name})");
+            let what = format!("Debian's package lists ({name})");
+            let step = progress::step(format_args!("Fetching {what}"));
             // Without Error-Mode apt calls a list it could not fetch a warning.
             process::output(apt.command("apt-get").args([
                 "-qq",
@@ -75,7 +76,8 @@ impl Apt {
                 "APT::Update::Error-Mode=any",
                 "update",
             ]))
-            .with_context(|| format!("cannot fetch Debian's package lists ({name})"))?;
+            .with_context(|| format!("cannot fetch {what}"))?;
+            step.done(format_args!("Fetched {what}"));
             fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))?;
         }
         Ok(apt)
@@ -112,29 +114,42 @@ impl Apt {
         )
     }
 
-    /// Downloads packages, without what they depend on, into an existing directory.
+    /// Downloads packages, without what they depend on, into an existing directory. Progress calls
+    /// them `what`.
     ///
     /// # Errors
     ///
     /// When apt fails.
-    pub(crate) fn download(&self, packages: &[String], directory: &Path) -> Result<()> {
-        process::output(
-            self.command("apt-get").args(["-qq", "download"]).args(packages).current_dir(directory),
-        )
-        .map(drop)
+    pub(crate) fn download(&self, packages: &[String], directory: &Path, what: &str) -> Result<()> {
+        let command = || {
+            let mut apt = self.command("apt-get");
+            apt.args(["-qq", "download"]).args(packages).current_dir(directory);
+            apt
+        };
+        fetch(command, directory, what)
     }
 
-    /// Downloads packages with all they depend on into an existing directory.
+    /// Downloads packages with all they depend on into an existing directory. Progress calls them
+    /// `what`.
     ///
     /// # Errors
     ///
     /// When apt fails.
-    pub(crate) fn download_closure(&self, packages: &[&str], directory: &Path) -> Result<()> {
+    pub(crate) fn download_closure(
+        &self,
+        packages: &[&str],
+        directory: &Path,
+        what: &str,
+    ) -> Result<()> {
         fs::create_dir_all(directory.join("partial"))?;
         let archives = format!("Dir::Cache::archives={}/", directory.display());
-        let mut apt = self.command("apt-get");
-        apt.args(["-qq", "--yes", "--no-install-recommends", "--download-only", "-o", &archives]);
-        process::output(apt.arg("install").args(packages)).map(drop)
+        let command = || {
+            let mut apt = self.command("apt-get");
+            apt.args(["-qq", "--yes", "--no-install-recommends", "--download-only"]);
+            apt.args(["-o", &archives, "install"]).args(packages);
+            apt
+        };
+        fetch(command, directory, what)
     }
 
     fn command(&self, program: &str) -> Command {
@@ -185,6 +200,11 @@ impl Apt {
     }
 }
 
+/// The sum of the sizes in what apt prints for `--print-uris`.
+pub(crate) fn bytes(uris: &str) -> u64 {
+    uris.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u64>().ok()).sum()
+}
+
 /// How this machine's apt fetches: proxies and the like are its business and hold for ours too.
 ///
 /// # Errors
@@ -195,6 +215,15 @@ pub(crate) fn host_settings() -> Result<Vec<String>> {
     let wanted =
         |line: &&str| line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets");
     Ok(settings.lines().filter(wanted).map(str::to_owned).collect())
+}
+
+/// Runs an apt that downloads into a directory.
+fn fetch(command: impl Fn() -> Command, directory: &Path, what: &str) -> Result<()> {
+    let bytes = bytes(&process::output(command().arg("--print-uris"))?);
+    let step = progress::download(format_args!("Fetching {what}"), bytes);
+    step.while_growing(directory, || process::output(&mut command()))?;
+    step.done(format_args!("Fetched {what}"));
+    Ok(())
 }
 
 /// What a package depends on in exactly one version: the other parts of the same build.
@@ -237,6 +266,14 @@ pub(crate) fn unpack(directory: &Path, tree: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_added_up() {
+        let uris = "'http://a.example/a_1_all.deb' a_1_all.deb 1000 SHA256:00\n\
+                    'http://a.example/b%2b_1_all.deb' b+_1_all.deb 24 SHA256:00\n";
+        assert_eq!(bytes(uris), 1024);
+        assert_eq!(bytes(""), 0);
+    }
 
     #[test]
     fn parts_are_what_is_needed_in_one_version() {

@@ -17,6 +17,7 @@ use xtask_common::{job::Job, report::Report};
 use crate::{
     initramfs::{self, GuestPrograms},
     kernel::Kernel,
+    progress,
     qemu::{Accelerator, Console, Machine, Mode},
 };
 
@@ -146,7 +147,13 @@ impl Boot<'_> {
         drop(writer);
         let mut machine = RunningQemu::new(child);
         let lines = lines(reader);
-        let heard = self.listen(&lines, &mut on_report);
+        let what = format!("Linux {}", self.kernel.release());
+        let mut step = Some(progress::step(format_args!("Booting {what}")));
+        let heard = self.listen(&lines, &mut |report| match (report, step.take()) {
+            (Report::Up, Some(step)) if !logged => step.done(format_args!("Booted {what}")),
+            (Report::Up, _) => {}
+            (report, _) => on_report(report),
+        });
         if matches!(heard, End::Exit(_)) {
             machine.wait(POWER_OFF);
         }

@@ -1,31 +1,70 @@
 //! Compiles the daemon and the guest's program.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
+use socktrace_toolchain::LOCK_VARIABLE;
 use xtask_common::arch::Arch;
 
-use crate::{initramfs::GuestPrograms, process, workspace};
+use crate::{initramfs::GuestPrograms, process, progress, workspace};
+
+/// A profile of the workspace's `Cargo.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Not optimized.
+    Dev,
+    /// To try things out: compiled in a fraction of a release's time, and not much slower.
+    Try,
+    /// What is packed and measured.
+    Release,
+}
+
+impl Profile {
+    /// As cargo's options name it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Try => "try",
+            Self::Release => "release",
+        }
+    }
+
+    /// The directory of what is compiled with it.
+    const fn directory(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Try => "try",
+            Self::Release => "release",
+        }
+    }
+}
 
 /// How to compile.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildOptions {
     /// For which machines.
     pub arch: &'static Arch,
-    /// Optimized.
-    pub release: bool,
+    /// How much to optimize.
+    pub profile: Profile,
     /// Without shared libraries: runs on any distribution, and in a guest without one.
     pub linked_statically: bool,
 }
 
 impl BuildOptions {
     /// What this machine runs.
-    pub const NATIVE: Self = Self { arch: Arch::OWN, release: true, linked_statically: false };
+    pub const NATIVE: Self =
+        Self { arch: Arch::OWN, profile: Profile::Release, linked_statically: false };
 
-    /// What guests of this architecture run.
+    /// What packages have in them, and what is measured in guests.
     #[must_use]
-    pub fn guest(arch: &'static Arch) -> Self {
-        Self { arch, release: true, linked_statically: true }
+    pub const fn released(arch: &'static Arch) -> Self {
+        Self { arch, profile: Profile::Release, linked_statically: true }
+    }
+
+    /// What is tried out, on this host or in guests.
+    #[must_use]
+    pub const fn tried(arch: &'static Arch) -> Self {
+        Self { arch, profile: Profile::Try, linked_statically: true }
     }
 }
 
@@ -35,18 +74,20 @@ impl BuildOptions {
 ///
 /// When it does not compile.
 pub fn daemon(options: BuildOptions) -> Result<PathBuf> {
-    binary("socktrace", "socktrace", options)
+    Ok(binaries(&[DAEMON], options)?.join(DAEMON.name))
 }
 
-/// Compiles what goes into a guest.
+/// Compiles what goes into a guest, in one go: dependencies that differ in features alone are not
+/// compiled twice.
 ///
 /// # Errors
 ///
 /// When a program does not compile.
-pub fn programs(arch: &'static Arch, with_daemon: bool) -> Result<GuestPrograms> {
-    let guest = guest(arch)?;
-    let daemon = if with_daemon { Some(daemon(BuildOptions::guest(arch))?) } else { None };
-    Ok(GuestPrograms { guest, daemon, packages: Vec::new() })
+pub fn programs(options: BuildOptions, with_daemon: bool) -> Result<GuestPrograms> {
+    let wanted = if with_daemon { &[GUEST, DAEMON][..] } else { &[GUEST] };
+    let directory = binaries(wanted, options)?;
+    let daemon = with_daemon.then(|| directory.join(DAEMON.name));
+    Ok(GuestPrograms { guest: directory.join(GUEST.name), daemon, packages: Vec::new() })
 }
 
 /// Compiles the guest's program, of which some also runs on the host, and returns its path.
@@ -54,8 +95,8 @@ pub fn programs(arch: &'static Arch, with_daemon: bool) -> Result<GuestPrograms>
 /// # Errors
 ///
 /// When it does not compile.
-pub fn guest(arch: &'static Arch) -> Result<PathBuf> {
-    binary("socktrace-scenarios", "guest", BuildOptions::guest(arch))
+pub fn guest(options: BuildOptions) -> Result<PathBuf> {
+    Ok(programs(options, false)?.guest)
 }
 
 /// Compiles what writes the manual, for this machine, and returns its path.
@@ -64,15 +105,30 @@ pub fn guest(arch: &'static Arch) -> Result<PathBuf> {
 ///
 /// When it does not compile.
 pub fn manual() -> Result<PathBuf> {
-    // As guests' programs, it shares what it depends on with the daemon that goes into packages.
-    let options = BuildOptions::guest(Arch::OWN);
-    binary("socktrace-manual", "socktrace-manual", options)
+    // So it shares what it depends on with the daemon that goes into packages.
+    Ok(binaries(&[MANUAL], BuildOptions::released(Arch::OWN))?.join(MANUAL.name))
 }
 
-fn binary(package: &str, name: &str, options: BuildOptions) -> Result<PathBuf> {
+/// A program of the workspace.
+#[derive(Clone, Copy)]
+struct Binary {
+    package: &'static str,
+    name: &'static str,
+}
+
+const DAEMON: Binary = Binary { package: "socktrace", name: "socktrace" };
+const GUEST: Binary = Binary { package: "socktrace-scenarios", name: "guest" };
+const MANUAL: Binary = Binary { package: "socktrace-manual", name: "socktrace-manual" };
+
+/// Compiles programs and returns the directory that they are in.
+fn binaries(binaries: &[Binary], options: BuildOptions) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(workspace::root());
-    cargo.args(["build", "--quiet", "--locked", "--package", package, "--bin", name]);
+    cargo.current_dir(workspace::root()).args(["build", "--locked"]);
+    cargo.args(["--profile", options.profile.name()]);
+    for Binary { package, name } in binaries {
+        cargo.args(["--package", package, "--bin", name]);
+    }
+    cargo.env(LOCK_VARIABLE, workspace::toolchain_lock());
     let mut directory = workspace::cargo_target();
     let arch = options.arch;
     let mut flags = Vec::new();
@@ -89,9 +145,21 @@ fn binary(package: &str, name: &str, options: BuildOptions) -> Result<PathBuf> {
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         directory.push(arch.rust_target);
     }
-    if options.release {
-        cargo.arg("--release");
+    let names: Vec<_> = binaries.iter().map(|binary| binary.name).collect();
+    let names = names.join(" and ");
+    run(&mut cargo, &names).with_context(|| format!("cannot compile {names}"))?;
+    Ok(directory.join(options.profile.directory()))
+}
+
+/// Lets cargo show its progress where it can, and else says in the end what it did.
+fn run(cargo: &mut Command, names: &str) -> Result<()> {
+    /// Less is not worth a line.
+    const LONG: Duration = Duration::from_secs(2);
+    if progress::is_terminal() {
+        return progress::lend(|| process::run(cargo));
     }
-    process::run(&mut cargo).with_context(|| format!("cannot compile {name}"))?;
-    Ok(directory.join(if options.release { "release" } else { "debug" }).join(name))
+    let step = progress::step(format_args!("Compiling {names}"));
+    process::run(cargo.arg("--quiet"))?;
+    step.done_if_longer(LONG, format_args!("Compiled {names}"));
+    Ok(())
 }

@@ -19,7 +19,7 @@ use crate::{
     cpio::Cpio,
     kernel::{BOOKWORM, Series, TRIXIE},
     mirror::Mirrors,
-    process,
+    process, progress,
     setup::as_root,
     workspace,
 };
@@ -78,10 +78,13 @@ pub fn archive(series: &Series, mirrors: impl FnOnce() -> Result<Mirrors>) -> Re
     (FORMAT, PACKAGES, LEFT_OUT, JOB, MASKED).hash(&mut hasher);
     let (name, arch) = (release.name, Arch::OWN.name);
     archive::cached(&format!("{name}-{arch}-{:016x}", hasher.finish()), |file| {
-        eprintln!("Installing Debian for guests ({name} {arch})");
+        let what = format!("Debian for guests ({name} {arch})");
+        let step = progress::step(format_args!("Installing {what}"));
         install(release, &mirrors()?, file.path())
             .and_then(|()| add_job(file.path()))
-            .with_context(|| format!("cannot make a Debian system ({name} {arch})"))
+            .with_context(|| format!("cannot make a Debian system ({name} {arch})"))?;
+        step.done(format_args!("Installed {what}"));
+        Ok(())
     })
 }
 

@@ -20,6 +20,7 @@ use crate::{
     kernel::Kernel,
     mirror::Mirrors,
     modules::{self, Index},
+    progress,
     userland::Userland,
     workspace,
 };
@@ -76,7 +77,8 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
     let index = if kernel.has_modules() { Index::read(&directory)? } else { Index::default() };
     let plan = index.plan(&modules::WANTED, &modules::OPTIONAL);
     if !plan.absent.is_empty() {
-        eprintln!("Note: {} has no module {}", kernel.package, plan.absent.join(", "));
+        let absent = plan.absent.join(", ");
+        progress::note(format_args!("Note: {} has no module {absent}", kernel.package));
     }
     let mut list = Vec::new();
     for module in &plan.order {

@@ -13,7 +13,7 @@ use crate::{
     apt::{self, Apt, Archive, Label},
     debian_version,
     mirror::Mirrors,
-    process, workspace,
+    process, progress, workspace,
 };
 
 /// The suites the guest's programs and most kernels come from.
@@ -132,10 +132,10 @@ impl Kernel {
         let kernel = match (fetch(series, arch, &directory, mirrors), cached) {
             (Ok(kernel), _) => kernel,
             (Err(error), Some(kernel)) => {
-                eprintln!(
+                progress::note(format_args!(
                     "Cannot look for a newer {} kernel, going on with {} for a day: {error:#}",
                     series.name, kernel.package
-                );
+                ));
                 kernel
             }
             (Err(error), None) => {
@@ -203,13 +203,14 @@ fn fetch(
     if kernel.image().is_ok() {
         return Ok(kernel);
     }
-    eprintln!("Fetching {}", kernel.package);
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     // Unpacked beside its place and moved there whole, so that an interruption leaves no half tree.
     let download = tempfile::tempdir_in(directory)?;
     let unpacked = download.path().join("tree");
-    apt.download(&apt.with_parts(&kernel.package)?, download.path())?;
+    let what = format!("Linux {}", kernel.release());
+    apt.download(&apt.with_parts(&kernel.package)?, download.path(), &what)?;
+    let step = progress::step(format_args!("Unpacking {what}"));
     apt::unpack(download.path(), &unpacked)?;
     let fetched = Kernel { tree: unpacked.clone(), ..kernel.clone() };
     // A part that the archive no longer has may be this one.
@@ -223,6 +224,7 @@ fn fetch(
     }
     fs::rename(&unpacked, &kernel.tree)
         .with_context(|| format!("cannot move the kernel to {}", kernel.tree.display()))?;
+    step.done(format_args!("Unpacked {what}"));
     Ok(kernel)
 }
 

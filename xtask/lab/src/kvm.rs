@@ -12,6 +12,7 @@ use crate::{
     boot::{Boot, Limits, Outcome, Terminal},
     initramfs::GuestPrograms,
     kernel::Kernel,
+    progress,
     qemu::{Accelerator, Mode},
     workspace,
 };
@@ -45,7 +46,7 @@ pub(crate) fn accelerator(
     if kept == verdict("fails") {
         return Ok(Accelerator::Tcg);
     }
-    eprintln!("Trying out whether KVM works here");
+    let step = progress::step("Trying out whether KVM works here");
     let outcome = Boot {
         kernel,
         base,
@@ -62,6 +63,7 @@ pub(crate) fn accelerator(
     }
     .run(drop)?;
     let works = outcome == Outcome::Finished { code: 0 };
+    step.done(if works { "Booted a guest by KVM" } else { "Found that KVM does not work here" });
     fs::write(&path, verdict(if works { "works" } else { "fails" }))
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(if works { Accelerator::Kvm } else { Accelerator::Tcg })

@@ -1,8 +1,8 @@
 //! Everything a boot needs, made ready once for any number of boots.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, thread};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use xtask_common::arch::Arch;
 
 use crate::{
@@ -109,17 +109,93 @@ pub fn promtool(setup: &Setup, mirrors: &MirrorArgs) -> Result<PathBuf> {
     prometheus::promtool(|| setup.mirrors(mirrors))
 }
 
-/// Installs what guests need and compiles what runs in them.
+/// Installs what guests need and compiles what runs in them, to be tried out.
 ///
 /// # Errors
 ///
 /// When something cannot be installed or does not compile.
 pub fn programs(arch: &'static Arch, setup: &Setup, with_daemon: bool) -> Result<GuestPrograms> {
-    if with_daemon {
-        setup.ensure(&[Need::Build])?;
+    Ok(programs_and(arch, setup, with_daemon, || Ok(()))?.0)
+}
+
+/// As [`programs`]; while the compiler runs, `fetch` does, as soon as what guests need is installed.
+///
+/// # Errors
+///
+/// As [`programs`], and those of `fetch`.
+pub fn programs_and<T: Send>(
+    arch: &'static Arch,
+    setup: &Setup,
+    with_daemon: bool,
+    fetch: impl FnOnce() -> Result<T> + Send,
+) -> Result<(GuestPrograms, T)> {
+    let options = compile::BuildOptions::tried(arch);
+    let needs = if with_daemon {
+        &[Need::Build, Need::Machines(arch)][..]
+    } else {
+        &[Need::Machines(arch)]
+    };
+    setup.ensure(&[Need::Target(arch)])?;
+    compile_and(setup, needs, || compile::programs(options, with_daemon), fetch)
+}
+
+/// As [`programs`], with the programs as they are released.
+///
+/// # Errors
+///
+/// As [`programs`].
+pub fn released_programs(arch: &'static Arch, setup: &Setup) -> Result<GuestPrograms> {
+    setup.ensure(&[Need::Build, Need::Target(arch), Need::Machines(arch)])?;
+    compile::programs(compile::BuildOptions::released(arch), true)
+}
+
+/// Compiles the daemon to be tried out on this host.
+///
+/// # Errors
+///
+/// When something cannot be installed or the daemon does not compile.
+pub fn daemon(setup: &Setup) -> Result<PathBuf> {
+    setup.ensure(&[Need::Target(Arch::OWN)])?;
+    let options = compile::BuildOptions::tried(Arch::OWN);
+    Ok(compile_and(setup, &[Need::Build], || compile::daemon(options), || Ok(()))?.0)
+}
+
+/// Compiles while everything is installed and fetched: what is compiled waits by itself for the
+/// compiler of the kernel programs.
+fn compile_and<P, T: Send>(
+    setup: &Setup,
+    needs: &[Need],
+    compile: impl FnOnce() -> Result<P>,
+    fetch: impl FnOnce() -> Result<T> + Send,
+) -> Result<(P, T)> {
+    let others: Vec<_> = needs.iter().copied().filter(|need| *need != Need::Build).collect();
+    if !setup.allowed {
+        // Better now than when most is compiled.
+        setup.ensure(needs)?;
     }
-    setup.ensure(&[Need::Target(arch), Need::Machines(arch)])?;
-    compile::programs(arch, with_daemon)
+    let lock = needs.contains(&Need::Build).then(workspace::lock_toolchain).transpose()?;
+    thread::scope(|scope| {
+        let fetched = scope.spawn(move || {
+            setup.install_packages(needs)?;
+            thread::scope(|scope| {
+                let toolchain = scope.spawn(|| match lock {
+                    Some(_lock) => setup.ensure(&[Need::Build]),
+                    None => Ok(()),
+                });
+                let fetched = setup.ensure(&others).and_then(|()| fetch());
+                join(toolchain)?;
+                fetched
+            })
+        });
+        let compiled = compile();
+        // What could not be installed is why something does not compile.
+        let fetched = join(fetched)?;
+        Ok((compiled?, fetched))
+    })
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().map_err(|_| anyhow!("a thread panicked"))?
 }
 
 /// What to run guests in real time with.

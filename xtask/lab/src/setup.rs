@@ -12,9 +12,9 @@ use socktrace_toolchain::{BPF_LINKER_VERSION, Compiler, Toolchain, advice, linke
 use xtask_common::arch::Arch;
 
 use crate::{
-    apt::FRESH,
+    apt::{self, FRESH},
     mirror::{MirrorArgs, Mirrors},
-    process, workspace,
+    process, progress, workspace,
 };
 
 /// What a command is about to do.
@@ -67,6 +67,10 @@ const BROWSER_TOOLS: [(&str, &str); 3] =
 /// There since the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
     ("/usr/share/keyrings/debian-archive-trixie-automatic.gpg", "debian-archive-keyring");
+
+fn machine_tools(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+    MACHINE_TOOLS.into_iter().chain([arch.qemu, KEYRING])
+}
 
 /// The version of kubernetes-validate.
 const MANIFEST_CHECKER_VERSION: &str = "1.37.0";
@@ -141,6 +145,23 @@ impl Setup {
         })
     }
 
+    /// Installs in one go what Debian has of these needs, which is quicker than one by one.
+    ///
+    /// # Errors
+    ///
+    /// When something is missing and cannot, or must not, be installed.
+    pub fn install_packages(&self, needs: &[Need]) -> Result<()> {
+        let packages: Vec<_> = needs
+            .iter()
+            .flat_map(|need| match need {
+                Need::Build if Compiler::find().is_none() => COMPILER.to_vec(),
+                Need::Machines(arch) => missing(machine_tools(arch)),
+                _ => Vec::new(),
+            })
+            .collect();
+        if packages.is_empty() { Ok(()) } else { self.install(&packages) }
+    }
+
     fn build(&self) -> Result<()> {
         if Toolchain::find(workspace::root()).is_ok() {
             self.present("compiler and linker for the kernel programs");
@@ -167,12 +188,15 @@ impl Setup {
         }
         self.allow(&format!("bpf-linker {BPF_LINKER_VERSION} for LLVM {llvm}"))?;
         let root = linker_root(workspace::root(), llvm);
-        eprintln!(
-            "Installing bpf-linker {BPF_LINKER_VERSION} for LLVM {llvm} in {}",
-            root.display()
-        );
+        let what = format!("bpf-linker {BPF_LINKER_VERSION} for LLVM {llvm}");
+        let step = progress::step(format_args!("Compiling {what}"));
         let output = process::output(
             Command::new("cargo")
+                // Its work is done by LLVM's library, which is optimized.
+                .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+                .env("CARGO_PROFILE_RELEASE_DEBUG", "none")
+                .env("CARGO_PROFILE_RELEASE_LTO", "off")
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
                 .args([
                     "install",
                     &format!("bpf-linker@{BPF_LINKER_VERSION}"),
@@ -186,7 +210,9 @@ impl Setup {
                 .env("LLVM_PREFIX", prefix)
                 .env_remove("CARGO_TARGET_DIR"),
         );
-        output.map(drop).context("cannot build bpf-linker")
+        output.context("cannot build bpf-linker")?;
+        step.done(format_args!("Compiled {what}"));
+        Ok(())
     }
 
     fn lint(&self) -> Result<()> {
@@ -211,7 +237,7 @@ impl Setup {
             return Ok(());
         }
         self.allow(&format!("cargo-bolero {FUZZER_VERSION}"))?;
-        eprintln!("Installing cargo-bolero {FUZZER_VERSION} in {}", root.display());
+        let step = progress::step(format_args!("Compiling cargo-bolero {FUZZER_VERSION}"));
         let output = process::output(
             Command::new("cargo")
                 .args(["install", &format!("cargo-bolero@{FUZZER_VERSION}"), "--locked", "--quiet"])
@@ -221,7 +247,9 @@ impl Setup {
                 .current_dir("/")
                 .env_remove("CARGO_TARGET_DIR"),
         );
-        output.map(drop).context("cannot build cargo-bolero")
+        output.context("cannot build cargo-bolero")?;
+        step.done(format_args!("Compiled cargo-bolero {FUZZER_VERSION}"));
+        Ok(())
     }
 
     /// What it takes to compile for another machine than this.
@@ -234,10 +262,12 @@ impl Setup {
             self.present(&format!("Rust's standard library for {name}"));
         } else if process::find("rustup").is_some() {
             self.allow(&format!("Rust's standard library for {name}"))?;
-            eprintln!("Installing Rust's standard library for {name}");
+            let what = format!("Rust's standard library for {name}");
+            let step = progress::step(format_args!("Installing {what}"));
             process::output(
                 Command::new("rustup").args(["target", "add", name]).current_dir(workspace::root()),
             )?;
+            step.done(format_args!("Installed {what}"));
         } else {
             bail!(
                 "missing: Rust's standard library for {name}. This machine's Rust is not rustup's, \
@@ -253,7 +283,7 @@ impl Setup {
 
     fn machines(&self, arch: &Arch) -> Result<()> {
         let what = format!("programs for virtual machines ({})", arch.name);
-        self.tools(MACHINE_TOOLS.into_iter().chain([arch.qemu, KEYRING]), &what)
+        self.tools(machine_tools(arch), &what)
     }
 
     /// What checks manifests of Kubernetes, in a place of its own.
@@ -266,11 +296,13 @@ impl Setup {
         }
         self.tools([("pip3", "python3-pip")], "pip")?;
         self.allow(&what)?;
-        eprintln!("Installing {what} in {}", root.display());
+        let step = progress::step(format_args!("Installing {what}"));
         let mut pip = Command::new("pip3");
         pip.args(["install", "--quiet", "--no-compile", "--target"]).arg(&root);
         pip.arg(format!("kubernetes-validate=={MANIFEST_CHECKER_VERSION}"));
-        process::output(&mut pip).map(drop).with_context(|| format!("cannot install {what}"))
+        process::output(&mut pip).with_context(|| format!("cannot install {what}"))?;
+        step.done(format_args!("Installed {what}"));
+        Ok(())
     }
 
     /// Installs the packages of those programs that are not there.
@@ -279,12 +311,7 @@ impl Setup {
         tools: impl IntoIterator<Item = (&'static str, &'static str)>,
         what: &str,
     ) -> Result<()> {
-        // A path stands for itself.
-        let missing: Vec<_> = tools
-            .into_iter()
-            .filter(|(name, _)| process::find(name).is_none())
-            .map(|(_, package)| package)
-            .collect();
+        let missing = missing(tools);
         if missing.is_empty() {
             self.present(what);
             return Ok(());
@@ -294,7 +321,7 @@ impl Setup {
 
     fn present(&self, what: &str) {
         if self.verbose {
-            eprintln!("Present: {what}");
+            progress::note(format_args!("Present: {what}"));
         }
     }
 
@@ -323,12 +350,15 @@ impl Setup {
         if !known || !lists_are_fresh() {
             update_lists()?;
         }
-        eprintln!("Installing {}", packages.join(", "));
+        let list = packages.join(", ");
+        let step = progress::download(format_args!("Installing {list}"), download_size(packages)?);
         let mut apt = as_root("apt-get");
         apt.args(["-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes", "--no-install-recommends"]);
-        process::output(apt.args(packages).stdin(Stdio::null())).map(drop).with_context(|| {
-            format!("cannot install {}; see what apt says, and run again", packages.join(", "))
-        })
+        apt.args(packages).stdin(Stdio::null());
+        step.while_growing(Path::new(DOWNLOADED), || process::output(&mut apt))
+            .with_context(|| format!("cannot install {list}; see what apt says, and run again"))?;
+        step.done(format_args!("Installed {list}"));
+        Ok(())
     }
 }
 
@@ -365,11 +395,29 @@ fn lists_are_fresh() -> bool {
     })
 }
 
+/// Where apt keeps packages until they are installed.
+const DOWNLOADED: &str = "/var/cache/apt/archives";
+
+/// How many bytes apt will fetch for these packages and what they depend on.
+fn download_size(packages: &[&str]) -> Result<u64> {
+    let mut apt = Command::new("apt-get");
+    apt.args(["-qq", "--print-uris", "install", "--yes", "--no-install-recommends"]);
+    Ok(apt::bytes(&process::output(apt.args(packages))?))
+}
+
+/// The packages of those programs that are not there.
+fn missing(tools: impl IntoIterator<Item = (&'static str, &'static str)>) -> Vec<&'static str> {
+    // A path stands for itself.
+    let missing = tools.into_iter().filter(|(name, _)| process::find(name).is_none());
+    missing.map(|(_, package)| package).collect()
+}
+
 fn update_lists() -> Result<()> {
-    eprintln!("Fetching the system's package lists");
+    let step = progress::step("Fetching the system's package lists");
     process::output(as_root("apt-get").args(["-qq", "update"]))
-        .map(drop)
-        .context("cannot fetch the system's package lists; see what apt says, and run again")
+        .context("cannot fetch the system's package lists; see what apt says, and run again")?;
+    step.done("Fetched the system's package lists");
+    Ok(())
 }
 
 /// A program that needs to be root to do its work, with sudo if we are not.

@@ -91,7 +91,8 @@ pub(crate) fn unpacked(
     arch: &Arch,
     mirrors: impl FnOnce() -> Result<Mirrors>,
 ) -> Result<PathBuf> {
-    let download = |apt: &Apt, directory: &Path| apt.download_closure(packages, directory);
+    let download =
+        |apt: &Apt, directory: &Path, what: &str| apt.download_closure(packages, directory, what);
     fetched(packages, archive, arch, mirrors, download)
 }
 
@@ -106,7 +107,9 @@ pub(crate) fn unpacked_alone(
     arch: &Arch,
     mirrors: impl FnOnce() -> Result<Mirrors>,
 ) -> Result<PathBuf> {
-    let download = |apt: &Apt, directory: &Path| apt.download(&[package.to_owned()], directory);
+    let download = |apt: &Apt, directory: &Path, what: &str| {
+        apt.download(&[package.to_owned()], directory, what)
+    };
     fetched(&[package], archive, arch, mirrors, download)
 }
 
@@ -115,18 +118,17 @@ fn fetched(
     archive: &Archive,
     arch: &Arch,
     mirrors: impl FnOnce() -> Result<Mirrors>,
-    fetch: impl FnOnce(&Apt, &Path) -> Result<()>,
+    fetch: impl FnOnce(&Apt, &Path, &str) -> Result<()>,
 ) -> Result<PathBuf> {
     let parent = workspace::cache("userland").join(arch.name);
     let tree = parent.join(packages.join("-"));
     if !tree.is_dir() {
         let apt = Apt::open(archive, arch, &mirrors()?)?;
-        eprintln!("Fetching programs: {}", packages.join(", "));
         fs::create_dir_all(&parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
         let download = tempfile::tempdir_in(&parent)?;
         let unpacked = download.path().join("tree");
-        fetch(&apt, download.path())?;
+        fetch(&apt, download.path(), &packages.join(", "))?;
         apt::unpack(download.path(), &unpacked)?;
         fs::rename(&unpacked, &tree)
             .with_context(|| format!("cannot move programs to {}", tree.display()))?;

@@ -63,7 +63,11 @@ impl BootReports {
             Report::Refused { exit, stderr } => {
                 self.refusal = Some(format!("socktrace exited with {exit}:\n{stderr}"));
             }
-            Report::Note { .. } | Report::Figure(_) | Report::History(_) | Report::Exit { .. } => {}
+            Report::Up
+            | Report::Note { .. }
+            | Report::Figure(_)
+            | Report::History(_)
+            | Report::Exit { .. } => {}
         }
         None
     }

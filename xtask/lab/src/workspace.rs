@@ -30,16 +30,34 @@ pub fn cargo_target() -> PathBuf {
     }
 }
 
+/// A file that is locked while the compiler of the kernel programs is being installed.
+#[must_use]
+pub fn toolchain_lock() -> PathBuf {
+    cache("toolchain.lock")
+}
+
+/// Lets build scripts wait for the compiler of the kernel programs while the result lives.
+///
+/// # Errors
+///
+/// When the lock file cannot be made.
+pub fn lock_toolchain() -> Result<File> {
+    lock(&toolchain_lock())
+}
+
 /// Keeps other runs of xtask away from the caches while the result lives.
 ///
 /// # Errors
 ///
 /// When the lock file cannot be made.
 pub fn lock_caches() -> Result<File> {
-    let path = cache("xtask.lock");
+    lock(&cache("xtask.lock"))
+}
+
+fn lock(path: &Path) -> Result<File> {
     let lock = || {
         fs::create_dir_all(cache(""))?;
-        let file = File::create(&path)?;
+        let file = File::create(path)?;
         file.lock()?;
         Ok::<_, std::io::Error>(file)
     };

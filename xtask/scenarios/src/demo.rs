@@ -48,21 +48,13 @@ pub const SCENES: [Scene; 9] = [
         ("billing-worker", "/system.slice/billing-worker.service"),
         "reset_by_peer_unread_data/ipv4",
     ),
-    scene(
-        "nginx accepts a client that has given up",
-        ("nginx", NGINX),
-        "reset_before_accept/ipv4",
-    ),
+    scene("nginx accepts a client that has given up", ("nginx", NGINX), "reset_before_accept/ipv4"),
     scene(
         "report-api answers a client that has left",
         ("report-api", "/system.slice/report-api.service"),
         "reset_after_peer_close/ipv4",
     ),
-    scene(
-        "nginx has closed, and its client resets",
-        ("nginx", NGINX),
-        "reset_while_closing/ipv6",
-    ),
+    scene("nginx has closed, and its client resets", ("nginx", NGINX), "reset_while_closing/ipv6"),
     scene(
         "replicator sends, and nobody acknowledges",
         ("replicator", "/system.slice/replicator.service"),

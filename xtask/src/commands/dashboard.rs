@@ -62,9 +62,10 @@ pub(crate) fn run(args: &DashboardArgs) -> Result<ExitCode> {
 fn watch(args: &DashboardArgs) -> Result<History> {
     let setup = args.no_setup.setup();
     let series = kernel::series(kernel::DEFAULT).map_err(anyhow::Error::msg)?;
-    let programs = prepare::programs(Arch::OWN, &setup, true)?;
-    let files = prepare::boot_files(series, Arch::OWN, &setup, &args.mirrors)?;
-    let prometheus = prepare::prometheus(Arch::OWN, &setup, &args.mirrors)?;
+    let (programs, (files, prometheus)) = prepare::programs_and(Arch::OWN, &setup, true, || {
+        let files = prepare::boot_files(series, Arch::OWN, &setup, &args.mirrors)?;
+        Ok((files, prepare::prometheus(Arch::OWN, &setup, &args.mirrors)?))
+    })?;
     let mut history = None;
     let outcome = Boot {
         kernel: &files.kernel,

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use socktrace_lab::{
-    compile,
+    compile::{self, Profile},
     setup::{Need, Setup},
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
             args.no_setup.setup().ensure(&[Need::Build, Need::Target(args.arch)])?;
             let options = compile::BuildOptions {
                 arch: args.arch,
-                release: args.release,
+                profile: if args.release { Profile::Release } else { Profile::Dev },
                 linked_statically: args.linked_statically,
             };
             println!("{}", compile::daemon(options)?.display());

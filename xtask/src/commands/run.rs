@@ -12,10 +12,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use socktrace_lab::{
     boot::{Boot, Terminal},
-    compile, prepare,
+    host,
+    initramfs::GuestPrograms,
+    prepare::{self, BootFiles},
     qemu::Mode,
     refusal,
-    setup::{Need, as_root},
+    setup::{Setup, as_root},
 };
 use xtask_common::{arch::Arch, interrupt::Shield};
 
@@ -34,17 +36,30 @@ const HOLD_BACK: Duration = Duration::from_secs(1);
 ///
 /// When something cannot be installed or compiled, or the guest does not come to its end.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
-    if !args.vm {
-        args.no_setup.setup().ensure(&[Need::Build])?;
-        let daemon = compile::daemon(compile::BuildOptions::NATIVE)?;
-        match native(&daemon, &args.args)? {
-            Native::Ended(code) => return Ok(code),
-            Native::Refused(reason) => eprintln!(
-                "This host refuses tracing: {reason}. Going on in a virtual machine (Ctrl-C ends it)."
-            ),
-        }
+    let setup = args.no_setup.setup();
+    if args.vm {
+        return in_guest(args, prepare_guest(args, &setup)?);
     }
-    in_guest(args)
+    // Where the daemon will be refused, what the guest takes is fetched while it is compiled.
+    let prepared = if host::refuses_tracing() { Some(prepare_guest(args, &setup)?) } else { None };
+    let daemon = match prepared.as_ref().and_then(|(programs, _)| programs.daemon.clone()) {
+        Some(daemon) => daemon,
+        None => prepare::daemon(&setup)?,
+    };
+    match native(&daemon, &args.args)? {
+        Native::Ended(code) => return Ok(code),
+        Native::Refused(reason) => eprintln!(
+            "This host refuses tracing: {reason}. Going on in a virtual machine (Ctrl-C ends it)."
+        ),
+    }
+    in_guest(args, prepared.map_or_else(|| prepare_guest(args, &setup), Ok)?)
+}
+
+/// Compiles what a guest runs, and fetches the guest.
+fn prepare_guest(args: &RunArgs, setup: &Setup) -> Result<(GuestPrograms, BootFiles)> {
+    prepare::programs_and(Arch::OWN, setup, true, || {
+        prepare::boot_files(args.kernel, Arch::OWN, setup, &args.mirrors)
+    })
 }
 
 enum Native {
@@ -91,10 +106,7 @@ fn native(daemon: &Path, args: &[String]) -> Result<Native> {
     Ok(Native::Ended(exit_code(status.code().unwrap_or(1))))
 }
 
-fn in_guest(args: &RunArgs) -> Result<ExitCode> {
-    let setup = args.no_setup.setup();
-    let programs = prepare::programs(Arch::OWN, &setup, true)?;
-    let files = prepare::boot_files(args.kernel, Arch::OWN, &setup, &args.mirrors)?;
+fn in_guest(args: &RunArgs, (programs, files): (GuestPrograms, BootFiles)) -> Result<ExitCode> {
     let accelerator = prepare::accelerator(&files, &programs)?;
     let command = ["guest", "demo", "--"].into_iter().map(str::to_owned);
     let outcome = Boot {

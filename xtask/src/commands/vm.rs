@@ -27,8 +27,10 @@ use crate::{
 /// When the guest does not come to the command's end.
 pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
-    let mut programs = prepare::programs(args.arch, &setup, !args.no_daemon)?;
-    let mut files = prepare::boot_files(args.kernel, args.arch, &setup, &args.mirrors)?;
+    let (mut programs, mut files) =
+        prepare::programs_and(args.arch, &setup, !args.no_daemon, || {
+            prepare::boot_files(args.kernel, args.arch, &setup, &args.mirrors)
+        })?;
     let peers = args.peers.then(|| prepare::peers(args.arch, &setup, &args.mirrors)).transpose()?;
     let prometheus = args
         .prometheus
@@ -82,7 +84,8 @@ pub(crate) fn show(report: Report) {
         Report::Note { text } => eprintln!("{text}"),
         Report::Refused { exit, stderr } => eprintln!("socktrace exited with {exit}: {stderr}"),
         Report::Figure(figure) => eprintln!("{figure}"),
-        Report::Plan { .. }
+        Report::Up
+        | Report::Plan { .. }
         | Report::Started { .. }
         | Report::Scenario { .. }
         | Report::Skipped { .. }

@@ -8,6 +8,7 @@
 
 use std::{
     env,
+    fs::File,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,6 +20,9 @@ pub const BPF_LINKER_VERSION: &str = "0.13.0";
 pub const TARGET: &str = "bpfel-unknown-none";
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// The environment variable that names a file which is locked while a toolchain is being installed.
+pub const LOCK_VARIABLE: &str = "SOCKTRACE_TOOLCHAIN_LOCK";
 
 /// What a build script or a user's shell may have set for the host compiler, and would break ours.
 const FOREIGN_VARIABLES: [&str; 11] = [
@@ -131,6 +135,22 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
+    /// As [`Self::find`], but if one is being installed, as the environment says, after that. So the
+    /// daemon's dependencies can be compiled meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::find`].
+    pub fn wait_for(workspace: &Path) -> Result<Self, String> {
+        if let Some(path) = env::var_os(LOCK_VARIABLE)
+            && let Ok(file) = File::open(&path)
+        {
+            file.lock_shared()
+                .map_err(|error| format!("cannot lock {}: {error}", path.display()))?;
+        }
+        Self::find(workspace)
+    }
+
     /// The toolchain of this machine, where `workspace` is the repository's root.
     ///
     /// # Errors

@@ -52,12 +52,12 @@ const BPF_FILE_SYSTEM: (&str, &str, &str) = ("bpf", "/sys/fs/bpf", "mode=700");
 
 /// Does all of it, and does not return.
 pub(crate) fn main() -> ! {
-    end(set_up().and_then(|()| run_job()))
+    end(set_up().and_then(|()| report(&Report::Up)).and_then(|()| run_job()))
 }
 
 /// Runs the job in a system that another init has set up, and does not return.
 pub(crate) fn service() -> ! {
-    end(set_up_ports().and_then(|()| run_job()))
+    end(set_up_ports().and_then(|()| report(&Report::Up)).and_then(|()| run_job()))
 }
 
 fn end(result: Result<i32>) -> ! {

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let setup = args.no_setup.setup();
-    let programs = prepare::programs(Arch::OWN, &setup, true)?;
+    let programs = prepare::released_programs(Arch::OWN, &setup)?;
     let peers = prepare::peers(Arch::OWN, &setup, &args.mirrors)?;
     let default = [kernel::series(kernel::DEFAULT).map_err(anyhow::Error::msg)?];
     let kernels: &[&'static Series] =

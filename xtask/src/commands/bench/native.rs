@@ -27,7 +27,7 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Vec<Figure>> {
         eprint!("{}", String::from_utf8_lossy(&doctor.stdout));
         bail!("this host refuses tracing; without --native, a virtual machine is measured");
     }
-    let mut command = as_root(compile::guest(Arch::OWN)?);
+    let mut command = as_root(compile::guest(compile::BuildOptions::released(Arch::OWN))?);
     command.args(["bench", "--native"]).arg(&daemon).args(super::words(args));
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run what measures")?;
     let stdout = child.stdout.take().context("its output is not piped")?;

@@ -49,7 +49,7 @@ impl Stage {
     ///
     /// When something does not compile, is missing or cannot be copied.
     pub(crate) fn lay(arch: &'static Arch) -> Result<Self> {
-        let daemon = compile::daemon(compile::BuildOptions::guest(arch))?;
+        let daemon = compile::daemon(compile::BuildOptions::released(arch))?;
         // It runs here, whatever it is about.
         let manual = compile::manual()?;
         let stage = Self { arch, root: workspace::cache("package").join(arch.name).join("stage") };

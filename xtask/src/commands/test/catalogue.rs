@@ -25,7 +25,9 @@ struct ListedScenario {
 impl Catalogue {
     /// Asks the guest's program.
     pub(super) fn read() -> Result<Self> {
-        let text = process::output(Command::new(compile::guest(Arch::OWN)?).arg("list"))?;
+        // Compiled with the daemon, as the guests' own is.
+        let programs = compile::programs(compile::BuildOptions::tried(Arch::OWN), true)?;
+        let text = process::output(Command::new(programs.guest).arg("list"))?;
         let scenarios = text.lines().map(|line| {
             let mut words = line.split(' ');
             let (name, boot) = words.next().zip(words.next())?;
