@@ -26,7 +26,7 @@ impl<L: Load> Sock<L> {
     pub(crate) fn tcp(self) -> Option<TcpSock<L>> {
         // SAFETY: this is a hook's `struct sock` argument.
         let tcp = unsafe { L::tcp_sock(self.pointer()) };
-        (!tcp.is_null()).then(|| TcpSock { sock: self, tcp })
+        (!tcp.is_null()).then_some(TcpSock { sock: self, tcp })
     }
 
     /// What a program holds when it holds this socket, as a map key: for a subflow its MPTCP
