@@ -3,7 +3,7 @@
 use nix::libc;
 use socktrace_ebpf::{EventKind, Flags, Origin, Signature, Sigpipe, TcpState};
 
-use crate::{Call, Cause, Diagnosis, Direction, Errno, Finding, Severity};
+use crate::{Call, Cause, Diagnosis, Errno, Finding, Severity};
 
 const EINTR: u16 = errno(libc::EINTR);
 const ENOMEM: u16 = errno(libc::ENOMEM);
@@ -20,10 +20,7 @@ const ECONNREFUSED: u16 = errno(libc::ECONNREFUSED);
 const EHOSTUNREACH: u16 = errno(libc::EHOSTUNREACH);
 
 const fn errno(number: i32) -> u16 {
-    // errno values are positive and below 4096 in every kernel.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-    let number = number as u16;
-    number
+    Errno::of(number).number()
 }
 
 /// Diagnoses a signature. Total: what is not known is [`Cause::Other`], with errno, state and
@@ -236,50 +233,11 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
     Diagnosis {
         cause,
         errno: Errno(signature.errno),
-        direction: direction(cause),
+        direction: cause.row().direction,
         call: if held { call(cause, signature) } else { Call::None },
-        severity: severity(cause, held),
+        // What happens to a socket that no program holds reaches nobody.
+        severity: if held { cause.row().severity } else { Severity::Expected },
         sigpipe: Sigpipe::try_from(signature.sigpipe).unwrap_or(Sigpipe::NotRaised),
-    }
-}
-
-const fn direction(cause: Cause) -> Direction {
-    match cause {
-        Cause::ConnectRefused
-        | Cause::ResetBeforeAccept
-        | Cause::ResetByPeer
-        | Cause::ResetAfterRetransmit
-        | Cause::ResetAfterIdle
-        | Cause::ResetWhileClosing
-        | Cause::ResetAfterPeerClose
-        | Cause::ZeroWindowTimeout
-        | Cause::PrematureEof => Direction::Peer,
-        Cause::ConnectRefusedIcmp
-        | Cause::ConnectUnreachable
-        | Cause::ConnectTimeout
-        | Cause::RetransmitTimeout
-        | Cause::UserTimeout
-        | Cause::KeepaliveTimeout
-        | Cause::UnreachableTimeout
-        | Cause::UnreachableReported
-        | Cause::SubflowFailed => Direction::Network,
-        Cause::DataAfterShutdown
-        | Cause::ConnectNoRoute
-        | Cause::ConnectLocal
-        | Cause::AcceptResources
-        | Cause::SockoptRejected
-        | Cause::BindFailed
-        | Cause::ListenFailed => Direction::LocalKernel,
-        Cause::ConnectCancelled
-        | Cause::WriteAfterReset
-        | Cause::WriteAfterTimeout
-        | Cause::WriteAfterShutdown
-        | Cause::WriteUnconnected
-        | Cause::AbortedLocally
-        | Cause::ConnectRetriedAfterFailure
-        | Cause::ListenerClosed
-        | Cause::Interrupted => Direction::LocalProgram,
-        Cause::Other => Direction::Unknown,
     }
 }
 
@@ -312,22 +270,6 @@ fn pending(signature: Signature) -> Call {
         Call::Write
     } else {
         Call::ReadOrWrite
-    }
-}
-
-const fn severity(cause: Cause, held: bool) -> Severity {
-    match (cause, held) {
-        (_, false) | (Cause::ConnectCancelled | Cause::SubflowFailed, _) => Severity::Expected,
-        (
-            Cause::ResetWhileClosing
-            | Cause::DataAfterShutdown
-            | Cause::ListenerClosed
-            | Cause::Interrupted
-            | Cause::SockoptRejected
-            | Cause::PrematureEof,
-            true,
-        ) => Severity::Notable,
-        (_, true) => Severity::Failure,
     }
 }
 

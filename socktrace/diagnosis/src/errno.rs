@@ -24,6 +24,15 @@ impl Errno {
     /// The largest number that the kernel uses (`MAX_ERRNO`).
     pub const LARGEST: u16 = 4_095;
 
+    /// The errno of a number of the C library.
+    #[must_use]
+    pub const fn of(number: i32) -> Self {
+        // errno values are positive and below 4096 in every kernel.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+        let number = number as u16;
+        Self(number)
+    }
+
     /// The number, as in `errno`.
     #[must_use]
     pub const fn number(self) -> u16 {

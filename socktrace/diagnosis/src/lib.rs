@@ -4,7 +4,7 @@
 //! go. The daemon's stream applies [`diagnose`] to each event and its exporter to each counted
 //! signature, so the two cannot disagree; the scenarios name the causes they expect by type.
 
-mod cause;
+mod causes;
 mod diagnose;
 mod errno;
 mod finding;
@@ -12,7 +12,7 @@ mod parse;
 mod sockopt;
 mod timer;
 
-pub use cause::Cause;
+pub use causes::{Cause, Errnos, Group, Row};
 pub use diagnose::diagnose;
 pub use errno::Errno;
 pub use finding::{Call, Diagnosis, Direction, Finding, Severity};

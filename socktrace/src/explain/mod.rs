@@ -3,7 +3,6 @@
 //! The texts are plain files under `texts/`, one set a language; the tables here say what belongs
 //! together. Needs no privileges and nothing of the running kernel.
 
-mod causes;
 mod language;
 mod layout;
 mod numbers;

@@ -3,11 +3,11 @@
 use std::io;
 
 use anstyle::Style;
+use socktrace_diagnosis::{Cause, Errnos, Group};
 use textwrap::core::display_width;
 
 use super::{
     Language, Topic, Unknown,
-    causes::{CAUSES, Cause, Errnos, Group},
     language::Words,
     layout::{pad, paragraph},
     numbers::{self, ERRNOS, Errno, FAMILIES, GENERIC},
@@ -35,8 +35,8 @@ pub(crate) fn overview(language: Language, width: usize) -> String {
     let words = language.words();
     for (group, heading) in Group::ALL.into_iter().zip(words.groups) {
         page.heading(heading);
-        for cause in CAUSES.iter().filter(|cause| cause.group == group) {
-            page.entry(cause.id, cause.id);
+        for cause in Cause::in_group(group) {
+            page.entry(cause.id(), cause.id());
         }
     }
     page.heading(words.errnos);
@@ -68,7 +68,7 @@ pub(crate) fn unknown(unknown: &Unknown, language: Language) -> String {
 pub(crate) fn page(topic: &Topic, language: Language, width: usize) -> String {
     let mut page = Page { out: String::new(), language, width };
     match topic {
-        Topic::Cause(cause) => page.cause(cause),
+        Topic::Cause(cause) => page.cause(*cause),
         Topic::Errno(errno) => page.errno(errno),
         Topic::Winsock(winsock) => page.winsock(winsock),
         Topic::Sigpipe => {
@@ -80,21 +80,21 @@ pub(crate) fn page(topic: &Topic, language: Language, width: usize) -> String {
 }
 
 impl Page {
-    fn cause(&mut self, cause: &Cause) {
+    fn cause(&mut self, cause: Cause) {
         let words = self.words();
-        self.title(cause.id, cause.id);
-        let errnos = match cause.errnos {
+        self.title(cause.id(), cause.id());
+        let errnos = match cause.row().errnos {
             Errnos::Any => words.any_errno.to_owned(),
             Errnos::None => words.no_errno.to_owned(),
-            Errnos::Of(names) => names
+            Errnos::Of(errnos) => errnos
                 .iter()
-                .filter_map(|name| numbers::by_name(name))
+                .filter_map(|errno| numbers::by_number(errno.number().into()))
                 .map(|errno| format!("{} ({})", errno.name, errno.here))
                 .collect::<Vec<_>>()
                 .join(words.comma),
         };
         self.facts(&[(words.errno, errnos)]);
-        self.text(cause.id);
+        self.text(cause.id());
     }
 
     fn errno(&mut self, errno: &Errno) {
@@ -108,12 +108,14 @@ impl Page {
         self.text(errno.name);
 
         self.heading(words.causes);
-        let mut causes = CAUSES.iter().filter(|cause| cause.errnos.contain(errno.name)).peekable();
+        let listed = socktrace_diagnosis::Errno::of(errno.here);
+        let mut causes =
+            Cause::by_group().filter(|cause| cause.row().errnos.contain(listed)).peekable();
         if causes.peek().is_none() {
             self.line(words.no_causes);
         }
         for cause in causes {
-            self.entry(cause.id, cause.id);
+            self.entry(cause.id(), cause.id());
         }
 
         self.heading(words.numbers);
@@ -272,6 +274,19 @@ mod tests {
     }
 
     #[test]
+    fn the_errnos_of_causes_are_topics() {
+        for cause in Cause::ALL {
+            if let Errnos::Of(errnos) = cause.row().errnos {
+                assert!(!errnos.is_empty(), "{cause}");
+                for errno in errnos {
+                    let topic = numbers::by_number(errno.number().into()).expect("a topic");
+                    assert_eq!(topic.name, errno.name(), "{cause}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_cause_is_shown_with_its_errnos() {
         let page = plain("reset_by_peer", Language::Zh);
         assert!(page.contains(&format!("ECONNRESET ({})", libc::ECONNRESET)), "{page}");
@@ -290,7 +305,7 @@ mod tests {
     #[test]
     fn text_keeps_to_its_width() {
         for language in [Language::En, Language::Zh] {
-            let ids = CAUSES.iter().map(|cause| cause.id);
+            let ids = Cause::ALL.iter().map(|cause| cause.id());
             for word in ids.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE]) {
                 let page = plain(word, language);
                 // The title, commands and lists of topics are lines of their own width.
@@ -313,7 +328,7 @@ mod tests {
                 .lines()
                 .filter_map(|line| Topic::find(line.split_whitespace().next()?).ok())
                 .collect();
-            assert_eq!(topics.len(), CAUSES.len() + ERRNOS.len() + WINSOCK.len() + 1);
+            assert_eq!(topics.len(), Cause::ALL.len() + ERRNOS.len() + WINSOCK.len() + 1);
             assert!(list.lines().all(|line| display_width(line) <= 100), "{list}");
         }
     }

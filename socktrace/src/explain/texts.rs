@@ -96,8 +96,10 @@ fn topics(language: Language) -> impl Iterator<Item = (&'static str, Text)> {
 mod tests {
     use std::collections::{BTreeSet, HashMap};
 
+    use socktrace_diagnosis::Cause;
+
     use super::*;
-    use crate::explain::{causes::CAUSES, numbers::ERRNOS, topic::SIGPIPE, winsock::WINSOCK};
+    use crate::explain::{numbers::ERRNOS, topic::SIGPIPE, winsock::WINSOCK};
 
     const BOTH: [Language; 2] = [Language::En, Language::Zh];
 
@@ -112,7 +114,7 @@ mod tests {
     }
 
     fn with_sections() -> impl Iterator<Item = &'static str> {
-        let causes = CAUSES.iter().map(|cause| cause.id);
+        let causes = Cause::ALL.iter().map(|cause| cause.id());
         causes.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE])
     }
 

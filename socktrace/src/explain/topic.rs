@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
+use socktrace_diagnosis::Cause;
 use socktrace_similar::{distance, is_near};
 
 use super::{
-    causes::{CAUSES, Cause},
     numbers::{self, ALIASES, ERRNOS, Errno},
     winsock::{FIRST_CODE, WINSOCK, Winsock},
 };
@@ -20,7 +20,7 @@ const OFFERED: usize = 6;
 #[derive(Debug)]
 pub(crate) enum Topic {
     /// A cause, by its id.
-    Cause(&'static Cause),
+    Cause(Cause),
     /// An errno.
     Errno(&'static Errno),
     /// A Winsock error.
@@ -67,9 +67,10 @@ fn by_name(name: &str) -> Option<Topic> {
     if capitals == SIGPIPE {
         return Some(Topic::Sigpipe);
     }
-    let cause = CAUSES.iter().find(|cause| cause.id.eq_ignore_ascii_case(name));
+    let cause = Cause::ALL.iter().find(|cause| cause.id().eq_ignore_ascii_case(name));
     let winsock = || WINSOCK.iter().find(|winsock| winsock.name == capitals);
     cause
+        .copied()
         .map(Topic::Cause)
         .or_else(|| numbers::by_name(&capitals).map(Topic::Errno))
         .or_else(|| winsock().map(Topic::Winsock))
@@ -81,9 +82,8 @@ fn near(word: &str) -> Vec<String> {
         return near_number(number);
     }
     let lower = word.to_ascii_lowercase();
-    let names = CAUSES
-        .iter()
-        .map(|cause| cause.id)
+    let names = Cause::by_group()
+        .map(Cause::id)
         .chain(ERRNOS.iter().map(|errno| errno.name))
         .chain(ALIASES.iter().map(|(alias, ..)| *alias))
         .chain(WINSOCK.iter().map(|winsock| winsock.name))
@@ -129,7 +129,7 @@ mod tests {
 
     fn name(word: &str) -> &'static str {
         match Topic::find(word).expect(word) {
-            Topic::Cause(cause) => cause.id,
+            Topic::Cause(cause) => cause.id(),
             Topic::Errno(errno) => errno.name,
             Topic::Winsock(winsock) => winsock.name,
             Topic::Sigpipe => SIGPIPE,

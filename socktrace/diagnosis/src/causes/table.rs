@@ -1,0 +1,291 @@
+//! The table of causes: a row each.
+//!
+//! `docs/causes.md` is made of it, `explain` lists it, and tests hold diagnosis, alert rules and
+//! documents against it. `severity` is that of a socket that a program holds; without one every
+//! failure is expected noise.
+
+use super::{
+    Errnos::{Any, None, Of},
+    Group::{Accept, Call, Connect, Reset, Timeout, Write},
+    Row, causes, errnos,
+};
+use crate::{
+    Direction::{LocalKernel, LocalProgram, Network, Peer, Unknown},
+    Errno,
+    Severity::{Expected, Failure, Notable},
+};
+
+/// What ICMP and neighbour discovery can turn into.
+const UNREACHABLE: &[Errno] = errnos![
+    EHOSTUNREACH,
+    ENETUNREACH,
+    ECONNREFUSED,
+    EACCES,
+    ENOPROTOOPT,
+    EHOSTDOWN,
+    ENONET,
+    EOPNOTSUPP,
+    EPROTO,
+    EMSGSIZE,
+];
+
+/// The same for a connection attempt, where a refused port is a cause of its own.
+const UNREACHABLE_CONNECTING: &[Errno] = errnos![
+    EHOSTUNREACH,
+    ENETUNREACH,
+    EACCES,
+    ENOPROTOOPT,
+    EHOSTDOWN,
+    ENONET,
+    EOPNOTSUPP,
+    EPROTO,
+    EMSGSIZE,
+];
+
+causes! {
+    ConnectRefused {
+        id: "connect_refused",
+        direction: Peer, severity: Failure, group: Connect,
+        errnos: Of(errnos![ECONNREFUSED]),
+        summary: "the SYN was answered by RST",
+        advice: "is the service running and bound to this address and port; does a firewall reject with tcp-reset",
+    }
+    ConnectRefusedIcmp {
+        id: "connect_refused_icmp",
+        direction: Network, severity: Failure, group: Connect,
+        errnos: Of(errnos![ECONNREFUSED]),
+        summary: "the SYN was answered by ICMP port unreachable",
+        advice: "a firewall rejects this port: look at its rules on the host that sent the ICMP message",
+    }
+    ConnectTimeout {
+        id: "connect_timeout",
+        direction: Network, severity: Failure, group: Connect,
+        errnos: Of(errnos![ETIMEDOUT]),
+        summary: "the SYN was never answered",
+        advice: "is the host up; does a firewall drop silently; is the server's accept queue full (ss -lnt)",
+    }
+    ConnectUnreachable {
+        id: "connect_unreachable",
+        direction: Network, severity: Failure, group: Connect,
+        errnos: Of(UNREACHABLE_CONNECTING),
+        summary: "the network answered the SYN: unreachable",
+        advice: "check route, neighbour and firewall at the host that sent the ICMP message",
+    }
+    ConnectNoRoute {
+        id: "connect_no_route",
+        direction: LocalKernel, severity: Failure, group: Connect,
+        errnos: Of(errnos![ENETUNREACH, EHOSTUNREACH, EINVAL]),
+        summary: "this host has no route to the address",
+        advice: "ip route get ADDRESS; is the interface up",
+    }
+    ConnectLocal {
+        id: "connect_local",
+        direction: LocalKernel, severity: Failure, group: Connect,
+        errnos: Of(errnos![EADDRNOTAVAIL, EACCES, EPERM, ENOBUFS, ENOMEM, EAFNOSUPPORT]),
+        summary: "this host's kernel refused to connect",
+        advice: "are ephemeral ports used up (ss -s); does a security module, firewall or cgroup forbid it",
+    }
+    ConnectCancelled {
+        id: "connect_cancelled",
+        direction: LocalProgram, severity: Expected, group: Connect,
+        errnos: Of(errnos![ECANCELED]),
+        summary: "the program closed the socket while it was still connecting",
+        advice: "the program's own dial timeout, shorter than the kernel's; is the server slow or silent",
+    }
+    ResetBeforeAccept {
+        id: "reset_before_accept",
+        direction: Peer, severity: Failure, group: Accept,
+        errnos: Of(errnos![ECONNRESET, EPIPE]),
+        summary: "the client reset the connection before it was accepted",
+        advice: "accept still succeeds and the next read or write fails; is the server slow to accept, or do health checks connect and reset",
+    }
+    ResetByPeer {
+        id: "reset_by_peer",
+        direction: Peer, severity: Failure, group: Reset,
+        errnos: Of(errnos![ECONNRESET]),
+        summary: "the peer sent RST on a live connection",
+        advice: "did the peer crash, close with unread data or SO_LINGER 0, or did a middlebox cut the flow",
+    }
+    ResetAfterRetransmit {
+        id: "reset_after_retransmit",
+        direction: Peer, severity: Failure, group: Reset,
+        errnos: Of(errnos![ECONNRESET]),
+        summary: "the peer answered retransmissions with RST",
+        advice: "the peer's host rebooted, or a NAT or load balancer forgot the flow",
+    }
+    ResetAfterIdle {
+        id: "reset_after_idle",
+        direction: Peer, severity: Failure, group: Reset,
+        errnos: Of(errnos![ECONNRESET]),
+        summary: "the peer answered the first data after a long silence with RST",
+        advice: "an idle connection was dropped on the way: use heartbeats or SO_KEEPALIVE, or close idle ones earlier",
+    }
+    ResetWhileClosing {
+        id: "reset_while_closing",
+        direction: Peer, severity: Notable, group: Reset,
+        errnos: Of(errnos![ECONNRESET]),
+        summary: "the connection was reset after this side had closed",
+        advice: "usually harmless: the peer closed without reading the rest",
+    }
+    DataAfterShutdown {
+        id: "data_after_shutdown",
+        direction: LocalKernel, severity: Notable, group: Reset,
+        errnos: Of(errnos![ECONNRESET]),
+        summary: "the peer kept sending after this side stopped reading; this kernel reset the connection",
+        advice: "drain the socket before closing it, or make the peer stop first",
+    }
+    ResetAfterPeerClose {
+        id: "reset_after_peer_close",
+        direction: Peer, severity: Failure, group: Write,
+        errnos: Of(errnos![EPIPE]),
+        summary: "the peer had closed, this side wrote on, and the peer answered RST",
+        advice: "a read returning 0 means the peer has closed: stop writing; mind SIGPIPE on the next write",
+    }
+    WriteAfterReset {
+        id: "write_after_reset",
+        direction: LocalProgram, severity: Failure, group: Write,
+        errnos: Of(errnos![EPIPE]),
+        summary: "the program wrote on after the reset had been reported",
+        advice: "check what write returns, and close the socket at the first error",
+    }
+    WriteAfterTimeout {
+        id: "write_after_timeout",
+        direction: LocalProgram, severity: Failure, group: Write,
+        errnos: Of(errnos![EPIPE]),
+        summary: "the program wrote on after the timeout had been reported",
+        advice: "check what write returns, and close the socket at the first error",
+    }
+    WriteAfterShutdown {
+        id: "write_after_shutdown",
+        direction: LocalProgram, severity: Failure, group: Write,
+        errnos: Of(errnos![EPIPE]),
+        summary: "the program wrote after its own shutdown of the sending side",
+        advice: "a bug of the program: shutdown(SHUT_WR) ends its right to write",
+    }
+    WriteUnconnected {
+        id: "write_unconnected",
+        direction: LocalProgram, severity: Failure, group: Write,
+        errnos: Of(errnos![EPIPE]),
+        summary: "the program wrote to a socket that it never connected",
+        advice: "a bug of the program: a wrong descriptor, or a connect whose failure it did not notice",
+    }
+    RetransmitTimeout {
+        id: "retransmit_timeout",
+        direction: Network, severity: Failure, group: Timeout,
+        errnos: Of(errnos![ETIMEDOUT]),
+        summary: "data was never acknowledged and the retries ran out",
+        advice: "did the peer's host crash or lose its link; does a firewall drop the flow (ss -ti shows retries)",
+    }
+    UserTimeout {
+        id: "user_timeout",
+        direction: Network, severity: Failure, group: Timeout,
+        errnos: Of(errnos![ETIMEDOUT]),
+        summary: "data was not acknowledged within TCP_USER_TIMEOUT",
+        advice: "as for a lost peer; the program itself set this limit",
+    }
+    KeepaliveTimeout {
+        id: "keepalive_timeout",
+        direction: Network, severity: Failure, group: Timeout,
+        errnos: Of(errnos![ETIMEDOUT]),
+        summary: "the peer stopped answering keepalive probes while idle",
+        advice: "did the peer's host go away, or did a NAT or firewall forget the idle flow",
+    }
+    ZeroWindowTimeout {
+        id: "zero_window_timeout",
+        direction: Peer, severity: Failure, group: Timeout,
+        errnos: Of(errnos![ETIMEDOUT]),
+        summary: "the peer's receive window stayed closed",
+        advice: "does the peer's program still read; is its host still there",
+    }
+    UnreachableTimeout {
+        id: "unreachable_timeout",
+        direction: Network, severity: Failure, group: Timeout,
+        errnos: Of(UNREACHABLE),
+        summary: "data was never acknowledged, and the network had reported the peer unreachable",
+        advice: "check routes and firewalls on the way (ip route get, traceroute)",
+    }
+    UnreachableReported {
+        id: "unreachable_reported",
+        direction: Network, severity: Failure, group: Timeout,
+        errnos: Of(UNREACHABLE),
+        summary: "the network reported the peer unreachable; the connection stays open",
+        advice: "check routes and firewalls on the way; IP_RECVERR made the kernel tell at once",
+    }
+    SubflowFailed {
+        id: "subflow_failed",
+        direction: Network, severity: Expected, group: Reset,
+        errnos: Any,
+        summary: "a subflow of an MPTCP connection ended; the connection lives on or is told by itself",
+        advice: "one path of the connection is gone: ss -M and ip mptcp show what is left",
+    }
+    AbortedLocally {
+        id: "aborted_locally",
+        direction: LocalProgram, severity: Failure, group: Reset,
+        errnos: Of(errnos![ECONNABORTED]),
+        summary: "the socket was killed on this host from outside its program",
+        advice: "who ran ss -K, or which BPF program destroys sockets",
+    }
+    ConnectRetriedAfterFailure {
+        id: "connect_retried_after_failure",
+        direction: LocalProgram, severity: Failure, group: Connect,
+        errnos: Of(errnos![ECONNABORTED]),
+        summary: "the program called connect again after it had read the failure",
+        advice: "close the socket after a failed connect and use a new one",
+    }
+    ListenerClosed {
+        id: "listener_closed",
+        direction: LocalProgram, severity: Notable, group: Accept,
+        errnos: Of(errnos![EINVAL]),
+        summary: "the listener was shut down while accept waited",
+        advice: "usually the program's own stop; else who closed the listener",
+    }
+    AcceptResources {
+        id: "accept_resources",
+        direction: LocalKernel, severity: Failure, group: Accept,
+        errnos: Of(errnos![EMFILE, ENFILE, ENOBUFS, ENOMEM]),
+        summary: "accept found no free descriptor or memory; connections pile up in the queue",
+        advice: "raise LimitNOFILE, or close what leaks (ls /proc/PID/fd | wc -l)",
+    }
+    PrematureEof {
+        id: "premature_eof",
+        direction: Peer, severity: Notable, group: Reset,
+        errnos: None,
+        summary: "the peer closed while a request was unanswered; a read returns 0",
+        advice: "did the server end, crash or hit a limit before it answered; see its log",
+    }
+    SockoptRejected {
+        id: "sockopt_rejected",
+        direction: LocalKernel, severity: Notable, group: Call,
+        errnos: Of(errnos![ENOPROTOOPT, EINVAL, EPERM, EACCES, EBADF, ENOTSOCK, EFAULT, EDOM, ENOTCONN, EISCONN, ENOENT, ENODEV, EADDRNOTAVAIL, EOPNOTSUPP, EPROTO, ENOBUFS, ENOMEM]),
+        summary: "the kernel rejected a socket option",
+        advice: "is the option known to this kernel, the value in range, the length right",
+    }
+    BindFailed {
+        id: "bind_failed",
+        direction: LocalKernel, severity: Failure, group: Call,
+        errnos: Of(errnos![EADDRINUSE, EACCES, EADDRNOTAVAIL, EINVAL, EPERM, EAFNOSUPPORT, ENODEV]),
+        summary: "the address could not be bound",
+        advice: "who holds the port (ss -lntp); is the address local; is the port privileged",
+    }
+    ListenFailed {
+        id: "listen_failed",
+        direction: LocalKernel, severity: Failure, group: Call,
+        errnos: Of(errnos![EADDRINUSE, EINVAL]),
+        summary: "the socket could not listen",
+        advice: "who listens there already (ss -lntp)",
+    }
+    Interrupted {
+        id: "interrupted",
+        direction: LocalProgram, severity: Notable, group: Call,
+        errnos: Of(errnos![EINTR]),
+        summary: "a signal ended the call",
+        advice: "retry the call on EINTR, or install handlers with SA_RESTART",
+    }
+    Other {
+        id: "other",
+        direction: Unknown, severity: Failure, group: Call,
+        errnos: Any,
+        summary: "a socket error of another kind",
+        advice: "the raw errno, TCP state and hook are given",
+    }
+}
