@@ -24,6 +24,11 @@ pub(super) fn named(name: &str) -> Result<&'static Scenario> {
 /// Return probes have slots for so many calls only, and more may wait at once.
 const WAITS: &str = "a function returns it that waits, and kprobes lose such returns";
 
+/// What may still come after a scenario's last call, and would be a report too many.
+const CLOSE: &str = "the kernel's own threads close what io_uring, MPTCP or a message held";
+const END: &str = "connections end in order after the last call: nothing may be reported of that";
+const TIMER: &str = "the kernel's timer may still answer for the connection";
+
 /// The part of a scenario's name that names the family.
 macro_rules! family {
     (Ipv4) => {
@@ -60,8 +65,19 @@ macro_rules! hidden {
     };
 }
 
+/// The end of a row after which something may come late.
+macro_rules! late {
+    ([$why:ident]) => {
+        Some($why)
+    };
+    ([]) => {
+        None
+    };
+}
+
 /// Lists scenarios that make sockets fail, by boot, mark, name and families, and checks of the
-/// daemon. A row names the cause that kprobes hide, and why: all else it makes they must tell.
+/// daemon. A row names the cause that kprobes hide, and why: all else it makes they must tell. It also
+/// names what may follow its last call.
 ///
 /// Rows marked `quick` run on every kernel, those marked `differs` also on 5.10, which has hooks or
 /// expectations of its own for them, and the others on one kernel. A family in parentheses runs only
@@ -70,18 +86,18 @@ macro_rules! catalogue {
     (
         fail { $($boot:ident $($mark:ident)? $name:literal
             $($family:ident)+ $(($($other:ident)+))?: $fail:expr
-            $(, kprobes hide $cause:literal: $why:ident)?;)+ }
+            $(, kprobes hide $cause:literal: $why:ident)? $(, late: $late:ident)?;)+ }
         check { $($check_boot:ident $($check_mark:ident)? $check_name:literal: $check:expr;)+ }
     ) => {
         catalogue! {
             // As one token each, marks can be repeated with the families.
-            @ fail { $([$($mark)?] [$($cause $why)?] $boot $name
+            @ fail { $([$($mark)?] [$($cause $why)?] [$($late)?] $boot $name
                 [$($family)+] [$($($other)+)?]: $fail;)+ }
             check { $([$($check_mark)?] $check_boot $check_name: $check;)+ }
         }
     };
     (
-        @ fail { $($mark:tt $hidden:tt $boot:ident $name:literal
+        @ fail { $($mark:tt $hidden:tt $late:tt $boot:ident $name:literal
             [$($family:ident)+] [$($other:ident)*]: $fail:expr;)+ }
         check { $($check_mark:tt $check_boot:ident $check_name:literal: $check:expr;)+ }
     ) => {
@@ -93,6 +109,7 @@ macro_rules! catalogue {
                 scope: scope!($mark),
                 act: Act::Fail($fail, Family::$family),
                 hidden: hidden!($hidden),
+                late: late!($late),
             },)+
             $(Scenario {
                 name: concat!($name, "/", family!($other)),
@@ -100,6 +117,7 @@ macro_rules! catalogue {
                 scope: Scope::Full,
                 act: Act::Fail($fail, Family::$other),
                 hidden: hidden!($hidden),
+                late: late!($late),
             },)*)+
             $(Scenario {
                 name: $check_name,
@@ -107,6 +125,7 @@ macro_rules! catalogue {
                 scope: scope!($check_mark),
                 act: Act::Check($check),
                 hidden: None,
+                late: None,
             },)+
         ];
     };
@@ -119,11 +138,11 @@ catalogue! {
         Smp "connect_refused_asked_by_connect" Ipv4 Ipv6: connect::refused_asked_by_connect;
         Smp "connect_refused_asked_by_write" Ipv4 Ipv6: connect::refused_asked_by_write;
         Smp quick "connect_refused_fast_open" Ipv4 Ipv6: connect::refused_fast_open;
-        Smp quick "connect_refused_io_uring" Ipv4 Ipv6: iouring::connect_refused;
-        Smp "connect_refused_repeatedly" Ipv4 Ipv6: connect::refused_repeatedly;
+        Smp quick "connect_refused_io_uring" Ipv4 Ipv6: iouring::connect_refused, late: CLOSE;
+        Smp "connect_refused_repeatedly" Ipv4 Ipv6: connect::refused_repeatedly, late: TIMER;
         Smp quick "connect_retried_after_failure" Ipv4 Ipv6: connect::retried_after_failure;
         Smp quick "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
-        Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout;
+        Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout, late: TIMER;
         Smp "connect_cancelled_by_death" Ipv4 Ipv6: connect::cancelled_by_death;
         Smp quick "interrupted_connect" Ipv4 Ipv6: connect::interrupted,
             kprobes hide "interrupted": WAITS;
@@ -169,7 +188,7 @@ catalogue! {
         Smp "connect_no_route_throw" Ipv4 Ipv6: |f| route::refused(f, route::THROW);
         Smp "connect_no_route_broadcast" Ipv4: route::broadcast;
         Smp "connect_no_route_fast_open" Ipv4 Ipv6 Mapped: route::none_by_fast_open;
-        Smp differs "connect_no_route_io_uring" Ipv4 Ipv6: iouring::connect_no_route;
+        Smp differs "connect_no_route_io_uring" Ipv4 Ipv6: iouring::connect_no_route, late: CLOSE;
         Smp quick "connect_local_prohibit" Ipv4 Ipv6: |f| route::refused(f, route::PROHIBIT);
         Smp "connect_local_ports_used_up" Ipv4 Ipv6: route::ports_used_up;
         Smp "connect_local_other_family" Ipv4: route::other_family;
@@ -178,12 +197,12 @@ catalogue! {
         Smp differs "reset_by_peer_unread_data" Ipv4 (Ipv6): reset::by_peer_with_unread_data;
         Smp quick "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
         Smp differs "reset_by_peer_killed" Ipv6 (Ipv4): inherit::reset_by_killed_process;
-        Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): reset::by_closing_listener;
+        Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): reset::by_closing_listener, late: TIMER;
         Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
         Icount "reset_by_peer_while_write_waits" Ipv4: reset::by_peer_while_write_waits;
         Smp quick "reset_before_accept" Ipv4 Ipv6 Mapped: reset::before_accept;
         Smp differs "reset_before_accept_after_fin" Ipv6 (Ipv4): reset::before_accept_after_fin;
-        Smp differs "reset_before_accept_never_accepted" Ipv4 (Ipv6): reset::never_accepted;
+        Smp differs "reset_before_accept_never_accepted" Ipv4 (Ipv6): reset::never_accepted, late: TIMER;
         Smp quick "reset_after_peer_close" Ipv4 Ipv6 Mapped: reset::after_peer_close;
         Smp differs "reset_after_peer_shutdown" Ipv6 (Ipv4): reset::after_peer_shutdown;
         Icount quick "reset_after_retransmit" Ipv4 Ipv6: reset::after_retransmit;
@@ -201,7 +220,7 @@ catalogue! {
         Smp quick "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
         Smp quick "write_unconnected" Ipv4 Ipv6: write::unconnected;
         Smp quick "write_bad_control_message" Ipv4 Ipv6: write::bad_control_message;
-        Smp "write_passed_socket" Ipv6 (Ipv4): inherit::passed;
+        Smp "write_passed_socket" Ipv6 (Ipv4): inherit::passed, late: CLOSE;
         Smp "sigpipe_none" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::NO_SIGNAL);
         Smp "sigpipe_ignored" Ipv6 (Ipv4): |f| sigpipe::after_reset(f, sigpipe::IGNORED);
         Smp "sigpipe_handled" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::HANDLED);
@@ -209,8 +228,8 @@ catalogue! {
         Smp quick "sigpipe_kills" Ipv4 Ipv6: |f| sigpipe::after_reset(f, sigpipe::DEFAULT);
         Smp "sigpipe_kills_writev" Ipv4: |f| sigpipe::after_reset(f, sigpipe::WRITEV);
         Smp "sigpipe_kills_sendfile" Ipv6 (Ipv4): |f| sigpipe::after_reset(f, sigpipe::SENDFILE);
-        Smp differs "sigpipe_kills_io_uring_write" Ipv4: |f| sigpipe::after_reset(f, sigpipe::URING_WRITE);
-        Smp differs "sigpipe_none_io_uring_send" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::URING_SEND);
+        Smp differs "sigpipe_kills_io_uring_write" Ipv4: |f| sigpipe::after_reset(f, sigpipe::URING_WRITE), late: CLOSE;
+        Smp differs "sigpipe_none_io_uring_send" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::URING_SEND), late: CLOSE;
         Smp "sigpipe_discarded" Ipv6 (Ipv4): |f| sigpipe::after_reset(f, sigpipe::INIT);
         Smp "sigpipe_handled_by_init" Ipv4: |f| sigpipe::after_reset(f, sigpipe::INIT_HANDLED);
         Smp "sigpipe_none_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::NO_SIGNAL);
@@ -233,9 +252,9 @@ catalogue! {
             kprobes hide "listener_closed": WAITS;
         Smp quick "accept_resources" Ipv4 Ipv6: accept::too_many_files,
             kprobes hide "accept_resources": WAITS;
-        Smp quick "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept;
+        Smp quick "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept, late: CLOSE;
         Smp quick "listener_closed_io_uring" Ipv4 Ipv6: iouring::listener_closed,
-            kprobes hide "listener_closed": WAITS;
+            kprobes hide "listener_closed": WAITS, late: CLOSE;
         Smp quick "interrupted_accept" Ipv4 Ipv6: accept::interrupted,
             kprobes hide "interrupted": WAITS;
         Smp quick "premature_eof" Ipv4 Ipv6: eof::at_first_question;
@@ -251,9 +270,9 @@ catalogue! {
         Smp "bind_failed_twice" Ipv4 Ipv6: bind::twice;
         Smp quick "listen_failed_in_use" Ipv4 Ipv6: bind::listen_twice;
         Smp "listen_failed_connected" Ipv6 (Ipv4): bind::listen_connected;
-        Smp quick "bind_failed_io_uring" Ipv4 Ipv6: iouring::bind_in_use;
-        Smp quick "listen_failed_io_uring" Ipv4 Ipv6: iouring::listen_in_use;
-        Smp quick "sockopt_rejected_io_uring" Ipv4 Ipv6: iouring::sockopt_rejected;
+        Smp quick "bind_failed_io_uring" Ipv4 Ipv6: iouring::bind_in_use, late: CLOSE;
+        Smp quick "listen_failed_io_uring" Ipv4 Ipv6: iouring::listen_in_use, late: CLOSE;
+        Smp quick "sockopt_rejected_io_uring" Ipv4 Ipv6: iouring::sockopt_rejected, late: CLOSE;
         Smp quick "connect_local_policy" Ipv4 Ipv6 Mapped: policy::connect;
         Smp quick "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
         Smp "listen_failed_policy" Ipv4 (Ipv6): policy::listen;
@@ -262,36 +281,36 @@ catalogue! {
         Smp quick "owner_while_another_runs" Ipv4 Ipv6: owner::while_another_runs;
 
         Smp quick "owner_inherited" Ipv4 Ipv6: handover::inherited;
-        Smp "owner_passed" Ipv6 (Ipv4): handover::passed;
+        Smp "owner_passed" Ipv6 (Ipv4): handover::passed, late: CLOSE;
         Smp "owner_inherited_and_busy" Ipv4 (Ipv6): handover::inherited_and_busy;
         Smp "owner_other_program" Ipv6 (Ipv4): handover::other_program;
         Smp "owner_threads" Ipv4 (Ipv6): handover::threads;
         Smp "owner_same_addresses" Ipv6 (Ipv4): handover::same_addresses;
 
-        Smp quick "mptcp_connect_refused" Ipv4 Ipv6 Mapped: mptcp::connect_refused;
-        Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer;
-        Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback;
-        Smp quick "mptcp_subflow_failed" Ipv4 Ipv6: mptcp::subflow_killed;
-        Smp differs "mptcp_orderly" Ipv4 Ipv6: mptcp::orderly;
+        Smp quick "mptcp_connect_refused" Ipv4 Ipv6 Mapped: mptcp::connect_refused, late: CLOSE;
+        Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer, late: CLOSE;
+        Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback, late: CLOSE;
+        Smp quick "mptcp_subflow_failed" Ipv4 Ipv6: mptcp::subflow_killed, late: CLOSE;
+        Smp differs "mptcp_orderly" Ipv4 Ipv6: mptcp::orderly, late: CLOSE;
 
-        Smp "orderly_client_first" Ipv4: orderly::client_first;
-        Smp "orderly_server_first" Ipv6: orderly::server_first;
-        Smp quick "orderly_half_close" Ipv4: orderly::half_close;
-        Smp "orderly_simultaneous" Ipv6: orderly::simultaneous;
-        Smp differs "quiet_restarted_accept" Ipv4: accept::interrupted_and_restarted;
+        Smp "orderly_client_first" Ipv4: orderly::client_first, late: END;
+        Smp "orderly_server_first" Ipv6: orderly::server_first, late: END;
+        Smp quick "orderly_half_close" Ipv4: orderly::half_close, late: END;
+        Smp "orderly_simultaneous" Ipv6: orderly::simultaneous, late: END;
+        Smp differs "quiet_restarted_accept" Ipv4: accept::interrupted_and_restarted, late: END;
         Icount "quiet_restarted_connect" Ipv4 Ipv6: connect::interrupted_and_restarted;
-        Smp "quiet_eof_at_servers_word" Ipv4 (Ipv6): eof::at_servers_word;
-        Smp "quiet_eof_after_the_answer" Ipv6 (Ipv4): eof::after_the_answer;
-        Smp differs "quiet_nonblocking_accept" Ipv4 (Ipv6): quiet::nonblocking_accept;
-        Smp "quiet_nonblocking_write" Ipv6 (Ipv4): quiet::nonblocking_write;
-        Smp quick "quiet_nonblocking_connect" Ipv4 Ipv6: quiet::nonblocking_connect;
-        Smp "quiet_read_timeout" Ipv4: quiet::read_timeout;
+        Smp "quiet_eof_at_servers_word" Ipv4 (Ipv6): eof::at_servers_word, late: END;
+        Smp "quiet_eof_after_the_answer" Ipv6 (Ipv4): eof::after_the_answer, late: END;
+        Smp differs "quiet_nonblocking_accept" Ipv4 (Ipv6): quiet::nonblocking_accept, late: END;
+        Smp "quiet_nonblocking_write" Ipv6 (Ipv4): quiet::nonblocking_write, late: END;
+        Smp quick "quiet_nonblocking_connect" Ipv4 Ipv6: quiet::nonblocking_connect, late: END;
+        Smp "quiet_read_timeout" Ipv4: quiet::read_timeout, late: END;
         Icount "quiet_slow_connect" Ipv4 (Ipv6): quiet::slow_connect;
-        Smp quick "quiet_keep_alive" Ipv4 Ipv6: quiet::keep_alive;
+        Smp quick "quiet_keep_alive" Ipv4 Ipv6: quiet::keep_alive, late: END;
         Icount "quiet_idle_pool" Ipv6 (Ipv4): quiet::idle_pool;
-        Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port;
-        Smp "quiet_not_connected" Ipv4 (Ipv6): quiet::not_connected;
-        Smp quick "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp;
+        Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port, late: END;
+        Smp "quiet_not_connected" Ipv4 (Ipv6): quiet::not_connected, late: END;
+        Smp quick "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp, late: END;
 
         Odd quick "connect_refused_without_ipv6" Ipv4: connect::refused;
         Odd "reset_by_peer_without_ipv6" Ipv4: reset::by_peer;

@@ -34,7 +34,7 @@ use super::{
     daemon::{has_counted, resets, tells_a_reset},
     network::Family,
     socket,
-    tracer::{self, FILES, PROGRAM, Tracer, attach_args},
+    tracer::{self, FILES, PROGRAM, Tracer, attach_args, join_ending},
 };
 
 /// Clients of each kind.
@@ -173,6 +173,7 @@ pub(super) fn several_listeners() -> Result<()> {
         ["--no-stream", "--listen", &listen, "--listen", "[::1]:0", "--listen", "127.0.0.1:0"];
     let killed = Tracer::must_start(&args)?;
     drop(killed);
+    join_ending();
     ensure!(fs::exists(SOCKET)?, "no socket is left over");
 
     let mut tracer = Tracer::must_start(&args)?;
@@ -239,8 +240,10 @@ pub(super) fn socket_activation() -> Result<()> {
     // It is systemd's.
     fs::remove_file(SOCKET)?;
 
-    // The harness's own tracer serves the default address.
+    join_ending();
+    let serving = Tracer::must_start(&["--no-stream"])?;
     let output = activated("1").output()?;
+    drop(serving);
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(said.contains("cannot serve metrics on 127.0.0.1:10054"), "{said}");
     let Err(refused) = Tracer::start(&["--no-stream", "--listen", "systemd"])? else {

@@ -8,12 +8,13 @@ use nix::sys::signal::Signal;
 use super::{
     network::Family,
     socket::{self, Pair},
-    tracer::Tracer,
+    tracer::{Tracer, join_ending},
     verify::{Metrics, sum},
 };
 
-/// More resets than the ring buffer has room for.
-const STORM: u32 = 6_000;
+/// More resets than this ring buffer, in KiB, and the daemon keep for the reader.
+const STORM: u32 = 3_000;
+const RING: [&str; 2] = ["--ring-buffer", "64"];
 
 /// Any free port.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -70,7 +71,8 @@ pub(super) fn stalled_reader() -> Result<Child> {
 }
 
 fn storm_into(pipe: ChildStdin) -> Result<()> {
-    let tracer = Tracer::start_into(pipe, &["--output", "json", LISTEN[0], LISTEN[1]])?;
+    let tracer =
+        Tracer::start_into(pipe, &["--output", "json", RING[0], RING[1], LISTEN[0], LISTEN[1]])?;
     resets(Family::Ipv4, STORM)?;
     let metrics = tracer.scrape()?;
     has_counted(&metrics, Family::Ipv4, STORM)?;
@@ -138,7 +140,8 @@ pub(super) fn opened_before() -> Result<()> {
 
 /// The default port may be taken when a person watches, one that was asked for may not.
 pub(super) fn metrics_port_taken() -> Result<()> {
-    // The harness's own tracer serves the default port.
+    join_ending();
+    let serving = Tracer::must_start(&["--no-stream"])?;
     let watching = Tracer::must_start(&[])?;
     let (status, said) = watching.stop(Signal::SIGINT)?;
     ensure!(status.success(), "ended with {status}");
@@ -154,6 +157,7 @@ pub(super) fn metrics_port_taken() -> Result<()> {
             refused.stderr
         );
     }
+    drop(serving);
     Ok(())
 }
 

@@ -102,25 +102,22 @@ fn both(
 
 /// Lets daemons with these filters watch the same failures.
 fn compare(listener: &Socket, cases: impl IntoIterator<Item = Case>) -> Result<()> {
-    let tracers = cases
-        .into_iter()
-        .map(|case| {
-            let mut args = vec!["--no-metrics", "--output", "json", "--verbose"];
-            args.extend(case.args.iter().map(String::as_str));
-            Ok((Tracer::must_start(&args)?, case))
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let cases: Vec<_> = cases.into_iter().collect();
+    let all = cases.iter().map(|case| {
+        let common = ["--no-metrics", "--output", "json", "--verbose"];
+        common.into_iter().chain(case.args.iter().map(String::as_str)).collect()
+    });
+    let tracers = Tracer::start_all(&all.collect::<Vec<_>>())?;
     for _ in 0..ROUNDS {
         make(listener)?;
-        for (tracer, case) in &tracers {
+        for (tracer, case) in tracers.iter().zip(&cases) {
             let lines = tracer.collect(case.shown.len());
             let shown = lines.iter().map(|line| kind(line)).collect::<Result<Vec<_>>>()?;
             ensure!(shown == case.shown, "{:?} shows {shown:?}", case.args);
         }
     }
-    for (tracer, case) in tracers {
-        let (_, said) = tracer.stop(Signal::SIGINT)?;
-        let sent = events_sent(&said).with_context(|| format!("no number of events: {said}"))?;
+    for (said, case) in Tracer::stop_all(tracers, Signal::SIGINT)?.iter().zip(&cases) {
+        let sent = events_sent(said).with_context(|| format!("no number of events: {said}"))?;
         // The last of what is left out may come before the first of it was judged.
         let taught_by = if case.is_learnt { ROUNDS - 1 } else { 0 };
         let most = case.shown.len() * ROUNDS + (ALL.len() - case.shown.len()) * taught_by;
@@ -237,10 +234,8 @@ pub(super) fn metrics() -> Result<()> {
         (&["--errno", "!ECONNREFUSED", "--filter-metrics"], &[Reset, BadOption]),
         (&[unit[0], unit[1], "--no-stream", "--filter-metrics"], &[Refused]),
     ];
-    let tracers = cases
-        .iter()
-        .map(|(args, _)| Tracer::must_start(&[&["--listen", "127.0.0.1:0"], *args].concat()))
-        .collect::<Result<Vec<_>>>()?;
+    let all = cases.iter().map(|(args, _)| [&["--listen", "127.0.0.1:0"], *args].concat());
+    let tracers = Tracer::start_all(&all.collect::<Vec<_>>())?;
     for _ in 0..ROUNDS {
         make(&listener)?;
     }

@@ -18,30 +18,37 @@ use super::{
 pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
     let names = scenarios.iter().map(|scenario| scenario.name.to_owned()).collect();
     reporter.send(&Report::Plan { scenarios: names })?;
-    match scenarios {
-        [] => Ok(true),
-        [Scenario { boot: BootKind::System, .. }, ..] => run_on_system(scenarios, reporter),
-        _ => run_traced(scenarios, reporter),
-    }
+    let is_check = |scenario: &&&Scenario| matches!(scenario.act, Act::Check(_));
+    let (checks, failing): (Vec<_>, Vec<_>) = scenarios.iter().partition(is_check);
+    let failing_passed = failing.is_empty() || run_traced(&failing, reporter)?;
+    Ok(run_checks(&checks, reporter)? && failing_passed)
 }
 
-/// Runs scenarios that make no failures for a common tracer.
-fn run_on_system(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
+/// Runs scenarios that look at daemons of their own.
+fn run_checks(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
     let mut all = true;
     for scenario in scenarios {
         let Act::Check(check) = scenario.act else { bail!("{} needs a tracer", scenario.name) };
         let name = scenario.name.to_owned();
         reporter.send(&Report::Started { scenario: name.clone() })?;
-        let failure = check().err();
+        let failure = match check() {
+            Err(error) if error.is::<Unavailable>() => {
+                reporter.send(&Report::Skipped { name, reason: format!("{error:#}") })?;
+                continue;
+            }
+            result => result.err(),
+        };
         let passed = failure.is_none();
         all &= passed;
-        let detail = failure.map(|error| format!("{error:#}{}", system::evidence()));
-        let detail = detail.unwrap_or_default();
+        let evidence =
+            || if scenario.boot == BootKind::System { system::evidence() } else { String::new() };
+        let detail = failure.map(|error| format!("{error:#}{}", evidence())).unwrap_or_default();
         reporter.send(&Report::Scenario { name, passed, covers: vec![], detail })?;
     }
     Ok(all)
 }
 
+/// Runs scenarios that make failures, all under one tracer.
 fn run_traced(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
     // Verbose, so that a refusal comes with the verifier's words.
     let tracer = match Tracer::start(&["--output", "json", "--all", "--verbose"])? {
@@ -83,30 +90,26 @@ fn run_traced(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> 
     Ok(all)
 }
 
-/// Runs one scenario; what was wrong, empty for nothing. Notes the failures it made.
+/// Makes one scenario's failures; what was wrong, empty for nothing. Notes what it made.
 pub(super) fn act(
     scenario: &Scenario,
     tracer: &Tracer,
     by_kprobe: bool,
     covers: &mut Vec<String>,
 ) -> Result<String> {
-    match scenario.act {
-        Act::Fail(make, family) => {
-            let told = || match &scenario.hidden {
-                Some(hidden) if by_kprobe => without(make(family)?, hidden),
-                _ => make(family),
-            };
-            let (expected, differences) = observe(tracer, told)?;
-            covers.extend(expected.iter().filter_map(Expected::covers));
-            Ok(differences)
-        }
-        Act::Check(check) => {
-            let result = check();
-            // The common tracer has seen these failures too.
-            drop(tracer.collect(0));
-            result.map(|()| String::new())
-        }
-    }
+    let Act::Fail(make, family) = scenario.act else {
+        bail!("{} makes no failures", scenario.name)
+    };
+    let told = || match &scenario.hidden {
+        Some(hidden) if by_kprobe => without(make(family)?, hidden),
+        _ => make(family),
+    };
+    // Quiet costs nothing where idle time is skipped.
+    let is_skipped = matches!(scenario.boot, BootKind::Icount | BootKind::Scrape);
+    let end = if scenario.late.is_some() || is_skipped { End::Quiet } else { End::Sentinel };
+    let (expected, differences) = observe(tracer, end, told)?;
+    covers.extend(expected.iter().filter_map(Expected::covers));
+    Ok(differences)
 }
 
 /// The failures that kprobes tell of these.
@@ -118,20 +121,39 @@ fn without(made: Vec<Expected>, hidden: &KprobeLimitation) -> Result<Vec<Expecte
     Ok(told)
 }
 
+/// How the harness knows that a scenario's part of the stream is over.
+pub(super) enum End {
+    /// Nothing has come for a while.
+    Quiet,
+    /// A failure of the harness's own has come. The ring buffer keeps the order of events, so all
+    /// that happened before has come before it.
+    Sentinel,
+}
+
 /// Makes failures and compares what the tracer says of them: what was expected, and what was
 /// wrong, empty for nothing.
 pub(super) fn observe(
     tracer: &Tracer,
+    end: End,
     make: impl FnOnce() -> Result<Vec<Expected>>,
 ) -> Result<(Vec<Expected>, String)> {
     let before = tracer.scrape()?;
     // Whatever was done before it went wrong belongs to it.
     let expected = make().inspect_err(|_| drop(tracer.collect(0)))?;
-    let stream = tracer
-        .collect(expected.len())
+    let (lines, after) = match end {
+        End::Quiet => (tracer.collect(expected.len()), tracer.scrape()?),
+        End::Sentinel => {
+            let mut lines = tracer.receive(expected.len());
+            // Before the sentinel, which is counted too.
+            let after = tracer.scrape()?;
+            lines.extend(tracer.until_sentinel()?);
+            (lines, after)
+        }
+    };
+    let stream = lines
         .iter()
         .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
         .collect::<Result<Vec<Value>>>()?;
-    let differences = compare(&expected, &stream, &before, &tracer.scrape()?);
+    let differences = compare(&expected, &stream, &before, &after);
     Ok((expected, differences))
 }

@@ -67,6 +67,9 @@ use scenario::{BootKind, Scenario};
 /// The kernel series the guest runs, where a scenario's outcome depends on it.
 const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
 
+/// How much of the catalogue runs.
+const SCOPE_VARIABLE: &str = "GUEST_SCOPE";
+
 /// How daemons hook kernel functions, where that was chosen.
 const ATTACH_VARIABLE: &str = "GUEST_ATTACH";
 
@@ -86,6 +89,8 @@ pub fn main(args: &[String]) -> Result<i32> {
     let options = Options::parse(args)?;
     // SAFETY: no other thread runs yet.
     unsafe { env::set_var(KERNEL_VARIABLE, &options.kernel) };
+    // SAFETY: no other thread runs yet.
+    unsafe { env::set_var(SCOPE_VARIABLE, options.scope.name()) };
     if let Some(attach) = &options.attach {
         // SAFETY: likewise.
         unsafe { env::set_var(ATTACH_VARIABLE, attach) };
@@ -97,6 +102,10 @@ pub fn main(args: &[String]) -> Result<i32> {
         .filter(|scenario| {
             options.names.is_empty() || options.names.iter().any(|name| name == scenario.name)
         })
+        // In turn, as neighbours take about as long.
+        .enumerate()
+        .filter(|(index, _)| index % options.part.1 == options.part.0 - 1)
+        .map(|(_, scenario)| scenario)
         .collect();
     let passed = harness::run(&chosen, &mut Reporter::from_env()?)?;
     Ok(i32::from(!passed))
@@ -133,6 +142,8 @@ pub fn child(args: &[String]) -> Result<i32> {
 struct Options {
     boot: BootKind,
     scope: Scope,
+    /// Which part of these scenarios, and of how many.
+    part: (usize, usize),
     kernel: String,
     attach: Option<String>,
     names: Vec<String>,
@@ -143,6 +154,7 @@ impl Options {
         let mut options = Self {
             boot: BootKind::Smp,
             scope: Scope::Full,
+            part: (1, 1),
             kernel: String::new(),
             attach: None,
             names: Vec::new(),
@@ -158,6 +170,10 @@ impl Options {
                 ("--scope", name) => {
                     let scope = Scope::named(name);
                     options.scope = scope.with_context(|| format!("there is no scope {name}"))?;
+                }
+                ("--part", part) => {
+                    let (number, of) = part.split_once('/').context("no part of a whole")?;
+                    options.part = (number.parse()?, of.parse()?);
                 }
                 ("--kernel", series) => series.clone_into(&mut options.kernel),
                 ("--attach", attach) => options.attach = Some(attach.to_owned()),
@@ -208,6 +224,11 @@ fn uses_kprobes() -> bool {
 /// Whether this kernel has no BPF trampolines for functions. On arm64 they came with 6.4.
 fn lacks_trampolines() -> bool {
     cfg!(target_arch = "aarch64") && matches!(series().as_str(), "5.10" | "6.1")
+}
+
+/// Whether everything runs, in full length.
+fn is_full() -> bool {
+    env::var(SCOPE_VARIABLE).is_ok_and(|scope| scope == Scope::Full.name())
 }
 
 /// Whether this kernel speaks MPTCP.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{
     accept, bind, connect,
     expected::Expected,
-    harness,
+    harness::{self, End},
     network::Family,
     reset, sockopt,
     tracer::{PROGRAM, Tracer, attach_args},
@@ -101,7 +101,7 @@ fn attaches_all_but(tracer: &Tracer, absent: &[&str]) -> Result<()> {
 /// Checks that failures are told as ever.
 fn tells(tracer: &Tracer, failures: &[Make]) -> Result<()> {
     for make in failures {
-        let differences = harness::observe(tracer, || make(Family::Ipv4))?.1;
+        let differences = harness::observe(tracer, End::Quiet, || make(Family::Ipv4))?.1;
         ensure!(differences.is_empty(), "{differences}");
     }
     Ok(())

@@ -41,6 +41,7 @@ const EMPTY_BY_KPROBE: &[&str] = &["Accept queues", EMPTY[0]];
 
 /// What Prometheus reads is what was made, and alerts fire as time goes by: this guest skips it.
 pub(super) fn counts_and_alerts() -> Result<()> {
+    let serving = Tracer::must_start(&["--output", "json"])?;
     let prometheus = Prometheus::start(Some(GOING))?;
     prometheus.until_scraped(TARGET)?;
 
@@ -75,7 +76,9 @@ pub(super) fn counts_and_alerts() -> Result<()> {
     until_firing(
         &prometheus,
         &["SocktraceDown localhost:10055", "SocktraceServiceTimeouts localhost:10054"],
-    )
+    )?;
+    drop(serving);
+    Ok(())
 }
 
 /// Lets connections of a service time out, at the default number of retries.

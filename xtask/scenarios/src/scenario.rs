@@ -54,6 +54,9 @@ pub(super) struct Scenario {
     pub(super) act: Act,
     /// What of it kprobes cannot tell.
     pub(super) hidden: Option<KprobeLimitation>,
+    /// What may still come after its last call, and would be a report too many: a time of quiet has
+    /// to show that nothing does.
+    pub(super) late: Option<&'static str>,
 }
 
 impl Scenario {

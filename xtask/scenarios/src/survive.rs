@@ -23,7 +23,7 @@ use super::{
     daemon::{self, reset_one, tells_a_reset},
     network::Family,
     socket::{self, Pair},
-    tracer::{FILES, Tracer, lines},
+    tracer::{FILES, Tracer, join_ending, lines},
 };
 
 const STREAM: [&str; 4] = ["--output", "json", "--listen", "127.0.0.1:0"];
@@ -34,23 +34,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// `--on-full block`, the default: a reader that was stalled gets what there was room for, learns how
 /// much it missed, and then gets what happens. The counts are exact.
 pub(super) fn stalled_reader() -> Result<()> {
-    // More than the ring buffer has room for.
-    stalled("block", 6_000)
+    // More than this ring buffer, in KiB, and the daemon keep for the reader.
+    stalled(&["--on-full", "block", "--ring-buffer", "64"], 3_000)
 }
 
 /// `--on-full drop`: it gets what happens, not what happened long ago.
 pub(super) fn full_pipe() -> Result<()> {
     // Three megabytes as JSON: more than is kept, and than a pipe holds.
-    stalled("drop", 4_000)
+    stalled(&["--on-full", "drop"], 4_000)
 }
 
 /// Lets a reader stall in a storm of so many events, each of which must be shown or told as lost.
-fn stalled(on_full: &str, storm: u32) -> Result<()> {
+fn stalled(options: &[&str], storm: u32) -> Result<()> {
     let (reader, writer) = io::pipe()?;
-    let tracer = Tracer::start_into(
-        OwnedFd::from(writer),
-        &[STREAM[0], STREAM[1], STREAM[2], STREAM[3], "--on-full", on_full],
-    )?;
+    let tracer = Tracer::start_into(OwnedFd::from(writer), &[&STREAM, options].concat())?;
     resets(storm)?;
     has_counted(&tracer, storm)?;
 
@@ -180,6 +177,7 @@ pub(super) fn two_instances() -> Result<()> {
 
 /// A daemon that is killed leaves no program and no pin behind; the next one starts.
 pub(super) fn killed() -> Result<()> {
+    join_ending();
     let before = programs()?;
     let tracer = Tracer::must_start(&STREAM)?;
     ensure!(programs()? > before, "no program is loaded");
@@ -194,27 +192,28 @@ pub(super) fn killed() -> Result<()> {
 
 /// Thousands of failures later it has neither more descriptors nor notably more memory.
 pub(super) fn soak() -> Result<()> {
-    const ROUND: u32 = 1_500;
     const ROUNDS: u32 = 8;
     // A batch that is shown while the one before is written takes the room of both, once.
     const GROWING_ROUNDS: usize = 2;
     const GROWTH_KIB: u64 = 64;
-    let tracer = Tracer::must_start(&STREAM)?;
+    // More at a time than the ring buffer holds, in KiB.
+    let (ring, round) = if super::is_full() { ("256", 1_500) } else { ("64", 500) };
+    let tracer = Tracer::must_start(&[&STREAM[..], &["--ring-buffer", ring]].concat())?;
     let files = format!("/proc/{}/fd", tracer.pid());
     let state =
         || -> Result<(u64, usize)> { Ok((tracer.resident()?, fs::read_dir(&files)?.count())) };
-    // More at a time than the ring buffer holds: what it takes to show that many is kept.
+    // What it takes to show that many is kept.
     tracer.signal(Signal::SIGSTOP)?;
-    resets(ROUND)?;
+    resets(round)?;
     tracer.signal(Signal::SIGCONT)?;
-    has_counted(&tracer, ROUND)?;
+    has_counted(&tracer, round)?;
     let lines = tracer.collect(1);
     ensure!(lines.iter().any(|line| line.contains("\"lost\"")), "nothing was lost");
     let (before, descriptors) = state()?;
     let mut sizes = vec![before];
-    for round in 1..=ROUNDS {
-        resets(ROUND)?;
-        has_counted(&tracer, ROUND * (round + 1))?;
+    for number in 1..=ROUNDS {
+        resets(round)?;
+        has_counted(&tracer, round * (number + 1))?;
         sizes.push(state()?.0);
     }
     let growing = sizes.windows(2).filter(|size| size[1] > size[0] + GROWTH_KIB).count();

@@ -3,24 +3,36 @@
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read},
+    mem,
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
     ptr,
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    thread,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use nix::{
     libc,
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
     unistd::Pid,
 };
 
+use serde_json::Value;
 use xtask_common::http;
 
-use super::verify::Metrics;
+use super::{
+    network::{Family, NOBODY_LISTENS},
+    socket,
+    verify::Metrics,
+};
 
 /// The daemon in the guest.
 pub(super) const PROGRAM: &str = "/bin/socktrace";
@@ -60,6 +72,25 @@ impl FailedStart {
     }
 }
 
+/// A daemon that was started.
+struct Starting {
+    tracer: Tracer,
+    /// What it says when it is ready.
+    ready: &'static str,
+}
+
+impl Starting {
+    fn until_ready(self) -> Result<Result<Tracer, FailedStart>> {
+        let Self { mut tracer, ready } = self;
+        let Some(line) = tracer.wait_for(ready)? else {
+            let exit = tracer.child.wait()?.code().unwrap_or(-1);
+            return Ok(Err(FailedStart { exit, stderr: tracer.said.join("\n") }));
+        };
+        tracer.metrics = address(&line);
+        Ok(Ok(tracer))
+    }
+}
+
 /// A daemon that is ready. Killed when dropped.
 pub(super) struct Tracer {
     child: Child,
@@ -87,6 +118,19 @@ impl Tracer {
     }
 
     fn spawn(command: &mut Command, stdout: Stdio) -> Result<Result<Self, FailedStart>> {
+        Self::launch(command, stdout)?.until_ready()
+    }
+
+    /// Starts daemons with each of these arguments side by side: much of their start is waiting
+    /// for the kernel. Each must get ready.
+    pub(super) fn start_all(all: &[Vec<&str>]) -> Result<Vec<Self>> {
+        let launched = all.iter().map(|args| Self::launch(&mut daemon(args), Stdio::piped()));
+        let launched = launched.collect::<Result<Vec<_>>>()?;
+        let ready = |starting: Starting| starting.until_ready()?.map_err(FailedStart::into_error);
+        launched.into_iter().map(ready).collect()
+    }
+
+    fn launch(command: &mut Command, stdout: Stdio) -> Result<Starting> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(stdout)
@@ -95,15 +139,9 @@ impl Tracer {
             .with_context(|| format!("cannot start {PROGRAM}"))?;
         let stdout = child.stdout.take().map_or_else(|| channel().1, lines);
         let stderr = lines(child.stderr.take().context("no stderr")?);
-        let mut tracer = Self { child, stdout, stderr, said: Vec::new(), metrics: None };
-        let ready =
-            if command.get_args().any(|arg| arg == "--no-metrics") { ATTACHED } else { SERVING };
-        let Some(line) = tracer.wait_for(ready)? else {
-            let exit = tracer.child.wait()?.code().unwrap_or(-1);
-            return Ok(Err(FailedStart { exit, stderr: tracer.said.join("\n") }));
-        };
-        tracer.metrics = address(&line);
-        Ok(Ok(tracer))
+        let tracer = Self { child, stdout, stderr, said: Vec::new(), metrics: None };
+        let is_serving = !command.get_args().any(|arg| arg == "--no-metrics");
+        Ok(Starting { tracer, ready: if is_serving { SERVING } else { ATTACHED } })
     }
 
     /// Starts a daemon that must get ready.
@@ -143,18 +181,41 @@ impl Tracer {
 
     /// The lines of the stream until `count` have come and nothing more comes.
     pub(super) fn collect(&self, count: usize) -> Vec<String> {
+        let mut lines = self.receive(count);
+        // Without those that are due, enough time has passed.
+        while lines.len() >= count
+            && let Ok(line) = self.stdout.recv_timeout(QUIET)
+        {
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// The next lines of the stream: as many as these, or those that come in time.
+    pub(super) fn receive(&self, count: usize) -> Vec<String> {
+        let deadline = Instant::now() + LINE_PATIENCE;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let lines = std::iter::from_fn(|| self.stdout.recv_timeout(left()).ok());
+        lines.take(count).collect()
+    }
+
+    /// Makes a failure, and returns the lines of the stream that come before its own.
+    pub(super) fn until_sentinel(&self) -> Result<Vec<String>> {
+        let port = sentinel()?;
+        let is_sentinel = |line: &str| {
+            let line: Value = serde_json::from_str(line)?;
+            Ok::<_, Error>(line["local_port"] == port && line["remote_port"] == NOBODY_LISTENS)
+        };
         let mut lines = Vec::new();
         let deadline = Instant::now() + LINE_PATIENCE;
         loop {
-            let wait = if lines.len() < count {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                QUIET
-            };
-            match self.stdout.recv_timeout(wait) {
-                Ok(line) => lines.push(line),
-                Err(_) => return lines,
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.stdout.recv_timeout(left);
+            let line = line.ok().with_context(|| format!("no sentinel after {lines:?}"))?;
+            if is_sentinel(&line)? {
+                return Ok(lines);
             }
+            lines.push(line);
         }
     }
 
@@ -198,20 +259,49 @@ impl Tracer {
             .with_context(|| format!("cannot send {signal}"))
     }
 
+    /// Ends daemons by a signal, side by side: what each said on stderr.
+    pub(super) fn stop_all(tracers: Vec<Self>, signal: Signal) -> Result<Vec<String>> {
+        tracers.iter().try_for_each(|tracer| tracer.signal(signal))?;
+        let said = |tracer: Self| Ok(tracer.until_ended()?.1);
+        tracers.into_iter().map(said).collect()
+    }
+
     /// Ends it by a signal: how it ended, and all it said on stderr.
-    pub(super) fn stop(mut self, signal: Signal) -> Result<(ExitStatus, String)> {
+    pub(super) fn stop(self, signal: Signal) -> Result<(ExitStatus, String)> {
         self.signal(signal)?;
+        self.until_ended()
+    }
+
+    fn until_ended(mut self) -> Result<(ExitStatus, String)> {
         let status = self.child.wait()?;
         self.said.extend(self.stderr.iter());
         Ok((status, self.said.join("\n")))
     }
 }
 
+/// Daemons that were killed and may not have ended yet.
+static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// Waits until every daemon that was killed has ended, and its programs are detached.
+pub(super) fn join_ending() {
+    let ending = mem::take(&mut *ENDING.lock().unwrap_or_else(PoisonError::into_inner));
+    for thread in ending {
+        // It has nothing to return, and cannot have panicked.
+        drop(thread.join());
+    }
+}
+
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // Both fail when it has ended already.
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // Neither fails for a child that nobody has waited for.
         drop(self.child.kill());
-        drop(self.child.wait());
+        let Ok(pid) = i32::try_from(self.child.id()) else { return };
+        // The kernel takes seconds to detach so many programs, most of them waiting.
+        let wait = thread::spawn(move || _ = waitpid(Pid::from_raw(pid), None));
+        ENDING.lock().unwrap_or_else(PoisonError::into_inner).push(wait);
     }
 }
 
@@ -244,6 +334,17 @@ pub(super) fn scrape(address: SocketAddr) -> Result<Metrics> {
         Ok((series.to_owned(), value.parse()?))
     };
     body.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
+}
+
+/// Fails to connect, from the port that is returned.
+fn sentinel() -> Result<u16> {
+    let address = Family::Ipv4.loopback();
+    let client = socket::bound(address)?;
+    let port = socket::local(&client)?.port();
+    let refused = client.connect(&SocketAddr::new(address.ip(), NOBODY_LISTENS).into());
+    let errno = socket::errno("connect", refused)?;
+    socket::ensure_errno("connect", errno, libc::ECONNREFUSED)?;
+    Ok(port)
 }
 
 /// Reads lines on a thread of their own, so that the daemon never waits for the harness.
