@@ -19,8 +19,10 @@ use crate::{cli::TestArgs, commands::package};
 pub(super) struct PlannedBoot {
     pub(super) files: BootFiles,
     pub(super) programs: GuestPrograms,
-    /// The name in reports and options.
+    /// The name in options.
     pub(super) name: &'static str,
+    /// Which part of its scenarios run in it, and of how many.
+    pub(super) part: (usize, usize),
     pub(super) mode: Mode,
     /// More words for the kernel's command line.
     pub(super) append: &'static str,
@@ -29,14 +31,26 @@ pub(super) struct PlannedBoot {
     pub(super) prometheus: Option<PathBuf>,
     /// Which scenarios run in it.
     pub(super) scope: Scope,
+    /// How long it takes, roughly. The longest begin first, so that processors end together.
+    pub(super) seconds: u32,
 }
 
-/// Makes everything ready for a kernel's boots that have something to do.
+impl PlannedBoot {
+    /// The name in reports.
+    pub(super) fn label(&self) -> String {
+        match self.part {
+            (_, 1) => self.name.to_owned(),
+            (part, _) => format!("{}{part}", self.name),
+        }
+    }
+}
+
+/// Makes everything ready for a kernel's boots that have something to do, but for the package.
 ///
 /// # Errors
 ///
 /// When something cannot be fetched, installed or compiled.
-pub(super) fn prepare(
+pub(super) fn sockets(
     args: &TestArgs,
     series: &'static Series,
     programs: &GuestPrograms,
@@ -44,8 +58,7 @@ pub(super) fn prepare(
 ) -> Result<Vec<PlannedBoot>> {
     let scope = scope(args, series);
     let has = |boot: &str| !args.system && catalogue.has(boot, scope, &args.scenarios);
-    let has_system = has_system(args, series) && catalogue.has(SYSTEM, scope, &args.scenarios);
-    if !has_system && !SOCKETS.into_iter().any(has) {
+    if !SOCKETS.into_iter().any(has) {
         return Ok(Vec::new());
     }
     let setup = args.no_setup.setup();
@@ -55,11 +68,13 @@ pub(super) fn prepare(
         files: files.clone(),
         programs: programs.clone(),
         name,
+        part: (1, 1),
         mode,
         append,
         accelerator,
         prometheus: None,
         scope,
+        seconds: seconds(name, scope),
     };
     let [smp, icount, odd, scrape] = SOCKETS;
     let mut boots = vec![
@@ -69,16 +84,64 @@ pub(super) fn prepare(
         planned(scrape, Mode::Icount, Accelerator::Tcg, ""),
     ];
     boots.retain(|boot| has(boot.name));
+    if scope > Scope::Quick
+        && args.scenarios.is_empty()
+        && let Some(first) = boots.iter_mut().find(|boot| boot.name == smp)
+    {
+        let mut second = planned(smp, Mode::Smp, accelerator, "");
+        for (boot, part) in [(first, 1), (&mut second, 2)] {
+            boot.part = (part, 2);
+            boot.seconds /= 2;
+        }
+        boots.push(second);
+    }
     if let Some(boot) = boots.iter_mut().find(|boot| boot.name == scrape) {
         boot.prometheus = Some(prepare::prometheus(args.arch, &setup, &args.mirrors)?);
     }
-    if has_system {
-        let (files, programs) =
-            prepare::system(series, programs, package::versions, &setup, &args.mirrors)?;
-        let planned = planned(SYSTEM, Mode::Smp, accelerator, debian_system::INIT);
-        boots.push(PlannedBoot { files, programs, ..planned });
-    }
     Ok(boots)
+}
+
+/// Makes everything ready for a kernel's boot with the package, if it is tried there.
+///
+/// # Errors
+///
+/// As [`sockets`].
+pub(super) fn system(
+    args: &TestArgs,
+    series: &'static Series,
+    programs: &GuestPrograms,
+    catalogue: &Catalogue,
+) -> Result<Option<PlannedBoot>> {
+    let scope = scope(args, series);
+    if !has_system(args, series) || !catalogue.has(SYSTEM, scope, &args.scenarios) {
+        return Ok(None);
+    }
+    let setup = args.no_setup.setup();
+    let files = prepare::boot_files(series, args.arch, &setup, &args.mirrors)?;
+    let accelerator = prepare::accelerator(&files, programs)?;
+    let (files, programs) =
+        prepare::system(series, programs, package::versions, &setup, &args.mirrors)?;
+    Ok(Some(PlannedBoot {
+        accelerator,
+        files,
+        programs,
+        name: SYSTEM,
+        part: (1, 1),
+        mode: Mode::Smp,
+        append: debian_system::INIT,
+        prometheus: None,
+        scope,
+        seconds: seconds(SYSTEM, scope),
+    }))
+}
+
+/// Fetches what kernels' boots need, as far as no program of ours is part of it.
+pub(super) fn fetch(args: &TestArgs, kernels: &[&'static Series]) {
+    let setup = args.no_setup.setup();
+    for series in kernels {
+        // What fails here fails once more where the boot is made ready, and is reported there.
+        drop(prepare::boot_files(series, args.arch, &setup, &args.mirrors));
+    }
 }
 
 /// Boots in which sockets fail, as the catalogue calls them.
@@ -86,6 +149,20 @@ const SOCKETS: [&str; 4] = ["smp", "icount", "odd", "scrape"];
 
 /// The boot with systemd.
 const SYSTEM: &str = "system";
+
+/// How long a boot takes, roughly.
+fn seconds(boot: &str, scope: Scope) -> u32 {
+    match (boot, scope) {
+        (SYSTEM, Scope::Quick) => 100,
+        (SYSTEM, _) => 220,
+        ("smp", Scope::Quick) => 90,
+        ("smp", _) => 400,
+        ("icount", Scope::Quick) => 40,
+        ("icount", _) => 120,
+        ("scrape", _) => 60,
+        _ => 30,
+    }
+}
 
 /// Which scenarios a kernel is tested with. A kernel or a scenario that was asked for by name is
 /// tested in full.

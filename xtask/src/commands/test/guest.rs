@@ -1,0 +1,211 @@
+//! The scenarios of one boot, and those that are made once more.
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use xtask_common::report;
+
+use super::{boots::PlannedBoot, summary::Summary};
+use crate::cli::TestArgs;
+use socktrace_lab::{
+    boot::{Boot, Limits, Outcome, Terminal},
+    verdict::{self, Verdict},
+    workspace,
+};
+
+/// Generous: a busy machine without hardware virtualization is slow.
+const LIMITS: Limits = Limits { silence: Duration::from_mins(6), total: Duration::from_mins(30) };
+
+/// Makes a boot's scenarios, the few that fail once more, and says what came of them.
+pub(super) fn run(args: &TestArgs, planned: &PlannedBoot) -> Summary {
+    let (kernel, mode) = (planned.files.kernel.series, planned.label());
+    let mut summary = Summary::default();
+    let start = Instant::now();
+    let mut verdicts = verdicts(args, planned, &args.scenarios);
+    summary.boot(kernel, &mode, start.elapsed());
+    let second_tries = try_again(&mut verdicts, |names| {
+        println!("note {kernel:<5} {mode:<6} made once more: {}", names.join(", "));
+        self::verdicts(args, planned, names)
+    });
+    for (scenario, first) in second_tries {
+        summary.second_try(kernel, &mode, &scenario, &first);
+    }
+    for verdict in &verdicts {
+        summary.verdict(kernel, verdict);
+    }
+    summary
+}
+
+/// Scenarios of one boot that get a second try. Where more fail, something is broken.
+const SECOND_TRIES: usize = 2;
+
+/// Makes the few scenarios that failed in a boot once more, in a boot of their own, and returns those
+/// that then passed with what was wrong first.
+///
+/// The sockets of a guest race with each other, and once in thousands of scenarios the kernel takes
+/// a turn that the scenario does not know. The failure stays in the ledger and in the last line.
+fn try_again(
+    verdicts: &mut [Verdict],
+    make: impl FnOnce(&[String]) -> Vec<Verdict>,
+) -> Vec<(String, String)> {
+    let is_failed = |verdict: &&mut Verdict| verdict.failure.is_some();
+    let failed: Vec<_> = verdicts.iter_mut().filter(is_failed).collect();
+    let has_boot_failed = failed.iter().any(|verdict| verdict.is_boot());
+    if failed.is_empty() || failed.len() > SECOND_TRIES || has_boot_failed {
+        return Vec::new();
+    }
+    let names: Vec<_> = failed.iter().map(|verdict| verdict.scenario.clone()).collect();
+    let mut second = make(&names);
+    let mut passed = Vec::new();
+    for first in failed {
+        let found = second.iter().position(|verdict| verdict.scenario == first.scenario);
+        if let Some(verdict) = found.map(|index| second.swap_remove(index))
+            && verdict.failure.is_none()
+        {
+            let Verdict { scenario, failure, .. } = std::mem::replace(first, verdict);
+            passed.push((scenario, failure.unwrap_or_default()));
+        }
+    }
+    passed
+}
+
+/// The verdicts on the scenarios of one boot, each told as soon as it is there.
+fn verdicts(args: &TestArgs, planned: &PlannedBoot, scenarios: &[String]) -> Vec<Verdict> {
+    let (kernel, mode) = (planned.files.kernel.series, planned.label());
+    let mut verdicts = Vec::new();
+    let mut tell = |verdict: Verdict| {
+        show(kernel, &mode, &verdict);
+        verdicts.push(verdict);
+    };
+    let start = Instant::now();
+    let mut reports = verdict::BootReports::default();
+    let is_up = Cell::new(false);
+    let mut hear = |report| {
+        is_up.set(true);
+        if let report::Report::Note { text } = &report {
+            println!("note {kernel:<5} {mode:<6} {text}");
+        }
+        if let Some(verdict) = reports.hear(report, start.elapsed()) {
+            tell(verdict);
+        }
+    };
+    let mut outcome = run_guest(args, planned, scenarios, &mut hear);
+    // Emulated processors on a busy host can be too slow for a kernel that starts, which then
+    // panics or waits forever before it has run any program.
+    if !is_up.get() && matches!(outcome, Ok(Outcome::Panicked { .. } | Outcome::Hung { .. })) {
+        println!("note {kernel:<5} {mode:<6} the kernel has not come up and is booted once more");
+        outcome = run_guest(args, planned, scenarios, &mut hear);
+    }
+    match outcome {
+        Ok(outcome) => reports.end(&outcome).into_iter().for_each(tell),
+        Err(error) => tell(failure(format!("{error:#}"))),
+    }
+    verdicts
+}
+
+fn run_guest(
+    args: &TestArgs,
+    planned: &PlannedBoot,
+    scenarios: &[String],
+    on_report: impl FnMut(report::Report),
+) -> Result<Outcome> {
+    let PlannedBoot {
+        files,
+        programs,
+        name,
+        mode,
+        append,
+        accelerator,
+        prometheus,
+        scope,
+        part,
+        ..
+    } = planned;
+    let label = planned.label();
+    let logs = workspace::cache("vm-logs");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    let words = ["guest", "scenarios", "--boot", name, "--kernel", files.kernel.series];
+    let scope = ["--scope", scope.name()];
+    // Those that are made once more may be of any part.
+    let (part, of) = if scenarios.is_empty() { *part } else { (1, 1) };
+    let part = format!("{part}/{of}");
+    let attach = args.attach.iter().flat_map(|how| ["--attach", how]);
+    let named = scenarios.iter().flat_map(|name| ["--scenario", name]);
+    let words = words.into_iter().chain(scope).chain(["--part", &part]).chain(attach).chain(named);
+    Boot {
+        kernel: &files.kernel,
+        base: &files.base,
+        programs,
+        peers: None,
+        prometheus: prometheus.as_deref(),
+        accelerator: *accelerator,
+        mode: *mode,
+        append,
+        command: words.map(str::to_owned).collect(),
+        env: BTreeMap::new(),
+        terminal: Terminal::Logged(
+            logs.join(format!("{}-{}-{label}.log", files.kernel.arch.name, files.kernel.series)),
+        ),
+        limits: Some(LIMITS),
+    }
+    .run(on_report)
+}
+
+/// The verdict on a boot that could not be made.
+pub(super) fn failure(text: String) -> Verdict {
+    let scenario = verdict::BOOT.into();
+    Verdict { scenario, covers: vec![], failure: Some(text), skipped: None, took: None }
+}
+
+/// Prints one line, and for a failure what was wrong.
+pub(super) fn show(kernel: &str, mode: &str, verdict: &Verdict) {
+    let (word, after) = match (&verdict.failure, &verdict.skipped, verdict.took) {
+        (Some(_), _, _) => ("FAIL", String::new()),
+        (None, Some(reason), _) => ("skip", format!(": {reason}")),
+        (None, None, Some(took)) => ("ok  ", format!("  {:.1}s", took.as_secs_f64())),
+        (None, None, None) => ("ok  ", String::new()),
+    };
+    let mut lines = vec![format!("{word} {kernel:<5} {mode:<6} {}{after}", verdict.scenario)];
+    let details = verdict.failure.iter().flat_map(|failure| failure.lines());
+    lines.extend(details.map(|line| format!("       {line}")));
+    // In one piece, because boots run side by side.
+    println!("{}", lines.join("\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(scenario: &str, failure: Option<&str>) -> Verdict {
+        let failure = failure.map(str::to_owned);
+        Verdict { failure, scenario: scenario.into(), ..super::failure(String::new()) }
+    }
+
+    #[test]
+    fn few_failures_get_a_second_try() {
+        let first = [verdict("a", None), verdict("b", Some("x")), verdict("c", Some("x"))];
+        let mut verdicts = first.to_vec();
+        let passed = try_again(&mut verdicts, |names| {
+            assert_eq!(names, ["b", "c"]);
+            vec![verdict("c", None), verdict("b", Some("y"))]
+        });
+        assert_eq!(passed, [("c".to_owned(), "x".to_owned())]);
+        assert_eq!(verdicts, [verdict("a", None), verdict("b", Some("x")), verdict("c", None)]);
+    }
+
+    #[test]
+    fn many_failures_and_failed_boots_get_none() {
+        let never = |_: &[String]| panic!("made again");
+        let mut many = ["a", "b", "c"].map(|name| verdict(name, Some("x")));
+        assert_eq!(try_again(&mut many, never), []);
+        assert_eq!(try_again(&mut [failure("it hangs".into())], never), []);
+        assert_eq!(try_again(&mut [verdict("a", None)], never), []);
+        let gone = |_: &[String]| vec![failure("it hangs".into())];
+        assert_eq!(try_again(&mut [verdict("a", Some("x"))], gone), []);
+    }
+}
