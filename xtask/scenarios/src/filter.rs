@@ -100,9 +100,12 @@ fn both(
     [case(option, value, shown), case(option, &format!("!{value}"), others)]
 }
 
-/// Lets daemons with these filters watch the same failures.
+/// Lets daemons with these filters watch the same failures. Of a filter and its negation, one in turn
+/// is enough unless everything runs.
 fn compare(listener: &Socket, cases: impl IntoIterator<Item = Case>) -> Result<()> {
-    let cases: Vec<_> = cases.into_iter().collect();
+    let is_chosen = |index: &usize| super::is_full() || matches!(index % 4, 0 | 3);
+    let cases = cases.into_iter().enumerate().filter(|(index, _)| is_chosen(index));
+    let cases: Vec<_> = cases.map(|(_, case)| case).collect();
     let all = cases.iter().map(|case| {
         let common = ["--no-metrics", "--output", "json", "--verbose"];
         common.into_iter().chain(case.args.iter().map(String::as_str)).collect()
@@ -198,9 +201,9 @@ pub(super) fn by_local_end() -> Result<()> {
 
 /// `--remote`, also as an IPv4-mapped address.
 pub(super) fn by_remote_end() -> Result<()> {
-    let cases = both("--remote", "127.0.0.0/8", &[Reset, Contained], &[Refused, BadOption]);
-    let mapped = case("--remote", "::ffff:127.0.0.1", &[Reset, Contained]);
-    compare(&listener()?, cases.into_iter().chain([mapped]))
+    let cases = ["127.0.0.0/8", "::ffff:127.0.0.1"]
+        .map(|value| both("--remote", value, &[Reset, Contained], &[Refused, BadOption]));
+    compare(&listener()?, cases.into_iter().flatten())
 }
 
 /// `--errno` and `--cause`.

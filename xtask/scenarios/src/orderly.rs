@@ -1,8 +1,14 @@
 //! Well-behaved connections, in every order of closing: socktrace must say nothing about them.
 
-use std::{fs, net::Shutdown, sync::Barrier, thread};
+use std::{
+    fs,
+    net::Shutdown,
+    sync::{Barrier, mpsc},
+    thread,
+};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result};
+use socket2::Socket;
 
 use super::{
     expected::Expected,
@@ -48,16 +54,24 @@ pub(super) fn half_close(family: Family) -> Result<Vec<Expected>> {
 /// Both close at the same moment, from two threads.
 pub(super) fn simultaneous(family: Family) -> Result<Vec<Expected>> {
     let barrier = Barrier::new(2);
-    many(family, |Pair { client, server }| {
-        socket::exchange(&client, &server)?;
-        thread::scope(|scope| {
-            let other = scope.spawn(|| {
+    let (sender, receiver) = mpsc::channel::<Socket>();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for server in receiver {
                 barrier.wait();
                 drop(server);
-            });
+                barrier.wait();
+            }
+        });
+        // Ends with this closure, and the thread with it.
+        let sender = sender;
+        many(family, |Pair { client, server }| {
+            socket::exchange(&client, &server)?;
+            sender.send(server).context("the thread is gone")?;
             barrier.wait();
             drop(client);
-            other.join().map_err(|_| anyhow!("a thread panicked"))
+            barrier.wait();
+            Ok(())
         })
     })
 }
