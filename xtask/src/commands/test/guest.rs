@@ -1,19 +1,20 @@
 //! The scenarios of one boot, and those that are made once more.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     collections::BTreeMap,
     fs,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use xtask_common::report;
+use xtask_common::report::Report;
 
 use super::{boots::PlannedBoot, summary::Summary};
 use crate::cli::TestArgs;
 use socktrace_lab::{
     boot::{Boot, Limits, Outcome, Terminal},
+    progress::{self, Step},
     verdict::{self, Verdict},
     workspace,
 };
@@ -29,7 +30,7 @@ pub(super) fn run(args: &TestArgs, planned: &PlannedBoot) -> Summary {
     let mut verdicts = verdicts(args, planned, &args.scenarios);
     summary.boot(kernel, &mode, start.elapsed());
     let second_tries = try_again(&mut verdicts, |names| {
-        println!("note {kernel:<5} {mode:<6} made once more: {}", names.join(", "));
+        progress::print(format!("note {kernel:<5} {mode:<6} made once more: {}", names.join(", ")));
         self::verdicts(args, planned, names)
     });
     for (scenario, first) in second_tries {
@@ -74,12 +75,16 @@ fn try_again(
     passed
 }
 
-/// The verdicts on the scenarios of one boot, each told as soon as it is there.
+/// The verdicts on the scenarios of one boot, each shown as soon as it is there.
 fn verdicts(args: &TestArgs, planned: &PlannedBoot, scenarios: &[String]) -> Vec<Verdict> {
     let (kernel, mode) = (planned.files.kernel.series, planned.label());
     let mut verdicts = Vec::new();
-    let mut tell = |verdict: Verdict| {
+    let bar: OnceCell<Step> = OnceCell::new();
+    let mut add = |verdict: Verdict| {
         show(kernel, &mode, &verdict);
+        if let Some(bar) = bar.get() {
+            bar.advance();
+        }
         verdicts.push(verdict);
     };
     let start = Instant::now();
@@ -87,23 +92,37 @@ fn verdicts(args: &TestArgs, planned: &PlannedBoot, scenarios: &[String]) -> Vec
     let is_up = Cell::new(false);
     let mut hear = |report| {
         is_up.set(true);
-        if let report::Report::Note { text } = &report {
-            println!("note {kernel:<5} {mode:<6} {text}");
+        match &report {
+            Report::Note { text } => {
+                progress::print(format!("note {kernel:<5} {mode:<6} {text}"));
+            }
+            Report::Plan { scenarios } => {
+                let count = scenarios.len() as u64;
+                bar.get_or_init(|| progress::count(format!("{kernel} {mode}"), count));
+            }
+            Report::Started { scenario } => {
+                if let Some(bar) = bar.get() {
+                    bar.at(scenario);
+                }
+            }
+            _ => {}
         }
         if let Some(verdict) = reports.hear(report, start.elapsed()) {
-            tell(verdict);
+            add(verdict);
         }
     };
     let mut outcome = run_guest(args, planned, scenarios, &mut hear);
     // Emulated processors on a busy host can be too slow for a kernel that starts, which then
     // panics or waits forever before it has run any program.
     if !is_up.get() && matches!(outcome, Ok(Outcome::Panicked { .. } | Outcome::Hung { .. })) {
-        println!("note {kernel:<5} {mode:<6} the kernel has not come up and is booted once more");
+        progress::print(format!(
+            "note {kernel:<5} {mode:<6} the kernel has not come up and is booted once more"
+        ));
         outcome = run_guest(args, planned, scenarios, &mut hear);
     }
     match outcome {
-        Ok(outcome) => reports.end(&outcome).into_iter().for_each(tell),
-        Err(error) => tell(failure(format!("{error:#}"))),
+        Ok(outcome) => reports.end(&outcome).into_iter().for_each(add),
+        Err(error) => add(failure(format!("{error:#}"))),
     }
     verdicts
 }
@@ -112,7 +131,7 @@ fn run_guest(
     args: &TestArgs,
     planned: &PlannedBoot,
     scenarios: &[String],
-    on_report: impl FnMut(report::Report),
+    on_report: impl FnMut(Report),
 ) -> Result<Outcome> {
     let PlannedBoot {
         files,
@@ -174,7 +193,7 @@ pub(super) fn show(kernel: &str, mode: &str, verdict: &Verdict) {
     let details = verdict.failure.iter().flat_map(|failure| failure.lines());
     lines.extend(details.map(|line| format!("       {line}")));
     // In one piece, because boots run side by side.
-    println!("{}", lines.join("\n"));
+    progress::print(lines.join("\n"));
 }
 
 #[cfg(test)]

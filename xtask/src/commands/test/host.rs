@@ -12,7 +12,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use socktrace_lab::{refusal, workspace};
+use socktrace_lab::{progress, refusal, workspace};
+use socktrace_toolchain::LOCK_VARIABLE;
 
 use super::Count;
 
@@ -29,6 +30,7 @@ pub(super) fn unit_tests() -> Result<Count> {
     let output = Command::new("nice")
         .args(["cargo", "test", "--quiet", "--locked", "--workspace", "--no-fail-fast"])
         .current_dir(workspace::root())
+        .env(LOCK_VARIABLE, workspace::toolchain_lock())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -37,10 +39,10 @@ pub(super) fn unit_tests() -> Result<Count> {
     let mut count = results(&text);
     let took = start.elapsed().as_secs_f64();
     if output.status.success() {
-        println!("ok   host  unit tests ({})  {took:.1}s", count.passed);
+        progress::print(format!("ok   host  unit tests ({})  {took:.1}s", count.passed));
     } else {
-        println!("{text}");
-        println!("FAIL host  unit tests  {took:.1}s");
+        progress::print(&text);
+        progress::print(format!("FAIL host  unit tests  {took:.1}s"));
         // Tests that do not compile count too.
         count.failed = count.failed.max(1);
     }
@@ -90,7 +92,7 @@ pub(super) fn refusal(daemon: &Path) -> Result<Count> {
     let output = child.wait_with_output().context("cannot wait for the daemon")?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     if start.elapsed() > REFUSED_WITHIN || output.status.success() {
-        println!("skip host  refusal: this host allows tracing");
+        progress::print("skip host  refusal: this host allows tracing");
         return Ok(Count { skipped: 1, ..Count::default() });
     }
     let verdict = if refusal::is_refusal(output.status.code()) {
@@ -100,11 +102,14 @@ pub(super) fn refusal(daemon: &Path) -> Result<Count> {
     };
     match verdict {
         Ok(()) => {
-            println!("ok   host  refusal is told plainly: {}", refusal::reason(&stderr));
+            progress::print(format!(
+                "ok   host  refusal is told plainly: {}",
+                refusal::reason(&stderr)
+            ));
             Ok(Count { passed: 1, ..Count::default() })
         }
         Err(problem) => {
-            println!("FAIL host  refusal: {problem}");
+            progress::print(format!("FAIL host  refusal: {problem}"));
             Ok(Count { failed: 1, ..Count::default() })
         }
     }

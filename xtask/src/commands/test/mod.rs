@@ -41,16 +41,18 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     if kernels.is_empty() {
         kernels.extend(kernel::matrix(args.arch));
     }
-    prepare::set_up(args.arch, &args.no_setup.setup(), true)?;
+    let setup = args.no_setup.setup();
     let mut summary = thread::scope(|scope| {
-        let unit_tests = has_host.then(|| scope.spawn(host::unit_tests));
-        scope.spawn(|| boots::fetch(args, &kernels));
-        let programs = prepare::programs(args.arch, &args.no_setup.setup(), true)?;
+        let (programs, unit_tests) = prepare::programs_and(args.arch, &setup, true, || {
+            let unit_tests = has_host.then(|| scope.spawn(host::unit_tests));
+            boots::fetch(args, &kernels);
+            Ok(unit_tests)
+        })?;
         let catalogue = Catalogue::read()?;
         catalogue.check(&args.scenarios);
         let mut summary = run_scenarios(args, &kernels, &programs, &catalogue);
         if has_host {
-            let promtool = prepare::promtool(&args.no_setup.setup(), &args.mirrors)?;
+            let promtool = prepare::promtool(&setup, &args.mirrors)?;
             summary.count.add(monitoring::check(&promtool)?);
             if let Some(daemon) = &programs.daemon {
                 summary.count.add(host::refusal(daemon)?);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use socktrace_lab::{process, workspace};
+use socktrace_lab::{process, progress, workspace};
 use xtask_common::dashboard;
 
 use super::Count;
@@ -39,11 +39,11 @@ pub(super) fn check(promtool: &Path) -> Result<Count> {
         let took = start.elapsed().as_secs_f64();
         match result {
             Ok(_) => {
-                println!("ok   host  {name}  {took:.1}s");
+                progress::print(format!("ok   host  {name}  {took:.1}s"));
                 count.passed += 1;
             }
             Err(error) => {
-                println!("FAIL host  {name}: {error:#}");
+                progress::print(format!("FAIL host  {name}: {error:#}"));
                 count.failed += 1;
             }
         }
