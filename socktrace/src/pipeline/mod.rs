@@ -184,10 +184,10 @@ impl Pipeline {
     pub(crate) async fn finish(&mut self) -> anyhow::Result<()> {
         self.events.drain(&mut self.batch);
         self.pass().await;
-        // The write that goes on, and one with what came since.
-        for _ in 0..2 {
+        // Of each sink the write that goes on, and one with what came since.
+        for _ in 0..2 * self.sinks.count() {
             self.flush();
-            if !self.sinks.are_busy() {
+            if !self.sinks.is_any_busy() {
                 break;
             }
             let written = poll_fn(|context| self.sinks.poll_written(context));
@@ -238,7 +238,8 @@ impl Pipeline {
 
     /// Has sinks begin to write what they have, with what the kernel side had no room for.
     fn flush(&mut self) {
-        if self.sinks.are_none() || self.sinks.are_busy() {
+        // True of no sinks, too.
+        if self.sinks.are_all_busy() {
             return;
         }
         match self.counts.counter(Counter::EventsLost) {

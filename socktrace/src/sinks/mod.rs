@@ -9,6 +9,8 @@ mod object;
 mod printer;
 mod reason;
 mod stream_sink;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{
@@ -127,9 +129,19 @@ impl Sinks {
         }
     }
 
-    /// Whether a write goes on in each of them; false where there are none.
-    pub(crate) fn are_busy(&self) -> bool {
-        !self.0.is_empty() && self.0.iter().all(|sink| sink.is_busy())
+    /// Whether a write goes on in each of them.
+    pub(crate) fn are_all_busy(&self) -> bool {
+        self.0.iter().all(|sink| sink.is_busy())
+    }
+
+    /// Whether a write goes on in any of them.
+    pub(crate) fn is_any_busy(&self) -> bool {
+        self.0.iter().any(|sink| sink.is_busy())
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Waits for the end of a write in any of them.

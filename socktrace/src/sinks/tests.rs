@@ -1,0 +1,101 @@
+//! Tests of several sinks at a time, and of what the stream takes.
+
+use std::{cell::RefCell, rc::Rc, task::Waker};
+
+use super::*;
+use crate::record::tests::{record, reset_event};
+
+const JSON: Options = Options { format: Format::Json, color: ColorChoice::Never, drops: true };
+
+/// What a sink has been asked to do.
+#[derive(Default)]
+struct Log {
+    records: usize,
+    lost: u64,
+    flushes: usize,
+    is_busy: bool,
+    ends: Option<Ending>,
+}
+
+/// A sink that only notes what it is asked.
+struct Noting(Rc<RefCell<Log>>);
+
+impl Sink for Noting {
+    fn takes_records(&self) -> bool {
+        !self.is_busy()
+    }
+
+    fn record(&mut self, _record: &Record) {
+        self.0.borrow_mut().records += 1;
+    }
+
+    fn lost(&mut self, total: u64) {
+        self.0.borrow_mut().lost = total;
+    }
+
+    fn flush(&mut self) {
+        self.0.borrow_mut().flushes += 1;
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.borrow().is_busy
+    }
+
+    fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
+        self.0.borrow_mut().ends.take().map_or(Poll::Pending, |ending| Poll::Ready(Ok(ending)))
+    }
+
+    fn progress(&self) -> StreamProgress {
+        StreamProgress { shown: self.0.borrow().records as u64, dropped: 1 }
+    }
+
+    fn change(&mut self, _options: Options) {}
+}
+
+/// Two sinks, and what they note.
+fn two() -> (Sinks, [Rc<RefCell<Log>>; 2]) {
+    let logs = [Rc::<RefCell<Log>>::default(), Rc::default()];
+    let sinks = logs.iter().map(|log| Box::new(Noting(Rc::clone(log))) as Box<dyn Sink>);
+    (Sinks::new(sinks.collect()), logs)
+}
+
+#[test]
+fn each_sink_gets_everything() {
+    let (mut sinks, logs) = two();
+    sinks.record(&record(reset_event()));
+    sinks.lost(7);
+    for log in &logs {
+        assert_eq!((log.borrow().records, log.borrow().lost), (1, 7));
+    }
+    let progress = sinks.progress();
+    assert_eq!((progress.shown, progress.dropped), (2, 2));
+}
+
+#[test]
+fn a_busy_sink_holds_events_back_but_not_the_writes_of_others() {
+    let (mut sinks, [first, second]) = two();
+    assert!(sinks.take_records() && !sinks.is_any_busy());
+    first.borrow_mut().is_busy = true;
+    assert!(!sinks.take_records() && sinks.is_any_busy() && !sinks.are_all_busy());
+    sinks.flush();
+    assert_eq!((first.borrow().flushes, second.borrow().flushes), (0, 1));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(sinks.poll_written(&mut context).is_pending());
+    second.borrow_mut().ends = Some(Ending::ReaderGone);
+    let ended = sinks.poll_written(&mut context);
+    assert!(matches!(ended, Poll::Ready(Ok(Ending::ReaderGone))), "{ended:?}");
+}
+
+#[test]
+fn a_slow_reader_costs_lines_beyond_a_megabyte() {
+    let mut stream = StreamSink::new(JSON);
+    let record = record(reset_event());
+    let mut line = Vec::new();
+    json::write(&mut line, &record, &mut json::LastService::default()).expect("memory");
+    let room = (1_usize << 20).div_ceil(line.len());
+    for _ in 0..room + 3 {
+        stream.record(&record);
+    }
+    let progress = stream.progress();
+    assert_eq!((progress.shown, progress.dropped), (room as u64, 3));
+}
