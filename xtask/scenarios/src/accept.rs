@@ -1,6 +1,9 @@
 //! Accepts that fail.
 
-use std::net::Shutdown;
+use std::{
+    net::{Shutdown, SocketAddr},
+    os::fd::AsRawFd as _,
+};
 
 use anyhow::Result;
 use nix::{
@@ -11,25 +14,44 @@ use nix::{
     },
 };
 
+use socket2::Socket;
+use socktrace_diagnosis::Cause;
+
 use super::{
     blocked,
+    claim::Claim,
     expected::Expected,
+    known::DISCONNECTED,
     network::Family,
+    process::Process,
     socket::{self, ensure_errno},
+    tells_accept_errors,
 };
 
 /// The listener is shut down while a thread waits in accept.
 pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
-    let accepted = blocked::during(
+    let (accepted, caller) = blocked::during(
         libc::SYS_accept4,
-        || listener.accept(),
+        || (listener.accept(), Process::this()),
         |_| Ok(listener.shutdown(Shutdown::Both)?),
     )?;
     let errno = socket::errno("accept", accepted)?;
     ensure_errno("accept", errno, libc::EINVAL)?;
-    Ok(vec![Expected::alone("listener_closed", "accept", errno, address)])
+    Ok(vec![seen_on_return(closed(errno, address), &listener).by(caller)])
+}
+
+/// What is told of an accept from a listener that was shut down.
+pub(super) fn closed(errno: i32, address: SocketAddr) -> Expected {
+    let failure = Expected::alone(Cause::ListenerClosed, "accept", errno, address);
+    failure.known(&DISCONNECTED, "unsent_bytes", Claim::is(2))
+}
+
+/// An accept whose errno is seen where the call returns, if this kernel shows no sooner: by the
+/// listener's descriptor.
+fn seen_on_return(failure: Expected, listener: &Socket) -> Expected {
+    if tells_accept_errors() { failure } else { failure.with("fd", listener.as_raw_fd()) }
 }
 
 /// The process may open no more files.
@@ -48,18 +70,24 @@ pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     drop(client);
     socket::read_end(&server)?;
     let address = socket::local(&listener)?;
-    Ok(vec![Expected::alone("accept_resources", "accept", errno, address)])
+    let failure = Expected::alone(Cause::AcceptResources, "accept", errno, address);
+    Ok(vec![failure.with("fd", listener.as_raw_fd())])
 }
 
 /// A signal ends the accept.
 pub(super) fn interrupted(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
-    let accepted =
-        blocked::interrupted(libc::SYS_accept4, SaFlags::empty(), || listener.accept(), || Ok(()))?;
+    let (accepted, caller) = blocked::interrupted(
+        libc::SYS_accept4,
+        SaFlags::empty(),
+        || (listener.accept(), Process::this()),
+        || Ok(()),
+    )?;
     let errno = socket::errno("accept", accepted)?;
     ensure_errno("accept", errno, libc::EINTR)?;
-    Ok(vec![Expected::alone("interrupted", "accept", errno, address)])
+    let failure = Expected::alone(Cause::Interrupted, "accept", errno, address).state("LISTEN");
+    Ok(vec![seen_on_return(failure, &listener).by(caller)])
 }
 
 /// A signal that lets the accept go on: the program does not notice.

@@ -5,11 +5,12 @@ use std::{net::SocketAddr, thread};
 use anyhow::{Result, anyhow};
 use nix::libc;
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use super::{
     expected::Expected,
     network::Family,
-    socket::{self, ensure_errno},
+    socket::{self, Ends, ensure_errno},
 };
 
 /// A user with no privilege.
@@ -46,8 +47,8 @@ pub(super) fn twice(family: Family) -> Result<Vec<Expected>> {
 fn bind(socket: &Socket, address: SocketAddr, wanted: i32) -> Result<Vec<Expected>> {
     let errno = socket::errno("bind", socket.bind(&address.into()))?;
     ensure_errno("bind", errno, wanted)?;
-    let address = socket::Ends::new(address, address).local;
-    Ok(vec![Expected::alone("bind_failed", "bind", errno, address)])
+    let address = Ends::new(address, address).local;
+    Ok(vec![Expected::alone(Cause::BindFailed, "bind", errno, address)])
 }
 
 /// Two sockets share an address, and both listen.
@@ -72,17 +73,19 @@ pub(super) fn listener_and_rival(family: Family) -> Result<(Socket, Socket)> {
 /// A connected socket listens.
 pub(super) fn listen_connected(family: Family) -> Result<Vec<Expected>> {
     let pair = socket::Pair::new(family.loopback())?;
-    let expected = listen(&pair.client, libc::EINVAL)?;
+    let ends = Ends::of_client(&pair.client)?;
+    let errno = socket::errno("listen", pair.client.listen(1))?;
+    ensure_errno("listen", errno, libc::EINVAL)?;
     drop(pair.client);
     socket::read_end(&pair.server)?;
-    Ok(expected)
+    Ok(vec![Expected::failure(Cause::ListenFailed, "listen", errno, ends).state("ESTABLISHED")])
 }
 
 fn listen(socket: &Socket, wanted: i32) -> Result<Vec<Expected>> {
     let address = socket::local(socket)?;
     let errno = socket::errno("listen", socket.listen(1))?;
     ensure_errno("listen", errno, wanted)?;
-    Ok(vec![Expected::alone("listen_failed", "listen", errno, address)])
+    Ok(vec![Expected::alone(Cause::ListenFailed, "listen", errno, address)])
 }
 
 /// Does something as an ordinary user, in this process.

@@ -4,6 +4,8 @@ use anyhow::{Context as _, Result};
 use nix::libc;
 use xtask_common::scope::Scope;
 
+use socktrace_diagnosis::Cause;
+
 use super::{
     accept, attach, bind, clients, connect, daemon, doctor, eof, filter, handover,
     icmp::{self, Message},
@@ -57,8 +59,8 @@ macro_rules! scope {
 
 /// The end of a row with a cause that kprobes hide.
 macro_rules! hidden {
-    ([$cause:literal $why:ident]) => {
-        Some(KprobeLimitation { cause: $cause, why: $why })
+    ([$cause:ident $why:ident]) => {
+        Some(KprobeLimitation { cause: Cause::$cause, why: $why })
     };
     ([]) => {
         None
@@ -86,7 +88,7 @@ macro_rules! catalogue {
     (
         fail { $($boot:ident $($mark:ident)? $name:literal
             $($family:ident)+ $(($($other:ident)+))?: $fail:expr
-            $(, kprobes hide $cause:literal: $why:ident)? $(, late: $late:ident)?;)+ }
+            $(, kprobes hide $cause:ident: $why:ident)? $(, late: $late:ident)?;)+ }
         check { $($check_boot:ident $($check_mark:ident)? $check_name:literal: $check:expr;)+ }
     ) => {
         catalogue! {
@@ -145,7 +147,7 @@ catalogue! {
         Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout, late: TIMER;
         Smp "connect_cancelled_by_death" Ipv4 Ipv6: connect::cancelled_by_death;
         Smp quick "interrupted_connect" Ipv4 Ipv6: connect::interrupted,
-            kprobes hide "interrupted": WAITS;
+            kprobes hide Interrupted: WAITS;
         Icount quick "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
 
         Icount quick "connect_unreachable_net" Ipv4 Mapped: |f| icmp::rejected(f, icmp::NET);
@@ -249,14 +251,14 @@ catalogue! {
         Icount quick "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
 
         Smp quick "listener_closed" Ipv4 Ipv6: accept::listener_closed,
-            kprobes hide "listener_closed": WAITS;
+            kprobes hide ListenerClosed: WAITS;
         Smp quick "accept_resources" Ipv4 Ipv6: accept::too_many_files,
-            kprobes hide "accept_resources": WAITS;
+            kprobes hide AcceptResources: WAITS;
         Smp quick "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept, late: CLOSE;
         Smp quick "listener_closed_io_uring" Ipv4 Ipv6: iouring::listener_closed,
-            kprobes hide "listener_closed": WAITS, late: CLOSE;
+            kprobes hide ListenerClosed: WAITS, late: CLOSE;
         Smp quick "interrupted_accept" Ipv4 Ipv6: accept::interrupted,
-            kprobes hide "interrupted": WAITS;
+            kprobes hide Interrupted: WAITS;
         Smp quick "premature_eof" Ipv4 Ipv6: eof::at_first_question;
         Smp "premature_eof_later" Ipv4 (Ipv6): eof::at_later_question;
 

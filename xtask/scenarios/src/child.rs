@@ -63,6 +63,9 @@ const HOWS: [(&str, How); 6] = [
     ("uring-write", How::UringWrite),
 ];
 
+/// How many bytes it writes at once.
+pub(super) const WRITTEN: usize = b"hello".len();
+
 /// How often a child writes.
 const WRITES: usize = 2;
 

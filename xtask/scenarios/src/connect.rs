@@ -5,11 +5,15 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Result;
 use nix::{libc, sys::signal::SaFlags};
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use super::{
     blocked, child,
+    claim::Claim,
     expected::Expected,
+    known::DISCONNECTED,
     network::{Cut, Family, NOBODY_LISTENS, Network, Silence},
+    process::Process,
     socket::{self, Ends, ensure_errno},
 };
 
@@ -19,7 +23,7 @@ pub(super) fn refused(family: Family) -> Result<Vec<Expected>> {
     let client = socket::bound(family.loopback())?;
     let ends = Ends::new(socket::local(&client)?, closed);
     let errno = socket::errno("connect", client.connect(&closed.into()))?;
-    Ok(vec![Expected::failure("connect_refused", "connect", errno, ends)])
+    Ok(vec![Expected::failure(Cause::ConnectRefused, "connect", errno, ends)])
 }
 
 /// A non-blocking one: the errno comes through `SO_ERROR`.
@@ -40,7 +44,7 @@ pub(super) fn refused_asked_by_connect(family: Family) -> Result<Vec<Expected>> 
 pub(super) fn refused_asked_by_write(family: Family) -> Result<Vec<Expected>> {
     let refused = RefusedConnect::new(family)?;
     let errno = socket::write_errno(&refused.client)?;
-    let delivered = Expected::delivered("connect_refused", errno, refused.ends);
+    let delivered = Expected::delivered(Cause::ConnectRefused, errno, refused.ends);
     Ok(vec![refused.failure(errno), delivered])
 }
 
@@ -54,8 +58,12 @@ pub(super) fn refused_fast_open(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::errno("sendto", sent)?;
     ensure_errno("sendto", errno, libc::ECONNREFUSED)?;
     Ok(vec![
-        Expected::failure("connect_refused", "connect", errno, ends),
-        Expected::delivered("connect_refused", errno, ends),
+        Expected::failure(Cause::ConnectRefused, "connect", errno, ends),
+        Expected::delivered(Cause::ConnectRefused, errno, ends).known(
+            &DISCONNECTED,
+            "unsent_bytes",
+            Claim::is(2),
+        ),
     ])
 }
 
@@ -66,7 +74,11 @@ pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
     let errno = refused.connect_again()?;
     ensure_errno("connect", errno, libc::ECONNABORTED)?;
     let retried =
-        Expected::failure("connect_retried_after_failure", "connect", errno, refused.ends);
+        Expected::failure(Cause::ConnectRetriedAfterFailure, "connect", errno, refused.ends)
+            .known(&DISCONNECTED, "unacked_bytes", Claim::is(1))
+            .known(&DISCONNECTED, "unsent_bytes", Claim::is(2))
+            // They see the call before it takes the connection away.
+            .right_by_kprobe("unsent_bytes");
     // Now the socket is as new, and the next attempt is one.
     socket::start_connect(&refused.client, refused.ends.remote)?;
     let again = socket::finish_connect(&refused.client)?;
@@ -83,16 +95,17 @@ pub(super) fn refused_repeatedly(family: Family) -> Result<Vec<Expected>> {
         let closed = socket::closed_port(family)?;
         let errno = socket::errno("connect", client.connect(&closed.into()))?;
         let ends = Ends::new(local, closed);
-        expected.push(Expected::failure("connect_refused", "connect", errno, ends));
+        expected.push(Expected::failure(Cause::ConnectRefused, "connect", errno, ends));
     }
     let listener = socket::listener(family.loopback(), 1)?;
     client.connect(&listener.local_addr()?)?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     socket::close_with_reset(listener.accept()?.0)?;
     socket::until_reset(&client)?;
     let errno = socket::write_errno(&client)?;
-    expected.push(Expected::failure("reset_by_peer", "read_or_write", errno, ends));
-    expected.push(Expected::delivered("reset_by_peer", errno, ends));
+    let reset = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
+    expected.push(reset.reset_here("tcp_state"));
+    expected.push(Expected::delivered(Cause::ResetByPeer, errno, ends));
     Ok(expected)
 }
 
@@ -116,7 +129,9 @@ pub(super) fn cancelled_by_death(family: Family) -> Result<Vec<Expected>> {
     child.kill()?;
     child.wait()?;
     drop(cut);
-    Ok(vec![cancellation(ends).by(child.id())])
+    // Its memory, and so its executable, is gone when its descriptors are closed.
+    let dying = Process { executable: None, ..Process::child(child.id()) };
+    Ok(vec![cancellation(ends).by(dying)])
 }
 
 /// The program loses patience and closes the socket while the SYN is unanswered.
@@ -131,17 +146,18 @@ pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
 /// A signal ends a blocking connect; the attempt goes on until the socket is closed.
 pub(super) fn interrupted(family: Family) -> Result<Vec<Expected>> {
     let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
-    let connected = blocked::interrupted(
+    let (connected, caller) = blocked::interrupted(
         libc::SYS_connect,
         SaFlags::empty(),
-        || client.connect(&target.into()),
+        || (client.connect(&target.into()), Process::this()),
         || Ok(()),
     )?;
     let errno = socket::errno("connect", connected)?;
     ensure_errno("connect", errno, libc::EINTR)?;
     drop(client);
     drop(cut);
-    Ok(vec![Expected::failure("interrupted", "connect", errno, ends), cancellation(ends)])
+    let interrupted = Expected::failure(Cause::Interrupted, "connect", errno, ends).by(caller);
+    Ok(vec![interrupted, cancellation(ends)])
 }
 
 /// A signal that lets a blocking connect go on: the program does not notice.
@@ -186,7 +202,7 @@ impl UnansweredConnect {
 }
 
 fn cancellation(ends: Ends) -> Expected {
-    Expected::failure("connect_cancelled", "none", libc::ECANCELED, ends).noise()
+    Expected::failure(Cause::ConnectCancelled, "none", libc::ECANCELED, ends)
 }
 
 /// A non-blocking connect that has been refused.
@@ -213,6 +229,6 @@ impl RefusedConnect {
     }
 
     fn failure(&self, errno: i32) -> Expected {
-        Expected::failure("connect_refused", "connect", errno, self.ends)
+        Expected::failure(Cause::ConnectRefused, "connect", errno, self.ends)
     }
 }

@@ -4,6 +4,8 @@ use std::{thread, time::Duration};
 
 use anyhow::Result;
 
+use socktrace_diagnosis::Cause;
+
 use super::{
     expected::Expected,
     network::Family,
@@ -27,13 +29,13 @@ pub(super) fn at_later_question(family: Family) -> Result<Vec<Expected>> {
 }
 
 fn ask_in_vain(Pair { client, server }: Pair) -> Result<Vec<Expected>> {
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     thread::sleep(MOMENT);
     socket::send(&client, b"question")?;
     socket::receive(&server, b"question")?;
     drop(server);
     socket::read_end(&client)?;
-    Ok(vec![Expected::failure("premature_eof", "read", 0, ends)])
+    Ok(vec![Expected::failure(Cause::PrematureEof, "read", 0, ends)])
 }
 
 /// The one who accepted asks last: what comes from a server may well stay unanswered.

@@ -1,12 +1,12 @@
 //! Sockets that change hands: whoever waits for one gets its error, and nobody else may be named.
 
 use std::{
-    env, fs,
+    fs,
     io::{self, Read as _},
     net::SocketAddr,
     os::{
         fd::{AsRawFd as _, OwnedFd},
-        unix::{fs::MetadataExt as _, process::CommandExt as _},
+        unix::process::CommandExt as _,
     },
     process::{self, Child, Command},
     sync::mpsc::channel,
@@ -24,12 +24,14 @@ use nix::{
 };
 use serde_json::Value;
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use super::{
     child,
     expected::Expected,
     inherit,
     network::{Family, on_lonely_host},
+    process::Process,
     socket::{self, Ends, Pair},
     tracer::Tracer,
 };
@@ -58,13 +60,13 @@ fn waited_for(
     WAYS.iter()
         .map(|way| {
             let Pair { client, server } = Pair::new(family.loopback())?;
-            let ends = Ends::of(&server)?;
+            let ends = Ends::of_server(&server)?;
             let child = hand_over(way, server)?;
             socket::receive(&client, GREETING)?;
             until_state(child.id(), child.id(), 'S')?;
             socket::close_with_reset(client)?;
             let told = child::finish(child)?;
-            Ok(reset(told.errno()?, ends).by(told.pid).with("owner_source", "waiter"))
+            Ok(reset(told.errno()?, ends).by(Process::child(told.pid)).known_as(&["waiter"]))
         })
         .collect()
 }
@@ -72,7 +74,7 @@ fn waited_for(
 /// The child does something else when the connection is reset: nobody is named.
 pub(super) fn inherited_and_busy(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&server)?;
+    let ends = Ends::of_server(&server)?;
     let child = child::start(&["stop"], server.into())?;
     socket::receive(&client, GREETING)?;
     until_state(child.id(), child.id(), 'T')?;
@@ -80,7 +82,7 @@ pub(super) fn inherited_and_busy(family: Family) -> Result<Vec<Expected>> {
     kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
     let told = child::finish(child)?;
     let failure = reset(told.errno()?, ends).unaccepted();
-    Ok(vec![failure.with("owner_unknown", "handed_on").with("owner_source", Value::Null)])
+    Ok(vec![failure.with("owner_unknown", "handed_on")])
 }
 
 /// A process connects and becomes another program: it is called as that is.
@@ -90,15 +92,14 @@ pub(super) fn other_program(family: Family) -> Result<Vec<Expected>> {
     let client = OwnedFd::from(socket::stream(address)?);
     let child = child::start(&["connect-and-exec", &address.to_string()], client)?;
     let (server, _) = listener.accept()?;
-    let Ends { local, remote } = Ends::of(&server)?;
+    let ends = Ends::of_server(&server)?.reversed();
     socket::receive(&server, GREETING)?;
     until_state(child.id(), child.id(), 'T')?;
     socket::close_with_reset(server)?;
     kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
     let told = child::finish(child)?;
-    let failure = reset(told.errno()?, Ends::new(remote, local)).by(told.pid);
-    // A process is called after the last part of the path it was started by.
-    Ok(vec![failure.with("comm", "exe").with("process_comm", "exe").with("owner_source", "holder")])
+    let failure = reset(told.errno()?, ends).by(Process::child(told.pid));
+    Ok(vec![failure.known_as(&["holder"])])
 }
 
 /// One thread opens connections, others wait for them.
@@ -107,7 +108,7 @@ pub(super) fn threads(family: Family) -> Result<Vec<Expected>> {
     let mut expected = Vec::new();
     for name in NAMES {
         let Pair { client, server } = Pair::new(family.loopback())?;
-        let ends = Ends::of(&server)?;
+        let ends = Ends::of_server(&server)?;
         let (said, tid) = channel();
         let waiting = thread::Builder::new().name(name.to_owned()).spawn(move || {
             // The main thread waits for it.
@@ -118,8 +119,8 @@ pub(super) fn threads(family: Family) -> Result<Vec<Expected>> {
         until_state(process::id(), tid, 'S')?;
         socket::close_with_reset(client)?;
         let errno = waiting.join().map_err(|_| anyhow!("a thread panicked"))??;
-        let failure = reset(errno, ends).with("tid", tid).with("comm", name);
-        expected.push(failure.with("owner_source", "waiter"));
+        let thread = Process { tid, comm: name.to_owned(), ..Process::this() };
+        expected.push(reset(errno, ends).by(thread).known_as(&["waiter"]));
     }
     Ok(expected)
 }
@@ -136,12 +137,10 @@ pub(super) fn same_addresses(family: Family) -> Result<Vec<Expected>> {
             let client = socket::bound(at(CLIENT))?;
             client.connect(&at(SERVER).into())?;
             let (server, _) = listener.accept()?;
-            let ends = Ends::of(&server)?;
+            let ends = Ends::of_server(&server)?;
             socket::close_with_reset(client)?;
             let errno = socket::read_errno(&server)?;
-            let netns = fs::metadata("/proc/thread-self/ns/net")?.ino();
-            let tid = u32::try_from(gettid().as_raw())?;
-            Ok(reset(errno, ends).with("netns", netns).with("tid", tid))
+            Ok(reset(errno, ends))
         })
     };
     Ok(vec![fail()?, fail()?])
@@ -167,12 +166,12 @@ pub(super) fn too_many() -> Result<()> {
 }
 
 fn reset(errno: i32, ends: Ends) -> Expected {
-    Expected::failure("reset_by_peer", "read_or_write", errno, ends)
+    Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends).reset_here("tcp_state")
 }
 
 /// Waits until a task is in a state of `/proc/PID/stat`: `S` for one that waits, `T` for one that is
 /// stopped.
-fn until_state(pid: u32, tid: u32, state: char) -> Result<()> {
+pub(super) fn until_state(pid: u32, tid: u32, state: char) -> Result<()> {
     let path = format!("/proc/{pid}/task/{tid}/stat");
     socket::until("a task does not get to wait", || {
         let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
@@ -231,10 +230,4 @@ fn wait_by_epoll(socket: &Socket) -> Result<()> {
     let count = unsafe { libc::epoll_wait(epoll, &raw mut event, 1, -1) };
     ensure!(count == 1, "epoll_wait: {}", io::Error::last_os_error());
     Ok(())
-}
-
-/// The name of this program's executable.
-pub(super) fn executable() -> Result<String> {
-    let path = env::current_exe()?;
-    Ok(path.file_name().context("no name")?.to_string_lossy().into_owned())
 }

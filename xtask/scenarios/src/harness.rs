@@ -6,7 +6,7 @@ use serde_json::Value;
 use xtask_common::report::{Report, Reporter};
 
 use super::{
-    expected::Expected,
+    expected::{Expected, Span},
     modules::Unavailable,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     system,
@@ -63,15 +63,16 @@ fn run_traced(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> 
         return Ok(false);
     }
     let mut all = true;
+    let mut faults = Vec::new();
     for scenario in scenarios {
         let name = scenario.name.to_owned();
         reporter.send(&Report::Started { scenario: name.clone() })?;
-        let mut covers = Vec::new();
+        let mut made = Vec::new();
         if let (Some(hidden), true) = (&scenario.hidden, super::uses_kprobes()) {
             let text = format!("{name}: {} is hidden from kprobes: {}", hidden.cause, hidden.why);
             reporter.send(&Report::Note { text })?;
         }
-        let detail = match act(scenario, &tracer, super::uses_kprobes(), &mut covers) {
+        let detail = match act(scenario, &tracer, super::uses_kprobes(), &mut made) {
             Ok(differences) => differences,
             Err(error) if error.is::<Unavailable>() => {
                 reporter.send(&Report::Skipped { name, reason: format!("{error:#}") })?;
@@ -81,6 +82,14 @@ fn run_traced(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> 
         };
         let passed = detail.is_empty();
         all &= passed;
+        for fault in made.iter().flat_map(Expected::faults) {
+            if !faults.contains(&fault) {
+                let text = format!("{name}: known to be wrong: {}: {}", fault.what, fault.why);
+                reporter.send(&Report::Note { text })?;
+                faults.push(fault);
+            }
+        }
+        let covers = made.iter().filter_map(Expected::covers).collect();
         reporter.send(&Report::Scenario { name, passed, covers, detail })?;
     }
     let (status, said) = tracer.stop(Signal::SIGINT)?;
@@ -95,20 +104,27 @@ pub(super) fn act(
     scenario: &Scenario,
     tracer: &Tracer,
     by_kprobe: bool,
-    covers: &mut Vec<String>,
+    failures: &mut Vec<Expected>,
 ) -> Result<String> {
     let Act::Fail(make, family) = scenario.act else {
         bail!("{} makes no failures", scenario.name)
     };
-    let told = || match &scenario.hidden {
-        Some(hidden) if by_kprobe => without(make(family)?, hidden),
-        _ => make(family),
+    let told = || {
+        let told = make(family)?;
+        if !by_kprobe {
+            return Ok(told);
+        }
+        let told = told.into_iter().map(Expected::seen_by_kprobe).collect();
+        match &scenario.hidden {
+            Some(hidden) => without(told, hidden),
+            None => Ok(told),
+        }
     };
     // Quiet costs nothing where idle time is skipped.
     let is_skipped = matches!(scenario.boot, BootKind::Icount | BootKind::Scrape);
     let end = if scenario.late.is_some() || is_skipped { End::Quiet } else { End::Sentinel };
     let (expected, differences) = observe(tracer, end, told)?;
-    covers.extend(expected.iter().filter_map(Expected::covers));
+    failures.extend(expected);
     Ok(differences)
 }
 
@@ -122,6 +138,7 @@ fn without(made: Vec<Expected>, hidden: &KprobeLimitation) -> Result<Vec<Expecte
 }
 
 /// How the harness knows that a scenario's part of the stream is over.
+#[derive(Clone, Copy)]
 pub(super) enum End {
     /// Nothing has come for a while.
     Quiet,
@@ -138,12 +155,14 @@ pub(super) fn observe(
     make: impl FnOnce() -> Result<Vec<Expected>>,
 ) -> Result<(Vec<Expected>, String)> {
     let before = tracer.scrape()?;
+    let span = Span::begin();
     // Whatever was done before it went wrong belongs to it.
     let expected = make().inspect_err(|_| drop(tracer.collect(0)))?;
+    let due = expected.iter().filter(|expected| expected.optional.is_none()).count();
     let (lines, after) = match end {
-        End::Quiet => (tracer.collect(expected.len()), tracer.scrape()?),
+        End::Quiet => (tracer.collect(due), tracer.scrape()?),
         End::Sentinel => {
-            let mut lines = tracer.receive(expected.len());
+            let mut lines = tracer.receive(due);
             // Before the sentinel, which is counted too.
             let after = tracer.scrape()?;
             lines.extend(tracer.until_sentinel()?);
@@ -154,6 +173,6 @@ pub(super) fn observe(
         .iter()
         .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
         .collect::<Result<Vec<Value>>>()?;
-    let differences = compare(&expected, &stream, &before, &after);
+    let differences = compare(&expected, &stream, &span, &before, &after);
     Ok((expected, differences))
 }

@@ -1,16 +1,25 @@
 //! Connects that are answered by ICMP: by a firewall of the other host, or by nobody at all.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use nix::libc;
+
+use socktrace_diagnosis::Cause;
 
 use super::{
     blocked,
     expected::Expected,
     network::{Family, HOST_UNREACHABLE, Line, NOBODY_LISTENS, Network, Silence, host_unreachable},
+    process::Process,
     socket::{self, Ends, ensure_errno},
 };
+
+/// It takes time to wake the program.
+const WAKING: Duration = Duration::from_millis(500);
 
 /// How often an answer may come at the wrong moment.
 const ATTEMPTS: usize = 5;
@@ -28,20 +37,42 @@ impl Message {
         Self { kind, code, errno }
     }
 
+    /// Whether the kernel takes the doubling of a timeout back when the message answers what was sent
+    /// again then (RFC 6069): the network is there again, only the way is not.
+    fn takes_doubling_back(self, ends: Ends) -> bool {
+        ends.local.is_ipv4() && self.kind == 3 && self.code <= 1
+    }
+
     /// What socktrace must say of a connect that this message ended.
     pub(super) fn expected(
         self,
         errno: i32,
         ends: Ends,
         router: std::net::SocketAddr,
-    ) -> Result<Vec<Expected>> {
+    ) -> Result<Expected> {
         ensure_errno("connect", errno, self.errno)?;
         let cause = match self.errno {
-            libc::ECONNREFUSED => "connect_refused_icmp",
-            _ => "connect_unreachable",
+            libc::ECONNREFUSED => Cause::ConnectRefusedIcmp,
+            _ => Cause::ConnectUnreachable,
         };
         let failure = Expected::failure(cause, "connect", errno, ends);
-        Ok(vec![failure.icmp(self.kind, self.code, router)])
+        Ok(failure.icmp(self.kind, self.code, router))
+    }
+
+    /// The same of a connect whose SYN was sent again, `retransmits` times in this time.
+    pub(super) fn expected_late(
+        self,
+        errno: i32,
+        ends: Ends,
+        router: std::net::SocketAddr,
+        retransmits: u32,
+        waited: Duration,
+    ) -> Result<Expected> {
+        let failure = self.expected(errno, ends, router)?.with("retransmits", retransmits);
+        let failure = failure.with("rto_ms", Network::syn_timeout(retransmits)?);
+        let failure = failure.lasted("elapsed_ms", waited, WAKING).known_as(&["waiter"]);
+        let flags = ["retransmitted", "soft_error"];
+        Ok(failure.connecting(&flags, &[flags[0], "zero_window", flags[1]]))
     }
 }
 
@@ -85,9 +116,13 @@ pub(super) fn rejected(family: Family, (words, message): Reject) -> Result<Vec<E
     let client = socket::bound(family.host())?;
     let ends = Ends::new(socket::local(&client)?, peer);
     let cut = network.cut(Silence::Reject(words))?;
+    let began = Instant::now();
     let errno = socket::errno("connect", client.connect(&peer.into()))?;
+    let waited = began.elapsed();
     drop(cut);
-    message.expected(errno, ends, peer)
+    let failure = message.expected_late(errno, ends, peer, 1, waited)?;
+    let doubled = u32::from(!message.takes_doubling_back(ends));
+    Ok(vec![failure.with("rto_ms", Network::syn_timeout(doubled)?)])
 }
 
 /// The other host's firewall answers the first SYN only, while connect still holds the socket; then
@@ -99,9 +134,10 @@ pub(super) fn rejected_once(family: Family) -> Result<Vec<Expected>> {
     let client = socket::bound(family.host())?;
     let ends = Ends::new(socket::local(&client)?, peer);
     let mut cut = Some(network.cut(HOST_UNREACHABLE)?);
-    let connected = blocked::during(
+    let began = Instant::now();
+    let (connected, caller) = blocked::during(
         libc::SYS_connect,
-        || client.connect(&peer.into()),
+        || (client.connect(&peer.into()), Process::this()),
         |_| {
             drop(cut.take());
             cut = Some(network.cut(Silence::Drop)?);
@@ -109,9 +145,13 @@ pub(super) fn rejected_once(family: Family) -> Result<Vec<Expected>> {
         },
     )?;
     let errno = socket::errno("connect", connected)?;
+    let waited = began.elapsed();
     drop(cut);
     let (kind, code) = host_unreachable(family);
-    Message::new(kind, code, libc::EHOSTUNREACH).expected(errno, ends, peer)
+    let retries = Network::syn_retries()?;
+    let message = Message::new(kind, code, libc::EHOSTUNREACH);
+    let failure = message.expected_late(errno, ends, peer, retries, waited)?.by(caller);
+    Ok(vec![failure.known_as(&["waiter"])])
 }
 
 /// The same with a program that does not wait: on IPv4 it is woken by the first answer, and
@@ -125,11 +165,17 @@ pub(super) fn rejected_nonblocking(
     let client = socket::bound(family.host())?;
     let ends = Ends::new(socket::local(&client)?, peer);
     let cut = network.cut(Silence::Reject(words))?;
+    let began = Instant::now();
     socket::start_connect(&client, peer)?;
     let errno = socket::finish_connect(&client)?;
+    let waited = began.elapsed();
     drop(client);
     drop(cut);
-    message.expected(errno, ends, peer)
+    Ok(vec![match family {
+        // The attempt ends when the program closes the socket.
+        Family::Ipv4 | Family::Mapped => message.expected(errno, ends, peer)?.known_as(&["caller"]),
+        Family::Ipv6 => message.expected_late(errno, ends, peer, 1, waited)?,
+    }])
 }
 
 /// The firewall answers while connect still holds the socket, and the program closes it without
@@ -155,11 +201,12 @@ pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
         drop(client);
         drop(cut);
         if is_cancelled {
-            let cancelled = Expected::failure("connect_cancelled", "none", libc::ECANCELED, ends);
-            told.push(cancelled.icmp(kind, code, peer).noise());
+            let cancelled =
+                Expected::failure(Cause::ConnectCancelled, "none", libc::ECANCELED, ends);
+            told.push(cancelled.icmp(kind, code, peer));
             return Ok(told);
         }
-        told.extend(message.expected(message.errno, ends, peer)?);
+        told.push(message.expected(message.errno, ends, peer)?);
     }
     bail!("{ATTEMPTS} times the answer came after connect had returned")
 }
@@ -192,7 +239,13 @@ pub(super) fn no_neighbour(family: Family) -> Result<Vec<Expected>> {
     let nobody = family.nobody();
     let client = socket::bound(family.host())?;
     let ends = Ends::new(socket::local(&client)?, nobody);
+    let began = Instant::now();
     let errno = socket::errno("connect", client.connect(&nobody.into()))?;
     let (kind, code) = host_unreachable(family);
-    Message::new(kind, code, libc::EHOSTUNREACH).expected(errno, ends, ends.local)
+    let message = Message::new(kind, code, libc::EHOSTUNREACH);
+    // It asks for the address three times, once a second, as often as the SYN is sent again.
+    let failure = message.expected_late(errno, ends, ends.local, 3, began.elapsed())?;
+    let failure = failure.within("retransmits", 1, 3);
+    let failure = failure.within("rto_ms", Network::syn_timeout(1)?, Network::syn_timeout(3)?);
+    Ok(vec![failure.connecting(&["retransmitted"], &["retransmitted", "zero_window"])])
 }

@@ -20,11 +20,13 @@ use nix::{
     unistd::Pid,
 };
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use super::{
     child::{self, ChildOutcome},
     expected::Expected,
     network::Family,
+    process::Process,
     socket::{self, Ends, Pair},
 };
 
@@ -41,18 +43,18 @@ pub(super) fn pass(words: &[&str], socket: &Socket) -> Result<Child> {
 /// A socket is passed to another process, which writes.
 pub(super) fn passed(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&server)?;
+    let ends = Ends::of_server(&server)?;
     socket::close_with_reset(client)?;
     socket::until_reset(&server)?;
     let receiver = pass(&["write-passed"], &server)?;
     let ChildOutcome { pid, errnos, .. } = child::finish(receiver)?;
     let (reset, pipe) = (libc::ECONNRESET, libc::EPIPE);
     ensure!(errnos == [reset, pipe], "the child got {errnos:?}");
-    let last = Expected::failure("write_after_reset", "write", pipe, ends).first(reset);
+    let last = Expected::failure(Cause::WriteAfterReset, "write", pipe, ends).first(reset);
     Ok(vec![
-        Expected::failure("reset_by_peer", "read_or_write", reset, ends),
-        Expected::delivered("reset_by_peer", reset, ends).by(pid),
-        last.sigpipe("none").by(pid),
+        Expected::failure(Cause::ResetByPeer, "read_or_write", reset, ends).reset_here("tcp_state"),
+        Expected::delivered(Cause::ResetByPeer, reset, ends).by(Process::child(pid)),
+        last.sigpipe("none").by(Process::child(pid)),
     ])
 }
 
@@ -93,11 +95,11 @@ fn peer(family: Family, end: &str, reason: &'static str) -> Result<Vec<Expected>
     let peer =
         child::start(&["peer", end, &address], OwnedFd::from(std::fs::File::open("/dev/null")?))?;
     let (server, _) = listener.accept()?;
-    let ends = Ends::of(&server)?;
+    let ends = Ends::of_server(&server)?;
     socket::send(&server, b"question")?;
     let ChildOutcome { pid, .. } = child::finish(peer)?;
     let errno = socket::read_errno(&server)?;
-    let failure = Expected::failure("reset_by_peer", "read_or_write", errno, ends);
+    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
     // A process is called after the last part of the path it was started by.
     Ok(vec![failure.reset_by(pid, "exe", reason)])
 }

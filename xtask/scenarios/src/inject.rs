@@ -45,7 +45,7 @@ pub(super) fn injected(family: Family, message: Message) -> Result<Vec<Expected>
         errno
     })?;
     drop(cut);
-    message.expected(errno, ends, peer)
+    Ok(vec![message.expected(errno, ends, peer)?.connecting(&[], &["zero_window"])])
 }
 
 /// Answers SYNs of one connection.

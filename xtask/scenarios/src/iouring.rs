@@ -11,9 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 use nix::libc;
 use socket2::{SockAddr, Socket};
+use socktrace_diagnosis::Cause;
 
 use super::{
-    bind,
+    accept, bind,
     expected::Expected,
     network::{Family, Network},
     socket::{self, Ends, ensure_errno},
@@ -69,7 +70,7 @@ pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     let ends = Ends::new(socket::local(&client)?, closed);
     let errno = socket::errno("connect", connect(&client, closed))?;
     ensure_errno("connect", errno, libc::ECONNREFUSED)?;
-    Ok(vec![Expected::failure("connect_refused", "connect", errno, ends)])
+    Ok(vec![Expected::failure(Cause::ConnectRefused, "connect", errno, ends)])
 }
 
 /// No route leads there.
@@ -80,10 +81,10 @@ pub(super) fn connect_no_route(family: Family) -> Result<Vec<Expected>> {
     let ends = Ends::new(socket::local(&client)?, target);
     let errno = socket::errno("connect", connect(&client, target))?;
     ensure_errno("connect", errno, libc::ENETUNREACH)?;
-    Ok(vec![Expected::failure("connect_no_route", "connect", errno, ends)])
+    Ok(vec![Expected::failure(Cause::ConnectNoRoute, "connect", errno, ends)])
 }
 
-fn accept(listener: &Socket) -> io::Result<Socket> {
+fn accept_one(listener: &Socket) -> io::Result<Socket> {
     let (address, length) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: the peer's address is not asked for.
     let descriptor = unsafe { run(&opcode::Accept::new(fd(listener), address, length).build()) }?;
@@ -97,10 +98,12 @@ pub(super) fn reset_before_accept(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
     let ends = socket::reset_unaccepted(client)?;
-    let server = accept(&listener).context("accept must succeed")?;
+    let server = accept_one(&listener).context("accept must succeed")?;
     let errno = socket::read_errno(&server)?;
     Ok(vec![
-        Expected::failure("reset_before_accept", "read_or_write", errno, ends).unaccepted(),
+        Expected::failure(Cause::ResetBeforeAccept, "read_or_write", errno, ends)
+            .unaccepted()
+            .reset_here("tcp_state"),
         Expected::accepted_reset("read_or_write", errno, ends),
     ])
 }
@@ -110,9 +113,9 @@ pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
     listener.shutdown(Shutdown::Both)?;
-    let errno = socket::errno("accept", accept(&listener))?;
+    let errno = socket::errno("accept", accept_one(&listener))?;
     ensure_errno("accept", errno, libc::EINVAL)?;
-    let told = Expected::alone("listener_closed", "accept", errno, address);
+    let told = accept::closed(errno, address);
     Ok(if super::tells_accept_errors() { vec![told] } else { vec![] })
 }
 
@@ -130,7 +133,7 @@ pub(super) fn bind_in_use(family: Family) -> Result<Vec<Expected>> {
         return Ok(vec![]);
     }
     ensure_errno("bind", errno, libc::EADDRINUSE)?;
-    Ok(vec![Expected::alone("bind_failed", "bind", errno, taken)])
+    Ok(vec![Expected::alone(Cause::BindFailed, "bind", errno, taken)])
 }
 
 /// The address has a listener. `IORING_OP_LISTEN` came with Linux 6.11.
@@ -145,7 +148,7 @@ pub(super) fn listen_in_use(family: Family) -> Result<Vec<Expected>> {
         return Ok(vec![]);
     }
     ensure_errno("listen", errno, libc::EADDRINUSE)?;
-    Ok(vec![Expected::alone("listen_failed", "listen", errno, address)])
+    Ok(vec![Expected::alone(Cause::ListenFailed, "listen", errno, address)])
 }
 
 /// A value of the wrong size. `SOCKET_URING_OP_SETSOCKOPT` came with Linux 6.7.
@@ -163,7 +166,7 @@ pub(super) fn sockopt_rejected(family: Family) -> Result<Vec<Expected>> {
     }
     ensure_errno("setsockopt", errno, libc::EINVAL)?;
     let address = socket::local(&socket)?;
-    let refused = Expected::alone("sockopt_rejected", "setsockopt", errno, address);
+    let refused = Expected::alone(Cause::SockoptRejected, "setsockopt", errno, address);
     Ok(vec![refused.option("SOL_SOCKET", "SO_KEEPALIVE")])
 }
 

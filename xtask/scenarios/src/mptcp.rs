@@ -7,12 +7,16 @@ use std::{mem::MaybeUninit, net::SocketAddr};
 use anyhow::{Result, ensure};
 use nix::libc;
 use socket2::{Protocol, Socket};
+use socktrace_diagnosis::Cause;
 
 use super::{
     expected::Expected,
     network::Family,
-    socket::{self, Ends, Pair, ensure_errno},
+    socket::{self, Ends, Pair, Role, ensure_errno},
 };
+
+/// How the kernel calls a close before all was read.
+const UNREAD: &str = "tcp_abort_on_close";
 
 /// A socket of MPTCP bound to this address, unless the kernel has none.
 fn bound(address: SocketAddr) -> Result<Option<Socket>> {
@@ -49,6 +53,11 @@ fn pair(
     Ok(Some(Pair { client, server }))
 }
 
+/// What is told of the whole connection: timers are its subflows' alone.
+fn connection(failure: Expected) -> Expected {
+    failure.mptcp().flags(&["mptcp"]).with("rto_ms", 0)
+}
+
 /// Nobody listens.
 pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;
@@ -57,29 +66,32 @@ pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::errno("connect", client.connect(&closed.into()))?;
     ensure_errno("connect", errno, libc::ECONNREFUSED)?;
     Ok(vec![
-        Expected::subflow(errno, ends),
-        Expected::failure("connect_refused", "connect", errno, ends).mptcp(),
+        Expected::subflow(errno, ends.of_role(Role::Client)).state("SYN_SENT"),
+        connection(Expected::failure(Cause::ConnectRefused, "connect", errno, ends))
+            .with("unacked_bytes", 0)
+            .with("elapsed_ms", 0),
     ])
 }
 
 /// The peer closes the whole connection at once, and the program writes on.
 pub(super) fn reset_by_peer(family: Family) -> Result<Vec<Expected>> {
     let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(vec![]) };
-    reset(&client, server)
+    reset(&client, server, &["reported", "send_shutdown"])
 }
 
 /// The same after the connection has fallen back to TCP, which is all that the peer speaks.
 pub(super) fn reset_by_peer_after_fallback(family: Family) -> Result<Vec<Expected>> {
     let tcp = |address| socket::bound(address).map(Some);
     let Some(Pair { client, server }) = pair(family, tcp)? else { return Ok(vec![]) };
-    reset(&client, server)
+    reset(&client, server, &["reported"])
 }
 
-fn reset(client: &Socket, server: Socket) -> Result<Vec<Expected>> {
-    let ends = Ends::of(client)?;
+/// `flags` are those of the write.
+fn reset(client: &Socket, server: Socket, flags: &[&'static str]) -> Result<Vec<Expected>> {
+    let ends = Ends::of_client(client)?;
     // Closed with unread data. SO_LINGER 0 does not do the same in every kernel: in 6.18.15 the
     // connection outlives it without a subflow.
-    ensure!(socket::write(client)? > 0, "nothing written");
+    let written = socket::write(client)?;
     server.peek(&mut [MaybeUninit::uninit(); 1])?;
     drop(server);
     socket::until_reset(client)?;
@@ -87,27 +99,28 @@ fn reset(client: &Socket, server: Socket) -> Result<Vec<Expected>> {
     ensure_errno("read", reset, libc::ECONNRESET)?;
     let pipe = socket::write_errno(client)?;
     ensure_errno("write", pipe, libc::EPIPE)?;
+    let after = Expected::failure(Cause::WriteAfterReset, "write", pipe, ends);
+    let after = after.first(reset).sigpipe("none");
     Ok(vec![
-        Expected::subflow(reset, ends),
-        Expected::failure("reset_by_peer", "read_or_write", reset, ends).mptcp(),
-        Expected::failure("write_after_reset", "write", pipe, ends)
-            .mptcp()
-            .first(reset)
-            .sigpipe("none"),
+        Expected::subflow(reset, ends).with("unacked_bytes", written).reset_here(UNREAD),
+        connection(Expected::failure(Cause::ResetByPeer, "read_or_write", reset, ends))
+            .with("silent_ms", 0)
+            .reset_here(UNREAD),
+        after.mptcp().flags(flags).with("rto_ms", 0).with("silent_ms", 0),
     ])
 }
 
 /// A subflow is killed: the program notices nothing.
 pub(super) fn subflow_killed(family: Family) -> Result<Vec<Expected>> {
     let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(vec![]) };
-    let ends = Ends::of(&client)?;
-    socket::kill(ends.local)?;
+    let ends = Ends::of_client(&client)?;
+    let killer = socket::kill(ends.local)?;
     ensure!(client.take_error()?.is_none() && server.take_error()?.is_none(), "an error came");
     ensure!(socket::write(&client)? > 0 && socket::write(&server)? > 0, "nothing written");
-    let other = Ends { local: ends.remote, remote: ends.local };
+    let other = ends.reversed();
     Ok(vec![
         Expected::subflow(libc::ECONNABORTED, ends),
-        Expected::subflow(libc::ECONNRESET, other),
+        Expected::subflow(libc::ECONNRESET, other).reset_by(killer, "ss", "tcp_state"),
     ])
 }
 

@@ -1,12 +1,13 @@
 //! The guest's network: loopback, and a second host in a network namespace behind a veth pair.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     process::Command,
     sync::OnceLock,
     thread,
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -165,6 +166,17 @@ impl Network {
         })
     }
 
+    /// How often a SYN is sent again.
+    pub(super) fn syn_retries() -> Result<u32> {
+        Ok(setting("tcp_syn_retries")? + setting(LINEAR_TIMEOUTS)?)
+    }
+
+    /// The retransmission timeout in milliseconds after a SYN was sent again so often. From 6.5 on
+    /// the first timeouts are not doubled.
+    pub(super) fn syn_timeout(retransmits: u32) -> Result<u64> {
+        Ok(1_000 << retransmits.saturating_sub(setting(LINEAR_TIMEOUTS)?))
+    }
+
     /// Makes the network fail until the result is dropped.
     pub(super) fn cut(self, silence: Silence) -> Result<Cut> {
         // Neighbour discovery goes on: only TCP fails.
@@ -188,6 +200,18 @@ impl Network {
     }
 }
 
+/// How many timeouts of a SYN are not doubled.
+const LINEAR_TIMEOUTS: &str = "tcp_syn_linear_timeouts";
+
+/// A number that is set for IPv4, and for TCP by IPv6; 0 where this kernel has none.
+fn setting(name: &str) -> Result<u32> {
+    let path = Path::new("/proc/sys/net/ipv4").join(name);
+    if !path.exists() {
+        return Ok(0);
+    }
+    Ok(fs::read_to_string(path)?.trim().parse()?)
+}
+
 /// A failing network, whole again when dropped.
 pub(super) struct Cut {
     peer: Option<&'static str>,
@@ -209,15 +233,18 @@ pub(super) struct Line {
     pub(super) pair: Pair,
     /// As seen from the client, which is on this host.
     pub(super) ends: Ends,
+    /// Before it was made.
+    pub(super) since: Instant,
 }
 
 impl Line {
     pub(super) fn new(family: Family) -> Result<Self> {
         let network = Network::get()?;
         let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
+        let since = Instant::now();
         let pair = Pair::through(&listener)?;
-        let ends = Ends::of(&pair.client)?;
-        Ok(Self { network, pair, ends })
+        let ends = Ends::of_client(&pair.client)?;
+        Ok(Self { network, pair, ends, since })
     }
 
     /// Closes it in order.

@@ -12,15 +12,17 @@ use nix::{
 };
 use serde_json::{Value, json};
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use xtask_common::cgroup;
 
 use super::{
     child::{self, ChildOutcome},
     connect,
-    expected::Expected,
+    expected::{Expected, Span},
     handover,
     network::{Family, NOBODY_LISTENS},
+    process::Process,
     socket::{self, Ends},
     tracer::Tracer,
 };
@@ -81,12 +83,12 @@ pub(super) fn while_another_runs(family: Family) -> Result<Vec<Expected>> {
     let client = socket::stream(address)?;
     client.connect(&address.into())?;
     socket::receive(&client, GREETING)?;
-    let Ends { local, remote } = Ends::of(&client)?;
+    handover::until_state(server.id(), server.id(), 'S')?;
+    let ends = Ends::of_client(&client)?.reversed();
     socket::close_with_reset(client)?;
     let told = child::finish(server)?;
-    let ends = Ends::new(remote, local);
-    let failure = failure("reset_by_peer", "read_or_write", &told, ends)?;
-    Ok(vec![in_web(failure.with("cgroup", WEB))])
+    let failure = failure(Cause::ResetByPeer, "read_or_write", &told, ends)?;
+    Ok(vec![in_web(failure.with("cgroup", WEB).known_as(&["waiter"]).reset_here("tcp_state"))])
 }
 
 /// The daemon gets to an event when the process has ended and its cgroup is gone: the name is known
@@ -97,12 +99,11 @@ pub(super) fn gone() -> Result<()> {
     make(BEFORE)?;
     let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
     tracer.signal(Signal::SIGSTOP)?;
+    let span = Span::begin();
     let expected = [
         connect_refused(Family::Ipv4, BEFORE)?
             .with("unit", "before.service")
-            .with("service", "before.service")
-            // The process is not there to be asked for more.
-            .with("exe", handover::executable()?),
+            .with("service", "before.service"),
         connect_refused(Family::Ipv4, AFTER)?
             .with("cgroup", Value::Null)
             .with("owner_unknown", "cgroup_gone"),
@@ -111,7 +112,7 @@ pub(super) fn gone() -> Result<()> {
         fs::remove_dir(directory(cgroup)).with_context(|| format!("cannot remove {cgroup}"))?;
     }
     tracer.signal(Signal::SIGCONT)?;
-    check(&tracer, &expected)
+    check(&tracer, &span, &expected)
 }
 
 /// Where cgroup v1 has the service, it is found by the process.
@@ -125,13 +126,14 @@ pub(super) fn in_legacy_cgroup() -> Result<()> {
     fs::create_dir_all(&directory)?;
     let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
     cgroup::enter(&directory)?;
+    let span = Span::begin();
     let made = connect::refused(Family::Ipv4);
     // Before the process moves away.
     let result = made.and_then(|made| {
         let owned = |failure: Expected| {
             failure.with("cgroup", path.as_str()).with("unit", SERVICE).with("service", SERVICE)
         };
-        check(&tracer, &made.into_iter().map(owned).collect::<Vec<_>>())
+        check(&tracer, &span, &made.into_iter().map(owned).collect::<Vec<_>>())
     });
     cgroup::enter(LEGACY)?;
     drop(tracer);
@@ -142,12 +144,12 @@ pub(super) fn in_legacy_cgroup() -> Result<()> {
 }
 
 /// Compares the whole stream of a daemon.
-fn check(tracer: &Tracer, expected: &[Expected]) -> Result<()> {
+fn check(tracer: &Tracer, span: &Span, expected: &[Expected]) -> Result<()> {
     let lines = tracer.collect(expected.len());
     ensure!(lines.len() == expected.len(), "{} failures are told as {lines:?}", expected.len());
     for (expected, line) in expected.iter().zip(&lines) {
         let line: Value = serde_json::from_str(line)?;
-        match expected.differences(&line) {
+        match expected.differences(&line, span) {
             None => bail!("not told: {expected:?}, but {line}"),
             Some(differences) => ensure!(differences.is_empty(), "{differences:?}"),
         }
@@ -162,19 +164,13 @@ pub(super) fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> 
     let ends = Ends::new(socket::local(&client)?, closed);
     let words = ["connect-in", &make(cgroup)?, &closed.to_string()];
     let told = child::finish(child::start(&words, OwnedFd::from(client))?)?;
-    Ok(failure("connect_refused", "connect", &told, ends)?.with("cgroup", cgroup))
+    Ok(failure(Cause::ConnectRefused, "connect", &told, ends)?.with("cgroup", cgroup))
 }
 
 /// What must be said of the only failure of a child.
-fn failure(
-    cause: &'static str,
-    call: &'static str,
-    told: &ChildOutcome,
-    ends: Ends,
-) -> Result<Expected> {
-    let failure = Expected::failure(cause, call, told.errno()?, ends).by(told.pid);
-    // A process is called after the last part of the path it was started by.
-    Ok(failure.with("tid", told.pid).with("comm", "exe").with("uid", USER))
+fn failure(cause: Cause, call: &'static str, told: &ChildOutcome, ends: Ends) -> Result<Expected> {
+    let process = Process { uid: USER, ..Process::child(told.pid) };
+    Ok(Expected::failure(cause, call, told.errno()?, ends).by(process))
 }
 
 fn in_web(failure: Expected) -> Expected {

@@ -14,11 +14,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::libc;
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use super::{
     child,
     expected::Expected,
     network::Family,
+    process::Process,
     socket::{self, Ends},
 };
 
@@ -71,13 +73,24 @@ fn forbidden(call: &str, socket: Socket, address: SocketAddr) -> Result<(u32, i3
     Ok((told.pid, errno))
 }
 
+/// What socktrace sees of the module.
+const POLICY: &[&str] = &["policy"];
+
+fn restricted(pid: u32) -> Process {
+    Process::named(pid, "restricted", Some("restricted".to_owned()))
+}
+
 /// connect.
 pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     let target = family.elsewhere();
     let client = socket::bound(family.loopback())?;
     let ends = Ends::new(socket::local(&client)?, target);
     let (pid, errno) = forbidden("connect", client, target)?;
-    Ok(vec![Expected::failure("connect_local", "connect", errno, ends).by(pid)])
+    Ok(vec![
+        Expected::failure(Cause::ConnectLocal, "connect", errno, ends)
+            .by(restricted(pid))
+            .flags(POLICY),
+    ])
 }
 
 /// bind.
@@ -85,7 +98,9 @@ pub(super) fn bind(family: Family) -> Result<Vec<Expected>> {
     let address = family.elsewhere();
     let (pid, errno) = forbidden("bind", socket::stream(address)?, address)?;
     let wanted = Ends::new(address, address).local;
-    Ok(vec![Expected::alone("bind_failed", "bind", errno, wanted).by(pid)])
+    Ok(vec![
+        Expected::alone(Cause::BindFailed, "bind", errno, wanted).by(restricted(pid)).flags(POLICY),
+    ])
 }
 
 /// listen.
@@ -93,5 +108,9 @@ pub(super) fn listen(family: Family) -> Result<Vec<Expected>> {
     let bound = socket::bound(family.loopback())?;
     let address = socket::local(&bound)?;
     let (pid, errno) = forbidden("listen", bound, address)?;
-    Ok(vec![Expected::alone("listen_failed", "listen", errno, address).by(pid)])
+    Ok(vec![
+        Expected::alone(Cause::ListenFailed, "listen", errno, address)
+            .by(restricted(pid))
+            .flags(POLICY),
+    ])
 }

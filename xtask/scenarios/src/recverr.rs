@@ -3,6 +3,8 @@
 use anyhow::Result;
 use nix::libc;
 
+use socktrace_diagnosis::Cause;
+
 use super::{
     expected::Expected,
     network::{Family, HOST_UNREACHABLE, Line, host_unreachable},
@@ -12,7 +14,7 @@ use super::{
 
 /// Data is answered by ICMP host unreachable. The program hears of it, and the connection goes on.
 pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
-    let Line { network, pair: Pair { client, server }, ends } = Line::new(family)?;
+    let Line { network, pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     let (level, option) = match family {
         Family::Ipv6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
         Family::Ipv4 | Family::Mapped => (libc::IPPROTO_IP, libc::IP_RECVERR),
@@ -30,6 +32,7 @@ pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     if !reports_socket_errors() {
         return Ok(Vec::new());
     }
-    let failure = Expected::failure("unreachable_reported", "read_or_write", errno, ends);
-    Ok(vec![failure.icmp(kind, code, ends.remote)])
+    let failure = Expected::failure(Cause::UnreachableReported, "read_or_write", errno, ends);
+    let unacked = failure.with("unacked_bytes", b"question".len());
+    Ok(vec![unacked.icmp(kind, code, ends.remote)])
 }

@@ -1,65 +1,95 @@
 //! Connections that are reset.
 
-use std::{net::Shutdown, thread, time::Duration};
+use std::{
+    net::Shutdown,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
 use socket2::TcpKeepalive;
+use socktrace_diagnosis::Cause;
 
 use super::{
     blocked,
     expected::Expected,
+    known::{CLOSED_LISTENER, KILLER},
     network::{Family, Line, Silence},
+    process::Process,
     socket::{self, Ends, Pair, ensure_errno},
     tcp_reset_has_segment,
 };
 
+/// How the kernel calls a close with `SO_LINGER` 0, an abort by somebody else, and the close of a
+/// listener with connections in its queue.
+const ABORTED: &str = "tcp_state";
+
+/// How it calls a close before all was read.
+const UNREAD: &str = "tcp_abort_on_close";
+
+/// The program that kills sockets.
+const KILLING: &str = "ss";
+
 /// The peer closes with `SO_LINGER` 0 in the middle of a connection.
 pub(super) fn by_peer(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&server)?;
+    let ends = Ends::of_server(&server)?;
     socket::close_with_reset(client)?;
     let errno = socket::read_errno(&server)?;
     // The errno is delivered once; then it is the end.
     socket::read_end(&server)?;
-    Ok(vec![Expected::failure("reset_by_peer", "read_or_write", errno, ends)])
+    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
+    Ok(vec![failure.reset_here(ABORTED)])
 }
 
 /// The peer closes without having read all.
 pub(super) fn by_peer_with_unread_data(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     socket::write(&client)?;
     drop(server);
     socket::until_reset(&client)?;
     let errno = socket::write_errno(&client)?;
     Ok(vec![
-        Expected::failure("reset_by_peer", "read_or_write", errno, ends),
-        Expected::delivered("reset_by_peer", errno, ends),
+        Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends).reset_here(UNREAD),
+        Expected::delivered(Cause::ResetByPeer, errno, ends),
     ])
 }
 
 /// The peer resets while a thread waits to write.
 pub(super) fn by_peer_while_write_waits(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     socket::fill(&client)?;
+    let unsent = socket::unsent(&client)?;
     let reset = |_| socket::close_with_reset(server);
-    let written = blocked::during(libc::SYS_sendto, || socket::write(&client), reset)?;
+    let write = || (socket::write(&client), Process::this());
+    let (written, writer) = blocked::during(libc::SYS_sendto, write, reset)?;
     let errno = socket::errno("write", written)?;
     Ok(vec![
-        Expected::failure("reset_by_peer", "read_or_write", errno, ends),
-        Expected::delivered("reset_by_peer", errno, ends),
+        Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends)
+            .by(writer.clone())
+            .known_as(&["waiter"])
+            .with("unsent_bytes", unsent)
+            .within("probes", 0, 2)
+            .reset_here(UNREAD),
+        Expected::delivered(Cause::ResetByPeer, errno, ends)
+            .by(writer)
+            .with("unsent_bytes", unsent)
+            .within("probes", 0, 2),
     ])
 }
 
 /// The peer resets while a thread waits to read.
 pub(super) fn by_peer_while_read_waits(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     let reset = |_| socket::close_with_reset(server);
-    let errno = blocked::during(libc::SYS_recvfrom, || socket::read_errno(&client), reset)??;
-    Ok(vec![Expected::failure("reset_by_peer", "read_or_write", errno, ends)])
+    let read = || (socket::read_errno(&client), Process::this());
+    let (errno, reader) = blocked::during(libc::SYS_recvfrom, read, reset)?;
+    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno?, ends);
+    Ok(vec![failure.by(reader).known_as(&["waiter"]).reset_here(ABORTED)])
 }
 
 /// The client resets its connection while it waits to be accepted. Accept succeeds.
@@ -72,7 +102,9 @@ pub(super) fn before_accept(family: Family) -> Result<Vec<Expected>> {
     ensure!(Ends::new(peer, peer).remote == ends.remote, "accept gives another peer: {peer}");
     let errno = socket::read_errno(&server)?;
     Ok(vec![
-        Expected::failure("reset_before_accept", "read_or_write", errno, ends).unaccepted(),
+        Expected::failure(Cause::ResetBeforeAccept, "read_or_write", errno, ends)
+            .unaccepted()
+            .reset_here(ABORTED),
         Expected::accepted_reset("read_or_write", errno, ends),
     ])
 }
@@ -88,9 +120,14 @@ pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
     socket::read_end(&server)?;
     let errno = socket::write_errno(&server)?;
     Ok(vec![
-        Expected::failure("reset_before_accept", "write", errno, ends).unaccepted(),
+        Expected::failure(Cause::ResetBeforeAccept, "write", errno, ends)
+            .state("CLOSE_WAIT")
+            .unaccepted()
+            .reset_here(ABORTED),
         Expected::accepted_reset("write", errno, ends),
-        Expected::delivered("reset_before_accept", errno, ends).sigpipe("none"),
+        Expected::delivered(Cause::ResetBeforeAccept, errno, ends)
+            .state("CLOSE_WAIT")
+            .sigpipe("none"),
     ])
 }
 
@@ -100,97 +137,110 @@ pub(super) fn never_accepted(family: Family) -> Result<Vec<Expected>> {
     let client = socket::connect(&listener)?;
     let ends = socket::reset_unaccepted(client)?;
     drop(listener);
-    let failure = Expected::failure("reset_before_accept", "read_or_write", libc::ECONNRESET, ends);
-    Ok(vec![failure.unaccepted()])
+    let failure =
+        Expected::failure(Cause::ResetBeforeAccept, "read_or_write", libc::ECONNRESET, ends);
+    Ok(vec![failure.unaccepted().reset_here(ABORTED)])
 }
 
 /// The peer has closed, this side writes on: the first write succeeds and brings the RST.
 pub(super) fn after_peer_close(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     drop(server);
     socket::read_end(&client)?;
-    socket::write(&client).context("the first write must succeed")?;
+    let written = socket::write(&client).context("the first write must succeed")?;
     socket::until_reset(&client)?;
     let errno = socket::write_errno(&client)?;
     socket::read_end(&client).context("a read never fails with EPIPE")?;
-    Ok(vec![
-        Expected::failure("reset_after_peer_close", "write", errno, ends),
-        Expected::delivered("reset_after_peer_close", errno, ends).sigpipe("none"),
-    ])
+    let [failure, delivered] = written_on(errno, ends, written);
+    Ok(vec![failure, delivered.sigpipe("none"), Expected::busy_end(ends.reversed())])
+}
+
+/// A failure and its delivery after a write to a peer that has closed.
+pub(super) fn written_on(errno: i32, ends: Ends, written: usize) -> [Expected; 2] {
+    [
+        Expected::failure(Cause::ResetAfterPeerClose, "write", errno, ends),
+        Expected::delivered(Cause::ResetAfterPeerClose, errno, ends),
+    ]
+    .map(|told| told.with("unacked_bytes", written))
 }
 
 /// The peer has shut down its sending side, and then resets.
 pub(super) fn after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     server.shutdown(Shutdown::Write)?;
     socket::read_end(&client)?;
+    // An acknowledgement that met no socket any more would be answered by an RST of nobody's.
+    socket::until_end_taken(&server)?;
     socket::close_with_reset(server)?;
     socket::until_reset(&client)?;
     let errno = socket::write_errno(&client)?;
     Ok(vec![
-        Expected::failure("reset_after_peer_close", "write", errno, ends),
-        Expected::delivered("reset_after_peer_close", errno, ends).sigpipe("none"),
+        Expected::failure(Cause::ResetAfterPeerClose, "write", errno, ends).reset_here(ABORTED),
+        Expected::delivered(Cause::ResetAfterPeerClose, errno, ends).sigpipe("none"),
     ])
 }
 
 /// This side has shut down sending, the peer answers with RST.
 pub(super) fn while_closing(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     client.shutdown(Shutdown::Write)?;
-    socket::read_end(&server)?;
+    socket::until_end_taken(&client)?;
     socket::close_with_reset(server)?;
     let errno = socket::read_errno(&client)?;
-    Ok(vec![Expected::failure("reset_while_closing", "read_or_write", errno, ends)])
+    let failure = Expected::failure(Cause::ResetWhileClosing, "read_or_write", errno, ends);
+    Ok(vec![failure.reset_here(ABORTED)])
 }
 
 /// This side has closed with data still on its way; the peer closes without reading it.
 pub(super) fn while_closing_orphan(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     socket::fill(&client)?;
+    let unsent = socket::unsent(&client)?;
     drop(client);
     drop(server);
-    Ok(vec![Expected::failure("reset_while_closing", "none", libc::ECONNRESET, ends).noise()])
+    let failure = Expected::failure(Cause::ResetWhileClosing, "none", libc::ECONNRESET, ends);
+    let failure = failure.orphan(&["orphan"]).state("FIN_WAIT1").reset_here(UNREAD);
+    // The FIN counts as a byte.
+    Ok(vec![failure.with("unsent_bytes", unsent + 1).within("probes", 0, 2)])
 }
 
 /// The peer sends to a socket that was shut down: this kernel resets the connection.
 pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let (ours, theirs) = (Ends::of(&client)?, Ends::of(&server)?);
+    let (ours, theirs) = (Ends::of_client(&client)?, Ends::of_server(&server)?);
     client.shutdown(Shutdown::Both)?;
     socket::read_end(&server)?;
-    socket::write(&server).context("the first write must succeed")?;
+    let written = socket::write(&server).context("the first write must succeed")?;
     let errno = socket::read_errno(&client)?;
     socket::until_reset(&server)?;
     let their_errno = socket::write_errno(&server)?;
     // Without the segment, the reset by data cannot be told from one by RST.
-    let cause = if tcp_reset_has_segment() { "data_after_shutdown" } else { "reset_while_closing" };
-    Ok(vec![
-        Expected::failure(cause, "read_or_write", errno, ours),
-        Expected::failure("reset_after_peer_close", "write", their_errno, theirs),
-        Expected::delivered("reset_after_peer_close", their_errno, theirs).sigpipe("none"),
-    ])
+    let cause =
+        if tcp_reset_has_segment() { Cause::DataAfterShutdown } else { Cause::ResetWhileClosing };
+    let [failure, delivered] = written_on(their_errno, theirs, written);
+    let ended = Expected::failure(cause, "read_or_write", errno, ours);
+    Ok(vec![ended, failure, delivered.sigpipe("none")])
 }
 
 /// Killed from outside the program.
 pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let (ours, theirs) = (Ends::of(&client)?, Ends::of(&server)?);
+    let (ours, theirs) = (Ends::of_client(&client)?, Ends::of_server(&server)?);
     let killer = socket::kill(ours.local)?;
     let errno = socket::read_errno(&client)?;
     ensure_errno("read", errno, libc::ECONNABORTED)?;
     // The peer gets the RST that goes out.
     let their_errno = socket::read_errno(&server)?;
     Ok(vec![
-        Expected::failure("aborted_locally", "read_or_write", errno, ours).by(killer),
-        Expected::failure("reset_by_peer", "read_or_write", their_errno, theirs).reset_by(
-            killer,
-            "ss",
-            "tcp_state",
-        ),
+        Expected::failure(Cause::AbortedLocally, "read_or_write", errno, ours)
+            .known_as(&["waiter", "holder"])
+            .known_process(&KILLER, &Process::named(killer, KILLING, Some(KILLING.to_owned()))),
+        Expected::failure(Cause::ResetByPeer, "read_or_write", their_errno, theirs)
+            .reset_by(killer, KILLING, ABORTED),
     ])
 }
 
@@ -199,29 +249,35 @@ pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
 pub(super) fn by_closing_listener(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     drop(listener);
     let errno = socket::read_errno(&client)?;
-    Ok(vec![Expected::failure("reset_by_peer", "read_or_write", errno, ends)])
+    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
+    Ok(vec![failure.reset_here(ABORTED).known_without_sender(&CLOSED_LISTENER)])
 }
 
 /// The other host starts anew while the network is down: it answers a retransmission with RST.
 pub(super) fn after_retransmit(family: Family) -> Result<Vec<Expected>> {
-    let Line { network, pair: Pair { client, server }, ends } = Line::new(family)?;
+    let Line { network, pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     let cut = network.cut(Silence::Drop)?;
-    socket::write(&client)?;
+    let written = Instant::now();
+    let count = socket::write(&client)?;
     while socket::retransmits(&client)? == 0 {
         thread::sleep(Duration::from_millis(10));
     }
     socket::forget(server)?;
     drop(cut);
     let errno = socket::read_errno(&client)?;
-    Ok(vec![Expected::failure("reset_after_retransmit", "read_or_write", errno, ends)])
+    let failure = Expected::failure(Cause::ResetAfterRetransmit, "read_or_write", errno, ends);
+    // Timeouts of 200 ms and more double; the first is not counted.
+    let failure = failure.lasted("elapsed_ms", written.elapsed(), written.elapsed());
+    let failure = failure.within("retransmits", 1, 4).within("rto_ms", 400, 4_000);
+    Ok(vec![failure.with("unacked_bytes", count)])
 }
 
 /// The other host starts anew while the connection is idle: it answers the next data with RST.
 pub(super) fn after_idle(family: Family) -> Result<Vec<Expected>> {
-    idle(family, "reset_after_idle", Duration::from_secs(40))
+    idle(family, Cause::ResetAfterIdle, Duration::from_secs(40))
 }
 
 /// The same, found out by a keepalive probe.
@@ -229,22 +285,28 @@ pub(super) fn after_idle_by_keepalive(family: Family) -> Result<Vec<Expected>> {
     let Line { pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     client.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_mins(1)))?;
     socket::exchange(&client, &server)?;
+    let answered = Instant::now();
     socket::forget(server)?;
     let errno = socket::read_errno(&client)?;
-    Ok(vec![Expected::failure("reset_after_idle", "read_or_write", errno, ends)])
+    let failure = Expected::failure(Cause::ResetAfterIdle, "read_or_write", errno, ends);
+    let failure = failure.known_as(&["waiter"]).with("probes", 1);
+    Ok(vec![failure.lasted("silent_ms", answered.elapsed(), Duration::from_secs(1))])
 }
 
 /// The same after a pause that is no long silence.
 pub(super) fn after_short_idle(family: Family) -> Result<Vec<Expected>> {
-    idle(family, "reset_by_peer", Duration::from_secs(20))
+    idle(family, Cause::ResetByPeer, Duration::from_secs(20))
 }
 
-fn idle(family: Family, cause: &'static str, pause: Duration) -> Result<Vec<Expected>> {
+fn idle(family: Family, cause: Cause, pause: Duration) -> Result<Vec<Expected>> {
     let Line { pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     socket::exchange(&client, &server)?;
+    let answered = Instant::now();
     thread::sleep(pause);
     socket::forget(server)?;
-    socket::write(&client).context("the first write must succeed")?;
+    let count = socket::write(&client).context("the first write must succeed")?;
     let errno = socket::read_errno(&client)?;
-    Ok(vec![Expected::failure(cause, "read_or_write", errno, ends)])
+    let failure = Expected::failure(cause, "read_or_write", errno, ends);
+    let failure = failure.with("unacked_bytes", count);
+    Ok(vec![failure.lasted("silent_ms", answered.elapsed(), Duration::from_secs(1))])
 }

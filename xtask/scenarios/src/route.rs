@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 use nix::libc;
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use super::{
     expected::Expected,
@@ -52,7 +53,8 @@ pub(super) fn none_by_fast_open(family: Family) -> Result<Vec<Expected>> {
     let sent = client.send_to_with_flags(b"hello", &target.into(), flags);
     let errno = socket::errno("sendto", sent)?;
     ensure_errno("sendto", errno, libc::ENETUNREACH)?;
-    Ok(vec![Expected::failure("connect_no_route", "write", errno, ends)])
+    let failure = Expected::failure(Cause::ConnectNoRoute, "write", errno, ends);
+    Ok(vec![failure.flags(&["fast_open"])])
 }
 
 /// A connect to all hosts of the network at once.
@@ -66,7 +68,7 @@ fn connect(family: Family, target: SocketAddr, wanted: i32) -> Result<Vec<Expect
     let ends = Ends::new(socket::local(&client)?, target);
     let errno = socket::errno("connect", client.connect(&target.into()))?;
     ensure_errno("connect", errno, wanted)?;
-    let cause = if errno == libc::EACCES { "connect_local" } else { "connect_no_route" };
+    let cause = if errno == libc::EACCES { Cause::ConnectLocal } else { Cause::ConnectNoRoute };
     Ok(vec![Expected::failure(cause, "connect", errno, ends)])
 }
 
@@ -89,7 +91,7 @@ pub(super) fn ports_used_up(family: Family) -> Result<Vec<Expected>> {
             drop(client);
             socket::read_end(&server)?;
         }
-        Ok(vec![Expected::failure("connect_local", "connect", errno, ends)])
+        Ok(vec![Expected::failure(Cause::ConnectLocal, "connect", errno, ends)])
     })
 }
 
@@ -100,7 +102,7 @@ pub(super) fn other_family(family: Family) -> Result<Vec<Expected>> {
     ensure!(family == Family::Ipv4, "only IPv4 sockets answer so");
     let errno = socket::errno("connect", client.connect(&target.into()))?;
     ensure_errno("connect", errno, libc::EAFNOSUPPORT)?;
-    Ok(vec![Expected::alone("connect_local", "connect", errno, socket::local(&client)?)])
+    Ok(vec![Expected::alone(Cause::ConnectLocal, "connect", errno, socket::local(&client)?)])
 }
 
 /// A route to one host, taken away when dropped.

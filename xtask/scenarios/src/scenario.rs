@@ -3,6 +3,8 @@
 use anyhow::Result;
 use xtask_common::scope::Scope;
 
+use socktrace_diagnosis::Cause;
+
 use super::{expected::Expected, network::Family};
 
 /// How the guest is booted for a scenario.
@@ -71,6 +73,6 @@ impl Scenario {
 
 /// A cause that kprobes cannot tell.
 pub(super) struct KprobeLimitation {
-    pub(super) cause: &'static str,
+    pub(super) cause: Cause,
     pub(super) why: &'static str,
 }

@@ -5,11 +5,14 @@ use std::net::Shutdown;
 use anyhow::{Result, ensure};
 use nix::libc;
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use super::{
     child::{self, ChildOutcome, Disposition, How},
     expected::Expected,
     network::Family,
+    process::Process,
+    reset,
     socket::{self, Ends, Pair},
 };
 
@@ -63,40 +66,47 @@ impl Writer {
 /// The peer resets: the first write says so, the second brings the signal.
 pub(super) fn after_reset(family: Family, writer: Writer) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&server)?;
+    let ends = Ends::of_server(&server)?;
     socket::close_with_reset(client)?;
     socket::until_reset(&server)?;
     let (reset, pipe) = (libc::ECONNRESET, libc::EPIPE);
     let ChildOutcome { pid, .. } = writer.run(&server, [reset, pipe])?;
-    let last = Expected::failure("write_after_reset", "write", pipe, ends).first(reset);
+    let last = Expected::failure(Cause::WriteAfterReset, "write", pipe, ends).first(reset);
     Ok(vec![
-        Expected::failure("reset_by_peer", "read_or_write", reset, ends),
-        Expected::delivered("reset_by_peer", reset, ends).by(pid),
-        last.sigpipe(writer.verdict).by(pid),
+        Expected::failure(Cause::ResetByPeer, "read_or_write", reset, ends).reset_here("tcp_state"),
+        Expected::delivered(Cause::ResetByPeer, reset, ends).by(Process::child(pid)),
+        last.sigpipe(writer.verdict).by(Process::child(pid)),
     ])
 }
 
 /// The program has shut down sending itself: each write fails, and the first may kill.
 pub(super) fn after_shutdown(family: Family, writer: Writer) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     client.shutdown(Shutdown::Write)?;
+    socket::until_end_taken(&client)?;
     let told = writer.write(&client)?;
     socket::read_end(&server)?;
     let calls = if writer.verdict == "kills" { 1 } else { told.errnos.len() };
     ensure!(told.errnos.iter().all(|errno| *errno == libc::EPIPE), "the child told {told:?}");
-    let failure = Expected::failure("write_after_shutdown", "write", libc::EPIPE, ends);
-    Ok(vec![failure.sigpipe(writer.verdict).by(told.pid); calls])
+    let failure = Expected::failure(Cause::WriteAfterShutdown, "write", libc::EPIPE, ends);
+    Ok(vec![failure.sigpipe(writer.verdict).by(Process::child(told.pid)); calls])
 }
 
 /// The peer closes: the first write succeeds, the second brings the signal.
 pub(super) fn after_peer_close(family: Family, writer: Writer) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     drop(server);
     let ChildOutcome { pid, .. } = writer.run(&client, [0, libc::EPIPE])?;
-    // On loopback the RST mostly comes while the process that wrote still holds the socket.
-    let failure = Expected::failure("reset_after_peer_close", "write", libc::EPIPE, ends);
-    let delivered = Expected::delivered("reset_after_peer_close", libc::EPIPE, ends);
-    Ok(vec![failure.by_or_opener(pid), delivered.sigpipe(writer.verdict).by(pid)])
+    // On loopback the RST mostly comes while the process that wrote still holds the socket, or waits
+    // for it. In between it has let go: then the one that opened the socket is named, which has it too.
+    let writing = Process { sources: &["caller", "waiter"], ..Process::child(pid) };
+    let opener = Process { sources: &["holder"], ..Process::this() };
+    let [failure, delivered] = reset::written_on(libc::EPIPE, ends, child::WRITTEN);
+    Ok(vec![
+        failure.by(writing).or_by(opener),
+        delivered.sigpipe(writer.verdict).by(Process::child(pid)),
+        Expected::busy_end(ends.reversed()),
+    ])
 }

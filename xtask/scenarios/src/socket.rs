@@ -25,22 +25,64 @@ use super::{modules, network::Family};
 /// shorter than the host waits for a word.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// What an end of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Client,
+    Server,
+}
+
+impl Role {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// Both ends of a connection as seen from one of them, IPv4-mapped addresses as IPv4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ends {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
+    /// What the local end is, once it is connected.
+    pub(super) role: Option<Role>,
 }
 
 impl Ends {
     pub(super) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-        Self { local: canonical(local), remote: canonical(remote) }
+        Self { local: canonical(local), remote: canonical(remote), role: None }
     }
 
-    /// The ends of a connected socket. To be asked before it fails.
-    pub(super) fn of(socket: &Socket) -> Result<Self> {
-        Ok(Self::new(local(socket)?, address(&socket.peer_addr()?)?))
+    /// The ends of a socket that has connected. To be asked before it fails.
+    pub(super) fn of_client(socket: &Socket) -> Result<Self> {
+        Self::of(socket, Role::Client)
+    }
+
+    /// The ends of a socket that was accepted. To be asked before it fails.
+    pub(super) fn of_server(socket: &Socket) -> Result<Self> {
+        Self::of(socket, Role::Server)
+    }
+
+    fn of(socket: &Socket, role: Role) -> Result<Self> {
+        let ends = Self::new(local(socket)?, address(&socket.peer_addr()?)?);
+        Ok(Self { role: Some(role), ..ends })
+    }
+
+    /// The same of an end that is this.
+    pub(super) fn of_role(self, role: Role) -> Self {
+        Self { role: Some(role), ..self }
+    }
+
+    /// The same connection seen from the other end.
+    pub(super) fn reversed(self) -> Self {
+        let role = self.role.map(|role| match role {
+            Role::Client => Role::Server,
+            Role::Server => Role::Client,
+        });
+        Self { local: self.remote, remote: self.local, role }
     }
 }
 
@@ -131,8 +173,7 @@ pub(super) fn close_with_reset(socket: Socket) -> Result<()> {
 pub(super) fn reset_unaccepted(client: Socket) -> Result<Ends> {
     /// `TCP_SYN_RECV` in `include/net/tcp_states.h`.
     const SYN_RECV: u8 = 3;
-    let Ends { local, remote } = Ends::of(&client)?;
-    let ends = Ends { local: remote, remote: local };
+    let ends = Ends::of_client(&client)?.reversed();
     let is_there = || Ok(state(ends)?.is_some_and(|state| state != SYN_RECV));
     until("the connection is not established", is_there)?;
     close_with_reset(client)?;
@@ -301,6 +342,17 @@ pub(super) fn fill(socket: &Socket) -> Result<usize> {
     }
     socket.set_nonblocking(false)?;
     Ok(written)
+}
+
+/// How many bytes were written and not sent yet.
+pub(super) fn unsent(socket: &Socket) -> Result<u64> {
+    /// `SIOCOUTQNSD` in `include/uapi/linux/sockios.h`.
+    const OUTQ_NOT_SENT: libc::Ioctl = 0x894b;
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int there.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), OUTQ_NOT_SENT, &raw mut count) };
+    ensure!(result == 0, "no SIOCOUTQNSD: {}", io::Error::last_os_error());
+    Ok(count.try_into()?)
 }
 
 /// A question and an answer.

@@ -10,10 +10,12 @@ use std::{
 use anyhow::Result;
 use nix::libc::{self, c_int, c_void, socklen_t};
 use socket2::Socket;
+use socktrace_diagnosis::Cause;
 
 use super::{
     bind,
     expected::Expected,
+    has_typed_calls,
     network::Family,
     socket::{self, ensure_errno},
 };
@@ -98,7 +100,11 @@ impl Refusals {
         let errno = socket::errno(&format!("{call} {level} {option}"), result)?;
         ensure_errno(&format!("{call} {level} {option}"), errno, wanted)?;
         let address = socket::local(&self.socket)?;
-        let failure = Expected::alone("sockopt_rejected", call, errno, address);
+        let mut failure = Expected::alone(Cause::SockoptRejected, call, errno, address);
+        if !has_typed_calls() {
+            // It is seen where the system call returns.
+            failure = failure.with("fd", self.socket.as_raw_fd());
+        }
         self.expected.push(failure.option(level, option));
         Ok(())
     }
@@ -164,7 +170,8 @@ pub(super) fn no_socket(_: Family) -> Result<Vec<Expected>> {
             let errno = socket::errno(call, result)?;
             ensure_errno(call, errno, wanted)?;
             let (level, option) = no_delay.names;
-            let refused = Expected::no_socket("sockopt_rejected", call, errno);
+            let refused = Expected::no_socket(Cause::SockoptRejected, call, errno);
+            let refused = refused.with("fd", u32::try_from(fd).ok());
             expected.push(refused.option(level, option));
         }
         ensure_errno("setsockopt", socket::errno("setsockopt", set(&broadcast))?, wanted)?;

@@ -1,10 +1,11 @@
 //! Peers that fall silent. All timers run at their defaults unless the program sets them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use nix::libc;
 use socket2::{Socket, TcpKeepalive};
+use socktrace_diagnosis::Cause;
 
 use super::{
     expected::Expected,
@@ -16,12 +17,59 @@ use super::{
 
 const READ_OR_WRITE: &str = "read_or_write";
 
+/// A timeout comes up to a second late: the first retransmission is what times are counted from, and
+/// it takes time to wake the program.
+const LATE: Duration = Duration::from_secs(1);
+
+/// What [`socket::write`] writes.
+const WRITTEN: usize = 5;
+
+/// `net.ipv4.tcp_retries2` by default.
+const RETRIES: u32 = 15;
+
+/// `TCP_RTO_MAX`, in milliseconds.
+const LONGEST_RTO: u64 = 120_000;
+
+/// A connection whose timer has given up.
+struct GivenUp {
+    errno: i32,
+    ends: Ends,
+    /// Since the wait began.
+    waited: Duration,
+    /// Since the connection was made.
+    age: Duration,
+}
+
 /// Reads until the timer gives up, and clears up so that the peer's end sends nothing later.
-fn wait(line: Line, cut: Cut) -> Result<(i32, Ends)> {
+fn wait(line: Line, cut: Cut) -> Result<GivenUp> {
+    let began = Instant::now();
     let errno = socket::read_errno(&line.pair.client)?;
+    let (waited, age) = (began.elapsed(), line.since.elapsed());
     drop(cut);
     socket::close_with_reset(line.pair.server)?;
-    Ok((errno, line.ends))
+    Ok(GivenUp { errno, ends: line.ends, waited, age })
+}
+
+impl GivenUp {
+    /// A failure of the program that waits to read. The peer has been silent from before the wait.
+    fn failure(&self, cause: Cause) -> Expected {
+        let failure = Expected::failure(cause, READ_OR_WRITE, self.errno, self.ends);
+        self.silent(failure).known_as(&["waiter"])
+    }
+
+    fn silent(&self, failure: Expected) -> Expected {
+        failure.lasted("silent_ms", self.age, self.age.saturating_sub(self.waited) + LATE)
+    }
+
+    /// The few bytes written before the wait were sent again all the time.
+    fn sent_again(&self, failure: Expected) -> Expected {
+        failure.with("unacked_bytes", WRITTEN).lasted("elapsed_ms", self.waited, LATE)
+    }
+
+    /// As often as `tcp_retries2` has it, with the longest timeout in the end.
+    fn retries_used_up(&self, failure: Expected) -> Expected {
+        self.sent_again(failure).with("retransmits", RETRIES).with("rto_ms", LONGEST_RTO)
+    }
 }
 
 /// No SYN is answered.
@@ -31,9 +79,16 @@ pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     let client = socket::bound(family.host())?;
     let ends = Ends::new(socket::local(&client)?, nobody);
     let cut = network.cut(Silence::Drop)?;
+    let began = Instant::now();
     let errno = socket::errno("connect", client.connect(&nobody.into()))?;
+    let waited = began.elapsed();
     drop(cut);
-    Ok(vec![Expected::failure("connect_timeout", "connect", errno, ends)])
+    let retries = Network::syn_retries()?;
+    let rto = Network::syn_timeout(retries)?;
+    let failure = Expected::failure(Cause::ConnectTimeout, "connect", errno, ends);
+    let timed = failure.known_as(&["waiter"]).lasted("elapsed_ms", waited, LATE);
+    let timed = timed.with("retransmits", retries).with("rto_ms", rto);
+    Ok(vec![timed.connecting(&["retransmitted"], &["retransmitted", "zero_window"])])
 }
 
 /// Data is never acknowledged.
@@ -41,8 +96,8 @@ pub(super) fn retransmit(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let cut = line.network.cut(Silence::Drop)?;
     socket::write(&line.pair.client)?;
-    let (errno, ends) = wait(line, cut)?;
-    Ok(vec![Expected::failure("retransmit_timeout", READ_OR_WRITE, errno, ends)])
+    let given_up = wait(line, cut)?;
+    Ok(vec![given_up.retries_used_up(given_up.failure(Cause::RetransmitTimeout))])
 }
 
 /// The program writes on after it was told.
@@ -51,13 +106,12 @@ pub(super) fn write_after(family: Family) -> Result<Vec<Expected>> {
     let client = line.pair.client.try_clone()?;
     let cut = line.network.cut(Silence::Drop)?;
     socket::write(&client)?;
-    let (first, ends) = wait(line, cut)?;
+    let given_up = wait(line, cut)?;
     let errno = socket::write_errno(&client)?;
-    let after = Expected::failure("write_after_timeout", "write", errno, ends);
-    Ok(vec![
-        Expected::failure("retransmit_timeout", READ_OR_WRITE, first, ends),
-        after.first(first).sigpipe("none"),
-    ])
+    let after = Expected::failure(Cause::WriteAfterTimeout, "write", errno, given_up.ends);
+    // The socket's numbers stay as they were, and the peer stays silent.
+    let after = given_up.retries_used_up(after.first(given_up.errno).sigpipe("none"));
+    Ok(vec![given_up.retries_used_up(given_up.failure(Cause::RetransmitTimeout)), after])
 }
 
 /// The same, with a limit that the program set.
@@ -66,8 +120,11 @@ pub(super) fn user(family: Family) -> Result<Vec<Expected>> {
     line.pair.client.set_tcp_user_timeout(Some(Duration::from_millis(1500)))?;
     let cut = line.network.cut(Silence::Drop)?;
     socket::write(&line.pair.client)?;
-    let (errno, ends) = wait(line, cut)?;
-    Ok(vec![Expected::failure("user_timeout", READ_OR_WRITE, errno, ends)])
+    let given_up = wait(line, cut)?;
+    let failure = given_up.sent_again(given_up.failure(Cause::UserTimeout));
+    // Timeouts of 200 ms and more, which double, make three of it.
+    let failure = failure.within("retransmits", 2, 3).within("rto_ms", 400, 2_000);
+    Ok(vec![failure.with("user_timeout_ms", 1500).flags(&["user_timeout", "retransmitted"])])
 }
 
 /// The peer keeps answering and keeps its window closed for longer than the program allows.
@@ -75,9 +132,15 @@ pub(super) fn user_with_closed_window(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     line.pair.client.set_tcp_user_timeout(Some(Duration::from_secs(20)))?;
     fill(&line.pair.client)?;
+    let unsent = socket::unsent(&line.pair.client)?;
     let cut = line.network.cut(Silence::None)?;
-    let (errno, ends) = wait(line, cut)?;
-    Ok(vec![Expected::failure("user_timeout", READ_OR_WRITE, errno, ends)])
+    let GivenUp { errno, ends, .. } = wait(line, cut)?;
+    let failure = Expected::failure(Cause::UserTimeout, READ_OR_WRITE, errno, ends);
+    let failure = failure.known_as(&["waiter"]).with("user_timeout_ms", 20_000);
+    let failure = failure.flags(&["user_timeout", "zero_window", "unsent"]);
+    // The peer answers the probes, but for some: `net.ipv4.tcp_invalid_ratelimit`.
+    let failure = failure.within("silent_ms", 0, 20_000).within("probes", 0, 2);
+    Ok(vec![failure.with("unsent_bytes", unsent)])
 }
 
 /// Keepalive probes of an idle connection are not answered.
@@ -89,17 +152,19 @@ pub(super) fn keepalive(family: Family) -> Result<Vec<Expected>> {
         .with_retries(6);
     line.pair.client.set_tcp_keepalive(&keepalive)?;
     let cut = line.network.cut(Silence::Drop)?;
-    let (errno, ends) = wait(line, cut)?;
-    Ok(vec![Expected::failure("keepalive_timeout", READ_OR_WRITE, errno, ends)])
+    let given_up = wait(line, cut)?;
+    Ok(vec![given_up.failure(Cause::KeepaliveTimeout).with("probes", 6)])
 }
 
 /// The peer closes its window and then falls silent: window probes are not answered.
 pub(super) fn zero_window(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     fill(&line.pair.client)?;
+    let unsent = socket::unsent(&line.pair.client)?;
     let cut = line.network.cut(Silence::Drop)?;
-    let (errno, ends) = wait(line, cut)?;
-    Ok(vec![Expected::failure("zero_window_timeout", READ_OR_WRITE, errno, ends)])
+    let given_up = wait(line, cut)?;
+    let failure = given_up.failure(Cause::ZeroWindowTimeout);
+    Ok(vec![failure.with("unsent_bytes", unsent).with("probes", RETRIES)])
 }
 
 /// Data is answered by ICMP host unreachable only: the retries run out with that errno.
@@ -107,11 +172,20 @@ pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let cut = line.network.cut(HOST_UNREACHABLE)?;
     socket::write(&line.pair.client)?;
-    let (errno, ends) = wait(line, cut)?;
+    let given_up = wait(line, cut)?;
+    let errno = given_up.errno;
     ensure!(errno == libc::EHOSTUNREACH, "read failed with errno {errno}, not EHOSTUNREACH");
     let (kind, code) = host_unreachable(family);
-    let failure = Expected::failure("unreachable_timeout", READ_OR_WRITE, errno, ends);
-    Ok(vec![failure.icmp(kind, code, ends.remote)])
+    let failure =
+        given_up.failure(Cause::UnreachableTimeout).icmp(kind, code, given_up.ends.remote);
+    Ok(vec![match family {
+        Family::Ipv6 => given_up.retries_used_up(failure),
+        // An answer takes a doubling back (RFC 6069), so that more retries take the same time.
+        Family::Ipv4 | Family::Mapped => given_up
+            .sent_again(failure)
+            .within("retransmits", RETRIES.into(), u8::MAX.into())
+            .within("rto_ms", 400, LONGEST_RTO),
+    }])
 }
 
 fn fill(socket: &Socket) -> Result<()> {

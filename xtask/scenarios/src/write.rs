@@ -5,6 +5,8 @@ use std::{io, net::Shutdown, os::fd::AsRawFd as _, thread};
 use anyhow::{Result, anyhow};
 use nix::libc;
 
+use socktrace_diagnosis::Cause;
+
 use super::{
     expected::Expected,
     network::Family,
@@ -14,31 +16,34 @@ use super::{
 /// A reset, then two writes: the first delivers the reset, the second is EPIPE.
 pub(super) fn after_reset(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&server)?;
+    let ends = Ends::of_server(&server)?;
     socket::close_with_reset(client)?;
     socket::until_reset(&server)?;
     let first = socket::write_errno(&server)?;
     let second = socket::write_errno(&server)?;
     ensure_errno("the second write", second, libc::EPIPE)?;
     Ok(vec![
-        Expected::failure("reset_by_peer", "read_or_write", first, ends),
-        Expected::delivered("reset_by_peer", first, ends),
-        Expected::failure("write_after_reset", "write", second, ends).first(first).sigpipe("none"),
+        Expected::failure(Cause::ResetByPeer, "read_or_write", first, ends).reset_here("tcp_state"),
+        Expected::delivered(Cause::ResetByPeer, first, ends),
+        Expected::failure(Cause::WriteAfterReset, "write", second, ends)
+            .first(first)
+            .sigpipe("none"),
     ])
 }
 
 /// A read has taken the errno of the reset already.
 pub(super) fn after_reset_was_read(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&server)?;
+    let ends = Ends::of_server(&server)?;
     socket::close_with_reset(client)?;
     let first = socket::read_errno(&server)?;
-    let mut expected = vec![Expected::failure("reset_by_peer", "read_or_write", first, ends)];
+    let reset = Expected::failure(Cause::ResetByPeer, "read_or_write", first, ends);
+    let mut expected = vec![reset.reset_here("tcp_state")];
     // A program that does not look at errno goes on like this.
     for _ in 0..3 {
         let errno = socket::write_errno(&server)?;
         ensure_errno("a later write", errno, libc::EPIPE)?;
-        let failure = Expected::failure("write_after_reset", "write", errno, ends);
+        let failure = Expected::failure(Cause::WriteAfterReset, "write", errno, ends);
         expected.push(failure.first(first).sigpipe("none"));
     }
     Ok(expected)
@@ -47,13 +52,14 @@ pub(super) fn after_reset_was_read(family: Family) -> Result<Vec<Expected>> {
 /// The program has shut down sending, and sends.
 pub(super) fn after_shutdown(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     client.shutdown(Shutdown::Write)?;
+    socket::until_end_taken(&client)?;
     let errno = socket::write_errno(&client)?;
     socket::read_end(&server)?;
     drop(server);
     socket::read_end(&client)?;
-    Ok(vec![Expected::failure("write_after_shutdown", "write", errno, ends).sigpipe("none")])
+    Ok(vec![Expected::failure(Cause::WriteAfterShutdown, "write", errno, ends).sigpipe("none")])
 }
 
 /// Many connections at once, whose failures must not be taken for each other.
@@ -78,7 +84,7 @@ pub(super) fn unconnected(family: Family) -> Result<Vec<Expected>> {
     let address = socket::local(&socket)?;
     let errno = socket::write_errno(&socket)?;
     ensure_errno("write", errno, libc::EPIPE)?;
-    Ok(vec![Expected::alone("write_unconnected", "write", errno, address).sigpipe("none")])
+    Ok(vec![Expected::alone(Cause::WriteUnconnected, "write", errno, address).sigpipe("none")])
 }
 
 /// A write with a control message that does not exist, which socktrace knows no cause for: it is
@@ -87,7 +93,7 @@ pub(super) fn bad_control_message(family: Family) -> Result<Vec<Expected>> {
     const NO_SUCH_TYPE: libc::c_int = 9999;
 
     let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of(&client)?;
+    let ends = Ends::of_client(&client)?;
     // SAFETY: a function of its argument alone.
     let length = usize::try_from(unsafe { libc::CMSG_LEN(0) })?;
     let control =
@@ -107,5 +113,5 @@ pub(super) fn bad_control_message(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("sendmsg", errno, libc::EINVAL)?;
     drop(client);
     socket::read_end(&server)?;
-    Ok(vec![Expected::failure("other", "write", errno, ends)])
+    Ok(vec![Expected::failure(Cause::Other, "write", errno, ends)])
 }

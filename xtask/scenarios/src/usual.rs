@@ -1,0 +1,64 @@
+//! What failures of a cause have in common, unless their scenario says otherwise.
+
+use socktrace_diagnosis::Cause;
+
+/// The state before the failure.
+pub(super) const fn state(cause: Cause) -> &'static str {
+    match cause {
+        Cause::ConnectRefused
+        | Cause::ConnectRefusedIcmp
+        | Cause::ConnectTimeout
+        | Cause::ConnectUnreachable
+        | Cause::ConnectCancelled
+        | Cause::Interrupted => "SYN_SENT",
+        Cause::ConnectNoRoute
+        | Cause::ConnectLocal
+        | Cause::ConnectRetriedAfterFailure
+        | Cause::WriteAfterReset
+        | Cause::WriteAfterTimeout
+        | Cause::WriteUnconnected
+        | Cause::ListenerClosed
+        | Cause::SockoptRejected
+        | Cause::BindFailed
+        | Cause::ListenFailed => "CLOSE",
+        Cause::ResetWhileClosing | Cause::DataAfterShutdown | Cause::WriteAfterShutdown => {
+            "FIN_WAIT2"
+        }
+        Cause::ResetAfterPeerClose => "CLOSE_WAIT",
+        Cause::AcceptResources => "LISTEN",
+        Cause::ResetBeforeAccept
+        | Cause::ResetByPeer
+        | Cause::ResetAfterRetransmit
+        | Cause::ResetAfterIdle
+        | Cause::RetransmitTimeout
+        | Cause::UserTimeout
+        | Cause::KeepaliveTimeout
+        | Cause::ZeroWindowTimeout
+        | Cause::UnreachableTimeout
+        | Cause::UnreachableReported
+        | Cause::AbortedLocally
+        | Cause::SubflowFailed
+        | Cause::PrematureEof
+        | Cause::Other => "ESTABLISHED",
+    }
+}
+
+/// What else the kernel side sees.
+pub(super) const fn flags(cause: Cause) -> &'static [&'static str] {
+    match cause {
+        Cause::ConnectTimeout | Cause::ResetAfterRetransmit | Cause::RetransmitTimeout => {
+            &["retransmitted"]
+        }
+        Cause::ResetBeforeAccept => &["unaccepted"],
+        Cause::ResetAfterIdle => &["idle"],
+        Cause::DataAfterShutdown => &["no_rst"],
+        Cause::WriteAfterReset | Cause::WriteAfterTimeout => &["reported", "send_shutdown"],
+        Cause::WriteAfterShutdown => &["send_shutdown"],
+        Cause::KeepaliveTimeout => &["probed", "keepalive"],
+        Cause::ZeroWindowTimeout => &["zero_window", "unsent", "probed", "probes_exhausted"],
+        Cause::UnreachableTimeout => &["retransmitted", "soft_error"],
+        Cause::SubflowFailed => &["subflow"],
+        Cause::ConnectRetriedAfterFailure => &["reported"],
+        _ => &[],
+    }
+}
