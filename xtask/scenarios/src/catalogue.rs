@@ -327,8 +327,13 @@ catalogue! {
         Icount quick "metrics_of_timers": metrics::of_timers;
         Icount "metrics_of_many_services": metrics::many_services;
         Smp quick "metrics_of_sockets": metrics::of_sockets;
-        Smp differs "metrics_of_the_tracer": metrics::of_the_tracer;
         Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;
+        // These share daemons.
+        Smp differs "metrics_of_the_tracer": metrics::of_the_tracer;
+        Smp "survives_processor_going": survive::processor_goes;
+        Smp "survives_no_descriptors": survive::no_descriptors;
+        Smp quick "service_sandbox": service::sandbox;
+        Smp quick "service_privileges": privileges::of_the_unit;
         Smp "flood": metrics::flood;
         Smp "storm": daemon::storm;
         Smp "no_stream": daemon::no_stream;
@@ -358,7 +363,6 @@ catalogue! {
         Smp quick "wrong_web_config": clients::wrong_web_config;
         Smp quick "kprobe": attach::by_kprobe;
         Smp quick "kprobe_fallback": attach::fallback;
-        Smp quick "service_privileges": privileges::of_the_unit;
         Smp "refused_not_root": refusal::not_root;
         Smp quick "refused_missing_capability": refusal::missing_capability;
         Smp quick "refused_no_btf": refusal::no_btf;
@@ -371,13 +375,10 @@ catalogue! {
         Smp quick "service_manager": service::manager;
         Smp quick "service_journal": service::journal;
         Smp differs "service_configuration": service::configuration;
-        Smp quick "service_sandbox": service::sandbox;
         Smp "survives_stalled_reader": survive::stalled_reader;
         Smp "survives_full_pipe": survive::full_pipe;
         Smp "survives_full_disk": survive::disk_full;
         Smp "survives_clock_jump": survive::clock_jump;
-        Smp "survives_processor_going": survive::processor_goes;
-        Smp "survives_no_descriptors": survive::no_descriptors;
         Smp "survives_second_instance": survive::two_instances;
         Smp "survives_being_killed": survive::killed;
         Smp "survives_soak": survive::soak;

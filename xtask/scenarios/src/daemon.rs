@@ -30,14 +30,19 @@ pub(super) fn resets(family: Family, count: u32) -> Result<()> {
     (0..count).try_for_each(|_| Pair::through(&listener)?.reset())
 }
 
-/// Checks that just so many of them are counted.
-pub(super) fn has_counted(metrics: &Metrics, family: Family, count: u32) -> Result<()> {
+/// How many of them are counted.
+pub(super) fn counted(metrics: &Metrics, family: Family) -> f64 {
     let family = if family == Family::Ipv6 { "ipv6" } else { "ipv4" };
     let series = format!(
         "socktrace_socket_errors_total{{cause=\"reset_by_peer\",direction=\"peer\",\
          errno=\"ECONNRESET\",family=\"{family}\",protocol=\"tcp\"}}"
     );
-    let counted = metrics.get(&series).copied().unwrap_or(0.0);
+    metrics.get(&series).copied().unwrap_or(0.0)
+}
+
+/// Checks that just so many of them are counted.
+pub(super) fn has_counted(metrics: &Metrics, family: Family, count: u32) -> Result<()> {
+    let counted = counted(metrics, family);
     ensure!((counted - f64::from(count)).abs() < 0.5, "{counted} of {count} resets are counted");
     Ok(())
 }

@@ -48,6 +48,7 @@ mod route;
 mod scenario;
 mod scraper;
 mod service;
+mod shared;
 mod sigpipe;
 mod socket;
 mod sockopt;
@@ -78,6 +79,9 @@ const SCOPE_VARIABLE: &str = "GUEST_SCOPE";
 /// How daemons hook kernel functions, where that was chosen.
 const ATTACH_VARIABLE: &str = "GUEST_ATTACH";
 
+/// Scenarios that stay together where they run in parts.
+const NEIGHBOURS: usize = 4;
+
 /// Prints a line for each scenario: its name, its boot and its scope.
 pub fn list() {
     for Scenario { name, boot, scope, .. } in CATALOGUE {
@@ -107,9 +111,10 @@ pub fn main(args: &[String]) -> Result<i32> {
         .filter(|scenario| {
             options.names.is_empty() || options.names.iter().any(|name| name == scenario.name)
         })
-        // In turn, as neighbours take about as long.
+        // In turn, as those that are near each other take about as long; a few at a time, as they
+        // may share a daemon.
         .enumerate()
-        .filter(|(index, _)| index % options.part.1 == options.part.0 - 1)
+        .filter(|(index, _)| index / NEIGHBOURS % options.part.1 == options.part.0 - 1)
         .map(|(_, scenario)| scenario)
         .collect();
     let passed = harness::run(&chosen, &mut Reporter::from_env()?)?;

@@ -18,10 +18,10 @@ use super::{
     accept,
     daemon::{has_counted, resets, stalled_reader},
     network::Family,
-    owner, reset, sigpipe,
+    owner, reset, shared, sigpipe,
     socket::{self, until},
     sockopt, timeout,
-    tracer::Tracer,
+    tracer::{Tracer, daemon},
     verify::{Metrics, sum},
 };
 
@@ -279,8 +279,11 @@ pub(super) fn short_lived_service() -> Result<()> {
 
 /// What the tracer tells of itself: its programs as they run, its memory, its build.
 pub(super) fn of_the_tracer() -> Result<()> {
+    shared::with(daemon(&["--output", "json", LISTEN[0], LISTEN[1]]), tells_of_itself)
+}
+
+fn tells_of_itself(tracer: &Tracer) -> Result<()> {
     const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
-    let tracer = Tracer::must_start(&["--output", "json", LISTEN[0], LISTEN[1]])?;
     let runs = "socktrace_bpf_runs_total{program=\"tcp_done";
     let before = tracer.scrape()?;
     ensure!(!before.keys().any(|series| series.starts_with(runs)), "not measured is not zero");

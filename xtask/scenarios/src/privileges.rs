@@ -12,7 +12,7 @@ use nix::{
     unistd::{Gid, Uid, setgid, setgroups, setuid},
 };
 
-use super::tracer::{PROGRAM, Tracer};
+use super::{shared, tracer::PROGRAM};
 
 /// The user of the daemon; any but root.
 const USER: u32 = 61_184;
@@ -27,8 +27,8 @@ pub(super) fn of_the_unit() -> Result<()> {
         // The unit does not grant what they take.
         return super::refusal::kprobes();
     }
-    let tracer = Tracer::run(service(&["--output", "json", "--listen", "127.0.0.1:0"]))?;
-    super::daemon::tells_a_reset(&tracer)
+    let command = service(&["--output", "json", "--listen", "127.0.0.1:0"]);
+    shared::with(command, super::daemon::tells_a_reset)
 }
 
 /// The command of a daemon with these arguments that runs as the unit's.

@@ -22,7 +22,7 @@ use nix::{
 
 use super::{
     daemon::{reset_one, tells_a_reset},
-    privileges,
+    privileges, shared,
     tracer::{PROGRAM, Tracer, daemon},
 };
 
@@ -180,13 +180,13 @@ pub(super) fn configuration() -> Result<()> {
 /// filter of system calls is in force, and it works.
 pub(super) fn sandbox() -> Result<()> {
     let args = ["--output", "json", "--listen", "127.0.0.1:0"];
-    let root = Tracer::must_start(&args)?;
-    confined(&root, Capability::CAP_DAC_READ_SEARCH.bitmask())?;
+    let kept = Capability::CAP_DAC_READ_SEARCH.bitmask();
+    shared::with(daemon(&args), |tracer| confined(tracer, kept))?;
     if super::uses_kprobes() {
         return Ok(());
     }
     // As the unit starts it.
-    confined(&Tracer::run(privileges::service(&args))?, 0)
+    shared::with(privileges::service(&args), |tracer| confined(tracer, 0))
 }
 
 fn confined(tracer: &Tracer, kept: u64) -> Result<()> {

@@ -22,8 +22,10 @@ use serde_json::Value;
 use super::{
     daemon::{self, reset_one, tells_a_reset},
     network::Family,
+    shared,
     socket::{self, Pair},
-    tracer::{FILES, Tracer, join_ending, lines},
+    tracer::{FILES, Tracer, daemon, join_ending, lines},
+    verify::Metrics,
 };
 
 const STREAM: [&str; 4] = ["--output", "json", "--listen", "127.0.0.1:0"];
@@ -138,28 +140,32 @@ pub(super) fn clock_jump() -> Result<()> {
 pub(super) fn processor_goes() -> Result<()> {
     const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";
     const EACH: u32 = 50;
-    let tracer = Tracer::must_start(&STREAM)?;
-    resets(EACH)?;
-    fs::write(SWITCH, "0").context("cannot take the processor away")?;
-    let without = resets(EACH);
-    fs::write(SWITCH, "1").context("cannot give the processor back")?;
-    without?;
-    resets(EACH)?;
-    has_counted(&tracer, 3 * EACH)?;
-    let lines = tracer.collect(150);
-    ensure!(lines.len() == 150, "{} of 150 are shown", lines.len());
-    Ok(())
+    shared::with(daemon(&STREAM), |tracer| {
+        let before = tracer.scrape()?;
+        resets(EACH)?;
+        fs::write(SWITCH, "0").context("cannot take the processor away")?;
+        let without = resets(EACH);
+        fs::write(SWITCH, "1").context("cannot give the processor back")?;
+        without?;
+        resets(EACH)?;
+        has_counted_more(tracer, &before, 3 * EACH)?;
+        let lines = tracer.collect(150);
+        ensure!(lines.len() == 150, "{} of 150 are shown", lines.len());
+        Ok(())
+    })
 }
 
 /// Without a free descriptor nobody can scrape; stream and counts go on, and scrapes too when
 /// there are descriptors again.
 pub(super) fn no_descriptors() -> Result<()> {
-    let tracer = Tracer::must_start(&STREAM)?;
-    tracer.limit_files(0)?;
-    tells_a_reset(&tracer)?;
-    tracer.limit_files(FILES)?;
-    resets(1)?;
-    has_counted(&tracer, 2)
+    shared::with(daemon(&STREAM), |tracer| {
+        let before = tracer.scrape()?;
+        tracer.limit_files(0)?;
+        tells_a_reset(tracer)?;
+        tracer.limit_files(FILES)?;
+        resets(1)?;
+        has_counted_more(tracer, &before, 2)
+    })
 }
 
 /// Two daemons tell and count the same, and one does not mind the other's death.
@@ -265,6 +271,15 @@ fn reset_of_port() -> Result<u16> {
 /// Makes so many `reset_by_peer`.
 fn resets(count: u32) -> Result<()> {
     daemon::resets(Family::Ipv4, count)
+}
+
+/// Checks that just so many are counted since then.
+fn has_counted_more(tracer: &Tracer, before: &Metrics, count: u32) -> Result<()> {
+    let [before, after] =
+        [before, &tracer.scrape()?].map(|metrics| daemon::counted(metrics, Family::Ipv4));
+    let more = after - before;
+    ensure!((more - f64::from(count)).abs() < 0.5, "{more} of {count} resets are counted");
+    Ok(())
 }
 
 /// Checks that just so many are counted.

@@ -1,6 +1,6 @@
 //! What came of all tests, and where the time went.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use super::coverage::Coverage;
 use socktrace_lab::verdict::Verdict;
@@ -90,24 +90,24 @@ impl Summary {
     pub(super) fn text(&self) -> String {
         let list = |items: &[(Duration, String)], most: usize| {
             let mut items = items.to_vec();
-            items.sort_by(|a, b| b.0.cmp(&a.0));
+            items.sort_by_key(|(took, _)| Reverse(*took));
             let shown = items.iter().take(most);
             let shown: Vec<_> =
                 shown.map(|(took, name)| format!("{name} {:.0} s", took.as_secs_f64())).collect();
             shown.join(", ")
         };
-        let mut text = String::new();
+        let mut lines = Vec::new();
         if !self.boots.is_empty() {
-            text += &format!("Boots: {}\n", list(&self.boots, usize::MAX));
+            lines.push(format!("Boots: {}\n", list(&self.boots, usize::MAX)));
         }
         if !self.scenarios.is_empty() {
-            text += &format!("Slowest scenarios: {}\n", list(&self.scenarios, SLOWEST));
+            lines.push(format!("Slowest scenarios: {}\n", list(&self.scenarios, SLOWEST)));
         }
         if !self.second_tries.is_empty() {
-            text += "Passed on the second try only; the first said:\n";
-            text += &self.second_tries.concat();
+            lines.push("Passed on the second try only; the first said:\n".to_owned());
+            lines.extend_from_slice(&self.second_tries);
         }
-        text
+        lines.concat()
     }
 }
 
