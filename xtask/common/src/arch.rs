@@ -18,7 +18,7 @@ pub struct Arch {
     pub machine: &'static [&'static str],
     /// The processor, where it is emulated.
     pub processor: &'static str,
-    /// What its kernel must be told on that machine.
+    /// What its kernel needs on the command line there.
     pub kernel_arguments: &'static str,
     /// What adds a second serial port with QEMU's character device `reports` behind it.
     pub report_port: [&'static str; 2],

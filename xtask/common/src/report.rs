@@ -1,4 +1,4 @@
-//! What a guest tells the host: JSON lines on a serial port of their own, so that nothing the
+//! What a guest reports to the host: JSON lines on a serial port of their own, so that nothing the
 //! kernel or a program prints gets between them.
 
 use std::{
@@ -41,7 +41,7 @@ pub enum Report {
         name: String,
         /// Whether all was as expected.
         passed: bool,
-        /// Cause and family of each failure that socktrace had to tell.
+        /// Cause and family of each failure that socktrace had to report.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         covers: Vec<String>,
         /// What was not, in full. Empty when it passed.
@@ -77,7 +77,7 @@ pub enum Report {
     },
 }
 
-/// What happened over a while, as Prometheus tells it. Times are in seconds since 1970.
+/// What happened over a while, as Prometheus recorded it. Times are in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// The beginning.

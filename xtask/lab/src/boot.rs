@@ -1,4 +1,4 @@
-//! Runs a guest from power-on to its end, and tells how it ended.
+//! Runs a guest from power-on to its end, and returns how it ended.
 
 use std::{
     collections::BTreeMap,

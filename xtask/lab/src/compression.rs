@@ -16,7 +16,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format that these first bytes of a file tell.
+    /// The format that these first bytes of a file show.
     pub(crate) fn of(start: &[u8]) -> Option<Self> {
         const MAGIC: [(&[u8], Format); 5] = [
             (b"\x7fELF", Format::Elf),

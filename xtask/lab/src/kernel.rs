@@ -73,11 +73,11 @@ pub fn matrix(arch: &Arch) -> impl Iterator<Item = &'static Series> {
     ALL.iter().filter(move |series| series.in_matrix && series.archive.arches.contains(&name))
 }
 
-/// The series a virtual machine runs unless told otherwise, which is tested most.
+/// The series a virtual machine runs by default, which is tested most.
 pub const DEFAULT: &str = "6.12";
 
-/// The series that differs most from the others, with [scenarios](xtask_common::scope::Scope::Differing)
-/// chosen for it.
+/// The series that differs most from the others, with
+/// [scenarios](xtask_common::scope::Scope::Differing) chosen for it.
 pub const DIFFERING: &str = "5.10";
 
 /// The series of this name.

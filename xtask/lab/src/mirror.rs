@@ -1,4 +1,4 @@
-//! Where Debian's archives are: where this machine's own apt takes them from, unless told otherwise.
+//! Where Debian's archives are: where this machine's own apt takes them from by default.
 
 use std::process::Command;
 

@@ -99,7 +99,7 @@ fn fuzzer_root() -> PathBuf {
 pub struct Setup {
     /// Whether anything may be installed.
     pub allowed: bool,
-    /// Whether to tell what is there already.
+    /// Whether to report what is there already.
     pub verbose: bool,
 }
 

@@ -17,7 +17,7 @@ use crate::cli::{BtfCommand, CaptureArgs};
 ///
 /// # Errors
 ///
-/// When the table cannot be made. A kernel that cannot be fetched or read is told and makes the
+/// When the table cannot be made. A kernel that cannot be fetched or read is reported and makes the
 /// command fail at its end.
 pub(crate) fn run(command: &BtfCommand) -> Result<ExitCode> {
     let complete = match command {

@@ -28,7 +28,7 @@ type View = BTreeMap<Subject, String>;
 ///
 /// # Errors
 ///
-/// When the kernels in the tree cannot be read. A series that cannot be fetched is told and counted
+/// When the kernels in the tree cannot be read. A series that cannot be fetched is reported and counted
 /// as failed.
 pub(crate) fn run(args: &DriftArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();

@@ -18,7 +18,7 @@ use nix::libc;
 pub(super) struct ProgramStats {
     /// The start of its name: the kernel keeps 15 bytes.
     pub(super) name: String,
-    /// Instructions that the verifier followed; 0 before 5.16, which does not tell.
+    /// Instructions that the verifier followed; 0 before 5.16, which does not report it.
     pub(super) verified: u32,
     pub(super) run_count: u64,
     pub(super) run_nanoseconds: u64,
@@ -67,7 +67,7 @@ pub(super) fn programs() -> Result<Vec<ProgramStats>> {
         .collect()
 }
 
-/// Where programs are hooked by BTF, each place once. Empty before 5.13, which does not tell.
+/// Where programs are hooked by BTF, each place once. Empty before 5.13, which does not report it.
 pub(super) fn places() -> Result<Vec<HookPoint>> {
     let mut places = Vec::new();
     let links = ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)?;
@@ -199,7 +199,7 @@ fn ids(next: bpf_cmd) -> Result<Vec<u32>> {
     }
 }
 
-/// What the kernel tells of a program or link. `T` is all numbers.
+/// What the kernel reports about a program or link. `T` is all numbers.
 fn info<T>(id: u32, open: bpf_cmd) -> Result<T> {
     let mut attr = empty();
     attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
@@ -227,7 +227,7 @@ fn descriptor(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
     let attr = std::ptr::from_mut(attr);
-    // SAFETY: the kernel reads and writes no more than the size that it is told, and what the
+    // SAFETY: the kernel reads and writes no more than the given size, and what the
     // numbers in it point to is the caller's.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<bpf_attr>()) };
     if result < 0 {

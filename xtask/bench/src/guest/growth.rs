@@ -113,7 +113,7 @@ fn cgroups(bench: &mut Benchmark) -> Result<()> {
                 let start = running.start.elapsed.unwrap_or_default();
                 bench.report(&format!("cgroups/{count}/start"), name, Unit::Instructions, start)?;
                 if name == COUNTING {
-                    scrape::tell(bench, &format!("a failure in {count} cgroups"), id)?;
+                    scrape::report(bench, &format!("a failure in {count} cgroups"), id)?;
                 }
             }
             running.stop()?;

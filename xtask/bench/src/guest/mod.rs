@@ -43,7 +43,7 @@ struct Benchmark {
     reporter: Reporter,
     /// Whether to do only as much as shows that figures still hold.
     short: bool,
-    /// Where socktrace hooks functions; empty where the kernel does not tell.
+    /// Where socktrace hooks functions; empty where the kernel does not report it.
     places: Vec<HookPoint>,
 }
 

@@ -31,7 +31,7 @@ pub(super) fn enter(daemon: &str) -> Result<()> {
     let status = Command::new("ip").args(["link", "set", "lo", "up"]).status();
     ensure!(status.context("cannot run ip")?.success(), "there is no loopback interface");
     bpf::leave_out_others()?;
-    DAEMON.set(path).map_err(|path| anyhow!("told twice, now {}", path.display()))
+    DAEMON.set(path).map_err(|path| anyhow!("the daemon is given twice, now as {}", path.display()))
 }
 
 /// Whether this is a host.

@@ -15,16 +15,16 @@ const TIMES: u64 = 10;
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     let running = tool::named(COUNTING)?.start(&[])?;
     let id = running.id().context("no daemon")?;
-    tell(bench, "nothing counted", id)?;
+    report(bench, "nothing counted", id)?;
     for workload in &workload::ALL {
         workload.start()?()?;
     }
-    tell(bench, "every workload counted", id)?;
+    report(bench, "every workload counted", id)?;
     running.stop()
 }
 
 /// Reports what a scrape costs the process, and how many series it has.
-pub(super) fn tell(bench: &mut Benchmark, after: &str, id: u32) -> Result<()> {
+pub(super) fn report(bench: &mut Benchmark, after: &str, id: u32) -> Result<()> {
     let page = get_metrics()?;
     let series = page.lines().filter(|line| !line.starts_with('#')).count();
     machine::settle()?;

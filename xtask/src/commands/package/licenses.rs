@@ -24,7 +24,7 @@ come with them.
 /// What the kernel programs are compiled for, whatever the machine.
 const KERNEL_TARGET: &str = "bpfel-unknown-none";
 
-/// What cargo tells of all packages.
+/// What cargo reports about all packages.
 #[derive(Debug, Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -61,7 +61,7 @@ pub(super) fn of_dependencies(arch: &Arch) -> Result<String> {
         KERNEL_TARGET,
     ]))?;
     let metadata: Metadata =
-        serde_json::from_str(&metadata).context("cannot read what cargo tells of packages")?;
+        serde_json::from_str(&metadata).context("cannot read what cargo reports about packages")?;
     let mut packages = metadata.packages;
     packages.retain(|package| package.source.is_some() && linked.contains(&package.title()));
     document(&packages)
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn licenses_are_of_what_is_linked() {
-        let document = of_dependencies(Arch::OWN).expect("told");
+        let document = of_dependencies(Arch::OWN).expect("licenses of all dependencies");
         let (list, texts) = document.split_once("\n----").expect("texts");
         // The daemon's, the kernel programs', a build script's, a macro's and a test's.
         for (name, is_linked) in [

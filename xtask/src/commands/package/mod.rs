@@ -16,7 +16,7 @@ use xtask_common::arch::Arch;
 use crate::cli::PackageArgs;
 use stage::Stage;
 
-/// Makes the packages, and tells where they are.
+/// Makes the packages, and prints their paths.
 ///
 /// # Errors
 ///
