@@ -1,10 +1,11 @@
-//! Counts a signature, also by owner, filters, and streams the event: in this order, always.
+//! Counts a signature, also by owner, and streams the event, as far as filters ask for it.
 
 use aya_ebpf::{btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
 use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, event::unsettled, facts::ABSENT};
 
 use crate::{
-    filter, offsets, owned_tally,
+    filter::{self, Verdict},
+    offsets, owned_tally,
     recipient::{Answer, Question},
     subject::Subject,
     tally,
@@ -13,8 +14,8 @@ use crate::{
 #[btf_map]
 static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();
 
-/// Counts `signature`, then tries to send an event about what `locate` tells and whom
-/// `question` finds, which `describe` completes, unless filters leave it out.
+/// Counts `signature`, then tries to send an event about the connection that `locate` finds and the
+/// process that `question` finds, which `describe` completes, unless filters drop it.
 ///
 /// The count is exact; the event is lost, and that counted, when the ring buffer is full.
 #[inline(always)]
@@ -28,9 +29,6 @@ pub(crate) fn emit(
 }
 
 /// Counts `signature`, and sends the event only when it is `wanted`.
-///
-/// Where filters narrow the counts, they come first: then what they leave out is not counted, and
-/// what only the daemon can judge is sent to be counted there.
 #[inline(always)]
 pub(crate) fn emit_if(
     wanted: bool,
@@ -40,52 +38,114 @@ pub(crate) fn emit_if(
     describe: impl FnOnce(&mut Event),
 ) {
     let wanted = wanted && offsets::STREAM.get() == 1;
-    let counts_all = offsets::FILTER_COUNTS.get() == 0;
+    let filters_counts = offsets::FILTER_COUNTS.get() == 1;
     let counts_owned = offsets::OWNED_COUNTS.get() == 1 && owned_tally::is_counted(signature);
     let mut subject = Subject::NOTHING;
-    if wanted || !counts_all || (counts_owned && offsets::SERVICE_PORTS.get() == 1) {
+    if wanted || filters_counts || (counts_owned && offsets::SERVICE_PORTS.get() == 1) {
         locate(&mut subject);
     }
+    // A constant once the programs are loaded: to the verifier the other function is dead code.
+    let admitted = if filters_counts {
+        filter_then_count(wanted, counts_owned, signature, &subject, question)
+    } else {
+        count_then_filter(wanted, counts_owned, signature, &subject, question)
+    };
+    if let Some(admitted) = admitted {
+        stream(signature, &subject, question, admitted, describe);
+    }
+}
+
+/// An event that is to be streamed.
+struct Admitted {
+    answer: Answer,
+    /// As [`Event::unsettled`].
+    unsettled: u8,
+}
+
+impl Admitted {
+    #[inline(always)]
+    fn new(answer: Answer, meaning: Verdict, service: Verdict) -> Self {
+        let unsettled = (unsettled::SERVICE * filter::is_unsettled(service))
+            | (unsettled::SIGNATURE * filter::is_unsettled(meaning));
+        Self { answer, unsettled }
+    }
+}
+
+/// Counts everything: filters narrow the stream alone.
+#[inline(always)]
+fn count_then_filter(
+    wanted: bool,
+    counts_owned: bool,
+    signature: &Signature,
+    subject: &Subject,
+    question: Question,
+) -> Option<Admitted> {
     let mut answer = Answer::NONE;
-    if counts_all {
-        tally::count(signature);
-        if counts_owned {
-            answer = question.ask();
-            answer.count(signature, &subject);
-        }
-        if !wanted {
-            return;
-        }
+    tally::count(signature);
+    if counts_owned {
+        answer = question.ask();
+        answer.count(signature, subject);
+    }
+    if !wanted {
+        return None;
     }
     let meaning = filter::judge_signature(signature);
-    if meaning == filter::DROP && counts_all {
-        return;
-    }
-    if filter::drops(signature, &subject) {
-        return;
+    if meaning == filter::DROP || filter::drops(signature, subject) {
+        return None;
     }
     // Last, as it takes the longest.
-    let filters = offsets::FILTER.get() != 0;
-    if !(counts_all && counts_owned) && (filters || counts_owned) {
+    if !counts_owned && offsets::FILTER.get() != 0 {
+        answer = question.ask();
+    }
+    let service = answer.judge();
+    (service != filter::DROP).then(|| Admitted::new(answer, meaning, service))
+}
+
+/// Counts what passes the filters, by signature: the daemon leaves out causes that they do not ask for
+/// when it reads the counts. An event whose service only the daemon can judge is streamed, also if
+/// nobody wants to see it, and counted there.
+#[inline(always)]
+fn filter_then_count(
+    wanted: bool,
+    counts_owned: bool,
+    signature: &Signature,
+    subject: &Subject,
+    question: Question,
+) -> Option<Admitted> {
+    let meaning = filter::judge_signature(signature);
+    if filter::drops(signature, subject) {
+        return None;
+    }
+    // Last, as it takes the longest.
+    let mut answer = Answer::NONE;
+    if counts_owned || offsets::FILTER.get() != 0 {
         answer = question.ask();
     }
     let service = answer.judge();
     if service == filter::DROP {
-        return;
+        return None;
     }
-    let is_counted = counts_all || service == filter::PASS;
-    if !counts_all && is_counted {
+    if service == filter::PASS {
         tally::count(signature);
         if counts_owned {
-            answer.count(signature, &subject);
+            answer.count(signature, subject);
         }
-        if !wanted {
-            return;
+        if !wanted || meaning == filter::DROP {
+            return None;
         }
     }
-    if meaning == filter::DROP && is_counted {
-        return;
-    }
+    Some(Admitted::new(answer, meaning, service))
+}
+
+/// Sends an event, which `describe` completes.
+#[inline(always)]
+fn stream(
+    signature: &Signature,
+    subject: &Subject,
+    question: Question,
+    admitted: Admitted,
+    describe: impl FnOnce(&mut Event),
+) {
     let Some(mut entry) = EVENTS.reserve(0) else {
         tally::bump(Counter::EventsLost);
         return;
@@ -94,12 +154,11 @@ pub(crate) fn emit_if(
     // SAFETY: the helper takes nothing and cannot fail.
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
-    event.unsettled = (unsettled::SERVICE * filter::is_unsettled(service))
-        | (unsettled::SIGNATURE * filter::is_unsettled(meaning));
+    event.unsettled = admitted.unsettled;
     event.rst_reason = ABSENT;
     event.fd = -1;
     subject.describe(event);
     describe(event);
-    question.tell(event, answer);
+    question.tell(event, admitted.answer);
     entry.submit(0);
 }
