@@ -61,9 +61,9 @@ pub struct Boot<'a> {
     pub base: &'a std::path::Path,
     /// What runs in it.
     pub programs: &'a GuestPrograms,
-    /// Made by [`crate::peers`], where a guest has them.
+    /// An archive of other tools that watch TCP, where a guest has them.
     pub peers: Option<&'a std::path::Path>,
-    /// Made by [`crate::prometheus`], where a guest has it.
+    /// An archive of Prometheus, where a guest has it.
     pub prometheus: Option<&'a std::path::Path>,
     /// Whose processors run it.
     pub accelerator: Accelerator,

@@ -6,9 +6,10 @@ use serde_json::Value;
 use xtask_common::report::{Report, Reporter};
 
 use super::{
-    expected::{Expected, Span},
+    expected::Expected,
     modules::Unavailable,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
+    span::Span,
     system,
     tracer::Tracer,
     verify::compare,

@@ -52,6 +52,7 @@ mod shared;
 mod sigpipe;
 mod socket;
 mod sockopt;
+mod span;
 mod stream;
 mod survive;
 mod system;

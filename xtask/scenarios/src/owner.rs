@@ -19,11 +19,12 @@ use xtask_common::cgroup;
 use super::{
     child::{self, ChildOutcome},
     connect,
-    expected::{Expected, Span},
+    expected::Expected,
     handover,
     network::{Family, NOBODY_LISTENS},
     process::Process,
     socket::{self, Ends},
+    span::Span,
     tracer::Tracer,
 };
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use socktrace_diagnosis::Cause;
 
-use super::expected::{Expected, Span};
+use super::{expected::Expected, span::Span};
 
 /// Metrics by their whole series name, labels included.
 pub(super) type Metrics = BTreeMap<String, f64>;

@@ -1,0 +1,278 @@
+//! What an expectation claims of each field of a line, and how a line differs.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::Value;
+
+use socktrace_diagnosis::{Cause, Severity};
+
+use super::{Expected, FIRST_ERRNO, name};
+use crate::{claim::Claim, names_reset_reasons, process::Process, socket::Role, span::Span, usual};
+
+const SINCE_FIRST: &str = "since_first_ms";
+
+/// Fields that are null in every line but those whose scenario names a value.
+const USUALLY_NULL: [&str; 17] = [
+    "remote_name",
+    "service",
+    "unit",
+    "user",
+    "user_unit",
+    "container",
+    "outer_container",
+    "pod",
+    "sigpipe",
+    FIRST_ERRNO,
+    SINCE_FIRST,
+    "icmp_type",
+    "icmp_code",
+    "router",
+    "level",
+    "option",
+    "fd",
+];
+
+/// Fields that are 0 in every line but those whose scenario names a value.
+const USUALLY_ZERO: [&str; 4] = ["retransmits", "probes", "user_timeout_ms", "unsent_bytes"];
+
+/// The timeout of a connection before its round-trip time is known, in milliseconds (RFC 6298).
+const INITIAL_RTO: u64 = 1_000;
+
+/// The least timeout in Linux, in milliseconds.
+const LEAST_RTO: u64 = 200;
+
+impl Expected {
+    /// How `line` differs from what is expected; `None` when it is about something else.
+    pub(crate) fn differences(&self, line: &Value, span: &Span) -> Option<Vec<String>> {
+        let mut claims = self.claims(span);
+        let by_process = |process: &Process| {
+            let claims = process.claims(self.usual_sources());
+            claims.iter().filter(|(field, claim)| !claim.admits(&line[*field])).count()
+        };
+        let process = self.processes.iter().min_by_key(|process| by_process(process));
+        let about_process =
+            process.map_or_else(Process::no_claims, |process| process.claims(self.usual_sources()));
+        claims.splice(0..0, about_process);
+        for (field, claim) in &self.fields {
+            claims.retain(|(claimed, _)| claimed != field);
+            claims.push((field, claim.clone()));
+        }
+        let local = ["event", "local", "local_port"];
+        let remote = ["remote", "remote_port"].iter().filter(|_| self.remote.is_some());
+        let is_about_another = local.iter().chain(remote).any(|about| {
+            claims.iter().any(|(field, claim)| field == about && !claim.admits(&line[*field]))
+        });
+        (!is_about_another).then(|| self.compare(&claims, line))
+    }
+
+    /// Whether `line` is what is expected but for the sender of the RST, whom it does not name.
+    pub(crate) fn is_without_sender(&self, line: &Value, span: &Span) -> bool {
+        let nobody = Self { sender: None, ..self.clone() };
+        self.sender.is_some()
+            && nobody.differences(line, span).is_some_and(|found| found.is_empty())
+    }
+
+    fn compare(&self, claims: &[(&'static str, Claim)], line: &Value) -> Vec<String> {
+        let mut found = Vec::new();
+        for (field, claim) in claims {
+            let Some(said) = line.get(*field) else {
+                found.push(format!("{field} is missing, right is {claim}"));
+                continue;
+            };
+            let known = self.known.iter().find(|(_, known, _)| known == field);
+            match known {
+                None if claim.admits(said) => {}
+                None => found.push(format!("{field}: socktrace said {said}, right is {claim}")),
+                Some(_) if claim.admits(said) => {
+                    found.push(format!("{field} is right: it is not known to be wrong any more"));
+                }
+                Some((.., shown)) if shown.admits(said) => {}
+                Some((.., shown)) => found.push(format!(
+                    "{field}: socktrace said {said}, right is {claim}, and known {shown}"
+                )),
+            }
+        }
+        let fields = line.as_object().into_iter().flat_map(serde_json::Map::keys);
+        for field in fields.filter(|field| !claims.iter().any(|(claimed, _)| claimed == field)) {
+            found.push(format!("{field} is unaccounted for: socktrace said {}", line[field]));
+        }
+        found
+    }
+
+    /// What each field must be but those about the process, before the scenario's own.
+    fn claims(&self, span: &Span) -> Vec<(&'static str, Claim)> {
+        let text = |text: Option<&str>| Claim::is(text);
+        let mut claims = vec![
+            ("time", span.bounds()),
+            ("event", Claim::is(self.event)),
+            ("errno", Claim::is(name(self.errno))),
+            ("errno_number", Claim::is(self.errno)),
+            ("cause", Claim::is(self.cause.id())),
+            ("direction", Claim::is(self.cause.row().direction.id())),
+            ("call", Claim::is(self.call)),
+            ("protocol", Claim::is(self.protocol)),
+            ("severity", Claim::is(self.severity())),
+            ("family", Claim::is(self.family())),
+            ("state", Claim::is(usual::state(self.cause))),
+            ("role", text(self.role().map(Role::name))),
+            ("service_port", self.service_port()),
+            ("netns", Claim::is(self.netns)),
+            ("rto_ms", self.rto()),
+            ("silent_ms", if self.is_connected() { span.at_most() } else { Claim::is(0) }),
+            ("flags", self.usual_flags()),
+            ("reason", self.reason()),
+            ("advice", Claim::is(self.cause.advice())),
+        ];
+        claims.extend(self.ends());
+        claims.extend(self.sender());
+        // Scenarios run in the root of all cgroups.
+        let (cgroup, unknown) = if self.processes.is_empty() {
+            (None, Some("not_accepted"))
+        } else {
+            (Some("/"), None)
+        };
+        claims.extend([("cgroup", text(cgroup)), ("owner_unknown", text(unknown))]);
+        claims.extend(USUALLY_NULL.map(|field| (field, Claim::Is(Value::Null))));
+        claims.extend(USUALLY_ZERO.map(|field| (field, Claim::is(0))));
+        // The SYN counts as a byte.
+        let is_connecting = self.is_connecting();
+        claims.push(("unacked_bytes", Claim::is(u32::from(is_connecting))));
+        // Of a connect, it is the time since the first SYN.
+        let is_attempt = is_connecting || self.cause == Cause::ConnectRetriedAfterFailure;
+        claims.push(("elapsed_ms", if is_attempt { span.at_most() } else { Claim::is(0) }));
+        if self.is_claimed(FIRST_ERRNO) {
+            claims.retain(|(field, _)| *field != SINCE_FIRST);
+            claims.push((SINCE_FIRST, span.at_most()));
+        }
+        claims
+    }
+
+    fn is_claimed(&self, field: &str) -> bool {
+        self.fields.iter().any(|(claimed, _)| *claimed == field)
+    }
+
+    fn ends(&self) -> [(&'static str, Claim); 4] {
+        let ip = |end: Option<SocketAddr>| Claim::is(end.map(|end| end.ip().to_string()));
+        let port = |end: Option<SocketAddr>| Claim::is(end.map_or(0, |end| end.port()));
+        // No peer is the unspecified address.
+        let remote = self.remote.or(self.local.map(|local| match local.ip() {
+            IpAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
+            IpAddr::V6(_) => SocketAddr::from(([0; 16], 0)),
+        }));
+        [
+            ("local", ip(self.local)),
+            ("local_port", port(self.local)),
+            ("remote", ip(remote)),
+            ("remote_port", port(remote)),
+        ]
+    }
+
+    fn sender(&self) -> [(&'static str, Claim); 3] {
+        let (pid, comm, reason) = match &self.sender {
+            None => (None, None, None),
+            Some((pid, comm, reason)) => {
+                (Some(*pid), Some(comm.as_str()), names_reset_reasons().then_some(*reason))
+            }
+        };
+        [
+            ("peer_pid", Claim::is(pid)),
+            ("peer_comm", Claim::is(comm)),
+            ("rst_reason", Claim::is(reason)),
+        ]
+    }
+
+    fn reason(&self) -> Claim {
+        const SENT_BY: &str = "sent by";
+        match &self.sender {
+            Some((pid, comm, _)) if self.event == "failure" => {
+                Claim::Text { with: format!("{SENT_BY} {comm}[{pid}]"), without: None }
+            }
+            _ => Claim::Text { with: String::new(), without: Some(SENT_BY) },
+        }
+    }
+
+    /// Nobody minds what no program gets.
+    fn severity(&self) -> &'static str {
+        let severity =
+            if self.call == "none" { Severity::Expected } else { self.cause.row().severity };
+        severity.id()
+    }
+
+    /// What the call and the cause leave open, the scenario says.
+    fn role(&self) -> Option<Role> {
+        match (self.call, self.cause) {
+            ("accept" | "listen", _) | (_, Cause::ResetBeforeAccept) => Some(Role::Server),
+            _ if self.is_attempt() => Some(Role::Client),
+            ("bind", _) => None,
+            _ => self.role,
+        }
+    }
+
+    fn service_port(&self) -> Claim {
+        let end = match self.role() {
+            Some(Role::Client) => self.remote,
+            Some(Role::Server) => self.local,
+            None => None,
+        };
+        Claim::is(end.map(|end| end.port()).filter(|port| *port != 0))
+    }
+
+    /// Whether the socket is or was connected.
+    fn is_connected(&self) -> bool {
+        self.remote.is_some() && !self.is_attempt()
+    }
+
+    /// Whether the SYN waits for an answer.
+    fn is_connecting(&self) -> bool {
+        const STATE: &str = "SYN_SENT";
+        let said = self.fields.iter().find(|(field, _)| *field == "state");
+        match said {
+            Some((_, claim)) => claim.admits(&STATE.into()),
+            None => usual::state(self.cause) == STATE,
+        }
+    }
+
+    /// Whether it is about an attempt to connect.
+    fn is_attempt(&self) -> bool {
+        self.call == "connect" || self.cause.id().starts_with("connect_")
+    }
+
+    fn rto(&self) -> Claim {
+        match (self.local, self.is_connected()) {
+            (None, _) => Claim::is(0),
+            (_, connected) if !connected || self.is_connecting() => Claim::is(INITIAL_RTO),
+            _ => Claim::Within(LEAST_RTO, INITIAL_RTO),
+        }
+    }
+
+    fn usual_flags(&self) -> Claim {
+        let mut flags = usual::flags(self.cause).to_vec();
+        if self.event != "failure" {
+            flags.push("delivery");
+        }
+        Claim::is(flags)
+    }
+
+    /// How the process is usually known: a call is its caller's; what a segment or a timer does
+    /// concerns whoever waits for the socket or has it, and a caller whose call it comes in.
+    fn usual_sources(&self) -> &'static [&'static str] {
+        if self.is_call() { &["caller"] } else { &["caller", "waiter", "holder"] }
+    }
+
+    /// Whether a call of the process failed, not what a segment or a timer ended.
+    pub(super) fn is_call(&self) -> bool {
+        self.event != "failure"
+            || matches!(
+                self.call,
+                "accept" | "bind" | "listen" | "setsockopt" | "getsockopt" | "write"
+            ) && self.cause != Cause::ResetAfterPeerClose
+            || matches!(
+                self.cause,
+                Cause::ConnectNoRoute
+                    | Cause::ConnectLocal
+                    | Cause::ConnectRetriedAfterFailure
+                    | Cause::ConnectCancelled
+                    | Cause::Interrupted
+            )
+    }
+}
