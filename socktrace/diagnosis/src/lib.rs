@@ -1,7 +1,7 @@
 //! What a failed socket means: from the kernel's signature to errno, cause and advice.
 //!
 //! Pure functions of plain data: nothing here knows how signatures are collected or where findings
-//! go. The daemon's stream applies [`diagnose`] to each event and its exporter to each counted
+//! go. The daemon's stream applies [`diagnose()`] to each event and its exporter to each counted
 //! signature, so the two cannot disagree; the scenarios name the causes they expect by type.
 
 mod causes;

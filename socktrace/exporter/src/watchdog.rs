@@ -28,7 +28,7 @@ impl Liveness {
         (Self(sender), Watchdog(receiver))
     }
 
-    /// Whether the event loop answers within [`PATIENCE`].
+    /// Whether the event loop answers within five seconds.
     pub async fn is_alive(&self) -> bool {
         let (ask, answer) = oneshot::channel();
         let asked = async { self.0.send(ask).await.is_ok() && answer.await.is_ok() };
