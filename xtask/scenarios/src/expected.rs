@@ -12,6 +12,7 @@ use socktrace_diagnosis::Cause;
 use super::{
     claim::Claim,
     known::{Fault, NO_WINDOW_YET},
+    names_reset_reasons,
     process::{self, Process},
     socket::{Ends, Role},
     span::CLOCK_SKEW,
@@ -252,8 +253,11 @@ impl Expected {
 
     /// No sender of the RST is named, which is known to be wrong.
     pub(super) fn known_without_sender(self, fault: &'static Fault) -> Self {
-        ["peer_pid", "peer_comm", "rst_reason"]
+        // A kernel that gives no reasons is right to give none here.
+        let reason = names_reset_reasons().then_some("rst_reason");
+        ["peer_pid", "peer_comm"]
             .into_iter()
+            .chain(reason)
             .fold(self, |failure, field| failure.known(fault, field, Claim::Is(Value::Null)))
             .known(fault, "reason", Claim::TEXT)
     }

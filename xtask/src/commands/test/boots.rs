@@ -101,7 +101,8 @@ pub(super) fn sockets(
     Ok(boots)
 }
 
-/// Makes everything ready for a kernel's boot with the package, if it is tried there.
+/// Makes everything ready for a kernel's boot with the package, if it is tried there. `packages` are
+/// made for the first such boot: later ones share them, as it may still read them.
 ///
 /// # Errors
 ///
@@ -111,6 +112,7 @@ pub(super) fn system(
     series: &'static Series,
     programs: &GuestPrograms,
     catalogue: &Catalogue,
+    packages: &mut Vec<PathBuf>,
 ) -> Result<Option<PlannedBoot>> {
     let scope = scope(args, series);
     if !has_system(args, series) || !catalogue.has(SYSTEM, scope, &args.scenarios) {
@@ -119,8 +121,13 @@ pub(super) fn system(
     let setup = args.no_setup.setup();
     let files = prepare::boot_files(series, args.arch, &setup, &args.mirrors)?;
     let accelerator = prepare::accelerator(&files, programs)?;
-    let (files, programs) =
-        prepare::system(series, programs, package::versions, &setup, &args.mirrors)?;
+    let packages = || {
+        if packages.is_empty() {
+            *packages = package::versions()?;
+        }
+        Ok(packages.clone())
+    };
+    let (files, programs) = prepare::system(series, programs, packages, &setup, &args.mirrors)?;
     Ok(Some(PlannedBoot {
         accelerator,
         files,

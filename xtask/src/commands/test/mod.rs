@@ -117,8 +117,9 @@ fn run_scenarios(
         for series in first.into_iter().chain(others) {
             prepare(series, boots::sockets(args, series, programs, catalogue));
         }
+        let mut packages = Vec::new();
         for series in kernels {
-            let boot = boots::system(args, series, programs, catalogue);
+            let boot = boots::system(args, series, programs, catalogue, &mut packages);
             prepare(series, boot.map(|boot| boot.into_iter().collect()));
         }
         queue.complete();
