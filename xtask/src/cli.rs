@@ -173,7 +173,7 @@ pub(crate) struct TestArgs {
         conflicts_with_all = ["arch", "kernels", "scenarios", "attach"]
     )]
     pub(crate) write_docs: bool,
-    /// Boots at the same time [default: one for each processor]
+    /// Boots at the same time [default: one for each processor, and one more]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
     #[command(flatten)]

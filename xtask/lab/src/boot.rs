@@ -47,7 +47,9 @@ pub enum Terminal {
 /// How long to wait before a guest is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Without any report.
+    /// Until the first report.
+    pub start: Duration,
+    /// Without any report after that.
     pub silence: Duration,
     /// For the whole boot.
     pub total: Duration,
@@ -184,14 +186,17 @@ impl Boot<'_> {
 
     fn listen(&self, lines: &mpsc::Receiver<String>, on_report: &mut impl FnMut(Report)) -> End {
         let start = Instant::now();
+        let mut is_up = false;
         loop {
             let line = match self.limits {
                 None => lines.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
                 Some(limits) => {
                     let left = limits.total.saturating_sub(start.elapsed());
-                    lines.recv_timeout(limits.silence.min(left))
+                    let silence = if is_up { limits.silence } else { limits.start };
+                    lines.recv_timeout(silence.min(left))
                 }
             };
+            is_up |= line.is_ok();
             match line.map(|line| (serde_json::from_str(&line), line)) {
                 Ok((Ok(Report::Exit { code }), _)) => return End::Exit(code),
                 Ok((Ok(report), _)) => on_report(report),

@@ -59,7 +59,7 @@ pub(crate) fn accelerator(
         command: vec!["true".into()],
         env: [].into(),
         terminal: Terminal::Logged(workspace::cache("kvm.log")),
-        limits: Some(Limits { silence: LIMIT, total: LIMIT }),
+        limits: Some(Limits { start: LIMIT, silence: LIMIT, total: LIMIT }),
     }
     .run(drop)?;
     let works = outcome == Outcome::Finished { code: 0 };

@@ -320,11 +320,11 @@ catalogue! {
     }
     check {
         // The others may leave connections that give up some time later.
-        Icount quick "kprobe_timers": attach::timers_by_kprobe;
-        Icount quick "retransmits": stream::retransmits;
+        Icount differs "kprobe_timers": attach::timers_by_kprobe;
+        Icount "retransmits": stream::retransmits;
         Icount "noise_is_counted_only": stream::noise_is_counted_only;
         Icount "thresholds": stream::thresholds;
-        Icount quick "metrics_of_timers": metrics::of_timers;
+        Icount differs "metrics_of_timers": metrics::of_timers;
         Icount "metrics_of_many_services": metrics::many_services;
         Smp quick "metrics_of_sockets": metrics::of_sockets;
         Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;
@@ -332,12 +332,12 @@ catalogue! {
         Smp differs "metrics_of_the_tracer": metrics::of_the_tracer;
         Smp "survives_processor_going": survive::processor_goes;
         Smp "survives_no_descriptors": survive::no_descriptors;
-        Smp quick "service_sandbox": service::sandbox;
+        Smp differs "service_sandbox": service::sandbox;
         Smp quick "service_privileges": privileges::of_the_unit;
         Smp "flood": metrics::flood;
         Smp "storm": daemon::storm;
         Smp "no_stream": daemon::no_stream;
-        Smp quick "probe_log": daemon::probe_log;
+        Smp differs "probe_log": daemon::probe_log;
         Smp "human_output": daemon::human_output;
         Smp "human_output_on_terminal": terminal::columns_that_fit;
         Smp "opened_before": daemon::opened_before;
@@ -362,7 +362,7 @@ catalogue! {
         Smp "socket_activation": clients::socket_activation;
         Smp quick "wrong_web_config": clients::wrong_web_config;
         Smp quick "kprobe": attach::by_kprobe;
-        Smp quick "kprobe_fallback": attach::fallback;
+        Smp differs "kprobe_fallback": attach::fallback;
         Smp "refused_not_root": refusal::not_root;
         Smp quick "refused_missing_capability": refusal::missing_capability;
         Smp quick "refused_no_btf": refusal::no_btf;
@@ -372,8 +372,8 @@ catalogue! {
         Smp quick "doctor_self_test": doctor::self_test;
         Smp "doctor_unprivileged": doctor::unprivileged;
         Smp "doctor_no_btf": doctor::no_btf;
-        Smp quick "service_manager": service::manager;
-        Smp quick "service_journal": service::journal;
+        Smp "service_manager": service::manager;
+        Smp "service_journal": service::journal;
         Smp differs "service_configuration": service::configuration;
         Smp "survives_stalled_reader": survive::stalled_reader;
         Smp "survives_full_pipe": survive::full_pipe;

@@ -23,7 +23,11 @@ use xtask_common::{
 use crate::cli::BenchArgs;
 
 /// A guest measures for long without a word.
-const LIMITS: Limits = Limits { silence: Duration::from_mins(15), total: Duration::from_hours(3) };
+const LIMITS: Limits = Limits {
+    start: Duration::from_mins(2),
+    silence: Duration::from_mins(15),
+    total: Duration::from_hours(3),
+};
 
 /// Measures what was asked for, and prints it.
 ///

@@ -20,7 +20,12 @@ use socktrace_lab::{
 };
 
 /// Generous: a busy machine without hardware virtualization is slow.
-const LIMITS: Limits = Limits { silence: Duration::from_mins(6), total: Duration::from_mins(30) };
+/// A guest that is well reports within seconds of its power-on, with systemd within a minute.
+const LIMITS: Limits = Limits {
+    start: Duration::from_mins(2),
+    silence: Duration::from_mins(6),
+    total: Duration::from_mins(30),
+};
 
 /// Makes a boot's scenarios, the few that fail once more, and says what came of them.
 pub(super) fn run(args: &TestArgs, planned: &PlannedBoot) -> Summary {

@@ -79,7 +79,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     Ok(if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Boots the kernels, one for each processor at a time. What the next ones need is made ready
+/// Boots the kernels, one for each processor at a time and one more: guests wait for a third of their
+/// time, mostly for the kernel to link and unlink programs. What the next ones need is made ready
 /// meanwhile.
 fn run_scenarios(
     args: &TestArgs,
@@ -88,7 +89,7 @@ fn run_scenarios(
     catalogue: &Catalogue,
 ) -> Summary {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let jobs = args.jobs.map_or(processors, std::num::NonZero::get);
+    let jobs = args.jobs.map_or(processors + 1, std::num::NonZero::get);
     let (queue, summary) = (Queue::default(), Mutex::new(Summary::default()));
     let merge = |one: Summary| {
         summary.lock().unwrap_or_else(PoisonError::into_inner).merge(one);
