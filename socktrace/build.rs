@@ -30,9 +30,8 @@ fn build() -> Result<(), String> {
         println!("cargo::rerun-if-changed={}", compiler.display());
     }
 
-    // One directory for every profile of the daemon: the kernel programs are the same for each.
     let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
-    let target_dir = workspace.join("target/ebpf").join(&architecture);
+    let target_dir = socktrace_toolchain::target_dir(workspace, &architecture);
     let mut cargo = toolchain.cargo("build", workspace, &architecture, &target_dir);
     // Cargo shows the stderr of a script that fails by its exit code: the compiler's own words.
     let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
-use socktrace_toolchain::LOCK_VARIABLE;
+use socktrace_toolchain::{Compiler, LOCK_VARIABLE, Toolchain};
 use xtask_common::arch::Arch;
 
 use crate::{initramfs::GuestPrograms, process, progress, workspace};
@@ -75,6 +75,21 @@ impl BuildOptions {
 /// When it does not compile.
 pub fn daemon(options: BuildOptions) -> Result<PathBuf> {
     Ok(binaries(&[DAEMON], options)?.join(DAEMON.name))
+}
+
+/// Compiles what the kernel programs are linked from, while their linker is still being built. The
+/// daemon's build script would wait for that, and then compile all of this one after the other.
+pub(crate) fn kernel_library() {
+    let root = workspace::root();
+    if Toolchain::find(root).is_ok() {
+        return;
+    }
+    let Some(compiler) = Compiler::find() else { return };
+    let architecture = std::env::consts::ARCH;
+    let target_dir = socktrace_toolchain::target_dir(root, architecture);
+    let mut cargo = Toolchain::to_be(root, compiler).cargo_library(root, architecture, &target_dir);
+    // What goes wrong here does so once more in the build script, and is reported there.
+    drop(cargo.output());
 }
 
 /// Compiles what goes into a guest, in one go: dependencies that differ in features alone are not

@@ -179,7 +179,10 @@ fn compile_and<P, T: Send>(
             setup.install_packages(needs)?;
             thread::scope(|scope| {
                 let toolchain = scope.spawn(|| match lock {
-                    Some(_lock) => setup.ensure(&[Need::Build]),
+                    Some(_lock) => {
+                        scope.spawn(compile::kernel_library);
+                        setup.ensure(&[Need::Build])
+                    }
                     None => Ok(()),
                 });
                 let fetched = setup.ensure(&others).and_then(|()| fetch());

@@ -151,6 +151,13 @@ impl Toolchain {
         Self::find(workspace)
     }
 
+    /// What [`Self::find`] will find once the linker of a compiler is built, which takes longer than
+    /// the compiler's installation.
+    #[must_use]
+    pub fn to_be(workspace: &Path, compiler: Compiler) -> Self {
+        Self { compiler, linker: own_linker(workspace, compiler) }
+    }
+
     /// The toolchain of this machine, where `workspace` is the repository's root.
     ///
     /// # Errors
@@ -185,6 +192,32 @@ impl Toolchain {
         architecture: &str,
         target_dir: &Path,
     ) -> Command {
+        let mut command = self.cargo_over_package(subcommand, workspace, architecture, target_dir);
+        command.args(["--bin", "socktrace-ebpf"]);
+        command
+    }
+
+    /// `cargo build` of what the kernel programs are linked from, which takes no linker. The
+    /// arguments are those of [`Self::cargo`].
+    #[must_use]
+    pub fn cargo_library(
+        &self,
+        workspace: &Path,
+        architecture: &str,
+        target_dir: &Path,
+    ) -> Command {
+        let mut command = self.cargo_over_package("build", workspace, architecture, target_dir);
+        command.arg("--lib");
+        command
+    }
+
+    fn cargo_over_package(
+        &self,
+        subcommand: &str,
+        workspace: &Path,
+        architecture: &str,
+        target_dir: &Path,
+    ) -> Command {
         let flags = [
             format!("-Clinker={}", self.linker.display()),
             format!("--cfg=bpf_target_arch=\"{architecture}\""),
@@ -198,14 +231,21 @@ impl Toolchain {
         let mut command = self.compiler.cargo(subcommand);
         command
             .current_dir(workspace)
-            .args(["--release", "--package", "socktrace-ebpf", "--bin", "socktrace-ebpf"])
-            .args(["--features", "programs", "--target", TARGET, "--target-dir"])
+            .args(["--release", "--package", "socktrace-ebpf", "--features", "programs"])
+            .args(["--target", TARGET, "--target-dir"])
             .arg(target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
             // The workspace strips release builds, which would take the BTF's source away.
             .env("CARGO_PROFILE_RELEASE_STRIP", "none");
         command
     }
+}
+
+/// Where the kernel programs for daemons on `architecture` are compiled: one directory for every
+/// profile of the daemon, as they are the same for each.
+#[must_use]
+pub fn target_dir(workspace: &Path, architecture: &str) -> PathBuf {
+    workspace.join("target/ebpf").join(architecture)
 }
 
 /// Where the object lies after `cargo build` with `target_dir`.
@@ -220,8 +260,12 @@ pub fn linker_root(workspace: &Path, llvm: u32) -> PathBuf {
     workspace.join(format!("target/tools/bpf-linker-{BPF_LINKER_VERSION}-llvm-{llvm}"))
 }
 
+fn own_linker(workspace: &Path, compiler: Compiler) -> PathBuf {
+    linker_root(workspace, compiler.llvm()).join("bin/bpf-linker")
+}
+
 fn find_linker(compiler: Compiler, workspace: &Path) -> Option<PathBuf> {
-    let own = linker_root(workspace, compiler.llvm()).join("bin/bpf-linker");
+    let own = own_linker(workspace, compiler);
     if own.is_file() {
         return Some(own);
     }
