@@ -12,6 +12,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 use xtask_common::{job::Job, report::Report};
 
 use crate::{
@@ -230,8 +234,17 @@ struct RunningQemu {
 impl RunningQemu {
     fn new(mut child: Child) -> Self {
         let console = Arc::default();
-        let stdout = child.stdout.take().map(|stdout: ChildStdout| collect(stdout, &console));
-        let stderr = child.stderr.take().map(|stderr| collect(stderr, &console));
+        let stdout =
+            child.stdout.take().map(|stdout: ChildStdout| collect(stdout, &console, |_| {}));
+        let id = child.id();
+        let stderr = child.stderr.take().map(|stderr| {
+            collect(stderr, &console, move |text| {
+                // QEMU stops the machine then, and waits for somebody to look at it.
+                if text.contains("KVM internal error") {
+                    kill(id);
+                }
+            })
+        });
         Self { child, console, readers: stdout.into_iter().chain(stderr).collect() }
     }
 
@@ -267,7 +280,12 @@ impl Drop for RunningQemu {
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+/// Has all that comes from `from` added to `to`, and shown to `look` as it comes.
+fn collect(
+    mut from: impl Read + Send + 'static,
+    to: &Arc<Mutex<Vec<u8>>>,
+    look: impl Fn(&str) + Send + 'static,
+) -> JoinHandle<()> {
     let to = Arc::clone(to);
     thread::spawn(move || {
         let mut buffer = [0; 4096];
@@ -275,8 +293,16 @@ fn collect(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) -> Jo
             let mut to = to.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             // Writing to a vector does not fail.
             drop(to.write_all(&buffer[..count]));
+            look(&String::from_utf8_lossy(&buffer[..count]));
         }
     })
+}
+
+/// Kills a child that nobody has waited for yet.
+fn kill(id: u32) {
+    let Ok(id) = i32::try_from(id) else { return };
+    // Fails only for a process that has already ended.
+    let _ = signal::kill(Pid::from_raw(id), Signal::SIGKILL);
 }
 
 fn lines(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
