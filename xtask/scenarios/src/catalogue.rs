@@ -314,7 +314,7 @@ catalogue! {
         Smp "quiet_not_connected" Ipv4 (Ipv6): quiet::not_connected, late: END;
         Smp quick "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp, late: END;
 
-        Odd quick "connect_refused_without_ipv6" Ipv4: connect::refused;
+        Odd differs "connect_refused_without_ipv6" Ipv4: connect::refused;
         Odd "reset_by_peer_without_ipv6" Ipv4: reset::by_peer;
         Odd "bind_failed_without_ipv6" Ipv4: bind::address_in_use;
     }
@@ -369,7 +369,7 @@ catalogue! {
         Smp differs "refused_memlock": refusal::memlock;
         Smp quick "refused_kprobes": refusal::kprobes;
         Smp quick "refused_user_namespace": refusal::user_namespace;
-        Smp quick "doctor_self_test": doctor::self_test;
+        Smp differs "doctor_self_test": doctor::self_test;
         Smp "doctor_unprivileged": doctor::unprivileged;
         Smp "doctor_no_btf": doctor::no_btf;
         Smp "service_manager": service::manager;
@@ -393,9 +393,9 @@ catalogue! {
         System quick "system_exposure": system::exposure;
         System "system_upgrade": system::upgrade;
         System "system_removal": system::removal;
-        Odd quick "missing_function": odd::missing_function;
-        Odd quick "lockdown_integrity": odd::lockdown_integrity;
-        Odd quick "lockdown_confidentiality": odd::lockdown_confidentiality;
+        Odd differs "missing_function": odd::missing_function;
+        Odd differs "lockdown_integrity": odd::lockdown_integrity;
+        Odd differs "lockdown_confidentiality": odd::lockdown_confidentiality;
         Scrape "prometheus": prometheus::counts_and_alerts;
     }
 }
