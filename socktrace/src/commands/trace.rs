@@ -139,8 +139,8 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
             None => judging,
         });
     }
-    let _attached = Attached::new(object, links);
-    let shown = watch::watch(pipeline, lifecycle, resolved, &mut stop).await?;
+    let attached = Attached::new(object, links);
+    let shown = watch::watch(pipeline, lifecycle, attached, resolved, &mut stop).await?;
     let shown = is_shown.then_some(shown);
     let summary = summary(&counts, shown)?;
     log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.look().missed));

@@ -8,6 +8,7 @@ use crate::{
     cli::{Cli, OnFull, Output},
     config::Resolved,
     counts::StreamProgress,
+    kernel::load::Attached,
     pipeline::{Pipeline, Step},
     service::signals::StopSignals,
     sinks::{Format, Options},
@@ -22,13 +23,14 @@ pub(super) fn options(cli: &Cli) -> Options {
     Options { format, color: cli.color.into(), drops: cli.on_full == OnFull::Drop }
 }
 
-/// Runs; without a pipeline it only counts. Returns what the stream came to.
+/// Runs; without a pipeline it only counts. Detaches in the end, and returns what the stream came to.
 ///
 /// # Errors
 /// When events cannot be read, or the stream cannot be written.
 pub(super) async fn watch(
     mut pipeline: Option<Pipeline>,
     mut lifecycle: Lifecycle,
+    attached: Attached,
     resolved: Resolved,
     stop: &mut StopSignals,
 ) -> anyhow::Result<StreamProgress> {
@@ -54,6 +56,9 @@ pub(super) async fn watch(
         }
     }
     lifecycle.manager.stopping();
+    // First, or in a storm there would be no last event, and what came after it would be counted and
+    // neither shown nor said to be lost.
+    drop(attached);
     let Some(mut pipeline) = pipeline else { return Ok(StreamProgress::default()) };
     if is_read {
         tokio::select! {

@@ -177,13 +177,23 @@ impl Pipeline {
         self.gate.teacher.refresh();
     }
 
-    /// Gives what came before the end to the sinks, as far as readers take it.
+    /// Gives what came before the end to the sinks, as far as readers take it. The kernel programs are
+    /// detached by then: what comes has an end.
     ///
     /// # Errors
     /// When a sink cannot write.
     pub(crate) async fn finish(&mut self) -> anyhow::Result<()> {
-        self.events.drain(&mut self.batch);
-        self.pass().await;
+        loop {
+            let has_more = self.events.drain(&mut self.batch);
+            self.pass().await;
+            if !self.write_out().await? || !has_more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has sinks write what they have; whether they could.
+    async fn write_out(&mut self) -> anyhow::Result<bool> {
         // Of each sink the write that goes on, and one with what came since.
         for _ in 0..2 * self.sinks.count() {
             self.flush();
@@ -191,17 +201,29 @@ impl Pipeline {
                 break;
             }
             let written = poll_fn(|context| self.sinks.poll_written(context));
-            let Ok(written) = timeout(LAST_WRITE, written).await else { break };
+            let Ok(written) = timeout(LAST_WRITE, written).await else { return Ok(false) };
             self.note();
             if written.context(CANNOT_WRITE)? == Ending::ReaderGone {
-                break;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Reports what was wrong with events; what the sinks came to.
-    pub(crate) fn end(self) -> StreamProgress {
+    /// Reports what was wrong with events; what the sinks came to. What nobody took any more is judged
+    /// and counted all the same.
+    pub(crate) fn end(mut self) -> StreamProgress {
+        self.sinks.give_up();
+        let mut has_more = true;
+        while has_more {
+            let events = self.batch.drain(..);
+            self.records.extend(events.filter_map(|event| self.gate.pass(event)));
+            for record in self.records.drain(..) {
+                self.sinks.record(&record);
+            }
+            has_more = self.events.drain(&mut self.batch) || !self.batch.is_empty();
+        }
+        self.note();
         if self.events.undecodable() > 0 {
             log::error!(
                 "{} records of the kernel programs were unreadable",

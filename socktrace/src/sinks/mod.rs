@@ -81,6 +81,9 @@ pub(crate) trait Sink {
     /// What ended it, unless an [`Ending`] says so.
     fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Ending>>;
 
+    /// Writes nothing any more: what was not written is counted as dropped, and so is what comes.
+    fn give_up(&mut self);
+
     /// How far it has come.
     fn progress(&self) -> StreamProgress;
 
@@ -120,6 +123,11 @@ impl Sinks {
     /// See [`Sink::lost`].
     pub(crate) fn lost(&mut self, total: u64) {
         self.each(|sink| sink.lost(total));
+    }
+
+    /// See [`Sink::give_up`].
+    pub(crate) fn give_up(&mut self) {
+        self.each(|sink| sink.give_up());
     }
 
     /// Has those write that are not busy.

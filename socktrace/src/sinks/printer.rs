@@ -22,14 +22,14 @@ pub(crate) struct Printer {
     columns: Columns,
     buffer: Vec<u8>,
     last_service: json::LastService,
-    shown: u64,
+    formatted: u64,
 }
 
 impl Printer {
     pub(crate) fn new(format: Format, color: ColorChoice) -> Self {
         let (zone, columns) = (TimeZone::system(), fitting());
         let (buffer, last_service) = (Vec::new(), json::LastService::default());
-        Self { format, choice: choice(color), zone, columns, buffer, last_service, shown: 0 }
+        Self { format, choice: choice(color), zone, columns, buffer, last_service, formatted: 0 }
     }
 
     /// Adds the heading, where the format has one.
@@ -53,7 +53,7 @@ impl Printer {
         if self.buffer.is_empty() {
             self.fit();
         }
-        self.shown += 1;
+        self.formatted += 1;
         match self.format {
             Format::Human => {
                 self.append(|out, zone, columns| human::write(out, record, zone, columns));
@@ -73,8 +73,8 @@ impl Printer {
     }
 
     /// Number of events added so far.
-    pub(crate) fn shown(&self) -> u64 {
-        self.shown
+    pub(crate) fn formatted(&self) -> u64 {
+        self.formatted
     }
 
     /// Goes on with a buffer that was taken out before, unless it is larger than most batches need.

@@ -28,6 +28,13 @@ pub(crate) struct StreamSink {
     dropped: u64,
     /// What of it the stream has not reported yet.
     unreported: u64,
+    /// Of what the printer has formatted: what has been written, what never will be, and all that was
+    /// handed to the writer.
+    written: u64,
+    unwritten: u64,
+    begun: u64,
+    /// Whether nothing is written any more.
+    given_up: bool,
 }
 
 impl StreamSink {
@@ -40,6 +47,10 @@ impl StreamSink {
             reported: 0,
             dropped: 0,
             unreported: 0,
+            written: 0,
+            unwritten: 0,
+            begun: 0,
+            given_up: false,
         }
     }
 
@@ -59,7 +70,7 @@ impl Sink for StreamSink {
     }
 
     fn record(&mut self, record: &Record) {
-        if self.printer.pending() < KEPT_FOR_READER {
+        if !self.given_up && self.printer.pending() < KEPT_FOR_READER {
             self.printer.record(record);
         } else {
             self.drop_lines(1);
@@ -82,6 +93,7 @@ impl Sink for StreamSink {
         }
         if let Some(batch) = self.printer.take() {
             self.writer.start(batch);
+            self.begun = self.printer.formatted();
         }
     }
 
@@ -92,18 +104,33 @@ impl Sink for StreamSink {
     fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
         let written = ready!(self.writer.poll_done(context))?;
         self.printer.reuse(self.writer.spare());
+        let batch = self.begun - self.written - self.unwritten;
         Poll::Ready(Ok(match written {
-            Written::All => Ending::Read,
+            Written::All => {
+                self.written += batch;
+                Ending::Read
+            }
             Written::Full(lines) => {
-                self.drop_lines(lines);
+                // Notices among the lines are no events.
+                let lost = lines.min(batch);
+                self.written += batch - lost;
+                self.unwritten += lost;
+                self.drop_lines(lost);
                 Ending::Read
             }
             Written::ReaderGone => Ending::ReaderGone,
         }))
     }
 
+    fn give_up(&mut self) {
+        self.given_up = true;
+        let rest = self.printer.formatted() - self.written - self.unwritten;
+        self.unwritten += rest;
+        self.drop_lines(rest);
+    }
+
     fn progress(&self) -> StreamProgress {
-        StreamProgress { shown: self.printer.shown(), dropped: self.dropped }
+        StreamProgress { shown: self.written, dropped: self.dropped }
     }
 
     fn change(&mut self, options: Options) {

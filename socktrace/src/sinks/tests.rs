@@ -45,6 +45,8 @@ impl Sink for Noting {
         self.0.borrow_mut().ends.take().map_or(Poll::Pending, |ending| Poll::Ready(Ok(ending)))
     }
 
+    fn give_up(&mut self) {}
+
     fn progress(&self) -> StreamProgress {
         StreamProgress { shown: self.0.borrow().records as u64, dropped: 1 }
     }
@@ -96,6 +98,10 @@ fn a_slow_reader_costs_lines_beyond_a_megabyte() {
     for _ in 0..room + 3 {
         stream.record(&record);
     }
-    let progress = stream.progress();
-    assert_eq!((progress.shown, progress.dropped), (room as u64, 3));
+    let so_far = |stream: &StreamSink| (stream.progress().shown, stream.progress().dropped);
+    assert_eq!(so_far(&stream), (0, 3), "nothing is written yet");
+    // What is never written was not shown.
+    stream.give_up();
+    stream.record(&record);
+    assert_eq!(so_far(&stream), (0, room as u64 + 4));
 }

@@ -356,6 +356,7 @@ catalogue! {
         Smp "resolve": resolve::names_remote_ends;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;
+        Smp "stops_in_a_storm": daemon::stops_in_a_storm;
         Smp "hostile_clients": clients::hostile;
         Smp "clients_out_of_files": clients::out_of_files;
         Smp "several_listeners": clients::several_listeners;

@@ -1,8 +1,15 @@
 //! The daemon's own behaviour: its options, its output, its end.
 
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::{
+    env,
+    fs::{self, File},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::sys::signal::Signal;
 
 use super::{
@@ -164,6 +171,62 @@ pub(super) fn metrics_port_taken() -> Result<()> {
     }
     drop(serving);
     Ok(())
+}
+
+/// Stopped in a storm, it still accounts for every failure that it has counted, whether its lines are
+/// read or not.
+pub(super) fn stops_in_a_storm() -> Result<()> {
+    let args = ["--no-metrics", "--output", "json", RING[0], RING[1]];
+    let path = env::temp_dir().join("storm.json");
+    let tracer = Tracer::start_into(File::create(&path)?, &args)?;
+    let [counted, shown, lost] = storm_until_stopped(tracer)?;
+    let lines = fs::read_to_string(&path)?;
+    fs::remove_file(&path)?;
+    let lines = lines.lines().filter(|line| line.contains("\"cause\"")).count();
+    ensure!(lines as u64 == shown, "{lines} lines, and {shown} are said to be shown");
+    ensure!(counted == shown + lost, "{counted} counted, {shown} shown, {lost} lost");
+
+    let mut stalled = stalled_reader()?;
+    let tracer = Tracer::start_into(stalled.stdin.take().context("no pipe")?, &args);
+    let numbers = tracer.and_then(storm_until_stopped);
+    stalled.kill()?;
+    stalled.wait()?;
+    let [counted, shown, lost] = numbers?;
+    ensure!(counted == shown + lost, "unread: {counted} counted, {shown} shown, {lost} lost");
+    ensure!(lost > 0, "a pipe that nobody reads has taken {shown} lines");
+    Ok(())
+}
+
+/// Makes resets until the daemon has ended, and returns what it says at its end: failures counted,
+/// events shown and lost.
+fn storm_until_stopped(tracer: Tracer) -> Result<[u64; 3]> {
+    let is_over = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        let storm = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                resets(Family::Ipv4, 10)?;
+            }
+            Ok(())
+        });
+        thread::sleep(Duration::from_secs(2));
+        let ended = tracer.stop(Signal::SIGINT);
+        is_over.store(true, Ordering::Relaxed);
+        let made = storm.join().map_err(|_| anyhow!("the storm panicked"))?;
+        made.and(ended)
+    });
+    let (status, said) = ended?;
+    ensure!(status.success(), "ended with {status}");
+    let number = |before: &str, after: &str| -> Option<u64> {
+        let (_, rest) = said.rsplit_once(before)?;
+        rest.split_once(after)?.0.parse().ok()
+    };
+    let numbers = [
+        number("socktrace: ", " failures (reset_by_peer "),
+        number("); ", " events shown"),
+        number("events shown, ", " lost"),
+    ];
+    let [Some(counted), Some(shown), Some(lost)] = numbers else { bail!("no summary in:\n{said}") };
+    Ok([counted, shown, lost])
 }
 
 /// SIGINT and SIGTERM end it cleanly, with a summary.
