@@ -134,7 +134,8 @@ pub struct Event {
     pub level: i32,
     /// The option.
     pub option: i32,
-    /// Process of this host that sent the RST, 0 when none did or it is not known.
+    /// Process of this host that sent the RST or, with [`crate::Origin::Abort`], killed the socket; 0
+    /// when none did or it is not known.
     pub peer_tgid: u32,
     /// Why, a value of the kernel's `enum sk_rst_reason`, or [`crate::facts::ABSENT`].
     pub rst_reason: u32,

@@ -7,6 +7,7 @@
 //! failure.
 
 use aya_ebpf::{
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
@@ -48,6 +49,7 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     };
     let note = stash::take(sock).unwrap_or(Note::NONE);
     let is_reset = note.origin == Origin::Reset as u8;
+    let is_killed = note.origin == Origin::Abort as u8;
     // Each origin has flags that say something about it; the others would only multiply tallies.
     let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
     // What becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
@@ -71,8 +73,9 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     if !holder.has(Flags::ORPHAN) {
         failure::record(sock, &signature, !subflow);
     }
-    // MPTCP's worker holds subflows for their programs.
-    let question = Question::search(sock, flags, sock.is_owned() && !subflow);
+    // MPTCP's worker holds subflows for their programs, and who kills a socket holds another's.
+    let in_process = sock.is_owned() && !subflow && !is_killed;
+    let question = Question::search(sock, flags, in_process);
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);
@@ -82,7 +85,11 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
         } else {
             tuple::describe_icmp(&connection, event);
         }
-        // MPTCP's worker holds subflows for their programs.
+        if is_killed {
+            // `tcp_abort` runs in the killer's call.
+            event.peer_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+            event.peer_comm = bpf_get_current_comm().unwrap_or_default();
+        }
     });
     0
 }

@@ -6,9 +6,11 @@ use std::{
 };
 
 use socktrace_diagnosis::diagnose;
-use socktrace_ebpf::{Address, Event, Family, Flags, OwnerSource, TcpState, event::EXE_NAME};
+use socktrace_ebpf::{
+    Address, Event, Family, Flags, Origin, OwnerSource, TcpState, event::EXE_NAME,
+};
 
-use super::{Icmp, Process, Record, Sender};
+use super::{Icmp, Killer, Process, Record, Sender};
 use crate::{
     kernel::clock::{Clock, TimeOfDay},
     owner::{Owners, Service, Sighting, Unknown, is_deceptive},
@@ -57,10 +59,15 @@ impl Decoder {
             code: event.icmp_code,
             router: address(event.router, family),
         });
-        let sender = (event.peer_tgid != 0).then(|| Sender {
-            pid: event.peer_tgid,
-            comm: command_name(&event.peer_comm),
-            reason: self.rst_reason(event.rst_reason),
+        let is_killed = event.signature.origin == Origin::Abort as u8;
+        let other = || (event.peer_tgid, command_name(&event.peer_comm));
+        let sender = (event.peer_tgid != 0 && !is_killed).then(|| {
+            let (pid, comm) = other();
+            Sender { pid, comm, reason: self.rst_reason(event.rst_reason) }
+        });
+        let killer = (event.peer_tgid != 0 && is_killed).then(|| {
+            let (pid, comm) = other();
+            Killer { pid, comm }
         });
         Record {
             time: self.time.of(event.boot_ns),
@@ -75,6 +82,7 @@ impl Decoder {
             service,
             icmp,
             sender,
+            killer,
             rto_ms: self.clock.jiffies_to_ms(event.rto_jiffies),
             silent_ms: self.clock.jiffies_to_ms(event.silent_jiffies),
             event,

@@ -60,6 +60,13 @@ pub(crate) struct Sender {
     pub(crate) reason: Option<Arc<str>>,
 }
 
+/// The process that had the kernel kill a socket, its own or another's.
+#[derive(Clone, Debug)]
+pub(crate) struct Killer {
+    pub(crate) pid: u32,
+    pub(crate) comm: String,
+}
+
 /// What a sink needs of one event.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -78,6 +85,7 @@ pub(crate) struct Record {
     pub(crate) service: Arc<Service>,
     pub(crate) icmp: Option<Icmp>,
     pub(crate) sender: Option<Sender>,
+    pub(crate) killer: Option<Killer>,
     /// Retransmission timeout in force, in milliseconds.
     pub(crate) rto_ms: u64,
     /// Time since the peer's last acknowledgement, in milliseconds.

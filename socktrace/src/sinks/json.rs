@@ -170,6 +170,9 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
         "peer_pid": sender.map(|sender| sender.pid),
         "peer_comm": sender.map(|sender| sender.comm.as_str()),
         "rst_reason": sender.and_then(|sender| sender.reason.as_deref()),
+        // Process that had the kernel kill the socket, as by ss -K.
+        "killer_pid": record.killer.as_ref().map(|killer| killer.pid),
+        "killer_comm": record.killer.as_ref().map(|killer| killer.comm.as_str()),
         // Descriptor of the call, where the kernel names no socket.
         "fd": (raw.fd >= 0).then_some(raw.fd),
         // What else the kernel side saw.

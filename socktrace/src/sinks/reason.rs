@@ -6,7 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
-use crate::record::{Record, Sender};
+use crate::record::{Killer, Record, Sender};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -21,6 +21,9 @@ pub(crate) fn reason(record: &Record) -> String {
             text.push_str(&failure(record, found));
             if let Some(sender) = &record.sender {
                 add_sender(&mut text, sender);
+            }
+            if let Some(Killer { pid, comm }) = &record.killer {
+                text.extend([", by ", comm, "[", &pid.to_string(), "]"]);
             }
             text + &sigpipe_clause(record, found)
         }

@@ -43,6 +43,8 @@ pub(super) struct Expected {
     netns: u64,
     /// Process of this host that sent the RST, its name, and the kernel's word for why.
     sender: Option<(u32, String, &'static str)>,
+    /// Process and command name of who had the kernel kill the socket.
+    killer: Option<(u32, String)>,
     /// Other fields, by name.
     fields: Vec<(&'static str, Claim)>,
     /// Why the line may be missing.
@@ -68,6 +70,7 @@ impl Expected {
             processes: vec![Process::this()],
             netns: process::network_namespace(),
             sender: None,
+            killer: None,
             fields: Vec::new(),
             optional: None,
             known: Vec::new(),
@@ -128,6 +131,11 @@ impl Expected {
     pub(super) fn or_by(mut self, process: Process) -> Self {
         self.processes.push(process);
         self
+    }
+
+    /// This process had the kernel kill the socket.
+    pub(super) fn killed_by(self, process: u32, name: &str) -> Self {
+        Self { killer: Some((process, name.to_owned())), ..self }
     }
 
     /// The process is known in one of these ways.
@@ -237,18 +245,6 @@ impl Expected {
     /// answered.
     pub(super) fn connecting(self, flags: &[&'static str], shown: &[&'static str]) -> Self {
         self.flags(flags).known(&NO_WINDOW_YET, "flags", Claim::is(shown))
-    }
-
-    /// A process is named that is known to be the wrong one: this.
-    pub(super) fn known_process(mut self, fault: &'static Fault, shown: &Process) -> Self {
-        let right = &self.processes;
-        let is_right = |(field, claim): &(&'static str, Claim)| {
-            let mut right = right.iter().flat_map(|process| process.claims(&[]));
-            right.any(|(other, right)| other == *field && right == *claim)
-        };
-        let shown = shown.claims(&["caller"]).into_iter().filter(|shown| !is_right(shown));
-        self.known.extend(shown.map(|(field, claim)| (fault, field, claim)).collect::<Vec<_>>());
-        self
     }
 
     /// No sender of the RST is named, which is known to be wrong.

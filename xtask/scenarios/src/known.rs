@@ -29,9 +29,3 @@ pub(super) const NO_WINDOW_YET: Fault = Fault {
     what: "zero_window is among the flags of a connect; right is that it is not",
     why: "a peer that has not answered has advertised no window, and the kernel has 0 for it",
 };
-
-/// Whose failure it is when somebody kills a socket.
-pub(super) const KILLER: Fault = Fault {
-    what: "a killed socket's failure is its killer's; right is the process that holds it",
-    why: "the killer holds the socket's lock, as a caller does",
-};

@@ -14,7 +14,7 @@ use socktrace_diagnosis::Cause;
 use super::{
     blocked,
     expected::Expected,
-    known::{CLOSED_LISTENER, KILLER},
+    known::CLOSED_LISTENER,
     network::{Family, Line, Silence},
     process::Process,
     socket::{self, Ends, Pair, ensure_errno},
@@ -238,7 +238,7 @@ pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![
         Expected::failure(Cause::AbortedLocally, "read_or_write", errno, ours)
             .known_as(&["waiter", "holder"])
-            .known_process(&KILLER, &Process::named(killer, KILLING, Some(KILLING.to_owned()))),
+            .killed_by(killer, KILLING),
         Expected::failure(Cause::ResetByPeer, "read_or_write", their_errno, theirs)
             .reset_by(killer, KILLING, ABORTED),
     ])

@@ -44,6 +44,7 @@ fn line() -> Value {
     });
     let why = json!({
         "peer_pid": pid, "peer_comm": comm, "rst_reason": "tcp_state",
+        "killer_pid": null, "killer_comm": null,
         "reason": format!("the peer sent RST on a live connection; sent by {comm}[{pid}]"),
         "advice": Cause::ResetByPeer.advice(),
     });

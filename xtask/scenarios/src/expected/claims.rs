@@ -134,6 +134,7 @@ impl Expected {
         ];
         claims.extend(self.ends());
         claims.extend(self.sender());
+        claims.extend(self.killer());
         // Scenarios run in the root of all cgroups.
         let (cgroup, unknown) = if self.processes.is_empty() {
             (None, Some("not_accepted"))
@@ -190,8 +191,19 @@ impl Expected {
         ]
     }
 
+    fn killer(&self) -> [(&'static str, Claim); 2] {
+        let (pid, comm) = self.killer.as_ref().map(|(pid, comm)| (*pid, comm.as_str())).unzip();
+        [("killer_pid", Claim::is(pid)), ("killer_comm", Claim::is(comm))]
+    }
+
     fn reason(&self) -> Claim {
         const SENT_BY: &str = "sent by";
+        if let Some((pid, comm)) = &self.killer {
+            return Claim::Text {
+                with: format!("killed on this host from outside its program, by {comm}[{pid}]"),
+                without: Some(SENT_BY),
+            };
+        }
         match &self.sender {
             Some((pid, comm, _)) if self.event == "failure" => {
                 Claim::Text { with: format!("{SENT_BY} {comm}[{pid}]"), without: None }
