@@ -13,6 +13,7 @@ mod elf;
 pub mod fixtures;
 pub mod host;
 pub mod initramfs;
+mod install;
 pub mod kernel;
 pub mod kernel_plan;
 mod kvm;

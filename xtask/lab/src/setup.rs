@@ -1,18 +1,17 @@
 //! Installs what building, linting and virtual machines need, and nothing that is there already.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
-use socktrace_toolchain::{BPF_LINKER_VERSION, Compiler, Toolchain, advice, linker_root};
+use socktrace_toolchain::{BPF_LINKER_VERSION, Compiler, Toolchain, linker_root};
 use xtask_common::arch::Arch;
 
 use crate::{
-    apt::{self, FRESH},
+    install,
     mirror::{MirrorArgs, Mirrors},
     process, progress, workspace,
 };
@@ -140,7 +139,7 @@ impl Setup {
             if !self.allowed || process::find("apt-get").is_none() {
                 return Err(error);
             }
-            update_lists()?;
+            install::update_lists()?;
             Mirrors::find(args)
         })
     }
@@ -334,31 +333,7 @@ impl Setup {
 
     fn install(&self, packages: &[&str]) -> Result<()> {
         self.allow(&packages.join(", "))?;
-        if process::find("apt-get").is_none() || !Path::new("/etc/debian_version").exists() {
-            bail!(
-                "missing: {}, as Debian calls these packages. This machine is not Debian, so they \
-                 are to be installed by hand. For the kernel programs alone: {}",
-                packages.join(", "),
-                advice()
-            );
-        }
-        let known = packages.iter().all(|package| {
-            let shown =
-                Command::new("apt-cache").args(["show", "--no-all-versions", package]).output();
-            shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
-        });
-        if !known || !lists_are_fresh() {
-            update_lists()?;
-        }
-        let list = packages.join(", ");
-        let step = progress::download(format_args!("Installing {list}"), download_size(packages)?);
-        let mut apt = as_root("apt-get");
-        apt.args(["-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes", "--no-install-recommends"]);
-        apt.args(packages).stdin(Stdio::null());
-        step.while_growing(Path::new(DOWNLOADED), || process::output(&mut apt))
-            .with_context(|| format!("cannot install {list}; see what apt says, and run again"))?;
-        step.done(format_args!("Installed {list}"));
-        Ok(())
+        install::packages(packages)
     }
 }
 
@@ -382,42 +357,11 @@ fn can_link(compiler: &str) -> bool {
         .is_ok_and(|path| Path::new(path.trim()).is_absolute())
 }
 
-/// Whether the system's package lists are new enough that the packages they name still exist.
-fn lists_are_fresh() -> bool {
-    let Ok(lists) = fs::read_dir("/var/lib/apt/lists") else {
-        return false;
-    };
-    lists.filter_map(Result::ok).any(|entry| {
-        entry.file_name().to_string_lossy().contains("_Packages")
-            && fs::metadata("/var/lib/apt/lists")
-                .and_then(|metadata| metadata.modified())
-                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < FRESH))
-    })
-}
-
-/// Where apt keeps packages until they are installed.
-const DOWNLOADED: &str = "/var/cache/apt/archives";
-
-/// How many bytes apt will fetch for these packages and what they depend on.
-fn download_size(packages: &[&str]) -> Result<u64> {
-    let mut apt = Command::new("apt-get");
-    apt.args(["-qq", "--print-uris", "install", "--yes", "--no-install-recommends"]);
-    Ok(apt::bytes(&process::output(apt.args(packages))?))
-}
-
 /// The packages of those programs that are not there.
 fn missing(tools: impl IntoIterator<Item = (&'static str, &'static str)>) -> Vec<&'static str> {
     // A path stands for itself.
     let missing = tools.into_iter().filter(|(name, _)| process::find(name).is_none());
     missing.map(|(_, package)| package).collect()
-}
-
-fn update_lists() -> Result<()> {
-    let step = progress::step("Fetching the system's package lists");
-    process::output(as_root("apt-get").args(["-qq", "update"]))
-        .context("cannot fetch the system's package lists; see what apt says, and run again")?;
-    step.done("Fetched the system's package lists");
-    Ok(())
 }
 
 /// A program that needs to be root to do its work, with sudo if we are not.
