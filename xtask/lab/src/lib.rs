@@ -19,6 +19,7 @@ pub mod kernel_plan;
 mod kvm;
 pub mod mirror;
 mod modules;
+pub mod packages;
 mod peers;
 pub mod prepare;
 pub mod process;

@@ -7,9 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use socktrace_lab::process;
-
-use super::stage::VERSION;
+use socktrace_lab::{packages::stage::VERSION, process};
 
 const CONFIGURATION: &str = "etc/socktrace/socktrace.toml";
 const PROGRAM: &str = "usr/bin/socktrace";

@@ -4,9 +4,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use socktrace_lab::{process, setup, workspace};
-
-use super::stage::Stage;
+use socktrace_lab::{packages::stage::Stage, process, setup, workspace};
 
 /// The oldest version of Kubernetes that manifests are checked for, and the newest one known.
 const KUBERNETES: [&str; 2] = ["1.25", "1.37"];

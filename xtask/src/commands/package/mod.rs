@@ -2,19 +2,18 @@
 
 mod check;
 mod containers;
-mod deb;
-mod licenses;
-mod rpm;
-mod stage;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use socktrace_lab::{setup::Need, workspace};
+use socktrace_lab::{
+    packages::{deb, rpm, stage::Stage},
+    setup::Need,
+    workspace,
+};
 use xtask_common::arch::Arch;
 
 use crate::cli::PackageArgs;
-use stage::Stage;
 
 /// Makes the packages, and prints their paths.
 ///

@@ -8,9 +8,9 @@ use std::{
     process::Command,
 };
 
+use crate::{process, workspace};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
-use socktrace_lab::{process, workspace};
 use xtask_common::arch::Arch;
 
 /// How the names of files begin that have licenses and notices.

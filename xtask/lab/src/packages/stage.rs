@@ -9,14 +9,14 @@ use std::{
     process::Command,
 };
 
+use crate::{compile, process, workspace};
 use anyhow::{Context as _, Result};
-use socktrace_lab::{compile, process, workspace};
 use xtask_common::arch::Arch;
 
 use super::licenses;
 
 /// The version of everything here.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What is copied as it is, and to where.
 const COPIED: [(&str, &str); 6] = [
@@ -36,10 +36,11 @@ const SHARED: [&str; 2] = ["grafana", "prometheus"];
 
 /// The directory with everything.
 #[derive(Debug)]
-pub(crate) struct Stage {
-    pub(crate) arch: &'static Arch,
+pub struct Stage {
+    /// The machines that the daemon in it is for.
+    pub arch: &'static Arch,
     /// The directory, in one of its own where packages are put.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
 }
 
 impl Stage {
@@ -48,7 +49,7 @@ impl Stage {
     /// # Errors
     ///
     /// When something does not compile, is missing or cannot be copied.
-    pub(crate) fn lay(arch: &'static Arch) -> Result<Self> {
+    pub fn lay(arch: &'static Arch) -> Result<Self> {
         let daemon = compile::daemon(compile::BuildOptions::released(arch))?;
         // It runs here, whatever it is about.
         let manual = compile::manual()?;
@@ -83,14 +84,15 @@ impl Stage {
     }
 
     /// Where packages are put.
-    pub(crate) fn output(&self) -> &Path {
+    #[must_use]
+    pub fn output(&self) -> &Path {
         self.root.parent().unwrap_or(&self.root)
     }
 
     /// A program that packs, told the time of the newest commit instead of the present, so that the
     /// same source makes the same package. Without git it is left to the program: Debian's takes
     /// the time of the changelog.
-    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root).env("LC_ALL", "C.UTF-8");
         if env::var_os("SOURCE_DATE_EPOCH").is_none()

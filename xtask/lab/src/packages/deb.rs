@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::process;
 use anyhow::Result;
-use socktrace_lab::process;
 
 use super::stage::{Stage, VERSION};
 
@@ -12,7 +12,7 @@ use super::stage::{Stage, VERSION};
 /// # Errors
 ///
 /// When Debian's tools fail.
-pub(crate) fn build(stage: &Stage) -> Result<PathBuf> {
+pub fn build(stage: &Stage) -> Result<PathBuf> {
     let arch = stage.arch.name;
     let mut build = stage.command("dpkg-buildpackage");
     build.args(["--build=binary", "--no-sign", "--no-check-builddeps", "--host-arch", arch]);
@@ -25,7 +25,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use socktrace_lab::workspace;
+    use crate::workspace;
 
     #[test]
     fn the_changelog_is_about_this_version() {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::{process, workspace};
 use anyhow::Result;
-use socktrace_lab::{process, workspace};
 
 use super::stage::{Stage, VERSION};
 
@@ -12,7 +12,7 @@ use super::stage::{Stage, VERSION};
 /// # Errors
 ///
 /// When it fails.
-pub(crate) fn build(stage: &Stage) -> Result<Option<PathBuf>> {
+pub fn build(stage: &Stage) -> Result<Option<PathBuf>> {
     if process::find("rpmbuild").is_none() {
         return Ok(None);
     }

@@ -1,0 +1,6 @@
+//! Packages of the daemon, for Debian's kin and Red Hat's.
+
+pub mod deb;
+mod licenses;
+pub mod rpm;
+pub mod stage;
