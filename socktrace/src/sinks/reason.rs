@@ -23,7 +23,9 @@ pub(crate) fn reason(record: &Record) -> String {
                 add_sender(&mut text, sender);
             }
             if let Some(Killer { pid, comm }) = &record.killer {
-                text.extend([", by ", comm, "[", &pid.to_string(), "]"]);
+                let clause =
+                    if found.cause == Cause::AbortedLocally { ", by " } else { "; killed by " };
+                text.extend([clause, comm, "[", &pid.to_string(), "]"]);
             }
             text + &sigpipe_clause(record, found)
         }

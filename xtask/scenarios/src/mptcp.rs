@@ -119,7 +119,7 @@ pub(super) fn subflow_killed(family: Family) -> Result<Vec<Expected>> {
     ensure!(socket::write(&client)? > 0 && socket::write(&server)? > 0, "nothing written");
     let other = ends.reversed();
     Ok(vec![
-        Expected::subflow(libc::ECONNABORTED, ends),
+        Expected::subflow(libc::ECONNABORTED, ends).killed_by(killer, "ss"),
         Expected::subflow(libc::ECONNRESET, other).reset_by(killer, "ss", "tcp_state"),
     ])
 }

@@ -199,10 +199,9 @@ impl Expected {
     fn reason(&self) -> Claim {
         const SENT_BY: &str = "sent by";
         if let Some((pid, comm)) = &self.killer {
-            return Claim::Text {
-                with: format!("killed on this host from outside its program, by {comm}[{pid}]"),
-                without: Some(SENT_BY),
-            };
+            let clause =
+                if self.cause == Cause::AbortedLocally { "program, by" } else { "; killed by" };
+            return Claim::Text { with: format!("{clause} {comm}[{pid}]"), without: Some(SENT_BY) };
         }
         match &self.sender {
             Some((pid, comm, _)) if self.event == "failure" => {
