@@ -59,16 +59,17 @@ impl Decoder {
             code: event.icmp_code,
             router: address(event.router, family),
         });
+        let other =
+            (event.peer_tgid != 0).then(|| (event.peer_tgid, command_name(&event.peer_comm)));
         let is_killed = event.signature.origin == Origin::Abort as u8;
-        let other = || (event.peer_tgid, command_name(&event.peer_comm));
-        let sender = (event.peer_tgid != 0 && !is_killed).then(|| {
-            let (pid, comm) = other();
-            Sender { pid, comm, reason: self.rst_reason(event.rst_reason) }
-        });
-        let killer = (event.peer_tgid != 0 && is_killed).then(|| {
-            let (pid, comm) = other();
-            Killer { pid, comm }
-        });
+        let (sender, killer) = match other {
+            Some((pid, comm)) if is_killed => (None, Some(Killer { pid, comm })),
+            Some((pid, comm)) => {
+                let reason = self.rst_reason(event.rst_reason);
+                (Some(Sender { pid, comm, reason }), None)
+            }
+            None => (None, None),
+        };
         Record {
             time: self.time.of(event.boot_ns),
             finding: diagnose(event.signature),
