@@ -1,14 +1,19 @@
 //! The errno a program gets, by number, name and text.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::LazyLock};
+use std::{borrow::Cow, fmt, sync::LazyLock};
 
 use nix::errno::Errno as Known;
 
-/// Names by number. nix gives a name only as the `Debug` form of its enum.
-static NAMES: LazyLock<BTreeMap<u16, String>> = LazyLock::new(|| {
-    let known = (1..=Errno::LARGEST).map(|number| (number, Known::from_raw(i32::from(number))));
-    let named = known.filter(|(_, known)| *known != Known::UnknownErrno);
-    named.map(|(number, known)| (number, format!("{known:?}"))).collect()
+/// Names by number, up to the last one. nix gives a name only as the `Debug` form of its enum.
+static NAMES: LazyLock<Vec<Option<String>>> = LazyLock::new(|| {
+    let name = |number| match Known::from_raw(i32::from(number)) {
+        Known::UnknownErrno => None,
+        known => Some(format!("{known:?}")),
+    };
+    let mut names: Vec<_> = (0..=Errno::LARGEST).map(name).collect();
+    names.truncate(names.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+    names.shrink_to_fit();
+    names
 });
 
 /// An errno: the positive number that the kernel of this architecture uses; 0 stands for none.
@@ -50,15 +55,17 @@ impl Errno {
         if self == Self::NONE {
             return "none".into();
         }
-        match NAMES.get(&self.0) {
-            Some(name) => name.as_str().into(),
-            None => format!("errno_{}", self.0).into(),
+        match NAMES.get(usize::from(self.0)) {
+            Some(Some(name)) => name.as_str().into(),
+            _ => format!("errno_{}", self.0).into(),
         }
     }
 
     /// Every errno that has a name, none included.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::NONE].into_iter().chain(NAMES.keys().copied().map(Self))
+        let is_named =
+            |number: &u16| NAMES.get(usize::from(*number)).is_some_and(|name| name.is_some());
+        [Self::NONE].into_iter().chain((1..=Self::LARGEST).filter(is_named).map(Self))
     }
 }
 

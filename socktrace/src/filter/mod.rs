@@ -12,7 +12,7 @@ mod term;
 mod values;
 
 use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, Severity, diagnose};
-use socktrace_ebpf::{Event, Signature};
+use socktrace_ebpf::Signature;
 
 pub(crate) use self::{
     network::Network,
@@ -51,7 +51,12 @@ impl Filter {
 
     /// Whether what a signature means passes: errno, cause and severity.
     pub(crate) fn admits_signature(&self, signature: Signature) -> bool {
-        let found = match diagnose(signature) {
+        self.admits_finding(diagnose(signature))
+    }
+
+    /// Whether a finding passes: its errno, cause and severity.
+    pub(crate) fn admits_finding(&self, finding: Finding) -> bool {
+        let found = match finding {
             Finding::Failure(found) | Finding::Delivery(found) => Some(found),
             Finding::Retransmission => None,
         };
@@ -109,12 +114,9 @@ impl Filter {
     }
 }
 
-/// Whether an event is noise of ordinary operation.
-pub(crate) fn is_noise(event: &Event) -> bool {
-    matches!(
-        diagnose(event.signature),
-        Finding::Failure(found) if found.severity == Severity::Expected
-    )
+/// Whether a finding is noise of ordinary operation.
+pub(crate) fn is_noise(finding: Finding) -> bool {
+    matches!(finding, Finding::Failure(found) if found.severity == Severity::Expected)
 }
 
 #[cfg(test)]

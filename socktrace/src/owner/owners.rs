@@ -144,8 +144,9 @@ impl Owners {
         }
     }
 
-    /// The path of a process's executable, while it is there and may be asked.
-    pub(crate) fn exe(&mut self, process: Sighting) -> Option<Arc<str>> {
+    /// The path of a process's executable, while it is there and may be asked; and until when it was
+    /// there with it, since boot.
+    pub(crate) fn exe(&mut self, process: Sighting) -> Option<(Arc<str>, u64)> {
         self.processes.as_mut()?.exe(process)
     }
 

@@ -88,9 +88,11 @@ impl Processes {
         cgroup.ok_or(Unknown::ProcessGone)
     }
 
-    /// The path of its executable, while it is there and may be asked.
-    pub(super) fn exe(&mut self, there: Sighting) -> Option<Arc<str>> {
-        self.find(there)?.exe.clone()
+    /// The path of its executable, while it is there and may be asked; and until when it was there
+    /// with it.
+    pub(super) fn exe(&mut self, there: Sighting) -> Option<(Arc<str>, u64)> {
+        let seen = self.find(there)?;
+        seen.exe.clone().map(|path| (path, seen.until_ns))
     }
 
     /// Whether it is still there, or was when it was asked about last.
@@ -184,7 +186,7 @@ mod tests {
         let own = fs::read_to_string("/proc/self/cgroup").expect("cgroups");
         let path = processes.cgroup(at(process::id(), boot_ns())).expect("alive");
         assert!(own.contains(&*path), "{path}");
-        let exe = processes.exe(at(process::id(), boot_ns())).expect("its own");
+        let (exe, _until_ns) = processes.exe(at(process::id(), boot_ns())).expect("its own");
         assert_eq!(exe.as_ref(), std::env::current_exe().expect("a path").to_string_lossy());
         // Long before it began, the pid was another's.
         assert!(!processes.is_there(at(process::id(), 0)));

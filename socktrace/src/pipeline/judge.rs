@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use socktrace_diagnosis::Finding;
+use socktrace_diagnosis::{Finding, diagnose};
 use socktrace_ebpf::{Criterion, Event, event::unsettled};
 
 use crate::{
@@ -51,11 +51,11 @@ impl Judge {
 
     /// Judges an event: its signature first, and decodes it only if that leaves something to decide.
     /// `counts_here` says whether the kernel side leaves events to be counted here.
-    pub(super) fn judge(&self, event: Event, counts_here: bool, decoder: &mut Decoder) -> Verdict {
+    pub(super) fn judge(&self, event: &Event, counts_here: bool, decoder: &mut Decoder) -> Verdict {
         let is_unsettled = |what: u8| event.unsettled & what != 0;
         let mut verdict = Verdict::default();
-        let is_meant =
-            self.filter.admits_signature(event.signature) && (self.all || !is_noise(&event));
+        let finding = diagnose(event.signature);
+        let is_meant = self.filter.admits_finding(finding) && (self.all || !is_noise(finding));
         if is_unsettled(unsettled::SIGNATURE) {
             verdict.lessons[0] = Some((Criterion::signature(&event.signature), is_meant));
         }
@@ -63,7 +63,7 @@ impl Judge {
         if !is_meant && !is_left {
             return verdict;
         }
-        let record = decoder.decode(event);
+        let record = decoder.decode(event, finding);
         let is_service = self.filter.admits_service(&record.service);
         if is_unsettled(unsettled::SERVICE)
             && event.cgroup_id != 0
@@ -76,7 +76,7 @@ impl Judge {
             return verdict;
         }
         verdict.is_counted = is_left;
-        let is_shown = is_meant && (self.retransmits || record.finding != Finding::Retransmission);
+        let is_shown = is_meant && (self.retransmits || finding != Finding::Retransmission);
         verdict.shown = is_shown.then_some(record);
         verdict
     }

@@ -54,13 +54,13 @@ impl Gate {
     }
 
     /// The record of an event, if it is to be shown.
-    pub(crate) fn pass(&mut self, event: Event) -> Option<Record> {
+    pub(crate) fn pass(&mut self, event: &Event) -> Option<Record> {
         let verdict = self.judge.judge(event, self.user_counts.is_some(), &mut self.decoder);
         for (criterion, is_wanted) in verdict.lessons.into_iter().flatten() {
             self.teacher.teach(criterion, is_wanted);
         }
         if let (Some(counts), true) = (&self.user_counts, verdict.is_counted) {
-            counts.add(&event);
+            counts.add(event);
         }
         verdict.shown
     }
@@ -87,7 +87,7 @@ pub(crate) struct Pipeline {
     progress: Option<Arc<SharedProgress>>,
     /// Events that came and were not judged yet.
     batch: Vec<Event>,
-    /// Records of the batch at hand.
+    /// Records of the batch at hand, while their names are looked up.
     records: Vec<Record>,
 }
 
@@ -216,9 +216,10 @@ impl Pipeline {
         self.sinks.give_up();
         let mut has_more = true;
         while has_more {
-            let events = self.batch.drain(..);
-            self.records.extend(events.filter_map(|event| self.gate.pass(event)));
-            for record in self.records.drain(..) {
+            // Those whose names were waited for, then those that came since.
+            let judged = self.records.drain(..);
+            let events = self.batch.drain(..).filter_map(|event| self.gate.pass(&event));
+            for record in judged.chain(events) {
                 self.sinks.record(&record);
             }
             has_more = self.events.drain(&mut self.batch) || !self.batch.is_empty();
@@ -241,17 +242,17 @@ impl Pipeline {
         {
             self.gate.decoder.owners_are_full();
         }
-        for event in self.batch.drain(..) {
-            self.records.extend(self.gate.pass(event));
-        }
-        if self.sinks.are_none() {
-            // Counted, and shown to nobody.
-            self.records.clear();
+        let Some(names) = &mut self.names else {
+            for event in self.batch.drain(..) {
+                if let Some(record) = self.gate.pass(&event) {
+                    self.sinks.record(&record);
+                }
+            }
+            self.note();
             return;
-        }
-        if let Some(names) = &mut self.names {
-            names.name(&mut self.records).await;
-        }
+        };
+        self.records.extend(self.batch.drain(..).filter_map(|event| self.gate.pass(&event)));
+        names.name(&mut self.records).await;
         for record in mem::take(&mut self.records) {
             self.sinks.record(&record);
         }

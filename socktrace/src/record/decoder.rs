@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use socktrace_diagnosis::diagnose;
+use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{
     Address, Event, Family, Flags, Origin, OwnerSource, TcpState, event::EXE_NAME,
 };
 
-use super::{Icmp, Killer, Process, Record, Sender};
+use super::{Icmp, Killer, Process, Record, Sender, recent::RecentProcesses};
 use crate::{
     kernel::clock::{Clock, TimeOfDay},
     owner::{Owners, Service, Sighting, Unknown, is_deceptive},
@@ -23,6 +23,9 @@ pub(crate) struct Decoder {
     /// Names of the kernel's `enum sk_rst_reason`.
     rst_reasons: Vec<(u32, Arc<str>)>,
     owners: Owners,
+    processes: RecentProcesses,
+    /// The last other process that was named, as the kernel side has its name and as it is shown.
+    last_other: ([u8; 16], Arc<str>),
     /// Whether there was no room for a socket's owner at times.
     owners_full: bool,
 }
@@ -31,8 +34,15 @@ impl Decoder {
     pub(crate) fn new(clock: Clock, rst_reasons: Vec<(u32, String)>, owners: Owners) -> Self {
         let rst_reasons =
             rst_reasons.into_iter().map(|(value, name)| (value, name.into())).collect();
-        let time = TimeOfDay::default();
-        Self { clock, time, rst_reasons, owners, owners_full: false }
+        Self {
+            clock,
+            time: TimeOfDay::default(),
+            rst_reasons,
+            owners,
+            processes: RecentProcesses::default(),
+            last_other: ([0; 16], "".into()),
+            owners_full: false,
+        }
     }
 
     /// From now on there has been no room for the owners of some sockets.
@@ -45,10 +55,11 @@ impl Decoder {
         self.owners.are_by_cgroup()
     }
 
-    /// Decodes and diagnoses an event. Looks its service up, see [`Owners::service`].
-    pub(crate) fn decode(&mut self, event: Event) -> Record {
+    /// Decodes an event, of which `finding` is the diagnosis. Looks its service up, see
+    /// [`Owners::service`].
+    pub(crate) fn decode(&mut self, event: &Event, finding: Finding) -> Record {
         let family = Family::try_from(event.signature.family).ok();
-        let (process, service) = match self.process(&event) {
+        let (process, service) = match self.process(event) {
             Ok((process, there)) => {
                 (Some(process), self.owners.service(event.cgroup_id, Some(there)))
             }
@@ -60,7 +71,7 @@ impl Decoder {
             router: address(event.router, family),
         });
         let other =
-            (event.peer_tgid != 0).then(|| (event.peer_tgid, command_name(&event.peer_comm)));
+            (event.peer_tgid != 0).then(|| (event.peer_tgid, self.other_name(event.peer_comm)));
         let is_killed = event.signature.origin == Origin::Abort as u8;
         let (sender, killer) = match other {
             Some((pid, comm)) if is_killed => (None, Some(Killer { pid, comm })),
@@ -72,7 +83,7 @@ impl Decoder {
         };
         Record {
             time: self.time.of(event.boot_ns),
-            finding: diagnose(event.signature),
+            finding,
             family,
             state: TcpState::try_from(event.signature.state).ok(),
             local: SocketAddr::new(address(event.local, family), event.local_port),
@@ -86,12 +97,12 @@ impl Decoder {
             killer,
             rto_ms: self.clock.jiffies_to_ms(event.rto_jiffies),
             silent_ms: self.clock.jiffies_to_ms(event.silent_jiffies),
-            event,
+            event: *event,
         }
     }
 
     /// The process to name, and when it was there; why none is known.
-    fn process(&mut self, event: &Event) -> Result<(Process, Sighting), Unknown> {
+    fn process(&mut self, event: &Event) -> Result<(Arc<Process>, Sighting), Unknown> {
         let there =
             Sighting { pid: event.tgid, seen_ns: event.owner_seen_ns, at_ns: event.boot_ns };
         let is = |source: OwnerSource| event.owner_source == source as u8;
@@ -109,28 +120,44 @@ impl Decoder {
         if is(OwnerSource::Gone) && !self.owners.is_there(there) {
             return Err(Unknown::ProcessGone);
         }
-        let process = Process {
+        if let Some(process) = self.processes.find(event) {
+            return Ok((process, there));
+        }
+        let (exe, until_ns) = self.exe(event, there);
+        let process = Arc::new(Process {
             pid: event.tgid,
             tid: event.tid,
             uid: event.uid,
             comm: command_name(&event.comm),
             leader_comm: some_name(&event.process_comm),
-            exe: self.exe(event, there),
+            exe,
             source: source_name(event.owner_source),
-        };
+        });
+        if let Some(until_ns) = until_ns {
+            self.processes.keep(event, until_ns, &process);
+        }
         Ok((process, there))
     }
 
-    /// The path of the executable that the process had at the time: what the kernel's programs have
-    /// seen must be the last part of it.
-    fn exe(&mut self, event: &Event, there: Sighting) -> Option<Arc<str>> {
+    /// The path of the executable that the process had at the time, if it is known: what the kernel's
+    /// programs have seen must be the last part of it. And until when that holds, where the process
+    /// was looked at.
+    fn exe(&mut self, event: &Event, there: Sighting) -> (Option<Arc<str>>, Option<u64>) {
         let name = some_name(&event.exe);
-        let path = self.owners.exe(there);
-        match (name, path) {
+        let (path, until_ns) = self.owners.exe(there).unzip();
+        let exe = match (name, path) {
             (Some(name), Some(path)) if path_ends_in(&path, &name) => Some(path),
             (Some(name), _) => Some(name.into()),
             (None, path) => path,
+        };
+        (exe, until_ns)
+    }
+
+    fn other_name(&mut self, comm: [u8; 16]) -> Arc<str> {
+        if self.last_other.0 != comm {
+            self.last_other = (comm, command_name(&comm).into());
         }
+        Arc::clone(&self.last_other.1)
     }
 
     fn rst_reason(&self, value: u32) -> Option<Arc<str>> {
@@ -183,6 +210,7 @@ fn command_name(comm: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use socktrace_diagnosis::diagnose;
     use socktrace_ebpf::{EventKind, Origin, Protocol, Signature};
 
     use super::*;
@@ -222,7 +250,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn record(event: Event) -> Record {
-        decoder().decode(event)
+        decoder().decode(&event, diagnose(event.signature))
     }
 
     #[test]
@@ -250,7 +278,7 @@ pub(crate) mod tests {
         (event.peer_tgid, event.rst_reason) = (90, 15);
         event.peer_comm[..4].copy_from_slice(b"curl");
         let sender = record(event).sender.expect("known");
-        assert_eq!((sender.pid, sender.comm.as_str()), (90, "curl"));
+        assert_eq!((sender.pid, &*sender.comm), (90, "curl"));
         assert_eq!(sender.reason.as_deref(), Some("tcp_abort_on_close"));
         event.rst_reason = u32::MAX;
         assert_eq!(record(event).sender.expect("known").reason, None);

@@ -2,6 +2,7 @@
 
 mod decoder;
 pub(crate) mod names;
+mod recent;
 mod remote_names;
 
 use std::{
@@ -55,7 +56,7 @@ pub(crate) struct Icmp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sender {
     pub(crate) pid: u32,
-    pub(crate) comm: String,
+    pub(crate) comm: Arc<str>,
     /// The kernel's name of why, in lower case; `None` where it has none (before 6.10).
     pub(crate) reason: Option<Arc<str>>,
 }
@@ -64,7 +65,7 @@ pub(crate) struct Sender {
 #[derive(Clone, Debug)]
 pub(crate) struct Killer {
     pub(crate) pid: u32,
-    pub(crate) comm: String,
+    pub(crate) comm: Arc<str>,
 }
 
 /// What a sink needs of one event.
@@ -80,7 +81,7 @@ pub(crate) struct Record {
     pub(crate) remote_name: Option<Arc<str>>,
     /// What this host is in the connection, where that is known.
     pub(crate) role: Option<Role>,
-    pub(crate) process: Option<Process>,
+    pub(crate) process: Option<Arc<Process>>,
     /// The service that the process belongs to, or why none is known.
     pub(crate) service: Arc<Service>,
     pub(crate) icmp: Option<Icmp>,

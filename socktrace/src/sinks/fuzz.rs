@@ -5,6 +5,7 @@ use std::{cell::RefCell, panic::AssertUnwindSafe, sync::Arc};
 use anstream::adapter::strip_str;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use socktrace_diagnosis::diagnose;
 use socktrace_ebpf::Event;
 
 use super::{
@@ -29,7 +30,7 @@ fn events() {
             return;
         };
         let event = Event::from_bytes(event).expect("as long as an event");
-        let mut record = decoder.borrow_mut().decode(event);
+        let mut record = decoder.borrow_mut().decode(&event, diagnose(event.signature));
         record.service = Arc::new(Service::from_cgroup_path(&String::from_utf8_lossy(path)));
         for_programs(&record);
         for_people(&record);
@@ -39,7 +40,7 @@ fn events() {
 /// One line with an object of which the names are those of any other.
 fn for_programs(record: &Record) {
     let mut line = Vec::new();
-    json::write(&mut line, record, &mut json::LastService::default()).expect("memory");
+    json::write(&mut line, record, &mut json::LastLine::default()).expect("memory");
     let text = line.strip_suffix(b"\n").expect("a line");
     assert!(text.iter().all(|byte| !byte.is_ascii_control()), "{}", text.escape_ascii());
     let Value::Object(line) = serde_json::from_slice(text).expect("JSON") else {

@@ -1,16 +1,14 @@
 //! One JSON object a line. Field names are a public interface: they are only ever added to.
 
-use std::{
-    io::{self, Write as _},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
-    object::{add_fields, add_object},
+    object::{Word, Words, add_fields, add_object},
     reason::reason,
 };
 use crate::{
@@ -28,23 +26,49 @@ struct Lost {
     count: u64,
 }
 
-/// The service of the last line, and its fields: many lines in a row are about the same.
+/// What the last line was about, as it was written: many lines in a row are about the same.
 #[derive(Default)]
-pub(crate) struct LastService(Option<(Arc<Service>, Vec<u8>)>);
+pub(crate) struct LastLine {
+    /// Its service, and the fields of that.
+    service: Option<(Arc<Service>, Vec<u8>)>,
+    /// The second of its time.
+    second: Option<(i64, String)>,
+}
 
-impl LastService {
-    fn fields(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
-        if self.0.as_ref().is_none_or(|(last, _)| last != service) {
+impl LastLine {
+    fn service(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
+        if self.service.as_ref().is_none_or(|(last, _)| last != service) {
             let mut fields = Vec::new();
             add_object(&mut fields, &**service)?;
-            self.0 = Some((Arc::clone(service), fields));
+            self.service = Some((Arc::clone(service), fields));
         }
-        Ok(self.0.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
+        Ok(self.service.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
+    }
+
+    /// Writes a time after 1970 as it displays itself.
+    fn write_time(&mut self, out: &mut Vec<u8>, time: Timestamp) -> io::Result<()> {
+        let second = time.as_second();
+        if self.second.as_ref().is_none_or(|(last, _)| *last != second) {
+            let whole = Timestamp::from_second(second).map_err(io::Error::other)?;
+            self.second = Some((second, whole.to_string().replace('Z', "")));
+        }
+        let text = self.second.as_ref().map(|(_, text)| text.as_str()).unwrap_or_default();
+        out.extend_from_slice(text.as_bytes());
+        let nanosecond = time.subsec_nanosecond().unsigned_abs();
+        if nanosecond > 0 {
+            // A digit before them keeps the zeros at their beginning.
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(1_000_000_000 + nanosecond);
+            out.push(b'.');
+            out.extend_from_slice(digits[1..].trim_end_matches('0').as_bytes());
+        }
+        out.push(b'Z');
+        Ok(())
     }
 }
 
 /// Writes one event as a line.
-pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastService) -> io::Result<()> {
+pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> io::Result<()> {
     match record.finding {
         Finding::Failure(found) => {
             write_moment(out, record, "failure", last)?;
@@ -68,22 +92,23 @@ fn write_moment(
     out: &mut Vec<u8>,
     record: &Record,
     event: &'static str,
-    last: &mut LastService,
+    last: &mut LastLine,
 ) -> io::Result<()> {
     let raw = &record.event;
-    let process = record.process.as_ref();
     // When, in UTC, RFC 3339.
-    write!(out, "{{\"time\":\"{}\"", record.time)?;
+    out.extend_from_slice(b"{\"time\":\"");
+    last.write_time(out, record.time)?;
+    out.push(b'"');
     add_fields!(out, {
         // `failure`; `accepted_reset` and `delivered` when an accept or a write meets a failure that
         // was told before; `retransmit`.
-        "event": event,
+        "event": Word(event),
         // `tcp` or `mptcp`, as the program opened the socket; `unknown` where a call's descriptor leads
         // to no socket. A subflow of an MPTCP socket is a socket of TCP.
-        "protocol": protocol_name(Protocol::try_from(raw.signature.protocol).ok()),
-        "family": family_name(record.family),
+        "protocol": Word(protocol_name(Protocol::try_from(raw.signature.protocol).ok())),
+        "family": Word(family_name(record.family)),
         // TCP state before the event.
-        "state": record.state.map_or("unknown", state_name),
+        "state": Word(record.state.map_or("unknown", state_name)),
         // This end; null, as the other one, where a call's descriptor leads to no socket.
         "local": record.family.map(|_| record.local.ip()),
         "local_port": record.local.port(),
@@ -92,29 +117,33 @@ fn write_moment(
         // Name of `remote`; null if unknown or not asked for.
         "remote_name": record.remote_name.as_deref(),
         // What this host is in the connection, `client` or `server`; null if unknown.
-        "role": record.role.map(role_name),
+        "role": record.role.map(|role| Word(role_name(role))),
         // Port of the listening side, where the role is known.
         "service_port": record.service_port(),
-        // Process that was operating on the socket, else the one that waits for it, else the one
-        // that opened it; null if unknown.
-        "pid": process.map(|process| process.pid),
+    });
+    // Process that was operating on the socket, else the one that waits for it, else the one that
+    // opened it; null if unknown.
+    add_fields!(out, &record.process => process {
+        "pid": process.pid,
         // How it is known: `caller`, it was operating on the socket; `waiter`, it was waiting for
         // it; `holder`, it had opened or used it and still had it; `opener`, it had opened or used
         // it, and whether it still had it is not known.
-        "owner_source": process.map(|process| process.source),
+        "owner_source": Word(process.source),
         // Command name of the thread, and of the process.
-        "comm": process.map(|process| process.comm.as_str()),
-        "process_comm": process.and_then(|process| process.leader_comm.as_deref()),
+        "comm": process.comm,
+        "process_comm": process.leader_comm,
         // Path of the executable; only the last part of it where the process has gone, or may not
         // be asked.
-        "exe": process.and_then(|process| process.exe.as_deref()),
+        "exe": process.exe.as_deref(),
         // Its real user.
-        "uid": process.map(|process| process.uid),
+        "uid": process.uid,
+    });
+    add_fields!(out, {
         // The shortest name of the service it belongs to.
         "service": record.service.label(),
     });
     // That service in full, or why none is known.
-    out.extend_from_slice(last.fields(&record.service)?);
+    out.extend_from_slice(last.service(&record.service)?);
     add_fields!(out, {
         // Inode of the network namespace.
         "netns": raw.netns,
@@ -132,7 +161,6 @@ fn write_moment(
 /// Goes on with what only a line about a failure says.
 fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> io::Result<()> {
     let raw = &record.event;
-    let sender = record.sender.as_ref();
     let is_option = diagnosis.cause == Cause::SockoptRejected;
     let is_later = raw.first_errno != 0;
     let flags = Flags(raw.signature.flags);
@@ -141,11 +169,11 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
         // Name of the errno the program gets, and its number on this machine.
         "errno": diagnosis.errno,
         "errno_number": diagnosis.errno.number(),
-        "cause": diagnosis.cause.id(),
-        "direction": diagnosis.direction.id(),
+        "cause": Word(diagnosis.cause.id()),
+        "direction": Word(diagnosis.direction.id()),
         // Which call delivers the errno.
-        "call": diagnosis.call.id(),
-        "severity": diagnosis.severity.id(),
+        "call": Word(diagnosis.call.id()),
+        "severity": Word(diagnosis.severity.id()),
         "tid": record.process.as_ref().map(|process| process.tid),
         // Window or keepalive probes without an answer.
         "probes": raw.probes,
@@ -155,29 +183,41 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
         "user_timeout_ms": raw.user_timeout_ms,
         "unsent_bytes": raw.unsent_bytes,
         // What becomes of the process by SIGPIPE; null unless a write failed with EPIPE.
-        "sigpipe": sigpipe_name(diagnosis.sigpipe),
-        // Errno of the socket's first failure, on a later call, and milliseconds since that failure.
-        "first_errno": is_later.then_some(Errno(raw.first_errno)),
-        "since_first_ms": is_later.then_some(raw.since_first_ns / 1_000_000),
-        // The ICMP message behind the errno, and who sent it.
-        "icmp_type": record.icmp.map(|icmp| icmp.kind),
-        "icmp_code": record.icmp.map(|icmp| icmp.code),
-        "router": record.icmp.map(|icmp| icmp.router),
-        // Level and name of a rejected socket option.
-        "level": is_option.then(|| level_name(raw.level)),
-        "option": is_option.then(|| option_name(raw.level, raw.option)),
-        // Process of this host that sent the RST, and the kernel's word for why.
-        "peer_pid": sender.map(|sender| sender.pid),
-        "peer_comm": sender.map(|sender| sender.comm.as_str()),
-        "rst_reason": sender.and_then(|sender| sender.reason.as_deref()),
-        // Process that had the kernel kill the socket, as by ss -K.
-        "killer_pid": record.killer.as_ref().map(|killer| killer.pid),
-        "killer_comm": record.killer.as_ref().map(|killer| killer.comm.as_str()),
+        "sigpipe": sigpipe_name(diagnosis.sigpipe).map(Word),
+    });
+    // Errno of the socket's first failure, on a later call, and milliseconds since that failure.
+    add_fields!(out, is_later.then_some(raw) => raw {
+        "first_errno": Errno(raw.first_errno),
+        "since_first_ms": raw.since_first_ns / 1_000_000,
+    });
+    // The ICMP message behind the errno, and who sent it.
+    add_fields!(out, record.icmp => icmp {
+        "icmp_type": icmp.kind,
+        "icmp_code": icmp.code,
+        "router": icmp.router,
+    });
+    // Level and name of a rejected socket option.
+    add_fields!(out, is_option.then_some(raw) => raw {
+        "level": level_name(raw.level),
+        "option": option_name(raw.level, raw.option),
+    });
+    // Process of this host that sent the RST, and the kernel's word for why.
+    add_fields!(out, &record.sender => sender {
+        "peer_pid": sender.pid,
+        "peer_comm": &*sender.comm,
+        "rst_reason": sender.reason.as_deref(),
+    });
+    // Process that had the kernel kill the socket, as by ss -K.
+    add_fields!(out, &record.killer => killer {
+        "killer_pid": killer.pid,
+        "killer_comm": &*killer.comm,
+    });
+    add_fields!(out, {
         // Descriptor of the call, where the kernel names no socket.
         "fd": (raw.fd >= 0).then_some(raw.fd),
         // What else the kernel side saw.
-        "flags": flags.map(|(_, name)| *name).collect::<Vec<_>>(),
-        "advice": diagnosis.cause.advice(),
+        "flags": Words(flags.map(|(_, name)| *name)),
+        "advice": Word(diagnosis.cause.advice()),
     });
     Ok(())
 }
@@ -201,7 +241,7 @@ mod tests {
         let mut out = Vec::new();
         let mut record = record(reset_event());
         record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
-        write(&mut out, &record, &mut LastService::default()).expect("memory");
+        write(&mut out, &record, &mut LastLine::default()).expect("memory");
         let text = String::from_utf8(out).expect("text");
         assert_eq!(text.matches('\n').count(), 1);
         let line: Value = serde_json::from_str(&text).expect("JSON");
@@ -228,6 +268,24 @@ mod tests {
             ("owner_unknown", json!(null)),
         ] {
             assert_eq!(line[name], value, "{name}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_they_display_themselves() {
+        let mut last = LastLine::default();
+        for (second, nanosecond) in [
+            (0, 0),
+            (1_700_000_000, 1),
+            (1_700_000_000, 120_000_000),
+            (1_700_000_000, 0),
+            (1_700_000_001, 999_999_999),
+            (1_700_000_000, 10_203_040),
+        ] {
+            let time = Timestamp::new(second, nanosecond).expect("a time");
+            let mut out = Vec::new();
+            last.write_time(&mut out, time).expect("memory");
+            assert_eq!(String::from_utf8(out).expect("text"), time.to_string());
         }
     }
 

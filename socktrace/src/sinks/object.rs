@@ -1,8 +1,8 @@
 //! Fields of JSON objects, written one by one straight into memory.
 //!
 //! A line has sixty fields, most of them numbers, null, or words of this program. So their names and
-//! commas are text that is put together when compiling and needs no look at each letter; only values
-//! from elsewhere go through `serde_json`.
+//! commas are text that is put together when compiling and needs no look at each letter; only text
+//! with something to escape goes through `serde_json`.
 
 use std::{
     borrow::Cow,
@@ -13,7 +13,8 @@ use std::{
 use serde::Serialize;
 use socktrace_diagnosis::Errno;
 
-/// Adds fields to the object at the end of a buffer, in this order.
+/// Adds fields to the object at the end of a buffer, in this order. The second form adds what is
+/// known of something that may be missing: then all of its fields are null.
 macro_rules! add_fields {
     ($out:expr, { $($name:literal: $value:expr,)+ }) => {
         $($crate::sinks::object::add(
@@ -22,10 +23,22 @@ macro_rules! add_fields {
             &$value,
         )?;)+
     };
+    ($out:expr, $option:expr => $some:ident { $($name:literal: $value:expr,)+ }) => {
+        if let Some($some) = $option {
+            $crate::sinks::object::add_fields!($out, { $($name: $value,)+ });
+        } else {
+            $out.extend_from_slice(concat!($(",\"", $name, "\":null"),+).as_bytes());
+        }
+    };
 }
 pub(super) use add_fields;
 
 /// Adds a field, given all of it but the value, and all of it for null.
+#[expect(
+    clippy::inline_always,
+    reason = "where the length of a name is known when compiling, copying it takes no call"
+)]
+#[inline(always)]
 pub(super) fn add(
     out: &mut Vec<u8>,
     [name, null]: [&str; 2],
@@ -60,11 +73,7 @@ pub(super) trait Value {
 
 impl Value for str {
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
-        // Without a branch for each byte, so that many are looked at at once.
-        let escapes = self.bytes().fold(0, |found, byte| {
-            found | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
-        });
-        if escapes != 0 {
+        if has_escapes(self) {
             return Ok(serde_json::to_writer(out, self)?);
         }
         out.push(b'"');
@@ -72,6 +81,15 @@ impl Value for str {
         out.push(b'"');
         Ok(())
     }
+}
+
+/// Whether JSON has to escape something in a text.
+fn has_escapes(text: &str) -> bool {
+    // Without a branch for each byte, so that many are looked at at once.
+    let found = text.bytes().fold(0, |found, byte| {
+        found | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
+    });
+    found != 0
 }
 
 impl Value for String {
@@ -93,15 +111,31 @@ impl Value for Errno {
     }
 }
 
+/// A word of this program, with nothing to escape.
+#[derive(Clone, Copy)]
+pub(super) struct Word(pub(super) &'static str);
+
+impl Value for Word {
+    fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        debug_assert!(!has_escapes(self.0), "{}", self.0);
+        out.push(b'"');
+        out.extend_from_slice(self.0.as_bytes());
+        out.push(b'"');
+        Ok(())
+    }
+}
+
 /// Words of this program.
-impl Value for Vec<&'static str> {
+pub(super) struct Words<I>(pub(super) I);
+
+impl<I: Iterator<Item = &'static str> + Clone> Value for Words<I> {
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         out.push(b'[');
-        for (index, word) in self.iter().enumerate() {
+        for (index, word) in self.0.clone().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
-            word.write(out)?;
+            Word(word).write(out)?;
         }
         out.push(b']');
         Ok(())
@@ -127,18 +161,45 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
-/// Leaves it to `serde_json`.
-macro_rules! by_serde {
+macro_rules! numbers {
     ($($ty:ty)+) => {
         $(impl Value for $ty {
             fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
-                Ok(serde_json::to_writer(out, self)?)
+                // As most are.
+                if let Ok(digit @ 0..=9) = u8::try_from(*self) {
+                    out.push(b'0' + digit);
+                    return Ok(());
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
+                Ok(())
             }
         })+
     };
 }
 
-by_serde!(u8 u16 u32 u64 i32 IpAddr);
+numbers!(u8 u16 u32 u64 i32);
+
+impl Value for IpAddr {
+    fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::V4(address) => {
+                for (index, octet) in address.octets().into_iter().enumerate() {
+                    out.push(if index == 0 { b'"' } else { b'.' });
+                    if octet >= 100 {
+                        out.push(b'0' + octet / 100);
+                    }
+                    if octet >= 10 {
+                        out.push(b'0' + octet / 10 % 10);
+                    }
+                    out.push(b'0' + octet % 10);
+                }
+            }
+            Self::V6(address) => write!(out, "\"{address}")?,
+        }
+        out.push(b'"');
+        Ok(())
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -163,21 +224,36 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_written_as_serde_json_writes_them() {
+        for text in ["0.0.0.0", "127.0.0.1", "255.100.20.3", "::", "2001:db8::7", "::ffff:1.2.3.4"]
+        {
+            let address: IpAddr = text.parse().expect("an address");
+            assert_eq!(written(&address), json!(address).to_string());
+        }
+    }
+
+    #[test]
     fn fields_follow_each_other() -> io::Result<()> {
         let mut out = b"{\"event\":\"x\"".to_vec();
         add_fields!(&mut out, {
             "pid": Some(7_u32),
             "comm": None::<&str>,
             "errno": Errno(u16::try_from(nix::libc::EPIPE).expect("small")),
-            "flags": vec!["idle", "probed"],
-            "none": Vec::new(),
+            "flags": Words(["idle", "probed"].into_iter()),
+            "none": Words(std::iter::empty()),
         });
+        add_fields!(&mut out, Some(IpAddr::from([192, 0, 2, 1])) => router {
+            "router": router,
+            "code": 3_u8,
+        });
+        add_fields!(&mut out, None::<u32> => peer { "peer_pid": peer, "peer_uid": peer, });
         add_object(&mut out, &json!({"unit": "a.service"}))?;
         out.push(b'}');
         let object: Json = serde_json::from_slice(&out)?;
         let expected = json!({
             "event": "x", "pid": 7, "comm": null, "errno": "EPIPE", "flags": ["idle", "probed"],
-            "none": [], "unit": "a.service",
+            "none": [], "router": "192.0.2.1", "code": 3, "peer_pid": null, "peer_uid": null,
+            "unit": "a.service",
         });
         assert_eq!(object, expected);
         Ok(())

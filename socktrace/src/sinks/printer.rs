@@ -21,15 +21,15 @@ pub(crate) struct Printer {
     zone: TimeZone,
     columns: Columns,
     buffer: Vec<u8>,
-    last_service: json::LastService,
+    last_line: json::LastLine,
     formatted: u64,
 }
 
 impl Printer {
     pub(crate) fn new(format: Format, color: ColorChoice) -> Self {
         let (zone, columns) = (TimeZone::system(), fitting());
-        let (buffer, last_service) = (Vec::new(), json::LastService::default());
-        Self { format, choice: choice(color), zone, columns, buffer, last_service, formatted: 0 }
+        let (buffer, last_line) = (Vec::new(), json::LastLine::default());
+        Self { format, choice: choice(color), zone, columns, buffer, last_line, formatted: 0 }
     }
 
     /// Adds the heading, where the format has one.
@@ -59,7 +59,7 @@ impl Printer {
                 self.append(|out, zone, columns| human::write(out, record, zone, columns));
             }
             Format::Json => {
-                in_memory(json::write(&mut self.buffer, record, &mut self.last_service));
+                in_memory(json::write(&mut self.buffer, record, &mut self.last_line));
             }
         }
     }

@@ -1,0 +1,106 @@
+//! The processes that events have named last: many events of one come in a row, and each would have
+//! its names copied and its executable looked up.
+
+use std::{array, sync::Arc};
+
+use socktrace_ebpf::{Event, event::EXE_NAME};
+
+use super::Process;
+
+/// Number of processes that are kept: more than most hosts have failing at a time.
+const SLOTS: usize = 32;
+
+/// What events say of a process.
+#[derive(PartialEq, Eq)]
+struct Description {
+    tgid: u32,
+    tid: u32,
+    uid: u32,
+    owner_source: u8,
+    comm: [u8; 16],
+    process_comm: [u8; 16],
+    exe: [u8; EXE_NAME],
+}
+
+impl Description {
+    fn of(event: &Event) -> Self {
+        let Event { tgid, tid, uid, owner_source, comm, process_comm, exe, .. } = *event;
+        Self { tgid, tid, uid, owner_source, comm, process_comm, exe }
+    }
+}
+
+/// A process, and two times since boot between which it was there.
+struct Known {
+    description: Description,
+    seen_ns: u64,
+    until_ns: u64,
+    process: Arc<Process>,
+}
+
+/// The processes, each in the slot of its thread.
+pub(super) struct RecentProcesses([Option<Known>; SLOTS]);
+
+impl Default for RecentProcesses {
+    fn default() -> Self {
+        Self(array::from_fn(|_| None))
+    }
+}
+
+impl RecentProcesses {
+    /// The process of an event, if it is one of these: described in the same words, and seen while
+    /// that one was there.
+    pub(super) fn find(&self, event: &Event) -> Option<Arc<Process>> {
+        let known = self.0[slot(event)].as_ref()?;
+        let is_it = known.seen_ns <= event.owner_seen_ns
+            && event.boot_ns <= known.until_ns
+            && known.description == Description::of(event);
+        is_it.then(|| Arc::clone(&known.process))
+    }
+
+    /// Keeps the process of an event, which was looked at when it still was there.
+    pub(super) fn keep(&mut self, event: &Event, until_ns: u64, process: &Arc<Process>) {
+        self.0[slot(event)] = Some(Known {
+            description: Description::of(event),
+            seen_ns: event.owner_seen_ns,
+            until_ns,
+            process: Arc::clone(process),
+        });
+    }
+}
+
+fn slot(event: &Event) -> usize {
+    event.tid as usize % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::{record, reset_event};
+
+    #[test]
+    fn a_process_is_known_by_the_same_words_while_it_was_there() {
+        let event = Event { boot_ns: 100, owner_seen_ns: 50, ..reset_event() };
+        let process = record(event).process.expect("known");
+        let mut recent = RecentProcesses::default();
+        assert_eq!(recent.find(&event), None);
+        recent.keep(&event, 200, &process);
+        assert_eq!(recent.find(&event), Some(Arc::clone(&process)));
+        let other_slot = event.tid + 1;
+        for (other, is_known) in [
+            (Event { boot_ns: 200, owner_seen_ns: 200, ..event }, true),
+            // It may have ended since.
+            (Event { boot_ns: 201, ..event }, false),
+            // Its pid may have been another's.
+            (Event { owner_seen_ns: 49, ..event }, false),
+            (Event { tid: other_slot, ..event }, false),
+            (Event { tid: event.tid + u32::try_from(SLOTS).expect("small"), ..event }, false),
+            (Event { uid: 0, ..event }, false),
+            (Event { owner_source: 9, ..event }, false),
+            (Event { comm: [b'x'; 16], ..event }, false),
+            (Event { process_comm: [b'x'; 16], ..event }, false),
+            (Event { exe: [b'x'; EXE_NAME], ..event }, false),
+        ] {
+            assert_eq!(recent.find(&other).is_some(), is_known, "{other:?}");
+        }
+    }
+}
