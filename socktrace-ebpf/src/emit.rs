@@ -1,12 +1,15 @@
 //! Counts a signature, also by owner, and streams the event, as far as filters ask for it.
 
-use aya_ebpf::{btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
-use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, event::unsettled, facts::ABSENT};
+use aya_ebpf::{
+    btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map,
+    maps::ring_buf::RingBufBytes,
+};
+use socktrace_ebpf::{Counter, Event, NamedEvent, RING_BYTES, Signature, event::unsettled};
 
 use crate::{
     filter::{self, Verdict},
     offsets, owned_tally,
-    recipient::{Answer, Question},
+    recipient::{Answer, Question, Recipient},
     subject::Subject,
     tally,
 };
@@ -137,6 +140,23 @@ fn filter_then_count(
     Some(Admitted::new(answer, meaning, service))
 }
 
+/// Room for an event, with the names of its process where those are not its thread's. Two sizes, and
+/// what only the larger one has is written at once: the verifier has to know the size of what is
+/// written to, and follows what comes after for each.
+#[inline(always)]
+fn reserve(recipient: Option<&Recipient>) -> Option<RingBufBytes<'static>> {
+    let Some(names) = recipient.and_then(Recipient::other_names) else {
+        return EVENTS.reserve_bytes(size_of::<Event>(), 0);
+    };
+    let mut entry = EVENTS.reserve_bytes(size_of::<NamedEvent>(), 0)?;
+    let named = entry.as_mut_ptr().cast::<NamedEvent>();
+    // SAFETY: as large as a `NamedEvent`, and the kernel aligns it to eight bytes.
+    let place = unsafe { &raw mut (*named).names };
+    // SAFETY: likewise.
+    unsafe { place.write(*names) };
+    Some(entry)
+}
+
 /// Sends an event, which `describe` completes.
 #[inline(always)]
 fn stream(
@@ -146,19 +166,24 @@ fn stream(
     admitted: Admitted,
     describe: impl FnOnce(&mut Event),
 ) {
-    let Some(mut entry) = EVENTS.reserve(0) else {
+    let recipient = question.find(admitted.answer);
+    let Some(mut entry) = reserve(recipient) else {
         tally::bump(Counter::EventsLost);
         return;
     };
-    let event = entry.write(Event::default());
+    let event = entry.as_mut_ptr().cast::<Event>();
+    // SAFETY: at least as large as an `Event`, and the kernel aligns it to eight bytes.
+    unsafe { event.write(Event::default()) };
+    // SAFETY: just written.
+    let event = unsafe { &mut *event };
+    if let Some(recipient) = recipient {
+        recipient.describe(event);
+    }
     // SAFETY: the helper takes nothing and cannot fail.
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
     event.unsettled = admitted.unsettled;
-    event.rst_reason = ABSENT;
-    event.fd = -1;
     subject.describe(event);
     describe(event);
-    question.tell(event, admitted.answer);
     entry.submit(0);
 }

@@ -90,10 +90,6 @@ pub struct Event {
     pub uid: u32,
     /// The thread's command name, NUL-padded, all NUL likewise.
     pub comm: [u8; 16],
-    /// The process's command name, that of its first thread; all NUL where it was not read.
-    pub process_comm: [u8; 16],
-    /// The last part of the path of its executable, cut off where longer; all NUL likewise.
-    pub exe: [u8; EXE_NAME],
     /// Time the segment at the head of the queue has waited for its acknowledgement, in
     /// milliseconds; 0 unless the retransmission timer fired.
     pub elapsed_ms: u32,
@@ -112,37 +108,108 @@ pub struct Event {
     pub retransmits: u8,
     /// Window or keepalive probes without an answer (`icsk_probes_out`).
     pub probes: u8,
-    /// Type of the ICMP message behind the errno; meaningful with `router`.
-    pub icmp_type: u8,
-    /// Its code.
-    pub icmp_code: u8,
     /// Errno of that first failure; else 0.
     pub first_errno: u16,
-    /// Whether `router` is known: 1 or 0.
-    pub has_router: u8,
     /// How the process is known, an [`OwnerSource`].
     pub owner_source: u8,
     /// How the socket is known to have been opened, a [`crate::Role`]; else 0.
     pub role: u8,
     /// What a filter asks of this event and the kernel has no verdict on, bits of [`unsettled`].
     pub unsettled: u8,
-    /// Zero; there is no implicit padding.
-    pub reserved: [u8; 2],
-    /// Who sent the ICMP message; of the event's family.
-    pub router: Address,
-    /// Level of a socket option, as in `setsockopt`.
-    pub level: i32,
-    /// The option.
-    pub option: i32,
-    /// Process of this host that sent the RST or, with [`crate::Origin::Abort`], killed the socket; 0
-    /// when none did or it is not known.
-    pub peer_tgid: u32,
-    /// Why, a value of the kernel's `enum sk_rst_reason`, or [`crate::facts::ABSENT`].
-    pub rst_reason: u32,
-    /// Its command name.
-    pub peer_comm: [u8; 16],
-    /// The descriptor a call was made on, where the socket itself is not known; else -1.
-    pub fd: i32,
+    /// What else is known, bits of [`parts`].
+    pub parts: u8,
+    /// One thing more, see [`Event::detail`].
+    pub packed: Packed,
+}
+
+/// An event with the names of its process.
+///
+/// On the ring buffer the names follow only where one differs from the thread's, [`Event::comm`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamedEvent {
+    /// The event.
+    pub event: Event,
+    /// The names.
+    pub names: Names,
+}
+
+/// The names of a process. Aligned so that the kernel side copies words.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Its command name, that of its first thread; all NUL where it was not read.
+    pub comm: [u8; 16],
+    /// The last part of the path of its executable, cut off where longer; all NUL likewise.
+    pub exe: [u8; EXE_NAME],
+}
+
+impl Names {
+    /// None.
+    pub const NONE: Self = Self { comm: [0; 16], exe: [0; EXE_NAME] };
+
+    /// The names of a process whose thread, first thread and executable have one name.
+    #[must_use]
+    #[inline]
+    pub fn of_thread(comm: [u8; 16]) -> Self {
+        let mut exe = [0; EXE_NAME];
+        exe[..comm.len()].copy_from_slice(&comm);
+        Self { comm, exe }
+    }
+}
+
+/// What is known of some events only, of each no more than one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The ICMP message behind the errno.
+    Icmp {
+        /// Who sent it; of the event's family.
+        router: Address,
+        /// Its type.
+        kind: u8,
+        /// Its code.
+        code: u8,
+    },
+    /// The process of this host that sent the RST or, with [`crate::Origin::Abort`], killed the socket.
+    Peer {
+        /// Its id.
+        tgid: u32,
+        /// Its command name.
+        comm: [u8; 16],
+        /// Why, a value of the kernel's `enum sk_rst_reason`, or [`crate::facts::ABSENT`].
+        rst_reason: u32,
+    },
+    /// Arguments of the call.
+    Call {
+        /// The descriptor it was made on, where the socket itself is not known; else -1.
+        fd: i32,
+        /// Level of a socket option, as in `setsockopt`; else 0.
+        level: i32,
+        /// The option.
+        option: i32,
+    },
+}
+
+/// A [`Detail`] as it travels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// A router's address, or a command name.
+    pub octets: [u8; 16],
+    /// The rest.
+    pub numbers: [u32; 2],
+}
+
+/// Bits of [`Event::parts`].
+pub mod parts {
+    /// The names of the process were read. Where they do not follow, both are the thread's.
+    pub const NAMES: u8 = 1 << 0;
+    /// The detail is [`super::Detail::Icmp`].
+    pub const ICMP: u8 = 1 << 1;
+    /// The detail is [`super::Detail::Peer`].
+    pub const PEER: u8 = 1 << 2;
+    /// The detail is [`super::Detail::Call`].
+    pub const CALL: u8 = 1 << 3;
 }
 
 /// Bits of [`Event::unsettled`].
@@ -153,21 +220,66 @@ pub mod unsettled {
     pub const SERVICE: u8 = 1 << 1;
 }
 
-const _: () = assert!(size_of::<Event>() == 248 && align_of::<Event>() == 8);
+const _: () = assert!(size_of::<Event>() == 168 && align_of::<Event>() == 8);
+const _: () = assert!(size_of::<NamedEvent>() == 216 && align_of::<NamedEvent>() == 8);
 
 impl Event {
+    /// What else is known.
+    #[must_use]
+    pub fn detail(&self) -> Option<Detail> {
+        let Packed { octets, numbers: [first, second] } = self.packed;
+        match self.parts & (parts::ICMP | parts::PEER | parts::CALL) {
+            parts::ICMP => {
+                let [kind, code, ..] = first.to_ne_bytes();
+                Some(Detail::Icmp { router: Address { octets }, kind, code })
+            }
+            parts::PEER => Some(Detail::Peer { tgid: first, comm: octets, rst_reason: second }),
+            parts::CALL => {
+                let [a, b, c, d, ..] = octets;
+                let (fd, level) = (i32::from_ne_bytes([a, b, c, d]), first.cast_signed());
+                Some(Detail::Call { fd, level, option: second.cast_signed() })
+            }
+            _ => None,
+        }
+    }
+
+    /// Adds what else is known, in place of what was.
+    #[inline]
+    pub fn set_detail(&mut self, detail: Detail) {
+        let (part, octets, numbers) = match detail {
+            Detail::Icmp { router, kind, code } => {
+                (parts::ICMP, router.octets, [u32::from_ne_bytes([kind, code, 0, 0]), 0])
+            }
+            Detail::Peer { tgid, comm, rst_reason } => (parts::PEER, comm, [tgid, rst_reason]),
+            Detail::Call { fd, level, option } => {
+                let Address { octets } = Address::from_words([fd.cast_unsigned(), 0, 0, 0]);
+                (parts::CALL, octets, [level.cast_unsigned(), option.cast_unsigned()])
+            }
+        };
+        self.parts = self.parts & parts::NAMES | part;
+        self.packed = Packed { octets, numbers };
+    }
+}
+impl NamedEvent {
     /// Reads an event from ring buffer bytes.
     ///
     /// Returns `None` when the length is not that of an event, as it is when kernel programs and
     /// daemon come from different builds.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != size_of::<Self>() {
+        if bytes.len() == size_of::<Self>() {
+            // SAFETY: the slice is as long as this type, whose fields are integers and arrays of
+            // integers, so that any bit pattern is valid; `read_unaligned` asks for no alignment.
+            return Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() });
+        }
+        if bytes.len() != size_of::<Event>() {
             return None;
         }
-        // SAFETY: the slice is as long as an `Event`, whose fields are integers and arrays of
-        // integers, so that any bit pattern is valid; `read_unaligned` asks for no alignment.
-        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+        // SAFETY: likewise.
+        let event = unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() };
+        let is_named = event.parts & parts::NAMES != 0;
+        let names = if is_named { Names::of_thread(event.comm) } else { Names::NONE };
+        Some(Self { event, names })
     }
 }
 
@@ -204,5 +316,66 @@ impl Address {
             Family::Ipv4 => &self.octets[..4],
             Family::Ipv6 => &self.octets,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMM: [u8; 16] = *b"worker\0\0\0\0\0\0\0\0\0\0";
+
+    fn event() -> Event {
+        Event { boot_ns: 7, unsent_bytes: 9, comm: COMM, ..Event::default() }
+    }
+
+    /// The first bytes of a type without padding, as they go to the ring buffer.
+    fn bytes(named: &NamedEvent, length: usize) -> &[u8] {
+        // SAFETY: no type of the wire format has padding, and `length` is within this one.
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(named).cast(), length) }
+    }
+
+    #[test]
+    fn names_follow_or_are_the_threads_or_are_unknown() {
+        let mut exe = [0; EXE_NAME];
+        exe[..6].copy_from_slice(b"python");
+        let names = Names { comm: [b'p'; 16], exe };
+        let named = NamedEvent { event: Event { parts: parts::NAMES, ..event() }, names };
+        assert_eq!(NamedEvent::from_bytes(bytes(&named, 216)), Some(named));
+        let same = NamedEvent::from_bytes(bytes(&named, 168)).expect("an event");
+        assert_eq!(same.event, named.event);
+        assert_eq!(same.names.comm, COMM);
+        assert_eq!(same.names.exe[..16], COMM);
+        assert_eq!(same.names.exe[16..], [0; 16]);
+        let unnamed = NamedEvent { event: event(), names };
+        let unknown = NamedEvent::from_bytes(bytes(&unnamed, 168)).expect("an event");
+        assert_eq!(unknown, NamedEvent { event: event(), names: Names::default() });
+    }
+
+    #[test]
+    fn other_lengths_are_no_events() {
+        let long = [0; 512];
+        for length in 0..=long.len() {
+            let is_event = length == size_of::<Event>() || length == size_of::<NamedEvent>();
+            assert_eq!(NamedEvent::from_bytes(&long[..length]).is_some(), is_event, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_detail_comes_back() {
+        let mut event = Event { parts: parts::NAMES, ..event() };
+        assert_eq!(event.detail(), None);
+        for detail in [
+            Detail::Icmp { router: Address::from_words([1, 2, 3, 4]), kind: 3, code: 13 },
+            Detail::Peer { tgid: 81, comm: COMM, rst_reason: crate::facts::ABSENT },
+            Detail::Call { fd: -1, level: 6, option: -2 },
+            Detail::Call { fd: 1_000, level: 0, option: 0 },
+        ] {
+            event.set_detail(detail);
+            assert_eq!(event.detail(), Some(detail));
+            assert_ne!(event.parts & parts::NAMES, 0, "that is another matter");
+        }
+        event.parts |= parts::ICMP;
+        assert_eq!(event.detail(), None, "of two kinds at once");
     }
 }

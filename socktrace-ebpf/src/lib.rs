@@ -21,7 +21,7 @@ pub mod sockopt;
 
 pub use counter::Counter;
 pub use criteria::{Criterion, CriterionKind};
-pub use event::{Address, Event, OwnerSource};
+pub use event::{Address, Detail, Event, NamedEvent, Names, OwnerSource};
 pub use owned::Owned;
 pub use signature::{
     EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
@@ -53,8 +53,8 @@ pub const FAILURE_ENTRIES: usize = 4 * 1024;
 /// Number of ICMP errors and of resets sent that are remembered for the socket they concern.
 pub const TUPLE_ENTRIES: usize = 1024;
 
-/// Default size of the event ring buffer, in bytes: room for some 1,000 events.
-pub const RING_BYTES: usize = 256 * 1024;
+/// Default size of the event ring buffer, in bytes: room for some 5,000 events.
+pub const RING_BYTES: usize = 1024 * 1024;
 
 /// Default number of metric series by service; each needs a few entries of the map of counts by owner,
 /// see [`OWNED_PER_SERIES`].

@@ -6,7 +6,7 @@ use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
     macros::btf_map,
 };
-use socktrace_ebpf::{Event, Flags, Owned, OwnerSource, Signature, event::EXE_NAME};
+use socktrace_ebpf::{Event, Flags, Names, Owned, OwnerSource, Signature, event::parts};
 
 use crate::{
     filter::{self, Verdict},
@@ -32,8 +32,20 @@ pub(crate) struct Recipient {
     source: u32,
     /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 when unknown.
     role: u32,
-    process_comm: [u8; 16],
-    exe: [u8; EXE_NAME],
+    names: Names,
+    /// What is known of `names`, one of [`NamesKnown`].
+    names_known: u64,
+}
+
+/// What is known of a process's names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NamesKnown {
+    /// Nothing.
+    Unknown = 0,
+    /// Both are the thread's.
+    Same = 1,
+    /// One of them is not the thread's.
+    Other = 2,
 }
 
 /// Question to and answer of [`presume_recipient`] and [`search_recipient`] on this CPU. A program that
@@ -106,28 +118,20 @@ impl Question {
         if answered == self.sock { Answer(answered) } else { Answer::NONE }
     }
 
-    /// Names the process in an event: as in the answer, unless that was overwritten or is none; else it
-    /// is found now.
+    /// The process: as in the answer, unless that was overwritten or is none; else it is found now. To
+    /// be read at once.
     #[inline(always)]
-    pub(crate) fn tell(self, event: &mut Event, answer: Answer) {
-        let Some(slot) = RECIPIENT.get_ptr_mut(0) else {
-            return;
-        };
+    pub(crate) fn find(self, answer: Answer) -> Option<&'static Recipient> {
+        let slot = RECIPIENT.get_ptr_mut(0)?;
         // SAFETY: this CPU's slot, just looked up.
         let sock = unsafe { &raw const (*slot).sock };
         // SAFETY: likewise. Volatile, as functions that are called change it.
         let known = || unsafe { sock.read_volatile() };
         if known() != answer.0 && self.ask_in(slot).0 != known() {
-            return;
+            return None;
         }
         // SAFETY: likewise.
-        let recipient = unsafe { &*slot };
-        let owner = &recipient.owner;
-        (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
-        (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.seen_ns);
-        (event.comm, event.process_comm) = (owner.comm, recipient.process_comm);
-        (event.exe, event.owner_source) = (recipient.exe, recipient.source as u8);
-        event.role = recipient.role as u8;
+        Some(unsafe { &*slot })
     }
 
     /// Process and command name alone, without asking.
@@ -247,19 +251,52 @@ fn answer(flags: u64, in_process: u64, effort: Effort) -> u64 {
     // Who waits to be accepted was not opened by anybody, whatever was at its address before.
     let is_open = !Flags(flags as u32).has(Flags::UNACCEPTED);
     recipient.role = if is_open { owner::role(recipient.sock) } else { 0 };
-    (recipient.process_comm, recipient.exe) = ([0; 16], [0; EXE_NAME]);
+    (recipient.names, recipient.names_known) = (Names::NONE, NamesKnown::Unknown as u64);
     // Of a process that was there just now, and for who reads it.
     let is_there = !matches!(source, OwnerSource::Opener | OwnerSource::Gone);
     if offsets::STREAM.get() == 1 && task::is_readable() && is_there && recipient.owner.leader != 0
     {
         let leader = Task::new(recipient.owner.leader as *const u8);
-        leader.comm(&mut recipient.process_comm);
-        leader.exe(&mut recipient.exe);
+        leader.comm(&mut recipient.names.comm);
+        leader.exe(&mut recipient.names.exe);
+        let known = if recipient.has_same_names() { NamesKnown::Same } else { NamesKnown::Other };
+        recipient.names_known = known as u64;
     }
     sock
 }
 
 impl Recipient {
+    /// Names the process in an event, but for [`Self::other_names`].
+    #[inline(always)]
+    pub(crate) fn describe(&self, event: &mut Event) {
+        let owner = &self.owner;
+        (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
+        (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.seen_ns);
+        (event.comm, event.owner_source) = (owner.comm, self.source as u8);
+        event.role = self.role as u8;
+        if self.names_known != NamesKnown::Unknown as u64 {
+            event.parts |= parts::NAMES;
+        }
+    }
+
+    /// The names of the process, where they were read and are not both the thread's.
+    #[inline(always)]
+    pub(crate) fn other_names(&self) -> Option<&Names> {
+        (self.names_known == NamesKnown::Other as u64).then_some(&self.names)
+    }
+
+    /// Whether process and executable are named as the thread is.
+    #[inline(always)]
+    fn has_same_names(&self) -> bool {
+        // Whole words are compared. Names of executables that begin with a thread's, NUL at its end
+        // included, end there too.
+        let [exe, _] = self.names.exe.as_chunks::<16>().0 else {
+            return false;
+        };
+        let thread = u128::from_ne_bytes(self.owner.comm);
+        thread == u128::from_ne_bytes(self.names.comm) && thread == u128::from_ne_bytes(*exe)
+    }
+
     #[inline(always)]
     fn find(&mut self, flags: Flags, in_process: bool, effort: Effort) -> OwnerSource {
         if in_process {

@@ -1,7 +1,7 @@
 //! Connections by their addresses and ports, and what is remembered about them.
 
 use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
-use socktrace_ebpf::{Address, Event, Family, TUPLE_ENTRIES, facts::ABSENT};
+use socktrace_ebpf::{Address, Detail, Event, Family, TUPLE_ENTRIES};
 
 use crate::{load::Load, sock::Sock};
 
@@ -69,10 +69,8 @@ pub(crate) fn record_icmp(tuple: &Tuple, icmp: &Icmp) {
 pub(crate) fn describe_icmp(tuple: &Tuple, event: &mut Event) {
     // SAFETY: copied field by field at once; a slot reused meanwhile would be of the same type.
     if let Some(icmp) = unsafe { ICMP_ERRORS.get(tuple) } {
-        event.router = icmp.router;
-        event.icmp_type = icmp.kind;
-        event.icmp_code = icmp.code;
-        event.has_router = 1;
+        let Icmp { router, kind, code, .. } = *icmp;
+        event.set_detail(Detail::Icmp { router, kind, code });
     }
 }
 
@@ -110,13 +108,11 @@ pub(crate) fn record_sent_reset(tuple: &Tuple, tgid: u32, comm: [u8; 16], reason
 /// Adds who sent the reset to the event of the end that received it.
 #[inline(always)]
 pub(crate) fn describe_sender(tuple: Tuple, event: &mut Event) {
-    event.rst_reason = ABSENT;
     // SAFETY: as above.
     if let Some(sent) = unsafe { SENT_RESETS.get(tuple.reversed()) }
         && event.boot_ns.wrapping_sub(sent.boot_ns) < SENT_RESET_VALID_NS
     {
-        event.peer_tgid = sent.tgid;
-        event.peer_comm = sent.comm;
-        event.rst_reason = sent.reason;
+        let SentReset { tgid, comm, reason: rst_reason, .. } = *sent;
+        event.set_detail(Detail::Peer { tgid, comm, rst_reason });
     }
 }

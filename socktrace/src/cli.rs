@@ -107,7 +107,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SOCKETS, value_parser = |text: &str| number(text, 1..=MOST_SOCKETS))]
     pub(crate) max_sockets: u32,
 
-    /// Size of the buffer between kernel and stream, a power of two: 256 has room for 1,000 events
+    /// Size of the buffer between kernel and stream, a power of two: 1024 has room for some 5,000 events
     #[arg(long, value_name = "KIB", default_value_t = ring_buffer::DEFAULT_KIB, value_parser = ring_buffer::parse)]
     pub(crate) ring_buffer: u32,
 
@@ -329,7 +329,7 @@ mod tests {
         let error = parse(&["--attach", "uprobe"]).expect_err("no such way").to_string();
         assert!(["auto", "fentry", "kprobe"].iter().all(|way| error.contains(way)), "{error}");
         let error = parse(&["--ring-buffer", "100"]).expect_err("no such size").to_string();
-        assert!(error.contains("256 or 1024"), "{error}");
+        assert!(error.contains("1024 or 4096"), "{error}");
         assert_eq!(parse(&["--ring-buffer", "4"]).expect("sound").ring_bytes(), 4_096);
         let error = parse(&["--listen", "10054"]).expect_err("no address").to_string();
         assert!(error.contains("127.0.0.1:10054"), "{error}");

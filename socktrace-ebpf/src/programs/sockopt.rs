@@ -14,7 +14,7 @@ use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{Event, EventKind, Flags, Signature};
+use socktrace_ebpf::{Detail, Event, EventKind, Flags, Signature};
 
 use super::emit_call;
 use crate::{
@@ -203,8 +203,7 @@ impl Refused {
 
     #[inline(always)]
     fn describe(self, event: &mut Event) {
-        event.fd = self.fd;
-        event.level = self.level;
-        event.option = self.option;
+        let Self { fd, level, option } = self;
+        event.set_detail(Detail::Call { fd, level, option });
     }
 }

@@ -5,7 +5,7 @@
 //! never sees EMFILE. Produces an event for it and its like; the connections stay in the queue.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{EventKind, Flags};
+use socktrace_ebpf::{Detail, EventKind, Flags};
 
 use super::emit_call;
 use crate::{
@@ -51,5 +51,13 @@ fn failed(ctx: &FExitContext, errno: u16, measure: impl FnOnce(Sock<Probe>)) -> 
     };
     measure(sock);
     let flags = Flags::empty();
-    emit_call(EventKind::AcceptCall, sock, family, errno, flags, |_| {}, |event| event.fd = fd)
+    emit_call(
+        EventKind::AcceptCall,
+        sock,
+        family,
+        errno,
+        flags,
+        |_| {},
+        |event| event.set_detail(Detail::Call { fd, level: 0, option: 0 }),
+    )
 }

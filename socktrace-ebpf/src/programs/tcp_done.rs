@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature};
+use socktrace_ebpf::{Detail, EventKind, Flags, Origin, Protocol, Signature, facts::ABSENT};
 
 use crate::{
     arguments::Arguments,
@@ -82,13 +82,13 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
         let connection = Tuple::of(sock, family);
         if is_reset {
             tuple::describe_sender(connection, event);
+        } else if is_killed {
+            // `tcp_abort` runs in the killer's call.
+            let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+            let comm = bpf_get_current_comm().unwrap_or_default();
+            event.set_detail(Detail::Peer { tgid, comm, rst_reason: ABSENT });
         } else {
             tuple::describe_icmp(&connection, event);
-        }
-        if is_killed {
-            // `tcp_abort` runs in the killer's call.
-            event.peer_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-            event.peer_comm = bpf_get_current_comm().unwrap_or_default();
         }
     });
     0

@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str) -> Result<u32, String> {
     let (least, most) = (RANGE.start(), RANGE.end());
     match text.parse() {
         Ok(kib) if RANGE.contains(&kib) && kib.is_power_of_two() => Ok(kib),
-        _ => Err(format!("not a power of two from {least} to {most}, such as 256 or 1024")),
+        _ => Err(format!("not a power of two from {least} to {most}, such as 1024 or 4096")),
     }
 }
 
@@ -33,6 +33,6 @@ mod tests {
             assert!(problem.contains("power of two from 4 to 65536"), "{problem}");
         }
         assert_eq!(parse("4"), Ok(4));
-        assert_eq!(parse(&DEFAULT_KIB.to_string()), Ok(256));
+        assert_eq!(parse(&DEFAULT_KIB.to_string()), Ok(1_024));
     }
 }

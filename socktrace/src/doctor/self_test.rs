@@ -257,7 +257,7 @@ impl Watch {
         loop {
             let mut batch = Vec::new();
             let more = self.events.drain(&mut batch);
-            events.append(&mut batch);
+            events.extend(batch.into_iter().map(|named| named.event));
             if !more {
                 break;
             }

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use anyhow::Context as _;
 use aya::maps::{MapData, RingBuf};
-use socktrace_ebpf::Event;
+use socktrace_ebpf::NamedEvent;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::{Instant, sleep_until},
@@ -17,7 +17,7 @@ const BATCH: usize = 128;
 
 /// Shortest time between two looks at the ring buffer. The first event after a quiet time is handed
 /// on at once; those that follow gather meanwhile, and waking up and writing them out is done once
-/// for all. Nobody who reads a line notices, and the buffer has room for what comes at 200,000
+/// for all. Nobody who reads a line notices, and the buffer has room for what comes at 400,000
 /// events a second.
 const GATHER: Duration = Duration::from_millis(10);
 
@@ -26,7 +26,7 @@ pub(crate) struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
     /// When to look at it next.
     due: Instant,
-    /// Records that were no [`Event`]; they cannot occur unless the object is of another build.
+    /// Records that were no [`NamedEvent`]; they cannot occur unless the object is of another build.
     undecodable: u64,
     received: u64,
 }
@@ -43,7 +43,7 @@ impl Events {
 
     /// Waits for events and moves them into `batch`, oldest first: at least one, at most
     /// [`BATCH`]; `batch` is empty before. Cancel safe.
-    pub(crate) async fn next(&mut self, batch: &mut Vec<Event>) -> io::Result<()> {
+    pub(crate) async fn next(&mut self, batch: &mut Vec<NamedEvent>) -> io::Result<()> {
         loop {
             let mut ready = self.ring.readable_mut().await?;
             // The kernel wakes nobody for what joins an event that was not taken yet.
@@ -63,7 +63,7 @@ impl Events {
     }
 
     /// Moves what is there now into `batch` without waiting; whether there may be more.
-    pub(crate) fn drain(&mut self, batch: &mut Vec<Event>) -> bool {
+    pub(crate) fn drain(&mut self, batch: &mut Vec<NamedEvent>) -> bool {
         let before = batch.len();
         let more = drain(self.ring.get_mut(), batch, &mut self.undecodable);
         self.received += (batch.len() - before) as u64;
@@ -81,12 +81,12 @@ impl Events {
     }
 }
 
-fn drain(ring: &mut RingBuf<MapData>, batch: &mut Vec<Event>, undecodable: &mut u64) -> bool {
+fn drain(ring: &mut RingBuf<MapData>, batch: &mut Vec<NamedEvent>, undecodable: &mut u64) -> bool {
     while batch.len() < BATCH {
         let Some(record) = ring.next() else {
             return false;
         };
-        match Event::from_bytes(&record) {
+        match NamedEvent::from_bytes(&record) {
             Some(event) => batch.push(event),
             None => *undecodable += 1,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use socktrace_diagnosis::{Finding, diagnose};
-use socktrace_ebpf::{Criterion, Event, event::unsettled};
+use socktrace_ebpf::{Criterion, NamedEvent, event::unsettled};
 
 use crate::{
     filter::{Filter, is_noise},
@@ -51,7 +51,13 @@ impl Judge {
 
     /// Judges an event: its signature first, and decodes it only if that leaves something to decide.
     /// `counts_here` says whether the kernel side leaves events to be counted here.
-    pub(super) fn judge(&self, event: &Event, counts_here: bool, decoder: &mut Decoder) -> Verdict {
+    pub(super) fn judge(
+        &self,
+        named: &NamedEvent,
+        counts_here: bool,
+        decoder: &mut Decoder,
+    ) -> Verdict {
+        let event = &named.event;
         let is_unsettled = |what: u8| event.unsettled & what != 0;
         let mut verdict = Verdict::default();
         let finding = diagnose(event.signature);
@@ -63,7 +69,7 @@ impl Judge {
         if !is_meant && !is_left {
             return verdict;
         }
-        let record = decoder.decode(event, finding);
+        let record = decoder.decode(named, finding);
         let is_service = self.filter.admits_service(&record.service);
         if is_unsettled(unsettled::SERVICE)
             && event.cgroup_id != 0

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use socktrace_ebpf::{Counter, Event};
+use socktrace_ebpf::{Counter, NamedEvent};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 pub(crate) use self::{judge::Judge, teacher::Teacher};
@@ -54,13 +54,13 @@ impl Gate {
     }
 
     /// The record of an event, if it is to be shown.
-    pub(crate) fn pass(&mut self, event: &Event) -> Option<Record> {
-        let verdict = self.judge.judge(event, self.user_counts.is_some(), &mut self.decoder);
+    pub(crate) fn pass(&mut self, named: &NamedEvent) -> Option<Record> {
+        let verdict = self.judge.judge(named, self.user_counts.is_some(), &mut self.decoder);
         for (criterion, is_wanted) in verdict.lessons.into_iter().flatten() {
             self.teacher.teach(criterion, is_wanted);
         }
         if let (Some(counts), true) = (&self.user_counts, verdict.is_counted) {
-            counts.add(event);
+            counts.add(&named.event);
         }
         verdict.shown
     }
@@ -86,7 +86,7 @@ pub(crate) struct Pipeline {
     /// How far the stream has come, for metrics.
     progress: Option<Arc<SharedProgress>>,
     /// Events that came and were not judged yet.
-    batch: Vec<Event>,
+    batch: Vec<NamedEvent>,
     /// Records of the batch at hand, while their names are looked up.
     records: Vec<Record>,
 }
@@ -218,7 +218,7 @@ impl Pipeline {
         while has_more {
             // Those whose names were waited for, then those that came since.
             let judged = self.records.drain(..);
-            let events = self.batch.drain(..).filter_map(|event| self.gate.pass(&event));
+            let events = self.batch.drain(..).filter_map(|named| self.gate.pass(&named));
             for record in judged.chain(events) {
                 self.sinks.record(&record);
             }
@@ -243,15 +243,15 @@ impl Pipeline {
             self.gate.decoder.owners_are_full();
         }
         let Some(names) = &mut self.names else {
-            for event in self.batch.drain(..) {
-                if let Some(record) = self.gate.pass(&event) {
+            for named in self.batch.drain(..) {
+                if let Some(record) = self.gate.pass(&named) {
                     self.sinks.record(&record);
                 }
             }
             self.note();
             return;
         };
-        self.records.extend(self.batch.drain(..).filter_map(|event| self.gate.pass(&event)));
+        self.records.extend(self.batch.drain(..).filter_map(|named| self.gate.pass(&named)));
         names.name(&mut self.records).await;
         for record in mem::take(&mut self.records) {
             self.sinks.record(&record);

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     cli::Cli,
     filter::Filter,
-    record::tests::{decoder, reset_event},
+    record::tests::{decoder, named, reset_event},
 };
 
 #[test]
@@ -28,9 +28,9 @@ fn noise_is_shown_to_whoever_asks_for_it() {
         let cli = Cli::try_parse_from(std::iter::once(&"socktrace").chain(args)).expect("sound");
         let judge = Judge::new(Arc::new(Filter::from(&cli.filters)), cli.all, false);
         let mut gate = Gate::new(decoder(), judge, Teacher::new(None), None);
-        assert_eq!(gate.pass(&orphan).is_some(), is_shown, "{args:?}");
+        assert_eq!(gate.pass(&named(orphan)).is_some(), is_shown, "{args:?}");
         if args.is_empty() {
-            assert!(gate.pass(&reset_event()).is_some());
+            assert!(gate.pass(&named(reset_event())).is_some());
         }
     }
 }

@@ -7,10 +7,10 @@ use std::{
 
 use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{
-    Address, Event, Family, Flags, Origin, OwnerSource, TcpState, event::EXE_NAME,
+    Address, Detail, Family, Flags, NamedEvent, Origin, OwnerSource, TcpState, event::EXE_NAME,
 };
 
-use super::{Icmp, Killer, Process, Record, Sender, recent::RecentProcesses};
+use super::{Arguments, Icmp, Killer, Process, Record, Sender, recent::RecentProcesses};
 use crate::{
     kernel::clock::{Clock, TimeOfDay},
     owner::{Owners, Service, Sighting, Unknown, is_deceptive},
@@ -24,8 +24,8 @@ pub(crate) struct Decoder {
     rst_reasons: Vec<(u32, Arc<str>)>,
     owners: Owners,
     processes: RecentProcesses,
-    /// The last other process that was named, as the kernel side has its name and as it is shown.
-    last_other: ([u8; 16], Arc<str>),
+    /// The last sender or killer that was named: its name from the kernel side, and as it is shown.
+    last_peer: ([u8; 16], Arc<str>),
     /// Whether there was no room for a socket's owner at times.
     owners_full: bool,
 }
@@ -40,7 +40,7 @@ impl Decoder {
             rst_reasons,
             owners,
             processes: RecentProcesses::default(),
-            last_other: ([0; 16], "".into()),
+            last_peer: ([0; 16], "".into()),
             owners_full: false,
         }
     }
@@ -57,30 +57,34 @@ impl Decoder {
 
     /// Decodes an event, of which `finding` is the diagnosis. Looks its service up, see
     /// [`Owners::service`].
-    pub(crate) fn decode(&mut self, event: &Event, finding: Finding) -> Record {
+    pub(crate) fn decode(&mut self, named: &NamedEvent, finding: Finding) -> Record {
+        let event = &named.event;
         let family = Family::try_from(event.signature.family).ok();
-        let (process, service) = match self.process(event) {
+        let (process, service) = match self.process(named) {
             Ok((process, there)) => {
                 (Some(process), self.owners.service(event.cgroup_id, Some(there)))
             }
             Err(why) => (None, Arc::new(Service::unknown(why))),
         };
-        let icmp = (event.has_router != 0).then(|| Icmp {
-            kind: event.icmp_type,
-            code: event.icmp_code,
-            router: address(event.router, family),
-        });
-        let other =
-            (event.peer_tgid != 0).then(|| (event.peer_tgid, self.other_name(event.peer_comm)));
-        let is_killed = event.signature.origin == Origin::Abort as u8;
-        let (sender, killer) = match other {
-            Some((pid, comm)) if is_killed => (None, Some(Killer { pid, comm })),
-            Some((pid, comm)) => {
-                let reason = self.rst_reason(event.rst_reason);
-                (Some(Sender { pid, comm, reason }), None)
+        let (mut icmp, mut sender, mut killer) = (None, None, None);
+        let mut arguments = Arguments::default();
+        match event.detail() {
+            Some(Detail::Icmp { router, kind, code }) => {
+                icmp = Some(Icmp { kind, code, router: address(router, family) });
             }
-            None => (None, None),
-        };
+            Some(Detail::Peer { tgid: pid, comm, rst_reason }) if pid != 0 => {
+                let comm = self.peer_name(comm);
+                if event.signature.origin == Origin::Abort as u8 {
+                    killer = Some(Killer { pid, comm });
+                } else {
+                    sender = Some(Sender { pid, comm, reason: self.rst_reason(rst_reason) });
+                }
+            }
+            Some(Detail::Call { fd, level, option }) => {
+                arguments = Arguments { fd: (fd >= 0).then_some(fd), level, option };
+            }
+            _ => {}
+        }
         Record {
             time: self.time.of(event.boot_ns),
             finding,
@@ -95,6 +99,7 @@ impl Decoder {
             icmp,
             sender,
             killer,
+            arguments,
             rto_ms: self.clock.jiffies_to_ms(event.rto_jiffies),
             silent_ms: self.clock.jiffies_to_ms(event.silent_jiffies),
             event: *event,
@@ -102,7 +107,8 @@ impl Decoder {
     }
 
     /// The process to name, and when it was there; why none is known.
-    fn process(&mut self, event: &Event) -> Result<(Arc<Process>, Sighting), Unknown> {
+    fn process(&mut self, named: &NamedEvent) -> Result<(Arc<Process>, Sighting), Unknown> {
+        let event = &named.event;
         let there =
             Sighting { pid: event.tgid, seen_ns: event.owner_seen_ns, at_ns: event.boot_ns };
         let is = |source: OwnerSource| event.owner_source == source as u8;
@@ -120,21 +126,21 @@ impl Decoder {
         if is(OwnerSource::Gone) && !self.owners.is_there(there) {
             return Err(Unknown::ProcessGone);
         }
-        if let Some(process) = self.processes.find(event) {
+        if let Some(process) = self.processes.find(named) {
             return Ok((process, there));
         }
-        let (exe, until_ns) = self.exe(event, there);
+        let (exe, until_ns) = self.exe(&named.names.exe, there);
         let process = Arc::new(Process {
             pid: event.tgid,
             tid: event.tid,
             uid: event.uid,
             comm: command_name(&event.comm),
-            leader_comm: some_name(&event.process_comm),
+            leader_comm: some_name(&named.names.comm),
             exe,
             source: source_name(event.owner_source),
         });
         if let Some(until_ns) = until_ns {
-            self.processes.keep(event, until_ns, &process);
+            self.processes.keep(named, until_ns, &process);
         }
         Ok((process, there))
     }
@@ -142,8 +148,8 @@ impl Decoder {
     /// The path of the executable that the process had at the time, if it is known: what the kernel's
     /// programs have seen must be the last part of it. And until when that holds, where the process
     /// was looked at.
-    fn exe(&mut self, event: &Event, there: Sighting) -> (Option<Arc<str>>, Option<u64>) {
-        let name = some_name(&event.exe);
+    fn exe(&mut self, name: &[u8], there: Sighting) -> (Option<Arc<str>>, Option<u64>) {
+        let name = some_name(name);
         let (path, until_ns) = self.owners.exe(there).unzip();
         let exe = match (name, path) {
             (Some(name), Some(path)) if path_ends_in(&path, &name) => Some(path),
@@ -153,11 +159,11 @@ impl Decoder {
         (exe, until_ns)
     }
 
-    fn other_name(&mut self, comm: [u8; 16]) -> Arc<str> {
-        if self.last_other.0 != comm {
-            self.last_other = (comm, command_name(&comm).into());
+    fn peer_name(&mut self, comm: [u8; 16]) -> Arc<str> {
+        if self.last_peer.0 != comm {
+            self.last_peer = (comm, command_name(&comm).into());
         }
-        Arc::clone(&self.last_other.1)
+        Arc::clone(&self.last_peer.1)
     }
 
     fn rst_reason(&self, value: u32) -> Option<Arc<str>> {
@@ -211,7 +217,7 @@ fn command_name(comm: &[u8]) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use socktrace_diagnosis::diagnose;
-    use socktrace_ebpf::{EventKind, Origin, Protocol, Signature};
+    use socktrace_ebpf::{Event, EventKind, Names, Protocol, Signature};
 
     use super::*;
 
@@ -249,8 +255,13 @@ pub(crate) mod tests {
         Decoder::new(Clock::new().expect("a clock"), reasons, Owners::nowhere())
     }
 
+    /// An event whose process, thread and executable have one name.
+    pub(crate) fn named(event: Event) -> NamedEvent {
+        NamedEvent { event, names: Names::of_thread(event.comm) }
+    }
+
     pub(crate) fn record(event: Event) -> Record {
-        decoder().decode(&event, diagnose(event.signature))
+        decoder().decode(&named(event), diagnose(event.signature))
     }
 
     #[test]
@@ -275,12 +286,13 @@ pub(crate) mod tests {
     #[test]
     fn the_kernels_reason_is_named_in_its_own_words() {
         let mut event = reset_event();
-        (event.peer_tgid, event.rst_reason) = (90, 15);
-        event.peer_comm[..4].copy_from_slice(b"curl");
+        let mut comm = [0; 16];
+        comm[..4].copy_from_slice(b"curl");
+        event.set_detail(Detail::Peer { tgid: 90, comm, rst_reason: 15 });
         let sender = record(event).sender.expect("known");
         assert_eq!((sender.pid, &*sender.comm), (90, "curl"));
         assert_eq!(sender.reason.as_deref(), Some("tcp_abort_on_close"));
-        event.rst_reason = u32::MAX;
+        event.set_detail(Detail::Peer { tgid: 90, comm, rst_reason: u32::MAX });
         assert_eq!(record(event).sender.expect("known").reason, None);
     }
 

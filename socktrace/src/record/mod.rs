@@ -52,6 +52,17 @@ pub(crate) struct Icmp {
     pub(crate) router: IpAddr,
 }
 
+/// Arguments of a call that failed; of most they are not told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// The descriptor, where the socket itself is not known.
+    pub(crate) fd: Option<i32>,
+    /// Level of a socket option, as in `setsockopt`.
+    pub(crate) level: i32,
+    /// The option.
+    pub(crate) option: i32,
+}
+
 /// The process of this host that sent the RST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sender {
@@ -87,6 +98,7 @@ pub(crate) struct Record {
     pub(crate) icmp: Option<Icmp>,
     pub(crate) sender: Option<Sender>,
     pub(crate) killer: Option<Killer>,
+    pub(crate) arguments: Arguments,
     /// Retransmission timeout in force, in milliseconds.
     pub(crate) rto_ms: u64,
     /// Time since the peer's last acknowledgement, in milliseconds.

@@ -3,7 +3,7 @@
 
 use std::{array, sync::Arc};
 
-use socktrace_ebpf::{Event, event::EXE_NAME};
+use socktrace_ebpf::{Event, NamedEvent, Names};
 
 use super::Process;
 
@@ -18,14 +18,13 @@ struct Description {
     uid: u32,
     owner_source: u8,
     comm: [u8; 16],
-    process_comm: [u8; 16],
-    exe: [u8; EXE_NAME],
+    names: Names,
 }
 
 impl Description {
-    fn of(event: &Event) -> Self {
-        let Event { tgid, tid, uid, owner_source, comm, process_comm, exe, .. } = *event;
-        Self { tgid, tid, uid, owner_source, comm, process_comm, exe }
+    fn of(&NamedEvent { event, names }: &NamedEvent) -> Self {
+        let Event { tgid, tid, uid, owner_source, comm, .. } = event;
+        Self { tgid, tid, uid, owner_source, comm, names }
     }
 }
 
@@ -49,19 +48,20 @@ impl Default for RecentProcesses {
 impl RecentProcesses {
     /// The process of an event, if it is one of these: described in the same words, and seen while
     /// that one was there.
-    pub(super) fn find(&self, event: &Event) -> Option<Arc<Process>> {
+    pub(super) fn find(&self, named: &NamedEvent) -> Option<Arc<Process>> {
+        let event = &named.event;
         let known = self.0[slot(event)].as_ref()?;
         let is_it = known.seen_ns <= event.owner_seen_ns
             && event.boot_ns <= known.until_ns
-            && known.description == Description::of(event);
+            && known.description == Description::of(named);
         is_it.then(|| Arc::clone(&known.process))
     }
 
     /// Keeps the process of an event, which was looked at when it still was there.
-    pub(super) fn keep(&mut self, event: &Event, until_ns: u64, process: &Arc<Process>) {
-        self.0[slot(event)] = Some(Known {
-            description: Description::of(event),
-            seen_ns: event.owner_seen_ns,
+    pub(super) fn keep(&mut self, named: &NamedEvent, until_ns: u64, process: &Arc<Process>) {
+        self.0[slot(&named.event)] = Some(Known {
+            description: Description::of(named),
+            seen_ns: named.event.owner_seen_ns,
             until_ns,
             process: Arc::clone(process),
         });
@@ -74,33 +74,39 @@ fn slot(event: &Event) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use socktrace_ebpf::event::EXE_NAME;
+
     use super::*;
-    use crate::record::tests::{record, reset_event};
+    use crate::record::tests::{named, record, reset_event};
 
     #[test]
     fn a_process_is_known_by_the_same_words_while_it_was_there() {
         let event = Event { boot_ns: 100, owner_seen_ns: 50, ..reset_event() };
         let process = record(event).process.expect("known");
         let mut recent = RecentProcesses::default();
-        assert_eq!(recent.find(&event), None);
-        recent.keep(&event, 200, &process);
-        assert_eq!(recent.find(&event), Some(Arc::clone(&process)));
-        let other_slot = event.tid + 1;
+        assert_eq!(recent.find(&named(event)), None);
+        recent.keep(&named(event), 200, &process);
+        assert_eq!(recent.find(&named(event)), Some(Arc::clone(&process)));
+        let same_slot = event.tid + u32::try_from(SLOTS).expect("small");
         for (other, is_known) in [
             (Event { boot_ns: 200, owner_seen_ns: 200, ..event }, true),
             // It may have ended since.
             (Event { boot_ns: 201, ..event }, false),
             // Its pid may have been another's.
             (Event { owner_seen_ns: 49, ..event }, false),
-            (Event { tid: other_slot, ..event }, false),
-            (Event { tid: event.tid + u32::try_from(SLOTS).expect("small"), ..event }, false),
+            (Event { tgid: event.tgid + 1, ..event }, false),
+            (Event { tid: event.tid + 1, ..event }, false),
+            (Event { tid: same_slot, ..event }, false),
             (Event { uid: 0, ..event }, false),
             (Event { owner_source: 9, ..event }, false),
             (Event { comm: [b'x'; 16], ..event }, false),
-            (Event { process_comm: [b'x'; 16], ..event }, false),
-            (Event { exe: [b'x'; EXE_NAME], ..event }, false),
         ] {
-            assert_eq!(recent.find(&other).is_some(), is_known, "{other:?}");
+            assert_eq!(recent.find(&named(other)).is_some(), is_known, "{other:?}");
+        }
+        let names = named(event).names;
+        for names in [Names { comm: [b'x'; 16], ..names }, Names { exe: [b'x'; EXE_NAME], ..names }]
+        {
+            assert_eq!(recent.find(&NamedEvent { event, names }), None, "{names:?}");
         }
     }
 }

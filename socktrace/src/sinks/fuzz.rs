@@ -6,7 +6,7 @@ use anstream::adapter::strip_str;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 use socktrace_diagnosis::diagnose;
-use socktrace_ebpf::Event;
+use socktrace_ebpf::{Event, NamedEvent};
 
 use super::{
     columns::{Column, Columns},
@@ -25,16 +25,26 @@ const WIDTHS: [usize; 4] = [1, 40, 80, 200];
 fn events() {
     let decoder = AssertUnwindSafe(RefCell::new(decoder()));
     bolero::check!(name = "events").for_each(move |bytes: &[u8]| {
-        let Some((event, path)) = bytes.split_at_checked(size_of::<Event>()) else {
-            assert_eq!(Event::from_bytes(bytes), None);
+        let Some((named, path)) = split(bytes) else {
             return;
         };
-        let event = Event::from_bytes(event).expect("as long as an event");
-        let mut record = decoder.borrow_mut().decode(&event, diagnose(event.signature));
+        let mut record = decoder.borrow_mut().decode(&named, diagnose(named.event.signature));
         record.service = Arc::new(Service::from_cgroup_path(&String::from_utf8_lossy(path)));
         for_programs(&record);
         for_people(&record);
     });
+}
+
+/// An event, with other names than its thread's if there are bytes for them, and the rest.
+fn split(bytes: &[u8]) -> Option<(NamedEvent, &[u8])> {
+    let sizes = [size_of::<NamedEvent>(), size_of::<Event>()];
+    let size = sizes.into_iter().find(|size| *size <= bytes.len());
+    let Some(size) = size else {
+        assert_eq!(NamedEvent::from_bytes(bytes), None);
+        return None;
+    };
+    let (named, rest) = bytes.split_at(size);
+    Some((NamedEvent::from_bytes(named).expect("as long as an event"), rest))
 }
 
 /// One line with an object of which the names are those of any other.

@@ -197,9 +197,9 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
         "router": icmp.router,
     });
     // Level and name of a rejected socket option.
-    add_fields!(out, is_option.then_some(raw) => raw {
-        "level": level_name(raw.level),
-        "option": option_name(raw.level, raw.option),
+    add_fields!(out, is_option.then_some(record.arguments) => call {
+        "level": level_name(call.level),
+        "option": option_name(call.level, call.option),
     });
     // Process of this host that sent the RST, and the kernel's word for why.
     add_fields!(out, &record.sender => sender {
@@ -214,7 +214,7 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
     });
     add_fields!(out, {
         // Descriptor of the call, where the kernel names no socket.
-        "fd": (raw.fd >= 0).then_some(raw.fd),
+        "fd": record.arguments.fd,
         // What else the kernel side saw.
         "flags": Words(flags.map(|(_, name)| *name)),
         "advice": Word(diagnosis.cause.advice()),

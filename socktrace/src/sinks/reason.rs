@@ -6,7 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
-use crate::record::{Killer, Record, Sender};
+use crate::record::{Arguments, Killer, Record, Sender};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -109,17 +109,20 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             duration(event.since_first_ns / NANOS_PER_MILLI),
             Errno(event.first_errno)
         ),
-        Cause::SockoptRejected => format!(
-            "{}({}, {}){}",
-            diagnosis.call.id(),
-            level_name(event.level),
-            option_name(event.level, event.option),
-            match i32::from(event.signature.errno) {
-                libc::EBADF => format!(": descriptor {} is not open", event.fd),
-                libc::ENOTSOCK => format!(": descriptor {} is no socket", event.fd),
-                _ => String::new(),
-            }
-        ),
+        Cause::SockoptRejected => {
+            let Arguments { fd, level, option } = record.arguments;
+            format!(
+                "{}({}, {}){}",
+                diagnosis.call.id(),
+                level_name(level),
+                option_name(level, option),
+                match (fd, i32::from(event.signature.errno)) {
+                    (Some(fd), libc::EBADF) => format!(": descriptor {fd} is not open"),
+                    (Some(fd), libc::ENOTSOCK) => format!(": descriptor {fd} is no socket"),
+                    _ => String::new(),
+                }
+            )
+        }
         Cause::ResetWhileClosing if flags.has(Flags::ORPHAN) => {
             return "reset after this side had closed; no program is waiting".into();
         }
