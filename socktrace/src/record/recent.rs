@@ -10,6 +10,11 @@ use super::Process;
 /// Number of processes that are kept: more than most hosts have failing at a time.
 const SLOTS: usize = 32;
 
+/// How long after the last look at a process, in nanoseconds since boot, it is still itself where it is
+/// described in the same words: the kernel hands pids out in turn (`idr_alloc_cyclic` in `alloc_pid`,
+/// since 4.15), and there are tens of thousands.
+const STILL_NS: u64 = 100_000_000;
+
 /// What events say of a process.
 #[derive(PartialEq, Eq)]
 struct Description {
@@ -28,7 +33,7 @@ impl Description {
     }
 }
 
-/// A process, and two times since boot between which it was there.
+/// A process, and two times since boot between which it was seen to be there.
 struct Known {
     description: Description,
     seen_ns: u64,
@@ -52,7 +57,7 @@ impl RecentProcesses {
         let event = &named.event;
         let known = self.0[slot(event)].as_ref()?;
         let is_it = known.seen_ns <= event.owner_seen_ns
-            && event.boot_ns <= known.until_ns
+            && event.boot_ns <= known.until_ns.saturating_add(STILL_NS)
             && known.description == Description::of(named);
         is_it.then(|| Arc::clone(&known.process))
     }
@@ -90,8 +95,9 @@ mod tests {
         let same_slot = event.tid + u32::try_from(SLOTS).expect("small");
         for (other, is_known) in [
             (Event { boot_ns: 200, owner_seen_ns: 200, ..event }, true),
+            (Event { boot_ns: 200 + STILL_NS, ..event }, true),
             // It may have ended since.
-            (Event { boot_ns: 201, ..event }, false),
+            (Event { boot_ns: 201 + STILL_NS, ..event }, false),
             // Its pid may have been another's.
             (Event { owner_seen_ns: 49, ..event }, false),
             (Event { tgid: event.tgid + 1, ..event }, false),

@@ -9,12 +9,12 @@ use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
     object::{Word, Words, add_fields, add_object},
-    reason::reason,
+    reason::add_reason,
 };
 use crate::{
     owner::Service,
     record::{
-        Record,
+        Process, Record,
         names::{family_name, protocol_name, role_name, sigpipe_name, state_name},
     },
 };
@@ -29,13 +29,26 @@ struct Lost {
 /// What the last line was about, as it was written: many lines in a row are about the same.
 #[derive(Default)]
 pub(crate) struct LastLine {
+    /// Its process, and the fields of that.
+    process: Option<(Arc<Process>, Vec<u8>)>,
     /// Its service, and the fields of that.
     service: Option<(Arc<Service>, Vec<u8>)>,
     /// The second of its time.
     second: Option<(i64, String)>,
+    /// Room for its reason.
+    reason: String,
 }
 
 impl LastLine {
+    fn process(&mut self, process: &Arc<Process>) -> io::Result<&[u8]> {
+        if self.process.as_ref().is_none_or(|(last, _)| !Arc::ptr_eq(last, process)) {
+            let mut fields = Vec::new();
+            write_process(&mut fields, Some(process))?;
+            self.process = Some((Arc::clone(process), fields));
+        }
+        Ok(self.process.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
+    }
+
     fn service(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
         if self.service.as_ref().is_none_or(|(last, _)| last != service) {
             let mut fields = Vec::new();
@@ -121,23 +134,10 @@ fn write_moment(
         // Port of the listening side, where the role is known.
         "service_port": record.service_port(),
     });
-    // Process that was operating on the socket, else the one that waits for it, else the one that
-    // opened it; null if unknown.
-    add_fields!(out, &record.process => process {
-        "pid": process.pid,
-        // How it is known: `caller`, it was operating on the socket; `waiter`, it was waiting for
-        // it; `holder`, it had opened or used it and still had it; `opener`, it had opened or used
-        // it, and whether it still had it is not known.
-        "owner_source": Word(process.source),
-        // Command name of the thread, and of the process.
-        "comm": process.comm,
-        "process_comm": process.leader_comm,
-        // Path of the executable; only the last part of it where the process has gone, or may not
-        // be asked.
-        "exe": process.exe.as_deref(),
-        // Its real user.
-        "uid": process.uid,
-    });
+    match &record.process {
+        Some(process) => out.extend_from_slice(last.process(process)?),
+        None => write_process(out, None)?,
+    }
     add_fields!(out, {
         // The shortest name of the service it belongs to.
         "service": record.service.label(),
@@ -153,7 +153,30 @@ fn write_moment(
         // Since the first retransmission.
         "elapsed_ms": raw.elapsed_ms,
         "unacked_bytes": raw.unacked_bytes,
-        "reason": reason(record),
+    });
+    last.reason.clear();
+    add_reason(&mut last.reason, record);
+    add_fields!(out, { "reason": last.reason, });
+    Ok(())
+}
+
+/// Adds the process that was operating on the socket, else the one that waits for it, else the one
+/// that opened it; null if unknown.
+fn write_process(out: &mut Vec<u8>, process: Option<&Arc<Process>>) -> io::Result<()> {
+    add_fields!(out, process => process {
+        "pid": process.pid,
+        // How it is known: `caller`, it was operating on the socket; `waiter`, it was waiting for
+        // it; `holder`, it had opened or used it and still had it; `opener`, it had opened or used
+        // it, and whether it still had it is not known.
+        "owner_source": Word(process.source),
+        // Command name of the thread, and of the process.
+        "comm": process.comm,
+        "process_comm": process.leader_comm,
+        // Path of the executable; only the last part of it where the process has gone, or may not
+        // be asked.
+        "exe": process.exe.as_deref(),
+        // Its real user.
+        "uid": process.uid,
     });
     Ok(())
 }

@@ -15,40 +15,49 @@ const USUAL: usize = 128;
 
 /// Says in a few words what happened.
 pub(crate) fn reason(record: &Record) -> String {
+    let mut text = String::with_capacity(USUAL);
+    add_reason(&mut text, record);
+    text
+}
+
+/// Adds these words to a text.
+pub(crate) fn add_reason(text: &mut String, record: &Record) {
     match record.finding {
         Finding::Failure(found) => {
-            let mut text = String::with_capacity(USUAL);
             text.push_str(&failure(record, found));
-            if let Some(sender) = &record.sender {
-                add_sender(&mut text, sender);
+            if let Some(Sender { pid, comm, reason }) = &record.sender {
+                text.push_str("; sent by ");
+                add_process(text, *pid, comm);
+                add_sender_reason(text, reason.as_deref());
             }
             if let Some(Killer { pid, comm }) = &record.killer {
-                let clause =
-                    if found.cause == Cause::AbortedLocally { ", by " } else { "; killed by " };
-                text.extend([clause, comm, "[", &pid.to_string(), "]"]);
+                let is_own = found.cause == Cause::AbortedLocally;
+                text.push_str(if is_own { ", by " } else { "; killed by " });
+                add_process(text, *pid, comm);
             }
-            text + &sigpipe_clause(record, found)
+            text.push_str(&sigpipe_clause(record, found));
         }
         Finding::Delivery(found) if found.call == Call::Write && is_write(record) => {
-            format!(
+            text.push_str(&format!(
                 "write returned {} {} after {}{}",
                 found.errno,
                 duration(record.event.since_first_ns / NANOS_PER_MILLI),
                 found.cause.summary(),
                 sigpipe_clause(record, found)
-            )
+            ));
         }
-        Finding::Delivery(found) => format!(
-            "accepted a connection that was already reset; its next {} fails with {}",
-            call_name(found.call),
-            found.errno
-        ),
-        Finding::Retransmission => format!(
+        Finding::Delivery(found) => {
+            text.push_str("accepted a connection that was already reset; its next ");
+            text.push_str(call_name(found.call));
+            text.push_str(" fails with ");
+            text.push_str(&found.errno.text());
+        }
+        Finding::Retransmission => text.push_str(&format!(
             "retransmission {} of {} bytes, next in {}",
             record.event.retransmits,
             record.event.unacked_bytes,
             duration(record.rto_ms)
-        ),
+        )),
     }
 }
 
@@ -139,11 +148,17 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     text.into()
 }
 
-/// Who on this host sent the RST, and why.
-fn add_sender(text: &mut String, sender: &Sender) {
-    let pid = sender.pid.to_string();
-    text.extend(["; sent by ", &sender.comm, "[", &pid, "]"]);
-    match sender.reason.as_deref() {
+/// A process as `comm[pid]`.
+fn add_process(text: &mut String, pid: u32, comm: &str) {
+    text.push_str(comm);
+    text.push('[');
+    text.push_str(itoa::Buffer::new().format(pid));
+    text.push(']');
+}
+
+/// Why a process of this host sent the RST.
+fn add_sender_reason(text: &mut String, reason: Option<&str>) {
+    match reason {
         None | Some("not_specified") => {}
         Some("tcp_abort_on_close") => text.push_str(": it closed with unread data"),
         Some("tcp_abort_on_linger") => text.push_str(": it closed with TCP_LINGER2 below 0"),
