@@ -63,8 +63,7 @@ impl Errno {
 
     /// Every errno that has a name, none included.
     pub fn all() -> impl Iterator<Item = Self> {
-        let is_named =
-            |number: &u16| NAMES.get(usize::from(*number)).is_some_and(|name| name.is_some());
+        let is_named = |number: &u16| NAMES.get(usize::from(*number)).is_some_and(Option::is_some);
         [Self::NONE].into_iter().chain((1..=Self::LARGEST).filter(is_named).map(Self))
     }
 }
