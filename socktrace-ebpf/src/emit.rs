@@ -143,6 +143,7 @@ fn filter_then_count(
 /// Room for an event, with the names of its process where those are not its thread's. Two sizes, and
 /// what only the larger one has is written at once: the verifier has to know the size of what is
 /// written to, and follows what comes after for each.
+#[expect(clippy::cast_ptr_alignment, reason = "the kernel aligns entries to eight bytes")]
 #[inline(always)]
 fn reserve(recipient: Option<&Recipient>) -> Option<RingBufBytes<'static>> {
     let Some(names) = recipient.and_then(Recipient::other_names) else {
@@ -150,7 +151,7 @@ fn reserve(recipient: Option<&Recipient>) -> Option<RingBufBytes<'static>> {
     };
     let mut entry = EVENTS.reserve_bytes(size_of::<NamedEvent>(), 0)?;
     let named = entry.as_mut_ptr().cast::<NamedEvent>();
-    // SAFETY: as large as a `NamedEvent`, and the kernel aligns it to eight bytes.
+    // SAFETY: as large and as aligned as a `NamedEvent`.
     let place = unsafe { &raw mut (*named).names };
     // SAFETY: likewise.
     unsafe { place.write(*names) };
@@ -158,6 +159,7 @@ fn reserve(recipient: Option<&Recipient>) -> Option<RingBufBytes<'static>> {
 }
 
 /// Sends an event, which `describe` completes.
+#[expect(clippy::cast_ptr_alignment, reason = "likewise")]
 #[inline(always)]
 fn stream(
     signature: &Signature,
@@ -172,7 +174,7 @@ fn stream(
         return;
     };
     let event = entry.as_mut_ptr().cast::<Event>();
-    // SAFETY: at least as large as an `Event`, and the kernel aligns it to eight bytes.
+    // SAFETY: at least as large and as aligned as an `Event`.
     unsafe { event.write(Event::default()) };
     // SAFETY: just written.
     let event = unsafe { &mut *event };
