@@ -38,13 +38,7 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
             text.push_str(&sigpipe_clause(record, found));
         }
         Finding::Delivery(found) if found.call == Call::Write && is_write(record) => {
-            text.push_str(&format!(
-                "write returned {} {} after {}{}",
-                found.errno,
-                duration(record.event.since_first_ns / NANOS_PER_MILLI),
-                found.cause.summary(),
-                sigpipe_clause(record, found)
-            ));
+            text.push_str(&delivery(record, found));
         }
         Finding::Delivery(found) => {
             text.push_str("accepted a connection that was already reset; its next ");
@@ -52,17 +46,32 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
             text.push_str(" fails with ");
             text.push_str(&found.errno.text());
         }
-        Finding::Retransmission => text.push_str(&format!(
-            "retransmission {} of {} bytes, next in {}",
-            record.event.retransmits,
-            record.event.unacked_bytes,
-            duration(record.rto_ms)
-        )),
+        Finding::Retransmission => text.push_str(&retransmission(record)),
     }
 }
 
 fn is_write(record: &Record) -> bool {
     record.event.signature.kind == EventKind::Write as u8
+}
+
+/// A write that delivers a failure.
+fn delivery(record: &Record, found: Diagnosis) -> String {
+    format!(
+        "write returned {} {} after {}{}",
+        found.errno,
+        duration(record.event.since_first_ns / NANOS_PER_MILLI),
+        found.cause.summary(),
+        sigpipe_clause(record, found)
+    )
+}
+
+fn retransmission(record: &Record) -> String {
+    format!(
+        "retransmission {} of {} bytes, next in {}",
+        record.event.retransmits,
+        record.event.unacked_bytes,
+        duration(record.rto_ms)
+    )
 }
 
 fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
