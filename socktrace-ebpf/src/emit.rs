@@ -150,9 +150,9 @@ fn reserve(recipient: Option<&Recipient>) -> Option<RingBufBytes<'static>> {
         return EVENTS.reserve_bytes(size_of::<Event>(), 0);
     };
     let mut entry = EVENTS.reserve_bytes(size_of::<NamedEvent>(), 0)?;
-    let named = entry.as_mut_ptr().cast::<NamedEvent>();
+    let whole = entry.as_mut_ptr().cast::<NamedEvent>();
     // SAFETY: as large and as aligned as a `NamedEvent`.
-    let place = unsafe { &raw mut (*named).names };
+    let place = unsafe { &raw mut (*whole).names };
     // SAFETY: likewise.
     unsafe { place.write(*names) };
     Some(entry)
