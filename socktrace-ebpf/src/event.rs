@@ -330,9 +330,9 @@ mod tests {
     }
 
     /// The first bytes of a type without padding, as they go to the ring buffer.
-    fn bytes(named: &NamedEvent, length: usize) -> &[u8] {
+    fn bytes(whole: &NamedEvent, length: usize) -> &[u8] {
         // SAFETY: no type of the wire format has padding, and `length` is within this one.
-        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(named).cast(), length) }
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(whole).cast(), length) }
     }
 
     #[test]
@@ -340,10 +340,10 @@ mod tests {
         let mut exe = [0; EXE_NAME];
         exe[..6].copy_from_slice(b"python");
         let names = Names { comm: [b'p'; 16], exe };
-        let named = NamedEvent { event: Event { parts: parts::NAMES, ..event() }, names };
-        assert_eq!(NamedEvent::from_bytes(bytes(&named, 216)), Some(named));
-        let same = NamedEvent::from_bytes(bytes(&named, 168)).expect("an event");
-        assert_eq!(same.event, named.event);
+        let whole = NamedEvent { event: Event { parts: parts::NAMES, ..event() }, names };
+        assert_eq!(NamedEvent::from_bytes(bytes(&whole, 216)), Some(whole));
+        let same = NamedEvent::from_bytes(bytes(&whole, 168)).expect("an event");
+        assert_eq!(same.event, whole.event);
         assert_eq!(same.names.comm, COMM);
         assert_eq!(same.names.exe[..16], COMM);
         assert_eq!(same.names.exe[16..], [0; 16]);
