@@ -218,7 +218,7 @@ impl Pipeline {
         while has_more {
             // Those whose names were waited for, then those that came since.
             let judged = self.records.drain(..);
-            let events = self.batch.drain(..).filter_map(|named| self.gate.pass(&named));
+            let events = self.batch.drain(..).filter_map(|event| self.gate.pass(&event));
             for record in judged.chain(events) {
                 self.sinks.record(&record);
             }
@@ -243,15 +243,15 @@ impl Pipeline {
             self.gate.decoder.owners_are_full();
         }
         let Some(names) = &mut self.names else {
-            for named in self.batch.drain(..) {
-                if let Some(record) = self.gate.pass(&named) {
+            for event in self.batch.drain(..) {
+                if let Some(record) = self.gate.pass(&event) {
                     self.sinks.record(&record);
                 }
             }
             self.note();
             return;
         };
-        self.records.extend(self.batch.drain(..).filter_map(|named| self.gate.pass(&named)));
+        self.records.extend(self.batch.drain(..).filter_map(|event| self.gate.pass(&event)));
         names.name(&mut self.records).await;
         for record in mem::take(&mut self.records) {
             self.sinks.record(&record);
