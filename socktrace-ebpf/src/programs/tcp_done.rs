@@ -1,10 +1,15 @@
-//! Traces `tcp_done` (`net/ipv4/tcp.c`): the point every abnormal close of a TCP socket passes.
+//! Traces `tcp_done_with_error` or `tcp_done` (`net/ipv4/tcp.c`): the point every abnormal close of a TCP
+//! socket passes.
 //!
-//! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. At entry `sk_err` is already
-//! set and `sk_state` is still the old state, in all of them (also where callers go through
-//! `tcp_done_with_error`, 6.11 and some long-term series). An orderly close passes here with
-//! `sk_err` 0, about once a connection, and leaves at the first test. Produces one event a
-//! failure.
+//! Prototypes: `(struct sock *, int err)`, in 6.11 and some long-term series (6.1.192, 6.12), which
+//! orderly closes do not pass; `(struct sock *)` in every kernel from 5.10 to 7.3, which they pass too,
+//! about once a connection, and leave at the first test. `sk_state` is still the old state in both;
+//! `sk_err` is set at entry of `tcp_done`, not of the other. Produces one event a failure.
+//!
+//! Two programs share the work: one for sockets that a task holds, in process context, the other for all
+//! else. Since 5.12 the kernel does not run a program that is at work already on the processor
+//! (`prog->active`). A segment from a socket's backlog is processed with softirqs on
+//! (`__release_sock`): one that interrupts there, and closes another socket, finds its program free.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
@@ -12,48 +17,114 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature, TcpState};
 
 use crate::{
     arguments::Arguments,
     emit::emit,
+    errno::EBADMSG,
     failure,
+    note,
     recipient::Question,
     sock::Sock,
-    stash::{self, Note},
     subject::Subject,
     tuple::{self, Tuple},
 };
 
-/// Entry of `tcp_done`.
-#[fentry(function = "tcp_done")]
-fn tcp_done(ctx: FEntryContext) -> i32 {
-    closing(&ctx)
+/// Entry of `tcp_done_with_error`, in process context.
+#[fentry(function = "tcp_done_with_error")]
+fn tcp_done_with_error_owned(ctx: FEntryContext) -> i32 {
+    closing(&ctx, ctx.int(1) as u16, Held::ByTask)
 }
 
-/// The same by kprobe.
+/// The same in softirq.
+#[fentry(function = "tcp_done_with_error")]
+fn tcp_done_with_error_unowned(ctx: FEntryContext) -> i32 {
+    closing(&ctx, ctx.int(1) as u16, Held::ByNoTask)
+}
+
+/// Entry of `tcp_done`, in process context.
+#[fentry(function = "tcp_done")]
+fn tcp_done_owned(ctx: FEntryContext) -> i32 {
+    closing(&ctx, stored_errno(&ctx), Held::ByTask)
+}
+
+/// The same in softirq.
+#[fentry(function = "tcp_done")]
+fn tcp_done_unowned(ctx: FEntryContext) -> i32 {
+    closing(&ctx, stored_errno(&ctx), Held::ByNoTask)
+}
+
+/// Entry of `tcp_done` by kprobe.
 #[kprobe(function = "tcp_done")]
 fn tcp_done_kprobe(ctx: ProbeContext) -> i32 {
-    closing(&ctx)
+    closing(&ctx, stored_errno(&ctx), Held::Either)
 }
 
+/// Which sockets a program is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Those that a task holds as the one that uses them.
+    ByTask,
+    /// All others.
+    ByNoTask,
+    /// All.
+    Either,
+}
+
+/// The errno that `tcp_done` finds in the socket, unless that is an old one: 0.
+///
+/// An orderly close may find one that no call has taken, of an ICMP error that the connection survived
+/// (`IP_RECVERR`), or one that is none of TCP's (`EBADMSG`, kTLS). Nothing has failed then.
 #[inline(always)]
-fn closing<A: Arguments>(ctx: &A) -> i32 {
+fn stored_errno<A: Arguments>(ctx: &A) -> u16 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let errno = sock.err();
     if errno == 0 {
         return 0;
     }
+    let is_orderly = matches!(
+        sock.state(),
+        FIN_WAIT2 | CLOSING | LAST_ACK
+    ) && !note::has(sock);
+    if is_orderly && (errno == EBADMSG || failure::find(sock).errno == errno) { 0 } else { errno }
+}
+
+const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
+const CLOSING: u8 = TcpState::Closing as u8;
+const LAST_ACK: u8 = TcpState::LastAck as u8;
+
+#[inline(always)]
+fn closing<A: Arguments>(ctx: &A, errno: u16, held: Held) -> i32 {
+    if errno == 0 {
+        return 0;
+    }
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
+    // Leaves at once what the other program is for.
+    let is_owned = sock.is_owned();
+    if held == Held::ByTask && !is_owned {
+        return 0;
+    }
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let note = stash::take(sock).unwrap_or(Note::NONE);
+    // MPTCP's worker holds subflows for their programs, and who kills a socket holds another's. What
+    // becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
+    let subflow = tcp.mptcp_key().is_some();
+    let socket = sock.new_held_identity();
+    let note = note::look(sock);
     let is_reset = note.origin == Origin::Reset as u8;
     let is_killed = note.origin == Origin::Abort as u8;
+    let in_process = is_owned & !subflow & !is_killed;
+    if (held == Held::ByTask && !in_process) || (held == Held::ByNoTask && in_process) {
+        return 0;
+    }
+    // That of `tcp_abort` stays, as it is what the other program goes by; the function takes it itself.
+    if !is_killed {
+        note::take(sock);
+    }
     // Each origin has flags that say something about it; the others would only multiply tallies.
     let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
-    // What becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
-    let subflow = tcp.mptcp_key().is_some();
     let holder = sock.holder_flags();
     let flags =
         Flags(u32::from(note.flags)).with(holder).with(told).with_if(Flags::SUBFLOW, subflow);
@@ -71,11 +142,14 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     // Not by a test of all flags, which would keep the verifier from taking paths for one that differ
     // in any of them.
     if !holder.has(Flags::ORPHAN) {
-        failure::record(sock, &signature, !subflow);
+        failure::record(sock, socket, &signature, !subflow);
     }
-    // MPTCP's worker holds subflows for their programs, and who kills a socket holds another's.
-    let in_process = sock.is_owned() && !subflow && !is_killed;
-    let question = Question::search(sock, flags, in_process);
+    let question = match held {
+        // The caller, whom nobody has to search for.
+        Held::ByTask => Question::presume(socket, flags, true),
+        Held::ByNoTask => Question::search(socket, flags, false),
+        Held::Either => Question::search(socket, flags, in_process),
+    };
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);

@@ -13,16 +13,28 @@ use socktrace_ebpf::{Flags, Origin, TcpState};
 
 use crate::{
     arguments::Arguments,
+    load::Direct,
+    note::{self, Note},
     offsets::{self, Offset as _},
     sock::Sock,
-    stash::{self, Note},
     tcp_sock::segment_has_rst,
 };
 
-/// Entry of `tcp_reset`.
+/// Entry of `tcp_reset`, of a socket that no task holds.
 #[fentry(function = "tcp_reset")]
 fn tcp_reset(ctx: FEntryContext) -> i32 {
-    resetting(&ctx)
+    if is_owned(&ctx) { 0 } else { resetting(&ctx) }
+}
+
+/// The same in process context, see `tcp_done`.
+#[fentry(function = "tcp_reset")]
+fn tcp_reset_owned(ctx: FEntryContext) -> i32 {
+    if is_owned(&ctx) { resetting(&ctx) } else { 0 }
+}
+
+#[inline(always)]
+fn is_owned(ctx: &FEntryContext) -> bool {
+    Sock::<Direct>::new(ctx.pointer(0)).is_owned()
 }
 
 /// The same by kprobe.
@@ -41,7 +53,7 @@ fn resetting<A: Arguments>(ctx: &A) -> i32 {
         return 0;
     }
     let flags = Flags::empty().with_if(Flags::NO_RST, !has_rst(ctx));
-    stash::put(sock, Note::new(Origin::Reset, flags));
+    note::put(sock, Note::new(Origin::Reset, flags));
     debug!(ctx, "tcp_reset: state {} flags {}", state, flags.0);
     0
 }

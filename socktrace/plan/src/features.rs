@@ -35,6 +35,9 @@ pub struct Features {
     /// Trampoline programs may read an `int *` argument: 5.17. BTF does not tell; taken from a helper
     /// for such programs that came with it.
     pub int_pointers: bool,
+    /// Trampoline programs can have the kernel make a socket's cookie: 5.12. BTF does not say; taken
+    /// from the guard below, which came with it.
+    pub cookies: bool,
     /// A trampoline's program does not run where it is at work already: 5.12.
     pub guards_recursion: bool,
     /// Maps and programs count against the limit of locked memory: up to 5.10, which keeps a record
@@ -51,6 +54,7 @@ impl Features {
             trampolines: has(TRAMPOLINES),
             ring_buffer: has(RING_BUFFER),
             typed_task: has(TYPED_TASK),
+            cookies: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
             int_pointers: has(FUNCTION_ARGUMENTS),
             guards_recursion: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
             charges_memlock: btf.has_struct(MEMLOCK_RECORD),

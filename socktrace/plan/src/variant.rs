@@ -39,8 +39,24 @@ pub struct Program {
     pub attach: Attach,
     /// The kernel function, where it is not the variant's.
     pub function: Option<&'static str>,
-    /// Whether it only makes up for calls that the kernel keeps from the others.
-    pub spare: bool,
+    /// The parameters of that function, where no other line of the table has them.
+    pub parameters: Option<&'static [&'static str]>,
+    /// Whether it does its work only where it can read the kernel's memory.
+    pub reads_memory: bool,
+    /// When it is attached.
+    pub need: Need,
+}
+
+/// When a program of a variant is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Always: the hook is not served without it.
+    Always,
+    /// Where the kernel has its function.
+    Spare,
+    /// Likewise, but only to make up for calls that the kernel keeps from a program that is at work
+    /// already: where tasks can be preempted in one.
+    IfPreempted,
 }
 
 /// Programs for a kernel function with these parameters.
@@ -70,7 +86,14 @@ impl Variant {
 
     /// Those that its hook needs.
     pub fn needed(&self) -> impl Iterator<Item = &'static Program> {
-        self.programs.iter().filter(|program| !program.spare)
+        self.programs.iter().filter(|program| program.need == Need::Always)
+    }
+
+    /// Whether one of them does its work only where it can read the kernel's memory: not under
+    /// lockdown=confidentiality.
+    #[must_use]
+    pub fn reads_memory(&self) -> bool {
+        self.needed().any(|program| program.reads_memory)
     }
 
     /// Whether they need BPF trampolines for functions.
@@ -91,7 +114,8 @@ pub const ANY: &str = "*";
 
 impl Program {
     const fn new(name: &'static str, attach: Attach) -> Self {
-        Self { name, attach, function: None, spare: false }
+        let (function, parameters) = (None, None);
+        Self { name, attach, function, parameters, reads_memory: false, need: Need::Always }
     }
 
     /// The same at another function than the variant's.
@@ -99,9 +123,28 @@ impl Program {
         Self { function: Some(function), ..self }
     }
 
-    /// The same, to make up for calls that the others miss.
+    /// The same at another function, which has these parameters.
+    pub(crate) const fn at(
+        self,
+        function: &'static str,
+        parameters: &'static [&'static str],
+    ) -> Self {
+        Self { parameters: Some(parameters), ..self.of(function) }
+    }
+
+    /// The same, for where the kernel's memory can be read.
+    pub(crate) const fn reading_memory(self) -> Self {
+        Self { reads_memory: true, ..self }
+    }
+
+    /// The same, where the kernel has its function.
     pub(crate) const fn spare(self) -> Self {
-        Self { spare: true, ..self }
+        Self { need: Need::Spare, ..self }
+    }
+
+    /// The same, to make up for calls that the others miss.
+    pub(crate) const fn spare_if_preempted(self) -> Self {
+        Self { need: Need::IfPreempted, ..self }
     }
 }
 

@@ -13,11 +13,11 @@ use super::{
     features::Features,
     health::{Health, HookState},
     hooks::Hook,
-    host::hides_memory,
+    host::{hides_memory, preempts},
     plan::{Method, Plan, Served},
     refusal::{self, Refusal, denied},
     subject::Subject,
-    variant::{Attach, Program, Variant},
+    variant::{Attach, Need, Program, Variant},
     ways::{NoKprobes, NoTrampolines, both_closed},
 };
 
@@ -38,11 +38,21 @@ pub(super) fn attach_all(
     method: Method,
     features: Features,
 ) -> anyhow::Result<(Health, Vec<Link>)> {
-    let with_spares = features.guards_recursion;
-    let links = Vec::new();
-    let mut attacher = Attacher { ebpf, types, method, with_spares, no_trampolines: None, links };
+    let mut attacher = Attacher {
+        ebpf,
+        types,
+        method,
+        hides_memory: hides_memory(),
+        preempts: features.guards_recursion && preempts(),
+        no_trampolines: None,
+        uses_kprobes: false,
+        links: Vec::new(),
+    };
     let mut health = Health::default();
     for (hook, served) in &plan.hooks {
+        if *hook == Hook::TcpDestroySock && attacher.recognizes_sockets(features) {
+            continue;
+        }
         let state = match served {
             Served::Not(reason) => HookState::Absent(reason.clone()),
             Served::By(variants) => match attacher.attach_first(variants) {
@@ -97,14 +107,23 @@ struct Attacher<'a> {
     types: &'a aya::Btf,
     /// How functions were asked to be hooked.
     method: Method,
-    /// Whether this kernel keeps calls from programs, so that spare ones are of use.
-    with_spares: bool,
+    /// Whether the kernel hides its memory from programs.
+    hides_memory: bool,
+    /// Whether this kernel keeps calls from programs in which a task was preempted.
+    preempts: bool,
     /// Why no function can be hooked by a trampoline, once that is known.
     no_trampolines: Option<NoTrampolines>,
+    /// Whether kprobes serve a hook.
+    uses_kprobes: bool,
     links: Vec<Link>,
 }
 
 impl Attacher<'_> {
+    /// Whether the programs attached so far know by themselves that a socket they remember has ended.
+    fn recognizes_sockets(&self, features: Features) -> bool {
+        features.cookies && !self.uses_kprobes && !self.hides_memory
+    }
+
     /// Why a hook could not be attached.
     fn reason(&self, hook: Hook, error: &ProgramError) -> String {
         match (&self.no_trampolines, hook.not_by_kprobe()) {
@@ -121,19 +140,21 @@ impl Attacher<'_> {
         let mut last = ProgramError::NotLoaded;
         for variant in variants {
             let missing = matches!(self.no_trampolines, Some(NoTrampolines::Missing(_)));
-            if variant.needs_trampoline() && missing && have_kprobes {
+            if (variant.needs_trampoline() && missing && have_kprobes)
+                || (variant.reads_memory() && self.hides_memory)
+            {
                 continue;
             }
             match attach(self.ebpf, variant, self.types) {
                 Ok(links) if variant.is_kprobe() => {
+                    self.uses_kprobes = true;
                     self.links.extend(links);
                     return Ok(HookState::Fallback(self.why_kprobes(&last)));
                 }
                 Ok(links) => {
                     self.links.extend(links);
-                    if self.with_spares {
-                        self.links.extend(attach_spares(self.ebpf, variant, self.types));
-                    }
+                    let spares = attach_spares(self.ebpf, variant, self.types, self.preempts);
+                    self.links.extend(spares);
                     return Ok(HookState::Attached);
                 }
                 Err(error) => {
@@ -177,9 +198,17 @@ fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<Vec<Li
 }
 
 /// Loads and attaches the variant's spare programs, as far as the kernel takes them.
-fn attach_spares(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Vec<Link> {
+fn attach_spares(
+    ebpf: &mut Ebpf,
+    variant: &Variant,
+    types: &aya::Btf,
+    preempts: bool,
+) -> Vec<Link> {
     let mut links = Vec::new();
-    for program in variant.programs.iter().filter(|program| program.spare) {
+    for program in variant.programs {
+        if program.need == Need::Always || (program.need == Need::IfPreempted && !preempts) {
+            continue;
+        }
         let function = variant.function_of(program);
         let result = load_program(ebpf, function, program, types)
             .and_then(|()| attach_program(ebpf, function, program));
