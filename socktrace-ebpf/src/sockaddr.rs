@@ -9,8 +9,10 @@ use crate::{
     offsets,
 };
 
-/// `AF_UNSPEC` in `include/linux/socket.h`.
+/// Families in `include/linux/socket.h`.
 const AF_UNSPEC: u16 = 0;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
 /// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, addresses.
 const PORT: usize = 2;
 const IPV4_ADDRESS: usize = 4;
@@ -34,8 +36,13 @@ impl<L: Load> SockAddr<L> {
     /// Whether it stands for no address (`AF_UNSPEC`): connect is to dissolve an association.
     #[inline(always)]
     pub(crate) fn is_unspecified(self) -> bool {
+        self.family() == AF_UNSPEC
+    }
+
+    #[inline(always)]
+    fn family(self) -> u16 {
         // SAFETY: a `struct sockaddr`, which is 16 bytes long and begins with the family.
-        unsafe { L::load::<u16>(self.0, 0) == AF_UNSPEC }
+        unsafe { L::load(self.0, 0) }
     }
 
     /// The port in host byte order.
@@ -59,7 +66,13 @@ impl<L: Load> SockAddr<L> {
     /// [`READ_KERNEL`]: offsets::READ_KERNEL
     #[inline(always)]
     pub(crate) fn ip(self, socket: Family) -> (Family, Address) {
-        if socket == Family::Ipv4 {
+        // A socket of IPv6 that was connected to a mapped address is taken for one of IPv4.
+        let is_ipv6 = match self.family() {
+            AF_INET6 => true,
+            AF_INET => false,
+            _ => socket == Family::Ipv6,
+        };
+        if !is_ipv6 {
             return (Family::Ipv4, Address::ipv4(self.ipv4()));
         }
         if offsets::READ_KERNEL.get() != 1 {

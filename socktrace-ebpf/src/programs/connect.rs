@@ -6,7 +6,7 @@ use socktrace_ebpf::{EventKind, Family, Flags};
 
 use super::emit_call;
 use crate::{
-    errno::{EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EISCONN},
+    errno::{EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EISCONN, EPERM},
     failure,
     load::Load,
     owner::{self, Role},
@@ -59,6 +59,8 @@ pub(super) fn returned<L: Load, T: Load>(
     failure::forget(sock);
     let flags = Flags::empty()
         .with_if(Flags::REPORTED, reported)
+        // The protocol never returns it. EACCES may come of a route, too.
+        .with_if(Flags::POLICY, errno == EPERM && call == Call::Connect)
         .with_if(Flags::FAST_OPEN, call == Call::Send);
     debug!(ctx, "connect: failed with errno {}", errno);
     let (family, ip) = target.ip(family);

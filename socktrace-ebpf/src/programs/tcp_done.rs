@@ -108,14 +108,15 @@ fn closing<A: Arguments>(ctx: &A, errno: u16, held: Held) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    // MPTCP's worker holds subflows for their programs, and who kills a socket holds another's. What
-    // becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
+    // What becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
     let subflow = tcp.mptcp_key().is_some();
     let socket = sock.new_held_identity();
     let note = note::look(sock);
     let is_reset = note.origin == Origin::Reset as u8;
     let is_killed = note.origin == Origin::Abort as u8;
-    let in_process = is_owned & !subflow & !is_killed;
+    // Who kills a socket holds another's. MPTCP's worker, which holds subflows for their programs, is a
+    // thread of the kernel's.
+    let in_process = is_owned & !is_killed;
     if (held == Held::ByTask && !in_process) || (held == Held::ByNoTask && in_process) {
         return 0;
     }
