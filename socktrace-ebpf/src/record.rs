@@ -65,17 +65,25 @@ impl Record {
 
     /// The record of a socket, made if need be: empty, and never of another socket. `None` when there is
     /// no room. `slice` and `cgroup` say whose room it takes.
+    ///
+    /// Programs at trampolines make none without a cookie, as nothing would tell that the socket has
+    /// ended. Kprobes do: then the end of each socket is hooked.
     #[inline(always)]
     pub(crate) fn claim<L: Load>(
         socket: Identity,
         slice: u64,
         cgroup: u64,
     ) -> Option<&'static mut Self> {
-        // Programs at trampolines make none without a cookie, as nothing would tell that the socket has
-        // ended. Kprobes do: then the end of each socket is hooked.
         let needs_cookie = L::MAKES_COOKIES && offsets::COOKIES.get() == 1;
         let Identity { address, cookie } = socket;
         Self::at(claim_record(address, cookie, slice, cgroup, u64::from(needs_cookie)))
+    }
+
+    /// The same of a socket of MPTCP that is connecting, and of which there may be no cookie yet: it gets
+    /// one when connect returns. Until then a record may be left over, in which there is no owner.
+    #[inline(always)]
+    pub(crate) fn claim_connecting(socket: Identity) -> Option<&'static mut Self> {
+        Self::at(claim_record(socket.address, socket.cookie, 0, 0, 0))
     }
 
     #[inline(always)]
@@ -150,7 +158,7 @@ extern "C" fn find_record(address: u64, cookie: u64) -> u64 {
     }
     let place = place_of(address);
     match RECORDS.get(place as u32) {
-        // One without a cookie is forgotten when its socket ends.
+        // One without a cookie: see `Record::claim` and `Record::claim_connecting`.
         Some(record) if record.cookie == cookie || record.cookie == 0 => place,
         _ => NONE,
     }
@@ -174,7 +182,8 @@ extern "C" fn claim_record(
         // SAFETY: as in `Record::at`. Only programs that work on this very socket get here.
         let record = unsafe { &mut *record };
         if record.cookie == 0 {
-            // One that a kprobe has made, and no other socket's: they are forgotten when those end.
+            // One that a kprobe has made, and no other socket's: they are forgotten when those end. Or
+            // one of a socket that was connecting.
             record.cookie = cookie;
         } else if record.cookie != cookie {
             record.reset(cookie);
