@@ -105,6 +105,10 @@ pub(crate) static TASK_BTF: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static COOKIES: Fact = Fact(0);
 
+/// Whether programs may ask for an ancestor of the current cgroup (5.15): 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static SLICES: Fact = Fact(0);
+
 /// Number of sets of the table of sockets, a power of two, less 1.
 #[unsafe(no_mangle)]
 pub(crate) static SOCKET_SET_MASK: Fact = Fact(0);

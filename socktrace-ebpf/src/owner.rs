@@ -153,8 +153,8 @@ fn current_cgroup() -> u64 {
 /// that one user runs, whatever cgroups either makes for itself. Its own cgroup where that lies above.
 #[inline(always)]
 fn current_slice(cgroup: u64) -> u64 {
-    if offsets::TASK_CGROUPS.is_absent() {
-        return 0;
+    if offsets::SLICES.get() != 1 {
+        return cgroup;
     }
     // SAFETY: the helper takes a number, and gives 0 where there is no such ancestor.
     match unsafe { bpf_get_current_ancestor_cgroup_id(SLICE_LEVEL) } {

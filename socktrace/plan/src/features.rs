@@ -38,6 +38,9 @@ pub struct Features {
     /// Trampoline programs can have the kernel make a socket's cookie: 5.12. BTF does not say; taken
     /// from the guard below, which came with it.
     pub cookies: bool,
+    /// Programs may ask for an ancestor of the current cgroup: 5.15. BTF does not say; taken from a helper
+    /// of 5.17.
+    pub ancestors: bool,
     /// A trampoline's program does not run where it is at work already: 5.12.
     pub guards_recursion: bool,
     /// Maps and programs count against the limit of locked memory: up to 5.10, which keeps a record
@@ -56,6 +59,7 @@ impl Features {
             typed_task: has(TYPED_TASK),
             cookies: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
             int_pointers: has(FUNCTION_ARGUMENTS),
+            ancestors: has(FUNCTION_ARGUMENTS),
             guards_recursion: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
             charges_memlock: btf.has_struct(MEMLOCK_RECORD),
         }

@@ -211,6 +211,7 @@ fn load_object(
         ("READ_KERNEL", u32::from(!hides_memory)),
         ("TASK_BTF", u32::from(features.typed_task)),
         ("COOKIES", u32::from(features.cookies && method != Method::Kprobe)),
+        ("SLICES", u32::from(features.ancestors && plan.knows("TASK_CGROUPS"))),
         ("SOCKET_SET_MASK", socket_sets - 1),
         ("MPTCP", u32::from(plan.tells_mptcp && !hides_memory)),
         ("IDLE_JIFFIES", options.idle_jiffies),
