@@ -73,7 +73,8 @@ impl Failure {
 #[inline(always)]
 pub(crate) fn record<L: Load>(sock: Sock<L>, socket: Identity, signature: &Signature, told: bool) {
     // What a subflow goes through is its MPTCP socket's.
-    let record = if told { Record::claim::<L>(socket, 0, 0) } else { Record::claim_connecting(socket) };
+    let record =
+        if told { Record::claim::<L>(socket, 0, 0) } else { Record::claim_connecting(socket) };
     if let Some(record) = record {
         let failure = &mut record.failure;
         // SAFETY: the helper takes nothing and cannot fail.
@@ -92,11 +93,10 @@ pub(crate) fn find<L: Load>(sock: Sock<L>) -> Failure {
     let failure = find_connecting(sock);
     let (local_port, remote_port) = (sock.local_port(), sock.remote_port());
     // An MPTCP socket learns its port when its first subflow is connected.
-    // Without branches, which would multiply the verifier's paths.
-    let same_local = (failure.local_port == local_port) | ((local_port == 0) & sock.is_mptcp());
+    let same_local = failure.local_port == local_port || (local_port == 0 && sock.is_mptcp());
     // A failed connect forgets where it was to go.
-    let same_remote = (failure.remote_port == remote_port) | (remote_port == 0);
-    if same_local & same_remote { failure } else { Failure::NONE }
+    let same_remote = failure.remote_port == remote_port || remote_port == 0;
+    if same_local && same_remote { failure } else { Failure::NONE }
 }
 
 /// The failure of a socket that was connecting, whose ports are forgotten when it fails.

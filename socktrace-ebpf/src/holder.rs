@@ -82,13 +82,11 @@ extern "C" fn has_file(files: u64, file: u64, slot: u64) -> u64 {
     if !task::is_readable() {
         return 0;
     }
-    // SAFETY: this CPU's slot, which the current program alone has; any bit pattern is an array of
-    // numbers. The helper writes no more than its size, and checks the address itself.
-    let found = unsafe {
-        let size = size_of::<[u64; AT_A_TIME]>() as u32;
-        bpf_probe_read_kernel(slot.cast(), size, files as *const _);
-        &*slot
-    };
+    let size = size_of::<[u64; AT_A_TIME]>() as u32;
+    // SAFETY: the helper writes no more than the slot's size, and checks the address itself.
+    unsafe { bpf_probe_read_kernel(slot.cast(), size, files as *const _) };
+    // SAFETY: this CPU's slot, which the current program alone has; any bit pattern is an array of numbers.
+    let found = unsafe { &*slot };
     // Without a branch for each, which would multiply the verifier's work: a difference has a bit
     // set in itself or in its negation's sign.
     let mut all_differ = u64::MAX;

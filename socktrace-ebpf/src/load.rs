@@ -95,7 +95,6 @@ impl Load for Direct {
         // SAFETY: the helper takes any typed socket pointer.
         unsafe { bpf_get_socket_cookie(sock.cast_mut().cast()) }
     }
-
 }
 
 /// By `bpf_probe_read_kernel`, at any address. To be used only where [`READ_KERNEL`] allows it.
@@ -174,7 +173,6 @@ impl Load for Probe {
     unsafe fn make_cookie(sock: *const u8) -> u64 {
         Self::read_member(sock, &offsets::SOCK_COOKIE)
     }
-
 }
 
 #[inline(always)]

@@ -73,12 +73,12 @@ impl Owner {
         self.cgroup_id = cgroup;
         self.uid = bpf_get_current_uid_gid() as u32;
         let pid_tgid = bpf_get_current_pid_tgid();
-        let (tgid, tid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
+        let (process, thread) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
         self.comm = [0; 16];
-        if tgid != tid || !task::is_readable() {
+        if process != thread || !task::is_readable() {
             self.comm = bpf_get_current_comm().unwrap_or_default();
         }
-        (self.tid, self.tgid) = (tid, tgid);
+        (self.tid, self.tgid) = (thread, process);
     }
 
     /// Makes it the current task, which operates on a socket that fails, in place.

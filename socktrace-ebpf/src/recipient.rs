@@ -171,7 +171,9 @@ impl Answer {
     pub(crate) fn release(self) {
         if let Some(slot) = RECIPIENTS.get_ptr_mut(self.0 as u32) {
             // SAFETY: just looked up.
-            unsafe { add(&raw mut (*slot).claims, u64::MAX) };
+            let claims = unsafe { &raw mut (*slot).claims };
+            // SAFETY: likewise.
+            unsafe { add(claims, u64::MAX) };
         }
     }
 }
@@ -270,7 +272,10 @@ fn answer(slot: u64, flags: u64, in_process: u64, effort: Effort) -> u64 {
     let source = recipient.find(slot, Flags(flags as u32), in_process != 0, effort);
     recipient.source = source as u32;
     // For readers, of a process that is there now.
-    if is_streamed && source != OwnerSource::Gone && recipient.owner.leader != 0 && task::is_readable()
+    if is_streamed
+        && source != OwnerSource::Gone
+        && recipient.owner.leader != 0
+        && task::is_readable()
     {
         let leader = Task::new(recipient.owner.leader as *const u8);
         leader.comm(&mut recipient.process_comm);

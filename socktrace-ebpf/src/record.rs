@@ -203,7 +203,9 @@ extern "C" fn claim_record(
     if way == NONE {
         way = greediest(u64::from(first), cgroup, 1);
     }
-    if way != NONE && let Some(entry) = SOCKET_SETS.get(first) {
+    if way != NONE
+        && let Some(entry) = SOCKET_SETS.get(first)
+    {
         // The verifier does not know what the function returns, unlike the compiler.
         let way = black_box(way) as usize % SOCKET_WAYS;
         place = take_place(self::place(first, way), entry.sockets[way], address, cookie);
@@ -264,9 +266,8 @@ extern "C" fn greediest(set: u64, newcomer: u64, by_cgroup: u64) -> u64 {
         }
     }
     let [a, b, c, d] = holders;
-    let count = |holder| {
-        is_same(a, holder) + is_same(b, holder) + is_same(c, holder) + is_same(d, holder)
-    };
+    let count =
+        |holder| is_same(a, holder) + is_same(b, holder) + is_same(c, holder) + is_same(d, holder);
     let mut most = count(newcomer) | 1;
     let mut victim = NONE;
     for (way, holder) in (0..).zip(holders) {
@@ -300,11 +301,15 @@ extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> 
         return NONE;
     };
     // SAFETY: an entry of an array, which is never freed.
-    let (claims, socket) = unsafe { (&raw mut (*set).claims, &raw mut (*set).sockets[way]) };
+    let claims = unsafe { &raw mut (*set).claims };
+    // SAFETY: likewise.
+    let socket = unsafe { &raw mut (*set).sockets[way] };
     // SAFETY: just looked up.
     unsafe { add(claims, 1) };
-    // SAFETY: likewise. Volatile, as other programs change them.
-    let taken = unsafe { claims.read_volatile() == 1 && socket.read_volatile() == former };
+    // SAFETY: likewise. Volatile, as other programs change it.
+    let is_alone = unsafe { claims.read_volatile() } == 1;
+    // SAFETY: likewise.
+    let taken = is_alone && unsafe { socket.read_volatile() } == former;
     if taken {
         if former == 0 {
             tally::bump(Counter::OwnersRecorded);

@@ -82,7 +82,8 @@ impl<L: Load> Sock<L> {
     /// Whether it has ended: closed, and by its program too.
     #[inline(always)]
     pub(crate) fn is_closed_for_good(self) -> bool {
-        self.state() == TcpState::Close as u8 && self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD != 0
+        self.state() == TcpState::Close as u8
+            && self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD != 0
     }
 
     /// The address as a number: it identifies the socket while a hook runs on it.
@@ -298,7 +299,8 @@ impl Socket<Direct> {
     #[inline(always)]
     pub(crate) fn of_file(file: *const u8) -> Option<Self> {
         // SAFETY: the helper takes any such pointer and checks what it is.
-        let socket: *const u8 = unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast_const().cast();
+        let socket: *const u8 =
+            unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast_const().cast();
         (!socket.is_null()).then(|| Self::new(socket))
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn current_process() -> (u64, Option<u64>) {
         // SAFETY: takes nothing; returns the current task as a typed pointer.
         let task = unsafe { bpf_get_current_task_btf() }.cast_const().cast();
         // SAFETY: a `struct task_struct`, and the offset of a member.
-        let leader: *const u8 = unsafe { Direct::member(task, offsets::TASK_GROUP_LEADER.present()) };
+        let leader: *const u8 =
+            unsafe { Direct::member(task, offsets::TASK_GROUP_LEADER.present()) };
         // SAFETY: likewise.
         let start = unsafe { Direct::member(leader, offsets::TASK_START.present()) };
         return (leader as u64, Some(start));
@@ -100,9 +101,7 @@ impl Task {
     /// that it is no later one in the same place.
     #[inline(always)]
     pub(crate) fn is_process(self, tgid: u32, at_ns: u64) -> bool {
-        self.tgid() == tgid
-            && self.pid() == tgid
-            && self.start_ns() <= at_ns
+        self.tgid() == tgid && self.pid() == tgid && self.start_ns() <= at_ns
     }
 
     /// When it began, in nanoseconds since boot.

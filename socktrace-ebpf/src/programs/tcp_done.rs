@@ -23,8 +23,7 @@ use crate::{
     arguments::Arguments,
     emit::emit,
     errno::EBADMSG,
-    failure,
-    note,
+    failure, note,
     recipient::Question,
     sock::Sock,
     subject::Subject,
@@ -83,10 +82,7 @@ fn stored_errno<A: Arguments>(ctx: &A) -> u16 {
     if errno == 0 {
         return 0;
     }
-    let is_orderly = matches!(
-        sock.state(),
-        FIN_WAIT2 | CLOSING | LAST_ACK
-    ) && !note::has(sock);
+    let is_orderly = matches!(sock.state(), FIN_WAIT2 | CLOSING | LAST_ACK) && !note::has(sock);
     if is_orderly && (errno == EBADMSG || failure::find(sock).errno == errno) { 0 } else { errno }
 }
 
@@ -116,7 +112,7 @@ fn closing<A: Arguments>(ctx: &A, errno: u16, held: Held) -> i32 {
     let is_killed = note.origin == Origin::Abort as u8;
     // Who kills a socket holds another's. MPTCP's worker, which holds subflows for their programs, is a
     // thread of the kernel's.
-    let in_process = is_owned & !is_killed;
+    let in_process = is_owned && !is_killed;
     if (held == Held::ByTask && !in_process) || (held == Held::ByNoTask && in_process) {
         return 0;
     }

@@ -150,7 +150,10 @@ fn linux_6_12_by_kprobe() {
 #[test]
 fn kprobes_are_the_second_choice() {
     let plan = planned_by(Method::Auto, &kernel("6.12"));
-    assert_eq!(all_served(&plan, Hook::TcpDone), Ok(vec!["tcp_done_with_error_owned", "tcp_done_owned", "tcp_done_kprobe"]));
+    assert_eq!(
+        all_served(&plan, Hook::TcpDone),
+        Ok(vec!["tcp_done_with_error_owned", "tcp_done_owned", "tcp_done_kprobe"])
+    );
     assert_eq!(
         all_served(&plan, Hook::InetCskAccept),
         Ok(vec!["inet_csk_accept_two_args", "security_sock_graft_kprobe"])
