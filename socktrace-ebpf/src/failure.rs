@@ -72,10 +72,7 @@ impl Failure {
 /// Remembers that the socket has failed, as this signature says, and whether the program has been told.
 #[inline(always)]
 pub(crate) fn record<L: Load>(sock: Sock<L>, socket: Identity, signature: &Signature, told: bool) {
-    // What a subflow goes through is its MPTCP socket's.
-    let record =
-        if told { Record::claim::<L>(socket, 0, 0) } else { Record::claim_connecting(socket) };
-    if let Some(record) = record {
+    if let Some(record) = Record::claim(socket, 0, 0) {
         let failure = &mut record.failure;
         // SAFETY: the helper takes nothing and cannot fail.
         failure.boot_ns = unsafe { bpf_ktime_get_boot_ns() };

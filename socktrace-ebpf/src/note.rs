@@ -49,7 +49,7 @@ impl Note {
 #[inline(always)]
 pub(crate) fn put<L: Load>(sock: Sock<L>, note: Note) {
     let socket = sock.new_identity();
-    match Record::claim::<L>(socket, 0, 0) {
+    match Record::claim(socket, 0, 0) {
         Some(record) => record.note = note.pack(socket.address),
         None => tally::bump(Counter::NotesLost),
     }
@@ -82,7 +82,7 @@ pub(crate) fn has<L: Load>(sock: Sock<L>) -> bool {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn note_of(address: u64, cookie: u64, takes: u64) -> u64 {
-    let Some(record) = Record::find(Identity { address, cookie }) else {
+    let Some(record) = Record::find(Identity::of_numbers(address, cookie)) else {
         return 0;
     };
     let note = record.note;

@@ -11,7 +11,7 @@ pub(crate) use socktrace_ebpf::Role;
 
 use crate::{
     failure,
-    load::{Direct, Load},
+    load::Load,
     offsets,
     record::Record,
     sock::{Identity, Sock},
@@ -178,7 +178,7 @@ pub(crate) fn record_as<L: Load>(sock: Sock<L>, identity: Identity, role: Role) 
     }
     let cgroup = current_cgroup();
     let slice = current_slice(cgroup);
-    let Some(record) = Record::claim::<L>(identity, slice, cgroup) else {
+    let Some(record) = Record::claim(identity, slice, cgroup) else {
         return;
     };
     failure::forget_former(sock, record);
@@ -213,7 +213,7 @@ pub(crate) fn refresh<L: Load>(sock: Sock<L>) {
 #[inline(always)]
 pub(crate) fn record_holder(identity: Identity, holder: Task) {
     let cgroup = holder.cgroup();
-    let Some(record) = Record::claim::<Direct>(identity, cgroup, cgroup) else {
+    let Some(record) = Record::claim(identity, cgroup, cgroup) else {
         return;
     };
     if record.owner.tgid == 0 {
@@ -234,7 +234,8 @@ pub(crate) fn is_client<L: Load>(sock: Sock<L>) -> bool {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn recorded_role(address: u64, cookie: u64) -> u64 {
-    let role = Record::find(Identity { address, cookie }).map_or(0, |record| record.owner.role);
+    let role =
+        Record::find(Identity::of_numbers(address, cookie)).map_or(0, |record| record.owner.role);
     u64::from(role)
 }
 

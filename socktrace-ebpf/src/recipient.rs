@@ -288,7 +288,7 @@ impl Recipient {
     #[inline(always)]
     fn find(&mut self, slot: u64, flags: Flags, in_process: bool, effort: Effort) -> OwnerSource {
         // Who waits to be accepted was not opened by anybody, whatever was at its address before.
-        let socket = Identity { address: self.address, cookie: self.cookie };
+        let socket = Identity::of_numbers(self.address, self.cookie);
         let is_open = !flags.has(Flags::UNACCEPTED);
         let recorded = if is_open { owner::recorded(socket) } else { None };
         if let Some((_, role)) = recorded {

@@ -18,7 +18,7 @@ use socktrace_ebpf::{Counter, SOCKET_WAYS, SOCKETS};
 
 use crate::{
     failure::Failure,
-    load::{Load, Probe},
+    load::Probe,
     offsets,
     owner::Owner,
     sock::{Identity, Sock},
@@ -65,29 +65,14 @@ impl Record {
 
     /// The record of a socket, made if need be: empty, and never of another socket. `None` when there is
     /// no room. `slice` and `cgroup` say whose room it takes.
-    ///
-    /// Programs at trampolines make none without a cookie, as nothing would tell that the socket has
-    /// ended. Kprobes do: then the end of each socket is hooked.
     #[inline(always)]
-    pub(crate) fn claim<L: Load>(
-        socket: Identity,
-        slice: u64,
-        cgroup: u64,
-    ) -> Option<&'static mut Self> {
-        let needs_cookie = L::MAKES_COOKIES && offsets::COOKIES.get() == 1;
-        let Identity { address, cookie } = socket;
+    pub(crate) fn claim(socket: Identity, slice: u64, cgroup: u64) -> Option<&'static mut Self> {
+        let Identity { address, cookie, needs_cookie } = socket;
         Self::at(claim_record(address, cookie, slice, cgroup, u64::from(needs_cookie)))
     }
 
-    /// The same of a socket of MPTCP that is connecting, and of which there may be no cookie yet: it gets
-    /// one when connect returns. Until then a record may be left over, in which there is no owner.
     #[inline(always)]
-    pub(crate) fn claim_connecting(socket: Identity) -> Option<&'static mut Self> {
-        Self::at(claim_record(socket.address, socket.cookie, 0, 0, 0))
-    }
-
-    #[inline(always)]
-    pub(crate) fn at(place: u64) -> Option<&'static mut Self> {
+    fn at(place: u64) -> Option<&'static mut Self> {
         let record = RECORDS.get_ptr_mut(place as u32)?;
         // SAFETY: an entry of an array is never freed, and any bit pattern is a record. Programs on other
         // processors may write to it meanwhile: what is read is used once, and checked where it matters.
@@ -158,7 +143,7 @@ extern "C" fn find_record(address: u64, cookie: u64) -> u64 {
     }
     let place = place_of(address);
     match RECORDS.get(place as u32) {
-        // One without a cookie: see `Record::claim` and `Record::claim_connecting`.
+        // One without a cookie: see `Identity`.
         Some(record) if record.cookie == cookie || record.cookie == 0 => place,
         _ => NONE,
     }
@@ -182,8 +167,7 @@ extern "C" fn claim_record(
         // SAFETY: as in `Record::at`. Only programs that work on this very socket get here.
         let record = unsafe { &mut *record };
         if record.cookie == 0 {
-            // One that a kprobe has made, and no other socket's: they are forgotten when those end. Or
-            // one of a socket that was connecting.
+            // Made without a cookie: see `Identity`.
             record.cookie = cookie;
         } else if record.cookie != cookie {
             record.reset(cookie);

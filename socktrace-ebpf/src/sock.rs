@@ -29,16 +29,27 @@ pub(crate) struct Identity {
     pub(crate) address: u64,
     /// 0 where programs cannot have the kernel make one.
     pub(crate) cookie: u64,
+    /// Whether a record is made only with a cookie, as nothing else would tell that the socket has ended.
+    /// Kprobes do without: then the end of each socket is hooked.
+    pub(crate) needs_cookie: bool,
 }
 
 impl Identity {
     /// Of no socket.
-    pub(crate) const NONE: Self = Self { address: 0, cookie: 0 };
+    pub(crate) const NONE: Self = Self { address: 0, cookie: 0, needs_cookie: false };
 
-    /// A socket at an address that has no type.
+    /// One that has come as numbers, to look for.
     #[inline(always)]
-    pub(crate) fn of_address(address: u64) -> Self {
-        Self { address, cookie: Sock::<Probe>::new(address as *const u8).cookie() }
+    pub(crate) fn of_numbers(address: u64, cookie: u64) -> Self {
+        Self { address, cookie, needs_cookie: false }
+    }
+
+    /// An MPTCP socket, at an address that has no type: the kernel makes no cookie by it. Until connect has
+    /// returned, and after accept, there may be none, and a record is made without. It could be left over:
+    /// whoever opens another socket at that address overwrites it.
+    #[inline(always)]
+    pub(crate) fn of_mptcp(address: u64) -> Self {
+        Self::of_numbers(address, Sock::<Probe>::new(address as *const u8).cookie())
     }
 }
 
@@ -62,7 +73,7 @@ impl<L: Load> Sock<L> {
     /// This socket, as far as there is a record of it.
     #[inline(always)]
     pub(crate) fn identity(self) -> Identity {
-        Identity { address: self.key(), cookie: self.cookie() }
+        Identity::of_numbers(self.key(), self.cookie())
     }
 
     /// The same for a record to be made: the kernel makes a cookie if there is none yet.
@@ -70,7 +81,8 @@ impl<L: Load> Sock<L> {
     pub(crate) fn new_identity(self) -> Identity {
         // SAFETY: a hook's `struct sock` argument.
         let cookie = unsafe { L::make_cookie(self.0) };
-        Identity { address: self.key(), cookie }
+        let needs_cookie = L::MAKES_COOKIES && offsets::COOKIES.get() == 1;
+        Identity { address: self.key(), cookie, needs_cookie }
     }
 
     /// The cookie that the kernel has made for it, 0 for none.
@@ -141,6 +153,12 @@ impl<L: Load> Sock<L> {
             AF_INET6 => Some(Family::Ipv6),
             _ => None,
         }
+    }
+
+    /// The family that the socket was made with, whatever it was connected to.
+    #[inline(always)]
+    pub(crate) fn own_family(self) -> Family {
+        if self.load::<u16>(&offsets::SOCK_FAMILY) == AF_INET { Family::Ipv4 } else { Family::Ipv6 }
     }
 
     #[inline(always)]

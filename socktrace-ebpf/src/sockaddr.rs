@@ -11,7 +11,6 @@ use crate::{
 
 /// Families in `include/linux/socket.h`.
 const AF_UNSPEC: u16 = 0;
-const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, addresses.
 const PORT: usize = 2;
@@ -66,14 +65,12 @@ impl<L: Load> SockAddr<L> {
     /// [`READ_KERNEL`]: offsets::READ_KERNEL
     #[inline(always)]
     pub(crate) fn ip(self, socket: Family) -> (Family, Address) {
-        // A socket of IPv6 that was connected to a mapped address is taken for one of IPv4.
-        let is_ipv6 = match self.family() {
-            AF_INET6 => true,
-            AF_INET => false,
-            _ => socket == Family::Ipv6,
-        };
-        if !is_ipv6 {
+        if socket == Family::Ipv4 {
             return (Family::Ipv4, Address::ipv4(self.ipv4()));
+        }
+        // Nothing but what the program has written.
+        if self.family() != AF_INET6 {
+            return (Family::Ipv6, Address::default());
         }
         if offsets::READ_KERNEL.get() != 1 {
             return (Family::Ipv6, Address::default());

@@ -34,7 +34,7 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn held_identity(self) -> Identity {
         match self.mptcp_key() {
-            Some(connection) => Identity::of_address(connection),
+            Some(connection) => Identity::of_mptcp(connection),
             None => self.identity(),
         }
     }
@@ -43,8 +43,7 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn new_held_identity(self) -> Identity {
         match self.mptcp_key() {
-            // A mere number, by which the kernel makes none.
-            Some(connection) => Identity::of_address(connection),
+            Some(connection) => Identity::of_mptcp(connection),
             None => self.new_identity(),
         }
     }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{EventKind, Family, Flags};
+use socktrace_ebpf::{EventKind, Flags};
 
 use super::emit_call;
 use crate::{
@@ -29,7 +29,6 @@ pub(super) enum Call {
 pub(super) fn returned<L: Load, T: Load>(
     ctx: &impl EbpfContext,
     sock: Sock<L>,
-    family: Family,
     errno: u16,
     target: SockAddr<T>,
     call: Call,
@@ -63,7 +62,7 @@ pub(super) fn returned<L: Load, T: Load>(
         .with_if(Flags::POLICY, errno == EPERM && call == Call::Connect)
         .with_if(Flags::FAST_OPEN, call == Call::Send);
     debug!(ctx, "connect: failed with errno {}", errno);
-    let (family, ip) = target.ip(family);
+    let (family, ip) = target.ip(sock.own_family());
     let locate = |subject: &mut Subject| {
         if !target.is_null() {
             (subject.remote, subject.remote_port) = (ip, target.port());

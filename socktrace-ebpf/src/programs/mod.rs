@@ -11,7 +11,6 @@ mod inet_csk_accept;
 mod inet_listen;
 mod inet_sk_error_report;
 mod inet_stream_connect;
-mod mptcp_sock_graft;
 mod security_sock_graft;
 mod security_socket;
 mod sk_stream_error;

@@ -30,9 +30,9 @@ fn sys_connect_file_return(ctx: FExitContext) -> i32 {
         return 0;
     };
     let sock = socket.sock();
-    let Some(family) = sock.stream_family() else {
+    if sock.stream_family().is_none() {
         return 0;
-    };
+    }
     let target = SockAddr::<Direct>::new(ctx.pointer(1));
-    connect::returned(&ctx, sock, family, errno, target, connect::Call::Connect)
+    connect::returned(&ctx, sock, errno, target, connect::Call::Connect)
 }

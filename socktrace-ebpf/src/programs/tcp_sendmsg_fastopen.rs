@@ -20,12 +20,12 @@ use crate::{
 #[fexit(function = "tcp_sendmsg_fastopen")]
 fn tcp_sendmsg_fastopen_return(ctx: FExitContext) -> i32 {
     let sock = Sock::<Direct>::new(ctx.pointer(0));
-    let Some(family) = sock.stream_family() else {
+    if sock.stream_family().is_none() {
         return 0;
-    };
+    }
     // The name is a `void *`.
     let name: *const u8 = Probe::read_member(ctx.pointer(1), &offsets::MSG_NAME);
     let target = SockAddr::<Probe>::new(name);
     let errno = returned(ctx.argument(5));
-    connect::returned(&ctx, sock, family, errno, target, connect::Call::Send)
+    connect::returned(&ctx, sock, errno, target, connect::Call::Send)
 }

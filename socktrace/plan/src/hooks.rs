@@ -158,21 +158,18 @@ hooks! {
     hides "which process accepts a connection, also one that was already reset; failing accepts" {
         "inet_csk_accept"(SOCK, "struct proto_accept_arg *") => [
             exit("inet_csk_accept_two_args"),
-            entry("security_sock_graft_spare").of("security_sock_graft").spare_if_preempted(),
-            entry("mptcp_sock_graft").of("mptcp_sock_graft").spare()
+            entry("security_sock_graft_spare").of("security_sock_graft").spare()
         ];
         // Up to 6.9.
         "inet_csk_accept"(SOCK, ANY, ANY, ANY) => [
             exit("inet_csk_accept_four_args"),
-            entry("security_sock_graft_spare").of("security_sock_graft").spare_if_preempted(),
-            entry("mptcp_sock_graft").of("mptcp_sock_graft").spare()
+            entry("security_sock_graft_spare").of("security_sock_graft").spare()
         ];
         // Up to 5.16, whose verifier refuses the one above.
         "inet_csk_accept"(SOCK, ANY, ANY, ANY) => [
             exit("inet_csk_accept_connections"),
             exit("sys_accept4_errors_return").of("__sys_accept4"),
-            entry("security_sock_graft_spare").of("security_sock_graft").spare_if_preempted(),
-            entry("mptcp_sock_graft").of("mptcp_sock_graft").spare()
+            entry("security_sock_graft_spare").of("security_sock_graft").spare()
         ];
     }, by kprobe hides "accepts that fail or are interrupted" {
         "security_sock_graft"(SOCK, SOCKET) => [kprobe("security_sock_graft_kprobe")];

@@ -43,20 +43,9 @@ pub struct Program {
     pub parameters: Option<&'static [&'static str]>,
     /// Whether it does its work only where it can read the kernel's memory.
     pub reads_memory: bool,
-    /// When it is attached.
-    pub need: Need,
-}
-
-/// When a program of a variant is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// Always: the hook is not served without it.
-    Always,
-    /// Where the kernel has its function.
-    Spare,
-    /// Likewise, but only to make up for calls that the kernel keeps from a program that is at work
-    /// already: where tasks can be preempted in one.
-    IfPreempted,
+    /// Whether it only makes up for calls that the kernel keeps from a program that is at work already:
+    /// where tasks can be preempted in one.
+    pub spare: bool,
 }
 
 /// Programs for a kernel function with these parameters.
@@ -86,7 +75,7 @@ impl Variant {
 
     /// Those that its hook needs.
     pub fn needed(&self) -> impl Iterator<Item = &'static Program> {
-        self.programs.iter().filter(|program| program.need == Need::Always)
+        self.programs.iter().filter(|program| !program.spare)
     }
 
     /// Whether one of them does its work only where it can read the kernel's memory: not under
@@ -115,7 +104,7 @@ pub const ANY: &str = "*";
 impl Program {
     const fn new(name: &'static str, attach: Attach) -> Self {
         let (function, parameters) = (None, None);
-        Self { name, attach, function, parameters, reads_memory: false, need: Need::Always }
+        Self { name, attach, function, parameters, reads_memory: false, spare: false }
     }
 
     /// The same at another function than the variant's.
@@ -137,14 +126,9 @@ impl Program {
         Self { reads_memory: true, ..self }
     }
 
-    /// The same, where the kernel has its function.
-    pub(crate) const fn spare(self) -> Self {
-        Self { need: Need::Spare, ..self }
-    }
-
     /// The same, to make up for calls that the others miss.
-    pub(crate) const fn spare_if_preempted(self) -> Self {
-        Self { need: Need::IfPreempted, ..self }
+    pub(crate) const fn spare(self) -> Self {
+        Self { spare: true, ..self }
     }
 }
 

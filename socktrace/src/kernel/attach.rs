@@ -17,7 +17,7 @@ use super::{
     plan::{Method, Plan, Served},
     refusal::{self, Refusal, denied},
     subject::Subject,
-    variant::{Attach, Need, Program, Variant},
+    variant::{Attach, Program, Variant},
     ways::{NoKprobes, NoTrampolines, both_closed},
 };
 
@@ -153,8 +153,9 @@ impl Attacher<'_> {
                 }
                 Ok(links) => {
                     self.links.extend(links);
-                    let spares = attach_spares(self.ebpf, variant, self.types, self.preempts);
-                    self.links.extend(spares);
+                    if self.preempts {
+                        self.links.extend(attach_spares(self.ebpf, variant, self.types));
+                    }
                     return Ok(HookState::Attached);
                 }
                 Err(error) => {
@@ -198,17 +199,9 @@ fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<Vec<Li
 }
 
 /// Loads and attaches the variant's spare programs, as far as the kernel takes them.
-fn attach_spares(
-    ebpf: &mut Ebpf,
-    variant: &Variant,
-    types: &aya::Btf,
-    preempts: bool,
-) -> Vec<Link> {
+fn attach_spares(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Vec<Link> {
     let mut links = Vec::new();
-    for program in variant.programs {
-        if program.need == Need::Always || (program.need == Need::IfPreempted && !preempts) {
-            continue;
-        }
+    for program in variant.programs.iter().filter(|program| program.spare) {
         let function = variant.function_of(program);
         let result = load_program(ebpf, function, program, types)
             .and_then(|()| attach_program(ebpf, function, program));
