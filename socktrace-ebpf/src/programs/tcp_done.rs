@@ -5,11 +5,6 @@
 //! orderly closes do not pass; `(struct sock *)` in every kernel from 5.10 to 7.3, which they pass too,
 //! about once a connection, and leave at the first test. `sk_state` is still the old state in both;
 //! `sk_err` is set at entry of `tcp_done`, not of the other. Produces one event a failure.
-//!
-//! Two programs share the work: one for sockets that a task holds, in process context, the other for all
-//! else. Since 5.12 the kernel does not run a program that is at work already on the processor
-//! (`prog->active`). A segment from a socket's backlog is processed with softirqs on
-//! (`__release_sock`): one that interrupts there, and closes another socket, finds its program free.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
@@ -30,45 +25,22 @@ use crate::{
     tuple::{self, Tuple},
 };
 
-/// Entry of `tcp_done_with_error`, in process context.
+/// Entry of `tcp_done_with_error`.
 #[fentry(function = "tcp_done_with_error")]
-fn tcp_done_with_error_owned(ctx: FEntryContext) -> i32 {
-    closing(&ctx, ctx.int(1) as u16, Held::ByTask)
+fn tcp_done_with_error(ctx: FEntryContext) -> i32 {
+    closing(&ctx, ctx.int(1) as u16)
 }
 
-/// The same in softirq.
-#[fentry(function = "tcp_done_with_error")]
-fn tcp_done_with_error_unowned(ctx: FEntryContext) -> i32 {
-    closing(&ctx, ctx.int(1) as u16, Held::ByNoTask)
-}
-
-/// Entry of `tcp_done`, in process context.
+/// Entry of `tcp_done`.
 #[fentry(function = "tcp_done")]
-fn tcp_done_owned(ctx: FEntryContext) -> i32 {
-    closing(&ctx, stored_errno(&ctx), Held::ByTask)
+fn tcp_done(ctx: FEntryContext) -> i32 {
+    closing(&ctx, stored_errno(&ctx))
 }
 
-/// The same in softirq.
-#[fentry(function = "tcp_done")]
-fn tcp_done_unowned(ctx: FEntryContext) -> i32 {
-    closing(&ctx, stored_errno(&ctx), Held::ByNoTask)
-}
-
-/// Entry of `tcp_done` by kprobe.
+/// The same by kprobe.
 #[kprobe(function = "tcp_done")]
 fn tcp_done_kprobe(ctx: ProbeContext) -> i32 {
-    closing(&ctx, stored_errno(&ctx), Held::Either)
-}
-
-/// Which sockets a program is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Held {
-    /// Those that a task holds as the one that uses them.
-    ByTask,
-    /// All others.
-    ByNoTask,
-    /// All.
-    Either,
+    closing(&ctx, stored_errno(&ctx))
 }
 
 /// The errno that `tcp_done` finds in the socket, unless that is an old one: 0.
@@ -91,35 +63,23 @@ const CLOSING: u8 = TcpState::Closing as u8;
 const LAST_ACK: u8 = TcpState::LastAck as u8;
 
 #[inline(always)]
-fn closing<A: Arguments>(ctx: &A, errno: u16, held: Held) -> i32 {
+fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    // Leaves at once what the other program is for.
-    let is_owned = sock.is_owned();
-    if held == Held::ByTask && !is_owned {
-        return 0;
-    }
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
     // What becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
     let subflow = tcp.mptcp_key().is_some();
     let socket = sock.new_held_identity();
-    let note = note::look(sock);
+    let note = note::take(sock);
     let is_reset = note.origin == Origin::Reset as u8;
     let is_killed = note.origin == Origin::Abort as u8;
     // Who kills a socket holds another's. MPTCP's worker, which holds subflows for their programs, is a
     // thread of the kernel's.
-    let in_process = is_owned && !is_killed;
-    if (held == Held::ByTask && !in_process) || (held == Held::ByNoTask && in_process) {
-        return 0;
-    }
-    // That of `tcp_abort` stays, as it is what the other program goes by; the function takes it itself.
-    if !is_killed {
-        note::take(sock);
-    }
+    let in_process = sock.is_owned() && !is_killed;
     // Each origin has flags that say something about it; the others would only multiply tallies.
     let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
     let holder = sock.holder_flags();
@@ -141,12 +101,7 @@ fn closing<A: Arguments>(ctx: &A, errno: u16, held: Held) -> i32 {
     if !holder.has(Flags::ORPHAN) {
         failure::record(sock, socket, &signature, !subflow);
     }
-    let question = match held {
-        // The caller, whom nobody has to search for.
-        Held::ByTask => Question::presume(socket, flags, true),
-        Held::ByNoTask => Question::search(socket, flags, false),
-        Held::Either => Question::search(socket, flags, in_process),
-    };
+    let question = Question::search(socket, flags, in_process);
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);

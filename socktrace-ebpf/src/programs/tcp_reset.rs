@@ -13,28 +13,16 @@ use socktrace_ebpf::{Flags, Origin, TcpState};
 
 use crate::{
     arguments::Arguments,
-    load::Direct,
     note::{self, Note},
     offsets::{self, Offset as _},
     sock::Sock,
     tcp_sock::segment_has_rst,
 };
 
-/// Entry of `tcp_reset`, of a socket that no task holds.
+/// Entry of `tcp_reset`.
 #[fentry(function = "tcp_reset")]
 fn tcp_reset(ctx: FEntryContext) -> i32 {
-    if is_owned(&ctx) { 0 } else { resetting(&ctx) }
-}
-
-/// The same in process context, see `tcp_done`.
-#[fentry(function = "tcp_reset")]
-fn tcp_reset_owned(ctx: FEntryContext) -> i32 {
-    if is_owned(&ctx) { resetting(&ctx) } else { 0 }
-}
-
-#[inline(always)]
-fn is_owned(ctx: &FEntryContext) -> bool {
-    Sock::<Direct>::new(ctx.pointer(0)).is_owned()
+    resetting(&ctx)
 }
 
 /// The same by kprobe.

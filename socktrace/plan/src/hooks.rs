@@ -117,20 +117,17 @@ hooks! {
     TcpDone = "tcp_done",
     hides "failures of connecting and established sockets" {
         // 6.11, and some long-term series.
-        "tcp_done_with_error"(SOCK, "int") => [
-            entry("tcp_done_with_error_owned"),
-            entry("tcp_done_with_error_unowned")
-        ];
-        "tcp_done"(SOCK) => [entry("tcp_done_owned"), entry("tcp_done_unowned")];
+        "tcp_done_with_error"(SOCK, "int") => [entry("tcp_done_with_error")];
+        "tcp_done"(SOCK) => [entry("tcp_done")];
     }, by kprobe hides "failures that interrupt another kprobe on their CPU (rare, and not counted)" {
         "tcp_done"(SOCK) => [kprobe("tcp_done_kprobe")];
     }
     /// Why it closes: a segment.
     TcpReset = "tcp_reset",
     hides "resets cannot be told from other reasons" {
-        "tcp_reset"(SOCK, SKB) => [entry("tcp_reset_owned"), entry("tcp_reset")];
+        "tcp_reset"(SOCK, SKB) => [entry("tcp_reset")];
         // 5.10. A reset by data after shutdown cannot be told from one by RST there.
-        "tcp_reset"(SOCK) => [entry("tcp_reset_owned"), entry("tcp_reset")];
+        "tcp_reset"(SOCK) => [entry("tcp_reset")];
     }, by kprobe {
         "tcp_reset"(SOCK, SKB) => [kprobe("tcp_reset_kprobe")];
         "tcp_reset"(SOCK) => [kprobe("tcp_reset_kprobe")];

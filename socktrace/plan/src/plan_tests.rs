@@ -67,7 +67,7 @@ fn linux_5_10() {
     assert!(segment.hides.contains("data_after_shutdown"), "{segment}");
     assert!(errno.hides.contains("io_uring"), "{errno}");
     assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset"));
-    assert_eq!(served(&plan, Hook::TcpDone), Ok("tcp_done_owned"));
+    assert_eq!(served(&plan, Hook::TcpDone), Ok("tcp_done"));
     assert_eq!(served(&plan, Hook::Connect), Ok("inet_stream_connect_return"));
     assert_eq!(
         all_served(&plan, Hook::InetCskAccept),
@@ -109,7 +109,7 @@ fn linux_6_12_to_7_3() {
         assert_eq!(unserved(&plan), [], "{series}");
         assert_eq!(plan.losses, [], "{series}");
         assert_eq!(plan.tcp_reset_skb_arg, Some(1), "{series}");
-        assert_eq!(served(&plan, Hook::TcpDone), Ok("tcp_done_with_error_owned"), "{series}");
+        assert_eq!(served(&plan, Hook::TcpDone), Ok("tcp_done_with_error"), "{series}");
         assert_eq!(served(&plan, Hook::Connect), Ok("sys_connect_file_return"), "{series}");
         assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok(reset), "{series}");
         assert_eq!(served(&plan, Hook::InetCskAccept), Ok("inet_csk_accept_two_args"), "{series}");
@@ -152,7 +152,7 @@ fn kprobes_are_the_second_choice() {
     let plan = planned_by(Method::Auto, &kernel("6.12"));
     assert_eq!(
         all_served(&plan, Hook::TcpDone),
-        Ok(vec!["tcp_done_with_error_owned", "tcp_done_owned", "tcp_done_kprobe"])
+        Ok(vec!["tcp_done_with_error", "tcp_done", "tcp_done_kprobe"])
     );
     assert_eq!(
         all_served(&plan, Hook::InetCskAccept),
@@ -181,7 +181,7 @@ fn what_kprobes_cannot_serve_says_why() {
 fn a_known_prototype_is_served_whatever_the_version() {
     let plan = planned(&kernel("6.1").with_prototype_of("tcp_reset", "tcp_done"));
     assert_eq!(unserved(&plan), []);
-    assert_eq!(served(&plan, Hook::TcpReset), Ok("tcp_reset_owned"));
+    assert_eq!(served(&plan, Hook::TcpReset), Ok("tcp_reset"));
     assert_eq!(plan.tcp_reset_skb_arg, None);
     assert_eq!(plan.losses.len(), 1);
 }
