@@ -55,14 +55,7 @@ pub(crate) fn put<L: Load>(sock: Sock<L>, note: Note) {
     }
 }
 
-/// The note on this socket, or one of no function.
-#[inline(always)]
-pub(crate) fn look<L: Load>(sock: Sock<L>) -> Note {
-    let socket = sock.identity();
-    Note::unpack(note_of(socket.address, socket.cookie, 0))
-}
-
-/// The same; takes it away.
+/// Takes the note on this socket away: one of no function if there is none.
 #[inline(always)]
 pub(crate) fn take<L: Load>(sock: Sock<L>) -> Note {
     let socket = sock.identity();
@@ -72,7 +65,8 @@ pub(crate) fn take<L: Load>(sock: Sock<L>) -> Note {
 /// Whether a function is at work on this socket.
 #[inline(always)]
 pub(crate) fn has<L: Load>(sock: Sock<L>) -> bool {
-    look(sock).origin != Origin::Other as u8
+    let socket = sock.identity();
+    note_of(socket.address, socket.cookie, 0) != 0
 }
 
 /// The note on a socket as it is packed, 0 for none; `takes` it away if 1.

@@ -167,18 +167,13 @@ fn current_slice(cgroup: u64) -> u64 {
 /// been through before is over.
 #[inline(always)]
 pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
-    record_as(sock, sock.new_held_identity(), role);
-}
-
-/// The same of a socket whose identity is known.
-#[inline(always)]
-pub(crate) fn record_as<L: Load>(sock: Sock<L>, identity: Identity, role: Role) {
+    let socket = sock.new_held_identity();
     if task::current_is_kernel_thread() {
         return;
     }
     let cgroup = current_cgroup();
     let slice = current_slice(cgroup);
-    let Some(record) = Record::claim(identity, slice, cgroup) else {
+    let Some(record) = Record::claim(socket, slice, cgroup) else {
         return;
     };
     failure::forget_former(sock, record);

@@ -203,7 +203,7 @@ extern "C" fn claim_slot() -> u64 {
 }
 
 /// Answers a slot's question with the current process, if it is operating on the socket, or else the one
-/// that has opened the socket. A global function likewise.
+/// that has opened the socket. A global function, as `claim_slot`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn presume_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {

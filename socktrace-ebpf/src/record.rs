@@ -239,7 +239,7 @@ extern "C" fn has_ended(address: u64, place: u64) -> u64 {
 }
 
 /// The way of one of those who have most of a set's places, if they have more than the newcomer has, and
-/// more than one; else [`NONE`]. Who has a place is told by slice, or by cgroup if `by_cgroup` is 1.
+/// more than one; else [`NONE`]. Places are compared by slice, or by cgroup if `by_cgroup` is 1.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn greediest(set: u64, newcomer: u64, by_cgroup: u64) -> u64 {
@@ -286,26 +286,26 @@ extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> 
     };
     // SAFETY: an entry of an array, which is never freed.
     let claims = unsafe { &raw mut (*set).claims };
-    // SAFETY: likewise.
+    // SAFETY: an entry of that array, as above.
     let socket = unsafe { &raw mut (*set).sockets[way] };
     // SAFETY: just looked up.
     unsafe { add(claims, 1) };
-    // SAFETY: likewise. Volatile, as other programs change it.
+    // SAFETY: just looked up. Volatile, as other programs change it.
     let is_alone = unsafe { claims.read_volatile() } == 1;
-    // SAFETY: likewise.
+    // SAFETY: just looked up. Volatile for the same reason.
     let taken = is_alone && unsafe { socket.read_volatile() } == former;
     if taken {
         if former == 0 {
             tally::bump(Counter::OwnersRecorded);
         }
-        // SAFETY: likewise. Nobody finds the record while it is neither the one's nor the other's.
+        // SAFETY: just looked up. Nobody finds the record while it is neither the one's nor the other's.
         unsafe { socket.write_volatile(0) };
-        // SAFETY: likewise, and no other program changes this set.
+        // SAFETY: an entry of an array, and no other program changes this set.
         unsafe { &mut *record }.reset(cookie);
-        // SAFETY: likewise.
+        // SAFETY: just looked up.
         unsafe { socket.write_volatile(address) };
     }
-    // SAFETY: likewise.
+    // SAFETY: just looked up.
     unsafe { add(claims, u64::MAX) };
     if taken { place } else { NONE }
 }

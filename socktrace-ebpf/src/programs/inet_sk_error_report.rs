@@ -10,7 +10,7 @@
 //!
 //! Every other report is left alone:
 //! - closed sockets were seen by `tcp_done`; connecting ones will be (5.14 to 6.10 report before
-//!   they call it), likewise those whose timer gives up (ETIMEDOUT) or with a note;
+//!   they call it), and those whose timer gives up (ETIMEDOUT) or that have a note;
 //! - `tcp_disconnect` reports with no peer, `sock_queue_err_skb` without an error.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};

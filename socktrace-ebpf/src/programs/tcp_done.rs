@@ -71,7 +71,7 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    // What becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
+    // `inet_sk_error_report` reports what becomes of an MPTCP connection.
     let subflow = tcp.mptcp_key().is_some();
     let socket = sock.new_held_identity();
     let note = note::take(sock);

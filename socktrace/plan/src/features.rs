@@ -35,12 +35,6 @@ pub struct Features {
     /// Trampoline programs may read an `int *` argument: 5.17. BTF does not tell; taken from a helper
     /// for such programs that came with it.
     pub int_pointers: bool,
-    /// Trampoline programs can have the kernel make a socket's cookie: 5.12. BTF does not say; taken
-    /// from the guard below, which came with it.
-    pub cookies: bool,
-    /// Programs may ask for an ancestor of the current cgroup: 5.15. BTF does not say; taken from a helper
-    /// of 5.17.
-    pub ancestors: bool,
     /// A trampoline's program does not run where it is at work already: 5.12.
     pub guards_recursion: bool,
     /// Maps and programs count against the limit of locked memory: up to 5.10, which keeps a record
@@ -57,12 +51,24 @@ impl Features {
             trampolines: has(TRAMPOLINES),
             ring_buffer: has(RING_BUFFER),
             typed_task: has(TYPED_TASK),
-            cookies: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
             int_pointers: has(FUNCTION_ARGUMENTS),
-            ancestors: has(FUNCTION_ARGUMENTS),
             guards_recursion: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
             charges_memlock: btf.has_struct(MEMLOCK_RECORD),
         }
+    }
+
+    /// Whether trampoline programs can have the kernel make a socket's cookie: 5.12. BTF does not say;
+    /// the guard against recursion came with it.
+    #[must_use]
+    pub const fn cookies(self) -> bool {
+        self.guards_recursion
+    }
+
+    /// Whether programs may ask for an ancestor of the current cgroup: 5.15. BTF does not say; taken from
+    /// what came in 5.17.
+    #[must_use]
+    pub const fn ancestors(self) -> bool {
+        self.int_pointers
     }
 }
 

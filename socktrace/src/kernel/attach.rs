@@ -121,7 +121,7 @@ struct Attacher<'a> {
 impl Attacher<'_> {
     /// Whether the programs attached so far know by themselves that a socket they remember has ended.
     fn recognizes_sockets(&self, features: Features) -> bool {
-        features.cookies && !self.uses_kprobes && !self.hides_memory
+        features.cookies() && !self.uses_kprobes && !self.hides_memory
     }
 
     /// Why a hook could not be attached.

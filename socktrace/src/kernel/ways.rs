@@ -124,8 +124,6 @@ mod tests {
         charges_memlock: false,
         guards_recursion: true,
         int_pointers: true,
-        ancestors: true,
-        cookies: true,
         typed_task: true,
     };
 
