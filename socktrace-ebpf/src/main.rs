@@ -17,6 +17,9 @@
     reason = "the kernel packs values into wider words, which are taken apart here"
 )]
 
+#[macro_use]
+mod log;
+
 mod arguments;
 mod calls;
 mod descriptor;

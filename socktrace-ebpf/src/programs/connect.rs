@@ -1,7 +1,6 @@
 //! What becomes of a socket when a call that connects returns, whatever the call.
 
 use aya_ebpf::EbpfContext;
-use aya_log_ebpf::debug;
 use socktrace_ebpf::{EventKind, Flags};
 
 use super::emit_call;

@@ -10,7 +10,6 @@ use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use aya_log_ebpf::debug;
 use socktrace_ebpf::{Address, EventKind, Family, Flags, TcpState};
 
 use super::emit_call;

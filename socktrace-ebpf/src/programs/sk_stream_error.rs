@@ -12,7 +12,6 @@ use aya_ebpf::{
     macros::{fexit, kprobe},
     programs::{FExitContext, ProbeContext},
 };
-use aya_log_ebpf::debug;
 use socktrace_ebpf::{EventKind, Flags, Signature, Sigpipe, TcpState};
 
 use super::{caller_of, failed_call, locate_call};

@@ -11,7 +11,6 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use aya_log_ebpf::debug;
 use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature, TcpState};
 
 use crate::{

@@ -8,7 +8,6 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use aya_log_ebpf::debug;
 use socktrace_ebpf::{Flags, Origin, TcpState};
 
 use crate::{

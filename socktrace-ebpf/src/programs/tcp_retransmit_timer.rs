@@ -11,7 +11,6 @@ use aya_ebpf::{
     macros::{btf_map, fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use aya_log_ebpf::debug;
 use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature};
 
 use crate::{

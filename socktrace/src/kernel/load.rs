@@ -24,6 +24,9 @@ use super::{
 /// The kernel programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_OBJECT"));
 
+/// The same with messages, which make them larger also where nobody reads them.
+static LOG_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_LOG_OBJECT"));
+
 /// Default size of the ring buffer of events, in bytes.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
@@ -31,10 +34,6 @@ pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
 /// Size of a ring buffer that nothing is sent to: one page, the least the kernel makes. The loader
 /// rounds it up where pages are larger.
 const UNUSED_RING_BYTES: u32 = 4096;
-
-/// `AYA_LOG_LEVEL` for no messages and for those of debug level.
-const LOG_OFF: u8 = 0;
-const LOG_DEBUG: u8 = 4;
 
 /// What to load.
 #[derive(Clone, Copy, Debug)]
@@ -221,7 +220,6 @@ fn load_object(
         ("OWNED_COUNTS", u32::from(options.owned.is_some())),
         ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),
     ];
-    let log_level = if options.probe_log { LOG_DEBUG } else { LOG_OFF };
 
     let mut loader = EbpfLoader::new();
     // Without relocations by aya: the programs take their offsets as globals.
@@ -240,16 +238,12 @@ fn load_object(
         loader.map_max_entries("OTHERS", 1);
     }
     filter.size_maps(&mut loader);
-    loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     let ring_bytes = if filter.needs_events() { options.ring_bytes } else { UNUSED_RING_BYTES };
     loader.map_max_entries("EVENTS", ring_bytes);
     if method == Method::Fentry {
         loader.map_max_entries("CALLS", 1);
     }
-    if !options.probe_log {
-        loader.map_max_entries("AYA_LOGS", UNUSED_RING_BYTES);
-    }
-    loader.load(OBJECT)
+    loader.load(if options.probe_log { LOG_OBJECT } else { OBJECT })
 }
 
 #[cfg(test)]

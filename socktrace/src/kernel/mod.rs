@@ -16,6 +16,7 @@ mod memory;
 pub(crate) mod new_cgroups;
 pub(crate) mod object;
 pub(crate) mod owned;
+mod preload;
 pub(crate) mod probe_log;
 pub(crate) mod programs;
 pub(crate) mod refusal;
