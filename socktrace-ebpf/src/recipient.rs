@@ -131,7 +131,9 @@ impl Answer {
     /// Nothing was asked.
     pub(crate) const NONE: Self = Self(SLOTS as u64);
 
-    #[inline(always)]
+    /// A function of its own: the kernel writes out each look-up in an array, and moves and copies all
+    /// that it knows of the program each time (`bpf_patch_insn_data`).
+    #[inline(never)]
     fn recipient(self) -> Option<&'static mut Recipient> {
         let slot = RECIPIENTS.get_ptr_mut(self.0 as u32)?;
         // SAFETY: this CPU's slot, which the current program alone has.
@@ -169,11 +171,9 @@ impl Answer {
     /// Gives the slot back.
     #[inline(always)]
     pub(crate) fn release(self) {
-        if let Some(slot) = RECIPIENTS.get_ptr_mut(self.0 as u32) {
+        if let Some(recipient) = self.recipient() {
             // SAFETY: just looked up.
-            let claims = unsafe { &raw mut (*slot).claims };
-            // SAFETY: likewise.
-            unsafe { add(claims, u64::MAX) };
+            unsafe { add(&raw mut recipient.claims, u64::MAX) };
         }
     }
 }
@@ -185,15 +185,14 @@ impl Answer {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn claim_slot() -> u64 {
-    for slot in 0..SLOTS {
-        if let Some(recipient) = RECIPIENTS.get_ptr_mut(slot) {
+    for slot in 0..u64::from(SLOTS) {
+        if let Some(recipient) = Answer(slot).recipient() {
+            let claims = &raw mut recipient.claims;
             // SAFETY: just looked up.
-            let claims = unsafe { &raw mut (*recipient).claims };
-            // SAFETY: likewise.
             unsafe { add(claims, 1) };
             // SAFETY: likewise. Volatile, as other programs change it.
             if unsafe { claims.read_volatile() } == 1 {
-                return u64::from(slot);
+                return slot;
             }
             // SAFETY: likewise.
             unsafe { add(claims, u64::MAX) };
@@ -221,11 +220,9 @@ extern "C" fn search_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn judge_recipient(slot: u64) -> u64 {
-    let Some(recipient) = RECIPIENTS.get_ptr(slot as u32) else {
+    let Some(recipient) = Answer(slot).recipient() else {
         return u64::from(filter::UNSETTLED);
     };
-    // SAFETY: this CPU's slot, just looked up.
-    let recipient = unsafe { &*recipient };
     u64::from(filter::judge_owner(&recipient.owner, recipient.source))
 }
 
@@ -246,9 +243,7 @@ extern "C" fn count_recipient(
         service_port: 0,
         reserved: 0,
     };
-    if let Some(recipient) = RECIPIENTS.get_ptr(slot as u32) {
-        // SAFETY: this CPU's slot, just looked up.
-        let recipient = unsafe { &*recipient };
+    if let Some(recipient) = Answer(slot).recipient() {
         if recipient.owner.tgid != 0 {
             owned.cgroup_id = recipient.owner.cgroup_id;
         }

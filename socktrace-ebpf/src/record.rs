@@ -71,7 +71,9 @@ impl Record {
         Self::at(claim_record(address, cookie, slice, cgroup, u64::from(needs_cookie)))
     }
 
-    #[inline(always)]
+    /// A function of its own: the kernel writes out each look-up in an array, and moves and copies all
+    /// that it knows of the program each time (`bpf_patch_insn_data`).
+    #[inline(never)]
     fn at(place: u64) -> Option<&'static mut Self> {
         let record = RECORDS.get_ptr_mut(place as u32)?;
         // SAFETY: an entry of an array is never freed, and any bit pattern is a record. Programs on other
@@ -90,6 +92,17 @@ impl Record {
     }
 }
 
+impl Set {
+    /// A function of its own, as [`Record::at`].
+    #[inline(never)]
+    fn at(set: u32) -> Option<&'static mut Self> {
+        let set = SOCKET_SETS.get_ptr_mut(set)?;
+        // SAFETY: an entry of an array is never freed, and any bit pattern is a set. What other programs
+        // change meanwhile is read volatile where it matters.
+        Some(unsafe { &mut *set })
+    }
+}
+
 /// The two sets in which a socket's record may lie.
 #[inline(always)]
 fn sets(address: u64) -> [u32; 2] {
@@ -104,7 +117,7 @@ fn sets(address: u64) -> [u32; 2] {
 /// The place of the record with this address in a set, or [`NONE`].
 #[inline(always)]
 fn place_in(set: u32, address: u64) -> u64 {
-    let Some(entry) = SOCKET_SETS.get(set) else {
+    let Some(entry) = Set::at(set) else {
         return NONE;
     };
     for way in 0..SOCKET_WAYS {
@@ -121,17 +134,21 @@ fn place(set: u32, way: usize) -> u64 {
 }
 
 /// The place of the record with this address, whosever it is, or [`NONE`].
-///
-/// A global function, as all of those below: the verifier goes through it once in a program, whatever
-/// the paths to it, and takes numbers for arguments only.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn place_of(address: u64) -> u64 {
+#[inline(always)]
+fn place_of(address: u64) -> u64 {
     let [first, second] = sets(address);
     match place_in(first, address) {
         NONE => place_in(second, address),
         place => place,
     }
+}
+
+/// The same by a global function, as all of those below: the verifier goes through it once in a program,
+/// whatever the paths to it, and takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn search_sets(address: u64) -> u64 {
+    place_of(address)
 }
 
 /// The place of a socket's record, or [`NONE`].
@@ -142,7 +159,7 @@ extern "C" fn find_record(address: u64, cookie: u64) -> u64 {
         return NONE;
     }
     let place = place_of(address);
-    match RECORDS.get(place as u32) {
+    match Record::at(place) {
         // One without a cookie: see `Identity`.
         Some(record) if record.cookie == cookie || record.cookie == 0 => place,
         _ => NONE,
@@ -162,10 +179,9 @@ extern "C" fn claim_record(
     if address == 0 || (needs_cookie == 1 && cookie == 0) {
         return NONE;
     }
-    let place = place_of(address);
-    if let Some(record) = RECORDS.get_ptr_mut(place as u32) {
-        // SAFETY: as in `Record::at`. Only programs that work on this very socket get here.
-        let record = unsafe { &mut *record };
+    let place = search_sets(address);
+    if let Some(record) = Record::at(place) {
+        // Only programs that work on this very socket get here.
         if record.cookie == 0 {
             // Made without a cookie: see `Identity`.
             record.cookie = cookie;
@@ -174,21 +190,22 @@ extern "C" fn claim_record(
         }
         return place;
     }
-    let [first, second] = sets(address);
-    let mut place = take_ended(u64::from(first), address, cookie);
+    let mut place = take_ended(address, cookie, 0);
     if place == NONE {
-        place = take_ended(u64::from(second), address, cookie);
+        place = take_ended(address, cookie, 1);
     }
     if place != NONE {
         return place;
     }
     // Of the first set only, whose places somebody has who has more of them, by slice or else by cgroup.
-    let mut way = greediest(u64::from(first), slice, 0);
+    let mut way = greediest(address, slice, 0);
     if way == NONE {
-        way = greediest(u64::from(first), cgroup, 1);
+        way = greediest(address, cgroup, 1);
     }
+    // Not kept from before: the stack is used most here.
+    let [first, _] = sets(black_box(address));
     if way != NONE
-        && let Some(entry) = SOCKET_SETS.get(first)
+        && let Some(entry) = Set::at(first)
     {
         // The verifier does not know what the function returns, unlike the compiler.
         let way = black_box(way) as usize % SOCKET_WAYS;
@@ -200,12 +217,14 @@ extern "C" fn claim_record(
     place
 }
 
-/// Takes a place of a set that is free, or whose socket has ended.
+/// Takes a place of a socket's first set, or of its second one if `second` is 1, that is free or whose
+/// socket has ended.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn take_ended(set: u64, address: u64, cookie: u64) -> u64 {
-    let set = set as u32;
-    let Some(entry) = SOCKET_SETS.get(set) else {
+extern "C" fn take_ended(address: u64, cookie: u64, second: u64) -> u64 {
+    let [first, other] = sets(address);
+    let set = if second == 1 { other } else { first };
+    let Some(entry) = Set::at(set) else {
         return NONE;
     };
     for way in 0..SOCKET_WAYS {
@@ -227,6 +246,7 @@ extern "C" fn take_ended(set: u64, address: u64, cookie: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn has_ended(address: u64, place: u64) -> u64 {
+    // Not by `Record::at`: the stack is used most here.
     let Some(record) = RECORDS.get(place as u32) else {
         return 0;
     };
@@ -238,14 +258,15 @@ extern "C" fn has_ended(address: u64, place: u64) -> u64 {
     u64::from(is_another || socket.is_closed_for_good())
 }
 
-/// The way of one of those who have most of a set's places, if they have more than the newcomer has, and
+/// The way of one of those who have most of the places of a socket's first set, if they have more than the newcomer has, and
 /// more than one; else [`NONE`]. Places are compared by slice, or by cgroup if `by_cgroup` is 1.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn greediest(set: u64, newcomer: u64, by_cgroup: u64) -> u64 {
+extern "C" fn greediest(address: u64, newcomer: u64, by_cgroup: u64) -> u64 {
+    let [set, _] = sets(address);
     let mut holders = [0; SOCKET_WAYS];
     for (way, holder) in holders.iter_mut().enumerate() {
-        if let Some(record) = RECORDS.get(place(set as u32, way) as u32) {
+        if let Some(record) = Record::at(place(set, way)) {
             *holder = if by_cgroup == 1 { record.owner.cgroup_id } else { record.owner.slice };
         }
     }
@@ -278,16 +299,14 @@ fn is_same(a: u64, b: u64) -> u64 {
 #[unsafe(no_mangle)]
 extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> u64 {
     let (set, way) = ((place / SOCKET_WAYS as u64) as u32, place as usize % SOCKET_WAYS);
-    let Some(set) = SOCKET_SETS.get_ptr_mut(set) else {
+    let Some(set) = Set::at(set) else {
         return NONE;
     };
-    let Some(record) = RECORDS.get_ptr_mut(place as u32) else {
+    let Some(record) = Record::at(place) else {
         return NONE;
     };
-    // SAFETY: an entry of an array, which is never freed.
-    let claims = unsafe { &raw mut (*set).claims };
-    // SAFETY: an entry of that array, as above.
-    let socket = unsafe { &raw mut (*set).sockets[way] };
+    let claims = &raw mut set.claims;
+    let socket = &raw mut set.sockets[way];
     // SAFETY: just looked up.
     unsafe { add(claims, 1) };
     // SAFETY: just looked up. Volatile, as other programs change it.
@@ -300,8 +319,8 @@ extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> 
         }
         // SAFETY: just looked up. Nobody finds the record while it is neither the one's nor the other's.
         unsafe { socket.write_volatile(0) };
-        // SAFETY: an entry of an array, and no other program changes this set.
-        unsafe { &mut *record }.reset(cookie);
+        // No other program changes this set.
+        record.reset(cookie);
         // SAFETY: just looked up.
         unsafe { socket.write_volatile(address) };
     }

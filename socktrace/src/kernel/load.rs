@@ -1,7 +1,7 @@
 //! Loads the kernel programs with this kernel's facts and has them attached.
 
 use anyhow::Context as _;
-use aya::{Ebpf, EbpfError, EbpfLoader, Endianness, VerifierLogLevel, maps::Map};
+use aya::{Ebpf, EbpfError, Endianness, VerifierLogLevel, maps::Map};
 use socktrace_ebpf::facts::ABSENT;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     filter::KernelFilter,
     health::Health,
     host::hides_memory,
+    loader::loader,
     memory,
     object::Object,
     owned::Extent,
@@ -221,9 +222,8 @@ fn load_object(
         ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),
     ];
 
-    let mut loader = EbpfLoader::new();
-    // Without relocations by aya: the programs take their offsets as globals.
-    loader.btf(None).verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
+    let mut loader = loader();
+    loader.verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
     for fact in &plan.facts {
         loader.override_global(fact.global, &fact.value, true);
     }

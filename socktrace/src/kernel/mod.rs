@@ -9,6 +9,7 @@ pub(crate) mod filter;
 pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod load;
+mod loader;
 mod maps;
 pub(crate) mod measures;
 mod memlock;
