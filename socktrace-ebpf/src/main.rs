@@ -17,6 +17,9 @@
     reason = "the kernel packs values into wider words, which are taken apart here"
 )]
 
+#[macro_use]
+mod log;
+
 mod arguments;
 mod calls;
 mod descriptor;
@@ -28,16 +31,17 @@ mod holder;
 mod icmp;
 mod load;
 mod measure;
+mod note;
 mod offsets;
 mod owned_tally;
 mod owner;
 mod programs;
 mod recipient;
+mod record;
 mod signal;
 mod sigpipe;
 mod sock;
 mod sockaddr;
-mod stash;
 mod subject;
 mod tally;
 mod task;

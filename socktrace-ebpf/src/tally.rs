@@ -70,7 +70,7 @@ extern "C" fn count_signature(flags: u64, where_from: u64, rest: u64) -> u64 {
 }
 
 /// Adds one to a counter of the kernel side's own.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn bump(counter: Counter) {
     add_to(&COUNTERS, counter as usize, 1);
 }

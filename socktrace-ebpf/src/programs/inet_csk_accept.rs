@@ -11,7 +11,6 @@
 //! connections.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use aya_log_ebpf::debug;
 use socktrace_ebpf::{EventKind, Flags, TcpState};
 
 use super::emit_call;

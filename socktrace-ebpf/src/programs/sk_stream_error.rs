@@ -12,7 +12,6 @@ use aya_ebpf::{
     macros::{fexit, kprobe},
     programs::{FExitContext, ProbeContext},
 };
-use aya_log_ebpf::debug;
 use socktrace_ebpf::{EventKind, Flags, Signature, Sigpipe, TcpState};
 
 use super::{caller_of, failed_call, locate_call};
@@ -79,7 +78,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
             signature.flags = Flags(known.flags).with(Flags::DELIVERY).0;
         }
         // Delivered now, or taken by a read or SO_ERROR before.
-        failure::deliver(sock, known);
+        failure::deliver(sock);
     }
     debug!(
         ctx,

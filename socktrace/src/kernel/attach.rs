@@ -13,8 +13,9 @@ use super::{
     features::Features,
     health::{Health, HookState},
     hooks::Hook,
-    host::hides_memory,
+    host::{hides_memory, preempts},
     plan::{Method, Plan, Served},
+    preload::{self, Preloaded},
     refusal::{self, Refusal, denied},
     subject::Subject,
     variant::{Attach, Program, Variant},
@@ -38,11 +39,26 @@ pub(super) fn attach_all(
     method: Method,
     features: Features,
 ) -> anyhow::Result<(Health, Vec<Link>)> {
-    let with_spares = features.guards_recursion;
-    let links = Vec::new();
-    let mut attacher = Attacher { ebpf, types, method, with_spares, no_trampolines: None, links };
+    let mut attacher = Attacher {
+        ebpf,
+        types,
+        method,
+        hides_memory: hides_memory(),
+        preempts: features.guards_recursion && preempts(),
+        no_trampolines: None,
+        uses_kprobes: false,
+        preloaded: Preloaded::default(),
+        links: Vec::new(),
+    };
     let mut health = Health::default();
-    for (hook, served) in &plan.hooks {
+    for (index, (hook, served)) in plan.hooks.iter().enumerate() {
+        if index == 1 {
+            // The first one has shown what this kernel has.
+            attacher.preload(&plan.hooks[index..], features);
+        }
+        if *hook == Hook::TcpDestroySock && attacher.recognizes_sockets(features) {
+            continue;
+        }
         let state = match served {
             Served::Not(reason) => HookState::Absent(reason.clone()),
             Served::By(variants) => match attacher.attach_first(variants) {
@@ -97,14 +113,24 @@ struct Attacher<'a> {
     types: &'a aya::Btf,
     /// How functions were asked to be hooked.
     method: Method,
-    /// Whether this kernel keeps calls from programs, so that spare ones are of use.
-    with_spares: bool,
+    /// Whether the kernel hides its memory from programs.
+    hides_memory: bool,
+    /// Whether this kernel keeps calls from programs in which a task was preempted.
+    preempts: bool,
     /// Why no function can be hooked by a trampoline, once that is known.
     no_trampolines: Option<NoTrampolines>,
+    /// Whether kprobes serve a hook.
+    uses_kprobes: bool,
+    preloaded: Preloaded,
     links: Vec<Link>,
 }
 
 impl Attacher<'_> {
+    /// Whether the programs attached so far know by themselves that a socket they remember has ended.
+    fn recognizes_sockets(&self, features: Features) -> bool {
+        features.cookies() && !self.uses_kprobes && !self.hides_memory
+    }
+
     /// Why a hook could not be attached.
     fn reason(&self, hook: Hook, error: &ProgramError) -> String {
         match (&self.no_trampolines, hook.not_by_kprobe()) {
@@ -115,24 +141,51 @@ impl Attacher<'_> {
         }
     }
 
-    /// Attaches the first of the variants that the kernel accepts; the last one's error if none.
-    fn attach_first(&mut self, variants: &[&Variant]) -> Result<HookState, ProgramError> {
-        let have_kprobes = variants.iter().any(|variant| variant.is_kprobe());
-        let mut last = ProgramError::NotLoaded;
-        for variant in variants {
-            let missing = matches!(self.no_trampolines, Some(NoTrampolines::Missing(_)));
-            if variant.needs_trampoline() && missing && have_kprobes {
+    /// Loads what will be tried first of each hook.
+    fn preload(&mut self, hooks: &[(Hook, Served)], features: Features) {
+        let mut wanted = Vec::new();
+        for (hook, served) in hooks {
+            if *hook == Hook::TcpDestroySock && self.recognizes_sockets(features) {
                 continue;
             }
-            match attach(self.ebpf, variant, self.types) {
+            if let Served::By(variants) = served
+                && let Some(variant) =
+                    variants.iter().find(|variant| !self.is_hopeless(variant, variants))
+            {
+                let programs = variant.programs.iter();
+                let programs = programs.filter(|program| self.preempts || !program.spare);
+                wanted.extend(programs.map(|program| (program, variant.function_of(program))));
+            }
+        }
+        self.preloaded = preload::preload(self.ebpf, &wanted, self.types);
+    }
+
+    /// Whether this kernel is known not to take a variant, where others are left to be tried.
+    fn is_hopeless(&self, variant: &Variant, variants: &[&Variant]) -> bool {
+        let no_trampolines = matches!(self.no_trampolines, Some(NoTrampolines::Missing(_)));
+        let have_kprobes = variants.iter().any(|variant| variant.is_kprobe());
+        (variant.needs_trampoline() && no_trampolines && have_kprobes)
+            || (variant.reads_memory() && self.hides_memory)
+    }
+
+    /// Attaches the first of the variants that the kernel accepts; the last one's error if none.
+    fn attach_first(&mut self, variants: &[&'static Variant]) -> Result<HookState, ProgramError> {
+        let mut last = ProgramError::NotLoaded;
+        for variant in variants {
+            if self.is_hopeless(variant, variants) {
+                continue;
+            }
+            match self.attach(variant) {
                 Ok(links) if variant.is_kprobe() => {
+                    self.uses_kprobes = true;
                     self.links.extend(links);
                     return Ok(HookState::Fallback(self.why_kprobes(&last)));
                 }
                 Ok(links) => {
                     self.links.extend(links);
-                    if self.with_spares {
-                        self.links.extend(attach_spares(self.ebpf, variant, self.types));
+                    if self.preempts {
+                        let spares = self.attach_spares(variant);
+                        self.links.extend(spares);
                     }
                     return Ok(HookState::Attached);
                 }
@@ -148,6 +201,74 @@ impl Attacher<'_> {
         Err(last)
     }
 
+    /// Loads and attaches the programs that a variant's hook needs: all of them or none.
+    fn attach(&mut self, variant: &Variant) -> Result<Vec<Link>, ProgramError> {
+        for program in variant.needed() {
+            if let Err(error) = self.load(variant.function_of(program), program) {
+                self.unload_all(variant);
+                return Err(error);
+            }
+        }
+        let attached = variant
+            .needed()
+            .map(|program| attach_program(self.ebpf, variant.function_of(program), program));
+        // Of links that are not handed on, the programs are detached.
+        let links = attached.collect::<Result<Vec<_>, _>>();
+        if links.is_err() {
+            self.unload_all(variant);
+        }
+        links
+    }
+
+    /// Loads and attaches the variant's spare programs, as far as the kernel takes them.
+    fn attach_spares(&mut self, variant: &Variant) -> Vec<Link> {
+        let mut links = Vec::new();
+        for program in variant.programs.iter().filter(|program| program.spare) {
+            let function = variant.function_of(program);
+            let result = self
+                .load(function, program)
+                .and_then(|()| attach_program(self.ebpf, function, program));
+            match result {
+                Ok(link) => links.push(link),
+                Err(error) => {
+                    log::debug!("{}: not attached: {}", program.name, full_text(&error));
+                    self.unload(program);
+                }
+            }
+        }
+        links
+    }
+
+    fn load(&mut self, function: &str, program: &Program) -> Result<(), ProgramError> {
+        if let Some(result) = self.preloaded.take(program) {
+            return result;
+        }
+        let found =
+            self.ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?;
+        preload::load(found, program, function, self.types)
+    }
+
+    fn unload_all(&mut self, variant: &Variant) {
+        for program in variant.needed() {
+            self.unload(program);
+        }
+    }
+
+    /// Takes a program out again; one that is not loaded stays as it is.
+    fn unload(&mut self, program: &Program) {
+        drop(self.preloaded.take(program));
+        let result = match program.attach {
+            Attach::Fentry => find(self.ebpf, program).and_then(FEntry::unload),
+            Attach::Fexit => find(self.ebpf, program).and_then(FExit::unload),
+            Attach::Kprobe | Attach::Kretprobe => find(self.ebpf, program).and_then(KProbe::unload),
+            Attach::Tracepoint => find(self.ebpf, program).and_then(BtfTracePoint::unload),
+        };
+        match result {
+            Ok(()) | Err(ProgramError::NotLoaded) => {}
+            Err(error) => log::debug!("{}: not unloaded: {error}", program.name),
+        }
+    }
+
     /// Why kprobes serve a hook whose other programs ended in this error.
     fn why_kprobes(&self, error: &ProgramError) -> String {
         match (self.method, &self.no_trampolines) {
@@ -155,56 +276,6 @@ impl Attacher<'_> {
             (_, Some(NoTrampolines::Missing(words))) => missing(words),
             _ => first_line(error),
         }
-    }
-}
-
-/// Loads and attaches the programs that a variant's hook needs: all of them or none.
-fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<Vec<Link>, ProgramError> {
-    for program in variant.needed() {
-        if let Err(error) = load_program(ebpf, variant.function_of(program), program, types) {
-            unload_all(ebpf, variant);
-            return Err(error);
-        }
-    }
-    let attached =
-        variant.needed().map(|program| attach_program(ebpf, variant.function_of(program), program));
-    // Of links that are not handed on, the programs are detached.
-    let links = attached.collect::<Result<Vec<_>, _>>();
-    if links.is_err() {
-        unload_all(ebpf, variant);
-    }
-    links
-}
-
-/// Loads and attaches the variant's spare programs, as far as the kernel takes them.
-fn attach_spares(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Vec<Link> {
-    let mut links = Vec::new();
-    for program in variant.programs.iter().filter(|program| program.spare) {
-        let function = variant.function_of(program);
-        let result = load_program(ebpf, function, program, types)
-            .and_then(|()| attach_program(ebpf, function, program));
-        match result {
-            Ok(link) => links.push(link),
-            Err(error) => {
-                log::debug!("{}: not attached: {}", program.name, full_text(&error));
-                unload(ebpf, program);
-            }
-        }
-    }
-    links
-}
-
-fn load_program(
-    ebpf: &mut Ebpf,
-    function: &str,
-    program: &Program,
-    types: &aya::Btf,
-) -> Result<(), ProgramError> {
-    match program.attach {
-        Attach::Fentry => find::<FEntry>(ebpf, program)?.load(function, types),
-        Attach::Fexit => find::<FExit>(ebpf, program)?.load(function, types),
-        Attach::Kprobe | Attach::Kretprobe => find::<KProbe>(ebpf, program)?.load(),
-        Attach::Tracepoint => find::<BtfTracePoint>(ebpf, program)?.load(function, types),
     }
 }
 
@@ -235,26 +306,6 @@ fn attach_program(
             Box::new(program.take_link(link)?)
         }
     })
-}
-
-fn unload_all(ebpf: &mut Ebpf, variant: &Variant) {
-    for program in variant.needed() {
-        unload(ebpf, program);
-    }
-}
-
-/// Takes a program out again; one that is not loaded stays as it is.
-fn unload(ebpf: &mut Ebpf, program: &Program) {
-    let result = match program.attach {
-        Attach::Fentry => find(ebpf, program).and_then(FEntry::unload),
-        Attach::Fexit => find(ebpf, program).and_then(FExit::unload),
-        Attach::Kprobe | Attach::Kretprobe => find(ebpf, program).and_then(KProbe::unload),
-        Attach::Tracepoint => find(ebpf, program).and_then(BtfTracePoint::unload),
-    };
-    match result {
-        Ok(()) | Err(ProgramError::NotLoaded) => {}
-        Err(error) => log::debug!("{}: not unloaded: {error}", program.name),
-    }
 }
 
 /// A program of the object, as what it is.

@@ -1,7 +1,7 @@
 //! Loads the kernel programs with this kernel's facts and has them attached.
 
 use anyhow::Context as _;
-use aya::{Ebpf, EbpfError, EbpfLoader, Endianness, VerifierLogLevel, maps::Map};
+use aya::{Ebpf, EbpfError, Endianness, VerifierLogLevel, maps::Map};
 use socktrace_ebpf::facts::ABSENT;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     filter::KernelFilter,
     health::Health,
     host::hides_memory,
+    loader::loader,
     memory,
     object::Object,
     owned::Extent,
@@ -24,6 +25,9 @@ use super::{
 /// The kernel programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_OBJECT"));
 
+/// The same with messages, which make them larger also where nobody reads them.
+static LOG_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_LOG_OBJECT"));
+
 /// Default size of the ring buffer of events, in bytes.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
@@ -31,10 +35,6 @@ pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
 /// Size of a ring buffer that nothing is sent to: one page, the least the kernel makes. The loader
 /// rounds it up where pages are larger.
 const UNUSED_RING_BYTES: u32 = 4096;
-
-/// `AYA_LOG_LEVEL` for no messages and for those of debug level.
-const LOG_OFF: u8 = 0;
-const LOG_DEBUG: u8 = 4;
 
 /// What to load.
 #[derive(Clone, Copy, Debug)]
@@ -187,16 +187,32 @@ impl Prepared {
     }
 }
 
+/// Places of a set of the table of sockets.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+const SOCKET_WAYS: u32 = socktrace_ebpf::SOCKET_WAYS as u32;
+
+/// The most sets that the table of sockets is made with.
+const MAX_SOCKET_SETS: u32 = 1 << 22;
+
+/// How many sets the table takes for this many sockets: a power of two. A socket has the choice of two.
+fn socket_sets(sockets: u32) -> u32 {
+    sockets.div_ceil(SOCKET_WAYS).clamp(1, MAX_SOCKET_SETS).next_power_of_two()
+}
+
 fn load_object(
     prepared: &Prepared,
     options: Options,
     filter: &KernelFilter,
 ) -> Result<Ebpf, EbpfError> {
     let &Prepared { features, hides_memory, method, ref plan, .. } = prepared;
+    let socket_sets = socket_sets(options.max_sockets);
     let globals = [
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
         ("READ_KERNEL", u32::from(!hides_memory)),
         ("TASK_BTF", u32::from(features.typed_task)),
+        ("COOKIES", u32::from(features.cookies() && method != Method::Kprobe)),
+        ("SLICES", u32::from(features.ancestors() && plan.knows("TASK_CGROUPS"))),
+        ("SOCKET_SET_MASK", socket_sets - 1),
         ("MPTCP", u32::from(plan.tells_mptcp && !hides_memory)),
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
@@ -205,11 +221,9 @@ fn load_object(
         ("OWNED_COUNTS", u32::from(options.owned.is_some())),
         ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),
     ];
-    let log_level = if options.probe_log { LOG_DEBUG } else { LOG_OFF };
 
-    let mut loader = EbpfLoader::new();
-    // Without relocations by aya: the programs take their offsets as globals.
-    loader.btf(None).verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
+    let mut loader = loader();
+    loader.verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS);
     for fact in &plan.facts {
         loader.override_global(fact.global, &fact.value, true);
     }
@@ -217,22 +231,19 @@ fn load_object(
     for (name, value) in globals.iter().chain(&asked) {
         loader.override_global(name, value, true);
     }
-    loader.map_max_entries("OWNERS", options.max_sockets);
+    loader.map_max_entries("SOCKET_SETS", socket_sets);
+    loader.map_max_entries("RECORDS", socket_sets * SOCKET_WAYS);
     loader.map_max_entries("OWNED", options.owned.map_or(1, |extent| extent.entries));
     if options.owned.is_none() {
         loader.map_max_entries("OTHERS", 1);
     }
     filter.size_maps(&mut loader);
-    loader.override_global("AYA_LOG_LEVEL", &log_level, false);
     let ring_bytes = if filter.needs_events() { options.ring_bytes } else { UNUSED_RING_BYTES };
     loader.map_max_entries("EVENTS", ring_bytes);
     if method == Method::Fentry {
         loader.map_max_entries("CALLS", 1);
     }
-    if !options.probe_log {
-        loader.map_max_entries("AYA_LOGS", UNUSED_RING_BYTES);
-    }
-    loader.load(OBJECT)
+    loader.load(if options.probe_log { LOG_OBJECT } else { OBJECT })
 }
 
 #[cfg(test)]

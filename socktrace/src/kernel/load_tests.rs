@@ -11,7 +11,7 @@ use socktrace_plan::{
     hooks::Hook,
 };
 
-use super::{OBJECT, existing};
+use super::{LOG_OBJECT, OBJECT, existing};
 
 /// Section and address of a function.
 type Place = (SectionIndex, u64);
@@ -129,11 +129,33 @@ fn readers() -> Vec<Reader> {
 }
 
 #[test]
-fn the_object_has_nothing_for_debuggers() {
-    let object = File::parse(OBJECT).expect("an object");
+fn the_objects_have_nothing_for_debuggers() {
+    for data in [OBJECT, LOG_OBJECT] {
+        has_nothing_for_debuggers(&File::parse(data).expect("an object"));
+    }
+}
+
+#[test]
+fn messages_are_in_one_of_the_objects() {
+    let has_log = |data| {
+        let object = File::parse(data).expect("an object");
+        object.symbol_by_name("AYA_LOGS").is_some()
+    };
+    assert!(has_log(LOG_OBJECT));
+    assert!(!has_log(OBJECT));
+}
+
+fn has_nothing_for_debuggers(object: &File<'_>) {
     let names: Vec<_> = object.sections().map(|section| section.name().expect("a name")).collect();
     assert!(names.contains(&".BTF") && names.contains(&".BTF.ext"), "{names:?}");
     assert!(!names.iter().any(|name| name.contains("debug")), "{names:?}");
+
+    let extension = object.section_by_name(".BTF.ext").expect("it").data().expect("bytes");
+    let field =
+        |at: usize| u32::from_le_bytes(extension[at..at + 4].try_into().expect("four bytes"));
+    // Lengths in `struct btf_ext_header`: of what is known of functions, and of lines.
+    assert_ne!(field(12), 0, "the verifier needs the prototypes of global functions");
+    assert_eq!(field(20), 0, "the kernel would check each line, and move it with the code");
 }
 
 #[test]

@@ -139,6 +139,8 @@ fn write_moment(
         None => write_process(out, None)?,
     }
     add_fields!(out, {
+        // Its real user; also of a process that has gone.
+        "uid": (raw.tgid != 0).then_some(raw.uid),
         // The shortest name of the service it belongs to.
         "service": record.service.label(),
     });
@@ -175,8 +177,6 @@ fn write_process(out: &mut Vec<u8>, process: Option<&Arc<Process>>) -> io::Resul
         // Path of the executable; only the last part of it where the process has gone, or may not
         // be asked.
         "exe": process.exe.as_deref(),
-        // Its real user.
-        "uid": process.uid,
     });
     Ok(())
 }

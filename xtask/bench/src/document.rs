@@ -168,8 +168,9 @@ fn programs(text: &mut String, kernel: &KernelFigures) -> Result<()> {
     }
     writeln!(
         text,
-        "\nInstructions per run of a program, the kernel's own measuring included{}, and \
-         instructions that the verifier followed:\n\n| program | a run | verified |\n|---|---:|---:|",
+        "\nInstructions per run of a program, the kernel's own measuring included{}, \
+         instructions that the verifier followed, of 1,000,000, and bytes of stack, of 512:\n\n\
+         | program | a run | verified | stack |\n|---|---:|---:|---:|",
         kernel
             .figures
             .iter()
@@ -185,9 +186,9 @@ fn programs(text: &mut String, kernel: &KernelFigures) -> Result<()> {
             let found = figures.find(|(found, _)| *found == name);
             found.map_or_else(|| "-".to_owned(), |(_, value)| value.to_string())
         };
-        let (run, verified) =
-            (of(Box::new(measured("program/"))), of(Box::new(measured("verified/"))));
-        writeln!(text, "| `{name}` | {run} | {verified} |")?;
+        let [run, verified, stack] =
+            ["program/", "verified/", "stack/"].map(|prefix| of(Box::new(measured(prefix))));
+        writeln!(text, "| `{name}` | {run} | {verified} | {stack} |")?;
     }
     Ok(())
 }
@@ -195,7 +196,7 @@ fn programs(text: &mut String, kernel: &KernelFigures) -> Result<()> {
 /// All the rest.
 fn others(text: &mut String, figures: &[Figure]) -> Result<()> {
     writeln!(text, "\n| measured | with | |\n|---|---|---:|")?;
-    let shown_above = ["cost/", "program/", "verified/"];
+    let shown_above = ["cost/", "program/", "verified/", "stack/"];
     let rest = figures
         .iter()
         .filter(|figure| !shown_above.iter().any(|start| figure.measured.starts_with(start)));
@@ -208,7 +209,9 @@ fn others(text: &mut String, figures: &[Figure]) -> Result<()> {
             (_, Unit::Instructions) => format!("{} instructions", figure.value),
             (_, Unit::Bytes) => megabytes(figure.value),
             (_, Unit::Rate) => format!("{} in 10⁹ instructions", figure.value),
-            (_, Unit::Verified | Unit::Count | Unit::Size) => figure.value.to_string(),
+            (_, Unit::Verified | Unit::Stack | Unit::Count | Unit::Size) => {
+                figure.value.to_string()
+            }
         };
         writeln!(text, "| {} | {} | {value} |", figure.measured, figure.subject)?;
     }

@@ -38,6 +38,8 @@ pub enum Unit {
     Instructions,
     /// Instructions that the verifier followed. Fewer are better.
     Verified,
+    /// Bytes of the stack of 512 that a program has. Fewer are better.
+    Stack,
     /// Bytes, of 1,024 to the kilobyte. Fewer are better.
     Bytes,
     /// Things that happen or not, of which fewer are better.

@@ -14,7 +14,7 @@ use super::{
     odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
     route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
-    service, sigpipe, sockopt, stream, survive, system, terminal, timeout, write,
+    service, sigpipe, sockopt, stream, survive, system, terminal, timeout, verifier, write,
 };
 
 /// The scenario of this name.
@@ -370,6 +370,7 @@ catalogue! {
         Smp differs "refused_memlock": refusal::memlock;
         Smp quick "refused_kprobes": refusal::kprobes;
         Smp quick "refused_user_namespace": refusal::user_namespace;
+        Smp quick "verifier_room": verifier::leaves_room;
         Smp differs "doctor_self_test": doctor::self_test;
         Smp "doctor_unprivileged": doctor::unprivileged;
         Smp "doctor_no_btf": doctor::no_btf;

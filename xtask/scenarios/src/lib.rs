@@ -60,6 +60,7 @@ mod terminal;
 mod timeout;
 mod tracer;
 mod usual;
+mod verifier;
 mod verify;
 mod write;
 

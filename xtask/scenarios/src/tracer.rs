@@ -53,7 +53,7 @@ const QUIET: Duration = Duration::from_millis(150);
 const ATTACH: &str = "--attach";
 
 /// Words of stderr by which a daemon is known to be ready: it has attached, and listens.
-const ATTACHED: &str = "; hooks: ";
+pub(super) const ATTACHED: &str = "; hooks: ";
 const SERVING: &str = "metrics: ";
 const NOT_ATTACHED: &str = "not attached: ";
 /// Words before hooks that kprobes serve.

@@ -11,7 +11,7 @@ use socktrace_lab::{
     setup::{CLIPPY_DRIVER, Need},
     workspace,
 };
-use socktrace_toolchain::{Compiler, Toolchain};
+use socktrace_toolchain::{Compiler, LOG_FEATURE, Toolchain};
 
 use crate::cli::LintArgs;
 
@@ -29,7 +29,11 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
             "lints",
             cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         ),
-        ("lints of the kernel programs", programs(&toolchain)),
+        ("lints of the kernel programs", programs(&toolchain, &[])),
+        (
+            "lints of the kernel programs with messages",
+            programs(&toolchain, &["--features", LOG_FEATURE]),
+        ),
         ("documentation", documentation()),
     ];
     let mut failed = false;
@@ -58,10 +62,14 @@ fn documentation() -> Command {
     doc
 }
 
-fn programs(toolchain: &Toolchain) -> Command {
+fn programs(toolchain: &Toolchain, features: &[&str]) -> Command {
     let target_dir = workspace::cache("ebpf-lint");
-    let cargo =
-        |subcommand| toolchain.cargo(subcommand, workspace::root(), env::consts::ARCH, &target_dir);
+    let cargo = |subcommand| {
+        let arch = env::consts::ARCH;
+        let mut cargo = toolchain.cargo(subcommand, workspace::root(), arch, &target_dir);
+        cargo.args(features);
+        cargo
+    };
     match toolchain.compiler {
         // cargo-clippy would set up the linter beside itself; this one goes with Debian's compiler.
         Compiler::Debian { .. } => {

@@ -19,6 +19,9 @@ pub const BPF_LINKER_VERSION: &str = "0.13.0";
 /// The target the kernel programs are compiled for.
 pub const TARGET: &str = "bpfel-unknown-none";
 
+/// The feature of the kernel programs by which they have messages.
+pub const LOG_FEATURE: &str = "log";
+
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// The environment variable that names a file which is locked while a toolchain is being installed.

@@ -153,15 +153,13 @@ impl Btf {
                 _ => None,
             };
             if let Some(names) = names {
-                names.add(name_bytes(&btf.data, btf.strings, ty.name), id);
+                let name = btf.data.get(btf.strings + ty.name as usize..).unwrap_or_default();
+                names.add(name, id);
             }
             at += TYPE_BYTES + trailing_bytes(&ty)?;
         }
         if at > end {
             return Err(SHORT);
-        }
-        for names in [&mut btf.structs, &mut btf.functions, &mut btf.enums, &mut btf.typedefs] {
-            names.sort();
         }
         Ok(btf)
     }

@@ -1,32 +1,119 @@
 //! Finds types by name: the kernel has tens of thousands, and dozens are asked for.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+/// Chains of types: a power of two, so that a chain of functions, of which there are most, has a few.
+const CHAINS: usize = 1 << 14;
 
 /// Types of some kinds. Hashes of names can be equal where names are not.
-#[derive(Default)]
-pub(super) struct Names(Vec<(u64, u32)>);
+pub(super) struct Names {
+    /// Where each chain begins in `entries`, counted from 1; 0 where it is empty.
+    chains: Vec<u32>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    hash: u32,
+    id: u32,
+    /// The next one of the chain, counted from 1; 0 at its end.
+    next: u32,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { chains: vec![0; CHAINS], entries: Vec::new() }
+    }
+}
 
 impl Names {
-    /// Adds a type. To be sorted before it is found.
+    /// Adds a type whose name begins here and ends before the first zero. Ids ascend.
     pub(super) fn add(&mut self, name: &[u8], id: u32) {
-        self.0.push((hash(name), id));
-    }
-
-    /// Makes the types that were added known.
-    pub(super) fn sort(&mut self) {
-        self.0.sort_unstable();
+        let hash = hash(name);
+        let first = &mut self.chains[chain(hash)];
+        self.entries.push(Entry { hash, id, next: *first });
+        // As many as ids, which are 32 bits wide.
+        *first = u32::try_from(self.entries.len()).unwrap_or(0);
     }
 
     /// Ids of all types of this name, lowest first, and seldom of another type among them.
     pub(super) fn candidates(&self, name: &str) -> impl Iterator<Item = u32> + '_ {
         let wanted = hash(name.as_bytes());
-        let first = self.0.partition_point(|(hash, _)| *hash < wanted);
-        self.0[first..].iter().take_while(move |(hash, _)| *hash == wanted).map(|(_, id)| *id)
+        let mut found = Vec::new();
+        let mut next = self.chains[chain(wanted)];
+        while let Some(entry) = next.checked_sub(1).and_then(|at| self.entries.get(at as usize)) {
+            if entry.hash == wanted {
+                found.push(entry.id);
+            }
+            next = entry.next;
+        }
+        // The last that was added is the first of its chain.
+        found.into_iter().rev()
     }
 }
 
-fn hash(name: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
+fn chain(hash: u32) -> usize {
+    hash as usize % CHAINS
+}
+
+/// A hash of the bytes before the first zero, or of all, made eight at a time: the names of all the
+/// kernel's types are hashed at each start.
+fn hash(name: &[u8]) -> u32 {
+    /// 2^64 by the golden ratio: spreads what differs in few bits.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = 0_u64;
+    for chunk in name.chunks(8) {
+        let mut bytes = [0; 8];
+        match <[u8; 8]>::try_from(chunk) {
+            Ok(whole) => bytes = whole,
+            Err(_) => bytes[..chunk.len()].copy_from_slice(chunk),
+        }
+        let word = u64::from_le_bytes(bytes);
+        // The highest bit of each zero byte, and maybe of bytes after the first one.
+        let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+        // What comes before the first zero, which is the lowest.
+        let first = zeros & zeros.wrapping_neg();
+        let kept = if zeros == 0 { word } else { word & ((first >> 7) - 1) };
+        if kept != 0 {
+            hash = (hash.rotate_left(29) ^ kept).wrapping_mul(SPREAD);
+        }
+        if zeros != 0 {
+            break;
+        }
+    }
+    // The upper half depends on all bits.
+    u32::try_from(hash >> 32).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_before_the_first_zero() {
+        for name in ["", "a", "sock", "sock_key", "tcp_sock_", "inet_connection_sock"] {
+            for rest in ["\0", "\0x", "\0\u{1}\0", "\0followed by much else"] {
+                let text = format!("{name}{rest}");
+                assert_eq!(hash(name.as_bytes()), hash(text.as_bytes()), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_differ_seldom_have_the_same_hash() {
+        let names: Vec<_> = (0..50_000).map(|number| format!("__bpf_trace_{number}")).collect();
+        let hashes: std::collections::HashSet<_> =
+            names.iter().map(|name| hash(name.as_bytes())).collect();
+        assert!(hashes.len() > names.len() - 10, "{}", hashes.len());
+        // What a byte of 0x80 leaves in the next one is not taken for an end.
+        assert_ne!(hash(b"\x80\x01ab"), hash(b"\x80\x01cd"));
+    }
+
+    #[test]
+    fn types_of_one_name_are_found_in_their_order() {
+        let mut names = Names::default();
+        for (id, name) in [(1, "a"), (4, "b"), (9, "a"), (12, "")] {
+            names.add(format!("{name}\0z").as_bytes(), id);
+        }
+        assert_eq!(names.candidates("a").collect::<Vec<_>>(), [1, 9]);
+        assert_eq!(names.candidates("").collect::<Vec<_>>(), [12]);
+        assert_eq!(names.candidates("c").count(), 0);
+    }
 }

@@ -4,9 +4,9 @@ use super::{Btf, kind, writer::Writer};
 use crate::subject::Subject;
 
 impl Btf {
-    /// BTF in which these functions and tracepoints have the ids that they have here, and every other
-    /// type is an empty one without a name: for a library that looks a few up in all of it, each time
-    /// from the first on.
+    /// BTF in which these functions and tracepoints have the ids that they have here, and every type
+    /// before them is an empty one without a name: for a library that looks a few up in all of it,
+    /// each time from the first on.
     #[must_use]
     pub fn skeleton(&self, subjects: impl IntoIterator<Item = Subject>) -> Vec<u8> {
         let mut wanted = Vec::new();
@@ -20,13 +20,12 @@ impl Btf {
         }
         wanted.sort_unstable();
         wanted.dedup();
-        let mut wanted = wanted.into_iter().peekable();
         let mut writer = Writer::default();
-        for id in (1..).take(self.types.len()) {
-            match (wanted.next_if(|(next, _)| *next == id), self.type_by_id(id)) {
-                (Some((_, name)), Some(ty)) => writer.add(&name, ty.kind, false, 0, 0, &[]),
-                _ => writer.add("", kind::FWD, false, 0, 0, &[]),
-            };
+        for (id, name) in wanted {
+            if let Some(ty) = self.type_by_id(id) {
+                writer.skip_to(id, kind::FWD);
+                writer.add(&name, ty.kind, false, 0, 0, &[]);
+            }
         }
         writer.bytes()
     }

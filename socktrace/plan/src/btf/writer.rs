@@ -53,6 +53,14 @@ impl Writer {
         self.count
     }
 
+    /// Adds empty types of this kind without a name, so that the next one has this id.
+    pub(super) fn skip_to(&mut self, id: u32, kind: u32) {
+        let count = id.saturating_sub(self.count + 1);
+        let record = [0, kind << 24, 0].map(u32::to_ne_bytes);
+        self.types.extend(record.as_flattened().repeat(count as usize));
+        self.count += count;
+    }
+
     /// The whole, in this machine's byte order.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let (types, strings) = (length(&self.types), length(&self.strings));

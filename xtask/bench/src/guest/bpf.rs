@@ -13,6 +13,8 @@ use aya_obj::generated::{
 };
 use nix::libc;
 
+use super::verifier::Code;
+
 /// One program and what it did since it was loaded.
 #[derive(Clone, Debug)]
 pub(super) struct ProgramStats {
@@ -65,6 +67,28 @@ pub(super) fn programs() -> Result<Vec<ProgramStats>> {
             })
         })
         .collect()
+}
+
+/// A program as the kernel has it: its instructions, and where its functions begin.
+pub(super) fn code(id: u32) -> Result<Code> {
+    let sizes: bpf_prog_info = info(id, bpf_cmd::BPF_PROG_GET_FD_BY_ID)?;
+    let mut instructions = vec![0_u64; usize::try_from(sizes.xlated_prog_len)? / 8];
+    // The first word is an offset in instructions, the second one a type.
+    let mut functions = vec![[0_u32; 2]; usize::try_from(sizes.nr_func_info)?];
+    // SAFETY: all of it is numbers.
+    let mut wanted: bpf_prog_info = unsafe { mem::zeroed() };
+    wanted.xlated_prog_len = sizes.xlated_prog_len;
+    wanted.xlated_prog_insns = instructions.as_mut_ptr() as u64;
+    wanted.nr_func_info = sizes.nr_func_info;
+    wanted.func_info_rec_size = u32::try_from(size_of::<[u32; 2]>())?;
+    wanted.func_info = functions.as_mut_ptr() as u64;
+    info_into(id, bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut wanted)?;
+    let begins = functions.iter().map(|[at, _]| Ok(usize::try_from(*at)?));
+    let mut functions = begins.collect::<Result<Vec<_>>>()?;
+    if functions.is_empty() {
+        functions.push(0);
+    }
+    Ok(Code { instructions, functions })
 }
 
 /// Where programs are hooked by BTF, each place once. Empty before 5.13, which does not report it.
@@ -201,17 +225,23 @@ fn ids(next: bpf_cmd) -> Result<Vec<u32>> {
 
 /// What the kernel reports about a program or link. `T` is all numbers.
 fn info<T>(id: u32, open: bpf_cmd) -> Result<T> {
+    // SAFETY: callers name the kernel's own structures, which are all numbers.
+    let mut info: T = unsafe { mem::zeroed() };
+    info_into(id, open, &mut info)?;
+    Ok(info)
+}
+
+/// The same, and what else it asks for by its pointers, which the caller answers for.
+fn info_into<T>(id: u32, open: bpf_cmd, info: &mut T) -> Result<()> {
     let mut attr = empty();
     attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
     let object = descriptor(open, &mut attr).with_context(|| format!("cannot open {id}"))?;
-    // SAFETY: callers name the kernel's own structures, which are all numbers.
-    let mut info: T = unsafe { mem::zeroed() };
     let mut attr = empty();
     attr.info.bpf_fd = object.as_raw_fd().cast_unsigned();
     attr.info.info_len = u32::try_from(size_of::<T>())?;
-    attr.info.info = (&raw mut info) as u64;
+    attr.info.info = std::ptr::from_mut(info) as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr).with_context(|| format!("what is {id}?"))?;
-    Ok(info)
+    Ok(())
 }
 
 fn empty() -> bpf_attr {

@@ -11,6 +11,7 @@ mod scrape;
 mod start;
 mod storm;
 mod tool;
+pub mod verifier;
 mod workload;
 
 use anyhow::{Context as _, Result, ensure};

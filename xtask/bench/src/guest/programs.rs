@@ -1,4 +1,5 @@
-//! What each of socktrace's programs costs when it runs, and how much of it the verifier followed.
+//! What each of socktrace's programs costs when it runs, how much of it the verifier followed, and how
+//! much stack it has.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,9 @@ use xtask_common::figure::Unit;
 use super::{
     Benchmark,
     bpf::{self, MeasuredPrograms},
-    tool, workload,
+    tool,
+    verifier::Verified,
+    workload,
 };
 
 const TIMES: usize = 200;
@@ -28,24 +31,41 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
                 work()?;
             }
         }
-        // Some share the 15 bytes that the kernel keeps of a name.
-        let mut known = BTreeMap::<String, u64>::new();
-        for program in bpf::programs()? {
-            let count = known.entry(program.name.clone()).or_default();
-            *count += 1;
-            let of = match count {
-                1 => program.name,
-                count => format!("{} ({count})", program.name),
-            };
-            if program.verified > 0 && name != tool::FLOOR {
-                let verified = u64::from(program.verified);
-                bench.report(&format!("verified/{of}"), name, Unit::Verified, verified)?;
-            }
+        let mut names = Names::default();
+        let mut programs = bpf::programs()?;
+        // They are loaded in any order.
+        programs.sort_by(|a, b| (&a.name, a.verified).cmp(&(&b.name, b.verified)));
+        for program in programs {
+            let of = names.distinct(program.name);
             if let Some(cost) = program.run_nanoseconds.checked_div(program.run_count) {
                 bench.report(&format!("program/{of}"), name, Unit::Instructions, cost)?;
             }
         }
         running.stop()?;
     }
+    let mut verified = tool::named(tool::STREAMING)?.verified()?;
+    verified.sort_by(|a, b| (&a.name, a.steps).cmp(&(&b.name, b.steps)));
+    let mut names = Names::default();
+    for Verified { name, steps, stack } in verified {
+        let of = names.distinct(name);
+        bench.report(&format!("verified/{of}"), tool::STREAMING, Unit::Verified, steps)?;
+        bench.report(&format!("stack/{of}"), tool::STREAMING, Unit::Stack, stack)?;
+    }
     Ok(())
+}
+
+/// Names of programs, of which some share the 15 bytes that the kernel keeps.
+#[derive(Default)]
+struct Names(BTreeMap<String, u64>);
+
+impl Names {
+    /// The name, with a number where it is not the first of this name.
+    fn distinct(&mut self, name: String) -> String {
+        let count = self.0.entry(name.clone()).or_default();
+        *count += 1;
+        match count {
+            1 => name,
+            count => format!("{name} ({count})"),
+        }
+    }
 }

@@ -20,6 +20,7 @@ use xtask_common::{figure::NO_TOOL, search_path};
 use super::{
     bpf::{self, Floor, HookPoint},
     machine, native,
+    verifier::{self, Verified},
 };
 
 /// Where the standard output and error of the tool go.
@@ -146,6 +147,19 @@ impl Tool {
         };
         machine::settle()?;
         Ok(running)
+    }
+}
+
+impl Tool {
+    /// Starts it once more, for what the verifier says of its programs; empty where it has none.
+    pub(super) fn verified(self) -> Result<Vec<Verified>> {
+        let ToolKind::Program(words, Some(ready)) = self.kind else { return Ok(Vec::new()) };
+        let mut command = command(words)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(ERRORS)?);
+        let is_ready = || Ok(fs::read_to_string(ERRORS)?.contains(ready));
+        let verified = verifier::watch(&mut command, is_ready)?;
+        machine::settle()?;
+        Ok(verified)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Compiles the kernel programs and hands the daemon their object file.
+//! Compiles the kernel programs, without and with messages, and hands the daemon their object files.
 
 use std::{
     env, fs,
@@ -6,11 +6,9 @@ use std::{
     process::{Command, exit},
 };
 
-use object::{
-    build::elf::{Builder, SectionData},
-    elf::SHT_STRTAB,
-};
-use socktrace_toolchain::Toolchain;
+use socktrace_toolchain::{LOG_FEATURE, Toolchain};
+
+mod strip;
 
 fn main() {
     // Told this way, cargo prints the message and nothing around it.
@@ -32,7 +30,24 @@ fn build() -> Result<(), String> {
 
     let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
     let target_dir = socktrace_toolchain::target_dir(workspace, &architecture);
-    let mut cargo = toolchain.cargo("build", workspace, &architecture, &target_dir);
+    let directory = PathBuf::from(variable("OUT_DIR")?);
+    // Those with messages come first, so that those without lie in the target directory in the end.
+    for (features, name, holder) in [
+        (&["--features", LOG_FEATURE][..], "socktrace-ebpf-log.o", "SOCKTRACE_EBPF_LOG_OBJECT"),
+        (&[][..], "socktrace-ebpf.o", "SOCKTRACE_EBPF_OBJECT"),
+    ] {
+        let mut cargo = toolchain.cargo("build", workspace, &architecture, &target_dir);
+        compile(cargo.args(features))?;
+        let object = directory.join(name);
+        take(&socktrace_toolchain::object(&target_dir), &object)?;
+        println!("cargo::rustc-env={holder}={}", object.display());
+    }
+    println!("cargo::rustc-env=SOCKTRACE_COMMIT={}", commit(workspace));
+    Ok(())
+}
+
+/// Compiles the kernel programs.
+fn compile(cargo: &mut Command) -> Result<(), String> {
     // Cargo shows the stderr of a script that fails by its exit code: the compiler's own words.
     let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !status.success() {
@@ -42,18 +57,17 @@ fn build() -> Result<(), String> {
         );
         exit(1);
     }
-
-    let object = PathBuf::from(variable("OUT_DIR")?).join("socktrace-ebpf.o");
-    let built = socktrace_toolchain::object(&target_dir);
-    let data =
-        fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
-    let stripped = without_debug_information(&data)
-        .map_err(|error| format!("cannot strip {}: {error}", built.display()))?;
-    fs::write(&object, stripped)
-        .map_err(|error| format!("cannot write {}: {error}", object.display()))?;
-    println!("cargo::rustc-env=SOCKTRACE_EBPF_OBJECT={}", object.display());
-    println!("cargo::rustc-env=SOCKTRACE_COMMIT={}", commit(workspace));
     Ok(())
+}
+
+/// Takes what was built, as far as the daemon needs it.
+fn take(built: &Path, object: &Path) -> Result<(), String> {
+    let data =
+        fs::read(built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
+    let stripped = strip::strip(&data)
+        .map_err(|error| format!("cannot strip {}: {error}", built.display()))?;
+    fs::write(object, stripped)
+        .map_err(|error| format!("cannot write {}: {error}", object.display()))
 }
 
 /// The commit that is built: `SOCKTRACE_COMMIT` where it is set, as packagers build from an archive;
@@ -74,27 +88,6 @@ fn commit(workspace: &Path) -> String {
         println!("cargo::rerun-if-changed={}", workspace.join(log).display());
     }
     git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
-}
-
-/// The object without the information for debuggers that the linker has made BTF of, and without
-/// what other linkers would need: both are most of the file, and the loader would read all of it at
-/// each start.
-fn without_debug_information(data: &[u8]) -> Result<Vec<u8>, object::build::Error> {
-    let mut builder = Builder::read(data)?;
-    for section in &mut builder.sections {
-        let name = section.name.to_string();
-        section.delete =
-            [".debug_", ".rel.debug_", ".rel.BTF"].iter().any(|start| name.starts_with(start));
-    }
-    builder.delete_orphans();
-    // The linker keeps the names of sections among those of symbols, which the writer does not.
-    let names = builder.sections.add();
-    names.name = ".shstrtab".into();
-    names.sh_type = SHT_STRTAB;
-    names.data = SectionData::SectionString;
-    let mut stripped = Vec::new();
-    builder.write(&mut stripped)?;
-    Ok(stripped)
 }
 
 /// Everything the object is made of.

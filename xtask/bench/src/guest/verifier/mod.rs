@@ -1,0 +1,68 @@
+//! What the verifier says of programs while they are loaded: how much stack they have, and how many
+//! steps it took.
+//!
+//! The kernel reports steps of loaded programs since 5.16 and their stack never; both are in the
+//! verifier's log, on every kernel, and nobody else sees that of a program that is accepted.
+
+mod calls;
+mod watched;
+
+use anyhow::{Context as _, Result};
+pub(super) use calls::Code;
+pub use watched::watch;
+
+/// What the verifier said of a program that it accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The start of its name: the kernel keeps 15 bytes.
+    pub name: String,
+    /// Instructions that were followed, of 1,000,000 that may be.
+    pub steps: u64,
+    /// Bytes of stack of the deepest chain of calls, of 512 that there are.
+    pub stack: u64,
+}
+
+impl Verified {
+    /// Reads the log of a program (`print_verification_stats`, `kernel/bpf/verifier.c`).
+    fn read(name: String, log: &str, code: &Code) -> Result<Self> {
+        let after = |words: &str| {
+            let (_, rest) = log.rsplit_once(words)?;
+            rest.split_whitespace().next()
+        };
+        let steps = after("processed ").context("no steps")?.parse()?;
+        let frames = after("stack depth ").context("no stack")?;
+        let frames = frames.split('+').map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+        let stack = calls::deepest(code, &frames)?;
+        Ok(Self { name, steps, stack })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As 6.12 writes it.
+    const LOG: &str = "verification time 153 usec\nstack depth 96+0+200\nprocessed 2431 insns \
+                       (limit 1000000) max_states_per_insn 1 total_states 9 peak_states 9 \
+                       mark_read 4\n";
+
+    #[test]
+    fn steps_and_stack_are_read_from_the_log() {
+        let instructions =
+            vec![calls::call(1), calls::EXIT, calls::call(1), calls::EXIT, calls::EXIT];
+        let code = Code { instructions, functions: vec![0, 2, 4] };
+        let verified = Verified::read("tcp_done".to_owned(), LOG, &code).expect("well-formed");
+        // 96 + 32 (0 is a frame too) + 224.
+        assert_eq!(verified, Verified { name: "tcp_done".to_owned(), steps: 2431, stack: 352 });
+    }
+
+    #[test]
+    fn a_log_without_either_is_an_error() {
+        let code = Code { instructions: vec![calls::EXIT], functions: vec![0] };
+        for log in ["", "stack depth 8\n", "processed 3 insns\n", "stack depth x\nprocessed 3 \n"] {
+            assert!(Verified::read(String::new(), log, &code).is_err(), "{log:?}");
+        }
+        // As many frames as functions.
+        assert!(Verified::read(String::new(), LOG, &code).is_err());
+    }
+}
