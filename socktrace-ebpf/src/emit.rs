@@ -174,7 +174,7 @@ fn stream(
     decision: &Decision,
     describe: impl FnOnce(&mut Event),
 ) {
-    let recipient = decision.answer.recipient();
+    let recipient = decision.answer.recipient().map(|recipient| &*recipient);
     let Some(mut entry) = reserve(recipient) else {
         tally::bump(Counter::EventsLost);
         return;

@@ -7,7 +7,8 @@ use std::{
 
 use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{
-    Address, Detail, Family, Flags, NamedEvent, Origin, OwnerSource, TcpState, event::EXE_NAME,
+    Address, Detail, Event, Family, Flags, NamedEvent, Origin, OwnerSource, TcpState,
+    event::EXE_NAME,
 };
 
 use super::{Arguments, Icmp, Killer, Process, Record, Sender, recent::RecentProcesses};
