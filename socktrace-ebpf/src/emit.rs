@@ -5,6 +5,7 @@ use socktrace_ebpf::{Counter, Event, RING_BYTES, Signature, event::unsettled, fa
 
 use crate::{
     filter::{self, Verdict},
+    flood::{self, Fate},
     offsets, owned_tally,
     recipient::{Answer, Question},
     subject::Subject,
@@ -51,7 +52,10 @@ pub(crate) fn emit_if(
         count_then_filter(wanted, counts_owned, signature, &subject, question)
     };
     if let Some(admitted) = admitted {
-        stream(signature, &subject, question, admitted, describe);
+        let fate = admitted.count_in_flood(signature, &subject);
+        if fate != flood::COUNTED {
+            stream(signature, &subject, question, (admitted, fate), describe);
+        }
     }
 }
 
@@ -60,6 +64,8 @@ struct Admitted {
     answer: Answer,
     /// As [`Event::unsettled`].
     unsettled: u8,
+    /// Whether the daemon has to see it: it counts it, or judges the process.
+    is_single: bool,
 }
 
 impl Admitted {
@@ -67,7 +73,20 @@ impl Admitted {
     fn new(answer: Answer, meaning: Verdict, service: Verdict) -> Self {
         let unsettled = (unsettled::SERVICE * filter::is_unsettled(service))
             | (unsettled::SIGNATURE * filter::is_unsettled(meaning));
-        Self { answer, unsettled }
+        // What the daemon judges by signature and cgroup it can judge of a whole flood.
+        let is_single = service == filter::UNSETTLED_PROCESS
+            || (service != filter::PASS
+                && (offsets::FILTER_COUNTS.get() == 1 || offsets::FLOODS_BY_CGROUP.get() == 0));
+        Self { answer, unsettled, is_single }
+    }
+
+    /// Counts it, if it is part of a flood.
+    #[inline(always)]
+    fn count_in_flood(&self, signature: &Signature, subject: &Subject) -> Fate {
+        if !flood::is_counted() || self.is_single {
+            return flood::STREAMED;
+        }
+        flood::count(signature, subject, self.answer)
     }
 }
 
@@ -94,7 +113,7 @@ fn count_then_filter(
         return None;
     }
     // Last, as it takes the longest.
-    if !counts_owned && offsets::FILTER.get() != 0 {
+    if !counts_owned && (offsets::FILTER.get() != 0 || flood::is_counted()) {
         answer = question.ask();
     }
     let service = answer.judge();
@@ -118,7 +137,7 @@ fn filter_then_count(
     }
     // Last, as it takes the longest.
     let mut answer = Answer::NONE;
-    if counts_owned || offsets::FILTER.get() != 0 {
+    if counts_owned || offsets::FILTER.get() != 0 || flood::is_counted() {
         answer = question.ask();
     }
     let service = answer.judge();
@@ -143,7 +162,7 @@ fn stream(
     signature: &Signature,
     subject: &Subject,
     question: Question,
-    admitted: Admitted,
+    (admitted, fate): (Admitted, Fate),
     describe: impl FnOnce(&mut Event),
 ) {
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -155,6 +174,7 @@ fn stream(
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
     event.unsettled = admitted.unsettled;
+    event.watch_repeats = fate as u8;
     event.rst_reason = ABSENT;
     event.fd = -1;
     subject.describe(event);

@@ -126,8 +126,10 @@ pub struct Event {
     pub role: u8,
     /// What a filter asks of this event and the kernel has no verdict on, bits of [`unsettled`].
     pub unsettled: u8,
+    /// Whether the daemon is to look at [`crate::Repeats`] for a while from now on: 1 or 0.
+    pub watch_repeats: u8,
     /// Zero; there is no implicit padding.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// Who sent the ICMP message; of the event's family.
     pub router: Address,
     /// Level of a socket option, as in `setsockopt`.
@@ -195,6 +197,14 @@ impl Address {
     #[inline]
     pub fn mapped([a, b, c, d]: [u32; 4]) -> Option<Self> {
         (a == 0 && b == 0 && c == 0xffff_u32.to_be()).then(|| Self::ipv4(d.to_ne_bytes()))
+    }
+
+    /// The address as two words, as it lies in memory.
+    #[must_use]
+    #[inline]
+    pub const fn to_words(&self) -> [u64; 2] {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = self.octets;
+        [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes(rest)]
     }
 
     /// The four octets of an IPv4 address, or the sixteen of an IPv6 one.

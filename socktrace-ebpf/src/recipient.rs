@@ -120,6 +120,7 @@ impl Question {
         if known() != answer.0 && self.ask_in(slot).0 != known() {
             return;
         }
+        read_names(known());
         // SAFETY: likewise.
         let recipient = unsafe { &*slot };
         let owner = &recipient.owner;
@@ -151,6 +152,12 @@ pub(crate) struct Answer(u64);
 impl Answer {
     /// Nothing was asked, or another program has. No socket is at this address.
     pub(crate) const NONE: Self = Self(u64::MAX);
+
+    /// As functions hand it each other.
+    #[inline(always)]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
 
     /// Counts a failure by the process that was asked for, and by the port of its service.
     #[inline(always)]
@@ -185,17 +192,41 @@ extern "C" fn search_recipient(flags: u64, in_process: u64) -> u64 {
     answer(flags, in_process, Effort::Search)
 }
 
+/// Adds the names of the process and its executable to an [`Answer`], for an event that is streamed.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn read_names(answer: u64) -> u64 {
+    let Some(slot) = RECIPIENT.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: this CPU's slot, just looked up.
+    let recipient = unsafe { &mut *slot };
+    if recipient.sock != answer {
+        return 0;
+    }
+    (recipient.process_comm, recipient.exe) = ([0; 16], [0; EXE_NAME]);
+    // Of a process that was there just now.
+    let is_there = recipient.source != OwnerSource::Opener as u32
+        && recipient.source != OwnerSource::Gone as u32;
+    if task::is_readable() && is_there && recipient.owner.leader != 0 {
+        let leader = Task::new(recipient.owner.leader as *const u8);
+        leader.comm(&mut recipient.process_comm);
+        leader.exe(&mut recipient.exe);
+    }
+    0
+}
+
 /// Whether the filters ask for the process of an [`Answer`], a [`Verdict`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn judge_recipient(answer: u64) -> u64 {
     let Some(slot) = RECIPIENT.get_ptr(0) else {
-        return u64::from(filter::UNSETTLED);
+        return u64::from(filter::UNSETTLED_PROCESS);
     };
     // SAFETY: this CPU's slot, just looked up.
     let recipient = unsafe { &*slot };
     if recipient.sock != answer {
-        return u64::from(filter::UNSETTLED);
+        return u64::from(filter::UNSETTLED_PROCESS);
     }
     u64::from(filter::judge_owner(&recipient.owner, recipient.source))
 }
@@ -247,19 +278,36 @@ fn answer(flags: u64, in_process: u64, effort: Effort) -> u64 {
     // Who waits to be accepted was not opened by anybody, whatever was at its address before.
     let is_open = !Flags(flags as u32).has(Flags::UNACCEPTED);
     recipient.role = if is_open { owner::role(recipient.sock) } else { 0 };
-    (recipient.process_comm, recipient.exe) = ([0; 16], [0; EXE_NAME]);
-    // Of a process that was there just now, and for who reads it.
-    let is_there = !matches!(source, OwnerSource::Opener | OwnerSource::Gone);
-    if offsets::STREAM.get() == 1 && task::is_readable() && is_there && recipient.owner.leader != 0
-    {
-        let leader = Task::new(recipient.owner.leader as *const u8);
-        leader.comm(&mut recipient.process_comm);
-        leader.exe(&mut recipient.exe);
-    }
     sock
 }
 
 impl Recipient {
+    /// The one that an [`Answer`] is about; none if another program has asked since.
+    #[inline(always)]
+    pub(crate) fn of(answer: u64) -> Option<&'static Self> {
+        // SAFETY: this CPU's slot, just looked up.
+        let recipient = unsafe { &*RECIPIENT.get_ptr(0)? };
+        (recipient.sock == answer).then_some(recipient)
+    }
+
+    /// The process; its `tgid` is 0 when it is unknown.
+    #[inline(always)]
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// How it is known, an [`OwnerSource`].
+    #[inline(always)]
+    pub(crate) fn source(&self) -> u16 {
+        self.source as u16
+    }
+
+    /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 when unknown.
+    #[inline(always)]
+    pub(crate) fn role(&self) -> u8 {
+        self.role as u8
+    }
+
     #[inline(always)]
     fn find(&mut self, flags: Flags, in_process: bool, effort: Effort) -> OwnerSource {
         if in_process {

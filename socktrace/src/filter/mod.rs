@@ -12,7 +12,7 @@ mod term;
 mod values;
 
 use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, Severity, diagnose};
-use socktrace_ebpf::{Event, Signature};
+use socktrace_ebpf::Signature;
 
 pub(crate) use self::{
     network::Network,
@@ -109,10 +109,10 @@ impl Filter {
     }
 }
 
-/// Whether an event is noise of ordinary operation.
-pub(crate) fn is_noise(event: &Event) -> bool {
+/// Whether an event with this signature is noise of ordinary operation.
+pub(crate) fn is_noise(signature: Signature) -> bool {
     matches!(
-        diagnose(event.signature),
+        diagnose(signature),
         Finding::Failure(found) if found.severity == Severity::Expected
     )
 }

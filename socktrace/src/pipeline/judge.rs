@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use socktrace_diagnosis::Finding;
-use socktrace_ebpf::{Criterion, Event, event::unsettled};
+use socktrace_ebpf::{Criterion, Event, Signature, event::unsettled};
 
 use crate::{
     filter::{Filter, is_noise},
     owner::{Service, Unknown},
-    record::{Decoder, Record},
+    record::{Decoder, Flood, Record},
 };
 
 /// Decides what is shown, and counted where filters narrow the counts.
@@ -54,8 +54,7 @@ impl Judge {
     pub(super) fn judge(&self, event: Event, counts_here: bool, decoder: &mut Decoder) -> Verdict {
         let is_unsettled = |what: u8| event.unsettled & what != 0;
         let mut verdict = Verdict::default();
-        let is_meant =
-            self.filter.admits_signature(event.signature) && (self.all || !is_noise(&event));
+        let is_meant = self.is_meant(event.signature);
         if is_unsettled(unsettled::SIGNATURE) {
             verdict.lessons[0] = Some((Criterion::signature(&event.signature), is_meant));
         }
@@ -76,9 +75,26 @@ impl Judge {
             return verdict;
         }
         verdict.is_counted = is_left;
-        let is_shown = is_meant && (self.retransmits || record.finding != Finding::Retransmission);
+        let is_shown = is_meant && self.is_wanted(record.finding);
         verdict.shown = is_shown.then_some(record);
         verdict
+    }
+
+    /// Whether a flood is shown. The kernel side has judged connections and processes, and leaves to
+    /// the daemon what all of its events have in common.
+    pub(super) fn shows_flood(&self, flood: &Flood) -> bool {
+        self.is_meant(flood.signature)
+            && self.is_wanted(flood.finding)
+            && self.filter.admits_service(&flood.service)
+    }
+
+    /// Whether what a signature means is asked for.
+    fn is_meant(&self, signature: Signature) -> bool {
+        self.filter.admits_signature(signature) && (self.all || !is_noise(signature))
+    }
+
+    fn is_wanted(&self, finding: Finding) -> bool {
+        self.retransmits || finding != Finding::Retransmission
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use socktrace_diagnosis::diagnose;
 use socktrace_ebpf::{
-    Address, Event, Family, Flags, Origin, OwnerSource, TcpState, event::EXE_NAME,
+    Address, Event, Family, Flags, Origin, OwnerSource, Signature, TcpState, event::EXE_NAME,
 };
 
 use super::{Icmp, Killer, Process, Record, Sender};
@@ -19,10 +19,10 @@ use crate::{
 /// Turns events into records.
 pub(crate) struct Decoder {
     clock: Clock,
-    time: TimeOfDay,
+    pub(super) time: TimeOfDay,
     /// Names of the kernel's `enum sk_rst_reason`.
     rst_reasons: Vec<(u32, Arc<str>)>,
-    owners: Owners,
+    pub(super) owners: Owners,
     /// Whether there was no room for a socket's owner at times.
     owners_full: bool,
 }
@@ -99,12 +99,7 @@ impl Decoder {
             return Err(Unknown::HandedOn);
         }
         if event.tgid == 0 {
-            let unaccepted = Flags(event.signature.flags).has(Flags::UNACCEPTED);
-            return Err(match unaccepted {
-                true => Unknown::NotAccepted,
-                false if self.owners_full => Unknown::OwnerMapFull,
-                false => Unknown::NotRecorded,
-            });
+            return Err(self.why_none_is_recorded(event.signature));
         }
         if is(OwnerSource::Gone) && !self.owners.is_there(there) {
             return Err(Unknown::ProcessGone);
@@ -119,6 +114,15 @@ impl Decoder {
             source: source_name(event.owner_source),
         };
         Ok((process, there))
+    }
+
+    /// Why nobody is known to have opened a socket.
+    pub(super) fn why_none_is_recorded(&self, signature: Signature) -> Unknown {
+        match Flags(signature.flags).has(Flags::UNACCEPTED) {
+            true => Unknown::NotAccepted,
+            false if self.owners_full => Unknown::OwnerMapFull,
+            false => Unknown::NotRecorded,
+        }
     }
 
     /// The path of the executable that the process had at the time: what the kernel's programs have
@@ -139,7 +143,7 @@ impl Decoder {
     }
 }
 
-fn address(address: Address, family: Option<Family>) -> IpAddr {
+pub(super) fn address(address: Address, family: Option<Family>) -> IpAddr {
     let octets = address.octets;
     match family {
         Some(Family::Ipv4) => IpAddr::from([octets[0], octets[1], octets[2], octets[3]]),
@@ -169,7 +173,7 @@ fn some_name(name: &[u8]) -> Option<String> {
 }
 
 /// A program may give itself any name: nothing that could deceive on a terminal or in a log.
-fn command_name(comm: &[u8]) -> String {
+pub(super) fn command_name(comm: &[u8]) -> String {
     let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
     let name = &comm[..length];
     // As nearly all are.
@@ -183,7 +187,7 @@ fn command_name(comm: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use socktrace_ebpf::{EventKind, Origin, Protocol, Signature};
+    use socktrace_ebpf::{EventKind, Origin, Protocol};
 
     use super::*;
 

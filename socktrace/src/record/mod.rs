@@ -1,6 +1,7 @@
 //! An event with its finding, decoded: what filters and sinks work on.
 
 mod decoder;
+mod flood;
 pub(crate) mod names;
 mod remote_names;
 
@@ -17,6 +18,7 @@ use socktrace_ebpf::{Event, Family, Role, TcpState};
 pub(crate) use self::decoder::tests;
 pub(crate) use self::{
     decoder::Decoder,
+    flood::{Flood, Peers},
     remote_names::{RemoteNames, SystemResolver},
 };
 use crate::owner::Service;

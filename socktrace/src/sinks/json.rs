@@ -33,7 +33,7 @@ struct Lost {
 pub(crate) struct LastService(Option<(Arc<Service>, Vec<u8>)>);
 
 impl LastService {
-    fn fields(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
+    pub(super) fn fields(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
         if self.0.as_ref().is_none_or(|(last, _)| last != service) {
             let mut fields = Vec::new();
             add_object(&mut fields, &**service)?;
@@ -45,21 +45,22 @@ impl LastService {
 
 /// Writes one event as a line.
 pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastService) -> io::Result<()> {
-    match record.finding {
-        Finding::Failure(found) => {
-            write_moment(out, record, "failure", last)?;
-            write_diagnosis(out, record, found)?;
-        }
-        Finding::Delivery(found) => {
-            let accepted = record.event.signature.kind == EventKind::Accept as u8;
-            let event = if accepted { "accepted_reset" } else { "delivered" };
-            write_moment(out, record, event, last)?;
-            write_diagnosis(out, record, found)?;
-        }
-        Finding::Retransmission => write_moment(out, record, "retransmit", last)?,
+    write_moment(out, record, event_name(record.finding, record.event.signature.kind), last)?;
+    if let Finding::Failure(found) | Finding::Delivery(found) = record.finding {
+        write_diagnosis(out, record, found)?;
     }
     out.extend_from_slice(b"}\n");
     Ok(())
+}
+
+/// What happened: a failure, a call that meets one that was told before, or a retransmission.
+pub(super) fn event_name(finding: Finding, kind: u8) -> &'static str {
+    match finding {
+        Finding::Failure(_) => "failure",
+        Finding::Delivery(_) if kind == EventKind::Accept as u8 => "accepted_reset",
+        Finding::Delivery(_) => "delivered",
+        Finding::Retransmission => "retransmit",
+    }
 }
 
 /// Begins an object with what every line about a connection says; all there is for a retransmission

@@ -138,7 +138,7 @@ macro_rules! by_serde {
     };
 }
 
-by_serde!(u8 u16 u32 u64 i32 IpAddr);
+by_serde!(bool u8 u16 u32 u64 i32 IpAddr);
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,8 @@ impl Sink for Noting {
         self.0.borrow_mut().records += 1;
     }
 
+    fn flood(&mut self, _flood: &Flood) {}
+
     fn lost(&mut self, total: u64) {
         self.0.borrow_mut().lost = total;
     }
@@ -48,7 +50,7 @@ impl Sink for Noting {
     fn give_up(&mut self) {}
 
     fn progress(&self) -> StreamProgress {
-        StreamProgress { shown: self.0.borrow().records as u64, dropped: 1 }
+        StreamProgress { shown: self.0.borrow().records as u64, repeated: 0, dropped: 1 }
     }
 
     fn change(&mut self, _options: Options) {}

@@ -1,0 +1,187 @@
+//! Counts events of a kind that comes too often, so that they do not fill the ring buffer. The daemon
+//! reads how many there were.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::generated::bpf_ktime_get_boot_ns,
+    macros::btf_map,
+};
+use socktrace_ebpf::{
+    Counter, Owned, Repeats, Signature,
+    repeats::{KINDS, PEER_BITS, WINDOW_NS, peer_bit},
+};
+
+use crate::{
+    offsets,
+    recipient::{Answer, Recipient},
+    subject::Subject,
+    tally::{self, add},
+};
+
+/// Each kind that has come lately. The daemon removes those that have not.
+#[btf_map]
+static REPEATS: HashMap<Owned, Repeats, KINDS> = HashMap::new();
+
+/// Those that find no room there, whatever the port: a program that tries one port after the other
+/// must not take all the room there is.
+#[btf_map]
+static REPEATS_OF_ANY_PORT: HashMap<Owned, Repeats, KINDS> = HashMap::new();
+
+/// What entries begin with. Not on the stack, which has no room for it.
+#[unsafe(no_mangle)]
+static NO_REPEATS: Repeats = Repeats::NONE;
+
+/// What is to become of an event: an integer, as that is what functions hand each other. 0 is to be
+/// streamed.
+pub(crate) type Fate = u64;
+pub(crate) const STREAMED: Fate = 0;
+/// The same, and the daemon is to look at the counts for a while: a flood begins, or kinds have no room.
+pub(crate) const WATCHED: Fate = 1;
+/// It has been counted.
+pub(crate) const COUNTED: Fate = 2;
+
+/// Whether floods are counted.
+#[inline(always)]
+pub(crate) fn is_counted() -> bool {
+    offsets::REPEAT_AFTER.get() != 0
+}
+
+/// Counts an event whose process was asked for, if it is part of a flood.
+#[inline(always)]
+pub(crate) fn count(signature: &Signature, subject: &Subject, answer: Answer) -> Fate {
+    let [flags, where_from, rest] = signature.to_words().map(u64::from);
+    let ports = u64::from(subject.local_port) << 16 | u64::from(subject.remote_port);
+    let [begin, end] = subject.remote.to_words();
+    count_repeat(where_from << 32 | flags, ports << 32 | rest, answer.number(), begin, end)
+}
+
+/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
+/// takes numbers for arguments only. `what` and `which` are the signature and the ports, the remote
+/// address comes in two words.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_repeat(what: u64, which: u64, answer: u64, begin: u64, end: u64) -> u64 {
+    let Some(recipient) = Recipient::of(answer) else {
+        return STREAMED;
+    };
+    let signature = Signature::from_words([what as u32, (what >> 32) as u32, which as u32]);
+    let (local, remote) = ((which >> 48) as u16, (which >> 32) as u16);
+    let owner = recipient.owner();
+    let by_cgroup = offsets::FLOODS_BY_CGROUP.get() == 1;
+    let mut kind = Owned {
+        cgroup_id: match owner.tgid {
+            0 => 0,
+            _ if by_cgroup => owner.cgroup_id,
+            tgid => u64::from(tgid),
+        },
+        signature,
+        service_port: signature.service_port(recipient.role(), local, remote),
+        // Why there is no process differs, too.
+        reserved: if owner.tgid == 0 { recipient.source() } else { 0 },
+    };
+    if kind.service_port == 0 {
+        // Of both ends the one that is more likely to listen.
+        kind.service_port = if local < remote { local } else { remote };
+    }
+    let mut when_streamed = STREAMED;
+    let mut entry = find(&REPEATS, &kind);
+    if entry.is_none() {
+        when_streamed = WATCHED;
+        kind.service_port = 0;
+        entry = find(&REPEATS_OF_ANY_PORT, &kind);
+    }
+    let Some(entry) = entry else {
+        return WATCHED;
+    };
+    let process = u64::from(owner.uid) << 32 | u64::from(owner.tgid);
+    let seen = Seen {
+        process,
+        comm: words(&owner.comm),
+        remote: [begin, end],
+        role: u64::from(recipient.role()),
+    };
+    // SAFETY: just looked up.
+    unsafe { add_to(entry, &seen, when_streamed) }
+}
+
+/// What is remembered of an event.
+struct Seen {
+    process: u64,
+    comm: [u64; 2],
+    remote: [u64; 2],
+    role: u64,
+}
+
+#[inline(always)]
+fn words(name: &[u8; 16]) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = *name;
+    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes(rest)]
+}
+
+#[inline(always)]
+fn find(kinds: &HashMap<Owned, Repeats, KINDS>, kind: &Owned) -> Option<*mut Repeats> {
+    kinds.get_ptr_mut(kind).or_else(|| {
+        // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
+        let _lost_race = kinds.insert(kind, &NO_REPEATS, u64::from(BPF_NOEXIST));
+        kinds.get_ptr_mut(kind)
+    })
+}
+
+/// Adds an event to those of its kind, and decides what becomes of it.
+///
+/// Other processors, and a program that interrupts this one, do so at the same time. What decides is
+/// read once: an event is counted or streamed, never both nor neither. Without atomics that return what
+/// was there, which came with 5.12, the rest is as good as it can be: a window may miss events.
+///
+/// # Safety
+/// `entry` points into a map value that the current program looked up.
+#[inline(always)]
+unsafe fn add_to(entry: *mut Repeats, seen: &Seen, when_streamed: Fate) -> Fate {
+    let limit = u64::from(offsets::REPEAT_AFTER.get());
+    // SAFETY: the helper takes nothing and cannot fail.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    // SAFETY: the caller's word. Volatile, as others write there.
+    unsafe {
+        let window = &raw mut (*entry).window_ns;
+        let in_window = &raw mut (*entry).in_window;
+        let flooding = &raw mut (*entry).flooding;
+        let elapsed = now.saturating_sub(window.read_volatile());
+        if elapsed >= WINDOW_NS {
+            // The flood goes on if there were as many in the window right before this one.
+            if elapsed >= 2 * WINDOW_NS || in_window.read_volatile() <= limit {
+                flooding.write_volatile(0);
+            }
+            window.write_volatile(now);
+            in_window.write_volatile(0);
+        }
+        add(in_window, 1);
+        if flooding.read_volatile() == 0 {
+            if in_window.read_volatile() < limit {
+                return when_streamed;
+            }
+            (&raw mut (*entry).since_ns).write_volatile(now);
+            (&raw mut (*entry).process).write_volatile(seen.process);
+            (&raw mut (*entry).comm).write_volatile(seen.comm);
+            (&raw mut (*entry).processes_differ).write_volatile(0);
+            (&raw mut (*entry).remote).write_volatile(seen.remote);
+            (&raw mut (*entry).remotes_differ).write_volatile(0);
+            (&raw mut (*entry).role).write_volatile(seen.role);
+            (&raw mut (*entry).peers).write_volatile(Repeats::NONE.peers);
+            flooding.write_volatile(1);
+            return WATCHED;
+        }
+        if (*entry).process != seen.process || (*entry).comm != seen.comm {
+            (&raw mut (*entry).processes_differ).write_volatile(1);
+        }
+        if (*entry).remote != seen.remote {
+            (&raw mut (*entry).remotes_differ).write_volatile(1);
+        }
+        let bit = peer_bit(seen.remote) & (PEER_BITS - 1);
+        let word = (&raw mut (*entry).peers).cast::<u64>().add(bit / 64);
+        word.write_volatile(word.read_volatile() | 1 << (bit % 64));
+        (&raw mut (*entry).last_ns).write_volatile(now);
+        add(&raw mut (*entry).count, 1);
+    }
+    // Afterwards, so that the daemon finds at least as many in the entries as here.
+    tally::bump(Counter::EventsRepeated);
+    COUNTED
+}
