@@ -68,11 +68,11 @@ impl RepeatMaps {
     }
 
     /// Makes room.
-    pub(crate) fn forget(&mut self, kind: &Kind) {
+    ///
+    /// # Errors
+    /// When the kind stays.
+    pub(crate) fn forget(&mut self, kind: &Kind) -> anyhow::Result<()> {
         let map = if kind.of_any_port { &mut self.of_any_port } else { &mut self.by_port };
-        if let Err(error) = map.remove(&kind.owned.to_bytes()) {
-            // It stays, and is tried again.
-            log::debug!("a kind of event is not forgotten: {error}");
-        }
+        map.remove(&kind.owned.to_bytes()).context("a kind of event is not forgotten")
     }
 }

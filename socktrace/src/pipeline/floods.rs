@@ -68,8 +68,12 @@ impl Floods {
         self.due = Some(Instant::now() + INTERVAL);
         let now = self.maps.read()?;
         let added = self.ledger.add(&now, total);
-        for kind in self.ledger.take_idle(&now) {
-            self.maps.forget(&kind);
+        for kind in self.ledger.idle(&now) {
+            // One that stays must not be counted whole again.
+            match self.maps.forget(&kind) {
+                Ok(()) => self.ledger.forget(&kind),
+                Err(error) => log::debug!("{error:#}"),
+            }
         }
         if self.ledger.is_empty() {
             self.due = None;
@@ -100,6 +104,7 @@ struct Ledger {
     unattributed: u64,
 }
 
+#[derive(Default)]
 struct Entry {
     count: u64,
     until_ns: u64,
@@ -112,12 +117,8 @@ impl Ledger {
     fn add(&mut self, now: &BTreeMap<Kind, Repeats>, total: u64) -> Vec<Added> {
         let mut added = Vec::new();
         for (kind, repeats) in now {
-            let entry = self.kinds.entry(*kind).or_insert(Entry { count: 0, until_ns: 0, window: None });
-            // Less than before if it was forgotten and has come again in between.
-            if repeats.count < entry.count {
-                *entry = Entry { count: 0, until_ns: 0, window: None };
-            }
-            let count = repeats.count - entry.count;
+            let entry = self.kinds.entry(*kind).or_default();
+            let count = repeats.count.saturating_sub(entry.count);
             if count == 0 {
                 continue;
             }
@@ -130,19 +131,21 @@ impl Ledger {
         added
     }
 
-    /// Takes out the kinds that have not come since the last time: none of them is a flood.
-    fn take_idle(&mut self, now: &BTreeMap<Kind, Repeats>) -> Vec<Kind> {
+    /// The kinds that have not come since the last time: none of them is a flood.
+    fn idle(&mut self, now: &BTreeMap<Kind, Repeats>) -> Vec<Kind> {
         let mut idle = Vec::new();
-        self.kinds.retain(|kind, entry| {
-            let window = now.get(kind).map(|repeats| (repeats.window_ns, repeats.in_window));
-            let is_idle = window.is_none() || window == entry.window;
-            entry.window = window;
-            if is_idle {
+        for (kind, repeats) in now {
+            let Some(entry) = self.kinds.get_mut(kind) else { continue };
+            let window = Some((repeats.window_ns, repeats.in_window));
+            if std::mem::replace(&mut entry.window, window) == window {
                 idle.push(*kind);
             }
-            !is_idle
-        });
+        }
         idle
+    }
+
+    fn forget(&mut self, kind: &Kind) {
+        self.kinds.remove(kind);
     }
 
     fn is_empty(&self) -> bool {
@@ -186,14 +189,18 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut now = BTreeMap::from([(kind(1), repeats(5, 20, 1)), (kind(2), repeats(5, 20, 1))]);
         ledger.add(&now, 10);
-        assert_eq!(ledger.take_idle(&now), []);
+        assert_eq!(ledger.idle(&now), []);
         now.insert(kind(2), repeats(6, 30, 2));
         ledger.add(&now, 11);
-        assert_eq!(ledger.take_idle(&now), [kind(1)]);
-        now.remove(&kind(1));
-        ledger.add(&now, 11);
-        assert_eq!(ledger.take_idle(&now), [kind(2)]);
+        assert_eq!(ledger.idle(&now), [kind(1)]);
+        // It stays where it could not be removed, and is not counted again.
+        assert_eq!(ledger.add(&now, 11), []);
+        assert_eq!(ledger.idle(&now), [kind(1), kind(2)]);
+        now.clear();
+        ledger.forget(&kind(1));
+        ledger.forget(&kind(2));
         assert!(ledger.is_empty());
+        assert_eq!(ledger.add(&now, 11), []);
     }
 
     #[test]
@@ -201,8 +208,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let now = BTreeMap::from([(kind(1), repeats(5, 20, 1))]);
         ledger.add(&now, 5);
-        ledger.take_idle(&now);
-        ledger.take_idle(&now);
+        ledger.forget(&kind(1));
         // Three more came just before the entry was removed.
         ledger.add(&BTreeMap::new(), 8);
         assert_eq!(ledger.unattributed, 3);

@@ -15,7 +15,7 @@ use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{Event, Family, Role, TcpState};
 
 #[cfg(test)]
-pub(crate) use self::decoder::tests;
+pub(crate) use self::{decoder::tests, flood::FloodProcess};
 pub(crate) use self::{
     decoder::Decoder,
     flood::{Flood, Peers},

@@ -155,3 +155,105 @@ fn grouped(number: u64) -> String {
     }
     text
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use anstream::adapter::strip_str;
+    use serde_json::{Value, json};
+    use socktrace_diagnosis::diagnose;
+    use socktrace_ebpf::{Family, Role, TcpState};
+
+    use super::*;
+    use crate::{
+        owner::Service,
+        record::{FloodProcess, tests::reset_event},
+    };
+
+    /// Resets of a server's connections.
+    pub(in crate::sinks) fn flood() -> Flood {
+        let signature = reset_event().signature;
+        Flood {
+            time: "2026-03-01T08:05:09.123Z".parse().expect("a time"),
+            count: 12_408,
+            span_ms: 3_200,
+            peers: Peers::About(340),
+            signature,
+            finding: diagnose(signature),
+            family: Some(Family::Ipv4),
+            state: Some(TcpState::Established),
+            role: Some(Role::Server),
+            service_port: Some(443),
+            service: Arc::new(Service::from_cgroup_path("/system.slice/web.service")),
+            process: None,
+            remote: None,
+        }
+    }
+
+    fn human(flood: &Flood, columns: &Columns) -> String {
+        let mut out = Vec::new();
+        write_human(&mut out, flood, &TimeZone::UTC, columns).expect("memory");
+        strip_str(&String::from_utf8(out).expect("text")).to_string()
+    }
+
+    fn object(flood: &Flood) -> Value {
+        let mut out = Vec::new();
+        write_json(&mut out, flood, &mut LastService::default()).expect("memory");
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+        serde_json::from_slice(&out).expect("JSON")
+    }
+
+    #[test]
+    fn people_read_how_many() {
+        let mut flood = flood();
+        assert_eq!(
+            human(&flood, &Columns::all()),
+            "08:05:09.123 ECONNRESET   reset_by_peer          -                  web.service        \
+             server:443   -                     -                     ×12,408 in 3.2 s, from about \
+             340 peers: the peer sent RST on a live connection\n"
+        );
+        flood.peers = Peers::Exactly(1);
+        flood.remote = Some([10, 0, 0, 9].into());
+        let (pid, comm) = (81, "nginx".to_owned());
+        flood.process = Some(FloodProcess { pid, uid: 33, comm, exe: None });
+        assert_eq!(
+            human(&flood, &Columns::within(80)),
+            "ECONNRESET   reset_by_peer          nginx[81]          10.0.0.9\n    \
+             ×12,408 in 3.2 s, from 1 peer: the peer sent RST on a live connection\n"
+        );
+    }
+
+    #[test]
+    fn programs_read_for_how_many_events_a_line_stands() {
+        let line = object(&flood());
+        for (name, value) in [
+            ("time", json!("2026-03-01T08:05:09.123Z")),
+            ("event", json!("failure")),
+            ("repeated", json!(12_408)),
+            ("repeated_ms", json!(3_200)),
+            ("peers", json!(340)),
+            ("peers_exact", json!(false)),
+            ("errno", json!("ECONNRESET")),
+            ("cause", json!("reset_by_peer")),
+            ("service", json!("web.service")),
+            ("unit", json!("web.service")),
+            ("service_port", json!(443)),
+            ("pid", json!(null)),
+            ("remote", json!(null)),
+        ] {
+            assert_eq!(line[name], value, "{name}");
+        }
+        // They differ from event to event.
+        for name in ["local", "local_port", "remote_port", "tid", "netns", "fd", "retransmits"] {
+            assert_eq!(line.get(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_their_thousands_set_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

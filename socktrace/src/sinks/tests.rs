@@ -107,3 +107,19 @@ fn a_slow_reader_costs_lines_beyond_a_megabyte() {
     stream.record(&record);
     assert_eq!(so_far(&stream), (0, room as u64 + 4));
 }
+
+#[test]
+fn a_flood_counts_for_all_it_stands_for() {
+    let mut stream = StreamSink::new(JSON);
+    stream.record(&record(reset_event()));
+    stream.flood(&flood::tests::flood());
+    let so_far = |stream: &StreamSink| {
+        let StreamProgress { shown, repeated, dropped } = stream.progress();
+        (shown, repeated, dropped)
+    };
+    assert_eq!(so_far(&stream), (0, 0, 0), "nothing is written yet");
+    stream.give_up();
+    assert_eq!(so_far(&stream), (0, 0, 12_409));
+    stream.flood(&flood::tests::flood());
+    assert_eq!(so_far(&stream), (0, 0, 24_817));
+}

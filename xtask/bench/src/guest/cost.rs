@@ -44,14 +44,28 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
 }
 
 fn with(bench: &mut Benchmark, subject: Tool) -> Result<()> {
-    let running = subject.start(&bench.places)?;
-    for workload in &workload::ALL {
+    // A line for each reset, and the number of calls that fail in a loop.
+    let showing_all = subject.start_showing_all(&bench.places)?;
+    let is_together = !subject.counts_floods();
+    report(bench, subject, |workload| is_together || !workload.is_loop)?;
+    showing_all.stop()?;
+    if is_together {
+        return Ok(());
+    }
+    let counting = subject.start(&bench.places)?;
+    report(bench, subject, |workload| workload.is_loop)?;
+    counting.stop()
+}
+
+/// Measures and reports the workloads that `are` so.
+fn report(bench: &mut Benchmark, subject: Tool, are: impl Fn(&Workload) -> bool) -> Result<()> {
+    for workload in workload::ALL.iter().filter(|workload| are(workload)) {
         let Cost { all, own } = cost(workload)?;
         let name = workload.name;
         bench.report(&format!("cost/{name}"), subject.name, Unit::Instructions, all)?;
         bench.report(&format!("cost/{name}/own"), subject.name, Unit::Instructions, own)?;
     }
-    running.stop()
+    Ok(())
 }
 
 /// What a workload costs now: the middle of some rounds.
