@@ -111,7 +111,7 @@ fn lines_of(tracer: &Tracer, count: u64) -> Result<Vec<Value>> {
 }
 
 /// Failures of the loud service.
-const FLOOD: u64 = 3_000;
+const FLOOD: u64 = 1_000;
 
 /// Failures of services of their own before it.
 const OTHERS: u64 = 10;
@@ -267,7 +267,7 @@ pub(super) fn not_collapsed() -> Result<()> {
 /// A storm of failures of several services on all processors, two of them in each other's way, with
 /// resets in interrupts: each is shown or counted, and none is lost.
 pub(super) fn storm() -> Result<()> {
-    let each: u64 = if super::is_full() { 25_000 } else { 4_000 };
+    let each: u64 = if super::is_full() { 25_000 } else { 2_000 };
     let storm = 4 * each;
     let path = env::temp_dir().join("storm.json");
     let tracer = Tracer::start_into(File::create(&path)?, &COUNTING)?;
