@@ -199,14 +199,6 @@ impl Address {
         (a == 0 && b == 0 && c == 0xffff_u32.to_be()).then(|| Self::ipv4(d.to_ne_bytes()))
     }
 
-    /// The address as two words, as it lies in memory.
-    #[must_use]
-    #[inline]
-    pub const fn to_words(&self) -> [u64; 2] {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = self.octets;
-        [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes(rest)]
-    }
-
     /// The four octets of an IPv4 address, or the sixteen of an IPv6 one.
     #[must_use]
     pub fn as_octets(&self, family: Family) -> &[u8] {

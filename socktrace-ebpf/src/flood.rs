@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{
     Counter, Owned, Repeats, Signature,
-    repeats::{KINDS, PEER_BITS, WINDOW_NS, peer_bit},
+    repeats::{KINDS, PEER_BITS, WINDOW_NS, peer_bit, words},
 };
 
 use crate::{
@@ -50,8 +50,8 @@ pub(crate) fn is_counted() -> bool {
 pub(crate) fn count(signature: &Signature, subject: &Subject, answer: Answer) -> Fate {
     let [flags, where_from, rest] = signature.to_words().map(u64::from);
     let ports = u64::from(subject.local_port) << 16 | u64::from(subject.remote_port);
-    let [begin, end] = subject.remote.to_words();
-    count_repeat(where_from << 32 | flags, ports << 32 | rest, answer.number(), begin, end)
+    let [low, high] = words(subject.remote.octets);
+    count_repeat(where_from << 32 | flags, ports << 32 | rest, answer.number(), low, high)
 }
 
 /// A global function: the verifier goes through it once in a program, whatever the paths to it, and
@@ -59,7 +59,7 @@ pub(crate) fn count(signature: &Signature, subject: &Subject, answer: Answer) ->
 /// address comes in two words.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn count_repeat(what: u64, which: u64, answer: u64, begin: u64, end: u64) -> u64 {
+extern "C" fn count_repeat(what: u64, which: u64, answer: u64, low: u64, high: u64) -> u64 {
     let Some(recipient) = Recipient::of(answer) else {
         return STREAMED;
     };
@@ -95,8 +95,8 @@ extern "C" fn count_repeat(what: u64, which: u64, answer: u64, begin: u64, end: 
     let process = u64::from(owner.uid) << 32 | u64::from(owner.tgid);
     let seen = Seen {
         process,
-        comm: words(&owner.comm),
-        remote: [begin, end],
+        comm: words(owner.comm),
+        remote: [low, high],
         role: u64::from(recipient.role()),
     };
     // SAFETY: just looked up.
@@ -109,12 +109,6 @@ struct Seen {
     comm: [u64; 2],
     remote: [u64; 2],
     role: u64,
-}
-
-#[inline(always)]
-fn words(name: &[u8; 16]) -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = *name;
-    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes(rest)]
 }
 
 #[inline(always)]

@@ -103,19 +103,35 @@ impl Repeats {
     }
 }
 
-/// The bit of a remote address, given in two words as it lies in memory. Addresses that follow each
+/// An address or a name as two words.
+#[must_use]
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+pub const fn words(bytes: [u8; 16]) -> [u64; 2] {
+    let both = u128::from_ne_bytes(bytes);
+    [both as u64, (both >> 64) as u64]
+}
+
+/// The opposite of [`words`].
+#[must_use]
+pub fn bytes([low, high]: [u64; 2]) -> [u8; 16] {
+    (u128::from(high) << 64 | u128::from(low)).to_ne_bytes()
+}
+
+/// The bit of a remote address, given as two words. Addresses that follow each
 /// other must not get bits that do, or counting bits would not estimate their number: the mixer is that
 /// of `MurmurHash3`.
 #[must_use]
 #[inline]
-pub const fn peer_bit([begin, end]: [u64; 2]) -> usize {
-    let mut hash = begin ^ end.rotate_left(32);
+#[expect(clippy::cast_possible_truncation, reason = "fewer bits are left")]
+pub const fn peer_bit([low, high]: [u64; 2]) -> usize {
+    let mut hash = low ^ high.rotate_left(32);
     hash ^= hash >> 33;
     hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^= hash >> 33;
     hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^= hash >> 33;
-    (hash as usize) & (PEER_BITS - 1)
+    (hash & (PEER_BITS as u64 - 1)) as usize
 }
 
 #[cfg(test)]
@@ -138,10 +154,10 @@ mod tests {
     #[test]
     fn addresses_in_a_row_collide_as_often_as_any() {
         let mut peers = [0_u64; PEER_WORDS];
-        for host in 0..PEER_BITS as u32 {
-            // 10.0.x.y, as it lies in memory.
-            let [.., high, low] = host.to_be_bytes();
-            let bit = peer_bit([u64::from(u32::from_ne_bytes([10, 0, high, low])), 0]);
+        for host in 0..u32::try_from(PEER_BITS).expect("small") {
+            let address = crate::Address::ipv4((0x0a00_0000 + host).to_be_bytes());
+            assert_eq!(bytes(words(address.octets)), address.octets);
+            let bit = peer_bit(words(address.octets));
             peers[bit / 64] |= 1 << (bit % 64);
         }
         let bits: u32 = peers.iter().map(|word| word.count_ones()).sum();

@@ -24,6 +24,9 @@ pub(super) struct Added {
     pub(super) repeats: Repeats,
 }
 
+/// A way to find what has been added, given what the kernel side had counted altogether just before.
+pub(super) type Look = fn(&mut Floods, anyhow::Result<u64>) -> anyhow::Result<Vec<Added>>;
+
 /// The floods that go on, as of the last look.
 pub(super) struct Floods {
     maps: RepeatMaps,
@@ -60,13 +63,13 @@ impl Floods {
     }
 
     /// What has been added. Forgets kinds that have not come since the last time; looks again if any
-    /// others have. `total` is what the kernel side had counted altogether just before.
+    /// others have. See [`Look`] for `total`.
     ///
     /// # Errors
-    /// When the maps cannot be read. They will be tried again.
-    pub(super) fn look(&mut self, total: u64) -> anyhow::Result<Vec<Added>> {
+    /// When the counts cannot be read. It is tried again.
+    pub(super) fn look(&mut self, total: anyhow::Result<u64>) -> anyhow::Result<Vec<Added>> {
         self.due = Some(Instant::now() + INTERVAL);
-        let now = self.maps.read()?;
+        let (total, now) = (total?, self.maps.read()?);
         let added = self.ledger.add(&now, total);
         for kind in self.ledger.idle(&now) {
             // One that stays must not be counted whole again.
@@ -84,8 +87,9 @@ impl Floods {
     /// The same at any time, without forgetting anything.
     ///
     /// # Errors
-    /// When the maps cannot be read.
-    pub(super) fn take(&mut self, total: u64) -> anyhow::Result<Vec<Added>> {
+    /// When the counts cannot be read.
+    pub(super) fn take(&mut self, total: anyhow::Result<u64>) -> anyhow::Result<Vec<Added>> {
+        let total = total?;
         Ok(self.ledger.add(&self.maps.read()?, total))
     }
 

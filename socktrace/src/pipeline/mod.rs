@@ -18,7 +18,7 @@ use anyhow::Context as _;
 use socktrace_ebpf::{Counter, Event};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
-use self::floods::{Added, Floods};
+use self::floods::{Added, Floods, Look};
 pub(crate) use self::{judge::Judge, teacher::Teacher};
 use crate::{
     counts::{Counts, SharedProgress, StreamProgress, UserCounts},
@@ -323,13 +323,10 @@ impl Pipeline {
     }
 
     /// Shows what was counted in floods since the last time, as `look` finds it.
-    fn report_floods(
-        &mut self,
-        look: fn(&mut Floods, u64) -> anyhow::Result<Vec<Added>>,
-    ) {
+    fn report_floods(&mut self, look: Look) {
         let Some(floods) = &mut self.floods else { return };
         let total = self.counts.counter(Counter::EventsRepeated);
-        match total.and_then(|total| look(floods, total)) {
+        match look(floods, total) {
             Ok(added) => {
                 for added in added {
                     if let Some(flood) = self.gate.pass_flood(&added) {

@@ -5,7 +5,8 @@ use std::{net::IpAddr, sync::Arc};
 use jiff::Timestamp;
 use socktrace_diagnosis::{Finding, diagnose};
 use socktrace_ebpf::{
-    Address, Family, OwnerSource, Repeats, Role, Signature, TcpState, repeats::PEER_BITS,
+    Address, Family, OwnerSource, Repeats, Role, Signature, TcpState,
+    repeats::{PEER_BITS, bytes},
 };
 
 use super::decoder::{Decoder, address, command_name};
@@ -136,36 +137,31 @@ impl Decoder {
     }
 }
 
-/// Two words as they lie in memory.
-fn bytes(words: [u64; 2]) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    for (chunk, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *chunk = word.to_ne_bytes();
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
-    use socktrace_ebpf::{Owned, repeats::peer_bit};
+    use socktrace_ebpf::{
+        Owned,
+        repeats::{peer_bit, words},
+    };
 
     use super::*;
     use crate::record::tests::{decoder, reset_event};
 
     /// What the kernel side has after events of so many peers, of 10.0.0.0/8.
     fn repeats_of(peers: u32) -> Repeats {
-        let words = |host: u32| Address::ipv4((0x0a00_0000 + host).to_be_bytes()).to_words();
+        let address = |host: u32| Address::ipv4((0x0a00_0000 + host).to_be_bytes());
+        let remote = |host| words(address(host).octets);
         let mut repeats = Repeats {
             since_ns: 1_000_000_000,
             last_ns: 4_200_000_000,
-            process: 33 << 32 | 81,
-            comm: [u64::from_ne_bytes(*b"nginx\0\0\0"), 0],
-            remote: words(1),
+            process: (33 << 32) + 81,
+            comm: words(*b"nginx\0\0\0\0\0\0\0\0\0\0\0"),
+            remote: remote(1),
             remotes_differ: u64::from(peers > 1),
             ..Repeats::NONE
         };
         for host in 1..=peers {
-            let bit = peer_bit(words(host));
+            let bit = peer_bit(remote(host));
             repeats.peers[bit / 64] |= 1 << (bit % 64);
         }
         repeats

@@ -23,7 +23,9 @@ use nix::{
 };
 use socket2::Socket;
 
-use super::{daemon, demo, flood, handover, history, inherit, iouring, network::Family, owner, socket};
+use super::{
+    daemon, demo, flood, handover, history, inherit, iouring, network::Family, owner, socket,
+};
 
 /// How a child treats SIGPIPE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -207,7 +207,10 @@ fn is_sound(line: &Value) -> Result<()> {
     }
     let reason = line["reason"].as_str().context("no reason")?;
     ensure!(reason.starts_with('×') && reason.contains(", from 1 peer: "), "{reason}");
-    ensure!(line["repeated_ms"].as_u64().context("no time")? < 60_000, "longer than the test takes");
+    ensure!(
+        line["repeated_ms"].as_u64().context("no time")? < 60_000,
+        "longer than the test takes"
+    );
     Ok(())
 }
 
@@ -271,9 +274,8 @@ pub(super) fn storm() -> Result<()> {
     let storm = 4 * each;
     let path = env::temp_dir().join("storm.json");
     let tracer = Tracer::start_into(File::create(&path)?, &COUNTING)?;
-    let start = |words: &[&str]| -> Result<Child> {
-        child::start(words, File::open("/dev/null")?.into())
-    };
+    let start =
+        |words: &[&str]| -> Result<Child> { child::start(words, File::open("/dev/null")?.into()) };
     let count = each.to_string();
     let [one, other] = ["one", "other"].map(|name| owner::make(&format!("/{name}.service")));
     let (one, other) = (one?, other?);
