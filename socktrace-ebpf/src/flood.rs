@@ -26,9 +26,12 @@ static REPEATS: HashMap<Owned, Repeats, KINDS> = HashMap::new();
 #[btf_map]
 static REPEATS_OF_ANY_PORT: HashMap<Owned, Repeats, KINDS> = HashMap::new();
 
-/// What entries begin with. Not on the stack, which has no room for it.
+/// What entries begin with: one event. Not on the stack, which has no room for it.
 #[unsafe(no_mangle)]
-static NO_REPEATS: Repeats = Repeats::NONE;
+static FIRST: Repeats = Repeats { in_window: 1, ..Repeats::NONE };
+
+/// `EEXIST`: an entry is there already.
+const EXISTS: i32 = -17;
 
 /// What is to become of an event: an integer, as that is what functions hand each other. 0 is to be
 /// streamed.
@@ -64,7 +67,6 @@ extern "C" fn count_repeat(what: u64, which: u64, answer: u64, low: u64, high: u
         return STREAMED;
     };
     let signature = Signature::from_words([what as u32, (what >> 32) as u32, which as u32]);
-    let (local, remote) = ((which >> 48) as u16, (which >> 32) as u16);
     let owner = recipient.owner();
     let by_cgroup = offsets::FLOODS_BY_CGROUP.get() == 1;
     let mut kind = Owned {
@@ -74,23 +76,27 @@ extern "C" fn count_repeat(what: u64, which: u64, answer: u64, low: u64, high: u
             tgid => u64::from(tgid),
         },
         signature,
-        service_port: signature.service_port(recipient.role(), local, remote),
+        service_port: port_of(what, which, u64::from(recipient.role())) as u16,
         // Why there is no process differs, too.
         reserved: if owner.tgid == 0 { recipient.source() } else { 0 },
     };
-    if kind.service_port == 0 {
-        // Of both ends the one that is more likely to listen.
-        kind.service_port = if local < remote { local } else { remote };
-    }
     let mut when_streamed = STREAMED;
-    let mut entry = find(&REPEATS, &kind);
+    let mut entry = REPEATS.get_ptr_mut(&kind);
     if entry.is_none() {
+        match REPEATS.insert(&kind, &FIRST, u64::from(BPF_NOEXIST)) {
+            // This is the first, or one of the first at once.
+            Ok(()) | Err(EXISTS) => return STREAMED,
+            Err(_) => {}
+        }
         when_streamed = WATCHED;
         kind.service_port = 0;
-        entry = find(&REPEATS_OF_ANY_PORT, &kind);
+        entry = REPEATS_OF_ANY_PORT.get_ptr_mut(&kind);
+        if entry.is_none() {
+            let _full = REPEATS_OF_ANY_PORT.insert(&kind, &FIRST, u64::from(BPF_NOEXIST));
+        }
     }
     let Some(entry) = entry else {
-        return WATCHED;
+        return when_streamed;
     };
     let process = u64::from(owner.uid) << 32 | u64::from(owner.tgid);
     let seen = Seen {
@@ -111,13 +117,19 @@ struct Seen {
     role: u64,
 }
 
-#[inline(always)]
-fn find(kinds: &HashMap<Owned, Repeats, KINDS>, kind: &Owned) -> Option<*mut Repeats> {
-    kinds.get_ptr_mut(kind).or_else(|| {
-        // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
-        let _lost_race = kinds.insert(kind, &NO_REPEATS, u64::from(BPF_NOEXIST));
-        kinds.get_ptr_mut(kind)
-    })
+/// The port by which kinds are told apart: the service's; where it is not known which end listens, the
+/// lower one. A global function likewise: what a signature says of the role has many paths.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn port_of(what: u64, which: u64, role: u64) -> u64 {
+    let signature = Signature::from_words([what as u32, (what >> 32) as u32, which as u32]);
+    let (local, remote) = ((which >> 48) as u16, (which >> 32) as u16);
+    let port = match signature.service_port(role as u8, local, remote) {
+        0 if local < remote => local,
+        0 => remote,
+        port => port,
+    };
+    u64::from(port)
 }
 
 /// Adds an event to those of its kind, and decides what becomes of it.
@@ -138,8 +150,12 @@ unsafe fn add_to(entry: *mut Repeats, seen: &Seen, when_streamed: Fate) -> Fate 
         let window = &raw mut (*entry).window_ns;
         let in_window = &raw mut (*entry).in_window;
         let flooding = &raw mut (*entry).flooding;
-        let elapsed = now.saturating_sub(window.read_volatile());
-        if elapsed >= WINDOW_NS {
+        let began = window.read_volatile();
+        let elapsed = now.saturating_sub(began);
+        if began == 0 {
+            // With the event that made the entry, for which the clock was not read.
+            window.write_volatile(now);
+        } else if elapsed >= WINDOW_NS {
             // The flood goes on if there were as many in the window right before this one.
             if elapsed >= 2 * WINDOW_NS || in_window.read_volatile() <= limit {
                 flooding.write_volatile(0);

@@ -29,7 +29,7 @@ pub const WORDS: usize = 14 + PEER_WORDS;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeats {
-    /// When the window began, in nanoseconds since boot.
+    /// When the window began, in nanoseconds since boot; 0 after the first event.
     pub window_ns: u64,
     /// Events in the window.
     pub in_window: u64,

@@ -100,7 +100,7 @@ pub(crate) struct Cli {
 
     /// Events of one service, kind and port within 100 ms after which they are counted instead of
     /// shown one by one, until fewer come: one line says how many. Those of others are shown meanwhile
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_REPEAT_AFTER, value_parser = |text: &str| number(text, 1..=MOST_REPEAT_AFTER))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_REPEAT_AFTER, value_parser = |text: &str| number(text, 2..=MOST_REPEAT_AFTER))]
     pub(crate) repeat_after: u32,
 
     /// Show each event, however many there are: --repeat-after without end

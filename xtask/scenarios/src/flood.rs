@@ -253,7 +253,7 @@ pub(super) fn not_collapsed() -> Result<()> {
     const FAILURES: u64 = 500;
     let tracers = Tracer::start_all(&[
         vec!["--output", "json", "--no-metrics", NO_COLLAPSE],
-        vec!["--output", "json", "--no-metrics", REPEAT_AFTER, "1"],
+        vec!["--output", "json", "--no-metrics", REPEAT_AFTER, "2"],
     ])?;
     reject_options(FAILURES)?;
     for (index, tracer) in tracers.iter().enumerate() {
