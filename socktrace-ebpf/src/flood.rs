@@ -81,18 +81,21 @@ extern "C" fn count_repeat(what: u64, which: u64, answer: u64, low: u64, high: u
         reserved: if owner.tgid == 0 { recipient.source() } else { 0 },
     };
     let mut when_streamed = STREAMED;
-    let mut entry = REPEATS.get_ptr_mut(&kind);
+    // By reference: copies would be on the stack.
+    let (key, first) = (&kind, &FIRST);
+    let mut entry = REPEATS.get_ptr_mut(key);
     if entry.is_none() {
-        match REPEATS.insert(&kind, &FIRST, u64::from(BPF_NOEXIST)) {
+        match REPEATS.insert(key, first, u64::from(BPF_NOEXIST)) {
             // This is the first, or one of the first at once.
             Ok(()) | Err(EXISTS) => return STREAMED,
             Err(_) => {}
         }
         when_streamed = WATCHED;
         kind.service_port = 0;
-        entry = REPEATS_OF_ANY_PORT.get_ptr_mut(&kind);
+        let key = &kind;
+        entry = REPEATS_OF_ANY_PORT.get_ptr_mut(key);
         if entry.is_none() {
-            let _full = REPEATS_OF_ANY_PORT.insert(&kind, &FIRST, u64::from(BPF_NOEXIST));
+            let _full = REPEATS_OF_ANY_PORT.insert(key, first, u64::from(BPF_NOEXIST));
         }
     }
     let Some(entry) = entry else {
@@ -105,8 +108,8 @@ extern "C" fn count_repeat(what: u64, which: u64, answer: u64, low: u64, high: u
         remote: [low, high],
         role: u64::from(recipient.role()),
     };
-    // SAFETY: just looked up.
-    unsafe { add_to(entry, &seen, when_streamed) }
+    // SAFETY: just looked up. Others write there too, see `add_to`.
+    add_to(unsafe { &mut *entry }, &seen, when_streamed)
 }
 
 /// What is remembered of an event.
@@ -137,61 +140,77 @@ extern "C" fn port_of(what: u64, which: u64, role: u64) -> u64 {
 /// Other processors, and a program that interrupts this one, do so at the same time. What decides is
 /// read once: an event is counted or streamed, never both nor neither. Without atomics that return what
 /// was there, which came with 5.12, the rest is as good as it can be: a window may miss events.
-///
-/// # Safety
-/// `entry` points into a map value that the current program looked up.
 #[inline(always)]
-unsafe fn add_to(entry: *mut Repeats, seen: &Seen, when_streamed: Fate) -> Fate {
+fn add_to(repeats: &mut Repeats, seen: &Seen, when_streamed: Fate) -> Fate {
     let limit = u64::from(offsets::REPEAT_AFTER.get());
     // SAFETY: the helper takes nothing and cannot fail.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    // SAFETY: the caller's word. Volatile, as others write there.
-    unsafe {
-        let window = &raw mut (*entry).window_ns;
-        let in_window = &raw mut (*entry).in_window;
-        let flooding = &raw mut (*entry).flooding;
-        let began = window.read_volatile();
+    let began = load(&repeats.window_ns);
+    if began == 0 {
+        // With the event that made the entry, for which the clock was not read.
+        store(&mut repeats.window_ns, now);
+    } else {
         let elapsed = now.saturating_sub(began);
-        if began == 0 {
-            // With the event that made the entry, for which the clock was not read.
-            window.write_volatile(now);
-        } else if elapsed >= WINDOW_NS {
+        if elapsed >= WINDOW_NS {
             // The flood goes on if there were as many in the window right before this one.
-            if elapsed >= 2 * WINDOW_NS || in_window.read_volatile() <= limit {
-                flooding.write_volatile(0);
+            if elapsed >= 2 * WINDOW_NS || load(&repeats.in_window) <= limit {
+                store(&mut repeats.flooding, 0);
             }
-            window.write_volatile(now);
-            in_window.write_volatile(0);
+            store(&mut repeats.window_ns, now);
+            store(&mut repeats.in_window, 0);
         }
-        add(in_window, 1);
-        if flooding.read_volatile() == 0 {
-            if in_window.read_volatile() < limit {
-                return when_streamed;
-            }
-            (&raw mut (*entry).since_ns).write_volatile(now);
-            (&raw mut (*entry).process).write_volatile(seen.process);
-            (&raw mut (*entry).comm).write_volatile(seen.comm);
-            (&raw mut (*entry).processes_differ).write_volatile(0);
-            (&raw mut (*entry).remote).write_volatile(seen.remote);
-            (&raw mut (*entry).remotes_differ).write_volatile(0);
-            (&raw mut (*entry).role).write_volatile(seen.role);
-            (&raw mut (*entry).peers).write_volatile(Repeats::NONE.peers);
-            flooding.write_volatile(1);
-            return WATCHED;
-        }
-        if (*entry).process != seen.process || (*entry).comm != seen.comm {
-            (&raw mut (*entry).processes_differ).write_volatile(1);
-        }
-        if (*entry).remote != seen.remote {
-            (&raw mut (*entry).remotes_differ).write_volatile(1);
-        }
-        let bit = peer_bit(seen.remote) & (PEER_BITS - 1);
-        let word = (&raw mut (*entry).peers).cast::<u64>().add(bit / 64);
-        word.write_volatile(word.read_volatile() | 1 << (bit % 64));
-        (&raw mut (*entry).last_ns).write_volatile(now);
-        add(&raw mut (*entry).count, 1);
     }
+    // SAFETY: part of the map value.
+    unsafe { add(&raw mut repeats.in_window, 1) };
+    if load(&repeats.flooding) == 0 {
+        if load(&repeats.in_window) < limit {
+            return when_streamed;
+        }
+        begin(repeats, seen, now);
+        return WATCHED;
+    }
+    if repeats.process != seen.process || repeats.comm != seen.comm {
+        store(&mut repeats.processes_differ, 1);
+    }
+    if repeats.remote != seen.remote {
+        store(&mut repeats.remotes_differ, 1);
+    }
+    let bit = peer_bit(seen.remote);
+    if let Some(word) = repeats.peers.get_mut(bit / 64 % (PEER_BITS / 64)) {
+        let others = load(word);
+        store(word, others | 1 << (bit % 64));
+    }
+    store(&mut repeats.last_ns, now);
+    // SAFETY: part of the map value.
+    unsafe { add(&raw mut repeats.count, 1) };
     // Afterwards, so that the daemon finds at least as many in the entries as here.
     tally::bump(Counter::EventsRepeated);
     COUNTED
+}
+
+/// A flood begins with this event, which is streamed.
+#[inline(always)]
+fn begin(repeats: &mut Repeats, seen: &Seen, now: u64) {
+    store(&mut repeats.since_ns, now);
+    store(&mut repeats.process, seen.process);
+    (repeats.comm, repeats.remote) = (seen.comm, seen.remote);
+    store(&mut repeats.processes_differ, 0);
+    store(&mut repeats.remotes_differ, 0);
+    store(&mut repeats.role, seen.role);
+    repeats.peers = Repeats::NONE.peers;
+    store(&mut repeats.flooding, 1);
+}
+
+/// Reads what others may change.
+#[inline(always)]
+fn load(field: &u64) -> u64 {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
+/// Writes what others may read.
+#[inline(always)]
+fn store(field: &mut u64, value: u64) {
+    // SAFETY: a reference is valid.
+    unsafe { core::ptr::write_volatile(field, value) };
 }
