@@ -46,21 +46,23 @@ pub(crate) fn emit_if(
         locate(&mut subject);
     }
     // A constant once the programs are loaded: to the verifier the other function is dead code.
-    let admitted = if filters_counts {
+    let decision = if filters_counts {
         filter_then_count(wanted, counts_owned, signature, &subject, question)
     } else {
         count_then_filter(wanted, counts_owned, signature, &subject, question)
     };
-    if let Some(admitted) = admitted {
-        let fate = admitted.count_in_flood(signature, &subject);
+    if decision.is_admitted {
+        let fate = decision.count_in_flood(signature, &subject);
         if fate != flood::COUNTED {
-            stream(signature, &subject, question, (admitted, fate), describe);
+            stream(signature, &subject, &decision, fate, describe);
         }
     }
+    decision.answer.release();
 }
 
-/// An event that is to be streamed.
-struct Admitted {
+/// What is to become of an event.
+struct Decision {
+    is_admitted: bool,
     answer: Answer,
     /// As [`Event::unsettled`].
     unsettled: u8,
@@ -68,16 +70,22 @@ struct Admitted {
     is_single: bool,
 }
 
-impl Admitted {
+impl Decision {
+    /// It is not streamed.
     #[inline(always)]
-    fn new(answer: Answer, meaning: Verdict, service: Verdict) -> Self {
+    fn leave_out(answer: Answer) -> Self {
+        Self { is_admitted: false, answer, unsettled: 0, is_single: false }
+    }
+
+    #[inline(always)]
+    fn admit(answer: Answer, meaning: Verdict, service: Verdict) -> Self {
         let unsettled = (unsettled::SERVICE * filter::is_unsettled(service))
             | (unsettled::SIGNATURE * filter::is_unsettled(meaning));
         // What the daemon judges by signature and cgroup it can judge of a whole flood.
         let is_single = service == filter::UNSETTLED_PROCESS
             || (service != filter::PASS
                 && (offsets::FILTER_COUNTS.get() == 1 || offsets::FLOODS_BY_CGROUP.get() == 0));
-        Self { answer, unsettled, is_single }
+        Self { is_admitted: true, answer, unsettled, is_single }
     }
 
     /// Counts it, if it is part of a flood.
@@ -98,7 +106,7 @@ fn count_then_filter(
     signature: &Signature,
     subject: &Subject,
     question: Question,
-) -> Option<Admitted> {
+) -> Decision {
     let mut answer = Answer::NONE;
     tally::count(signature);
     if counts_owned {
@@ -106,18 +114,20 @@ fn count_then_filter(
         answer.count(signature, subject);
     }
     if !wanted {
-        return None;
+        return Decision::leave_out(answer);
     }
     let meaning = filter::judge_signature(signature);
     if meaning == filter::DROP || filter::drops(signature, subject) {
-        return None;
+        return Decision::leave_out(answer);
     }
     // Last, as it takes the longest.
-    if !counts_owned && (offsets::FILTER.get() != 0 || flood::is_counted()) {
+    if !counts_owned {
         answer = question.ask();
     }
-    let service = answer.judge();
-    (service != filter::DROP).then(|| Admitted::new(answer, meaning, service))
+    match answer.judge() {
+        filter::DROP => Decision::leave_out(answer),
+        service => Decision::admit(answer, meaning, service),
+    }
 }
 
 /// Counts what passes the filters, by signature: the daemon leaves out causes that they do not ask for
@@ -130,19 +140,16 @@ fn filter_then_count(
     signature: &Signature,
     subject: &Subject,
     question: Question,
-) -> Option<Admitted> {
+) -> Decision {
     let meaning = filter::judge_signature(signature);
     if filter::drops(signature, subject) {
-        return None;
+        return Decision::leave_out(Answer::NONE);
     }
     // Last, as it takes the longest.
-    let mut answer = Answer::NONE;
-    if counts_owned || offsets::FILTER.get() != 0 || flood::is_counted() {
-        answer = question.ask();
-    }
+    let answer = question.ask();
     let service = answer.judge();
     if service == filter::DROP {
-        return None;
+        return Decision::leave_out(answer);
     }
     if service == filter::PASS {
         tally::count(signature);
@@ -150,10 +157,10 @@ fn filter_then_count(
             answer.count(signature, subject);
         }
         if !wanted || meaning == filter::DROP {
-            return None;
+            return Decision::leave_out(answer);
         }
     }
-    Some(Admitted::new(answer, meaning, service))
+    Decision::admit(answer, meaning, service)
 }
 
 /// Sends an event, which `describe` completes.
@@ -161,8 +168,8 @@ fn filter_then_count(
 fn stream(
     signature: &Signature,
     subject: &Subject,
-    question: Question,
-    (admitted, fate): (Admitted, Fate),
+    decision: &Decision,
+    fate: Fate,
     describe: impl FnOnce(&mut Event),
 ) {
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -173,12 +180,12 @@ fn stream(
     // SAFETY: the helper takes nothing and cannot fail.
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
-    event.unsettled = admitted.unsettled;
+    event.unsettled = decision.unsettled;
     event.watch_repeats = fate as u8;
     event.rst_reason = ABSENT;
     event.fd = -1;
     subject.describe(event);
     describe(event);
-    question.tell(event, admitted.answer);
+    decision.answer.tell(event);
     entry.submit(0);
 }

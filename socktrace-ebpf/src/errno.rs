@@ -2,6 +2,7 @@
 
 use crate::signal;
 
+pub(crate) const EPERM: u16 = 1;
 pub(crate) const EINTR: u16 = 4;
 pub(crate) const EBADF: u16 = 9;
 pub(crate) const EAGAIN: u16 = 11;
@@ -12,6 +13,7 @@ pub(crate) const EMFILE: u16 = 24;
 pub(crate) const EPIPE: u16 = 32;
 pub(crate) const ENONET: u16 = 64;
 pub(crate) const EPROTO: u16 = 71;
+pub(crate) const EBADMSG: u16 = 74;
 pub(crate) const ENOTSOCK: u16 = 88;
 pub(crate) const ENOPROTOOPT: u16 = 92;
 pub(crate) const EOPNOTSUPP: u16 = 95;

@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socktrace_ebpf::{
-    Counter, Owned, Repeats, Signature,
+    Counter, Owned, OwnerSource, Repeats, Signature,
     repeats::{KINDS, PEER_BITS, WINDOW_NS, peer_bit, words},
 };
 
@@ -62,8 +62,8 @@ pub(crate) fn count(signature: &Signature, subject: &Subject, answer: Answer) ->
 /// address comes in two words.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn count_repeat(what: u64, which: u64, answer: u64, low: u64, high: u64) -> u64 {
-    let Some(recipient) = Recipient::of(answer) else {
+extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64) -> u64 {
+    let Some(recipient) = Recipient::of(slot) else {
         return STREAMED;
     };
     let signature = Signature::from_words([what as u32, (what >> 32) as u32, which as u32]);
@@ -78,7 +78,10 @@ extern "C" fn count_repeat(what: u64, which: u64, answer: u64, low: u64, high: u
         signature,
         service_port: port_of(what, which, u64::from(recipient.role())) as u16,
         // Why there is no process differs, too.
-        reserved: if owner.tgid == 0 { recipient.source() } else { 0 },
+        reserved: match recipient.source() {
+            source if owner.tgid == 0 || source == OwnerSource::Gone as u16 => source,
+            _ => 0,
+        },
     };
     let mut when_streamed = STREAMED;
     // By reference: copies would be on the stack.

@@ -11,7 +11,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_skc_to_tcp_sock,
+    bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_skc_to_tcp_sock,
 };
 
 use crate::{
@@ -25,6 +25,9 @@ const NOT_FULL: [u8; 2] = [6, 12];
 
 /// A way to read a `T` at an address.
 pub(crate) trait Load: Copy {
+    /// Whether [`Self::make_cookie`] can make any.
+    const MAKES_COOKIES: bool;
+
     /// Reads the `T` that lies `offset` bytes after `base`; zero when it cannot be read.
     ///
     /// # Safety
@@ -53,6 +56,13 @@ pub(crate) trait Load: Copy {
     /// # Safety
     /// As for [`Self::load`], with a `struct sock` or what begins like one.
     unsafe fn tcp_sock(sock: *const u8) -> *const u8;
+
+    /// The cookie of a `struct sock`, which the kernel makes if there is none yet; 0 where it cannot be
+    /// had to.
+    ///
+    /// # Safety
+    /// As for [`Self::tcp_sock`].
+    unsafe fn make_cookie(sock: *const u8) -> u64;
 }
 
 /// By direct loads through typed pointers.
@@ -60,6 +70,8 @@ pub(crate) trait Load: Copy {
 pub(crate) struct Direct;
 
 impl Load for Direct {
+    const MAKES_COOKIES: bool = true;
+
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
         // SAFETY: the caller's contract; checked by the verifier load by load.
@@ -72,6 +84,16 @@ impl Load for Direct {
     unsafe fn tcp_sock(sock: *const u8) -> *const u8 {
         // SAFETY: the helper takes any typed socket pointer and checks what it is.
         unsafe { bpf_skc_to_tcp_sock(sock.cast_mut().cast()) }.cast_const().cast()
+    }
+
+    #[inline(always)]
+    unsafe fn make_cookie(sock: *const u8) -> u64 {
+        if offsets::COOKIES.get() != 1 {
+            // SAFETY: the caller's contract.
+            return unsafe { Self::member(sock, &offsets::SOCK_COOKIE) };
+        }
+        // SAFETY: the helper takes any typed socket pointer.
+        unsafe { bpf_get_socket_cookie(sock.cast_mut().cast()) }
     }
 }
 
@@ -126,6 +148,8 @@ impl Probe {
 }
 
 impl Load for Probe {
+    const MAKES_COOKIES: bool = false;
+
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
         Self::read(base, offset)
@@ -143,6 +167,11 @@ impl Load for Probe {
         } else {
             core::ptr::null()
         }
+    }
+
+    #[inline(always)]
+    unsafe fn make_cookie(sock: *const u8) -> u64 {
+        Self::read_member(sock, &offsets::SOCK_COOKIE)
     }
 }
 

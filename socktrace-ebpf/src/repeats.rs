@@ -2,7 +2,8 @@
 //! reported by their number.
 //!
 //! A kind is an [`Owned`](crate::Owned): whose socket it was, what happened, and the port of the
-//! service. Where the process is not known, `reserved` has the [`OwnerSource`](crate::OwnerSource).
+//! service. Where the process is not known or has gone, `reserved` has the
+//! [`OwnerSource`](crate::OwnerSource).
 
 /// Length of the window in which events of one kind are counted, in nanoseconds.
 pub const WINDOW_NS: u64 = 100_000_000;

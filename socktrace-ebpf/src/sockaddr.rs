@@ -9,8 +9,9 @@ use crate::{
     offsets,
 };
 
-/// `AF_UNSPEC` in `include/linux/socket.h`.
+/// Families in `include/linux/socket.h`.
 const AF_UNSPEC: u16 = 0;
+const AF_INET6: u16 = 10;
 /// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, addresses.
 const PORT: usize = 2;
 const IPV4_ADDRESS: usize = 4;
@@ -34,8 +35,13 @@ impl<L: Load> SockAddr<L> {
     /// Whether it stands for no address (`AF_UNSPEC`): connect is to dissolve an association.
     #[inline(always)]
     pub(crate) fn is_unspecified(self) -> bool {
+        self.family() == AF_UNSPEC
+    }
+
+    #[inline(always)]
+    fn family(self) -> u16 {
         // SAFETY: a `struct sockaddr`, which is 16 bytes long and begins with the family.
-        unsafe { L::load::<u16>(self.0, 0) == AF_UNSPEC }
+        unsafe { L::load(self.0, 0) }
     }
 
     /// The port in host byte order.
@@ -61,6 +67,10 @@ impl<L: Load> SockAddr<L> {
     pub(crate) fn ip(self, socket: Family) -> (Family, Address) {
         if socket == Family::Ipv4 {
             return (Family::Ipv4, Address::ipv4(self.ipv4()));
+        }
+        // Nothing but what the program has written.
+        if self.family() != AF_INET6 {
+            return (Family::Ipv6, Address::default());
         }
         if offsets::READ_KERNEL.get() != 1 {
             return (Family::Ipv6, Address::default());

@@ -5,6 +5,7 @@
 //!
 //! [`Arguments`]: crate::arguments::Arguments
 
+mod connect;
 mod inet_bind;
 mod inet_csk_accept;
 mod inet_listen;
@@ -15,6 +16,7 @@ mod security_socket;
 mod sk_stream_error;
 mod sockopt;
 mod sys_accept4;
+mod sys_connect_file;
 mod task_file;
 mod tcp_abort;
 mod tcp_close;
@@ -25,6 +27,7 @@ mod tcp_fin;
 mod tcp_reset;
 mod tcp_retransmit_timer;
 mod tcp_send_active_reset;
+mod tcp_sendmsg_fastopen;
 
 use socktrace_ebpf::{Event, EventKind, Family, Flags, Signature, Sigpipe};
 
@@ -79,7 +82,7 @@ fn emit_call<L: Load>(
 /// The current process, which made the call.
 #[inline(always)]
 fn caller_of<L: Load>(sock: Sock<L>) -> Question {
-    Question::presume(sock, Flags::empty(), true)
+    Question::presume(sock.held_identity(), Flags::empty(), true)
 }
 
 /// Tells where the connection of a call runs.

@@ -182,12 +182,15 @@ fn obstacle(variant: &Variant, btf: &Btf, facts: &Facts) -> Option<String> {
         let known = match program.attach {
             // Its arguments are not in the table: that it exists says enough.
             Attach::Tracepoint => true,
-            _ if function == variant.function => fits(variant, &found),
+            _ if function == variant.function => fits(variant.parameters, &found),
             // Finds what is returned behind the arguments: the function has its own line.
             Attach::Fentry | Attach::Fexit => Hook::ALL
                 .iter()
                 .flat_map(|hook| hook.variants())
-                .any(|other| other.function == function && fits(other, &found)),
+                .filter(|other| other.function == function)
+                .map(|other| other.parameters)
+                .chain(program.parameters)
+                .any(|parameters| fits(parameters, &found)),
             // Finds what is returned in a register, whatever the arguments.
             Attach::Kprobe | Attach::Kretprobe => true,
         };
@@ -214,10 +217,9 @@ fn reason(errors: impl IntoIterator<Item = impl ToString>) -> String {
     format!("this kernel's BTF has {}", answers.join(", "))
 }
 
-fn fits(variant: &Variant, found: &Prototype) -> bool {
-    variant.parameters.len() == found.parameters.len()
-        && variant
-            .parameters
+fn fits(parameters: &[&str], found: &Prototype) -> bool {
+    parameters.len() == found.parameters.len()
+        && parameters
             .iter()
             .zip(&found.parameters)
             .all(|(wanted, found)| *wanted == ANY || wanted == found)

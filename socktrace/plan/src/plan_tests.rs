@@ -67,6 +67,8 @@ fn linux_5_10() {
     assert!(segment.hides.contains("data_after_shutdown"), "{segment}");
     assert!(errno.hides.contains("io_uring"), "{errno}");
     assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset"));
+    assert_eq!(served(&plan, Hook::TcpDone), Ok("tcp_done"));
+    assert_eq!(served(&plan, Hook::Connect), Ok("inet_stream_connect_return"));
     assert_eq!(
         all_served(&plan, Hook::InetCskAccept),
         Ok(vec!["inet_csk_accept_four_args", "inet_csk_accept_connections"])
@@ -107,6 +109,8 @@ fn linux_6_12_to_7_3() {
         assert_eq!(unserved(&plan), [], "{series}");
         assert_eq!(plan.losses, [], "{series}");
         assert_eq!(plan.tcp_reset_skb_arg, Some(1), "{series}");
+        assert_eq!(served(&plan, Hook::TcpDone), Ok("tcp_done_with_error"), "{series}");
+        assert_eq!(served(&plan, Hook::Connect), Ok("sys_connect_file_return"), "{series}");
         assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok(reset), "{series}");
         assert_eq!(served(&plan, Hook::InetCskAccept), Ok("inet_csk_accept_two_args"), "{series}");
         assert_eq!(served(&plan, Hook::Setsockopt), Ok("do_sock_setsockopt_return"), "{series}");
@@ -146,7 +150,10 @@ fn linux_6_12_by_kprobe() {
 #[test]
 fn kprobes_are_the_second_choice() {
     let plan = planned_by(Method::Auto, &kernel("6.12"));
-    assert_eq!(all_served(&plan, Hook::TcpDone), Ok(vec!["tcp_done", "tcp_done_kprobe"]));
+    assert_eq!(
+        all_served(&plan, Hook::TcpDone),
+        Ok(vec!["tcp_done_with_error", "tcp_done", "tcp_done_kprobe"])
+    );
     assert_eq!(
         all_served(&plan, Hook::InetCskAccept),
         Ok(vec!["inet_csk_accept_two_args", "security_sock_graft_kprobe"])
@@ -198,11 +205,11 @@ fn so_does_one_of_another_function_that_the_hook_needs() {
 }
 
 #[test]
-fn every_function_of_an_exit_program_has_a_line_of_its_own() {
+fn the_parameters_of_every_function_of_an_exit_program_are_known() {
     let functions: Vec<_> = variants().map(|variant| variant.function).collect();
     for program in variants().flat_map(|variant| variant.programs) {
         if let (Attach::Fexit, Some(function)) = (program.attach, program.function) {
-            assert!(functions.contains(&function), "{function}");
+            assert!(functions.contains(&function) || program.parameters.is_some(), "{function}");
         }
     }
 }

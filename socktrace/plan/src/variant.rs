@@ -39,7 +39,12 @@ pub struct Program {
     pub attach: Attach,
     /// The kernel function, where it is not the variant's.
     pub function: Option<&'static str>,
-    /// Whether it only makes up for calls that the kernel keeps from the others.
+    /// The parameters of that function, where no other line of the table has them.
+    pub parameters: Option<&'static [&'static str]>,
+    /// Whether it does its work only where it can read the kernel's memory.
+    pub reads_memory: bool,
+    /// Whether it only makes up for calls that the kernel keeps from a program that is at work already:
+    /// where tasks can be preempted in one.
     pub spare: bool,
 }
 
@@ -73,6 +78,13 @@ impl Variant {
         self.programs.iter().filter(|program| !program.spare)
     }
 
+    /// Whether one of them does its work only where it can read the kernel's memory: not under
+    /// lockdown=confidentiality.
+    #[must_use]
+    pub fn reads_memory(&self) -> bool {
+        self.needed().any(|program| program.reads_memory)
+    }
+
     /// Whether they need BPF trampolines for functions.
     #[must_use]
     pub const fn needs_trampoline(&self) -> bool {
@@ -91,12 +103,27 @@ pub const ANY: &str = "*";
 
 impl Program {
     const fn new(name: &'static str, attach: Attach) -> Self {
-        Self { name, attach, function: None, spare: false }
+        let (function, parameters) = (None, None);
+        Self { name, attach, function, parameters, reads_memory: false, spare: false }
     }
 
     /// The same at another function than the variant's.
     pub(crate) const fn of(self, function: &'static str) -> Self {
         Self { function: Some(function), ..self }
+    }
+
+    /// The same at another function, which has these parameters.
+    pub(crate) const fn at(
+        self,
+        function: &'static str,
+        parameters: &'static [&'static str],
+    ) -> Self {
+        Self { parameters: Some(parameters), ..self.of(function) }
+    }
+
+    /// The same, for where the kernel's memory can be read.
+    pub(crate) const fn reading_memory(self) -> Self {
+        Self { reads_memory: true, ..self }
     }
 
     /// The same, to make up for calls that the others miss.

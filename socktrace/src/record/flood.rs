@@ -100,15 +100,22 @@ impl Decoder {
         let family = Family::try_from(signature.family).ok();
         #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
         let (pid, uid) = (repeats.process as u32, (repeats.process >> 32) as u32);
-        let is_one = pid != 0 && repeats.processes_differ == 0;
+        let is = |source: OwnerSource| kind.owned.reserved == source as u16;
+        let is_one = pid != 0 && repeats.processes_differ == 0 && !is(OwnerSource::Gone);
         let there = Sighting { pid, seen_ns: repeats.since_ns, at_ns: repeats.last_ns };
-        let unknown = |why: Unknown| Arc::new(Service::unknown(why));
-        let service = match kind.owned.cgroup_id {
-            0 if kind.owned.reserved == OwnerSource::HandedOn as u16 => unknown(Unknown::HandedOn),
-            0 => unknown(self.why_none_is_recorded(signature)),
-            cgroup if kind.by_cgroup => self.owners.service(cgroup, None),
-            // Each process has kinds of its own.
-            _ => self.owners.service(0, Some(there)),
+        // Where cgroups are not told apart each process has kinds of its own.
+        let cgroup = if kind.by_cgroup { kind.owned.cgroup_id } else { 0 };
+        let service = if is(OwnerSource::HandedOn) {
+            self.service_without_process(0, Unknown::HandedOn)
+        } else if is(OwnerSource::Gone) {
+            self.service_without_process(cgroup, Unknown::ProcessGone)
+        } else if kind.owned.cgroup_id == 0 {
+            let why = self.why_none_is_recorded(signature);
+            self.service_without_process(0, why)
+        } else if kind.by_cgroup {
+            self.owners.service(cgroup, None)
+        } else {
+            self.owners.service(0, Some(there))
         };
         let process = is_one.then(|| {
             let comm = command_name(&bytes(repeats.comm));

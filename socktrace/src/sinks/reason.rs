@@ -64,7 +64,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             if flags.has(Flags::POLICY) =>
         {
             format!(
-                "a security module (SELinux, AppArmor, Landlock, ...) forbids {}",
+                "a security module (SELinux, AppArmor, Landlock, ...) or a BPF program forbids {}",
                 call_name(diagnosis.call)
             )
         }
