@@ -268,7 +268,8 @@ pub(super) fn not_collapsed() -> Result<()> {
 }
 
 /// A storm of failures of several services on all processors, two of them in each other's way, with
-/// resets in interrupts: each is shown or counted, and none is lost.
+/// resets in interrupts: each is shown or counted, and none is lost. What the kernel keeps from programs
+/// that are preempted is in no line and no count but one of its own.
 pub(super) fn storm() -> Result<()> {
     let each: u64 = if super::is_full() { 25_000 } else { 2_000 };
     let storm = 4 * each;
@@ -292,7 +293,14 @@ pub(super) fn storm() -> Result<()> {
     }
     let metrics = tracer.scrape()?;
     let counted = sum(&metrics, "socktrace_socket_errors_total{");
-    ensure!((counted - number(storm + 1)).abs() < 0.5, "{counted} of {storm} and 1 counted");
+    let missed = sum(&metrics, "socktrace_hook_missed_total{");
+    let is_between = |found: f64, expected: u64| {
+        (number(expected) - missed - 0.5..number(expected) + 0.5).contains(&found)
+    };
+    ensure!(
+        is_between(counted, storm + 1),
+        "{counted} of {storm} and 1 counted, {missed} calls missed"
+    );
     let (status, said) = tracer.stop(Signal::SIGINT)?;
     ensure!(status.success(), "ended with {status}");
     ensure!(said.contains(", 0 lost"), "lost:\n{said}");
@@ -301,10 +309,18 @@ pub(super) fn storm() -> Result<()> {
     let lines = lines.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     for (service, failures) in [("one.service", 2 * each), ("other.service", each), (QUIET, 1)] {
         let told = told(&lines, is_of(service));
-        ensure!(told.all() == failures, "{service}: {told:?} of {failures}");
+        ensure!(
+            is_between(number(told.all()), failures),
+            "{service}: {told:?} of {failures}, {missed} calls missed"
+        );
     }
     let resets = told(&lines, |line| line["cause"] == "reset_by_peer");
-    ensure!(resets.all() == each, "{resets:?} of {each} resets");
-    ensure!(told(&lines, |_| true).repeated > storm / 4, "hardly a storm");
+    ensure!(
+        is_between(number(resets.all()), each),
+        "{resets:?} of {each} resets, {missed} calls missed"
+    );
+    let all = told(&lines, |_| true);
+    ensure!((number(all.all()) - counted).abs() < 0.5, "{all:?} of {counted} counted");
+    ensure!(all.repeated > storm / 4, "hardly a storm");
     Ok(())
 }
