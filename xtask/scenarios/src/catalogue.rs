@@ -340,6 +340,7 @@ catalogue! {
         Smp "flood_filtered": flood::filtered;
         Smp "flood_not_collapsed": flood::not_collapsed;
         Smp differs "flood_storm": flood::storm;
+        Smp "flood_stopped_in_a_storm": flood::stopped_in_a_storm;
         Icount "flood_reported_at_once": flood::reported_at_once;
         Smp "no_stream": daemon::no_stream;
         Smp differs "probe_log": daemon::probe_log;

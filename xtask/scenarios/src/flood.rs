@@ -4,6 +4,7 @@ use std::{
     env,
     fs::{self, File},
     net::SocketAddr,
+    path::Path,
     process::Child,
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use serde_json::Value;
 use xtask_common::cgroup;
 
 use super::{
-    child,
+    child, daemon,
     network::{Family, NOBODY_LISTENS},
     owner, socket,
     tracer::{NO_COLLAPSE, REPEAT_AFTER, Tracer},
@@ -236,9 +237,7 @@ pub(super) fn reported_at_once() -> Result<()> {
     let (status, said) = tracer.stop(Signal::SIGINT)?;
     ensure!(status.success(), "ended with {status}");
     ensure!(took < Duration::from_millis(700), "after {took:?} it would have come anyway");
-    let lines = fs::read_to_string(&path)?;
-    fs::remove_file(&path)?;
-    let lines = lines.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let lines = lines_in(&path)?;
     let Told { singly, repeated } = told(&lines, |_| true);
     ensure!(singly + repeated == FLOOD && singly >= SHOWN, "{singly} and {repeated} of {FLOOD}");
     let summary = format!(
@@ -246,6 +245,38 @@ pub(super) fn reported_at_once() -> Result<()> {
     );
     ensure!(said.contains(&summary), "no {summary:?} in:\n{said}");
     Ok(())
+}
+
+/// Stopped in a storm, it accounts for every failure that it has counted: each is shown, part of a flood
+/// that is shown, or lost. The same if nobody reads the lines.
+pub(super) fn stopped_in_a_storm() -> Result<()> {
+    let path = env::temp_dir().join("stopped.json");
+    let tracer = Tracer::start_into(File::create(&path)?, &COUNTING)?;
+    let [counted, shown, repeated, lost] = daemon::storm_until_stopped(tracer)?;
+    let lines = lines_in(&path)?;
+    let expected = Told { singly: shown, repeated };
+    ensure!(told(&lines, |_| true) == expected, "{:?}, said {expected:?}", told(&lines, |_| true));
+    ensure!(counted == shown + repeated + lost, "{counted} counted, {expected:?}, {lost} lost");
+    ensure!(repeated > 0 && lost == 0, "{expected:?}, {lost} lost");
+
+    let mut stalled = daemon::stalled_reader()?;
+    let tracer = Tracer::start_into(stalled.stdin.take().context("no pipe")?, &COUNTING);
+    let numbers = tracer.and_then(daemon::storm_until_stopped);
+    stalled.kill()?;
+    stalled.wait()?;
+    let [counted, shown, repeated, lost] = numbers?;
+    ensure!(
+        counted == shown + repeated + lost,
+        "unread: {counted} counted, {shown} shown, {repeated} in floods, {lost} lost"
+    );
+    Ok(())
+}
+
+/// The lines of a file, which is removed.
+fn lines_in(path: &Path) -> Result<Vec<Value>> {
+    let lines = fs::read_to_string(path)?;
+    fs::remove_file(path)?;
+    Ok(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
 /// `--no-collapse` shows each failure, the lowest limit hardly any.
@@ -304,9 +335,7 @@ pub(super) fn storm() -> Result<()> {
     let (status, said) = tracer.stop(Signal::SIGINT)?;
     ensure!(status.success(), "ended with {status}");
     ensure!(said.contains(", 0 lost"), "lost:\n{said}");
-    let lines = fs::read_to_string(&path)?;
-    fs::remove_file(&path)?;
-    let lines = lines.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let lines = lines_in(&path)?;
     for (service, failures) in [("one.service", 2 * each), ("other.service", each), (QUIET, 1)] {
         let told = told(&lines, is_of(service));
         ensure!(

@@ -115,5 +115,6 @@ const LOST: &str = "socktrace_events_lost_total";
 
 /// A count as it comes in metrics.
 fn whole(value: f64) -> Result<u64> {
-    Ok(format!("{value:.0}").parse()?)
+    // The sum of no numbers is -0.
+    Ok(format!("{:.0}", value + 0.0).parse()?)
 }
