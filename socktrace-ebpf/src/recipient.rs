@@ -131,7 +131,9 @@ impl Answer {
     /// Nothing was asked.
     pub(crate) const NONE: Self = Self(SLOTS as u64);
 
-    #[inline(always)]
+    /// Not inlined: the kernel copies a program for each look-up in an array that it has
+    /// (`do_misc_fixups`).
+    #[inline(never)]
     fn recipient(self) -> Option<&'static mut Recipient> {
         let slot = RECIPIENTS.get_ptr_mut(self.0 as u32)?;
         // SAFETY: this CPU's slot, which the current program alone has.
@@ -176,11 +178,9 @@ impl Answer {
     /// Gives the slot back.
     #[inline(always)]
     pub(crate) fn release(self) {
-        if let Some(slot) = RECIPIENTS.get_ptr_mut(self.0 as u32) {
+        if let Some(recipient) = self.recipient() {
             // SAFETY: just looked up.
-            let claims = unsafe { &raw mut (*slot).claims };
-            // SAFETY: likewise.
-            unsafe { add(claims, u64::MAX) };
+            unsafe { add(&raw mut recipient.claims, u64::MAX) };
         }
     }
 }
@@ -193,10 +193,9 @@ impl Answer {
 #[unsafe(no_mangle)]
 extern "C" fn claim_slot() -> u64 {
     for slot in 0..SLOTS {
-        if let Some(recipient) = RECIPIENTS.get_ptr_mut(slot) {
+        if let Some(recipient) = Answer(u64::from(slot)).recipient() {
+            let claims = &raw mut recipient.claims;
             // SAFETY: just looked up.
-            let claims = unsafe { &raw mut (*recipient).claims };
-            // SAFETY: likewise.
             unsafe { add(claims, 1) };
             // SAFETY: likewise. Volatile, as other programs change it.
             if unsafe { claims.read_volatile() } == 1 {
@@ -246,11 +245,9 @@ extern "C" fn read_names(slot: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn judge_recipient(slot: u64) -> u64 {
-    let Some(recipient) = RECIPIENTS.get_ptr(slot as u32) else {
+    let Some(recipient) = Recipient::of(slot) else {
         return u64::from(filter::UNSETTLED_PROCESS);
     };
-    // SAFETY: this CPU's slot, just looked up.
-    let recipient = unsafe { &*recipient };
     u64::from(filter::judge_owner(&recipient.owner, recipient.source))
 }
 
@@ -271,9 +268,7 @@ extern "C" fn count_recipient(
         service_port: 0,
         reserved: 0,
     };
-    if let Some(recipient) = RECIPIENTS.get_ptr(slot as u32) {
-        // SAFETY: this CPU's slot, just looked up.
-        let recipient = unsafe { &*recipient };
+    if let Some(recipient) = Recipient::of(slot) {
         if recipient.owner.tgid != 0 {
             owned.cgroup_id = recipient.owner.cgroup_id;
         }
