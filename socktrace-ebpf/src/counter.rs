@@ -18,6 +18,8 @@ pub enum Counter {
     OwnersForgotten = 5,
     /// Socket options that were refused and found the map of their counts full.
     SockoptsFull = 6,
+    /// Events that were counted as part of a flood, not streamed.
+    EventsRepeated = 7,
 }
 
 impl Counter {
@@ -30,5 +32,6 @@ impl Counter {
         Self::OwnersRecorded,
         Self::OwnersForgotten,
         Self::SockoptsFull,
+        Self::EventsRepeated,
     ];
 }

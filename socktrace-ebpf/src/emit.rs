@@ -8,6 +8,7 @@ use socktrace_ebpf::{Counter, Event, NamedEvent, RING_BYTES, Signature, event::u
 
 use crate::{
     filter::{self, Verdict},
+    flood::{self, Fate},
     offsets, owned_tally,
     recipient::{Answer, Question, Recipient},
     subject::Subject,
@@ -54,7 +55,10 @@ pub(crate) fn emit_if(
         count_then_filter(wanted, counts_owned, signature, &subject, question)
     };
     if decision.is_admitted {
-        stream(signature, &subject, &decision, describe);
+        let fate = decision.count_in_flood(signature, &subject);
+        if fate != flood::COUNTED {
+            stream(signature, &subject, &decision, fate, describe);
+        }
     }
     decision.answer.release();
 }
@@ -65,20 +69,35 @@ struct Decision {
     answer: Answer,
     /// As [`Event::unsettled`].
     unsettled: u8,
+    /// Whether the daemon has to see it: it counts it, or judges the process.
+    is_single: bool,
 }
 
 impl Decision {
     /// It is not streamed.
     #[inline(always)]
     fn leave_out(answer: Answer) -> Self {
-        Self { is_admitted: false, answer, unsettled: 0 }
+        Self { is_admitted: false, answer, unsettled: 0, is_single: false }
     }
 
     #[inline(always)]
     fn admit(answer: Answer, meaning: Verdict, service: Verdict) -> Self {
         let unsettled = (unsettled::SERVICE * filter::is_unsettled(service))
             | (unsettled::SIGNATURE * filter::is_unsettled(meaning));
-        Self { is_admitted: true, answer, unsettled }
+        // What the daemon judges by signature and cgroup it can judge of a whole flood.
+        let is_single = service == filter::UNSETTLED_PROCESS
+            || (service != filter::PASS
+                && (offsets::FILTER_COUNTS.get() == 1 || offsets::FLOODS_BY_CGROUP.get() == 0));
+        Self { is_admitted: true, answer, unsettled, is_single }
+    }
+
+    /// Counts it, if it is part of a flood.
+    #[inline(always)]
+    fn count_in_flood(&self, signature: &Signature, subject: &Subject) -> Fate {
+        if !flood::is_counted() || self.is_single {
+            return flood::STREAMED;
+        }
+        flood::count(signature, subject, self.answer)
     }
 }
 
@@ -172,9 +191,10 @@ fn stream(
     signature: &Signature,
     subject: &Subject,
     decision: &Decision,
+    fate: Fate,
     describe: impl FnOnce(&mut Event),
 ) {
-    let recipient = decision.answer.recipient().map(|recipient| &*recipient);
+    let recipient = decision.answer.named();
     let Some(mut entry) = reserve(recipient) else {
         tally::bump(Counter::EventsLost);
         return;
@@ -184,6 +204,7 @@ fn stream(
     unsafe { event.write(Event::default()) };
     // SAFETY: just written.
     let event = unsafe { &mut *event };
+    event.parts = parts::WATCH_REPEATS * fate as u8;
     if let Some(recipient) = recipient {
         recipient.describe(event);
     }

@@ -210,6 +210,8 @@ pub mod parts {
     pub const PEER: u8 = 1 << 2;
     /// The detail is [`super::Detail::Call`].
     pub const CALL: u8 = 1 << 3;
+    /// The daemon is to look at [`crate::Repeats`] for a while from now on.
+    pub const WATCH_REPEATS: u8 = 1 << 4;
 }
 
 /// Bits of [`Event::unsettled`].

@@ -37,6 +37,8 @@ pub(crate) const PASS: Verdict = 0;
 /// The daemon has to judge.
 pub(crate) const UNSETTLED: Verdict = 1;
 pub(crate) const DROP: Verdict = 2;
+/// [`UNSETTLED`], and the daemon judges the process, not the service as a whole.
+pub(crate) const UNSETTLED_PROCESS: Verdict = UNSETTLED | 4;
 
 /// Whether it is [`UNSETTLED`]: 1 or 0, with no branch that would double the paths to verify.
 #[inline(always)]
@@ -91,7 +93,7 @@ pub(crate) fn judge_owner(owner: &Owner, source: u32) -> Verdict {
     }
     if source == OwnerSource::Gone as u32 {
         // Only the daemon finds out, and then it is nobody.
-        return if asks_for_owner(|mode| mode != mode::ANY) { UNSETTLED } else { PASS };
+        return if asks_for_owner(|mode| mode != mode::ANY) { UNSETTLED_PROCESS } else { PASS };
     }
     if drops_number(&offsets::FILTER_PID, CriterionKind::Pid, owner.tgid)
         || drops_number(&offsets::FILTER_UID, CriterionKind::Uid, owner.uid)

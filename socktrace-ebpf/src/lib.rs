@@ -15,6 +15,7 @@ pub mod event;
 pub mod facts;
 pub mod histogram;
 pub mod owned;
+pub mod repeats;
 mod role;
 pub mod signature;
 pub mod sockopt;
@@ -23,6 +24,7 @@ pub use counter::Counter;
 pub use criteria::{Criterion, CriterionKind};
 pub use event::{Address, Detail, Event, NamedEvent, Names, OwnerSource};
 pub use owned::Owned;
+pub use repeats::Repeats;
 pub use signature::{
     EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
 };

@@ -27,6 +27,7 @@ mod emit;
 mod errno;
 mod failure;
 mod filter;
+mod flood;
 mod holder;
 mod icmp;
 mod load;

@@ -182,6 +182,16 @@ pub(crate) static OWNED_COUNTS: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static SERVICE_PORTS: Fact = Fact(0);
 
+/// Number of events of one kind within [`socktrace_ebpf::repeats::WINDOW_NS`] after which they are
+/// counted, and streamed no more; 0 streams all.
+#[unsafe(no_mangle)]
+pub(crate) static REPEAT_AFTER: Fact = Fact(0);
+
+/// Whether kinds of events are told apart by cgroup: 1, or by process: 0, where cgroups do not say which
+/// service a process belongs to.
+#[unsafe(no_mangle)]
+pub(crate) static FLOODS_BY_CGROUP: Fact = Fact(1);
+
 /// The length of a jiffy in microseconds.
 #[unsafe(no_mangle)]
 pub(crate) static JIFFY_US: Fact = Fact(4_000);

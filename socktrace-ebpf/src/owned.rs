@@ -12,7 +12,7 @@ pub struct Owned {
     pub signature: Signature,
     /// Port of the end that listens, in host byte order; 0 when it is not known, or not asked for.
     pub service_port: u16,
-    /// Zero.
+    /// Zero, but in the keys of [`crate::repeats`].
     pub reserved: u16,
 }
 

@@ -152,6 +152,19 @@ impl Answer {
         Some(unsafe { &mut *slot })
     }
 
+    /// As functions hand it each other.
+    #[inline(always)]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The process with its names, for an event that is streamed.
+    #[inline(always)]
+    pub(crate) fn named(self) -> Option<&'static Recipient> {
+        read_names(self.0);
+        Recipient::of(self.0)
+    }
+
     /// Counts a failure by the process that was asked for, and by the port of its service.
     #[inline(always)]
     pub(crate) fn count(self, signature: &Signature, subject: &Subject) {
@@ -214,12 +227,32 @@ extern "C" fn search_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
     answer(slot, flags, in_process, Effort::Search)
 }
 
-/// Whether the filters ask for the process of an [`Answer`], a [`Verdict`].
+/// Adds the names of a slot's process and its executable, for an event that is streamed.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn read_names(slot: u64) -> u64 {
+    let Some(recipient) = Answer(slot).recipient() else {
+        return 0;
+    };
+    (recipient.names, recipient.names_known) = (Names::NONE, NamesKnown::Unknown as u64);
+    // Of a process that was there just now.
+    let is_there = recipient.source != OwnerSource::Gone as u32;
+    if task::is_readable() && is_there && recipient.owner.leader != 0 {
+        let leader = Task::new(recipient.owner.leader as *const u8);
+        leader.comm(&mut recipient.names.comm);
+        leader.exe(&mut recipient.names.exe);
+        let known = if recipient.has_same_names() { NamesKnown::Same } else { NamesKnown::Other };
+        recipient.names_known = known as u64;
+    }
+    0
+}
+
+/// Whether the filters ask for the process in a slot, a [`Verdict`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn judge_recipient(slot: u64) -> u64 {
-    let Some(recipient) = Answer(slot).recipient() else {
-        return u64::from(filter::UNSETTLED);
+    let Some(recipient) = Recipient::of(slot) else {
+        return u64::from(filter::UNSETTLED_PROCESS);
     };
     u64::from(filter::judge_owner(&recipient.owner, recipient.source))
 }
@@ -241,7 +274,7 @@ extern "C" fn count_recipient(
         service_port: 0,
         reserved: 0,
     };
-    if let Some(recipient) = Answer(slot).recipient() {
+    if let Some(recipient) = Recipient::of(slot) {
         if recipient.owner.tgid != 0 {
             owned.cgroup_id = recipient.owner.cgroup_id;
         }
@@ -259,23 +292,9 @@ fn answer(slot: u64, flags: u64, in_process: u64, effort: Effort) -> u64 {
     let Some(recipient) = Answer(slot).recipient() else {
         return 0;
     };
-    let is_streamed = offsets::STREAM.get() == 1;
-    (recipient.names, recipient.names_known) = (Names::NONE, NamesKnown::Unknown as u64);
     recipient.role = 0;
     let source = recipient.find(slot, Flags(flags as u32), in_process != 0, effort);
     recipient.source = source as u32;
-    // For readers, of a process that is there now.
-    if is_streamed
-        && source != OwnerSource::Gone
-        && recipient.owner.leader != 0
-        && task::is_readable()
-    {
-        let leader = Task::new(recipient.owner.leader as *const u8);
-        leader.comm(&mut recipient.names.comm);
-        leader.exe(&mut recipient.names.exe);
-        let known = if recipient.has_same_names() { NamesKnown::Same } else { NamesKnown::Other };
-        recipient.names_known = known as u64;
-    }
     0
 }
 
@@ -309,6 +328,30 @@ impl Recipient {
         };
         let thread = u128::from_ne_bytes(self.owner.comm);
         thread == u128::from_ne_bytes(self.names.comm) && thread == u128::from_ne_bytes(*exe)
+    }
+
+    /// The one in a slot.
+    #[inline(always)]
+    pub(crate) fn of(slot: u64) -> Option<&'static Self> {
+        Answer(slot).recipient().map(|recipient| &*recipient)
+    }
+
+    /// The process; its `tgid` is 0 when it is unknown.
+    #[inline(always)]
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// How it is known, an [`OwnerSource`].
+    #[inline(always)]
+    pub(crate) fn source(&self) -> u16 {
+        self.source as u16
+    }
+
+    /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 when unknown.
+    #[inline(always)]
+    pub(crate) fn role(&self) -> u8 {
+        self.role as u8
     }
 
     #[inline(always)]

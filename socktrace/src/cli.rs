@@ -36,6 +36,13 @@ const DEFAULT_SERIES: u32 = socktrace_ebpf::SERIES as u32;
 /// More than a Prometheus server should take from one target.
 const MOST_SERIES: i64 = 100_000;
 
+/// Events of one kind in a window after which they are counted by default.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+const DEFAULT_REPEAT_AFTER: u32 = socktrace_ebpf::repeats::REPEAT_AFTER as u32;
+
+/// More than any ring buffer has room for.
+const MOST_REPEAT_AFTER: u32 = 1_000_000;
+
 /// Shows why TCP sockets fail on this host: the errno each program gets, and who did what.
 ///
 /// Streams one line a failure and serves Prometheus metrics. Needs root, or CAP_BPF with
@@ -90,6 +97,15 @@ pub(crate) struct Cli {
     /// Show each retransmission timeout too
     #[arg(long)]
     pub(crate) retransmits: bool,
+
+    /// Events of one service, kind and port within 100 ms after which they are counted instead of
+    /// shown one by one, until fewer come: one line says how many. Those of others are shown meanwhile
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_REPEAT_AFTER, value_parser = |text: &str| number(text, 2..=MOST_REPEAT_AFTER))]
+    pub(crate) repeat_after: u32,
+
+    /// Show each event, however many there are: --repeat-after without end
+    #[arg(long)]
+    pub(crate) no_collapse: bool,
 
     /// Silence after which a reset of the first data counts as one of an idle connection
     // Shorter than the idle limits of common NATs and load balancers, which begin at a minute,

@@ -21,10 +21,12 @@ use crate::{
         load::{self, Attached, Loaded},
         probe_log,
         programs::Programs,
+        repeats::{Limit, RepeatMaps},
         tally::Tallies,
         undisturbed,
     },
     metrics::Hooks,
+    owner::Owners,
     pipeline::{Gate, Judge, Pipeline, Teacher},
     record::{Decoder, RemoteNames, SystemResolver},
     service::{
@@ -64,11 +66,14 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let scope = Scope { stream: !cli.no_stream, counts: cli.filters.filter_metrics };
     let kernel_filter = filter.kernel_filter(scope, cli.all);
     let mut services = serve::ServiceCounts::new(cli);
+    let limit = (scope.stream && !cli.no_collapse)
+        .then(|| Limit { events: cli.repeat_after, by_cgroup: Owners::are_told_by_cgroup() });
     let options = load::Options {
         method: cli.attach.into(),
         retransmits: cli.retransmits,
         max_sockets: cli.max_sockets,
         owned: services.extent(),
+        limit,
         ring_bytes: cli.ring_bytes(),
         jiffy_us: clock.jiffy_us(),
         probe_log: cli.probe_log,
@@ -134,7 +139,8 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         pipeline = Some(match progress {
             Some(progress) => {
                 let sinks = Sinks::new(vec![Box::new(StreamSink::new(watch::options(cli)))]);
-                judging.show(sinks, names, progress)
+                let repeats = limit.map(|limit| RepeatMaps::new(&mut object, limit)).transpose()?;
+                judging.show(sinks, repeats, names, progress)
             }
             None => judging,
         });
@@ -160,7 +166,11 @@ fn summary(counts: &Counts, shown: Option<StreamProgress>) -> anyhow::Result<Str
     };
     let Some(shown) = shown else { return Ok(failures) };
     let lost = counts.counter(Counter::EventsLost)? + shown.dropped;
-    Ok(format!("{failures}; {} events shown, {lost} lost", shown.shown))
+    let repeated = match shown.repeated {
+        0 => String::new(),
+        count => format!(", {count} in floods"),
+    };
+    Ok(format!("{failures}; {} events shown{repeated}, {lost} lost", shown.shown))
 }
 
 /// What the kernel kept from the programs, to go after the summary; empty if nothing.

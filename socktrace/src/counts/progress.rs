@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What the stream came to so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StreamProgress {
-    /// Events shown.
+    /// Events shown one by one.
     pub(crate) shown: u64,
+    /// Events shown by the number of them in floods.
+    pub(crate) repeated: u64,
     /// Events that were received and not shown: the reader was slow, or the disk full.
     pub(crate) dropped: u64,
 }
@@ -15,13 +17,16 @@ pub(crate) struct StreamProgress {
 #[derive(Debug, Default)]
 pub(crate) struct SharedProgress {
     shown: AtomicU64,
+    repeated: AtomicU64,
     dropped: AtomicU64,
 }
 
 impl SharedProgress {
     /// Notes how far the stream has come.
-    pub(crate) fn note(&self, StreamProgress { shown, dropped }: StreamProgress) {
+    pub(crate) fn note(&self, progress: StreamProgress) {
+        let StreamProgress { shown, repeated, dropped } = progress;
         self.shown.store(shown, Ordering::Relaxed);
+        self.repeated.store(repeated, Ordering::Relaxed);
         self.dropped.store(dropped, Ordering::Relaxed);
     }
 
@@ -29,6 +34,7 @@ impl SharedProgress {
     pub(crate) fn stream(&self) -> StreamProgress {
         StreamProgress {
             shown: self.shown.load(Ordering::Relaxed),
+            repeated: self.repeated.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
         }
     }

@@ -104,6 +104,7 @@ fn options(method: Method) -> anyhow::Result<Options> {
         method,
         retransmits: true,
         owned: None,
+        limit: None,
         ring_bytes: RING_BYTES,
         jiffy_us: clock.jiffy_us(),
         probe_log: false,

@@ -18,6 +18,7 @@ use super::{
     owned::Extent,
     plan::{Loss, Method, Plan, plan},
     refusal::{self, Refusal, denied},
+    repeats::Limit,
     subject::Subject,
     ways::{NoKprobes, NoTrampolines},
 };
@@ -47,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) max_sockets: u32,
     /// How failures are counted by owner; `None` for not at all.
     pub(crate) owned: Option<Extent>,
+    /// From where on events are counted and streamed no more; `None` streams all.
+    pub(crate) limit: Option<Limit>,
     /// Size of the ring buffer of events, in bytes: a power of two.
     pub(crate) ring_bytes: u32,
     /// Length of a jiffy in microseconds.
@@ -220,6 +223,8 @@ fn load_object(
         ("JIFFY_US", options.jiffy_us),
         ("OWNED_COUNTS", u32::from(options.owned.is_some())),
         ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),
+        ("REPEAT_AFTER", options.limit.map_or(0, |limit| limit.events)),
+        ("FLOODS_BY_CGROUP", u32::from(options.limit.is_none_or(|limit| limit.by_cgroup))),
     ];
 
     let mut loader = loader();
@@ -236,6 +241,10 @@ fn load_object(
     loader.map_max_entries("OWNED", options.owned.map_or(1, |extent| extent.entries));
     if options.owned.is_none() {
         loader.map_max_entries("OTHERS", 1);
+    }
+    if options.limit.is_none() {
+        loader.map_max_entries("REPEATS", 1);
+        loader.map_max_entries("REPEATS_OF_ANY_PORT", 1);
     }
     filter.size_maps(&mut loader);
     let ring_bytes = if filter.needs_events() { options.ring_bytes } else { UNUSED_RING_BYTES };

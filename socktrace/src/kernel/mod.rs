@@ -21,6 +21,7 @@ mod preload;
 pub(crate) mod probe_log;
 pub(crate) mod programs;
 pub(crate) mod refusal;
+pub(crate) mod repeats;
 pub(crate) mod tally;
 pub(crate) mod trial;
 mod undisturbed;

@@ -133,7 +133,7 @@ fn snapshot() -> Snapshot {
         },
         sockopts_beyond: 7,
         services: Some(service_page()),
-        stream: Some(StreamProgress { shown: 21, dropped: 2 }),
+        stream: Some(StreamProgress { shown: 21, repeated: 12_408, dropped: 2 }),
         missed: BTreeMap::from([(Hook::TcpDone, 3), (Hook::TcpReset, 0)]),
         runs: Some(BTreeMap::from([(
             "tcp_done",

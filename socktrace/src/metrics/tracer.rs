@@ -42,10 +42,16 @@ fn events(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
     let Some(stream) = snapshot.stream else { return Ok(()) };
     let shown = families.counter(
         "socktrace_events_shown_total",
-        "Events that the stream has shown.",
+        "Events that the stream has shown one by one.",
         &[],
     )?;
     shown.with_label_values::<&str>(&[]).inc_by(stream.shown);
+    let repeated = families.counter(
+        "socktrace_events_repeated_total",
+        "Events that the stream has shown by the number of them, as they came in a flood.",
+        &[],
+    )?;
+    repeated.with_label_values::<&str>(&[]).inc_by(stream.repeated);
     let lost = families.counter(
         "socktrace_events_lost_total",
         "Events missing in the stream; they are in all other counters.",

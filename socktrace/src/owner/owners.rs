@@ -160,6 +160,11 @@ impl Owners {
         Layout::read().is_ok_and(|layout| layout.unified.is_some())
     }
 
+    /// Whether on this host a cgroup's id decides alone about the service.
+    pub(crate) fn are_told_by_cgroup() -> bool {
+        Layout::read().is_ok_and(|layout| layout.unified.is_some() && !layout.legacy)
+    }
+
     /// Whether the cgroup with this id, 0 for none, is there no more.
     pub(crate) fn is_gone(&self, cgroup: u64) -> bool {
         cgroup != 0 && self.ids.as_ref().is_none_or(|ids| ids.is_gone(cgroup))

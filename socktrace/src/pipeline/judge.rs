@@ -8,7 +8,7 @@ use socktrace_ebpf::{Criterion, NamedEvent, event::unsettled};
 use crate::{
     filter::{Filter, is_noise},
     owner::{Service, Unknown},
-    record::{Decoder, Record},
+    record::{Decoder, Flood, Record},
 };
 
 /// Decides what is shown, and counted where filters narrow the counts.
@@ -61,7 +61,7 @@ impl Judge {
         let is_unsettled = |what: u8| event.unsettled & what != 0;
         let mut verdict = Verdict::default();
         let finding = diagnose(event.signature);
-        let is_meant = self.filter.admits_finding(finding) && (self.all || !is_noise(finding));
+        let is_meant = self.is_meant(finding);
         if is_unsettled(unsettled::SIGNATURE) {
             verdict.lessons[0] = Some((Criterion::signature(&event.signature), is_meant));
         }
@@ -82,9 +82,26 @@ impl Judge {
             return verdict;
         }
         verdict.is_counted = is_left;
-        let is_shown = is_meant && (self.retransmits || finding != Finding::Retransmission);
+        let is_shown = is_meant && self.is_wanted(record.finding);
         verdict.shown = is_shown.then_some(record);
         verdict
+    }
+
+    /// Whether a flood is shown. The kernel side has judged connections and processes, and leaves to
+    /// the daemon what all of its events have in common.
+    pub(super) fn shows_flood(&self, flood: &Flood) -> bool {
+        self.is_meant(flood.finding)
+            && self.is_wanted(flood.finding)
+            && self.filter.admits_service(&flood.service)
+    }
+
+    /// Whether what a signature means is asked for.
+    fn is_meant(&self, finding: Finding) -> bool {
+        self.filter.admits_finding(finding) && (self.all || !is_noise(finding))
+    }
+
+    fn is_wanted(&self, finding: Finding) -> bool {
+        self.retransmits || finding != Finding::Retransmission
     }
 }
 

@@ -3,6 +3,7 @@
 //! A verdict has effects besides: what the kernel side left to be counted here is counted, and what
 //! only the daemon can judge is taught to the kernel side. See [`judge`].
 
+mod floods;
 mod judge;
 mod teacher;
 
@@ -14,14 +15,15 @@ use std::{
 };
 
 use anyhow::Context as _;
-use socktrace_ebpf::{Counter, NamedEvent};
+use socktrace_ebpf::{Counter, NamedEvent, event::parts};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
+use self::floods::{Added, Floods, Look};
 pub(crate) use self::{judge::Judge, teacher::Teacher};
 use crate::{
     counts::{Counts, SharedProgress, StreamProgress, UserCounts},
-    kernel::events::Events,
-    record::{Decoder, Record, RemoteNames},
+    kernel::{events::Events, repeats::RepeatMaps},
+    record::{Decoder, Flood, Record, RemoteNames},
     sinks::{Ending, Options, Sinks},
 };
 
@@ -65,6 +67,13 @@ impl Gate {
         verdict.shown
     }
 
+    /// What to show of events that were counted in a flood, if anything.
+    fn pass_flood(&mut self, added: &Added) -> Option<Flood> {
+        let Added { kind, count, since_ns, repeats } = added;
+        let flood = self.decoder.decode_flood(kind, *count, *since_ns, repeats);
+        self.judge.shows_flood(&flood).then_some(flood)
+    }
+
     /// The times at which the kernel side is to ask again; `None` for never.
     fn refreshes(&self) -> Option<Interval> {
         self.judge.depends_on_names().then(|| {
@@ -80,6 +89,8 @@ pub(crate) struct Pipeline {
     events: Events,
     gate: Gate,
     refreshes: Option<Interval>,
+    /// `None` where every event is streamed.
+    floods: Option<Floods>,
     names: Option<RemoteNames>,
     sinks: Sinks,
     counts: Arc<Counts>,
@@ -97,6 +108,8 @@ pub(crate) enum Step {
     Events,
     /// Verdicts are to be found again.
     Refresh,
+    /// Floods are to be looked at.
+    Floods,
     /// A sink has written what it was given.
     Written(Ending),
 }
@@ -108,6 +121,7 @@ impl Pipeline {
             events,
             refreshes: gate.refreshes(),
             gate,
+            floods: None,
             names: None,
             sinks: Sinks::default(),
             counts,
@@ -117,14 +131,16 @@ impl Pipeline {
         }
     }
 
-    /// Shows records too; `names` finds the names of remote addresses.
+    /// Shows records too; `repeats` has what is not streamed, `names` finds the names of remote addresses.
     pub(crate) fn show(
         self,
         sinks: Sinks,
+        repeats: Option<RepeatMaps>,
         names: Option<RemoteNames>,
         progress: Arc<SharedProgress>,
     ) -> Self {
-        Self { sinks, names, progress: Some(progress), ..self }
+        let floods = repeats.map(Floods::new);
+        Self { sinks, floods, names, progress: Some(progress), ..self }
     }
 
     /// Has sinks begin, as with a heading.
@@ -145,6 +161,8 @@ impl Pipeline {
             written = poll_fn(|context| self.sinks.poll_written(context)) => {
                 Ok(Step::Written(written.context(CANNOT_WRITE)?))
             }
+            // Counts can wait for a reader, too.
+            () = due(self.floods.as_ref()), if takes_events => Ok(Step::Floods),
             // While a sink waits for a reader, the kernel's ring buffer is the queue, and counts
             // what it cannot hold.
             result = self.events.next(&mut self.batch), if takes_events => {
@@ -158,6 +176,7 @@ impl Pipeline {
     pub(crate) async fn take(&mut self, step: Step) -> bool {
         match step {
             Step::Refresh => self.gate.teacher.refresh(),
+            Step::Floods => self.report_floods(Floods::look),
             Step::Written(ending) => {
                 self.note();
                 return ending == Ending::Read;
@@ -172,6 +191,8 @@ impl Pipeline {
         if self.sinks.are_none() {
             return;
         }
+        // Under the options that they came with.
+        self.report_floods(Floods::take);
         self.sinks.change(options);
         self.gate.judge.change(all);
         self.gate.teacher.refresh();
@@ -186,6 +207,9 @@ impl Pipeline {
         loop {
             let has_more = self.events.drain(&mut self.batch);
             self.pass().await;
+            if !has_more {
+                self.report_floods(Floods::take);
+            }
             if !self.write_out().await? || !has_more {
                 return Ok(());
             }
@@ -224,6 +248,7 @@ impl Pipeline {
             }
             has_more = self.events.drain(&mut self.batch) || !self.batch.is_empty();
         }
+        self.report_floods(Floods::take);
         self.note();
         if self.events.undecodable() > 0 {
             log::error!(
@@ -232,7 +257,7 @@ impl Pipeline {
             );
         }
         log::debug!("events from the kernel: {}", self.events.received());
-        self.sinks.progress()
+        self.progress()
     }
 
     /// Judges the batch and shows what passes.
@@ -241,6 +266,11 @@ impl Pipeline {
             && self.counts.counter(Counter::OwnersFull).is_ok_and(|count| count > 0)
         {
             self.gate.decoder.owners_are_full();
+        }
+        if let Some(floods) = &mut self.floods
+            && self.batch.iter().any(|named| named.event.parts & parts::WATCH_REPEATS != 0)
+        {
+            floods.watch();
         }
         let Some(names) = &mut self.names else {
             for event in self.batch.drain(..) {
@@ -266,7 +296,13 @@ impl Pipeline {
             return;
         }
         match self.counts.counter(Counter::EventsLost) {
-            Ok(total) => self.sinks.lost(total),
+            Ok(total) => {
+                let unattributed = self.floods.as_ref().map_or(0, Floods::unattributed);
+                self.sinks.lost(total + unattributed);
+                if let Some(floods) = &mut self.floods {
+                    floods.watch_if_lost(total);
+                }
+            }
             // Reading takes a descriptor, of which there may be none for a time. What was lost is
             // reported later then.
             Err(error) => log::debug!("{error:#}"),
@@ -277,8 +313,39 @@ impl Pipeline {
     /// Has metrics know how far the stream has come.
     fn note(&self) {
         if let Some(progress) = &self.progress {
-            progress.note(self.sinks.progress());
+            progress.note(self.progress());
         }
+    }
+
+    fn progress(&self) -> StreamProgress {
+        let progress = self.sinks.progress();
+        let unattributed = self.floods.as_ref().map_or(0, Floods::unattributed);
+        StreamProgress { dropped: progress.dropped + unattributed, ..progress }
+    }
+
+    /// Shows what was counted in floods since the last time, as `look` finds it.
+    fn report_floods(&mut self, look: Look) {
+        let Some(floods) = &mut self.floods else { return };
+        let total = self.counts.counter(Counter::EventsRepeated);
+        match look(floods, total) {
+            Ok(added) => {
+                for added in added {
+                    if let Some(flood) = self.gate.pass_flood(&added) {
+                        self.sinks.flood(&flood);
+                    }
+                }
+            }
+            // As without a free descriptor. It is reported later then.
+            Err(error) => log::debug!("{error:#}"),
+        }
+    }
+}
+
+/// Waits until floods are to be looked at, forever where there are none.
+async fn due(floods: Option<&Floods>) {
+    match floods {
+        Some(floods) => floods.due().await,
+        None => pending().await,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{
-    Address, Detail, Event, Family, Flags, NamedEvent, Origin, OwnerSource, TcpState,
+    Address, Detail, Event, Family, Flags, NamedEvent, Origin, OwnerSource, Signature, TcpState,
     event::EXE_NAME,
 };
 
@@ -20,10 +20,10 @@ use crate::{
 /// Turns events into records.
 pub(crate) struct Decoder {
     clock: Clock,
-    time: TimeOfDay,
+    pub(super) time: TimeOfDay,
     /// Names of the kernel's `enum sk_rst_reason`.
     rst_reasons: Vec<(u32, Arc<str>)>,
-    owners: Owners,
+    pub(super) owners: Owners,
     processes: RecentProcesses,
     /// The last sender or killer that was named: its name from the kernel side, and as it is shown.
     last_peer: ([u8; 16], Arc<str>),
@@ -65,7 +65,7 @@ impl Decoder {
             Ok((process, there)) => {
                 (Some(process), self.owners.service(event.cgroup_id, Some(there)))
             }
-            Err(why) => (None, self.service_without_process(event, why)),
+            Err(why) => (None, self.service_without_process(event.cgroup_id, why)),
         };
         let (mut icmp, mut sender, mut killer) = (None, None, None);
         let mut arguments = Arguments::default();
@@ -109,11 +109,11 @@ impl Decoder {
 
     /// The service of a socket whose process is not known for this reason: one that has gone has left its
     /// cgroup behind.
-    fn service_without_process(&mut self, event: &Event, why: Unknown) -> Arc<Service> {
-        if why != Unknown::ProcessGone || event.cgroup_id == 0 {
+    pub(super) fn service_without_process(&mut self, cgroup_id: u64, why: Unknown) -> Arc<Service> {
+        if why != Unknown::ProcessGone || cgroup_id == 0 {
             return Arc::new(Service::unknown(why));
         }
-        let service = self.owners.service(event.cgroup_id, None);
+        let service = self.owners.service(cgroup_id, None);
         Arc::new(Service { unknown: Some(why), ..(*service).clone() })
     }
 
@@ -127,12 +127,7 @@ impl Decoder {
             return Err(Unknown::HandedOn);
         }
         if event.tgid == 0 {
-            let unaccepted = Flags(event.signature.flags).has(Flags::UNACCEPTED);
-            return Err(match unaccepted {
-                true => Unknown::NotAccepted,
-                false if self.owners_full => Unknown::OwnerMapFull,
-                false => Unknown::NotRecorded,
-            });
+            return Err(self.why_none_is_recorded(event.signature));
         }
         if is(OwnerSource::Gone) && !self.owners.is_there(there) {
             return Err(Unknown::ProcessGone);
@@ -154,6 +149,15 @@ impl Decoder {
             self.processes.keep(named, until_ns, &process);
         }
         Ok((process, there))
+    }
+
+    /// Why nobody is known to have opened a socket.
+    pub(super) fn why_none_is_recorded(&self, signature: Signature) -> Unknown {
+        match Flags(signature.flags).has(Flags::UNACCEPTED) {
+            true => Unknown::NotAccepted,
+            false if self.owners_full => Unknown::OwnerMapFull,
+            false => Unknown::NotRecorded,
+        }
     }
 
     /// The path of the executable that the process had at the time, if it is known: what the kernel's
@@ -183,7 +187,7 @@ impl Decoder {
     }
 }
 
-fn address(address: Address, family: Option<Family>) -> IpAddr {
+pub(super) fn address(address: Address, family: Option<Family>) -> IpAddr {
     let octets = address.octets;
     match family {
         Some(Family::Ipv4) => IpAddr::from([octets[0], octets[1], octets[2], octets[3]]),
@@ -213,7 +217,7 @@ fn some_name(name: &[u8]) -> Option<String> {
 }
 
 /// A program may give itself any name: nothing that could deceive on a terminal or in a log.
-fn command_name(comm: &[u8]) -> String {
+pub(super) fn command_name(comm: &[u8]) -> String {
     let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
     let name = &comm[..length];
     // As nearly all are.

@@ -1,6 +1,7 @@
 //! An event with its finding, decoded: what filters and sinks work on.
 
 mod decoder;
+mod flood;
 pub(crate) mod names;
 mod recent;
 mod remote_names;
@@ -14,12 +15,13 @@ use jiff::Timestamp;
 use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{Event, Family, Role, TcpState};
 
-#[cfg(test)]
-pub(crate) use self::decoder::tests;
 pub(crate) use self::{
     decoder::Decoder,
+    flood::{Flood, Peers},
     remote_names::{RemoteNames, SystemResolver},
 };
+#[cfg(test)]
+pub(crate) use self::{decoder::tests, flood::FloodProcess};
 use crate::owner::Service;
 
 /// The process that was operating on the socket, else the one that waits for it, else the one that

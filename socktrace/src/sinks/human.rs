@@ -7,7 +7,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 use socktrace_diagnosis::{Finding, Severity};
 use socktrace_ebpf::Sigpipe;
 
@@ -42,11 +42,21 @@ pub(crate) fn write(
     zone: &TimeZone,
     columns: &Columns,
 ) -> io::Result<()> {
+    write_cells(out, record.finding, columns, |column| text(column, record, zone))
+}
+
+/// Writes what each column has as a line, and the reason under it where the line has no room.
+pub(super) fn write_cells<'a>(
+    out: &mut impl Write,
+    finding: Finding,
+    columns: &Columns,
+    text: impl Fn(Column) -> Cow<'a, str>,
+) -> io::Result<()> {
     let mut has_reason = false;
-    for (column, gap, cell) in columns.cells(|column| text(column, record, zone)) {
+    for (column, gap, cell) in columns.cells(&text) {
         let style = match column {
             Column::Time => DIM,
-            Column::Errno | Column::Cause => style(record.finding),
+            Column::Errno | Column::Cause => style(finding),
             _ => Style::new(),
         };
         has_reason |= column == Column::Reason;
@@ -54,7 +64,7 @@ pub(crate) fn write(
     }
     writeln!(out)?;
     if !has_reason {
-        for line in columns.below(&text(Column::Reason, record, zone)) {
+        for line in columns.below(&text(Column::Reason)) {
             writeln!(out, "{line}")?;
         }
     }
@@ -68,9 +78,7 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
         Finding::Retransmission => None,
     };
     let text = match column {
-        Column::Time => {
-            Some(record.time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string())
-        }
+        Column::Time => Some(time(record.time, zone)),
         Column::Errno => return found.map_or("-".into(), |found| found.errno.text()),
         Column::Cause => return found.map_or("retransmit", |found| found.cause.id()).into(),
         Column::Process => {
@@ -89,6 +97,11 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
         Column::Reason => Some(reason(record)),
     };
     text.map_or("-".into(), Cow::Owned)
+}
+
+/// The time of day.
+pub(super) fn time(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string()
 }
 
 /// One end of a connection, `-` where there is none.

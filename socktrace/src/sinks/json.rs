@@ -49,7 +49,7 @@ impl LastLine {
         Ok(self.process.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
     }
 
-    fn service(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
+    pub(super) fn service(&mut self, service: &Arc<Service>) -> io::Result<&[u8]> {
         if self.service.as_ref().is_none_or(|(last, _)| last != service) {
             let mut fields = Vec::new();
             add_object(&mut fields, &**service)?;
@@ -59,7 +59,7 @@ impl LastLine {
     }
 
     /// Writes a time after 1970 as it displays itself.
-    fn write_time(&mut self, out: &mut Vec<u8>, time: Timestamp) -> io::Result<()> {
+    pub(super) fn write_time(&mut self, out: &mut Vec<u8>, time: Timestamp) -> io::Result<()> {
         let second = time.as_second();
         if self.second.as_ref().is_none_or(|(last, _)| *last != second) {
             let whole = Timestamp::from_second(second).map_err(io::Error::other)?;
@@ -82,21 +82,22 @@ impl LastLine {
 
 /// Writes one event as a line.
 pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> io::Result<()> {
-    match record.finding {
-        Finding::Failure(found) => {
-            write_moment(out, record, "failure", last)?;
-            write_diagnosis(out, record, found)?;
-        }
-        Finding::Delivery(found) => {
-            let accepted = record.event.signature.kind == EventKind::Accept as u8;
-            let event = if accepted { "accepted_reset" } else { "delivered" };
-            write_moment(out, record, event, last)?;
-            write_diagnosis(out, record, found)?;
-        }
-        Finding::Retransmission => write_moment(out, record, "retransmit", last)?,
+    write_moment(out, record, event_name(record.finding, record.event.signature.kind), last)?;
+    if let Finding::Failure(found) | Finding::Delivery(found) = record.finding {
+        write_diagnosis(out, record, found)?;
     }
     out.extend_from_slice(b"}\n");
     Ok(())
+}
+
+/// What happened: a failure, a call that meets one that was told before, or a retransmission.
+pub(super) fn event_name(finding: Finding, kind: u8) -> &'static str {
+    match finding {
+        Finding::Failure(_) => "failure",
+        Finding::Delivery(_) if kind == EventKind::Accept as u8 => "accepted_reset",
+        Finding::Delivery(_) => "delivered",
+        Finding::Retransmission => "retransmit",
+    }
 }
 
 /// Begins an object with what every line about a connection says; all there is for a retransmission

@@ -1,6 +1,7 @@
 //! Where records go: aligned lines for a terminal, JSON lines for everything else.
 
 mod columns;
+mod flood;
 #[cfg(test)]
 mod fuzz;
 mod human;
@@ -21,7 +22,10 @@ use std::{
 use anstream::ColorChoice;
 
 pub(crate) use self::stream_sink::StreamSink;
-use crate::{counts::StreamProgress, record::Record};
+use crate::{
+    counts::StreamProgress,
+    record::{Flood, Record},
+};
 
 /// The format of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,9 @@ pub(crate) trait Sink {
 
     /// Adds a record.
     fn record(&mut self, record: &Record);
+
+    /// Adds a flood, which stands for many events.
+    fn flood(&mut self, flood: &Flood);
 
     /// Reports that the kernel side has had no room for so many events since the start.
     fn lost(&mut self, total: u64);
@@ -120,6 +127,11 @@ impl Sinks {
         self.each(|sink| sink.record(record));
     }
 
+    /// Adds a flood to each.
+    pub(crate) fn flood(&mut self, flood: &Flood) {
+        self.each(|sink| sink.flood(flood));
+    }
+
     /// See [`Sink::lost`].
     pub(crate) fn lost(&mut self, total: u64) {
         self.each(|sink| sink.lost(total));
@@ -166,6 +178,7 @@ impl Sinks {
         let progresses = self.0.iter().map(|sink| sink.progress());
         progresses.fold(StreamProgress::default(), |sum, one| StreamProgress {
             shown: sum.shown + one.shown,
+            repeated: sum.repeated + one.repeated,
             dropped: sum.dropped + one.dropped,
         })
     }

@@ -179,6 +179,13 @@ macro_rules! numbers {
 
 numbers!(u8 u16 u32 u64 i32);
 
+impl Value for bool {
+    fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        out.extend_from_slice(if *self { b"true" } else { b"false" });
+        Ok(())
+    }
+}
+
 impl Value for IpAddr {
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         match self {

@@ -8,8 +8,8 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 use jiff::tz::TimeZone;
 
-use super::{Format, columns::Columns, human, json};
-use crate::record::Record;
+use super::{Format, columns::Columns, flood, human, json};
+use crate::record::{Flood, Record};
 
 /// The largest buffer that is kept for the next batch.
 const KEPT: usize = 256 << 10;
@@ -23,13 +23,17 @@ pub(crate) struct Printer {
     buffer: Vec<u8>,
     last_line: json::LastLine,
     formatted: u64,
+    /// Of each flood in the buffer where its lines end, and how many events it stands for.
+    floods: Vec<(usize, u64)>,
 }
 
 impl Printer {
     pub(crate) fn new(format: Format, color: ColorChoice) -> Self {
         let (zone, columns) = (TimeZone::system(), fitting());
         let (buffer, last_line) = (Vec::new(), json::LastLine::default());
-        Self { format, choice: choice(color), zone, columns, buffer, last_line, formatted: 0 }
+        let choice = choice(color);
+        let floods = Vec::new();
+        Self { format, choice, zone, columns, buffer, last_line, formatted: 0, floods }
     }
 
     /// Adds the heading, where the format has one.
@@ -64,6 +68,22 @@ impl Printer {
         }
     }
 
+    /// Adds what is shown of a flood.
+    pub(crate) fn flood(&mut self, flood: &Flood) {
+        if self.buffer.is_empty() {
+            self.fit();
+        }
+        match self.format {
+            Format::Human => {
+                self.append(|out, zone, columns| flood::write_human(out, flood, zone, columns));
+            }
+            Format::Json => {
+                in_memory(flood::write_json(&mut self.buffer, flood, &mut self.last_line));
+            }
+        }
+        self.floods.push((self.buffer.len(), flood.count));
+    }
+
     /// Adds a notice of lost events.
     pub(crate) fn lost(&mut self, count: u64) {
         match self.format {
@@ -88,6 +108,11 @@ impl Printer {
     /// Takes out what was added; `None` when that is nothing.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         (!self.buffer.is_empty()).then(|| mem::take(&mut self.buffer))
+    }
+
+    /// Takes out the floods among it: where their lines end, and how many events they stand for.
+    pub(crate) fn take_floods(&mut self) -> Vec<(usize, u64)> {
+        mem::take(&mut self.floods)
     }
 
     /// Bytes of what was added and not taken out.

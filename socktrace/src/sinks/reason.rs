@@ -214,7 +214,7 @@ const fn call_name(call: Call) -> &'static str {
 }
 
 /// Milliseconds as a person says them: `870 ms`, `3.1 s`, `15 min 39 s`.
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),

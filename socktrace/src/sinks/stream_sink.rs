@@ -10,7 +10,10 @@ use super::{
     printer::Printer,
     writer::{Writer, Written},
 };
-use crate::{counts::StreamProgress, record::Record};
+use crate::{
+    counts::StreamProgress,
+    record::{Flood, Record},
+};
 
 /// When records are dropped while a reader is slow, the most bytes that are kept for it.
 const KEPT_FOR_READER: usize = 1 << 20;
@@ -33,6 +36,11 @@ pub(crate) struct StreamSink {
     written: u64,
     unwritten: u64,
     begun: u64,
+    /// Of the floods that were handed to the writer where their lines end, and how many events they
+    /// stand for.
+    begun_floods: Vec<(usize, u64)>,
+    /// Events that the floods stand for which have been written.
+    repeated: u64,
     /// Whether nothing is written any more.
     given_up: bool,
 }
@@ -50,6 +58,8 @@ impl StreamSink {
             written: 0,
             unwritten: 0,
             begun: 0,
+            begun_floods: Vec::new(),
+            repeated: 0,
             given_up: false,
         }
     }
@@ -77,6 +87,14 @@ impl Sink for StreamSink {
         }
     }
 
+    fn flood(&mut self, flood: &Flood) {
+        if !self.given_up && self.printer.pending() < KEPT_FOR_READER {
+            self.printer.flood(flood);
+        } else {
+            self.drop_lines(flood.count);
+        }
+    }
+
     fn lost(&mut self, total: u64) {
         self.lost_in_kernel = total;
     }
@@ -94,6 +112,7 @@ impl Sink for StreamSink {
         if let Some(batch) = self.printer.take() {
             self.writer.start(batch);
             self.begun = self.printer.formatted();
+            self.begun_floods = self.printer.take_floods();
         }
     }
 
@@ -108,11 +127,17 @@ impl Sink for StreamSink {
         Poll::Ready(Ok(match written {
             Written::All => {
                 self.written += batch;
+                self.repeated += sum(mem::take(&mut self.begun_floods));
                 Ending::Read
             }
-            Written::Full(lines) => {
+            Written::Full { lines, written } => {
+                let (out, rest): (Vec<_>, Vec<_>) = mem::take(&mut self.begun_floods)
+                    .into_iter()
+                    .partition(|(end, _)| *end <= written);
+                self.repeated += sum(out);
                 // Notices among the lines are no events.
-                let lost = lines.min(batch);
+                let lost = lines.saturating_sub(rest.len() as u64).min(batch);
+                self.drop_lines(sum(rest));
                 self.written += batch - lost;
                 self.unwritten += lost;
                 self.drop_lines(lost);
@@ -127,14 +152,21 @@ impl Sink for StreamSink {
         let rest = self.printer.formatted() - self.written - self.unwritten;
         self.unwritten += rest;
         self.drop_lines(rest);
+        let floods = [mem::take(&mut self.begun_floods), self.printer.take_floods()];
+        self.drop_lines(floods.map(sum).into_iter().sum());
     }
 
     fn progress(&self) -> StreamProgress {
-        StreamProgress { shown: self.written, dropped: self.dropped }
+        StreamProgress { shown: self.written, repeated: self.repeated, dropped: self.dropped }
     }
 
     fn change(&mut self, options: Options) {
         self.printer.change(options.format, options.color);
         self.drops = options.drops;
     }
+}
+
+/// Events that floods stand for.
+fn sum(floods: Vec<(usize, u64)>) -> u64 {
+    floods.into_iter().map(|(_, count)| count).sum()
 }

@@ -29,6 +29,8 @@ impl Sink for Noting {
         self.0.borrow_mut().records += 1;
     }
 
+    fn flood(&mut self, _flood: &Flood) {}
+
     fn lost(&mut self, total: u64) {
         self.0.borrow_mut().lost = total;
     }
@@ -48,7 +50,7 @@ impl Sink for Noting {
     fn give_up(&mut self) {}
 
     fn progress(&self) -> StreamProgress {
-        StreamProgress { shown: self.0.borrow().records as u64, dropped: 1 }
+        StreamProgress { shown: self.0.borrow().records as u64, repeated: 0, dropped: 1 }
     }
 
     fn change(&mut self, _options: Options) {}
@@ -104,4 +106,20 @@ fn a_slow_reader_costs_lines_beyond_a_megabyte() {
     stream.give_up();
     stream.record(&record);
     assert_eq!(so_far(&stream), (0, room as u64 + 4));
+}
+
+#[test]
+fn a_flood_counts_for_all_it_stands_for() {
+    let mut stream = StreamSink::new(JSON);
+    stream.record(&record(reset_event()));
+    stream.flood(&flood::tests::flood());
+    let so_far = |stream: &StreamSink| {
+        let StreamProgress { shown, repeated, dropped } = stream.progress();
+        (shown, repeated, dropped)
+    };
+    assert_eq!(so_far(&stream), (0, 0, 0), "nothing is written yet");
+    stream.give_up();
+    assert_eq!(so_far(&stream), (0, 0, 12_409));
+    stream.flood(&flood::tests::flood());
+    assert_eq!(so_far(&stream), (0, 0, 24_817));
 }

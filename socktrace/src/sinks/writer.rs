@@ -18,8 +18,8 @@ pub(crate) enum Written {
     All,
     /// Nobody reads any more (`socktrace | head`).
     ReaderGone,
-    /// The disk, or a quota, is full: so many lines are lost.
-    Full(u64),
+    /// The disk, or a quota, is full: so many lines are lost, those beyond so many bytes.
+    Full { lines: u64, written: usize },
 }
 
 /// The writer, at work or not.
@@ -117,7 +117,7 @@ impl Writer {
                 }
                 // As many as line ends.
                 let lines = rest.split(|byte| *byte == b'\n').count() - 1;
-                Ok(Written::Full(lines as u64))
+                Ok(Written::Full { lines: lines as u64, written: *written })
             }
             kind => Err(kind.into()),
         }
@@ -165,11 +165,11 @@ mod tests {
     fn a_full_disk_costs_the_lines_that_are_not_whole() {
         let mut writer = Writer::default();
         assert_eq!(write(&mut writer, 100), Written::All);
-        assert_eq!(write(&mut writer, 8), Written::Full(1));
+        assert_eq!(write(&mut writer, 8), Written::Full { lines: 1, written: 8 });
         assert!(!writer.torn);
-        assert_eq!(write(&mut writer, 6), Written::Full(2));
+        assert_eq!(write(&mut writer, 6), Written::Full { lines: 2, written: 6 });
         assert!(writer.torn, "the next line must not be glued to half a line");
-        assert_eq!(write(&mut writer, 0), Written::Full(3));
+        assert_eq!(write(&mut writer, 0), Written::Full { lines: 3, written: 0 });
         assert_eq!(write(&mut writer, 100), Written::All);
     }
 

@@ -7,7 +7,7 @@ use xtask_common::scope::Scope;
 use socktrace_diagnosis::Cause;
 
 use super::{
-    accept, attach, bind, clients, connect, daemon, doctor, eof, filter, handover,
+    accept, attach, bind, clients, connect, daemon, doctor, eof, filter, flood, handover,
     icmp::{self, Message},
     inherit, inject, iouring, metrics, mptcp,
     network::Family,
@@ -336,6 +336,12 @@ catalogue! {
         Smp quick "service_privileges": privileges::of_the_unit;
         Smp "flood": metrics::flood;
         Smp "storm": daemon::storm;
+        Smp quick "flood_beside_another": flood::beside_another;
+        Smp "flood_filtered": flood::filtered;
+        Smp "flood_not_collapsed": flood::not_collapsed;
+        Smp differs "flood_storm": flood::storm;
+        Smp "flood_stopped_in_a_storm": flood::stopped_in_a_storm;
+        Icount "flood_reported_at_once": flood::reported_at_once;
         Smp "no_stream": daemon::no_stream;
         Smp differs "probe_log": daemon::probe_log;
         Smp "human_output": daemon::human_output;

@@ -23,7 +23,9 @@ use nix::{
 };
 use socket2::Socket;
 
-use super::{daemon, demo, handover, history, inherit, iouring, network::Family, owner, socket};
+use super::{
+    daemon, demo, flood, handover, history, inherit, iouring, network::Family, owner, socket,
+};
 
 /// How a child treats SIGPIPE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +177,7 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
             println!("{}", handover::wait_for_end(way, &inherit::receive(&stdin)?)?);
         }
         ["fail-in", cgroup, scenario, count] => history::fail_in(cgroup, scenario, count.parse()?)?,
+        ["reject-in", cgroup, count] => flood::reject_in(cgroup, count.parse()?)?,
         ["reset", count] => daemon::resets(Family::Ipv4, count.parse()?)?,
         ["hold", count] => handover::hold(count.parse()?)?,
         ["stop"] => println!("{}", handover::stop(&stdin.into())?),

@@ -179,7 +179,7 @@ pub(super) fn stops_in_a_storm() -> Result<()> {
     let args = ["--no-metrics", "--output", "json", RING[0], RING[1]];
     let path = env::temp_dir().join("storm.json");
     let tracer = Tracer::start_into(File::create(&path)?, &args)?;
-    let [counted, shown, lost] = storm_until_stopped(tracer)?;
+    let [counted, shown, _, lost] = storm_until_stopped(tracer)?;
     let lines = fs::read_to_string(&path)?;
     fs::remove_file(&path)?;
     let lines = lines.lines().filter(|line| line.contains("\"cause\"")).count();
@@ -191,15 +191,15 @@ pub(super) fn stops_in_a_storm() -> Result<()> {
     let numbers = tracer.and_then(storm_until_stopped);
     stalled.kill()?;
     stalled.wait()?;
-    let [counted, shown, lost] = numbers?;
+    let [counted, shown, _, lost] = numbers?;
     ensure!(counted == shown + lost, "unread: {counted} counted, {shown} shown, {lost} lost");
     ensure!(lost > 0, "a pipe that nobody reads has taken {shown} lines");
     Ok(())
 }
 
 /// Makes resets until the daemon has ended, and returns what it says at its end: failures counted,
-/// events shown and lost.
-fn storm_until_stopped(tracer: Tracer) -> Result<[u64; 3]> {
+/// events shown, in floods and lost.
+pub(super) fn storm_until_stopped(tracer: Tracer) -> Result<[u64; 4]> {
     let is_over = AtomicBool::new(false);
     let ended = thread::scope(|scope| {
         let storm = scope.spawn(|| {
@@ -223,10 +223,13 @@ fn storm_until_stopped(tracer: Tracer) -> Result<[u64; 3]> {
     let numbers = [
         number("socktrace: ", " failures (reset_by_peer "),
         number("); ", " events shown"),
-        number("events shown, ", " lost"),
+        number("events shown, ", " in floods").or(Some(0)),
+        number(" in floods, ", " lost").or_else(|| number("events shown, ", " lost")),
     ];
-    let [Some(counted), Some(shown), Some(lost)] = numbers else { bail!("no summary in:\n{said}") };
-    Ok([counted, shown, lost])
+    let [Some(counted), Some(shown), Some(repeated), Some(lost)] = numbers else {
+        bail!("no summary in:\n{said}")
+    };
+    Ok([counted, shown, repeated, lost])
 }
 
 /// SIGINT and SIGTERM end it cleanly, with a summary.

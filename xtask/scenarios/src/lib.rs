@@ -19,6 +19,7 @@ mod doctor;
 mod eof;
 mod expected;
 mod filter;
+mod flood;
 mod handover;
 mod harness;
 mod history;

@@ -49,6 +49,10 @@ pub(super) const FILES: u64 = 1_024;
 /// How long nothing must come for the stream to count as quiet.
 const QUIET: Duration = Duration::from_millis(150);
 
+/// The option that says when floods are counted; they are in daemons that it is given to.
+pub(super) const REPEAT_AFTER: &str = "--repeat-after";
+pub(super) const NO_COLLAPSE: &str = "--no-collapse";
+
 /// The option that says how to hook functions.
 const ATTACH: &str = "--attach";
 
@@ -199,6 +203,11 @@ impl Tracer {
         lines.take(count).collect()
     }
 
+    /// The next line of the stream, if it comes in time.
+    pub(super) fn next_line(&self, within: Duration) -> Option<String> {
+        self.stdout.recv_timeout(within).ok()
+    }
+
     /// Makes a failure, and returns the lines of the stream that come before its own.
     pub(super) fn until_sentinel(&self) -> Result<Vec<String>> {
         let port = sentinel()?;
@@ -311,6 +320,10 @@ pub(super) fn daemon(args: &[&str]) -> Command {
     command.args(args);
     if !args.contains(&ATTACH) {
         command.args(attach_args());
+    }
+    // Scenarios want each line, but for those about floods.
+    if !args.contains(&REPEAT_AFTER) && !args.contains(&NO_COLLAPSE) {
+        command.arg(NO_COLLAPSE);
     }
     command
 }

@@ -13,6 +13,10 @@ use super::{
 const TIMES: u64 = 400;
 const ROUNDS: usize = 3;
 
+/// How often a call that fails in a loop is made: its cost is that of a flood under way, not of its
+/// beginning.
+const TIMES_IN_LOOP: u64 = 4_000;
+
 /// Tools whose figures are worth the time of a short run.
 const SHORT: [&str; 4] =
     [xtask_common::figure::NO_TOOL, tool::FLOOR, tool::STREAMING, tool::COUNTING];
@@ -44,25 +48,40 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
 }
 
 fn with(bench: &mut Benchmark, subject: Tool) -> Result<()> {
-    let running = subject.start(&bench.places)?;
-    for workload in &workload::ALL {
+    // A line for each reset, and the number of calls that fail in a loop.
+    let showing_all = subject.start_showing_all(&bench.places)?;
+    let is_together = !subject.counts_floods();
+    report(bench, subject, |workload| is_together || !workload.is_loop)?;
+    showing_all.stop()?;
+    if is_together {
+        return Ok(());
+    }
+    let counting = subject.start(&bench.places)?;
+    report(bench, subject, |workload| workload.is_loop)?;
+    counting.stop()
+}
+
+/// Measures and reports the workloads that `are` so.
+fn report(bench: &mut Benchmark, subject: Tool, are: impl Fn(&Workload) -> bool) -> Result<()> {
+    for workload in workload::ALL.iter().filter(|workload| are(workload)) {
         let Cost { all, own } = cost(workload)?;
         let name = workload.name;
         bench.report(&format!("cost/{name}"), subject.name, Unit::Instructions, all)?;
         bench.report(&format!("cost/{name}/own"), subject.name, Unit::Instructions, own)?;
     }
-    running.stop()
+    Ok(())
 }
 
 /// What a workload costs now: the middle of some rounds.
 pub(super) fn cost(workload: &Workload) -> Result<Cost> {
+    let times = if workload.is_loop { TIMES_IN_LOOP } else { TIMES };
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let mut work = workload.start()?;
         machine::settle()?;
         let all = machine::busy()?;
         let own = machine::own()?;
-        for _ in 0..TIMES {
+        for _ in 0..times {
             work()?;
         }
         let own = machine::own()? - own;
@@ -71,5 +90,5 @@ pub(super) fn cost(workload: &Workload) -> Result<Cost> {
     }
     rounds.sort_unstable();
     let (all, own) = rounds[ROUNDS / 2];
-    Ok(Cost { all: all / TIMES, own: own / TIMES })
+    Ok(Cost { all: all / times, own: own / times })
 }

@@ -42,7 +42,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
 fn sockets(bench: &mut Benchmark) -> Result<()> {
     let counts = if bench.short { &FEW_SOCKETS[..] } else { &SOCKETS };
     for name in [NO_TOOL, STREAMING, COUNTING] {
-        let running = tool::named(name)?.start(&bench.places)?;
+        let running = tool::named(name)?.start_showing_all(&bench.places)?;
         let mut open = OpenConnections::default();
         for &count in counts {
             open.up_to(count)?;
@@ -90,7 +90,7 @@ fn cgroups(bench: &mut Benchmark) -> Result<()> {
     for &count in counts {
         cgroups.up_to(count)?;
         for name in [NO_TOOL, STREAMING, COUNTING] {
-            let running = tool::named(name)?.start(&bench.places)?;
+            let running = tool::named(name)?.start_showing_all(&bench.places)?;
             let mut work = workload::named(workload::RESET)?.start()?;
             machine::settle()?;
             let before = machine::busy()?;

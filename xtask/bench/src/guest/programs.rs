@@ -24,7 +24,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
         if !subject.is_here(&bench.places) {
             continue;
         }
-        let running = subject.start(&bench.places)?;
+        let running = subject.start_showing_all(&bench.places)?;
         for workload in &workload::ALL {
             let mut work = workload.start()?;
             for _ in 0..TIMES {

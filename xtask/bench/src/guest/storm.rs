@@ -7,8 +7,8 @@ use xtask_common::{figure::Unit, http::get_metrics};
 
 use super::{
     Benchmark, machine,
-    tool::{self, STREAMING},
-    workload,
+    tool::{self, STREAMING, Tool},
+    workload::{self, Work},
 };
 
 /// Failures without a pause between them: several times what the ring buffer holds.
@@ -24,15 +24,38 @@ const BEAT: Duration = Duration::from_millis(2);
 
 /// Measures both.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
-    let running = tool::named(STREAMING)?.start(&[])?;
-    let id = running.id().context("no daemon")?;
+    let socktrace = tool::named(STREAMING)?;
     let mut work = workload::named(workload::EPIPE)?.start()?;
-    machine::settle()?;
     let mut wrong = 0;
 
-    let mut highest = 0;
+    if !bench.short {
+        wrong += highest_rate(bench, socktrace, &mut work)?;
+    }
+
+    let running = socktrace.start(&[])?;
+    let id = running.id().context("no daemon")?;
+    machine::forget_most(id)?;
+    let before = DaemonCounts::now()?;
+    for _ in 0..STORM {
+        work()?;
+    }
+    machine::settle()?;
+    let counted = DaemonCounts::now()?.since(before);
+    wrong += counted.failures.abs_diff(STORM);
+    bench.report("storm/failures without a pause", STREAMING, Unit::Size, STORM)?;
+    bench.report("storm/not streamed of them", STREAMING, Unit::Size, counted.lost)?;
+    bench.report("storm/counted wrongly", STREAMING, Unit::Count, wrong)?;
+    let (_, most) = machine::memory(id)?;
+    bench.report("memory/most in a storm", STREAMING, Unit::Bytes, most)?;
+    running.stop()
+}
+
+/// Finds the highest rate at which each failure has its line; how many were counted wrongly.
+fn highest_rate(bench: &mut Benchmark, socktrace: Tool, work: &mut Work) -> Result<u64> {
+    let running = socktrace.start_showing_all(&[])?;
+    let (mut highest, mut wrong) = (0, 0);
     let mut rate = FIRST;
-    while !bench.short && rate < LAST {
+    while rate < LAST {
         let before = DaemonCounts::now()?;
         let each = rate * machine::nanoseconds(BEAT) / 1_000_000_000;
         let start = machine::now()?;
@@ -55,24 +78,9 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
         highest = rate;
         rate += rate / 8;
     }
-    if !bench.short {
-        bench.report("storm/highest rate without loss", STREAMING, Unit::Rate, highest)?;
-    }
-
-    machine::forget_most(id)?;
-    let before = DaemonCounts::now()?;
-    for _ in 0..STORM {
-        work()?;
-    }
-    machine::settle()?;
-    let counted = DaemonCounts::now()?.since(before);
-    wrong += counted.failures.abs_diff(STORM);
-    bench.report("storm/failures without a pause", STREAMING, Unit::Size, STORM)?;
-    bench.report("storm/not streamed of them", STREAMING, Unit::Size, counted.lost)?;
-    bench.report("storm/counted wrongly", STREAMING, Unit::Count, wrong)?;
-    let (_, most) = machine::memory(id)?;
-    bench.report("memory/most in a storm", STREAMING, Unit::Bytes, most)?;
-    running.stop()
+    bench.report("storm/highest rate without loss", STREAMING, Unit::Rate, highest)?;
+    running.stop()?;
+    Ok(wrong)
 }
 
 /// What the daemon has counted.
@@ -107,5 +115,6 @@ const LOST: &str = "socktrace_events_lost_total";
 
 /// A count as it comes in metrics.
 fn whole(value: f64) -> Result<u64> {
-    Ok(format!("{value:.0}").parse()?)
+    // The sum of no numbers is -0.
+    Ok(format!("{:.0}", value + 0.0).parse()?)
 }

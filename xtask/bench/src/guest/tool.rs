@@ -131,15 +131,32 @@ impl Tool {
         matches!(self.kind, ToolKind::Program(..))
     }
 
+    /// Whether it shows events, and counts them in a flood.
+    pub(super) fn counts_floods(self) -> bool {
+        match self.kind {
+            ToolKind::Program(words, _) => words[0] == DAEMON && !words.contains(&"--no-stream"),
+            ToolKind::Nothing | ToolKind::Floor => false,
+        }
+    }
+
     /// Starts it and waits until it is ready and has nothing left to do.
     pub(super) fn start(self, places: &[HookPoint]) -> Result<RunningTool> {
+        self.start_with(places, &[])
+    }
+
+    /// Likewise, to show each event in a flood, too.
+    pub(super) fn start_showing_all(self, places: &[HookPoint]) -> Result<RunningTool> {
+        self.start_with(places, if self.counts_floods() { &["--no-collapse"] } else { &[] })
+    }
+
+    fn start_with(self, places: &[HookPoint], more: &[&'static str]) -> Result<RunningTool> {
         let running = match self.kind {
             ToolKind::Nothing => {
                 RunningTool { child: None, floor: None, start: StartCost::default() }
             }
             ToolKind::Floor => return floor(places),
             ToolKind::Program(words, ready) => {
-                return run(words, ready).with_context(|| {
+                return run(&[words, more].concat(), ready).with_context(|| {
                     let said = fs::read_to_string(ERRORS).unwrap_or_default();
                     format!("cannot measure {}: {said}", self.name)
                 });

@@ -24,19 +24,21 @@ pub(super) struct Workload {
     start: fn() -> Result<Work>,
     /// Whether it leaves connections behind for the kernel to remember.
     lingers: bool,
+    /// Whether it is a call that fails in a loop, of which a tool had better say how often.
+    pub(super) is_loop: bool,
 }
 
-type Work = Box<dyn FnMut() -> Result<()>>;
+pub(super) type Work = Box<dyn FnMut() -> Result<()>>;
 
 /// All of them.
 pub(super) const ALL: [Workload; 7] = [
-    Workload { name: ORDERLY, start: orderly, lingers: true },
-    Workload { name: "reset_before_accept", start: reset_before_accept, lingers: false },
-    Workload { name: RESET, start: reset_after_accept, lingers: false },
-    Workload { name: "send", start: send, lingers: false },
-    Workload { name: "connect_refused", start: connect_refused, lingers: false },
-    Workload { name: EPIPE, start: write_after_reset, lingers: false },
-    Workload { name: "setsockopt_rejected", start: setsockopt_rejected, lingers: false },
+    Workload { lingers: true, ..Workload::new(ORDERLY, orderly) },
+    Workload::new("reset_before_accept", reset_before_accept),
+    Workload::new(RESET, reset_after_accept),
+    Workload::new("send", send),
+    Workload::new("connect_refused", connect_refused),
+    Workload { is_loop: true, ..Workload::new(EPIPE, write_after_reset) },
+    Workload { is_loop: true, ..Workload::new("setsockopt_rejected", setsockopt_rejected) },
 ];
 
 pub(super) const ORDERLY: &str = "orderly";
@@ -49,6 +51,10 @@ pub(super) fn named(name: &str) -> Result<&'static Workload> {
 }
 
 impl Workload {
+    const fn new(name: &'static str, start: fn() -> Result<Work>) -> Self {
+        Self { name, start, lingers: false, is_loop: false }
+    }
+
     /// Makes what the work is done with, and does it a few times.
     pub(super) fn start(&self) -> Result<Work> {
         // Nearly free where the clock skips idle time, and too long where it does not.

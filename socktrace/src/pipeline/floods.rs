@@ -1,0 +1,223 @@
+//! Looks at the kernel side's counts of floods while there are any, and says what has been added.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::pending,
+    time::Duration,
+};
+
+use socktrace_ebpf::Repeats;
+use tokio::time::{Instant, sleep_until};
+
+use crate::kernel::repeats::{Kind, RepeatMaps};
+
+/// Time between two looks. What is pending when a window ends is reported within a second.
+const INTERVAL: Duration = Duration::from_millis(900);
+
+/// Events of one kind that were counted since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Added {
+    pub(super) kind: Kind,
+    pub(super) count: u64,
+    /// The time before the first of them, in nanoseconds since boot.
+    pub(super) since_ns: u64,
+    pub(super) repeats: Repeats,
+}
+
+/// A way to find what has been added, given what the kernel side had counted altogether just before.
+pub(super) type Look = fn(&mut Floods, anyhow::Result<u64>) -> anyhow::Result<Vec<Added>>;
+
+/// The floods that go on, as of the last look.
+pub(super) struct Floods {
+    maps: RepeatMaps,
+    ledger: Ledger,
+    /// When to look again; `None` while nothing can have been counted.
+    due: Option<Instant>,
+    /// Events that the kernel side had no room for, as of the last look.
+    lost: u64,
+}
+
+impl Floods {
+    pub(super) fn new(maps: RepeatMaps) -> Self {
+        Self { maps, ledger: Ledger::default(), due: None, lost: 0 }
+    }
+
+    /// Begins to look at the counts: the kernel side has sent an event that asks for it.
+    pub(super) fn watch(&mut self) {
+        self.due.get_or_insert_with(|| Instant::now() + INTERVAL);
+    }
+
+    /// Begins likewise if events were lost, as one that asks for it may be among them.
+    pub(super) fn watch_if_lost(&mut self, total: u64) {
+        if std::mem::replace(&mut self.lost, total) != total {
+            self.watch();
+        }
+    }
+
+    /// Waits until it is time to look; forever while nothing can have been counted.
+    pub(super) async fn due(&self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => pending().await,
+        }
+    }
+
+    /// What has been added. Forgets kinds that have not come since the last time; looks again if any
+    /// others have. See [`Look`] for `total`.
+    ///
+    /// # Errors
+    /// When the counts cannot be read. It is tried again.
+    pub(super) fn look(&mut self, total: anyhow::Result<u64>) -> anyhow::Result<Vec<Added>> {
+        self.due = Some(Instant::now() + INTERVAL);
+        let (total, now) = (total?, self.maps.read()?);
+        let added = self.ledger.add(&now, total);
+        for kind in self.ledger.idle(&now) {
+            // One that stays must not be counted whole again.
+            match self.maps.forget(&kind) {
+                Ok(()) => self.ledger.forget(&kind),
+                Err(error) => log::debug!("{error:#}"),
+            }
+        }
+        if self.ledger.is_empty() {
+            self.due = None;
+        }
+        Ok(added)
+    }
+
+    /// The same at any time, without forgetting anything.
+    ///
+    /// # Errors
+    /// When the counts cannot be read.
+    pub(super) fn take(&mut self, total: anyhow::Result<u64>) -> anyhow::Result<Vec<Added>> {
+        let total = total?;
+        Ok(self.ledger.add(&self.maps.read()?, total))
+    }
+
+    /// Events that were counted in floods and are in no entry: an entry was forgotten just when a new
+    /// flood of its kind had begun.
+    pub(super) fn unattributed(&self) -> u64 {
+        self.ledger.unattributed
+    }
+}
+
+/// What has been reported of each kind.
+#[derive(Default)]
+struct Ledger {
+    kinds: HashMap<Kind, Entry>,
+    attributed: u64,
+    unattributed: u64,
+}
+
+#[derive(Default)]
+struct Entry {
+    count: u64,
+    until_ns: u64,
+    /// The window at the last look; `None` if there has been none.
+    window: Option<(u64, u64)>,
+}
+
+impl Ledger {
+    /// What has been added since the last time.
+    fn add(&mut self, now: &BTreeMap<Kind, Repeats>, total: u64) -> Vec<Added> {
+        let mut added = Vec::new();
+        for (kind, repeats) in now {
+            let entry = self.kinds.entry(*kind).or_default();
+            let count = repeats.count.saturating_sub(entry.count);
+            if count == 0 {
+                continue;
+            }
+            let since_ns = repeats.since_ns.max(entry.until_ns);
+            added.push(Added { kind: *kind, count, since_ns, repeats: *repeats });
+            (entry.count, entry.until_ns) = (repeats.count, repeats.last_ns);
+            self.attributed += count;
+        }
+        self.unattributed = self.unattributed.max(total.saturating_sub(self.attributed));
+        added
+    }
+
+    /// The kinds that have not come since the last time: none of them is a flood.
+    fn idle(&mut self, now: &BTreeMap<Kind, Repeats>) -> Vec<Kind> {
+        let mut idle = Vec::new();
+        for (kind, repeats) in now {
+            let Some(entry) = self.kinds.get_mut(kind) else { continue };
+            let window = Some((repeats.window_ns, repeats.in_window));
+            if std::mem::replace(&mut entry.window, window) == window {
+                idle.push(*kind);
+            }
+        }
+        idle
+    }
+
+    fn forget(&mut self, kind: &Kind) {
+        self.kinds.remove(kind);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socktrace_ebpf::Owned;
+
+    use super::*;
+
+    fn kind(cgroup_id: u64) -> Kind {
+        let owned = Owned { cgroup_id, ..Owned::default() };
+        Kind { owned, by_cgroup: true, of_any_port: false }
+    }
+
+    /// So many events counted by a time, in a window.
+    fn repeats(count: u64, last_ns: u64, window_ns: u64) -> Repeats {
+        Repeats { count, since_ns: 10, last_ns, window_ns, ..Repeats::NONE }
+    }
+
+    #[test]
+    fn each_look_reports_what_was_added() {
+        let mut ledger = Ledger::default();
+        let mut now = BTreeMap::from([(kind(1), repeats(5, 20, 1)), (kind(2), repeats(0, 0, 1))]);
+        let told = |added: Vec<Added>| -> Vec<_> {
+            added.iter().map(|one| (one.kind, one.count, one.since_ns)).collect()
+        };
+        assert_eq!(told(ledger.add(&now, 5)), [(kind(1), 5, 10)]);
+        assert_eq!(told(ledger.add(&now, 5)), []);
+        now.insert(kind(1), repeats(12, 40, 2));
+        now.insert(kind(2), repeats(1, 30, 2));
+        assert_eq!(told(ledger.add(&now, 13)), [(kind(1), 7, 20), (kind(2), 1, 10)]);
+        assert_eq!(ledger.unattributed, 0);
+    }
+
+    #[test]
+    fn a_kind_is_forgotten_once_it_rests() {
+        let mut ledger = Ledger::default();
+        let mut now = BTreeMap::from([(kind(1), repeats(5, 20, 1)), (kind(2), repeats(5, 20, 1))]);
+        ledger.add(&now, 10);
+        assert_eq!(ledger.idle(&now), []);
+        now.insert(kind(2), repeats(6, 30, 2));
+        ledger.add(&now, 11);
+        assert_eq!(ledger.idle(&now), [kind(1)]);
+        // It stays where it could not be removed, and is not counted again.
+        assert_eq!(ledger.add(&now, 11), []);
+        assert_eq!(ledger.idle(&now), [kind(1), kind(2)]);
+        now.clear();
+        ledger.forget(&kind(1));
+        ledger.forget(&kind(2));
+        assert!(ledger.is_empty());
+        assert_eq!(ledger.add(&now, 11), []);
+    }
+
+    #[test]
+    fn what_was_counted_in_a_forgotten_entry_is_not_forgotten() {
+        let mut ledger = Ledger::default();
+        let now = BTreeMap::from([(kind(1), repeats(5, 20, 1))]);
+        ledger.add(&now, 5);
+        ledger.forget(&kind(1));
+        // Three more came just before the entry was removed.
+        ledger.add(&BTreeMap::new(), 8);
+        assert_eq!(ledger.unattributed, 3);
+        let added = ledger.add(&BTreeMap::from([(kind(1), repeats(2, 50, 3))]), 10);
+        assert_eq!(added.iter().map(|one| one.count).sum::<u64>(), 2);
+        assert_eq!(ledger.unattributed, 3);
+    }
+}

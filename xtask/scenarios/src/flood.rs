@@ -1,0 +1,355 @@
+//! Failures of one kind that come faster than people read: shown by their number, exactly.
+
+use std::{
+    env,
+    fs::{self, File},
+    net::SocketAddr,
+    path::Path,
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{libc, sys::signal::Signal};
+use serde_json::Value;
+use xtask_common::cgroup;
+
+use super::{
+    child, daemon,
+    network::{Family, NOBODY_LISTENS},
+    owner, socket,
+    tracer::{NO_COLLAPSE, REPEAT_AFTER, Tracer},
+    verify::sum,
+};
+
+/// A daemon that counts floods. Its limit is one that a slow emulated machine is above all the time.
+const COUNTING: [&str; 7] =
+    ["--output", "json", "--all", REPEAT_AFTER, "2", "--listen", "127.0.0.1:0"];
+
+/// What it shows one by one at the beginning of a flood.
+const SHOWN: u64 = 2;
+
+/// How soon the rest is reported, though nothing follows: within a second of the window's end, which is
+/// 100 ms long, and what an emulated machine takes for it.
+const DUE: Duration = Duration::from_secs(5);
+
+const LOUD: &str = "loud.service";
+const QUIET: &str = "quiet.service";
+
+/// Is refused a connection so many times, as a process of a service.
+fn refused_in(service: &str, count: u64) -> Result<()> {
+    cgroup::enter(&owner::make(&format!("/flood.slice/{service}"))?)?;
+    let nobody = SocketAddr::new(Family::Ipv4.loopback().ip(), NOBODY_LISTENS);
+    (0..count).try_for_each(|_| {
+        let connected = socket::stream(nobody)?.connect(&nobody.into());
+        let errno = socket::errno("connect", connected)?;
+        socket::ensure_errno("connect", errno, libc::ECONNREFUSED)
+    })
+}
+
+/// Sets an option that does not exist so many times.
+fn reject_options(count: u64) -> Result<()> {
+    let socket = socket::stream(Family::Ipv4.loopback())?;
+    (0..count).try_for_each(|_| {
+        let result = socket::set_option(&socket, libc::IPPROTO_TCP, 9_999, 1);
+        let errno = socket::errno("setsockopt", result)?;
+        socket::ensure_errno("setsockopt", errno, libc::ENOPROTOOPT)
+    })
+}
+
+/// The same in the child, as a process of a service.
+pub(super) fn reject_in(directory: &str, count: u64) -> Result<()> {
+    cgroup::enter(directory)?;
+    reject_options(count)
+}
+
+/// What lines say of a service's failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    /// Those that have a line each.
+    singly: u64,
+    /// Those that are counted.
+    repeated: u64,
+}
+
+impl Told {
+    fn all(self) -> u64 {
+        self.singly + self.repeated
+    }
+}
+
+/// What they say of the failures that `is` so.
+fn told(lines: &[Value], is: impl Fn(&Value) -> bool) -> Told {
+    let mut told = Told::default();
+    for line in lines.iter().filter(|line| line["event"] == "failure" && is(line)) {
+        match line["repeated"].as_u64() {
+            Some(count) => told.repeated += count,
+            None => told.singly += 1,
+        }
+    }
+    told
+}
+
+fn is_of(service: &str) -> impl Fn(&Value) -> bool {
+    move |line| line["unit"] == service
+}
+
+/// Lines until they tell of so many failures in time; then until nothing more comes.
+fn lines_of(tracer: &Tracer, count: u64) -> Result<Vec<Value>> {
+    let deadline = Instant::now() + DUE;
+    let mut lines = Vec::new();
+    while told(&lines, |_| true).all() < count {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = tracer.next_line(left).with_context(|| {
+            format!("{:?} of {count} are told within {DUE:?}", told(&lines, |_| true))
+        })?;
+        lines.push(serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))?);
+    }
+    for line in tracer.collect(0) {
+        lines.push(serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))?);
+    }
+    Ok(lines)
+}
+
+/// Failures of the loud service.
+const FLOOD: u64 = 1_000;
+
+/// Failures of services of their own before it.
+const OTHERS: u64 = 10;
+
+/// A flood of one service, in which another one fails once: both are shown, the flood by its number,
+/// which is exact though nothing follows. So it is without counts by service, and where they are full.
+pub(super) fn beside_another() -> Result<()> {
+    let with = |series| [&COUNTING[..], &["--max-series", series]].concat();
+    // The latter has room for eight kinds, which others have taken.
+    let tracers = Tracer::start_all(&[with("0"), with("1")])?;
+    make_flood()?;
+    for tracer in &tracers {
+        tells_of(tracer, FLOOD, 1, OTHERS, FLOOD + 1 + OTHERS)?;
+    }
+    Ok(())
+}
+
+/// The same through filters: what they drop is in no flood, and they admit a flood as they admit each of
+/// its failures.
+pub(super) fn filtered() -> Result<()> {
+    let with = |more: &[&'static str]| [&COUNTING[..], more].concat();
+    let tracers = Tracer::start_all(&[
+        with(&["--unit", QUIET]),
+        with(&["--unit", LOUD, "--filter-metrics"]),
+    ])?;
+    make_flood()?;
+    tells_of(&tracers[0], 0, 1, 0, FLOOD + 1 + OTHERS)?;
+    tells_of(&tracers[1], FLOOD, 0, 0, FLOOD)
+}
+
+fn make_flood() -> Result<()> {
+    for number in 0..OTHERS {
+        refused_in(&format!("other-{number}.service"), 1)?;
+    }
+    refused_in(LOUD, FLOOD / 2)?;
+    refused_in(QUIET, 1)?;
+    refused_in(LOUD, FLOOD / 2)?;
+    owner::leave()
+}
+
+/// Checks that it tells of so many failures, and has counted so many.
+fn tells_of(tracer: &Tracer, loud: u64, quiet: u64, others: u64, counted: u64) -> Result<()> {
+    let all = loud + quiet + others;
+    let lines = lines_of(tracer, all)?;
+    let about = |service| told(&lines, is_of(service));
+    ensure!(about(LOUD).all() == loud, "{:?} of {loud}", about(LOUD));
+    // A slow machine can be interrupted for long enough for it to begin again, but not always.
+    ensure!(about(LOUD).singly <= loud * 3 / 4, "not collapsed: {:?}", about(LOUD));
+    let single = Told { singly: quiet, repeated: 0 };
+    ensure!(about(QUIET) == single, "{:?} of {quiet}", about(QUIET));
+    ensure!(told(&lines, |_| true).all() == all, "{:?} of {all}", told(&lines, |_| true));
+    for line in lines.iter().filter(|line| line["repeated"].is_u64()) {
+        is_sound(line).with_context(|| line.to_string())?;
+    }
+    let metrics = tracer.scrape()?;
+    let is = |series: &str, count: u64| {
+        let found = sum(&metrics, series);
+        ensure!((found - number(count)).abs() < 0.5, "{series} {found}, not {count}");
+        Ok(())
+    };
+    is("socktrace_socket_errors_total{", counted)?;
+    is("socktrace_events_shown_total", told(&lines, |_| true).singly)?;
+    is("socktrace_events_repeated_total", told(&lines, |_| true).repeated)?;
+    is("socktrace_events_lost_total{", 0)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a small number")]
+const fn number(count: u64) -> f64 {
+    count as f64
+}
+
+/// Whether a line about the flood of refused connections says what they have in common.
+fn is_sound(line: &Value) -> Result<()> {
+    let process = super::process::Process::this();
+    let expected = [
+        ("unit", LOUD.into()),
+        ("service", LOUD.into()),
+        ("cause", "connect_refused".into()),
+        ("errno", "ECONNREFUSED".into()),
+        ("call", "connect".into()),
+        ("family", "ipv4".into()),
+        ("role", "client".into()),
+        ("service_port", NOBODY_LISTENS.into()),
+        ("remote", "127.0.0.1".into()),
+        ("peers", 1.into()),
+        ("peers_exact", true.into()),
+        ("pid", process.pid.into()),
+        ("uid", process.uid.into()),
+    ];
+    for (field, value) in expected {
+        let value: Value = value;
+        ensure!(line[field] == value, "{field} is {}, not {value}", line[field]);
+    }
+    let reason = line["reason"].as_str().context("no reason")?;
+    ensure!(reason.starts_with('×') && reason.contains(", from 1 peer: "), "{reason}");
+    ensure!(
+        line["repeated_ms"].as_u64().context("no time")? < 60_000,
+        "longer than the test takes"
+    );
+    Ok(())
+}
+
+/// What is pending when it is stopped is reported, and so is what is when it is to read its
+/// configuration again.
+pub(super) fn reported_at_once() -> Result<()> {
+    const FLOOD: u64 = 2_000;
+    let tracer = Tracer::must_start(&COUNTING)?;
+    let began = Instant::now();
+    reject_options(FLOOD)?;
+    tracer.signal(Signal::SIGHUP)?;
+    let lines = lines_of(&tracer, FLOOD)?;
+    let took = began.elapsed();
+    ensure!(told(&lines, |_| true).all() == FLOOD, "{:?} of {FLOOD}", told(&lines, |_| true));
+    ensure!(took < Duration::from_millis(700), "after {took:?} it would have come anyway");
+    drop(tracer);
+
+    let path = env::temp_dir().join("flood.json");
+    let tracer = Tracer::start_into(File::create(&path)?, &COUNTING)?;
+    let began = Instant::now();
+    reject_options(FLOOD)?;
+    let took = began.elapsed();
+    let (status, said) = tracer.stop(Signal::SIGINT)?;
+    ensure!(status.success(), "ended with {status}");
+    ensure!(took < Duration::from_millis(700), "after {took:?} it would have come anyway");
+    let lines = lines_in(&path)?;
+    let Told { singly, repeated } = told(&lines, |_| true);
+    ensure!(singly + repeated == FLOOD && singly >= SHOWN, "{singly} and {repeated} of {FLOOD}");
+    let summary = format!(
+        "{FLOOD} failures (sockopt_rejected {FLOOD}); {singly} events shown, {repeated} in floods, 0 lost"
+    );
+    ensure!(said.contains(&summary), "no {summary:?} in:\n{said}");
+    Ok(())
+}
+
+/// Stopped in a storm, it accounts for every failure that it has counted: each is shown, part of a flood
+/// that is shown, or lost. The same if nobody reads the lines.
+pub(super) fn stopped_in_a_storm() -> Result<()> {
+    let path = env::temp_dir().join("stopped.json");
+    let tracer = Tracer::start_into(File::create(&path)?, &COUNTING)?;
+    let [counted, shown, repeated, lost] = daemon::storm_until_stopped(tracer)?;
+    let lines = lines_in(&path)?;
+    let expected = Told { singly: shown, repeated };
+    ensure!(told(&lines, |_| true) == expected, "{:?}, said {expected:?}", told(&lines, |_| true));
+    ensure!(counted == shown + repeated + lost, "{counted} counted, {expected:?}, {lost} lost");
+    ensure!(repeated > 0 && lost == 0, "{expected:?}, {lost} lost");
+
+    let mut stalled = daemon::stalled_reader()?;
+    let tracer = Tracer::start_into(stalled.stdin.take().context("no pipe")?, &COUNTING);
+    let numbers = tracer.and_then(daemon::storm_until_stopped);
+    stalled.kill()?;
+    stalled.wait()?;
+    let [counted, shown, repeated, lost] = numbers?;
+    ensure!(
+        counted == shown + repeated + lost,
+        "unread: {counted} counted, {shown} shown, {repeated} in floods, {lost} lost"
+    );
+    Ok(())
+}
+
+/// The lines of a file, which is removed.
+fn lines_in(path: &Path) -> Result<Vec<Value>> {
+    let lines = fs::read_to_string(path)?;
+    fs::remove_file(path)?;
+    Ok(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+/// `--no-collapse` shows each failure, the lowest limit hardly any.
+pub(super) fn not_collapsed() -> Result<()> {
+    const FAILURES: u64 = 500;
+    let tracers = Tracer::start_all(&[
+        vec!["--output", "json", "--no-metrics", NO_COLLAPSE],
+        vec!["--output", "json", "--no-metrics", REPEAT_AFTER, "2"],
+    ])?;
+    reject_options(FAILURES)?;
+    for (index, tracer) in tracers.iter().enumerate() {
+        let told = told(&lines_of(tracer, FAILURES)?, |_| true);
+        ensure!(told.all() == FAILURES, "{index}: {told:?}");
+        match index {
+            1 => ensure!(told.singly < FAILURES / 10, "{index}: {told:?}"),
+            _ => ensure!(told.repeated == 0, "{index}: {told:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// A storm of failures of several services on all processors, two of them in each other's way, with
+/// resets in interrupts: each is shown or counted, and none is lost. What the kernel keeps from programs
+/// that are preempted is in no line and no count but one of its own.
+pub(super) fn storm() -> Result<()> {
+    let each: u64 = if super::is_full() { 25_000 } else { 2_000 };
+    let storm = 4 * each;
+    let path = env::temp_dir().join("storm.json");
+    let tracer = Tracer::start_into(File::create(&path)?, &COUNTING)?;
+    let start =
+        |words: &[&str]| -> Result<Child> { child::start(words, File::open("/dev/null")?.into()) };
+    let count = each.to_string();
+    let [one, other] = ["one", "other"].map(|name| owner::make(&format!("/{name}.service")));
+    let (one, other) = (one?, other?);
+    let children = [
+        start(&["reject-in", &one, &count])?,
+        start(&["reject-in", &one, &count])?,
+        start(&["reject-in", &other, &count])?,
+        start(&["reset", &count])?,
+    ];
+    refused_in(QUIET, 1)?;
+    owner::leave()?;
+    for child in children {
+        child::finish(child)?;
+    }
+    let metrics = tracer.scrape()?;
+    let counted = sum(&metrics, "socktrace_socket_errors_total{");
+    let missed = sum(&metrics, "socktrace_hook_missed_total{");
+    let is_between = |found: f64, expected: u64| {
+        (number(expected) - missed - 0.5..number(expected) + 0.5).contains(&found)
+    };
+    ensure!(
+        is_between(counted, storm + 1),
+        "{counted} of {storm} and 1 counted, {missed} calls missed"
+    );
+    let (status, said) = tracer.stop(Signal::SIGINT)?;
+    ensure!(status.success(), "ended with {status}");
+    ensure!(said.contains(", 0 lost"), "lost:\n{said}");
+    let lines = lines_in(&path)?;
+    for (service, failures) in [("one.service", 2 * each), ("other.service", each), (QUIET, 1)] {
+        let told = told(&lines, is_of(service));
+        ensure!(
+            is_between(number(told.all()), failures),
+            "{service}: {told:?} of {failures}, {missed} calls missed"
+        );
+    }
+    let resets = told(&lines, |line| line["cause"] == "reset_by_peer");
+    ensure!(
+        is_between(number(resets.all()), each),
+        "{resets:?} of {each} resets, {missed} calls missed"
+    );
+    let all = told(&lines, |_| true);
+    ensure!((number(all.all()) - counted).abs() < 0.5, "{all:?} of {counted} counted");
+    ensure!(all.repeated > storm / 4, "hardly a storm");
+    Ok(())
+}
