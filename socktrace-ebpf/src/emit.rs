@@ -4,7 +4,10 @@ use aya_ebpf::{
     btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map,
     maps::ring_buf::RingBufBytes,
 };
-use socktrace_ebpf::{Counter, Event, NamedEvent, RING_BYTES, Signature, event::unsettled};
+use socktrace_ebpf::{
+    Counter, Event, NamedEvent, RING_BYTES, Signature,
+    event::{parts, unsettled},
+};
 
 use crate::{
     filter::{self, Verdict},

@@ -146,7 +146,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         });
     }
     let attached = Attached::new(object, links);
-    let shown = watch::watch(pipeline, lifecycle, attached, resolved, &mut stop).await?;
+    let shown = Box::pin(watch::watch(pipeline, lifecycle, attached, resolved, &mut stop)).await?;
     let shown = is_shown.then_some(shown);
     let summary = summary(&counts, shown)?;
     log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.look().missed));

@@ -7,7 +7,7 @@ use std::{
 
 use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{
-    Address, Detail, Event, Family, Flags, NamedEvent, Origin, OwnerSource, Signature, TcpState,
+    Address, Detail, Family, Flags, NamedEvent, Origin, OwnerSource, Signature, TcpState,
     event::EXE_NAME,
 };
 

@@ -119,7 +119,8 @@ impl Decoder {
         };
         let process = is_one.then(|| {
             let comm = command_name(&bytes(repeats.comm));
-            FloodProcess { pid, uid, comm, exe: self.owners.exe(there) }
+            let exe = self.owners.exe(there).map(|(path, _)| path);
+            FloodProcess { pid, uid, comm, exe }
         });
         let is_known = repeats.remotes_differ == 0 && repeats.remote != [0; 2];
         let remote = is_known.then(|| address(Address { octets: bytes(repeats.remote) }, family));

@@ -197,7 +197,7 @@ pub(super) mod tests {
 
     fn object(flood: &Flood) -> Value {
         let mut out = Vec::new();
-        write_json(&mut out, flood, &mut LastService::default()).expect("memory");
+        write_json(&mut out, flood, &mut LastLine::default()).expect("memory");
         let line = out.strip_suffix(b"\n").expect("a line");
         assert!(!line.contains(&b'\n'));
         serde_json::from_slice(line).expect("JSON")

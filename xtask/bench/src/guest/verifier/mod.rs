@@ -30,11 +30,23 @@ impl Verified {
             rest.split_whitespace().next()
         };
         let steps = after("processed ").context("no steps")?.parse()?;
-        let frames = after("stack depth ").context("no stack")?;
-        let frames = frames.split('+').map(str::parse).collect::<Result<Vec<u64>, _>>()?;
-        let stack = calls::deepest(code, &frames)?;
+        let stack = calls::deepest(code, &frames(log)?)?;
         Ok(Self { name, steps, stack })
     }
+}
+
+/// Bytes of stack of each function: on one line with a sum, or, as of 7.3, on a line for each.
+fn frames(log: &str) -> Result<Vec<u64>> {
+    let (_, rest) = log.rsplit_once("stack depth ").context("no stack")?;
+    let mut lines = rest.lines();
+    let first = lines.next().unwrap_or_default();
+    let words: Vec<_> = if first.starts_with("max ") {
+        let functions = lines.filter(|line| line.starts_with("subprog "));
+        functions.filter_map(|line| line.split_whitespace().next_back()).collect()
+    } else {
+        first.split('+').collect()
+    };
+    Ok(words.into_iter().map(|word| word.trim().parse()).collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
@@ -54,6 +66,14 @@ mod tests {
         let verified = Verified::read("tcp_done".to_owned(), LOG, &code).expect("well-formed");
         // 96 + 32 (0 is a frame too) + 224.
         assert_eq!(verified, Verified { name: "tcp_done".to_owned(), steps: 2431, stack: 352 });
+    }
+
+    #[test]
+    fn frames_are_read_from_a_line_for_each_too() {
+        let log = "verification time 1470 usec\nstack depth max 352\nsubprog 0 (<unknown>) main \
+                   insns_self 2 insns_total 9 stack 96\nsubprog 1 (<unknown>) global insns_self 4 \
+                   insns_total 4 stack 0\nprocessed 13 insns (limit 1000000) max_states_per_insn 0\n";
+        assert_eq!(frames(log).expect("well-formed"), [96, 0]);
     }
 
     #[test]
