@@ -2,11 +2,14 @@
 
 use crate::signal;
 
+pub(crate) const EPERM: u16 = 1;
 pub(crate) const EINTR: u16 = 4;
 pub(crate) const EBADF: u16 = 9;
 pub(crate) const EAGAIN: u16 = 11;
 pub(crate) const ENOMEM: u16 = 12;
 pub(crate) const EACCES: u16 = 13;
+pub(crate) const EFAULT: u16 = 14;
+pub(crate) const EINVAL: u16 = 22;
 pub(crate) const ENFILE: u16 = 23;
 pub(crate) const EMFILE: u16 = 24;
 pub(crate) const EPIPE: u16 = 32;

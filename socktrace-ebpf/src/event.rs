@@ -126,13 +126,15 @@ pub struct Event {
     pub role: u8,
     /// What a filter asks of this event and the kernel has no verdict on, bits of [`unsettled`].
     pub unsettled: u8,
+    /// The type that `socket` was asked for, without flags: see [`crate::SocketCall`].
+    pub socket_type: u8,
     /// Zero; there is no implicit padding.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// Who sent the ICMP message; of the event's family.
     pub router: Address,
-    /// Level of a socket option, as in `setsockopt`.
+    /// Level of a socket option, as in `setsockopt`; the family that `socket` was asked for.
     pub level: i32,
-    /// The option.
+    /// The option; the protocol that `socket` was asked for.
     pub option: i32,
     /// Process of this host that sent the RST or, with [`crate::Origin::Abort`], killed the socket; 0
     /// when none did or it is not known.

@@ -90,6 +90,13 @@ macro_rules! kernel_facts {
                 SOCK_NET = "sock", "__sk_common.skc_net.net", pointer;
                 NET_INUM = "net", "ns.inum", u32;
             }
+            // Nothing is hidden without it: that policy forbade a bind is not said for EACCES.
+            optional() {
+                NET_UNPRIVILEGED_PORT = "net", "ipv4.sysctl_ip_prot_sock", u32;
+                NET_USER_NS = "net", "user_ns", pointer;
+                CRED_USER_NS = "cred", "user_ns", pointer;
+                CRED_CAPABILITIES = "cred", "cap_effective", u64;
+            }
             optional("which timer gave a connection up, and its retransmissions and timers") {
                 SOCK_ERR_SOFT = "sock", "sk_err_soft", u32;
                 NET_RETRIES2 = "net", "ipv4.sysctl_tcp_retries2", offset;
@@ -155,7 +162,7 @@ macro_rules! kernel_facts {
                 SOCKET_STATE = "socket", "state", u32;
             }
             // The way from a descriptor to its socket.
-            at("__sys_accept4", "__sys_setsockopt", "__sys_getsockopt") {
+            at("__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt") {
                 TASK_FILES = "task_struct", "files", pointer;
                 FILES_FDT = "files_struct", "fdt", pointer;
                 FDTABLE_FD = "fdtable", "fd", pointer;

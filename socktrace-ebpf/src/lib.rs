@@ -17,6 +17,7 @@ pub mod histogram;
 pub mod owned;
 mod role;
 pub mod signature;
+mod socket_call;
 pub mod sockopt;
 
 pub use counter::Counter;
@@ -24,8 +25,9 @@ pub use criteria::{Criterion, CriterionKind};
 pub use event::{Address, Event, OwnerSource};
 pub use owned::Owned;
 pub use signature::{
-    EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
+    Domain, EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
 };
+pub use socket_call::SocketCall;
 pub use sockopt::Sockopt;
 
 /// Number of distinct [`Signature`]s the kernel side can count.
@@ -43,6 +45,9 @@ pub const STASH_ENTRIES: usize = 1024;
 /// within bind, listen, connect, setsockopt and getsockopt. Many times what CPUs can run, as the
 /// kernel evicts entries of such maps in batches of each CPU.
 pub const CALL_ENTRIES: usize = 4 * 1024;
+
+/// Number of processes whose last refused MPTCP socket is remembered, for the retry by plain TCP.
+pub const RETRY_ENTRIES: usize = 256;
 
 /// Default number of sockets whose owners are remembered; of more they are unknown.
 pub const OWNER_ENTRIES: usize = 16 * 1024;

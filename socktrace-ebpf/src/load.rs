@@ -1,4 +1,4 @@
-//! Two ways to read kernel memory: by direct loads, and by helper.
+//! Two ways to read kernel memory, by direct loads and by helper, and one to read a program's.
 //!
 //! Direct loads go through pointers whose type the verifier knows (arguments of fentry and fexit
 //! programs and what is reached from them): it checks every load against the kernel's BTF, and a
@@ -11,7 +11,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_skc_to_tcp_sock,
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_skc_to_tcp_sock,
 };
 
 use crate::{
@@ -143,6 +143,30 @@ impl Load for Probe {
         } else {
             core::ptr::null()
         }
+    }
+}
+
+/// From the current program's memory, by `bpf_probe_read_user`, which lockdown does not forbid. What
+/// is read may have changed since the kernel read it.
+#[derive(Clone, Copy)]
+pub(crate) struct User;
+
+impl Load for User {
+    #[inline(always)]
+    unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        let size = size_of::<T>() as u32;
+        let address = base.wrapping_add(offset).cast();
+        // SAFETY: the helper writes `size` bytes to `value` and checks the address itself.
+        unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size, address) };
+        // SAFETY: written, with zeroes if need be; any bit pattern is a `T`.
+        unsafe { value.assume_init() }
+    }
+
+    /// No socket lies in a program's memory.
+    #[inline(always)]
+    unsafe fn tcp_sock(_sock: *const u8) -> *const u8 {
+        core::ptr::null()
     }
 }
 

@@ -171,6 +171,24 @@ impl<L: Load> Sock<L> {
         self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN != 0
     }
 
+    /// Whether a port takes `CAP_NET_BIND_SERVICE` in the socket's network namespace
+    /// (`inet_port_requires_bind_service`); `true` where that cannot be read.
+    #[inline(always)]
+    pub(crate) fn is_privileged(self, port: u16) -> bool {
+        if offsets::NET_UNPRIVILEGED_PORT.is_absent() || offsets::SOCK_NET.is_absent() {
+            return true;
+        }
+        let first: u32 = self.net_member(offsets::NET_UNPRIVILEGED_PORT.present());
+        port != 0 && u32::from(port) < first
+    }
+
+    /// Address of the user namespace that owns the socket's network namespace, where this kernel has
+    /// them.
+    #[inline(always)]
+    pub(crate) fn user_namespace(self) -> u64 {
+        self.net_member(offsets::NET_USER_NS.present())
+    }
+
     /// A member of the socket's network namespace, which this kernel has; zero where it lacks the
     /// namespace.
     #[inline(always)]

@@ -23,7 +23,7 @@ fn planned(btf: &Btf) -> Plan {
 }
 
 fn planned_by(method: Method, btf: &Btf) -> Plan {
-    plan(btf, method).expect("every fact that is needed")
+    plan(btf, method, false).expect("every fact that is needed")
 }
 
 /// The first programs of all variants that may serve a hook, or why none does.
@@ -198,13 +198,59 @@ fn so_does_one_of_another_function_that_the_hook_needs() {
 }
 
 #[test]
-fn every_function_of_an_exit_program_has_a_line_of_its_own() {
+fn every_function_of_an_exit_program_has_a_line_of_its_own_or_the_variants_prototype() {
     let functions: Vec<_> = variants().map(|variant| variant.function).collect();
-    for program in variants().flat_map(|variant| variant.programs) {
-        if let (Attach::Fexit, Some(function)) = (program.attach, program.function) {
-            assert!(functions.contains(&function), "{function}");
+    for variant in variants() {
+        for program in variant.programs {
+            if let (Attach::Fexit, Some(function)) = (program.attach, program.function) {
+                let found = kernel("6.12").prototype(function).expect(function);
+                assert!(functions.contains(&function) || fits(variant, &found), "{function}");
+            }
         }
     }
+}
+
+#[test]
+fn a_whole_call_is_one_program() {
+    let calls = |series: &str| {
+        let plan = planned(&kernel(series));
+        [Hook::Bind, Hook::Listen].map(|hook| served(&plan, hook).expect("served"))
+    };
+    for series in ["5.10", "6.1"] {
+        assert_eq!(calls(series), ["sys_bind_return", "sys_listen_return"], "{series}");
+    }
+    for series in ["6.12", "6.18", "7.3"] {
+        let sockets = ["sys_bind_socket_return", "sys_listen_socket_return"];
+        assert_eq!(calls(series), sockets, "{series}");
+    }
+}
+
+#[test]
+fn where_memory_is_hidden_calls_are_seen_by_socket() {
+    let hidden = |series| plan(&kernel(series), Method::Fentry, true).expect("all facts");
+    for series in ["5.10", "6.1"] {
+        let plan = hidden(series);
+        assert_eq!(all_served(&plan, Hook::Bind), Ok(vec!["inet_bind_return"]), "{series}");
+        assert_eq!(all_served(&plan, Hook::Listen), Ok(vec!["inet_listen_return"]), "{series}");
+    }
+    assert_eq!(served(&hidden("6.12"), Hook::Bind), Ok("sys_bind_socket_return"));
+}
+
+#[test]
+fn what_a_kernel_is_built_without_costs_nothing() {
+    let without = |btf: Btf| plan(&btf, Method::Fentry, true).expect("all facts");
+    let whole = without(kernel("6.1"));
+    assert!(whole.not_built.is_empty(), "{:?}", whole.not_built);
+    let plan = without(kernel("6.1").renamed("inet6_bind", "inet6_binx"));
+    assert_eq!(plan.not_built, ["inet6_bind"]);
+    assert_eq!(served(&plan, Hook::Bind), Ok("inet_bind_return"));
+    // An unknown prototype is no missing one.
+    let broken = kernel("6.1").with_prototype_of("inet6_bind", "tcp_abort");
+    let plan = without(broken);
+    let reasons = served(&plan, Hook::Bind).expect_err("an unknown prototype");
+    let last = "confidentiality keeps sockets of descriptors hidden; \
+                unknown prototype inet6_bind(struct sock *, int)";
+    assert!(reasons.ends_with(last), "{reasons}");
 }
 
 #[test]
@@ -234,6 +280,9 @@ fn a_missing_member_costs_the_hook_that_needs_it() {
     );
     let plan = planned(&kernel("6.12").renamed("private_data", "private_date"));
     assert_eq!(unserved(&plan), [Hook::SysAccept4, Hook::Setsockopt, Hook::Getsockopt]);
+    // These have other ways.
+    let broken = kernel("6.1").renamed("private_data", "private_date");
+    assert_eq!(served(&planned(&broken), Hook::Bind), Ok("inet_bind_return"));
 }
 
 #[test]
@@ -268,7 +317,7 @@ fn without_the_tracepoint_mptcp_is_told_by_subflow() {
 #[test]
 fn without_a_sockets_basics_nothing_is_planned_and_all_that_is_missing_is_named() {
     let broken = kernel("6.12").renamed("sk_err", "sk_erx").renamed("skc_dport", "skc_dporx");
-    let missing = plan(&broken, Method::Auto).expect_err("nothing to tell");
+    let missing = plan(&broken, Method::Auto, false).expect_err("nothing to tell");
     let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
     assert_eq!(missing, ["no member `sock.__sk_common.skc_dport`", "no member `sock.sk_err`"]);
 }
@@ -281,7 +330,7 @@ fn broken_btf_gives_a_plan_or_a_refusal_and_never_a_panic() {
     for at in (0..btf.bytes()).step_by(13) {
         let value = [0, 1, 0x7f, 0xff][at % 4];
         if let Some(broken) = btf.with_byte(at, value) {
-            let _any = plan(&broken, Method::Auto);
+            let _any = plan(&broken, Method::Auto, false);
         }
     }
 }

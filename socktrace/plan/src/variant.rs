@@ -41,6 +41,11 @@ pub struct Program {
     pub function: Option<&'static str>,
     /// Whether it only makes up for calls that the kernel keeps from the others.
     pub spare: bool,
+    /// Whether it is left out where the kernel is built without its function, and nothing hidden by
+    /// that.
+    pub if_built: bool,
+    /// Whether it finds sockets by descriptors, which lockdown=confidentiality forbids.
+    pub by_descriptor: bool,
 }
 
 /// Programs for a kernel function with these parameters.
@@ -68,9 +73,18 @@ impl Variant {
         program.function.unwrap_or(self.function)
     }
 
-    /// Those that its hook needs.
+    /// Those that its hook needs, on kernels that have the functions of all.
     pub fn needed(&self) -> impl Iterator<Item = &'static Program> {
         self.programs.iter().filter(|program| !program.spare)
+    }
+
+    /// Those that its hook needs on a kernel with these functions.
+    pub fn needed_of(
+        &self,
+        has: impl Fn(&'static str) -> bool,
+    ) -> impl Iterator<Item = &'static Program> {
+        let is_built = move |program: &&Program| !program.if_built || has(self.function_of(program));
+        self.needed().filter(is_built)
     }
 
     /// Whether they need BPF trampolines for functions.
@@ -91,7 +105,7 @@ pub const ANY: &str = "*";
 
 impl Program {
     const fn new(name: &'static str, attach: Attach) -> Self {
-        Self { name, attach, function: None, spare: false }
+        Self { name, attach, function: None, spare: false, if_built: false, by_descriptor: false }
     }
 
     /// The same at another function than the variant's.
@@ -102,6 +116,16 @@ impl Program {
     /// The same, to make up for calls that the others miss.
     pub(crate) const fn spare(self) -> Self {
         Self { spare: true, ..self }
+    }
+
+    /// The same, only in kernels that have its function.
+    pub(crate) const fn if_built(self) -> Self {
+        Self { if_built: true, ..self }
+    }
+
+    /// The same, not under lockdown=confidentiality.
+    pub(crate) const fn by_descriptor(self) -> Self {
+        Self { by_descriptor: true, ..self }
     }
 }
 

@@ -40,7 +40,10 @@ pub(super) fn attach_all(
 ) -> anyhow::Result<(Health, Vec<Link>)> {
     let with_spares = features.guards_recursion;
     let links = Vec::new();
-    let mut attacher = Attacher { ebpf, types, method, with_spares, no_trampolines: None, links };
+    let not_built = plan.not_built.as_slice();
+    let no_trampolines = None;
+    let mut attacher =
+        Attacher { ebpf, types, method, not_built, with_spares, no_trampolines, links };
     let mut health = Health::default();
     for (hook, served) in &plan.hooks {
         let state = match served {
@@ -97,6 +100,8 @@ struct Attacher<'a> {
     types: &'a aya::Btf,
     /// How functions were asked to be hooked.
     method: Method,
+    /// Functions that this kernel is built without.
+    not_built: &'a [&'static str],
     /// Whether this kernel keeps calls from programs, so that spare ones are of use.
     with_spares: bool,
     /// Why no function can be hooked by a trampoline, once that is known.
@@ -124,7 +129,7 @@ impl Attacher<'_> {
             if variant.needs_trampoline() && missing && have_kprobes {
                 continue;
             }
-            match attach(self.ebpf, variant, self.types) {
+            match attach(self.ebpf, variant, self.types, self.not_built) {
                 Ok(links) if variant.is_kprobe() => {
                     self.links.extend(links);
                     return Ok(HookState::Fallback(self.why_kprobes(&last)));
@@ -159,15 +164,22 @@ impl Attacher<'_> {
 }
 
 /// Loads and attaches the programs that a variant's hook needs: all of them or none.
-fn attach(ebpf: &mut Ebpf, variant: &Variant, types: &aya::Btf) -> Result<Vec<Link>, ProgramError> {
-    for program in variant.needed() {
+fn attach(
+    ebpf: &mut Ebpf,
+    variant: &Variant,
+    types: &aya::Btf,
+    not_built: &[&str],
+) -> Result<Vec<Link>, ProgramError> {
+    let has = |function| !not_built.contains(&function);
+    for program in variant.needed_of(has) {
         if let Err(error) = load_program(ebpf, variant.function_of(program), program, types) {
             unload_all(ebpf, variant);
             return Err(error);
         }
     }
-    let attached =
-        variant.needed().map(|program| attach_program(ebpf, variant.function_of(program), program));
+    let attached = variant
+        .needed_of(has)
+        .map(|program| attach_program(ebpf, variant.function_of(program), program));
     // Of links that are not handed on, the programs are detached.
     let links = attached.collect::<Result<Vec<_>, _>>();
     if links.is_err() {

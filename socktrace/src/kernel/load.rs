@@ -176,7 +176,7 @@ impl Prepared {
             Method::Auto if hides_memory => Method::Fentry,
             method => method,
         };
-        let plan = plan(&btf, method).map_err(|missing| {
+        let plan = plan(&btf, method, hides_memory).map_err(|missing| {
             Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
         })?;
         let subjects = attach::subjects(&plan).chain([Subject::Function(existing::TARGET)]);

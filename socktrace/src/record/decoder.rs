@@ -7,7 +7,7 @@ use std::{
 
 use socktrace_diagnosis::diagnose;
 use socktrace_ebpf::{
-    Address, Event, Family, Flags, Origin, OwnerSource, TcpState, event::EXE_NAME,
+    Address, Event, EventKind, Family, Flags, Origin, OwnerSource, TcpState, event::EXE_NAME,
 };
 
 use super::{Icmp, Killer, Process, Record, Sender};
@@ -47,7 +47,8 @@ impl Decoder {
 
     /// Decodes and diagnoses an event. Looks its service up, see [`Owners::service`].
     pub(crate) fn decode(&mut self, event: Event) -> Record {
-        let family = Family::try_from(event.signature.family).ok();
+        let has_socket = event.signature.kind != EventKind::Socket as u8;
+        let family = Family::try_from(event.signature.family).ok().filter(|_| has_socket);
         let (process, service) = match self.process(&event) {
             Ok((process, there)) => {
                 (Some(process), self.owners.service(event.cgroup_id, Some(there)))
@@ -183,7 +184,7 @@ fn command_name(comm: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use socktrace_ebpf::{EventKind, Origin, Protocol, Signature};
+    use socktrace_ebpf::{Protocol, Signature};
 
     use super::*;
 

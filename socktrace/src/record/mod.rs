@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use socktrace_diagnosis::Finding;
-use socktrace_ebpf::{Event, Family, Role, TcpState};
+use socktrace_ebpf::{Event, EventKind, Family, Role, SocketCall, TcpState};
 
 #[cfg(test)]
 pub(crate) use self::decoder::tests;
@@ -72,6 +72,7 @@ pub(crate) struct Killer {
 pub(crate) struct Record {
     pub(crate) time: Timestamp,
     pub(crate) finding: Finding,
+    /// That of its addresses, where there is a socket that has them.
     pub(crate) family: Option<Family>,
     pub(crate) state: Option<TcpState>,
     pub(crate) local: SocketAddr,
@@ -94,6 +95,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// What `socket` was asked for, where it made no socket.
+    pub(crate) fn socket_call(&self) -> Option<SocketCall> {
+        let is_socket = self.event.signature.kind == EventKind::Socket as u8;
+        is_socket.then(|| SocketCall::of(&self.event))
+    }
+
     /// The port of the service that the connection is about: the listening side's.
     pub(crate) fn service_port(&self) -> Option<u16> {
         let port = match self.role? {

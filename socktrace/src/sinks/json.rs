@@ -6,7 +6,10 @@ use std::{
 };
 
 use serde::Serialize;
-use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
+use socktrace_diagnosis::{
+    Cause, Diagnosis, Errno, Finding, domain_name, level_name, option_name, socket_protocol_name,
+    type_name,
+};
 use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
@@ -17,7 +20,7 @@ use crate::{
     owner::Service,
     record::{
         Record,
-        names::{family_name, protocol_name, role_name, sigpipe_name, state_name},
+        names::{protocol_name, role_name, signature_family_name, sigpipe_name, state_name},
     },
 };
 
@@ -79,12 +82,14 @@ fn write_moment(
         // was told before; `retransmit`.
         "event": event,
         // `tcp` or `mptcp`, as the program opened the socket; `unknown` where a call's descriptor leads
-        // to no socket. A subflow of an MPTCP socket is a socket of TCP.
+        // to no socket. A subflow of an MPTCP socket is a socket of TCP. Of a socket that could not be
+        // made also `udp`, `unix`, `netlink`, `packet`, `vsock`, `icmp`, `raw`, `sctp` and `other`.
         "protocol": protocol_name(Protocol::try_from(raw.signature.protocol).ok()),
-        "family": family_name(record.family),
+        // `ipv4` or `ipv6`; of a socket that could not be made also `unix`, `netlink` and so on.
+        "family": signature_family_name(raw.signature),
         // TCP state before the event.
         "state": record.state.map_or("unknown", state_name),
-        // This end; null, as the other one, where a call's descriptor leads to no socket.
+        // This end; null, as the other one, where there is no socket.
         "local": record.family.map(|_| record.local.ip()),
         "local_port": record.local.port(),
         "remote": record.family.map(|_| record.remote.ip()),
@@ -134,6 +139,7 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
     let raw = &record.event;
     let sender = record.sender.as_ref();
     let is_option = diagnosis.cause == Cause::SockoptRejected;
+    let call = record.socket_call();
     let is_later = raw.first_errno != 0;
     let flags = Flags(raw.signature.flags);
     let flags = Flags::NAMES.iter().filter(|(flag, _)| flags.has(*flag));
@@ -166,6 +172,10 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
         // Level and name of a rejected socket option.
         "level": is_option.then(|| level_name(raw.level)),
         "option": is_option.then(|| option_name(raw.level, raw.option)),
+        // What a socket was to be that could not be made, as the program wrote it.
+        "socket_family": call.map(|call| domain_name(call.family)),
+        "socket_type": call.map(|call| type_name(call.socket_type)),
+        "socket_protocol": call.map(|call| socket_protocol_name(call.family, call.protocol)),
         // Process of this host that sent the RST, and the kernel's word for why.
         "peer_pid": sender.map(|sender| sender.pid),
         "peer_comm": sender.map(|sender| sender.comm.as_str()),

@@ -5,6 +5,7 @@ mod columns;
 mod fuzz;
 mod human;
 mod json;
+mod no_socket;
 mod object;
 mod printer;
 mod reason;
