@@ -166,7 +166,20 @@ macro_rules! kernel_facts {
                 TASK_FILES = "task_struct", "files", pointer;
                 FILES_FDT = "files_struct", "fdt", pointer;
                 FDTABLE_FD = "fdtable", "fd", pointer;
+            }
+            at(
+                "__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt",
+                "io_bind", "io_listen"
+            ) {
                 FILE_PRIVATE_DATA = "file", "private_data", pointer;
+            }
+            at("io_bind", "io_listen") {
+                IO_REQUEST_FILE = "io_kiocb", "file", pointer;
+                IO_REQUEST_RESULT = "io_kiocb", "cqe.res", u32;
+            }
+            at("io_bind") {
+                IO_REQUEST_DATA = "io_kiocb", "async_data", pointer;
+                IO_MESSAGE_ADDRESS = "io_async_msghdr", "addr", offset;
             }
             at("tcp_retransmit_timer") {
                 TCP_PACKETS_OUT = "tcp_sock", "packets_out", u32;

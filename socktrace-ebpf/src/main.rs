@@ -26,6 +26,7 @@ mod failure;
 mod filter;
 mod holder;
 mod icmp;
+mod io_uring;
 mod load;
 mod measure;
 mod offsets;

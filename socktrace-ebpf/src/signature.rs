@@ -120,9 +120,9 @@ wire_enum! {
         Connect = 5,
         /// A socket was closed while it was connecting (`tcp_close`).
         CloseWhileConnecting = 6,
-        /// A bind failed (`__sys_bind_socket`).
+        /// A bind failed (`__sys_bind`, `io_bind`).
         Bind = 7,
-        /// A listen failed (`__sys_listen_socket`).
+        /// A listen failed (`__sys_listen`, `io_listen`).
         Listen = 8,
         /// A setsockopt failed (`do_sock_setsockopt`, `__sys_setsockopt`).
         Setsockopt = 9,

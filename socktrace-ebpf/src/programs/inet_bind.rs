@@ -3,7 +3,7 @@
 //!
 //! Prototype: `int (struct socket *, struct sockaddr *, int addr_len)` in 5.10 to 6.18, with a
 //! `struct sockaddr_unsized *` in 7.3. Produces an event when it fails. Serves where [`super::sys_bind`]
-//! cannot: by kprobe, and before 6.11 under lockdown=confidentiality.
+//! cannot: by kprobe, and under lockdown=confidentiality.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},

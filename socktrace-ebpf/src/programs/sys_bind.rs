@@ -1,10 +1,10 @@
-//! Traces the return of the whole bind call (`net/socket.c`), which sees what security modules, BPF
-//! programs of cgroups and the protocol refuse.
+//! Traces the return of the whole bind call, which sees what security modules, BPF programs of cgroups
+//! and the protocol refuse.
 //!
-//! Since 6.11 by `__sys_bind_socket`, which system calls and `io_uring` share: `int (struct socket *,
-//! struct __kernel_sockaddr_storage *, int addrlen)`. Before, by `__sys_bind`: `int (int fd, struct
-//! sockaddr __user *, int addrlen)`, whose socket is found by the descriptor; `io_uring` has no bind
-//! there. Each produces an event when it fails.
+//! By system call at `__sys_bind` (`net/socket.c`): `int (int fd, struct sockaddr __user *, int addrlen)`
+//! in every kernel from 5.10 to 7.3. By `io_uring` at `io_bind` (`io_uring/net.c`): `int (struct io_kiocb
+//! *, unsigned int issue_flags)` since 6.11. Both call `__sys_bind_socket`, which compilers inline into
+//! the first. Each produces an event when it fails.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{EventKind, Flags};
@@ -14,34 +14,36 @@ use crate::{
     arguments::Arguments as _,
     descriptor,
     errno::{EBADF, EFAULT, ENOTSOCK, returned},
-    load::{Direct, Load, User},
+    io_uring::Operation,
+    load::{Load, Probe, User},
     policy, retry,
-    sock::{Sock, Socket},
+    sock::Sock,
     sockaddr::SockAddr,
     subject::Subject,
 };
 
-/// Return of `__sys_bind_socket`.
-#[fexit(function = "__sys_bind_socket")]
-fn sys_bind_socket_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.argument(3));
-    if errno == 0 {
-        return 0;
-    }
-    let sock = Socket::<Direct>::new(ctx.pointer(0)).sock();
-    failed(sock, SockAddr::<Direct>::whole(ctx.pointer(1)), errno, Flags::empty())
-}
-
 /// Return of `__sys_bind`.
 #[fexit(function = "__sys_bind")]
 fn sys_bind_return(ctx: FExitContext) -> i32 {
-    // What fails before there is a socket or an address, the newer function does not see either.
     let errno = returned(ctx.argument(3));
+    // Without a socket or an address there is nothing to say.
     if matches!(errno, 0 | EBADF | ENOTSOCK | EFAULT) {
         return 0;
     }
     let wanted = SockAddr::<User>::whole(ctx.pointer(1));
     descriptor::sock(ctx.int(0)).map_or(0, |sock| failed(sock, wanted, errno, Flags::empty()))
+}
+
+/// Return of `io_bind`.
+#[fexit(function = "io_bind")]
+fn io_bind_return(ctx: FExitContext) -> i32 {
+    let operation = Operation::new(ctx.pointer(0));
+    let errno = operation.errno(ctx.argument(2));
+    if errno == 0 {
+        return 0;
+    }
+    let wanted = SockAddr::<Probe>::whole(operation.address());
+    operation.sock().map_or(0, |sock| failed(sock, wanted, errno, Flags::empty()))
 }
 
 /// A bind to this address has failed. These flags are known, others follow.

@@ -1,9 +1,8 @@
-//! Traces the return of the whole listen call (`net/socket.c`), which sees what security modules and
-//! the protocol refuse.
+//! Traces the return of the whole listen call, which sees what security modules and the protocol refuse.
 //!
-//! Since 6.11 by `__sys_listen_socket`, which system calls and `io_uring` share: `int (struct socket *,
-//! int backlog)`. Before, by `__sys_listen`: `int (int fd, int backlog)`, whose socket is found by the
-//! descriptor. Each produces an event when it fails.
+//! By system call at `__sys_listen` (`net/socket.c`): `int (int fd, int backlog)` in every kernel from
+//! 5.10 to 7.3. By `io_uring` at `io_listen` (`io_uring/net.c`): `int (struct io_kiocb *, unsigned int
+//! issue_flags)` since 6.11. Each produces an event when it fails.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{EventKind, Flags};
@@ -13,21 +12,12 @@ use crate::{
     arguments::Arguments as _,
     descriptor,
     errno::{EBADF, ENOTSOCK, returned},
-    load::{Direct, Load},
+    io_uring::Operation,
+    load::Load,
     policy, retry,
-    sock::{Sock, Socket},
+    sock::Sock,
     subject::Subject,
 };
-
-/// Return of `__sys_listen_socket`.
-#[fexit(function = "__sys_listen_socket")]
-fn sys_listen_socket_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.argument(2));
-    if errno == 0 {
-        return 0;
-    }
-    failed(Socket::<Direct>::new(ctx.pointer(0)).sock(), errno, Flags::empty())
-}
 
 /// Return of `__sys_listen`.
 #[fexit(function = "__sys_listen")]
@@ -37,6 +27,17 @@ fn sys_listen_return(ctx: FExitContext) -> i32 {
         return 0;
     }
     descriptor::sock(ctx.int(0)).map_or(0, |sock| failed(sock, errno, Flags::empty()))
+}
+
+/// Return of `io_listen`.
+#[fexit(function = "io_listen")]
+fn io_listen_return(ctx: FExitContext) -> i32 {
+    let operation = Operation::new(ctx.pointer(0));
+    let errno = operation.errno(ctx.argument(2));
+    if errno == 0 {
+        return 0;
+    }
+    operation.sock().map_or(0, |sock| failed(sock, errno, Flags::empty()))
 }
 
 /// A listen has failed. These flags are known, others follow.

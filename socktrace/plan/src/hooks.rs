@@ -12,6 +12,9 @@ const RST_REASON: &str = "enum sk_rst_reason";
 const SOCK: &str = "struct sock *";
 const SOCKET: &str = "struct socket *";
 
+/// The parameters of a function that tries an operation of `io_uring`.
+const OPERATION: &[&str] = &["struct io_kiocb *", ANY];
+
 macro_rules! variant {
     ($function:literal($($parameter:expr),*) => [$($program:expr),+]) => {
         Variant {
@@ -252,9 +255,11 @@ hooks! {
     /// bind fails.
     Bind = "bind",
     hides "failing binds" {
-        // Since 6.11, by system call and `io_uring`.
-        "__sys_bind_socket"(SOCKET, ANY, "int") => [exit("sys_bind_socket_return")];
-        "__sys_bind"("int", ANY, "int") => [exit("sys_bind_return").by_descriptor()];
+        "__sys_bind"("int", ANY, "int") => [
+            exit("sys_bind_return").by_descriptor(),
+            // Since 6.11.
+            exit("io_bind_return").of("io_bind").taking(OPERATION).if_built().by_descriptor()
+        ];
         "inet_bind"(SOCKET, ANY, "int") => [
             exit("inet_bind_return"),
             exit("inet6_bind_return").of("inet6_bind").if_built(),
@@ -273,9 +278,11 @@ hooks! {
     /// listen fails.
     Listen = "listen",
     hides "failing listens" {
-        // Since 6.11, by system call and `io_uring`.
-        "__sys_listen_socket"(SOCKET, "int") => [exit("sys_listen_socket_return")];
-        "__sys_listen"("int", "int") => [exit("sys_listen_return").by_descriptor()];
+        "__sys_listen"("int", "int") => [
+            exit("sys_listen_return").by_descriptor(),
+            // Since 6.11.
+            exit("io_listen_return").of("io_listen").taking(OPERATION).if_built().by_descriptor()
+        ];
         "inet_listen"(SOCKET, "int") => [
             exit("inet_listen_return"),
             exit("security_socket_listen_return").of("security_socket_listen").if_built()

@@ -218,13 +218,14 @@ fn obstacle(variant: &Variant, kernel: &Kernel<'_>) -> Option<String> {
         let known = match program.attach {
             // Its arguments are not in the table: that it exists says enough.
             Attach::Tracepoint => true,
-            _ if fits(variant, &found) => true,
+            _ if program.parameters.is_some_and(|parameters| fits(parameters, &found)) => true,
+            _ if fits(variant.parameters, &found) => true,
             _ if function == variant.function => false,
             // Finds what is returned behind the arguments: the function has its own line.
             Attach::Fentry | Attach::Fexit => Hook::ALL
                 .iter()
                 .flat_map(|hook| hook.variants())
-                .any(|other| other.function == function && fits(other, &found)),
+                .any(|other| other.function == function && fits(other.parameters, &found)),
             // Finds what is returned in a register, whatever the arguments.
             Attach::Kprobe | Attach::Kretprobe => true,
         };
@@ -250,10 +251,9 @@ fn reason(errors: impl IntoIterator<Item = impl ToString>) -> String {
     format!("this kernel's BTF has {}", answers.join(", "))
 }
 
-fn fits(variant: &Variant, found: &Prototype) -> bool {
-    variant.parameters.len() == found.parameters.len()
-        && variant
-            .parameters
+fn fits(parameters: &[&str], found: &Prototype) -> bool {
+    parameters.len() == found.parameters.len()
+        && parameters
             .iter()
             .zip(&found.parameters)
             .all(|(wanted, found)| *wanted == ANY || wanted == found)

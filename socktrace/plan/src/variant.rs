@@ -39,12 +39,14 @@ pub struct Program {
     pub attach: Attach,
     /// The kernel function, where it is not the variant's.
     pub function: Option<&'static str>,
+    /// That function's parameters, where neither a variant of its own nor this one has them.
+    pub parameters: Option<&'static [&'static str]>,
     /// Whether it only makes up for calls that the kernel keeps from the others.
     pub spare: bool,
     /// Whether it is left out where the kernel is built without its function, and nothing hidden by
     /// that.
     pub if_built: bool,
-    /// Whether it finds sockets by descriptors, which lockdown=confidentiality forbids.
+    /// Whether it finds sockets by descriptors or files, which lockdown=confidentiality forbids.
     pub by_descriptor: bool,
 }
 
@@ -105,12 +107,25 @@ pub const ANY: &str = "*";
 
 impl Program {
     const fn new(name: &'static str, attach: Attach) -> Self {
-        Self { name, attach, function: None, spare: false, if_built: false, by_descriptor: false }
+        Self {
+            name,
+            attach,
+            function: None,
+            parameters: None,
+            spare: false,
+            if_built: false,
+            by_descriptor: false,
+        }
     }
 
     /// The same at another function than the variant's.
     pub(crate) const fn of(self, function: &'static str) -> Self {
         Self { function: Some(function), ..self }
+    }
+
+    /// The same at a function with these parameters.
+    pub(crate) const fn taking(self, parameters: &'static [&'static str]) -> Self {
+        Self { parameters: Some(parameters), ..self }
     }
 
     /// The same, to make up for calls that the others miss.

@@ -53,7 +53,11 @@ fn open((family, socket_type, protocol): Asked) -> io::Result<OwnedFd> {
 
 /// Asks for a socket that this thread does not get.
 pub(super) fn refused(asked: Asked, wanted: i32) -> Result<Expected> {
-    let errno = socket::errno("socket", open(asked))?;
+    told(open(asked), wanted)
+}
+
+fn told(asked: io::Result<OwnedFd>, wanted: i32) -> Result<Expected> {
+    let errno = socket::errno("socket", asked)?;
     ensure_errno("socket", errno, wanted)?;
     Ok(Expected::no_socket_made(errno))
 }
@@ -63,12 +67,16 @@ pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     // All lower descriptors are in use: those of stdin, stdout and stderr.
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard)?;
-    let tcp = refused((domain(family), libc::SOCK_STREAM, 0), libc::EMFILE);
-    let unix = refused((libc::AF_UNIX, libc::SOCK_SEQPACKET, 0), libc::EMFILE);
+    let tcp = open((domain(family), libc::SOCK_STREAM, 0));
+    let unix = open((libc::AF_UNIX, libc::SOCK_SEQPACKET, 0));
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
     Ok(vec![
-        tcp?.asked(family_name(family), "tcp", [domain_name(family), "SOCK_STREAM", "0"]),
-        unix?.asked("unix", "unix", ["AF_UNIX", "SOCK_SEQPACKET", "0"]),
+        told(tcp, libc::EMFILE)?.asked(family_name(family), "tcp", [
+            domain_name(family),
+            "SOCK_STREAM",
+            "0",
+        ]),
+        told(unix, libc::EMFILE)?.asked("unix", "unix", ["AF_UNIX", "SOCK_SEQPACKET", "0"]),
     ])
 }
 
