@@ -169,17 +169,16 @@ macro_rules! kernel_facts {
             }
             at(
                 "__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt",
-                "io_bind", "io_listen"
+                "io_listen"
             ) {
                 FILE_PRIVATE_DATA = "file", "private_data", pointer;
             }
-            at("io_bind", "io_listen") {
+            at("io_listen") {
                 IO_REQUEST_FILE = "io_kiocb", "file", pointer;
                 IO_REQUEST_RESULT = "io_kiocb", "cqe.res", u32;
             }
-            at("io_bind") {
-                IO_REQUEST_DATA = "io_kiocb", "async_data", pointer;
-                IO_MESSAGE_ADDRESS = "io_async_msghdr", "addr", offset;
+            at("__sys_bind_socket") {
+                TASK_STACK = "task_struct", "stack", pointer;
             }
             at("tcp_retransmit_timer") {
                 TCP_PACKETS_OUT = "tcp_sock", "packets_out", u32;

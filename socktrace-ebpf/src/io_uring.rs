@@ -6,7 +6,7 @@ use crate::{
     descriptor,
     errno::returned,
     load::Probe,
-    offsets::{self, Offset as _},
+    offsets,
     sock::Sock,
 };
 
@@ -35,12 +35,5 @@ impl Operation {
     #[inline(always)]
     pub(crate) fn sock(self) -> Option<Sock<Probe>> {
         descriptor::sock_of(Probe::read_member(self.0, &offsets::IO_REQUEST_FILE))
-    }
-
-    /// The address for the socket, a `struct sockaddr_storage`.
-    #[inline(always)]
-    pub(crate) fn address(self) -> *const u8 {
-        let message: *const u8 = Probe::read_member(self.0, &offsets::IO_REQUEST_DATA);
-        message.wrapping_add(offsets::IO_MESSAGE_ADDRESS.offset().unwrap_or(0))
     }
 }

@@ -120,7 +120,7 @@ wire_enum! {
         Connect = 5,
         /// A socket was closed while it was connecting (`tcp_close`).
         CloseWhileConnecting = 6,
-        /// A bind failed (`__sys_bind`, `io_bind`).
+        /// A bind failed (`__sys_bind`, `__sys_bind_socket`).
         Bind = 7,
         /// A listen failed (`__sys_listen`, `io_listen`).
         Listen = 8,

@@ -1,6 +1,7 @@
 //! Reads tasks other than the current one, which takes `bpf_probe_read_kernel`: only where
 //! [`is_readable`].
 
+use aya_ebpf::helpers::generated::bpf_get_current_task;
 use socktrace_ebpf::event::EXE_NAME;
 
 use crate::{load::Probe, offsets};
@@ -13,6 +14,19 @@ pub(crate) struct Task(*const u8);
 #[inline(always)]
 pub(crate) fn is_readable() -> bool {
     offsets::READ_KERNEL.get() == 1 && !offsets::TASK_TGID.is_absent()
+}
+
+/// The most that a stack takes (`THREAD_SIZE`): 16 KiB on x86-64 and arm64, and up to 64 KiB. What comes
+/// after it is no memory of others: stacks are mapped for themselves (`CONFIG_VMAP_STACK`).
+const STACK_BYTES: u64 = 64 * 1024;
+
+/// Whether an address lies on the current task's kernel stack. Only where tasks can be read.
+#[inline(always)]
+pub(crate) fn is_on_stack(address: u64) -> bool {
+    // SAFETY: takes nothing; returns the current task's address.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    let stack: u64 = Probe::read_member(task, &offsets::TASK_STACK);
+    address.wrapping_sub(stack) < STACK_BYTES
 }
 
 impl Task {

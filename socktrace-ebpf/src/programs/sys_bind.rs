@@ -2,9 +2,9 @@
 //! and the protocol refuse.
 //!
 //! By system call at `__sys_bind` (`net/socket.c`): `int (int fd, struct sockaddr __user *, int addrlen)`
-//! in every kernel from 5.10 to 7.3. By `io_uring` at `io_bind` (`io_uring/net.c`): `int (struct io_kiocb
-//! *, unsigned int issue_flags)` since 6.11. Both call `__sys_bind_socket`, which compilers inline into
-//! the first. Each produces an event when it fails.
+//! in every kernel from 5.10 to 7.3. By `io_uring` at `__sys_bind_socket`: `int (struct socket *, struct
+//! __kernel_sockaddr_storage *, int addrlen)` since 6.11. The system call goes there too, unless the
+//! compiler has put a copy into `__sys_bind`, as in Debian's 6.12. Each produces an event when it fails.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{EventKind, Flags};
@@ -14,12 +14,12 @@ use crate::{
     arguments::Arguments as _,
     descriptor,
     errno::{EBADF, EFAULT, ENOTSOCK, returned},
-    io_uring::Operation,
-    load::{Load, Probe, User},
+    load::{Direct, Load, User},
     policy, retry,
-    sock::Sock,
+    sock::{Sock, Socket},
     sockaddr::SockAddr,
     subject::Subject,
+    task,
 };
 
 /// Return of `__sys_bind`.
@@ -34,16 +34,16 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
     descriptor::sock(ctx.int(0)).map_or(0, |sock| failed(sock, wanted, errno, Flags::empty()))
 }
 
-/// Return of `io_bind`.
-#[fexit(function = "io_bind")]
-fn io_bind_return(ctx: FExitContext) -> i32 {
-    let operation = Operation::new(ctx.pointer(0));
-    let errno = operation.errno(ctx.argument(2));
-    if errno == 0 {
+/// Return of `__sys_bind_socket`, by `io_uring`: the system call has the address on its stack
+/// (`__sys_bind`), an operation in memory of its own (`io_bind`).
+#[fexit(function = "__sys_bind_socket")]
+fn sys_bind_socket_return(ctx: FExitContext) -> i32 {
+    let errno = returned(ctx.argument(3));
+    if errno == 0 || task::is_on_stack(ctx.argument(1)) {
         return 0;
     }
-    let wanted = SockAddr::<Probe>::whole(operation.address());
-    operation.sock().map_or(0, |sock| failed(sock, wanted, errno, Flags::empty()))
+    let sock = Socket::<Direct>::new(ctx.pointer(0)).sock();
+    failed(sock, SockAddr::<Direct>::whole(ctx.pointer(1)), errno, Flags::empty())
 }
 
 /// A bind to this address has failed. These flags are known, others follow.

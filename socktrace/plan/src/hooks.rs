@@ -12,9 +12,6 @@ const RST_REASON: &str = "enum sk_rst_reason";
 const SOCK: &str = "struct sock *";
 const SOCKET: &str = "struct socket *";
 
-/// The parameters of a function that tries an operation of `io_uring`.
-const OPERATION: &[&str] = &["struct io_kiocb *", ANY];
-
 macro_rules! variant {
     ($function:literal($($parameter:expr),*) => [$($program:expr),+]) => {
         Variant {
@@ -257,8 +254,12 @@ hooks! {
     hides "failing binds" {
         "__sys_bind"("int", ANY, "int") => [
             exit("sys_bind_return").by_descriptor(),
-            // Since 6.11.
-            exit("io_bind_return").of("io_bind").taking(OPERATION).if_built().by_descriptor()
+            // By `io_uring`, since 6.11.
+            exit("sys_bind_socket_return")
+                .of("__sys_bind_socket")
+                .taking(&[SOCKET, ANY, "int"])
+                .if_built()
+                .by_descriptor()
         ];
         "inet_bind"(SOCKET, ANY, "int") => [
             exit("inet_bind_return"),
@@ -280,8 +281,12 @@ hooks! {
     hides "failing listens" {
         "__sys_listen"("int", "int") => [
             exit("sys_listen_return").by_descriptor(),
-            // Since 6.11.
-            exit("io_listen_return").of("io_listen").taking(OPERATION).if_built().by_descriptor()
+            // By `io_uring`, since 6.11.
+            exit("io_listen_return")
+                .of("io_listen")
+                .taking(&["struct io_kiocb *", ANY])
+                .if_built()
+                .by_descriptor()
         ];
         "inet_listen"(SOCKET, "int") => [
             exit("inet_listen_return"),
