@@ -11,7 +11,7 @@ use socktrace_ebpf::{EventKind, Flags};
 
 use super::emit_call;
 use crate::{
-    arguments::Arguments as _,
+    arguments::{Arguments as _, as_number},
     descriptor,
     errno::{EBADF, EFAULT, ENOTSOCK, returned},
     load::{Direct, Load, User},
@@ -39,7 +39,7 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
 #[fexit(function = "__sys_bind_socket")]
 fn sys_bind_socket_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(3));
-    if errno == 0 || task::is_on_stack(ctx.argument(1)) {
+    if errno == 0 || task::is_on_stack(as_number(&ctx, 1)) {
         return 0;
     }
     let sock = Socket::<Direct>::new(ctx.pointer(0)).sock();
