@@ -11,7 +11,7 @@ use crate::{
     facts::{self, Fact, Facts},
     features::Features,
     hooks::{Hook, SKB},
-    variant::{ANY, Attach, Variant},
+    variant::{ANY, Attach, Program, Variant},
 };
 
 /// How functions are to be hooked. Tracepoints are hooked in one way only.
@@ -53,6 +53,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The programs of a variant whose functions this kernel has.
+    pub fn programs_of(&self, variant: &Variant) -> impl Iterator<Item = &'static Program> {
+        let is_built = |program: &&Program| {
+            !program.if_built || !self.not_built.contains(&variant.function_of(program))
+        };
+        variant.programs.iter().filter(is_built)
+    }
+
     /// Whether this kernel has the fact that is the value of this global.
     #[must_use]
     pub fn knows(&self, global: &str) -> bool {

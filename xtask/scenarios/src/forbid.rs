@@ -13,7 +13,10 @@ use aya_obj::{
     btf::{Btf, BtfKind},
     generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
 };
-use nix::libc;
+use nix::{
+    libc,
+    sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit},
+};
 use socktrace_diagnosis::Cause;
 
 use super::{
@@ -159,7 +162,7 @@ impl Program {
         program.insns = instructions.as_ptr() as u64;
         program.insn_cnt = instructions.len().try_into()?;
         program.license = license.as_ptr() as u64;
-        let program = descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attr)
+        let program = with_room(|| descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attr))?
             .context("the kernel does not take the program that forbids")?;
         Ok(Loaded { program, attach_type: self.attach_type })
     }
@@ -190,6 +193,15 @@ impl Loaded {
         let link = descriptor(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr);
         Ok(Link(link.context("not attached to a function")?))
     }
+}
+
+/// Does something without the limit of locked memory, which programs count against up to 5.10.
+fn with_room<T>(act: impl FnOnce() -> T) -> Result<T> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
+    setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
+    let result = act();
+    setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard)?;
+    Ok(result)
 }
 
 fn empty() -> bpf_attr {
