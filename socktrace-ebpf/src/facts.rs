@@ -90,7 +90,7 @@ macro_rules! kernel_facts {
                 SOCK_NET = "sock", "__sk_common.skc_net.net", pointer;
                 NET_INUM = "net", "ns.inum", u32;
             }
-            // Nothing is hidden without it: that policy forbade a bind is not said for EACCES.
+            // Without these a bind that fails with EACCES is never said to be forbidden by policy.
             optional() {
                 NET_UNPRIVILEGED_PORT = "net", "ipv4.sysctl_ip_prot_sock", u32;
                 NET_USER_NS = "net", "user_ns", pointer;

@@ -2,13 +2,7 @@
 //!
 //! The way to the socket leads through a `void *`, as in [`descriptor`].
 
-use crate::{
-    descriptor,
-    errno::returned,
-    load::Probe,
-    offsets,
-    sock::Sock,
-};
+use crate::{descriptor, errno::returned, load::Probe, offsets, sock::Sock};
 
 /// A `struct io_kiocb`, whose operation has just been tried.
 #[derive(Clone, Copy)]

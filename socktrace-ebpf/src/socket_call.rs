@@ -99,11 +99,7 @@ impl SocketCall {
     /// Reads it back from an event of the kind [`crate::EventKind::Socket`].
     #[must_use]
     pub const fn of(event: &Event) -> Self {
-        Self {
-            family: event.level,
-            socket_type: event.socket_type as i32,
-            protocol: event.option,
-        }
+        Self { family: event.level, socket_type: event.socket_type as i32, protocol: event.option }
     }
 }
 

@@ -15,9 +15,7 @@ use super::emit_call;
 use crate::{
     arguments::Arguments as _,
     descriptor,
-    errno::{
-        EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, returned,
-    },
+    errno::{EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, returned},
     load::Probe,
     measure, policy,
     sock::Sock,

@@ -42,8 +42,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
-    let call =
-        SocketCall { family: ctx.int(0), socket_type: ctx.int(1), protocol: ctx.int(2) };
+    let call = SocketCall { family: ctx.int(0), socket_type: ctx.int(1), protocol: ctx.int(2) };
     let signature = Signature {
         errno,
         kind: EventKind::Socket as u8,

@@ -85,7 +85,8 @@ impl Variant {
         &self,
         has: impl Fn(&'static str) -> bool,
     ) -> impl Iterator<Item = &'static Program> {
-        let is_built = move |program: &&Program| !program.if_built || has(self.function_of(program));
+        let is_built =
+            move |program: &&Program| !program.if_built || has(self.function_of(program));
         self.needed().filter(is_built)
     }
 

@@ -19,9 +19,7 @@ use super::{
 };
 use crate::{
     kernel::hooks::Hook,
-    record::names::{
-        family_name, protocol_name, signature_family_name, sigpipe_name, state_name,
-    },
+    record::names::{family_name, protocol_name, signature_family_name, sigpipe_name, state_name},
 };
 
 /// Label value of what has no room, and of what has no name.

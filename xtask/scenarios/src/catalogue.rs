@@ -11,8 +11,8 @@ use super::{
     icmp::{self, Message},
     inherit, inject, iouring, metrics, mptcp,
     network::Family,
-    no_socket, odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
-    route,
+    no_socket, odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset,
+    resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     service, sigpipe, sockopt, stream, survive, system, terminal, timeout, write,
 };

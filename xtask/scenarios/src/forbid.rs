@@ -184,7 +184,9 @@ impl Loaded {
         attr.link_create.__bindgen_anon_1.prog_fd = self.program.as_raw_fd().cast_unsigned();
         attr.link_create.__bindgen_anon_2.target_fd = cgroup.as_raw_fd().cast_unsigned();
         attr.link_create.attach_type = self.attach_type as u32;
-        Ok(Link(descriptor(bpf_cmd::BPF_LINK_CREATE, &mut attr).context("not attached to a cgroup")?))
+        Ok(Link(
+            descriptor(bpf_cmd::BPF_LINK_CREATE, &mut attr).context("not attached to a cgroup")?,
+        ))
     }
 
     fn link(&self) -> Result<Link> {

@@ -71,11 +71,11 @@ pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     let unix = open((libc::AF_UNIX, libc::SOCK_SEQPACKET, 0));
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
     Ok(vec![
-        told(tcp, libc::EMFILE)?.asked(family_name(family), "tcp", [
-            domain_name(family),
-            "SOCK_STREAM",
-            "0",
-        ]),
+        told(tcp, libc::EMFILE)?.asked(
+            family_name(family),
+            "tcp",
+            [domain_name(family), "SOCK_STREAM", "0"],
+        ),
         told(unix, libc::EMFILE)?.asked("unix", "unix", ["AF_UNIX", "SOCK_SEQPACKET", "0"]),
     ])
 }
@@ -88,11 +88,11 @@ pub(super) fn not_permitted(family: Family) -> Result<Vec<Expected>> {
     bind::as_nobody(|| {
         Ok(vec![
             refused(raw, libc::EPERM)?.asked(family_name(family), "raw", words),
-            refused(packet, libc::EPERM)?.asked("packet", "packet", [
-                "AF_PACKET",
-                "SOCK_DGRAM",
-                "0",
-            ]),
+            refused(packet, libc::EPERM)?.asked(
+                "packet",
+                "packet",
+                ["AF_PACKET", "SOCK_DGRAM", "0"],
+            ),
         ])
     })
 }
