@@ -1,9 +1,6 @@
 //! What a hooked function was called with, and how what it points to may be read.
 
-use aya_ebpf::{
-    EbpfContext as _,
-    programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext},
-};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext};
 
 use crate::load::{Direct, Load, Probe};
 
@@ -27,13 +24,6 @@ pub(crate) trait Arguments {
     fn int(&self, index: usize) -> i32 {
         self.argument(index) as i32
     }
-}
-
-/// Argument `index` of a function as a mere number, where it is a pointer of a type: with that, the
-/// verifier allows no arithmetic. Only where the kernel does not hide its memory.
-#[inline(always)]
-pub(crate) fn as_number(ctx: &FExitContext, index: usize) -> u64 {
-    Probe::read(ctx.as_ptr().cast_const().cast(), index * size_of::<u64>())
 }
 
 macro_rules! typed {

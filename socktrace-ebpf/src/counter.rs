@@ -8,13 +8,13 @@ pub enum Counter {
     EventsLost = 0,
     /// Signatures that found the tally map full: their total is known, their kind is not.
     TallyOverflow = 1,
-    /// Entry hooks that found the stash full: the close that follows lacks its origin.
-    StashFull = 2,
-    /// Sockets whose owner found the map full: the process is unknown when they fail.
+    /// Entry hooks that found no room for a record: the close that follows lacks its origin.
+    NotesLost = 2,
+    /// Sockets for which there was no room in the table: their process is unknown when they fail.
     OwnersFull = 3,
-    /// Owners that were recorded.
+    /// Places of that table that were taken for the first time, or again after they had become free.
     OwnersRecorded = 4,
-    /// Of them, those that were forgotten again: the difference is how many there are.
+    /// Places that have become free: the difference is how many are in use.
     OwnersForgotten = 5,
     /// Socket options that were refused and found the map of their counts full.
     SockoptsFull = 6,
@@ -25,7 +25,7 @@ impl Counter {
     pub const ALL: &'static [Self] = &[
         Self::EventsLost,
         Self::TallyOverflow,
-        Self::StashFull,
+        Self::NotesLost,
         Self::OwnersFull,
         Self::OwnersRecorded,
         Self::OwnersForgotten,

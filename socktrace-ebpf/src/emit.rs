@@ -45,29 +45,37 @@ pub(crate) fn emit_if(
         locate(&mut subject);
     }
     // A constant once the programs are loaded: to the verifier the other function is dead code.
-    let admitted = if filters_counts {
+    let decision = if filters_counts {
         filter_then_count(wanted, counts_owned, signature, &subject, question)
     } else {
         count_then_filter(wanted, counts_owned, signature, &subject, question)
     };
-    if let Some(admitted) = admitted {
-        stream(signature, &subject, question, admitted, describe);
+    if decision.is_admitted {
+        stream(signature, &subject, &decision, describe);
     }
+    decision.answer.release();
 }
 
-/// An event that is to be streamed.
-struct Admitted {
+/// What is to become of an event.
+struct Decision {
+    is_admitted: bool,
     answer: Answer,
     /// As [`Event::unsettled`].
     unsettled: u8,
 }
 
-impl Admitted {
+impl Decision {
+    /// It is not streamed.
     #[inline(always)]
-    fn new(answer: Answer, meaning: Verdict, service: Verdict) -> Self {
+    fn leave_out(answer: Answer) -> Self {
+        Self { is_admitted: false, answer, unsettled: 0 }
+    }
+
+    #[inline(always)]
+    fn admit(answer: Answer, meaning: Verdict, service: Verdict) -> Self {
         let unsettled = (unsettled::SERVICE * filter::is_unsettled(service))
             | (unsettled::SIGNATURE * filter::is_unsettled(meaning));
-        Self { answer, unsettled }
+        Self { is_admitted: true, answer, unsettled }
     }
 }
 
@@ -79,7 +87,7 @@ fn count_then_filter(
     signature: &Signature,
     subject: &Subject,
     question: Question,
-) -> Option<Admitted> {
+) -> Decision {
     let mut answer = Answer::NONE;
     tally::count(signature);
     if counts_owned {
@@ -87,18 +95,20 @@ fn count_then_filter(
         answer.count(signature, subject);
     }
     if !wanted {
-        return None;
+        return Decision::leave_out(answer);
     }
     let meaning = filter::judge_signature(signature);
     if meaning == filter::DROP || filter::drops(signature, subject) {
-        return None;
+        return Decision::leave_out(answer);
     }
     // Last, as it takes the longest.
-    if !counts_owned && offsets::FILTER.get() != 0 {
+    if !counts_owned {
         answer = question.ask();
     }
-    let service = answer.judge();
-    (service != filter::DROP).then(|| Admitted::new(answer, meaning, service))
+    match answer.judge() {
+        filter::DROP => Decision::leave_out(answer),
+        service => Decision::admit(answer, meaning, service),
+    }
 }
 
 /// Counts what passes the filters, by signature: the daemon leaves out causes that they do not ask for
@@ -111,19 +121,16 @@ fn filter_then_count(
     signature: &Signature,
     subject: &Subject,
     question: Question,
-) -> Option<Admitted> {
+) -> Decision {
     let meaning = filter::judge_signature(signature);
     if filter::drops(signature, subject) {
-        return None;
+        return Decision::leave_out(Answer::NONE);
     }
     // Last, as it takes the longest.
-    let mut answer = Answer::NONE;
-    if counts_owned || offsets::FILTER.get() != 0 {
-        answer = question.ask();
-    }
+    let answer = question.ask();
     let service = answer.judge();
     if service == filter::DROP {
-        return None;
+        return Decision::leave_out(answer);
     }
     if service == filter::PASS {
         tally::count(signature);
@@ -131,10 +138,10 @@ fn filter_then_count(
             answer.count(signature, subject);
         }
         if !wanted || meaning == filter::DROP {
-            return None;
+            return Decision::leave_out(answer);
         }
     }
-    Some(Admitted::new(answer, meaning, service))
+    Decision::admit(answer, meaning, service)
 }
 
 /// Sends an event, which `describe` completes.
@@ -142,8 +149,7 @@ fn filter_then_count(
 fn stream(
     signature: &Signature,
     subject: &Subject,
-    question: Question,
-    admitted: Admitted,
+    decision: &Decision,
     describe: impl FnOnce(&mut Event),
 ) {
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -154,11 +160,11 @@ fn stream(
     // SAFETY: the helper takes nothing and cannot fail.
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
-    event.unsettled = admitted.unsettled;
+    event.unsettled = decision.unsettled;
     event.rst_reason = ABSENT;
     event.fd = -1;
     subject.describe(event);
     describe(event);
-    question.tell(event, admitted.answer);
+    decision.answer.tell(event);
     entry.submit(0);
 }

@@ -41,6 +41,7 @@ macro_rules! kernel_facts {
                 SOCK_OWNED = "sock", "sk_lock.owned", u32;
                 SOCK_NUM = "sock", "__sk_common.skc_num", u16;
                 SOCKET_SK = "socket", "sk", pointer;
+                SOCK_COOKIE = "sock", "__sk_common.skc_cookie.counter", u64;
                 INET_SPORT = "inet_sock", "inet_sport", u16;
             }
             // Not in a kernel built without IPv6.
@@ -60,6 +61,7 @@ macro_rules! kernel_facts {
                 TASK_TGID = "task_struct", "tgid", u32;
                 TASK_GROUP_LEADER = "task_struct", "group_leader", pointer;
                 TASK_START = "task_struct", "start_boottime", u64;
+                TASK_FLAGS = "task_struct", "flags", u32;
                 TASK_COMM = "task_struct", "comm", offset;
                 TASK_MM = "task_struct", "mm", pointer;
                 MM_EXE_FILE = "mm_struct", "exe_file", pointer;
@@ -84,6 +86,12 @@ macro_rules! kernel_facts {
                 FILE_INODE = "file", "f_inode", pointer;
                 FILE_SOCKET = "file", "private_data", pointer;
                 INODE_MODE = "inode", "i_mode", u16;
+            }
+            // Since 3.14.
+            optional("processes whose first thread has ended") {
+                THREADS_SIGNAL = "task_struct", "signal", pointer;
+                THREAD_HEAD = "signal_struct", "thread_head", offset;
+                THREAD_NODE = "task_struct", "thread_node", offset;
             }
             // Not in a kernel built without namespaces.
             optional("the network namespace of events") {
@@ -179,6 +187,9 @@ macro_rules! kernel_facts {
             }
             at("__sys_bind_socket") {
                 TASK_STACK = "task_struct", "stack", pointer;
+            }
+            at("tcp_sendmsg_fastopen") {
+                MSG_NAME = "msghdr", "msg_name", pointer;
             }
             at("tcp_retransmit_timer") {
                 TCP_PACKETS_OUT = "tcp_sock", "packets_out", u32;

@@ -1,10 +1,14 @@
 //! Sockets that have failed, remembered for what their programs do next: so that the call that
 //! delivers the errno is not taken for a second failure, and a later one is told from it.
 
-use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
-use socktrace_ebpf::{FAILURE_ENTRIES, Signature};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
+use socktrace_ebpf::{Signature, TcpState};
 
-use crate::{load::Load, sock::Sock};
+use crate::{
+    load::Load,
+    record::Record,
+    sock::{Identity, Sock},
+};
 
 /// How a socket failed.
 #[repr(C)]
@@ -45,6 +49,19 @@ impl Failure {
         reserved: [0; 2],
     };
 
+    /// Makes it none.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        *self = Self::NONE;
+    }
+
+    /// When, as it is now: another program may be writing it.
+    #[inline(always)]
+    fn time(&self) -> u64 {
+        // SAFETY: reads a live, aligned field.
+        unsafe { (&raw const self.boot_ns).read_volatile() }
+    }
+
     /// Whether there is one.
     #[inline(always)]
     pub(crate) fn is_some(&self) -> bool {
@@ -52,27 +69,18 @@ impl Failure {
     }
 }
 
-#[btf_map]
-static FAILURES: LruHashMap<u64, Failure, FAILURE_ENTRIES> = LruHashMap::new();
-
 /// Remembers that the socket has failed, as this signature says, and whether the program has been told.
 #[inline(always)]
-pub(crate) fn record<L: Load>(sock: Sock<L>, signature: &Signature, told: bool) {
-    let failure = Failure {
+pub(crate) fn record<L: Load>(sock: Sock<L>, socket: Identity, signature: &Signature, told: bool) {
+    if let Some(record) = Record::claim(socket, 0, 0) {
+        let failure = &mut record.failure;
         // SAFETY: the helper takes nothing and cannot fail.
-        boot_ns: unsafe { bpf_ktime_get_boot_ns() },
-        local_port: sock.local_port(),
-        remote_port: sock.remote_port(),
-        flags: signature.flags,
-        errno: signature.errno,
-        origin: signature.origin,
-        state: signature.state,
-        delivered: 0,
-        told: u8::from(told),
-        reserved: [0; 2],
-    };
-    // A map of this kind makes room by itself.
-    let _forgotten = FAILURES.insert(sock.held_key(), failure, 0);
+        failure.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+        (failure.local_port, failure.remote_port) = (sock.local_port(), sock.remote_port());
+        (failure.flags, failure.errno) = (signature.flags, signature.errno);
+        (failure.origin, failure.state) = (signature.origin, signature.state);
+        (failure.delivered, failure.told) = (0, u8::from(told));
+    }
 }
 
 /// How the socket has failed before, if it has.
@@ -88,22 +96,35 @@ pub(crate) fn find<L: Load>(sock: Sock<L>) -> Failure {
     if same_local && same_remote { failure } else { Failure::NONE }
 }
 
-/// The failure of a socket that is connecting, whose ports are forgotten when it fails: to be
-/// asked only after [`forget`] at the start of the attempt.
+/// The failure of a socket that was connecting, whose ports are forgotten when it fails.
 #[inline(always)]
 pub(crate) fn find_connecting<L: Load>(sock: Sock<L>) -> Failure {
-    // SAFETY: copied at once.
-    unsafe { FAILURES.get(sock.held_key()) }.copied().unwrap_or(Failure::NONE)
+    Record::find(sock.held_identity()).map_or(Failure::NONE, |record| record.failure)
 }
 
 /// Notes that a call has returned the errno.
 #[inline(always)]
-pub(crate) fn deliver<L: Load>(sock: Sock<L>, failure: Failure) {
-    let _forgotten = FAILURES.insert(sock.held_key(), Failure { delivered: 1, ..failure }, 0);
+pub(crate) fn deliver<L: Load>(sock: Sock<L>) {
+    if let Some(record) = Record::find(sock.held_identity()) {
+        record.failure.delivered = 1;
+    }
 }
 
-/// Forgets what is known under this socket's address: a new attempt begins.
+/// Forgets what is known of this socket: a new attempt begins.
 #[inline(always)]
 pub(crate) fn forget<L: Load>(sock: Sock<L>) {
-    let _unknown = FAILURES.remove(sock.held_key());
+    if let Some(record) = Record::find(sock.held_identity()) {
+        record.failure.clear();
+    }
+}
+
+/// A connect has begun or succeeded: what the socket has been through before is over. What has failed
+/// since it began is not: the peer may have answered before the call returned.
+#[inline(always)]
+pub(crate) fn forget_former<L: Load>(sock: Sock<L>, record: &mut Record) {
+    // Before the state: a failure that comes meanwhile is one of this connection.
+    let former = record.failure.time();
+    if sock.state() != TcpState::Close as u8 && record.failure.time() == former {
+        record.failure.clear();
+    }
 }

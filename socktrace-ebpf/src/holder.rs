@@ -1,15 +1,23 @@
 //! Whether a process holds a descriptor of a socket.
 
+use aya_ebpf::{btf_maps::PerCpuArray, helpers::generated::bpf_probe_read_kernel, macros::btf_map};
+
 use crate::{
     load::Probe,
     offsets,
+    recipient::SLOTS,
     task::{self, Task},
 };
 
 /// How many descriptors are looked at, and at a time: the verifier goes through every round, but not
 /// through what is called in it.
 const DESCRIPTORS: usize = 1_024;
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 64;
+
+/// Files that are looked at, as the stack has no room for so many: in the slot of the recipient that is
+/// searched for.
+#[btf_map]
+static FILES: PerCpuArray<[u64; AT_A_TIME], { SLOTS as usize }> = PerCpuArray::new();
 
 /// What was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,13 +30,13 @@ pub(crate) enum Held {
 
 /// Whether the process of this task, its leader, has a descriptor of the socket at this address.
 #[inline(always)]
-pub(crate) fn holds(leader: Task, sock: u64) -> Held {
+pub(crate) fn holds(leader: Task, sock: u64, slot: u64) -> Held {
     let socket: *const u8 = Probe::read_member(sock as *const u8, &offsets::SOCK_SOCKET);
     let file: u64 = Probe::read_member(socket, offsets::SOCKET_FILE.present());
     if file == 0 {
         return Held::Unsure;
     }
-    match search_open_files(leader.open_files() as u64, file) {
+    match search_open_files(leader.open_files() as u64, file, slot) {
         FOUND => Held::Yes,
         MISSING => Held::No,
         _ => Held::Unsure,
@@ -43,7 +51,7 @@ const TOO_MANY: u64 = 3;
 /// through it once in a program, whatever the paths to it, and takes numbers for arguments only.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn search_open_files(table: u64, file: u64) -> u64 {
+extern "C" fn search_open_files(table: u64, file: u64, slot: u64) -> u64 {
     if !task::is_readable() {
         return TOO_MANY;
     }
@@ -56,7 +64,7 @@ extern "C" fn search_open_files(table: u64, file: u64) -> u64 {
         }
         // The kernel allocates tables in larger steps (`alloc_fdtable`).
         let files = array.wrapping_add(chunk * size_of::<[u64; AT_A_TIME]>());
-        if has_file(files as u64, file) != 0 {
+        if has_file(files as u64, file, slot) != 0 {
             return FOUND;
         }
     }
@@ -67,15 +75,22 @@ extern "C" fn search_open_files(table: u64, file: u64) -> u64 {
 /// likewise.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn has_file(files: u64, file: u64) -> u64 {
+extern "C" fn has_file(files: u64, file: u64, slot: u64) -> u64 {
+    let Some(slot) = FILES.get_ptr_mut(slot as u32) else {
+        return 0;
+    };
     if !task::is_readable() {
         return 0;
     }
-    let files: [u64; AT_A_TIME] = Probe::read(files as *const u8, 0);
+    let size = size_of::<[u64; AT_A_TIME]>() as u32;
+    // SAFETY: the helper writes no more than the slot's size, and checks the address itself.
+    unsafe { bpf_probe_read_kernel(slot.cast(), size, files as *const _) };
+    // SAFETY: this CPU's slot, which the current program alone has; any bit pattern is an array of numbers.
+    let found = unsafe { &*slot };
     // Without a branch for each, which would multiply the verifier's work: a difference has a bit
     // set in itself or in its negation's sign.
     let mut all_differ = u64::MAX;
-    for other in files {
+    for other in found {
         let difference = other ^ file;
         all_differ &= difference | difference.wrapping_neg();
     }

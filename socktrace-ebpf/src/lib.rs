@@ -36,11 +36,6 @@ pub use sockopt::Sockopt;
 /// each other to a large part). What does not fit is counted in [`Counter::TallyOverflow`].
 pub const TALLY_ENTRIES: usize = 2048;
 
-/// Number of entry hooks that can be under way at once, see the kernel side's stash.
-///
-/// An entry lives while one kernel function runs, so this bounds CPUs times preempted tasks.
-pub const STASH_ENTRIES: usize = 1024;
-
 /// Number of calls that can be under way at once where functions are probed at their return: threads
 /// within bind, listen, connect, setsockopt and getsockopt. Many times what CPUs can run, as the
 /// kernel evicts entries of such maps in batches of each CPU.
@@ -49,11 +44,11 @@ pub const CALL_ENTRIES: usize = 4 * 1024;
 /// Number of processes whose last refused MPTCP socket is remembered, for the retry by plain TCP.
 pub const RETRY_ENTRIES: usize = 256;
 
-/// Default number of sockets whose owners are remembered; of more they are unknown.
-pub const OWNER_ENTRIES: usize = 16 * 1024;
+/// Number of sockets that are remembered, unless the daemon makes the table larger.
+pub const SOCKETS: usize = 16 * 1024;
 
-/// Number of failed sockets that are remembered for what their program does next.
-pub const FAILURE_ENTRIES: usize = 4 * 1024;
+/// Places of a set of that table: of each two sets that a socket has the choice of.
+pub const SOCKET_WAYS: usize = 4;
 
 /// Number of ICMP errors and of resets sent that are remembered for the socket they concern.
 pub const TUPLE_ENTRIES: usize = 1024;

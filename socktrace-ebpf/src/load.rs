@@ -8,10 +8,11 @@
 //!
 //! What reads a socket is generic over the way, so that both kinds of programs share it.
 
-use core::mem::MaybeUninit;
+use core::{arch::asm, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{
-    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_skc_to_tcp_sock,
+    bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
+    bpf_skc_to_tcp_sock,
 };
 
 use crate::{
@@ -25,6 +26,9 @@ const NOT_FULL: [u8; 2] = [6, 12];
 
 /// A way to read a `T` at an address.
 pub(crate) trait Load: Copy {
+    /// Whether [`Self::make_cookie`] can make any.
+    const MAKES_COOKIES: bool;
+
     /// Reads the `T` that lies `offset` bytes after `base`; zero when it cannot be read.
     ///
     /// # Safety
@@ -47,12 +51,30 @@ pub(crate) trait Load: Copy {
         }
     }
 
+    /// Reads what may lie past the end of the type that the verifier knows; zero where that cannot be
+    /// read.
+    ///
+    /// # Safety
+    /// For [`Direct`], `base` is a pointer the verifier has typed.
+    #[inline(always)]
+    unsafe fn load_past<T: Copy>(base: *const u8, offset: usize) -> T {
+        // SAFETY: the caller's contract; the other ways know no types.
+        unsafe { Self::load(base, offset) }
+    }
+
     /// The `struct sock` as `struct tcp_sock`, which begins with it; NULL when it is not a full TCP
     /// socket.
     ///
     /// # Safety
     /// As for [`Self::load`], with a `struct sock` or what begins like one.
     unsafe fn tcp_sock(sock: *const u8) -> *const u8;
+
+    /// The cookie of a `struct sock`, which the kernel makes if there is none yet; 0 where it cannot be
+    /// had to.
+    ///
+    /// # Safety
+    /// As for [`Self::tcp_sock`].
+    unsafe fn make_cookie(sock: *const u8) -> u64;
 }
 
 /// By direct loads through typed pointers.
@@ -60,6 +82,8 @@ pub(crate) trait Load: Copy {
 pub(crate) struct Direct;
 
 impl Load for Direct {
+    const MAKES_COOKIES: bool = true;
+
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
         // SAFETY: the caller's contract; checked by the verifier load by load.
@@ -69,9 +93,24 @@ impl Load for Direct {
     }
 
     #[inline(always)]
+    unsafe fn load_past<T: Copy>(base: *const u8, offset: usize) -> T {
+        if offsets::READ_KERNEL.get() == 1 { Probe::read(base, offset) } else { zero() }
+    }
+
+    #[inline(always)]
     unsafe fn tcp_sock(sock: *const u8) -> *const u8 {
         // SAFETY: the helper takes any typed socket pointer and checks what it is.
         unsafe { bpf_skc_to_tcp_sock(sock.cast_mut().cast()) }.cast_const().cast()
+    }
+
+    #[inline(always)]
+    unsafe fn make_cookie(sock: *const u8) -> u64 {
+        if offsets::COOKIES.get() != 1 {
+            // SAFETY: the caller's contract.
+            return unsafe { Self::member(sock, &offsets::SOCK_COOKIE) };
+        }
+        // SAFETY: the helper takes any typed socket pointer.
+        unsafe { bpf_get_socket_cookie(sock.cast_mut().cast()) }
     }
 }
 
@@ -126,6 +165,8 @@ impl Probe {
 }
 
 impl Load for Probe {
+    const MAKES_COOKIES: bool = false;
+
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
         Self::read(base, offset)
@@ -144,6 +185,11 @@ impl Load for Probe {
             core::ptr::null()
         }
     }
+
+    #[inline(always)]
+    unsafe fn make_cookie(sock: *const u8) -> u64 {
+        Self::read_member(sock, &offsets::SOCK_COOKIE)
+    }
 }
 
 /// From the current program's memory, by `bpf_probe_read_user`, which lockdown does not forbid. What
@@ -152,6 +198,8 @@ impl Load for Probe {
 pub(crate) struct User;
 
 impl Load for User {
+    const MAKES_COOKIES: bool = false;
+
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
         let mut value = MaybeUninit::<T>::uninit();
@@ -168,6 +216,22 @@ impl Load for User {
     unsafe fn tcp_sock(_sock: *const u8) -> *const u8 {
         core::ptr::null()
     }
+
+    #[inline(always)]
+    unsafe fn make_cookie(_sock: *const u8) -> u64 {
+        0
+    }
+}
+
+/// A pointer as a mere number, whatever type the verifier knows it by: it allows no arithmetic with that
+/// type, nor such an argument of a global function.
+#[inline(always)]
+pub(crate) fn number(pointer: *const u8) -> u64 {
+    let mut number = pointer as u64;
+    // SAFETY: changes a register, and nothing in the end. What is negated is no pointer any more to the
+    // verifier (`check_alu_op`).
+    unsafe { asm!("{number} = -{number}", "{number} = -{number}", number = inout(reg) number) };
+    number
 }
 
 #[inline(always)]

@@ -101,6 +101,18 @@ pub(crate) static MPTCP: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static TASK_BTF: Fact = Fact(0);
 
+/// Whether programs at trampolines can have the kernel make a socket's cookie (5.12): 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static COOKIES: Fact = Fact(0);
+
+/// Whether programs may ask for an ancestor of the current cgroup (5.15): 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static SLICES: Fact = Fact(0);
+
+/// Number of sets of the table of sockets, a power of two, less 1.
+#[unsafe(no_mangle)]
+pub(crate) static SOCKET_SET_MASK: Fact = Fact(0);
+
 /// Silence, in jiffies, after which a reset of the first data counts as one of an idle connection.
 #[unsafe(no_mangle)]
 pub(crate) static IDLE_JIFFIES: Fact = Fact(ABSENT);

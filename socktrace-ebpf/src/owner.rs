@@ -1,28 +1,20 @@
-//! Whose socket it is: who opens one is remembered from connect and accept, where the current task is the opener,
-//! until the socket is destroyed (`tcp_destroy_sock`). An entry that should be left over is
-//! overwritten when its address is used by another socket that is opened, and not asked for
-//! sockets that nobody has accepted yet, so that an old one is never taken for theirs.
-//!
-//! A hash, not an LRU map: that one would forget the sockets that are idle for long, pools of
-//! connections, in favour of short ones; here what does not fit is refused and counted.
+//! Whose socket it is: who opens one is remembered from connect and accept, where the current task is
+//! the opener, in the socket's record.
 
-use aya_ebpf::{
-    bindings::{BPF_EXIST, BPF_NOEXIST},
-    btf_maps::HashMap,
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_ktime_get_boot_ns},
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    generated::{
+        bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns,
     },
-    macros::btf_map,
 };
 pub(crate) use socktrace_ebpf::Role;
-use socktrace_ebpf::{Counter, OWNER_ENTRIES};
 
 use crate::{
+    failure,
     load::Load,
     offsets,
-    sock::Sock,
-    tally,
+    record::Record,
+    sock::{Identity, Sock},
     task::{self, Task},
 };
 
@@ -32,25 +24,30 @@ use crate::{
 pub(crate) struct Owner {
     /// 0 where the kernel has none.
     pub(crate) cgroup_id: u64,
-    /// When it was seen, in nanoseconds since boot.
-    pub(crate) seen_ns: u64,
+    /// Which slice of the host `cgroup_id` lies in, see [`current_slice`]; 0 when it was not looked up.
+    pub(crate) slice: u64,
+    /// When its process began, in nanoseconds since boot; where tasks cannot be read, when it was seen.
+    pub(crate) since_ns: u64,
     /// Address of its process's first task; 0 where it cannot be read.
     pub(crate) leader: u64,
+    /// 0 when none is known.
     pub(crate) tgid: u32,
     pub(crate) tid: u32,
     pub(crate) uid: u32,
     /// A [`Role`]; 0 when it was opened before socktrace was there.
     role: u32,
+    /// All NUL where it is read from `leader` when it is wanted.
     pub(crate) comm: [u8; 16],
 }
 
-#[btf_map]
-static OWNERS: HashMap<u64, Owner, OWNER_ENTRIES> = HashMap::new();
+/// The level of a service, user or container manager below the root of the hierarchy.
+const SLICE_LEVEL: i32 = 2;
 
 impl Owner {
     pub(crate) const NONE: Self = Self {
         cgroup_id: 0,
-        seen_ns: 0,
+        slice: 0,
+        since_ns: 0,
         leader: 0,
         tgid: 0,
         tid: 0,
@@ -59,29 +56,55 @@ impl Owner {
         comm: [0; 16],
     };
 
-    /// The current task.
+    /// Makes it none.
     #[inline(always)]
-    pub(crate) fn current() -> Self {
+    pub(crate) fn clear(&mut self) {
+        // Field by field: the compiler would call `memset`, or copy a constant.
+        (self.cgroup_id, self.slice, self.since_ns, self.leader) = (0, 0, 0, 0);
+        (self.tgid, self.tid, self.uid, self.role) = (0, 0, 0, 0);
+        self.comm = [0; 16];
+    }
+
+    /// Makes it the current task, which opens or uses a socket, in place.
+    #[inline(always)]
+    fn open(&mut self, cgroup: u64) {
+        let (leader, since_ns) = task::current_process();
+        (self.leader, self.since_ns) = (leader, since_ns.unwrap_or_else(now));
+        self.cgroup_id = cgroup;
+        self.uid = bpf_get_current_uid_gid() as u32;
         let pid_tgid = bpf_get_current_pid_tgid();
-        Self {
-            cgroup_id: current_cgroup(),
-            seen_ns: now(),
-            leader: current_leader().map_or(0, Task::address),
-            tgid: (pid_tgid >> 32) as u32,
-            tid: pid_tgid as u32,
-            uid: bpf_get_current_uid_gid() as u32,
-            role: 0,
-            comm: bpf_get_current_comm().unwrap_or_default(),
+        let (process, thread) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
+        self.comm = [0; 16];
+        if process != thread || !task::is_readable() {
+            self.comm = bpf_get_current_comm().unwrap_or_default();
+        }
+        (self.tid, self.tgid) = (thread, process);
+    }
+
+    /// Makes it the current task, which operates on a socket that fails, in place.
+    #[inline(always)]
+    pub(crate) fn set_caller(&mut self) {
+        let pid_tgid = bpf_get_current_pid_tgid();
+        (self.tgid, self.tid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
+        self.cgroup_id = current_cgroup();
+        // Nobody asks for the rest.
+        if offsets::STREAM.get() != 1 && offsets::FILTER.get() == 0 {
+            return;
+        }
+        self.uid = bpf_get_current_uid_gid() as u32;
+        self.comm = bpf_get_current_comm().unwrap_or_default();
+        (self.since_ns, self.leader) = (now(), 0);
+        if task::is_readable() {
+            self.leader = Task::current().leader().address();
         }
     }
 
     /// Makes it another task, in place.
     #[inline(always)]
     pub(crate) fn set(&mut self, task: Task) {
-        self.seen_ns = now();
-        self.leader = task.leader().address();
+        let leader = task.leader();
+        (self.leader, self.since_ns) = (leader.address(), leader.start_ns());
         (self.tgid, self.tid) = (task.tgid(), task.pid());
-        self.role = 0;
         self.refresh(task);
         task.comm(&mut self.comm);
     }
@@ -91,18 +114,28 @@ impl Owner {
     pub(crate) fn refresh(&mut self, task: Task) {
         (self.cgroup_id, self.uid) = (task.cgroup(), task.uid());
     }
+
+    /// The process's first task, if the process is still there and can be read.
+    #[inline(always)]
+    pub(crate) fn process(&self) -> Option<Task> {
+        if !task::is_readable() || self.leader == 0 {
+            return None;
+        }
+        let leader = Task::new(self.leader as *const u8);
+        leader.is_process(self.tgid, self.since_ns).then_some(leader)
+    }
+
+    #[inline(always)]
+    fn is_current(&self) -> bool {
+        let pid_tgid = bpf_get_current_pid_tgid();
+        (self.tgid, self.tid) == ((pid_tgid >> 32) as u32, pid_tgid as u32)
+    }
 }
 
 #[inline(always)]
 fn now() -> u64 {
     // SAFETY: the helper takes nothing and cannot fail.
     unsafe { bpf_ktime_get_boot_ns() }
-}
-
-#[inline(always)]
-fn current_leader() -> Option<Task> {
-    // SAFETY: takes nothing; returns the current task's address.
-    task::is_readable().then(|| Task::new(unsafe { bpf_get_current_task() } as *const u8).leader())
 }
 
 /// The current task's cgroup in the hierarchy of cgroup2.
@@ -116,33 +149,43 @@ fn current_cgroup() -> u64 {
     unsafe { bpf_get_current_cgroup_id() }
 }
 
-/// Remembers the current task as the socket's opener.
+/// What the current task's cgroup is a part of, for a fair share of the table: a system service, or all
+/// that one user runs, whatever cgroups either makes for itself. Its own cgroup where that lies above.
 #[inline(always)]
-pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
-    let owner = Owner { role: role as u32, ..Owner::current() };
-    insert(sock.held_key(), &owner);
-}
-
-/// Remembers the owner of the socket at this address, whatever was there before.
-#[inline(always)]
-fn insert(sock: u64, owner: &Owner) {
-    if OWNERS.insert(sock, owner, u64::from(BPF_NOEXIST)).is_ok() {
-        tally::bump(Counter::OwnersRecorded);
-    } else if OWNERS.insert(sock, owner, u64::from(BPF_EXIST)).is_err() {
-        // Better none than whose socket was here before.
-        forget(sock);
-        tally::bump(Counter::OwnersFull);
+fn current_slice(cgroup: u64) -> u64 {
+    if offsets::SLICES.get() != 1 {
+        return cgroup;
+    }
+    // SAFETY: the helper takes a number, and gives 0 where there is no such ancestor.
+    match unsafe { bpf_get_current_ancestor_cgroup_id(SLICE_LEVEL) } {
+        0 => cgroup,
+        slice => slice,
     }
 }
 
-/// The same where [`record`] should have been called already, and may not have been (see
-/// `programs::security_sock_graft`), or for another task.
+/// Remembers the current task as the opener of a socket that it has just opened. What the socket has
+/// been through before is over.
+#[inline(always)]
+pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
+    let socket = sock.new_held_identity();
+    if task::current_is_kernel_thread() {
+        return;
+    }
+    let cgroup = current_cgroup();
+    let slice = current_slice(cgroup);
+    let Some(record) = Record::claim(socket, slice, cgroup) else {
+        return;
+    };
+    failure::forget_former(sock, record);
+    record.owner.open(cgroup);
+    (record.owner.slice, record.owner.role) = (slice, role as u32);
+}
+
+/// The same where [`record`] should have been called already, and may not have been: see
+/// `programs::security_sock_graft`.
 #[inline(always)]
 pub(crate) fn ensure<L: Load>(sock: Sock<L>, role: Role) {
-    let pid_tgid = bpf_get_current_pid_tgid();
-    // SAFETY: two fields are read at once.
-    let known = unsafe { OWNERS.get(sock.held_key()) }
-        .is_some_and(|owner| owner.tid == pid_tgid as u32 && owner.tgid == (pid_tgid >> 32) as u32);
+    let known = Record::find(sock.held_identity()).is_some_and(|record| record.owner.is_current());
     if !known {
         record(sock, role);
     }
@@ -151,63 +194,49 @@ pub(crate) fn ensure<L: Load>(sock: Sock<L>, role: Role) {
 /// The current task uses a socket that another may have opened.
 #[inline(always)]
 pub(crate) fn refresh<L: Load>(sock: Sock<L>) {
-    // SAFETY: two fields are read at once.
-    let known = unsafe { OWNERS.get(sock.held_key()) }.map(|owner| (owner.tgid, owner.role));
-    let Some((tgid, role)) = known else {
+    let Some(record) = Record::find(sock.held_identity()) else {
         return;
     };
-    if tgid != (bpf_get_current_pid_tgid() >> 32) as u32 {
-        let owner = Owner { role, ..Owner::current() };
-        // The socket may just have been closed.
-        let _gone = OWNERS.insert(sock.held_key(), owner, u64::from(BPF_EXIST));
+    let owner = &mut record.owner;
+    if owner.tgid != (bpf_get_current_pid_tgid() >> 32) as u32 && !task::current_is_kernel_thread()
+    {
+        owner.open(current_cgroup());
     }
 }
 
 /// Remembers a process that holds a socket from before, unless more is known already.
 #[inline(always)]
-pub(crate) fn record_holder(sock: u64, holder: Task) {
-    // SAFETY: only looked whether there is one.
-    if unsafe { OWNERS.get(sock) }.is_some() {
+pub(crate) fn record_holder(identity: Identity, holder: Task) {
+    let cgroup = holder.cgroup();
+    let Some(record) = Record::claim(identity, cgroup, cgroup) else {
         return;
-    }
-    // Fails when a hook has just recorded the socket, or for want of room.
-    let mut owner = Owner::NONE;
-    owner.set(holder);
-    if OWNERS.insert(sock, owner, u64::from(BPF_NOEXIST)).is_ok() {
-        tally::bump(Counter::OwnersRecorded);
-        return;
-    }
-    // SAFETY: likewise.
-    if unsafe { OWNERS.get(sock) }.is_none() {
-        tally::bump(Counter::OwnersFull);
-    }
-}
-
-/// Forgets the socket at this address.
-#[inline(always)]
-pub(crate) fn forget(sock: u64) {
-    if OWNERS.remove(sock).is_ok() {
-        tally::bump(Counter::OwnersForgotten);
+    };
+    if record.owner.tgid == 0 {
+        record.owner.set(holder);
+        record.owner.slice = cgroup;
     }
 }
 
 /// Whether the socket is known to have been opened by connect.
 #[inline(always)]
 pub(crate) fn is_client<L: Load>(sock: Sock<L>) -> bool {
-    // SAFETY: one field is read at once.
-    unsafe { OWNERS.get(sock.held_key()) }.is_some_and(|owner| owner.role == Role::Client as u32)
+    let socket = sock.held_identity();
+    recorded_role(socket.address, socket.cookie) == Role::Client as u64
 }
 
-/// How the socket at this address was opened, a [`Role`]; 0 when unknown.
-#[inline(always)]
-pub(crate) fn role(sock: u64) -> u32 {
-    recorded(sock).map_or(0, |owner| owner.role)
+/// How a socket was opened, a [`Role`]; 0 when unknown. A global function: the verifier goes through it
+/// once in a program, whatever the paths to it, and takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn recorded_role(address: u64, cookie: u64) -> u64 {
+    let role =
+        Record::find(Identity::of_numbers(address, cookie)).map_or(0, |record| record.owner.role);
+    u64::from(role)
 }
 
-/// Who opened the socket at this address, or used it since.
+/// Who opened a socket, or used it since, and how it was opened, a [`Role`] or 0.
 #[inline(always)]
-pub(crate) fn recorded(sock: u64) -> Option<&'static Owner> {
-    // SAFETY: read at once. The entry stays until the socket is destroyed, which is not while a
-    // hook runs on it.
-    unsafe { OWNERS.get(sock) }
+pub(crate) fn recorded(identity: Identity) -> Option<(&'static Owner, u32)> {
+    let owner = &Record::find(identity)?.owner;
+    Some((owner, owner.role))
 }

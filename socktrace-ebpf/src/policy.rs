@@ -1,7 +1,6 @@
 //! Whether policy forbade a call, where only the errno of the whole call is seen: a security module, or
 //! a BPF program attached to the cgroup.
 
-use aya_ebpf::helpers::generated::bpf_get_current_task;
 use socktrace_ebpf::Flags;
 
 use crate::{
@@ -9,6 +8,7 @@ use crate::{
     load::{Load, Probe},
     offsets,
     sock::Sock,
+    task::{self, Task},
 };
 
 /// `CAP_NET_BIND_SERVICE` in `include/uapi/linux/capability.h`.
@@ -34,12 +34,10 @@ pub(crate) fn forbids_bind<L: Load>(errno: u16, sock: Sock<L>, port: u16) -> Fla
 /// this can be read. The rights that a parent of the namespace's owner gives are not looked at.
 #[inline(always)]
 fn may_bind_privileged<L: Load>(sock: Sock<L>) -> bool {
-    if offsets::READ_KERNEL.get() != 1 || offsets::CRED_CAPABILITIES.is_absent() {
+    if !task::is_readable() || offsets::CRED_CAPABILITIES.is_absent() {
         return false;
     }
-    // SAFETY: takes nothing; returns the current task's address.
-    let task = unsafe { bpf_get_current_task() } as *const u8;
-    let cred: *const u8 = Probe::read_member(task, &offsets::TASK_CRED);
+    let cred = Task::current().cred();
     let capabilities: u64 = Probe::read_member(cred, offsets::CRED_CAPABILITIES.present());
     let namespace: u64 = Probe::read_member(cred, offsets::CRED_USER_NS.present());
     capabilities & NET_BIND_SERVICE != 0 && namespace == sock.user_namespace()

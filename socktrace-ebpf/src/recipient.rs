@@ -11,11 +11,11 @@ use socktrace_ebpf::{Event, Flags, Owned, OwnerSource, Signature, event::EXE_NAM
 use crate::{
     filter::{self, Verdict},
     holder::{self, Held},
-    load::Load,
     offsets, owned_tally,
     owner::{self, Owner},
-    sock::Sock,
+    sock::Identity,
     subject::Subject,
+    tally::add,
     task::{self, Task},
     waiter,
 };
@@ -24,9 +24,12 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Recipient {
-    /// The address of the socket that it is asked for.
-    sock: u64,
-    /// Its `tgid` is 0 when it is unknown, as then is all else.
+    /// How many programs want this slot: the one that finds itself alone has it.
+    claims: u64,
+    /// The socket that it is asked for, an [`Identity`].
+    address: u64,
+    cookie: u64,
+    /// Its `tgid` is 0 when it is unknown.
     owner: Owner,
     /// An [`OwnerSource`].
     source: u32,
@@ -36,10 +39,12 @@ pub(crate) struct Recipient {
     exe: [u8; EXE_NAME],
 }
 
-/// Question to and answer of [`presume_recipient`] and [`search_recipient`] on this CPU. A program that
-/// interrupts another there can overwrite them, so that the address is to be compared.
+/// How many programs can be at it on a CPU: one that others preempt or interrupt keeps its slot.
+pub(crate) const SLOTS: u32 = 4;
+
+/// Questions to and answers of [`presume_recipient`] and [`search_recipient`] on this CPU.
 #[btf_map]
-static RECIPIENT: PerCpuArray<Recipient, 1> = PerCpuArray::new();
+static RECIPIENTS: PerCpuArray<Recipient, { SLOTS as usize }> = PerCpuArray::new();
 
 /// How much is done to find the process.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,7 +58,7 @@ enum Effort {
 /// Whom to name for a socket.
 #[derive(Clone, Copy)]
 pub(crate) struct Question {
-    sock: u64,
+    socket: Identity,
     flags: Flags,
     in_process: bool,
     effort: Effort,
@@ -63,71 +68,39 @@ impl Question {
     /// The process behind a socket that has not failed: the current one if it is operating on the
     /// socket, else the one that opened it; else none, with a `tgid` of 0.
     #[inline(always)]
-    pub(crate) fn presume<L: Load>(sock: Sock<L>, flags: Flags, in_process: bool) -> Self {
-        Self { sock: sock.held_key(), flags, in_process, effort: Effort::Presume }
+    pub(crate) fn presume(socket: Identity, flags: Flags, in_process: bool) -> Self {
+        Self { socket, flags, in_process, effort: Effort::Presume }
     }
 
     /// The process of a socket that fails: the current one if it is operating on the socket, else
     /// the one that gets the error; else none, with a `tgid` of 0.
     #[inline(always)]
-    pub(crate) fn search<L: Load>(sock: Sock<L>, flags: Flags, in_process: bool) -> Self {
-        Self { effort: Effort::Search, ..Self::presume(sock, flags, in_process) }
+    pub(crate) fn search(socket: Identity, flags: Flags, in_process: bool) -> Self {
+        Self { effort: Effort::Search, ..Self::presume(socket, flags, in_process) }
     }
 
     /// The current process, which has called with no socket.
     #[inline(always)]
     pub(crate) fn caller() -> Self {
-        Self { sock: 0, flags: Flags::empty(), in_process: true, effort: Effort::Presume }
+        let socket = Identity::NONE;
+        Self { socket, flags: Flags::empty(), in_process: true, effort: Effort::Presume }
     }
 
-    /// Finds the process, for the functions below.
+    /// Finds the process. The answer is to be [released](Answer::release).
     #[inline(always)]
     pub(crate) fn ask(self) -> Answer {
-        match RECIPIENT.get_ptr_mut(0) {
-            Some(slot) => self.ask_in(slot),
-            None => Answer::NONE,
-        }
-    }
-
-    /// The same with this CPU's slot, just looked up.
-    #[inline(always)]
-    fn ask_in(self, slot: *mut Recipient) -> Answer {
+        let answer = Answer(claim_slot());
+        let Some(recipient) = answer.recipient() else {
+            return answer;
+        };
         // By the slot, as the address may be of a type, and the call takes mere numbers.
-        // SAFETY: the caller's word.
-        let sock = unsafe { &raw mut (*slot).sock };
-        // SAFETY: likewise. Volatile, as the function that reads it looks the slot up for itself.
-        unsafe { sock.write_volatile(self.sock) };
+        (recipient.address, recipient.cookie) = (self.socket.address, self.socket.cookie);
         let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
-        let answered = match self.effort {
-            Effort::Presume => presume_recipient(flags, in_process),
-            Effort::Search => search_recipient(flags, in_process),
+        match self.effort {
+            Effort::Presume => presume_recipient(answer.0, flags, in_process),
+            Effort::Search => search_recipient(answer.0, flags, in_process),
         };
-        // Another program may have asked in between.
-        if answered == self.sock { Answer(answered) } else { Answer::NONE }
-    }
-
-    /// Names the process in an event: as in the answer, unless that was overwritten or is none; else it
-    /// is found now.
-    #[inline(always)]
-    pub(crate) fn tell(self, event: &mut Event, answer: Answer) {
-        let Some(slot) = RECIPIENT.get_ptr_mut(0) else {
-            return;
-        };
-        // SAFETY: this CPU's slot, just looked up.
-        let sock = unsafe { &raw const (*slot).sock };
-        // SAFETY: likewise. Volatile, as functions that are called change it.
-        let known = || unsafe { sock.read_volatile() };
-        if known() != answer.0 && self.ask_in(slot).0 != known() {
-            return;
-        }
-        // SAFETY: likewise.
-        let recipient = unsafe { &*slot };
-        let owner = &recipient.owner;
-        (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
-        (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.seen_ns);
-        (event.comm, event.process_comm) = (owner.comm, recipient.process_comm);
-        (event.exe, event.owner_source) = (recipient.exe, recipient.source as u8);
-        event.role = recipient.role as u8;
+        answer
     }
 
     /// Process and command name alone, without asking.
@@ -137,20 +110,47 @@ impl Question {
             let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
             return (tgid, bpf_get_current_comm().unwrap_or_default());
         }
-        let recorded =
-            if self.flags.has(Flags::UNACCEPTED) { None } else { owner::recorded(self.sock) };
-        recorded.map_or((0, [0; 16]), |owner| (owner.tgid, owner.comm))
+        let is_open = !self.flags.has(Flags::UNACCEPTED);
+        let recorded = if is_open { owner::recorded(self.socket) } else { None };
+        let Some((owner, _)) = recorded else {
+            return (0, [0; 16]);
+        };
+        let mut comm = owner.comm;
+        if let Some(process) = owner.process() {
+            process.comm(&mut comm);
+        }
+        (owner.tgid, comm)
     }
 }
 
-/// The socket that was asked for, as a mere number: [`RECIPIENT`] has the answer as long as it has
-/// this address.
+/// The slot of [`RECIPIENTS`] with the process that was asked for, as a mere number.
 #[derive(Clone, Copy)]
 pub(crate) struct Answer(u64);
 
 impl Answer {
-    /// Nothing was asked, or another program has. No socket is at this address.
-    pub(crate) const NONE: Self = Self(u64::MAX);
+    /// Nothing was asked.
+    pub(crate) const NONE: Self = Self(SLOTS as u64);
+
+    #[inline(always)]
+    fn recipient(self) -> Option<&'static mut Recipient> {
+        let slot = RECIPIENTS.get_ptr_mut(self.0 as u32)?;
+        // SAFETY: this CPU's slot, which the current program alone has.
+        Some(unsafe { &mut *slot })
+    }
+
+    /// Names the process in an event.
+    #[inline(always)]
+    pub(crate) fn tell(self, event: &mut Event) {
+        let Some(recipient) = self.recipient() else {
+            return;
+        };
+        let owner = &recipient.owner;
+        (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
+        (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.since_ns);
+        (event.comm, event.process_comm) = (owner.comm, recipient.process_comm);
+        (event.exe, event.owner_source) = (recipient.exe, recipient.source as u8);
+        event.role = recipient.role as u8;
+    }
 
     /// Counts a failure by the process that was asked for, and by the port of its service.
     #[inline(always)]
@@ -165,38 +165,67 @@ impl Answer {
     pub(crate) fn judge(self) -> Verdict {
         if offsets::FILTER.get() == 0 { filter::PASS } else { judge_recipient(self.0) as Verdict }
     }
+
+    /// Gives the slot back.
+    #[inline(always)]
+    pub(crate) fn release(self) {
+        if let Some(slot) = RECIPIENTS.get_ptr_mut(self.0 as u32) {
+            // SAFETY: just looked up.
+            let claims = unsafe { &raw mut (*slot).claims };
+            // SAFETY: likewise.
+            unsafe { add(claims, u64::MAX) };
+        }
+    }
 }
 
-/// Answers [`RECIPIENT`] with the current process, if it is operating on the socket, or else the one
-/// that has opened the socket.
+/// A slot of this CPU that no other program has, or [`Answer::NONE`]'s.
 ///
 /// A global function: the verifier goes through it once in a program, whatever the paths to it, and
 /// takes numbers for arguments only.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn presume_recipient(flags: u64, in_process: u64) -> u64 {
-    answer(flags, in_process, Effort::Presume)
+extern "C" fn claim_slot() -> u64 {
+    for slot in 0..SLOTS {
+        if let Some(recipient) = RECIPIENTS.get_ptr_mut(slot) {
+            // SAFETY: just looked up.
+            let claims = unsafe { &raw mut (*recipient).claims };
+            // SAFETY: likewise.
+            unsafe { add(claims, 1) };
+            // SAFETY: likewise. Volatile, as other programs change it.
+            if unsafe { claims.read_volatile() } == 1 {
+                return u64::from(slot);
+            }
+            // SAFETY: likewise.
+            unsafe { add(claims, u64::MAX) };
+        }
+    }
+    u64::from(SLOTS)
+}
+
+/// Answers a slot's question with the current process, if it is operating on the socket, or else the one
+/// that has opened the socket. A global function, as `claim_slot`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn presume_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
+    answer(slot, flags, in_process, Effort::Presume)
 }
 
 /// The same, but looks up who waits for the socket, and whether its opener still holds it.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn search_recipient(flags: u64, in_process: u64) -> u64 {
-    answer(flags, in_process, Effort::Search)
+extern "C" fn search_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
+    answer(slot, flags, in_process, Effort::Search)
 }
 
 /// Whether the filters ask for the process of an [`Answer`], a [`Verdict`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn judge_recipient(answer: u64) -> u64 {
-    let Some(slot) = RECIPIENT.get_ptr(0) else {
+extern "C" fn judge_recipient(slot: u64) -> u64 {
+    let Some(recipient) = RECIPIENTS.get_ptr(slot as u32) else {
         return u64::from(filter::UNSETTLED);
     };
     // SAFETY: this CPU's slot, just looked up.
-    let recipient = unsafe { &*slot };
-    if recipient.sock != answer {
-        return u64::from(filter::UNSETTLED);
-    }
+    let recipient = unsafe { &*recipient };
     u64::from(filter::judge_owner(&recipient.owner, recipient.source))
 }
 
@@ -209,7 +238,7 @@ extern "C" fn count_recipient(
     where_from: u64,
     rest: u64,
     ports: u64,
-    answer: u64,
+    slot: u64,
 ) -> u64 {
     let mut owned = Owned {
         cgroup_id: 0,
@@ -217,11 +246,9 @@ extern "C" fn count_recipient(
         service_port: 0,
         reserved: 0,
     };
-    if let Some(slot) = RECIPIENT.get_ptr(0)
+    if let Some(recipient) = RECIPIENTS.get_ptr(slot as u32) {
         // SAFETY: this CPU's slot, just looked up.
-        && let recipient = unsafe { &*slot }
-        && recipient.sock == answer
-    {
+        let recipient = unsafe { &*recipient };
         if recipient.owner.tgid != 0 {
             owned.cgroup_id = recipient.owner.cgroup_id;
         }
@@ -235,81 +262,84 @@ extern "C" fn count_recipient(
 }
 
 #[inline(always)]
-fn answer(flags: u64, in_process: u64, effort: Effort) -> u64 {
-    let Some(slot) = RECIPIENT.get_ptr_mut(0) else {
+fn answer(slot: u64, flags: u64, in_process: u64, effort: Effort) -> u64 {
+    let Some(recipient) = Answer(slot).recipient() else {
         return 0;
     };
-    // SAFETY: this CPU's slot, just looked up.
-    let recipient = unsafe { &mut *slot };
-    let sock = recipient.sock;
-    let source = recipient.find(Flags(flags as u32), in_process != 0, effort);
-    recipient.source = source as u32;
-    // Who waits to be accepted was not opened by anybody, whatever was at its address before.
-    let is_open = !Flags(flags as u32).has(Flags::UNACCEPTED);
-    recipient.role = if is_open { owner::role(recipient.sock) } else { 0 };
+    let is_streamed = offsets::STREAM.get() == 1;
     (recipient.process_comm, recipient.exe) = ([0; 16], [0; EXE_NAME]);
-    // Of a process that was there just now, and for who reads it.
-    let is_there = !matches!(source, OwnerSource::Opener | OwnerSource::Gone);
-    if offsets::STREAM.get() == 1 && task::is_readable() && is_there && recipient.owner.leader != 0
+    recipient.role = 0;
+    let source = recipient.find(slot, Flags(flags as u32), in_process != 0, effort);
+    recipient.source = source as u32;
+    // For readers, of a process that is there now.
+    if is_streamed
+        && source != OwnerSource::Gone
+        && recipient.owner.leader != 0
+        && task::is_readable()
     {
         let leader = Task::new(recipient.owner.leader as *const u8);
         leader.comm(&mut recipient.process_comm);
         leader.exe(&mut recipient.exe);
     }
-    sock
+    0
 }
 
 impl Recipient {
     #[inline(always)]
-    fn find(&mut self, flags: Flags, in_process: bool, effort: Effort) -> OwnerSource {
-        if in_process {
-            self.owner = Owner::current();
+    fn find(&mut self, slot: u64, flags: Flags, in_process: bool, effort: Effort) -> OwnerSource {
+        // Who waits to be accepted was not opened by anybody, whatever was at its address before.
+        let socket = Identity::of_numbers(self.address, self.cookie);
+        let is_open = !flags.has(Flags::UNACCEPTED);
+        let recorded = if is_open { owner::recorded(socket) } else { None };
+        if let Some((_, role)) = recorded {
+            self.role = role;
+        }
+        // A thread of the kernel's own works for others.
+        if in_process && !task::current_is_kernel_thread() {
+            self.owner.set_caller();
             return OwnerSource::Caller;
         }
         // Nobody waits for what is closed already, or holds it: the one that opened it has closed
         // it, or another to whom it was handed.
         let is_held = !flags.has(Flags::UNACCEPTED) && !flags.has(Flags::ORPHAN);
         let searches = effort == Effort::Search && is_held && task::is_readable();
-        if searches && let Some(task) = waiter::find(self.sock) {
+        if searches && let Some(task) = waiter::find(self.address) {
             self.owner.set(task);
             return OwnerSource::Waiter;
         }
-        self.owner = Owner::NONE;
-        if flags.has(Flags::UNACCEPTED) {
-            return OwnerSource::Unknown;
-        }
-        let Some(owner) = owner::recorded(self.sock) else {
+        let Some((owner, _)) = recorded else {
+            self.owner = Owner::NONE;
             return OwnerSource::Unknown;
         };
         self.owner = *owner;
-        if searches { self.confirm() } else { OwnerSource::Opener }
+        if self.owner.tgid == 0 {
+            return OwnerSource::Unknown;
+        }
+        self.confirm(slot, searches)
     }
 
-    /// Whether the one that opened the socket still holds it.
+    /// Whether the one that opened the socket is still there, and still holds it.
     #[inline(always)]
-    fn confirm(&mut self) -> OwnerSource {
+    fn confirm(&mut self, slot: u64, searches: bool) -> OwnerSource {
         let owner = &mut self.owner;
-        if owner.leader == 0 {
+        if owner.leader == 0 || !task::is_readable() {
             return OwnerSource::Opener;
         }
-        let leader = Task::new(owner.leader as *const u8);
-        if !leader.is_process(owner.tgid, owner.seen_ns) {
+        let Some(leader) = owner.process() else {
             return OwnerSource::Gone;
+        };
+        let held = if searches { holder::holds(leader, self.address, slot) } else { Held::Unsure };
+        if held == Held::No {
+            *owner = Owner::NONE;
+            return OwnerSource::HandedOn;
         }
-        match holder::holds(leader, self.sock) {
-            Held::Yes => {
-                // What it has become since, as by exec.
-                owner.refresh(leader);
-                if owner.tid == owner.tgid {
-                    leader.comm(&mut owner.comm);
-                }
-                OwnerSource::Holder
-            }
-            Held::No => {
-                *owner = Owner::NONE;
-                OwnerSource::HandedOn
-            }
-            Held::Unsure => OwnerSource::Opener,
+        if held == Held::Yes {
+            // What it has become since, as by exec.
+            owner.refresh(leader);
         }
+        if owner.tid == owner.tgid {
+            leader.comm(&mut owner.comm);
+        }
+        if held == Held::Yes { OwnerSource::Holder } else { OwnerSource::Opener }
     }
 }

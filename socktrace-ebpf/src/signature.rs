@@ -317,7 +317,7 @@ impl Flags {
     pub const DELIVERY: Self = Self(1 << 13);
     /// The program itself had shut down sending (`SHUT_WR`).
     pub const SEND_SHUTDOWN: Self = Self(1 << 14);
-    /// Policy forbade the call: a security module, or a BPF program attached to the cgroup.
+    /// A security module forbade the call, or a BPF program of the cgroup, before the protocol saw it.
     pub const POLICY: Self = Self(1 << 15);
     /// A sending call with `MSG_FASTOPEN` was to connect.
     pub const FAST_OPEN: Self = Self(1 << 16);

@@ -2,10 +2,11 @@
 
 use core::marker::PhantomData;
 
-use socktrace_ebpf::{Address, Family, Flags, Protocol};
+use aya_ebpf::helpers::generated::bpf_sock_from_file;
+use socktrace_ebpf::{Address, Family, Flags, Protocol, TcpState};
 
 use crate::{
-    load::Load,
+    load::{Direct, Load, Probe, number},
     offsets::{self, Fact, Optional},
     uapi::{IPPROTO_MPTCP, IPPROTO_TCP, SOCK_STREAM},
 };
@@ -20,6 +21,37 @@ const SOCK_KEEPOPEN: u64 = 1 << 3;
 /// A `struct sock` as handed to a hook, and the way to read it.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock<L>(*const u8, PhantomData<L>);
+
+/// What tells a socket from all others, those included that have been at its address before.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity {
+    /// 0 for no socket.
+    pub(crate) address: u64,
+    /// 0 where programs cannot have the kernel make one.
+    pub(crate) cookie: u64,
+    /// Whether a record is made only with a cookie, as nothing else would tell that the socket has ended.
+    /// Kprobes do without: then the end of each socket is hooked.
+    pub(crate) needs_cookie: bool,
+}
+
+impl Identity {
+    /// Of no socket.
+    pub(crate) const NONE: Self = Self { address: 0, cookie: 0, needs_cookie: false };
+
+    /// One that has come as numbers, to look for.
+    #[inline(always)]
+    pub(crate) fn of_numbers(address: u64, cookie: u64) -> Self {
+        Self { address, cookie, needs_cookie: false }
+    }
+
+    /// An MPTCP socket, at an address that has no type: the kernel makes no cookie by it. Until connect has
+    /// returned, and after accept, there may be none, and a record is made without. It could be left over:
+    /// whoever opens another socket at that address overwrites it.
+    #[inline(always)]
+    pub(crate) fn of_mptcp(address: u64) -> Self {
+        Self::of_numbers(address, Sock::<Probe>::new(address as *const u8).cookie())
+    }
+}
 
 impl<L: Load> Sock<L> {
     #[inline(always)]
@@ -38,10 +70,38 @@ impl<L: Load> Sock<L> {
         self.0
     }
 
-    /// The address as a map key: it identifies the socket while a hook runs on it.
+    /// This socket, as far as there is a record of it.
+    #[inline(always)]
+    pub(crate) fn identity(self) -> Identity {
+        Identity::of_numbers(self.key(), self.cookie())
+    }
+
+    /// The same for a record to be made: the kernel makes a cookie if there is none yet.
+    #[inline(always)]
+    pub(crate) fn new_identity(self) -> Identity {
+        // SAFETY: a hook's `struct sock` argument.
+        let cookie = unsafe { L::make_cookie(self.0) };
+        let needs_cookie = L::MAKES_COOKIES && offsets::COOKIES.get() == 1;
+        Identity { address: self.key(), cookie, needs_cookie }
+    }
+
+    /// The cookie that the kernel has made for it, 0 for none.
+    #[inline(always)]
+    pub(crate) fn cookie(self) -> u64 {
+        self.load(&offsets::SOCK_COOKIE)
+    }
+
+    /// Whether it has ended: closed, and by its program too.
+    #[inline(always)]
+    pub(crate) fn is_closed_for_good(self) -> bool {
+        self.state() == TcpState::Close as u8
+            && self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD != 0
+    }
+
+    /// The address as a number: it identifies the socket while a hook runs on it.
     #[inline(always)]
     pub(crate) fn key(self) -> u64 {
-        self.0 as u64
+        number(self.0)
     }
 
     #[inline(always)]
@@ -89,6 +149,12 @@ impl<L: Load> Sock<L> {
             AF_INET6 => Some(Family::Ipv6),
             _ => None,
         }
+    }
+
+    /// The family that the socket was made with, whatever it was connected to.
+    #[inline(always)]
+    pub(crate) fn own_family(self) -> Family {
+        if self.load::<u16>(&offsets::SOCK_FAMILY) == AF_INET { Family::Ipv4 } else { Family::Ipv6 }
     }
 
     #[inline(always)]
@@ -258,6 +324,18 @@ impl<L: Load> Sock<L> {
 /// A `struct socket`, what a program's descriptor leads to.
 #[derive(Clone, Copy)]
 pub(crate) struct Socket<L>(*const u8, PhantomData<L>);
+
+impl Socket<Direct> {
+    /// The socket of a `struct file`, a pointer that the verifier has typed; `None` for another file. For
+    /// kernels that have the helper: since 5.11.
+    #[inline(always)]
+    pub(crate) fn of_file(file: *const u8) -> Option<Self> {
+        // SAFETY: the helper takes any such pointer and checks what it is.
+        let socket: *const u8 =
+            unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast_const().cast();
+        (!socket.is_null()).then(|| Self::new(socket))
+    }
+}
 
 /// Of `socket_state` in `include/uapi/linux/net.h`.
 const SS_UNCONNECTED: i32 = 1;

@@ -1,10 +1,13 @@
 //! Reads tasks other than the current one, which takes `bpf_probe_read_kernel`: only where
 //! [`is_readable`].
 
-use aya_ebpf::helpers::generated::bpf_get_current_task;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
 use socktrace_ebpf::event::EXE_NAME;
 
-use crate::{load::Probe, offsets};
+use crate::{
+    load::{Direct, Load, Probe},
+    offsets,
+};
 
 /// A `struct task_struct`, or what may be one.
 #[derive(Clone, Copy)]
@@ -16,20 +19,77 @@ pub(crate) fn is_readable() -> bool {
     offsets::READ_KERNEL.get() == 1 && !offsets::TASK_TGID.is_absent()
 }
 
+/// `PF_KTHREAD` in `include/linux/sched.h`; the same in 5.10 to 7.3. Threads that the kernel runs for a
+/// process, as `io_uring`'s, are not among them.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// Whether the current task is one of the kernel's own, which opens and uses sockets for others: kTLS's
+/// and sockmap's workers. Not where that cannot be read.
+#[inline(always)]
+pub(crate) fn current_is_kernel_thread() -> bool {
+    current_member::<u32>(offsets::TASK_FLAGS.present()).unwrap_or(0) & KERNEL_THREAD != 0
+}
+
 /// The most that a stack takes (`THREAD_SIZE`): 16 KiB on x86-64 and arm64, and up to 64 KiB. What comes
 /// after it is no memory of others: stacks are mapped for themselves (`CONFIG_VMAP_STACK`).
 const STACK_BYTES: u64 = 64 * 1024;
 
-/// Whether an address lies on the current task's kernel stack. Only where tasks can be read.
+/// Whether an address lies on the current task's kernel stack. Not where that cannot be read.
 #[inline(always)]
-pub(crate) fn is_on_stack(address: u64) -> bool {
-    // SAFETY: takes nothing; returns the current task's address.
-    let task = unsafe { bpf_get_current_task() } as *const u8;
-    let stack: u64 = Probe::read_member(task, &offsets::TASK_STACK);
-    address.wrapping_sub(stack) < STACK_BYTES
+pub(crate) fn is_on_current_stack(address: u64) -> bool {
+    let stack: Option<u64> = current_member(&offsets::TASK_STACK);
+    stack.is_some_and(|stack| address.wrapping_sub(stack) < STACK_BYTES)
+}
+
+/// The address of the current process's first task, and when that began, in nanoseconds since boot; 0
+/// and nothing where it cannot be read.
+#[inline(always)]
+pub(crate) fn current_process() -> (u64, Option<u64>) {
+    if offsets::TASK_TGID.is_absent() {
+        return (0, None);
+    }
+    if offsets::TASK_BTF.get() == 1 {
+        // SAFETY: takes nothing; returns the current task as a typed pointer.
+        let task = unsafe { bpf_get_current_task_btf() }.cast_const().cast();
+        // SAFETY: a `struct task_struct`, and the offset of a member.
+        let leader: *const u8 =
+            unsafe { Direct::member(task, offsets::TASK_GROUP_LEADER.present()) };
+        // SAFETY: likewise.
+        let start = unsafe { Direct::member(leader, offsets::TASK_START.present()) };
+        return (leader as u64, Some(start));
+    }
+    if offsets::READ_KERNEL.get() != 1 {
+        return (0, None);
+    }
+    let leader = Task::current().leader();
+    (leader.address(), Some(leader.start_ns()))
+}
+
+/// A member of the current task, where it can be read and this kernel has it.
+#[inline(always)]
+fn current_member<T: Copy>(offset: &offsets::Fact) -> Option<T> {
+    if offsets::TASK_TGID.is_absent() {
+        None
+    } else if offsets::TASK_BTF.get() == 1 {
+        // SAFETY: takes nothing; returns the current task as a typed pointer.
+        let task = unsafe { bpf_get_current_task_btf() };
+        // SAFETY: a `struct task_struct`, and the offset of a member.
+        Some(unsafe { Direct::member(task.cast_const().cast(), offset) })
+    } else if offsets::READ_KERNEL.get() == 1 {
+        Some(Probe::read_member(Task::current().0, offset))
+    } else {
+        None
+    }
 }
 
 impl Task {
+    /// The one that runs.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        // SAFETY: takes nothing; returns the current task's address.
+        Self(unsafe { bpf_get_current_task() } as *const u8)
+    }
+
     #[inline(always)]
     pub(crate) fn new(pointer: *const u8) -> Self {
         Self(pointer)
@@ -52,9 +112,13 @@ impl Task {
     /// that it is no later one in the same place.
     #[inline(always)]
     pub(crate) fn is_process(self, tgid: u32, at_ns: u64) -> bool {
-        self.tgid() == tgid
-            && self.pid() == tgid
-            && Probe::read_member::<u64>(self.0, offsets::TASK_START.present()) <= at_ns
+        self.tgid() == tgid && self.pid() == tgid && self.start_ns() <= at_ns
+    }
+
+    /// When it began, in nanoseconds since boot.
+    #[inline(always)]
+    pub(crate) fn start_ns(self) -> u64 {
+        Probe::read_member(self.0, offsets::TASK_START.present())
     }
 
     #[inline(always)]
@@ -92,8 +156,13 @@ impl Task {
     /// What `bpf_get_current_uid_gid` says of the current task.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
-        let cred: *const u8 = Probe::read_member(self.0, offsets::TASK_CRED.present());
-        Probe::read_member(cred, offsets::CRED_UID.present())
+        Probe::read_member(self.cred(), offsets::CRED_UID.present())
+    }
+
+    /// What it may do, `struct cred`.
+    #[inline(always)]
+    pub(crate) fn cred(self) -> *const u8 {
+        Probe::read_member(self.0, offsets::TASK_CRED.present())
     }
 
     /// What `bpf_get_current_cgroup_id` says of the current task; 0 without cgroups.
@@ -108,11 +177,12 @@ impl Task {
         Probe::read_member(node, offsets::KERNFS_NODE_ID.present())
     }
 
-    /// Its table of open files, `struct fdtable`; NULL when it has ended.
+    /// The table of open files of its process, whose first task it is, `struct fdtable`; NULL when the
+    /// process has ended.
     #[inline(always)]
     pub(crate) fn open_files(self) -> *const u8 {
-        let files: *const u8 = Probe::read_member(self.0, offsets::OPEN_FILES.present());
-        Probe::read_member(files, offsets::OPEN_FILES_TABLE.present())
+        let files = Task(files_of_process(self.address()) as *const u8);
+        Probe::read_member(files.0, offsets::OPEN_FILES_TABLE.present())
     }
 }
 
@@ -135,4 +205,38 @@ extern "C" fn is_task(address: u64) -> u64 {
         && leader.pid() == tgid
         && leader.tgid() == tgid;
     u64::from(is)
+}
+
+/// How many threads of a process are looked at for its open files.
+const THREADS: usize = 8;
+
+/// The open files, `struct files_struct`, of the process whose first task lies at an address. That may
+/// have ended, and given up its own, while other threads live on: they come after it in the list of the
+/// process (`signal->thread_head`). A global function likewise.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn files_of_process(leader: u64) -> u64 {
+    if !is_readable() {
+        return 0;
+    }
+    let leader = leader as *const u8;
+    let files: u64 = Probe::read_member(leader, offsets::OPEN_FILES.present());
+    if files != 0 || offsets::THREAD_HEAD.is_absent() {
+        return files;
+    }
+    let signal: *const u8 = Probe::read_member(leader, offsets::THREADS_SIGNAL.present());
+    let head = signal.wrapping_add(offsets::THREAD_HEAD.present().get() as usize);
+    let mut at: *const u8 = Probe::read(head, 0);
+    for _ in 0..THREADS {
+        if at == head || at.is_null() {
+            return 0;
+        }
+        let thread = at.wrapping_sub(offsets::THREAD_NODE.present().get() as usize);
+        let files: u64 = Probe::read_member(thread, offsets::OPEN_FILES.present());
+        if files != 0 {
+            return files;
+        }
+        at = Probe::read(at, 0);
+    }
+    0
 }

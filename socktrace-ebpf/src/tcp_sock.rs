@@ -6,7 +6,7 @@ use socktrace_ebpf::{Event, Flags};
 use crate::{
     load::{Load, Probe},
     offsets::{self, Fact, Offset, Optional},
-    sock::Sock,
+    sock::{Identity, Sock},
 };
 
 /// `TCPHDR_RST` in `include/net/tcp.h`.
@@ -29,14 +29,29 @@ impl<L: Load> Sock<L> {
         (!tcp.is_null()).then_some(TcpSock { sock: self, tcp })
     }
 
-    /// What a program holds when it holds this socket, as a map key: for a subflow its MPTCP
-    /// socket, else the socket itself.
+    /// What a program holds when it holds this socket: for a subflow its MPTCP socket, else the socket
+    /// itself.
     #[inline(always)]
-    pub(crate) fn held_key(self) -> u64 {
-        let Some(tcp) = self.tcp() else {
-            return self.key();
-        };
-        tcp.mptcp_key().unwrap_or(self.key())
+    pub(crate) fn held_identity(self) -> Identity {
+        match self.mptcp_key() {
+            Some(connection) => Identity::of_mptcp(connection),
+            None => self.identity(),
+        }
+    }
+
+    /// The same for a record to be made: the kernel makes a cookie if there is none yet.
+    #[inline(always)]
+    pub(crate) fn new_held_identity(self) -> Identity {
+        match self.mptcp_key() {
+            Some(connection) => Identity::of_mptcp(connection),
+            None => self.new_identity(),
+        }
+    }
+
+    /// The MPTCP socket whose subflow this is, as a number.
+    #[inline(always)]
+    fn mptcp_key(self) -> Option<u64> {
+        self.tcp()?.mptcp_key()
     }
 
     /// The local port in host byte order, also when the connection is over.

@@ -1,6 +1,10 @@
 //! Connections by their addresses and ports, and what is remembered about them.
 
-use aya_ebpf::{btf_maps::LruHashMap, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map};
+use aya_ebpf::{
+    btf_maps::{Array, LruHashMap},
+    helpers::generated::bpf_ktime_get_boot_ns,
+    macros::btf_map,
+};
 use socktrace_ebpf::{Address, Event, Family, TUPLE_ENTRIES, facts::ABSENT};
 
 use crate::{load::Load, sock::Sock};
@@ -28,6 +32,22 @@ impl Tuple {
             remote_port: sock.remote_port(),
             family: family as u32,
         }
+    }
+
+    /// Whether it is the same connection. Without branches, each of which would double the paths to verify.
+    #[inline(always)]
+    fn is(&self, other: &Self) -> bool {
+        let differ = |a: &Address, b: &Address| {
+            let (a, b) = (u128::from_ne_bytes(a.octets), u128::from_ne_bytes(b.octets));
+            ((a ^ b) >> 64) as u64 | (a ^ b) as u64
+        };
+        let ports = u64::from(self.local_port ^ other.local_port)
+            | u64::from(self.remote_port ^ other.remote_port);
+        let difference = differ(&self.local, &other.local)
+            | differ(&self.remote, &other.remote)
+            | ports
+            | u64::from(self.family ^ other.family);
+        difference == 0
     }
 
     /// The same connection seen from its other end.
@@ -86,34 +106,53 @@ pub(crate) fn find_icmp(tuple: &Tuple) -> Option<Icmp> {
 /// A reset that a process of this host has sent.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct SentReset {
-    pub(crate) boot_ns: u64,
-    pub(crate) tgid: u32,
-    pub(crate) reason: u32,
-    pub(crate) comm: [u8; 16],
+struct SentReset {
+    tuple: Tuple,
+    tgid: u32,
+    reason: u32,
+    boot_ns: u64,
+    comm: [u8; 16],
 }
 
 /// Longest time between sending and receiving on one host: ports are used again.
 const SENT_RESET_VALID_NS: u64 = 1_000_000_000;
 
+/// By the connection's place: of two that have the same, the later stays. That takes a tenth of what a map
+/// of the kernel's takes that makes room by itself, and each of these is wanted at once or never.
 #[btf_map]
-static SENT_RESETS: LruHashMap<Tuple, SentReset, TUPLE_ENTRIES> = LruHashMap::new();
+static SENT_RESETS: Array<SentReset, TUPLE_ENTRIES> = Array::new();
+
+/// Where a connection has its place in [`SENT_RESETS`].
+#[inline(always)]
+fn place(tuple: &Tuple) -> u32 {
+    const _: () = assert!(TUPLE_ENTRIES.is_power_of_two());
+    // Ports tell most connections apart. The bits above are mixed by a product, as in `record`.
+    let ports = u64::from(tuple.local_port) << 16 | u64::from(tuple.remote_port);
+    (ports.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & (TUPLE_ENTRIES as u32 - 1)
+}
 
 /// Remembers a reset for the end that will receive it, if that is on this host.
 #[inline(always)]
 pub(crate) fn record_sent_reset(tuple: &Tuple, tgid: u32, comm: [u8; 16], reason: u32) {
-    // SAFETY: the helper takes nothing and cannot fail.
-    let boot_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let _forgotten = SENT_RESETS.insert(tuple, SentReset { boot_ns, tgid, reason, comm }, 0);
+    if let Some(slot) = SENT_RESETS.get_ptr_mut(place(tuple)) {
+        // SAFETY: an entry of an array, which is never freed. Another program may write to it or read it
+        // at the same time: whoever reads it compares the connection, and a reason or a name that is mixed
+        // would have to be of the same connection.
+        let sent = unsafe { &mut *slot };
+        // SAFETY: the helper takes nothing and cannot fail.
+        sent.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+        (sent.tuple, sent.tgid, sent.reason, sent.comm) = (*tuple, tgid, reason, comm);
+    }
 }
 
 /// Adds who sent the reset to the event of the end that received it.
 #[inline(always)]
 pub(crate) fn describe_sender(tuple: Tuple, event: &mut Event) {
     event.rst_reason = ABSENT;
-    // SAFETY: as above.
-    if let Some(sent) = unsafe { SENT_RESETS.get(tuple.reversed()) }
+    let tuple = tuple.reversed();
+    if let Some(sent) = SENT_RESETS.get(place(&tuple))
         && event.boot_ns.wrapping_sub(sent.boot_ns) < SENT_RESET_VALID_NS
+        && sent.tuple.is(&tuple)
     {
         event.peer_tgid = sent.tgid;
         event.peer_comm = sent.comm;

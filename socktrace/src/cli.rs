@@ -24,7 +24,7 @@ pub(crate) const DEFAULT_LISTEN: Listen =
 
 /// Sockets whose owners are remembered by default.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
-const DEFAULT_SOCKETS: u32 = socktrace_ebpf::OWNER_ENTRIES as u32;
+const DEFAULT_SOCKETS: u32 = socktrace_ebpf::SOCKETS as u32;
 
 /// As many as a large host can have: one and a half GiB of memory.
 const MOST_SOCKETS: u32 = 10_000_000;

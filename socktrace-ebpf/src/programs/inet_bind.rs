@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::Flags;
 
-use super::sys_bind;
+use super::bind;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -67,5 +67,5 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
         return 0;
     }
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    sys_bind::failed(sock, SockAddr::<A::Load>::new(ctx.pointer(1)), errno, flags)
+    bind::failed(sock, SockAddr::<A::Load>::new(ctx.pointer(1)), errno, flags)
 }

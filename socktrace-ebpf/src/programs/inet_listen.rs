@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::Flags;
 
-use super::sys_listen;
+use super::listen;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -43,5 +43,5 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     if errno == 0 {
         return 0;
     }
-    sys_listen::failed(Socket::<A::Load>::new(ctx.pointer(0)).sock(), errno, flags)
+    listen::failed(Socket::<A::Load>::new(ctx.pointer(0)).sock(), errno, flags)
 }

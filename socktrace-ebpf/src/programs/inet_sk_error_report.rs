@@ -10,7 +10,7 @@
 //!
 //! Every other report is left alone:
 //! - closed sockets were seen by `tcp_done`; connecting ones will be (5.14 to 6.10 report before
-//!   they call it), likewise those whose timer gives up (ETIMEDOUT) or with a note in the stash;
+//!   they call it), and those whose timer gives up (ETIMEDOUT) or that have a note;
 //! - `tcp_disconnect` reports with no peer, `sock_queue_err_skb` without an error.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
@@ -23,9 +23,9 @@ use crate::{
     errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT},
     failure,
     load::Direct,
+    note,
     recipient::Question,
     sock::Sock,
-    stash,
     subject::Subject,
     tuple::{Tuple, describe_icmp, describe_sender},
 };
@@ -42,7 +42,7 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let state = sock.state();
-    if state == TcpState::Close as u8 || state == TcpState::SynSent as u8 || stash::has(sock) {
+    if state == TcpState::Close as u8 || state == TcpState::SynSent as u8 || note::has(sock) {
         return 0;
     }
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
@@ -55,8 +55,9 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     let flags = sock.holder_flags();
     let signature =
         failed_call(EventKind::ErrorReported, sock, Protocol::Tcp as u8, family, errno, flags);
-    failure::record(sock, &signature, true);
-    let question = Question::search(sock, flags, sock.is_owned());
+    let socket = sock.new_identity();
+    failure::record(sock, socket, &signature, true);
+    let question = Question::search(socket, flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);
@@ -106,9 +107,10 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
             } as u8;
         }
     }
-    failure::record(sock, &signature, true);
+    let socket = sock.new_identity();
+    failure::record(sock, socket, &signature, true);
     // The current task may be MPTCP's worker.
-    let question = Question::search(sock, flags, false);
+    let question = Question::search(socket, flags, false);
     let locate = |subject: &mut Subject| {
         subject.locate_in(sock, family, netns);
         subject.local_port = local_port;

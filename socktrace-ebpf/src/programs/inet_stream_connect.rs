@@ -116,7 +116,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let known = failure::find_connecting(sock);
     if known.is_some() && known.delivered == 0 && known.errno == errno {
         if !is_sendmsg {
-            failure::deliver(sock, known);
+            failure::deliver(sock);
         }
         // A sending call ends in `sk_stream_error`, which tells the delivery.
         return 0;

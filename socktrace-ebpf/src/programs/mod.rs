@@ -5,17 +5,21 @@
 //!
 //! [`Arguments`]: crate::arguments::Arguments
 
+mod bind;
+mod connect;
 mod inet_bind;
 mod inet_csk_accept;
 mod inet_listen;
 mod inet_sk_error_report;
 mod inet_stream_connect;
+mod listen;
 mod security_sock_graft;
 mod security_socket;
 mod sk_stream_error;
 mod sockopt;
 mod sys_accept4;
 mod sys_bind;
+mod sys_connect_file;
 mod sys_listen;
 mod sys_socket;
 mod task_file;
@@ -28,6 +32,7 @@ mod tcp_fin;
 mod tcp_reset;
 mod tcp_retransmit_timer;
 mod tcp_send_active_reset;
+mod tcp_sendmsg_fastopen;
 
 use socktrace_ebpf::{Event, EventKind, Family, Flags, Signature, Sigpipe};
 
@@ -82,7 +87,7 @@ fn emit_call<L: Load>(
 /// The current process, which made the call.
 #[inline(always)]
 fn caller_of<L: Load>(sock: Sock<L>) -> Question {
-    Question::presume(sock, Flags::empty(), true)
+    Question::presume(sock.held_identity(), Flags::empty(), true)
 }
 
 /// Tells where the connection of a call runs.

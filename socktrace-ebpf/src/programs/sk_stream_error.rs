@@ -79,7 +79,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
             signature.flags = Flags(known.flags).with(Flags::DELIVERY).0;
         }
         // Delivered now, or taken by a read or SO_ERROR before.
-        failure::deliver(sock, known);
+        failure::deliver(sock);
     }
     debug!(
         ctx,

@@ -7,18 +7,16 @@
 //! compiler has put a copy into `__sys_bind`, as in Debian's 6.12. Each produces an event when it fails.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{EventKind, Flags};
+use socktrace_ebpf::Flags;
 
-use super::emit_call;
+use super::bind;
 use crate::{
-    arguments::{Arguments as _, as_number},
+    arguments::Arguments as _,
     descriptor,
     errno::{EBADF, EFAULT, ENOTSOCK, returned},
-    load::{Direct, Load, User},
-    policy, retry,
-    sock::{Sock, Socket},
+    load::{Direct, User, number},
+    sock::Socket,
     sockaddr::SockAddr,
-    subject::Subject,
     task,
 };
 
@@ -30,8 +28,8 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
     if matches!(errno, 0 | EBADF | ENOTSOCK | EFAULT) {
         return 0;
     }
-    let wanted = SockAddr::<User>::whole(ctx.pointer(1));
-    descriptor::sock(ctx.int(0)).map_or(0, |sock| failed(sock, wanted, errno, Flags::empty()))
+    let wanted = SockAddr::<User>::new(ctx.pointer(1));
+    descriptor::sock(ctx.int(0)).map_or(0, |sock| bind::failed(sock, wanted, errno, Flags::empty()))
 }
 
 /// Return of `__sys_bind_socket`, by `io_uring`: the system call has the address on its stack
@@ -39,34 +37,9 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
 #[fexit(function = "__sys_bind_socket")]
 fn sys_bind_socket_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(3));
-    if errno == 0 || task::is_on_stack(as_number(&ctx, 1)) {
+    if errno == 0 || task::is_on_current_stack(number(ctx.pointer(1))) {
         return 0;
     }
     let sock = Socket::<Direct>::new(ctx.pointer(0)).sock();
-    failed(sock, SockAddr::<Direct>::whole(ctx.pointer(1)), errno, Flags::empty())
-}
-
-/// A bind to this address has failed. These flags are known, others follow.
-#[inline(always)]
-pub(super) fn failed<L: Load, A: Load>(
-    sock: Sock<L>,
-    wanted: SockAddr<A>,
-    errno: u16,
-    flags: Flags,
-) -> i32 {
-    let Some(family) = sock.stream_family() else {
-        return 0;
-    };
-    // The address that was asked for, which the socket did not get.
-    let (family, ip) = wanted.ip(family);
-    let port = wanted.port();
-    if retry::repeats(EventKind::Bind, sock.stream_protocol(), family as u8, port, errno) {
-        return 0;
-    }
-    let flags = flags.with(policy::forbids_bind(errno, sock, port));
-    let locate = |subject: &mut Subject| {
-        subject.local = ip;
-        subject.local_port = port;
-    };
-    emit_call(EventKind::Bind, sock, family, errno, flags, locate, |_| {})
+    bind::failed(sock, SockAddr::<Direct>::new(ctx.pointer(1)), errno, Flags::empty())
 }

@@ -5,18 +5,14 @@
 //! issue_flags)` since 6.11. Each produces an event when it fails.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{EventKind, Flags};
+use socktrace_ebpf::Flags;
 
-use super::emit_call;
+use super::listen;
 use crate::{
     arguments::Arguments as _,
     descriptor,
     errno::{EBADF, ENOTSOCK, returned},
     io_uring::Operation,
-    load::Load,
-    policy, retry,
-    sock::Sock,
-    subject::Subject,
 };
 
 /// Return of `__sys_listen`.
@@ -26,7 +22,7 @@ fn sys_listen_return(ctx: FExitContext) -> i32 {
     if matches!(errno, 0 | EBADF | ENOTSOCK) {
         return 0;
     }
-    descriptor::sock(ctx.int(0)).map_or(0, |sock| failed(sock, errno, Flags::empty()))
+    descriptor::sock(ctx.int(0)).map_or(0, |sock| listen::failed(sock, errno, Flags::empty()))
 }
 
 /// Return of `io_listen`.
@@ -37,20 +33,5 @@ fn io_listen_return(ctx: FExitContext) -> i32 {
     if errno == 0 {
         return 0;
     }
-    operation.sock().map_or(0, |sock| failed(sock, errno, Flags::empty()))
-}
-
-/// A listen has failed. These flags are known, others follow.
-#[inline(always)]
-pub(super) fn failed<L: Load>(sock: Sock<L>, errno: u16, flags: Flags) -> i32 {
-    let Some(family) = sock.stream_family() else {
-        return 0;
-    };
-    let (protocol, port) = (sock.stream_protocol(), sock.bound_port());
-    if retry::repeats(EventKind::Listen, protocol, family as u8, port, errno) {
-        return 0;
-    }
-    let flags = flags.with(policy::forbids(errno));
-    let locate = |subject: &mut Subject| subject.local_port = port;
-    emit_call(EventKind::Listen, sock, family, errno, flags, locate, |_| {})
+    operation.sock().map_or(0, |sock| listen::failed(sock, errno, Flags::empty()))
 }

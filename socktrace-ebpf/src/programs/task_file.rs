@@ -7,7 +7,7 @@
 use crate::{
     load::Probe,
     offsets, owner,
-    sock::Socket,
+    sock::{Identity, Sock, Socket},
     task::{self, Task},
 };
 
@@ -51,7 +51,19 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     }
     let sock = Socket::<Probe>::new(socket).sock();
     if sock.stream_family().is_some() && !NO_CONNECTION.contains(&sock.state()) {
-        owner::record_holder(sock.key(), Task::new(task));
+        owner::record_holder(identity(file, sock), Task::new(task));
     }
     0
+}
+
+/// The socket, for which the kernel makes a cookie only by a pointer that has its type.
+#[inline(always)]
+fn identity(file: *const u8, sock: Sock<Probe>) -> Identity {
+    if offsets::COOKIES.get() != 1 {
+        return sock.identity();
+    }
+    match Socket::of_file(file) {
+        Some(socket) => socket.sock().new_identity(),
+        None => Identity::NONE,
+    }
 }

@@ -13,8 +13,8 @@ use socktrace_ebpf::{Flags, Origin, TcpState};
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
+    note::{self, Note},
     sock::Sock,
-    stash::{self, Note},
 };
 
 /// Entry of `tcp_abort`.
@@ -47,7 +47,7 @@ fn aborting<A: Arguments>(ctx: &A) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
     // Requests and sockets in TIME_WAIT are no full sockets, and are dropped without tcp_done.
     if sock.tcp().is_some() && sock.state() != TcpState::Close as u8 {
-        stash::put(sock, Note::new(Origin::Abort, Flags::empty()));
+        note::put(sock, Note::new(Origin::Abort, Flags::empty()));
     }
     0
 }
@@ -56,6 +56,6 @@ fn aborting<A: Arguments>(ctx: &A) -> i32 {
 /// used.
 #[inline(always)]
 fn aborted<A: Arguments>(ctx: &A) -> i32 {
-    let _not_taken = stash::take(Sock::<A::Load>::new(ctx.pointer(0)));
+    let _not_taken = note::take(Sock::<A::Load>::new(ctx.pointer(0)));
     0
 }

@@ -6,11 +6,11 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use crate::{arguments::Arguments as _, owner};
+use crate::{arguments::Arguments as _, load::Direct, record, sock::Sock};
 
 /// The tracepoint. For a subflow of MPTCP it finds nothing: what programs hold has another address.
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn tcp_destroy_sock(ctx: BtfTracePointContext) -> i32 {
-    owner::forget(ctx.argument(0));
+    record::forget(Sock::<Direct>::new(ctx.pointer(0)).key());
     0
 }

@@ -1,10 +1,10 @@
-//! Traces `tcp_done` (`net/ipv4/tcp.c`): the point every abnormal close of a TCP socket passes.
+//! Traces `tcp_done_with_error` or `tcp_done` (`net/ipv4/tcp.c`): the point every abnormal close of a TCP
+//! socket passes.
 //!
-//! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. At entry `sk_err` is already
-//! set and `sk_state` is still the old state, in all of them (also where callers go through
-//! `tcp_done_with_error`, 6.11 and some long-term series). An orderly close passes here with
-//! `sk_err` 0, about once a connection, and leaves at the first test. Produces one event a
-//! failure.
+//! Prototypes: `(struct sock *, int err)`, in 6.11 and some long-term series (6.1.192, 6.12), which
+//! orderly closes do not pass; `(struct sock *)` in every kernel from 5.10 to 7.3, which they pass too,
+//! about once a connection, and leave at the first test. `sk_state` is still the old state in both;
+//! `sk_err` is set at entry of `tcp_done`, not of the other. Produces one event a failure.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
@@ -12,48 +12,76 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 use aya_log_ebpf::debug;
-use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature, TcpState};
 
 use crate::{
     arguments::Arguments,
     emit::emit,
-    failure,
+    errno::EBADMSG,
+    failure, note,
     recipient::Question,
     sock::Sock,
-    stash::{self, Note},
     subject::Subject,
     tuple::{self, Tuple},
 };
 
+/// Entry of `tcp_done_with_error`.
+#[fentry(function = "tcp_done_with_error")]
+fn tcp_done_with_error(ctx: FEntryContext) -> i32 {
+    closing(&ctx, ctx.int(1) as u16)
+}
+
 /// Entry of `tcp_done`.
 #[fentry(function = "tcp_done")]
 fn tcp_done(ctx: FEntryContext) -> i32 {
-    closing(&ctx)
+    closing(&ctx, stored_errno(&ctx))
 }
 
 /// The same by kprobe.
 #[kprobe(function = "tcp_done")]
 fn tcp_done_kprobe(ctx: ProbeContext) -> i32 {
-    closing(&ctx)
+    closing(&ctx, stored_errno(&ctx))
 }
 
+/// The errno that `tcp_done` finds in the socket, unless that is an old one: 0.
+///
+/// An orderly close may find one that no call has taken, of an ICMP error that the connection survived
+/// (`IP_RECVERR`), or one that is none of TCP's (`EBADMSG`, kTLS). Nothing has failed then.
 #[inline(always)]
-fn closing<A: Arguments>(ctx: &A) -> i32 {
+fn stored_errno<A: Arguments>(ctx: &A) -> u16 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let errno = sock.err();
     if errno == 0 {
         return 0;
     }
+    let is_orderly = matches!(sock.state(), FIN_WAIT2 | CLOSING | LAST_ACK) && !note::has(sock);
+    if is_orderly && (errno == EBADMSG || failure::find(sock).errno == errno) { 0 } else { errno }
+}
+
+const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
+const CLOSING: u8 = TcpState::Closing as u8;
+const LAST_ACK: u8 = TcpState::LastAck as u8;
+
+#[inline(always)]
+fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
+    if errno == 0 {
+        return 0;
+    }
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let note = stash::take(sock).unwrap_or(Note::NONE);
+    // `inet_sk_error_report` reports what becomes of an MPTCP connection.
+    let subflow = tcp.mptcp_key().is_some();
+    let socket = sock.new_held_identity();
+    let note = note::take(sock);
     let is_reset = note.origin == Origin::Reset as u8;
     let is_killed = note.origin == Origin::Abort as u8;
+    // Who kills a socket holds another's. MPTCP's worker, which holds subflows for their programs, is a
+    // thread of the kernel's.
+    let in_process = sock.is_owned() && !is_killed;
     // Each origin has flags that say something about it; the others would only multiply tallies.
     let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
-    // What becomes of an MPTCP connection is told when that reports it, see `inet_sk_error_report`.
-    let subflow = tcp.mptcp_key().is_some();
     let holder = sock.holder_flags();
     let flags =
         Flags(u32::from(note.flags)).with(holder).with(told).with_if(Flags::SUBFLOW, subflow);
@@ -71,11 +99,9 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     // Not by a test of all flags, which would keep the verifier from taking paths for one that differ
     // in any of them.
     if !holder.has(Flags::ORPHAN) {
-        failure::record(sock, &signature, !subflow);
+        failure::record(sock, socket, &signature, !subflow);
     }
-    // MPTCP's worker holds subflows for their programs, and who kills a socket holds another's.
-    let in_process = sock.is_owned() && !subflow && !is_killed;
-    let question = Question::search(sock, flags, in_process);
+    let question = Question::search(socket, flags, in_process);
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);

@@ -42,7 +42,7 @@ fn ending<A: Arguments>(ctx: &A) -> i32 {
     }
     let signature =
         failed_call(EventKind::PeerClosed, sock, Protocol::Tcp as u8, family, 0, Flags::empty());
-    let question = Question::search(sock, Flags::empty(), sock.is_owned());
+    let question = Question::search(sock.identity(), Flags::empty(), sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| sock.describe_timers(event));
     0

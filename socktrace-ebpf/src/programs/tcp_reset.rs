@@ -13,9 +13,9 @@ use socktrace_ebpf::{Flags, Origin, TcpState};
 
 use crate::{
     arguments::Arguments,
+    note::{self, Note},
     offsets::{self, Offset as _},
     sock::Sock,
-    stash::{self, Note},
     tcp_sock::segment_has_rst,
 };
 
@@ -41,7 +41,7 @@ fn resetting<A: Arguments>(ctx: &A) -> i32 {
         return 0;
     }
     let flags = Flags::empty().with_if(Flags::NO_RST, !has_rst(ctx));
-    stash::put(sock, Note::new(Origin::Reset, flags));
+    note::put(sock, Note::new(Origin::Reset, flags));
     debug!(ctx, "tcp_reset: state {} flags {}", state, flags.0);
     0
 }

@@ -18,10 +18,11 @@ use crate::{
     arguments::Arguments as _,
     emit::emit_if,
     load::{Direct, Load, Probe},
-    measure, offsets,
+    measure,
+    note::{self, Note},
+    offsets,
     recipient::Question,
     sock::Sock,
-    stash::{self, Note},
     subject::Subject,
 };
 
@@ -69,23 +70,21 @@ fn firing<L: Load>(sock: Sock<L>) -> i32 {
     let Some(tcp) = sock.tcp() else {
         return 0;
     };
-    let note = Note::new(Origin::RetransmitTimer, Flags::empty());
+    let mut note = Note::new(Origin::RetransmitTimer, Flags::empty());
     let fired = tcp.has_packets_out();
     // Now, as it is doubled before the function returns.
     if fired && let Some(rto) = tcp.rto() {
         measure::timed_out(rto);
     }
-    stash::put(sock, Note { fired: u8::from(fired), ..note });
+    note.fired = u8::from(fired);
+    note::put(sock, note);
     0
 }
 
 /// The note is gone when `tcp_done` has closed the socket.
 #[inline(always)]
 fn fired<L: Load>(sock: Sock<L>) -> i32 {
-    // One test after the other: the verifier wants the note read before anything depends on it.
-    let Some(note) = stash::take(sock) else {
-        return 0;
-    };
+    let note = note::take(sock);
     if note.fired == 0 {
         return 0;
     }
@@ -103,7 +102,7 @@ fn fired<L: Load>(sock: Sock<L>) -> i32 {
     };
     debug!((), "tcp_retransmit_timer: state {}", signature.state);
     let wanted = offsets::STREAM_RETRANSMITS.get() == 1;
-    let question = Question::presume(sock, flags, sock.is_owned());
+    let question = Question::presume(sock.held_identity(), flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit_if(wanted, &signature, question, locate, |event| sock.describe_timers(event));
     0

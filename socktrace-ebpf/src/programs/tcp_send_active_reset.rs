@@ -65,7 +65,7 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     };
     measure::sends_reset(reason);
     // A connection in the queue of a listener that is closed has no owner yet.
-    let sender = Question::presume(sock, sock.holder_flags(), sock.is_owned());
+    let sender = Question::presume(sock.held_identity(), sock.holder_flags(), sock.is_owned());
     let (tgid, comm) = sender.name();
     record_sent_reset(&Tuple::of(sock, family), tgid, comm, reason);
     0

@@ -56,6 +56,20 @@ impl Features {
             charges_memlock: btf.has_struct(MEMLOCK_RECORD),
         }
     }
+
+    /// Whether trampoline programs can have the kernel make a socket's cookie: 5.12. BTF does not say;
+    /// the guard against recursion came with it.
+    #[must_use]
+    pub const fn cookies(self) -> bool {
+        self.guards_recursion
+    }
+
+    /// Whether programs may ask for an ancestor of the current cgroup: 5.15. BTF does not say; taken from
+    /// what came in 5.17.
+    #[must_use]
+    pub const fn ancestors(self) -> bool {
+        self.int_pointers
+    }
 }
 
 /// The kernel's reasons for sending an RST, without the prefix that they share and in lower case; empty

@@ -11,6 +11,7 @@ pub(crate) const SKB: &str = "struct sk_buff *";
 const RST_REASON: &str = "enum sk_rst_reason";
 const SOCK: &str = "struct sock *";
 const SOCKET: &str = "struct socket *";
+const FILE: &str = "struct file *";
 
 macro_rules! variant {
     ($function:literal($($parameter:expr),*) => [$($program:expr),+]) => {
@@ -115,6 +116,8 @@ hooks! {
     /// Every abnormal close.
     TcpDone = "tcp_done",
     hides "failures of connecting and established sockets" {
+        // 6.11, and some long-term series.
+        "tcp_done_with_error"(SOCK, "int") => [entry("tcp_done_with_error")];
         "tcp_done"(SOCK) => [entry("tcp_done")];
     }, by kprobe hides "failures that interrupt another kprobe on their CPU (rare, and not counted)" {
         "tcp_done"(SOCK) => [kprobe("tcp_done_kprobe")];
@@ -173,18 +176,41 @@ hooks! {
     hides "accepts that fail for lack of descriptors or memory, by policy or on an argument" {
         "__sys_accept4"("int", ANY, ANY, ANY) => [exit("sys_accept4_return")];
     }, not by kprobe: "return probes lose what a waiting function returns";
-    /// Connect begins and returns.
-    InetStreamConnect = "__inet_stream_connect",
+    /// Connect returns.
+    Connect = "connect",
     hides "which process connects; connects that fail for local reasons" {
+        "__sys_connect_file"(FILE, ANY, "int", "int") => [
+            exit("sys_connect_file_return").reading_memory(),
+            exit("tcp_sendmsg_fastopen_return")
+                .at("tcp_sendmsg_fastopen", &[SOCK, ANY, ANY, ANY, ANY])
+        ];
+        // Where `tcp_sendmsg_fastopen` is no function of its own: before 6.1. Under
+        // lockdown=confidentiality too, where nobody can be found who waits in connect.
+        "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
+            exit("inet_stream_connect_return"),
+            exit("security_socket_connect_return")
+                .at("security_socket_connect", &[SOCKET, ANY, "int"]),
+            entry("inet_stream_connect")
+        ];
+        // Built without security modules for the network.
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) =>
             [exit("inet_stream_connect_return"), entry("inet_stream_connect")];
     }, by kprobe hides "connects that are interrupted, or refused by a BPF program" {
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
+            kretprobe("security_socket_connect_kretprobe").of("security_socket_connect"),
             kretprobe("tcp_v6_connect_kretprobe").of("tcp_v6_connect"),
             kretprobe("tcp_v4_connect_kretprobe").of("tcp_v4_connect"),
+            kprobe("security_socket_connect_kprobe").of("security_socket_connect"),
             kprobe("inet_stream_connect_kprobe")
         ];
         // Built without IPv6.
+        "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
+            kretprobe("security_socket_connect_kretprobe").of("security_socket_connect"),
+            kretprobe("tcp_v4_connect_kretprobe").of("tcp_v4_connect"),
+            kprobe("security_socket_connect_kprobe").of("security_socket_connect"),
+            kprobe("inet_stream_connect_kprobe")
+        ];
+        // Built without security modules for the network.
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
             kretprobe("tcp_v4_connect_kretprobe").of("tcp_v4_connect"),
             kprobe("inet_stream_connect_kprobe")
@@ -211,7 +237,7 @@ hooks! {
     }
     /// A socket ends.
     TcpDestroySock = "tcp_destroy_sock",
-    hides "that sockets have ended: the map of owners fills up, and later ones are unknown" {
+    hides "that sockets have ended, where they have no cookies: the table of sockets fills up" {
         "tcp_destroy_sock"() => [tracepoint("tcp_destroy_sock")];
     }
     /// An ICMP error for IPv4.
@@ -253,18 +279,20 @@ hooks! {
     Bind = "bind",
     hides "failing binds" {
         "__sys_bind"("int", ANY, "int") => [
-            exit("sys_bind_return").by_descriptor(),
+            exit("sys_bind_return").reading_memory(),
             // By `io_uring`, since 6.11.
             exit("sys_bind_socket_return")
-                .of("__sys_bind_socket")
-                .taking(&[SOCKET, ANY, "int"])
+                .at("__sys_bind_socket", &[SOCKET, ANY, "int"])
                 .if_built()
-                .by_descriptor()
+                .reading_memory()
         ];
+        // Under lockdown=confidentiality.
         "inet_bind"(SOCKET, ANY, "int") => [
             exit("inet_bind_return"),
-            exit("inet6_bind_return").of("inet6_bind").if_built(),
-            exit("security_socket_bind_return").of("security_socket_bind").if_built()
+            exit("inet6_bind_return").at("inet6_bind", &[SOCKET, ANY, "int"]).if_built(),
+            exit("security_socket_bind_return")
+                .at("security_socket_bind", &[SOCKET, ANY, "int"])
+                .if_built()
         ];
     }, by kprobe {
         "inet_bind"(SOCKET, ANY, "int") => [
@@ -280,17 +308,19 @@ hooks! {
     Listen = "listen",
     hides "failing listens" {
         "__sys_listen"("int", "int") => [
-            exit("sys_listen_return").by_descriptor(),
+            exit("sys_listen_return").reading_memory(),
             // By `io_uring`, since 6.11.
             exit("io_listen_return")
-                .of("io_listen")
-                .taking(&["struct io_kiocb *", ANY])
+                .at("io_listen", &["struct io_kiocb *", ANY])
                 .if_built()
-                .by_descriptor()
+                .reading_memory()
         ];
+        // Under lockdown=confidentiality.
         "inet_listen"(SOCKET, "int") => [
             exit("inet_listen_return"),
-            exit("security_socket_listen_return").of("security_socket_listen").if_built()
+            exit("security_socket_listen_return")
+                .at("security_socket_listen", &[SOCKET, "int"])
+                .if_built()
         ];
     }, by kprobe {
         "inet_listen"(SOCKET, "int") => [
@@ -307,17 +337,6 @@ hooks! {
     }, by kprobe {
         "__sys_socket"("int", "int", "int") =>
             [kretprobe("sys_socket_kretprobe"), kprobe("sys_socket_kprobe")];
-    }
-    /// A security module forbids connect.
-    SecuritySocketConnect = "security_socket_connect",
-    hides "connects that a security module forbids" {
-        "security_socket_connect"(SOCKET, ANY, "int") =>
-            [exit("security_socket_connect_return")];
-    }, by kprobe {
-        "security_socket_connect"(SOCKET, ANY, "int") => [
-            kretprobe("security_socket_connect_kretprobe"),
-            kprobe("security_socket_connect_kprobe")
-        ];
     }
     /// setsockopt fails.
     Setsockopt = "setsockopt",

@@ -83,13 +83,13 @@ impl fmt::Display for Loss {
     }
 }
 
-/// Makes the plan for a kernel, which may hide its memory from programs (lockdown=confidentiality).
+/// Makes the plan for a kernel.
 ///
 /// # Errors
 /// What the kernel does not have and nothing can be traced without, each as BTF's answer.
-pub fn plan(btf: &Btf, method: Method, hides_memory: bool) -> Result<Plan, Vec<BtfError>> {
+pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
     let facts = Facts::read(btf)?;
-    let kernel = Kernel { btf, facts: &facts, hides_memory };
+    let kernel = Kernel { btf, facts: &facts };
     let hooks: Vec<_> =
         Hook::ALL.iter().map(|&hook| (hook, serve(hook, method, &kernel))).collect();
     let served = |hook| match &hooks.iter().find(|(found, _)| *found == hook)?.1 {
@@ -158,7 +158,6 @@ fn segment_argument(btf: &Btf) -> Option<u32> {
 struct Kernel<'a> {
     btf: &'a Btf,
     facts: &'a Facts,
-    hides_memory: bool,
 }
 
 impl Kernel<'_> {
@@ -206,12 +205,9 @@ fn serve(hook: Hook, method: Method, kernel: &Kernel<'_>) -> Served {
 
 /// Why the variant cannot serve on this kernel, if so.
 fn obstacle(variant: &Variant, kernel: &Kernel<'_>) -> Option<String> {
-    let &Kernel { btf, facts, hides_memory } = kernel;
+    let &Kernel { btf, facts } = kernel;
     let needed = || variant.needed_of(|function| kernel.is_built(function));
     for program in needed() {
-        if program.by_descriptor && hides_memory {
-            return Some("lockdown=confidentiality keeps sockets of descriptors hidden".to_owned());
-        }
         let function = variant.function_of(program);
         let found = match program.attach {
             Attach::Tracepoint => btf.tracepoint(function),
@@ -226,14 +222,15 @@ fn obstacle(variant: &Variant, kernel: &Kernel<'_>) -> Option<String> {
         let known = match program.attach {
             // Its arguments are not in the table: that it exists says enough.
             Attach::Tracepoint => true,
-            _ if program.parameters.is_some_and(|parameters| fits(parameters, &found)) => true,
-            _ if fits(variant.parameters, &found) => true,
-            _ if function == variant.function => false,
+            _ if function == variant.function => fits(variant.parameters, &found),
             // Finds what is returned behind the arguments: the function has its own line.
             Attach::Fentry | Attach::Fexit => Hook::ALL
                 .iter()
                 .flat_map(|hook| hook.variants())
-                .any(|other| other.function == function && fits(other.parameters, &found)),
+                .filter(|other| other.function == function)
+                .map(|other| other.parameters)
+                .chain(program.parameters)
+                .any(|parameters| fits(parameters, &found)),
             // Finds what is returned in a register, whatever the arguments.
             Attach::Kprobe | Attach::Kretprobe => true,
         };

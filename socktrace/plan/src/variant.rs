@@ -39,15 +39,16 @@ pub struct Program {
     pub attach: Attach,
     /// The kernel function, where it is not the variant's.
     pub function: Option<&'static str>,
-    /// That function's parameters, where neither a variant of its own nor this one has them.
+    /// The parameters of that function, where no other line of the table has them.
     pub parameters: Option<&'static [&'static str]>,
-    /// Whether it only makes up for calls that the kernel keeps from the others.
+    /// Whether it does its work only where it can read the kernel's memory.
+    pub reads_memory: bool,
+    /// Whether it only makes up for calls that the kernel keeps from a program that is at work already:
+    /// where tasks can be preempted in one.
     pub spare: bool,
     /// Whether it is left out where the kernel is built without its function, and nothing hidden by
     /// that.
     pub if_built: bool,
-    /// Whether it finds sockets by descriptors or files, which lockdown=confidentiality forbids.
-    pub by_descriptor: bool,
 }
 
 /// Programs for a kernel function with these parameters.
@@ -90,6 +91,13 @@ impl Variant {
         self.needed().filter(is_built)
     }
 
+    /// Whether one of them does its work only where it can read the kernel's memory: not under
+    /// lockdown=confidentiality.
+    #[must_use]
+    pub fn reads_memory(&self) -> bool {
+        self.needed().any(|program| program.reads_memory)
+    }
+
     /// Whether they need BPF trampolines for functions.
     #[must_use]
     pub const fn needs_trampoline(&self) -> bool {
@@ -113,9 +121,9 @@ impl Program {
             attach,
             function: None,
             parameters: None,
+            reads_memory: false,
             spare: false,
             if_built: false,
-            by_descriptor: false,
         }
     }
 
@@ -124,9 +132,18 @@ impl Program {
         Self { function: Some(function), ..self }
     }
 
-    /// The same at a function with these parameters.
-    pub(crate) const fn taking(self, parameters: &'static [&'static str]) -> Self {
-        Self { parameters: Some(parameters), ..self }
+    /// The same at another function, which has these parameters.
+    pub(crate) const fn at(
+        self,
+        function: &'static str,
+        parameters: &'static [&'static str],
+    ) -> Self {
+        Self { parameters: Some(parameters), ..self.of(function) }
+    }
+
+    /// The same, for where the kernel's memory can be read.
+    pub(crate) const fn reading_memory(self) -> Self {
+        Self { reads_memory: true, ..self }
     }
 
     /// The same, to make up for calls that the others miss.
@@ -137,11 +154,6 @@ impl Program {
     /// The same, only in kernels that have its function.
     pub(crate) const fn if_built(self) -> Self {
         Self { if_built: true, ..self }
-    }
-
-    /// The same, not under lockdown=confidentiality.
-    pub(crate) const fn by_descriptor(self) -> Self {
-        Self { by_descriptor: true, ..self }
     }
 }
 

@@ -79,7 +79,7 @@ const TESTS: &[Test] = &[
         name: "no_route",
         provoke: provoke::no_route,
         tells: &[(EventKind::Connect, Cause::ConnectNoRoute)],
-        proves: &[Hook::InetStreamConnect],
+        proves: &[Hook::Connect],
     },
     Test {
         name: "write_after_shutdown",

@@ -66,12 +66,13 @@ impl Filter {
     pub(crate) fn admits_subject(&self, record: &Record) -> bool {
         let event = &record.event;
         let owned = |is: bool| event.tgid != 0 && is;
+        let named = |is: bool| record.process.is_some() && is;
         // Without a family there is no socket, and so no address.
         let within = |network: &Network, end: std::net::SocketAddr| {
             record.family.is_some() && network.contains(end.ip())
         };
-        self.pid.admits(|pid| owned(event.tgid == pid.0))
-            && self.comm.admits(|comm| owned(event.comm == comm.0))
+        self.pid.admits(|pid| named(event.tgid == pid.0))
+            && self.comm.admits(|comm| named(event.comm == comm.0))
             && self.uid.admits(|uid| owned(event.uid == uid.0))
             && self.netns.admits(|netns| event.netns == netns.0)
             && self.port.admits(|port| [event.local_port, event.remote_port].contains(&port.0))

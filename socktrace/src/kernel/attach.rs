@@ -13,7 +13,7 @@ use super::{
     features::Features,
     health::{Health, HookState},
     hooks::Hook,
-    host::hides_memory,
+    host::{hides_memory, preempts},
     plan::{Method, Plan, Served},
     refusal::{self, Refusal, denied},
     subject::Subject,
@@ -38,14 +38,22 @@ pub(super) fn attach_all(
     method: Method,
     features: Features,
 ) -> anyhow::Result<(Health, Vec<Link>)> {
-    let with_spares = features.guards_recursion;
-    let links = Vec::new();
-    let not_built = plan.not_built.as_slice();
-    let no_trampolines = None;
-    let mut attacher =
-        Attacher { ebpf, types, method, not_built, with_spares, no_trampolines, links };
+    let mut attacher = Attacher {
+        ebpf,
+        types,
+        method,
+        not_built: &plan.not_built,
+        hides_memory: hides_memory(),
+        preempts: features.guards_recursion && preempts(),
+        no_trampolines: None,
+        uses_kprobes: false,
+        links: Vec::new(),
+    };
     let mut health = Health::default();
     for (hook, served) in &plan.hooks {
+        if *hook == Hook::TcpDestroySock && attacher.recognizes_sockets(features) {
+            continue;
+        }
         let state = match served {
             Served::Not(reason) => HookState::Absent(reason.clone()),
             Served::By(variants) => match attacher.attach_first(variants) {
@@ -102,14 +110,23 @@ struct Attacher<'a> {
     method: Method,
     /// Functions that this kernel is built without.
     not_built: &'a [&'static str],
-    /// Whether this kernel keeps calls from programs, so that spare ones are of use.
-    with_spares: bool,
+    /// Whether the kernel hides its memory from programs.
+    hides_memory: bool,
+    /// Whether this kernel keeps calls from programs in which a task was preempted.
+    preempts: bool,
     /// Why no function can be hooked by a trampoline, once that is known.
     no_trampolines: Option<NoTrampolines>,
+    /// Whether kprobes serve a hook.
+    uses_kprobes: bool,
     links: Vec<Link>,
 }
 
 impl Attacher<'_> {
+    /// Whether the programs attached so far know by themselves that a socket they remember has ended.
+    fn recognizes_sockets(&self, features: Features) -> bool {
+        features.cookies() && !self.uses_kprobes && !self.hides_memory
+    }
+
     /// Why a hook could not be attached.
     fn reason(&self, hook: Hook, error: &ProgramError) -> String {
         match (&self.no_trampolines, hook.not_by_kprobe()) {
@@ -126,17 +143,20 @@ impl Attacher<'_> {
         let mut last = ProgramError::NotLoaded;
         for variant in variants {
             let missing = matches!(self.no_trampolines, Some(NoTrampolines::Missing(_)));
-            if variant.needs_trampoline() && missing && have_kprobes {
+            if (variant.needs_trampoline() && missing && have_kprobes)
+                || (variant.reads_memory() && self.hides_memory)
+            {
                 continue;
             }
             match attach(self.ebpf, variant, self.types, self.not_built) {
                 Ok(links) if variant.is_kprobe() => {
+                    self.uses_kprobes = true;
                     self.links.extend(links);
                     return Ok(HookState::Fallback(self.why_kprobes(&last)));
                 }
                 Ok(links) => {
                     self.links.extend(links);
-                    if self.with_spares {
+                    if self.preempts {
                         self.links.extend(attach_spares(self.ebpf, variant, self.types));
                     }
                     return Ok(HookState::Attached);

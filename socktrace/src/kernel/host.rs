@@ -21,6 +21,26 @@ pub(crate) fn hides_memory() -> bool {
     lockdown().as_deref() == Some("confidentiality")
 }
 
+/// Whether the kernel may preempt a task at work in it; it may where that is not known.
+pub(crate) fn preempts() -> bool {
+    let version = utsname::uname()
+        .map_or_else(|_| String::new(), |uts| uts.version().to_string_lossy().into_owned());
+    let mut words = version.split_whitespace();
+    if !words.clone().any(|word| word.starts_with("PREEMPT")) {
+        return false;
+    }
+    // The mode can be chosen at boot and changed later.
+    let is_dynamic = words.any(|word| word == "PREEMPT_DYNAMIC");
+    !is_dynamic || preemption_mode().is_none_or(|mode| mode == "full" || mode == "lazy")
+}
+
+/// The mode in force of a kernel that can change it: `none`, `voluntary`, `full` or `lazy`.
+fn preemption_mode() -> Option<String> {
+    let modes = fs::read_to_string("/sys/kernel/debug/sched/preempt").ok()?;
+    let (_, rest) = modes.split_once('(')?;
+    rest.split_once(')').map(|(active, _)| active.to_owned())
+}
+
 /// The active lockdown mode: `none`, `integrity` or `confidentiality`.
 pub(crate) fn lockdown() -> Option<String> {
     let modes = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;

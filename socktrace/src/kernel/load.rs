@@ -176,7 +176,7 @@ impl Prepared {
             Method::Auto if hides_memory => Method::Fentry,
             method => method,
         };
-        let plan = plan(&btf, method, hides_memory).map_err(|missing| {
+        let plan = plan(&btf, method).map_err(|missing| {
             Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
         })?;
         let subjects = attach::subjects(&plan).chain([Subject::Function(existing::TARGET)]);
@@ -187,16 +187,32 @@ impl Prepared {
     }
 }
 
+/// Places of a set of the table of sockets.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+const SOCKET_WAYS: u32 = socktrace_ebpf::SOCKET_WAYS as u32;
+
+/// The most sets that the table of sockets is made with.
+const MAX_SOCKET_SETS: u32 = 1 << 22;
+
+/// How many sets the table takes for this many sockets: a power of two. A socket has the choice of two.
+fn socket_sets(sockets: u32) -> u32 {
+    sockets.div_ceil(SOCKET_WAYS).clamp(1, MAX_SOCKET_SETS).next_power_of_two()
+}
+
 fn load_object(
     prepared: &Prepared,
     options: Options,
     filter: &KernelFilter,
 ) -> Result<Ebpf, EbpfError> {
     let &Prepared { features, hides_memory, method, ref plan, .. } = prepared;
+    let socket_sets = socket_sets(options.max_sockets);
     let globals = [
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
         ("READ_KERNEL", u32::from(!hides_memory)),
         ("TASK_BTF", u32::from(features.typed_task)),
+        ("COOKIES", u32::from(features.cookies() && method != Method::Kprobe)),
+        ("SLICES", u32::from(features.ancestors() && plan.knows("TASK_CGROUPS"))),
+        ("SOCKET_SET_MASK", socket_sets - 1),
         ("MPTCP", u32::from(plan.tells_mptcp && !hides_memory)),
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
@@ -217,7 +233,8 @@ fn load_object(
     for (name, value) in globals.iter().chain(&asked) {
         loader.override_global(name, value, true);
     }
-    loader.map_max_entries("OWNERS", options.max_sockets);
+    loader.map_max_entries("SOCKET_SETS", socket_sets);
+    loader.map_max_entries("RECORDS", socket_sets * SOCKET_WAYS);
     loader.map_max_entries("OWNED", options.owned.map_or(1, |extent| extent.entries));
     if options.owned.is_none() {
         loader.map_max_entries("OTHERS", 1);

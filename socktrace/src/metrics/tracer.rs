@@ -65,14 +65,14 @@ fn overflows(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()>
             "Failures counted here alone, because the map of signatures was full.",
         ),
         (
-            Counter::StashFull,
+            Counter::NotesLost,
             "socktrace_stash_full_total",
-            "Failures whose origin was not remembered, because the stash was full.",
+            "Failures whose origin was not remembered, because the table of sockets had no room.",
         ),
         (
             Counter::OwnersFull,
             "socktrace_owners_full_total",
-            "Sockets whose process was not remembered, because the map of owners was full.",
+            "Sockets whose process was not remembered, because the table of sockets had no room.",
         ),
     ] {
         let metric = families.counter(name, help, &[])?;

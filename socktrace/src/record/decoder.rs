@@ -53,7 +53,7 @@ impl Decoder {
             Ok((process, there)) => {
                 (Some(process), self.owners.service(event.cgroup_id, Some(there)))
             }
-            Err(why) => (None, Arc::new(Service::unknown(why))),
+            Err(why) => (None, self.service_without_process(&event, why)),
         };
         let icmp = (event.has_router != 0).then(|| Icmp {
             kind: event.icmp_type,
@@ -89,6 +89,16 @@ impl Decoder {
             silent_ms: self.clock.jiffies_to_ms(event.silent_jiffies),
             event,
         }
+    }
+
+    /// The service of a socket whose process is not known for this reason: one that has gone has left its
+    /// cgroup behind.
+    fn service_without_process(&mut self, event: &Event, why: Unknown) -> Arc<Service> {
+        if why != Unknown::ProcessGone || event.cgroup_id == 0 {
+            return Arc::new(Service::unknown(why));
+        }
+        let service = self.owners.service(event.cgroup_id, None);
+        Arc::new(Service { unknown: Some(why), ..(*service).clone() })
     }
 
     /// The process to name, and when it was there; why none is known.

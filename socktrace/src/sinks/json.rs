@@ -113,8 +113,8 @@ fn write_moment(
         // Path of the executable; only the last part of it where the process has gone, or may not
         // be asked.
         "exe": process.and_then(|process| process.exe.as_deref()),
-        // Its real user.
-        "uid": process.map(|process| process.uid),
+        // Its real user; also of a process that has gone.
+        "uid": (raw.tgid != 0).then_some(raw.uid),
         // The shortest name of the service it belongs to.
         "service": record.service.label(),
     });

@@ -33,7 +33,7 @@ impl KernelPlan {
     /// The plan with functions hooked by this method.
     #[must_use]
     pub fn new(captured: &Captured, method: Method) -> Self {
-        let plan = plan(&captured.btf, method, false).map_err(|missing| {
+        let plan = plan(&captured.btf, method).map_err(|missing| {
             let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
             format!("this kernel's BTF has {}", missing.join(", "))
         });

@@ -326,8 +326,7 @@ impl Expected {
 
     /// No program holds the socket any more: the one that opened it is named.
     pub(super) fn orphan(self, flags: &[&'static str]) -> Self {
-        let unknown = self.with("process_comm", Value::Null).with("exe", Value::Null);
-        unknown.flags(flags).known_as(&["opener"])
+        self.flags(flags).known_as(&["opener"])
     }
 
     /// The faults that it shows.

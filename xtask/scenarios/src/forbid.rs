@@ -34,14 +34,14 @@ pub(super) const POLICY: &[&str] = &["policy"];
 
 /// bind, by a program of the cgroup.
 pub(super) fn bind(family: Family) -> Result<Vec<Expected>> {
+    // `struct bpf_sock_addr` in linux/bpf.h.
+    const USER_PORT: i16 = 24;
     let free = socket::local(&socket::bound(family.loopback())?)?;
     let attach_type = match free {
         SocketAddr::V4(_) => bpf_attach_type::BPF_CGROUP_INET4_BIND,
         SocketAddr::V6(_) => bpf_attach_type::BPF_CGROUP_INET6_BIND,
     };
     let port = i32::from(free.port().to_be());
-    // `struct bpf_sock_addr` in linux/bpf.h.
-    const USER_PORT: i16 = 24;
     let _forbidden = Program::new(bpf_prog_type::BPF_PROG_TYPE_CGROUP_SOCK_ADDR, attach_type)
         .load(&unless_equal(&[(USER_PORT, port)]))?
         .attach_to_cgroup()?;

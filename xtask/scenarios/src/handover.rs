@@ -150,7 +150,8 @@ pub(super) fn same_addresses(family: Family) -> Result<Vec<Expected>> {
 pub(super) fn too_many() -> Result<()> {
     // The connections that this takes itself are more.
     let args = ["--max-sockets", "1", "--output", "json", "--listen", "127.0.0.1:0"];
-    let first = Pair::new(Family::Ipv4.loopback())?;
+    // More than the least table has room for.
+    let first = (0..4).map(|_| Pair::new(Family::Ipv4.loopback())).collect::<Result<Vec<_>>>()?;
     let tracer = Tracer::must_start(&args)?;
     let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
     socket::close_with_reset(client)?;

@@ -135,7 +135,7 @@ pub(super) fn bind_in_use(family: Family) -> Result<Vec<Expected>> {
         let errno = socket::errno("bind", socket.bind(&taken.into()))?;
         ensure_errno("bind", errno, libc::EADDRINUSE)?;
     }
-    refused_twice(Cause::BindFailed, "bind", taken)
+    Ok(refused_twice(Cause::BindFailed, "bind", taken))
 }
 
 /// Two sockets of the address are to listen, of which one does.
@@ -155,20 +155,20 @@ pub(super) fn listen_in_use(family: Family) -> Result<Vec<Expected>> {
         let errno = socket::errno("listen", socket.listen(1))?;
         ensure_errno("listen", errno, libc::EADDRINUSE)?;
     }
-    refused_twice(Cause::ListenFailed, "listen", address)
+    Ok(refused_twice(Cause::ListenFailed, "listen", address))
 }
 
 /// What is told of a call that was refused to a socket of MPTCP and two of TCP.
-fn refused_twice(cause: Cause, call: &'static str, address: SocketAddr) -> Result<Vec<Expected>> {
+fn refused_twice(cause: Cause, call: &'static str, address: SocketAddr) -> Vec<Expected> {
     let tcp = || Expected::alone(cause, call, libc::EADDRINUSE, address);
     if !super::uses_kprobes() {
         let mptcp = tcp().mptcp().with("rto_ms", 0);
-        return Ok(vec![mptcp, tcp()]);
+        return vec![mptcp, tcp()];
     }
     // Kprobes sit in the protocol. There the MPTCP socket is its first subflow in 6.1, and since 6.6
     // nothing, as it passes another function.
     let subflow = super::calls_mptcp_by_subflow().then(tcp);
-    Ok([tcp(), tcp()].into_iter().chain(subflow).collect())
+    [tcp(), tcp()].into_iter().chain(subflow).collect()
 }
 
 /// Connections that are used and closed as they should be.

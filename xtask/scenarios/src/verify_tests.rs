@@ -190,7 +190,7 @@ fn a_lost_end_is_known_wherever_it_is() {
         let who = json!({
             "cause": "reset_while_closing", "advice": Cause::ResetWhileClosing.advice(), "call": "none", "severity": "expected",
             "state": "LAST_ACK", "flags": ["orphan"], "owner_source": "opener",
-            "process_comm": null, "exe": null, "peer_pid": null, "peer_comm": null, "rst_reason": null,
+            "peer_pid": null, "peer_comm": null, "rst_reason": null,
             "role": "server", "service_port": 80, "reason": "reset after this side had closed",
         });
         line_with(who)

@@ -143,7 +143,7 @@ fn the_running_kernel_is_understood() {
     assert_eq!(btf.member("sock", "__sk_common.skc_family").expect("member").size, 2);
     assert_eq!(btf.prototype("tcp_done").expect("function").parameters, ["struct sock *"]);
     assert!(btf.has_enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF"));
-    crate::plan::plan(&btf, crate::plan::Method::Auto, false).expect("every fact that is needed");
+    crate::plan::plan(&btf, crate::plan::Method::Auto).expect("every fact that is needed");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     let read = machine::own()? - before;
     let btf = Btf::parse(data)?;
     let parsed = machine::own()? - before - read;
-    plan(&btf, Method::Fentry, false).map_err(|missing| anyhow::anyhow!("no plan: {missing:?}"))?;
+    plan(&btf, Method::Fentry).map_err(|missing| anyhow::anyhow!("no plan: {missing:?}"))?;
     let planned = machine::own()? - before - read - parsed;
     for (part, cost) in [("read", read), ("parsed", parsed), ("looked up", planned)] {
         let measured = format!("start/type information {part}");

@@ -35,7 +35,7 @@ use super::ports;
 const FAILED: i32 = 125;
 
 /// Type and place of each file system.
-const MOUNTS: [(&str, &str, &str); 10] = [
+const MOUNTS: [(&str, &str, &str); 11] = [
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
     ("devtmpfs", "/dev", ""),
@@ -45,6 +45,7 @@ const MOUNTS: [(&str, &str, &str); 10] = [
     ("tmpfs", "/dev/shm", ""),
     ("securityfs", "/sys/kernel/security", ""),
     ("tracefs", "/sys/kernel/tracing", ""),
+    ("debugfs", "/sys/kernel/debug", ""),
     ("cgroup2", "/sys/fs/cgroup", ""),
 ];
 

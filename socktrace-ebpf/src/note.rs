@@ -1,0 +1,90 @@
+//! What an entry hook leaves for `tcp_done`: which function is working on the socket.
+//!
+//! In the socket's record, not by CPU: when a segment or timer is processed from the socket's backlog,
+//! the code runs in process context, can be preempted and can continue on another CPU.
+
+use socktrace_ebpf::{Counter, Flags, Origin};
+
+use crate::{
+    load::Load,
+    record::Record,
+    sock::{Identity, Sock},
+    tally,
+};
+
+/// A note about a function that is running on a socket.
+#[derive(Clone, Copy)]
+pub(crate) struct Note {
+    /// The function, an [`Origin`]; [`Origin::Other`] when none has left one.
+    pub(crate) origin: u8,
+    /// Whether it had work to do: a retransmission timer with segments in flight.
+    pub(crate) fired: u8,
+    /// What it knew that `tcp_done` cannot see any more.
+    pub(crate) flags: u16,
+}
+
+impl Note {
+    #[inline(always)]
+    pub(crate) fn new(origin: Origin, flags: Flags) -> Self {
+        Self { origin: origin as u8, fired: 0, flags: flags.0 as u16 }
+    }
+
+    /// As records have it: an integer, as that is what functions hand each other. Its upper half says
+    /// whose it is, the lower half of the socket's address, as a record may have become another's.
+    #[inline(always)]
+    fn pack(self, address: u64) -> u64 {
+        let Self { origin, fired, flags } = self;
+        let [low, high] = flags.to_ne_bytes();
+        address << 32 | u64::from(u32::from_ne_bytes([origin, fired, low, high]))
+    }
+
+    #[inline(always)]
+    fn unpack(packed: u64) -> Self {
+        let [origin, fired, low, high] = (packed as u32).to_ne_bytes();
+        Self { origin, fired, flags: u16::from_ne_bytes([low, high]) }
+    }
+}
+
+/// Leaves a note for the hooks that follow on this socket.
+#[inline(always)]
+pub(crate) fn put<L: Load>(sock: Sock<L>, note: Note) {
+    let socket = sock.new_identity();
+    match Record::claim(socket, 0, 0) {
+        Some(record) => record.note = note.pack(socket.address),
+        None => tally::bump(Counter::NotesLost),
+    }
+}
+
+/// Takes the note on this socket away: one of no function if there is none.
+#[inline(always)]
+pub(crate) fn take<L: Load>(sock: Sock<L>) -> Note {
+    let socket = sock.identity();
+    Note::unpack(note_of(socket.address, socket.cookie, 1))
+}
+
+/// Whether a function is at work on this socket.
+#[inline(always)]
+pub(crate) fn has<L: Load>(sock: Sock<L>) -> bool {
+    let socket = sock.identity();
+    note_of(socket.address, socket.cookie, 0) != 0
+}
+
+/// The note on a socket as it is packed, 0 for none; `takes` it away if 1.
+///
+/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
+/// takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn note_of(address: u64, cookie: u64, takes: u64) -> u64 {
+    let Some(record) = Record::find(Identity::of_numbers(address, cookie)) else {
+        return 0;
+    };
+    let note = record.note;
+    if note >> 32 != address & 0xffff_ffff {
+        return 0;
+    }
+    if takes == 1 {
+        record.note = 0;
+    }
+    note
+}

@@ -1,0 +1,72 @@
+//! What becomes of a socket when a call that connects returns, whatever the call.
+
+use aya_ebpf::EbpfContext;
+use aya_log_ebpf::debug;
+use socktrace_ebpf::{EventKind, Flags};
+
+use super::emit_call;
+use crate::{
+    errno::{EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EISCONN, EPERM},
+    failure,
+    load::Load,
+    owner::{self, Role},
+    sock::Sock,
+    sockaddr::SockAddr,
+    subject::Subject,
+};
+
+/// The call that connects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// `connect`.
+    Connect,
+    /// One that sends: it ends in `sk_stream_error` when the connection fails.
+    Send,
+}
+
+/// A call that was to connect a socket to `target` has returned this.
+#[inline(always)]
+pub(super) fn returned<L: Load, T: Load>(
+    ctx: &impl EbpfContext,
+    sock: Sock<L>,
+    errno: u16,
+    target: SockAddr<T>,
+    call: Call,
+) -> i32 {
+    if matches!(errno, EAGAIN | EALREADY | EISCONN) {
+        return 0;
+    }
+    if matches!(errno, 0 | EINPROGRESS) {
+        if call == Call::Connect && target.is_unspecified() {
+            // The association is dissolved, and with it all that it went through.
+            failure::forget(sock);
+        } else {
+            owner::record(sock, Role::Client);
+        }
+        return 0;
+    }
+    let known = failure::find_connecting(sock);
+    let is_delivery = known.is_some() && known.delivered == 0 && known.errno == errno;
+    if is_delivery {
+        if call == Call::Connect {
+            failure::deliver(sock);
+        }
+        return 0;
+    }
+    // Only a call that asks for the outcome of an attempt, after that was read, is about the old failure.
+    let reported = known.is_some() && errno == ECONNABORTED;
+    failure::forget(sock);
+    let flags = Flags::empty()
+        .with_if(Flags::REPORTED, reported)
+        // The protocol never returns it. EACCES may come of a route, too.
+        .with_if(Flags::POLICY, errno == EPERM && call == Call::Connect)
+        .with_if(Flags::FAST_OPEN, call == Call::Send);
+    debug!(ctx, "connect: failed with errno {}", errno);
+    let (family, ip) = target.ip(sock.own_family());
+    let locate = |subject: &mut Subject| {
+        if !target.is_null() {
+            (subject.remote, subject.remote_port) = (ip, target.port());
+        }
+    };
+    emit_call(EventKind::Connect, sock, family, errno, flags, locate, |_| {})
+}

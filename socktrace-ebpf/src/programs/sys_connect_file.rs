@@ -1,0 +1,38 @@
+//! Traces the return of `__sys_connect_file` (`net/socket.c`): connect, by system call or by `io_uring`,
+//! whoever refuses it: the protocol, a security module, or a BPF program of the cgroup.
+//!
+//! Prototype: `int (struct file *, struct sockaddr_storage *, int addrlen, int file_flags)` in 5.10 to
+//! 7.3. Remembers the connecting process. Produces an event when connect fails for a reason that is no
+//! failure of an existing connection: no route, no port, forbidden, an interrupting signal. What the
+//! network answered was counted by `tcp_done`, and connect only delivers it.
+//!
+//! While connect waits there is no record of the socket: the process is found as the one that waits.
+
+use aya_ebpf::{macros::fexit, programs::FExitContext};
+
+use super::connect;
+use crate::{
+    arguments::Arguments as _,
+    errno::{ENOTSOCK, returned},
+    load::Direct,
+    sock::Socket,
+    sockaddr::SockAddr,
+};
+
+/// Return of `__sys_connect_file`. For kernels that have `bpf_sock_from_file`: since 5.11.
+#[fexit(function = "__sys_connect_file")]
+fn sys_connect_file_return(ctx: FExitContext) -> i32 {
+    let errno = returned(ctx.argument(4));
+    if errno == ENOTSOCK {
+        return 0;
+    }
+    let Some(socket) = Socket::of_file(ctx.pointer(0)) else {
+        return 0;
+    };
+    let sock = socket.sock();
+    if sock.stream_family().is_none() {
+        return 0;
+    }
+    let target = SockAddr::<Direct>::new(ctx.pointer(1));
+    connect::returned(&ctx, sock, errno, target, connect::Call::Connect)
+}

@@ -1,0 +1,322 @@
+//! What is remembered of a socket: one record each, for its owner, its first failure and the function
+//! that is at work on it.
+//!
+//! Nothing runs when a socket ends. A record carries the kernel's cookie of its socket, which no other
+//! socket ever gets (`sock_gen_cookie`, `net/core/sock_diag.c`; a new or cloned socket has none). The
+//! record of a former socket at the same address is not believed, and its place is used again. Where
+//! programs cannot have the kernel make cookies, before 5.12 and by kprobe, `tcp_destroy_sock` has
+//! records forgotten.
+//!
+//! The table is set-associative: a socket's record lies in one of the four places of two sets, which
+//! follow from its address. A full set is shared fairly: whoever has most of the places of a set gives
+//! one up for somebody who has fewer, so that no one's sockets keep out everybody else's.
+
+use core::hint::black_box;
+
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use socktrace_ebpf::{Counter, SOCKET_WAYS, SOCKETS};
+
+use crate::{
+    failure::Failure,
+    load::Probe,
+    offsets,
+    owner::Owner,
+    sock::{Identity, Sock},
+    tally::{self, add},
+};
+
+/// A record.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Record {
+    /// The cookie of the socket; 0 where programs cannot have the kernel make one.
+    cookie: u64,
+    pub(crate) owner: Owner,
+    pub(crate) failure: Failure,
+    /// A [`crate::note::Note`] as it is packed, 0 for none.
+    pub(crate) note: u64,
+}
+
+/// The sockets whose records lie side by side.
+#[repr(C)]
+struct Set {
+    /// Their addresses; 0 where there is none.
+    sockets: [u64; SOCKET_WAYS],
+    /// How many programs want to change `sockets`: the one that finds itself alone may. No kernel
+    /// before 5.12 has a compare-and-swap for programs.
+    claims: u64,
+}
+
+#[btf_map]
+static SOCKET_SETS: Array<Set, { SOCKETS / SOCKET_WAYS }> = Array::new();
+
+#[btf_map]
+static RECORDS: Array<Record, SOCKETS> = Array::new();
+
+/// The answer of the functions below when there is no such record.
+const NONE: u64 = u64::MAX;
+
+impl Record {
+    /// The record of a socket, if one has been made.
+    #[inline(always)]
+    pub(crate) fn find(socket: Identity) -> Option<&'static mut Self> {
+        Self::at(find_record(socket.address, socket.cookie))
+    }
+
+    /// The record of a socket, made if need be: empty, and never of another socket. `None` when there is
+    /// no room. `slice` and `cgroup` say whose room it takes.
+    #[inline(always)]
+    pub(crate) fn claim(socket: Identity, slice: u64, cgroup: u64) -> Option<&'static mut Self> {
+        let Identity { address, cookie, needs_cookie } = socket;
+        Self::at(claim_record(address, cookie, slice, cgroup, u64::from(needs_cookie)))
+    }
+
+    #[inline(always)]
+    fn at(place: u64) -> Option<&'static mut Self> {
+        let record = RECORDS.get_ptr_mut(place as u32)?;
+        // SAFETY: an entry of an array is never freed, and any bit pattern is a record. Programs on other
+        // processors may write to it meanwhile: what is read is used once, and checked where it matters.
+        Some(unsafe { &mut *record })
+    }
+
+    /// Makes it an empty one of a socket with this cookie.
+    #[inline(always)]
+    fn reset(&mut self, cookie: u64) {
+        self.cookie = 0;
+        self.owner.clear();
+        self.failure.clear();
+        self.note = 0;
+        self.cookie = cookie;
+    }
+}
+
+/// The two sets in which a socket's record may lie.
+#[inline(always)]
+fn sets(address: u64) -> [u32; 2] {
+    // 2^64 divided by the golden ratio: addresses differ in their middle bits, these in their high ones.
+    let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mask = offsets::SOCKET_SET_MASK.get();
+    let first = (hash >> 40) as u32 & mask;
+    // Another one, as long as there is more than one.
+    [first, first ^ (((hash >> 20) as u32 | 1) & mask)]
+}
+
+/// The place of the record with this address in a set, or [`NONE`].
+#[inline(always)]
+fn place_in(set: u32, address: u64) -> u64 {
+    let Some(entry) = SOCKET_SETS.get(set) else {
+        return NONE;
+    };
+    for way in 0..SOCKET_WAYS {
+        if entry.sockets[way] == address {
+            return place(set, way);
+        }
+    }
+    NONE
+}
+
+#[inline(always)]
+fn place(set: u32, way: usize) -> u64 {
+    u64::from(set) * SOCKET_WAYS as u64 + way as u64
+}
+
+/// The place of the record with this address, whosever it is, or [`NONE`].
+///
+/// A global function, as all of those below: the verifier goes through it once in a program, whatever
+/// the paths to it, and takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn place_of(address: u64) -> u64 {
+    let [first, second] = sets(address);
+    match place_in(first, address) {
+        NONE => place_in(second, address),
+        place => place,
+    }
+}
+
+/// The place of a socket's record, or [`NONE`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn find_record(address: u64, cookie: u64) -> u64 {
+    if address == 0 {
+        return NONE;
+    }
+    let place = place_of(address);
+    match RECORDS.get(place as u32) {
+        // One without a cookie: see `Identity`.
+        Some(record) if record.cookie == cookie || record.cookie == 0 => place,
+        _ => NONE,
+    }
+}
+
+/// The same, but makes a record if there is none; [`NONE`] when there is no room.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn claim_record(
+    address: u64,
+    cookie: u64,
+    slice: u64,
+    cgroup: u64,
+    needs_cookie: u64,
+) -> u64 {
+    if address == 0 || (needs_cookie == 1 && cookie == 0) {
+        return NONE;
+    }
+    let place = place_of(address);
+    if let Some(record) = RECORDS.get_ptr_mut(place as u32) {
+        // SAFETY: as in `Record::at`. Only programs that work on this very socket get here.
+        let record = unsafe { &mut *record };
+        if record.cookie == 0 {
+            // Made without a cookie: see `Identity`.
+            record.cookie = cookie;
+        } else if record.cookie != cookie {
+            record.reset(cookie);
+        }
+        return place;
+    }
+    let [first, second] = sets(address);
+    let mut place = take_ended(u64::from(first), address, cookie);
+    if place == NONE {
+        place = take_ended(u64::from(second), address, cookie);
+    }
+    if place != NONE {
+        return place;
+    }
+    // Of the first set only, whose places somebody has who has more of them, by slice or else by cgroup.
+    let mut way = greediest(u64::from(first), slice, 0);
+    if way == NONE {
+        way = greediest(u64::from(first), cgroup, 1);
+    }
+    if way != NONE
+        && let Some(entry) = SOCKET_SETS.get(first)
+    {
+        // The verifier does not know what the function returns, unlike the compiler.
+        let way = black_box(way) as usize % SOCKET_WAYS;
+        place = take_place(self::place(first, way), entry.sockets[way], address, cookie);
+    }
+    if place == NONE {
+        tally::bump(Counter::OwnersFull);
+    }
+    place
+}
+
+/// Takes a place of a set that is free, or whose socket has ended.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn take_ended(set: u64, address: u64, cookie: u64) -> u64 {
+    let set = set as u32;
+    let Some(entry) = SOCKET_SETS.get(set) else {
+        return NONE;
+    };
+    for way in 0..SOCKET_WAYS {
+        if entry.sockets[way] == 0 {
+            return take_place(place(set, way), 0, address, cookie);
+        }
+    }
+    for way in 0..SOCKET_WAYS {
+        let former = entry.sockets[way];
+        if has_ended(former, place(set, way)) != 0 {
+            return take_place(place(set, way), former, address, cookie);
+        }
+    }
+    NONE
+}
+
+/// Whether the socket of this address, whose record lies in this place, has ended: 1 or 0. Sockets of
+/// TCP lie in memory that stays theirs (`SLAB_TYPESAFE_BY_RCU`); what lies elsewhere has another cookie.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn has_ended(address: u64, place: u64) -> u64 {
+    let Some(record) = RECORDS.get(place as u32) else {
+        return 0;
+    };
+    if offsets::READ_KERNEL.get() != 1 {
+        return 0;
+    }
+    let socket = Sock::<Probe>::new(address as *const u8);
+    let is_another = record.cookie != 0 && socket.cookie() != record.cookie;
+    u64::from(is_another || socket.is_closed_for_good())
+}
+
+/// The way of one of those who have most of a set's places, if they have more than the newcomer has, and
+/// more than one; else [`NONE`]. Places are compared by slice, or by cgroup if `by_cgroup` is 1.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn greediest(set: u64, newcomer: u64, by_cgroup: u64) -> u64 {
+    let mut holders = [0; SOCKET_WAYS];
+    for (way, holder) in holders.iter_mut().enumerate() {
+        if let Some(record) = RECORDS.get(place(set as u32, way) as u32) {
+            *holder = if by_cgroup == 1 { record.owner.cgroup_id } else { record.owner.slice };
+        }
+    }
+    let [a, b, c, d] = holders;
+    let count =
+        |holder| is_same(a, holder) + is_same(b, holder) + is_same(c, holder) + is_same(d, holder);
+    let mut most = count(newcomer) | 1;
+    let mut victim = NONE;
+    for (way, holder) in (0..).zip(holders) {
+        let its = count(holder);
+        if its > most {
+            (most, victim) = (its, way);
+        }
+    }
+    victim
+}
+
+/// 1 or 0, without a branch, each of which would double the paths to verify: a difference has a bit set in
+/// itself or in its negation's sign.
+#[inline(always)]
+fn is_same(a: u64, b: u64) -> u64 {
+    let difference = a ^ b;
+    let sign = black_box(difference | difference.wrapping_neg());
+    !sign >> 63
+}
+
+/// Makes a place, which `former` has, that of another socket; [`NONE`] when another program has come
+/// first or is at it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> u64 {
+    let (set, way) = ((place / SOCKET_WAYS as u64) as u32, place as usize % SOCKET_WAYS);
+    let Some(set) = SOCKET_SETS.get_ptr_mut(set) else {
+        return NONE;
+    };
+    let Some(record) = RECORDS.get_ptr_mut(place as u32) else {
+        return NONE;
+    };
+    // SAFETY: an entry of an array, which is never freed.
+    let claims = unsafe { &raw mut (*set).claims };
+    // SAFETY: an entry of that array, as above.
+    let socket = unsafe { &raw mut (*set).sockets[way] };
+    // SAFETY: just looked up.
+    unsafe { add(claims, 1) };
+    // SAFETY: just looked up. Volatile, as other programs change it.
+    let is_alone = unsafe { claims.read_volatile() } == 1;
+    // SAFETY: just looked up. Volatile for the same reason.
+    let taken = is_alone && unsafe { socket.read_volatile() } == former;
+    if taken {
+        if former == 0 {
+            tally::bump(Counter::OwnersRecorded);
+        }
+        // SAFETY: just looked up. Nobody finds the record while it is neither the one's nor the other's.
+        unsafe { socket.write_volatile(0) };
+        // SAFETY: an entry of an array, and no other program changes this set.
+        unsafe { &mut *record }.reset(cookie);
+        // SAFETY: just looked up.
+        unsafe { socket.write_volatile(address) };
+    }
+    // SAFETY: just looked up.
+    unsafe { add(claims, u64::MAX) };
+    if taken { place } else { NONE }
+}
+
+/// Forgets the socket at this address: where no cookies tell that it has ended.
+#[inline(always)]
+pub(crate) fn forget(address: u64) {
+    for set in sets(address) {
+        let place = place_in(set, address);
+        if place != NONE && take_place(place, address, 0, 0) != NONE {
+            tally::bump(Counter::OwnersForgotten);
+        }
+    }
+}
