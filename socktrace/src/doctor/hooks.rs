@@ -6,6 +6,7 @@ use super::self_test::Outcome;
 use crate::kernel::{
     health::{Health, HookState},
     hooks::Hook,
+    host::hides_memory,
     plan::{Plan, Served},
     variant::Variant,
 };
@@ -67,12 +68,14 @@ fn row(plan: &Plan, hook: Hook, served: &Served, state: Option<&HookState>) -> R
             };
         }
     };
-    let by = |kprobe: bool| variants.iter().find(|variant| variant.is_kprobe() == kprobe);
+    // Where the kernel hides its memory, those that read it are passed over.
+    let mut usable = variants.iter().filter(|variant| !variant.reads_memory() || !hides_memory());
+    let mut by = |kprobe: bool| usable.find(|variant| variant.is_kprobe() == kprobe);
     match state {
         None => {
-            let hides =
-                variants.first().filter(|first| first.is_kprobe()).and(hook.hides_by_kprobe());
-            Row { how: variants.first().map(|first| how(plan, first)), hides, ..blank }
+            let first = usable.next();
+            let hides = first.filter(|first| first.is_kprobe()).and(hook.hides_by_kprobe());
+            Row { how: first.map(|first| how(plan, first)), hides, ..blank }
         }
         Some(state @ HookState::Attached) => {
             Row { state: state.id(), how: by(false).map(|variant| how(plan, variant)), ..blank }
