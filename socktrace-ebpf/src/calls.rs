@@ -27,6 +27,7 @@ pub(crate) enum Function {
     Getsockopt,
     SysSetsockopt,
     SysGetsockopt,
+    SysSocket,
 }
 
 #[repr(C)]

@@ -29,7 +29,13 @@ pub(crate) fn sock(fd: i32) -> Option<Sock<Probe>> {
     );
     // The call has looked the descriptor up before, so it lies in the table.
     let file: *const u8 = Probe::read(table, fd as usize * size_of::<usize>());
+    sock_of(file)
+}
+
+/// The same of a `struct file`. Where the kernel hides its memory, this must not be called.
+#[inline(always)]
+pub(crate) fn sock_of(file: *const u8) -> Option<Sock<Probe>> {
     // A file that is no socket gives what is no socket of TCP.
-    let sock = Socket::new(pointer(file, &offsets::FILE_PRIVATE_DATA)).sock();
+    let sock = Socket::new(Probe::read_member(file, &offsets::FILE_PRIVATE_DATA)).sock();
     sock.stream_family().map(|_| sock)
 }

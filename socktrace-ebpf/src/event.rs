@@ -188,13 +188,15 @@ pub enum Detail {
         /// The option.
         option: i32,
     },
+    /// What `socket` was asked for; its type without flags.
+    Socket(SocketCall),
 }
 
 /// A [`Detail`] as it travels.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packed {
-    /// A router's address, or a command name.
+    /// A router's address, a command name, or a number.
     pub octets: [u8; 16],
     /// The rest.
     pub numbers: [u32; 2],
@@ -212,6 +214,10 @@ pub mod parts {
     pub const CALL: u8 = 1 << 3;
     /// The daemon is to look at [`crate::Repeats`] for a while from now on.
     pub const WATCH_REPEATS: u8 = 1 << 4;
+    /// The detail is [`super::Detail::Socket`].
+    pub const SOCKET: u8 = 1 << 5;
+    /// Those that say which detail it is.
+    pub const DETAILS: u8 = ICMP | PEER | CALL | SOCKET;
 }
 
 /// Bits of [`Event::unsettled`].
@@ -230,17 +236,21 @@ impl Event {
     #[must_use]
     pub fn detail(&self) -> Option<Detail> {
         let Packed { octets, numbers: [first, second] } = self.packed;
-        match self.parts & (parts::ICMP | parts::PEER | parts::CALL) {
+        match self.parts & parts::DETAILS {
             parts::ICMP => {
                 let [kind, code, ..] = first.to_ne_bytes();
                 Some(Detail::Icmp { router: Address { octets }, kind, code })
             }
             parts::PEER => Some(Detail::Peer { tgid: first, comm: octets, rst_reason: second }),
             parts::CALL => {
-                let [a, b, c, d, ..] = octets;
-                let (fd, level) = (i32::from_ne_bytes([a, b, c, d]), first.cast_signed());
+                let (fd, level) = (number(octets), first.cast_signed());
                 Some(Detail::Call { fd, level, option: second.cast_signed() })
             }
+            parts::SOCKET => Some(Detail::Socket(SocketCall {
+                family: first.cast_signed(),
+                socket_type: number(octets),
+                protocol: second.cast_signed(),
+            })),
             _ => None,
         }
     }
@@ -254,14 +264,29 @@ impl Event {
             }
             Detail::Peer { tgid, comm, rst_reason } => (parts::PEER, comm, [tgid, rst_reason]),
             Detail::Call { fd, level, option } => {
-                let Address { octets } = Address::from_words([fd.cast_unsigned(), 0, 0, 0]);
-                (parts::CALL, octets, [level.cast_unsigned(), option.cast_unsigned()])
+                (parts::CALL, octets(fd), [level.cast_unsigned(), option.cast_unsigned()])
+            }
+            Detail::Socket(call) => {
+                let numbers = [call.family.cast_unsigned(), call.protocol.cast_unsigned()];
+                (parts::SOCKET, octets(call.plain_type()), numbers)
             }
         };
-        self.parts = self.parts & parts::NAMES | part;
+        self.parts = self.parts & !parts::DETAILS | part;
         self.packed = Packed { octets, numbers };
     }
 }
+/// A number as [`Packed::octets`].
+#[inline]
+fn octets(number: i32) -> [u8; 16] {
+    Address::from_words([number.cast_unsigned(), 0, 0, 0]).octets
+}
+
+/// The number in them.
+#[inline]
+fn number([a, b, c, d, ..]: [u8; 16]) -> i32 {
+    i32::from_ne_bytes([a, b, c, d])
+}
+
 impl NamedEvent {
     /// Reads an event from ring buffer bytes.
     ///

@@ -98,6 +98,13 @@ macro_rules! kernel_facts {
                 SOCK_NET = "sock", "__sk_common.skc_net.net", pointer;
                 NET_INUM = "net", "ns.inum", u32;
             }
+            // Without these a bind that fails with EACCES is never said to be forbidden by policy.
+            optional() {
+                NET_UNPRIVILEGED_PORT = "net", "ipv4.sysctl_ip_prot_sock", u32;
+                NET_USER_NS = "net", "user_ns", pointer;
+                CRED_USER_NS = "cred", "user_ns", pointer;
+                CRED_CAPABILITIES = "cred", "cap_effective", u64;
+            }
             optional("which timer gave a connection up, and its retransmissions and timers") {
                 SOCK_ERR_SOFT = "sock", "sk_err_soft", u32;
                 NET_RETRIES2 = "net", "ipv4.sysctl_tcp_retries2", offset;
@@ -163,11 +170,23 @@ macro_rules! kernel_facts {
                 SOCKET_STATE = "socket", "state", u32;
             }
             // The way from a descriptor to its socket.
-            at("__sys_accept4", "__sys_setsockopt", "__sys_getsockopt") {
+            at("__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt") {
                 TASK_FILES = "task_struct", "files", pointer;
                 FILES_FDT = "files_struct", "fdt", pointer;
                 FDTABLE_FD = "fdtable", "fd", pointer;
+            }
+            at(
+                "__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt",
+                "io_listen"
+            ) {
                 FILE_PRIVATE_DATA = "file", "private_data", pointer;
+            }
+            at("io_listen") {
+                IO_REQUEST_FILE = "io_kiocb", "file", pointer;
+                IO_REQUEST_RESULT = "io_kiocb", "cqe.res", u32;
+            }
+            at("__sys_bind_socket") {
+                TASK_STACK = "task_struct", "stack", pointer;
             }
             at("tcp_sendmsg_fastopen") {
                 MSG_NAME = "msghdr", "msg_name", pointer;

@@ -18,6 +18,7 @@ pub mod owned;
 pub mod repeats;
 mod role;
 pub mod signature;
+mod socket_call;
 pub mod sockopt;
 
 pub use counter::Counter;
@@ -26,8 +27,9 @@ pub use event::{Address, Detail, Event, NamedEvent, Names, OwnerSource};
 pub use owned::Owned;
 pub use repeats::Repeats;
 pub use signature::{
-    EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
+    Domain, EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
 };
+pub use socket_call::SocketCall;
 pub use sockopt::Sockopt;
 
 /// Number of distinct [`Signature`]s the kernel side can count.
@@ -40,6 +42,9 @@ pub const TALLY_ENTRIES: usize = 2048;
 /// within bind, listen, connect, setsockopt and getsockopt. Many times what CPUs can run, as the
 /// kernel evicts entries of such maps in batches of each CPU.
 pub const CALL_ENTRIES: usize = 4 * 1024;
+
+/// Number of processes whose last refused MPTCP socket is remembered, for the retry by plain TCP.
+pub const RETRY_ENTRIES: usize = 256;
 
 /// Number of sockets that are remembered, unless the daemon makes the table larger.
 pub const SOCKETS: usize = 16 * 1024;

@@ -1,4 +1,4 @@
-//! Two ways to read kernel memory: by direct loads, and by helper.
+//! Two ways to read kernel memory, by direct loads and by helper, and one to read a program's.
 //!
 //! Direct loads go through pointers whose type the verifier knows (arguments of fentry and fexit
 //! programs and what is reached from them): it checks every load against the kernel's BTF, and a
@@ -8,10 +8,11 @@
 //!
 //! What reads a socket is generic over the way, so that both kinds of programs share it.
 
-use core::mem::MaybeUninit;
+use core::{arch::asm, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_skc_to_tcp_sock,
+    bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
+    bpf_skc_to_tcp_sock,
 };
 
 use crate::{
@@ -50,6 +51,17 @@ pub(crate) trait Load: Copy {
         }
     }
 
+    /// Reads what may lie past the end of the type that the verifier knows; zero where that cannot be
+    /// read.
+    ///
+    /// # Safety
+    /// For [`Direct`], `base` is a pointer the verifier has typed.
+    #[inline(always)]
+    unsafe fn load_past<T: Copy>(base: *const u8, offset: usize) -> T {
+        // SAFETY: the caller's contract; the other ways know no types.
+        unsafe { Self::load(base, offset) }
+    }
+
     /// The `struct sock` as `struct tcp_sock`, which begins with it; NULL when it is not a full TCP
     /// socket.
     ///
@@ -78,6 +90,11 @@ impl Load for Direct {
         let member = unsafe { base.add(offset) };
         // SAFETY: likewise. Volatile, so that loads are neither merged nor widened past a member.
         unsafe { member.cast::<T>().read_volatile() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_past<T: Copy>(base: *const u8, offset: usize) -> T {
+        if offsets::READ_KERNEL.get() == 1 { Probe::read(base, offset) } else { zero() }
     }
 
     #[inline(always)]
@@ -173,6 +190,48 @@ impl Load for Probe {
     unsafe fn make_cookie(sock: *const u8) -> u64 {
         Self::read_member(sock, &offsets::SOCK_COOKIE)
     }
+}
+
+/// From the current program's memory, by `bpf_probe_read_user`, which lockdown does not forbid. What
+/// is read may have changed since the kernel read it.
+#[derive(Clone, Copy)]
+pub(crate) struct User;
+
+impl Load for User {
+    const MAKES_COOKIES: bool = false;
+
+    #[inline(always)]
+    unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        let size = size_of::<T>() as u32;
+        let address = base.wrapping_add(offset).cast();
+        // SAFETY: the helper writes `size` bytes to `value` and checks the address itself.
+        unsafe { bpf_probe_read_user(value.as_mut_ptr().cast(), size, address) };
+        // SAFETY: written, with zeroes if need be; any bit pattern is a `T`.
+        unsafe { value.assume_init() }
+    }
+
+    /// No socket lies in a program's memory.
+    #[inline(always)]
+    unsafe fn tcp_sock(_sock: *const u8) -> *const u8 {
+        core::ptr::null()
+    }
+
+    #[inline(always)]
+    unsafe fn make_cookie(_sock: *const u8) -> u64 {
+        0
+    }
+}
+
+/// A pointer as a mere number, whatever type the verifier knows it by: it allows no arithmetic with that
+/// type, nor such an argument of a global function.
+#[inline(always)]
+pub(crate) fn number(pointer: *const u8) -> u64 {
+    let mut number = pointer as u64;
+    // SAFETY: changes a register, and nothing in the end. What is negated is no pointer any more to the
+    // verifier (`check_alu_op`).
+    unsafe { asm!("{number} = -{number}", "{number} = -{number}", number = inout(reg) number) };
+    number
 }
 
 #[inline(always)]

@@ -17,7 +17,7 @@ impl Signature {
             // Only accept would have recorded it.
             _ if flags.has(Flags::UNACCEPTED) => Some(Role::Server),
             // What is recorded may be about a former socket at the same address: this one is not open.
-            (Ok(EventKind::Bind), _) => None,
+            (Ok(EventKind::Bind | EventKind::Socket), _) => None,
             (
                 Ok(EventKind::Setsockopt | EventKind::Getsockopt | EventKind::Write),
                 Ok(TcpState::Close),

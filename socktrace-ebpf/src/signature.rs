@@ -18,7 +18,8 @@ pub struct Signature {
     pub origin: u8,
     /// The socket's TCP state before the event, a [`TcpState`].
     pub state: u8,
-    /// The address family as people see it (an IPv4-mapped IPv6 address is IPv4), a [`Family`].
+    /// The address family as people see it (an IPv4-mapped IPv6 address is IPv4), a [`Family`] or a
+    /// [`Domain`].
     pub family: u8,
     /// What becomes of a process that wrote and got EPIPE, a [`Sigpipe`].
     pub sigpipe: u8,
@@ -119,9 +120,9 @@ wire_enum! {
         Connect = 5,
         /// A socket was closed while it was connecting (`tcp_close`).
         CloseWhileConnecting = 6,
-        /// A bind failed (`inet_bind`, `inet6_bind`).
+        /// A bind failed (`__sys_bind`, `__sys_bind_socket`).
         Bind = 7,
-        /// A listen failed (`inet_listen`).
+        /// A listen failed (`__sys_listen`, `io_listen`).
         Listen = 8,
         /// A setsockopt failed (`do_sock_setsockopt`, `__sys_setsockopt`).
         Setsockopt = 9,
@@ -131,9 +132,11 @@ wire_enum! {
         PeerClosed = 11,
         /// An error was stored in a socket that stays open (`inet_sk_error_report`).
         ErrorReported = 12,
-        /// An accept call failed for want of a descriptor or memory, outside the protocol
-        /// (`__sys_accept4`).
+        /// An accept call failed outside the protocol: for want of a descriptor or memory, by policy,
+        /// or on an argument (`__sys_accept4`).
         AcceptCall = 13,
+        /// No socket could be made (`__sys_socket`).
+        Socket = 14,
     }
 }
 
@@ -182,6 +185,34 @@ wire_enum! {
 }
 
 wire_enum! {
+    /// Address family of sockets without IP addresses: the kernel's number (`AF_*` in
+    /// `include/linux/socket.h`) and 128. Only those that hosts commonly use have a value, so that
+    /// programs which try numbers at random make few signatures.
+    Domain {
+        /// Sockets with a path in the file system, or an abstract name.
+        Unix = 129,
+        /// The kernel's own configuration and news.
+        Netlink = 144,
+        /// Frames of network devices.
+        Packet = 145,
+        /// Controller area networks.
+        Can = 157,
+        /// Bluetooth.
+        Bluetooth = 159,
+        /// The kernel's cryptography.
+        Alg = 166,
+        /// Virtual machines and their hosts.
+        Vsock = 168,
+        /// TCP by way of shared memory.
+        Smc = 171,
+        /// Frames of network devices, without a copy.
+        Xdp = 172,
+        /// Any other.
+        Other = 255,
+    }
+}
+
+wire_enum! {
     /// The protocol that a socket was opened with, as `SO_PROTOCOL` gives it. The numbers are our own:
     /// the kernel's `IPPROTO_*` do not fit a byte, and families beside IP have none.
     Protocol {
@@ -189,6 +220,24 @@ wire_enum! {
         Tcp = 1,
         /// MPTCP.
         Mptcp = 2,
+        /// UDP.
+        Udp = 3,
+        /// A Unix socket.
+        Unix = 4,
+        /// A socket of virtual machines.
+        Vsock = 5,
+        /// Netlink.
+        Netlink = 6,
+        /// A packet socket.
+        Packet = 7,
+        /// ICMP without the right to more (`net.ipv4.ping_group_range`).
+        Icmp = 8,
+        /// IP packets of any protocol.
+        Raw = 9,
+        /// SCTP.
+        Sctp = 10,
+        /// Any other.
+        Other = 11,
     }
 }
 

@@ -1,12 +1,12 @@
 //! Reads a socket at offsets that the kernel's BTF gave.
 
-use core::{arch::asm, marker::PhantomData};
+use core::marker::PhantomData;
 
 use aya_ebpf::helpers::generated::bpf_sock_from_file;
 use socktrace_ebpf::{Address, Family, Flags, Protocol, TcpState};
 
 use crate::{
-    load::{Direct, Load, Probe},
+    load::{Direct, Load, Probe, number},
     offsets::{self, Fact, Optional},
     uapi::{IPPROTO_MPTCP, IPPROTO_TCP, SOCK_STREAM},
 };
@@ -101,11 +101,7 @@ impl<L: Load> Sock<L> {
     /// The address as a number: it identifies the socket while a hook runs on it.
     #[inline(always)]
     pub(crate) fn key(self) -> u64 {
-        let mut number = self.0 as u64;
-        // SAFETY: changes a register, and nothing in the end. What is negated is no pointer any more to
-        // the verifier (`check_alu_op`), which takes only numbers for arguments of global functions.
-        unsafe { asm!("{number} = -{number}", "{number} = -{number}", number = inout(reg) number) };
-        number
+        number(self.0)
     }
 
     #[inline(always)]
@@ -239,6 +235,24 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn has_keepalive(self) -> bool {
         self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN != 0
+    }
+
+    /// Whether a port takes `CAP_NET_BIND_SERVICE` in the socket's network namespace
+    /// (`inet_port_requires_bind_service`); `true` where that cannot be read.
+    #[inline(always)]
+    pub(crate) fn is_privileged(self, port: u16) -> bool {
+        if offsets::NET_UNPRIVILEGED_PORT.is_absent() || offsets::SOCK_NET.is_absent() {
+            return true;
+        }
+        let first: u32 = self.net_member(offsets::NET_UNPRIVILEGED_PORT.present());
+        port != 0 && u32::from(port) < first
+    }
+
+    /// Address of the user namespace that owns the socket's network namespace, where this kernel has
+    /// them.
+    #[inline(always)]
+    pub(crate) fn user_namespace(self) -> u64 {
+        self.net_member(offsets::NET_USER_NS.present())
     }
 
     /// A member of the socket's network namespace, which this kernel has; zero where it lacks the

@@ -4,10 +4,7 @@ use core::marker::PhantomData;
 
 use socktrace_ebpf::{Address, Family};
 
-use crate::{
-    load::{Load, Probe},
-    offsets,
-};
+use crate::load::Load;
 
 /// Families in `include/linux/socket.h`.
 const AF_UNSPEC: u16 = 0;
@@ -17,7 +14,7 @@ const PORT: usize = 2;
 const IPV4_ADDRESS: usize = 4;
 const IPV6_ADDRESS: usize = 8;
 
-/// A hook's `struct sockaddr` argument, whose type admits direct loads of its first 16 bytes.
+/// A hook's address argument, whose type admits direct loads of its first 16 bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct SockAddr<L>(*const u8, PhantomData<L>);
 
@@ -62,7 +59,7 @@ impl<L: Load> SockAddr<L> {
     /// `::ffff:192.0.2.1` is IPv4. An IPv6 address is all zeroes where it cannot be read
     /// ([`READ_KERNEL`]).
     ///
-    /// [`READ_KERNEL`]: offsets::READ_KERNEL
+    /// [`READ_KERNEL`]: crate::offsets::READ_KERNEL
     #[inline(always)]
     pub(crate) fn ip(self, socket: Family) -> (Family, Address) {
         if socket == Family::Ipv4 {
@@ -72,11 +69,8 @@ impl<L: Load> SockAddr<L> {
         if self.family() != AF_INET6 {
             return (Family::Ipv6, Address::default());
         }
-        if offsets::READ_KERNEL.get() != 1 {
-            return (Family::Ipv6, Address::default());
-        }
-        // Past the 16 bytes that the type admits.
-        let words = Probe::read(self.0, IPV6_ADDRESS);
+        // SAFETY: likewise, and as long as its family has it.
+        let words = unsafe { L::load_past(self.0, IPV6_ADDRESS) };
         match Address::mapped(words) {
             Some(address) => (Family::Ipv4, address),
             None => (Family::Ipv6, Address::from_words(words)),

@@ -30,6 +30,17 @@ pub(crate) fn current_is_kernel_thread() -> bool {
     current_member::<u32>(offsets::TASK_FLAGS.present()).unwrap_or(0) & KERNEL_THREAD != 0
 }
 
+/// The most that a stack takes (`THREAD_SIZE`): 16 KiB on x86-64 and arm64, and up to 64 KiB. What comes
+/// after it is no memory of others: stacks are mapped for themselves (`CONFIG_VMAP_STACK`).
+const STACK_BYTES: u64 = 64 * 1024;
+
+/// Whether an address lies on the current task's kernel stack. Not where that cannot be read.
+#[inline(always)]
+pub(crate) fn is_on_current_stack(address: u64) -> bool {
+    let stack: Option<u64> = current_member(&offsets::TASK_STACK);
+    stack.is_some_and(|stack| address.wrapping_sub(stack) < STACK_BYTES)
+}
+
 /// The address of the current process's first task, and when that began, in nanoseconds since boot; 0
 /// and nothing where it cannot be read.
 #[inline(always)]
@@ -145,8 +156,13 @@ impl Task {
     /// What `bpf_get_current_uid_gid` says of the current task.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
-        let cred: *const u8 = Probe::read_member(self.0, offsets::TASK_CRED.present());
-        Probe::read_member(cred, offsets::CRED_UID.present())
+        Probe::read_member(self.cred(), offsets::CRED_UID.present())
+    }
+
+    /// What it may do, `struct cred`.
+    #[inline(always)]
+    pub(crate) fn cred(self) -> *const u8 {
+        Probe::read_member(self.0, offsets::TASK_CRED.present())
     }
 
     /// What `bpf_get_current_cgroup_id` says of the current task; 0 without cgroups.

@@ -1,23 +1,23 @@
 //! Traces the return of `inet_bind` (`net/ipv4/af_inet.c`) and `inet6_bind`
 //! (`net/ipv6/af_inet6.c`), by system call or by `io_uring`.
 //!
-//! Prototype: `int (struct socket *, struct sockaddr *, int addr_len)` in 5.10 to 6.18. Produces
-//! an event when it fails.
+//! Prototype: `int (struct socket *, struct sockaddr *, int addr_len)` in 5.10 to 6.18, with a
+//! `struct sockaddr_unsized *` in 7.3. Produces an event when it fails. Serves where [`super::sys_bind`]
+//! cannot: by kprobe, and under lockdown=confidentiality.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{EventKind, Flags};
+use socktrace_ebpf::Flags;
 
-use super::emit_call;
+use super::bind;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
     errno::returned,
     sock::Socket,
     sockaddr::SockAddr,
-    subject::Subject,
 };
 
 /// Return of `inet_bind`.
@@ -67,15 +67,5 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
         return 0;
     }
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    let Some(family) = sock.stream_family() else {
-        return 0;
-    };
-    // The address that was asked for, which the socket did not get.
-    let wanted = SockAddr::<A::Load>::new(ctx.pointer(1));
-    let (family, ip) = wanted.ip(family);
-    let locate = |subject: &mut Subject| {
-        subject.local = ip;
-        subject.local_port = wanted.port();
-    };
-    emit_call(EventKind::Bind, sock, family, errno, flags, locate, |_| {})
+    bind::failed(sock, SockAddr::<A::Load>::new(ctx.pointer(1)), errno, flags)
 }

@@ -1,21 +1,20 @@
 //! Traces the return of `inet_listen` (`net/ipv4/af_inet.c`).
 //!
 //! Prototype: `int (struct socket *, int backlog)` in every kernel from 5.10 to 7.2. Produces an
-//! event when it fails.
+//! event when it fails. Serves where [`super::sys_listen`] cannot.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{EventKind, Flags};
+use socktrace_ebpf::Flags;
 
-use super::emit_call;
+use super::listen;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
     errno::returned,
     sock::Socket,
-    subject::Subject,
 };
 
 /// Return of `inet_listen`.
@@ -44,10 +43,5 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     if errno == 0 {
         return 0;
     }
-    let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    let Some(family) = sock.stream_family() else {
-        return 0;
-    };
-    let locate = |subject: &mut Subject| subject.local_port = sock.bound_port();
-    emit_call(EventKind::Listen, sock, family, errno, flags, locate, |_| {})
+    listen::failed(Socket::<A::Load>::new(ctx.pointer(0)).sock(), errno, flags)
 }

@@ -5,18 +5,23 @@
 //!
 //! [`Arguments`]: crate::arguments::Arguments
 
+mod bind;
 mod connect;
 mod inet_bind;
 mod inet_csk_accept;
 mod inet_listen;
 mod inet_sk_error_report;
 mod inet_stream_connect;
+mod listen;
 mod security_sock_graft;
 mod security_socket;
 mod sk_stream_error;
 mod sockopt;
 mod sys_accept4;
+mod sys_bind;
 mod sys_connect_file;
+mod sys_listen;
+mod sys_socket;
 mod task_file;
 mod tcp_abort;
 mod tcp_close;

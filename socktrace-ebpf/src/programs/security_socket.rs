@@ -4,7 +4,8 @@
 //!
 //! Prototypes: `int (struct socket *, struct sockaddr *, int)`, the same, and `int (struct socket
 //! *, int backlog)` in every kernel from 5.10 to 7.2, with `CONFIG_SECURITY_NETWORK`. Asked once a
-//! call, by system calls and `io_uring` alike. Each produces an event for a TCP socket.
+//! call, by system calls and `io_uring` alike. Each produces an event for a TCP socket. Those of bind
+//! and listen serve where [`super::sys_bind`] and [`super::sys_listen`] cannot.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},

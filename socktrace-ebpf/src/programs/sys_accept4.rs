@@ -1,47 +1,48 @@
-//! Traces the return of `__sys_accept4` (`net/socket.c`): accept fails, for lack of resources.
+//! Traces the return of `__sys_accept4` (`net/socket.c`): accept fails, outside the protocol.
 //!
 //! Prototype: `int (int fd, upeer_sockaddr, upeer_addrlen, int flags)` in every kernel from 5.10
-//! to 7.2. A descriptor is reserved before the accept queue is looked at, so `inet_csk_accept`
-//! never sees EMFILE. Produces an event for it and its like; the connections stay in the queue.
+//! to 7.3. A descriptor is reserved before the accept queue is looked at, a security module is asked
+//! after that, and the peer's address is written when the connection has been taken out of the queue:
+//! `inet_csk_accept` never sees EMFILE, EACCES or EFAULT. Produces an event for these and their like.
+//!
+//! What `inet_csk_accept` gives is left to its own hook: EINTR, EAGAIN, and EINVAL of a socket that
+//! does not listen.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{Detail, EventKind, Flags};
+use socktrace_ebpf::{Detail, EventKind, TcpState};
 
 use super::emit_call;
 use crate::{
     arguments::Arguments as _,
     descriptor,
-    errno::{EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM, returned},
+    errno::{EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, returned},
     load::Probe,
-    measure,
+    measure, policy,
     sock::Sock,
 };
 
-/// Return of `__sys_accept4`, for lack of resources.
+/// `SOCK_CLOEXEC` and `SOCK_NONBLOCK` in `include/linux/net.h`, which are `O_CLOEXEC` and
+/// `O_NONBLOCK`: the flags that accept knows.
+const KNOWN_FLAGS: i32 = 0o2_000_000 | 0o4_000;
+
+/// Return of `__sys_accept4`.
 #[fexit(function = "__sys_accept4")]
 fn sys_accept4_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.argument(4));
-    if lacks_resources(errno) { failed(&ctx, errno, measure::accept_failed) } else { 0 }
+    failed(&ctx, returned(ctx.argument(4)), false)
 }
 
-/// Return of `__sys_accept4`, for all other reasons: where `inet_csk_accept` cannot tell them.
+/// Return of `__sys_accept4`, where `inet_csk_accept` cannot report what it gives.
 #[fexit(function = "__sys_accept4")]
 fn sys_accept4_errors_return(ctx: FExitContext) -> i32 {
-    let errno = returned(ctx.argument(4));
-    if errno == 0 || errno == EAGAIN || lacks_resources(errno) {
-        0
-    } else {
-        failed(&ctx, errno, |_| ())
+    failed(&ctx, returned(ctx.argument(4)), true)
+}
+
+/// Reports the errnos that `inet_csk_accept` gives, or all others.
+#[inline(always)]
+fn failed(ctx: &FExitContext, errno: u16, by_protocol: bool) -> i32 {
+    if matches!(errno, 0 | EAGAIN | EBADF | ENOTSOCK) {
+        return 0;
     }
-}
-
-#[inline(always)]
-fn lacks_resources(errno: u16) -> bool {
-    matches!(errno, EMFILE | ENFILE | ENOBUFS | ENOMEM)
-}
-
-#[inline(always)]
-fn failed(ctx: &FExitContext, errno: u16, measure: impl FnOnce(Sock<Probe>)) -> i32 {
     let fd = ctx.int(0);
     let Some(sock) = descriptor::sock(fd) else {
         return 0;
@@ -49,8 +50,13 @@ fn failed(ctx: &FExitContext, errno: u16, measure: impl FnOnce(Sock<Probe>)) -> 
     let Some(family) = sock.family() else {
         return 0;
     };
-    measure(sock);
-    let flags = Flags::empty();
+    if is_of_protocol(errno, ctx.int(3), sock) != by_protocol {
+        return 0;
+    }
+    if matches!(errno, EMFILE | ENFILE | ENOBUFS | ENOMEM) {
+        measure::accept_failed(sock);
+    }
+    let flags = policy::forbids(errno);
     emit_call(
         EventKind::AcceptCall,
         sock,
@@ -60,4 +66,15 @@ fn failed(ctx: &FExitContext, errno: u16, measure: impl FnOnce(Sock<Probe>)) -> 
         |_| {},
         |event| event.set_detail(Detail::Call { fd, level: 0, option: 0 }),
     )
+}
+
+/// Whether `inet_csk_accept` has given this errno. It gives EINVAL for a socket that does not listen;
+/// wrong flags, and wrong lengths of an address, get it too.
+#[inline(always)]
+fn is_of_protocol(errno: u16, flags: i32, sock: Sock<Probe>) -> bool {
+    match errno {
+        EINTR => true,
+        EINVAL => flags & !KNOWN_FLAGS == 0 && sock.state() != TcpState::Listen as u8,
+        _ => false,
+    }
 }

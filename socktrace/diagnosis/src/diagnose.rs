@@ -61,6 +61,10 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         // SO_ERROR had given the program what ICMP said.
         (EventKind::CloseWhileConnecting, errno) => connecting(errno, flags),
 
+        // A listener that has not been closed: an argument is wrong.
+        (EventKind::AcceptCall, EINVAL) if signature.state == TcpState::Listen as u8 => {
+            Cause::AcceptFailed
+        }
         (EventKind::Accept | EventKind::AcceptCall, EINVAL) => Cause::ListenerClosed,
         (EventKind::Accept | EventKind::AcceptCall, EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
             Cause::AcceptResources
@@ -70,13 +74,15 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::PeerClosed, _) => Cause::PrematureEof,
         (EventKind::ErrorReported, _) if is_icmp(signature.errno) => Cause::UnreachableReported,
 
+        (EventKind::AcceptCall, _) => Cause::AcceptFailed,
+
+        (EventKind::Socket, _) => Cause::SocketFailed,
         (EventKind::Bind, _) => Cause::BindFailed,
         (EventKind::Listen, _) => Cause::ListenFailed,
         (EventKind::Setsockopt | EventKind::Getsockopt, _) => Cause::SockoptRejected,
 
         (
             EventKind::Accept
-            | EventKind::AcceptCall
             | EventKind::Write
             | EventKind::ErrorReported
             | EventKind::Retransmission,
@@ -228,6 +234,17 @@ const fn is_icmp(number: u16) -> bool {
     )
 }
 
+/// Whether a program was told what this kernel does not have. Programs ask for sockets that they can do
+/// without, to find out: C libraries and runtimes for IPv6 where it is off, Go for MPTCP (ENOPROTOOPT
+/// where `net.mptcp.enabled` is 0), tools for families whose modules may be missing.
+const fn is_probe(cause: Cause, errno: u16) -> bool {
+    matches!(cause, Cause::SocketFailed)
+        && matches!(
+            errno as i32,
+            libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT | libc::ENOPROTOOPT
+        )
+}
+
 fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
     let held = !Flags(signature.flags).has(Flags::ORPHAN);
     Diagnosis {
@@ -236,7 +253,11 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
         direction: cause.row().direction,
         call: if held { call(cause, signature) } else { Call::None },
         // What happens to a socket that no program holds reaches nobody.
-        severity: if held { cause.row().severity } else { Severity::Expected },
+        severity: if held && !is_probe(cause, signature.errno) {
+            cause.row().severity
+        } else {
+            Severity::Expected
+        },
         sigpipe: Sigpipe::try_from(signature.sigpipe).unwrap_or(Sigpipe::NotRaised),
     }
 }
@@ -253,6 +274,7 @@ fn call(cause: Cause, signature: Signature) -> Call {
         }
         (Ok(EventKind::Accept | EventKind::AcceptCall), _) => Call::Accept,
         (Ok(EventKind::Write), _) => Call::Write,
+        (Ok(EventKind::Socket), _) => Call::Socket,
         (Ok(EventKind::Bind), _) => Call::Bind,
         (Ok(EventKind::Listen), _) => Call::Listen,
         (Ok(EventKind::Setsockopt), _) => Call::Setsockopt,

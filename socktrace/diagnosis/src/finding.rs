@@ -27,6 +27,8 @@ pub enum Call {
     Connect,
     /// `accept`.
     Accept,
+    /// `socket`.
+    Socket,
     /// `bind`.
     Bind,
     /// `listen`.
@@ -48,7 +50,7 @@ pub enum Call {
 /// How much a finding matters, ordered from the least. The ids are a public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// Part of ordinary operation: no program gets an errno.
+    /// Part of ordinary operation: no program gets an errno, or one that tried to find it out.
     Expected,
     /// A program gets an errno but had finished already.
     Notable,
@@ -84,6 +86,7 @@ ids! {
     Call {
         Connect = "connect",
         Accept = "accept",
+        Socket = "socket",
         Bind = "bind",
         Listen = "listen",
         Setsockopt = "setsockopt",

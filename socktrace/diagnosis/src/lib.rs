@@ -9,6 +9,7 @@ mod diagnose;
 mod errno;
 mod finding;
 mod parse;
+mod socket;
 mod sockopt;
 mod timer;
 
@@ -16,5 +17,6 @@ pub use causes::{Cause, Errnos, Group, Row};
 pub use diagnose::diagnose;
 pub use errno::Errno;
 pub use finding::{Call, Diagnosis, Direction, Finding, Severity};
+pub use socket::{domain_name, socket_protocol_name, type_name};
 pub use sockopt::{level_name, option_name};
 pub use timer::Timer;

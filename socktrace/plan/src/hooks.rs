@@ -171,9 +171,9 @@ hooks! {
     }, by kprobe hides "accepts that fail or are interrupted" {
         "security_sock_graft"(SOCK, SOCKET) => [kprobe("security_sock_graft_kprobe")];
     }
-    /// Accept fails for lack of a descriptor.
+    /// Accept fails outside the protocol.
     SysAccept4 = "__sys_accept4",
-    hides "accepts that fail for lack of descriptors or memory" {
+    hides "accepts that fail for lack of descriptors or memory, by policy or on an argument" {
         "__sys_accept4"("int", ANY, ANY, ANY) => [exit("sys_accept4_return")];
     }, not by kprobe: "return probes lose what a waiting function returns";
     /// Connect returns.
@@ -275,47 +275,68 @@ hooks! {
             [kprobe("tcp_send_active_reset_third_kprobe")];
         "tcp_send_active_reset"(SOCK, ANY) => [kprobe("tcp_send_active_reset_kprobe")];
     }
-    /// bind fails, IPv4.
-    InetBind = "inet_bind",
-    hides "failing binds of IPv4 sockets" {
-        "inet_bind"(SOCKET, ANY, ANY) => [exit("inet_bind_return")];
+    /// bind fails.
+    Bind = "bind",
+    hides "failing binds" {
+        "__sys_bind"("int", ANY, "int") => [
+            exit("sys_bind_return").reading_memory(),
+            // By `io_uring`, since 6.11.
+            exit("sys_bind_socket_return")
+                .at("__sys_bind_socket", &[SOCKET, ANY, "int"])
+                .if_built()
+                .reading_memory()
+        ];
+        // Under lockdown=confidentiality.
+        "inet_bind"(SOCKET, ANY, "int") => [
+            exit("inet_bind_return"),
+            exit("inet6_bind_return").at("inet6_bind", &[SOCKET, ANY, "int"]).if_built(),
+            exit("security_socket_bind_return")
+                .at("security_socket_bind", &[SOCKET, ANY, "int"])
+                .if_built()
+        ];
     }, by kprobe {
-        "inet_bind"(SOCKET, ANY, ANY) => [kretprobe("inet_bind_kretprobe"), kprobe("inet_bind_kprobe")];
-    }
-    /// bind fails, IPv6.
-    Inet6Bind = "inet6_bind",
-    hides "failing binds of IPv6 sockets" {
-        "inet6_bind"(SOCKET, ANY, ANY) => [exit("inet6_bind_return")];
-    }, by kprobe {
-        "inet6_bind"(SOCKET, ANY, ANY) =>
-            [kretprobe("inet6_bind_kretprobe"), kprobe("inet6_bind_kprobe")];
+        "inet_bind"(SOCKET, ANY, "int") => [
+            kretprobe("inet_bind_kretprobe"),
+            kretprobe("inet6_bind_kretprobe").of("inet6_bind").if_built(),
+            kretprobe("security_socket_bind_kretprobe").of("security_socket_bind").if_built(),
+            kprobe("inet_bind_kprobe"),
+            kprobe("inet6_bind_kprobe").of("inet6_bind").if_built(),
+            kprobe("security_socket_bind_kprobe").of("security_socket_bind").if_built()
+        ];
     }
     /// listen fails.
-    InetListen = "inet_listen",
+    Listen = "listen",
     hides "failing listens" {
-        "inet_listen"(SOCKET, ANY) => [exit("inet_listen_return")];
+        "__sys_listen"("int", "int") => [
+            exit("sys_listen_return").reading_memory(),
+            // By `io_uring`, since 6.11.
+            exit("io_listen_return")
+                .at("io_listen", &["struct io_kiocb *", ANY])
+                .if_built()
+                .reading_memory()
+        ];
+        // Under lockdown=confidentiality.
+        "inet_listen"(SOCKET, "int") => [
+            exit("inet_listen_return"),
+            exit("security_socket_listen_return")
+                .at("security_socket_listen", &[SOCKET, "int"])
+                .if_built()
+        ];
     }, by kprobe {
-        "inet_listen"(SOCKET, ANY) => [kretprobe("inet_listen_kretprobe"), kprobe("inet_listen_kprobe")];
-    }
-    /// A security module forbids bind.
-    SecuritySocketBind = "security_socket_bind",
-    hides "binds that a security module forbids" {
-        "security_socket_bind"(SOCKET, ANY, "int") => [exit("security_socket_bind_return")];
-    }, by kprobe {
-        "security_socket_bind"(SOCKET, ANY, "int") => [
-            kretprobe("security_socket_bind_kretprobe"),
-            kprobe("security_socket_bind_kprobe")
+        "inet_listen"(SOCKET, "int") => [
+            kretprobe("inet_listen_kretprobe"),
+            kretprobe("security_socket_listen_kretprobe").of("security_socket_listen").if_built(),
+            kprobe("inet_listen_kprobe"),
+            kprobe("security_socket_listen_kprobe").of("security_socket_listen").if_built()
         ];
     }
-    /// A security module forbids listen.
-    SecuritySocketListen = "security_socket_listen",
-    hides "listens that a security module forbids" {
-        "security_socket_listen"(SOCKET, "int") => [exit("security_socket_listen_return")];
+    /// socket fails.
+    SysSocket = "__sys_socket",
+    hides "sockets that cannot be made (socket_failed)" {
+        "__sys_socket"("int", "int", "int") => [exit("sys_socket_return")];
     }, by kprobe {
-        "security_socket_listen"(SOCKET, "int") => [
-            kretprobe("security_socket_listen_kretprobe"),
-            kprobe("security_socket_listen_kprobe")
-        ];
+        "__sys_socket"("int", "int", "int") =>
+            [kretprobe("sys_socket_kretprobe"), kprobe("sys_socket_kprobe")];
     }
     /// setsockopt fails.
     Setsockopt = "setsockopt",

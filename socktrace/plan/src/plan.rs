@@ -11,7 +11,7 @@ use crate::{
     facts::{self, Fact, Facts},
     features::Features,
     hooks::{Hook, SKB},
-    variant::{ANY, Attach, Variant},
+    variant::{ANY, Attach, Program, Variant},
 };
 
 /// How functions are to be hooked. Tracepoints are hooked in one way only.
@@ -48,9 +48,19 @@ pub struct Plan {
     pub tells_mptcp: bool,
     /// What stays hidden although its hook is served.
     pub losses: Vec<Loss>,
+    /// Functions that this kernel is built without, and whose programs are left out with no loss.
+    pub not_built: Vec<&'static str>,
 }
 
 impl Plan {
+    /// The programs of a variant whose functions this kernel has.
+    pub fn programs_of(&self, variant: &Variant) -> impl Iterator<Item = &'static Program> {
+        let is_built = |program: &&Program| {
+            !program.if_built || !self.not_built.contains(&variant.function_of(program))
+        };
+        variant.programs.iter().filter(is_built)
+    }
+
     /// Whether this kernel has the fact that is the value of this global.
     #[must_use]
     pub fn knows(&self, global: &str) -> bool {
@@ -79,8 +89,9 @@ impl fmt::Display for Loss {
 /// What the kernel does not have and nothing can be traced without, each as BTF's answer.
 pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
     let facts = Facts::read(btf)?;
+    let kernel = Kernel { btf, facts: &facts };
     let hooks: Vec<_> =
-        Hook::ALL.iter().map(|&hook| (hook, serve(hook, method, btf, &facts))).collect();
+        Hook::ALL.iter().map(|&hook| (hook, serve(hook, method, &kernel))).collect();
     let served = |hook| match &hooks.iter().find(|(found, _)| *found == hook)?.1 {
         Served::By(variants) => variants.first(),
         Served::Not(_) => None,
@@ -103,6 +114,7 @@ pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
         });
     }
     Ok(Plan {
+        not_built: kernel.not_built(),
         tcp_reset_skb_arg,
         tells_mptcp: facts.have("SUBFLOW_CONN") && reports,
         losses: losses.0,
@@ -142,8 +154,34 @@ fn segment_argument(btf: &Btf) -> Option<u32> {
     u32::try_from(position).ok()
 }
 
+/// What decides whether a variant fits.
+struct Kernel<'a> {
+    btf: &'a Btf,
+    facts: &'a Facts,
+}
+
+impl Kernel<'_> {
+    /// Whether it has a function, if only under an ambiguous name.
+    fn is_built(&self, function: &str) -> bool {
+        !matches!(self.btf.prototype(function), Err(BtfError::Missing { .. }))
+    }
+
+    /// Functions that programs would be attached to, and that it is built without.
+    fn not_built(&self) -> Vec<&'static str> {
+        let variants = Hook::ALL.iter().flat_map(|hook| hook.all_variants());
+        let functions = variants.flat_map(|variant| {
+            let programs = variant.programs.iter().filter(|program| program.if_built);
+            programs.map(|program| variant.function_of(program))
+        });
+        let mut missing: Vec<_> = functions.filter(|function| !self.is_built(function)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    }
+}
+
 /// The variants of the hook that fit this kernel.
-fn serve(hook: Hook, method: Method, btf: &Btf, facts: &Facts) -> Served {
+fn serve(hook: Hook, method: Method, kernel: &Kernel<'_>) -> Served {
     let (first, second) = match method {
         _ if hook.is_tracepoint() => (hook.variants(), &[][..]),
         Method::Auto => (hook.variants(), hook.kprobe_variants()),
@@ -156,7 +194,7 @@ fn serve(hook: Hook, method: Method, btf: &Btf, facts: &Facts) -> Served {
         reasons.extend(hook.not_by_kprobe().map(str::to_owned));
     }
     for variant in first.iter().chain(second) {
-        match obstacle(variant, btf, facts) {
+        match obstacle(variant, kernel) {
             None => fitting.push(variant),
             Some(reason) if !reasons.contains(&reason) => reasons.push(reason),
             Some(_) => {}
@@ -166,8 +204,10 @@ fn serve(hook: Hook, method: Method, btf: &Btf, facts: &Facts) -> Served {
 }
 
 /// Why the variant cannot serve on this kernel, if so.
-fn obstacle(variant: &Variant, btf: &Btf, facts: &Facts) -> Option<String> {
-    for program in variant.needed() {
+fn obstacle(variant: &Variant, kernel: &Kernel<'_>) -> Option<String> {
+    let &Kernel { btf, facts } = kernel;
+    let needed = || variant.needed_of(|function| kernel.is_built(function));
+    for program in needed() {
         let function = variant.function_of(program);
         let found = match program.attach {
             Attach::Tracepoint => btf.tracepoint(function),
@@ -199,8 +239,7 @@ fn obstacle(variant: &Variant, btf: &Btf, facts: &Facts) -> Option<String> {
             return Some(format!("unknown prototype {function}({parameters})"));
         }
     }
-    let lacking: Vec<_> = variant
-        .needed()
+    let lacking: Vec<_> = needed()
         .flat_map(|program| facts.lacking(variant.function_of(program), program.name))
         .collect();
     (!lacking.is_empty()).then(|| reason(lacking))

@@ -215,6 +215,51 @@ fn the_parameters_of_every_function_of_an_exit_program_are_known() {
 }
 
 #[test]
+fn whole_calls_are_seen_by_system_call_and_by_io_uring() {
+    let not_built = |series| planned(&kernel(series)).not_built;
+    for series in ["5.10", "6.1", "6.12", "6.18", "7.3"] {
+        let plan = planned(&kernel(series));
+        assert_eq!(served(&plan, Hook::Bind), Ok("sys_bind_return"), "{series}");
+        assert_eq!(served(&plan, Hook::Listen), Ok("sys_listen_return"), "{series}");
+    }
+    assert_eq!(not_built("6.1"), ["__sys_bind_socket", "io_listen"]);
+    assert_eq!(not_built("6.12"), [""; 0]);
+}
+
+#[test]
+fn where_memory_is_hidden_calls_are_seen_by_socket() {
+    for series in ["5.10", "6.1", "6.12", "6.18", "7.3"] {
+        let plan = planned_by(Method::Fentry, &kernel(series));
+        for (hook, by_socket) in [
+            (Hook::Connect, "inet_stream_connect_return"),
+            (Hook::Bind, "inet_bind_return"),
+            (Hook::Listen, "inet_listen_return"),
+        ] {
+            let served = plan.hooks.iter().find(|(found, _)| *found == hook);
+            let Some((_, Served::By(variants))) = served else {
+                panic!("{series}: {hook:?}");
+            };
+            let first = variants.iter().find(|variant| !variant.reads_memory());
+            assert_eq!(first.map(|variant| variant.programs[0].name), Some(by_socket), "{series}");
+        }
+    }
+}
+
+#[test]
+fn what_a_kernel_is_built_without_costs_nothing() {
+    let fentry = |btf: &Btf| planned_by(Method::Fentry, btf);
+    let plan = fentry(&kernel("6.12").renamed("inet6_bind", "inet6_binx"));
+    assert_eq!(plan.not_built, ["inet6_bind"]);
+    assert_eq!(all_served(&plan, Hook::Bind), Ok(vec!["sys_bind_return", "inet_bind_return"]));
+    // An unknown prototype is no missing one.
+    let plan = fentry(&kernel("6.12").with_prototype_of("inet6_bind", "tcp_abort"));
+    assert!(plan.not_built.is_empty(), "{:?}", plan.not_built);
+    assert_eq!(all_served(&plan, Hook::Bind), Ok(vec!["sys_bind_return"]));
+    let plan = fentry(&kernel("6.12").with_prototype_of("__sys_bind_socket", "tcp_abort"));
+    assert_eq!(all_served(&plan, Hook::Bind), Ok(vec!["inet_bind_return"]));
+}
+
+#[test]
 fn a_missing_function_costs_one_hook() {
     let plan = planned(&kernel("6.12").renamed("tcp_fin", "tcp_fix"));
     assert_eq!(unserved(&plan), [Hook::TcpFin]);
@@ -241,6 +286,9 @@ fn a_missing_member_costs_the_hook_that_needs_it() {
     );
     let plan = planned(&kernel("6.12").renamed("private_data", "private_date"));
     assert_eq!(unserved(&plan), [Hook::SysAccept4, Hook::Setsockopt, Hook::Getsockopt]);
+    // These have other ways.
+    let broken = kernel("6.12").renamed("private_data", "private_date");
+    assert_eq!(served(&planned(&broken), Hook::Bind), Ok("inet_bind_return"));
 }
 
 #[test]

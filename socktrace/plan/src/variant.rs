@@ -46,6 +46,9 @@ pub struct Program {
     /// Whether it only makes up for calls that the kernel keeps from a program that is at work already:
     /// where tasks can be preempted in one.
     pub spare: bool,
+    /// Whether it is left out where the kernel is built without its function, and nothing hidden by
+    /// that.
+    pub if_built: bool,
 }
 
 /// Programs for a kernel function with these parameters.
@@ -73,9 +76,19 @@ impl Variant {
         program.function.unwrap_or(self.function)
     }
 
-    /// Those that its hook needs.
+    /// Those that its hook needs, on kernels that have the functions of all.
     pub fn needed(&self) -> impl Iterator<Item = &'static Program> {
         self.programs.iter().filter(|program| !program.spare)
+    }
+
+    /// Those that its hook needs on a kernel with these functions.
+    pub fn needed_of(
+        &self,
+        has: impl Fn(&'static str) -> bool,
+    ) -> impl Iterator<Item = &'static Program> {
+        let is_built =
+            move |program: &&Program| !program.if_built || has(self.function_of(program));
+        self.needed().filter(is_built)
     }
 
     /// Whether one of them does its work only where it can read the kernel's memory: not under
@@ -103,8 +116,15 @@ pub const ANY: &str = "*";
 
 impl Program {
     const fn new(name: &'static str, attach: Attach) -> Self {
-        let (function, parameters) = (None, None);
-        Self { name, attach, function, parameters, reads_memory: false, spare: false }
+        Self {
+            name,
+            attach,
+            function: None,
+            parameters: None,
+            reads_memory: false,
+            spare: false,
+            if_built: false,
+        }
     }
 
     /// The same at another function than the variant's.
@@ -129,6 +149,11 @@ impl Program {
     /// The same, to make up for calls that the others miss.
     pub(crate) const fn spare(self) -> Self {
         Self { spare: true, ..self }
+    }
+
+    /// The same, only in kernels that have its function.
+    pub(crate) const fn if_built(self) -> Self {
+        Self { if_built: true, ..self }
     }
 }
 

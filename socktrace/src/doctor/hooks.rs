@@ -6,6 +6,7 @@ use super::self_test::Outcome;
 use crate::kernel::{
     health::{Health, HookState},
     hooks::Hook,
+    host::hides_memory,
     plan::{Plan, Served},
     variant::Variant,
 };
@@ -41,12 +42,12 @@ pub(super) fn rows(plan: &Plan, health: Option<&Health>) -> Vec<Row> {
         .iter()
         .map(|(hook, served)| {
             let state = health.and_then(|health| health.state(*hook));
-            row(*hook, served, state)
+            row(plan, *hook, served, state)
         })
         .collect()
 }
 
-fn row(hook: Hook, served: &Served, state: Option<&HookState>) -> Row {
+fn row(plan: &Plan, hook: Hook, served: &Served, state: Option<&HookState>) -> Row {
     let blank = Row {
         hook: hook.id(),
         state: "planned",
@@ -67,19 +68,21 @@ fn row(hook: Hook, served: &Served, state: Option<&HookState>) -> Row {
             };
         }
     };
-    let by = |kprobe: bool| variants.iter().find(|variant| variant.is_kprobe() == kprobe);
+    // Where the kernel hides its memory, those that read it are passed over.
+    let mut usable = variants.iter().filter(|variant| !variant.reads_memory() || !hides_memory());
+    let mut by = |kprobe: bool| usable.find(|variant| variant.is_kprobe() == kprobe);
     match state {
         None => {
-            let hides =
-                variants.first().filter(|first| first.is_kprobe()).and(hook.hides_by_kprobe());
-            Row { how: variants.first().map(|first| how(first)), hides, ..blank }
+            let first = usable.next();
+            let hides = first.filter(|first| first.is_kprobe()).and(hook.hides_by_kprobe());
+            Row { how: first.map(|first| how(plan, first)), hides, ..blank }
         }
         Some(state @ HookState::Attached) => {
-            Row { state: state.id(), how: by(false).map(|variant| how(variant)), ..blank }
+            Row { state: state.id(), how: by(false).map(|variant| how(plan, variant)), ..blank }
         }
         Some(state @ HookState::Fallback(reason)) => Row {
             state: state.id(),
-            how: by(true).map(|variant| how(variant)),
+            how: by(true).map(|variant| how(plan, variant)),
             reason: Some(reason.clone()),
             hides: hook.hides_by_kprobe(),
             ..blank
@@ -94,10 +97,9 @@ fn row(hook: Hook, served: &Served, state: Option<&HookState>) -> Row {
 }
 
 /// The ways in which a variant's programs are attached, each with its kernel function.
-fn how(variant: &Variant) -> String {
-    let programs = variant
-        .programs
-        .iter()
+fn how(plan: &Plan, variant: &Variant) -> String {
+    let programs = plan
+        .programs_of(variant)
         .map(|program| format!("{}:{}", program.attach.id(), variant.function_of(program)));
     programs.collect::<Vec<_>>().join(" ")
 }

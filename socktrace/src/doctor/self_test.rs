@@ -38,6 +38,9 @@ struct Test {
     proves: &'static [Hook],
 }
 
+/// The test that takes IPv6.
+const BIND_IPV6: &str = "bind_in_use_ipv6";
+
 const TESTS: &[Test] = &[
     Test {
         name: "refused",
@@ -94,19 +97,19 @@ const TESTS: &[Test] = &[
         name: "bind_in_use_ipv4",
         provoke: provoke::bind,
         tells: &[(EventKind::Bind, Cause::BindFailed)],
-        proves: &[Hook::InetBind],
+        proves: &[Hook::Bind],
     },
     Test {
-        name: "bind_in_use_ipv6",
+        name: BIND_IPV6,
         provoke: provoke::bind6,
         tells: &[(EventKind::Bind, Cause::BindFailed)],
-        proves: &[Hook::Inet6Bind],
+        proves: &[Hook::Bind],
     },
     Test {
         name: "listen_in_use",
         provoke: provoke::listen,
         tells: &[(EventKind::Listen, Cause::ListenFailed)],
-        proves: &[Hook::InetListen],
+        proves: &[Hook::Listen],
     },
     Test {
         name: "setsockopt_unknown",
@@ -195,7 +198,7 @@ impl Watch {
         if let Some(hook) = test.proves.first().filter(|hook| !health.is_attached(**hook)) {
             return Ok(Outcome::skipped(test, format!("{} is not attached", hook.id())));
         }
-        if test.proves.contains(&Hook::Inet6Bind) && !fs::exists("/proc/net/if_inet6")? {
+        if test.name == BIND_IPV6 && !fs::exists("/proc/net/if_inet6")? {
             return Ok(Outcome::skipped(test, "this host has no IPv6".to_owned()));
         }
         let mut outcome = Outcome::of(test);

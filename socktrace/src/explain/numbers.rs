@@ -54,6 +54,8 @@ pub(super) const ERRNOS: &[Errno] = errnos! {
     ENOTSOCK:        88  38  95 216  38;
     EMSGSIZE:        90  40  97 218  40;
     ENOPROTOOPT:     92  42  99 220  42;
+    EPROTONOSUPPORT: 93  43 120 221  43;
+    ESOCKTNOSUPPORT: 94  44 121 222  44;
     EOPNOTSUPP:      95  45 122 223  45;
     EAFNOSUPPORT:    97  47 124 225  47;
     EADDRINUSE:      98  48 125 226  48;

@@ -35,6 +35,8 @@ pub(super) const WINSOCK: &[Winsock] = &[
     winsock(10_038, "WSAENOTSOCK", &["ENOTSOCK", "EBADF"]),
     winsock(10_040, "WSAEMSGSIZE", &["EMSGSIZE"]),
     winsock(10_042, "WSAENOPROTOOPT", &["ENOPROTOOPT"]),
+    winsock(10_043, "WSAEPROTONOSUPPORT", &["EPROTONOSUPPORT"]),
+    winsock(10_044, "WSAESOCKTNOSUPPORT", &["ESOCKTNOSUPPORT"]),
     winsock(10_045, "WSAEOPNOTSUPP", &["EOPNOTSUPP"]),
     winsock(10_047, "WSAEAFNOSUPPORT", &["EAFNOSUPPORT"]),
     winsock(10_048, "WSAEADDRINUSE", &["EADDRINUSE", "EADDRNOTAVAIL"]),

@@ -43,6 +43,7 @@ pub(super) fn attach_all(
         ebpf,
         types,
         method,
+        not_built: &plan.not_built,
         hides_memory: hides_memory(),
         preempts: features.guards_recursion && preempts(),
         no_trampolines: None,
@@ -113,6 +114,8 @@ struct Attacher<'a> {
     types: &'a aya::Btf,
     /// How functions were asked to be hooked.
     method: Method,
+    /// Functions that this kernel is built without.
+    not_built: &'a [&'static str],
     /// Whether the kernel hides its memory from programs.
     hides_memory: bool,
     /// Whether this kernel keeps calls from programs in which a task was preempted.
@@ -152,8 +155,10 @@ impl Attacher<'_> {
                 && let Some(variant) =
                     variants.iter().find(|variant| !self.is_hopeless(variant, variants))
             {
-                let programs = variant.programs.iter();
-                let programs = programs.filter(|program| self.preempts || !program.spare);
+                let needed = variant.needed_of(|function| !self.not_built.contains(&function));
+                let spares =
+                    variant.programs.iter().filter(|program| program.spare && self.preempts);
+                let programs = needed.chain(spares);
                 wanted.extend(programs.map(|program| (program, variant.function_of(program))));
             }
         }
@@ -203,14 +208,16 @@ impl Attacher<'_> {
 
     /// Loads and attaches the programs that a variant's hook needs: all of them or none.
     fn attach(&mut self, variant: &Variant) -> Result<Vec<Link>, ProgramError> {
-        for program in variant.needed() {
+        let not_built = self.not_built;
+        let has = |function| !not_built.contains(&function);
+        for program in variant.needed_of(has) {
             if let Err(error) = self.load(variant.function_of(program), program) {
                 self.unload_all(variant);
                 return Err(error);
             }
         }
         let attached = variant
-            .needed()
+            .needed_of(has)
             .map(|program| attach_program(self.ebpf, variant.function_of(program), program));
         // Of links that are not handed on, the programs are detached.
         let links = attached.collect::<Result<Vec<_>, _>>();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     kernel::hooks::Hook,
-    record::names::{family_name, protocol_name, sigpipe_name, state_name},
+    record::names::{family_name, protocol_name, signature_family_name, sigpipe_name, state_name},
 };
 
 /// Label value of what has no room, and of what has no name.
@@ -77,7 +77,7 @@ fn failures(
 fn errors(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometheus::Result<()> {
     let errors = families.counter(
         "socktrace_socket_errors_total",
-        "TCP sockets that failed, by the errno their program gets and why.",
+        "Sockets that failed, by the errno their program gets and why.",
         &["protocol", "errno", "cause", "direction", "family"],
     )?;
     for (signature, found, count) in failures(signatures) {
@@ -102,7 +102,7 @@ fn services(families: &Families, series: &[(Key, u64)], by_port: bool) -> promet
     }
     let errors = families.counter(
         "socktrace_service_errors_total",
-        "TCP sockets that failed, by the service whose they were.",
+        "Sockets that failed, by the service whose they were.",
         &labels,
     )?;
     for (key, count) in series {
@@ -166,7 +166,7 @@ fn accepted(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> 
         &["family"],
     )?;
     for (family, count) in Family::ALL.iter().zip(&snapshot.measured.accepted) {
-        let family = family_name(Some(*family));
+        let family = family_name(*family);
         all.with_label_values(&[family]).inc_by(*count);
         resets.with_label_values(&[family]);
     }
@@ -275,7 +275,7 @@ fn protocol(protocol: u8) -> &'static str {
 }
 
 fn family(signature: Signature) -> &'static str {
-    family_name(Family::try_from(signature.family).ok())
+    signature_family_name(signature)
 }
 
 fn state(signature: Signature) -> &'static str {

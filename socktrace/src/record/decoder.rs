@@ -7,8 +7,8 @@ use std::{
 
 use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{
-    Address, Detail, Family, Flags, NamedEvent, Origin, OwnerSource, Signature, TcpState,
-    event::EXE_NAME,
+    Address, Detail, EventKind, Family, Flags, NamedEvent, Origin, OwnerSource, Signature,
+    TcpState, event::EXE_NAME,
 };
 
 use super::{Arguments, Icmp, Killer, Process, Record, Sender, recent::RecentProcesses};
@@ -60,7 +60,8 @@ impl Decoder {
     /// [`Owners::service`].
     pub(crate) fn decode(&mut self, named: &NamedEvent, finding: Finding) -> Record {
         let event = &named.event;
-        let family = Family::try_from(event.signature.family).ok();
+        let has_socket = event.signature.kind != EventKind::Socket as u8;
+        let family = Family::try_from(event.signature.family).ok().filter(|_| has_socket);
         let (process, service) = match self.process(named) {
             Ok((process, there)) => {
                 (Some(process), self.owners.service(event.cgroup_id, Some(there)))
@@ -232,7 +233,7 @@ pub(super) fn command_name(comm: &[u8]) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use socktrace_diagnosis::diagnose;
-    use socktrace_ebpf::{Event, EventKind, Names, Protocol, Signature};
+    use socktrace_ebpf::{Event, Names, Protocol, Signature};
 
     use super::*;
 

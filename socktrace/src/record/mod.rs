@@ -13,7 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 use socktrace_diagnosis::Finding;
-use socktrace_ebpf::{Event, Family, Role, TcpState};
+use socktrace_ebpf::{Detail, Event, Family, Role, SocketCall, TcpState};
 
 pub(crate) use self::{
     decoder::Decoder,
@@ -86,6 +86,7 @@ pub(crate) struct Killer {
 pub(crate) struct Record {
     pub(crate) time: Timestamp,
     pub(crate) finding: Finding,
+    /// That of its addresses, where there is a socket that has them.
     pub(crate) family: Option<Family>,
     pub(crate) state: Option<TcpState>,
     pub(crate) local: SocketAddr,
@@ -109,6 +110,14 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// What `socket` was asked for, where it made no socket.
+    pub(crate) fn socket_call(&self) -> Option<SocketCall> {
+        match self.event.detail() {
+            Some(Detail::Socket(call)) => Some(call),
+            _ => None,
+        }
+    }
+
     /// The port of the service that the connection is about: the listening side's.
     pub(crate) fn service_port(&self) -> Option<u16> {
         let port = match self.role? {

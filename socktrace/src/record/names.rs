@@ -1,6 +1,6 @@
 //! Names of the wire format's values, as people and labels use them.
 
-use socktrace_ebpf::{Family, Protocol, Role, Sigpipe, TcpState};
+use socktrace_ebpf::{Domain, Family, Protocol, Role, Signature, Sigpipe, TcpState};
 
 /// The name of a TCP state, as the RFCs write it.
 pub(crate) const fn state_name(state: TcpState) -> &'static str {
@@ -28,13 +28,34 @@ pub(crate) const fn role_name(role: Role) -> &'static str {
     }
 }
 
-/// The name of a family.
-pub(crate) const fn family_name(family: Option<Family>) -> &'static str {
+/// The name of a family of IP addresses.
+pub(crate) const fn family_name(family: Family) -> &'static str {
     match family {
-        Some(Family::Ipv4) => "ipv4",
-        Some(Family::Ipv6) => "ipv6",
-        None => "unknown",
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
     }
+}
+
+/// The name of a family of sockets without IP addresses.
+const fn domain_name(domain: Domain) -> &'static str {
+    match domain {
+        Domain::Unix => "unix",
+        Domain::Netlink => "netlink",
+        Domain::Packet => "packet",
+        Domain::Can => "can",
+        Domain::Bluetooth => "bluetooth",
+        Domain::Alg => "alg",
+        Domain::Vsock => "vsock",
+        Domain::Smc => "smc",
+        Domain::Xdp => "xdp",
+        Domain::Other => "other",
+    }
+}
+
+/// The name of a signature's family; `unknown` for a call whose descriptor leads to no socket.
+pub(crate) fn signature_family_name(signature: Signature) -> &'static str {
+    let family = Family::try_from(signature.family).map(family_name);
+    family.or_else(|byte| Domain::try_from(byte).map(domain_name)).unwrap_or("unknown")
 }
 
 /// The name of a protocol; `unknown` for a call whose descriptor leads to no socket.
@@ -42,6 +63,15 @@ pub(crate) const fn protocol_name(protocol: Option<Protocol>) -> &'static str {
     match protocol {
         Some(Protocol::Tcp) => "tcp",
         Some(Protocol::Mptcp) => "mptcp",
+        Some(Protocol::Udp) => "udp",
+        Some(Protocol::Unix) => "unix",
+        Some(Protocol::Vsock) => "vsock",
+        Some(Protocol::Netlink) => "netlink",
+        Some(Protocol::Packet) => "packet",
+        Some(Protocol::Icmp) => "icmp",
+        Some(Protocol::Raw) => "raw",
+        Some(Protocol::Sctp) => "sctp",
+        Some(Protocol::Other) => "other",
         None => "unknown",
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::record::{
     Flood, Peers,
-    names::{family_name, protocol_name, role_name, sigpipe_name, state_name},
+    names::{protocol_name, role_name, signature_family_name, sigpipe_name, state_name},
 };
 
 /// Writes a flood as a line for people, and how many they were under it where the line has no room.
@@ -76,7 +76,7 @@ pub(crate) fn write_json(out: &mut Vec<u8>, flood: &Flood, last: &mut LastLine) 
         // beyond, too.
         "peers_exact": matches!(flood.peers, Peers::None | Peers::Exactly(_)),
         "protocol": Word(protocol_name(Protocol::try_from(flood.signature.protocol).ok())),
-        "family": Word(family_name(flood.family)),
+        "family": Word(signature_family_name(flood.signature)),
         "state": Word(flood.state.map_or("unknown", state_name)),
         // The remote address, if it is the same in all.
         "remote": flood.remote,

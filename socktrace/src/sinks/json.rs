@@ -4,7 +4,10 @@ use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, level_name, option_name};
+use socktrace_diagnosis::{
+    Cause, Diagnosis, Errno, Finding, domain_name, level_name, option_name, socket_protocol_name,
+    type_name,
+};
 use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
@@ -15,7 +18,7 @@ use crate::{
     owner::Service,
     record::{
         Process, Record,
-        names::{family_name, protocol_name, role_name, sigpipe_name, state_name},
+        names::{protocol_name, role_name, signature_family_name, sigpipe_name, state_name},
     },
 };
 
@@ -118,12 +121,14 @@ fn write_moment(
         // was told before; `retransmit`.
         "event": Word(event),
         // `tcp` or `mptcp`, as the program opened the socket; `unknown` where a call's descriptor leads
-        // to no socket. A subflow of an MPTCP socket is a socket of TCP.
+        // to no socket. A subflow of an MPTCP socket is a socket of TCP. Of a socket that could not be
+        // made also `udp`, `unix`, `netlink`, `packet`, `vsock`, `icmp`, `raw`, `sctp` and `other`.
         "protocol": Word(protocol_name(Protocol::try_from(raw.signature.protocol).ok())),
-        "family": Word(family_name(record.family)),
+        // `ipv4` or `ipv6`; of a socket that could not be made also `unix`, `netlink` and so on.
+        "family": Word(signature_family_name(raw.signature)),
         // TCP state before the event.
         "state": Word(record.state.map_or("unknown", state_name)),
-        // This end; null, as the other one, where a call's descriptor leads to no socket.
+        // This end; null, as the other one, where there is no socket.
         "local": record.family.map(|_| record.local.ip()),
         "local_port": record.local.port(),
         "remote": record.family.map(|_| record.remote.ip()),
@@ -224,6 +229,12 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
     add_fields!(out, is_option.then_some(record.arguments) => call {
         "level": level_name(call.level),
         "option": option_name(call.level, call.option),
+    });
+    // What a socket was to be that could not be made, as the program wrote it.
+    add_fields!(out, record.socket_call() => call {
+        "socket_family": domain_name(call.family),
+        "socket_type": type_name(call.socket_type),
+        "socket_protocol": socket_protocol_name(call.family, call.protocol),
     });
     // Process of this host that sent the RST, and the kernel's word for why.
     add_fields!(out, &record.sender => sender {

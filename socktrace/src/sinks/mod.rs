@@ -6,6 +6,7 @@ mod flood;
 mod fuzz;
 mod human;
 mod json;
+mod no_socket;
 mod object;
 mod printer;
 mod reason;

@@ -6,6 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
+use super::no_socket;
 use crate::record::{Arguments, Killer, Record, Sender};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -78,7 +79,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     let event = &record.event;
     let flags = Flags(event.signature.flags);
     let text = match diagnosis.cause {
-        Cause::ConnectLocal | Cause::BindFailed | Cause::ListenFailed
+        Cause::ConnectLocal | Cause::AcceptFailed | Cause::BindFailed | Cause::ListenFailed
             if flags.has(Flags::POLICY) =>
         {
             format!(
@@ -86,6 +87,10 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
                 call_name(diagnosis.call)
             )
         }
+        Cause::SocketFailed => match record.socket_call() {
+            Some(call) => no_socket::reason(call, diagnosis.errno),
+            None => return diagnosis.cause.summary().into(),
+        },
         Cause::ConnectTimeout => format!(
             "{} SYN unanswered in {}",
             // The first SYN and its retransmissions.
@@ -209,7 +214,8 @@ const fn call_name(call: Call) -> &'static str {
         Call::Read => "read",
         Call::Bind => "bind",
         Call::Listen => "listen",
-        Call::Accept | Call::Setsockopt | Call::Getsockopt | Call::None => "call",
+        Call::Accept => "accept",
+        Call::Socket | Call::Setsockopt | Call::Getsockopt | Call::None => "call",
     }
 }
 

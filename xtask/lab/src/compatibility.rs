@@ -49,8 +49,9 @@ What kprobes hide on every kernel, beside what the kernel does:
 pub fn hooks(kernels: &[KernelPlan]) -> String {
     let mut columns: Vec<(&str, &str, Vec<String>)> = Vec::new();
     for planned in kernels {
-        let cell =
-            |hook| planned.served(hook).map_or("–".to_owned(), |variant| how(hook, variant));
+        let cell = |hook| {
+            planned.served(hook).map_or("–".to_owned(), |variant| how(hook, planned, variant))
+        };
         let cells: Vec<_> = Hook::ALL.iter().map(|&hook| cell(hook)).collect();
         match columns.last_mut() {
             Some((_, last, known)) if *known == cells => *last = planned.series,
@@ -125,10 +126,10 @@ fn document(kernels: &[Captured]) -> String {
 }
 
 /// How a variant that serves a hook is attached.
-fn how(hook: Hook, variant: &Variant) -> String {
+fn how(hook: Hook, planned: &KernelPlan, variant: &Variant) -> String {
     let mut ways = Vec::new();
     let mut functions = Vec::new();
-    for program in variant.needed() {
+    for program in planned.needed_of(variant) {
         let way = program.attach.id();
         if !ways.contains(&way) {
             ways.push(way);

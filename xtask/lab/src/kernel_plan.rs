@@ -3,7 +3,7 @@
 use socktrace_plan::{
     hooks::Hook,
     plan::{Method, Plan, Served, plan},
-    variant::Variant,
+    variant::{Program, Variant},
 };
 use xtask_common::gaps;
 
@@ -48,6 +48,12 @@ impl KernelPlan {
             Served::By(variants) => variants.first().copied(),
             Served::Not(_) => None,
         }
+    }
+
+    /// The programs of a variant that its hook needs on this kernel.
+    pub fn needed_of(&self, variant: &Variant) -> impl Iterator<Item = &'static Program> {
+        let programs = self.plan.iter().flat_map(|plan| plan.programs_of(variant));
+        programs.filter(|program| !program.spare)
     }
 
     /// All that this kernel hides, beside what the method hides on every kernel.

@@ -1,8 +1,10 @@
 //! Accepts that fail.
 
 use std::{
+    io,
     net::{Shutdown, SocketAddr},
     os::fd::AsRawFd as _,
+    ptr,
 };
 
 use anyhow::Result;
@@ -71,6 +73,37 @@ pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     socket::read_end(&server)?;
     let address = socket::local(&listener)?;
     let failure = Expected::alone(Cause::AcceptResources, "accept", errno, address);
+    Ok(vec![failure.with("fd", listener.as_raw_fd())])
+}
+
+/// There is no memory where the client's address is to go: the connection is lost.
+pub(super) fn bad_address(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let client = socket::connect(&listener)?;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in6>())?;
+    let nowhere = ptr::without_provenance_mut(8);
+    // SAFETY: the kernel checks the address before it writes there.
+    let accepted = unsafe { libc::accept(listener.as_raw_fd(), nowhere, &raw mut length) };
+    let accepted = if accepted < 0 { Err(io::Error::last_os_error()) } else { Ok(accepted) };
+    let errno = socket::errno("accept", accepted)?;
+    ensure_errno("accept", errno, libc::EFAULT)?;
+    socket::read_end(&client)?;
+    let address = socket::local(&listener)?;
+    let failure = Expected::alone(Cause::AcceptFailed, "accept", errno, address);
+    Ok(vec![failure.with("fd", listener.as_raw_fd())])
+}
+
+/// Flags that accept does not know, on a listener that is open.
+pub(super) fn bad_flags(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    // SAFETY: no address is asked for.
+    let accepted =
+        unsafe { libc::accept4(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut(), 1) };
+    let accepted = if accepted < 0 { Err(io::Error::last_os_error()) } else { Ok(accepted) };
+    let errno = socket::errno("accept", accepted)?;
+    ensure_errno("accept", errno, libc::EINVAL)?;
+    let address = socket::local(&listener)?;
+    let failure = Expected::alone(Cause::AcceptFailed, "accept", errno, address);
     Ok(vec![failure.with("fd", listener.as_raw_fd())])
 }
 

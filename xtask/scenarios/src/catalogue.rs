@@ -7,12 +7,12 @@ use xtask_common::scope::Scope;
 use socktrace_diagnosis::Cause;
 
 use super::{
-    accept, attach, bind, clients, connect, daemon, doctor, eof, filter, flood, handover,
+    accept, attach, bind, clients, connect, daemon, doctor, eof, filter, flood, forbid, handover,
     icmp::{self, Message},
     inherit, inject, iouring, metrics, mptcp,
     network::Family,
-    odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset, resolve,
-    route,
+    no_socket, odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset,
+    resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     service, sigpipe, sockopt, stream, survive, system, terminal, timeout, verifier, write,
 };
@@ -259,6 +259,12 @@ catalogue! {
             kprobes hide ListenerClosed: WAITS, late: CLOSE;
         Smp quick "interrupted_accept" Ipv4 Ipv6: accept::interrupted,
             kprobes hide Interrupted: WAITS;
+        Smp quick "accept_failed_bad_address" Ipv4 Ipv6: accept::bad_address,
+            kprobes hide AcceptFailed: WAITS, late: END;
+        Smp "accept_failed_bad_flags" Ipv6 (Ipv4): accept::bad_flags,
+            kprobes hide AcceptFailed: WAITS;
+        Smp differs "accept_failed_policy" Ipv4 (Ipv6): forbid::accept,
+            kprobes hide AcceptFailed: WAITS, late: END;
         Smp quick "premature_eof" Ipv4 Ipv6: eof::at_first_question;
         Smp "premature_eof_later" Ipv4 (Ipv6): eof::at_later_question;
 
@@ -266,6 +272,11 @@ catalogue! {
         Smp differs "sockopt_rejected_unknown" Ipv6 (Ipv4): sockopt::unknown;
         Smp differs "sockopt_rejected_not_permitted" Ipv4 (Ipv6): sockopt::not_permitted;
         Smp quick "sockopt_rejected_no_socket" Ipv4: sockopt::no_socket;
+        Smp quick "socket_failed_too_many_files" Ipv4 Ipv6: no_socket::too_many_files;
+        Smp differs "socket_failed_not_permitted" Ipv6 (Ipv4): no_socket::not_permitted;
+        Smp "socket_failed_may_not_ping" Ipv4 (Ipv6): no_socket::may_not_ping;
+        Smp differs "socket_failed_unknown" Ipv4 (Ipv6): no_socket::unknown;
+        Smp differs "socket_failed_cgroup" Ipv6 (Ipv4): forbid::socket;
         Smp quick "bind_failed_in_use" Ipv4 Ipv6: bind::address_in_use;
         Smp "bind_failed_not_local" Ipv4 Ipv6: bind::address_not_local;
         Smp "bind_failed_privileged_port" Ipv4 Ipv6: bind::privileged_port;
@@ -277,7 +288,8 @@ catalogue! {
         Smp quick "sockopt_rejected_io_uring" Ipv4 Ipv6: iouring::sockopt_rejected, late: CLOSE;
         Smp quick "connect_local_policy" Ipv4 Ipv6 Mapped: policy::connect;
         Smp quick "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
-        Smp "listen_failed_policy" Ipv4 (Ipv6): policy::listen;
+        Smp differs "bind_failed_cgroup" Ipv4 (Ipv6): forbid::bind;
+        Smp differs "listen_failed_policy" Ipv4 (Ipv6): policy::listen;
 
         Smp quick "owner_in_cgroups" Ipv4 Ipv6: owner::in_cgroups;
         Smp quick "owner_while_another_runs" Ipv4 Ipv6: owner::while_another_runs;
@@ -293,6 +305,8 @@ catalogue! {
         Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer, late: CLOSE;
         Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback, late: CLOSE;
         Smp quick "mptcp_subflow_failed" Ipv4 Ipv6: mptcp::subflow_killed, late: CLOSE;
+        Smp quick "mptcp_bind_failed" Ipv4 Ipv6: mptcp::bind_in_use, late: CLOSE;
+        Smp quick "mptcp_listen_failed" Ipv4 (Ipv6): mptcp::listen_in_use, late: CLOSE;
         Smp differs "mptcp_orderly" Ipv4 Ipv6: mptcp::orderly, late: CLOSE;
 
         Smp "orderly_client_first" Ipv4: orderly::client_first, late: END;
@@ -313,10 +327,12 @@ catalogue! {
         Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port, late: END;
         Smp "quiet_not_connected" Ipv4 (Ipv6): quiet::not_connected, late: END;
         Smp quick "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp, late: END;
+        Smp differs "quiet_no_socket" Ipv4: quiet::no_socket;
 
         Odd differs "connect_refused_without_ipv6" Ipv4: connect::refused;
         Odd "reset_by_peer_without_ipv6" Ipv4: reset::by_peer;
         Odd "bind_failed_without_ipv6" Ipv4: bind::address_in_use;
+        Odd "socket_failed_without_ipv6" Ipv4: no_socket::without_ipv6;
     }
     check {
         // The others may leave connections that give up some time later.

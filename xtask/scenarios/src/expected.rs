@@ -32,6 +32,8 @@ pub(super) struct Expected {
     pub(super) protocol: &'static str,
     /// None where there is no socket.
     local: Option<SocketAddr>,
+    /// The family that a socket was to have which could not be made.
+    asked_family: Option<&'static str>,
     /// None where the socket has no peer.
     remote: Option<SocketAddr>,
     /// How this end was opened, where the call or the state leave that open.
@@ -65,6 +67,7 @@ impl Expected {
             call,
             protocol: "tcp",
             local: Some(ends.local),
+            asked_family: None,
             remote: Some(ends.remote),
             role: ends.role,
             processes: vec![Process::this()],
@@ -89,6 +92,24 @@ impl Expected {
         let nowhere = SocketAddr::from(([0; 4], 0));
         let failure = Self::alone(cause, call, errno, nowhere).state("unknown");
         Self { protocol: "unknown", local: None, netns: 0, ..failure }
+    }
+
+    /// A socket that could not be made.
+    pub(super) fn no_socket_made(errno: i32) -> Self {
+        Self::no_socket(Cause::SocketFailed, "socket", errno)
+    }
+
+    /// What it was to be: family and protocol as lines name them, and the arguments as headers do.
+    pub(super) fn asked(
+        self,
+        family: &'static str,
+        protocol: &'static str,
+        [domain, socket_type, number]: [&'static str; 3],
+    ) -> Self {
+        Self { protocol, asked_family: Some(family), ..self }
+            .with("socket_family", domain)
+            .with("socket_type", socket_type)
+            .with("socket_protocol", number)
     }
 
     /// A subflow of an MPTCP connection failed with this errno, which no program gets.
@@ -313,18 +334,18 @@ impl Expected {
         self.known.iter().map(|(fault, ..)| *fault)
     }
 
-    /// Cause and family, such as `reset_by_peer/ipv4`; none without a family, and of what may be
+    /// Cause and family, such as `reset_by_peer/ipv4`; none without IP addresses, and of what may be
     /// missing.
     pub(super) fn covers(&self) -> Option<String> {
-        let told = self.local.filter(|_| self.optional.is_none());
-        told.map(|_| format!("{}/{}", self.cause, self.family()))
+        let is_due = self.optional.is_none() && matches!(self.family(), "ipv4" | "ipv6");
+        is_due.then(|| format!("{}/{}", self.cause, self.family()))
     }
 
     fn family(&self) -> &'static str {
         match self.local {
             Some(SocketAddr::V4(_)) => "ipv4",
             Some(SocketAddr::V6(_)) => "ipv6",
-            None => "unknown",
+            None => self.asked_family.unwrap_or("unknown"),
         }
     }
 }

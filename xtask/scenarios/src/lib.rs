@@ -20,6 +20,7 @@ mod eof;
 mod expected;
 mod filter;
 mod flood;
+mod forbid;
 mod handover;
 mod harness;
 mod history;
@@ -32,6 +33,7 @@ mod metrics;
 mod modules;
 mod mptcp;
 mod network;
+mod no_socket;
 mod odd;
 mod orderly;
 mod owner;
@@ -247,6 +249,11 @@ fn is_full() -> bool {
 /// Whether this kernel speaks MPTCP.
 fn has_mptcp() -> bool {
     series() != "5.10"
+}
+
+/// Whether bind and listen of an MPTCP socket are calls on its first subflow, as on a socket.
+fn calls_mptcp_by_subflow() -> bool {
+    series() == "6.1"
 }
 
 /// What this kernel has no place to hook for, or kprobes cannot serve.

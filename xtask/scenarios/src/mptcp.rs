@@ -4,7 +4,7 @@
 
 use std::{mem::MaybeUninit, net::SocketAddr};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::libc;
 use socket2::{Protocol, Socket};
 use socktrace_diagnosis::Cause;
@@ -18,17 +18,17 @@ use super::{
 /// How the kernel calls a close before all was read.
 const UNREAD: &str = "tcp_abort_on_close";
 
-/// A socket of MPTCP bound to this address, unless the kernel has none.
+/// A socket of MPTCP, unless the kernel has none.
+fn open(address: SocketAddr) -> Result<Option<Socket>> {
+    if !super::has_mptcp() {
+        return Ok(None);
+    }
+    Ok(Some(socket::open(address, Protocol::MPTCP).context("no MPTCP")?))
+}
+
+/// The same bound to this address.
 fn bound(address: SocketAddr) -> Result<Option<Socket>> {
-    let socket = match socket::open(address, Protocol::MPTCP) {
-        Ok(socket) => socket,
-        Err(error) => {
-            let errno = error.raw_os_error();
-            ensure!(!super::has_mptcp(), "no MPTCP: {error}");
-            ensure!(errno == Some(libc::EPROTONOSUPPORT), "no MPTCP: {error}");
-            return Ok(None);
-        }
-    };
+    let Some(socket) = open(address)? else { return Ok(None) };
     socket.bind(&address.into())?;
     Ok(Some(socket))
 }
@@ -122,6 +122,53 @@ pub(super) fn subflow_killed(family: Family) -> Result<Vec<Expected>> {
         Expected::subflow(libc::ECONNABORTED, ends).killed_by(killer, "ss"),
         Expected::subflow(libc::ECONNRESET, other).reset_by(killer, "ss", "tcp_state"),
     ])
+}
+
+/// The address is taken, for MPTCP and then for the plain TCP that Go tries instead: one failure. When
+/// the program tries a third time, that is another.
+pub(super) fn bind_in_use(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let taken = socket::local(&listener)?;
+    let Some(mptcp) = open(taken)? else { return Ok(vec![]) };
+    let [tcp, again] = [socket::stream(taken)?, socket::stream(taken)?];
+    for socket in [&mptcp, &tcp, &again] {
+        let errno = socket::errno("bind", socket.bind(&taken.into()))?;
+        ensure_errno("bind", errno, libc::EADDRINUSE)?;
+    }
+    Ok(refused_twice(Cause::BindFailed, "bind", taken))
+}
+
+/// Two sockets of the address are to listen, of which one does.
+pub(super) fn listen_in_use(family: Family) -> Result<Vec<Expected>> {
+    let first = socket::stream(family.loopback())?;
+    first.set_reuse_address(true)?;
+    first.bind(&family.loopback().into())?;
+    let address = socket::local(&first)?;
+    let Some(mptcp) = open(address)? else { return Ok(vec![]) };
+    let rivals = [mptcp, socket::stream(address)?, socket::stream(address)?];
+    for socket in &rivals {
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+    }
+    first.listen(1)?;
+    for socket in &rivals {
+        let errno = socket::errno("listen", socket.listen(1))?;
+        ensure_errno("listen", errno, libc::EADDRINUSE)?;
+    }
+    Ok(refused_twice(Cause::ListenFailed, "listen", address))
+}
+
+/// What is told of a call that was refused to a socket of MPTCP and two of TCP.
+fn refused_twice(cause: Cause, call: &'static str, address: SocketAddr) -> Vec<Expected> {
+    let tcp = || Expected::alone(cause, call, libc::EADDRINUSE, address);
+    if !super::uses_kprobes() {
+        let mptcp = tcp().mptcp().with("rto_ms", 0);
+        return vec![mptcp, tcp()];
+    }
+    // Kprobes sit in the protocol. There the MPTCP socket is its first subflow in 6.1, and since 6.6
+    // nothing, as it passes another function.
+    let subflow = super::calls_mptcp_by_subflow().then(tcp);
+    [tcp(), tcp()].into_iter().chain(subflow).collect()
 }
 
 /// Connections that are used and closed as they should be.

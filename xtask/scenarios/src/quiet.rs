@@ -1,15 +1,17 @@
 //! What programs do every day and what is no failure: socktrace must say nothing about it.
 
 use std::{
+    fs::File,
     io::{self, Read as _, Write as _},
     net::{Shutdown, UdpSocket},
-    os::unix::net::UnixStream,
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    ptr,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
 use super::{
     expected::Expected,
@@ -185,6 +187,30 @@ pub(super) fn not_tcp(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::errno("connect", UnixStream::connect("/run/nothing"))?;
     ensure_errno("connect", errno, libc::ENOENT)?;
     Ok(SILENCE)
+}
+
+/// Calls on what is no socket: nothing says what the program meant.
+pub(super) fn no_socket(family: Family) -> Result<Vec<Expected>> {
+    let address = SockAddr::from(family.loopback());
+    let file = File::open("/dev/null")?;
+    for (descriptor, wanted) in [(file.as_raw_fd(), libc::ENOTSOCK), (-1, libc::EBADF)] {
+        let size = address.len();
+        // SAFETY: the address is as long as that.
+        let bound = unsafe { libc::bind(descriptor, address.as_ptr().cast(), size) };
+        ensure_errno("bind", failed(bound)?, wanted)?;
+        // SAFETY: takes numbers.
+        let listens = unsafe { libc::listen(descriptor, 1) };
+        ensure_errno("listen", failed(listens)?, wanted)?;
+        // SAFETY: no address is asked for.
+        let accepted = unsafe { libc::accept(descriptor, ptr::null_mut(), ptr::null_mut()) };
+        ensure_errno("accept", failed(accepted)?, wanted)?;
+    }
+    Ok(SILENCE)
+}
+
+/// The errno of a call of the C library that must have failed.
+fn failed(result: i32) -> Result<i32> {
+    socket::errno("a call", if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) })
 }
 
 /// Closes one end, and the other when it has noticed.

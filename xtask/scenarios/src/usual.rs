@@ -21,11 +21,12 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::SockoptRejected
         | Cause::BindFailed
         | Cause::ListenFailed => "CLOSE",
+        Cause::SocketFailed => "unknown",
         Cause::ResetWhileClosing | Cause::DataAfterShutdown | Cause::WriteAfterShutdown => {
             "FIN_WAIT2"
         }
         Cause::ResetAfterPeerClose => "CLOSE_WAIT",
-        Cause::AcceptResources => "LISTEN",
+        Cause::AcceptResources | Cause::AcceptFailed => "LISTEN",
         Cause::ResetBeforeAccept
         | Cause::ResetByPeer
         | Cause::ResetAfterRetransmit

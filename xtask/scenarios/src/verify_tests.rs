@@ -30,6 +30,7 @@ fn line() -> Value {
         "sigpipe": null, "first_errno": null, "since_first_ms": null,
         "icmp_type": null, "icmp_code": null, "router": null,
         "level": null, "option": null, "fd": null, "flags": [],
+        "socket_family": null, "socket_type": null, "socket_protocol": null,
     });
     let process = json!({
         "pid": pid, "tid": tid, "uid": uid, "comm": comm, "process_comm": leader_comm,

@@ -246,6 +246,13 @@ causes! {
         summary: "accept found no free descriptor or memory; connections pile up in the queue",
         advice: "raise LimitNOFILE, or close what leaks (ls /proc/PID/fd | wc -l)",
     }
+    AcceptFailed {
+        id: "accept_failed",
+        direction: LocalKernel, severity: Failure, group: Accept,
+        errnos: Of(errnos![EACCES, EPERM, EFAULT, EINVAL, ECONNABORTED]),
+        summary: "accept was refused, by policy or for a wrong argument",
+        advice: "which security module says no (its log); is the buffer for the peer's address right",
+    }
     PrematureEof {
         id: "premature_eof",
         direction: Peer, severity: Notable, group: Reset,
@@ -259,6 +266,13 @@ causes! {
         errnos: Of(errnos![ENOPROTOOPT, EINVAL, EPERM, EACCES, EBADF, ENOTSOCK, EFAULT, EDOM, ENOTCONN, EISCONN, ENOENT, ENODEV, EADDRNOTAVAIL, EOPNOTSUPP, EPROTO, ENOBUFS, ENOMEM]),
         summary: "the kernel rejected a socket option",
         advice: "is the option known to this kernel, the value in range, the length right",
+    }
+    SocketFailed {
+        id: "socket_failed",
+        direction: LocalKernel, severity: Failure, group: Call,
+        errnos: Of(errnos![EMFILE, ENFILE, EACCES, EPERM, EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, ENOPROTOOPT, EINVAL, ENOBUFS, ENOMEM]),
+        summary: "no socket could be made",
+        advice: "do descriptors leak (ls /proc/PID/fd | wc -l, LimitNOFILE); does it take a capability; has the kernel that family and protocol",
     }
     BindFailed {
         id: "bind_failed",

@@ -57,7 +57,10 @@ fn signatures() -> impl Iterator<Item = Signature> {
     for &kind in EventKind::ALL {
         let decides = matches!(
             kind,
-            EventKind::ConnectionEnded | EventKind::ErrorReported | EventKind::Write
+            EventKind::ConnectionEnded
+                | EventKind::ErrorReported
+                | EventKind::Write
+                | EventKind::AcceptCall
         );
         let (states, origins) = if decides {
             (TcpState::ALL, Origin::ALL)
@@ -128,22 +131,31 @@ fn is_possible(signature: Signature) -> bool {
         ]),
         EventKind::CloseWhileConnecting => is(&[libc::ECANCELED, libc::ETIMEDOUT]) || is_icmp,
         EventKind::Accept if flags.has(Flags::DELIVERY) => is(&[libc::ECONNRESET, libc::EPIPE]),
-        EventKind::Accept | EventKind::AcceptCall => is(&[
+        EventKind::Accept => is(&[libc::EINTR, libc::EINVAL]),
+        EventKind::AcceptCall => is(&[
             libc::EINTR,
             libc::EINVAL,
             libc::EMFILE,
             libc::ENFILE,
             libc::ENOBUFS,
             libc::ENOMEM,
+            libc::EACCES,
+            libc::EPERM,
+            libc::EFAULT,
+            libc::ECONNABORTED,
         ]),
         EventKind::PeerClosed => is(&[0]),
         EventKind::Bind
         | EventKind::Listen
+        | EventKind::Socket
         | EventKind::Setsockopt
         | EventKind::Getsockopt
         | EventKind::Retransmission => false,
     }
 }
+
+/// What tells a program that this kernel lacks what it has asked for.
+const PROBES: &[Errno] = errnos![EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, ENOPROTOOPT];
 
 #[test]
 fn every_finding_agrees_with_its_row() {
@@ -155,7 +167,8 @@ fn every_finding_agrees_with_its_row() {
         let row = found.cause.row();
         assert_eq!(found.direction, row.direction, "{signature:?}");
         let is_held = !Flags(signature.flags).has(Flags::ORPHAN);
-        let severity = if is_held { row.severity } else { Severity::Expected };
+        let is_probe = found.cause == Cause::SocketFailed && PROBES.contains(&found.errno);
+        let severity = if is_held && !is_probe { row.severity } else { Severity::Expected };
         assert_eq!(found.severity, severity, "{signature:?}");
         if is_possible(signature) {
             let is_listed = match row.errnos {
@@ -212,7 +225,8 @@ causes each kernel can show.
 
 *Who* is who caused it, `direction` in JSON and metrics. *Severity* is that of a socket that a program
 holds. Without a program the failure reaches nobody and is `expected`; what is expected is counted and
-shown with `--all`.
+shown with `--all`. `socket_failed` is expected with EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT and
+ENOPROTOOPT, by which programs find out what the kernel has.
 "
     .to_owned();
     for group in Group::ALL {

@@ -12,7 +12,7 @@ use crate::{claim::Claim, names_reset_reasons, process::Process, socket::Role, s
 const SINCE_FIRST: &str = "since_first_ms";
 
 /// Fields that are null in every line but those whose scenario names a value.
-const USUALLY_NULL: [&str; 17] = [
+const USUALLY_NULL: [&str; 20] = [
     "remote_name",
     "service",
     "unit",
@@ -29,6 +29,9 @@ const USUALLY_NULL: [&str; 17] = [
     "router",
     "level",
     "option",
+    "socket_family",
+    "socket_type",
+    "socket_protocol",
     "fd",
 ];
 
@@ -284,7 +287,7 @@ impl Expected {
         self.event != "failure"
             || matches!(
                 self.call,
-                "accept" | "bind" | "listen" | "setsockopt" | "getsockopt" | "write"
+                "socket" | "accept" | "bind" | "listen" | "setsockopt" | "getsockopt" | "write"
             ) && self.cause != Cause::ResetAfterPeerClose
             || matches!(
                 self.cause,

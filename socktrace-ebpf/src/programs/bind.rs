@@ -1,0 +1,31 @@
+//! What is reported when a call that binds fails, whatever hook sees it.
+
+use socktrace_ebpf::{EventKind, Flags};
+
+use super::emit_call;
+use crate::{load::Load, policy, retry, sock::Sock, sockaddr::SockAddr, subject::Subject};
+
+/// A bind to this address has failed. These flags are known, others follow.
+#[inline(always)]
+pub(super) fn failed<L: Load, A: Load>(
+    sock: Sock<L>,
+    wanted: SockAddr<A>,
+    errno: u16,
+    flags: Flags,
+) -> i32 {
+    let Some(family) = sock.stream_family() else {
+        return 0;
+    };
+    // The address that was asked for, which the socket did not get.
+    let (family, ip) = wanted.ip(family);
+    let port = wanted.port();
+    if retry::repeats(EventKind::Bind, sock.stream_protocol(), family as u8, port, errno) {
+        return 0;
+    }
+    let flags = flags.with(policy::forbids_bind(errno, sock, port));
+    let locate = |subject: &mut Subject| {
+        subject.local = ip;
+        subject.local_port = port;
+    };
+    emit_call(EventKind::Bind, sock, family, errno, flags, locate, |_| {})
+}

@@ -1,0 +1,45 @@
+//! Traces the return of the whole bind call, which sees what security modules, BPF programs of cgroups
+//! and the protocol refuse.
+//!
+//! By system call at `__sys_bind` (`net/socket.c`): `int (int fd, struct sockaddr __user *, int addrlen)`
+//! in every kernel from 5.10 to 7.3. By `io_uring` at `__sys_bind_socket`: `int (struct socket *, struct
+//! __kernel_sockaddr_storage *, int addrlen)` since 6.11. The system call goes there too, unless the
+//! compiler has put a copy into `__sys_bind`, as in Debian's 6.12. Each produces an event when it fails.
+
+use aya_ebpf::{macros::fexit, programs::FExitContext};
+use socktrace_ebpf::Flags;
+
+use super::bind;
+use crate::{
+    arguments::Arguments as _,
+    descriptor,
+    errno::{EBADF, EFAULT, ENOTSOCK, returned},
+    load::{Direct, User, number},
+    sock::Socket,
+    sockaddr::SockAddr,
+    task,
+};
+
+/// Return of `__sys_bind`.
+#[fexit(function = "__sys_bind")]
+fn sys_bind_return(ctx: FExitContext) -> i32 {
+    let errno = returned(ctx.argument(3));
+    // Without a socket or an address there is nothing to say.
+    if matches!(errno, 0 | EBADF | ENOTSOCK | EFAULT) {
+        return 0;
+    }
+    let wanted = SockAddr::<User>::new(ctx.pointer(1));
+    descriptor::sock(ctx.int(0)).map_or(0, |sock| bind::failed(sock, wanted, errno, Flags::empty()))
+}
+
+/// Return of `__sys_bind_socket`, by `io_uring`: the system call has the address on its stack
+/// (`__sys_bind`), an operation in memory of its own (`io_bind`).
+#[fexit(function = "__sys_bind_socket")]
+fn sys_bind_socket_return(ctx: FExitContext) -> i32 {
+    let errno = returned(ctx.argument(3));
+    if errno == 0 || task::is_on_current_stack(number(ctx.pointer(1))) {
+        return 0;
+    }
+    let sock = Socket::<Direct>::new(ctx.pointer(0)).sock();
+    bind::failed(sock, SockAddr::<Direct>::new(ctx.pointer(1)), errno, Flags::empty())
+}
