@@ -1,6 +1,6 @@
 //! One event on the ring buffer: a signature and the detail that a person wants with it.
 
-use crate::{Family, Signature};
+use crate::{Family, Signature, SocketCall};
 
 /// An IP address and port as they travel: always sixteen bytes, IPv4 in the first four.
 ///
@@ -390,18 +390,24 @@ mod tests {
 
     #[test]
     fn a_detail_comes_back() {
-        let mut event = Event { parts: parts::NAMES, ..event() };
+        const OTHER_MATTERS: u8 = parts::NAMES | parts::WATCH_REPEATS;
+
+        let mut event = Event { parts: OTHER_MATTERS, ..event() };
         assert_eq!(event.detail(), None);
         for detail in [
             Detail::Icmp { router: Address::from_words([1, 2, 3, 4]), kind: 3, code: 13 },
             Detail::Peer { tgid: 81, comm: COMM, rst_reason: crate::facts::ABSENT },
             Detail::Call { fd: -1, level: 6, option: -2 },
             Detail::Call { fd: 1_000, level: 0, option: 0 },
+            Detail::Socket(SocketCall { family: 77, socket_type: 3, protocol: -5 }),
         ] {
             event.set_detail(detail);
             assert_eq!(event.detail(), Some(detail));
-            assert_ne!(event.parts & parts::NAMES, 0, "that is another matter");
+            assert_eq!(event.parts & OTHER_MATTERS, OTHER_MATTERS);
         }
+        let call = SocketCall { family: 2, socket_type: 0o2_000_003, protocol: 0 };
+        event.set_detail(Detail::Socket(call));
+        assert_eq!(event.detail(), Some(Detail::Socket(SocketCall { socket_type: 3, ..call })));
         event.parts |= parts::ICMP;
         assert_eq!(event.detail(), None, "of two kinds at once");
     }

@@ -26,7 +26,6 @@ pub(crate) struct Flood {
     pub(crate) peers: Peers,
     pub(crate) signature: Signature,
     pub(crate) finding: Finding,
-    pub(crate) family: Option<Family>,
     pub(crate) state: Option<TcpState>,
     pub(crate) role: Option<Role>,
     /// Port of the listening side, where the role is known and all have the same.
@@ -134,7 +133,6 @@ impl Decoder {
             peers: Peers::of(repeats),
             signature,
             finding: diagnose(signature),
-            family,
             state: TcpState::try_from(signature.state).ok(),
             role,
             service_port: role.and(port),

@@ -179,7 +179,6 @@ pub(super) mod tests {
             peers: Peers::About(340),
             signature,
             finding: diagnose(signature),
-            family: Some(Family::Ipv4),
             state: Some(TcpState::Established),
             role: Some(Role::Server),
             service_port: Some(443),
