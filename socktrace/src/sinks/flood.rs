@@ -161,7 +161,7 @@ pub(super) mod tests {
     use anstream::adapter::strip_str;
     use serde_json::{Value, json};
     use socktrace_diagnosis::diagnose;
-    use socktrace_ebpf::{Family, Role, TcpState};
+    use socktrace_ebpf::{Role, TcpState};
 
     use super::*;
     use crate::{
