@@ -11,6 +11,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 mod filters;
+mod max_sockets;
 mod ring_buffer;
 
 pub(crate) use filters::Filters;
@@ -21,13 +22,6 @@ use crate::{explain::Language, kernel::plan::Method, service::exit};
 /// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
 pub(crate) const DEFAULT_LISTEN: Listen =
     Listen::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10_054));
-
-/// Sockets whose owners are remembered by default.
-#[expect(clippy::cast_possible_truncation, reason = "a small number")]
-const DEFAULT_SOCKETS: u32 = socktrace_ebpf::SOCKETS as u32;
-
-/// As many as a large host can have: one and a half GiB of memory.
-const MOST_SOCKETS: u32 = 10_000_000;
 
 /// Series of failures by service by default.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
@@ -119,9 +113,10 @@ pub(crate) struct Cli {
     pub(crate) retransmit_threshold: u32,
 
     /// Of how many sockets at a time the owner is remembered; of more it is unknown. Each takes about
-    /// 150 bytes of the kernel's memory, at once
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_SOCKETS, value_parser = |text: &str| number(text, 1..=MOST_SOCKETS))]
-    pub(crate) max_sockets: u32,
+    /// 115 bytes of the kernel's memory, at once [default: one for each 512 KiB of memory, from 16384 to
+    /// 131072]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number(text, max_sockets::RANGE))]
+    max_sockets: Option<u32>,
 
     /// Size of the buffer between kernel and stream, a power of two: 1024 has room for some 5,000 events
     #[arg(long, value_name = "KIB", default_value_t = ring_buffer::DEFAULT_KIB, value_parser = ring_buffer::parse)]
@@ -172,6 +167,11 @@ impl Cli {
     pub(crate) const fn ring_bytes(&self) -> u32 {
         // At most 64 MiB.
         self.ring_buffer * ring_buffer::KIB
+    }
+
+    /// Of how many sockets at a time the owner is remembered.
+    pub(crate) fn max_sockets(&self) -> u32 {
+        self.max_sockets.unwrap_or_else(max_sockets::default)
     }
 
     /// What the definition cannot say.

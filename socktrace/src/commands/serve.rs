@@ -107,7 +107,7 @@ pub(super) fn about(
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("SOCKTRACE_COMMIT"),
         kernel: kernel_release(),
-        max_sockets: cli.max_sockets,
+        max_sockets: cli.max_sockets(),
     }
 }
 

@@ -71,7 +71,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let options = load::Options {
         method: cli.attach.into(),
         retransmits: cli.retransmits,
-        max_sockets: cli.max_sockets,
+        max_sockets: cli.max_sockets(),
         owned: services.extent(),
         limit,
         ring_bytes: cli.ring_bytes(),

@@ -111,14 +111,18 @@ impl Counts {
         Ok(Some(counts))
     }
 
-    /// Forgets what was counted of an owner that has gone, to make room for others.
-    pub(crate) fn forget(&self, owned: &Owned) {
-        if let Some(tallies) = &self.owned {
-            tallies.lock().unwrap_or_else(PoisonError::into_inner).forget(owned);
+    /// Forgets what was counted of an owner that has gone, to make room for others. Whether that could be
+    /// done: if not, all is still there.
+    pub(crate) fn forget(&self, owned: &Owned) -> bool {
+        if let Some(tallies) = &self.owned
+            && !tallies.lock().unwrap_or_else(PoisonError::into_inner).forget(owned)
+        {
+            return false;
         }
         if let Some((_, user_counts)) = &self.filtered {
             user_counts.lock().owned.remove(owned);
         }
+        true
     }
 
     /// One of the kernel side's counters of its own.

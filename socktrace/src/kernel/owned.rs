@@ -1,9 +1,9 @@
 //! The exact counts of failures by owner.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::ErrorKind};
 
 use anyhow::Context as _;
-use aya::maps::{HashMap, MapData};
+use aya::maps::{HashMap, MapData, MapError};
 use socktrace_ebpf::{Owned, Signature};
 
 use super::{maps::take, object::Object};
@@ -61,11 +61,18 @@ impl OwnedTallies {
             .collect()
     }
 
-    /// Makes room. To be done only for an owner that has gone and whose count has been read.
-    pub(crate) fn forget(&mut self, owned: &Owned) {
-        if let Err(error) = self.owned.remove(&owned.to_bytes()) {
-            // It stays, and takes room.
-            log::debug!("an owner that has gone is not forgotten: {error}");
+    /// Makes room. To be done only for an owner that has gone and whose count has been read. Whether it
+    /// is not there any more.
+    pub(crate) fn forget(&mut self, owned: &Owned) -> bool {
+        match self.owned.remove(&owned.to_bytes()) {
+            Ok(()) => true,
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => {
+                true
+            }
+            Err(error) => {
+                log::debug!("an owner that has gone is not forgotten, and takes room: {error}");
+                false
+            }
         }
     }
 }

@@ -215,9 +215,10 @@ mod tests {
         assert_eq!(processes.cgroup(at(42, 49_999_999)), Err(Unknown::ProcessGone));
         assert_eq!(processes.cgroup(at(42, boot_ns())), Err(Unknown::ProcessGone));
         // Its pid is another's, which began after the event.
-        begin(boot_ns() / 10_000_000 + 1);
+        let event = boot_ns();
+        begin(event / 10_000_000 + 1);
         fs::write(directory.join("cgroup"), "0::/system.slice/b.service\n").expect("written");
-        assert_eq!(processes.cgroup(at(42, boot_ns())), Err(Unknown::ProcessGone));
+        assert_eq!(processes.cgroup(at(42, event)), Err(Unknown::ProcessGone));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Services {
         let entries = counted.owned.len();
         let mut state = self.state();
         for owned in state.take(counted, Instant::now()) {
-            counts.forget(&owned);
+            state.forget(&owned, || counts.forget(&owned));
         }
         Ok(Some(Page { series: state.ledger.series().collect(), entries }))
     }
@@ -82,7 +82,7 @@ impl Services {
 }
 
 impl State {
-    /// Counts what has been added. Returns what has gone, to be forgotten.
+    /// Counts what has been added. Returns what has gone, to be [forgotten](Self::forget).
     fn take(&mut self, counted: OwnedCounts, now: Instant) -> Vec<Owned> {
         let (mut postings, mut gone) = (Vec::new(), Vec::new());
         for (owned, count) in counted.owned {
@@ -91,7 +91,6 @@ impl State {
             if added == 0 {
                 if now.duration_since(seen.changed) >= IDLE && self.owners.is_gone(owned.cgroup_id)
                 {
-                    self.seen.remove(&owned);
                     gone.push(owned);
                 }
                 continue;
@@ -113,6 +112,14 @@ impl State {
         let owners = &mut self.owners;
         self.ledger.expire(now, |cgroup| owners.is_gone(cgroup));
         gone
+    }
+
+    /// Forgets how far an owner was counted, if its count is `removed`: of one that stays the whole would
+    /// be counted again.
+    fn forget(&mut self, owned: &Owned, removed: impl FnOnce() -> bool) {
+        if removed() {
+            self.seen.remove(owned);
+        }
     }
 }
 
@@ -196,6 +203,11 @@ pub(super) mod tests {
         assert!(state.take(counted(), now).is_empty());
         assert!(state.take(counted(), now + IDLE / 2).is_empty());
         assert_eq!(state.take(counted(), now + IDLE), [owned(7)]);
+        // It could not be removed: it is tried again, and counts once.
+        state.forget(&owned(7), || false);
+        assert_eq!(state.take(counted(), now + IDLE), [owned(7)]);
+        assert_eq!(total(&state), 2);
+        state.forget(&owned(7), || true);
         // Should it come back, it is counted from the start.
         assert!(state.take(counted(), now + IDLE).is_empty());
         assert_eq!(total(&state), 3);
