@@ -1,6 +1,5 @@
 //! What becomes of a socket when a call that connects returns, whatever the call.
 
-use aya_ebpf::EbpfContext;
 use socktrace_ebpf::{EventKind, Flags};
 
 use super::emit_call;
@@ -26,7 +25,6 @@ pub(super) enum Call {
 /// A call that was to connect a socket to `target` has returned this.
 #[inline(always)]
 pub(super) fn returned<L: Load, T: Load>(
-    ctx: &impl EbpfContext,
     sock: Sock<L>,
     errno: u16,
     target: SockAddr<T>,
@@ -60,7 +58,7 @@ pub(super) fn returned<L: Load, T: Load>(
         // The protocol never returns it. EACCES may come of a route, too.
         .with_if(Flags::POLICY, errno == EPERM && call == Call::Connect)
         .with_if(Flags::FAST_OPEN, call == Call::Send);
-    debug!(ctx, "connect: failed with errno {}", errno);
+    debug!((), "connect: failed with errno {}", errno);
     let (family, ip) = target.ip(sock.own_family());
     let locate = |subject: &mut Subject| {
         if !target.is_null() {

@@ -34,5 +34,5 @@ fn sys_connect_file_return(ctx: FExitContext) -> i32 {
         return 0;
     }
     let target = SockAddr::<Direct>::new(ctx.pointer(1));
-    connect::returned(&ctx, sock, errno, target, connect::Call::Connect)
+    connect::returned(sock, errno, target, connect::Call::Connect)
 }

@@ -27,5 +27,5 @@ fn tcp_sendmsg_fastopen_return(ctx: FExitContext) -> i32 {
     let name: *const u8 = Probe::read_member(ctx.pointer(1), &offsets::MSG_NAME);
     let target = SockAddr::<Probe>::new(name);
     let errno = returned(ctx.argument(5));
-    connect::returned(&ctx, sock, errno, target, connect::Call::Send)
+    connect::returned(sock, errno, target, connect::Call::Send)
 }
