@@ -6,13 +6,19 @@ use anyhow::{Context as _, Result};
 use xtask_common::figure::{Figure, NO_TOOL, Unit};
 
 use crate::{
+    budget::budget,
     check::{added, without_tool},
     recorded::{KernelFigures, Recorded},
 };
 
-/// What begins the part of the document that is written by this program, after which nothing is
-/// kept.
-const MARK: &str = "<!-- Written by `cargo xtask bench --write-docs`. -->\n";
+/// What begins the first part of the document that is written by this program, what ends it, and what
+/// begins the second part, after which nothing is kept.
+const SUMMARY: &str = "<!-- Written by `cargo xtask bench --write-docs`, up to the next such line. -->\n";
+const SUMMARY_END: &str = "<!-- No more of it. -->\n";
+const DETAILS: &str = "<!-- Written by `cargo xtask bench --write-docs`, to the end. -->\n";
+
+/// The kernel whose figures are told in sentences.
+const USUAL: &str = "6.12";
 
 /// Columns of the table of costs: the tools, in this order.
 const TOOLS: [(&str, &str); 10] = [
@@ -43,27 +49,35 @@ pub fn plain(figures: &[Figure]) -> String {
     lines.collect()
 }
 
-/// Writes the document at `path`, docs/performance.md, whose beginning is kept.
+/// Writes the document at `path`, docs/performance.md, whose other parts are kept.
 ///
 /// # Errors
 ///
-/// When it cannot be written.
+/// When it cannot be written, or has lost the lines between its parts.
 pub fn write(path: &Path, recorded: &Recorded) -> Result<()> {
-    let old = fs::read_to_string(path).unwrap_or_default();
-    let kept = old.split(MARK).next().unwrap_or_default();
-    let text = format!("{kept}{MARK}{}", document(recorded)?);
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    let old = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let new = renewed(&old, recorded).with_context(|| format!("in {}", path.display()))?;
+    fs::write(path, new).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn document(recorded: &Recorded) -> Result<String> {
-    let mut text = String::new();
+fn renewed(old: &str, recorded: &Recorded) -> Result<String> {
+    let (title, rest) = old.split_once(SUMMARY).context("no beginning of the summary")?;
+    let (_, rest) = rest.split_once(SUMMARY_END).context("no end of the summary")?;
+    let (method, _) = rest.split_once(DETAILS).context("no beginning of the details")?;
+    let mut text = format!("{title}{SUMMARY}\n");
+    if let Some((_, kernel)) = recorded.kernels().find(|(series, _)| *series == USUAL) {
+        text.push_str(&budget(&kernel.figures)?);
+    }
     for (series, kernel) in recorded.kernels() {
-        let figures = &kernel.figures;
         writeln!(text, "\n## Linux {series}\n\nMeasured on {}.", kernel.package)?;
-        targets(&mut text, figures)?;
-        costs(&mut text, figures)?;
+        targets(&mut text, &kernel.figures)?;
+        costs(&mut text, &kernel.figures)?;
+    }
+    write!(text, "\n{SUMMARY_END}{method}{DETAILS}")?;
+    for (series, kernel) in recorded.kernels() {
+        writeln!(text, "\n## Linux {series} in detail")?;
         programs(&mut text, kernel)?;
-        others(&mut text, figures)?;
+        others(&mut text, &kernel.figures)?;
     }
     Ok(text)
 }
@@ -227,4 +241,34 @@ fn millions(instructions: u64) -> String {
 
 fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_by_hand_stays() {
+        let old = format!("# Title\n\n{SUMMARY}old\n{SUMMARY_END}by hand\n{DETAILS}old\n");
+        let recorded = Recorded::default();
+        let new = renewed(&old, &recorded).expect("has all lines");
+        assert_eq!(new, format!("# Title\n\n{SUMMARY}\n\n{SUMMARY_END}by hand\n{DETAILS}"));
+        assert_eq!(renewed(&new, &recorded).expect("likewise"), new);
+    }
+
+    #[test]
+    fn a_document_without_its_lines_is_not_overwritten() {
+        for lost in [SUMMARY, SUMMARY_END, DETAILS] {
+            let old = format!("{SUMMARY}{SUMMARY_END}{DETAILS}").replace(lost, "");
+            assert!(renewed(&old, &Recorded::default()).is_err(), "{lost}");
+        }
+    }
+
+    #[test]
+    fn the_document_shows_what_is_recorded() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/performance.md");
+        let old = fs::read_to_string(path).expect("the document");
+        let recorded = Recorded::read().expect("the figures");
+        assert_eq!(renewed(&old, &recorded).expect("has all lines"), old);
+    }
 }
