@@ -13,7 +13,8 @@ use crate::{
 
 /// What begins the first part of the document that is written by this program, what ends it, and what
 /// begins the second part, after which nothing is kept.
-const SUMMARY: &str = "<!-- Written by `cargo xtask bench --write-docs`, up to the next such line. -->\n";
+const SUMMARY: &str =
+    "<!-- Written by `cargo xtask bench --write-docs`, up to the next such line. -->\n";
 const SUMMARY_END: &str = "<!-- No more of it. -->\n";
 const DETAILS: &str = "<!-- Written by `cargo xtask bench --write-docs`, to the end. -->\n";
 
@@ -55,7 +56,8 @@ pub fn plain(figures: &[Figure]) -> String {
 ///
 /// When it cannot be written, or has lost the lines between its parts.
 pub fn write(path: &Path, recorded: &Recorded) -> Result<()> {
-    let old = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let old =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let new = renewed(&old, recorded).with_context(|| format!("in {}", path.display()))?;
     fs::write(path, new).with_context(|| format!("cannot write {}", path.display()))
 }
