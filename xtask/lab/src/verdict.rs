@@ -22,6 +22,8 @@ pub struct Verdict {
     pub skipped: Option<String>,
     /// How long it took on the host, if it came to its end.
     pub took: Option<Duration>,
+    /// Whether it has failed only because the boot ended before it was made.
+    pub is_lost: bool,
 }
 
 impl Verdict {
@@ -53,12 +55,14 @@ impl BootReports {
                 self.failed |= !passed;
                 let detail = if detail.is_empty() { "without saying why".into() } else { detail };
                 let failure = (!passed).then_some(detail);
-                return Some(Verdict { scenario: name, covers, failure, skipped: None, took });
+                let (skipped, is_lost) = (None, false);
+                return Some(Verdict { scenario: name, covers, failure, skipped, took, is_lost });
             }
             Report::Skipped { name, reason } => {
                 let took = self.close(&name, at);
-                let (covers, skipped) = (vec![], Some(reason));
-                return Some(Verdict { scenario: name, covers, failure: None, skipped, took });
+                let (covers, failure, skipped) = (vec![], None, Some(reason));
+                let is_lost = false;
+                return Some(Verdict { scenario: name, covers, failure, skipped, took, is_lost });
             }
             Report::Refused { exit, stderr } => {
                 self.refusal = Some(format!("socktrace exited with {exit}:\n{stderr}"));
@@ -91,6 +95,7 @@ impl BootReports {
             failure: Some(failure),
             skipped: None,
             took: None,
+            is_lost: false,
         };
         let running = self.started.map(|(scenario, _)| scenario);
         match self.open {
@@ -105,15 +110,14 @@ impl BootReports {
             Some(open) => {
                 // The first has the whole reason, the others need not repeat it.
                 let culprit = running.or_else(|| open.first().cloned()).unwrap_or_default();
-                let failure = |scenario: &str| {
+                let lost = format!("no verdict: the boot ended early (see {culprit})");
+                let due = |scenario: String| {
                     if scenario == culprit {
-                        return reason.clone();
+                        return fail(scenario, reason.clone());
                     }
-                    format!("no verdict: the boot ended early (see {culprit})")
+                    Verdict { is_lost: true, ..fail(scenario, lost.clone()) }
                 };
-                open.into_iter()
-                    .map(|scenario| fail(scenario.clone(), failure(&scenario)))
-                    .collect()
+                open.into_iter().map(due).collect()
             }
         }
     }
@@ -171,7 +175,8 @@ mod tests {
         let (boot, verdicts) = boot([plan(&["a"]), started("a"), scenario("a", true)]);
         let took = Some(Duration::from_secs(1));
         let covers = vec!["x/ipv4".into()];
-        let passed = Verdict { scenario: "a".into(), covers, failure: None, skipped: None, took };
+        let (failure, skipped, is_lost) = (None, None, false);
+        let passed = Verdict { scenario: "a".into(), covers, failure, skipped, took, is_lost };
         assert_eq!(verdicts, [passed]);
         assert_eq!(boot.end(&Outcome::Finished { code: 0 }), []);
     }

@@ -7,7 +7,8 @@ use xtask_common::scope::Scope;
 use socktrace_diagnosis::Cause;
 
 use super::{
-    accept, attach, bind, clients, connect, daemon, doctor, eof, filter, flood, forbid, handover,
+    accept, attach, bind, clients, connect, crowd, daemon, doctor, eof, filter, flood, forbid,
+    handover,
     icmp::{self, Message},
     inherit, inject, iouring, metrics, mptcp,
     network::Family,
@@ -365,6 +366,7 @@ catalogue! {
         Smp "opened_before": daemon::opened_before;
         Smp "owner_gone": owner::gone;
         Smp "owner_too_many": handover::too_many;
+        Smp differs "owner_beside_a_crowd": crowd::keeps_out_nobody;
         Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
         Smp "filter_by_process": filter::by_process;
         Smp "filter_by_user_and_namespace": filter::by_user_and_namespace;

@@ -13,6 +13,7 @@ mod child;
 mod claim;
 mod clients;
 mod connect;
+mod crowd;
 mod daemon;
 pub mod demo;
 mod doctor;

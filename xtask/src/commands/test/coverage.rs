@@ -130,6 +130,7 @@ mod tests {
             failure: failure.map(str::to_owned),
             skipped: None,
             took: None,
+            is_lost: false,
         }
     }
 

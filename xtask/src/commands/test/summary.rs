@@ -132,6 +132,7 @@ mod tests {
             failure: None,
             skipped: None,
             took: Some(Duration::from_secs(seconds)),
+            is_lost: false,
         };
         let mut summary = Summary::default();
         assert_eq!(summary.text(), "");
