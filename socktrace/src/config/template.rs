@@ -69,6 +69,7 @@ fn help(arg: &Arg) -> String {
 fn example(name: &str) -> &'static str {
     match name {
         "listen" => r#"["127.0.0.1:10054", "unix:/run/socktrace/metrics.sock,mode=0660"]"#,
+        "max-sockets" => "131072",
         "web-config" => r#""/etc/socktrace/web.yml""#,
         "pid" => "[1]",
         "comm" => r#"["nginx"]"#,
