@@ -258,8 +258,9 @@ extern "C" fn has_ended(address: u64, place: u64) -> u64 {
     u64::from(is_another || socket.is_closed_for_good())
 }
 
-/// The way of one of those who have most of the places of a socket's first set, if they have more than the newcomer has, and
-/// more than one; else [`NONE`]. Places are compared by slice, or by cgroup if `by_cgroup` is 1.
+/// The way of one of those who have most of the places of a socket's first set, if they have more than
+/// the newcomer has, and more than one; else [`NONE`]. Places are compared by slice, or by cgroup if
+/// `by_cgroup` is 1.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn greediest(address: u64, newcomer: u64, by_cgroup: u64) -> u64 {
