@@ -182,13 +182,13 @@ fn reserve(recipient: Option<&Recipient>) -> Option<RingBufBytes<'static>> {
     let whole = entry.as_mut_ptr().cast::<NamedEvent>();
     // SAFETY: as large and as aligned as a `NamedEvent`.
     let place = unsafe { &raw mut (*whole).names };
-    // SAFETY: likewise.
+    // SAFETY: a place in that entry.
     unsafe { place.write(*names) };
     Some(entry)
 }
 
 /// Sends an event, which `describe` completes.
-#[expect(clippy::cast_ptr_alignment, reason = "likewise")]
+#[expect(clippy::cast_ptr_alignment, reason = "the kernel aligns entries to eight bytes")]
 #[inline(always)]
 fn stream(
     signature: &Signature,

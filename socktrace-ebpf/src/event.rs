@@ -140,7 +140,8 @@ pub struct NamedEvent {
 pub struct Names {
     /// Its command name, that of its first thread; all NUL where it was not read.
     pub comm: [u8; 16],
-    /// The last part of the path of its executable, cut off where longer; all NUL likewise.
+    /// The last part of the path of its executable, cut off where longer; all NUL where it was
+    /// not read.
     pub exe: [u8; EXE_NAME],
 }
 
@@ -302,7 +303,7 @@ impl NamedEvent {
         if bytes.len() != size_of::<Event>() {
             return None;
         }
-        // SAFETY: likewise.
+        // SAFETY: the slice is as long as an `Event`, of which the same is true.
         let event = unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() };
         let is_named = event.parts & parts::NAMES != 0;
         let names = if is_named { Names::of_thread(event.comm) } else { Names::NONE };

@@ -124,7 +124,7 @@ struct Seen {
 }
 
 /// The port by which kinds are told apart: the service's; where it is not known which end listens, the
-/// lower one. A global function likewise: what a signature says of the role has many paths.
+/// lower one. A global function, too: what a signature says of the role has many paths.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn port_of(what: u64, which: u64, role: u64) -> u64 {

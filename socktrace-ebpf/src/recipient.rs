@@ -146,7 +146,7 @@ impl Answer {
     /// A function of its own: the kernel writes out each look-up in an array, and moves and copies all
     /// that it knows of the program each time (`bpf_patch_insn_data`).
     #[inline(never)]
-    pub(crate) fn recipient(self) -> Option<&'static mut Recipient> {
+    fn recipient(self) -> Option<&'static mut Recipient> {
         let slot = RECIPIENTS.get_ptr_mut(self.0 as u32)?;
         // SAFETY: this CPU's slot, which the current program alone has.
         Some(unsafe { &mut *slot })

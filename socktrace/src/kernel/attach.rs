@@ -128,7 +128,7 @@ struct Attacher<'a> {
     links: Vec<Link>,
 }
 
-impl Attacher<'_> {
+impl<'a> Attacher<'a> {
     /// Whether the programs attached so far know by themselves that a socket they remember has ended.
     fn recognizes_sockets(&self, features: Features) -> bool {
         features.cookies() && !self.uses_kprobes && !self.hides_memory
@@ -155,7 +155,7 @@ impl Attacher<'_> {
                 && let Some(variant) =
                     variants.iter().find(|variant| !self.is_hopeless(variant, variants))
             {
-                let needed = variant.needed_of(|function| !self.not_built.contains(&function));
+                let needed = self.needed(variant);
                 let spares =
                     variant.programs.iter().filter(|program| program.spare && self.preempts);
                 let programs = needed.chain(spares);
@@ -163,6 +163,15 @@ impl Attacher<'_> {
             }
         }
         self.preloaded = preload::preload(self.ebpf, &wanted, self.types);
+    }
+
+    /// The programs that a variant's hook needs on this kernel.
+    fn needed<'v>(
+        &self,
+        variant: &'v Variant,
+    ) -> impl Iterator<Item = &'static Program> + use<'a, 'v> {
+        let not_built = self.not_built;
+        variant.needed_of(move |function| !not_built.contains(&function))
     }
 
     /// Whether this kernel is known not to take a variant, where others are left to be tried.
@@ -208,16 +217,14 @@ impl Attacher<'_> {
 
     /// Loads and attaches the programs that a variant's hook needs: all of them or none.
     fn attach(&mut self, variant: &Variant) -> Result<Vec<Link>, ProgramError> {
-        let not_built = self.not_built;
-        let has = |function| !not_built.contains(&function);
-        for program in variant.needed_of(has) {
+        for program in self.needed(variant) {
             if let Err(error) = self.load(variant.function_of(program), program) {
                 self.unload_all(variant);
                 return Err(error);
             }
         }
-        let attached = variant
-            .needed_of(has)
+        let attached = self
+            .needed(variant)
             .map(|program| attach_program(self.ebpf, variant.function_of(program), program));
         // Of links that are not handed on, the programs are detached.
         let links = attached.collect::<Result<Vec<_>, _>>();

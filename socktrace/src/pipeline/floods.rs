@@ -47,7 +47,7 @@ impl Floods {
         self.due.get_or_insert_with(|| Instant::now() + INTERVAL);
     }
 
-    /// Begins likewise if events were lost, as one that asks for it may be among them.
+    /// Does so if events were lost, as one that asks for it may be among them.
     pub(super) fn watch_if_lost(&mut self, total: u64) {
         if std::mem::replace(&mut self.lost, total) != total {
             self.watch();

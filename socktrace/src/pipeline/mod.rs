@@ -297,7 +297,7 @@ impl Pipeline {
         }
         match self.counts.counter(Counter::EventsLost) {
             Ok(total) => {
-                let unattributed = self.floods.as_ref().map_or(0, Floods::unattributed);
+                let unattributed = self.unattributed();
                 self.sinks.lost(total + unattributed);
                 if let Some(floods) = &mut self.floods {
                     floods.watch_if_lost(total);
@@ -319,8 +319,12 @@ impl Pipeline {
 
     fn progress(&self) -> StreamProgress {
         let progress = self.sinks.progress();
-        let unattributed = self.floods.as_ref().map_or(0, Floods::unattributed);
-        StreamProgress { dropped: progress.dropped + unattributed, ..progress }
+        StreamProgress { dropped: progress.dropped + self.unattributed(), ..progress }
+    }
+
+    /// Events of floods that no line stands for.
+    fn unattributed(&self) -> u64 {
+        self.floods.as_ref().map_or(0, Floods::unattributed)
     }
 
     /// Shows what was counted in floods since the last time, as `look` finds it.

@@ -12,7 +12,7 @@ use socktrace_ebpf::{EventKind, Flags, Protocol};
 use super::{
     columns::{Column, Columns},
     human,
-    json::{LastLine, event_name},
+    json::{LastLine, event_name, write_meaning},
     object::{Word, Words, add_fields},
     reason::duration,
 };
@@ -94,13 +94,8 @@ pub(crate) fn write_json(out: &mut Vec<u8>, flood: &Flood, last: &mut LastLine) 
     if let Finding::Failure(found) | Finding::Delivery(found) = flood.finding {
         let flags = Flags(flood.signature.flags);
         let flags = Flags::NAMES.iter().filter(|(flag, _)| flags.has(*flag));
+        write_meaning(out, found)?;
         add_fields!(out, {
-            "errno": found.errno,
-            "errno_number": found.errno.number(),
-            "cause": Word(found.cause.id()),
-            "direction": Word(found.direction.id()),
-            "call": Word(found.call.id()),
-            "severity": Word(found.severity.id()),
             "sigpipe": sigpipe_name(found.sigpipe).map(Word),
             "flags": Words(flags.map(|(_, name)| *name)),
             "advice": Word(found.cause.advice()),

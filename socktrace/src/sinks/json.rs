@@ -187,13 +187,8 @@ fn write_process(out: &mut Vec<u8>, process: Option<&Arc<Process>>) -> io::Resul
     Ok(())
 }
 
-/// Goes on with what only a line about a failure says.
-fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> io::Result<()> {
-    let raw = &record.event;
-    let is_option = diagnosis.cause == Cause::SockoptRejected;
-    let is_later = raw.first_errno != 0;
-    let flags = Flags(raw.signature.flags);
-    let flags = Flags::NAMES.iter().filter(|(flag, _)| flags.has(*flag));
+/// Adds what a failure means, of one or of a flood of them.
+pub(super) fn write_meaning(out: &mut Vec<u8>, diagnosis: Diagnosis) -> io::Result<()> {
     add_fields!(out, {
         // Name of the errno the program gets, and its number on this machine.
         "errno": diagnosis.errno,
@@ -203,6 +198,19 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
         // Which call delivers the errno.
         "call": Word(diagnosis.call.id()),
         "severity": Word(diagnosis.severity.id()),
+    });
+    Ok(())
+}
+
+/// Goes on with what only a line about a failure says.
+fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> io::Result<()> {
+    let raw = &record.event;
+    let is_option = diagnosis.cause == Cause::SockoptRejected;
+    let is_later = raw.first_errno != 0;
+    let flags = Flags(raw.signature.flags);
+    let flags = Flags::NAMES.iter().filter(|(flag, _)| flags.has(*flag));
+    write_meaning(out, diagnosis)?;
+    add_fields!(out, {
         "tid": record.process.as_ref().map(|process| process.tid),
         // Window or keepalive probes without an answer.
         "probes": raw.probes,
