@@ -1,25 +1,20 @@
 //! Counts a signature, also by owner, and streams the event, as far as filters ask for it.
 
-use aya_ebpf::{
-    btf_maps::RingBuf, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_map,
-    maps::ring_buf::RingBufBytes,
-};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use socktrace_ebpf::{
-    Counter, Event, NamedEvent, RING_BYTES, Signature,
+    Counter, Event, Signature,
     event::{parts, unsettled},
 };
 
 use crate::{
+    draft,
     filter::{self, Verdict},
     flood::{self, Fate},
     offsets, owned_tally,
-    recipient::{Answer, Question, Recipient},
+    recipient::{Answer, Question},
     subject::Subject,
     tally,
 };
-
-#[btf_map]
-static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();
 
 /// Counts `signature`, then tries to send an event about the connection that `locate` finds and the
 /// process that `question` finds, which `describe` completes, unless filters drop it.
@@ -169,26 +164,7 @@ fn filter_then_count(
     Decision::admit(answer, meaning, service)
 }
 
-/// Room for an event, with the names of its process where those are not its thread's. Two sizes, and
-/// what only the larger one has is written at once: the verifier has to know the size of what is
-/// written to, and follows what comes after for each.
-#[expect(clippy::cast_ptr_alignment, reason = "the kernel aligns entries to eight bytes")]
-#[inline(always)]
-fn reserve(recipient: Option<&Recipient>) -> Option<RingBufBytes<'static>> {
-    let Some(names) = recipient.and_then(Recipient::other_names) else {
-        return EVENTS.reserve_bytes(size_of::<Event>(), 0);
-    };
-    let mut entry = EVENTS.reserve_bytes(size_of::<NamedEvent>(), 0)?;
-    let whole = entry.as_mut_ptr().cast::<NamedEvent>();
-    // SAFETY: as large and as aligned as a `NamedEvent`.
-    let place = unsafe { &raw mut (*whole).names };
-    // SAFETY: a place in that entry.
-    unsafe { place.write(*names) };
-    Some(entry)
-}
-
 /// Sends an event, which `describe` completes.
-#[expect(clippy::cast_ptr_alignment, reason = "the kernel aligns entries to eight bytes")]
 #[inline(always)]
 fn stream(
     signature: &Signature,
@@ -197,25 +173,17 @@ fn stream(
     fate: Fate,
     describe: impl FnOnce(&mut Event),
 ) {
-    let recipient = decision.answer.named();
-    let Some(mut entry) = reserve(recipient) else {
+    let Some(event) = draft::begin(decision.answer) else {
+        // No slot: as many programs as there are slots are at it on this processor.
         tally::bump(Counter::EventsLost);
         return;
     };
-    let event = entry.as_mut_ptr().cast::<Event>();
-    // SAFETY: at least as large and as aligned as an `Event`.
-    unsafe { event.write(Event::default()) };
-    // SAFETY: just written.
-    let event = unsafe { &mut *event };
-    event.parts = parts::WATCH_REPEATS * fate as u8;
-    if let Some(recipient) = recipient {
-        recipient.describe(event);
-    }
+    event.parts |= parts::WATCH_REPEATS * fate as u8;
     // SAFETY: the helper takes nothing and cannot fail.
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
     event.unsettled = decision.unsettled;
     subject.describe(event);
     describe(event);
-    entry.submit(0);
+    draft::send(decision.answer);
 }

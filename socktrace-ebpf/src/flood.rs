@@ -67,7 +67,7 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
         return STREAMED;
     };
     let signature = Signature::from_words([what as u32, (what >> 32) as u32, which as u32]);
-    let owner = recipient.owner();
+    let owner = &recipient.owner;
     let by_cgroup = offsets::FLOODS_BY_CGROUP.get() == 1;
     let mut kind = Owned {
         cgroup_id: match owner.tgid {
@@ -76,9 +76,9 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
             tgid => u64::from(tgid),
         },
         signature,
-        service_port: port_of(what, which, u64::from(recipient.role())) as u16,
+        service_port: port_of(what, which, u64::from(recipient.role)) as u16,
         // Why there is no process differs, too.
-        reserved: match recipient.source() {
+        reserved: match recipient.source as u16 {
             source if owner.tgid == 0 || source == OwnerSource::Gone as u16 => source,
             _ => 0,
         },
@@ -109,7 +109,7 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
         process,
         comm: words(owner.comm),
         remote: [low, high],
-        role: u64::from(recipient.role()),
+        role: u64::from(recipient.role),
     };
     // SAFETY: just looked up. Others write there too, see `add_to`.
     add_to(unsafe { &mut *entry }, &seen, when_streamed)

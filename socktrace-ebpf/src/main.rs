@@ -23,6 +23,7 @@ mod log;
 mod arguments;
 mod calls;
 mod descriptor;
+mod draft;
 mod emit;
 mod errno;
 mod failure;

@@ -6,9 +6,10 @@ use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
     macros::btf_map,
 };
-use socktrace_ebpf::{Event, Flags, Names, Owned, OwnerSource, Signature, event::parts};
+use socktrace_ebpf::{Flags, Owned, OwnerSource, Signature};
 
 use crate::{
+    draft::Draft,
     filter::{self, Verdict},
     holder::{self, Held},
     offsets, owned_tally,
@@ -16,7 +17,7 @@ use crate::{
     sock::Identity,
     subject::Subject,
     tally::add,
-    task::{self, Task},
+    task,
     waiter,
 };
 
@@ -30,25 +31,13 @@ pub(crate) struct Recipient {
     address: u64,
     cookie: u64,
     /// Its `tgid` is 0 when it is unknown.
-    owner: Owner,
-    /// An [`OwnerSource`].
-    source: u32,
+    pub(crate) owner: Owner,
+    /// How it is known, an [`OwnerSource`].
+    pub(crate) source: u32,
     /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 when unknown.
-    role: u32,
-    names: Names,
-    /// What is known of `names`, one of [`NamesKnown`].
-    names_known: u64,
-}
-
-/// What is known of a process's names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum NamesKnown {
-    /// Nothing.
-    Unknown = 0,
-    /// Both are the thread's.
-    Same = 1,
-    /// One of them is not the thread's.
-    Other = 2,
+    pub(crate) role: u32,
+    /// The event that it is to be named in.
+    pub(crate) draft: Draft,
 }
 
 /// How many programs can be at it on a CPU: one that others preempt or interrupt keeps its slot.
@@ -146,7 +135,7 @@ impl Answer {
     /// A function of its own: the kernel writes out each look-up in an array, and moves and copies all
     /// that it knows of the program each time (`bpf_patch_insn_data`).
     #[inline(never)]
-    fn recipient(self) -> Option<&'static mut Recipient> {
+    pub(crate) fn recipient(self) -> Option<&'static mut Recipient> {
         let slot = RECIPIENTS.get_ptr_mut(self.0 as u32)?;
         // SAFETY: this CPU's slot, which the current program alone has.
         Some(unsafe { &mut *slot })
@@ -158,11 +147,10 @@ impl Answer {
         self.0
     }
 
-    /// The process with its names, for an event that is streamed.
+    /// The same again.
     #[inline(always)]
-    pub(crate) fn named(self) -> Option<&'static Recipient> {
-        read_names(self.0);
-        Recipient::of(self.0)
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
     }
 
     /// Counts a failure by the process that was asked for, and by the port of its service.
@@ -227,26 +215,6 @@ extern "C" fn search_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
     answer(slot, flags, in_process, Effort::Search)
 }
 
-/// Adds the names of a slot's process and its executable, for an event that is streamed.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn read_names(slot: u64) -> u64 {
-    let Some(recipient) = Answer(slot).recipient() else {
-        return 0;
-    };
-    (recipient.names, recipient.names_known) = (Names::NONE, NamesKnown::Unknown as u64);
-    // Of a process that was there just now.
-    let is_there = recipient.source != OwnerSource::Gone as u32;
-    if task::is_readable() && is_there && recipient.owner.leader != 0 {
-        let leader = Task::new(recipient.owner.leader as *const u8);
-        leader.comm(&mut recipient.names.comm);
-        leader.exe(&mut recipient.names.exe);
-        let known = if recipient.has_same_names() { NamesKnown::Same } else { NamesKnown::Other };
-        recipient.names_known = known as u64;
-    }
-    0
-}
-
 /// Whether the filters ask for the process in a slot, a [`Verdict`].
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -299,59 +267,10 @@ fn answer(slot: u64, flags: u64, in_process: u64, effort: Effort) -> u64 {
 }
 
 impl Recipient {
-    /// Names the process in an event, but for [`Self::other_names`].
-    #[inline(always)]
-    pub(crate) fn describe(&self, event: &mut Event) {
-        let owner = &self.owner;
-        (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
-        (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.since_ns);
-        (event.comm, event.owner_source) = (owner.comm, self.source as u8);
-        event.role = self.role as u8;
-        if self.names_known != NamesKnown::Unknown as u64 {
-            event.parts |= parts::NAMES;
-        }
-    }
-
-    /// The names of the process, where they were read and are not both the thread's.
-    #[inline(always)]
-    pub(crate) fn other_names(&self) -> Option<&Names> {
-        (self.names_known == NamesKnown::Other as u64).then_some(&self.names)
-    }
-
-    /// Whether process and executable are named as the thread is.
-    #[inline(always)]
-    fn has_same_names(&self) -> bool {
-        // Whole words are compared. Names of executables that begin with a thread's, NUL at its end
-        // included, end there too.
-        let [exe, _] = self.names.exe.as_chunks::<16>().0 else {
-            return false;
-        };
-        let thread = u128::from_ne_bytes(self.owner.comm);
-        thread == u128::from_ne_bytes(self.names.comm) && thread == u128::from_ne_bytes(*exe)
-    }
-
     /// The one in a slot.
     #[inline(always)]
     pub(crate) fn of(slot: u64) -> Option<&'static Self> {
         Answer(slot).recipient().map(|recipient| &*recipient)
-    }
-
-    /// The process; its `tgid` is 0 when it is unknown.
-    #[inline(always)]
-    pub(crate) fn owner(&self) -> &Owner {
-        &self.owner
-    }
-
-    /// How it is known, an [`OwnerSource`].
-    #[inline(always)]
-    pub(crate) fn source(&self) -> u16 {
-        self.source as u16
-    }
-
-    /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 when unknown.
-    #[inline(always)]
-    pub(crate) fn role(&self) -> u8 {
-        self.role as u8
     }
 
     #[inline(always)]
