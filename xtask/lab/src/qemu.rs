@@ -22,6 +22,9 @@ pub enum Mode {
     Smp,
     /// One processor whose clock counts instructions and jumps over idle time.
     Icount,
+    /// The same, with the same random numbers and the same date each time: a boot repeats to the
+    /// instruction.
+    Repeated,
 }
 
 /// What runs a guest's instructions.
@@ -67,13 +70,18 @@ impl Machine<'_> {
             (Accelerator::Tcg, Mode::Smp) => {
                 ["-accel", "tcg,thread=multi", "-cpu", self.arch.processor]
             }
-            (Accelerator::Tcg, Mode::Icount) => {
+            (Accelerator::Tcg, Mode::Icount | Mode::Repeated) => {
                 ["-accel", "tcg,thread=single", "-cpu", self.arch.processor]
             }
         });
         qemu.args(match self.mode {
             Mode::Smp => &["-smp", "2"][..],
-            Mode::Icount => &["-smp", "1", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"],
+            Mode::Icount | Mode::Repeated => &["-smp", "1", "-icount", "shift=0,sleep=off"],
+        });
+        qemu.args(match self.mode {
+            Mode::Smp => &[][..],
+            Mode::Icount => &["-rtc", "clock=vm"],
+            Mode::Repeated => &["-rtc", "base=2026-01-01,clock=vm", "-seed", "1"],
         });
         // The archive has no name; it is reached through this process.
         let initramfs = format!("/proc/{}/fd/{}", process::id(), self.initramfs.as_raw_fd());

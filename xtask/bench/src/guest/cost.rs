@@ -11,7 +11,7 @@ use super::{
 
 /// How often each workload is done in a round, and how many rounds are made.
 const TIMES: u64 = 400;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// How often a call that fails in a loop is made: its cost is that of a flood under way, not of its
 /// beginning.

@@ -93,7 +93,7 @@ fn measure(
         peers: Some(peers),
         prometheus: None,
         accelerator: Accelerator::Tcg,
-        mode: Mode::Icount,
+        mode: Mode::Repeated,
         append: "",
         command,
         env: [].into(),
