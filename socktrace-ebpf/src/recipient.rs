@@ -17,8 +17,7 @@ use crate::{
     sock::Identity,
     subject::Subject,
     tally::add,
-    task,
-    waiter,
+    task, waiter,
 };
 
 /// A process to name.
