@@ -8,16 +8,20 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
+mod choices;
 mod filters;
 mod max_sockets;
 mod ring_buffer;
 
-pub(crate) use filters::Filters;
+pub(crate) use self::{
+    choices::{Attach, Color, OnFull, Output, Time},
+    filters::Filters,
+};
 use socktrace_exporter::Listen;
 
-use crate::{explain::Language, kernel::plan::Method, service::exit};
+use crate::{explain::Language, service::exit, sinks::ColumnList};
 
 /// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
 pub(crate) const DEFAULT_LISTEN: Listen =
@@ -130,6 +134,15 @@ pub(crate) struct Cli {
     /// Color the stream; `auto` does on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
+
+    /// Columns of lines for people, separated by commas: time, errno, cause, process, service, role,
+    /// local, remote, reason [default: on a terminal those that fit, else all]
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) columns: Option<ColumnList>,
+
+    /// By which clock lines for people say when; JSON always has UTC
+    #[arg(long, value_enum, default_value_t, value_name = "CLOCK")]
+    pub(crate) time: Time,
 
     /// How to hook kernel functions
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
@@ -247,70 +260,6 @@ pub(crate) struct Explain {
     /// Language of the text [default: that of the locale]
     #[arg(long, value_enum, value_name = "LANG")]
     pub(crate) lang: Option<Language>,
-}
-
-/// Format of the stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// Aligned lines for people
-    #[default]
-    Human,
-    /// One JSON object a line
-    Json,
-}
-
-/// What to do when the stream's reader is slower than the failures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnFull {
-    /// Wait for it: it gets the oldest events, and the number of those that were lost meanwhile
-    #[default]
-    Block,
-    /// Keep a megabyte for it and drop what follows
-    Drop,
-}
-
-/// How kernel functions are to be hooked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Attach {
-    /// By BPF trampolines, or by kprobes where the kernel has none
-    #[default]
-    Auto,
-    /// By BPF trampolines only
-    Fentry,
-    /// By kprobes only: slower, and some failures stay hidden
-    Kprobe,
-}
-
-impl From<Attach> for Method {
-    fn from(attach: Attach) -> Self {
-        match attach {
-            Attach::Auto => Self::Auto,
-            Attach::Fentry => Self::Fentry,
-            Attach::Kprobe => Self::Kprobe,
-        }
-    }
-}
-
-/// Whether to color.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set
-    #[default]
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-impl From<Color> for anstream::ColorChoice {
-    fn from(color: Color) -> Self {
-        match color {
-            Color::Auto => Self::Auto,
-            Color::Always => Self::AlwaysAnsi,
-            Color::Never => Self::Never,
-        }
-    }
 }
 
 /// Reads a whole number.

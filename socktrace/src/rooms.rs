@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("metrics", &["kernel", "owner", "record", "filter", "counts"]),
     ("pipeline", &["kernel", "owner", "record", "filter", "counts", "sinks", "metrics"]),
     ("doctor", &["kernel", "owner", "service"]),
-    ("cli", &["kernel", "filter", "explain", "service"]),
+    ("cli", &["kernel", "filter", "explain", "service", "sinks"]),
     ("config", &["cli", "owner"]),
     (
         "commands",

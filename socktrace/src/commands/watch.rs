@@ -5,13 +5,13 @@ use std::future::pending;
 
 use super::lifecycle::Lifecycle;
 use crate::{
-    cli::{Cli, OnFull, Output},
+    cli::{Cli, OnFull, Output, Time},
     config::Resolved,
     counts::StreamProgress,
     kernel::load::Attached,
     pipeline::{Pipeline, Step},
     service::signals::StopSignals,
-    sinks::{Format, Options},
+    sinks::{Clock, Format, Options},
 };
 
 /// How sinks are to work, as the command line says.
@@ -20,7 +20,18 @@ pub(super) fn options(cli: &Cli) -> Options {
         Output::Human => Format::Human,
         Output::Json => Format::Json,
     };
-    Options { format, color: cli.color.into(), drops: cli.on_full == OnFull::Drop }
+    let clock = match cli.time {
+        Time::Local => Clock::Local,
+        Time::Utc => Clock::Utc,
+        Time::None => Clock::None,
+    };
+    Options {
+        format,
+        color: cli.color.into(),
+        clock,
+        columns: cli.columns.clone(),
+        drops: cli.on_full == OnFull::Drop,
+    }
 }
 
 /// Runs; without a pipeline it only counts. Detaches in the end, and returns what the stream came to.

@@ -70,6 +70,7 @@ fn example(name: &str) -> &'static str {
     match name {
         "listen" => r#"["127.0.0.1:10054", "unix:/run/socktrace/metrics.sock,mode=0660"]"#,
         "max-sockets" => "131072",
+        "columns" => r#""time,errno,process,remote,reason""#,
         "web-config" => r#""/etc/socktrace/web.yml""#,
         "pid" => "[1]",
         "comm" => r#"["nginx"]"#,

@@ -193,7 +193,7 @@ impl Pipeline {
         }
         // Under the options that they came with.
         self.report_floods(Floods::take);
-        self.sinks.change(options);
+        self.sinks.change(&options);
         self.gate.judge.change(all);
         self.gate.teacher.refresh();
     }

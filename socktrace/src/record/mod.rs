@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use socktrace_diagnosis::Finding;
+use socktrace_diagnosis::{Cause, Finding};
 use socktrace_ebpf::{Detail, Event, Family, Role, SocketCall, TcpState};
 
 pub(crate) use self::{
@@ -116,6 +116,22 @@ impl Record {
             Some(Detail::Socket(call)) => Some(call),
             _ => None,
         }
+    }
+
+    /// Whether it follows from a failure of the same socket that was told before.
+    pub(crate) fn is_continuation(&self) -> bool {
+        match self.finding {
+            Finding::Delivery(_) => true,
+            Finding::Failure(found) => {
+                matches!(found.cause, Cause::WriteAfterReset | Cause::WriteAfterTimeout)
+            }
+            Finding::Retransmission => false,
+        }
+    }
+
+    /// Where its connection runs: the network namespace, and both ends.
+    pub(crate) fn path(&self) -> (u32, SocketAddr, SocketAddr) {
+        (self.event.netns, self.local, self.remote)
     }
 
     /// The port of the service that the connection is about: the listening side's.

@@ -1,22 +1,28 @@
-//! The columns of a line for people, and which of them a terminal has room for. The reason moves to
-//! lines of its own where it does not fit.
+//! The columns of a line for people, and which of them a terminal has room for. What does not fit into
+//! its column, and a reason for which the line has no room, stand whole on lines of their own below.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, str::FromStr};
 
 use textwrap::core::display_width;
 
-/// What stands for the rest of a text that was cut.
-const CUT: char = '…';
+/// What stands for the part of a text that was cut out.
+const CUT: &str = "…";
 
-/// What stands before a reason on a line of its own.
+/// What stands before a line that belongs to the one above.
 const INDENT: &str = "    ";
 
-/// The least width of a terminal on which a reason gets lines of its own.
+/// The least width of a terminal on which a line may have others below it.
 const NARROWEST: usize = 40;
+
+/// The width from which on most reasons have room in the line itself.
+const WIDE: usize = 160;
+
+/// The room for the reason there.
+const REASON: usize = 70;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
+pub(crate) enum Column {
     Time,
     Errno,
     Cause,
@@ -42,17 +48,18 @@ impl Column {
         Self::Reason,
     ];
 
-    /// Every column, the most telling first. As many are shown, from the first, as fit.
+    /// Every column but the reason, which is always shown, the most telling first. As many are shown,
+    /// from the first, as fit.
     ///
-    /// What failed, for whom and where, then when; the reason says more of the cause; service and
-    /// role say more of the process and the remote end, and the local end is this host.
-    const BY_WEIGHT: [Self; 9] = [
-        Self::Cause,
+    /// What failed, for whom, where and when; the reason says more than the cause, which goes before it
+    /// where it has no column; service and role say more of the process and the remote end, and the
+    /// local end is this host.
+    const BY_WEIGHT: [Self; 8] = [
         Self::Errno,
         Self::Process,
         Self::Remote,
         Self::Time,
-        Self::Reason,
+        Self::Cause,
         Self::Service,
         Self::Role,
         Self::Local,
@@ -72,44 +79,124 @@ impl Column {
         }
     }
 
-    /// Its width; a longer value pushes the rest of the line out. Of the last one the least that is
-    /// worth showing.
+    /// As users write it.
+    fn name(self) -> String {
+        self.title().to_lowercase()
+    }
+
+    /// Its width. The reason has what is left.
     const fn width(self) -> usize {
         match self {
             Self::Time | Self::Errno | Self::Role => 12,
             Self::Cause => 22,
             Self::Process | Self::Service => 18,
             Self::Local | Self::Remote => 21,
-            Self::Reason => 30,
+            Self::Reason => 0,
         }
+    }
+
+    /// What is kept of the end of a text that is cut: the number of a process, or a port.
+    fn end(self, text: &str) -> &str {
+        let begin = match self {
+            Self::Process => text.rfind('['),
+            Self::Role | Self::Local | Self::Remote => text.rfind(':'),
+            _ => None,
+        };
+        begin.map_or("", |begin| &text[begin..])
     }
 }
 
-/// What fits.
+/// Columns that a user asks for, in this order. The reason stands last: it has no width.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ColumnList(Vec<Column>);
+
+impl FromStr for ColumnList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut list = Vec::new();
+        for name in text.split(',') {
+            let name = name.trim().to_lowercase();
+            let Some(column) = Column::IN_LINE.into_iter().find(|column| column.name() == name)
+            else {
+                let names = Column::IN_LINE.map(Column::name).join(", ");
+                return Err(format!("no column {name:?}; there are {names}"));
+            };
+            if list.contains(&column) {
+                return Err(format!("{name} stands there twice"));
+            }
+            list.push(column);
+        }
+        list.sort_by_key(|column| *column == Column::Reason);
+        Ok(Self(list))
+    }
+}
+
+/// What is shown, and in how much room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
     shown: Vec<Column>,
     /// Columns of the terminal.
     limit: Option<usize>,
+    /// Whether a reason stands in the line itself, if that has room for all of it.
+    has_reason: bool,
+}
+
+/// A column of one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) column: Column,
+    /// Cut and padded.
+    pub(super) text: String,
+}
+
+/// One line, and what belongs to it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) cells: Vec<Cell>,
+    /// Lines below it, indented.
+    pub(super) below: Vec<String>,
 }
 
 impl Columns {
-    /// All there are.
+    /// All there are, in lines of any width.
     pub(crate) fn all() -> Self {
-        Self { shown: Column::IN_LINE.to_vec(), limit: None }
+        Self { shown: Column::IN_LINE.to_vec(), limit: None, has_reason: true }
     }
 
     /// Those that fit a terminal this wide: at least the most telling one.
     pub(crate) fn within(width: usize) -> Self {
-        let mut used = 0;
+        let has_reason = width >= WIDE;
+        let for_reason = if has_reason { 1 + REASON } else { 0 };
+        let mut used = for_reason;
         let fitting = Column::BY_WEIGHT.iter().take_while(|column| {
-            let gap = usize::from(used > 0);
+            let gap = usize::from(used > for_reason);
             used += gap + column.width();
             used <= width || gap == 0
         });
         let fitting: Vec<_> = fitting.collect();
-        let shown = Column::IN_LINE.into_iter().filter(|column| fitting.contains(&column));
-        Self { shown: shown.collect(), limit: Some(width) }
+        let shown = Column::IN_LINE
+            .into_iter()
+            .filter(|column| *column == Column::Reason || fitting.contains(&column));
+        Self { shown: shown.collect(), limit: Some(width), has_reason }
+    }
+
+    /// Those that were asked for, whether they fit or not.
+    pub(crate) fn of(list: &ColumnList, width: Option<usize>) -> Self {
+        Self { shown: list.0.clone(), limit: width, has_reason: true }
+    }
+
+    /// Those of a line that follows from the one before.
+    pub(super) fn of_continuation(&self) -> Self {
+        let shown = self.shown.iter().copied();
+        let shown = shown.filter(|column| matches!(column, Column::Time | Column::Reason));
+        Self { shown: shown.collect(), limit: self.limit, has_reason: true }
+    }
+
+    /// The same without one of them.
+    pub(crate) fn without(mut self, column: Column) -> Self {
+        self.shown.retain(|shown| *shown != column);
+        self
     }
 
     /// Whether both show the same, though they may cut elsewhere.
@@ -117,62 +204,114 @@ impl Columns {
         self.shown == other.shown
     }
 
-    /// The cells of a line with what stands before each, padded and cut to fit. A reason that does
-    /// not fit is left out: see [`Self::below`].
-    pub(super) fn cells<'a>(
-        &self,
-        mut text: impl FnMut(Column) -> Cow<'a, str>,
-    ) -> Vec<(Column, &'static str, String)> {
-        let mut cells = Vec::new();
+    /// Whether lines have a width.
+    #[cfg(test)]
+    pub(super) const fn are_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// The titles of those that have a place of their own.
+    pub(super) fn titles(&self) -> Vec<Cell> {
+        let mut titles = self.clone();
+        titles.shown.retain(|column| *column != Column::Reason || self.has_reason);
+        titles.line(|column| column.title().into()).cells
+    }
+
+    /// A line of these texts.
+    pub(super) fn line<'a>(&self, mut text: impl FnMut(Column) -> Cow<'a, str>) -> Line {
+        let mut line = Line::default();
         let mut used = 0;
+        let mut cut = Vec::new();
         for (index, column) in self.shown.iter().copied().enumerate() {
-            let gap = if index == 0 { "" } else { " " };
+            let gap = usize::from(index > 0);
             let is_last = index + 1 == self.shown.len();
-            let mut cell = text(column).into_owned();
-            let room =
-                self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(used + gap.len()));
-            let is_below = column == Column::Reason && self.wraps() && display_width(&cell) > room;
-            if room == 0 || is_below {
+            let whole = text(column);
+            let room = self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(used + gap));
+            if column == Column::Reason && is_last {
+                // Below what was cut, too.
+                let fits = self.has_reason && cut.is_empty() && display_width(&whole) <= room;
+                if self.limit.is_none() || fits {
+                    line.cells.push(Cell { column, text: whole.into_owned() });
+                    return line;
+                }
+                line.below = self.below(&self.told(&whole, &mut text), &cut);
                 break;
             }
-            cut(&mut cell, room);
-            if !is_last {
-                let padding = column.width().min(room).saturating_sub(display_width(&cell));
-                cell.extend(std::iter::repeat_n(' ', padding));
+            // The last one of the line has the rest of it.
+            let is_open =
+                is_last || (!self.has_reason && self.shown[index + 1..] == [Column::Reason]);
+            let width = if is_open { room } else { column.width().min(room) };
+            if width == 0 {
+                continue;
             }
-            used += gap.len() + display_width(&cell);
-            cells.push((column, gap, cell));
+            let mut cell = whole.to_string();
+            if self.limit.is_some() && shorten(&mut cell, column, width) {
+                cut.push((column, whole.into_owned()));
+            }
+            let padding = if is_open { 0 } else { width.saturating_sub(display_width(&cell)) };
+            cell.extend(std::iter::repeat_n(' ', padding));
+            used += gap + display_width(&cell);
+            line.cells.push(Cell { column, text: cell });
         }
-        cells
+        if line.below.is_empty() && !cut.is_empty() {
+            line.below = self.below("", &cut);
+        }
+        if let Some(last) = line.cells.last_mut() {
+            last.text.truncate(last.text.trim_end().len());
+        }
+        line
     }
 
-    /// The lines under a line that has no room for this reason.
-    pub(super) fn below(&self, reason: &str) -> Vec<String> {
-        let Some(limit) = self.limit.filter(|_| self.wraps()) else { return Vec::new() };
-        let options =
-            textwrap::Options::new(limit).initial_indent(INDENT).subsequent_indent(INDENT);
-        textwrap::wrap(reason, options).into_iter().map(Cow::into_owned).collect()
+    /// A reason after its cause, if that has no column.
+    fn told<'a>(&self, reason: &str, text: &mut impl FnMut(Column) -> Cow<'a, str>) -> String {
+        if self.shown.contains(&Column::Cause) {
+            return reason.to_owned();
+        }
+        format!("{}: {reason}", text(Column::Cause))
     }
 
-    /// Whether reasons may have lines of their own.
-    fn wraps(&self) -> bool {
-        self.limit.is_some_and(|limit| limit >= NARROWEST)
+    /// The lines below a line: a reason, and what was cut.
+    fn below(&self, reason: &str, cut: &[(Column, String)]) -> Vec<String> {
+        let Some(limit) = self.limit.filter(|limit| *limit >= NARROWEST) else {
+            return Vec::new();
+        };
+        let cut: Vec<_> =
+            cut.iter().map(|(column, whole)| format!("{} {whole}", column.name())).collect();
+        let text = match (reason, cut.join(", ")) {
+            (reason, cut) if cut.is_empty() => reason.to_owned(),
+            ("", cut) => format!("({cut})"),
+            (reason, cut) => format!("{reason} ({cut})"),
+        };
+        // Addresses and names are kept whole.
+        let options = textwrap::Options::new(limit)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .word_separator(textwrap::WordSeparator::AsciiSpace)
+            .initial_indent(INDENT)
+            .subsequent_indent(INDENT);
+        textwrap::wrap(&text, options).into_iter().map(Cow::into_owned).collect()
     }
 }
 
-/// Shortens a text to this many columns of a terminal, at least one.
-fn cut(text: &mut String, room: usize) {
+/// Shortens a text to this many columns of a terminal, at least one, and returns whether it did. What
+/// says most at its end is kept.
+fn shorten(text: &mut String, column: Column, room: usize) -> bool {
     if display_width(text) <= room {
-        return;
+        return false;
     }
+    let end = column.end(text);
+    // A part of the beginning must be left.
+    let end = if display_width(end) + 2 <= room { end.to_owned() } else { String::new() };
+    let room = room.saturating_sub(display_width(&end));
     let mut used = 0;
-    let end = text.char_indices().find_map(|(index, char)| {
+    let begin = text.char_indices().find_map(|(index, char)| {
         used += display_width(char.encode_utf8(&mut [0; 4]));
         // The mark takes one.
         (used >= room).then_some(index)
     });
-    text.truncate(end.unwrap_or(text.len()));
-    text.push(CUT);
+    text.truncate(begin.unwrap_or(text.len()));
+    text.push_str(CUT);
+    text.push_str(&end);
+    true
 }
 
 #[cfg(test)]
@@ -187,49 +326,70 @@ mod tests {
 
     #[test]
     fn columns_drop_from_the_least_telling() {
-        assert_eq!(titles(&Columns::within(1)), ["CAUSE"]);
-        assert_eq!(titles(&Columns::within(80)), ["ERRNO", "CAUSE", "PROCESS", "REMOTE"]);
-        let with_time = ["TIME", "ERRNO", "CAUSE", "PROCESS", "REMOTE"];
-        assert_eq!(titles(&Columns::within(100)), with_time);
-        assert_eq!(titles(&Columns::within(120)), [&with_time[..], &["REASON"]].concat());
-        assert_eq!(titles(&Columns::within(174)), titles(&Columns::all()));
-        assert_eq!(titles(&Columns::within(173)).len(), 8);
+        assert_eq!(titles(&Columns::within(1)), ["ERRNO", "REASON"]);
+        let always = ["TIME", "ERRNO", "PROCESS", "REMOTE", "REASON"];
+        assert_eq!(titles(&Columns::within(80)), always);
+        let with_cause = ["TIME", "ERRNO", "CAUSE", "PROCESS", "REMOTE", "REASON"];
+        assert_eq!(titles(&Columns::within(100)), with_cause);
+        let with_service = ["TIME", "ERRNO", "CAUSE", "PROCESS", "SERVICE", "REMOTE", "REASON"];
+        assert_eq!(titles(&Columns::within(120)), with_service);
+        assert_eq!(titles(&Columns::within(160)), with_cause);
+        assert_eq!(titles(&Columns::within(180)), with_service);
+        assert_eq!(titles(&Columns::within(220)), titles(&Columns::all()));
     }
 
     #[test]
     fn each_column_has_its_place_and_weight() {
-        for column in Column::IN_LINE {
+        for column in Column::IN_LINE.into_iter().filter(|column| *column != Column::Reason) {
             assert!(Column::BY_WEIGHT.contains(&column), "{column:?}");
         }
     }
 
     #[test]
-    fn a_reason_moves_down_where_it_does_not_fit() {
-        let reason = "sent at a TTL of 1 by 10.0.0.1, which no router on the way to it passes on";
-        let shown = |width| {
-            let columns = Columns::within(width);
-            let text = |column| if column == Column::Reason { reason } else { "x" };
-            let cells = columns.cells(|column| text(column).into());
-            cells.iter().any(|(column, ..)| *column == Column::Reason)
-        };
-        assert!(!shown(80) && !shown(120) && shown(240));
-        assert_eq!(
-            Columns::within(80).below(reason),
-            ["    sent at a TTL of 1 by 10.0.0.1, which no router on the way to it passes on",]
-        );
-        assert_eq!(Columns::within(50).below(reason).len(), 2);
-        assert_eq!(Columns::within(39).below(reason), [""; 0]);
-        assert_eq!(Columns::all().below(reason), [""; 0]);
+    fn a_list_names_columns() {
+        let list = "reason, PID".parse::<ColumnList>();
+        let error = list.expect_err("no such column");
+        assert!(error.contains("\"pid\"") && error.contains("process, service"), "{error}");
+        assert!("time,time".parse::<ColumnList>().is_err());
+        let list = "Remote,errno".parse().expect("columns");
+        assert_eq!(titles(&Columns::of(&list, None)), ["REMOTE", "ERRNO"]);
+    }
+
+    #[test]
+    fn what_tells_most_is_kept_of_what_is_cut() {
+        for (column, whole, cut) in [
+            (Column::Process, "prometheus-node[4194304]", "prometh…[4194304]"),
+            (Column::Remote, "[2001:db8:85a3::7348]:50412", "[2001:db8:85a…:50412"),
+            (Column::Service, "a-service-with-a-name", "a-service-with-a…"),
+            (Column::Process, "世界世界世界世界[81]", "世界世界世界…[81]"),
+        ] {
+            let mut text = whole.to_owned();
+            assert!(shorten(&mut text, column, column.width() - 1), "{whole}");
+            assert_eq!(text, cut);
+        }
     }
 
     proptest! {
         #[test]
-        fn no_line_is_wider_than_the_terminal(width in 1..250_usize, text in "[a-z世界]{0,60}") {
-            let cells = Columns::within(width).cells(|_| Cow::Borrowed(text.as_str()));
-            let used: usize = cells.iter().map(|(_, gap, cell)| gap.len() + display_width(cell)).sum();
-            prop_assert!(used <= width, "{used}: {cells:?}");
-            for line in Columns::within(width).below(&text) {
+        fn no_line_is_wider_than_the_terminal(width in 1..250_usize, text in "[a-z世界:\\[]{0,60}") {
+            let line = Columns::within(width).line(|_| Cow::Borrowed(text.as_str()));
+            let used: usize = line.cells.iter().map(|cell| 1 + display_width(&cell.text)).sum();
+            prop_assert!(used <= width + 1, "{used}: {line:?}");
+            for line in line.below {
                 prop_assert!(display_width(&line) <= width, "{line}");
+            }
+        }
+
+        #[test]
+        fn nothing_is_lost(width in NARROWEST..250, text in "[a-z]{0,10}( [a-z]{0,10}){0,9}") {
+            let line = Columns::within(width).line(|column| match column {
+                Column::Reason => Cow::Borrowed(text.as_str()),
+                _ => "-".into(),
+            });
+            let cells = line.cells.iter().map(|cell| cell.text.as_str());
+            let all: String = cells.chain(line.below.iter().map(String::as_str)).collect();
+            for word in text.split(' ') {
+                prop_assert!(all.contains(word), "{word} in {line:?}");
             }
         }
     }

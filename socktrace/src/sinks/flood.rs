@@ -10,8 +10,8 @@ use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
-    columns::{Column, Columns},
-    human,
+    columns::Column,
+    human::{self, Layout},
     json::{LastLine, event_name, write_meaning},
     object::{Word, Words, add_fields},
     reason::duration,
@@ -25,10 +25,9 @@ use crate::record::{
 pub(crate) fn write_human(
     out: &mut impl Write,
     flood: &Flood,
-    zone: &TimeZone,
-    columns: &Columns,
+    Layout { zone, columns, .. }: Layout<'_>,
 ) -> io::Result<()> {
-    human::write_cells(out, flood.finding, columns, |column| text(column, flood, zone))
+    human::write_line(out, flood.finding, columns, |column| text(column, flood, zone))
 }
 
 /// What stands in a column, `-` where there is nothing to say, or not the same of all.
@@ -162,6 +161,7 @@ pub(super) mod tests {
     use crate::{
         owner::Service,
         record::{FloodProcess, tests::reset_event},
+        sinks::columns::Columns,
     };
 
     /// Resets of a server's connections.
@@ -185,7 +185,8 @@ pub(super) mod tests {
 
     fn human(flood: &Flood, columns: &Columns) -> String {
         let mut out = Vec::new();
-        write_human(&mut out, flood, &TimeZone::UTC, columns).expect("memory");
+        let layout = Layout { zone: &TimeZone::UTC, columns, continues: false };
+        write_human(&mut out, flood, layout).expect("memory");
         strip_str(&String::from_utf8(out).expect("text")).to_string()
     }
 
@@ -212,8 +213,9 @@ pub(super) mod tests {
         flood.process = Some(FloodProcess { pid, uid: 33, comm, exe: None });
         assert_eq!(
             human(&flood, &Columns::within(80)),
-            "ECONNRESET   reset_by_peer          nginx[81]          10.0.0.9\n    \
-             ×12,408 in 3.2 s, from 1 peer: the peer sent RST on a live connection\n"
+            "08:05:09.123 ECONNRESET   nginx[81]          10.0.0.9\n    \
+             reset_by_peer: ×12,408 in 3.2 s, from 1 peer: the peer sent RST on a live\n    \
+             connection\n"
         );
     }
 

@@ -10,7 +10,8 @@ use socktrace_ebpf::{Event, NamedEvent};
 
 use super::{
     columns::{Column, Columns},
-    human, json,
+    human::{self, Layout},
+    json,
 };
 use crate::{
     owner::{Service, is_deceptive},
@@ -67,9 +68,13 @@ fn for_people(record: &Record) {
         let cell = human::text(column, record, &TimeZone::UTC);
         assert!(!cell.contains(is_deceptive), "{column:?}: {cell:?}");
     }
-    for columns in WIDTHS.map(Columns::within).into_iter().chain([Columns::all()]) {
+    let widths = WIDTHS.map(Columns::within).into_iter().chain([Columns::all()]);
+    for (columns, continues) in
+        widths.flat_map(|columns| [(columns.clone(), false), (columns, true)])
+    {
         let mut line = Vec::new();
-        human::write(&mut line, record, &TimeZone::UTC, &columns).expect("memory");
+        let layout = Layout { zone: &TimeZone::UTC, columns: &columns, continues };
+        human::write(&mut line, record, layout).expect("memory");
         let line = String::from_utf8(line).expect("text");
         let line = strip_str(&line).to_string();
         let text = line.strip_suffix('\n').expect("a line");

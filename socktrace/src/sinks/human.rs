@@ -13,7 +13,7 @@ use socktrace_ebpf::Sigpipe;
 
 use super::{
     columns::{Column, Columns},
-    reason::reason,
+    reason::{continuation, reason},
 };
 use crate::record::{Record, names::role_name};
 
@@ -27,48 +27,75 @@ const LOUD: Style = Style::new()
     .bg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
+/// What stands before what follows from a failure that was told before.
+const FOLLOWS: &str = "└ ";
+
+/// What a line goes by besides the event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout<'a> {
+    pub(crate) zone: &'a TimeZone,
+    pub(crate) columns: &'a Columns,
+    /// Whether the line before is about the same socket.
+    pub(crate) continues: bool,
+}
+
 /// Writes the column headings.
 pub(crate) fn heading(out: &mut impl Write, columns: &Columns) -> io::Result<()> {
-    for (_, gap, title) in columns.cells(|column| column.title().into()) {
-        write!(out, "{gap}{BOLD}{title}{BOLD:#}")?;
+    let titles = columns.titles();
+    write_row(out, titles.iter().map(|title| (BOLD, title.text.as_str())))
+}
+
+/// Writes one event as a line, and below it what has no room there.
+pub(crate) fn write(out: &mut impl Write, record: &Record, layout: Layout<'_>) -> io::Result<()> {
+    let Layout { zone, columns, continues } = layout;
+    if !record.is_continuation() {
+        return write_line(out, record.finding, columns, |column| text(column, record, zone));
     }
-    writeln!(out)
+    // What the line before says is not said again.
+    let told = if continues { continuation(record) } else { reason(record) };
+    let told = format!("{FOLLOWS}{told}");
+    let columns = if continues { &columns.of_continuation() } else { columns };
+    write_line(out, record.finding, columns, |column| match column {
+        Column::Reason => told.as_str().into(),
+        column => text(column, record, zone),
+    })
 }
 
-/// Writes one event as a line, and its reason under it where the line has no room.
-pub(crate) fn write(
-    out: &mut impl Write,
-    record: &Record,
-    zone: &TimeZone,
-    columns: &Columns,
-) -> io::Result<()> {
-    write_cells(out, record.finding, columns, |column| text(column, record, zone))
-}
-
-/// Writes what each column has as a line, and the reason under it where the line has no room.
-pub(super) fn write_cells<'a>(
+/// Writes what each column has as a line, and below it what has no room there.
+pub(super) fn write_line<'a>(
     out: &mut impl Write,
     finding: Finding,
     columns: &Columns,
     text: impl Fn(Column) -> Cow<'a, str>,
 ) -> io::Result<()> {
-    let mut has_reason = false;
-    for (column, gap, cell) in columns.cells(&text) {
-        let style = match column {
+    let line = columns.line(text);
+    let cells = line.cells.iter().map(|cell| {
+        let style = match cell.column {
             Column::Time => DIM,
             Column::Errno | Column::Cause => style(finding),
+            Column::Reason => reason_style(finding),
             _ => Style::new(),
         };
-        has_reason |= column == Column::Reason;
-        write!(out, "{gap}{style}{cell}{style:#}")?;
+        (style, cell.text.as_str())
+    });
+    write_row(out, cells)?;
+    let style = reason_style(finding);
+    line.below.iter().try_for_each(|line| {
+        let text = line.trim_start();
+        let indent = &line[..line.len() - text.len()];
+        writeln!(out, "{indent}{style}{text}{style:#}")
+    })
+}
+
+fn write_row(
+    out: &mut impl Write,
+    cells: impl Iterator<Item = (Style, impl AsRef<str>)>,
+) -> io::Result<()> {
+    for (index, (style, text)) in cells.enumerate() {
+        let gap = if index == 0 { "" } else { " " };
+        write!(out, "{gap}{style}{}{style:#}", text.as_ref())?;
     }
-    writeln!(out)?;
-    if !has_reason {
-        for line in columns.below(&text(Column::Reason)) {
-            writeln!(out, "{line}")?;
-        }
-    }
-    Ok(())
+    writeln!(out)
 }
 
 /// What stands in a column, `-` where there is nothing to say.
@@ -133,6 +160,18 @@ const fn style(finding: Finding) -> Style {
     }
 }
 
+/// Plain, unless a process dies of it.
+const fn reason_style(finding: Finding) -> Style {
+    match finding {
+        Finding::Failure(found) | Finding::Delivery(found)
+            if matches!(found.sigpipe, Sigpipe::Kills) =>
+        {
+            LOUD
+        }
+        _ => Style::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -159,26 +198,15 @@ mod tests {
         record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
         record.role = Some(Role::Server);
         assert_eq!(
-            plain(|out| write(out, &record, &TimeZone::UTC, &Columns::all())),
+            plain(|out| write(out, &record, layout(&Columns::all()))),
             "08:05:09.123 ECONNRESET   reset_by_peer          nginx[81]          web.service        \
              server:443   10.0.0.7:443          10.0.0.9:50412        the peer sent RST on a live connection\n"
         );
     }
 
-    #[test]
-    fn eighty_columns_have_room_for_the_reason() {
-        let mut record = record(reset_event());
-        record.service = Arc::new(Service::from_cgroup_path("/system.slice/web.service"));
-        let columns = Columns::within(80);
-        assert_eq!(
-            plain(|out| {
-                heading(out, &columns)?;
-                write(out, &record, &TimeZone::UTC, &columns)
-            }),
-            "ERRNO        CAUSE                  PROCESS            REMOTE\n\
-             ECONNRESET   reset_by_peer          nginx[81]          10.0.0.9:50412\n    \
-             the peer sent RST on a live connection\n"
-        );
+    fn layout(columns: &Columns) -> Layout<'_> {
+        static ZONE: TimeZone = TimeZone::UTC;
+        Layout { zone: &ZONE, columns, continues: false }
     }
 
     #[test]
@@ -193,13 +221,13 @@ mod tests {
         event.since_first_ns = 12_000_000;
         let record = record(event);
 
-        let line = plain(|out| write(out, &record, &TimeZone::UTC, &Columns::all()));
+        let line = plain(|out| write(out, &record, layout(&Columns::all())));
         assert!(
-            line.ends_with("wrote on 12 ms after ECONNRESET; SIGPIPE KILLS nginx[81]\n"),
+            line.ends_with("└ wrote on 12 ms after ECONNRESET; SIGPIPE KILLS nginx[81]\n"),
             "{line}"
         );
         let mut styled = Vec::new();
-        write(&mut styled, &record, &TimeZone::UTC, &Columns::all()).expect("memory");
+        write(&mut styled, &record, layout(&Columns::all())).expect("memory");
         let styled = String::from_utf8(styled).expect("text");
         assert!(styled.contains(&LOUD.render().to_string()), "{styled:?}");
     }
@@ -208,7 +236,7 @@ mod tests {
     fn the_heading_stands_over_the_columns() {
         let heading = plain(|out| heading(out, &Columns::all()));
         let record = record(reset_event());
-        let line = plain(|out| write(out, &record, &TimeZone::UTC, &Columns::all()));
+        let line = plain(|out| write(out, &record, layout(&Columns::all())));
         for (title, value) in [
             ("ERRNO", "ECONNRESET"),
             ("PROCESS", "nginx"),

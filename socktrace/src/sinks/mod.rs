@@ -4,6 +4,8 @@ mod columns;
 mod flood;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod golden_tests;
 mod human;
 mod json;
 mod no_socket;
@@ -22,7 +24,7 @@ use std::{
 
 use anstream::ColorChoice;
 
-pub(crate) use self::stream_sink::StreamSink;
+pub(crate) use self::{columns::ColumnList, stream_sink::StreamSink};
 use crate::{
     counts::StreamProgress,
     record::{Flood, Record},
@@ -37,11 +39,25 @@ pub(crate) enum Format {
     Json,
 }
 
+/// By which clock lines for people say when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// That of the system's time zone.
+    Local,
+    /// UTC.
+    Utc,
+    /// They do not say when.
+    None,
+}
+
 /// What can be changed while sinks are at work.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) format: Format,
     pub(crate) color: ColorChoice,
+    pub(crate) clock: Clock,
+    /// The columns of lines for people; `None` for those that fit.
+    pub(crate) columns: Option<ColumnList>,
     /// Whether records are dropped, and counted, while a reader is slow. Else they wait in the
     /// kernel's ring buffer.
     pub(crate) drops: bool,
@@ -96,7 +112,7 @@ pub(crate) trait Sink {
     fn progress(&self) -> StreamProgress;
 
     /// Goes on with other options, as far as they concern it.
-    fn change(&mut self, options: Options);
+    fn change(&mut self, options: &Options);
 }
 
 /// Several sinks, each of which gets every record.
@@ -185,7 +201,7 @@ impl Sinks {
     }
 
     /// See [`Sink::change`].
-    pub(crate) fn change(&mut self, options: Options) {
+    pub(crate) fn change(&mut self, options: &Options) {
         self.each(|sink| sink.change(options));
     }
 

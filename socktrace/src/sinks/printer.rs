@@ -3,12 +3,20 @@
 use std::{
     io::{self, IsTerminal as _},
     mem,
+    net::SocketAddr,
 };
 
 use anstream::{AutoStream, ColorChoice};
 use jiff::tz::TimeZone;
+use terminal_size::{Height, Width, terminal_size_of};
 
-use super::{Format, columns::Columns, flood, human, json};
+use super::{
+    Clock, Format, Options,
+    columns::{Column, Columns},
+    flood,
+    human::{self, Layout},
+    json,
+};
 use crate::record::{Flood, Record};
 
 /// The largest buffer that is kept for the next batch.
@@ -16,10 +24,15 @@ const KEPT: usize = 256 << 10;
 
 /// Collects lines.
 pub(crate) struct Printer {
-    format: Format,
+    options: Options,
     choice: ColorChoice,
     zone: TimeZone,
     columns: Columns,
+    /// Lines of the terminal that there are still until the heading is out of sight; `None` where there
+    /// is no terminal.
+    until_heading: Option<usize>,
+    /// Where the connection runs that the last line is about.
+    last_path: Option<(u32, SocketAddr, SocketAddr)>,
     buffer: Vec<u8>,
     last_line: json::LastLine,
     formatted: u64,
@@ -28,26 +41,54 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    pub(crate) fn new(format: Format, color: ColorChoice) -> Self {
-        let (zone, columns) = (TimeZone::system(), fitting());
-        let (buffer, last_line) = (Vec::new(), json::LastLine::default());
-        let choice = choice(color);
-        let floods = Vec::new();
-        Self { format, choice, zone, columns, buffer, last_line, formatted: 0, floods }
+    pub(crate) fn new(options: Options) -> Self {
+        let mut printer = Self {
+            choice: choice(options.color),
+            zone: zone(options.clock),
+            columns: Columns::all(),
+            until_heading: None,
+            last_path: None,
+            options,
+            buffer: Vec::new(),
+            last_line: json::LastLine::default(),
+            formatted: 0,
+            floods: Vec::new(),
+        };
+        printer.columns = printer.fitting();
+        printer
     }
 
     /// Adds the heading, where the format has one.
     pub(crate) fn heading(&mut self) {
-        if self.format == Format::Human {
-            self.append(|out, _, columns| human::heading(out, columns));
+        if self.options.format == Format::Human {
+            self.last_path = None;
+            self.append(|out, layout| human::heading(out, layout.columns));
+            // The heading's line is one of them.
+            self.until_heading = terminal().map(|(_, lines)| lines.saturating_sub(1).max(1));
         }
     }
 
     /// Follows the terminal when it was made wider or narrower.
     fn fit(&mut self) {
-        let before = mem::replace(&mut self.columns, fitting());
+        let fitting = self.fitting();
+        let before = mem::replace(&mut self.columns, fitting);
         if !before.show_same(&self.columns) {
             self.heading();
+        }
+    }
+
+    /// The columns that were asked for, else those that standard output has room for: all where it is
+    /// no terminal.
+    fn fitting(&self) -> Columns {
+        let width = terminal().map(|(width, _)| width);
+        let columns = match (&self.options.columns, width) {
+            (Some(list), width) => Columns::of(list, width),
+            (None, Some(width)) => Columns::within(width),
+            (None, None) => Columns::all(),
+        };
+        match self.options.clock {
+            Clock::None => columns.without(Column::Time),
+            Clock::Local | Clock::Utc => columns,
         }
     }
 
@@ -58,9 +99,16 @@ impl Printer {
             self.fit();
         }
         self.formatted += 1;
-        match self.format {
+        match self.options.format {
             Format::Human => {
-                self.append(|out, zone, columns| human::write(out, record, zone, columns));
+                self.repeat_heading();
+                let path = record.path();
+                // Where lines have a width. Others are read one by one.
+                let continues = self.until_heading.is_some() && self.last_path == Some(path);
+                self.append(|out, layout| {
+                    human::write(out, record, Layout { continues, ..layout })
+                });
+                self.last_path = Some(path);
             }
             Format::Json => {
                 in_memory(json::write(&mut self.buffer, record, &mut self.last_line));
@@ -73,9 +121,11 @@ impl Printer {
         if self.buffer.is_empty() {
             self.fit();
         }
-        match self.format {
+        match self.options.format {
             Format::Human => {
-                self.append(|out, zone, columns| flood::write_human(out, flood, zone, columns));
+                self.repeat_heading();
+                self.append(|out, layout| flood::write_human(out, flood, layout));
+                self.last_path = None;
             }
             Format::Json => {
                 in_memory(flood::write_json(&mut self.buffer, flood, &mut self.last_line));
@@ -84,10 +134,20 @@ impl Printer {
         self.floods.push((self.buffer.len(), flood.count));
     }
 
+    /// Repeats the heading before it is out of sight.
+    fn repeat_heading(&mut self) {
+        if self.until_heading == Some(0) {
+            self.heading();
+        }
+    }
+
     /// Adds a notice of lost events.
     pub(crate) fn lost(&mut self, count: u64) {
-        match self.format {
-            Format::Human => self.append(|out, _, _| human::lost(out, count)),
+        match self.options.format {
+            Format::Human => {
+                self.last_path = None;
+                self.append(|out, _| human::lost(out, count));
+            }
             Format::Json => in_memory(json::lost(&mut self.buffer, count)),
         }
     }
@@ -121,10 +181,11 @@ impl Printer {
     }
 
     /// Goes on with other options.
-    pub(crate) fn change(&mut self, format: Format, color: ColorChoice) {
-        let heading = format != self.format;
-        self.choice = choice(color);
-        self.format = format;
+    pub(crate) fn change(&mut self, options: Options) {
+        let heading = options.format != self.options.format;
+        self.choice = choice(options.color);
+        self.zone = zone(options.clock);
+        self.options = options;
         if heading {
             self.heading();
         }
@@ -133,13 +194,38 @@ impl Printer {
     /// Adds lines for people.
     fn append(
         &mut self,
-        write: impl FnOnce(&mut AutoStream<Vec<u8>>, &TimeZone, &Columns) -> io::Result<()>,
+        write: impl FnOnce(&mut AutoStream<Vec<u8>>, Layout<'_>) -> io::Result<()>,
     ) {
         let buffer = mem::take(&mut self.buffer);
+        let before = buffer.len();
         let mut out = AutoStream::new(buffer, self.choice);
-        in_memory(write(&mut out, &self.zone, &self.columns));
+        let layout = Layout { zone: &self.zone, columns: &self.columns, continues: false };
+        in_memory(write(&mut out, layout));
         self.buffer = out.into_inner();
+        if let Some(left) = &mut self.until_heading {
+            let lines = self.buffer[before..].iter().filter(|byte| **byte == b'\n').count();
+            *left = left.saturating_sub(lines);
+        }
     }
+}
+
+/// The time zone of a clock.
+fn zone(clock: Clock) -> TimeZone {
+    match clock {
+        Clock::Utc => TimeZone::UTC,
+        Clock::Local | Clock::None => TimeZone::system(),
+    }
+}
+
+/// Columns and lines of standard output, if that is a terminal.
+fn terminal() -> Option<(usize, usize)> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    // What most terminals have at least, where it does not say.
+    let (Width(width), Height(height)) =
+        terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
+    Some((width.into(), height.into()))
 }
 
 /// `auto` asks standard output, since lines go through memory.
@@ -155,9 +241,4 @@ fn in_memory(result: io::Result<()>) {
     if let Err(error) = result {
         log::error!("a line could not be formatted: {error}");
     }
-}
-
-/// The columns that standard output has room for: all where it is no terminal.
-fn fitting() -> Columns {
-    if io::stdout().is_terminal() { Columns::within(textwrap::termwidth()) } else { Columns::all() }
 }

@@ -51,6 +51,22 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
     }
 }
 
+/// What became of a failure of which the line before tells.
+pub(super) fn continuation(record: &Record) -> String {
+    match record.finding {
+        Finding::Failure(found) | Finding::Delivery(found) if is_write(record) => format!(
+            "write returned {} {} later{}",
+            found.errno,
+            duration(record.event.since_first_ns / NANOS_PER_MILLI),
+            sigpipe_clause(record, found)
+        ),
+        Finding::Delivery(found) => {
+            format!("accepted; its next {} fails with {}", call_name(found.call), found.errno)
+        }
+        _ => reason(record),
+    }
+}
+
 fn is_write(record: &Record) -> bool {
     record.event.signature.kind == EventKind::Write as u8
 }

@@ -48,9 +48,9 @@ pub(crate) struct StreamSink {
 impl StreamSink {
     pub(crate) fn new(options: Options) -> Self {
         Self {
-            printer: Printer::new(options.format, options.color),
-            writer: Writer::default(),
             drops: options.drops,
+            printer: Printer::new(options),
+            writer: Writer::default(),
             lost_in_kernel: 0,
             reported: 0,
             dropped: 0,
@@ -160,8 +160,8 @@ impl Sink for StreamSink {
         StreamProgress { shown: self.written, repeated: self.repeated, dropped: self.dropped }
     }
 
-    fn change(&mut self, options: Options) {
-        self.printer.change(options.format, options.color);
+    fn change(&mut self, options: &Options) {
+        self.printer.change(options.clone());
         self.drops = options.drops;
     }
 }

@@ -5,7 +5,13 @@ use std::{cell::RefCell, rc::Rc, task::Waker};
 use super::*;
 use crate::record::tests::{record, reset_event};
 
-const JSON: Options = Options { format: Format::Json, color: ColorChoice::Never, drops: true };
+const JSON: Options = Options {
+    format: Format::Json,
+    color: ColorChoice::Never,
+    clock: Clock::Utc,
+    columns: None,
+    drops: true,
+};
 
 /// What a sink has been asked to do.
 #[derive(Default)]
@@ -53,7 +59,7 @@ impl Sink for Noting {
         StreamProgress { shown: self.0.borrow().records as u64, repeated: 0, dropped: 1 }
     }
 
-    fn change(&mut self, _options: Options) {}
+    fn change(&mut self, _options: &Options) {}
 }
 
 /// Two sinks, and what they note.
