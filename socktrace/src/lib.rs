@@ -34,6 +34,9 @@ pub fn main() -> ExitCode {
     };
     let cli = &resolved.cli;
     service::log::init(cli.verbose, cli.probe_log);
+    for doubt in &resolved.doubts {
+        log::warn!(target: service::log::NOTICE, "{doubt}");
+    }
     let verbose = cli.verbose;
     let result = match &cli.command {
         Some(cli::Command::Explain(args)) => commands::explain::run(args),

@@ -16,14 +16,15 @@ pub(super) const FILE: &str = "SOCKTRACE_CONFIG";
 
 /// Reads the settings; what is wrong with them is added to `problems`.
 ///
-/// Of unknown variables only those count as wrong that look like a slip: Kubernetes gives every
-/// container variables that begin with the name of each service, such as `SOCKTRACE_SERVICE_HOST`.
-/// Of these `SOCKTRACE_PORT` has the name of a setting; its value, a URL, is none.
+/// Unknown variables may be another program's, as `SOCKTRACE_COMMIT` is of socktrace's build: those that
+/// look like a slip are added to `doubts`. Kubernetes gives every container variables that begin with the
+/// name of each service, such as `SOCKTRACE_SERVICE_HOST`. Of these `SOCKTRACE_PORT` has the name of a setting; its value, a URL, is none.
 /// An empty variable is as one that is not there.
 pub(super) fn read(
     variables: impl Iterator<Item = (OsString, OsString)>,
     keys: &Keys,
     problems: &mut Vec<String>,
+    doubts: &mut Vec<String>,
 ) -> Vec<Setting> {
     let mut settings = Vec::new();
     for (name, value) in variables {
@@ -38,7 +39,8 @@ pub(super) fn read(
         let Some(key) = keys.find(&key_name) else {
             if let Some(near) = keys.nearest(&key_name) {
                 let name = name.replace(is_deceptive, "?");
-                problems.push(format!("{name}: unknown; {} is meant?", near.variable()));
+                doubts
+                    .push(format!("{name}: unknown, and left out; {} is meant?", near.variable()));
             }
             continue;
         };

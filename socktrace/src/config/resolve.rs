@@ -35,6 +35,8 @@ pub(crate) struct Resolved {
     pub(super) keys: Keys,
     /// Where those settings come from that are no defaults, by the key's name.
     pub(super) sources: BTreeMap<String, Source>,
+    /// What may be meant otherwise; one line each.
+    pub(crate) doubts: Vec<String>,
 }
 
 /// Why there is no configuration.
@@ -71,13 +73,14 @@ impl Resolved {
         let (arguments, off) = take_back(arguments, &keys)?;
         let flags = command.clone().try_get_matches_from(&arguments)?;
         if flags.subcommand_name().is_some() {
-            return Self::finish(flags, keys, BTreeMap::new());
+            return Self::finish(flags, keys, BTreeMap::new(), Vec::new());
         }
 
-        let mut problems = Vec::new();
+        let (mut problems, mut doubts) = (Vec::new(), Vec::new());
         let (named, variables): (Vec<_>, Vec<_>) =
             variables.partition(|(name, _)| name == environment::FILE);
-        let in_environment = environment::read(variables.into_iter(), &keys, &mut problems);
+        let in_environment =
+            environment::read(variables.into_iter(), &keys, &mut problems, &mut doubts);
         let named = named.into_iter().map(|(_, path)| path).find(|path| !path.is_empty());
         let asked_for = flags.get_one::<PathBuf>("config").cloned().or(named.map(PathBuf::from));
         let in_file = read_file(asked_for.as_deref(), default_file, &keys, &mut problems);
@@ -96,17 +99,18 @@ impl Resolved {
         all.splice(at..at, chosen.flags.iter().map(OsString::from));
         let matches =
             command.try_get_matches_from(all).map_err(|error| located(error, &chosen.sources))?;
-        Self::finish(matches, keys, chosen.sources)
+        Self::finish(matches, keys, chosen.sources, doubts)
     }
 
     fn finish(
         matches: ArgMatches,
         keys: Keys,
         sources: BTreeMap<String, Source>,
+        doubts: Vec<String>,
     ) -> Result<Self, Error> {
         let cli = Cli::from_arg_matches(&matches)?;
         cli.check().map_err(|error| located(error, &sources))?;
-        Ok(Self { cli, matches, keys, sources })
+        Ok(Self { cli, matches, keys, sources, doubts })
     }
 
     /// The names of the settings that differ between the two.
