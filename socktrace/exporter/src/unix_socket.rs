@@ -1,19 +1,25 @@
 //! UNIX sockets in the file system.
 
 use std::{
-    fs::{self, Metadata, Permissions},
+    fs::{self, File, Metadata, Permissions, TryLockError},
     io,
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The backlog, as of the standard library's listeners.
 const BACKLOG: i32 = 128;
+
+/// How long to wait for another process that makes a socket in the same directory, and how often to look.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The file of a socket. Removed when dropped, unless another has taken its place.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ impl SocketFile {
     /// # Errors
     /// When another process listens there, when there is something else, or no access.
     pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
+        // A socket that does not listen yet looks like one that is left over.
+        let _lock = lock(path)?;
         let socket = match bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path)? => {
                 fs::remove_file(path)?;
@@ -49,6 +57,24 @@ impl Drop for SocketFile {
             .is_ok_and(|metadata| identity(&metadata) == self.identity);
         if still_ours && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Keeps others from making a socket in the same directory, until the lock is dropped.
+fn lock(path: &Path) -> io::Result<File> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(directory.unwrap_or(Path::new(".")))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match directory.try_lock() {
+            Ok(()) => return Ok(directory),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                let text = "another process keeps its directory locked (flock)";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
         }
     }
 }
@@ -105,6 +131,21 @@ mod tests {
         let (_listener, file) = SocketFile::bind(&path, 0o600).expect("bound again");
         UnixStream::connect(&path).expect("it listens");
         drop(file);
+    }
+
+    #[test]
+    fn of_those_who_come_at_once_one_gets_it() {
+        let (_directory, path) = place();
+        for _ in 0..50 {
+            let bound: Vec<_> = thread::scope(|scope| {
+                let bind = || SocketFile::bind(&path, 0o600);
+                let binding: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+                binding.into_iter().map(|one| one.join().expect("no panic")).collect()
+            });
+            let errors = bound.iter().filter_map(|one| one.as_ref().err());
+            assert!(errors.map(io::Error::kind).eq([io::ErrorKind::AddrInUse; 3]), "{bound:?}");
+            UnixStream::connect(&path).expect("it listens");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Cgroups that fail for the first time, as the kernel side announces them: a short-lived container
 //! can be named only while its cgroup is there.
 
-use std::{os::fd::AsFd as _, thread};
+use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
 use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socktrace_exporter::vital;
 
 use super::{maps::take, object::Object};
 
@@ -46,10 +47,6 @@ impl NewCgroups {
                 }
             }
         };
-        thread::Builder::new()
-            .name("new_cgroups".to_owned())
-            .spawn(watch)
-            .context("cannot start a thread")?;
-        Ok(())
+        vital::spawn("new_cgroups", watch).context("cannot start a thread")
     }
 }
