@@ -6,10 +6,12 @@
 
 use std::{
     collections::HashSet,
+    fs,
     future::Future,
     net::IpAddr,
     num::NonZeroUsize,
-    sync::Arc,
+    os::unix::fs::MetadataExt as _,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -53,9 +55,29 @@ pub(crate) trait Lookup: Clone + Send + Sync + 'static {
     fn name(&self, address: IpAddr) -> impl Future<Output = Option<String>> + Send;
 }
 
-/// The resolvers that this host is set up to use.
+/// What says which resolvers to ask.
+const CONFIGURATION: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+/// The resolvers that this host is set up to use, also when that changes.
 #[derive(Clone)]
-pub(crate) struct SystemResolver(Arc<TokioResolver>);
+pub(crate) struct SystemResolver(Arc<Mutex<Current>>);
+
+struct Current {
+    resolver: Arc<TokioResolver>,
+    /// The files that say so, as they were.
+    stamps: [Option<Stamp>; 2],
+}
+
+/// What tells a file from what it was: device, inode, size, and when it was changed.
+type Stamp = [u64; 5];
+
+fn stamps() -> [Option<Stamp>; 2] {
+    CONFIGURATION.map(|path| {
+        let data = fs::metadata(path).ok()?;
+        let changed = [data.ctime(), data.ctime_nsec()].map(i64::cast_unsigned);
+        Some([data.dev(), data.ino(), data.size(), changed[0], changed[1]])
+    })
+}
 
 impl SystemResolver {
     /// Reads `/etc/resolv.conf` and `/etc/hosts`.
@@ -63,18 +85,39 @@ impl SystemResolver {
     /// # Errors
     /// When they cannot be read.
     pub(crate) fn new() -> anyhow::Result<Self> {
+        // Before they are read: what changes meanwhile is read again.
+        let stamps = stamps();
+        let resolver = Self::resolver()?;
+        Ok(Self(Arc::new(Mutex::new(Current { resolver, stamps }))))
+    }
+
+    fn resolver() -> anyhow::Result<Arc<TokioResolver>> {
         let mut builder = TokioResolver::builder_tokio()
             .context("cannot read /etc/resolv.conf, which --resolve needs")?;
         // Names are kept here.
         builder.options_mut().cache_size = 0;
         let resolver = builder.build().context("cannot set up the resolver for --resolve")?;
-        Ok(Self(Arc::new(resolver)))
+        Ok(Arc::new(resolver))
+    }
+
+    /// The resolver for what the files say now; the former one while they cannot be used.
+    fn current(&self) -> Arc<TokioResolver> {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = stamps();
+        if now != current.stamps {
+            current.stamps = now;
+            match Self::resolver() {
+                Ok(resolver) => current.resolver = resolver,
+                Err(error) => log::warn!("{error:#}; the former resolvers stay in use"),
+            }
+        }
+        Arc::clone(&current.resolver)
     }
 }
 
 impl Lookup for SystemResolver {
     async fn name(&self, address: IpAddr) -> Option<String> {
-        let found = self.0.reverse_lookup(address).await;
+        let found = self.current().reverse_lookup(address).await;
         let found = found.inspect_err(|error| log::debug!("{address} has no name: {error}"));
         found.ok()?.answers().iter().find_map(|record| match &record.data {
             RData::PTR(name) => Some(name.0.to_ascii()),
@@ -167,9 +210,11 @@ impl<L: Lookup> RemoteNames<L> {
     }
 }
 
-/// The other end's address, where there is one.
+/// The other end's address, where there is one that may have a name: what is on this host needs none.
 fn remote(record: &Record) -> Option<IpAddr> {
-    Some(record.remote.ip()).filter(|address| !address.is_unspecified())
+    let address = record.remote.ip();
+    let is_named = !address.is_unspecified() && !address.to_canonical().is_loopback();
+    is_named.then_some(address)
 }
 
 /// A name without its final dot. Who answers for an address may say anything: no control characters
@@ -235,6 +280,18 @@ mod tests {
                 assert_eq!(told, [Some("db1.example.com"), None, None]);
             }
             assert_eq!(book.asked.load(Ordering::Relaxed), 3);
+        });
+    }
+
+    #[test]
+    fn nobody_is_asked_for_this_host() {
+        run(async {
+            let book = Book::default();
+            let mut mapped = from([127, 0, 0, 1]);
+            mapped.remote.set_ip("::ffff:127.0.0.1".parse().expect("an address"));
+            let mut records = [from([127, 0, 0, 1]), mapped];
+            RemoteNames::new(book.clone()).name(&mut records).await;
+            assert_eq!(book.asked.load(Ordering::Relaxed), 0);
         });
     }
 

@@ -31,15 +31,18 @@ pub(super) fn names_remote_ends() -> Result<()> {
     let Err(refused) = Tracer::start(ARGS)? else { bail!("runs without {CONFIGURATION}") };
     ensure!(refused.stderr.contains(CONFIGURATION), "{}", refused.stderr);
 
-    let resolver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).context("cannot be the resolver")?;
+    let resolver =
+        UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 53)).context("cannot be the resolver")?;
     resolver.set_read_timeout(Some(PATIENCE))?;
     fs::write(CONFIGURATION, "nameserver 127.0.0.1\n")?;
     let tracer = Tracer::must_start(ARGS)?;
-    fs::remove_file(CONFIGURATION)?;
+    // Another resolver serves from now on, and then none: the last one stays in use.
+    fs::write(CONFIGURATION, "nameserver 127.0.0.2\n")?;
 
     Network::get()?;
     fail_to_connect()?;
     answer(&resolver)?;
+    fs::remove_file(CONFIGURATION)?;
     // The line has waited for the answer, unless this machine is slow.
     let deadline = Instant::now() + PATIENCE;
     let wanted = Value::from(NAME.join("."));
