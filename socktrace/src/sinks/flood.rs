@@ -223,7 +223,7 @@ pub(super) mod tests {
     fn programs_read_for_how_many_events_a_line_stands() {
         let line = object(&flood());
         for (name, value) in [
-            ("time", json!("2026-03-01T08:05:09.123Z")),
+            ("time", json!("2026-03-01T08:05:09.123000000Z")),
             ("event", json!("failure")),
             ("repeated", json!(12_408)),
             ("repeated_ms", json!(3_200)),

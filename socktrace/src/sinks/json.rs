@@ -61,7 +61,7 @@ impl LastLine {
         Ok(self.service.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
     }
 
-    /// Writes a time after 1970 as it displays itself.
+    /// Writes a time after 1970, always with nanoseconds: so times can be sorted as text.
     pub(super) fn write_time(&mut self, out: &mut Vec<u8>, time: Timestamp) -> io::Result<()> {
         let second = time.as_second();
         if self.second.as_ref().is_none_or(|(last, _)| *last != second) {
@@ -70,14 +70,11 @@ impl LastLine {
         }
         let text = self.second.as_ref().map(|(_, text)| text.as_str()).unwrap_or_default();
         out.extend_from_slice(text.as_bytes());
-        let nanosecond = time.subsec_nanosecond().unsigned_abs();
-        if nanosecond > 0 {
-            // A digit before them keeps the zeros at their beginning.
-            let mut digits = itoa::Buffer::new();
-            let digits = digits.format(1_000_000_000 + nanosecond);
-            out.push(b'.');
-            out.extend_from_slice(digits[1..].trim_end_matches('0').as_bytes());
-        }
+        // A digit before them keeps the zeros at their beginning.
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(1_000_000_000 + time.subsec_nanosecond().unsigned_abs());
+        out.push(b'.');
+        out.extend_from_slice(&digits.as_bytes()[1..]);
         out.push(b'Z');
         Ok(())
     }
@@ -315,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_written_as_they_display_themselves() {
+    fn times_have_nine_decimals() {
         let mut last = LastLine::default();
         for (second, nanosecond) in [
             (0, 0),
@@ -328,7 +325,8 @@ mod tests {
             let time = Timestamp::new(second, nanosecond).expect("a time");
             let mut out = Vec::new();
             last.write_time(&mut out, time).expect("memory");
-            assert_eq!(String::from_utf8(out).expect("text"), time.to_string());
+            let text = String::from_utf8(out).expect("text");
+            assert_eq!(text, format!("{time:.9}"));
         }
     }
 
