@@ -74,6 +74,15 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) web_config: Option<PathBuf>,
 
+    /// Ask for credentials for /healthz and /readyz too, where --web-config does for metrics
+    #[arg(long, conflicts_with = "no_metrics")]
+    pub(crate) protect_health: bool,
+
+    /// Serve /healthz and /readyz here too, without TLS and credentials: IP:PORT or
+    /// unix:PATH[,mode=OCTAL]; may be repeated
+    #[arg(long, value_name = "ADDR", value_parser = health_listen, conflicts_with = "no_metrics")]
+    pub(crate) health_listen: Vec<Listen>,
+
     /// Serve no metrics
     #[arg(long, conflicts_with_all = ["listen", "web_config"])]
     pub(crate) no_metrics: bool,
@@ -260,6 +269,17 @@ pub(crate) struct Explain {
     /// Language of the text [default: that of the locale]
     #[arg(long, value_enum, value_name = "LANG")]
     pub(crate) lang: Option<Language>,
+}
+
+/// Reads where to serve the pages about health.
+///
+/// # Errors
+/// What there is, when it is none of that.
+fn health_listen(text: &str) -> Result<Listen, String> {
+    match text.parse()? {
+        Listen::Systemd => Err("systemd's sockets are for --listen".to_owned()),
+        listen => Ok(listen),
+    }
 }
 
 /// Reads a whole number.

@@ -17,12 +17,14 @@ use axum::{
 use governor::DefaultDirectRateLimiter;
 use rustls::ServerConfig;
 
-use super::{credentials::Credentials, tls, web_config::WebConfig};
+use super::{credentials::Credentials, site::HEALTH, tls, web_config::WebConfig};
 
 /// How clients get to the pages.
 pub struct Access {
     /// The file that says it, if any.
     file: Option<PathBuf>,
+    /// Whether pages about health are protected as all others are.
+    protects_health: bool,
     current: Mutex<Current>,
 }
 
@@ -49,11 +51,12 @@ pub(super) struct Rules {
 pub struct UnusableWebConfig(PathBuf);
 
 impl Access {
-    /// Access as a file says, or for everybody.
+    /// Access as a file says, or for everybody; to the pages about health for everybody in any case,
+    /// unless `protects_health`: who probes them would else kill a daemon that is well.
     ///
     /// # Errors
     /// When the file, or one that it names, cannot be read or used.
-    pub fn open(file: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn open(file: Option<&Path>, protects_health: bool) -> anyhow::Result<Self> {
         let (stamps, rules) = match file {
             None => (Vec::new(), Rules::new(&WebConfig::default())),
             Some(file) => load(file),
@@ -63,7 +66,12 @@ impl Access {
             None => error,
         })?;
         let current = Mutex::new(Current { stamps, rules: Arc::new(rules) });
-        Ok(Self { file: file.map(Path::to_owned), current })
+        Ok(Self { file: file.map(Path::to_owned), protects_health, current })
+    }
+
+    /// Access for everybody.
+    pub(super) fn for_everybody() -> anyhow::Result<Self> {
+        Self::open(None, false)
     }
 
     /// What is in force now. A change that cannot be used is logged once, and changes nothing.
@@ -155,7 +163,9 @@ pub(super) async fn enforce(
     next: Next,
 ) -> Response {
     let rules = access.rules();
-    let mut response = rules.answer(request, next).await;
+    let is_open = !access.protects_health && HEALTH.contains(&request.uri().path());
+    let mut response =
+        if is_open { next.run(request).await } else { rules.answer(request, next).await };
     response.headers_mut().extend(rules.headers.clone());
     response
 }

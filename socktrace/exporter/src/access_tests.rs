@@ -23,7 +23,7 @@ use super::{
     *,
 };
 
-const GET: &str = "GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n";
+const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n";
 
 /// "fakepassword", hashed as cheaply as can be.
 fn hash() -> String {
@@ -81,7 +81,8 @@ fn serve(limits: Limits, config: &Path) -> (Server, SocketAddr) {
     let listen = Listen::Address(([127, 0, 0, 1], 0).into());
     let listeners = Listener::bind(&listen, &mut PassedSockets::from_env()).expect("a free port");
     let address = listeners[0].to_string().parse().expect("an address");
-    let access = Access::open(Some(config)).expect("sound files");
+    let access = Access::open(Some(config), false).expect("sound files");
+    let listeners = Listeners { pages: listeners, health: Vec::new() };
     let server = Server::start_within(limits, listeners, access, site(Vec::new));
     (server.expect("a server"), address)
 }
@@ -194,6 +195,44 @@ fn a_handshake_that_comes_slowly_is_not_waited_for() {
     let mut slow = connect(address);
     slow.write_all(b"\x16\x03\x01\x02\x00").expect("sent");
     assert!(is_closed(&mut slow, PATIENCE), "the server waits");
+}
+
+#[test]
+fn probes_of_health_need_no_credentials() {
+    let files = Files::new();
+    let config = files.config(&format!("basic_auth_users:\n  alice: {}\n", hash()));
+    for (protects_health, health) in [(false, "200"), (true, "401")] {
+        let bind = || {
+            let listen = Listen::Address(([127, 0, 0, 1], 0).into());
+            Listener::bind(&listen, &mut PassedSockets::from_env()).expect("a free port")
+        };
+        let listeners = Listeners { pages: bind(), health: bind() };
+        let [pages, open] = [&listeners.pages, &listeners.health]
+            .map(|bound| bound[0].to_string().parse::<SocketAddr>().expect("an address"));
+        let access = Access::open(Some(&config), protects_health).expect("sound files");
+        let _server = Server::start(listeners, access, site(Vec::new)).expect("a server");
+        for (address, path, status) in [
+            (pages, "/healthz", health),
+            (pages, "/readyz", health),
+            (pages, "/metrics", "401"),
+            (pages, "/", "401"),
+            (open, "/healthz", "200"),
+            (open, "/readyz", "200"),
+            (open, "/metrics", "404"),
+            (open, "/", "404"),
+        ] {
+            let mut stream = TcpStream::connect(address).expect("connected");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            assert_eq!(
+                answer.split(' ').nth(1),
+                Some(status),
+                "{protects_health} {address} {path}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -324,12 +363,12 @@ fn files_that_cannot_be_used_are_told_at_the_start() {
         ("tls_server_config:\n  cert_file: server.pem\n  key_file: foreign.key\n", "go together"),
     ] {
         let path = files.config(text);
-        let error = Access::open(Some(&path)).err().expect(text);
+        let error = Access::open(Some(&path), false).err().expect(text);
         assert!(error.is::<UnusableWebConfig>(), "{error:?}");
         let error = format!("{error:#}");
         assert!(error.contains(words), "{text}: {error}");
         assert!(error.contains(&path.display().to_string()), "{text}: {error}");
     }
-    let error = Access::open(Some(Path::new("/nowhere/web.yml"))).err().expect("no file");
+    let error = Access::open(Some(Path::new("/nowhere/web.yml")), false).err().expect("no file");
     assert!(format!("{error:#}").contains("/nowhere/web.yml"), "{error:#}");
 }

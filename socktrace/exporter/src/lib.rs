@@ -28,6 +28,7 @@ mod site;
 mod systemd;
 mod tls;
 mod unix_socket;
+pub mod vital;
 mod watchdog;
 mod web_config;
 
@@ -36,7 +37,7 @@ pub use format::Format;
 pub use listen::Listen;
 pub use listener::Listener;
 pub use scrapes::Gather;
-pub use server::Server;
+pub use server::{Listeners, Server};
 pub use site::{Readiness, Site};
 pub use systemd::PassedSockets;
 pub use watchdog::{Liveness, Watchdog};

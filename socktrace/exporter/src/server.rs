@@ -1,6 +1,6 @@
 //! The server: a thread of its own, so that no client can delay the stream of failures.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{
@@ -27,8 +27,9 @@ use super::{
     delivery::Delivery,
     limits::Limits,
     listener::{Acceptor, ByteStream, Listener},
-    site::{Site, router},
+    site::{Site, routers},
     unix_socket::SocketFile,
+    vital,
 };
 
 /// Threads for what takes long: one scrape at a time, one password.
@@ -36,6 +37,14 @@ const WORKERS: usize = 2;
 
 /// How long to wait when no connection can be accepted, for want of descriptors or memory.
 const RECOVERY: Duration = Duration::from_secs(1);
+
+/// The sockets to serve.
+pub struct Listeners {
+    /// For all pages.
+    pub pages: Vec<Listener>,
+    /// For those about health alone, without TLS and credentials.
+    pub health: Vec<Listener>,
+}
 
 /// A running server. Ends when dropped, and removes the UNIX sockets that it made.
 pub struct Server {
@@ -48,13 +57,13 @@ impl Server {
     ///
     /// # Errors
     /// When the system has no thread or descriptors for it.
-    pub fn start(listeners: Vec<Listener>, access: Access, site: Site) -> anyhow::Result<Self> {
+    pub fn start(listeners: Listeners, access: Access, site: Site) -> anyhow::Result<Self> {
         Self::start_within(Limits::DEFAULT, listeners, access, site)
     }
 
     pub(super) fn start_within(
         limits: Limits,
-        listeners: Vec<Listener>,
+        listeners: Listeners,
         access: Access,
         site: Site,
     ) -> anyhow::Result<Self> {
@@ -63,30 +72,35 @@ impl Server {
             .max_blocking_threads(WORKERS)
             .build()
             .context("cannot start the metrics server")?;
-        let (acceptors, files) = register(&runtime, listeners)?;
-        let access = Arc::new(access);
-        let pages = router(site).layer(from_fn_with_state(Arc::clone(&access), enforce));
-        let shared = Arc::new(Shared {
-            limits,
-            connections: Connections::new(limits.connections),
-            access,
-            pages: TowerToHyperService::new(pages),
-        });
+        let (acceptors, mut files) = register(&runtime, listeners.pages)?;
+        let (health_acceptors, health_files) = register(&runtime, listeners.health)?;
+        files.extend(health_files);
+        let (pages, health) = routers(site);
+        let share = |connections, access, router: Router| {
+            let access = Arc::new(access);
+            let pages = router.layer(from_fn_with_state(Arc::clone(&access), enforce));
+            let pages = TowerToHyperService::new(pages);
+            Arc::new(Shared { limits, connections, access, pages })
+        };
+        // Places of their own: clients of the metrics do not keep probes out.
+        let connections = || Connections::new(limits.connections);
+        let shared = share(connections(), access, pages);
+        let health = share(connections(), Access::for_everybody()?, health);
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = move || {
             runtime.block_on(async {
                 for acceptor in acceptors {
                     tokio::spawn(accept(acceptor, Arc::clone(&shared)));
                 }
+                for acceptor in health_acceptors {
+                    tokio::spawn(accept(acceptor, Arc::clone(&health)));
+                }
                 // Never sent: ends when the server is dropped.
                 drop(stopped.await);
             });
             runtime.shutdown_background();
         };
-        thread::Builder::new()
-            .name("metrics".to_owned())
-            .spawn(serve)
-            .context("cannot start the metrics server")?;
+        vital::spawn("metrics", serve).context("cannot start the metrics server")?;
         Ok(Self { _stop: stop, _files: files })
     }
 }

@@ -58,12 +58,13 @@ fn start(limits: Limits, site: Site) -> (Server, SocketAddr) {
     let mut passed = PassedSockets::from_env();
     let listeners = Listener::bind(&listen, &mut passed).expect("a free port");
     let address = listeners[0].to_string().parse().expect("an address");
+    let listeners = Listeners { pages: listeners, health: Vec::new() };
     (Server::start_within(limits, listeners, open(), site).expect("a server"), address)
 }
 
 /// Access for everybody.
 fn open() -> Access {
-    Access::open(None).expect("nothing to read")
+    Access::for_everybody().expect("nothing to read")
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -180,7 +181,8 @@ fn a_unix_socket_is_served_and_removed() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("metrics.sock");
     let listen = Listen::Unix { path: path.clone(), mode: 0o600 };
-    let listeners = Listener::bind(&listen, &mut PassedSockets::from_env()).expect("bound");
+    let pages = Listener::bind(&listen, &mut PassedSockets::from_env()).expect("bound");
+    let listeners = Listeners { pages, health: Vec::new() };
     let server = Server::start(listeners, open(), site(|| families(1))).expect("a server");
     let mut stream = UnixStream::connect(&path).expect("connected");
     stream.write_all(GET.as_bytes()).expect("sent");

@@ -40,6 +40,9 @@ pub struct Readiness {
     pub text: String,
 }
 
+/// The pages about health, which need no credentials unless they are asked to.
+pub(super) const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+
 /// What handlers of requests share.
 struct Pages {
     scrapes: Scrapes,
@@ -48,18 +51,20 @@ struct Pages {
     index: String,
 }
 
-/// Answers requests.
-pub(super) fn router(site: Site) -> Router {
+/// Answers requests: one for all pages, and one for those about health alone.
+pub(super) fn routers(site: Site) -> (Router, Router) {
     let Site { gather, liveness, readiness, index } = site;
-    let pages = Pages { scrapes: Scrapes::new(gather), liveness, readiness, index };
+    let pages = Arc::new(Pages { scrapes: Scrapes::new(gather), liveness, readiness, index });
     // HEAD is answered as GET without the body; other methods with 405 and what is allowed.
-    Router::new()
+    let [health_path, readiness_path] = HEALTH;
+    let health = Router::new().route(health_path, get(healthz)).route(readiness_path, get(readyz));
+    let all = Router::new()
         .route("/", get(front))
         .route("/metrics", get(metrics))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .fallback(not_found)
-        .with_state(Arc::new(pages))
+        .merge(health.clone())
+        .fallback(not_found);
+    let health = health.fallback(not_about_health);
+    (all.with_state(Arc::clone(&pages)), health.with_state(pages))
 }
 
 async fn front(State(pages): State<Arc<Pages>>) -> Html<String> {
@@ -100,6 +105,11 @@ async fn readyz(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
     let Readiness { is_ready, text } = &pages.readiness;
     let status = if *is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, text.clone())
+}
+
+async fn not_about_health(uri: Uri) -> (StatusCode, String) {
+    let text = format!("there is no {} here; there are {}\n", uri.path(), HEALTH.join(" and "));
+    (StatusCode::NOT_FOUND, text)
 }
 
 async fn not_found(uri: Uri) -> (StatusCode, String) {

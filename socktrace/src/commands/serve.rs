@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use socktrace_ebpf::OWNED_PER_SERIES;
-use socktrace_exporter::{Access, Listen, Listener, Liveness, PassedSockets, Server, Site};
+use socktrace_exporter::{
+    Access, Listen, Listener, Listeners, Liveness, PassedSockets, Server, Site,
+};
 
 use crate::{
     cli::{Cli, DEFAULT_LISTEN},
@@ -114,12 +117,12 @@ pub(super) fn about(
 /// Serves the metrics at these sockets, if any.
 pub(super) fn metrics(
     object: &mut Object,
-    (listeners, access): (Vec<Listener>, Access),
+    (listeners, access): (Listeners, Access),
     services: ServiceCounts,
     (about, hooks): (About, &Hooks),
     sources: Sources,
 ) -> anyhow::Result<Option<Server>> {
-    if listeners.is_empty() {
+    if listeners.pages.is_empty() && listeners.health.is_empty() {
         return Ok(None);
     }
     let measures = Measures::new(object)?;
@@ -127,7 +130,8 @@ pub(super) fn metrics(
     let services = services.start(object)?;
     let Sources { counts, programs, progress } = sources;
     let exporter = Exporter { about, counts, measures, programs, services, max_owned, progress };
-    let urls: Vec<_> = listeners.iter().map(|listener| listener.metrics_url(&access)).collect();
+    let urls: Vec<_> =
+        listeners.pages.iter().map(|listener| listener.metrics_url(&access)).collect();
     let (liveness, watchdog) = Liveness::new();
     tokio::spawn(watchdog.run());
     let (readiness, index) = (hooks.readiness(), hooks.index());
@@ -141,7 +145,19 @@ pub(super) fn metrics(
 
 /// The sockets for metrics; none when nobody wants them, or when they can only not be had at the
 /// default address, which nobody has asked for.
-pub(super) fn listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> {
+pub(super) fn listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Listeners> {
+    let mut health = Vec::new();
+    for listen in &cli.health_listen {
+        let bound = Listener::bind(listen, &mut passed).with_context(|| {
+            format!("cannot listen on {listen}; choose another with --health-listen")
+        })?;
+        health.extend(bound);
+    }
+    let pages = pages(cli, passed)?;
+    Ok(Listeners { pages, health })
+}
+
+fn pages(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> {
     if cli.no_metrics {
         return Ok(Vec::new());
     }

@@ -44,7 +44,8 @@ use crate::{
 /// When the host refuses tracing, or an address asked for cannot be served.
 pub(crate) fn run(resolved: Resolved) -> anyhow::Result<()> {
     let passed = PassedSockets::from_env();
-    let access = Access::open(resolved.cli.web_config.as_deref())?;
+    let cli = &resolved.cli;
+    let access = Access::open(cli.web_config.as_deref(), cli.protect_health)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -68,6 +68,7 @@ fn help(arg: &Arg) -> String {
 /// A value of a setting that has no default.
 fn example(name: &str) -> &'static str {
     match name {
+        "health-listen" => r#""0.0.0.0:10055""#,
         "listen" => r#"["127.0.0.1:10054", "unix:/run/socktrace/metrics.sock,mode=0660"]"#,
         "max-sockets" => "131072",
         "columns" => r#""time,errno,process,remote,reason""#,
