@@ -134,18 +134,20 @@ mod tests {
     }
 
     #[test]
-    fn of_those_who_come_at_once_one_gets_it() {
+    fn one_that_does_not_listen_yet_is_not_left_over() {
         let (_directory, path) = place();
-        for _ in 0..50 {
-            let bound: Vec<_> = thread::scope(|scope| {
-                let bind = || SocketFile::bind(&path, 0o600);
-                let binding: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
-                binding.into_iter().map(|one| one.join().expect("no panic")).collect()
-            });
-            let errors = bound.iter().filter_map(|one| one.as_ref().err());
-            assert!(errors.map(io::Error::kind).eq([io::ErrorKind::AddrInUse; 3]), "{bound:?}");
-            UnixStream::connect(&path).expect("it listens");
-        }
+        // As another process has it for a moment.
+        let lock = lock(&path).expect("locked");
+        let socket = bind(&path).expect("bound");
+        let other = thread::scope(|scope| {
+            let other = scope.spawn(|| SocketFile::bind(&path, 0o600));
+            thread::sleep(5 * PAUSE);
+            socket.listen(BACKLOG).expect("listens");
+            drop(lock);
+            other.join().expect("no panic")
+        });
+        assert_eq!(other.expect_err("in use").kind(), io::ErrorKind::AddrInUse);
+        UnixStream::connect(&path).expect("it still listens");
     }
 
     #[test]
