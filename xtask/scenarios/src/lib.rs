@@ -8,6 +8,7 @@ mod accept;
 mod attach;
 mod bind;
 mod blocked;
+mod bpf;
 mod catalogue;
 mod child;
 mod claim;
