@@ -1,4 +1,4 @@
-//! BPF programs of scenarios, by the system call: a few instructions each.
+//! BPF programs and maps of scenarios, by the system call: a few instructions each.
 
 use std::{
     fs::File,
@@ -9,12 +9,13 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya_obj::{
     btf::{Btf, BtfKind},
-    generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
+    generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_type},
 };
 use nix::{
     libc,
     sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit},
 };
+use socket2::Socket;
 
 /// The root of all cgroups, where scenarios run.
 const CGROUP: &str = "/sys/fs/cgroup";
@@ -93,9 +94,63 @@ impl Loaded {
         let link = descriptor(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr);
         Ok(Link(link.context("not attached to a function")?))
     }
+
+    /// Attaches it to the sockets of a map.
+    pub(super) fn attach_to(&self, map: &SocketMap) -> Result<()> {
+        let mut attr = empty();
+        // SAFETY: all of the union is numbers, and was made with zeros.
+        let attach = unsafe { &mut attr.__bindgen_anon_5 };
+        attach.__bindgen_anon_1.target_fd = map.descriptor().cast_unsigned();
+        attach.attach_bpf_fd = self.program.as_raw_fd().cast_unsigned();
+        attach.attach_type = self.attach_type as u32;
+        call(bpf_cmd::BPF_PROG_ATTACH, &mut attr).context("not attached to a map")?;
+        Ok(())
+    }
 }
 
-/// Does something without the limit of locked memory, which programs count against up to 5.10.
+/// A map of sockets.
+pub(super) struct SocketMap(OwnedFd);
+
+impl SocketMap {
+    /// One that has these, under the keys from 0 on. Of programs that are attached to it those count that
+    /// were when a socket was put there: `attach` does so.
+    pub(super) fn of(
+        sockets: &[&Socket],
+        attach: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<Self> {
+        let mut attr = empty();
+        // SAFETY: all of the union is numbers, and was made with zeros.
+        let map = unsafe { &mut attr.__bindgen_anon_1 };
+        map.map_type = bpf_map_type::BPF_MAP_TYPE_SOCKMAP as u32;
+        (map.key_size, map.value_size) = (4, 4);
+        map.max_entries = sockets.len().try_into()?;
+        let map = with_room(|| descriptor(bpf_cmd::BPF_MAP_CREATE, &mut attr))?;
+        let map = Self(map.context("no map of sockets")?);
+        attach(&map)?;
+        for (key, socket) in (0_u32..).zip(sockets) {
+            map.insert(key, socket)?;
+        }
+        Ok(map)
+    }
+
+    fn insert(&self, key: u32, socket: &Socket) -> Result<()> {
+        let value = socket.as_raw_fd();
+        let mut attr = empty();
+        // SAFETY: all of the union is numbers, and was made with zeros.
+        let element = unsafe { &mut attr.__bindgen_anon_2 };
+        element.map_fd = self.descriptor().cast_unsigned();
+        element.key = &raw const key as u64;
+        element.__bindgen_anon_1.value = &raw const value as u64;
+        call(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).context("the map does not take a socket")?;
+        Ok(())
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Does something without the limit of locked memory, which programs and maps count against up to 5.10.
 fn with_room<T>(act: impl FnOnce() -> T) -> Result<T> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
     setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
