@@ -308,6 +308,7 @@ catalogue! {
         Smp "owner_passed" Ipv6 (Ipv4): handover::passed, late: CLOSE;
         Smp "owner_inherited_and_busy" Ipv4 (Ipv6): handover::inherited_and_busy;
         Smp "owner_other_program" Ipv6 (Ipv4): handover::other_program;
+        Smp differs "owner_first_thread_ended" Ipv6 (Ipv4): handover::first_thread_ended;
         Smp "owner_threads" Ipv4 (Ipv6): handover::threads;
         Smp "owner_same_addresses" Ipv6 (Ipv4): handover::same_addresses;
 
