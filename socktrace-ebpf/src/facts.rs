@@ -142,6 +142,20 @@ macro_rules! kernel_facts {
                 ICSK_ULP_DATA = "inet_connection_sock", "icsk_ulp_data", pointer;
                 SUBFLOW_CONN = "mptcp_subflow_context", "conn", pointer;
             }
+            feature("which writes by kTLS are programs' calls: each that fails is reported twice") {
+                ICSK_ULP_OPS = "inet_connection_sock", "icsk_ulp_ops", pointer;
+                ICSK_TLS_CONTEXT = "inet_connection_sock", "icsk_ulp_data", pointer;
+                ULP_NAME = "tcp_ulp_ops", "name", offset;
+                TLS_TX_CONF_BIT = "tls_context", "tx_conf", bit;
+            }
+            // Up to 6.4.
+            optional() {
+                TLS_IN_SENDPAGES = "tls_context", "in_tcp_sendpages", u8;
+            }
+            // Since 6.5.
+            optional() {
+                TLS_SPLICING_PAGES = "tls_context", "splicing_pages", u8;
+            }
             optional("what SIGPIPE does to a process, and calls that a signal ends") {
                 TASK_SIGHAND = "task_struct", "sighand", pointer;
                 TASK_SIGNAL = "task_struct", "signal", pointer;
@@ -165,6 +179,10 @@ macro_rules! kernel_facts {
             }
             at("sk_stream_error") {
                 SOCK_SHUTDOWN = "sock", "sk_shutdown", u8;
+            }
+            at("sk_stream_error", "inet_sk_error_report") {
+                SOCK_PROT = "sock", "__sk_common.skc_prot", pointer;
+                SOCK_PROT_CREATOR = "sock", "sk_prot_creator", pointer;
             }
             at("__inet_stream_connect") {
                 SOCKET_STATE = "socket", "state", u32;

@@ -32,6 +32,7 @@ mod flood;
 mod holder;
 mod icmp;
 mod io_uring;
+mod layer;
 mod load;
 mod measure;
 mod note;

@@ -206,6 +206,16 @@ impl<L: Load> Sock<L> {
         self.load(&offsets::SOCK_NUM)
     }
 
+    /// Whether it is operated by another protocol than the one that it was made with, which then carries
+    /// out what the other one makes of calls. That of an IPv6 socket becomes TCP over IPv4 too
+    /// (`IPV6_ADDRFORM`).
+    #[inline(always)]
+    pub(crate) fn has_other_protocol(self) -> bool {
+        let now: *const u8 = self.load(&offsets::SOCK_PROT);
+        let first: *const u8 = self.load(&offsets::SOCK_PROT_CREATOR);
+        number(now) != number(first)
+    }
+
     /// Whether sending was shut down, by either the program or the kernel.
     #[inline(always)]
     pub(crate) fn has_send_shutdown(self) -> bool {

@@ -11,6 +11,7 @@
 //! Every other report is left alone:
 //! - closed sockets were seen by `tcp_done`; connecting ones will be (5.14 to 6.10 report before
 //!   they call it), and those whose timer gives up (ETIMEDOUT) or that have a note;
+//! - kTLS stores EPIPE when it could not send, which the write that is under way then takes;
 //! - `tcp_disconnect` reports with no peer, `sock_queue_err_skb` without an error.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
@@ -21,7 +22,7 @@ use crate::{
     arguments::Arguments as _,
     emit::emit,
     errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT},
-    failure,
+    failure, layer,
     load::Direct,
     note,
     recipient::Question,
@@ -52,6 +53,9 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let sock = tcp.untrusted_sock();
+    if errno == EPIPE && layer::encrypts_for_a_program(sock) {
+        return 0;
+    }
     let flags = sock.holder_flags();
     let signature =
         failed_call(EventKind::ErrorReported, sock, Protocol::Tcp as u8, family, errno, flags);

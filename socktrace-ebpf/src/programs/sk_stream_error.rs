@@ -7,6 +7,8 @@
 //!
 //! Produces an event: the delivery of a failure that was counted when it happened, or a failure
 //! of its own when the program writes on after that, or after its own shutdown.
+//!
+//! A write on a socket of kTLS or a sockmap gets here twice: see [`layer`].
 
 use aya_ebpf::{
     macros::{fexit, kprobe},
@@ -19,7 +21,7 @@ use crate::{
     arguments::Arguments,
     emit::emit,
     errno::{EAGAIN, EINPROGRESS, EINTR, EPIPE, returned},
-    failure,
+    failure, layer,
     load::Probe,
     owner, sigpipe,
     sock::Sock,
@@ -55,6 +57,9 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let Some(family) = sock.stream_family() else {
         return 0;
     };
+    if layer::is_inner_call(sock, ctx.int(1)) {
+        return 0;
+    }
     let known = failure::find(sock);
     if !known.is_some() && errno != EPIPE && sock.state() == TcpState::Close as u8 {
         // Without a connection, and with none that failed, a write gives EPIPE: this is a
@@ -71,7 +76,9 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         origin: known.origin,
         ..failed_call(EventKind::Write, sock, sock.stream_protocol(), family, errno, own)
     };
-    if known.is_some() && known.delivered == 0 {
+    // Calls of kTLS and sockmaps leave the errno in the socket, and the next one returns it too: no call
+    // of TCP's own returns any other than EPIPE twice.
+    if known.is_some() && (known.delivered == 0 || errno != EPIPE) {
         if known.errno == errno {
             // The same story as the failure's: it is told by the same state and flags.
             signature.state = known.state;

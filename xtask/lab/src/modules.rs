@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
-/// What scenarios use: network devices, socket listings, packet filters. All of it is loaded before
-/// the guest's command runs, because a guest has no modprobe.
-pub(crate) const WANTED: [&str; 13] = [
+/// What scenarios use: network devices, socket listings, packet filters, kTLS. All of it is loaded
+/// before the guest's command runs, because a guest has no modprobe.
+pub(crate) const WANTED: [&str; 14] = [
     "inet_diag",
     "nf_tables",
     "nft_ct",
@@ -17,13 +17,16 @@ pub(crate) const WANTED: [&str; 13] = [
     "nft_reject_ipv6",
     "sch_netem",
     "tcp_diag",
+    "tls",
     "tun",
     "unix_diag",
     "veth",
 ];
 
-/// Wanted where a kernel has them as modules; elsewhere they are part of another.
-pub(crate) const OPTIONAL: [&str; 2] = ["nf_tables_set", "nft_counter"];
+/// Wanted where a kernel has them as modules; elsewhere they are part of another. kTLS takes the last three
+/// for AES-GCM.
+pub(crate) const OPTIONAL: [&str; 5] =
+    ["nf_tables_set", "nft_counter", "gcm", "ctr", "ghash_generic"];
 
 /// What a kernel's module directory says.
 #[derive(Debug, Default)]

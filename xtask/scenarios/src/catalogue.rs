@@ -10,7 +10,9 @@ use super::{
     accept, attach, bind, clients, connect, crowd, daemon, doctor, eof, filter, flood, forbid,
     handover,
     icmp::{self, Message},
-    inherit, inject, iouring, metrics, mptcp,
+    inherit, inject, iouring,
+    layered::{self, Layer},
+    metrics, mptcp,
     network::Family,
     no_socket, odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset,
     resolve, route,
@@ -222,6 +224,11 @@ catalogue! {
         Smp quick "write_after_reset_crowd" Ipv4 Ipv6: write::after_resets_in_a_crowd;
         Smp quick "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
         Smp quick "write_unconnected" Ipv4 Ipv6: write::unconnected;
+        Smp quick "write_by_ktls_after_shutdown" Ipv4 (Ipv6): |f| layered::after_shutdown(f, Layer::Ktls);
+        Smp quick "write_by_ktls_after_reset" Ipv6 (Ipv4): |f| layered::after_reset(f, Layer::Ktls);
+        Smp quick "write_by_sockmap_after_shutdown" Ipv6 (Ipv4): |f| layered::after_shutdown(f, Layer::Sockmap);
+        Smp quick "write_by_sockmap_after_reset" Ipv4 (Ipv6): |f| layered::after_reset(f, Layer::Sockmap);
+        Smp quick "write_by_sockmap_thread" Ipv6 (Ipv4): layered::by_kernel_thread;
         Smp quick "write_bad_control_message" Ipv4 Ipv6: write::bad_control_message;
         Smp "write_passed_socket" Ipv6 (Ipv4): inherit::passed, late: CLOSE;
         Smp "sigpipe_none" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::NO_SIGNAL);
@@ -239,6 +246,8 @@ catalogue! {
         Smp "sigpipe_ignored_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::IGNORED);
         Smp "sigpipe_kills_after_peer_close" Ipv4 (Ipv6): |f| sigpipe::after_peer_close(f, sigpipe::DEFAULT);
         Smp "sigpipe_kills_after_shutdown" Ipv6 (Ipv4): |f| sigpipe::after_shutdown(f, sigpipe::DEFAULT);
+        Smp quick "sigpipe_kills_by_ktls" Ipv4 (Ipv6): |f| layered::kills(f, Layer::Ktls);
+        Smp quick "sigpipe_kills_by_sockmap" Ipv6 (Ipv4): |f| layered::kills(f, Layer::Sockmap);
         Smp "sigpipe_ignored_after_shutdown" Ipv4: |f| sigpipe::after_shutdown(f, sigpipe::IGNORED);
         Smp "sigpipe_discarded_after_peer_close" Ipv4: |f| sigpipe::after_peer_close(f, sigpipe::INIT);
 
@@ -299,6 +308,7 @@ catalogue! {
         Smp "owner_passed" Ipv6 (Ipv4): handover::passed, late: CLOSE;
         Smp "owner_inherited_and_busy" Ipv4 (Ipv6): handover::inherited_and_busy;
         Smp "owner_other_program" Ipv6 (Ipv4): handover::other_program;
+        Smp differs "owner_first_thread_ended" Ipv6 (Ipv4): handover::first_thread_ended;
         Smp "owner_threads" Ipv4 (Ipv6): handover::threads;
         Smp "owner_same_addresses" Ipv6 (Ipv4): handover::same_addresses;
 

@@ -184,6 +184,9 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["connect-and-exec", address] => {
             handover::connect_and_exec(address.parse()?, &stdin.into())?;
         }
+        ["connect-and-end-thread", address] => {
+            handover::connect_and_end_thread(address.parse()?, stdin.into())?;
+        }
         ["peer", end, address] => inherit::be_peer(address.parse()?, end)?,
         _ => bail!("no such child: {args:?}"),
     }

@@ -102,6 +102,27 @@ pub(super) fn other_program(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.known_as(&["holder"])])
 }
 
+/// The first thread of a process connects and ends, and another one has the socket still, without waiting
+/// for it.
+pub(super) fn first_thread_ended(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let address = socket::local(&listener)?;
+    let client = OwnedFd::from(socket::stream(address)?);
+    let child = child::start(&["connect-and-end-thread", &address.to_string()], client)?;
+    let (server, _) = listener.accept()?;
+    let ends = Ends::of_server(&server)?.reversed();
+    socket::receive(&server, GREETING)?;
+    let mut tid = [0; 4];
+    (&server).read_exact(&mut tid)?;
+    until_state(child.id(), u32::from_ne_bytes(tid), 'T')?;
+    socket::close_with_reset(server)?;
+    kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
+    let told = child::finish(child)?;
+    // The executable goes with the memory of the first thread.
+    let process = Process { executable: None, ..Process::child(told.pid) };
+    Ok(vec![reset(told.errno()?, ends).by(process).known_as(&["holder"])])
+}
+
 /// One thread opens connections, others wait for them.
 pub(super) fn threads(family: Family) -> Result<Vec<Expected>> {
     const NAMES: [&str; 2] = ["pool-1", "pool-2"];
@@ -216,6 +237,28 @@ pub(super) fn connect_and_exec(address: SocketAddr, socket: &Socket) -> Result<(
     fs::write("/proc/self/comm", "before")?;
     socket.connect(&address.into())?;
     Err(Command::new("/proc/self/exe").args(["child", "stop"]).exec().into())
+}
+
+/// Connects, and goes on in a second thread when the first one has ended, in the child.
+pub(super) fn connect_and_end_thread(address: SocketAddr, socket: Socket) -> Result<()> {
+    socket.connect(&address.into())?;
+    thread::spawn(move || {
+        let go_on = || {
+            until_state(process::id(), process::id(), 'Z')?;
+            socket::send(&socket, GREETING)?;
+            socket::send(&socket, &gettid().as_raw().to_ne_bytes())?;
+            raise(Signal::SIGSTOP)?;
+            socket::read_errno(&socket)
+        };
+        match go_on() {
+            Ok(errno) => println!("{errno}"),
+            Err(error) => eprintln!("{error:#}"),
+        }
+        process::exit(0);
+    });
+    // SAFETY: ends this thread alone, on whose stack the other one has nothing.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    bail!("the thread has not ended")
 }
 
 fn wait_by_epoll(socket: &Socket) -> Result<()> {
