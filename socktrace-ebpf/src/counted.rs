@@ -54,7 +54,7 @@ impl Signature {
         Self { flags: self.flags & kept.with(Flags::ORPHAN).0, state, ..self }
     }
 
-    /// The flags that say why a connection ended: which of them do is up to who ended it.
+    /// The flags that say why a connection ended. Which of them mean something depends on what ended it.
     #[inline]
     const fn closing(self) -> Flags {
         const RESET: u8 = Origin::Reset as u8;

@@ -1,4 +1,4 @@
-//! Calls that fail in many ways, each of them cheap: for those who fill tables.
+//! Calls that fail in many ways at little cost, to fill tables with.
 
 use std::{io, os::fd::AsRawFd as _, ptr};
 
@@ -18,7 +18,7 @@ pub(super) fn refuse(socket: &Socket, level: c_int, option: c_int) -> u64 {
     let (fd, mut length) = (socket.as_raw_fd(), NUMBER);
     // SAFETY: the kernel answers EFAULT for such an address.
     let set = unsafe { libc::setsockopt(fd, level, option, NOWHERE, length) };
-    // SAFETY: likewise.
+    // SAFETY: as above.
     let asked = unsafe { libc::getsockopt(fd, level, option, NOWHERE, &raw mut length) };
     u64::from(set != 0) + u64::from(asked != 0)
 }
@@ -61,7 +61,7 @@ pub(super) fn every_way(socket: &Socket) -> Result<()> {
         (libc::SO_KEEPALIVE, 4, libc::EFAULT),
         (libc::SO_KEEPALIVE, socklen_t::MAX, libc::EINVAL),
     ] {
-        // SAFETY: likewise.
+        // SAFETY: as above.
         let result =
             unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, NOWHERE, &raw mut length) };
         fails(result, errno)?;

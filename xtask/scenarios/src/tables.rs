@@ -45,7 +45,7 @@ const OTHER: &str = "/system.slice/other.service";
 const OTHERS: &str = "socktrace_service_errors_total{cause=\"sockopt_rejected\"";
 
 /// How soon its flood is to be shown by number, in an emulated machine that others keep busy.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(40);
 
 /// What every daemon here is asked for.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -59,15 +59,18 @@ pub(super) fn full_of_cgroups() -> Result<()> {
     for process in crowd {
         child::finish(process)?;
     }
-    // The daemon looks as soon as it is told, before anybody asks for metrics.
+    // The daemon makes room as soon as entries are announced, before anybody asks for metrics.
     thread::sleep(REST);
     cgroup::enter(&owner::make(OTHER)?)?;
     fail_in_every_way()?;
     owner::leave()?;
     let metrics = tracer.scrape()?;
-    let of_crowd = number(PROCESSES as u64 * SOCKETS * WAYS);
-    is(&metrics, "socktrace_socket_errors_total{", of_crowd + number(SOCKETS * WAYS))?;
-    is(&metrics, "socktrace_service_errors_total{", of_crowd + number(SOCKETS * WAYS))?;
+    let made = number((PROCESSES as u64 + 1) * SOCKETS * WAYS);
+    let counted = sum(&metrics, "socktrace_socket_errors_total{");
+    // Of processes that preempt each other in the kernel it may keep some from socktrace.
+    let missed = sum(&metrics, "socktrace_hook_missed_total{");
+    ensure!(counted <= made && made <= counted + missed, "{counted} and {missed} of {made}");
+    is(&metrics, "socktrace_service_errors_total{", counted)?;
     is_of(&metrics, "other.service", number(SOCKETS * WAYS))?;
 
     let crowd = (0..PROCESSES).map(|number| Ok(Killed(start(number, "on")?)));
@@ -90,9 +93,13 @@ fn shows_a_flood(tracer: &Tracer) -> Result<()> {
             odd_calls::every_way(&socket)?;
         }
         while let Some(line) = tracer.next_line(Duration::ZERO) {
-            let line: Value = serde_json::from_str(&line).context("not JSON")?;
             lines += 1;
-            if line["unit"] == "other.service" && line["repeated"].is_u64() {
+            // Most are the crowd's, and a busy machine takes long to read them all.
+            if !line.contains("other.service") {
+                continue;
+            }
+            let line: Value = serde_json::from_str(&line).context("not JSON")?;
+            if line["repeated"].is_u64() {
                 return Ok(());
             }
         }
@@ -146,9 +153,9 @@ const LEVELS: [i32; 16] = [0, 1, 6, 17, 41, 58, 132, 136, 255, 263, 270, 273, 28
 /// Number of options that are tried of each.
 const OPTIONS: i32 = 128;
 
-/// A process asks for all options there can be, and has them refused in all states of sockets; many have
-/// binds of MPTCP sockets refused. The options of others have their names, failures of others their cause,
-/// and who tries again by TCP has failed once.
+/// A process has every option refused that there can be, in all states of sockets; hundreds have binds of
+/// MPTCP sockets refused. The options of others still have their names, no signature is wasted, and a program
+/// that tries again by TCP has failed once.
 pub(super) fn full_of_odd_numbers() -> Result<()> {
     let tracer = Tracer::must_start(&[&["--no-stream"][..], &LISTEN].concat())?;
     let mut refused = 0;

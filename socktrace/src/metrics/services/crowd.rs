@@ -1,8 +1,8 @@
-//! Who gives up room when the kernel's map of counts by owner fills: those with the most entries.
+//! How much room each service keeps when the kernel's map of counts by owner fills: those with the most
+//! entries give some up.
 
-/// How much of the map may be in use before somebody has to give up entries, and how much is left after it.
-/// What is counted between two looks has to fit the rest.
-const FULL: usize = 2;
+/// The part of the map that may be in use. What is counted between two looks has to fit the rest.
+pub(super) const FULL: usize = 2;
 
 /// How many entries each one keeps at most, so that all together leave half of `room` free; `None` where they
 /// do. `sizes` are how many each has.

@@ -148,7 +148,7 @@ impl State {
     /// have not changed for longest. What is counted in them in this very moment is missing in the series
     /// by service, of which it is the crowd's own.
     fn crowd(&mut self, room: usize) -> Vec<Owned> {
-        if self.seen.len() <= room / 2 {
+        if self.seen.len() <= room / crowd::FULL {
             return Vec::new();
         }
         let mut services: HashMap<Labels, Vec<(Instant, Owned)>> = HashMap::new();
