@@ -7,7 +7,8 @@ mod ledger;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use socktrace_diagnosis::{Finding, diagnose};
@@ -52,6 +53,9 @@ struct Seen {
 /// The kernel's counts are read when this part of its map may have been filled since the last time.
 const LOOKS: usize = 8;
 
+/// Time between two such looks, at least.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The series of one scrape.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
@@ -75,9 +79,13 @@ impl Services {
         let mut state = self.state();
         let _remembered = state.owners.service(cgroup, None);
         state.announced += 1;
-        if state.announced > self.room / LOOKS
-            && let Err(error) = self.look(&mut state, counts)
-        {
+        if state.announced <= self.room / LOOKS {
+            return;
+        }
+        drop(state);
+        // A crowd that comes back for each place must not keep a processor busy.
+        thread::sleep(PAUSE);
+        if let Err(error) = self.look(&mut self.state(), counts) {
             // As without a free descriptor. It is tried again with the next.
             log::debug!("{error:#}");
         }
