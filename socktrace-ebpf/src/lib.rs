@@ -9,6 +9,7 @@
 
 #![no_std]
 
+mod counted;
 pub mod counter;
 pub mod criteria;
 pub mod event;
@@ -34,8 +35,9 @@ pub use sockopt::Sockopt;
 
 /// Number of distinct [`Signature`]s the kernel side can count.
 ///
-/// The fields that vary give far fewer combinations in practice (kind, state and errno determine
-/// each other to a large part). What does not fit is counted in [`Counter::TallyOverflow`].
+/// They are counted as [`Signature::counted`] has them, of which there are far fewer in practice (kind,
+/// state and errno determine each other to a large part). What does not fit is counted in
+/// [`Counter::TallyOverflow`].
 pub const TALLY_ENTRIES: usize = 2048;
 
 /// Number of calls that can be under way at once where functions are probed at their return: threads

@@ -86,7 +86,17 @@ pub(crate) fn sends_reset(reason: u32) {
 /// A socket option was refused.
 #[inline(always)]
 pub(crate) fn refused_option(kind: EventKind, protocol: u8, level: i32, option: i32, errno: u16) {
-    let refused = &Sockopt::new(kind, protocol, level, option, errno);
+    let how = u64::from(kind as u8) << 32 | u64::from(protocol) << 16 | u64::from(errno);
+    count_refused_option(how, level as u64, option as u64);
+}
+
+/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
+/// takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_refused_option(how: u64, level: u64, option: u64) -> u64 {
+    let (kind, protocol, errno) = ((how >> 32) as u8, (how >> 16) as u8, how as u16);
+    let refused = &Sockopt::new(kind, protocol, level as i32, option as i32, errno);
     // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
     let _known = SOCKOPTS.insert(refused, 0, u64::from(BPF_NOEXIST));
     match SOCKOPTS.get_ptr_mut(refused) {
@@ -94,6 +104,7 @@ pub(crate) fn refused_option(kind: EventKind, protocol: u8, level: i32, option: 
         Some(value) => unsafe { add(value, 1) },
         None => bump(Counter::SockoptsFull),
     }
+    0
 }
 
 #[inline(always)]

@@ -250,6 +250,7 @@ extern "C" fn count_recipient(
             owned.service_port = owned.signature.service_port(recipient.role as u8, local, remote);
         }
     }
+    owned.signature = owned.signature.counted();
     owned_tally::count(&owned);
     0
 }

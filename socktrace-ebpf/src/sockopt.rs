@@ -1,10 +1,10 @@
 //! A socket option that was refused: the key of their counts.
 
-use crate::EventKind;
-
-/// Number of distinct refusals of options that can be counted by option. There are some 200 options
-/// that sockets of TCP take, each refused for one or two reasons.
-pub const SOCKOPT_ENTRIES: usize = 512;
+/// Number of distinct refusals of options that can be counted by option: more than a program can make.
+/// There are [`Sockopt::new`]'s 280 options, for TCP and MPTCP, to be set and to be asked for, each of
+/// which takes three errnos at most whatever it is (a wrong address, a wrong length, no such option), and
+/// some take others.
+pub const SOCKOPT_ENTRIES: usize = 4 * 1024;
 
 /// Which option was refused, and how.
 #[repr(C)]
@@ -16,7 +16,7 @@ pub struct Sockopt {
     pub option: i32,
     /// What the call returned.
     pub errno: u16,
-    /// [`EventKind::Setsockopt`] or [`EventKind::Getsockopt`].
+    /// [`EventKind::Setsockopt`](crate::EventKind::Setsockopt) or its `Getsockopt`.
     pub kind: u8,
     /// As [`crate::Signature::protocol`].
     pub protocol: u8,
@@ -29,17 +29,13 @@ impl Sockopt {
     /// random do not use the room up.
     pub const OTHER: i32 = -1;
 
-    /// The kernel's levels (`SOL_*`) and options end well below these.
-    const LEVELS: u32 = 320;
-    const OPTIONS: u32 = 256;
-
     /// A refusal.
     #[must_use]
     #[inline]
-    pub const fn new(kind: EventKind, protocol: u8, level: i32, option: i32, errno: u16) -> Self {
-        let level = bounded(level, Self::LEVELS);
-        let option = if level == Self::OTHER { level } else { bounded(option, Self::OPTIONS) };
-        Self { level, option, errno, kind: kind as u8, protocol }
+    pub const fn new(kind: u8, protocol: u8, level: i32, option: i32, errno: u16) -> Self {
+        let (level, options) = known(level);
+        let option = if option.cast_unsigned() < options { option } else { Self::OTHER };
+        Self { level, option, errno, kind, protocol }
     }
 
     /// Reads it back from a key.
@@ -56,6 +52,48 @@ impl Sockopt {
     }
 }
 
-const fn bounded(number: i32, limit: u32) -> i32 {
-    if number.cast_unsigned() < limit { number } else { Sockopt::OTHER }
+/// A level that sockets of TCP and MPTCP have, and the number above its options (`include/uapi/linux/`:
+/// `in.h`, `tcp.h`, `in6.h`, `tls.h`, `mptcp.h`; `asm-generic/socket.h`; with some room for those to
+/// come); or one that is asked for by mistake, and has none.
+#[inline]
+const fn known(level: i32) -> (i32, u32) {
+    match level {
+        // `SOL_IP`, up to `SO_ORIGINAL_DST`; `SOL_IPV6`, up to `IP6T_SO_ORIGINAL_DST`.
+        0 | 41 => (level, 81),
+        // `SOL_SOCKET`.
+        1 => (level, 88),
+        // `SOL_TCP`.
+        6 => (level, 48),
+        // `SOL_TLS`, `SOL_MPTCP`.
+        282 | 284 => (level, 5),
+        // `SOL_UDP`, `SOL_ICMPV6`, `SOL_SCTP`, `SOL_RAW`, `IPPROTO_MPTCP`.
+        17 | 58 | 132 | 255 | 262 => (level, 0),
+        _ => (Sockopt::OTHER, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{EventKind, Protocol};
+
+    #[test]
+    fn there_is_room_for_all_that_a_program_can_have_refused() {
+        const ERRNOS: usize = 3;
+        let mut refusals = BTreeSet::new();
+        for kind in [EventKind::Setsockopt, EventKind::Getsockopt] {
+            for protocol in [Protocol::Tcp, Protocol::Mptcp] {
+                for (level, option) in
+                    (-1..400).flat_map(|level| (-1..400).map(move |o| (level, o)))
+                {
+                    refusals.insert(Sockopt::new(kind as u8, protocol as u8, level, option, 0));
+                }
+            }
+        }
+        assert!(refusals.len() * ERRNOS < SOCKOPT_ENTRIES, "{}", refusals.len());
+    }
 }

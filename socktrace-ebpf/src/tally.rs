@@ -52,7 +52,8 @@ pub(crate) fn count(signature: &Signature) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_signature(flags: u64, where_from: u64, rest: u64) -> u64 {
-    let signature = &Signature::from_words([flags as u32, where_from as u32, rest as u32]);
+    let signature = Signature::from_words([flags as u32, where_from as u32, rest as u32]);
+    let signature = &signature.counted();
     if let Some(value) = TALLIES.get_ptr_mut(signature) {
         // SAFETY: just looked up.
         unsafe { add(value, 1) };

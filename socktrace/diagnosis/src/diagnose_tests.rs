@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use socktrace_ebpf::{Family, Protocol};
 
 use super::*;
+use crate::Timer;
 
 const ECONNRESET: u16 = errno(libc::ECONNRESET);
 
@@ -212,5 +213,26 @@ proptest! {
     ) {
         let signature = Signature { flags, ..done(Origin::Reset, state, errno, &[]) };
         prop_assert_ne!(failure(signature).cause, Cause::Other);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50_000))]
+
+    /// What is left out of a signature when it is counted means nothing: not for the diagnosis, not for
+    /// what metrics say of timers.
+    #[test]
+    fn a_signature_means_the_same_as_it_is_counted(
+        kind in 0..=15_u8, origin in 0..=4_u8, state in 0..=13_u8, flags in 0..1_u32 << 19,
+        errno in prop::sample::select(vec![0, EPIPE, ETIMEDOUT, ECONNRESET, ECONNABORTED, EINVAL, EHOSTUNREACH]),
+        sigpipe in 0..=6_u8,
+    ) {
+        let signature = Signature { kind, origin, state, family: 4, errno, flags, sigpipe, protocol: 1 };
+        let counted = signature.counted();
+        prop_assert_eq!(diagnose(signature), diagnose(counted));
+        prop_assert_eq!(counted.counted(), counted);
+        let timer = Timer::of(signature);
+        prop_assert_eq!(timer, Timer::of(counted));
+        prop_assert!(timer.is_none() || state == counted.state);
     }
 }

@@ -79,11 +79,17 @@ impl ServiceCounts {
     }
 
     /// The series; the names of services that fail for the first time are looked up from now on.
-    fn start(self, object: &mut Object) -> anyhow::Result<Option<Arc<metrics::Services>>> {
-        let (Some((_, limit)), Some(owners)) = (self.asked, self.owners) else { return Ok(None) };
-        let services = Arc::new(metrics::Services::new(owners, limit));
-        let met = Arc::clone(&services);
-        NewCgroups::new(object)?.watch(move |cgroup| met.meet(cgroup))?;
+    fn start(
+        self,
+        object: &mut Object,
+        counts: &Arc<Counts>,
+    ) -> anyhow::Result<Option<Arc<metrics::Services>>> {
+        let (Some((extent, limit)), Some(owners)) = (self.asked, self.owners) else {
+            return Ok(None);
+        };
+        let services = Arc::new(metrics::Services::new(owners, limit, extent.entries as usize));
+        let (met, counts) = (Arc::clone(&services), Arc::clone(counts));
+        NewCgroups::new(object)?.watch(move |cgroup| met.meet(cgroup, &counts))?;
         Ok(Some(services))
     }
 }
@@ -127,8 +133,8 @@ pub(super) fn metrics(
     }
     let measures = Measures::new(object)?;
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
-    let services = services.start(object)?;
     let Sources { counts, programs, progress } = sources;
+    let services = services.start(object, &counts)?;
     let exporter = Exporter { about, counts, measures, programs, services, max_owned, progress };
     let urls: Vec<_> =
         listeners.pages.iter().map(|listener| listener.metrics_url(&access)).collect();

@@ -36,7 +36,7 @@ impl UserCounts {
     /// Counts an event that the kernel side has left to the daemon, as the kernel side would.
     pub(crate) fn add(&self, event: &Event) {
         let mut tallies = self.lock();
-        tallies.count(event.signature);
+        tallies.count(event.signature.counted());
         let is_failure = matches!(diagnose(event.signature), Finding::Failure(_));
         if let Some(extent) = self.extent.filter(|_| is_failure) {
             tallies.count_owned(extent, event);
@@ -61,6 +61,7 @@ impl UserTallies {
         let Event { signature, role, local_port, remote_port, .. } = *event;
         let service_port =
             if extent.ports { signature.service_port(role, local_port, remote_port) } else { 0 };
+        let signature = signature.counted();
         let owned =
             Owned { cgroup_id: event.cgroup_id, signature, service_port, ..Owned::default() };
         if self.owned.len() < extent.entries as usize || self.owned.contains_key(&owned) {

@@ -113,13 +113,13 @@ fn snapshot() -> Snapshot {
     let mut resets_sent = vec![0; RST_REASONS + 1];
     (resets_sent[15], resets_sent[RST_REASONS]) = (11, 1);
     let keepalive = Sockopt::new(
-        EventKind::Setsockopt,
+        EventKind::Setsockopt as u8,
         Protocol::Tcp as u8,
         libc::SOL_SOCKET,
         libc::SO_KEEPALIVE,
         errno(libc::EINVAL),
     );
-    let strange = Sockopt::new(EventKind::Getsockopt, 0, 9_999, 1, errno(libc::EOPNOTSUPP));
+    let strange = Sockopt::new(EventKind::Getsockopt as u8, 0, 9_999, 1, errno(libc::EOPNOTSUPP));
     Snapshot {
         signatures: signatures(),
         counters: vec![(Counter::EventsLost, 9), (Counter::TallyOverflow, 0)],

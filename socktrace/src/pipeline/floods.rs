@@ -6,13 +6,17 @@ use std::{
     time::Duration,
 };
 
-use socktrace_ebpf::Repeats;
+use socktrace_ebpf::{Repeats, repeats::KINDS};
 use tokio::time::{Instant, sleep_until};
 
 use crate::kernel::repeats::{Kind, RepeatMaps};
 
 /// Time between two looks. What is pending when a window ends is reported within a second.
 const INTERVAL: Duration = Duration::from_millis(900);
+
+/// Kinds in a map from which on only those that are floods keep their place: of others nothing is counted
+/// there. Somebody with many cgroups or ports would keep out everybody's floods.
+const CROWDED: usize = KINDS * 3 / 4;
 
 /// Events of one kind that were counted since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +66,8 @@ impl Floods {
         }
     }
 
-    /// What has been added. Forgets kinds that have not come since the last time; looks again if any
-    /// others have. See [`Look`] for `total`.
+    /// What has been added. Forgets kinds that have not come since the last time, and where there are many
+    /// all that are no floods; looks again if any others have come. See [`Look`] for `total`.
     ///
     /// # Errors
     /// When the counts cannot be read. It is tried again.
@@ -71,7 +75,7 @@ impl Floods {
         self.due = Some(Instant::now() + INTERVAL);
         let (total, now) = (total?, self.maps.read()?);
         let added = self.ledger.add(&now, total);
-        for kind in self.ledger.idle(&now) {
+        for kind in self.ledger.dispensable(&now) {
             // One that stays must not be counted whole again.
             match self.maps.forget(&kind) {
                 Ok(()) => self.ledger.forget(&kind),
@@ -135,17 +139,22 @@ impl Ledger {
         added
     }
 
-    /// The kinds that have not come since the last time: none of them is a flood.
-    fn idle(&mut self, now: &BTreeMap<Kind, Repeats>) -> Vec<Kind> {
-        let mut idle = Vec::new();
+    /// The kinds that are no floods: that have not come since the last time, or all others where there are
+    /// many.
+    fn dispensable(&mut self, now: &BTreeMap<Kind, Repeats>) -> Vec<Kind> {
+        let of_any_port = now.keys().filter(|kind| kind.of_any_port).count();
+        let by_port = now.len() - of_any_port;
+        let mut dispensable = Vec::new();
         for (kind, repeats) in now {
             let Some(entry) = self.kinds.get_mut(kind) else { continue };
             let window = Some((repeats.window_ns, repeats.in_window));
-            if std::mem::replace(&mut entry.window, window) == window {
-                idle.push(*kind);
+            let rests = std::mem::replace(&mut entry.window, window) == window;
+            let beside = if kind.of_any_port { of_any_port } else { by_port };
+            if rests || (beside >= CROWDED && repeats.flooding == 0) {
+                dispensable.push(*kind);
             }
         }
-        idle
+        dispensable
     }
 
     fn forget(&mut self, kind: &Kind) {
@@ -193,18 +202,39 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut now = BTreeMap::from([(kind(1), repeats(5, 20, 1)), (kind(2), repeats(5, 20, 1))]);
         ledger.add(&now, 10);
-        assert_eq!(ledger.idle(&now), []);
+        assert_eq!(ledger.dispensable(&now), []);
         now.insert(kind(2), repeats(6, 30, 2));
         ledger.add(&now, 11);
-        assert_eq!(ledger.idle(&now), [kind(1)]);
+        assert_eq!(ledger.dispensable(&now), [kind(1)]);
         // It stays where it could not be removed, and is not counted again.
         assert_eq!(ledger.add(&now, 11), []);
-        assert_eq!(ledger.idle(&now), [kind(1), kind(2)]);
+        assert_eq!(ledger.dispensable(&now), [kind(1), kind(2)]);
         now.clear();
         ledger.forget(&kind(1));
         ledger.forget(&kind(2));
         assert!(ledger.is_empty());
         assert_eq!(ledger.add(&now, 11), []);
+    }
+
+    #[test]
+    fn a_crowd_keeps_its_place_only_where_it_floods() {
+        let mut ledger = Ledger::default();
+        let crowd = |count: usize, window_ns| -> BTreeMap<Kind, Repeats> {
+            let flood = (kind(0), Repeats { flooding: 1, ..repeats(5, 20, window_ns) });
+            let others = (1..count as u64).map(|id| (kind(id), repeats(0, 0, window_ns)));
+            others.chain([flood]).collect()
+        };
+        ledger.add(&crowd(CROWDED, 1), 5);
+        let found = ledger.dispensable(&crowd(CROWDED, 2));
+        assert_eq!(found.len(), CROWDED - 1);
+        assert!(!found.contains(&kind(0)));
+        // As long as there is room nothing that comes is forgotten.
+        assert_eq!(ledger.dispensable(&crowd(CROWDED - 1, 3)), []);
+        // Nor does it matter how many there are elsewhere.
+        let mut now = crowd(CROWDED - 1, 4);
+        now.insert(Kind { of_any_port: true, ..kind(1) }, repeats(0, 0, 4));
+        ledger.add(&now, 5);
+        assert_eq!(ledger.dispensable(&now).len(), 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     no_socket, odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset,
     resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
-    service, sigpipe, sockopt, stream, survive, system, terminal, timeout, verifier, write,
+    service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout, verifier, write,
 };
 
 /// The scenario of this name.
@@ -377,6 +377,8 @@ catalogue! {
         Smp "owner_gone": owner::gone;
         Smp "owner_too_many": handover::too_many;
         Smp differs "owner_beside_a_crowd": crowd::keeps_out_nobody;
+        Smp differs "tables_full_of_cgroups": tables::full_of_cgroups;
+        Smp differs "tables_full_of_odd_numbers": tables::full_of_odd_numbers;
         Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
         Smp "filter_by_process": filter::by_process;
         Smp "filter_by_user_and_namespace": filter::by_user_and_namespace;

@@ -2,7 +2,8 @@
 //!
 //! What is counted belongs to a series from then on, or to `other`: it does not move between them, so
 //! that neither can fall or jump. A service gets a series while there is room; else in the place of the
-//! one that has been idle for longest, and long enough that everybody has seen its last count.
+//! one that has been idle for longest, and long enough that everybody has seen its last count; else in the
+//! place of one of whoever has the most, if the newcomer has fewer.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -47,6 +48,8 @@ pub(super) struct Posting {
 
 struct Series {
     count: u64,
+    /// What it was when the series were last shown.
+    shown: u64,
     changed: Instant,
     /// The cgroup that counted last.
     cgroup: u64,
@@ -82,13 +85,49 @@ impl Ledger {
         // The most active ones first, and always the same of two that are alike.
         newcomers.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
         self.make_room(now, newcomers.len());
+        let mut held = self.held();
         for Posting { key, cgroup, count } in newcomers {
-            if self.series.len() < self.limit {
-                self.series.insert(key, Series { count, changed: now, cgroup });
-            } else {
+            if self.series.len() >= self.limit && !self.displace(&mut held, &key.labels) {
                 self.post_other(key.meaning, count);
+                continue;
             }
+            *held.entry(Arc::clone(&key.labels)).or_default() += 1;
+            self.series.insert(key, Series { count, shown: 0, changed: now, cgroup });
         }
+    }
+
+    /// How many series each service has.
+    fn held(&self) -> HashMap<Arc<Labels>, usize> {
+        let mut held = HashMap::new();
+        for key in self.series.keys() {
+            *held.entry(Arc::clone(&key.labels)).or_default() += 1;
+        }
+        held
+    }
+
+    /// Makes room for a series of a service, in the place of one of whoever has the most: by ports, one
+    /// service could have them all. Whether that has more than it will have. What nobody has seen yet of
+    /// that series is counted with the others.
+    fn displace(&mut self, held: &mut HashMap<Arc<Labels>, usize>, newcomer: &Arc<Labels>) -> bool {
+        let own = held.get(newcomer).copied().unwrap_or_default();
+        let Some((most, count)) = held.iter_mut().max_by_key(|(_, count)| **count) else {
+            return false;
+        };
+        if *count <= own + 1 {
+            return false;
+        }
+        let theirs = self.series.iter().filter(|(key, _)| key.labels == *most);
+        let Some(key) = theirs.min_by_key(|(_, series)| series.changed).map(|(key, _)| key.clone())
+        else {
+            return false;
+        };
+        *count -= 1;
+        if let Some(Series { count, shown, .. }) = self.series.remove(&key)
+            && count > shown
+        {
+            self.post_other(key.meaning, count - shown);
+        }
+        true
     }
 
     /// Counts failures of services that have no series.
@@ -99,6 +138,14 @@ impl Ledger {
     /// Drops series of services that have gone.
     pub(super) fn expire(&mut self, now: Instant, mut is_gone: impl FnMut(u64) -> bool) {
         self.series.retain(|_, series| !(series.is_idle(now) && is_gone(series.cgroup)));
+    }
+
+    /// Every series and its count, for everybody to see.
+    pub(super) fn show(&mut self) -> Vec<(Key, u64)> {
+        for series in self.series.values_mut() {
+            series.shown = series.count;
+        }
+        self.series().collect()
     }
 
     /// Every series and its count.
@@ -178,6 +225,27 @@ mod tests {
         ledger.post(start + IDLE * 2, vec![posting("a", 4)]);
         assert_eq!(counts(&ledger)["a"], 4);
         assert_eq!(counts(&ledger)["other"], 1);
+    }
+
+    #[test]
+    fn whoever_has_the_most_series_makes_room() {
+        let (mut ledger, now) = (Ledger::new(4), Instant::now());
+        let of_port = |unit: &str, service_port| {
+            let Posting { key, cgroup, .. } = posting(unit, 1);
+            Posting { key: Key { service_port, ..key }, cgroup, count: 1 }
+        };
+        ledger.post(now, (0..4).map(|port| of_port("ports", port)).collect());
+        assert_eq!(ledger.show().len(), 4);
+        ledger.post(now, vec![posting("a", 7), posting("b", 2)]);
+        let expected = [("a", 7), ("b", 2)].map(|(name, count)| (name.to_owned(), count));
+        let found = counts(&ledger);
+        assert!(expected.iter().all(|(name, count)| found[name] == *count), "{found:?}");
+        assert_eq!(ledger.series.len(), 4);
+        // Each has one, or two, and nobody takes another's.
+        ledger.post(now, vec![of_port("ports", 9), posting("c", 1), posting("d", 1)]);
+        assert_eq!(counts(&ledger)["other"], 2);
+        // What was seen of series that have gone stays seen, and all else is counted.
+        assert_eq!(ledger.series().map(|(_, count)| count).sum::<u64>(), 4 + 9 + 3 - 3);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Failures by service: from the kernel's exact counts by cgroup to a bounded number of series.
 
+mod crowd;
 mod labels;
 mod ledger;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use socktrace_diagnosis::{Finding, diagnose};
@@ -26,7 +28,11 @@ use crate::{
 };
 
 /// The series by service. Has owners of its own, so that the stream does not wait for it.
-pub(crate) struct Services(Mutex<State>);
+pub(crate) struct Services {
+    state: Mutex<State>,
+    /// Entries that the kernel's map has room for.
+    room: usize,
+}
 
 struct State {
     owners: Owners,
@@ -34,6 +40,8 @@ struct State {
     /// What the kernel's counts were when they were last read.
     seen: HashMap<Owned, Seen>,
     seen_others: HashMap<Signature, u64>,
+    /// How many entries were announced since the kernel's counts were last read.
+    announced: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -41,6 +49,12 @@ struct Seen {
     count: u64,
     changed: Instant,
 }
+
+/// The kernel's counts are read when this part of its map may have been filled since the last time.
+const LOOKS: usize = 8;
+
+/// Time between two such looks, at least.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The series of one scrape.
 #[derive(Clone, Debug, Default)]
@@ -51,15 +65,30 @@ pub(crate) struct Page {
 }
 
 impl Services {
-    /// So many series at most, besides those of `other`.
-    pub(crate) fn new(owners: Owners, limit: usize) -> Self {
+    /// So many series at most, besides those of `other`; the kernel's map has `room` for so many entries.
+    pub(crate) fn new(owners: Owners, limit: usize, room: usize) -> Self {
         let (seen, seen_others) = (HashMap::new(), HashMap::new());
-        Self(Mutex::new(State { owners, ledger: Ledger::new(limit), seen, seen_others }))
+        let ledger = Ledger::new(limit);
+        let state = State { owners, ledger, seen, seen_others, announced: 0 };
+        Self { state: Mutex::new(state), room }
     }
 
-    /// Looks the names of a cgroup up while it is there.
-    pub(crate) fn meet(&self, cgroup: u64) {
-        let _remembered = self.state().owners.service(cgroup, None);
+    /// Looks the names of a cgroup up while it is there, as the kernel's map has a new entry for it. Makes
+    /// room in the map, if that may fill before somebody asks for the metrics.
+    pub(crate) fn meet(&self, cgroup: u64, counts: &Counts) {
+        let mut state = self.state();
+        let _remembered = state.owners.service(cgroup, None);
+        state.announced += 1;
+        if state.announced <= self.room / LOOKS {
+            return;
+        }
+        drop(state);
+        // A crowd that comes back for each place must not keep a processor busy.
+        thread::sleep(PAUSE);
+        if let Err(error) = self.look(&mut self.state(), counts) {
+            // As without a free descriptor. It is tried again with the next.
+            log::debug!("{error:#}");
+        }
     }
 
     /// The series as they are now; `None` where owners are not counted.
@@ -67,17 +96,26 @@ impl Services {
     /// # Errors
     /// When the kernel's counts cannot be read.
     pub(crate) fn read(&self, counts: &Counts) -> anyhow::Result<Option<Page>> {
+        let mut state = self.state();
+        let Some(entries) = self.look(&mut state, counts)? else { return Ok(None) };
+        Ok(Some(Page { series: state.ledger.show(), entries }))
+    }
+
+    /// Counts what has been added, and makes room. How many entries the kernel's map had.
+    fn look(&self, state: &mut State, counts: &Counts) -> anyhow::Result<Option<usize>> {
         let Some(counted) = counts.owned()? else { return Ok(None) };
         let entries = counted.owned.len();
-        let mut state = self.state();
-        for owned in state.take(counted, Instant::now()) {
+        state.announced = 0;
+        let mut leaving = state.take(counted, Instant::now());
+        leaving.extend(state.crowd(self.room));
+        for owned in leaving {
             state.forget(&owned, || counts.forget(&owned));
         }
-        Ok(Some(Page { series: state.ledger.series().collect(), entries }))
+        Ok(Some(entries))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,6 +150,28 @@ impl State {
         let owners = &mut self.owners;
         self.ledger.expire(now, |cgroup| owners.is_gone(cgroup));
         gone
+    }
+
+    /// The entries that whoever has the most of them gives up, so that there is room for others: those that
+    /// have not changed for longest. What is counted in them in this very moment is missing in the series
+    /// by service, of which it is the crowd's own.
+    fn crowd(&mut self, room: usize) -> Vec<Owned> {
+        if self.seen.len() <= room / crowd::FULL {
+            return Vec::new();
+        }
+        let mut services: HashMap<Labels, Vec<(Instant, Owned)>> = HashMap::new();
+        for (owned, seen) in &self.seen {
+            let labels = Labels::from(&*self.owners.service(owned.cgroup_id, None));
+            services.entry(labels).or_default().push((seen.changed, *owned));
+        }
+        let sizes = services.values().map(Vec::len).collect();
+        let Some(share) = crowd::share(room, sizes) else { return Vec::new() };
+        let excess = |mut entries: Vec<(Instant, Owned)>| {
+            entries.sort_unstable();
+            entries.truncate(entries.len().saturating_sub(share));
+            entries.into_iter().map(|(_, owned)| owned)
+        };
+        services.into_values().flat_map(excess).collect()
     }
 
     /// Forgets how far an owner was counted, if its count is `removed`: of one that stays the whole would
@@ -171,8 +231,7 @@ pub(super) mod tests {
     }
 
     fn state() -> State {
-        let Services(state) = Services::new(Owners::nowhere(), 10);
-        state.into_inner().expect("nobody panicked")
+        Services::new(Owners::nowhere(), 10, 10).state.into_inner().expect("nobody panicked")
     }
 
     fn total(state: &State) -> u64 {
@@ -211,6 +270,27 @@ pub(super) mod tests {
         // Should it come back, it is counted from the start.
         assert!(state.take(counted(), now + IDLE).is_empty());
         assert_eq!(total(&state), 3);
+    }
+
+    #[test]
+    fn a_crowd_gives_up_what_it_has_left_for_longest() {
+        let (mut state, now) = (state(), Instant::now());
+        let counted = |ids: std::ops::Range<u64>| OwnedCounts {
+            owned: ids.map(|id| (owned(id), 1)).collect(),
+            ..OwnedCounts::default()
+        };
+        state.take(counted(1..6), now);
+        assert_eq!(state.crowd(10), []);
+        state.take(counted(6..9), now + IDLE / 2);
+        // Nobody can be named here: all are one crowd.
+        let mut leaving = state.crowd(10);
+        leaving.sort_unstable();
+        assert_eq!(leaving, [owned(1), owned(2), owned(3)]);
+        for owned in leaving {
+            state.forget(&owned, || true);
+        }
+        assert_eq!(state.crowd(10), []);
+        assert_eq!(total(&state), 8);
     }
 
     #[test]

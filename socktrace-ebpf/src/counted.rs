@@ -1,0 +1,81 @@
+//! What of a signature is counted.
+
+use crate::{EventKind, Flags, Origin, Signature, TcpState};
+
+/// Of `include/uapi/asm-generic/errno.h` and `errno-base.h`.
+const EPIPE: u16 = 32;
+const ETIMEDOUT: u16 = 110;
+
+impl Signature {
+    /// The signature without what means nothing for its kind, neither for the diagnosis nor for a metric.
+    ///
+    /// A program can have the same call fail in every state of a socket, and set any options before its
+    /// connection ends: with all that, it could make more signatures than there is room for.
+    #[must_use]
+    #[inline]
+    pub fn counted(self) -> Self {
+        let flags = Flags(self.flags);
+        match EventKind::try_from(self.kind) {
+            Ok(EventKind::ConnectionEnded) if flags.has(Flags::SUBFLOW) => {
+                Self { origin: 0, ..self.reduced(Flags::SUBFLOW, 0) }
+            }
+            Ok(EventKind::ConnectionEnded) => self.reduced(self.closing(), self.state),
+            Ok(EventKind::Write) if flags.has(Flags::DELIVERY) => {
+                self.reduced(self.closing().with(Flags::DELIVERY), self.state)
+            }
+            Ok(EventKind::Write) if self.errno != EPIPE => {
+                Self { origin: 0, ..self.reduced(Flags::empty(), 0) }
+            }
+            Ok(EventKind::Write) if flags.has(Flags::REPORTED) => self.reduced(Flags::REPORTED, 0),
+            Ok(EventKind::Write) => self.reduced(Flags::SEND_SHUTDOWN, self.state),
+            Ok(EventKind::ErrorReported) if flags.has(Flags::MPTCP) => {
+                self.reduced(self.closing().with(Flags::MPTCP), self.state)
+            }
+            Ok(EventKind::ErrorReported) => {
+                const CONNECTING: u8 = TcpState::SynSent as u8;
+                let state = if self.state == CONNECTING { CONNECTING } else { 0 };
+                self.reduced(Flags::empty(), state)
+            }
+            Ok(EventKind::Connect) => self.reduced(Flags::POLICY.with(Flags::FAST_OPEN), 0),
+            Ok(
+                EventKind::Bind
+                | EventKind::Listen
+                | EventKind::Socket
+                | EventKind::Setsockopt
+                | EventKind::Getsockopt,
+            ) => self.reduced(Flags::empty(), 0),
+            _ => self,
+        }
+    }
+
+    /// With these flags alone, and whether a program holds the socket.
+    #[inline]
+    const fn reduced(self, kept: Flags, state: u8) -> Self {
+        Self { flags: self.flags & kept.with(Flags::ORPHAN).0, state, ..self }
+    }
+
+    /// The flags that say why a connection ended. Which of them mean something depends on what ended it.
+    #[inline]
+    const fn closing(self) -> Flags {
+        const RESET: u8 = Origin::Reset as u8;
+        const TIMER: u8 = Origin::RetransmitTimer as u8;
+        const ABORT: u8 = Origin::Abort as u8;
+        let flags = Flags(self.flags);
+        match (self.origin, self.errno) {
+            (RESET, _) => {
+                Flags::UNACCEPTED.with(Flags::NO_RST).with(Flags::RETRANSMITTED).with(Flags::IDLE)
+            }
+            (ABORT, _) => Flags::empty(),
+            (TIMER, ETIMEDOUT) => Flags::USER_TIMEOUT.with(Flags::ZERO_WINDOW),
+            (TIMER, _) => Flags::SOFT_ERROR,
+            (_, ETIMEDOUT) if flags.has(Flags::RETRANSMITTED) => {
+                Flags::RETRANSMITTED.with(Flags::USER_TIMEOUT).with(Flags::ZERO_WINDOW)
+            }
+            (_, ETIMEDOUT) if flags.has(Flags::UNSENT) => {
+                Flags::UNSENT.with(Flags::USER_TIMEOUT).with(Flags::PROBES_EXHAUSTED)
+            }
+            (_, ETIMEDOUT) => Flags::KEEPALIVE.with(Flags::PROBED),
+            (_, _) => Flags::SOFT_ERROR.with(Flags::RETRANSMITTED).with(Flags::UNSENT),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Calls that fail in many ways at little cost, to fill tables with.
+
+use std::{io, os::fd::AsRawFd as _, ptr};
+
+use anyhow::{Result, ensure};
+use nix::libc::{self, c_int, c_void, socklen_t};
+use socket2::Socket;
+
+/// Length of a number.
+const NUMBER: socklen_t = 4;
+
+/// An address that leads nowhere.
+const NOWHERE: *mut c_void = ptr::without_provenance_mut(1);
+
+/// Has this option refused in setting and in asking for it, wherever its value is looked at: how often
+/// that has failed.
+pub(super) fn refuse(socket: &Socket, level: c_int, option: c_int) -> u64 {
+    let (fd, mut length) = (socket.as_raw_fd(), NUMBER);
+    // SAFETY: the kernel answers EFAULT for such an address.
+    let set = unsafe { libc::setsockopt(fd, level, option, NOWHERE, length) };
+    // SAFETY: as above.
+    let asked = unsafe { libc::getsockopt(fd, level, option, NOWHERE, &raw mut length) };
+    u64::from(set != 0) + u64::from(asked != 0)
+}
+
+/// What an option is to be set to, where its value is read.
+struct Wrong {
+    option: c_int,
+    value: &'static [u8],
+    errno: c_int,
+}
+
+/// Values that a socket refuses, each for a reason of its own.
+const WRONG: [Wrong; 4] = [
+    Wrong { option: libc::SO_KEEPALIVE, value: &[1], errno: libc::EINVAL },
+    Wrong { option: libc::SO_RCVTIMEO, value: &[0xff; 16], errno: libc::EDOM },
+    Wrong { option: libc::SO_BINDTODEVICE, value: b"none0\0", errno: libc::ENODEV },
+    Wrong { option: 9_999, value: &[0; 4], errno: libc::ENOPROTOOPT },
+];
+
+/// How many ways [`every_way`] has.
+pub(super) const WAYS: u64 = 8;
+
+/// Has options refused in as many ways as cost little.
+pub(super) fn every_way(socket: &Socket) -> Result<()> {
+    let fd = socket.as_raw_fd();
+    for Wrong { option, value, errno } in WRONG {
+        let length = socklen_t::try_from(value.len())?;
+        // SAFETY: value points to as many bytes as its length says.
+        let result = unsafe {
+            libc::setsockopt(fd, libc::SOL_SOCKET, option, value.as_ptr().cast(), length)
+        };
+        fails(result, errno)?;
+    }
+    // SAFETY: the kernel answers EFAULT for such an address.
+    let result =
+        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, NOWHERE, NUMBER) };
+    fails(result, libc::EFAULT)?;
+    for (option, mut length, errno) in [
+        (9_999, 4, libc::ENOPROTOOPT),
+        (libc::SO_KEEPALIVE, 4, libc::EFAULT),
+        (libc::SO_KEEPALIVE, socklen_t::MAX, libc::EINVAL),
+    ] {
+        // SAFETY: as above.
+        let result =
+            unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, NOWHERE, &raw mut length) };
+        fails(result, errno)?;
+    }
+    Ok(())
+}
+
+fn fails(result: c_int, errno: c_int) -> Result<()> {
+    let error = io::Error::last_os_error();
+    ensure!(result != 0 && error.raw_os_error() == Some(errno), "{result}, {error}, not {errno}");
+    Ok(())
+}
