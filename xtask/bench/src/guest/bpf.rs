@@ -195,7 +195,7 @@ fn load((attach_type, _, function): HookPoint, counts: RawFd) -> io::Result<Owne
     program.insn_cnt = u32::try_from(instructions.len()).unwrap_or(u32::MAX);
     program.license = license.as_ptr() as u64;
     for (to, from) in program.prog_name.iter_mut().zip(c"floor".to_bytes()) {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attr)
 }
