@@ -16,6 +16,7 @@ mod host_files;
 mod kubelet;
 mod kubernetes;
 mod mounts;
+mod name_lookups;
 mod names;
 mod owners;
 mod plain;

@@ -12,7 +12,7 @@ use super::{
     cgroup_id::CgroupIds,
     host_files::HostFiles,
     mounts::Layout,
-    names::NameFiles,
+    name_lookups::NameLookups,
     process::{Processes, Sighting, boot_ns},
     service::{Service, Unknown},
 };
@@ -26,6 +26,11 @@ const NAMES_AGE: Duration = Duration::from_mins(1);
 /// How long until names are looked for again: some are written after the container has begun.
 const NO_NAMES_AGE: Duration = Duration::from_secs(5);
 
+/// How long the stream waits for the names of a container: longer than a disk takes that is
+/// well, and less than somebody notices who watches. Metrics can wait for longer.
+const STREAM_PATIENCE: Duration = Duration::from_millis(100);
+const METRICS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Finds the services behind sockets.
 pub(crate) struct Owners {
     ids: Option<CgroupIds>,
@@ -33,7 +38,7 @@ pub(crate) struct Owners {
     legacy: bool,
     /// `None` where pids say nothing.
     processes: Option<Processes>,
-    names: NameFiles,
+    names: NameLookups,
     services: LruCache<Arc<str>, Named>,
     last: Option<Last>,
 }
@@ -63,19 +68,19 @@ impl Owners {
             ids: layout.unified.map(|root| CgroupIds::new(root, layout.complete)),
             legacy: layout.legacy,
             processes: Processes::new(),
-            names: NameFiles::new(HostFiles::new()),
+            names: NameLookups::new(HostFiles::new(), STREAM_PATIENCE),
             services: LruCache::new(KEPT),
             last: None,
         }
     }
 
-    /// Another one for use beside this one, that knows the same cgroups without looking around.
+    /// Another one for metrics beside this one, that knows the same cgroups without looking around.
     pub(crate) fn beside(&self) -> Self {
         Self {
             ids: self.ids.as_ref().map(CgroupIds::beside),
             legacy: self.legacy,
             processes: Processes::new(),
-            names: NameFiles::new(HostFiles::new()),
+            names: NameLookups::new(HostFiles::new(), METRICS_PATIENCE),
             services: LruCache::new(KEPT),
             last: None,
         }
@@ -88,7 +93,7 @@ impl Owners {
             ids: None,
             legacy: false,
             processes: None,
-            names: NameFiles::new(HostFiles::at("/nowhere".into())),
+            names: NameLookups::new(HostFiles::at("/nowhere".into()), STREAM_PATIENCE),
             services: LruCache::new(KEPT),
             last: None,
         }
@@ -96,8 +101,8 @@ impl Owners {
 
     /// The service to which a socket belonged at a time since boot.
     ///
-    /// `cgroup` is the id in cgroup2, 0 where unknown. Reads files when they are new, so a host
-    /// whose disks hang can delay it.
+    /// `cgroup` is the id in cgroup2, 0 where unknown. Names of containers are looked up in files: until
+    /// they have been, the service is [`Unknown::Busy`] and has none.
     pub(crate) fn service(&mut self, cgroup: u64, process: Option<Sighting>) -> Arc<Service> {
         // Where processes are asked too, they may differ.
         let Some(there) = process.filter(|_| cgroup != 0 && self.are_by_cgroup()) else {
@@ -177,20 +182,34 @@ impl Owners {
 
     /// The service in the cgroup of a path.
     fn at(&mut self, path: &Arc<str>) -> Arc<Service> {
-        let now = Instant::now();
+        for (path, service) in self.names.answered() {
+            self.keep(path, service);
+        }
         let known = self.services.get(path);
         if let Some(known) = known
-            && !known.is_due(now)
+            && !known.is_due(Instant::now())
         {
             return Arc::clone(&known.service);
         }
         // Names that are found no more stay: the container may just have gone.
-        let mut service =
-            known.map_or_else(|| Service::from_cgroup_path(path), |old| (*old.service).clone());
-        self.names.add_to(&mut service);
+        let known = known.map(|known| Arc::clone(&known.service));
+        let service = known.as_deref().cloned();
+        let service = service.unwrap_or_else(|| Service::from_cgroup_path(path));
+        if !service.may_have_names() {
+            return self.keep(Arc::clone(path), service);
+        }
+        match self.names.ask(path, &service) {
+            Some(service) => self.keep(Arc::clone(path), service),
+            None => known.unwrap_or_else(|| {
+                Arc::new(Service { unknown: service.unknown.or(Some(Unknown::Busy)), ..service })
+            }),
+        }
+    }
+
+    fn keep(&mut self, path: Arc<str>, service: Service) -> Arc<Service> {
         let service = Arc::new(service);
-        let named = Named { service: Arc::clone(&service), at: now };
-        self.services.put(Arc::clone(path), named);
+        let named = Named { service: Arc::clone(&service), at: Instant::now() };
+        self.services.put(path, named);
         service
     }
 }
@@ -198,11 +217,11 @@ impl Owners {
 impl Named {
     /// Whether names should be looked up again.
     fn is_due(&self, now: Instant) -> bool {
-        let container = self.service.container.as_ref().or(self.service.outer_container.as_ref());
-        let pod = self.service.pod.as_ref();
-        if container.is_none() && pod.is_none() {
+        if !self.service.may_have_names() {
             return false;
         }
+        let container = self.service.container.as_ref().or(self.service.outer_container.as_ref());
+        let pod = self.service.pod.as_ref();
         let is_named = container.is_none_or(|container| container.name.is_some())
             && pod.is_none_or(|pod| pod.name.is_some());
         now.duration_since(self.at) >= if is_named { NAMES_AGE } else { NO_NAMES_AGE }

@@ -36,7 +36,7 @@ fn owners(root: &Path, complete: bool, legacy: bool) -> Owners {
         ids: Some(CgroupIds::without_handles(root.join("cgroup"), complete)),
         legacy,
         processes: Some(Processes::at(root.join("proc"))),
-        names: NameFiles::new(HostFiles::at(root.into())),
+        names: NameLookups::new(HostFiles::at(root.into()), Duration::from_mins(1)),
         services: LruCache::new(KEPT),
         last: None,
     }

@@ -93,7 +93,8 @@ pub(crate) enum Unknown {
     NotAccepted,
     /// The cgroup was removed before it was looked up.
     CgroupGone,
-    /// Too many cgroups are looked up: it may be found later.
+    /// Too many cgroups are looked up, or the files with a container's names are slow to come: it may be
+    /// found later.
     Busy,
     /// The cgroup lies outside of what this process may see.
     NotVisible,
@@ -105,6 +106,11 @@ impl Service {
     /// A service of which nothing is known.
     pub(crate) fn unknown(why: Unknown) -> Self {
         Self { unknown: Some(why), ..Self::default() }
+    }
+
+    /// Whether it has something whose names are in files of this host.
+    pub(super) const fn may_have_names(&self) -> bool {
+        self.container.is_some() || self.outer_container.is_some() || self.pod.is_some()
     }
 
     /// The short name that a line or a metric shows; `None` when there is none.

@@ -1,0 +1,181 @@
+//! Looks names up on a thread of its own: where a file system hangs, the stream must not.
+
+use std::{
+    cell::OnceCell,
+    collections::HashSet,
+    mem,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use socktrace_exporter::vital;
+
+use super::{host_files::HostFiles, names::NameFiles, service::Service};
+
+/// How many services wait for their names at most.
+const WAITING: usize = 64;
+
+/// A service of a cgroup, whose path is given.
+type Named = (Arc<str>, Service);
+
+/// Adds the names to a service.
+type LookUp = Box<dyn Fn(&mut Service) + Send>;
+
+/// The thread that looks up, and who waits for it.
+pub(super) struct NameLookups {
+    /// Until the thread has it.
+    look_up: Option<LookUp>,
+    /// How long to wait for the names of a service that is new.
+    patience: Duration,
+    /// Started when it is needed first: with no more privileges than this process has by then.
+    thread: Option<Thread>,
+    /// The paths that are asked for.
+    asked: HashSet<Arc<str>>,
+    /// What came while something else was waited for.
+    others: Vec<Named>,
+    /// Whether an answer was waited for in vain, and none has come since.
+    is_late: bool,
+}
+
+struct Thread {
+    requests: SyncSender<Named>,
+    answers: Receiver<Named>,
+}
+
+impl NameLookups {
+    /// Looks up in the files of a host.
+    pub(super) fn new(files: HostFiles, patience: Duration) -> Self {
+        let names = OnceCell::new();
+        Self::by(patience, move |service| {
+            names.get_or_init(|| NameFiles::new(files.clone())).add_to(service);
+        })
+    }
+
+    fn by(patience: Duration, look_up: impl Fn(&mut Service) + Send + 'static) -> Self {
+        let look_up: LookUp = Box::new(look_up);
+        let (thread, asked) = (None, HashSet::new());
+        Self { look_up: Some(look_up), patience, thread, asked, others: Vec::new(), is_late: false }
+    }
+
+    /// The services that have got names since they were asked for.
+    pub(super) fn answered(&mut self) -> Vec<Named> {
+        let Some(thread) = &self.thread else { return Vec::new() };
+        let mut answers = mem::take(&mut self.others);
+        for answer in thread.answers.try_iter() {
+            self.asked.remove(&answer.0);
+            self.is_late = false;
+            answers.push(answer);
+        }
+        answers
+    }
+
+    /// A service with its names; `None` while they are looked up. Waits, unless the thread is late.
+    pub(super) fn ask(&mut self, path: &Arc<str>, service: &Service) -> Option<Service> {
+        if self.asked.len() == WAITING || self.asked.contains(path) {
+            return None;
+        }
+        if self.thread.is_none() {
+            self.thread = start(self.look_up.take()?);
+        }
+        let thread = self.thread.as_ref()?;
+        // There is room for as many as may wait.
+        thread.requests.try_send((Arc::clone(path), service.clone())).ok()?;
+        self.asked.insert(Arc::clone(path));
+        if self.is_late {
+            return None;
+        }
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match thread.answers.recv_timeout(left) {
+                Ok((answered, service)) => {
+                    self.asked.remove(&answered);
+                    if answered == *path {
+                        return Some(service);
+                    }
+                    self.others.push((answered, service));
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    self.is_late = true;
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Starts the thread; it ends when nobody can ask it any more.
+fn start(look_up: LookUp) -> Option<Thread> {
+    let (requests, asked) = sync_channel::<Named>(WAITING);
+    let (answer, answers) = sync_channel(WAITING);
+    let work = move || {
+        for (path, mut service) in asked {
+            look_up(&mut service);
+            if answer.send((path, service)).is_err() {
+                return;
+            }
+        }
+    };
+    match vital::spawn("names", work) {
+        Ok(()) => Some(Thread { requests, answers }),
+        Err(error) => {
+            log::warn!("containers get no names: cannot start a thread: {error}");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Long enough for any thread to answer.
+    const PATIENT: Duration = Duration::from_mins(1);
+
+    fn service(unit: usize) -> (Arc<str>, Service) {
+        let path = format!("/system.slice/{unit}.service");
+        (path.as_str().into(), Service::from_cgroup_path(&path))
+    }
+
+    #[test]
+    fn who_waits_gets_the_names() {
+        let mut lookups = NameLookups::by(PATIENT, |service| service.user = Some(7));
+        let (path, unnamed) = service(1);
+        let named = lookups.ask(&path, &unnamed).expect("in time");
+        assert_eq!((unnamed.user, named.user), (None, Some(7)));
+        assert!(lookups.answered().is_empty(), "told twice");
+    }
+
+    #[test]
+    fn a_file_system_that_hangs_is_waited_for_once() {
+        let (release, hanging) = sync_channel::<()>(0);
+        let mut lookups = NameLookups::by(Duration::from_millis(20), move |service| {
+            let _released = hanging.recv();
+            service.user = Some(7);
+        });
+        let began = Instant::now();
+        for unit in 0..2 * WAITING {
+            let (path, service) = service(unit);
+            for _ in 0..2 {
+                assert_eq!(lookups.ask(&path, &service), None);
+            }
+        }
+        assert_eq!(lookups.asked.len(), WAITING, "without a bound");
+        assert!(began.elapsed() < PATIENT, "waits for each of them");
+        // It hangs no more.
+        drop(release);
+        let mut answers = 0;
+        while answers < WAITING {
+            let named = lookups.answered();
+            assert!(named.iter().all(|(_, service)| service.user == Some(7)));
+            answers += named.len();
+        }
+        assert!(lookups.asked.is_empty() && !lookups.is_late);
+        let (path, service) = service(0);
+        lookups.patience = PATIENT;
+        assert!(lookups.ask(&path, &service).is_some());
+    }
+}
