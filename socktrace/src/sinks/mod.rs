@@ -7,6 +7,7 @@ mod fuzz;
 #[cfg(test)]
 mod golden_tests;
 mod human;
+mod icmp;
 mod json;
 mod no_socket;
 mod object;

@@ -6,7 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
-use super::no_socket;
+use super::{icmp, no_socket};
 use crate::record::{Arguments, Killer, Record, Sender};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -202,9 +202,9 @@ fn add_sender_reason(text: &mut String, reason: Option<&str>) {
 
 /// Which ICMP message, and from where.
 fn icmp_clause(record: &Record) -> String {
-    record.icmp.map_or_else(String::new, |icmp| {
-        format!(" (ICMP {}/{} from {})", icmp.kind, icmp.code, icmp.router)
-    })
+    record
+        .icmp
+        .map_or_else(String::new, |icmp| format!(" ({})", icmp::describe(icmp, record.local.ip())))
 }
 
 /// What SIGPIPE does to the writer.
