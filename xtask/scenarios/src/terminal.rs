@@ -19,6 +19,9 @@ use super::{
     tracer::{self, Tracer},
 };
 
+/// Lines of the terminal.
+const ROWS: u16 = 24;
+
 /// Longest time to wait for a line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,7 +43,26 @@ pub(super) fn columns_that_fit() -> Result<()> {
     resize(&master, WIDE)?;
     reset_one()?;
     expect_heading(&lines, &["TIME", "ERRNO", "CAUSE", "PROCESS", "SERVICE", "REMOTE"])?;
-    expect_failure(&lines, WIDE, "the peer sent RST")
+    expect_failure(&lines, WIDE, "the peer sent RST")?;
+    expect_headings(&lines)
+}
+
+/// The heading comes again before it is out of sight.
+fn expect_headings(lines: &Receiver<String>) -> Result<()> {
+    for _ in 0..ROWS {
+        reset_one()?;
+    }
+    let lines: Vec<_> = std::iter::from_fn(|| lines.recv_timeout(QUIET).ok()).collect();
+    let is_heading = |line: &&String| line.starts_with("TIME ");
+    let headings = lines.iter().filter(is_heading).count();
+    let rows = usize::from(ROWS);
+    ensure!(lines.len() >= 2 * rows, "{} lines", lines.len());
+    ensure!(
+        (lines.len() / rows..=lines.len() / rows + 1).contains(&headings),
+        "{headings} headings in {} lines",
+        lines.len()
+    );
+    Ok(())
 }
 
 fn expect_heading(lines: &Receiver<String>, titles: &[&str]) -> Result<()> {
@@ -66,7 +88,7 @@ fn expect_failure(lines: &Receiver<String>, width: u16, told: &str) -> Result<()
 }
 
 fn size(columns: u16) -> Winsize {
-    Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+    Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 fn resize(terminal: impl AsFd, columns: u16) -> Result<()> {
