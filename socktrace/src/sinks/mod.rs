@@ -13,6 +13,7 @@ mod no_socket;
 mod object;
 mod printer;
 mod reason;
+mod refused_call;
 mod stream_sink;
 #[cfg(test)]
 mod tests;

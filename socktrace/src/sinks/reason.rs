@@ -6,7 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
-use super::{icmp, no_socket};
+use super::{icmp, no_socket, refused_call};
 use crate::record::{Arguments, Killer, Record, Sender};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -126,10 +126,24 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             duration(record.silent_ms.max(u64::from(event.elapsed_ms))),
             duration(u64::from(event.user_timeout_ms))
         ),
+        Cause::BindFailed | Cause::ConnectLocal | Cause::ConnectNoRoute => {
+            match refused_call::reason(record, diagnosis.cause, diagnosis.errno) {
+                Some(reason) => reason,
+                None => return diagnosis.cause.summary().into(),
+            }
+        }
         Cause::KeepaliveTimeout => format!(
-            "{} keepalive probes unanswered, peer silent for {}",
+            "{} keepalive probes unanswered, peer silent for {}{}",
             event.probes,
-            duration(record.silent_ms)
+            duration(record.silent_ms),
+            // With it, their number does not count (`tcp_keepalive_timer`).
+            match event.user_timeout_ms {
+                0 => String::new(),
+                limit => format!(
+                    "; TCP_USER_TIMEOUT of {} took the place of the limit of probes",
+                    duration(u64::from(limit))
+                ),
+            }
         ),
         Cause::ZeroWindowTimeout => format!(
             "window closed, {} probes unanswered, {} bytes unsent, peer silent for {}",
