@@ -178,7 +178,7 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
             println!("{}", handover::wait_for_end(way, &inherit::receive(&stdin)?)?);
         }
         ["fail-in", cgroup, scenario, count] => history::fail_in(cgroup, scenario, count.parse()?)?,
-        ["crowd-in", cgroup, how] => tables::crowd_in(cgroup, how)?,
+        ["crowd-in", cgroup] => tables::crowd_in(cgroup)?,
         ["reject-in", cgroup, count] => flood::reject_in(cgroup, count.parse()?)?,
         ["reset", count] => daemon::resets(Family::Ipv4, count.parse()?)?,
         ["hold", count] => handover::hold(count.parse()?)?,

@@ -6,16 +6,15 @@ use std::{
     io::{self, Write as _},
     process::Child,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     libc,
     sys::wait::{WaitStatus, waitpid},
     unistd::{ForkResult, fork},
 };
-use serde_json::Value;
 use socket2::{Protocol, Socket};
 use xtask_common::cgroup;
 
@@ -25,7 +24,7 @@ use super::{
     odd_calls::{self, WAYS},
     owner,
     socket::{self, Pair},
-    tracer::{REPEAT_AFTER, Tracer},
+    tracer::Tracer,
     verify::{Metrics, sum},
 };
 
@@ -33,29 +32,24 @@ use super::{
 const CROWD: &str = "/system.slice/crowd.service";
 const PROCESSES: usize = 44;
 
-/// How many sockets each of them has. With [`WAYS`] these are more kinds of failures than floods are looked
-/// for in.
+/// How many sockets each of them has. With [`WAYS`] these are more kinds of failures than there is room for.
 const SOCKETS: u64 = 6;
 
-/// How long such a process rests. Less than the daemon between two looks at floods.
-const REST: Duration = Duration::from_millis(500);
+/// How long the daemon may take to make room.
+const REST: Duration = Duration::from_secs(2);
 
 /// Another one.
 const OTHER: &str = "/system.slice/other.service";
 const OTHERS: &str = "socktrace_service_errors_total{cause=\"sockopt_rejected\"";
 
-/// How soon its flood is to be shown by number, in an emulated machine that others keep busy.
-const SOON: Duration = Duration::from_secs(40);
-
 /// What every daemon here is asked for.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// A service fails in thousands of ways in cgroups of its own: there is room for the counts of another one,
-/// and its flood is one.
+/// A service fails in thousands of ways in cgroups of its own: there is room for the counts of another one.
 pub(super) fn full_of_cgroups() -> Result<()> {
-    let options = ["--max-series", "16", "--output", "json", REPEAT_AFTER, "2"];
-    let tracer = Tracer::must_start(&[&options[..], &LISTEN].concat())?;
-    let crowd = (0..PROCESSES).map(|number| start(number, "once")).collect::<Result<Vec<_>>>()?;
+    let tracer =
+        Tracer::must_start(&[&["--max-series", "16", "--no-stream"][..], &LISTEN].concat())?;
+    let crowd = (0..PROCESSES).map(start).collect::<Result<Vec<_>>>()?;
     for process in crowd {
         child::finish(process)?;
     }
@@ -73,69 +67,19 @@ pub(super) fn full_of_cgroups() -> Result<()> {
     // What the crowd adds to an entry while that is removed is missing in its own series.
     let by_service = sum(&metrics, "socktrace_service_errors_total{");
     ensure!(by_service <= counted, "{by_service} by service of {counted}");
-    is_of(&metrics, "other.service", number(SOCKETS * WAYS))?;
-
-    let crowd = (0..PROCESSES).map(|number| Ok(Killed(start(number, "on")?)));
-    let crowd = crowd.collect::<Result<Vec<_>>>()?;
-    thread::sleep(2 * REST);
-    cgroup::enter(&owner::make(OTHER)?)?;
-    let shown = shows_a_flood(&tracer);
-    owner::leave()?;
-    drop(crowd);
-    shown
-}
-
-/// Fails until that is shown by its number.
-fn shows_a_flood(tracer: &Tracer) -> Result<()> {
-    let socket = socket::stream(Family::Ipv4.loopback())?;
-    let deadline = Instant::now() + SOON;
-    let mut lines = 0_u64;
-    while Instant::now() < deadline {
-        for _ in 0..10 {
-            odd_calls::every_way(&socket)?;
-        }
-        while let Some(line) = tracer.next_line(Duration::ZERO) {
-            lines += 1;
-            // Most are the crowd's, and a busy machine takes long to read them all.
-            if !line.contains("other.service") {
-                continue;
-            }
-            let line: Value = serde_json::from_str(&line).context("not JSON")?;
-            if line["repeated"].is_u64() {
-                return Ok(());
-            }
-        }
-    }
-    bail!("no flood is shown among {lines} lines")
+    is_of(&metrics, "other.service", number(SOCKETS * WAYS))
 }
 
 /// One of the crowd.
-fn start(number: usize, how: &str) -> Result<Child> {
+fn start(number: usize) -> Result<Child> {
     let directory = owner::make(&format!("{CROWD}/{number}"))?;
-    child::start(&["crowd-in", &directory, how], File::open("/dev/null")?.into())
-}
-
-/// A process of the crowd, which ends when it is dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Neither fails for a child that nobody has waited for.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
+    child::start(&["crowd-in", &directory], File::open("/dev/null")?.into())
 }
 
 /// What a process of the crowd does.
-pub(super) fn crowd_in(directory: &str, how: &str) -> Result<()> {
+pub(super) fn crowd_in(directory: &str) -> Result<()> {
     cgroup::enter(directory)?;
     fail_in_every_way()?;
-    if how == "on" {
-        loop {
-            thread::sleep(REST);
-            fail_in_every_way()?;
-        }
-    }
     writeln!(io::stdout(), "0").context("cannot write")
 }
 
