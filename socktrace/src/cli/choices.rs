@@ -1,7 +1,5 @@
 //! What one of a few words can be given for.
 
-#![expect(clippy::doc_markdown, reason = "what is documented here is shown as the help text")]
-
 use clap::ValueEnum;
 
 use crate::kernel::plan::Method;

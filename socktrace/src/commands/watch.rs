@@ -57,7 +57,7 @@ pub(super) async fn watch(
             () = lifecycle.manager.due() => lifecycle.alive(),
             () = lifecycle.reload.wait() => lifecycle.reload(&resolved, |new| {
                 if let Some(pipeline) = &mut pipeline {
-                    pipeline.change(options(&new.cli), new.cli.all);
+                    pipeline.change(&options(&new.cli), new.cli.all);
                 }
             }),
             ready = next(&mut pipeline) => {

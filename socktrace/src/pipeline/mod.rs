@@ -187,13 +187,13 @@ impl Pipeline {
     }
 
     /// Goes on with other options. `all` says whether noise is shown too.
-    pub(crate) fn change(&mut self, options: Options, all: bool) {
+    pub(crate) fn change(&mut self, options: &Options, all: bool) {
         if self.sinks.are_none() {
             return;
         }
         // Under the options that they came with.
         self.report_floods(Floods::take);
-        self.sinks.change(&options);
+        self.sinks.change(options);
         self.gate.judge.change(all);
         self.gate.teacher.refresh();
     }

@@ -203,7 +203,8 @@ impl Printer {
         in_memory(write(&mut out, layout));
         self.buffer = out.into_inner();
         if let Some(left) = &mut self.until_heading {
-            let lines = self.buffer[before..].iter().filter(|byte| **byte == b'\n').count();
+            // Each line ends, which makes one piece more.
+            let lines = self.buffer[before..].split(|byte| *byte == b'\n').count() - 1;
             *left = left.saturating_sub(lines);
         }
     }
