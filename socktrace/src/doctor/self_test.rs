@@ -266,7 +266,7 @@ impl Watch {
             }
         }
         for event in &events {
-            *self.told.entry(event.signature).or_default() += 1;
+            *self.told.entry(event.signature.counted()).or_default() += 1;
         }
         events
     }
