@@ -54,7 +54,7 @@ extern "C" fn begin_event(slot: u64) -> u64 {
     0
 }
 
-/// A global function likewise.
+/// A global function for the same reason.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn send_event(slot: u64) -> u64 {

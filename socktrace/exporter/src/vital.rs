@@ -5,7 +5,7 @@ use std::{io, process, thread};
 /// What a Rust program ends with whose main thread panics.
 const PANICKED: i32 = 101;
 
-/// Starts a thread that ends the process when it panics, so that whoever watches starts it anew.
+/// Starts a thread that ends the process when it panics, so that a supervisor can restart it.
 ///
 /// # Errors
 /// When the system has no thread for it.

@@ -39,8 +39,7 @@ pub(super) fn read(
         let Some(key) = keys.find(&key_name) else {
             if let Some(near) = keys.nearest(&key_name) {
                 let name = name.replace(is_deceptive, "?");
-                doubts
-                    .push(format!("{name}: unknown, and left out; {} is meant?", near.variable()));
+                doubts.push(format!("{name}: unknown, ignored; did you mean {}?", near.variable()));
             }
             continue;
         };

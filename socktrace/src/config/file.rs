@@ -59,7 +59,7 @@ pub(super) fn read(
 
 fn unknown(name: &str, keys: &Keys) -> String {
     if let Some(near) = keys.nearest(name) {
-        return format!("unknown key {name:?}; {:?} is meant?", near.name);
+        return format!("unknown key {name:?}; did you mean {:?}?", near.name);
     }
     let names: Vec<_> = keys.iter().map(|key| key.name.as_str()).collect();
     format!("unknown key {name:?}; the keys are {}", names.join(", "))

@@ -117,7 +117,7 @@ fn what_is_wrong_is_named_with_line_and_nearest_key() {
         let found = wrong.iter().any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(found, "{parts:?} is not in {wrong:#?}");
     };
-    says(&["socktrace.toml:3: ", "\"outptu\"", "\"output\" is meant"]);
+    says(&["socktrace.toml:3: ", "\"outptu\"", "mean \"output\""]);
     says(&["socktrace.toml:4: ", "xml", "human, json"]);
     says(&["socktrace.toml:5: ", "all is a switch"]);
     says(&["socktrace.toml:6: ", "from 1 to 86400"]);
@@ -133,7 +133,7 @@ fn unknown_variables_are_no_reason_to_do_nothing() {
     let variables = [("SOCKTRACE_OUTPTU", "json"), ("SOCKTRACE_COMMIT", "1234567")];
     let doubts = resolve(&[], &variables, "").expect("sound").doubts;
     let [slip, commit] = doubts.as_slice() else { panic!("{doubts:?}") };
-    assert!(slip.contains("SOCKTRACE_OUTPTU") && slip.contains("SOCKTRACE_OUTPUT is meant"));
+    assert!(slip.contains("SOCKTRACE_OUTPTU") && slip.contains("mean SOCKTRACE_OUTPUT"));
     assert!(commit.contains("SOCKTRACE_COMMIT: unknown"), "{commit}");
 }
 

@@ -21,7 +21,7 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
     Some(match i32::from(errno.0) {
         libc::EADDRINUSE if port == 0 => format!(
             "all ephemeral ports of {address} are taken (net.ipv4.ip_local_port_range); with \
-             IP_BIND_ADDRESS_NO_PORT the port is chosen by connect, for each destination anew"
+             IP_BIND_ADDRESS_NO_PORT connect chooses the port, for each destination separately"
         ),
         libc::EADDRINUSE => format!(
             "port {port} is taken, by a listener, a client or a connection in TIME_WAIT: ss -tanp \
