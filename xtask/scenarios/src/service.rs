@@ -160,7 +160,9 @@ pub(super) fn configuration() -> Result<()> {
     let (code, said) = run("all = true\nidle-treshold = 9\n", &[])?;
     ensure!(code == Some(2), "ended with {code:?}: {said}");
     ensure!(
-        said.contains("/run/socktrace.toml:2: unknown key \"idle-treshold\"; \"idle-threshold\""),
+        said.contains(
+            "/run/socktrace.toml:2: unknown key \"idle-treshold\"; did you mean \"idle-threshold\"?"
+        ),
         "{said}"
     );
     let (code, said) =
