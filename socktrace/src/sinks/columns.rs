@@ -140,6 +140,8 @@ pub(crate) struct Columns {
     limit: Option<usize>,
     /// Whether a reason stands in the line itself, if that has room for all of it.
     has_reason: bool,
+    /// What stands before what is said of an event.
+    mark: &'static str,
 }
 
 /// A column of one line.
@@ -161,7 +163,7 @@ pub(super) struct Line {
 impl Columns {
     /// All there are, in lines of any width.
     pub(crate) fn all() -> Self {
-        Self { shown: Column::IN_LINE.to_vec(), limit: None, has_reason: true }
+        Self { shown: Column::IN_LINE.to_vec(), limit: None, has_reason: true, mark: "" }
     }
 
     /// Those that fit a terminal this wide: at least the most telling one.
@@ -178,19 +180,25 @@ impl Columns {
         let shown = Column::IN_LINE
             .into_iter()
             .filter(|column| *column == Column::Reason || fitting.contains(&column));
-        Self { shown: shown.collect(), limit: Some(width), has_reason }
+        Self { shown: shown.collect(), limit: Some(width), has_reason, mark: "" }
     }
 
     /// Those that were asked for, whether they fit or not.
     pub(crate) fn of(list: &ColumnList, width: Option<usize>) -> Self {
-        Self { shown: list.0.clone(), limit: width, has_reason: true }
+        Self { shown: list.0.clone(), limit: width, has_reason: true, mark: "" }
     }
 
     /// Those of a line that follows from the one before.
     pub(super) fn of_continuation(&self) -> Self {
         let shown = self.shown.iter().copied();
         let shown = shown.filter(|column| matches!(column, Column::Time | Column::Reason));
-        Self { shown: shown.collect(), limit: self.limit, has_reason: true }
+        Self { shown: shown.collect(), has_reason: true, ..*self }
+    }
+
+    /// The same with a mark before what is said of an event.
+    pub(super) fn marked(mut self, mark: &'static str) -> Self {
+        self.mark = mark;
+        self
     }
 
     /// The same without one of them.
@@ -229,12 +237,13 @@ impl Columns {
             let room = self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(used + gap));
             if column == Column::Reason && is_last {
                 // Below what was cut, too.
-                let fits = self.has_reason && cut.is_empty() && display_width(&whole) <= room;
+                let marked = format!("{}{whole}", self.mark);
+                let fits = self.has_reason && cut.is_empty() && display_width(&marked) <= room;
                 if self.limit.is_none() || fits {
-                    line.cells.push(Cell { column, text: whole.into_owned() });
+                    line.cells.push(Cell { column, text: marked });
                     return line;
                 }
-                line.below = self.below(&self.told(&whole, &mut text), &cut);
+                line.below = self.below(&self.with_cause(&whole, &mut text), &cut);
                 break;
             }
             // The last one of the line has the rest of it.
@@ -262,12 +271,20 @@ impl Columns {
         line
     }
 
-    /// A reason after its cause, if that has no column.
-    fn told<'a>(&self, reason: &str, text: &mut impl FnMut(Column) -> Cow<'a, str>) -> String {
+    /// A reason after its cause, if there is one that has no column.
+    fn with_cause<'a>(
+        &self,
+        reason: &str,
+        text: &mut impl FnMut(Column) -> Cow<'a, str>,
+    ) -> String {
+        let mark = self.mark;
         if self.shown.contains(&Column::Cause) {
-            return reason.to_owned();
+            return format!("{mark}{reason}");
         }
-        format!("{}: {reason}", text(Column::Cause))
+        match text(Column::Cause) {
+            cause if cause.is_empty() => format!("{mark}{reason}"),
+            cause => format!("{mark}{cause}: {reason}"),
+        }
     }
 
     /// The lines below a line: a reason, and what was cut.

@@ -65,6 +65,8 @@ fn records() -> Vec<Record> {
         record.remote_name = Some("a-backend-with-a-long-name.prod.example.com".into());
         record.remote = SocketAddr::from(([10, 0, 0, 9], 8_443));
     });
+    // No longer below the line that it follows from.
+    add(4_000, write(Flags::REPORTED, libc::EPIPE, 4_000), &|_| {});
     records
 }
 
@@ -88,6 +90,11 @@ fn shown(columns: &Columns) -> String {
     flood::write_human(&mut out, &flood::tests::flood(), layout(false)).expect("memory");
     human::lost(&mut out, 3).expect("memory");
     strip_str(&String::from_utf8(out).expect("text")).to_string()
+}
+
+#[test]
+fn narrower() {
+    insta::assert_snapshot!(shown(&Columns::within(50)));
 }
 
 #[test]

@@ -27,7 +27,7 @@ const LOUD: Style = Style::new()
     .bg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
-/// What stands before what follows from a failure that was told before.
+/// What stands before what follows from a failure that was reported before.
 const FOLLOWS: &str = "└ ";
 
 /// What a line goes by besides the event.
@@ -52,11 +52,10 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, layout: Layout<'_>) -
         return write_line(out, record.finding, columns, |column| text(column, record, zone));
     }
     // What the line before says is not said again.
-    let told = if continues { continuation(record) } else { reason(record) };
-    let told = format!("{FOLLOWS}{told}");
-    let columns = if continues { &columns.of_continuation() } else { columns };
-    write_line(out, record.finding, columns, |column| match column {
-        Column::Reason => told.as_str().into(),
+    let columns = if continues { columns.of_continuation() } else { columns.clone() };
+    write_line(out, record.finding, &columns.marked(FOLLOWS), |column| match column {
+        Column::Reason if continues => continuation(record).into(),
+        Column::Cause if continues => "".into(),
         column => text(column, record, zone),
     })
 }
@@ -78,7 +77,10 @@ pub(super) fn write_line<'a>(
         };
         (style, cell.text.as_str())
     });
-    write_row(out, cells)?;
+    // All of a continuation may stand below.
+    if !line.cells.is_empty() {
+        write_row(out, cells)?;
+    }
     let style = reason_style(finding);
     line.below.iter().try_for_each(|line| {
         let text = line.trim_start();
