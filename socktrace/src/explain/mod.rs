@@ -5,6 +5,8 @@
 
 mod language;
 mod layout;
+#[cfg(test)]
+mod listed;
 mod numbers;
 mod page;
 mod texts;

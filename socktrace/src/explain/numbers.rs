@@ -36,23 +36,41 @@ pub(super) const ERRNOS: &[Errno] = errnos! {
     //             generic alpha mips parisc sparc
     EPERM:            1   1   1   1   1;
     ENOENT:           2   2   2   2   2;
+    ESRCH:            3   3   3   3   3;
     EINTR:            4   4   4   4   4;
+    EIO:              5   5   5   5   5;
+    ENXIO:            6   6   6   6   6;
     EBADF:            9   9   9   9   9;
     EAGAIN:          11  35  11  11  11;
     ENOMEM:          12  12  12  12  12;
     EACCES:          13  13  13  13  13;
     EFAULT:          14  14  14  14  14;
+    EBUSY:           16  16  16  16  16;
+    EEXIST:          17  17  17  17  17;
     ENODEV:          19  19  19  19  19;
+    ENOTDIR:         20  20  20  20  20;
     EINVAL:          22  22  22  22  22;
     ENFILE:          23  23  23  23  23;
     EMFILE:          24  24  24  24  24;
+    ENOTTY:          25  25  25  25  25;
+    EFBIG:           27  27  27  27  27;
+    ENOSPC:          28  28  28  28  28;
+    ESPIPE:          29  29  29  29  29;
+    EROFS:           30  30  30  30  30;
     EPIPE:           32  32  32  32  32;
     EDOM:            33  33  33  33  33;
+    ERANGE:          34  34  34  34  34;
+    ELOOP:           40  62  90 249  62;
+    ENODATA:         61  86  61  51 111;
     ENONET:          64 105  64  50  80;
     EPROTO:          71  85  71  61  86;
     EBADMSG:         74  84  77  67  76;
+    EOVERFLOW:       75 112  79  72  92;
+    EUSERS:          87  68  94  68  68;
     ENOTSOCK:        88  38  95 216  38;
+    EDESTADDRREQ:    89  39  96 217  39;
     EMSGSIZE:        90  40  97 218  40;
+    EPROTOTYPE:      91  41  98 219  41;
     ENOPROTOOPT:     92  42  99 220  42;
     EPROTONOSUPPORT: 93  43 120 221  43;
     ESOCKTNOSUPPORT: 94  44 121 222  44;
@@ -69,24 +87,31 @@ pub(super) const ERRNOS: &[Errno] = errnos! {
     EISCONN:        106  56 133 234  56;
     ENOTCONN:       107  57 134 235  57;
     ESHUTDOWN:      108  58 143 236  58;
+    ETOOMANYREFS:   109  59 144 237  59;
     ETIMEDOUT:      110  60 145 238  60;
     ECONNREFUSED:   111  61 146 239  61;
     EHOSTDOWN:      112  64 147 241  64;
     EHOSTUNREACH:   113  65 148 242  65;
     EALREADY:       114  37 149 244  37;
     EINPROGRESS:    115  36 150 245  36;
+    EREMOTEIO:      121 121 140 181 121;
     ECANCELED:      125 131 158 253 127;
+    ENOKEY:         126 132 161 184 128;
+    EKEYREJECTED:   129 135 164 187 131;
 };
 
 /// Other names of the same errnos. The codes with a number of their own are the kernel's internal
-/// ones for a call that a signal broke off; programs see EINTR, or the call starts again.
+/// ones: for a call that a signal broke off (programs see EINTR, or the call starts again), for an
+/// unknown ioctl, and for what is not supported, which reaches programs as it is now and then.
 pub(super) const ALIASES: &[(&str, &str, Option<i32>)] = &[
     ("EWOULDBLOCK", "EAGAIN", None),
     ("ENOTSUP", "EOPNOTSUPP", None),
     ("ERESTARTSYS", "EINTR", Some(512)),
     ("ERESTARTNOINTR", "EINTR", Some(513)),
     ("ERESTARTNOHAND", "EINTR", Some(514)),
+    ("ENOIOCTLCMD", "ENOTTY", Some(515)),
     ("ERESTART_RESTARTBLOCK", "EINTR", Some(516)),
+    ("ENOTSUPP", "EOPNOTSUPP", Some(524)),
 ];
 
 /// The errno of a name in capitals.

@@ -33,7 +33,9 @@ pub(super) const WINSOCK: &[Winsock] = &[
     winsock(10_036, "WSAEINPROGRESS", &["EINPROGRESS"]),
     winsock(10_037, "WSAEALREADY", &["EALREADY"]),
     winsock(10_038, "WSAENOTSOCK", &["ENOTSOCK", "EBADF"]),
+    winsock(10_039, "WSAEDESTADDRREQ", &["EDESTADDRREQ", "ENOTCONN"]),
     winsock(10_040, "WSAEMSGSIZE", &["EMSGSIZE"]),
+    winsock(10_041, "WSAEPROTOTYPE", &["EPROTONOSUPPORT", "EPROTOTYPE"]),
     winsock(10_042, "WSAENOPROTOOPT", &["ENOPROTOOPT"]),
     winsock(10_043, "WSAEPROTONOSUPPORT", &["EPROTONOSUPPORT"]),
     winsock(10_044, "WSAESOCKTNOSUPPORT", &["ESOCKTNOSUPPORT"]),
@@ -50,10 +52,13 @@ pub(super) const WINSOCK: &[Winsock] = &[
     winsock(10_056, "WSAEISCONN", &["EISCONN"]),
     winsock(10_057, "WSAENOTCONN", &["ENOTCONN", "EPIPE"]),
     winsock(10_058, "WSAESHUTDOWN", &["EPIPE", "ESHUTDOWN"]),
+    winsock(10_059, "WSAETOOMANYREFS", &["ETOOMANYREFS"]),
     winsock(10_060, "WSAETIMEDOUT", &["ETIMEDOUT", "EAGAIN"]),
     winsock(10_061, "WSAECONNREFUSED", &["ECONNREFUSED"]),
+    winsock(10_062, "WSAELOOP", &["ELOOP"]),
     winsock(10_064, "WSAEHOSTDOWN", &["EHOSTDOWN", "EHOSTUNREACH"]),
     winsock(10_065, "WSAEHOSTUNREACH", &["EHOSTUNREACH"]),
+    winsock(10_068, "WSAEUSERS", &["EUSERS"]),
 ];
 
 const fn winsock(code: i32, name: &'static str, linux: &'static [&'static str]) -> Winsock {
