@@ -4,6 +4,7 @@
 //! go. The daemon's stream applies [`diagnose()`] to each event and its exporter to each counted
 //! signature, so the two cannot disagree; the scenarios name the causes they expect by type.
 
+pub mod advice;
 mod causes;
 mod diagnose;
 mod errno;

@@ -6,11 +6,12 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use socktrace_diagnosis::Finding;
+use socktrace_diagnosis::{Finding, advice::advice};
 use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
     columns::Column,
+    facts,
     human::{self, Layout},
     json::{LastLine, event_name, write_meaning},
     object::{Word, Words, add_fields},
@@ -97,7 +98,7 @@ pub(crate) fn write_json(out: &mut Vec<u8>, flood: &Flood, last: &mut LastLine) 
         add_fields!(out, {
             "sigpipe": sigpipe_name(found.sigpipe).map(Word),
             "flags": Words(flags.map(|(_, name)| *name)),
-            "advice": Word(found.cause.advice()),
+            "advice": advice(found, &facts::of_flood(flood)),
         });
     }
     out.extend_from_slice(b"}\n");

@@ -5,12 +5,14 @@ use std::{io, sync::Arc};
 use jiff::Timestamp;
 use serde::Serialize;
 use socktrace_diagnosis::{
-    Cause, Diagnosis, Errno, Finding, domain_name, level_name, option_name, socket_protocol_name,
-    type_name,
+    Cause, Diagnosis, Errno, Finding,
+    advice::{Namespace, advice},
+    domain_name, level_name, option_name, socket_protocol_name, type_name,
 };
 use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
+    facts,
     object::{Word, Words, add_fields, add_object},
     reason::add_reason,
 };
@@ -40,6 +42,8 @@ pub(crate) struct LastLine {
     second: Option<(i64, String)>,
     /// Room for its reason.
     reason: String,
+    /// The network namespace of its socket, its process, and where commands about them have to run.
+    namespace: Option<(u32, Option<u32>, Namespace)>,
 }
 
 impl LastLine {
@@ -59,6 +63,22 @@ impl LastLine {
             self.service = Some((Arc::clone(service), fields));
         }
         Ok(self.service.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
+    }
+
+    /// Where commands about a record's socket have to run.
+    fn namespace(&mut self, record: &Record) -> Namespace {
+        let netns = record.event.netns;
+        let pid = record.process.as_ref().map(|process| process.pid);
+        match self.namespace {
+            Some((known_netns, known_pid, place)) if (known_netns, known_pid) == (netns, pid) => {
+                place
+            }
+            _ => {
+                let place = facts::namespace(netns, pid);
+                self.namespace = Some((netns, pid, place));
+                place
+            }
+        }
     }
 
     /// Writes a time after 1970, always with nanoseconds: so times can be sorted as text.
@@ -84,7 +104,7 @@ impl LastLine {
 pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> io::Result<()> {
     write_moment(out, record, event_name(record.finding, record.event.signature.kind), last)?;
     if let Finding::Failure(found) | Finding::Delivery(found) = record.finding {
-        write_diagnosis(out, record, found)?;
+        write_diagnosis(out, record, found, last.namespace(record))?;
     }
     out.extend_from_slice(b"}\n");
     Ok(())
@@ -200,7 +220,12 @@ pub(super) fn write_meaning(out: &mut Vec<u8>, diagnosis: Diagnosis) -> io::Resu
 }
 
 /// Goes on with what only a line about a failure says.
-fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> io::Result<()> {
+fn write_diagnosis(
+    out: &mut Vec<u8>,
+    record: &Record,
+    diagnosis: Diagnosis,
+    namespace: Namespace,
+) -> io::Result<()> {
     let raw = &record.event;
     let is_option = diagnosis.cause == Cause::SockoptRejected;
     let is_later = raw.first_errno != 0;
@@ -257,7 +282,8 @@ fn write_diagnosis(out: &mut Vec<u8>, record: &Record, diagnosis: Diagnosis) -> 
         "fd": record.arguments.fd,
         // What else the kernel side saw.
         "flags": Words(flags.map(|(_, name)| *name)),
-        "advice": Word(diagnosis.cause.advice()),
+        // What to look at first, with commands that show something in this case.
+        "advice": advice(diagnosis, &facts::of(record, namespace, diagnosis.cause)),
     });
     Ok(())
 }

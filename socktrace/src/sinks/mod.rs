@@ -1,6 +1,7 @@
 //! Where records go: aligned lines for a terminal, JSON lines for everything else.
 
 mod columns;
+mod facts;
 mod flood;
 #[cfg(test)]
 mod fuzz;

@@ -1,8 +1,11 @@
 //! Why this host refused to bind or to connect, in words: by the errno, and by what was asked for.
 
+use std::fmt;
+
 use nix::libc;
 use socktrace_diagnosis::{Cause, Errno};
 
+use super::facts;
 use crate::record::Record;
 
 /// The reason, where the errno says more than the cause.
@@ -15,6 +18,12 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
     }
 }
 
+/// A command about the network, to be run where it shows the record's socket.
+fn command(record: &Record, command: fmt::Arguments<'_>) -> String {
+    let pid = record.process.as_ref().map(|process| process.pid);
+    facts::namespace(record.event.netns, pid).command(command)
+}
+
 fn bind(record: &Record, errno: Errno) -> Option<String> {
     let port = record.local.port();
     let address = record.local.ip();
@@ -24,8 +33,8 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
              IP_BIND_ADDRESS_NO_PORT connect chooses the port, for each destination separately"
         ),
         libc::EADDRINUSE => format!(
-            "port {port} is taken, by a listener, a client or a connection in TIME_WAIT: ss -tanp \
-             'sport = :{port}'"
+            "port {port} is taken, by a listener, a client or a connection in TIME_WAIT: {}",
+            command(record, format_args!("ss -tanp 'sport = :{port}'"))
         ),
         libc::EADDRNOTAVAIL => format!(
             "{address} is no address of this host, or not yet (net.ipv4.ip_nonlocal_bind, \
@@ -42,14 +51,18 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
 
 fn connect(record: &Record, errno: Errno) -> Option<String> {
     let port = record.local.port();
+    let to = record.remote.ip();
     Some(match i32::from(errno.0) {
         libc::EADDRNOTAVAIL if port != 0 => format!(
             "port {port} and this destination are a pair that is still in use, as by a connection in \
-             TIME_WAIT: ss -tan 'sport = :{port}'"
+             TIME_WAIT: {}",
+            command(record, format_args!("ss -tan 'sport = :{port}'"))
         ),
-        libc::EADDRNOTAVAIL => "no ephemeral port is left for this destination \
-                                (net.ipv4.ip_local_port_range): ss -tan state time-wait"
-            .to_owned(),
+        libc::EADDRNOTAVAIL => format!(
+            "no ephemeral port is left for this destination (net.ipv4.ip_local_port_range): {}",
+            command(record, format_args!("ss -tan dst {to}"))
+        ),
+        libc::EACCES => format!("a prohibit route takes packets to {to}, or policy forbids it"),
         libc::EAGAIN => "no ephemeral port, or no route entry, is free".to_owned(),
         libc::ENOBUFS | libc::ENOMEM => "the kernel is out of memory".to_owned(),
         _ => return None,
@@ -62,6 +75,7 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
     if to.is_unspecified() {
         return None;
     }
+    let get = command(record, format_args!("ip route get {to}"));
     let is_link_local = matches!(to, std::net::IpAddr::V6(to) if to.is_unicast_link_local());
     Some(match i32::from(errno.0) {
         libc::EINVAL if is_link_local => {
@@ -69,11 +83,11 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
         }
         libc::EINVAL => format!(
             "a blackhole route takes packets to {to}, or the address cannot be used from the one that \
-             the socket is bound to: ip route get {to}"
+             the socket is bound to: {get}"
         ),
-        libc::ENETUNREACH => format!("this host has no route to {to}: ip route get {to}"),
+        libc::ENETUNREACH => format!("this host has no route to {to}: {get}"),
         libc::EHOSTUNREACH => {
-            format!("a route of this host says that {to} is unreachable: ip route get {to}")
+            format!("a route of this host says that {to} is unreachable: {get}")
         }
         _ => return None,
     })

@@ -47,7 +47,7 @@ fn line() -> Value {
         "peer_pid": pid, "peer_comm": comm, "rst_reason": "tcp_state",
         "killer_pid": null, "killer_comm": null,
         "reason": format!("the peer sent RST on a live connection; sent by {comm}[{pid}]"),
-        "advice": Cause::ResetByPeer.advice(),
+        "advice": format!("the log of {comm}[{pid}] at this time"),
     });
     [process, numbers, why].into_iter().fold(told, merge)
 }

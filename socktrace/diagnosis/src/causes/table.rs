@@ -62,7 +62,7 @@ causes! {
         direction: Network, severity: Failure, group: Connect,
         errnos: Of(errnos![ETIMEDOUT]),
         summary: "the SYN was never answered",
-        advice: "is the host up; does a firewall drop silently; is the server's accept queue full (ss -lnt)",
+        advice: "is the host up; does a firewall drop silently; is the server's accept queue full (ss -lnt there)",
     }
     ConnectUnreachable {
         id: "connect_unreachable",
@@ -83,7 +83,7 @@ causes! {
         direction: LocalKernel, severity: Failure, group: Connect,
         errnos: Of(errnos![EADDRNOTAVAIL, EACCES, EPERM, ENOBUFS, ENOMEM, EAFNOSUPPORT]),
         summary: "this host's kernel refused to connect",
-        advice: "are ephemeral ports used up (ss -s); does a security module, firewall or cgroup forbid it",
+        advice: "are ephemeral ports used up (ss -s); does a route, a security module or a BPF program of the cgroup forbid it",
     }
     ConnectCancelled {
         id: "connect_cancelled",
@@ -174,7 +174,7 @@ causes! {
         direction: Network, severity: Failure, group: Timeout,
         errnos: Of(errnos![ETIMEDOUT]),
         summary: "data was never acknowledged and the retries ran out",
-        advice: "did the peer's host crash or lose its link; does a firewall drop the flow (ss -ti shows retries)",
+        advice: "did the peer's host crash or lose its link; does a firewall drop the flow",
     }
     UserTimeout {
         id: "user_timeout",
@@ -216,7 +216,7 @@ causes! {
         direction: Network, severity: Expected, group: Reset,
         errnos: Any,
         summary: "a subflow of an MPTCP connection ended; the connection lives on or is told by itself",
-        advice: "one path of the connection is gone: ss -M and ip mptcp show what is left",
+        advice: "one path of the connection is gone: if it lives on, ss -Mi and ip mptcp show what is left",
     }
     AbortedLocally {
         id: "aborted_locally",
@@ -279,7 +279,7 @@ causes! {
         direction: LocalKernel, severity: Failure, group: Call,
         errnos: Of(errnos![EADDRINUSE, EACCES, EADDRNOTAVAIL, EINVAL, EPERM, EAFNOSUPPORT, ENODEV]),
         summary: "the address could not be bound",
-        advice: "who holds the port (ss -lntp); is the address local; is the port privileged",
+        advice: "who holds the port (ss -antp); is the address local; is the port privileged",
     }
     ListenFailed {
         id: "listen_failed",

@@ -227,6 +227,9 @@ causes each kernel can show.
 holds. Without a program the failure reaches nobody and is `expected`; what is expected is counted and
 shown with `--all`. `socket_failed` is expected with EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT and
 ENOPROTOOPT, by which programs find out what the kernel has.
+
+*Look at* is what holds of each such failure. `advice` in JSON says it for the one at hand: by errno, with
+its port, peer and process, and with commands for the network namespace that the socket is in.
 "
     .to_owned();
     for group in Group::ALL {

@@ -1,0 +1,207 @@
+//! Advice on calls that this host refused.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use nix::libc;
+use socktrace_ebpf::Protocol;
+
+use super::Facts;
+
+/// The level and option of `TCP_ULP`, as in `<linux/tcp.h>`.
+const ULP: (i32, i32) = (libc::IPPROTO_TCP, libc::TCP_ULP);
+
+/// The same of `TCP_CONGESTION`.
+const CONGESTION: (i32, i32) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
+
+/// No descriptor or memory for accept.
+pub(super) fn resources(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    match errno {
+        libc::EMFILE => descriptors(facts),
+        libc::ENFILE => Some(files()),
+        _ => Some(memory(facts)),
+    }
+}
+
+/// accept was refused, and not by policy.
+pub(super) fn accept(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    match errno {
+        libc::EFAULT | libc::EINVAL => {
+            trace("accept,accept4", "the pointer, the length and the flags", facts)
+        }
+        _ => None,
+    }
+}
+
+/// A socket option was rejected.
+pub(super) fn option(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let text = match errno {
+        libc::EBADF | libc::ENOTSOCK => {
+            return trace("desc,network", "who closed the descriptor before", facts);
+        }
+        libc::EFAULT => return trace("setsockopt,getsockopt", "the pointer", facts),
+        libc::ENOENT if facts.option == Some(CONGESTION) => format!(
+            "{} lists what there is; a module is loaded on demand for CAP_NET_ADMIN only",
+            facts.command("sysctl net.ipv4.tcp_available_congestion_control")
+        ),
+        libc::ENOENT if facts.option == Some(ULP) => {
+            "harmless if the program does without kernel TLS; else modprobe tls at boot".to_owned()
+        }
+        libc::EEXIST if facts.option == Some(ULP) => {
+            "the socket has it already, as a library may have set it: go on".to_owned()
+        }
+        libc::EBUSY => "it was set before and cannot be changed while in use: set it once".to_owned(),
+        libc::EDOM => "tv_usec has to be from 0 to 999999: convert milliseconds into seconds and the \
+                       rest"
+            .to_owned(),
+        libc::ENODEV => format!(
+            "{} lists the interfaces of the socket's network namespace",
+            facts.command("ip -br link")
+        ),
+        libc::EPERM | libc::EACCES => {
+            let Some(pid) = facts.pid else {
+                return Some("it takes a capability, mostly CAP_NET_ADMIN".into());
+            };
+            format!(
+                "it takes a capability, mostly CAP_NET_ADMIN: grep CapEff /proc/{pid}/status shows \
+                 what the process has"
+            )
+        }
+        libc::ENOTCONN => "set it after connect has finished".to_owned(),
+        libc::EOPNOTSUPP | libc::ENOPROTOOPT if facts.protocol == Some(Protocol::Mptcp) => {
+            "MPTCP does not have every option of TCP: do without it, or without MPTCP".to_owned()
+        }
+        libc::EOPNOTSUPP | libc::ENOPROTOOPT => {
+            "this kernel does not have the option at this level, or it can only be read: do without \
+             it"
+                .to_owned()
+        }
+        libc::EINVAL => {
+            return trace("setsockopt,getsockopt", "value and length, and what came before", facts);
+        }
+        _ => return None,
+    };
+    Some(text.into())
+}
+
+/// No socket could be made.
+pub(super) fn socket(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let call = facts.socket?;
+    let is_sctp = call.protocol == libc::IPPROTO_SCTP;
+    let text = match errno {
+        libc::EMFILE => return descriptors(facts),
+        libc::ENFILE => return Some(files()),
+        libc::ENOBUFS | libc::ENOMEM => return Some(memory(facts)),
+        libc::EINVAL => return trace("socket", "family, type, flags and protocol", facts),
+        libc::EACCES if call.socket_type == libc::SOCK_DGRAM => {
+            "sysctl net.ipv4.ping_group_range has the groups; else the log of the security module \
+             (journalctl --grep 'avc:|apparmor=')"
+        }
+        libc::EPERM | libc::EACCES => {
+            "grant the one capability in its unit (AmbientCapabilities=CAP_NET_RAW) or container; \
+             if it has that, see bpftool cgroup tree and the log of the security module"
+        }
+        libc::EAFNOSUPPORT if call.family == libc::AF_INET6 => {
+            "go on with IPv4; IPv6 was left out of this kernel, or off at boot (ipv6.disable=1)"
+        }
+        libc::EPROTONOSUPPORT if is_sctp => "modprobe sctp: is the module there, and not blocked",
+        libc::ENOPROTOOPT => "sysctl net.mptcp.enabled; without MPTCP, go on with TCP",
+        libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT => {
+            "what this kernel does not have, the program has to do without; is it asked for on \
+             purpose"
+        }
+        _ => return None,
+    };
+    Some(text.into())
+}
+
+/// bind was refused, and not by policy.
+pub(super) fn bind(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let wanted = facts.local?;
+    let (ip, port) = (wanted.ip(), wanted.port());
+    let text = match errno {
+        libc::EADDRINUSE if port == 0 => {
+            let those = if ip.is_unspecified() { String::new() } else { format!(" src {ip}") };
+            format!(
+                "{} lists what holds the ports: close idle connections, or widen the range",
+                facts.command(format_args!("ss -tan{those}"))
+            )
+        }
+        // The reason has the command that shows which it is.
+        libc::EADDRINUSE => format!(
+            "a listener, as of an old instance: stop it, or set SO_REUSEPORT in both; only TIME_WAIT: \
+             set SO_REUSEADDR; a client: put the port into net.ipv4.ip_local_reserved_ports; nothing \
+             there: a socket that is bound and no more ({}, since Linux 6.8)",
+            facts.command(format_args!("ss -tanpB 'sport = :{port}'"))
+        ),
+        libc::EADDRNOTAVAIL => {
+            let checked = match ip {
+                IpAddr::V6(_) => "; a new IPv6 address is checked for a second or two first",
+                IpAddr::V4(_) => "",
+            };
+            format!(
+                "{} lists the addresses of the host; at boot, start after network-online.target{checked}",
+                facts.command("ip -br addr")
+            )
+        }
+        libc::EACCES => "grant it in the unit (AmbientCapabilities=CAP_NET_BIND_SERVICE), or have \
+                         systemd listen and pass the socket on"
+            .to_owned(),
+        libc::EINVAL => return trace("bind,connect", "address, length and an earlier bind", facts),
+        libc::EAFNOSUPPORT => "take family and address of the socket from the same result of \
+                               getaddrinfo"
+            .to_owned(),
+        libc::ENODEV => {
+            format!("{} lists the interfaces to give as scope", facts.command("ip -br link"))
+        }
+        libc::ENOBUFS | libc::ENOMEM => return Some(memory(facts)),
+        _ => return None,
+    };
+    Some(text.into())
+}
+
+/// listen was refused, and not by policy.
+pub(super) fn listen(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let port = facts.local.map(|local| local.port()).filter(|port| *port != 0)?;
+    match errno {
+        libc::EADDRINUSE => {
+            let listener = facts.command(format_args!("ss -tlnp 'sport = :{port}'"));
+            Some(format!("{listener} shows who listens there already").into())
+        }
+        libc::EINVAL => trace("connect,listen", "what was done with the socket before", facts),
+        _ => None,
+    }
+}
+
+/// Too many descriptors of one process.
+fn descriptors(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let pid = facts.pid?;
+    Some(
+        format!(
+            "ls -l /proc/{pid}/fd shows what the descriptors are: if they only grow in number, they \
+             leak; else raise LimitNOFILE= of its unit"
+        )
+        .into(),
+    )
+}
+
+/// Too many files of the whole system.
+fn files() -> Cow<'static, str> {
+    "cat /proc/sys/fs/file-nr shows how many are open and the limit, lsof which process has most"
+        .into()
+}
+
+/// No memory.
+pub(super) fn memory(facts: &Facts<'_>) -> Cow<'static, str> {
+    format!(
+        "memory.events of its cgroup shows whether that is at its limit; {} what sockets use of \
+         net.ipv4.tcp_mem",
+        facts.command("cat /proc/net/sockstat")
+    )
+    .into()
+}
+
+/// A bug of the program, that the trace of its calls shows.
+pub(super) fn trace(calls: &str, shows: &str, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let pid = facts.pid?;
+    Some(format!("a bug of the program: strace -f -e trace={calls} -p {pid} shows {shows}").into())
+}

@@ -1,0 +1,210 @@
+//! What to look at first: by cause and errno, and by what else is known of a failure.
+//!
+//! The table of causes has advice that always holds. Here it becomes that of one failure: with its
+//! port, its peer and its process, and with commands that show something in this very case, run in the
+//! network namespace that the socket is in. It does not repeat the reason, which says what happened.
+
+mod calls;
+mod connecting;
+mod icmp;
+mod resets;
+#[cfg(test)]
+mod tests;
+mod timeouts;
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use nix::libc;
+use socktrace_ebpf::{Flags, Protocol, Role, SocketCall};
+
+use crate::{Call, Cause, Diagnosis};
+
+/// What is known of a failure beside its diagnosis. Nothing at all is known of [`Self::default`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// What the kernel side saw.
+    pub flags: Flags,
+    /// The protocol that the socket was opened with.
+    pub protocol: Option<Protocol>,
+    /// What this host is in the connection.
+    pub role: Option<Role>,
+    /// This end; of a bind, what was asked for.
+    pub local: Option<SocketAddr>,
+    /// The other end, or what connect asked for.
+    pub remote: Option<SocketAddr>,
+    /// Where commands about the network have to run.
+    pub namespace: Namespace,
+    /// The process that gets the errno.
+    pub pid: Option<u32>,
+    /// The ICMP message behind the errno.
+    pub icmp: Option<Icmp>,
+    /// The process of this host that sent the RST.
+    pub sender: Option<Program<'a>>,
+    /// The process of this host that had the socket killed.
+    pub killer: Option<Program<'a>>,
+    /// Level and number of a socket option.
+    pub option: Option<(i32, i32)>,
+    /// What `socket` was asked for.
+    pub socket: Option<SocketCall>,
+}
+
+/// The network namespace that a socket is in, as seen from the daemon's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Namespace {
+    /// The same, or not known.
+    #[default]
+    Own,
+    /// That of a process.
+    Of(u32),
+    /// Another one with this inode, of which no process is known.
+    Other(u32),
+}
+
+impl Namespace {
+    /// A command about the network, to be run in this namespace.
+    #[must_use]
+    pub fn command(self, command: impl fmt::Display) -> String {
+        match self {
+            Self::Own => command.to_string(),
+            Self::Of(pid) => format!("nsenter -t {pid} -n {command}"),
+            Self::Other(inode) => {
+                format!("{command} (in network namespace {inode}, see lsns -t net)")
+            }
+        }
+    }
+}
+
+/// An ICMP message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Icmp {
+    /// Its type.
+    pub kind: u8,
+    /// Its code.
+    pub code: u8,
+    /// Who sent it.
+    pub router: IpAddr,
+}
+
+/// A process of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program<'a> {
+    /// Process id.
+    pub pid: u32,
+    /// Command name.
+    pub comm: &'a str,
+    /// The kernel's word for why it sent an RST.
+    pub reason: Option<&'a str>,
+}
+
+impl fmt::Display for Program<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.comm, self.pid)
+    }
+}
+
+/// What to look at first.
+#[must_use]
+pub fn advice(found: Diagnosis, facts: &Facts<'_>) -> Cow<'static, str> {
+    special(found, facts).unwrap_or(Cow::Borrowed(found.cause.advice()))
+}
+
+/// What is special in this case; `None` where the cause says it all.
+fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let errno = i32::from(found.errno.0);
+    if facts.flags.has(Flags::POLICY) {
+        return Some(policy(found.call, errno).into());
+    }
+    match found.cause {
+        Cause::ConnectRefused => connecting::refused(facts),
+        Cause::ConnectTimeout => connecting::timeout(facts),
+        Cause::ConnectNoRoute => connecting::no_route(errno, facts),
+        Cause::ConnectLocal => connecting::local(errno, facts),
+        Cause::ConnectRefusedIcmp
+        | Cause::ConnectUnreachable
+        | Cause::UnreachableTimeout
+        | Cause::UnreachableReported => icmp::advice(facts),
+        Cause::ResetBeforeAccept => resets::before_accept(facts),
+        Cause::ResetByPeer => resets::by_peer(facts),
+        Cause::ResetAfterRetransmit => resets::after_retransmit(facts),
+        Cause::ResetAfterIdle => resets::after_idle(facts),
+        Cause::AbortedLocally => resets::killed(facts),
+        Cause::PrematureEof => resets::premature_eof(facts),
+        Cause::RetransmitTimeout => timeouts::retransmit(facts),
+        Cause::UserTimeout => timeouts::user(facts),
+        Cause::KeepaliveTimeout => timeouts::keepalive(facts),
+        Cause::ZeroWindowTimeout => timeouts::zero_window(facts),
+        Cause::AcceptResources => calls::resources(errno, facts),
+        Cause::AcceptFailed => calls::accept(errno, facts),
+        Cause::SockoptRejected => calls::option(errno, facts),
+        Cause::SocketFailed => calls::socket(errno, facts),
+        Cause::BindFailed => calls::bind(errno, facts),
+        Cause::ListenFailed => calls::listen(errno, facts),
+        Cause::Interrupted if found.call == Call::Connect => Some(
+            "connect goes on in the background: wait until the socket is writable and read \
+             SO_ERROR, instead of calling connect again"
+                .into(),
+        ),
+        Cause::Other if errno == libc::EFAULT => calls::trace("network", "the pointer", facts),
+        _ => None,
+    }
+}
+
+/// A security module or a BPF program forbade the call. Those of cgroups are for `bind` and `connect`,
+/// and give EPERM; SELinux, AppArmor and Landlock give EACCES.
+fn policy(call: Call, errno: i32) -> &'static str {
+    match (call, errno) {
+        (Call::Connect, libc::EPERM) => {
+            "bpftool cgroup tree lists the BPF programs of cgroups, as container networks attach \
+             them for connect; if there is none, see the log of the security module"
+        }
+        (Call::Bind, libc::EPERM) => {
+            "bpftool cgroup tree lists the BPF programs of cgroups, of which SocketBindDeny= of \
+             systemd is one for bind; if there is none, see the log of the security module"
+        }
+        (_, libc::EPERM) => {
+            "bpftool prog list shows BPF programs of the type lsm; if there is none, see the log of \
+             the security module"
+        }
+        _ => {
+            "the log of the security module names the rule (journalctl --grep 'avc:|apparmor='); \
+             Landlock logs nothing before Linux 6.15"
+        }
+    }
+}
+
+impl Facts<'_> {
+    /// A command about the network, where it shows what this socket is about.
+    fn command(&self, command: impl fmt::Display) -> String {
+        self.namespace.command(command)
+    }
+
+    /// The address of the other end, where there is one.
+    fn peer(&self) -> Option<IpAddr> {
+        self.remote.map(|remote| remote.ip()).filter(|address| !address.is_unspecified())
+    }
+
+    /// The other end with its port.
+    fn peer_with_port(&self) -> Option<SocketAddr> {
+        self.remote.filter(|remote| self.peer().is_some() && remote.port() != 0)
+    }
+
+    /// Whether the other end is known to be on this host.
+    fn is_peer_here(&self) -> bool {
+        let address = |end: Option<SocketAddr>| end.map(|end| end.ip().to_canonical());
+        self.sender.is_some()
+            || self.peer().is_some_and(|peer| {
+                peer.to_canonical().is_loopback()
+                    || Some(peer.to_canonical()) == address(self.local)
+            })
+    }
+
+    /// Whether an ICMP message came from this host itself.
+    fn is_own(&self, message: Icmp) -> bool {
+        let router = message.router.to_canonical();
+        router.is_loopback() || self.local.is_some_and(|local| local.ip().to_canonical() == router)
+    }
+}
