@@ -153,8 +153,8 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     }
 }
 
-/// A security module or a BPF program forbade the call. Those of cgroups are for `bind` and `connect`,
-/// and give EPERM; SELinux, AppArmor and Landlock give EACCES.
+/// A security module or a BPF program forbade the call. Programs of cgroups are for `bind` and
+/// `connect`, and give EPERM; most security modules give EACCES.
 fn policy(call: Call, errno: i32) -> &'static str {
     match (call, errno) {
         (Call::Connect, libc::EPERM) => {

@@ -238,8 +238,11 @@ impl Expected {
                 with(format!("on {}: is the service running", remote.ip()))
             }
             (Cause::ResetByPeer, ..) => match &self.sender {
-                Some((pid, comm, _)) => with(format!("the log of {comm}[{pid}]")),
-                None => Claim::TEXT,
+                // Where it is known not to be named, its log is not either.
+                Some((pid, comm, _)) if !self.known.iter().any(|(_, it, _)| *it == "peer_pid") => {
+                    with(format!("the log of {comm}[{pid}]"))
+                }
+                _ => Claim::TEXT,
             },
             (
                 Cause::ConnectCancelled
