@@ -10,8 +10,8 @@ use crate::{Errno, Errnos, Severity};
 
 const PEER: &str = "10.0.0.9:443";
 
-fn address(text: &str) -> Option<SocketAddr> {
-    Some(text.parse().expect("an address"))
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
 }
 
 /// A client of a server elsewhere.
@@ -19,8 +19,8 @@ fn facts() -> Facts<'static> {
     Facts {
         protocol: Some(Protocol::Tcp),
         role: Some(Role::Client),
-        local: address("10.0.0.7:50412"),
-        remote: address(PEER),
+        local: Some(address("10.0.0.7:50412")),
+        remote: Some(address(PEER)),
         pid: Some(81),
         ..Facts::default()
     }
@@ -28,7 +28,11 @@ fn facts() -> Facts<'static> {
 
 /// Both ends are on this host.
 fn loopback() -> Facts<'static> {
-    Facts { local: address("127.0.0.1:50412"), remote: address("127.0.0.1:443"), ..facts() }
+    Facts {
+        local: Some(address("127.0.0.1:50412")),
+        remote: Some(address("127.0.0.1:443")),
+        ..facts()
+    }
 }
 
 fn told(cause: Cause, errno: i32, call: Call, facts: &Facts<'_>) -> String {
@@ -44,7 +48,7 @@ fn told(cause: Cause, errno: i32, call: Call, facts: &Facts<'_>) -> String {
 }
 
 fn bind(errno: i32, wanted: &str) -> String {
-    let facts = Facts { local: address(wanted), remote: None, ..facts() };
+    let facts = Facts { local: Some(address(wanted)), remote: None, ..facts() };
     told(Cause::BindFailed, errno, Call::Bind, &facts)
 }
 
@@ -98,10 +102,14 @@ fn policy_goes_by_errno_and_call() {
 fn a_client_without_ports_learns_which_ports() {
     let with_port = connect(Cause::ConnectLocal, libc::EADDRNOTAVAIL, &facts());
     assert!(with_port.contains("leave the source port to the kernel"), "{with_port}");
-    let without = Facts { local: address("0.0.0.0:0"), ..facts() };
+    let without = Facts { local: Some(address("0.0.0.0:0")), ..facts() };
     let without = connect(Cause::ConnectLocal, libc::EADDRNOTAVAIL, &without);
     assert!(without.starts_with("reuse connections"), "{without}");
-    let v6 = Facts { local: address("[::]:0"), remote: address("[2001:db8::1]:80"), ..facts() };
+    let v6 = Facts {
+        local: Some(address("[::]:0")),
+        remote: Some(address("[2001:db8::1]:80")),
+        ..facts()
+    };
     let v6 = connect(Cause::ConnectLocal, libc::EADDRNOTAVAIL, &v6);
     assert!(v6.ends_with("no IPv6 address for the destination: ip -6 -br addr"), "{v6}");
 }
@@ -116,15 +124,15 @@ fn kinds_of_routes_go_by_errno() {
     assert!(prohibit.starts_with("ip route get 10.0.0.9 says \"Permission denied\""), "{prohibit}");
 
     let to = |remote| {
-        let facts = Facts { remote: address(remote), ..facts() };
+        let facts = Facts { remote: Some(address(remote)), ..facts() };
         connect(Cause::ConnectNoRoute, libc::ENETUNREACH, &facts)
     };
     assert!(to("239.0.0.1:80").starts_with("TCP cannot connect to a broadcast or multicast"));
     assert!(to("[2001:db8::1]:80").starts_with("harmless if the program goes on with an IPv4"));
-    let scopeless = Facts { remote: address("[fe80::1]:80"), ..facts() };
+    let scopeless = Facts { remote: Some(address("[fe80::1]:80")), ..facts() };
     let scopeless = connect(Cause::ConnectNoRoute, libc::EINVAL, &scopeless);
     assert!(scopeless.starts_with("ip -br link lists the interfaces"), "{scopeless}");
-    let from_loopback = Facts { local: address("127.0.0.1:0"), ..facts() };
+    let from_loopback = Facts { local: Some(address("127.0.0.1:0")), ..facts() };
     let from_loopback = connect(Cause::ConnectNoRoute, libc::EINVAL, &from_loopback);
     assert!(from_loopback.starts_with("from a loopback address"), "{from_loopback}");
 }
@@ -157,8 +165,8 @@ fn the_place_to_look_at_is_where_an_icmp_message_came_from() {
     // The same numbers mean something else in ICMPv6.
     let router = "2001:db8::1".parse().expect("an address");
     let v6 = Facts {
-        local: address("[2001:db8::7]:50412"),
-        remote: address("[2001:db8::9]:443"),
+        local: Some(address("[2001:db8::7]:50412")),
+        remote: Some(address("[2001:db8::9]:443")),
         icmp: Some(Icmp { kind: 1, code: 1, router }),
         ..facts()
     };
@@ -183,7 +191,8 @@ fn a_refusal_is_looked_at_where_the_service_is() {
 #[test]
 fn commands_run_in_the_namespace_of_the_socket() {
     let listen = |namespace| {
-        let facts = Facts { local: address("0.0.0.0:80"), remote: None, namespace, ..facts() };
+        let facts =
+            Facts { local: Some(address("0.0.0.0:80")), remote: None, namespace, ..facts() };
         told(Cause::ListenFailed, libc::EADDRINUSE, Call::Listen, &facts)
     };
     let rest = "shows who listens there already";
@@ -215,15 +224,15 @@ fn a_process_of_this_host_is_asked_before_the_network() {
     );
     let idle = told(Cause::ResetAfterIdle, libc::ECONNRESET, Call::ReadOrWrite, &here);
     assert!(idle.starts_with("the idle limit of nginx[7]"), "{idle}");
-    let killer = Some(Program { pid: 9, comm: "ss", reason: None });
-    let killed = Facts { killer, ..facts() };
-    let killed = told(Cause::AbortedLocally, libc::ECONNABORTED, Call::ReadOrWrite, &killed);
-    assert!(killed.starts_with("who runs ss[9]"), "{killed}");
+    let ss = Some(Program { pid: 9, comm: "ss", reason: None });
+    let by_ss = Facts { killer: ss, ..facts() };
+    let by_ss = told(Cause::AbortedLocally, libc::ECONNABORTED, Call::ReadOrWrite, &by_ss);
+    assert!(by_ss.starts_with("who runs ss[9]"), "{by_ss}");
 }
 
 #[test]
 fn a_queue_is_looked_at_by_its_listener() {
-    let server = Facts { role: Some(Role::Server), local: address("10.0.0.7:80"), ..facts() };
+    let server = Facts { role: Some(Role::Server), local: Some(address("10.0.0.7:80")), ..facts() };
     let text = told(Cause::ResetBeforeAccept, libc::ECONNRESET, Call::ReadOrWrite, &server);
     assert!(text.contains("ss -tlnp 'sport = :80': Recv-Q is its queue"), "{text}");
 }
