@@ -105,7 +105,7 @@ pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
     let text = match (errno, to) {
         // Bound to a port: with it, the pair is in use.
         (libc::EADDRNOTAVAIL, _) if port.is_some_and(|port| port != 0) => {
-            "keep the connection open instead of making it anew, or leave the source port to the \
+            "keep the connection open instead of opening another, or leave the source port to the \
              kernel; TIME_WAIT ends after 60 s"
                 .to_owned()
         }

@@ -215,7 +215,7 @@ causes! {
         id: "subflow_failed",
         direction: Network, severity: Expected, group: Reset,
         errnos: Any,
-        summary: "a subflow of an MPTCP connection ended; the connection lives on or is told by itself",
+        summary: "a subflow of an MPTCP connection ended; the connection lives on or is reported by itself",
         advice: "one path of the connection is gone: if it lives on, ss -Mi and ip mptcp show what is left",
     }
     AbortedLocally {
