@@ -244,6 +244,12 @@ impl Columns {
                     return line;
                 }
                 line.below = self.below(&self.with_cause(&whole, &mut text), &cut);
+                if line.cells.is_empty() && line.below.is_empty() {
+                    // Too narrow for lines below: a beginning at least.
+                    let mut cell = marked;
+                    shorten(&mut cell, column, room);
+                    line.cells.push(Cell { column, text: cell });
+                }
                 break;
             }
             // The last one of the line has the rest of it.
@@ -353,6 +359,17 @@ mod tests {
         assert_eq!(titles(&Columns::within(160)), with_cause);
         assert_eq!(titles(&Columns::within(180)), with_service);
         assert_eq!(titles(&Columns::within(220)), titles(&Columns::all()));
+    }
+
+    #[test]
+    fn a_continuation_has_a_line_at_any_width() {
+        for width in 1..100 {
+            let columns = Columns::within(width).of_continuation().marked("└ ");
+            let line = columns.line(|_| "write returned EPIPE 18 ms later".into());
+            let cells = line.cells.iter().map(|cell| cell.text.as_str());
+            let all: String = cells.chain(line.below.iter().map(String::as_str)).collect();
+            assert!(!all.trim().is_empty(), "{width}");
+        }
     }
 
     #[test]
