@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use socktrace_diagnosis::Finding;
+use socktrace_diagnosis::{Finding, advice::Icmp};
 use socktrace_ebpf::{
     Address, Detail, EventKind, Family, Flags, NamedEvent, Origin, OwnerSource, Signature,
     TcpState, event::EXE_NAME,
 };
 
-use super::{Arguments, Icmp, Killer, Process, Record, Sender, recent::RecentProcesses};
+use super::{Arguments, Killer, Process, Record, Sender, recent::RecentProcesses};
 use crate::{
     kernel::clock::{Clock, TimeOfDay},
     owner::{Owners, Service, Sighting, Unknown, is_deceptive},

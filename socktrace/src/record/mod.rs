@@ -6,13 +6,10 @@ pub(crate) mod names;
 mod recent;
 mod remote_names;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
-use socktrace_diagnosis::{Cause, Finding};
+use socktrace_diagnosis::{Cause, Finding, advice::Icmp};
 use socktrace_ebpf::{Detail, Event, Family, Role, SocketCall, TcpState};
 
 pub(crate) use self::{
@@ -43,15 +40,6 @@ pub(crate) struct Process {
     pub(crate) exe: Option<Arc<str>>,
     /// How it is known: `caller`, `waiter`, `holder` or `opener`.
     pub(crate) source: &'static str,
-}
-
-/// The ICMP message behind an errno.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Icmp {
-    pub(crate) kind: u8,
-    pub(crate) code: u8,
-    /// Who sent it.
-    pub(crate) router: IpAddr,
 }
 
 /// Arguments of a call that failed; of most they are not told.

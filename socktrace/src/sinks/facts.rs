@@ -9,7 +9,7 @@ use std::{
 
 use socktrace_diagnosis::{
     Cause,
-    advice::{Facts, Icmp, Namespace, Program},
+    advice::{Facts, Namespace, Program},
 };
 use socktrace_ebpf::{Flags, Protocol, Role};
 
@@ -49,11 +49,7 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
         remote: ends.1,
         namespace,
         pid: record.process.as_ref().map(|process| process.pid),
-        icmp: record.icmp.map(|icmp| Icmp {
-            kind: icmp.kind,
-            code: icmp.code,
-            router: icmp.router,
-        }),
+        icmp: record.icmp,
         sender: record.sender.as_ref().map(|sender| Program {
             pid: sender.pid,
             comm: &sender.comm,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::record::Icmp;
+use socktrace_diagnosis::advice::Icmp;
 
 /// What a message says, its numbers, and who sent it: this host, where that is one of the connection's
 /// ends.
