@@ -75,7 +75,7 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
     if to.is_unspecified() {
         return None;
     }
-    let get = command(record, format_args!("ip route get {to}"));
+    let get = || command(record, format_args!("ip route get {to}"));
     let is_link_local = matches!(to, std::net::IpAddr::V6(to) if to.is_unicast_link_local());
     Some(match i32::from(errno.0) {
         libc::EINVAL if is_link_local => {
@@ -83,11 +83,12 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
         }
         libc::EINVAL => format!(
             "a blackhole route takes packets to {to}, or the address cannot be used from the one that \
-             the socket is bound to: {get}"
+             the socket is bound to: {}",
+            get()
         ),
-        libc::ENETUNREACH => format!("this host has no route to {to}: {get}"),
+        libc::ENETUNREACH => format!("this host has no route to {to}: {}", get()),
         libc::EHOSTUNREACH => {
-            format!("a route of this host says that {to} is unreachable: {get}")
+            format!("a route of this host says that {to} is unreachable: {}", get())
         }
         _ => return None,
     })
