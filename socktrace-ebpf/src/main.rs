@@ -54,6 +54,7 @@ mod task;
 mod tcp_sock;
 mod tuple;
 mod uapi;
+mod verifier;
 mod waiter;
 
 /// A reachable panic would leave an endless loop behind, which the verifier refuses to load.

@@ -23,6 +23,7 @@ use crate::{
     owner::Owner,
     sock::{Identity, Sock},
     tally::{self, add},
+    verifier::is_same,
 };
 
 /// A record.
@@ -283,15 +284,6 @@ extern "C" fn greediest(address: u64, newcomer: u64, by_cgroup: u64) -> u64 {
         }
     }
     victim
-}
-
-/// 1 or 0, without a branch, each of which would double the paths to verify: a difference has a bit set in
-/// itself or in its negation's sign.
-#[inline(always)]
-fn is_same(a: u64, b: u64) -> u64 {
-    let difference = a ^ b;
-    let sign = black_box(difference | difference.wrapping_neg());
-    !sign >> 63
 }
 
 /// Makes a place, which `former` has, that of another socket; [`NONE`] when another program has come

@@ -9,6 +9,7 @@ use crate::{
     load::{Direct, Load, Probe, number},
     offsets::{self, Fact, Optional},
     uapi::{IPPROTO_MPTCP, IPPROTO_TCP, SOCK_STREAM},
+    verifier::{FlagBit as _, is_other, is_same},
 };
 
 const AF_INET: u16 = 2;
@@ -133,11 +134,11 @@ impl<L: Load> Sock<L> {
     /// [`Flags::UNACCEPTED`].
     #[inline(always)]
     pub(crate) fn holder_flags(self) -> Flags {
-        let dead = self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD != 0;
-        // Loaded behind a branch of its own: the verifier allows no arithmetic on the pointer,
-        // such as a compiler would use to test both conditions at once.
-        let unaccepted = !dead && self.load::<*const u8>(&offsets::SOCK_SOCKET).is_null();
-        Flags::empty().with_if(Flags::ORPHAN, dead).with_if(Flags::UNACCEPTED, unaccepted)
+        let dead = is_other(self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD, 0);
+        let socket = number(self.load(&offsets::SOCK_SOCKET));
+        Flags::empty()
+            .with_flag(Flags::ORPHAN, dead)
+            .with_flag(Flags::UNACCEPTED, (1 ^ dead) & is_same(socket, 0))
     }
 
     /// The address family a person would name: `::ffff:192.0.2.1` is IPv4.
@@ -241,10 +242,10 @@ impl<L: Load> Sock<L> {
         self.net_member(offsets::NET_INUM.present())
     }
 
-    /// Whether `SO_KEEPALIVE` is set.
+    /// Whether `SO_KEEPALIVE` is set: 1 or 0.
     #[inline(always)]
-    pub(crate) fn has_keepalive(self) -> bool {
-        self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN != 0
+    pub(crate) fn has_keepalive(self) -> u64 {
+        is_other(self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN, 0)
     }
 
     /// Whether a port takes `CAP_NET_BIND_SERVICE` in the socket's network namespace

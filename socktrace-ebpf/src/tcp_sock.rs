@@ -7,6 +7,7 @@ use crate::{
     load::{Load, Probe},
     offsets::{self, Fact, Offset, Optional},
     sock::{Identity, Sock},
+    verifier::{FlagBit as _, is_at_least, is_other, is_same},
 };
 
 /// `TCPHDR_RST` in `include/net/tcp.h`.
@@ -125,50 +126,51 @@ impl<L: Load> TcpSock<L> {
         if offsets::ICSK_PROBES_OUT.is_absent() {
             return Flags::empty();
         }
-        let probes: u8 = self.load(offsets::ICSK_PROBES_OUT.present());
+        let probes = u64::from(self.load::<u8>(offsets::ICSK_PROBES_OUT.present()));
         let user_timeout: u32 = self.load(offsets::ICSK_USER_TIMEOUT.present());
         let retransmits: u8 = self.load(offsets::ICSK_RETRANSMITS.present());
         let window: u32 = self.load(offsets::TCP_SND_WND.present());
-        let soft = self.sock.soft_err();
+        let soft = u64::from(self.sock.soft_err());
+        let is_soft = is_other(soft, 0) & is_same(soft, u64::from(errno));
         Flags::empty()
-            .with_if(Flags::USER_TIMEOUT, user_timeout != 0)
-            .with_if(Flags::RETRANSMITTED, retransmits != 0)
-            .with_if(Flags::ZERO_WINDOW, window == 0)
-            .with_if(Flags::UNSENT, self.unsent() != 0)
-            .with_if(Flags::PROBED, probes != 0)
-            .with_if(Flags::PROBES_EXHAUSTED, u32::from(probes) >= self.sock.retries2())
-            .with_if(Flags::KEEPALIVE, self.sock.has_keepalive())
-            .with_if(Flags::SOFT_ERROR, soft != 0 && soft == errno)
+            .with_flag(Flags::USER_TIMEOUT, is_other(u64::from(user_timeout), 0))
+            .with_flag(Flags::RETRANSMITTED, is_other(u64::from(retransmits), 0))
+            .with_flag(Flags::ZERO_WINDOW, is_same(u64::from(window), 0))
+            .with_flag(Flags::UNSENT, is_other(u64::from(self.unsent()), 0))
+            .with_flag(Flags::PROBED, is_other(probes, 0))
+            .with_flag(Flags::PROBES_EXHAUSTED, is_at_least(probes, self.sock.retries2().into()))
+            .with_flag(Flags::KEEPALIVE, self.sock.has_keepalive())
+            .with_flag(Flags::SOFT_ERROR, is_soft)
     }
 
     /// The flags that tell resets apart, see `diagnosis`.
     #[inline(always)]
     pub(crate) fn reset_flags(self) -> Flags {
-        let retransmits = u32::from(self.load::<u8>(&offsets::ICSK_RETRANSMITS));
-        let threshold = offsets::RETRANSMIT_THRESHOLD.get();
+        let retransmits = u64::from(self.load::<u8>(&offsets::ICSK_RETRANSMITS));
+        let threshold = u64::from(offsets::RETRANSMIT_THRESHOLD.get());
+        let is_first = is_same(retransmits, 0);
         Flags::empty()
-            .with_if(Flags::RETRANSMITTED, retransmits >= threshold)
-            .with_if(Flags::IDLE, retransmits == 0 && self.is_answer_after_silence())
+            .with_flag(Flags::RETRANSMITTED, is_at_least(retransmits, threshold))
+            .with_flag(Flags::IDLE, is_first & self.is_answer_after_silence())
     }
 
-    /// Whether the peer answers now after a long silence: data that was sent after it, the time
+    /// 1 where the peer answers now after a long silence, else 0: data that was sent after it, the time
     /// between the peer's last acknowledgement and our last transmission; or a keepalive probe.
     #[inline(always)]
-    fn is_answer_after_silence(self) -> bool {
+    fn is_answer_after_silence(self) -> u64 {
         if offsets::TCP_RCV_TSTAMP.is_absent() {
-            return false;
+            return 0;
         }
         let acknowledged: u32 = self.load(offsets::TCP_RCV_TSTAMP.present());
-        let asked: u32 = if self.unacked() != 0 {
-            self.load(offsets::TCP_LSNDTIME.present())
-        } else if self.load::<u8>(&offsets::ICSK_PROBES_OUT) != 0 {
-            jiffies()
-        } else {
-            return false;
-        };
+        let sent: u32 = self.load(offsets::TCP_LSNDTIME.present());
+        let has_sent = is_other(self.unacked().into(), 0);
+        let has_probed = is_other(self.load::<u8>(&offsets::ICSK_PROBES_OUT).into(), 0);
+        // One or the other, by a mask in place of a branch.
+        let asked = jiffies() ^ (jiffies() ^ sent) & (has_sent as u32).wrapping_neg();
         // A transmission before the acknowledgement makes a huge, in truth negative, number.
         let silence = asked.wrapping_sub(acknowledged);
-        silence >= offsets::IDLE_JIFFIES.get() && silence < 1 << 31
+        let is_long = is_at_least(silence.into(), offsets::IDLE_JIFFIES.get().into());
+        (has_sent | has_probed) & is_long & (1 ^ u64::from(silence >> 31))
     }
 
     /// Whether the peer, closing now, leaves something unanswered: data of ours that it has not

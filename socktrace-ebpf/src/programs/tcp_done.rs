@@ -24,6 +24,7 @@ use crate::{
     sock::Sock,
     subject::Subject,
     tuple::{self, Tuple},
+    verifier::FlagBit as _,
 };
 
 /// Entry of `tcp_done_with_error`.
@@ -84,8 +85,10 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     // Each origin has flags that say something about it; the others would only multiply tallies.
     let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
     let holder = sock.holder_flags();
-    let flags =
-        Flags(u32::from(note.flags)).with(holder).with(told).with_if(Flags::SUBFLOW, subflow);
+    let flags = Flags(u32::from(note.flags))
+        .with(holder)
+        .with(told)
+        .with_flag(Flags::SUBFLOW, u64::from(subflow));
     let signature = Signature {
         flags: flags.0,
         errno,
