@@ -328,6 +328,11 @@ impl Recipient {
         if owner.tid == owner.tgid {
             leader.comm(&mut owner.comm);
         }
-        if held == Held::Yes { OwnerSource::Holder } else { OwnerSource::Opener }
+        if held == Held::Yes {
+            return OwnerSource::Holder;
+        }
+        // What is known of a task outlives it for a while. Only the daemon can find out whether other
+        // threads of the process live on.
+        if leader.is_exiting() { OwnerSource::Gone } else { OwnerSource::Opener }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) fn is_readable() -> bool {
 /// process, as `io_uring`'s, are not among them.
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
+/// `PF_EXITING` there; the same in 5.10 to 7.3.
+const EXITING: u32 = 0x0000_0004;
+
 /// Whether the current task is one of the kernel's own, which opens and uses sockets for others: kTLS's
 /// and sockmap's workers. Not where that cannot be read.
 #[inline(always)]
@@ -113,6 +116,12 @@ impl Task {
     #[inline(always)]
     pub(crate) fn is_process(self, tgid: u32, at_ns: u64) -> bool {
         self.tgid() == tgid && self.pid() == tgid && self.start_ns() <= at_ns
+    }
+
+    /// Whether it ends, or has ended.
+    #[inline(always)]
+    pub(crate) fn is_exiting(self) -> bool {
+        Probe::read_member::<u32>(self.0, offsets::TASK_FLAGS.present()) & EXITING != 0
     }
 
     /// When it began, in nanoseconds since boot.

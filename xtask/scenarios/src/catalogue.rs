@@ -382,6 +382,7 @@ catalogue! {
         Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
         Smp "filter_by_process": filter::by_process;
         Smp "filter_by_user_and_namespace": filter::by_user_and_namespace;
+        Smp "filter_by_gone_process": filter::by_gone_process;
         Smp "filter_by_service": filter::by_service;
         Smp "filter_by_cgroup": filter::by_cgroup;
         Smp "filter_by_local_end": filter::by_local_end;
@@ -431,6 +432,7 @@ catalogue! {
         System quick "system_exposure": system::exposure;
         System "system_upgrade": system::upgrade;
         System "system_removal": system::removal;
+        Odd "flood_storm_on_four_processors": flood::storm;
         Odd differs "missing_function": odd::missing_function;
         Odd differs "lockdown_integrity": odd::lockdown_integrity;
         Odd differs "lockdown_confidentiality": odd::lockdown_confidentiality;

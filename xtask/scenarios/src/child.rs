@@ -172,6 +172,9 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["connect-in", cgroup, address] => {
             println!("{}", owner::connect_in(cgroup, &Socket::from(stdin), address.parse()?)?);
         }
+        ["fill-in", cgroup, address] => {
+            owner::fill_in(cgroup, &Socket::from(stdin), address.parse()?)?;
+        }
         ["serve-in", cgroup] => println!("{}", owner::serve_in(cgroup, &Socket::from(stdin))?),
         ["wait-for-end", way] => println!("{}", handover::wait_for_end(way, &stdin.into())?),
         ["wait-passed", way] => {

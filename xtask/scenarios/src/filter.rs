@@ -18,6 +18,7 @@ use serde_json::Value;
 use socket2::Socket;
 
 use super::{
+    child,
     network::Family,
     owner,
     socket::{self, Pair},
@@ -217,6 +218,53 @@ pub(super) fn by_errno_and_cause() -> Result<()> {
 /// `--severity`.
 pub(super) fn by_severity() -> Result<()> {
     learn([both("--severity", "notable", &[BadOption], &[Reset, Refused, Contained])])
+}
+
+/// All that is asked of a process, of one that has gone: its connection is reset when it has left it
+/// behind with data to send. User and service are known all the same, and who it was is not.
+pub(super) fn by_gone_process() -> Result<()> {
+    let comm = fs::read_to_string("/proc/self/comm")?;
+    let user = owner::USER.to_string();
+    let cases = [
+        ("--uid", user.as_str(), true),
+        ("--unit", "web", true),
+        ("--comm", comm.trim_end(), false),
+    ];
+    let all: Vec<_> = cases
+        .iter()
+        .flat_map(|&(option, value, is_shown)| {
+            [(option, value.to_owned(), is_shown), (option, format!("!{value}"), !is_shown)]
+        })
+        .collect();
+    let tracers = Tracer::start_all(
+        &all.iter()
+            .map(|(option, value, _)| {
+                vec!["--no-metrics", "--output", "json", "--all", option, value.as_str()]
+            })
+            .collect::<Vec<_>>(),
+    )?;
+    let listener = listener()?;
+    let client = socket::stream(Family::Ipv4.loopback())?;
+    let address = socket::local(&listener)?.to_string();
+    let child = child::start(&["fill-in", &owner::make(WEB)?, &address], client.into())?;
+    let (server, _) = listener.accept()?;
+    child::finish(child)?;
+    socket::close_with_reset(server)?;
+    for (tracer, (option, value, is_shown)) in tracers.iter().zip(all) {
+        let lines = tracer.collect(usize::from(is_shown));
+        ensure!(lines.len() == usize::from(is_shown), "{option} {value}: {lines:?}");
+        for line in lines {
+            let line: Value = serde_json::from_str(&line)?;
+            ensure!(
+                line["cause"] == "reset_while_closing"
+                    && line["pid"].is_null()
+                    && line["owner_unknown"] == "process_gone"
+                    && line["unit"] == "web.service",
+                "{option} {value}: {line}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Compares where the kernel side has to be taught.

@@ -32,7 +32,7 @@ use super::{
 const LEGACY: &str = "/run/legacy";
 
 /// The user of the processes.
-const USER: u32 = 1_000;
+pub(super) const USER: u32 = 1_000;
 
 /// A container's id, and what is left of it in a label.
 const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
@@ -211,6 +211,13 @@ const GREETING: &[u8] = b"x";
 pub(super) fn connect_in(directory: &str, socket: &Socket, address: SocketAddr) -> Result<i32> {
     become_service(directory)?;
     socket::errno("connect", socket.connect(&address.into()))
+}
+
+/// Becomes a process of the service, connects, and ends when nothing more can be written, in the child.
+pub(super) fn fill_in(directory: &str, socket: &Socket, address: SocketAddr) -> Result<()> {
+    become_service(directory)?;
+    socket.connect(&address.into())?;
+    socket::fill(socket).map(drop)
 }
 
 /// Becomes a process of the service, accepts, and waits for the end, in the child.
