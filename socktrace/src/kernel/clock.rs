@@ -62,14 +62,21 @@ pub(crate) struct TimeOfDay {
 }
 
 impl TimeOfDay {
-    /// The time of day of a time since boot. The clocks are read anew for what came after they were
+    /// The time of day of a time since boot. The clocks are read again for what came after they were
     /// read last, since the time of day can be set.
     pub(crate) fn of(&mut self, boot_ns: u64) -> Timestamp {
+        self.convert(boot_ns, || {
+            [ClockId::CLOCK_BOOTTIME, ClockId::CLOCK_REALTIME]
+                .map(|clock| clock_gettime(clock).map(nanos).unwrap_or_default())
+        })
+    }
+
+    /// The same by these clocks: the time since boot, and the time of day.
+    fn convert(&mut self, boot_ns: u64, clocks: impl FnOnce() -> [i64; 2]) -> Timestamp {
         let boot_ns = i64::try_from(boot_ns).unwrap_or(i64::MAX);
         if boot_ns >= self.read_at {
-            let now = |clock| clock_gettime(clock).map(nanos).unwrap_or_default();
-            self.read_at = now(ClockId::CLOCK_BOOTTIME);
-            self.offset = now(ClockId::CLOCK_REALTIME) - self.read_at;
+            let [boot, day] = clocks();
+            (self.read_at, self.offset) = (boot, day.saturating_sub(boot));
         }
         let time = self.offset.saturating_add(boot_ns);
         let second = time.div_euclid(NANOS_PER_SECOND);
@@ -110,10 +117,50 @@ mod tests {
         let mut clock = TimeOfDay::default();
         let time = clock.of(u64::try_from(boot).expect("since boot"));
         assert!(time.duration_since(Timestamp::now()).abs().as_secs() < 2);
-        // What came before is told without another look at the clocks.
+        // What came before is converted without another look at the clocks.
         let read_at = clock.read_at;
         let boot_time = clock.of(0);
         assert_eq!(clock.read_at, read_at);
         assert_eq!(time.duration_since(boot_time).as_nanos(), i128::from(boot));
+    }
+
+    /// A host in seconds: what its clocks say so long after it was switched on, if it was suspended and
+    /// its time of day set meanwhile. Both clocks go on in a suspension; the monotonic one does not, and
+    /// no event is dated by it.
+    fn clocks(since_boot: i64, set_by: i64) -> [i64; 2] {
+        const SWITCHED_ON: i64 = 1_790_000_000;
+        [since_boot, SWITCHED_ON + since_boot + set_by].map(|seconds| seconds * NANOS_PER_SECOND)
+    }
+
+    fn second(clock: &mut TimeOfDay, since_boot: u64, clocks: [i64; 2]) -> i64 {
+        clock.convert(since_boot * 1_000_000_000, || clocks).as_second()
+    }
+
+    #[test]
+    fn a_suspension_counts() {
+        let mut clock = TimeOfDay::default();
+        let before = second(&mut clock, 100, clocks(100, 0));
+        // The host sleeps for eight hours, and wakes ten seconds before the next event.
+        let after = second(&mut clock, 28_910, clocks(28_910, 0));
+        assert_eq!(after - before, 28_810);
+    }
+
+    #[test]
+    fn what_was_queued_over_a_suspension_keeps_its_time() {
+        let mut clock = TimeOfDay::default();
+        let [first, second] = [100, 101].map(|at| {
+            // Both are read after the host has slept.
+            clock.convert(at * 1_000_000_000, || clocks(28_900, 0)).as_second()
+        });
+        assert_eq!([first, second], [1_790_000_100, 1_790_000_101]);
+    }
+
+    #[test]
+    fn a_time_of_day_that_is_set_counts_from_then_on() {
+        let mut clock = TimeOfDay::default();
+        assert_eq!(second(&mut clock, 100, clocks(100, 0)), 1_790_000_100);
+        assert_eq!(second(&mut clock, 200, clocks(200, -3_600)), 1_789_996_600);
+        // Nobody knows what the clock said when an event came that is read after those behind it.
+        assert_eq!(second(&mut clock, 150, clocks(201, -3_600)), 1_789_996_550);
     }
 }

@@ -20,6 +20,8 @@ use xtask_common::arch::Arch;
 pub enum Mode {
     /// Two processors in real time.
     Smp,
+    /// Four, also on a host that has fewer.
+    Smp4,
     /// One processor whose clock counts instructions and jumps over idle time.
     Icount,
     /// The same, with the same random numbers and the same date each time: a boot repeats to the
@@ -67,7 +69,7 @@ impl Machine<'_> {
         qemu.args(["-m", &format!("{}M", self.memory_mib)]);
         qemu.args(match (self.accelerator, self.mode) {
             (Accelerator::Kvm, _) => ["-accel", "kvm", "-cpu", "host"],
-            (Accelerator::Tcg, Mode::Smp) => {
+            (Accelerator::Tcg, Mode::Smp | Mode::Smp4) => {
                 ["-accel", "tcg,thread=multi", "-cpu", self.arch.processor]
             }
             (Accelerator::Tcg, Mode::Icount | Mode::Repeated) => {
@@ -76,10 +78,11 @@ impl Machine<'_> {
         });
         qemu.args(match self.mode {
             Mode::Smp => &["-smp", "2"][..],
+            Mode::Smp4 => &["-smp", "4"],
             Mode::Icount | Mode::Repeated => &["-smp", "1", "-icount", "shift=0,sleep=off"],
         });
         qemu.args(match self.mode {
-            Mode::Smp => &[][..],
+            Mode::Smp | Mode::Smp4 => &[][..],
             Mode::Icount => &["-rtc", "clock=vm"],
             Mode::Repeated => &["-rtc", "base=2026-01-01,clock=vm", "-seed", "1"],
         });

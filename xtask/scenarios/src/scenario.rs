@@ -14,7 +14,7 @@ pub(super) enum BootKind {
     Smp,
     /// One processor whose idle time is skipped: timeouts of minutes pass in a second.
     Icount,
-    /// As [`Self::Smp`], without IPv6; in the end the kernel is locked down.
+    /// As [`Self::Smp`], with four processors and without IPv6; in the end the kernel is locked down.
     Odd,
     /// As [`Self::Icount`], with Prometheus in the guest.
     Scrape,

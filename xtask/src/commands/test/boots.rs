@@ -80,7 +80,7 @@ pub(super) fn sockets(
     let mut boots = vec![
         planned(smp, Mode::Smp, accelerator, ""),
         planned(icount, Mode::Icount, Accelerator::Tcg, ""),
-        planned(odd, Mode::Smp, accelerator, "ipv6.disable=1"),
+        planned(odd, Mode::Smp4, accelerator, "ipv6.disable=1"),
         planned(scrape, Mode::Icount, Accelerator::Tcg, ""),
     ];
     boots.retain(|boot| has(boot.name));
