@@ -93,8 +93,8 @@ pub struct Event {
     /// Time the segment at the head of the queue has waited for its acknowledgement, in
     /// milliseconds; 0 unless the retransmission timer fired.
     pub elapsed_ms: u32,
-    /// Time since the last acknowledgement came from the peer, in jiffies (`rcv_tstamp`); 0 when none
-    /// ever came.
+    /// Time since the last segment came from the peer, in jiffies (`rcv_tstamp` for acknowledgements,
+    /// `lrcvtime` for data); 0 when none ever came.
     pub silent_jiffies: u32,
     /// Retransmission timeout in force, in jiffies (`icsk_rto`).
     pub rto_jiffies: u32,
@@ -104,6 +104,10 @@ pub struct Event {
     pub unacked_bytes: u32,
     /// Written by the program and not yet sent, likewise.
     pub unsent_bytes: u32,
+    /// Received and not read by the program (`rcv_nxt` less `copied_seq`, without a FIN).
+    pub unread_bytes: u32,
+    /// 0.
+    pub reserved: u32,
     /// Consecutive retransmissions of the same segment (`icsk_retransmits`).
     pub retransmits: u8,
     /// Window or keepalive probes without an answer (`icsk_probes_out`).
@@ -207,18 +211,22 @@ pub struct Packed {
 pub mod parts {
     /// The names of the process were read. Where they do not follow, both are the thread's.
     pub const NAMES: u8 = 1 << 0;
-    /// The detail is [`super::Detail::Icmp`].
-    pub const ICMP: u8 = 1 << 1;
-    /// The detail is [`super::Detail::Peer`].
-    pub const PEER: u8 = 1 << 2;
-    /// The detail is [`super::Detail::Call`].
-    pub const CALL: u8 = 1 << 3;
+    /// The socket has a key of TCP's MD5 signatures (`TCP_MD5SIG`).
+    pub const MD5_KEY: u8 = 1 << 1;
+    /// Of what was sent a single segment arrived, and those before it, full-sized ones, did not.
+    pub const FULL_SIZED_LOST: u8 = 1 << 2;
     /// The daemon is to look at [`crate::Repeats`] for a while from now on.
     pub const WATCH_REPEATS: u8 = 1 << 4;
+    /// Which detail it is, a number in the upper bits.
+    pub const DETAILS: u8 = 7 << 5;
+    /// The detail is [`super::Detail::Icmp`].
+    pub const ICMP: u8 = 1 << 5;
+    /// The detail is [`super::Detail::Peer`].
+    pub const PEER: u8 = 2 << 5;
+    /// The detail is [`super::Detail::Call`].
+    pub const CALL: u8 = 3 << 5;
     /// The detail is [`super::Detail::Socket`].
-    pub const SOCKET: u8 = 1 << 5;
-    /// Those that say which detail it is.
-    pub const DETAILS: u8 = ICMP | PEER | CALL | SOCKET;
+    pub const SOCKET: u8 = 4 << 5;
 }
 
 /// Bits of [`Event::unsettled`].
@@ -229,8 +237,8 @@ pub mod unsettled {
     pub const SERVICE: u8 = 1 << 1;
 }
 
-const _: () = assert!(size_of::<Event>() == 168 && align_of::<Event>() == 8);
-const _: () = assert!(size_of::<NamedEvent>() == 216 && align_of::<NamedEvent>() == 8);
+const _: () = assert!(size_of::<Event>() == 176 && align_of::<Event>() == 8);
+const _: () = assert!(size_of::<NamedEvent>() == 224 && align_of::<NamedEvent>() == 8);
 
 impl Event {
     /// What else is known.
@@ -369,14 +377,15 @@ mod tests {
         exe[..6].copy_from_slice(b"python");
         let names = Names { comm: [b'p'; 16], exe };
         let whole = NamedEvent { event: Event { parts: parts::NAMES, ..event() }, names };
-        assert_eq!(NamedEvent::from_bytes(bytes(&whole, 216)), Some(whole));
-        let same = NamedEvent::from_bytes(bytes(&whole, 168)).expect("an event");
+        assert_eq!(NamedEvent::from_bytes(bytes(&whole, size_of::<NamedEvent>())), Some(whole));
+        let same = NamedEvent::from_bytes(bytes(&whole, size_of::<Event>())).expect("an event");
         assert_eq!(same.event, whole.event);
         assert_eq!(same.names.comm, COMM);
         assert_eq!(same.names.exe[..16], COMM);
         assert_eq!(same.names.exe[16..], [0; 16]);
         let unnamed = NamedEvent { event: event(), names };
-        let unknown = NamedEvent::from_bytes(bytes(&unnamed, 168)).expect("an event");
+        let unknown =
+            NamedEvent::from_bytes(bytes(&unnamed, size_of::<Event>())).expect("an event");
         assert_eq!(unknown, NamedEvent { event: event(), names: Names::default() });
     }
 

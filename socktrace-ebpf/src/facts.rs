@@ -123,6 +123,17 @@ macro_rules! kernel_facts {
             optional("reset_after_idle and the silence before failures, premature_eof in part") {
                 TCP_RCV_TSTAMP = "tcp_sock", "rcv_tstamp", u32;
                 TCP_LSNDTIME = "tcp_sock", "lsndtime", u32;
+                ICSK_LRCVTIME = "inet_connection_sock", "icsk_ack.lrcvtime", u32;
+            }
+            optional("what waits unread in a socket that fails, and whether large segments were lost alone") {
+                TCP_RCV_NXT = "tcp_sock", "rcv_nxt", u32;
+                TCP_COPIED_SEQ = "tcp_sock", "copied_seq", u32;
+                TCP_MSS_CACHE = "tcp_sock", "mss_cache", u32;
+                TCP_SACKED_OUT = "tcp_sock", "sacked_out", u32;
+            }
+            // Not in a kernel built without TCP_MD5SIG.
+            optional() {
+                TCP_MD5SIG_INFO = "tcp_sock", "md5sig_info", pointer;
             }
             optional("how full accept queues are when an accept fails") {
                 SOCK_ACK_BACKLOG = "sock", "sk_ack_backlog", u32;
@@ -213,7 +224,6 @@ macro_rules! kernel_facts {
                 TCP_PACKETS_OUT = "tcp_sock", "packets_out", u32;
             }
             at("tcp_fin") {
-                ICSK_LRCVTIME = "inet_connection_sock", "icsk_ack.lrcvtime", u32;
                 TCP_BYTES_RECEIVED = "tcp_sock", "bytes_received", u64;
                 TCP_BYTES_ACKED = "tcp_sock", "bytes_acked", u64;
             }

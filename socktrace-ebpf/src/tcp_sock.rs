@@ -1,10 +1,10 @@
 //! Reads what TCP knows of a socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use socktrace_ebpf::{Event, Flags};
+use socktrace_ebpf::{Event, Flags, event::parts};
 
 use crate::{
-    load::{Load, Probe},
+    load::{Load, Probe, number},
     offsets::{self, Fact, Offset, Optional},
     sock::{Identity, Sock},
     verifier::{FlagBit as _, is_at_least, is_other, is_same},
@@ -289,8 +289,35 @@ impl<L: Load> TcpSock<L> {
         // 0 until the peer has acknowledged something; and where this kernel lacks the member.
         let acknowledged: u32 = self.load(&offsets::TCP_RCV_TSTAMP);
         if acknowledged != 0 {
-            event.silent_jiffies = jiffies().wrapping_sub(acknowledged);
+            // As the kernel measures it for keepalive (`keepalive_time_elapsed`).
+            let now = jiffies();
+            let data = now.wrapping_sub(self.load(&offsets::ICSK_LRCVTIME));
+            event.silent_jiffies = now.wrapping_sub(acknowledged).min(data);
         }
+        self.describe_data(event);
+        let md5_key = number(self.load(&offsets::TCP_MD5SIG_INFO));
+        event.parts |= parts::MD5_KEY * is_other(md5_key, 0) as u8;
+    }
+
+    /// Fills in what became of the data that came and was sent.
+    #[inline(always)]
+    fn describe_data(self, event: &mut Event) {
+        if offsets::TCP_RCV_NXT.is_absent() {
+            return;
+        }
+        let next: u32 = self.load(offsets::TCP_RCV_NXT.present());
+        let read: u32 = self.load(offsets::TCP_COPIED_SEQ.present());
+        // The FIN has a number too.
+        let fin = u32::from(self.sock.is_done());
+        let unread = next.wrapping_sub(read).wrapping_sub(fin);
+        // A socket that is taken apart while it is read may look as if more was read than came.
+        if unread < 1 << 31 {
+            event.unread_bytes = unread;
+        }
+        let full: u32 = self.load(offsets::TCP_MSS_CACHE.present());
+        let arrived: u32 = self.load(offsets::TCP_SACKED_OUT.present());
+        let is_full = is_at_least(event.unacked_bytes.into(), full.into());
+        event.parts |= parts::FULL_SIZED_LOST * (is_full & is_same(arrived.into(), 1)) as u8;
     }
 }
 

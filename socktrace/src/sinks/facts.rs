@@ -11,7 +11,7 @@ use socktrace_diagnosis::{
     Cause,
     advice::{Facts, Namespace, Program},
 };
-use socktrace_ebpf::{Flags, Protocol, Role};
+use socktrace_ebpf::{Flags, Protocol, Role, event::parts};
 
 use crate::record::{Flood, Record};
 
@@ -62,6 +62,9 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
         }),
         option: (cause == Cause::SockoptRejected).then_some((level, option)),
         socket: record.socket_call(),
+        has_unread: record.event.unread_bytes != 0,
+        full_sized_lost: record.event.parts & parts::FULL_SIZED_LOST != 0,
+        has_md5_key: record.event.parts & parts::MD5_KEY != 0,
     }
 }
 

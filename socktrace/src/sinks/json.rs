@@ -9,7 +9,7 @@ use socktrace_diagnosis::{
     advice::{Namespace, advice},
     domain_name, level_name, option_name, socket_protocol_name, type_name,
 };
-use socktrace_ebpf::{EventKind, Flags, Protocol};
+use socktrace_ebpf::{EventKind, Flags, Protocol, event::parts};
 
 use super::{
     facts,
@@ -236,11 +236,17 @@ fn write_diagnosis(
         "tid": record.process.as_ref().map(|process| process.tid),
         // Window or keepalive probes without an answer.
         "probes": raw.probes,
-        // Since the peer's last acknowledgement.
+        // Since the peer's last segment.
         "silent_ms": record.silent_ms,
         // `TCP_USER_TIMEOUT`, 0 when unset.
         "user_timeout_ms": raw.user_timeout_ms,
         "unsent_bytes": raw.unsent_bytes,
+        // What came and was not read by the program.
+        "unread_bytes": raw.unread_bytes,
+        // Whether one segment arrived and full-sized ones before it did not.
+        "full_sized_lost": raw.parts & parts::FULL_SIZED_LOST != 0,
+        // Whether the socket has a key of TCP's MD5 signatures.
+        "md5_key": raw.parts & parts::MD5_KEY != 0,
         // What becomes of the process by SIGPIPE; null unless a write failed with EPIPE.
         "sigpipe": sigpipe_name(diagnosis.sigpipe).map(Word),
     });

@@ -15,6 +15,7 @@ mod object;
 mod printer;
 mod reason;
 mod refused_call;
+mod remarks;
 mod stream_sink;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
-use super::{icmp, no_socket, refused_call};
+use super::{icmp, no_socket, refused_call, remarks};
 use crate::record::{Arguments, Killer, Record, Sender};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -26,6 +26,7 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
     match record.finding {
         Finding::Failure(found) => {
             text.push_str(&failure(record, found));
+            remarks::add(text, record, found.cause);
             if let Some(Sender { pid, comm, reason }) = &record.sender {
                 text.push_str("; sent by ");
                 add_process(text, *pid, comm);

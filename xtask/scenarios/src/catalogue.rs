@@ -152,6 +152,7 @@ catalogue! {
         Smp quick "interrupted_connect" Ipv4 Ipv6: connect::interrupted,
             kprobes hide Interrupted: WAITS;
         Icount quick "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
+        Icount "connect_timeout_md5_key" Ipv4 Ipv6: timeout::connect_with_md5_key;
 
         Icount quick "connect_unreachable_net" Ipv4 Mapped: |f| icmp::rejected(f, icmp::NET);
         Icount "connect_unreachable_host" Ipv4: |f| icmp::rejected(f, icmp::HOST);
@@ -200,6 +201,7 @@ catalogue! {
 
         Smp quick "reset_by_peer" Ipv4 Ipv6 Mapped: reset::by_peer;
         Smp differs "reset_by_peer_unread_data" Ipv4 (Ipv6): reset::by_peer_with_unread_data;
+        Smp "reset_by_peer_after_its_answer" Ipv4 Ipv6: reset::by_peer_after_its_answer;
         Smp quick "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
         Smp differs "reset_by_peer_killed" Ipv6 (Ipv4): inherit::reset_by_killed_process;
         Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): reset::by_closing_listener, late: TIMER;
@@ -254,6 +256,7 @@ catalogue! {
         Icount quick "retransmit_timeout" Ipv4 Ipv6: timeout::retransmit;
         Icount quick "write_after_timeout" Ipv4 Ipv6: timeout::write_after;
         Icount quick "user_timeout" Ipv4 Ipv6: timeout::user;
+        Icount "user_timeout_large_segments" Ipv4 Ipv6: timeout::user_by_large_segments;
         Icount differs "user_timeout_zero_window" Ipv4: timeout::user_with_closed_window;
         Icount quick "keepalive_timeout" Ipv4 Ipv6: timeout::keepalive;
         Icount quick "zero_window_timeout" Ipv4 Ipv6: timeout::zero_window;

@@ -111,9 +111,14 @@ pub(super) enum Silence {
     None,
     /// TCP segments disappear.
     Drop,
+    /// Those disappear that are larger than [`SMALL_PATH`], on their way there.
+    DropLarge,
     /// TCP segments are answered by what nft calls by these words.
     Reject(&'static str),
 }
+
+/// The size of the largest packet that passes, in bytes.
+const SMALL_PATH: u32 = 1_000;
 
 /// Rejection by ICMP host unreachable, IPv6: address unreachable.
 pub(super) const HOST_UNREACHABLE: Silence = Silence::Reject("icmpx type host-unreachable");
@@ -183,13 +188,15 @@ impl Network {
         let verdict = match silence {
             Silence::None => return Ok(Cut { peer: None }),
             Silence::Drop => "drop".to_owned(),
+            Silence::DropLarge => format!("meta length > {SMALL_PATH} drop"),
             Silence::Reject(with) => format!("reject with {with}"),
         };
+        let answers = if let Silence::DropLarge = silence { "accept" } else { "drop" };
         let cut = Cut { peer: Some(self.peer) };
         let rules = format!(
             "table inet cut {{ chain input {{ type filter hook input priority 0; \
              meta l4proto tcp {verdict}; }}; \
-             chain output {{ type filter hook output priority 0; meta l4proto tcp drop; }}; }}"
+             chain output {{ type filter hook output priority 0; meta l4proto tcp {answers}; }}; }}"
         );
         let status = Command::new("ip")
             .args(["netns", "exec", self.peer, "nft", &rules])

@@ -57,6 +57,25 @@ pub(super) fn by_peer_with_unread_data(family: Family) -> Result<Vec<Expected>> 
     ])
 }
 
+/// The peer answers and closes without having read all: the answer can still be read.
+pub(super) fn by_peer_after_its_answer(family: Family) -> Result<Vec<Expected>> {
+    const ANSWER: &[u8] = b"HTTP/1.1 413 Content Too Large\r\n\r\n";
+
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of_client(&client)?;
+    socket::write(&client)?;
+    socket::send(&server, ANSWER)?;
+    drop(server);
+    socket::until_reset(&client)?;
+    let errno = socket::write_errno(&client)?;
+    socket::receive(&client, ANSWER)?;
+    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
+    let waits = format!("; {} bytes from the peer wait unread", ANSWER.len());
+    let failure = failure.reset_here(UNREAD).with("unread_bytes", ANSWER.len()).says(&waits);
+    let delivered = Expected::delivered(Cause::ResetByPeer, errno, ends);
+    Ok(vec![failure, delivered.with("unread_bytes", ANSWER.len())])
+}
+
 /// The peer resets while a thread waits to write.
 pub(super) fn by_peer_while_write_waits(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
@@ -308,5 +327,6 @@ fn idle(family: Family, cause: Cause, pause: Duration) -> Result<Vec<Expected>> 
     let errno = socket::read_errno(&client)?;
     let failure = Expected::failure(cause, "read_or_write", errno, ends);
     let failure = failure.with("unacked_bytes", count);
+    let failure = failure.says("nothing had come from the peer for");
     Ok(vec![failure.lasted("silent_ms", answered.elapsed(), Duration::from_secs(1))])
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     mem::MaybeUninit,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd as _, AsRawFd as _},
     process::{Command, Stdio},
     thread,
@@ -238,11 +238,36 @@ pub(super) fn forget(socket: Socket) -> Result<()> {
 
 /// Sets a socket option to a number.
 pub(super) fn set_option(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
-    let (value, length) = ((&raw const value).cast(), size_of_val(&value).try_into());
-    let length = length.map_err(io::Error::other)?;
+    set_option_bytes(socket, level, option, &value.to_ne_bytes())
+}
+
+fn set_option_bytes(socket: &Socket, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
+    let length = value.len().try_into().map_err(io::Error::other)?;
+    let (value, fd) = (value.as_ptr().cast(), socket.as_raw_fd());
     // SAFETY: value points to as many bytes as length says.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) };
+    let result = unsafe { libc::setsockopt(fd, level, option, value, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Signs what goes to a peer by this key, and takes nothing from there that is not signed by it.
+pub(super) fn set_md5_key(socket: &Socket, peer: SocketAddr, key: &[u8]) -> Result<()> {
+    // `struct tcp_md5sig` in `include/uapi/linux/tcp.h`: an address, the length of the key, the key.
+    const TCP_MD5SIG: i32 = 14;
+    const KEY_LENGTH: usize = 130;
+    const KEY: usize = 136;
+    const SIZE: usize = 216;
+
+    let (family, address, octets) = match peer.ip() {
+        IpAddr::V4(ip) => (libc::AF_INET, 4, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (libc::AF_INET6, 8, ip.octets().to_vec()),
+    };
+    let mut option = [0; SIZE];
+    let mut put = |at: usize, bytes: &[u8]| option[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &u16::try_from(family)?.to_ne_bytes());
+    put(address, &octets);
+    put(KEY_LENGTH, &u16::try_from(key.len())?.to_ne_bytes());
+    put(KEY, key);
+    set_option_bytes(socket, libc::IPPROTO_TCP, TCP_MD5SIG, &option).context("TCP_MD5SIG")
 }
 
 /// Starts a connect that does not wait.

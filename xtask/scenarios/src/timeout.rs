@@ -1,6 +1,9 @@
 //! Peers that fall silent. All timers run at their defaults unless the program sets them.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use nix::libc;
@@ -75,20 +78,36 @@ impl GivenUp {
 /// No SYN is answered.
 pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     let network = Network::get()?;
-    let nobody = family.peer_port(NOBODY_LISTENS);
-    let client = socket::bound(family.host())?;
-    let ends = Ends::new(socket::local(&client)?, nobody);
     let cut = network.cut(Silence::Drop)?;
-    let began = Instant::now();
-    let errno = socket::errno("connect", client.connect(&nobody.into()))?;
-    let waited = began.elapsed();
+    let nobody = family.peer_port(NOBODY_LISTENS);
+    let timed = unanswered(&socket::bound(family.host())?, nobody)?;
     drop(cut);
+    Ok(vec![timed])
+}
+
+/// The client signs its segments, and the server has no key: it drops them.
+pub(super) fn connect_with_md5_key(family: Family) -> Result<Vec<Expected>> {
+    let network = Network::get()?;
+    let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
+    let server = socket::local(&listener)?;
+    let client = socket::bound(family.host())?;
+    socket::set_md5_key(&client, server, b"secret")?;
+    let timed = unanswered(&client, server)?.with("md5_key", true);
+    Ok(vec![timed.says("the socket has an MD5 key")])
+}
+
+/// Connects to where nobody answers.
+fn unanswered(client: &Socket, peer: SocketAddr) -> Result<Expected> {
+    let ends = Ends::new(socket::local(client)?, peer);
+    let began = Instant::now();
+    let errno = socket::errno("connect", client.connect(&peer.into()))?;
+    let waited = began.elapsed();
     let retries = Network::syn_retries()?;
     let rto = Network::syn_timeout(retries)?;
     let failure = Expected::failure(Cause::ConnectTimeout, "connect", errno, ends);
     let timed = failure.known_as(&["waiter"]).lasted("elapsed_ms", waited, LATE);
     let timed = timed.with("retransmits", retries).with("rto_ms", rto);
-    Ok(vec![timed.connecting(&["retransmitted"], &["retransmitted", "zero_window"])])
+    Ok(timed.connecting(&["retransmitted"], &["retransmitted", "zero_window"]))
 }
 
 /// Data is never acknowledged.
@@ -125,6 +144,27 @@ pub(super) fn user(family: Family) -> Result<Vec<Expected>> {
     // Timeouts of 200 ms and more, which double, make three of it.
     let failure = failure.within("retransmits", 2, 3).within("rto_ms", 400, 2_000);
     Ok(vec![failure.with("user_timeout_ms", 1500).flags(&["user_timeout", "retransmitted"])])
+}
+
+/// Large segments disappear on the way, small ones pass.
+pub(super) fn user_by_large_segments(family: Family) -> Result<Vec<Expected>> {
+    const LARGE: [u8; 4_000] = [b'l'; 4_000];
+
+    let line = Line::new(family)?;
+    let client = &line.pair.client;
+    client.set_tcp_user_timeout(Some(Duration::from_secs(5)))?;
+    client.set_tcp_nodelay(true)?;
+    socket::exchange(client, &line.pair.server)?;
+    let cut = line.network.cut(Silence::DropLarge)?;
+    socket::send(client, &LARGE)?;
+    let small = socket::write(client)?;
+    let given_up = wait(line, cut)?;
+    let failure = given_up.failure(Cause::UserTimeout).with("unacked_bytes", LARGE.len() + small);
+    let failure = failure.lasted("elapsed_ms", given_up.waited, LATE);
+    let failure = failure.lasted("silent_ms", given_up.waited, LATE);
+    let failure = failure.within("retransmits", 3, 5).within("rto_ms", 800, 8_000);
+    let failure = failure.with("full_sized_lost", true).says("is the MTU of the path smaller");
+    Ok(vec![failure.with("user_timeout_ms", 5_000).flags(&["user_timeout", "retransmitted"])])
 }
 
 /// The peer keeps answering and keeps its window closed for longer than the program allows.

@@ -50,6 +50,12 @@ pub struct Facts<'a> {
     pub option: Option<(i32, i32)>,
     /// What `socket` was asked for.
     pub socket: Option<SocketCall>,
+    /// Whether data from the peer waits unread in the socket.
+    pub has_unread: bool,
+    /// Whether full-sized segments were lost and a small one arrived.
+    pub full_sized_lost: bool,
+    /// Whether the socket has a key of TCP's MD5 signatures.
+    pub has_md5_key: bool,
 }
 
 /// The network namespace that a socket is in, as seen from the daemon's.
@@ -119,6 +125,19 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         return Some(policy(found.call, errno).into());
     }
     match found.cause {
+        Cause::ResetByPeer | Cause::ResetAfterRetransmit | Cause::ResetAfterPeerClose
+            if facts.has_unread =>
+        {
+            Some(resets::unread(found.cause, facts))
+        }
+        Cause::RetransmitTimeout | Cause::UserTimeout if facts.full_sized_lost => {
+            timeouts::too_large(facts)
+        }
+        Cause::ConnectTimeout | Cause::RetransmitTimeout | Cause::UserTimeout
+            if facts.has_md5_key =>
+        {
+            timeouts::md5_key(facts)
+        }
         Cause::ConnectRefused => connecting::refused(facts),
         Cause::ConnectTimeout => connecting::timeout(facts),
         Cause::ConnectNoRoute => connecting::no_route(errno, facts),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use socktrace_ebpf::Role;
 
 use super::{Facts, Program};
+use crate::Cause;
 
 /// RST on a live connection.
 pub(super) fn by_peer(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
@@ -27,6 +28,18 @@ pub(super) fn by_peer(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         ),
         _ => None,
     }
+}
+
+/// The peer had sent something before the RST, which the program can still read.
+pub(super) fn unread(cause: Cause, facts: &Facts<'_>) -> Cow<'static, str> {
+    let sender = match cause {
+        Cause::ResetByPeer => by_peer(facts),
+        Cause::ResetAfterRetransmit => after_retransmit(facts),
+        _ => None,
+    };
+    let else_where = sender.unwrap_or(Cow::Borrowed(cause.advice()));
+    format!("read to the end before giving up, the peer's last words may say why; {else_where}")
+        .into()
 }
 
 /// The client reset the connection while it waited to be accepted.

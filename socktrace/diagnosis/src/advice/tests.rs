@@ -328,3 +328,26 @@ fn what_is_known_takes_the_place_of_names() {
         }
     }
 }
+
+#[test]
+fn what_waits_unread_comes_first() {
+    let facts = Facts { has_unread: true, ..facts() };
+    let text = told(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, &facts);
+    assert!(text.starts_with("read to the end before giving up"), "{text}");
+    assert!(text.contains("the log of the service on 10.0.0.9"), "{text}");
+    let text = told(Cause::ResetAfterPeerClose, libc::EPIPE, Call::Write, &facts);
+    assert!(text.ends_with(Cause::ResetAfterPeerClose.advice()), "{text}");
+}
+
+#[test]
+fn segments_too_large_and_keys_have_their_own() {
+    let large = Facts { full_sized_lost: true, has_md5_key: true, ..facts() };
+    let text = told(Cause::RetransmitTimeout, libc::ETIMEDOUT, Call::ReadOrWrite, &large);
+    assert!(text.starts_with("ping -M do -s 1472 10.0.0.9 "), "{text}");
+    let ipv6 = Facts { remote: Some(address("[2001:db8::9]:443")), ..large };
+    let text = told(Cause::UserTimeout, libc::ETIMEDOUT, Call::ReadOrWrite, &ipv6);
+    assert!(text.starts_with("ping -M do -s 1452 2001:db8::9 "), "{text}");
+    let key = Facts { has_md5_key: true, ..facts() };
+    let text = connect(Cause::ConnectTimeout, libc::ETIMEDOUT, &key);
+    assert!(text.starts_with("compare the keys of both ends"), "{text}");
+}

@@ -13,6 +13,33 @@ pub(super) fn retransmit(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(if facts.is_peer_here() { between_own_ends(facts) } else { is_it_up(facts, peer) })
 }
 
+/// Large segments were lost, and a small one was not.
+pub(super) fn too_large(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let peer = facts.peer()?;
+    // Both with headers of ICMP fill 1,500 bytes.
+    let size = if peer.to_canonical().is_ipv4() { 1472 } else { 1452 };
+    Some(
+        format!(
+            "{} fails where the path takes less than this host's interface, and tracepath {peer} shows \
+             where; until that is mended, sysctl net.ipv4.tcp_mtu_probing=1 makes TCP find out by itself",
+            facts.command(format_args!("ping -M do -s {size} {peer}"))
+        )
+        .into(),
+    )
+}
+
+/// The socket signs its segments.
+pub(super) fn md5_key(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let peer = facts.peer()?;
+    Some(
+        format!(
+            "compare the keys of both ends; on {peer} nstat -az 'TcpExtTCPMD5*' counts segments with \
+             no key, an unexpected one or a wrong one"
+        )
+        .into(),
+    )
+}
+
 /// Data was not taken within the program's own limit.
 pub(super) fn user(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let peer = facts.peer()?;

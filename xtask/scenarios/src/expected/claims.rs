@@ -37,7 +37,11 @@ const USUALLY_NULL: [&str; 20] = [
 ];
 
 /// Fields that are 0 in every line but those whose scenario names a value.
-const USUALLY_ZERO: [&str; 4] = ["retransmits", "probes", "user_timeout_ms", "unsent_bytes"];
+const USUALLY_ZERO: [&str; 5] =
+    ["retransmits", "probes", "user_timeout_ms", "unsent_bytes", "unread_bytes"];
+
+/// Facts that hold in no line but those whose scenario says so.
+const USUALLY_FALSE: [&str; 2] = ["full_sized_lost", "md5_key"];
 
 /// The timeout of a connection before its round-trip time is known, in milliseconds (RFC 6298).
 const INITIAL_RTO: u64 = 1_000;
@@ -148,6 +152,7 @@ impl Expected {
         claims.extend([("cgroup", text(cgroup)), ("owner_unknown", text(unknown))]);
         claims.extend(USUALLY_NULL.map(|field| (field, Claim::Is(Value::Null))));
         claims.extend(USUALLY_ZERO.map(|field| (field, Claim::is(0))));
+        claims.extend(USUALLY_FALSE.map(|field| (field, Claim::is(false))));
         // The SYN counts as a byte.
         let is_connecting = self.is_connecting();
         claims.push(("unacked_bytes", Claim::is(u32::from(is_connecting))));
