@@ -44,6 +44,10 @@ fn ending<A: Arguments>(ctx: &A) -> i32 {
         failed_call(EventKind::PeerClosed, sock, Protocol::Tcp as u8, family, 0, Flags::empty());
     let question = Question::search(sock.identity(), Flags::empty(), sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
-    emit(&signature, question, locate, |event| sock.describe_timers(event));
+    emit(&signature, question, locate, |event| {
+        sock.describe_timers(event);
+        // The FIN has a number, and is not known as one yet.
+        event.unread_bytes = event.unread_bytes.saturating_sub(1);
+    });
     0
 }
