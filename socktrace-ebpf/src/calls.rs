@@ -1,10 +1,12 @@
 //! Calls of kernel functions that are under way, for the return probes of kprobe mode, which see
 //! what a function returns but not what it was called with.
 //!
-//! Of functions that run for a task, in process context: the task and the function tell a call.
+//! The task and the function tell a call; in an interrupt of an idle processor, the processor does.
 
 use aya_ebpf::{
-    btf_maps::LruHashMap, helpers::bpf_get_current_pid_tgid, macros::btf_map,
+    btf_maps::LruHashMap,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_smp_processor_id},
+    macros::btf_map,
     programs::ProbeContext,
 };
 use socktrace_ebpf::CALL_ENTRIES;
@@ -28,6 +30,8 @@ pub(crate) enum Function {
     SysSetsockopt,
     SysGetsockopt,
     SysSocket,
+    TcpRetransmitSkb,
+    TcpWriteWakeup,
 }
 
 #[repr(C)]
@@ -62,7 +66,13 @@ static CALLS: LruHashMap<Key, Call, CALL_ENTRIES> = LruHashMap::new();
 
 #[inline(always)]
 fn key(function: Function) -> Key {
-    Key { pid_tgid: bpf_get_current_pid_tgid(), function: function as u64 }
+    let pid_tgid = match bpf_get_current_pid_tgid() {
+        // The idle tasks of all processors, whose timers run at the same time.
+        // SAFETY: the helper takes nothing and cannot fail.
+        0 => u64::from(unsafe { bpf_get_smp_processor_id() }),
+        pid_tgid => pid_tgid,
+    };
+    Key { pid_tgid, function: function as u64 }
 }
 
 /// Remembers what the current task calls a function with.

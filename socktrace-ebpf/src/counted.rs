@@ -61,21 +61,24 @@ impl Signature {
         const TIMER: u8 = Origin::RetransmitTimer as u8;
         const ABORT: u8 = Origin::Abort as u8;
         let flags = Flags(self.flags);
+        let sends = Flags::SEND_FAILED;
         match (self.origin, self.errno) {
             (RESET, _) => {
                 Flags::UNACCEPTED.with(Flags::NO_RST).with(Flags::RETRANSMITTED).with(Flags::IDLE)
             }
             (ABORT, _) => Flags::empty(),
-            (TIMER, ETIMEDOUT) => Flags::USER_TIMEOUT.with(Flags::ZERO_WINDOW),
-            (TIMER, _) => Flags::SOFT_ERROR,
+            (TIMER, ETIMEDOUT) => sends.with(Flags::USER_TIMEOUT).with(Flags::ZERO_WINDOW),
+            (TIMER, _) => sends.with(Flags::SOFT_ERROR),
             (_, ETIMEDOUT) if flags.has(Flags::RETRANSMITTED) => {
-                Flags::RETRANSMITTED.with(Flags::USER_TIMEOUT).with(Flags::ZERO_WINDOW)
+                sends.with(Flags::RETRANSMITTED).with(Flags::USER_TIMEOUT).with(Flags::ZERO_WINDOW)
             }
-            (_, ETIMEDOUT) if flags.has(Flags::UNSENT) => {
-                Flags::UNSENT.with(Flags::USER_TIMEOUT).with(Flags::PROBES_EXHAUSTED)
-            }
-            (_, ETIMEDOUT) => Flags::KEEPALIVE.with(Flags::PROBED),
-            (_, _) => Flags::SOFT_ERROR.with(Flags::RETRANSMITTED).with(Flags::UNSENT),
+            (_, ETIMEDOUT) if flags.has(Flags::UNSENT) => sends
+                .with(Flags::UNSENT)
+                .with(Flags::ZERO_WINDOW)
+                .with(Flags::USER_TIMEOUT)
+                .with(Flags::PROBES_EXHAUSTED),
+            (_, ETIMEDOUT) => sends.with(Flags::KEEPALIVE).with(Flags::PROBED),
+            (_, _) => sends.with(Flags::SOFT_ERROR).with(Flags::RETRANSMITTED).with(Flags::UNSENT),
         }
     }
 }

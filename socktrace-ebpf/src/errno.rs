@@ -9,6 +9,7 @@ pub(crate) const EAGAIN: u16 = 11;
 pub(crate) const ENOMEM: u16 = 12;
 pub(crate) const EACCES: u16 = 13;
 pub(crate) const EFAULT: u16 = 14;
+pub(crate) const EBUSY: u16 = 16;
 pub(crate) const EINVAL: u16 = 22;
 pub(crate) const ENFILE: u16 = 23;
 pub(crate) const EMFILE: u16 = 24;

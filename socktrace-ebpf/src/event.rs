@@ -91,7 +91,8 @@ pub struct Event {
     /// The thread's command name, NUL-padded, all NUL likewise.
     pub comm: [u8; 16],
     /// Time the segment at the head of the queue has waited for its acknowledgement, in
-    /// milliseconds; 0 unless the retransmission timer fired.
+    /// milliseconds; where nothing is in flight, time since the persist timer fired first for what waits
+    /// to be sent. 0 unless one of the two fired.
     pub elapsed_ms: u32,
     /// Time since the last segment came from the peer, in jiffies (`rcv_tstamp` for acknowledgements,
     /// `lrcvtime` for data); 0 when none ever came.
@@ -106,8 +107,6 @@ pub struct Event {
     pub unsent_bytes: u32,
     /// Received and not read by the program (`rcv_nxt` less `copied_seq`, without a FIN).
     pub unread_bytes: u32,
-    /// 0.
-    pub reserved: u32,
     /// Consecutive retransmissions of the same segment (`icsk_retransmits`).
     pub retransmits: u8,
     /// Window or keepalive probes without an answer (`icsk_probes_out`).
@@ -124,6 +123,10 @@ pub struct Event {
     pub parts: u8,
     /// One thing more, see [`Event::detail`].
     pub packed: Packed,
+    /// With [`crate::Flags::SEND_FAILED`], the errno of the last transmission; else 0.
+    pub send_errno: u16,
+    /// With that flag too, how many transmissions by timers have failed on this host since one left it.
+    pub send_tries: u16,
 }
 
 /// An event with the names of its process.

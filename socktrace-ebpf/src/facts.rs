@@ -139,6 +139,10 @@ macro_rules! kernel_facts {
                 SOCK_ACK_BACKLOG = "sock", "sk_ack_backlog", u32;
                 SOCK_MAX_ACK_BACKLOG = "sock", "sk_max_ack_backlog", u32;
             }
+            // Since 5.11, and in long-term series.
+            optional("how long a closed window was probed") {
+                ICSK_PROBES_TSTAMP = "inet_connection_sock", "icsk_probes_tstamp", u32;
+            }
             // Since 6.7; before, `retrans_stamp` is always in milliseconds.
             optional() {
                 TCP_USEC_TS_BIT = "tcp_sock", "tcp_usec_ts", bit;

@@ -115,6 +115,7 @@ pub(crate) fn deliver<L: Load>(sock: Sock<L>) {
 pub(crate) fn forget<L: Load>(sock: Sock<L>) {
     if let Some(record) = Record::find(sock.held_identity()) {
         record.failure.clear();
+        record.failing = 0;
     }
 }
 

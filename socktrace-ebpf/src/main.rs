@@ -44,6 +44,7 @@ mod programs;
 mod recipient;
 mod record;
 mod retry;
+mod sending;
 mod signal;
 mod sigpipe;
 mod sock;

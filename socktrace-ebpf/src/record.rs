@@ -36,6 +36,8 @@ pub(crate) struct Record {
     pub(crate) failure: Failure,
     /// A [`crate::note::Note`] as it is packed, 0 for none.
     pub(crate) note: u64,
+    /// How the last tries to send failed, as [`crate::sending`] packs it; 0 where the last one did not.
+    pub(crate) failing: u64,
 }
 
 /// The sockets whose records lie side by side.
@@ -88,7 +90,7 @@ impl Record {
         self.cookie = 0;
         self.owner.clear();
         self.failure.clear();
-        self.note = 0;
+        (self.note, self.failing) = (0, 0);
         self.cookie = cookie;
     }
 }

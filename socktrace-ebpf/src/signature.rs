@@ -325,6 +325,9 @@ impl Flags {
     pub const MPTCP: Self = Self(1 << 17);
     /// A subflow of an MPTCP socket, which no program holds.
     pub const SUBFLOW: Self = Self(1 << 18);
+    /// The timer's last tries to send failed on this host: nothing of them reached the network. While
+    /// connecting, all of them.
+    pub const SEND_FAILED: Self = Self(1 << 19);
 
     /// Every flag with its name, in bit order.
     pub const NAMES: &'static [(Self, &'static str)] = &[
@@ -347,6 +350,7 @@ impl Flags {
         (Self::FAST_OPEN, "fast_open"),
         (Self::MPTCP, "mptcp"),
         (Self::SUBFLOW, "subflow"),
+        (Self::SEND_FAILED, "send_failed"),
     ];
 
     /// No flag at all.

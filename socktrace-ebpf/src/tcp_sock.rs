@@ -1,7 +1,7 @@
 //! Reads what TCP knows of a socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use socktrace_ebpf::{Event, Flags, event::parts};
+use socktrace_ebpf::{Event, Flags, TcpState, event::parts};
 
 use crate::{
     load::{Load, Probe, number},
@@ -119,10 +119,16 @@ impl<L: Load> TcpSock<L> {
         (!offsets::ICSK_RTO.is_absent()).then(|| self.load(&offsets::ICSK_RTO))
     }
 
-    /// The flags that tell the timers apart, see `diagnosis`; none where this kernel lacks a member
-    /// that they are taken from.
+    /// Whether a retransmission timeout has fired since the last acknowledgement.
     #[inline(always)]
-    pub(crate) fn timer_flags(self, errno: u16) -> Flags {
+    pub(crate) fn has_timed_out(self) -> bool {
+        self.load::<u8>(&offsets::ICSK_RETRANSMITS) != 0
+    }
+
+    /// The flags that tell the timers apart, see `diagnosis`, after as many tries to send that failed;
+    /// none where this kernel lacks a member that they are taken from.
+    #[inline(always)]
+    pub(crate) fn timer_flags(self, errno: u16, tries: u16) -> Flags {
         if offsets::ICSK_PROBES_OUT.is_absent() {
             return Flags::empty();
         }
@@ -132,15 +138,21 @@ impl<L: Load> TcpSock<L> {
         let window: u32 = self.load(offsets::TCP_SND_WND.present());
         let soft = u64::from(self.sock.soft_err());
         let is_soft = is_other(soft, 0) & is_same(soft, u64::from(errno));
+        let (tries, retransmits) = (u64::from(tries), u64::from(retransmits));
+        // What has failed before the last acknowledgement is over.
+        let has_failed = is_other(tries, 0) & is_other(retransmits | probes, 0);
+        let is_connected = is_other(u64::from(self.sock.state()), TcpState::SynSent as u64);
+        let has_all_failed = is_connected | is_at_least(tries, retransmits);
         Flags::empty()
             .with_flag(Flags::USER_TIMEOUT, is_other(u64::from(user_timeout), 0))
-            .with_flag(Flags::RETRANSMITTED, is_other(u64::from(retransmits), 0))
+            .with_flag(Flags::RETRANSMITTED, is_other(retransmits, 0))
             .with_flag(Flags::ZERO_WINDOW, is_same(u64::from(window), 0))
             .with_flag(Flags::UNSENT, is_other(u64::from(self.unsent()), 0))
             .with_flag(Flags::PROBED, is_other(probes, 0))
             .with_flag(Flags::PROBES_EXHAUSTED, is_at_least(probes, self.sock.retries2().into()))
             .with_flag(Flags::KEEPALIVE, self.sock.has_keepalive())
             .with_flag(Flags::SOFT_ERROR, is_soft)
+            .with_flag(Flags::SEND_FAILED, has_failed & has_all_failed)
     }
 
     /// The flags that tell resets apart, see `diagnosis`.
@@ -227,6 +239,18 @@ impl<L: Load> TcpSock<L> {
         }
     }
 
+    /// Milliseconds since the persist timer fired first for what waits to be sent, as the kernel itself
+    /// measures a give-up (`tcp_probe_timer`); 0 once the connection is over.
+    #[inline(always)]
+    fn probing_ms(self) -> u32 {
+        let stamp: u32 = self.load(&offsets::ICSK_PROBES_TSTAMP);
+        if stamp == 0 || self.sock.state() == TcpState::Close as u8 {
+            return 0;
+        }
+        let jiffies = jiffies().wrapping_sub(stamp);
+        (u64::from(jiffies) * u64::from(offsets::JIFFY_US.get()) / 1000) as u32
+    }
+
     /// Whether a moment of the monotonic clock, in nanoseconds, lies after the first SYN, as far as
     /// is known.
     #[inline(always)]
@@ -285,6 +309,9 @@ impl<L: Load> TcpSock<L> {
             event.rto_jiffies = self.load(offsets::ICSK_RTO.present());
             event.user_timeout_ms = self.load(offsets::ICSK_USER_TIMEOUT.present());
             event.elapsed_ms = self.retransmitting_ms();
+            if next == unacked && written != next {
+                event.elapsed_ms = self.probing_ms();
+            }
         }
         // 0 until the peer has acknowledged something; and where this kernel lacks the member.
         let acknowledged: u32 = self.load(&offsets::TCP_RCV_TSTAMP);

@@ -126,7 +126,7 @@ pub(crate) struct Cli {
     pub(crate) retransmit_threshold: u32,
 
     /// Of how many sockets at a time the owner is remembered; of more it is unknown. Each takes about
-    /// 115 bytes of the kernel's memory, at once [default: one for each 512 KiB of memory, from 16384 to
+    /// 123 bytes of the kernel's memory, at once [default: one for each 512 KiB of memory, from 16384 to
     /// 131072]
     #[arg(long, value_name = "N", value_parser = |text: &str| number(text, max_sockets::RANGE))]
     max_sockets: Option<u32>,

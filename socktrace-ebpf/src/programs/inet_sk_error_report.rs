@@ -26,6 +26,7 @@ use crate::{
     load::Direct,
     note,
     recipient::Question,
+    sending,
     sock::Sock,
     subject::Subject,
     tuple::{Tuple, describe_icmp, describe_sender},
@@ -121,6 +122,9 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     };
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);
+        if Flags(signature.flags).has(Flags::SEND_FAILED) {
+            sending::describe(sock, event);
+        }
         let connection = Tuple { local_port, ..Tuple::of(sock, family) };
         if signature.origin == Origin::Reset as u8 {
             describe_sender(connection, event);

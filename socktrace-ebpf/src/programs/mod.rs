@@ -30,9 +30,11 @@ mod tcp_done;
 mod tcp_err;
 mod tcp_fin;
 mod tcp_reset;
+mod tcp_retransmit_skb;
 mod tcp_retransmit_timer;
 mod tcp_send_active_reset;
 mod tcp_sendmsg_fastopen;
+mod tcp_write_wakeup;
 
 use socktrace_ebpf::{Event, EventKind, Family, Flags, Signature, Sigpipe};
 

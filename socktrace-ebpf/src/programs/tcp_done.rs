@@ -21,6 +21,7 @@ use crate::{
     errno::EBADMSG,
     failure, note,
     recipient::Question,
+    sending,
     sock::Sock,
     subject::Subject,
     tuple::{self, Tuple},
@@ -77,13 +78,14 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let subflow = tcp.mptcp_key().is_some();
     let socket = sock.new_held_identity();
     let note = note::take(sock);
+    let tries = sending::hand_up(sock, socket);
     let is_reset = note.origin == Origin::Reset as u8;
     let is_killed = note.origin == Origin::Abort as u8;
     // Who kills a socket holds another's. MPTCP's worker, which holds subflows for their programs, is a
     // thread of the kernel's.
     let in_process = sock.is_owned() && !is_killed;
     // Each origin has flags that say something about it; the others would only multiply tallies.
-    let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno) };
+    let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno, tries) };
     let holder = sock.holder_flags();
     let flags = Flags(u32::from(note.flags))
         .with(holder)
@@ -109,6 +111,9 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);
+        if flags.has(Flags::SEND_FAILED) {
+            sending::describe(sock, event);
+        }
         let connection = Tuple::of(sock, family);
         if is_reset {
             tuple::describe_sender(connection, event);

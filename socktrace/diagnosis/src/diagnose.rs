@@ -139,11 +139,14 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
 /// The retransmission timer gave up (`tcp_write_timeout`).
 fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     match state {
+        // Its errno may be that of a route that has gone, as an ICMP message would have left it.
+        TcpState::SynSent if flags.has(Flags::SEND_FAILED) => Cause::ConnectSendFailed,
         // A SYN's retries are bounded by count, and by TCP_USER_TIMEOUT where set: the story is
         // the same, nobody answered; unless ICMP did while the program held the socket.
         TcpState::SynSent if errno == ETIMEDOUT => Cause::ConnectTimeout,
         TcpState::SynSent => connecting(errno, flags),
         TcpState::SynRecv | TcpState::Listen | TcpState::NewSynRecv => Cause::Other,
+        _ if is_local(errno, flags) => Cause::SendFailedLocally,
         _ if errno != ETIMEDOUT && flags.has(Flags::SOFT_ERROR) => Cause::UnreachableTimeout,
         _ if errno != ETIMEDOUT => Cause::Other,
         // With TCP_USER_TIMEOUT only the elapsed time counts, not the retries.
@@ -154,11 +157,18 @@ fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     }
 }
 
+/// Whether a timer gave up because this host did not let segments out: with ETIMEDOUT or, in its place,
+/// what the look-up of a route left (`tcp_write_err`).
+const fn is_local(errno: u16, flags: Flags) -> bool {
+    flags.has(Flags::SEND_FAILED) && (errno == ETIMEDOUT || flags.has(Flags::SOFT_ERROR))
+}
+
 /// A connecting socket was closed by neither RST nor timeout: by an ICMP error.
 fn connecting(errno: u16, flags: Flags) -> Cause {
     match errno {
         ECONNREFUSED => Cause::ConnectRefusedIcmp,
         // Where the timer is not hooked.
+        ETIMEDOUT if flags.has(Flags::SEND_FAILED) => Cause::ConnectSendFailed,
         ETIMEDOUT if flags.has(Flags::RETRANSMITTED) => Cause::ConnectTimeout,
         errno if is_icmp(errno) => Cause::ConnectUnreachable,
         _ => Cause::Other,
@@ -171,12 +181,20 @@ fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     if matches!(state, TcpState::SynRecv | TcpState::Listen) {
         return Cause::Other;
     }
+    if is_local(errno, flags) {
+        return Cause::SendFailedLocally;
+    }
     if errno != ETIMEDOUT {
         return if flags.has(Flags::SOFT_ERROR) { Cause::UnreachableTimeout } else { Cause::Other };
     }
     if flags.has(Flags::UNSENT) && !flags.has(Flags::RETRANSMITTED) {
         // Data that was never sent, none in flight: only the persist timer runs
-        // (`tcp_probe_timer`). It gives up by count, or earlier by TCP_USER_TIMEOUT.
+        // (`tcp_probe_timer`). What the window has room for it sends (`tcp_write_wakeup`), and if that
+        // went out, it was in flight now.
+        if !flags.has(Flags::ZERO_WINDOW) {
+            return Cause::SendFailedLocally;
+        }
+        // It gives up by count, or earlier by TCP_USER_TIMEOUT.
         return if flags.has(Flags::USER_TIMEOUT) && !flags.has(Flags::PROBES_EXHAUSTED) {
             Cause::UserTimeout
         } else {

@@ -58,8 +58,23 @@ fn every_documented_row() {
         (Other, Established, ETIMEDOUT, vec![F::KEEPALIVE, F::PROBED], Cause::KeepaliveTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::KEEPALIVE, F::PROBED, F::USER_TIMEOUT], Cause::KeepaliveTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
-        // A window too small for the next segment is probed like a closed one.
-        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
+        // What an open window has room for is sent by the persist timer: it would be in flight.
+        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::PROBED, F::PROBES_EXHAUSTED], Cause::SendFailedLocally, Call::ReadOrWrite),
+        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::PROBED, F::USER_TIMEOUT], Cause::SendFailedLocally, Call::ReadOrWrite),
+        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::PROBED, F::PROBES_EXHAUSTED, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
+        (Other, Established, ENETUNREACH, vec![F::UNSENT, F::PROBED, F::SOFT_ERROR, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
+        // A probe of a closed window that this host does not let out.
+        (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::PROBED, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
+        (Other, Established, ETIMEDOUT, vec![F::KEEPALIVE, F::PROBED, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
+        (Rto, Established, ETIMEDOUT, vec![F::RETRANSMITTED, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
+        (Rto, Established, ETIMEDOUT, vec![F::RETRANSMITTED, F::USER_TIMEOUT, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
+        (Rto, LastAck, ENETUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR, F::SEND_FAILED, F::ORPHAN], Cause::SendFailedLocally, Call::None),
+        (Rto, SynSent, ETIMEDOUT, vec![F::RETRANSMITTED, F::SEND_FAILED], Cause::ConnectSendFailed, Call::Connect),
+        (Rto, SynSent, ENETUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR, F::SEND_FAILED], Cause::ConnectSendFailed, Call::Connect),
+        // The retry was answered by ICMP all the same: a firewall of this host rejects.
+        (Other, SynSent, ECONNREFUSED, vec![F::RETRANSMITTED, F::SEND_FAILED], Cause::ConnectRefusedIcmp, Call::Connect),
+        // A message of another host, and all that was sent left this one.
+        (Other, Established, EHOSTUNREACH, vec![F::KEEPALIVE, F::PROBED, F::SOFT_ERROR], Cause::UnreachableTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::KEEPALIVE, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::USER_TIMEOUT], Cause::UserTimeout, Call::ReadOrWrite),
         // Without the timer's hook its fields still tell.
@@ -223,7 +238,7 @@ proptest! {
     /// what metrics say of timers.
     #[test]
     fn a_signature_means_the_same_as_it_is_counted(
-        kind in 0..=15_u8, origin in 0..=4_u8, state in 0..=13_u8, flags in 0..1_u32 << 19,
+        kind in 0..=15_u8, origin in 0..=4_u8, state in 0..=13_u8, flags in 0..1_u32 << 20,
         errno in prop::sample::select(vec![0, EPIPE, ETIMEDOUT, ECONNRESET, ECONNABORTED, EINVAL, EHOSTUNREACH]),
         sigpipe in 0..=6_u8,
     ) {

@@ -21,9 +21,14 @@ impl Timer {
     pub fn of(signature: Signature) -> Option<Self> {
         let Finding::Failure(found) = diagnose(signature) else { return None };
         match found.cause {
-            Cause::ConnectTimeout | Cause::RetransmitTimeout => return Some(Self::Retransmission),
+            Cause::ConnectTimeout | Cause::ConnectSendFailed | Cause::RetransmitTimeout => {
+                return Some(Self::Retransmission);
+            }
             Cause::KeepaliveTimeout => return Some(Self::Keepalive),
-            Cause::UserTimeout | Cause::ZeroWindowTimeout | Cause::UnreachableTimeout => {}
+            Cause::UserTimeout
+            | Cause::ZeroWindowTimeout
+            | Cause::UnreachableTimeout
+            | Cause::SendFailedLocally => {}
             _ => return None,
         }
         let flags = Flags(signature.flags);
@@ -72,6 +77,7 @@ mod tests {
         let none = Flags::empty();
         let (user, soft, unsent) = (Flags::USER_TIMEOUT, Flags::SOFT_ERROR, Flags::UNSENT);
         let keepalive = Flags::KEEPALIVE.with(Flags::PROBED);
+        let failed = Flags::SEND_FAILED;
         for (origin, state, errno, flags, timer) in [
             (RetransmitTimer, SynSent, libc::ETIMEDOUT, none, Timer::Retransmission),
             (RetransmitTimer, Established, libc::ETIMEDOUT, none, Timer::Retransmission),
@@ -81,6 +87,10 @@ mod tests {
             (Other, Established, libc::ETIMEDOUT, unsent.with(user), Timer::Persist),
             (Other, Established, libc::ETIMEDOUT, keepalive, Timer::Keepalive),
             (Other, Established, libc::EHOSTUNREACH, soft.with(keepalive), Timer::Keepalive),
+            (RetransmitTimer, SynSent, libc::ETIMEDOUT, failed, Timer::Retransmission),
+            (RetransmitTimer, Established, libc::ETIMEDOUT, failed, Timer::Retransmission),
+            (Other, Established, libc::ETIMEDOUT, failed.with(unsent), Timer::Persist),
+            (Other, Established, libc::ETIMEDOUT, failed.with(keepalive), Timer::Keepalive),
         ] {
             assert_eq!(closed(origin, state, errno, flags), Some(timer), "{origin:?} {flags:?}");
         }

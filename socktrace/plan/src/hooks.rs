@@ -143,6 +143,26 @@ hooks! {
             kprobe("tcp_retransmit_timer_kprobe")
         ];
     }
+    /// Data is sent again.
+    TcpRetransmitSkb = "tcp_retransmit_skb",
+    hides "retransmissions, SYNs too, that never left this host: they look lost on the way" {
+        "tcp_retransmit_skb"(SOCK, SKB, "int") => [exit("tcp_retransmit_skb_return")];
+    }, by kprobe {
+        "tcp_retransmit_skb"(SOCK, SKB, "int") => [
+            kretprobe("tcp_retransmit_skb_kretprobe"),
+            kprobe("tcp_retransmit_skb_kprobe")
+        ];
+    }
+    /// A probe is sent, or new data by a timer.
+    TcpWriteWakeup = "tcp_write_wakeup",
+    hides "probes and new data that never left this host, and why" {
+        "tcp_write_wakeup"(SOCK, "int") => [exit("tcp_write_wakeup_return")];
+    }, by kprobe {
+        "tcp_write_wakeup"(SOCK, "int") => [
+            kretprobe("tcp_write_wakeup_kretprobe"),
+            kprobe("tcp_write_wakeup_kprobe")
+        ];
+    }
     /// Why it closes: somebody killed it.
     TcpAbort = "tcp_abort",
     hides "sockets killed by ss -K or BPF are told by their errno alone" {

@@ -7,11 +7,11 @@ use nix::unistd::{SysconfVar, sysconf};
 /// How many can be asked for.
 pub(super) const RANGE: RangeInclusive<u32> = 1..=10_000_000;
 
-/// How many by default: from what a small host takes to what takes 15 MB.
+/// How many by default: from what a small host takes to what takes 16 MB.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const DEFAULTS: RangeInclusive<u32> = socktrace_ebpf::SOCKETS as u32..=131_072;
 
-/// Memory of the host for each of them: what is remembered of one takes 115 bytes, less than a
+/// Memory of the host for each of them: what is remembered of one takes 123 bytes, less than a
 /// four-thousandth.
 const MEMORY_OF_ONE: u64 = 512 * 1024;
 

@@ -9,7 +9,7 @@ mod remote_names;
 use std::{net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
-use socktrace_diagnosis::{Cause, Finding, advice::Icmp};
+use socktrace_diagnosis::{Cause, Errno, Finding, advice::Icmp};
 use socktrace_ebpf::{Detail, Event, Family, Role, SocketCall, TcpState};
 
 pub(crate) use self::{
@@ -104,6 +104,11 @@ impl Record {
             Some(Detail::Socket(call)) => Some(call),
             _ => None,
         }
+    }
+
+    /// Why the last transmission failed on this host, where it did and the kernel says.
+    pub(crate) fn send_errno(&self) -> Option<Errno> {
+        Some(Errno(self.event.send_errno)).filter(|errno| *errno != Errno::NONE)
     }
 
     /// Whether it follows from a failure of the same socket that was told before.

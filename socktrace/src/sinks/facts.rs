@@ -60,6 +60,7 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
             comm: &killer.comm,
             reason: None,
         }),
+        send_errno: record.send_errno(),
         option: (cause == Cause::SockoptRejected).then_some((level, option)),
         socket: record.socket_call(),
         has_unread: record.event.unread_bytes != 0,

@@ -175,7 +175,7 @@ fn write_moment(
         // Consecutive retransmissions of one segment.
         "retransmits": raw.retransmits,
         "rto_ms": record.rto_ms,
-        // Since the first retransmission.
+        // Since the first retransmission, or since the first probe of what waits to be sent.
         "elapsed_ms": raw.elapsed_ms,
         "unacked_bytes": raw.unacked_bytes,
     });
@@ -247,6 +247,10 @@ fn write_diagnosis(
         "full_sized_lost": raw.parts & parts::FULL_SIZED_LOST != 0,
         // Whether the socket has a key of TCP's MD5 signatures.
         "md5_key": raw.parts & parts::MD5_KEY != 0,
+        // How many transmissions by timers have failed on this host since one left it, and errno of the
+        // last one.
+        "send_tries": (raw.send_tries != 0).then_some(raw.send_tries),
+        "send_errno": record.send_errno(),
         // What becomes of the process by SIGPIPE; null unless a write failed with EPIPE.
         "sigpipe": sigpipe_name(diagnosis.sigpipe).map(Word),
     });

@@ -11,6 +11,7 @@ mod human;
 mod icmp;
 mod json;
 mod no_socket;
+mod not_sent;
 mod object;
 mod printer;
 mod reason;

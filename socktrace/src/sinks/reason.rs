@@ -6,7 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Sigpipe};
 
-use super::{icmp, no_socket, refused_call, remarks};
+use super::{icmp, no_socket, not_sent, refused_call, remarks};
 use crate::record::{Arguments, Killer, Record, Sender};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -114,6 +114,17 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             u32::from(event.retransmits) + 1,
             duration(u64::from(event.elapsed_ms))
         ),
+        Cause::ConnectSendFailed => not_sent::connecting(record),
+        Cause::SendFailedLocally => not_sent::connected(record),
+        Cause::UnreachableTimeout if !flags.has(Flags::RETRANSMITTED) => format!(
+            "{} in {}{}",
+            match event.unsent_bytes {
+                0 => format!("{} keepalive probes unanswered", event.probes),
+                unsent => format!("{unsent} bytes unsent, {} probes unanswered", event.probes),
+            },
+            waited(record),
+            icmp_clause(record)
+        ),
         Cause::RetransmitTimeout | Cause::UnreachableTimeout => format!(
             "{} bytes unacknowledged after {} retransmissions in {}{}",
             event.unacked_bytes,
@@ -124,7 +135,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
         Cause::UserTimeout => format!(
             "{} bytes not taken by the peer for {}, TCP_USER_TIMEOUT is {}",
             event.unacked_bytes.max(event.unsent_bytes),
-            duration(record.silent_ms.max(u64::from(event.elapsed_ms))),
+            waited(record),
             duration(u64::from(event.user_timeout_ms))
         ),
         Cause::BindFailed | Cause::ConnectLocal | Cause::ConnectNoRoute => {
@@ -134,14 +145,14 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             }
         }
         Cause::KeepaliveTimeout => format!(
-            "{} keepalive probes unanswered, peer silent for {}{}",
+            "{} keepalive probes unanswered, peer silent for {}; the limit was {}",
             event.probes,
             duration(record.silent_ms),
             // With it, their number does not count (`tcp_keepalive_timer`).
             match event.user_timeout_ms {
-                0 => String::new(),
+                0 => "their number (TCP_KEEPCNT)".to_owned(),
                 limit => format!(
-                    "; TCP_USER_TIMEOUT of {} took the place of the limit of probes",
+                    "TCP_USER_TIMEOUT of {}, and not their number",
                     duration(u64::from(limit))
                 ),
             }
@@ -210,8 +221,19 @@ fn add_sender_reason(text: &mut String, reason: Option<&str>) {
         // The kernel's word for all that goes through tcp_disconnect or tcp_abort.
         Some("tcp_state") => text.push_str(": it aborted the connection (SO_LINGER 0 or the like)"),
         Some("tcp_keepalive_timeout") => text.push_str(": its keepalive probes went unanswered"),
-        Some("tcp_abort_on_memory") => text.push_str(": memory pressure"),
+        // `tcp_check_oom`, when a program closes a socket that has data to send, or a timer fires later.
+        Some("tcp_abort_on_memory") => text.push_str(
+            ": closed with data to send, beyond net.ipv4.tcp_max_orphans or TCP's memory (tcp_mem)",
+        ),
         Some(other) => text.extend([": ", other]),
+    }
+}
+
+/// How long a timer has waited that gave up: since its first try, or else since the peer's last word.
+pub(super) fn waited(record: &Record) -> String {
+    match record.event.elapsed_ms {
+        0 => duration(record.silent_ms),
+        elapsed => duration(u64::from(elapsed)),
     }
 }
 

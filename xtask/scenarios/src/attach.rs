@@ -38,6 +38,9 @@ const TIMERS: &[&str] = &[
     "retransmit_timeout/ipv6",
     "user_timeout/ipv4",
     "keepalive_timeout/ipv4",
+    "connect_send_failed/ipv6",
+    "send_failed/ipv4",
+    "send_failed_in_flight/ipv6",
 ];
 
 /// Kprobes tell what they can.

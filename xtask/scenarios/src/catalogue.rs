@@ -11,11 +11,12 @@ use super::{
     handover,
     icmp::{self, Message},
     inherit, inject, iouring,
+    lane::Fault,
     layered::{self, Layer},
     metrics, mptcp,
     network::Family,
-    no_socket, odd, orderly, owner, policy, privileges, prometheus, quiet, recverr, refusal, reset,
-    resolve, route,
+    no_socket, not_sent, odd, orderly, owner, policy, privileges, prometheus, quiet, recverr,
+    refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout, verifier, write,
 };
@@ -153,6 +154,10 @@ catalogue! {
             kprobes hide Interrupted: WAITS;
         Icount quick "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
         Icount "connect_timeout_md5_key" Ipv4 Ipv6: timeout::connect_with_md5_key;
+        Icount quick "connect_send_failed" Ipv4 Ipv6 Mapped: |f| not_sent::connect(f, Fault::Firewall);
+        Icount "connect_send_failed_cgroup" Ipv4 (Ipv6): |f| not_sent::connect(f, Fault::Cgroup);
+        Icount "connect_send_failed_conntrack" Ipv6 (Ipv4): not_sent::connect_without_conntrack;
+        Icount differs "connect_send_failed_route" Ipv4 Ipv6: not_sent::connect_and_lose_the_route;
 
         Icount quick "connect_unreachable_net" Ipv4 Mapped: |f| icmp::rejected(f, icmp::NET);
         Icount "connect_unreachable_host" Ipv4: |f| icmp::rejected(f, icmp::HOST);
@@ -207,6 +212,7 @@ catalogue! {
         Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): reset::by_closing_listener, late: TIMER;
         Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
         Icount "reset_by_peer_while_write_waits" Ipv4: reset::by_peer_while_write_waits;
+        Icount differs "reset_by_peer_orphan" Ipv4 (Ipv6): reset::by_closing_one_too_many, late: END;
         Smp quick "reset_before_accept" Ipv4 Ipv6 Mapped: reset::before_accept;
         Smp differs "reset_before_accept_after_fin" Ipv6 (Ipv4): reset::before_accept_after_fin;
         Smp differs "reset_before_accept_never_accepted" Ipv4 (Ipv6): reset::never_accepted, late: TIMER;
@@ -257,10 +263,29 @@ catalogue! {
         Icount quick "write_after_timeout" Ipv4 Ipv6: timeout::write_after;
         Icount quick "user_timeout" Ipv4 Ipv6: timeout::user;
         Icount "user_timeout_large_segments" Ipv4 Ipv6: timeout::user_by_large_segments;
+        Icount "user_timeout_after_idle" Ipv4 (Ipv6): timeout::user_after_idle;
         Icount differs "user_timeout_zero_window" Ipv4: timeout::user_with_closed_window;
         Icount quick "keepalive_timeout" Ipv4 Ipv6: timeout::keepalive;
+        Icount "keepalive_timeout_user" Ipv6 (Ipv4): timeout::keepalive_with_user_timeout;
         Icount quick "zero_window_timeout" Ipv4 Ipv6: timeout::zero_window;
         Icount quick "unreachable_timeout" Ipv4 Ipv6: timeout::unreachable;
+        Icount quick "send_failed" Ipv4 Ipv6 Mapped: |f| not_sent::new_data(f, Fault::Firewall);
+        Icount "send_failed_cgroup" Ipv6 (Ipv4): |f| not_sent::new_data(f, Fault::Cgroup);
+        Icount "send_failed_link_down" Ipv4 Ipv6: |f| not_sent::new_data(f, Fault::LinkDown);
+        Icount "send_failed_device_gone" Ipv4 Ipv6: |f| not_sent::new_data(f, Fault::DeviceGone);
+        Icount differs "send_failed_address_gone" Ipv4 Ipv6: |f| not_sent::new_data(f, Fault::AddressGone);
+        Icount differs "send_failed_route_gone" Ipv4 Ipv6: |f| not_sent::new_data(f, Fault::RouteGone);
+        Icount "send_failed_blackhole" Ipv4 Ipv6: |f| not_sent::new_data(f, Fault::Blackhole);
+        Icount "send_failed_queue_full" Ipv4 (Ipv6): |f| not_sent::new_data(f, Fault::QueueFull);
+        Icount quick "send_failed_in_flight" Ipv4 Ipv6: |f| not_sent::in_flight(f, Fault::Firewall);
+        Icount differs "send_failed_in_flight_route" Ipv4 Ipv6: |f| not_sent::in_flight(f, Fault::RouteGone);
+        Icount "send_failed_in_flight_blackhole" Ipv4 (Ipv6): |f| not_sent::in_flight(f, Fault::Blackhole);
+        Icount "send_failed_user_timeout" Ipv4 Ipv6: |f| not_sent::user_timeout(f, Fault::Firewall);
+        Icount "send_failed_user_timeout_reject" Ipv4 Ipv6: |f| not_sent::user_timeout(f, Fault::Reject);
+        Icount "send_failed_user_timeout_in_flight" Ipv6 (Ipv4): |f| not_sent::user_timeout_in_flight(f, Fault::Firewall);
+        Icount "send_failed_user_timeout_queue_full" Ipv4 (Ipv6): |f| not_sent::user_timeout_in_flight(f, Fault::QueueFull);
+        Icount "send_failed_keepalive" Ipv4 Ipv6: not_sent::keepalive;
+        Icount "send_failed_closed_window" Ipv4 (Ipv6): not_sent::closed_window;
         Icount quick "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
 
         Smp quick "listener_closed" Ipv4 Ipv6: accept::listener_closed,
@@ -316,6 +341,7 @@ catalogue! {
         Smp "owner_same_addresses" Ipv6 (Ipv4): handover::same_addresses;
 
         Smp quick "mptcp_connect_refused" Ipv4 Ipv6 Mapped: mptcp::connect_refused, late: CLOSE;
+        Icount "mptcp_connect_send_failed" Ipv4 (Ipv6): not_sent::connect_by_mptcp, late: CLOSE;
         Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer, late: CLOSE;
         Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback, late: CLOSE;
         Smp quick "mptcp_subflow_failed" Ipv4 Ipv6: mptcp::subflow_killed, late: CLOSE;

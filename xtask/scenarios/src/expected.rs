@@ -210,14 +210,19 @@ impl Expected {
         self.reset_by(pid, &comm, reason)
     }
 
-    /// The reason says this among other things.
-    pub(super) fn says(self, words: &str) -> Self {
-        self.claim("reason", Claim::Text { with: words.to_owned(), without: None })
-    }
-
     /// A field that says this, whatever was expected of it before.
     pub(super) fn with(self, field: &'static str, value: impl Into<Value>) -> Self {
         self.claim(field, Claim::is(value))
+    }
+
+    /// Its reason has these words.
+    pub(super) fn saying(self, words: &str) -> Self {
+        self.claim("reason", Claim::Text { with: words.to_owned(), without: None })
+    }
+
+    /// Its advice has these words.
+    pub(super) fn advising(self, words: &str) -> Self {
+        self.claim("advice", Claim::Text { with: words.to_owned(), without: None })
     }
 
     /// A number from the first to the second.

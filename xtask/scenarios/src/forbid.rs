@@ -9,7 +9,7 @@ use nix::libc;
 use socktrace_diagnosis::Cause;
 
 use super::{
-    bpf::{Program, instruction},
+    bpf::{Link, Program, instruction},
     expected::Expected,
     network::Family,
     no_socket,
@@ -53,6 +53,16 @@ pub(super) fn socket(family: Family) -> Result<Vec<Expected>> {
     let failure = no_socket::refused(asked, libc::EPERM)?;
     let words = [no_socket::domain_name(family), "SOCK_DGRAM", "IPPROTO_UDP"];
     Ok(vec![failure.asked(no_socket::family_name(family), "udp", words)])
+}
+
+/// Lets no packet of a socket with this port out, by a program of the cgroup.
+pub(super) fn packets(local_port: u16) -> Result<Link> {
+    // `struct __sk_buff` in linux/bpf.h.
+    const LOCAL_PORT: i16 = 136;
+    let attach_type = bpf_attach_type::BPF_CGROUP_INET_EGRESS;
+    Program::new(bpf_prog_type::BPF_PROG_TYPE_CGROUP_SKB, attach_type)
+        .load(&unless_equal(&[(LOCAL_PORT, local_port.into())]))?
+        .attach_to_cgroup()
 }
 
 /// accept, in the place of a security module.

@@ -94,7 +94,7 @@ impl Family {
         )
     }
 
-    fn address(self, v4: Ipv4Addr, v6: Ipv6Addr, port: u16) -> SocketAddr {
+    pub(super) fn address(self, v4: Ipv4Addr, v6: Ipv6Addr, port: u16) -> SocketAddr {
         let ip = match self {
             Self::Ipv4 => IpAddr::V4(v4),
             Self::Ipv6 => IpAddr::V6(v6),
@@ -246,8 +246,13 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(family: Family) -> Result<Self> {
+        Self::to(family.peer())
+    }
+
+    /// To this address of the other host.
+    pub(super) fn to(address: SocketAddr) -> Result<Self> {
         let network = Network::get()?;
-        let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
+        let listener = network.in_peer(|| socket::listener(address, 1))?;
         let since = Instant::now();
         let pair = Pair::through(&listener)?;
         let ends = Ends::of_client(&pair.client)?;
@@ -279,7 +284,8 @@ pub(super) fn ip(words: &str) -> Result<()> {
     run("ip", words)
 }
 
-fn run(program: &str, words: &str) -> Result<()> {
+/// Runs a program with these words there.
+pub(super) fn run(program: &str, words: &str) -> Result<()> {
     let output = Command::new(program)
         .args(words.split_whitespace())
         .output()

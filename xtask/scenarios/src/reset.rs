@@ -1,6 +1,8 @@
 //! Connections that are reset.
 
 use std::{
+    fs,
+    io::{self, Read as _},
     net::Shutdown,
     thread,
     time::{Duration, Instant},
@@ -8,13 +10,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
-use socket2::TcpKeepalive;
+use socket2::{Socket, TcpKeepalive};
 use socktrace_diagnosis::Cause;
 
 use super::{
     blocked,
     expected::Expected,
     known::CLOSED_LISTENER,
+    names_reset_reasons,
     network::{Family, Line, Silence},
     process::Process,
     socket::{self, Ends, Pair, ensure_errno},
@@ -71,7 +74,7 @@ pub(super) fn by_peer_after_its_answer(family: Family) -> Result<Vec<Expected>> 
     socket::receive(&client, ANSWER)?;
     let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
     let waits = format!("; {} bytes from the peer wait unread", ANSWER.len());
-    let failure = failure.reset_here(UNREAD).with("unread_bytes", ANSWER.len()).says(&waits);
+    let failure = failure.reset_here(UNREAD).with("unread_bytes", ANSWER.len()).saying(&waits);
     let delivered = Expected::delivered(Cause::ResetByPeer, errno, ends);
     Ok(vec![failure, delivered.with("unread_bytes", ANSWER.len())])
 }
@@ -92,12 +95,49 @@ pub(super) fn by_peer_while_write_waits(family: Family) -> Result<Vec<Expected>>
             .known_as(&["waiter"])
             .with("unsent_bytes", unsent)
             .within("probes", 0, 2)
+            // The window has been probed for most of the second without progress.
+            .within("elapsed_ms", 500, 3_000)
             .reset_here(UNREAD),
         Expected::delivered(Cause::ResetByPeer, errno, ends)
             .by(writer)
             .with("unsent_bytes", unsent)
             .within("probes", 0, 2),
     ])
+}
+
+/// The peer closes with data to send, as one socket more of that kind than this host allows.
+pub(super) fn by_closing_one_too_many(family: Family) -> Result<Vec<Expected>> {
+    const MAX_ORPHANS: &str = "/proc/sys/net/ipv4/tcp_max_orphans";
+    // They are counted ten times a second (`tcp_orphan_update`, since 5.16).
+    const COUNTED: Duration = Duration::from_millis(300);
+    let first = Pair::new(family.loopback())?;
+    socket::fill(&first.server)?;
+    drop(first.server);
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of_client(&client)?;
+    socket::fill(&server)?;
+    thread::sleep(COUNTED);
+    let before = fs::read_to_string(MAX_ORPHANS)?;
+    fs::write(MAX_ORPHANS, "0")?;
+    drop(server);
+    fs::write(MAX_ORPHANS, before.trim())?;
+    // What came before can be read. The other connection ends in order.
+    let errno = socket::errno("read", read_on(&client))?;
+    read_on(&first.client)?;
+    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
+    let failure = failure.reset_here("tcp_abort_on_memory");
+    Ok(vec![if names_reset_reasons() {
+        failure.saying("beyond net.ipv4.tcp_max_orphans").advising("ss -s counts orphans")
+    } else {
+        failure
+    }])
+}
+
+/// Reads until the end.
+fn read_on(mut socket: &Socket) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    while socket.read(&mut buffer)? > 0 {}
+    Ok(())
 }
 
 /// The peer resets while a thread waits to read.
@@ -224,7 +264,9 @@ pub(super) fn while_closing_orphan(family: Family) -> Result<Vec<Expected>> {
     let failure = Expected::failure(Cause::ResetWhileClosing, "none", libc::ECONNRESET, ends);
     let failure = failure.orphan(&["orphan"]).state("FIN_WAIT1").reset_here(UNREAD);
     // The FIN counts as a byte.
-    Ok(vec![failure.with("unsent_bytes", unsent + 1).within("probes", 0, 2)])
+    let failure = failure.with("unsent_bytes", unsent + 1).within("probes", 0, 2);
+    // The window was probed for most of the second without progress.
+    Ok(vec![failure.within("elapsed_ms", 500, 3_000)])
 }
 
 /// The peer sends to a socket that was shut down: this kernel resets the connection.
@@ -327,6 +369,6 @@ fn idle(family: Family, cause: Cause, pause: Duration) -> Result<Vec<Expected>> 
     let errno = socket::read_errno(&client)?;
     let failure = Expected::failure(cause, "read_or_write", errno, ends);
     let failure = failure.with("unacked_bytes", count);
-    let failure = failure.says("nothing had come from the peer for");
+    let failure = failure.saying("nothing had come from the peer for");
     Ok(vec![failure.lasted("silent_ms", answered.elapsed(), Duration::from_secs(1))])
 }

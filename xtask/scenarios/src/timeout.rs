@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,33 +19,36 @@ use super::{
     socket::{self, Ends},
 };
 
-const READ_OR_WRITE: &str = "read_or_write";
+pub(super) const READ_OR_WRITE: &str = "read_or_write";
 
 /// A timeout comes up to a second late: the first retransmission is what times are counted from, and
 /// it takes time to wake the program.
-const LATE: Duration = Duration::from_secs(1);
+pub(super) const LATE: Duration = Duration::from_secs(1);
 
 /// What [`socket::write`] writes.
-const WRITTEN: usize = 5;
+pub(super) const WRITTEN: usize = 5;
 
 /// `net.ipv4.tcp_retries2` by default.
-const RETRIES: u32 = 15;
+pub(super) const RETRIES: u32 = 15;
 
 /// `TCP_RTO_MAX`, in milliseconds.
-const LONGEST_RTO: u64 = 120_000;
+pub(super) const LONGEST_RTO: u64 = 120_000;
+
+/// The pauses between probes of a closed window grow to this in a time of 20 s, in milliseconds.
+const PROBED_LATE: u64 = 15_000;
 
 /// A connection whose timer has given up.
-struct GivenUp {
-    errno: i32,
-    ends: Ends,
+pub(super) struct GivenUp {
+    pub(super) errno: i32,
+    pub(super) ends: Ends,
     /// Since the wait began.
-    waited: Duration,
+    pub(super) waited: Duration,
     /// Since the connection was made.
     age: Duration,
 }
 
 /// Reads until the timer gives up, and clears up so that the peer's end sends nothing later.
-fn wait(line: Line, cut: Cut) -> Result<GivenUp> {
+pub(super) fn wait(line: Line, cut: Cut) -> Result<GivenUp> {
     let began = Instant::now();
     let errno = socket::read_errno(&line.pair.client)?;
     let (waited, age) = (began.elapsed(), line.since.elapsed());
@@ -55,7 +59,7 @@ fn wait(line: Line, cut: Cut) -> Result<GivenUp> {
 
 impl GivenUp {
     /// A failure of the program that waits to read. The peer has been silent from before the wait.
-    fn failure(&self, cause: Cause) -> Expected {
+    pub(super) fn failure(&self, cause: Cause) -> Expected {
         let failure = Expected::failure(cause, READ_OR_WRITE, self.errno, self.ends);
         self.silent(failure).known_as(&["waiter"])
     }
@@ -65,7 +69,7 @@ impl GivenUp {
     }
 
     /// The few bytes written before the wait were sent again all the time.
-    fn sent_again(&self, failure: Expected) -> Expected {
+    pub(super) fn sent_again(&self, failure: Expected) -> Expected {
         failure.with("unacked_bytes", WRITTEN).lasted("elapsed_ms", self.waited, LATE)
     }
 
@@ -93,7 +97,7 @@ pub(super) fn connect_with_md5_key(family: Family) -> Result<Vec<Expected>> {
     let client = socket::bound(family.host())?;
     socket::set_md5_key(&client, server, b"secret")?;
     let timed = unanswered(&client, server)?.with("md5_key", true);
-    Ok(vec![timed.says("the socket has an MD5 key")])
+    Ok(vec![timed.saying("the socket has an MD5 key")])
 }
 
 /// Connects to where nobody answers.
@@ -163,8 +167,22 @@ pub(super) fn user_by_large_segments(family: Family) -> Result<Vec<Expected>> {
     let failure = failure.lasted("elapsed_ms", given_up.waited, LATE);
     let failure = failure.lasted("silent_ms", given_up.waited, LATE);
     let failure = failure.within("retransmits", 3, 5).within("rto_ms", 800, 8_000);
-    let failure = failure.with("full_sized_lost", true).says("is the MTU of the path smaller");
+    let failure = failure.with("full_sized_lost", true).saying("is the MTU of the path smaller");
     Ok(vec![failure.with("user_timeout_ms", 5_000).flags(&["user_timeout", "retransmitted"])])
+}
+
+/// The same after a silence: only the time that data has waited counts.
+pub(super) fn user_after_idle(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    line.pair.client.set_tcp_user_timeout(Some(Duration::from_secs(3)))?;
+    thread::sleep(Duration::from_secs(6));
+    let cut = line.network.cut(Silence::Drop)?;
+    socket::write(&line.pair.client)?;
+    let given_up = wait(line, cut)?;
+    let failure = given_up.sent_again(given_up.failure(Cause::UserTimeout));
+    let failure = failure.within("retransmits", 3, 5).within("rto_ms", 400, 4_000);
+    let failure = failure.with("user_timeout_ms", 3_000).flags(&["user_timeout", "retransmitted"]);
+    Ok(vec![failure.saying("5 bytes not taken by the peer for 3.")])
 }
 
 /// The peer keeps answering and keeps its window closed for longer than the program allows.
@@ -174,8 +192,11 @@ pub(super) fn user_with_closed_window(family: Family) -> Result<Vec<Expected>> {
     fill(&line.pair.client)?;
     let unsent = socket::unsent(&line.pair.client)?;
     let cut = line.network.cut(Silence::None)?;
-    let GivenUp { errno, ends, .. } = wait(line, cut)?;
+    let GivenUp { errno, ends, waited, .. } = wait(line, cut)?;
     let failure = Expected::failure(Cause::UserTimeout, READ_OR_WRITE, errno, ends);
+    // The window has been probed from before the wait.
+    let failure = failure.within("elapsed_ms", 20_000, 20_000 + PROBED_LATE);
+    ensure!(waited < Duration::from_secs(60), "it took {waited:?}");
     let failure = failure.known_as(&["waiter"]).with("user_timeout_ms", 20_000);
     let failure = failure.flags(&["user_timeout", "zero_window", "unsent"]);
     // The peer answers the probes, but for some: `net.ipv4.tcp_invalid_ratelimit`.
@@ -193,7 +214,25 @@ pub(super) fn keepalive(family: Family) -> Result<Vec<Expected>> {
     line.pair.client.set_tcp_keepalive(&keepalive)?;
     let cut = line.network.cut(Silence::Drop)?;
     let given_up = wait(line, cut)?;
-    Ok(vec![given_up.failure(Cause::KeepaliveTimeout).with("probes", 6)])
+    let failure = given_up.failure(Cause::KeepaliveTimeout).with("probes", 6);
+    Ok(vec![failure.saying("the limit was their number (TCP_KEEPCNT)")])
+}
+
+/// The same with a limit of time, beside which the number of probes does not count.
+pub(super) fn keepalive_with_user_timeout(family: Family) -> Result<Vec<Expected>> {
+    let line = Line::new(family)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(10))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(111);
+    line.pair.client.set_tcp_keepalive(&keepalive)?;
+    line.pair.client.set_tcp_user_timeout(Some(Duration::from_millis(33_500)))?;
+    let cut = line.network.cut(Silence::Drop)?;
+    let given_up = wait(line, cut)?;
+    let failure = given_up.failure(Cause::KeepaliveTimeout).with("probes", 3);
+    let failure = failure.with("user_timeout_ms", 33_500);
+    let failure = failure.flags(&["user_timeout", "probed", "keepalive"]);
+    Ok(vec![failure.saying("the limit was TCP_USER_TIMEOUT of 33.5 s")])
 }
 
 /// The peer closes its window and then falls silent: window probes are not answered.
@@ -204,7 +243,9 @@ pub(super) fn zero_window(family: Family) -> Result<Vec<Expected>> {
     let cut = line.network.cut(Silence::Drop)?;
     let given_up = wait(line, cut)?;
     let failure = given_up.failure(Cause::ZeroWindowTimeout);
-    Ok(vec![failure.with("unsent_bytes", unsent).with("probes", RETRIES)])
+    let failure = failure.with("unsent_bytes", unsent).with("probes", RETRIES);
+    // The window has been probed from before the wait.
+    Ok(vec![failure.lasted("elapsed_ms", given_up.waited + LATE, 3 * LATE)])
 }
 
 /// Data is answered by ICMP host unreachable only: the retries run out with that errno.
@@ -228,7 +269,7 @@ pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     }])
 }
 
-fn fill(socket: &Socket) -> Result<()> {
+pub(super) fn fill(socket: &Socket) -> Result<()> {
     let written = socket::fill(socket)?;
     ensure!(written > 0, "nothing could be written");
     Ok(())

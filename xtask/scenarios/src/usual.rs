@@ -8,6 +8,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         Cause::ConnectRefused
         | Cause::ConnectRefusedIcmp
         | Cause::ConnectTimeout
+        | Cause::ConnectSendFailed
         | Cause::ConnectUnreachable
         | Cause::ConnectCancelled
         | Cause::Interrupted => "SYN_SENT",
@@ -36,6 +37,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::KeepaliveTimeout
         | Cause::ZeroWindowTimeout
         | Cause::UnreachableTimeout
+        | Cause::SendFailedLocally
         | Cause::UnreachableReported
         | Cause::AbortedLocally
         | Cause::SubflowFailed
@@ -50,6 +52,7 @@ pub(super) const fn flags(cause: Cause) -> &'static [&'static str] {
         Cause::ConnectTimeout | Cause::ResetAfterRetransmit | Cause::RetransmitTimeout => {
             &["retransmitted"]
         }
+        Cause::ConnectSendFailed => &["retransmitted", "send_failed"],
         Cause::ResetBeforeAccept => &["unaccepted"],
         Cause::ResetAfterIdle => &["idle"],
         Cause::DataAfterShutdown => &["no_rst"],

@@ -8,6 +8,7 @@ mod calls;
 mod connecting;
 mod icmp;
 mod resets;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -21,7 +22,7 @@ use std::{
 use nix::libc;
 use socktrace_ebpf::{Flags, Protocol, Role, SocketCall};
 
-use crate::{Call, Cause, Diagnosis};
+use crate::{Call, Cause, Diagnosis, Errno};
 
 /// What is known of a failure beside its diagnosis. Nothing at all is known of [`Self::default`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +47,8 @@ pub struct Facts<'a> {
     pub sender: Option<Program<'a>>,
     /// The process of this host that had the socket killed.
     pub killer: Option<Program<'a>>,
+    /// Errno of the last transmission, where that failed on this host.
+    pub send_errno: Option<Errno>,
     /// Level and number of a socket option.
     pub option: Option<(i32, i32)>,
     /// What `socket` was asked for.
@@ -152,6 +155,7 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         Cause::ResetAfterIdle => resets::after_idle(facts),
         Cause::AbortedLocally => resets::killed(facts),
         Cause::PrematureEof => resets::premature_eof(facts),
+        Cause::ConnectSendFailed | Cause::SendFailedLocally => sending::advice(facts),
         Cause::RetransmitTimeout => timeouts::retransmit(facts),
         Cause::UserTimeout => timeouts::user(facts),
         Cause::KeepaliveTimeout => timeouts::keepalive(facts),

@@ -115,15 +115,20 @@ pub(super) fn premature_eof(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(text.into())
 }
 
-/// The process of this host that sent the RST knows why.
+/// The process of this host that sent the RST knows why, unless its kernel did it.
 fn log_of(sender: Program<'_>) -> Cow<'static, str> {
+    if sender.reason == Some("tcp_abort_on_memory") {
+        return "dmesg says which (TCP: \"too many orphaned sockets\" or \"out of memory\"), ss -s counts \
+                orphans: raise net.ipv4.tcp_max_orphans or tcp_mem, or find out which peers do not take \
+                what they asked for"
+            .into();
+    }
     let hint = match sender.reason {
         Some("tcp_abort_on_close") => {
             "; to end in order it would have to read to the end before it closes"
         }
         Some("tcp_state") => "; a program that sets SO_LINGER to 0 closes every connection so",
         Some("tcp_keepalive_timeout") => ", and what lies between it and this end",
-        Some("tcp_abort_on_memory") => "; sysctl net.ipv4.tcp_mem has the limits",
         _ => "",
     };
     format!("the log of {sender} at this time{hint}").into()

@@ -115,6 +115,22 @@ fn a_client_without_ports_learns_which_ports() {
 }
 
 #[test]
+fn what_kept_a_segment_from_leaving_goes_by_its_errno() {
+    let sent = |errno| {
+        let facts = Facts { send_errno: Some(Errno::of(errno)), ..facts() };
+        told(Cause::SendFailedLocally, libc::ETIMEDOUT, Call::ReadOrWrite, &facts)
+    };
+    assert!(sent(libc::EPERM).starts_with("nft list ruleset shows the output chains"));
+    assert!(sent(libc::ENETUNREACH).starts_with("ip route get 10.0.0.9 shows whether the way"));
+    assert!(sent(libc::EHOSTUNREACH).contains("ip -br addr"));
+    assert!(sent(libc::EINVAL).starts_with("ip route show table all type blackhole lists"));
+    assert!(sent(libc::EACCES).starts_with("ip route show table all type prohibit lists"));
+    assert!(sent(libc::ENOBUFS).starts_with("tc -s qdisc counts"));
+    let unknown = told(Cause::ConnectSendFailed, libc::ETIMEDOUT, Call::Connect, &facts());
+    assert!(unknown.starts_with("ip route get 10.0.0.9 shows the way"), "{unknown}");
+}
+
+#[test]
 fn kinds_of_routes_go_by_errno() {
     let route = |errno| connect(Cause::ConnectNoRoute, errno, &facts());
     assert!(route(libc::EINVAL).starts_with("ip route show table all type blackhole lists"));

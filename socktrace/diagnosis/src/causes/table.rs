@@ -42,6 +42,23 @@ const UNREACHABLE_CONNECTING: &[Errno] = errnos![
     EMSGSIZE,
 ];
 
+/// What a timer stores that gave up because this host did not let segments out: ETIMEDOUT, or what its
+/// own look-up of a route, or its own firewall by ICMP, has left before (`tcp_write_err`).
+const NOT_SENT: &[Errno] = errnos![
+    ETIMEDOUT,
+    EHOSTUNREACH,
+    ENETUNREACH,
+    EACCES,
+    EINVAL,
+    ECONNREFUSED,
+    ENOPROTOOPT,
+    EHOSTDOWN,
+    ENONET,
+    EOPNOTSUPP,
+    EPROTO,
+    EMSGSIZE,
+];
+
 causes! {
     ConnectRefused {
         id: "connect_refused",
@@ -63,6 +80,13 @@ causes! {
         errnos: Of(errnos![ETIMEDOUT]),
         summary: "the SYN was never answered",
         advice: "is the host up; does a firewall drop silently; is the server's accept queue full (ss -lnt there)",
+    }
+    ConnectSendFailed {
+        id: "connect_send_failed",
+        direction: LocalKernel, severity: Failure, group: Connect,
+        errnos: Of(NOT_SENT),
+        summary: "no SYN retry left this host",
+        advice: "does this host's own firewall, a BPF program of the cgroup or a full conntrack table drop them (nft list ruleset, bpftool cgroup tree, dmesg); is the route still there (ip route get ADDRESS)",
     }
     ConnectUnreachable {
         id: "connect_unreachable",
@@ -203,6 +227,13 @@ causes! {
         errnos: Of(UNREACHABLE),
         summary: "data was never acknowledged, and the network had reported the peer unreachable",
         advice: "check routes and firewalls on the way (ip route get, traceroute)",
+    }
+    SendFailedLocally {
+        id: "send_failed_locally",
+        direction: LocalKernel, severity: Failure, group: Timeout,
+        errnos: Of(NOT_SENT),
+        summary: "what was to be sent never left this host, and the retries ran out",
+        advice: "is the route, the address or the link gone (ip route get ADDRESS, ip -br addr); does this host's own firewall, a BPF program of the cgroup or a full conntrack table drop it (nft list ruleset, bpftool cgroup tree, dmesg)",
     }
     UnreachableReported {
         id: "unreachable_reported",

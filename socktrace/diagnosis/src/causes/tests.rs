@@ -92,6 +92,9 @@ fn is_possible(signature: Signature) -> bool {
     let flags = Flags(signature.flags);
     let is = |numbers: &[i32]| numbers.contains(&i32::from(signature.errno));
     let is_icmp = Cause::UnreachableReported.row().errnos.contain(Errno(signature.errno));
+    // A route, and no message, has this errno.
+    let not_sent = Flags::SEND_FAILED.with(Flags::SOFT_ERROR);
+    let is_blackhole = is(&[libc::EINVAL]) && flags.has(not_sent);
     let state = TcpState::try_from(signature.state).expect("a state");
     let origin = Origin::try_from(signature.origin).expect("an origin");
     let ended = || match origin {
@@ -105,9 +108,9 @@ fn is_possible(signature: Signature) -> bool {
             let reads = !matches!(state, TcpState::FinWait1 | TcpState::FinWait2);
             is(&[errno]) && !(reads && flags.has(Flags::NO_RST))
         }
-        Origin::RetransmitTimer => is(&[libc::ETIMEDOUT]) || is_icmp,
+        Origin::RetransmitTimer => is(&[libc::ETIMEDOUT]) || is_icmp || is_blackhole,
         Origin::Abort => is(&[libc::ECONNABORTED]),
-        Origin::Other => is(&[libc::ETIMEDOUT, libc::ECONNABORTED]) || is_icmp,
+        Origin::Other => is(&[libc::ETIMEDOUT, libc::ECONNABORTED]) || is_icmp || is_blackhole,
     };
     match EventKind::try_from(signature.kind).expect("a kind") {
         EventKind::ConnectionEnded => ended(),

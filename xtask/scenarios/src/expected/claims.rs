@@ -13,7 +13,7 @@ use crate::{claim::Claim, names_reset_reasons, process::Process, socket::Role, s
 const SINCE_FIRST: &str = "since_first_ms";
 
 /// Fields that are null in every line but those whose scenario names a value.
-const USUALLY_NULL: [&str; 20] = [
+const USUALLY_NULL: [&str; 22] = [
     "remote_name",
     "service",
     "unit",
@@ -33,6 +33,8 @@ const USUALLY_NULL: [&str; 20] = [
     "socket_family",
     "socket_type",
     "socket_protocol",
+    "send_tries",
+    "send_errno",
     "fd",
 ];
 
