@@ -23,18 +23,25 @@ impl Signature {
             Ok(EventKind::Write) if flags.has(Flags::DELIVERY) => {
                 self.reduced(self.closing().with(Flags::DELIVERY), self.state)
             }
+            Ok(EventKind::Accept) if flags.has(Flags::DELIVERY) => {
+                let kept = self.closing().with(Flags::UNACCEPTED).with(Flags::DELIVERY);
+                self.reduced(kept, self.state)
+            }
             Ok(EventKind::Write) if self.errno != EPIPE => {
                 Self { origin: 0, ..self.reduced(Flags::empty(), 0) }
             }
-            Ok(EventKind::Write) if flags.has(Flags::REPORTED) => self.reduced(Flags::REPORTED, 0),
+            Ok(EventKind::Write) if flags.has(Flags::REPORTED) => {
+                self.reduced(Flags::REPORTED.with(Flags::UNREACHABLE), 0)
+            }
             Ok(EventKind::Write) => self.reduced(Flags::SEND_SHUTDOWN, self.state),
             Ok(EventKind::ErrorReported) if flags.has(Flags::MPTCP) => {
                 self.reduced(self.closing().with(Flags::MPTCP), self.state)
             }
             Ok(EventKind::ErrorReported) => {
-                const CONNECTING: u8 = TcpState::SynSent as u8;
-                let state = if self.state == CONNECTING { CONNECTING } else { 0 };
-                self.reduced(Flags::empty(), state)
+                const SYN_SENT: u8 = TcpState::SynSent as u8;
+                const SYN_RECV: u8 = TcpState::SynRecv as u8;
+                let state = if matches!(self.state, SYN_SENT | SYN_RECV) { self.state } else { 0 };
+                self.reduced(Flags::CONNECTING, state)
             }
             Ok(EventKind::Connect) => self.reduced(Flags::POLICY.with(Flags::FAST_OPEN), 0),
             Ok(
@@ -60,13 +67,15 @@ impl Signature {
         const RESET: u8 = Origin::Reset as u8;
         const TIMER: u8 = Origin::RetransmitTimer as u8;
         const ABORT: u8 = Origin::Abort as u8;
+        const REPORT: u8 = Origin::Report as u8;
+        const SYN_RECV: u8 = TcpState::SynRecv as u8;
         let flags = Flags(self.flags);
         let sends = Flags::SEND_FAILED;
-        match (self.origin, self.errno) {
+        let kept = match (self.origin, self.errno) {
             (RESET, _) => {
                 Flags::UNACCEPTED.with(Flags::NO_RST).with(Flags::RETRANSMITTED).with(Flags::IDLE)
             }
-            (ABORT, _) => Flags::empty(),
+            (ABORT | REPORT, _) => Flags::empty(),
             (TIMER, ETIMEDOUT) => sends.with(Flags::USER_TIMEOUT).with(Flags::ZERO_WINDOW),
             (TIMER, _) => sends.with(Flags::SOFT_ERROR),
             (_, ETIMEDOUT) if flags.has(Flags::RETRANSMITTED) => {
@@ -79,6 +88,8 @@ impl Signature {
                 .with(Flags::PROBES_EXHAUSTED),
             (_, ETIMEDOUT) => sends.with(Flags::KEEPALIVE).with(Flags::PROBED),
             (_, _) => sends.with(Flags::SOFT_ERROR).with(Flags::RETRANSMITTED).with(Flags::UNSENT),
-        }
+        };
+        // Whose handshake it was.
+        kept.with_if(Flags::UNACCEPTED.with(Flags::CONNECTING), self.state == SYN_RECV)
     }
 }

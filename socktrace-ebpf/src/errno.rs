@@ -18,6 +18,7 @@ pub(crate) const ENONET: u16 = 64;
 pub(crate) const EPROTO: u16 = 71;
 pub(crate) const EBADMSG: u16 = 74;
 pub(crate) const ENOTSOCK: u16 = 88;
+pub(crate) const EMSGSIZE: u16 = 90;
 pub(crate) const ENOPROTOOPT: u16 = 92;
 pub(crate) const EOPNOTSUPP: u16 = 95;
 pub(crate) const ENETUNREACH: u16 = 101;

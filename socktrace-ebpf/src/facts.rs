@@ -96,6 +96,7 @@ macro_rules! kernel_facts {
             // Not in a kernel built without namespaces.
             optional("the network namespace of events") {
                 SOCK_NET = "sock", "__sk_common.skc_net.net", pointer;
+                NET_DEVICE_NET = "net_device", "nd_net.net", pointer;
                 NET_INUM = "net", "ns.inum", u32;
             }
             // Without these a bind that fails with EACCES is never said to be forbidden by policy.
@@ -117,6 +118,7 @@ macro_rules! kernel_facts {
                 TCP_SND_NXT = "tcp_sock", "snd_nxt", u32;
                 TCP_WRITE_SEQ = "tcp_sock", "write_seq", u32;
                 TCP_SND_WND = "tcp_sock", "snd_wnd", u32;
+                TCP_RCV_NXT = "tcp_sock", "rcv_nxt", u32;
                 TCP_RETRANS_STAMP = "tcp_sock", "retrans_stamp", u32;
                 TCP_MSTAMP = "tcp_sock", "tcp_mstamp", u64;
             }
@@ -126,7 +128,6 @@ macro_rules! kernel_facts {
                 ICSK_LRCVTIME = "inet_connection_sock", "icsk_ack.lrcvtime", u32;
             }
             optional("what waits unread in a socket that fails, and whether large segments were lost alone") {
-                TCP_RCV_NXT = "tcp_sock", "rcv_nxt", u32;
                 TCP_COPIED_SEQ = "tcp_sock", "copied_seq", u32;
                 TCP_MSS_CACHE = "tcp_sock", "mss_cache", u32;
                 TCP_SACKED_OUT = "tcp_sock", "sacked_out", u32;
@@ -156,6 +157,7 @@ macro_rules! kernel_facts {
                 TCP_IS_MPTCP_BIT = "tcp_sock", "is_mptcp", bit;
                 ICSK_ULP_DATA = "inet_connection_sock", "icsk_ulp_data", pointer;
                 SUBFLOW_CONN = "mptcp_subflow_context", "conn", pointer;
+                MPTCP_FIRST = "mptcp_sock", "first", pointer;
             }
             feature("which writes by kTLS are programs' calls: each that fails is reported twice") {
                 ICSK_ULP_OPS = "inet_connection_sock", "icsk_ulp_ops", pointer;
@@ -185,6 +187,7 @@ macro_rules! kernel_facts {
             }
             at("tcp_v4_err", "tcp_v6_err") {
                 SKB_DATA = "sk_buff", "data", pointer;
+                SKB_DEV = "sk_buff", "dev", pointer;
                 SKB_HEAD = "sk_buff", "head", pointer;
                 SKB_TRANSPORT_HEADER = "sk_buff", "transport_header", u16;
                 SKB_NETWORK_HEADER = "sk_buff", "network_header", u16;
@@ -199,7 +202,7 @@ macro_rules! kernel_facts {
                 SOCK_PROT = "sock", "__sk_common.skc_prot", pointer;
                 SOCK_PROT_CREATOR = "sock", "sk_prot_creator", pointer;
             }
-            at("__inet_stream_connect") {
+            at("__inet_stream_connect", "tcp_done", "tcp_done_with_error") {
                 SOCKET_STATE = "socket", "state", u32;
             }
             // The way from a descriptor to its socket.

@@ -2,12 +2,14 @@
 //! delivers the errno is not taken for a second failure, and a later one is told from it.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
-use socktrace_ebpf::{Signature, TcpState};
+use socktrace_ebpf::{Origin, Signature, TcpState};
 
 use crate::{
+    icmp,
     load::Load,
     record::Record,
     sock::{Identity, Sock},
+    verifier::is_other,
 };
 
 /// How a socket failed.
@@ -23,7 +25,7 @@ pub(crate) struct Failure {
     pub(crate) flags: u32,
     /// The errno that the kernel stored; 0 of [`Failure::NONE`].
     pub(crate) errno: u16,
-    /// The origin that `tcp_done` knew, and the state it saw.
+    /// The origin and the state of that signature.
     pub(crate) origin: u8,
     pub(crate) state: u8,
     /// Whether a call is known to have returned it: 1 or 0.
@@ -60,6 +62,13 @@ impl Failure {
     fn time(&self) -> u64 {
         // SAFETY: reads a live, aligned field.
         unsafe { (&raw const self.boot_ns).read_volatile() }
+    }
+
+    /// Whether it came by an ICMP error, or by what stands for one as a lost route: 1 or 0. RSTs share
+    /// an errno with them.
+    #[inline(always)]
+    pub(crate) fn is_by_icmp(&self) -> u64 {
+        icmp::is_its_errno(self.errno) & is_other(self.origin.into(), Origin::Reset as u64)
     }
 
     /// Whether there is one.

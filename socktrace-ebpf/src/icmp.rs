@@ -5,9 +5,26 @@
 use socktrace_ebpf::Family;
 
 use crate::errno::{
-    EACCES, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ENONET, ENOPROTOOPT, EOPNOTSUPP,
-    EPROTO,
+    EACCES, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, EMSGSIZE, ENETUNREACH, ENONET, ENOPROTOOPT,
+    EOPNOTSUPP, EPROTO,
 };
+use crate::verifier::is_same;
+
+/// Whether an errno stands for an ICMP error: 1 or 0, without a branch.
+#[inline(always)]
+pub(crate) fn is_its_errno(errno: u16) -> u64 {
+    const ABOVE_64: u64 = 1 << (ENONET - 64)
+        | 1 << (EPROTO - 64)
+        | 1 << (EMSGSIZE - 64)
+        | 1 << (ENOPROTOOPT - 64)
+        | 1 << (EOPNOTSUPP - 64)
+        | 1 << (ENETUNREACH - 64)
+        | 1 << (ECONNREFUSED - 64)
+        | 1 << (EHOSTDOWN - 64)
+        | 1 << (EHOSTUNREACH - 64);
+    let is_above = is_same(u64::from(errno) / 64, 1);
+    is_same(errno.into(), EACCES.into()) | is_above & (ABOVE_64 >> (errno % 64))
+}
 
 /// The errno for a message of this type and code; `None` for those that are no error to TCP.
 #[expect(clippy::match_same_arms, reason = "one line a message of each protocol, as in the kernel")]
@@ -21,7 +38,8 @@ pub(crate) fn errno(family: Family, kind: u8, code: u8) -> Option<u16> {
         (Family::Ipv4, 3, 5) => Some(EOPNOTSUPP),
         (Family::Ipv4, 3, 7) => Some(EHOSTDOWN),
         (Family::Ipv4, 3, 8) => Some(ENONET),
-        (Family::Ipv4, 11, 0) => Some(EHOSTUNREACH),
+        // Of fragments that were not put together in time (code 1) `icmp_unreach` passes none on.
+        (Family::Ipv4, 11, _) => Some(EHOSTUNREACH),
         (Family::Ipv4, 12, _) => Some(EPROTO),
         (Family::Ipv6, 1, 0) => Some(ENETUNREACH),
         (Family::Ipv6, 1, 1 | 5 | 6) => Some(EACCES),

@@ -17,6 +17,7 @@ pub mod facts;
 pub mod histogram;
 pub mod owned;
 pub mod repeats;
+mod report;
 mod role;
 pub mod signature;
 mod socket_call;
@@ -27,6 +28,7 @@ pub use criteria::{Criterion, CriterionKind};
 pub use event::{Address, Detail, Event, NamedEvent, Names, OwnerSource};
 pub use owned::Owned;
 pub use repeats::Repeats;
+pub use report::Report;
 pub use signature::{
     Domain, EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
 };

@@ -134,6 +134,14 @@ impl Probe {
         unsafe { value.assume_init() }
     }
 
+    /// The same to where it is wanted, without a copy on the stack of 512 bytes.
+    #[inline(always)]
+    pub(crate) fn read_to<T: Copy>(value: &mut T, base: *const u8, offset: usize) {
+        let address = base.wrapping_add(offset).cast();
+        // SAFETY: the helper writes as many bytes as there are, and checks the address itself.
+        unsafe { bpf_probe_read_kernel((&raw mut *value).cast(), size_of::<T>() as u32, address) };
+    }
+
     /// Reads text that ends in NUL into what is all NUL, cut off where it is longer.
     #[inline(always)]
     pub(crate) fn read_text<const N: usize>(address: *const u8, text: &mut [u8; N]) {

@@ -97,6 +97,11 @@ pub(crate) static READ_KERNEL: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static MPTCP: Fact = Fact(0);
 
+/// Whether connections are closed before their error is reported: 1, or 0 where the kernel has no
+/// `tcp_done_with_error`.
+#[unsafe(no_mangle)]
+pub(crate) static CLOSES_FIRST: Fact = Fact(0);
+
 /// Whether the kernel has `bpf_get_current_task_btf` (5.11): 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static TASK_BTF: Fact = Fact(0);

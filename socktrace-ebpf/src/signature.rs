@@ -151,6 +151,8 @@ wire_enum! {
         RetransmitTimer = 2,
         /// `tcp_abort`: somebody asked the kernel to kill the socket.
         Abort = 3,
+        /// No `tcp_done`: an error was reported of a socket that stays open (`inet_sk_error_report`).
+        Report = 4,
     }
 }
 
@@ -328,6 +330,11 @@ impl Flags {
     /// The timer's last tries to send failed on this host: nothing of them reached the network. While
     /// connecting, all of them.
     pub const SEND_FAILED: Self = Self(1 << 19);
+    /// The program's own connect was not over in `SYN_RECV`, as both ends had sent a SYN. Connections
+    /// that were accepted by Fast Open are in that state too.
+    pub const CONNECTING: Self = Self(1 << 27);
+    /// Of a call after the failure of a socket: its errno was one that stands for an ICMP error.
+    pub const UNREACHABLE: Self = Self(1 << 28);
 
     /// Every flag with its name, in bit order.
     pub const NAMES: &'static [(Self, &'static str)] = &[
@@ -351,6 +358,8 @@ impl Flags {
         (Self::MPTCP, "mptcp"),
         (Self::SUBFLOW, "subflow"),
         (Self::SEND_FAILED, "send_failed"),
+        (Self::CONNECTING, "connecting"),
+        (Self::UNREACHABLE, "unreachable"),
     ];
 
     /// No flag at all.

@@ -141,6 +141,14 @@ impl<L: Load> Sock<L> {
             .with_flag(Flags::UNACCEPTED, (1 ^ dead) & is_same(socket, 0))
     }
 
+    /// Whether its program's connect is not over, which has met the peer's own: 1 or 0. Accepted
+    /// connections are in that state by Fast Open.
+    #[inline(always)]
+    pub(crate) fn is_connecting_both_ways(self) -> u64 {
+        let is_opening = is_same(self.state().into(), TcpState::SynRecv as u64);
+        is_opening & Socket::<L>::new(self.load(&offsets::SOCK_SOCKET)).is_connecting()
+    }
+
     /// The address family a person would name: `::ffff:192.0.2.1` is IPv4.
     #[inline(always)]
     pub(crate) fn family(self) -> Option<Family> {
@@ -364,10 +372,10 @@ impl<L: Load> Socket<L> {
         self.state() == SS_UNCONNECTED
     }
 
-    /// Whether a connect is under way, or has failed and nobody has asked yet.
+    /// Whether a connect is under way, or has failed and nobody has asked yet: 1 or 0.
     #[inline(always)]
-    pub(crate) fn is_connecting(self) -> bool {
-        self.state() == SS_CONNECTING
+    pub(crate) fn is_connecting(self) -> u64 {
+        is_same(u64::from(self.state().cast_unsigned()), SS_CONNECTING as u64)
     }
 
     #[inline(always)]

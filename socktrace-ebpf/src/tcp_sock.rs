@@ -1,7 +1,7 @@
 //! Reads what TCP knows of a socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use socktrace_ebpf::{Event, Flags, TcpState, event::parts};
+use socktrace_ebpf::{Event, Flags, Report, TcpState, event::parts};
 
 use crate::{
     load::{Load, Probe, number},
@@ -53,6 +53,15 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     fn mptcp_key(self) -> Option<u64> {
         self.tcp()?.mptcp_key()
+    }
+
+    /// The first subflow of this MPTCP socket, by which it was connected or accepted. To be asked where
+    /// `offsets::MPTCP` is 1.
+    #[inline(always)]
+    pub(crate) fn first_subflow(self) -> TcpSock<Probe> {
+        let first: *const u8 =
+            Probe::read_member(self.key() as *const u8, offsets::MPTCP_FIRST.present());
+        TcpSock { sock: Sock::new(first), tcp: first }
     }
 
     /// The local port in host byte order, also when the connection is over.
@@ -117,6 +126,18 @@ impl<L: Load> TcpSock<L> {
     #[inline(always)]
     pub(crate) fn rto(self) -> Option<u32> {
         (!offsets::ICSK_RTO.is_absent()).then(|| self.load(&offsets::ICSK_RTO))
+    }
+
+    /// A report with what TCP knows.
+    #[inline(always)]
+    pub(crate) fn add_to(self, report: Report) -> Report {
+        Report {
+            soft_errno: self.sock.soft_err(),
+            unacked: self.unacked(),
+            probes: self.load(&offsets::ICSK_PROBES_OUT),
+            user_timeout: self.load(&offsets::ICSK_USER_TIMEOUT),
+            ..report
+        }
     }
 
     /// Whether a retransmission timeout has fired since the last acknowledgement.
@@ -251,16 +272,36 @@ impl<L: Load> TcpSock<L> {
         (u64::from(jiffies) * u64::from(offsets::JIFFY_US.get()) / 1000) as u32
     }
 
-    /// Whether a moment of the monotonic clock, in nanoseconds, lies after the first SYN, as far as
-    /// is known.
+    /// Whether a segment with this sequence number is under way, as the kernel asks before it believes an
+    /// ICMP error (`tcp_v4_err`, `tcp_v6_err`): 1 or 0.
     #[inline(always)]
-    pub(crate) fn is_after_syn(self, mono_ns: u64) -> bool {
-        if offsets::TCP_RETRANS_STAMP.is_absent() {
-            return false;
+    pub(crate) fn has_sent(self, sequence: u32) -> u64 {
+        if offsets::TCP_SND_NXT.is_absent() {
+            return 0;
         }
-        let stamp: u32 = self.load(offsets::TCP_RETRANS_STAMP.present());
-        let unit = if self.has_microsecond_stamps() { 1_000 } else { 1_000_000 };
-        ((mono_ns / unit) as u32).wrapping_sub(stamp).cast_signed() >= 0
+        // A child of Fast Open waits for its SYN-ACK to be acknowledged too, which comes before
+        // (`tcp_create_openreq_child`).
+        let is_opening = is_same(self.sock.state().into(), TcpState::SynRecv as u64) as u32;
+        let unacked: u32 = self.load(offsets::TCP_SND_UNA.present());
+        let first = unacked.wrapping_sub(is_opening);
+        let under_way = self.sent_sequence().wrapping_sub(first);
+        is_at_least(under_way.into(), sequence.wrapping_sub(first).into())
+    }
+
+    /// The sequence number that this end sends next; 0 where this kernel lacks the member.
+    #[inline(always)]
+    pub(crate) fn sent_sequence(self) -> u32 {
+        self.load(&offsets::TCP_SND_NXT)
+    }
+
+    /// Whether this is the sequence number that the peer sends next: 1 or 0.
+    #[inline(always)]
+    pub(crate) fn awaits(self, sequence: u32) -> u64 {
+        if offsets::TCP_RCV_NXT.is_absent() {
+            return 0;
+        }
+        let awaited: u32 = self.load(offsets::TCP_RCV_NXT.present());
+        is_same(awaited.into(), sequence.into())
     }
 
     /// `tcp_usec_ts`: 6.7 and later can keep `retrans_stamp` in microseconds, by route.
@@ -329,7 +370,7 @@ impl<L: Load> TcpSock<L> {
     /// Fills in what became of the data that came and was sent.
     #[inline(always)]
     fn describe_data(self, event: &mut Event) {
-        if offsets::TCP_RCV_NXT.is_absent() {
+        if offsets::TCP_COPIED_SEQ.is_absent() || offsets::TCP_RCV_NXT.is_absent() {
             return;
         }
         let next: u32 = self.load(offsets::TCP_RCV_NXT.present());

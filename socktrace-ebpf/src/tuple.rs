@@ -1,4 +1,4 @@
-//! Connections by their addresses and ports, and what is remembered about them.
+//! Connections by network namespace, addresses and ports, and what is remembered about them.
 
 use aya_ebpf::{
     btf_maps::{Array, LruHashMap},
@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Address, Detail, Event, Family, TUPLE_ENTRIES};
 
-use crate::{load::Load, sock::Sock};
+use crate::{load::Load, sock::Sock, tcp_sock::TcpSock, verifier::is_same};
 
 /// A connection, seen from one of its ends.
 #[repr(C)]
@@ -19,6 +19,8 @@ pub(crate) struct Tuple {
     pub(crate) remote_port: u16,
     /// A `Family`; four bytes, so that there is no padding in the key.
     pub(crate) family: u32,
+    /// Inode of the network namespace that this end is in: others have the same addresses.
+    pub(crate) netns: u32,
 }
 
 impl Tuple {
@@ -31,12 +33,27 @@ impl Tuple {
             local_port: sock.local_port(),
             remote_port: sock.remote_port(),
             family: family as u32,
+            netns: sock.netns(),
         }
     }
 
-    /// Whether it is the same connection. Without branches, each of which would double the paths to verify.
+    /// The connection of an event.
     #[inline(always)]
-    fn is(&self, other: &Self) -> bool {
+    fn of_event(event: &Event) -> Self {
+        Self {
+            local: event.local,
+            remote: event.remote,
+            local_port: event.local_port,
+            remote_port: event.remote_port,
+            family: event.signature.family.into(),
+            netns: event.netns,
+        }
+    }
+
+    /// Whether it has the same addresses and ports, in whatever network namespace: 1 or 0. Without
+    /// branches, each of which would double the paths to verify.
+    #[inline(always)]
+    fn has_ends_of(&self, other: &Self) -> u64 {
         let differ = |a: &Address, b: &Address| {
             let (a, b) = (u128::from_ne_bytes(a.octets), u128::from_ne_bytes(b.octets));
             ((a ^ b) >> 64) as u64 | (a ^ b) as u64
@@ -47,32 +64,44 @@ impl Tuple {
             | differ(&self.remote, &other.remote)
             | ports
             | u64::from(self.family ^ other.family);
-        difference == 0
+        is_same(difference, 0)
     }
 
-    /// The same connection seen from its other end.
+    /// The same connection seen from its other end, if that is in the same network namespace.
     #[inline(always)]
-    pub(crate) fn reversed(self) -> Self {
+    fn reversed(self) -> Self {
         Self {
             local: self.remote,
             remote: self.local,
             local_port: self.remote_port,
             remote_port: self.local_port,
-            family: self.family,
+            ..self
         }
     }
 }
 
-/// An ICMP error that came for a connection.
+/// An ICMP error that came for a connection. The kernel had not checked it yet.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Icmp {
-    /// When it came, in nanoseconds of the monotonic clock, which TCP's stamps go by.
-    pub(crate) mono_ns: u64,
     pub(crate) router: Address,
+    /// The sequence number of the segment that it is about.
+    pub(crate) sequence: u32,
+    /// The errno that the kernel makes of it.
+    pub(crate) errno: u16,
     pub(crate) kind: u8,
     pub(crate) code: u8,
-    pub(crate) reserved: [u8; 6],
+}
+
+impl Icmp {
+    /// Whether the socket has failed with this errno because of it: 1 or 0. Anybody can send such a
+    /// message, who has to guess what only the peer and routers on the way know: the sequence number.
+    #[inline(always)]
+    fn explains<L: Load>(&self, errno: u16, tcp: TcpSock<L>) -> u64 {
+        let its = u64::from(self.errno);
+        let is_its_errno = is_same(its, errno.into()) | is_same(its, tcp.sock().soft_err().into());
+        is_its_errno & tcp.has_sent(self.sequence)
+    }
 }
 
 #[btf_map]
@@ -84,21 +113,24 @@ pub(crate) fn record_icmp(tuple: &Tuple, icmp: &Icmp) {
     let _forgotten = ICMP_ERRORS.insert(tuple, icmp, 0);
 }
 
-/// Adds the last ICMP error of the event's connection to the event.
+/// Adds the ICMP error behind the errno of an event to the event.
 #[inline(always)]
-pub(crate) fn describe_icmp(tuple: &Tuple, event: &mut Event) {
+pub(crate) fn describe_icmp<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
     // SAFETY: copied field by field at once; a slot reused meanwhile would be of the same type.
-    if let Some(icmp) = unsafe { ICMP_ERRORS.get(tuple) } {
+    if let Some(icmp) = unsafe { ICMP_ERRORS.get(&Tuple::of_event(event)) }
+        && icmp.explains(event.signature.errno, tcp) == 1
+    {
         let Icmp { router, kind, code, .. } = *icmp;
         event.set_detail(Detail::Icmp { router, kind, code });
     }
 }
 
-/// The last ICMP error of this connection, if one came.
+/// The errno of the last ICMP error about a segment of this connection that is under way, if one came.
 #[inline(always)]
-pub(crate) fn find_icmp(tuple: &Tuple) -> Option<Icmp> {
-    // SAFETY: copied at once.
-    unsafe { ICMP_ERRORS.get(tuple) }.copied()
+pub(crate) fn icmp_errno<L: Load>(tcp: TcpSock<L>, tuple: &Tuple) -> Option<u16> {
+    // SAFETY: as above.
+    let icmp = unsafe { ICMP_ERRORS.get(tuple) }?;
+    (tcp.has_sent(icmp.sequence) == 1).then_some(icmp.errno)
 }
 
 /// A reset that a process of this host has sent.
@@ -106,6 +138,8 @@ pub(crate) fn find_icmp(tuple: &Tuple) -> Option<Icmp> {
 #[derive(Clone, Copy)]
 struct SentReset {
     tuple: Tuple,
+    /// Its sequence number.
+    sequence: u32,
     tgid: u32,
     reason: u32,
     boot_ns: u64,
@@ -131,27 +165,40 @@ fn place(tuple: &Tuple) -> u32 {
 
 /// Remembers a reset for the end that will receive it, if that is on this host.
 #[inline(always)]
-pub(crate) fn record_sent_reset(tuple: &Tuple, tgid: u32, comm: [u8; 16], reason: u32) {
-    if let Some(slot) = SENT_RESETS.get_ptr_mut(place(tuple)) {
+pub(crate) fn record_sent_reset<L: Load>(
+    tcp: TcpSock<L>,
+    family: Family,
+    (tgid, comm): (u32, [u8; 16]),
+    reason: u32,
+) {
+    let tuple = Tuple::of(tcp.sock(), family);
+    if let Some(slot) = SENT_RESETS.get_ptr_mut(place(&tuple)) {
         // SAFETY: an entry of an array, which is never freed. Another program may write to it or read it
         // at the same time: whoever reads it compares the connection, and a reason or a name that is mixed
         // would have to be of the same connection.
         let sent = unsafe { &mut *slot };
         // SAFETY: the helper takes nothing and cannot fail.
         sent.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
-        (sent.tuple, sent.tgid, sent.reason, sent.comm) = (*tuple, tgid, reason, comm);
+        (sent.tuple, sent.tgid, sent.reason, sent.comm) = (tuple, tgid, reason, comm);
+        sent.sequence = tcp.sent_sequence();
     }
 }
 
 /// Adds who sent the reset to the event of the end that received it.
+///
+/// Its other end is in the same network namespace, or in another one where somebody else may have the
+/// same addresses: then the reset has the sequence number that this end awaits, without which the kernel
+/// would not have obeyed it (`tcp_validate_incoming`).
 #[inline(always)]
-pub(crate) fn describe_sender(tuple: Tuple, event: &mut Event) {
-    let tuple = tuple.reversed();
+pub(crate) fn describe_sender<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
+    let tuple = Tuple::of_event(event).reversed();
     if let Some(sent) = SENT_RESETS.get(place(&tuple))
         && event.boot_ns.wrapping_sub(sent.boot_ns) < SENT_RESET_VALID_NS
-        && sent.tuple.is(&tuple)
     {
-        let SentReset { tgid, comm, reason: rst_reason, .. } = *sent;
-        event.set_detail(Detail::Peer { tgid, comm, rst_reason });
+        let is_here = is_same(sent.tuple.netns.into(), tuple.netns.into());
+        if sent.tuple.has_ends_of(&tuple) & (is_here | tcp.awaits(sent.sequence)) == 1 {
+            let SentReset { tgid, comm, reason: rst_reason, .. } = *sent;
+            event.set_detail(Detail::Peer { tgid, comm, rst_reason });
+        }
     }
 }

@@ -13,14 +13,17 @@
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{EventKind, Flags, TcpState};
 
-use super::emit_call;
+use super::{caller_of, emit_call, failed_call, locate_call};
 use crate::{
     arguments::Arguments as _,
-    errno::{EAGAIN, returned},
+    emit::emit,
+    errno::{EAGAIN, ECONNRESET, EPIPE, returned},
+    failure,
     load::{Direct, Load, Probe},
     measure, offsets,
     owner::{self, Role},
     sock::Sock,
+    subject::Subject,
 };
 
 /// Return of `inet_csk_accept(sk, flags, err, kern)`.
@@ -64,7 +67,8 @@ fn accept_from(ctx: &FExitContext, sock: Sock<Direct>) -> i32 {
     accept(sock, || measure::accepted_reset(Sock::<Direct>::new(ctx.pointer(0))))
 }
 
-/// The current process accepts a connection; `note_reset` is called when it was reset before.
+/// The current process accepts a connection; `note_reset` is called when it was reset before. It may
+/// have ended by a timeout or an ICMP error too.
 #[inline(always)]
 pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     owner::record(sock, Role::Server);
@@ -77,10 +81,22 @@ pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     if (state != TcpState::Close as u8 && errno == 0) || sock.tcp().is_none() {
         return 0;
     }
-    note_reset();
+    if matches!(errno, ECONNRESET | EPIPE) {
+        note_reset();
+    }
     let flags = Flags::UNACCEPTED.with(Flags::DELIVERY);
+    let protocol = sock.stream_protocol();
+    let mut signature = failed_call(EventKind::Accept, sock, protocol, family, errno, flags);
+    let known = failure::find(sock);
+    if known.is_some() && known.errno == errno {
+        // The same story as the failure's: it is told by the same origin, state and flags.
+        (signature.origin, signature.state) = (known.origin, known.state);
+        signature.flags |= known.flags;
+    }
     debug!((), "accept: already closed, errno {}", errno);
-    emit_call(EventKind::Accept, sock, family, errno, flags, |_| {}, |_| {})
+    let locate = |subject: &mut Subject| locate_call(subject, sock, family);
+    emit(&signature, caller_of(sock), locate, |event| sock.describe_timers(event));
+    0
 }
 
 #[inline(always)]

@@ -8,14 +8,10 @@
 //!   connection (`MP_FASTCLOSE`, `mptcp_check_fastclose`). Other failures of its subflows are not
 //!   the program's.
 //!
-//! Every other report is left alone:
-//! - closed sockets were seen by `tcp_done`; connecting ones will be (5.14 to 6.10 report before
-//!   they call it), and those whose timer gives up (ETIMEDOUT) or that have a note;
-//! - kTLS stores EPIPE when it could not send, which the write that is under way then takes;
-//! - `tcp_disconnect` reports with no peer, `sock_queue_err_skb` without an error.
+//! Every other report is left alone: see [`Report::is_news`].
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Report, Signature, TcpState};
 
 use super::failed_call;
 use crate::{
@@ -24,12 +20,12 @@ use crate::{
     errno::{ECONNREFUSED, ECONNRESET, EPIPE, ETIMEDOUT},
     failure, layer,
     load::Direct,
-    note,
+    note, offsets,
     recipient::Question,
     sending,
     sock::Sock,
     subject::Subject,
-    tuple::{Tuple, describe_icmp, describe_sender},
+    tuple::{describe_icmp, describe_sender},
 };
 
 /// The tracepoint.
@@ -40,33 +36,38 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     if errno != 0 && sock.is_mptcp() {
         return mptcp(sock, errno);
     }
-    if matches!(errno, 0 | ETIMEDOUT) || sock.remote_port() == 0 {
-        return 0;
-    }
-    let state = sock.state();
-    if state == TcpState::Close as u8 || state == TcpState::SynSent as u8 || note::has(sock) {
+    let report =
+        Report { errno, state: sock.state(), remote_port: sock.remote_port(), ..Report::default() };
+    // Nothing else changes a no, and most leave here.
+    if !report.is_news() {
         return 0;
     }
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    if tcp.mptcp_key().is_some() {
+    let report = Report {
+        has_note: note::has(sock),
+        is_subflow: tcp.mptcp_key().is_some(),
+        closes_first: offsets::CLOSES_FIRST.get() == 1,
+        encrypts: errno == EPIPE && layer::encrypts_for_a_program(tcp.untrusted_sock()),
+        ..tcp.add_to(report)
+    };
+    if !report.is_news() {
         return 0;
     }
     let sock = tcp.untrusted_sock();
-    if errno == EPIPE && layer::encrypts_for_a_program(sock) {
-        return 0;
-    }
     let flags = sock.holder_flags();
-    let signature =
-        failed_call(EventKind::ErrorReported, sock, Protocol::Tcp as u8, family, errno, flags);
+    let signature = Signature {
+        origin: Origin::Report as u8,
+        ..failed_call(EventKind::ErrorReported, sock, Protocol::Tcp as u8, family, errno, flags)
+    };
     let socket = sock.new_identity();
     failure::record(sock, socket, &signature, true);
     let question = Question::search(socket, flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);
-        describe_icmp(&Tuple::of(sock, family), event);
+        describe_icmp(tcp, event);
     });
     0
 }
@@ -125,11 +126,12 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
         if Flags(signature.flags).has(Flags::SEND_FAILED) {
             sending::describe(sock, event);
         }
-        let connection = Tuple { local_port, ..Tuple::of(sock, family) };
+        // What TCP knows of the connection.
+        let tcp = sock.first_subflow();
         if signature.origin == Origin::Reset as u8 {
-            describe_sender(connection, event);
+            describe_sender(tcp, event);
         } else {
-            describe_icmp(&connection, event);
+            describe_icmp(tcp, event);
         }
     });
     0

@@ -53,7 +53,7 @@ fn inet_stream_connect_kprobe(ctx: ProbeContext) -> i32 {
     }
     if socket.is_unconnected() {
         calls::enter(Function::InetStreamConnect, &ctx);
-    } else if socket.is_connecting() {
+    } else if socket.is_connecting() == 1 {
         // The caller holds the socket's lock: this is what will be returned.
         let errno = match sock.err() {
             0 => ECONNABORTED,

@@ -14,7 +14,7 @@ use aya_ebpf::{
     macros::{fexit, kprobe},
     programs::{FExitContext, ProbeContext},
 };
-use socktrace_ebpf::{EventKind, Flags, Signature, Sigpipe, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, Signature, Sigpipe, TcpState};
 
 use super::{caller_of, failed_call, locate_call};
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     owner, sigpipe,
     sock::Sock,
     subject::Subject,
+    verifier::FlagBit as _,
 };
 
 /// Return of `sk_stream_error`.
@@ -60,7 +61,11 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     if layer::is_inner_call(sock, ctx.int(1)) {
         return 0;
     }
-    let known = failure::find(sock);
+    let mut known = failure::find(sock);
+    if errno == EPIPE && known.origin == Origin::Report as u8 {
+        // The connection has survived that one, and what ended the right to write came later.
+        known.clear();
+    }
     if !known.is_some() && errno != EPIPE && sock.state() == TcpState::Close as u8 {
         // Without a connection, and with none that failed, a write gives EPIPE: this is a
         // connect by MSG_FASTOPEN, which the return of `__inet_stream_connect` has told.
@@ -70,6 +75,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         if errno == EPIPE { sigpipe::verdict(ctx.int(1)) } else { Sigpipe::NotRaised as u8 };
     let own = Flags::empty()
         .with_if(Flags::REPORTED, known.is_some())
+        .with_flag(Flags::UNREACHABLE, known.is_by_icmp())
         .with_if(Flags::SEND_SHUTDOWN, sock.has_send_shutdown());
     let mut signature = Signature {
         sigpipe: verdict,

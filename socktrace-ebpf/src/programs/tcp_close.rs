@@ -9,17 +9,16 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use socktrace_ebpf::{EventKind, Family, Flags, TcpState};
+use socktrace_ebpf::{EventKind, Flags, TcpState};
 
 use super::emit_call;
 use crate::{
     arguments::Arguments,
     errno::ECANCELED,
-    icmp,
     load::Load,
     sock::Sock,
     tcp_sock::TcpSock,
-    tuple::{Tuple, describe_icmp, find_icmp},
+    tuple::{Tuple, describe_icmp, icmp_errno},
 };
 
 /// Entry of `tcp_close`.
@@ -43,8 +42,7 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    let connection = Tuple::of(sock, family);
-    let errno = errno_read(tcp, family, &connection).unwrap_or(ECANCELED);
+    let errno = errno_read(tcp, &Tuple::of(sock, family)).unwrap_or(ECANCELED);
     let flags = Flags::empty();
     emit_call(
         EventKind::CloseWhileConnecting,
@@ -53,9 +51,7 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
         errno,
         flags,
         |_| {},
-        |event| {
-            describe_icmp(&connection, event);
-        },
+        |event| describe_icmp(tcp, event),
     )
 }
 
@@ -65,10 +61,6 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
 /// host, ends nothing: it is left in `sk_err_soft`, and on IPv4 the program is woken all the same.
 /// While a socket is connecting only `SO_ERROR` takes it from there, and gives it to the program.
 #[inline(always)]
-fn errno_read<L: Load>(tcp: TcpSock<L>, family: Family, connection: &Tuple) -> Option<u16> {
-    let icmp = find_icmp(connection)?;
-    if tcp.sock().soft_err() != 0 || !tcp.is_after_syn(icmp.mono_ns) {
-        return None;
-    }
-    icmp::errno(family, icmp.kind, icmp.code)
+fn errno_read<L: Load>(tcp: TcpSock<L>, connection: &Tuple) -> Option<u16> {
+    if tcp.sock().soft_err() == 0 { icmp_errno(tcp, connection) } else { None }
 }

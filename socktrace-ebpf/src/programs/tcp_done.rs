@@ -16,16 +16,8 @@ use socktrace_ebpf::{
 };
 
 use crate::{
-    arguments::Arguments,
-    emit::emit,
-    errno::EBADMSG,
-    failure, note,
-    recipient::Question,
-    sending,
-    sock::Sock,
-    subject::Subject,
-    tuple::{self, Tuple},
-    verifier::FlagBit as _,
+    arguments::Arguments, emit::emit, errno::EBADMSG, failure, note, recipient::Question, sending,
+    sock::Sock, subject::Subject, tuple, verifier::FlagBit as _,
 };
 
 /// Entry of `tcp_done_with_error`.
@@ -90,6 +82,7 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let flags = Flags(u32::from(note.flags))
         .with(holder)
         .with(told)
+        .with_flag(Flags::CONNECTING, sock.is_connecting_both_ways())
         .with_flag(Flags::SUBFLOW, u64::from(subflow));
     let signature = Signature {
         flags: flags.0,
@@ -114,16 +107,15 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         if flags.has(Flags::SEND_FAILED) {
             sending::describe(sock, event);
         }
-        let connection = Tuple::of(sock, family);
         if is_reset {
-            tuple::describe_sender(connection, event);
+            tuple::describe_sender(tcp, event);
         } else if is_killed {
             // `tcp_abort` runs in the killer's call.
             let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
             let comm = bpf_get_current_comm().unwrap_or_default();
             event.set_detail(Detail::Peer { tgid, comm, rst_reason: ABSENT });
         } else {
-            tuple::describe_icmp(&connection, event);
+            tuple::describe_icmp(tcp, event);
         }
     });
     0

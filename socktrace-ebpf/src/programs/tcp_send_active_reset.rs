@@ -14,11 +14,7 @@ use aya_ebpf::{
 use socktrace_ebpf::facts::ABSENT;
 
 use crate::{
-    arguments::Arguments,
-    measure,
-    recipient::Question,
-    sock::Sock,
-    tuple::{Tuple, record_sent_reset},
+    arguments::Arguments, measure, recipient::Question, sock::Sock, tuple::record_sent_reset,
 };
 
 /// Entry of `tcp_send_active_reset(sk, gfp)`.
@@ -60,13 +56,12 @@ fn tcp_send_active_reset_third_kprobe(ctx: ProbeContext) -> i32 {
 #[inline(always)]
 fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    let (Some(family), Some(_)) = (sock.family(), sock.tcp()) else {
+    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
     measure::sends_reset(reason);
     // A connection in the queue of a listener that is closed has no owner yet.
     let sender = Question::presume(sock.held_identity(), sock.holder_flags(), sock.is_owned());
-    let (tgid, comm) = sender.name();
-    record_sent_reset(&Tuple::of(sock, family), tgid, comm, reason);
+    record_sent_reset(tcp, family, sender.name(), reason);
     0
 }

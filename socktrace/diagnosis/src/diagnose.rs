@@ -14,10 +14,13 @@ const EPIPE: u16 = errno(libc::EPIPE);
 const ENETUNREACH: u16 = errno(libc::ENETUNREACH);
 const ECONNABORTED: u16 = errno(libc::ECONNABORTED);
 const ENOBUFS: u16 = errno(libc::ENOBUFS);
+const ECONNRESET: u16 = errno(libc::ECONNRESET);
 const ETIMEDOUT: u16 = errno(libc::ETIMEDOUT);
 const ECANCELED: u16 = errno(libc::ECANCELED);
 const ECONNREFUSED: u16 = errno(libc::ECONNREFUSED);
 const EHOSTUNREACH: u16 = errno(libc::EHOSTUNREACH);
+
+const CLOSE: u8 = TcpState::Close as u8;
 
 const fn errno(number: i32) -> u16 {
     Errno::of(number).number()
@@ -31,7 +34,7 @@ pub fn diagnose(signature: Signature) -> Finding {
     match EventKind::try_from(signature.kind) {
         Ok(EventKind::Retransmission) => Finding::Retransmission,
         Ok(EventKind::Accept) if flags.has(Flags::DELIVERY) => {
-            Finding::Delivery(diagnosis(Cause::ResetBeforeAccept, signature))
+            Finding::Delivery(diagnosis(accepted(signature), signature))
         }
         Ok(EventKind::Write) if flags.has(Flags::DELIVERY) => {
             let told = diagnosis(close(signature), signature);
@@ -71,8 +74,10 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         }
 
         (EventKind::Write, EPIPE) => write_after(signature, flags),
+        // With IP_RECVERR, where no hook has seen that the error was stored.
+        (EventKind::Write, errno) if is_only_icmp(errno) => Cause::UnreachableReported,
         (EventKind::PeerClosed, _) => Cause::PrematureEof,
-        (EventKind::ErrorReported, _) if is_icmp(signature.errno) => Cause::UnreachableReported,
+        (EventKind::ErrorReported, errno) => reported(errno),
 
         (EventKind::AcceptCall, _) => Cause::AcceptFailed,
 
@@ -81,14 +86,25 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::Listen, _) => Cause::ListenFailed,
         (EventKind::Setsockopt | EventKind::Getsockopt, _) => Cause::SockoptRejected,
 
-        (
-            EventKind::Accept
-            | EventKind::Write
-            | EventKind::ErrorReported
-            | EventKind::Retransmission,
-            _,
-        ) => Cause::Other,
+        (EventKind::Accept | EventKind::Write | EventKind::Retransmission, _) => Cause::Other,
     }
+}
+
+/// A connection is accepted that has failed before: why, by what is known of that. If nothing is, as its
+/// record was lost, the socket is closed and has the errno.
+fn accepted(signature: Signature) -> Cause {
+    match (signature.state, signature.errno) {
+        (CLOSE, ECONNRESET | EPIPE) => Cause::ResetBeforeAccept,
+        (CLOSE, ECONNABORTED) => Cause::AbortedLocally,
+        (CLOSE, errno) if is_icmp(errno) => Cause::UnreachableBeforeAccept,
+        (CLOSE, _) => Cause::Other,
+        _ => close(signature),
+    }
+}
+
+/// An error of a connection that stays open.
+const fn reported(errno: u16) -> Cause {
+    if is_icmp(errno) { Cause::UnreachableReported } else { Cause::Other }
 }
 
 /// `tcp_done` closed the socket: why, by who was working on it.
@@ -104,8 +120,13 @@ fn close(signature: Signature) -> Cause {
         Ok(Origin::Abort) => Cause::AbortedLocally,
         // Where tcp_abort is not hooked: nothing else stores this errno.
         Ok(Origin::Other) if errno == ECONNABORTED => Cause::AbortedLocally,
-        Ok(Origin::Other) if state == TcpState::SynSent => connecting(errno, flags),
+        Ok(Origin::Other) if is_connecting(state, flags) => connecting(errno, flags),
+        // `tcp_v4_err` and `tcp_v6_err` close a child of Fast Open that nobody has accepted yet.
+        Ok(Origin::Other) if state == TcpState::SynRecv && is_icmp(errno) => {
+            Cause::UnreachableBeforeAccept
+        }
         Ok(Origin::Other) => timer_give_up(state, errno, flags),
+        Ok(Origin::Report) => reported(errno),
         Err(_) => Cause::Other,
     }
 }
@@ -122,13 +143,13 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
         TcpState::SynSent if errno == ECONNREFUSED => Cause::ConnectRefused,
         TcpState::Established if flags.has(Flags::RETRANSMITTED) => Cause::ResetAfterRetransmit,
         TcpState::Established if flags.has(Flags::IDLE) => Cause::ResetAfterIdle,
-        TcpState::Established => Cause::ResetByPeer,
+        // A child of Fast Open whose handshake is not over, and a connect that met the peer's own.
+        TcpState::Established | TcpState::SynRecv => Cause::ResetByPeer,
         TcpState::CloseWait => Cause::ResetAfterPeerClose,
         TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck => {
             Cause::ResetWhileClosing
         }
         TcpState::SynSent
-        | TcpState::SynRecv
         | TcpState::TimeWait
         | TcpState::Close
         | TcpState::Listen
@@ -143,9 +164,14 @@ fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
         TcpState::SynSent if flags.has(Flags::SEND_FAILED) => Cause::ConnectSendFailed,
         // A SYN's retries are bounded by count, and by TCP_USER_TIMEOUT where set: the story is
         // the same, nobody answered; unless ICMP did while the program held the socket.
-        TcpState::SynSent if errno == ETIMEDOUT => Cause::ConnectTimeout,
-        TcpState::SynSent => connecting(errno, flags),
-        TcpState::SynRecv | TcpState::Listen | TcpState::NewSynRecv => Cause::Other,
+        state if is_connecting(state, flags) => match errno {
+            ETIMEDOUT => Cause::ConnectTimeout,
+            errno => connecting(errno, flags),
+        },
+        TcpState::Listen | TcpState::NewSynRecv => Cause::Other,
+        TcpState::SynRecv if errno != ETIMEDOUT && flags.has(Flags::UNACCEPTED) => {
+            Cause::UnreachableBeforeAccept
+        }
         _ if is_local(errno, flags) => Cause::SendFailedLocally,
         _ if errno != ETIMEDOUT && flags.has(Flags::SOFT_ERROR) => Cause::UnreachableTimeout,
         _ if errno != ETIMEDOUT => Cause::Other,
@@ -161,6 +187,12 @@ fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
 /// what the look-up of a route left (`tcp_write_err`).
 const fn is_local(errno: u16, flags: Flags) -> bool {
     flags.has(Flags::SEND_FAILED) && (errno == ETIMEDOUT || flags.has(Flags::SOFT_ERROR))
+}
+
+/// Whether the handshake of the program's own connect is not over.
+const fn is_connecting(state: TcpState, flags: Flags) -> bool {
+    matches!(state, TcpState::SynSent)
+        || matches!(state, TcpState::SynRecv) && flags.has(Flags::CONNECTING)
 }
 
 /// A connecting socket was closed by neither RST nor timeout: by an ICMP error.
@@ -217,11 +249,11 @@ fn write_after(signature: Signature, flags: Flags) -> Cause {
     const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
     const CLOSING: u8 = TcpState::Closing as u8;
     const LAST_ACK: u8 = TcpState::LastAck as u8;
-    const CLOSE: u8 = TcpState::Close as u8;
     const LISTEN: u8 = TcpState::Listen as u8;
 
     match (flags.has(Flags::REPORTED), Origin::try_from(signature.origin), signature.state) {
         (true, Ok(Origin::Reset | Origin::Abort), _) => Cause::WriteAfterReset,
+        (true, ..) if flags.has(Flags::UNREACHABLE) => Cause::WriteAfterUnreachable,
         (true, ..) => Cause::WriteAfterTimeout,
         // Sending was shut down and the connection is not over: the program did that.
         (false, _, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK)
@@ -247,6 +279,20 @@ const fn is_icmp(number: u16) -> bool {
             | libc::EHOSTDOWN
             | libc::ENONET
             | libc::EACCES
+            | libc::EPROTO
+            | libc::ECONNREFUSED
+    )
+}
+
+/// Whether a write on a connection returns this errno for nothing else.
+const fn is_only_icmp(number: u16) -> bool {
+    matches!(
+        number as i32,
+        libc::ENETUNREACH
+            | libc::EHOSTUNREACH
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
             | libc::EPROTO
             | libc::ECONNREFUSED
     )
@@ -304,7 +350,8 @@ fn call(cause: Cause, signature: Signature) -> Call {
 
 /// Which call will take an errno that waits in the socket.
 fn pending(signature: Signature) -> Call {
-    if signature.state == TcpState::SynSent as u8 {
+    let state = TcpState::try_from(signature.state);
+    if state.is_ok_and(|state| is_connecting(state, Flags(signature.flags))) {
         Call::Connect
     } else if signature.errno == EPIPE {
         Call::Write

@@ -6,8 +6,6 @@ use socktrace_ebpf::{Family, Protocol};
 use super::*;
 use crate::Timer;
 
-const ECONNRESET: u16 = errno(libc::ECONNRESET);
-
 fn done(origin: Origin, state: TcpState, errno: u16, flags: &[Flags]) -> Signature {
     Signature {
         kind: EventKind::ConnectionEnded as u8,
@@ -32,7 +30,9 @@ fn failure(signature: Signature) -> Diagnosis {
 fn every_documented_row() {
     use Flags as F;
     use Origin::{Abort, Other, Reset, RetransmitTimer as Rto};
-    use TcpState::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, SynSent};
+    use TcpState::{
+        CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, SynRecv, SynSent,
+    };
 
     #[rustfmt::skip]
     let rows = [
@@ -81,6 +81,17 @@ fn every_documented_row() {
         (Other, Established, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
         (Reset, Established, ECONNRESET, vec![F::RETRANSMITTED], Cause::ResetAfterRetransmit, Call::ReadOrWrite),
         (Reset, Established, ECONNRESET, vec![F::IDLE], Cause::ResetAfterIdle, Call::ReadOrWrite),
+        // A child of Fast Open, accepted or not, and a connect that met the peer's own.
+        (Reset, SynRecv, ECONNRESET, vec![], Cause::ResetByPeer, Call::ReadOrWrite),
+        (Reset, SynRecv, ECONNRESET, vec![F::UNACCEPTED], Cause::ResetBeforeAccept, Call::ReadOrWrite),
+        (Reset, SynRecv, ECONNRESET, vec![F::CONNECTING], Cause::ResetByPeer, Call::Connect),
+        (Other, SynRecv, EHOSTUNREACH, vec![F::UNACCEPTED], Cause::UnreachableBeforeAccept, Call::ReadOrWrite),
+        (Other, SynRecv, EHOSTUNREACH, vec![F::CONNECTING], Cause::ConnectUnreachable, Call::Connect),
+        (Other, SynRecv, ECONNREFUSED, vec![F::CONNECTING], Cause::ConnectRefusedIcmp, Call::Connect),
+        (Rto, SynRecv, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
+        (Rto, SynRecv, ETIMEDOUT, vec![F::RETRANSMITTED, F::CONNECTING], Cause::ConnectTimeout, Call::Connect),
+        (Rto, SynRecv, EHOSTUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR], Cause::UnreachableTimeout, Call::ReadOrWrite),
+        (Rto, SynRecv, EHOSTUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR, F::UNACCEPTED], Cause::UnreachableBeforeAccept, Call::ReadOrWrite),
         (Other, SynSent, EHOSTUNREACH, vec![], Cause::ConnectUnreachable, Call::Connect),
         (Other, SynSent, ECONNREFUSED, vec![], Cause::ConnectRefusedIcmp, Call::Connect),
         (Rto, SynSent, EHOSTUNREACH, vec![F::SOFT_ERROR, F::RETRANSMITTED], Cause::ConnectUnreachable, Call::Connect),
@@ -121,6 +132,8 @@ fn every_call_that_fails_by_itself() {
         (EventKind::Write, FinWait2, EPIPE, vec![F::SEND_SHUTDOWN], Cause::WriteAfterShutdown, Call::Write),
         (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN], Cause::Other, Call::Write),
         (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::REPORTED], Cause::WriteAfterTimeout, Call::Write),
+        (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::REPORTED, F::UNREACHABLE], Cause::WriteAfterUnreachable, Call::Write),
+        (EventKind::Write, TcpState::Established, EHOSTUNREACH, vec![], Cause::UnreachableReported, Call::Write),
         (EventKind::Write, Close, EPIPE, vec![], Cause::WriteUnconnected, Call::Write),
         (EventKind::Write, Listen, EPIPE, vec![], Cause::WriteUnconnected, Call::Write),
         (EventKind::PeerClosed, TcpState::Established, 0, vec![], Cause::PrematureEof, Call::Read),
@@ -184,16 +197,44 @@ fn a_timeout_that_lives_on_is_no_failure() {
 }
 
 #[test]
-fn accepting_a_reset_connection_is_a_delivery_not_a_second_failure() {
-    let signature = Signature {
-        kind: EventKind::Accept as u8,
-        ..done(Origin::Other, TcpState::Close, ECONNRESET, &[Flags::UNACCEPTED, Flags::DELIVERY])
+fn accepting_a_connection_that_has_failed_is_a_delivery_of_that_failure() {
+    use Origin::{Other, Report, Reset};
+    use TcpState::{Close, Established, SynRecv};
+
+    #[rustfmt::skip]
+    let rows = [
+        (Reset, Established, ECONNRESET, Flags::empty(), Cause::ResetBeforeAccept),
+        (Reset, SynRecv, ECONNRESET, Flags::empty(), Cause::ResetBeforeAccept),
+        (Other, SynRecv, EHOSTUNREACH, Flags::empty(), Cause::UnreachableBeforeAccept),
+        (Other, Established, ETIMEDOUT, Flags::KEEPALIVE.with(Flags::PROBED), Cause::KeepaliveTimeout),
+        (Other, Established, EHOSTUNREACH, Flags::SOFT_ERROR, Cause::UnreachableTimeout),
+        (Report, Established, EHOSTUNREACH, Flags::empty(), Cause::UnreachableReported),
+        // Nothing is known of its end any more.
+        (Other, Close, ECONNRESET, Flags::empty(), Cause::ResetBeforeAccept),
+        (Other, Close, EPIPE, Flags::empty(), Cause::ResetBeforeAccept),
+        (Other, Close, EHOSTUNREACH, Flags::empty(), Cause::UnreachableBeforeAccept),
+        (Other, Close, ECONNABORTED, Flags::empty(), Cause::AbortedLocally),
+        (Other, Close, ETIMEDOUT, Flags::empty(), Cause::Other),
+    ];
+    for (origin, state, errno, flags, cause) in rows {
+        let flags = [Flags::UNACCEPTED, Flags::DELIVERY, flags];
+        let kind = EventKind::Accept as u8;
+        let signature = Signature { kind, ..done(origin, state, errno, &flags) };
+        let Finding::Delivery(found) = diagnose(signature) else { panic!("no delivery") };
+        let call = if errno == EPIPE { Call::Write } else { Call::ReadOrWrite };
+        assert_eq!((found.cause, found.call), (cause, call), "{signature:?}");
+    }
+}
+
+#[test]
+fn a_write_can_deliver_the_error_of_a_connection_that_stays_open() {
+    let kind = EventKind::Write as u8;
+    let flags = [Flags::DELIVERY];
+    let write = done(Origin::Report, TcpState::Established, EHOSTUNREACH, &flags);
+    let Finding::Delivery(found) = diagnose(Signature { kind, ..write }) else {
+        panic!("no delivery")
     };
-    let Finding::Delivery(diagnosis) = diagnose(signature) else {
-        panic!("no delivery");
-    };
-    assert_eq!(diagnosis.cause, Cause::ResetBeforeAccept);
-    assert_eq!(diagnosis.call, Call::ReadOrWrite);
+    assert_eq!((found.cause, found.call), (Cause::UnreachableReported, Call::Write));
 }
 
 proptest! {
@@ -238,7 +279,7 @@ proptest! {
     /// what metrics say of timers.
     #[test]
     fn a_signature_means_the_same_as_it_is_counted(
-        kind in 0..=15_u8, origin in 0..=4_u8, state in 0..=13_u8, flags in 0..1_u32 << 20,
+        kind in 0..=15_u8, origin in 0..=5_u8, state in 0..=13_u8, flags in 0..1_u32 << 31,
         errno in prop::sample::select(vec![0, EPIPE, ETIMEDOUT, ECONNRESET, ECONNABORTED, EINVAL, EHOSTUNREACH]),
         sigpipe in 0..=6_u8,
     ) {

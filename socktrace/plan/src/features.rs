@@ -7,6 +7,7 @@ const RING_BUFFER: (&str, &str) = ("bpf_map_type", "BPF_MAP_TYPE_RINGBUF");
 const TYPED_TASK: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_current_task_btf");
 const FUNCTION_ARGUMENTS: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_func_arg");
 const RECURSION_GUARD: (&str, &str) = ("bpf_prog", "active");
+const DONE_WITH_ERROR: &str = "tcp_done_with_error";
 const MEMLOCK_RECORD: &str = "bpf_map_memory";
 const RST_REASONS: &str = "sk_rst_reason";
 const RST_REASON_PREFIX: &str = "SK_RST_REASON_";
@@ -18,6 +19,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::Enumerator(TYPED_TASK.0, TYPED_TASK.1),
     Subject::Enumerator(FUNCTION_ARGUMENTS.0, FUNCTION_ARGUMENTS.1),
     Subject::Member(RECURSION_GUARD.0, RECURSION_GUARD.1),
+    Subject::Function(DONE_WITH_ERROR),
     Subject::Struct(MEMLOCK_RECORD),
     Subject::Enum(RST_REASONS),
 ];
@@ -37,6 +39,8 @@ pub struct Features {
     pub int_pointers: bool,
     /// A trampoline's program does not run where it is at work already: 5.12.
     pub guards_recursion: bool,
+    /// A connection is closed before its error is reported: 6.11, and some long-term series.
+    pub closes_first: bool,
     /// Maps and programs count against the limit of locked memory: up to 5.10, which keeps a record
     /// of it with each of them.
     pub charges_memlock: bool,
@@ -53,6 +57,7 @@ impl Features {
             typed_task: has(TYPED_TASK),
             int_pointers: has(FUNCTION_ARGUMENTS),
             guards_recursion: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
+            closes_first: btf.prototype(DONE_WITH_ERROR).is_ok(),
             charges_memlock: btf.has_struct(MEMLOCK_RECORD),
         }
     }

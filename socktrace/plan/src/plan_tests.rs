@@ -84,6 +84,13 @@ fn spare_programs_are_for_kernels_that_keep_calls_from_others() {
 }
 
 #[test]
+fn connections_are_closed_before_their_error_is_reported_where_one_function_does_both() {
+    let closes_first = |series| Features::read(&kernel(series)).closes_first;
+    assert!(!closes_first("5.10"));
+    assert!(closes_first("6.12") && closes_first("6.18") && closes_first("7.3"));
+}
+
+#[test]
 fn linux_6_1() {
     let plan = planned(&kernel("6.1"));
     assert_eq!(unserved(&plan), []);

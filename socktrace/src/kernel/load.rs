@@ -212,6 +212,7 @@ fn load_object(
     let globals = [
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
         ("READ_KERNEL", u32::from(!hides_memory)),
+        ("CLOSES_FIRST", u32::from(features.closes_first)),
         ("TASK_BTF", u32::from(features.typed_task)),
         ("COOKIES", u32::from(features.cookies() && method != Method::Kprobe)),
         ("SLICES", u32::from(features.ancestors() && plan.knows("TASK_CGROUPS"))),

@@ -121,6 +121,7 @@ mod tests {
     const NEW: Features = Features {
         trampolines: true,
         ring_buffer: true,
+        closes_first: true,
         charges_memlock: false,
         guards_recursion: true,
         int_pointers: true,

@@ -172,7 +172,8 @@ fn accepted(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> 
     }
     for (signature, count) in &snapshot.signatures {
         if signature.kind == EventKind::Accept as u8
-            && let Finding::Delivery(_) = diagnose(*signature)
+            && let Finding::Delivery(found) = diagnose(*signature)
+            && found.cause == Cause::ResetBeforeAccept
         {
             resets.with_label_values(&[family(*signature)]).inc_by(*count);
         }

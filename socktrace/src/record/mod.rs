@@ -116,7 +116,12 @@ impl Record {
         match self.finding {
             Finding::Delivery(_) => true,
             Finding::Failure(found) => {
-                matches!(found.cause, Cause::WriteAfterReset | Cause::WriteAfterTimeout)
+                matches!(
+                    found.cause,
+                    Cause::WriteAfterReset
+                        | Cause::WriteAfterTimeout
+                        | Cause::WriteAfterUnreachable
+                )
             }
             Finding::Retransmission => false,
         }

@@ -15,7 +15,7 @@ use super::{
     human::{self, Layout},
     json::{LastLine, event_name, write_meaning},
     object::{Word, Words, add_fields},
-    reason::duration,
+    reason::{duration, fate},
 };
 use crate::record::{
     Flood, Peers,
@@ -125,8 +125,8 @@ fn reason(flood: &Flood) -> String {
     };
     let why = match flood.finding {
         Finding::Failure(found) => format!(": {}", found.cause.summary()),
-        Finding::Delivery(_) if flood.signature.kind == EventKind::Accept as u8 => {
-            ": accepted when already reset".to_owned()
+        Finding::Delivery(found) if flood.signature.kind == EventKind::Accept as u8 => {
+            format!(": accepted connections {}", fate(found.cause))
         }
         Finding::Delivery(found) => {
             format!(": writes returned {} after {}", found.errno, found.cause.summary())

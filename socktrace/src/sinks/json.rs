@@ -114,7 +114,10 @@ pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> 
 pub(super) fn event_name(finding: Finding, kind: u8) -> &'static str {
     match finding {
         Finding::Failure(_) => "failure",
-        Finding::Delivery(_) if kind == EventKind::Accept as u8 => "accepted_reset",
+        Finding::Delivery(found) if kind == EventKind::Accept as u8 => match found.cause {
+            Cause::ResetBeforeAccept => "accepted_reset",
+            _ => "accepted_failed",
+        },
         Finding::Delivery(_) => "delivered",
         Finding::Retransmission => "retransmit",
     }
@@ -134,8 +137,8 @@ fn write_moment(
     last.write_time(out, record.time)?;
     out.push(b'"');
     add_fields!(out, {
-        // `failure`; `accepted_reset` and `delivered` when an accept or a write meets a failure that
-        // was told before; `retransmit`.
+        // `failure`; `accepted_reset`, `accepted_failed` and `delivered` when an accept or a write meets
+        // a failure that was told before, a reset or another one; `retransmit`.
         "event": Word(event),
         // `tcp` or `mptcp`, as the program opened the socket; `unknown` where a call's descriptor leads
         // to no socket. A subflow of an MPTCP socket is a socket of TCP. Of a socket that could not be

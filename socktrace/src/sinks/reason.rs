@@ -43,7 +43,9 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
             text.push_str(&delivery(record, found));
         }
         Finding::Delivery(found) => {
-            text.push_str("accepted a connection that was already reset; its next ");
+            text.push_str("accepted a connection ");
+            text.push_str(fate(found.cause));
+            text.push_str("; its next ");
             text.push_str(call_name(found.call));
             text.push_str(" fails with ");
             text.push_str(&found.errno.text());
@@ -65,6 +67,17 @@ pub(super) fn continuation(record: &Record) -> String {
             format!("accepted; its next {} fails with {}", call_name(found.call), found.errno)
         }
         _ => reason(record),
+    }
+}
+
+/// What had become of a connection when it was accepted.
+pub(super) const fn fate(cause: Cause) -> &'static str {
+    match cause {
+        Cause::ResetBeforeAccept => "that was already reset",
+        Cause::UnreachableBeforeAccept | Cause::UnreachableReported => {
+            "whose client had been reported unreachable"
+        }
+        _ => "that had already failed",
     }
 }
 
@@ -166,14 +179,17 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
         Cause::ConnectRefusedIcmp
         | Cause::ConnectUnreachable
         | Cause::ConnectCancelled
+        | Cause::UnreachableBeforeAccept
         | Cause::UnreachableReported => {
             format!("{}{}", diagnosis.cause.summary(), icmp_clause(record))
         }
-        Cause::WriteAfterReset | Cause::WriteAfterTimeout => format!(
-            "wrote on {} after {}",
-            duration(event.since_first_ns / NANOS_PER_MILLI),
-            Errno(event.first_errno)
-        ),
+        Cause::WriteAfterReset | Cause::WriteAfterTimeout | Cause::WriteAfterUnreachable => {
+            format!(
+                "wrote on {} after {}",
+                duration(event.since_first_ns / NANOS_PER_MILLI),
+                Errno(event.first_errno)
+            )
+        }
         Cause::SockoptRejected => {
             let Arguments { fd, level, option } = record.arguments;
             format!(

@@ -7,16 +7,16 @@ use xtask_common::scope::Scope;
 use socktrace_diagnosis::Cause;
 
 use super::{
-    accept, attach, bind, clients, connect, crowd, daemon, doctor, eof, filter, flood, forbid,
-    handover,
+    accept, attach, bind, clients, connect, crowd, daemon, doctor, eof, fastopen, filter, flood,
+    forbid, handover,
     icmp::{self, Message},
     inherit, inject, iouring,
     lane::Fault,
     layered::{self, Layer},
     metrics, mptcp,
     network::Family,
-    no_socket, not_sent, odd, orderly, owner, policy, privileges, prometheus, quiet, recverr,
-    refusal, reset, resolve, route,
+    no_socket, not_sent, odd, orderly, overlap, owner, policy, privileges, prometheus, quiet,
+    recverr, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout, verifier, write,
 };
@@ -213,7 +213,13 @@ catalogue! {
         Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
         Icount "reset_by_peer_while_write_waits" Ipv4: reset::by_peer_while_write_waits;
         Icount differs "reset_by_peer_orphan" Ipv4 (Ipv6): reset::by_closing_one_too_many, late: END;
+        Smp quick "reset_by_peer_overlap" Ipv4 Ipv6: overlap::reset;
+        Smp differs "reset_by_peer_from_another_netns" Ipv4 Ipv6: overlap::reset_from_another;
+        Smp quick "reset_by_peer_fast_open" Ipv4 Ipv6: fastopen::reset_by_peer;
+        Icount quick "reset_by_peer_both_connect" Ipv4 Ipv6: fastopen::reset_while_both_connect;
         Smp quick "reset_before_accept" Ipv4 Ipv6 Mapped: reset::before_accept;
+        Smp differs "reset_before_accept_fast_open" Ipv6 (Ipv4): fastopen::reset_before_accept;
+        Smp quick "unreachable_before_accept" Ipv4 Ipv6: fastopen::unreachable_before_accept;
         Smp differs "reset_before_accept_after_fin" Ipv6 (Ipv4): reset::before_accept_after_fin;
         Smp differs "reset_before_accept_never_accepted" Ipv4 (Ipv6): reset::never_accepted, late: TIMER;
         Smp quick "reset_after_peer_close" Ipv4 Ipv6 Mapped: reset::after_peer_close;
@@ -286,7 +292,14 @@ catalogue! {
         Icount "send_failed_user_timeout_queue_full" Ipv4 (Ipv6): |f| not_sent::user_timeout_in_flight(f, Fault::QueueFull);
         Icount "send_failed_keepalive" Ipv4 Ipv6: not_sent::keepalive;
         Icount "send_failed_closed_window" Ipv4 (Ipv6): not_sent::closed_window;
+        Icount quick "user_timeout_spoofed_icmp" Ipv4 Ipv6: timeout::user_beside_spoofed_icmp;
+        Icount differs "user_timeout_survived_icmp" Ipv4 Ipv6: timeout::user_after_survived_icmp;
+        Icount differs "unreachable_timeout_injected" Ipv4 Ipv6: timeout::unreachable_by_injected_icmp;
+        Icount quick "unreachable_timeout_overlap" Ipv4 Ipv6: overlap::unreachable;
         Icount quick "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
+        Icount "unreachable_reported_to_write" Ipv4 Ipv6: recverr::unreachable_by_write;
+        Icount quick "write_after_shutdown_survived" Ipv4 Ipv6: recverr::write_after_shutdown;
+        Smp quick "write_after_unreachable" Ipv4 Ipv6: icmp::write_after_refused;
 
         Smp quick "listener_closed" Ipv4 Ipv6: accept::listener_closed,
             kprobes hide ListenerClosed: WAITS;

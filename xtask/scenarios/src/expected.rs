@@ -119,8 +119,14 @@ impl Expected {
 
     /// The accept of a connection that was reset before.
     pub(super) fn accepted_reset(call: &'static str, errno: i32, ends: Ends) -> Self {
-        let failure = Self::failure(Cause::ResetBeforeAccept, call, errno, ends).state("CLOSE");
+        let failure = Self::failure(Cause::ResetBeforeAccept, call, errno, ends);
         Self { event: "accepted_reset", ..failure }
+    }
+
+    /// The accept of a connection that had failed otherwise.
+    pub(super) fn accepted_failed(cause: Cause, errno: i32, ends: Ends) -> Self {
+        let failure = Self::failure(cause, "read_or_write", errno, ends);
+        Self { event: "accepted_failed", ..failure }
     }
 
     /// A write that returns the errno of a failure that was told before.

@@ -13,9 +13,10 @@ use socktrace_diagnosis::Cause;
 use super::{
     blocked,
     expected::Expected,
+    inject::Injector,
     network::{Family, HOST_UNREACHABLE, Line, NOBODY_LISTENS, Network, Silence, host_unreachable},
     process::Process,
-    socket::{self, Ends, ensure_errno},
+    socket::{self, Ends, Role, ensure_errno},
 };
 
 /// It takes time to wake the program.
@@ -123,6 +124,34 @@ pub(super) fn rejected(family: Family, (words, message): Reject) -> Result<Vec<E
     let failure = message.expected_late(errno, ends, peer, 1, waited)?;
     let doubled = u32::from(!message.takes_doubling_back(ends));
     Ok(vec![failure.with("rto_ms", Network::syn_timeout(doubled)?)])
+}
+
+/// The program sends after its connect was refused by ICMP.
+pub(super) fn write_after_refused(family: Family) -> Result<Vec<Expected>> {
+    let network = Network::get()?;
+    let peer = family.peer_port(NOBODY_LISTENS);
+    let client = socket::bound(family.host())?;
+    let ends = Ends::new(socket::local(&client)?, peer);
+    let message = match family {
+        Family::Ipv4 | Family::Mapped => Message::new(3, 3, libc::ECONNREFUSED),
+        Family::Ipv6 => Message::new(1, 4, libc::ECONNREFUSED),
+    };
+    let injector = network.in_peer(|| Injector::new(ends, message))?;
+    let cut = network.cut(Silence::Drop)?;
+    let errno = injector.during(|| {
+        socket::start_connect(&client, peer)?;
+        socket::finish_connect(&client)
+    })?;
+    drop(cut);
+    let pipe = socket::write_errno(&client)?;
+    ensure_errno("write", pipe, libc::EPIPE)?;
+    let ends_then = ends.of_role(Role::Client);
+    let after = Expected::failure(Cause::WriteAfterUnreachable, "write", pipe, ends_then);
+    Ok(vec![
+        message.expected(errno, ends, peer)?.connecting(&[], &["zero_window"]),
+        // The SYN, which nobody has acknowledged.
+        after.first(errno).sigpipe("none").with("unacked_bytes", 1),
+    ])
 }
 
 /// The other host's firewall answers the first SYN only, while connect still holds the socket; then

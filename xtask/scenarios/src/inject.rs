@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -36,29 +36,25 @@ pub(super) fn injected(family: Family, message: Message) -> Result<Vec<Expected>
     let ends = Ends::new(socket::local(&client)?, peer);
     let injector = network.in_peer(|| Injector::new(ends, message))?;
     let cut = network.cut(Silence::Drop)?;
-    let connected = AtomicBool::new(false);
-    let errno = thread::scope(|scope| {
-        let injector = scope.spawn(|| injector.run(&connected));
-        let errno = socket::errno("connect", client.connect(&peer.into()));
-        connected.store(true, Ordering::Relaxed);
-        injector.join().map_err(|_| anyhow!("the injector panicked"))??;
-        errno
-    })?;
+    let errno = injector.during(|| socket::errno("connect", client.connect(&peer.into())))?;
     drop(cut);
     Ok(vec![message.expected(errno, ends, peer)?.connecting(&[], &["zero_window"])])
 }
 
-/// Answers SYNs of one connection.
-struct Injector {
+/// Answers segments of one connection.
+pub(super) struct Injector {
     /// Receives IP packets before the firewall does.
     sniffer: Socket,
     raw: Socket,
     ends: Ends,
     message: Message,
+    /// What is added to the sequence numbers that it quotes.
+    shift: u32,
 }
 
 impl Injector {
-    fn new(ends: Ends, message: Message) -> Result<Self> {
+    /// For the network namespace of the thread.
+    pub(super) fn new(ends: Ends, message: Message) -> Result<Self> {
         let (ether_type, domain, protocol) = match ends.local {
             SocketAddr::V4(_) => (0x0800_u16, Domain::IPV4, Protocol::ICMPV4),
             SocketAddr::V6(_) => (0x86dd_u16, Domain::IPV6, Protocol::ICMPV6),
@@ -67,38 +63,71 @@ impl Injector {
         let sniffer = Socket::new(Domain::PACKET, Type::DGRAM, Some(ether_type))?;
         sniffer.set_read_timeout(Some(TICK))?;
         let raw = Socket::new(domain, Type::RAW, Some(protocol))?;
-        Ok(Self { sniffer, raw, ends, message })
+        Ok(Self { sniffer, raw, ends, message, shift: 0 })
     }
 
-    /// Answers each SYN until the connect has ended: the first answer may come too early.
-    fn run(&self, connected: &AtomicBool) -> Result<()> {
+    /// With messages about other segments than those that come.
+    pub(super) fn off_by(self, shift: u32) -> Self {
+        Self { shift, ..self }
+    }
+
+    /// With messages from this address of the host.
+    pub(super) fn at(self, router: IpAddr) -> Result<Self> {
+        self.raw.bind(&SocketAddr::new(router, 0).into())?;
+        Ok(self)
+    }
+
+    /// Answers each segment until what is done is over: the first answer to a SYN may come too early.
+    pub(super) fn during<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let injector = scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    if let Some(quoted) = self.catch()? {
+                        thread::sleep(LET_GO);
+                        self.send(&quoted)?;
+                    }
+                }
+                anyhow::Ok(())
+            });
+            let result = act();
+            is_over.store(true, Ordering::Relaxed);
+            injector.join().map_err(|_| anyhow!("the injector panicked"))??;
+            result
+        })
+    }
+
+    /// The next segment of this connection, if one comes soon, as a message about it quotes it.
+    pub(super) fn catch(&self) -> Result<Option<Vec<u8>>> {
         let mut packet = [0; 2048];
-        while !connected.load(Ordering::Relaxed) {
-            let length = match (&self.sniffer).read(&mut packet) {
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if let Some(quoted) = self.quote(&packet[..length]) {
-                thread::sleep(LET_GO);
-                let mut to = self.ends.local;
-                to.set_port(0);
-                self.raw.send_to(&self.answer(quoted), &SockAddr::from(to))?;
-            }
+        match (&self.sniffer).read(&mut packet) {
+            Ok(length) => Ok(self.quote(&packet[..length])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Sends the message about what is quoted.
+    pub(super) fn send(&self, quoted: &[u8]) -> Result<()> {
+        let mut to = self.ends.local;
+        to.set_port(0);
+        self.raw.send_to(&self.answer(quoted), &SockAddr::from(to))?;
         Ok(())
     }
 
     /// The part of a packet of this connection that a message about it quotes.
-    fn quote<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+    fn quote(&self, packet: &[u8]) -> Option<Vec<u8>> {
         let header = match packet.first()? >> 4 {
             4 => usize::from(packet[0] & 15) * 4,
             _ => IPV6_HEADER,
         };
+        let mut quoted = packet.to_vec();
+        let sequence: &mut [u8; 4] = quoted.get_mut(header + 4..header + 8)?.try_into().ok()?;
+        *sequence = u32::from_be_bytes(*sequence).wrapping_add(self.shift).to_be_bytes();
         let port = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
         let ours =
             port(header)? == self.ends.local.port() && port(header + 2)? == self.ends.remote.port();
-        ours.then_some(packet)
+        ours.then_some(quoted)
     }
 
     fn answer(&self, quoted: &[u8]) -> Vec<u8> {

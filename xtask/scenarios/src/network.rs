@@ -192,19 +192,40 @@ impl Network {
             Silence::Reject(with) => format!("reject with {with}"),
         };
         let answers = if let Silence::DropLarge = silence { "accept" } else { "drop" };
+        self.filter(&[
+            ("input", &format!("meta l4proto tcp {verdict}")),
+            ("output", &format!("meta l4proto tcp {answers}")),
+        ])
+    }
+
+    /// Has the other host treat some segments by these rules of nft, each at a hook, until the result is
+    /// dropped.
+    pub(super) fn filter(self, rules: &[(&str, &str)]) -> Result<Cut> {
         let cut = Cut { peer: Some(self.peer) };
-        let rules = format!(
-            "table inet cut {{ chain input {{ type filter hook input priority 0; \
-             meta l4proto tcp {verdict}; }}; \
-             chain output {{ type filter hook output priority 0; meta l4proto tcp {answers}; }}; }}"
-        );
+        let table = table(rules);
         let status = Command::new("ip")
-            .args(["netns", "exec", self.peer, "nft", &rules])
+            .args(["netns", "exec", self.peer, "nft", &table])
             .status()
             .context("cannot run nft")?;
-        ensure!(status.success(), "nft refuses: {rules}");
+        ensure!(status.success(), "nft refuses: {table}");
         Ok(cut)
     }
+}
+
+/// What nft makes these rules of.
+fn table(rules: &[(&str, &str)]) -> String {
+    let chain = |(hook, rule): &(&str, &str)| {
+        format!("chain {hook} {{ type filter hook {hook} priority 0; {rule}; }}; ")
+    };
+    format!("table inet cut {{ {}}}", rules.iter().map(chain).collect::<String>())
+}
+
+/// Makes TCP segments disappear that come in, in the network namespace of the thread and for its life.
+pub(super) fn drop_all() -> Result<()> {
+    let table = table(&[("input", "meta l4proto tcp drop")]);
+    let status = Command::new("nft").arg(&table).status().context("cannot run nft")?;
+    ensure!(status.success(), "nft refuses: {table}");
+    Ok(())
 }
 
 /// How many timeouts of a SYN are not doubled.

@@ -183,7 +183,7 @@ pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
             .state("CLOSE_WAIT")
             .unaccepted()
             .reset_here(ABORTED),
-        Expected::accepted_reset("write", errno, ends),
+        Expected::accepted_reset("write", errno, ends).state("CLOSE_WAIT"),
         Expected::delivered(Cause::ResetBeforeAccept, errno, ends)
             .state("CLOSE_WAIT")
             .sigpipe("none"),

@@ -25,6 +25,9 @@ use super::{modules, network::Family};
 /// shorter than the host waits for a word.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// `TCP_SYN_RECV` in `include/net/tcp_states.h`.
+const SYN_RECV: u8 = 3;
+
 /// What an end of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -171,14 +174,27 @@ pub(super) fn close_with_reset(socket: Socket) -> Result<()> {
 /// then until it knows of the reset: on several processors both may take a moment, and it has no
 /// socket yet that could be asked.
 pub(super) fn reset_unaccepted(client: Socket) -> Result<Ends> {
-    /// `TCP_SYN_RECV` in `include/net/tcp_states.h`.
-    const SYN_RECV: u8 = 3;
     let ends = Ends::of_client(&client)?.reversed();
     let is_there = || Ok(state(ends)?.is_some_and(|state| state != SYN_RECV));
     until("the connection is not established", is_there)?;
     close_with_reset(client)?;
-    until("the connection is still open", || Ok(state(ends)?.is_none()))?;
+    until_gone(ends)?;
     Ok(ends)
+}
+
+/// Waits until there is no such connection any more; nothing is asked of its socket.
+pub(super) fn until_gone(ends: Ends) -> Result<()> {
+    until("the connection is still open", || Ok(state(ends)?.is_none()))
+}
+
+/// Waits until a connect has met the peer's own: its SYN has come, and no answer to this end's.
+pub(super) fn until_met(socket: &Socket) -> Result<()> {
+    until("no SYN has come", || Ok(info(socket)?.tcpi_state == SYN_RECV))
+}
+
+/// Waits until a listener has a connection to accept.
+pub(super) fn until_acceptable(listener: &Socket) -> Result<()> {
+    until_ready(listener, PollFlags::POLLIN)
 }
 
 /// The state of the connection that has these ports, which tell it well enough.

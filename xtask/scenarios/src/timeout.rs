@@ -13,10 +13,12 @@ use socktrace_diagnosis::Cause;
 
 use super::{
     expected::Expected,
+    icmp::Message,
+    inject::Injector,
     network::{
         Cut, Family, HOST_UNREACHABLE, Line, NOBODY_LISTENS, Network, Silence, host_unreachable,
     },
-    socket::{self, Ends},
+    socket::{self, Ends, Pair, ensure_errno},
 };
 
 pub(super) const READ_OR_WRITE: &str = "read_or_write";
@@ -71,6 +73,19 @@ impl GivenUp {
     /// The few bytes written before the wait were sent again all the time.
     pub(super) fn sent_again(&self, failure: Expected) -> Expected {
         failure.with("unacked_bytes", WRITTEN).lasted("elapsed_ms", self.waited, LATE)
+    }
+
+    /// After [`LIMIT`].
+    fn limit_reached(&self, cause: Cause) -> Expected {
+        let failure = self.sent_again(self.failure(cause));
+        // Timeouts of 200 ms and more, which double, make three of it.
+        let failure = failure.within("retransmits", 2, 3).within("rto_ms", 400, 2_000);
+        failure.with("user_timeout_ms", LIMIT).flags(&["user_timeout", "retransmitted"])
+    }
+
+    /// The peer had answered just before the wait.
+    fn silent_for_the_wait(&self, failure: Expected) -> Expected {
+        failure.lasted("silent_ms", self.waited + LATE, LATE + LATE)
     }
 
     /// As often as `tcp_retries2` has it, with the longest timeout in the end.
@@ -137,17 +152,76 @@ pub(super) fn write_after(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![given_up.retries_used_up(given_up.failure(Cause::RetransmitTimeout)), after])
 }
 
+/// The limit that a program sets, in milliseconds.
+const LIMIT: u64 = 1_500;
+
 /// The same, with a limit that the program set.
 pub(super) fn user(family: Family) -> Result<Vec<Expected>> {
-    let line = Line::new(family)?;
-    line.pair.client.set_tcp_user_timeout(Some(Duration::from_millis(1500)))?;
+    let line = limited(family)?;
     let cut = line.network.cut(Silence::Drop)?;
     socket::write(&line.pair.client)?;
     let given_up = wait(line, cut)?;
-    let failure = given_up.sent_again(given_up.failure(Cause::UserTimeout));
-    // Timeouts of 200 ms and more, which double, make three of it.
-    let failure = failure.within("retransmits", 2, 3).within("rto_ms", 400, 2_000);
-    Ok(vec![failure.with("user_timeout_ms", 1500).flags(&["user_timeout", "retransmitted"])])
+    Ok(vec![given_up.limit_reached(Cause::UserTimeout)])
+}
+
+/// Somebody answers by ICMP errors about what was never sent, as whoever cannot see the connection has to
+/// guess: they are not the reason.
+pub(super) fn user_beside_spoofed_icmp(family: Family) -> Result<Vec<Expected>> {
+    const NOT_SENT_YET: u32 = 1 << 20;
+    let given_up = answered_by_icmp(family, NOT_SENT_YET)?;
+    ensure_errno("read", given_up.errno, libc::ETIMEDOUT)?;
+    Ok(vec![given_up.limit_reached(Cause::UserTimeout)])
+}
+
+/// The same messages about what was sent: they are.
+pub(super) fn unreachable_by_injected_icmp(family: Family) -> Result<Vec<Expected>> {
+    let given_up = answered_by_icmp(family, 0)?;
+    ensure_errno("read", given_up.errno, libc::EHOSTUNREACH)?;
+    let (kind, code) = host_unreachable(family);
+    let failure = given_up.limit_reached(Cause::UnreachableTimeout);
+    let failure = failure.icmp(kind, code, given_up.ends.remote);
+    // An answer takes a doubling back (RFC 6069).
+    let failure = failure.within("retransmits", 1, 8).within("rto_ms", 200, 2_000);
+    Ok(vec![failure.flags(&["user_timeout", "retransmitted", "soft_error"])])
+}
+
+/// What a router said of data that came through in the end is not why later data did not.
+pub(super) fn user_after_survived_icmp(family: Family) -> Result<Vec<Expected>> {
+    let line = limited(family)?;
+    let Pair { client, server } = &line.pair;
+    let cut = line.network.cut(HOST_UNREACHABLE)?;
+    socket::send(client, b"question")?;
+    socket::until("nothing is sent again", || Ok(socket::retransmits(client)? > 0))?;
+    drop(cut);
+    socket::receive(server, b"question")?;
+    socket::send(server, b"answer")?;
+    socket::receive(client, b"answer")?;
+    let cut = line.network.cut(Silence::Drop)?;
+    socket::write(client)?;
+    let given_up = wait(line, cut)?;
+    ensure_errno("read", given_up.errno, libc::ETIMEDOUT)?;
+    let failure = given_up.limit_reached(Cause::UserTimeout);
+    Ok(vec![given_up.silent_for_the_wait(failure)])
+}
+
+fn limited(family: Family) -> Result<Line> {
+    let line = Line::new(family)?;
+    line.pair.client.set_tcp_user_timeout(Some(Duration::from_millis(LIMIT)))?;
+    Ok(line)
+}
+
+/// Segments disappear, and whatever comes is answered by ICMP host unreachable, about a sequence number
+/// that is so much higher.
+fn answered_by_icmp(family: Family, shift: u32) -> Result<GivenUp> {
+    let line = limited(family)?;
+    let (kind, code) = host_unreachable(family);
+    let message = Message::new(kind, code, libc::EHOSTUNREACH);
+    let injector = line.network.in_peer(|| Injector::new(line.ends, message))?.off_by(shift);
+    let cut = line.network.cut(Silence::Drop)?;
+    injector.during(|| {
+        socket::write(&line.pair.client)?;
+        wait(line, cut)
+    })
 }
 
 /// Large segments disappear on the way, small ones pass.

@@ -17,6 +17,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::ConnectRetriedAfterFailure
         | Cause::WriteAfterReset
         | Cause::WriteAfterTimeout
+        | Cause::WriteAfterUnreachable
         | Cause::WriteUnconnected
         | Cause::ListenerClosed
         | Cause::SockoptRejected
@@ -27,6 +28,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
             "FIN_WAIT2"
         }
         Cause::ResetAfterPeerClose => "CLOSE_WAIT",
+        Cause::UnreachableBeforeAccept => "SYN_RECV",
         Cause::AcceptResources | Cause::AcceptFailed => "LISTEN",
         Cause::ResetBeforeAccept
         | Cause::ResetByPeer
@@ -53,10 +55,11 @@ pub(super) const fn flags(cause: Cause) -> &'static [&'static str] {
             &["retransmitted"]
         }
         Cause::ConnectSendFailed => &["retransmitted", "send_failed"],
-        Cause::ResetBeforeAccept => &["unaccepted"],
+        Cause::ResetBeforeAccept | Cause::UnreachableBeforeAccept => &["unaccepted"],
         Cause::ResetAfterIdle => &["idle"],
         Cause::DataAfterShutdown => &["no_rst"],
         Cause::WriteAfterReset | Cause::WriteAfterTimeout => &["reported", "send_shutdown"],
+        Cause::WriteAfterUnreachable => &["reported", "send_shutdown", "unreachable"],
         Cause::WriteAfterShutdown => &["send_shutdown"],
         Cause::KeepaliveTimeout => &["probed", "keepalive"],
         Cause::ZeroWindowTimeout => &["zero_window", "unsent", "probed", "probes_exhausted"],

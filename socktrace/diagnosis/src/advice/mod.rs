@@ -147,6 +147,7 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         Cause::ConnectLocal => connecting::local(errno, facts),
         Cause::ConnectRefusedIcmp
         | Cause::ConnectUnreachable
+        | Cause::UnreachableBeforeAccept
         | Cause::UnreachableTimeout
         | Cause::UnreachableReported => icmp::advice(facts),
         Cause::ResetBeforeAccept => resets::before_accept(facts),

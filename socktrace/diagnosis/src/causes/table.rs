@@ -123,6 +123,13 @@ causes! {
         summary: "the client reset the connection before it was accepted",
         advice: "accept still succeeds and the next read or write fails; is the server slow to accept, or do health checks connect and reset",
     }
+    UnreachableBeforeAccept {
+        id: "unreachable_before_accept",
+        direction: Network, severity: Failure, group: Accept,
+        errnos: Of(UNREACHABLE),
+        summary: "the network reported the client unreachable before its connection was accepted",
+        advice: "accept still succeeds and the next read or write fails; is the way back to the client open (ip route get, firewalls)",
+    }
     ResetByPeer {
         id: "reset_by_peer",
         direction: Peer, severity: Failure, group: Reset,
@@ -178,6 +185,13 @@ causes! {
         errnos: Of(errnos![EPIPE]),
         summary: "the program wrote on after the timeout had been reported",
         advice: "check what write returns, and close the socket at the first error",
+    }
+    WriteAfterUnreachable {
+        id: "write_after_unreachable",
+        direction: LocalProgram, severity: Failure, group: Write,
+        errnos: Of(errnos![EPIPE]),
+        summary: "the program wrote on after the peer had been reported unreachable",
+        advice: "check what connect and write return, and close the socket at the first error",
     }
     WriteAfterShutdown {
         id: "write_after_shutdown",

@@ -60,6 +60,7 @@ fn signatures() -> impl Iterator<Item = Signature> {
             EventKind::ConnectionEnded
                 | EventKind::ErrorReported
                 | EventKind::Write
+                | EventKind::Accept
                 | EventKind::AcceptCall
         );
         let (states, origins) = if decides {
@@ -111,6 +112,7 @@ fn is_possible(signature: Signature) -> bool {
         Origin::RetransmitTimer => is(&[libc::ETIMEDOUT]) || is_icmp || is_blackhole,
         Origin::Abort => is(&[libc::ECONNABORTED]),
         Origin::Other => is(&[libc::ETIMEDOUT, libc::ECONNABORTED]) || is_icmp || is_blackhole,
+        Origin::Report => is_icmp,
     };
     match EventKind::try_from(signature.kind).expect("a kind") {
         EventKind::ConnectionEnded => ended(),
@@ -133,7 +135,7 @@ fn is_possible(signature: Signature) -> bool {
             libc::EAFNOSUPPORT,
         ]),
         EventKind::CloseWhileConnecting => is(&[libc::ECANCELED, libc::ETIMEDOUT]) || is_icmp,
-        EventKind::Accept if flags.has(Flags::DELIVERY) => is(&[libc::ECONNRESET, libc::EPIPE]),
+        EventKind::Accept if flags.has(Flags::DELIVERY) => ended(),
         EventKind::Accept => is(&[libc::EINTR, libc::EINVAL]),
         EventKind::AcceptCall => is(&[
             libc::EINTR,

@@ -261,6 +261,7 @@ impl Expected {
                 | Cause::ResetAfterPeerClose
                 | Cause::WriteAfterReset
                 | Cause::WriteAfterTimeout
+                | Cause::WriteAfterUnreachable
                 | Cause::WriteAfterShutdown
                 | Cause::WriteUnconnected,
                 ..,
@@ -279,7 +280,8 @@ impl Expected {
     /// What the call and the cause leave open, the scenario says.
     fn role(&self) -> Option<Role> {
         match (self.call, self.cause) {
-            ("accept" | "listen", _) | (_, Cause::ResetBeforeAccept) => Some(Role::Server),
+            ("accept" | "listen", _)
+            | (_, Cause::ResetBeforeAccept | Cause::UnreachableBeforeAccept) => Some(Role::Server),
             _ if self.is_attempt() => Some(Role::Client),
             ("bind", _) => None,
             _ => self.role,
