@@ -6,6 +6,8 @@ use crate::{EventKind, Flags, Origin, Signature, TcpState};
 const EPIPE: u16 = 32;
 const ETIMEDOUT: u16 = 110;
 
+const DISSOLVED: u8 = Origin::Dissolved as u8;
+
 impl Signature {
     /// The signature without what means nothing for its kind, neither for the diagnosis nor for a metric.
     ///
@@ -27,7 +29,7 @@ impl Signature {
                 let kept = self.closing().with(Flags::UNACCEPTED).with(Flags::DELIVERY);
                 self.reduced(kept, self.state)
             }
-            Ok(EventKind::Write) if self.errno != EPIPE => {
+            Ok(EventKind::Write) if self.errno != EPIPE && self.origin != DISSOLVED => {
                 Self { origin: 0, ..self.reduced(Flags::empty(), 0) }
             }
             Ok(EventKind::Write) if flags.has(Flags::REPORTED) => {
@@ -41,9 +43,11 @@ impl Signature {
                 const SYN_SENT: u8 = TcpState::SynSent as u8;
                 const SYN_RECV: u8 = TcpState::SynRecv as u8;
                 let state = if matches!(self.state, SYN_SENT | SYN_RECV) { self.state } else { 0 };
-                self.reduced(Flags::CONNECTING, state)
+                self.reduced(Flags::FAST_OPEN.with(Flags::CONNECTING), state)
             }
-            Ok(EventKind::Connect) => self.reduced(Flags::POLICY.with(Flags::FAST_OPEN), 0),
+            Ok(EventKind::Connect) => {
+                self.reduced(Flags::POLICY.with(Flags::FAST_OPEN).with(Flags::MALFORMED), 0)
+            }
             Ok(
                 EventKind::Bind
                 | EventKind::Listen
@@ -71,10 +75,12 @@ impl Signature {
         const SYN_RECV: u8 = TcpState::SynRecv as u8;
         let flags = Flags(self.flags);
         let sends = Flags::SEND_FAILED;
-        let kept = match (self.origin, self.errno) {
-            (RESET, _) => {
-                Flags::UNACCEPTED.with(Flags::NO_RST).with(Flags::RETRANSMITTED).with(Flags::IDLE)
-            }
+        let means = match (self.origin, self.errno) {
+            (RESET, _) => Flags::UNACCEPTED
+                .with(Flags::NO_RST)
+                .with(Flags::RETRANSMITTED)
+                .with(Flags::IDLE)
+                .with(Flags::UNANSWERED),
             (ABORT | REPORT, _) => Flags::empty(),
             (TIMER, ETIMEDOUT) => sends.with(Flags::USER_TIMEOUT).with(Flags::ZERO_WINDOW),
             (TIMER, _) => sends.with(Flags::SOFT_ERROR),
@@ -90,6 +96,7 @@ impl Signature {
             (_, _) => sends.with(Flags::SOFT_ERROR).with(Flags::RETRANSMITTED).with(Flags::UNSENT),
         };
         // Whose handshake it was.
-        kept.with_if(Flags::UNACCEPTED.with(Flags::CONNECTING), self.state == SYN_RECV)
+        let handshake = Flags::UNACCEPTED.with(Flags::CONNECTING);
+        means.with(Flags::FAST_OPEN).with_if(handshake, self.state == SYN_RECV)
     }
 }

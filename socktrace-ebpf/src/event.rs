@@ -123,9 +123,9 @@ pub struct Event {
     pub parts: u8,
     /// One thing more, see [`Event::detail`].
     pub packed: Packed,
-    /// With [`crate::Flags::SEND_FAILED`], the errno of the last transmission; else 0.
+    /// Errno of the last transmission, if that failed on this host; else 0.
     pub send_errno: u16,
-    /// With that flag too, how many transmissions by timers have failed on this host since one left it.
+    /// How many transmissions by timers have failed on this host since one left it.
     pub send_tries: u16,
 }
 
@@ -184,7 +184,8 @@ pub enum Detail {
         tgid: u32,
         /// Its command name.
         comm: [u8; 16],
-        /// Why, a value of the kernel's `enum sk_rst_reason`, or [`crate::facts::ABSENT`].
+        /// Why, a value of the kernel's `enum sk_rst_reason`, or [`crate::facts::ABSENT`]; with
+        /// [`BY_LISTENER`] toggled where the connection waited in the queue of a listener that closed.
         rst_reason: u32,
     },
     /// Arguments of the call.
@@ -198,7 +199,24 @@ pub enum Detail {
     },
     /// What `socket` was asked for; its type without flags.
     Socket(SocketCall),
+    /// What connect or bind was given for an address.
+    Given(Given),
 }
+
+/// What a call was given for an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Its family, `AF_*`; 0 also where it is too short to have one.
+    pub family: u16,
+    /// Its length in bytes, as the program says.
+    pub length: i32,
+    /// Whether the socket is for IPv6 alone (`IPV6_V6ONLY`).
+    pub only_v6: bool,
+}
+
+/// The bit of [`Detail::Peer`]'s reason that is the other way round for a connection that was still in
+/// its listener's queue.
+pub const BY_LISTENER: u32 = 1 << 31;
 
 /// A [`Detail`] as it travels.
 #[repr(C)]
@@ -230,6 +248,8 @@ pub mod parts {
     pub const CALL: u8 = 3 << 5;
     /// The detail is [`super::Detail::Socket`].
     pub const SOCKET: u8 = 4 << 5;
+    /// The detail is [`super::Detail::Given`].
+    pub const GIVEN: u8 = 5 << 5;
 }
 
 /// Bits of [`Event::unsettled`].
@@ -263,6 +283,14 @@ impl Event {
                 socket_type: number(octets),
                 protocol: second.cast_signed(),
             })),
+            parts::GIVEN => {
+                let [low, high, only_v6, _] = second.to_ne_bytes();
+                Some(Detail::Given(Given {
+                    family: u16::from_ne_bytes([low, high]),
+                    length: first.cast_signed(),
+                    only_v6: only_v6 != 0,
+                }))
+            }
             _ => None,
         }
     }
@@ -281,6 +309,11 @@ impl Event {
             Detail::Socket(call) => {
                 let numbers = [call.family.cast_unsigned(), call.protocol.cast_unsigned()];
                 (parts::SOCKET, octets(call.plain_type()), numbers)
+            }
+            Detail::Given(Given { family, length, only_v6 }) => {
+                let numbers =
+                    [length.cast_unsigned(), u32::from(family) | u32::from(only_v6) << 16];
+                (parts::GIVEN, [0; 16], numbers)
             }
         };
         self.parts = self.parts & !parts::DETAILS | part;
@@ -413,6 +446,8 @@ mod tests {
             Detail::Call { fd: -1, level: 6, option: -2 },
             Detail::Call { fd: 1_000, level: 0, option: 0 },
             Detail::Socket(SocketCall { family: 77, socket_type: 3, protocol: -5 }),
+            Detail::Given(Given { family: 47, length: -3, only_v6: false }),
+            Detail::Given(Given { family: 10, length: 28, only_v6: true }),
         ] {
             event.set_detail(detail);
             assert_eq!(event.detail(), Some(detail));

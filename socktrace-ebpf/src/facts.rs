@@ -136,6 +136,22 @@ macro_rules! kernel_facts {
             optional() {
                 TCP_MD5SIG_INFO = "tcp_sock", "md5sig_info", pointer;
             }
+            optional("premature_eof in part, and reset_without_answer") {
+                TCP_BYTES_RECEIVED = "tcp_sock", "bytes_received", u64;
+                TCP_BYTES_ACKED = "tcp_sock", "bytes_acked", u64;
+            }
+            // Without it, a connect by a sending call that waits is said to be one by connect.
+            optional() {
+                TCP_FASTOPEN_REQ = "tcp_sock", "fastopen_req", pointer;
+            }
+            // Without these, IPv4-mapped addresses of sockets for IPv6 alone, and a Fast Open that is off,
+            // have no reason.
+            optional() {
+                SOCK_IPV6ONLY_BIT = "sock", "__sk_common.skc_ipv6only", bit;
+            }
+            optional() {
+                NET_FASTOPEN = "net", "ipv4.sysctl_tcp_fastopen", offset;
+            }
             optional("how full accept queues are when an accept fails") {
                 SOCK_ACK_BACKLOG = "sock", "sk_ack_backlog", u32;
                 SOCK_MAX_ACK_BACKLOG = "sock", "sk_max_ack_backlog", u32;
@@ -226,13 +242,10 @@ macro_rules! kernel_facts {
             }
             at("tcp_sendmsg_fastopen") {
                 MSG_NAME = "msghdr", "msg_name", pointer;
+                MSG_NAME_LENGTH = "msghdr", "msg_namelen", u32;
             }
             at("tcp_retransmit_timer") {
                 TCP_PACKETS_OUT = "tcp_sock", "packets_out", u32;
-            }
-            at("tcp_fin") {
-                TCP_BYTES_RECEIVED = "tcp_sock", "bytes_received", u64;
-                TCP_BYTES_ACKED = "tcp_sock", "bytes_acked", u64;
             }
         }
     };

@@ -5,6 +5,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use socktrace_ebpf::{Origin, Signature, TcpState};
 
 use crate::{
+    errno::ECONNRESET,
     icmp,
     load::Load,
     record::Record,
@@ -90,6 +91,19 @@ pub(crate) fn record<L: Load>(sock: Sock<L>, socket: Identity, signature: &Signa
         (failure.origin, failure.state) = (signature.origin, signature.state);
         (failure.delivered, failure.told) = (0, u8::from(told));
     }
+}
+
+/// Remembers that the program dissolves a live connection. Whatever calls fail next on this socket, they
+/// do for that.
+#[inline(always)]
+pub(crate) fn dissolve<L: Load>(sock: Sock<L>) {
+    let signature = Signature {
+        errno: ECONNRESET,
+        origin: Origin::Dissolved as u8,
+        state: TcpState::Close as u8,
+        ..Signature::default()
+    };
+    record(sock, sock.new_held_identity(), &signature, true);
 }
 
 /// How the socket has failed before, if it has.

@@ -25,7 +25,7 @@ pub mod sockopt;
 
 pub use counter::Counter;
 pub use criteria::{Criterion, CriterionKind};
-pub use event::{Address, Detail, Event, NamedEvent, Names, OwnerSource};
+pub use event::{Address, Detail, Event, Given, NamedEvent, Names, OwnerSource};
 pub use owned::Owned;
 pub use repeats::Repeats;
 pub use report::Report;

@@ -102,6 +102,10 @@ pub(crate) static MPTCP: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static CLOSES_FIRST: Fact = Fact(0);
 
+/// Whether the return of `tcp_sendmsg_fastopen` is hooked: 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static FAST_OPEN_RETURNS: Fact = Fact(0);
+
 /// Whether the kernel has `bpf_get_current_task_btf` (5.11): 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static TASK_BTF: Fact = Fact(0);

@@ -10,6 +10,12 @@ impl Signature {
     pub fn role(&self, recorded: u8) -> Option<Role> {
         let flags = Flags(self.flags);
         match (EventKind::try_from(self.kind), TcpState::try_from(self.state)) {
+            // Nobody who listens, whatever it was called.
+            (Ok(EventKind::Accept | EventKind::AcceptCall), _)
+                if flags.has(Flags::NEVER_LISTENED) =>
+            {
+                None
+            }
             (Ok(EventKind::Accept | EventKind::AcceptCall | EventKind::Listen), _)
             | (_, Ok(TcpState::Listen | TcpState::NewSynRecv)) => Some(Role::Server),
             (Ok(EventKind::Connect | EventKind::CloseWhileConnecting), _)

@@ -16,25 +16,26 @@ use crate::{
     tcp_sock::TcpSock,
 };
 
-/// Tries that failed, one after the other.
+/// Tries that failed, one after the other, as records have them: in the upper half whose they are, as in
+/// that of a [`crate::note::Note`]; how many there were, and the errno of the last one.
 #[derive(Clone, Copy)]
-struct Failing {
-    /// Why the last one did.
-    errno: u16,
-    /// How many there were; 0 for none.
-    tries: u16,
-}
+pub(crate) struct Failing(u64);
 
 impl Failing {
-    /// As records have it. Its upper half says whose it is, as that of a [`crate::note::Note`].
     #[inline(always)]
-    fn pack(self, address: u64) -> u64 {
-        address << 32 | u64::from(self.tries) << 16 | u64::from(self.errno)
+    fn new(address: u64, tries: u16, errno: u16) -> Self {
+        Self(address << 32 | u64::from(tries) << 16 | u64::from(errno))
+    }
+
+    /// How many there were, 0 for none.
+    #[inline(always)]
+    pub(crate) fn tries(self) -> u16 {
+        (self.0 >> 16) as u16
     }
 
     #[inline(always)]
-    fn unpack(packed: u64) -> Self {
-        Self { errno: packed as u16, tries: (packed >> 16) as u16 }
+    pub(crate) fn describe(self, event: &mut Event) {
+        (event.send_errno, event.send_tries) = (self.0 as u16, self.tries());
     }
 }
 
@@ -91,8 +92,8 @@ fn failed<L: Load>(sock: Sock<L>, errno: u16) {
         return;
     };
     let before = if is_of(record.failing, socket.address) { record.failing } else { 0 };
-    let tries = Failing::unpack(before).tries.saturating_add(1);
-    record.failing = Failing { errno, tries }.pack(socket.address);
+    let tries = Failing(before).tries().saturating_add(1);
+    record.failing = Failing::new(socket.address, tries, errno).0;
 }
 
 #[inline(always)]
@@ -108,43 +109,46 @@ fn succeeded<L: Load>(sock: Sock<L>) {
     }
 }
 
-/// How many of the last tries on this socket failed: 0 if the last one did not. What is remembered of
-/// those of a subflow is from now on remembered of the socket that programs hold, too.
+/// How the last tries on this socket failed: none if the last one did not.
 #[inline(always)]
-pub(crate) fn hand_up<L: Load>(sock: Sock<L>, held: Identity) -> u16 {
+pub(crate) fn find<L: Load>(sock: Sock<L>) -> Failing {
     let socket = sock.identity();
-    let packed = hand_up_failing(socket.address, socket.cookie, held.address, held.cookie);
-    Failing::unpack(packed).tries
+    Failing(failing_of(socket.address, socket.cookie))
 }
 
-/// Tells how the last tries on this socket failed.
+/// The connection has ended. What is remembered of a subflow is from now on remembered of the socket that
+/// programs hold; of any other socket nothing is.
 #[inline(always)]
-pub(crate) fn describe<L: Load>(sock: Sock<L>, event: &mut Event) {
+pub(crate) fn hand_up<L: Load>(sock: Sock<L>, held: Identity) {
     let socket = sock.identity();
-    let failing = Failing::unpack(hand_up_failing(socket.address, socket.cookie, 0, 0));
-    (event.send_errno, event.send_tries) = (failing.errno, failing.tries);
+    move_failing(socket.address, socket.cookie, held.address, held.cookie);
 }
 
-/// What is remembered of a socket as it is packed, 0 for none. The record of another one, unless that is
-/// 0, has the same from now on.
-///
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function, as the next one: the verifier goes through it once in a program, whatever the
+/// paths to it, and takes numbers for arguments only.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn hand_up_failing(address: u64, cookie: u64, held: u64, held_cookie: u64) -> u64 {
+extern "C" fn failing_of(address: u64, cookie: u64) -> u64 {
+    match Record::find(Identity::of_numbers(address, cookie)) {
+        Some(record) if is_of(record.failing, address) => record.failing,
+        _ => 0,
+    }
+}
+
+/// Always 0: a global function has to return something.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn move_failing(address: u64, cookie: u64, to: u64, to_cookie: u64) -> u64 {
     let Some(record) = Record::find(Identity::of_numbers(address, cookie)) else {
         return 0;
     };
-    let failing = record.failing;
-    if !is_of(failing, address) {
-        return 0;
-    }
-    if held != 0
-        && held != address
-        && let Some(record) = Record::find(Identity::of_numbers(held, held_cookie))
+    let failing = Failing(record.failing);
+    record.failing = 0;
+    if to != address
+        && is_of(failing.0, address)
+        && let Some(record) = Record::find(Identity::of_numbers(to, to_cookie))
     {
-        record.failing = Failing::unpack(failing).pack(held);
+        record.failing = Failing::new(to, failing.tries(), failing.0 as u16).0;
     }
-    failing
+    0
 }

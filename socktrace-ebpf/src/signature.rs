@@ -153,6 +153,8 @@ wire_enum! {
         Abort = 3,
         /// No `tcp_done`: an error was reported of a socket that stays open (`inet_sk_error_report`).
         Report = 4,
+        /// `tcp_disconnect`: the program dissolved its own connection, by connect with `AF_UNSPEC`.
+        Dissolved = 5,
     }
 }
 
@@ -321,7 +323,7 @@ impl Flags {
     pub const SEND_SHUTDOWN: Self = Self(1 << 14);
     /// A security module forbade the call, or a BPF program of the cgroup, before the protocol saw it.
     pub const POLICY: Self = Self(1 << 15);
-    /// A sending call with `MSG_FASTOPEN` was to connect.
+    /// A sending call was to connect: with `MSG_FASTOPEN`, or after `TCP_FASTOPEN_CONNECT`.
     pub const FAST_OPEN: Self = Self(1 << 16);
     /// An MPTCP socket: it has failed because its last subflow has, or at the peer's word.
     pub const MPTCP: Self = Self(1 << 17);
@@ -330,11 +332,18 @@ impl Flags {
     /// The timer's last tries to send failed on this host: nothing of them reached the network. While
     /// connecting, all of them.
     pub const SEND_FAILED: Self = Self(1 << 19);
+    /// The peer has acknowledged this side's SYN, and nothing of the data that followed; nor has it
+    /// sent any.
+    pub const UNANSWERED: Self = Self(1 << 20);
+    /// The socket that accept was called on has never listened.
+    pub const NEVER_LISTENED: Self = Self(1 << 25);
     /// The program's own connect was not over in `SYN_RECV`, as both ends had sent a SYN. Connections
     /// that were accepted by Fast Open are in that state too.
     pub const CONNECTING: Self = Self(1 << 27);
+    /// What connect or bind was given is no whole address of the socket's family.
+    pub const MALFORMED: Self = Self(1 << 28);
     /// Of a call after the failure of a socket: its errno was one that stands for an ICMP error.
-    pub const UNREACHABLE: Self = Self(1 << 28);
+    pub const UNREACHABLE: Self = Self(1 << 29);
 
     /// Every flag with its name, in bit order.
     pub const NAMES: &'static [(Self, &'static str)] = &[
@@ -358,7 +367,10 @@ impl Flags {
         (Self::MPTCP, "mptcp"),
         (Self::SUBFLOW, "subflow"),
         (Self::SEND_FAILED, "send_failed"),
+        (Self::UNANSWERED, "unanswered"),
+        (Self::NEVER_LISTENED, "never_listened"),
         (Self::CONNECTING, "connecting"),
+        (Self::MALFORMED, "malformed"),
         (Self::UNREACHABLE, "unreachable"),
     ];
 

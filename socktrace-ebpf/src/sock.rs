@@ -123,6 +123,16 @@ impl<L: Load> Sock<L> {
         self.load(&offsets::SOCK_STATE)
     }
 
+    /// Whether `tcp_disconnect` would reset the peer, or end an attempt to connect (`tcp_need_reset`).
+    #[inline(always)]
+    pub(crate) fn is_live(self) -> bool {
+        const CLOSE: u8 = TcpState::Close as u8;
+        const LISTEN: u8 = TcpState::Listen as u8;
+        const CLOSING: u8 = TcpState::Closing as u8;
+        const LAST_ACK: u8 = TcpState::LastAck as u8;
+        !matches!(self.state(), CLOSE | LISTEN | CLOSING | LAST_ACK)
+    }
+
     /// Whether a task holds the socket's lock, so that the current task is the one operating on
     /// it. Softirq and timers work on unowned sockets only, and leave owned ones to their owner.
     #[inline(always)]
@@ -166,20 +176,28 @@ impl<L: Load> Sock<L> {
         if self.load::<u16>(&offsets::SOCK_FAMILY) == AF_INET { Family::Ipv4 } else { Family::Ipv6 }
     }
 
+    /// Whether it is for IPv6 alone (`IPV6_V6ONLY`); not where that cannot be told.
+    #[inline(always)]
+    pub(crate) fn is_only_v6(self) -> bool {
+        if offsets::SOCK_IPV6ONLY_BIT.is_absent() {
+            return false;
+        }
+        let bit = offsets::SOCK_IPV6ONLY_BIT.present().get() as usize;
+        // SAFETY: the byte of this `struct sock` that holds the flag.
+        let byte: u8 = unsafe { L::load(self.0, bit / 8) };
+        byte >> (bit % 8) & 1 != 0
+    }
+
     #[inline(always)]
     fn is_v4_mapped(self) -> bool {
         Address::mapped(self.load(&offsets::SOCK_DADDR6)).is_some()
     }
 
-    /// The IPv4 address that an IPv6 socket is to connect to in its mapped form; `None` for an
-    /// IPv4 socket. It stays when the connect fails at once, unlike the plain one.
+    /// The IPv6 address that the socket is or was to be connected to, if that begins so; else zeroes.
     #[inline(always)]
-    pub(crate) fn mapped_remote(self) -> Option<[u8; 4]> {
-        if self.load::<u16>(&offsets::SOCK_FAMILY) != AF_INET6 {
-            return None;
-        }
-        let [_, _, _, word]: [u32; 4] = self.load(&offsets::SOCK_DADDR6);
-        Some(word.to_ne_bytes())
+    pub(crate) fn remote_beginning_with(self, [a, b]: [u32; 2]) -> [u32; 4] {
+        let words: [u32; 4] = self.load(&offsets::SOCK_DADDR6);
+        if words[0] == a && words[1] == b { words } else { [0; 4] }
     }
 
     #[inline(always)]
@@ -286,6 +304,15 @@ impl<L: Load> Sock<L> {
         unsafe { L::member(net, offset) }
     }
 
+    /// Whether `net.ipv4.tcp_fastopen` of the socket's network namespace lets programs send with their
+    /// SYN (`TFO_CLIENT_ENABLE`); so it is taken where that cannot be read.
+    #[inline(always)]
+    pub(crate) fn may_fast_open(self) -> bool {
+        // An int or a byte, of which the lowest bit comes first.
+        offsets::NET_FASTOPEN.is_absent()
+            || self.net_member::<u8>(offsets::NET_FASTOPEN.present()) & 1 != 0
+    }
+
     /// `net.ipv4.tcp_retries2` of the socket's network namespace, where this kernel has it.
     #[inline(always)]
     pub(crate) fn retries2(self) -> u32 {
@@ -324,6 +351,24 @@ impl<L: Load> Sock<L> {
         const _: () = assert!(IPPROTO_TCP >> 8 == 0 && IPPROTO_MPTCP >> 8 == 1);
         const _: () = assert!(Protocol::Mptcp as u8 == Protocol::Tcp as u8 + 1);
         Protocol::Tcp as u8 + (self.load::<u16>(&offsets::SOCK_PROTOCOL) >> 8) as u8
+    }
+
+    /// Whether a socket that does not listen has done so before it was shut down.
+    ///
+    /// `tcp_disconnect` leaves the limit of its queue. That is 0 after `listen(fd, 0)`, where only the
+    /// sequence number is left to tell: it moves on, and else a connect would have given it one, and left
+    /// the address.
+    #[inline(always)]
+    pub(crate) fn has_listened(self, family: Family) -> bool {
+        if self.state() != TcpState::Close as u8 {
+            return false;
+        }
+        let limit: u32 = self.load(&offsets::SOCK_MAX_ACK_BACKLOG);
+        if limit != 0 || offsets::SOCK_MAX_ACK_BACKLOG.is_absent() {
+            return true;
+        }
+        let is_new = self.tcp().is_none_or(|tcp| !tcp.has_sequence_number());
+        !is_new && self.remote(family) == Address::default()
     }
 
     /// How many connections wait in a listener's accept queue, in percent of the limit; `None` where

@@ -2,78 +2,130 @@
 
 use core::marker::PhantomData;
 
-use socktrace_ebpf::{Address, Family};
+use socktrace_ebpf::{Address, Detail, Event, Family, Flags, Given};
 
-use crate::load::Load;
+use crate::{load::Load, offsets, sock::Sock};
 
 /// Families in `include/linux/socket.h`.
 const AF_UNSPEC: u16 = 0;
+const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, addresses.
 const PORT: usize = 2;
 const IPV4_ADDRESS: usize = 4;
 const IPV6_ADDRESS: usize = 8;
+/// What the kernel wants of each at least: `sizeof(struct sockaddr_in)` and `SIN6_LEN_RFC2133`; and the
+/// most of any, `sizeof(struct sockaddr_storage)`.
+const IPV4_LENGTH: i32 = 16;
+const IPV6_LENGTH: i32 = 24;
+const MOST: i32 = 128;
 
-/// A hook's address argument, whose type admits direct loads of its first 16 bytes.
+/// A hook's address argument, whose type admits direct loads of its first 16 bytes, and its length as
+/// the program gave it.
 #[derive(Clone, Copy)]
-pub(crate) struct SockAddr<L>(*const u8, PhantomData<L>);
+pub(crate) struct SockAddr<L> {
+    pointer: *const u8,
+    length: i32,
+    load: PhantomData<L>,
+}
+
+/// An end of a connection that was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    /// As a person names it: `::ffff:192.0.2.1` is IPv4.
+    pub(crate) family: Family,
+    /// All zeroes where the address is none of the socket's family, or cannot be read.
+    pub(crate) ip: Address,
+    pub(crate) port: u16,
+}
 
 impl<L: Load> SockAddr<L> {
     #[inline(always)]
-    pub(crate) fn new(pointer: *const u8) -> Self {
-        Self(pointer, PhantomData)
+    pub(crate) fn new(pointer: *const u8, length: i32) -> Self {
+        Self { pointer, length, load: PhantomData }
     }
 
     #[inline(always)]
     pub(crate) fn is_null(self) -> bool {
-        self.0.is_null()
+        self.pointer.is_null()
     }
 
     /// Whether it stands for no address (`AF_UNSPEC`): connect is to dissolve an association.
     #[inline(always)]
     pub(crate) fn is_unspecified(self) -> bool {
-        self.family() == AF_UNSPEC
+        self.has_family() && self.family() == AF_UNSPEC
     }
 
+    #[inline(always)]
+    fn has_family(self) -> bool {
+        !self.is_null() && (size_of::<u16>() as i32..=MOST).contains(&self.length)
+    }
+
+    /// To be asked where it has one.
     #[inline(always)]
     fn family(self) -> u16 {
         // SAFETY: a `struct sockaddr`, which is 16 bytes long and begins with the family.
-        unsafe { L::load(self.0, 0) }
+        unsafe { L::load(self.pointer, 0) }
     }
 
-    /// The port in host byte order.
+    /// Whether it is a whole address for a socket of this family. `inet_bind` takes `AF_UNSPEC` for
+    /// `AF_INET`.
     #[inline(always)]
-    pub(crate) fn port(self) -> u16 {
-        // SAFETY: likewise.
-        u16::from_be(unsafe { L::load(self.0, PORT) })
+    fn is_whole(self, socket: Family) -> bool {
+        if !self.has_family() {
+            return false;
+        }
+        match (socket, self.family()) {
+            (Family::Ipv4, AF_INET | AF_UNSPEC) => self.length >= IPV4_LENGTH,
+            (Family::Ipv6, AF_INET6) => self.length >= IPV6_LENGTH,
+            _ => false,
+        }
     }
 
-    /// The address, if it is one of IPv4.
+    /// What the program has asked this socket for.
     #[inline(always)]
-    pub(crate) fn ipv4(self) -> [u8; 4] {
-        // SAFETY: likewise.
-        unsafe { L::load(self.0, IPV4_ADDRESS) }
-    }
-
-    /// The address, handed to a socket of this family, and its family as a person names it:
-    /// `::ffff:192.0.2.1` is IPv4. An IPv6 address is all zeroes where it cannot be read
-    /// ([`READ_KERNEL`]).
-    ///
-    /// [`READ_KERNEL`]: crate::offsets::READ_KERNEL
-    #[inline(always)]
-    pub(crate) fn ip(self, socket: Family) -> (Family, Address) {
+    pub(crate) fn end<S: Load>(self, sock: Sock<S>) -> End {
+        let socket = sock.own_family();
+        let mut end = End { family: socket, ip: Address::default(), port: 0 };
+        if !self.is_whole(socket) {
+            return end;
+        }
+        // SAFETY: as long as its family has it, which is 16 bytes at least.
+        end.port = u16::from_be(unsafe { L::load(self.pointer, PORT) });
         if socket == Family::Ipv4 {
-            return (Family::Ipv4, Address::ipv4(self.ipv4()));
+            // SAFETY: as above.
+            end.ip = Address::ipv4(unsafe { L::load(self.pointer, IPV4_ADDRESS) });
+            return end;
         }
-        // Nothing but what the program has written.
-        if self.family() != AF_INET6 {
-            return (Family::Ipv6, Address::default());
+        // SAFETY: as above.
+        let mut words = unsafe { L::load_past(self.pointer, IPV6_ADDRESS) };
+        if offsets::READ_KERNEL.get() != 1 {
+            // Half of it lies past what can be read. `tcp_v6_connect` has copied it, unless it failed
+            // before that.
+            // SAFETY: as above.
+            words = sock.remote_beginning_with(unsafe { L::load(self.pointer, IPV6_ADDRESS) });
         }
-        // SAFETY: likewise, and as long as its family has it.
-        let words = unsafe { L::load_past(self.0, IPV6_ADDRESS) };
-        match Address::mapped(words) {
+        (end.family, end.ip) = match Address::mapped(words) {
             Some(address) => (Family::Ipv4, address),
             None => (Family::Ipv6, Address::from_words(words)),
+        };
+        end
+    }
+
+    /// [`Flags::MALFORMED`], where the program has given what is no whole address.
+    #[inline(always)]
+    pub(crate) fn flags(self, socket: Family) -> Flags {
+        Flags::empty().with_if(Flags::MALFORMED, !self.is_null() && !self.is_whole(socket))
+    }
+
+    /// Adds to an event what was given.
+    #[inline(always)]
+    pub(crate) fn describe<S: Load>(self, sock: Sock<S>, event: &mut Event) {
+        if self.is_null() {
+            return;
         }
+        let family = if self.has_family() { self.family() } else { AF_UNSPEC };
+        let (length, only_v6) = (self.length, sock.is_only_v6());
+        event.set_detail(Detail::Given(Given { family, length, only_v6 }));
     }
 }

@@ -128,6 +128,28 @@ impl<L: Load> TcpSock<L> {
         (!offsets::ICSK_RTO.is_absent()).then(|| self.load(&offsets::ICSK_RTO))
     }
 
+    /// Whether it has been given a sequence number, to connect or by `tcp_disconnect`.
+    #[inline(always)]
+    pub(crate) fn has_sequence_number(self) -> bool {
+        self.load::<u32>(&offsets::TCP_WRITE_SEQ) != 0
+    }
+
+    /// [`Flags::FAST_OPEN`], where a sending call waits for the connection to be made: it keeps its data
+    /// there until then (`tcp_sendmsg_fastopen`), unless it does not wait.
+    #[inline(always)]
+    pub(crate) fn connecting_flags(self) -> Flags {
+        let request = number(self.load(&offsets::TCP_FASTOPEN_REQ));
+        let is_connecting = is_same(self.sock.state().into(), TcpState::SynSent as u64);
+        Flags::empty().with_flag(Flags::FAST_OPEN, is_connecting & is_other(request, 0))
+    }
+
+    /// Whether its third handshake segment has been taken: 1, or 0 also where that cannot be told. The
+    /// stamp of a connection that was just made is that of its listener, which has none.
+    #[inline(always)]
+    pub(crate) fn has_heard_from_peer(self) -> bool {
+        self.load::<u32>(&offsets::TCP_RCV_TSTAMP) != 0
+    }
+
     /// A report with what TCP knows.
     #[inline(always)]
     pub(crate) fn add_to(self, report: Report) -> Report {
@@ -167,7 +189,8 @@ impl<L: Load> TcpSock<L> {
         Flags::empty()
             .with_flag(Flags::USER_TIMEOUT, is_other(u64::from(user_timeout), 0))
             .with_flag(Flags::RETRANSMITTED, is_other(retransmits, 0))
-            .with_flag(Flags::ZERO_WINDOW, is_same(u64::from(window), 0))
+            // A peer that has not answered the SYN has advertised no window: the kernel has 0 for it.
+            .with_flag(Flags::ZERO_WINDOW, is_connected & is_same(u64::from(window), 0))
             .with_flag(Flags::UNSENT, is_other(u64::from(self.unsent()), 0))
             .with_flag(Flags::PROBED, is_other(probes, 0))
             .with_flag(Flags::PROBES_EXHAUSTED, is_at_least(probes, self.sock.retries2().into()))
@@ -185,6 +208,19 @@ impl<L: Load> TcpSock<L> {
         Flags::empty()
             .with_flag(Flags::RETRANSMITTED, is_at_least(retransmits, threshold))
             .with_flag(Flags::IDLE, is_first & self.is_answer_after_silence())
+            .with_flag(Flags::UNANSWERED, self.is_unanswered())
+    }
+
+    /// 1 where the peer has acknowledged the SYN, and nothing of the data that was sent after it, nor
+    /// sent any; else 0.
+    ///
+    /// The SYN counts as one acknowledged byte, and only of the side that connected: an accepted socket
+    /// begins behind it (`tcp_create_openreq_child`).
+    #[inline(always)]
+    fn is_unanswered(self) -> u64 {
+        let acked: u64 = self.load(&offsets::TCP_BYTES_ACKED);
+        let received: u64 = self.load(&offsets::TCP_BYTES_RECEIVED);
+        is_same(acked, 1) & is_same(received, 0) & is_other(self.unacked().into(), 0)
     }
 
     /// 1 where the peer answers now after a long silence, else 0: data that was sent after it, the time
@@ -343,8 +379,13 @@ impl<L: Load> TcpSock<L> {
             let next: u32 = self.load(offsets::TCP_SND_NXT.present());
             let unacked: u32 = self.load(offsets::TCP_SND_UNA.present());
             let written: u32 = self.load(offsets::TCP_WRITE_SEQ.present());
-            event.unacked_bytes = next.wrapping_sub(unacked);
-            event.unsent_bytes = written.wrapping_sub(next);
+            // `tcp_disconnect` moves the numbers of a socket on that is closed, and reset ones keep those
+            // of a connection that is no more.
+            let state = u64::from(self.sock.state());
+            let is_open = is_other(state, TcpState::Close as u64) as u32;
+            let is_open = is_open & is_other(state, TcpState::Listen as u64) as u32;
+            event.unacked_bytes = is_open * next.wrapping_sub(unacked);
+            event.unsent_bytes = is_open * written.wrapping_sub(next);
             event.retransmits = self.load(offsets::ICSK_RETRANSMITS.present());
             event.probes = self.load(offsets::ICSK_PROBES_OUT.present());
             event.rto_jiffies = self.load(offsets::ICSK_RTO.present());

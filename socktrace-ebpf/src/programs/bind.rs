@@ -3,7 +3,13 @@
 use socktrace_ebpf::{EventKind, Flags};
 
 use super::emit_call;
-use crate::{load::Load, policy, retry, sock::Sock, sockaddr::SockAddr, subject::Subject};
+use crate::{
+    load::Load,
+    policy, retry,
+    sock::Sock,
+    sockaddr::{End, SockAddr},
+    subject::Subject,
+};
 
 /// A bind to this address has failed. These flags are known, others follow.
 #[inline(always)]
@@ -13,19 +19,21 @@ pub(super) fn failed<L: Load, A: Load>(
     errno: u16,
     flags: Flags,
 ) -> i32 {
-    let Some(family) = sock.stream_family() else {
+    if sock.stream_family().is_none() {
         return 0;
-    };
+    }
     // The address that was asked for, which the socket did not get.
-    let (family, ip) = wanted.ip(family);
-    let port = wanted.port();
+    let End { family, ip, port } = wanted.end(sock);
     if retry::repeats(EventKind::Bind, sock.stream_protocol(), family as u8, port, errno) {
         return 0;
     }
     let flags = flags.with(policy::forbids_bind(errno, sock, port));
+    let flags = flags.with(wanted.flags(sock.own_family()));
     let locate = |subject: &mut Subject| {
         subject.local = ip;
         subject.local_port = port;
     };
-    emit_call(EventKind::Bind, sock, family, errno, flags, locate, |_| {})
+    emit_call(EventKind::Bind, sock, family, errno, flags, locate, |event| {
+        wanted.describe(sock, event);
+    })
 }

@@ -1,10 +1,10 @@
 //! What becomes of a socket when a call that connects returns, whatever the call.
 
-use socktrace_ebpf::{EventKind, Flags};
+use socktrace_ebpf::{EventKind, Flags, TcpState};
 
 use super::emit_call;
 use crate::{
-    errno::{EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EISCONN, EPERM},
+    errno::{EAGAIN, EALREADY, ECONNABORTED, ECONNRESET, EINPROGRESS, EISCONN, EPERM},
     failure,
     load::Load,
     owner::{self, Role},
@@ -35,8 +35,13 @@ pub(super) fn returned<L: Load, T: Load>(
     }
     if matches!(errno, 0 | EINPROGRESS) {
         if call == Call::Connect && target.is_unspecified() {
-            // The association is dissolved, and with it all that it went through.
-            failure::forget(sock);
+            // The association is dissolved, and with it all that it went through. That of a live
+            // connection leaves this errno (`tcp_disconnect`).
+            if sock.err() == ECONNRESET && failure::find_connecting(sock).errno != ECONNRESET {
+                failure::dissolve(sock);
+            } else {
+                failure::forget(sock);
+            }
         } else {
             owner::record(sock, Role::Client);
         }
@@ -59,11 +64,33 @@ pub(super) fn returned<L: Load, T: Load>(
         .with_if(Flags::POLICY, errno == EPERM && call == Call::Connect)
         .with_if(Flags::FAST_OPEN, call == Call::Send);
     debug!((), "connect: failed with errno {}", errno);
-    let (family, ip) = target.ip(sock.own_family());
+    failed(sock, errno, target, flags)
+}
+
+/// A call that was to connect a socket to `target` has failed. These flags are known, others follow.
+#[inline(always)]
+pub(super) fn failed<L: Load, T: Load>(
+    sock: Sock<L>,
+    errno: u16,
+    target: SockAddr<T>,
+    flags: Flags,
+) -> i32 {
+    let own = sock.own_family();
+    let flags = flags.with(target.flags(own));
+    let to = target.end(sock);
+    // Without one it is the socket's own, of a connect that was put off.
+    let family = if target.is_null() { sock.family().unwrap_or(own) } else { to.family };
     let locate = |subject: &mut Subject| {
+        // What the socket has may be of an attempt before.
         if !target.is_null() {
-            (subject.remote, subject.remote_port) = (ip, target.port());
+            (subject.remote, subject.remote_port) = (to.ip, to.port);
         }
     };
-    emit_call(EventKind::Connect, sock, family, errno, flags, locate, |_| {})
+    emit_call(EventKind::Connect, sock, family, errno, flags, locate, |event| {
+        target.describe(sock, event);
+        if sock.state() == TcpState::Close as u8 {
+            // Left over from an attempt before.
+            (event.elapsed_ms, event.silent_jiffies, event.retransmits) = (0, 0, 0);
+        }
+    })
 }

@@ -67,5 +67,5 @@ pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
         return 0;
     }
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    bind::failed(sock, SockAddr::<A::Load>::new(ctx.pointer(1)), errno, flags)
+    bind::failed(sock, SockAddr::<A::Load>::new(ctx.pointer(1), ctx.int(2)), errno, flags)
 }

@@ -11,13 +11,13 @@
 //! connections.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::{EventKind, Flags, TcpState};
+use socktrace_ebpf::{EventKind, Family, Flags, TcpState};
 
 use super::{caller_of, emit_call, failed_call, locate_call};
 use crate::{
     arguments::Arguments as _,
     emit::emit,
-    errno::{EAGAIN, ECONNRESET, EPIPE, returned},
+    errno::{EAGAIN, ECONNRESET, EINVAL, EPIPE, returned},
     failure,
     load::{Direct, Load, Probe},
     measure, offsets,
@@ -99,6 +99,13 @@ pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     0
 }
 
+/// [`Flags::NEVER_LISTENED`], where that is why the protocol's accept has failed with this errno.
+#[inline(always)]
+pub(super) fn no_listener<L: Load>(sock: Sock<L>, family: Family, errno: u16) -> Flags {
+    let never = errno == EINVAL && !sock.has_listened(family);
+    Flags::empty().with_if(Flags::NEVER_LISTENED, never)
+}
+
 #[inline(always)]
 fn failure(ctx: &FExitContext, err: i32) -> i32 {
     let errno = returned(i64::from(err).cast_unsigned());
@@ -110,5 +117,6 @@ fn failure(ctx: &FExitContext, err: i32) -> i32 {
         return 0;
     };
     debug!(ctx, "inet_csk_accept: failed with errno {}", errno);
-    emit_call(EventKind::Accept, sock, family, errno, Flags::empty(), |_| {}, |_| {})
+    let flags = no_listener(sock, family, errno);
+    emit_call(EventKind::Accept, sock, family, errno, flags, |_| {}, |_| {})
 }

@@ -115,6 +115,8 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     }
     let socket = sock.new_identity();
     failure::record(sock, socket, &signature, true);
+    let failing = sending::find(sock);
+    sending::hand_up(sock, socket);
     // The current task may be MPTCP's worker.
     let question = Question::search(socket, flags, false);
     let locate = |subject: &mut Subject| {
@@ -123,9 +125,7 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     };
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);
-        if Flags(signature.flags).has(Flags::SEND_FAILED) {
-            sending::describe(sock, event);
-        }
+        failing.describe(event);
         // What TCP knows of the connection.
         let tcp = sock.first_subflow();
         if signature.origin == Origin::Reset as u8 {

@@ -10,9 +10,9 @@ use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{Address, EventKind, Family, Flags, TcpState};
+use socktrace_ebpf::{Flags, TcpState};
 
-use super::emit_call;
+use super::connect;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -22,7 +22,6 @@ use crate::{
     owner::{self, Role},
     sock::Socket,
     sockaddr::SockAddr,
-    subject::Subject,
 };
 
 /// Entry of `__inet_stream_connect`.
@@ -47,8 +46,7 @@ fn inet_stream_connect_kprobe(ctx: ProbeContext) -> i32 {
     calls::forget(Function::InetStreamConnect);
     let socket = Socket::<Probe>::new(ctx.pointer(0));
     let sock = socket.sock();
-    let target = SockAddr::<Probe>::new(ctx.pointer(1));
-    if sock.state() != TcpState::Close as u8 || (!target.is_null() && target.is_unspecified()) {
+    if sock.state() != TcpState::Close as u8 || target(&ctx).is_unspecified() {
         return 0;
     }
     if socket.is_unconnected() {
@@ -85,11 +83,14 @@ fn started(ctx: &RetProbeContext) -> i32 {
 #[inline(always)]
 fn begun<A: Arguments>(ctx: &A) {
     let socket = Socket::<A::Load>::new(ctx.pointer(0));
+    let sock = socket.sock();
     // Later calls on the same attempt ask for its outcome.
     if !socket.is_unconnected() {
+        if target(ctx).is_unspecified() && sock.is_live() && sock.stream_family().is_some() {
+            failure::dissolve(sock);
+        }
         return;
     }
-    let sock = socket.sock();
     if sock.stream_family().is_some() {
         owner::record(sock, Role::Client);
         failure::forget(sock);
@@ -103,14 +104,18 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     }
     let is_sendmsg = ctx.int(4) != 0;
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    let Some(family) = sock.stream_family() else {
+    if sock.stream_family().is_none() {
         return 0;
-    };
+    }
     if matches!(errno, 0 | EINPROGRESS) {
         // The kernel may have kept the entry from us, see `security_sock_graft`; or another process
         // asks what has become of the attempt.
         owner::ensure(sock, Role::Client);
         return 0;
+    }
+    if target(ctx).is_unspecified() {
+        // EBUSY: it is not dissolved.
+        failure::forget(sock);
     }
     let known = failure::find_connecting(sock);
     if known.is_some() && known.delivered == 0 && known.errno == errno {
@@ -124,17 +129,11 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         .with_if(Flags::REPORTED, known.is_some())
         .with_if(Flags::FAST_OPEN, is_sendmsg);
     debug!(ctx, "__inet_stream_connect: failed with errno {}", errno);
-    let locate = |subject: &mut Subject| {
-        // The socket has forgotten where it was to go.
-        let target = SockAddr::<A::Load>::new(ctx.pointer(1));
-        if target.is_null() {
-            return;
-        }
-        subject.remote_port = target.port();
-        if family == Family::Ipv4 && subject.remote == Address::default() {
-            let ip = sock.mapped_remote().unwrap_or_else(|| target.ipv4());
-            subject.remote = Address::ipv4(ip);
-        }
-    };
-    emit_call(EventKind::Connect, sock, family, errno, flags, locate, |_| {})
+    connect::failed(sock, errno, target(ctx), flags)
+}
+
+/// Where the socket is to go; NULL for a connect that was put off.
+#[inline(always)]
+fn target<A: Arguments>(ctx: &A) -> SockAddr<A::Load> {
+    SockAddr::new(ctx.pointer(1), ctx.int(2))
 }

@@ -11,22 +11,21 @@ use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{EventKind, Flags};
+use socktrace_ebpf::Flags;
 
-use super::{emit_call, inet_bind, inet_listen};
+use super::{connect, inet_bind, inet_listen};
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
     errno::returned,
     sock::Socket,
     sockaddr::SockAddr,
-    subject::Subject,
 };
 
 /// Return of `security_socket_connect`.
 #[fexit(function = "security_socket_connect")]
 fn security_socket_connect_return(ctx: FExitContext) -> i32 {
-    connect(&ctx, returned(ctx.argument(3)))
+    forbidden(&ctx, returned(ctx.argument(3)))
 }
 
 /// Return of `security_socket_bind`.
@@ -52,7 +51,7 @@ fn security_socket_connect_kprobe(ctx: ProbeContext) -> i32 {
 #[kretprobe(function = "security_socket_connect")]
 fn security_socket_connect_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::SecuritySocketConnect)
-        .map_or(0, |call| connect(&call, returned(ctx.ret())))
+        .map_or(0, |call| forbidden(&call, returned(ctx.ret())))
 }
 
 /// Entry of `security_socket_bind` by kprobe.
@@ -84,19 +83,14 @@ fn security_socket_listen_kretprobe(ctx: RetProbeContext) -> i32 {
 }
 
 #[inline(always)]
-fn connect<A: Arguments>(ctx: &A, errno: u16) -> i32 {
+fn forbidden<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     if errno == 0 {
         return 0;
     }
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
-    let Some(family) = sock.stream_family() else {
+    if sock.stream_family().is_none() {
         return 0;
-    };
-    let target = SockAddr::<A::Load>::new(ctx.pointer(1));
-    let (family, ip) = target.ip(family);
-    let locate = |subject: &mut Subject| {
-        subject.remote = ip;
-        subject.remote_port = target.port();
-    };
-    emit_call(EventKind::Connect, sock, family, errno, Flags::POLICY, locate, |_| {})
+    }
+    let target = SockAddr::<A::Load>::new(ctx.pointer(1), ctx.int(2));
+    connect::failed(sock, errno, target, Flags::POLICY)
 }

@@ -14,16 +14,16 @@ use aya_ebpf::{
     macros::{fexit, kprobe},
     programs::{FExitContext, ProbeContext},
 };
-use socktrace_ebpf::{EventKind, Flags, Origin, Signature, Sigpipe, TcpState};
+use socktrace_ebpf::{EventKind, Family, Flags, Origin, Signature, Sigpipe, TcpState};
 
-use super::{caller_of, failed_call, locate_call};
+use super::{caller_of, emit_call, failed_call, locate_call};
 use crate::{
     arguments::Arguments,
     emit::emit,
-    errno::{EAGAIN, EINPROGRESS, EINTR, EPIPE, returned},
+    errno::{EAGAIN, EALREADY, EINPROGRESS, EINTR, EISCONN, EOPNOTSUPP, EPIPE, returned},
     failure, layer,
-    load::Probe,
-    owner, sigpipe,
+    load::{Load, Probe},
+    offsets, owner, sigpipe,
     sock::Sock,
     subject::Subject,
     verifier::FlagBit as _,
@@ -49,9 +49,23 @@ fn sk_stream_error_kprobe(ctx: ProbeContext) -> i32 {
     failed(&ctx, errno)
 }
 
+/// `MSG_FASTOPEN` in `include/linux/socket.h`.
+const MSG_FASTOPEN: i32 = 0x2000_0000;
+
+/// A write was to connect and is not allowed to. Where the return of `tcp_sendmsg_fastopen` is hooked, that
+/// has told more. The errno is also that of an address of `AF_UNSPEC`, which is not seen here.
+#[inline(always)]
+fn no_fast_open<L: Load>(sock: Sock<L>, family: Family) -> i32 {
+    if offsets::FAST_OPEN_RETURNS.get() == 1 || sock.may_fast_open() {
+        return 0;
+    }
+    emit_call(EventKind::Connect, sock, family, EOPNOTSUPP, Flags::FAST_OPEN, |_| {}, |_| {})
+}
+
 #[inline(always)]
 fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
-    if matches!(errno, 0 | EAGAIN | EINTR | EINPROGRESS) {
+    // The last two of a call that was to connect, too, which another has begun or done.
+    if matches!(errno, 0 | EAGAIN | EINTR | EINPROGRESS | EALREADY | EISCONN) {
         return 0;
     }
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
@@ -60,6 +74,9 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     };
     if layer::is_inner_call(sock, ctx.int(1)) {
         return 0;
+    }
+    if errno == EOPNOTSUPP && ctx.int(1) & MSG_FASTOPEN != 0 {
+        return no_fast_open(sock, family);
     }
     let mut known = failure::find(sock);
     if errno == EPIPE && known.origin == Origin::Report as u8 {
@@ -85,7 +102,8 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     // Calls of kTLS and sockmaps leave the errno in the socket, and the next one returns it too: no call
     // of TCP's own returns any other than EPIPE twice.
     if known.is_some() && (known.delivered == 0 || errno != EPIPE) {
-        if known.errno == errno {
+        // What the program did itself was no failure yet.
+        if known.errno == errno && known.origin != Origin::Dissolved as u8 {
             // The same story as the failure's: it is told by the same state and flags.
             signature.state = known.state;
             signature.flags = Flags(known.flags).with(Flags::DELIVERY).0;

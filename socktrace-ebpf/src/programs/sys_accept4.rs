@@ -11,7 +11,7 @@
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{Detail, EventKind, TcpState};
 
-use super::emit_call;
+use super::{emit_call, inet_csk_accept::no_listener};
 use crate::{
     arguments::Arguments as _,
     descriptor,
@@ -56,7 +56,10 @@ fn failed(ctx: &FExitContext, errno: u16, by_protocol: bool) -> i32 {
     if matches!(errno, EMFILE | ENFILE | ENOBUFS | ENOMEM) {
         measure::accept_failed(sock);
     }
-    let flags = policy::forbids(errno);
+    let mut flags = policy::forbids(errno);
+    if by_protocol {
+        flags = no_listener(sock, family, errno);
+    }
     emit_call(
         EventKind::AcceptCall,
         sock,

@@ -28,7 +28,7 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
     if matches!(errno, 0 | EBADF | ENOTSOCK | EFAULT) {
         return 0;
     }
-    let wanted = SockAddr::<User>::new(ctx.pointer(1));
+    let wanted = SockAddr::<User>::new(ctx.pointer(1), ctx.int(2));
     descriptor::sock(ctx.int(0)).map_or(0, |sock| bind::failed(sock, wanted, errno, Flags::empty()))
 }
 
@@ -41,5 +41,5 @@ fn sys_bind_socket_return(ctx: FExitContext) -> i32 {
         return 0;
     }
     let sock = Socket::<Direct>::new(ctx.pointer(0)).sock();
-    bind::failed(sock, SockAddr::<Direct>::new(ctx.pointer(1)), errno, Flags::empty())
+    bind::failed(sock, SockAddr::<Direct>::new(ctx.pointer(1), ctx.int(2)), errno, Flags::empty())
 }

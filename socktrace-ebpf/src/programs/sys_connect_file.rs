@@ -33,6 +33,6 @@ fn sys_connect_file_return(ctx: FExitContext) -> i32 {
     if sock.stream_family().is_none() {
         return 0;
     }
-    let target = SockAddr::<Direct>::new(ctx.pointer(1));
+    let target = SockAddr::<Direct>::new(ctx.pointer(1), ctx.int(2));
     connect::returned(sock, errno, target, connect::Call::Connect)
 }

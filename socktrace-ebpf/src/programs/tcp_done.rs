@@ -70,18 +70,19 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let subflow = tcp.mptcp_key().is_some();
     let socket = sock.new_held_identity();
     let note = note::take(sock);
-    let tries = sending::hand_up(sock, socket);
+    let failing = sending::find(sock);
     let is_reset = note.origin == Origin::Reset as u8;
     let is_killed = note.origin == Origin::Abort as u8;
     // Who kills a socket holds another's. MPTCP's worker, which holds subflows for their programs, is a
     // thread of the kernel's.
     let in_process = sock.is_owned() && !is_killed;
     // Each origin has flags that say something about it; the others would only multiply tallies.
-    let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno, tries) };
+    let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno, failing.tries()) };
     let holder = sock.holder_flags();
     let flags = Flags(u32::from(note.flags))
         .with(holder)
         .with(told)
+        .with(tcp.connecting_flags())
         .with_flag(Flags::CONNECTING, sock.is_connecting_both_ways())
         .with_flag(Flags::SUBFLOW, u64::from(subflow));
     let signature = Signature {
@@ -99,14 +100,13 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     // in any of them.
     if !holder.has(Flags::ORPHAN) {
         failure::record(sock, socket, &signature, !subflow);
+        sending::hand_up(sock, socket);
     }
     let question = Question::search(socket, flags, in_process);
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe_timers(event);
-        if flags.has(Flags::SEND_FAILED) {
-            sending::describe(sock, event);
-        }
+        failing.describe(event);
         if is_reset {
             tuple::describe_sender(tcp, event);
         } else if is_killed {

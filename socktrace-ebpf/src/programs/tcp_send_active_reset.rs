@@ -11,10 +11,11 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use socktrace_ebpf::facts::ABSENT;
+use socktrace_ebpf::{Flags, TcpState, event::BY_LISTENER, facts::ABSENT};
 
 use crate::{
-    arguments::Arguments, measure, recipient::Question, sock::Sock, tuple::record_sent_reset,
+    arguments::Arguments, load::Load, measure, recipient::Question, sock::Sock, task,
+    tcp_sock::TcpSock, tuple::record_sent_reset,
 };
 
 /// Entry of `tcp_send_active_reset(sk, gfp)`.
@@ -60,8 +61,26 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
         return 0;
     };
     measure::sends_reset(reason);
-    // A connection in the queue of a listener that is closed has no owner yet.
-    let sender = Question::presume(sock.held_identity(), sock.holder_flags(), sock.is_owned());
+    let holder = sock.holder_flags();
+    // A connection in the queue of a listener has no owner yet.
+    let by_listener = holder.has(Flags::UNACCEPTED) && is_forgotten(tcp);
+    let in_process = sock.is_owned() || by_listener;
+    let sender = Question::presume(sock.held_identity(), holder, in_process);
+    let reason = if by_listener { reason ^ BY_LISTENER } else { reason };
     record_sent_reset(tcp, family, sender.name(), reason);
     0
+}
+
+/// Whether a connection that nobody has accepted is dropped by a task that closes its listener.
+///
+/// `inet_csk_listen_stop` disconnects what is in the queue (`inet_child_forget`), and `tcp_disconnect`
+/// makes the state CLOSE before it sends the RST; all others that send one leave the state for later
+/// (`tcp_keepalive_timer`, `tcp_out_of_resources`, `tcp_abort`; 5.10 to 7.3). A segment may do the same to a
+/// connection that it has just made, in an interrupt, when the listener goes at that very moment
+/// (`inet_csk_reqsk_queue_add`): that one has heard nothing from the peer yet.
+#[inline(always)]
+fn is_forgotten<L: Load>(tcp: TcpSock<L>) -> bool {
+    tcp.sock().state() == TcpState::Close as u8
+        && tcp.has_heard_from_peer()
+        && !task::current_is_kernel_thread()
 }

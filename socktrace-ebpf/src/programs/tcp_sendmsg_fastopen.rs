@@ -25,7 +25,8 @@ fn tcp_sendmsg_fastopen_return(ctx: FExitContext) -> i32 {
     }
     // The name is a `void *`.
     let name: *const u8 = Probe::read_member(ctx.pointer(1), &offsets::MSG_NAME);
-    let target = SockAddr::<Probe>::new(name);
+    let length: i32 = Probe::read_member(ctx.pointer(1), &offsets::MSG_NAME_LENGTH);
+    let target = SockAddr::<Probe>::new(name, length);
     let errno = returned(ctx.argument(5));
     connect::returned(sock, errno, target, connect::Call::Send)
 }

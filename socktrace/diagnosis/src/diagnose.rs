@@ -53,11 +53,16 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::ConnectionEnded, _) => close(signature),
         (EventKind::ErrorReported, _) if flags.has(Flags::MPTCP) => close(signature),
 
-        (EventKind::Connect, _) if flags.has(Flags::POLICY) => Cause::ConnectLocal,
+        // What was asked for is no address, and so there can be no route to it.
+        (EventKind::Connect, _) if flags.has(Flags::POLICY) || flags.has(Flags::MALFORMED) => {
+            Cause::ConnectLocal
+        }
         (EventKind::Connect | EventKind::Accept | EventKind::AcceptCall, EINTR) => {
             Cause::Interrupted
         }
         (EventKind::Connect, ECONNABORTED) => Cause::ConnectRetriedAfterFailure,
+        // No failure of the connection was seen: `shutdown` gives this to the connect that waits.
+        (EventKind::Connect, ECONNRESET) => Cause::ConnectCancelled,
         (EventKind::Connect, ENETUNREACH | EHOSTUNREACH | EINVAL) => Cause::ConnectNoRoute,
         (EventKind::Connect, _) => Cause::ConnectLocal,
         (EventKind::CloseWhileConnecting, ECANCELED) => Cause::ConnectCancelled,
@@ -68,12 +73,19 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::AcceptCall, EINVAL) if signature.state == TcpState::Listen as u8 => {
             Cause::AcceptFailed
         }
+        (EventKind::Accept | EventKind::AcceptCall, EINVAL) if flags.has(Flags::NEVER_LISTENED) => {
+            Cause::AcceptFailed
+        }
         (EventKind::Accept | EventKind::AcceptCall, EINVAL) => Cause::ListenerClosed,
         (EventKind::Accept | EventKind::AcceptCall, EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
             Cause::AcceptResources
         }
 
         (EventKind::Write, EPIPE) => write_after(signature, flags),
+        // The program has dissolved the connection, which is no connected socket any more.
+        (EventKind::Write, _) if signature.origin == Origin::Dissolved as u8 => {
+            Cause::WriteUnconnected
+        }
         // With IP_RECVERR, where no hook has seen that the error was stored.
         (EventKind::Write, errno) if is_only_icmp(errno) => Cause::UnreachableReported,
         (EventKind::PeerClosed, _) => Cause::PrematureEof,
@@ -127,7 +139,8 @@ fn close(signature: Signature) -> Cause {
         }
         Ok(Origin::Other) => timer_give_up(state, errno, flags),
         Ok(Origin::Report) => reported(errno),
-        Err(_) => Cause::Other,
+        // Passes no hook that closes a connection.
+        Ok(Origin::Dissolved) | Err(_) => Cause::Other,
     }
 }
 
@@ -141,6 +154,11 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
     }
     match state {
         TcpState::SynSent if errno == ECONNREFUSED => Cause::ConnectRefused,
+        TcpState::Established
+            if flags.has(Flags::RETRANSMITTED) && flags.has(Flags::UNANSWERED) =>
+        {
+            Cause::ResetWithoutAnswer
+        }
         TcpState::Established if flags.has(Flags::RETRANSMITTED) => Cause::ResetAfterRetransmit,
         TcpState::Established if flags.has(Flags::IDLE) => Cause::ResetAfterIdle,
         // A child of Fast Open whose handshake is not over, and a connect that met the peer's own.
@@ -169,10 +187,10 @@ fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
             errno => connecting(errno, flags),
         },
         TcpState::Listen | TcpState::NewSynRecv => Cause::Other,
+        _ if is_local(errno, flags) => Cause::SendFailedLocally,
         TcpState::SynRecv if errno != ETIMEDOUT && flags.has(Flags::UNACCEPTED) => {
             Cause::UnreachableBeforeAccept
         }
-        _ if is_local(errno, flags) => Cause::SendFailedLocally,
         _ if errno != ETIMEDOUT && flags.has(Flags::SOFT_ERROR) => Cause::UnreachableTimeout,
         _ if errno != ETIMEDOUT => Cause::Other,
         // With TCP_USER_TIMEOUT only the elapsed time counts, not the retries.
@@ -253,6 +271,7 @@ fn write_after(signature: Signature, flags: Flags) -> Cause {
 
     match (flags.has(Flags::REPORTED), Origin::try_from(signature.origin), signature.state) {
         (true, Ok(Origin::Reset | Origin::Abort), _) => Cause::WriteAfterReset,
+        (true, Ok(Origin::Dissolved), _) => Cause::WriteUnconnected,
         (true, ..) if flags.has(Flags::UNREACHABLE) => Cause::WriteAfterUnreachable,
         (true, ..) => Cause::WriteAfterTimeout,
         // Sending was shut down and the connection is not over: the program did that.
@@ -350,8 +369,11 @@ fn call(cause: Cause, signature: Signature) -> Call {
 
 /// Which call will take an errno that waits in the socket.
 fn pending(signature: Signature) -> Call {
+    let flags = Flags(signature.flags);
     let state = TcpState::try_from(signature.state);
-    if state.is_ok_and(|state| is_connecting(state, Flags(signature.flags))) {
+    if flags.has(Flags::FAST_OPEN) {
+        Call::Write
+    } else if state.is_ok_and(|state| is_connecting(state, flags)) {
         Call::Connect
     } else if signature.errno == EPIPE {
         Call::Write

@@ -80,6 +80,10 @@ fn every_documented_row() {
         // Without the timer's hook its fields still tell.
         (Other, Established, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
         (Reset, Established, ECONNRESET, vec![F::RETRANSMITTED], Cause::ResetAfterRetransmit, Call::ReadOrWrite),
+        (Reset, Established, ECONNRESET, vec![F::RETRANSMITTED, F::UNANSWERED], Cause::ResetWithoutAnswer, Call::ReadOrWrite),
+        // The first data may have met an RST that was on its way for another reason.
+        (Reset, Established, ECONNRESET, vec![F::UNANSWERED], Cause::ResetByPeer, Call::ReadOrWrite),
+        (Reset, SynSent, ECONNREFUSED, vec![F::FAST_OPEN], Cause::ConnectRefused, Call::Write),
         (Reset, Established, ECONNRESET, vec![F::IDLE], Cause::ResetAfterIdle, Call::ReadOrWrite),
         // A child of Fast Open, accepted or not, and a connect that met the peer's own.
         (Reset, SynRecv, ECONNRESET, vec![], Cause::ResetByPeer, Call::ReadOrWrite),
@@ -121,12 +125,17 @@ fn every_call_that_fails_by_itself() {
         (EventKind::Connect, Close, errno(libc::EPERM), vec![F::POLICY], Cause::ConnectLocal, Call::Connect),
         (EventKind::Connect, Close, EINVAL, vec![F::POLICY], Cause::ConnectLocal, Call::Connect),
         (EventKind::Connect, Close, ENETUNREACH, vec![F::FAST_OPEN], Cause::ConnectNoRoute, Call::Write),
+        (EventKind::Connect, Close, EINVAL, vec![F::MALFORMED], Cause::ConnectLocal, Call::Connect),
+        (EventKind::Connect, Close, errno(libc::EOPNOTSUPP), vec![F::FAST_OPEN], Cause::ConnectLocal, Call::Write),
+        (EventKind::Connect, Close, ECONNRESET, vec![], Cause::ConnectCancelled, Call::Connect),
         (EventKind::Connect, SynSent, EINTR, vec![], Cause::Interrupted, Call::Connect),
         (EventKind::Connect, Close, ECONNABORTED, vec![F::REPORTED], Cause::ConnectRetriedAfterFailure, Call::Connect),
         (EventKind::CloseWhileConnecting, SynSent, errno(libc::ECANCELED), vec![], Cause::ConnectCancelled, Call::None),
         (EventKind::CloseWhileConnecting, SynSent, ECONNREFUSED, vec![], Cause::ConnectRefusedIcmp, Call::Connect),
         (EventKind::CloseWhileConnecting, SynSent, EHOSTUNREACH, vec![], Cause::ConnectUnreachable, Call::Connect),
         (EventKind::Accept, Close, EINVAL, vec![], Cause::ListenerClosed, Call::Accept),
+        (EventKind::Accept, Close, EINVAL, vec![F::NEVER_LISTENED], Cause::AcceptFailed, Call::Accept),
+        (EventKind::AcceptCall, TcpState::Established, EINVAL, vec![F::NEVER_LISTENED], Cause::AcceptFailed, Call::Accept),
         (EventKind::Accept, Listen, EINTR, vec![], Cause::Interrupted, Call::Accept),
         (EventKind::AcceptCall, Listen, EMFILE, vec![], Cause::AcceptResources, Call::Accept),
         (EventKind::Write, FinWait2, EPIPE, vec![F::SEND_SHUTDOWN], Cause::WriteAfterShutdown, Call::Write),
@@ -175,6 +184,18 @@ fn a_write_delivers_what_was_found_before_and_then_fails_by_itself() {
     let found = failure(second);
     assert_eq!(found.cause, Cause::WriteAfterReset);
     assert_eq!(found.sigpipe, Sigpipe::Kills);
+}
+
+#[test]
+fn what_the_program_dissolved_is_not_blamed_on_others() {
+    for errno in [ECONNRESET, EPIPE] {
+        let signature = Signature {
+            kind: EventKind::Write as u8,
+            ..done(Origin::Dissolved, TcpState::Close, errno, &[Flags::REPORTED])
+        };
+        let found = failure(signature);
+        assert_eq!((found.cause, found.call), (Cause::WriteUnconnected, Call::Write));
+    }
 }
 
 #[test]
@@ -279,7 +300,7 @@ proptest! {
     /// what metrics say of timers.
     #[test]
     fn a_signature_means_the_same_as_it_is_counted(
-        kind in 0..=15_u8, origin in 0..=5_u8, state in 0..=13_u8, flags in 0..1_u32 << 31,
+        kind in 0..=15_u8, origin in 0..=6_u8, state in 0..=13_u8, flags in 0..1_u32 << 31,
         errno in prop::sample::select(vec![0, EPIPE, ETIMEDOUT, ECONNRESET, ECONNABORTED, EINVAL, EHOSTUNREACH]),
         sigpipe in 0..=6_u8,
     ) {

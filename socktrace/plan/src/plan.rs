@@ -14,6 +14,9 @@ use crate::{
     variant::{ANY, Attach, Program, Variant},
 };
 
+/// The program that sees a sending call which was to connect.
+const FAST_OPEN: &str = "tcp_sendmsg_fastopen_return";
+
 /// How functions are to be hooked. Tracepoints are hooked in one way only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -46,6 +49,8 @@ pub struct Plan {
     /// Whether MPTCP's sockets can be told from their subflows, which the programs find by reading
     /// memory, and report their failures.
     pub tells_mptcp: bool,
+    /// Whether a sending call that was to connect is seen where it returns.
+    pub sees_fast_open: bool,
     /// What stays hidden although its hook is served.
     pub losses: Vec<Loss>,
     /// Functions that this kernel is built without, and whose programs are left out with no loss.
@@ -116,6 +121,9 @@ pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
     Ok(Plan {
         not_built: kernel.not_built(),
         tcp_reset_skb_arg,
+        sees_fast_open: served(Hook::Connect).is_some_and(|variant| {
+            variant.programs.iter().any(|program| program.name == FAST_OPEN)
+        }),
         tells_mptcp: facts.have("SUBFLOW_CONN") && reports,
         losses: losses.0,
         hooks,

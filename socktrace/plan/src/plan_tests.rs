@@ -63,6 +63,7 @@ fn linux_5_10() {
     assert_eq!(plan.tcp_reset_skb_arg, None);
     // It is built without MPTCP, so nothing of that is lost.
     assert!(!plan.tells_mptcp);
+    assert!(!plan.sees_fast_open);
     let [segment, errno] = &plan.losses[..] else { panic!("{:?}", plan.losses) };
     assert!(segment.hides.contains("data_after_shutdown"), "{segment}");
     assert!(errno.hides.contains("io_uring"), "{errno}");
@@ -95,7 +96,7 @@ fn linux_6_1() {
     let plan = planned(&kernel("6.1"));
     assert_eq!(unserved(&plan), []);
     assert_eq!(plan.losses, []);
-    assert!(plan.tells_mptcp);
+    assert!(plan.tells_mptcp && plan.sees_fast_open);
     assert_eq!(plan.tcp_reset_skb_arg, Some(1));
     assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset"));
     assert_eq!(served(&plan, Hook::InetCskAccept), Ok("inet_csk_accept_four_args"));

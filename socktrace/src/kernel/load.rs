@@ -218,6 +218,7 @@ fn load_object(
         ("SLICES", u32::from(features.ancestors() && plan.knows("TASK_CGROUPS"))),
         ("SOCKET_SET_MASK", socket_sets - 1),
         ("MPTCP", u32::from(plan.tells_mptcp && !hides_memory)),
+        ("FAST_OPEN_RETURNS", u32::from(plan.sees_fast_open && !hides_memory)),
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
         ("STREAM_RETRANSMITS", u32::from(options.retransmits)),

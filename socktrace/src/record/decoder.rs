@@ -8,7 +8,9 @@ use std::{
 use socktrace_diagnosis::{Finding, advice::Icmp};
 use socktrace_ebpf::{
     Address, Detail, EventKind, Family, Flags, NamedEvent, Origin, OwnerSource, Signature,
-    TcpState, event::EXE_NAME,
+    TcpState,
+    event::{BY_LISTENER, EXE_NAME},
+    facts::ABSENT,
 };
 
 use super::{Arguments, Killer, Process, Record, Sender, recent::RecentProcesses};
@@ -79,7 +81,9 @@ impl Decoder {
                 if event.signature.origin == Origin::Abort as u8 {
                     killer = Some(Killer { pid, comm });
                 } else {
-                    sender = Some(Sender { pid, comm, reason: self.rst_reason(rst_reason) });
+                    let (rst_reason, by_listener) = sender_reason(rst_reason);
+                    let reason = self.rst_reason(rst_reason);
+                    sender = Some(Sender { pid, comm, reason, by_listener });
                 }
             }
             Some(Detail::Call { fd, level, option }) => {
@@ -196,6 +200,13 @@ pub(super) fn address(address: Address, family: Option<Family>) -> IpAddr {
     }
 }
 
+/// The kernel's reason for an RST, and whether that went to a connection in the queue of a listener that
+/// was closed, see [`BY_LISTENER`].
+fn sender_reason(reason: u32) -> (u32, bool) {
+    let by_listener = (reason | BY_LISTENER == ABSENT) != (reason & BY_LISTENER != 0);
+    (if by_listener { reason ^ BY_LISTENER } else { reason }, by_listener)
+}
+
 /// Whether the last part of a path is this name, of which the end may be missing.
 fn path_ends_in(path: &str, name: &str) -> bool {
     let last = path.rsplit('/').next().unwrap_or(path);
@@ -308,8 +319,23 @@ pub(crate) mod tests {
         let sender = record(event).sender.expect("known");
         assert_eq!((sender.pid, &*sender.comm), (90, "curl"));
         assert_eq!(sender.reason.as_deref(), Some("tcp_abort_on_close"));
-        event.set_detail(Detail::Peer { tgid: 90, comm, rst_reason: u32::MAX });
+        event.set_detail(Detail::Peer { tgid: 90, comm, rst_reason: ABSENT });
         assert_eq!(record(event).sender.expect("known").reason, None);
+    }
+
+    #[test]
+    fn an_rst_of_a_closing_listener_is_told_from_others() {
+        let of = |rst_reason| {
+            let mut event = reset_event();
+            event.set_detail(Detail::Peer { tgid: 90, comm: [b'x'; 16], rst_reason });
+            let sender = record(event).sender.expect("known");
+            (sender.reason.as_deref().map(str::to_owned), sender.by_listener)
+        };
+        let named = || Some("tcp_abort_on_close".to_owned());
+        assert_eq!(of(15), (named(), false));
+        assert_eq!(of(15 ^ BY_LISTENER), (named(), true));
+        assert_eq!(of(ABSENT), (None, false));
+        assert_eq!(of(ABSENT ^ BY_LISTENER), (None, true));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
 use socktrace_diagnosis::{Cause, Errno, Finding, advice::Icmp};
-use socktrace_ebpf::{Detail, Event, Family, Role, SocketCall, TcpState};
+use socktrace_ebpf::{Detail, Event, Family, Given, Role, SocketCall, TcpState};
 
 pub(crate) use self::{
     decoder::Decoder,
@@ -60,6 +60,8 @@ pub(crate) struct Sender {
     pub(crate) comm: Arc<str>,
     /// The kernel's name of why, in lower case; `None` where it has none (before 6.10).
     pub(crate) reason: Option<Arc<str>>,
+    /// Whether it closed a listener, in whose queue the connection still was.
+    pub(crate) by_listener: bool,
 }
 
 /// The process that had the kernel kill a socket, its own or another's.
@@ -109,6 +111,14 @@ impl Record {
     /// Why the last transmission failed on this host, where it did and the kernel says.
     pub(crate) fn send_errno(&self) -> Option<Errno> {
         Some(Errno(self.event.send_errno)).filter(|errno| *errno != Errno::NONE)
+    }
+
+    /// What connect or bind was given for an address, where the call failed.
+    pub(crate) fn given(&self) -> Option<Given> {
+        match self.event.detail() {
+            Some(Detail::Given(given)) => Some(given),
+            _ => None,
+        }
     }
 
     /// Whether it follows from a failure of the same socket that was told before.

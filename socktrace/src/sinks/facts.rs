@@ -54,11 +54,13 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
             pid: sender.pid,
             comm: &sender.comm,
             reason: sender.reason.as_deref(),
+            by_listener: sender.by_listener,
         }),
         killer: record.killer.as_ref().map(|killer| Program {
             pid: killer.pid,
             comm: &killer.comm,
             reason: None,
+            by_listener: false,
         }),
         send_errno: record.send_errno(),
         option: (cause == Cause::SockoptRejected).then_some((level, option)),
@@ -66,6 +68,7 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
         has_unread: record.event.unread_bytes != 0,
         full_sized_lost: record.event.parts & parts::FULL_SIZED_LOST != 0,
         has_md5_key: record.event.parts & parts::MD5_KEY != 0,
+        given: record.given(),
     }
 }
 

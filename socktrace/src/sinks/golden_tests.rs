@@ -34,7 +34,7 @@ fn records() -> Vec<Record> {
     };
     add(0, reset, &|record| {
         let (comm, reason) = ("envoy".into(), Some("tcp_abort_on_close".into()));
-        record.sender = Some(Sender { pid: 97, comm, reason });
+        record.sender = Some(Sender { pid: 97, comm, reason, by_listener: false });
     });
     let write = |flags: Flags, errno, since_ms: u64| {
         let mut event = reset;

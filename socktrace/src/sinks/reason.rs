@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
-use socktrace_ebpf::{EventKind, Flags, Sigpipe};
+use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe};
 
 use super::{icmp, no_socket, not_sent, refused_call, remarks};
 use crate::record::{Arguments, Killer, Record, Sender};
@@ -27,10 +27,14 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
         Finding::Failure(found) => {
             text.push_str(&failure(record, found));
             remarks::add(text, record, found.cause);
-            if let Some(Sender { pid, comm, reason }) = &record.sender {
-                text.push_str("; sent by ");
+            if let Some(Sender { pid, comm, reason, by_listener }) = &record.sender {
+                text.push_str(if *by_listener { "; the listener of " } else { "; sent by " });
                 add_process(text, *pid, comm);
-                add_sender_reason(text, reason.as_deref());
+                if *by_listener {
+                    text.push_str(" closed with this connection in its queue");
+                } else {
+                    add_sender_reason(text, reason.as_deref());
+                }
             }
             if let Some(Killer { pid, comm }) = &record.killer {
                 let is_own = found.cause == Cause::AbortedLocally;
@@ -157,6 +161,30 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
                 None => return diagnosis.cause.summary().into(),
             }
         }
+        Cause::AcceptFailed if flags.has(Flags::NEVER_LISTENED) => {
+            return "the socket that accept was called on never listened".into();
+        }
+        Cause::ConnectCancelled if diagnosis.call == Call::Connect => {
+            return "the program shut the socket down while it was still connecting".into();
+        }
+        Cause::WriteUnconnected if event.signature.origin == Origin::Dissolved as u8 => format!(
+            "the program itself had dissolved the connection (connect with AF_UNSPEC) {} before it \
+             wrote on",
+            duration(event.since_first_ns / NANOS_PER_MILLI)
+        ),
+        Cause::ResetWithoutAnswer => format!(
+            "the peer acknowledged nothing after its SYN-ACK, not one of {} bytes sent {} times in {}: \
+             its accept queue is probably full",
+            event.unacked_bytes,
+            // The first transmission and those that followed.
+            u32::from(event.retransmits) + 1,
+            duration(u64::from(event.elapsed_ms))
+        ),
+        Cause::ResetByPeer if flags.has(Flags::UNANSWERED) && record.sender.is_none() => format!(
+            "{}, and had acknowledged nothing since its SYN-ACK: its accept queue may be full \
+             (tcp_abort_on_overflow)",
+            diagnosis.cause.summary()
+        ),
         Cause::KeepaliveTimeout => format!(
             "{} keepalive probes unanswered, peer silent for {}; the limit was {}",
             event.probes,
@@ -299,7 +327,7 @@ pub(super) fn duration(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use socktrace_ebpf::{Event, Origin, TcpState};
+    use socktrace_ebpf::{Detail, Event, TcpState, event::BY_LISTENER, facts::ABSENT};
 
     use super::*;
     use crate::record::tests::{record, reset_event};
@@ -339,6 +367,36 @@ mod tests {
         assert_eq!(
             reason(&record(event)),
             "2048 bytes unacknowledged after 15 retransmissions in 15 min 39 s"
+        );
+    }
+
+    #[test]
+    fn what_was_never_acknowledged_is_told_from_what_was() {
+        let reset = |flags: Flags, retransmits| {
+            let mut event =
+                Event { retransmits, unacked_bytes: 16, elapsed_ms: 7_000, ..reset_event() };
+            event.signature.flags = flags.0;
+            reason(&record(event))
+        };
+        assert_eq!(
+            reset(Flags::UNANSWERED.with(Flags::RETRANSMITTED), 4),
+            "the peer acknowledged nothing after its SYN-ACK, not one of 16 bytes sent 5 times in 7.0 \
+             s: its accept queue is probably full"
+        );
+        assert!(reset(Flags::UNANSWERED, 0).ends_with("(tcp_abort_on_overflow)"));
+        assert!(!reset(Flags::empty(), 0).contains("queue"));
+    }
+
+    #[test]
+    fn a_listener_that_closed_is_named_as_one() {
+        let mut event = reset_event();
+        let comm = *b"worker-old\0\0\0\0\0\0";
+        let rst_reason = ABSENT ^ BY_LISTENER;
+        event.set_detail(Detail::Peer { tgid: 90, comm, rst_reason });
+        assert_eq!(
+            reason(&record(event)),
+            "the peer sent RST on a live connection; the listener of worker-old[90] closed with this \
+             connection in its queue"
         );
     }
 

@@ -1,9 +1,10 @@
 //! Why this host refused to bind or to connect, in words: by the errno, and by what was asked for.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use nix::libc;
-use socktrace_diagnosis::{Cause, Errno};
+use socktrace_diagnosis::{Cause, Errno, domain_name};
+use socktrace_ebpf::{Family, Flags};
 
 use super::facts;
 use crate::record::Record;
@@ -24,9 +25,37 @@ fn command(record: &Record, command: fmt::Arguments<'_>) -> String {
     facts::namespace(record.event.netns, pid).command(command)
 }
 
+/// What is wrong with the address itself, if the call was given none that the socket can take.
+fn malformed(record: &Record) -> Option<String> {
+    let signature = record.event.signature;
+    let given = record.given().filter(|_| Flags(signature.flags).has(Flags::MALFORMED))?;
+    let (family, least) = match record.family? {
+        Family::Ipv4 => (libc::AF_INET, 16),
+        Family::Ipv6 => (libc::AF_INET6, 28),
+    };
+    let (wanted, got) = (domain_name(family), domain_name(given.family.into()));
+    // Without a family, it is too short.
+    Some(if given.length >= 2 && i32::from(given.family) != family {
+        format!("the address given is one of {got}, the socket one of {wanted}")
+    } else {
+        format!("the address given has {} bytes, and one of {wanted} has {least}", given.length)
+    })
+}
+
+/// Why an IPv4-mapped address is none for this socket, if so.
+fn only_v6(record: &Record, address: IpAddr) -> Option<String> {
+    let is_only_v6 = record.given().is_some_and(|given| given.only_v6);
+    (is_only_v6 && address.is_ipv4()).then(|| {
+        format!("the socket is for IPv6 alone (IPV6_V6ONLY), and ::ffff:{address} is IPv4")
+    })
+}
+
 fn bind(record: &Record, errno: Errno) -> Option<String> {
     let port = record.local.port();
     let address = record.local.ip();
+    if let Some(reason) = malformed(record).or_else(|| only_v6(record, address)) {
+        return Some(reason);
+    }
     Some(match i32::from(errno.0) {
         libc::EADDRINUSE if port == 0 => format!(
             "all ephemeral ports of {address} are taken (net.ipv4.ip_local_port_range); with \
@@ -44,15 +73,30 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
             "port {port} takes CAP_NET_BIND_SERVICE (net.ipv4.ip_unprivileged_port_start), or policy \
              forbids it"
         ),
-        libc::EINVAL => "the socket is bound already, or the address is malformed".to_owned(),
+        libc::EINVAL => "the socket is bound already".to_owned(),
         _ => return None,
     })
 }
 
 fn connect(record: &Record, errno: Errno) -> Option<String> {
+    // `sk_wait_pending`, of 6.4 to 6.6 and of older series since.
+    if i32::from(errno.0) == libc::EBUSY {
+        return Some("a thread waits on this socket, which nobody may disconnect meanwhile".into());
+    }
+    if let Some(reason) = malformed(record) {
+        return Some(reason);
+    }
     let port = record.local.port();
     let to = record.remote.ip();
     Some(match i32::from(errno.0) {
+        libc::EOPNOTSUPP if record.given().is_some_and(|given| given.family == 0) => {
+            "MSG_FASTOPEN was given an address of AF_UNSPEC, which connects to nothing".to_owned()
+        }
+        libc::EOPNOTSUPP => {
+            "net.ipv4.tcp_fastopen of this host lets no program send with the SYN (MSG_FASTOPEN): bit \
+             1 is not set"
+                .to_owned()
+        }
         libc::EADDRNOTAVAIL if port != 0 => format!(
             "port {port} and this destination are a pair that is still in use, as by a connection in \
              TIME_WAIT: {}",
@@ -75,19 +119,37 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
     if to.is_unspecified() {
         return None;
     }
+    if let Some(reason) = only_v6(record, to) {
+        return Some(reason);
+    }
+    let from = record.local.ip();
     let get = || command(record, format_args!("ip route get {to}"));
-    let is_link_local = matches!(to, std::net::IpAddr::V6(to) if to.is_unicast_link_local());
-    Some(match i32::from(errno.0) {
-        libc::EINVAL if is_link_local => {
-            "a link-local address needs a scope, as in fe80::1%eth0".to_owned()
+    Some(match (i32::from(errno.0), to) {
+        (libc::EINVAL, IpAddr::V6(v6)) if v6.is_unicast_link_local() => {
+            format!("the link-local address {to} was given without a scope, as in {to}%eth0")
         }
-        libc::EINVAL => format!(
-            "a blackhole route takes packets to {to}, or the address cannot be used from the one that \
-             the socket is bound to: {}",
+        // `__mkroute_output`.
+        (libc::EINVAL, IpAddr::V4(v4)) if v4.octets()[0] == 0 => {
+            format!("{to} is in 0.0.0.0/8, to which nothing can be sent")
+        }
+        (libc::EINVAL, _) if from.is_loopback() && !to.is_loopback() => format!(
+            "the socket is bound to {from}, from which nothing leaves this host, and {to} is not on it"
+        ),
+        // `ip_route_output_key_hash_rcu`: an address that has gone, or was never there.
+        (libc::EINVAL, IpAddr::V4(_)) if !from.is_unspecified() => format!(
+            "a blackhole route takes packets to {to}, or {from}, which the socket is bound to, is no \
+             address of this host any more: {}",
             get()
         ),
-        libc::ENETUNREACH => format!("this host has no route to {to}: {}", get()),
-        libc::EHOSTUNREACH => {
+        (libc::EINVAL, _) => format!("a blackhole route takes packets to {to}: {}", get()),
+        (libc::ENETUNREACH, _) if to.is_multicast() => {
+            format!("{to} is a multicast address, and TCP connects to one host")
+        }
+        (libc::ENETUNREACH, IpAddr::V4(v4)) if v4.is_broadcast() => {
+            format!("{to} is a broadcast address, and TCP connects to one host")
+        }
+        (libc::ENETUNREACH, _) => format!("this host has no route to {to}: {}", get()),
+        (libc::EHOSTUNREACH, _) => {
             format!("a route of this host says that {to} is unreachable: {}", get())
         }
         _ => return None,
@@ -98,6 +160,8 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
 mod tests {
     use std::net::SocketAddr;
 
+    use socktrace_ebpf::{Detail, Given};
+
     use super::*;
     use crate::record::tests::{record, reset_event};
 
@@ -106,6 +170,24 @@ mod tests {
         let mut record = record(reset_event());
         (record.local, record.remote) = (address(local), address(remote));
         reason(&record, cause, Errno::of(errno))
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_said_to_be_that() {
+        let malformed = |given| {
+            let mut record = record(reset_event());
+            record.event.signature.flags = Flags::MALFORMED.0;
+            record.event.set_detail(Detail::Given(given));
+            reason(&record, Cause::ConnectLocal, Errno::of(libc::EINVAL)).expect("a reason")
+        };
+        assert_eq!(
+            malformed(Given { family: 2, length: 3, only_v6: false }),
+            "the address given has 3 bytes, and one of AF_INET has 16"
+        );
+        assert_eq!(
+            malformed(Given { family: 1, length: 110, only_v6: false }),
+            "the address given is one of AF_UNIX, the socket one of AF_INET"
+        );
     }
 
     #[test]
@@ -133,8 +215,15 @@ mod tests {
         let route =
             |errno, to| told(Cause::ConnectNoRoute, errno, "0.0.0.0:0", to).expect("a reason");
         assert_eq!(told(Cause::ConnectNoRoute, libc::EINVAL, "[::]:0", "[::]:80"), None);
-        assert!(route(libc::EINVAL, "[fe80::1]:80").contains("scope"));
-        assert!(route(libc::EINVAL, "10.9.0.1:80").contains("blackhole"));
+        assert!(route(libc::EINVAL, "[fe80::1]:80").contains("fe80::1 was given without a scope"));
+        assert!(route(libc::EINVAL, "10.9.0.1:80").starts_with("a blackhole route takes"));
+        assert!(route(libc::EINVAL, "0.1.2.3:80").contains("0.0.0.0/8"));
+        assert!(route(libc::ENETUNREACH, "[ff02::1]:80").contains("multicast"));
+        assert!(route(libc::ENETUNREACH, "224.0.0.1:80").contains("multicast"));
+        assert!(route(libc::ENETUNREACH, "255.255.255.255:80").contains("broadcast"));
+        let bound = |from| told(Cause::ConnectNoRoute, libc::EINVAL, from, "10.9.0.1:80");
+        assert!(bound("127.0.0.1:0").expect("a reason").contains("nothing leaves this host"));
+        assert!(bound("10.1.0.2:0").expect("a reason").contains("or 10.1.0.2, which the socket"));
         assert!(route(libc::EHOSTUNREACH, "10.9.0.1:80").contains("unreachable"));
         let none = route(libc::ENETUNREACH, "10.9.0.1:80");
         assert!(none.contains("ip route get 10.9.0.1"), "{none}");

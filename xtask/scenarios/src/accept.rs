@@ -21,12 +21,10 @@ use socktrace_diagnosis::Cause;
 
 use super::{
     blocked,
-    claim::Claim,
     expected::Expected,
-    known::DISCONNECTED,
     network::Family,
     process::Process,
-    socket::{self, ensure_errno},
+    socket::{self, Ends, Pair, ensure_errno},
     tells_accept_errors,
 };
 
@@ -46,8 +44,39 @@ pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
 
 /// What is told of an accept from a listener that was shut down.
 pub(super) fn closed(errno: i32, address: SocketAddr) -> Expected {
-    let failure = Expected::alone(Cause::ListenerClosed, "accept", errno, address);
-    failure.known(&DISCONNECTED, "unsent_bytes", Claim::is(2))
+    Expected::alone(Cause::ListenerClosed, "accept", errno, address)
+}
+
+/// A listener whose queue was to be as short as can be is shut down, and then asked.
+pub(super) fn listener_closed_without_backlog(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 0)?;
+    let address = socket::local(&listener)?;
+    listener.shutdown(Shutdown::Both)?;
+    let errno = socket::errno("accept", listener.accept())?;
+    ensure_errno("accept", errno, libc::EINVAL)?;
+    Ok(vec![seen_on_return(closed(errno, address), &listener)])
+}
+
+/// A socket that is bound and no more, and one that is connected.
+pub(super) fn never_listened(family: Family) -> Result<Vec<Expected>> {
+    let accept = |socket: &Socket, failure: &dyn Fn(i32) -> Expected| {
+        let errno = socket::errno("accept", socket.accept())?;
+        ensure_errno("accept", errno, libc::EINVAL)?;
+        let told = failure(errno).flags(&["never_listened"]).reason("never listened");
+        anyhow::Ok(seen_on_return(told, socket))
+    };
+    let bound = socket::bound(family.loopback())?;
+    let address = socket::local(&bound)?;
+    let alone =
+        |errno| Expected::alone(Cause::AcceptFailed, "accept", errno, address).state("CLOSE");
+    let pair = Pair::new(family.loopback())?;
+    let ends = Ends::of_client(&pair.client)?;
+    let connected =
+        |errno| Expected::failure(Cause::AcceptFailed, "accept", errno, ends).state("ESTABLISHED");
+    let told = vec![accept(&bound, &alone)?, accept(&pair.client, &connected)?];
+    drop(pair.client);
+    socket::read_end(&pair.server)?;
+    Ok(told)
 }
 
 /// An accept whose errno is seen where the call returns, if this kernel shows no sooner: by the

@@ -8,6 +8,7 @@ use socket2::Socket;
 use socktrace_diagnosis::Cause;
 
 use super::{
+    address::Odd,
     expected::Expected,
     network::Family,
     socket::{self, Ends, ensure_errno},
@@ -42,6 +43,40 @@ pub(super) fn twice(family: Family) -> Result<Vec<Expected>> {
     let mut another = family.loopback();
     another.set_port(socket::local(&socket::bound(family.loopback())?)?.port());
     bind(&bound, another, libc::EINVAL)
+}
+
+/// An address that is cut off, and one of another family.
+pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
+    let address = family.loopback();
+    let nothing = unspecified(family);
+    let short = (Odd::short(address, 3), libc::EINVAL, "the address given has 3 bytes");
+    let other = Odd::of_family(address, libc::AF_UNIX)?;
+    let other = (other, libc::EAFNOSUPPORT, "the address given is one of AF_UNIX");
+    [short, other]
+        .into_iter()
+        .map(|(odd, wanted, reason)| {
+            let errno = socket::errno("bind", odd.bind(&socket::stream(address)?))?;
+            ensure_errno("bind", errno, wanted)?;
+            let failure = Expected::alone(Cause::BindFailed, "bind", errno, nothing);
+            Ok(failure.flags(&["malformed"]).reason(reason))
+        })
+        .collect()
+}
+
+/// A socket for IPv6 alone is to have an IPv4-mapped address.
+pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
+    let socket = socket::stream(family.loopback())?;
+    socket.set_only_v6(true)?;
+    let told = bind(&socket, family.loopback(), libc::EINVAL)?;
+    Ok(told.into_iter().map(|failure| failure.reason("for IPv6 alone")).collect())
+}
+
+/// No address, no port.
+pub(super) fn unspecified(family: Family) -> SocketAddr {
+    match family {
+        Family::Ipv4 => SocketAddr::from(([0; 4], 0)),
+        Family::Ipv6 | Family::Mapped => SocketAddr::from(([0; 16], 0)),
+    }
 }
 
 fn bind(socket: &Socket, address: SocketAddr, wanted: i32) -> Result<Vec<Expected>> {

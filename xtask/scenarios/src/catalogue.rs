@@ -150,6 +150,10 @@ catalogue! {
         Smp quick "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
         Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout, late: TIMER;
         Smp "connect_cancelled_by_death" Ipv4 Ipv6: connect::cancelled_by_death;
+        Smp "connect_refused_put_off" Ipv4 Ipv6: connect::refused_put_off;
+        Smp differs "connect_cancelled_by_shutdown" Ipv4 Ipv6: connect::shut_down,
+            kprobes hide ConnectCancelled: WAITS;
+        Smp differs "connect_is_progress" Ipv4 Ipv6: connect::progress, late: END;
         Smp quick "interrupted_connect" Ipv4 Ipv6: connect::interrupted,
             kprobes hide Interrupted: WAITS;
         Icount quick "connect_timeout" Ipv4 Ipv6 Mapped: timeout::connect;
@@ -198,11 +202,18 @@ catalogue! {
         Smp "connect_no_route_blackhole" Ipv4 Ipv6: |f| route::refused(f, route::BLACKHOLE);
         Smp "connect_no_route_throw" Ipv4 Ipv6: |f| route::refused(f, route::THROW);
         Smp "connect_no_route_broadcast" Ipv4: route::broadcast;
+        Smp differs "connect_no_route_after_failure" Ipv4 Ipv6 Mapped: connect::elsewhere_after_failure;
+        Smp "connect_no_route_without_scope" Ipv6: route::without_scope;
+        Smp "connect_no_route_multicast" Ipv4 Ipv6: route::multicast;
+        Smp "connect_no_route_from_loopback" Ipv4 Mapped: route::from_loopback;
+        Smp differs "connect_no_route_only_v6" Mapped: route::only_v6;
         Smp "connect_no_route_fast_open" Ipv4 Ipv6 Mapped: route::none_by_fast_open;
         Smp differs "connect_no_route_io_uring" Ipv4 Ipv6: iouring::connect_no_route, late: CLOSE;
         Smp quick "connect_local_prohibit" Ipv4 Ipv6: |f| route::refused(f, route::PROHIBIT);
         Smp "connect_local_ports_used_up" Ipv4 Ipv6: route::ports_used_up;
         Smp "connect_local_other_family" Ipv4: route::other_family;
+        Smp differs "connect_local_malformed" Ipv4 Ipv6: connect::malformed;
+        Smp differs "connect_local_fast_open" Ipv4 Ipv6: connect::fast_open_refused;
 
         Smp quick "reset_by_peer" Ipv4 Ipv6 Mapped: reset::by_peer;
         Smp differs "reset_by_peer_unread_data" Ipv4 (Ipv6): reset::by_peer_with_unread_data;
@@ -210,6 +221,9 @@ catalogue! {
         Smp quick "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
         Smp differs "reset_by_peer_killed" Ipv6 (Ipv4): inherit::reset_by_killed_process;
         Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): reset::by_closing_listener, late: TIMER;
+        Smp "reset_by_peer_listener_with_data" Ipv6 (Ipv4): reset::by_closing_listener_with_data, late: TIMER;
+        Icount "reset_by_peer_full_queue" Ipv4 Ipv6: reset::by_full_queue, late: END;
+        Icount quick "reset_without_answer" Ipv4 Ipv6: reset::without_answer, late: END;
         Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
         Icount "reset_by_peer_while_write_waits" Ipv4: reset::by_peer_while_write_waits;
         Icount differs "reset_by_peer_orphan" Ipv4 (Ipv6): reset::by_closing_one_too_many, late: END;
@@ -237,6 +251,7 @@ catalogue! {
         Smp differs "write_after_reset_was_read" Ipv4 (Ipv6): write::after_reset_was_read;
         Smp quick "write_after_reset_crowd" Ipv4 Ipv6: write::after_resets_in_a_crowd;
         Smp quick "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
+        Smp quick "write_unconnected_dissolved" Ipv4 Ipv6: write::after_dissolving;
         Smp quick "write_unconnected" Ipv4 Ipv6: write::unconnected;
         Smp quick "write_by_ktls_after_shutdown" Ipv4 (Ipv6): |f| layered::after_shutdown(f, Layer::Ktls);
         Smp quick "write_by_ktls_after_reset" Ipv6 (Ipv4): |f| layered::after_reset(f, Layer::Ktls);
@@ -303,6 +318,10 @@ catalogue! {
 
         Smp quick "listener_closed" Ipv4 Ipv6: accept::listener_closed,
             kprobes hide ListenerClosed: WAITS;
+        Smp "listener_closed_without_backlog" Ipv4 Ipv6: accept::listener_closed_without_backlog,
+            kprobes hide ListenerClosed: WAITS;
+        Smp differs "accept_failed_never_listened" Ipv4 Ipv6: accept::never_listened,
+            kprobes hide AcceptFailed: WAITS, late: END;
         Smp quick "accept_resources" Ipv4 Ipv6: accept::too_many_files,
             kprobes hide AcceptResources: WAITS;
         Smp quick "reset_before_accept_io_uring" Ipv4 Ipv6: iouring::reset_before_accept, late: CLOSE;
@@ -331,6 +350,8 @@ catalogue! {
         Smp quick "bind_failed_in_use" Ipv4 Ipv6: bind::address_in_use;
         Smp "bind_failed_not_local" Ipv4 Ipv6: bind::address_not_local;
         Smp "bind_failed_privileged_port" Ipv4 Ipv6: bind::privileged_port;
+        Smp differs "bind_failed_malformed" Ipv4 Ipv6: bind::malformed;
+        Smp "bind_failed_only_v6" Mapped: bind::only_v6;
         Smp "bind_failed_twice" Ipv4 Ipv6: bind::twice;
         Smp quick "listen_failed_in_use" Ipv4 Ipv6: bind::listen_twice;
         Smp "listen_failed_connected" Ipv6 (Ipv4): bind::listen_connected;
@@ -429,6 +450,7 @@ catalogue! {
         Smp "filter_by_cgroup": filter::by_cgroup;
         Smp "filter_by_local_end": filter::by_local_end;
         Smp "filter_by_remote_end": filter::by_remote_end;
+        Smp "filter_by_address_asked_for": filter::by_address_asked_for;
         Smp "filter_by_errno_and_cause": filter::by_errno_and_cause;
         Smp "filter_by_severity": filter::by_severity;
         Smp "filter_metrics": filter::metrics;

@@ -1,6 +1,9 @@
 //! Connects that fail for the peer's sake, or that the program gives up.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Shutdown, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Result;
 use nix::{libc, sys::signal::SaFlags};
@@ -8,13 +11,12 @@ use socket2::Socket;
 use socktrace_diagnosis::Cause;
 
 use super::{
-    blocked, child,
-    claim::Claim,
+    address::{self, Odd},
+    bind, blocked, child,
     expected::Expected,
-    known::DISCONNECTED,
-    network::{Cut, Family, NOBODY_LISTENS, Network, Silence},
+    network::{self, Cut, Family, NOBODY_LISTENS, Network, Silence},
     process::Process,
-    socket::{self, Ends, ensure_errno},
+    socket::{self, Ends, Pair, ensure_errno},
 };
 
 /// A blocking connect to a port where nobody listens.
@@ -58,13 +60,175 @@ pub(super) fn refused_fast_open(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::errno("sendto", sent)?;
     ensure_errno("sendto", errno, libc::ECONNREFUSED)?;
     Ok(vec![
-        Expected::failure(Cause::ConnectRefused, "connect", errno, ends),
-        Expected::delivered(Cause::ConnectRefused, errno, ends).known(
-            &DISCONNECTED,
-            "unsent_bytes",
-            Claim::is(2),
-        ),
+        Expected::failure(Cause::ConnectRefused, "write", errno, ends)
+            .flags(&["fast_open"])
+            .known_as(&["caller", "waiter", "holder"]),
+        Expected::delivered(Cause::ConnectRefused, errno, ends).flags(&["delivery", "fast_open"]),
     ])
+}
+
+/// The same where connect was put off until there is something to send.
+pub(super) fn refused_put_off(family: Family) -> Result<Vec<Expected>> {
+    const TCP_FASTOPEN_CONNECT: i32 = 30;
+
+    let closed = socket::closed_port(family)?;
+    let client = socket::bound(family.loopback())?;
+    let ends = Ends::new(socket::local(&client)?, closed);
+    // Without a cookie of that server, the SYN would carry nothing, and connect not be put off.
+    socket::set_option(&client, libc::IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)?;
+    socket::set_option(&client, libc::IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1)?;
+    client.connect(&closed.into())?;
+    let errno = socket::write_errno(&client)?;
+    ensure_errno("write", errno, libc::ECONNREFUSED)?;
+    Ok(vec![
+        Expected::failure(Cause::ConnectRefused, "write", errno, ends)
+            .flags(&["fast_open"])
+            // The SYN has carried what was written.
+            .with("unacked_bytes", 1 + socket::WRITTEN)
+            .known_as(&["caller", "waiter", "holder"]),
+        Expected::delivered(Cause::ConnectRefused, errno, ends).flags(&["delivery", "fast_open"]),
+    ])
+}
+
+/// Send with the SYN though no cookie is known.
+const TCP_FASTOPEN_NO_COOKIE: i32 = 34;
+
+/// Sending with the SYN is off on this host; and it takes an address that is one.
+pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
+    const FAST_OPEN: &str = "/proc/sys/net/ipv4/tcp_fastopen";
+
+    network::on_lonely_host(|| {
+        let mut target = family.loopback();
+        target.set_port(80);
+        let client = socket::bound(family.loopback())?;
+        let local = socket::local(&client)?;
+        let failure = |errno, ends, flags: &[&'static str]| {
+            Expected::failure(Cause::ConnectLocal, "write", errno, ends).flags(flags)
+        };
+        let mut told = Vec::new();
+        // Where the call that was to connect is not seen, only the setting is known.
+        if super::sees_fast_open() {
+            let odd = Odd::of_family(target, libc::AF_UNSPEC)?;
+            let errno = socket::errno("sendto", odd.send(&client))?;
+            ensure_errno("sendto", errno, libc::EOPNOTSUPP)?;
+            let nobody = bind::unspecified(family);
+            let (remote, flags): (_, &[_]) = match family {
+                // An IPv4 socket takes it for its own family.
+                Family::Ipv4 => (target, &["fast_open"]),
+                Family::Ipv6 | Family::Mapped => (nobody, &["fast_open", "malformed"]),
+            };
+            told.push(failure(errno, Ends::new(local, remote), flags).reason("AF_UNSPEC"));
+        }
+        std::fs::write(FAST_OPEN, "0")?;
+        let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
+        let sent = client.send_to_with_flags(b"hello", &target.into(), flags);
+        let errno = socket::errno("sendto", sent)?;
+        ensure_errno("sendto", errno, libc::EOPNOTSUPP)?;
+        let remote = if super::sees_fast_open() { target } else { bind::unspecified(family) };
+        let off = failure(errno, Ends::new(local, remote), &["fast_open"]);
+        told.push(off.reason("net.ipv4.tcp_fastopen of this host"));
+        Ok(told)
+    })
+}
+
+/// A socket that was refused, and one whose connection was dissolved, is to go to another address, and
+/// this host has no way there: what was asked for is what is told.
+pub(super) fn elsewhere_after_failure(family: Family) -> Result<Vec<Expected>> {
+    Network::get()?;
+    // A port that the kernel chose would change with the attempts.
+    let port = socket::closed_port(family)?.port();
+    let at = |mut address: SocketAddr| {
+        address.set_port(port);
+        address
+    };
+    let client = socket::bound(at(bind::unspecified(family)))?;
+    let no_route = || {
+        let target = family.elsewhere();
+        let errno = socket::errno("connect", client.connect(&target.into()))?;
+        ensure_errno("connect", errno, libc::ENETUNREACH)?;
+        let local = if family == Family::Mapped { Family::Ipv4 } else { family };
+        let ends = Ends::new(at(bind::unspecified(local)), target);
+        anyhow::Ok(Expected::failure(Cause::ConnectNoRoute, "connect", errno, ends))
+    };
+    let closed = socket::closed_port(family)?;
+    let errno = socket::errno("connect", client.connect(&closed.into()))?;
+    let ends = Ends::new(at(family.loopback()), closed);
+    let mut told = vec![Expected::failure(Cause::ConnectRefused, "connect", errno, ends)];
+    told.push(no_route()?);
+    let listener = socket::listener(family.loopback(), 1)?;
+    client.connect(&listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    let ends = Ends::of_server(&server)?;
+    address::dissolve(&client)?;
+    let errno = socket::read_errno(&server)?;
+    let reset = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
+    told.push(reset.reset_here("tcp_state"));
+    told.push(no_route()?);
+    Ok(told)
+}
+
+/// An address that is cut off, and one of a family that there is none of.
+pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
+    const NO_FAMILY: i32 = 47;
+
+    let target = family.loopback();
+    let short = (Odd::short(target, 3), libc::EINVAL, "the address given has 3 bytes");
+    let other = Odd::of_family(target, NO_FAMILY)?;
+    let other = (other, libc::EAFNOSUPPORT, "the address given is one of 47");
+    [short, other]
+        .into_iter()
+        .map(|(odd, wanted, reason)| {
+            let client = socket::bound(target)?;
+            let errno = socket::errno("connect", odd.connect(&client))?;
+            ensure_errno("connect", errno, wanted)?;
+            let local = socket::local(&client)?;
+            let failure = Expected::alone(Cause::ConnectLocal, "connect", errno, local);
+            Ok(failure.flags(&["malformed"]).reason(reason))
+        })
+        .collect()
+}
+
+/// What only says that a connect is under way, or done, is no failure: of a connect, and of a call that
+/// sends and is to connect.
+pub(super) fn progress(family: Family) -> Result<Vec<Expected>> {
+    let calls = |socket: &Socket, target: SocketAddr, wanted: i32| {
+        let again = socket::errno("connect", socket.connect(&target.into()))?;
+        ensure_errno("connect", again, wanted)?;
+        let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        let sent = socket.send_to_with_flags(b"hello", &target.into(), flags);
+        ensure_errno("sendto", socket::errno("sendto", sent)?, wanted)
+    };
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let peer = socket::local(&server)?;
+    calls(&client, peer, libc::EISCONN)?;
+    drop(client);
+    socket::read_end(&server)?;
+    let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
+    socket::start_connect(&client, target)?;
+    calls(&client, target, libc::EALREADY)?;
+    drop(client);
+    drop(cut);
+    Ok(vec![cancellation(ends)])
+}
+
+/// Another thread shuts the socket down while connect waits, where this kernel lets it.
+pub(super) fn shut_down(family: Family) -> Result<Vec<Expected>> {
+    if super::keeps_waiting_connects() {
+        return Ok(Vec::new());
+    }
+    let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
+    let (connected, caller) = blocked::during(
+        libc::SYS_connect,
+        || (client.connect(&target.into()), Process::this()),
+        |_| Ok(client.shutdown(Shutdown::Both)?),
+    )?;
+    let errno = socket::errno("connect", connected)?;
+    ensure_errno("connect", errno, libc::ECONNRESET)?;
+    drop(client);
+    drop(cut);
+    let failure = Expected::failure(Cause::ConnectCancelled, "connect", errno, ends);
+    let failure = failure.state("CLOSE").by(caller);
+    Ok(vec![failure.reason("shut the socket down")])
 }
 
 /// Connect is called again after the failure was read.
@@ -74,11 +238,7 @@ pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
     let errno = refused.connect_again()?;
     ensure_errno("connect", errno, libc::ECONNABORTED)?;
     let retried =
-        Expected::failure(Cause::ConnectRetriedAfterFailure, "connect", errno, refused.ends)
-            .known(&DISCONNECTED, "unacked_bytes", Claim::is(1))
-            .known(&DISCONNECTED, "unsent_bytes", Claim::is(2))
-            // They see the call before it takes the connection away.
-            .right_by_kprobe("unsent_bytes");
+        Expected::failure(Cause::ConnectRetriedAfterFailure, "connect", errno, refused.ends);
     // Now the socket is as new, and the next attempt is one.
     socket::start_connect(&refused.client, refused.ends.remote)?;
     let again = socket::finish_connect(&refused.client)?;

@@ -11,8 +11,6 @@ use socktrace_diagnosis::Cause;
 
 use super::{
     claim::Claim,
-    known::{Fault, NO_WINDOW_YET},
-    names_reset_reasons,
     process::{self, Process},
     socket::{Ends, Role},
     span::CLOCK_SKEW,
@@ -45,16 +43,14 @@ pub(super) struct Expected {
     netns: u64,
     /// Process of this host that sent the RST, its name, and the kernel's word for why.
     sender: Option<(u32, String, &'static str)>,
+    /// Whether it did so by the close of a listener, with the connection in its queue.
+    by_listener: bool,
     /// Process and command name of who had the kernel kill the socket.
     killer: Option<(u32, String)>,
     /// Other fields, by name.
     fields: Vec<(&'static str, Claim)>,
     /// Why the line may be missing.
     pub(super) optional: Option<&'static str>,
-    /// Fields that are known to be wrong, and what they are.
-    known: Vec<(&'static Fault, &'static str, Claim)>,
-    /// Those of them that are right by kprobe.
-    right_by_kprobe: Vec<&'static str>,
 }
 
 impl Expected {
@@ -76,8 +72,7 @@ impl Expected {
             killer: None,
             fields: Vec::new(),
             optional: None,
-            known: Vec::new(),
-            right_by_kprobe: Vec::new(),
+            by_listener: false,
         }
     }
 
@@ -216,6 +211,11 @@ impl Expected {
         self.reset_by(pid, &comm, reason)
     }
 
+    /// The same by the close of a listener, with the connection in its queue.
+    pub(super) fn reset_by_listener(self) -> Self {
+        Self { by_listener: true, ..self.reset_here("tcp_state") }
+    }
+
     /// A field that says this, whatever was expected of it before.
     pub(super) fn with(self, field: &'static str, value: impl Into<Value>) -> Self {
         self.claim(field, Claim::is(value))
@@ -229,6 +229,11 @@ impl Expected {
     /// Its advice has these words.
     pub(super) fn advising(self, words: &str) -> Self {
         self.claim("advice", Claim::Text { with: words.to_owned(), without: None })
+    }
+
+    /// One of these, by chance or by the hooks that there are.
+    pub(super) fn one_of(self, field: &'static str, values: Vec<Value>) -> Self {
+        self.claim(field, Claim::OneOf(values))
     }
 
     /// A number from the first to the second.
@@ -253,46 +258,9 @@ impl Expected {
         Self { optional: Some(why), ..self }
     }
 
-    /// A field is known to be wrong: it says this.
-    pub(super) fn known(
-        mut self,
-        fault: &'static Fault,
-        field: &'static str,
-        claim: Claim,
-    ) -> Self {
-        self.known.retain(|(_, known, _)| *known != field);
-        self.known.push((fault, field, claim));
-        self
-    }
-
-    /// A field that is known to be wrong is right where kprobes see the failure.
-    pub(super) fn right_by_kprobe(mut self, field: &'static str) -> Self {
-        self.right_by_kprobe.push(field);
-        self
-    }
-
-    /// Kprobes see the failure.
-    pub(super) fn seen_by_kprobe(mut self) -> Self {
-        let right = &self.right_by_kprobe;
-        self.known.retain(|(_, field, _)| !right.contains(field));
-        self
-    }
-
-    /// What the kernel side sees of a connect: these flags, and a closed window though no peer has
-    /// answered.
-    pub(super) fn connecting(self, flags: &[&'static str], shown: &[&'static str]) -> Self {
-        self.flags(flags).known(&NO_WINDOW_YET, "flags", Claim::is(shown))
-    }
-
-    /// No sender of the RST is named, which is known to be wrong.
-    pub(super) fn known_without_sender(self, fault: &'static Fault) -> Self {
-        // A kernel that gives no reasons is right to give none here.
-        let reason = names_reset_reasons().then_some("rst_reason");
-        ["peer_pid", "peer_comm"]
-            .into_iter()
-            .chain(reason)
-            .fold(self, |failure, field| failure.known(fault, field, Claim::Is(Value::Null)))
-            .known(fault, "reason", Claim::TEXT)
+    /// The reason has this part, which tells the case from others of the cause.
+    pub(super) fn reason(self, part: impl Into<String>) -> Self {
+        self.claim("reason", Claim::Text { with: part.into(), without: None })
     }
 
     /// A closed socket that has stayed a whole one until its peer wrote on, and ends by that.
@@ -343,11 +311,6 @@ impl Expected {
     /// No program holds the socket any more: the one that opened it is named.
     pub(super) fn orphan(self, flags: &[&'static str]) -> Self {
         self.flags(flags).known_as(&["opener"])
-    }
-
-    /// The faults that it shows.
-    pub(super) fn faults(&self) -> impl Iterator<Item = &'static Fault> {
-        self.known.iter().map(|(fault, ..)| *fault)
     }
 
     /// Cause and family, such as `reset_by_peer/ipv4`; none without IP addresses, and of what may be

@@ -18,7 +18,7 @@ use serde_json::Value;
 use socket2::Socket;
 
 use super::{
-    child,
+    child, connect,
     network::Family,
     owner,
     socket::{self, Pair},
@@ -205,6 +205,28 @@ pub(super) fn by_remote_end() -> Result<()> {
     let cases = ["127.0.0.0/8", "::ffff:127.0.0.1"]
         .map(|value| both("--remote", value, &[Reset, Contained], &[Refused, BadOption]));
     compare(&listener()?, cases.into_iter().flatten())
+}
+
+/// `--remote` judges the address that was asked for, not one that the socket has from before.
+pub(super) fn by_address_asked_for() -> Result<()> {
+    const COMMON: [&str; 3] = ["--no-metrics", "--output", "json"];
+    let former = Family::Ipv4.loopback().ip().to_string();
+    let asked = Family::Ipv4.elsewhere().ip().to_string();
+    let filters = [former, asked];
+    let all = filters.iter().map(|filter| [&COMMON[..], &["--remote", filter]].concat());
+    let tracers = Tracer::start_all(&all.collect::<Vec<_>>())?;
+    connect::elsewhere_after_failure(Family::Ipv4)?;
+    for (tracer, causes) in
+        tracers.iter().zip([["connect_refused", "reset_by_peer"], ["connect_no_route"; 2]])
+    {
+        let lines = tracer.collect(causes.len());
+        let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line));
+        let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
+        let shown: Vec<_> = parsed.iter().map(|line| &line["cause"]).collect();
+        ensure!(shown == causes, "{causes:?} are due, not {lines:?}");
+    }
+    Tracer::stop_all(tracers, Signal::SIGINT)?;
+    Ok(())
 }
 
 /// `--errno` and `--cause`.

@@ -38,7 +38,7 @@ pub(super) fn injected(family: Family, message: Message) -> Result<Vec<Expected>
     let cut = network.cut(Silence::Drop)?;
     let errno = injector.during(|| socket::errno("connect", client.connect(&peer.into())))?;
     drop(cut);
-    Ok(vec![message.expected(errno, ends, peer)?.connecting(&[], &["zero_window"])])
+    Ok(vec![message.expected(errno, ends, peer)?])
 }
 
 /// Answers segments of one connection.

@@ -5,6 +5,7 @@
 //! exactly once, and nothing else.
 
 mod accept;
+mod address;
 mod attach;
 mod bind;
 mod blocked;
@@ -31,7 +32,6 @@ mod icmp;
 mod inherit;
 mod inject;
 mod iouring;
-mod known;
 mod ktls;
 mod lane;
 mod layered;
@@ -231,6 +231,11 @@ fn tells_accept_errors() -> bool {
     !gaps::losses(&series()).contains(&gaps::FAILING_ACCEPTS)
 }
 
+/// Whether the address that a sending call was to connect to is seen when that fails at once.
+fn sees_fast_open() -> bool {
+    series() != "5.10" && !uses_kprobes()
+}
+
 /// Whether the functions by which failing accepts and socket options are seen take pointers that
 /// say what they point to, and can be followed under lockdown.
 fn has_typed_calls() -> bool {
@@ -255,6 +260,12 @@ fn lacks_trampolines() -> bool {
 /// Whether everything runs, in full length.
 fn is_full() -> bool {
     env::var(SCOPE_VARIABLE).is_ok_and(|scope| scope == Scope::Full.name())
+}
+
+/// Whether `shutdown` gives EBUSY while a connect waits: `sk_wait_pending`, in 6.4 to 6.6 and brought to
+/// older series.
+fn keeps_waiting_connects() -> bool {
+    matches!(series().as_str(), "5.10" | "6.1")
 }
 
 /// Whether this kernel speaks MPTCP.

@@ -113,6 +113,9 @@ pub(super) enum Silence {
     Drop,
     /// Those disappear that are larger than [`SMALL_PATH`], on their way there.
     DropLarge,
+    /// TCP segments disappear on their way to the other host that only acknowledge, as the last one of
+    /// a handshake.
+    LastOfHandshake,
     /// TCP segments are answered by what nft calls by these words.
     Reject(&'static str),
 }
@@ -171,6 +174,11 @@ impl Network {
         })
     }
 
+    /// Sets a number of IPv4, and of TCP by IPv6, on the other host.
+    pub(super) fn set_in_peer(self, name: &str, value: u32) -> Result<()> {
+        self.in_peer(|| Ok(fs::write(Path::new(SETTINGS).join(name), value.to_string())?))
+    }
+
     /// How often a SYN is sent again.
     pub(super) fn syn_retries() -> Result<u32> {
         Ok(setting("tcp_syn_retries")? + setting(LINEAR_TIMEOUTS)?)
@@ -185,16 +193,18 @@ impl Network {
     /// Makes the network fail until the result is dropped.
     pub(super) fn cut(self, silence: Silence) -> Result<Cut> {
         // Neighbour discovery goes on: only TCP fails.
-        let verdict = match silence {
+        const ALL: &str = "meta l4proto tcp";
+        const LAST: &str = "tcp flags & (fin | syn | rst | ack) == ack";
+        let (which, verdict, answers) = match silence {
             Silence::None => return Ok(Cut { peer: None }),
-            Silence::Drop => "drop".to_owned(),
-            Silence::DropLarge => format!("meta length > {SMALL_PATH} drop"),
-            Silence::Reject(with) => format!("reject with {with}"),
+            Silence::Drop => (ALL, "drop".to_owned(), "drop"),
+            Silence::DropLarge => (ALL, format!("meta length > {SMALL_PATH} drop"), "accept"),
+            Silence::LastOfHandshake => (LAST, "drop".to_owned(), "accept"),
+            Silence::Reject(with) => (ALL, format!("reject with {with}"), "drop"),
         };
-        let answers = if let Silence::DropLarge = silence { "accept" } else { "drop" };
         self.filter(&[
-            ("input", &format!("meta l4proto tcp {verdict}")),
-            ("output", &format!("meta l4proto tcp {answers}")),
+            ("input", &format!("{which} {verdict}")),
+            ("output", &format!("{ALL} {answers}")),
         ])
     }
 
@@ -228,12 +238,15 @@ pub(super) fn drop_all() -> Result<()> {
     Ok(())
 }
 
+/// Where they are, of the network namespace of the thread that asks.
+const SETTINGS: &str = "/proc/sys/net/ipv4";
+
 /// How many timeouts of a SYN are not doubled.
 const LINEAR_TIMEOUTS: &str = "tcp_syn_linear_timeouts";
 
 /// A number that is set for IPv4, and for TCP by IPv6; 0 where this kernel has none.
 fn setting(name: &str) -> Result<u32> {
-    let path = Path::new("/proc/sys/net/ipv4").join(name);
+    let path = Path::new(SETTINGS).join(name);
     if !path.exists() {
         return Ok(0);
     }

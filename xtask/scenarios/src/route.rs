@@ -8,8 +8,9 @@ use socket2::Socket;
 use socktrace_diagnosis::Cause;
 
 use super::{
+    bind,
     expected::Expected,
-    network::{self, Family, Network},
+    network::{self, Family, NOBODY_LISTENS, Network},
     socket::{self, Ends, Pair, ensure_errno},
 };
 
@@ -34,7 +35,57 @@ pub(super) fn refused(family: Family, (kind, wanted): RouteKind) -> Result<Vec<E
     let route = Route::new(kind, target)?;
     let expected = connect(family, target, wanted)?;
     drop(route);
-    Ok(expected)
+    let reason = match kind {
+        "throw" => "no route to",
+        "unreachable" => "a route of this host says",
+        _ => kind,
+    };
+    Ok(expected.into_iter().map(|failure| failure.reason(reason)).collect())
+}
+
+/// A link-local address without the interface that it is behind.
+pub(super) fn without_scope(family: Family) -> Result<Vec<Expected>> {
+    misuse(family, "[fe80::1]:80", libc::EINVAL, "fe80::1 was given without a scope")
+}
+
+/// An address of many hosts.
+pub(super) fn multicast(family: Family) -> Result<Vec<Expected>> {
+    let target = if family == Family::Ipv4 { "224.0.0.1:80" } else { "[ff02::1]:80" };
+    misuse(family, target, libc::ENETUNREACH, "is a multicast address")
+}
+
+fn misuse(family: Family, target: &str, wanted: i32, reason: &str) -> Result<Vec<Expected>> {
+    Network::get()?;
+    let failures = connect_from(bind::unspecified(family), target.parse()?, wanted)?;
+    Ok(failures.into_iter().map(|failure| failure.reason(reason)).collect())
+}
+
+/// From loopback to another host.
+pub(super) fn from_loopback(family: Family) -> Result<Vec<Expected>> {
+    Network::get()?;
+    let target = family.peer_port(NOBODY_LISTENS);
+    let failures = connect_from(family.loopback(), target, libc::EINVAL)?;
+    Ok(failures
+        .into_iter()
+        .map(|failure| {
+            failure.reason("the socket is bound to 127.0.0.1, from which nothing leaves")
+        })
+        .collect())
+}
+
+/// A socket for IPv6 alone is to go to an IPv4-mapped address.
+pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
+    let client = socket::stream(family.loopback())?;
+    client.set_only_v6(true)?;
+    client.bind(&bind::unspecified(family).into())?;
+    let target = family.peer_port(NOBODY_LISTENS);
+    let errno = socket::errno("connect", client.connect(&target.into()))?;
+    ensure_errno("connect", errno, libc::ENETUNREACH)?;
+    let mut local = bind::unspecified(Family::Ipv4);
+    local.set_port(socket::local(&client)?.port());
+    let failure =
+        Expected::failure(Cause::ConnectNoRoute, "connect", errno, Ends::new(local, target));
+    Ok(vec![failure.reason("the socket is for IPv6 alone (IPV6_V6ONLY)")])
 }
 
 /// No route at all.
@@ -64,7 +115,11 @@ pub(super) fn broadcast(family: Family) -> Result<Vec<Expected>> {
 }
 
 fn connect(family: Family, target: SocketAddr, wanted: i32) -> Result<Vec<Expected>> {
-    let client = socket::bound(family.host())?;
+    connect_from(family.host(), target, wanted)
+}
+
+fn connect_from(local: SocketAddr, target: SocketAddr, wanted: i32) -> Result<Vec<Expected>> {
+    let client = socket::bound(local)?;
     let ends = Ends::new(socket::local(&client)?, target);
     let errno = socket::errno("connect", client.connect(&target.into()))?;
     ensure_errno("connect", errno, wanted)?;
@@ -102,7 +157,9 @@ pub(super) fn other_family(family: Family) -> Result<Vec<Expected>> {
     ensure!(family == Family::Ipv4, "only IPv4 sockets answer so");
     let errno = socket::errno("connect", client.connect(&target.into()))?;
     ensure_errno("connect", errno, libc::EAFNOSUPPORT)?;
-    Ok(vec![Expected::alone(Cause::ConnectLocal, "connect", errno, socket::local(&client)?)])
+    let failure = Expected::alone(Cause::ConnectLocal, "connect", errno, socket::local(&client)?);
+    let reason = "the address given is one of AF_INET6, the socket one of AF_INET";
+    Ok(vec![failure.flags(&["malformed"]).reason(reason)])
 }
 
 /// A route to one host, taken away when dropped.

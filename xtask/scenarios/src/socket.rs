@@ -356,6 +356,9 @@ pub(super) fn read(mut socket: &Socket) -> io::Result<usize> {
     socket.read(&mut [0; 16])
 }
 
+/// How many bytes [`write`] writes.
+pub(super) const WRITTEN: usize = 5;
+
 /// Writes a few bytes; no SIGPIPE.
 pub(super) fn write(socket: &Socket) -> io::Result<usize> {
     socket.send_with_flags(b"hello", libc::MSG_NOSIGNAL)

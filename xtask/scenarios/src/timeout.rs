@@ -126,7 +126,7 @@ fn unanswered(client: &Socket, peer: SocketAddr) -> Result<Expected> {
     let failure = Expected::failure(Cause::ConnectTimeout, "connect", errno, ends);
     let timed = failure.known_as(&["waiter"]).lasted("elapsed_ms", waited, LATE);
     let timed = timed.with("retransmits", retries).with("rto_ms", rto);
-    Ok(timed.connecting(&["retransmitted"], &["retransmitted", "zero_window"]))
+    Ok(timed)
 }
 
 /// Data is never acknowledged.
@@ -147,8 +147,9 @@ pub(super) fn write_after(family: Family) -> Result<Vec<Expected>> {
     let given_up = wait(line, cut)?;
     let errno = socket::write_errno(&client)?;
     let after = Expected::failure(Cause::WriteAfterTimeout, "write", errno, given_up.ends);
-    // The socket's numbers stay as they were, and the peer stays silent.
+    // The timer's numbers stay as they were, and the peer stays silent.
     let after = given_up.retries_used_up(after.first(given_up.errno).sigpipe("none"));
+    let after = after.with("unacked_bytes", 0);
     Ok(vec![given_up.retries_used_up(given_up.failure(Cause::RetransmitTimeout)), after])
 }
 

@@ -33,6 +33,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         Cause::ResetBeforeAccept
         | Cause::ResetByPeer
         | Cause::ResetAfterRetransmit
+        | Cause::ResetWithoutAnswer
         | Cause::ResetAfterIdle
         | Cause::RetransmitTimeout
         | Cause::UserTimeout
@@ -55,6 +56,7 @@ pub(super) const fn flags(cause: Cause) -> &'static [&'static str] {
             &["retransmitted"]
         }
         Cause::ConnectSendFailed => &["retransmitted", "send_failed"],
+        Cause::ResetWithoutAnswer => &["retransmitted", "unanswered"],
         Cause::ResetBeforeAccept | Cause::UnreachableBeforeAccept => &["unaccepted"],
         Cause::ResetAfterIdle => &["idle"],
         Cause::DataAfterShutdown => &["no_rst"],

@@ -6,7 +6,6 @@ use socktrace_diagnosis::Cause;
 
 use super::{
     super::{
-        known::Fault,
         process::{self, Process},
         socket::Ends,
     },
@@ -208,21 +207,6 @@ fn a_lost_end_is_known_wherever_it_is() {
     let twice = compare(&expected, &[end(), end()], &metrics(1.0), &after);
     assert!(twice.starts_with("told without reason"), "{twice}");
     assert!(compare(&[], &[end()], &metrics(1.0), &after).starts_with("told without reason"));
-}
-
-#[test]
-fn a_fault_that_is_known_must_show() {
-    const FAULT: Fault = Fault { what: "nobody is named", why: "it is new" };
-    let known = || expected().known_without_sender(&FAULT);
-    let nobody =
-        json!({ "peer_pid": null, "peer_comm": null, "rst_reason": null, "reason": "RST" });
-    assert_eq!(differences(known(), line_with(nobody)), "");
-    assert!(known().faults().all(|fault| *fault == FAULT) && known().faults().count() > 0);
-    let mended = differences(known(), line());
-    assert!(mended.contains("peer_pid is right"), "{mended}");
-    let other = json!({ "peer_pid": 1, "peer_comm": null, "rst_reason": null, "reason": "RST" });
-    let other = differences(known(), line_with(other));
-    assert!(other.contains("peer_pid: socktrace said 1"), "{other}");
 }
 
 #[test]

@@ -4,10 +4,12 @@ use std::{io, net::Shutdown, os::fd::AsRawFd as _, thread};
 
 use anyhow::{Result, anyhow};
 use nix::libc;
+use serde_json::Value;
 
 use socktrace_diagnosis::Cause;
 
 use super::{
+    address,
     expected::Expected,
     network::Family,
     socket::{self, Ends, Pair, ensure_errno},
@@ -85,6 +87,31 @@ pub(super) fn unconnected(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::write_errno(&socket)?;
     ensure_errno("write", errno, libc::EPIPE)?;
     Ok(vec![Expected::alone(Cause::WriteUnconnected, "write", errno, address).sigpipe("none")])
+}
+
+/// The program dissolves its own connection, and writes on.
+pub(super) fn after_dissolving(family: Family) -> Result<Vec<Expected>> {
+    let listener = socket::listener(family.loopback(), 1)?;
+    let client = socket::bound(family.loopback())?;
+    client.connect(&listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    let (ours, theirs) = (Ends::of_client(&client)?, Ends::of_server(&server)?);
+    address::dissolve(&client)?;
+    let their_errno = socket::read_errno(&server)?;
+    let reset = Expected::failure(Cause::ResetByPeer, "read_or_write", their_errno, theirs);
+    let mut told = vec![reset.reset_here("tcp_state")];
+    // It has no port to go to any more; only where the call is seen before that, it is known.
+    let port = ours.remote.port();
+    for (wanted, sigpipe) in [(libc::ECONNRESET, None), (libc::EPIPE, Some("none"))] {
+        let errno = socket::write_errno(&client)?;
+        ensure_errno("write", errno, wanted)?;
+        let failure = Expected::failure(Cause::WriteUnconnected, "write", errno, ours);
+        let failure = failure.flags(&["reported"]).first(libc::ECONNRESET).with("sigpipe", sigpipe);
+        let failure = failure.one_of("remote_port", vec![port.into(), 0.into()]);
+        let failure = failure.one_of("service_port", vec![port.into(), Value::Null]);
+        told.push(failure.reason("the program itself had dissolved the connection"));
+    }
+    Ok(told)
 }
 
 /// A write with a control message that does not exist, which socktrace knows no cause for: it is

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use nix::libc;
-use socktrace_ebpf::Protocol;
+use socktrace_ebpf::{Flags, Protocol};
 
 use super::Facts;
 
@@ -25,6 +25,11 @@ pub(super) fn resources(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, st
 /// accept was refused, and not by policy.
 pub(super) fn accept(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     match errno {
+        libc::EINVAL if facts.flags.has(Flags::NEVER_LISTENED) => trace(
+            "listen,accept,accept4",
+            "whether listen was called, and on which descriptor",
+            facts,
+        ),
         libc::EFAULT | libc::EINVAL => {
             trace("accept,accept4", "the pointer, the length and the flags", facts)
         }
@@ -117,6 +122,9 @@ pub(super) fn socket(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
 /// bind was refused, and not by policy.
 pub(super) fn bind(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let wanted = facts.local?;
+    if facts.flags.has(Flags::MALFORMED) && errno == libc::EINVAL {
+        return trace("bind", "the address and its length", facts);
+    }
     let (ip, port) = (wanted.ip(), wanted.port());
     let text = match errno {
         libc::EADDRINUSE if port == 0 => {

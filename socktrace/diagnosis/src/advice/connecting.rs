@@ -56,6 +56,12 @@ pub(super) fn timeout(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
 /// This host has no way to the address.
 pub(super) fn no_route(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let to = facts.peer()?;
+    if facts.given.is_some_and(|given| given.only_v6) && to.is_ipv4() {
+        return Some(
+            "clear IPV6_V6ONLY before connect, or use a socket of AF_INET for IPv4 addresses"
+                .into(),
+        );
+    }
     let ip = ip_command(to);
     let is_link_local = matches!(to, IpAddr::V6(to) if to.is_unicast_link_local());
     let is_bound_to_loopback = facts.local.is_some_and(|local| local.ip().is_loopback());
@@ -66,6 +72,10 @@ pub(super) fn no_route(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str
              one",
             facts.command("ip -br link")
         ),
+        libc::EINVAL if is_zero_net(to) => {
+            "0.0.0.0/8 names no host but 0.0.0.0, which is this one: where does the address come from"
+                .to_owned()
+        }
         libc::EINVAL if is_bound_to_loopback && !to.is_loopback() => {
             "from a loopback address nothing leaves the host: bind to no address, or to one of an \
              interface"
@@ -103,6 +113,9 @@ pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
     let port = facts.local.map(|local| local.port());
     let to = facts.peer();
     let text = match (errno, to) {
+        (libc::EINVAL, _) if facts.flags.has(Flags::MALFORMED) => {
+            return calls::trace("connect", "the address and its length", facts);
+        }
         // Bound to a port: with it, the pair is in use.
         (libc::EADDRNOTAVAIL, _) if port.is_some_and(|port| port != 0) => {
             "keep the connection open instead of opening another, or leave the source port to the \
@@ -129,6 +142,9 @@ pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
                                     getaddrinfo; an IPv4 address on an IPv6 socket is written \
                                     ::ffff:a.b.c.d"
             .to_owned(),
+        (libc::EOPNOTSUPP, _) if facts.given.is_some_and(|given| given.family == 0) => {
+            return calls::trace("sendto,sendmsg", "the address", facts);
+        }
         (libc::EOPNOTSUPP, _) if facts.flags.has(Flags::FAST_OPEN) => format!(
             "{} has to have bit 1 for clients; without it, connect first",
             facts.command("sysctl net.ipv4.tcp_fastopen")
@@ -145,6 +161,11 @@ pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
 /// `ip` for the family of an address.
 fn ip_command(address: IpAddr) -> &'static str {
     if address.is_ipv6() { "ip -6" } else { "ip" }
+}
+
+/// Whether an address is one of 0.0.0.0/8, to which IPv4 sends nothing (`__mkroute_output`).
+fn is_zero_net(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.octets()[0] == 0)
 }
 
 /// Whether an address stands for many hosts, as far as can be said without netmasks.

@@ -20,7 +20,7 @@ use std::{
 };
 
 use nix::libc;
-use socktrace_ebpf::{Flags, Protocol, Role, SocketCall};
+use socktrace_ebpf::{Flags, Given, Protocol, Role, SocketCall};
 
 use crate::{Call, Cause, Diagnosis, Errno};
 
@@ -59,6 +59,8 @@ pub struct Facts<'a> {
     pub full_sized_lost: bool,
     /// Whether the socket has a key of TCP's MD5 signatures.
     pub has_md5_key: bool,
+    /// What connect or bind was given for an address.
+    pub given: Option<Given>,
 }
 
 /// The network namespace that a socket is in, as seen from the daemon's.
@@ -107,6 +109,8 @@ pub struct Program<'a> {
     pub comm: &'a str,
     /// The kernel's word for why it sent an RST.
     pub reason: Option<&'a str>,
+    /// Whether it sent that by the close of a listener, to a connection in its queue.
+    pub by_listener: bool,
 }
 
 impl fmt::Display for Program<'_> {
@@ -152,6 +156,7 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         | Cause::UnreachableReported => icmp::advice(facts),
         Cause::ResetBeforeAccept => resets::before_accept(facts),
         Cause::ResetByPeer => resets::by_peer(facts),
+        Cause::ResetWithoutAnswer => resets::without_answer(facts),
         Cause::ResetAfterRetransmit => resets::after_retransmit(facts),
         Cause::ResetAfterIdle => resets::after_idle(facts),
         Cause::AbortedLocally => resets::killed(facts),

@@ -59,6 +59,27 @@ pub(super) fn before_accept(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(text.into())
 }
 
+/// RST in answer to retransmissions of what was never acknowledged.
+pub(super) fn without_answer(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let to = facts.peer_with_port()?;
+    let queue = format!("ss -tln 'sport = :{}'", to.port());
+    let text = if facts.is_peer_here() {
+        format!(
+            "{} shows a full queue as Recv-Q above Send-Q: does its program still accept, and is its \
+             backlog large enough",
+            facts.command(queue)
+        )
+    } else {
+        format!(
+            "on {}: {queue} shows a full queue as Recv-Q above Send-Q, and nstat -az \
+             TcpExtListenOverflows counts; if it does not, a proxy between answers for a service that \
+             it does not reach",
+            to.ip()
+        )
+    };
+    Some(text.into())
+}
+
 /// RST in answer to retransmissions.
 pub(super) fn after_retransmit(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     if let Some(sender) = facts.sender {
@@ -122,6 +143,14 @@ fn log_of(sender: Program<'_>) -> Cow<'static, str> {
                 orphans: raise net.ipv4.tcp_max_orphans or tcp_mem, or find out which peers do not take \
                 what they asked for"
             .into();
+    }
+    if sender.by_listener {
+        return format!(
+            "{sender} was stopped or restarted: have it accept what is in its queue first, or hand the \
+             listener on (systemd socket, or net.ipv4.tcp_migrate_req with SO_REUSEPORT, since Linux \
+             5.14)"
+        )
+        .into();
     }
     let hint = match sender.reason {
         Some("tcp_abort_on_close") => {

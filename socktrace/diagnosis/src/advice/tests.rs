@@ -225,7 +225,8 @@ fn commands_run_in_the_namespace_of_the_socket() {
 
 #[test]
 fn a_process_of_this_host_is_asked_before_the_network() {
-    let nginx = Program { pid: 7, comm: "nginx", reason: Some("tcp_abort_on_close") };
+    let nginx =
+        Program { pid: 7, comm: "nginx", reason: Some("tcp_abort_on_close"), by_listener: false };
     let here = Facts { sender: Some(nginx), ..facts() };
     let reset =
         |facts: &Facts<'_>| told(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, facts);
@@ -240,10 +241,55 @@ fn a_process_of_this_host_is_asked_before_the_network() {
     );
     let idle = told(Cause::ResetAfterIdle, libc::ECONNRESET, Call::ReadOrWrite, &here);
     assert!(idle.starts_with("the idle limit of nginx[7]"), "{idle}");
-    let ss = Some(Program { pid: 9, comm: "ss", reason: None });
+    let ss = Some(Program { pid: 9, comm: "ss", reason: None, by_listener: false });
     let by_ss = Facts { killer: ss, ..facts() };
     let by_ss = told(Cause::AbortedLocally, libc::ECONNABORTED, Call::ReadOrWrite, &by_ss);
     assert!(by_ss.starts_with("who runs ss[9]"), "{by_ss}");
+}
+
+#[test]
+fn a_listener_that_closed_is_to_empty_its_queue() {
+    let old = Program { pid: 7, comm: "old", reason: Some("tcp_state"), by_listener: true };
+    let here = Facts { sender: Some(old), ..loopback() };
+    let reset = told(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, &here);
+    assert!(reset.starts_with("old[7] was stopped or restarted: have it accept"), "{reset}");
+    assert!(!reset.contains("SO_LINGER"), "{reset}");
+}
+
+#[test]
+fn a_full_queue_is_looked_at_where_it_is() {
+    let queue = |facts: &Facts<'_>| {
+        told(Cause::ResetWithoutAnswer, libc::ECONNRESET, Call::ReadOrWrite, facts)
+    };
+    let elsewhere = queue(&facts());
+    assert!(elsewhere.starts_with("on 10.0.0.9: ss -tln 'sport = :443' shows"), "{elsewhere}");
+    assert!(queue(&loopback()).starts_with("ss -tln 'sport = :443' shows"));
+}
+
+#[test]
+fn an_address_that_cannot_work_is_said_to_be_that() {
+    let given = |family, only_v6| Some(Given { family, length: 28, only_v6 });
+    let mapped = Facts { given: given(10, true), ..facts() };
+    let mapped = connect(Cause::ConnectNoRoute, libc::ENETUNREACH, &mapped);
+    assert!(mapped.starts_with("clear IPV6_V6ONLY"), "{mapped}");
+    let malformed = Facts { flags: Flags::MALFORMED, given: given(10, false), ..facts() };
+    let malformed = connect(Cause::ConnectLocal, libc::EINVAL, &malformed);
+    assert!(malformed.ends_with("shows the address and its length"), "{malformed}");
+    let off = Facts { flags: Flags::FAST_OPEN, given: given(2, false), ..facts() };
+    let off = told(Cause::ConnectLocal, libc::EOPNOTSUPP, Call::Write, &off);
+    assert!(off.starts_with("sysctl net.ipv4.tcp_fastopen has to have bit 1"), "{off}");
+    let nowhere = Facts { flags: Flags::FAST_OPEN, given: given(0, false), ..facts() };
+    let nowhere = told(Cause::ConnectLocal, libc::EOPNOTSUPP, Call::Write, &nowhere);
+    assert!(!nowhere.contains("sysctl"), "{nowhere}");
+    let zero = Facts { remote: Some(address("0.1.2.3:80")), ..facts() };
+    assert!(connect(Cause::ConnectNoRoute, libc::EINVAL, &zero).starts_with("0.0.0.0/8"));
+}
+
+#[test]
+fn an_accept_without_listen_is_a_bug() {
+    let never = Facts { flags: Flags::NEVER_LISTENED, ..facts() };
+    let text = told(Cause::AcceptFailed, libc::EINVAL, Call::Accept, &never);
+    assert!(text.contains("whether listen was called"), "{text}");
 }
 
 #[test]

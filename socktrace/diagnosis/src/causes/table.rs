@@ -105,14 +105,14 @@ causes! {
     ConnectLocal {
         id: "connect_local",
         direction: LocalKernel, severity: Failure, group: Connect,
-        errnos: Of(errnos![EADDRNOTAVAIL, EACCES, EPERM, ENOBUFS, ENOMEM, EAFNOSUPPORT]),
+        errnos: Of(errnos![EADDRNOTAVAIL, EACCES, EPERM, ENOBUFS, ENOMEM, EAFNOSUPPORT, EINVAL, EOPNOTSUPP]),
         summary: "this host's kernel refused to connect",
-        advice: "are ephemeral ports used up (ss -s); does a route, a security module or a BPF program of the cgroup forbid it",
+        advice: "are ephemeral ports used up (ss -s); does a route, a security module or a BPF program of the cgroup forbid it; is the address whole",
     }
     ConnectCancelled {
         id: "connect_cancelled",
         direction: LocalProgram, severity: Expected, group: Connect,
-        errnos: Of(errnos![ECANCELED]),
+        errnos: Of(errnos![ECANCELED, ECONNRESET]),
         summary: "the program closed the socket while it was still connecting",
         advice: "the program's own dial timeout, shorter than the kernel's; is the server slow or silent",
     }
@@ -143,6 +143,13 @@ causes! {
         errnos: Of(errnos![ECONNRESET]),
         summary: "the peer answered retransmissions with RST",
         advice: "the peer's host rebooted, or a NAT or load balancer forgot the flow",
+    }
+    ResetWithoutAnswer {
+        id: "reset_without_answer",
+        direction: Peer, severity: Failure, group: Reset,
+        errnos: Of(errnos![ECONNRESET]),
+        summary: "the peer acknowledged nothing after its SYN-ACK, and answered retransmissions with RST",
+        advice: "its accept queue is probably full (ss -lnt there: Recv-Q above Send-Q); else what answered the SYN passes nothing on",
     }
     ResetAfterIdle {
         id: "reset_after_idle",
@@ -203,8 +210,8 @@ causes! {
     WriteUnconnected {
         id: "write_unconnected",
         direction: LocalProgram, severity: Failure, group: Write,
-        errnos: Of(errnos![EPIPE]),
-        summary: "the program wrote to a socket that it never connected",
+        errnos: Of(errnos![EPIPE, ECONNRESET]),
+        summary: "the program wrote to a socket that is not connected",
         advice: "a bug of the program: a wrong descriptor, or a connect whose failure it did not notice",
     }
     RetransmitTimeout {
@@ -295,8 +302,8 @@ causes! {
         id: "accept_failed",
         direction: LocalKernel, severity: Failure, group: Accept,
         errnos: Of(errnos![EACCES, EPERM, EFAULT, EINVAL, ECONNABORTED]),
-        summary: "accept was refused, by policy or for a wrong argument",
-        advice: "which security module says no (its log); is the buffer for the peer's address right",
+        summary: "accept was refused: by policy, for a wrong argument, or on a socket that never listened",
+        advice: "which security module says no (its log); is the buffer for the peer's address right; was listen called",
     }
     PrematureEof {
         id: "premature_eof",

@@ -113,14 +113,19 @@ fn is_possible(signature: Signature) -> bool {
         Origin::Abort => is(&[libc::ECONNABORTED]),
         Origin::Other => is(&[libc::ETIMEDOUT, libc::ECONNABORTED]) || is_icmp || is_blackhole,
         Origin::Report => is_icmp,
+        Origin::Dissolved => false,
     };
     match EventKind::try_from(signature.kind).expect("a kind") {
         EventKind::ConnectionEnded => ended(),
         EventKind::Write if flags.has(Flags::DELIVERY) => ended(),
         EventKind::ErrorReported if flags.has(Flags::MPTCP) => ended(),
+        EventKind::Write if origin == Origin::Dissolved => is(&[libc::EPIPE, libc::ECONNRESET]),
         EventKind::Write => is(&[libc::EPIPE]),
         EventKind::ErrorReported => is_icmp,
         EventKind::Connect if flags.has(Flags::POLICY) => is(&[libc::EACCES, libc::EPERM]),
+        EventKind::Connect if flags.has(Flags::MALFORMED) => {
+            is(&[libc::EINVAL, libc::EAFNOSUPPORT, libc::EOPNOTSUPP])
+        }
         EventKind::Connect => is(&[
             libc::EINTR,
             libc::ECONNABORTED,
@@ -133,6 +138,8 @@ fn is_possible(signature: Signature) -> bool {
             libc::ENOBUFS,
             libc::ENOMEM,
             libc::EAFNOSUPPORT,
+            libc::EOPNOTSUPP,
+            libc::ECONNRESET,
         ]),
         EventKind::CloseWhileConnecting => is(&[libc::ECANCELED, libc::ETIMEDOUT]) || is_icmp,
         EventKind::Accept if flags.has(Flags::DELIVERY) => ended(),

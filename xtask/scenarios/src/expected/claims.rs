@@ -10,6 +10,9 @@ use socktrace_diagnosis::{Cause, Severity};
 use super::{Expected, FIRST_ERRNO, name};
 use crate::{claim::Claim, names_reset_reasons, process::Process, socket::Role, span::Span, usual};
 
+/// The flags of an accept on a socket that never listened.
+const NEVER: [&str; 1] = ["never_listened"];
+
 const SINCE_FIRST: &str = "since_first_ms";
 
 /// Fields that are null in every line but those whose scenario names a value.
@@ -98,17 +101,8 @@ impl Expected {
                 found.push(format!("{field} is missing, right is {claim}"));
                 continue;
             };
-            let known = self.known.iter().find(|(_, known, _)| known == field);
-            match known {
-                None if claim.admits(said) => {}
-                None => found.push(format!("{field}: socktrace said {said}, right is {claim}")),
-                Some(_) if claim.admits(said) => {
-                    found.push(format!("{field} is right: it is not known to be wrong any more"));
-                }
-                Some((.., shown)) if shown.admits(said) => {}
-                Some((.., shown)) => found.push(format!(
-                    "{field}: socktrace said {said}, right is {claim}, and known {shown}"
-                )),
+            if !claim.admits(said) {
+                found.push(format!("{field}: socktrace said {said}, right is {claim}"));
             }
         }
         let fields = line.as_object().into_iter().flat_map(serde_json::Map::keys);
@@ -139,7 +133,7 @@ impl Expected {
             ("rto_ms", self.rto()),
             ("silent_ms", if self.is_connected() { span.at_most() } else { Claim::is(0) }),
             ("flags", self.usual_flags()),
-            ("reason", self.reason()),
+            ("reason", self.usual_reason()),
             ("advice", self.advice()),
         ];
         claims.extend(self.ends());
@@ -157,7 +151,8 @@ impl Expected {
         claims.extend(USUALLY_FALSE.map(|field| (field, Claim::is(false))));
         // The SYN counts as a byte.
         let is_connecting = self.is_connecting();
-        claims.push(("unacked_bytes", Claim::is(u32::from(is_connecting))));
+        let has_sent_syn = is_connecting && self.event == "failure";
+        claims.push(("unacked_bytes", Claim::is(u32::from(has_sent_syn))));
         // Of a connect, it is the time since the first SYN.
         let is_attempt = is_connecting || self.cause == Cause::ConnectRetriedAfterFailure;
         claims.push(("elapsed_ms", if is_attempt { span.at_most() } else { Claim::is(0) }));
@@ -169,7 +164,12 @@ impl Expected {
     }
 
     fn is_claimed(&self, field: &str) -> bool {
-        self.fields.iter().any(|(claimed, _)| *claimed == field)
+        self.said(field).is_some()
+    }
+
+    /// What the scenario itself claims of a field.
+    fn said(&self, field: &str) -> Option<&Claim> {
+        self.fields.iter().find(|(claimed, _)| *claimed == field).map(|(_, claim)| claim)
     }
 
     fn ends(&self) -> [(&'static str, Claim); 4] {
@@ -207,7 +207,7 @@ impl Expected {
         [("killer_pid", Claim::is(pid)), ("killer_comm", Claim::is(comm))]
     }
 
-    fn reason(&self) -> Claim {
+    fn usual_reason(&self) -> Claim {
         const SENT_BY: &str = "sent by";
         if let Some((pid, comm)) = &self.killer {
             let clause =
@@ -215,6 +215,12 @@ impl Expected {
             return Claim::Text { with: format!("{clause} {comm}[{pid}]"), without: Some(SENT_BY) };
         }
         match &self.sender {
+            Some((pid, comm, _)) if self.by_listener => Claim::Text {
+                with: format!(
+                    "; the listener of {comm}[{pid}] closed with this connection in its queue"
+                ),
+                without: Some(SENT_BY),
+            },
             Some((pid, comm, _)) if self.event == "failure" => {
                 Claim::Text { with: format!("{SENT_BY} {comm}[{pid}]"), without: None }
             }
@@ -245,10 +251,10 @@ impl Expected {
                 with(format!("on {}: is the service running", remote.ip()))
             }
             (Cause::ResetByPeer, ..) => match &self.sender {
-                // Where it is known not to be named, its log is not either.
-                Some((pid, comm, _)) if !self.known.iter().any(|(_, it, _)| *it == "peer_pid") => {
-                    with(format!("the log of {comm}[{pid}]"))
+                Some((pid, comm, _)) if self.by_listener => {
+                    with(format!("{comm}[{pid}] was stopped or restarted"))
                 }
+                Some((pid, comm, _)) => with(format!("the log of {comm}[{pid}]")),
                 _ => Claim::TEXT,
             },
             (
@@ -280,6 +286,11 @@ impl Expected {
     /// What the call and the cause leave open, the scenario says.
     fn role(&self) -> Option<Role> {
         match (self.call, self.cause) {
+            ("accept", _)
+                if self.said("flags").is_some_and(|it| it.admits(&Value::from(NEVER.to_vec()))) =>
+            {
+                None
+            }
             ("accept" | "listen", _)
             | (_, Cause::ResetBeforeAccept | Cause::UnreachableBeforeAccept) => Some(Role::Server),
             _ if self.is_attempt() => Some(Role::Client),
@@ -305,9 +316,8 @@ impl Expected {
     /// Whether the SYN waits for an answer.
     fn is_connecting(&self) -> bool {
         const STATE: &str = "SYN_SENT";
-        let said = self.fields.iter().find(|(field, _)| *field == "state");
-        match said {
-            Some((_, claim)) => claim.admits(&STATE.into()),
+        match self.said("state") {
+            Some(claim) => claim.admits(&STATE.into()),
             None => usual::state(self.cause) == STATE,
         }
     }
