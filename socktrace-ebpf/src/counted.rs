@@ -8,6 +8,9 @@ const ETIMEDOUT: u16 = 110;
 
 const DISSOLVED: u8 = Origin::Dissolved as u8;
 
+/// What says by which call a socket was connecting.
+const CONNECT: Flags = Flags::FAST_OPEN.with(Flags::CONNECTING);
+
 impl Signature {
     /// The signature without what means nothing for its kind, neither for the diagnosis nor for a metric.
     ///
@@ -35,15 +38,21 @@ impl Signature {
             Ok(EventKind::Write) if flags.has(Flags::REPORTED) => {
                 self.reduced(Flags::REPORTED.with(Flags::UNREACHABLE), 0)
             }
-            Ok(EventKind::Write) => self.reduced(Flags::SEND_SHUTDOWN, self.state),
+            Ok(EventKind::Write) => {
+                self.reduced(Flags::SEND_SHUTDOWN.with(Flags::PEER_CLOSED), self.state)
+            }
             Ok(EventKind::ErrorReported) if flags.has(Flags::MPTCP) => {
                 self.reduced(self.closing().with(Flags::MPTCP), self.state)
             }
-            Ok(EventKind::ErrorReported) => {
-                const SYN_SENT: u8 = TcpState::SynSent as u8;
-                const SYN_RECV: u8 = TcpState::SynRecv as u8;
-                let state = if matches!(self.state, SYN_SENT | SYN_RECV) { self.state } else { 0 };
-                self.reduced(Flags::FAST_OPEN.with(Flags::CONNECTING), state)
+            Ok(EventKind::ErrorReported) => self.reduced(CONNECT, self.connecting()),
+            Ok(EventKind::ClosedUnread) if !flags.has(Flags::STAYED_OPEN) => {
+                self.reduced(self.closing(), self.state)
+            }
+            Ok(EventKind::ClosedUnread) if flags.has(Flags::MPTCP) => {
+                self.reduced(self.closing().with(Flags::STAYED_OPEN).with(Flags::MPTCP), self.state)
+            }
+            Ok(EventKind::ClosedUnread) => {
+                self.reduced(CONNECT.with(Flags::STAYED_OPEN), self.connecting())
             }
             Ok(EventKind::Connect) => {
                 self.reduced(Flags::POLICY.with(Flags::FAST_OPEN).with(Flags::MALFORMED), 0)
@@ -57,6 +66,14 @@ impl Signature {
             ) => self.reduced(Flags::empty(), 0),
             _ => self,
         }
+    }
+
+    /// The state, as far as it matters of an error that was only reported.
+    #[inline]
+    const fn connecting(self) -> u8 {
+        const SYN_SENT: u8 = TcpState::SynSent as u8;
+        const SYN_RECV: u8 = TcpState::SynRecv as u8;
+        if matches!(self.state, SYN_SENT | SYN_RECV) { self.state } else { 0 }
     }
 
     /// With these flags alone, and whether a program holds the socket.
@@ -80,7 +97,9 @@ impl Signature {
                 .with(Flags::NO_RST)
                 .with(Flags::RETRANSMITTED)
                 .with(Flags::IDLE)
-                .with(Flags::UNANSWERED),
+                .with(Flags::UNANSWERED)
+                .with(Flags::RECEIVING)
+                .with(Flags::ACKED),
             (ABORT | REPORT, _) => Flags::empty(),
             (TIMER, ETIMEDOUT) => sends.with(Flags::USER_TIMEOUT).with(Flags::ZERO_WINDOW),
             (TIMER, _) => sends.with(Flags::SOFT_ERROR),

@@ -37,6 +37,7 @@ macro_rules! kernel_facts {
                 SOCK_PROTOCOL = "sock", "sk_protocol", u16;
                 SOCK_TYPE = "sock", "sk_type", u16;
                 SOCK_ERR = "sock", "sk_err", u32;
+                SOCK_SHUTDOWN = "sock", "sk_shutdown", u8;
                 SOCK_SOCKET = "sock", "sk_socket", pointer;
                 SOCK_OWNED = "sock", "sk_lock.owned", u32;
                 SOCK_NUM = "sock", "__sk_common.skc_num", u16;
@@ -211,9 +212,6 @@ macro_rules! kernel_facts {
             at("inet_csk_accept_two_args") {
                 ACCEPT_ARG_ERR = "proto_accept_arg", "err", u32;
             }
-            at("sk_stream_error") {
-                SOCK_SHUTDOWN = "sock", "sk_shutdown", u8;
-            }
             at("sk_stream_error", "inet_sk_error_report") {
                 SOCK_PROT = "sock", "__sk_common.skc_prot", pointer;
                 SOCK_PROT_CREATOR = "sock", "sk_prot_creator", pointer;
@@ -246,6 +244,9 @@ macro_rules! kernel_facts {
             }
             at("tcp_retransmit_timer") {
                 TCP_PACKETS_OUT = "tcp_sock", "packets_out", u32;
+            }
+            at("tcp_fin") {
+                TCP_DATA_SEGS_OUT = "tcp_sock", "data_segs_out", u32;
             }
         }
     };

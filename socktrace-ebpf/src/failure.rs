@@ -33,7 +33,9 @@ pub(crate) struct Failure {
     pub(crate) delivered: u8,
     /// Whether it is the program's: 1, or 0 while it is only a subflow's of its MPTCP socket.
     pub(crate) told: u8,
-    reserved: [u8; 2],
+    /// The [`socktrace_ebpf::EventKind`] that it was reported by.
+    pub(crate) kind: u8,
+    reserved: u8,
 }
 
 impl Failure {
@@ -49,7 +51,8 @@ impl Failure {
         state: 0,
         delivered: 0,
         told: 0,
-        reserved: [0; 2],
+        kind: 0,
+        reserved: 0,
     };
 
     /// Makes it none.
@@ -90,6 +93,7 @@ pub(crate) fn record<L: Load>(sock: Sock<L>, socket: Identity, signature: &Signa
         (failure.flags, failure.errno) = (signature.flags, signature.errno);
         (failure.origin, failure.state) = (signature.origin, signature.state);
         (failure.delivered, failure.told) = (0, u8::from(told));
+        failure.kind = signature.kind;
     }
 }
 

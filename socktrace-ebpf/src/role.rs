@@ -2,6 +2,9 @@
 
 use crate::{EventKind, Flags, Role, Signature, TcpState};
 
+/// Each of these says that a closed socket has had a connection.
+const WAS_OPEN: Flags = Flags::REPORTED.with(Flags::DELIVERY).with(Flags::PEER_CLOSED);
+
 impl Signature {
     /// The role, where it is known: from how the socket is `recorded` to have been opened (a [`Role`],
     /// or 0), or where the kernel function that failed, or the socket's state, leaves only one.
@@ -27,7 +30,7 @@ impl Signature {
             (
                 Ok(EventKind::Setsockopt | EventKind::Getsockopt | EventKind::Write),
                 Ok(TcpState::Close),
-            ) if !flags.has(Flags::REPORTED) && !flags.has(Flags::DELIVERY) => None,
+            ) if flags.0 & WAS_OPEN.0 == 0 => None,
             _ => Role::try_from(recorded).ok(),
         }
     }
@@ -55,10 +58,11 @@ mod tests {
     #[test]
     fn what_was_recorded_counts_for_open_sockets() {
         let open = signature(EventKind::ConnectionEnded, TcpState::Established, Flags::empty());
-        let later = signature(EventKind::Write, TcpState::Close, Flags::REPORTED);
+        let later = |flags| signature(EventKind::Write, TcpState::Close, flags);
         for recorded in [Role::Client, Role::Server] {
             assert_eq!(open.role(recorded as u8), Some(recorded));
-            assert_eq!(later.role(recorded as u8), Some(recorded));
+            assert_eq!(later(Flags::REPORTED).role(recorded as u8), Some(recorded));
+            assert_eq!(later(Flags::PEER_CLOSED).role(recorded as u8), Some(recorded));
         }
         assert_eq!(open.role(0), None);
         assert_eq!(open.service_port(Role::Client as u8, 1, 2), 2);

@@ -118,7 +118,7 @@ wire_enum! {
         Write = 4,
         /// A connect failed (`__inet_stream_connect`).
         Connect = 5,
-        /// A socket was closed while it was connecting (`tcp_close`).
+        /// A socket was closed while it was connecting (`__tcp_close`).
         CloseWhileConnecting = 6,
         /// A bind failed (`__sys_bind`, `__sys_bind_socket`).
         Bind = 7,
@@ -137,6 +137,9 @@ wire_enum! {
         AcceptCall = 13,
         /// No socket could be made (`__sys_socket`).
         Socket = 14,
+        /// A socket was closed while the errno of its failure waited in it: no call had taken it
+        /// (`__tcp_close`). State, origin, flags and errno are the failure's.
+        ClosedUnread = 15,
     }
 }
 
@@ -335,8 +338,21 @@ impl Flags {
     /// The peer has acknowledged this side's SYN, and nothing of the data that followed; nor has it
     /// sent any.
     pub const UNANSWERED: Self = Self(1 << 20);
+    /// The failure of which this says what became was reported by a socket that stayed open
+    /// ([`EventKind::ErrorReported`]).
+    pub const STAYED_OPEN: Self = Self(1 << 21);
+    /// The connection was reset while its program, which had shut down sending, could still be sent an
+    /// answer.
+    pub const RECEIVING: Self = Self(1 << 22);
+    /// A write on a closed connection: the peer's FIN had come.
+    pub const PEER_CLOSED: Self = Self(1 << 23);
+    /// The peer had acknowledged all that was sent: when it reset a connection after its FIN, unless a
+    /// probe asked for that, or when it closed without an answer.
+    pub const ACKED: Self = Self(1 << 24);
     /// The socket that accept was called on has never listened.
     pub const NEVER_LISTENED: Self = Self(1 << 25);
+    /// The peer closed right after data that it may have taken for a farewell.
+    pub const FAREWELL: Self = Self(1 << 26);
     /// The program's own connect was not over in `SYN_RECV`, as both ends had sent a SYN. Connections
     /// that were accepted by Fast Open are in that state too.
     pub const CONNECTING: Self = Self(1 << 27);
@@ -344,6 +360,8 @@ impl Flags {
     pub const MALFORMED: Self = Self(1 << 28);
     /// Of a call after the failure of a socket: its errno was one that stands for an ICMP error.
     pub const UNREACHABLE: Self = Self(1 << 29);
+    /// The peer closed before either end had sent anything.
+    pub const NO_DATA: Self = Self(1 << 30);
 
     /// Every flag with its name, in bit order.
     pub const NAMES: &'static [(Self, &'static str)] = &[
@@ -368,10 +386,16 @@ impl Flags {
         (Self::SUBFLOW, "subflow"),
         (Self::SEND_FAILED, "send_failed"),
         (Self::UNANSWERED, "unanswered"),
+        (Self::STAYED_OPEN, "stayed_open"),
+        (Self::RECEIVING, "receiving"),
+        (Self::PEER_CLOSED, "peer_closed"),
+        (Self::ACKED, "acked"),
         (Self::NEVER_LISTENED, "never_listened"),
+        (Self::FAREWELL, "farewell"),
         (Self::CONNECTING, "connecting"),
         (Self::MALFORMED, "malformed"),
         (Self::UNREACHABLE, "unreachable"),
+        (Self::NO_DATA, "no_data"),
     ];
 
     /// No flag at all.

@@ -250,10 +250,29 @@ impl<L: Load> Sock<L> {
         self.load::<u8>(&offsets::SOCK_SHUTDOWN) & SEND_SHUTDOWN != 0
     }
 
-    /// Whether the end was reached in reading already (`SOCK_DONE`).
+    /// Whether a program holds the socket and can still be sent an answer, after it has shut down
+    /// sending: 1 or 0.
     #[inline(always)]
-    pub(crate) fn is_done(self) -> bool {
-        self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DONE != 0
+    pub(crate) fn is_receiving(self) -> u64 {
+        const RCV_SHUTDOWN: u8 = 1;
+        let shutdown = u64::from(self.load::<u8>(&offsets::SOCK_SHUTDOWN) & RCV_SHUTDOWN);
+        let dead = self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD;
+        let state = u64::from(self.state());
+        let is_half_closed =
+            is_same(state, TcpState::FinWait1 as u64) | is_same(state, TcpState::FinWait2 as u64);
+        is_half_closed & is_same(shutdown | dead, 0)
+    }
+
+    /// Whether the peer's FIN has come (`SOCK_DONE`): 1 or 0.
+    #[inline(always)]
+    pub(crate) fn is_done(self) -> u64 {
+        is_other(self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DONE, 0)
+    }
+
+    /// Whether the peer's FIN has come, or no program holds the socket any more.
+    #[inline(always)]
+    pub(crate) fn is_done_or_dead(self) -> bool {
+        self.load::<u64>(&offsets::SOCK_FLAGS) & (SOCK_DONE | SOCK_DEAD) != 0
     }
 
     /// `sk_err_soft`: the errno that an ICMP message or a routing failure left, 0 for none.

@@ -205,10 +205,14 @@ impl<L: Load> TcpSock<L> {
         let retransmits = u64::from(self.load::<u8>(&offsets::ICSK_RETRANSMITS));
         let threshold = u64::from(offsets::RETRANSMIT_THRESHOLD.get());
         let is_first = is_same(retransmits, 0);
+        let after_fin = is_same(self.sock.state().into(), TcpState::CloseWait as u64)
+            & is_same(self.load::<u8>(&offsets::ICSK_PROBES_OUT).into(), 0);
         Flags::empty()
             .with_flag(Flags::RETRANSMITTED, is_at_least(retransmits, threshold))
             .with_flag(Flags::IDLE, is_first & self.is_answer_after_silence())
             .with_flag(Flags::UNANSWERED, self.is_unanswered())
+            .with_flag(Flags::RECEIVING, self.sock.is_receiving())
+            .with_flag(Flags::ACKED, after_fin & self.is_acknowledged())
     }
 
     /// 1 where the peer has acknowledged the SYN, and nothing of the data that was sent after it, nor
@@ -221,6 +225,15 @@ impl<L: Load> TcpSock<L> {
         let acked: u64 = self.load(&offsets::TCP_BYTES_ACKED);
         let received: u64 = self.load(&offsets::TCP_BYTES_RECEIVED);
         is_same(acked, 1) & is_same(received, 0) & is_other(self.unacked().into(), 0)
+    }
+
+    /// 1 where all that was written is known to be acknowledged, else 0.
+    #[inline(always)]
+    fn is_acknowledged(self) -> u64 {
+        if offsets::TCP_SND_NXT.is_absent() {
+            return 0;
+        }
+        is_same(u64::from(self.unacked() | self.unsent()), 0)
     }
 
     /// 1 where the peer answers now after a long silence, else 0: data that was sent after it, the time
@@ -242,23 +255,54 @@ impl<L: Load> TcpSock<L> {
         (has_sent | has_probed) & is_long & (1 ^ u64::from(silence >> 31))
     }
 
-    /// Whether the peer, closing now, leaves something unanswered: data of ours that it has not
-    /// taken, a request after its last word, or all we ever sent.
+    /// Whether the peer, closing now, leaves something unanswered, 1 or 0, and the flags that say what:
+    /// data of ours that it has not taken, a request after its last word, all we ever sent, or a
+    /// connection on which a greeting was due.
     ///
     /// To be asked of the connecting side at entry of `tcp_fin`, when the FIN is counted as one
-    /// received byte already and a segment's data has set `lrcvtime`. Times that are equal, at
-    /// the kernel's tick, tell nothing.
+    /// received byte already and a segment's data has set `lrcvtime`, which begins with the time of
+    /// connecting. Times that are equal, at the kernel's tick, say nothing. A heuristic:
+    /// - who has been sent small segments again and again, and never a byte back, is a log collector or
+    ///   the like, and so is who takes a long upload that ends with this side's FIN: nothing is owed;
+    /// - who closes right after what follows an answer may have been said farewell to.
     #[inline(always)]
-    pub(crate) fn awaits_answer(self) -> bool {
-        let received: u64 = self.load(&offsets::TCP_BYTES_RECEIVED);
-        let acked: u64 = self.load(&offsets::TCP_BYTES_ACKED);
-        let last_sent: u32 = self.load(&offsets::TCP_LSNDTIME);
+    pub(crate) fn awaits_answer(self) -> (u64, Flags) {
+        let state = u64::from(self.sock.state());
+        let is_open = is_same(state, TcpState::Established as u64);
+        // This side's SYN and FIN count as a byte each.
+        let fin_taken = is_same(state, TcpState::FinWait2 as u64);
+        let fin_waits = 1 ^ (is_open | fin_taken);
+        let sent: u64 = self.load(&offsets::TCP_BYTES_ACKED);
+        let has_asked = is_at_least(sent, 2 + fin_taken);
+        let is_mute = is_at_least(1, self.load(&offsets::TCP_BYTES_RECEIVED));
+        let waiting = u64::from(self.unacked()) + u64::from(self.unsent());
+        let untaken = is_other(waiting, fin_waits);
+
         let last_received: u32 = self.load(&offsets::ICSK_LRCVTIME);
-        // The SYN counts as one acknowledged byte.
-        let never_answered = received <= 1 && acked > 1;
-        let asked_last = !offsets::TCP_LSNDTIME.is_absent()
-            && last_sent.wrapping_sub(last_received).cast_signed() > 0;
-        self.unacked() != 0 || self.unsent() != 0 || never_answered || (asked_last && acked > 1)
+        let mut last_sent: u32 = last_received;
+        if !offsets::TCP_LSNDTIME.is_absent() {
+            last_sent = self.load(offsets::TCP_LSNDTIME.present());
+        }
+        let lag = last_sent.wrapping_sub(last_received);
+        let asked_last = is_other(lag.into(), 0) & (1 ^ u64::from(lag >> 31));
+
+        let segment = u64::from(self.load::<u32>(&offsets::TCP_MSS_CACHE));
+        let segments = u64::from(self.load::<u32>(&offsets::TCP_DATA_SEGS_OUT));
+        // Two more than the data fills, as headers and body of a request are often written apart.
+        let is_one_way = is_at_least(segments * segment, sent + 2 * segment)
+            | (1 ^ is_open) & is_at_least(sent, UPLOAD);
+        let unanswered = has_asked & is_mute & (1 ^ is_one_way);
+        let unanswered_later = has_asked & asked_last & (1 ^ is_mute);
+        let ungreeted = is_open & is_mute & (1 ^ has_asked) & is_within(last_received, GREETING_US);
+        let farewell = unanswered_later & is_within(last_sent, FAREWELL_US);
+
+        let mut flags = Flags::empty()
+            .with_flag(Flags::NO_DATA, ungreeted & (1 ^ untaken))
+            .with_flag(Flags::FAREWELL, farewell & (1 ^ untaken));
+        if !offsets::TCP_SND_NXT.is_absent() {
+            flags = flags.with_flag(Flags::ACKED, has_asked & (1 ^ untaken));
+        }
+        (untaken | unanswered | unanswered_later | ungreeted, flags)
     }
 
     #[inline(always)]
@@ -417,7 +461,7 @@ impl<L: Load> TcpSock<L> {
         let next: u32 = self.load(offsets::TCP_RCV_NXT.present());
         let read: u32 = self.load(offsets::TCP_COPIED_SEQ.present());
         // The FIN has a number too.
-        let fin = u32::from(self.sock.is_done());
+        let fin = self.sock.is_done() as u32;
         let unread = next.wrapping_sub(read).wrapping_sub(fin);
         // A socket that is taken apart while it is read may look as if more was read than came.
         if unread < 1 << 31 {
@@ -428,6 +472,22 @@ impl<L: Load> TcpSock<L> {
         let is_full = is_at_least(event.unacked_bytes.into(), full.into());
         event.parts |= parts::FULL_SIZED_LOST * (is_full & is_same(arrived.into(), 1)) as u8;
     }
+}
+
+/// A connection on which this side has sent more before it shut down sending is an upload.
+const UPLOAD: u64 = 16 * 1024;
+
+/// A server that speaks first does so within this time; one that closes later got tired of waiting.
+const GREETING_US: u64 = 5_000_000;
+
+/// Who closes later than this after a request has worked on it.
+const FAREWELL_US: u64 = 500_000;
+
+/// Whether a time of [`jiffies`] is no longer ago than that: 1 or 0.
+#[inline(always)]
+fn is_within(time: u32, microseconds: u64) -> u64 {
+    let age = u64::from(jiffies().wrapping_sub(time));
+    is_at_least(microseconds, age * u64::from(offsets::JIFFY_US.get()))
 }
 
 /// The kernel's clock as TCP keeps it (`tcp_jiffies32`).

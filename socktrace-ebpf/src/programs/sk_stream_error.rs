@@ -26,7 +26,7 @@ use crate::{
     offsets, owner, sigpipe,
     sock::Sock,
     subject::Subject,
-    verifier::FlagBit as _,
+    verifier::{FlagBit as _, is_same},
 };
 
 /// Return of `sk_stream_error`.
@@ -90,10 +90,12 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     }
     let verdict =
         if errno == EPIPE { sigpipe::verdict(ctx.int(1)) } else { Sigpipe::NotRaised as u8 };
+    let is_closed = is_same(sock.state().into(), TcpState::Close as u64);
     let own = Flags::empty()
         .with_if(Flags::REPORTED, known.is_some())
         .with_flag(Flags::UNREACHABLE, known.is_by_icmp())
-        .with_if(Flags::SEND_SHUTDOWN, sock.has_send_shutdown());
+        .with_if(Flags::SEND_SHUTDOWN, sock.has_send_shutdown())
+        .with_flag(Flags::PEER_CLOSED, is_closed & sock.is_done());
     let mut signature = Signature {
         sigpipe: verdict,
         origin: known.origin,

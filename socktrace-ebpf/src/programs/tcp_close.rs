@@ -1,27 +1,40 @@
-//! Traces `tcp_close` (`net/ipv4/tcp.c`): a program closes a socket.
+//! Traces `__tcp_close` (`net/ipv4/tcp.c`) and `__mptcp_close` (`net/mptcp/protocol.c`): a program
+//! closes a socket.
 //!
-//! Prototype: `(sk, long timeout)` in every kernel from 5.10 to 7.2. Runs once a socket and
-//! leaves at the first test, unless the socket is still connecting. Produces an event then: the
-//! program has given up, as by a timeout of its own, and no errno is ever delivered; or `SO_ERROR`
-//! has given it an ICMP error that was not fatal to the socket.
+//! Prototypes: `(sk, long timeout)`, both under the socket's lock, in 5.11 to 7.3 and in late 5.10; else
+//! `tcp_close(sk, long timeout)`, which then takes it. Runs once a socket and leaves at the first
+//! test, unless the socket is still connecting or an errno waits in it. Produces an event then:
+//! - the program has given up connecting, as by a timeout of its own, and no errno is ever delivered; or
+//!   `SO_ERROR` has given it an ICMP error that was not fatal to the socket;
+//! - the socket had failed, and no call has taken the errno (`sock_error`): none read, wrote or asked
+//!   for `SO_ERROR`. It is read before `tcp_disconnect`, which a close with `SO_LINGER` 0 or unread data
+//!   calls, makes one of its own.
+//!
+//! A connection that was never accepted does not pass here, and a subflow of MPTCP is not the program's.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use socktrace_ebpf::{EventKind, Flags, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Signature, TcpState};
 
-use super::emit_call;
+use super::{emit_call, locate_call};
 use crate::{
     arguments::Arguments,
+    emit::emit,
     errno::ECANCELED,
-    load::Load,
+    failure,
+    load::{Direct, Load, Probe},
+    recipient::Question,
     sock::Sock,
+    subject::Subject,
+    task,
     tcp_sock::TcpSock,
     tuple::{Tuple, describe_icmp, icmp_errno},
+    verifier::{FlagBit as _, is_same},
 };
 
-/// Entry of `tcp_close`.
+/// Entry of `__tcp_close`, or of `tcp_close`.
 #[fentry(function = "tcp_close")]
 fn tcp_close(ctx: FEntryContext) -> i32 {
     closing(&ctx)
@@ -33,13 +46,83 @@ fn tcp_close_kprobe(ctx: ProbeContext) -> i32 {
     closing(&ctx)
 }
 
+/// Entry of `__mptcp_close`.
+#[fentry(function = "__mptcp_close")]
+fn mptcp_close(ctx: FEntryContext) -> i32 {
+    closing_mptcp(Sock::<Direct>::new(ctx.pointer(0)))
+}
+
+/// The same by kprobe.
+#[kprobe(function = "__mptcp_close")]
+fn mptcp_close_kprobe(ctx: ProbeContext) -> i32 {
+    closing_mptcp(Sock::<Probe>::new(ctx.pointer(0)))
+}
+
 #[inline(always)]
 fn closing<A: Arguments>(ctx: &A) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    if sock.state() != TcpState::SynSent as u8 {
+    let is_connecting = sock.state() == TcpState::SynSent as u8;
+    if !is_connecting && sock.err() == 0 {
         return 0;
     }
-    let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
+    let Some(tcp) = sock.tcp() else {
+        return 0;
+    };
+    if is_connecting { cancelled(sock, tcp) } else { unread(sock, tcp.mptcp_key().is_some()) }
+}
+
+/// A connection of MPTCP that was never accepted passes here, when its listener is closed.
+#[inline(always)]
+fn closing_mptcp<L: Load>(sock: Sock<L>) -> i32 {
+    if sock.err() == 0 || sock.holder_flags().has(Flags::UNACCEPTED) {
+        return 0;
+    }
+    unread(sock, false)
+}
+
+/// The program closes a socket in which an errno waits.
+#[inline(always)]
+fn unread<L: Load>(sock: Sock<L>, is_subflow: bool) -> i32 {
+    let known = failure::find(sock);
+    // kTLS and sockmaps leave in the socket what they have returned; and kTLS has errors of its own,
+    // which are no failures of the connection.
+    if is_subflow || known.told == 0 || known.delivered == 1 || known.errno != sock.err() {
+        return 0;
+    }
+    let Some(family) = sock.stream_family() else {
+        return 0;
+    };
+    let stayed_open = is_same(known.kind.into(), EventKind::ErrorReported as u64);
+    let signature = Signature {
+        flags: Flags(known.flags).with_flag(Flags::STAYED_OPEN, stayed_open).0,
+        errno: known.errno,
+        kind: EventKind::ClosedUnread as u8,
+        origin: known.origin,
+        state: known.state,
+        family: family as u8,
+        protocol: sock.stream_protocol(),
+        ..Signature::default()
+    };
+    // The kernel's own threads close what was passed in a message that nobody received.
+    let in_process = !task::current_is_kernel_thread();
+    let question = Question::presume(sock.held_identity(), Flags::empty(), in_process);
+    let locate = |subject: &mut Subject| {
+        locate_call(subject, sock, family);
+        // A failed connect forgets where it was to go.
+        subject.remote_port = known.remote_port;
+    };
+    emit(&signature, question, locate, |event| {
+        sock.describe_timers(event);
+        event.first_errno = known.errno;
+        event.since_first_ns = event.boot_ns.wrapping_sub(known.boot_ns);
+    });
+    0
+}
+
+/// The program closes a socket that is still connecting.
+#[inline(always)]
+fn cancelled<L: Load>(sock: Sock<L>, tcp: TcpSock<L>) -> i32 {
+    let Some(family) = sock.family() else {
         return 0;
     };
     let errno = errno_read(tcp, &Tuple::of(sock, family)).unwrap_or(ECANCELED);

@@ -40,6 +40,10 @@ pub fn diagnose(signature: Signature) -> Finding {
             let told = diagnosis(close(signature), signature);
             Finding::Delivery(Diagnosis { call: Call::Write, ..told })
         }
+        Ok(EventKind::ClosedUnread) => {
+            let told = diagnosis(cause(EventKind::ClosedUnread, signature), signature);
+            Finding::Undelivered(Diagnosis { call: Call::None, ..told })
+        }
         Ok(kind) => Finding::Failure(diagnosis(cause(kind, signature), signature)),
         Err(_) => Finding::Failure(diagnosis(Cause::Other, signature)),
     }
@@ -49,6 +53,10 @@ pub fn diagnose(signature: Signature) -> Finding {
 fn cause(kind: EventKind, signature: Signature) -> Cause {
     let flags = Flags(signature.flags);
     match (kind, signature.errno) {
+        (EventKind::ClosedUnread, _) if flags.has(Flags::STAYED_OPEN) => {
+            cause(EventKind::ErrorReported, signature)
+        }
+        (EventKind::ClosedUnread, _) => close(signature),
         (EventKind::ConnectionEnded, _) if flags.has(Flags::SUBFLOW) => Cause::SubflowFailed,
         (EventKind::ConnectionEnded, _) => close(signature),
         (EventKind::ErrorReported, _) if flags.has(Flags::MPTCP) => close(signature),
@@ -154,15 +162,15 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
     }
     match state {
         TcpState::SynSent if errno == ECONNREFUSED => Cause::ConnectRefused,
-        TcpState::Established
-            if flags.has(Flags::RETRANSMITTED) && flags.has(Flags::UNANSWERED) =>
-        {
-            Cause::ResetWithoutAnswer
-        }
-        TcpState::Established if flags.has(Flags::RETRANSMITTED) => Cause::ResetAfterRetransmit,
-        TcpState::Established if flags.has(Flags::IDLE) => Cause::ResetAfterIdle,
+        TcpState::Established => reset_alive(flags),
         // A child of Fast Open whose handshake is not over, and a connect that met the peer's own.
-        TcpState::Established | TcpState::SynRecv => Cause::ResetByPeer,
+        TcpState::SynRecv => Cause::ResetByPeer,
+        // It waits for its answer.
+        TcpState::FinWait1 | TcpState::FinWait2 if flags.has(Flags::RECEIVING) => {
+            reset_alive(flags)
+        }
+        // The RST answers nothing: the peer had only shut down sending, and now aborts.
+        TcpState::CloseWait if flags.has(Flags::ACKED) => Cause::ResetByPeer,
         TcpState::CloseWait => Cause::ResetAfterPeerClose,
         TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck => {
             Cause::ResetWhileClosing
@@ -172,6 +180,19 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
         | TcpState::Close
         | TcpState::Listen
         | TcpState::NewSynRecv => Cause::Other,
+    }
+}
+
+/// A connection was reset that its program could still read from.
+fn reset_alive(flags: Flags) -> Cause {
+    if flags.has(Flags::RETRANSMITTED.with(Flags::UNANSWERED)) {
+        Cause::ResetWithoutAnswer
+    } else if flags.has(Flags::RETRANSMITTED) {
+        Cause::ResetAfterRetransmit
+    } else if flags.has(Flags::IDLE) {
+        Cause::ResetAfterIdle
+    } else {
+        Cause::ResetByPeer
     }
 }
 
@@ -280,6 +301,10 @@ fn write_after(signature: Signature, flags: Flags) -> Cause {
         {
             Cause::WriteAfterShutdown
         }
+        // Both ends have closed in order: else a failure would be known, or no FIN had come.
+        (false, _, CLOSE) if flags.has(Flags::SEND_SHUTDOWN.with(Flags::PEER_CLOSED)) => {
+            Cause::WriteAfterShutdown
+        }
         (false, _, CLOSE | LISTEN) if !flags.has(Flags::SEND_SHUTDOWN) => Cause::WriteUnconnected,
         (false, ..) => Cause::Other,
     }
@@ -329,14 +354,16 @@ const fn is_probe(cause: Cause, errno: u16) -> bool {
 }
 
 fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
-    let held = !Flags(signature.flags).has(Flags::ORPHAN);
+    let flags = Flags(signature.flags);
+    let held = !flags.has(Flags::ORPHAN);
+    let farewell = cause == Cause::PrematureEof && flags.has(Flags::FAREWELL);
     Diagnosis {
         cause,
         errno: Errno(signature.errno),
         direction: cause.row().direction,
         call: if held { call(cause, signature) } else { Call::None },
         // What happens to a socket that no program holds reaches nobody.
-        severity: if held && !is_probe(cause, signature.errno) {
+        severity: if held && !farewell && !is_probe(cause, signature.errno) {
             cause.row().severity
         } else {
             Severity::Expected

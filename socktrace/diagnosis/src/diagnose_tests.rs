@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use socktrace_ebpf::{Family, Protocol};
 
 use super::*;
-use crate::Timer;
+use crate::{Timer, delivered};
 
 fn done(origin: Origin, state: TcpState, errno: u16, flags: &[Flags]) -> Signature {
     Signature {
@@ -42,7 +42,12 @@ fn every_documented_row() {
         (Reset, Established, ECONNRESET, vec![F::UNACCEPTED], Cause::ResetBeforeAccept, Call::ReadOrWrite),
         (Reset, CloseWait, EPIPE, vec![F::UNACCEPTED], Cause::ResetBeforeAccept, Call::Write),
         (Reset, CloseWait, EPIPE, vec![], Cause::ResetAfterPeerClose, Call::Write),
+        // The RST answers no data: all was acknowledged.
+        (Reset, CloseWait, EPIPE, vec![F::ACKED], Cause::ResetByPeer, Call::Write),
         (Reset, FinWait1, ECONNRESET, vec![], Cause::ResetWhileClosing, Call::ReadOrWrite),
+        (Reset, FinWait1, ECONNRESET, vec![F::RECEIVING, F::RETRANSMITTED], Cause::ResetAfterRetransmit, Call::ReadOrWrite),
+        (Reset, FinWait2, ECONNRESET, vec![F::RECEIVING], Cause::ResetByPeer, Call::ReadOrWrite),
+        (Reset, FinWait2, ECONNRESET, vec![F::RECEIVING, F::IDLE], Cause::ResetAfterIdle, Call::ReadOrWrite),
         (Reset, FinWait2, ECONNRESET, vec![F::ORPHAN], Cause::ResetWhileClosing, Call::None),
         (Reset, Closing, ECONNRESET, vec![F::ORPHAN], Cause::ResetWhileClosing, Call::None),
         (Reset, LastAck, ECONNRESET, vec![F::ORPHAN], Cause::ResetWhileClosing, Call::None),
@@ -139,7 +144,9 @@ fn every_call_that_fails_by_itself() {
         (EventKind::Accept, Listen, EINTR, vec![], Cause::Interrupted, Call::Accept),
         (EventKind::AcceptCall, Listen, EMFILE, vec![], Cause::AcceptResources, Call::Accept),
         (EventKind::Write, FinWait2, EPIPE, vec![F::SEND_SHUTDOWN], Cause::WriteAfterShutdown, Call::Write),
+        // A failure may have ended it that was before socktrace.
         (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN], Cause::Other, Call::Write),
+        (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::PEER_CLOSED], Cause::WriteAfterShutdown, Call::Write),
         (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::REPORTED], Cause::WriteAfterTimeout, Call::Write),
         (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::REPORTED, F::UNREACHABLE], Cause::WriteAfterUnreachable, Call::Write),
         (EventKind::Write, TcpState::Established, EHOSTUNREACH, vec![], Cause::UnreachableReported, Call::Write),
@@ -199,6 +206,34 @@ fn what_the_program_dissolved_is_not_blamed_on_others() {
 }
 
 #[test]
+fn what_was_never_delivered_has_the_cause_of_its_failure() {
+    let unread = |signature: Signature, more: Flags| Signature {
+        kind: EventKind::ClosedUnread as u8,
+        flags: signature.flags | more.0,
+        ..signature
+    };
+    let reported = Signature {
+        kind: EventKind::ErrorReported as u8,
+        ..done(Origin::Other, TcpState::Established, EHOSTUNREACH, &[])
+    };
+    let mptcp = Signature {
+        kind: EventKind::ErrorReported as u8,
+        ..done(Origin::Reset, TcpState::Established, ECONNRESET, &[Flags::MPTCP])
+    };
+    for (signature, more) in [
+        (done(Origin::Reset, TcpState::Established, ECONNRESET, &[Flags::IDLE]), Flags::empty()),
+        (done(Origin::Reset, TcpState::SynSent, ECONNREFUSED, &[]), Flags::empty()),
+        (done(Origin::Reset, TcpState::CloseWait, EPIPE, &[Flags::ACKED]), Flags::empty()),
+        (reported, Flags::STAYED_OPEN),
+        (mptcp, Flags::STAYED_OPEN),
+    ] {
+        let told = failure(signature);
+        let expected = Finding::Undelivered(Diagnosis { call: Call::None, ..told });
+        assert_eq!(diagnose(unread(signature, more)), expected, "{signature:?}");
+    }
+}
+
+#[test]
 fn what_nobody_waits_for_is_expected() {
     let orphan = done(Origin::Reset, TcpState::LastAck, ECONNRESET, &[Flags::ORPHAN]);
     assert_eq!(failure(orphan).severity, Severity::Expected);
@@ -206,6 +241,20 @@ fn what_nobody_waits_for_is_expected() {
     assert_eq!(failure(held).severity, Severity::Notable);
     let live = done(Origin::Reset, TcpState::Established, ECONNRESET, &[]);
     assert_eq!(failure(live).severity, Severity::Failure);
+    let waits = done(Origin::Reset, TcpState::FinWait2, ECONNRESET, &[Flags::RECEIVING]);
+    assert_eq!(failure(waits).severity, Severity::Failure);
+}
+
+#[test]
+fn what_may_be_a_farewell_is_expected() {
+    let closed = |flags: &[Flags]| Signature {
+        kind: EventKind::PeerClosed as u8,
+        ..done(Origin::Other, TcpState::Established, 0, flags)
+    };
+    let found = failure(closed(&[Flags::ACKED]));
+    assert_eq!((found.cause, found.severity), (Cause::PrematureEof, Severity::Notable));
+    let found = failure(closed(&[Flags::ACKED, Flags::FAREWELL]));
+    assert_eq!((found.cause, found.severity), (Cause::PrematureEof, Severity::Expected));
 }
 
 #[test]
@@ -269,7 +318,7 @@ proptest! {
             Signature { kind, origin, state, family, errno, flags, sigpipe, protocol };
         let finding = diagnose(signature);
         prop_assert_eq!(finding, diagnose(signature));
-        if let Finding::Failure(found) | Finding::Delivery(found) = finding {
+        if let Some(found) = finding.diagnosis() {
             prop_assert_eq!(found.errno, Errno(errno));
             if Flags(flags).has(Flags::ORPHAN) {
                 prop_assert_eq!(found.severity, Severity::Expected);
@@ -300,13 +349,14 @@ proptest! {
     /// what metrics say of timers.
     #[test]
     fn a_signature_means_the_same_as_it_is_counted(
-        kind in 0..=15_u8, origin in 0..=6_u8, state in 0..=13_u8, flags in 0..1_u32 << 31,
+        kind in 0..=16_u8, origin in 0..=6_u8, state in 0..=13_u8, flags in 0..1_u32 << 31,
         errno in prop::sample::select(vec![0, EPIPE, ETIMEDOUT, ECONNRESET, ECONNABORTED, EINVAL, EHOSTUNREACH]),
         sigpipe in 0..=6_u8,
     ) {
         let signature = Signature { kind, origin, state, family: 4, errno, flags, sigpipe, protocol: 1 };
         let counted = signature.counted();
         prop_assert_eq!(diagnose(signature), diagnose(counted));
+        prop_assert_eq!(delivered(signature), delivered(counted));
         prop_assert_eq!(counted.counted(), counted);
         let timer = Timer::of(signature);
         prop_assert_eq!(timer, Timer::of(counted));

@@ -123,6 +123,19 @@ pub enum Finding {
     Failure(Diagnosis),
     /// A call returned to a program what was found to have failed before.
     Delivery(Diagnosis),
+    /// A socket was closed, and no call had returned the errno of what was found to have failed before.
+    Undelivered(Diagnosis),
     /// A retransmission timeout fired and the connection lives on: progress, no failure.
     Retransmission,
+}
+
+impl Finding {
+    /// What a failure means, or what follows from one; `None` for a retransmission.
+    #[must_use]
+    pub const fn diagnosis(self) -> Option<Diagnosis> {
+        match self {
+            Self::Failure(found) | Self::Delivery(found) | Self::Undelivered(found) => Some(found),
+            Self::Retransmission => None,
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod advice;
 mod causes;
+mod delivered;
 mod diagnose;
 mod errno;
 mod finding;
@@ -15,6 +16,7 @@ mod sockopt;
 mod timer;
 
 pub use causes::{Cause, Errnos, Group, Row};
+pub use delivered::delivered;
 pub use diagnose::diagnose;
 pub use errno::Errno;
 pub use finding::{Call, Diagnosis, Direction, Finding, Severity};

@@ -236,11 +236,21 @@ hooks! {
             kprobe("inet_stream_connect_kprobe")
         ];
     }
-    /// A socket is closed while connecting.
+    /// A socket is closed while connecting, or while an errno waits in it.
     TcpClose = "tcp_close",
-    hides "connects that the program gave up itself" {
+    hides "connects that the program gave up itself; errnos that no call has returned (undelivered)" {
+        "__tcp_close"(SOCK, ANY) => [
+            entry("tcp_close"),
+            // In 6.0 and later.
+            entry("mptcp_close").at("__mptcp_close", &[SOCK, ANY]).if_built()
+        ];
+        // Early 5.10.
         "tcp_close"(SOCK, ANY) => [entry("tcp_close")];
     }, by kprobe {
+        "__tcp_close"(SOCK, ANY) => [
+            kprobe("tcp_close_kprobe"),
+            kprobe("mptcp_close_kprobe").of("__mptcp_close").if_built()
+        ];
         "tcp_close"(SOCK, ANY) => [kprobe("tcp_close_kprobe")];
     }
     /// A write fails.

@@ -286,11 +286,11 @@ fn a_function_that_is_there_twice_is_never_guessed() {
 
 #[test]
 fn a_missing_member_costs_the_hook_that_needs_it() {
-    let plan = planned(&kernel("6.12").renamed("sk_shutdown", "sk_shutdowx"));
-    assert_eq!(unserved(&plan), [Hook::SkStreamError]);
+    let plan = planned(&kernel("6.12").renamed("data_segs_out", "data_segs_ouu"));
+    assert_eq!(unserved(&plan), [Hook::TcpFin]);
     assert_eq!(
-        served(&plan, Hook::SkStreamError),
-        Err("this kernel's BTF has no member `sock.sk_shutdown`")
+        served(&plan, Hook::TcpFin),
+        Err("this kernel's BTF has no member `tcp_sock.data_segs_out`")
     );
     let plan = planned(&kernel("6.12").renamed("private_data", "private_date"));
     assert_eq!(unserved(&plan), [Hook::SysAccept4, Hook::Setsockopt, Hook::Getsockopt]);

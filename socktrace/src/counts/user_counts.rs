@@ -37,8 +37,9 @@ impl UserCounts {
     pub(crate) fn add(&self, event: &Event) {
         let mut tallies = self.lock();
         tallies.count(event.signature.counted());
-        let is_failure = matches!(diagnose(event.signature), Finding::Failure(_));
-        if let Some(extent) = self.extent.filter(|_| is_failure) {
+        let finding = diagnose(event.signature);
+        let is_owned = matches!(finding, Finding::Failure(_) | Finding::Undelivered(_));
+        if let Some(extent) = self.extent.filter(|_| is_owned) {
             tallies.count_owned(extent, event);
         }
     }

@@ -316,10 +316,7 @@ fn difference(
 }
 
 fn cause(finding: Finding) -> Option<Cause> {
-    match finding {
-        Finding::Failure(found) | Finding::Delivery(found) => Some(found.cause),
-        Finding::Retransmission => None,
-    }
+    finding.diagnosis().map(|found| found.cause)
 }
 
 #[cfg(test)]

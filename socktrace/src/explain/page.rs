@@ -12,7 +12,7 @@ use super::{
     layout::{pad, paragraph},
     numbers::{self, ERRNOS, Errno, FAMILIES, GENERIC},
     texts::{Block, Text},
-    topic::SIGPIPE,
+    topic::{SIGPIPE, UNDELIVERED},
     winsock::{WINSOCK, Winsock},
 };
 
@@ -49,6 +49,8 @@ pub(crate) fn overview(language: Language, width: usize) -> String {
     }
     page.heading(words.signals);
     page.entry(SIGPIPE, SIGPIPE);
+    page.heading(words.events);
+    page.entry(UNDELIVERED, UNDELIVERED);
     page.out.push('\n');
     paragraph(&mut page.out, words.how_to_ask, "", width);
     page.out
@@ -74,6 +76,10 @@ pub(crate) fn page(topic: &Topic, language: Language, width: usize) -> String {
         Topic::Sigpipe => {
             page.title(SIGPIPE, SIGPIPE);
             page.text(SIGPIPE);
+        }
+        Topic::Undelivered => {
+            page.title(UNDELIVERED, UNDELIVERED);
+            page.text(UNDELIVERED);
         }
     }
     page.out
@@ -306,7 +312,9 @@ mod tests {
     fn text_keeps_to_its_width() {
         for language in [Language::En, Language::Zh] {
             let ids = Cause::ALL.iter().map(|cause| cause.id());
-            for word in ids.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE]) {
+            for word in
+                ids.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE, UNDELIVERED])
+            {
                 let page = plain(word, language);
                 // The title, commands and lists of topics are lines of their own width.
                 let text = page.lines().skip(1).filter(|line| {
@@ -328,7 +336,7 @@ mod tests {
                 .lines()
                 .filter_map(|line| Topic::find(line.split_whitespace().next()?).ok())
                 .collect();
-            assert_eq!(topics.len(), Cause::ALL.len() + ERRNOS.len() + WINSOCK.len() + 1);
+            assert_eq!(topics.len(), Cause::ALL.len() + ERRNOS.len() + WINSOCK.len() + 2);
             assert!(list.lines().all(|line| display_width(line) <= 100), "{list}");
         }
     }

@@ -21,6 +21,7 @@ const ENGLISH: &[&str] = &[
     include_str!("texts/en/errno_progress.md"),
     include_str!("texts/en/winsock.md"),
     include_str!("texts/en/sigpipe.md"),
+    include_str!("texts/en/undelivered.md"),
 ];
 
 const CHINESE: &[&str] = &[
@@ -39,6 +40,7 @@ const CHINESE: &[&str] = &[
     include_str!("texts/zh/errno_progress.md"),
     include_str!("texts/zh/winsock.md"),
     include_str!("texts/zh/sigpipe.md"),
+    include_str!("texts/zh/undelivered.md"),
 ];
 
 /// What is written about a topic.
@@ -103,7 +105,11 @@ mod tests {
     use socktrace_diagnosis::Cause;
 
     use super::*;
-    use crate::explain::{numbers::ERRNOS, topic::SIGPIPE, winsock::WINSOCK};
+    use crate::explain::{
+        numbers::ERRNOS,
+        topic::{SIGPIPE, UNDELIVERED},
+        winsock::WINSOCK,
+    };
 
     const BOTH: [Language; 2] = [Language::En, Language::Zh];
 
@@ -119,7 +125,7 @@ mod tests {
 
     fn with_sections() -> impl Iterator<Item = &'static str> {
         let causes = Cause::ALL.iter().map(|cause| cause.id());
-        causes.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE])
+        causes.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE, UNDELIVERED])
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::{
 /// The one signal there is something to say about.
 pub(super) const SIGPIPE: &str = "SIGPIPE";
 
+/// What becomes of an errno that no call returns.
+pub(super) const UNDELIVERED: &str = "undelivered";
+
 /// How many topics are offered in place of an unknown one.
 const OFFERED: usize = 6;
 
@@ -27,6 +30,8 @@ pub(crate) enum Topic {
     Winsock(&'static Winsock),
     /// The signal of a broken pipe.
     Sigpipe,
+    /// An errno that no call returns.
+    Undelivered,
 }
 
 /// A word that is no topic.
@@ -67,6 +72,9 @@ fn by_name(name: &str) -> Option<Topic> {
     if capitals == SIGPIPE {
         return Some(Topic::Sigpipe);
     }
+    if name.eq_ignore_ascii_case(UNDELIVERED) {
+        return Some(Topic::Undelivered);
+    }
     let cause = Cause::ALL.iter().find(|cause| cause.id().eq_ignore_ascii_case(name));
     let winsock = || WINSOCK.iter().find(|winsock| winsock.name == capitals);
     cause
@@ -87,7 +95,7 @@ fn near(word: &str) -> Vec<String> {
         .chain(ERRNOS.iter().map(|errno| errno.name))
         .chain(ALIASES.iter().map(|(alias, ..)| *alias))
         .chain(WINSOCK.iter().map(|winsock| winsock.name))
-        .chain([SIGPIPE]);
+        .chain([SIGPIPE, UNDELIVERED]);
     let mut near: Vec<_> = names
         .filter_map(|name| likeness(&lower, &name.to_ascii_lowercase()).map(|key| (key, name)))
         .collect();
@@ -133,6 +141,7 @@ mod tests {
             Topic::Errno(errno) => errno.name,
             Topic::Winsock(winsock) => winsock.name,
             Topic::Sigpipe => SIGPIPE,
+            Topic::Undelivered => UNDELIVERED,
         }
     }
 
@@ -148,6 +157,7 @@ mod tests {
         assert_eq!(name("Reset_By_Peer"), "reset_by_peer");
         assert_eq!(name("wsaEconnReset"), "WSAECONNRESET");
         assert_eq!(name("sigpipe"), "SIGPIPE");
+        assert_eq!(name("Undelivered"), "undelivered");
         assert_eq!(name("EWOULDBLOCK"), "EAGAIN");
     }
 

@@ -56,10 +56,7 @@ impl Filter {
 
     /// Whether a finding passes: its errno, cause and severity.
     pub(crate) fn admits_finding(&self, finding: Finding) -> bool {
-        let found = match finding {
-            Finding::Failure(found) | Finding::Delivery(found) => Some(found),
-            Finding::Retransmission => None,
-        };
+        let found = finding.diagnosis();
         // Progress is none of the failures that are asked for, and none of those left out.
         let is = |of: &dyn Fn(Diagnosis) -> bool| found.is_some_and(of);
         self.errno.admits(|errno| is(&|found| found.errno == *errno))
@@ -117,7 +114,7 @@ impl Filter {
 
 /// Whether a finding is noise of ordinary operation.
 pub(crate) fn is_noise(finding: Finding) -> bool {
-    matches!(finding, Finding::Failure(found) if found.severity == Severity::Expected)
+    matches!(finding, Finding::Failure(found) | Finding::Undelivered(found) if found.severity == Severity::Expected)
 }
 
 #[cfg(test)]

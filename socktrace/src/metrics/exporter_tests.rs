@@ -98,6 +98,10 @@ fn signatures() -> BTreeMap<Signature, u64> {
         sigpipe: Sigpipe::Kills as u8,
         ..reset(TcpState::Close, Flags::REPORTED)
     };
+    let unread = Signature {
+        kind: EventKind::ClosedUnread as u8,
+        ..reset(TcpState::Established, Flags::empty())
+    };
     BTreeMap::from([
         (reset(TcpState::FinWait1, Flags::empty()), 3),
         (reset(TcpState::FinWait2, Flags::ORPHAN), 4),
@@ -106,6 +110,7 @@ fn signatures() -> BTreeMap<Signature, u64> {
         (retransmission(), 2),
         (gave_up, 1),
         (killed, 8),
+        (unread, 2),
     ])
 }
 
@@ -164,7 +169,11 @@ fn every_metric_is_documented() {
 
 #[test]
 fn progress_and_deliveries_are_no_failures() {
-    let signatures = BTreeMap::from([(retransmission(), 2), (accepted_reset(), 6)]);
+    let unread = Signature {
+        kind: EventKind::ClosedUnread as u8,
+        ..reset(TcpState::Established, Flags::empty())
+    };
+    let signatures = BTreeMap::from([(retransmission(), 2), (accepted_reset(), 6), (unread, 3)]);
     let text = render(&about(HookState::Attached), &Snapshot { signatures, ..snapshot() });
     assert!(!text.contains("socktrace_socket_errors_total{"), "{text}");
     assert!(!text.contains("socktrace_timeouts_total{"), "{text}");

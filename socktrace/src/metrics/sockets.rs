@@ -4,6 +4,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use prometheus::IntCounterVec;
 use socktrace_diagnosis::{
     Cause, Diagnosis, Errno, Finding, Timer, diagnose, level_name, option_name,
 };
@@ -32,9 +33,13 @@ pub(super) fn add(
     snapshot: &Snapshot,
 ) -> prometheus::Result<()> {
     let signatures = &snapshot.signatures;
+    let watches_closes = about.health.is_attached(Hook::TcpClose);
     errors(families, signatures)?;
+    if watches_closes {
+        undelivered(families, signatures)?;
+    }
     if let Some(page) = &snapshot.services {
-        services(families, &page.series, about.service_ports)?;
+        services(families, &page.series, about.service_ports, watches_closes)?;
     }
     timeouts(families, signatures)?;
     if about.health.is_attached(Hook::SkStreamError) {
@@ -70,17 +75,45 @@ fn failures(
 ) -> impl Iterator<Item = (Signature, Diagnosis, u64)> {
     signatures.iter().filter_map(|(signature, count)| match diagnose(*signature) {
         Finding::Failure(found) => Some((*signature, found, *count)),
-        Finding::Delivery(_) | Finding::Retransmission => None,
+        Finding::Delivery(_) | Finding::Undelivered(_) | Finding::Retransmission => None,
     })
 }
+
+const ERROR_LABELS: &[&str] = &["protocol", "errno", "cause", "direction", "family"];
 
 fn errors(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometheus::Result<()> {
     let errors = families.counter(
         "socktrace_socket_errors_total",
         "Sockets that failed, by the errno their program gets and why.",
-        &["protocol", "errno", "cause", "direction", "family"],
+        ERROR_LABELS,
     )?;
-    for (signature, found, count) in failures(signatures) {
+    count_errors(&errors, failures(signatures));
+    Ok(())
+}
+
+/// Labels as those of the failures, so that the one can be subtracted from the other.
+fn undelivered(
+    families: &Families,
+    signatures: &BTreeMap<Signature, u64>,
+) -> prometheus::Result<()> {
+    let closed = families.counter(
+        "socktrace_undelivered_total",
+        "Sockets that failed and were closed before any call had returned the errno.",
+        ERROR_LABELS,
+    )?;
+    let found = signatures.iter().filter_map(|(signature, count)| match diagnose(*signature) {
+        Finding::Undelivered(found) => Some((*signature, found, *count)),
+        _ => None,
+    });
+    count_errors(&closed, found);
+    Ok(())
+}
+
+fn count_errors(
+    counter: &IntCounterVec,
+    counts: impl Iterator<Item = (Signature, Diagnosis, u64)>,
+) {
+    for (signature, found, count) in counts {
         let errno = found.errno.name();
         let labels = [
             protocol(signature.protocol),
@@ -89,12 +122,16 @@ fn errors(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometh
             found.direction.id(),
             family(signature),
         ];
-        errors.with_label_values(&labels).inc_by(count);
+        counter.with_label_values(&labels).inc_by(count);
     }
-    Ok(())
 }
 
-fn services(families: &Families, series: &[(Key, u64)], by_port: bool) -> prometheus::Result<()> {
+fn services(
+    families: &Families,
+    series: &[(Key, u64)],
+    by_port: bool,
+    watches_closes: bool,
+) -> prometheus::Result<()> {
     let mut labels = vec!["protocol", "errno", "cause"];
     labels.extend(services::NAMES);
     if by_port {
@@ -105,7 +142,28 @@ fn services(families: &Families, series: &[(Key, u64)], by_port: bool) -> promet
         "Sockets that failed, by the service whose they were.",
         &labels,
     )?;
-    for (key, count) in series {
+    count_services(&errors, series, false, by_port);
+    if watches_closes {
+        let closed = families.counter(
+            "socktrace_service_undelivered_total",
+            "Sockets that failed and were closed before any call had returned the errno, by the \
+             service whose they were.",
+            &labels,
+        )?;
+        count_services(&closed, series, true, by_port);
+    }
+    Ok(())
+}
+
+fn count_services(
+    counter: &IntCounterVec,
+    series: &[(Key, u64)],
+    is_undelivered: bool,
+    by_port: bool,
+) {
+    for (key, count) in
+        series.iter().filter(|(key, _)| key.meaning.is_undelivered == is_undelivered)
+    {
         let errno = key.meaning.errno.name();
         let mut values =
             vec![protocol_name(key.meaning.protocol), errno.as_str(), key.meaning.cause.id()];
@@ -114,9 +172,8 @@ fn services(families: &Families, series: &[(Key, u64)], by_port: bool) -> promet
         if by_port {
             values.push(&port);
         }
-        errors.with_label_values(&values).inc_by(*count);
+        counter.with_label_values(&values).inc_by(*count);
     }
-    Ok(())
 }
 
 fn timeouts(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometheus::Result<()> {

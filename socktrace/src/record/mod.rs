@@ -124,7 +124,7 @@ impl Record {
     /// Whether it follows from a failure of the same socket that was told before.
     pub(crate) fn is_continuation(&self) -> bool {
         match self.finding {
-            Finding::Delivery(_) => true,
+            Finding::Delivery(_) | Finding::Undelivered(_) => true,
             Finding::Failure(found) => {
                 matches!(
                     found.cause,

@@ -1,6 +1,7 @@
 //! What is known of a failure beside its diagnosis, for advice.
 
 use std::{
+    borrow::Cow,
     fs,
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::MetadataExt as _,
@@ -8,8 +9,8 @@ use std::{
 };
 
 use socktrace_diagnosis::{
-    Cause,
-    advice::{Facts, Namespace, Program},
+    Cause, Diagnosis, Finding,
+    advice::{self, Facts, Namespace, Program},
 };
 use socktrace_ebpf::{Flags, Protocol, Role, event::parts};
 
@@ -69,6 +70,18 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
         full_sized_lost: record.event.parts & parts::FULL_SIZED_LOST != 0,
         has_md5_key: record.event.parts & parts::MD5_KEY != 0,
         given: record.given(),
+    }
+}
+
+/// What to look at first, of a failure or of what follows from one.
+pub(super) fn advice_on(
+    finding: Finding,
+    found: Diagnosis,
+    facts: &Facts<'_>,
+) -> Cow<'static, str> {
+    match finding {
+        Finding::Undelivered(_) => advice::UNDELIVERED.into(),
+        _ => advice::advice(found, facts),
     }
 }
 

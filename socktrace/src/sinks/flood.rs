@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use socktrace_diagnosis::{Finding, advice::advice};
+use socktrace_diagnosis::Finding;
 use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
@@ -33,10 +33,7 @@ pub(crate) fn write_human(
 
 /// What stands in a column, `-` where there is nothing to say, or not the same of all.
 pub(super) fn text<'a>(column: Column, flood: &'a Flood, zone: &TimeZone) -> Cow<'a, str> {
-    let found = match flood.finding {
-        Finding::Failure(found) | Finding::Delivery(found) => Some(found),
-        Finding::Retransmission => None,
-    };
+    let found = flood.finding.diagnosis();
     let text = match column {
         Column::Time => Some(human::time(flood.time, zone)),
         Column::Errno => return found.map_or("-".into(), |found| found.errno.text()),
@@ -91,14 +88,14 @@ pub(crate) fn write_json(out: &mut Vec<u8>, flood: &Flood, last: &mut LastLine) 
     });
     out.extend_from_slice(last.service(&flood.service)?);
     add_fields!(out, { "reason": reason(flood), });
-    if let Finding::Failure(found) | Finding::Delivery(found) = flood.finding {
+    if let Some(found) = flood.finding.diagnosis() {
         let flags = Flags(flood.signature.flags);
         let flags = Flags::NAMES.iter().filter(|(flag, _)| flags.has(*flag));
-        write_meaning(out, found)?;
+        write_meaning(out, found, flood.signature)?;
         add_fields!(out, {
             "sigpipe": sigpipe_name(found.sigpipe).map(Word),
             "flags": Words(flags.map(|(_, name)| *name)),
-            "advice": advice(found, &facts::of_flood(flood)),
+            "advice": facts::advice_on(flood.finding, found, &facts::of_flood(flood)),
         });
     }
     out.extend_from_slice(b"}\n");
@@ -130,6 +127,13 @@ fn reason(flood: &Flood) -> String {
         }
         Finding::Delivery(found) => {
             format!(": writes returned {} after {}", found.errno, found.cause.summary())
+        }
+        Finding::Undelivered(found) => {
+            format!(
+                ": closed before any call had returned {}: {}",
+                found.errno,
+                found.cause.summary()
+            )
         }
         Finding::Retransmission => ": retransmissions".to_owned(),
     };

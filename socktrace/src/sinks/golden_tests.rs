@@ -49,6 +49,10 @@ fn records() -> Vec<Record> {
     let mut killed = write(Flags::REPORTED, libc::EPIPE, 18);
     killed.signature.sigpipe = Sigpipe::Kills as u8;
     add(18, killed, &|_| {});
+    let mut unread = reset;
+    unread.signature.kind = EventKind::ClosedUnread as u8;
+    (unread.first_errno, unread.since_first_ns) = (unread.signature.errno, 31 * 1_000_000);
+    add(31, unread, &|_| {});
     let mut timeout = reset;
     timeout.signature.origin = Origin::RetransmitTimer as u8;
     timeout.signature.state = TcpState::Established as u8;

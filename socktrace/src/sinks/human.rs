@@ -102,10 +102,7 @@ fn write_row(
 
 /// What stands in a column, `-` where there is nothing to say.
 pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str> {
-    let found = match record.finding {
-        Finding::Failure(found) | Finding::Delivery(found) => Some(found),
-        Finding::Retransmission => None,
-    };
+    let found = record.finding.diagnosis();
     let text = match column {
         Column::Time => Some(time(record.time, zone)),
         Column::Errno => return found.map_or("-".into(), |found| found.errno.text()),
@@ -151,12 +148,10 @@ pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
 }
 
 const fn style(finding: Finding) -> Style {
-    let (Finding::Failure(diagnosis) | Finding::Delivery(diagnosis)) = finding else {
-        return DIM;
-    };
+    let Some(diagnosis) = finding.diagnosis() else { return DIM };
     match (finding, diagnosis.severity) {
         _ if matches!(diagnosis.sigpipe, Sigpipe::Kills) => LOUD,
-        (Finding::Delivery(_), _) | (_, Severity::Notable) => YELLOW,
+        (Finding::Delivery(_) | Finding::Undelivered(_), _) | (_, Severity::Notable) => YELLOW,
         (_, Severity::Failure) => RED,
         (_, Severity::Expected) => DIM,
     }

@@ -5,11 +5,10 @@ use std::{io, sync::Arc};
 use jiff::Timestamp;
 use serde::Serialize;
 use socktrace_diagnosis::{
-    Cause, Diagnosis, Errno, Finding,
-    advice::{Namespace, advice},
-    domain_name, level_name, option_name, socket_protocol_name, type_name,
+    Cause, Diagnosis, Errno, Finding, advice::Namespace, delivered, domain_name, level_name,
+    option_name, socket_protocol_name, type_name,
 };
-use socktrace_ebpf::{EventKind, Flags, Protocol, event::parts};
+use socktrace_ebpf::{EventKind, Flags, Protocol, Signature, event::parts};
 
 use super::{
     facts,
@@ -103,7 +102,7 @@ impl LastLine {
 /// Writes one event as a line.
 pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> io::Result<()> {
     write_moment(out, record, event_name(record.finding, record.event.signature.kind), last)?;
-    if let Finding::Failure(found) | Finding::Delivery(found) = record.finding {
+    if let Some(found) = record.finding.diagnosis() {
         write_diagnosis(out, record, found, last.namespace(record))?;
     }
     out.extend_from_slice(b"}\n");
@@ -119,6 +118,7 @@ pub(super) fn event_name(finding: Finding, kind: u8) -> &'static str {
             _ => "accepted_failed",
         },
         Finding::Delivery(_) => "delivered",
+        Finding::Undelivered(_) => "undelivered",
         Finding::Retransmission => "retransmit",
     }
 }
@@ -138,7 +138,8 @@ fn write_moment(
     out.push(b'"');
     add_fields!(out, {
         // `failure`; `accepted_reset`, `accepted_failed` and `delivered` when an accept or a write meets
-        // a failure that was told before, a reset or another one; `retransmit`.
+        // a failure that was reported before, a reset or another one; `undelivered` when the socket is
+        // closed, and no call had returned its errno; `retransmit`.
         "event": Word(event),
         // `tcp` or `mptcp`, as the program opened the socket; `unknown` where a call's descriptor leads
         // to no socket. A subflow of an MPTCP socket is a socket of TCP. Of a socket that could not be
@@ -208,7 +209,11 @@ fn write_process(out: &mut Vec<u8>, process: Option<&Arc<Process>>) -> io::Resul
 }
 
 /// Adds what a failure means, of one or of a flood of them.
-pub(super) fn write_meaning(out: &mut Vec<u8>, diagnosis: Diagnosis) -> io::Result<()> {
+pub(super) fn write_meaning(
+    out: &mut Vec<u8>,
+    diagnosis: Diagnosis,
+    signature: Signature,
+) -> io::Result<()> {
     add_fields!(out, {
         // Name of the errno the program gets, and its number on this machine.
         "errno": diagnosis.errno,
@@ -217,6 +222,10 @@ pub(super) fn write_meaning(out: &mut Vec<u8>, diagnosis: Diagnosis) -> io::Resu
         "direction": Word(diagnosis.direction.id()),
         // Which call delivers the errno.
         "call": Word(diagnosis.call.id()),
+        // Whether a call has returned the errno: true where one was seen to, false where it was still in
+        // the socket when that was closed, or nobody holds the socket; null where it waits for a call, of
+        // which reads and `SO_ERROR` are not watched.
+        "delivered": delivered(signature),
         "severity": Word(diagnosis.severity.id()),
     });
     Ok(())
@@ -234,7 +243,7 @@ fn write_diagnosis(
     let is_later = raw.first_errno != 0;
     let flags = Flags(raw.signature.flags);
     let flags = Flags::NAMES.iter().filter(|(flag, _)| flags.has(*flag));
-    write_meaning(out, diagnosis)?;
+    write_meaning(out, diagnosis, raw.signature)?;
     add_fields!(out, {
         "tid": record.process.as_ref().map(|process| process.tid),
         // Window or keepalive probes without an answer.
@@ -296,7 +305,11 @@ fn write_diagnosis(
         // What else the kernel side saw.
         "flags": Words(flags.map(|(_, name)| *name)),
         // What to look at first, with commands that show something in this case.
-        "advice": advice(diagnosis, &facts::of(record, namespace, diagnosis.cause)),
+        "advice": facts::advice_on(
+            record.finding,
+            diagnosis,
+            &facts::of(record, namespace, diagnosis.cause),
+        ),
     });
     Ok(())
 }

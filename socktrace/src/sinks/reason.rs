@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
-use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe};
+use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe, TcpState};
 
 use super::{icmp, no_socket, not_sent, refused_call, remarks};
 use crate::record::{Arguments, Killer, Record, Sender};
@@ -54,6 +54,11 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
             text.push_str(" fails with ");
             text.push_str(&found.errno.text());
         }
+        Finding::Undelivered(found) => {
+            text.push_str(&undelivered(record, found));
+            text.push_str(": ");
+            text.push_str(found.cause.summary());
+        }
         Finding::Retransmission => text.push_str(&retransmission(record)),
     }
 }
@@ -67,6 +72,7 @@ pub(super) fn continuation(record: &Record) -> String {
             duration(record.event.since_first_ns / NANOS_PER_MILLI),
             sigpipe_clause(record, found)
         ),
+        Finding::Undelivered(found) => undelivered(record, found),
         Finding::Delivery(found) => {
             format!("accepted; its next {} fails with {}", call_name(found.call), found.errno)
         }
@@ -97,6 +103,15 @@ fn delivery(record: &Record, found: Diagnosis) -> String {
         duration(record.event.since_first_ns / NANOS_PER_MILLI),
         found.cause.summary(),
         sigpipe_clause(record, found)
+    )
+}
+
+/// A close that finds the errno of a failure in the socket.
+fn undelivered(record: &Record, found: Diagnosis) -> String {
+    format!(
+        "closed {} later, before any call had returned {}",
+        duration(record.event.since_first_ns / NANOS_PER_MILLI),
+        found.errno
     )
 }
 
@@ -232,6 +247,23 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
                 }
             )
         }
+        Cause::ResetByPeer if flags.has(Flags::RECEIVING) => {
+            return "the peer sent RST while this side, which had shut down sending, waited for its \
+                    answer"
+                .into();
+        }
+        Cause::ResetByPeer if flags.has(Flags::ACKED) => match record.sender {
+            Some(_) => return "the peer had shut down sending, and now sent RST".into(),
+            None => {
+                return "the peer had shut down sending, and now sent RST: it closed with our data \
+                        unread, or with SO_LINGER 0"
+                    .into();
+            }
+        },
+        Cause::ResetAfterPeerClose if event.probes > 0 && event.unacked_bytes == 0 => {
+            return "the peer had closed, and answered a keepalive or window probe with RST".into();
+        }
+        Cause::PrematureEof => return unanswered(record, flags),
         Cause::ResetWhileClosing if flags.has(Flags::ORPHAN) => {
             return "reset after this side had closed; no program is waiting".into();
         }
@@ -246,6 +278,34 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
         cause => return cause.summary().into(),
     };
     text.into()
+}
+
+/// The peer closed while it owed an answer: what became of the request.
+fn unanswered(record: &Record, flags: Flags) -> Cow<'static, str> {
+    let waiting = record.event.unacked_bytes + record.event.unsent_bytes;
+    let half_closed = record.state != Some(TcpState::Established);
+    if flags.has(Flags::NO_DATA) {
+        "the peer closed before either end had sent anything; a read returns 0".into()
+    } else if waiting > u32::from(half_closed) {
+        format!(
+            "the peer had closed before the request came: {waiting} bytes are unacknowledged; a read \
+             returns 0"
+        )
+        .into()
+    } else if flags.has(Flags::FAREWELL) {
+        "the peer had the request and closed at once, unless that was a farewell; a read returns 0"
+            .into()
+    } else if flags.has(Flags::ACKED) && half_closed {
+        "the peer had the request and closed without an answer: it may take a shutdown of sending \
+         for the end; a read returns 0"
+            .into()
+    } else if flags.has(Flags::ACKED) {
+        "the peer had the request, all of it acknowledged, and closed without an answer; a read \
+         returns 0"
+            .into()
+    } else {
+        Cause::PrematureEof.summary().into()
+    }
 }
 
 /// A process as `comm[pid]`.

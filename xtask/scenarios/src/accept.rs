@@ -24,6 +24,7 @@ use super::{
     expected::Expected,
     network::Family,
     process::Process,
+    reset::greetingless,
     socket::{self, Ends, Pair, ensure_errno},
     tells_accept_errors,
 };
@@ -109,6 +110,7 @@ pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
 pub(super) fn bad_address(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
+    let ends = Ends::of_client(&client)?;
     let mut length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in6>())?;
     let nowhere = ptr::without_provenance_mut(8);
     // SAFETY: the kernel checks the address before it writes there.
@@ -119,7 +121,8 @@ pub(super) fn bad_address(family: Family) -> Result<Vec<Expected>> {
     socket::read_end(&client)?;
     let address = socket::local(&listener)?;
     let failure = Expected::alone(Cause::AcceptFailed, "accept", errno, address);
-    Ok(vec![failure.with("fd", listener.as_raw_fd())])
+    // The kernel has closed the connection that it could not hand over.
+    Ok(vec![failure.with("fd", listener.as_raw_fd()), greetingless(ends)])
 }
 
 /// Flags that accept does not know, on a listener that is open.

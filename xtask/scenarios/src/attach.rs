@@ -40,6 +40,11 @@ const CORE: &[&str] = &[
     "listen_failed_in_use/ipv4",
     "accept_resources/ipv4",
     "orderly_half_close/ipv4",
+    "reset_by_peer_unread_after_its_shutdown/ipv4",
+    "premature_eof_half_close/ipv4",
+    "undelivered_polled/ipv6",
+    "undelivered_connect/ipv4",
+    "undelivered_mptcp/ipv4",
 ];
 
 const TIMERS: &[&str] = &[

@@ -18,7 +18,8 @@ use super::{
     no_socket, not_sent, odd, orderly, overlap, owner, policy, privileges, prometheus, quiet,
     recverr, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
-    service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout, verifier, write,
+    service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout, unread,
+    verifier, write,
 };
 
 /// The scenario of this name.
@@ -237,7 +238,9 @@ catalogue! {
         Smp differs "reset_before_accept_after_fin" Ipv6 (Ipv4): reset::before_accept_after_fin;
         Smp differs "reset_before_accept_never_accepted" Ipv4 (Ipv6): reset::never_accepted, late: TIMER;
         Smp quick "reset_after_peer_close" Ipv4 Ipv6 Mapped: reset::after_peer_close;
-        Smp differs "reset_after_peer_shutdown" Ipv6 (Ipv4): reset::after_peer_shutdown;
+        Smp differs "reset_by_peer_after_its_shutdown" Ipv6 (Ipv4): reset::after_peer_shutdown;
+        Smp quick "reset_by_peer_unread_after_its_shutdown" Ipv4 (Ipv6): reset::unread_after_peer_shutdown;
+        Smp quick "reset_by_peer_while_answer_is_due" Ipv4 (Ipv6): reset::by_peer_while_answer_is_due;
         Icount quick "reset_after_retransmit" Ipv4 Ipv6: reset::after_retransmit;
         Icount quick "reset_after_idle" Ipv4 Ipv6: reset::after_idle;
         Icount "reset_after_idle_by_keepalive" Ipv6 (Ipv4): reset::after_idle_by_keepalive;
@@ -252,6 +255,7 @@ catalogue! {
         Smp quick "write_after_reset_crowd" Ipv4 Ipv6: write::after_resets_in_a_crowd;
         Smp quick "write_after_shutdown" Ipv4 Ipv6: write::after_shutdown;
         Smp quick "write_unconnected_dissolved" Ipv4 Ipv6: write::after_dissolving;
+        Smp quick "write_after_shutdown_by_both" Ipv4 (Ipv6): write::after_both_have_closed;
         Smp quick "write_unconnected" Ipv4 Ipv6: write::unconnected;
         Smp quick "write_by_ktls_after_shutdown" Ipv4 (Ipv6): |f| layered::after_shutdown(f, Layer::Ktls);
         Smp quick "write_by_ktls_after_reset" Ipv6 (Ipv4): |f| layered::after_reset(f, Layer::Ktls);
@@ -337,6 +341,26 @@ catalogue! {
             kprobes hide AcceptFailed: WAITS, late: END;
         Smp quick "premature_eof" Ipv4 Ipv6: eof::at_first_question;
         Smp "premature_eof_later" Ipv4 (Ipv6): eof::at_later_question;
+        Smp "premature_eof_farewell" Ipv6 (Ipv4): eof::at_farewell;
+        Smp differs "premature_eof_half_close" Ipv4 (Ipv6): eof::at_half_close;
+        Smp differs "premature_eof_no_greeting" Ipv6 (Ipv4): eof::instead_of_greeting;
+        Icount differs "premature_eof_before_request" Ipv4 (Ipv6): eof::before_the_question;
+
+        Smp quick "undelivered_polled" Ipv4 Ipv6: unread::polled;
+        Smp "undelivered_aborted" Ipv6 (Ipv4): unread::aborted;
+        Smp "undelivered_duplicated" Ipv4 (Ipv6): unread::duplicated;
+        Smp quick "undelivered_io_uring" Ipv6 (Ipv4): unread::closed_by_io_uring, late: CLOSE;
+        Smp quick "undelivered_killed" Ipv4 (Ipv6): unread::killed;
+        Smp quick "undelivered_connect" Ipv4 Ipv6: unread::connect;
+        Smp differs "undelivered_accepted" Ipv6 (Ipv4): unread::accepted;
+        Smp differs "undelivered_end_was_read" Ipv4 (Ipv6): unread::end_was_read;
+        Icount quick "undelivered_reported" Ipv4 (Ipv6): unread::reported;
+        Smp quick "undelivered_mptcp" Ipv4 (Ipv6): unread::of_mptcp, late: CLOSE;
+        Icount differs "undelivered_error_queue" Ipv6 (Ipv4): unread::looked_for_in_error_queue;
+        Smp quick "delivered_by_peek" Ipv4 (Ipv6): unread::peeked;
+        Smp quick "delivered_by_so_error" Ipv6 (Ipv4): unread::asked_for;
+        Smp "delivered_by_io_uring" Ipv4 (Ipv6): unread::read_by_io_uring, late: CLOSE;
+        Smp differs "delivered_by_connect" Ipv4 (Ipv6): unread::connected_again;
 
         Smp quick "sockopt_rejected_values" Ipv4 Ipv6: sockopt::bad_values;
         Smp differs "sockopt_rejected_unknown" Ipv6 (Ipv4): sockopt::unknown;
@@ -391,6 +415,9 @@ catalogue! {
         Icount "quiet_restarted_connect" Ipv4 Ipv6: connect::interrupted_and_restarted;
         Smp "quiet_eof_at_servers_word" Ipv4 (Ipv6): eof::at_servers_word, late: END;
         Smp "quiet_eof_after_the_answer" Ipv6 (Ipv4): eof::after_the_answer, late: END;
+        Smp differs "quiet_eof_log_collector" Ipv4 (Ipv6): eof::of_a_log_collector, late: END;
+        Smp "quiet_eof_upload" Ipv6 (Ipv4): eof::of_an_upload, late: END;
+        Icount "quiet_eof_in_reserve" Ipv4 (Ipv6): eof::of_a_connection_in_reserve;
         Smp differs "quiet_nonblocking_accept" Ipv4 (Ipv6): quiet::nonblocking_accept, late: END;
         Smp "quiet_nonblocking_write" Ipv6 (Ipv4): quiet::nonblocking_write, late: END;
         Smp quick "quiet_nonblocking_connect" Ipv4 Ipv6: quiet::nonblocking_connect, late: END;

@@ -13,6 +13,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -185,6 +186,8 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["reject-in", cgroup, count] => flood::reject_in(cgroup, count.parse()?)?,
         ["reset", count] => daemon::resets(Family::Ipv4, count.parse()?)?,
         ["hold", count] => handover::hold(count.parse()?)?,
+        // Until it is killed.
+        ["keep"] => thread::sleep(Duration::from_hours(1)),
         ["stop"] => println!("{}", handover::stop(&stdin.into())?),
         ["connect-and-exec", address] => {
             handover::connect_and_exec(address.parse()?, &stdin.into())?;

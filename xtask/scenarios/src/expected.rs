@@ -19,6 +19,9 @@ use super::{
 
 const FIRST_ERRNO: &str = "first_errno";
 
+/// What lines call the close of a socket whose errno no call had returned.
+pub(super) const UNDELIVERED: &str = "undelivered";
+
 /// What one line of the stream must say: each field of it.
 #[derive(Clone, Debug)]
 pub(super) struct Expected {
@@ -127,6 +130,11 @@ impl Expected {
     /// A write that returns the errno of a failure that was told before.
     pub(super) fn delivered(cause: Cause, errno: i32, ends: Ends) -> Self {
         Self { event: "delivered", ..Self::failure(cause, "write", errno, ends) }.first(errno)
+    }
+
+    /// The close of a socket whose errno no call had returned.
+    pub(super) fn undelivered(cause: Cause, errno: i32, ends: Ends) -> Self {
+        Self { event: UNDELIVERED, ..Self::failure(cause, "none", errno, ends) }.first(errno)
     }
 
     /// The socket is one of MPTCP.

@@ -36,6 +36,20 @@ pub(super) fn write(socket: &Socket) -> io::Result<usize> {
     unsafe { run(&opcode::Write::new(fd(socket), HELLO.as_ptr(), length).build()) }
 }
 
+/// Reads a few bytes.
+pub(super) fn receive(socket: &Socket) -> io::Result<usize> {
+    let mut buffer = [0_u8; 16];
+    let length = buffer.len().try_into().map_err(io::Error::other)?;
+    // SAFETY: the buffer lives until the operation has ended.
+    unsafe { run(&opcode::Recv::new(fd(socket), buffer.as_mut_ptr(), length).build()) }
+}
+
+/// Closes a descriptor, which nobody else may have.
+pub(super) fn close(descriptor: RawFd) -> io::Result<usize> {
+    // SAFETY: the entry points to nothing.
+    unsafe { run(&opcode::Close::new(Fd(descriptor)).build()) }
+}
+
 fn fd(socket: &Socket) -> Fd {
     let descriptor: RawFd = socket.as_raw_fd();
     Fd(descriptor)

@@ -5,6 +5,7 @@ use std::{net::Shutdown, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 use nix::libc;
+use serde_json::Value;
 use socket2::Socket;
 use socktrace_diagnosis::Cause;
 
@@ -136,7 +137,8 @@ pub(super) fn by_kernel_thread(family: Family) -> Result<Vec<Expected>> {
         let failure = Expected::failure(Cause::WriteAfterShutdown, "write", errno, ends);
         return Ok(vec![failure.sigpipe("none")]);
     }
-    let failure = Expected::failure(Cause::Other, "write", errno, ends);
+    let failure =
+        Expected::failure(Cause::Other, "write", errno, ends).with("delivered", Value::Null);
     let failure = failure.state("FIN_WAIT2").known_as(&["waiter", "holder"]);
     let delivered = Expected::delivered(Cause::Other, errno, ends).state("FIN_WAIT2");
     Ok(vec![failure, delivered.sigpipe("none")])

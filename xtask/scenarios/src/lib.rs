@@ -73,6 +73,7 @@ mod tables;
 mod terminal;
 mod timeout;
 mod tracer;
+mod unread;
 mod usual;
 mod verifier;
 mod verify;

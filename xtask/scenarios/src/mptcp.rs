@@ -89,25 +89,40 @@ pub(super) fn reset_by_peer_after_fallback(family: Family) -> Result<Vec<Expecte
 /// `flags` are those of the write.
 fn reset(client: &Socket, server: Socket, flags: &[&'static str]) -> Result<Vec<Expected>> {
     let ends = Ends::of_client(client)?;
-    // Closed with unread data. SO_LINGER 0 does not do the same in every kernel: in 6.18.15 the
-    // connection outlives it without a subflow.
-    let written = socket::write(client)?;
-    server.peek(&mut [MaybeUninit::uninit(); 1])?;
-    drop(server);
-    socket::until_reset(client)?;
+    let [subflow, connection] = close_unread(client, server)?;
     let reset = socket::read_errno(client)?;
     ensure_errno("read", reset, libc::ECONNRESET)?;
     let pipe = socket::write_errno(client)?;
     ensure_errno("write", pipe, libc::EPIPE)?;
     let after = Expected::failure(Cause::WriteAfterReset, "write", pipe, ends);
     let after = after.first(reset).sigpipe("none");
-    Ok(vec![
-        Expected::subflow(reset, ends).with("unacked_bytes", written).reset_here(UNREAD),
-        connection(Expected::failure(Cause::ResetByPeer, "read_or_write", reset, ends))
+    let after = after.mptcp().flags(flags).with("rto_ms", 0).with("silent_ms", 0);
+    Ok(vec![subflow, connection, after])
+}
+
+/// The peer closes the whole connection with data unread, by which it is reset.
+fn close_unread(client: &Socket, server: Socket) -> Result<[Expected; 2]> {
+    let (ends, errno) = (Ends::of_client(client)?, libc::ECONNRESET);
+    // SO_LINGER 0 does not do the same in every kernel: in 6.18.15 the connection outlives it without a
+    // subflow.
+    let written = socket::write(client)?;
+    server.peek(&mut [MaybeUninit::uninit(); 1])?;
+    drop(server);
+    socket::until_reset(client)?;
+    Ok([
+        Expected::subflow(errno, ends).with("unacked_bytes", written).reset_here(UNREAD),
+        connection(Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends))
             .with("silent_ms", 0)
             .reset_here(UNREAD),
-        after.mptcp().flags(flags).with("rto_ms", 0).with("silent_ms", 0),
     ])
+}
+
+/// The same, and nobody has read the errno yet: this end, and what is told; `None` without MPTCP.
+pub(super) fn reset_unread(family: Family) -> Result<Option<(Socket, Ends, [Expected; 2])>> {
+    let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(None) };
+    let ends = Ends::of_client(&client)?;
+    let told = close_unread(&client, server)?;
+    Ok(Some((client, ends, told)))
 }
 
 /// A subflow is killed: the program notices nothing.

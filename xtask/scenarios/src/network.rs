@@ -116,6 +116,8 @@ pub(super) enum Silence {
     /// TCP segments disappear on their way to the other host that only acknowledge, as the last one of
     /// a handshake.
     LastOfHandshake,
+    /// Those disappear that this host sends to the other.
+    DropSent,
     /// TCP segments are answered by what nft calls by these words.
     Reject(&'static str),
 }
@@ -198,6 +200,7 @@ impl Network {
         let (which, verdict, answers) = match silence {
             Silence::None => return Ok(Cut { peer: None }),
             Silence::Drop => (ALL, "drop".to_owned(), "drop"),
+            Silence::DropSent => (ALL, "drop".to_owned(), "accept"),
             Silence::DropLarge => (ALL, format!("meta length > {SMALL_PATH} drop"), "accept"),
             Silence::LastOfHandshake => (LAST, "drop".to_owned(), "accept"),
             Silence::Reject(with) => (ALL, format!("reject with {with}"), "drop"),

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
+    mem::MaybeUninit,
     net::Shutdown,
     thread,
     time::{Duration, Instant},
@@ -22,6 +23,9 @@ use super::{
     socket::{self, Ends, Pair, ensure_errno},
     tcp_reset_has_segment,
 };
+
+/// Longer than the kernel's clock takes for a tick: what happens within one has no order.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// How the kernel calls a close with `SO_LINGER` 0, an abort by somebody else, and the close of a
 /// listener with connections in its queue.
@@ -177,11 +181,13 @@ pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![
         Expected::failure(Cause::ResetBeforeAccept, "write", errno, ends)
             .state("CLOSE_WAIT")
+            .flags(&["unaccepted", "acked"])
             .unaccepted()
             .reset_here(ABORTED),
         Expected::accepted_reset("write", errno, ends).state("CLOSE_WAIT"),
         Expected::delivered(Cause::ResetBeforeAccept, errno, ends)
             .state("CLOSE_WAIT")
+            .flags(&["unaccepted", "delivery", "acked"])
             .sigpipe("none"),
     ])
 }
@@ -208,7 +214,12 @@ pub(super) fn after_peer_close(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::write_errno(&client)?;
     socket::read_end(&client).context("a read never fails with EPIPE")?;
     let [failure, delivered] = written_on(errno, ends, written);
-    Ok(vec![failure, delivered.sigpipe("none"), Expected::busy_end(ends.reversed())])
+    Ok(vec![
+        greetingless(ends),
+        failure,
+        delivered.sigpipe("none"),
+        Expected::busy_end(ends.reversed()),
+    ])
 }
 
 /// A failure and its delivery after a write to a peer that has closed.
@@ -232,21 +243,77 @@ pub(super) fn after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
     socket::until_reset(&client)?;
     let errno = socket::write_errno(&client)?;
     Ok(vec![
-        Expected::failure(Cause::ResetAfterPeerClose, "write", errno, ends).reset_here(ABORTED),
-        Expected::delivered(Cause::ResetAfterPeerClose, errno, ends).sigpipe("none"),
+        greetingless(ends),
+        half_closed(errno, ends).reset_here(ABORTED),
+        delivered_half_closed(errno, ends),
     ])
 }
 
-/// This side has shut down sending, the peer answers with RST.
+/// The peer has read nothing of what it got, shuts down sending, and closes: this side has written
+/// nothing since the FIN.
+pub(super) fn unread_after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of_client(&client)?;
+    thread::sleep(MOMENT);
+    socket::send(&client, b"question")?;
+    server.peek(&mut [MaybeUninit::uninit(); 1])?;
+    server.shutdown(Shutdown::Write)?;
+    socket::read_end(&client)?;
+    socket::until_end_taken(&server)?;
+    drop(server);
+    socket::until_reset(&client)?;
+    let errno = socket::write_errno(&client)?;
+    ensure_errno("write", errno, libc::EPIPE)?;
+    let unanswered = Expected::failure(Cause::PrematureEof, "read", 0, ends);
+    Ok(vec![
+        unanswered.flags(&["acked"]),
+        half_closed(errno, ends).reset_here(UNREAD),
+        delivered_half_closed(errno, ends),
+    ])
+}
+
+/// An RST after the peer's FIN that answers nothing.
+pub(super) fn half_closed(errno: i32, ends: Ends) -> Expected {
+    let failure = Expected::failure(Cause::ResetByPeer, "write", errno, ends);
+    failure.state("CLOSE_WAIT").flags(&["acked"])
+}
+
+fn delivered_half_closed(errno: i32, ends: Ends) -> Expected {
+    let delivered = Expected::delivered(Cause::ResetByPeer, errno, ends);
+    delivered.state("CLOSE_WAIT").flags(&["delivery", "acked"]).sigpipe("none")
+}
+
+/// The server has closed at once, with nothing said.
+pub(super) fn greetingless(client: Ends) -> Expected {
+    Expected::failure(Cause::PrematureEof, "read", 0, client).flags(&["no_data"])
+}
+
+/// This side has shut down both ways, the peer answers with RST.
 pub(super) fn while_closing(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
-    client.shutdown(Shutdown::Write)?;
+    client.shutdown(Shutdown::Both)?;
     socket::until_end_taken(&client)?;
     socket::close_with_reset(server)?;
+    socket::until_reset(&client)?;
     let errno = socket::read_errno(&client)?;
     let failure = Expected::failure(Cause::ResetWhileClosing, "read_or_write", errno, ends);
     Ok(vec![failure.reset_here(ABORTED)])
+}
+
+/// This side has shut down sending and waits for its answer, the peer sends RST.
+pub(super) fn by_peer_while_answer_is_due(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of_client(&client)?;
+    socket::send(&client, b"question")?;
+    client.shutdown(Shutdown::Write)?;
+    socket::receive(&server, b"question")?;
+    socket::until_end_taken(&client)?;
+    socket::close_with_reset(server)?;
+    let errno = socket::read_errno(&client)?;
+    ensure_errno("read", errno, libc::ECONNRESET)?;
+    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
+    Ok(vec![failure.state("FIN_WAIT2").flags(&["receiving"]).reset_here(ABORTED)])
 }
 
 /// This side has closed with data still on its way; the peer closes without reading it.

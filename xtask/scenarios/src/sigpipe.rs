@@ -105,6 +105,7 @@ pub(super) fn after_peer_close(family: Family, writer: Writer) -> Result<Vec<Exp
     let opener = Process { sources: &["holder"], ..Process::this() };
     let [failure, delivered] = reset::written_on(libc::EPIPE, ends, child::WRITTEN);
     Ok(vec![
+        reset::greetingless(ends),
         failure.by(writing).or_by(opener),
         delivered.sigpipe(writer.verdict).by(Process::child(pid)),
         Expected::busy_end(ends.reversed()),

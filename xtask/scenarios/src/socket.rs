@@ -218,6 +218,13 @@ pub(super) fn until_end_taken(socket: &Socket) -> Result<()> {
     until("the peer takes no FIN", || Ok(info(socket)?.tcpi_state == FIN_WAIT2))
 }
 
+/// Waits until the connection is over at this end too.
+pub(super) fn until_closed(socket: &Socket) -> Result<()> {
+    /// `TCP_CLOSE` in `include/net/tcp_states.h`.
+    const CLOSE: u8 = 7;
+    until("the connection does not end", || Ok(info(socket)?.tcpi_state == CLOSE))
+}
+
 /// Waits until something is so; the problem is what to say if it never is.
 pub(super) fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
     let started = Instant::now();

@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use socktrace_diagnosis::Cause;
 
-use super::{expected::Expected, span::Span};
+use super::{
+    expected::{Expected, UNDELIVERED},
+    span::Span,
+};
 
 /// Metrics by their whole series name, labels included.
 pub(super) type Metrics = BTreeMap<String, f64>;
@@ -121,6 +124,15 @@ fn compare_metrics(told: &[Told], before: &Metrics, after: &Metrics, text: &mut 
     let wanted = count("failure");
     if errors != wanted {
         _ = writeln!(text, "metrics grew by {errors:?}, expected {wanted:?}");
+    }
+    let undelivered = grown("socktrace_undelivered_total{", ["cause", "protocol"]);
+    let wanted = count(UNDELIVERED);
+    if undelivered != wanted {
+        _ = writeln!(text, "undelivered grew by {undelivered:?}, expected {wanted:?}");
+    }
+    let by_service = grown("socktrace_service_undelivered_total{", ["cause", "protocol"]);
+    if by_service != undelivered {
+        _ = writeln!(text, "undelivered by service grew by {by_service:?}, all by {undelivered:?}");
     }
     // Each belongs to one service.
     let by_service = grown("socktrace_service_errors_total{", ["cause", "protocol"]);

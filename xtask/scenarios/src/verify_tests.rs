@@ -22,7 +22,7 @@ fn line() -> Value {
     let told = json!({
         "time": "1970-01-01T00:00:00Z", "event": "failure",
         "errno": "ECONNRESET", "errno_number": 104, "cause": "reset_by_peer",
-        "direction": "peer", "call": "read_or_write", "severity": "failure",
+        "direction": "peer", "call": "read_or_write", "delivered": null, "severity": "failure",
         "protocol": "tcp", "family": "ipv4", "state": "ESTABLISHED",
         "local": "127.0.0.1", "local_port": 80, "remote": "127.0.0.1", "remote_port": 9,
         "remote_name": null, "role": null, "service_port": null,
@@ -188,7 +188,7 @@ fn an_optional_line_may_come_once() {
 fn a_lost_end_is_known_wherever_it_is() {
     let end = || {
         let who = json!({
-            "cause": "reset_while_closing", "advice": Cause::ResetWhileClosing.advice(), "call": "none", "severity": "expected",
+            "cause": "reset_while_closing", "advice": Cause::ResetWhileClosing.advice(), "call": "none", "delivered": false, "severity": "expected",
             "state": "LAST_ACK", "flags": ["orphan"], "owner_source": "opener",
             "peer_pid": null, "peer_comm": null, "rst_reason": null,
             "role": "server", "service_port": 80, "reason": "reset after this side had closed",
@@ -261,7 +261,7 @@ fn each_line_is_compared_with_the_expectation_it_fits() {
     let second = line_with(json!({
         "errno": "EPIPE", "errno_number": 32, "cause": "write_after_reset",
         "advice": Cause::WriteAfterReset.advice(),
-        "direction": "local_program", "call": "write", "state": "CLOSE",
+        "direction": "local_program", "call": "write", "delivered": true, "state": "CLOSE",
         "owner_source": "caller", "first_errno": "ECONNRESET", "since_first_ms": 3,
         "sigpipe": "none", "flags": ["reported", "send_shutdown"],
         "peer_pid": null, "peer_comm": null, "rst_reason": null, "reason": "wrote on",

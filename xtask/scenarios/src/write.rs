@@ -64,6 +64,33 @@ pub(super) fn after_shutdown(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![Expected::failure(Cause::WriteAfterShutdown, "write", errno, ends).sigpipe("none")])
 }
 
+/// The same after the peer has closed too, before or after that.
+pub(super) fn after_both_have_closed(family: Family) -> Result<Vec<Expected>> {
+    let mut expected = Vec::new();
+    for peer_first in [false, true] {
+        let Pair { client, server } = Pair::new(family.loopback())?;
+        let ends = Ends::of_client(&client)?;
+        socket::exchange(&client, &server)?;
+        if peer_first {
+            drop(server);
+            socket::read_end(&client)?;
+            client.shutdown(Shutdown::Write)?;
+        } else {
+            client.shutdown(Shutdown::Write)?;
+            socket::read_end(&server)?;
+            drop(server);
+            socket::read_end(&client)?;
+        }
+        socket::until_closed(&client)?;
+        let errno = socket::write_errno(&client)?;
+        ensure_errno("write", errno, libc::EPIPE)?;
+        let failure = Expected::failure(Cause::WriteAfterShutdown, "write", errno, ends);
+        let failure = failure.state("CLOSE").flags(&["send_shutdown", "peer_closed"]);
+        expected.push(failure.sigpipe("none"));
+    }
+    Ok(expected)
+}
+
 /// Many connections at once, whose failures must not be taken for each other.
 pub(super) fn after_resets_in_a_crowd(family: Family) -> Result<Vec<Expected>> {
     const THREADS: usize = 4;

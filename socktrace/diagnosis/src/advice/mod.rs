@@ -119,6 +119,10 @@ impl fmt::Display for Program<'_> {
     }
 }
 
+/// What to look at first where a socket was closed before any call had returned its errno.
+pub const UNDELIVERED: &str = "no call failed by it: look at the program only if it should have \
+                               noticed, as when it closes without a last read or SO_ERROR";
+
 /// What to look at first.
 #[must_use]
 pub fn advice(found: Diagnosis, facts: &Facts<'_>) -> Cow<'static, str> {

@@ -133,7 +133,7 @@ causes! {
     ResetByPeer {
         id: "reset_by_peer",
         direction: Peer, severity: Failure, group: Reset,
-        errnos: Of(errnos![ECONNRESET]),
+        errnos: Of(errnos![ECONNRESET, EPIPE]),
         summary: "the peer sent RST on a live connection",
         advice: "did the peer crash, close with unread data or SO_LINGER 0, or did a middlebox cut the flow",
     }
@@ -176,7 +176,7 @@ causes! {
         id: "reset_after_peer_close",
         direction: Peer, severity: Failure, group: Write,
         errnos: Of(errnos![EPIPE]),
-        summary: "the peer had closed, this side wrote on, and the peer answered RST",
+        summary: "the peer had closed, more came from this side, and the peer answered RST",
         advice: "a read returning 0 means the peer has closed: stop writing; mind SIGPIPE on the next write",
     }
     WriteAfterReset {
@@ -309,7 +309,7 @@ causes! {
         id: "premature_eof",
         direction: Peer, severity: Notable, group: Reset,
         errnos: None,
-        summary: "the peer closed while a request was unanswered; a read returns 0",
+        summary: "the peer closed before it had answered; a read returns 0",
         advice: "did the server end, crash or hit a limit before it answered; see its log",
     }
     SockoptRejected {

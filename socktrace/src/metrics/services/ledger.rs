@@ -27,6 +27,8 @@ pub(crate) struct Meaning {
     pub(crate) protocol: Option<Protocol>,
     pub(crate) cause: Cause,
     pub(crate) errno: Errno,
+    /// Whether it is the close of a socket whose errno no call had returned, and not the failure.
+    pub(crate) is_undelivered: bool,
 }
 
 /// What a series is about.
@@ -184,8 +186,12 @@ mod tests {
     use super::*;
     use crate::owner::Service;
 
-    const MEANING: Meaning =
-        Meaning { protocol: Some(Protocol::Tcp), cause: Cause::ResetByPeer, errno: Errno(104) };
+    const MEANING: Meaning = Meaning {
+        protocol: Some(Protocol::Tcp),
+        cause: Cause::ResetByPeer,
+        errno: Errno(104),
+        is_undelivered: false,
+    };
 
     fn key(unit: &str) -> Key {
         let service = Service { unit: Some(unit.to_owned()), ..Service::default() };

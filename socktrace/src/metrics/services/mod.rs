@@ -183,16 +183,19 @@ impl State {
     }
 }
 
-/// What a signature means, if it is a failure.
+/// What a signature means, if it is a failure, or one that no call has returned.
 fn meaning(signature: Signature) -> Option<Meaning> {
-    match diagnose(signature) {
-        Finding::Failure(found) => Some(Meaning {
-            protocol: Protocol::try_from(signature.protocol).ok(),
-            cause: found.cause,
-            errno: found.errno,
-        }),
-        Finding::Delivery(_) | Finding::Retransmission => None,
-    }
+    let (found, is_undelivered) = match diagnose(signature) {
+        Finding::Failure(found) => (found, false),
+        Finding::Undelivered(found) => (found, true),
+        Finding::Delivery(_) | Finding::Retransmission => return None,
+    };
+    Some(Meaning {
+        protocol: Protocol::try_from(signature.protocol).ok(),
+        cause: found.cause,
+        errno: found.errno,
+        is_undelivered,
+    })
 }
 
 #[cfg(test)]
@@ -209,9 +212,12 @@ pub(super) mod tests {
     pub(in crate::metrics) fn page() -> Page {
         let unit = Service { unit: Some("nginx.service".to_owned()), ..Service::default() };
         let (protocol, cause, errno) = (Some(Protocol::Tcp), Cause::ResetByPeer, Errno(104));
-        let meaning = Meaning { protocol, cause, errno };
+        let meaning = Meaning { protocol, cause, errno, is_undelivered: false };
         let key = |labels, service_port| Key { labels: Arc::new(labels), meaning, service_port };
-        let series = vec![(key(Labels::from(&unit), 443), 5), (key(Labels::other(), 0), 7)];
+        let mut unread = key(Labels::from(&unit), 443);
+        unread.meaning.is_undelivered = true;
+        let series =
+            vec![(key(Labels::from(&unit), 443), 5), (unread, 2), (key(Labels::other(), 0), 7)];
         Page { series, entries: 3 }
     }
 

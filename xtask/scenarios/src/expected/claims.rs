@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use nix::libc;
 use serde_json::Value;
 
-use socktrace_diagnosis::{Cause, Severity};
+use socktrace_diagnosis::{Cause, Severity, advice::UNDELIVERED as UNDELIVERED_ADVICE};
 
-use super::{Expected, FIRST_ERRNO, name};
+use super::{Expected, FIRST_ERRNO, UNDELIVERED, name};
 use crate::{claim::Claim, names_reset_reasons, process::Process, socket::Role, span::Span, usual};
 
 /// The flags of an accept on a socket that never listened.
@@ -123,6 +123,7 @@ impl Expected {
             ("cause", Claim::is(self.cause.id())),
             ("direction", Claim::is(self.cause.row().direction.id())),
             ("call", Claim::is(self.call)),
+            ("delivered", Claim::is(self.is_delivered())),
             ("protocol", Claim::is(self.protocol)),
             ("severity", Claim::is(self.severity())),
             ("family", Claim::is(self.family())),
@@ -234,6 +235,7 @@ impl Expected {
         let with = |part: String| Claim::Text { with: part, without: None };
         let port = self.local.map_or(0, |local| local.port());
         match (self.cause, self.errno, self.remote) {
+            _ if self.event == UNDELIVERED => Claim::is(UNDELIVERED_ADVICE),
             (Cause::BindFailed, libc::EADDRINUSE, _) if port != 0 => {
                 with(format!("ss -tanpB 'sport = :{port}'"))
             }
@@ -278,9 +280,19 @@ impl Expected {
 
     /// Nobody minds what no program gets.
     fn severity(&self) -> &'static str {
-        let severity =
-            if self.call == "none" { Severity::Expected } else { self.cause.row().severity };
+        let is_nobodys = self.call == "none" && self.event != UNDELIVERED;
+        let severity = if is_nobodys { Severity::Expected } else { self.cause.row().severity };
         severity.id()
+    }
+
+    /// Whether a call was seen to return the errno; not known while it waits for one.
+    fn is_delivered(&self) -> Option<bool> {
+        match self.event {
+            "delivered" => Some(true),
+            "accepted_reset" => None,
+            _ if self.call == "none" => Some(false),
+            _ => self.is_call().then_some(true),
+        }
     }
 
     /// What the call and the cause leave open, the scenario says.
@@ -337,7 +349,7 @@ impl Expected {
 
     fn usual_flags(&self) -> Claim {
         let mut flags = usual::flags(self.cause).to_vec();
-        if self.event != "failure" {
+        if !["failure", UNDELIVERED].contains(&self.event) {
             flags.push("delivery");
         }
         Claim::is(flags)
@@ -355,7 +367,7 @@ impl Expected {
             || matches!(
                 self.call,
                 "socket" | "accept" | "bind" | "listen" | "setsockopt" | "getsockopt" | "write"
-            ) && self.cause != Cause::ResetAfterPeerClose
+            ) && !self.cause.id().starts_with("reset_")
             || matches!(
                 self.cause,
                 Cause::ConnectNoRoute
