@@ -10,6 +10,7 @@ const CLOSE: u8 = TcpState::Close as u8;
 const SYN_SENT: u8 = TcpState::SynSent as u8;
 
 /// A report, and what is known of its socket then.
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// `sk_err`.
@@ -40,6 +41,10 @@ pub struct Report {
 impl Report {
     /// Whether it is all that will be known of this error: [`EventKind::ErrorReported`](crate::EventKind::ErrorReported) of a connection
     /// that stays open, as with `IP_RECVERR`. All else is reported by another hook, or is no failure.
+    #[expect(
+        clippy::inline_always,
+        reason = "as a function of its own it would take some of the programs' stack"
+    )]
     #[must_use]
     #[inline(always)]
     pub const fn is_news(&self) -> bool {

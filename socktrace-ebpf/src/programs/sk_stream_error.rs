@@ -79,7 +79,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         return no_fast_open(sock, family);
     }
     let mut known = failure::find(sock);
-    if errno == EPIPE && known.origin == Origin::Report as u8 {
+    if errno == EPIPE && known.errno != EPIPE && known.origin == Origin::Report as u8 {
         // The connection has survived that one, and what ended the right to write came later.
         known.clear();
     }

@@ -1,7 +1,7 @@
 //! Handshakes that do not end: of a connection that TCP Fast Open has accepted already, and of a connect
 //! that meets the peer's own.
 
-use std::{fs, net::SocketAddr};
+use std::fs;
 
 use anyhow::{Context as _, Result};
 use nix::libc;
@@ -85,6 +85,11 @@ fn opening(told: Expected) -> Expected {
     told.state("SYN_RECV").within("rto_ms", 1_000, FALLBACK_RTO)
 }
 
+/// What is said before its data is read.
+fn unread(told: Expected) -> Expected {
+    opening(told).with("unread_bytes", REQUEST.len())
+}
+
 /// The client resets what is accepted already, before its handshake is over.
 pub(super) fn reset_by_peer(family: Family) -> Result<Vec<Expected>> {
     let opened = Opened::new(family, NO_ACKNOWLEDGEMENT)?;
@@ -113,8 +118,8 @@ pub(super) fn reset_before_accept(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("read", errno, libc::ECONNRESET)?;
     let failure = Expected::failure(Cause::ResetBeforeAccept, "read_or_write", errno, ends);
     Ok(vec![
-        opening(failure).unaccepted().reset_here(ABORTED),
-        opening(Expected::accepted_reset("read_or_write", errno, ends)),
+        unread(failure).unaccepted().reset_here(ABORTED),
+        unread(Expected::accepted_reset("read_or_write", errno, ends)),
     ])
 }
 
@@ -137,12 +142,12 @@ pub(super) fn unreachable_before_accept(family: Family) -> Result<Vec<Expected>>
     let cancelled =
         Expected::failure(Cause::ConnectCancelled, "none", libc::ECANCELED, ends.reversed());
     Ok(vec![
-        opening(Expected::failure(cause, "read_or_write", errno, ends)).unaccepted().icmp(
+        unread(Expected::failure(cause, "read_or_write", errno, ends)).unaccepted().icmp(
             kind,
             code,
             ends.remote,
         ),
-        opening(Expected::accepted_failed(cause, errno, ends)),
+        unread(Expected::accepted_failed(cause, errno, ends)),
         opening(Expected::delivered(cause, errno, ends)),
         opening(Expected::failure(Cause::WriteAfterUnreachable, "write", pipe, ends))
             .state("CLOSE")
@@ -159,8 +164,7 @@ pub(super) fn reset_while_both_connect(family: Family) -> Result<Vec<Expected>> 
     let client = socket::bound(family.host())?;
     let (rival, netns) =
         network.in_peer(|| Ok((socket::bound(family.peer())?, process::network_namespace())))?;
-    let address = |socket: &Socket| -> Result<SocketAddr> { socket::local(socket) };
-    let (ours, theirs) = (address(&client)?, address(&rival)?);
+    let (ours, theirs) = (socket::local(&client)?, socket::local(&rival)?);
     // Each end's SYN leaves, and nothing reaches the other host.
     let cut = network.filter(&[("input", "meta l4proto tcp drop")])?;
     socket::start_connect(&client, theirs)?;

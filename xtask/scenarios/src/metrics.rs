@@ -168,7 +168,7 @@ fn flood_into(reader: &mut Child) -> Result<()> {
     /// Of resident memory, in kilobytes, the program's own 4 MB included.
     const MOST: u64 = 18 * 1024;
     // A hundred times what the ring buffer has room for, or a thousand times.
-    let flood: u32 = if super::is_full() { 100_000 } else { 10_000 };
+    let flood: u32 = if super::is_full() { 30_000 } else { 3_000 };
     let pipe = reader.stdin.take().context("no pipe")?;
     let args = ["--output", "json", "--ring-buffer", "4", LISTEN[0], LISTEN[1]];
     let tracer = Tracer::start_into(pipe, &args)?;

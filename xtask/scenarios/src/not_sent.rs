@@ -39,8 +39,7 @@ pub(super) fn connect(family: Family, fault: Fault) -> Result<Vec<Expected>> {
         let kept = fault.strike(lane, socket::local(&client)?.port())?;
         let failure = connecting(lane, fault, &client)?;
         drop(kept);
-        let flags = ["retransmitted", "send_failed"];
-        Ok(vec![failure.connecting(&flags, &["retransmitted", "zero_window", "send_failed"])])
+        Ok(vec![failure])
     })
 }
 
@@ -93,9 +92,7 @@ pub(super) fn connect_and_lose_the_route(family: Family) -> Result<Vec<Expected>
             .with("rto_ms", Network::syn_timeout(retries)?)
             .with("send_tries", retries)
             .with("send_errno", "ENETUNREACH");
-        let flags = ["retransmitted", "soft_error", "send_failed"];
-        let shown = ["retransmitted", "zero_window", "soft_error", "send_failed"];
-        Ok(vec![failure.connecting(&flags, &shown)])
+        Ok(vec![failure.flags(&["retransmitted", "soft_error", "send_failed"])])
     })
 }
 
@@ -113,10 +110,6 @@ pub(super) fn connect_by_mptcp(family: Family) -> Result<Vec<Expected>> {
         let failure = connecting(lane, Fault::Firewall, &client)?;
         let retries = Network::syn_retries()?;
         let subflow = Expected::subflow(libc::ETIMEDOUT, ends.of_role(Role::Client));
-        let (subflow_flags, shown) = (
-            ["retransmitted", "subflow", "send_failed"],
-            ["retransmitted", "zero_window", "subflow", "send_failed"],
-        );
         let subflow = subflow
             .state("SYN_SENT")
             .within("elapsed_ms", 1_000, 300_000)
@@ -124,7 +117,7 @@ pub(super) fn connect_by_mptcp(family: Family) -> Result<Vec<Expected>> {
             .with("rto_ms", Network::syn_timeout(retries)?)
             .with("send_tries", retries)
             .with("send_errno", "EPERM")
-            .connecting(&subflow_flags, &shown);
+            .flags(&["retransmitted", "subflow", "send_failed"]);
         // Timers are its subflows' alone.
         let failure = failure
             .mptcp()
@@ -132,10 +125,7 @@ pub(super) fn connect_by_mptcp(family: Family) -> Result<Vec<Expected>> {
             .with("elapsed_ms", 0)
             .with("retransmits", 0)
             .with("unacked_bytes", 0)
-            .connecting(
-                &["retransmitted", "mptcp", "send_failed"],
-                &["retransmitted", "zero_window", "mptcp", "send_failed"],
-            );
+            .flags(&["retransmitted", "mptcp", "send_failed"]);
         Ok(vec![subflow, failure])
     })
 }

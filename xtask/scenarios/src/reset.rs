@@ -125,7 +125,8 @@ pub(super) fn by_closing_one_too_many(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::errno("read", read_on(&client))?;
     read_on(&first.client)?;
     let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
-    let failure = failure.reset_here("tcp_abort_on_memory");
+    // As much as fits into a buffer.
+    let failure = failure.within("unread_bytes", 1, 16 << 20).reset_here("tcp_abort_on_memory");
     Ok(vec![if names_reset_reasons() {
         failure.saying("beyond net.ipv4.tcp_max_orphans").advising("ss -s counts orphans")
     } else {
@@ -184,7 +185,11 @@ pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
             .flags(&["unaccepted", "acked"])
             .unaccepted()
             .reset_here(ABORTED),
-        Expected::accepted_reset("write", errno, ends).state("CLOSE_WAIT"),
+        Expected::accepted_reset("write", errno, ends).state("CLOSE_WAIT").flags(&[
+            "unaccepted",
+            "delivery",
+            "acked",
+        ]),
         Expected::delivered(Cause::ResetBeforeAccept, errno, ends)
             .state("CLOSE_WAIT")
             .flags(&["unaccepted", "delivery", "acked"])

@@ -41,7 +41,7 @@ fn line() -> Value {
     let numbers = json!({
         "retransmits": 0, "rto_ms": 200, "elapsed_ms": 0, "unacked_bytes": 0, "unsent_bytes": 0,
         "probes": 0, "silent_ms": 0, "user_timeout_ms": 0, "unread_bytes": 0,
-        "full_sized_lost": false, "md5_key": false,
+        "send_tries": null, "send_errno": null, "full_sized_lost": false, "md5_key": false,
     });
     let why = json!({
         "peer_pid": pid, "peer_comm": comm, "rst_reason": "tcp_state",

@@ -289,7 +289,7 @@ impl Expected {
     fn is_delivered(&self) -> Option<bool> {
         match self.event {
             "delivered" => Some(true),
-            "accepted_reset" => None,
+            "accepted_reset" | "accepted_failed" => None,
             _ if self.call == "none" => Some(false),
             _ => self.is_call().then_some(true),
         }
@@ -368,6 +368,8 @@ impl Expected {
                 self.call,
                 "socket" | "accept" | "bind" | "listen" | "setsockopt" | "getsockopt" | "write"
             ) && !self.cause.id().starts_with("reset_")
+                // By a sending call that connects, and waits.
+                && self.cause != Cause::ConnectRefused
             || matches!(
                 self.cause,
                 Cause::ConnectNoRoute
