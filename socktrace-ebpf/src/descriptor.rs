@@ -7,11 +7,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
-use crate::{
-    load::Probe,
-    offsets,
-    sock::{Sock, Socket},
-};
+use crate::{load::Probe, offsets, sock::Sock, socket::Socket};
 
 /// The socket of TCP or MPTCP behind `fd`; `None` for everything else, and where that cannot be
 /// read.

@@ -49,6 +49,7 @@ mod signal;
 mod sigpipe;
 mod sock;
 mod sockaddr;
+mod socket;
 mod subject;
 mod tally;
 mod task;

@@ -16,8 +16,8 @@ use crate::{
     arguments::Arguments,
     calls::{self, Function},
     errno::returned,
-    sock::Socket,
     sockaddr::SockAddr,
+    socket::Socket,
 };
 
 /// Return of `inet_bind`.

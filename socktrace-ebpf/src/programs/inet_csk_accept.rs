@@ -89,7 +89,7 @@ pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     let mut signature = failed_call(EventKind::Accept, sock, protocol, family, errno, flags);
     let known = failure::find(sock);
     if known.is_some() && known.errno == errno {
-        // The same story as the failure's: it is told by the same origin, state and flags.
+        // The same story as the failure's: with the same origin, state and flags.
         (signature.origin, signature.state) = (known.origin, known.state);
         signature.flags |= known.flags;
     }

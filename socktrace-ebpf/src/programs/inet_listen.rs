@@ -14,7 +14,7 @@ use crate::{
     arguments::Arguments,
     calls::{self, Function},
     errno::returned,
-    sock::Socket,
+    socket::Socket,
 };
 
 /// Return of `inet_listen`.

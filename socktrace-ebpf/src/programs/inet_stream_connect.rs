@@ -20,8 +20,8 @@ use crate::{
     failure,
     load::Probe,
     owner::{self, Role},
-    sock::Socket,
     sockaddr::SockAddr,
+    socket::Socket,
 };
 
 /// Entry of `__inet_stream_connect`.

@@ -18,8 +18,8 @@ use crate::{
     arguments::Arguments,
     calls::{self, Function},
     errno::returned,
-    sock::Socket,
     sockaddr::SockAddr,
+    socket::Socket,
 };
 
 /// Return of `security_socket_connect`.

@@ -26,7 +26,8 @@ use crate::{
     load::Load,
     measure,
     recipient::Question,
-    sock::{Sock, Socket},
+    sock::Sock,
+    socket::Socket,
     uapi::IPPROTO_TCP,
 };
 

@@ -15,8 +15,8 @@ use crate::{
     descriptor,
     errno::{EBADF, EFAULT, ENOTSOCK, returned},
     load::{Direct, User, number},
-    sock::Socket,
     sockaddr::SockAddr,
+    socket::Socket,
     task,
 };
 

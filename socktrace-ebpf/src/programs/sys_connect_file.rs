@@ -15,8 +15,8 @@ use crate::{
     arguments::Arguments as _,
     errno::{ENOTSOCK, returned},
     load::Direct,
-    sock::Socket,
     sockaddr::SockAddr,
+    socket::Socket,
 };
 
 /// Return of `__sys_connect_file`. For kernels that have `bpf_sock_from_file`: since 5.11.

@@ -7,7 +7,8 @@
 use crate::{
     load::Probe,
     offsets, owner,
-    sock::{Identity, Sock, Socket},
+    sock::{Identity, Sock},
+    socket::Socket,
     task::{self, Task},
 };
 

@@ -1,6 +1,8 @@
 //! Where records go: aligned lines for a terminal, JSON lines for everything else.
 
+mod by_whom;
 mod columns;
+mod end_of_file;
 mod facts;
 mod flood;
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
-use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe};
 
-use super::{icmp, no_socket, not_sent, refused_call, remarks};
-use crate::record::{Arguments, Killer, Record, Sender};
+use super::{by_whom, end_of_file, icmp, no_socket, not_sent, refused_call, remarks};
+use crate::record::{Arguments, Record};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -27,20 +27,7 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
         Finding::Failure(found) => {
             text.push_str(&failure(record, found));
             remarks::add(text, record, found.cause);
-            if let Some(Sender { pid, comm, reason, by_listener }) = &record.sender {
-                text.push_str(if *by_listener { "; the listener of " } else { "; sent by " });
-                add_process(text, *pid, comm);
-                if *by_listener {
-                    text.push_str(" closed with this connection in its queue");
-                } else {
-                    add_sender_reason(text, reason.as_deref());
-                }
-            }
-            if let Some(Killer { pid, comm }) = &record.killer {
-                let is_own = found.cause == Cause::AbortedLocally;
-                text.push_str(if is_own { ", by " } else { "; killed by " });
-                add_process(text, *pid, comm);
-            }
+            by_whom::add(text, record, found.cause);
             text.push_str(&sigpipe_clause(record, found));
         }
         Finding::Delivery(found) if found.call == Call::Write && is_write(record) => {
@@ -263,7 +250,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
         Cause::ResetAfterPeerClose if event.probes > 0 && event.unacked_bytes == 0 => {
             return "the peer had closed, and answered a keepalive or window probe with RST".into();
         }
-        Cause::PrematureEof => return unanswered(record, flags),
+        Cause::PrematureEof => return end_of_file::reason(record, flags),
         Cause::ResetWhileClosing if flags.has(Flags::ORPHAN) => {
             return "reset after this side had closed; no program is waiting".into();
         }
@@ -278,59 +265,6 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
         cause => return cause.summary().into(),
     };
     text.into()
-}
-
-/// The peer closed while it owed an answer: what became of the request.
-fn unanswered(record: &Record, flags: Flags) -> Cow<'static, str> {
-    let waiting = record.event.unacked_bytes + record.event.unsent_bytes;
-    let half_closed = record.state != Some(TcpState::Established);
-    if flags.has(Flags::NO_DATA) {
-        "the peer closed before either end had sent anything; a read returns 0".into()
-    } else if waiting > u32::from(half_closed) {
-        format!(
-            "the peer had closed before the request came: {waiting} bytes are unacknowledged; a read \
-             returns 0"
-        )
-        .into()
-    } else if flags.has(Flags::FAREWELL) {
-        "the peer had the request and closed at once, unless that was a farewell; a read returns 0"
-            .into()
-    } else if flags.has(Flags::ACKED) && half_closed {
-        "the peer had the request and closed without an answer: it may take a shutdown of sending \
-         for the end; a read returns 0"
-            .into()
-    } else if flags.has(Flags::ACKED) {
-        "the peer had the request, all of it acknowledged, and closed without an answer; a read \
-         returns 0"
-            .into()
-    } else {
-        Cause::PrematureEof.summary().into()
-    }
-}
-
-/// A process as `comm[pid]`.
-fn add_process(text: &mut String, pid: u32, comm: &str) {
-    text.push_str(comm);
-    text.push('[');
-    text.push_str(itoa::Buffer::new().format(pid));
-    text.push(']');
-}
-
-/// Why a process of this host sent the RST.
-fn add_sender_reason(text: &mut String, reason: Option<&str>) {
-    match reason {
-        None | Some("not_specified") => {}
-        Some("tcp_abort_on_close") => text.push_str(": it closed with unread data"),
-        Some("tcp_abort_on_linger") => text.push_str(": it closed with TCP_LINGER2 below 0"),
-        // The kernel's word for all that goes through tcp_disconnect or tcp_abort.
-        Some("tcp_state") => text.push_str(": it aborted the connection (SO_LINGER 0 or the like)"),
-        Some("tcp_keepalive_timeout") => text.push_str(": its keepalive probes went unanswered"),
-        // `tcp_check_oom`, when a program closes a socket that has data to send, or a timer fires later.
-        Some("tcp_abort_on_memory") => text.push_str(
-            ": closed with data to send, beyond net.ipv4.tcp_max_orphans or TCP's memory (tcp_mem)",
-        ),
-        Some(other) => text.extend([": ", other]),
-    }
 }
 
 /// How long a timer has waited that gave up: since its first try, or else since the peer's last word.

@@ -63,7 +63,7 @@ pub(super) fn never_listened(family: Family) -> Result<Vec<Expected>> {
     let accept = |socket: &Socket, failure: &dyn Fn(i32) -> Expected| {
         let errno = socket::errno("accept", socket.accept())?;
         ensure_errno("accept", errno, libc::EINVAL)?;
-        let told = failure(errno).flags(&["never_listened"]).reason("never listened");
+        let told = failure(errno).flags(&["never_listened"]).saying("never listened");
         anyhow::Ok(seen_on_return(told, socket))
     };
     let bound = socket::bound(family.loopback())?;

@@ -58,7 +58,7 @@ pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
             let errno = socket::errno("bind", odd.bind(&socket::stream(address)?))?;
             ensure_errno("bind", errno, wanted)?;
             let failure = Expected::alone(Cause::BindFailed, "bind", errno, nothing);
-            Ok(failure.flags(&["malformed"]).reason(reason))
+            Ok(failure.flags(&["malformed"]).saying(reason))
         })
         .collect()
 }
@@ -68,7 +68,7 @@ pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
     let socket = socket::stream(family.loopback())?;
     socket.set_only_v6(true)?;
     let told = bind(&socket, family.loopback(), libc::EINVAL)?;
-    Ok(told.into_iter().map(|failure| failure.reason("for IPv6 alone")).collect())
+    Ok(told.into_iter().map(|failure| failure.saying("for IPv6 alone")).collect())
 }
 
 /// No address, no port.

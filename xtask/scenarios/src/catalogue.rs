@@ -7,8 +7,8 @@ use xtask_common::scope::Scope;
 use socktrace_diagnosis::Cause;
 
 use super::{
-    accept, attach, bind, clients, connect, crowd, daemon, doctor, eof, fastopen, filter, flood,
-    forbid, handover,
+    accept, accept_queue, attach, bind, clients, connect, crowd, daemon, doctor, eof, fastopen,
+    filter, flood, forbid, handover,
     icmp::{self, Message},
     inherit, inject, iouring,
     lane::Fault,
@@ -221,10 +221,10 @@ catalogue! {
         Smp "reset_by_peer_after_its_answer" Ipv4 Ipv6: reset::by_peer_after_its_answer;
         Smp quick "reset_by_peer_process" Ipv4 Ipv6: inherit::reset_by_process;
         Smp differs "reset_by_peer_killed" Ipv6 (Ipv4): inherit::reset_by_killed_process;
-        Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): reset::by_closing_listener, late: TIMER;
-        Smp "reset_by_peer_listener_with_data" Ipv6 (Ipv4): reset::by_closing_listener_with_data, late: TIMER;
-        Icount "reset_by_peer_full_queue" Ipv4 Ipv6: reset::by_full_queue, late: END;
-        Icount quick "reset_without_answer" Ipv4 Ipv6: reset::without_answer, late: END;
+        Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): accept_queue::by_closing_listener, late: TIMER;
+        Smp "reset_by_peer_listener_with_data" Ipv6 (Ipv4): accept_queue::by_closing_listener_with_data, late: TIMER;
+        Icount "reset_by_peer_full_queue" Ipv4 Ipv6: accept_queue::by_full_queue, late: END;
+        Icount quick "reset_without_answer" Ipv4 Ipv6: accept_queue::without_answer, late: END;
         Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
         Icount "reset_by_peer_while_write_waits" Ipv4: reset::by_peer_while_write_waits;
         Icount differs "reset_by_peer_orphan" Ipv4 (Ipv6): reset::by_closing_one_too_many, late: END;

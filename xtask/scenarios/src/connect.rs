@@ -117,7 +117,7 @@ pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
                 Family::Ipv4 => (target, &["fast_open"]),
                 Family::Ipv6 | Family::Mapped => (nobody, &["fast_open", "malformed"]),
             };
-            told.push(failure(errno, Ends::new(local, remote), flags).reason("AF_UNSPEC"));
+            told.push(failure(errno, Ends::new(local, remote), flags).saying("AF_UNSPEC"));
         }
         std::fs::write(FAST_OPEN, "0")?;
         let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
@@ -126,13 +126,13 @@ pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
         ensure_errno("sendto", errno, libc::EOPNOTSUPP)?;
         let remote = if super::sees_fast_open() { target } else { bind::unspecified(family) };
         let off = failure(errno, Ends::new(local, remote), &["fast_open"]);
-        told.push(off.reason("net.ipv4.tcp_fastopen of this host"));
+        told.push(off.saying("net.ipv4.tcp_fastopen of this host"));
         Ok(told)
     })
 }
 
 /// A socket that was refused, and one whose connection was dissolved, is to go to another address, and
-/// this host has no way there: what was asked for is what is told.
+/// this host has no way there: the line has what was asked for.
 pub(super) fn elsewhere_after_failure(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     // A port that the kernel chose would change with the attempts.
@@ -183,7 +183,7 @@ pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
             ensure_errno("connect", errno, wanted)?;
             let local = socket::local(&client)?;
             let failure = Expected::alone(Cause::ConnectLocal, "connect", errno, local);
-            Ok(failure.flags(&["malformed"]).reason(reason))
+            Ok(failure.flags(&["malformed"]).saying(reason))
         })
         .collect()
 }
@@ -228,7 +228,7 @@ pub(super) fn shut_down(family: Family) -> Result<Vec<Expected>> {
     drop(cut);
     let failure = Expected::failure(Cause::ConnectCancelled, "connect", errno, ends);
     let failure = failure.state("CLOSE").by(caller);
-    Ok(vec![failure.reason("shut the socket down")])
+    Ok(vec![failure.saying("shut the socket down")])
 }
 
 /// Connect is called again after the failure was read.

@@ -230,8 +230,8 @@ impl Expected {
     }
 
     /// Its reason has these words.
-    pub(super) fn saying(self, words: &str) -> Self {
-        self.claim("reason", Claim::Text { with: words.to_owned(), without: None })
+    pub(super) fn saying(self, words: impl Into<String>) -> Self {
+        self.claim("reason", Claim::Text { with: words.into(), without: None })
     }
 
     /// Its advice has these words.
@@ -264,11 +264,6 @@ impl Expected {
     /// The line may be missing.
     pub(super) fn optional(self, why: &'static str) -> Self {
         Self { optional: Some(why), ..self }
-    }
-
-    /// The reason has this part, which tells the case from others of the cause.
-    pub(super) fn reason(self, part: impl Into<String>) -> Self {
-        self.claim("reason", Claim::Text { with: part.into(), without: None })
     }
 
     /// A closed socket that has stayed a whole one until its peer wrote on, and ends by that.

@@ -5,6 +5,7 @@
 //! exactly once, and nothing else.
 
 mod accept;
+mod accept_queue;
 mod address;
 mod attach;
 mod bind;

@@ -2,7 +2,7 @@
 //!
 //! Debian's 5.10 has no MPTCP: there is nothing to fail then, and nothing to tell.
 
-use std::{mem::MaybeUninit, net::SocketAddr};
+use std::{mem::MaybeUninit, net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
@@ -117,11 +117,13 @@ fn close_unread(client: &Socket, server: Socket) -> Result<[Expected; 2]> {
     ])
 }
 
-/// The same, and nobody has read the errno yet: this end, and what is told; `None` without MPTCP.
+/// The same, and nobody has read the errno yet: this end, and what is expected; `None` without MPTCP.
 pub(super) fn reset_unread(family: Family) -> Result<Option<(Socket, Ends, [Expected; 2])>> {
     let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(None) };
     let ends = Ends::of_client(&client)?;
     let told = close_unread(&client, server)?;
+    // The kernel's worker stores the errno before it reports that.
+    thread::sleep(Duration::from_millis(100));
     Ok(Some((client, ends, told)))
 }
 

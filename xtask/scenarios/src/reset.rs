@@ -18,7 +18,7 @@ use super::{
     blocked,
     expected::Expected,
     names_reset_reasons,
-    network::{Family, Line, Network, Silence},
+    network::{Family, Line, Silence},
     process::Process,
     socket::{self, Ends, Pair, ensure_errno},
     tcp_reset_has_segment,
@@ -371,93 +371,6 @@ pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
         Expected::failure(Cause::ResetByPeer, "read_or_write", their_errno, theirs)
             .reset_by(killer, KILLING, ABORTED),
     ])
-}
-
-/// The listener is closed while a connection waits in its queue: the client is reset.
-pub(super) fn by_closing_listener(family: Family) -> Result<Vec<Expected>> {
-    let listener = socket::listener(family.loopback(), 1)?;
-    let client = socket::connect(&listener)?;
-    let ends = Ends::of_client(&client)?;
-    drop(listener);
-    let errno = socket::read_errno(&client)?;
-    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
-    Ok(vec![failure.reset_by_listener()])
-}
-
-/// The same with data that the kernel had taken for the listener's program.
-pub(super) fn by_closing_listener_with_data(family: Family) -> Result<Vec<Expected>> {
-    let listener = socket::listener(family.loopback(), 1)?;
-    let client = socket::connect(&listener)?;
-    let ends = Ends::of_client(&client)?;
-    socket::write(&client)?;
-    drop(listener);
-    let errno = socket::read_errno(&client)?;
-    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
-    Ok(vec![failure.reset_by_listener()])
-}
-
-/// A listener on the other host with a full accept queue, and a client whose handshake it has not taken
-/// to its end.
-struct FullQueue {
-    network: Network,
-    listener: Socket,
-    filler: Socket,
-    client: Socket,
-}
-
-impl FullQueue {
-    /// With this setting of IPv4 on the other host, which goes for TCP by IPv6 too.
-    fn new(family: Family, setting: &'static str, value: u32) -> Result<Self> {
-        let network = Network::get()?;
-        network.set_in_peer(setting, value)?;
-        // Room for one.
-        let listener = network.in_peer(|| socket::listener(family.peer(), 0))?;
-        let cut = network.cut(Silence::LastOfHandshake)?;
-        let client = socket::connect(&listener)?;
-        drop(cut);
-        let filler = socket::connect(&listener)?;
-        Ok(Self { network, listener, filler, client })
-    }
-
-    /// Ends the rest in order.
-    fn close(self, setting: &'static str, usual: u32) -> Result<()> {
-        self.network.set_in_peer(setting, usual)?;
-        let (server, _) = self.listener.accept()?;
-        drop(self.filler);
-        socket::read_end(&server)
-    }
-}
-
-/// The accept queue of the other host is full when the handshake ends: data is never acknowledged, and
-/// answered by RST when the other host has given the handshake up.
-pub(super) fn without_answer(family: Family) -> Result<Vec<Expected>> {
-    const RETRIES: &str = "tcp_synack_retries";
-    const USUAL: u32 = 5;
-
-    let full = FullQueue::new(family, RETRIES, 1)?;
-    let ends = Ends::of_client(&full.client)?;
-    let written = Instant::now();
-    let count = socket::write(&full.client)?;
-    let errno = socket::read_errno(&full.client)?;
-    let failure = Expected::failure(Cause::ResetWithoutAnswer, "read_or_write", errno, ends);
-    let failure = failure.lasted("elapsed_ms", written.elapsed(), written.elapsed());
-    let failure = failure.within("retransmits", 1, 8).within("rto_ms", 400, 60_000);
-    full.close(RETRIES, USUAL)?;
-    Ok(vec![failure.with("unacked_bytes", count).reason("its accept queue is probably full")])
-}
-
-/// The other host answers by RST at once.
-pub(super) fn by_full_queue(family: Family) -> Result<Vec<Expected>> {
-    const ABORT: &str = "tcp_abort_on_overflow";
-
-    let full = FullQueue::new(family, ABORT, 1)?;
-    let ends = Ends::of_client(&full.client)?;
-    let count = socket::write(&full.client)?;
-    let errno = socket::read_errno(&full.client)?;
-    full.close(ABORT, 0)?;
-    let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
-    let failure = failure.flags(&["unanswered"]).with("unacked_bytes", count);
-    Ok(vec![failure.reason("its accept queue may be full")])
 }
 
 /// The other host starts anew while the network is down: it answers a retransmission with RST.

@@ -40,7 +40,7 @@ pub(super) fn refused(family: Family, (kind, wanted): RouteKind) -> Result<Vec<E
         "unreachable" => "a route of this host says",
         _ => kind,
     };
-    Ok(expected.into_iter().map(|failure| failure.reason(reason)).collect())
+    Ok(expected.into_iter().map(|failure| failure.saying(reason)).collect())
 }
 
 /// A link-local address without the interface that it is behind.
@@ -57,7 +57,7 @@ pub(super) fn multicast(family: Family) -> Result<Vec<Expected>> {
 fn misuse(family: Family, target: &str, wanted: i32, reason: &str) -> Result<Vec<Expected>> {
     Network::get()?;
     let failures = connect_from(bind::unspecified(family), target.parse()?, wanted)?;
-    Ok(failures.into_iter().map(|failure| failure.reason(reason)).collect())
+    Ok(failures.into_iter().map(|failure| failure.saying(reason)).collect())
 }
 
 /// From loopback to another host.
@@ -68,7 +68,7 @@ pub(super) fn from_loopback(family: Family) -> Result<Vec<Expected>> {
     Ok(failures
         .into_iter()
         .map(|failure| {
-            failure.reason("the socket is bound to 127.0.0.1, from which nothing leaves")
+            failure.saying("the socket is bound to 127.0.0.1, from which nothing leaves")
         })
         .collect())
 }
@@ -85,7 +85,7 @@ pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
     local.set_port(socket::local(&client)?.port());
     let failure =
         Expected::failure(Cause::ConnectNoRoute, "connect", errno, Ends::new(local, target));
-    Ok(vec![failure.reason("the socket is for IPv6 alone (IPV6_V6ONLY)")])
+    Ok(vec![failure.saying("the socket is for IPv6 alone (IPV6_V6ONLY)")])
 }
 
 /// No route at all.
@@ -159,7 +159,7 @@ pub(super) fn other_family(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("connect", errno, libc::EAFNOSUPPORT)?;
     let failure = Expected::alone(Cause::ConnectLocal, "connect", errno, socket::local(&client)?);
     let reason = "the address given is one of AF_INET6, the socket one of AF_INET";
-    Ok(vec![failure.flags(&["malformed"]).reason(reason)])
+    Ok(vec![failure.flags(&["malformed"]).saying(reason)])
 }
 
 /// A route to one host, taken away when dropped.

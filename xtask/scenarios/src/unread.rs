@@ -215,7 +215,7 @@ impl Reported {
         Ok(Self { line })
     }
 
-    /// What is told of it. Without the tracepoint nothing is.
+    /// What is expected of it. Without the tracepoint nothing is.
     fn expected(&self) -> Vec<Expected> {
         if !reports_socket_errors() {
             return Vec::new();

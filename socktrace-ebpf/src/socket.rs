@@ -1,0 +1,64 @@
+//! Reads a `struct socket`, the program's side of a socket.
+
+use core::marker::PhantomData;
+
+use aya_ebpf::helpers::generated::bpf_sock_from_file;
+
+use crate::{
+    load::{Direct, Load},
+    offsets,
+    sock::Sock,
+    verifier::is_same,
+};
+
+/// A `struct socket`, what a program's descriptor leads to.
+#[derive(Clone, Copy)]
+pub(crate) struct Socket<L>(*const u8, PhantomData<L>);
+
+impl Socket<Direct> {
+    /// The socket of a `struct file`, a pointer that the verifier has typed; `None` for another file. For
+    /// kernels that have the helper: since 5.11.
+    #[inline(always)]
+    pub(crate) fn of_file(file: *const u8) -> Option<Self> {
+        // SAFETY: the helper takes any such pointer and checks what it is.
+        let socket: *const u8 =
+            unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast_const().cast();
+        (!socket.is_null()).then(|| Self::new(socket))
+    }
+}
+
+/// Of `socket_state` in `include/uapi/linux/net.h`.
+const SS_UNCONNECTED: i32 = 1;
+const SS_CONNECTING: i32 = 2;
+
+impl<L: Load> Socket<L> {
+    #[inline(always)]
+    pub(crate) fn new(pointer: *const u8) -> Self {
+        Self(pointer, PhantomData)
+    }
+
+    /// Whether no connect is under way or done.
+    #[inline(always)]
+    pub(crate) fn is_unconnected(self) -> bool {
+        self.state() == SS_UNCONNECTED
+    }
+
+    /// Whether a connect is under way, or has failed and nobody has asked yet: 1 or 0.
+    #[inline(always)]
+    pub(crate) fn is_connecting(self) -> u64 {
+        is_same(u64::from(self.state().cast_unsigned()), SS_CONNECTING as u64)
+    }
+
+    #[inline(always)]
+    fn state(self) -> i32 {
+        // SAFETY: a hook's `struct socket` argument, and an offset in it.
+        unsafe { L::member(self.0, &offsets::SOCKET_STATE) }
+    }
+
+    /// The socket's protocol side.
+    #[inline(always)]
+    pub(crate) fn sock(self) -> Sock<L> {
+        // SAFETY: likewise.
+        Sock::new(unsafe { L::member(self.0, &offsets::SOCKET_SK) })
+    }
+}
