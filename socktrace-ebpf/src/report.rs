@@ -59,7 +59,8 @@ impl Report {
             || self.errno == ETIMEDOUT
             || self.is_given_up();
         // kTLS stores EPIPE when it could not send, which the write that is under way then takes.
-        !is_ending && !self.is_subflow && !(self.errno == EPIPE && self.encrypts)
+        let is_of_the_layer = self.errno == EPIPE && self.encrypts;
+        !is_ending && !self.is_subflow && !is_of_the_layer
     }
 
     /// Whether the persist or the keepalive timer gives the connection up with the errno that an ICMP

@@ -19,6 +19,8 @@ const IPV6_ADDRESS: usize = 8;
 const IPV4_LENGTH: i32 = 16;
 const IPV6_LENGTH: i32 = 24;
 const MOST: i32 = 128;
+/// Size of the family, with which every address begins.
+const FAMILY_BYTES: i32 = 2;
 
 /// A hook's address argument, whose type admits direct loads of its first 16 bytes, and its length as
 /// the program gave it.
@@ -58,7 +60,7 @@ impl<L: Load> SockAddr<L> {
 
     #[inline(always)]
     fn has_family(self) -> bool {
-        !self.is_null() && (size_of::<u16>() as i32..=MOST).contains(&self.length)
+        !self.is_null() && (FAMILY_BYTES..=MOST).contains(&self.length)
     }
 
     /// To be asked where it has one.

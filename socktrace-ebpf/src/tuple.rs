@@ -117,7 +117,7 @@ pub(crate) fn record_icmp(tuple: &Tuple, icmp: &Icmp) {
 #[inline(always)]
 pub(crate) fn describe_icmp<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
     // SAFETY: copied field by field at once; a slot reused meanwhile would be of the same type.
-    if let Some(icmp) = unsafe { ICMP_ERRORS.get(&Tuple::of_event(event)) }
+    if let Some(icmp) = unsafe { ICMP_ERRORS.get(Tuple::of_event(event)) }
         && icmp.explains(event.signature.errno, tcp) == 1
     {
         let Icmp { router, kind, code, .. } = *icmp;

@@ -36,6 +36,6 @@ pub(crate) trait FlagBit {
 impl FlagBit for Flags {
     #[inline(always)]
     fn with_flag(self, flag: Flags, bit: u64) -> Self {
-        Self(self.0 | bit as u32 * flag.0)
+        Self(self.0 | (bit as u32 * flag.0))
     }
 }

@@ -56,9 +56,8 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::ClosedUnread, _) if flags.has(Flags::STAYED_OPEN) => {
             cause(EventKind::ErrorReported, signature)
         }
-        (EventKind::ClosedUnread, _) => close(signature),
         (EventKind::ConnectionEnded, _) if flags.has(Flags::SUBFLOW) => Cause::SubflowFailed,
-        (EventKind::ConnectionEnded, _) => close(signature),
+        (EventKind::ClosedUnread | EventKind::ConnectionEnded, _) => close(signature),
         (EventKind::ErrorReported, _) if flags.has(Flags::MPTCP) => close(signature),
 
         // What was asked for is no address, and so there can be no route to it.
@@ -69,11 +68,12 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
             Cause::Interrupted
         }
         (EventKind::Connect, ECONNABORTED) => Cause::ConnectRetriedAfterFailure,
-        // No failure of the connection was seen: `shutdown` gives this to the connect that waits.
-        (EventKind::Connect, ECONNRESET) => Cause::ConnectCancelled,
         (EventKind::Connect, ENETUNREACH | EHOSTUNREACH | EINVAL) => Cause::ConnectNoRoute,
+        // No failure of the connection was seen: `shutdown` gives ECONNRESET to the connect that waits.
+        (EventKind::Connect, ECONNRESET) | (EventKind::CloseWhileConnecting, ECANCELED) => {
+            Cause::ConnectCancelled
+        }
         (EventKind::Connect, _) => Cause::ConnectLocal,
-        (EventKind::CloseWhileConnecting, ECANCELED) => Cause::ConnectCancelled,
         // SO_ERROR had given the program what ICMP said.
         (EventKind::CloseWhileConnecting, errno) => connecting(errno, flags),
 

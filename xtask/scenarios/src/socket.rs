@@ -363,7 +363,7 @@ pub(super) fn read(mut socket: &Socket) -> io::Result<usize> {
     socket.read(&mut [0; 16])
 }
 
-/// How many bytes [`write`] writes.
+/// How many bytes [`write()`] writes.
 pub(super) const WRITTEN: usize = 5;
 
 /// Writes a few bytes; no SIGPIPE.

@@ -125,7 +125,7 @@ fn is_possible(signature: Signature) -> bool {
     };
     match EventKind::try_from(signature.kind).expect("a kind") {
         EventKind::ConnectionEnded => ended(),
-        EventKind::Write if flags.has(Flags::DELIVERY) => ended(),
+        EventKind::Write | EventKind::Accept if flags.has(Flags::DELIVERY) => ended(),
         EventKind::ErrorReported if flags.has(Flags::MPTCP) => ended(),
         EventKind::Write if origin == Origin::Dissolved => is(&[libc::EPIPE, libc::ECONNRESET]),
         EventKind::Write => is(&[libc::EPIPE]),
@@ -151,7 +151,6 @@ fn is_possible(signature: Signature) -> bool {
             libc::ECONNRESET,
         ]),
         EventKind::CloseWhileConnecting => is(&[libc::ECANCELED, libc::ETIMEDOUT]) || is_icmp,
-        EventKind::Accept if flags.has(Flags::DELIVERY) => ended(),
         EventKind::Accept => is(&[libc::EINTR, libc::EINVAL]),
         EventKind::AcceptCall => is(&[
             libc::EINTR,
