@@ -7,6 +7,7 @@ mod facts;
 mod flood;
 #[cfg(test)]
 mod fuzz;
+mod gave_up;
 #[cfg(test)]
 mod golden_tests;
 mod human;
@@ -22,6 +23,7 @@ mod remarks;
 mod stream_sink;
 #[cfg(test)]
 mod tests;
+mod was_reset;
 mod writer;
 
 use std::{

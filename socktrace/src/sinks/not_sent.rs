@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use nix::libc;
 
-use super::reason::{duration, waited};
+use super::{gave_up::waited, reason::duration};
 use crate::record::Record;
 
 /// A connect whose SYNs were not sent again.

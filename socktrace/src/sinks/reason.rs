@@ -6,7 +6,7 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe};
 
-use super::{by_whom, end_of_file, icmp, no_socket, not_sent, refused_call, remarks};
+use super::{by_whom, end_of_file, gave_up, icmp, no_socket, refused_call, remarks, was_reset};
 use crate::record::{Arguments, Record};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -114,6 +114,12 @@ fn retransmission(record: &Record) -> String {
 fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     let event = &record.event;
     let flags = Flags(event.signature.flags);
+    if let Some(words) = was_reset::reason(record, diagnosis.cause, flags) {
+        return words;
+    }
+    if let Some(words) = gave_up::reason(record, diagnosis.cause, flags) {
+        return words.into();
+    }
     let text = match diagnosis.cause {
         Cause::ConnectLocal | Cause::AcceptFailed | Cause::BindFailed | Cause::ListenFailed
             if flags.has(Flags::POLICY) =>
@@ -127,36 +133,6 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             Some(call) => no_socket::reason(call, diagnosis.errno),
             None => return diagnosis.cause.summary().into(),
         },
-        Cause::ConnectTimeout => format!(
-            "{} SYN unanswered in {}",
-            // The first SYN and its retransmissions.
-            u32::from(event.retransmits) + 1,
-            duration(u64::from(event.elapsed_ms))
-        ),
-        Cause::ConnectSendFailed => not_sent::connecting(record),
-        Cause::SendFailedLocally => not_sent::connected(record),
-        Cause::UnreachableTimeout if !flags.has(Flags::RETRANSMITTED) => format!(
-            "{} in {}{}",
-            match event.unsent_bytes {
-                0 => format!("{} keepalive probes unanswered", event.probes),
-                unsent => format!("{unsent} bytes unsent, {} probes unanswered", event.probes),
-            },
-            waited(record),
-            icmp_clause(record)
-        ),
-        Cause::RetransmitTimeout | Cause::UnreachableTimeout => format!(
-            "{} bytes unacknowledged after {} retransmissions in {}{}",
-            event.unacked_bytes,
-            event.retransmits,
-            duration(u64::from(event.elapsed_ms)),
-            icmp_clause(record)
-        ),
-        Cause::UserTimeout => format!(
-            "{} bytes not taken by the peer for {}, TCP_USER_TIMEOUT is {}",
-            event.unacked_bytes.max(event.unsent_bytes),
-            waited(record),
-            duration(u64::from(event.user_timeout_ms))
-        ),
         Cause::BindFailed | Cause::ConnectLocal | Cause::ConnectNoRoute => {
             match refused_call::reason(record, diagnosis.cause, diagnosis.errno) {
                 Some(reason) => reason,
@@ -173,38 +149,6 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             "the program itself had dissolved the connection (connect with AF_UNSPEC) {} before it \
              wrote on",
             duration(event.since_first_ns / NANOS_PER_MILLI)
-        ),
-        Cause::ResetWithoutAnswer => format!(
-            "the peer acknowledged nothing after its SYN-ACK, not one of {} bytes sent {} times in {}: \
-             its accept queue is probably full",
-            event.unacked_bytes,
-            // The first transmission and those that followed.
-            u32::from(event.retransmits) + 1,
-            duration(u64::from(event.elapsed_ms))
-        ),
-        Cause::ResetByPeer if flags.has(Flags::UNANSWERED) && record.sender.is_none() => format!(
-            "{}, and had acknowledged nothing since its SYN-ACK: its accept queue may be full \
-             (tcp_abort_on_overflow)",
-            diagnosis.cause.summary()
-        ),
-        Cause::KeepaliveTimeout => format!(
-            "{} keepalive probes unanswered, peer silent for {}; the limit was {}",
-            event.probes,
-            duration(record.silent_ms),
-            // With it, their number does not count (`tcp_keepalive_timer`).
-            match event.user_timeout_ms {
-                0 => "their number (TCP_KEEPCNT)".to_owned(),
-                limit => format!(
-                    "TCP_USER_TIMEOUT of {}, and not their number",
-                    duration(u64::from(limit))
-                ),
-            }
-        ),
-        Cause::ZeroWindowTimeout => format!(
-            "window closed, {} probes unanswered, {} bytes unsent, peer silent for {}",
-            event.probes,
-            event.unsent_bytes,
-            duration(record.silent_ms)
         ),
         Cause::ConnectRefusedIcmp
         | Cause::ConnectUnreachable
@@ -234,26 +178,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
                 }
             )
         }
-        Cause::ResetByPeer if flags.has(Flags::RECEIVING) => {
-            return "the peer sent RST while this side, which had shut down sending, waited for its \
-                    answer"
-                .into();
-        }
-        Cause::ResetByPeer if flags.has(Flags::ACKED) => match record.sender {
-            Some(_) => return "the peer had shut down sending, and now sent RST".into(),
-            None => {
-                return "the peer had shut down sending, and now sent RST: it closed with our data \
-                        unread, or with SO_LINGER 0"
-                    .into();
-            }
-        },
-        Cause::ResetAfterPeerClose if event.probes > 0 && event.unacked_bytes == 0 => {
-            return "the peer had closed, and answered a keepalive or window probe with RST".into();
-        }
         Cause::PrematureEof => return end_of_file::reason(record, flags),
-        Cause::ResetWhileClosing if flags.has(Flags::ORPHAN) => {
-            return "reset after this side had closed; no program is waiting".into();
-        }
         Cause::Other => format!(
             "unexplained: {} in {} (hook {}, origin {}, flags {:#x})",
             diagnosis.errno,
@@ -267,16 +192,8 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     text.into()
 }
 
-/// How long a timer has waited that gave up: since its first try, or else since the peer's last word.
-pub(super) fn waited(record: &Record) -> String {
-    match record.event.elapsed_ms {
-        0 => duration(record.silent_ms),
-        elapsed => duration(u64::from(elapsed)),
-    }
-}
-
 /// Which ICMP message, and from where.
-fn icmp_clause(record: &Record) -> String {
+pub(super) fn icmp_clause(record: &Record) -> String {
     record
         .icmp
         .map_or_else(String::new, |icmp| format!(" ({})", icmp::describe(icmp, record.local.ip())))
