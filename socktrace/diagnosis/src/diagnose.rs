@@ -7,6 +7,8 @@ use crate::{Call, Cause, Diagnosis, Errno, Finding, Severity};
 
 const EINTR: u16 = errno(libc::EINTR);
 const ENOMEM: u16 = errno(libc::ENOMEM);
+const EFAULT: u16 = errno(libc::EFAULT);
+const EPERM: u16 = errno(libc::EPERM);
 const EINVAL: u16 = errno(libc::EINVAL);
 const ENFILE: u16 = errno(libc::ENFILE);
 const EMFILE: u16 = errno(libc::EMFILE);
@@ -96,6 +98,8 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         }
         // With IP_RECVERR, where no hook has seen that the error was stored.
         (EventKind::Write, errno) if is_only_icmp(errno) => Cause::UnreachableReported,
+        // The connection is whole: `tcp_sendmsg_locked` took none of it.
+        (EventKind::Write, EFAULT | EINVAL | EPERM | ENOBUFS | ENOMEM) => Cause::WriteFailed,
         (EventKind::PeerClosed, _) => Cause::PrematureEof,
         (EventKind::ErrorReported, errno) => reported(errno),
 

@@ -261,8 +261,9 @@ catalogue! {
         Smp quick "write_by_ktls_after_reset" Ipv6 (Ipv4): |f| layered::after_reset(f, Layer::Ktls);
         Smp quick "write_by_sockmap_after_shutdown" Ipv6 (Ipv4): |f| layered::after_shutdown(f, Layer::Sockmap);
         Smp quick "write_by_sockmap_after_reset" Ipv4 (Ipv6): |f| layered::after_reset(f, Layer::Sockmap);
-        Smp quick "write_by_sockmap_thread" Ipv6 (Ipv4): layered::by_kernel_thread;
+        Smp quick "write_by_sockmap_thread" Ipv4 Ipv6: layered::by_kernel_thread;
         Smp quick "write_bad_control_message" Ipv4 Ipv6: write::bad_control_message;
+        Smp quick "write_bad_buffer" Ipv4 Ipv6: write::bad_buffer;
         Smp "write_passed_socket" Ipv6 (Ipv4): inherit::passed, late: CLOSE;
         Smp "sigpipe_none" Ipv4 (Ipv6): |f| sigpipe::after_reset(f, sigpipe::NO_SIGNAL);
         Smp "sigpipe_ignored" Ipv6 (Ipv4): |f| sigpipe::after_reset(f, sigpipe::IGNORED);

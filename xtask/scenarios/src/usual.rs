@@ -45,6 +45,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::AbortedLocally
         | Cause::SubflowFailed
         | Cause::PrematureEof
+        | Cause::WriteFailed
         | Cause::Other => "ESTABLISHED",
     }
 }

@@ -1,6 +1,6 @@
 //! Writes on sockets that have failed before, or that the program itself has shut down.
 
-use std::{io, net::Shutdown, os::fd::AsRawFd as _, thread};
+use std::{io, net::Shutdown, os::fd::AsRawFd as _, ptr, thread};
 
 use anyhow::{Result, anyhow};
 use nix::libc;
@@ -141,8 +141,7 @@ pub(super) fn after_dissolving(family: Family) -> Result<Vec<Expected>> {
     Ok(told)
 }
 
-/// A write with a control message that does not exist, which socktrace knows no cause for: it is
-/// told all the same.
+/// A write with a control message that does not exist.
 pub(super) fn bad_control_message(family: Family) -> Result<Vec<Expected>> {
     const NO_SUCH_TYPE: libc::c_int = 9999;
 
@@ -167,5 +166,20 @@ pub(super) fn bad_control_message(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("sendmsg", errno, libc::EINVAL)?;
     drop(client);
     socket::read_end(&server)?;
-    Ok(vec![Expected::failure(Cause::Other, "write", errno, ends)])
+    Ok(vec![Expected::failure(Cause::WriteFailed, "write", errno, ends)])
+}
+
+/// A write of what is not the program's memory.
+pub(super) fn bad_buffer(family: Family) -> Result<Vec<Expected>> {
+    let Pair { client, server } = Pair::new(family.loopback())?;
+    let ends = Ends::of_client(&client)?;
+    let nowhere = ptr::without_provenance(1);
+    // SAFETY: the kernel answers EFAULT for such an address.
+    let sent = unsafe { libc::send(client.as_raw_fd(), nowhere, 5, libc::MSG_NOSIGNAL) };
+    let result = if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    let errno = socket::errno("send", result)?;
+    ensure_errno("send", errno, libc::EFAULT)?;
+    drop(client);
+    socket::read_end(&server)?;
+    Ok(vec![Expected::failure(Cause::WriteFailed, "write", errno, ends)])
 }

@@ -208,6 +208,15 @@ pub(super) fn memory(facts: &Facts<'_>) -> Cow<'static, str> {
     .into()
 }
 
+/// A write of a whole connection was refused.
+pub(super) fn write(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    match errno {
+        libc::EFAULT => trace("network,write,writev", "the buffer", facts),
+        libc::EINVAL | libc::EPERM => trace("sendmsg,sendmmsg", "the control message", facts),
+        _ => None,
+    }
+}
+
 /// A bug of the program, that the trace of its calls shows.
 pub(super) fn trace(calls: &str, shows: &str, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let pid = facts.pid?;

@@ -181,7 +181,7 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
              SO_ERROR, instead of calling connect again"
                 .into(),
         ),
-        Cause::Other if errno == libc::EFAULT => calls::trace("network", "the pointer", facts),
+        Cause::WriteFailed => calls::write(errno, facts),
         _ => None,
     }
 }

@@ -214,6 +214,13 @@ causes! {
         summary: "the program wrote to a socket that is not connected",
         advice: "a bug of the program: a wrong descriptor, or a connect whose failure it did not notice",
     }
+    WriteFailed {
+        id: "write_failed",
+        direction: LocalKernel, severity: Failure, group: Write,
+        errnos: Of(errnos![EFAULT, EINVAL, EPERM, ENOBUFS, ENOMEM]),
+        summary: "the write was refused, for a wrong argument or for want of memory",
+        advice: "are buffer and control messages right (strace shows them); is the limit of zero-copy sends reached (net.core.optmem_max, ulimit -l)",
+    }
     RetransmitTimeout {
         id: "retransmit_timeout",
         direction: Network, severity: Failure, group: Timeout,
