@@ -155,8 +155,14 @@ impl<L: Load> Sock<L> {
     /// connections are in that state by Fast Open.
     #[inline(always)]
     pub(crate) fn is_connecting_both_ways(self) -> u64 {
-        let is_opening = is_same(self.state().into(), TcpState::SynRecv as u64);
-        is_opening & Socket::<L>::new(self.load(&offsets::SOCK_SOCKET)).is_connecting()
+        if self.state() != TcpState::SynRecv as u8 {
+            return 0;
+        }
+        // Looked at before it is followed: a load through NULL has to be mended by the kernel, and the
+        // exception table that it searches then is missing where a program has functions of its own,
+        // before "bpf: ensure main program has an extable". 5.10 panics.
+        let socket: *const u8 = self.load(&offsets::SOCK_SOCKET);
+        if socket.is_null() { 0 } else { Socket::<L>::new(socket).is_connecting() }
     }
 
     /// The address family a person would name: `::ffff:192.0.2.1` is IPv4.
