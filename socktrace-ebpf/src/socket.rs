@@ -58,7 +58,7 @@ impl<L: Load> Socket<L> {
     /// The socket's protocol side.
     #[inline(always)]
     pub(crate) fn sock(self) -> Sock<L> {
-        // SAFETY: likewise.
+        // SAFETY: a hook's `struct socket` argument, and an offset in it.
         Sock::new(unsafe { L::member(self.0, &offsets::SOCKET_SK) })
     }
 }

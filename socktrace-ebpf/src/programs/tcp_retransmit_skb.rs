@@ -1,8 +1,9 @@
 //! Traces the return of `tcp_retransmit_skb` (`net/ipv4/tcp_output.c`): a segment was sent
 //! again, a SYN too, or was not.
 //!
-//! Prototype: `int (struct sock *, struct sk_buff *, int segs)` in every kernel from 5.10 to 7.3. Below 0 it failed on this host, but for
-//! `-EBUSY` and `-EAGAIN`; 1 is a drop by a queue of this host; 0 is what the network may have lost.
+//! Prototype: `int (struct sock *, struct sk_buff *, int segs)` in every kernel from 5.10 to 7.3. Below
+//! 0 it failed on this host, but for `-EBUSY` and `-EAGAIN`; 1 is a drop by a queue of this host; 0 is what
+//! the network may have lost.
 //! Produces no event: `tcp_done` says what the last tries came to.
 
 use aya_ebpf::{

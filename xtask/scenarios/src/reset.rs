@@ -254,9 +254,9 @@ pub(super) fn after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The peer has read nothing of what it got, shuts down sending, and closes: this side has written
-/// nothing since the FIN.
-pub(super) fn unread_after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
+/// A connection whose peer has read nothing of what it got, has shut down sending, and has closed. The
+/// end was read here.
+pub(super) fn closed_unread(family: Family) -> Result<(Socket, Ends)> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
     thread::sleep(MOMENT);
@@ -267,6 +267,12 @@ pub(super) fn unread_after_peer_shutdown(family: Family) -> Result<Vec<Expected>
     socket::until_end_taken(&server)?;
     drop(server);
     socket::until_reset(&client)?;
+    Ok((client, ends))
+}
+
+/// The peer closes so, and this side has written nothing since the FIN.
+pub(super) fn unread_after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
+    let (client, ends) = closed_unread(family)?;
     let errno = socket::write_errno(&client)?;
     ensure_errno("write", errno, libc::EPIPE)?;
     let unanswered = Expected::failure(Cause::PrematureEof, "read", 0, ends);

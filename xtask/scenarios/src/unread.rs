@@ -4,7 +4,6 @@
 use std::{
     io,
     mem::MaybeUninit,
-    net::Shutdown,
     os::fd::{AsRawFd as _, IntoRawFd as _},
     thread,
     time::Duration,
@@ -23,7 +22,7 @@ use super::{
     network::{Family, HOST_UNREACHABLE, Line, host_unreachable},
     process::Process,
     reports_socket_errors,
-    reset::half_closed,
+    reset::{self, half_closed},
     socket::{self, Ends, Pair, ensure_errno},
 };
 
@@ -149,16 +148,7 @@ pub(super) fn accepted(family: Family) -> Result<Vec<Expected>> {
 /// The peer closes with data of ours unread, after its FIN. A read returns 0, however often, and never
 /// EPIPE.
 pub(super) fn end_was_read(family: Family) -> Result<Vec<Expected>> {
-    let Pair { client, server } = Pair::new(family.loopback())?;
-    let ends = Ends::of_client(&client)?;
-    thread::sleep(MOMENT);
-    socket::send(&client, b"question")?;
-    server.peek(&mut [MaybeUninit::uninit(); 1])?;
-    server.shutdown(Shutdown::Write)?;
-    socket::read_end(&client)?;
-    socket::until_end_taken(&server)?;
-    drop(server);
-    socket::until_reset(&client)?;
+    let (client, ends) = reset::closed_unread(family)?;
     socket::read_end(&client)?;
     drop(client);
     let errno = libc::EPIPE;
