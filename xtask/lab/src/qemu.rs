@@ -67,14 +67,12 @@ impl Machine<'_> {
         qemu.args(self.arch.machine);
         qemu.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         qemu.args(["-m", &format!("{}M", self.memory_mib)]);
-        qemu.args(match (self.accelerator, self.mode) {
-            (Accelerator::Kvm, _) => ["-accel", "kvm", "-cpu", "host"],
-            (Accelerator::Tcg, Mode::Smp | Mode::Smp4) => {
-                ["-accel", "tcg,thread=multi", "-cpu", self.arch.processor]
-            }
-            (Accelerator::Tcg, Mode::Icount | Mode::Repeated) => {
-                ["-accel", "tcg,thread=single", "-cpu", self.arch.processor]
-            }
+        qemu.args(match self.accelerator {
+            Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            // One thread for all processors. With a thread each, one of them can run what another one has
+            // just replaced, such as the breakpoint that stands where the kernel changes its own text: it
+            // panics with `Oops: int3`.
+            Accelerator::Tcg => ["-accel", "tcg,thread=single", "-cpu", self.arch.processor],
         });
         qemu.args(match self.mode {
             Mode::Smp => &["-smp", "2"][..],
