@@ -38,6 +38,8 @@ pub enum OwnerSource {
     /// The one that opened or used the socket has no descriptor of it any more, and none is
     /// named: another has got it.
     HandedOn = 6,
+    /// None: user and cgroup are those of the socket, which keeps whom it was made for.
+    Socket = 7,
 }
 
 impl OwnerSource {
@@ -50,6 +52,7 @@ impl OwnerSource {
         Self::Opener,
         Self::Gone,
         Self::HandedOn,
+        Self::Socket,
     ];
 }
 
@@ -88,8 +91,8 @@ pub struct Event {
     pub tgid: u32,
     /// Thread of that process, 0 likewise.
     pub tid: u32,
-    /// Its real user, as the initial user namespace numbers them; means nothing, and not root,
-    /// when `tgid` is 0.
+    /// Its real user, as the initial user namespace numbers them. When `tgid` is 0 it means nothing, and
+    /// not root, unless it is the socket's ([`OwnerSource::Socket`]).
     pub uid: u32,
     /// The thread's command name, NUL-padded, all NUL likewise.
     pub comm: [u8; 16],
@@ -203,6 +206,14 @@ pub mod unsettled {
 
 const _: () = assert!(size_of::<Event>() == 176 && align_of::<Event>() == 8);
 const _: () = assert!(size_of::<NamedEvent>() == 224 && align_of::<NamedEvent>() == 8);
+
+impl Event {
+    /// Whether [`Event::uid`] means something.
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.tgid != 0 || self.owner_source == OwnerSource::Socket as u8
+    }
+}
 
 impl NamedEvent {
     /// Reads an event from ring buffer bytes.

@@ -57,6 +57,17 @@ macro_rules! kernel_facts {
                 CGROUP_KN = "cgroup", "kn", pointer;
                 KERNFS_NODE_ID = "kernfs_node", "id", u64;
             }
+            optional("the user of a datagram or Unix socket that no program has connected or waits for") {
+                SOCK_UID = "sock", "sk_uid", u32;
+            }
+            // Since 5.16. Not in a kernel built without cgroups.
+            optional() {
+                SOCK_CGROUP = "sock", "sk_cgrp_data.cgroup", pointer;
+            }
+            // Before: a pointer, unless its lowest bit is set for cgroups of the first version.
+            optional() {
+                SOCK_CGROUP_VALUE = "sock", "sk_cgrp_data.val", u64;
+            }
             optional("who waits for a socket, whether its opener still holds it, sockets opened before") {
                 TASK_PID = "task_struct", "pid", u32;
                 TASK_TGID = "task_struct", "tgid", u32;

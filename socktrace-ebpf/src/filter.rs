@@ -88,18 +88,22 @@ fn drops_subject(family: u32, subject: &Subject) -> Verdict {
 /// belongs to.
 #[inline(always)]
 pub(crate) fn judge_owner(owner: &Owner, source: u32) -> Verdict {
-    if owner.tgid == 0 {
+    let is_nobody = owner.tgid == 0;
+    if is_nobody && source != OwnerSource::Socket as u32 {
         return if asks_for_owner(|mode| mode == mode::ONLY) { DROP } else { PASS };
     }
     if source == OwnerSource::Gone as u32 {
         // Only the daemon finds out, and then it is nobody.
         return if asks_for_owner(|mode| mode != mode::ANY) { UNSETTLED_PROCESS } else { PASS };
     }
-    if drops_number(&offsets::FILTER_PID, CriterionKind::Pid, owner.tgid)
-        || drops_number(&offsets::FILTER_UID, CriterionKind::Uid, owner.uid)
-        || (offsets::FILTER_COMM.get() != mode::ANY
-            && drops_value(&offsets::FILTER_COMM, &Criterion::comm(owner.comm)))
-    {
+    let drops_process = if is_nobody {
+        offsets::FILTER_PID.get() == mode::ONLY || offsets::FILTER_COMM.get() == mode::ONLY
+    } else {
+        drops_number(&offsets::FILTER_PID, CriterionKind::Pid, owner.tgid)
+            || (offsets::FILTER_COMM.get() != mode::ANY
+                && drops_value(&offsets::FILTER_COMM, &Criterion::comm(owner.comm)))
+    };
+    if drops_process || drops_number(&offsets::FILTER_UID, CriterionKind::Uid, owner.uid) {
         return DROP;
     }
     if offsets::FILTER_SERVICE.get() == mode::ANY {

@@ -71,7 +71,8 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
     let by_cgroup = offsets::FLOODS_BY_CGROUP.get() == 1;
     let mut kind = Owned {
         cgroup_id: match owner.tgid {
-            0 => 0,
+            // None but that of a socket.
+            0 => owner.cgroup_id,
             _ if by_cgroup => owner.cgroup_id,
             tgid => u64::from(tgid),
         },

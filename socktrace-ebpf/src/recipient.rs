@@ -12,9 +12,10 @@ use crate::{
     draft::Draft,
     filter::{self, Verdict},
     holder::{self, Held},
+    load::Probe,
     offsets, owned_tally,
     owner::{self, Owner},
-    sock::Identity,
+    sock::{Identity, Sock},
     subject::Subject,
     tally::add,
     task, waiter,
@@ -242,7 +243,7 @@ extern "C" fn count_recipient(
         reserved: 0,
     };
     if let Some(recipient) = Recipient::of(slot) {
-        if recipient.owner.tgid != 0 {
+        if recipient.owner.tgid != 0 || recipient.source == OwnerSource::Socket as u32 {
             owned.cgroup_id = recipient.owner.cgroup_id;
         }
         if offsets::SERVICE_PORTS.get() == 1 {
@@ -297,13 +298,27 @@ impl Recipient {
         }
         let Some((owner, _)) = recorded else {
             self.owner = Owner::NONE;
-            return OwnerSource::Unknown;
+            return if is_open { self.ask_socket() } else { OwnerSource::Unknown };
         };
         self.owner = *owner;
         if self.owner.tgid == 0 {
             return OwnerSource::Unknown;
         }
         self.confirm(slot, searches)
+    }
+
+    /// What a socket says itself whose kind has no records, or has them only since a call.
+    #[inline(always)]
+    fn ask_socket(&mut self) -> OwnerSource {
+        if self.address == 0 || !task::is_readable() {
+            return OwnerSource::Unknown;
+        }
+        let sock = Sock::<Probe>::new(self.address as *const u8);
+        if sock.kind().has_records() {
+            return OwnerSource::Unknown;
+        }
+        (self.owner.uid, self.owner.cgroup_id) = (sock.uid(), sock.cgroup());
+        OwnerSource::Socket
     }
 
     /// Whether the one that opened the socket is still there, and still holds it.

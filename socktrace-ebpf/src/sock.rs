@@ -1,5 +1,8 @@
 //! Reads a socket at offsets that the kernel's BTF gave.
 
+mod kind;
+mod maker;
+
 use core::marker::PhantomData;
 
 use socktrace_ebpf::{Address, Family, Flags, Protocol, TcpState};

@@ -4,7 +4,8 @@ use clap::Args;
 use socktrace_diagnosis::{Cause, Errno, Severity};
 
 use crate::filter::{
-    CgroupPath, Choice, Comm, ContainerName, Filter, Netns, Network, Pid, Port, Term, Uid, Unit,
+    CgroupPath, Choice, Comm, ContainerName, Filter, Netns, Network, Pid, Port, ProtocolName, Term,
+    Uid, Unit,
 };
 
 /// What stands before these options in the help.
@@ -57,6 +58,10 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) remote: Vec<Term<Network>>,
 
+    /// Only of sockets of this protocol, such as tcp, udp or unix
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) protocol: Vec<Term<ProtocolName>>,
+
     /// Only with this errno, by name or number
     #[arg(long, value_name = "ERRNO")]
     pub(crate) errno: Vec<Term<Errno>>,
@@ -90,6 +95,7 @@ impl Filters {
             && self.port.is_empty()
             && self.local.is_empty()
             && self.remote.is_empty()
+            && self.protocol.is_empty()
             && self.errno.is_empty()
             && self.cause.is_empty()
             && self.severity.is_empty())
@@ -109,6 +115,7 @@ impl From<&Filters> for Filter {
             port: Choice::new(&filters.port),
             local: Choice::new(&filters.local),
             remote: Choice::new(&filters.remote),
+            protocol: Choice::new(&filters.protocol),
             errno: Choice::new(&filters.errno),
             cause: Choice::new(&filters.cause),
             severity: Choice::new(&filters.severity),

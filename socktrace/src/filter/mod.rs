@@ -18,7 +18,7 @@ pub(crate) use self::{
     network::Network,
     service::{CgroupPath, ContainerName, Unit},
     term::{Choice, Term},
-    values::{Comm, Netns, Pid, Port, Uid},
+    values::{Comm, Netns, Pid, Port, ProtocolName, Uid},
 };
 use crate::{owner::Service, record::Record};
 
@@ -35,6 +35,7 @@ pub(crate) struct Filter {
     pub(crate) port: Choice<Port>,
     pub(crate) local: Choice<Network>,
     pub(crate) remote: Choice<Network>,
+    pub(crate) protocol: Choice<ProtocolName>,
     pub(crate) errno: Choice<Errno>,
     pub(crate) cause: Choice<Cause>,
     pub(crate) severity: Choice<Severity>,
@@ -49,17 +50,18 @@ impl Filter {
             && self.admits_service(&record.service)
     }
 
-    /// Whether what a signature means passes: errno, cause and severity.
+    /// Whether a signature passes: protocol, and what it means.
     pub(crate) fn admits_signature(&self, signature: Signature) -> bool {
-        self.admits_finding(diagnose(signature))
+        self.admits_finding(signature, diagnose(signature))
     }
 
-    /// Whether a finding passes: its errno, cause and severity.
-    pub(crate) fn admits_finding(&self, finding: Finding) -> bool {
+    /// The same where the finding is known: errno, cause and severity.
+    pub(crate) fn admits_finding(&self, signature: Signature, finding: Finding) -> bool {
         let found = finding.diagnosis();
         // Progress is none of the failures that are asked for, and none of those left out.
         let is = |of: &dyn Fn(Diagnosis) -> bool| found.is_some_and(of);
-        self.errno.admits(|errno| is(&|found| found.errno == *errno))
+        self.protocol.admits(|protocol| signature.protocol == protocol.0 as u8)
+            && self.errno.admits(|errno| is(&|found| found.errno == *errno))
             && self.cause.admits(|cause| is(&|found| found.cause == *cause))
             && self.severity.admits(|severity| is(&|found| found.severity == *severity))
     }
@@ -67,7 +69,7 @@ impl Filter {
     /// Whether the connection and its process pass.
     pub(crate) fn admits_subject(&self, record: &Record) -> bool {
         let event = &record.event;
-        let owned = |is: bool| event.tgid != 0 && is;
+        let owned = |is: bool| event.has_user() && is;
         let named = |is: bool| record.process.is_some() && is;
         // Without a family there is no socket, and so no address.
         let within = |network: &Network, end: std::net::SocketAddr| {
@@ -98,7 +100,10 @@ impl Filter {
 
     /// Whether anything is asked of what a signature means.
     fn asks_for_meaning(&self) -> bool {
-        !(self.errno.is_any() && self.cause.is_any() && self.severity.is_any())
+        !(self.protocol.is_any()
+            && self.errno.is_any()
+            && self.cause.is_any()
+            && self.severity.is_any())
     }
 
     /// Whether anything is asked of containers, whose names can change.

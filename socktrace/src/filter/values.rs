@@ -2,6 +2,10 @@
 
 use std::{fs, ops::RangeInclusive, os::unix::fs::MetadataExt as _, path::Path, str::FromStr};
 
+use socktrace_ebpf::Protocol;
+
+use crate::record::names::protocol_name;
+
 /// Where `ip netns` keeps the namespaces that it has named.
 const NAMED_NETNS: &str = "/run/netns";
 
@@ -56,6 +60,23 @@ impl FromStr for Comm {
             "the kernel keeps {LONGEST} bytes of a command name: use {:?}",
             String::from_utf8_lossy(cut)
         ))
+    }
+}
+
+/// The protocol of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProtocolName(pub(super) Protocol);
+
+impl FromStr for ProtocolName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = |protocol: Protocol| protocol_name(Some(protocol));
+        let found = Protocol::ALL.iter().find(|protocol| text == name(**protocol));
+        found.copied().map(Self).ok_or_else(|| {
+            let names: Vec<_> = Protocol::ALL.iter().map(|protocol| name(*protocol)).collect();
+            format!("expected one of {}, or !PROTOCOL for all others", names.join(", "))
+        })
     }
 }
 

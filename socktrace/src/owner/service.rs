@@ -89,6 +89,8 @@ pub(crate) enum Unknown {
     /// The process that opened or used the socket has no descriptor of it any more, and nobody was
     /// waiting for it.
     HandedOn,
+    /// No process is: the socket itself keeps user and cgroup, and nobody was waiting for it.
+    NoProcess,
     /// Nobody has accepted the connection yet, so that it is nobody's.
     NotAccepted,
     /// The cgroup was removed before it was looked up.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use socktrace_diagnosis::{Finding, diagnose};
-use socktrace_ebpf::{Criterion, NamedEvent, event::unsettled};
+use socktrace_ebpf::{Criterion, NamedEvent, Signature, event::unsettled};
 
 use crate::{
     filter::{Filter, is_noise},
@@ -61,7 +61,7 @@ impl Judge {
         let is_unsettled = |what: u8| event.unsettled & what != 0;
         let mut verdict = Verdict::default();
         let finding = diagnose(event.signature);
-        let is_meant = self.is_meant(finding);
+        let is_meant = self.is_meant(event.signature, finding);
         if is_unsettled(unsettled::SIGNATURE) {
             verdict.lessons[0] = Some((Criterion::signature(&event.signature), is_meant));
         }
@@ -90,14 +90,14 @@ impl Judge {
     /// Whether a flood is shown. The kernel side has judged connections and processes, and leaves to
     /// the daemon what all of its events have in common.
     pub(super) fn shows_flood(&self, flood: &Flood) -> bool {
-        self.is_meant(flood.finding)
+        self.is_meant(flood.signature, flood.finding)
             && self.is_wanted(flood.finding)
             && self.filter.admits_service(&flood.service)
     }
 
     /// Whether what a signature means is asked for.
-    fn is_meant(&self, finding: Finding) -> bool {
-        self.filter.admits_finding(finding) && (self.all || !is_noise(finding))
+    fn is_meant(&self, signature: Signature, finding: Finding) -> bool {
+        self.filter.admits_finding(signature, finding) && (self.all || !is_noise(finding))
     }
 
     fn is_wanted(&self, finding: Finding) -> bool {

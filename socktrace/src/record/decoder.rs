@@ -113,9 +113,9 @@ impl Decoder {
     }
 
     /// The service of a socket whose process is not known for this reason: one that has gone has left its
-    /// cgroup behind.
+    /// cgroup behind, and some sockets keep that of their maker.
     pub(super) fn service_without_process(&mut self, cgroup_id: u64, why: Unknown) -> Arc<Service> {
-        if why != Unknown::ProcessGone || cgroup_id == 0 {
+        if !matches!(why, Unknown::ProcessGone | Unknown::NoProcess) || cgroup_id == 0 {
             return Arc::new(Service::unknown(why));
         }
         let service = self.owners.service(cgroup_id, None);
@@ -130,6 +130,9 @@ impl Decoder {
         let is = |source: OwnerSource| event.owner_source == source as u8;
         if is(OwnerSource::HandedOn) {
             return Err(Unknown::HandedOn);
+        }
+        if is(OwnerSource::Socket) {
+            return Err(Unknown::NoProcess);
         }
         if event.tgid == 0 {
             return Err(self.why_none_is_recorded(event.signature));

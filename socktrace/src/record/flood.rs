@@ -108,6 +108,8 @@ impl Decoder {
             self.service_without_process(0, Unknown::HandedOn)
         } else if is(OwnerSource::Gone) {
             self.service_without_process(cgroup, Unknown::ProcessGone)
+        } else if is(OwnerSource::Socket) {
+            self.service_without_process(kind.owned.cgroup_id, Unknown::NoProcess)
         } else if kind.owned.cgroup_id == 0 {
             let why = self.why_none_is_recorded(signature);
             self.service_without_process(0, why)

@@ -166,8 +166,8 @@ fn write_moment(
         None => write_process(out, None)?,
     }
     add_fields!(out, {
-        // Its real user; also of a process that has gone.
-        "uid": (raw.tgid != 0).then_some(raw.uid),
+        // Its real user; also of a process that has gone, or of a socket without one.
+        "uid": raw.has_user().then_some(raw.uid),
         // The shortest name of the service it belongs to.
         "service": record.service.label(),
     });

@@ -1,0 +1,36 @@
+//! What kind of socket it is, of whatever family.
+
+use socktrace_ebpf::{Protocol, SocketCall};
+
+use super::Sock;
+use crate::{load::Load, offsets};
+
+/// Family and protocol of a socket, as [`socktrace_ebpf::Signature`] has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// A [`socktrace_ebpf::Family`] or a [`socktrace_ebpf::Domain`].
+    pub(crate) family: u8,
+    pub(crate) protocol: Protocol,
+}
+
+impl Kind {
+    /// Whether connect and accept keep a record of each such socket.
+    #[inline(always)]
+    pub(crate) fn has_records(self) -> bool {
+        matches!(self.protocol, Protocol::Tcp | Protocol::Mptcp)
+    }
+}
+
+impl<L: Load> Sock<L> {
+    /// Of which kind it is. For full sockets only, such as those of system calls.
+    #[inline(always)]
+    pub(crate) fn kind(self) -> Kind {
+        let made_by = SocketCall {
+            family: i32::from(self.load::<u16>(&offsets::SOCK_FAMILY)),
+            socket_type: i32::from(self.load::<u16>(&offsets::SOCK_TYPE)),
+            protocol: i32::from(self.load::<u16>(&offsets::SOCK_PROTOCOL)),
+        };
+        let family = self.family().map_or(made_by.family(), |family| family as u8);
+        Kind { family, protocol: made_by.protocol() }
+    }
+}
