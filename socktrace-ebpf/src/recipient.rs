@@ -101,6 +101,10 @@ impl Question {
             Effort::Presume => presume_recipient(answer.0, flags, in_process),
             Effort::Search => search_recipient(answer.0, flags, in_process),
         };
+        // Not by the two, as their frames are on the way of what is deepest.
+        if !self.flags.has(Flags::UNACCEPTED) {
+            ask_socket(answer.0);
+        }
         answer
     }
 
@@ -215,6 +219,26 @@ extern "C" fn search_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
     answer(slot, flags, in_process, Effort::Search)
 }
 
+/// Names user and cgroup in a slot where no process is known, by its socket: if that is of a kind that
+/// connect and accept keep no record of. A global function, as `claim_slot`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn ask_socket(slot: u64) -> u64 {
+    let Some(recipient) = Answer(slot).recipient() else {
+        return 0;
+    };
+    let is_known = recipient.source != OwnerSource::Unknown as u32;
+    if is_known || recipient.address == 0 || !task::is_readable() {
+        return 0;
+    }
+    let sock = Sock::<Probe>::new(recipient.address as *const u8);
+    if !sock.kind().has_records() {
+        (recipient.owner.uid, recipient.owner.cgroup_id) = (sock.uid(), sock.cgroup());
+        recipient.source = OwnerSource::Socket as u32;
+    }
+    0
+}
+
 /// Whether the filters ask for the process in a slot, a [`Verdict`].
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -298,27 +322,13 @@ impl Recipient {
         }
         let Some((owner, _)) = recorded else {
             self.owner = Owner::NONE;
-            return if is_open { self.ask_socket() } else { OwnerSource::Unknown };
+            return OwnerSource::Unknown;
         };
         self.owner = *owner;
         if self.owner.tgid == 0 {
             return OwnerSource::Unknown;
         }
         self.confirm(slot, searches)
-    }
-
-    /// What a socket says itself whose kind has no records, or has them only since a call.
-    #[inline(always)]
-    fn ask_socket(&mut self) -> OwnerSource {
-        if self.address == 0 || !task::is_readable() {
-            return OwnerSource::Unknown;
-        }
-        let sock = Sock::<Probe>::new(self.address as *const u8);
-        if sock.kind().has_records() {
-            return OwnerSource::Unknown;
-        }
-        (self.owner.uid, self.owner.cgroup_id) = (sock.uid(), sock.cgroup());
-        OwnerSource::Socket
     }
 
     /// Whether the one that opened the socket is still there, and still holds it.
