@@ -83,6 +83,7 @@ fn example(name: &str) -> &'static str {
         "port" => r#"[443, "!9100"]"#,
         "local" => r#"["10.0.0.7"]"#,
         "remote" => r#"["10.0.0.0/8", "2001:db8::/32"]"#,
+        "protocol" => r#"["tcp", "udp"]"#,
         "errno" => r#"["ECONNRESET", "EPIPE"]"#,
         "cause" => r#"["!premature_eof"]"#,
         "severity" => r#"["failure"]"#,

@@ -316,11 +316,11 @@ impl Expected {
         self.flags(flags).known_as(&["opener"])
     }
 
-    /// Cause and family, such as `reset_by_peer/ipv4`; none without IP addresses, and of what may be
-    /// missing.
+    /// Protocol, cause and family, such as `tcp/reset_by_peer/ipv4`; none of a call on what is no socket,
+    /// and of what may be missing.
     pub(super) fn covers(&self) -> Option<String> {
-        let is_due = self.optional.is_none() && matches!(self.family(), "ipv4" | "ipv6");
-        is_due.then(|| format!("{}/{}", self.cause, self.family()))
+        let is_due = self.optional.is_none() && self.family() != "unknown";
+        is_due.then(|| format!("{}/{}/{}", self.protocol, self.cause, self.family()))
     }
 
     fn family(&self) -> &'static str {

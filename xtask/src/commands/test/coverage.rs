@@ -1,4 +1,4 @@
-//! Which causes were made and told, on which kernel and in which family.
+//! Which causes were made and reported, by protocol, kernel and family.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ const DOCUMENT: &str = "docs/coverage.md";
 const PREAMBLE: &str = "\
 # Coverage
 
-Which causes are made with real sockets and told rightly, by kernel and address family. An empty
+Which causes are made with real sockets and reported rightly, by protocol, kernel and address family. An empty
 cell is a cause that the kernel cannot show: `data_after_shutdown` looks like `reset_while_closing`
 where `tcp_reset` does not get the segment, and `unreachable_reported` needs the tracepoint
 `sock:inet_sk_error_report`, as does what `other` is made by; both are missing in 5.10. `subflow_failed`
@@ -32,9 +32,9 @@ Made by `cargo xtask test --full --write-docs`, with every scenario on every ker
 /// # Errors
 ///
 /// When it cannot be written.
-pub(super) fn check_document(table: &str, write: bool) -> Result<Count> {
+pub(super) fn check_document(tables: &str, write: bool) -> Result<Count> {
     let path = workspace::root().join(DOCUMENT);
-    let text = format!("{PREAMBLE}{table}");
+    let text = format!("{PREAMBLE}{tables}");
     if write {
         fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -44,74 +44,76 @@ pub(super) fn check_document(table: &str, write: bool) -> Result<Count> {
         Ok(Count { passed: 1, ..Count::default() })
     } else {
         println!(
-            "FAIL host  {DOCUMENT} differs from the table above; cargo xtask test --full --write-docs renews it"
+            "FAIL host  {DOCUMENT} differs from the tables above; cargo xtask test --full --write-docs renews it"
         );
         Ok(Count { failed: 1, ..Count::default() })
     }
 }
 
-/// What became of one cause on one kernel in one family: whether all scenarios with it passed.
+/// What became of each cause, by protocol: whether all scenarios with it passed.
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
-    passed: BTreeMap<Cell, bool>,
+    protocols: BTreeMap<String, Cells>,
 }
 
-/// Cause, kernel and family.
-type Cell = (String, &'static str, String);
+/// Whether all passed of one cause on one kernel in one family.
+type Cells = BTreeMap<(String, &'static str, String), bool>;
 
 impl Coverage {
     /// Notes a verdict.
     pub(super) fn add(&mut self, kernel: &'static str, verdict: &Verdict) {
         for covered in &verdict.covers {
-            let (cause, family) = covered.split_once('/').unwrap_or((covered, ""));
-            let cell = (cause.to_owned(), kernel, family.to_owned());
-            *self.passed.entry(cell).or_insert(true) &= verdict.failure.is_none();
+            let mut words = covered.splitn(3, '/').map(str::to_owned);
+            let mut word = || words.next().unwrap_or_default();
+            let (protocol, cause, family) = (word(), word(), word());
+            let cells = self.protocols.entry(protocol).or_default();
+            *cells.entry((cause, kernel, family)).or_insert(true) &= verdict.failure.is_none();
         }
     }
 
     /// Adds what another boot covered.
     pub(super) fn merge(&mut self, other: Self) {
-        for (cell, passed) in other.passed {
-            *self.passed.entry(cell).or_insert(true) &= passed;
+        for (protocol, others) in other.protocols {
+            let cells = self.protocols.entry(protocol).or_default();
+            for (cell, passed) in others {
+                *cells.entry(cell).or_insert(true) &= passed;
+            }
         }
     }
 
-    /// A Markdown table: a row for each cause, a column for each of these kernels and families.
-    /// Empty when no cause was made.
-    pub(super) fn table(&self, kernels: &[&'static str]) -> String {
-        let causes: BTreeSet<_> = self.passed.keys().map(|(cause, ..)| cause).collect();
-        let families: BTreeSet<_> = self.passed.keys().map(|(.., family)| family).collect();
-        let columns: Vec<_> = kernels
-            .iter()
-            .flat_map(|&kernel| families.iter().map(move |&family| (kernel, family)))
-            .collect();
-        if causes.is_empty() {
-            return String::new();
-        }
-        let width = causes.iter().map(|cause| cause.len()).max().unwrap_or_default();
-        let heading = |(kernel, family): &(_, _)| format!("{kernel} {family}");
-        let mut lines = vec![
-            row(width, "cause", columns.iter().map(heading)),
-            row(
-                width,
-                &"-".repeat(width),
-                columns.iter().map(|cell| "-".repeat(heading(cell).len())),
-            ),
-        ];
-        for cause in causes {
-            let cells = columns.iter().map(|&(kernel, family)| {
-                let cell = (cause.clone(), kernel, family.clone());
-                let word = match self.passed.get(&cell) {
-                    Some(true) => "ok",
-                    Some(false) => "FAIL",
-                    None => "",
-                };
-                format!("{word:<width$}", width = heading(&(kernel, family)).len())
-            });
-            lines.push(row(width, cause, cells));
-        }
-        lines.join("\n") + "\n"
+    /// A Markdown table for each protocol, with a row for each cause, and a column for each of these
+    /// kernels and of the families that the protocol has. Empty when no cause was made.
+    pub(super) fn tables(&self, kernels: &[&'static str]) -> String {
+        let table = |(protocol, cells)| format!("## {protocol}\n\n{}", table(cells, kernels));
+        self.protocols.iter().map(table).collect::<Vec<_>>().join("\n")
     }
+}
+
+fn table(cells: &Cells, kernels: &[&'static str]) -> String {
+    let causes: BTreeSet<_> = cells.keys().map(|(cause, ..)| cause).collect();
+    let families: BTreeSet<_> = cells.keys().map(|(.., family)| family).collect();
+    let columns: Vec<_> = kernels
+        .iter()
+        .flat_map(|&kernel| families.iter().map(move |&family| (kernel, family)))
+        .collect();
+    let width = causes.iter().map(|cause| cause.len()).max().unwrap_or_default();
+    let heading = |(kernel, family): &(_, _)| format!("{kernel} {family}");
+    let mut lines = vec![
+        row(width, "cause", columns.iter().map(heading)),
+        row(width, &"-".repeat(width), columns.iter().map(|cell| "-".repeat(heading(cell).len()))),
+    ];
+    for cause in causes {
+        let words = columns.iter().map(|&(kernel, family)| {
+            let word = match cells.get(&(cause.clone(), kernel, family.clone())) {
+                Some(true) => "ok",
+                Some(false) => "FAIL",
+                None => "",
+            };
+            format!("{word:<width$}", width = heading(&(kernel, family)).len())
+        });
+        lines.push(row(width, cause, words));
+    }
+    lines.join("\n") + "\n"
 }
 
 fn row(width: usize, first: &str, cells: impl Iterator<Item = String>) -> String {
@@ -135,23 +137,28 @@ mod tests {
     }
 
     #[test]
-    fn table_has_what_passed_failed_and_is_missing() {
+    fn tables_have_what_passed_failed_and_is_missing() {
         let mut coverage = Coverage::default();
-        coverage.add("6.1", &verdict(&["reset_by_peer/ipv4", "other/ipv6"], None));
+        coverage.add("6.1", &verdict(&["tcp/reset_by_peer/ipv4", "tcp/other/ipv6"], None));
         let mut later = Coverage::default();
-        later.add("6.1", &verdict(&["other/ipv6"], Some("no")));
+        later.add("6.1", &verdict(&["tcp/other/ipv6", "unix/other/unix"], Some("no")));
         coverage.merge(later);
         assert_eq!(
-            coverage.table(&["6.1"]),
-            "| cause         | 6.1 ipv4 | 6.1 ipv6 |\n\
+            coverage.tables(&["6.1"]),
+            "## tcp\n\n\
+             | cause         | 6.1 ipv4 | 6.1 ipv6 |\n\
              | ------------- | -------- | -------- |\n\
              | other         |          | FAIL     |\n\
-             | reset_by_peer | ok       |          |\n"
+             | reset_by_peer | ok       |          |\n\
+             \n## unix\n\n\
+             | cause | 6.1 unix |\n\
+             | ----- | -------- |\n\
+             | other | FAIL     |\n"
         );
     }
 
     #[test]
-    fn table_of_nothing_is_nothing() {
-        assert_eq!(Coverage::default().table(&["6.1"]), "");
+    fn tables_of_nothing_is_nothing() {
+        assert_eq!(Coverage::default().tables(&["6.1"]), "");
     }
 }

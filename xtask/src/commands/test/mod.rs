@@ -67,11 +67,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         anyhow::Ok(summary)
     })?;
     let names: Vec<_> = kernels.iter().map(|series| series.name).collect();
-    let table = summary.coverage.table(&names);
-    print!("{table}");
+    let tables = summary.coverage.tables(&names);
+    print!("{tables}");
     let picked = !args.kernels.is_empty() || !args.scenarios.is_empty() || args.attach.is_some();
     if !picked && !args.system && args.arch.is_own() {
-        summary.count.add(coverage::check_document(&table, args.write_docs)?);
+        summary.count.add(coverage::check_document(&tables, args.write_docs)?);
     }
     print!("{}", summary.text());
     let count = summary.count;
