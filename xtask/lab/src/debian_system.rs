@@ -34,7 +34,8 @@ pub const INIT: &str = "rdinit=/lib/systemd/systemd";
 const FORMAT: u32 = 1;
 
 /// Beside the essential ones.
-const PACKAGES: [&str; 6] = ["curl", "dbus", "iproute2", "kmod", "systemd", "systemd-sysv"];
+const PACKAGES: [&str; 7] =
+    ["curl", "dbus", "iproute2", "kmod", "nginx", "systemd", "systemd-sysv"];
 
 /// What nobody reads there, and the settings of the apt that made it.
 const LEFT_OUT: [&str; 7] = [
@@ -57,9 +58,14 @@ Type=oneshot
 ExecStart=/init job
 ";
 
-/// Units that would take the console, or most of the time that it takes to start.
-const MASKED: [&str; 3] =
-    ["ldconfig.service", "serial-getty@.service", "systemd-journal-catalog-update.service"];
+/// Units that would take the console, or most of the time that it takes to start, and a server that
+/// scenarios start themselves.
+const MASKED: [&str; 4] = [
+    "ldconfig.service",
+    "nginx.service",
+    "serial-getty@.service",
+    "systemd-journal-catalog-update.service",
+];
 
 /// Where units are.
 const UNITS: &str = "/etc/systemd/system";

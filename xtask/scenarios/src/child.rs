@@ -26,7 +26,7 @@ use socket2::Socket;
 
 use super::{
     daemon, demo, flood, handover, history, inherit, iouring, network::Family, owner, socket,
-    tables,
+    system, tables,
 };
 
 /// How a child treats SIGPIPE.
@@ -188,6 +188,8 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["hold", count] => handover::hold(count.parse()?)?,
         // Until it is killed.
         ["keep"] => thread::sleep(Duration::from_hours(1)),
+        // Likewise.
+        ["listen-at", path, limit] => system::listen_at(path, limit.parse()?)?,
         ["stop"] => println!("{}", handover::stop(&stdin.into())?),
         ["connect-and-exec", address] => {
             handover::connect_and_exec(address.parse()?, &stdin.into())?;

@@ -3,12 +3,14 @@
 //! Each scenario begins with the package installed as it comes, and the service stopped.
 
 mod failing;
+mod known_programs;
 mod package;
 mod running;
 mod unit;
 mod victim;
 
 pub(super) use failing::{crash, watchdog, wrong_configuration};
+pub(super) use known_programs::{listen_at, nginx_backlog, resolver_down};
 pub(super) use package::{install, removal, upgrade};
 pub(super) use running::{exposure, reload, socket_activation, start, stream};
 pub(super) use unit::evidence;

@@ -13,15 +13,6 @@ use super::{
     victim,
 };
 
-/// Makes the service stream, in the way that its configuration says: what `docs/install.md` tells
-/// people to set. The capability finds services that have only just begun.
-const STREAMING: &str = "\
-ExecStart=
-ExecStart=/usr/bin/socktrace
-AmbientCapabilities=CAP_DAC_READ_SEARCH
-CapabilityBoundingSet=CAP_DAC_READ_SEARCH
-SystemCallFilter=open_by_handle_at";
-
 /// Most that systemd may rate the service's exposure, of ten, in tenths.
 const EXPOSURE: &str = "20";
 
@@ -68,7 +59,7 @@ pub(in super::super) fn start() -> Result<()> {
 /// A service that streams writes to the journal what failed, and whose it was.
 pub(in super::super) fn stream() -> Result<()> {
     fresh()?;
-    unit::set(STREAMING)?;
+    unit::stream()?;
     fs::write(CONFIG, "output = \"json\"\n")?;
     systemctl(&["start", UNIT])?;
     victim::run()?;
@@ -85,7 +76,7 @@ pub(in super::super) fn stream() -> Result<()> {
 /// what cannot be read changes nothing. The process stays.
 pub(in super::super) fn reload() -> Result<()> {
     fresh()?;
-    unit::set(STREAMING)?;
+    unit::stream()?;
     fs::write(CONFIG, "output = \"json\"\n")?;
     systemctl(&["start", UNIT])?;
     let pid = property("MainPID")?;

@@ -23,6 +23,15 @@ pub(super) const SOCKET: &str = "socktrace.socket";
 /// Its configuration.
 pub(super) const CONFIG: &str = "/etc/socktrace/socktrace.toml";
 
+/// Makes the service stream, in the way that its configuration says: what `docs/install.md` tells
+/// people to set. The capability finds services that have only just begun.
+const STREAMING: &str = "\
+ExecStart=
+ExecStart=/usr/bin/socktrace
+AmbientCapabilities=CAP_DAC_READ_SEARCH
+CapabilityBoundingSet=CAP_DAC_READ_SEARCH
+SystemCallFilter=open_by_handle_at";
+
 /// Where a scenario adds to the unit; gone with the next one.
 const DROP_INS: &str = "/run/systemd/system/socktrace.service.d";
 
@@ -75,6 +84,11 @@ pub(super) fn set(settings: &str) -> Result<()> {
     fs::create_dir_all(DROP_INS)?;
     fs::write(Path::new(DROP_INS).join("scenario.conf"), format!("[Service]\n{settings}\n"))?;
     systemctl(&["daemon-reload"]).map(drop)
+}
+
+/// Makes the service stream.
+pub(super) fn stream() -> Result<()> {
+    set(STREAMING)
 }
 
 /// One property of the service.
