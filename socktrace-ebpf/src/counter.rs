@@ -20,6 +20,8 @@ pub enum Counter {
     SockoptsFull = 6,
     /// Events that were counted as part of a flood, not streamed.
     EventsRepeated = 7,
+    /// Listeners for which there was no room in their table.
+    ListenersFull = 8,
 }
 
 impl Counter {
@@ -33,5 +35,6 @@ impl Counter {
         Self::OwnersForgotten,
         Self::SockoptsFull,
         Self::EventsRepeated,
+        Self::ListenersFull,
     ];
 }

@@ -2,7 +2,7 @@
 
 mod detail;
 
-pub use self::detail::{BY_LISTENER, Detail, Given, Packed};
+pub use self::detail::{AcceptQueue, BY_LISTENER, Detail, Given, Packed};
 use crate::{Family, Signature};
 
 /// An IP address and port as they travel: always sixteen bytes, IPv4 in the first four.
@@ -194,6 +194,8 @@ pub mod parts {
     pub const SOCKET: u8 = 4 << 5;
     /// The detail is [`super::Detail::Given`].
     pub const GIVEN: u8 = 5 << 5;
+    /// The detail is [`super::Detail::AcceptQueue`].
+    pub const ACCEPT_QUEUE: u8 = 6 << 5;
 }
 
 /// Bits of [`Event::unsettled`].

@@ -168,6 +168,9 @@ macro_rules! kernel_facts {
                 SOCK_ACK_BACKLOG = "sock", "sk_ack_backlog", u32;
                 SOCK_MAX_ACK_BACKLOG = "sock", "sk_max_ack_backlog", u32;
             }
+            optional("handshakes that listeners drop (accept_queue_overflow)") {
+                SOCK_DROPS = "sock", "sk_drops.counter", u32;
+            }
             // Since 5.11, and in long-term series.
             optional("how long a closed window was probed") {
                 ICSK_PROBES_TSTAMP = "inet_connection_sock", "icsk_probes_tstamp", u32;

@@ -13,6 +13,13 @@ pub const RTO_MS: [u32; 13] =
 /// there is one more than the limit (`sk_acceptq_is_full`).
 pub const QUEUE_PERCENT: [u32; 6] = [10, 25, 50, 75, 90, 100];
 
+/// Bounds of how long a connection waited to be accepted, in milliseconds.
+pub const ACCEPT_WAIT_MS: [u32; 13] =
+    [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000];
+
+/// The same by service: coarse, as each bound is a series of its own.
+pub const SLOW_ACCEPT_MS: [u32; 4] = [10, 100, 1_000, 10_000];
+
 /// How many slots a histogram with so many bounds has.
 #[must_use]
 pub const fn slots(bounds: usize) -> usize {

@@ -15,6 +15,7 @@ pub mod criteria;
 pub mod event;
 pub mod facts;
 pub mod histogram;
+pub mod listener;
 pub mod owned;
 pub mod repeats;
 mod report;
@@ -25,7 +26,8 @@ pub mod sockopt;
 
 pub use counter::Counter;
 pub use criteria::{Criterion, CriterionKind};
-pub use event::{Address, Detail, Event, Given, NamedEvent, Names, OwnerSource};
+pub use event::{AcceptQueue, Address, Detail, Event, Given, NamedEvent, Names, OwnerSource};
+pub use listener::ListenerState;
 pub use owned::Owned;
 pub use repeats::Repeats;
 pub use report::Report;

@@ -33,6 +33,7 @@ mod holder;
 mod icmp;
 mod io_uring;
 mod layer;
+mod listeners;
 mod load;
 mod measure;
 mod note;

@@ -6,14 +6,15 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socktrace_ebpf::{
-    Counter, EventKind, Family, RST_REASONS, Sockopt,
-    histogram::{self, QUEUE_PERCENT, RTO_MS},
+    Counter, EventKind, Family, Owned, Protocol, RST_REASONS, Signature, Sockopt,
+    histogram::{self, ACCEPT_WAIT_MS, QUEUE_PERCENT, RTO_MS, SLOW_ACCEPT_MS},
+    owned::SLOW_ACCEPT,
     sockopt::SOCKOPT_ENTRIES,
 };
 
 use crate::{
     load::Load,
-    offsets,
+    offsets, owned_tally, owner,
     sock::Sock,
     tally::{add, add_to, bump},
 };
@@ -21,6 +22,12 @@ use crate::{
 /// Connections that programs took out of accept queues: of IPv4, of IPv6.
 #[btf_map]
 static ACCEPTED: PerCpuArray<u64, { Family::ALL.len() }> = PerCpuArray::new();
+
+/// How long connections waited to be accepted that waited for a tick of the kernel's clock at least.
+/// [`ACCEPTED`] has the others too.
+#[btf_map]
+static ACCEPT_WAITS: PerCpuArray<u64, { histogram::slots(ACCEPT_WAIT_MS.len()) }> =
+    PerCpuArray::new();
 
 /// Retransmission timeouts that have run out.
 #[btf_map]
@@ -48,6 +55,53 @@ static SOCKOPTS: HashMap<Sockopt, u64, SOCKOPT_ENTRIES> = HashMap::new();
 #[inline(always)]
 pub(crate) fn accepted(family: Family) {
     add_to(&ACCEPTED, usize::from(family as u8 == Family::Ipv6 as u8), 1);
+}
+
+/// Measures how long a connection, which is accepted now, has waited for that since its handshake. Most
+/// do not wait for a tick, and take no more than a look at the clock.
+#[inline(always)]
+pub(crate) fn waited<L: Load>(accepted: Sock<L>) {
+    if offsets::TCP_LSNDTIME.is_absent() {
+        return;
+    }
+    let Some(tcp) = accepted.tcp() else {
+        return;
+    };
+    let ticks = tcp.since_handshake();
+    if ticks != 0 {
+        accept_waited(u64::from(ticks), u64::from(accepted.bound_port()));
+    }
+}
+
+/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
+/// takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn accept_waited(ticks: u64, port: u64) -> u64 {
+    let ms = (ticks * u64::from(offsets::JIFFY_US.get()) / 1_000) as u32;
+    observe(&ACCEPT_WAITS, &ACCEPT_WAIT_MS, ms);
+    // A single tick may have passed in no time.
+    if ticks > 1 && offsets::OWNED_COUNTS.get() == 1 {
+        count_slow_accept(histogram::slot(&SLOW_ACCEPT_MS, ms) as u64, 1, port);
+        count_slow_accept(histogram::sum_slot(SLOW_ACCEPT_MS.len()) as u64, u64::from(ms), port);
+    }
+    0
+}
+
+/// Adds to a slot of the current process's service. A global function for the same reason.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_slow_accept(slot: u64, amount: u64, port: u64) -> u64 {
+    let signature = Signature {
+        errno: slot as u16,
+        kind: SLOW_ACCEPT,
+        protocol: Protocol::Tcp as u8,
+        ..Signature::default()
+    };
+    let service_port = if offsets::SERVICE_PORTS.get() == 1 { port as u16 } else { 0 };
+    let cgroup_id = owner::current_cgroup();
+    owned_tally::count_by(&Owned { cgroup_id, signature, service_port, reserved: 0 }, amount);
+    0
 }
 
 /// A retransmission timeout of so many jiffies has run out.

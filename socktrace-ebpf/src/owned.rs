@@ -2,6 +2,14 @@
 
 use crate::Signature;
 
+/// Kind of signature that is no event, beside [`EventKind`](crate::EventKind): connections that waited
+/// to be accepted. Its `errno` is a slot of [`SLOW_ACCEPT_MS`](crate::histogram::SLOW_ACCEPT_MS).
+pub const SLOW_ACCEPT: u8 = 22;
+
+/// The same for handshake packets that listeners have dropped. Its `errno` is 1 where the accept queue was
+/// full.
+pub const LISTENER_DROPS: u8 = 21;
+
 /// A signature, and the cgroup of the process whose socket it was.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

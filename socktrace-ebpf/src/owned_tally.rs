@@ -38,19 +38,25 @@ pub(crate) fn count(owned: &Owned) {
     if Flags(owned.signature.flags).has(Flags::DELIVERY) {
         return;
     }
+    count_by(owned, 1);
+}
+
+/// Adds to what is counted of an owner.
+#[inline(always)]
+pub(crate) fn count_by(owned: &Owned, amount: u64) {
     if let Some(value) = OWNED.get_ptr_mut(owned) {
         // SAFETY: just looked up.
-        unsafe { add(value, 1) };
+        unsafe { add(value, amount) };
         return;
     }
     // NOEXIST, so that a count made meanwhile on another CPU is not overwritten.
     let is_new = OWNED.insert(owned, 0, u64::from(BPF_NOEXIST)).is_ok();
     let Some(value) = OWNED.get_ptr_mut(owned) else {
-        count_other(&owned.signature);
+        count_other(&owned.signature, amount);
         return;
     };
     // SAFETY: just looked up.
-    unsafe { add(value, 1) };
+    unsafe { add(value, amount) };
     if is_new && owned.cgroup_id != 0 {
         // Without room it is looked up at the next scrape.
         if let Some(mut entry) = NEWCOMERS.reserve(0) {
@@ -61,11 +67,11 @@ pub(crate) fn count(owned: &Owned) {
 }
 
 #[inline(always)]
-fn count_other(signature: &Signature) {
+fn count_other(signature: &Signature, amount: u64) {
     let _known = OTHERS.insert(signature, 0, u64::from(BPF_NOEXIST));
     match OTHERS.get_ptr_mut(signature) {
         // SAFETY: just looked up.
-        Some(value) => unsafe { add(value, 1) },
+        Some(value) => unsafe { add(value, amount) },
         None => tally::bump(Counter::TallyOverflow),
     }
 }

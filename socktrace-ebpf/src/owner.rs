@@ -67,7 +67,7 @@ impl Owner {
 
     /// Makes it the current task, which opens or uses a socket, in place.
     #[inline(always)]
-    fn open(&mut self, cgroup: u64) {
+    pub(crate) fn open(&mut self, cgroup: u64) {
         let (leader, since_ns) = task::current_process();
         (self.leader, self.since_ns) = (leader, since_ns.unwrap_or_else(now));
         self.cgroup_id = cgroup;
@@ -126,7 +126,7 @@ impl Owner {
     }
 
     #[inline(always)]
-    fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         let pid_tgid = bpf_get_current_pid_tgid();
         (self.tgid, self.tid) == ((pid_tgid >> 32) as u32, pid_tgid as u32)
     }
@@ -140,7 +140,7 @@ fn now() -> u64 {
 
 /// The current task's cgroup in the hierarchy of cgroup2.
 #[inline(always)]
-fn current_cgroup() -> u64 {
+pub(crate) fn current_cgroup() -> u64 {
     // Kernels without cgroups have no such helper (`bpf_tracing_func_proto`, `CONFIG_CGROUPS`).
     if offsets::TASK_CGROUPS.is_absent() {
         return 0;

@@ -6,12 +6,13 @@ use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
     macros::btf_map,
 };
-use socktrace_ebpf::{Flags, Owned, OwnerSource, Signature};
+use socktrace_ebpf::{Flags, Owned, OwnerSource, Role, Signature};
 
 use crate::{
     draft::Draft,
     filter::{self, Verdict},
     holder::{self, Held},
+    listeners,
     load::Probe,
     offsets, owned_tally,
     owner::{self, Owner},
@@ -54,6 +55,8 @@ enum Effort {
     Presume,
     /// [`search_recipient`].
     Search,
+    /// [`listener_recipient`].
+    Listener,
 }
 
 /// Whom to name for a socket.
@@ -80,6 +83,13 @@ impl Question {
         Self { effort: Effort::Search, ..Self::presume(socket, flags, in_process) }
     }
 
+    /// The process that a listener is remembered for.
+    #[inline(always)]
+    pub(crate) fn listener(address: u64) -> Self {
+        let socket = Identity::of_numbers(address, 0);
+        Self { socket, flags: Flags::empty(), in_process: false, effort: Effort::Listener }
+    }
+
     /// The current process, which has called with no socket.
     #[inline(always)]
     pub(crate) fn caller() -> Self {
@@ -100,6 +110,7 @@ impl Question {
         match self.effort {
             Effort::Presume => presume_recipient(answer.0, flags, in_process),
             Effort::Search => search_recipient(answer.0, flags, in_process),
+            Effort::Listener => listener_recipient(answer.0),
         };
         // Not by the two, as their frames are on the way of what is deepest.
         if !self.flags.has(Flags::UNACCEPTED) {
@@ -236,6 +247,29 @@ extern "C" fn ask_socket(slot: u64) -> u64 {
         (recipient.owner.uid, recipient.owner.cgroup_id) = (sock.uid(), sock.cgroup());
         recipient.source = OwnerSource::Socket as u32;
     }
+    0
+}
+
+/// Answers a slot's question with the process that a listener is remembered for. A global function, as
+/// `claim_slot`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn listener_recipient(slot: u64) -> u64 {
+    let Some(recipient) = Answer(slot).recipient() else {
+        return 0;
+    };
+    recipient.role = Role::Server as u32;
+    let source = match listeners::owner(recipient.address) {
+        Some(owner) if owner.tgid != 0 => {
+            recipient.owner = *owner;
+            recipient.confirm(slot, task::is_readable())
+        }
+        _ => {
+            recipient.owner = Owner::NONE;
+            OwnerSource::Unknown
+        }
+    };
+    recipient.source = source as u32;
     0
 }
 

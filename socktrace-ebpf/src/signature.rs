@@ -140,6 +140,9 @@ wire_enum! {
         /// A socket was closed while the errno of its failure waited in it: no call had taken it
         /// (`__tcp_close`). State, origin, flags and errno are the failure's.
         ClosedUnread = 15,
+        /// A listener has dropped handshake packets, its accept queue being full (`inet_csk_accept`, or
+        /// nothing: the daemon looks from time to time).
+        HandshakesDropped = 20,
     }
 }
 

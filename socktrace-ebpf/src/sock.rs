@@ -223,6 +223,12 @@ impl<L: Load> Sock<L> {
         self.address(family, &offsets::SOCK_SADDR, &offsets::SOCK_SADDR6)
     }
 
+    /// The address that a listener of this family, a [`Family`], is bound to.
+    #[inline(always)]
+    pub(crate) fn bound_address(self, family: u8) -> Address {
+        self.local(if family == Family::Ipv6 as u8 { Family::Ipv6 } else { Family::Ipv4 })
+    }
+
     /// The other end's address; it stays when a connect fails at once on IPv6, but not on IPv4.
     #[inline(always)]
     pub(crate) fn remote(self, family: Family) -> Address {
@@ -397,6 +403,19 @@ impl<L: Load> Sock<L> {
         }
         let is_new = self.tcp().is_none_or(|tcp| !tcp.has_sequence_number());
         !is_new && self.remote(family) == Address::default()
+    }
+
+    /// How many segments a listener has dropped; 0 where this kernel lacks the member.
+    #[inline(always)]
+    pub(crate) fn drops(self) -> u32 {
+        self.load(&offsets::SOCK_DROPS)
+    }
+
+    /// How many connections wait in a listener's accept queue, and its limit; 0 where this kernel lacks
+    /// the members.
+    #[inline(always)]
+    pub(crate) fn accept_queue(self) -> (u32, u32) {
+        (self.load(&offsets::SOCK_ACK_BACKLOG), self.load(&offsets::SOCK_MAX_ACK_BACKLOG))
     }
 
     /// How many connections wait in a listener's accept queue, in percent of the limit; `None` where

@@ -132,6 +132,14 @@ impl<L: Load> TcpSock<L> {
         (!offsets::ICSK_RTO.is_absent()).then(|| self.load(&offsets::ICSK_RTO))
     }
 
+    /// Jiffies since the handshake of a connection that nothing was sent on: its child is made with the
+    /// time of then (`tcp_create_openreq_child`, 5.10 to 7.3). To be asked where this kernel has the
+    /// member.
+    #[inline(always)]
+    pub(crate) fn since_handshake(self) -> u32 {
+        jiffies().wrapping_sub(self.load(offsets::TCP_LSNDTIME.present()))
+    }
+
     /// Whether it has been given a sequence number, to connect or by `tcp_disconnect`.
     #[inline(always)]
     pub(crate) fn has_sequence_number(self) -> bool {

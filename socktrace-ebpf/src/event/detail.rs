@@ -38,6 +38,8 @@ pub enum Detail {
     Socket(SocketCall),
     /// What connect or bind was given for an address.
     Given(Given),
+    /// A listener's queue, and what it has dropped.
+    AcceptQueue(AcceptQueue),
 }
 
 /// What a call was given for an address.
@@ -49,6 +51,19 @@ pub struct Given {
     pub length: i32,
     /// Whether the socket is for IPv6 alone (`IPV6_V6ONLY`).
     pub only_v6: bool,
+}
+
+/// A listener's queue, and the handshake packets that it has dropped as that was full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcceptQueue {
+    /// How many were dropped since the last event about this listener.
+    pub dropped: u32,
+    /// Connections that wait.
+    pub waiting: u32,
+    /// The limit, which one more than it may wait.
+    pub limit: u32,
+    /// Whether it was looked at as a connection was accepted, which is not one of those that wait.
+    pub accepting: bool,
 }
 
 /// The bit of [`Detail::Peer`]'s reason that is the other way round for a connection that was still in
@@ -93,6 +108,15 @@ impl Event {
                     only_v6: only_v6 != 0,
                 }))
             }
+            parts::ACCEPT_QUEUE => {
+                let [a, b, c, d, accepting, ..] = octets;
+                Some(Detail::AcceptQueue(AcceptQueue {
+                    dropped: first,
+                    waiting: second,
+                    limit: u32::from_ne_bytes([a, b, c, d]),
+                    accepting: accepting != 0,
+                }))
+            }
             _ => None,
         }
     }
@@ -116,6 +140,11 @@ impl Event {
                 let numbers =
                     [length.cast_unsigned(), u32::from(family) | u32::from(only_v6) << 16];
                 (parts::GIVEN, [0; 16], numbers)
+            }
+            Detail::AcceptQueue(AcceptQueue { dropped, waiting, limit, accepting }) => {
+                let accepting = u32::from_ne_bytes([u8::from(accepting), 0, 0, 0]);
+                let words = Address::from_words([limit, accepting, 0, 0]);
+                (parts::ACCEPT_QUEUE, words.octets, [dropped, waiting])
             }
         };
         self.parts = self.parts & !parts::DETAILS | part;
@@ -154,6 +183,13 @@ mod tests {
             Detail::Socket(SocketCall { family: 77, socket_type: 3, protocol: -5 }),
             Detail::Given(Given { family: 47, length: -3, only_v6: false }),
             Detail::Given(Given { family: 10, length: 28, only_v6: true }),
+            Detail::AcceptQueue(AcceptQueue { dropped: 7, waiting: 2, limit: 1, accepting: false }),
+            Detail::AcceptQueue(AcceptQueue {
+                dropped: 1 << 31,
+                waiting: 0,
+                limit: 4_096,
+                accepting: true,
+            }),
         ] {
             event.set_detail(detail);
             assert_eq!(event.detail(), Some(detail));

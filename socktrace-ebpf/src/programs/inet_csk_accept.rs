@@ -19,6 +19,7 @@ use crate::{
     emit::emit,
     errno::{EAGAIN, ECONNRESET, EINVAL, EPIPE, returned},
     failure,
+    listeners::{self, Occasion},
     load::{Direct, Load, Probe},
     measure, offsets,
     owner::{self, Role},
@@ -64,6 +65,8 @@ fn inet_csk_accept_two_args(ctx: FExitContext) -> i32 {
 /// The current process accepts a connection from a listener, the first argument.
 #[inline(always)]
 fn accept_from(ctx: &FExitContext, sock: Sock<Direct>) -> i32 {
+    let listener = Sock::<Direct>::new(ctx.pointer(0));
+    listeners::look_at(listener, Occasion::Accept);
     accept(sock, || measure::accepted_reset(Sock::<Direct>::new(ctx.pointer(0))))
 }
 
@@ -76,6 +79,7 @@ pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
         return 0;
     };
     measure::accepted(family);
+    measure::waited(sock);
     let state = sock.state();
     let errno = sock.err();
     if (state != TcpState::Close as u8 && errno == 0) || sock.tcp().is_none() {

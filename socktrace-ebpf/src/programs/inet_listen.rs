@@ -1,7 +1,7 @@
 //! Traces the return of `inet_listen` (`net/ipv4/af_inet.c`).
 //!
 //! Prototype: `int (struct socket *, int backlog)` in every kernel from 5.10 to 7.2. Produces an
-//! event when it fails. Serves where [`super::sys_listen`] cannot.
+//! event when it fails, and remembers the listener. Serves where [`super::sys_listen`] cannot.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -37,11 +37,9 @@ fn inet_listen_kretprobe(ctx: RetProbeContext) -> i32 {
         .map_or(0, |call| failed(&call, returned(ctx.ret()), Flags::empty()))
 }
 
-/// A function whose first argument is the socket has returned this.
+/// A function whose first argument is the socket has returned this, 0 for success.
 #[inline(always)]
 pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
-    if errno == 0 {
-        return 0;
-    }
-    listen::failed(Socket::<A::Load>::new(ctx.pointer(0)).sock(), errno, flags)
+    let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
+    if errno == 0 { listen::succeeded(sock) } else { listen::failed(sock, errno, flags) }
 }

@@ -3,7 +3,19 @@
 use socktrace_ebpf::{EventKind, Flags};
 
 use super::emit_call;
-use crate::{load::Load, policy, retry, sock::Sock, subject::Subject};
+use crate::{listeners, load::Load, offsets, policy, retry, sock::Sock, subject::Subject};
+
+/// A listen has succeeded, if the socket listens now. The connections of an MPTCP socket come to its first
+/// subflow.
+#[inline(always)]
+pub(super) fn succeeded<L: Load>(sock: Sock<L>) -> i32 {
+    if offsets::MPTCP.get() == 1 && sock.is_mptcp() {
+        listeners::listens(sock.first_subflow().sock());
+    } else if sock.stream_family().is_some() {
+        listeners::listens(sock);
+    }
+    0
+}
 
 /// A listen has failed. These flags are known, others follow.
 #[inline(always)]

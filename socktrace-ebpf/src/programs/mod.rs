@@ -6,6 +6,7 @@
 //! [`Arguments`]: crate::arguments::Arguments
 
 mod bind;
+mod bpf_map_elem;
 mod connect;
 mod inet_bind;
 mod inet_csk_accept;

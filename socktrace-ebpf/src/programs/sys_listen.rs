@@ -2,7 +2,8 @@
 //!
 //! By system call at `__sys_listen` (`net/socket.c`): `int (int fd, int backlog)` in every kernel from
 //! 5.10 to 7.3. By `io_uring` at `io_listen` (`io_uring/net.c`): `int (struct io_kiocb *, unsigned int
-//! issue_flags)` since 6.11. Each produces an event when it fails.
+//! issue_flags)` since 6.11. Each produces an event when it fails, and remembers the
+//! listener else.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::Flags;
@@ -13,16 +14,18 @@ use crate::{
     descriptor,
     errno::{EBADF, ENOTSOCK, returned},
     io_uring::Operation,
+    load::Probe,
+    sock::Sock,
 };
 
 /// Return of `__sys_listen`.
 #[fexit(function = "__sys_listen")]
 fn sys_listen_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(2));
-    if matches!(errno, 0 | EBADF | ENOTSOCK) {
+    if matches!(errno, EBADF | ENOTSOCK) {
         return 0;
     }
-    descriptor::sock(ctx.int(0)).map_or(0, |sock| listen::failed(sock, errno, Flags::empty()))
+    descriptor::sock(ctx.int(0)).map_or(0, |sock| returned_to(sock, errno))
 }
 
 /// Return of `io_listen`.
@@ -30,8 +33,10 @@ fn sys_listen_return(ctx: FExitContext) -> i32 {
 fn io_listen_return(ctx: FExitContext) -> i32 {
     let operation = Operation::new(ctx.pointer(0));
     let errno = operation.errno(ctx.argument(2));
-    if errno == 0 {
-        return 0;
-    }
-    operation.sock().map_or(0, |sock| listen::failed(sock, errno, Flags::empty()))
+    operation.sock().map_or(0, |sock| returned_to(sock, errno))
+}
+
+#[inline(always)]
+fn returned_to(sock: Sock<Probe>, errno: u16) -> i32 {
+    if errno == 0 { listen::succeeded(sock) } else { listen::failed(sock, errno, Flags::empty()) }
 }

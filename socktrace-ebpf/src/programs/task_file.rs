@@ -5,6 +5,7 @@
 //! end. The kernel holds a reference on the file meanwhile, so that its socket stays.
 
 use crate::{
+    listeners,
     load::Probe,
     offsets, owner,
     sock::{Identity, Sock},
@@ -51,7 +52,12 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
         return 0;
     }
     let sock = Socket::<Probe>::new(socket).sock();
-    if sock.stream_family().is_some() && !NO_CONNECTION.contains(&sock.state()) {
+    if sock.stream_family().is_none() {
+        return 0;
+    }
+    let listener = if sock.is_mptcp() { sock.first_subflow().sock() } else { sock };
+    listeners::listened(listener, Task::new(task));
+    if !NO_CONNECTION.contains(&sock.state()) {
         owner::record_holder(identity(file, sock), Task::new(task));
     }
     0

@@ -10,6 +10,8 @@
 //!   for `SO_ERROR`. It is read before `tcp_disconnect`, which a close with `SO_LINGER` 0 or unread data
 //!   calls, makes one of its own.
 //!
+//! A listener is looked at for the last time, and forgotten.
+//!
 //! A connection that was never accepted does not pass here, and a subflow of MPTCP is not the program's.
 
 use aya_ebpf::{
@@ -24,6 +26,7 @@ use crate::{
     emit::emit,
     errno::ECANCELED,
     failure,
+    listeners::{self, Occasion},
     load::{Direct, Load, Probe},
     recipient::Question,
     sock::Sock,
@@ -61,7 +64,13 @@ fn mptcp_close_kprobe(ctx: ProbeContext) -> i32 {
 #[inline(always)]
 fn closing<A: Arguments>(ctx: &A) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    let is_connecting = sock.state() == TcpState::SynSent as u8;
+    let state = sock.state();
+    if state == TcpState::Listen as u8 {
+        listeners::look_at(sock, Occasion::Close);
+        listeners::forget(sock.key());
+        return 0;
+    }
+    let is_connecting = state == TcpState::SynSent as u8;
     if !is_connecting && sock.err() == 0 {
         return 0;
     }

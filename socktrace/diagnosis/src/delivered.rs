@@ -29,6 +29,7 @@ pub fn delivered(signature: Signature) -> Option<bool> {
         | EventKind::ErrorReported
         | EventKind::CloseWhileConnecting
         | EventKind::PeerClosed
+        | EventKind::HandshakesDropped
         | EventKind::Retransmission => None,
         EventKind::Accept
         | EventKind::AcceptCall

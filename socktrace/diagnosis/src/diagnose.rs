@@ -101,6 +101,7 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         // The connection is whole: `tcp_sendmsg_locked` took none of it.
         (EventKind::Write, EFAULT | EINVAL | EPERM | ENOBUFS | ENOMEM) => Cause::WriteFailed,
         (EventKind::PeerClosed, _) => Cause::PrematureEof,
+        (EventKind::HandshakesDropped, _) => Cause::AcceptQueueOverflow,
         (EventKind::ErrorReported, errno) => reported(errno),
 
         (EventKind::AcceptCall, _) => Cause::AcceptFailed,
@@ -380,7 +381,7 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
 fn call(cause: Cause, signature: Signature) -> Call {
     match (EventKind::try_from(signature.kind), cause) {
         (Ok(EventKind::CloseWhileConnecting), Cause::ConnectCancelled)
-        | (_, Cause::SubflowFailed) => Call::None,
+        | (_, Cause::SubflowFailed | Cause::AcceptQueueOverflow) => Call::None,
         (Ok(EventKind::Connect), _) if Flags(signature.flags).has(Flags::FAST_OPEN) => Call::Write,
         (Ok(EventKind::Connect | EventKind::CloseWhileConnecting), _) => Call::Connect,
         (Ok(EventKind::Accept), _) if Flags(signature.flags).has(Flags::DELIVERY) => {

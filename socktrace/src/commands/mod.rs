@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod explain;
 mod lifecycle;
+mod looks;
 mod serve;
 pub(crate) mod trace;
 mod watch;

@@ -14,6 +14,7 @@ use crate::{
     kernel::{
         health::Health,
         host::kernel_release,
+        listeners::ListenerTable,
         load::Measurable,
         measures::Measures,
         new_cgroups::NewCgroups,
@@ -99,6 +100,7 @@ pub(super) struct Sources {
     pub(super) counts: Arc<Counts>,
     pub(super) programs: Arc<Programs>,
     pub(super) progress: Option<Arc<SharedProgress>>,
+    pub(super) listeners: Option<Arc<ListenerTable>>,
 }
 
 /// What stays the same.
@@ -133,9 +135,18 @@ pub(super) fn metrics(
     }
     let measures = Measures::new(object)?;
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
-    let Sources { counts, programs, progress } = sources;
+    let Sources { counts, programs, progress, listeners: looks } = sources;
     let services = services.start(object, &counts)?;
-    let exporter = Exporter { about, counts, measures, programs, services, max_owned, progress };
+    let exporter = Exporter {
+        about,
+        counts,
+        measures,
+        programs,
+        services,
+        listeners: looks,
+        max_owned,
+        progress,
+    };
     let urls: Vec<_> =
         listeners.pages.iter().map(|listener| listener.metrics_url(&access)).collect();
     let (liveness, watchdog) = Liveness::new();

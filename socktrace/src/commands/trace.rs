@@ -7,7 +7,7 @@ use socktrace_ebpf::Counter;
 use socktrace_exporter::{Access, PassedSockets};
 use tokio::runtime;
 
-use super::{lifecycle::Lifecycle, serve, watch};
+use super::{lifecycle::Lifecycle, looks::Looks, serve, watch};
 use crate::{
     config::Resolved,
     counts::{Counts, SharedProgress, StreamProgress},
@@ -81,8 +81,9 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
         retransmit_threshold: cli.retransmit_threshold,
     };
-    let Loaded { mut object, links, health, losses, rst_reasons, measurable } =
+    let Loaded { mut object, links, health, losses, rst_reasons, measurable, listeners: looks } =
         undisturbed(|| load::load(options, &kernel_filter))??;
+    let looks = looks.map(Arc::new);
     let counted = scope.counts.then(|| Arc::clone(&filter));
     let tallies = Tallies::new(&mut object)?;
     let counts = Arc::new(Counts::new(tallies, services.tallies(&mut object)?, counted));
@@ -123,6 +124,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         counts: Arc::clone(&counts),
         programs: Arc::clone(&programs),
         progress: progress.clone(),
+        listeners: looks.clone(),
     };
     let _server =
         serve::metrics(&mut object, (listeners, access), services, (about, &hooks), sources)?;
@@ -146,8 +148,10 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
             None => judging,
         });
     }
+    let looks = looks.filter(|_| is_shown).map(Looks::new);
     let attached = Attached::new(object, links);
-    let shown = Box::pin(watch::watch(pipeline, lifecycle, attached, resolved, &mut stop)).await?;
+    let shown =
+        Box::pin(watch::watch(pipeline, looks, lifecycle, attached, resolved, &mut stop)).await?;
     let shown = is_shown.then_some(shown);
     let summary = summary(&counts, shown)?;
     log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.look().missed));

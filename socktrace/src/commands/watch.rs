@@ -3,7 +3,10 @@
 
 use std::future::pending;
 
-use super::lifecycle::Lifecycle;
+use super::{
+    lifecycle::Lifecycle,
+    looks::{self, Looks},
+};
 use crate::{
     cli::{Cli, OnFull, Output, Time},
     config::Resolved,
@@ -40,6 +43,7 @@ pub(super) fn options(cli: &Cli) -> Options {
 /// When events cannot be read, or the stream cannot be written.
 pub(super) async fn watch(
     mut pipeline: Option<Pipeline>,
+    mut looks: Option<Looks>,
     mut lifecycle: Lifecycle,
     attached: Attached,
     resolved: Resolved,
@@ -60,6 +64,11 @@ pub(super) async fn watch(
                     pipeline.change(&options(&new.cli), new.cli.all);
                 }
             }),
+            () = looks::due(&mut looks) => {
+                if let Some(looks) = &looks {
+                    looks.look();
+                }
+            }
             ready = next(&mut pipeline) => {
                 let (pipeline, work) = ready?;
                 is_read = pipeline.take(work).await;

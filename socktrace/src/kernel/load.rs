@@ -12,6 +12,7 @@ use super::{
     filter::KernelFilter,
     health::Health,
     host::hides_memory,
+    listeners::{self, ListenerTable},
     loader::loader,
     memory,
     object::Object,
@@ -75,15 +76,22 @@ pub(crate) struct Loaded {
     pub(crate) rst_reasons: Vec<(u32, String)>,
     /// What can be measured on this kernel.
     pub(crate) measurable: Measurable,
+    /// What looks at listeners.
+    pub(crate) listeners: Option<ListenerTable>,
 }
 
 /// What can be measured on a kernel, provided that its hook is attached.
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measurable {
     /// How long retransmission timeouts were.
     pub(crate) rto: bool,
+    /// How long connections wait to be accepted.
+    pub(crate) accept_wait: bool,
     /// How full accept queues are.
     pub(crate) accept_queue: bool,
+    /// What listeners drop.
+    pub(crate) listener_drops: bool,
 }
 
 /// What keeps the programs attached, as long as it lives.
@@ -142,10 +150,17 @@ pub(crate) fn load_prepared(
     let mut losses = plan.losses.clone();
     // After the hooks, which see what is opened from now on.
     losses.extend(existing::find(&mut ebpf, types, prepared.hides_memory).err());
+    let listeners = ListenerTable::new(&mut ebpf, types, prepared.hides_memory);
+    let listeners = listeners.map_err(|loss| losses.push(loss)).ok();
     let (links, rst_reasons) = (Links(links), prepared.rst_reasons.clone());
-    let measurable =
-        Measurable { rto: plan.knows("ICSK_RTO"), accept_queue: plan.knows("SOCK_ACK_BACKLOG") };
-    Ok(Loaded { object: Object(ebpf), links, health, losses, rst_reasons, measurable })
+    let measurable = Measurable {
+        rto: plan.knows("ICSK_RTO"),
+        accept_wait: plan.knows("TCP_LSNDTIME"),
+        accept_queue: plan.knows("SOCK_ACK_BACKLOG"),
+        listener_drops: plan.knows("SOCK_DROPS") && plan.knows("SOCK_ACK_BACKLOG"),
+    };
+    let object = Object(ebpf);
+    Ok(Loaded { object, links, health, losses, rst_reasons, measurable, listeners })
 }
 
 /// What can be known of the kernel before anything is loaded, and without privileges.
@@ -182,7 +197,8 @@ impl Prepared {
         let plan = plan(&btf, method).map_err(|missing| {
             Refusal::UnknownKernel(missing.iter().map(ToString::to_string).collect())
         })?;
-        let subjects = attach::subjects(&plan).chain([Subject::Function(existing::TARGET)]);
+        let subjects = attach::subjects(&plan)
+            .chain([existing::TARGET, listeners::TARGET].map(Subject::Function));
         let types = aya::Btf::parse(&btf.skeleton(subjects), Endianness::default())
             .context("cannot hand on the kernel's BTF")?;
         let rst_reasons = features::rst_reasons(&btf);

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use socktrace_ebpf::{
     Family, RST_REASONS, Sockopt,
-    histogram::{QUEUE_PERCENT, RTO_MS, slots, sum_slot},
+    histogram::{ACCEPT_WAIT_MS, QUEUE_PERCENT, RTO_MS, slots, sum_slot},
 };
 
 use super::{maps::take, object::Object};
@@ -14,6 +14,8 @@ use super::{maps::take, object::Object};
 /// The maps of what is measured.
 pub(crate) struct Measures {
     accepted: Array,
+    listener_drops: Array,
+    accept_waits: Array,
     rtos: Array,
     queues_at_resets: Array,
     queues_at_failures: Array,
@@ -29,6 +31,11 @@ struct Array(PerCpuArray<MapData, u64>);
 pub(crate) struct Measured {
     /// Connections that programs accepted, in the order of [`Family::ALL`].
     pub(crate) accepted: Vec<u64>,
+    /// Handshake packets that listeners have dropped: in the order of [`Family::ALL`], and the same with a full
+    /// accept queue.
+    pub(crate) listener_drops: Vec<u64>,
+    /// How long these had waited for that since their handshake, in milliseconds.
+    pub(crate) accept_waits: Buckets,
     /// Retransmission timeouts that ran out, in milliseconds.
     pub(crate) rtos: Buckets,
     /// How full queues were when a connection was accepted that had been reset, in percent.
@@ -58,6 +65,8 @@ impl Measures {
     pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
         Ok(Self {
             accepted: Array(take(object, "ACCEPTED")?),
+            listener_drops: Array(take(object, "DROPS")?),
+            accept_waits: Array(take(object, "ACCEPT_WAITS")?),
             rtos: Array(take(object, "RTOS")?),
             queues_at_resets: Array(take(object, "QUEUES_AT_RESETS")?),
             queues_at_failures: Array(take(object, "QUEUES_AT_FAILURES")?),
@@ -75,14 +84,30 @@ impl Measures {
             let (key, count) = entry.context("cannot read the counts of socket options")?;
             Ok((Sockopt::from_bytes(key), count))
         });
+        // Before those that were accepted, which are never fewer then.
+        let waits = self.accept_waits.buckets(ACCEPT_WAIT_MS.len())?;
+        let accepted = self.accepted.read(Family::ALL.len())?;
         Ok(Measured {
-            accepted: self.accepted.read(Family::ALL.len())?,
+            listener_drops: self.listener_drops.read(2 * Family::ALL.len())?,
+            accept_waits: waits.with_the_rest_of(accepted.iter().sum()),
+            accepted,
             rtos: self.rtos.buckets(RTO_MS.len())?,
             queues_at_resets: self.queues_at_resets.buckets(QUEUE_PERCENT.len())?,
             queues_at_failures: self.queues_at_failures.buckets(QUEUE_PERCENT.len())?,
             resets_sent: self.resets_sent.read(RST_REASONS + 1)?,
             sockopts: sockopts.collect::<anyhow::Result<_>>()?,
         })
+    }
+}
+
+impl Buckets {
+    /// With those of so many values that were not counted as they were too small for it.
+    fn with_the_rest_of(mut self, all: u64) -> Self {
+        let counted: u64 = self.counts.iter().sum();
+        if let Some(first) = self.counts.first_mut() {
+            *first += all.saturating_sub(counted);
+        }
+        self
     }
 }
 

@@ -8,6 +8,7 @@ mod existing;
 pub(crate) mod filter;
 pub(crate) mod health;
 pub(crate) mod host;
+pub(crate) mod listeners;
 pub(crate) mod load;
 mod loader;
 mod maps;

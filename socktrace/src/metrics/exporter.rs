@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use prometheus::proto::MetricFamily;
-use socktrace_ebpf::{Counter, TALLY_ENTRIES, sockopt::SOCKOPT_ENTRIES};
+use socktrace_ebpf::{Counter, ListenerState, TALLY_ENTRIES, sockopt::SOCKOPT_ENTRIES};
 
 use super::{
     families::Families,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     counts::{Counts, SharedProgress},
     kernel::{
+        listeners::ListenerTable,
         measures::Measures,
         programs::{Programs, Seen},
     },
@@ -31,6 +32,8 @@ pub(crate) struct Exporter {
     pub(crate) programs: Arc<Programs>,
     /// `None` where failures are not counted by service.
     pub(crate) services: Option<Arc<Services>>,
+    /// `None` where they cannot be looked at.
+    pub(crate) listeners: Option<Arc<ListenerTable>>,
     /// Room for these counts.
     pub(crate) max_owned: u32,
     /// `None` where nothing is streamed.
@@ -49,6 +52,8 @@ impl Exporter {
 
     fn snapshot(&self) -> anyhow::Result<Snapshot> {
         let began = Instant::now();
+        // First, as what they have dropped is counted by that.
+        let listeners = self.look();
         let counters = Counter::ALL
             .iter()
             .map(|&counter| Ok((counter, self.counts.counter(counter)?)))
@@ -58,7 +63,7 @@ impl Exporter {
             signatures: self.counts.signatures()?,
             counters,
             measured: self.measures.read()?,
-            services: self.services()?,
+            services: self.services(listeners.as_deref())?,
             stream: self.progress.as_ref().map(|progress| progress.stream()),
             missed,
             runs,
@@ -71,8 +76,19 @@ impl Exporter {
         Ok(snapshot)
     }
 
-    fn services(&self) -> anyhow::Result<Option<Page>> {
-        self.services.as_ref().map_or(Ok(None), |services| services.read(&self.counts))
+    fn services(&self, listeners: Option<&[ListenerState]>) -> anyhow::Result<Option<Page>> {
+        let Some(services) = &self.services else { return Ok(None) };
+        let mut page = services.read(&self.counts)?;
+        if let (Some(page), Some(listeners)) = (&mut page, listeners) {
+            page.queues = services.queues(listeners, self.about.service_ports);
+        }
+        Ok(page)
+    }
+
+    /// The listeners as they are now; `None` where they cannot be looked at, as without a free descriptor.
+    fn look(&self) -> Option<Vec<ListenerState>> {
+        let looked = self.listeners.as_ref()?.look();
+        looked.inspect_err(|error| log::debug!("{error:#}")).ok()
     }
 
     fn maps(&self, snapshot: &Snapshot) -> Vec<MapFill> {

@@ -41,7 +41,12 @@ fn about(accept: HookState) -> About {
     health.record(Hook::InetCskAccept, accept);
     About {
         health,
-        measurable: Measurable { rto: true, accept_queue: true },
+        measurable: Measurable {
+            rto: true,
+            accept_wait: true,
+            accept_queue: true,
+            listener_drops: true,
+        },
         rst_reasons: vec![(15, "tcp_abort_on_close".to_owned())],
         service_ports: true,
         version: "1.2.3",
@@ -130,6 +135,11 @@ fn snapshot() -> Snapshot {
         counters: vec![(Counter::EventsLost, 9), (Counter::TallyOverflow, 0)],
         measured: Measured {
             accepted: vec![100, 20],
+            listener_drops: vec![4, 0, 17, 1],
+            accept_waits: Buckets {
+                counts: vec![110, 4, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 2, 1],
+                sum: 66_630,
+            },
             rtos: Buckets { counts: vec![0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1], sum: 131_450 },
             queues_at_resets: Buckets { counts: vec![5, 0, 0, 0, 0, 1, 0], sum: 110 },
             queues_at_failures: Buckets { counts: vec![0, 0, 0, 0, 0, 0, 2], sum: 203 },
@@ -184,7 +194,7 @@ fn progress_and_deliveries_are_no_failures() {
 fn what_is_not_measured_is_no_zero() {
     let absent = || HookState::Absent("no such function".to_owned());
     let mut about = about(absent());
-    for hook in [Hook::SysAccept4, Hook::SkStreamError, Hook::TcpRetransmitTimer] {
+    for hook in [Hook::SysAccept4, Hook::SkStreamError, Hook::TcpRetransmitTimer, Hook::Listen] {
         about.health.record(hook, absent());
     }
     about.health.record(Hook::TcpSendActiveReset, absent());
@@ -197,6 +207,8 @@ fn what_is_not_measured_is_no_zero() {
         "connections_accepted",
         "accepted_resets",
         "accept_queue",
+        "accept_wait",
+        "listener_drops",
         "sigpipe",
         "retransmission",
         "resets_sent",

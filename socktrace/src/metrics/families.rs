@@ -128,7 +128,10 @@ impl Observed<'_> {
             label.set_value((*value).to_owned());
             label
         });
-        let mut metric = Metric::from_label(labels.collect());
+        let mut labels: Vec<_> = labels.collect();
+        // As the library has those of other kinds.
+        labels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        let mut metric = Metric::from_label(labels);
         metric.set_histogram(histogram);
         metric
     }

@@ -10,16 +10,16 @@ use socktrace_diagnosis::{
 };
 use socktrace_ebpf::{
     EventKind, Family, Protocol, Signature, Sigpipe, Sockopt, TcpState,
-    histogram::{QUEUE_PERCENT, RTO_MS},
+    histogram::{ACCEPT_WAIT_MS, QUEUE_PERCENT, RTO_MS, SLOW_ACCEPT_MS, slots, sum_slot},
 };
 
 use super::{
     families::{Families, Observed},
-    services::{self, Key},
+    services::{self, Failure, Key, Meaning},
     snapshot::{About, Snapshot},
 };
 use crate::{
-    kernel::hooks::Hook,
+    kernel::{hooks::Hook, measures::Buckets},
     record::names::{family_name, protocol_name, signature_family_name, sigpipe_name, state_name},
 };
 
@@ -47,8 +47,14 @@ pub(super) fn add(
     }
     if about.health.is_attached(Hook::InetCskAccept) {
         accepted(families, snapshot)?;
+        if about.measurable.accept_wait {
+            accept_waits(families, about, snapshot);
+        }
     }
     accept_queues(families, about, snapshot);
+    if about.measurable.listener_drops && about.health.is_attached(Hook::Listen) {
+        listener_drops(families, about, snapshot)?;
+    }
     if about.health.is_attached(Hook::TcpRetransmitTimer) {
         retransmissions(families, signatures)?;
         if about.measurable.rto {
@@ -161,19 +167,28 @@ fn count_services(
     is_undelivered: bool,
     by_port: bool,
 ) {
-    for (key, count) in
-        series.iter().filter(|(key, _)| key.meaning.is_undelivered == is_undelivered)
-    {
-        let errno = key.meaning.errno.name();
-        let mut values =
-            vec![protocol_name(key.meaning.protocol), errno.as_str(), key.meaning.cause.id()];
+    for (key, count) in series {
+        let Meaning::Failure(Failure { protocol, cause, errno, is_undelivered: is }) = key.meaning
+        else {
+            continue;
+        };
+        if is != is_undelivered {
+            continue;
+        }
+        let errno = errno.name();
+        let mut values = vec![protocol_name(protocol), errno.as_str(), cause.id()];
         values.extend(key.labels.values());
-        let port = if key.service_port == 0 { String::new() } else { key.service_port.to_string() };
+        let port = port(key);
         if by_port {
             values.push(&port);
         }
         counter.with_label_values(&values).inc_by(*count);
     }
+}
+
+/// The value of the label for a service's port.
+fn port(key: &Key) -> String {
+    if key.service_port == 0 { String::new() } else { key.service_port.to_string() }
 }
 
 fn timeouts(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometheus::Result<()> {
@@ -238,6 +253,46 @@ fn accepted(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> 
     Ok(())
 }
 
+/// How long connections waited to be accepted.
+fn accept_waits(families: &mut Families, about: &About, snapshot: &Snapshot) {
+    let buckets = &snapshot.measured.accept_waits;
+    families.histogram(
+        "socktrace_accept_wait_seconds",
+        "How long connections waited to be accepted, since their handshake.",
+        vec![Observed { buckets, bounds: &ACCEPT_WAIT_MS, scale: 1_000 }.metric(&[])],
+    );
+    let Some(page) = &snapshot.services else { return };
+    let mut services: BTreeMap<_, Buckets> = BTreeMap::new();
+    for (key, count) in &page.series {
+        let Meaning::SlowAccept(slot) = key.meaning else { continue };
+        let buckets = services.entry((&key.labels, port(key))).or_default();
+        buckets.counts.resize(slots(SLOW_ACCEPT_MS.len()) - 1, 0);
+        if slot == sum_slot(SLOW_ACCEPT_MS.len()) {
+            buckets.sum += count;
+        } else if let Some(bucket) = buckets.counts.get_mut(slot) {
+            *bucket += count;
+        }
+    }
+    let metrics: Vec<_> = services
+        .into_iter()
+        .map(|((labels, port), buckets)| {
+            let mut labels: Vec<_> = services::NAMES.into_iter().zip(labels.values()).collect();
+            if about.service_ports {
+                labels.push(("service_port", &port));
+            }
+            Observed { buckets: &buckets, bounds: &SLOW_ACCEPT_MS, scale: 1_000 }.metric(&labels)
+        })
+        .collect();
+    if !metrics.is_empty() {
+        families.histogram(
+            "socktrace_service_accept_wait_seconds",
+            "How long connections waited to be accepted, since their handshake, by the service that \
+             accepted them: those that waited for more than a tick of the kernel's clock.",
+            metrics,
+        );
+    }
+}
+
 fn accept_queues(families: &mut Families, about: &About, snapshot: &Snapshot) {
     if !about.measurable.accept_queue {
         return;
@@ -265,6 +320,71 @@ fn accept_queues(families: &mut Families, about: &About, snapshot: &Snapshot) {
             metrics,
         );
     }
+}
+
+/// What listeners have dropped, and how their queues are now.
+fn listener_drops(
+    families: &Families,
+    about: &About,
+    snapshot: &Snapshot,
+) -> prometheus::Result<()> {
+    let all = families.counter(
+        "socktrace_listener_drops_total",
+        "Segments that listeners dropped, by whether the accept queue was full.",
+        &["accept_queue", "family"],
+    )?;
+    let kinds =
+        [false, true].into_iter().flat_map(|full| Family::ALL.iter().map(move |it| (full, it)));
+    for ((full, family), count) in kinds.zip(&snapshot.measured.listener_drops) {
+        all.with_label_values(&[fullness(full), family_name(*family)]).inc_by(*count);
+    }
+    let Some(page) = &snapshot.services else { return Ok(()) };
+    let mut labels = services::NAMES.to_vec();
+    if about.service_ports {
+        labels.push("service_port");
+    }
+    let length = families.gauge(
+        "socktrace_service_accept_queue_length",
+        "Connections that wait to be accepted, in the service's fullest queue.",
+        &labels,
+    )?;
+    let limit = families.gauge(
+        "socktrace_service_accept_queue_limit",
+        "Limit of that queue, beyond which one more may wait.",
+        &labels,
+    )?;
+    for queue in &page.queues {
+        let port = queue.service_port.to_string();
+        let mut values = queue.labels.values().to_vec();
+        if about.service_ports {
+            values.push(&port);
+        }
+        length.with_label_values(&values).set(queue.waiting.into());
+        limit.with_label_values(&values).set(queue.limit.into());
+    }
+    labels.insert(0, "accept_queue");
+    let drops = families.counter(
+        "socktrace_service_listener_drops_total",
+        "Segments that listeners dropped, by the service that accepts, or should, and by whether the \
+         accept queue was full.",
+        &labels,
+    )?;
+    for (key, count) in &page.series {
+        let Meaning::Dropped { is_full } = key.meaning else { continue };
+        let port = port(key);
+        let mut values = vec![fullness(is_full)];
+        values.extend(key.labels.values());
+        if about.service_ports {
+            values.push(&port);
+        }
+        drops.with_label_values(&values).inc_by(*count);
+    }
+    Ok(())
+}
+
+/// Whether an accept queue was full, as a label.
+const fn fullness(is_full: bool) -> &'static str {
+    if is_full { "full" } else { "not_full" }
 }
 
 fn retransmissions(

@@ -76,6 +76,11 @@ fn overflows(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()>
             "Failures whose origin was not remembered, because the table of sockets had no room.",
         ),
         (
+            Counter::ListenersFull,
+            "socktrace_listeners_full_total",
+            "Listeners that were not remembered, because their table had no room.",
+        ),
+        (
             Counter::OwnersFull,
             "socktrace_owners_full_total",
             "Sockets whose process was not remembered, because the table of sockets had no room.",

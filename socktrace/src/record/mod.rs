@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
 use socktrace_diagnosis::{Cause, Errno, Finding, advice::Icmp};
-use socktrace_ebpf::{Detail, Event, Family, Given, Role, SocketCall, TcpState};
+use socktrace_ebpf::{AcceptQueue, Detail, Event, Family, Given, Role, SocketCall, TcpState};
 
 pub(crate) use self::{
     decoder::Decoder,
@@ -117,6 +117,14 @@ impl Record {
     pub(crate) fn given(&self) -> Option<Given> {
         match self.event.detail() {
             Some(Detail::Given(given)) => Some(given),
+            _ => None,
+        }
+    }
+
+    /// A listener's queue, where that was full.
+    pub(crate) fn accept_queue(&self) -> Option<AcceptQueue> {
+        match self.event.detail() {
+            Some(Detail::AcceptQueue(queue)) => Some(queue),
             _ => None,
         }
     }

@@ -123,9 +123,9 @@ const ALLOWED_BESIDES: &[libc::c_long] = &[
 const ALLOWED_BESIDES: &[libc::c_long] = &[];
 
 /// Commands of `bpf` that use maps that are there, from `enum bpf_cmd`: look-up, update and removal
-/// of elements, next key, description of an object, look-up of many. None loads, attaches, pins or
-/// finds anything.
-const BPF_COMMANDS: [u64; 6] = [1, 2, 3, 4, 15, 24];
+/// of elements, next key, description of an object, look-up of many; and the one that runs an iterator
+/// which is attached. None loads, attaches, pins or finds anything.
+const BPF_COMMANDS: [u64; 7] = [1, 2, 3, 4, 15, 24, 33];
 
 /// Makes every other system call of this process fail with EPERM from now on.
 ///

@@ -70,6 +70,7 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
         full_sized_lost: record.event.parts & parts::FULL_SIZED_LOST != 0,
         has_md5_key: record.event.parts & parts::MD5_KEY != 0,
         given: record.given(),
+        accept_queue: record.accept_queue(),
     }
 }
 

@@ -288,6 +288,13 @@ fn write_diagnosis(
         "socket_type": type_name(call.socket_type),
         "socket_protocol": socket_protocol_name(call.family, call.protocol),
     });
+    // How many handshake packets a listener has dropped since the last line about it, how many connections
+    // wait to be accepted, and the limit, beyond which one more may wait.
+    add_fields!(out, record.accept_queue() => queue {
+        "dropped": queue.dropped,
+        "accept_queue": queue.waiting,
+        "accept_queue_limit": queue.limit,
+    });
     // Process of this host that sent the RST, and the kernel's word for why.
     add_fields!(out, &record.sender => sender {
         "peer_pid": sender.pid,

@@ -1,5 +1,6 @@
 //! Where records go: aligned lines for a terminal, JSON lines for everything else.
 
+mod accept_queue;
 mod by_whom;
 mod columns;
 mod end_of_file;

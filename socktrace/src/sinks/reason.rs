@@ -6,7 +6,9 @@ use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
 use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe};
 
-use super::{by_whom, end_of_file, gave_up, icmp, no_socket, refused_call, remarks, was_reset};
+use super::{
+    accept_queue, by_whom, end_of_file, gave_up, icmp, no_socket, refused_call, remarks, was_reset,
+};
 use crate::record::{Arguments, Record};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -178,6 +180,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
                 }
             )
         }
+        Cause::AcceptQueueOverflow => return accept_queue::reason(record),
         Cause::PrematureEof => return end_of_file::reason(record, flags),
         Cause::Other => format!(
             "unexplained: {} in {} (hook {}, origin {}, flags {:#x})",

@@ -8,6 +8,7 @@ use socktrace_diagnosis::Cause;
 
 use super::{
     expected::Expected,
+    listener::overflow,
     network::{Family, Network, Silence},
     socket::{self, Ends},
 };
@@ -58,12 +59,19 @@ impl FullQueue {
         Ok(Self { network, listener, filler, client })
     }
 
-    /// Ends the rest in order.
-    fn close(self, setting: &'static str, usual: u32) -> Result<()> {
-        self.network.set_in_peer(setting, usual)?;
-        let (server, _) = self.listener.accept()?;
-        drop(self.filler);
-        socket::read_end(&server)
+    /// Ends the rest in order: the accept finds what was dropped.
+    fn close(self, setting: &'static str, usual: u32) -> Result<Expected> {
+        /// More than the client sends again meanwhile.
+        const MOST: u64 = 32;
+        let Self { network, listener, filler, .. } = self;
+        network.set_in_peer(setting, usual)?;
+        let dropped = network.in_peer(|| {
+            let (server, _) = listener.accept()?;
+            drop(filler);
+            socket::read_end(&server)?;
+            overflow(&listener, (1, MOST), 0)
+        })?;
+        Ok(dropped.with("accept_queue", 0))
     }
 }
 
@@ -81,8 +89,11 @@ pub(super) fn without_answer(family: Family) -> Result<Vec<Expected>> {
     let failure = Expected::failure(Cause::ResetWithoutAnswer, "read_or_write", errno, ends);
     let failure = failure.lasted("elapsed_ms", written.elapsed(), written.elapsed());
     let failure = failure.within("retransmits", 1, 8).within("rto_ms", 400, 60_000);
-    full.close(RETRIES, USUAL)?;
-    Ok(vec![failure.with("unacked_bytes", count).saying("its accept queue is probably full")])
+    let dropped = full.close(RETRIES, USUAL)?;
+    Ok(vec![
+        dropped,
+        failure.with("unacked_bytes", count).saying("its accept queue is probably full"),
+    ])
 }
 
 /// The other host answers by RST at once.
@@ -93,8 +104,8 @@ pub(super) fn by_full_queue(family: Family) -> Result<Vec<Expected>> {
     let ends = Ends::of_client(&full.client)?;
     let count = socket::write(&full.client)?;
     let errno = socket::read_errno(&full.client)?;
-    full.close(ABORT, 0)?;
+    let dropped = full.close(ABORT, 0)?;
     let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
     let failure = failure.flags(&["unanswered"]).with("unacked_bytes", count);
-    Ok(vec![failure.saying("its accept queue may be full")])
+    Ok(vec![dropped, failure.saying("its accept queue may be full")])
 }

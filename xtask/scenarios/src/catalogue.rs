@@ -13,7 +13,7 @@ use super::{
     inherit, inject, iouring,
     lane::Fault,
     layered::{self, Layer},
-    metrics, mptcp,
+    listener, metrics, mptcp,
     network::Family,
     no_socket, not_sent, odd, orderly, overlap, owner, policy, privileges, prometheus, quiet,
     recverr, refusal, reset, resolve, route,
@@ -223,6 +223,8 @@ catalogue! {
         Smp differs "reset_by_peer_killed" Ipv6 (Ipv4): inherit::reset_by_killed_process;
         Smp differs "reset_by_peer_listener" Ipv4 (Ipv6): accept_queue::by_closing_listener, late: TIMER;
         Smp "reset_by_peer_listener_with_data" Ipv6 (Ipv4): accept_queue::by_closing_listener_with_data, late: TIMER;
+        Icount quick "accept_queue_overflow" Ipv4 Ipv6: listener::overflows;
+        Smp quick "quiet_stray_segments" Ipv4: listener::stray_segments;
         Icount "reset_by_peer_full_queue" Ipv4 Ipv6: accept_queue::by_full_queue, late: END;
         Icount quick "reset_without_answer" Ipv4 Ipv6: accept_queue::without_answer, late: END;
         Smp "reset_by_peer_while_read_waits" Ipv4: reset::by_peer_while_read_waits;
@@ -445,6 +447,8 @@ catalogue! {
         Icount differs "metrics_of_timers": metrics::of_timers;
         Icount "metrics_of_many_services": metrics::many_services;
         Smp quick "metrics_of_sockets": metrics::of_sockets;
+        Icount quick "listener_hung": listener::hung;
+        Smp quick "listener_slow_to_accept": listener::slow_to_accept;
         Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;
         // These share daemons.
         Smp differs "metrics_of_the_tracer": metrics::of_the_tracer;

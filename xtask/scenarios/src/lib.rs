@@ -36,6 +36,7 @@ mod iouring;
 mod ktls;
 mod lane;
 mod layered;
+mod listener;
 mod metrics;
 mod modules;
 mod mptcp;

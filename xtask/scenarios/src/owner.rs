@@ -187,6 +187,11 @@ pub(super) fn refused_in(cgroup: &str) -> Result<()> {
     socket::ensure_errno("connect", socket::errno("connect", connected)?, libc::ECONNREFUSED)
 }
 
+/// Takes this process to a cgroup, which is made if it is not there.
+pub(super) fn enter(cgroup: &str) -> Result<()> {
+    cgroup::enter(&make(cgroup)?)
+}
+
 /// Takes this process back to the root of all cgroups.
 pub(super) fn leave() -> Result<()> {
     cgroup::enter(cgroup::ROOT)

@@ -29,7 +29,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         }
         Cause::ResetAfterPeerClose => "CLOSE_WAIT",
         Cause::UnreachableBeforeAccept => "SYN_RECV",
-        Cause::AcceptResources | Cause::AcceptFailed => "LISTEN",
+        Cause::AcceptResources | Cause::AcceptFailed | Cause::AcceptQueueOverflow => "LISTEN",
         Cause::ResetBeforeAccept
         | Cause::ResetByPeer
         | Cause::ResetAfterRetransmit

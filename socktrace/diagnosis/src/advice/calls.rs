@@ -37,6 +37,31 @@ pub(super) fn accept(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
     }
 }
 
+/// A listener's queue was full.
+pub(super) fn queue(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let (queue, port) = (facts.accept_queue?, facts.local?.port());
+    let listeners = facts.command(format_args!("ss -lntp 'sport = :{port}'"));
+    if !queue.accepting {
+        let stacks =
+            facts.pid.map_or_else(String::new, |pid| format!(" (cat /proc/{pid}/task/*/stack)"));
+        return Some(
+            format!(
+                "what does the program do instead of accepting{stacks}; {listeners} shows its queue as \
+                 Recv-Q"
+            )
+            .into(),
+        );
+    }
+    let limit = queue.limit;
+    Some(
+        format!(
+            "what keeps the program from accepting (a busy loop, too few workers); if that cannot be \
+             helped, a backlog above {limit} (listen, and net.core.somaxconn) bridges bursts: {listeners}"
+        )
+        .into(),
+    )
+}
+
 /// A socket option was rejected.
 pub(super) fn option(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let text = match errno {

@@ -20,7 +20,7 @@ use std::{
 };
 
 use nix::libc;
-use socktrace_ebpf::{Flags, Given, Protocol, Role, SocketCall};
+use socktrace_ebpf::{AcceptQueue, Flags, Given, Protocol, Role, SocketCall};
 
 use crate::{Call, Cause, Diagnosis, Errno};
 
@@ -61,6 +61,8 @@ pub struct Facts<'a> {
     pub has_md5_key: bool,
     /// What connect or bind was given for an address.
     pub given: Option<Given>,
+    /// A listener's queue.
+    pub accept_queue: Option<AcceptQueue>,
 }
 
 /// The network namespace that a socket is in, as seen from the daemon's.
@@ -172,6 +174,7 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         Cause::ZeroWindowTimeout => timeouts::zero_window(facts),
         Cause::AcceptResources => calls::resources(errno, facts),
         Cause::AcceptFailed => calls::accept(errno, facts),
+        Cause::AcceptQueueOverflow => calls::queue(facts),
         Cause::SockoptRejected => calls::option(errno, facts),
         Cause::SocketFailed => calls::socket(errno, facts),
         Cause::BindFailed => calls::bind(errno, facts),

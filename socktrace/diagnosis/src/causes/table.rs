@@ -312,6 +312,13 @@ causes! {
         summary: "accept was refused: by policy, for a wrong argument, or on a socket that never listened",
         advice: "which security module says no (its log); is the buffer for the peer's address right; was listen called",
     }
+    AcceptQueueOverflow {
+        id: "accept_queue_overflow",
+        direction: LocalProgram, severity: Failure, group: Accept,
+        errnos: None,
+        summary: "the accept queue was full: handshake packets were dropped",
+        advice: "does the program accept too slowly, or hang; is its backlog too small (ss -lnt: Recv-Q above Send-Q; net.core.somaxconn)",
+    }
     PrematureEof {
         id: "premature_eof",
         direction: Peer, severity: Notable, group: Reset,

@@ -164,7 +164,7 @@ fn is_possible(signature: Signature) -> bool {
             libc::EFAULT,
             libc::ECONNABORTED,
         ]),
-        EventKind::PeerClosed => is(&[0]),
+        EventKind::PeerClosed | EventKind::HandshakesDropped => is(&[0]),
         EventKind::Bind
         | EventKind::Listen
         | EventKind::Socket

@@ -20,9 +20,20 @@ use super::labels::Labels;
 /// as long as Prometheus looks back for the last value.
 pub(crate) const IDLE: Duration = Duration::from_mins(5);
 
+/// What a series counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Meaning {
+    /// Sockets that failed.
+    Failure(Failure),
+    /// Connections that waited to be accepted: a slot of a histogram.
+    SlowAccept(usize),
+    /// Handshake packets that listeners have dropped, and whether the accept queue was full.
+    Dropped { is_full: bool },
+}
+
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Meaning {
+pub(crate) struct Failure {
     /// `None` where a call's descriptor led to no socket.
     pub(crate) protocol: Option<Protocol>,
     pub(crate) cause: Cause,
@@ -40,7 +51,7 @@ pub(crate) struct Key {
     pub(crate) service_port: u16,
 }
 
-/// So many failures that were not counted before.
+/// So many that were not counted before.
 #[derive(Clone, Debug)]
 pub(super) struct Posting {
     pub(super) key: Key,
@@ -70,7 +81,12 @@ impl Ledger {
         Self { limit, series: HashMap::new(), other: BTreeMap::new() }
     }
 
-    /// Counts failures of services.
+    /// How many series there are at most.
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Counts what services had.
     pub(super) fn post(&mut self, now: Instant, postings: Vec<Posting>) {
         let mut newcomers: HashMap<Key, Posting> = HashMap::new();
         for posting in postings {
@@ -132,7 +148,7 @@ impl Ledger {
         true
     }
 
-    /// Counts failures of services that have no series.
+    /// Counts what services had that have no series.
     pub(super) fn post_other(&mut self, meaning: Meaning, count: u64) {
         *self.other.entry(meaning).or_default() += count;
     }
@@ -186,12 +202,12 @@ mod tests {
     use super::*;
     use crate::owner::Service;
 
-    const MEANING: Meaning = Meaning {
+    const MEANING: Meaning = Meaning::Failure(Failure {
         protocol: Some(Protocol::Tcp),
         cause: Cause::ResetByPeer,
         errno: Errno(104),
         is_undelivered: false,
-    };
+    });
 
     fn key(unit: &str) -> Key {
         let service = Service { unit: Some(unit.to_owned()), ..Service::default() };

@@ -3,6 +3,7 @@
 mod crowd;
 mod labels;
 mod ledger;
+mod queues;
 
 use std::{
     collections::HashMap,
@@ -12,7 +13,10 @@ use std::{
 };
 
 use socktrace_diagnosis::{Finding, diagnose};
-use socktrace_ebpf::{Owned, Protocol, Signature};
+use socktrace_ebpf::{
+    ListenerState, Owned, Protocol, Signature,
+    owned::{LISTENER_DROPS, SLOW_ACCEPT},
+};
 
 use self::{
     labels::Labels,
@@ -20,7 +24,8 @@ use self::{
 };
 pub(crate) use self::{
     labels::NAMES,
-    ledger::{Key, Meaning},
+    ledger::{Failure, Key, Meaning},
+    queues::Queue,
 };
 use crate::{
     counts::{Counts, OwnedCounts},
@@ -62,6 +67,8 @@ pub(crate) struct Page {
     pub(crate) series: Vec<(Key, u64)>,
     /// How many entries the kernel's map has.
     pub(crate) entries: usize,
+    /// Accept queues as they are.
+    pub(crate) queues: Vec<Queue>,
 }
 
 impl Services {
@@ -98,7 +105,17 @@ impl Services {
     pub(crate) fn read(&self, counts: &Counts) -> anyhow::Result<Option<Page>> {
         let mut state = self.state();
         let Some(entries) = self.look(&mut state, counts)? else { return Ok(None) };
-        Ok(Some(Page { series: state.ledger.show(), entries }))
+        Ok(Some(Page { series: state.ledger.show(), entries, queues: Vec::new() }))
+    }
+
+    /// The fullest accept queue of each service, of each of its ports if they are told apart.
+    pub(crate) fn queues(&self, listeners: &[ListenerState], by_port: bool) -> Vec<Queue> {
+        let State { owners, ledger, .. } = &mut *self.state();
+        let services = listeners.iter().map(|listener| {
+            let service = owners.service(listener.cgroup_id, None);
+            (Labels::from(&*service), if by_port { listener.port } else { 0 }, *listener)
+        });
+        queues::fullest(services, ledger.limit())
     }
 
     /// Counts what has been added, and makes room. How many entries the kernel's map had.
@@ -183,19 +200,24 @@ impl State {
     }
 }
 
-/// What a signature means, if it is a failure, or one that no call has returned.
+/// What a signature means, if it is counted by service.
 fn meaning(signature: Signature) -> Option<Meaning> {
+    match signature.kind {
+        SLOW_ACCEPT => return Some(Meaning::SlowAccept(signature.errno.into())),
+        LISTENER_DROPS => return Some(Meaning::Dropped { is_full: signature.errno == 1 }),
+        _ => {}
+    }
     let (found, is_undelivered) = match diagnose(signature) {
         Finding::Failure(found) => (found, false),
         Finding::Undelivered(found) => (found, true),
         Finding::Delivery(_) | Finding::Retransmission => return None,
     };
-    Some(Meaning {
+    Some(Meaning::Failure(Failure {
         protocol: Protocol::try_from(signature.protocol).ok(),
         cause: found.cause,
         errno: found.errno,
         is_undelivered,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -212,13 +234,24 @@ pub(super) mod tests {
     pub(in crate::metrics) fn page() -> Page {
         let unit = Service { unit: Some("nginx.service".to_owned()), ..Service::default() };
         let (protocol, cause, errno) = (Some(Protocol::Tcp), Cause::ResetByPeer, Errno(104));
-        let meaning = Meaning { protocol, cause, errno, is_undelivered: false };
-        let key = |labels, service_port| Key { labels: Arc::new(labels), meaning, service_port };
-        let mut unread = key(Labels::from(&unit), 443);
-        unread.meaning.is_undelivered = true;
-        let series =
-            vec![(key(Labels::from(&unit), 443), 5), (unread, 2), (key(Labels::other(), 0), 7)];
-        Page { series, entries: 3 }
+        let failure =
+            |is_undelivered| Meaning::Failure(Failure { protocol, cause, errno, is_undelivered });
+        let key =
+            |labels, meaning, service_port| Key { labels: Arc::new(labels), meaning, service_port };
+        let of_unit = |meaning| key(Labels::from(&unit), meaning, 443);
+        let series = vec![
+            (of_unit(failure(false)), 5),
+            (of_unit(failure(true)), 2),
+            (key(Labels::other(), failure(false), 0), 7),
+            (of_unit(Meaning::Dropped { is_full: true }), 17),
+            (of_unit(Meaning::Dropped { is_full: false }), 4),
+            (of_unit(Meaning::SlowAccept(1)), 3),
+            (of_unit(Meaning::SlowAccept(4)), 1),
+            (of_unit(Meaning::SlowAccept(5)), 20_150),
+        ];
+        let labels = Labels::from(&unit);
+        let queues = vec![Queue { labels, service_port: 443, waiting: 129, limit: 128 }];
+        Page { series, entries: 3, queues }
     }
 
     fn reset() -> Signature {

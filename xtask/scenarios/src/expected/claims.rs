@@ -16,7 +16,7 @@ const NEVER: [&str; 1] = ["never_listened"];
 const SINCE_FIRST: &str = "since_first_ms";
 
 /// Fields that are null in every line but those whose scenario names a value.
-const USUALLY_NULL: [&str; 22] = [
+const USUALLY_NULL: [&str; 25] = [
     "remote_name",
     "service",
     "unit",
@@ -39,6 +39,9 @@ const USUALLY_NULL: [&str; 22] = [
     "send_tries",
     "send_errno",
     "fd",
+    "dropped",
+    "accept_queue",
+    "accept_queue_limit",
 ];
 
 /// Fields that are 0 in every line but those whose scenario names a value.

@@ -1,0 +1,293 @@
+//! Listeners: what they drop, and whose they are.
+//!
+//! Every handshake packet that a listener drops is counted in its `sk_drops` (`tcp_listendrop`, 5.10 to
+//! 7.3), for a full accept queue above all, and so are segments that fit no handshake: of a port scan, of
+//! a health check that resets what was half open, a SYN that is sent again. They are told apart by the
+//! queue: only accept makes room in it, so that one that was full when a packet was dropped is full until
+//! the next accept.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    btf_maps::{HashMap, PerCpuArray},
+    helpers::generated::bpf_ktime_get_boot_ns,
+    macros::btf_map,
+};
+use socktrace_ebpf::{
+    AcceptQueue, Counter, Detail, EventKind, Family, Flags, Owned, Protocol, Signature, Sigpipe,
+    TcpState,
+    listener::{EPISODE_NS, LISTENER_BYTES, LISTENERS as ENTRIES},
+    owned::LISTENER_DROPS,
+};
+
+use crate::{
+    emit::emit,
+    load::{Load, Probe, number},
+    offsets, owned_tally,
+    owner::{self, Owner},
+    recipient::Question,
+    sock::Sock,
+    subject::Subject,
+    tally::{add_to, bump},
+    task::{self, Task},
+};
+
+/// A listener, by its address.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Listener {
+    /// When it was reported last, in nanoseconds since boot; 0 for never.
+    reported_ns: u64,
+    /// `sk_drops`, as far as it was counted.
+    drops: u32,
+    /// What was dropped since then as the queue was full.
+    unreported: u32,
+    pub(crate) port: u16,
+    pub(crate) family: u8,
+    reserved: [u8; 5],
+    /// Who called listen, or has accepted since: late, or after something was dropped.
+    pub(crate) owner: Owner,
+}
+
+const _: () = assert!(size_of::<Listener>() == LISTENER_BYTES);
+
+#[btf_map]
+static LISTENERS: HashMap<u64, Listener, ENTRIES> = HashMap::new();
+
+/// Those that a program is counting the drops of: one at a time, as the kernels before 5.12 have no
+/// instruction that would let two agree on who counts what.
+#[btf_map]
+static COUNTING: HashMap<u64, u8, ENTRIES> = HashMap::new();
+
+/// Packets that listeners have dropped: of IPv4, of IPv6, and the same with a full accept queue.
+#[btf_map]
+static DROPS: PerCpuArray<u64, { 2 * Family::ALL.len() }> = PerCpuArray::new();
+
+/// When a listener is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// The current process has just accepted a connection.
+    Accept,
+    /// It closes the listener.
+    Close,
+    /// Nothing: somebody looks.
+    Look,
+}
+
+/// The current process has a socket listen.
+#[inline(always)]
+pub(crate) fn listens<L: Load>(sock: Sock<L>) {
+    remember(sock, 0);
+}
+
+/// A process holds a socket that has listened before socktrace was there.
+#[inline(always)]
+pub(crate) fn listened<L: Load>(sock: Sock<L>, holder: Task) {
+    remember(sock, number(holder.address() as *const u8));
+}
+
+#[inline(always)]
+fn remember<L: Load>(sock: Sock<L>, holder: u64) {
+    if offsets::SOCK_DROPS.is_absent() || sock.state() != TcpState::Listen as u8 {
+        return;
+    }
+    if let Some(family) = sock.family() {
+        let port = u64::from(sock.bound_port()) | (family as u64) << 16;
+        remember_listener(sock.key(), port, u64::from(sock.drops()), holder);
+    }
+}
+
+/// Remembers a listener of the task at the address of `holder`, of the current one if that is 0.
+///
+/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
+/// takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn remember_listener(address: u64, port_family: u64, drops: u64, holder: u64) -> u64 {
+    let (port, family, drops) = (port_family as u16, (port_family >> 16) as u8, drops as u32);
+    let known = LISTENERS.get_ptr_mut(&address);
+    // Another one may have been at that address.
+    let is_known = known.is_some_and(|known| {
+        // SAFETY: just looked up.
+        let known = unsafe { &*known };
+        known.port == port && known.family == family && known.drops <= drops
+    });
+    if !is_known {
+        let listener = Listener {
+            reported_ns: 0,
+            drops,
+            unreported: 0,
+            port,
+            family,
+            reserved: [0; 5],
+            owner: Owner::NONE,
+        };
+        if LISTENERS.insert(&address, &listener, 0).is_err() {
+            bump(Counter::ListenersFull);
+            return 0;
+        }
+    }
+    let Some(listener) = LISTENERS.get_ptr_mut(&address) else {
+        return 0;
+    };
+    // SAFETY: just looked up.
+    let owner = unsafe { &mut (*listener).owner };
+    if holder == 0 {
+        owner.open(owner::current_cgroup());
+    } else if task::is_readable() && owner.tgid <= 1 {
+        // Processes come in order of their ids, and the first one may hold it for a service.
+        owner.set(Task::new(holder as *const u8));
+    }
+    0
+}
+
+/// Whose a listener is.
+#[inline(always)]
+pub(crate) fn owner(address: u64) -> Option<&'static Owner> {
+    let listener = LISTENERS.get_ptr_mut(&address)?;
+    // SAFETY: just looked up.
+    Some(unsafe { &(*listener).owner })
+}
+
+/// Forgets a listener that is closed.
+#[inline(always)]
+pub(crate) fn forget(address: u64) {
+    let _unknown = LISTENERS.remove(&address);
+}
+
+/// Counts what a listener has dropped since it was looked at last, and reports it if it is time to. Most
+/// have never dropped anything.
+#[inline(always)]
+pub(crate) fn look_at<L: Load>(sock: Sock<L>, occasion: Occasion) {
+    if offsets::SOCK_DROPS.is_absent() || offsets::SOCK_ACK_BACKLOG.is_absent() {
+        return;
+    }
+    let drops = sock.drops();
+    if drops == 0 {
+        return;
+    }
+    let (waiting, limit) = sock.accept_queue();
+    let queue = u64::from(limit) << 32 | u64::from(waiting);
+    let dropped = count_drops(sock.key(), u64::from(drops), queue, occasion as u64);
+    if dropped != 0 {
+        report_drops(sock.key(), dropped, queue, occasion as u64);
+    }
+}
+
+/// Reports so many packets.
+///
+/// A global function for the same reason. So it reads the socket as a number, and where that cannot be
+/// done says no more than what is remembered.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn report_drops(address: u64, dropped: u64, queue: u64, occasion: u64) -> u64 {
+    let Some(listener) = LISTENERS.get_ptr_mut(&address) else {
+        return 0;
+    };
+    // SAFETY: just looked up.
+    let (port, family) = unsafe { ((*listener).port, (*listener).family) };
+    let signature = Signature {
+        flags: Flags::empty().0,
+        errno: 0,
+        kind: EventKind::HandshakesDropped as u8,
+        origin: 0,
+        state: TcpState::Listen as u8,
+        family,
+        sigpipe: Sigpipe::NotRaised as u8,
+        protocol: Protocol::Tcp as u8,
+    };
+    let is_look = occasion == Occasion::Look as u64;
+    let question = if is_look { Question::listener(address) } else { Question::caller() };
+    let locate = |subject: &mut Subject| {
+        subject.local_port = port;
+        if offsets::READ_KERNEL.get() == 1 {
+            let sock = Sock::<Probe>::new(address as *const u8);
+            (subject.local, subject.netns) = (sock.bound_address(family), sock.netns());
+        }
+    };
+    emit(&signature, question, locate, |event| {
+        event.set_detail(Detail::AcceptQueue(AcceptQueue {
+            dropped: dropped as u32,
+            waiting: queue as u32,
+            limit: (queue >> 32) as u32,
+            accepting: occasion == Occasion::Accept as u64,
+        }));
+    });
+    0
+}
+
+/// Whether the accept queue was full when the last packets were dropped.
+///
+/// Several programs may accept at a time, and each finds the places that the others have made: so an
+/// eighth may be free after an accept.
+#[inline(always)]
+fn was_full(waiting: u32, limit: u32, occasion: u64) -> bool {
+    let made = if occasion == Occasion::Accept as u64 { 1 + u64::from(limit / 8) } else { 0 };
+    u64::from(waiting) + made > u64::from(limit)
+}
+
+/// How many packets that a listener has dropped with its queue full are to be reported now, if any.
+///
+/// A global function for the same reason.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -> u64 {
+    let Some(listener) = LISTENERS.get_ptr_mut(&address) else {
+        return 0;
+    };
+    // SAFETY: just looked up.
+    let listener = unsafe { &mut *listener };
+    if listener.drops == drops as u32 && listener.unreported == 0 {
+        return 0;
+    }
+    // What this one leaves, whoever looks next will find.
+    if COUNTING.insert(&address, &1, u64::from(BPF_NOEXIST)).is_err() {
+        return 0;
+    }
+    // SAFETY: just looked up. Volatile, as another program may have been at it until now.
+    let known = unsafe { (&raw const listener.drops).read_volatile() };
+    let added = (drops as u32).wrapping_sub(known);
+    // Not if that one has seen more.
+    if added != 0 && added < 1 << 31 {
+        listener.drops = drops as u32;
+        let full = u64::from(was_full(queue as u32, (queue >> 32) as u32, occasion));
+        listener.unreported = listener.unreported.wrapping_add(full as u32 * added);
+        if occasion == Occasion::Accept as u64 && !listener.owner.is_current() {
+            listener.owner.open(owner::current_cgroup());
+        }
+        let port_family = u64::from(listener.port) | u64::from(listener.family) << 16;
+        count_dropped(u64::from(added), full, port_family, listener.owner.cgroup_id);
+    }
+    // SAFETY: the helper takes nothing and cannot fail.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let is_due = listener.reported_ns == 0
+        || now.wrapping_sub(listener.reported_ns) >= EPISODE_NS
+        || occasion == Occasion::Close as u64;
+    let mut due = 0;
+    if is_due && listener.unreported != 0 {
+        due = u64::from(listener.unreported);
+        (listener.reported_ns, listener.unreported) = (now, 0);
+    }
+    let _is_there = COUNTING.remove(&address);
+    due
+}
+
+/// Counts packets for the host, and for whose listener it is. A global function for the same reason.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn count_dropped(added: u64, full: u64, port_family: u64, cgroup_id: u64) -> u64 {
+    let family = (port_family >> 16) as u8;
+    let slot = 2 * full as usize + usize::from(family == Family::Ipv6 as u8);
+    add_to(&DROPS, slot, added);
+    if offsets::OWNED_COUNTS.get() != 1 {
+        return 0;
+    }
+    let signature = Signature {
+        errno: full as u16,
+        kind: LISTENER_DROPS,
+        protocol: Protocol::Tcp as u8,
+        ..Signature::default()
+    };
+    let service_port = if offsets::SERVICE_PORTS.get() == 1 { port_family as u16 } else { 0 };
+    owned_tally::count_by(&Owned { cgroup_id, signature, service_port, reserved: 0 }, added);
+    0
+}

@@ -1,0 +1,61 @@
+//! The iterator `bpf_map_elem` (`kernel/bpf/map_iter.c`, since 5.8): visits every listener that is
+//! remembered, when the daemon looks. Counts and reports what each has dropped, and says how it is.
+//!
+//! Context: `struct bpf_iter__bpf_map_elem { meta, map, key, value }`, whose key and value are NULL at the
+//! end. The socket may have gone: what is read is taken for it only if it listens at the same port.
+
+use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
+use socktrace_ebpf::{ListenerState, TcpState};
+
+use crate::{
+    listeners::{self, Listener, Occasion},
+    load::Probe,
+    offsets,
+    sock::Sock,
+};
+
+/// `struct bpf_iter_meta`, the same in 5.10 to 7.3; its pointer is eight bytes wide everywhere
+/// (`__bpf_md_ptr`).
+#[repr(C)]
+struct Meta {
+    seq: *mut seq_file,
+}
+
+/// The context, likewise.
+#[repr(C)]
+struct MapElement {
+    meta: *const Meta,
+    map: *const u8,
+    key: *const u64,
+    value: *const Listener,
+}
+
+/// The iterator's program.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_map_elem")]
+extern "C" fn bpf_map_elem(ctx: *const MapElement) -> i32 {
+    // SAFETY: the kernel passes such a context, and the verifier checks loads from it.
+    let (key, value) = unsafe { ((*ctx).key, (*ctx).value) };
+    if key.is_null() || value.is_null() || offsets::READ_KERNEL.get() != 1 {
+        return 0;
+    }
+    // SAFETY: the key and the value of an element of the map.
+    let (address, port, family, cgroup_id, tgid) = unsafe {
+        (*key, (*value).port, (*value).family, (*value).owner.cgroup_id, (*value).owner.tgid)
+    };
+    let sock = Sock::<Probe>::new(address as *const u8);
+    let listens = sock.state() == TcpState::Listen as u8 && sock.bound_port() == port;
+    let mut state =
+        ListenerState { key: address, cgroup_id, tgid, port, family, ..ListenerState::default() };
+    if listens {
+        listeners::look_at(sock, Occasion::Look);
+        state.local = sock.bound_address(family);
+        (state.waiting, state.limit) = sock.accept_queue();
+        (state.drops, state.netns, state.listens) = (sock.drops(), sock.netns(), 1);
+    }
+    // SAFETY: as above.
+    let seq = unsafe { (*(*ctx).meta).seq };
+    // SAFETY: the file that the daemon reads, and as many bytes as there are.
+    unsafe { bpf_seq_write(seq, (&raw const state).cast(), size_of::<ListenerState>() as u32) };
+    0
+}

@@ -1,0 +1,40 @@
+//! Looks at listeners from time to time: whoever never accepts is not seen otherwise.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::kernel::listeners::ListenerTable;
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// When to look, and at what.
+pub(super) struct Looks {
+    listeners: Arc<ListenerTable>,
+    times: Interval,
+}
+
+impl Looks {
+    pub(super) fn new(listeners: Arc<ListenerTable>) -> Self {
+        let mut times = interval_at(Instant::now() + INTERVAL, INTERVAL);
+        times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { listeners, times }
+    }
+
+    /// Has the kernel side report what it finds, which comes as events.
+    pub(super) fn look(&self) {
+        if let Err(error) = self.listeners.look() {
+            // As without a free descriptor. Nothing is lost by that.
+            log::debug!("{error:#}");
+        }
+    }
+}
+
+/// Waits until it is time to look; forever where nobody looks. Cancel safe.
+pub(super) async fn due(looks: &mut Option<Looks>) {
+    match looks {
+        Some(looks) => drop(looks.times.tick().await),
+        None => pending().await,
+    }
+}

@@ -1,0 +1,278 @@
+//! Servers that accept too slowly, or not at all.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
+use socktrace_diagnosis::Cause;
+
+use super::{
+    expected::Expected,
+    network::Family,
+    owner,
+    socket::{self, until},
+    tracer::Tracer,
+    verify::{Metrics, sum},
+};
+
+/// The service that this process is in meanwhile.
+const SERVICE: &str = "/system.slice/slow.service";
+
+/// More than the longest tick of a kernel's clock.
+const TICK: f64 = 0.011;
+
+/// A program is at other things for a while, and accepts then: the wait is measured, for the host and for
+/// the service, and those that are accepted at once are not the service's.
+pub(super) fn slow_to_accept() -> Result<()> {
+    owner::enter(SERVICE)?;
+    let result = accepts_late();
+    owner::leave()?;
+    result
+}
+
+fn accepts_late() -> Result<()> {
+    const WAIT: Duration = Duration::from_millis(300);
+    const QUICK: u32 = 20;
+    const ALL: &str = "socktrace_accept_wait_seconds";
+
+    let tracer =
+        Tracer::must_start(&["--no-stream", "--series-by-port", "--listen", "127.0.0.1:0"])?;
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let listener = socket::listener(family.loopback(), 8)?;
+        let port = socket::local(&listener)?.port();
+        let of_service = |part: &str, le: &str| {
+            format!(
+                "socktrace_service_accept_wait_seconds_{part}{{container=\"\",namespace=\"\",pod=\"\",\
+                 service=\"slow.service\",service_port=\"{port}\",unit=\"slow.service\"{le}}}"
+            )
+        };
+        let before = tracer.scrape()?;
+        let began = Instant::now();
+        let clients = [socket::connect(&listener)?, socket::connect(&listener)?];
+        sleep(WAIT);
+        let servers = [listener.accept()?, listener.accept()?];
+        // Both waited for as long at most.
+        let (least, most) = (WAIT.as_secs_f64() * 2.0, began.elapsed().as_secs_f64() * 2.0);
+        let after = tracer.scrape()?;
+        let grown = |series: &str| sum(&after, series) - sum(&before, series);
+        let lasted = |what: &str, seconds: f64| {
+            ensure!(
+                (least - 2.0 * TICK..=most + 3.0 * TICK).contains(&seconds),
+                "{what} has {seconds} s, not {least} to {most} s"
+            );
+            Ok(())
+        };
+        // The scrape's own connection may wait for a tick.
+        lasted("the host", grown(&format!("{ALL}_sum")))?;
+        is(&after, &of_service("count", ""), 2.0)?;
+        lasted("the service", sum(&after, &of_service("sum", "")))?;
+        is(&after, &of_service("bucket", ",le=\"0.1\""), 0.0)?;
+        is(&after, &of_service("bucket", ",le=\"+Inf\""), 2.0)?;
+        // Two, and the scrape's.
+        let counted = grown(&format!("{ALL}_count"));
+        ensure!((counted - 3.0).abs() < 0.5, "{counted} are counted");
+        let slow = counted - grown(&format!("{ALL}_bucket{{le=\"0.25\"}}"));
+        ensure!((slow - 2.0).abs() < 0.5, "{slow} waited for more than 0.25 s");
+        drop((clients, servers));
+
+        let late = accept_at_once(&listener, QUICK)?;
+        let last = tracer.scrape()?;
+        let counted = sum(&last, &format!("{ALL}_count")) - sum(&after, &format!("{ALL}_count"));
+        let expected = f64::from(QUICK) + 1.0;
+        ensure!((counted - expected).abs() < 0.5, "{counted} are counted, not {expected}");
+        let counted = sum(&last, &of_service("count", "")) - 2.0;
+        ensure!(counted <= f64::from(late), "{counted} are the service's, and {late} were late");
+    }
+    Ok(())
+}
+
+/// Accepts connections, each as soon as it is made; how many may have waited for a tick, as this guest is
+/// slow.
+fn accept_at_once(listener: &Socket, count: u32) -> Result<u32> {
+    const SHORTEST_TICK: Duration = Duration::from_millis(1);
+    let mut late = 0;
+    for _ in 0..count {
+        let began = Instant::now();
+        let _pair = socket::Pair::through(listener)?;
+        late += u32::from(began.elapsed() >= SHORTEST_TICK);
+    }
+    Ok(late)
+}
+
+fn is(metrics: &Metrics, series: &str, expected: f64) -> Result<()> {
+    let found = sum(metrics, series);
+    ensure!((found - expected).abs() < 0.1, "{series} is {found}, not {expected}");
+    Ok(())
+}
+
+/// What is said of a listener that has dropped handshake packets, as many as from the first to the second.
+pub(super) fn overflow(listener: &Socket, dropped: (u64, u64), limit: u32) -> Result<Expected> {
+    let address = socket::local(listener)?;
+    Ok(Expected::alone(Cause::AcceptQueueOverflow, "none", 0, address)
+        .with("severity", "failure")
+        .with("delivered", Value::Null)
+        .with("role", "server")
+        .with("service_port", address.port())
+        .with("rto_ms", 0)
+        .within("dropped", dropped.0, dropped.1)
+        .with("accept_queue_limit", limit))
+}
+
+/// A listener with room for two, both taken, and a client that finds none.
+struct Full {
+    listener: Socket,
+    waiting: [Socket; 2],
+    client: Socket,
+}
+
+/// Its limit.
+const LIMIT: u32 = 1;
+
+impl Full {
+    fn new(family: Family) -> Result<Self> {
+        let listener = socket::listener(family.loopback(), LIMIT.cast_signed())?;
+        let waiting = [socket::connect(&listener)?, socket::connect(&listener)?];
+        let address = socket::local(&listener)?;
+        let client = socket::stream(address)?;
+        let before = counted("ListenDrops")?;
+        socket::start_connect(&client, address)?;
+        until("the SYN is not dropped", || Ok(counted("ListenDrops")? > before))?;
+        Ok(Self { listener, waiting, client })
+    }
+}
+
+/// A number of the network namespace, as `nstat` has it.
+fn counted(name: &str) -> Result<u64> {
+    let text = fs::read_to_string("/proc/thread-self/net/netstat")?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, numbers) = lines.next().zip(lines.next()).context("no TcpExt")?;
+    let mut pairs = names.split(' ').zip(numbers.split(' '));
+    let (_, number) = pairs.find(|(known, _)| *known == name).context("no such number")?;
+    Ok(number.parse()?)
+}
+
+/// More clients connect than the queue takes, and the program accepts then: one line, by whoever accepts,
+/// with as many as the kernel has counted.
+pub(super) fn overflows(family: Family) -> Result<Vec<Expected>> {
+    let before = counted("ListenDrops")?;
+    let full = Full::new(family)?;
+    // Its SYN is sent again.
+    until("no SYN is sent again", || Ok(counted("ListenDrops")? >= before + 2))?;
+    let dropped = counted("ListenDrops")? - before;
+    let expected = overflow(&full.listener, (dropped, dropped + 1), LIMIT)?;
+    let servers = [full.listener.accept()?, full.listener.accept()?];
+    ensure!(socket::finish_connect(&full.client)? == 0, "the connect fails");
+    let server = full.listener.accept()?;
+    let Full { listener, waiting, client } = full;
+    drop((waiting, client));
+    for (server, _) in servers.iter().chain([&server]) {
+        socket::read_end(server)?;
+    }
+    drop(listener);
+    Ok(vec![expected.known_as(&["caller"]).with("accept_queue", 1).saying("before this accept")])
+}
+
+/// A service accepts nothing at all: its queue is in the metrics, its drops are counted and reported, once
+/// a minute at most, and the rest when it closes the listener.
+pub(super) fn hung() -> Result<()> {
+    owner::enter("/system.slice/hung.service")?;
+    let result = accepts_nothing();
+    owner::leave()?;
+    result
+}
+
+fn accepts_nothing() -> Result<()> {
+    /// Longer than until the next look, and within one episode.
+    const SOON: Duration = Duration::from_secs(35);
+    let tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
+    let series = |name: &str, before: &str| {
+        format!(
+            "socktrace_service_{name}{{{before}container=\"\",namespace=\"\",pod=\"\",\
+             service=\"hung.service\",unit=\"hung.service\"}}"
+        )
+    };
+    let drops = series("listener_drops_total", "accept_queue=\"full\",");
+    let before = counted("ListenDrops")?;
+    let full = Full::new(Family::Ipv4)?;
+    let metrics = tracer.scrape()?;
+    is(&metrics, &series("accept_queue_length", ""), 2.0)?;
+    is(&metrics, &series("accept_queue_limit", ""), f64::from(LIMIT))?;
+    ensure!(sum(&metrics, &drops) >= 1.0, "no {drops} in {metrics:?}");
+    sleep(SOON);
+    let first = tracer.collect(1);
+    let [line] = first.as_slice() else { anyhow::bail!("{first:?} instead of one line") };
+    let line: Value = serde_json::from_str(line)?;
+    let port = socket::local(&full.listener)?.port();
+    for (field, value) in [
+        ("cause", Value::from("accept_queue_overflow")),
+        ("errno", "none".into()),
+        ("unit", "hung.service".into()),
+        ("local_port", port.into()),
+        ("pid", std::process::id().into()),
+        ("owner_source", "holder".into()),
+        ("accept_queue", 2.into()),
+        ("accept_queue_limit", LIMIT.into()),
+    ] {
+        ensure!(line[field] == value, "{field} is not {value} in {line}");
+    }
+    let reason = line["reason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("nobody accepts"), "{reason}");
+    // A quiet listener has a queue, too.
+    let quiet = socket::listener(Family::Ipv4.loopback(), 7)?;
+    let dropped = counted("ListenDrops")? - before;
+    let metrics = tracer.scrape()?;
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let kernel = dropped as f64;
+    is(&metrics, &drops, kernel)?;
+    is(&metrics, &series("accept_queue_length", ""), 2.0)?;
+    let client = full.client;
+    drop(client);
+    drop((quiet, full.waiting, full.listener));
+    let rest = tracer.collect(1);
+    let told = [line].into_iter().map(Ok).chain(rest.iter().map(|line| serde_json::from_str(line)));
+    let told: Vec<Value> = told.collect::<Result<_, _>>()?;
+    let told: u64 = told.iter().filter_map(|line| line["dropped"].as_u64()).sum();
+    ensure!(told == dropped, "{told} of {dropped} are reported");
+    Ok(())
+}
+
+/// Segments that fit no connection come to a listener, as of a port scan: they are counted apart, and
+/// nothing is reported.
+pub(super) fn stray_segments(family: Family) -> Result<Vec<Expected>> {
+    const COUNT: u32 = 3;
+    let listener = socket::listener(family.loopback(), 8)?;
+    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))?;
+    let to = socket::local(&listener)?;
+    for _ in 0..COUNT {
+        raw.send_to(&reset_to(to), &SocketAddr::new(to.ip(), 0).into())?;
+    }
+    let (client, server) = (socket::connect(&listener)?, listener.accept()?);
+    drop(client);
+    socket::read_end(&server.0)?;
+    Ok(Vec::new())
+}
+
+/// An RST from 127.0.0.1 to a port there.
+fn reset_to(to: SocketAddr) -> [u8; 20] {
+    const FROM: u16 = 9;
+    const RST: u16 = 0x5004;
+    let mut segment = [0; 20];
+    segment[..2].copy_from_slice(&FROM.to_be_bytes());
+    segment[2..4].copy_from_slice(&to.port().to_be_bytes());
+    segment[12..14].copy_from_slice(&RST.to_be_bytes());
+    // Addresses, protocol and length go before it.
+    let before = [0x7f00, 0x0001, 0x7f00, 0x0001, 6, 20];
+    let words = segment.as_chunks::<2>().0.iter().map(|word| u16::from_be_bytes(*word));
+    let sum: u32 = before.into_iter().chain(words).map(u32::from).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    let checksum = !(folded as u16);
+    segment[16..18].copy_from_slice(&checksum.to_be_bytes());
+    segment
+}
