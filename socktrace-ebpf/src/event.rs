@@ -196,6 +196,8 @@ pub mod parts {
     pub const GIVEN: u8 = 5 << 5;
     /// The detail is [`super::Detail::AcceptQueue`].
     pub const ACCEPT_QUEUE: u8 = 6 << 5;
+    /// The detail is [`super::Detail::SendTimeout`].
+    pub const SEND_TIMEOUT: u8 = 7 << 5;
 }
 
 /// Bits of [`Event::unsettled`].

@@ -230,6 +230,16 @@ macro_rules! kernel_facts {
                 SOCK_PROT = "sock", "__sk_common.skc_prot", pointer;
                 SOCK_PROT_CREATOR = "sock", "sk_prot_creator", pointer;
             }
+            at("sk_stream_error", "__sys_connect_file", "__inet_stream_connect") {
+                SOCK_SEND_TIMEOUT = "sock", "sk_sndtimeo", u64;
+            }
+            at("__sys_connect_file") {
+                FILE_FLAGS = "file", "f_flags", u32;
+            }
+            // Up to 6.4. Since then, what `sendfile` and `splice` send is marked.
+            optional() {
+                SENDPAGE = "proto_ops", "sendpage", pointer;
+            }
             at("__inet_stream_connect", "tcp_done", "tcp_done_with_error") {
                 SOCKET_STATE = "socket", "state", u32;
             }

@@ -37,7 +37,7 @@ pub(crate) fn encrypts_for_a_program<L: Load>(sock: Sock<L>) -> bool {
 
 /// Whether something lies above TCP on this socket: two loads, after which all others leave.
 #[inline(always)]
-fn lies_below<L: Load>(sock: Sock<L>) -> bool {
+pub(crate) fn lies_below<L: Load>(sock: Sock<L>) -> bool {
     // Not trusted: see `TcpSock::untrusted_sock`.
     sock.tcp().is_some_and(|tcp| tcp.untrusted_sock().has_other_protocol())
 }

@@ -278,6 +278,22 @@ impl<L: Load> Sock<L> {
         is_half_closed & is_same(shutdown | dead, 0)
     }
 
+    /// `SO_SNDTIMEO` in jiffies; `None` without a limit, as nearly all sockets are (`MAX_SCHEDULE_TIMEOUT`).
+    #[inline(always)]
+    pub(crate) fn send_timeout(self) -> Option<u64> {
+        const NO_LIMIT: u64 = i64::MAX as u64;
+        let jiffies: u64 = self.load(&offsets::SOCK_SEND_TIMEOUT);
+        (jiffies != NO_LIMIT).then_some(jiffies)
+    }
+
+    /// Whether the kernel itself has the socket, and no program, as that of a network file system.
+    #[inline(always)]
+    pub(crate) fn is_the_kernels(self) -> bool {
+        // Looked at before it is followed, see `is_connecting_both_ways`.
+        let socket: *const u8 = self.load(&offsets::SOCK_SOCKET);
+        socket.is_null() || !Socket::<L>::new(socket).may_have_file()
+    }
+
     /// Whether the peer's FIN has come (`SOCK_DONE`): 1 or 0.
     #[inline(always)]
     pub(crate) fn is_done(self) -> u64 {

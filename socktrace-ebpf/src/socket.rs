@@ -15,7 +15,18 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Socket<L>(*const u8, PhantomData<L>);
 
+/// In `include/uapi/asm-generic/fcntl.h`, for x86 and arm64 too.
+pub(crate) const O_NONBLOCK: i32 = 0o4_000;
+
 impl Socket<Direct> {
+    /// Whether calls on this `struct file`, a pointer that the verifier has typed, do not wait.
+    #[inline(always)]
+    pub(crate) fn is_nonblocking(file: *const u8) -> bool {
+        // SAFETY: a hook's `struct file` argument, and an offset in it.
+        let flags: i32 = unsafe { Direct::member(file, &offsets::FILE_FLAGS) };
+        flags & O_NONBLOCK != 0
+    }
+
     /// The socket of a `struct file`, a pointer that the verifier has typed; `None` for another file. For
     /// kernels that have the helper: since 5.11.
     #[inline(always)]
@@ -47,6 +58,14 @@ impl<L: Load> Socket<L> {
     #[inline(always)]
     pub(crate) fn is_connecting(self) -> u64 {
         is_same(u64::from(self.state().cast_unsigned()), SS_CONNECTING as u64)
+    }
+
+    /// Whether a program has a descriptor for it; `true` where that cannot be read.
+    #[inline(always)]
+    pub(crate) fn may_have_file(self) -> bool {
+        // SAFETY: a `struct socket`, and an offset in it.
+        let file: *const u8 = unsafe { L::member(self.0, &offsets::SOCKET_FILE) };
+        offsets::SOCKET_FILE.is_absent() || !file.is_null()
     }
 
     #[inline(always)]

@@ -40,6 +40,11 @@ pub enum Detail {
     Given(Given),
     /// A listener's queue, and what it has dropped.
     AcceptQueue(AcceptQueue),
+    /// The socket's `SO_SNDTIMEO`, which has ended the call.
+    SendTimeout {
+        /// The limit in jiffies; the most that fits where it is longer.
+        jiffies: u32,
+    },
 }
 
 /// What a call was given for an address.
@@ -117,6 +122,7 @@ impl Event {
                     accepting: accepting != 0,
                 }))
             }
+            parts::SEND_TIMEOUT => Some(Detail::SendTimeout { jiffies: first }),
             _ => None,
         }
     }
@@ -146,6 +152,7 @@ impl Event {
                 let words = Address::from_words([limit, accepting, 0, 0]);
                 (parts::ACCEPT_QUEUE, words.octets, [dropped, waiting])
             }
+            Detail::SendTimeout { jiffies } => (parts::SEND_TIMEOUT, [0; 16], [jiffies, 0]),
         };
         self.parts = self.parts & !parts::DETAILS | part;
         self.packed = Packed { octets, numbers };
@@ -190,6 +197,7 @@ mod tests {
                 limit: 4_096,
                 accepting: true,
             }),
+            Detail::SendTimeout { jiffies: 125 },
         ] {
             event.set_detail(detail);
             assert_eq!(event.detail(), Some(detail));
@@ -198,7 +206,7 @@ mod tests {
         let call = SocketCall { family: 2, socket_type: 0o2_000_003, protocol: 0 };
         event.set_detail(Detail::Socket(call));
         assert_eq!(event.detail(), Some(Detail::Socket(SocketCall { socket_type: 3, ..call })));
-        event.parts |= parts::DETAILS;
-        assert_eq!(event.detail(), None, "of no kind that there is");
+        event.parts &= !parts::DETAILS;
+        assert_eq!(event.detail(), None, "of no kind");
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     owner::{self, Role},
     sock::Sock,
     sockaddr::SockAddr,
+    socket::O_NONBLOCK,
     subject::Subject,
 };
 
@@ -20,6 +21,13 @@ pub(super) enum Call {
     Connect,
     /// One that sends: it ends in `sk_stream_error` when the connection fails.
     Send,
+}
+
+/// Whether an errno says that a connect, called with these flags of a file, has waited for as long as
+/// it may: EALREADY where the attempt was under way before.
+#[inline(always)]
+pub(super) fn says_time_is_over(errno: u16, flags: i32) -> bool {
+    matches!(errno, EINPROGRESS | EALREADY) && flags & O_NONBLOCK == 0
 }
 
 /// A call that was to connect a socket to `target` has returned this.

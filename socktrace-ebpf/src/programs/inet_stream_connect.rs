@@ -4,21 +4,21 @@
 //! Prototype: `(struct socket *, struct sockaddr *, int addr_len, int flags, int is_sendmsg)` in
 //! 5.10 to 6.18. Remembers the connecting process. Produces an event when connect fails for a
 //! reason that is no failure of an existing connection: no route, no port, an interrupting
-//! signal. What the network answered was counted by `tcp_done`, and connect only delivers it.
+//! signal, a limit of the program's own (`SO_SNDTIMEO`). What the network answered was counted by `tcp_done`, and connect only delivers it.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use socktrace_ebpf::{Flags, TcpState};
+use socktrace_ebpf::{EventKind, Flags, TcpState};
 
-use super::connect;
+use super::{connect, send_timeout};
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
     errno::{EAGAIN, EALREADY, ECONNABORTED, EINPROGRESS, EISCONN, returned},
     failure,
-    load::Probe,
+    load::{Direct, Probe},
     owner::{self, Role},
     sockaddr::SockAddr,
     socket::Socket,
@@ -34,7 +34,15 @@ fn inet_stream_connect(ctx: FEntryContext) -> i32 {
 /// Return of `__inet_stream_connect`.
 #[fexit(function = "__inet_stream_connect")]
 fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
-    ended(&ctx, returned(ctx.argument(5)))
+    let errno = returned(ctx.argument(5));
+    ended(&ctx, errno);
+    let is_sendmsg = ctx.int(4) != 0;
+    // A sending call ends in `sk_stream_error`, which shows whether its time has run out.
+    if is_sendmsg || !connect::says_time_is_over(errno, ctx.int(3)) {
+        return 0;
+    }
+    let sock = Socket::<Direct>::new(ctx.pointer(0)).sock();
+    send_timeout::ended(EventKind::Connect, sock, errno, Flags::empty())
 }
 
 /// Entry of `__inet_stream_connect` by kprobe, whose return would be lost when many wait for their

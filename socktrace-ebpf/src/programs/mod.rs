@@ -16,6 +16,7 @@ mod inet_stream_connect;
 mod listen;
 mod security_sock_graft;
 mod security_socket;
+mod send_timeout;
 mod sk_stream_error;
 mod sockopt;
 mod sys_accept4;

@@ -3,10 +3,11 @@
 //!
 //! Prototype: `int (sk, int flags, int err)` in every kernel from 5.10 to 7.2; the return value is
 //! the exact errno of the call, and SIGPIPE has been sent if it was to be. It also ends every
-//! non-blocking write to a full buffer: EAGAIN leaves at the first test.
+//! non-blocking write to a full buffer: EAGAIN leaves after a look at the call's flags.
 //!
 //! Produces an event: the delivery of a failure that was counted when it happened, or a failure
-//! of its own when the program writes on after that, or after its own shutdown.
+//! of its own when the program writes on after that, or after its own shutdown, or when it has waited
+//! for as long as it allows (`SO_SNDTIMEO`). A write of which some was taken does not get here.
 //!
 //! A write on a socket of kTLS or a sockmap gets here twice: see [`layer`].
 
@@ -16,7 +17,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{EventKind, Family, Flags, Origin, Signature, Sigpipe, TcpState};
 
-use super::{caller_of, emit_call, failed_call, locate_call};
+use super::{caller_of, emit_call, failed_call, locate_call, send_timeout};
 use crate::{
     arguments::Arguments,
     emit::emit,
@@ -26,6 +27,7 @@ use crate::{
     offsets, owner, sigpipe,
     sock::Sock,
     subject::Subject,
+    task,
     verifier::{FlagBit as _, is_same},
 };
 
@@ -52,6 +54,41 @@ fn sk_stream_error_kprobe(ctx: ProbeContext) -> i32 {
 /// `MSG_FASTOPEN` in `include/linux/socket.h`.
 const MSG_FASTOPEN: i32 = 0x2000_0000;
 
+/// `MSG_DONTWAIT`, `MSG_MORE`, `MSG_SENDPAGE_NOTLAST` (up to 6.4) and `MSG_SPLICE_PAGES` (since 6.5) there.
+const MSG_DONTWAIT: i32 = 0x40;
+const MSG_MORE: i32 = 0x8000;
+const MSG_SENDPAGE_NOTLAST: i32 = 0x2_0000;
+const MSG_SPLICE_PAGES: i32 = 0x800_0000;
+
+/// A write would have to wait: for room or, with EINPROGRESS, for the connection that it was to make.
+///
+/// The kernel adds `MSG_DONTWAIT` to the flags of a call on a non-blocking file, and of one that `io_uring`
+/// tries (`sock_write_iter`, `__sys_sendto`, `io_send`; 5.10 to 7.3). Without it the call has waited, and
+/// its time has run out.
+///
+/// `sendfile` and `splice` send in parts, and return how much was taken where a later one fails: they are
+/// left out. Up to 6.4 all parts but the last one are marked, by a mark of programs' own too (`MSG_MORE`).
+#[inline(always)]
+fn would_wait<A: Arguments>(ctx: &A, errno: u16) -> i32 {
+    let flags = ctx.int(1);
+    if flags & (MSG_DONTWAIT | MSG_SPLICE_PAGES) != 0 {
+        return 0;
+    }
+    if !offsets::SENDPAGE.is_absent() && flags & (MSG_MORE | MSG_SENDPAGE_NOTLAST) != 0 {
+        return 0;
+    }
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
+    // What lies above TCP calls this also where it returns how much was taken.
+    if sock.stream_family().is_none() || layer::lies_below(sock) || task::current_is_kernel_thread()
+    {
+        return 0;
+    }
+    if errno == EINPROGRESS {
+        return send_timeout::ended(EventKind::Connect, sock, errno, Flags::FAST_OPEN);
+    }
+    send_timeout::ended(EventKind::Write, sock, errno, Flags::empty())
+}
+
 /// A write was to connect and is not allowed to. Where the return of `tcp_sendmsg_fastopen` is hooked, that
 /// has told more. The errno is also that of an address of `AF_UNSPEC`, which is not seen here.
 #[inline(always)]
@@ -64,8 +101,11 @@ fn no_fast_open<L: Load>(sock: Sock<L>, family: Family) -> i32 {
 
 #[inline(always)]
 fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
+    if matches!(errno, EAGAIN | EINPROGRESS) {
+        return would_wait(ctx, errno);
+    }
     // The last two of a call that was to connect, too, which another has begun or done.
-    if matches!(errno, 0 | EAGAIN | EINTR | EINPROGRESS | EALREADY | EISCONN) {
+    if matches!(errno, 0 | EINTR | EALREADY | EISCONN) {
         return 0;
     }
     let sock = Sock::<A::Load>::new(ctx.pointer(0));

@@ -3,14 +3,17 @@
 //!
 //! Prototype: `int (struct file *, struct sockaddr_storage *, int addrlen, int file_flags)` in 5.10 to
 //! 7.3. Remembers the connecting process. Produces an event when connect fails for a reason that is no
-//! failure of an existing connection: no route, no port, forbidden, an interrupting signal. What the
-//! network answered was counted by `tcp_done`, and connect only delivers it.
+//! failure of an existing connection: no route, no port, forbidden, an interrupting signal, a limit of the
+//! program's own (`SO_SNDTIMEO`). What the network answered was counted by `tcp_done`, and connect only
+//! delivers it.
 //!
 //! While connect waits there is no record of the socket: the process is found as the one that waits.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 
-use super::connect;
+use socktrace_ebpf::{EventKind, Flags};
+
+use super::{connect, send_timeout};
 use crate::{
     arguments::Arguments as _,
     errno::{ENOTSOCK, returned},
@@ -34,5 +37,11 @@ fn sys_connect_file_return(ctx: FExitContext) -> i32 {
         return 0;
     }
     let target = SockAddr::<Direct>::new(ctx.pointer(1), ctx.int(2));
-    connect::returned(sock, errno, target, connect::Call::Connect)
+    connect::returned(sock, errno, target, connect::Call::Connect);
+    // `io_uring` does not wait on a blocking file either.
+    let flags = ctx.int(3);
+    if !connect::says_time_is_over(errno, flags) || Socket::is_nonblocking(ctx.pointer(0)) {
+        return 0;
+    }
+    send_timeout::ended(EventKind::Connect, sock, errno, Flags::empty())
 }

@@ -50,6 +50,17 @@ impl<L: Load> TcpSock<L> {
             .with_flag(Flags::SEND_FAILED, has_failed & has_all_failed)
     }
 
+    /// [`Flags::ZERO_WINDOW`], where the peer has closed its window.
+    #[inline(always)]
+    pub(crate) fn window_flags(self) -> Flags {
+        if offsets::TCP_SND_WND.is_absent() {
+            return Flags::empty();
+        }
+        let window: u32 = self.load(offsets::TCP_SND_WND.present());
+        let is_connected = is_other(u64::from(self.sock.state()), TcpState::SynSent as u64);
+        Flags::empty().with_flag(Flags::ZERO_WINDOW, is_connected & is_same(u64::from(window), 0))
+    }
+
     /// The flags that tell resets apart, see `diagnosis`.
     #[inline(always)]
     pub(crate) fn reset_flags(self) -> Flags {

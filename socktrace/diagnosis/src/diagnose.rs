@@ -5,6 +5,9 @@ use socktrace_ebpf::{EventKind, Flags, Origin, Signature, Sigpipe, TcpState};
 
 use crate::{Call, Cause, Diagnosis, Errno, Finding, Severity};
 
+const EAGAIN: u16 = errno(libc::EAGAIN);
+const EALREADY: u16 = errno(libc::EALREADY);
+const EINPROGRESS: u16 = errno(libc::EINPROGRESS);
 const EINTR: u16 = errno(libc::EINTR);
 const ENOMEM: u16 = errno(libc::ENOMEM);
 const EFAULT: u16 = errno(libc::EFAULT);
@@ -61,6 +64,11 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::ConnectionEnded, _) if flags.has(Flags::SUBFLOW) => Cause::SubflowFailed,
         (EventKind::ClosedUnread | EventKind::ConnectionEnded, _) => close(signature),
         (EventKind::ErrorReported, _) if flags.has(Flags::MPTCP) => close(signature),
+
+        // Only of calls that have waited: of others both are no failure. The address is not looked at any
+        // more where a connect is under way.
+        (EventKind::Connect, EINPROGRESS | EALREADY) => Cause::ConnectSendTimeout,
+        (EventKind::Write, EAGAIN) => Cause::SendTimeout,
 
         // What was asked for is no address, and so there can be no route to it.
         (EventKind::Connect, _) if flags.has(Flags::POLICY) || flags.has(Flags::MALFORMED) => {

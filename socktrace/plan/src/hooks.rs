@@ -215,7 +215,7 @@ hooks! {
         // Built without security modules for the network.
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) =>
             [exit("inet_stream_connect_return"), entry("inet_stream_connect")];
-    }, by kprobe hides "connects that are interrupted or shut down, or refused by a BPF program" {
+    }, by kprobe hides "connects that are interrupted, shut down, out of time or refused by a BPF program" {
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
             kretprobe("security_socket_connect_kretprobe").of("security_socket_connect"),
             kretprobe("tcp_v6_connect_kretprobe").of("tcp_v6_connect"),
@@ -255,7 +255,7 @@ hooks! {
     }
     /// A write fails.
     SkStreamError = "sk_stream_error",
-    hides "which call delivers an errno to a writer, EPIPE after a reset, SIGPIPE" {
+    hides "which call delivers an errno to a writer, EPIPE after a reset, SIGPIPE, SO_SNDTIMEO of writes" {
         "sk_stream_error"(SOCK, "int", "int") => [exit("sk_stream_error_return")];
     }, by kprobe {
         "sk_stream_error"(SOCK, "int", "int") => [kprobe("sk_stream_error_kprobe")];

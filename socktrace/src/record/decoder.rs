@@ -72,6 +72,7 @@ impl Decoder {
         };
         let (mut icmp, mut sender, mut killer) = (None, None, None);
         let mut arguments = Arguments::default();
+        let mut send_timeout_ms = None;
         match event.detail() {
             Some(Detail::Icmp { router, kind, code }) => {
                 icmp = Some(Icmp { kind, code, router: address(router, family) });
@@ -88,6 +89,9 @@ impl Decoder {
             }
             Some(Detail::Call { fd, level, option }) => {
                 arguments = Arguments { fd: (fd >= 0).then_some(fd), level, option };
+            }
+            Some(Detail::SendTimeout { jiffies }) => {
+                send_timeout_ms = Some(self.clock.jiffies_to_ms(jiffies));
             }
             _ => {}
         }
@@ -108,6 +112,7 @@ impl Decoder {
             arguments,
             rto_ms: self.clock.jiffies_to_ms(event.rto_jiffies),
             silent_ms: self.clock.jiffies_to_ms(event.silent_jiffies),
+            send_timeout_ms,
             event: *event,
         }
     }

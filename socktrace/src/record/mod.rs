@@ -96,6 +96,8 @@ pub(crate) struct Record {
     pub(crate) rto_ms: u64,
     /// Time since the peer's last acknowledgement, in milliseconds.
     pub(crate) silent_ms: u64,
+    /// `SO_SNDTIMEO` in milliseconds, where it has ended the call.
+    pub(crate) send_timeout_ms: Option<u64>,
     pub(crate) event: Event,
 }
 

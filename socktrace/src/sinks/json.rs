@@ -252,6 +252,8 @@ fn write_diagnosis(
         "silent_ms": record.silent_ms,
         // `TCP_USER_TIMEOUT`, 0 when unset.
         "user_timeout_ms": raw.user_timeout_ms,
+        // `SO_SNDTIMEO`, where it has ended the call.
+        "send_timeout_ms": record.send_timeout_ms,
         "unsent_bytes": raw.unsent_bytes,
         // What came and was not read by the program.
         "unread_bytes": raw.unread_bytes,

@@ -18,6 +18,7 @@ mod no_socket;
 mod not_sent;
 mod object;
 mod printer;
+mod ran_out;
 mod reason;
 mod refused_call;
 mod remarks;

@@ -7,7 +7,8 @@ use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, op
 use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe};
 
 use super::{
-    accept_queue, by_whom, end_of_file, gave_up, icmp, no_socket, refused_call, remarks, was_reset,
+    accept_queue, by_whom, end_of_file, gave_up, icmp, no_socket, ran_out, refused_call, remarks,
+    was_reset,
 };
 use crate::record::{Arguments, Record};
 
@@ -120,6 +121,9 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
         return words;
     }
     if let Some(words) = gave_up::reason(record, diagnosis.cause, flags) {
+        return words.into();
+    }
+    if let Some(words) = ran_out::reason(record, diagnosis.cause, flags) {
         return words.into();
     }
     let text = match diagnosis.cause {

@@ -18,8 +18,8 @@ use super::{
     no_socket, not_sent, odd, orderly, overlap, owner, policy, privileges, prometheus, quiet,
     recverr, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
-    service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout, unread,
-    verifier, write,
+    send_timeout, service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout,
+    unread, verifier, write,
 };
 
 /// The scenario of this name.
@@ -149,7 +149,11 @@ catalogue! {
         Smp "connect_refused_repeatedly" Ipv4 Ipv6: connect::refused_repeatedly, late: TIMER;
         Smp quick "connect_retried_after_failure" Ipv4 Ipv6: connect::retried_after_failure;
         Smp quick "connect_cancelled" Ipv4 Ipv6 Mapped: connect::cancelled;
-        Smp "connect_cancelled_after_timeout" Ipv4: connect::cancelled_after_timeout, late: TIMER;
+        Smp quick "connect_send_timeout" Ipv4 Ipv6 Mapped: send_timeout::connect,
+            kprobes hide ConnectSendTimeout: WAITS, late: TIMER;
+        Smp differs "connect_send_timeout_fast_open" Ipv4 Ipv6: send_timeout::fast_open, late: TIMER;
+        Icount differs "connect_send_timeout_goes_on" Ipv4 (Ipv6): send_timeout::connect_goes_on,
+            kprobes hide ConnectSendTimeout: WAITS;
         Smp "connect_cancelled_by_death" Ipv4 Ipv6: connect::cancelled_by_death;
         Smp "connect_refused_put_off" Ipv4 Ipv6: connect::refused_put_off;
         Smp differs "connect_cancelled_by_shutdown" Ipv4 Ipv6: connect::shut_down,
@@ -292,6 +296,8 @@ catalogue! {
         Icount quick "user_timeout" Ipv4 Ipv6: timeout::user;
         Icount "user_timeout_large_segments" Ipv4 Ipv6: timeout::user_by_large_segments;
         Icount "user_timeout_after_idle" Ipv4 (Ipv6): timeout::user_after_idle;
+        Smp quick "send_timeout" Ipv4 Ipv6 Mapped: send_timeout::closed_window;
+        Icount differs "send_timeout_cut" Ipv4 (Ipv6): send_timeout::cut;
         Icount differs "user_timeout_zero_window" Ipv4: timeout::user_with_closed_window;
         Icount quick "keepalive_timeout" Ipv4 Ipv6: timeout::keepalive;
         Icount "keepalive_timeout_user" Ipv6 (Ipv4): timeout::keepalive_with_user_timeout;
@@ -405,6 +411,7 @@ catalogue! {
         Icount "mptcp_connect_send_failed" Ipv4 (Ipv6): not_sent::connect_by_mptcp, late: CLOSE;
         Smp quick "mptcp_reset_by_peer" Ipv4 Ipv6: mptcp::reset_by_peer, late: CLOSE;
         Smp quick "mptcp_reset_by_peer_after_fallback" Ipv4 Ipv6: mptcp::reset_by_peer_after_fallback, late: CLOSE;
+        Smp "mptcp_send_timeout" Ipv4 (Ipv6): mptcp::send_timeout, late: CLOSE;
         Smp quick "mptcp_subflow_failed" Ipv4 Ipv6: mptcp::subflow_killed, late: CLOSE;
         Smp quick "mptcp_bind_failed" Ipv4 Ipv6: mptcp::bind_in_use, late: CLOSE;
         Smp quick "mptcp_listen_failed" Ipv4 (Ipv6): mptcp::listen_in_use, late: CLOSE;
@@ -424,6 +431,7 @@ catalogue! {
         Smp differs "quiet_nonblocking_accept" Ipv4 (Ipv6): quiet::nonblocking_accept, late: END;
         Smp "quiet_nonblocking_write" Ipv6 (Ipv4): quiet::nonblocking_write, late: END;
         Smp quick "quiet_nonblocking_connect" Ipv4 Ipv6: quiet::nonblocking_connect, late: END;
+        Smp quick "quiet_send_timeout" Ipv4 (Ipv6): send_timeout::in_parts, late: END;
         Smp "quiet_read_timeout" Ipv4: quiet::read_timeout, late: END;
         Icount "quiet_slow_connect" Ipv4 (Ipv6): quiet::slow_connect;
         Smp quick "quiet_keep_alive" Ipv4 Ipv6: quiet::keep_alive, late: END;

@@ -1,9 +1,6 @@
 //! Connects that fail for the peer's sake, or that the program gives up.
 
-use std::{
-    net::{Shutdown, SocketAddr},
-    time::Duration,
-};
+use std::net::{Shutdown, SocketAddr};
 
 use anyhow::Result;
 use nix::{libc, sys::signal::SaFlags};
@@ -269,17 +266,6 @@ pub(super) fn refused_repeatedly(family: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// The program lets connect wait for some time only, and then closes the socket.
-pub(super) fn cancelled_after_timeout(family: Family) -> Result<Vec<Expected>> {
-    let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
-    client.set_write_timeout(Some(Duration::from_millis(20)))?;
-    let errno = socket::errno("connect", client.connect(&target.into()))?;
-    ensure_errno("connect", errno, libc::EINPROGRESS)?;
-    drop(client);
-    drop(cut);
-    Ok(vec![cancellation(ends)])
-}
-
 /// A process is killed while it waits in connect.
 pub(super) fn cancelled_by_death(family: Family) -> Result<Vec<Expected>> {
     let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
@@ -343,16 +329,16 @@ pub(super) fn interrupted_and_restarted(family: Family) -> Result<Vec<Expected>>
 }
 
 /// A socket for connects that nobody answers.
-struct UnansweredConnect {
-    client: Socket,
+pub(super) struct UnansweredConnect {
+    pub(super) client: Socket,
     /// In the socket's own family, where `ends` has it as the network does.
-    target: SocketAddr,
-    ends: Ends,
-    cut: Cut,
+    pub(super) target: SocketAddr,
+    pub(super) ends: Ends,
+    pub(super) cut: Cut,
 }
 
 impl UnansweredConnect {
-    fn new(family: Family) -> Result<Self> {
+    pub(super) fn new(family: Family) -> Result<Self> {
         let network = Network::get()?;
         let client = socket::bound(family.host())?;
         let target = family.peer_port(NOBODY_LISTENS);
@@ -361,7 +347,7 @@ impl UnansweredConnect {
     }
 }
 
-fn cancellation(ends: Ends) -> Expected {
+pub(super) fn cancellation(ends: Ends) -> Expected {
     Expected::failure(Cause::ConnectCancelled, "none", libc::ECANCELED, ends)
 }
 

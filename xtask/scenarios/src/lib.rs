@@ -61,6 +61,7 @@ mod route;
 
 mod scenario;
 mod scraper;
+mod send_timeout;
 mod service;
 mod shared;
 mod sigpipe;

@@ -2,7 +2,13 @@
 //!
 //! Debian's 5.10 has no MPTCP: there is nothing to fail then, and nothing to tell.
 
-use std::{mem::MaybeUninit, net::SocketAddr, thread, time::Duration};
+use std::{
+    io::Read as _,
+    mem::MaybeUninit,
+    net::{Shutdown, SocketAddr},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
@@ -125,6 +131,25 @@ pub(super) fn reset_unread(family: Family) -> Result<Option<(Socket, Ends, [Expe
     // The kernel's worker stores the errno before it reports that.
     thread::sleep(Duration::from_millis(100));
     Ok(Some((client, ends, told)))
+}
+
+/// The peer does not read, and a write waits for as long as it may.
+pub(super) fn send_timeout(family: Family) -> Result<Vec<Expected>> {
+    const LIMIT: u64 = 20;
+
+    let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(vec![]) };
+    let ends = Ends::of_client(&client)?;
+    client.set_write_timeout(Some(Duration::from_millis(LIMIT)))?;
+    let filled = socket::fill(&client)?;
+    let errno = socket::write_errno(&client)?;
+    ensure_errno("write", errno, libc::EAGAIN)?;
+    client.shutdown(Shutdown::Write)?;
+    ensure!((&server).read_to_end(&mut Vec::new())? == filled, "other bytes came than were sent");
+    drop(server);
+    socket::read_end(&client)?;
+    let failure = Expected::failure(Cause::SendTimeout, "write", errno, ends).mptcp().flags(&[]);
+    let failure = failure.with("send_timeout_ms", LIMIT).with("rto_ms", 0).with("silent_ms", 0);
+    Ok(vec![failure])
 }
 
 /// A subflow is killed: the program notices nothing.

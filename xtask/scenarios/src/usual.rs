@@ -8,6 +8,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         Cause::ConnectRefused
         | Cause::ConnectRefusedIcmp
         | Cause::ConnectTimeout
+        | Cause::ConnectSendTimeout
         | Cause::ConnectSendFailed
         | Cause::ConnectUnreachable
         | Cause::ConnectCancelled
@@ -37,6 +38,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::ResetAfterIdle
         | Cause::RetransmitTimeout
         | Cause::UserTimeout
+        | Cause::SendTimeout
         | Cause::KeepaliveTimeout
         | Cause::ZeroWindowTimeout
         | Cause::UnreachableTimeout
@@ -64,6 +66,7 @@ pub(super) const fn flags(cause: Cause) -> &'static [&'static str] {
         Cause::WriteAfterReset | Cause::WriteAfterTimeout => &["reported", "send_shutdown"],
         Cause::WriteAfterUnreachable => &["reported", "send_shutdown", "unreachable"],
         Cause::WriteAfterShutdown => &["send_shutdown"],
+        Cause::SendTimeout => &["zero_window"],
         Cause::KeepaliveTimeout => &["probed", "keepalive"],
         Cause::ZeroWindowTimeout => &["zero_window", "unsent", "probed", "probes_exhausted"],
         Cause::UnreachableTimeout => &["retransmitted", "soft_error"],

@@ -152,7 +152,8 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
             timeouts::md5_key(facts)
         }
         Cause::ConnectRefused => connecting::refused(facts),
-        Cause::ConnectTimeout => connecting::timeout(facts),
+        Cause::ConnectTimeout | Cause::ConnectSendTimeout => connecting::timeout(facts),
+        Cause::SendTimeout if facts.flags.has(Flags::ZERO_WINDOW) => timeouts::zero_window(facts),
         Cause::ConnectNoRoute => connecting::no_route(errno, facts),
         Cause::ConnectLocal => connecting::local(errno, facts),
         Cause::ConnectRefusedIcmp

@@ -81,6 +81,13 @@ causes! {
         summary: "the SYN was never answered",
         advice: "is the host up; does a firewall drop silently; is the server's accept queue full (ss -lnt there)",
     }
+    ConnectSendTimeout {
+        id: "connect_send_timeout",
+        direction: LocalProgram, severity: Failure, group: Connect,
+        errnos: Of(errnos![EINPROGRESS, EALREADY]),
+        summary: "the program's own limit (SO_SNDTIMEO) ended its connect; the attempt goes on",
+        advice: "the limit is the program's own: is the host up, does a firewall drop silently, is the server's accept queue full (ss -lnt there)",
+    }
     ConnectSendFailed {
         id: "connect_send_failed",
         direction: LocalKernel, severity: Failure, group: Connect,
@@ -220,6 +227,13 @@ causes! {
         errnos: Of(errnos![EFAULT, EINVAL, EPERM, ENOBUFS, ENOMEM]),
         summary: "the write was refused, for a wrong argument or for want of memory",
         advice: "are buffer and control messages right (strace shows them); is the limit of zero-copy sends reached (net.core.optmem_max, ulimit -l)",
+    }
+    SendTimeout {
+        id: "send_timeout",
+        direction: LocalProgram, severity: Failure, group: Timeout,
+        errnos: Of(errnos![EAGAIN]),
+        summary: "the program's own limit (SO_SNDTIMEO) ended its write; the connection goes on",
+        advice: "the limit is the program's own: does the peer's program read (Recv-Q of ss -tnp there), does its host answer, is the path slow",
     }
     RetransmitTimeout {
         id: "retransmit_timeout",

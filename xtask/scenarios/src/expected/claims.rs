@@ -16,7 +16,7 @@ const NEVER: [&str; 1] = ["never_listened"];
 const SINCE_FIRST: &str = "since_first_ms";
 
 /// Fields that are null in every line but those whose scenario names a value.
-const USUALLY_NULL: [&str; 25] = [
+const USUALLY_NULL: [&str; 26] = [
     "remote_name",
     "service",
     "unit",
@@ -38,6 +38,7 @@ const USUALLY_NULL: [&str; 25] = [
     "socket_protocol",
     "send_tries",
     "send_errno",
+    "send_timeout_ms",
     "fd",
     "dropped",
     "accept_queue",
@@ -379,6 +380,7 @@ impl Expected {
                     | Cause::ConnectLocal
                     | Cause::ConnectRetriedAfterFailure
                     | Cause::ConnectCancelled
+                    | Cause::ConnectSendTimeout
                     | Cause::Interrupted
             )
     }
