@@ -32,6 +32,9 @@ pub(crate) enum Function {
     SysSocket,
     TcpRetransmitSkb,
     TcpWriteWakeup,
+    UnixConnect,
+    UnixBind,
+    UnixListen,
 }
 
 #[repr(C)]

@@ -13,6 +13,12 @@ use crate::{load::Probe, offsets, sock::Sock, socket::Socket};
 /// read.
 #[inline(always)]
 pub(crate) fn sock(fd: i32) -> Option<Sock<Probe>> {
+    any_sock(fd).filter(|sock| sock.stream_family().is_some())
+}
+
+/// The same of any socket.
+#[inline(always)]
+pub(crate) fn any_sock(fd: i32) -> Option<Sock<Probe>> {
     if fd < 0 || offsets::READ_KERNEL.get() != 1 {
         return None;
     }
@@ -28,10 +34,11 @@ pub(crate) fn sock(fd: i32) -> Option<Sock<Probe>> {
     sock_of(file)
 }
 
-/// The same of a `struct file`. Where the kernel hides its memory, this must not be called.
+/// The socket of a `struct file`. Where the kernel hides its memory, this must not be called.
 #[inline(always)]
 pub(crate) fn sock_of(file: *const u8) -> Option<Sock<Probe>> {
-    // A file that is no socket gives what is no socket of TCP.
-    let sock = Socket::new(Probe::read_member(file, &offsets::FILE_PRIVATE_DATA)).sock();
-    sock.stream_family().map(|_| sock)
+    let socket: *const u8 = Probe::read_member(file, &offsets::FILE_PRIVATE_DATA);
+    let sock = Socket::new(socket).sock();
+    // What is no socket does not lead back.
+    sock.is_of(socket).then_some(sock)
 }

@@ -6,7 +6,10 @@
 use core::slice;
 
 use aya_ebpf::{btf_maps::RingBuf, macros::btf_map};
-use socktrace_ebpf::{Counter, Event, NamedEvent, OwnerSource, RING_BYTES, event::parts};
+use socktrace_ebpf::{
+    Counter, Event, NamedEvent, Names, OwnerSource, RING_BYTES,
+    event::{NAMED_BYTES, parts},
+};
 
 use crate::{
     recipient::{Answer, Recipient},
@@ -28,10 +31,10 @@ pub(crate) struct Draft {
 
 /// Begins the event about the process in a slot: it has no more than that.
 #[inline(always)]
-pub(crate) fn begin(answer: Answer) -> Option<&'static mut Event> {
+pub(crate) fn begin(answer: Answer) -> Option<&'static mut NamedEvent> {
     begin_event(answer.number());
     let recipient = answer.recipient()?;
-    Some(&mut recipient.draft.named.event)
+    Some(&mut recipient.draft.named)
 }
 
 /// Sends a slot's event. One that finds the ring buffer full is lost, and counted as such.
@@ -48,8 +51,10 @@ extern "C" fn begin_event(slot: u64) -> u64 {
     let Some(recipient) = Answer::of(slot).recipient() else {
         return 0;
     };
-    recipient.draft.named = NamedEvent::default();
-    recipient.draft.has_names = 0;
+    let draft = &mut recipient.draft;
+    // The rest is sent only where it is written.
+    (draft.named.event, draft.named.names) = (Event::default(), Names::NONE);
+    draft.has_names = 0;
     name(recipient);
     0
 }
@@ -62,7 +67,13 @@ extern "C" fn send_event(slot: u64) -> u64 {
         return 0;
     };
     let Draft { named, has_names } = &recipient.draft;
-    let size = if *has_names == 1 { size_of::<NamedEvent>() } else { size_of::<Event>() };
+    let size = if named.event.parts & parts::UNIX != 0 {
+        size_of::<NamedEvent>()
+    } else if *has_names == 1 {
+        NAMED_BYTES
+    } else {
+        size_of::<Event>()
+    };
     // SAFETY: no more than there is, all of which is initialized: there is no padding.
     let bytes = unsafe { slice::from_raw_parts((&raw const *named).cast::<u8>(), size) };
     if EVENTS.output_untyped::<[u8]>(bytes, 0).is_err() {
@@ -75,7 +86,7 @@ extern "C" fn send_event(slot: u64) -> u64 {
 #[inline(always)]
 fn name(recipient: &mut Recipient) {
     let Recipient { owner, source, role, draft, .. } = recipient;
-    let NamedEvent { event, names } = &mut draft.named;
+    let NamedEvent { event, names, .. } = &mut draft.named;
     (event.tgid, event.tid, event.uid) = (owner.tgid, owner.tid, owner.uid);
     (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.since_ns);
     (event.comm, event.owner_source) = (owner.comm, *source as u8);

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use socktrace_ebpf::{
-    Counter, Event, Signature,
+    Counter, Event, FarEnd, NamedEvent, Signature,
     event::{parts, unsettled},
 };
 
@@ -30,6 +30,21 @@ pub(crate) fn emit(
     emit_if(true, signature, question, locate, describe);
 }
 
+/// The same about a Unix socket, of which `describe` may write path and far end too.
+#[inline(always)]
+pub(crate) fn emit_unix(
+    signature: &Signature,
+    question: Question,
+    locate: impl FnOnce(&mut Subject),
+    describe: impl FnOnce(&mut NamedEvent),
+) {
+    emit_named_if(true, signature, question, locate, |named| {
+        (named.path.length, named.far_end) = (0, FarEnd::default());
+        named.event.parts |= parts::UNIX;
+        describe(named);
+    });
+}
+
 /// Counts `signature`, and sends the event only when it is `wanted`.
 #[inline(always)]
 pub(crate) fn emit_if(
@@ -38,6 +53,17 @@ pub(crate) fn emit_if(
     question: Question,
     locate: impl FnOnce(&mut Subject),
     describe: impl FnOnce(&mut Event),
+) {
+    emit_named_if(wanted, signature, question, locate, |named| describe(&mut named.event));
+}
+
+#[inline(always)]
+fn emit_named_if(
+    wanted: bool,
+    signature: &Signature,
+    question: Question,
+    locate: impl FnOnce(&mut Subject),
+    describe: impl FnOnce(&mut NamedEvent),
 ) {
     let wanted = wanted && offsets::STREAM.get() == 1;
     let filters_counts = offsets::FILTER_COUNTS.get() == 1;
@@ -171,19 +197,20 @@ fn stream(
     subject: &Subject,
     decision: &Decision,
     fate: Fate,
-    describe: impl FnOnce(&mut Event),
+    describe: impl FnOnce(&mut NamedEvent),
 ) {
-    let Some(event) = draft::begin(decision.answer) else {
+    let Some(named) = draft::begin(decision.answer) else {
         // No slot: as many programs as there are slots are at it on this processor.
         tally::bump(Counter::EventsLost);
         return;
     };
+    let event = &mut named.event;
     event.parts |= parts::WATCH_REPEATS * fate as u8;
     // SAFETY: the helper takes nothing and cannot fail.
     event.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
     event.signature = *signature;
     event.unsettled = decision.unsettled;
     subject.describe(event);
-    describe(event);
+    describe(named);
     draft::send(decision.answer);
 }

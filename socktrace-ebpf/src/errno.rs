@@ -3,6 +3,7 @@
 use crate::signal;
 
 pub(crate) const EPERM: u16 = 1;
+pub(crate) const ENOENT: u16 = 2;
 pub(crate) const EINTR: u16 = 4;
 pub(crate) const EBADF: u16 = 9;
 pub(crate) const EAGAIN: u16 = 11;

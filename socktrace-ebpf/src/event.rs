@@ -1,8 +1,12 @@
 //! One event on the ring buffer: a signature and the detail that a person wants with it.
 
 mod detail;
+mod path;
 
-pub use self::detail::{AcceptQueue, BY_LISTENER, Detail, Given, Packed};
+pub use self::{
+    detail::{AcceptQueue, BY_LISTENER, Detail, Given, Packed},
+    path::{FarEnd, PATH_BYTES, Path},
+};
 use crate::{Family, Signature};
 
 /// An IP address and port as they travel: always sixteen bytes, IPv4 in the first four.
@@ -135,9 +139,10 @@ pub struct Event {
     pub send_tries: u16,
 }
 
-/// An event with the names of its process.
+/// An event with the names of its process, and of its socket.
 ///
-/// On the ring buffer the names follow only where one differs from the thread's, [`Event::comm`].
+/// On the ring buffer the names follow only where one differs from the thread's, [`Event::comm`]; the
+/// rest only where [`parts::UNIX`] is set, and then always after the names.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NamedEvent {
@@ -145,7 +150,14 @@ pub struct NamedEvent {
     pub event: Event,
     /// The names.
     pub names: Names,
+    /// The path of a Unix socket.
+    pub path: Path,
+    /// The end of that socket that another program has.
+    pub far_end: FarEnd,
 }
+
+/// The length of an event with names alone.
+pub const NAMED_BYTES: usize = size_of::<Event>() + size_of::<Names>();
 
 /// The names of a process. Aligned so that the kernel side copies words.
 #[repr(C, align(8))]
@@ -180,6 +192,8 @@ pub mod parts {
     pub const MD5_KEY: u8 = 1 << 1;
     /// Of what was sent a single segment arrived, and those before it, full-sized ones, did not.
     pub const FULL_SIZED_LOST: u8 = 1 << 2;
+    /// Path and far end follow.
+    pub const UNIX: u8 = 1 << 3;
     /// The daemon is to look at [`crate::Repeats`] for a while from now on.
     pub const WATCH_REPEATS: u8 = 1 << 4;
     /// Which detail it is, a number in the upper bits.
@@ -209,7 +223,7 @@ pub mod unsettled {
 }
 
 const _: () = assert!(size_of::<Event>() == 176 && align_of::<Event>() == 8);
-const _: () = assert!(size_of::<NamedEvent>() == 224 && align_of::<NamedEvent>() == 8);
+const _: () = assert!(size_of::<NamedEvent>() == 352 && align_of::<NamedEvent>() == 8);
 
 impl Event {
     /// Whether [`Event::uid`] means something.
@@ -229,16 +243,27 @@ impl NamedEvent {
         if bytes.len() == size_of::<Self>() {
             // SAFETY: the slice is as long as this type, whose fields are integers and arrays of
             // integers, so that any bit pattern is valid; `read_unaligned` asks for no alignment.
-            return Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() });
+            let mut whole = unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() };
+            if whole.event.parts & parts::NAMES == 0 {
+                whole.names = Names::NONE;
+            }
+            return Some(whole);
         }
-        if bytes.len() != size_of::<Event>() {
+        let has_names = bytes.len() == NAMED_BYTES;
+        if !has_names && bytes.len() != size_of::<Event>() {
             return None;
         }
-        // SAFETY: the slice is as long as an `Event`, of which the same is true.
+        // SAFETY: the slice is at least as long as an `Event`, of which the same is true.
         let event = unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() };
-        let is_named = event.parts & parts::NAMES != 0;
-        let names = if is_named { Names::of_thread(event.comm) } else { Names::NONE };
-        Some(Self { event, names })
+        let names = if has_names {
+            // SAFETY: the slice is as long as an `Event` and `Names`.
+            unsafe { bytes.as_ptr().add(size_of::<Event>()).cast::<Names>().read_unaligned() }
+        } else if event.parts & parts::NAMES != 0 {
+            Names::of_thread(event.comm)
+        } else {
+            Names::NONE
+        };
+        Some(Self { event, names, ..Self::default() })
     }
 }
 
@@ -299,24 +324,41 @@ mod tests {
         let mut exe = [0; EXE_NAME];
         exe[..6].copy_from_slice(b"python");
         let names = Names { comm: [b'p'; 16], exe };
-        let whole = NamedEvent { event: Event { parts: parts::NAMES, ..event() }, names };
-        assert_eq!(NamedEvent::from_bytes(bytes(&whole, size_of::<NamedEvent>())), Some(whole));
+        let named = Event { parts: parts::NAMES, ..event() };
+        let whole = NamedEvent { event: named, names, ..NamedEvent::default() };
+        assert_eq!(NamedEvent::from_bytes(bytes(&whole, NAMED_BYTES)), Some(whole));
         let same = NamedEvent::from_bytes(bytes(&whole, size_of::<Event>())).expect("an event");
         assert_eq!(same.event, whole.event);
         assert_eq!(same.names.comm, COMM);
         assert_eq!(same.names.exe[..16], COMM);
         assert_eq!(same.names.exe[16..], [0; 16]);
-        let unnamed = NamedEvent { event: event(), names };
+        let unnamed = NamedEvent { event: event(), ..whole };
         let unknown =
             NamedEvent::from_bytes(bytes(&unnamed, size_of::<Event>())).expect("an event");
-        assert_eq!(unknown, NamedEvent { event: event(), names: Names::default() });
+        assert_eq!(unknown, NamedEvent { event: event(), ..NamedEvent::default() });
+    }
+
+    #[test]
+    fn a_path_follows_the_names_known_or_not() {
+        let mut path = Path { length: 4, ..Path::default() };
+        path.bytes[..4].copy_from_slice(b"/run");
+        let far_end = FarEnd { cgroup_id: 7, waiting: 2, limit: 1 };
+        let names = Names { comm: [b'p'; 16], exe: [b'e'; EXE_NAME] };
+        let of = |known| Event { parts: parts::UNIX | known, ..event() };
+        let whole = NamedEvent { event: of(parts::NAMES), names, path, far_end };
+        let size = size_of::<NamedEvent>();
+        assert_eq!(NamedEvent::from_bytes(bytes(&whole, size)), Some(whole));
+        let unnamed = NamedEvent { event: of(0), ..whole };
+        let read = NamedEvent::from_bytes(bytes(&unnamed, size));
+        assert_eq!(read, Some(NamedEvent { names: Names::NONE, ..unnamed }));
     }
 
     #[test]
     fn other_lengths_are_no_events() {
         let long = [0; 512];
         for length in 0..=long.len() {
-            let is_event = length == size_of::<Event>() || length == size_of::<NamedEvent>();
+            let lengths = [size_of::<Event>(), NAMED_BYTES, size_of::<NamedEvent>()];
+            let is_event = lengths.contains(&length);
             assert_eq!(NamedEvent::from_bytes(&long[..length]).is_some(), is_event, "{length}");
         }
     }

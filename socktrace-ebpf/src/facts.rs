@@ -99,6 +99,33 @@ macro_rules! kernel_facts {
                 FILE_SOCKET = "file", "private_data", pointer;
                 INODE_MODE = "inode", "i_mode", u16;
             }
+            // Not in a kernel built without them.
+            feature("Unix sockets: their paths, peers and listeners") {
+                UNIX_PEER = "unix_sock", "peer", pointer;
+                UNIX_ADDRESS = "unix_sock", "addr", pointer;
+                UNIX_ADDRESS_LENGTH = "unix_address", "len", u32;
+                UNIX_ADDRESS_NAME = "unix_address", "name", offset;
+                SOCK_QUEUE = "sock", "sk_receive_queue", offset;
+                SOCK_QUEUE_LENGTH = "sock", "sk_receive_queue.qlen", u32;
+                SOCK_PEER_PID = "sock", "sk_peer_pid", pointer;
+                SKB_NEXT = "sk_buff", "next", pointer;
+                SKB_SK = "sk_buff", "sk", pointer;
+                PID_TASKS = "pid", "tasks", offset;
+                TASK_PID_LINKS = "task_struct", "pid_links", offset;
+                TASK_FS = "task_struct", "fs", pointer;
+                FS_ROOT_DENTRY = "fs_struct", "root.dentry", pointer;
+                FS_ROOT_MOUNT = "fs_struct", "root.mnt", pointer;
+            }
+            // Registers of a system call: of x86-64, and of arm64.
+            optional() {
+                PT_REGS_DI = "pt_regs", "di", u64;
+                PT_REGS_ORIG_AX = "pt_regs", "orig_ax", u64;
+                PT_REGS_SS = "pt_regs", "ss", offset;
+            }
+            optional() {
+                PT_REGS_ORIG_X0 = "pt_regs", "orig_x0", u64;
+                PT_REGS_NUMBER = "pt_regs", "syscallno", u32;
+            }
             // Since 3.14.
             optional("processes whose first thread has ended") {
                 THREADS_SIGNAL = "task_struct", "signal", pointer;
@@ -244,14 +271,17 @@ macro_rules! kernel_facts {
                 SOCKET_STATE = "socket", "state", u32;
             }
             // The way from a descriptor to its socket.
-            at("__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt") {
+            at(
+                "__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt",
+                "send_sig"
+            ) {
                 TASK_FILES = "task_struct", "files", pointer;
                 FILES_FDT = "files_struct", "fdt", pointer;
                 FDTABLE_FD = "fdtable", "fd", pointer;
             }
             at(
                 "__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt",
-                "io_listen"
+                "io_listen", "send_sig"
             ) {
                 FILE_PRIVATE_DATA = "file", "private_data", pointer;
             }
@@ -259,7 +289,7 @@ macro_rules! kernel_facts {
                 IO_REQUEST_FILE = "io_kiocb", "file", pointer;
                 IO_REQUEST_RESULT = "io_kiocb", "cqe.res", u32;
             }
-            at("__sys_bind_socket") {
+            at("__sys_bind_socket", "send_sig") {
                 TASK_STACK = "task_struct", "stack", pointer;
             }
             at("tcp_sendmsg_fastopen") {

@@ -25,7 +25,7 @@ impl Operation {
         returned(i64::from(result).cast_unsigned())
     }
 
-    /// The socket of TCP or MPTCP that it was about.
+    /// The socket that it was about.
     #[inline(always)]
     pub(crate) fn sock(self) -> Option<Sock<Probe>> {
         descriptor::sock_of(Probe::read_member(self.0, &offsets::IO_REQUEST_FILE))

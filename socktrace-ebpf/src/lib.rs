@@ -26,7 +26,9 @@ pub mod sockopt;
 
 pub use counter::Counter;
 pub use criteria::{Criterion, CriterionKind};
-pub use event::{AcceptQueue, Address, Detail, Event, Given, NamedEvent, Names, OwnerSource};
+pub use event::{
+    AcceptQueue, Address, Detail, Event, FarEnd, Given, NamedEvent, Names, OwnerSource, Path,
+};
 pub use listener::ListenerState;
 pub use owned::Owned;
 pub use repeats::Repeats;
@@ -57,6 +59,9 @@ pub const SOCKETS: usize = 16 * 1024;
 
 /// Places of a set of that table: of each two sets that a socket has the choice of.
 pub const SOCKET_WAYS: usize = 4;
+
+/// Number of listeners of Unix sockets that are remembered, for connects that find their queues full.
+pub const UNIX_LISTENERS: usize = 4 * 1024;
 
 /// Number of ICMP errors and of resets sent that are remembered for the socket they concern.
 pub const TUPLE_ENTRIES: usize = 1024;

@@ -6,7 +6,7 @@ use crate::Address;
 pub const LISTENERS: usize = 1_024;
 
 /// Bytes that the kernel side remembers of each.
-pub const LISTENER_BYTES: usize = 88;
+pub const LISTENER_BYTES: usize = 112;
 
 /// A listener is reported at most once in this time, in nanoseconds: what it drops meanwhile is added up.
 pub const EPISODE_NS: u64 = 60_000_000_000;

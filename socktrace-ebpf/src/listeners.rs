@@ -13,15 +13,15 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socktrace_ebpf::{
-    AcceptQueue, Counter, Detail, EventKind, Family, Flags, Owned, Protocol, Signature, Sigpipe,
-    TcpState,
+    AcceptQueue, Address, Counter, Detail, EventKind, Family, Flags, Owned, Protocol, Signature,
+    Sigpipe, TcpState,
     listener::{EPISODE_NS, LISTENER_BYTES, LISTENERS as ENTRIES},
     owned::LISTENER_DROPS,
 };
 
 use crate::{
     emit::emit,
-    load::{Load, Probe, number},
+    load::{Load, number},
     offsets, owned_tally,
     owner::{self, Owner},
     recipient::Question,
@@ -41,9 +41,14 @@ pub(crate) struct Listener {
     drops: u32,
     /// What was dropped since then as the queue was full.
     unreported: u32,
+    /// The limit of its queue, as of then.
+    limit: u32,
+    pub(crate) netns: u32,
     pub(crate) port: u16,
     pub(crate) family: u8,
     reserved: [u8; 5],
+    /// The address that it is bound to.
+    pub(crate) local: Address,
     /// Who called listen, or has accepted since: late, or after something was dropped.
     pub(crate) owner: Owner,
 }
@@ -67,9 +72,12 @@ static DROPS: PerCpuArray<u64, { 2 * Family::ALL.len() }> = PerCpuArray::new();
 pub(crate) enum Occasion {
     /// The current process has just accepted a connection.
     Accept,
-    /// It closes the listener.
+    /// It closes the listener: what is to be reported is left for the next look, as there is not stack enough
+    /// in such a program.
     Close,
-    /// Nothing: somebody looks.
+    /// Somebody looks at one that is closed.
+    Closed,
+    /// Somebody looks.
     Look,
 }
 
@@ -93,6 +101,11 @@ fn remember<L: Load>(sock: Sock<L>, holder: u64) {
     if let Some(family) = sock.family() {
         let port = u64::from(sock.bound_port()) | (family as u64) << 16;
         remember_listener(sock.key(), port, u64::from(sock.drops()), holder);
+        if let Some(listener) = LISTENERS.get_ptr_mut(&sock.key()) {
+            // SAFETY: just looked up.
+            let listener = unsafe { &mut *listener };
+            (listener.local, listener.netns) = (sock.local(family), sock.netns());
+        }
     }
 }
 
@@ -116,9 +129,12 @@ extern "C" fn remember_listener(address: u64, port_family: u64, drops: u64, hold
             reported_ns: 0,
             drops,
             unreported: 0,
+            limit: 0,
+            netns: 0,
             port,
             family,
             reserved: [0; 5],
+            local: Address { octets: [0; 16] },
             owner: Owner::NONE,
         };
         if LISTENERS.insert(&address, &listener, 0).is_err() {
@@ -148,35 +164,77 @@ pub(crate) fn owner(address: u64) -> Option<&'static Owner> {
     Some(unsafe { &(*listener).owner })
 }
 
-/// Forgets a listener that is closed.
+/// The current process closes a listener: it is forgotten, unless there is something to report.
 #[inline(always)]
-pub(crate) fn forget(address: u64) {
-    let _unknown = LISTENERS.remove(&address);
+pub(crate) fn closes<L: Load>(sock: Sock<L>) {
+    let mut unreported = 0;
+    if let Some((drops, queue)) = state(sock) {
+        unreported = count_drops(sock.key(), drops, queue, Occasion::Close as u64);
+    }
+    if unreported == 0 || offsets::READ_KERNEL.get() != 1 {
+        let _unknown = LISTENERS.remove(&sock.key());
+    }
 }
 
-/// Counts what a listener has dropped since it was looked at last, and reports it if it is time to. Most
-/// have never dropped anything.
+/// What a listener has dropped, if anything, and its queue: the limit in the upper half. Most have never
+/// dropped anything.
 #[inline(always)]
-pub(crate) fn look_at<L: Load>(sock: Sock<L>, occasion: Occasion) {
+fn state<L: Load>(sock: Sock<L>) -> Option<(u64, u64)> {
     if offsets::SOCK_DROPS.is_absent() || offsets::SOCK_ACK_BACKLOG.is_absent() {
-        return;
+        return None;
     }
     let drops = sock.drops();
     if drops == 0 {
-        return;
+        return None;
     }
     let (waiting, limit) = sock.accept_queue();
-    let queue = u64::from(limit) << 32 | u64::from(waiting);
-    let dropped = count_drops(sock.key(), u64::from(drops), queue, occasion as u64);
+    Some((u64::from(drops), u64::from(limit) << 32 | u64::from(waiting)))
+}
+
+/// Counts what a listener has dropped since it was looked at last, and reports it if it is time to.
+#[inline(always)]
+pub(crate) fn look_at<L: Load>(sock: Sock<L>, occasion: Occasion) {
+    if let Some((drops, queue)) = state(sock) {
+        if occasion == Occasion::Accept {
+            take_over(sock.key());
+        }
+        let dropped = count_drops(sock.key(), drops, queue, occasion as u64);
+        if dropped != 0 {
+            report_drops(sock.key(), dropped, queue, occasion as u64);
+        }
+    }
+}
+
+/// Makes a listener that of the current process, which accepts from it.
+///
+/// A global function for the same reason.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn take_over(address: u64) -> u64 {
+    if let Some(listener) = LISTENERS.get_ptr_mut(&address) {
+        // SAFETY: just looked up.
+        let owner = unsafe { &mut (*listener).owner };
+        if !owner.is_current() {
+            owner.open(owner::current_cgroup());
+        }
+    }
+    0
+}
+
+/// Reports what is left of a listener that is closed.
+#[inline(always)]
+pub(crate) fn look_at_closed(address: u64, listener: &Listener) {
+    let queue = u64::from(listener.limit) << 32;
+    let drops = u64::from(listener.drops);
+    let dropped = count_drops(address, drops, queue, Occasion::Closed as u64);
     if dropped != 0 {
-        report_drops(sock.key(), dropped, queue, occasion as u64);
+        report_drops(address, dropped, queue, Occasion::Closed as u64);
     }
 }
 
 /// Reports so many packets.
 ///
-/// A global function for the same reason. So it reads the socket as a number, and where that cannot be
-/// done says no more than what is remembered.
+/// A global function for the same reason.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn report_drops(address: u64, dropped: u64, queue: u64, occasion: u64) -> u64 {
@@ -184,32 +242,29 @@ extern "C" fn report_drops(address: u64, dropped: u64, queue: u64, occasion: u64
         return 0;
     };
     // SAFETY: just looked up.
-    let (port, family) = unsafe { ((*listener).port, (*listener).family) };
+    let listener = unsafe { &*listener };
     let signature = Signature {
         flags: Flags::empty().0,
         errno: 0,
         kind: EventKind::HandshakesDropped as u8,
         origin: 0,
         state: TcpState::Listen as u8,
-        family,
+        family: listener.family,
         sigpipe: Sigpipe::NotRaised as u8,
         protocol: Protocol::Tcp as u8,
     };
-    let is_look = occasion == Occasion::Look as u64;
-    let question = if is_look { Question::listener(address) } else { Question::caller() };
+    let is_call = occasion == Occasion::Accept as u64;
+    let question = if is_call { Question::caller() } else { Question::listener(address) };
     let locate = |subject: &mut Subject| {
-        subject.local_port = port;
-        if offsets::READ_KERNEL.get() == 1 {
-            let sock = Sock::<Probe>::new(address as *const u8);
-            (subject.local, subject.netns) = (sock.bound_address(family), sock.netns());
-        }
+        (subject.local, subject.local_port) = (listener.local, listener.port);
+        subject.netns = listener.netns;
     };
     emit(&signature, question, locate, |event| {
         event.set_detail(Detail::AcceptQueue(AcceptQueue {
             dropped: dropped as u32,
             waiting: queue as u32,
             limit: (queue >> 32) as u32,
-            accepting: occasion == Occasion::Accept as u64,
+            accepting: is_call,
         }));
     });
     0
@@ -225,7 +280,8 @@ fn was_full(waiting: u32, limit: u32, occasion: u64) -> bool {
     u64::from(waiting) + made > u64::from(limit)
 }
 
-/// How many packets that a listener has dropped with its queue full are to be reported now, if any.
+/// How many packets that a listener has dropped with its queue full are to be reported now, if any, or
+/// later if it is closed.
 ///
 /// A global function for the same reason.
 #[inline(never)]
@@ -248,12 +304,9 @@ extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -
     let added = (drops as u32).wrapping_sub(known);
     // Not if that one has seen more.
     if added != 0 && added < 1 << 31 {
-        listener.drops = drops as u32;
+        (listener.drops, listener.limit) = (drops as u32, (queue >> 32) as u32);
         let full = u64::from(was_full(queue as u32, (queue >> 32) as u32, occasion));
         listener.unreported = listener.unreported.wrapping_add(full as u32 * added);
-        if occasion == Occasion::Accept as u64 && !listener.owner.is_current() {
-            listener.owner.open(owner::current_cgroup());
-        }
         let port_family = u64::from(listener.port) | u64::from(listener.family) << 16;
         count_dropped(u64::from(added), full, port_family, listener.owner.cgroup_id);
     }
@@ -261,10 +314,13 @@ extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let is_due = listener.reported_ns == 0
         || now.wrapping_sub(listener.reported_ns) >= EPISODE_NS
-        || occasion == Occasion::Close as u64;
-    let mut due = 0;
-    if is_due && listener.unreported != 0 {
-        due = u64::from(listener.unreported);
+        || occasion == Occasion::Closed as u64;
+    let mut due = u64::from(listener.unreported);
+    if occasion == Occasion::Close as u64 {
+        // Others report it.
+    } else if !is_due {
+        due = 0;
+    } else if due != 0 {
         (listener.reported_ns, listener.unreported) = (now, 0);
     }
     let _is_there = COUNTING.remove(&address);

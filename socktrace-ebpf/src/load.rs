@@ -29,6 +29,9 @@ pub(crate) trait Load: Copy {
     /// Whether [`Self::make_cookie`] can make any.
     const MAKES_COOKIES: bool;
 
+    /// Whether it reads the current program's memory.
+    const READS_USER: bool = false;
+
     /// Reads the `T` that lies `offset` bytes after `base`; zero when it cannot be read.
     ///
     /// # Safety
@@ -207,6 +210,7 @@ pub(crate) struct User;
 
 impl Load for User {
     const MAKES_COOKIES: bool = false;
+    const READS_USER: bool = true;
 
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {

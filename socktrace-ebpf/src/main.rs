@@ -52,11 +52,13 @@ mod sock;
 mod sockaddr;
 mod socket;
 mod subject;
+mod system_call;
 mod tally;
 mod task;
 mod tcp_sock;
 mod tuple;
 mod uapi;
+mod unix;
 mod verifier;
 mod waiter;
 

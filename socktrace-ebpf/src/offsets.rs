@@ -110,6 +110,10 @@ pub(crate) static FAST_OPEN_RETURNS: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static TASK_BTF: Fact = Fact(0);
 
+/// Whether the kernel has `bpf_task_pt_regs` (5.15): 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static TASK_REGISTERS: Fact = Fact(0);
+
 /// Whether programs at trampolines can have the kernel make a socket's cookie (5.12): 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static COOKIES: Fact = Fact(0);

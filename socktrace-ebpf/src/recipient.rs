@@ -19,7 +19,7 @@ use crate::{
     sock::{Identity, Sock},
     subject::Subject,
     tally::add,
-    task, waiter,
+    task, unix, waiter,
 };
 
 /// A process to name.
@@ -57,6 +57,8 @@ enum Effort {
     Search,
     /// [`listener_recipient`].
     Listener,
+    /// The same, and [`search_unix_maker`].
+    SearchUnix,
 }
 
 /// Whom to name for a socket.
@@ -90,6 +92,12 @@ impl Question {
         Self { socket, flags: Flags::empty(), in_process: false, effort: Effort::Listener }
     }
 
+    /// [`Self::search`] for a Unix socket.
+    #[inline(always)]
+    pub(crate) fn search_unix(socket: Identity, flags: Flags) -> Self {
+        Self { effort: Effort::SearchUnix, ..Self::presume(socket, flags, false) }
+    }
+
     /// The current process, which has called with no socket.
     #[inline(always)]
     pub(crate) fn caller() -> Self {
@@ -109,9 +117,12 @@ impl Question {
         let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
         match self.effort {
             Effort::Presume => presume_recipient(answer.0, flags, in_process),
-            Effort::Search => search_recipient(answer.0, flags, in_process),
+            Effort::Search | Effort::SearchUnix => search_recipient(answer.0, flags, in_process),
             Effort::Listener => listener_recipient(answer.0),
         };
+        if self.effort == Effort::SearchUnix && !self.flags.has(Flags::UNACCEPTED) {
+            search_unix_maker(answer.0);
+        }
         // Not by the two, as their frames are on the way of what is deepest.
         if !self.flags.has(Flags::UNACCEPTED) {
             ask_socket(answer.0);
@@ -228,6 +239,26 @@ extern "C" fn presume_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
 #[unsafe(no_mangle)]
 extern "C" fn search_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
     answer(slot, flags, in_process, Effort::Search)
+}
+
+/// Names the process in a slot where none is known that made the Unix socket and still holds it. A global
+/// function, as `claim_slot`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn search_unix_maker(slot: u64) -> u64 {
+    let Some(recipient) = Answer(slot).recipient() else {
+        return 0;
+    };
+    if recipient.source != OwnerSource::Unknown as u32 || !task::is_readable() {
+        return 0;
+    }
+    if let Some(task) = unix::maker(recipient.address)
+        && holder::holds(task, recipient.address, slot) == Held::Yes
+    {
+        recipient.owner.set(task);
+        recipient.source = OwnerSource::Holder as u32;
+    }
+    0
 }
 
 /// Names user and cgroup in a slot where no process is known, by its socket: if that is of a kind that

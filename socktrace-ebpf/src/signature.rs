@@ -161,6 +161,10 @@ wire_enum! {
         Report = 4,
         /// `tcp_disconnect`: the program dissolved its own connection, by connect with `AF_UNSPEC`.
         Dissolved = 5,
+        /// No `tcp_done`: a connect of a Unix socket has waited for as long as `SO_SNDTIMEO` allows.
+        SendTimeout = 15,
+        /// Likewise: a library has looked for a service that most hosts do without.
+        LibraryProbe = 16,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod kind;
 mod maker;
+mod unix;
 
 use core::marker::PhantomData;
 
@@ -143,6 +144,18 @@ impl<L: Load> Sock<L> {
         self.load::<i32>(&offsets::SOCK_OWNED) != 0
     }
 
+    /// Whether this is the program's side of it.
+    #[inline(always)]
+    pub(crate) fn is_of(self, socket: *const u8) -> bool {
+        !self.is_null() && self.load::<u64>(&offsets::SOCK_SOCKET) == socket as u64
+    }
+
+    /// Whether no program holds it any more.
+    #[inline(always)]
+    pub(crate) fn is_dead(self) -> bool {
+        self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD != 0
+    }
+
     /// Whether a program still holds the socket, or never did: [`Flags::ORPHAN`] and
     /// [`Flags::UNACCEPTED`].
     #[inline(always)]
@@ -221,12 +234,6 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn local(self, family: Family) -> Address {
         self.address(family, &offsets::SOCK_SADDR, &offsets::SOCK_SADDR6)
-    }
-
-    /// The address that a listener of this family, a [`Family`], is bound to.
-    #[inline(always)]
-    pub(crate) fn bound_address(self, family: u8) -> Address {
-        self.local(if family == Family::Ipv6 as u8 { Family::Ipv6 } else { Family::Ipv4 })
     }
 
     /// The other end's address; it stays when a connect fails at once on IPv6, but not on IPv4.

@@ -4,10 +4,16 @@ use core::marker::PhantomData;
 
 use socktrace_ebpf::{Address, Detail, Event, Family, Flags, Given};
 
-use crate::{load::Load, offsets, sock::Sock};
+use crate::{
+    load::{Load, number},
+    offsets,
+    sock::Sock,
+    unix::Name,
+};
 
 /// Families in `include/linux/socket.h`.
 const AF_UNSPEC: u16 = 0;
+const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// Offsets in `struct sockaddr_in` and `sockaddr_in6`, which are ABI: port, addresses.
@@ -112,6 +118,17 @@ impl<L: Load> SockAddr<L> {
             None => (Family::Ipv6, Address::from_words(words)),
         };
         end
+    }
+
+    /// The name of a Unix socket; none where it is another address.
+    #[inline(always)]
+    pub(crate) fn unix_name(self) -> Name {
+        if !self.has_family() || self.family() != AF_UNIX {
+            return Name::NONE;
+        }
+        let path = number(self.pointer).wrapping_add(FAMILY_BYTES as u64);
+        let length = (self.length - FAMILY_BYTES) as u64;
+        if L::READS_USER { Name::of_user(path, length) } else { Name::of_kernel(path, length) }
     }
 
     /// [`Flags::MALFORMED`], where the program has given what is no whole address.

@@ -70,7 +70,7 @@ pub(crate) fn current_process() -> (u64, Option<u64>) {
 
 /// A member of the current task, where it can be read and this kernel has it.
 #[inline(always)]
-fn current_member<T: Copy>(offset: &offsets::Fact) -> Option<T> {
+pub(crate) fn current_member<T: Copy>(offset: &offsets::Fact) -> Option<T> {
     if offsets::TASK_TGID.is_absent() {
         None
     } else if offsets::TASK_BTF.get() == 1 {

@@ -215,6 +215,13 @@ impl Cli {
                  such as --unit nginx",
             ));
         }
+        if self.filters.filter_metrics && !self.filters.path.is_empty() {
+            return Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                "--path narrows the stream alone, as counts know no paths: leave out --filter-metrics, \
+                 or narrow both by --protocol unix, --unit or another filter",
+            ));
+        }
         Ok(())
     }
 }

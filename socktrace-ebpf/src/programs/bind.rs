@@ -2,7 +2,7 @@
 
 use socktrace_ebpf::{EventKind, Flags};
 
-use super::emit_call;
+use super::{emit_call, unix_bind};
 use crate::{
     load::Load,
     policy, retry,
@@ -20,7 +20,7 @@ pub(super) fn failed<L: Load, A: Load>(
     flags: Flags,
 ) -> i32 {
     if sock.stream_family().is_none() {
-        return 0;
+        return unix_bind::bind_failed(sock, wanted, errno);
     }
     // The address that was asked for, which the socket did not get.
     let End { family, ip, port } = wanted.end(sock);

@@ -40,18 +40,25 @@ extern "C" fn bpf_map_elem(ctx: *const MapElement) -> i32 {
         return 0;
     }
     // SAFETY: the key and the value of an element of the map.
-    let (address, port, family, cgroup_id, tgid) = unsafe {
-        (*key, (*value).port, (*value).family, (*value).owner.cgroup_id, (*value).owner.tgid)
-    };
+    let (address, listener) = unsafe { (*key, &*value) };
+    let &Listener { netns, port, family, local, ref owner, .. } = listener;
     let sock = Sock::<Probe>::new(address as *const u8);
-    let listens = sock.state() == TcpState::Listen as u8 && sock.bound_port() == port;
-    let mut state =
-        ListenerState { key: address, cgroup_id, tgid, port, family, ..ListenerState::default() };
-    if listens {
+    let mut state = ListenerState {
+        key: address,
+        cgroup_id: owner.cgroup_id,
+        tgid: owner.tgid,
+        local,
+        netns,
+        port,
+        family,
+        ..ListenerState::default()
+    };
+    if sock.state() == TcpState::Listen as u8 && sock.bound_port() == port {
         listeners::look_at(sock, Occasion::Look);
-        state.local = sock.bound_address(family);
         (state.waiting, state.limit) = sock.accept_queue();
-        (state.drops, state.netns, state.listens) = (sock.drops(), sock.netns(), 1);
+        (state.drops, state.listens) = (sock.drops(), 1);
+    } else {
+        listeners::look_at_closed(address, listener);
     }
     // SAFETY: as above.
     let seq = unsafe { (*(*ctx).meta).seq };

@@ -16,6 +16,7 @@ mod inet_stream_connect;
 mod listen;
 mod security_sock_graft;
 mod security_socket;
+mod send_sig;
 mod send_timeout;
 mod sk_stream_error;
 mod sockopt;
@@ -37,8 +38,11 @@ mod tcp_retransmit_timer;
 mod tcp_send_active_reset;
 mod tcp_sendmsg_fastopen;
 mod tcp_write_wakeup;
+mod unix_bind;
+mod unix_connect;
+mod unix_release;
 
-use socktrace_ebpf::{Event, EventKind, Family, Flags, Signature, Sigpipe};
+use socktrace_ebpf::{Domain, Event, EventKind, Family, Flags, Protocol, Signature, Sigpipe};
 
 use crate::{emit::emit, load::Load, recipient::Question, sock::Sock, subject::Subject};
 
@@ -86,6 +90,21 @@ fn emit_call<L: Load>(
         describe(event);
     });
     0
+}
+
+/// Something happened to a Unix socket.
+#[inline(always)]
+fn unix_signature<L: Load>(kind: EventKind, sock: Sock<L>, errno: u16, flags: Flags) -> Signature {
+    Signature {
+        flags: flags.0,
+        errno,
+        kind: kind as u8,
+        origin: 0,
+        state: sock.state(),
+        family: Domain::Unix as u8,
+        sigpipe: Sigpipe::NotRaised as u8,
+        protocol: Protocol::Unix as u8,
+    }
 }
 
 /// The current process, which made the call.

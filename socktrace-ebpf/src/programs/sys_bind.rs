@@ -29,7 +29,8 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
         return 0;
     }
     let wanted = SockAddr::<User>::new(ctx.pointer(1), ctx.int(2));
-    descriptor::sock(ctx.int(0)).map_or(0, |sock| bind::failed(sock, wanted, errno, Flags::empty()))
+    descriptor::any_sock(ctx.int(0))
+        .map_or(0, |sock| bind::failed(sock, wanted, errno, Flags::empty()))
 }
 
 /// Return of `__sys_bind_socket`, by `io_uring`: the system call has the address on its stack

@@ -13,13 +13,13 @@ use aya_ebpf::{macros::fexit, programs::FExitContext};
 
 use socktrace_ebpf::{EventKind, Flags};
 
-use super::{connect, send_timeout};
+use super::{connect, send_timeout, unix_connect};
 use crate::{
     arguments::Arguments as _,
     errno::{ENOTSOCK, returned},
     load::Direct,
     sockaddr::SockAddr,
-    socket::Socket,
+    socket::{O_NONBLOCK, Socket},
 };
 
 /// Return of `__sys_connect_file`. For kernels that have `bpf_sock_from_file`: since 5.11.
@@ -33,14 +33,15 @@ fn sys_connect_file_return(ctx: FExitContext) -> i32 {
         return 0;
     };
     let sock = socket.sock();
-    if sock.stream_family().is_none() {
-        return 0;
-    }
     let target = SockAddr::<Direct>::new(ctx.pointer(1), ctx.int(2));
-    connect::returned(sock, errno, target, connect::Call::Connect);
-    // `io_uring` does not wait on a blocking file either.
+    // `io_uring` does not wait on a blocking file either (`io_connect`).
     let flags = ctx.int(3);
-    if !connect::says_time_is_over(errno, flags) || Socket::is_nonblocking(ctx.pointer(0)) {
+    let may_wait = || flags & O_NONBLOCK == 0 && !Socket::is_nonblocking(ctx.pointer(0));
+    if sock.stream_family().is_none() {
+        return unix_connect::call_returned(sock, errno, target, may_wait());
+    }
+    connect::returned(sock, errno, target, connect::Call::Connect);
+    if !connect::says_time_is_over(errno, flags) || !may_wait() {
         return 0;
     }
     send_timeout::ended(EventKind::Connect, sock, errno, Flags::empty())

@@ -6,16 +6,13 @@
 //! listener else.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
-use socktrace_ebpf::Flags;
 
-use super::listen;
+use super::unix_bind;
 use crate::{
     arguments::Arguments as _,
     descriptor,
     errno::{EBADF, ENOTSOCK, returned},
     io_uring::Operation,
-    load::Probe,
-    sock::Sock,
 };
 
 /// Return of `__sys_listen`.
@@ -25,7 +22,7 @@ fn sys_listen_return(ctx: FExitContext) -> i32 {
     if matches!(errno, EBADF | ENOTSOCK) {
         return 0;
     }
-    descriptor::sock(ctx.int(0)).map_or(0, |sock| returned_to(sock, errno))
+    descriptor::any_sock(ctx.int(0)).map_or(0, |sock| unix_bind::listen_returned(sock, errno))
 }
 
 /// Return of `io_listen`.
@@ -33,10 +30,5 @@ fn sys_listen_return(ctx: FExitContext) -> i32 {
 fn io_listen_return(ctx: FExitContext) -> i32 {
     let operation = Operation::new(ctx.pointer(0));
     let errno = operation.errno(ctx.argument(2));
-    operation.sock().map_or(0, |sock| returned_to(sock, errno))
-}
-
-#[inline(always)]
-fn returned_to(sock: Sock<Probe>, errno: u16) -> i32 {
-    if errno == 0 { listen::succeeded(sock) } else { listen::failed(sock, errno, Flags::empty()) }
+    operation.sock().map_or(0, |sock| unix_bind::listen_returned(sock, errno))
 }

@@ -11,6 +11,7 @@ use crate::{
     sock::{Identity, Sock},
     socket::Socket,
     task::{self, Task},
+    unix::{self, Root},
 };
 
 /// The context, the same in 5.10 to 7.3; its pointers are eight bytes wide everywhere
@@ -28,7 +29,8 @@ const FORMAT: u16 = 0o170_000;
 const SOCKET: u16 = 0o140_000;
 
 /// `TCP_CLOSE` and `TCP_LISTEN` in `include/net/tcp_states.h`.
-const NO_CONNECTION: [u8; 2] = [7, 10];
+const NO_CONNECTION: [u8; 2] = [7, LISTEN];
+const LISTEN: u8 = 10;
 
 /// The iterator's program.
 #[unsafe(no_mangle)]
@@ -59,6 +61,9 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     listeners::listened(listener, Task::new(task));
     if !NO_CONNECTION.contains(&sock.state()) {
         owner::record_holder(identity(file, sock), Task::new(task));
+    }
+    if sock.is_unix() && sock.state() == LISTEN {
+        unix::remember(sock, Root::of(Task::new(task)));
     }
     0
 }

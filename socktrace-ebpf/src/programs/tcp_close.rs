@@ -25,8 +25,7 @@ use crate::{
     arguments::Arguments,
     emit::emit,
     errno::ECANCELED,
-    failure,
-    listeners::{self, Occasion},
+    failure, listeners,
     load::{Direct, Load, Probe},
     recipient::Question,
     sock::Sock,
@@ -66,8 +65,7 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let state = sock.state();
     if state == TcpState::Listen as u8 {
-        listeners::look_at(sock, Occasion::Close);
-        listeners::forget(sock.key());
+        listeners::closes(sock);
         return 0;
     }
     let is_connecting = state == TcpState::SynSent as u8;

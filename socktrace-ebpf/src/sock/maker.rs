@@ -1,5 +1,7 @@
-//! Whom a socket was made for, as the socket itself keeps it. Sockets that are accepted have it from
+//! Whom a socket was made for, as the socket itself keeps it. Sockets of IP that are accepted have it from
 //! their listener.
+
+use socktrace_ebpf::TcpState;
 
 use super::Sock;
 use crate::{
@@ -17,10 +19,17 @@ impl Sock<Probe> {
         self.load(&offsets::SOCK_UID)
     }
 
+    /// Whether it may be a Unix connection that was accepted, which the peer's connect has made
+    /// (`unix_stream_connect`). Connections that were bound themselves look the same.
+    #[inline(always)]
+    fn may_be_the_peers(self) -> bool {
+        self.is_unix() && self.state() != TcpState::Listen as u8 && !self.unix_name().is_none()
+    }
+
     /// The id of the cgroup that it was made in (`cgroup_sk_alloc`); 0 where the kernel does not keep one.
     #[inline(always)]
     pub(crate) fn cgroup(self) -> u64 {
-        if offsets::TASK_CGROUPS.is_absent() {
+        if offsets::TASK_CGROUPS.is_absent() || self.may_be_the_peers() {
             return 0;
         }
         let kept_at: &Optional = if offsets::SOCK_CGROUP.is_absent() {

@@ -3,7 +3,7 @@
 use nix::libc;
 use socktrace_ebpf::{EventKind, Flags, Origin, Signature, Sigpipe, TcpState};
 
-use crate::{Call, Cause, Diagnosis, Errno, Finding, Severity};
+use crate::{Call, Cause, Diagnosis, Errno, Finding, Severity, unix};
 
 const EAGAIN: u16 = errno(libc::EAGAIN);
 const EALREADY: u16 = errno(libc::EALREADY);
@@ -65,6 +65,7 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::ClosedUnread | EventKind::ConnectionEnded, _) => close(signature),
         (EventKind::ErrorReported, _) if flags.has(Flags::MPTCP) => close(signature),
 
+        (EventKind::Connect, errno) if unix::is_unix(signature) => unix::connect(errno),
         // Only of calls that have waited: of others both are no failure. The address is not looked at any
         // more where a connect is under way.
         (EventKind::Connect, EINPROGRESS | EALREADY) => Cause::ConnectSendTimeout,
@@ -99,6 +100,7 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
             Cause::AcceptResources
         }
 
+        (EventKind::Write, EPIPE) if unix::is_unix(signature) => unix::write(flags),
         (EventKind::Write, EPIPE) => write_after(signature, flags),
         // The program has dissolved the connection, which is no connected socket any more.
         (EventKind::Write, _) if signature.origin == Origin::Dissolved as u8 => {
@@ -161,7 +163,7 @@ fn close(signature: Signature) -> Cause {
         Ok(Origin::Other) => timer_give_up(state, errno, flags),
         Ok(Origin::Report) => reported(errno),
         // Passes no hook that closes a connection.
-        Ok(Origin::Dissolved) | Err(_) => Cause::Other,
+        Ok(Origin::Dissolved | Origin::SendTimeout | Origin::LibraryProbe) | Err(_) => Cause::Other,
     }
 }
 
@@ -376,7 +378,11 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
         direction: cause.row().direction,
         call: if held { call(cause, signature) } else { Call::None },
         // What happens to a socket that no program holds reaches nobody.
-        severity: if held && !farewell && !is_probe(cause, signature.errno) {
+        severity: if held
+            && !farewell
+            && !is_probe(cause, signature.errno)
+            && !unix::is_probe(signature)
+        {
             cause.row().severity
         } else {
             Severity::Expected

@@ -14,6 +14,7 @@ mod parse;
 mod socket;
 mod sockopt;
 mod timer;
+mod unix;
 
 pub use causes::{Cause, Errnos, Group, Row};
 pub use delivered::delivered;

@@ -5,6 +5,7 @@ use crate::{btf::Btf, subject::Subject};
 const TRAMPOLINES: (&str, &str) = ("bpf_attach_type", "BPF_TRACE_FENTRY");
 const RING_BUFFER: (&str, &str) = ("bpf_map_type", "BPF_MAP_TYPE_RINGBUF");
 const TYPED_TASK: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_current_task_btf");
+const TASK_REGISTERS: (&str, &str) = ("bpf_func_id", "BPF_FUNC_task_pt_regs");
 const FUNCTION_ARGUMENTS: (&str, &str) = ("bpf_func_id", "BPF_FUNC_get_func_arg");
 const RECURSION_GUARD: (&str, &str) = ("bpf_prog", "active");
 const DONE_WITH_ERROR: &str = "tcp_done_with_error";
@@ -17,6 +18,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::Enumerator(TRAMPOLINES.0, TRAMPOLINES.1),
     Subject::Enumerator(RING_BUFFER.0, RING_BUFFER.1),
     Subject::Enumerator(TYPED_TASK.0, TYPED_TASK.1),
+    Subject::Enumerator(TASK_REGISTERS.0, TASK_REGISTERS.1),
     Subject::Enumerator(FUNCTION_ARGUMENTS.0, FUNCTION_ARGUMENTS.1),
     Subject::Member(RECURSION_GUARD.0, RECURSION_GUARD.1),
     Subject::Function(DONE_WITH_ERROR),
@@ -34,6 +36,8 @@ pub struct Features {
     pub ring_buffer: bool,
     /// The helper that gives programs the current task as a typed pointer: 5.11.
     pub typed_task: bool,
+    /// The helper that gives programs the registers of a task: 5.15.
+    pub task_registers: bool,
     /// Trampoline programs may read an `int *` argument: 5.17. BTF does not tell; taken from a helper
     /// for such programs that came with it.
     pub int_pointers: bool,
@@ -55,6 +59,7 @@ impl Features {
             trampolines: has(TRAMPOLINES),
             ring_buffer: has(RING_BUFFER),
             typed_task: has(TYPED_TASK),
+            task_registers: has(TASK_REGISTERS),
             int_pointers: has(FUNCTION_ARGUMENTS),
             guards_recursion: btf.member(RECURSION_GUARD.0, RECURSION_GUARD.1).is_ok(),
             closes_first: btf.prototype(DONE_WITH_ERROR).is_ok(),

@@ -210,29 +210,56 @@ hooks! {
             exit("inet_stream_connect_return"),
             exit("security_socket_connect_return")
                 .at("security_socket_connect", &[SOCKET, ANY, "int"]),
+            exit("unix_stream_connect_return")
+                .at("unix_stream_connect", &[SOCKET, ANY, "int", "int"])
+                .if_built(),
+            exit("unix_dgram_connect_return")
+                .at("unix_dgram_connect", &[SOCKET, ANY, "int", "int"])
+                .if_built(),
             entry("inet_stream_connect")
         ];
         // Built without security modules for the network.
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) =>
-            [exit("inet_stream_connect_return"), entry("inet_stream_connect")];
+            [
+            exit("inet_stream_connect_return"),
+            exit("unix_stream_connect_return")
+                .at("unix_stream_connect", &[SOCKET, ANY, "int", "int"])
+                .if_built(),
+            exit("unix_dgram_connect_return")
+                .at("unix_dgram_connect", &[SOCKET, ANY, "int", "int"])
+                .if_built(),
+            entry("inet_stream_connect")
+        ];
     }, by kprobe hides "connects that are interrupted, shut down, out of time or refused by a BPF program" {
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
             kretprobe("security_socket_connect_kretprobe").of("security_socket_connect"),
             kretprobe("tcp_v6_connect_kretprobe").of("tcp_v6_connect"),
             kretprobe("tcp_v4_connect_kretprobe").of("tcp_v4_connect"),
+            kretprobe("unix_stream_connect_kretprobe").of("unix_stream_connect").if_built(),
+            kretprobe("unix_dgram_connect_kretprobe").of("unix_dgram_connect").if_built(),
             kprobe("security_socket_connect_kprobe").of("security_socket_connect"),
+            kprobe("unix_stream_connect_kprobe").of("unix_stream_connect").if_built(),
+            kprobe("unix_dgram_connect_kprobe").of("unix_dgram_connect").if_built(),
             kprobe("inet_stream_connect_kprobe")
         ];
         // Built without IPv6.
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
             kretprobe("security_socket_connect_kretprobe").of("security_socket_connect"),
             kretprobe("tcp_v4_connect_kretprobe").of("tcp_v4_connect"),
+            kretprobe("unix_stream_connect_kretprobe").of("unix_stream_connect").if_built(),
+            kretprobe("unix_dgram_connect_kretprobe").of("unix_dgram_connect").if_built(),
             kprobe("security_socket_connect_kprobe").of("security_socket_connect"),
+            kprobe("unix_stream_connect_kprobe").of("unix_stream_connect").if_built(),
+            kprobe("unix_dgram_connect_kprobe").of("unix_dgram_connect").if_built(),
             kprobe("inet_stream_connect_kprobe")
         ];
         // Built without security modules for the network.
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
             kretprobe("tcp_v4_connect_kretprobe").of("tcp_v4_connect"),
+            kretprobe("unix_stream_connect_kretprobe").of("unix_stream_connect").if_built(),
+            kretprobe("unix_dgram_connect_kretprobe").of("unix_dgram_connect").if_built(),
+            kprobe("unix_stream_connect_kprobe").of("unix_stream_connect").if_built(),
+            kprobe("unix_dgram_connect_kprobe").of("unix_dgram_connect").if_built(),
             kprobe("inet_stream_connect_kprobe")
         ];
     }
@@ -322,16 +349,19 @@ hooks! {
             exit("inet6_bind_return").at("inet6_bind", &[SOCKET, ANY, "int"]).if_built(),
             exit("security_socket_bind_return")
                 .at("security_socket_bind", &[SOCKET, ANY, "int"])
-                .if_built()
+                .if_built(),
+            exit("unix_bind_return").at("unix_bind", &[SOCKET, ANY, "int"]).if_built()
         ];
     }, by kprobe {
         "inet_bind"(SOCKET, ANY, "int") => [
             kretprobe("inet_bind_kretprobe"),
             kretprobe("inet6_bind_kretprobe").of("inet6_bind").if_built(),
             kretprobe("security_socket_bind_kretprobe").of("security_socket_bind").if_built(),
+            kretprobe("unix_bind_kretprobe").of("unix_bind").if_built(),
             kprobe("inet_bind_kprobe"),
             kprobe("inet6_bind_kprobe").of("inet6_bind").if_built(),
-            kprobe("security_socket_bind_kprobe").of("security_socket_bind").if_built()
+            kprobe("security_socket_bind_kprobe").of("security_socket_bind").if_built(),
+            kprobe("unix_bind_kprobe").of("unix_bind").if_built()
         ];
     }
     /// listen fails.
@@ -350,15 +380,32 @@ hooks! {
             exit("inet_listen_return"),
             exit("security_socket_listen_return")
                 .at("security_socket_listen", &[SOCKET, "int"])
-                .if_built()
+                .if_built(),
+            exit("unix_listen_return").at("unix_listen", &[SOCKET, "int"]).if_built()
         ];
     }, by kprobe {
         "inet_listen"(SOCKET, "int") => [
             kretprobe("inet_listen_kretprobe"),
             kretprobe("security_socket_listen_kretprobe").of("security_socket_listen").if_built(),
+            kretprobe("unix_listen_kretprobe").of("unix_listen").if_built(),
             kprobe("inet_listen_kprobe"),
-            kprobe("security_socket_listen_kprobe").of("security_socket_listen").if_built()
+            kprobe("security_socket_listen_kprobe").of("security_socket_listen").if_built(),
+            kprobe("unix_listen_kprobe").of("unix_listen").if_built()
         ];
+    }
+    /// A Unix socket is closed.
+    UnixRelease = "unix_release",
+    hides "Unix connections that are reset, as their peer closes with unread data" {
+        "unix_release"(SOCKET) => [entry("unix_release").reading_memory()];
+    }, by kprobe {
+        "unix_release"(SOCKET) => [kprobe("unix_release_kprobe")];
+    }
+    /// A write raises SIGPIPE.
+    SendSig = "send_sig",
+    hides "writes to Unix sockets whose peer has closed, and what SIGPIPE does (write_after_peer_close)" {
+        "send_sig"("int", "struct task_struct *", "int") => [entry("send_sig").reading_memory()];
+    }, by kprobe {
+        "send_sig"("int", "struct task_struct *", "int") => [kprobe("send_sig_kprobe")];
     }
     /// socket fails.
     SysSocket = "__sys_socket",

@@ -4,8 +4,8 @@ use clap::Args;
 use socktrace_diagnosis::{Cause, Errno, Severity};
 
 use crate::filter::{
-    CgroupPath, Choice, Comm, ContainerName, Filter, Netns, Network, Pid, Port, ProtocolName, Term,
-    Uid, Unit,
+    CgroupPath, Choice, Comm, ContainerName, Filter, Netns, Network, PathPattern, Pid, Port,
+    ProtocolName, Term, Uid, Unit,
 };
 
 /// What stands before these options in the help.
@@ -58,6 +58,11 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) remote: Vec<Term<Network>>,
 
+    /// Only of Unix sockets at this path, such as /run/php/*.sock, or with this abstract name after @;
+    /// * ? [..] stand for others, \ before one of them for itself. Not with --filter-metrics
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) path: Vec<Term<PathPattern>>,
+
     /// Only of sockets of this protocol, such as tcp, udp or unix
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) protocol: Vec<Term<ProtocolName>>,
@@ -95,6 +100,7 @@ impl Filters {
             && self.port.is_empty()
             && self.local.is_empty()
             && self.remote.is_empty()
+            && self.path.is_empty()
             && self.protocol.is_empty()
             && self.errno.is_empty()
             && self.cause.is_empty()
@@ -115,6 +121,7 @@ impl From<&Filters> for Filter {
             port: Choice::new(&filters.port),
             local: Choice::new(&filters.local),
             remote: Choice::new(&filters.remote),
+            path: Choice::new(&filters.path),
             protocol: Choice::new(&filters.protocol),
             errno: Choice::new(&filters.errno),
             cause: Choice::new(&filters.cause),

@@ -67,7 +67,8 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let scope = Scope { stream: !cli.no_stream, counts: cli.filters.filter_metrics };
     let kernel_filter = filter.kernel_filter(scope, cli.all);
     let mut services = serve::ServiceCounts::new(cli);
-    let limit = (scope.stream && !cli.no_collapse)
+    // Events of one kind differ in their paths, which the kernel side does not judge.
+    let limit = (scope.stream && !cli.no_collapse && !filter.asks_for_paths())
         .then(|| Limit { events: cli.repeat_after, by_cgroup: Owners::are_told_by_cgroup() });
     let options = load::Options {
         method: cli.attach.into(),

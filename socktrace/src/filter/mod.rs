@@ -12,13 +12,13 @@ mod term;
 mod values;
 
 use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, Severity, diagnose};
-use socktrace_ebpf::Signature;
+use socktrace_ebpf::{Protocol, Signature};
 
 pub(crate) use self::{
     network::Network,
     service::{CgroupPath, ContainerName, Unit},
     term::{Choice, Term},
-    values::{Comm, Netns, Pid, Port, ProtocolName, Uid},
+    values::{Comm, Netns, PathPattern, Pid, Port, ProtocolName, Uid},
 };
 use crate::{owner::Service, record::Record};
 
@@ -35,6 +35,7 @@ pub(crate) struct Filter {
     pub(crate) port: Choice<Port>,
     pub(crate) local: Choice<Network>,
     pub(crate) remote: Choice<Network>,
+    pub(crate) path: Choice<PathPattern>,
     pub(crate) protocol: Choice<ProtocolName>,
     pub(crate) errno: Choice<Errno>,
     pub(crate) cause: Choice<Cause>,
@@ -61,6 +62,8 @@ impl Filter {
         // Progress is none of the failures that are asked for, and none of those left out.
         let is = |of: &dyn Fn(Diagnosis) -> bool| found.is_some_and(of);
         self.protocol.admits(|protocol| signature.protocol == protocol.0 as u8)
+            // No other socket has a path.
+            && (self.path.wanted.is_empty() || signature.protocol == Protocol::Unix as u8)
             && self.errno.admits(|errno| is(&|found| found.errno == *errno))
             && self.cause.admits(|cause| is(&|found| found.cause == *cause))
             && self.severity.admits(|severity| is(&|found| found.severity == *severity))
@@ -82,6 +85,9 @@ impl Filter {
             && self.port.admits(|port| [event.local_port, event.remote_port].contains(&port.0))
             && self.local.admits(|network| within(network, record.local))
             && self.remote.admits(|network| within(network, record.remote))
+            && self
+                .path
+                .admits(|pattern| record.path.as_deref().is_some_and(|path| pattern.is_of(path)))
     }
 
     /// Whether the service passes.
@@ -101,9 +107,15 @@ impl Filter {
     /// Whether anything is asked of what a signature means.
     fn asks_for_meaning(&self) -> bool {
         !(self.protocol.is_any()
+            && self.path.wanted.is_empty()
             && self.errno.is_any()
             && self.cause.is_any()
             && self.severity.is_any())
+    }
+
+    /// Whether anything is asked of paths, which the kernel side does not judge.
+    pub(crate) fn asks_for_paths(&self) -> bool {
+        !self.path.is_any()
     }
 
     /// Whether anything is asked of containers, whose names can change.

@@ -246,3 +246,32 @@ proptest! {
         );
     }
 }
+
+#[test]
+fn paths_are_asked_for_by_patterns() {
+    let mut of_unix = record(reset_event());
+    of_unix.event.signature.protocol = Protocol::Unix as u8;
+    of_unix.path = Some("/run/php/php8.2-fpm.sock".to_owned());
+    let unnamed = Record { path: None, ..of_unix.clone() };
+    for (pattern, is_of) in [
+        ("/run/php/*.sock", true),
+        ("/run/*", true),
+        ("/run/php/php8.?-fpm.sock", true),
+        ("/run/php/php8.[0-3]-fpm.sock", true),
+        ("/run/php", false),
+        ("php8.2-fpm.sock", false),
+        (r"/run/php/\*", false),
+        ("@*", false),
+    ] {
+        assert_eq!(filter(&["--path", pattern]).admits(&of_unix), is_of, "{pattern}");
+        let others = filter(&["--path", &format!("!{pattern}")]);
+        assert_eq!(others.admits(&of_unix), !is_of, "!{pattern}");
+        // One without a path has none of them.
+        assert!(others.admits(&unnamed) && !filter(&["--path", pattern]).admits(&unnamed));
+    }
+    // Nor have sockets of other protocols.
+    assert!(!admits(&["--path", "*"]));
+    assert!(admits(&["--path", "!*"]));
+    assert!(refusal(&["--path", ""]).contains("expected a path"));
+    assert!(refusal(&["--path", "/run/[a"]).contains("expected a path"));
+}

@@ -2,6 +2,7 @@
 
 use std::{fs, ops::RangeInclusive, os::unix::fs::MetadataExt as _, path::Path, str::FromStr};
 
+use globset::{GlobBuilder, GlobMatcher};
 use socktrace_ebpf::Protocol;
 
 use crate::record::names::protocol_name;
@@ -77,6 +78,32 @@ impl FromStr for ProtocolName {
             let names: Vec<_> = Protocol::ALL.iter().map(|protocol| name(*protocol)).collect();
             format!("expected one of {}, or !PROTOCOL for all others", names.join(", "))
         })
+    }
+}
+
+/// A pattern for paths of Unix sockets.
+#[derive(Clone, Debug)]
+pub(crate) struct PathPattern(GlobMatcher);
+
+impl PathPattern {
+    /// Whether a path, or an abstract name after `@`, is of this kind.
+    pub(super) fn is_of(&self, path: &str) -> bool {
+        self.0.is_match(path)
+    }
+}
+
+impl FromStr for PathPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORMS: &str = "expected a path such as /run/php/*.sock, or an abstract name after @, with \
+                             * ? [..] and \\ as in a shell, but for * taking / too; or !PATTERN for all \
+                             others";
+        if text.is_empty() {
+            return Err(FORMS.to_owned());
+        }
+        let glob = GlobBuilder::new(text).backslash_escape(true).build();
+        glob.map(|glob| Self(glob.compile_matcher())).map_err(|error| format!("{FORMS}; {error}"))
     }
 }
 

@@ -230,6 +230,7 @@ fn load_object(
         ("READ_KERNEL", u32::from(!hides_memory)),
         ("CLOSES_FIRST", u32::from(features.closes_first)),
         ("TASK_BTF", u32::from(features.typed_task)),
+        ("TASK_REGISTERS", u32::from(features.task_registers)),
         ("COOKIES", u32::from(features.cookies() && method != Method::Kprobe)),
         ("SLICES", u32::from(features.ancestors() && plan.knows("TASK_CGROUPS"))),
         ("SOCKET_SET_MASK", socket_sets - 1),

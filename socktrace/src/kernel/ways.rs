@@ -126,6 +126,7 @@ mod tests {
         guards_recursion: true,
         int_pointers: true,
         typed_task: true,
+        task_registers: true,
     };
 
     fn closed(

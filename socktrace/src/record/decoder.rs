@@ -7,13 +7,13 @@ use std::{
 
 use socktrace_diagnosis::{Finding, advice::Icmp};
 use socktrace_ebpf::{
-    Address, Detail, EventKind, Family, Flags, NamedEvent, Origin, OwnerSource, Signature,
+    Address, Detail, EventKind, Family, FarEnd, Flags, NamedEvent, Origin, OwnerSource, Signature,
     TcpState,
     event::{BY_LISTENER, EXE_NAME},
     facts::ABSENT,
 };
 
-use super::{Arguments, Killer, Process, Record, Sender, recent::RecentProcesses};
+use super::{Arguments, Killer, Listener, Process, Record, Sender, path, recent::RecentProcesses};
 use crate::{
     kernel::clock::{Clock, TimeOfDay},
     owner::{Owners, Service, Sighting, Unknown, is_deceptive},
@@ -70,12 +70,20 @@ impl Decoder {
             }
             Err(why) => (None, self.service_without_process(event.cgroup_id, why)),
         };
-        let (mut icmp, mut sender, mut killer) = (None, None, None);
+        let (mut icmp, mut sender, mut killer, mut listener) = (None, None, None, None);
         let mut arguments = Arguments::default();
         let mut send_timeout_ms = None;
         match event.detail() {
             Some(Detail::Icmp { router, kind, code }) => {
                 icmp = Some(Icmp { kind, code, router: address(router, family) });
+            }
+            // Of a connect that found no room.
+            Some(Detail::Peer { tgid: pid, comm, .. })
+                if event.signature.kind == EventKind::Connect as u8 =>
+            {
+                let process = (pid != 0).then(|| (pid, self.peer_name(comm)));
+                let FarEnd { waiting, limit, .. } = named.far_end;
+                listener = Some(Listener { process, waiting, limit });
             }
             Some(Detail::Peer { tgid: pid, comm, rst_reason }) if pid != 0 => {
                 let comm = self.peer_name(comm);
@@ -95,6 +103,8 @@ impl Decoder {
             }
             _ => {}
         }
+        let far_cgroup = named.far_end.cgroup_id;
+        let peer_service = (far_cgroup != 0).then(|| self.owners.service(far_cgroup, None));
         Record {
             time: self.time.of(event.boot_ns),
             finding,
@@ -109,6 +119,9 @@ impl Decoder {
             icmp,
             sender,
             killer,
+            listener,
+            path: path::text(&named.path),
+            peer_service,
             arguments,
             rto_ms: self.clock.jiffies_to_ms(event.rto_jiffies),
             silent_ms: self.clock.jiffies_to_ms(event.silent_jiffies),
@@ -292,7 +305,7 @@ pub(crate) mod tests {
 
     /// An event whose process, thread and executable have one name.
     pub(crate) fn named(event: Event) -> NamedEvent {
-        NamedEvent { event, names: Names::of_thread(event.comm) }
+        NamedEvent { event, names: Names::of_thread(event.comm), ..NamedEvent::default() }
     }
 
     pub(crate) fn record(event: Event) -> Record {

@@ -3,6 +3,7 @@
 mod decoder;
 mod flood;
 pub(crate) mod names;
+mod path;
 mod recent;
 mod remote_names;
 
@@ -10,7 +11,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
 use socktrace_diagnosis::{Cause, Errno, Finding, advice::Icmp};
-use socktrace_ebpf::{AcceptQueue, Detail, Event, Family, Given, Role, SocketCall, TcpState};
+use socktrace_ebpf::{
+    AcceptQueue, Detail, Event, Family, Given, Protocol, Role, SocketCall, TcpState,
+};
 
 pub(crate) use self::{
     decoder::Decoder,
@@ -64,6 +67,17 @@ pub(crate) struct Sender {
     pub(crate) by_listener: bool,
 }
 
+/// The process of this host whose listener's queue was full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listener {
+    /// Its id and command name, where they are known.
+    pub(crate) process: Option<(u32, Arc<str>)>,
+    /// Connections that waited there.
+    pub(crate) waiting: u32,
+    /// Beyond how many another one is refused.
+    pub(crate) limit: u32,
+}
+
 /// The process that had the kernel kill a socket, its own or another's.
 #[derive(Clone, Debug)]
 pub(crate) struct Killer {
@@ -91,6 +105,11 @@ pub(crate) struct Record {
     pub(crate) icmp: Option<Icmp>,
     pub(crate) sender: Option<Sender>,
     pub(crate) killer: Option<Killer>,
+    pub(crate) listener: Option<Listener>,
+    /// The path of a Unix socket, or its abstract name after `@`.
+    pub(crate) path: Option<String>,
+    /// The service of the program at its other end: of the sender, or of the listener.
+    pub(crate) peer_service: Option<Arc<Service>>,
     pub(crate) arguments: Arguments,
     /// Retransmission timeout in force, in milliseconds.
     pub(crate) rto_ms: u64,
@@ -147,8 +166,26 @@ impl Record {
         }
     }
 
+    /// The process of this host at the other end, where one is to be named: its id and command name.
+    pub(crate) fn peer(&self) -> Option<(u32, &str)> {
+        let sender = self.sender.as_ref().map(|sender| (sender.pid, &*sender.comm));
+        let listener = || self.listener.as_ref()?.process.as_ref();
+        sender.or_else(|| listener().map(|(pid, comm)| (*pid, &**comm)))
+    }
+
+    /// How many connections wait in a listener's queue, and beyond how many another one finds no room.
+    pub(crate) fn queue(&self) -> Option<(u32, u32)> {
+        let accepting = self.accept_queue().map(|queue| (queue.waiting, queue.limit));
+        accepting.or_else(|| self.listener.as_ref().map(|queue| (queue.waiting, queue.limit)))
+    }
+
+    /// Whether it is about a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.event.signature.protocol == Protocol::Unix as u8
+    }
+
     /// Where its connection runs: the network namespace, and both ends.
-    pub(crate) fn path(&self) -> (u32, SocketAddr, SocketAddr) {
+    pub(crate) fn connection(&self) -> (u32, SocketAddr, SocketAddr) {
         (self.event.netns, self.local, self.remote)
     }
 

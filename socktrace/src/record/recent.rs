@@ -27,7 +27,7 @@ struct Description {
 }
 
 impl Description {
-    fn of(&NamedEvent { event, names }: &NamedEvent) -> Self {
+    fn of(&NamedEvent { event, names, .. }: &NamedEvent) -> Self {
         let Event { tgid, tid, uid, owner_source, comm, .. } = event;
         Self { tgid, tid, uid, owner_source, comm, names }
     }
@@ -112,7 +112,11 @@ mod tests {
         let names = named(event).names;
         for names in [Names { comm: [b'x'; 16], ..names }, Names { exe: [b'x'; EXE_NAME], ..names }]
         {
-            assert_eq!(recent.find(&NamedEvent { event, names }), None, "{names:?}");
+            assert_eq!(
+                recent.find(&NamedEvent { event, names, ..NamedEvent::default() }),
+                None,
+                "{names:?}"
+            );
         }
     }
 }

@@ -7,7 +7,11 @@ use crate::record::{Killer, Record, Sender};
 /// Adds who it was, as far as that is known.
 pub(super) fn add(text: &mut String, record: &Record, cause: Cause) {
     if let Some(Sender { pid, comm, reason, by_listener }) = &record.sender {
-        text.push_str(if *by_listener { "; the listener of " } else { "; sent by " });
+        text.push_str(match by_listener {
+            true => "; the listener of ",
+            false if record.is_unix() => "; closed by ",
+            false => "; sent by ",
+        });
         add_process(text, *pid, comm);
         if *by_listener {
             text.push_str(" closed with this connection in its queue");

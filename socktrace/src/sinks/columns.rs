@@ -99,6 +99,8 @@ impl Column {
     fn end(self, text: &str) -> &str {
         let begin = match self {
             Self::Process => text.rfind('['),
+            // The file of a path says most.
+            Self::Local | Self::Remote if text.starts_with(['/', '@']) => text.rfind('/'),
             Self::Role | Self::Local | Self::Remote => text.rfind(':'),
             _ => None,
         };

@@ -63,6 +63,12 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
             reason: None,
             by_listener: false,
         }),
+        path: record.path.as_deref(),
+        listener: record
+            .listener
+            .as_ref()
+            .and_then(|listener| listener.process.as_ref())
+            .map(|(pid, comm)| Program { pid: *pid, comm, reason: None, by_listener: false }),
         send_errno: record.send_errno(),
         option: (cause == Cause::SockoptRejected).then_some((level, option)),
         socket: record.socket_call(),

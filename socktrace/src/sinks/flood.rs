@@ -16,6 +16,7 @@ use super::{
     json::{LastLine, event_name, write_meaning},
     object::{Word, Words, add_fields},
     reason::{duration, fate},
+    unix,
 };
 use crate::record::{
     Flood, Peers,
@@ -121,7 +122,9 @@ fn reason(flood: &Flood) -> String {
         Peers::AtLeast(count) => format!(", from {} peers or more", grouped(count)),
     };
     let why = match flood.finding {
-        Finding::Failure(found) => format!(": {}", found.cause.summary()),
+        Finding::Failure(found) => {
+            format!(": {}", unix::summary(found.cause, flood.signature.protocol))
+        }
         Finding::Delivery(found) if flood.signature.kind == EventKind::Accept as u8 => {
             format!(": accepted connections {}", fate(found.cause))
         }

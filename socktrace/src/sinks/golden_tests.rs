@@ -87,9 +87,9 @@ fn shown(columns: &Columns) -> String {
     human::heading(&mut out, columns).expect("memory");
     let mut last = None;
     for record in &records() {
-        let continues = columns.are_limited() && last == Some(record.path());
+        let continues = columns.are_limited() && last == Some(record.connection());
         human::write(&mut out, record, layout(continues)).expect("memory");
-        last = Some(record.path());
+        last = Some(record.connection());
     }
     flood::write_human(&mut out, &flood::tests::flood(), layout(false)).expect("memory");
     human::lost(&mut out, 3).expect("memory");

@@ -9,7 +9,7 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 use socktrace_diagnosis::{Finding, Severity};
-use socktrace_ebpf::Sigpipe;
+use socktrace_ebpf::{Role, Sigpipe};
 
 use super::{
     columns::{Column, Columns},
@@ -115,6 +115,13 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
             Some(port) => format!("{}:{port}", role_name(role)),
             None => role_name(role).to_owned(),
         }),
+        // Where a Unix socket listens there is but one name.
+        Column::Local if record.is_unix() => {
+            record.path.clone().filter(|_| record.role != Some(Role::Client))
+        }
+        Column::Remote if record.is_unix() => {
+            record.path.clone().filter(|_| record.role == Some(Role::Client))
+        }
         Column::Local => Some(end(record.local)),
         Column::Remote => Some(match &record.remote_name {
             Some(name) => format!("{name}:{}", record.remote.port()),
@@ -173,7 +180,7 @@ const fn reason_style(finding: Finding) -> Style {
 mod tests {
     use std::sync::Arc;
 
-    use socktrace_ebpf::{EventKind, Flags, Origin, Role};
+    use socktrace_ebpf::{EventKind, Flags, Origin};
 
     use super::*;
     use crate::{

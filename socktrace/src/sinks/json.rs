@@ -154,6 +154,9 @@ fn write_moment(
         "local_port": record.local.port(),
         "remote": record.family.map(|_| record.remote.ip()),
         "remote_port": record.remote.port(),
+        // Path of a Unix socket, or its abstract name after `@`, with what is not printable escaped; null
+        // for one without, and for others.
+        "path": record.path.as_deref(),
         // Name of `remote`; null if unknown or not asked for.
         "remote_name": record.remote_name.as_deref(),
         // What this host is in the connection, `client` or `server`; null if unknown.
@@ -290,18 +293,26 @@ fn write_diagnosis(
         "socket_type": type_name(call.socket_type),
         "socket_protocol": socket_protocol_name(call.family, call.protocol),
     });
-    // How many handshake packets a listener has dropped since the last line about it, how many connections
-    // wait to be accepted, and the limit, beyond which one more may wait.
+    // How many handshake packets a listener has dropped since the last line about it.
     add_fields!(out, record.accept_queue() => queue {
         "dropped": queue.dropped,
-        "accept_queue": queue.waiting,
-        "accept_queue_limit": queue.limit,
     });
-    // Process of this host that sent the RST, and the kernel's word for why.
-    add_fields!(out, &record.sender => sender {
-        "peer_pid": sender.pid,
-        "peer_comm": &*sender.comm,
-        "rst_reason": sender.reason.as_deref(),
+    // How many connections wait to be accepted, and the limit, beyond which one more may wait.
+    add_fields!(out, record.queue() => queue {
+        "accept_queue": queue.0,
+        "accept_queue_limit": queue.1,
+    });
+    // Process of this host that sent the RST, or closed the other end of a Unix socket, or whose listener's
+    // queue was full.
+    add_fields!(out, record.peer() => peer {
+        "peer_pid": peer.0,
+        "peer_comm": peer.1,
+    });
+    add_fields!(out, {
+        // The kernel's word for why the RST was sent.
+        "rst_reason": record.sender.as_ref().and_then(|sender| sender.reason.as_deref()),
+        // The shortest name of that process's service, for Unix sockets.
+        "peer_service": record.peer_service.as_ref().and_then(|service| service.label()),
     });
     // Process that had the kernel kill the socket, as by ss -K.
     add_fields!(out, &record.killer => killer {

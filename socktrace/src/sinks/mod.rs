@@ -25,6 +25,7 @@ mod remarks;
 mod stream_sink;
 #[cfg(test)]
 mod tests;
+mod unix;
 mod was_reset;
 mod writer;
 

@@ -102,7 +102,7 @@ impl Printer {
         match self.options.format {
             Format::Human => {
                 self.repeat_heading();
-                let path = record.path();
+                let path = record.connection();
                 // Where lines have a width. Others are read one by one.
                 let continues = self.until_heading.is_some() && self.last_path == Some(path);
                 self.append(|out, layout| {

@@ -8,7 +8,7 @@ use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe};
 
 use super::{
     accept_queue, by_whom, end_of_file, gave_up, icmp, no_socket, ran_out, refused_call, remarks,
-    was_reset,
+    unix, was_reset,
 };
 use crate::record::{Arguments, Record};
 
@@ -117,6 +117,9 @@ fn retransmission(record: &Record) -> String {
 fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     let event = &record.event;
     let flags = Flags(event.signature.flags);
+    if let Some(words) = unix::reason(record, diagnosis.cause, diagnosis.errno) {
+        return words.into();
+    }
     if let Some(words) = was_reset::reason(record, diagnosis.cause, flags) {
         return words;
     }

@@ -48,6 +48,12 @@ const CORE: &[&str] = &[
     "undelivered_polled/ipv6",
     "undelivered_connect/ipv4",
     "undelivered_mptcp/ipv4",
+    "unix_connect_refused",
+    "unix_backlog_full",
+    "unix_reset_by_peer",
+    "unix_reset_by_listener",
+    "unix_write_after_peer_close",
+    "unix_bind_failed",
 ];
 
 const TIMERS: &[&str] = &[

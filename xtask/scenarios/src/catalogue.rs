@@ -19,7 +19,7 @@ use super::{
     recverr, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     send_timeout, service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout,
-    unread, verifier, write,
+    unix, unread, verifier, write,
 };
 
 /// The scenario of this name.
@@ -82,8 +82,8 @@ macro_rules! late {
     };
 }
 
-/// Lists scenarios that make sockets fail, by boot, mark, name and families, and checks of the
-/// daemon. A row names the cause that kprobes hide, and why: all else it makes they must tell. It also
+/// Lists scenarios that make sockets fail, by boot, mark, name and families, those of Unix sockets, and
+/// checks of the daemon. A row names the cause that kprobes hide, and why: all else it makes they must tell. It also
 /// names what may follow its last call.
 ///
 /// Rows marked `quick` run on every kernel, those marked `differs` also on 5.10, which has hooks or
@@ -94,18 +94,21 @@ macro_rules! catalogue {
         fail { $($boot:ident $($mark:ident)? $name:literal
             $($family:ident)+ $(($($other:ident)+))?: $fail:expr
             $(, kprobes hide $cause:ident: $why:ident)? $(, late: $late:ident)?;)+ }
+        unix { $($unix_boot:ident $($unix_mark:ident)? $unix_name:literal: $unix:expr;)+ }
         check { $($check_boot:ident $($check_mark:ident)? $check_name:literal: $check:expr;)+ }
     ) => {
         catalogue! {
             // As one token each, marks can be repeated with the families.
             @ fail { $([$($mark)?] [$($cause $why)?] [$($late)?] $boot $name
                 [$($family)+] [$($($other)+)?]: $fail;)+ }
+            unix { $([$($unix_mark)?] $unix_boot $unix_name: $unix;)+ }
             check { $([$($check_mark)?] $check_boot $check_name: $check;)+ }
         }
     };
     (
         @ fail { $($mark:tt $hidden:tt $late:tt $boot:ident $name:literal
             [$($family:ident)+] [$($other:ident)*]: $fail:expr;)+ }
+        unix { $($unix_mark:tt $unix_boot:ident $unix_name:literal: $unix:expr;)+ }
         check { $($check_mark:tt $check_boot:ident $check_name:literal: $check:expr;)+ }
     ) => {
         /// Every scenario, in the order in which they run.
@@ -126,6 +129,14 @@ macro_rules! catalogue {
                 hidden: hidden!($hidden),
                 late: late!($late),
             },)*)+
+            $(Scenario {
+                name: $unix_name,
+                boot: BootKind::$unix_boot,
+                scope: scope!($unix_mark),
+                act: Act::Fail(|_| $unix(), Family::Ipv4),
+                hidden: None,
+                late: None,
+            },)+
             $(Scenario {
                 name: $check_name,
                 boot: BootKind::$check_boot,
@@ -446,6 +457,27 @@ catalogue! {
         Odd "bind_failed_without_ipv6" Ipv4: bind::address_in_use;
         Odd "socket_failed_without_ipv6" Ipv4: no_socket::without_ipv6;
     }
+    unix {
+        Smp quick "unix_connect_refused": unix::refused;
+        Smp quick "unix_no_such_socket": unix::no_such_socket;
+        Smp quick "unix_no_such_socket_probe": unix::probes;
+        Smp quick "unix_connect_local": unix::connect_local;
+        Smp quick "unix_backlog_full": unix::backlog_full;
+        Smp quick "unix_backlog_full_waited": unix::backlog_full_waited;
+        Smp "unix_backlog_full_by_another_name": unix::backlog_full_elsewhere;
+        Smp quick "unix_reset_by_peer": unix::reset;
+        Smp "unix_reset_by_client": unix::reset_by_exit;
+        Smp quick "unix_reset_by_peer_pair": unix::reset_pair;
+        Smp quick "unix_reset_by_listener": unix::reset_by_listener;
+        Smp quick "unix_write_after_peer_close": unix::write_after_close;
+        Smp quick "quiet_unix_broken_pipe": unix::broken_pipe;
+        Smp quick "unix_bind_failed": unix::bind;
+        Smp quick "unix_listen_failed": unix::listen;
+        Smp quick "quiet_unix_connections": unix::connections;
+        Smp quick "quiet_unix_datagrams": unix::datagrams;
+        Smp quick "quiet_unix_pairs": unix::pairs;
+        Smp quick "quiet_unix_descriptors": unix::passes_descriptors;
+    }
     check {
         // The others may leave connections that give up some time later.
         Icount differs "kprobe_timers": attach::timers_by_kprobe;
@@ -477,6 +509,7 @@ catalogue! {
         Smp "human_output": daemon::human_output;
         Smp "human_output_on_terminal": terminal::columns_that_fit;
         Smp "opened_before": daemon::opened_before;
+        Smp differs "unix_listener_opened_before": unix::of_listener_before;
         Smp "owner_gone": owner::gone;
         Smp "owner_too_many": handover::too_many;
         Smp differs "owner_beside_a_crowd": crowd::keeps_out_nobody;

@@ -26,7 +26,7 @@ use socket2::Socket;
 
 use super::{
     daemon, demo, flood, handover, history, inherit, iouring, network::Family, owner, socket,
-    system, tables,
+    system, tables, unix,
 };
 
 /// How a child treats SIGPIPE.
@@ -186,6 +186,8 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["reject-in", cgroup, count] => flood::reject_in(cgroup, count.parse()?)?,
         ["reset", count] => daemon::resets(Family::Ipv4, count.parse()?)?,
         ["hold", count] => handover::hold(count.parse()?)?,
+        ["end"] => {}
+        ["end-with-pair"] => unix::end_with_pair()?,
         // Until it is killed.
         ["keep"] => thread::sleep(Duration::from_hours(1)),
         // Likewise.

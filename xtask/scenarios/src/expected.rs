@@ -14,7 +14,7 @@ use super::{
     process::{self, Process},
     socket::{Ends, Role},
     span::CLOCK_SKEW,
-    tcp_reset_has_segment,
+    tcp_reset_has_segment, usual,
 };
 
 const FIRST_ERRNO: &str = "first_errno";
@@ -95,6 +95,13 @@ impl Expected {
     /// A socket that could not be made.
     pub(super) fn no_socket_made(errno: i32) -> Self {
         Self::no_socket(Cause::SocketFailed, "socket", errno)
+    }
+
+    /// A failure of a Unix socket of this thread.
+    pub(super) fn of_unix(cause: Cause, call: &'static str, errno: i32) -> Self {
+        let netns = process::network_namespace();
+        let failure = Self::no_socket(cause, call, errno).state(usual::state(cause));
+        Self { protocol: "unix", asked_family: Some("unix"), netns, ..failure }
     }
 
     /// What it was to be: family and protocol as lines name them, and the arguments as headers do.

@@ -76,6 +76,7 @@ mod tables;
 mod terminal;
 mod timeout;
 mod tracer;
+mod unix;
 mod unread;
 mod usual;
 mod verifier;

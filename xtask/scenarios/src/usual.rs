@@ -14,6 +14,8 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::ConnectCancelled
         | Cause::Interrupted => "SYN_SENT",
         Cause::ConnectNoRoute
+        | Cause::BacklogFull
+        | Cause::NoSuchSocket
         | Cause::ConnectLocal
         | Cause::ConnectRetriedAfterFailure
         | Cause::WriteAfterReset
@@ -48,6 +50,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::SubflowFailed
         | Cause::PrematureEof
         | Cause::WriteFailed
+        | Cause::WriteAfterPeerClose
         | Cause::Other => "ESTABLISHED",
     }
 }
@@ -67,6 +70,7 @@ pub(super) const fn flags(cause: Cause) -> &'static [&'static str] {
         Cause::WriteAfterUnreachable => &["reported", "send_shutdown", "unreachable"],
         Cause::WriteAfterShutdown => &["send_shutdown"],
         Cause::SendTimeout => &["zero_window"],
+        Cause::WriteAfterPeerClose => &["peer_closed"],
         Cause::KeepaliveTimeout => &["probed", "keepalive"],
         Cause::ZeroWindowTimeout => &["zero_window", "unsent", "probed", "probes_exhausted"],
         Cause::UnreachableTimeout => &["retransmitted", "soft_error"],

@@ -12,6 +12,7 @@ mod sending;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod unix;
 
 use std::{
     borrow::Cow,
@@ -59,6 +60,10 @@ pub struct Facts<'a> {
     pub full_sized_lost: bool,
     /// Whether the socket has a key of TCP's MD5 signatures.
     pub has_md5_key: bool,
+    /// The path of a Unix socket, or its abstract name after `@`.
+    pub path: Option<&'a str>,
+    /// The process of this host whose listener's queue was full.
+    pub listener: Option<Program<'a>>,
     /// What connect or bind was given for an address.
     pub given: Option<Given>,
     /// A listener's queue.
@@ -136,6 +141,11 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let errno = i32::from(found.errno.0);
     if facts.flags.has(Flags::POLICY) {
         return Some(policy(found.call, errno).into());
+    }
+    if facts.protocol == Some(Protocol::Unix)
+        && let Some(text) = unix::advice(found.cause, errno, facts)
+    {
+        return Some(text);
     }
     match found.cause {
         Cause::ResetByPeer | Cause::ResetAfterRetransmit | Cause::ResetAfterPeerClose

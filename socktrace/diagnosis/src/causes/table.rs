@@ -67,6 +67,20 @@ causes! {
         summary: "the SYN was answered by RST",
         advice: "is the service running and bound to this address and port; does a firewall reject with tcp-reset",
     }
+    BacklogFull {
+        id: "backlog_full",
+        direction: Peer, severity: Failure, group: Connect,
+        errnos: Of(errnos![EAGAIN]),
+        summary: "the Unix listener's queue is full: its program accepts too slowly",
+        advice: "does the server have workers enough, and does it hang (ss -xlp: Recv-Q above Send-Q); raise its backlog and net.core.somaxconn",
+    }
+    NoSuchSocket {
+        id: "no_such_socket",
+        direction: Peer, severity: Notable, group: Connect,
+        errnos: Of(errnos![ENOENT]),
+        summary: "there is no socket at this path",
+        advice: "is the service installed and running, and is this the path that it listens at (ss -xlp); is the directory mounted here",
+    }
     ConnectRefusedIcmp {
         id: "connect_refused_icmp",
         direction: Network, severity: Failure, group: Connect,
@@ -112,7 +126,7 @@ causes! {
     ConnectLocal {
         id: "connect_local",
         direction: LocalKernel, severity: Failure, group: Connect,
-        errnos: Of(errnos![EADDRNOTAVAIL, EACCES, EPERM, ENOBUFS, ENOMEM, EAFNOSUPPORT, EINVAL, EOPNOTSUPP]),
+        errnos: Of(errnos![EADDRNOTAVAIL, EACCES, EPERM, ENOBUFS, ENOMEM, EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPROTOTYPE, ENOTDIR]),
         summary: "this host's kernel refused to connect",
         advice: "are ephemeral ports used up (ss -s); does a route, a security module or a BPF program of the cgroup forbid it; is the address whole",
     }
@@ -185,6 +199,13 @@ causes! {
         errnos: Of(errnos![EPIPE]),
         summary: "the peer had closed, more came from this side, and the peer answered RST",
         advice: "a read returning 0 means the peer has closed: stop writing; mind SIGPIPE on the next write",
+    }
+    WriteAfterPeerClose {
+        id: "write_after_peer_close",
+        direction: Peer, severity: Failure, group: Write,
+        errnos: Of(errnos![EPIPE]),
+        summary: "the program wrote to a Unix socket whose peer had closed",
+        advice: "a read returning 0 means the peer has closed: stop writing; did the peer crash or restart (its log)",
     }
     WriteAfterReset {
         id: "write_after_reset",
@@ -357,14 +378,14 @@ causes! {
     BindFailed {
         id: "bind_failed",
         direction: LocalKernel, severity: Failure, group: Call,
-        errnos: Of(errnos![EADDRINUSE, EACCES, EADDRNOTAVAIL, EINVAL, EPERM, EAFNOSUPPORT, ENODEV]),
+        errnos: Of(errnos![EADDRINUSE, EACCES, EADDRNOTAVAIL, EINVAL, EPERM, EAFNOSUPPORT, ENODEV, ENOENT]),
         summary: "the address could not be bound",
         advice: "who holds the port (ss -antp); is the address local; is the port privileged",
     }
     ListenFailed {
         id: "listen_failed",
         direction: LocalKernel, severity: Failure, group: Call,
-        errnos: Of(errnos![EADDRINUSE, EINVAL]),
+        errnos: Of(errnos![EADDRINUSE, EINVAL, EOPNOTSUPP]),
         summary: "the socket could not listen",
         advice: "who listens there already (ss -lntp)",
     }

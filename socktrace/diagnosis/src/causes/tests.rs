@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::libc;
-use socktrace_ebpf::{EventKind, Flags, Origin, Signature, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature, TcpState};
 
 use super::*;
 use crate::diagnose;
@@ -73,7 +73,22 @@ fn signatures() -> impl Iterator<Item = Signature> {
             moments.extend(origins.iter().map(|origin| (kind, state, *origin)));
         }
     }
-    moments.into_iter().flat_map(move |(kind, state, origin)| {
+    let write = Signature {
+        kind: EventKind::Write as u8,
+        state: TcpState::Established as u8,
+        protocol: Protocol::Unix as u8,
+        errno: Errno::of(libc::EPIPE).number(),
+        flags: Flags::PEER_CLOSED.0,
+        ..Signature::default()
+    };
+    let of_unix = errnos.clone().into_iter().map(|errno| Signature {
+        kind: EventKind::Connect as u8,
+        state: TcpState::Close as u8,
+        protocol: Protocol::Unix as u8,
+        errno,
+        ..Signature::default()
+    });
+    let others = moments.into_iter().flat_map(move |(kind, state, origin)| {
         let flag_sets = flag_sets.clone();
         errnos.clone().into_iter().flat_map(move |errno| {
             flag_sets.clone().into_iter().map(move |flags| Signature {
@@ -85,7 +100,8 @@ fn signatures() -> impl Iterator<Item = Signature> {
                 ..Signature::default()
             })
         })
-    })
+    });
+    others.chain(of_unix).chain([write])
 }
 
 /// The failure whose errno was still in a socket that was closed.
@@ -121,7 +137,7 @@ fn is_possible(signature: Signature) -> bool {
         Origin::Abort => is(&[libc::ECONNABORTED]),
         Origin::Other => is(&[libc::ETIMEDOUT, libc::ECONNABORTED]) || is_icmp || is_blackhole,
         Origin::Report => is_icmp,
-        Origin::Dissolved => false,
+        Origin::Dissolved | Origin::SendTimeout | Origin::LibraryProbe => false,
     };
     match EventKind::try_from(signature.kind).expect("a kind") {
         EventKind::ConnectionEnded => ended(),
@@ -131,6 +147,17 @@ fn is_possible(signature: Signature) -> bool {
         EventKind::Write => is(&[libc::EPIPE, libc::EAGAIN]),
         EventKind::ErrorReported => is_icmp,
         EventKind::ClosedUnread => is_possible(told_of(signature)),
+        EventKind::Connect if signature.protocol == Protocol::Unix as u8 => is(&[
+            libc::ECONNREFUSED,
+            libc::EAGAIN,
+            libc::ENOENT,
+            libc::EACCES,
+            libc::EPERM,
+            libc::EPROTOTYPE,
+            libc::ENOTDIR,
+            libc::EINVAL,
+            libc::EINTR,
+        ]),
         EventKind::Connect if flags.has(Flags::POLICY) => is(&[libc::EACCES, libc::EPERM]),
         EventKind::Connect if flags.has(Flags::MALFORMED) => {
             is(&[libc::EINVAL, libc::EAFNOSUPPORT, libc::EOPNOTSUPP])
@@ -249,7 +276,8 @@ causes each kernel can show.
 *Who* is who caused it, `direction` in JSON and metrics. *Severity* is that of a socket that a program
 holds. Without a program the failure reaches nobody and is `expected`; what is expected is counted and
 shown with `--all`. `socket_failed` is expected with EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT and
-ENOPROTOOPT, by which programs find out what the kernel has.
+ENOPROTOOPT, by which programs find out what the kernel has, and so is what the C library meets when it looks
+for its name service cache (`/var/run/nscd/socket`).
 
 *Look at* is what holds of each such failure. `advice` in JSON says it for the one at hand: by errno, with
 its port, peer and process, and with commands for the network namespace that the socket is in.

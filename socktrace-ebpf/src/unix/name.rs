@@ -1,0 +1,169 @@
+//! Names of Unix sockets: paths, and abstract names.
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
+};
+use socktrace_ebpf::{Path, event::PATH_BYTES};
+
+use crate::{
+    load::Probe,
+    offsets,
+    task::{self, Task},
+};
+
+/// Where a name lies, as `sun_path` has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Name {
+    address: u64,
+    /// 0 for no name.
+    length: u64,
+    is_users: bool,
+}
+
+impl Name {
+    pub(crate) const NONE: Self = Self { address: 0, length: 0, is_users: false };
+
+    /// One in the kernel's memory.
+    #[inline(always)]
+    pub(crate) fn of_kernel(address: u64, length: u64) -> Self {
+        Self { address, length, is_users: false }
+    }
+
+    /// One in the current program's memory.
+    #[inline(always)]
+    pub(crate) fn of_user(address: u64, length: u64) -> Self {
+        Self { is_users: true, ..Self::of_kernel(address, length) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_none(self) -> bool {
+        self.length == 0
+    }
+
+    /// Copies it to an event. Nothing where the kernel hides its memory.
+    #[inline(always)]
+    pub(crate) fn write(self, path: &mut Path) {
+        let (to, from) = (path.bytes.as_mut_ptr().cast(), self.address as *const _);
+        let length = self.length;
+        if length > PATH_BYTES as u64 {
+            return;
+        }
+        let failed = if self.is_users {
+            // SAFETY: the helper writes no more than there is room for, and checks the address itself.
+            unsafe { bpf_probe_read_user(to, length as u32, from) }
+        } else if offsets::READ_KERNEL.get() == 1 {
+            // SAFETY: likewise.
+            unsafe { bpf_probe_read_kernel(to, length as u32, from) }
+        } else {
+            return;
+        };
+        if failed == 0 {
+            path.length = length as u32;
+        }
+    }
+
+    /// Whether it is that of the name service cache, for which the C library looks before each look-up of
+    /// a user, group or host (`_PATH_NSCDSOCKET` in glibc and musl).
+    #[inline(always)]
+    pub(crate) fn is_nscd(self) -> bool {
+        const BEGIN: u64 = u64::from_ne_bytes(*b"/var/run");
+        const MIDDLE: u64 = u64::from_ne_bytes(*b"/nscd/so");
+        const END: u64 = u64::from_ne_bytes(*b"cket\0\0\0\0");
+        const LENGTH: u64 = 20;
+
+        if self.is_users || self.length < LENGTH || offsets::READ_KERNEL.get() != 1 {
+            return false;
+        }
+        let [begin, middle, end] = Probe::read::<[u64; 3]>(self.address as *const u8, 0);
+        // Up to its NUL.
+        begin == BEGIN && middle == MIDDLE && (end ^ END).to_le() << 24 == 0
+    }
+
+    /// What the name is known by within a root directory and a network namespace; 0 for none, and for a
+    /// path that depends on more.
+    #[inline(always)]
+    pub(crate) fn key(self, root: Root, netns: u32) -> u64 {
+        if self.is_none() || self.is_users {
+            return 0;
+        }
+        unix_name_key(self.address, self.length, root.dentry, root.mount, u64::from(netns))
+    }
+}
+
+/// Where a process's paths begin (`struct fs_struct`).
+#[derive(Clone, Copy)]
+pub(crate) struct Root {
+    /// Of a container it is another than the host's.
+    dentry: u64,
+    /// It differs also for a service that has its own view of the same file system.
+    mount: u64,
+}
+
+impl Root {
+    /// The current process's.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        if !task::is_readable() {
+            return Self { dentry: 0, mount: 0 };
+        }
+        // SAFETY: takes nothing; returns the current task's address.
+        Self::of(Task::new(unsafe { bpf_get_current_task() } as *const u8))
+    }
+
+    /// A task's. Where tasks cannot be read, this must not be called.
+    #[inline(always)]
+    pub(crate) fn of(task: Task) -> Self {
+        let fs: *const u8 =
+            Probe::read_member(task.address() as *const u8, offsets::TASK_FS.present());
+        Self {
+            dentry: Probe::read_member(fs, offsets::FS_ROOT_DENTRY.present()),
+            mount: Probe::read_member(fs, offsets::FS_ROOT_MOUNT.present()),
+        }
+    }
+}
+
+/// Words that a name fills, with a NUL at its end.
+const WORDS: usize = PATH_BYTES.div_ceil(8);
+
+/// How paths begin that each service may have for itself (`PrivateTmp=` of systemd).
+const TMP: u64 = u64::from_le_bytes(*b"/tmp/\0\0\0");
+const TMP_BITS: u64 = (1 << 40) - 1;
+const VAR_TMP: u64 = u64::from_le_bytes(*b"/var/tmp");
+
+/// See [`Name::key`]. A global function: the verifier goes through it once in a program, whatever the
+/// paths to it, and takes numbers for arguments only.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn unix_name_key(address: u64, length: u64, dentry: u64, mount: u64, netns: u64) -> u64 {
+    if !task::is_readable() || length > PATH_BYTES as u64 {
+        return 0;
+    }
+    let mut words = [0_u64; WORDS];
+    let to = words.as_mut_ptr().cast();
+    let from = address as *const u8;
+    let scope = match Probe::read::<u8>(from, 0) {
+        // An abstract name is all there is.
+        0 => {
+            // SAFETY: the helper writes no more than there is room for, and checks the address itself.
+            unsafe { bpf_probe_read_kernel(to, length as u32, from.cast()) };
+            netns << 8 | length
+        }
+        // A path ends at its NUL, or where the program says.
+        b'/' => {
+            // SAFETY: likewise: at most 109 bytes of 112.
+            unsafe { bpf_probe_read_kernel_str(to, length as u32 + 1, from.cast()) };
+            let begin = u64::from_le(words[0]);
+            let is_private = begin & TMP_BITS == TMP || begin == VAR_TMP;
+            dentry ^ if is_private { mount } else { 0 }
+        }
+        // Which file it is depends on the directory.
+        _ => return 0,
+    };
+    let mut hash = scope;
+    for word in words {
+        // The multiplier of Fibonacci hashing.
+        hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 29;
+    }
+    hash | 1
+}

@@ -1,0 +1,79 @@
+//! Advice on Unix sockets.
+
+use std::borrow::Cow;
+
+use nix::libc;
+
+use super::Facts;
+use crate::Cause;
+
+/// What to look at first; `None` where the cause says it all.
+pub(super) fn advice(cause: Cause, errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
+    let path = facts.path.filter(|path| path.bytes().all(is_plain));
+    let listeners = facts.command(match path {
+        Some(path) => format!("ss -xlp src {path}"),
+        None => "ss -xlp".to_owned(),
+    });
+    let text = match (cause, errno) {
+        (Cause::ConnectRefused, _) => format!(
+            "is the service running: {listeners} shows whether anybody listens; if nobody does, the file \
+             was left behind by one that has ended"
+        ),
+        (Cause::BacklogFull, _) => match facts.listener {
+            Some(listener) => format!(
+                "does {listener} hang, or has it too few workers (its log; pm.max_children of php-fpm); \
+                 else raise its backlog, and net.core.somaxconn where that is lower"
+            ),
+            None => format!(
+                "{listeners} shows the listener, with Recv-Q above Send-Q: does it hang, or has it too \
+                 few workers; else raise its backlog, and net.core.somaxconn where that is lower"
+            ),
+        },
+        (Cause::ConnectLocal | Cause::BindFailed, libc::EACCES | libc::EPERM) => match path {
+            Some(path) => format!(
+                "namei -l {path} shows owners and modes on the way there; else the log of the security \
+                 module names the rule (journalctl --grep 'avc:|apparmor=')"
+            ),
+            None => {
+                "look at owners and modes on the way there; else the log of the security module \
+                     names the rule (journalctl --grep 'avc:|apparmor=')"
+                    .to_owned()
+            }
+        },
+        (Cause::ConnectLocal, _) => {
+            format!("{listeners} shows what listens there, and of which type it is")
+        }
+        (Cause::BindFailed, libc::EADDRINUSE) => format!(
+            "{listeners} shows whether anybody listens there; if nobody does, remove the file before \
+             bind"
+        ),
+        (Cause::BindFailed, libc::ENOENT) => "is its directory made at each boot, as by \
+                                              RuntimeDirectory= of systemd or tmpfiles.d"
+            .to_owned(),
+        (Cause::BindFailed, _) => {
+            "is the path at most 107 bytes long, and the socket not bound yet".into()
+        }
+        (Cause::ListenFailed, _) => {
+            "is bind called before listen, and is it a stream or seqpacket \
+                                     socket that is not connected"
+                .to_owned()
+        }
+        (Cause::ResetByPeer, _) => match facts.sender {
+            Some(sender) if sender.by_listener => {
+                format!("{sender} was stopped or restarted: is it meant to finish what waits first")
+            }
+            Some(sender) => format!(
+                "did {sender} crash or end before it had read all (its log); else a reply was sent that \
+                 it does not wait for"
+            ),
+            None => return None,
+        },
+        _ => return None,
+    };
+    Some(text.into())
+}
+
+/// Whether a shell takes a byte as it is.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-' | b'@' | b':' | b'+')
+}

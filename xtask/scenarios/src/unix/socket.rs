@@ -1,0 +1,184 @@
+//! Unix sockets, made as programs make them.
+
+use std::{
+    fs, io, mem,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result};
+use nix::libc;
+use serde_json::Value;
+
+use socktrace_diagnosis::Cause;
+
+use crate::{expected::Expected, socket::ensure_errno};
+
+/// The types, and what they are called.
+pub(super) const STREAM: i32 = libc::SOCK_STREAM;
+pub(super) const SEQPACKET: i32 = libc::SOCK_SEQPACKET;
+pub(super) const DATAGRAM: i32 = libc::SOCK_DGRAM;
+
+/// A name: a path, or an abstract one.
+#[derive(Clone, Debug)]
+pub(super) struct Name(Vec<u8>);
+
+impl Name {
+    /// A path below a directory of this process's own, where there is nothing yet.
+    pub(super) fn path(file: &str) -> Result<Self> {
+        let directory = PathBuf::from(format!("/tmp/unix-{}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        let path = directory.join(file);
+        if path.symlink_metadata().is_ok_and(|it| !it.is_dir()) {
+            fs::remove_file(&path)?;
+        }
+        Ok(Self(path.into_os_string().into_encoded_bytes()))
+    }
+
+    /// A path as it is given.
+    pub(super) fn exactly(path: &str) -> Self {
+        Self(path.as_bytes().to_vec())
+    }
+
+    /// An abstract name.
+    pub(super) fn hidden(name: &str) -> Self {
+        Self(format!("\0{name}-{}", std::process::id()).into_bytes())
+    }
+
+    /// As lines have it.
+    pub(super) fn shown(&self) -> String {
+        match &self.0[..] {
+            [0, rest @ ..] => format!("@{}", String::from_utf8_lossy(rest)),
+            path => String::from_utf8_lossy(path).into_owned(),
+        }
+    }
+
+    /// The file, of a path.
+    pub(super) fn file(&self) -> PathBuf {
+        PathBuf::from(self.shown())
+    }
+
+    /// As the kernel takes it, with its length.
+    pub(super) fn address(&self) -> (libc::sockaddr_un, libc::socklen_t) {
+        // SAFETY: integers, of which all may be 0.
+        let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
+        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        for (to, from) in address.sun_path.iter_mut().zip(&self.0) {
+            *to = from.cast_signed();
+        }
+        // The NUL of a path counts.
+        let nul = usize::from(self.0.first() != Some(&0));
+        let length = size_of::<libc::sa_family_t>() + self.0.len() + nul;
+        (address, libc::socklen_t::try_from(length).expect("short"))
+    }
+}
+
+fn result(returned: i32) -> io::Result<()> {
+    if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A socket of this type.
+pub(super) fn open(socket_type: i32) -> Result<OwnedFd> {
+    // SAFETY: takes numbers and touches no memory.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, socket_type | libc::SOCK_CLOEXEC, 0) };
+    result(fd).context("socket")?;
+    // SAFETY: the kernel has just opened it for this call.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Both ends of a pair.
+pub(super) fn pair(socket_type: i32) -> Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: the kernel writes both descriptors.
+    result(unsafe { libc::socketpair(libc::AF_UNIX, socket_type, 0, ends.as_mut_ptr()) })?;
+    // SAFETY: the kernel has just opened them for this call.
+    let [one, other] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((one, other))
+}
+
+pub(super) fn bind(socket: &OwnedFd, name: &Name) -> io::Result<()> {
+    let (address, length) = name.address();
+    // SAFETY: an address that is as long as it says.
+    result(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })
+}
+
+pub(super) fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
+    // SAFETY: takes numbers and touches no memory.
+    result(unsafe { libc::listen(socket.as_raw_fd(), backlog) })
+}
+
+pub(super) fn connect(socket: &OwnedFd, name: &Name) -> io::Result<()> {
+    let (address, length) = name.address();
+    // SAFETY: an address that is as long as it says.
+    result(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })
+}
+
+pub(super) fn accept(listener: &OwnedFd) -> Result<OwnedFd> {
+    let none = std::ptr::null_mut();
+    // SAFETY: no address is asked for.
+    let fd = unsafe { libc::accept4(listener.as_raw_fd(), none, none.cast(), libc::SOCK_CLOEXEC) };
+    result(fd).context("accept")?;
+    // SAFETY: the kernel has just opened it for this call.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A socket that listens.
+pub(super) fn listener(socket_type: i32, name: &Name, backlog: i32) -> Result<OwnedFd> {
+    let socket = open(socket_type)?;
+    bind(&socket, name)?;
+    listen(&socket, backlog)?;
+    Ok(socket)
+}
+
+/// A socket that is connected.
+pub(super) fn connected(socket_type: i32, name: &Name) -> Result<OwnedFd> {
+    let socket = open(socket_type)?;
+    connect(&socket, name)?;
+    Ok(socket)
+}
+
+pub(super) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    let (from, length) = (bytes.as_ptr().cast(), bytes.len());
+    // SAFETY: as many bytes as there are.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), from, length, libc::MSG_NOSIGNAL) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+pub(super) fn receive(socket: &OwnedFd) -> io::Result<usize> {
+    let mut bytes = [0_u8; 64];
+    // SAFETY: as many bytes as there is room for.
+    let got = unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
+pub(super) fn make_non_blocking(socket: &OwnedFd) -> Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    fcntl(socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// The errno of a call that must fail with this one.
+pub(super) fn errno<T>(call: &str, result: io::Result<T>, wanted: i32) -> Result<i32> {
+    let error = result.err().with_context(|| format!("{call} succeeded"))?;
+    let errno = error.raw_os_error().context("no errno")?;
+    ensure_errno(call, errno, wanted)?;
+    Ok(errno)
+}
+
+/// A call of this thread on a Unix socket that failed in this state.
+pub(super) fn failed_call(
+    cause: Cause,
+    call: &'static str,
+    errno: i32,
+    name: Option<&Name>,
+) -> Expected {
+    let failure = Expected::of_unix(cause, call, errno).state("CLOSE").with("delivered", true);
+    match name {
+        Some(name) => failure.with("path", name.shown()),
+        None => failure,
+    }
+}
+
+/// What a line says where nothing is known.
+pub(super) const UNKNOWN: Value = Value::Null;
