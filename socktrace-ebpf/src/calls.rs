@@ -19,6 +19,7 @@ use crate::{arguments::Arguments, load::Probe};
 pub(crate) enum Function {
     TcpAbort,
     InetStreamConnect,
+    InetDgramConnect,
     InetBind,
     Inet6Bind,
     InetListen,

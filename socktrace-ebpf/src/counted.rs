@@ -62,7 +62,9 @@ impl Signature {
                 | EventKind::Listen
                 | EventKind::Socket
                 | EventKind::Setsockopt
-                | EventKind::Getsockopt,
+                | EventKind::Getsockopt
+                | EventKind::ReceiveQueueFull
+                | EventKind::DatagramSend,
             ) => self.reduced(Flags::empty(), 0),
             _ => self,
         }

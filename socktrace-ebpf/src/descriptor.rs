@@ -9,11 +9,11 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 
 use crate::{load::Probe, offsets, sock::Sock, socket::Socket};
 
-/// The socket of TCP or MPTCP behind `fd`; `None` for everything else, and where that cannot be
-/// read.
+/// The socket behind `fd`, of a kind whose failing calls are reported; `None` for everything else, and
+/// where that cannot be read.
 #[inline(always)]
 pub(crate) fn sock(fd: i32) -> Option<Sock<Probe>> {
-    any_sock(fd).filter(|sock| sock.stream_family().is_some())
+    any_sock(fd).filter(|sock| sock.kind().reports_calls())
 }
 
 /// The same of any socket.

@@ -198,6 +198,9 @@ macro_rules! kernel_facts {
             optional("handshakes that listeners drop (accept_queue_overflow)") {
                 SOCK_DROPS = "sock", "sk_drops.counter", u32;
             }
+            optional("how much waits unread where a receive queue is full") {
+                SOCK_QUEUED = "sock", "sk_backlog.rmem_alloc", u32;
+            }
             // Since 5.11, and in long-term series.
             optional("how long a closed window was probed") {
                 ICSK_PROBES_TSTAMP = "inet_connection_sock", "icsk_probes_tstamp", u32;
@@ -243,7 +246,7 @@ macro_rules! kernel_facts {
                 SIGACTION_HANDLER = "k_sigaction", "sa.sa_handler", pointer;
                 SIGACTION_FLAGS = "k_sigaction", "sa.sa_flags", u64;
             }
-            at("tcp_v4_err", "tcp_v6_err") {
+            at("tcp_v4_err", "tcp_v6_err", "udp_err", "icmpv6_notify") {
                 SKB_DATA = "sk_buff", "data", pointer;
                 SKB_DEV = "sk_buff", "dev", pointer;
                 SKB_HEAD = "sk_buff", "head", pointer;
@@ -292,7 +295,7 @@ macro_rules! kernel_facts {
             at("__sys_bind_socket", "send_sig") {
                 TASK_STACK = "task_struct", "stack", pointer;
             }
-            at("tcp_sendmsg_fastopen") {
+            at("tcp_sendmsg_fastopen", "udp_sendmsg", "udpv6_sendmsg") {
                 MSG_NAME = "msghdr", "msg_name", pointer;
                 MSG_NAME_LENGTH = "msghdr", "msg_namelen", u32;
             }

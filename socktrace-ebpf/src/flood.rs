@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socktrace_ebpf::{
-    Counter, Owned, OwnerSource, Repeats, Signature,
+    Counter, EventKind, Owned, OwnerSource, Repeats, Signature,
     repeats::{KINDS, PEER_BITS, WINDOW_NS, peer_bit, words},
 };
 
@@ -29,6 +29,8 @@ static REPEATS_OF_ANY_PORT: HashMap<Owned, Repeats, KINDS> = HashMap::new();
 /// What entries begin with: one event. Not on the stack, which has no room for it.
 #[unsafe(no_mangle)]
 static FIRST: Repeats = Repeats { in_window: 1, ..Repeats::NONE };
+
+const FULL: u8 = EventKind::ReceiveQueueFull as u8;
 
 /// `EEXIST`: an entry is there already.
 const EXISTS: i32 = -17;
@@ -111,6 +113,11 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
         comm: words(owner.comm),
         remote: [low, high],
         role: u64::from(recipient.role),
+        limit: match signature.kind {
+            // The first says it all, and under overload there is one for every datagram.
+            FULL => 1,
+            _ => u64::from(offsets::REPEAT_AFTER.get()),
+        },
     };
     // SAFETY: just looked up. Others write there too, see `add_to`.
     add_to(unsafe { &mut *entry }, &seen, when_streamed)
@@ -122,6 +129,8 @@ struct Seen {
     comm: [u64; 2],
     remote: [u64; 2],
     role: u64,
+    /// How many of its kind in a window make a flood.
+    limit: u64,
 }
 
 /// The port by which kinds are told apart: the service's; where it is not known which end listens, the
@@ -132,7 +141,7 @@ extern "C" fn port_of(what: u64, which: u64, role: u64) -> u64 {
     let signature = Signature::from_words([what as u32, (what >> 32) as u32, which as u32]);
     let (local, remote) = ((which >> 48) as u16, (which >> 32) as u16);
     let port = match signature.service_port(role as u8, local, remote) {
-        0 if local < remote => local,
+        0 if local < remote || remote == 0 => local,
         0 => remote,
         port => port,
     };
@@ -146,7 +155,7 @@ extern "C" fn port_of(what: u64, which: u64, role: u64) -> u64 {
 /// was there, which came with 5.12, the rest is as good as it can be: a window may miss events.
 #[inline(always)]
 fn add_to(repeats: &mut Repeats, seen: &Seen, when_streamed: Fate) -> Fate {
-    let limit = u64::from(offsets::REPEAT_AFTER.get());
+    let limit = seen.limit;
     // SAFETY: the helper takes nothing and cannot fail.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let began = load(&repeats.window_ns);

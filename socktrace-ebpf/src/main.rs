@@ -22,6 +22,7 @@ mod log;
 
 mod arguments;
 mod calls;
+mod datagram_icmp;
 mod descriptor;
 mod draft;
 mod emit;
@@ -31,6 +32,7 @@ mod filter;
 mod flood;
 mod holder;
 mod icmp;
+mod icmp_packet;
 mod io_uring;
 mod layer;
 mod listeners;

@@ -205,6 +205,10 @@ pub(crate) static REPEAT_AFTER: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static FLOODS_BY_CGROUP: Fact = Fact(1);
 
+/// Whether the return of each send of UDP is seen: 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static UDP_SENDS: Fact = Fact(0);
+
 /// The length of a jiffy in microseconds.
 #[unsafe(no_mangle)]
 pub(crate) static JIFFY_US: Fact = Fact(4_000);

@@ -130,7 +130,7 @@ wire_enum! {
         Getsockopt = 10,
         /// The peer closed while it owed an answer (`tcp_fin`).
         PeerClosed = 11,
-        /// An error was stored in a socket that stays open (`inet_sk_error_report`).
+        /// An error was stored in a socket that stays open (`inet_sk_error_report`, `sk_error_report`).
         ErrorReported = 12,
         /// An accept call failed outside the protocol: for want of a descriptor or memory, by policy,
         /// or on an argument (`__sys_accept4`).
@@ -143,6 +143,10 @@ wire_enum! {
         /// A listener has dropped handshake packets, its accept queue being full (`inet_csk_accept`, or
         /// nothing: the daemon looks from time to time).
         HandshakesDropped = 20,
+        /// A datagram was dropped, as its socket had no room for it (`udp_fail_queue_rcv_skb`).
+        ReceiveQueueFull = 25,
+        /// A datagram could not be sent (`udp_sendmsg`, `udpv6_sendmsg`).
+        DatagramSend = 26,
     }
 }
 
@@ -157,7 +161,8 @@ wire_enum! {
         RetransmitTimer = 2,
         /// `tcp_abort`: somebody asked the kernel to kill the socket.
         Abort = 3,
-        /// No `tcp_done`: an error was reported of a socket that stays open (`inet_sk_error_report`).
+        /// No `tcp_done`: an error was reported of a socket that stays open (`inet_sk_error_report`,
+        /// `sk_error_report`).
         Report = 4,
         /// `tcp_disconnect`: the program dissolved its own connection, by connect with `AF_UNSPEC`.
         Dissolved = 5,

@@ -16,6 +16,8 @@ use crate::{
     verifier::{FlagBit as _, is_other, is_same},
 };
 
+pub(crate) use kind::Kind;
+
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 /// Numbers of `enum sock_flags` in `include/net/sock.h`; the same in 5.10 to 7.2.
@@ -439,6 +441,13 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn accept_queue(self) -> (u32, u32) {
         (self.load(&offsets::SOCK_ACK_BACKLOG), self.load(&offsets::SOCK_MAX_ACK_BACKLOG))
+    }
+
+    /// Memory that what waits to be read takes, in bytes (`sk_rmem_alloc`); 0 where this kernel lacks the
+    /// member.
+    #[inline(always)]
+    pub(crate) fn queued_bytes(self) -> u32 {
+        self.load(&offsets::SOCK_QUEUED)
     }
 
     /// How many connections wait in a listener's accept queue, in percent of the limit; `None` where

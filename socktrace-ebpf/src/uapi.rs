@@ -6,3 +6,5 @@ pub(crate) const IPPROTO_TCP: u16 = 6;
 pub(crate) const IPPROTO_MPTCP: u16 = 262;
 /// The type of a stream socket in `include/linux/net.h`; another number on MIPS alone.
 pub(crate) const SOCK_STREAM: u16 = 1;
+/// As a byte of a packet.
+pub(crate) const IPPROTO_UDP: u8 = 17;

@@ -41,7 +41,7 @@ const DEFAULT_REPEAT_AFTER: u32 = socktrace_ebpf::repeats::REPEAT_AFTER as u32;
 /// More than any ring buffer has room for.
 const MOST_REPEAT_AFTER: u32 = 1_000_000;
 
-/// Shows why TCP sockets fail on this host: the errno each program gets, and who did what.
+/// Shows why sockets fail on this host: the errno each program gets, and who did what.
 ///
 /// Streams one line a failure and serves Prometheus metrics. Needs root, or CAP_BPF with
 /// CAP_PERFMON, and a kernel of 5.10 or later with BTF.
@@ -104,6 +104,11 @@ pub(crate) struct Cli {
     /// Show each retransmission timeout too
     #[arg(long)]
     pub(crate) retransmits: bool,
+
+    /// Report datagrams of UDP that this host refuses to send too (send_refused): its firewall, no route,
+    /// too long. Takes a hook at each send, some 0.1 us; not by kprobe
+    #[arg(long)]
+    pub(crate) udp_sends: bool,
 
     /// Events of one service, kind and port within 100 ms after which they are counted instead of
     /// shown one by one, until fewer come: one line says how many. Those of others are shown meanwhile

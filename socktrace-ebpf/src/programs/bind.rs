@@ -2,7 +2,7 @@
 
 use socktrace_ebpf::{EventKind, Flags};
 
-use super::{emit_call, unix_bind};
+use super::{emit_call_of, unix_bind};
 use crate::{
     load::Load,
     policy, retry,
@@ -19,12 +19,14 @@ pub(super) fn failed<L: Load, A: Load>(
     errno: u16,
     flags: Flags,
 ) -> i32 {
-    if sock.stream_family().is_none() {
+    let kind = sock.kind();
+    if !kind.reports_calls() {
         return unix_bind::bind_failed(sock, wanted, errno);
     }
+    let protocol = kind.protocol as u8;
     // The address that was asked for, which the socket did not get.
     let End { family, ip, port } = wanted.end(sock);
-    if retry::repeats(EventKind::Bind, sock.stream_protocol(), family as u8, port, errno) {
+    if kind.has_records() && retry::repeats(EventKind::Bind, protocol, family as u8, port, errno) {
         return 0;
     }
     let flags = flags.with(policy::forbids_bind(errno, sock, port));
@@ -33,7 +35,7 @@ pub(super) fn failed<L: Load, A: Load>(
         subject.local = ip;
         subject.local_port = port;
     };
-    emit_call(EventKind::Bind, sock, family, errno, flags, locate, |event| {
+    emit_call_of(protocol, EventKind::Bind, sock, family, errno, flags, locate, |event| {
         wanted.describe(sock, event);
     })
 }

@@ -8,8 +8,10 @@
 mod bind;
 mod bpf_map_elem;
 mod connect;
+mod datagram_error;
 mod inet_bind;
 mod inet_csk_accept;
+mod inet_dgram_connect;
 mod inet_listen;
 mod inet_sk_error_report;
 mod inet_stream_connect;
@@ -18,6 +20,7 @@ mod security_sock_graft;
 mod security_socket;
 mod send_sig;
 mod send_timeout;
+mod sk_error_report;
 mod sk_stream_error;
 mod sockopt;
 mod sys_accept4;
@@ -38,6 +41,10 @@ mod tcp_retransmit_timer;
 mod tcp_send_active_reset;
 mod tcp_sendmsg_fastopen;
 mod tcp_write_wakeup;
+mod udp_destroy_sock;
+mod udp_err;
+mod udp_fail_queue_rcv_skb;
+mod udp_sendmsg;
 mod unix_bind;
 mod unix_connect;
 mod unix_release;
@@ -68,8 +75,8 @@ fn failed_call<L: Load>(
     }
 }
 
-/// Tells that a call of the current process failed on this socket; `locate` corrects where it was to
-/// go, `describe` adds what the call was about.
+/// Tells that a call of the current process failed on this socket of TCP or MPTCP; `locate` corrects where
+/// it was to go, `describe` adds what the call was about.
 #[inline(always)]
 fn emit_call<L: Load>(
     kind: EventKind,
@@ -80,7 +87,24 @@ fn emit_call<L: Load>(
     locate: impl FnOnce(&mut Subject),
     describe: impl FnOnce(&mut Event),
 ) -> i32 {
-    let signature = failed_call(kind, sock, sock.stream_protocol(), family, errno, flags);
+    let protocol = sock.stream_protocol();
+    emit_call_of(protocol, kind, sock, family, errno, flags, locate, describe)
+}
+
+/// The same on a socket of this [`socktrace_ebpf::Protocol`].
+#[expect(clippy::too_many_arguments, reason = "the parts of a signature, and what completes it")]
+#[inline(always)]
+fn emit_call_of<L: Load>(
+    protocol: u8,
+    kind: EventKind,
+    sock: Sock<L>,
+    family: Family,
+    errno: u16,
+    flags: Flags,
+    locate: impl FnOnce(&mut Subject),
+    describe: impl FnOnce(&mut Event),
+) -> i32 {
+    let signature = failed_call(kind, sock, protocol, family, errno, flags);
     let locate = |subject: &mut Subject| {
         locate_call(subject, sock, family);
         locate(subject);

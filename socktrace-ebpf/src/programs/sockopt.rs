@@ -5,7 +5,7 @@
 //! sockptr_t optlen)`, which `io_uring` calls too; a `sockptr_t` takes two argument registers.
 //! Before, by the return of `__sys_setsockopt(int fd, int level, int optname, char *, int)` and
 //! `__sys_getsockopt(.., int *)`, where the socket is found by its descriptor. The daemon loads
-//! those that fit the prototypes in the kernel's BTF. Each produces an event for a TCP socket.
+//! those that fit the prototypes in the kernel's BTF. Each produces an event for a socket of TCP, MPTCP or UDP.
 //!
 //! A descriptor that leads to no socket is told by the return of `__sys_setsockopt` and
 //! `__sys_getsockopt` in every kernel, for options of TCP: nothing else says what it should be.
@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Detail, Event, EventKind, Flags, Signature};
 
-use super::emit_call;
+use super::emit_call_of;
 use crate::{
     arguments::Arguments,
     calls::{self, Function},
@@ -161,11 +161,25 @@ fn by_descriptor<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
 
 #[inline(always)]
 fn rejected<L: Load>(sock: Sock<L>, kind: EventKind, errno: u16, refused: Refused) -> i32 {
-    let Some(family) = sock.stream_family() else {
+    let known = sock.kind();
+    let Some(family) = sock.shown_family() else {
         return 0;
     };
-    refused.count(kind, sock.stream_protocol(), errno);
-    emit_call(kind, sock, family, errno, Flags::empty(), |_| {}, |event| refused.describe(event))
+    if !known.reports_calls() {
+        return 0;
+    }
+    let (protocol, flags) = (known.protocol as u8, Flags::empty());
+    refused.count(kind, protocol, errno);
+    emit_call_of(
+        protocol,
+        kind,
+        sock,
+        family,
+        errno,
+        flags,
+        |_| {},
+        |event| refused.describe(event),
+    )
 }
 
 /// The descriptor of `(int fd, int level, int optname, ..)` leads to no socket.

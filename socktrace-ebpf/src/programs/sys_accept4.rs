@@ -47,7 +47,7 @@ fn failed(ctx: &FExitContext, errno: u16, by_protocol: bool) -> i32 {
     let Some(sock) = descriptor::sock(fd) else {
         return 0;
     };
-    let Some(family) = sock.family() else {
+    let Some(family) = sock.stream_family() else {
         return 0;
     };
     if is_of_protocol(errno, ctx.int(3), sock) != by_protocol {

@@ -1,6 +1,6 @@
 //! What kind of socket it is, of whatever family.
 
-use socktrace_ebpf::{Protocol, SocketCall};
+use socktrace_ebpf::{Address, Family, Protocol, SocketCall};
 
 use super::Sock;
 use crate::{load::Load, offsets};
@@ -14,6 +14,12 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
+    /// Whether calls that fail on such a socket are reported, whatever the call.
+    #[inline(always)]
+    pub(crate) fn reports_calls(self) -> bool {
+        self.has_records() || matches!(self.protocol, Protocol::Udp)
+    }
+
     /// Whether connect and accept keep a record of each such socket.
     #[inline(always)]
     pub(crate) fn has_records(self) -> bool {
@@ -32,5 +38,14 @@ impl<L: Load> Sock<L> {
         };
         let family = self.family().map_or(made_by.family(), |family| family as u8);
         Kind { family, protocol: made_by.protocol() }
+    }
+
+    /// The address family that a person would name, also of a socket that is bound and not connected.
+    #[inline(always)]
+    pub(crate) fn shown_family(self) -> Option<Family> {
+        let family = self.family()?;
+        let is_mapped = matches!(family, Family::Ipv6)
+            && Address::mapped(self.load(&offsets::SOCK_SADDR6)).is_some();
+        Some(if is_mapped { Family::Ipv4 } else { family })
     }
 }

@@ -30,10 +30,12 @@ pub fn delivered(signature: Signature) -> Option<bool> {
         | EventKind::CloseWhileConnecting
         | EventKind::PeerClosed
         | EventKind::HandshakesDropped
+        | EventKind::ReceiveQueueFull
         | EventKind::Retransmission => None,
         EventKind::Accept
         | EventKind::AcceptCall
         | EventKind::Write
+        | EventKind::DatagramSend
         | EventKind::Connect
         | EventKind::Bind
         | EventKind::Listen

@@ -1,7 +1,7 @@
 //! From a signature to its diagnosis: one pure function, the heart of socktrace.
 
 use nix::libc;
-use socktrace_ebpf::{EventKind, Flags, Origin, Signature, Sigpipe, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature, Sigpipe, TcpState};
 
 use crate::{Call, Cause, Diagnosis, Errno, Finding, Severity, unix};
 
@@ -79,6 +79,8 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
             Cause::Interrupted
         }
         (EventKind::Connect, ECONNABORTED) => Cause::ConnectRetriedAfterFailure,
+        // Of UDP it is mostly an address that cannot be connected to.
+        (EventKind::Connect, EINVAL) if is_udp(signature) => Cause::ConnectLocal,
         (EventKind::Connect, ENETUNREACH | EHOSTUNREACH | EINVAL) => Cause::ConnectNoRoute,
         // No failure of the connection was seen: `shutdown` gives ECONNRESET to the connect that waits.
         (EventKind::Connect, ECONNRESET) | (EventKind::CloseWhileConnecting, ECANCELED) => {
@@ -112,7 +114,12 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::Write, EFAULT | EINVAL | EPERM | ENOBUFS | ENOMEM) => Cause::WriteFailed,
         (EventKind::PeerClosed, _) => Cause::PrematureEof,
         (EventKind::HandshakesDropped, _) => Cause::AcceptQueueOverflow,
+        (EventKind::ErrorReported, ECONNREFUSED) if is_udp(signature) => Cause::PortUnreachable,
+        // `udp_abort`; of TCP, a connection that is killed does not stay open.
+        (EventKind::ErrorReported, ECONNABORTED) if is_udp(signature) => Cause::AbortedLocally,
         (EventKind::ErrorReported, errno) => reported(errno),
+        (EventKind::ReceiveQueueFull, _) => Cause::ReceiveQueueFull,
+        (EventKind::DatagramSend, _) => Cause::SendRefused,
 
         (EventKind::AcceptCall, _) => Cause::AcceptFailed,
 
@@ -368,6 +375,22 @@ const fn is_probe(cause: Cause, errno: u16) -> bool {
         )
 }
 
+const fn is_udp(signature: Signature) -> bool {
+    signature.protocol == Protocol::Udp as u8
+}
+
+/// Whether a program may have asked for no more than whether there is a way to an address. C libraries
+/// connect a socket of UDP to each address that a name has, which sends nothing, to put those first that
+/// this host can reach (`getaddrinfo`). EADDRNOTAVAIL: the host has no address of IPv6 to send from.
+const fn is_address_probe(signature: Signature) -> bool {
+    is_udp(signature)
+        && signature.kind == EventKind::Connect as u8
+        && matches!(
+            signature.errno as i32,
+            libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EADDRNOTAVAIL
+        )
+}
+
 fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
     let flags = Flags(signature.flags);
     let held = !flags.has(Flags::ORPHAN);
@@ -382,6 +405,7 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
             && !farewell
             && !is_probe(cause, signature.errno)
             && !unix::is_probe(signature)
+            && !is_address_probe(signature)
         {
             cause.row().severity
         } else {
@@ -402,7 +426,8 @@ fn call(cause: Cause, signature: Signature) -> Call {
             pending(signature)
         }
         (Ok(EventKind::Accept | EventKind::AcceptCall), _) => Call::Accept,
-        (Ok(EventKind::Write), _) => Call::Write,
+        (Ok(EventKind::Write | EventKind::DatagramSend), _) => Call::Write,
+        (Ok(EventKind::ReceiveQueueFull), _) => Call::None,
         (Ok(EventKind::Socket), _) => Call::Socket,
         (Ok(EventKind::Bind), _) => Call::Bind,
         (Ok(EventKind::Listen), _) => Call::Listen,

@@ -26,6 +26,59 @@ fn failure(signature: Signature) -> Diagnosis {
     }
 }
 
+/// Something that happens to a socket of UDP.
+fn datagram(kind: EventKind, errno: u16) -> Signature {
+    let state = TcpState::Close as u8;
+    let (kind, protocol) = (kind as u8, Protocol::Udp as u8);
+    Signature { kind, errno, state, protocol, family: Family::Ipv4 as u8, ..Signature::default() }
+}
+
+#[test]
+fn datagrams_have_causes_of_their_own() {
+    let told = |kind, errno| {
+        let found = failure(datagram(kind, errno));
+        (found.cause, found.call, found.severity)
+    };
+    let reported = |errno| told(EventKind::ErrorReported, errno);
+    let next = Call::ReadOrWrite;
+    assert_eq!(reported(ECONNREFUSED), (Cause::PortUnreachable, next, Severity::Failure));
+    assert_eq!(reported(EHOSTUNREACH), (Cause::UnreachableReported, next, Severity::Failure));
+    assert_eq!(reported(ECONNABORTED), (Cause::AbortedLocally, next, Severity::Failure));
+    // TCP has no such socket that would stay open.
+    let tcp = Signature {
+        protocol: Protocol::Tcp as u8,
+        ..datagram(EventKind::ErrorReported, ECONNREFUSED)
+    };
+    assert_eq!(failure(tcp).cause, Cause::UnreachableReported);
+    let dropped = (Cause::ReceiveQueueFull, Call::None, Severity::Notable);
+    assert_eq!(told(EventKind::ReceiveQueueFull, 0), dropped);
+    let refused = (Cause::SendRefused, Call::Write, Severity::Failure);
+    assert_eq!(told(EventKind::DatagramSend, EPERM), refused);
+}
+
+#[test]
+fn a_connect_that_asks_for_a_way_is_expected_to_fail() {
+    const EADDRNOTAVAIL: u16 = errno(libc::EADDRNOTAVAIL);
+    const EACCES: u16 = errno(libc::EACCES);
+
+    let told = |errno| {
+        let found = failure(datagram(EventKind::Connect, errno));
+        assert_eq!(found.call, Call::Connect);
+        (found.cause, found.severity)
+    };
+    for number in [ENETUNREACH, EHOSTUNREACH] {
+        assert_eq!(told(number), (Cause::ConnectNoRoute, Severity::Expected));
+    }
+    assert_eq!(told(EADDRNOTAVAIL), (Cause::ConnectLocal, Severity::Expected));
+    for number in [EACCES, EINVAL, EPERM] {
+        assert_eq!(told(number), (Cause::ConnectLocal, Severity::Failure));
+    }
+    // Of TCP it is a connection that is wanted.
+    let tcp =
+        Signature { protocol: Protocol::Tcp as u8, ..datagram(EventKind::Connect, ENETUNREACH) };
+    assert_eq!(failure(tcp).severity, Severity::Failure);
+}
+
 #[test]
 fn every_documented_row() {
     use Flags as F;

@@ -112,6 +112,21 @@ macro_rules! hooks {
     };
 }
 
+impl Hook {
+    /// Whether it is on the path of data, and attached only on request.
+    #[must_use]
+    pub const fn is_on_request(self) -> bool {
+        matches!(self, Self::UdpSendmsg)
+    }
+
+    /// Whether it has nothing to report, and is needed only where programs cannot recognize that a socket
+    /// they remember has ended.
+    #[must_use]
+    pub const fn only_forgets(self) -> bool {
+        matches!(self, Self::TcpDestroySock | Self::UdpDestroySock)
+    }
+}
+
 hooks! {
     /// Every abnormal close.
     TcpDone = "tcp_done",
@@ -297,6 +312,68 @@ hooks! {
     hides "that sockets have ended, where they have no cookies: the table of sockets fills up" {
         "tcp_destroy_sock"() => [tracepoint("tcp_destroy_sock")];
     }
+    /// Connect returns, of a socket that keeps no connection.
+    InetDgramConnect = "inet_dgram_connect",
+    hides "which process connects a socket of UDP; connects of UDP that fail" {
+        "inet_dgram_connect"(SOCKET, ANY, "int", "int") => [exit("inet_dgram_connect_return")];
+    }, by kprobe {
+        "inet_dgram_connect"(SOCKET, ANY, "int", "int") => [
+            kretprobe("inet_dgram_connect_kretprobe"),
+            kprobe("inet_dgram_connect_kprobe")
+        ];
+    }
+    /// A socket of UDP ends.
+    UdpDestroySock = "udp_destroy_sock",
+    hides "that sockets of UDP have ended, where they have no cookies: the table of sockets fills up" {
+        "udp_destroy_sock"(SOCK) => [
+            entry("udp_destroy_sock"),
+            entry("udpv6_destroy_sock").at("udpv6_destroy_sock", &[SOCK]).if_built()
+        ];
+    }, by kprobe {
+        "udp_destroy_sock"(SOCK) => [
+            kprobe("udp_destroy_sock_kprobe"),
+            kprobe("udpv6_destroy_sock_kprobe").of("udpv6_destroy_sock").if_built()
+        ];
+    }
+    /// An error is stored in a socket that is not TCP's.
+    SkErrorReport = "sk_error_report",
+    hides "what the network answers to datagrams (port_unreachable, unreachable_reported)" {
+        "sk_error_report"(SOCK) => [
+            entry("sk_error_report"),
+            entry("udp_err").at("udp_err", &[SKB, ANY]),
+            entry("icmpv6_notify").at("icmpv6_notify", &[SKB, "u8", "u8", ANY]).if_built()
+        ];
+        // Up to 5.13.
+        "sock_def_error_report"(SOCK) => [
+            entry("sk_error_report"),
+            entry("udp_err").at("udp_err", &[SKB, ANY]),
+            entry("icmpv6_notify").at("icmpv6_notify", &[SKB, "u8", "u8", ANY]).if_built()
+        ];
+    }, by kprobe {
+        "sk_error_report"(SOCK) => [
+            kprobe("sk_error_report_kprobe"),
+            kprobe("udp_err_kprobe").of("udp_err"),
+            kprobe("icmpv6_notify_kprobe").of("icmpv6_notify").if_built()
+        ];
+        "sock_def_error_report"(SOCK) => [
+            kprobe("sk_error_report_kprobe"),
+            kprobe("udp_err_kprobe").of("udp_err"),
+            kprobe("icmpv6_notify_kprobe").of("icmpv6_notify").if_built()
+        ];
+    }
+    /// A datagram finds no room.
+    UdpFailQueueRcvSkb = "udp_fail_queue_rcv_skb",
+    hides "datagrams that are dropped because their program reads too slowly (receive_queue_full)" {
+        "udp_fail_queue_rcv_skb"() => [tracepoint("udp_fail_queue_rcv_skb")];
+    }
+    /// A datagram is sent.
+    UdpSendmsg = "udp_sendmsg",
+    hides "datagrams that this host does not take (send_refused)" {
+        "udp_sendmsg"(SOCK, ANY, ANY) => [
+            exit("udp_sendmsg_return"),
+            exit("udpv6_sendmsg_return").at("udpv6_sendmsg", &[SOCK, ANY, ANY]).if_built()
+        ];
+    }, not by kprobe: "return probes lose what a waiting function returns";
     /// An ICMP error for IPv4.
     TcpV4Err = "tcp_v4_err",
     hides "type, code and sender of ICMP errors" {

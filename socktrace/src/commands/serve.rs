@@ -22,7 +22,7 @@ use crate::{
         owned::{Extent, OwnedTallies},
         programs::Programs,
     },
-    metrics::{self, About, Exporter, Hooks},
+    metrics::{self, About, Exporter, Hooks, Netstat},
     owner::Owners,
     service::log::NOTICE,
 };
@@ -101,6 +101,7 @@ pub(super) struct Sources {
     pub(super) programs: Arc<Programs>,
     pub(super) progress: Option<Arc<SharedProgress>>,
     pub(super) listeners: Option<Arc<ListenerTable>>,
+    pub(super) netstat: Option<Netstat>,
 }
 
 /// What stays the same.
@@ -135,7 +136,7 @@ pub(super) fn metrics(
     }
     let measures = Measures::new(object)?;
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
-    let Sources { counts, programs, progress, listeners: looks } = sources;
+    let Sources { counts, programs, progress, listeners: looks, netstat } = sources;
     let services = services.start(object, &counts)?;
     let exporter = Exporter {
         about,
@@ -144,6 +145,7 @@ pub(super) fn metrics(
         programs,
         services,
         listeners: looks,
+        netstat,
         max_owned,
         progress,
     };

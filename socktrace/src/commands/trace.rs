@@ -25,7 +25,7 @@ use crate::{
         tally::Tallies,
         undisturbed,
     },
-    metrics::Hooks,
+    metrics::{Hooks, Netstat},
     owner::Owners,
     pipeline::{Gate, Judge, Pipeline, Teacher},
     record::{Decoder, RemoteNames, SystemResolver},
@@ -73,6 +73,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let options = load::Options {
         method: cli.attach.into(),
         retransmits: cli.retransmits,
+        udp_sends: cli.udp_sends,
         max_sockets: cli.max_sockets(),
         owned: services.extent(),
         limit,
@@ -85,6 +86,8 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let Loaded { mut object, links, health, losses, rst_reasons, measurable, listeners: looks } =
         undisturbed(|| load::load(options, &kernel_filter))??;
     let looks = looks.map(Arc::new);
+    // Before privileges are given up, as `/proc` may hide other processes then.
+    let netstat = Netstat::open().inspect_err(|error| log::debug!("no netstat: {error}")).ok();
     let counted = scope.counts.then(|| Arc::clone(&filter));
     let tallies = Tallies::new(&mut object)?;
     let counts = Arc::new(Counts::new(tallies, services.tallies(&mut object)?, counted));
@@ -126,6 +129,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         programs: Arc::clone(&programs),
         progress: progress.clone(),
         listeners: looks.clone(),
+        netstat,
     };
     let _server =
         serve::metrics(&mut object, (listeners, access), services, (about, &hooks), sources)?;

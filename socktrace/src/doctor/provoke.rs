@@ -91,6 +91,45 @@ pub(super) fn no_route() -> Result<()> {
     expect("connect", client.connect(&ELSEWHERE.into()), libc::ENETUNREACH)
 }
 
+/// There is no way to where a datagram socket is to be connected.
+pub(super) fn udp_no_route() -> Result<()> {
+    let client = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    expect("connect", client.connect(&ELSEWHERE.into()), libc::ENETUNREACH)
+}
+
+/// A datagram is answered by ICMP: nobody has the port.
+pub(super) fn udp_refused() -> Result<()> {
+    let client = datagram()?;
+    let nobody = datagram()?.local_addr()?;
+    client.connect(&nobody)?;
+    client.send(b"question")?;
+    expect("recv", receive(&client), libc::ECONNREFUSED)
+}
+
+/// A datagram finds no room beside one that takes more than the receive buffer.
+pub(super) fn udp_dropped() -> Result<()> {
+    let server = datagram()?;
+    server.set_recv_buffer_size(1)?;
+    let client = datagram()?;
+    for _ in 0..2 {
+        client.send_to(&[0; 4_096], &server.local_addr()?)?;
+    }
+    Ok(())
+}
+
+/// This host has no route for a datagram.
+pub(super) fn udp_not_sent() -> Result<()> {
+    let client = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    expect("sendto", client.send_to(b"question", &ELSEWHERE.into()), libc::ENETUNREACH)
+}
+
+/// A socket of UDP that is bound to loopback.
+fn datagram() -> Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.bind(&IPV4.into())?;
+    Ok(socket)
+}
+
 /// The program writes after it has shut down sending.
 pub(super) fn write_after_shutdown() -> Result<()> {
     let (client, server) = pair()?;

@@ -103,6 +103,7 @@ fn options(method: Method) -> anyhow::Result<Options> {
     Ok(Options {
         method,
         retransmits: true,
+        udp_sends: true,
         owned: None,
         limit: None,
         ring_bytes: RING_BYTES,

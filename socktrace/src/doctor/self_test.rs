@@ -82,6 +82,30 @@ const TESTS: &[Test] = &[
         proves: &[Hook::Connect],
     },
     Test {
+        name: "udp_no_route",
+        provoke: provoke::udp_no_route,
+        tells: &[(EventKind::Connect, Cause::ConnectNoRoute)],
+        proves: &[Hook::InetDgramConnect],
+    },
+    Test {
+        name: "udp_refused",
+        provoke: provoke::udp_refused,
+        tells: &[(EventKind::ErrorReported, Cause::PortUnreachable)],
+        proves: &[Hook::SkErrorReport],
+    },
+    Test {
+        name: "udp_dropped",
+        provoke: provoke::udp_dropped,
+        tells: &[(EventKind::ReceiveQueueFull, Cause::ReceiveQueueFull)],
+        proves: &[Hook::UdpFailQueueRcvSkb],
+    },
+    Test {
+        name: "udp_not_sent",
+        provoke: provoke::udp_not_sent,
+        tells: &[(EventKind::DatagramSend, Cause::SendRefused)],
+        proves: &[Hook::UdpSendmsg],
+    },
+    Test {
         name: "write_after_shutdown",
         provoke: provoke::write_after_shutdown,
         tells: &[(EventKind::Write, Cause::WriteAfterShutdown)],

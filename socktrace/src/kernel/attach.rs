@@ -14,6 +14,7 @@ use super::{
     health::{Health, HookState},
     hooks::Hook,
     host::{hides_memory, preempts},
+    load::Options,
     plan::{Method, Plan, Served},
     preload::{self, Preloaded},
     refusal::{self, Refusal, denied},
@@ -36,13 +37,15 @@ pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     plan: &Plan,
     types: &aya::Btf,
-    method: Method,
+    options: Options,
     features: Features,
 ) -> anyhow::Result<(Health, Vec<Link>)> {
+    let method = options.method;
     let mut attacher = Attacher {
         ebpf,
         types,
         method,
+        udp_sends: options.udp_sends,
         not_built: &plan.not_built,
         hides_memory: hides_memory(),
         preempts: features.guards_recursion && preempts(),
@@ -57,7 +60,7 @@ pub(super) fn attach_all(
             // The first one has shown what this kernel has.
             attacher.preload(&plan.hooks[index..], features);
         }
-        if *hook == Hook::TcpDestroySock && attacher.recognizes_sockets(features) {
+        if attacher.does_without(*hook, features) {
             continue;
         }
         let state = match served {
@@ -114,6 +117,8 @@ struct Attacher<'a> {
     types: &'a aya::Btf,
     /// How functions were asked to be hooked.
     method: Method,
+    /// Whether sends of UDP are to be seen.
+    udp_sends: bool,
     /// Functions that this kernel is built without.
     not_built: &'a [&'static str],
     /// Whether the kernel hides its memory from programs.
@@ -134,6 +139,12 @@ impl<'a> Attacher<'a> {
         features.cookies() && !self.uses_kprobes && !self.hides_memory
     }
 
+    /// Whether a hook has no use: nobody has asked for it, or others do what it is for.
+    fn does_without(&self, hook: Hook, features: Features) -> bool {
+        (hook.is_on_request() && !self.udp_sends)
+            || (hook.only_forgets() && self.recognizes_sockets(features))
+    }
+
     /// Why a hook could not be attached.
     fn reason(&self, hook: Hook, error: &ProgramError) -> String {
         match (&self.no_trampolines, hook.not_by_kprobe()) {
@@ -148,7 +159,7 @@ impl<'a> Attacher<'a> {
     fn preload(&mut self, hooks: &[(Hook, Served)], features: Features) {
         let mut wanted = Vec::new();
         for (hook, served) in hooks {
-            if *hook == Hook::TcpDestroySock && self.recognizes_sockets(features) {
+            if self.does_without(*hook, features) {
                 continue;
             }
             if let Served::By(variants) = served

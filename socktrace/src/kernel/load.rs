@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) method: Method,
     /// Whether retransmission timeouts are streamed too.
     pub(crate) retransmits: bool,
+    /// Whether datagrams are seen that this host does not take.
+    pub(crate) udp_sends: bool,
     /// Of how many sockets the owner is remembered.
     pub(crate) max_sockets: u32,
     /// How failures are counted by owner; `None` for not at all.
@@ -146,7 +148,7 @@ pub(crate) fn load_prepared(
         })?;
 
     filter.fill(&mut ebpf)?;
-    let (health, links) = attach::attach_all(&mut ebpf, plan, types, options.method, features)?;
+    let (health, links) = attach::attach_all(&mut ebpf, plan, types, options, features)?;
     let mut losses = plan.losses.clone();
     // After the hooks, which see what is opened from now on.
     losses.extend(existing::find(&mut ebpf, types, prepared.hides_memory).err());
@@ -239,6 +241,7 @@ fn load_object(
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
         ("STREAM_RETRANSMITS", u32::from(options.retransmits)),
+        ("UDP_SENDS", u32::from(options.udp_sends)),
         ("JIFFY_US", options.jiffy_us),
         ("OWNED_COUNTS", u32::from(options.owned.is_some())),
         ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),

@@ -8,6 +8,7 @@ use socktrace_ebpf::{Counter, ListenerState, TALLY_ENTRIES, sockopt::SOCKOPT_ENT
 
 use super::{
     families::Families,
+    netstat::Netstat,
     services::{Page, Services},
     snapshot::{About, MapFill, Snapshot},
     sockets, tracer,
@@ -34,6 +35,8 @@ pub(crate) struct Exporter {
     pub(crate) services: Option<Arc<Services>>,
     /// `None` where they cannot be looked at.
     pub(crate) listeners: Option<Arc<ListenerTable>>,
+    /// `None` where `/proc` has none.
+    pub(crate) netstat: Option<Netstat>,
     /// Room for these counts.
     pub(crate) max_owned: u32,
     /// `None` where nothing is streamed.
@@ -65,6 +68,7 @@ impl Exporter {
             measured: self.measures.read()?,
             services: self.services(listeners.as_deref())?,
             stream: self.progress.as_ref().map(|progress| progress.stream()),
+            netstat: self.netstat.as_ref().map_or(Ok(Vec::new()), Netstat::read)?,
             missed,
             runs,
             bpf_memory,

@@ -4,6 +4,7 @@ mod exporter;
 mod families;
 mod hooks;
 mod index;
+mod netstat;
 mod services;
 mod snapshot;
 mod sockets;
@@ -11,5 +12,6 @@ mod tracer;
 
 pub(crate) use exporter::Exporter;
 pub(crate) use hooks::Hooks;
+pub(crate) use netstat::Netstat;
 pub(crate) use services::Services;
 pub(crate) use snapshot::About;

@@ -38,6 +38,8 @@ pub(crate) struct Snapshot {
     pub(crate) sockopts_beyond: u64,
     /// `None` where owners are not counted.
     pub(crate) services: Option<Page>,
+    /// Numbers of the host's network namespace, by the kernel's name.
+    pub(crate) netstat: Vec<(&'static str, u64)>,
     /// `None` where nothing is streamed.
     pub(crate) stream: Option<StreamProgress>,
     pub(crate) missed: BTreeMap<Hook, u64>,

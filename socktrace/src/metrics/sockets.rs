@@ -42,6 +42,7 @@ pub(super) fn add(
         services(families, &page.series, about.service_ports, watches_closes)?;
     }
     timeouts(families, signatures)?;
+    netstat(families, &snapshot.netstat)?;
     if about.health.is_attached(Hook::SkStreamError) {
         sigpipe(families, signatures)?;
     }
@@ -202,6 +203,19 @@ fn timeouts(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prome
             let labels = [timer.id(), state(*signature), family(*signature)];
             timeouts.with_label_values(&labels).inc_by(*count);
         }
+    }
+    Ok(())
+}
+
+/// What the kernel counts for the host's network namespace.
+fn netstat(families: &Families, numbers: &[(&str, u64)]) -> prometheus::Result<()> {
+    let host = families.counter(
+        "socktrace_host_netstat_total",
+        "Numbers of the host's network namespace, as the kernel has them since its start.",
+        &["name"],
+    )?;
+    for (name, number) in numbers {
+        host.with_label_values(&[name]).inc_by(*number);
     }
     Ok(())
 }

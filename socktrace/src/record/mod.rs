@@ -121,6 +121,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Whether its socket is one of UDP.
+    pub(crate) fn is_udp(&self) -> bool {
+        self.event.signature.protocol == Protocol::Udp as u8
+    }
+
     /// What `socket` was asked for, where it made no socket.
     pub(crate) fn socket_call(&self) -> Option<SocketCall> {
         match self.event.detail() {

@@ -141,9 +141,9 @@ fn write_moment(
         // a failure that was reported before, a reset or another one; `undelivered` when the socket is
         // closed, and no call had returned its errno; `retransmit`.
         "event": Word(event),
-        // `tcp` or `mptcp`, as the program opened the socket; `unknown` where a call's descriptor leads
-        // to no socket. A subflow of an MPTCP socket is a socket of TCP. Of a socket that could not be
-        // made also `udp`, `unix`, `netlink`, `packet`, `vsock`, `icmp`, `raw`, `sctp` and `other`.
+        // `tcp`, `mptcp` or `udp`, as the program opened the socket; `unknown` where a call's descriptor
+        // leads to no socket. A subflow of an MPTCP socket is a socket of TCP. Of a socket that could not
+        // be made also `unix`, `netlink`, `packet`, `vsock`, `icmp`, `raw`, `sctp` and `other`.
         "protocol": Word(protocol_name(Protocol::try_from(raw.signature.protocol).ok())),
         // `ipv4` or `ipv6`; of a socket that could not be made also `unix`, `netlink` and so on.
         "family": Word(signature_family_name(raw.signature)),

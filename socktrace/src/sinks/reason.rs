@@ -159,6 +159,19 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
              wrote on",
             duration(event.since_first_ns / NANOS_PER_MILLI)
         ),
+        Cause::UnreachableReported if record.is_udp() => format!(
+            "the network says that a datagram cannot get there; the next send or receive fails{}",
+            icmp_clause(record)
+        ),
+        Cause::PortUnreachable => format!(
+            "nobody listens at the port that a datagram was sent to; the next send or receive fails{}",
+            icmp_clause(record)
+        ),
+        Cause::ReceiveQueueFull if event.unread_bytes != 0 => format!(
+            "a datagram was dropped: what waits to be read takes {} bytes of memory already, all that \
+             the receive buffer may; no call fails",
+            event.unread_bytes
+        ),
         Cause::ConnectRefusedIcmp
         | Cause::ConnectUnreachable
         | Cause::ConnectCancelled

@@ -57,6 +57,10 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
         return Some(reason);
     }
     Some(match i32::from(errno.0) {
+        libc::EADDRINUSE if port != 0 && record.is_udp() => format!(
+            "port {port} is taken by another socket of UDP: {}",
+            command(record, format_args!("ss -uanp 'sport = :{port}'"))
+        ),
         libc::EADDRINUSE if port == 0 => format!(
             "all ephemeral ports of {address} are taken (net.ipv4.ip_local_port_range); with \
              IP_BIND_ADDRESS_NO_PORT connect chooses the port, for each destination separately"
@@ -97,6 +101,15 @@ fn connect(record: &Record, errno: Errno) -> Option<String> {
              1 is not set"
                 .to_owned()
         }
+        // `inet_autobind` gives EAGAIN.
+        libc::EADDRNOTAVAIL if record.is_udp() => {
+            format!("this host has no address to reach {to} from")
+        }
+        libc::EACCES if record.is_udp() => format!(
+            "{to} is a broadcast address, which takes SO_BROADCAST, or a prohibit route takes packets \
+             there, or policy forbids it"
+        ),
+        libc::EINVAL if record.is_udp() => return route(record, errno),
         libc::EADDRNOTAVAIL if port != 0 => format!(
             "port {port} and this destination are a pair that is still in use, as by a connection in \
              TIME_WAIT: {}",
@@ -142,10 +155,10 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
             get()
         ),
         (libc::EINVAL, _) => format!("a blackhole route takes packets to {to}: {}", get()),
-        (libc::ENETUNREACH, _) if to.is_multicast() => {
+        (libc::ENETUNREACH, _) if to.is_multicast() && !record.is_udp() => {
             format!("{to} is a multicast address, and TCP connects to one host")
         }
-        (libc::ENETUNREACH, IpAddr::V4(v4)) if v4.is_broadcast() => {
+        (libc::ENETUNREACH, IpAddr::V4(v4)) if v4.is_broadcast() && !record.is_udp() => {
             format!("{to} is a broadcast address, and TCP connects to one host")
         }
         (libc::ENETUNREACH, _) => format!("this host has no route to {to}: {}", get()),

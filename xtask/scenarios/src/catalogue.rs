@@ -19,7 +19,7 @@ use super::{
     recverr, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     send_timeout, service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout,
-    unix, unread, verifier, write,
+    udp, unix, unread, verifier, write,
 };
 
 /// The scenario of this name.
@@ -335,6 +335,22 @@ catalogue! {
         Icount differs "user_timeout_survived_icmp" Ipv4 Ipv6: timeout::user_after_survived_icmp;
         Icount differs "unreachable_timeout_injected" Ipv4 Ipv6: timeout::unreachable_by_injected_icmp;
         Icount quick "unreachable_timeout_overlap" Ipv4 Ipv6: overlap::unreachable;
+        Smp quick "port_unreachable" Ipv4 Ipv6 Mapped: udp::port_unreachable_to_recv;
+        Smp "port_unreachable_to_send" Ipv4 Ipv6 Mapped: udp::port_unreachable_to_send;
+        Smp quick "port_unreachable_to_waiter" Ipv4 Ipv6 Mapped: udp::port_unreachable_to_waiter;
+        Smp quick "port_unreachable_unconnected" Ipv4 Ipv6: udp::port_unreachable_unconnected;
+        Smp quick "port_unreachable_beside_timestamps" Ipv4 Ipv6: udp::port_unreachable_beside_timestamps;
+        Smp quick "udp_prohibited" Ipv4 Ipv6 Mapped: udp::prohibited;
+        Smp quick "udp_unreachable" Ipv4 Ipv6: udp::unreachable;
+        Smp quick "udp_connect_no_route" Ipv4 Ipv6 Mapped: udp::connect_no_route;
+        Smp "udp_connect_unreachable_route" Ipv4 Ipv6: |f| udp::connect_refused_by_route(f, route::UNREACHABLE);
+        Smp "udp_connect_prohibited" Ipv4 Ipv6: |f| udp::connect_refused_by_route(f, route::PROHIBIT);
+        Smp "udp_connect_broadcast" Ipv4: udp::connect_broadcast;
+        Smp quick "udp_bind_failed" Ipv4 Ipv6 Mapped: udp::bind_failed;
+        Smp quick "udp_option_rejected" Ipv4 Ipv6: udp::option_rejected;
+        Smp quick "send_refused" Ipv4 Ipv6: udp::send_refused, kprobes hide SendRefused: WAITS;
+        Smp quick "receive_queue_full" Ipv4 Ipv6 Mapped: udp::receive_queue_full;
+
         Icount quick "unreachable_reported" Ipv4 Ipv6: recverr::unreachable;
         Icount "unreachable_reported_to_write" Ipv4 Ipv6: recverr::unreachable_by_write;
         Icount quick "write_after_shutdown_survived" Ipv4 Ipv6: recverr::write_after_shutdown;
@@ -449,7 +465,8 @@ catalogue! {
         Icount "quiet_idle_pool" Ipv6 (Ipv4): quiet::idle_pool;
         Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port, late: END;
         Smp "quiet_not_connected" Ipv4 (Ipv6): quiet::not_connected, late: END;
-        Smp quick "quiet_not_tcp" Ipv4 Ipv6: quiet::not_tcp, late: END;
+        Smp quick "quiet_not_ip" Ipv4: quiet::not_ip, late: END;
+        Smp quick "quiet_udp" Ipv4 Ipv6 Mapped: udp::quiet, late: END;
         Smp differs "quiet_no_socket" Ipv4: quiet::no_socket;
 
         Odd differs "connect_refused_without_ipv6" Ipv4: connect::refused;
@@ -488,6 +505,7 @@ catalogue! {
         Icount "metrics_of_many_services": metrics::many_services;
         Smp quick "metrics_of_sockets": metrics::of_sockets;
         Icount quick "listener_hung": listener::hung;
+        Smp "listener_syn_cookies": listener::syn_cookies;
         Smp quick "listener_slow_to_accept": listener::slow_to_accept;
         Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;
         // These share daemons.
@@ -500,6 +518,7 @@ catalogue! {
         Smp "storm": daemon::storm;
         Smp quick "flood_beside_another": flood::beside_another;
         Smp "flood_filtered": flood::filtered;
+        Smp differs "flood_of_datagrams": flood::of_datagrams;
         Smp "flood_not_collapsed": flood::not_collapsed;
         Smp differs "flood_storm": flood::storm;
         Smp "flood_stopped_in_a_storm": flood::stopped_in_a_storm;

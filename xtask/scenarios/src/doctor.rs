@@ -11,7 +11,16 @@ use super::tracer::{PROGRAM, attach_args};
 const CORE: [&str; 4] = ["tcp_done", "tcp_reset", "tcp_retransmit_timer", "inet_csk_accept"];
 
 /// What the self-test makes at the least.
-const FAILURES: [&str; 5] = ["refused", "reset", "timed_out", "aborted_before_accept", "counts"];
+const FAILURES: [&str; 8] = [
+    "refused",
+    "reset",
+    "timed_out",
+    "aborted_before_accept",
+    "udp_no_route",
+    "udp_refused",
+    "udp_dropped",
+    "counts",
+];
 
 /// The self-test sees every failure told once and counted once, and says so.
 pub(super) fn self_test() -> Result<()> {

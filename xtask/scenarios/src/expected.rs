@@ -19,6 +19,9 @@ use super::{
 
 const FIRST_ERRNO: &str = "first_errno";
 
+/// The name of that protocol.
+const UDP: &str = "udp";
+
 /// What lines call the close of a socket whose errno no call had returned.
 pub(super) const UNDELIVERED: &str = "undelivered";
 
@@ -147,6 +150,11 @@ impl Expected {
     /// The socket is one of MPTCP.
     pub(super) fn mptcp(self) -> Self {
         Self { protocol: "mptcp", ..self }
+    }
+
+    /// The socket is one of UDP.
+    pub(super) fn udp(self) -> Self {
+        Self { protocol: UDP, ..self }
     }
 
     /// The port at the other end.

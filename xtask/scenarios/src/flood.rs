@@ -19,6 +19,7 @@ use super::{
     network::{Family, NOBODY_LISTENS},
     owner, socket,
     tracer::{NO_COLLAPSE, REPEAT_AFTER, Tracer},
+    udp,
     verify::sum,
 };
 
@@ -127,6 +128,28 @@ pub(super) fn beside_another() -> Result<()> {
     for tracer in &tracers {
         tells_of(tracer, FLOOD, 1, OTHERS, FLOOD + 1 + OTHERS)?;
     }
+    Ok(())
+}
+
+/// A service gets more datagrams than it reads: what the kernel drops is shown by its number from the third
+/// on, however many make a flood else, and belongs to the service although no process is known.
+pub(super) fn of_datagrams() -> Result<()> {
+    const NEVER: &str = "1000000";
+    let args = ["--output", "json", "--all", REPEAT_AFTER, NEVER, "--listen", "127.0.0.1:0"];
+    let tracer = Tracer::must_start(&args)?;
+    cgroup::enter(&owner::make(&format!("/flood.slice/{LOUD}"))?)?;
+    let dropped = udp::overload(Family::Ipv4, FLOOD)?;
+    owner::leave()?;
+    let lines = lines_of(&tracer, dropped)?;
+    let about = told(&lines, is_of(LOUD));
+    ensure!(about.all() == dropped, "{about:?} of {dropped}");
+    // A slow machine can be interrupted for long enough for it to begin again, but not always.
+    ensure!(about.singly <= dropped / 4, "not collapsed: {about:?}");
+    for line in &lines {
+        ensure!(line["cause"] == "receive_queue_full" && line["pid"].is_null(), "{line}");
+    }
+    let counted = sum(&tracer.scrape()?, "socktrace_service_errors_total{");
+    ensure!((counted - number(dropped)).abs() < 0.5, "{counted} counted of {dropped}");
     Ok(())
 }
 

@@ -76,6 +76,7 @@ mod tables;
 mod terminal;
 mod timeout;
 mod tracer;
+mod udp;
 mod unix;
 mod unread;
 mod usual;
@@ -226,6 +227,11 @@ fn reports_socket_errors() -> bool {
     !gaps::absent_hooks(&series()).contains(&"inet_sk_error_report")
 }
 
+/// Whether this kernel traces datagrams that find no room: of IPv6 since 6.5.
+fn traces_dropped_datagrams(family: network::Family) -> bool {
+    family != network::Family::Ipv6 || !matches!(series().as_str(), "5.10" | "6.1")
+}
+
 /// Whether this kernel says why it sends an RST.
 fn names_reset_reasons() -> bool {
     !matches!(series().as_str(), "5.10" | "6.1")
@@ -287,7 +293,7 @@ fn calls_mptcp_by_subflow() -> bool {
 fn absent_hooks() -> Vec<&'static str> {
     let mut absent = Vec::new();
     if uses_kprobes() {
-        absent.push("__sys_accept4");
+        absent.extend(["__sys_accept4", "udp_sendmsg"]);
     }
     absent.extend(gaps::absent_hooks(&series()));
     absent

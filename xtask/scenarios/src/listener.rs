@@ -231,6 +231,8 @@ fn accepts_nothing() -> Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let kernel = dropped as f64;
     is(&metrics, &drops, kernel)?;
+    let host = sum(&metrics, "socktrace_host_netstat_total{name=\"ListenOverflows\"}");
+    ensure!(host >= kernel, "{host} of the host, {kernel} of the service");
     is(&metrics, &series("accept_queue_length", ""), 2.0)?;
     let client = full.client;
     drop(client);
@@ -242,6 +244,44 @@ fn accepts_nothing() -> Result<()> {
     let told: Vec<Value> = told.collect::<Result<_, _>>()?;
     let told: u64 = told.iter().filter_map(|line| line["dropped"].as_u64()).sum();
     ensure!(told == dropped, "{told} of {dropped} are reported");
+    Ok(())
+}
+
+/// SYNs are answered by cookies: the host's numbers show it, and an accept knows how long it took.
+pub(super) fn syn_cookies() -> Result<()> {
+    const SETTING: &str = "/proc/sys/net/ipv4/tcp_syncookies";
+    const COUNT: u32 = 3;
+    let tracer = Tracer::must_start(&["--no-stream", "--listen", "127.0.0.1:0"])?;
+    let usual = fs::read_to_string(SETTING)?;
+    let before = tracer.scrape()?;
+    // Always.
+    fs::write(SETTING, "2")?;
+    let made = make_late(COUNT);
+    fs::write(SETTING, usual)?;
+    made?;
+    let after = tracer.scrape()?;
+    let grown = |series: &str| sum(&after, series) - sum(&before, series);
+    for name in ["SyncookiesSent", "SyncookiesRecv"] {
+        let found = grown(&format!("socktrace_host_netstat_total{{name=\"{name}\"}}"));
+        ensure!((found - f64::from(COUNT)).abs() < 0.5, "{name} grew by {found}");
+    }
+    let seconds = grown("socktrace_accept_wait_seconds_sum");
+    let least = (LATE.as_secs_f64() - TICK) * f64::from(COUNT);
+    ensure!((least..least + 10.0).contains(&seconds), "{seconds} s, and {least} s at least");
+    Ok(())
+}
+
+/// How late an accept comes there.
+const LATE: Duration = Duration::from_millis(50);
+
+fn make_late(count: u32) -> Result<()> {
+    let listener = socket::listener(Family::Ipv4.loopback(), 8)?;
+    for _ in 0..count {
+        let client = socket::connect(&listener)?;
+        sleep(LATE);
+        let server = listener.accept()?;
+        drop((client, server));
+    }
     Ok(())
 }
 

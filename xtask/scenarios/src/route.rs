@@ -163,12 +163,12 @@ pub(super) fn other_family(family: Family) -> Result<Vec<Expected>> {
 }
 
 /// A route to one host, taken away when dropped.
-struct Route {
+pub(super) struct Route {
     words: String,
 }
 
 impl Route {
-    fn new(kind: &str, target: SocketAddr) -> Result<Self> {
+    pub(super) fn new(kind: &str, target: SocketAddr) -> Result<Self> {
         let words = format!("{kind} {}", target.ip().to_canonical());
         network::ip(&format!("route add {words}"))?;
         Ok(Self { words })

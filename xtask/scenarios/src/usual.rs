@@ -23,6 +23,8 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::WriteAfterUnreachable
         | Cause::WriteUnconnected
         | Cause::ListenerClosed
+        | Cause::ReceiveQueueFull
+        | Cause::SendRefused
         | Cause::SockoptRejected
         | Cause::BindFailed
         | Cause::ListenFailed => "CLOSE",
@@ -51,6 +53,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::PrematureEof
         | Cause::WriteFailed
         | Cause::WriteAfterPeerClose
+        | Cause::PortUnreachable
         | Cause::Other => "ESTABLISHED",
     }
 }

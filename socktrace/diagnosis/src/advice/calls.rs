@@ -152,6 +152,11 @@ pub(super) fn bind(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     }
     let (ip, port) = (wanted.ip(), wanted.port());
     let text = match errno {
+        libc::EADDRINUSE if facts.protocol == Some(Protocol::Udp) => {
+            "stop an old instance, or set SO_REUSEPORT in both; a client: bind to port 0, or put the \
+             port into net.ipv4.ip_local_reserved_ports"
+                .to_owned()
+        }
         libc::EADDRINUSE if port == 0 => {
             let those = if ip.is_unspecified() { String::new() } else { format!(" src {ip}") };
             format!(

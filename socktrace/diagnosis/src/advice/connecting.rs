@@ -3,7 +3,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use nix::libc;
-use socktrace_ebpf::Flags;
+use socktrace_ebpf::{Flags, Protocol};
 
 use super::{Facts, Namespace, calls};
 
@@ -89,7 +89,7 @@ pub(super) fn no_route(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str
             "{} lists such routes; container networks and routing daemons install them",
             routes("unreachable")
         ),
-        libc::ENETUNREACH if is_group(to) => {
+        libc::ENETUNREACH if is_group(to) && facts.protocol != Some(Protocol::Udp) => {
             "TCP cannot connect to a broadcast or multicast address: is the address right"
                 .to_owned()
         }
@@ -115,6 +115,14 @@ pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
     let text = match (errno, to) {
         (libc::EINVAL, _) if facts.flags.has(Flags::MALFORMED) => {
             return calls::trace("connect", "the address and its length", facts);
+        }
+        (libc::EADDRNOTAVAIL, _) if facts.protocol == Some(Protocol::Udp) => format!(
+            "harmless if the program goes on with another address; else {} shows what addresses there \
+             are",
+            facts.command("ip -br addr")
+        ),
+        (libc::EINVAL, _) if facts.protocol == Some(Protocol::Udp) => {
+            return no_route(errno, facts);
         }
         // Bound to a port: with it, the pair is in use.
         (libc::EADDRNOTAVAIL, _) if port.is_some_and(|port| port != 0) => {

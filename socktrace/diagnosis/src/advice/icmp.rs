@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use socktrace_ebpf::Protocol;
+
 use super::{Facts, Icmp};
 
 /// What a message is about.
@@ -85,6 +87,10 @@ pub(super) fn advice(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         (false, Kind::Hops) => format!(
             "packets go round in a circle: {} shows the routers that come again",
             facts.command(format_args!("traceroute -n {peer}")),
+        ),
+        (false, Kind::Size) if facts.protocol == Some(Protocol::Udp) => format!(
+            "behind {router} only smaller packets get through, as in a tunnel or VPN: lower the MTU \
+             of the route, or send smaller datagrams"
         ),
         (false, Kind::Size) => format!(
             "behind {router} only smaller packets get through, as in a tunnel or VPN: lower the MTU \

@@ -6,6 +6,7 @@
 
 mod calls;
 mod connecting;
+mod datagrams;
 mod icmp;
 mod resets;
 mod sending;
@@ -161,6 +162,9 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         {
             timeouts::md5_key(facts)
         }
+        Cause::PortUnreachable => datagrams::port(facts),
+        Cause::ReceiveQueueFull => datagrams::queue(facts),
+        Cause::SendRefused => datagrams::send(errno, facts),
         Cause::ConnectRefused => connecting::refused(facts),
         Cause::ConnectTimeout | Cause::ConnectSendTimeout => connecting::timeout(facts),
         Cause::SendTimeout if facts.flags.has(Flags::ZERO_WINDOW) => timeouts::zero_window(facts),

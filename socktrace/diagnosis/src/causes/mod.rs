@@ -41,14 +41,23 @@ pub enum Group {
     Write,
     /// Timeouts and unreachable peers.
     Timeout,
+    /// Datagrams that are refused or dropped.
+    Datagram,
     /// Refused and interrupted calls.
     Call,
 }
 
 impl Group {
     /// Every group, in the order in which they are listed.
-    pub const ALL: [Self; 6] =
-        [Self::Connect, Self::Accept, Self::Reset, Self::Write, Self::Timeout, Self::Call];
+    pub const ALL: [Self; 7] = [
+        Self::Connect,
+        Self::Accept,
+        Self::Reset,
+        Self::Write,
+        Self::Timeout,
+        Self::Datagram,
+        Self::Call,
+    ];
 }
 
 /// The errnos that a cause can give.

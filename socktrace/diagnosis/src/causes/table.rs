@@ -6,7 +6,7 @@
 
 use super::{
     Errnos::{Any, None, Of},
-    Group::{Accept, Call, Connect, Reset, Timeout, Write},
+    Group::{Accept, Call, Connect, Datagram, Reset, Timeout, Write},
     Row, causes, errnos,
 };
 use crate::{
@@ -40,6 +40,24 @@ const UNREACHABLE_CONNECTING: &[Errno] = errnos![
     EOPNOTSUPP,
     EPROTO,
     EMSGSIZE,
+];
+
+/// What a call that sends a datagram returns where this host does not take it.
+const NOT_TAKEN: &[Errno] = errnos![
+    EPERM,
+    ENOBUFS,
+    ENOMEM,
+    ENETUNREACH,
+    EHOSTUNREACH,
+    EMSGSIZE,
+    EACCES,
+    EINVAL,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EDESTADDRREQ,
+    ENETDOWN,
+    EPIPE,
+    EFAULT,
 ];
 
 /// What a timer stores that gave up because this host did not let segments out: ETIMEDOUT, or what its
@@ -304,6 +322,28 @@ causes! {
         errnos: Of(UNREACHABLE),
         summary: "the network reported the peer unreachable; the connection stays open",
         advice: "check routes and firewalls on the way; IP_RECVERR made the kernel tell at once",
+    }
+    PortUnreachable {
+        id: "port_unreachable",
+        direction: Peer, severity: Failure, group: Datagram,
+        errnos: Of(errnos![ECONNREFUSED]),
+        summary: "a datagram was answered by ICMP port unreachable: nobody listens there",
+        advice: "is the service running, and bound to that address and port (ss -ulnp there); else a firewall rejects the port",
+    }
+    // No call fails, as a socket cannot say that it has lost something: so it is no failure.
+    ReceiveQueueFull {
+        id: "receive_queue_full",
+        direction: LocalProgram, severity: Notable, group: Datagram,
+        errnos: None,
+        summary: "a datagram was dropped because the receive buffer was full; no call fails",
+        advice: "does the program read fast enough; for bursts a larger SO_RCVBUF, up to net.core.rmem_max (ss -uanm shows buffers, and drops as d)",
+    }
+    SendRefused {
+        id: "send_refused",
+        direction: LocalKernel, severity: Failure, group: Datagram,
+        errnos: Of(NOT_TAKEN),
+        summary: "this host did not take the datagram",
+        advice: "does this host's own firewall or a BPF program of the cgroup forbid it (nft list ruleset, bpftool cgroup tree); is there a route (ip route get ADDRESS); is the datagram too large",
     }
     SubflowFailed {
         id: "subflow_failed",

@@ -104,6 +104,28 @@ fn signatures() -> impl Iterator<Item = Signature> {
     others.chain(of_unix).chain([write])
 }
 
+/// What sockets of UDP show that others do not.
+fn datagram_signatures() -> impl Iterator<Item = Signature> {
+    let kinds = [EventKind::ErrorReported, EventKind::Connect, EventKind::DatagramSend];
+    let states = [TcpState::Established, TcpState::Close];
+    kinds
+        .into_iter()
+        .flat_map(|kind| errnos().into_iter().map(move |errno| (kind, errno)))
+        .flat_map(move |(kind, errno)| {
+            states.map(|state| Signature {
+                kind: kind as u8,
+                errno,
+                state: state as u8,
+                origin: match kind {
+                    EventKind::ErrorReported => Origin::Report as u8,
+                    _ => 0,
+                },
+                protocol: Protocol::Udp as u8,
+                ..Signature::default()
+            })
+        })
+}
+
 /// The failure whose errno was still in a socket that was closed.
 fn told_of(signature: Signature) -> Signature {
     let stayed_open = Flags(signature.flags).has(Flags::STAYED_OPEN);
@@ -193,12 +215,15 @@ fn is_possible(signature: Signature) -> bool {
             libc::EFAULT,
             libc::ECONNABORTED,
         ]),
-        EventKind::PeerClosed | EventKind::HandshakesDropped => is(&[0]),
+        EventKind::PeerClosed | EventKind::HandshakesDropped | EventKind::ReceiveQueueFull => {
+            is(&[0])
+        }
         EventKind::Bind
         | EventKind::Listen
         | EventKind::Socket
         | EventKind::Setsockopt
         | EventKind::Getsockopt
+        | EventKind::DatagramSend
         | EventKind::Retransmission => false,
     }
 }
@@ -209,7 +234,7 @@ const PROBES: &[Errno] = errnos![EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT,
 #[test]
 fn every_finding_agrees_with_its_row() {
     let mut given: BTreeSet<(Cause, u16)> = BTreeSet::new();
-    for signature in signatures() {
+    for signature in signatures().chain(datagram_signatures()) {
         let Some(found) = diagnose(signature).diagnosis() else { continue };
         let row = found.cause.row();
         assert_eq!(found.direction, row.direction, "{signature:?}");
@@ -217,8 +242,11 @@ fn every_finding_agrees_with_its_row() {
         let is_probe = found.cause == Cause::SocketFailed && PROBES.contains(&found.errno);
         let is_farewell =
             found.cause == Cause::PrematureEof && Flags(signature.flags).has(Flags::FAREWELL);
-        let severity =
-            if is_held && !is_probe && !is_farewell { row.severity } else { Severity::Expected };
+        let is_address_probe = signature.protocol == Protocol::Udp as u8
+            && signature.kind == EventKind::Connect as u8
+            && errnos![ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL].contains(&found.errno);
+        let is_expected = !is_held || is_probe || is_farewell || is_address_probe;
+        let severity = if is_expected { Severity::Expected } else { row.severity };
         assert_eq!(found.severity, severity, "{signature:?}");
         if is_possible(signature) {
             let is_listed = match row.errnos {
@@ -276,8 +304,9 @@ causes each kernel can show.
 *Who* is who caused it, `direction` in JSON and metrics. *Severity* is that of a socket that a program
 holds. Without a program the failure reaches nobody and is `expected`; what is expected is counted and
 shown with `--all`. `socket_failed` is expected with EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT and
-ENOPROTOOPT, by which programs find out what the kernel has, and so is what the C library meets when it looks
-for its name service cache (`/var/run/nscd/socket`).
+ENOPROTOOPT, by which programs find out what the kernel has. So is what the C library meets when it looks
+for its name service cache (`/var/run/nscd/socket`), and what a connect of UDP returns where there is no way
+to an address: C libraries try each address that a name has (`getaddrinfo`).
 
 *Look at* is what holds of each such failure. `advice` in JSON says it for the one at hand: by errno, with
 its port, peer and process, and with commands for the network namespace that the socket is in.
@@ -290,6 +319,7 @@ its port, peer and process, and with commands for the network namespace that the
             Group::Reset => "Resets and closed connections",
             Group::Write => "Writing to a closed connection",
             Group::Timeout => "Timeouts and unreachable peers",
+            Group::Datagram => "Datagrams",
             Group::Call => "Refused and interrupted calls",
         };
         let _written = write!(

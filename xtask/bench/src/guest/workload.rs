@@ -31,11 +31,13 @@ pub(super) struct Workload {
 pub(super) type Work = Box<dyn FnMut() -> Result<()>>;
 
 /// All of them.
-pub(super) const ALL: [Workload; 7] = [
+pub(super) const ALL: [Workload; 9] = [
     Workload { lingers: true, ..Workload::new(ORDERLY, orderly) },
     Workload::new("reset_before_accept", reset_before_accept),
     Workload::new(RESET, reset_after_accept),
     Workload::new("send", send),
+    Workload::new("udp_socket", udp_socket),
+    Workload::new("udp_echo", udp_echo),
     Workload::new("connect_refused", connect_refused),
     Workload { is_loop: true, ..Workload::new(EPIPE, write_after_reset) },
     Workload { is_loop: true, ..Workload::new("setsockopt_rejected", setsockopt_rejected) },
@@ -155,6 +157,38 @@ fn send() -> Result<Work> {
     Ok(Box::new(move || {
         let mut byte = [MaybeUninit::uninit()];
         ensure!(client.send(b"x")? == 1 && server.recv(&mut byte)? == 1, "no byte came");
+        Ok(())
+    }))
+}
+
+fn datagram() -> io::Result<Socket> {
+    Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
+}
+
+/// A socket that is made, connected as a resolver's, and closed.
+fn udp_socket() -> Result<Work> {
+    let server = datagram()?;
+    server.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    let address = server.local_addr()?;
+    Ok(Box::new(move || {
+        let _server = &server;
+        datagram()?.connect(&address)?;
+        Ok(())
+    }))
+}
+
+/// A question and its answer.
+fn udp_echo() -> Result<Work> {
+    let server = datagram()?;
+    server.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    let client = datagram()?;
+    client.connect(&server.local_addr()?)?;
+    Ok(Box::new(move || {
+        let mut byte = [MaybeUninit::uninit()];
+        ensure!(client.send(b"x")? == 1, "nothing is sent");
+        let (length, from) = server.recv_from(&mut byte)?;
+        ensure!(length == 1 && server.send_to(b"y", &from)? == 1, "no byte came");
+        ensure!(client.recv(&mut byte)? == 1, "no answer came");
         Ok(())
     }))
 }

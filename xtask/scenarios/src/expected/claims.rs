@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use socktrace_diagnosis::{Cause, Severity, advice::UNDELIVERED as UNDELIVERED_ADVICE};
 
-use super::{Expected, FIRST_ERRNO, UNDELIVERED, name};
+use super::{Expected, FIRST_ERRNO, UDP, UNDELIVERED, name};
 use crate::{claim::Claim, names_reset_reasons, process::Process, socket::Role, span::Span, usual};
 
 /// The flags of an accept on a socket that never listened.
@@ -328,7 +328,7 @@ impl Expected {
 
     /// Whether the socket is or was connected.
     fn is_connected(&self) -> bool {
-        self.remote.is_some() && !self.is_attempt()
+        self.remote.is_some() && !self.is_attempt() && self.protocol != UDP
     }
 
     /// Whether the SYN waits for an answer.
@@ -348,6 +348,7 @@ impl Expected {
     fn rto(&self) -> Claim {
         match (self.local, self.is_connected()) {
             (None, _) => Claim::is(0),
+            _ if self.protocol == UDP => Claim::is(0),
             (_, connected) if !connected || self.is_connecting() => Claim::is(INITIAL_RTO),
             _ => Claim::Within(LEAST_RTO, INITIAL_RTO),
         }

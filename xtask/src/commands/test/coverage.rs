@@ -18,9 +18,10 @@ const PREAMBLE: &str = "\
 
 Which causes are made with real sockets and reported rightly, by protocol, kernel and address family. An empty
 cell is a cause that the kernel cannot show: `data_after_shutdown` looks like `reset_while_closing`
-where `tcp_reset` does not get the segment, and `unreachable_reported` needs the tracepoint
-`sock:inet_sk_error_report`, as does what `other` is made by; both are missing in 5.10. `subflow_failed`
-needs MPTCP, which Debian's 5.10 is built without.
+where `tcp_reset` does not get the segment, and what `other` is made by needs the tracepoint
+`sock:inet_sk_error_report`; both are missing in 5.10. Of `receive_queue_full` the tracepoint
+`udp:udp_fail_queue_rcv_skb` shows IPv6 since 6.5. `subflow_failed` needs MPTCP, which Debian's 5.10 is built
+without.
 
 Made by `cargo xtask test --full --write-docs`, with every scenario on every kernel. A run without
 `--full` makes every cell too, most of them by the quick scenarios alone, and compares them.

@@ -1,0 +1,146 @@
+//! The ICMP error that a processor is handing to the datagram socket that it is about.
+//!
+//! `udp_err`, and what `icmpv6_notify` calls, find the socket, store the errno and report it, all in one
+//! softirq. So what they were called with belongs to the next report on the same processor that fits. A report without one
+//! is no news: `sock_queue_err_skb` and `sock_dequeue_err_skb` report whatever errno is left in the socket
+//! for each time stamp, each datagram that was sent without a copy, and each message that the program
+//! takes from the socket's queue of errors.
+
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use socktrace_ebpf::{Address, Detail, Event, Family};
+
+use crate::{
+    errno::EMSGSIZE, icmp, icmp_packet::IcmpPacket, load::Load, offsets, sock::Sock,
+    subject::Subject, tuple::Tuple, uapi::IPPROTO_UDP,
+};
+
+/// An ICMP error for a datagram.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct DatagramIcmp {
+    /// Who sent it. This, the rest of the message and the ends are not known where memory cannot be read.
+    router: Address,
+    /// The ends of the datagram.
+    tuple: Tuple,
+    /// Whether no report has been seen for it: 1 or 0.
+    is_new: u32,
+    /// The errno that the kernel makes of it; 0 where that is not known.
+    errno: u16,
+    kind: u8,
+    code: u8,
+}
+
+/// The last one on each processor.
+#[btf_map]
+static DATAGRAM_ICMP: PerCpuArray<DatagramIcmp, 1> = PerCpuArray::new();
+
+#[inline(always)]
+fn slot() -> Option<&'static mut DatagramIcmp> {
+    let slot = DATAGRAM_ICMP.get_ptr_mut(0)?;
+    // SAFETY: this processor's value, which softirqs alone use, one at a time.
+    Some(unsafe { &mut *slot })
+}
+
+/// The errno that the kernel makes of an ICMP message for a datagram (`udp_err`, `udpv6_err`, with
+/// `icmp_err_convert` and `icmpv6_err_convert`; the same in 5.10 to 7.3). Of a packet too big it makes one
+/// unless the socket lets routers fragment.
+#[inline(always)]
+fn errno(family: Family, kind: u8, code: u8) -> Option<u16> {
+    match (family, kind, code) {
+        (Family::Ipv4, 3, 4) | (Family::Ipv6, 2, _) => Some(EMSGSIZE),
+        _ => icmp::errno(family, kind, code),
+    }
+}
+
+/// An ICMP message of IPv4 has come for a datagram of UDP.
+#[inline(always)]
+pub(crate) fn arrives4(skb: *const u8) {
+    let Some(slot) = slot() else {
+        return;
+    };
+    if offsets::READ_KERNEL.get() != 1 {
+        slot.begin(Family::Ipv4, 0);
+        return;
+    }
+    let packet = IcmpPacket::new(skb);
+    let (kind, code) = packet.message4();
+    slot.fill(&packet, Family::Ipv4, kind, code, packet.offset4());
+}
+
+/// An ICMP message of IPv6 has come for a packet.
+#[inline(always)]
+pub(crate) fn arrives6(skb: *const u8, kind: u8, code: u8) {
+    let Some(slot) = slot() else {
+        return;
+    };
+    if offsets::READ_KERNEL.get() != 1 {
+        slot.begin(Family::Ipv6, errno(Family::Ipv6, kind, code).unwrap_or(0));
+        return;
+    }
+    let packet = IcmpPacket::new(skb);
+    let (protocol, offset) = packet.transport6();
+    if protocol == IPPROTO_UDP {
+        slot.fill(&packet, Family::Ipv6, kind, code, offset);
+    }
+}
+
+/// The ICMP error that this processor is handing to a socket which reports this errno, if it is.
+#[inline(always)]
+pub(crate) fn take<L: Load>(sock: Sock<L>, errno: u16) -> Option<&'static DatagramIcmp> {
+    let slot = slot()?;
+    let is_known = offsets::READ_KERNEL.get() == 1;
+    // With IP_RECVERR the message is queued first, by a report of what was left in the socket before.
+    if slot.is_new == 0
+        || (is_known && (slot.errno != errno || slot.tuple.local_port != sock.bound_port()))
+    {
+        return None;
+    }
+    slot.is_new = 0;
+    Some(slot)
+}
+
+impl DatagramIcmp {
+    /// A message has come that the kernel makes this errno of.
+    #[inline(always)]
+    fn begin(&mut self, family: Family, errno: u16) {
+        self.tuple.family = family as u32;
+        (self.is_new, self.errno) = (1, errno);
+    }
+
+    /// The same where the packet can be read: the embedded datagram's header begins at the offset.
+    #[inline(always)]
+    fn fill(&mut self, packet: &IcmpPacket, family: Family, kind: u8, code: u8, offset: usize) {
+        let Some(errno) = errno(family, kind, code) else {
+            self.is_new = 0;
+            return;
+        };
+        (self.router, self.tuple) = packet.ends(family, offset);
+        (self.kind, self.code) = (kind, code);
+        self.begin(family, errno);
+    }
+
+    /// The family of the datagram: a socket of IPv6 can send those of IPv4.
+    #[inline(always)]
+    pub(crate) fn family(&self) -> Family {
+        if self.tuple.family == Family::Ipv4 as u32 { Family::Ipv4 } else { Family::Ipv6 }
+    }
+
+    /// Tells from where to where the datagram went, which a socket that is not connected does not know.
+    #[inline(always)]
+    pub(crate) fn locate(&self, subject: &mut Subject) {
+        if offsets::READ_KERNEL.get() == 1 {
+            let Tuple { local, remote, local_port, remote_port, .. } = self.tuple;
+            (subject.local, subject.local_port) = (local, local_port);
+            (subject.remote, subject.remote_port) = (remote, remote_port);
+        }
+    }
+
+    /// Adds the message to an event.
+    #[inline(always)]
+    pub(crate) fn describe(&self, event: &mut Event) {
+        if offsets::READ_KERNEL.get() == 1 {
+            let Self { router, kind, code, .. } = *self;
+            event.set_detail(Detail::Icmp { router, kind, code });
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Traces `sk_error_report` (`net/core/sock.c`): an errno was stored in a socket, of whatever family, and
+//! those who wait for the socket are about to be woken.
+//!
+//! Prototype: `void (struct sock *)`, since 5.14. Before, the function that most sockets have for it,
+//! `sock_def_error_report`, is called by its address, and hooked instead. Also called with no errno, for
+//! time stamps and datagrams that were sent without a copy: that leaves at the first test. TCP's sockets
+//! leave at the second: see [`super::inet_sk_error_report`].
+
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
+
+use super::datagram_error;
+use crate::{arguments::Arguments, sock::Sock};
+
+/// Entry of `sk_error_report`, or of `sock_def_error_report`.
+#[fentry(function = "sk_error_report")]
+fn sk_error_report(ctx: FEntryContext) -> i32 {
+    reports(&ctx)
+}
+
+/// The same by kprobe.
+#[kprobe(function = "sk_error_report")]
+fn sk_error_report_kprobe(ctx: ProbeContext) -> i32 {
+    reports(&ctx)
+}
+
+#[inline(always)]
+fn reports<A: Arguments>(ctx: &A) -> i32 {
+    let sock = Sock::<A::Load>::new(ctx.pointer(0));
+    let errno = sock.err();
+    if errno == 0 {
+        return 0;
+    }
+    let kind = sock.kind();
+    if kind.has_records() { 0 } else { datagram_error::reported(sock, kind, errno) }
+}
