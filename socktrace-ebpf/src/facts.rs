@@ -270,7 +270,10 @@ macro_rules! kernel_facts {
             optional() {
                 SENDPAGE = "proto_ops", "sendpage", pointer;
             }
-            at("__inet_stream_connect", "tcp_done", "tcp_done_with_error") {
+            at(
+                "__inet_stream_connect", "tcp_done", "tcp_done_with_error", "sk_error_report",
+                "sock_def_error_report"
+            ) {
                 SOCKET_STATE = "socket", "state", u32;
             }
             // The way from a descriptor to its socket.

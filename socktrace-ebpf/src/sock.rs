@@ -176,6 +176,12 @@ impl<L: Load> Sock<L> {
         if self.state() != TcpState::SynRecv as u8 {
             return 0;
         }
+        self.is_in_connect()
+    }
+
+    /// Whether its program's connect is not over, or has failed and nobody has asked yet: 1 or 0.
+    #[inline(always)]
+    pub(crate) fn is_in_connect(self) -> u64 {
         // Looked at before it is followed: a load through NULL has to be mended by the kernel, and the
         // exception table that it searches then is missing where a program has functions of its own,
         // before "bpf: ensure main program has an extable". 5.10 panics.

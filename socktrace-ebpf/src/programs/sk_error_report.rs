@@ -11,7 +11,9 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 
-use super::datagram_error;
+use socktrace_ebpf::Protocol;
+
+use super::{datagram_error, other_error_report};
 use crate::{arguments::Arguments, sock::Sock};
 
 /// Entry of `sk_error_report`, or of `sock_def_error_report`.
@@ -34,5 +36,9 @@ fn reports<A: Arguments>(ctx: &A) -> i32 {
         return 0;
     }
     let kind = sock.kind();
-    if kind.has_records() { 0 } else { datagram_error::reported(sock, kind, errno) }
+    match kind.protocol {
+        Protocol::Tcp | Protocol::Mptcp => 0,
+        Protocol::Udp => datagram_error::reported(sock, kind, errno),
+        _ => other_error_report::reported(sock, kind, errno),
+    }
 }

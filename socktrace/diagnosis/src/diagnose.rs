@@ -16,6 +16,7 @@ const EINVAL: u16 = errno(libc::EINVAL);
 const ENFILE: u16 = errno(libc::ENFILE);
 const EMFILE: u16 = errno(libc::EMFILE);
 const EPIPE: u16 = errno(libc::EPIPE);
+const ENETDOWN: u16 = errno(libc::ENETDOWN);
 const ENETUNREACH: u16 = errno(libc::ENETUNREACH);
 const ECONNABORTED: u16 = errno(libc::ECONNABORTED);
 const ENOBUFS: u16 = errno(libc::ENOBUFS);
@@ -114,12 +115,18 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::Write, EFAULT | EINVAL | EPERM | ENOBUFS | ENOMEM) => Cause::WriteFailed,
         (EventKind::PeerClosed, _) => Cause::PrematureEof,
         (EventKind::HandshakesDropped, _) => Cause::AcceptQueueOverflow,
-        (EventKind::ErrorReported, ECONNREFUSED) if is_udp(signature) => Cause::PortUnreachable,
-        // `udp_abort`; of TCP, a connection that is killed does not stay open.
-        (EventKind::ErrorReported, ECONNABORTED) if is_udp(signature) => Cause::AbortedLocally,
-        (EventKind::ErrorReported, errno) => reported(errno),
         (EventKind::ReceiveQueueFull, _) => Cause::ReceiveQueueFull,
         (EventKind::DatagramSend, _) => Cause::SendRefused,
+        (EventKind::ErrorReported, errno) => match Protocol::try_from(signature.protocol) {
+            Ok(Protocol::Udp) if errno == ECONNREFUSED => Cause::PortUnreachable,
+            // `udp_abort`; of TCP, a connection that is killed does not stay open.
+            Ok(Protocol::Udp) if errno == ECONNABORTED => Cause::AbortedLocally,
+            Ok(Protocol::Netlink) if errno == ENOBUFS => Cause::NetlinkOverrun,
+            // A packet socket, and one of XDP.
+            Ok(Protocol::Packet | Protocol::Other) if errno == ENETDOWN => Cause::DeviceDown,
+            Ok(Protocol::Vsock) => vsock(errno, flags),
+            _ => reported(errno),
+        },
 
         (EventKind::AcceptCall, _) => Cause::AcceptFailed,
 
@@ -141,6 +148,17 @@ fn accepted(signature: Signature) -> Cause {
         (CLOSE, errno) if is_icmp(errno) => Cause::UnreachableBeforeAccept,
         (CLOSE, _) => Cause::Other,
         _ => close(signature),
+    }
+}
+
+/// A socket of vsock got an errno: its peer is a virtual machine, or the host of this one.
+const fn vsock(errno: u16, flags: Flags) -> Cause {
+    match errno {
+        ECONNRESET if flags.has(Flags::CONNECTING) => Cause::ConnectRefused,
+        // The other machine has gone, or was moved to another host.
+        ECONNRESET => Cause::ResetByPeer,
+        ETIMEDOUT => Cause::ConnectTimeout,
+        _ => Cause::Other,
     }
 }
 
@@ -434,6 +452,11 @@ fn call(cause: Cause, signature: Signature) -> Call {
         (Ok(EventKind::Setsockopt), _) => Call::Setsockopt,
         (Ok(EventKind::Getsockopt), _) => Call::Getsockopt,
         (_, Cause::PrematureEof) => Call::Read,
+        (Ok(EventKind::ErrorReported), Cause::ConnectRefused | Cause::ConnectTimeout)
+            if signature.protocol == Protocol::Vsock as u8 =>
+        {
+            Call::Connect
+        }
         _ => pending(signature),
     }
 }

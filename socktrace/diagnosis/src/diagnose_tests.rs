@@ -421,3 +421,32 @@ proptest! {
         prop_assert!(timer.is_none() || state == counted.state);
     }
 }
+
+#[test]
+fn what_arrives_at_sockets_of_other_protocols() {
+    for (protocol, errno, flags, cause, call) in [
+        (Protocol::Raw, EHOSTUNREACH, vec![], Cause::UnreachableReported, Call::ReadOrWrite),
+        (Protocol::Icmp, ECONNREFUSED, vec![], Cause::UnreachableReported, Call::ReadOrWrite),
+        (Protocol::Netlink, ENOBUFS, vec![], Cause::NetlinkOverrun, Call::ReadOrWrite),
+        (Protocol::Packet, ENETDOWN, vec![], Cause::DeviceDown, Call::ReadOrWrite),
+        (Protocol::Other, ENETDOWN, vec![], Cause::DeviceDown, Call::ReadOrWrite),
+        (
+            Protocol::Vsock,
+            ECONNRESET,
+            vec![Flags::CONNECTING],
+            Cause::ConnectRefused,
+            Call::Connect,
+        ),
+        (Protocol::Vsock, ECONNRESET, vec![], Cause::ResetByPeer, Call::ReadOrWrite),
+        (Protocol::Vsock, ETIMEDOUT, vec![], Cause::ConnectTimeout, Call::Connect),
+        (Protocol::Vsock, ENOMEM, vec![], Cause::Other, Call::ReadOrWrite),
+    ] {
+        let signature = Signature {
+            kind: EventKind::ErrorReported as u8,
+            protocol: protocol as u8,
+            ..done(Origin::Report, TcpState::Close, errno, &flags)
+        };
+        let found = failure(signature);
+        assert_eq!((found.cause, found.call), (cause, call), "{signature:?}");
+    }
+}

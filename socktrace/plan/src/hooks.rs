@@ -337,7 +337,7 @@ hooks! {
     }
     /// An error is stored in a socket that is not TCP's.
     SkErrorReport = "sk_error_report",
-    hides "what the network answers to datagrams (port_unreachable, unreachable_reported)" {
+    hides "what arrives at sockets that are not TCP's: ICMP errors of datagrams, resets of vsock, netlink overruns" {
         "sk_error_report"(SOCK) => [
             entry("sk_error_report"),
             entry("udp_err").at("udp_err", &[SKB, ANY]),

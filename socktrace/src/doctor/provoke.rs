@@ -41,6 +41,20 @@ pub(super) fn refused() -> Result<()> {
     expect("connect", client.connect(&address), libc::ECONNREFUSED)
 }
 
+/// Nobody has this abstract name of a Unix socket.
+pub(super) fn unix_refused() -> Result<()> {
+    let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let nobody = SockAddr::unix(format!("\0socktrace-self-test-{}", std::process::id()))?;
+    expect("connect", client.connect(&nobody), libc::ECONNREFUSED)
+}
+
+/// The other end of a pair is closed, and a write raises SIGPIPE, which this program ignores.
+pub(super) fn unix_write_after_close() -> Result<()> {
+    let (near, far) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+    drop(far);
+    expect("send", near.send(b"more"), libc::EPIPE)
+}
+
 /// The peer resets a live connection.
 pub(super) fn reset() -> Result<()> {
     let (client, server) = pair()?;

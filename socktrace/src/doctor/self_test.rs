@@ -112,6 +112,18 @@ const TESTS: &[Test] = &[
         proves: &[Hook::SkStreamError],
     },
     Test {
+        name: "unix_refused",
+        provoke: provoke::unix_refused,
+        tells: &[(EventKind::Connect, Cause::ConnectRefused)],
+        proves: &[Hook::Connect],
+    },
+    Test {
+        name: "unix_write_after_close",
+        provoke: provoke::unix_write_after_close,
+        tells: &[(EventKind::Write, Cause::WriteAfterPeerClose)],
+        proves: &[Hook::SendSig],
+    },
+    Test {
         name: "premature_eof",
         provoke: provoke::premature_eof,
         tells: &[(EventKind::PeerClosed, Cause::PrematureEof)],

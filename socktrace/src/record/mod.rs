@@ -121,9 +121,9 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Whether its socket is one of UDP.
-    pub(crate) fn is_udp(&self) -> bool {
-        self.event.signature.protocol == Protocol::Udp as u8
+    /// Whether its socket is one of this protocol.
+    pub(crate) fn is_of(&self, protocol: Protocol) -> bool {
+        self.event.signature.protocol == protocol as u8
     }
 
     /// What `socket` was asked for, where it made no socket.

@@ -141,9 +141,10 @@ fn write_moment(
         // a failure that was reported before, a reset or another one; `undelivered` when the socket is
         // closed, and no call had returned its errno; `retransmit`.
         "event": Word(event),
-        // `tcp`, `mptcp` or `udp`, as the program opened the socket; `unknown` where a call's descriptor
-        // leads to no socket. A subflow of an MPTCP socket is a socket of TCP. Of a socket that could not
-        // be made also `unix`, `netlink`, `packet`, `vsock`, `icmp`, `raw`, `sctp` and `other`.
+        // `tcp`, `mptcp`, `udp` or `unix`, as the program opened the socket; `unknown` where a call's
+        // descriptor leads to no socket. A subflow of an MPTCP socket is a socket of TCP. Of an errno that
+        // was stored in a socket for its next call also `vsock`, `netlink`, `packet`, `icmp`, `raw`, `sctp`
+        // and `other`, and so of a socket that could not be made.
         "protocol": Word(protocol_name(Protocol::try_from(raw.signature.protocol).ok())),
         // `ipv4` or `ipv6`; of a socket that could not be made also `unix`, `netlink` and so on.
         "family": Word(signature_family_name(raw.signature)),

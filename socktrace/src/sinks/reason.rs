@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use nix::libc;
 use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, option_name};
-use socktrace_ebpf::{EventKind, Flags, Origin, Sigpipe};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Sigpipe};
 
 use super::{
     accept_queue, by_whom, end_of_file, gave_up, icmp, no_socket, ran_out, refused_call, remarks,
@@ -120,6 +120,9 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     if let Some(words) = unix::reason(record, diagnosis.cause, diagnosis.errno) {
         return words.into();
     }
+    if let Some(words) = of_another_protocol(record, diagnosis.cause) {
+        return words.into();
+    }
     if let Some(words) = was_reset::reason(record, diagnosis.cause, flags) {
         return words;
     }
@@ -159,7 +162,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
              wrote on",
             duration(event.since_first_ns / NANOS_PER_MILLI)
         ),
-        Cause::UnreachableReported if record.is_udp() => format!(
+        Cause::UnreachableReported if record.is_of(Protocol::Udp) => format!(
             "the network says that a datagram cannot get there; the next send or receive fails{}",
             icmp_clause(record)
         ),
@@ -213,6 +216,23 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
         cause => return cause.summary().into(),
     };
     text.into()
+}
+
+/// What the causes of TCP are in another protocol, where its words do not fit.
+fn of_another_protocol(record: &Record, cause: Cause) -> Option<&'static str> {
+    if record.is_of(Protocol::Vsock) {
+        return match cause {
+            Cause::ConnectRefused => {
+                Some("nobody listens at the vsock port, or the machine has gone")
+            }
+            Cause::ConnectTimeout => Some("the other machine did not answer the connect"),
+            Cause::ResetByPeer => Some("the other machine has gone, or was moved to another host"),
+            _ => None,
+        };
+    }
+    let is_packets = [Protocol::Raw, Protocol::Icmp, Protocol::Sctp].map(|it| record.is_of(it));
+    (cause == Cause::UnreachableReported && is_packets.contains(&true))
+        .then_some("the network reported the peer unreachable; the next call fails")
 }
 
 /// Which ICMP message, and from where.

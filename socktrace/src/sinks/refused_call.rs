@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use nix::libc;
 use socktrace_diagnosis::{Cause, Errno, domain_name};
-use socktrace_ebpf::{Family, Flags};
+use socktrace_ebpf::{Family, Flags, Protocol};
 
 use super::facts;
 use crate::record::Record;
@@ -57,7 +57,7 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
         return Some(reason);
     }
     Some(match i32::from(errno.0) {
-        libc::EADDRINUSE if port != 0 && record.is_udp() => format!(
+        libc::EADDRINUSE if port != 0 && record.is_of(Protocol::Udp) => format!(
             "port {port} is taken by another socket of UDP: {}",
             command(record, format_args!("ss -uanp 'sport = :{port}'"))
         ),
@@ -102,14 +102,14 @@ fn connect(record: &Record, errno: Errno) -> Option<String> {
                 .to_owned()
         }
         // `inet_autobind` gives EAGAIN.
-        libc::EADDRNOTAVAIL if record.is_udp() => {
+        libc::EADDRNOTAVAIL if record.is_of(Protocol::Udp) => {
             format!("this host has no address to reach {to} from")
         }
-        libc::EACCES if record.is_udp() => format!(
+        libc::EACCES if record.is_of(Protocol::Udp) => format!(
             "{to} is a broadcast address, which takes SO_BROADCAST, or a prohibit route takes packets \
              there, or policy forbids it"
         ),
-        libc::EINVAL if record.is_udp() => return route(record, errno),
+        libc::EINVAL if record.is_of(Protocol::Udp) => return route(record, errno),
         libc::EADDRNOTAVAIL if port != 0 => format!(
             "port {port} and this destination are a pair that is still in use, as by a connection in \
              TIME_WAIT: {}",
@@ -155,10 +155,12 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
             get()
         ),
         (libc::EINVAL, _) => format!("a blackhole route takes packets to {to}: {}", get()),
-        (libc::ENETUNREACH, _) if to.is_multicast() && !record.is_udp() => {
+        (libc::ENETUNREACH, _) if to.is_multicast() && !record.is_of(Protocol::Udp) => {
             format!("{to} is a multicast address, and TCP connects to one host")
         }
-        (libc::ENETUNREACH, IpAddr::V4(v4)) if v4.is_broadcast() && !record.is_udp() => {
+        (libc::ENETUNREACH, IpAddr::V4(v4))
+            if v4.is_broadcast() && !record.is_of(Protocol::Udp) =>
+        {
             format!("{to} is a broadcast address, and TCP connects to one host")
         }
         (libc::ENETUNREACH, _) => format!("this host has no route to {to}: {}", get()),

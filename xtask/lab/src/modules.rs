@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 /// What scenarios use: network devices, socket listings, packet filters, kTLS. All of it is loaded
 /// before the guest's command runs, because a guest has no modprobe.
-pub(crate) const WANTED: [&str; 14] = [
+pub(crate) const WANTED: [&str; 15] = [
     "inet_diag",
     "nf_tables",
     "nft_ct",
@@ -21,6 +21,7 @@ pub(crate) const WANTED: [&str; 14] = [
     "tun",
     "unix_diag",
     "veth",
+    "vsock_loopback",
 ];
 
 /// Wanted where a kernel has them as modules; elsewhere they are part of another. kTLS takes the last three

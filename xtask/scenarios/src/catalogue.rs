@@ -15,8 +15,8 @@ use super::{
     layered::{self, Layer},
     listener, metrics, mptcp,
     network::Family,
-    no_socket, not_sent, odd, orderly, overlap, owner, policy, privileges, prometheus, quiet,
-    recverr, refusal, reset, resolve, route,
+    no_socket, not_sent, odd, orderly, other_protocols, overlap, owner, policy, privileges,
+    prometheus, quiet, recverr, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     send_timeout, service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout,
     udp, unix, unread, verifier, write,
@@ -422,6 +422,12 @@ catalogue! {
         Smp quick "bind_failed_policy" Ipv4 Ipv6 Mapped: policy::bind;
         Smp differs "bind_failed_cgroup" Ipv4 (Ipv6): forbid::bind;
         Smp differs "listen_failed_policy" Ipv4 (Ipv6): policy::listen;
+
+        Smp differs "raw_unreachable" Ipv4 Ipv6: other_protocols::raw;
+        Smp differs "icmp_unreachable" Ipv4 Ipv6: other_protocols::icmp;
+        Smp quick "netlink_overrun" Ipv4: other_protocols::netlink;
+        Smp quick "device_down" Ipv4: other_protocols::packet;
+        Smp quick "vsock_refused" Ipv4: other_protocols::vsock;
 
         Smp quick "owner_in_cgroups" Ipv4 Ipv6: owner::in_cgroups;
         Smp quick "owner_while_another_runs" Ipv4 Ipv6: owner::while_another_runs;

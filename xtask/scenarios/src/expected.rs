@@ -95,6 +95,35 @@ impl Expected {
         Self { protocol: "unknown", local: None, netns: 0, ..failure }
     }
 
+    /// An errno arrived at a socket of this family and protocol, which has no addresses of IP. No process
+    /// waited for it: the socket has user and cgroup itself.
+    pub(super) fn arrived(
+        cause: Cause,
+        errno: i32,
+        family: &'static str,
+        protocol: &'static str,
+    ) -> Self {
+        let failure = Self::no_socket(cause, "read_or_write", errno).state("CLOSE");
+        let netns = process::network_namespace();
+        Self { protocol, asked_family: Some(family), netns, ..failure }.of_no_process()
+    }
+
+    /// No process is known, and user and cgroup by the socket.
+    pub(super) fn of_no_process(self) -> Self {
+        let nobody = Self { processes: Vec::new(), ..self }.with("uid", 0);
+        nobody.with("cgroup", "/").with("owner_unknown", "no_process")
+    }
+
+    /// It is this call that gets the errno.
+    pub(super) fn called(self, call: &'static str) -> Self {
+        Self { call, ..self }
+    }
+
+    /// The socket is one of this protocol, which has no timers and ports.
+    pub(super) fn of_protocol(self, protocol: &'static str) -> Self {
+        Self { protocol, ..self }.with("rto_ms", 0).with("silent_ms", 0)
+    }
+
     /// A socket that could not be made.
     pub(super) fn no_socket_made(errno: i32) -> Self {
         Self::no_socket(Cause::SocketFailed, "socket", errno)

@@ -46,6 +46,7 @@ mod not_sent;
 mod odd;
 mod odd_calls;
 mod orderly;
+mod other_protocols;
 mod overlap;
 mod owner;
 mod policy;

@@ -36,7 +36,7 @@ const WEB: &str = "/system.slice/web.service";
 const TIMEOUTS: usize = 3;
 
 /// Panels of the dashboard for which nothing happens here, and that of what kprobes cannot tell.
-const EMPTY: &[&str] = &["Socket options that were rejected", "Handshakes dropped"];
+const EMPTY: &[&str] = &["Handshakes dropped", "Socket options that were rejected"];
 const EMPTY_BY_KPROBE: &[&str] = &["Accept queues", EMPTY[0], EMPTY[1]];
 
 /// What Prometheus reads is what was made, and alerts fire as time goes by: this guest skips it.

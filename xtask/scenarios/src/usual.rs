@@ -26,6 +26,8 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::ReceiveQueueFull
         | Cause::SendRefused
         | Cause::SockoptRejected
+        | Cause::NetlinkOverrun
+        | Cause::DeviceDown
         | Cause::BindFailed
         | Cause::ListenFailed => "CLOSE",
         Cause::SocketFailed => "unknown",

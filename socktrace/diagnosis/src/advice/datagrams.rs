@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use nix::libc;
 
-use super::{Facts, icmp};
+use super::{Facts, calls, icmp};
 
 /// ICMP said that nobody listens.
 pub(super) fn port(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
@@ -68,7 +68,12 @@ pub(super) fn send(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
             "{} shows drops of the device's queue: send less at once",
             facts.command("tc -s qdisc")
         ),
-        _ => return None,
+        libc::ENOMEM => return Some(calls::memory(facts)),
+        libc::EADDRNOTAVAIL | libc::ENETDOWN => format!(
+            "{} shows which addresses there are, and which interfaces are down",
+            facts.command("ip -br addr")
+        ),
+        _ => return calls::trace("sendto,sendmsg,sendmmsg", "address, length and options", facts),
     };
     Some(text.into())
 }

@@ -165,6 +165,14 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         Cause::PortUnreachable => datagrams::port(facts),
         Cause::ReceiveQueueFull => datagrams::queue(facts),
         Cause::SendRefused => datagrams::send(errno, facts),
+        Cause::ConnectRefused | Cause::ConnectTimeout | Cause::ResetByPeer
+            if facts.protocol == Some(Protocol::Vsock) =>
+        {
+            Some(
+                "is the other machine up, and does its program listen at this port (ss -l --vsock there)"
+                    .into(),
+            )
+        }
         Cause::ConnectRefused => connecting::refused(facts),
         Cause::ConnectTimeout | Cause::ConnectSendTimeout => connecting::timeout(facts),
         Cause::SendTimeout if facts.flags.has(Flags::ZERO_WINDOW) => timeouts::zero_window(facts),

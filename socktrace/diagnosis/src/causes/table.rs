@@ -81,7 +81,7 @@ causes! {
     ConnectRefused {
         id: "connect_refused",
         direction: Peer, severity: Failure, group: Connect,
-        errnos: Of(errnos![ECONNREFUSED]),
+        errnos: Of(errnos![ECONNREFUSED, ECONNRESET]),
         summary: "the SYN was answered by RST",
         advice: "is the service running and bound to this address and port; does a firewall reject with tcp-reset",
     }
@@ -428,6 +428,20 @@ causes! {
         errnos: Of(errnos![EADDRINUSE, EINVAL, EOPNOTSUPP]),
         summary: "the socket could not listen",
         advice: "who listens there already (ss -lntp)",
+    }
+    NetlinkOverrun {
+        id: "netlink_overrun",
+        direction: LocalProgram, severity: Failure, group: Call,
+        errnos: Of(errnos![ENOBUFS]),
+        summary: "messages of the kernel were dropped: the program reads its netlink socket too slowly",
+        advice: "raise SO_RCVBUF (net.core.rmem_max), read sooner, and ask for the whole state again: what was dropped does not come again (drops in /proc/net/netlink)",
+    }
+    DeviceDown {
+        id: "device_down",
+        direction: LocalKernel, severity: Notable, group: Call,
+        errnos: Of(errnos![ENETDOWN]),
+        summary: "the device that a packet socket is bound to went down",
+        advice: "who took it down or away (ip -br link, ip monitor link); if it only went down, the socket goes on when it is up again",
     }
     Interrupted {
         id: "interrupted",

@@ -126,6 +126,29 @@ fn datagram_signatures() -> impl Iterator<Item = Signature> {
         })
 }
 
+/// What is stored in sockets of other protocols, and those of no other kind show.
+fn reports_of_others() -> impl Iterator<Item = Signature> {
+    let report = |protocol, errno, flags: Flags| Signature {
+        kind: EventKind::ErrorReported as u8,
+        origin: Origin::Report as u8,
+        state: TcpState::Close as u8,
+        protocol: protocol as u8,
+        errno: Errno::of(errno).number(),
+        flags: flags.0,
+        ..Signature::default()
+    };
+    let none = Flags::empty();
+    [
+        report(Protocol::Netlink, libc::ENOBUFS, none),
+        report(Protocol::Packet, libc::ENETDOWN, none),
+        report(Protocol::Vsock, libc::ECONNRESET, Flags::CONNECTING),
+        report(Protocol::Vsock, libc::ECONNRESET, none),
+        report(Protocol::Vsock, libc::ETIMEDOUT, Flags::CONNECTING),
+        report(Protocol::Raw, libc::ENOPROTOOPT, none),
+    ]
+    .into_iter()
+}
+
 /// The failure whose errno was still in a socket that was closed.
 fn told_of(signature: Signature) -> Signature {
     let stayed_open = Flags(signature.flags).has(Flags::STAYED_OPEN);
@@ -167,6 +190,7 @@ fn is_possible(signature: Signature) -> bool {
         EventKind::ErrorReported if flags.has(Flags::MPTCP) => ended(),
         EventKind::Write if origin == Origin::Dissolved => is(&[libc::EPIPE, libc::ECONNRESET]),
         EventKind::Write => is(&[libc::EPIPE, libc::EAGAIN]),
+        EventKind::ErrorReported if signature.protocol != 0 => true,
         EventKind::ErrorReported => is_icmp,
         EventKind::ClosedUnread => is_possible(told_of(signature)),
         EventKind::Connect if signature.protocol == Protocol::Unix as u8 => is(&[
@@ -234,7 +258,8 @@ const PROBES: &[Errno] = errnos![EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT,
 #[test]
 fn every_finding_agrees_with_its_row() {
     let mut given: BTreeSet<(Cause, u16)> = BTreeSet::new();
-    for signature in signatures().chain(datagram_signatures()) {
+    let all = signatures().chain(datagram_signatures()).chain(reports_of_others());
+    for signature in all {
         let Some(found) = diagnose(signature).diagnosis() else { continue };
         let row = found.cause.row();
         assert_eq!(found.direction, row.direction, "{signature:?}");

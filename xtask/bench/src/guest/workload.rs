@@ -39,6 +39,8 @@ pub(super) const ALL: [Workload; 9] = [
     Workload::new("udp_socket", udp_socket),
     Workload::new("udp_echo", udp_echo),
     Workload::new("connect_refused", connect_refused),
+    Workload::new("unix_connection", unix_connection),
+    Workload::new("unix_send", unix_send),
     Workload { is_loop: true, ..Workload::new(EPIPE, write_after_reset) },
     Workload { is_loop: true, ..Workload::new("setsockopt_rejected", setsockopt_rejected) },
 ];
@@ -202,6 +204,35 @@ fn connect_refused() -> Result<Work> {
         let _owner = &socket;
         let errno = stream()?.connect(&address).err().and_then(|error| error.raw_os_error());
         ensure!(errno == Some(libc::ECONNREFUSED), "connect ended with {errno:?}");
+        Ok(())
+    }))
+}
+
+fn unix_stream() -> io::Result<Socket> {
+    Socket::new(Domain::UNIX, Type::STREAM, None)
+}
+
+fn unix_connection() -> Result<Work> {
+    let address = SockAddr::unix(format!("\0bench-{}", std::process::id()))?;
+    let listener = unix_stream()?;
+    listener.bind(&address)?;
+    listener.listen(64)?;
+    Ok(Box::new(move || {
+        let client = unix_stream()?;
+        client.connect(&address)?;
+        let (server, _) = listener.accept()?;
+        drop(client);
+        let mut byte = [MaybeUninit::uninit()];
+        ensure!(server.recv(&mut byte)? == 0, "a byte came");
+        Ok(())
+    }))
+}
+
+fn unix_send() -> Result<Work> {
+    let (client, server) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+    Ok(Box::new(move || {
+        let mut byte = [MaybeUninit::uninit()];
+        ensure!(client.send(b"x")? == 1 && server.recv(&mut byte)? == 1, "no byte came");
         Ok(())
     }))
 }
