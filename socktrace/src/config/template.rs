@@ -80,7 +80,6 @@ fn example(name: &str) -> &'static str {
         "container" => r#"["default/web"]"#,
         "cgroup" => r#"["/system.slice"]"#,
         "netns" => "[4026531840]",
-        "protocol" => r#"["udp"]"#,
         "port" => r#"[443, "!9100"]"#,
         "local" => r#"["10.0.0.7"]"#,
         "remote" => r#"["10.0.0.0/8", "2001:db8::/32"]"#,

@@ -114,6 +114,21 @@ impl Expected {
         nobody.with("cgroup", "/").with("owner_unknown", "no_process")
     }
 
+    /// By chance this process is known too, in one of these ways.
+    pub(super) fn or_by_this(self, sources: &'static [&'static str]) -> Self {
+        let this = Process { sources, ..Process::this() };
+        let mut failure = self.one_of("owner_unknown", vec![Value::Null, "no_process".into()]);
+        for (field, claim) in this.claims(sources) {
+            let values = match claim {
+                Claim::Is(value) => vec![value, Value::Null],
+                Claim::OneOf(values) => values.into_iter().chain([Value::Null]).collect(),
+                _ => continue,
+            };
+            failure = failure.one_of(field, values);
+        }
+        failure
+    }
+
     /// It is this call that gets the errno.
     pub(super) fn called(self, call: &'static str) -> Self {
         Self { call, ..self }

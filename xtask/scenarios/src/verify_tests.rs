@@ -44,7 +44,8 @@ fn line() -> Value {
         "send_tries": null, "send_errno": null, "full_sized_lost": false, "md5_key": false,
     });
     let why = json!({
-        "path": null, "peer_service": null, "backlog_waiting": null, "backlog_limit": null,
+        "path": null, "peer_service": null, "send_timeout_ms": null,
+        "dropped": null, "accept_queue": null, "accept_queue_limit": null,
         "peer_pid": pid, "peer_comm": comm, "rst_reason": "tcp_state",
         "killer_pid": null, "killer_comm": null,
         "reason": format!("the peer sent RST on a live connection; sent by {comm}[{pid}]"),

@@ -31,7 +31,7 @@ pub(super) struct Workload {
 pub(super) type Work = Box<dyn FnMut() -> Result<()>>;
 
 /// All of them.
-pub(super) const ALL: [Workload; 9] = [
+pub(super) const ALL: [Workload; 11] = [
     Workload { lingers: true, ..Workload::new(ORDERLY, orderly) },
     Workload::new("reset_before_accept", reset_before_accept),
     Workload::new(RESET, reset_after_accept),
