@@ -1,4 +1,4 @@
-//! socktrace: names the errno a failing TCP socket will deliver, and why.
+//! socktrace: names the errno a failing socket will deliver, and why.
 //!
 //! A library for the sake of its command line, of which `socktrace-manual` makes manual pages; the
 //! program is [`main`].

@@ -1,4 +1,4 @@
-//! socktrace: names the errno a failing TCP socket will deliver, and why.
+//! socktrace: names the errno a failing socket will deliver, and why.
 
 use std::process::ExitCode;
 

@@ -55,15 +55,15 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     }
     let sock = Socket::<Probe>::new(socket).sock();
     if sock.stream_family().is_none() {
+        if sock.is_unix() && sock.state() == LISTEN {
+            unix::remember(sock, Root::of(Task::new(task)));
+        }
         return 0;
     }
     let listener = if sock.is_mptcp() { sock.first_subflow().sock() } else { sock };
     listeners::listened(listener, Task::new(task));
     if !NO_CONNECTION.contains(&sock.state()) {
         owner::record_holder(identity(file, sock), Task::new(task));
-    }
-    if sock.is_unix() && sock.state() == LISTEN {
-        unix::remember(sock, Root::of(Task::new(task)));
     }
     0
 }

@@ -102,20 +102,21 @@ pub(super) fn call_returned<L: Load, T: Load>(
     };
     let netns = sock.netns();
     let mut listener = Answer::NONE;
-    let mut queue = None;
+    // No `Option`: the verifier of 5.10 refuses what the compiler makes of one that is looked into later.
+    let (mut is_found, mut waiting, mut limit) = (false, 0, 0);
     if errno == EAGAIN
         && offsets::READ_KERNEL.get() == 1
         && let Some(found) = unix::find(name, netns)
     {
-        queue = Some((found.queue_length(), found.backlog()));
+        (is_found, waiting, limit) = (true, found.queue_length(), found.backlog());
         let identity = Identity::of_numbers(found.key(), 0);
         listener = Question::search_unix(identity, Flags::empty()).ask();
     }
     let locate = |subject: &mut Subject| subject.netns = netns;
     emit_unix(&signature, Question::caller(), locate, |named| {
         name.write(&mut named.path);
-        if let Some((waiting, limit)) = queue {
-            (named.far_end.waiting, named.far_end.limit) = (waiting, limit);
+        (named.far_end.waiting, named.far_end.limit) = (waiting, limit);
+        if is_found {
             describe_listener(named, listener);
         }
     });

@@ -19,7 +19,7 @@ pub(super) fn page(hooks: &Hooks) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>socktrace</title>\
          <style>{STYLE}</style></head><body><h1>socktrace</h1>\
-         <p>Why TCP sockets fail on this host: version {version}, on {}.</p>\
+         <p>Why sockets fail on this host: version {version}, on {}.</p>\
          <ul><li><a href=\"/metrics\">/metrics</a>: for Prometheus, as text or OpenMetrics</li>\
          <li><a href=\"/healthz\">/healthz</a>: whether the daemon makes progress</li>\
          <li><a href=\"/readyz\">/readyz</a>: which kernel functions are hooked</li></ul>\

@@ -441,7 +441,7 @@ fn sockopts(
 ) -> prometheus::Result<()> {
     let refused = families.counter(
         "socktrace_sockopt_errors_total",
-        "Socket options of TCP sockets that were refused.",
+        "Socket options that were refused.",
         &["protocol", "call", "level", "option", "errno"],
     )?;
     for (sockopt, count) in counts {
