@@ -101,22 +101,23 @@ pub(super) fn call_returned<L: Load, T: Load>(
         ..unix_signature(EventKind::Connect, sock, errno, Flags::empty())
     };
     let netns = sock.netns();
-    let mut listener = Answer::NONE;
-    // No `Option`: the verifier of 5.10 refuses what the compiler makes of one that is looked into later.
-    let (mut is_found, mut waiting, mut limit) = (false, 0, 0);
-    if errno == EAGAIN
-        && offsets::READ_KERNEL.get() == 1
-        && let Some(found) = unix::find(name, netns)
-    {
-        (is_found, waiting, limit) = (true, found.queue_length(), found.backlog());
-        let identity = Identity::of_numbers(found.key(), 0);
-        listener = Question::search_unix(identity, Flags::empty()).ask();
+    // No options: before 6.3 the verifier refuses to read what is not there, and the compiler moves it.
+    let (mut listener, mut is_known) = (Answer::NONE, false);
+    let (mut waiting, mut limit) = (0, 0);
+    if errno == EAGAIN && offsets::READ_KERNEL.get() == 1 {
+        let found = unix::find(name, netns);
+        if !found.is_null() {
+            is_known = true;
+            (waiting, limit) = (found.queue_length(), found.backlog());
+            let identity = Identity::of_numbers(found.key(), 0);
+            listener = Question::search_unix(identity, Flags::empty()).ask();
+        }
     }
     let locate = |subject: &mut Subject| subject.netns = netns;
     emit_unix(&signature, Question::caller(), locate, |named| {
         name.write(&mut named.path);
         (named.far_end.waiting, named.far_end.limit) = (waiting, limit);
-        if is_found {
+        if is_known {
             describe_listener(named, listener);
         }
     });

@@ -1,5 +1,7 @@
 //! Listeners of Unix sockets by name: a connect that fails knows no more of them than that.
 
+use core::ptr;
+
 use aya_ebpf::{btf_maps::LruHashMap, macros::btf_map};
 use socktrace_ebpf::{TcpState, UNIX_LISTENERS as ENTRIES};
 
@@ -21,18 +23,20 @@ pub(crate) fn remember(sock: Sock<Probe>, root: Root) {
     }
 }
 
-/// The socket that listens at a name, for the current process; `None` where it is not known.
+/// The socket that listens at a name, for the current process; NULL where it is not known.
 #[inline(always)]
-pub(crate) fn find(name: Name, netns: u32) -> Option<Sock<Probe>> {
+pub(crate) fn find(name: Name, netns: u32) -> Sock<Probe> {
     let root = Root::current();
     let key = name.key(root, netns);
-    if key == 0 {
-        return None;
-    }
-    // SAFETY: copied at once.
-    let address = *unsafe { UNIX_LISTENERS.get(&key) }?;
     // What lies there now may be another socket, or none.
-    let sock = Sock::<Probe>::new(address as *const u8);
+    let sock = Sock::<Probe>::new(listener_at(key) as *const u8);
     let listens = sock.is_unix() && sock.state() == TcpState::Listen as u8;
-    (listens && sock.unix_name().key(root, netns) == key).then_some(sock)
+    if listens && sock.unix_name().key(root, netns) == key { sock } else { Sock::new(ptr::null()) }
+}
+
+/// The address of the socket that listened last by this key, 0 for none.
+#[inline(always)]
+fn listener_at(key: u64) -> u64 {
+    // SAFETY: copied at once. No name has the key 0.
+    unsafe { UNIX_LISTENERS.get(&key) }.copied().unwrap_or(0)
 }

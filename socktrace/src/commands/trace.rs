@@ -139,7 +139,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let mut pipeline = None;
     if let Some(owners) = owners {
         let events = Events::new(&mut object)?;
-        let decoder = Decoder::new(clock, rst_reasons, owners);
+        let decoder = Decoder::new(clock, rst_reasons, owners).with_listeners(looks.clone());
         let judge = Judge::new(filter, cli.all, cli.retransmits);
         let teacher = Teacher::new(Some(Verdicts::new(&mut object)?));
         let gate = Gate::new(decoder, judge, teacher, counts.user_counts());

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use socktrace_diagnosis::{Finding, advice::Icmp};
+use socktrace_diagnosis::{Cause, Finding, advice::Icmp};
 use socktrace_ebpf::{
     Address, Detail, EventKind, Family, FarEnd, Flags, NamedEvent, Origin, OwnerSource, Signature,
     TcpState,
@@ -13,9 +13,15 @@ use socktrace_ebpf::{
     facts::ABSENT,
 };
 
-use super::{Arguments, Killer, Listener, Process, Record, Sender, path, recent::RecentProcesses};
+use super::{
+    Arguments, Killer, Listener, Process, Record, Sender, full_listener::FullListeners, path,
+    recent::RecentProcesses,
+};
 use crate::{
-    kernel::clock::{Clock, TimeOfDay},
+    kernel::{
+        clock::{Clock, TimeOfDay},
+        listeners::ListenerTable,
+    },
     owner::{Owners, Service, Sighting, Unknown, is_deceptive},
 };
 
@@ -31,6 +37,7 @@ pub(crate) struct Decoder {
     last_peer: ([u8; 16], Arc<str>),
     /// Whether there was no room for a socket's owner at times.
     owners_full: bool,
+    full_listeners: FullListeners,
 }
 
 impl Decoder {
@@ -45,7 +52,13 @@ impl Decoder {
             processes: RecentProcesses::default(),
             last_peer: ([0; 16], "".into()),
             owners_full: false,
+            full_listeners: FullListeners::default(),
         }
+    }
+
+    /// Has listeners looked at that a client of this host could not connect to.
+    pub(crate) fn with_listeners(self, table: Option<Arc<ListenerTable>>) -> Self {
+        Self { full_listeners: FullListeners::of(table), ..self }
     }
 
     /// From now on there has been no room for the owners of some sockets.
@@ -105,13 +118,18 @@ impl Decoder {
         }
         let far_cgroup = named.far_end.cgroup_id;
         let peer_service = (far_cgroup != 0).then(|| self.owners.service(far_cgroup, None));
+        let local = SocketAddr::new(address(event.local, family), event.local_port);
+        let remote = SocketAddr::new(address(event.remote, family), event.remote_port);
+        if matches!(finding, Finding::Failure(found) if found.cause == Cause::ConnectTimeout) {
+            listener = self.full_listeners.find(event.netns, local, remote);
+        }
         Record {
             time: self.time.of(event.boot_ns),
             finding,
             family,
             state: TcpState::try_from(event.signature.state).ok(),
-            local: SocketAddr::new(address(event.local, family), event.local_port),
-            remote: SocketAddr::new(address(event.remote, family), event.remote_port),
+            local,
+            remote,
             remote_name: None,
             role: event.signature.role(event.role),
             process,

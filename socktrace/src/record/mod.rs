@@ -2,6 +2,7 @@
 
 mod decoder;
 mod flood;
+mod full_listener;
 pub(crate) mod names;
 mod path;
 mod recent;

@@ -7,7 +7,7 @@ use socktrace_diagnosis::Cause;
 use socktrace_ebpf::event::parts;
 
 use super::reason::duration;
-use crate::record::Record;
+use crate::record::{Listener, Record};
 
 /// From so many milliseconds on a silence is worth a word.
 const SILENCE_MS: u64 = 1_000;
@@ -25,6 +25,16 @@ pub(super) fn add(text: &mut String, record: &Record, cause: Cause) {
         if event.unread_bytes != 0 {
             let _ = write!(text, "; {} bytes from the peer wait unread", event.unread_bytes);
         }
+    }
+    if cause == Cause::ConnectTimeout
+        && let Some(Listener { process, waiting, limit }) = &record.listener
+    {
+        let whose = process.as_ref().map(|(pid, comm)| format!(", {comm}[{pid}],"));
+        let _ = write!(
+            text,
+            "; the listener there{} has a full accept queue ({waiting} wait, limit {limit})",
+            whose.unwrap_or_default()
+        );
     }
     if is_unanswered(cause) {
         if has(parts::FULL_SIZED_LOST) {

@@ -33,6 +33,7 @@ const CORE: &[&str] = &[
     "send_timeout/ipv4",
     "connect_send_timeout/ipv4",
     "connect_send_timeout_fast_open/ipv6",
+    "netlink_overrun/ipv4",
     "aborted_locally/ipv4",
     "write_after_shutdown/ipv6",
     "sigpipe_kills/ipv4",

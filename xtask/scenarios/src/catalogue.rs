@@ -511,6 +511,7 @@ catalogue! {
         Icount "metrics_of_many_services": metrics::many_services;
         Smp quick "metrics_of_sockets": metrics::of_sockets;
         Icount quick "listener_hung": listener::hung;
+        Icount "listener_met_full": listener::met_full;
         Smp "listener_syn_cookies": listener::syn_cookies;
         Smp quick "listener_slow_to_accept": listener::slow_to_accept;
         Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;

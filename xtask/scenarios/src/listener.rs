@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::libc;
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 use socktrace_diagnosis::Cause;
@@ -244,6 +245,35 @@ fn accepts_nothing() -> Result<()> {
     let told: Vec<Value> = told.collect::<Result<_, _>>()?;
     let told: u64 = told.iter().filter_map(|line| line["dropped"].as_u64()).sum();
     ensure!(told == dropped, "{told} of {dropped} are reported");
+    Ok(())
+}
+
+/// A client of this host gives up on a full queue: its line says whose that is.
+pub(super) fn met_full() -> Result<()> {
+    /// Longer than any connect is tried for.
+    const GIVEN_UP: Duration = Duration::from_mins(4);
+    let tracer =
+        Tracer::must_start(&["--output", "json", "--no-metrics", "--cause", "connect_timeout"])?;
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let full = Full::new(family)?;
+        sleep(GIVEN_UP);
+        let errno = socket::finish_connect(&full.client)?;
+        socket::ensure_errno("connect", errno, libc::ETIMEDOUT)?;
+        let lines = tracer.collect(1);
+        let [line] = lines.as_slice() else { anyhow::bail!("{lines:?} instead of one line") };
+        let line: Value = serde_json::from_str(line)?;
+        for (field, value) in [
+            ("peer_pid", Value::from(std::process::id())),
+            ("accept_queue", 2.into()),
+            ("accept_queue_limit", LIMIT.into()),
+        ] {
+            ensure!(line[field] == value, "{field} is not {value} in {line}");
+        }
+        let reason = line["reason"].as_str().unwrap_or_default();
+        let name = line["peer_comm"].as_str().unwrap_or_default();
+        let words = format!("the listener there, {name}[{}], has a full", std::process::id());
+        ensure!(!name.is_empty() && reason.contains(&words), "{reason}");
+    }
     Ok(())
 }
 

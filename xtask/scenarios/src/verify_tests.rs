@@ -29,6 +29,7 @@ fn line() -> Value {
         "sigpipe": null, "first_errno": null, "since_first_ms": null,
         "icmp_type": null, "icmp_code": null, "router": null,
         "level": null, "option": null, "fd": null, "flags": [],
+        "dropped": null, "accept_queue": null, "accept_queue_limit": null,
         "socket_family": null, "socket_type": null, "socket_protocol": null,
     });
     let process = json!({
@@ -41,11 +42,11 @@ fn line() -> Value {
     let numbers = json!({
         "retransmits": 0, "rto_ms": 200, "elapsed_ms": 0, "unacked_bytes": 0, "unsent_bytes": 0,
         "probes": 0, "silent_ms": 0, "user_timeout_ms": 0, "unread_bytes": 0,
-        "send_tries": null, "send_errno": null, "full_sized_lost": false, "md5_key": false,
+        "send_tries": null, "send_errno": null, "send_timeout_ms": null, "full_sized_lost": false,
+        "md5_key": false,
     });
     let why = json!({
-        "path": null, "peer_service": null, "send_timeout_ms": null,
-        "dropped": null, "accept_queue": null, "accept_queue_limit": null,
+        "path": null, "peer_service": null,
         "peer_pid": pid, "peer_comm": comm, "rst_reason": "tcp_state",
         "killer_pid": null, "killer_comm": null,
         "reason": format!("the peer sent RST on a live connection; sent by {comm}[{pid}]"),
