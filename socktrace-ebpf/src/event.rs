@@ -256,8 +256,9 @@ impl NamedEvent {
         // SAFETY: the slice is at least as long as an `Event`, of which the same is true.
         let event = unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() };
         let names = if has_names {
-            // SAFETY: the slice is as long as an `Event` and `Names`.
-            unsafe { bytes.as_ptr().add(size_of::<Event>()).cast::<Names>().read_unaligned() }
+            let rest = &bytes[size_of::<Event>()..];
+            // SAFETY: this slice is as long as `Names`, of which the same is true.
+            unsafe { rest.as_ptr().cast::<Names>().read_unaligned() }
         } else if event.parts & parts::NAMES != 0 {
             Names::of_thread(event.comm)
         } else {
@@ -324,8 +325,8 @@ mod tests {
         let mut exe = [0; EXE_NAME];
         exe[..6].copy_from_slice(b"python");
         let names = Names { comm: [b'p'; 16], exe };
-        let named = Event { parts: parts::NAMES, ..event() };
-        let whole = NamedEvent { event: named, names, ..NamedEvent::default() };
+        let with_names = Event { parts: parts::NAMES, ..event() };
+        let whole = NamedEvent { event: with_names, names, ..NamedEvent::default() };
         assert_eq!(NamedEvent::from_bytes(bytes(&whole, NAMED_BYTES)), Some(whole));
         let same = NamedEvent::from_bytes(bytes(&whole, size_of::<Event>())).expect("an event");
         assert_eq!(same.event, whole.event);

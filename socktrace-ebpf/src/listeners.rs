@@ -101,7 +101,7 @@ fn remember<L: Load>(sock: Sock<L>, holder: u64) {
     if let Some(family) = sock.family() {
         let port = u64::from(sock.bound_port()) | (family as u64) << 16;
         remember_listener(sock.key(), port, u64::from(sock.drops()), holder);
-        if let Some(listener) = LISTENERS.get_ptr_mut(&sock.key()) {
+        if let Some(listener) = LISTENERS.get_ptr_mut(sock.key()) {
             // SAFETY: just looked up.
             let listener = unsafe { &mut *listener };
             (listener.local, listener.netns) = (sock.local(family), sock.netns());
@@ -117,7 +117,7 @@ fn remember<L: Load>(sock: Sock<L>, holder: u64) {
 #[unsafe(no_mangle)]
 extern "C" fn remember_listener(address: u64, port_family: u64, drops: u64, holder: u64) -> u64 {
     let (port, family, drops) = (port_family as u16, (port_family >> 16) as u8, drops as u32);
-    let known = LISTENERS.get_ptr_mut(&address);
+    let known = LISTENERS.get_ptr_mut(address);
     // Another one may have been at that address.
     let is_known = known.is_some_and(|known| {
         // SAFETY: just looked up.
@@ -137,12 +137,14 @@ extern "C" fn remember_listener(address: u64, port_family: u64, drops: u64, hold
             local: Address { octets: [0; 16] },
             owner: Owner::NONE,
         };
-        if LISTENERS.insert(&address, &listener, 0).is_err() {
+        // By reference: a copy would be on the stack.
+        let new = &listener;
+        if LISTENERS.insert(address, new, 0).is_err() {
             bump(Counter::ListenersFull);
             return 0;
         }
     }
-    let Some(listener) = LISTENERS.get_ptr_mut(&address) else {
+    let Some(listener) = LISTENERS.get_ptr_mut(address) else {
         return 0;
     };
     // SAFETY: just looked up.
@@ -159,7 +161,7 @@ extern "C" fn remember_listener(address: u64, port_family: u64, drops: u64, hold
 /// Whose a listener is.
 #[inline(always)]
 pub(crate) fn owner(address: u64) -> Option<&'static Owner> {
-    let listener = LISTENERS.get_ptr_mut(&address)?;
+    let listener = LISTENERS.get_ptr_mut(address)?;
     // SAFETY: just looked up.
     Some(unsafe { &(*listener).owner })
 }
@@ -172,7 +174,7 @@ pub(crate) fn closes<L: Load>(sock: Sock<L>) {
         unreported = count_drops(sock.key(), drops, queue, Occasion::Close as u64);
     }
     if unreported == 0 || offsets::READ_KERNEL.get() != 1 {
-        let _unknown = LISTENERS.remove(&sock.key());
+        let _unknown = LISTENERS.remove(sock.key());
     }
 }
 
@@ -211,7 +213,7 @@ pub(crate) fn look_at<L: Load>(sock: Sock<L>, occasion: Occasion) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn take_over(address: u64) -> u64 {
-    if let Some(listener) = LISTENERS.get_ptr_mut(&address) {
+    if let Some(listener) = LISTENERS.get_ptr_mut(address) {
         // SAFETY: just looked up.
         let owner = unsafe { &mut (*listener).owner };
         if !owner.is_current() {
@@ -238,7 +240,7 @@ pub(crate) fn look_at_closed(address: u64, listener: &Listener) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn report_drops(address: u64, dropped: u64, queue: u64, occasion: u64) -> u64 {
-    let Some(listener) = LISTENERS.get_ptr_mut(&address) else {
+    let Some(listener) = LISTENERS.get_ptr_mut(address) else {
         return 0;
     };
     // SAFETY: just looked up.
@@ -287,7 +289,7 @@ fn was_full(waiting: u32, limit: u32, occasion: u64) -> bool {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -> u64 {
-    let Some(listener) = LISTENERS.get_ptr_mut(&address) else {
+    let Some(listener) = LISTENERS.get_ptr_mut(address) else {
         return 0;
     };
     // SAFETY: just looked up.
@@ -296,7 +298,7 @@ extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -
         return 0;
     }
     // What this one leaves, whoever looks next will find.
-    if COUNTING.insert(&address, &1, u64::from(BPF_NOEXIST)).is_err() {
+    if COUNTING.insert(address, 1, u64::from(BPF_NOEXIST)).is_err() {
         return 0;
     }
     // SAFETY: just looked up. Volatile, as another program may have been at it until now.
@@ -323,7 +325,7 @@ extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -
     } else if due != 0 {
         (listener.reported_ns, listener.unreported) = (now, 0);
     }
-    let _is_there = COUNTING.remove(&address);
+    let _is_there = COUNTING.remove(address);
     due
 }
 

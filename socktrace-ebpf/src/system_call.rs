@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 
 use crate::{
-    load::{Direct, Load as _, Probe},
+    load::{Direct, Load, Probe},
     offsets, task,
 };
 
@@ -45,7 +45,7 @@ extern "C" fn descriptor_of_write() -> u64 {
 
 /// Number and first argument of the call, of a `struct pt_regs`.
 #[inline(always)]
-fn read<L: crate::load::Load>(registers: *const u8) -> (u64, u64) {
+fn read<L: Load>(registers: *const u8) -> (u64, u64) {
     if offsets::PT_REGS_DI.is_absent() {
         // SAFETY: the registers, and the offset of a member.
         let number: u32 = unsafe { L::member(registers, offsets::PT_REGS_NUMBER.present()) };

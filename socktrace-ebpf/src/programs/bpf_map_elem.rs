@@ -35,12 +35,16 @@ struct MapElement {
 #[unsafe(link_section = "iter/bpf_map_elem")]
 extern "C" fn bpf_map_elem(ctx: *const MapElement) -> i32 {
     // SAFETY: the kernel passes such a context, and the verifier checks loads from it.
-    let (key, value) = unsafe { ((*ctx).key, (*ctx).value) };
+    let key = unsafe { (*ctx).key };
+    // SAFETY: likewise.
+    let value = unsafe { (*ctx).value };
     if key.is_null() || value.is_null() || offsets::READ_KERNEL.get() != 1 {
         return 0;
     }
-    // SAFETY: the key and the value of an element of the map.
-    let (address, listener) = unsafe { (*key, &*value) };
+    // SAFETY: the key of an element of the map.
+    let address = unsafe { *key };
+    // SAFETY: its value.
+    let listener = unsafe { &*value };
     let &Listener { netns, port, family, local, ref owner, .. } = listener;
     let sock = Sock::<Probe>::new(address as *const u8);
     let mut state = ListenerState {
@@ -61,7 +65,9 @@ extern "C" fn bpf_map_elem(ctx: *const MapElement) -> i32 {
         listeners::look_at_closed(address, listener);
     }
     // SAFETY: as above.
-    let seq = unsafe { (*(*ctx).meta).seq };
+    let meta = unsafe { (*ctx).meta };
+    // SAFETY: likewise.
+    let seq = unsafe { (*meta).seq };
     // SAFETY: the file that the daemon reads, and as many bytes as there are.
     unsafe { bpf_seq_write(seq, (&raw const state).cast(), size_of::<ListenerState>() as u32) };
     0

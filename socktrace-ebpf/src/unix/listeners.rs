@@ -38,5 +38,5 @@ pub(crate) fn find(name: Name, netns: u32) -> Sock<Probe> {
 #[inline(always)]
 fn listener_at(key: u64) -> u64 {
     // SAFETY: copied at once. No name has the key 0.
-    unsafe { UNIX_LISTENERS.get(&key) }.copied().unwrap_or(0)
+    unsafe { UNIX_LISTENERS.get(key) }.copied().unwrap_or(0)
 }

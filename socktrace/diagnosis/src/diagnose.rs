@@ -437,6 +437,7 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
 fn call(cause: Cause, signature: Signature) -> Call {
     match (EventKind::try_from(signature.kind), cause) {
         (Ok(EventKind::CloseWhileConnecting), Cause::ConnectCancelled)
+        | (Ok(EventKind::ReceiveQueueFull), _)
         | (_, Cause::SubflowFailed | Cause::AcceptQueueOverflow) => Call::None,
         (Ok(EventKind::Connect), _) if Flags(signature.flags).has(Flags::FAST_OPEN) => Call::Write,
         (Ok(EventKind::Connect | EventKind::CloseWhileConnecting), _) => Call::Connect,
@@ -445,7 +446,6 @@ fn call(cause: Cause, signature: Signature) -> Call {
         }
         (Ok(EventKind::Accept | EventKind::AcceptCall), _) => Call::Accept,
         (Ok(EventKind::Write | EventKind::DatagramSend), _) => Call::Write,
-        (Ok(EventKind::ReceiveQueueFull), _) => Call::None,
         (Ok(EventKind::Socket), _) => Call::Socket,
         (Ok(EventKind::Bind), _) => Call::Bind,
         (Ok(EventKind::Listen), _) => Call::Listen,

@@ -56,6 +56,18 @@ pub(crate) fn run(resolved: Resolved) -> anyhow::Result<()> {
     result
 }
 
+/// Says what is attached.
+fn announce(hooks: &Hooks) {
+    log::info!(
+        target: NOTICE,
+        socktrace_hooks = hooks.attached.len(), socktrace_hooks_missing = hooks.problems.len();
+        "socktrace {} on {}; hooks: {}",
+        env!("CARGO_PKG_VERSION"),
+        running_kernel(),
+        hooks.attached.join(", ")
+    );
+}
+
 async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> anyhow::Result<()> {
     let cli = &resolved.cli;
     let mut stop = StopSignals::new()?;
@@ -100,14 +112,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     }
 
     let hooks = Hooks::from(&health);
-    log::info!(
-        target: NOTICE,
-        socktrace_hooks = hooks.attached.len(), socktrace_hooks_missing = hooks.problems.len();
-        "socktrace {} on {}; hooks: {}",
-        env!("CARGO_PKG_VERSION"),
-        running_kernel(),
-        hooks.attached.join(", ")
-    );
+    announce(&hooks);
     for line in health.fallbacks() {
         log::warn!(target: NOTICE, "{line}");
     }

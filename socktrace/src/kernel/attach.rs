@@ -112,6 +112,7 @@ pub(super) fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
     })
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Attacher<'a> {
     ebpf: &'a mut Ebpf,
     types: &'a aya::Btf,

@@ -3,6 +3,7 @@
 mod accept_queue;
 mod by_whom;
 mod columns;
+mod datagram;
 mod end_of_file;
 mod facts;
 mod flood;

@@ -1,5 +1,7 @@
 //! A program's own limit that ended a call, and what the call waited for.
 
+use std::fmt::Write as _;
+
 use socktrace_diagnosis::Cause;
 use socktrace_ebpf::{Flags, TcpState};
 
@@ -42,17 +44,18 @@ fn waiting(record: &Record, flags: Flags) -> String {
         (unacked, unsent) => format!(": {unacked} bytes unacknowledged, {unsent} unsent"),
     };
     if !flags.has(Flags::ZERO_WINDOW) {
-        text.push_str(&match event.retransmits {
-            0 => ", the peer's window is open".to_owned(),
-            times => format!(", sent again {times} times"),
-        });
+        // Writing to a string cannot fail.
+        let _ = match event.retransmits {
+            0 => text.write_str(", the peer's window is open"),
+            times => write!(text, ", sent again {times} times"),
+        };
         return text;
     }
     text.push_str(", the peer's window is closed");
-    text.push_str(&match event.probes {
-        0..=USUAL_PROBES => ": its program does not read".to_owned(),
-        probes => format!(" and {probes} probes unanswered"),
-    });
+    let _ = match event.probes {
+        0..=USUAL_PROBES => text.write_str(": its program does not read"),
+        probes => write!(text, " and {probes} probes unanswered"),
+    };
     text
 }
 

@@ -7,8 +7,8 @@ use socktrace_diagnosis::{Call, Cause, Diagnosis, Errno, Finding, level_name, op
 use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Sigpipe};
 
 use super::{
-    accept_queue, by_whom, end_of_file, gave_up, icmp, no_socket, ran_out, refused_call, remarks,
-    unix, was_reset,
+    accept_queue, by_whom, datagram, end_of_file, gave_up, icmp, no_socket, ran_out, refused_call,
+    remarks, unix, was_reset,
 };
 use crate::record::{Arguments, Record};
 
@@ -120,6 +120,9 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     if let Some(words) = unix::reason(record, diagnosis.cause, diagnosis.errno) {
         return words.into();
     }
+    if let Some(words) = datagram::reason(record, diagnosis.cause) {
+        return words.into();
+    }
     if let Some(words) = of_another_protocol(record, diagnosis.cause) {
         return words.into();
     }
@@ -161,19 +164,6 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
             "the program itself had dissolved the connection (connect with AF_UNSPEC) {} before it \
              wrote on",
             duration(event.since_first_ns / NANOS_PER_MILLI)
-        ),
-        Cause::UnreachableReported if record.is_of(Protocol::Udp) => format!(
-            "the network says that a datagram cannot get there; the next send or receive fails{}",
-            icmp_clause(record)
-        ),
-        Cause::PortUnreachable => format!(
-            "nobody listens at the port that a datagram was sent to; the next send or receive fails{}",
-            icmp_clause(record)
-        ),
-        Cause::ReceiveQueueFull if event.unread_bytes != 0 => format!(
-            "a datagram was dropped: what waits to be read takes {} bytes of memory already, all that \
-             the receive buffer may; no call fails",
-            event.unread_bytes
         ),
         Cause::ConnectRefusedIcmp
         | Cause::ConnectUnreachable

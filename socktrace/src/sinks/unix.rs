@@ -123,7 +123,7 @@ mod tests {
         event.signature.protocol = Protocol::Unix as u8;
         event.signature.errno = u16::try_from(errno).expect("small");
         let path = path.map(str::to_owned);
-        whole_reason(&Record { path, listener, ..record(event) })
+        whole_reason(&Record { listener, path, ..record(event) })
     }
 
     #[test]

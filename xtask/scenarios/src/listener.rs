@@ -83,11 +83,11 @@ fn accepts_late() -> Result<()> {
         drop((clients, servers));
 
         let late = accept_at_once(&listener, QUICK)?;
-        let last = tracer.scrape()?;
-        let counted = sum(&last, &format!("{ALL}_count")) - sum(&after, &format!("{ALL}_count"));
+        let at_last = tracer.scrape()?;
+        let counted = sum(&at_last, &format!("{ALL}_count")) - sum(&after, &format!("{ALL}_count"));
         let expected = f64::from(QUICK) + 1.0;
         ensure!((counted - expected).abs() < 0.5, "{counted} are counted, not {expected}");
-        let counted = sum(&last, &of_service("count", "")) - 2.0;
+        let counted = sum(&at_last, &of_service("count", "")) - 2.0;
         ensure!(counted <= f64::from(late), "{counted} are the service's, and {late} were late");
     }
     Ok(())

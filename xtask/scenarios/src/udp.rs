@@ -368,7 +368,7 @@ pub(super) fn send_refused(family: Family) -> Result<Vec<Expected>> {
     expected.push(not_taken(errno, Ends::new(local, elsewhere)));
 
     let (connected, ends) = self::client(family.host(), to)?;
-    let errno = socket::errno("send", connected.send(&[0; 70_000]))?;
+    let errno = socket::errno("send", connected.send(&vec![0; 70_000]))?;
     ensure_errno("send", errno, libc::EMSGSIZE)?;
     expected.push(not_taken(errno, ends).state("ESTABLISHED"));
     Ok(expected)

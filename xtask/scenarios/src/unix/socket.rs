@@ -62,7 +62,7 @@ impl Name {
     pub(super) fn address(&self) -> (libc::sockaddr_un, libc::socklen_t) {
         // SAFETY: integers, of which all may be 0.
         let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
-        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        address.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).expect("small");
         for (to, from) in address.sun_path.iter_mut().zip(&self.0) {
             *to = from.cast_signed();
         }
