@@ -2,7 +2,7 @@
 //! a call takes which socktrace does not watch, of which nothing more is said.
 
 use std::{
-    io,
+    fs, io,
     mem::MaybeUninit,
     os::fd::{AsRawFd as _, IntoRawFd as _},
     thread,
@@ -99,6 +99,9 @@ pub(super) fn killed(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
     let mut program = child::start(&["keep"], server.into())?;
+    // Until it executes another program it has all of this one's sockets, and would be the one that closes.
+    let descriptors = format!("/proc/{}/fd", program.id());
+    socket::until("the child does not begin", || Ok(fs::read_dir(&descriptors)?.count() <= 3))?;
     socket::close_with_reset(client)?;
     socket::until_gone(ends)?;
     let ended = program.try_wait()?;
