@@ -168,8 +168,8 @@ wire_enum! {
         Dissolved = 5,
         /// No `tcp_done`: a connect of a Unix socket has waited for as long as `SO_SNDTIMEO` allows.
         SendTimeout = 15,
-        /// Likewise: a library has looked for a service that most hosts do without.
-        LibraryProbe = 16,
+        /// Nor here: a program has looked for a service that most hosts do without.
+        SpareService = 16,
     }
 }
 

@@ -93,7 +93,7 @@ pub(super) fn call_returned<L: Load, T: Load>(
     let name = target.unix_name();
     let origin = match errno {
         EAGAIN if may_wait => Origin::SendTimeout,
-        ENOENT | ECONNREFUSED if name.is_nscd() => Origin::LibraryProbe,
+        ENOENT | ECONNREFUSED if name.is_of_spare_service() => Origin::SpareService,
         _ => Origin::Other,
     };
     let signature = Signature {

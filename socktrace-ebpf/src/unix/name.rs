@@ -62,21 +62,23 @@ impl Name {
         }
     }
 
-    /// Whether it is that of the name service cache, for which the C library looks before each look-up of
-    /// a user, group or host (`_PATH_NSCDSOCKET` in glibc and musl).
+    /// Whether somebody asks there for a service that most hosts do without, and goes on without it: the C
+    /// library for the name service cache before each look-up of a user, group or host
+    /// (`_PATH_NSCDSOCKET` in glibc and musl), systemd for the boot splash at each job (`PLYMOUTH_SOCKET`).
     #[inline(always)]
-    pub(crate) fn is_nscd(self) -> bool {
-        const BEGIN: u64 = u64::from_ne_bytes(*b"/var/run");
-        const MIDDLE: u64 = u64::from_ne_bytes(*b"/nscd/so");
-        const END: u64 = u64::from_ne_bytes(*b"cket\0\0\0\0");
-        const LENGTH: u64 = 20;
+    pub(crate) fn is_of_spare_service(self) -> bool {
+        const NSCD: [u64; 3] = words(*b"/var/run/nscd/socket\0\0\0\0");
+        const NSCD_BYTES: u64 = 20;
+        /// An abstract name, without its last letters.
+        const PLYMOUTH: [u64; 3] = words(*b"\0/org/freedesktop/plymou");
 
-        if self.is_users || self.length < LENGTH || offsets::READ_KERNEL.get() != 1 {
+        if self.is_users || self.length < NSCD_BYTES || offsets::READ_KERNEL.get() != 1 {
             return false;
         }
         let [begin, middle, end] = Probe::read::<[u64; 3]>(self.address as *const u8, 0);
-        // Up to its NUL.
-        begin == BEGIN && middle == MIDDLE && (end ^ END).to_le() << 24 == 0
+        let is = |name: [u64; 3], end: u64| [begin, middle, end] == name;
+        // A path counts up to its NUL.
+        is(NSCD, (end.to_le() & 0xff_ffff_ffff).to_le()) || is(PLYMOUTH, end)
     }
 
     /// What the name is known by within a root directory and a network namespace; 0 for none, and for a
@@ -120,6 +122,14 @@ impl Root {
             mount: Probe::read_member(fs, offsets::FS_ROOT_MOUNT.present()),
         }
     }
+}
+
+/// The beginning of a name, as words in memory.
+const fn words(bytes: [u8; 24]) -> [u64; 3] {
+    let [a, b, c, ..] = bytes.as_chunks::<8>().0 else {
+        return [0; 3];
+    };
+    [u64::from_ne_bytes(*a), u64::from_ne_bytes(*b), u64::from_ne_bytes(*c)]
 }
 
 /// Words that a name fills, with a NUL at its end.

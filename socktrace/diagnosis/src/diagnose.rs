@@ -188,7 +188,7 @@ fn close(signature: Signature) -> Cause {
         Ok(Origin::Other) => timer_give_up(state, errno, flags),
         Ok(Origin::Report) => reported(errno),
         // Passes no hook that closes a connection.
-        Ok(Origin::Dissolved | Origin::SendTimeout | Origin::LibraryProbe) | Err(_) => Cause::Other,
+        Ok(Origin::Dissolved | Origin::SendTimeout | Origin::SpareService) | Err(_) => Cause::Other,
     }
 }
 

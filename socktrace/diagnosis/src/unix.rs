@@ -31,7 +31,7 @@ pub(crate) const fn write(flags: Flags) -> Cause {
     }
 }
 
-/// Whether a library has looked for a service that most hosts do without.
+/// Whether a program has looked for a service that most hosts do without.
 pub(crate) const fn is_probe(signature: Signature) -> bool {
-    is_unix(signature) && signature.origin == Origin::LibraryProbe as u8
+    is_unix(signature) && signature.origin == Origin::SpareService as u8
 }

@@ -137,10 +137,9 @@ pub(super) fn write_after_refused(family: Family) -> Result<Vec<Expected>> {
     };
     let injector = network.in_peer(|| Injector::new(ends, message))?;
     let cut = network.cut(Silence::Drop)?;
-    let errno = injector.during(|| {
-        socket::start_connect(&client, peer)?;
-        socket::finish_connect(&client)
-    })?;
+    // What comes while connect holds the socket would be left for SO_ERROR, and end nothing.
+    socket::start_connect(&client, peer)?;
+    let errno = injector.during(|| socket::finish_connect(&client))?;
     drop(cut);
     let pipe = socket::write_errno(&client)?;
     ensure_errno("write", pipe, libc::EPIPE)?;

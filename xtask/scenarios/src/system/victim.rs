@@ -65,10 +65,13 @@ pub(super) fn is_counted(runs: usize) -> Result<()> {
     Ok(())
 }
 
-/// The series of failures, with their counts.
+/// The series of failures of TCP, with their counts: the system's own programs look for Unix sockets that
+/// are not there.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small counts")]
 fn failures_in(metrics: &Metrics) -> impl Iterator<Item = (&str, usize)> {
-    let is_failures = |series: &str| series.starts_with("socktrace_socket_errors_total{");
+    let is_failures = |series: &str| {
+        series.starts_with("socktrace_socket_errors_total{") && series.contains("protocol=\"tcp\"")
+    };
     let failures = metrics.iter().map(|(series, value)| (series.as_str(), *value as usize));
     failures.filter(move |(series, _)| is_failures(series))
 }

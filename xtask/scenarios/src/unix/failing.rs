@@ -63,11 +63,15 @@ pub(crate) fn no_such_socket() -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// The C library looks for its cache.
+/// The C library looks for its cache, and systemd for the boot splash.
 pub(crate) fn probes() -> Result<Vec<Expected>> {
     let cache = Name::exactly("/var/run/nscd/socket");
-    let failure = fails(STREAM, &cache, Cause::NoSuchSocket, libc::ENOENT)?;
-    Ok(vec![failure.with("severity", "expected")])
+    let splash = Name::exactly("\0/org/freedesktop/plymouthd");
+    let failures = [
+        fails(STREAM, &cache, Cause::NoSuchSocket, libc::ENOENT)?,
+        fails(STREAM, &splash, Cause::ConnectRefused, libc::ECONNREFUSED)?,
+    ];
+    Ok(failures.map(|failure| failure.with("severity", "expected")).into())
 }
 
 /// The kernel refuses to connect.
