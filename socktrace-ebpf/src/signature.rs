@@ -170,6 +170,8 @@ wire_enum! {
         SendTimeout = 15,
         /// Nor here: a program has looked for a service that most hosts do without.
         SpareService = 16,
+        /// No `tcp_done`: of a Unix connection the end that had connected was closed, with unread data.
+        ClientClose = 17,
     }
 }
 

@@ -87,8 +87,10 @@ extern "C" fn unix_reset_peer(closing: u64, reason: u64) -> u64 {
         return 0;
     }
     let flags = peer.holder_flags();
+    // Connections that are accepted have their listener's name, and clients hardly ever one.
+    let is_clients = closing.unix_name().is_none() && !peer.unix_name().is_none();
     let signature = Signature {
-        origin: Origin::Reset as u8,
+        origin: if is_clients { Origin::ClientClose } else { Origin::Reset } as u8,
         ..unix_signature(EventKind::ConnectionEnded, peer, ECONNRESET, flags)
     };
     let question = Question::search_unix(peer.identity(), flags);

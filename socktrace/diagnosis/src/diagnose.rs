@@ -189,6 +189,7 @@ fn close(signature: Signature) -> Cause {
         Ok(Origin::Report) => reported(errno),
         // Passes no hook that closes a connection.
         Ok(Origin::Dissolved | Origin::SendTimeout | Origin::SpareService) | Err(_) => Cause::Other,
+        Ok(Origin::ClientClose) => Cause::ResetByPeer,
     }
 }
 
@@ -423,6 +424,7 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
             && !farewell
             && !is_probe(cause, signature.errno)
             && !unix::is_probe(signature)
+            && !unix::has_client_gone(signature)
             && !is_address_probe(signature)
         {
             cause.row().severity

@@ -31,6 +31,11 @@ pub(crate) const fn write(flags: Flags) -> Cause {
     }
 }
 
+/// Whether a client has gone before it had read all: those of the system bus and of systemd do so as a rule.
+pub(crate) const fn has_client_gone(signature: Signature) -> bool {
+    is_unix(signature) && signature.origin == Origin::ClientClose as u8
+}
+
 /// Whether a program has looked for a service that most hosts do without.
 pub(crate) const fn is_probe(signature: Signature) -> bool {
     is_unix(signature) && signature.origin == Origin::SpareService as u8

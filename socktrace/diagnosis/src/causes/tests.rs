@@ -182,7 +182,9 @@ fn is_possible(signature: Signature) -> bool {
         Origin::Abort => is(&[libc::ECONNABORTED]),
         Origin::Other => is(&[libc::ETIMEDOUT, libc::ECONNABORTED]) || is_icmp || is_blackhole,
         Origin::Report => is_icmp,
-        Origin::Dissolved | Origin::SendTimeout | Origin::SpareService => false,
+        Origin::Dissolved | Origin::SendTimeout | Origin::SpareService | Origin::ClientClose => {
+            false
+        }
     };
     match EventKind::try_from(signature.kind).expect("a kind") {
         EventKind::ConnectionEnded => ended(),
@@ -331,7 +333,7 @@ holds. Without a program the failure reaches nobody and is `expected`; what is e
 shown with `--all`. `socket_failed` is expected with EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT and
 ENOPROTOOPT, by which programs find out what the kernel has. So is what the C library meets when it looks
 for its name service cache (`/var/run/nscd/socket`) and systemd for the boot splash
-(`@/org/freedesktop/plymouthd`), and what a connect of UDP returns where there is no way to an address:
+(`@/org/freedesktop/plymouthd`), a client of a Unix socket that goes before it has read all, and what a connect of UDP returns where there is no way to an address:
 C libraries try each address that a name has (`getaddrinfo`).
 
 *Look at* is what holds of each such failure. `advice` in JSON says it for the one at hand: by errno, with

@@ -1,6 +1,6 @@
 //! Programs that everybody runs, in the trouble that they have.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -95,6 +95,8 @@ pub(in super::super) fn resolver_down() -> Result<()> {
 pub(in super::super) fn listen_at(path: &str, limit: i32) -> Result<()> {
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     listener.bind(&SockAddr::unix(path)?)?;
+    // nginx works as another user.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     listener.listen(limit)?;
     thread::sleep(Duration::from_hours(1));
     Ok(())

@@ -65,7 +65,8 @@ pub(crate) fn reset_by_exit() -> Result<Vec<Expected>> {
     let server = accept(&listener)?;
     socket::send(&server, b"answer")?;
     let child = close_in_child(client)?;
-    Ok(vec![was_reset(&server, child, Some(&name))?])
+    let failure = was_reset(&server, child, Some(&name))?;
+    Ok(vec![failure.with("severity", "expected")])
 }
 
 /// A pair has no name.
