@@ -35,7 +35,7 @@ extern "C" fn descriptor_of_write() -> u64 {
         read::<Direct>(registers)
     } else if task::is_readable() && !offsets::PT_REGS_SS.is_absent() {
         let size = u64::from(offsets::PT_REGS_SS.present().get()) + 8;
-        let stack: u64 = task::current_member(&offsets::TASK_STACK).unwrap_or(0);
+        let stack: u64 = task::current_member(&offsets::TASK_STACK);
         read::<Probe>(stack.wrapping_add(STACK_BYTES - size) as *const u8)
     } else {
         return NO_DESCRIPTOR;

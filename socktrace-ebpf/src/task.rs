@@ -30,7 +30,7 @@ const EXITING: u32 = 0x0000_0004;
 /// and sockmap's workers. Not where that cannot be read.
 #[inline(always)]
 pub(crate) fn current_is_kernel_thread() -> bool {
-    current_member::<u32>(offsets::TASK_FLAGS.present()).unwrap_or(0) & KERNEL_THREAD != 0
+    current_member::<u32>(offsets::TASK_FLAGS.present()) & KERNEL_THREAD != 0
 }
 
 /// The most that a stack takes (`THREAD_SIZE`): 16 KiB on x86-64 and arm64, and up to 64 KiB. What comes
@@ -40,8 +40,8 @@ const STACK_BYTES: u64 = 64 * 1024;
 /// Whether an address lies on the current task's kernel stack. Not where that cannot be read.
 #[inline(always)]
 pub(crate) fn is_on_current_stack(address: u64) -> bool {
-    let stack: Option<u64> = current_member(&offsets::TASK_STACK);
-    stack.is_some_and(|stack| address.wrapping_sub(stack) < STACK_BYTES)
+    let stack: u64 = current_member(&offsets::TASK_STACK);
+    stack != 0 && address.wrapping_sub(stack) < STACK_BYTES
 }
 
 /// The address of the current process's first task, and when that began, in nanoseconds since boot; 0
@@ -68,20 +68,21 @@ pub(crate) fn current_process() -> (u64, Option<u64>) {
     (leader.address(), Some(leader.start_ns()))
 }
 
-/// A member of the current task, where it can be read and this kernel has it.
+/// A member of the current task; zero where it cannot be read, or this kernel lacks it. No `Option`: the
+/// compiler would work on what is not there, which the verifier of 5.10 refuses.
 #[inline(always)]
-pub(crate) fn current_member<T: Copy>(offset: &offsets::Fact) -> Option<T> {
+pub(crate) fn current_member<T: Copy + Default>(offset: &offsets::Fact) -> T {
     if offsets::TASK_TGID.is_absent() {
-        None
+        T::default()
     } else if offsets::TASK_BTF.get() == 1 {
         // SAFETY: takes nothing; returns the current task as a typed pointer.
         let task = unsafe { bpf_get_current_task_btf() };
         // SAFETY: a `struct task_struct`, and the offset of a member.
-        Some(unsafe { Direct::member(task.cast_const().cast(), offset) })
+        unsafe { Direct::member(task.cast_const().cast(), offset) }
     } else if offsets::READ_KERNEL.get() == 1 {
-        Some(Probe::read_member(Task::current().0, offset))
+        Probe::read_member(Task::current().0, offset)
     } else {
-        None
+        T::default()
     }
 }
 

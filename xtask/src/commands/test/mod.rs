@@ -71,7 +71,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     print!("{tables}");
     let picked = !args.kernels.is_empty() || !args.scenarios.is_empty() || args.attach.is_some();
     if !picked && !args.system && args.arch.is_own() {
-        summary.count.add(coverage::check_document(&tables, args.write_docs)?);
+        summary.count.add(coverage::check_document(&tables, args.full, args.write_docs)?);
     }
     print!("{}", summary.text());
     let count = summary.count;
