@@ -137,9 +137,12 @@ pub(super) fn write_after_refused(family: Family) -> Result<Vec<Expected>> {
     };
     let injector = network.in_peer(|| Injector::new(ends, message))?;
     let cut = network.cut(Silence::Drop)?;
-    // What comes while connect holds the socket would be left for SO_ERROR, and end nothing.
-    socket::start_connect(&client, peer)?;
-    let errno = injector.during(|| socket::finish_connect(&client))?;
+    let errno = injector.during(|| {
+        socket::start_connect(&client, peer)?;
+        // A message that comes while connect holds the socket is left for SO_ERROR, and ends nothing.
+        socket::until_closed(&client)?;
+        socket::finish_connect(&client)
+    })?;
     drop(cut);
     let pipe = socket::write_errno(&client)?;
     ensure_errno("write", pipe, libc::EPIPE)?;

@@ -100,8 +100,13 @@ pub(super) fn killed(family: Family) -> Result<Vec<Expected>> {
     let ends = Ends::of_server(&server)?;
     let mut program = child::start(&["keep"], server.into())?;
     // Until it executes another program it has all of this one's sockets, and would be the one that closes.
+    let inherited = fs::read_link(format!("/proc/self/fd/{}", client.as_raw_fd()))?;
     let descriptors = format!("/proc/{}/fd", program.id());
-    socket::until("the child does not begin", || Ok(fs::read_dir(&descriptors)?.count() <= 3))?;
+    socket::until("the child does not begin", || {
+        let is_it =
+            |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|it| it == inherited);
+        Ok(!fs::read_dir(&descriptors)?.flatten().any(is_it))
+    })?;
     socket::close_with_reset(client)?;
     socket::until_gone(ends)?;
     let ended = program.try_wait()?;
