@@ -55,8 +55,7 @@ const SECOND_TRIES: usize = 2;
 /// boot ended before. Returns those that then passed with what was wrong first.
 ///
 /// The sockets of a guest race with each other, and once in thousands of scenarios the kernel takes
-/// a turn that the scenario does not know. And an emulated processor sometimes runs code that another one
-/// has just replaced, which ends the boot: see docs/testing.md. The failure stays in the ledger and in
+/// a turn that the scenario does not know. The failure stays in the ledger and in
 /// the last line.
 fn try_again(
     verdicts: &mut [Verdict],
