@@ -33,6 +33,8 @@ fn noise(figure: &Figure, before: f64, is_percentage: bool) -> f64 {
         return match figure.measured.as_str() {
             // What every connection pays.
             "cost/orderly" => 0.5,
+            // How many ports the kernel tries before it finds a free one is chance.
+            "cost/udp_socket" | "cost/udp_socket/own" => 8.0,
             _ => f64::max(3.0, before.abs() * 0.2),
         };
     }
