@@ -33,8 +33,8 @@ fn noise(figure: &Figure, before: f64, is_percentage: bool) -> f64 {
         return match figure.measured.as_str() {
             // What every connection pays.
             "cost/orderly" => 0.5,
-            // How many ports the kernel tries before it finds a free one is chance.
-            "cost/udp_socket" | "cost/udp_socket/own" => 8.0,
+            // The first event of each cgroup is a larger part of a short run.
+            cgroups if cgroups.starts_with("cgroups/") => f64::max(5.0, before.abs() * 0.3),
             _ => f64::max(3.0, before.abs() * 0.2),
         };
     }

@@ -167,14 +167,18 @@ fn datagram() -> io::Result<Socket> {
     Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
 }
 
-/// A socket that is made, connected as a resolver's, and closed.
+/// A socket that is made, connected as a resolver's, and closed. Its port is given: how many the kernel tries
+/// before it finds a free one is chance.
 fn udp_socket() -> Result<Work> {
+    const PORT: u16 = 5_353;
     let server = datagram()?;
     server.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     let address = server.local_addr()?;
     Ok(Box::new(move || {
         let _server = &server;
-        datagram()?.connect(&address)?;
+        let client = datagram()?;
+        client.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into())?;
+        client.connect(&address)?;
         Ok(())
     }))
 }
