@@ -10,7 +10,6 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-
 use socktrace_ebpf::Protocol;
 
 use super::{datagram_error, other_error_report};

@@ -89,9 +89,9 @@ pub(super) fn call_returned<L: Load, T: Load>(
     if matches!(errno, 0 | EALREADY | EISCONN) || !sock.is_unix() {
         return 0;
     }
-    // A blocking connect waits for room in the queue, until SO_SNDTIMEO runs out (`unix_wait_for_peer`).
     let name = target.unix_name();
     let origin = match errno {
+        // It waits for room in the queue, until SO_SNDTIMEO runs out (`unix_wait_for_peer`).
         EAGAIN if may_wait => Origin::SendTimeout,
         ENOENT | ECONNREFUSED if name.is_of_spare_service() => Origin::SpareService,
         _ => Origin::Other,

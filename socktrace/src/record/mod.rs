@@ -187,7 +187,7 @@ impl Record {
 
     /// Whether it is about a Unix socket.
     pub(crate) fn is_unix(&self) -> bool {
-        self.event.signature.protocol == Protocol::Unix as u8
+        self.is_of(Protocol::Unix)
     }
 
     /// Where its connection runs: the network namespace, and both ends.
