@@ -137,6 +137,11 @@ pub struct Event {
     pub send_errno: u16,
     /// How many transmissions by timers have failed on this host since one left it.
     pub send_tries: u16,
+    /// The sequence numbers of the first bytes of the connection, this host's and the peer's: the same
+    /// pair at both ends. Both 0 where they are not known.
+    pub first_bytes: [u32; 2],
+    /// Sequence number and acknowledgement of the RST that ended it; both 0 where they are not known.
+    pub rst: [u32; 2],
 }
 
 /// An event with the names of its process, and of its socket.
@@ -222,8 +227,8 @@ pub mod unsettled {
     pub const SERVICE: u8 = 1 << 1;
 }
 
-const _: () = assert!(size_of::<Event>() == 176 && align_of::<Event>() == 8);
-const _: () = assert!(size_of::<NamedEvent>() == 352 && align_of::<NamedEvent>() == 8);
+const _: () = assert!(size_of::<Event>() == 192 && align_of::<Event>() == 8);
+const _: () = assert!(size_of::<NamedEvent>() == 368 && align_of::<NamedEvent>() == 8);
 
 impl Event {
     /// Whether [`Event::uid`] means something.

@@ -14,8 +14,8 @@ use socktrace_ebpf::{
 };
 
 use super::{
-    Arguments, Killer, Listener, Process, Record, Sender, full_listener::FullListeners, path,
-    recent::RecentProcesses,
+    Arguments, Flow, Killer, Listener, Process, Record, Rst, Sender, full_listener::FullListeners,
+    path, recent::RecentProcesses,
 };
 use crate::{
     kernel::{
@@ -131,6 +131,8 @@ impl Decoder {
             local,
             remote,
             remote_name: None,
+            flow: Flow::of(event.first_bytes),
+            rst: rst(event.rst),
             role: event.signature.role(event.role),
             process,
             service,
@@ -244,6 +246,11 @@ pub(super) fn address(address: Address, family: Option<Family>) -> IpAddr {
 fn sender_reason(reason: u32) -> (u32, bool) {
     let by_listener = (reason | BY_LISTENER == ABSENT) != (reason & BY_LISTENER != 0);
     (if by_listener { reason ^ BY_LISTENER } else { reason }, by_listener)
+}
+
+/// What is known of an RST.
+fn rst([seq, ack]: [u32; 2]) -> Option<Rst> {
+    ((seq, ack) != (0, 0)).then_some(Rst { seq, ack })
 }
 
 /// Whether the last part of a path is this name, of which the end may be missing.

@@ -2,6 +2,7 @@
 
 mod decoder;
 mod flood;
+mod flow;
 mod full_listener;
 pub(crate) mod names;
 mod path;
@@ -19,6 +20,7 @@ use socktrace_ebpf::{
 pub(crate) use self::{
     decoder::Decoder,
     flood::{Flood, Peers},
+    flow::Flow,
     remote_names::{RemoteNames, SystemResolver},
 };
 #[cfg(test)]
@@ -86,6 +88,15 @@ pub(crate) struct Killer {
     pub(crate) comm: Arc<str>,
 }
 
+/// Numbers of the RST that ended a connection, as they are in its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rst {
+    /// Its sequence number.
+    pub(crate) seq: u32,
+    /// The number that it acknowledges, 0 where it acknowledges none.
+    pub(crate) ack: u32,
+}
+
 /// What a sink needs of one event.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -98,6 +109,10 @@ pub(crate) struct Record {
     pub(crate) remote: SocketAddr,
     /// The remote address's name, where it was asked for and came in time.
     pub(crate) remote_name: Option<Arc<str>>,
+    /// The connection, named the same at both ends, where that is known.
+    pub(crate) flow: Option<Flow>,
+    /// The RST that ended it, where one did and is known.
+    pub(crate) rst: Option<Rst>,
     /// What this host is in the connection, where that is known.
     pub(crate) role: Option<Role>,
     pub(crate) process: Option<Arc<Process>>,

@@ -164,6 +164,9 @@ fn write_moment(
         "role": record.role.map(|role| Word(role_name(role))),
         // Port of the listening side, where the role is known.
         "service_port": record.service_port(),
+        // Name of the connection, the same at both ends, also behind address translation; null where it is
+        // not known.
+        "flow": record.flow,
     });
     match &record.process {
         Some(process) => out.extend_from_slice(last.process(process)?),
@@ -314,6 +317,11 @@ fn write_diagnosis(
         "rst_reason": record.sender.as_ref().and_then(|sender| sender.reason.as_deref()),
         // The shortest name of that process's service, for Unix sockets.
         "peer_service": record.peer_service.as_ref().and_then(|service| service.label()),
+    });
+    // Sequence number and acknowledgement of the RST.
+    add_fields!(out, record.rst => rst {
+        "rst_seq": rst.seq,
+        "rst_ack": rst.ack,
     });
     // Process that had the kernel kill the socket, as by ss -K.
     add_fields!(out, &record.killer => killer {

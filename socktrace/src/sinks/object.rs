@@ -13,6 +13,8 @@ use std::{
 use serde::Serialize;
 use socktrace_diagnosis::Errno;
 
+use crate::record::Flow;
+
 /// Adds fields to the object at the end of a buffer, in this order. The second form adds what is
 /// known of something that may be missing: then all of its fields are null.
 macro_rules! add_fields {
@@ -108,6 +110,13 @@ impl Value for Cow<'_, str> {
 impl Value for Errno {
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         self.text().write(out)
+    }
+}
+
+/// By its digits.
+impl Value for Flow {
+    fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        write!(out, "\"{self}\"")
     }
 }
 
