@@ -15,7 +15,7 @@ use crate::{
     offsets,
     record::Record,
     sock::{Identity, Sock},
-    task::{self, Task},
+    task::{self, Current, Task},
 };
 
 /// A task, as it was when it opened a socket or operates on one.
@@ -68,17 +68,14 @@ impl Owner {
     /// Makes it the current task, which opens or uses a socket, in place.
     #[inline(always)]
     pub(crate) fn open(&mut self, cgroup: u64) {
-        let (leader, since_ns) = task::current_process();
-        (self.leader, self.since_ns) = (leader, since_ns.unwrap_or_else(now));
-        self.cgroup_id = cgroup;
-        self.uid = bpf_get_current_uid_gid() as u32;
-        let pid_tgid = bpf_get_current_pid_tgid();
-        let (process, thread) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
+        let current = Current::get();
+        (self.leader, self.since_ns) = (current.leader, current.since_ns);
+        (self.cgroup_id, self.uid) = (cgroup, current.uid);
         self.comm = [0; 16];
-        if process != thread || !task::is_readable() {
+        if current.tid != current.tgid || !task::is_readable() {
             self.comm = bpf_get_current_comm().unwrap_or_default();
         }
-        (self.tid, self.tgid) = (thread, process);
+        (self.tid, self.tgid) = (current.tid, current.tgid);
     }
 
     /// Makes it the current task, which operates on a socket that fails, in place.

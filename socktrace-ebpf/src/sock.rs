@@ -436,6 +436,14 @@ impl<L: Load> Sock<L> {
         !is_new && self.remote(family) == Address::default()
     }
 
+    /// Whether it comes from a listener: a connection has the limit of its listener's queue
+    /// (`sk_clone_lock`), and one that was made by connect has none. Not after `listen(fd, 0)`, nor where
+    /// this kernel lacks the member.
+    #[inline(always)]
+    pub(crate) fn is_of_listener(self) -> bool {
+        self.load::<u32>(&offsets::SOCK_MAX_ACK_BACKLOG) != 0
+    }
+
     /// How many segments a listener has dropped; 0 where this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn drops(self) -> u32 {

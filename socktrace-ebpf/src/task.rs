@@ -1,11 +1,14 @@
 //! Reads tasks other than the current one, which takes `bpf_probe_read_kernel`: only where
 //! [`is_readable`].
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_ktime_get_boot_ns},
+};
 use socktrace_ebpf::event::EXE_NAME;
 
 use crate::{
-    load::{Direct, Load, Probe},
+    load::{Direct, Load, Probe, number},
     offsets,
 };
 
@@ -44,28 +47,64 @@ pub(crate) fn is_on_current_stack(address: u64) -> bool {
     stack != 0 && address.wrapping_sub(stack) < STACK_BYTES
 }
 
-/// The address of the current process's first task, and when that began, in nanoseconds since boot; 0
-/// and nothing where it cannot be read.
-#[inline(always)]
-pub(crate) fn current_process() -> (u64, Option<u64>) {
-    if offsets::TASK_TGID.is_absent() {
-        return (0, None);
+/// The current task, and its process.
+pub(crate) struct Current {
+    /// Address of the process's first task; 0 where it cannot be read.
+    pub(crate) leader: u64,
+    /// When that began, in nanoseconds since boot; where it cannot be read, what time it is.
+    pub(crate) since_ns: u64,
+    pub(crate) tgid: u32,
+    pub(crate) tid: u32,
+    /// The real user, as the initial user namespace numbers them.
+    pub(crate) uid: u32,
+}
+
+impl Current {
+    /// By direct loads where the kernel types the task: the helpers that give the same take several
+    /// times as many instructions, `bpf_get_current_uid_gid` above all.
+    #[inline(always)]
+    pub(crate) fn get() -> Self {
+        if !offsets::TASK_TGID.is_absent() && offsets::TASK_BTF.get() == 1 {
+            return Self::load();
+        }
+        let pid_tgid = bpf_get_current_pid_tgid();
+        let (leader, since_ns) = if is_readable() {
+            let task = Task::current().leader();
+            (task.address(), task.start_ns())
+        } else {
+            // SAFETY: the helper takes nothing and cannot fail.
+            (0, unsafe { bpf_ktime_get_boot_ns() })
+        };
+        Self {
+            leader,
+            since_ns,
+            tgid: (pid_tgid >> 32) as u32,
+            tid: pid_tgid as u32,
+            uid: bpf_get_current_uid_gid() as u32,
+        }
     }
-    if offsets::TASK_BTF.get() == 1 {
+
+    #[inline(always)]
+    fn load() -> Self {
         // SAFETY: takes nothing; returns the current task as a typed pointer.
         let task = unsafe { bpf_get_current_task_btf() }.cast_const().cast();
         // SAFETY: a `struct task_struct`, and the offset of a member.
         let leader: *const u8 =
             unsafe { Direct::member(task, offsets::TASK_GROUP_LEADER.present()) };
         // SAFETY: likewise.
-        let start = unsafe { Direct::member(leader, offsets::TASK_START.present()) };
-        return (leader as u64, Some(start));
+        let cred: *const u8 = unsafe { Direct::member(task, offsets::TASK_CRED.present()) };
+        Self {
+            leader: number(leader),
+            // SAFETY: likewise.
+            since_ns: unsafe { Direct::member(leader, offsets::TASK_START.present()) },
+            // SAFETY: likewise.
+            tgid: unsafe { Direct::member(task, offsets::TASK_TGID.present()) },
+            // SAFETY: likewise.
+            tid: unsafe { Direct::member(task, offsets::TASK_PID.present()) },
+            // SAFETY: a `struct cred`, and the offset of a member.
+            uid: unsafe { Direct::member(cred, offsets::CRED_UID.present()) },
+        }
     }
-    if offsets::READ_KERNEL.get() != 1 {
-        return (0, None);
-    }
-    let leader = Task::current().leader();
-    (leader.address(), Some(leader.start_ns()))
 }
 
 /// A member of the current task; zero where it cannot be read, or this kernel lacks it. No `Option`: the

@@ -32,8 +32,9 @@ fn tcp_fin_kprobe(ctx: ProbeContext) -> i32 {
 #[inline(always)]
 fn ending<A: Arguments>(ctx: &A) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    // Most find no program any more: it has closed first.
-    if sock.is_done_or_dead() || !owner::is_client(sock) {
+    // Most find no program any more: it has closed first. That a socket was accepted is seen sooner than
+    // that it was not.
+    if sock.is_done_or_dead() || sock.is_of_listener() || !owner::is_client(sock) {
         return 0;
     }
     let is_open = is_same(sock.state().into(), TcpState::Established as u64);
