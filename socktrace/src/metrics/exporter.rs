@@ -68,6 +68,7 @@ impl Exporter {
             measured: self.measures.read()?,
             services: self.services(listeners.as_deref())?,
             stream: self.progress.as_ref().map(|progress| progress.stream()),
+            other_netstat: self.other_netstat(listeners.as_deref()),
             netstat: self.netstat.as_ref().map_or(Ok(Vec::new()), Netstat::read)?,
             missed,
             runs,
@@ -87,6 +88,13 @@ impl Exporter {
             page.queues = services.queues(listeners, self.about.service_ports);
         }
         Ok(page)
+    }
+
+    fn other_netstat(&self, listeners: Option<&[ListenerState]>) -> Vec<(&'static str, u64)> {
+        let (Some(netstat), Some(listeners)) = (&self.netstat, listeners) else {
+            return Vec::new();
+        };
+        netstat.read_others(listeners)
     }
 
     /// The listeners as they are now; `None` where they cannot be looked at, as without a free descriptor.

@@ -147,6 +147,7 @@ fn snapshot() -> Snapshot {
             sockopts: BTreeMap::from([(keepalive, 3), (strange, 1)]),
         },
         netstat: vec![("ListenOverflows", 18), ("SyncookiesSent", 3)],
+        other_netstat: vec![("SyncookiesSent", 1)],
         sockopts_beyond: 7,
         services: Some(service_page()),
         stream: Some(StreamProgress { shown: 21, repeated: 12_408, dropped: 2 }),

@@ -1,8 +1,19 @@
-//! Numbers that the kernel keeps of the host's network namespace, beside what is known of each listener.
+//! Numbers that the kernel keeps of a network namespace, beside what is known of each listener: of the
+//! host's, and the sum of the others in which somebody listens.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::Context as _;
+use socktrace_ebpf::ListenerState;
+
+/// Names and numbers.
+pub(super) type Numbers = Vec<(&'static str, u64)>;
 
 /// Those that are shown, of the lines that begin with [`GROUP`]: handshakes that found no room in an
 /// accept queue or were dropped for whatever reason, queues of half-open connections that were full, and
@@ -25,34 +36,88 @@ const FILES: [&str; 2] = ["/proc/1/net/netstat", "/proc/self/net/netstat"];
 /// More than the file has.
 const ROOM: usize = 64 * 1024;
 
-/// The file, which stays open: it is that of another process.
-pub(crate) struct Netstat(File);
+/// Namespaces that are entered at a scrape, at most. One takes as long as some 20 system calls.
+const NAMESPACES: usize = 256;
+
+/// The host's numbers, and those of others.
+pub(crate) struct Netstat {
+    /// Stays open: it is that of another process.
+    host: File,
+    /// Each namespace has files of its own, whose inodes tell it from others. Links of `/proc/PID/ns` would
+    /// too, but not without the right to trace that process.
+    host_inode: u64,
+    others: Mutex<Sum>,
+}
+
+/// The sum of other namespaces. Never falls: what one had when it was seen last stays in.
+#[derive(Default)]
+struct Sum {
+    total: BTreeMap<&'static str, u64>,
+    /// What each namespace had that was there at the last scrape, by the inode of its file.
+    last: BTreeMap<u64, BTreeMap<&'static str, u64>>,
+}
+
+impl Sum {
+    fn add(&mut self, namespaces: BTreeMap<u64, Numbers>) -> Numbers {
+        for (inode, numbers) in &namespaces {
+            let last = self.last.entry(*inode).or_default();
+            for &(name, number) in numbers {
+                let before = last.insert(name, number).unwrap_or_default();
+                // One that has less is another one, at the same inode.
+                let grown = if number < before { number } else { number - before };
+                *self.total.entry(name).or_default() += grown;
+            }
+        }
+        // Bounded, as those are that were read.
+        self.last.retain(|inode, _| namespaces.contains_key(inode));
+        self.total.iter().map(|(name, number)| (*name, *number)).collect()
+    }
+}
 
 impl Netstat {
-    /// Opens it.
+    /// Opens the host's file.
     ///
     /// # Errors
     /// When `/proc` has none.
     pub(crate) fn open() -> io::Result<Self> {
         let [host, own] = FILES;
-        File::open(host).or_else(|_| File::open(own)).map(Self)
+        let host = File::open(host).or_else(|_| File::open(own))?;
+        let host_inode = host.metadata()?.ino();
+        Ok(Self { host, host_inode, others: Mutex::default() })
     }
 
-    /// The numbers as they are now.
+    /// The host's numbers as they are now.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub(super) fn read(&self) -> anyhow::Result<Vec<(&'static str, u64)>> {
-        let mut text = vec![0; ROOM];
-        // A file that the kernel writes out whole for each read from its beginning.
-        let length = self.0.read_at(&mut text, 0).context("cannot read the host's netstat")?;
-        text.truncate(length);
-        Ok(parse(&String::from_utf8_lossy(&text)))
+    pub(super) fn read(&self) -> anyhow::Result<Numbers> {
+        read(&self.host).context("cannot read the host's netstat")
+    }
+
+    /// The sum of other namespaces, with what has come to it in those of these listeners: as a process sees
+    /// them that listens there. One that cannot be read any more adds nothing.
+    pub(super) fn read_others(&self, listeners: &[ListenerState]) -> Numbers {
+        let processes: BTreeMap<u32, u32> =
+            listeners.iter().map(|listener| (listener.netns, listener.tgid)).collect();
+        let read = processes.into_values().take(NAMESPACES).filter_map(|pid| {
+            let file = File::open(format!("/proc/{pid}/net/netstat")).ok()?;
+            let inode = file.metadata().ok()?.ino();
+            (inode != self.host_inode).then(|| Some((inode, read(&file).ok()?)))?
+        });
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).add(read.collect())
     }
 }
 
+fn read(file: &File) -> io::Result<Numbers> {
+    let mut text = vec![0; ROOM];
+    // A file that the kernel writes out whole for each read from its beginning.
+    let length = file.read_at(&mut text, 0)?;
+    text.truncate(length);
+    Ok(parse(&String::from_utf8_lossy(&text)))
+}
+
 /// The numbers that a kernel has of [`NAMES`]: a line of names, and one of numbers in their order.
-fn parse(text: &str) -> Vec<(&'static str, u64)> {
+fn parse(text: &str) -> Numbers {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(GROUP));
     let (Some(names), Some(numbers)) = (lines.next(), lines.next()) else { return Vec::new() };
     let pairs = names.split_whitespace().zip(numbers.split_whitespace());
@@ -75,6 +140,23 @@ mod tests {
         assert_eq!(parse(text), [("SyncookiesSent", 3), ("ListenDrops", u64::MAX)]);
         assert_eq!(parse(""), []);
         assert_eq!(parse("TcpExt: ListenDrops\n"), []);
+    }
+
+    #[test]
+    fn a_sum_of_namespaces_never_falls() {
+        let mut sum = Sum::default();
+        let of = |netns, sent| (netns, vec![("SyncookiesSent", sent)]);
+        let mut total = |namespaces: &[(u64, Numbers)]| {
+            let found = sum.add(namespaces.iter().cloned().collect());
+            found.first().map_or(0, |(_, number)| *number)
+        };
+        assert_eq!(total(&[]), 0);
+        assert_eq!(total(&[of(7, 3), of(8, 4)]), 7);
+        assert_eq!(total(&[of(7, 3), of(8, 6)]), 9);
+        // One has ended, and another one has its inode.
+        assert_eq!(total(&[of(7, 4)]), 10);
+        assert_eq!(total(&[of(7, 1)]), 11);
+        assert_eq!(total(&[]), 11);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) services: Option<Page>,
     /// Numbers of the host's network namespace, by the kernel's name.
     pub(crate) netstat: Vec<(&'static str, u64)>,
+    /// The same, summed over other namespaces in which somebody listens.
+    pub(crate) other_netstat: Vec<(&'static str, u64)>,
     /// `None` where nothing is streamed.
     pub(crate) stream: Option<StreamProgress>,
     pub(crate) missed: BTreeMap<Hook, u64>,

@@ -42,7 +42,7 @@ pub(super) fn add(
         services(families, &page.series, about.service_ports, watches_closes)?;
     }
     timeouts(families, signatures)?;
-    netstat(families, &snapshot.netstat)?;
+    netstat(families, snapshot)?;
     if about.health.is_attached(Hook::SkStreamError) {
         sigpipe(families, signatures)?;
     }
@@ -207,15 +207,22 @@ fn timeouts(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prome
     Ok(())
 }
 
-/// What the kernel counts for the host's network namespace.
-fn netstat(families: &Families, numbers: &[(&str, u64)]) -> prometheus::Result<()> {
+/// What the kernel counts for the host's network namespace, and for others.
+fn netstat(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
     let host = families.counter(
         "socktrace_host_netstat_total",
         "Numbers of the host's network namespace, as the kernel has them since its start.",
         &["name"],
     )?;
-    for (name, number) in numbers {
-        host.with_label_values(&[name]).inc_by(*number);
+    let others = families.counter(
+        "socktrace_other_netstat_total",
+        "The same, summed over other network namespaces in which somebody listens.",
+        &["name"],
+    )?;
+    for (family, numbers) in [(host, &snapshot.netstat), (others, &snapshot.other_netstat)] {
+        for (name, number) in numbers {
+            family.with_label_values(&[name]).inc_by(*number);
+        }
     }
     Ok(())
 }

@@ -513,6 +513,7 @@ catalogue! {
         Icount quick "listener_hung": listener::hung;
         Icount "listener_met_full": listener::met_full;
         Smp "listener_syn_cookies": listener::syn_cookies;
+        Smp "listener_syn_cookies_elsewhere": listener::syn_cookies_elsewhere;
         Smp quick "listener_slow_to_accept": listener::slow_to_accept;
         Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;
         // These share daemons.

@@ -25,8 +25,8 @@ use nix::{
 use socket2::Socket;
 
 use super::{
-    daemon, demo, flood, handover, history, inherit, iouring, network::Family, owner, socket,
-    system, tables, unix,
+    daemon, demo, flood, handover, history, inherit, iouring, listener, network::Family, owner,
+    socket, system, tables, unix,
 };
 
 /// How a child treats SIGPIPE.
@@ -186,6 +186,7 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["reject-in", cgroup, count] => flood::reject_in(cgroup, count.parse()?)?,
         ["reset", count] => daemon::resets(Family::Ipv4, count.parse()?)?,
         ["hold", count] => handover::hold(count.parse()?)?,
+        ["answer-by-cookies"] => listener::answer_by_cookies_elsewhere(stdin.into())?,
         ["end"] => {}
         ["end-with-pair"] => unix::end_with_pair()?,
         // Until it is killed.

@@ -2,20 +2,26 @@
 
 use std::{
     fs,
+    io::Read as _,
     net::SocketAddr,
+    os::unix::net::UnixStream,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::libc;
+use nix::{
+    libc,
+    sched::{CloneFlags, unshare},
+};
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 use socktrace_diagnosis::Cause;
 
 use super::{
+    child,
     expected::Expected,
-    network::Family,
+    network::{self, Family},
     owner,
     socket::{self, until},
     tracer::Tracer,
@@ -279,15 +285,11 @@ pub(super) fn met_full() -> Result<()> {
 
 /// SYNs are answered by cookies: the host's numbers show it, and an accept knows how long it took.
 pub(super) fn syn_cookies() -> Result<()> {
-    const SETTING: &str = "/proc/sys/net/ipv4/tcp_syncookies";
-    const COUNT: u32 = 3;
     let tracer = Tracer::must_start(&["--no-stream", "--listen", "127.0.0.1:0"])?;
-    let usual = fs::read_to_string(SETTING)?;
+    let usual = fs::read_to_string(SYN_COOKIES)?;
     let before = tracer.scrape()?;
-    // Always.
-    fs::write(SETTING, "2")?;
-    let made = make_late(COUNT);
-    fs::write(SETTING, usual)?;
+    let made = answer_by_cookies().map(drop);
+    fs::write(SYN_COOKIES, usual)?;
     made?;
     let after = tracer.scrape()?;
     let grown = |series: &str| sum(&after, series) - sum(&before, series);
@@ -301,18 +303,55 @@ pub(super) fn syn_cookies() -> Result<()> {
     Ok(())
 }
 
+/// SYNs are answered by cookies where a container listens: the sum of other namespaces shows it, also when
+/// that one has gone.
+pub(super) fn syn_cookies_elsewhere() -> Result<()> {
+    let tracer = Tracer::must_start(&["--no-stream", "--listen", "127.0.0.1:0"])?;
+    let sent = |whose: &str| -> Result<f64> {
+        let series = format!("socktrace_{whose}_netstat_total{{name=\"SyncookiesSent\"}}");
+        Ok(sum(&tracer.scrape()?, &series))
+    };
+    let (host, others) = (sent("host")?, sent("other")?);
+    let (stay, held) = UnixStream::pair()?;
+    let container = child::start(&["answer-by-cookies"], held.into())?;
+    let grown = || Ok((sent("other")? - others - f64::from(COUNT)).abs() < 0.5);
+    until("the cookies of a container are not in the sum", grown)?;
+    ensure!((sent("host")? - host).abs() < 0.5, "they are among the host's");
+    drop(stay);
+    child::finish(container)?;
+    ensure!(grown()?, "the sum has fallen with the namespace");
+    Ok(())
+}
+
+/// What that container does: it is there until its standard input ends.
+pub(super) fn answer_by_cookies_elsewhere(mut stdin: UnixStream) -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+    network::ip("link set lo up")?;
+    let _listener = answer_by_cookies()?;
+    stdin.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// How this network namespace answers SYNs: by cookies always, if it is 2.
+const SYN_COOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
+
+/// How many connections are made so.
+const COUNT: u32 = 3;
+
 /// How late an accept comes there.
 const LATE: Duration = Duration::from_millis(50);
 
-fn make_late(count: u32) -> Result<()> {
+/// Makes such connections to a listener, which it returns.
+fn answer_by_cookies() -> Result<Socket> {
+    fs::write(SYN_COOKIES, "2")?;
     let listener = socket::listener(Family::Ipv4.loopback(), 8)?;
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let client = socket::connect(&listener)?;
         sleep(LATE);
         let server = listener.accept()?;
         drop((client, server));
     }
-    Ok(())
+    Ok(listener)
 }
 
 /// Segments that fit no connection come to a listener, as of a port scan: they are counted apart, and
