@@ -63,9 +63,11 @@ impl Signature {
                 | EventKind::Socket
                 | EventKind::Setsockopt
                 | EventKind::Getsockopt
-                | EventKind::ReceiveQueueFull
-                | EventKind::DatagramSend,
+                | EventKind::ReceiveQueueFull,
             ) => self.reduced(Flags::empty(), 0),
+            Ok(EventKind::DatagramSend) => {
+                self.reduced(Flags::PEER_CLOSED.with(Flags::SEND_SHUTDOWN), 0)
+            }
             _ => self,
         }
     }

@@ -260,7 +260,10 @@ macro_rules! kernel_facts {
                 SOCK_PROT = "sock", "__sk_common.skc_prot", pointer;
                 SOCK_PROT_CREATOR = "sock", "sk_prot_creator", pointer;
             }
-            at("sk_stream_error", "__sys_connect_file", "__inet_stream_connect") {
+            at(
+                "sk_stream_error", "__sys_connect_file", "__inet_stream_connect", "unix_stream_sendmsg",
+                "unix_dgram_sendmsg"
+            ) {
                 SOCK_SEND_TIMEOUT = "sock", "sk_sndtimeo", u64;
             }
             at("__sys_connect_file") {
@@ -295,10 +298,13 @@ macro_rules! kernel_facts {
                 IO_REQUEST_FILE = "io_kiocb", "file", pointer;
                 IO_REQUEST_RESULT = "io_kiocb", "cqe.res", u32;
             }
-            at("__sys_bind_socket", "send_sig") {
+            at("__sys_bind_socket", "send_sig", "unix_stream_sendmsg", "unix_dgram_sendmsg") {
                 TASK_STACK = "task_struct", "stack", pointer;
             }
-            at("tcp_sendmsg_fastopen", "udp_sendmsg", "udpv6_sendmsg") {
+            at("unix_stream_sendmsg", "unix_dgram_sendmsg") {
+                MSG_FLAGS = "msghdr", "msg_flags", u32;
+            }
+            at("tcp_sendmsg_fastopen", "udp_sendmsg", "udpv6_sendmsg", "unix_dgram_sendmsg") {
                 MSG_NAME = "msghdr", "msg_name", pointer;
                 MSG_NAME_LENGTH = "msghdr", "msg_namelen", u32;
             }

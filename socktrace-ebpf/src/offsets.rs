@@ -209,6 +209,10 @@ pub(crate) static FLOODS_BY_CGROUP: Fact = Fact(1);
 #[unsafe(no_mangle)]
 pub(crate) static UDP_SENDS: Fact = Fact(0);
 
+/// Whether sends of Unix sockets are seen: 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static UNIX_SENDS: Fact = Fact(0);
+
 /// The length of a jiffy in microseconds.
 #[unsafe(no_mangle)]
 pub(crate) static JIFFY_US: Fact = Fact(4_000);

@@ -114,7 +114,8 @@ wire_enum! {
         Accept = 2,
         /// A retransmission timeout fired and the connection lives on (`tcp_retransmit_timer`).
         Retransmission = 3,
-        /// A write failed (`sk_stream_error`).
+        /// A write failed (`sk_stream_error`; of Unix sockets `send_sig`, `unix_stream_sendmsg` and
+        /// `unix_dgram_sendmsg`).
         Write = 4,
         /// A connect failed (`__inet_stream_connect`).
         Connect = 5,
@@ -145,7 +146,7 @@ wire_enum! {
         HandshakesDropped = 20,
         /// A datagram was dropped, as its socket had no room for it (`udp_fail_queue_rcv_skb`).
         ReceiveQueueFull = 25,
-        /// A datagram could not be sent (`udp_sendmsg`, `udpv6_sendmsg`).
+        /// A datagram could not be sent (`udp_sendmsg`, `udpv6_sendmsg`, `unix_dgram_sendmsg`).
         DatagramSend = 26,
     }
 }
@@ -166,7 +167,8 @@ wire_enum! {
         Report = 4,
         /// `tcp_disconnect`: the program dissolved its own connection, by connect with `AF_UNSPEC`.
         Dissolved = 5,
-        /// No `tcp_done`: a connect of a Unix socket has waited for as long as `SO_SNDTIMEO` allows.
+        /// No `tcp_done`: a connect of a Unix socket, or a datagram, has waited for as long as `SO_SNDTIMEO`
+        /// allows.
         SendTimeout = 15,
         /// Nor here: a program has looked for a service that most hosts do without.
         SpareService = 16,
@@ -180,7 +182,7 @@ wire_enum! {
     Sigpipe {
         /// The question does not arise: no write, or another errno.
         NotRaised = 0,
-        /// No signal: `MSG_NOSIGNAL`, which `io_uring`'s send sets always.
+        /// No signal: `MSG_NOSIGNAL`, which `io_uring`'s send sets always, or a Unix socket that is no stream.
         None = 1,
         /// The process ignores it (`SIG_IGN`).
         Ignored = 2,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// `MSG_NOSIGNAL` in `include/linux/socket.h`.
-const MSG_NOSIGNAL: i32 = 0x4000;
+pub(crate) const MSG_NOSIGNAL: i32 = 0x4000;
 /// Signal numbers count from 1, bits and actions from 0.
 const SIGPIPE_INDEX: usize = 13 - 1;
 /// `SIGNAL_UNKILLABLE` in `include/linux/sched/signal.h`; the same in 5.10 to 7.2.

@@ -3,9 +3,11 @@
 mod listeners;
 mod maker;
 mod name;
+mod receivers;
 
 pub(crate) use self::{
-    listeners::{find, remember},
+    listeners::{find, find_receiver, remember},
     maker::maker,
     name::{Name, Root},
+    receivers::remember_receiver,
 };

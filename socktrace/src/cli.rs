@@ -110,6 +110,12 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) udp_sends: bool,
 
+    /// Report what Unix sockets cannot send too: datagrams to syslog and others whose queue is full
+    /// (peer_queue_full) or that have gone, and writes with MSG_NOSIGNAL. Takes a hook at each send; not by
+    /// kprobe
+    #[arg(long)]
+    pub(crate) unix_sends: bool,
+
     /// Events of one service, kind and port within 100 ms after which they are counted instead of
     /// shown one by one, until fewer come: one line says how many. Those of others are shown meanwhile
     #[arg(long, value_name = "N", default_value_t = DEFAULT_REPEAT_AFTER, value_parser = |text: &str| number(text, 2..=MOST_REPEAT_AFTER))]

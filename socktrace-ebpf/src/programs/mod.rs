@@ -49,6 +49,7 @@ mod udp_sendmsg;
 mod unix_bind;
 mod unix_connect;
 mod unix_release;
+mod unix_sendmsg;
 
 use socktrace_ebpf::{Domain, Event, EventKind, Family, Flags, Protocol, Signature, Sigpipe};
 

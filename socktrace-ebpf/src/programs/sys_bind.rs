@@ -9,12 +9,14 @@
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::Flags;
 
-use super::bind;
+use super::{bind, unix_bind};
 use crate::{
     arguments::Arguments as _,
     descriptor,
     errno::{EBADF, EFAULT, ENOTSOCK, returned},
     load::{Direct, User, number},
+    offsets,
+    sock::Sock,
     sockaddr::SockAddr,
     socket::Socket,
     task,
@@ -24,8 +26,14 @@ use crate::{
 #[fexit(function = "__sys_bind")]
 fn sys_bind_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(3));
+    if errno == 0 {
+        if offsets::UNIX_SENDS.get() == 1 {
+            descriptor::any_sock(ctx.int(0)).map_or((), unix_bind::succeeded);
+        }
+        return 0;
+    }
     // Without a socket or an address there is nothing to say.
-    if matches!(errno, 0 | EBADF | ENOTSOCK | EFAULT) {
+    if matches!(errno, EBADF | ENOTSOCK | EFAULT) {
         return 0;
     }
     let wanted = SockAddr::<User>::new(ctx.pointer(1), ctx.int(2));
@@ -38,9 +46,13 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
 #[fexit(function = "__sys_bind_socket")]
 fn sys_bind_socket_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(3));
-    if errno == 0 || task::is_on_current_stack(number(ctx.pointer(1))) {
+    if task::is_on_current_stack(number(ctx.pointer(1))) {
         return 0;
     }
     let sock = Socket::<Direct>::new(ctx.pointer(0)).sock();
+    if errno == 0 {
+        unix_bind::succeeded(Sock::new(sock.key() as *const u8));
+        return 0;
+    }
     bind::failed(sock, SockAddr::<Direct>::new(ctx.pointer(1), ctx.int(2)), errno, Flags::empty())
 }

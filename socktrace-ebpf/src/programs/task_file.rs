@@ -58,6 +58,7 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
         if sock.is_unix() && sock.state() == LISTEN {
             unix::remember(sock, Root::of(Task::new(task)));
         }
+        unix::remember_receiver(sock, Task::new(task));
         return 0;
     }
     let listener = if sock.is_mptcp() { sock.first_subflow().sock() } else { sock };

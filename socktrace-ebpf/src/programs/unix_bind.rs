@@ -24,7 +24,7 @@ use crate::{
     sockaddr::SockAddr,
     socket::Socket,
     subject::Subject,
-    task,
+    task::{self, Task},
     unix::{self, Name, Root},
 };
 
@@ -91,6 +91,12 @@ pub(super) fn bind_failed<L: Load, A: Load>(sock: Sock<L>, wanted: SockAddr<A>, 
         return 0;
     }
     failed(EventKind::Bind, sock, wanted.unix_name(), errno)
+}
+
+/// A bind of any socket has succeeded.
+#[inline(always)]
+pub(super) fn succeeded(sock: Sock<Probe>) {
+    unix::remember_receiver(sock, Task::current());
 }
 
 /// A listen of any socket has returned this.

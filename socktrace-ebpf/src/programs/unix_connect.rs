@@ -118,18 +118,18 @@ pub(super) fn call_returned<L: Load, T: Load>(
         name.write(&mut named.path);
         (named.far_end.waiting, named.far_end.limit) = (waiting, limit);
         if is_known {
-            describe_listener(named, listener);
+            describe_receiver(named, listener);
         }
     });
     listener.release();
     0
 }
 
-/// Adds whose listener it is, as far as that is known.
+/// Adds whose socket it is whose queue is full, as far as that is known.
 #[inline(always)]
-fn describe_listener(named: &mut NamedEvent, listener: Answer) {
+pub(super) fn describe_receiver(named: &mut NamedEvent, receiver: Answer) {
     let (mut tgid, mut comm) = (0, [0; 16]);
-    if let Some(recipient) = listener.recipient() {
+    if let Some(recipient) = receiver.recipient() {
         (tgid, comm) = (recipient.owner.tgid, recipient.owner.comm);
         named.far_end.cgroup_id = recipient.owner.cgroup_id;
     }

@@ -1,6 +1,8 @@
 //! What Unix sockets have beside others (`struct unix_sock` in `include/net/af_unix.h`, which begins with
 //! `struct sock`; the same members in 5.10 to 7.3).
 
+use socktrace_ebpf::Flags;
+
 use super::Sock;
 use crate::{
     load::{Load, Probe},
@@ -10,7 +12,8 @@ use crate::{
 };
 
 const AF_UNIX: u16 = 1;
-/// `SOCK_SEQPACKET` in `include/linux/net.h`.
+/// `SOCK_DGRAM` and `SOCK_SEQPACKET` in `include/linux/net.h`.
+const SOCK_DGRAM: u16 = 2;
 const SOCK_SEQPACKET: u16 = 5;
 /// `sun_path` comes after the family in `struct sockaddr_un`.
 const FAMILY_BYTES: u64 = 2;
@@ -41,10 +44,23 @@ impl Sock<Probe> {
         matches!(self.load::<u16>(&offsets::SOCK_TYPE), SOCK_STREAM | SOCK_SEQPACKET)
     }
 
+    /// Whether it is a Unix socket of datagrams.
+    #[inline(always)]
+    pub(crate) fn is_unix_datagram(self) -> bool {
+        self.is_unix() && self.load::<u16>(&offsets::SOCK_TYPE) == SOCK_DGRAM
+    }
+
     /// The other end, NULL for none. It stays there until this end is closed.
     #[inline(always)]
     pub(crate) fn unix_peer(self) -> Self {
         Self::new(Probe::read_member(self.pointer(), offsets::UNIX_PEER.present()))
+    }
+
+    /// Why a write fails with EPIPE: [`Flags::PEER_CLOSED`], or [`Flags::SEND_SHUTDOWN`], by this end or by
+    /// its peer.
+    #[inline(always)]
+    pub(crate) fn unix_end_flags(self, peer: Self) -> Flags {
+        if peer.is_null() || peer.is_dead() { Flags::PEER_CLOSED } else { Flags::SEND_SHUTDOWN }
     }
 
     /// The name that it is bound to. Accepted connections have their listener's.

@@ -2,6 +2,7 @@
 
 use socktrace_ebpf::TcpState;
 
+use super::receivers::receiver;
 use crate::{
     load::Probe,
     offsets,
@@ -16,7 +17,8 @@ const HEAD_BYTES: u64 = 8;
 const NODE_BYTES: u64 = 16;
 
 /// The first task of the process that connected this Unix socket, or made both ends, or listened: for
-/// this very socket, or for the connection that it was accepted of. `None` when it has gone.
+/// this very socket, or for the connection that it was accepted of; of datagrams, whoever
+/// receives them. `None` when it has gone.
 #[inline(always)]
 pub(crate) fn maker(sock: u64) -> Option<Task> {
     let task = Task::new(unix_maker(sock) as *const u8);
@@ -34,6 +36,10 @@ extern "C" fn unix_maker(sock: u64) -> u64 {
     let sock = Sock::<Probe>::new(sock as *const u8);
     if !sock.is_unix() {
         return 0;
+    }
+    if sock.is_unix_datagram() {
+        let task = Task::new(receiver(sock.key()) as *const u8);
+        return if task.address() != 0 && task.is_valid() { task.address() } else { 0 };
     }
     let listens = sock.state() == TcpState::Listen as u8;
     let keeper = if listens { sock } else { sock.unix_peer() };

@@ -67,6 +67,8 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::ErrorReported, _) if flags.has(Flags::MPTCP) => close(signature),
 
         (EventKind::Connect, errno) if unix::is_unix(signature) => unix::connect(errno),
+        (EventKind::Write, errno) if unix::is_unix(signature) => unix::write(errno, flags),
+        (EventKind::DatagramSend, _) if unix::is_unix(signature) => unix::send(signature),
         // Only of calls that have waited: of others both are no failure. The address is not looked at any
         // more where a connect is under way.
         (EventKind::Connect, EINPROGRESS | EALREADY) => Cause::ConnectSendTimeout,
@@ -103,7 +105,6 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
             Cause::AcceptResources
         }
 
-        (EventKind::Write, EPIPE) if unix::is_unix(signature) => unix::write(flags),
         (EventKind::Write, EPIPE) => write_after(signature, flags),
         // The program has dissolved the connection, which is no connected socket any more.
         (EventKind::Write, _) if signature.origin == Origin::Dissolved as u8 => {

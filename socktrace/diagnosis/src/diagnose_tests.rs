@@ -57,6 +57,40 @@ fn datagrams_have_causes_of_their_own() {
 }
 
 #[test]
+fn unix_sends_are_told_by_errno_and_by_whether_the_peer_was_there() {
+    const ENOENT: u16 = errno(libc::ENOENT);
+    const ENOTCONN: u16 = errno(libc::ENOTCONN);
+
+    let of = |kind: EventKind, errno, flags: Flags, origin: Origin| {
+        let signature = Signature {
+            flags: flags.0,
+            origin: origin as u8,
+            protocol: Protocol::Unix as u8,
+            ..datagram(kind, errno)
+        };
+        let found = failure(signature);
+        assert_eq!(found.call, Call::Write);
+        found.cause
+    };
+    let none = Flags::empty();
+    let sent = |errno, flags| of(EventKind::DatagramSend, errno, flags, Origin::Other);
+    assert_eq!(sent(EAGAIN, none), Cause::PeerQueueFull);
+    assert_eq!(of(EventKind::DatagramSend, EAGAIN, none, Origin::SendTimeout), Cause::SendTimeout);
+    assert_eq!(sent(ECONNREFUSED, none), Cause::ConnectRefused);
+    assert_eq!(sent(ECONNREFUSED, Flags::PEER_CLOSED), Cause::WriteAfterPeerClose);
+    assert_eq!(sent(ENOENT, none), Cause::NoSuchSocket);
+    assert_eq!(sent(EPERM, none), Cause::SendRefused);
+    assert_eq!(sent(EPIPE, Flags::SEND_SHUTDOWN), Cause::WriteAfterShutdown);
+    let written = |errno, flags| of(EventKind::Write, errno, flags, Origin::Other);
+    assert_eq!(written(EAGAIN, none), Cause::SendTimeout);
+    assert_eq!(written(EPIPE, Flags::PEER_CLOSED), Cause::WriteAfterPeerClose);
+    assert_eq!(written(EPIPE, Flags::SEND_SHUTDOWN), Cause::WriteAfterShutdown);
+    for kind in [EventKind::Write, EventKind::DatagramSend] {
+        assert_eq!(of(kind, ENOTCONN, none, Origin::Other), Cause::WriteUnconnected);
+    }
+}
+
+#[test]
 fn a_connect_that_asks_for_a_way_is_expected_to_fail() {
     const EADDRNOTAVAIL: u16 = errno(libc::EADDRNOTAVAIL);
     const EACCES: u16 = errno(libc::EACCES);

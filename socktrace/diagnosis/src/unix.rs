@@ -22,12 +22,39 @@ pub(crate) fn connect(errno: u16) -> Cause {
     }
 }
 
-/// A write returned EPIPE.
-pub(crate) const fn write(flags: Flags) -> Cause {
-    if flags.has(Flags::PEER_CLOSED) {
-        Cause::WriteAfterPeerClose
-    } else {
-        Cause::WriteAfterShutdown
+/// A write on a connection failed.
+pub(crate) fn write(errno: u16, flags: Flags) -> Cause {
+    match i32::from(errno) {
+        // Of others the program is to wait, and it is no failure.
+        libc::EAGAIN => Cause::SendTimeout,
+        libc::EPIPE if flags.has(Flags::PEER_CLOSED) => Cause::WriteAfterPeerClose,
+        libc::EPIPE => Cause::WriteAfterShutdown,
+        libc::ENOTCONN => Cause::WriteUnconnected,
+        libc::EFAULT | libc::EINVAL | libc::EPERM | libc::ENOBUFS | libc::ENOMEM => {
+            Cause::WriteFailed
+        }
+        _ => Cause::Other,
+    }
+}
+
+/// A datagram was not sent.
+pub(crate) fn send(signature: Signature) -> Cause {
+    let flags = Flags(signature.flags);
+    match i32::from(signature.errno) {
+        libc::EAGAIN if signature.origin == Origin::SendTimeout as u8 => Cause::SendTimeout,
+        libc::EAGAIN => Cause::PeerQueueFull,
+        libc::ECONNREFUSED if flags.has(Flags::PEER_CLOSED) => Cause::WriteAfterPeerClose,
+        libc::ECONNREFUSED => Cause::ConnectRefused,
+        libc::ENOENT => Cause::NoSuchSocket,
+        libc::EPIPE | libc::ENOTCONN => write(signature.errno, flags),
+        libc::EPERM
+        | libc::EACCES
+        | libc::EMSGSIZE
+        | libc::ENOBUFS
+        | libc::ENOMEM
+        | libc::EINVAL
+        | libc::EFAULT => Cause::SendRefused,
+        _ => Cause::Other,
     }
 }
 

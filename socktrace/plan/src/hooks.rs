@@ -113,12 +113,6 @@ macro_rules! hooks {
 }
 
 impl Hook {
-    /// Whether it is on the path of data, and attached only on request.
-    #[must_use]
-    pub const fn is_on_request(self) -> bool {
-        matches!(self, Self::UdpSendmsg)
-    }
-
     /// Whether it has nothing to report, and is needed only where programs cannot recognize that a socket
     /// they remember has ended.
     #[must_use]
@@ -484,6 +478,16 @@ hooks! {
     }, by kprobe {
         "send_sig"("int", "struct task_struct *", "int") => [kprobe("send_sig_kprobe")];
     }
+    /// A message is sent by a Unix socket.
+    UnixSendmsg = "unix_sendmsg",
+    hides "what Unix sockets cannot send: datagrams, and writes that raise no signal (peer_queue_full)" {
+        "unix_stream_sendmsg"(SOCKET, ANY, ANY) => [
+            exit("unix_stream_sendmsg_return").reading_memory(),
+            exit("unix_dgram_sendmsg_return")
+                .at("unix_dgram_sendmsg", &[SOCKET, ANY, ANY])
+                .reading_memory()
+        ];
+    }, not by kprobe: "return probes lose what a waiting function returns";
     /// socket fails.
     SysSocket = "__sys_socket",
     hides "sockets that cannot be made (socket_failed)" {

@@ -128,7 +128,10 @@ fn linux_6_12_to_7_3() {
 #[test]
 fn linux_5_10_by_kprobe() {
     let plan = planned_by(Method::Kprobe, &kernel("5.10"));
-    assert_eq!(unserved(&plan), [Hook::SysAccept4, Hook::InetSkErrorReport, Hook::UdpSendmsg]);
+    assert_eq!(
+        unserved(&plan),
+        [Hook::SysAccept4, Hook::InetSkErrorReport, Hook::UdpSendmsg, Hook::UnixSendmsg]
+    );
     assert_eq!(plan.tcp_reset_skb_arg, None);
     assert_eq!(all_served(&plan, Hook::TcpDone), Ok(vec!["tcp_done_kprobe"]));
     assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset_kprobe"));
@@ -139,7 +142,7 @@ fn linux_5_10_by_kprobe() {
 #[test]
 fn linux_6_12_by_kprobe() {
     let plan = planned_by(Method::Kprobe, &kernel("6.12"));
-    assert_eq!(unserved(&plan), [Hook::SysAccept4, Hook::UdpSendmsg]);
+    assert_eq!(unserved(&plan), [Hook::SysAccept4, Hook::UdpSendmsg, Hook::UnixSendmsg]);
     assert_eq!(
         served(&plan, Hook::SysAccept4),
         Err("return probes lose what a waiting function returns")

@@ -86,6 +86,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         method: cli.attach.into(),
         retransmits: cli.retransmits,
         udp_sends: cli.udp_sends,
+        unix_sends: cli.unix_sends,
         max_sockets: cli.max_sockets(),
         owned: services.extent(),
         limit,

@@ -55,6 +55,13 @@ pub(super) fn unix_write_after_close() -> Result<()> {
     expect("send", near.send(b"more"), libc::EPIPE)
 }
 
+/// There is no Unix socket at this path.
+pub(super) fn unix_not_sent() -> Result<()> {
+    let client = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    let nowhere = SockAddr::unix("/socktrace-self-test/nowhere")?;
+    expect("sendto", client.send_to(b"question", &nowhere), libc::ENOENT)
+}
+
 /// The peer resets a live connection.
 pub(super) fn reset() -> Result<()> {
     let (client, server) = pair()?;

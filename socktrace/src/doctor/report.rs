@@ -104,6 +104,7 @@ fn options(method: Method) -> anyhow::Result<Options> {
         method,
         retransmits: true,
         udp_sends: true,
+        unix_sends: true,
         owned: None,
         limit: None,
         ring_bytes: RING_BYTES,

@@ -124,6 +124,12 @@ const TESTS: &[Test] = &[
         proves: &[Hook::SendSig],
     },
     Test {
+        name: "unix_not_sent",
+        provoke: provoke::unix_not_sent,
+        tells: &[(EventKind::DatagramSend, Cause::NoSuchSocket)],
+        proves: &[Hook::UnixSendmsg],
+    },
+    Test {
         name: "premature_eof",
         provoke: provoke::premature_eof,
         tells: &[(EventKind::PeerClosed, Cause::PrematureEof)],

@@ -46,6 +46,7 @@ pub(super) fn attach_all(
         types,
         method,
         udp_sends: options.udp_sends,
+        unix_sends: options.unix_sends,
         not_built: &plan.not_built,
         hides_memory: hides_memory(),
         preempts: features.guards_recursion && preempts(),
@@ -120,6 +121,8 @@ struct Attacher<'a> {
     method: Method,
     /// Whether sends of UDP are to be seen.
     udp_sends: bool,
+    /// Whether sends of Unix sockets are to be seen.
+    unix_sends: bool,
     /// Functions that this kernel is built without.
     not_built: &'a [&'static str],
     /// Whether the kernel hides its memory from programs.
@@ -142,7 +145,8 @@ impl<'a> Attacher<'a> {
 
     /// Whether a hook has no use: nobody has asked for it, or others do what it is for.
     fn does_without(&self, hook: Hook, features: Features) -> bool {
-        (hook.is_on_request() && !self.udp_sends)
+        (hook == Hook::UdpSendmsg && !self.udp_sends)
+            || (hook == Hook::UnixSendmsg && !self.unix_sends)
             || (hook.only_forgets() && self.recognizes_sockets(features))
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) retransmits: bool,
     /// Whether datagrams are seen that this host does not take.
     pub(crate) udp_sends: bool,
+    /// Whether messages are seen that Unix sockets cannot send.
+    pub(crate) unix_sends: bool,
     /// Of how many sockets the owner is remembered.
     pub(crate) max_sockets: u32,
     /// How failures are counted by owner; `None` for not at all.
@@ -242,6 +244,7 @@ fn load_object(
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
         ("STREAM_RETRANSMITS", u32::from(options.retransmits)),
         ("UDP_SENDS", u32::from(options.udp_sends)),
+        ("UNIX_SENDS", u32::from(options.unix_sends)),
         ("JIFFY_US", options.jiffy_us),
         ("OWNED_COUNTS", u32::from(options.owned.is_some())),
         ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),
@@ -261,6 +264,9 @@ fn load_object(
     loader.map_max_entries("SOCKET_SETS", socket_sets);
     loader.map_max_entries("RECORDS", socket_sets * SOCKET_WAYS);
     loader.map_max_entries("OWNED", options.owned.map_or(1, |extent| extent.entries));
+    if !options.unix_sends {
+        loader.map_max_entries("UNIX_RECEIVERS", 1);
+    }
     if options.owned.is_none() {
         loader.map_max_entries("OTHERS", 1);
     }

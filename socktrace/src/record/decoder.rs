@@ -90,9 +90,11 @@ impl Decoder {
             Some(Detail::Icmp { router, kind, code }) => {
                 icmp = Some(Icmp { kind, code, router: address(router, family) });
             }
-            // Of a connect that found no room.
+            // Of a connect, or a datagram, that found no room.
             Some(Detail::Peer { tgid: pid, comm, .. })
-                if event.signature.kind == EventKind::Connect as u8 =>
+                if [EventKind::Connect, EventKind::DatagramSend]
+                    .map(|kind| kind as u8)
+                    .contains(&event.signature.kind) =>
             {
                 let process = (pid != 0).then(|| (pid, self.peer_name(comm)));
                 let FarEnd { waiting, limit, .. } = named.far_end;

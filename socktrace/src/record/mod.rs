@@ -14,7 +14,7 @@ use std::{net::SocketAddr, sync::Arc};
 use jiff::Timestamp;
 use socktrace_diagnosis::{Cause, Errno, Finding, advice::Icmp};
 use socktrace_ebpf::{
-    AcceptQueue, Detail, Event, Family, Given, Protocol, Role, SocketCall, TcpState,
+    AcceptQueue, Detail, Event, EventKind, Family, Given, Protocol, Role, SocketCall, TcpState,
 };
 
 pub(crate) use self::{
@@ -70,7 +70,7 @@ pub(crate) struct Sender {
     pub(crate) by_listener: bool,
 }
 
-/// The process of this host whose listener's queue was full.
+/// The process of this host whose queue was full: that of a listener, or of a receiver of datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listener {
     /// Its id and command name, where they are known.
@@ -197,7 +197,21 @@ impl Record {
     /// How many connections wait in a listener's queue, and beyond how many another one finds no room.
     pub(crate) fn queue(&self) -> Option<(u32, u32)> {
         let accepting = self.accept_queue().map(|queue| (queue.waiting, queue.limit));
-        accepting.or_else(|| self.listener.as_ref().map(|queue| (queue.waiting, queue.limit)))
+        accepting.or_else(|| self.far_queue().filter(|_| !self.is_datagram()))
+    }
+
+    /// How many datagrams wait for their receiver, and beyond how many another one finds no room.
+    pub(crate) fn receive_queue(&self) -> Option<(u32, u32)> {
+        self.far_queue().filter(|_| self.is_datagram())
+    }
+
+    fn far_queue(&self) -> Option<(u32, u32)> {
+        self.listener.as_ref().map(|queue| (queue.waiting, queue.limit))
+    }
+
+    /// Whether it is about a datagram that was not sent.
+    pub(crate) fn is_datagram(&self) -> bool {
+        self.event.signature.kind == EventKind::DatagramSend as u8
     }
 
     /// Whether it is about a Unix socket.

@@ -306,8 +306,13 @@ fn write_diagnosis(
         "accept_queue": queue.0,
         "accept_queue_limit": queue.1,
     });
-    // Process of this host that sent the RST, or closed the other end of a Unix socket, or whose listener's
-    // queue was full.
+    // How many datagrams wait for their receiver, and the limit, beyond which one more may wait.
+    add_fields!(out, record.receive_queue() => queue {
+        "receive_queue": queue.0,
+        "receive_queue_limit": queue.1,
+    });
+    // Process of this host that sent the RST, or closed the other end of a Unix socket, or whose queue was
+    // full.
     add_fields!(out, record.peer() => peer {
         "peer_pid": peer.0,
         "peer_comm": peer.1,

@@ -28,6 +28,27 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
     let is_file = path.starts_with('/');
     let number = i32::from(errno.0);
     Some(match (cause, number) {
+        (Cause::PeerQueueFull, _) => queue_full(record, &path),
+        (Cause::SendTimeout, _) if record.is_datagram() => {
+            format!("{}; the call waited until SO_SNDTIMEO ran out", queue_full(record, &path))
+        }
+        (Cause::SendRefused, libc::EACCES) => {
+            format!("no permission to send to {path}, by file modes or by a security module")
+        }
+        (Cause::SendRefused, libc::EPERM) => {
+            format!("{path} receives from another socket alone, or a security module forbids it")
+        }
+        (Cause::SendRefused, libc::EMSGSIZE) => {
+            "the datagram is longer than the send buffer (SO_SNDBUF)".to_owned()
+        }
+        (Cause::WriteAfterPeerClose, libc::ECONNREFUSED) => "the receiver had closed".to_owned(),
+        (Cause::WriteUnconnected, _) => {
+            "the socket is not connected, or no more: its peer has closed".to_owned()
+        }
+        (Cause::ConnectRefused, _) if record.is_datagram() => {
+            let file = if is_file { ", though the file is there" } else { "" };
+            format!("nobody receives at {path}{file}")
+        }
         (Cause::ConnectRefused, _) if is_file => {
             format!("nobody listens at {path}, though the file is there")
         }
@@ -73,6 +94,23 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
         }
         _ => return None,
     })
+}
+
+/// Whose queue is full of datagrams, and how full it is.
+fn queue_full(record: &Record, path: &str) -> String {
+    let at = if record.path.is_some() { format!("at {path} ") } else { String::new() };
+    match &record.listener {
+        Some(Listener { process, waiting, limit }) => {
+            let who = match process {
+                Some((pid, comm)) => format!("; {comm}[{pid}] receives there"),
+                None => "; which process receives there is not known".to_owned(),
+            };
+            format!(
+                "the receiver {at}reads too slowly ({waiting} wait, its queue takes {limit}){who}"
+            )
+        }
+        None => format!("the receiver {at}reads too slowly"),
+    }
 }
 
 /// Whose queue it is, and how full.
@@ -141,6 +179,28 @@ mod tests {
         assert!(waited.ends_with("; connect waited until SO_SNDTIMEO ran out"), "{waited}");
         let nobody = connect(libc::EAGAIN, Some("/x"), None, Origin::Other);
         assert!(nobody.contains("its listener is not known"), "{nobody}");
+    }
+
+    #[test]
+    fn a_slow_receiver_is_named_where_it_is_known() {
+        let mut event = reset_event();
+        event.signature.kind = EventKind::DatagramSend as u8;
+        event.signature.family = Domain::Unix as u8;
+        event.signature.protocol = Protocol::Unix as u8;
+        event.signature.errno = u16::try_from(libc::EAGAIN).expect("small");
+        let process = Some((81, "rsyslogd".into()));
+        let listener = Some(Listener { process, waiting: 11, limit: 10 });
+        let path = Some("/dev/log".to_owned());
+        let full = Record { listener, path, ..record(event) };
+        let words = "the receiver at /dev/log reads too slowly (11 wait, its queue takes 10); \
+                     rsyslogd[81] receives there";
+        assert_eq!(whole_reason(&full), words);
+        event.signature.origin = Origin::SendTimeout as u8;
+        let timeout = whole_reason(&record(event));
+        assert_eq!(
+            timeout,
+            "the receiver reads too slowly; the call waited until SO_SNDTIMEO ran out"
+        );
     }
 
     #[test]

@@ -94,21 +94,22 @@ macro_rules! catalogue {
         fail { $($boot:ident $($mark:ident)? $name:literal
             $($family:ident)+ $(($($other:ident)+))?: $fail:expr
             $(, kprobes hide $cause:ident: $why:ident)? $(, late: $late:ident)?;)+ }
-        unix { $($unix_boot:ident $($unix_mark:ident)? $unix_name:literal: $unix:expr;)+ }
+        unix { $($unix_boot:ident $($unix_mark:ident)? $unix_name:literal: $unix:expr
+            $(, kprobes hide $unix_cause:ident: $unix_why:ident)?;)+ }
         check { $($check_boot:ident $($check_mark:ident)? $check_name:literal: $check:expr;)+ }
     ) => {
         catalogue! {
             // As one token each, marks can be repeated with the families.
             @ fail { $([$($mark)?] [$($cause $why)?] [$($late)?] $boot $name
                 [$($family)+] [$($($other)+)?]: $fail;)+ }
-            unix { $([$($unix_mark)?] $unix_boot $unix_name: $unix;)+ }
+            unix { $([$($unix_mark)?] [$($unix_cause $unix_why)?] $unix_boot $unix_name: $unix;)+ }
             check { $([$($check_mark)?] $check_boot $check_name: $check;)+ }
         }
     };
     (
         @ fail { $($mark:tt $hidden:tt $late:tt $boot:ident $name:literal
             [$($family:ident)+] [$($other:ident)*]: $fail:expr;)+ }
-        unix { $($unix_mark:tt $unix_boot:ident $unix_name:literal: $unix:expr;)+ }
+        unix { $($unix_mark:tt $unix_hidden:tt $unix_boot:ident $unix_name:literal: $unix:expr;)+ }
         check { $($check_mark:tt $check_boot:ident $check_name:literal: $check:expr;)+ }
     ) => {
         /// Every scenario, in the order in which they run.
@@ -134,7 +135,7 @@ macro_rules! catalogue {
                 boot: BootKind::$unix_boot,
                 scope: scope!($unix_mark),
                 act: Act::Fail(|_| $unix(), Family::Ipv4),
-                hidden: None,
+                hidden: hidden!($unix_hidden),
                 late: None,
             },)+
             $(Scenario {
@@ -471,7 +472,6 @@ catalogue! {
         Icount "quiet_idle_pool" Ipv6 (Ipv4): quiet::idle_pool;
         Smp "quiet_shared_port" Ipv4 Ipv6: quiet::shared_port, late: END;
         Smp "quiet_not_connected" Ipv4 (Ipv6): quiet::not_connected, late: END;
-        Smp quick "quiet_not_ip" Ipv4: quiet::not_ip, late: END;
         Smp quick "quiet_udp" Ipv4 Ipv6 Mapped: udp::quiet, late: END;
         Smp differs "quiet_no_socket" Ipv4: quiet::no_socket;
 
@@ -493,6 +493,21 @@ catalogue! {
         Smp quick "unix_reset_by_peer_pair": unix::reset_pair;
         Smp quick "unix_reset_by_listener": unix::reset_by_listener;
         Smp quick "unix_write_after_peer_close": unix::write_after_close;
+        Smp quick "unix_write_after_peer_close_unsignalled": unix::sends::write_after_close,
+            kprobes hide WriteAfterPeerClose: WAITS;
+        Smp quick "unix_write_after_shutdown": unix::sends::write_after_shutdown,
+            kprobes hide WriteAfterShutdown: WAITS;
+        Smp quick "unix_nobody_receives": unix::sends::nobody_receives, kprobes hide ConnectRefused: WAITS;
+        Smp quick "unix_no_such_receiver": unix::sends::no_such_receiver,
+            kprobes hide NoSuchSocket: WAITS;
+        Smp quick "unix_receiver_closed": unix::sends::receiver_closed,
+            kprobes hide WriteAfterPeerClose: WAITS;
+        Smp quick "unix_write_unconnected": unix::sends::not_connected,
+            kprobes hide WriteUnconnected: WAITS;
+        Smp quick "unix_send_refused": unix::sends::refused, kprobes hide SendRefused: WAITS;
+        Smp quick "unix_peer_queue_full": unix::sends::queue_full, kprobes hide PeerQueueFull: WAITS;
+        Smp quick "unix_send_timeout": unix::sends::timeout, kprobes hide SendTimeout: WAITS;
+        Smp quick "quiet_unix_would_wait": unix::sends::would_wait;
         Smp quick "quiet_unix_broken_pipe": unix::broken_pipe;
         Smp quick "unix_bind_failed": unix::bind;
         Smp quick "unix_listen_failed": unix::listen;

@@ -52,7 +52,14 @@ fn run_checks(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> 
 /// Runs scenarios that make failures, all under one tracer.
 fn run_traced(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
     // Verbose, so that a refusal comes with the verifier's words.
-    let tracer = match Tracer::start(&["--output", "json", "--all", "--udp-sends", "--verbose"])? {
+    let tracer = match Tracer::start(&[
+        "--output",
+        "json",
+        "--all",
+        "--udp-sends",
+        "--unix-sends",
+        "--verbose",
+    ])? {
         Ok(tracer) => tracer,
         Err(refused) => {
             reporter.send(&Report::Refused { exit: refused.exit, stderr: refused.stderr })?;

@@ -294,7 +294,7 @@ fn calls_mptcp_by_subflow() -> bool {
 fn absent_hooks() -> Vec<&'static str> {
     let mut absent = Vec::new();
     if uses_kprobes() {
-        absent.extend(["__sys_accept4", "udp_sendmsg"]);
+        absent.extend(["__sys_accept4", "udp_sendmsg", "unix_sendmsg"]);
     }
     absent.extend(gaps::absent_hooks(&series()));
     absent

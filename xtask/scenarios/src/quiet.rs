@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read as _, Write as _},
     net::Shutdown,
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    os::fd::AsRawFd as _,
     ptr,
     time::Duration,
 };
@@ -164,15 +164,6 @@ pub(super) fn not_connected(family: Family) -> Result<Vec<Expected>> {
         socket::errno("shutdown", socket.shutdown(Shutdown::Both))?,
     ];
     ensure!(errnos == [libc::ENOTCONN; 3], "failed with {errnos:?}");
-    Ok(SILENCE)
-}
-
-/// Failures of sockets that have no IP addresses.
-pub(super) fn not_ip(_family: Family) -> Result<Vec<Expected>> {
-    let (mut near, far) = UnixStream::pair()?;
-    drop(far);
-    let errno = socket::errno("write", near.write(b"hello"))?;
-    ensure_errno("write", errno, libc::EPIPE)?;
     Ok(SILENCE)
 }
 

@@ -4,6 +4,7 @@ mod failing;
 mod path;
 mod peer;
 mod quiet;
+pub(super) mod sends;
 mod socket;
 
 pub(super) use self::{

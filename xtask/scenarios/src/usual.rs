@@ -25,6 +25,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
         | Cause::ListenerClosed
         | Cause::ReceiveQueueFull
         | Cause::SendRefused
+        | Cause::PeerQueueFull
         | Cause::SockoptRejected
         | Cause::NetlinkOverrun
         | Cause::DeviceDown

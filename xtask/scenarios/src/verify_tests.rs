@@ -30,6 +30,7 @@ fn line() -> Value {
         "icmp_type": null, "icmp_code": null, "router": null,
         "level": null, "option": null, "fd": null, "flags": [],
         "dropped": null, "accept_queue": null, "accept_queue_limit": null,
+        "receive_queue": null, "receive_queue_limit": null,
         "socket_family": null, "socket_type": null, "socket_protocol": null,
     });
     let process = json!({

@@ -29,7 +29,31 @@ pub(super) fn advice(cause: Cause, errno: i32, facts: &Facts<'_>) -> Option<Cow<
                  few workers; else raise its backlog, and net.core.somaxconn where that is lower"
             ),
         },
-        (Cause::ConnectLocal | Cause::BindFailed, libc::EACCES | libc::EPERM) => match path {
+        (Cause::PeerQueueFull | Cause::SendTimeout, _) => {
+            let sockets = facts.command("ss -xap");
+            match facts.listener {
+                Some(receiver) => format!(
+                    "does {receiver} hang, or is it given more than it can take: {sockets} shows what \
+                     waits there as Recv-Q"
+                ),
+                None => format!(
+                    "{sockets} shows the receiver, with Recv-Q that stays high: does it hang, or is it \
+                     given more than it can take"
+                ),
+            }
+        }
+        (Cause::SendRefused, libc::EMSGSIZE) => {
+            "send less at once, or raise SO_SNDBUF, up to net.core.wmem_max".to_owned()
+        }
+        (Cause::SendRefused, libc::ENOBUFS) => "is memory short (free -m, dmesg)".to_owned(),
+        (Cause::WriteAfterPeerClose, libc::ECONNREFUSED) => {
+            "did the receiver crash or restart (its log); the program has to connect again"
+                .to_owned()
+        }
+        (
+            Cause::ConnectLocal | Cause::BindFailed | Cause::SendRefused,
+            libc::EACCES | libc::EPERM,
+        ) => match path {
             Some(path) => format!(
                 "namei -l {path} shows owners and modes on the way there; else the log of the security \
                  module names the rule (journalctl --grep 'avc:|apparmor=')"

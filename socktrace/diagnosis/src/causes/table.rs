@@ -221,7 +221,7 @@ causes! {
     WriteAfterPeerClose {
         id: "write_after_peer_close",
         direction: Peer, severity: Failure, group: Write,
-        errnos: Of(errnos![EPIPE]),
+        errnos: Of(errnos![EPIPE, ECONNREFUSED]),
         summary: "the program wrote to a Unix socket whose peer had closed",
         advice: "a read returning 0 means the peer has closed: stop writing; did the peer crash or restart (its log)",
     }
@@ -256,7 +256,7 @@ causes! {
     WriteUnconnected {
         id: "write_unconnected",
         direction: LocalProgram, severity: Failure, group: Write,
-        errnos: Of(errnos![EPIPE, ECONNRESET]),
+        errnos: Of(errnos![EPIPE, ECONNRESET, ENOTCONN]),
         summary: "the program wrote to a socket that is not connected",
         advice: "a bug of the program: a wrong descriptor, or a connect whose failure it did not notice",
     }
@@ -344,6 +344,13 @@ causes! {
         errnos: Of(NOT_TAKEN),
         summary: "this host did not take the datagram",
         advice: "does this host's own firewall or a BPF program of the cgroup forbid it (nft list ruleset, bpftool cgroup tree); is there a route (ip route get ADDRESS); is the datagram too large",
+    }
+    PeerQueueFull {
+        id: "peer_queue_full",
+        direction: Peer, severity: Notable, group: Datagram,
+        errnos: Of(errnos![EAGAIN]),
+        summary: "a datagram was not sent: its receiver, a Unix socket of this host, reads too slowly",
+        advice: "does the receiver hang, or is it given more than it can take (ss -xap: Recv-Q above Send-Q); net.unix.max_dgram_qlen at its start is the length of its queue",
     }
     SubflowFailed {
         id: "subflow_failed",

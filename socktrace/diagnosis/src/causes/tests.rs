@@ -73,14 +73,6 @@ fn signatures() -> impl Iterator<Item = Signature> {
             moments.extend(origins.iter().map(|origin| (kind, state, *origin)));
         }
     }
-    let write = Signature {
-        kind: EventKind::Write as u8,
-        state: TcpState::Established as u8,
-        protocol: Protocol::Unix as u8,
-        errno: Errno::of(libc::EPIPE).number(),
-        flags: Flags::PEER_CLOSED.0,
-        ..Signature::default()
-    };
     let of_unix = errnos.clone().into_iter().map(|errno| Signature {
         kind: EventKind::Connect as u8,
         state: TcpState::Close as u8,
@@ -101,7 +93,26 @@ fn signatures() -> impl Iterator<Item = Signature> {
             })
         })
     });
-    others.chain(of_unix).chain([write])
+    others.chain(of_unix).chain(unix_sends())
+}
+
+/// What sends of Unix sockets show that others do not.
+fn unix_sends() -> impl Iterator<Item = Signature> {
+    let kinds = [EventKind::Write, EventKind::DatagramSend];
+    let flags = [Flags::empty(), Flags::PEER_CLOSED, Flags::SEND_SHUTDOWN];
+    let of = move |kind, errno| {
+        flags.map(|flags| Signature {
+            kind: kind as u8,
+            state: TcpState::Established as u8,
+            protocol: Protocol::Unix as u8,
+            errno,
+            flags: flags.0,
+            ..Signature::default()
+        })
+    };
+    errnos()
+        .into_iter()
+        .flat_map(move |errno| kinds.into_iter().flat_map(move |kind| of(kind, errno)))
 }
 
 /// What sockets of UDP show that others do not.

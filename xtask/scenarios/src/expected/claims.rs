@@ -16,7 +16,10 @@ const NEVER: [&str; 1] = ["never_listened"];
 const SINCE_FIRST: &str = "since_first_ms";
 
 /// Fields that are null in every line but those whose scenario names a value.
-const USUALLY_NULL: [&str; 28] = [
+const USUALLY_NULL: [&str; 33] = [
+    "flow",
+    "rst_seq",
+    "rst_ack",
     "path",
     "peer_service",
     "remote_name",
@@ -45,6 +48,8 @@ const USUALLY_NULL: [&str; 28] = [
     "dropped",
     "accept_queue",
     "accept_queue_limit",
+    "receive_queue",
+    "receive_queue_limit",
 ];
 
 /// Fields that are 0 in every line but those whose scenario names a value.

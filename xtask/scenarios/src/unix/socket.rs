@@ -151,6 +151,15 @@ pub(super) fn receive(socket: &OwnedFd) -> io::Result<usize> {
     usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
 
+/// Takes one message, or fails without waiting.
+pub(super) fn receive_at_once(socket: &OwnedFd) -> io::Result<usize> {
+    let mut bytes = [0_u8; 4_096];
+    let (to, length) = (bytes.as_mut_ptr().cast(), bytes.len());
+    // SAFETY: as many bytes as there is room for.
+    let got = unsafe { libc::recv(socket.as_raw_fd(), to, length, libc::MSG_DONTWAIT) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
 pub(super) fn make_non_blocking(socket: &OwnedFd) -> Result<()> {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
