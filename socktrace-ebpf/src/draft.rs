@@ -12,6 +12,7 @@ use socktrace_ebpf::{
 };
 
 use crate::{
+    hops,
     recipient::{Answer, Recipient},
     tally,
     task::{self, Task},
@@ -63,10 +64,11 @@ extern "C" fn begin_event(slot: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn send_event(slot: u64) -> u64 {
-    let Some(recipient) = Recipient::of(slot) else {
+    let Some(recipient) = Answer::of(slot).recipient() else {
         return 0;
     };
-    let Draft { named, has_names } = &recipient.draft;
+    let Draft { named, has_names } = &mut recipient.draft;
+    hops::describe(recipient.address, &mut named.event);
     let size = if named.event.parts & parts::UNIX != 0 {
         size_of::<NamedEvent>()
     } else if *has_names == 1 {

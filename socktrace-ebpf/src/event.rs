@@ -142,6 +142,13 @@ pub struct Event {
     pub first_bytes: [u32; 2],
     /// Sequence number and acknowledgement of the RST that ended it; both 0 where they are not known.
     pub rst: [u32; 2],
+    /// The TTL, or hop limit, that this RST had left, and the segment that completed the handshake; 0
+    /// where they are not known.
+    pub rst_ttl: u8,
+    /// Likewise.
+    pub handshake_ttl: u8,
+    /// Room for more.
+    pub reserved: [u8; 6],
 }
 
 /// An event with the names of its process, and of its socket.
@@ -227,8 +234,8 @@ pub mod unsettled {
     pub const SERVICE: u8 = 1 << 1;
 }
 
-const _: () = assert!(size_of::<Event>() == 192 && align_of::<Event>() == 8);
-const _: () = assert!(size_of::<NamedEvent>() == 368 && align_of::<NamedEvent>() == 8);
+const _: () = assert!(size_of::<Event>() == 200 && align_of::<Event>() == 8);
+const _: () = assert!(size_of::<NamedEvent>() == 376 && align_of::<NamedEvent>() == 8);
 
 impl Event {
     /// Whether [`Event::uid`] means something.

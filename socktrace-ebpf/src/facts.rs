@@ -249,8 +249,13 @@ macro_rules! kernel_facts {
             at("tcp_v4_err", "tcp_v6_err", "udp_err", "icmpv6_notify") {
                 SKB_DATA = "sk_buff", "data", pointer;
                 SKB_DEV = "sk_buff", "dev", pointer;
-                SKB_HEAD = "sk_buff", "head", pointer;
                 SKB_TRANSPORT_HEADER = "sk_buff", "transport_header", u16;
+            }
+            at(
+                "tcp_v4_err", "tcp_v6_err", "udp_err", "icmpv6_notify", "tcp_init_transfer",
+                "tcp_reset_hops", "tcp_reset_hops_kprobe", "tcp_validate_incoming"
+            ) {
+                SKB_HEAD = "sk_buff", "head", pointer;
                 SKB_NETWORK_HEADER = "sk_buff", "network_header", u16;
             }
             at("inet_csk_accept_two_args") {

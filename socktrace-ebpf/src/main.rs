@@ -31,6 +31,7 @@ mod failure;
 mod filter;
 mod flood;
 mod holder;
+mod hops;
 mod icmp;
 mod icmp_packet;
 mod io_uring;

@@ -213,6 +213,10 @@ pub(crate) static UDP_SENDS: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static UNIX_SENDS: Fact = Fact(0);
 
+/// Whether it is kept how far segments have come: 1 or 0.
+#[unsafe(no_mangle)]
+pub(crate) static HOPS: Fact = Fact(0);
+
 /// The length of a jiffy in microseconds.
 #[unsafe(no_mangle)]
 pub(crate) static JIFFY_US: Fact = Fact(4_000);

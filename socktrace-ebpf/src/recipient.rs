@@ -29,7 +29,7 @@ pub(crate) struct Recipient {
     /// How many programs want this slot: the one that finds itself alone has it.
     claims: u64,
     /// The socket that it is asked for, an [`Identity`].
-    address: u64,
+    pub(crate) address: u64,
     cookie: u64,
     /// Its `tgid` is 0 when it is unknown.
     pub(crate) owner: Owner,

@@ -116,6 +116,11 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) unix_sends: bool,
 
+    /// Show the TTL, or hop limit, of the RST that ended a connection beside the handshake's: where they
+    /// differ, somebody on the way has probably sent it. Takes a hook at each handshake
+    #[arg(long)]
+    pub(crate) hops: bool,
+
     /// Events of one service, kind and port within 100 ms after which they are counted instead of
     /// shown one by one, until fewer come: one line says how many. Those of others are shown meanwhile
     #[arg(long, value_name = "N", default_value_t = DEFAULT_REPEAT_AFTER, value_parser = |text: &str| number(text, 2..=MOST_REPEAT_AFTER))]

@@ -36,6 +36,7 @@ mod tcp_destroy_sock;
 mod tcp_done;
 mod tcp_err;
 mod tcp_fin;
+mod tcp_init_transfer;
 mod tcp_reset;
 mod tcp_retransmit_skb;
 mod tcp_retransmit_timer;

@@ -141,6 +141,29 @@ hooks! {
         "tcp_reset"(SOCK, SKB) => [kprobe("tcp_reset_kprobe")];
         "tcp_reset"(SOCK) => [kprobe("tcp_reset_kprobe")];
     }
+    /// A handshake completes, and an RST comes.
+    TcpInitTransfer = "tcp_init_transfer",
+    hides "how far an RST had come, beside the handshake (rst_ttl, handshake_ttl)" {
+        "tcp_init_transfer"(SOCK, "int", SKB) => [
+            entry("tcp_init_transfer").reading_memory(),
+            entry("tcp_reset_hops").at("tcp_reset", &[SOCK, SKB])
+        ];
+        // 5.10, whose tcp_reset is not given the segment.
+        "tcp_init_transfer"(SOCK, "int", SKB) => [
+            entry("tcp_init_transfer").reading_memory(),
+            entry("tcp_validate_incoming").at("tcp_validate_incoming", &[SOCK, SKB, ANY, "int"])
+        ];
+    }, by kprobe {
+        "tcp_init_transfer"(SOCK, "int", SKB) => [
+            kprobe("tcp_init_transfer_kprobe"),
+            kprobe("tcp_reset_hops_kprobe").at("tcp_reset", &[SOCK, SKB])
+        ];
+        "tcp_init_transfer"(SOCK, "int", SKB) => [
+            kprobe("tcp_init_transfer_kprobe"),
+            kprobe("tcp_validate_incoming_kprobe")
+                .at("tcp_validate_incoming", &[SOCK, SKB, ANY, "int"])
+        ];
+    }
     /// Why it closes: the retransmission timer.
     TcpRetransmitTimer = "tcp_retransmit_timer",
     hides "retransmission timeouts are not counted; give-ups are told by the socket's fields alone" {

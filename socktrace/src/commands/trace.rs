@@ -87,6 +87,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         retransmits: cli.retransmits,
         udp_sends: cli.udp_sends,
         unix_sends: cli.unix_sends,
+        hops: cli.hops,
         max_sockets: cli.max_sockets(),
         owned: services.extent(),
         limit,

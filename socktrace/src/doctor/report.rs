@@ -105,6 +105,7 @@ fn options(method: Method) -> anyhow::Result<Options> {
         retransmits: true,
         udp_sends: true,
         unix_sends: true,
+        hops: true,
         owned: None,
         limit: None,
         ring_bytes: RING_BYTES,

@@ -47,6 +47,7 @@ pub(super) fn attach_all(
         method,
         udp_sends: options.udp_sends,
         unix_sends: options.unix_sends,
+        hops: options.hops,
         not_built: &plan.not_built,
         hides_memory: hides_memory(),
         preempts: features.guards_recursion && preempts(),
@@ -123,6 +124,8 @@ struct Attacher<'a> {
     udp_sends: bool,
     /// Whether sends of Unix sockets are to be seen.
     unix_sends: bool,
+    /// Whether it is to be seen how far segments have come.
+    hops: bool,
     /// Functions that this kernel is built without.
     not_built: &'a [&'static str],
     /// Whether the kernel hides its memory from programs.
@@ -147,6 +150,7 @@ impl<'a> Attacher<'a> {
     fn does_without(&self, hook: Hook, features: Features) -> bool {
         (hook == Hook::UdpSendmsg && !self.udp_sends)
             || (hook == Hook::UnixSendmsg && !self.unix_sends)
+            || (hook == Hook::TcpInitTransfer && !self.hops)
             || (hook.only_forgets() && self.recognizes_sockets(features))
     }
 

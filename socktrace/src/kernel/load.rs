@@ -49,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) udp_sends: bool,
     /// Whether messages are seen that Unix sockets cannot send.
     pub(crate) unix_sends: bool,
+    /// Whether it is kept how far segments have come.
+    pub(crate) hops: bool,
     /// Of how many sockets the owner is remembered.
     pub(crate) max_sockets: u32,
     /// How failures are counted by owner; `None` for not at all.
@@ -245,6 +247,7 @@ fn load_object(
         ("STREAM_RETRANSMITS", u32::from(options.retransmits)),
         ("UDP_SENDS", u32::from(options.udp_sends)),
         ("UNIX_SENDS", u32::from(options.unix_sends)),
+        ("HOPS", u32::from(options.hops)),
         ("JIFFY_US", options.jiffy_us),
         ("OWNED_COUNTS", u32::from(options.owned.is_some())),
         ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),
@@ -267,6 +270,7 @@ fn load_object(
     if !options.unix_sends {
         loader.map_max_entries("UNIX_RECEIVERS", 1);
     }
+    loader.map_max_entries("HOPS_LEFT", if options.hops { socket_sets * SOCKET_WAYS } else { 1 });
     if options.owned.is_none() {
         loader.map_max_entries("OTHERS", 1);
     }

@@ -14,8 +14,8 @@ use socktrace_ebpf::{
 };
 
 use super::{
-    Arguments, Flow, Killer, Listener, Process, Record, Rst, Sender, full_listener::FullListeners,
-    path, recent::RecentProcesses,
+    Arguments, Flow, Hops, Killer, Listener, Process, Record, Rst, Sender,
+    full_listener::FullListeners, path, recent::RecentProcesses,
 };
 use crate::{
     kernel::{
@@ -135,6 +135,7 @@ impl Decoder {
             remote_name: None,
             flow: Flow::of(event.first_bytes),
             rst: rst(event.rst),
+            hops: hops(event.rst_ttl, event.handshake_ttl),
             role: event.signature.role(event.role),
             process,
             service,
@@ -251,6 +252,11 @@ fn sender_reason(reason: u32) -> (u32, bool) {
 }
 
 /// What is known of an RST.
+/// Both, or none.
+fn hops(rst: u8, handshake: u8) -> Option<Hops> {
+    (rst != 0 && handshake != 0).then_some(Hops { rst, handshake })
+}
+
 fn rst([seq, ack]: [u32; 2]) -> Option<Rst> {
     ((seq, ack) != (0, 0)).then_some(Rst { seq, ack })
 }

@@ -97,6 +97,14 @@ pub(crate) struct Rst {
     pub(crate) ack: u32,
 }
 
+/// The TTL, or hop limit, that segments from the peer had left when they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hops {
+    pub(crate) rst: u8,
+    /// That of the segment that completed the handshake.
+    pub(crate) handshake: u8,
+}
+
 /// What a sink needs of one event.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
@@ -113,6 +121,8 @@ pub(crate) struct Record {
     pub(crate) flow: Option<Flow>,
     /// The RST that ended it, where one did and is known.
     pub(crate) rst: Option<Rst>,
+    /// How far it had come, where that was asked for and is known.
+    pub(crate) hops: Option<Hops>,
     /// What this host is in the connection, where that is known.
     pub(crate) role: Option<Role>,
     pub(crate) process: Option<Arc<Process>>,

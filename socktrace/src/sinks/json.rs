@@ -328,6 +328,11 @@ fn write_diagnosis(
         "rst_seq": rst.seq,
         "rst_ack": rst.ack,
     });
+    // TTL, or hop limit, that the RST had left, and the segment that completed the handshake.
+    add_fields!(out, record.hops => hops {
+        "rst_ttl": hops.rst,
+        "handshake_ttl": hops.handshake,
+    });
     // Process that had the kernel kill the socket, as by ss -K.
     add_fields!(out, &record.killer => killer {
         "killer_pid": killer.pid,

@@ -7,7 +7,7 @@ use socktrace_diagnosis::Cause;
 use socktrace_ebpf::event::parts;
 
 use super::reason::duration;
-use crate::record::{Listener, Record};
+use crate::record::{Hops, Listener, Record};
 
 /// From so many milliseconds on a silence is worth a word.
 const SILENCE_MS: u64 = 1_000;
@@ -25,6 +25,17 @@ pub(super) fn add(text: &mut String, record: &Record, cause: Cause) {
         if event.unread_bytes != 0 {
             let _ = write!(text, "; {} bytes from the peer wait unread", event.unread_bytes);
         }
+    }
+    if let Some(Hops { rst, handshake }) = record.hops
+        && rst != handshake
+        // Whoever sent it is named.
+        && record.sender.is_none()
+    {
+        let hops = rst.abs_diff(handshake);
+        let _ = write!(
+            text,
+            "; its TTL differs by {hops} from the handshake's: probably sent on the way"
+        );
     }
     if cause == Cause::ConnectTimeout
         && let Some(Listener { process, waiting, limit }) = &record.listener
@@ -78,7 +89,10 @@ mod tests {
     use socktrace_ebpf::Event;
 
     use super::*;
-    use crate::record::tests::{record, reset_event};
+    use crate::record::{
+        Sender,
+        tests::{record, reset_event},
+    };
 
     fn remarks(event: Event, silent_ms: u64, cause: Cause) -> String {
         let mut text = String::new();
@@ -95,6 +109,23 @@ mod tests {
         assert_eq!(remarks(event, 999, Cause::ResetByPeer), "; 53 bytes from the peer wait unread");
         assert_eq!(remarks(event, 20_000, Cause::ResetBeforeAccept), "");
         assert_eq!(remarks(event, 20_000, Cause::RetransmitTimeout), "");
+    }
+
+    #[test]
+    fn a_reset_says_so_where_it_came_another_way() {
+        let of = |rst, handshake, sender: Option<Sender>| {
+            let hops = Some(Hops { rst, handshake });
+            let mut text = String::new();
+            let record = Record { hops, sender, ..record(reset_event()) };
+            add(&mut text, &record, Cause::ResetByPeer);
+            text
+        };
+        let remark = "; its TTL differs by 1 from the handshake's: probably sent on the way";
+        assert_eq!(of(64, 63, None), remark);
+        assert_eq!(of(63, 64, None), remark);
+        assert_eq!(of(63, 63, None), "");
+        let named = Sender { pid: 7, comm: "x".into(), reason: None, by_listener: false };
+        assert_eq!(of(64, 63, Some(named)), "");
     }
 
     #[test]

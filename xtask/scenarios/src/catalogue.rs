@@ -8,7 +8,7 @@ use socktrace_diagnosis::Cause;
 
 use super::{
     accept, accept_queue, attach, bind, clients, connect, crowd, daemon, doctor, eof, fastopen,
-    filter, flood, forbid, handover,
+    filter, flood, forbid, handover, hops,
     icmp::{self, Message},
     inherit, inject, iouring,
     lane::Fault,
@@ -578,6 +578,7 @@ catalogue! {
         Smp "several_listeners": clients::several_listeners;
         Smp "socket_activation": clients::socket_activation;
         Smp quick "wrong_web_config": clients::wrong_web_config;
+        Smp quick "hops": hops::of_resets;
         Smp quick "kprobe": attach::by_kprobe;
         Smp differs "kprobe_fallback": attach::fallback;
         Smp "refused_not_root": refusal::not_root;

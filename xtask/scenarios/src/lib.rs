@@ -29,6 +29,7 @@ mod forbid;
 mod handover;
 mod harness;
 mod history;
+mod hops;
 mod icmp;
 mod inherit;
 mod inject;

@@ -63,7 +63,7 @@ const DAEMON: &str = "/bin/socktrace";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
 /// All of them.
-pub(super) const ALL: [Tool; 13] = [
+pub(super) const ALL: [Tool; 14] = [
     Tool { name: NO_TOOL, kind: ToolKind::Nothing },
     Tool { name: FLOOR, kind: ToolKind::Floor },
     Tool { name: STREAMING, kind: ToolKind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
@@ -82,6 +82,10 @@ pub(super) const ALL: [Tool; 13] = [
     Tool {
         name: "socktrace --unix-sends",
         kind: ToolKind::Program(&[DAEMON, "--output", "json", "--unix-sends"], ATTACHED),
+    },
+    Tool {
+        name: "socktrace --hops",
+        kind: ToolKind::Program(&[DAEMON, "--output", "json", "--hops"], ATTACHED),
     },
     Tool {
         name: "socktrace --attach kprobe",
