@@ -16,7 +16,7 @@ use socktrace_ebpf::{EventKind, Flags};
 use super::{connect, send_timeout, unix_connect};
 use crate::{
     arguments::Arguments as _,
-    errno::{ENOTSOCK, returned},
+    errno::{EAGAIN, ENOTSOCK, returned},
     load::Direct,
     sockaddr::SockAddr,
     socket::{O_NONBLOCK, Socket},
@@ -36,8 +36,13 @@ fn sys_connect_file_return(ctx: FExitContext) -> i32 {
     let target = SockAddr::<Direct>::new(ctx.pointer(1), ctx.int(2));
     // `io_uring` does not wait on a blocking file either (`io_connect`).
     let flags = ctx.int(3);
+    let tries = || flags & O_NONBLOCK != 0 && !Socket::is_nonblocking(ctx.pointer(0));
     let may_wait = || flags & O_NONBLOCK == 0 && !Socket::is_nonblocking(ctx.pointer(0));
     if sock.stream_family().is_none() {
+        // Of a full queue the program gets nothing yet: `io_uring` waits for room.
+        if errno == EAGAIN && tries() {
+            return 0;
+        }
         return unix_connect::call_returned(sock, errno, target, may_wait());
     }
     connect::returned(sock, errno, target, connect::Call::Connect);

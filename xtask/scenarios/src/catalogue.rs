@@ -487,6 +487,7 @@ catalogue! {
         Smp quick "unix_connect_local": unix::connect_local;
         Smp quick "unix_backlog_full": unix::backlog_full;
         Smp quick "unix_backlog_full_waited": unix::backlog_full_waited;
+        Smp quick "unix_connect_io_uring": unix::by_io_uring;
         Smp "unix_backlog_full_by_another_name": unix::backlog_full_elsewhere;
         Smp quick "unix_reset_by_peer": unix::reset;
         Smp "unix_reset_by_client": unix::reset_by_exit;

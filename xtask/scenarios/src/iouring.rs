@@ -77,6 +77,20 @@ fn connect(socket: &Socket, address: SocketAddr) -> io::Result<usize> {
     }
 }
 
+/// Connects to an address of any family.
+///
+/// # Safety
+///
+/// The address must be as long as it says.
+pub(super) unsafe fn connect_to(
+    descriptor: RawFd,
+    address: *const libc::sockaddr,
+    length: libc::socklen_t,
+) -> io::Result<usize> {
+    // SAFETY: as the caller promises; it lives until the operation has ended.
+    unsafe { run(&opcode::Connect::new(Fd(descriptor), address, length).build()) }
+}
+
 /// Nobody listens.
 pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;

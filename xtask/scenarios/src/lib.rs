@@ -281,6 +281,12 @@ fn keeps_waiting_connects() -> bool {
     matches!(series().as_str(), "5.10" | "6.1")
 }
 
+/// Whether socktrace sees with which flags `io_uring` tries a connect: where the whole call is hooked, by a
+/// helper that 5.10 does not have.
+fn sees_tried_connects() -> bool {
+    series() != "5.10" && !uses_kprobes()
+}
+
 /// Whether this kernel speaks MPTCP.
 fn has_mptcp() -> bool {
     series() != "5.10"

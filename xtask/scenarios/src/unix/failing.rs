@@ -1,8 +1,16 @@
 //! Calls that name a Unix socket and fail.
 
-use std::{fs, os::fd::OwnedFd, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{
+    fs,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::PermissionsExt as _,
+    },
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use nix::{
     libc,
     sys::{
@@ -14,9 +22,10 @@ use nix::{
 use socktrace_diagnosis::Cause;
 
 use super::socket::{
-    self, DATAGRAM, Name, SEQPACKET, STREAM, UNKNOWN, connected, errno, failed_call, listener,
+    self, DATAGRAM, Name, SEQPACKET, STREAM, UNKNOWN, accept, connected, errno, failed_call,
+    listener,
 };
-use crate::{bind::as_nobody, expected::Expected, process::Process};
+use crate::{bind::as_nobody, expected::Expected, iouring, process::Process, sees_tried_connects};
 
 /// A connect that fails with this errno.
 fn fails(socket_type: i32, name: &Name, cause: Cause, wanted: i32) -> Result<Expected> {
@@ -135,6 +144,34 @@ pub(crate) fn backlog_full() -> Result<Vec<Expected>> {
         }
     }
     Ok(failures)
+}
+
+/// By `io_uring`: nobody listens; and a full queue, of which the program gets nothing, as it waits for room.
+pub(crate) fn by_io_uring() -> Result<Vec<Expected>> {
+    let connect = |socket: &OwnedFd, name: &Name| {
+        let (address, length) = name.address();
+        // SAFETY: an address that is as long as it says.
+        unsafe { iouring::connect_to(socket.as_raw_fd(), (&raw const address).cast(), length) }
+    };
+    let stale = Name::path("stale")?;
+    socket::bind(&socket::open(STREAM)?, &stale)?;
+    let refused = errno("connect", connect(&socket::open(STREAM)?, &stale), libc::ECONNREFUSED)?;
+    let refused = failed_call(Cause::ConnectRefused, "connect", refused, Some(&stale));
+    if !sees_tried_connects() {
+        return Ok(vec![refused]);
+    }
+    let name = Name::path("full")?;
+    let (listener, _waiting) = full(STREAM, &name)?;
+    let waits = socket::open(STREAM)?;
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| connect(&waits, &name));
+        thread::sleep(Duration::from_millis(50));
+        ensure!(!connecting.is_finished(), "connect did not wait");
+        let _accepted = [accept(&listener)?, accept(&listener)?];
+        connecting.join().map_err(|_| anyhow!("a thread panicked"))??;
+        Ok(())
+    })?;
+    Ok(vec![refused])
 }
 
 /// The same, and connect waits as long as the program lets it.
