@@ -13,11 +13,15 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 mod choices;
 mod filters;
 mod max_sockets;
+mod otlp;
 mod ring_buffer;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::{
     choices::{Attach, Color, OnFull, Output, Time},
     filters::Filters,
+    otlp::Otlp,
 };
 use socktrace_exporter::Listen;
 
@@ -37,6 +41,9 @@ const MOST_SERIES: i64 = 100_000;
 /// Events of one kind in a window after which they are counted by default.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const DEFAULT_REPEAT_AFTER: u32 = socktrace_ebpf::repeats::REPEAT_AFTER as u32;
+
+/// The same where they are sent to a collector: what is counted cannot be joined with the other end.
+const DEFAULT_REPEAT_AFTER_OF_OTLP: u32 = 1_000;
 
 /// More than any ring buffer has room for.
 const MOST_REPEAT_AFTER: u32 = 1_000_000;
@@ -123,8 +130,9 @@ pub(crate) struct Cli {
 
     /// Events of one service, kind and port within 100 ms after which they are counted instead of
     /// shown one by one, until fewer come: one line says how many. Those of others are shown meanwhile
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_REPEAT_AFTER, value_parser = |text: &str| number(text, 2..=MOST_REPEAT_AFTER))]
-    pub(crate) repeat_after: u32,
+    /// [default: 50, and 1000 with --otlp]
+    #[arg(long, value_name = "N", value_parser = |text: &str| number(text, 2..=MOST_REPEAT_AFTER))]
+    repeat_after: Option<u32>,
 
     /// Show each event, however many there are: --repeat-after without end
     #[arg(long)]
@@ -197,6 +205,9 @@ pub(crate) struct Cli {
     pub(crate) verbose: bool,
 
     #[command(flatten)]
+    pub(crate) otlp: Otlp,
+
+    #[command(flatten)]
     pub(crate) filters: Filters,
 }
 
@@ -212,16 +223,24 @@ impl Cli {
         self.max_sockets.unwrap_or_else(max_sockets::default)
     }
 
+    /// Events of one kind in a window after which they are counted.
+    pub(crate) fn repeat_after(&self) -> u32 {
+        let default =
+            if self.otlp.is_on() { DEFAULT_REPEAT_AFTER_OF_OTLP } else { DEFAULT_REPEAT_AFTER };
+        self.repeat_after.unwrap_or(default)
+    }
+
     /// What the definition cannot say.
     ///
     /// # Errors
     /// When options do not go together.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
-        if self.no_stream && self.filters.are_given() && !self.filters.filter_metrics {
+        let has_events = !self.no_stream || self.otlp.is_on();
+        if !has_events && self.filters.are_given() && !self.filters.filter_metrics {
             return Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
                 "filters narrow the stream, which --no-stream turns off: add --filter-metrics to \
-                 narrow the counts, or leave one of the two out",
+                 narrow the counts, --otlp to send what passes, or leave one of the two out",
             ));
         }
         if self.filters.filter_metrics && !self.filters.are_given() {
@@ -313,91 +332,4 @@ fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     let (first, last) = range.into_inner();
     number.ok_or_else(|| format!("expected a whole number from {first} to {last}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory as _, error::ErrorKind};
-
-    use super::*;
-
-    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once(&"socktrace").chain(args))
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn wrong_values_name_the_right_ones() {
-        let error = parse(&["--output", "xml"]).expect_err("no such format").to_string();
-        assert!(error.contains("human") && error.contains("json"), "{error}");
-        let error = parse(&["--attach", "uprobe"]).expect_err("no such way").to_string();
-        assert!(["auto", "fentry", "kprobe"].iter().all(|way| error.contains(way)), "{error}");
-        let error = parse(&["--ring-buffer", "100"]).expect_err("no such size").to_string();
-        assert!(error.contains("1024 or 4096"), "{error}");
-        assert_eq!(parse(&["--ring-buffer", "4"]).expect("sound").ring_bytes(), 4_096);
-        let error = parse(&["--listen", "10054"]).expect_err("no address").to_string();
-        assert!(error.contains("127.0.0.1:10054"), "{error}");
-    }
-
-    #[test]
-    fn metrics_can_be_served_at_several_places() {
-        let cli = parse(&["--listen", "[::1]:1", "--listen", "unix:/run/a"]).expect("sound");
-        let places: Vec<_> = cli.listen.iter().map(ToString::to_string).collect();
-        assert_eq!(places, ["[::1]:1", "unix:/run/a"]);
-        assert!(parse(&[]).expect("sound").listen.is_empty());
-    }
-
-    #[test]
-    fn wrong_usage_exits_with_2() {
-        for args in [
-            &["--no-such"][..],
-            &["--attach", "x"],
-            &["--color", "pink"],
-            &["--no-stream", "--no-metrics"],
-        ] {
-            assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
-        }
-    }
-
-    #[test]
-    fn explaining_stands_apart_from_tracing() {
-        let explain = |args: &[&str]| match parse(args).expect("sound").command {
-            Some(Command::Explain(explain)) => explain,
-            _ => panic!("{args:?}"),
-        };
-        assert_eq!(explain(&["explain"]).topic, None);
-        assert_eq!(explain(&["explain", "-104"]).topic.as_deref(), Some("-104"));
-        assert_eq!(explain(&["explain", "EPIPE", "--lang", "zh"]).lang, Some(Language::Zh));
-        assert!(parse(&["--no-stream"]).expect("sound").command.is_none());
-        for args in
-            [&["--verbose", "explain"][..], &["explain", "--no-stream"], &["explain", "a", "b"]]
-        {
-            assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
-        }
-    }
-
-    #[test]
-    fn filters_have_something_to_filter() {
-        for (args, is_sound) in [
-            (&["--unit", "nginx", "--unit", "!db"][..], true),
-            (&["--no-stream", "--unit", "nginx"], false),
-            (&["--no-stream", "--unit", "nginx", "--filter-metrics"], true),
-            (&["--filter-metrics"], false),
-        ] {
-            let checked = parse(args).expect("defined").check();
-            assert_eq!(checked.is_ok(), is_sound, "{args:?}");
-        }
-        let error = parse(&["--filter-metrics"]).expect("defined").check().expect_err("no filter");
-        assert_eq!(error.exit_code(), 2);
-    }
-
-    #[test]
-    fn a_service_has_something_to_do() {
-        let error = parse(&["--no-stream", "--no-metrics"]).expect_err("nothing to do");
-        assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
-    }
 }

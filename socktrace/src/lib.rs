@@ -14,6 +14,7 @@ mod explain;
 mod filter;
 mod kernel;
 mod metrics;
+mod otlp;
 mod owner;
 mod pipeline;
 mod record;

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("counts", &["kernel", "owner", "record", "filter"]),
     ("sinks", &["kernel", "owner", "record", "filter", "counts"]),
     ("metrics", &["kernel", "owner", "record", "filter", "counts"]),
+    ("otlp", &["owner", "record", "counts", "sinks"]),
     ("pipeline", &["kernel", "owner", "record", "filter", "counts", "sinks", "metrics"]),
     ("doctor", &["kernel", "owner", "service"]),
     ("cli", &["kernel", "filter", "explain", "service", "sinks"]),
@@ -26,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "commands",
         &[
             "kernel", "explain", "service", "owner", "record", "filter", "counts", "sinks",
-            "metrics", "pipeline", "doctor", "cli", "config",
+            "metrics", "otlp", "pipeline", "doctor", "cli", "config",
         ],
     ),
 ];

@@ -32,7 +32,7 @@ const FILES: [(&str, &str); 4] = [
     ("/usr/share/doc/socktrace/", "More documentation."),
 ];
 
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 6] = [
     (
         "SOCKTRACE_NAME",
         "The option --name, in capitals and with _ for each dash: SOCKTRACE_IDLE_THRESHOLD=60 for \
@@ -40,12 +40,23 @@ const ENVIRONMENT: [(&str, &str); 4] = [
          Wins over the file; options win over both.",
     ),
     ("SOCKTRACE_CONFIG", "The file with settings, as with --config."),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT, _LOGS_ENDPOINT, _METRICS_ENDPOINT, _HEADERS, _PROTOCOL, \
+         _COMPRESSION, _TIMEOUT, _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY, \
+         OTEL_METRIC_EXPORT_INTERVAL",
+        "Refine what --otlp sends, as OpenTelemetry defines them; alone they send nothing. Options win \
+         over them, but not over the endpoint of a single signal.",
+    ),
+    (
+        "OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME",
+        "Attributes of everything that --otlp sends, and what socktrace is called in its metrics.",
+    ),
     ("NO_COLOR", "When set and not empty, nothing is colored, unless --color says otherwise."),
     ("LC_ALL, LC_MESSAGES, LANG", "The language of socktrace-explain(1)."),
 ];
 
 /// Commands, and what they are for.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("socktrace", "Shows a line for each failed socket, and serves metrics on 127.0.0.1:10054."),
     (
         "socktrace --output json --all",
@@ -62,6 +73,10 @@ const EXAMPLES: [(&str, &str); 7] = [
     (
         "socktrace --no-stream --listen [::]:10054 --web-config /etc/socktrace/web.yml",
         "Only counts, and serves the counts to the network, by the TLS and the passwords of a web configuration file.",
+    ),
+    (
+        "socktrace --no-stream --otlp http://localhost:4318",
+        "Sends failures and counts to an OpenTelemetry Collector.",
     ),
     ("socktrace doctor --self-test", "Checks that failures are seen on this host."),
     ("socktrace explain ECONNRESET", "Tells what an errno means, and what a program should do."),

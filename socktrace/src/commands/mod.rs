@@ -4,6 +4,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 mod lifecycle;
 mod looks;
+mod otlp;
 mod serve;
 pub(crate) mod trace;
 mod watch;

@@ -7,6 +7,7 @@ use socktrace_ebpf::OWNED_PER_SERIES;
 use socktrace_exporter::{
     Access, Listen, Listener, Listeners, Liveness, PassedSockets, Server, Site,
 };
+use socktrace_otlp::Counts as OtlpCounts;
 
 use crate::{
     cli::{Cli, DEFAULT_LISTEN},
@@ -102,6 +103,7 @@ pub(super) struct Sources {
     pub(super) progress: Option<Arc<SharedProgress>>,
     pub(super) listeners: Option<Arc<ListenerTable>>,
     pub(super) netstat: Option<Netstat>,
+    pub(super) otlp: Option<Arc<OtlpCounts>>,
 }
 
 /// What stays the same.
@@ -123,22 +125,23 @@ pub(super) fn about(
     }
 }
 
-/// Serves the metrics at these sockets, if any.
+/// Gathers the numbers if they are served or sent, and serves them at these sockets, if any.
 pub(super) fn metrics(
     object: &mut Object,
     (listeners, access): (Listeners, Access),
     services: ServiceCounts,
     (about, hooks): (About, &Hooks),
     sources: Sources,
-) -> anyhow::Result<Option<Server>> {
-    if listeners.pages.is_empty() && listeners.health.is_empty() {
-        return Ok(None);
+) -> anyhow::Result<(Option<Arc<Exporter>>, Option<Server>)> {
+    let is_served = !(listeners.pages.is_empty() && listeners.health.is_empty());
+    if !is_served && sources.otlp.is_none() {
+        return Ok((None, None));
     }
     let measures = Measures::new(object)?;
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
-    let Sources { counts, programs, progress, listeners: looks, netstat } = sources;
+    let Sources { counts, programs, progress, listeners: looks, netstat, otlp } = sources;
     let services = services.start(object, &counts)?;
-    let exporter = Exporter {
+    let exporter = Arc::new(Exporter {
         about,
         counts,
         measures,
@@ -148,7 +151,19 @@ pub(super) fn metrics(
         netstat,
         max_owned,
         progress,
-    };
+        otlp,
+    });
+    let serve = || serve((listeners, access), Arc::clone(&exporter), hooks);
+    let server = is_served.then(serve).transpose()?;
+    Ok((Some(exporter), server))
+}
+
+/// Serves them.
+fn serve(
+    (listeners, access): (Listeners, Access),
+    exporter: Arc<Exporter>,
+    hooks: &Hooks,
+) -> anyhow::Result<Server> {
     let urls: Vec<_> =
         listeners.pages.iter().map(|listener| listener.metrics_url(&access)).collect();
     let (liveness, watchdog) = Liveness::new();
@@ -159,7 +174,7 @@ pub(super) fn metrics(
     for url in urls {
         log::info!(target: NOTICE, socktrace_url = url; "metrics: {url}");
     }
-    Ok(Some(server))
+    Ok(server)
 }
 
 /// The sockets for metrics; none when nobody wants them, or when they can only not be had at the

@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::Context as _;
 use socktrace_ebpf::Counter;
 use socktrace_exporter::{Access, PassedSockets};
+use socktrace_otlp::Numbers;
 use tokio::runtime;
 
-use super::{lifecycle::Lifecycle, looks::Looks, serve, watch};
+use super::{lifecycle::Lifecycle, looks::Looks, otlp::Otlp, serve, watch};
 use crate::{
+    cli::Cli,
     config::Resolved,
     counts::{Counts, SharedProgress, StreamProgress},
     filter::Filter,
@@ -35,7 +37,7 @@ use crate::{
         privileges,
         signals::{ReloadSignal, StopSignals},
     },
-    sinks::{Sinks, StreamSink},
+    sinks::{Sink, Sinks, StreamSink},
 };
 
 /// Runs until SIGINT or SIGTERM, or until the reader of the output is gone.
@@ -76,12 +78,16 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let clock = Clock::new()?;
     let names = if cli.resolve { Some(RemoteNames::new(SystemResolver::new()?)) } else { None };
     let filter = Arc::new(Filter::from(&cli.filters));
-    let scope = Scope { stream: !cli.no_stream, counts: cli.filters.filter_metrics };
-    let kernel_filter = filter.kernel_filter(scope, cli.all);
+    let shows_lines = !cli.no_stream;
+    // Before privileges are given up, which its files may take.
+    let otlp = Otlp::new(&resolved)?;
+    let events = shows_lines || otlp.is_some();
+    let scope = Scope { events, counts: cli.filters.filter_metrics };
+    let kernel_filter = filter.kernel_filter(scope, cli.all || otlp.is_some());
     let mut services = serve::ServiceCounts::new(cli);
     // Events of one kind differ in their paths, which the kernel side does not judge.
-    let limit = (scope.stream && !cli.no_collapse && !filter.asks_for_paths())
-        .then(|| Limit { events: cli.repeat_after, by_cgroup: Owners::are_told_by_cgroup() });
+    let limit = (scope.events && !cli.no_collapse && !filter.asks_for_paths())
+        .then(|| Limit { events: cli.repeat_after(), by_cgroup: Owners::are_told_by_cgroup() });
     let options = load::Options {
         method: cli.attach.into(),
         retransmits: cli.retransmits,
@@ -129,7 +135,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         probe_log::forward(&mut object)?;
     }
     let attached = hooks.attached.len();
-    let progress = scope.stream.then(Arc::<SharedProgress>::default);
+    let progress = shows_lines.then(Arc::<SharedProgress>::default);
     let about = serve::about(cli, health, measurable, rst_reasons.clone());
     let sources = serve::Sources {
         counts: Arc::clone(&counts),
@@ -137,12 +143,14 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         progress: progress.clone(),
         listeners: looks.clone(),
         netstat,
+        otlp: otlp.as_ref().map(Otlp::counts),
     };
-    let _server =
+    let (numbers, _server) =
         serve::metrics(&mut object, (listeners, access), services, (about, &hooks), sources)?;
 
     let lifecycle = Lifecycle { manager, reload, counts: Arc::clone(&counts), hooks: attached };
-    let is_shown = progress.is_some();
+    let sinks = sinks(cli, otlp.as_ref());
+    let otlp = otlp.zip(numbers).map(|(otlp, numbers)| otlp.start(numbers)).transpose()?;
     let mut pipeline = None;
     if let Some(owners) = owners {
         let events = Events::new(&mut object)?;
@@ -151,23 +159,30 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         let teacher = Teacher::new(Some(Verdicts::new(&mut object)?));
         let gate = Gate::new(decoder, judge, teacher, counts.user_counts());
         let judging = Pipeline::new(events, gate, Arc::clone(&counts));
-        pipeline = Some(match progress {
-            Some(progress) => {
-                let sinks = Sinks::new(vec![Box::new(StreamSink::new(watch::options(cli)))]);
-                let repeats = limit.map(|limit| RepeatMaps::new(&mut object, limit)).transpose()?;
-                judging.show(sinks, repeats, names, progress)
-            }
-            None => judging,
+        pipeline = Some(if scope.events {
+            let repeats = limit.map(|limit| RepeatMaps::new(&mut object, limit)).transpose()?;
+            judging.show(sinks, repeats, names, progress)
+        } else {
+            judging
         });
     }
-    let looks = looks.filter(|_| is_shown).map(Looks::new);
+    let looks = looks.filter(|_| scope.events).map(Looks::new);
     let attached = Attached::new(object, links);
-    let shown =
-        Box::pin(watch::watch(pipeline, looks, lifecycle, attached, resolved, &mut stop)).await?;
-    let shown = is_shown.then_some(shown);
-    let summary = summary(&counts, shown)?;
-    log::info!(target: NOTICE, "socktrace: {summary}{}", missed_calls(&programs.look().missed));
+    let watched =
+        watch::watch(pipeline, looks, lifecycle, attached, resolved, otlp.as_ref(), &mut stop);
+    let shown = Box::pin(watched).await;
+    let sent = otlp.map(|otlp| sent_records(otlp.finish())).unwrap_or_default();
+    let summary = summary(&counts, shows_lines.then_some(shown?))?;
+    let missed = missed_calls(&programs.look().missed);
+    log::info!(target: NOTICE, "socktrace: {summary}{sent}{missed}");
     Ok(())
+}
+
+/// Where records go: to lines unless there are to be none, and to a collector.
+fn sinks(cli: &Cli, otlp: Option<&Otlp>) -> Sinks {
+    let stream = || Box::new(StreamSink::new(watch::options(cli))) as Box<dyn Sink>;
+    let stream = (!cli.no_stream).then(stream);
+    Sinks::new(stream.into_iter().chain(otlp.map(Otlp::sink)).collect())
 }
 
 /// One line about the whole run, from the exact tallies.
@@ -188,6 +203,12 @@ fn summary(counts: &Counts, shown: Option<StreamProgress>) -> anyhow::Result<Str
         count => format!(", {count} in floods"),
     };
     Ok(format!("{failures}; {} events shown{repeated}, {lost} lost", shown.shown))
+}
+
+/// What became of log records, to go after the summary.
+fn sent_records(numbers: Numbers) -> String {
+    let dropped: u64 = numbers.dropped.iter().sum();
+    format!("; OpenTelemetry: {} records sent, {dropped} dropped", numbers.sent)
 }
 
 /// What the kernel kept from the programs, to go after the summary; empty if nothing.

@@ -3,6 +3,8 @@
 
 use std::future::pending;
 
+use socktrace_otlp::Control;
+
 use super::{
     lifecycle::Lifecycle,
     looks::{self, Looks},
@@ -47,6 +49,7 @@ pub(super) async fn watch(
     mut lifecycle: Lifecycle,
     attached: Attached,
     resolved: Resolved,
+    otlp: Option<&Control>,
     stop: &mut StopSignals,
 ) -> anyhow::Result<StreamProgress> {
     if let Some(pipeline) = &mut pipeline {
@@ -62,6 +65,9 @@ pub(super) async fn watch(
             () = lifecycle.reload.wait() => lifecycle.reload(&resolved, |new| {
                 if let Some(pipeline) = &mut pipeline {
                     pipeline.change(&options(&new.cli), new.cli.all);
+                }
+                if let Some(otlp) = otlp {
+                    otlp.reload();
                 }
             }),
             () = looks::due(&mut looks) => {

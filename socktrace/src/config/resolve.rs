@@ -14,6 +14,8 @@ use clap::{
     parser::ValueSource,
 };
 
+use socktrace_otlp::{Environment, Settings};
+
 use super::{
     environment, file,
     keys::{Keys, Kind},
@@ -31,6 +33,8 @@ const LARGEST: u64 = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) cli: Cli,
+    /// What is sent by OTLP, and how; `None` for nothing.
+    pub(crate) otlp: Option<Settings>,
     pub(super) matches: ArgMatches,
     pub(super) keys: Keys,
     /// Where those settings come from that are no defaults, by the key's name.
@@ -68,17 +72,19 @@ impl Resolved {
         variables: impl Iterator<Item = (OsString, OsString)>,
         default_file: &Path,
     ) -> Result<Self, Error> {
+        let variables: Vec<_> = variables.collect();
+        let otel = Environment::of(variables.iter().cloned());
         let command = Cli::command();
         let keys = Keys::of(&command);
         let (arguments, off) = take_back(arguments, &keys)?;
         let flags = command.clone().try_get_matches_from(&arguments)?;
         if flags.subcommand_name().is_some() {
-            return Self::finish(flags, keys, BTreeMap::new(), Vec::new());
+            return Self::finish(flags, keys, BTreeMap::new(), Vec::new(), &otel);
         }
 
         let (mut problems, mut doubts) = (Vec::new(), Vec::new());
         let (named, variables): (Vec<_>, Vec<_>) =
-            variables.partition(|(name, _)| name == environment::FILE);
+            variables.into_iter().partition(|(name, _)| name == environment::FILE);
         let in_environment =
             environment::read(variables.into_iter(), &keys, &mut problems, &mut doubts);
         let named = named.into_iter().map(|(_, path)| path).find(|path| !path.is_empty());
@@ -99,7 +105,7 @@ impl Resolved {
         all.splice(at..at, chosen.flags.iter().map(OsString::from));
         let matches =
             command.try_get_matches_from(all).map_err(|error| located(error, &chosen.sources))?;
-        Self::finish(matches, keys, chosen.sources, doubts)
+        Self::finish(matches, keys, chosen.sources, doubts, &otel)
     }
 
     fn finish(
@@ -107,10 +113,16 @@ impl Resolved {
         keys: Keys,
         sources: BTreeMap<String, Source>,
         doubts: Vec<String>,
+        otel: &Environment,
     ) -> Result<Self, Error> {
         let cli = Cli::from_arg_matches(&matches)?;
         cli.check().map_err(|error| located(error, &sources))?;
-        Ok(Self { cli, matches, keys, sources, doubts })
+        let otlp = cli.otlp.asked().map(|asked| Settings::new(asked, otel)).transpose();
+        let otlp = otlp.map_err(|problems| {
+            let problems = problems.into_iter().map(|text| with_places(text, &sources));
+            Error::Settings(problems.collect())
+        })?;
+        Ok(Self { cli, otlp, matches, keys, sources, doubts })
     }
 
     /// The names of the settings that differ between the two.
@@ -213,15 +225,18 @@ fn read_file(
 /// What does not go together, with the places where it was set that are not the command line.
 fn located(error: clap::Error, sources: &BTreeMap<String, Source>) -> Error {
     let text = plain(&error);
+    let placed = with_places(text.clone(), sources);
+    if placed == text { Error::Usage(error) } else { Error::Settings(vec![placed]) }
+}
+
+/// A problem, with the places of what it names that are not the command line.
+fn with_places(text: String, sources: &BTreeMap<String, Source>) -> String {
     let involved = sources
         .iter()
         .filter(|(name, source)| **source != Source::Flag && text.contains(&format!("--{name}")));
     let from: Vec<_> =
         involved.map(|(name, source)| format!("{name} is set by {source}")).collect();
-    if from.is_empty() {
-        return Error::Usage(error);
-    }
-    Error::Settings(vec![format!("{text}; {}", from.join(", "))])
+    if from.is_empty() { text } else { format!("{text}; {}", from.join(", ")) }
 }
 
 /// As much of a file as shows whether it is too large.

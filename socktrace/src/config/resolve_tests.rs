@@ -235,3 +235,38 @@ proptest! {
         let _result = resolve(&[], &[], &format!("{key} = {value}"));
     }
 }
+
+#[test]
+fn variables_of_opentelemetry_refine_and_alone_send_nothing() {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://b:2/logs"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret"),
+    ];
+    let alone = good(&[], &variables, "");
+    assert!(alone.otlp.is_none());
+    // What is wrong with them is nobody's business then.
+    assert!(good(&[], &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "").otlp.is_none());
+    for (flags, file) in [(&["--otlp", "env"][..], ""), (&[], "otlp = 'http://c:3'")] {
+        let resolved = good(flags, &variables, file);
+        let settings = resolved.otlp.as_ref().expect("asked for");
+        assert_eq!(settings.logs().to_string(), "http://b:2/logs");
+        let mut printed = Vec::new();
+        print(&mut printed, &resolved).expect("memory");
+        let text = format!("{}{resolved:?}", String::from_utf8_lossy(&printed));
+        assert!(!text.contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn wrong_settings_of_otlp_say_what_to_do_and_where() {
+    let grpc = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+    let wrong = problems(&["--otlp", "http://a:4318"], &grpc, "");
+    assert!(wrong[0].starts_with(grpc[0].0) && wrong[0].contains("4318"), "{wrong:?}");
+    let file = "otlp = 'http://a:4318'\notlp-client-key = '/k'";
+    let wrong = problems(&[], &[], file);
+    assert!(wrong[0].contains("--otlp-client-certificate is missing"), "{wrong:?}");
+    assert!(wrong[0].contains("otlp-client-key is set by") && wrong[0].contains(":2"), "{wrong:?}");
+    let wrong = problems(&[], &[], "\notlp = 'collector'");
+    assert!(wrong[0].contains(":2: ") && wrong[0].contains("http://HOST:4318"), "{wrong:?}");
+}

@@ -92,7 +92,7 @@ impl Report {
 
 /// All events, as without filters.
 fn unfiltered() -> KernelFilter {
-    KernelFilter::new(Scope { stream: true, counts: false })
+    KernelFilter::new(Scope { events: true, counts: false })
 }
 
 /// As for tracing all there is to see.

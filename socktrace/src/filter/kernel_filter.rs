@@ -13,7 +13,7 @@ impl Filter {
     pub(crate) fn kernel_filter(&self, scope: Scope, all: bool) -> KernelFilter {
         let mut kernel_filter = KernelFilter::new(scope);
         let judges_meaning = self.asks_for_meaning() || !(all || self.names_failures());
-        if scope.stream && judges_meaning {
+        if scope.events && judges_meaning {
             kernel_filter.learn_signatures();
         }
         kernel_filter.ask("FILTER_SERVICE", self.service_mode());

@@ -22,8 +22,8 @@ const CRITERION_BYTES: usize = size_of::<Criterion>();
 /// What the filters are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scope {
-    /// Whether events are shown.
-    pub(crate) stream: bool,
+    /// Whether events are wanted: by the stream, or another sink.
+    pub(crate) events: bool,
     /// Whether only what passes is counted.
     pub(crate) counts: bool,
 }
@@ -46,7 +46,7 @@ impl KernelFilter {
 
     /// Whether events must be read from the ring buffer: to be shown, or to be judged and counted.
     pub(crate) fn needs_events(&self) -> bool {
-        self.scope.stream || (self.scope.counts && self.asks("FILTER_SERVICE"))
+        self.scope.events || (self.scope.counts && self.asks("FILTER_SERVICE"))
     }
 
     /// What to do with values of a kind that have no verdict, a [`mode`], by the kind's global.
@@ -80,7 +80,7 @@ impl KernelFilter {
     pub(super) fn globals(&self) -> Vec<(&'static str, u32)> {
         let asks = self.modes.values().any(|mode| *mode != mode::ANY);
         let own = [
-            ("STREAM", u32::from(self.scope.stream)),
+            ("STREAM", u32::from(self.scope.events)),
             ("FILTER", u32::from(asks)),
             ("FILTER_SIGNATURE", u32::from(self.learns_signatures)),
             ("FILTER_COUNTS", u32::from(self.scope.counts)),

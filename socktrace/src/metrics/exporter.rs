@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use anyhow::Context as _;
 use prometheus::proto::MetricFamily;
 use socktrace_ebpf::{Counter, ListenerState, TALLY_ENTRIES, sockopt::SOCKOPT_ENTRIES};
+use socktrace_otlp::Counts as OtlpCounts;
 
 use super::{
     families::Families,
@@ -39,8 +40,10 @@ pub(crate) struct Exporter {
     pub(crate) netstat: Option<Netstat>,
     /// Room for these counts.
     pub(crate) max_owned: u32,
-    /// `None` where nothing is streamed.
+    /// `None` where there are no lines.
     pub(crate) progress: Option<Arc<SharedProgress>>,
+    /// `None` where nothing is sent.
+    pub(crate) otlp: Option<Arc<OtlpCounts>>,
 }
 
 impl Exporter {
@@ -69,6 +72,7 @@ impl Exporter {
             services: self.services(listeners.as_deref())?,
             stream: self.progress.as_ref().map(|progress| progress.stream()),
             other_netstat: self.other_netstat(listeners.as_deref()),
+            otlp: self.otlp.as_ref().map(|counts| counts.read()),
             netstat: self.netstat.as_ref().map_or(Ok(Vec::new()), Netstat::read)?,
             missed,
             runs,

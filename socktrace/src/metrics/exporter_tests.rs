@@ -8,6 +8,7 @@ use socktrace_ebpf::{
     EventKind, Family, Flags, Origin, Protocol, RST_REASONS, Signature, Sigpipe, Sockopt, TcpState,
 };
 use socktrace_exporter::Format;
+use socktrace_otlp::Numbers;
 
 use super::*;
 use crate::{
@@ -151,6 +152,15 @@ fn snapshot() -> Snapshot {
         sockopts_beyond: 7,
         services: Some(service_page()),
         stream: Some(StreamProgress { shown: 21, repeated: 12_408, dropped: 2 }),
+        otlp: Some(Numbers {
+            sent: 20,
+            dropped: [3, 2, 1, 0],
+            own: 4,
+            unjoined: 12_408,
+            failed_requests: 5,
+            queued_records: 7,
+            queued_bytes: 8_192,
+        }),
         missed: BTreeMap::from([(Hook::TcpDone, 3), (Hook::TcpReset, 0)]),
         runs: Some(BTreeMap::from([(
             "tcp_done",
@@ -203,7 +213,8 @@ fn what_is_not_measured_is_no_zero() {
     for hook in [Hook::Setsockopt, Hook::Getsockopt] {
         about.health.record(hook, absent());
     }
-    let unmeasured = Snapshot { services: None, stream: None, runs: None, ..snapshot() };
+    let unmeasured =
+        Snapshot { services: None, stream: None, otlp: None, runs: None, ..snapshot() };
     let text = render(&about, &unmeasured);
     for name in [
         "connections_accepted",
@@ -217,11 +228,19 @@ fn what_is_not_measured_is_no_zero() {
         "sockopt",
         "service_errors",
         "events",
+        "otlp",
         "bpf_run",
     ] {
         assert!(!text.contains(&format!("socktrace_{name}")), "{name}\n{text}");
     }
     assert!(text.contains(r#"socktrace_hook_attached{hook="inet_csk_accept",state="absent"} 0"#));
+}
+
+#[test]
+fn events_that_are_only_sent_can_be_lost() {
+    let text = render(&about(HookState::Attached), &Snapshot { stream: None, ..snapshot() });
+    assert!(text.contains("events_lost_total{reason=\"ring_buffer_full\"} 9"), "{text}");
+    assert!(!text.contains("events_shown") && !text.contains("reader_slow"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use socktrace_ebpf::{Counter, Signature};
+use socktrace_otlp::Numbers;
 
 use super::services::Page;
 use crate::{
@@ -42,8 +43,10 @@ pub(crate) struct Snapshot {
     pub(crate) netstat: Vec<(&'static str, u64)>,
     /// The same, summed over other namespaces in which somebody listens.
     pub(crate) other_netstat: Vec<(&'static str, u64)>,
-    /// `None` where nothing is streamed.
+    /// `None` where there are no lines.
     pub(crate) stream: Option<StreamProgress>,
+    /// `None` where nothing is sent by OTLP.
+    pub(crate) otlp: Option<Numbers>,
     pub(crate) missed: BTreeMap<Hook, u64>,
     /// `None` where the kernel does not measure it.
     pub(crate) runs: Option<BTreeMap<&'static str, Runs>>,

@@ -2,6 +2,7 @@
 
 use prometheus::process_collector::ProcessCollector;
 use socktrace_ebpf::Counter;
+use socktrace_otlp::Dropped;
 
 use super::{
     families::Families,
@@ -14,6 +15,7 @@ pub(super) fn add(
     snapshot: &Snapshot,
 ) -> prometheus::Result<()> {
     events(families, snapshot)?;
+    otlp(families, snapshot)?;
     overflows(families, snapshot)?;
     hooks(families, about, snapshot)?;
     maps(families, snapshot)?;
@@ -38,8 +40,19 @@ pub(super) fn add_process(families: &Families) -> prometheus::Result<()> {
 }
 
 fn events(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
-    // Without a stream there is nothing to show or to lose.
+    // Where nobody wants events there is nothing to lose.
+    if snapshot.stream.is_none() && snapshot.otlp.is_none() {
+        return Ok(());
+    }
+    let lost = families.counter(
+        "socktrace_events_lost_total",
+        "Events missing in the stream; they are in all other counters.",
+        &["reason"],
+    )?;
+    let in_kernel = snapshot.counter(Counter::EventsLost);
+    lost.with_label_values(&["ring_buffer_full"]).inc_by(in_kernel);
     let Some(stream) = snapshot.stream else { return Ok(()) };
+    lost.with_label_values(&["reader_slow"]).inc_by(stream.dropped);
     let shown = families.counter(
         "socktrace_events_shown_total",
         "Events that the stream has shown one by one.",
@@ -52,14 +65,54 @@ fn events(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
         &[],
     )?;
     repeated.with_label_values::<&str>(&[]).inc_by(stream.repeated);
-    let lost = families.counter(
-        "socktrace_events_lost_total",
-        "Events missing in the stream; they are in all other counters.",
+    Ok(())
+}
+
+fn otlp(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
+    let Some(numbers) = snapshot.otlp else { return Ok(()) };
+    for (name, help, count) in [
+        (
+            "socktrace_otlp_sent_total",
+            "Log records that the OpenTelemetry Collector has taken.",
+            numbers.sent,
+        ),
+        (
+            "socktrace_otlp_own_total",
+            "Events of socktrace's own sockets, which are not sent.",
+            numbers.own,
+        ),
+        (
+            "socktrace_otlp_unjoined_total",
+            "Events that were sent by their number, as they came in a flood: without their connections.",
+            numbers.unjoined,
+        ),
+        (
+            "socktrace_otlp_request_errors_total",
+            "Requests to the OpenTelemetry Collector that failed; most are tried again.",
+            numbers.failed_requests,
+        ),
+    ] {
+        families.counter(name, help, &[])?.with_label_values::<&str>(&[]).inc_by(count);
+    }
+    let dropped = families.counter(
+        "socktrace_otlp_dropped_total",
+        "Log records that never reached the OpenTelemetry Collector, or that it did not take.",
         &["reason"],
     )?;
-    let in_kernel = snapshot.counter(Counter::EventsLost);
-    lost.with_label_values(&["ring_buffer_full"]).inc_by(in_kernel);
-    lost.with_label_values(&["reader_slow"]).inc_by(stream.dropped);
+    for why in Dropped::ALL {
+        dropped.with_label_values(&[why.id()]).inc_by(numbers.dropped(why));
+    }
+    for (name, help, number) in [
+        (
+            "socktrace_otlp_queue_records",
+            "Log records that wait for the OpenTelemetry Collector.",
+            numbers.queued_records,
+        ),
+        ("socktrace_otlp_queue_bytes", "Memory that these take.", numbers.queued_bytes),
+    ] {
+        let gauge = families.gauge(name, help, &[])?;
+        gauge.with_label_values::<&str>(&[]).set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
     Ok(())
 }
 

@@ -25,6 +25,8 @@ mod process;
 mod service;
 mod systemd;
 
+#[cfg(test)]
+pub(crate) use service::{Pod, Qos, Runtime};
 pub(crate) use {
     owners::Owners,
     plain::is_deceptive,

@@ -8,7 +8,7 @@ use serde::Serialize;
 const SHORT_ID: usize = 12;
 
 /// The service behind a socket. All text is printable ASCII of bounded length.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Service {
     /// The cgroup's path from the root of the hierarchy; cut short if it is very long.
     pub(crate) cgroup: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Service {
 }
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Container {
     /// The runtime's id: 64 hexadecimal digits, or the name with LXC and systemd-nspawn.
     pub(crate) id: String,
@@ -45,7 +45,7 @@ pub(crate) struct Container {
 }
 
 /// What runs a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Runtime {
     Docker,
@@ -59,7 +59,7 @@ pub(crate) enum Runtime {
 }
 
 /// A Kubernetes pod.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Pod {
     /// As in the API; for a static pod the hash that the kubelet gives it.
     pub(crate) uid: String,
@@ -71,7 +71,7 @@ pub(crate) struct Pod {
 }
 
 /// A pod's quality-of-service class, as the API names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(crate) enum Qos {
     Guaranteed,
     Burstable,
@@ -79,7 +79,7 @@ pub(crate) enum Qos {
 }
 
 /// Why nothing is known of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unknown {
     /// Neither cgroup nor process were recorded.

@@ -9,6 +9,7 @@ use crate::{
     filter::{Filter, is_noise},
     owner::{Service, Unknown},
     record::{Decoder, Flood, Record},
+    sinks::Audience,
 };
 
 /// Decides what is shown, and counted where filters narrow the counts.
@@ -16,6 +17,8 @@ pub(crate) struct Judge {
     filter: Arc<Filter>,
     /// Whether noise is shown too.
     all: bool,
+    /// Whether there are sinks that take noise in any case.
+    serves_all: bool,
     /// Whether retransmissions are.
     retransmits: bool,
 }
@@ -36,7 +39,17 @@ impl Judge {
     /// Judges by this filter. `all` and `retransmits` say what is shown besides failures.
     pub(crate) fn new(filter: Arc<Filter>, all: bool, retransmits: bool) -> Self {
         let all = all || filter.names_failures();
-        Self { filter, all, retransmits }
+        Self { filter, all, serves_all: false, retransmits }
+    }
+
+    /// Lets noise pass for sinks that take it in any case, if there are any.
+    pub(super) fn serve_all(&mut self, serves_all: bool) {
+        self.serves_all = serves_all;
+    }
+
+    /// Who takes what has passed.
+    pub(super) fn audience(&self, finding: Finding) -> Audience {
+        if self.all || !is_noise(finding) { Audience::Everybody } else { Audience::WhoeverWantsAll }
     }
 
     /// Shows noise too from now on, or not any more.
@@ -97,7 +110,8 @@ impl Judge {
 
     /// Whether what a signature means is asked for.
     fn is_meant(&self, signature: Signature, finding: Finding) -> bool {
-        self.filter.admits_finding(signature, finding) && (self.all || !is_noise(finding))
+        self.filter.admits_finding(signature, finding)
+            && (self.serves_all || self.all || !is_noise(finding))
     }
 
     fn is_wanted(&self, finding: Finding) -> bool {

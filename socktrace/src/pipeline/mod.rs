@@ -131,16 +131,19 @@ impl Pipeline {
         }
     }
 
-    /// Shows records too; `repeats` has what is not streamed, `names` finds the names of remote addresses.
+    /// Gives records to sinks too; `repeats` has what comes by its number only, `names` finds the names of
+    /// remote addresses, and `progress` learns what lines come to.
     pub(crate) fn show(
         self,
         sinks: Sinks,
         repeats: Option<RepeatMaps>,
         names: Option<RemoteNames>,
-        progress: Arc<SharedProgress>,
+        progress: Option<Arc<SharedProgress>>,
     ) -> Self {
         let floods = repeats.map(Floods::new);
-        Self { sinks, floods, names, progress: Some(progress), ..self }
+        let mut gate = self.gate;
+        gate.judge.serve_all(sinks.want_all());
+        Self { gate, floods, names, sinks, progress, ..self }
     }
 
     /// Has sinks begin, as with a heading.
@@ -241,10 +244,10 @@ impl Pipeline {
         let mut has_more = true;
         while has_more {
             // Those whose names were waited for, then those that came since.
-            let judged = self.records.drain(..);
-            let events = self.batch.drain(..).filter_map(|event| self.gate.pass(&event));
-            for record in judged.chain(events) {
-                self.sinks.record(&record);
+            let mut records = mem::take(&mut self.records);
+            records.extend(self.batch.drain(..).filter_map(|event| self.gate.pass(&event)));
+            for record in records {
+                self.sinks.record(&record, self.gate.judge.audience(record.finding));
             }
             has_more = self.events.drain(&mut self.batch) || !self.batch.is_empty();
         }
@@ -275,7 +278,7 @@ impl Pipeline {
         let Some(names) = &mut self.names else {
             for event in self.batch.drain(..) {
                 if let Some(record) = self.gate.pass(&event) {
-                    self.sinks.record(&record);
+                    self.sinks.record(&record, self.gate.judge.audience(record.finding));
                 }
             }
             self.note();
@@ -284,7 +287,7 @@ impl Pipeline {
         self.records.extend(self.batch.drain(..).filter_map(|event| self.gate.pass(&event)));
         names.name(&mut self.records).await;
         for record in mem::take(&mut self.records) {
-            self.sinks.record(&record);
+            self.sinks.record(&record, self.gate.judge.audience(record.finding));
         }
         self.note();
     }
@@ -335,7 +338,7 @@ impl Pipeline {
             Ok(added) => {
                 for added in added {
                     if let Some(flood) = self.gate.pass_flood(&added) {
-                        self.sinks.flood(&flood);
+                        self.sinks.flood(&flood, self.gate.judge.audience(flood.finding));
                     }
                 }
             }

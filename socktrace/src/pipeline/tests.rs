@@ -10,6 +10,7 @@ use crate::{
     cli::Cli,
     filter::Filter,
     record::tests::{decoder, named, reset_event},
+    sinks::Audience,
 };
 
 #[test]
@@ -32,5 +33,29 @@ fn noise_is_shown_to_whoever_asks_for_it() {
         if args.is_empty() {
             assert!(gate.pass(&named(reset_event())).is_some());
         }
+    }
+}
+
+#[test]
+fn noise_passes_for_sinks_that_take_it_in_any_case() {
+    let mut orphan = reset_event();
+    orphan.signature.state = TcpState::FinWait1 as u8;
+    orphan.signature.flags = Flags::ORPHAN.0;
+    for (args, audience) in [
+        (&[][..], Some(Audience::WhoeverWantsAll)),
+        (&["--all"], Some(Audience::Everybody)),
+        (&["--cause", "reset_while_closing"], Some(Audience::Everybody)),
+        // Filters narrow what any sink gets.
+        (&["--port", "1"], None),
+    ] {
+        let cli = Cli::try_parse_from(std::iter::once(&"socktrace").chain(args)).expect("sound");
+        let mut judge = Judge::new(Arc::new(Filter::from(&cli.filters)), cli.all, false);
+        judge.serve_all(true);
+        let mut gate = Gate::new(decoder(), judge, Teacher::new(None), None);
+        let of = |gate: &Gate, record: &Record| gate.judge.audience(record.finding);
+        let passed = gate.pass(&named(orphan)).map(|record| of(&gate, &record));
+        assert_eq!(passed, audience, "{args:?}");
+        let failure = gate.pass(&named(reset_event())).map(|record| of(&gate, &record));
+        assert!(failure.is_none_or(|audience| audience == Audience::Everybody), "{args:?}");
     }
 }

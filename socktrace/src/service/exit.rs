@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use socktrace_exporter::UnusableWebConfig;
+use socktrace_otlp::Unusable;
 
 use super::log::NOTICE;
 use crate::kernel::refusal::Refusal;
@@ -21,7 +22,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0   ended by SIGINT or SIGTERM, or the reader of the output went away
   1   failed; the message tells
-  2   wrong command line, configuration, or web configuration file
+  2   wrong command line, configuration, web configuration file, or file for --otlp
   10  not started as root
   11  a capability is missing
   12  the kernel has no BTF type information
@@ -43,7 +44,7 @@ pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<UnusableWebConfig>() {
+    if error.is::<UnusableWebConfig>() || error.is::<Unusable>() {
         return WRONG_USAGE;
     }
     error.downcast_ref::<Refusal>().map_or(FAILED, Refusal::exit_code)

@@ -113,7 +113,7 @@ impl Peers {
 }
 
 /// How many, in which time, from how many peers, and why.
-fn reason(flood: &Flood) -> String {
+pub(crate) fn reason(flood: &Flood) -> String {
     let peers = match flood.peers {
         Peers::None => String::new(),
         Peers::Exactly(1) => ", from 1 peer".to_owned(),

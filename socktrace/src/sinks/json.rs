@@ -110,7 +110,7 @@ pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> 
 }
 
 /// What happened: a failure, a call that meets one that was told before, or a retransmission.
-pub(super) fn event_name(finding: Finding, kind: u8) -> &'static str {
+pub(crate) fn event_name(finding: Finding, kind: u8) -> &'static str {
     match finding {
         Finding::Failure(_) => "failure",
         Finding::Delivery(found) if kind == EventKind::Accept as u8 => match found.cause {

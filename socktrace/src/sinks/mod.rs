@@ -37,7 +37,10 @@ use std::{
 
 use anstream::ColorChoice;
 
-pub(crate) use self::{columns::ColumnList, stream_sink::StreamSink};
+pub(crate) use self::{
+    columns::ColumnList, flood::reason as flood_reason, json::event_name, reason::reason,
+    stream_sink::StreamSink,
+};
 use crate::{
     counts::StreamProgress,
     record::{Flood, Record},
@@ -85,6 +88,15 @@ pub(crate) enum Ending {
     ReaderGone,
 }
 
+/// Which sinks take a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// All of them.
+    Everybody,
+    /// Those that want all: it is part of ordinary operation.
+    WhoeverWantsAll,
+}
+
 /// A place where records go.
 ///
 /// Records are added one by one and written in batches. A sink counts what it could not take, and
@@ -96,6 +108,11 @@ pub(crate) trait Sink {
     /// Whether records are taken now. While one sink takes none, events wait in the kernel's ring
     /// buffer for all of them.
     fn takes_records(&self) -> bool;
+
+    /// Whether it takes what ordinary operation brings too, though nobody has asked for that by `--all`.
+    fn wants_all(&self) -> bool {
+        false
+    }
 
     /// Adds a record.
     fn record(&mut self, record: &Record);
@@ -152,14 +169,19 @@ impl Sinks {
         self.0.iter().all(|sink| sink.takes_records())
     }
 
-    /// Adds a record to each.
-    pub(crate) fn record(&mut self, record: &Record) {
-        self.each(|sink| sink.record(record));
+    /// Whether any of them takes what ordinary operation brings, unasked.
+    pub(crate) fn want_all(&self) -> bool {
+        self.0.iter().any(|sink| sink.wants_all())
     }
 
-    /// Adds a flood to each.
-    pub(crate) fn flood(&mut self, flood: &Flood) {
-        self.each(|sink| sink.flood(flood));
+    /// Adds a record to each that takes it.
+    pub(crate) fn record(&mut self, record: &Record, audience: Audience) {
+        self.for_each_of(audience, |sink| sink.record(record));
+    }
+
+    /// Adds a flood to each that takes it.
+    pub(crate) fn flood(&mut self, flood: &Flood, audience: Audience) {
+        self.for_each_of(audience, |sink| sink.flood(flood));
     }
 
     /// See [`Sink::lost`].
@@ -216,6 +238,14 @@ impl Sinks {
     /// See [`Sink::change`].
     pub(crate) fn change(&mut self, options: &Options) {
         self.each(|sink| sink.change(options));
+    }
+
+    fn for_each_of(&mut self, audience: Audience, mut act: impl FnMut(&mut Box<dyn Sink>)) {
+        self.each(|sink| {
+            if audience == Audience::Everybody || sink.wants_all() {
+                act(sink);
+            }
+        });
     }
 
     fn each(&mut self, act: impl FnMut(&mut Box<dyn Sink>)) {

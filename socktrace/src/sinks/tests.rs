@@ -16,7 +16,9 @@ const JSON: Options = Options {
 /// What a sink has been asked to do.
 #[derive(Default)]
 struct Log {
+    wants_all: bool,
     records: usize,
+    flooded: u64,
     lost: u64,
     flushes: usize,
     is_busy: bool,
@@ -31,11 +33,17 @@ impl Sink for Noting {
         !self.is_busy()
     }
 
+    fn wants_all(&self) -> bool {
+        self.0.borrow().wants_all
+    }
+
     fn record(&mut self, _record: &Record) {
         self.0.borrow_mut().records += 1;
     }
 
-    fn flood(&mut self, _flood: &Flood) {}
+    fn flood(&mut self, flood: &Flood) {
+        self.0.borrow_mut().flooded += flood.count;
+    }
 
     fn lost(&mut self, total: u64) {
         self.0.borrow_mut().lost = total;
@@ -72,13 +80,27 @@ fn two() -> (Sinks, [Rc<RefCell<Log>>; 2]) {
 #[test]
 fn each_sink_gets_everything() {
     let (mut sinks, logs) = two();
-    sinks.record(&record(reset_event()));
+    sinks.record(&record(reset_event()), Audience::Everybody);
     sinks.lost(7);
     for log in &logs {
         assert_eq!((log.borrow().records, log.borrow().lost), (1, 7));
     }
     let progress = sinks.progress();
     assert_eq!((progress.shown, progress.dropped), (2, 2));
+}
+
+#[test]
+fn what_is_expected_goes_to_whoever_wants_all() {
+    let (mut sinks, [first, second]) = two();
+    assert!(!sinks.want_all());
+    second.borrow_mut().wants_all = true;
+    assert!(sinks.want_all());
+    for audience in [Audience::Everybody, Audience::WhoeverWantsAll] {
+        sinks.record(&record(reset_event()), audience);
+        sinks.flood(&flood::tests::flood(), audience);
+    }
+    assert_eq!((first.borrow().records, first.borrow().flooded), (1, 12_408));
+    assert_eq!((second.borrow().records, second.borrow().flooded), (2, 24_816));
 }
 
 #[test]

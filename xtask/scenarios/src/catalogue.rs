@@ -15,7 +15,7 @@ use super::{
     layered::{self, Layer},
     listener, metrics, mptcp,
     network::Family,
-    no_socket, not_sent, odd, orderly, other_protocols, overlap, owner, policy, privileges,
+    no_socket, not_sent, odd, orderly, other_protocols, otlp, overlap, owner, policy, privileges,
     prometheus, quiet, recverr, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     send_timeout, service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout,
@@ -570,6 +570,11 @@ catalogue! {
         Smp "filter_by_errno_and_cause": filter::by_errno_and_cause;
         Smp "filter_by_severity": filter::by_severity;
         Smp "filter_metrics": filter::metrics;
+        Smp quick "otlp_says_what_the_stream_says": otlp::says_what_the_stream_says;
+        Smp "otlp_without_lines": otlp::without_lines;
+        Smp "otlp_reads_headers_again": otlp::reads_headers_again;
+        Smp "otlp_collector_away": otlp::collector_away;
+        Smp "otlp_wrong_settings": otlp::wrong_settings;
         Smp "resolve": resolve::names_remote_ends;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;

@@ -29,7 +29,7 @@ const COPIED: [(&str, &str); 6] = [
 ];
 
 /// Documentation for who runs it; the rest is for who works on it.
-const DOCUMENTS: [&str; 4] = ["exporter.md", "install.md", "metrics.md", "security.md"];
+const DOCUMENTS: [&str; 5] = ["exporter.md", "install.md", "metrics.md", "otlp.md", "security.md"];
 
 /// For Prometheus and Grafana.
 const SHARED: [&str; 2] = ["grafana", "prometheus"];

@@ -1,0 +1,169 @@
+//! Records as they wait, and requests made of them.
+//!
+//! A record is encoded when it comes, as that is the only form whose size is known. A request is put
+//! together of such pieces: in protobuf the encoding of a message's fields, one behind the other, is the
+//! encoding of the message, and a field may come in several pieces.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use opentelemetry_proto::tonic::{
+    common::v1::InstrumentationScope,
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
+    resource::v1::Resource,
+};
+use prost::{Message as _, encode_length_delimiter};
+
+/// The tag of a field with a message: `resource_logs` of a request, and `scope_logs` of `ResourceLogs`.
+const RESOURCE_LOGS: u8 = 1 << 3 | LENGTH_DELIMITED;
+const SCOPE_LOGS: u8 = 2 << 3 | LENGTH_DELIMITED;
+const LENGTH_DELIMITED: u8 = 2;
+
+/// What a record takes besides its own bytes.
+const OVERHEAD: usize = 2 * size_of::<Encoded>();
+
+/// A record that waits to be sent.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The beginning of `ResourceLogs`.
+    resource: Arc<[u8]>,
+    /// `ScopeLogs` with this record alone.
+    record: Box<[u8]>,
+}
+
+impl Encoded {
+    /// Encodes what records are about.
+    #[must_use]
+    pub fn resource(resource: Resource) -> Arc<[u8]> {
+        ResourceLogs { resource: Some(resource), ..ResourceLogs::default() }.encode_to_vec().into()
+    }
+
+    /// Encodes a record about something.
+    #[must_use]
+    pub fn new(resource: &Arc<[u8]>, record: LogRecord) -> Self {
+        let logs = ScopeLogs { log_records: vec![record], ..ScopeLogs::default() };
+        Self { resource: Arc::clone(resource), record: logs.encode_to_vec().into() }
+    }
+
+    /// The memory that it takes, if nobody else has its resource.
+    pub(crate) fn bytes(&self) -> usize {
+        self.resource.len() + self.record.len() + OVERHEAD
+    }
+}
+
+/// Who has made the records.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    scope: InstrumentationScope,
+    /// `ScopeLogs` without a record.
+    encoded: Vec<u8>,
+}
+
+impl Scope {
+    /// A program of this name.
+    #[must_use]
+    pub fn new(name: &str, version: &str) -> Self {
+        let scope = InstrumentationScope {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            ..InstrumentationScope::default()
+        };
+        let logs = ScopeLogs { scope: Some(scope.clone()), ..ScopeLogs::default() };
+        Self { scope, encoded: logs.encode_to_vec() }
+    }
+
+    /// As a message.
+    #[must_use]
+    pub fn message(&self) -> InstrumentationScope {
+        self.scope.clone()
+    }
+
+    /// Name and version, as a header has it.
+    pub(crate) fn user_agent(&self) -> String {
+        format!("{}/{}", self.scope.name, self.scope.version)
+    }
+
+    /// An `ExportLogsServiceRequest` with these records, by what they are about.
+    pub(crate) fn request(&self, records: &[Encoded]) -> Vec<u8> {
+        let mut groups: Vec<(&[u8], Vec<&[u8]>)> = Vec::new();
+        let mut places = HashMap::new();
+        for record in records {
+            let place = match places.entry(&*record.resource) {
+                Entry::Occupied(place) => *place.get(),
+                Entry::Vacant(place) => {
+                    groups.push((&record.resource, Vec::new()));
+                    *place.insert(groups.len() - 1)
+                }
+            };
+            groups[place].1.push(&record.record);
+        }
+        let mut request = Vec::new();
+        for (resource, records) in groups {
+            let mut logs = self.encoded.clone();
+            logs.extend(records.into_iter().flatten());
+            let mut group = resource.to_vec();
+            add_message(&mut group, SCOPE_LOGS, &logs);
+            add_message(&mut request, RESOURCE_LOGS, &group);
+        }
+        request
+    }
+}
+
+fn add_message(out: &mut Vec<u8>, tag: u8, message: &[u8]) {
+    out.push(tag);
+    // It fails only where room is bounded.
+    _ = encode_length_delimiter(message.len(), out);
+    out.extend_from_slice(message);
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        collector::logs::v1::ExportLogsServiceRequest,
+        common::v1::{AnyValue, KeyValue, any_value::Value},
+    };
+
+    use super::*;
+
+    fn text(text: &str) -> AnyValue {
+        AnyValue { value: Some(Value::StringValue(text.to_owned())) }
+    }
+
+    fn resource(name: &str) -> Resource {
+        let name =
+            KeyValue { key: "service.name".into(), value: Some(text(name)), ..KeyValue::default() };
+        Resource { attributes: vec![name], ..Resource::default() }
+    }
+
+    fn record(body: &str) -> LogRecord {
+        LogRecord { body: Some(text(body)), time_unix_nano: 7, ..LogRecord::default() }
+    }
+
+    #[test]
+    fn a_request_decodes_to_its_records_by_resource() {
+        let scope = Scope::new("socktrace", "1.2.3");
+        let records: Vec<_> = [("web", "1"), ("db", "2"), ("web", "3")]
+            .into_iter()
+            .map(|(name, body)| Encoded::new(&Encoded::resource(resource(name)), record(body)))
+            .collect();
+        let decoded = ExportLogsServiceRequest::decode(scope.request(&records).as_slice());
+        let logs = |name, bodies: &[&str]| ResourceLogs {
+            resource: Some(resource(name)),
+            scope_logs: vec![ScopeLogs {
+                scope: Some(scope.message()),
+                log_records: bodies.iter().map(|body| record(body)).collect(),
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        };
+        let wanted = vec![logs("web", &["1", "3"]), logs("db", &["2"])];
+        assert_eq!(decoded.expect("protobuf").resource_logs, wanted);
+    }
+
+    #[test]
+    fn no_records_make_an_empty_request() {
+        assert!(Scope::new("socktrace", "1").request(&[]).is_empty());
+    }
+}

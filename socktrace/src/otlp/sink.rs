@@ -1,0 +1,128 @@
+//! The sink: encodes records and puts them into the queue. Never waits for anything.
+
+use std::{
+    io, process,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use socktrace_otlp::{Dropped, Encoded, Queue};
+
+use super::{record, resource::Resources};
+use crate::{
+    counts::StreamProgress,
+    record::{Flood, Record},
+    sinks::{Ending, Options, Sink},
+};
+
+/// Gives records to an exporter.
+pub(crate) struct OtlpSink {
+    queue: Arc<Queue>,
+    resources: Resources,
+    is_redacted: bool,
+    /// This process, whose own failures to reach the collector would bring more of them.
+    own: u32,
+    /// What the kernel side had no room for.
+    lost_in_kernel: Missing,
+    /// What the queue had no room for.
+    lost_here: Missing,
+}
+
+/// Events that are missing: all, and those that a record has said to be.
+#[derive(Default)]
+struct Missing {
+    total: u64,
+    said: u64,
+}
+
+impl OtlpSink {
+    pub(crate) fn new(queue: Arc<Queue>, resources: Resources, is_redacted: bool) -> Self {
+        Self {
+            queue,
+            resources,
+            is_redacted,
+            own: process::id(),
+            lost_in_kernel: Missing::default(),
+            lost_here: Missing::default(),
+        }
+    }
+
+    fn push(&self, resource: &Arc<[u8]>, log: LogRecord) -> bool {
+        self.queue.push(Encoded::new(resource, log))
+    }
+}
+
+impl Sink for OtlpSink {
+    fn takes_records(&self) -> bool {
+        true
+    }
+
+    fn wants_all(&self) -> bool {
+        true
+    }
+
+    fn record(&mut self, record: &Record) {
+        let process = record.process.as_ref();
+        if process.is_some_and(|process| process.pid == self.own) {
+            self.queue.counts().add_own(1);
+            return;
+        }
+        let Some(log) = record::of_record(record, self.is_redacted) else { return };
+        let program = process.map(|process| {
+            let leader = process.leader_comm.as_deref();
+            leader.unwrap_or(&process.comm)
+        });
+        let resource = self.resources.of(&record.service, program);
+        self.push(&resource, log);
+    }
+
+    fn flood(&mut self, flood: &Flood) {
+        let process = flood.process.as_ref();
+        if process.is_some_and(|process| process.pid == self.own) {
+            self.queue.counts().add_own(flood.count);
+            return;
+        }
+        let Some(log) = record::of_flood(flood, self.is_redacted) else { return };
+        self.queue.counts().add_unjoined(flood.count);
+        let program = process.map(|process| process.comm.as_str());
+        let resource = self.resources.of(&flood.service, program);
+        self.push(&resource, log);
+    }
+
+    fn lost(&mut self, total: u64) {
+        self.lost_in_kernel.total = total;
+    }
+
+    fn flush(&mut self) {
+        self.lost_here.total = self.queue.counts().read().dropped(Dropped::QueueFull);
+        let own = self.resources.own();
+        for (missing, why) in
+            [(&mut self.lost_in_kernel, "ring_buffer_full"), (&mut self.lost_here, "queue_full")]
+        {
+            let count = missing.total.saturating_sub(missing.said);
+            // Later where it finds no room itself.
+            if count > 0 && self.queue.has_room() {
+                self.queue.push(Encoded::new(&own, record::of_lost(count, why)));
+                missing.said = missing.total;
+            }
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
+        Poll::Pending
+    }
+
+    fn give_up(&mut self) {}
+
+    /// Nothing: that is what lines come to. See [`socktrace_otlp::Counts`].
+    fn progress(&self) -> StreamProgress {
+        StreamProgress::default()
+    }
+
+    fn change(&mut self, _options: &Options) {}
+}
