@@ -57,6 +57,35 @@ pub(crate) fn emit_if(
     emit_named_if(wanted, signature, question, locate, |named| describe(&mut named.event));
 }
 
+/// Streams an event that is in no count of failures, unless filters drop it: what it means first of all, as
+/// most that come here are expected, and nobody has asked for those.
+#[inline(always)]
+pub(crate) fn stream_uncounted(
+    signature: &Signature,
+    question: Question,
+    locate: impl FnOnce(&mut Subject),
+    describe: impl FnOnce(&mut Event),
+) {
+    if offsets::STREAM.get() != 1 {
+        return;
+    }
+    let meaning = filter::judge_signature(signature);
+    if meaning == filter::DROP {
+        return;
+    }
+    let mut subject = Subject::NOTHING;
+    locate(&mut subject);
+    if filter::drops(signature, &subject) {
+        return;
+    }
+    let answer = question.ask();
+    let decision = match answer.judge() {
+        filter::DROP => Decision::leave_out(answer),
+        service => Decision::admit(answer, meaning, service),
+    };
+    decision.carry_out(signature, &subject, |named| describe(&mut named.event));
+}
+
 #[inline(always)]
 fn emit_named_if(
     wanted: bool,
@@ -78,13 +107,7 @@ fn emit_named_if(
     } else {
         count_then_filter(wanted, counts_owned, signature, &subject, question)
     };
-    if decision.is_admitted {
-        let fate = decision.count_in_flood(signature, &subject);
-        if fate != flood::COUNTED {
-            stream(signature, &subject, &decision, fate, describe);
-        }
-    }
-    decision.answer.release();
+    decision.carry_out(signature, &subject, describe);
 }
 
 /// What is to become of an event.
@@ -113,6 +136,23 @@ impl Decision {
             || (service != filter::PASS
                 && (offsets::FILTER_COUNTS.get() == 1 || offsets::FLOODS_BY_CGROUP.get() == 0));
         Self { is_admitted: true, answer, unsettled, is_single }
+    }
+
+    /// Streams it if it is admitted, or counts it in a flood.
+    #[inline(always)]
+    fn carry_out(
+        &self,
+        signature: &Signature,
+        subject: &Subject,
+        describe: impl FnOnce(&mut NamedEvent),
+    ) {
+        if self.is_admitted {
+            let fate = self.count_in_flood(signature, subject);
+            if fate != flood::COUNTED {
+                stream(signature, subject, self, fate, describe);
+            }
+        }
+        self.answer.release();
     }
 
     /// Counts it, if it is part of a flood.

@@ -179,6 +179,18 @@ macro_rules! kernel_facts {
                 TCP_BYTES_RECEIVED = "tcp_sock", "bytes_received", u64;
                 TCP_BYTES_ACKED = "tcp_sock", "bytes_acked", u64;
             }
+            // Without these, nobody says of a socket that is not recorded which end had connected.
+            optional() {
+                TCP_BYTES_SENT = "tcp_sock", "bytes_sent", u64;
+                TCP_BYTES_RETRANS = "tcp_sock", "bytes_retrans", u64;
+            }
+            // Without these, why an RST was sent is not told as exactly, nor its numbers where the peer has
+            // closed its window.
+            optional() {
+                TCP_LINGER2 = "tcp_sock", "linger2", u32;
+                TCP_WSCALE_OK_BIT = "tcp_sock", "rx_opt.wscale_ok", bit;
+                TCP_RCV_WSCALE_BIT = "tcp_sock", "rx_opt.rcv_wscale", bit;
+            }
             // Without it, a connect by a sending call that waits is said to be one by connect.
             optional() {
                 TCP_FASTOPEN_REQ = "tcp_sock", "fastopen_req", pointer;
@@ -213,6 +225,9 @@ macro_rules! kernel_facts {
                 SKB_CB = "sk_buff", "cb", offset;
                 // One byte up to 6.12, two from 6.16, of which the first is the old one.
                 SKB_CB_TCP_FLAGS = "tcp_skb_cb", "tcp_flags", offset;
+                SKB_CB_SEQ = "tcp_skb_cb", "seq", u32;
+                SKB_CB_END_SEQ = "tcp_skb_cb", "end_seq", u32;
+                SKB_CB_ACK_SEQ = "tcp_skb_cb", "ack_seq", u32;
             }
             feature("sockets of MPTCP: each of their subflows is told as a socket") {
                 TCP_IS_MPTCP_BIT = "tcp_sock", "is_mptcp", bit;
@@ -246,8 +261,10 @@ macro_rules! kernel_facts {
                 SIGACTION_HANDLER = "k_sigaction", "sa.sa_handler", pointer;
                 SIGACTION_FLAGS = "k_sigaction", "sa.sa_flags", u64;
             }
-            at("tcp_v4_err", "tcp_v6_err", "udp_err", "icmpv6_notify") {
-                SKB_DATA = "sk_buff", "data", pointer;
+            at(
+                "tcp_v4_err", "tcp_v6_err", "udp_err", "icmpv6_notify", "tcp_v4_send_reset",
+                "tcp_v6_send_reset"
+            ) {
                 SKB_DEV = "sk_buff", "dev", pointer;
                 SKB_TRANSPORT_HEADER = "sk_buff", "transport_header", u16;
             }
@@ -257,6 +274,9 @@ macro_rules! kernel_facts {
             ) {
                 SKB_HEAD = "sk_buff", "head", pointer;
                 SKB_NETWORK_HEADER = "sk_buff", "network_header", u16;
+            }
+            at("tcp_v4_err", "tcp_v6_err", "udp_err", "icmpv6_notify") {
+                SKB_DATA = "sk_buff", "data", pointer;
             }
             at("inet_csk_accept_two_args") {
                 ACCEPT_ARG_ERR = "proto_accept_arg", "err", u32;

@@ -14,6 +14,7 @@ pub mod counter;
 pub mod criteria;
 pub mod event;
 pub mod facts;
+mod first_byte;
 pub mod histogram;
 pub mod listener;
 pub mod owned;
@@ -29,12 +30,14 @@ pub use criteria::{Criterion, CriterionKind};
 pub use event::{
     AcceptQueue, Address, Detail, Event, FarEnd, Given, NamedEvent, Names, OwnerSource, Path,
 };
+pub use first_byte::first_byte;
 pub use listener::ListenerState;
 pub use owned::Owned;
 pub use repeats::Repeats;
 pub use report::Report;
 pub use signature::{
-    Domain, EventKind, Family, Flags, Origin, Protocol, Role, Signature, Sigpipe, TcpState,
+    Domain, EventKind, Family, Flags, Origin, Protocol, Role, SentReset, Signature, Sigpipe,
+    TcpState,
 };
 pub use socket_call::SocketCall;
 pub use sockopt::Sockopt;
@@ -84,3 +87,7 @@ pub const NEWCOMER_BYTES: usize = 4 * 1024;
 /// Reasons for sending an RST that are counted one by one: the kernel's `enum sk_rst_reason` has some
 /// 30. Those that it may add beyond are counted as unknown, in the slot after these.
 pub const RST_REASONS: usize = 64;
+
+/// The kinds of sockets that answer segments by RST, by which those are counted, in this order: none, a
+/// listener, a request, one in `TIME_WAIT`, a full one.
+pub const RST_ANSWERERS: usize = 5;

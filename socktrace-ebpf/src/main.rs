@@ -43,6 +43,7 @@ mod note;
 mod offsets;
 mod owned_tally;
 mod owner;
+mod packet;
 mod policy;
 mod programs;
 mod recipient;

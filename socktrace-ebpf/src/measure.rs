@@ -6,7 +6,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use socktrace_ebpf::{
-    Counter, EventKind, Family, Owned, Protocol, RST_REASONS, Signature, Sockopt,
+    Counter, EventKind, Family, Owned, Protocol, RST_ANSWERERS, RST_REASONS, SentReset, Signature,
+    Sockopt,
     histogram::{self, ACCEPT_WAIT_MS, QUEUE_PERCENT, RTO_MS, SLOW_ACCEPT_MS},
     owned::SLOW_ACCEPT,
     sockopt::SOCKOPT_ENTRIES,
@@ -43,9 +44,11 @@ static QUEUES_AT_RESETS: PerCpuArray<u64, { histogram::slots(QUEUE_PERCENT.len()
 static QUEUES_AT_FAILURES: PerCpuArray<u64, { histogram::slots(QUEUE_PERCENT.len()) }> =
     PerCpuArray::new();
 
-/// RSTs that sockets sent, by reason.
+/// RSTs that were sent, by reason: of sockets' own accord, then in answer to segments, by the kind of
+/// socket that answered.
 #[btf_map]
-static RESETS_SENT: PerCpuArray<u64, { RST_REASONS + 1 }> = PerCpuArray::new();
+static RESETS_SENT: PerCpuArray<u64, { (RST_REASONS + 1) * (RST_ANSWERERS + 1) }> =
+    PerCpuArray::new();
 
 /// Socket options that were refused.
 #[btf_map]
@@ -130,11 +133,19 @@ pub(crate) fn accept_failed<L: Load>(listener: Sock<L>) {
     }
 }
 
-/// A socket sends RST for this reason of the kernel's.
+/// This host sends RST for this reason of the kernel's.
 #[inline(always)]
-pub(crate) fn sends_reset(reason: u32) {
+pub(crate) fn sends_reset(why: SentReset, reason: u32) {
     let slot = if (reason as usize) < RST_REASONS { reason as usize } else { RST_REASONS };
-    add_to(&RESETS_SENT, slot, 1);
+    let answerer = match why {
+        SentReset::NoSocket => 1,
+        SentReset::Listener => 2,
+        SentReset::Request => 3,
+        SentReset::TimeWait => 4,
+        SentReset::DataAfterClose | SentReset::UnacceptableAck => RST_ANSWERERS,
+        _ => 0,
+    };
+    add_to(&RESETS_SENT, answerer * (RST_REASONS + 1) + slot, 1);
 }
 
 /// A socket option was refused.

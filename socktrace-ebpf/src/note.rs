@@ -3,7 +3,7 @@
 //! In the socket's record, not by CPU: when a segment or timer is processed from the socket's backlog,
 //! the code runs in process context, can be preempted and can continue on another CPU.
 
-use socktrace_ebpf::{Counter, Flags, Origin};
+use socktrace_ebpf::{Counter, Event, Flags, Origin};
 
 use crate::{
     load::Load,
@@ -48,10 +48,25 @@ impl Note {
 /// Leaves a note for the hooks that follow on this socket.
 #[inline(always)]
 pub(crate) fn put<L: Load>(sock: Sock<L>, note: Note) {
+    put_rst(sock, note, [0, 0]);
+}
+
+/// The same about an RST with these numbers.
+#[inline(always)]
+pub(crate) fn put_rst<L: Load>(sock: Sock<L>, note: Note, rst: [u32; 2]) {
     let socket = sock.new_identity();
     match Record::claim(socket, 0, 0) {
-        Some(record) => record.note = note.pack(socket.address),
+        Some(record) => (record.note, record.rst) = (note.pack(socket.address), rst),
         None => tally::bump(Counter::NotesLost),
+    }
+}
+
+/// Adds the numbers of the RST that has ended a connection to the event about that, also when the note
+/// has been taken.
+#[inline(always)]
+pub(crate) fn describe_rst<L: Load>(sock: Sock<L>, event: &mut Event) {
+    if let Some(record) = Record::find(sock.identity()) {
+        event.rst = record.rst;
     }
 }
 
@@ -67,6 +82,13 @@ pub(crate) fn take<L: Load>(sock: Sock<L>) -> Note {
 pub(crate) fn has<L: Load>(sock: Sock<L>) -> bool {
     let socket = sock.identity();
     note_of(socket.address, socket.cookie, 0) != 0
+}
+
+/// Which function is at work on this socket, an [`Origin`].
+#[inline(always)]
+pub(crate) fn origin<L: Load>(sock: Sock<L>) -> u8 {
+    let socket = sock.identity();
+    Note::unpack(note_of(socket.address, socket.cookie, 0)).origin
 }
 
 /// The note on a socket as it is packed, 0 for none; `takes` it away if 1.

@@ -87,6 +87,11 @@ kernel_facts!(globals);
 #[unsafe(no_mangle)]
 pub(crate) static TCP_RESET_SKB_ARG: Optional = Optional(Fact(ABSENT));
 
+/// The kernel's `SK_RST_REASON_INVALID_SYN`, for which it answers a segment of a handshake under way (since
+/// 6.10); absent before.
+#[unsafe(no_mangle)]
+pub(crate) static RST_INVALID_SYN: Fact = Fact(ABSENT);
+
 /// Whether `bpf_probe_read_kernel` may be used: 1, or 0 under lockdown=confidentiality. What it
 /// alone can read is then missing; everything else goes by direct loads.
 #[unsafe(no_mangle)]

@@ -34,7 +34,7 @@ pub(crate) struct Owner {
     pub(crate) tgid: u32,
     pub(crate) tid: u32,
     pub(crate) uid: u32,
-    /// A [`Role`]; 0 when it was opened before socktrace was there.
+    /// A [`Role`]; 0 when it is not known, as of some that were opened before socktrace was there.
     role: u32,
     /// All NUL where it is read from `leader` when it is wanted.
     pub(crate) comm: [u8; 16],
@@ -201,16 +201,17 @@ pub(crate) fn refresh<L: Load>(sock: Sock<L>) {
     }
 }
 
-/// Remembers a process that holds a socket from before, unless more is known already.
+/// Remembers a process that holds a socket from before, and how that was opened, a [`Role`] or 0, unless
+/// more is known already.
 #[inline(always)]
-pub(crate) fn record_holder(identity: Identity, holder: Task) {
+pub(crate) fn record_holder(identity: Identity, holder: Task, role: u64) {
     let cgroup = holder.cgroup();
     let Some(record) = Record::claim(identity, cgroup, cgroup) else {
         return;
     };
     if record.owner.tgid == 0 {
         record.owner.set(holder);
-        record.owner.slice = cgroup;
+        (record.owner.slice, record.owner.role) = (cgroup, role as u32);
     }
 }
 

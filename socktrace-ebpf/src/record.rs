@@ -36,6 +36,9 @@ pub(crate) struct Record {
     pub(crate) failure: Failure,
     /// A [`crate::note::Note`] as it is packed, 0 for none.
     pub(crate) note: u64,
+    /// Sequence number and acknowledgement of the RST that the note is about; both 0 where it is about
+    /// none, or they are not known.
+    pub(crate) rst: [u32; 2],
     /// How the last tries to send failed, as [`crate::sending`] packs it; 0 where the last one did not.
     pub(crate) failing: u64,
 }
@@ -90,7 +93,7 @@ impl Record {
         self.cookie = 0;
         self.owner.clear();
         self.failure.clear();
-        (self.note, self.failing) = (0, 0);
+        (self.note, self.failing, self.rst) = (0, 0, [0, 0]);
         self.cookie = cookie;
     }
 }

@@ -8,8 +8,12 @@ const WAS_OPEN: Flags = Flags::REPORTED.with(Flags::DELIVERY).with(Flags::PEER_C
 impl Signature {
     /// The role, where it is known: from how the socket is `recorded` to have been opened (a [`Role`],
     /// or 0), or where the kernel function that failed, or the socket's state, leaves only one.
+    #[expect(
+        clippy::inline_always,
+        reason = "as a function of its own it would take some of the programs' stack"
+    )]
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn role(&self, recorded: u8) -> Option<Role> {
         let flags = Flags(self.flags);
         match (EventKind::try_from(self.kind), TcpState::try_from(self.state)) {

@@ -148,6 +148,9 @@ wire_enum! {
         ReceiveQueueFull = 25,
         /// A datagram could not be sent (`udp_sendmsg`, `udpv6_sendmsg`, `unix_dgram_sendmsg`).
         DatagramSend = 26,
+        /// This host sends an RST (`tcp_send_active_reset`, `tcp_v4_send_reset`, `tcp_v6_send_reset`). The
+        /// origin is a [`SentReset`].
+        ResetSent = 27,
     }
 }
 
@@ -174,6 +177,44 @@ wire_enum! {
         SpareService = 16,
         /// No `tcp_done`: of a Unix connection the end that had connected was closed, with unread data.
         ClientClose = 17,
+    }
+}
+
+wire_enum! {
+    /// Why this host sends an RST: in place of the origin, of an [`EventKind::ResetSent`].
+    SentReset {
+        /// For none of the reasons below.
+        Other = 0,
+        /// A program closed the connection, and had not read all that had come.
+        UnreadData = 1,
+        /// A program closed it, with `SO_LINGER` and no time to linger.
+        LingerZero = 2,
+        /// It waited to be accepted, and its listener was closed.
+        ListenerClosed = 3,
+        /// A program dissolved it, by connect with `AF_UNSPEC`.
+        Dissolved = 4,
+        /// The peer has not answered keepalive probes.
+        Keepalive = 5,
+        /// Somebody had the kernel kill the socket.
+        Aborted = 6,
+        /// A program had closed it, and the peer did not in time, or `TCP_LINGER2` left it no time.
+        OrphanTimeout = 7,
+        /// A program had closed it, and the kernel gave it up for want of memory, or of room for orphans.
+        OutOfMemory = 8,
+        /// It carried an MPTCP connection, or was to.
+        Mptcp = 9,
+        /// A segment came for which there is no socket.
+        NoSocket = 16,
+        /// A segment came to a listener that belongs to no connection.
+        Listener = 17,
+        /// A segment came that a handshake under way has no use for.
+        Request = 18,
+        /// A segment came to a connection that is over.
+        TimeWait = 19,
+        /// Data came to a socket that was closed, or shut down for reading.
+        DataAfterClose = 20,
+        /// A segment came that acknowledges what the socket has not sent.
+        UnacceptableAck = 21,
     }
 }
 

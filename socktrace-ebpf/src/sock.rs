@@ -24,6 +24,7 @@ const AF_INET6: u16 = 10;
 const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
 const SOCK_KEEPOPEN: u64 = 1 << 3;
+const SOCK_LINGER: u64 = 1 << 4;
 
 /// A `struct sock` as handed to a hook, and the way to read it.
 #[derive(Clone, Copy)]
@@ -280,6 +281,19 @@ impl<L: Load> Sock<L> {
         self.load::<u8>(&offsets::SOCK_SHUTDOWN) & SEND_SHUTDOWN != 0
     }
 
+    /// Whether both directions were shut down.
+    #[inline(always)]
+    pub(crate) fn is_shut_down(self) -> bool {
+        const SHUTDOWN_MASK: u8 = 3;
+        self.load::<u8>(&offsets::SOCK_SHUTDOWN) & SHUTDOWN_MASK == SHUTDOWN_MASK
+    }
+
+    /// Whether `SO_LINGER` is on.
+    #[inline(always)]
+    pub(crate) fn has_linger(self) -> bool {
+        self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_LINGER != 0
+    }
+
     /// Whether a program holds the socket and can still be sent an answer, after it has shut down
     /// sending: 1 or 0.
     #[inline(always)]
@@ -455,6 +469,13 @@ impl<L: Load> Sock<L> {
     #[inline(always)]
     pub(crate) fn accept_queue(self) -> (u32, u32) {
         (self.load(&offsets::SOCK_ACK_BACKLOG), self.load(&offsets::SOCK_MAX_ACK_BACKLOG))
+    }
+
+    /// Whether it has a limit of an accept queue: it has listened, or its listener had one. 1 or 0, also
+    /// where this kernel lacks the member.
+    #[inline(always)]
+    pub(crate) fn has_queue_limit(self) -> u64 {
+        is_other(self.load::<u32>(&offsets::SOCK_MAX_ACK_BACKLOG).into(), 0)
     }
 
     /// Memory that what waits to be read takes, in bytes (`sk_rmem_alloc`); 0 where this kernel lacks the

@@ -3,6 +3,9 @@
 mod answer;
 mod describe;
 mod flags;
+mod flow;
+mod segment;
+mod sent_reset;
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use socktrace_ebpf::{Event, Report, TcpState};
@@ -14,8 +17,7 @@ use crate::{
     verifier::{is_at_least, is_same},
 };
 
-/// `TCPHDR_RST` in `include/net/tcp.h`.
-const TCPHDR_RST: u8 = 0x04;
+pub(crate) use segment::Segment;
 
 /// A socket known to be a `struct tcp_sock`, which begins with the other socket structures.
 #[derive(Clone, Copy)]
@@ -80,11 +82,11 @@ impl<L: Load> Sock<L> {
         port
     }
 
-    /// Fills in the state of the timers, for a socket of TCP.
+    /// Fills in what TCP knows of the connection, for a socket of TCP.
     #[inline(always)]
-    pub(crate) fn describe_timers(self, event: &mut Event) {
+    pub(crate) fn describe(self, event: &mut Event) {
         if let Some(tcp) = self.tcp() {
-            tcp.describe_timers(event);
+            tcp.describe(event);
         }
     }
 }
@@ -253,24 +255,4 @@ impl<L: Load> TcpSock<L> {
 fn jiffies() -> u32 {
     // SAFETY: the helper takes nothing and cannot fail.
     unsafe { bpf_jiffies64() as u32 }
-}
-
-/// Whether a segment handed to `tcp_reset` carries RST; taken for granted where this kernel does
-/// not let it be read.
-///
-/// `tcp_v4_rcv` and `tcp_v6_rcv` copy the header's flags into the buffer's control block before
-/// any state is looked at (`tcp_v4_fill_cb`; one byte up to 6.12, two in host order from 6.16),
-/// which is part of `struct sk_buff` itself and so needs no packet access.
-#[inline(always)]
-pub(crate) fn segment_has_rst<L: Load>(skb: *const u8) -> bool {
-    let Some(control_block) = offsets::SKB_CB.offset() else {
-        return true;
-    };
-    let Some(flags) = offsets::SKB_CB_TCP_FLAGS.offset() else {
-        return true;
-    };
-    // SAFETY: the hook's `struct sk_buff` argument, and a `struct tcp_skb_cb` in its control block;
-    // x86 and arm64 are little-endian, so the low byte comes first in both layouts.
-    let flags: u8 = unsafe { L::load(skb, control_block + flags) };
-    flags & TCPHDR_RST != 0
 }

@@ -113,8 +113,9 @@ pub(crate) fn record_icmp(tuple: &Tuple, icmp: &Icmp) {
     let _forgotten = ICMP_ERRORS.insert(tuple, icmp, 0);
 }
 
-/// Adds the ICMP error behind the errno of an event to the event.
-#[inline(always)]
+/// Adds the ICMP error behind the errno of an event to the event. A function of its own, as those below: a
+/// connection takes much of the stack, which would else be part of the frame of each program.
+#[inline(never)]
 pub(crate) fn describe_icmp<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
     // SAFETY: copied field by field at once; a slot reused meanwhile would be of the same type.
     if let Some(icmp) = unsafe { ICMP_ERRORS.get(Tuple::of_event(event)) }
@@ -163,14 +164,15 @@ fn place(tuple: &Tuple) -> u32 {
     (ports.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & (TUPLE_ENTRIES as u32 - 1)
 }
 
-/// Remembers a reset for the end that will receive it, if that is on this host.
-#[inline(always)]
+/// Remembers a reset of this process for the end that will receive it, if that is on this host.
+#[inline(never)]
 pub(crate) fn record_sent_reset<L: Load>(
     tcp: TcpSock<L>,
     family: Family,
-    (tgid, comm): (u32, [u8; 16]),
+    sender: &(u32, [u8; 16]),
     reason: u32,
 ) {
+    let (tgid, comm) = *sender;
     let tuple = Tuple::of(tcp.sock(), family);
     if let Some(slot) = SENT_RESETS.get_ptr_mut(place(&tuple)) {
         // SAFETY: an entry of an array, which is never freed. Another program may write to it or read it
@@ -189,7 +191,7 @@ pub(crate) fn record_sent_reset<L: Load>(
 /// Its other end is in the same network namespace, or in another one where somebody else may have the
 /// same addresses: then the reset has the sequence number that this end awaits, without which the kernel
 /// would not have obeyed it (`tcp_validate_incoming`).
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn describe_sender<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
     let tuple = Tuple::of_event(event).reversed();
     if let Some(sent) = SENT_RESETS.get(place(&tuple))

@@ -169,7 +169,7 @@ pub(crate) struct Cli {
     pub(crate) color: Color,
 
     /// Columns of lines for people, separated by commas: time, errno, cause, process, service, role,
-    /// local, remote, reason [default: on a terminal those that fit, else all]
+    /// local, remote, flow, reason [default: on a terminal those that fit, else all but flow]
     #[arg(long, value_name = "NAMES")]
     pub(crate) columns: Option<ColumnList>,
 

@@ -15,7 +15,8 @@ pub enum Detail {
         /// Its code.
         code: u8,
     },
-    /// The process of this host that sent the RST or, with [`crate::Origin::Abort`], killed the socket.
+    /// The process of this host that sent the RST or, with [`crate::Origin::Abort`], killed the socket. Of
+    /// a [`crate::EventKind::ResetSent`] no process, only why.
     Peer {
         /// Its id.
         tgid: u32,

@@ -99,7 +99,7 @@ pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     }
     debug!((), "accept: already closed, errno {}", errno);
     let locate = |subject: &mut Subject| locate_call(subject, sock, family);
-    emit(&signature, caller_of(sock), locate, |event| sock.describe_timers(event));
+    emit(&signature, caller_of(sock), locate, |event| sock.describe(event));
     0
 }
 

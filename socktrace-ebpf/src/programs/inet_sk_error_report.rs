@@ -66,7 +66,7 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     let question = Question::search(socket, flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
-        sock.describe_timers(event);
+        sock.describe(event);
         describe_icmp(tcp, event);
     });
     0
@@ -124,12 +124,13 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
         subject.local_port = local_port;
     };
     emit(&signature, question, locate, |event| {
-        sock.describe_timers(event);
+        sock.describe(event);
         failing.describe(event);
         // What TCP knows of the connection.
         let tcp = sock.first_subflow();
         if signature.origin == Origin::Reset as u8 {
             describe_sender(tcp, event);
+            note::describe_rst(tcp.sock(), event);
         } else {
             describe_icmp(tcp, event);
         }

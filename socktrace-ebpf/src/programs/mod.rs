@@ -41,6 +41,7 @@ mod tcp_reset;
 mod tcp_retransmit_skb;
 mod tcp_retransmit_timer;
 mod tcp_send_active_reset;
+mod tcp_send_reset;
 mod tcp_sendmsg_fastopen;
 mod tcp_write_wakeup;
 mod udp_destroy_sock;
@@ -113,7 +114,7 @@ fn emit_call_of<L: Load>(
         locate(subject);
     };
     emit(&signature, caller_of(sock), locate, |event| {
-        sock.describe_timers(event);
+        sock.describe(event);
         describe(event);
     });
     0

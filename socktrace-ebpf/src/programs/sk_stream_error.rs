@@ -166,7 +166,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         }
     };
     emit(&signature, caller_of(sock), locate, |event| {
-        sock.describe_timers(event);
+        sock.describe(event);
         if known.is_some() {
             event.first_errno = known.errno;
             event.since_first_ns = event.boot_ns.wrapping_sub(known.boot_ns);

@@ -11,6 +11,7 @@ use crate::{
     sock::{Identity, Sock},
     socket::Socket,
     task::{self, Task},
+    tcp_sock::TcpSock,
     unix::{self, Root},
 };
 
@@ -64,7 +65,8 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     let listener = if sock.is_mptcp() { sock.first_subflow().sock() } else { sock };
     listeners::listened(listener, Task::new(task));
     if !NO_CONNECTION.contains(&sock.state()) {
-        owner::record_holder(identity(file, sock), Task::new(task));
+        let role = sock.tcp().map_or(0, TcpSock::opened_as);
+        owner::record_holder(identity(file, sock), Task::new(task), role);
     }
     0
 }

@@ -119,7 +119,7 @@ fn unread<L: Load>(sock: Sock<L>, is_subflow: bool) -> i32 {
         subject.remote_port = known.remote_port;
     };
     emit(&signature, question, locate, |event| {
-        sock.describe_timers(event);
+        sock.describe(event);
         event.first_errno = known.errno;
         event.since_first_ns = event.boot_ns.wrapping_sub(known.boot_ns);
     });

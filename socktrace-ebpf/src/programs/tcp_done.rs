@@ -105,10 +105,11 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let question = Question::search(socket, flags, in_process);
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
-        sock.describe_timers(event);
+        sock.describe(event);
         failing.describe(event);
         if is_reset {
             tuple::describe_sender(tcp, event);
+            note::describe_rst(sock, event);
         } else if is_killed {
             // `tcp_abort` runs in the killer's call.
             let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;

@@ -56,7 +56,7 @@ fn ending<A: Arguments>(ctx: &A) -> i32 {
     let question = Question::search(sock.identity(), Flags::empty(), sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
-        sock.describe_timers(event);
+        sock.describe(event);
         // The FIN has a number, and is not known as one yet.
         event.unread_bytes = event.unread_bytes.saturating_sub(1);
     });

@@ -15,7 +15,7 @@ use crate::{
     note::{self, Note},
     offsets::{self, Offset as _},
     sock::Sock,
-    tcp_sock::segment_has_rst,
+    tcp_sock::{Segment, TcpSock},
 };
 
 /// Entry of `tcp_reset`.
@@ -39,15 +39,25 @@ fn resetting<A: Arguments>(ctx: &A) -> i32 {
         // tcp_reset returns at once here, and nobody would take the note.
         return 0;
     }
-    let flags = Flags::empty().with_if(Flags::NO_RST, !has_rst(ctx));
-    note::put(sock, Note::new(Origin::Reset, flags));
+    let (flags, rst) = segment(ctx, sock);
+    note::put_rst(sock, Note::new(Origin::Reset, flags), rst);
     debug!(ctx, "tcp_reset: state {} flags {}", state, flags.0);
     0
 }
 
-/// `tcp_rcv_state_process` also calls `tcp_reset` for data that arrives after reading was shut
-/// down; then the segment has no RST. 5.10 does not pass the segment: taken for an RST there.
+/// Whether the segment has no RST, [`Flags::NO_RST`], and else its numbers.
+///
+/// `tcp_rcv_state_process` also calls `tcp_reset` for data that arrives after reading was shut down.
+/// 5.10 does not pass the segment: taken for an RST there.
 #[inline(always)]
-fn has_rst<A: Arguments>(ctx: &A) -> bool {
-    offsets::TCP_RESET_SKB_ARG.offset() != Some(1) || segment_has_rst::<A::Load>(ctx.pointer(1))
+fn segment<A: Arguments>(ctx: &A, sock: Sock<A::Load>) -> (Flags, [u32; 2]) {
+    if offsets::TCP_RESET_SKB_ARG.offset() == Some(1)
+        && let Some(segment) = Segment::<A::Load>::of(ctx.pointer(1))
+    {
+        return match segment.has_rst() {
+            true => (Flags::empty(), segment.numbers()),
+            false => (Flags::NO_RST, [0, 0]),
+        };
+    }
+    (Flags::empty(), sock.tcp().map_or([0, 0], TcpSock::expected_rst))
 }

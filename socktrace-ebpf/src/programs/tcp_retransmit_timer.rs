@@ -103,6 +103,6 @@ fn fired<L: Load>(sock: Sock<L>) -> i32 {
     let wanted = offsets::STREAM_RETRANSMITS.get() == 1;
     let question = Question::presume(sock.held_identity(), flags, sock.is_owned());
     let locate = |subject: &mut Subject| subject.locate(sock, family);
-    emit_if(wanted, &signature, question, locate, |event| sock.describe_timers(event));
+    emit_if(wanted, &signature, question, locate, |event| sock.describe(event));
     0
 }

@@ -3,19 +3,20 @@
 //!
 //! Prototype: `(sk, gfp)` up to 6.9, then `(sk, gfp, reason)` or `(sk, reason)`, also by
 //! backports; the daemon loads the program that fits the kernel's BTF. Hooked at entry,
-//! before the segment leaves: over loopback it is received before the function returns. Produces
-//! no event: it is counted by its reason, and remembered for the other end, if that is on this host
-//! too.
+//! before the segment leaves: over loopback it is received before the function returns. It is counted by
+//! its reason, and remembered for the other end, if that is on this host too. Produces an event, of ordinary
+//! operation.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use socktrace_ebpf::{Flags, TcpState, event::BY_LISTENER, facts::ABSENT};
+use socktrace_ebpf::{Flags, SentReset, TcpState, event::BY_LISTENER, facts::ABSENT};
 
+use super::tcp_send_reset::tell;
 use crate::{
-    arguments::Arguments, load::Load, measure, recipient::Question, sock::Sock, task,
-    tcp_sock::TcpSock, tuple::record_sent_reset,
+    arguments::Arguments, load::Load, measure, recipient::Question, sock::Sock, subject::Subject,
+    task, tcp_sock::TcpSock, tuple::record_sent_reset,
 };
 
 /// Entry of `tcp_send_active_reset(sk, gfp)`.
@@ -60,15 +61,33 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    measure::sends_reset(reason);
     let holder = sock.holder_flags();
+    let why = tcp.why_reset(holder);
+    measure::sends_reset(why, reason);
     // A connection in the queue of a listener has no owner yet.
     let by_listener = holder.has(Flags::UNACCEPTED) && is_forgotten(tcp);
     let in_process = sock.is_owned() || by_listener;
-    let sender = Question::presume(sock.held_identity(), holder, in_process);
-    let reason = if by_listener { reason ^ BY_LISTENER } else { reason };
-    record_sent_reset(tcp, family, sender.name(), reason);
+    let known_as = if by_listener { reason ^ BY_LISTENER } else { reason };
+    remember(tcp, holder, in_process, known_as);
+    // Who has it killed is another one than whose it is.
+    let in_process = in_process && why != SentReset::Aborted;
+    let owner = Question::presume(sock.held_identity(), holder, in_process);
+    let locate = |subject: &mut Subject| subject.locate(sock, family);
+    tell(why, sock.state(), holder, family, reason, owner, locate, |event| {
+        sock.describe(event);
+        event.rst = tcp.own_rst();
+    });
     0
+}
+
+/// Remembers who sends it, for the other end. A function of its own, as it takes much of the stack.
+#[inline(never)]
+fn remember<L: Load>(tcp: TcpSock<L>, holder: Flags, in_process: bool, reason: u32) {
+    let sock = tcp.sock();
+    let sender = Question::presume(sock.held_identity(), holder, in_process);
+    if let Some(family) = sock.family() {
+        record_sent_reset(tcp, family, &sender.name(), reason);
+    }
 }
 
 /// Whether a connection that nobody has accepted is dropped by a task that closes its listener.

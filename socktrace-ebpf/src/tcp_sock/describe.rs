@@ -10,9 +10,17 @@ use crate::{
 };
 
 impl<L: Load> TcpSock<L> {
-    /// Fills in the state of the connection's timers.
+    /// Fills in what people want to know of a connection.
     #[inline(always)]
-    pub(crate) fn describe_timers(self, event: &mut Event) {
+    pub(crate) fn describe(self, event: &mut Event) {
+        self.describe_timers(event);
+        self.describe_first_bytes(event);
+    }
+
+    /// Fills in the state of the connection's timers. A function of its own: what it needs of the stack
+    /// would else be part of the frame of each program.
+    #[inline(never)]
+    fn describe_timers(self, event: &mut Event) {
         if !offsets::ICSK_RTO.is_absent() {
             let next: u32 = self.load(offsets::TCP_SND_NXT.present());
             let unacked: u32 = self.load(offsets::TCP_SND_UNA.present());
@@ -52,19 +60,26 @@ impl<L: Load> TcpSock<L> {
         if offsets::TCP_COPIED_SEQ.is_absent() || offsets::TCP_RCV_NXT.is_absent() {
             return;
         }
+        event.unread_bytes = self.unread();
+        let full: u32 = self.load(offsets::TCP_MSS_CACHE.present());
+        let arrived: u32 = self.load(offsets::TCP_SACKED_OUT.present());
+        let is_full = is_at_least(event.unacked_bytes.into(), full.into());
+        event.parts |= parts::FULL_SIZED_LOST * (is_full & is_same(arrived.into(), 1)) as u8;
+    }
+
+    /// How many bytes have come and were not read; 0 where this kernel lacks the members.
+    #[inline(always)]
+    pub(super) fn unread(self) -> u32 {
+        if offsets::TCP_COPIED_SEQ.is_absent() || offsets::TCP_RCV_NXT.is_absent() {
+            return 0;
+        }
         let next: u32 = self.load(offsets::TCP_RCV_NXT.present());
         let read: u32 = self.load(offsets::TCP_COPIED_SEQ.present());
         // The FIN has a number too.
         let fin = self.sock.is_done() as u32;
         let unread = next.wrapping_sub(read).wrapping_sub(fin);
         // A socket that is taken apart while it is read may look as if more was read than came.
-        if unread < 1 << 31 {
-            event.unread_bytes = unread;
-        }
-        let full: u32 = self.load(offsets::TCP_MSS_CACHE.present());
-        let arrived: u32 = self.load(offsets::TCP_SACKED_OUT.present());
-        let is_full = is_at_least(event.unacked_bytes.into(), full.into());
-        event.parts |= parts::FULL_SIZED_LOST * (is_full & is_same(arrived.into(), 1)) as u8;
+        if unread < 1 << 31 { unread } else { 0 }
     }
 
     /// Milliseconds since the segment at the head of the queue was first retransmitted (a SYN:

@@ -31,7 +31,8 @@ pub fn delivered(signature: Signature) -> Option<bool> {
         | EventKind::PeerClosed
         | EventKind::HandshakesDropped
         | EventKind::ReceiveQueueFull
-        | EventKind::Retransmission => None,
+        | EventKind::Retransmission
+        | EventKind::ResetSent => None,
         EventKind::Accept
         | EventKind::AcceptCall
         | EventKind::Write

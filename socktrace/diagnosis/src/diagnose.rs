@@ -1,7 +1,7 @@
 //! From a signature to its diagnosis: one pure function, the heart of socktrace.
 
 use nix::libc;
-use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature, Sigpipe, TcpState};
+use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, SentReset, Signature, Sigpipe, TcpState};
 
 use crate::{Call, Cause, Diagnosis, Errno, Finding, Severity, unix};
 
@@ -39,6 +39,9 @@ pub fn diagnose(signature: Signature) -> Finding {
     let flags = Flags(signature.flags);
     match EventKind::try_from(signature.kind) {
         Ok(EventKind::Retransmission) => Finding::Retransmission,
+        Ok(EventKind::ResetSent) => {
+            Finding::ResetSent(SentReset::try_from(signature.origin).unwrap_or(SentReset::Other))
+        }
         Ok(EventKind::Accept) if flags.has(Flags::DELIVERY) => {
             Finding::Delivery(diagnosis(accepted(signature), signature))
         }
@@ -136,7 +139,10 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::Listen, _) => Cause::ListenFailed,
         (EventKind::Setsockopt | EventKind::Getsockopt, _) => Cause::SockoptRejected,
 
-        (EventKind::Accept | EventKind::Write | EventKind::Retransmission, _) => Cause::Other,
+        (
+            EventKind::Accept | EventKind::Write | EventKind::Retransmission | EventKind::ResetSent,
+            _,
+        ) => Cause::Other,
     }
 }
 

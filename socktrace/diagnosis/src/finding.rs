@@ -1,6 +1,6 @@
 //! What a diagnosis consists of.
 
-use socktrace_ebpf::Sigpipe;
+use socktrace_ebpf::{SentReset, Sigpipe};
 
 use crate::{Cause, Errno};
 
@@ -127,15 +127,17 @@ pub enum Finding {
     Undelivered(Diagnosis),
     /// A retransmission timeout fired and the connection lives on: progress, no failure.
     Retransmission,
+    /// This host sent an RST: ordinary operation, also where the other end fails by it.
+    ResetSent(SentReset),
 }
 
 impl Finding {
-    /// What a failure means, or what follows from one; `None` for a retransmission.
+    /// What a failure means, or what follows from one; `None` where nothing failed.
     #[must_use]
     pub const fn diagnosis(self) -> Option<Diagnosis> {
         match self {
             Self::Failure(found) | Self::Delivery(found) | Self::Undelivered(found) => Some(found),
-            Self::Retransmission => None,
+            Self::Retransmission | Self::ResetSent(_) => None,
         }
     }
 }

@@ -426,6 +426,30 @@ hooks! {
             [kprobe("tcp_send_active_reset_third_kprobe")];
         "tcp_send_active_reset"(SOCK, ANY) => [kprobe("tcp_send_active_reset_kprobe")];
     }
+    /// This host answers a segment by RST.
+    TcpSendReset = "tcp_send_reset",
+    hides "RSTs that this host sends in answer to segments" {
+        "tcp_v4_send_reset"(SOCK, SKB, RST_REASON) => [
+            entry("tcp_v4_send_reset_third"),
+            entry("tcp_v6_send_reset_third")
+                .at("tcp_v6_send_reset", &[SOCK, SKB, RST_REASON])
+                .if_built()
+        ];
+        // Up to 6.9, without a reason.
+        "tcp_v4_send_reset"(SOCK, SKB) => [
+            entry("tcp_v4_send_reset"),
+            entry("tcp_v6_send_reset").at("tcp_v6_send_reset", &[SOCK, SKB]).if_built()
+        ];
+    }, by kprobe {
+        "tcp_v4_send_reset"(SOCK, SKB, RST_REASON) => [
+            kprobe("tcp_v4_send_reset_third_kprobe"),
+            kprobe("tcp_v6_send_reset_third_kprobe").of("tcp_v6_send_reset").if_built()
+        ];
+        "tcp_v4_send_reset"(SOCK, SKB) => [
+            kprobe("tcp_v4_send_reset_kprobe"),
+            kprobe("tcp_v6_send_reset_kprobe").of("tcp_v6_send_reset").if_built()
+        ];
+    }
     /// bind fails.
     Bind = "bind",
     hides "failing binds" {

@@ -286,7 +286,7 @@ impl Watch {
             events.extend(self.drain().into_iter().filter(|event| event.netns == namespace));
             let found = events
                 .iter()
-                .filter(|event| diagnose(event.signature) != Finding::Retransmission)
+                .filter(|event| diagnose(event.signature).diagnosis().is_some())
                 .count();
             if !complete && found >= failures {
                 complete = true;
@@ -307,7 +307,8 @@ impl Watch {
                 break;
             }
         }
-        for event in &events {
+        // RSTs that were sent are counted by reason alone.
+        for event in events.iter().filter(|event| event.signature.kind != RESET_SENT) {
             *self.told.entry(event.signature.counted()).or_default() += 1;
         }
         events
@@ -335,6 +336,8 @@ impl Watch {
         }
     }
 }
+
+const RESET_SENT: u8 = EventKind::ResetSent as u8;
 
 /// What is wrong with counts, if anything.
 fn difference(

@@ -12,7 +12,7 @@ use super::{
     layout::{pad, paragraph},
     numbers::{self, ERRNOS, Errno, FAMILIES, GENERIC},
     texts::{Block, Text},
-    topic::{SIGPIPE, UNDELIVERED},
+    topic::{EVENTS, SIGPIPE},
     winsock::{WINSOCK, Winsock},
 };
 
@@ -50,7 +50,9 @@ pub(crate) fn overview(language: Language, width: usize) -> String {
     page.heading(words.signals);
     page.entry(SIGPIPE, SIGPIPE);
     page.heading(words.events);
-    page.entry(UNDELIVERED, UNDELIVERED);
+    for event in EVENTS {
+        page.entry(event, event);
+    }
     page.out.push('\n');
     paragraph(&mut page.out, words.how_to_ask, "", width);
     page.out
@@ -77,9 +79,9 @@ pub(crate) fn page(topic: &Topic, language: Language, width: usize) -> String {
             page.title(SIGPIPE, SIGPIPE);
             page.text(SIGPIPE);
         }
-        Topic::Undelivered => {
-            page.title(UNDELIVERED, UNDELIVERED);
-            page.text(UNDELIVERED);
+        Topic::Event(event) => {
+            page.title(event, event);
+            page.text(event);
         }
     }
     page.out
@@ -313,7 +315,7 @@ mod tests {
         for language in [Language::En, Language::Zh] {
             let ids = Cause::ALL.iter().map(|cause| cause.id());
             for word in
-                ids.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE, UNDELIVERED])
+                ids.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE]).chain(EVENTS)
             {
                 let page = plain(word, language);
                 // The title, commands and lists of topics are lines of their own width.
@@ -336,7 +338,10 @@ mod tests {
                 .lines()
                 .filter_map(|line| Topic::find(line.split_whitespace().next()?).ok())
                 .collect();
-            assert_eq!(topics.len(), Cause::ALL.len() + ERRNOS.len() + WINSOCK.len() + 2);
+            assert_eq!(
+                topics.len(),
+                Cause::ALL.len() + ERRNOS.len() + WINSOCK.len() + 1 + EVENTS.len()
+            );
             assert!(list.lines().all(|line| display_width(line) <= 100), "{list}");
         }
     }

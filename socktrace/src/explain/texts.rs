@@ -23,6 +23,7 @@ const ENGLISH: &[&str] = &[
     include_str!("texts/en/winsock.md"),
     include_str!("texts/en/sigpipe.md"),
     include_str!("texts/en/undelivered.md"),
+    include_str!("texts/en/reset_sent.md"),
 ];
 
 const CHINESE: &[&str] = &[
@@ -43,6 +44,7 @@ const CHINESE: &[&str] = &[
     include_str!("texts/zh/winsock.md"),
     include_str!("texts/zh/sigpipe.md"),
     include_str!("texts/zh/undelivered.md"),
+    include_str!("texts/zh/reset_sent.md"),
 ];
 
 /// What is written about a topic.
@@ -109,7 +111,7 @@ mod tests {
     use super::*;
     use crate::explain::{
         numbers::ERRNOS,
-        topic::{SIGPIPE, UNDELIVERED},
+        topic::{EVENTS, SIGPIPE},
         winsock::WINSOCK,
     };
 
@@ -127,7 +129,7 @@ mod tests {
 
     fn with_sections() -> impl Iterator<Item = &'static str> {
         let causes = Cause::ALL.iter().map(|cause| cause.id());
-        causes.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE, UNDELIVERED])
+        causes.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE]).chain(EVENTS)
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::{
 /// The one signal there is something to say about.
 pub(super) const SIGPIPE: &str = "SIGPIPE";
 
-/// What becomes of an errno that no call returns.
-pub(super) const UNDELIVERED: &str = "undelivered";
+/// Events that are no failures: an errno that no call has returned, and an RST that this host sent.
+pub(super) const EVENTS: [&str; 2] = ["undelivered", "reset_sent"];
 
 /// How many topics are offered in place of an unknown one.
 const OFFERED: usize = 6;
@@ -30,8 +30,8 @@ pub(crate) enum Topic {
     Winsock(&'static Winsock),
     /// The signal of a broken pipe.
     Sigpipe,
-    /// An errno that no call returns.
-    Undelivered,
+    /// An event that is no failure.
+    Event(&'static str),
 }
 
 /// A word that is no topic.
@@ -72,8 +72,8 @@ fn by_name(name: &str) -> Option<Topic> {
     if capitals == SIGPIPE {
         return Some(Topic::Sigpipe);
     }
-    if name.eq_ignore_ascii_case(UNDELIVERED) {
-        return Some(Topic::Undelivered);
+    if let Some(event) = EVENTS.into_iter().find(|event| event.eq_ignore_ascii_case(name)) {
+        return Some(Topic::Event(event));
     }
     let cause = Cause::ALL.iter().find(|cause| cause.id().eq_ignore_ascii_case(name));
     let winsock = || WINSOCK.iter().find(|winsock| winsock.name == capitals);
@@ -95,7 +95,8 @@ fn near(word: &str) -> Vec<String> {
         .chain(ERRNOS.iter().map(|errno| errno.name))
         .chain(ALIASES.iter().map(|(alias, ..)| *alias))
         .chain(WINSOCK.iter().map(|winsock| winsock.name))
-        .chain([SIGPIPE, UNDELIVERED]);
+        .chain([SIGPIPE])
+        .chain(EVENTS);
     let mut near: Vec<_> = names
         .filter_map(|name| likeness(&lower, &name.to_ascii_lowercase()).map(|key| (key, name)))
         .collect();
@@ -141,7 +142,7 @@ mod tests {
             Topic::Errno(errno) => errno.name,
             Topic::Winsock(winsock) => winsock.name,
             Topic::Sigpipe => SIGPIPE,
-            Topic::Undelivered => UNDELIVERED,
+            Topic::Event(event) => event,
         }
     }
 
@@ -158,6 +159,7 @@ mod tests {
         assert_eq!(name("wsaEconnReset"), "WSAECONNRESET");
         assert_eq!(name("sigpipe"), "SIGPIPE");
         assert_eq!(name("Undelivered"), "undelivered");
+        assert_eq!(name("reset_sent"), "reset_sent");
         assert_eq!(name("EWOULDBLOCK"), "EAGAIN");
     }
 

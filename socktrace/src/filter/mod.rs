@@ -131,7 +131,13 @@ impl Filter {
 
 /// Whether a finding is noise of ordinary operation.
 pub(crate) fn is_noise(finding: Finding) -> bool {
-    matches!(finding, Finding::Failure(found) | Finding::Undelivered(found) if found.severity == Severity::Expected)
+    match finding {
+        Finding::Failure(found) | Finding::Undelivered(found) => {
+            found.severity == Severity::Expected
+        }
+        Finding::ResetSent(_) => true,
+        Finding::Delivery(_) | Finding::Retransmission => false,
+    }
 }
 
 #[cfg(test)]

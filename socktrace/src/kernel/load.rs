@@ -212,6 +212,13 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// The kernel's number of a reason for an RST.
+    fn rst_reason(&self, name: &str) -> Option<u32> {
+        self.rst_reasons.iter().find(|(_, known)| known == name).map(|(number, _)| *number)
+    }
+}
+
 /// Places of a set of the table of sockets.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const SOCKET_WAYS: u32 = socktrace_ebpf::SOCKET_WAYS as u32;
@@ -233,6 +240,7 @@ fn load_object(
     let socket_sets = socket_sets(options.max_sockets);
     let globals = [
         ("TCP_RESET_SKB_ARG", plan.tcp_reset_skb_arg.unwrap_or(ABSENT)),
+        ("RST_INVALID_SYN", prepared.rst_reason("invalid_syn").unwrap_or(ABSENT)),
         ("READ_KERNEL", u32::from(!hides_memory)),
         ("CLOSES_FIRST", u32::from(features.closes_first)),
         ("TASK_BTF", u32::from(features.typed_task)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use socktrace_ebpf::{
-    Family, RST_REASONS, Sockopt,
+    Family, RST_ANSWERERS, RST_REASONS, Sockopt,
     histogram::{ACCEPT_WAIT_MS, QUEUE_PERCENT, RTO_MS, slots, sum_slot},
 };
 
@@ -42,7 +42,8 @@ pub(crate) struct Measured {
     pub(crate) queues_at_resets: Buckets,
     /// The same when accept failed for lack of resources.
     pub(crate) queues_at_failures: Buckets,
-    /// RSTs that sockets sent, by reason; the last number is those of no known reason.
+    /// RSTs that were sent, by reason, the last number being those of no known reason: of sockets' own accord,
+    /// and then as often in answer to segments, by the kind of socket that answered.
     pub(crate) resets_sent: Vec<u64>,
     /// Socket options that were refused.
     pub(crate) sockopts: BTreeMap<Sockopt, u64>,
@@ -94,7 +95,7 @@ impl Measures {
             rtos: self.rtos.buckets(RTO_MS.len())?,
             queues_at_resets: self.queues_at_resets.buckets(QUEUE_PERCENT.len())?,
             queues_at_failures: self.queues_at_failures.buckets(QUEUE_PERCENT.len())?,
-            resets_sent: self.resets_sent.read(RST_REASONS + 1)?,
+            resets_sent: self.resets_sent.read((RST_REASONS + 1) * (RST_ANSWERERS + 1))?,
             sockopts: sockopts.collect::<anyhow::Result<_>>()?,
         })
     }

@@ -121,8 +121,10 @@ fn signatures() -> BTreeMap<Signature, u64> {
 }
 
 fn snapshot() -> Snapshot {
-    let mut resets_sent = vec![0; RST_REASONS + 1];
+    let mut resets_sent = vec![0; 2 * (RST_REASONS + 1)];
     (resets_sent[15], resets_sent[RST_REASONS]) = (11, 1);
+    // In answer to segments for which there was no socket.
+    resets_sent[2 * RST_REASONS + 1] = 4;
     let keepalive = Sockopt::new(
         EventKind::Setsockopt as u8,
         Protocol::Tcp as u8,

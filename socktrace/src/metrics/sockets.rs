@@ -9,7 +9,7 @@ use socktrace_diagnosis::{
     Cause, Diagnosis, Errno, Finding, Timer, diagnose, level_name, option_name,
 };
 use socktrace_ebpf::{
-    EventKind, Family, Protocol, Signature, Sigpipe, Sockopt, TcpState,
+    EventKind, Family, Protocol, RST_ANSWERERS, RST_REASONS, Signature, Sigpipe, Sockopt, TcpState,
     histogram::{ACCEPT_WAIT_MS, QUEUE_PERCENT, RTO_MS, SLOW_ACCEPT_MS, slots, sum_slot},
 };
 
@@ -82,7 +82,7 @@ fn failures(
 ) -> impl Iterator<Item = (Signature, Diagnosis, u64)> {
     signatures.iter().filter_map(|(signature, count)| match diagnose(*signature) {
         Finding::Failure(found) => Some((*signature, found, *count)),
-        Finding::Delivery(_) | Finding::Undelivered(_) | Finding::Retransmission => None,
+        _ => None,
     })
 }
 
@@ -426,17 +426,24 @@ fn retransmissions(
     Ok(())
 }
 
+/// What answered by an RST, in the order in which the kernel side counts; first nothing did.
+const ANSWERERS: [&str; RST_ANSWERERS + 1] =
+    ["", "none", "listener", "request", "time_wait", "full"];
+
 fn resets_sent(families: &Families, about: &About, counts: &[u64]) -> prometheus::Result<()> {
     let resets = families.counter(
         "socktrace_resets_sent_total",
-        "RSTs that sockets of this host sent of their own accord, by the kernel's reason.",
-        &["reason"],
+        "RSTs that this host sent, by the kernel's reason, and by the kind of socket that answered a \
+         segment; empty where one sent it of its own accord.",
+        &["reason", "answered_by"],
     )?;
-    for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let is = |value: &u32| usize::try_from(*value).is_ok_and(|value| value == index);
-        let known = about.rst_reasons.iter().find(|(value, _)| is(value));
-        let reason = known.map_or(UNKNOWN, |(_, name)| name.as_str());
-        resets.with_label_values(&[reason]).inc_by(*count);
+    for (counts, answered_by) in counts.chunks(RST_REASONS + 1).zip(ANSWERERS) {
+        for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let is = |value: &u32| usize::try_from(*value).is_ok_and(|value| value == index);
+            let known = about.rst_reasons.iter().find(|(value, _)| is(value));
+            let reason = known.map_or(UNKNOWN, |(_, name)| name.as_str());
+            resets.with_label_values(&[reason, answered_by]).inc_by(*count);
+        }
     }
     Ok(())
 }

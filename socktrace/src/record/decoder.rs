@@ -85,7 +85,7 @@ impl Decoder {
         };
         let (mut icmp, mut sender, mut killer, mut listener) = (None, None, None, None);
         let mut arguments = Arguments::default();
-        let mut send_timeout_ms = None;
+        let (mut send_timeout_ms, mut sent_reason) = (None, None);
         match event.detail() {
             Some(Detail::Icmp { router, kind, code }) => {
                 icmp = Some(Icmp { kind, code, router: address(router, family) });
@@ -99,6 +99,11 @@ impl Decoder {
                 let process = (pid != 0).then(|| (pid, self.peer_name(comm)));
                 let FarEnd { waiting, limit, .. } = named.far_end;
                 listener = Some(Listener { process, waiting, limit });
+            }
+            Some(Detail::Peer { rst_reason, .. })
+                if event.signature.kind == EventKind::ResetSent as u8 =>
+            {
+                sent_reason = self.rst_reason(rst_reason);
             }
             Some(Detail::Peer { tgid: pid, comm, rst_reason }) if pid != 0 => {
                 let comm = self.peer_name(comm);
@@ -141,6 +146,7 @@ impl Decoder {
             service,
             icmp,
             sender,
+            sent_reason,
             killer,
             listener,
             path: path::text(&named.path),

@@ -130,6 +130,8 @@ pub(crate) struct Record {
     pub(crate) service: Arc<Service>,
     pub(crate) icmp: Option<Icmp>,
     pub(crate) sender: Option<Sender>,
+    /// The kernel's name of why this end sent an RST, where it did and the kernel has one (since 6.10).
+    pub(crate) sent_reason: Option<Arc<str>>,
     pub(crate) killer: Option<Killer>,
     pub(crate) listener: Option<Listener>,
     /// The path of a Unix socket, or its abstract name after `@`.
@@ -193,7 +195,7 @@ impl Record {
                         | Cause::WriteAfterUnreachable
                 )
             }
-            Finding::Retransmission => false,
+            Finding::Retransmission | Finding::ResetSent(_) => false,
         }
     }
 

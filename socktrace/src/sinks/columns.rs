@@ -31,11 +31,27 @@ pub(crate) enum Column {
     Role,
     Local,
     Remote,
+    /// Only on request.
+    Flow,
     Reason,
 }
 
 impl Column {
-    /// Every column, in the order of a line.
+    /// Every column.
+    const ALL: [Self; 10] = [
+        Self::Time,
+        Self::Errno,
+        Self::Cause,
+        Self::Process,
+        Self::Service,
+        Self::Role,
+        Self::Local,
+        Self::Remote,
+        Self::Flow,
+        Self::Reason,
+    ];
+
+    /// Those of a line for which nobody has asked, in their order.
     pub(super) const IN_LINE: [Self; 9] = [
         Self::Time,
         Self::Errno,
@@ -75,6 +91,7 @@ impl Column {
             Self::Role => "ROLE",
             Self::Local => "LOCAL",
             Self::Remote => "REMOTE",
+            Self::Flow => "FLOW",
             Self::Reason => "REASON",
         }
     }
@@ -91,6 +108,7 @@ impl Column {
             Self::Cause => 22,
             Self::Process | Self::Service => 18,
             Self::Local | Self::Remote => 21,
+            Self::Flow => 16,
             Self::Reason => 0,
         }
     }
@@ -119,9 +137,8 @@ impl FromStr for ColumnList {
         let mut list = Vec::new();
         for name in text.split(',') {
             let name = name.trim().to_lowercase();
-            let Some(column) = Column::IN_LINE.into_iter().find(|column| column.name() == name)
-            else {
-                let names = Column::IN_LINE.map(Column::name).join(", ");
+            let Some(column) = Column::ALL.into_iter().find(|column| column.name() == name) else {
+                let names = Column::ALL.map(Column::name).join(", ");
                 return Err(format!("no column {name:?}; there are {names}"));
             };
             if list.contains(&column) {
@@ -163,7 +180,7 @@ pub(super) struct Line {
 }
 
 impl Columns {
-    /// All there are, in lines of any width.
+    /// All but those on request, in lines of any width.
     pub(crate) fn all() -> Self {
         Self { shown: Column::IN_LINE.to_vec(), limit: None, has_reason: true, mark: "" }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
-use socktrace_diagnosis::Finding;
+use socktrace_diagnosis::{Finding, why_sent};
 use socktrace_ebpf::{EventKind, Flags, Protocol};
 
 use super::{
@@ -38,7 +38,11 @@ pub(super) fn text<'a>(column: Column, flood: &'a Flood, zone: &TimeZone) -> Cow
     let text = match column {
         Column::Time => Some(human::time(flood.time, zone)),
         Column::Errno => return found.map_or("-".into(), |found| found.errno.text()),
-        Column::Cause => return found.map_or("retransmit", |found| found.cause.id()).into(),
+        Column::Cause => {
+            return found
+                .map_or_else(|| human::event(flood.finding), |found| found.cause.id())
+                .into();
+        }
         Column::Process => {
             flood.process.as_ref().map(|process| format!("{}[{}]", process.comm, process.pid))
         }
@@ -47,7 +51,7 @@ pub(super) fn text<'a>(column: Column, flood: &'a Flood, zone: &TimeZone) -> Cow
             Some(port) => format!("{}:{port}", role_name(role)),
             None => role_name(role).to_owned(),
         }),
-        Column::Local => None,
+        Column::Local | Column::Flow => None,
         Column::Remote => flood.remote.map(|address| address.to_string()),
         Column::Reason => Some(reason(flood)),
     };
@@ -139,6 +143,7 @@ pub(crate) fn reason(flood: &Flood) -> String {
             )
         }
         Finding::Retransmission => ": retransmissions".to_owned(),
+        Finding::ResetSent(reset) => format!(": RSTs sent: {}", why_sent(reset).summary),
     };
     format!("×{} in {}{peers}{why}", grouped(flood.count), duration(flood.span_ms))
 }

@@ -13,6 +13,7 @@ use socktrace_ebpf::{Role, Sigpipe};
 
 use super::{
     columns::{Column, Columns},
+    json::RESET_SENT,
     reason::{continuation, reason},
 };
 use crate::record::{Record, names::role_name};
@@ -106,7 +107,9 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
     let text = match column {
         Column::Time => Some(time(record.time, zone)),
         Column::Errno => return found.map_or("-".into(), |found| found.errno.text()),
-        Column::Cause => return found.map_or("retransmit", |found| found.cause.id()).into(),
+        Column::Cause => {
+            return found.map_or_else(|| event(record.finding), |found| found.cause.id()).into();
+        }
         Column::Process => {
             record.process.as_ref().map(|process| format!("{}[{}]", process.comm, process.pid))
         }
@@ -127,9 +130,18 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
             Some(name) => format!("{name}:{}", record.remote.port()),
             None => end(record.remote),
         }),
+        Column::Flow => record.flow.map(|flow| flow.to_string()),
         Column::Reason => Some(reason(record)),
     };
     text.map_or("-".into(), Cow::Owned)
+}
+
+/// What stands in place of a cause where nothing failed.
+pub(super) const fn event(finding: Finding) -> &'static str {
+    match finding {
+        Finding::ResetSent(_) => RESET_SENT,
+        _ => "retransmit",
+    }
 }
 
 /// The time of day.

@@ -5,10 +5,10 @@ use std::{io, sync::Arc};
 use jiff::Timestamp;
 use serde::Serialize;
 use socktrace_diagnosis::{
-    Cause, Diagnosis, Errno, Finding, advice::Namespace, delivered, domain_name, level_name,
-    option_name, socket_protocol_name, type_name,
+    Cause, Diagnosis, Errno, Finding, Severity, WhySent, advice::Namespace, delivered, domain_name,
+    level_name, option_name, socket_protocol_name, type_name, why_sent,
 };
-use socktrace_ebpf::{EventKind, Flags, Protocol, Signature, event::parts};
+use socktrace_ebpf::{EventKind, Flags, Protocol, SentReset, Signature, event::parts};
 
 use super::{
     facts,
@@ -105,6 +105,9 @@ pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> 
     if let Some(found) = record.finding.diagnosis() {
         write_diagnosis(out, record, found, last.namespace(record))?;
     }
+    if let Finding::ResetSent(reset) = record.finding {
+        write_sent_reset(out, record, reset)?;
+    }
     out.extend_from_slice(b"}\n");
     Ok(())
 }
@@ -120,10 +123,14 @@ pub(crate) fn event_name(finding: Finding, kind: u8) -> &'static str {
         Finding::Delivery(_) => "delivered",
         Finding::Undelivered(_) => "undelivered",
         Finding::Retransmission => "retransmit",
+        Finding::ResetSent(_) => RESET_SENT,
     }
 }
 
-/// Begins an object with what every line about a connection says; all there is for a retransmission
+/// An RST that this host sent.
+pub(super) const RESET_SENT: &str = "reset_sent";
+
+/// Begins an object with what every line about a connection says; all there is of a retransmission
 /// timeout, which is no failure and so has no errno and no cause.
 fn write_moment(
     out: &mut Vec<u8>,
@@ -139,7 +146,7 @@ fn write_moment(
     add_fields!(out, {
         // `failure`; `accepted_reset`, `accepted_failed` and `delivered` when an accept or a write meets
         // a failure that was reported before, a reset or another one; `undelivered` when the socket is
-        // closed, and no call had returned its errno; `retransmit`.
+        // closed, and no call had returned its errno; `retransmit`; `reset_sent` when this host sends an RST.
         "event": Word(event),
         // `tcp`, `mptcp`, `udp` or `unix`, as the program opened the socket; `unknown` where a call's
         // descriptor leads to no socket. A subflow of an MPTCP socket is a socket of TCP. Of an errno that
@@ -165,7 +172,7 @@ fn write_moment(
         // Port of the listening side, where the role is known.
         "service_port": record.service_port(),
         // Name of the connection, the same at both ends, also behind address translation; null where it is
-        // not known.
+        // not known, as before the peer has answered and once the program has dissolved the connection.
         "flow": record.flow,
     });
     match &record.process {
@@ -234,6 +241,27 @@ pub(super) fn write_meaning(
         // which reads and `SO_ERROR` are not watched.
         "delivered": delivered(signature),
         "severity": Word(diagnosis.severity.id()),
+    });
+    Ok(())
+}
+
+/// Goes on with what only a line about an RST that was sent says.
+fn write_sent_reset(out: &mut Vec<u8>, record: &Record, reset: SentReset) -> io::Result<()> {
+    let WhySent { id, answered_by, .. } = why_sent(reset);
+    add_fields!(out, {
+        "severity": Word(Severity::Expected.id()),
+        // Why it was sent, also where the kernel has no word for that.
+        "sent_because": Word(id),
+        // The kind of socket that answered a segment by it: `full`, `time_wait`, `request`, `listener` or
+        // `none`; null where a socket sent it of its own accord.
+        "answered_by": answered_by.map(Word),
+        // The kernel's word for why.
+        "rst_reason": record.sent_reason.as_deref(),
+        "unread_bytes": record.event.unread_bytes,
+    });
+    add_fields!(out, record.rst => rst {
+        "rst_seq": rst.seq,
+        "rst_ack": rst.ack,
     });
     Ok(())
 }
@@ -323,7 +351,8 @@ fn write_diagnosis(
         // The shortest name of that process's service, for Unix sockets.
         "peer_service": record.peer_service.as_ref().and_then(|service| service.label()),
     });
-    // Sequence number and acknowledgement of the RST.
+    // Sequence number and acknowledgement of the RST, as they were in its header; before Linux 5.11 what
+    // this end had to expect.
     add_fields!(out, record.rst => rst {
         "rst_seq": rst.seq,
         "rst_ack": rst.ack,

@@ -23,6 +23,7 @@ mod ran_out;
 mod reason;
 mod refused_call;
 mod remarks;
+mod reset_sent;
 mod stream_sink;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Sigpipe};
 
 use super::{
     accept_queue, by_whom, datagram, end_of_file, gave_up, icmp, no_socket, ran_out, refused_call,
-    remarks, unix, was_reset,
+    remarks, reset_sent, unix, was_reset,
 };
 use crate::record::{Arguments, Record};
 
@@ -50,6 +50,7 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
             text.push_str(found.cause.summary());
         }
         Finding::Retransmission => text.push_str(&retransmission(record)),
+        Finding::ResetSent(reset) => reset_sent::add(text, record, reset),
     }
 }
 

@@ -6,11 +6,13 @@ use anyhow::{Context as _, Result};
 
 /// What scenarios use: network devices, socket listings, packet filters, kTLS. All of it is loaded
 /// before the guest's command runs, because a guest has no modprobe.
-pub(crate) const WANTED: [&str; 15] = [
+pub(crate) const WANTED: [&str; 17] = [
     "inet_diag",
     "nf_tables",
+    "nft_chain_nat",
     "nft_ct",
     "nft_limit",
+    "nft_nat",
     "nft_reject",
     "nft_reject_inet",
     "nft_reject_ipv4",

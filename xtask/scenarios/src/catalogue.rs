@@ -13,13 +13,13 @@ use super::{
     inherit, inject, iouring,
     lane::Fault,
     layered::{self, Layer},
-    listener, metrics, mptcp,
+    listener, metrics, mptcp, nat,
     network::Family,
     no_socket, not_sent, odd, orderly, other_protocols, otlp, overlap, owner, policy, privileges,
     prometheus, quiet, recverr, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
-    send_timeout, service, sigpipe, sockopt, stream, survive, system, tables, terminal, timeout,
-    udp, unix, unread, verifier, write,
+    send_timeout, sent, service, sigpipe, sockopt, stream, survive, system, tables, terminal,
+    timeout, udp, unix, unread, verifier, write,
 };
 
 /// The scenario of this name.
@@ -551,6 +551,8 @@ catalogue! {
         Smp differs "probe_log": daemon::probe_log;
         Smp "human_output": daemon::human_output;
         Smp "human_output_on_terminal": terminal::columns_that_fit;
+        Smp "reset_sent": sent::reset_sent;
+        Smp "reset_behind_nat": nat::reset;
         Smp "opened_before": daemon::opened_before;
         Smp differs "unix_listener_opened_before": unix::of_listener_before;
         Smp "owner_gone": owner::gone;

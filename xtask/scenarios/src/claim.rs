@@ -18,6 +18,8 @@ pub(super) enum Claim {
     Within(u64, u64),
     /// Text that has the one part, and not the other.
     Text { with: String, without: Option<&'static str> },
+    /// The name of a connection: sixteen hexadecimal digits.
+    Flow,
     /// A time in UTC, RFC 3339, from the first to the second.
     Between(SystemTime, SystemTime),
 }
@@ -43,6 +45,10 @@ impl Claim {
                     && text.contains(with.as_str())
                     && without.is_none_or(|without| !text.contains(without))
             }),
+            Self::Flow => value.as_str().is_some_and(|text| {
+                text.len() == 16
+                    && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            }),
             Self::Between(first, last) => {
                 value.as_str().and_then(time).is_some_and(|time| (*first..=*last).contains(&time))
             }
@@ -63,6 +69,7 @@ impl fmt::Display for Claim {
                 write!(f, "text with {with:?}")?;
                 without.map_or(Ok(()), |without| write!(f, " and not {without:?}"))
             }
+            Self::Flow => f.write_str("16 hexadecimal digits"),
             Self::Between(first, last) => {
                 let since = |time: &SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
                 write!(f, "{:?} to {:?} after 1970 began", since(first), since(last))

@@ -3,6 +3,7 @@
 use std::{
     env,
     fs::{self, File},
+    net::{Shutdown, SocketAddr},
     process::{Child, ChildStdin, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -11,10 +12,12 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::{
+    both_ends,
     network::Family,
-    socket::{self, Pair},
+    socket::{self, Ends, Pair},
     tracer::{Tracer, join_ending},
     verify::{Metrics, sum},
 };
@@ -138,15 +141,42 @@ pub(super) fn human_output() -> Result<()> {
 
 /// Of a connection that was there before the daemon, it finds who has it.
 pub(super) fn opened_before() -> Result<()> {
-    let pair = Pair::new(Family::Ipv4.loopback())?;
-    let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
-    pair.reset()?;
-    let lines = tracer.collect(1);
-    let [line] = lines.as_slice() else { bail!("one line for one failure, not {lines:?}") };
-    let line: serde_json::Value = serde_json::from_str(line)?;
-    ensure!(line["cause"] == "reset_by_peer" && line["pid"] == std::process::id(), "{line}");
-    ensure!(line["uid"] == 0 && line["owner_unknown"].is_null(), "{line}");
-    ensure!(line["owner_source"] == "holder" && line["process_comm"] == line["comm"], "{line}");
+    let quiet = Pair::new(Family::Ipv4.loopback())?;
+    let used = Pair::new(Family::Ipv6.loopback())?;
+    socket::exchange(&used.client, &used.server)?;
+    // The FIN of the one end counts too.
+    let half_closed = Pair::new(Family::Mapped.loopback())?;
+    socket::exchange(&half_closed.client, &half_closed.server)?;
+    half_closed.server.shutdown(Shutdown::Write)?;
+    socket::read_end(&half_closed.client)?;
+    // Nothing tells a connection of this one from a client's.
+    let listener = socket::listener(Family::Ipv4.loopback(), 0)?;
+    let unlimited = Pair::through(&listener)?;
+    let tracer = Tracer::must_start(&["--output", "json", "--all", "--no-metrics"])?;
+    for (pair, is_named) in [(quiet, true), (used, true), (half_closed, true), (unlimited, false)] {
+        let ends = Ends::of_server(&pair.server)?;
+        pair.reset()?;
+        let lines = tracer.until_sentinel()?;
+        let stream: Vec<Value> =
+            lines.iter().map(|line| serde_json::from_str(line)).collect::<Result<_, _>>()?;
+        let problems = both_ends::check(&stream);
+        ensure!(problems.is_empty(), "{problems}");
+        let of = |end: SocketAddr, is_sent: bool| {
+            let is_it = |line: &&Value| {
+                line["local_port"] == end.port() && both_ends::is_sent(line) == is_sent
+            };
+            stream.iter().find(is_it).with_context(|| format!("nothing of {end}: {stream:?}"))
+        };
+        let (line, sent) = (of(ends.local, false)?, of(ends.remote, true)?);
+        ensure!(line["errno"] == "ECONNRESET" && line["pid"] == std::process::id(), "{line}");
+        ensure!(line["uid"] == 0 && line["owner_unknown"].is_null(), "{line}");
+        ensure!(line["owner_source"] == "holder" && line["process_comm"] == line["comm"], "{line}");
+        ensure!(sent["role"] == "client" && sent["flow"].is_string(), "{sent}");
+        let known = |value: &Value| if is_named { value.clone() } else { Value::Null };
+        let is_right =
+            line["role"] == known(&"server".into()) && line["flow"] == known(&sent["flow"]);
+        ensure!(is_right, "{line}\nand {sent}");
+    }
     Ok(())
 }
 

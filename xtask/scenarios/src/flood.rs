@@ -24,8 +24,7 @@ use super::{
 };
 
 /// A daemon that counts floods. Its limit is one that a slow emulated machine is above all the time.
-const COUNTING: [&str; 7] =
-    ["--output", "json", "--all", REPEAT_AFTER, "2", "--listen", "127.0.0.1:0"];
+const COUNTING: [&str; 6] = ["--output", "json", REPEAT_AFTER, "2", "--listen", "127.0.0.1:0"];
 
 /// What it shows one by one at the beginning of a flood.
 const SHOWN: u64 = 2;
@@ -135,7 +134,7 @@ pub(super) fn beside_another() -> Result<()> {
 /// on, however many make a flood else, and belongs to the service although no process is known.
 pub(super) fn of_datagrams() -> Result<()> {
     const NEVER: &str = "1000000";
-    let args = ["--output", "json", "--all", REPEAT_AFTER, NEVER, "--listen", "127.0.0.1:0"];
+    let args = ["--output", "json", REPEAT_AFTER, NEVER, "--listen", "127.0.0.1:0"];
     let tracer = Tracer::must_start(&args)?;
     cgroup::enter(&owner::make(&format!("/flood.slice/{LOUD}"))?)?;
     let dropped = udp::overload(Family::Ipv4, FLOOD)?;

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::libc;
+use serde_json::Value;
 
 use socktrace_diagnosis::Cause;
 
@@ -148,6 +149,7 @@ pub(super) fn write_after_refused(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("write", pipe, libc::EPIPE)?;
     let ends_then = ends.of_role(Role::Client);
     let after = Expected::failure(Cause::WriteAfterUnreachable, "write", pipe, ends_then);
+    let after = after.with("flow", Value::Null);
     Ok(vec![message.expected(errno, ends, peer)?, after.first(errno).sigpipe("none")])
 }
 

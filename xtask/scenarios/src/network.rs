@@ -214,10 +214,29 @@ impl Network {
     /// Has the other host treat some segments by these rules of nft, each at a hook, until the result is
     /// dropped.
     pub(super) fn filter(self, rules: &[(&str, &str)]) -> Result<Cut> {
+        self.load(&table(rules))
+    }
+
+    /// Has the other host translate both ends of connections to a port of its own, until the result is
+    /// dropped: they go to `to`, and come from `client` there.
+    pub(super) fn translate(self, port: u16, to: SocketAddr, client: IpAddr) -> Result<Cut> {
+        ["nft_chain_nat", "nft_nat"].into_iter().try_for_each(modules::require)?;
+        let ip = if to.is_ipv4() { "ip" } else { "ip6" };
+        let to_port = to.port();
+        self.load(&format!(
+            "table inet cut {{ \
+             chain prerouting {{ type nat hook prerouting priority -100; \
+             tcp dport {port} dnat {ip} to {to}; }}; \
+             chain input {{ type nat hook input priority 100; \
+             tcp dport {to_port} snat {ip} to {client}; }}; }}"
+        ))
+    }
+
+    /// Has the other host's firewall take this table.
+    fn load(self, table: &str) -> Result<Cut> {
         let cut = Cut { peer: Some(self.peer) };
-        let table = table(rules);
         let status = Command::new("ip")
-            .args(["netns", "exec", self.peer, "nft", &table])
+            .args(["netns", "exec", self.peer, "nft", table])
             .status()
             .context("cannot run nft")?;
         ensure!(status.success(), "nft refuses: {table}");

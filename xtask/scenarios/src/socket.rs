@@ -218,6 +218,13 @@ pub(super) fn until_end_taken(socket: &Socket) -> Result<()> {
     until("the peer takes no FIN", || Ok(info(socket)?.tcpi_state == FIN_WAIT2))
 }
 
+/// Waits until this end, which has closed first, knows that the other one has taken that.
+pub(super) fn until_end_known(ends: Ends) -> Result<()> {
+    /// `TCP_FIN_WAIT1` in `include/net/tcp_states.h`.
+    const FIN_WAIT1: u8 = 4;
+    until("the FIN is not acknowledged", || Ok(state(ends)? != Some(FIN_WAIT1)))
+}
+
 /// Waits until the connection is over at this end too.
 pub(super) fn until_closed(socket: &Socket) -> Result<()> {
     /// `TCP_CLOSE` in `include/net/tcp_states.h`.

@@ -187,7 +187,7 @@ impl Tracer {
     pub(super) fn collect(&self, count: usize) -> Vec<String> {
         let mut lines = self.receive(count);
         // Without those that are due, enough time has passed.
-        while lines.len() >= count
+        while failures(&lines) >= count
             && let Ok(line) = self.stdout.recv_timeout(QUIET)
         {
             lines.push(line);
@@ -195,12 +195,18 @@ impl Tracer {
         lines
     }
 
-    /// The next lines of the stream: as many as these, or those that come in time.
+    /// The next lines of the stream: as many as these, besides those about RSTs that were sent, or those
+    /// that come in time.
     pub(super) fn receive(&self, count: usize) -> Vec<String> {
         let deadline = Instant::now() + LINE_PATIENCE;
         let left = || deadline.saturating_duration_since(Instant::now());
-        let lines = std::iter::from_fn(|| self.stdout.recv_timeout(left()).ok());
-        lines.take(count).collect()
+        let mut lines = Vec::new();
+        while failures(&lines) < count
+            && let Ok(line) = self.stdout.recv_timeout(left())
+        {
+            lines.push(line);
+        }
+        lines
     }
 
     /// The next line of the stream, if it comes in time.
@@ -290,6 +296,11 @@ impl Tracer {
 
 /// Daemons that were killed and may not have ended yet.
 static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// How many lines are not about RSTs that were sent.
+fn failures(lines: &[String]) -> usize {
+    lines.iter().filter(|line| !line.contains(r#""event":"reset_sent""#)).count()
+}
 
 /// Waits until every daemon that was killed has ended, and its programs are detached.
 pub(super) fn join_ending() {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use socktrace_diagnosis::Cause;
 
 use super::{
+    both_ends,
     expected::{Expected, UNDELIVERED},
     span::Span,
 };
@@ -35,7 +36,7 @@ pub(super) fn compare(
     after: &Metrics,
 ) -> String {
     let mut text = String::new();
-    let mut lines: Vec<&Value> = stream.iter().collect();
+    let mut lines: Vec<&Value> = stream.iter().filter(|line| !both_ends::is_sent(line)).collect();
     let grown = |series| after.get(series).unwrap_or(&0.0) - before.get(series).unwrap_or(&0.0);
     let (mut missed, mut missed_resets) = (grown(MISSED_WRITES), grown(MISSED_RESETS));
     let mut told = Vec::new();
@@ -82,6 +83,7 @@ pub(super) fn compare(
     for line in lines {
         _ = writeln!(text, "told without reason: {line}");
     }
+    text.push_str(&both_ends::check(stream));
     compare_metrics(&told, before, after, &mut text);
     text
 }

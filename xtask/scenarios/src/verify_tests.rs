@@ -50,10 +50,23 @@ fn line() -> Value {
         "path": null, "peer_service": null,
         "peer_pid": pid, "peer_comm": comm, "rst_reason": "tcp_state",
         "killer_pid": null, "killer_comm": null,
+        "flow": "0123456789abcdef", "rst_seq": 7, "rst_ack": 9,
         "reason": format!("the peer sent RST on a live connection; sent by {comm}[{pid}]"),
         "advice": format!("the log of {comm}[{pid}] at this time"),
     });
     [process, numbers, why].into_iter().fold(told, merge)
+}
+
+/// The line about the RST itself, with other fields.
+fn sent_with(fields: Value) -> Value {
+    let sent = json!({
+        "event": "reset_sent", "protocol": "tcp", "severity": "expected",
+        "local": "127.0.0.1", "local_port": 9, "remote": "127.0.0.1", "remote_port": 80,
+        "netns": process::network_namespace(), "flow": "0123456789abcdef",
+        "pid": Process::this().pid, "rst_seq": 7, "rst_ack": 9,
+        "sent_because": "linger_zero", "answered_by": null, "reason": "sent RST: for a test",
+    });
+    merge(sent, fields)
 }
 
 /// The same with other fields.
@@ -89,12 +102,34 @@ fn metrics(errors: f64) -> Metrics {
 
 /// Compares at the time that the lines have.
 fn compare(expected: &[Expected], lines: &[Value], before: &Metrics, after: &Metrics) -> String {
-    super::compare(expected, lines, &Span::at_epoch(), before, after)
+    let lines: Vec<_> = lines.iter().cloned().chain([sent_with(json!({}))]).collect();
+    super::compare(expected, &lines, &Span::at_epoch(), before, after)
 }
 
 /// Compares one line, counted once.
 fn differences(expected: Expected, line: Value) -> String {
     compare(&[expected], &[line], &metrics(0.0), &metrics(1.0))
+}
+
+#[test]
+fn both_ends_have_to_agree() {
+    let check = |fields: Value| both_ends::check(&[line(), sent_with(fields)]);
+    assert_eq!(check(json!({})), "");
+    for (fields, problem) in [
+        (json!({ "flow": "0123456789abcdee" }), "two names"),
+        (json!({ "rst_seq": 8 }), "other RSTs"),
+        (json!({ "pid": 1 }), "its sender"),
+        (json!({ "sent_because": "time_wait" }), "wrong about"),
+        (json!({ "answered_by": "none" }), "wrong about"),
+    ] {
+        let found = check(fields.clone());
+        assert!(found.contains(problem), "{fields}: {found}");
+    }
+    // A namespace has its own loopback.
+    assert_eq!(
+        both_ends::check(&[sent_with(json!({ "netns": 1, "flow": "f" })), sent_with(json!({}))]),
+        ""
+    );
 }
 
 #[test]
@@ -269,6 +304,7 @@ fn each_line_is_compared_with_the_expectation_it_fits() {
         "owner_source": "caller", "first_errno": "ECONNRESET", "since_first_ms": 3,
         "sigpipe": "none", "flags": ["reported", "send_shutdown"],
         "peer_pid": null, "peer_comm": null, "rst_reason": null, "reason": "wrote on",
+        "rst_seq": null, "rst_ack": null,
     }));
     let text = compare(&[later, expected()], &[line(), second], &metrics(0.0), &metrics(1.0));
     assert!(!text.contains("socktrace said"), "{text}");

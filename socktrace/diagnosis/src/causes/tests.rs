@@ -261,7 +261,8 @@ fn is_possible(signature: Signature) -> bool {
         | EventKind::Setsockopt
         | EventKind::Getsockopt
         | EventKind::DatagramSend
-        | EventKind::Retransmission => false,
+        | EventKind::Retransmission
+        | EventKind::ResetSent => false,
     }
 }
 

@@ -210,7 +210,7 @@ fn meaning(signature: Signature) -> Option<Meaning> {
     let (found, is_undelivered) = match diagnose(signature) {
         Finding::Failure(found) => (found, false),
         Finding::Undelivered(found) => (found, true),
-        Finding::Delivery(_) | Finding::Retransmission => return None,
+        Finding::Delivery(_) | Finding::Retransmission | Finding::ResetSent(_) => return None,
     };
     Some(Meaning::Failure(Failure {
         protocol: Protocol::try_from(signature.protocol).ok(),

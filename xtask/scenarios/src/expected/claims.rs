@@ -147,11 +147,13 @@ impl Expected {
             ("rto_ms", self.rto()),
             ("silent_ms", if self.is_connected() { span.at_most() } else { Claim::is(0) }),
             ("flags", self.usual_flags()),
+            ("flow", self.flow()),
             ("reason", self.usual_reason()),
             ("advice", self.advice()),
         ];
         claims.extend(self.ends());
         claims.extend(self.sender());
+        claims.extend(["rst_seq", "rst_ack"].map(|field| (field, self.rst())));
         claims.extend(self.killer());
         // Scenarios run in the root of all cgroups.
         let (cgroup, unknown) = if self.processes.is_empty() {
@@ -214,6 +216,36 @@ impl Expected {
             ("peer_comm", Claim::is(comm)),
             ("rst_reason", Claim::is(reason)),
         ]
+    }
+
+    /// A connection of TCP has a name as soon as it knows its peer's sequence number.
+    fn flow(&self) -> Claim {
+        let is_known = self.is_connected() && !self.is_connecting();
+        // Both ends have connected, and have met.
+        let has_met = self.said("state").is_some_and(|state| state.admits(&"SYN_RECV".into()));
+        if self.protocol == "tcp" && (is_known || has_met) {
+            Claim::Flow
+        } else {
+            Claim::Is(Value::Null)
+        }
+    }
+
+    /// A number of the RST, where one has ended the connection.
+    fn rst(&self) -> Claim {
+        let is_by_rst = match self.cause {
+            // Of an ICMP error, or a timeout, otherwise.
+            Cause::SubflowFailed => {
+                matches!(self.errno, libc::ECONNRESET | libc::ECONNREFUSED | libc::EPIPE)
+            }
+            Cause::ConnectRefused => true,
+            cause => cause.id().starts_with("reset_"),
+        };
+        let is_news = self.event == "failure" && !self.is_call();
+        if is_by_rst && is_news && ["tcp", "mptcp"].contains(&self.protocol) {
+            Claim::Within(0, u32::MAX.into())
+        } else {
+            Claim::Is(Value::Null)
+        }
     }
 
     fn killer(&self) -> [(&'static str, Claim); 2] {

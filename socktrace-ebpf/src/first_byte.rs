@@ -1,0 +1,24 @@
+//! Sequence numbers of the first bytes of a connection, by which both of its ends know it.
+
+/// The number of the first byte, given that of the byte after the last one, and how many there were.
+/// Numbers begin again at 0 after 4 GiB, and counts do not.
+#[must_use]
+#[inline]
+pub const fn first_byte(next: u32, count: u64) -> u32 {
+    next.wrapping_sub(count as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_stays_the_same_however_much_is_sent() {
+        const FIRST: u32 = 0xffff_fff0;
+        for count in [0, 1, 15, 16, 17, u64::from(u32::MAX), 1 << 32, (5 << 32) + 7] {
+            // As the kernel counts: modulo 2^32.
+            let next = (u64::from(FIRST) + count) as u32;
+            assert_eq!(first_byte(next, count), FIRST, "{count}");
+        }
+    }
+}

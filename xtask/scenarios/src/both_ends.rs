@@ -1,0 +1,98 @@
+//! Compares what the two ends of connections say of each other: all of this host's are seen.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use serde_json::Value;
+
+use super::tcp_reset_has_segment;
+
+/// An end of a connection, by address and port; of an address that each network namespace has, by that too.
+type End = (String, u64, Option<u64>);
+
+/// Whether a line is about an RST that was sent.
+pub(super) fn is_sent(line: &Value) -> bool {
+    line["event"] == "reset_sent"
+}
+
+/// What is wrong with lines about the same connections; empty for nothing.
+///
+/// A connection has one name, or none, whichever end tells of it. An RST has the numbers with which it was
+/// sent.
+pub(super) fn check(stream: &[Value]) -> String {
+    let mut text = String::new();
+    let mut flows: BTreeMap<[End; 2], &Value> = BTreeMap::new();
+    for line in stream.iter().filter(|line| line["flow"].is_string()) {
+        let mut ends = ends(line);
+        ends.sort();
+        let known = *flows.entry(ends).or_insert(line);
+        if known["flow"] != line["flow"] {
+            _ = writeln!(text, "one connection has two names: {known}\nand {line}");
+        }
+    }
+    for sent in stream.iter().filter(|line| is_sent(line)) {
+        if sent["repeated"].is_null() {
+            check_sent(sent, &mut text);
+        }
+    }
+    for line in stream.iter().filter(|line| !is_sent(line) && line["rst_seq"].is_u64()) {
+        let [local, remote] = ends(line);
+        let opposite = [remote, local];
+        let sent: Vec<_> =
+            stream.iter().filter(|sent| is_sent(sent) && ends(sent) == opposite).collect();
+        let is_it = |sent: &&&Value| {
+            sent["rst_seq"] == line["rst_seq"]
+                && (!tcp_reset_has_segment() || sent["rst_ack"] == line["rst_ack"])
+        };
+        if !sent.is_empty() && !sent.iter().any(|sent| is_it(&sent)) {
+            _ = writeln!(text, "other RSTs were sent than came: {sent:?}\nbut {line}");
+        }
+        // Its sender is named by the record of that RST.
+        if line["peer_pid"].is_u64() && !sent.iter().any(|sent| is_named(sent, line)) {
+            _ = writeln!(text, "its sender did not send it: {sent:?}\nbut {line}");
+        }
+    }
+    text
+}
+
+/// Whether the one that a line names as sender of the RST is whom the line about sending it names.
+fn is_named(sent: &Value, line: &Value) -> bool {
+    // A connection that was never accepted is nobody's, and is known by who closed its listener.
+    sent["pid"] == line["peer_pid"]
+        || sent["pid"].is_null()
+        // The line names who had the socket killed.
+        || sent["sent_because"] == "aborted"
+}
+
+/// What lines about RSTs that were sent have in common.
+fn check_sent(line: &Value, text: &mut String) {
+    const ANSWERS: [(&str, &str); 6] = [
+        ("no_socket", "none"),
+        ("listener", "listener"),
+        ("request", "request"),
+        ("time_wait", "time_wait"),
+        ("data_after_close", "full"),
+        ("unacceptable_ack", "full"),
+    ];
+    let answers = ANSWERS.iter().find(|(because, _)| line["sent_because"] == *because);
+    let is_right = match answers {
+        Some((_, by)) => line["answered_by"] == *by,
+        None => line["answered_by"].is_null() && line["sent_because"].is_string(),
+    };
+    let has_numbers = line["rst_seq"].is_u64() && line["rst_ack"].is_u64();
+    let is_expected = line["severity"] == "expected" && line["protocol"] == "tcp";
+    let reason = line["reason"].as_str().unwrap_or_default();
+    if !is_right || !has_numbers || !is_expected || !reason.starts_with("sent RST: ") {
+        _ = writeln!(text, "wrong about an RST that was sent: {line}");
+    }
+}
+
+/// This end, and the other one.
+fn ends(line: &Value) -> [End; 2] {
+    let end = |address: &str, port: &str| {
+        let address = line[address].as_str().unwrap_or_default();
+        let is_everywhere = address.starts_with("127.") || address == "::1";
+        let netns = line["netns"].as_u64().filter(|_| is_everywhere);
+        (address.to_owned(), line[port].as_u64().unwrap_or(0), netns)
+    };
+    [end("local", "local_port"), end("remote", "remote_port")]
+}
