@@ -270,7 +270,8 @@ macro_rules! kernel_facts {
             }
             at(
                 "tcp_v4_err", "tcp_v6_err", "udp_err", "icmpv6_notify", "tcp_init_transfer",
-                "tcp_reset_hops", "tcp_reset_hops_kprobe", "tcp_validate_incoming"
+                "tcp_reset_hops", "tcp_reset_hops_kprobe", "tcp_validate_incoming",
+                "tcp_v4_send_reset", "tcp_v6_send_reset"
             ) {
                 SKB_HEAD = "sk_buff", "head", pointer;
                 SKB_NETWORK_HEADER = "sk_buff", "network_header", u16;

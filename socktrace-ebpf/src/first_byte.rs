@@ -4,6 +4,7 @@
 /// Numbers begin again at 0 after 4 GiB, and counts do not.
 #[must_use]
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "modulo 2^32, as the numbers are")]
 pub const fn first_byte(next: u32, count: u64) -> u32 {
     next.wrapping_sub(count as u32)
 }
@@ -17,7 +18,7 @@ mod tests {
         const FIRST: u32 = 0xffff_fff0;
         for count in [0, 1, 15, 16, 17, u64::from(u32::MAX), 1 << 32, (5 << 32) + 7] {
             // As the kernel counts: modulo 2^32.
-            let next = (u64::from(FIRST) + count) as u32;
+            let next = u32::try_from((u64::from(FIRST) + count) & 0xffff_ffff).expect("32 bits");
             assert_eq!(first_byte(next, count), FIRST, "{count}");
         }
     }

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     /// Draw the dashboard over an hour of failures in a virtual machine, and renew the schema it is
     /// checked by
     Dashboard(DashboardArgs),
+    /// Find both ends of failures on several hosts, by what a Collector has written
+    Fleet(FleetArgs),
     /// Compare what socktrace looks up in the kernels of all series, oldest to newest
     Drift(DriftArgs),
     /// The kernels' type information in the tree, and the table made of it
@@ -248,6 +250,23 @@ pub(crate) struct DashboardArgs {
     /// Draw what the last run saw, without a virtual machine
     #[arg(long)]
     pub(crate) redraw: bool,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FleetArgs {
+    /// Kernel of the guests
+    #[arg(long, value_name = "SERIES", default_value = kernel::DEFAULT, value_parser = kernel::series)]
+    pub(crate) kernel: &'static Series,
+    /// How many events to make up, to measure what it takes to keep and join them; 0 for none
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    pub(crate) events: u32,
+    /// Boot no guests: only check the configuration and measure
+    #[arg(long)]
+    pub(crate) no_guests: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
     #[command(flatten)]

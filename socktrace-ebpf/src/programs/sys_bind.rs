@@ -27,8 +27,10 @@ use crate::{
 fn sys_bind_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(3));
     if errno == 0 {
-        if offsets::UNIX_SENDS.get() == 1 {
-            descriptor::any_sock(ctx.int(0)).map_or((), unix_bind::succeeded);
+        if offsets::UNIX_SENDS.get() == 1
+            && let Some(sock) = descriptor::any_sock(ctx.int(0))
+        {
+            unix_bind::succeeded(sock);
         }
         return 0;
     }

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::{FEntryContext, ProbeContext},
 };
 
-use crate::{arguments::Arguments, hops, load::number, tcp_sock::segment_has_rst};
+use crate::{arguments::Arguments, hops, load::number, tcp_sock::Segment};
 
 /// Entry of `tcp_init_transfer`.
 #[fentry(function = "tcp_init_transfer")]
@@ -59,7 +59,7 @@ fn established<A: Arguments>(ctx: &A) -> i32 {
 /// reading was shut down.
 #[inline(always)]
 fn arrived<A: Arguments>(ctx: &A) -> i32 {
-    if segment_has_rst::<A::Load>(ctx.pointer(1)) {
+    if Segment::<A::Load>::of(ctx.pointer(1)).is_some_and(Segment::has_rst) {
         hops::reset(number(ctx.pointer(0)), ctx.pointer(1));
     }
     0

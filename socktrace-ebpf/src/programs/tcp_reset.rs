@@ -54,9 +54,10 @@ fn segment<A: Arguments>(ctx: &A, sock: Sock<A::Load>) -> (Flags, [u32; 2]) {
     if offsets::TCP_RESET_SKB_ARG.offset() == Some(1)
         && let Some(segment) = Segment::<A::Load>::of(ctx.pointer(1))
     {
-        return match segment.has_rst() {
-            true => (Flags::empty(), segment.numbers()),
-            false => (Flags::NO_RST, [0, 0]),
+        return if segment.has_rst() {
+            (Flags::empty(), segment.numbers())
+        } else {
+            (Flags::NO_RST, [0, 0])
         };
     }
     (Flags::empty(), sock.tcp().map_or([0, 0], TcpSock::expected_rst))

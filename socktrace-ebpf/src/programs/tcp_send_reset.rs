@@ -2,7 +2,7 @@
 //! this host answers a segment by an RST.
 //!
 //! Prototypes: `(const struct sock *, struct sk_buff *)` up to 6.9, then with a `reason`; static, functions
-//! of their own in 5.10 to 7.3. The socket is NULL, in TIME_WAIT, a listener, also for its requests, or
+//! of their own in 5.10 to 7.3. The socket is NULL, in `TIME_WAIT`, a listener, also for its requests, or
 //! a full one. An RST is not answered. Anybody can send such segments: each is counted by the kind of socket
 //! that answers, and produces an event, of ordinary operation, which floods fold.
 
@@ -18,7 +18,6 @@ use socktrace_ebpf::{
 use crate::{
     arguments::Arguments,
     emit::stream_uncounted,
-    load::Load,
     measure, offsets,
     packet::Packet,
     recipient::Question,

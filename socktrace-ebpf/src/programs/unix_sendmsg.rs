@@ -86,7 +86,7 @@ fn sender(ctx: &FExitContext) -> Sock<Probe> {
 fn not_written(sock: Sock<Probe>, errno: u16, sigpipe: u8) -> i32 {
     let peer = sock.unix_peer();
     let flags = match errno {
-        EPIPE => sock.unix_end_flags(peer),
+        EPIPE => peer.end_flags(),
         _ => Flags::empty(),
     };
     let signature = Signature { sigpipe, ..unix_signature(EventKind::Write, sock, errno, flags) };
@@ -118,7 +118,7 @@ fn not_sent(sock: Sock<Probe>, errno: u16, name: Name, is_connected: bool, waits
         }
     }
     let flags = match errno {
-        EPIPE => sock.unix_end_flags(peer),
+        EPIPE => peer.end_flags(),
         ECONNREFUSED if is_connected => Flags::PEER_CLOSED,
         _ => Flags::empty(),
     };

@@ -56,11 +56,11 @@ impl Sock<Probe> {
         Self::new(Probe::read_member(self.pointer(), offsets::UNIX_PEER.present()))
     }
 
-    /// Why a write fails with EPIPE: [`Flags::PEER_CLOSED`], or [`Flags::SEND_SHUTDOWN`], by this end or by
-    /// its peer.
+    /// Why a write to this end fails with EPIPE: [`Flags::PEER_CLOSED`], or [`Flags::SEND_SHUTDOWN`], by
+    /// either end. NULL once the kernel has found it closed.
     #[inline(always)]
-    pub(crate) fn unix_end_flags(self, peer: Self) -> Flags {
-        if peer.is_null() || peer.is_dead() { Flags::PEER_CLOSED } else { Flags::SEND_SHUTDOWN }
+    pub(crate) fn end_flags(self) -> Flags {
+        if self.is_null() || self.is_dead() { Flags::PEER_CLOSED } else { Flags::SEND_SHUTDOWN }
     }
 
     /// The name that it is bound to. Accepted connections have their listener's.

@@ -22,8 +22,8 @@ impl<L: Load> TcpSock<L> {
             return;
         }
         let is_unaccepted = is_other((event.signature.flags & Flags::UNACCEPTED.0).into(), 0);
-        let recorded = u64::from(event.role) | is_unaccepted * Role::Server as u64;
-        let role = recorded | is_same(recorded, 0) * self.opened_as();
+        let recorded = u64::from(event.role) | (is_unaccepted * Role::Server as u64);
+        let role = recorded | (is_same(recorded, 0) * self.opened_as());
         let numbers = self.first_bytes(role);
         event.first_bytes = [(numbers >> 32) as u32, numbers as u32];
     }

@@ -73,10 +73,8 @@ impl<L: Load> TcpSock<L> {
         let end = unacked.wrapping_add(window);
         let beyond = next.wrapping_sub(end);
         // What the scale of the window rounds off counts as within.
-        let rounded = match self.bit(&offsets::TCP_WSCALE_OK_BIT) {
-            true => 1_u32 << self.receive_scale(),
-            false => 0,
-        };
+        let is_scaled = self.bit(&offsets::TCP_WSCALE_OK_BIT);
+        let rounded = if is_scaled { 1_u32 << self.receive_scale() } else { 0 };
         let is_within = beyond.cast_signed() <= 0 || beyond < rounded;
         let sequence = if is_within { next } else { end };
         [sequence, self.load(offsets::TCP_RCV_NXT.present())]

@@ -20,7 +20,8 @@ use crate::{
         filter::{Scope, Verdicts},
         hooks::Hook,
         host::running_kernel,
-        load::{self, Attached, Loaded},
+        load::{self, Attached, Loaded, OnRequest},
+        owned::Extent,
         probe_log,
         programs::Programs,
         repeats::{Limit, RepeatMaps},
@@ -88,21 +89,7 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     // Events of one kind differ in their paths, which the kernel side does not judge.
     let limit = (scope.events && !cli.no_collapse && !filter.asks_for_paths())
         .then(|| Limit { events: cli.repeat_after(), by_cgroup: Owners::are_told_by_cgroup() });
-    let options = load::Options {
-        method: cli.attach.into(),
-        retransmits: cli.retransmits,
-        udp_sends: cli.udp_sends,
-        unix_sends: cli.unix_sends,
-        hops: cli.hops,
-        max_sockets: cli.max_sockets(),
-        owned: services.extent(),
-        limit,
-        ring_bytes: cli.ring_bytes(),
-        jiffy_us: clock.jiffy_us(),
-        probe_log: cli.probe_log,
-        idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
-        retransmit_threshold: cli.retransmit_threshold,
-    };
+    let options = options(cli, clock, services.extent(), limit);
     let Loaded { mut object, links, health, losses, rst_reasons, measurable, listeners: looks } =
         undisturbed(|| load::load(options, &kernel_filter))??;
     let looks = looks.map(Arc::new);
@@ -183,6 +170,27 @@ fn sinks(cli: &Cli, otlp: Option<&Otlp>) -> Sinks {
     let stream = || Box::new(StreamSink::new(watch::options(cli))) as Box<dyn Sink>;
     let stream = (!cli.no_stream).then(stream);
     Sinks::new(stream.into_iter().chain(otlp.map(Otlp::sink)).collect())
+}
+
+/// What is to be loaded: counts by owner to this extent, and events up to this limit.
+fn options(cli: &Cli, clock: Clock, owned: Option<Extent>, limit: Option<Limit>) -> load::Options {
+    load::Options {
+        method: cli.attach.into(),
+        retransmits: cli.retransmits,
+        on_request: OnRequest {
+            udp_sends: cli.udp_sends,
+            unix_sends: cli.unix_sends,
+            hops: cli.hops,
+        },
+        max_sockets: cli.max_sockets(),
+        owned,
+        limit,
+        ring_bytes: cli.ring_bytes(),
+        jiffy_us: clock.jiffy_us(),
+        probe_log: cli.probe_log,
+        idle_jiffies: clock.seconds_to_jiffies(cli.idle_threshold),
+        retransmit_threshold: cli.retransmit_threshold,
+    }
 }
 
 /// One line about the whole run, from the exact tallies.

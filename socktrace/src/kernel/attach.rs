@@ -14,7 +14,7 @@ use super::{
     health::{Health, HookState},
     hooks::Hook,
     host::{hides_memory, preempts},
-    load::Options,
+    load::{OnRequest, Options},
     plan::{Method, Plan, Served},
     preload::{self, Preloaded},
     refusal::{self, Refusal, denied},
@@ -45,9 +45,7 @@ pub(super) fn attach_all(
         ebpf,
         types,
         method,
-        udp_sends: options.udp_sends,
-        unix_sends: options.unix_sends,
-        hops: options.hops,
+        on_request: options.on_request,
         not_built: &plan.not_built,
         hides_memory: hides_memory(),
         preempts: features.guards_recursion && preempts(),
@@ -114,18 +112,12 @@ pub(super) fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
     })
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Attacher<'a> {
     ebpf: &'a mut Ebpf,
     types: &'a aya::Btf,
     /// How functions were asked to be hooked.
     method: Method,
-    /// Whether sends of UDP are to be seen.
-    udp_sends: bool,
-    /// Whether sends of Unix sockets are to be seen.
-    unix_sends: bool,
-    /// Whether it is to be seen how far segments have come.
-    hops: bool,
+    on_request: OnRequest,
     /// Functions that this kernel is built without.
     not_built: &'a [&'static str],
     /// Whether the kernel hides its memory from programs.
@@ -148,9 +140,7 @@ impl<'a> Attacher<'a> {
 
     /// Whether a hook has no use: nobody has asked for it, or others do what it is for.
     fn does_without(&self, hook: Hook, features: Features) -> bool {
-        (hook == Hook::UdpSendmsg && !self.udp_sends)
-            || (hook == Hook::UnixSendmsg && !self.unix_sends)
-            || (hook == Hook::TcpInitTransfer && !self.hops)
+        self.on_request.does_without(hook)
             || (hook.only_forgets() && self.recognizes_sockets(features))
     }
 

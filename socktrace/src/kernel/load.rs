@@ -11,6 +11,7 @@ use super::{
     features::{self, Features},
     filter::KernelFilter,
     health::Health,
+    hooks::Hook,
     host::hides_memory,
     listeners::{self, ListenerTable},
     loader::loader,
@@ -38,6 +39,29 @@ pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
 /// rounds it up where pages are larger.
 const UNUSED_RING_BYTES: u32 = 4096;
 
+/// What is seen only on request, for what it costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OnRequest {
+    /// Datagrams that this host does not take.
+    pub(crate) udp_sends: bool,
+    /// Messages that Unix sockets cannot send.
+    pub(crate) unix_sends: bool,
+    /// How far segments have come.
+    pub(crate) hops: bool,
+}
+
+impl OnRequest {
+    /// Whether a hook is there for nothing that was asked for.
+    pub(super) fn does_without(self, hook: Hook) -> bool {
+        match hook {
+            Hook::UdpSendmsg => !self.udp_sends,
+            Hook::UnixSendmsg => !self.unix_sends,
+            Hook::TcpInitTransfer => !self.hops,
+            _ => false,
+        }
+    }
+}
+
 /// What to load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -45,12 +69,8 @@ pub(crate) struct Options {
     pub(crate) method: Method,
     /// Whether retransmission timeouts are streamed too.
     pub(crate) retransmits: bool,
-    /// Whether datagrams are seen that this host does not take.
-    pub(crate) udp_sends: bool,
-    /// Whether messages are seen that Unix sockets cannot send.
-    pub(crate) unix_sends: bool,
-    /// Whether it is kept how far segments have come.
-    pub(crate) hops: bool,
+    /// What is seen besides.
+    pub(crate) on_request: OnRequest,
     /// Of how many sockets the owner is remembered.
     pub(crate) max_sockets: u32,
     /// How failures are counted by owner; `None` for not at all.
@@ -253,9 +273,9 @@ fn load_object(
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),
         ("STREAM_RETRANSMITS", u32::from(options.retransmits)),
-        ("UDP_SENDS", u32::from(options.udp_sends)),
-        ("UNIX_SENDS", u32::from(options.unix_sends)),
-        ("HOPS", u32::from(options.hops)),
+        ("UDP_SENDS", u32::from(options.on_request.udp_sends)),
+        ("UNIX_SENDS", u32::from(options.on_request.unix_sends)),
+        ("HOPS", u32::from(options.on_request.hops)),
         ("JIFFY_US", options.jiffy_us),
         ("OWNED_COUNTS", u32::from(options.owned.is_some())),
         ("SERVICE_PORTS", u32::from(options.owned.is_some_and(|extent| extent.ports))),
@@ -275,10 +295,13 @@ fn load_object(
     loader.map_max_entries("SOCKET_SETS", socket_sets);
     loader.map_max_entries("RECORDS", socket_sets * SOCKET_WAYS);
     loader.map_max_entries("OWNED", options.owned.map_or(1, |extent| extent.entries));
-    if !options.unix_sends {
+    if !options.on_request.unix_sends {
         loader.map_max_entries("UNIX_RECEIVERS", 1);
     }
-    loader.map_max_entries("HOPS_LEFT", if options.hops { socket_sets * SOCKET_WAYS } else { 1 });
+    loader.map_max_entries(
+        "HOPS_LEFT",
+        if options.on_request.hops { socket_sets * SOCKET_WAYS } else { 1 },
+    );
     if options.owned.is_none() {
         loader.map_max_entries("OTHERS", 1);
     }

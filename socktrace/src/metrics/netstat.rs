@@ -58,8 +58,8 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, namespaces: BTreeMap<u64, Numbers>) -> Numbers {
-        for (inode, numbers) in &namespaces {
+    fn add(&mut self, namespaces: &BTreeMap<u64, Numbers>) -> Numbers {
+        for (inode, numbers) in namespaces {
             let last = self.last.entry(*inode).or_default();
             for &(name, number) in numbers {
                 let before = last.insert(name, number).unwrap_or_default();
@@ -104,7 +104,7 @@ impl Netstat {
             let inode = file.metadata().ok()?.ino();
             (inode != self.host_inode).then(|| Some((inode, read(&file).ok()?)))?
         });
-        self.others.lock().unwrap_or_else(PoisonError::into_inner).add(read.collect())
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).add(&read.collect())
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
         let mut sum = Sum::default();
         let of = |netns, sent| (netns, vec![("SyncookiesSent", sent)]);
         let mut total = |namespaces: &[(u64, Numbers)]| {
-            let found = sum.add(namespaces.iter().cloned().collect());
+            let found = sum.add(&namespaces.iter().cloned().collect());
             found.first().map_or(0, |(_, number)| *number)
         };
         assert_eq!(total(&[]), 0);

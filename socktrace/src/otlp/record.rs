@@ -4,7 +4,7 @@ use std::{path::Path, time::SystemTime};
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
-use socktrace_diagnosis::{Diagnosis, Finding, Severity, delivered};
+use socktrace_diagnosis::{Diagnosis, Finding, Severity, delivered, why_sent};
 use socktrace_ebpf::{Protocol, Role, Signature, Sigpipe, TcpState};
 
 use super::{
@@ -54,7 +54,10 @@ pub(super) fn of_record(record: &Record, is_redacted: bool) -> Option<LogRecord>
         attributes.number("socktrace.rst.seq", rst.seq);
         attributes.number("socktrace.rst.ack", rst.ack);
     }
-    let sent_because = record.sender.as_ref().and_then(|sender| sender.reason.as_deref());
+    let sent_because = match record.finding {
+        Finding::ResetSent(reset) => Some(why_sent(reset).id),
+        _ => record.sender.as_ref().and_then(|sender| sender.reason.as_deref()),
+    };
     attributes.known("socktrace.rst.reason", sent_because);
     if let Some(icmp) = &record.icmp {
         attributes.number("socktrace.icmp.type", icmp.kind);

@@ -35,9 +35,6 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
         (Cause::SendRefused, libc::EACCES) => {
             format!("no permission to send to {path}, by file modes or by a security module")
         }
-        (Cause::SendRefused, libc::EPERM) => {
-            format!("{path} receives from another socket alone, or a security module forbids it")
-        }
         (Cause::SendRefused, libc::EMSGSIZE) => {
             "the datagram is longer than the send buffer (SO_SNDBUF)".to_owned()
         }
@@ -58,7 +55,7 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
         (Cause::ConnectLocal, libc::EACCES) => {
             format!("no permission to connect to {path}, by file modes or by a security module")
         }
-        (Cause::ConnectLocal, libc::EPERM) => {
+        (Cause::ConnectLocal | Cause::SendRefused, libc::EPERM) => {
             format!("{path} receives from another socket alone, or a security module forbids it")
         }
         (Cause::ConnectLocal, libc::EPROTOTYPE) => {

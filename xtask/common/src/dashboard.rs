@@ -88,6 +88,15 @@ pub fn queries(times: Times) -> Result<Vec<Query>, String> {
     targets.chain(annotations).collect()
 }
 
+/// What a schema made of Grafana's types says against a value.
+#[cfg(test)]
+pub(crate) fn differences(schema: &str, value: &Value) -> Vec<String> {
+    let schema = serde_json::from_str(schema).expect("a schema");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors = validator.iter_errors(value);
+    errors.map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -102,14 +111,6 @@ mod tests {
 
     /// What Grafana's types do not have, as it belongs to Prometheus's part in Grafana.
     const OF_PROMETHEUS: [&str; 4] = ["expr", "step", "textFormat", "titleFormat"];
-
-    /// What a schema made of Grafana's types says against a value.
-    fn differences(schema: &str, value: &Value) -> Vec<String> {
-        let schema = serde_json::from_str(schema).unwrap();
-        let validator = jsonschema::validator_for(&schema).unwrap();
-        let errors = validator.iter_errors(value);
-        errors.map(|error| format!("{}: {error}", error.instance_path())).collect()
-    }
 
     #[test]
     fn has_what_grafana_knows_and_nothing_else() {

@@ -1,4 +1,4 @@
-//! Asks servers in this guest for pages.
+//! Asks servers for pages.
 
 use std::{
     io::{Read as _, Write as _},
@@ -27,11 +27,32 @@ pub fn get_metrics() -> Result<String> {
 pub fn get(address: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")?;
+    answer(stream, path)
+}
+
+/// What is answered to this body of this media type.
+///
+/// # Errors
+///
+/// When nobody answers, or the answer is not 200.
+pub fn post(address: SocketAddr, path: &str, kind: &str, body: &[u8]) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: guest\r\nConnection: close\r\nContent-Type: {kind}\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    )?;
+    stream.write_all(body)?;
+    answer(stream, path)
+}
+
+fn answer(mut stream: TcpStream, path: &str) -> Result<String> {
     let mut response = String::new();
     stream.read_to_string(&mut response)?;
     let (head, body) = response.split_once("\r\n\r\n").context("no HTTP response")?;
     if !head.starts_with("HTTP/1.1 200 ") {
-        bail!("{path}: {head}");
+        bail!("{path}: {head}\n{body}");
     }
     Ok(body.to_owned())
 }

@@ -71,6 +71,8 @@ pub struct Boot<'a> {
     pub peers: Option<&'a std::path::Path>,
     /// An archive of Prometheus, where a guest has it.
     pub prometheus: Option<&'a std::path::Path>,
+    /// Its network cards: arguments of QEMU.
+    pub network: &'a [String],
     /// Whose processors run it.
     pub accelerator: Accelerator,
     /// How its clock goes.
@@ -132,6 +134,7 @@ impl Boot<'_> {
             image: &image,
             initramfs: &initramfs,
             kernel_arguments: &self.kernel_arguments(),
+            network: self.network,
             accelerator: self.accelerator,
             mode: self.mode,
             memory_mib: if self.peers.is_some() { BENCH_MEMORY_MIB } else { MEMORY_MIB },

@@ -53,6 +53,7 @@ pub(crate) fn accelerator(
         programs,
         peers: None,
         prometheus: None,
+        network: &[],
         accelerator: Accelerator::Kvm,
         mode: Mode::Smp,
         append: "",

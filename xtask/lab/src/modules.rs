@@ -26,10 +26,20 @@ pub(crate) const WANTED: [&str; 17] = [
     "vsock_loopback",
 ];
 
-/// Wanted where a kernel has them as modules; elsewhere they are part of another. kTLS takes the last three
-/// for AES-GCM.
-pub(crate) const OPTIONAL: [&str; 5] =
-    ["nf_tables_set", "nft_counter", "gcm", "ctr", "ghash_generic"];
+/// Wanted where a kernel has them as modules; elsewhere they are part of another. kTLS takes `gcm`, `ctr`
+/// and `ghash_generic` for AES-GCM; the rest are network cards, and address translation.
+pub(crate) const OPTIONAL: [&str; 10] = [
+    "nf_tables_set",
+    "nft_counter",
+    "gcm",
+    "ctr",
+    "ghash_generic",
+    "nft_chain_nat",
+    "nft_nat",
+    "nft_masq",
+    "virtio_pci",
+    "virtio_net",
+];
 
 /// What a kernel's module directory says.
 #[derive(Debug, Default)]

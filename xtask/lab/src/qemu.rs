@@ -53,6 +53,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) image: &'a Path,
     pub(crate) initramfs: &'a File,
     pub(crate) kernel_arguments: &'a str,
+    pub(crate) network: &'a [String],
     pub(crate) accelerator: Accelerator,
     pub(crate) mode: Mode,
     pub(crate) memory_mib: u32,
@@ -104,6 +105,7 @@ impl Machine<'_> {
                 qemu.args(["-chardev", "stdio,id=console"]);
             }
         }
+        qemu.args(self.network);
         let reports = self.reports.as_raw_fd();
         let report_file = format!("file,id=reports,path=/dev/fd/{reports}");
         qemu.args(["-serial", "chardev:console", "-chardev", &report_file]);

@@ -26,6 +26,7 @@ mod eof;
 mod expected;
 mod fastopen;
 mod filter;
+pub mod fleet;
 mod flood;
 mod forbid;
 mod handover;

@@ -51,6 +51,7 @@ fn line() -> Value {
         "peer_pid": pid, "peer_comm": comm, "rst_reason": "tcp_state",
         "killer_pid": null, "killer_comm": null,
         "flow": "0123456789abcdef", "rst_seq": 7, "rst_ack": 9,
+        "rst_ttl": null, "handshake_ttl": null,
         "reason": format!("the peer sent RST on a live connection; sent by {comm}[{pid}]"),
         "advice": format!("the log of {comm}[{pid}] at this time"),
     });

@@ -73,6 +73,7 @@ fn watch(args: &DashboardArgs) -> Result<History> {
         programs: &programs,
         peers: None,
         prometheus: Some(&prometheus),
+        network: &[],
         accelerator: Accelerator::Tcg,
         mode: Mode::Icount,
         append: "",

@@ -4,6 +4,7 @@ mod bench;
 mod btf;
 mod dashboard;
 mod drift;
+mod fleet;
 mod fuzz;
 mod lint;
 pub(crate) mod package;
@@ -61,6 +62,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Package(args) => package::run(&args),
         Command::Dashboard(args) => dashboard::run(&args),
         Command::Drift(args) => drift::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Btf(command) => btf::run(&command),
     }
 }

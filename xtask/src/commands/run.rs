@@ -115,6 +115,7 @@ fn in_guest(args: &RunArgs, (programs, files): (GuestPrograms, BootFiles)) -> Re
         programs: &programs,
         peers: None,
         prometheus: None,
+        network: &[],
         accelerator,
         mode: Mode::Smp,
         append: "",

@@ -54,6 +54,7 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
         programs: &programs,
         peers: peers.as_deref(),
         prometheus: prometheus.as_deref(),
+        network: &[],
         accelerator,
         mode,
         append: &append,

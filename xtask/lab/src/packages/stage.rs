@@ -29,10 +29,11 @@ const COPIED: [(&str, &str); 6] = [
 ];
 
 /// Documentation for who runs it; the rest is for who works on it.
-const DOCUMENTS: [&str; 5] = ["exporter.md", "install.md", "metrics.md", "otlp.md", "security.md"];
+const DOCUMENTS: [&str; 6] =
+    ["exporter.md", "fleet.md", "install.md", "metrics.md", "otlp.md", "security.md"];
 
-/// For Prometheus and Grafana.
-const SHARED: [&str; 2] = ["grafana", "prometheus"];
+/// For Prometheus, Grafana and Collectors.
+const SHARED: [&str; 3] = ["grafana", "otel", "prometheus"];
 
 /// The directory with everything.
 #[derive(Debug)]

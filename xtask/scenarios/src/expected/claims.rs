@@ -16,12 +16,9 @@ const NEVER: [&str; 1] = ["never_listened"];
 const SINCE_FIRST: &str = "since_first_ms";
 
 /// Fields that are null in every line but those whose scenario names a value.
-const USUALLY_NULL: [&str; 35] = [
+const USUALLY_NULL: [&str; 32] = [
     "rst_ttl",
     "handshake_ttl",
-    "flow",
-    "rst_seq",
-    "rst_ack",
     "path",
     "peer_service",
     "remote_name",

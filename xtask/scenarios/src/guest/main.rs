@@ -46,6 +46,8 @@ fn dispatch() -> Result<i32> {
         Some(CHILD) => scenarios::child(&args[1..]),
         Some("history") => scenarios::history(),
         Some("demo") => demo::main(&args[1..]),
-        _ => bail!("say what to do: scenarios, list, bench, history or demo"),
+        Some("fleet") => scenarios::fleet::agent(&args[1..]),
+        Some(scenarios::fleet::END) => scenarios::fleet::end(&args[1..]),
+        _ => bail!("say what to do: scenarios, list, bench, history, fleet or demo"),
     }
 }

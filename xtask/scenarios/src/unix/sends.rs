@@ -191,7 +191,7 @@ pub(crate) fn refused() -> Result<Vec<Expected>> {
         let errno = errno("sendto", send_to(&client, bytes, &name), wanted)?;
         Ok::<_, anyhow::Error>(not_sent(Cause::SendRefused, errno, Some(&name)))
     };
-    let long =
+    let oversized =
         refused(libc::EMSGSIZE, &vec![0; 1 << 20])?.saying("is longer than").advising("SO_SNDBUF");
     fs::set_permissions(name.file(), fs::Permissions::from_mode(0o600))?;
     let forbidden = as_nobody(|| refused(libc::EACCES, WORDS))?.saying("no permission to send to");
@@ -200,7 +200,7 @@ pub(crate) fn refused() -> Result<Vec<Expected>> {
     let _only = receiver(&partner)?;
     socket::connect(&log, &partner)?;
     let other = refused(libc::EPERM, WORDS)?.saying("receives from another socket alone");
-    Ok(vec![long, forbidden, other])
+    Ok(vec![oversized, forbidden, other])
 }
 
 /// What a line says of the receiver, which this process is.

@@ -92,6 +92,7 @@ fn measure(
         programs,
         peers: Some(peers),
         prometheus: None,
+        network: &[],
         accelerator: Accelerator::Tcg,
         mode: Mode::Repeated,
         append: "",

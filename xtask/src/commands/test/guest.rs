@@ -170,6 +170,7 @@ fn run_guest(
         programs,
         peers: None,
         prometheus: prometheus.as_deref(),
+        network: &[],
         accelerator: *accelerator,
         mode: *mode,
         append,
