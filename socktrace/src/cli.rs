@@ -68,7 +68,7 @@ pub(crate) struct Cli {
     pub(crate) on_full: OnFull,
 
     /// Only count and serve metrics; no stream
-    #[arg(long, conflicts_with_all = ["output", "no_metrics"])]
+    #[arg(long, conflicts_with = "output")]
     pub(crate) no_stream: bool,
 
     /// Serve metrics here: IP:PORT, unix:PATH[,mode=OCTAL], or systemd for the sockets that it
@@ -236,6 +236,13 @@ impl Cli {
     /// When options do not go together.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
         let has_events = !self.no_stream || self.otlp.is_on();
+        if !has_events && self.no_metrics {
+            return Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                "--no-stream cannot be used with --no-metrics, as there would be nothing to do: add \
+                 --otlp to send what is seen, or leave one of the two out",
+            ));
+        }
         if !has_events && self.filters.are_given() && !self.filters.filter_metrics {
             return Err(Self::command().error(
                 ErrorKind::ArgumentConflict,

@@ -36,12 +36,7 @@ fn metrics_can_be_served_at_several_places() {
 
 #[test]
 fn wrong_usage_exits_with_2() {
-    for args in [
-        &["--no-such"][..],
-        &["--attach", "x"],
-        &["--color", "pink"],
-        &["--no-stream", "--no-metrics"],
-    ] {
+    for args in [&["--no-such"][..], &["--attach", "x"], &["--color", "pink"]] {
         assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
     }
 }
@@ -102,6 +97,8 @@ fn a_collector_has_an_url() {
 
 #[test]
 fn a_service_has_something_to_do() {
-    let error = parse(&["--no-stream", "--no-metrics"]).expect_err("nothing to do");
-    assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+    let check = |words: &[&str]| parse(words).expect("known flags").check();
+    let error = check(&["--no-stream", "--no-metrics"]).expect_err("nothing to do");
+    assert_eq!((error.kind(), error.exit_code()), (ErrorKind::ArgumentConflict, 2));
+    check(&["--no-stream", "--no-metrics", "--otlp", "http://[::1]:4318"]).expect("it sends");
 }

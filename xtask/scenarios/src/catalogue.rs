@@ -574,6 +574,7 @@ catalogue! {
         Smp "filter_metrics": filter::metrics;
         Smp quick "otlp_says_what_the_stream_says": otlp::says_what_the_stream_says;
         Smp "otlp_without_lines": otlp::without_lines;
+        Smp "otlp_alone": otlp::alone;
         Smp "otlp_reads_headers_again": otlp::reads_headers_again;
         Smp "otlp_collector_away": otlp::collector_away;
         Smp "otlp_wrong_settings": otlp::wrong_settings;

@@ -84,9 +84,20 @@ pub(super) fn says_what_the_stream_says() -> Result<()> {
     let (status, said) = tracer.stop(Signal::SIGTERM)?;
     ensure!(status.success(), "ended with {status}");
     ensure!(!said.contains(SECRET), "a secret is in the log");
-    ensure!(said.contains("OpenTelemetry: 2 records sent, 0 dropped"), "no summary in:\n{said}");
     // The last request has what came to the end.
     let received = collector.received();
+    let summary = format!("OpenTelemetry: {} records sent, 0 dropped", received.logs.len());
+    ensure!(said.contains(&summary), "no summary in:\n{said}");
+    // Who sent the RST is ordinary operation, which the stream does not show, and joins by the flow.
+    for failure in failures(&received) {
+        let is_cause = |log: &&Log| {
+            log.event == "socktrace.reset.sent"
+                && ["socktrace.flow", "socktrace.rst.seq"]
+                    .iter()
+                    .all(|name| log.attributes[*name] == failure.attributes[*name])
+        };
+        ensure!(received.logs.iter().any(|log| is_cause(&log)), "nobody sent {failure:?}");
+    }
     let errors = received.sums.get("socktrace.socket.errors").copied().unwrap_or(0);
     let scraped = sum(&metrics, "socktrace_socket_errors_total{");
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
@@ -128,6 +139,20 @@ pub(super) fn without_lines() -> Result<()> {
     );
     let lines = tracer.collect(0);
     ensure!(lines.is_empty(), "printed {lines:?}");
+    Ok(())
+}
+
+/// Neither lines nor a page: what is sent is all there is, counts included.
+pub(super) fn alone() -> Result<()> {
+    let collector = Collector::start()?;
+    let url = collector.url();
+    let tracer = Tracer::run(as_service(&["--no-stream", "--no-metrics", "--otlp", &url]))?;
+    refuse_one()?;
+    collector.until("failure", |received| failures(received).count() == 1)?;
+    let (status, said) = tracer.stop(Signal::SIGTERM)?;
+    ensure!(status.success() && !said.contains("metrics: "), "{status}: {said}");
+    let sums = collector.received().sums;
+    ensure!(sums.get("socktrace.socket.errors") == Some(&1), "{sums:?}");
     Ok(())
 }
 
