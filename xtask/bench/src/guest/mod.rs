@@ -2,6 +2,7 @@
 
 mod bpf;
 mod cost;
+mod export;
 mod growth;
 mod idle;
 mod machine;
@@ -34,6 +35,7 @@ const MEASURES: [Measure; MEASUREMENTS.len()] = [
     idle::measure,
     growth::measure,
     scrape::measure,
+    export::measure,
 ];
 
 /// More than the descriptors of all sockets that are open at once.

@@ -19,7 +19,7 @@ use xtask_common::{figure::NO_TOOL, search_path};
 
 use super::{
     bpf::{self, Floor, HookPoint},
-    machine, native,
+    export, machine, native,
     verifier::{self, Verified},
 };
 
@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 pub(super) const FLOOR: &str = "a counter at each hook";
 pub(super) const STREAMING: &str = "socktrace";
 pub(super) const COUNTING: &str = "socktrace --no-stream";
+pub(super) const EXPORTING: &str = "socktrace --no-stream --otlp";
 pub(super) const BPFTRACE: &str = "bpftrace";
 
 /// One line for a failed socket, one for who accepts.
@@ -60,10 +61,11 @@ enum ToolKind {
 const PEERS: &str = "/peers";
 
 const DAEMON: &str = "/bin/socktrace";
+const SENDS: &str = "--otlp";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
 /// All of them.
-pub(super) const ALL: [Tool; 14] = [
+pub(super) const ALL: [Tool; 15] = [
     Tool { name: NO_TOOL, kind: ToolKind::Nothing },
     Tool { name: FLOOR, kind: ToolKind::Floor },
     Tool { name: STREAMING, kind: ToolKind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
@@ -86,6 +88,10 @@ pub(super) const ALL: [Tool; 14] = [
     Tool {
         name: "socktrace --hops",
         kind: ToolKind::Program(&[DAEMON, "--output", "json", "--hops"], ATTACHED),
+    },
+    Tool {
+        name: EXPORTING,
+        kind: ToolKind::Program(&[DAEMON, "--no-stream", SENDS, "http://127.0.0.1:4318"], ATTACHED),
     },
     Tool {
         name: "socktrace --attach kprobe",
@@ -146,7 +152,9 @@ impl Tool {
     /// Whether it shows events, and counts them in a flood.
     pub(super) fn counts_floods(self) -> bool {
         match self.kind {
-            ToolKind::Program(words, _) => words[0] == DAEMON && !words.contains(&"--no-stream"),
+            ToolKind::Program(words, _) => {
+                words[0] == DAEMON && (!words.contains(&"--no-stream") || words.contains(&SENDS))
+            }
             ToolKind::Nothing | ToolKind::Floor => false,
         }
     }
@@ -203,6 +211,9 @@ fn floor(places: &[HookPoint]) -> Result<RunningTool> {
 }
 
 fn run(words: &[&'static str], ready: Option<&str>) -> Result<RunningTool> {
+    if words.contains(&SENDS) {
+        export::collect()?;
+    }
     // Before, as it frees what another tool has written there.
     let (output, errors) = (File::create(OUTPUT)?, File::create(ERRORS)?);
     machine::settle()?;
