@@ -57,7 +57,7 @@ pub(crate) fn emit_if(
     emit_named_if(wanted, signature, question, locate, |named| describe(&mut named.event));
 }
 
-/// Streams an event that is in no count of failures, unless filters drop it: what it means first of all, as
+/// Streams an event that is in no count of failures, unless filters drop it: by its kind first of all, as
 /// most that come here are expected, and nobody has asked for those.
 #[inline(always)]
 pub(crate) fn stream_uncounted(
@@ -67,6 +67,10 @@ pub(crate) fn stream_uncounted(
     describe: impl FnOnce(&mut Event),
 ) {
     if offsets::STREAM.get() != 1 {
+        return;
+    }
+    let kind = Signature { kind: signature.kind, ..Signature::default() };
+    if filter::judge_signature(&kind) == filter::DROP {
         return;
     }
     let meaning = filter::judge_signature(signature);

@@ -47,6 +47,11 @@ impl Judge {
         self.serves_all = serves_all;
     }
 
+    /// Whether somebody takes what ordinary operation brings.
+    pub(super) fn wants_noise(&self) -> bool {
+        self.serves_all || self.all
+    }
+
     /// Who takes what has passed.
     pub(super) fn audience(&self, finding: Finding) -> Audience {
         if self.all || !is_noise(finding) { Audience::Everybody } else { Audience::WhoeverWantsAll }
@@ -110,8 +115,7 @@ impl Judge {
 
     /// Whether what a signature means is asked for.
     fn is_meant(&self, signature: Signature, finding: Finding) -> bool {
-        self.filter.admits_finding(signature, finding)
-            && (self.serves_all || self.all || !is_noise(finding))
+        self.filter.admits_finding(signature, finding) && (self.wants_noise() || !is_noise(finding))
     }
 
     fn is_wanted(&self, finding: Finding) -> bool {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use socktrace_ebpf::{Counter, NamedEvent, event::parts};
+use socktrace_ebpf::{Counter, EventKind, NamedEvent, event::parts};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use self::floods::{Added, Floods, Look};
@@ -65,6 +65,11 @@ impl Gate {
             counts.add(&named.event);
         }
         verdict.shown
+    }
+
+    /// Has the kernel side know what is wanted of that which nobody counts as a failure.
+    fn settle(&mut self) {
+        self.teacher.settle(EventKind::ResetSent, self.judge.wants_noise());
     }
 
     /// What to show of events that were counted in a flood, if anything.
@@ -143,6 +148,7 @@ impl Pipeline {
         let floods = repeats.map(Floods::new);
         let mut gate = self.gate;
         gate.judge.serve_all(sinks.want_all());
+        gate.settle();
         Self { gate, floods, names, sinks, progress, ..self }
     }
 
@@ -198,7 +204,7 @@ impl Pipeline {
         self.report_floods(Floods::take);
         self.sinks.change(options);
         self.gate.judge.change(all);
-        self.gate.teacher.refresh();
+        self.gate.settle();
     }
 
     /// Gives what came before the end to the sinks, as far as readers take it. The kernel programs are

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use socktrace_ebpf::{Criterion, criteria::VERDICT_ENTRIES};
+use socktrace_ebpf::{Criterion, EventKind, Signature, criteria::VERDICT_ENTRIES};
 
 use crate::kernel::filter::Verdicts;
 
@@ -12,11 +12,13 @@ pub(crate) struct Teacher {
     /// `None` where there is no kernel side, in tests.
     verdicts: Option<Verdicts>,
     taught: HashSet<Criterion>,
+    /// Verdicts that it has from the beginning, and keeps.
+    standing: Vec<(Criterion, bool)>,
 }
 
 impl Teacher {
     pub(crate) fn new(verdicts: Option<Verdicts>) -> Self {
-        Self { verdicts, taught: HashSet::new() }
+        Self { verdicts, taught: HashSet::new(), standing: Vec::new() }
     }
 
     /// Has the kernel side judge events of this kind by itself from now on.
@@ -30,11 +32,25 @@ impl Teacher {
         }
     }
 
-    /// Has the kernel side ask again about everything.
+    /// Has the kernel side know beforehand whether events of a kind are wanted that are in no count of
+    /// failures: else each would take room in the ring buffer until one has come up, and count as lost
+    /// where there is none.
+    pub(super) fn settle(&mut self, kind: EventKind, is_wanted: bool) {
+        let kind = Signature { kind: kind as u8, ..Signature::default() };
+        self.standing = vec![(Criterion::signature(&kind), is_wanted)];
+        self.refresh();
+    }
+
+    /// Has the kernel side ask again about everything else.
     pub(super) fn refresh(&mut self) {
         for criterion in self.taught.drain() {
             if let Some(verdicts) = &mut self.verdicts {
                 verdicts.forget(criterion);
+            }
+        }
+        if let Some(verdicts) = &mut self.verdicts {
+            for (criterion, is_wanted) in &self.standing {
+                verdicts.teach(*criterion, *is_wanted);
             }
         }
     }
