@@ -10,6 +10,7 @@ use super::{
     expected::Expected,
     listener::overflow,
     network::{Family, Network, Silence},
+    process::Process,
     socket::{self, Ends},
 };
 
@@ -41,6 +42,8 @@ pub(super) fn by_closing_listener_with_data(family: Family) -> Result<Vec<Expect
 struct FullQueue {
     network: Network,
     listener: Socket,
+    /// Who has it listen.
+    opener: Process,
     filler: Socket,
     client: Socket,
 }
@@ -51,19 +54,20 @@ impl FullQueue {
         let network = Network::get()?;
         network.set_in_peer(setting, value)?;
         // Room for one.
-        let listener = network.in_peer(|| socket::listener(family.peer(), 0))?;
+        let (listener, opener) =
+            network.in_peer(|| Ok((socket::listener(family.peer(), 0)?, Process::this())))?;
         let cut = network.cut(Silence::LastOfHandshake)?;
         let client = socket::connect(&listener)?;
         drop(cut);
         let filler = socket::connect(&listener)?;
-        Ok(Self { network, listener, filler, client })
+        Ok(Self { network, listener, opener, filler, client })
     }
 
-    /// Ends the rest in order: the accept finds what was dropped.
+    /// Ends the rest in order: the accept finds what was dropped, unless the daemon has looked just before.
     fn close(self, setting: &'static str, usual: u32) -> Result<Expected> {
         /// More than the client sends again meanwhile.
         const MOST: u64 = 32;
-        let Self { network, listener, filler, .. } = self;
+        let Self { network, listener, opener, filler, .. } = self;
         network.set_in_peer(setting, usual)?;
         let dropped = network.in_peer(|| {
             let (server, _) = listener.accept()?;
@@ -71,7 +75,7 @@ impl FullQueue {
             socket::read_end(&server)?;
             overflow(&listener, (1, MOST), 0)
         })?;
-        Ok(dropped.with("accept_queue", 0))
+        Ok(dropped.or_by(opener).within("accept_queue", 0, 1))
     }
 }
 
