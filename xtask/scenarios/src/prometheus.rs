@@ -18,6 +18,7 @@ use super::{
     scraper::{Prometheus, Sample, TARGET},
     sigpipe, socket,
     tracer::Tracer,
+    udp, unix,
 };
 
 /// Another daemon, which goes away.
@@ -48,6 +49,8 @@ pub(super) fn counts_and_alerts() -> Result<()> {
     daemon::resets(Family::Ipv6, 3)?;
     (0..4).try_for_each(|_| reset::before_accept(Family::Ipv4).map(drop))?;
     sigpipe::after_reset(Family::Ipv4, sigpipe::DEFAULT)?;
+    udp::port_unreachable_to_recv(Family::Ipv4)?;
+    unix::no_such_socket()?;
     time_out()?;
     thread::sleep(SCRAPES);
     let timeout = r#"{cause="connect_timeout",service="web.service",unit="web.service"}"#;
