@@ -18,7 +18,7 @@ const IPV6_DESTINATION: usize = 24;
 pub(crate) struct Packet;
 
 impl Packet {
-    /// Tells where the connection would run that a segment of TCP belongs to; nowhere under
+    /// Says where the connection would run that a segment of TCP belongs to; nothing under
     /// lockdown=confidentiality, where packets cannot be read.
     #[inline(always)]
     pub(crate) fn locate(skb: *const u8, family: Family, subject: &mut Subject) {

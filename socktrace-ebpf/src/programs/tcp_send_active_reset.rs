@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{Flags, SentReset, TcpState, event::BY_LISTENER, facts::ABSENT};
 
-use super::tcp_send_reset::tell;
+use super::tcp_send_reset::stream;
 use crate::{
     arguments::Arguments, load::Load, measure, recipient::Question, sock::Sock, subject::Subject,
     task, tcp_sock::TcpSock, tuple::record_sent_reset,
@@ -73,7 +73,7 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     let in_process = in_process && why != SentReset::Aborted;
     let owner = Question::presume(sock.held_identity(), holder, in_process);
     let locate = |subject: &mut Subject| subject.locate(sock, family);
-    tell(why, sock.state(), holder, family, reason, owner, locate, |event| {
+    stream(why, sock.state(), holder, family, reason, owner, locate, |event| {
         sock.describe(event);
         event.rst = tcp.own_rst();
     });

@@ -86,7 +86,7 @@ fn answering<A: Arguments>(ctx: &A, family: Family, reason: u32) -> i32 {
         measure::sends_reset(SentReset::NoSocket, reason);
         let nobody = Question::presume(Identity::NONE, Flags::empty(), false);
         let locate = |subject: &mut Subject| Packet::locate(skb, family, subject);
-        tell(
+        stream(
             SentReset::NoSocket,
             TcpState::Close as u8,
             Flags::empty(),
@@ -110,7 +110,7 @@ fn answering<A: Arguments>(ctx: &A, family: Family, reason: u32) -> i32 {
             subject.netns = sock.netns();
         };
         let listener = Question::listener(sock.key());
-        tell(why, state, Flags::empty(), family, reason, listener, locate, |event| {
+        stream(why, state, Flags::empty(), family, reason, listener, locate, |event| {
             event.rst = segment.answer();
         });
         return 0;
@@ -130,7 +130,7 @@ fn answering<A: Arguments>(ctx: &A, family: Family, reason: u32) -> i32 {
     }
     let question = Question::presume(socket, holder, false);
     let locate = |subject: &mut Subject| subject.locate(sock, family);
-    tell(why, state, holder, family, reason, question, locate, |event| {
+    stream(why, state, holder, family, reason, question, locate, |event| {
         sock.describe(event);
         event.rst = segment.answer();
     });
@@ -142,7 +142,7 @@ const CLOSE: u8 = TcpState::Close as u8;
 /// Streams that this host sends an RST, for this reason, and this one of the kernel's.
 #[expect(clippy::too_many_arguments, reason = "the parts of a signature, and what completes it")]
 #[inline(always)]
-pub(super) fn tell(
+pub(super) fn stream(
     why: SentReset,
     state: u8,
     holder: Flags,
