@@ -41,7 +41,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     report("export/failures", Unit::Size, failures)?;
     report("export/a failure", Unit::Instructions, busy / failures)?;
     report("export/a failure, of it in the daemon", Unit::Instructions, of_daemon / failures)?;
-    report("export/not sent of them", Unit::Size, failures.saturating_sub(sent()?))?;
+    report("export/not sent yet at the end", Unit::Size, failures.saturating_sub(sent()?))?;
     report("memory/most while sending", Unit::Bytes, most)?;
     running.stop()
 }
