@@ -8,8 +8,8 @@ use socktrace_ebpf::{TcpState, UNIX_LISTENERS as ENTRIES};
 use super::{Name, Root};
 use crate::{load::Probe, sock::Sock};
 
-/// The address of each listener's socket, and with `--unix-sends` of each receiver's, by its name's key. Those that have gone stay until there is no
-/// room.
+/// The address of each listener's socket, and with `--unix-sends` of each receiver's, by its name's key.
+/// Those that have gone stay until there is no room.
 #[btf_map]
 static UNIX_LISTENERS: LruHashMap<u64, u64, ENTRIES> = LruHashMap::new();
 

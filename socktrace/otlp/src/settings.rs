@@ -288,10 +288,11 @@ fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn asked(place: &str) -> Asked {
+    /// What has to be asked for, and no more.
+    pub(crate) fn asked(place: &str) -> Asked {
         Asked {
             place: place.parse().expect("a place"),
             headers_file: None,

@@ -43,7 +43,7 @@ use crate::{
     endpoint::Endpoint,
     exporter::Work,
     queue::Queue,
-    settings::{Asked, Environment, Settings},
+    settings::{Asked, Environment, Settings, tests::asked},
     system::{ByteStream, Dial},
 };
 
@@ -209,16 +209,8 @@ struct Running {
 
 impl Running {
     fn start(collector: &Collector, endpoint: &str, change: impl FnOnce(&mut Asked)) -> Self {
-        let mut asked = Asked {
-            place: endpoint.parse().expect("a place"),
-            headers_file: None,
-            certificate: None,
-            client_certificate: None,
-            client_key: None,
-            compression: None,
-            timeout: None,
-            metrics_interval: Some(Duration::from_hours(24)),
-        };
+        let metrics_interval = Some(Duration::from_hours(24));
+        let mut asked = Asked { metrics_interval, ..asked(endpoint) };
         change(&mut asked);
         let settings = Settings::new(asked, &Environment::default()).expect("sound");
         let credentials = Credentials::load(&settings).expect("readable");

@@ -78,16 +78,7 @@ fn files_that_cannot_be_used_are_named() {
     std::fs::write(path("empty"), "").expect("written");
     std::fs::write(path("headers"), "a: b\nsecret\n").expect("written");
     let load = |endpoint: &str, change: &dyn Fn(&mut Asked)| {
-        let mut asked = Asked {
-            place: endpoint.parse().expect("a place"),
-            headers_file: None,
-            certificate: None,
-            client_certificate: None,
-            client_key: None,
-            compression: None,
-            timeout: None,
-            metrics_interval: None,
-        };
+        let mut asked = asked(endpoint);
         change(&mut asked);
         let settings = Settings::new(asked, &Environment::default()).expect("sound");
         Credentials::load(&settings).map(drop).map_err(|error| format!("{error:#}"))
