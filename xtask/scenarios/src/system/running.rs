@@ -76,7 +76,7 @@ pub(in super::super) fn stream() -> Result<()> {
         let messages = messages()?;
         let lines: Vec<_> =
             messages.iter().map(text).filter(|text| text.starts_with('{')).collect();
-        victim::is_told(&lines)
+        victim::is_reported(&lines)
     })
 }
 
