@@ -12,6 +12,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 mod choices;
 mod filters;
+mod history;
 mod max_sockets;
 mod otlp;
 mod ring_buffer;
@@ -21,6 +22,7 @@ mod tests;
 pub(crate) use self::{
     choices::{Attach, Color, OnFull, Output, Time},
     filters::Filters,
+    history::{Group, History, Moment, ReadHistory, Replay, Shown},
     otlp::Otlp,
 };
 use socktrace_exporter::Listen;
@@ -208,7 +210,17 @@ pub(crate) struct Cli {
     pub(crate) otlp: Otlp,
 
     #[command(flatten)]
+    pub(crate) history: History,
+
+    #[command(flatten)]
     pub(crate) filters: Filters,
+
+    /// Count only what passes the filters in metrics and summary, too. Exact, but for --unit,
+    /// --container and --cgroup: of a cgroup that socktrace has not judged yet, events that the
+    /// stream's ring buffer loses (socktrace_events_lost_total) are not counted. Metrics about
+    /// socktrace itself and about hooks count everything
+    #[arg(long, help_heading = filters::HEADING)]
+    pub(crate) filter_metrics: bool,
 }
 
 impl Cli {
@@ -235,29 +247,29 @@ impl Cli {
     /// # Errors
     /// When options do not go together.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
-        let has_events = !self.no_stream || self.otlp.is_on();
+        let has_events = !self.no_stream || self.otlp.is_on() || self.history.is_on;
         if !has_events && self.no_metrics {
             return Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
                 "--no-stream cannot be used with --no-metrics, as there would be nothing to do: add \
-                 --otlp to send what is seen, or leave one of the two out",
+                 --otlp to send or --history to keep what is seen, or leave one of the two out",
             ));
         }
-        if !has_events && self.filters.are_given() && !self.filters.filter_metrics {
+        if !has_events && self.filters.are_given() && !self.filter_metrics {
             return Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
                 "filters narrow the stream, which --no-stream turns off: add --filter-metrics to \
-                 narrow the counts, --otlp to send what passes, or leave one of the two out",
+                 narrow the counts, --otlp to send or --history to keep what passes, or leave one of the two out",
             ));
         }
-        if self.filters.filter_metrics && !self.filters.are_given() {
+        if self.filter_metrics && !self.filters.are_given() {
             return Err(Self::command().error(
                 ErrorKind::MissingRequiredArgument,
                 "--filter-metrics counts only what passes the filters, and there are none: add one, \
                  such as --unit nginx",
             ));
         }
-        if self.filters.filter_metrics && !self.filters.path.is_empty() {
+        if self.filter_metrics && !self.filters.path.is_empty() {
             return Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
                 "--path narrows the stream alone, as counts know no paths: leave out --filter-metrics, \
@@ -289,6 +301,16 @@ pub(crate) enum Command {
     /// tracing would. Exits with 0 when socktrace can trace here, even if something stays hidden;
     /// else with the code that tracing would exit with.
     Doctor(Doctor),
+    /// Show what failed before, as --history has kept it
+    ///
+    /// Shows what failed before, as a socktrace with --history has kept it, while that runs or after it
+    /// has ended. Needs to read the file: as root, or as a member of group socktrace.
+    History(ReadHistory),
+    /// Show again what --output json has written
+    ///
+    /// Reads lines as --output json writes them, and shows those that pass the filters. Needs no
+    /// privileges; nothing goes to a collector or a history.
+    Replay(Replay),
 }
 
 /// How to examine this host.

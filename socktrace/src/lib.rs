@@ -12,6 +12,7 @@ mod counts;
 mod doctor;
 mod explain;
 mod filter;
+mod history;
 mod kernel;
 mod metrics;
 mod otlp;
@@ -42,6 +43,8 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Some(cli::Command::Explain(args)) => commands::explain::run(args),
         Some(cli::Command::Doctor(args)) => commands::doctor::run(args),
+        Some(cli::Command::History(args)) => commands::history::run(args),
+        Some(cli::Command::Replay(args)) => commands::replay::run(args),
         None if cli.print_config => commands::print_config(&resolved),
         None => commands::trace::run(resolved).map(|()| ExitCode::SUCCESS),
     };

@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("counts", &["kernel", "owner", "record", "filter"]),
     ("sinks", &["kernel", "owner", "record", "filter", "counts"]),
     ("metrics", &["kernel", "owner", "record", "filter", "counts"]),
+    ("history", &["record", "counts", "sinks"]),
     ("otlp", &["owner", "record", "counts", "sinks"]),
     ("pipeline", &["kernel", "owner", "record", "filter", "counts", "sinks", "metrics"]),
     ("doctor", &["kernel", "owner", "service"]),
@@ -27,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "commands",
         &[
             "kernel", "explain", "service", "owner", "record", "filter", "counts", "sinks",
-            "metrics", "otlp", "pipeline", "doctor", "cli", "config",
+            "metrics", "otlp", "history", "pipeline", "doctor", "cli", "config",
         ],
     ),
 ];

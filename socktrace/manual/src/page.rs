@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn there_is_a_page_of_each_command() {
         let names: Vec<_> = pages().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["socktrace.1", "socktrace-explain.1", "socktrace-doctor.1"]);
+        let commands = ["", "-explain", "-doctor", "-history", "-replay"];
+        assert_eq!(names, commands.map(|command| format!("socktrace{command}.1")));
     }
 
     #[test]

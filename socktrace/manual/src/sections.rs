@@ -21,11 +21,15 @@ impl Section {
     }
 }
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     (
         "/etc/socktrace/socktrace.toml",
         "Settings, in TOML: the long name of an option without its dashes, and its value. Options \
          that may be repeated take a list. The file need not be there.",
+    ),
+    (
+        "/var/lib/socktrace/history.db",
+        "What --history keeps, and socktrace-history(1) shows: to root and members of group socktrace.",
     ),
     ("/run/socktrace/", "Where the service may make a UNIX socket for its metrics."),
     ("/sys/kernel/btf/vmlinux", "The kernel's type information, which tracing needs."),
@@ -56,7 +60,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 ];
 
 /// Commands, and what they are for.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 11] = [
     ("socktrace", "Shows a line for each failed socket, and serves metrics on 127.0.0.1:10054."),
     (
         "socktrace --output json --all",
@@ -79,6 +83,12 @@ const EXAMPLES: [(&str, &str); 8] = [
         "Sends failures and counts to an OpenTelemetry Collector.",
     ),
     ("socktrace doctor --self-test", "Checks that failures are seen on this host."),
+    ("socktrace history --since yesterday --unit nginx", "Shows what failed for a service."),
+    ("socktrace history --since 2d --group-by service,cause", "Counts it by service and cause."),
+    (
+        "socktrace replay --cause connect_refused failures.json",
+        "Shows lines that --output json has written.",
+    ),
     ("socktrace explain ECONNRESET", "Tells what an errno means, and what a program should do."),
 ];
 

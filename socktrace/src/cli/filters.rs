@@ -9,7 +9,7 @@ use crate::filter::{
 };
 
 /// What stands before these options in the help.
-const HEADING: &str = "Filters";
+pub(super) const HEADING: &str = "Filters";
 
 /// What is shown: one option for each kind, each as often as needed.
 ///
@@ -78,13 +78,6 @@ pub(crate) struct Filters {
     /// Only of this severity: expected, notable or failure; also where --all would be needed
     #[arg(long, value_name = "SEVERITY")]
     pub(crate) severity: Vec<Term<Severity>>,
-
-    /// Count only what passes the filters in metrics and summary, too. Exact, but for --unit,
-    /// --container and --cgroup: of a cgroup that socktrace has not judged yet, events that the
-    /// stream's ring buffer loses (socktrace_events_lost_total) are not counted. Metrics about
-    /// socktrace itself and about hooks count everything
-    #[arg(long)]
-    pub(crate) filter_metrics: bool,
 }
 
 impl Filters {

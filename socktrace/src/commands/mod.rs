@@ -2,10 +2,15 @@
 
 pub(crate) mod doctor;
 pub(crate) mod explain;
+mod groups;
+pub(crate) mod history;
+mod kept;
 mod lifecycle;
 mod looks;
 mod otlp;
+pub(crate) mod replay;
 mod serve;
+mod shown;
 pub(crate) mod trace;
 mod watch;
 mod wrong_usage;

@@ -7,6 +7,7 @@ use socktrace_ebpf::OWNED_PER_SERIES;
 use socktrace_exporter::{
     Access, Listen, Listener, Listeners, Liveness, PassedSockets, Server, Site,
 };
+use socktrace_history::Counts as HistoryCounts;
 use socktrace_otlp::Counts as OtlpCounts;
 
 use crate::{
@@ -104,6 +105,7 @@ pub(super) struct Sources {
     pub(super) listeners: Option<Arc<ListenerTable>>,
     pub(super) netstat: Option<Netstat>,
     pub(super) otlp: Option<Arc<OtlpCounts>>,
+    pub(super) history: Option<Arc<HistoryCounts>>,
 }
 
 /// What stays the same.
@@ -139,7 +141,7 @@ pub(super) fn metrics(
     }
     let measures = Measures::new(object)?;
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
-    let Sources { counts, programs, progress, listeners: looks, netstat, otlp } = sources;
+    let Sources { counts, programs, progress, listeners: looks, netstat, otlp, history } = sources;
     let services = services.start(object, &counts)?;
     let exporter = Arc::new(Exporter {
         about,
@@ -152,6 +154,7 @@ pub(super) fn metrics(
         max_owned,
         progress,
         otlp,
+        history,
     });
     let serve = || serve((listeners, access), Arc::clone(&exporter), hooks);
     let server = is_served.then(serve).transpose()?;

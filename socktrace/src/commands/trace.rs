@@ -1,6 +1,6 @@
 //! Traces this host: streams failures and serves metrics until told to stop.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
 use anyhow::Context as _;
 use socktrace_ebpf::Counter;
@@ -8,7 +8,7 @@ use socktrace_exporter::{Access, PassedSockets};
 use socktrace_otlp::Numbers;
 use tokio::runtime;
 
-use super::{lifecycle::Lifecycle, looks::Looks, otlp::Otlp, serve, watch};
+use super::{kept::Kept, lifecycle::Lifecycle, looks::Looks, otlp::Otlp, serve, watch};
 use crate::{
     cli::Cli,
     config::Resolved,
@@ -18,6 +18,7 @@ use crate::{
         clock::Clock,
         events::Events,
         filter::{Scope, Verdicts},
+        health::Health,
         hooks::Hook,
         host::running_kernel,
         load::{self, Attached, Loaded, OnRequest},
@@ -82,8 +83,9 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let shows_lines = !cli.no_stream;
     // Before privileges are given up, which its files may take.
     let otlp = Otlp::new(&resolved)?;
-    let events = shows_lines || otlp.is_some();
-    let scope = Scope { events, counts: cli.filters.filter_metrics };
+    let kept = Kept::new(&cli.history);
+    let events = shows_lines || otlp.is_some() || kept.is_some();
+    let scope = Scope { events, counts: cli.filter_metrics };
     let kernel_filter = filter.kernel_filter(scope, cli.all || otlp.is_some());
     let mut services = serve::ServiceCounts::new(cli);
     // Events of one kind differ in their paths, which the kernel side does not judge.
@@ -103,21 +105,12 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let owners = services.look_around(kernel_filter.needs_events());
     let listeners = serve::listeners(cli, passed)?;
     if !cli.no_sandbox {
-        privileges::drop_all(|| counts.counter(Counter::EventsLost).map(drop))?;
+        privileges::drop_all(cli.history.is_on, || counts.counter(Counter::EventsLost).map(drop))?;
     }
 
     let hooks = Hooks::from(&health);
     announce(&hooks);
-    for line in health.fallbacks() {
-        log::warn!(target: NOTICE, "{line}");
-    }
-    let missing = health.iter().map(|(hook, _)| hook).filter(|hook| !health.is_attached(*hook));
-    for (hook, problem) in missing.zip(&hooks.problems) {
-        log::warn!(target: NOTICE, socktrace_hook = hook.id(); "not attached: {problem}");
-    }
-    for loss in losses {
-        log::warn!(target: NOTICE, "not told: {loss}");
-    }
+    announce_missing(&health, &hooks, &losses);
     if cli.probe_log {
         probe_log::forward(&mut object)?;
     }
@@ -131,12 +124,14 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         listeners: looks.clone(),
         netstat,
         otlp: otlp.as_ref().map(Otlp::counts),
+        history: kept.as_ref().map(Kept::counts),
     };
     let (numbers, _server) =
         serve::metrics(&mut object, (listeners, access), services, (about, &hooks), sources)?;
 
     let lifecycle = Lifecycle { manager, reload, counts: Arc::clone(&counts), hooks: attached };
-    let sinks = sinks(cli, otlp.as_ref());
+    let sinks = sinks(cli, otlp.as_ref(), kept.as_ref());
+    let kept = kept.map(Kept::start).transpose()?;
     let otlp = otlp.zip(numbers).map(|(otlp, numbers)| otlp.start(numbers)).transpose()?;
     let mut pipeline = None;
     if let Some(owners) = owners {
@@ -158,18 +153,34 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let watched =
         watch::watch(pipeline, looks, lifecycle, attached, resolved, otlp.as_ref(), &mut stop);
     let shown = Box::pin(watched).await;
-    let sent = otlp.map(|otlp| sent_records(otlp.finish())).unwrap_or_default();
+    let kept =
+        [otlp.map(|otlp| sent_records(otlp.finish())), kept.map(|kept| kept_lines(kept.finish()))];
+    let kept: String = kept.into_iter().flatten().collect();
     let summary = summary(&counts, shows_lines.then_some(shown?))?;
     let missed = missed_calls(&programs.look().missed);
-    log::info!(target: NOTICE, "socktrace: {summary}{sent}{missed}");
+    log::info!(target: NOTICE, "socktrace: {summary}{kept}{missed}");
     Ok(())
 }
 
-/// Where records go: to lines unless there are to be none, and to a collector.
-fn sinks(cli: &Cli, otlp: Option<&Otlp>) -> Sinks {
+/// Says what is not attached, and what is not reported for another reason.
+fn announce_missing(health: &Health, hooks: &Hooks, losses: &[impl Display]) {
+    for line in health.fallbacks() {
+        log::warn!(target: NOTICE, "{line}");
+    }
+    let missing = health.iter().map(|(hook, _)| hook).filter(|hook| !health.is_attached(*hook));
+    for (hook, problem) in missing.zip(&hooks.problems) {
+        log::warn!(target: NOTICE, socktrace_hook = hook.id(); "not attached: {problem}");
+    }
+    for loss in losses {
+        log::warn!(target: NOTICE, "not told: {loss}");
+    }
+}
+
+/// Where records go: to lines unless there are to be none, to a collector and to a history.
+fn sinks(cli: &Cli, otlp: Option<&Otlp>, kept: Option<&Kept>) -> Sinks {
     let stream = || Box::new(StreamSink::new(watch::options(cli))) as Box<dyn Sink>;
     let stream = (!cli.no_stream).then(stream);
-    Sinks::new(stream.into_iter().chain(otlp.map(Otlp::sink)).collect())
+    Sinks::new(stream.into_iter().chain(otlp.map(Otlp::sink)).chain(kept.map(Kept::sink)).collect())
 }
 
 /// What is to be loaded: counts by owner to this extent, and events up to this limit.
@@ -217,6 +228,12 @@ fn summary(counts: &Counts, shown: Option<StreamProgress>) -> anyhow::Result<Str
 fn sent_records(numbers: Numbers) -> String {
     let dropped: u64 = numbers.dropped.iter().sum();
     format!("; OpenTelemetry: {} records sent, {dropped} dropped", numbers.sent)
+}
+
+/// What became of lines of the history, to go after the summary.
+fn kept_lines(numbers: socktrace_history::Numbers) -> String {
+    let dropped: u64 = numbers.dropped.iter().sum();
+    format!("; history: {} lines written, {dropped} dropped", numbers.written)
 }
 
 /// What the kernel kept from the programs, to go after the summary; empty if nothing.

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod fuzz;
 mod kernel_filter;
+mod line;
 mod network;
 mod service;
 mod term;
@@ -20,7 +21,10 @@ pub(crate) use self::{
     term::{Choice, Term},
     values::{Comm, Netns, PathPattern, Pid, Port, ProtocolName, Uid},
 };
-use crate::{owner::Service, record::Record};
+use crate::{
+    owner::Service,
+    record::{Record, names::protocol_name},
+};
 
 /// What is asked, by kind.
 #[derive(Clone, Debug)]
@@ -127,6 +131,11 @@ impl Filter {
     fn service_mode(&self) -> u32 {
         [self.unit.mode(), self.container.mode(), self.cgroup.mode()].into_iter().fold(0, u32::max)
     }
+}
+
+/// The name of a protocol that is asked for.
+fn protocol_of(protocol: ProtocolName) -> &'static str {
+    protocol_name(Some(protocol.0))
 }
 
 /// Whether a finding is noise of ordinary operation.

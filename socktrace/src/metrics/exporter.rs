@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use anyhow::Context as _;
 use prometheus::proto::MetricFamily;
 use socktrace_ebpf::{Counter, ListenerState, TALLY_ENTRIES, sockopt::SOCKOPT_ENTRIES};
+use socktrace_history::Counts as HistoryCounts;
 use socktrace_otlp::Counts as OtlpCounts;
 
 use super::{
@@ -44,6 +45,7 @@ pub(crate) struct Exporter {
     pub(crate) progress: Option<Arc<SharedProgress>>,
     /// `None` where nothing is sent.
     pub(crate) otlp: Option<Arc<OtlpCounts>>,
+    pub(crate) history: Option<Arc<HistoryCounts>>,
 }
 
 impl Exporter {
@@ -73,6 +75,7 @@ impl Exporter {
             stream: self.progress.as_ref().map(|progress| progress.stream()),
             other_netstat: self.other_netstat(listeners.as_deref()),
             otlp: self.otlp.as_ref().map(|counts| counts.read()),
+            history: self.history.as_ref().map(|counts| counts.read()),
             netstat: self.netstat.as_ref().map_or(Ok(Vec::new()), Netstat::read)?,
             missed,
             runs,

@@ -163,6 +163,12 @@ fn snapshot() -> Snapshot {
             queued_records: 7,
             queued_bytes: 8_192,
         }),
+        history: Some(socktrace_history::Numbers {
+            written: 19,
+            dropped: [2, 1, 0],
+            file_bytes: 65_536,
+            queued_bytes: 4_096,
+        }),
         missed: BTreeMap::from([(Hook::TcpDone, 3), (Hook::TcpReset, 0)]),
         runs: Some(BTreeMap::from([(
             "tcp_done",
@@ -215,8 +221,14 @@ fn what_is_not_measured_is_no_zero() {
     for hook in [Hook::Setsockopt, Hook::Getsockopt] {
         about.health.record(hook, absent());
     }
-    let unmeasured =
-        Snapshot { services: None, stream: None, otlp: None, runs: None, ..snapshot() };
+    let unmeasured = Snapshot {
+        services: None,
+        stream: None,
+        otlp: None,
+        history: None,
+        runs: None,
+        ..snapshot()
+    };
     let text = render(&about, &unmeasured);
     for name in [
         "connections_accepted",
@@ -231,6 +243,7 @@ fn what_is_not_measured_is_no_zero() {
         "service_errors",
         "events",
         "otlp",
+        "history",
         "bpf_run",
     ] {
         assert!(!text.contains(&format!("socktrace_{name}")), "{name}\n{text}");

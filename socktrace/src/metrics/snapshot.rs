@@ -47,6 +47,8 @@ pub(crate) struct Snapshot {
     pub(crate) stream: Option<StreamProgress>,
     /// `None` where nothing is sent by OTLP.
     pub(crate) otlp: Option<Numbers>,
+    /// What became of lines of the history; `None` where none is kept.
+    pub(crate) history: Option<socktrace_history::Numbers>,
     pub(crate) missed: BTreeMap<Hook, u64>,
     /// `None` where the kernel does not measure it.
     pub(crate) runs: Option<BTreeMap<&'static str, Runs>>,

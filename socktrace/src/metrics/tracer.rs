@@ -16,6 +16,7 @@ pub(super) fn add(
 ) -> prometheus::Result<()> {
     events(families, snapshot)?;
     otlp(families, snapshot)?;
+    history(families, snapshot)?;
     overflows(families, snapshot)?;
     hooks(families, about, snapshot)?;
     maps(families, snapshot)?;
@@ -41,7 +42,7 @@ pub(super) fn add_process(families: &Families) -> prometheus::Result<()> {
 
 fn events(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
     // Where nobody wants events there is nothing to lose.
-    if snapshot.stream.is_none() && snapshot.otlp.is_none() {
+    if snapshot.stream.is_none() && snapshot.otlp.is_none() && snapshot.history.is_none() {
         return Ok(());
     }
     let lost = families.counter(
@@ -109,6 +110,40 @@ fn otlp(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
             numbers.queued_records,
         ),
         ("socktrace_otlp_queue_bytes", "Memory that these take.", numbers.queued_bytes),
+    ] {
+        let gauge = families.gauge(name, help, &[])?;
+        gauge.with_label_values::<&str>(&[]).set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+    Ok(())
+}
+
+fn history(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
+    let Some(numbers) = snapshot.history else { return Ok(()) };
+    let written = families.counter(
+        "socktrace_history_written_total",
+        "Lines that were written to the history's file.",
+        &[],
+    )?;
+    written.with_label_values::<&str>(&[]).inc_by(numbers.written);
+    let dropped = families.counter(
+        "socktrace_history_dropped_total",
+        "Lines that are missing in the history.",
+        &["reason"],
+    )?;
+    for why in socktrace_history::Dropped::ALL {
+        dropped.with_label_values(&[why.id()]).inc_by(numbers.dropped(why));
+    }
+    for (name, help, number) in [
+        (
+            "socktrace_history_file_bytes",
+            "Size of the history's file, and of the log beside it.",
+            numbers.file_bytes,
+        ),
+        (
+            "socktrace_history_queue_bytes",
+            "Memory of lines that wait to be written to the history.",
+            numbers.queued_bytes,
+        ),
     ] {
         let gauge = families.gauge(name, help, &[])?;
         gauge.with_label_values::<&str>(&[]).set(i64::try_from(number).unwrap_or(i64::MAX));

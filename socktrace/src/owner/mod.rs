@@ -26,12 +26,12 @@ mod service;
 mod systemd;
 
 #[cfg(test)]
-pub(crate) use service::{Pod, Qos, Runtime};
+pub(crate) use service::{Qos, Runtime};
 pub(crate) use {
     owners::Owners,
     plain::is_deceptive,
     process::Sighting,
-    service::{Container, Service, Unknown},
+    service::{Container, Pod, Service, Unknown},
 };
 
 /// How this host's cgroups are laid out.

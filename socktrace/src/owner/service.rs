@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How much of a container's id people quote.
 const SHORT_ID: usize = 12;
@@ -31,7 +31,7 @@ pub(crate) struct Service {
 }
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Container {
     /// The runtime's id: 64 hexadecimal digits, or the name with LXC and systemd-nspawn.
     pub(crate) id: String,
@@ -45,7 +45,7 @@ pub(crate) struct Container {
 }
 
 /// What runs a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Runtime {
     Docker,
@@ -59,7 +59,7 @@ pub(crate) enum Runtime {
 }
 
 /// A Kubernetes pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Pod {
     /// As in the API; for a static pod the hash that the kubelet gives it.
     pub(crate) uid: String,
@@ -71,7 +71,7 @@ pub(crate) struct Pod {
 }
 
 /// A pod's quality-of-service class, as the API names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Qos {
     Guaranteed,
     Burstable,

@@ -289,7 +289,7 @@ fn some_name(name: &[u8]) -> Option<String> {
 }
 
 /// A program may give itself any name: nothing that could deceive on a terminal or in a log.
-pub(super) fn command_name(comm: &[u8]) -> String {
+pub(crate) fn command_name(comm: &[u8]) -> String {
     let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
     let name = &comm[..length];
     // As nearly all are.

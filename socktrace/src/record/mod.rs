@@ -4,6 +4,7 @@ mod decoder;
 mod flood;
 mod flow;
 mod full_listener;
+mod line;
 pub(crate) mod names;
 mod path;
 mod recent;
@@ -17,14 +18,15 @@ use socktrace_ebpf::{
     AcceptQueue, Detail, Event, EventKind, Family, Given, Protocol, Role, SocketCall, TcpState,
 };
 
-pub(crate) use self::{
-    decoder::Decoder,
-    flood::{Flood, Peers},
-    flow::Flow,
-    remote_names::{RemoteNames, SystemResolver},
-};
 #[cfg(test)]
 pub(crate) use self::{decoder::tests, flood::FloodProcess};
+pub(crate) use self::{
+    decoder::{Decoder, command_name},
+    flood::{Flood, Peers},
+    flow::Flow,
+    line::{Line, Path, harmless},
+    remote_names::{RemoteNames, SystemResolver},
+};
 use crate::owner::Service;
 
 /// The process that was operating on the socket, else the one that waits for it, else the one that

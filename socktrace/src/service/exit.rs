@@ -9,7 +9,7 @@ use super::log::NOTICE;
 use crate::kernel::refusal::Refusal;
 
 /// Exit code of errors that are not about the host: a port in use, a closed descriptor.
-const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 
 /// Exit code of a wrong command line, clap's own.
 pub(crate) const WRONG_USAGE: u8 = 2;

@@ -19,19 +19,24 @@ const MAPS: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
 /// Drops every capability but those that are still needed, and all system calls but those that are
 /// still made; no program that this one might start gets anything back.
 ///
+/// `writes_files` says whether files are written, as a history is.
+///
 /// `read_maps` reads from the kernel programs' maps: whether that takes a capability is found out by
 /// trying.
 ///
 /// # Errors
 /// When the kernel refuses, or other threads run, which would keep what they have.
-pub(crate) fn drop_all(read_maps: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn drop_all(
+    writes_files: bool,
+    read_maps: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let threads = fs::read_dir("/proc/self/task").context("cannot count threads")?.count();
     if threads != 1 {
         bail!("privileges cannot be given up while {threads} threads run");
     }
     prctl::set_no_new_privs().context("cannot set no_new_privs")?;
     let kept = drop_capabilities(read_maps)?;
-    system_calls::confine()?;
+    system_calls::confine(writes_files)?;
     let names: Vec<_> = kept.iter().map(ToString::to_string).collect();
     log::debug!(
         "capabilities kept: {}",

@@ -107,6 +107,24 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_uname,
 ];
 
+/// What `SQLite` takes to write a file, to shorten it and to lock it, and to set a damaged one aside.
+const ALLOWED_FOR_FILES: &[libc::c_long] = &[
+    libc::SYS_fchmod,
+    libc::SYS_fchown,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_mkdirat,
+    libc::SYS_pwrite64,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+];
+
 /// Names that older architectures have besides.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_BESIDES: &[libc::c_long] = &[
@@ -129,18 +147,22 @@ const BPF_COMMANDS: [u64; 7] = [1, 2, 3, 4, 15, 24, 33];
 
 /// Makes every other system call of this process fail with EPERM from now on.
 ///
+/// `writes_files` adds what it takes to write files.
+///
 /// An error and no death: what was forgotten here costs what needed it, not the daemon.
 ///
 /// # Errors
 /// When the kernel refuses the filter.
-pub(super) fn confine() -> anyhow::Result<()> {
-    let program = program().context("cannot make the filter of system calls")?;
+pub(super) fn confine(writes_files: bool) -> anyhow::Result<()> {
+    let program = program(writes_files).context("cannot make the filter of system calls")?;
     apply_filter(&program).context("cannot install the filter of system calls")
 }
 
-fn program() -> anyhow::Result<BpfProgram> {
+fn program(writes_files: bool) -> anyhow::Result<BpfProgram> {
+    let for_files = if writes_files { ALLOWED_FOR_FILES } else { &[] };
+    let allowed = ALLOWED.iter().chain(ALLOWED_BESIDES).chain(for_files);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        ALLOWED.iter().chain(ALLOWED_BESIDES).map(|call| (*call, Vec::new())).collect();
+        allowed.map(|call| (*call, Vec::new())).collect();
     let commands = BPF_COMMANDS.map(|command| {
         let condition =
             SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command)?;
@@ -164,7 +186,7 @@ mod tests {
         // Of this thread only, and of what it starts.
         let confined = thread::spawn(|| {
             nix::sys::prctl::set_no_new_privs().expect("set");
-            confine().expect("confined");
+            confine(false).expect("confined");
             std::fs::read_to_string("/proc/self/status").expect("read");
             std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
             thread::spawn(|| 1).join().expect("a thread");

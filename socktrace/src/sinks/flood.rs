@@ -29,7 +29,7 @@ pub(crate) fn write_human(
     flood: &Flood,
     Layout { zone, columns, .. }: Layout<'_>,
 ) -> io::Result<()> {
-    human::write_line(out, flood.finding, columns, |column| text(column, flood, zone))
+    human::write_line(out, flood.finding.into(), columns, |column| text(column, flood, zone))
 }
 
 /// What stands in a column, `-` where there is nothing to say, or not the same of all.

@@ -11,16 +11,17 @@ use super::{
     columns::{ColumnList, Columns},
     flood,
     human::{self, Layout},
+    json, read_back,
 };
 use crate::{
     owner::Service,
-    record::{Process, Record, Sender, tests},
+    record::{Line, Process, Record, Sender, tests},
 };
 
 const BEGIN: &str = "2026-03-01T08:05:09.123Z";
 
 /// Some failures, and what becomes of one of them.
-fn records() -> Vec<Record> {
+pub(super) fn records() -> Vec<Record> {
     let reset = tests::reset_event();
     let mut records = Vec::new();
     let mut add = |after_ms: i64, event: Event, complete: &dyn Fn(&mut Record)| {
@@ -79,8 +80,38 @@ fn named(record: &mut Record, comm: &str, pid: u32) {
     record.process = Some(Arc::new(Process { pid, comm: comm.to_owned(), ..process }));
 }
 
+/// The same lines, of what was read back from JSON.
+fn replayed(columns: &Columns) -> String {
+    let mut json = Vec::new();
+    let mut last_line = json::LastLine::default();
+    for record in &records() {
+        json::write(&mut json, record, &mut last_line).expect("memory");
+    }
+    flood::write_json(&mut json, &flood::tests::flood(), &mut last_line).expect("memory");
+    json::lost(&mut json, 3).expect("memory");
+    let mut out = Vec::new();
+    human::heading(&mut out, columns).expect("memory");
+    let mut last = None;
+    for text in json.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
+        let line = Line::read(text).expect("a line");
+        let path = Some(line.connection()).filter(|_| !line.is_flood());
+        let continues = columns.are_limited() && path.is_some() && last == path;
+        let layout = Layout { zone: &TimeZone::UTC, columns, continues };
+        read_back::write_human(&mut out, &line, layout).expect("memory");
+        last = path;
+    }
+    String::from_utf8(out).expect("text")
+}
+
 /// The stream as it is without styles.
 fn shown(columns: &Columns) -> String {
+    let text = styled(columns);
+    // What is read back looks the same, styles and all.
+    assert_eq!(replayed(columns), text);
+    strip_str(&text).to_string()
+}
+
+fn styled(columns: &Columns) -> String {
     let mut out = Vec::new();
     let zone = TimeZone::UTC;
     let layout = |continues| Layout { zone: &zone, columns, continues };
@@ -93,7 +124,7 @@ fn shown(columns: &Columns) -> String {
     }
     flood::write_human(&mut out, &flood::tests::flood(), layout(false)).expect("memory");
     human::lost(&mut out, 3).expect("memory");
-    strip_str(&String::from_utf8(out).expect("text")).to_string()
+    String::from_utf8(out).expect("text")
 }
 
 #[test]

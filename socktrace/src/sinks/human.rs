@@ -7,7 +7,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use socktrace_diagnosis::{Finding, Severity};
 use socktrace_ebpf::{Role, Sigpipe};
 
@@ -49,22 +49,36 @@ pub(crate) fn heading(out: &mut impl Write, columns: &Columns) -> io::Result<()>
 /// Writes one event as a line, and below it what has no room there.
 pub(crate) fn write(out: &mut impl Write, record: &Record, layout: Layout<'_>) -> io::Result<()> {
     let Layout { zone, columns, continues } = layout;
+    let tone = Tone::from(record.finding);
     if !record.is_continuation() {
-        return write_line(out, record.finding, columns, |column| text(column, record, zone));
+        return write_line(out, tone, columns, |column| text(column, record, zone));
     }
+    write_continuation(out, tone, columns, continues, |column| match column {
+        Column::Reason if continues => continuation(record).into(),
+        column => text(column, record, zone),
+    })
+}
+
+/// Writes a line about what follows from a failure; directly below that it `continues`.
+pub(super) fn write_continuation<'a>(
+    out: &mut impl Write,
+    tone: Tone,
+    columns: &Columns,
+    continues: bool,
+    text: impl Fn(Column) -> Cow<'a, str>,
+) -> io::Result<()> {
     // What the line before says is not said again.
     let columns = if continues { columns.of_continuation() } else { columns.clone() };
-    write_line(out, record.finding, &columns.marked(FOLLOWS), |column| match column {
-        Column::Reason if continues => continuation(record).into(),
+    write_line(out, tone, &columns.marked(FOLLOWS), |column| match column {
         Column::Cause if continues => "".into(),
-        column => text(column, record, zone),
+        column => text(column),
     })
 }
 
 /// Writes what each column has as a line, and below it what has no room there.
 pub(super) fn write_line<'a>(
     out: &mut impl Write,
-    finding: Finding,
+    tone: Tone,
     columns: &Columns,
     text: impl Fn(Column) -> Cow<'a, str>,
 ) -> io::Result<()> {
@@ -72,8 +86,8 @@ pub(super) fn write_line<'a>(
     let cells = line.cells.iter().map(|cell| {
         let style = match cell.column {
             Column::Time => DIM,
-            Column::Errno | Column::Cause => style(finding),
-            Column::Reason => reason_style(finding),
+            Column::Errno | Column::Cause => tone.line,
+            Column::Reason => tone.reason,
             _ => Style::new(),
         };
         (style, cell.text.as_str())
@@ -82,7 +96,7 @@ pub(super) fn write_line<'a>(
     if !line.cells.is_empty() {
         write_row(out, cells)?;
     }
-    let style = reason_style(finding);
+    let style = tone.reason;
     line.below.iter().try_for_each(|line| {
         let text = line.trim_start();
         let indent = &line[..line.len() - text.len()];
@@ -149,8 +163,13 @@ pub(super) fn time(time: Timestamp, zone: &TimeZone) -> String {
     time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string()
 }
 
+/// Says on which day the following lines were.
+pub(super) fn day(out: &mut impl Write, day: Date) -> io::Result<()> {
+    writeln!(out, "{DIM}{day}{DIM:#}")
+}
+
 /// One end of a connection, `-` where there is none.
-fn end(address: SocketAddr) -> String {
+pub(super) fn end(address: SocketAddr) -> String {
     if address.ip().is_unspecified() && address.port() == 0 {
         "-".to_owned()
     } else {
@@ -166,25 +185,32 @@ pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
     )
 }
 
-const fn style(finding: Finding) -> Style {
-    let Some(diagnosis) = finding.diagnosis() else { return DIM };
-    match (finding, diagnosis.severity) {
-        _ if matches!(diagnosis.sigpipe, Sigpipe::Kills) => LOUD,
-        (Finding::Delivery(_) | Finding::Undelivered(_), _) | (_, Severity::Notable) => YELLOW,
-        (_, Severity::Failure) => RED,
-        (_, Severity::Expected) => DIM,
+/// How loud a line is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tone {
+    line: Style,
+    /// Plain, unless a process dies of it.
+    reason: Style,
+}
+
+impl Tone {
+    /// That of a failure of this severity, or of what follows from one; quiet where nothing failed.
+    pub(super) const fn of(severity: Option<Severity>, follows: bool, sigpipe: Sigpipe) -> Self {
+        let line = match (severity, sigpipe) {
+            (Some(_), Sigpipe::Kills) => return Self { line: LOUD, reason: LOUD },
+            (Some(severity), _) if follows || matches!(severity, Severity::Notable) => YELLOW,
+            (Some(Severity::Failure), _) => RED,
+            _ => DIM,
+        };
+        Self { line, reason: Style::new() }
     }
 }
 
-/// Plain, unless a process dies of it.
-const fn reason_style(finding: Finding) -> Style {
-    match finding {
-        Finding::Failure(found) | Finding::Delivery(found)
-            if matches!(found.sigpipe, Sigpipe::Kills) =>
-        {
-            LOUD
-        }
-        _ => Style::new(),
+impl From<Finding> for Tone {
+    fn from(finding: Finding) -> Self {
+        let Some(found) = finding.diagnosis() else { return Self::of(None, false, Sigpipe::None) };
+        let follows = matches!(finding, Finding::Delivery(_) | Finding::Undelivered(_));
+        Self::of(Some(found.severity), follows, found.sigpipe)
     }
 }
 

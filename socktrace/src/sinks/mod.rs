@@ -20,9 +20,12 @@ mod not_sent;
 mod object;
 mod printer;
 mod ran_out;
+mod read_back;
 mod reason;
 mod refused_call;
 mod remarks;
+#[cfg(test)]
+mod replay_tests;
 mod reset_sent;
 mod stream_sink;
 #[cfg(test)]
@@ -39,7 +42,11 @@ use std::{
 use anstream::ColorChoice;
 
 pub(crate) use self::{
-    columns::ColumnList, flood::reason as flood_reason, json::event_name, reason::reason,
+    columns::ColumnList,
+    flood::{reason as flood_reason, write_json as flood_to_json},
+    json::{LastLine, event_name, write as record_to_json},
+    printer::Printer,
+    reason::reason,
     stream_sink::StreamSink,
 };
 use crate::{

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anstream::{AutoStream, ColorChoice};
-use jiff::tz::TimeZone;
+use jiff::{civil::Date, tz::TimeZone};
 use terminal_size::{Height, Width, terminal_size_of};
 
 use super::{
@@ -15,9 +15,9 @@ use super::{
     columns::{Column, Columns},
     flood,
     human::{self, Layout},
-    json,
+    json, read_back,
 };
-use crate::record::{Flood, Record};
+use crate::record::{Flood, Line, Path, Record};
 
 /// The largest buffer that is kept for the next batch.
 const KEPT: usize = 256 << 10;
@@ -33,6 +33,10 @@ pub(crate) struct Printer {
     until_heading: Option<usize>,
     /// Where the connection runs that the last line is about.
     last_path: Option<(u32, SocketAddr, SocketAddr)>,
+    /// The same of lines that are read back.
+    last_read: Option<Path>,
+    /// The day of the last one: lines say the time of day alone.
+    last_day: Option<Date>,
     buffer: Vec<u8>,
     last_line: json::LastLine,
     formatted: u64,
@@ -48,6 +52,8 @@ impl Printer {
             columns: Columns::all(),
             until_heading: None,
             last_path: None,
+            last_read: None,
+            last_day: None,
             options,
             buffer: Vec::new(),
             last_line: json::LastLine::default(),
@@ -61,7 +67,7 @@ impl Printer {
     /// Adds the heading, where the format has one.
     pub(crate) fn heading(&mut self) {
         if self.options.format == Format::Human {
-            self.last_path = None;
+            (self.last_path, self.last_read) = (None, None);
             self.append(|out, layout| human::heading(out, layout.columns));
             // The heading's line is one of them.
             self.until_heading = terminal().map(|(_, lines)| lines.saturating_sub(1).max(1));
@@ -132,6 +138,44 @@ impl Printer {
             }
         }
         self.floods.push((self.buffer.len(), flood.count));
+    }
+
+    /// Adds a line that was read back, of which this is the text.
+    pub(crate) fn read_back(&mut self, line: &Line, text: &[u8]) {
+        if self.buffer.is_empty() {
+            self.fit();
+        }
+        match self.options.format {
+            Format::Human => {
+                self.repeat_heading();
+                self.begin_day(line);
+                let path = Some(line.connection()).filter(|_| !line.is_flood());
+                let is_same = path.is_some() && self.last_read == path;
+                let continues = self.until_heading.is_some() && is_same;
+                self.append(|out, layout| {
+                    read_back::write_human(out, line, Layout { continues, ..layout })
+                });
+                self.last_read = path;
+            }
+            // As it is: later versions have more fields.
+            Format::Json => {
+                self.buffer.extend_from_slice(text);
+                self.buffer.push(b'\n');
+            }
+        }
+    }
+
+    /// Says which day it is before the first line of one.
+    fn begin_day(&mut self, line: &Line) {
+        let day = line.time.map(|time| time.to_zoned(self.zone.clone()).date());
+        if day.is_none() || day == self.last_day || self.options.clock == Clock::None {
+            return;
+        }
+        self.last_day = day;
+        self.last_read = None;
+        if let Some(day) = day {
+            self.append(|out, _| human::day(out, day));
+        }
     }
 
     /// Repeats the heading before it is out of sight.

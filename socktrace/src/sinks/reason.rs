@@ -235,29 +235,40 @@ pub(super) fn icmp_clause(record: &Record) -> String {
 
 /// What SIGPIPE does to the writer.
 fn sigpipe_clause(record: &Record, diagnosis: Diagnosis) -> String {
-    match diagnosis.sigpipe {
+    let process = record.process.as_ref().map(|process| (process.comm.as_str(), process.pid));
+    sigpipe_words(diagnosis.sigpipe, process)
+}
+
+/// What SIGPIPE does to a process with this command name and id.
+pub(super) fn sigpipe_words(sigpipe: Sigpipe, process: Option<(&str, u32)>) -> String {
+    match sigpipe {
         Sigpipe::NotRaised | Sigpipe::None => String::new(),
         Sigpipe::Ignored => "; SIGPIPE is ignored".to_owned(),
         Sigpipe::Handled => "; its SIGPIPE handler runs".to_owned(),
         Sigpipe::Blocked => "; SIGPIPE stays pending, being blocked".to_owned(),
         Sigpipe::Discarded => "; SIGPIPE is discarded, being an init's".to_owned(),
-        Sigpipe::Kills => record.process.as_ref().map_or_else(
+        Sigpipe::Kills => process.map_or_else(
             || "; SIGPIPE KILLS THE PROCESS".to_owned(),
-            |process| format!("; SIGPIPE KILLS {}[{}]", process.comm, process.pid),
+            |(comm, pid)| format!("; SIGPIPE KILLS {comm}[{pid}]"),
         ),
     }
 }
 
-const fn call_name(call: Call) -> &'static str {
-    match call {
-        Call::Connect => "connect",
-        Call::ReadOrWrite => "read or write",
-        Call::Write => "write",
-        Call::Read => "read",
-        Call::Bind => "bind",
-        Call::Listen => "listen",
-        Call::Accept => "accept",
-        Call::Socket | Call::Setsockopt | Call::Getsockopt | Call::None => "call",
+fn call_name(call: Call) -> &'static str {
+    call_words(call.id())
+}
+
+/// A call by its id, in a sentence.
+pub(super) fn call_words(id: &str) -> &'static str {
+    match id {
+        "connect" => "connect",
+        "read_or_write" => "read or write",
+        "write" => "write",
+        "read" => "read",
+        "bind" => "bind",
+        "listen" => "listen",
+        "accept" => "accept",
+        _ => "call",
     }
 }
 

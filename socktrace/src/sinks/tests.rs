@@ -123,7 +123,7 @@ fn a_slow_reader_costs_lines_beyond_a_megabyte() {
     let mut stream = StreamSink::new(JSON);
     let record = record(reset_event());
     let mut line = Vec::new();
-    json::write(&mut line, &record, &mut json::LastLine::default()).expect("memory");
+    json::write(&mut line, &record, &mut LastLine::default()).expect("memory");
     let room = (1_usize << 20).div_ceil(line.len());
     for _ in 0..room + 3 {
         stream.record(&record);

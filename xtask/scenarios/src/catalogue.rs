@@ -10,7 +10,7 @@ use super::{
     accept, accept_queue, attach, bind, clients, connect, crowd, daemon, doctor, eof, fastopen,
     filter, flood, forbid, handover, hops,
     icmp::{self, Message},
-    inherit, inject, iouring,
+    inherit, inject, iouring, kept,
     lane::Fault,
     layered::{self, Layer},
     listener, metrics, mptcp, nat,
@@ -578,6 +578,11 @@ catalogue! {
         Smp "otlp_reads_headers_again": otlp::reads_headers_again;
         Smp "otlp_collector_away": otlp::collector_away;
         Smp "otlp_wrong_settings": otlp::wrong_settings;
+        Smp quick "history_as_shown": kept::as_shown;
+        Smp "history_survives_kill": kept::survives_kill;
+        Smp "history_second_writer": kept::second_writer;
+        Smp "history_full_disk": kept::full_disk;
+        Smp "history_wrong_arguments": kept::wrong_arguments;
         Smp "resolve": resolve::names_remote_ends;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;

@@ -37,6 +37,7 @@ mod icmp;
 mod inherit;
 mod inject;
 mod iouring;
+mod kept;
 mod ktls;
 mod lane;
 mod layered;

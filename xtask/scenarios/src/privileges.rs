@@ -15,7 +15,7 @@ use nix::{
 use super::{shared, tracer::PROGRAM};
 
 /// The user of the daemon; any but root.
-const USER: u32 = 61_184;
+pub(super) const USER: u32 = 61_184;
 
 /// What the unit grants.
 const GRANTED: [Capability; 3] =

@@ -172,6 +172,20 @@ impl Tracer {
         }
     }
 
+    /// Whether it says something in time.
+    pub(super) fn said_within(&mut self, text: &str, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while let Ok(line) = self.stderr.recv_timeout(left()) {
+            let is_it = line.contains(text);
+            self.said.push(line);
+            if is_it {
+                return true;
+            }
+        }
+        false
+    }
+
     /// All it said, unless the hooks that could not be attached are just these, and kprobes serve the
     /// others if and only if they are to: the verifier's words are among it when the daemon runs
     /// with `-v`.

@@ -65,7 +65,7 @@ const SENDS: &str = "--otlp";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
 /// All of them.
-pub(super) const ALL: [Tool; 15] = [
+pub(super) const ALL: [Tool; 16] = [
     Tool { name: NO_TOOL, kind: ToolKind::Nothing },
     Tool { name: FLOOR, kind: ToolKind::Floor },
     Tool { name: STREAMING, kind: ToolKind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
@@ -92,6 +92,13 @@ pub(super) const ALL: [Tool; 15] = [
     Tool {
         name: EXPORTING,
         kind: ToolKind::Program(&[DAEMON, "--no-stream", SENDS, "http://127.0.0.1:4318"], ATTACHED),
+    },
+    Tool {
+        name: "socktrace --no-stream --history",
+        kind: ToolKind::Program(
+            &[DAEMON, "--no-stream", "--history", "--history-file", "/tmp/bench-history.db"],
+            ATTACHED,
+        ),
     },
     Tool {
         name: "socktrace --attach kprobe",

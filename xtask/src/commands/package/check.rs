@@ -10,6 +10,19 @@ use anyhow::{Context as _, Result, ensure};
 use socktrace_lab::{packages::stage::VERSION, process};
 
 const CONFIGURATION: &str = "etc/socktrace/socktrace.toml";
+/// Where users are, with copies and a lock.
+const USERS: [&str; 9] = [
+    "passwd",
+    "passwd-",
+    "group",
+    "group-",
+    "shadow",
+    "shadow-",
+    "gshadow",
+    "gshadow-",
+    ".pwd.lock",
+];
+
 const PROGRAM: &str = "usr/bin/socktrace";
 
 /// What somebody has set.
@@ -113,7 +126,7 @@ impl System {
         self.root.join(path).exists()
     }
 
-    /// All files but dpkg's own.
+    /// All files but dpkg's own, and those of users, who stay: files that somebody has left may be theirs.
     fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         let mut directories = vec![self.root.clone()];
@@ -121,6 +134,9 @@ impl System {
             for entry in fs::read_dir(&directory)? {
                 let path = entry?.path();
                 if path.ends_with("var/lib/dpkg") || path.ends_with("var/log") {
+                    continue;
+                }
+                if USERS.iter().any(|name| path == self.root.join("etc").join(name)) {
                     continue;
                 }
                 if path.is_dir() { directories.push(path) } else { files.push(path) }

@@ -1,0 +1,42 @@
+//! What becomes of a file that cannot be used: it is renamed, never deleted.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// What `SQLite` keeps beside a file, which belongs to it.
+const LOG: &str = "-wal";
+
+/// Renames a file and the log that belongs to it; returns its new name.
+///
+/// # Errors
+/// When it cannot be renamed.
+pub(crate) fn set_aside(file: &Path, why: &str) -> io::Result<PathBuf> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut number = since.as_secs();
+    let name = |number: u64| beside(file, &format!(".{why}-{number}"));
+    while name(number).exists() {
+        number += 1;
+    }
+    let aside = name(number);
+    fs::rename(file, &aside)?;
+    match fs::rename(log_of(file), log_of(&aside)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(aside),
+    }
+}
+
+/// The log of what was not moved to the file yet.
+pub(crate) fn log_of(file: &Path) -> PathBuf {
+    beside(file, LOG)
+}
+
+/// A name with something after it.
+pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(suffix);
+    name.into()
+}

@@ -1,0 +1,209 @@
+//! Reads while somebody writes, or after that.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt::Write as _,
+    io::Read as _,
+    ops::{ControlFlow, Range},
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
+
+use flate2::read::DeflateDecoder;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+
+use super::{
+    aside::log_of,
+    codec::unpack,
+    schema::{self, Found},
+};
+
+/// Lines that are read at once: a moment, for which what is written stays in the log.
+const CHUNK: u32 = 4_096;
+
+/// How long to wait for the writer where something has to be kept from it.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Why nothing can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nobody has written anything.
+    #[error("there is no history at {0}")]
+    Missing(PathBuf),
+    /// The user may not.
+    #[error("{0} may be read by root and members of its group")]
+    Forbidden(PathBuf),
+    /// It is something else.
+    #[error("{0} is no history of this version of socktrace")]
+    Foreign(PathBuf),
+    /// `SQLite` says this.
+    #[error("cannot read {0}: {1}")]
+    Database(PathBuf, #[source] rusqlite::Error),
+}
+
+/// A history that can be read.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    file: PathBuf,
+    shapes: HashMap<i64, Rc<[u8]>>,
+}
+
+impl Reader {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// When there is none that can be read.
+    pub fn open(file: &Path) -> Result<Self, ReadError> {
+        let shapes = HashMap::new();
+        let connection = open(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Ok(Self { connection, file: file.to_owned(), shapes })
+    }
+
+    /// Calls for each line of a span of time, in nanoseconds since 1970, the oldest first, until it breaks.
+    ///
+    /// # Errors
+    /// When lines cannot be read.
+    pub fn read(
+        &mut self,
+        span: Range<i64>,
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let mut after = (span.start, -1);
+        let (mut rows, mut line) = (Vec::new(), Vec::new());
+        loop {
+            self.chunk(after, span.end, &mut rows)
+                .map_err(|error| ReadError::Database(self.file.clone(), error))?;
+            let Some((time, number, ..)) = rows.last() else { return Ok(()) };
+            after = (*time, *number);
+            for (time, _, shape, fillings) in &rows {
+                line.clear();
+                let shape = self.shapes.get(shape);
+                let whole = shape.and_then(|shape| unpack(shape, fillings, *time, &mut line));
+                if whole.is_some() && take(&line).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Reads some lines after a time and number, with their shapes.
+    fn chunk(
+        &mut self,
+        (time, number): (i64, i64),
+        end: i64,
+        rows: &mut Vec<(i64, i64, i64, Vec<u8>)>,
+    ) -> rusqlite::Result<()> {
+        rows.clear();
+        // In one transaction, as a shape goes with the last line that has it.
+        let read = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        let mut events = read.prepare_cached(
+            "SELECT time, number, shape, fillings FROM event
+             WHERE (time, number) > (?1, ?2) AND time < ?3 ORDER BY time, number LIMIT ?4",
+        )?;
+        let mut found = events.query(params![time, number, end, CHUNK])?;
+        let mut shapes = read.prepare_cached("SELECT text FROM shape WHERE id = ?1")?;
+        while let Some(row) = found.next()? {
+            let shape = row.get(2)?;
+            if let Entry::Vacant(place) = self.shapes.entry(shape) {
+                let text: Option<Vec<u8>> = shapes.query_row([shape], |row| row.get(0)).ok();
+                let text = text.and_then(|text| decompress(&text)).unwrap_or_default();
+                place.insert(text.into());
+            }
+            rows.push((row.get(0)?, row.get(1)?, shape, row.get(3)?));
+        }
+        Ok(())
+    }
+
+    /// Removes all lines of a span of time, and returns how many they were.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn purge(file: &Path, span: Range<i64>) -> Result<usize, ReadError> {
+        let database = |error| ReadError::Database(file.to_owned(), error);
+        let connection = open(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        purge(connection, span).map_err(database)
+    }
+}
+
+fn purge(mut connection: Connection, span: Range<i64>) -> rusqlite::Result<usize> {
+    connection.busy_timeout(BUSY)?;
+    // What was removed is not left in free pages.
+    connection.execute_batch("PRAGMA secure_delete = ON")?;
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let count = change.execute(
+        "DELETE FROM event WHERE time >= ?1 AND time < ?2",
+        params![span.start, span.end],
+    )?;
+    change.execute("DELETE FROM shape WHERE id NOT IN (SELECT shape FROM event)", [])?;
+    change.commit()?;
+    // Pages have parts that are not in use, and were never overwritten.
+    connection.execute_batch("VACUUM")?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(count)
+}
+
+fn open(file: &Path, flags: OpenFlags) -> Result<Connection, ReadError> {
+    if let Err(error) = std::fs::File::open(file) {
+        return Err(match error.kind() {
+            std::io::ErrorKind::NotFound => ReadError::Missing(file.to_owned()),
+            std::io::ErrorKind::PermissionDenied => ReadError::Forbidden(file.to_owned()),
+            _ => {
+                ReadError::Database(file.to_owned(), rusqlite::Error::InvalidPath(file.to_owned()))
+            }
+        });
+    }
+    let connect = |connection: rusqlite::Result<Connection>| {
+        let connection = connection?;
+        connection.busy_timeout(BUSY)?;
+        let found = schema::check(&connection)?;
+        Ok((connection, found))
+    };
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = connect(Connection::open_with_flags(file, flags));
+    let opened = match opened {
+        // Whoever reads without a writer makes files beside it, which not everybody may. Where nothing is
+        // in the log there is nobody to wait for either.
+        Err(error) if lacks_files(&error) && !has_log(file) => {
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            connect(Connection::open_with_flags(unchanging(file), flags))
+        }
+        opened => opened,
+    };
+    match opened {
+        Ok((connection, Found::Current | Found::Empty)) => Ok(connection),
+        Ok(_) => Err(ReadError::Foreign(file.to_owned())),
+        Err(error) => Err(ReadError::Database(file.to_owned(), error)),
+    }
+}
+
+fn lacks_files(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn has_log(file: &Path) -> bool {
+    std::fs::metadata(log_of(file)).is_ok_and(|log| log.len() > 0)
+}
+
+/// The address of a file that nobody writes, as `SQLite` takes it.
+fn unchanging(file: &Path) -> String {
+    let mut address = String::from("file:");
+    for byte in file.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                address.push(char::from(*byte));
+            }
+            // Writing to a string cannot fail.
+            byte => _ = write!(address, "%{byte:02X}"),
+        }
+    }
+    address.push_str("?immutable=1");
+    address
+}
+
+fn decompress(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    DeflateDecoder::new(text).read_to_end(&mut out).ok()?;
+    Some(out)
+}

@@ -1,0 +1,65 @@
+//! Shows again what was written in JSON.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    ops::ControlFlow,
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+
+use super::shown::LineView;
+use crate::{cli::Replay, record::Line, service::exit};
+
+/// The longest line that is read: far longer than those of socktrace.
+const LONGEST: u64 = 1 << 20;
+
+/// Shows the lines of a file.
+///
+/// # Errors
+/// When it cannot be read, or they cannot be shown.
+pub(crate) fn run(args: &Replay) -> anyhow::Result<ExitCode> {
+    let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(&args.file);
+        let file = file.with_context(|| format!("cannot open {}", args.file.display()))?;
+        Box::new(BufReader::new(file))
+    };
+    let mut view = LineView::new(&args.shown);
+    let (mut text, mut number, mut wrong) = (Vec::new(), 0_u64, 0_u64);
+    loop {
+        text.clear();
+        let mut limited = io::Read::take(&mut *input, LONGEST);
+        let length = limited.read_until(b'\n', &mut text);
+        if length.with_context(|| format!("cannot read {}", args.file.display()))? == 0 {
+            break;
+        }
+        number += 1;
+        let line = text.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        match Line::read(line) {
+            Ok(read) => {
+                if view.take(&read, line) == ControlFlow::Break(()) {
+                    break;
+                }
+            }
+            Err(error) => {
+                if wrong == 0 {
+                    log::error!("line {number} is none of socktrace --output json: {error}");
+                }
+                wrong += 1;
+            }
+        }
+    }
+    view.finish()?;
+    if wrong > 0 {
+        log::error!("{wrong} of {number} lines could not be read");
+        return Ok(ExitCode::from(exit::FAILED));
+    }
+    Ok(ExitCode::SUCCESS)
+}

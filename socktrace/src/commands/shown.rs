@@ -1,0 +1,201 @@
+//! Shows lines that were read back: one by one, or how many there are of each kind. A summary follows, on
+//! stderr.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{self, Write as _},
+    ops::ControlFlow,
+};
+
+use anstream::ColorChoice;
+use anyhow::Context as _;
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::groups::{self, Count};
+use crate::{
+    cli::{Group, Output, Shown, Time},
+    filter::Filter,
+    record::Line,
+    sinks::{Clock, Format, Options, Printer},
+};
+
+/// What is written at once.
+const BATCH: usize = 64 << 10;
+
+/// Kinds that are told apart; others are one.
+const MOST_GROUPS: usize = 100_000;
+
+/// Shows lines, as they come.
+pub(super) struct LineView<'a> {
+    filter: Filter,
+    groups: &'a [Group],
+    format: Format,
+    zone: TimeZone,
+    printer: Printer,
+    counts: HashMap<Vec<String>, Count>,
+    failures: BTreeMap<String, u64>,
+    events: u64,
+    lost: u64,
+    span: Option<(Timestamp, Timestamp)>,
+    /// What ended it, unless its reader has seen enough.
+    failed: Option<io::Error>,
+}
+
+impl<'a> LineView<'a> {
+    pub(super) fn new(shown: &'a Shown) -> Self {
+        let options = options(shown);
+        let format = options.format;
+        let zone = match options.clock {
+            Clock::Utc => TimeZone::UTC,
+            Clock::Local | Clock::None => TimeZone::system(),
+        };
+        let mut printer = Printer::new(options);
+        if shown.group_by.is_empty() {
+            printer.heading();
+        }
+        Self {
+            filter: Filter::from(&shown.filters),
+            groups: &shown.group_by,
+            format,
+            zone,
+            printer,
+            counts: HashMap::new(),
+            failures: BTreeMap::new(),
+            events: 0,
+            lost: 0,
+            span: None,
+            failed: None,
+        }
+    }
+
+    /// Takes a line; breaks when nobody reads any more.
+    pub(super) fn take(&mut self, line: &Line, text: &[u8]) -> ControlFlow<()> {
+        if let Some(count) = line.lost() {
+            self.lost += count;
+        } else {
+            if !self.filter.admits_line(line) {
+                return ControlFlow::Continue(());
+            }
+            self.count(line);
+        }
+        if self.groups.is_empty() {
+            self.printer.read_back(line, text);
+            if self.printer.pending() >= BATCH {
+                return self.write();
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn count(&mut self, line: &Line) {
+        let events = line.events();
+        self.events += events;
+        if line.event == "failure"
+            && let Some(cause) = &line.cause
+        {
+            *self.failures.entry(cause.clone()).or_default() += events;
+        }
+        if let Some(time) = line.time {
+            let (first, last) = self.span.unwrap_or((time, time));
+            self.span = Some((first.min(time), last.max(time)));
+        }
+        if self.groups.is_empty() {
+            return;
+        }
+        let of = |group: &Group| groups::value(*group, line, &self.zone);
+        let mut key: Vec<_> = self.groups.iter().map(of).collect();
+        if self.counts.len() >= MOST_GROUPS && !self.counts.contains_key(&key) {
+            key = vec!["others".to_owned(); self.groups.len()];
+        }
+        self.counts.entry(key).or_default().add(events, line.time);
+    }
+
+    /// Writes what was added.
+    fn write(&mut self) -> ControlFlow<()> {
+        let Some(batch) = self.printer.take() else { return ControlFlow::Continue(()) };
+        let written = write(&batch);
+        self.printer.reuse(batch);
+        match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Writes the rest, and what it all came to.
+    ///
+    /// # Errors
+    /// When stdout takes no more, unless its reader has seen enough.
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+        if self.failed.is_none() {
+            if self.groups.is_empty() {
+                let _ = self.write();
+            } else {
+                let titles = self.groups;
+                let table = groups::table(titles, &self.counts, self.format, &self.zone);
+                self.failed = write(&table).err();
+            }
+        }
+        match self.failed {
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Some(error) => return Err(error).context("cannot write to stdout"),
+            None => {}
+        }
+        eprintln!("socktrace: {}", self.summary());
+        Ok(())
+    }
+
+    fn summary(&self) -> String {
+        let total: u64 = self.failures.values().sum();
+        let mut causes: Vec<_> = self.failures.iter().collect();
+        causes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let causes: Vec<_> = causes
+            .into_iter()
+            .map(|(cause, count)| format!("{} {count}", crate::record::harmless(cause)))
+            .collect();
+        let failures = match total {
+            0 => "no failures".to_owned(),
+            1 => format!("1 failure ({})", causes.join(", ")),
+            _ => format!("{total} failures ({})", causes.join(", ")),
+        };
+        let time = |time: Timestamp| {
+            time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        };
+        let span = self
+            .span
+            .map(|(first, last)| format!(" from {} to {}", time(first), time(last)))
+            .unwrap_or_default();
+        let lost = if self.lost > 0 { format!(", {} lost", self.lost) } else { String::new() };
+        let events = match self.events {
+            1 => "1 event".to_owned(),
+            count => format!("{count} events"),
+        };
+        format!("{failures}; {events}{span}{lost}")
+    }
+}
+
+fn options(shown: &Shown) -> Options {
+    let clock = match shown.time {
+        Time::Local => Clock::Local,
+        Time::Utc => Clock::Utc,
+        Time::None => Clock::None,
+    };
+    Options {
+        format: match shown.output {
+            Output::Human => Format::Human,
+            Output::Json => Format::Json,
+        },
+        color: ColorChoice::from(shown.color),
+        clock,
+        columns: shown.columns.clone(),
+        drops: false,
+    }
+}
+
+fn write(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
+}

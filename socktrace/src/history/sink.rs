@@ -1,0 +1,149 @@
+//! The sink: encodes records and puts them into the queue. Never waits for anything.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use jiff::Timestamp;
+use socktrace_history::{Queue, Row};
+
+use crate::{
+    counts::StreamProgress,
+    record::{Flood, Record},
+    sinks::{Ending, LastLine, Options, Sink, flood_to_json, record_to_json},
+};
+
+/// Gives lines to a keeper.
+pub(crate) struct HistorySink {
+    queue: Arc<Queue>,
+    last: LastLine,
+    /// As long as the last line: most are.
+    length: usize,
+}
+
+impl HistorySink {
+    pub(crate) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue, last: LastLine::default(), length: 0 }
+    }
+
+    fn add(
+        &mut self,
+        time: Timestamp,
+        write: impl FnOnce(&mut Vec<u8>, &mut LastLine) -> io::Result<()>,
+    ) {
+        let mut line = Vec::with_capacity(self.length);
+        if let Err(error) = write(&mut line, &mut self.last) {
+            log::error!("history: a line could not be formatted: {error}");
+            return;
+        }
+        // The end of the line.
+        line.pop();
+        self.length = line.len();
+        // Beyond 2262 all are the last ones.
+        let time = i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX - 1);
+        self.queue.push(Row { time, line });
+    }
+}
+
+impl Sink for HistorySink {
+    fn takes_records(&self) -> bool {
+        true
+    }
+
+    fn record(&mut self, record: &Record) {
+        self.add(record.time, |out, last| record_to_json(out, record, last));
+    }
+
+    fn flood(&mut self, flood: &Flood) {
+        self.add(flood.time, |out, last| flood_to_json(out, flood, last));
+    }
+
+    /// Nothing: the metrics have it.
+    fn lost(&mut self, _total: u64) {}
+
+    fn flush(&mut self) {}
+
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
+        Poll::Pending
+    }
+
+    fn give_up(&mut self) {}
+
+    /// Nothing: that is what the stream's lines come to. See [`socktrace_history::Counts`].
+    fn progress(&self) -> StreamProgress {
+        StreamProgress::default()
+    }
+
+    fn change(&mut self, _options: &Options) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ops::ControlFlow, time::Duration};
+
+    use jiff::ToSpan as _;
+    use socktrace_history::{Keeper, Limits, Place, Reader};
+
+    use super::*;
+    use crate::{
+        owner::Service,
+        record::{Process, tests},
+    };
+
+    /// Failures of some services, as a host may have them: each of another connection.
+    fn record(number: u16) -> Record {
+        let mut event = tests::reset_event();
+        event.retransmits = u8::try_from(number % 7).expect("small");
+        event.elapsed_ms = u32::from(number) * 31;
+        event.unacked_bytes = u32::from(number) * 7;
+        let mut record = tests::record(event);
+        record.time = Timestamp::now() + i64::from(number).milliseconds();
+        record.remote = ([192, 0, 2, u8::try_from(number % 256).expect("small")], number).into();
+        let service = number % 30;
+        let path = format!("/system.slice/a-service-with-a-name-{service}.service");
+        record.service = Arc::new(Service::from_cgroup_path(&path));
+        let process = record.process.as_deref().expect("known").clone();
+        let exe = Some(format!("/usr/lib/a-service/bin/service-{service}").into());
+        record.process = Some(Arc::new(Process { pid: number.into(), exe, ..process }));
+        record
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_shown_and_takes_little_room() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("history.db");
+        let queue = Arc::new(Queue::new(Arc::default()));
+        let place = Place { file: file.clone(), group: None };
+        let limits = Limits { bytes: 256 << 20, age: Duration::from_hours(1) };
+        let (keeper, control) = Keeper::new(Arc::clone(&queue), place, limits);
+        let records: Vec<_> = (0..4_000).map(record).collect();
+        let mut sink = HistorySink::new(queue);
+        records.iter().for_each(|record| sink.record(record));
+        let written = std::thread::spawn(|| keeper.run());
+        assert_eq!(control.finish().written, 4_000);
+        written.join().expect("no panic");
+        let bytes = file.metadata().expect("there").len() / 4_000;
+        assert!(bytes < 350, "{bytes} bytes a line");
+
+        let mut expected = Vec::new();
+        let mut last = LastLine::default();
+        for record in &records {
+            record_to_json(&mut expected, record, &mut last).expect("memory");
+        }
+        let mut kept = Vec::new();
+        let mut reader = Reader::open(&file).expect("opened");
+        let read = reader.read(0..i64::MAX, |line| {
+            kept.extend_from_slice(line);
+            kept.push(b'\n');
+            ControlFlow::Continue(())
+        });
+        read.expect("read");
+        assert!(kept == expected, "other lines are kept than were shown");
+    }
+}

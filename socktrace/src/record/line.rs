@@ -1,0 +1,158 @@
+//! A line of the stream in JSON, read back: what is kept of an event, in a history or in a file.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+use crate::owner::{Container, Pod, Service, is_deceptive};
+
+/// What people are shown of a line, and what filters ask. Each field means what the one of that name means
+/// where lines are written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Line {
+    pub(crate) event: String,
+    #[serde(deserialize_with = "time")]
+    pub(crate) time: Option<Timestamp>,
+    /// For how many events it stands; `None` where it is about one.
+    pub(crate) repeated: Option<u64>,
+    /// Of events that were lost: how many.
+    pub(crate) count: Option<u64>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) local_port: Option<u16>,
+    pub(crate) remote: Option<IpAddr>,
+    pub(crate) remote_port: Option<u16>,
+    pub(crate) remote_name: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) role: Option<String>,
+    pub(crate) service_port: Option<u16>,
+    pub(crate) flow: Option<String>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) comm: Option<String>,
+    pub(crate) exe: Option<String>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) service: Option<String>,
+    cgroup: Option<String>,
+    pub(crate) unit: Option<String>,
+    user: Option<u32>,
+    user_unit: Option<String>,
+    container: Option<Container>,
+    outer_container: Option<Container>,
+    pod: Option<Pod>,
+    pub(crate) netns: Option<u32>,
+    pub(crate) errno: Option<String>,
+    pub(crate) errno_number: Option<u16>,
+    pub(crate) cause: Option<String>,
+    pub(crate) severity: Option<String>,
+    pub(crate) call: Option<String>,
+    pub(crate) sigpipe: Option<String>,
+    pub(crate) since_first_ms: Option<u64>,
+    pub(crate) reason: Option<String>,
+}
+
+/// A network namespace, and addresses and ports of both ends; what is not known is none.
+pub(crate) type Path = (Option<u32>, [(Option<IpAddr>, Option<u16>); 2]);
+
+impl Line {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// When it is none of socktrace's.
+    pub(crate) fn read(text: &[u8]) -> Result<Self, String> {
+        let line: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if line.event.is_empty() {
+            return Err("it has no event".to_owned());
+        }
+        Ok(line)
+    }
+
+    /// Whether it stands for events that were counted.
+    pub(crate) const fn is_flood(&self) -> bool {
+        self.repeated.is_some()
+    }
+
+    /// Of a notice of events that were lost: how many.
+    pub(crate) fn lost(&self) -> Option<u64> {
+        self.count.filter(|_| self.event == "lost")
+    }
+
+    /// For how many events it stands.
+    pub(crate) fn events(&self) -> u64 {
+        self.repeated.unwrap_or(1)
+    }
+
+    /// Whether it is about a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.protocol.as_deref() == Some("unix")
+    }
+
+    /// Whether it follows from a failure of the same socket that was reported before.
+    pub(crate) fn is_continuation(&self) -> bool {
+        let follows = match self.event.as_str() {
+            "delivered" | "accepted_reset" | "accepted_failed" | "undelivered" => true,
+            "failure" => matches!(
+                self.cause.as_deref(),
+                Some("write_after_reset" | "write_after_timeout" | "write_after_unreachable")
+            ),
+            _ => false,
+        };
+        follows && !self.is_flood()
+    }
+
+    /// Where its connection runs: the network namespace, and both ends.
+    pub(crate) fn connection(&self) -> Path {
+        let ends = [(self.local, self.local_port), (self.remote, self.remote_port)];
+        (self.netns, ends)
+    }
+
+    /// The service that it is about.
+    pub(crate) fn full_service(&self) -> Service {
+        Service {
+            cgroup: self.cgroup.clone(),
+            unit: self.unit.clone(),
+            user: self.user,
+            user_unit: self.user_unit.clone(),
+            container: self.container.clone(),
+            outer_container: self.outer_container.clone(),
+            pod: self.pod.clone(),
+            unknown: None,
+        }
+    }
+
+    /// The service's short name, where it says more than that somebody has logged in.
+    pub(crate) fn telling_service(&self) -> Option<&str> {
+        let is_login = self.user.is_some() && self.user_unit.is_none();
+        self.service.as_deref().filter(|_| !is_login)
+    }
+}
+
+/// A time; one that cannot be read is none.
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
+
+/// Text of a file that anybody may have written, without what could deceive on a terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    text.replace(is_deceptive, "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_of_socktrace_are_read() {
+        for text in ["", "{", "[]", "{}", "{\"event\":7}", "{\"event\":\"failure\",\"pid\":\"x\"}"]
+        {
+            assert!(Line::read(text.as_bytes()).is_err(), "{text}");
+        }
+        let line = Line::read(br#"{"event":"failure","new_field":[1],"pid":7,"time":"?"}"#);
+        let line = line.expect("fields may be added");
+        assert_eq!((line.pid, line.time, line.events()), (Some(7), None, 1));
+        let lost = Line::read(br#"{"event":"lost","count":5}"#).expect("a line");
+        assert_eq!(lost.lost(), Some(5));
+    }
+}
