@@ -18,6 +18,7 @@ mod otlp;
 mod ring_buffer;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub(crate) use self::{
     choices::{Attach, Color, OnFull, Output, Time},
@@ -27,7 +28,7 @@ pub(crate) use self::{
 };
 use socktrace_exporter::Listen;
 
-use crate::{explain::Language, service::exit, sinks::ColumnList};
+use crate::{explain::Language, filter::Filter, service::exit, sinks::ColumnList};
 
 /// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
 pub(crate) const DEFAULT_LISTEN: Listen =
@@ -215,8 +216,8 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) filters: Filters,
 
-    /// Count only what passes the filters in metrics and summary, too. Exact, but for --unit,
-    /// --container and --cgroup: of a cgroup that socktrace has not judged yet, events that the
+    /// Count only what passes the filters in metrics and summary, too; not with --path, nor with * ? [..] in
+    /// --comm. Exact, but for --unit, --container and --cgroup: of a cgroup that socktrace has not judged yet, events that the
     /// stream's ring buffer loses (socktrace_events_lost_total) are not counted. Metrics about
     /// socktrace itself and about hooks count everything
     #[arg(long, help_heading = filters::HEADING)]
@@ -269,7 +270,15 @@ impl Cli {
                  such as --unit nginx",
             ));
         }
-        if self.filter_metrics && !self.filters.path.is_empty() {
+        let filter = Filter::from(&self.filters);
+        if self.filter_metrics && filter.asks_for_comm_patterns() {
+            return Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                "--comm with * ? or [..] narrows the stream alone, as the kernel side counts by whole names: \
+                 leave out --filter-metrics, name each command, or narrow both by --unit or another filter",
+            ));
+        }
+        if self.filter_metrics && filter.asks_for_paths() {
             return Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
                 "--path narrows the stream alone, as counts know no paths: leave out --filter-metrics, \

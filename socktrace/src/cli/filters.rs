@@ -1,8 +1,11 @@
 //! The options that say what is shown.
 
+use std::fmt;
+
 use clap::Args;
 use socktrace_diagnosis::{Cause, Errno, Severity};
 
+use super::words;
 use crate::filter::{
     CgroupPath, Choice, Comm, ContainerName, Filter, Netns, Network, PathPattern, Pid, Port,
     ProtocolName, Term, Uid, Unit,
@@ -11,114 +14,126 @@ use crate::filter::{
 /// What stands before these options in the help.
 pub(super) const HEADING: &str = "Filters";
 
-/// What is shown: one option for each kind, each as often as needed.
-///
-/// A record passes when it has, of each kind, one of the values, and none of those with `!`.
-#[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = HEADING)]
-pub(crate) struct Filters {
-    /// Only of this process; !PID for all others, as with every filter. Repeat an option for any of
-    /// several values; of different options each must hold. Unknown is no value, and not left out
-    #[arg(long, value_name = "PID")]
-    pub(crate) pid: Vec<Term<Pid>>,
+/// Defines two options for each kind: one for values that are wanted, and one for values that are not.
+macro_rules! filters {
+    ($($(#[$doc:meta])* $name:ident, $not:ident: $ty:ident = $value:literal;)+) => {
+        /// What is shown: one option for each kind, each as often as needed, and one for what is not.
+        ///
+        /// A record passes when it has, of each kind, one of the values, and none of those with `!`.
+        #[derive(Args, Clone, Debug, Default)]
+        #[command(next_help_heading = HEADING)]
+        pub(crate) struct Filters {
+            $(
+                $(#[$doc])*
+                #[arg(long, value_name = $value)]
+                $name: Vec<Term<$ty>>,
 
-    /// Only of processes (threads) with this command name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) comm: Vec<Term<Comm>>,
+                #[arg(
+                    long,
+                    value_name = $value,
+                    value_parser = Term::<$ty>::unwanted,
+                    help = concat!("All others: as --", stringify!($name), " with ! before the value"),
+                    hide_short_help = true
+                )]
+                $not: Vec<Term<$ty>>,
+            )+
+        }
 
-    /// Only of processes of this user, by number
-    #[arg(long, value_name = "UID")]
-    pub(crate) uid: Vec<Term<Uid>>,
+        impl Filters {
+            /// Whether anything is asked.
+            pub(crate) fn are_given(&self) -> bool {
+                !($(self.$name.is_empty() && self.$not.is_empty())&&+)
+            }
 
-    /// Only of this systemd unit; a slice stands for all in it
-    #[arg(long, value_name = "UNIT")]
-    pub(crate) unit: Vec<Term<Unit>>,
+            /// What is asked: the name of each option, whether its value is to be left out, and the value.
+            fn terms(&self) -> impl Iterator<Item = (&'static str, bool, &str)> {
+                std::iter::empty()$(.chain(self.$name.iter().chain(&self.$not).map(|term| {
+                    let (is_unwanted, text) = term.as_written();
+                    (stringify!($name), is_unwanted, text)
+                })))+
+            }
+        }
+
+        impl From<&Filters> for Filter {
+            fn from(filters: &Filters) -> Self {
+                Self {
+                    $($name: Choice::new(filters.$name.iter().chain(&filters.$not)),)+
+                }
+            }
+        }
+    };
+}
+
+filters! {
+    /// Only of this process; !PID for all others, as with every filter, or --not-pid PID. Repeat an option
+    /// for any of several values; of different options each must hold. Unknown is no value, and not left out
+    pid, not_pid: Pid = "PID";
+
+    /// Only of processes (threads) with this command name; * ? [..] stand for others, as with --unit,
+    /// --container, --cgroup and --path, and \ before one of them for itself. Then the daemon judges, no
+    /// events are collapsed, and there is no --filter-metrics
+    comm, not_comm: Comm = "NAME";
+
+    /// Only of processes of this user, by number or by name in /etc/passwd; no directory service is asked
+    uid, not_uid: Uid = "USER";
+
+    /// Only of this systemd unit, or of those like nginx-*; a slice stands for all in it
+    unit, not_unit: Unit = "UNIT";
 
     /// Only of this container: name, id or 12 digits of it, NAMESPACE/POD, NAMESPACE/POD/CONTAINER
-    #[arg(long, value_name = "CONTAINER")]
-    pub(crate) container: Vec<Term<ContainerName>>,
+    container, not_container: ContainerName = "CONTAINER";
 
     /// Only of this cgroup and those below it, such as /system.slice
-    #[arg(long, value_name = "PATH")]
-    pub(crate) cgroup: Vec<Term<CgroupPath>>,
+    cgroup, not_cgroup: CgroupPath = "PATH";
 
     /// Only in this network namespace: inode, path, or name of ip netns
-    #[arg(long, value_name = "NETNS")]
-    pub(crate) netns: Vec<Term<Netns>>,
+    netns, not_netns: Netns = "NETNS";
 
     /// Only where one end has this port; with ! where neither has
-    #[arg(long, value_name = "PORT")]
-    pub(crate) port: Vec<Term<Port>>,
+    port, not_port: Port = "PORT";
 
     /// Only where this host's address is in this network, such as 10.0.0.7 or 2001:db8::/32
-    #[arg(long, value_name = "NETWORK")]
-    pub(crate) local: Vec<Term<Network>>,
+    local, not_local: Network = "NETWORK";
 
     /// Only where the other end's address is in this network
-    #[arg(long, value_name = "NETWORK")]
-    pub(crate) remote: Vec<Term<Network>>,
+    remote, not_remote: Network = "NETWORK";
 
-    /// Only of Unix sockets at this path, such as /run/php/*.sock, or with this abstract name after @;
-    /// * ? [..] stand for others, \ before one of them for itself. Not with --filter-metrics
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) path: Vec<Term<PathPattern>>,
+    /// Only of Unix sockets at this path, such as /run/php/*.sock, or with this abstract name after @.
+    /// Not with --filter-metrics
+    path, not_path: PathPattern = "PATTERN";
 
     /// Only of sockets of this protocol, such as tcp, udp or unix
-    #[arg(long, value_name = "PROTOCOL")]
-    pub(crate) protocol: Vec<Term<ProtocolName>>,
+    protocol, not_protocol: ProtocolName = "PROTOCOL";
 
     /// Only with this errno, by name or number
-    #[arg(long, value_name = "ERRNO")]
-    pub(crate) errno: Vec<Term<Errno>>,
+    errno, not_errno: Errno = "ERRNO";
 
     /// Only with this cause, also where --all would be needed
-    #[arg(long, value_name = "CAUSE")]
-    pub(crate) cause: Vec<Term<Cause>>,
+    cause, not_cause: Cause = "CAUSE";
 
     /// Only of this severity: expected, notable or failure; also where --all would be needed
-    #[arg(long, value_name = "SEVERITY")]
-    pub(crate) severity: Vec<Term<Severity>>,
+    severity, not_severity: Severity = "SEVERITY";
 }
 
 impl Filters {
-    /// Whether anything is asked.
-    pub(crate) fn are_given(&self) -> bool {
-        !(self.pid.is_empty()
-            && self.comm.is_empty()
-            && self.uid.is_empty()
-            && self.unit.is_empty()
-            && self.container.is_empty()
-            && self.cgroup.is_empty()
-            && self.netns.is_empty()
-            && self.port.is_empty()
-            && self.local.is_empty()
-            && self.remote.is_empty()
-            && self.path.is_empty()
-            && self.protocol.is_empty()
-            && self.errno.is_empty()
-            && self.cause.is_empty()
-            && self.severity.is_empty())
+    /// Reads options as they stand on a command line, in which `--` before names may be missing:
+    /// `--unit nginx`, `unit nginx not-port 443`, `comm='a b'`.
+    ///
+    /// # Errors
+    /// What is wrong with them, in one line.
+    pub(crate) fn parse(options: &str) -> Result<Self, String> {
+        words::parse(options)
     }
 }
 
-impl From<&Filters> for Filter {
-    fn from(filters: &Filters) -> Self {
-        Self {
-            pid: Choice::new(&filters.pid),
-            comm: Choice::new(&filters.comm),
-            uid: Choice::new(&filters.uid),
-            unit: Choice::new(&filters.unit),
-            container: Choice::new(&filters.container),
-            cgroup: Choice::new(&filters.cgroup),
-            netns: Choice::new(&filters.netns),
-            port: Choice::new(&filters.port),
-            local: Choice::new(&filters.local),
-            remote: Choice::new(&filters.remote),
-            path: Choice::new(&filters.path),
-            protocol: Choice::new(&filters.protocol),
-            errno: Choice::new(&filters.errno),
-            cause: Choice::new(&filters.cause),
-            severity: Choice::new(&filters.severity),
+/// As options that say the same on a command line.
+impl fmt::Display for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, is_unwanted, value)) in self.terms().enumerate() {
+            let (space, not) =
+                (if index > 0 { " " } else { "" }, if is_unwanted { "not-" } else { "" });
+            write!(f, "{space}--{not}{name} {}", words::quoted(value))?;
         }
+        Ok(())
     }
 }

@@ -65,6 +65,14 @@ fn filters_have_something_to_filter() {
         (&["--no-stream", "--unit", "nginx", "--filter-metrics"], true),
         (&["--no-stream", "--unit", "nginx", "--otlp", "env"], true),
         (&["--filter-metrics"], false),
+        (&["--not-unit", "nginx", "--filter-metrics"], true),
+        (&["--unit", "nginx*", "--filter-metrics"], true),
+        (&["--comm", "nginx", "--filter-metrics"], true),
+        (&["--comm", r"ngin\*", "--filter-metrics"], true),
+        (&["--comm", "ngin*", "--filter-metrics"], false),
+        (&["--not-comm", "ngin*", "--filter-metrics"], false),
+        (&["--not-path", "/run", "--filter-metrics"], false),
+        (&["--no-stream", "--not-unit", "nginx"], false),
     ] {
         let checked = parse(args).expect("defined").check();
         assert_eq!(checked.is_ok(), is_sound, "{args:?}");

@@ -88,8 +88,9 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let scope = Scope { events, counts: cli.filter_metrics };
     let kernel_filter = filter.kernel_filter(scope, cli.all || otlp.is_some());
     let mut services = serve::ServiceCounts::new(cli);
-    // Events of one kind differ in their paths, which the kernel side does not judge.
-    let limit = (scope.events && !cli.no_collapse && !filter.asks_for_paths())
+    // Events of one kind differ in their paths and command names, which the kernel side does not judge.
+    let is_judged_here = filter.asks_for_paths() || filter.asks_for_comm_patterns();
+    let limit = (scope.events && !cli.no_collapse && !is_judged_here)
         .then(|| Limit { events: cli.repeat_after(), by_cgroup: Owners::are_told_by_cgroup() });
     let options = options(cli, clock, services.extent(), limit);
     let Loaded { mut object, links, health, losses, rst_reasons, measurable, listeners: looks } =

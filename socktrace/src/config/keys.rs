@@ -6,6 +6,9 @@ use socktrace_similar::nearest;
 /// Flags that say where settings come from, or ask for something else than tracing.
 const NOT_SETTINGS: [&str; 4] = ["config", "print-config", "help", "version"];
 
+/// What the names of filters begin with that leave values out.
+const NOT: &str = "not-";
+
 /// What a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -33,6 +36,14 @@ impl Key {
     /// The variable in the environment.
     pub(super) fn variable(&self) -> String {
         format!("{}{}", super::environment::PREFIX, self.name.replace('-', "_").to_uppercase())
+    }
+
+    /// The name of the other key that asks the same, if there is one: of what is wanted or what is not.
+    pub(super) fn twin(&self) -> String {
+        match self.name.strip_prefix(NOT) {
+            Some(name) => name.to_owned(),
+            None => format!("{NOT}{}", self.name),
+        }
     }
 }
 

@@ -152,6 +152,7 @@ impl Chosen {
             if flags.value_source(&key.id) == Some(ValueSource::CommandLine) {
                 chosen.sources.insert(key.name.clone(), Source::Flag);
                 chosen.closed.extend(key.conflicts.iter().cloned());
+                chosen.closed.insert(key.twin());
             }
         }
         for name in off {
@@ -170,7 +171,7 @@ impl Chosen {
             if setting.is_on() {
                 self.closed.extend(setting.key.conflicts.iter().cloned());
             }
-            self.closed.insert(setting.key.name.clone());
+            self.closed.extend([setting.key.name.clone(), setting.key.twin()]);
             self.sources.insert(setting.key.name.clone(), setting.source);
         }
     }

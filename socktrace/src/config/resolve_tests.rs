@@ -97,6 +97,23 @@ fn what_conflicts_below_is_taken_away() {
 }
 
 #[test]
+fn what_is_left_out_is_said_in_two_ways_and_set_as_one() {
+    let filters = |flags: &[&str], variables: &[(&str, &str)], file: &str| {
+        good(flags, variables, file).cli.filters.to_string()
+    };
+    let file = "unit = ['a', '!b']\nnot-unit = 'c'\nnot-port = [443]";
+    assert_eq!(filters(&[], &[], file), "--unit a --not-unit b --not-unit c --not-port 443");
+    // What a higher level says of a kind is all there is of that kind.
+    assert_eq!(filters(&["--unit", "!d"], &[], file), "--not-unit d --not-port 443");
+    assert_eq!(filters(&["--not-unit", "d"], &[], file), "--not-unit d --not-port 443");
+    let variables = [("SOCKTRACE_NOT_UNIT", "d e")];
+    assert_eq!(
+        filters(&["--not-port", "1"], &variables, file),
+        "--not-unit d --not-unit e --not-port 1"
+    );
+}
+
+#[test]
 fn a_conflict_on_one_level_names_its_source() {
     let wrong = problems(&[], &[], "no-stream = true\n\nno-metrics = true");
     let [wrong] = wrong.as_slice() else { panic!("{wrong:?}") };

@@ -84,20 +84,21 @@ fn example(name: &str) -> &'static str {
         "web-config" => r#""/etc/socktrace/web.yml""#,
         "pid" => "[1]",
         "comm" => r#"["nginx"]"#,
-        "uid" => "[33]",
-        "unit" => r#"["nginx", "!ssh"]"#,
+        "uid" => r#"[33, "root"]"#,
+        "unit" => r#"["nginx", "php*"]"#,
         "container" => r#"["default/web"]"#,
         "cgroup" => r#"["/system.slice"]"#,
         "netns" => "[4026531840]",
-        "port" => r#"[443, "!9100"]"#,
+        "port" => "[443]",
         "local" => r#"["10.0.0.7"]"#,
         "remote" => r#"["10.0.0.0/8", "2001:db8::/32"]"#,
         "path" => r#"["/run/php/*.sock"]"#,
         "protocol" => r#"["tcp", "unix"]"#,
         "errno" => r#"["ECONNRESET", "EPIPE"]"#,
-        "cause" => r#"["!premature_eof"]"#,
+        "cause" => r#"["premature_eof"]"#,
         "severity" => r#"["failure"]"#,
-        _ => r#""""#,
+        // Values that are left out look as those that are wanted.
+        _ => name.strip_prefix("not-").map_or(r#""""#, example),
     }
 }
 

@@ -20,7 +20,8 @@ impl Filter {
         add(&mut kernel_filter, "FILTER_PID", &self.pid, |pid| {
             Criterion::number(CriterionKind::Pid, pid.0)
         });
-        add(&mut kernel_filter, "FILTER_COMM", &self.comm, |comm| Criterion::comm(comm.0));
+        let comm = self.comm.in_kernel();
+        add(&mut kernel_filter, "FILTER_COMM", &comm, |comm| Criterion::comm(*comm));
         add(&mut kernel_filter, "FILTER_UID", &self.uid, |uid| {
             Criterion::number(CriterionKind::Uid, uid.0)
         });

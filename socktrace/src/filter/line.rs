@@ -1,7 +1,7 @@
 //! Whether a line that is read back passes, as its record would.
 
 use super::{Filter, protocol_of};
-use crate::record::{Line, command_name};
+use crate::record::Line;
 
 impl Filter {
     /// Whether a line passes. What a line about many events does not say is no value.
@@ -20,7 +20,9 @@ impl Filter {
                 .severity
                 .admits(|wanted| of_failure && line.severity.as_deref() == Some(wanted.id()))
             && self.pid.admits(|pid| line.pid == Some(pid.0))
-            && self.comm.admits(|comm| line.comm.as_deref() == Some(&command_name(&comm.0)))
+            && self
+                .comm
+                .admits(|comm| line.comm.as_deref().is_some_and(|name| comm.is_of_shown(name)))
             && self.uid.admits(|uid| line.uid == Some(uid.0))
             && self.netns.admits(|netns| line.netns == Some(netns.0))
             && self.port.admits(|wanted| port(&wanted.0))

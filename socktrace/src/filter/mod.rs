@@ -8,8 +8,10 @@ mod fuzz;
 mod kernel_filter;
 mod line;
 mod network;
+mod pattern;
 mod service;
 mod term;
+mod users;
 mod values;
 
 use socktrace_diagnosis::{Cause, Diagnosis, Errno, Finding, Severity, diagnose};
@@ -17,6 +19,7 @@ use socktrace_ebpf::{Protocol, Signature};
 
 pub(crate) use self::{
     network::Network,
+    pattern::escaped,
     service::{CgroupPath, ContainerName, Unit},
     term::{Choice, Term},
     values::{Comm, Netns, PathPattern, Pid, Port, ProtocolName, Uid},
@@ -83,7 +86,7 @@ impl Filter {
             record.family.is_some() && network.contains(end.ip())
         };
         self.pid.admits(|pid| named(event.tgid == pid.0))
-            && self.comm.admits(|comm| named(event.comm == comm.0))
+            && self.comm.admits(|comm| named(comm.is_of(&event.comm)))
             && self.uid.admits(|uid| owned(event.uid == uid.0))
             && self.netns.admits(|netns| event.netns == netns.0)
             && self.port.admits(|port| [event.local_port, event.remote_port].contains(&port.0))
@@ -120,6 +123,11 @@ impl Filter {
     /// Whether anything is asked of paths, which the kernel side does not judge.
     pub(crate) fn asks_for_paths(&self) -> bool {
         !self.path.is_any()
+    }
+
+    /// Whether command names are asked for by patterns, which the kernel side does not judge.
+    pub(crate) fn asks_for_comm_patterns(&self) -> bool {
+        self.comm.has_patterns()
     }
 
     /// Whether anything is asked of containers, whose names can change.

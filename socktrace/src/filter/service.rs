@@ -1,7 +1,8 @@
 //! What is asked of the service behind a socket.
 
-use std::str::FromStr;
+use std::{iter, str::FromStr};
 
+use super::pattern::Pattern;
 use crate::owner::{Container, Service};
 
 /// What `systemctl` adds to a name without a type.
@@ -12,30 +13,54 @@ const SLICE: &str = ".slice";
 /// The fewest digits of a container's id that stand for it.
 const FEWEST_DIGITS: usize = 12;
 
-/// A systemd unit, of the system's manager or a user's; a slice stands for all in it.
+/// A systemd unit, of the system's manager or a user's, or a pattern for some; a slice stands for all in
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unit(String);
+pub(crate) struct Unit {
+    pattern: Pattern,
+    /// Whether it stands for slices.
+    is_slice: bool,
+    /// Whether services need not end in their type to be among these.
+    is_short: bool,
+}
 
 impl FromStr for Unit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        const FORMS: &str = "expected a unit as systemctl names it, such as nginx.service, nginx, \
+                             session-3.scope or system.slice, in which * ? [..] stand for others, or !UNIT \
+                             for all others";
         if text.is_empty() || text.contains(['/', ' ']) {
-            return Err("expected a unit as systemctl names it, such as nginx.service, nginx, \
-                        session-3.scope or system.slice, or !UNIT for all others"
-                .to_owned());
+            return Err(FORMS.to_owned());
         }
+        let read = |text: &str| Pattern::new(text).map_err(|problem| format!("{FORMS}; {problem}"));
         let has_type = SUFFIXES.iter().any(|suffix| text.ends_with(suffix));
-        Ok(Self(if has_type { text.to_owned() } else { format!("{text}{DEFAULT_SUFFIX}") }))
+        let pattern = read(text)?;
+        let is_short = !has_type && pattern.exact().is_none();
+        Ok(Self {
+            pattern: if has_type || is_short {
+                pattern
+            } else {
+                read(&format!("{text}{DEFAULT_SUFFIX}"))?
+            },
+            is_slice: text.ends_with(SLICE),
+            is_short,
+        })
     }
 }
 
 impl Unit {
     pub(super) fn is_of(&self, service: &Service) -> bool {
-        let is_named = |unit: &Option<String>| unit.as_ref() == Some(&self.0);
+        let is_named = |unit: &Option<String>| unit.as_ref().is_some_and(|unit| self.names(unit));
         is_named(&service.unit)
             || is_named(&service.user_unit)
-            || (self.0.ends_with(SLICE) && slices(service).any(|slice| slice == self.0))
+            || (self.is_slice && slices(service).any(|slice| self.names(slice)))
+    }
+
+    fn names(&self, unit: &str) -> bool {
+        let short = unit.strip_suffix(DEFAULT_SUFFIX).filter(|_| self.is_short);
+        self.pattern.is_of(unit) || short.is_some_and(|short| self.pattern.is_of(short))
     }
 }
 
@@ -46,21 +71,25 @@ fn slices(service: &Service) -> impl Iterator<Item = &str> {
     components.take_while(|component| component.ends_with(SLICE))
 }
 
-/// A container by its name or id, or by pod.
+/// A container by its name or id, or by pod, or a pattern for some.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ContainerName(String);
+pub(crate) struct ContainerName(Pattern);
 
 impl FromStr for ContainerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.is_empty() || text.split('/').any(str::is_empty) {
-            return Err(format!(
+        let forms = || {
+            format!(
                 "expected the name of a container, its id or {FEWEST_DIGITS} digits of that or \
-                 more, NAMESPACE/POD or NAMESPACE/POD/CONTAINER, or one of these with ! before it"
-            ));
+                 more, NAMESPACE/POD or NAMESPACE/POD/CONTAINER, in which * ? [..] stand for others, or \
+                 one of these with ! before it"
+            )
+        };
+        if text.is_empty() || text.split('/').any(str::is_empty) {
+            return Err(forms());
         }
-        Ok(Self(text.to_owned()))
+        Pattern::new(text).map(Self).map_err(|problem| format!("{}; {problem}", forms()))
     }
 }
 
@@ -76,52 +105,60 @@ impl ContainerName {
         let pod = service.pod.as_ref().filter(|pod| may_be_claimed || !pod.claimed);
         let pod =
             pod.and_then(|pod| Some(format!("{}/{}", pod.namespace.as_ref()?, pod.name.as_ref()?)));
-        pod.as_ref() == Some(&self.0)
+        pod.as_ref().is_some_and(|pod| self.0.is_of(pod))
             || believed.into_iter().any(|container| {
                 let inside = pod.as_ref().zip(container.name.as_ref());
                 self.names(container)
-                    || inside.is_some_and(|(pod, name)| self.0 == format!("{pod}/{name}"))
+                    || inside.is_some_and(|(pod, name)| self.0.is_of(&format!("{pod}/{name}")))
             })
     }
 
     fn names(&self, container: &Container) -> bool {
-        container.name.as_ref() == Some(&self.0)
-            || container.id == self.0
-            || (self.is_short_id() && container.id.starts_with(&self.0))
+        container.name.as_ref().is_some_and(|name| self.0.is_of(name))
+            || self.0.is_of(&container.id)
+            || self.short_id().is_some_and(|id| container.id.starts_with(id))
     }
 
-    fn is_short_id(&self) -> bool {
-        self.0.len() >= FEWEST_DIGITS && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
+    fn short_id(&self) -> Option<&str> {
+        self.0.exact().filter(|text| {
+            text.len() >= FEWEST_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
     }
 }
 
-/// A cgroup by its path from the root; all below it belongs to it.
+/// A cgroup by its path from the root, or a pattern for some; all below it belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CgroupPath(String);
+pub(crate) struct CgroupPath(Pattern);
 
 impl FromStr for CgroupPath {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         const MOUNT: &str = "/sys/fs/cgroup";
+        const FORMS: &str = "expected the path of a cgroup from the root, such as \
+                             /system.slice/nginx.service, in which * ? [..] stand for others, or !PATH for \
+                             all others";
         let path = match text.strip_prefix(MOUNT) {
             Some("") => "/",
             Some(below) if below.starts_with('/') => below,
             _ => text,
         };
         if !path.starts_with('/') {
-            return Err("expected the path of a cgroup from the root, such as \
-                        /system.slice/nginx.service, or !PATH for all others"
-                .to_owned());
+            return Err(FORMS.to_owned());
         }
-        Ok(Self(path.trim_end_matches('/').to_owned()))
+        let pattern = Pattern::new(path.trim_end_matches('/'));
+        pattern.map(Self).map_err(|problem| format!("{FORMS}; {problem}"))
     }
 }
 
 impl CgroupPath {
     pub(super) fn is_of(&self, service: &Service) -> bool {
         let Some(path) = service.cgroup.as_deref() else { return false };
-        path.strip_prefix(self.0.as_str())
-            .is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'/')))
+        if let Some(above) = self.0.exact() {
+            let rest = path.strip_prefix(above);
+            return rest.is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'/')));
+        }
+        let above = path.match_indices('/').skip(1).map(|(at, _)| &path[..at]);
+        above.chain(iter::once(path)).any(|path| self.0.is_of(path))
     }
 }

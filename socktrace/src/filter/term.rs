@@ -12,6 +12,8 @@ const NOT: char = '!';
 pub(crate) struct Term<T> {
     value: T,
     negated: bool,
+    /// The value as it was written.
+    text: String,
 }
 
 impl<T: FromStr<Err = String>> FromStr for Term<T> {
@@ -23,7 +25,29 @@ impl<T: FromStr<Err = String>> FromStr for Term<T> {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        Ok(Self { value: rest.parse()?, negated })
+        Ok(Self { value: rest.parse()?, negated, text: rest.to_owned() })
+    }
+}
+
+impl<T: FromStr<Err = String>> Term<T> {
+    /// Reads a value that is to be left out, from one without the mark.
+    ///
+    /// # Errors
+    /// What is wrong, and which values there are.
+    pub(crate) fn unwanted(text: &str) -> Result<Self, String> {
+        if text.starts_with(NOT) {
+            return Err(format!(
+                "{NOT} before the value would take --not- back: leave one of them out"
+            ));
+        }
+        Ok(Self { value: text.parse()?, negated: true, text: text.to_owned() })
+    }
+}
+
+impl<T> Term<T> {
+    /// Whether it is to be left out, and the value as it was written.
+    pub(crate) fn as_written(&self) -> (bool, &str) {
+        (self.negated, &self.text)
     }
 }
 
@@ -35,9 +59,12 @@ pub(crate) struct Choice<T> {
 }
 
 impl<T: Clone> Choice<T> {
-    pub(crate) fn new(terms: &[Term<T>]) -> Self {
+    pub(crate) fn new<'a>(terms: impl IntoIterator<Item = &'a Term<T>> + Clone) -> Self
+    where
+        T: 'a,
+    {
         let of = |negated: bool| {
-            let terms = terms.iter().filter(move |term| term.negated == negated);
+            let terms = terms.clone().into_iter().filter(move |term| term.negated == negated);
             terms.map(|term| term.value.clone()).collect()
         };
         Self { wanted: of(false), unwanted: of(true) }

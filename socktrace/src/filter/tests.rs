@@ -43,6 +43,15 @@ fn each_kind_admits_its_value_and_nothing_else() {
         ("--pid", "81", "82"),
         ("--comm", "nginx", "ngin"),
         ("--uid", "33", "0"),
+        ("--uid", "33", "root"),
+        ("--comm", "ng*", "ng?"),
+        ("--comm", "[mn]gin?", "[!n]ginx"),
+        ("--comm", "*", r"\*"),
+        ("--unit", "w?b", "w?bb"),
+        ("--unit", "web.*", "we"),
+        ("--unit", "sys*.slice", "*.slice*.slice"),
+        ("--cgroup", "/sys*", "/web*"),
+        ("--cgroup", "/*/web.*", "/*/?"),
         ("--unit", "web", "db.service"),
         ("--unit", "system.slice", "user.slice"),
         ("--cgroup", "/system.slice", "/system.slice/web"),
@@ -63,6 +72,11 @@ fn each_kind_admits_its_value_and_nothing_else() {
         let (not_value, not_other) = (format!("!{value}"), format!("!{other}"));
         assert!(!admits(&[option, &not_value]), "{option} {not_value}");
         assert!(admits(&[option, &not_other]), "{option} {not_other}");
+        // The same in other words.
+        let not_option = option.replace("--", "--not-");
+        assert!(!admits(&[&not_option, value]), "{not_option} {value}");
+        assert!(admits(&[&not_option, other]), "{not_option} {other}");
+        assert!(!admits(&[option, value, &not_option, value]), "{option} {value} and not");
         // Any of one kind, none of the negated.
         assert!(admits(&[option, other, option, value]), "{option} {other} or {value}");
         assert!(!admits(&[option, value, option, &not_value]), "{option} {value} and not");
@@ -147,6 +161,21 @@ fn containers_go_by_name_id_and_pod() {
 }
 
 #[test]
+fn the_kernel_side_never_drops_what_patterns_let_pass() {
+    let choice = |terms: &[&str]| {
+        let terms: Vec<Term<Comm>> =
+            terms.iter().map(|term| term.parse().expect("sound")).collect();
+        let in_kernel = Choice::new(&terms).in_kernel();
+        (in_kernel.mode(), in_kernel.wanted.len(), in_kernel.unwanted.len())
+    };
+    assert_eq!(choice(&["nginx", "!php"]), (mode::ONLY, 1, 1));
+    assert_eq!(choice(&["nginx", "!php*"]), (mode::ONLY, 1, 0));
+    assert_eq!(choice(&["nginx", "php*", "!curl"]), (mode::EXCEPT, 0, 1));
+    assert_eq!(choice(&["nginx", "php*"]), (mode::ANY, 0, 0));
+    assert_eq!(choice(&["!php*"]), (mode::ANY, 0, 0));
+}
+
+#[test]
 fn a_claim_brings_into_the_stream_and_keeps_nothing_out() {
     let path = format!("/user.slice/user-1000.slice/user@1000.service/docker-{ID}.scope");
     let record = reset_in(&path);
@@ -160,7 +189,13 @@ fn wrong_values_are_told_with_the_right_ones() {
     for (option, value, told) in [
         ("--pid", "nginx", "a process id"),
         ("--pid", "0", "a process id"),
-        ("--uid", "root", "id -u NAME"),
+        ("--uid", "no such user", "id -u NAME"),
+        ("--uid", "4294967295", "/etc/passwd"),
+        ("--comm", "a?[b", "unclosed"),
+        ("--comm", "a-very-*-command1", "15 bytes"),
+        ("--unit", "a[", "nginx.service"),
+        ("--container", "a[", "NAMESPACE/POD"),
+        ("--cgroup", "/a[", "/system.slice/nginx.service"),
         ("--comm", "a-very-long-command", "\"a-very-long-com\""),
         ("--unit", "/system.slice", "nginx.service"),
         ("--container", "", "NAMESPACE/POD"),
@@ -178,8 +213,11 @@ fn wrong_values_are_told_with_the_right_ones() {
         ("--cause", "zebra", "socktrace explain"),
         ("--severity", "bad", "expected, notable, failure"),
     ] {
-        for value in [value.to_owned(), format!("!{value}")] {
-            let said = refusal(&[option, &value]);
+        let not_option = option.replace("--", "--not-");
+        for (option, value) in
+            [(option, value), (option, &format!("!{value}")), (&not_option, value)]
+        {
+            let said = refusal(&[option, value]);
             // The message wraps at any width.
             let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(said.contains(told) && said.contains(option), "{option} {value}: {said}");

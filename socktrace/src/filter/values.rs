@@ -2,10 +2,10 @@
 
 use std::{fs, ops::RangeInclusive, os::unix::fs::MetadataExt as _, path::Path, str::FromStr};
 
-use globset::{GlobBuilder, GlobMatcher};
 use socktrace_ebpf::Protocol;
 
-use crate::record::names::protocol_name;
+use super::{Choice, pattern::Pattern, users};
+use crate::record::{command_name, names::protocol_name};
 
 /// Where `ip netns` keeps the namespaces that it has named.
 const NAMED_NETNS: &str = "/run/netns";
@@ -34,33 +34,105 @@ macro_rules! numbers {
 numbers! {
     /// A process.
     Pid(u32) in 1..=(1 << 22), "a process id, such as 4711, or !4711 for all others";
-    /// A user.
-    Uid(u32) in 0..=u32::MAX - 1, "the number of a user, such as 1000 (id -u NAME tells it), or !1000 for all others";
     /// A port of either end.
     Port(u16) in 1..=u16::MAX, "a port from 1 to 65535, or !PORT for all others";
 }
 
-/// A command name, padded with NUL as the kernel has it.
+/// A user, by number, or by name in this host's file of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Comm(pub(super) [u8; 16]);
+pub(crate) struct Uid(pub(super) u32);
+
+impl FromStr for Uid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // The last number stands for nobody in the kernel.
+        let number = text.parse().ok().filter(|number| *number != u32::MAX);
+        match number {
+            Some(number) if is_number => Ok(Self(number)),
+            _ => users::find(text).map(Self),
+        }
+    }
+}
+
+/// A command name or a pattern for some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Comm {
+    pattern: Pattern,
+    /// The only name, padded with NUL as the kernel has it.
+    exact: Option<[u8; 16]>,
+}
+
+impl Comm {
+    /// Whether the kernel's name, padded with NUL, is one of these.
+    pub(super) fn is_of(&self, comm: &[u8; 16]) -> bool {
+        match &self.exact {
+            Some(exact) => exact == comm,
+            None => self.pattern.is_of(&command_name(comm)),
+        }
+    }
+
+    /// The same of a name as it is shown.
+    pub(super) fn is_of_shown(&self, name: &str) -> bool {
+        match &self.exact {
+            Some(exact) => command_name(exact) == name,
+            None => self.pattern.is_of(name),
+        }
+    }
+
+    /// Whether all names of the other are among these, as far as that can be seen.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self == other || other.exact.is_some_and(|exact| self.is_of(&exact))
+    }
+}
 
 impl FromStr for Comm {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         const LONGEST: usize = 15;
+        const FORMS: &str = "expected a command name as ps -o comm shows it, in which * ? [..] stand for \
+                             others, or !NAME";
         if text.is_empty() {
-            return Err("expected a command name as ps -o comm shows it, or !NAME".to_owned());
+            return Err(FORMS.to_owned());
         }
-        let Some(cut) = text.as_bytes().get(..LONGEST).filter(|_| text.len() > LONGEST) else {
+        let pattern = Pattern::new(text).map_err(|problem| format!("{FORMS}; {problem}"))?;
+        let Some(name) = pattern.exact() else {
+            if pattern.shortest() > LONGEST {
+                return Err(format!(
+                    "the kernel keeps {LONGEST} bytes of a command name, which none of these has"
+                ));
+            }
+            return Ok(Self { pattern, exact: None });
+        };
+        let Some(cut) = name.as_bytes().get(..LONGEST).filter(|_| name.len() > LONGEST) else {
             let mut comm = [0; 16];
-            comm[..text.len()].copy_from_slice(text.as_bytes());
-            return Ok(Self(comm));
+            comm[..name.len()].copy_from_slice(name.as_bytes());
+            return Ok(Self { pattern, exact: Some(comm) });
         };
         Err(format!(
             "the kernel keeps {LONGEST} bytes of a command name: use {:?}",
             String::from_utf8_lossy(cut)
         ))
+    }
+}
+
+impl Choice<Comm> {
+    /// As much of it as the kernel side can judge, which compares whole names.
+    pub(super) fn in_kernel(&self) -> Choice<[u8; 16]> {
+        let exact = |comms: &[Comm]| comms.iter().filter_map(|comm| comm.exact).collect();
+        let wanted: Vec<_> = exact(&self.wanted);
+        let has_all = wanted.len() == self.wanted.len();
+        Choice {
+            wanted: if has_all { wanted } else { Vec::new() },
+            unwanted: exact(&self.unwanted),
+        }
+    }
+
+    /// Whether it has patterns, which the kernel side cannot judge.
+    pub(super) fn has_patterns(&self) -> bool {
+        self.wanted.iter().chain(&self.unwanted).any(|comm| comm.exact.is_none())
     }
 }
 
@@ -82,13 +154,13 @@ impl FromStr for ProtocolName {
 }
 
 /// A pattern for paths of Unix sockets.
-#[derive(Clone, Debug)]
-pub(crate) struct PathPattern(GlobMatcher);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathPattern(Pattern);
 
 impl PathPattern {
     /// Whether a path, or an abstract name after `@`, is of this kind.
     pub(super) fn is_of(&self, path: &str) -> bool {
-        self.0.is_match(path)
+        self.0.is_of(path)
     }
 }
 
@@ -102,8 +174,7 @@ impl FromStr for PathPattern {
         if text.is_empty() {
             return Err(FORMS.to_owned());
         }
-        let glob = GlobBuilder::new(text).backslash_escape(true).build();
-        glob.map(|glob| Self(glob.compile_matcher())).map_err(|error| format!("{FORMS}; {error}"))
+        Pattern::new(text).map(Self).map_err(|problem| format!("{FORMS}; {problem}"))
     }
 }
 
