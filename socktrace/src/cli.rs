@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
@@ -16,6 +17,7 @@ mod history;
 mod max_sockets;
 mod otlp;
 mod ring_buffer;
+mod span;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -48,6 +50,9 @@ const DEFAULT_REPEAT_AFTER: u32 = socktrace_ebpf::repeats::REPEAT_AFTER as u32;
 /// The same where they are sent to a collector: what is counted cannot be joined with the other end.
 const DEFAULT_REPEAT_AFTER_OF_OTLP: u32 = 1_000;
 
+/// More lines than anybody counts.
+const MOST_LINES: u32 = 1_000_000_000;
+
 /// More than any ring buffer has room for.
 const MOST_REPEAT_AFTER: u32 = 1_000_000;
 
@@ -73,6 +78,19 @@ pub(crate) struct Cli {
     /// Only count and serve metrics; no stream
     #[arg(long, conflicts_with = "output")]
     pub(crate) no_stream: bool,
+
+    /// Show counts by cause and service in place of lines: a block each 10s, 5m, 1h, with the most frequent
+    /// first
+    #[arg(long, value_name = "SPAN", value_parser = |text: &str| span::read(text, span::DAY), conflicts_with_all = ["no_stream", "columns"])]
+    pub(crate) summary: Option<Duration>,
+
+    /// End after so many lines, as Ctrl-C does: that of a flood is one. With --summary, after so many blocks
+    #[arg(long, value_name = "N", value_parser = |text: &str| number(text, 1..=MOST_LINES), conflicts_with = "no_stream")]
+    pub(crate) count: Option<u32>,
+
+    /// End after this time, as Ctrl-C does: 30s, 5m, 1h
+    #[arg(long, value_name = "SPAN", value_parser = |text: &str| span::read(text, span::YEAR))]
+    pub(crate) duration: Option<Duration>,
 
     /// Serve metrics here: IP:PORT, unix:PATH[,mode=OCTAL], or systemd for the sockets that it
     /// passes; may be repeated [default: systemd if it passes any, else 127.0.0.1:10054]

@@ -40,6 +40,12 @@ macro_rules! filters {
         }
 
         impl Filters {
+            /// Whether an option of this name is one of these.
+            pub(crate) fn have(option: &str) -> bool {
+                let name = option.strip_prefix("not-").unwrap_or(option);
+                [$(stringify!($name)),+].contains(&name)
+            }
+
             /// Whether anything is asked.
             pub(crate) fn are_given(&self) -> bool {
                 !($(self.$name.is_empty() && self.$not.is_empty())&&+)

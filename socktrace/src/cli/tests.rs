@@ -90,6 +90,29 @@ fn floods_are_larger_where_both_ends_are_joined() {
 }
 
 #[test]
+fn a_stream_ends_after_something() {
+    for (args, words) in [
+        (&["--count", "0"][..], "from 1 to 1000000000"),
+        (&["--count=-1"], "from 1 to"),
+        (&["--count", "99999999999999999999"], "from 1 to"),
+        (&["--count", "5", "--no-stream"], "cannot be used with"),
+        (&["--summary", "5s", "--no-stream"], "cannot be used with"),
+        (&["--summary", "5s", "--columns", "errno"], "cannot be used with"),
+        (&["--summary", "0s"], "from 1s to 24h"),
+        (&["--duration", "10"], "30s, 5m, 1h"),
+        (&["--duration=-10s"], "from 1s to"),
+    ] {
+        let error = parse(args).expect_err("wrong");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+    let cli = parse(&["--count", "5", "--summary", "10s", "--duration", "1h 30m"]).expect("sound");
+    assert_eq!((cli.count, cli.summary), (Some(5), Some(Duration::from_secs(10))));
+    assert_eq!(cli.duration, Some(Duration::from_mins(90)));
+    assert!(parse(&["--duration", "30s", "--no-stream"]).is_ok());
+}
+
+#[test]
 fn a_collector_has_an_url() {
     for (args, words) in [
         (["--otlp", "collector:4318"], "http://HOST:4318"),

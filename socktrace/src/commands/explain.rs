@@ -4,7 +4,7 @@ use std::{env, process::ExitCode};
 
 use anyhow::Context as _;
 
-use super::print;
+use super::{print, say};
 use crate::{
     cli::Explain,
     explain::{Language, Topic, overview, page, unknown},
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
         None => overview(language, width),
         Some(Ok(topic)) => page(&topic, language, width),
         Some(Err(word)) => {
-            eprintln!("socktrace: {}", unknown(&word, language));
+            say(&unknown(&word, language));
             return Ok(ExitCode::from(exit::WRONG_USAGE));
         }
     };

@@ -4,7 +4,7 @@ use std::{ops::Range, process::ExitCode};
 
 use socktrace_history::Reader;
 
-use super::shown::LineView;
+use super::{say, shown::LineView};
 use crate::{
     cli::{Moment, ReadHistory},
     record::Line,
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &ReadHistory) -> anyhow::Result<ExitCode> {
     let span = span(args);
     if args.purge {
         let count = Reader::purge(&args.file, span)?;
-        eprintln!("socktrace: {count} lines deleted from {}", args.file.display());
+        say(&format!("{count} lines deleted from {}", args.file.display()));
         return Ok(ExitCode::SUCCESS);
     }
     let mut reader = Reader::open(&args.file)?;

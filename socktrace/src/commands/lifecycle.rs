@@ -5,13 +5,21 @@ use std::sync::Arc;
 use socktrace_ebpf::Counter;
 
 use crate::{
+    cli::Filters,
     config::{self, Resolved},
     counts::Counts,
+    filter::Filter,
     service::{log::NOTICE, manager::Manager, signals::ReloadSignal},
 };
 
-/// What can change while it runs. Other settings are built into the loaded programs, or bound.
+/// What can change while it runs, filters aside. Other settings are built into the loaded programs, or
+/// bound.
 const RELOADABLE: [&str; 4] = ["all", "color", "on-full", "output"];
+
+/// Whether a setting can change. Filters can, unless they narrow what the kernel side counts.
+fn is_reloadable(name: &str, at_start: &Resolved) -> bool {
+    RELOADABLE.contains(&name) || (Filters::have(name) && !at_start.cli.filter_metrics)
+}
 
 /// The daemon as its service manager sees it.
 pub(super) struct Lifecycle {
@@ -54,8 +62,10 @@ impl Lifecycle {
         self.manager.reloading();
         match Resolved::of_process() {
             Ok(new) => {
-                let (applied, waiting): (Vec<_>, Vec<_>) =
-                    resolved.changes(&new).into_iter().partition(|name| RELOADABLE.contains(name));
+                let (applied, waiting): (Vec<_>, Vec<_>) = resolved
+                    .changes(&new)
+                    .into_iter()
+                    .partition(|name| is_reloadable(name, resolved));
                 if !waiting.is_empty() {
                     log::warn!("changed, but only a restart makes it so: {}", waiting.join(", "));
                 }
@@ -64,6 +74,9 @@ impl Lifecycle {
                     "the configuration was read again; changed since the start: {}",
                     list(&applied)
                 );
+                if applied.iter().any(|name| Filters::have(name)) {
+                    announce_filters(&resolved.cli.filters, &new.cli.filters);
+                }
                 apply(&new);
             }
             Err(config::Error::Settings(problems)) => {
@@ -77,6 +90,27 @@ impl Lifecycle {
             }
         }
         self.ready();
+    }
+}
+
+/// Says by what is judged from now on, and what the kernel side keeps from it.
+fn announce_filters(at_start: &Filters, now: &Filters) {
+    let (at_start, filter) = (Filter::from(at_start), Filter::from(now));
+    let shown = if now.are_given() { now.to_string() } else { "none".to_owned() };
+    log::info!(target: NOTICE, "filters: {shown}");
+    let dropped = filter.dropped_in_kernel(&at_start);
+    if !dropped.is_empty() {
+        log::warn!(
+            "the kernel programs drop what passes now and did not pass at the start, and only a restart \
+             makes it pass: {}",
+            dropped.join(", ")
+        );
+    }
+    if filter.changed_subjects(&at_start).is_some() {
+        log::info!(
+            target: NOTICE,
+            "events that are counted in floods pass by what all of them have in common, until a restart"
+        );
     }
 }
 

@@ -37,6 +37,11 @@ pub(crate) fn print_config(resolved: &config::Resolved) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says something on stderr beside what is printed. Nobody may be left to read it.
+fn say(text: &str) {
+    drop(writeln!(io::stderr(), "socktrace: {text}"));
+}
+
 /// Writes to stdout, styled only for a terminal. A reader that has seen enough is no error.
 fn print(text: &[u8]) -> io::Result<()> {
     let mut out = anstream::stdout().lock();

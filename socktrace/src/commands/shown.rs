@@ -11,7 +11,10 @@ use anstream::ColorChoice;
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::groups::{self, Count};
+use super::{
+    groups::{self, Count},
+    say,
+};
 use crate::{
     cli::{Group, Output, Shown, Time},
     filter::Filter,
@@ -36,6 +39,8 @@ pub(super) struct LineView<'a> {
     failures: BTreeMap<String, u64>,
     events: u64,
     lost: u64,
+    /// Lines that were left out, as they are of --summary.
+    summaries: u64,
     span: Option<(Timestamp, Timestamp)>,
     /// What ended it, unless its reader has seen enough.
     failed: Option<io::Error>,
@@ -63,6 +68,7 @@ impl<'a> LineView<'a> {
             failures: BTreeMap::new(),
             events: 0,
             lost: 0,
+            summaries: 0,
             span: None,
             failed: None,
         }
@@ -72,6 +78,10 @@ impl<'a> LineView<'a> {
     pub(super) fn take(&mut self, line: &Line, text: &[u8]) -> ControlFlow<()> {
         if let Some(count) = line.lost() {
             self.lost += count;
+        } else if line.is_summary() {
+            // Events of which nothing more is known, and other lines may have them.
+            self.summaries += 1;
+            return ControlFlow::Continue(());
         } else {
             if !self.filter.admits_line(line) {
                 return ControlFlow::Continue(());
@@ -143,7 +153,7 @@ impl<'a> LineView<'a> {
             Some(error) => return Err(error).context("cannot write to stdout"),
             None => {}
         }
-        eprintln!("socktrace: {}", self.summary());
+        say(&self.summary());
         Ok(())
     }
 
@@ -172,7 +182,11 @@ impl<'a> LineView<'a> {
             1 => "1 event".to_owned(),
             count => format!("{count} events"),
         };
-        format!("{failures}; {events}{span}{lost}")
+        let left_out = match self.summaries {
+            0 => String::new(),
+            count => format!("; {count} lines of --summary left out"),
+        };
+        format!("{failures}; {events}{span}{lost}{left_out}")
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
         privileges,
         signals::{ReloadSignal, StopSignals},
     },
-    sinks::{Sink, Sinks, StreamSink},
+    sinks::Sinks,
 };
 
 /// Runs until SIGINT or SIGTERM, or until the reader of the output is gone.
@@ -179,8 +179,7 @@ fn announce_missing(health: &Health, hooks: &Hooks, losses: &[impl Display]) {
 
 /// Where records go: to lines unless there are to be none, to a collector and to a history.
 fn sinks(cli: &Cli, otlp: Option<&Otlp>, kept: Option<&Kept>) -> Sinks {
-    let stream = || Box::new(StreamSink::new(watch::options(cli))) as Box<dyn Sink>;
-    let stream = (!cli.no_stream).then(stream);
+    let stream = (!cli.no_stream).then(|| watch::stream(cli));
     Sinks::new(stream.into_iter().chain(otlp.map(Otlp::sink)).chain(kept.map(Kept::sink)).collect())
 }
 

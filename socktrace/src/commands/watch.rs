@@ -1,9 +1,10 @@
 //! The daemon's loop: takes events through the pipeline, and is a service meanwhile, until it is
-//! stopped or nobody reads the stream any more.
+//! stopped, has shown what was asked for, or nobody reads the stream any more.
 
-use std::future::pending;
+use std::{future::pending, sync::Arc};
 
 use socktrace_otlp::Control;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     lifecycle::Lifecycle,
@@ -13,11 +14,20 @@ use crate::{
     cli::{Cli, OnFull, Output, Time},
     config::Resolved,
     counts::StreamProgress,
+    filter::Filter,
     kernel::load::Attached,
     pipeline::{Pipeline, Step},
     service::signals::StopSignals,
-    sinks::{Clock, Format, Options},
+    sinks::{Clock, Ending, Format, Options, Sink, StreamSink, SummarySink},
 };
+
+/// What shows events on standard output: one by one, or by their numbers.
+pub(super) fn stream(cli: &Cli) -> Box<dyn Sink> {
+    match cli.summary {
+        Some(interval) => Box::new(SummarySink::new(options(cli), interval, cli.count)),
+        None => Box::new(StreamSink::new(options(cli), cli.count)),
+    }
+}
 
 /// How sinks are to work, as the command line says.
 pub(super) fn options(cli: &Cli) -> Options {
@@ -56,15 +66,20 @@ pub(super) async fn watch(
         pipeline.begin();
     }
     lifecycle.ready();
-    let mut is_read = true;
-    while is_read {
+    let deadline = resolved.cli.duration.map(|duration| Instant::now() + duration);
+    let mut ending = Ending::Read;
+    while ending == Ending::Read {
         tokio::select! {
             biased;
             () = stop.wait() => break,
+            () = reached(deadline) => break,
             () = lifecycle.manager.due() => lifecycle.alive(),
             () = lifecycle.reload.wait() => lifecycle.reload(&resolved, |new| {
                 if let Some(pipeline) = &mut pipeline {
-                    pipeline.change(&options(&new.cli), new.cli.all);
+                    // Counts are the kernel side's, and the stream shows what is counted.
+                    let follows = !resolved.cli.filter_metrics;
+                    let filter = follows.then(|| Arc::new(Filter::from(&new.cli.filters)));
+                    pipeline.change(&options(&new.cli), new.cli.all, filter);
                 }
                 if let Some(otlp) = otlp {
                     otlp.reload();
@@ -77,7 +92,7 @@ pub(super) async fn watch(
             }
             ready = next(&mut pipeline) => {
                 let (pipeline, work) = ready?;
-                is_read = pipeline.take(work).await;
+                ending = pipeline.take(work).await;
             }
         }
     }
@@ -86,7 +101,7 @@ pub(super) async fn watch(
     // neither shown nor said to be lost.
     drop(attached);
     let Some(mut pipeline) = pipeline else { return Ok(StreamProgress::default()) };
-    if is_read {
+    if ending != Ending::ReaderGone {
         tokio::select! {
             biased;
             () = stop.wait() => {}
@@ -94,6 +109,14 @@ pub(super) async fn watch(
         }
     }
     Ok(pipeline.end())
+}
+
+/// Waits until then; forever where there is no end.
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
 }
 
 /// The next step of a pipeline; never without one. Cancel safe.

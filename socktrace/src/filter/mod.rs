@@ -9,6 +9,7 @@ mod kernel_filter;
 mod line;
 mod network;
 mod pattern;
+mod reload;
 mod service;
 mod term;
 mod users;

@@ -94,6 +94,25 @@ impl<T> Choice<T> {
             && (self.wanted.is_empty() || self.wanted.iter().any(is_wanted))
     }
 
+    /// Whether what it lets pass passes another one too. `covers` says whether all of the second value is
+    /// in the first; `of_two` whether a thing has two values, of which one has to be wanted.
+    pub(super) fn is_within(
+        &self,
+        other: &Self,
+        covers: impl Fn(&T, &T) -> bool,
+        of_two: bool,
+    ) -> bool {
+        let is_unwanted = |value: &T| self.unwanted.iter().any(|out| covers(out, value));
+        let wanted = || self.wanted.iter().filter(|value| !is_unwanted(value));
+        let is_apart = |out: &T| {
+            let meets = |value: &T| covers(value, out) || covers(out, value);
+            !of_two && !self.wanted.is_empty() && !wanted().any(meets)
+        };
+        let is_wanted = |value: &T| other.wanted.iter().any(|wanted| covers(wanted, value));
+        (other.wanted.is_empty() || (!self.wanted.is_empty() && wanted().all(is_wanted)))
+            && other.unwanted.iter().all(|out| is_unwanted(out) || is_apart(out))
+    }
+
     /// The values with whether they are wanted: unwanted ones last, as they outweigh.
     pub(super) fn verdicts(&self) -> impl Iterator<Item = (&T, bool)> {
         let wanted = self.wanted.iter().map(|value| (value, true));

@@ -120,14 +120,21 @@ impl FromStr for Comm {
 
 impl Choice<Comm> {
     /// As much of it as the kernel side can judge, which compares whole names.
-    pub(super) fn in_kernel(&self) -> Choice<[u8; 16]> {
-        let exact = |comms: &[Comm]| comms.iter().filter_map(|comm| comm.exact).collect();
-        let wanted: Vec<_> = exact(&self.wanted);
-        let has_all = wanted.len() == self.wanted.len();
-        Choice {
-            wanted: if has_all { wanted } else { Vec::new() },
+    pub(super) fn exact_part(&self) -> Self {
+        let is_exact = |comm: &&Comm| comm.exact.is_some();
+        let exact = |comms: &[Comm]| comms.iter().filter(is_exact).cloned().collect::<Vec<_>>();
+        let has_all = self.wanted.iter().all(|comm| is_exact(&comm));
+        Self {
+            wanted: if has_all { self.wanted.clone() } else { Vec::new() },
             unwanted: exact(&self.unwanted),
         }
+    }
+
+    /// That part as the kernel side has it.
+    pub(super) fn in_kernel(&self) -> Choice<[u8; 16]> {
+        let part = self.exact_part();
+        let names = |comms: &[Comm]| comms.iter().filter_map(|comm| comm.exact).collect();
+        Choice { wanted: names(&part.wanted), unwanted: names(&part.unwanted) }
     }
 
     /// Whether it has patterns, which the kernel side cannot judge.

@@ -15,6 +15,10 @@ use crate::{
 /// Decides what is shown, and counted where filters narrow the counts.
 pub(crate) struct Judge {
     filter: Arc<Filter>,
+    /// What the kernel side judges by.
+    at_start: Arc<Filter>,
+    /// What of it is to be asked of floods, as the kernel side has asked something else.
+    of_floods: Option<Filter>,
     /// Whether noise is shown too.
     all: bool,
     /// Whether there are sinks that take noise in any case.
@@ -39,7 +43,8 @@ impl Judge {
     /// Judges by this filter. `all` and `retransmits` say what is shown besides failures.
     pub(crate) fn new(filter: Arc<Filter>, all: bool, retransmits: bool) -> Self {
         let all = all || filter.names_failures();
-        Self { filter, all, serves_all: false, retransmits }
+        let at_start = Arc::clone(&filter);
+        Self { filter, at_start, of_floods: None, all, serves_all: false, retransmits }
     }
 
     /// Lets noise pass for sinks that take it in any case, if there are any.
@@ -57,8 +62,12 @@ impl Judge {
         if self.all || !is_noise(finding) { Audience::Everybody } else { Audience::WhoeverWantsAll }
     }
 
-    /// Shows noise too from now on, or not any more.
-    pub(super) fn change(&mut self, all: bool) {
+    /// Shows noise too from now on, or not any more, and judges by another filter if there is one.
+    pub(super) fn change(&mut self, all: bool, filter: Option<Arc<Filter>>) {
+        if let Some(filter) = filter {
+            self.of_floods = filter.changed_subjects(&self.at_start);
+            self.filter = filter;
+        }
         self.all = all || self.filter.names_failures();
     }
 
@@ -111,6 +120,7 @@ impl Judge {
         self.is_meant(flood.signature, flood.finding)
             && self.is_wanted(flood.finding)
             && self.filter.admits_service(&flood.service)
+            && self.of_floods.as_ref().is_none_or(|filter| filter.admits_flood(flood))
     }
 
     /// Whether what a signature means is asked for.

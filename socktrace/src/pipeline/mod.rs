@@ -22,6 +22,7 @@ use self::floods::{Added, Floods, Look};
 pub(crate) use self::{judge::Judge, teacher::Teacher};
 use crate::{
     counts::{Counts, SharedProgress, StreamProgress, UserCounts},
+    filter::Filter,
     kernel::{events::Events, repeats::RepeatMaps},
     record::{Decoder, Flood, Record, RemoteNames},
     sinks::{Ending, Options, Sinks},
@@ -181,30 +182,32 @@ impl Pipeline {
         }
     }
 
-    /// Takes a step; whether there is anybody left to read the stream. To be awaited to the end.
-    pub(crate) async fn take(&mut self, step: Step) -> bool {
+    /// Takes a step, and returns whether the stream goes on. To be awaited to the end.
+    pub(crate) async fn take(&mut self, step: Step) -> Ending {
         match step {
             Step::Refresh => self.gate.teacher.refresh(),
             Step::Floods => self.report_floods(Floods::look),
             Step::Written(ending) => {
                 self.note();
-                return ending == Ending::Read;
+                return ending;
             }
             Step::Events => self.pass().await,
         }
-        true
+        Ending::Read
     }
 
-    /// Goes on with other options. `all` says whether noise is shown too.
-    pub(crate) fn change(&mut self, options: &Options, all: bool) {
+    /// Goes on with other options, and another filter if there is one. `all` says whether noise is shown
+    /// too.
+    pub(crate) fn change(&mut self, options: &Options, all: bool, filter: Option<Arc<Filter>>) {
         if self.sinks.are_none() {
             return;
         }
         // Under the options that they came with.
         self.report_floods(Floods::take);
         self.sinks.change(options);
-        self.gate.judge.change(all);
+        self.gate.judge.change(all, filter);
         self.gate.settle();
+        self.refreshes = self.gate.refreshes();
     }
 
     /// Gives what came before the end to the sinks, as far as readers take it. The kernel programs are
@@ -218,6 +221,7 @@ impl Pipeline {
             self.pass().await;
             if !has_more {
                 self.report_floods(Floods::take);
+                self.sinks.end();
             }
             if !self.write_out().await? || !has_more {
                 return Ok(());

@@ -78,6 +78,11 @@ impl Line {
         self.count.filter(|_| self.event == "lost")
     }
 
+    /// Whether it has numbers of events in place of them.
+    pub(crate) fn is_summary(&self) -> bool {
+        self.event == "summary"
+    }
+
     /// For how many events it stands.
     pub(crate) fn events(&self) -> u64 {
         self.repeated.unwrap_or(1)

@@ -28,6 +28,8 @@ mod remarks;
 mod replay_tests;
 mod reset_sent;
 mod stream_sink;
+mod summary;
+mod summary_sink;
 #[cfg(test)]
 mod tests;
 mod unix;
@@ -48,6 +50,7 @@ pub(crate) use self::{
     printer::Printer,
     reason::reason,
     stream_sink::StreamSink,
+    summary_sink::SummarySink,
 };
 use crate::{
     counts::StreamProgress,
@@ -94,6 +97,8 @@ pub(crate) enum Ending {
     Read,
     /// Nobody reads any more (`socktrace | head`).
     ReaderGone,
+    /// As much is written as was asked for.
+    Enough,
 }
 
 /// Which sinks take a record.
@@ -130,6 +135,9 @@ pub(crate) trait Sink {
 
     /// Reports that the kernel side has had no room for so many events since the start.
     fn lost(&mut self, total: u64);
+
+    /// Has it write what it has kept back, as nothing comes any more.
+    fn end(&mut self) {}
 
     /// Begins to write what was added. Only when not busy.
     fn flush(&mut self);
@@ -195,6 +203,11 @@ impl Sinks {
     /// See [`Sink::lost`].
     pub(crate) fn lost(&mut self, total: u64) {
         self.each(|sink| sink.lost(total));
+    }
+
+    /// See [`Sink::end`].
+    pub(crate) fn end(&mut self) {
+        self.each(|sink| sink.end());
     }
 
     /// See [`Sink::give_up`].

@@ -255,7 +255,7 @@ impl Printer {
 }
 
 /// The time zone of a clock.
-fn zone(clock: Clock) -> TimeZone {
+pub(super) fn zone(clock: Clock) -> TimeZone {
     match clock {
         Clock::Utc => TimeZone::UTC,
         Clock::Local | Clock::None => TimeZone::system(),

@@ -43,10 +43,13 @@ pub(crate) struct StreamSink {
     repeated: u64,
     /// Whether nothing is written any more.
     given_up: bool,
+    /// How many lines are still to be written; `None` for any number.
+    remaining: Option<u32>,
 }
 
 impl StreamSink {
-    pub(crate) fn new(options: Options) -> Self {
+    /// Writes so many lines, or any number.
+    pub(crate) fn new(options: Options, lines: Option<u32>) -> Self {
         Self {
             drops: options.drops,
             printer: Printer::new(options),
@@ -61,6 +64,18 @@ impl StreamSink {
             begun_floods: Vec::new(),
             repeated: 0,
             given_up: false,
+            remaining: lines,
+        }
+    }
+
+    fn has_enough(&self) -> bool {
+        self.remaining == Some(0)
+    }
+
+    /// Notes that there is a line more.
+    fn count_line(&mut self) {
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining.saturating_sub(1);
         }
     }
 
@@ -80,16 +95,22 @@ impl Sink for StreamSink {
     }
 
     fn record(&mut self, record: &Record) {
-        if !self.given_up && self.printer.pending() < KEPT_FOR_READER {
+        if self.has_enough() {
+            // As if it had ended before.
+        } else if !self.given_up && self.printer.pending() < KEPT_FOR_READER {
             self.printer.record(record);
+            self.count_line();
         } else {
             self.drop_lines(1);
         }
     }
 
     fn flood(&mut self, flood: &Flood) {
-        if !self.given_up && self.printer.pending() < KEPT_FOR_READER {
+        if self.has_enough() {
+            // As if it had ended before.
+        } else if !self.given_up && self.printer.pending() < KEPT_FOR_READER {
             self.printer.flood(flood);
+            self.count_line();
         } else {
             self.drop_lines(flood.count);
         }
@@ -101,7 +122,7 @@ impl Sink for StreamSink {
 
     fn flush(&mut self) {
         // A full disk takes no notice either: the first write that succeeds is followed by one.
-        if !self.writer.is_full() {
+        if !self.writer.is_full() && !self.has_enough() {
             let in_kernel =
                 self.lost_in_kernel - mem::replace(&mut self.reported, self.lost_in_kernel);
             let count = in_kernel + mem::take(&mut self.unreported);
@@ -128,7 +149,11 @@ impl Sink for StreamSink {
             Written::All => {
                 self.written += batch;
                 self.repeated += sum(mem::take(&mut self.begun_floods));
-                Ending::Read
+                if self.has_enough() && self.printer.pending() == 0 {
+                    Ending::Enough
+                } else {
+                    Ending::Read
+                }
             }
             Written::Full { lines, written } => {
                 let (out, rest): (Vec<_>, Vec<_>) = mem::take(&mut self.begun_floods)

@@ -120,7 +120,7 @@ fn a_busy_sink_holds_events_back_but_not_the_writes_of_others() {
 
 #[test]
 fn a_slow_reader_costs_lines_beyond_a_megabyte() {
-    let mut stream = StreamSink::new(JSON);
+    let mut stream = StreamSink::new(JSON, None);
     let record = record(reset_event());
     let mut line = Vec::new();
     json::write(&mut line, &record, &mut LastLine::default()).expect("memory");
@@ -138,7 +138,7 @@ fn a_slow_reader_costs_lines_beyond_a_megabyte() {
 
 #[test]
 fn a_flood_counts_for_all_it_stands_for() {
-    let mut stream = StreamSink::new(JSON);
+    let mut stream = StreamSink::new(JSON, None);
     stream.record(&record(reset_event()));
     stream.flood(&flood::tests::flood());
     let so_far = |stream: &StreamSink| {
