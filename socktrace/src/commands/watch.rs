@@ -17,7 +17,7 @@ use crate::{
     filter::Filter,
     kernel::load::Attached,
     pipeline::{Pipeline, Step},
-    service::signals::StopSignals,
+    service::{reader::PipeReader, signals::StopSignals},
     sinks::{Clock, Ending, Format, Options, Sink, StreamSink, SummarySink},
 };
 
@@ -67,12 +67,15 @@ pub(super) async fn watch(
     }
     lifecycle.ready();
     let deadline = resolved.cli.duration.map(|duration| Instant::now() + duration);
+    // `head` has its lines before the next failure.
+    let reader = (!resolved.cli.no_stream).then(PipeReader::new);
     let mut ending = Ending::Read;
     while ending == Ending::Read {
         tokio::select! {
             biased;
             () = stop.wait() => break,
             () = reached(deadline) => break,
+            () = gone(reader.as_ref()) => ending = Ending::ReaderGone,
             () = lifecycle.manager.due() => lifecycle.alive(),
             () = lifecycle.reload.wait() => lifecycle.reload(&resolved, |new| {
                 if let Some(pipeline) = &mut pipeline {
@@ -115,6 +118,14 @@ pub(super) async fn watch(
 async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Waits until nobody reads the stream any more; forever where there is none.
+async fn gone(reader: Option<&PipeReader>) {
+    match reader {
+        Some(reader) => reader.gone().await,
         None => pending().await,
     }
 }

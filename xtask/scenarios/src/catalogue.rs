@@ -16,10 +16,10 @@ use super::{
     listener, metrics, mptcp, nat,
     network::Family,
     no_socket, not_sent, odd, orderly, other_protocols, otlp, overlap, owner, policy, privileges,
-    prometheus, quiet, recverr, refusal, reset, resolve, route,
+    prometheus, quiet, recverr, refilter, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
-    send_timeout, sent, service, sigpipe, sockopt, stream, survive, system, tables, terminal,
-    timeout, udp, unix, unread, verifier, write,
+    send_timeout, sent, service, sigpipe, sockopt, stream, stream_end, summary, survive, system,
+    tables, terminal, timeout, udp, unix, unread, verifier, write,
 };
 
 /// The scenario of this name.
@@ -562,9 +562,12 @@ catalogue! {
         Smp differs "tables_full_of_odd_numbers": tables::full_of_odd_numbers;
         Smp "owner_in_legacy_cgroup": owner::in_legacy_cgroup;
         Smp "filter_by_process": filter::by_process;
+        Smp "filter_by_process_pattern": filter::by_process_pattern;
+        Smp "filter_wrong_values": filter::wrong_values;
         Smp "filter_by_user_and_namespace": filter::by_user_and_namespace;
         Smp "filter_by_gone_process": filter::by_gone_process;
         Smp "filter_by_service": filter::by_service;
+        Smp "filter_by_service_pattern": filter::by_service_pattern;
         Smp "filter_by_cgroup": filter::by_cgroup;
         Smp "filter_by_local_end": filter::by_local_end;
         Smp "filter_by_remote_end": filter::by_remote_end;
@@ -572,6 +575,18 @@ catalogue! {
         Smp "filter_by_errno_and_cause": filter::by_errno_and_cause;
         Smp "filter_by_severity": filter::by_severity;
         Smp "filter_metrics": filter::metrics;
+        Smp "filter_reload": refilter::in_daemon;
+        Smp "filter_reload_of_kernel_side": refilter::in_kernel;
+        Smp "filter_reload_of_floods": refilter::of_floods;
+        Smp "filter_reload_with_metrics": refilter::of_counts;
+        Smp quick "summary": summary::of_services;
+        Smp "summary_of_floods": summary::of_floods;
+        Smp "summary_stalled_reader": summary::stalled_reader;
+        Smp quick "stream_count": stream_end::count;
+        Smp "stream_count_of_blocks": stream_end::count_of_blocks;
+        Smp "stream_duration": stream_end::duration;
+        Smp quick "stream_reader_gone": stream_end::reader_gone;
+        Smp "commands_reader_gone": stream_end::commands_reader_gone;
         Smp quick "otlp_says_what_the_stream_says": otlp::says_what_the_stream_says;
         Smp "otlp_without_lines": otlp::without_lines;
         Smp "otlp_alone": otlp::alone;

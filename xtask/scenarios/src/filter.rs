@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     libc,
     sys::{
@@ -86,12 +86,23 @@ fn make(listener: &Socket) -> Result<()> {
 struct Case {
     args: Vec<String>,
     shown: &'static [Failure],
-    /// Whether the kernel side has to be taught what to leave out.
-    is_learnt: bool,
+    /// How the kernel side comes to leave out the others.
+    left_out: LeftOut,
+}
+
+/// Who leaves out what is not asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeftOut {
+    /// The kernel side does.
+    InKernel,
+    /// It does once it was taught.
+    OnceTaught,
+    /// The daemon does.
+    InDaemon,
 }
 
 fn case(option: &str, value: &str, shown: &'static [Failure]) -> Case {
-    Case { args: vec![option.to_owned(), value.to_owned()], shown, is_learnt: false }
+    Case { args: vec![option.to_owned(), value.to_owned()], shown, left_out: LeftOut::InKernel }
 }
 
 /// The filter and its negation.
@@ -102,6 +113,16 @@ fn both(
     others: &'static [Failure],
 ) -> [Case; 2] {
     [case(option, value, shown), case(option, &format!("!{value}"), others)]
+}
+
+/// The same with the negation as an option of its own.
+fn otherwise(
+    option: &str,
+    value: &str,
+    shown: &'static [Failure],
+    others: &'static [Failure],
+) -> [Case; 2] {
+    [case(option, value, shown), case(&option.replace("--", "--not-"), value, others)]
 }
 
 /// Lets daemons with these filters watch the same failures. Of a filter and its negation, one in turn
@@ -126,9 +147,13 @@ fn compare(listener: &Socket, cases: impl IntoIterator<Item = Case>) -> Result<(
     for (said, case) in Tracer::stop_all(tracers, Signal::SIGINT)?.iter().zip(&cases) {
         let sent = events_sent(said).with_context(|| format!("no number of events: {said}"))?;
         // The last of what is left out may come before the first of it was judged.
-        let taught_by = if case.is_learnt { ROUNDS - 1 } else { 0 };
+        let sent_rounds = match case.left_out {
+            LeftOut::InKernel => 0,
+            LeftOut::OnceTaught => ROUNDS - 1,
+            LeftOut::InDaemon => ROUNDS,
+        };
         let most = case.shown.len() * ROUNDS
-            + (ALL.len() - case.shown.len()) * taught_by
+            + (ALL.len() - case.shown.len()) * sent_rounds
             // Nobody asks for these, which is learnt of each.
             + RSTS * (ROUNDS - 1);
         ensure!(sent <= most, "{:?}: the kernel sent {sent} events, {most} at most", case.args);
@@ -173,10 +198,41 @@ pub(super) fn by_process() -> Result<()> {
     compare(&listener()?, cases.into_iter().flatten())
 }
 
+/// `--comm` by patterns, which the daemon judges.
+pub(super) fn by_process_pattern() -> Result<()> {
+    let comm = fs::read_to_string("/proc/thread-self/comm")?;
+    let rest = comm.trim_end().get(1..).context("a short name")?;
+    let cases = [otherwise("--comm", &format!("?{rest}*"), OWN, OTHER)];
+    let cases = cases.into_iter().flatten();
+    compare(&listener()?, cases.map(|case| Case { left_out: LeftOut::InDaemon, ..case }))
+}
+
+/// Patterns are refused where the kernel side counts, and a user who is not there wherever it is named.
+pub(super) fn wrong_values() -> Result<()> {
+    for (args, words) in [
+        (&["--comm", "ngin*", "--filter-metrics"][..], "the kernel side counts by whole names"),
+        (&["--not-comm", "ngin?", "--filter-metrics"], "the kernel side counts by whole names"),
+        (&["--uid", "nobody-there"], "/etc/passwd"),
+        (&["--not-unit", "!nginx"], "take --not- back"),
+        (&["--unit", "ngin["], "nginx.service"),
+        (&["--count", "1", "--no-stream"], "cannot be used with '--no-stream'"),
+        (&["--count", "0"], "expected a whole number from 1"),
+        (&["--duration", "0s"], "expected a span with its unit"),
+        (&["--summary", "10"], "expected a span with its unit"),
+    ] {
+        let Err(refused) = Tracer::start(args)? else { bail!("{args:?} is taken") };
+        let said = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(refused.exit == 2 && said.contains(words), "{args:?}: {}: {said}", refused.exit);
+    }
+    Ok(())
+}
+
 /// `--uid` and `--netns`.
 pub(super) fn by_user_and_namespace() -> Result<()> {
     let cases = [
         both("--uid", &Uid::current().to_string(), OWN, OTHER),
+        // As the guest's /etc/passwd names it.
+        otherwise("--uid", "root", OWN, OTHER),
         both("--netns", "/proc/self/ns/net", ALL, &[]),
     ];
     compare(&listener()?, cases.into_iter().flatten())
@@ -193,6 +249,15 @@ pub(super) fn by_service() -> Result<()> {
 /// `--cgroup`.
 pub(super) fn by_cgroup() -> Result<()> {
     learn([both("--cgroup", "/system.slice", OTHER, OWN)])
+}
+
+/// `--unit`, `--container` and `--cgroup` by patterns.
+pub(super) fn by_service_pattern() -> Result<()> {
+    learn([
+        otherwise("--unit", "w?*", &[Refused], &[Reset, BadOption, Contained]),
+        otherwise("--container", "cf87ba*", &[Contained], &[Reset, Refused, BadOption]),
+        otherwise("--cgroup", "/sys*.slice", OTHER, OWN),
+    ])
 }
 
 /// `--port` and `--local`.
@@ -299,7 +364,8 @@ pub(super) fn by_gone_process() -> Result<()> {
 
 /// Compares where the kernel side has to be taught.
 fn learn(cases: impl IntoIterator<Item = [Case; 2]>) -> Result<()> {
-    let learnt = cases.into_iter().flatten().map(|case| Case { is_learnt: true, ..case });
+    let learnt = cases.into_iter().flatten();
+    let learnt = learnt.map(|case| Case { left_out: LeftOut::OnceTaught, ..case });
     compare(&listener()?, learnt)
 }
 
@@ -308,12 +374,13 @@ pub(super) fn metrics() -> Result<()> {
     let listener = listener()?;
     let port = socket::local(&listener)?.port().to_string();
     let unit = ["--unit", "web"];
-    let cases: [(&[&str], &[Failure]); 5] = [
+    let cases: [(&[&str], &[Failure]); 6] = [
         (&["--port", &port], ALL),
         (&unit, ALL),
         (&["--port", &port, "--filter-metrics"], &[Reset]),
         (&["--errno", "!ECONNREFUSED", "--filter-metrics"], &[Reset, BadOption]),
         (&[unit[0], unit[1], "--no-stream", "--filter-metrics"], &[Refused]),
+        (&["--not-unit", "w*", "--no-stream", "--filter-metrics"], &[Reset, BadOption, Contained]),
     ];
     let all = cases.iter().map(|(args, _)| [&["--listen", "127.0.0.1:0"], *args].concat());
     let tracers = Tracer::start_all(&all.collect::<Vec<_>>())?;

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY: u32 = 65_534;
 
 /// A history's file, in a directory of its own.
-fn place(name: &str) -> Result<String> {
+pub(super) fn place(name: &str) -> Result<String> {
     let directory = format!("/run/kept-{name}");
     // Of a run before.
     drop(fs::remove_dir_all(&directory));

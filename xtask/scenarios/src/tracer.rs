@@ -301,7 +301,8 @@ impl Tracer {
         self.until_ended()
     }
 
-    fn until_ended(mut self) -> Result<(ExitStatus, String)> {
+    /// Waits until it has ended by itself: how, and all it said on stderr.
+    pub(super) fn until_ended(mut self) -> Result<(ExitStatus, String)> {
         let status = self.child.wait()?;
         self.said.extend(self.stderr.iter());
         Ok((status, self.said.join("\n")))
