@@ -20,7 +20,7 @@ pub(crate) const SELF_TEST: u8 = 20;
 /// The exit codes, for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0   ended by SIGINT or SIGTERM, or the reader of the output went away
+  0   ended by SIGINT or SIGTERM, by --count or --duration, or the reader of the output went away
   1   failed; the message tells
   2   wrong command line, configuration, web configuration file, or file for --otlp
   10  not started as root

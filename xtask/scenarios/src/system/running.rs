@@ -106,6 +106,24 @@ pub(in super::super) fn reload() -> Result<()> {
         ensure!(told == victim::failures(), "{told} lines: {:?}", unit::texts(&messages));
         Ok(())
     })?;
+
+    // Filters follow as far as the daemon judges them.
+    fs::write(CONFIG, "output = \"human\"\nnot-unit = \"vic*\"\n")?;
+    systemctl(&["reload", UNIT])?;
+    until(|| said("changed since the start: output, not-unit", "5"))?;
+    said("filters: --not-unit 'vic*'", "5")?;
+    victim::run()?;
+    fs::write(CONFIG, "output = \"human\"\nunit = \"vic*\"\n")?;
+    systemctl(&["reload", UNIT])?;
+    until(|| said("filters: --unit 'vic*'", "5"))?;
+    victim::run()?;
+    until(|| {
+        let messages = messages()?;
+        let told = messages.iter().filter(|entry| text(entry).contains(" victim.service "));
+        let told = told.count();
+        ensure!(told == 2 * victim::failures(), "{told} lines: {:?}", unit::texts(&messages));
+        Ok(())
+    })?;
     comes_to(&[("ActiveState", "active"), ("SubState", "running"), ("MainPID", &pid)])
 }
 
