@@ -7,6 +7,9 @@ use globset::{GlobBuilder, GlobMatcher};
 /// Characters that stand for themselves after `\`; the last where a value begins with it.
 const SPECIAL: [char; 6] = ['*', '?', '[', ']', '\\', '!'];
 
+/// The longest pattern, in bytes: the longest path that the kernel takes.
+const LONGEST: usize = 4_096;
+
 /// Characters that mean something to the matcher outside `[..]`.
 const OF_MATCHER: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
 
@@ -46,6 +49,9 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn new(text: &str) -> Result<Self, String> {
+        if text.len() > LONGEST {
+            return Err(format!("it is longer than {LONGEST} bytes"));
+        }
         let (mut exact, mut glob) = (String::new(), String::new());
         let (mut is_wild, mut shortest) = (false, 0);
         let mut rest = text.chars();
@@ -171,6 +177,11 @@ mod tests {
         for pattern in ["[", "a[b", "[]", "[!]", "[z-a]"] {
             assert!(!Pattern::new(pattern).expect_err(pattern).is_empty());
         }
+        for piece in ["?", "[a-z]", "*", "é", "[é-ü]"] {
+            assert!(Pattern::new(&piece.repeat(LONGEST / piece.len())).is_ok(), "{piece}");
+            assert!(Pattern::new(&piece.repeat(LONGEST)).is_err() || piece.len() == 1, "{piece}");
+        }
+        assert!(Pattern::new(&"?".repeat(LONGEST + 1)).is_err());
     }
 
     proptest! {
