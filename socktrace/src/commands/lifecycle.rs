@@ -66,6 +66,8 @@ impl Lifecycle {
                     .changes(&new)
                     .into_iter()
                     .partition(|name| is_reloadable(name, resolved));
+                // What is said to have changed has.
+                apply(&new);
                 if !waiting.is_empty() {
                     log::warn!("changed, but only a restart makes it so: {}", waiting.join(", "));
                 }
@@ -77,7 +79,6 @@ impl Lifecycle {
                 if applied.iter().any(|name| Filters::have(name)) {
                     announce_filters(&resolved.cli.filters, &new.cli.filters);
                 }
-                apply(&new);
             }
             Err(config::Error::Settings(problems)) => {
                 for problem in problems {
