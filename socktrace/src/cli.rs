@@ -25,7 +25,7 @@ mod words;
 pub(crate) use self::{
     choices::{Attach, Color, OnFull, Output, Time},
     filters::Filters,
-    history::{Group, History, Moment, ReadHistory, Replay, Shown},
+    history::{Group, HISTORY_FILE, History, Moment, ReadHistory, Replay, Shown},
     otlp::Otlp,
 };
 use socktrace_exporter::Listen;
@@ -278,7 +278,8 @@ impl Cli {
             return Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
                 "filters narrow the stream, which --no-stream turns off: add --filter-metrics to \
-                 narrow the counts, --otlp to send or --history to keep what passes, or leave one of the two out",
+                 narrow the counts, --otlp to send or --history to keep what passes, or leave one of the two \
+                 out",
             ));
         }
         if self.filter_metrics && !self.filters.are_given() {

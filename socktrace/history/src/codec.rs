@@ -3,7 +3,7 @@
 //! A shape is a line with gaps in place of what differs from line to line: numbers, addresses, and words with
 //! digits in sentences. What fills the gaps is kept for each line.
 
-use std::str::FromStr as _;
+use std::{ops::Range, str::FromStr as _};
 
 use jiff::Timestamp;
 
@@ -153,9 +153,15 @@ pub(crate) fn unpack(
     time: i64,
     out: &mut Vec<u8>,
 ) -> Option<()> {
+    fill(shape, &mut fillings, time, out)?;
+    fillings.is_empty().then_some(())
+}
+
+/// Adds a part of a line to a buffer, and takes what fills its gaps.
+pub(crate) fn fill(part: &[u8], fillings: &mut &[u8], time: i64, out: &mut Vec<u8>) -> Option<()> {
     use std::io::Write as _;
 
-    let mut rest = shape;
+    let mut rest = part;
     while let Some(at) = rest.iter().position(|byte| *byte <= TIME_GAP) {
         out.extend_from_slice(&rest[..at]);
         if rest[at] == TIME_GAP {
@@ -163,11 +169,11 @@ pub(crate) fn unpack(
             write!(out, "{time:.9}").ok()?;
         } else {
             let (first, after) = fillings.split_first()?;
-            fillings = after;
+            *fillings = after;
             let length = match *first {
                 LONG => {
                     let (length, after) = fillings.split_first_chunk()?;
-                    fillings = after;
+                    *fillings = after;
                     usize::try_from(u32::from_le_bytes(*length)).ok()?
                 }
                 number @ SMALL.. => {
@@ -178,12 +184,46 @@ pub(crate) fn unpack(
             };
             let (filling, after) = fillings.split_at_checked(length)?;
             out.extend_from_slice(filling);
-            fillings = after;
+            *fillings = after;
         }
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
-    fillings.is_empty().then_some(())
+    Some(())
+}
+
+/// The fields of a shape's object whose values have gaps, with those values; but not one that is just the
+/// line's time. Gaps lie in values alone.
+pub(crate) fn differing(shape: &[u8]) -> Vec<(Box<str>, Range<usize>)> {
+    let mut found = Vec::new();
+    let (mut depth, mut at) = (0_usize, 0);
+    // The last text, and where the value of this key begins.
+    let (mut last, mut key): (&[u8], _) = (b"", None);
+    while let Some(byte) = shape.get(at) {
+        match byte {
+            b'"' => {
+                last = text(&shape[at + 1..]);
+                at += 1 + last.len();
+            }
+            b':' if depth == 1 => key = Some((last, at + 1)),
+            b'{' | b'[' => depth += 1,
+            b',' | b'}' | b']' => {
+                if depth == 1
+                    && let Some((key, begin)) = key.take()
+                    && shape[begin..at].iter().any(|byte| *byte <= TIME_GAP)
+                    && shape[begin..at] != [b'"', TIME_GAP, b'"']
+                {
+                    found.push((String::from_utf8_lossy(key).into(), begin..at));
+                }
+                if *byte != b',' {
+                    depth = depth.saturating_sub(1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    found
 }
 
 /// The content of a JSON text after its quotation mark, up to the one that ends it.
@@ -268,6 +308,26 @@ mod tests {
         assert_eq!(text, other);
         assert_eq!(packed.shape, other_packed.shape);
         assert!(packed.fillings.len() < 70, "{}", packed.fillings.len());
+    }
+
+    #[test]
+    fn fields_that_differ_are_found_with_their_values() {
+        let line = format!(
+            "{{\"time\":\"{TIME}\",\"pid\":7,\"uid\":0,\"pod\":{{\"a\":[12],\"b\":null}},\"comm\":\"a:1\",\
+             \"reason\":\"sent, after 3 tries\",\"local\":\"::1\",\"flags\":[\"x\"],\"last\":1}}"
+        );
+        let (packed, _) = round_trip(&line, nanoseconds(TIME.as_bytes()).expect("a time"));
+        let mut fillings = &packed.fillings[..];
+        let mut found = Vec::new();
+        for (key, value) in differing(&packed.shape) {
+            let mut text = Vec::new();
+            fill(&packed.shape[value], &mut fillings, 0, &mut text).expect("fits");
+            found.push(format!("{key}={}", String::from_utf8(text).expect("text")));
+        }
+        assert!(fillings.is_empty());
+        let pod = "pod={\"a\":[12],\"b\":null}";
+        let reason = "reason=\"sent, after 3 tries\"";
+        assert_eq!(found, ["pid=7", pod, reason, "local=\"::1\"", "last=1"]);
     }
 
     #[test]

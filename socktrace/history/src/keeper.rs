@@ -1,14 +1,17 @@
 //! The thread that writes what waits, and goes on when the disk does not.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use rusqlite::ErrorCode;
+
 use super::{
     counts::{Dropped, Numbers},
+    place::Place,
     queue::{Queue, Row, Taken},
-    store::{Limits, OpenError, Place, Store, is_damage},
+    store::{Limits, OpenError, Store, is_damage},
 };
 
 /// How often what is too old is removed.
@@ -25,18 +28,20 @@ const END: Duration = Duration::from_secs(5);
 pub struct Keeper {
     queue: Arc<Queue>,
     place: Place,
-    limits: Limits,
+    limits: Arc<Mutex<Limits>>,
     store: Option<Store>,
     /// When it is tried again, after a failure that was reported.
     retry: Option<Instant>,
-    pruned: Option<Instant>,
+    /// When what is too much was removed last, and what that was.
+    pruned: Option<(Instant, Limits)>,
     done: mpsc::Sender<()>,
 }
 
-/// What ends a keeper.
+/// What changes a keeper, and ends it.
 #[derive(Debug)]
 pub struct Control {
     queue: Arc<Queue>,
+    limits: Arc<Mutex<Limits>>,
     done: mpsc::Receiver<()>,
 }
 
@@ -46,7 +51,8 @@ impl Keeper {
     #[must_use]
     pub fn new(queue: Arc<Queue>, place: Place, limits: Limits) -> (Self, Control) {
         let (done, end) = mpsc::channel();
-        let control = Control { queue: Arc::clone(&queue), done: end };
+        let limits = Arc::new(Mutex::new(limits));
+        let control = Control { queue: Arc::clone(&queue), limits: Arc::clone(&limits), done: end };
         let (store, retry, pruned) = (None, None, None);
         let mut keeper = Self { queue, place, limits, store, retry, pruned, done };
         keeper.open();
@@ -69,11 +75,16 @@ impl Keeper {
         let _ = self.done.send(());
     }
 
-    fn keep(&mut self, rows: &[Row]) {
+    /// Writes lines, or counts them as missing.
+    pub(crate) fn keep(&mut self, rows: &[Row]) {
         let counts = Arc::clone(self.queue.counts());
         if self.retry.is_some_and(|retry| Instant::now() < retry) {
             counts.add_dropped(Dropped::Unwritable, rows.len() as u64);
             return;
+        }
+        if self.store.as_ref().is_some_and(Store::is_gone) {
+            self.store = None;
+            log::warn!("history: {} has been moved or deleted", self.place.file.display());
         }
         if self.store.is_none() {
             self.open();
@@ -104,6 +115,10 @@ impl Keeper {
                     }
                 }
                 counts.add_dropped(Dropped::Unwritable, rows.len() as u64);
+                if !passes(&error) {
+                    // What is mended meanwhile shows only in a file that is opened again.
+                    self.store = None;
+                }
                 self.failed(&format!("cannot be written: {error}"));
             }
         }
@@ -130,14 +145,15 @@ impl Keeper {
     }
 
     /// Removes what is too much at once, and what is too old now and then.
-    fn prune(&mut self) {
+    pub(crate) fn prune(&mut self) {
         let Some(store) = &mut self.store else { return };
-        let is_due = self.pruned.is_none_or(|pruned| pruned.elapsed() >= PRUNING);
-        if is_due || store.is_larger_than(self.limits) {
-            self.pruned = Some(Instant::now());
+        let limits = *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = self.pruned.is_none_or(|(when, by)| when.elapsed() >= PRUNING || by != limits);
+        if is_due || store.is_larger_than(limits) {
+            self.pruned = Some((Instant::now(), limits));
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-            if let Err(error) = store.prune(self.limits, now) {
+            if let Err(error) = store.prune(limits, now) {
                 log::debug!("history: cannot remove old lines: {error}");
             }
         }
@@ -145,7 +161,18 @@ impl Keeper {
     }
 }
 
+/// Whether a failure passes while the file stays open.
+fn passes(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 impl Control {
+    /// Keeps more or less from now on: what is too much goes within a minute.
+    pub fn change(&self, limits: Limits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
     /// What became of lines so far.
     #[must_use]
     pub fn queue(&self) -> &Arc<Queue> {

@@ -7,6 +7,8 @@ mod aside;
 mod codec;
 mod counts;
 mod keeper;
+mod kept;
+mod place;
 mod queue;
 mod reader;
 mod schema;
@@ -17,7 +19,9 @@ mod tests;
 pub use self::{
     counts::{Counts, Dropped, Numbers},
     keeper::{Control, Keeper},
+    kept::Kept,
+    place::Place,
     queue::{Queue, Row},
     reader::{ReadError, Reader},
-    store::{Limits, OpenError, Place},
+    store::{Limits, OpenError},
 };

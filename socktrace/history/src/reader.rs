@@ -6,16 +6,15 @@ use std::{
     io::Read as _,
     ops::{ControlFlow, Range},
     path::{Path, PathBuf},
-    rc::Rc,
     time::Duration,
 };
 
 use flate2::read::DeflateDecoder;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior, params};
 
 use super::{
     aside::log_of,
-    codec::unpack,
+    kept::{Kept, Shape},
     schema::{self, Found},
 };
 
@@ -34,6 +33,9 @@ pub enum ReadError {
     /// The user may not.
     #[error("{0} may be read by root and members of its group")]
     Forbidden(PathBuf),
+    /// The user may read it, and no more.
+    #[error("{0} can be changed by root and the user of the daemon")]
+    ReadOnly(PathBuf),
     /// It is something else.
     #[error("{0} is no history of this version of socktrace")]
     Foreign(PathBuf),
@@ -47,7 +49,23 @@ pub enum ReadError {
 pub struct Reader {
     connection: Connection,
     file: PathBuf,
-    shapes: HashMap<i64, Rc<[u8]>>,
+    shapes: HashMap<i64, Shape>,
+}
+
+/// Lines that were read at once.
+#[derive(Debug, Default)]
+struct Chunk {
+    rows: Vec<Row>,
+    /// What fills the gaps of all of them.
+    fillings: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Row {
+    time: i64,
+    number: i64,
+    shape: i64,
+    fillings: Range<usize>,
 }
 
 impl Reader {
@@ -70,18 +88,33 @@ impl Reader {
         span: Range<i64>,
         mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
+        let mut line = Vec::new();
+        self.rows(span, |kept| {
+            line.clear();
+            if kept.text(&mut line) { take(&line) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// The same without putting lines together: calls for what is kept of each.
+    ///
+    /// # Errors
+    /// When lines cannot be read.
+    pub fn rows(
+        &mut self,
+        span: Range<i64>,
+        mut take: impl FnMut(&Kept<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
         let mut after = (span.start, -1);
-        let (mut rows, mut line) = (Vec::new(), Vec::new());
+        let mut chunk = Chunk::default();
         loop {
-            self.chunk(after, span.end, &mut rows)
+            self.chunk(after, span.end, &mut chunk)
                 .map_err(|error| ReadError::Database(self.file.clone(), error))?;
-            let Some((time, number, ..)) = rows.last() else { return Ok(()) };
-            after = (*time, *number);
-            for (time, _, shape, fillings) in &rows {
-                line.clear();
-                let shape = self.shapes.get(shape);
-                let whole = shape.and_then(|shape| unpack(shape, fillings, *time, &mut line));
-                if whole.is_some() && take(&line).is_break() {
+            let Some(last) = chunk.rows.last() else { return Ok(()) };
+            after = (last.time, last.number);
+            for row in &chunk.rows {
+                let Some(shape) = self.shapes.get(&row.shape) else { continue };
+                let fillings = &chunk.fillings[row.fillings.clone()];
+                if take(&Kept::new(row.time, row.shape, shape, fillings)).is_break() {
                     return Ok(());
                 }
             }
@@ -93,9 +126,11 @@ impl Reader {
         &mut self,
         (time, number): (i64, i64),
         end: i64,
-        rows: &mut Vec<(i64, i64, i64, Vec<u8>)>,
+        chunk: &mut Chunk,
     ) -> rusqlite::Result<()> {
+        let Chunk { rows, fillings } = chunk;
         rows.clear();
+        fillings.clear();
         // In one transaction, as a shape goes with the last line that has it.
         let read = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         let mut events = read.prepare_cached(
@@ -109,9 +144,12 @@ impl Reader {
             if let Entry::Vacant(place) = self.shapes.entry(shape) {
                 let text: Option<Vec<u8>> = shapes.query_row([shape], |row| row.get(0)).ok();
                 let text = text.and_then(|text| decompress(&text)).unwrap_or_default();
-                place.insert(text.into());
+                place.insert(Shape::new(text));
             }
-            rows.push((row.get(0)?, row.get(1)?, shape, row.get(3)?));
+            let begin = fillings.len();
+            fillings.extend_from_slice(row.get_ref(3)?.as_blob()?);
+            let (time, number) = (row.get(0)?, row.get(1)?);
+            rows.push(Row { time, number, shape, fillings: begin..fillings.len() });
         }
         Ok(())
     }
@@ -123,6 +161,9 @@ impl Reader {
     pub fn purge(file: &Path, span: Range<i64>) -> Result<usize, ReadError> {
         let database = |error| ReadError::Database(file.to_owned(), error);
         let connection = open(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if connection.is_readonly(MAIN_DB).map_err(database)? {
+            return Err(ReadError::ReadOnly(file.to_owned()));
+        }
         purge(connection, span).map_err(database)
     }
 }

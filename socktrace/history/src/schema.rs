@@ -6,6 +6,9 @@ use rusqlite::Connection;
 /// older one belongs into [`check`].
 pub(crate) const VERSION: i32 = 1;
 
+/// Size of a page.
+pub(crate) const PAGE_BYTES: u64 = 4_096;
+
 /// Says whose file it is: `sock`.
 const APPLICATION: i32 = 0x736f_636b;
 
@@ -51,7 +54,9 @@ pub(crate) fn check(connection: &Connection) -> rusqlite::Result<Found> {
 /// Makes the tables, in an empty file.
 pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     // Pages that are free can be given back; has to be said before there is a table.
-    connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
+    connection.execute_batch(&format!(
+        "PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;"
+    ))?;
     let change = connection.transaction()?;
     change.execute_batch(TABLES)?;
     change.pragma_update(None, "application_id", APPLICATION)?;

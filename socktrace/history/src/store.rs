@@ -1,23 +1,24 @@
 //! The file, as its one writer has it.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, File},
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, Write as _},
     num::NonZeroUsize,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use flate2::{Compression, write::DeflateEncoder};
 use lru::LruCache;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior, params};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::{
-    aside::{beside, log_of, set_aside},
+    aside::{log_of, set_aside},
     codec::Packed,
+    place::Place,
     queue::Row,
     schema::{self, Found},
 };
@@ -38,6 +39,9 @@ const ROUNDS: usize = 20;
 /// The log of what was not moved to the file yet, in bytes, as it is while nobody reads.
 const LOG_BYTES: u64 = 4 << 20;
 
+/// The same in pages.
+const LOG_PAGES: u64 = LOG_BYTES / schema::PAGE_BYTES;
+
 /// The most that it grows to while a reader holds it. A reader takes moments, unless it is stopped.
 const MOST_LOG_BYTES: u64 = 8 * LOG_BYTES;
 
@@ -47,25 +51,13 @@ const BUSY: Duration = Duration::from_secs(5);
 /// What a damaged file is called besides.
 const DAMAGED: &str = "damaged";
 
-const DIRECTORY_MODE: u32 = 0o750;
-const FILE_MODE: u32 = 0o640;
-
 /// How much is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Size of the file and its log, in bytes; some 16 MiB at least.
     pub bytes: u64,
     /// Age of the oldest line.
     pub age: Duration,
-}
-
-/// Where it is kept.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The file; its directory is made where that is missing.
-    pub file: PathBuf,
-    /// The group that may read it.
-    pub group: Option<u32>,
 }
 
 /// Why there is no file to write.
@@ -94,6 +86,8 @@ pub(crate) struct Store {
     /// Changes when another process has changed something.
     version: Option<i64>,
     number: u32,
+    /// Which file it is, whatever becomes of its name.
+    identity: Option<(u64, u64)>,
     /// Held as long as this process writes.
     _lock: File,
 }
@@ -106,9 +100,9 @@ impl Store {
     pub(crate) fn open(place: &Place) -> Result<Self, OpenError> {
         let file = &place.file;
         let system = |error| OpenError::System(file.clone(), error);
-        prepare_directory(place).map_err(system)?;
-        let lock = lock(file)?;
-        make(place).map_err(system)?;
+        place.prepare_directory().map_err(system)?;
+        let lock = place.lock()?;
+        place.make().map_err(system)?;
         let connection = match connect(file) {
             Ok(connection) => connection,
             Err(Unusable::Else(error)) => return Err(OpenError::Database(file.clone(), error)),
@@ -119,7 +113,7 @@ impl Store {
                     file.display(),
                     aside.display()
                 );
-                make(place).map_err(system)?;
+                place.make().map_err(system)?;
                 connect(file).map_err(|error| OpenError::Database(file.clone(), error.into()))?
             }
         };
@@ -132,6 +126,7 @@ impl Store {
             packed: Packed::default(),
             version: None,
             number: 0,
+            identity: identity(file),
             _lock: lock,
         })
     }
@@ -139,7 +134,7 @@ impl Store {
     /// Sets a file aside that has turned out to be damaged, unless another process has begun to write it.
     pub(crate) fn set_aside(place: &Place) {
         let file = &place.file;
-        let Ok(_lock) = lock(file) else { return };
+        let Ok(_lock) = place.lock() else { return };
         match set_aside(file, DAMAGED) {
             Ok(aside) => log::warn!(
                 "history: {} is damaged; it is now {}, and a new one is begun",
@@ -155,11 +150,11 @@ impl Store {
     /// # Errors
     /// When they cannot be written.
     pub(crate) fn add(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
-        if self.log_bytes() > MOST_LOG_BYTES {
+        if self.is_log_full() {
             // The last reader may have gone.
             self.checkpoint()?;
         }
-        if self.log_bytes() > MOST_LOG_BYTES {
+        if self.is_log_full() {
             let text = "a process has been reading it for long".to_owned();
             let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
             return Err(rusqlite::Error::SqliteFailure(busy, Some(text)));
@@ -216,13 +211,17 @@ impl Store {
         let age = i64::try_from(limits.age.as_nanos()).unwrap_or(i64::MAX);
         let oldest = now.saturating_sub(age);
         for _ in 0..ROUNDS {
-            if self.remove_before(oldest)? < REMOVED as usize {
+            // What is removed goes through the log, which a reader may hold.
+            if self.is_log_full() || self.remove_before(oldest)? < REMOVED as usize {
                 break;
             }
         }
         let room = limits.bytes.saturating_sub(LOG_BYTES);
         for _ in 0..ROUNDS {
-            if self.used_bytes()? <= room || self.remove_before(i64::MAX)? == 0 {
+            if self.is_log_full()
+                || self.used_bytes()? <= room
+                || self.remove_before(i64::MAX)? == 0
+            {
                 break;
             }
         }
@@ -233,12 +232,28 @@ impl Store {
         if shapes > 0 {
             self.shapes.clear();
         }
-        if self.file_bytes()? > room {
-            let mut vacuum = self.connection.prepare("PRAGMA incremental_vacuum")?;
-            let mut pages = vacuum.query([])?;
-            while pages.next()?.is_some() {}
+        for _ in 0..ROUNDS {
+            if self.is_log_full() || self.file_bytes()? <= room || self.give_back_pages()? == 0 {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Gives free pages at the end of the file back to the file system, and returns how many.
+    fn give_back_pages(&self) -> rusqlite::Result<usize> {
+        let sql = format!("PRAGMA incremental_vacuum({LOG_PAGES})");
+        let mut vacuum = self.connection.prepare_cached(&sql)?;
+        let mut pages = vacuum.query([])?;
+        let mut count = 0;
+        while pages.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn is_log_full(&self) -> bool {
+        self.log_bytes() > MOST_LOG_BYTES
     }
 
     /// Removes some of the oldest lines, of those before a time.
@@ -249,6 +264,11 @@ impl Store {
             )",
         )?;
         remove.execute(params![time, REMOVED])
+    }
+
+    /// Whether the file has been moved or deleted: what is written there nobody finds.
+    pub(crate) fn is_gone(&self) -> bool {
+        identity(&self.file) != self.identity
     }
 
     /// Whether it needs more room than there is to be.
@@ -283,6 +303,11 @@ impl Store {
     fn checkpoint(&self) -> rusqlite::Result<()> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
+}
+
+/// Which file has this name.
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    fs::metadata(file).ok().map(|it| (it.dev(), it.ino()))
 }
 
 /// Whether the file itself is to blame.
@@ -327,6 +352,12 @@ fn connect(file: &Path) -> Result<Connection, Unusable> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY)?;
+    if connection.is_readonly(MAIN_DB)? {
+        // Otherwise it would be found out by the first line.
+        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        let text = "it is read-only for this user".to_owned();
+        return Err(Unusable::Else(rusqlite::Error::SqliteFailure(error, Some(text))));
+    }
     match schema::check(&connection)? {
         Found::Current => {}
         Found::Empty => schema::create(&mut connection)?,
@@ -338,63 +369,12 @@ fn connect(file: &Path) -> Result<Connection, Unusable> {
             return Err(Unusable::File { why: "foreign", text: "is no history".to_owned() });
         }
     }
-    let log_pages = LOG_BYTES / 4_096;
     // FULL: what is committed is on the disk also when the power fails.
     connection.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
-         PRAGMA wal_autocheckpoint = {log_pages}; PRAGMA journal_size_limit = {LOG_BYTES};"
+         PRAGMA wal_autocheckpoint = {LOG_PAGES}; PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
     Ok(connection)
-}
-
-/// Makes the directory where it is missing.
-fn prepare_directory(place: &Place) -> io::Result<()> {
-    let Some(directory) = place.file.parent().filter(|path| !path.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    if directory.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
-    give(&File::open(directory)?, place.group)
-}
-
-/// Makes the file where it is missing. What `SQLite` keeps beside it has its owner and mode.
-fn make(place: &Place) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&place.file) {
-        Ok(file) => {
-            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(FILE_MODE))?;
-            give(&file, place.group)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Gives something to a group, where this process may.
-fn give(file: &File, group: Option<u32>) -> io::Result<()> {
-    // Not where it is right already: the filter of a service manager may not know the call.
-    let now = file.metadata()?.gid();
-    let Some(group) = group.filter(|group| *group != now) else { return Ok(()) };
-    match fchown(file, None, Some(group)) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        result => result,
-    }
-}
-
-/// Keeps other processes from writing. Not by the file itself: `SQLite`'s own locks are gone as soon as this
-/// process closes another descriptor of it.
-fn lock(file: &Path) -> Result<File, OpenError> {
-    let path = beside(file, ".lock");
-    let system = |error| OpenError::System(path.clone(), error);
-    let mut options = OpenOptions::new();
-    let lock = options.write(true).create(true).truncate(false).mode(FILE_MODE).open(&path);
-    let lock = lock.map_err(system)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Taken(file.to_owned())),
-        Err(TryLockError::Error(error)) => Err(system(error)),
-    }
 }
 
 fn compress(text: &[u8]) -> Vec<u8> {

@@ -289,6 +289,60 @@ fn a_reader_that_stays_does_not_keep_the_writer() {
     assert!(fs::metadata(log_of(&home.file)).expect("there").len() < 6 << 20);
 }
 
+/// A reader of another program, that comes to no end.
+#[test]
+fn a_reader_that_never_ends_does_not_have_the_log_grow() {
+    const MOST: u64 = 34 << 20;
+
+    let home = Home::new();
+    let mut store = home.open();
+    store.add(&rows(0..10)).expect("added");
+    let reader = rusqlite::Connection::open(&home.file).expect("opened");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").expect("read");
+    let log_bytes = || fs::metadata(log_of(&home.file)).expect("there").len();
+    let mut next = 10;
+    let refused = loop {
+        if let Err(error) = store.add(&rows(next..next + 1_000)) {
+            break error;
+        }
+        next += 1_000;
+        assert!(log_bytes() < MOST, "{}", log_bytes());
+    };
+    assert_eq!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy));
+    store.prune(Limits { bytes: 16 << 20, ..LARGE }, now()).expect("pruned");
+    assert!(log_bytes() < MOST, "{}", log_bytes());
+    reader.execute_batch("COMMIT").expect("ended");
+    store.add(&rows(next..next + 10)).expect("added");
+    assert!(log_bytes() < MOST / 4, "{}", log_bytes());
+    let lines = home.lines();
+    assert_eq!(lines.len(), usize::try_from(next + 10).expect("small"));
+}
+
+#[test]
+fn a_file_that_was_deleted_is_begun_again() {
+    let home = Home::new();
+    let queue = Arc::new(Queue::new(Arc::default()));
+    let (mut keeper, _control) = Keeper::new(queue, home.place(), LARGE);
+    keeper.keep(&rows(0..5));
+    fs::remove_dir_all(home.file.parent().expect("one")).expect("removed");
+    keeper.keep(&rows(5..7));
+    assert_eq!(home.lines(), rows(5..7).iter().map(text).collect::<Vec<_>>());
+}
+
+#[test]
+fn limits_change_while_it_writes() {
+    let home = Home::new();
+    let queue = Arc::new(Queue::new(Arc::default()));
+    let (mut keeper, control) = Keeper::new(queue, home.place(), LARGE);
+    keeper.keep(&rows(0..100));
+    keeper.prune();
+    assert_eq!(home.lines().len(), 100);
+    // All of them are older than an hour.
+    control.change(Limits { age: Duration::from_hours(1), ..LARGE });
+    keeper.prune();
+    assert_eq!(home.lines().len(), 0);
+}
+
 #[test]
 fn a_purge_leaves_nothing_and_the_writer_goes_on() {
     let home = Home::new();

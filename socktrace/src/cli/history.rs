@@ -12,7 +12,7 @@ use super::{Color, Filters, Output, Time, number};
 use crate::sinks::ColumnList;
 
 /// Where a history is.
-const FILE: &str = "/var/lib/socktrace/history.db";
+pub(crate) const HISTORY_FILE: &str = "/var/lib/socktrace/history.db";
 
 /// What stands before these options in the help.
 const HEADING: &str = "History";
@@ -24,12 +24,13 @@ const LEAST_SIZE: u32 = 16;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
 pub(crate) struct History {
-    /// Keep what the stream shows in a file, which `socktrace history` reads; also with --no-stream
+    /// Keep what passes the filters in a file, which `socktrace history` reads; also with --no-stream. On by
+    /// default where systemd provides /var/lib/socktrace, as for the packaged service
     #[arg(id = "history", long = "history")]
     pub(crate) is_on: bool,
 
     /// That file. A directory that is missing is made, for root and group socktrace
-    #[arg(long = "history-file", value_name = "FILE", default_value = FILE)]
+    #[arg(long = "history-file", value_name = "FILE", default_value = HISTORY_FILE)]
     pub(crate) file: PathBuf,
 
     /// Size of the file, at most: the oldest lines go. Some 300 bytes are a line
@@ -103,9 +104,10 @@ pub(crate) struct ReadHistory {
     #[arg(long, conflicts_with_all = ["Filters", "group_by", "columns", "output"])]
     pub(crate) purge: bool,
 
-    /// The file
-    #[arg(long, value_name = "FILE", default_value = FILE)]
-    pub(crate) file: PathBuf,
+    /// The file [default: the one that --history-file, SOCKTRACE_HISTORY_FILE or the configuration file names
+    /// for the daemon, else /var/lib/socktrace/history.db]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) shown: Shown,

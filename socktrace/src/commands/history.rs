@@ -1,13 +1,17 @@
 //! Shows what failed before, or deletes it.
 
-use std::{ops::Range, process::ExitCode};
+use std::{
+    ops::{ControlFlow, Range},
+    process::ExitCode,
+};
 
 use socktrace_history::Reader;
 
 use super::{say, shown::LineView};
 use crate::{
     cli::{Moment, ReadHistory},
-    record::Line,
+    config,
+    history::Lines,
 };
 
 /// Shows the lines that are asked for.
@@ -16,20 +20,21 @@ use crate::{
 /// When they cannot be read or shown.
 pub(crate) fn run(args: &ReadHistory) -> anyhow::Result<ExitCode> {
     let span = span(args);
+    let file = args.file.clone().unwrap_or_else(config::history_file);
     if args.purge {
-        let count = Reader::purge(&args.file, span)?;
-        say(&format!("{count} lines deleted from {}", args.file.display()));
+        let count = Reader::purge(&file, span)?;
+        say(&format!("{count} lines deleted from {}", file.display()));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut reader = Reader::open(&args.file)?;
+    let mut reader = Reader::open(&file)?;
     let mut view = LineView::new(&args.shown);
+    let mut lines = Lines::default();
     let mut unreadable = 0_u64;
-    reader.read(span, |text| match Line::read(text) {
-        Ok(line) => view.take(&line, text),
-        Err(error) => {
-            log::debug!("a line cannot be read: {error}");
+    reader.rows(span, |kept| match lines.read(kept) {
+        Some(line) => view.take(line, |text| _ = kept.text(text)),
+        None => {
             unreadable += 1;
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         }
     })?;
     if unreadable > 0 {

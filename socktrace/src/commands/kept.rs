@@ -12,6 +12,11 @@ use crate::{cli::History, history::HistorySink, service::log::NOTICE, sinks::Sin
 /// The group that may read it.
 const GROUP: &str = "socktrace";
 
+/// How much is kept, as the command line asks.
+pub(super) fn limits(asked: &History) -> Limits {
+    Limits { bytes: asked.bytes(), age: asked.age() }
+}
+
 /// What is kept, before anything is.
 pub(super) struct Kept {
     keeper: Keeper,
@@ -27,10 +32,9 @@ impl Kept {
         }
         let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid.as_raw());
         let place = Place { file: asked.file.clone(), group };
-        let limits = Limits { bytes: asked.bytes(), age: asked.age() };
         log::info!(target: NOTICE, "history: {}", asked.file.display());
         let queue = Arc::new(Queue::new(Arc::default()));
-        let (keeper, control) = Keeper::new(queue, place, limits);
+        let (keeper, control) = Keeper::new(queue, place, limits(asked));
         Some(Self { keeper, control })
     }
 

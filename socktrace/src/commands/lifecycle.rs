@@ -14,7 +14,7 @@ use crate::{
 
 /// What can change while it runs, filters aside. Other settings are built into the loaded programs, or
 /// bound.
-const RELOADABLE: [&str; 4] = ["all", "color", "on-full", "output"];
+const RELOADABLE: [&str; 6] = ["all", "color", "history-age", "history-size", "on-full", "output"];
 
 /// Whether a setting can change. Filters can, unless they narrow what the kernel side counts.
 fn is_reloadable(name: &str, at_start: &Resolved) -> bool {

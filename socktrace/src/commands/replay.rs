@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
-    ops::ControlFlow,
     path::Path,
     process::ExitCode,
 };
@@ -44,7 +43,7 @@ pub(crate) fn run(args: &Replay) -> anyhow::Result<ExitCode> {
         }
         match Line::read(line) {
             Ok(read) => {
-                if view.take(&read, line) == ControlFlow::Break(()) {
+                if view.take(&read, |text| text.extend_from_slice(line)).is_break() {
                     break;
                 }
             }

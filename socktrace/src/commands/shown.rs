@@ -74,8 +74,8 @@ impl<'a> LineView<'a> {
         }
     }
 
-    /// Takes a line; breaks when nobody reads any more.
-    pub(super) fn take(&mut self, line: &Line, text: &[u8]) -> ControlFlow<()> {
+    /// Takes a line, which `text` adds in JSON to a buffer; breaks when nobody reads any more.
+    pub(super) fn take(&mut self, line: &Line, text: impl FnOnce(&mut Vec<u8>)) -> ControlFlow<()> {
         if let Some(count) = line.lost() {
             self.lost += count;
         } else if line.is_summary() {
@@ -103,7 +103,10 @@ impl<'a> LineView<'a> {
         if line.event == "failure"
             && let Some(cause) = &line.cause
         {
-            *self.failures.entry(cause.clone()).or_default() += events;
+            match self.failures.get_mut(cause) {
+                Some(count) => *count += events,
+                None => drop(self.failures.insert(cause.clone(), events)),
+            }
         }
         if let Some(time) = line.time {
             let (first, last) = self.span.unwrap_or((time, time));

@@ -8,7 +8,13 @@ use socktrace_exporter::{Access, PassedSockets};
 use socktrace_otlp::Numbers;
 use tokio::runtime;
 
-use super::{kept::Kept, lifecycle::Lifecycle, looks::Looks, otlp::Otlp, serve, watch};
+use super::{
+    kept::{self, Kept},
+    lifecycle::Lifecycle,
+    looks::Looks,
+    otlp::Otlp,
+    serve, watch,
+};
 use crate::{
     cli::Cli,
     config::Resolved,
@@ -151,8 +157,16 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     }
     let looks = looks.filter(|_| scope.events).map(Looks::new);
     let attached = Attached::new(object, links);
+    let on_reload = |new: &Cli| {
+        if let Some(otlp) = &otlp {
+            otlp.reload();
+        }
+        if let Some(kept) = &kept {
+            kept.change(kept::limits(&new.history));
+        }
+    };
     let watched =
-        watch::watch(pipeline, looks, lifecycle, attached, resolved, otlp.as_ref(), &mut stop);
+        watch::watch(pipeline, looks, lifecycle, attached, resolved, on_reload, &mut stop);
     let shown = Box::pin(watched).await;
     let kept =
         [otlp.map(|otlp| sent_records(otlp.finish())), kept.map(|kept| kept_lines(kept.finish()))];

@@ -3,7 +3,6 @@
 
 use std::{future::pending, sync::Arc};
 
-use socktrace_otlp::Control;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -50,6 +49,7 @@ pub(super) fn options(cli: &Cli) -> Options {
 }
 
 /// Runs; without a pipeline it only counts. Detaches in the end, and returns what the stream came to.
+/// `on_reload` has what runs beside the pipeline follow the configuration.
 ///
 /// # Errors
 /// When events cannot be read, or the stream cannot be written.
@@ -59,7 +59,7 @@ pub(super) async fn watch(
     mut lifecycle: Lifecycle,
     attached: Attached,
     resolved: Resolved,
-    otlp: Option<&Control>,
+    on_reload: impl Fn(&Cli),
     stop: &mut StopSignals,
 ) -> anyhow::Result<StreamProgress> {
     if let Some(pipeline) = &mut pipeline {
@@ -84,9 +84,7 @@ pub(super) async fn watch(
                     let filter = follows.then(|| Arc::new(Filter::from(&new.cli.filters)));
                     pipeline.change(&options(&new.cli), new.cli.all, filter);
                 }
-                if let Some(otlp) = otlp {
-                    otlp.reload();
-                }
+                on_reload(&new.cli);
             }),
             () = looks::due(&mut looks) => {
                 if let Some(looks) = &looks {

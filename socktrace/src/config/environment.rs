@@ -1,18 +1,41 @@
 //! Settings from the environment.
 
-use std::ffi::{OsStr, OsString};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
 use super::{
     keys::Keys,
-    setting::{Setting, Source},
+    setting::{Given, Setting, Source},
 };
-use crate::owner::is_deceptive;
+use crate::{cli::HISTORY_FILE, owner::is_deceptive};
 
 /// What the names of variables begin with.
 pub(super) const PREFIX: &str = "SOCKTRACE_";
 
 /// The variable that names the file.
 pub(super) const FILE: &str = "SOCKTRACE_CONFIG";
+
+/// Where systemd says which directories a unit's `StateDirectory=` has made.
+const STATE_DIRECTORIES: &str = "STATE_DIRECTORY";
+
+/// What a unit provides for, and is on where nobody has said otherwise: a history, in a unit with the
+/// directory for it. By a flag the configuration could not take it back.
+pub(super) fn of_unit(variables: &[(OsString, OsString)], keys: &Keys) -> Vec<Setting> {
+    let directories = variables.iter().find(|(name, _)| name == STATE_DIRECTORIES);
+    let has_place = directories.is_some_and(|(_, directories)| {
+        env::split_paths(directories).any(|it| Some(&*it) == Path::new(HISTORY_FILE).parent())
+    });
+    let key = keys.find("history").filter(|_| has_place);
+    let setting = key.map(|key| Setting {
+        key: key.clone(),
+        given: Given::Switch(true),
+        source: Source::Environment(STATE_DIRECTORIES.to_owned()),
+    });
+    setting.into_iter().collect()
+}
 
 /// Reads the settings; what is wrong with them is added to `problems`.
 ///

@@ -24,7 +24,7 @@ use super::{
 use crate::{cli::Cli, owner::is_deceptive};
 
 /// The file that is read if it is there and no other is asked for.
-const DEFAULT_FILE: &str = "/etc/socktrace/socktrace.toml";
+pub(super) const DEFAULT_FILE: &str = "/etc/socktrace/socktrace.toml";
 
 /// The most that a file may have: there are some forty settings.
 const LARGEST: u64 = 256 << 10;
@@ -86,7 +86,8 @@ impl Resolved {
         let (named, variables): (Vec<_>, Vec<_>) =
             variables.into_iter().partition(|(name, _)| name == environment::FILE);
         let in_environment =
-            environment::read(variables.into_iter(), &keys, &mut problems, &mut doubts);
+            environment::read(variables.iter().cloned(), &keys, &mut problems, &mut doubts);
+        let of_unit = environment::of_unit(&variables, &keys);
         let named = named.into_iter().map(|(_, path)| path).find(|path| !path.is_empty());
         let asked_for = flags.get_one::<PathBuf>("config").cloned().or(named.map(PathBuf::from));
         let in_file = read_file(asked_for.as_deref(), default_file, &keys, &mut problems);
@@ -100,6 +101,7 @@ impl Resolved {
         let mut chosen = Chosen::of_flags(&flags, off, &keys);
         chosen.add_below(in_environment);
         chosen.add_below(in_file);
+        chosen.add_below(of_unit);
         let mut all = arguments;
         let at = 1.min(all.len());
         all.splice(at..at, chosen.flags.iter().map(OsString::from));
@@ -202,7 +204,7 @@ fn take_back(
 }
 
 /// The settings of the file asked for, else of the default one if it is there.
-fn read_file(
+pub(super) fn read_file(
     asked_for: Option<&Path>,
     default_file: &Path,
     keys: &Keys,

@@ -52,6 +52,28 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn a_unit_with_the_directory_keeps_a_history_unless_somebody_says_otherwise() {
+    let unit = ("STATE_DIRECTORY", "/var/lib/other:/var/lib/socktrace");
+    let is_on = |flags: &[&str], variables: &[(&str, &str)], file| {
+        good(flags, variables, file).cli.history.is_on
+    };
+    assert!(!is_on(&[], &[], ""));
+    assert!(!is_on(&[], &[("STATE_DIRECTORY", "/var/lib/socktrace-lab")], ""));
+    assert!(is_on(&[], &[unit], ""));
+    assert!(is_on(&["--no-stream"], &[unit], "history-file = \"/srv/a.db\""));
+    assert!(!is_on(&[], &[unit], "history = false"));
+    assert!(!is_on(&[], &[unit, ("SOCKTRACE_HISTORY", "0")], "history = true"));
+    assert!(!is_on(&["--history=false"], &[unit], ""));
+    let mut text = Vec::new();
+    print(&mut text, &good(&[], &[unit], "")).expect("memory");
+    let text = String::from_utf8(text).expect("text");
+    assert!(text.contains("history = true  # STATE_DIRECTORY\n"), "{text}");
+    // There is something to do then.
+    good(&["--no-stream", "--no-metrics", "--unit", "nginx"], &[unit], "");
+    assert!(resolve(&["--no-stream", "--no-metrics"], &[unit], "history = false").is_err());
+}
+
+#[test]
 fn each_kind_of_setting_can_be_made_everywhere() {
     let in_file = good(&[], &[], "all = true\noutput = \"json\"\nlisten = '[::]:1'\n").cli;
     assert!(in_file.all && in_file.output == Output::Json);

@@ -15,8 +15,8 @@ Settings of socktrace. Each is also a flag of the command line, which wins over 
 (SOCKTRACE_IDLE_THRESHOLD=60), and that over this file. What a setting shows here, commented out, is \
 its default, or an example where there is none.
 
-They hold for the service, which is started with --no-stream, and for who calls socktrace at a \
-terminal. The service reads them again on `systemctl reload socktrace`. `socktrace --print-config` \
+They hold for the service, which is started with --no-stream and keeps a history unless this file says \
+history = false, and for whoever calls socktrace at a terminal. The service reads them again on `systemctl reload socktrace`. `socktrace --print-config` \
 checks them and shows what is in force; socktrace(1) says more.";
 
 /// Every setting, commented out, with what it does.

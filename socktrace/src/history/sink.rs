@@ -92,8 +92,9 @@ mod tests {
 
     use super::*;
     use crate::{
+        history::Lines,
         owner::Service,
-        record::{Process, tests},
+        record::{Line, Process, tests},
     };
 
     /// Failures of some services, as a host may have them: each of another connection.
@@ -112,6 +113,37 @@ mod tests {
         let exe = Some(format!("/usr/lib/a-service/bin/service-{service}").into());
         record.process = Some(Arc::new(Process { pid: number.into(), exe, ..process }));
         record
+    }
+
+    /// Each field that a line is read for can be set by itself.
+    #[test]
+    fn every_field_has_what_sets_it() {
+        let mut text = Vec::new();
+        record_to_json(&mut text, &record(7), &mut LastLine::default()).expect("memory");
+        let line: serde_json::Map<_, _> = serde_json::from_slice(&text).expect("an object");
+        let more = ["repeated", "count", "pod", "container", "outer_container"];
+        let names = line.keys().map(String::as_str).chain(more);
+        let values = [
+            r#"7"#,
+            r#""127.0.0.1""#,
+            r#""2026-03-01T08:05:09.123000000Z""#,
+            r#"{"id":"web","name":null,"runtime":"docker","claimed":false}"#,
+            r#"{"uid":"1","name":"a","namespace":null,"qos":"Guaranteed","claimed":false}"#,
+        ];
+        let mut count = 0;
+        for name in names.filter(|name| *name != "event") {
+            for value in values {
+                let read = Line::read(format!("{{\"event\":\"x\",\"{name}\":{value}}}").as_bytes());
+                let Ok(read) = read else { continue };
+                let mut line = Line::read(br#"{"event":"x"}"#).expect("a line");
+                if let Some(set) = Line::setter(name) {
+                    assert_eq!(set(&mut line, value.as_bytes()), Some(()), "{name} {value}");
+                    count += usize::from(line == read);
+                }
+                assert_eq!(line, read, "{name} {value}");
+            }
+        }
+        assert!(count > 30, "{count}");
     }
 
     #[test]
@@ -145,5 +177,14 @@ mod tests {
         });
         read.expect("read");
         assert!(kept == expected, "other lines are kept than were shown");
+
+        let mut lines = Lines::default();
+        let mut texts = kept.split(|byte| *byte == b'\n');
+        let read = reader.rows(0..i64::MAX, |kept| {
+            let text = texts.next().expect("as many");
+            assert_eq!(lines.read(kept), Some(&Line::read(text).expect("a line")));
+            ControlFlow::Continue(())
+        });
+        read.expect("read");
     }
 }

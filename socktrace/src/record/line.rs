@@ -1,6 +1,6 @@
 //! A line of the stream in JSON, read back: what is kept of an event, in a history or in a file.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -9,7 +9,7 @@ use crate::owner::{Container, Pod, Service, is_deceptive};
 
 /// What people are shown of a line, and what filters ask. Each field means what the one of that name means
 /// where lines are written.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Line {
     pub(crate) event: String,
@@ -55,7 +55,38 @@ pub(crate) struct Line {
 /// A network namespace, and addresses and ports of both ends; what is not known is none.
 pub(crate) type Path = (Option<u32>, [(Option<IpAddr>, Option<u16>); 2]);
 
+/// Sets a field to a value in JSON; `None` when that is none of its values.
+pub(crate) type Setter = fn(&mut Line, &[u8]) -> Option<()>;
+
+/// The setter of the field that has this name, of the fields named.
+macro_rules! setter {
+    ($key:expr; $($name:ident)*) => {
+        match $key {
+            $(stringify!($name) => Some(|line: &mut Line, value: &[u8]| {
+                line.$name = serde_json::from_slice(value).ok()?;
+                Some(())
+            }),)*
+            _ => None,
+        }
+    };
+}
+
 impl Line {
+    /// What sets a field by its name; `None` where a line has no such field.
+    pub(crate) fn setter(key: &str) -> Option<Setter> {
+        if key == "time" {
+            return Some(|line: &mut Self, value: &[u8]| {
+                line.time = time(&mut serde_json::Deserializer::from_slice(value)).ok()?;
+                Some(())
+            });
+        }
+        setter!(key;
+            event repeated count protocol local local_port remote remote_port remote_name path role
+            service_port flow pid comm exe uid service cgroup unit user user_unit container
+            outer_container pod netns errno errno_number cause severity call sigpipe since_first_ms
+            reason)
+    }
+
     /// Reads a line.
     ///
     /// # Errors
@@ -141,7 +172,13 @@ fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Erro
 
 /// Text of a file that anybody may have written, without what could deceive on a terminal.
 pub(crate) fn harmless(text: &str) -> String {
-    text.replace(is_deceptive, "?")
+    without_deception(text).into_owned()
+}
+
+/// The same, borrowed where there is nothing of that, as in nearly all texts.
+pub(crate) fn without_deception(text: &str) -> Cow<'_, str> {
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_plain { text.into() } else { text.replace(is_deceptive, "?").into() }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(crate) use self::{
     decoder::{Decoder, command_name},
     flood::{Flood, Peers},
     flow::Flow,
-    line::{Line, Path, harmless},
+    line::{Line, Path, Setter, harmless, without_deception},
     remote_names::{RemoteNames, SystemResolver},
 };
 use crate::owner::Service;

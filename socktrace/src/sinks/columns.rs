@@ -3,8 +3,6 @@
 
 use std::{borrow::Cow, str::FromStr};
 
-use textwrap::core::display_width;
-
 /// What stands for the part of a text that was cut out.
 const CUT: &str = "…";
 
@@ -282,9 +280,10 @@ impl Columns {
             if self.limit.is_some() && shorten(&mut cell, column, width) {
                 cut.push((column, whole.into_owned()));
             }
-            let padding = if is_open { 0 } else { width.saturating_sub(display_width(&cell)) };
+            let taken = display_width(&cell);
+            let padding = if is_open { 0 } else { width.saturating_sub(taken) };
             cell.extend(std::iter::repeat_n(' ', padding));
-            used += gap + display_width(&cell);
+            used += gap + taken + padding;
             line.cells.push(Cell { column, text: cell });
         }
         if line.below.is_empty() && !cut.is_empty() {
@@ -328,6 +327,13 @@ impl Columns {
             .subsequent_indent(INDENT);
         textwrap::wrap(&text, options).into_iter().map(Cow::into_owned).collect()
     }
+}
+
+/// How many columns of a terminal a text takes.
+pub(super) fn display_width(text: &str) -> usize {
+    // Most have nothing else.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_plain { text.len() } else { textwrap::core::display_width(text) }
 }
 
 /// Shortens a text to this many columns of a terminal, at least one, and returns whether it did. What

@@ -160,7 +160,9 @@ pub(super) const fn event(finding: Finding) -> &'static str {
 
 /// The time of day.
 pub(super) fn time(time: Timestamp, zone: &TimeZone) -> String {
-    time.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string()
+    let time = zone.to_datetime(time);
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{hour:02}:{minute:02}:{second:02}.{:03}", time.millisecond())
 }
 
 /// Says on which day the following lines were.

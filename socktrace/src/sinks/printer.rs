@@ -1,12 +1,12 @@
 //! Formats records in batches of lines.
 
 use std::{
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write},
     mem,
     net::SocketAddr,
 };
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::{AutoStream, ColorChoice, adapter::strip_bytes};
 use jiff::{civil::Date, tz::TimeZone};
 use terminal_size::{Height, Width, terminal_size_of};
 
@@ -21,6 +21,9 @@ use crate::record::{Flood, Line, Path, Record};
 
 /// The largest buffer that is kept for the next batch.
 const KEPT: usize = 256 << 10;
+
+/// What escape sequences begin with.
+const ESCAPE: u8 = 0x1b;
 
 /// Collects lines.
 pub(crate) struct Printer {
@@ -140,8 +143,8 @@ impl Printer {
         self.floods.push((self.buffer.len(), flood.count));
     }
 
-    /// Adds a line that was read back, of which this is the text.
-    pub(crate) fn read_back(&mut self, line: &Line, text: &[u8]) {
+    /// Adds a line that was read back, which `text` adds in JSON.
+    pub(crate) fn read_back(&mut self, line: &Line, text: impl FnOnce(&mut Vec<u8>)) {
         if self.buffer.is_empty() {
             self.fit();
         }
@@ -159,7 +162,7 @@ impl Printer {
             }
             // As it is: later versions have more fields.
             Format::Json => {
-                self.buffer.extend_from_slice(text);
+                text(&mut self.buffer);
                 self.buffer.push(b'\n');
             }
         }
@@ -167,7 +170,7 @@ impl Printer {
 
     /// Says which day it is before the first line of one.
     fn begin_day(&mut self, line: &Line) {
-        let day = line.time.map(|time| time.to_zoned(self.zone.clone()).date());
+        let day = line.time.map(|time| self.zone.to_datetime(time).date());
         if day.is_none() || day == self.last_day || self.options.clock == Clock::None {
             return;
         }
@@ -236,21 +239,41 @@ impl Printer {
     }
 
     /// Adds lines for people.
-    fn append(
-        &mut self,
-        write: impl FnOnce(&mut AutoStream<Vec<u8>>, Layout<'_>) -> io::Result<()>,
-    ) {
-        let buffer = mem::take(&mut self.buffer);
-        let before = buffer.len();
-        let mut out = AutoStream::new(buffer, self.choice);
+    fn append(&mut self, write: impl FnOnce(&mut Lines, Layout<'_>) -> io::Result<()>) {
+        let text = mem::take(&mut self.buffer);
+        let before = text.len();
+        let mut out = Lines { text, is_plain: self.choice == ColorChoice::Never };
         let layout = Layout { zone: &self.zone, columns: &self.columns, continues: false };
         in_memory(write(&mut out, layout));
-        self.buffer = out.into_inner();
+        self.buffer = out.text;
         if let Some(left) = &mut self.until_heading {
             // Each line ends, which makes one piece more.
             let lines = self.buffer[before..].split(|byte| *byte == b'\n').count() - 1;
             *left = left.saturating_sub(lines);
         }
+    }
+}
+
+/// Lines for people, in memory.
+struct Lines {
+    text: Vec<u8>,
+    /// Whether they are without styles.
+    is_plain: bool,
+}
+
+impl Write for Lines {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        // Each style is written by itself, and texts have no escape sequences.
+        if self.is_plain && piece.contains(&ESCAPE) {
+            strip_bytes(piece).for_each(|part| self.text.extend_from_slice(part));
+        } else {
+            self.text.extend_from_slice(piece);
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     json::RESET_SENT,
     reason::{call_words, duration, sigpipe_words},
 };
-use crate::record::{Line, harmless, names::sigpipe_name};
+use crate::record::{Line, harmless, names::sigpipe_name, without_deception};
 
 /// Writes what was read back as a line, and below it what has no room there.
 pub(super) fn write_human(out: &mut impl Write, line: &Line, layout: Layout<'_>) -> io::Result<()> {
@@ -33,42 +33,41 @@ pub(super) fn write_human(out: &mut impl Write, line: &Line, layout: Layout<'_>)
 }
 
 fn text<'a>(column: Column, line: &'a Line, zone: &TimeZone) -> Cow<'a, str> {
+    let shown = |text: &'a Option<String>| text.as_deref().map(without_deception);
     let text = match column {
-        Column::Time => line.time.map(|time| human::time(time, zone)),
-        Column::Errno => harmless_of(line.errno.as_ref()),
-        Column::Cause => Some(line.cause.as_ref().unwrap_or(&line.event)).map(|it| harmless(it)),
-        Column::Process => {
-            line.comm.as_ref().zip(line.pid).map(|(comm, pid)| format!("{}[{pid}]", harmless(comm)))
-        }
-        Column::Service => line.telling_service().map(harmless),
-        Column::Role => line.role.as_deref().map(|role| match line.service_port {
-            Some(port) => format!("{}:{port}", harmless(role)),
-            None => harmless(role),
+        Column::Time => line.time.map(|time| human::time(time, zone).into()),
+        Column::Errno => shown(&line.errno),
+        Column::Cause => shown(&line.cause).or_else(|| Some(without_deception(&line.event))),
+        Column::Process => line.comm.as_ref().zip(line.pid).map(|(comm, pid)| {
+            let comm = without_deception(comm);
+            format!("{comm}[{pid}]").into()
         }),
+        Column::Service => line.telling_service().map(without_deception),
+        Column::Role => match (shown(&line.role), line.service_port) {
+            (Some(role), Some(port)) => Some(format!("{role}:{port}").into()),
+            (role, _) => role,
+        },
         Column::Local if line.is_unix() => path(line, false),
         Column::Remote if line.is_unix() => path(line, true),
         Column::Local => {
-            line.local.map(|address| human::end((address, port(line.local_port)).into()))
+            line.local.map(|address| human::end((address, port(line.local_port)).into()).into())
         }
-        Column::Remote if line.is_flood() => line.remote.map(|address| address.to_string()),
-        Column::Remote => line.remote.map(|address| match &line.remote_name {
-            Some(name) => format!("{}:{}", harmless(name), port(line.remote_port)),
-            None => human::end((address, port(line.remote_port)).into()),
+        Column::Remote if line.is_flood() => line.remote.map(|address| address.to_string().into()),
+        Column::Remote => line.remote.map(|address| match shown(&line.remote_name) {
+            Some(name) => format!("{name}:{}", port(line.remote_port)).into(),
+            None => human::end((address, port(line.remote_port)).into()).into(),
         }),
-        Column::Flow => harmless_of(line.flow.as_ref()),
-        Column::Reason => harmless_of(line.reason.as_ref()),
+        Column::Flow => shown(&line.flow),
+        Column::Reason => shown(&line.reason),
     };
-    text.map_or("-".into(), Cow::Owned)
+    text.unwrap_or(Cow::Borrowed("-"))
 }
 
 /// The path of a Unix socket, at the end where it is shown.
-fn path(line: &Line, is_remote: bool) -> Option<String> {
+fn path(line: &Line, is_remote: bool) -> Option<Cow<'_, str>> {
     let is_client = line.role.as_deref() == Some("client");
-    harmless_of(line.path.as_ref()).filter(|_| is_client == is_remote && !line.is_flood())
-}
-
-fn harmless_of(text: Option<&String>) -> Option<String> {
-    text.map(|text| harmless(text))
+    let path = line.path.as_deref().filter(|_| is_client == is_remote && !line.is_flood());
+    path.map(without_deception)
 }
 
 fn port(port: Option<u16>) -> u16 {
@@ -77,7 +76,7 @@ fn port(port: Option<u16>) -> u16 {
 
 /// What became of a failure of which the line before tells.
 fn continuation(line: &Line) -> String {
-    let errno = harmless_of(line.errno.as_ref()).unwrap_or_default();
+    let errno = without_deception(line.errno.as_deref().unwrap_or_default());
     let later = duration(line.since_first_ms.unwrap_or(0));
     match line.event.as_str() {
         "failure" | "delivered" => {

@@ -22,7 +22,7 @@ const DETAILS: &str = "<!-- Written by `cargo xtask bench --write-docs`, to the 
 const USUAL: &str = "6.12";
 
 /// Columns of the table of costs: the tools, in this order.
-const TOOLS: [(&str, &str); 14] = [
+const TOOLS: [(&str, &str); 15] = [
     ("a counter at each hook", "floor"),
     ("socktrace", "`socktrace`"),
     ("socktrace --no-stream", "`--no-stream`"),
@@ -31,6 +31,7 @@ const TOOLS: [(&str, &str); 14] = [
     ("socktrace --unix-sends", "`--unix-sends`"),
     ("socktrace --hops", "`--hops`"),
     ("socktrace --no-stream --otlp", "`--no-stream --otlp`"),
+    ("socktrace --no-stream --history", "`--no-stream --history`"),
     ("socktrace --attach kprobe", "`--attach kprobe`"),
     ("bpftrace", "bpftrace"),
     ("tcptracer", "tcptracer"),
@@ -148,6 +149,29 @@ fn targets(text: &mut String, figures: &[Figure]) -> Result<()> {
     row("counters exact in every storm".into(), format!("{wrong} counted wrongly"), wrong == 0)?;
     let lost = value("storm/not streamed of them", "socktrace")?.value;
     row("no failure of a storm neither shown nor summed up".into(), format!("{lost}"), lost == 0)?;
+    // Measured by itself.
+    let keeping = "socktrace --no-stream --history";
+    if let Ok(bytes) = value("history/bytes of a failure, with index and log", keeping) {
+        let bytes = bytes.value;
+        row(
+            "a failure in a history of a million: at most 600 bytes, with index and log".into(),
+            format!("{bytes} bytes"),
+            bytes <= 600,
+        )?;
+    }
+    for form in ["for people", "in JSON", "by service and cause"] {
+        let Ok(read) = value(&format!("history/the hour {form}"), "socktrace history") else {
+            continue;
+        };
+        row(
+            format!(
+                "an hour of a history, with a million failures of a day, {form}: at most 50 ms, which is 150 \
+                 million instructions"
+            ),
+            millions(read.value),
+            read.value <= 150_000_000,
+        )?;
+    }
     Ok(())
 }
 

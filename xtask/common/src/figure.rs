@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Names of what can be measured.
-pub const MEASUREMENTS: [&str; 8] =
-    ["cost", "programs", "storm", "start", "idle", "growth", "scrape", "export"];
+pub const MEASUREMENTS: [&str; 9] =
+    ["cost", "programs", "storm", "start", "idle", "growth", "scrape", "export", "history"];
 
 /// One measured value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

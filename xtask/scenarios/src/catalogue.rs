@@ -597,6 +597,10 @@ catalogue! {
         Smp "history_survives_kill": kept::survives_kill;
         Smp "history_second_writer": kept::second_writer;
         Smp "history_full_disk": kept::full_disk;
+        Smp "history_not_writable": kept::not_writable;
+        Smp "history_flood": kept::flood;
+        Smp "history_as_streamed": kept::as_streamed;
+        Smp "history_reload": kept::reload;
         Smp "history_wrong_arguments": kept::wrong_arguments;
         Smp "resolve": resolve::names_remote_ends;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
@@ -634,6 +638,7 @@ catalogue! {
         System quick "system_start": system::start;
         System "system_stream": system::stream;
         System "system_reload": system::reload;
+        System quick "system_history": system::history;
         System "system_crash": system::crash;
         System "system_watchdog": system::watchdog;
         System "system_wrong_configuration": system::wrong_configuration;

@@ -48,7 +48,7 @@ fn refused_in(service: &str, count: u64) -> Result<()> {
 }
 
 /// Sets an option that does not exist so many times.
-fn reject_options(count: u64) -> Result<()> {
+pub(super) fn reject_options(count: u64) -> Result<()> {
     let socket = socket::stream(Family::Ipv4.loopback())?;
     (0..count).try_for_each(|_| {
         let result = socket::set_option(&socket, libc::IPPROTO_TCP, 9_999, 1);

@@ -112,11 +112,6 @@ fn fill(place: &Path, count: u32) -> Result<()> {
 pub(super) fn clock_jump() -> Result<()> {
     const JUMP: i64 = 86_400;
     let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
-    let set = |by: i64| -> Result<()> {
-        let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
-        let then = TimeSpec::new(now.tv_sec() + by, now.tv_nsec());
-        clock_settime(ClockId::CLOCK_REALTIME, then).context("cannot set the clock")
-    };
     let day = || -> Result<String> {
         reset_one()?;
         let lines = tracer.collect(1);
@@ -126,14 +121,21 @@ pub(super) fn clock_jump() -> Result<()> {
         Ok(time.split('T').next().unwrap_or_default().to_owned())
     };
     let before = day()?;
-    set(JUMP)?;
+    advance_clock(JUMP)?;
     let ahead = day();
-    set(-2 * JUMP)?;
+    advance_clock(-2 * JUMP)?;
     let behind = day();
-    set(JUMP)?;
+    advance_clock(JUMP)?;
     let (ahead, behind) = (ahead?, behind?);
     ensure!(behind < before && before < ahead, "{behind}, {before}, {ahead}");
     Ok(())
+}
+
+/// Sets the time of day forward by so many seconds.
+pub(super) fn advance_clock(by: i64) -> Result<()> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    let then = TimeSpec::new(now.tv_sec() + by, now.tv_nsec());
+    clock_settime(ClockId::CLOCK_REALTIME, then).context("cannot set the clock")
 }
 
 /// A processor goes and comes back: what happens meanwhile, and on it before, stays counted.

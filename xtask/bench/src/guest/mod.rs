@@ -4,6 +4,7 @@ mod bpf;
 mod cost;
 mod export;
 mod growth;
+mod history;
 mod idle;
 mod machine;
 mod native;
@@ -36,6 +37,7 @@ const MEASURES: [Measure; MEASUREMENTS.len()] = [
     growth::measure,
     scrape::measure,
     export::measure,
+    history::measure,
 ];
 
 /// More than the descriptors of all sockets that are open at once.

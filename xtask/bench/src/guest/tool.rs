@@ -35,6 +35,7 @@ pub(super) const FLOOR: &str = "a counter at each hook";
 pub(super) const STREAMING: &str = "socktrace";
 pub(super) const COUNTING: &str = "socktrace --no-stream";
 pub(super) const EXPORTING: &str = "socktrace --no-stream --otlp";
+pub(super) const KEEPING: &str = "socktrace --no-stream --history";
 pub(super) const BPFTRACE: &str = "bpftrace";
 
 /// One line for a failed socket, one for who accepts.
@@ -60,8 +61,13 @@ enum ToolKind {
 /// The root of peers, which have libraries of their own.
 const PEERS: &str = "/peers";
 
-const DAEMON: &str = "/bin/socktrace";
+pub(super) const DAEMON: &str = "/bin/socktrace";
 const SENDS: &str = "--otlp";
+const KEEPS: &str = "--history";
+
+/// The file of a tool that keeps a history. It has more room than by default, as a million failures may not
+/// fit there with the log.
+pub(super) const HISTORY: &str = "/tmp/bench-history.db";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
 /// All of them.
@@ -94,9 +100,9 @@ pub(super) const ALL: [Tool; 16] = [
         kind: ToolKind::Program(&[DAEMON, "--no-stream", SENDS, "http://127.0.0.1:4318"], ATTACHED),
     },
     Tool {
-        name: "socktrace --no-stream --history",
+        name: KEEPING,
         kind: ToolKind::Program(
-            &[DAEMON, "--no-stream", "--history", "--history-file", "/tmp/bench-history.db"],
+            &[DAEMON, "--no-stream", KEEPS, "--history-file", HISTORY, "--history-size", "1024"],
             ATTACHED,
         ),
     },
@@ -160,7 +166,8 @@ impl Tool {
     pub(super) fn counts_floods(self) -> bool {
         match self.kind {
             ToolKind::Program(words, _) => {
-                words[0] == DAEMON && (!words.contains(&"--no-stream") || words.contains(&SENDS))
+                let has = |word| words.contains(&word);
+                words[0] == DAEMON && (!has("--no-stream") || has(SENDS) || has(KEEPS))
             }
             ToolKind::Nothing | ToolKind::Floor => false,
         }

@@ -3,6 +3,7 @@
 //! Each scenario begins with the package installed as it comes, and the service stopped.
 
 mod failing;
+mod kept;
 mod known_programs;
 mod package;
 mod running;
@@ -10,6 +11,7 @@ mod unit;
 mod victim;
 
 pub(super) use failing::{crash, watchdog, wrong_configuration};
+pub(super) use kept::history;
 pub(super) use known_programs::{listen_at, nginx_backlog, resolver_down};
 pub(super) use package::{install, removal, upgrade};
 pub(super) use running::{exposure, reload, socket_activation, start, stream};

@@ -18,6 +18,9 @@ use super::{
 
 const PACKAGE: &str = "socktrace";
 
+/// What the service keeps.
+const HISTORY: &str = "/var/lib/socktrace/history.db";
+
 /// The configuration as the package has it.
 const CONFIG_AS_IT_COMES: &str = "/run/socktrace.toml.orig";
 
@@ -112,15 +115,18 @@ fn starts() -> Result<usize> {
     Ok(unit::journal(&[UNIT_STARTED, &format!("UNIT={UNIT}")])?.len())
 }
 
-/// Removing it stops it and leaves its configuration; purging it leaves nothing.
+/// Removing it stops it and leaves its configuration and its history; purging it leaves nothing.
 pub(in super::super) fn removal() -> Result<()> {
     unit::fresh()?;
     let before = programs()?;
     systemctl(&["enable", "--quiet", UNIT, SOCKET])?;
     systemctl(&["start", UNIT])?;
+    ensure!(Path::new(HISTORY).exists(), "it keeps no history");
     run(&["dpkg", "--remove", PACKAGE])?;
     comes_to(&[("ActiveState", "inactive"), ("MainPID", "0")])?;
-    ensure!(Path::new(CONFIG).exists(), "the configuration is gone");
+    for path in [CONFIG, HISTORY] {
+        ensure!(Path::new(path).exists(), "{path} is gone");
+    }
     ensure!(victim::scrape().is_err(), "somebody serves metrics");
     comes_to_programs(before)?;
 

@@ -1,27 +1,30 @@
 //! What is kept of failures can be shown later, whatever happens meanwhile.
 
+mod faults;
+
 use std::{
-    fs::{self, File},
+    fs,
     io::Write as _,
-    os::unix::{fs::chown, process::CommandExt as _},
+    net::TcpStream,
+    os::unix::process::CommandExt as _,
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::{
-    mount::{MsFlags, mount, umount},
-    sys::signal::Signal,
-};
+use nix::sys::signal::Signal;
 
 use super::{
-    daemon,
-    network::Family,
-    privileges,
-    tracer::{PROGRAM, Tracer, join_ending},
+    daemon, flood,
+    network::{Family, NOBODY_LISTENS},
+    socket::{self, Pair},
+    survive,
+    tracer::{self, PROGRAM, REPEAT_AFTER, Tracer},
     verify::sum,
 };
+
+pub(super) use faults::{full_disk, not_writable, second_writer, survives_kill};
 
 /// What waits to be written, and what a slow guest adds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -143,106 +146,95 @@ fn replayed(lines: &[String]) -> Result<Vec<String>> {
     Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
 }
 
-/// A daemon with the privileges of the unit keeps failures without a stream. What is older than a second is
-/// still there after it was killed, and the next one goes on with it.
-pub(super) fn survives_kill() -> Result<()> {
-    const MANY: u32 = 300;
-    let file = place("killed")?;
-    let directory = file.strip_suffix("/history.db").context("a directory")?;
-    chown(directory, Some(privileges::USER), Some(privileges::USER))?;
-    let args = ["--no-stream", "--listen", "127.0.0.1:0", "--no-collapse", "--history"];
-    let args = [&args[..], &["--history-file", &file]].concat();
-    let start = || {
-        let is_kprobe = super::uses_kprobes();
-        let command =
-            if is_kprobe { super::tracer::daemon(&args) } else { privileges::service(&args) };
-        Tracer::run(command)
-    };
-    let tracer = start()?;
-    daemon::resets(Family::Ipv4, MANY)?;
-    // Longer than a second, as the guest is slow.
-    thread::sleep(Duration::from_secs(3));
-    let (status, _) = tracer.stop(Signal::SIGKILL)?;
-    ensure!(!status.success(), "ended with {status}");
-    let count = until_kept(&file, MANY as usize)?.len();
-    ensure!(count == MANY as usize, "{count} of {MANY} are kept");
-
-    let tracer = start()?;
-    daemon::reset_one()?;
-    until_kept(&file, MANY as usize + 1)?;
+/// Of a flood the history has what the stream would show: some failures, and how many more there were. All of
+/// them are counted when it is read.
+pub(super) fn flood() -> Result<()> {
+    const FLOOD: u64 = 2_000;
+    let file = place("flood")?;
+    let args = ["--no-stream", "--no-metrics", "--history", "--history-file", &file];
+    let tracer = Tracer::must_start(&[&args[..], &[REPEAT_AFTER, "2"]].concat())?;
+    flood::reject_options(FLOOD)?;
     let (status, said) = tracer.stop(Signal::SIGTERM)?;
-    ensure!(status.success() && !said.contains("set aside"), "{status}:\n{said}");
+    ensure!(status.success(), "ended with {status}");
+    let (lines, _) = shown(history(&file, &["--output", "json"]))?;
+    ensure!(lines.len() < usize::try_from(FLOOD / 2)?, "{} lines", lines.len());
+    ensure!(lines.iter().any(|line| line.contains("\"repeated\":")), "no sum: {lines:?}");
+    let written = format!("history: {} lines written, 0 dropped", lines.len());
+    ensure!(said.contains(&written), "no {written:?} in:\n{said}");
+    let (groups, said) = shown(history(&file, &["--output", "json", "--group-by", "cause"]))?;
+    let count = format!("\"count\":{FLOOD},");
+    ensure!(groups.len() == 1 && groups[0].contains(&count), "{groups:?}");
+    ensure!(said.contains(&format!("{FLOOD} failures (sockopt_rejected {FLOOD})")), "{said}");
     Ok(())
 }
 
-/// Of two daemons with one file the second says so, and goes on without.
-pub(super) fn second_writer() -> Result<()> {
-    let file = place("second")?;
-    let args =
-        ["--output", "json", "--listen", "127.0.0.1:0", "--history", "--history-file", &file];
-    let first = Tracer::must_start(&args)?;
-    let second = Tracer::must_start(&args)?;
+/// What ordinary operation brings is not kept, also where it is sent to a collector; nor is what filters leave
+/// out. A history may be all that there is.
+pub(super) fn as_streamed() -> Result<()> {
+    let file = place("streamed")?;
+    let collector = format!("http://127.0.0.1:{NOBODY_LISTENS}");
+    let args = ["--no-stream", "--no-metrics", "--otlp", &collector, "--errno", "!ECONNREFUSED"];
+    let tracer =
+        Tracer::must_start(&[&args[..], &["--history", "--history-file", &file]].concat())?;
+    // Both have closed, and one had not read all: noise.
+    let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
+    socket::fill(&client)?;
+    drop(client);
+    drop(server);
+    ensure!(TcpStream::connect(("127.0.0.1", NOBODY_LISTENS)).is_err(), "somebody listens");
     daemon::reset_one()?;
-    for tracer in [&first, &second] {
-        ensure!(tracer.collect(1).len() == 1, "it is not shown");
-    }
-    until_kept(&file, 1)?;
-    let (_, said) = second.stop(Signal::SIGTERM)?;
-    ensure!(said.matches("another process writes").count() == 1, "{said}");
-    ensure!(said.contains("history: 0 lines written, 1 dropped"), "{said}");
-    let (_, said) = first.stop(Signal::SIGTERM)?;
+    let (status, said) = tracer.stop(Signal::SIGTERM)?;
+    ensure!(status.success(), "ended with {status}");
+    let (lines, _) = shown(history(&file, &["--output", "json"]))?;
+    let [line] = lines.as_slice() else { bail!("not the reset alone is kept: {lines:?}") };
+    ensure!(line.contains("\"reset_by_peer\""), "{line}");
     ensure!(said.contains("history: 1 lines written, 0 dropped"), "{said}");
     Ok(())
 }
 
-/// A full disk and a file that is none of socktrace's are reported once; the stream goes on, and so does the
-/// history as soon as it can.
-pub(super) fn full_disk() -> Result<()> {
-    let file = place("full")?;
-    let directory = file.strip_suffix("/history.db").context("a directory")?;
-    mount(Some("none"), directory, Some("tmpfs"), MsFlags::empty(), Some("size=6m"))?;
-    let done = with_full_disk(directory, &file);
-    // One that was killed may have its file open still.
-    join_ending();
-    umount(directory)?;
-    done
+/// When its configuration is read again, a history is kept for as long as that says now.
+pub(super) fn reload() -> Result<()> {
+    const DAYS: i64 = 2 * 86_400;
+    let file = place("reload")?;
+    let config = format!("{}.toml", file.trim_end_matches(".db"));
+    let setting = |more: &str| {
+        let text = format!("history-file = \"{file}\"\nno-stream = true\n{more}\n");
+        fs::write(&config, text)
+    };
+    setting("history = true")?;
+    let mut command = tracer::daemon(&["--listen", "127.0.0.1:0"]);
+    command.env("SOCKTRACE_CONFIG", &config);
+    let mut tracer = Tracer::run(command)?;
+    daemon::reset_one()?;
+    let before = until_kept(&file, 1)?;
+
+    survive::advance_clock(DAYS)?;
+    setting("history = false\nhistory-age = 1")?;
+    let done = has_older_go(&mut tracer, &file, &before);
+    survive::advance_clock(-DAYS)?;
+    done?;
+    // Whoever reads finds the file as the daemon does.
+    let mut command = Command::new(PROGRAM);
+    command.args(["history", "--output", "json"]).env("SOCKTRACE_CONFIG", &config);
+    ensure!(shown(command)?.0.len() == 1, "another file is read");
+    let (_, said) = tracer.stop(Signal::SIGTERM)?;
+    ensure!(said.contains("only a restart makes it so: history\n"), "{said}");
+    Ok(())
 }
 
-fn with_full_disk(directory: &str, file: &str) -> Result<()> {
-    fs::write(file, "no history ".repeat(1_000))?;
-    let args = ["--output", "json", "--listen", "127.0.0.1:0", "--history", "--history-file", file];
-    let mut tracer = Tracer::must_start(&args)?;
+fn has_older_go(tracer: &mut Tracer, file: &str, older: &[String]) -> Result<()> {
+    tracer.signal(Signal::SIGHUP)?;
+    tracer.wait_for("changed since the start: history-age")?.context("not read again")?;
     daemon::reset_one()?;
-    until_kept(file, 1)?;
-    let is_aside = |name: &str| name.starts_with("history.db.damaged-");
-    let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().into_string()));
-    let names: Vec<_> = names.collect::<std::io::Result<Result<Vec<_>, _>>>()?.unwrap_or_default();
-    ensure!(names.iter().any(|name| is_aside(name)), "nothing was set aside: {names:?}");
-
-    let filler = format!("{directory}/filler");
-    let mut filling = File::create(&filler)?;
-    while filling.write_all(&[7; 4_096]).is_ok() {}
-    // More than the last page of the log has room for.
-    daemon::resets(Family::Ipv4, 300)?;
-    tracer.wait_for("cannot be written")?.context("it does not say that the disk is full")?;
-    drop(filling);
-    fs::remove_file(filler)?;
     let began = Instant::now();
     loop {
-        daemon::reset_one()?;
-        if tracer.said_within("can be written again", Duration::from_secs(1)) {
-            break;
+        let (lines, _) = shown(history(file, &["--output", "json"]))?;
+        if lines.len() == 1 && lines != older {
+            return Ok(());
         }
-        if began.elapsed() > PATIENCE {
-            bail!("it does not go on");
-        }
+        ensure!(began.elapsed() < PATIENCE, "older lines stay: {lines:?}");
+        thread::sleep(Duration::from_millis(100));
     }
-    let lines = tracer.collect(302);
-    ensure!(lines.len() >= 302, "{} lines are shown", lines.len());
-    let (status, said) = tracer.stop(Signal::SIGTERM)?;
-    ensure!(status.success(), "ended with {status}");
-    ensure!(said.matches("cannot be written").count() == 1, "{said}");
-    Ok(())
 }
 
 /// Wrong arguments end with 2, and what could be written instead.

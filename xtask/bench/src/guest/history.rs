@@ -1,0 +1,145 @@
+//! What it takes to keep each failure in a history, and to read an hour of them.
+
+use std::{
+    fs, io,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::time::{TimeSpec, TimeValLike as _},
+    time::{ClockId, clock_gettime, clock_settime},
+};
+use xtask_common::{figure::Unit, http::get_metrics};
+
+use super::{Benchmark, machine, native, tool, workload};
+
+/// Failures, each of another connection, and of them those at a time that the ring buffer has room for.
+const FAILURES: u64 = 1_000_000;
+const FAILURES_SHORT: u64 = 10_000;
+const AT_A_TIME: u64 = 1_000;
+
+/// Over how much time of the guest's clock they are spread, in seconds.
+const DAY: u64 = 86_400;
+
+/// The hour of it that is read.
+const HOUR: [&str; 4] = ["--since", "13h", "--until", "12h"];
+
+/// How often a long run says how far it is.
+const NOTED: u64 = 100_000;
+
+/// Longer than a line waits for others.
+const FLUSHED: Duration = Duration::from_secs(1);
+
+/// Whoever reads it.
+const READER: &str = "socktrace history";
+
+/// Measures how much a failure takes that is kept, how much memory and room that takes, and an hour of them.
+pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
+    if native::is_host() {
+        return bench
+            .note("a history is not measured here: that takes setting the clock".to_owned());
+    }
+    let failures = if bench.short { FAILURES_SHORT } else { FAILURES };
+    remove()?;
+    let mut work = workload::named(workload::RESET)?.start()?;
+    let running = tool::named(tool::KEEPING)?.start_showing_all(&[])?;
+    let id = running.id().context("no daemon")?;
+    machine::forget_most(id)?;
+    let (before, of_daemon) = (machine::busy()?, machine::of_process(id)?);
+    for done in (0..failures).step_by(usize::try_from(AT_A_TIME)?) {
+        if done > 0 && done % NOTED == 0 {
+            bench.note(format!("{done} of {failures} failures are kept"))?;
+        }
+        for _ in 0..AT_A_TIME {
+            work()?;
+        }
+        machine::settle()?;
+        advance_clock(DAY * AT_A_TIME * 1_000 / failures)?;
+    }
+    thread::sleep(FLUSHED);
+    machine::settle()?;
+    let busy = machine::busy()? - before;
+    let of_daemon = machine::of_process(id)? - of_daemon;
+    let (_, most) = machine::memory(id)?;
+    let mut report = |what: &str, unit, value| bench.report(what, tool::KEEPING, unit, value);
+    report("history/failures", Unit::Size, failures)?;
+    report("history/a failure", Unit::Instructions, busy / failures)?;
+    report("history/a failure, of it in the daemon", Unit::Instructions, of_daemon / failures)?;
+    report("history/not kept", Unit::Count, failures.saturating_sub(kept()?))?;
+    report("memory/most while keeping a history", Unit::Bytes, most)?;
+    if !bench.short {
+        // In a short run most would be the log, which does not grow.
+        let bytes = bytes()? / failures;
+        bench.report(
+            "history/bytes of a failure, with index and log",
+            tool::KEEPING,
+            Unit::Count,
+            bytes,
+        )?;
+        read(bench)?;
+    }
+    running.stop()?;
+    remove()
+}
+
+/// Measures what reading an hour takes, while the daemon has the file.
+fn read(bench: &mut Benchmark) -> Result<()> {
+    let json = ["--output", "json"];
+    let output = reader(&json).output().context("cannot read the history")?;
+    ensure!(output.status.success(), "reading ended with {}", output.status);
+    let lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+    bench.report("history/failures of the hour", READER, Unit::Size, u64::try_from(lines)?)?;
+    for (what, more) in [
+        ("history/the hour for people", &[][..]),
+        ("history/the hour in JSON", &json),
+        ("history/the hour by service and cause", &["--group-by", "service,cause"]),
+    ] {
+        machine::settle()?;
+        let before = machine::busy()?;
+        let status = reader(more).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        ensure!(status.success(), "reading ended with {status}");
+        bench.report(what, READER, Unit::Instructions, machine::busy()? - before)?;
+    }
+    Ok(())
+}
+
+fn reader(more: &[&str]) -> Command {
+    let mut command = Command::new(tool::DAEMON);
+    command.args(["history", "--file", tool::HISTORY]).args(HOUR).args(more);
+    command
+}
+
+/// How many lines the daemon has written.
+fn kept() -> Result<u64> {
+    let page = get_metrics()?;
+    let name = "socktrace_history_written_total ";
+    let kept = page.lines().find_map(|line| line.strip_prefix(name));
+    Ok(kept.context("no count of what was kept")?.parse()?)
+}
+
+/// Size of the file and its log.
+fn bytes() -> Result<u64> {
+    let log = format!("{}-wal", tool::HISTORY);
+    Ok(fs::metadata(tool::HISTORY)?.len() + fs::metadata(log)?.len())
+}
+
+/// Removes what other measurements have kept.
+fn remove() -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        match fs::remove_file(format!("{}{suffix}", tool::HISTORY)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Sets the time of day forward by so many milliseconds.
+fn advance_clock(by: u64) -> Result<()> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    let then = now + TimeSpec::milliseconds(i64::try_from(by)?);
+    clock_settime(ClockId::CLOCK_REALTIME, then).context("cannot set the clock")
+}
