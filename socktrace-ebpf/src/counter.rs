@@ -22,6 +22,8 @@ pub enum Counter {
     EventsRepeated = 7,
     /// Listeners for which there was no room in their table.
     ListenersFull = 8,
+    /// Processes that were started by followed ones and found no room in their map.
+    FollowedFull = 9,
 }
 
 impl Counter {
@@ -36,5 +38,6 @@ impl Counter {
         Self::SockoptsFull,
         Self::EventsRepeated,
         Self::ListenersFull,
+        Self::FollowedFull,
     ];
 }

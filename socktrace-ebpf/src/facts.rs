@@ -334,6 +334,17 @@ macro_rules! kernel_facts {
                 MSG_NAME = "msghdr", "msg_name", pointer;
                 MSG_NAME_LENGTH = "msghdr", "msg_namelen", u32;
             }
+            at("sched_process_fork", "sched_process_exit") {
+                PROCESS_TGID = "task_struct", "tgid", u32;
+            }
+            at("sched_process_fork") {
+                PROCESS_PID = "task_struct", "pid", u32;
+                PROCESS_START = "task_struct", "start_boottime", u64;
+            }
+            at("sched_process_exit") {
+                PROCESS_SIGNAL = "task_struct", "signal", pointer;
+                PROCESS_LIVE = "signal_struct", "live.counter", u32;
+            }
             at("tcp_retransmit_timer") {
                 TCP_PACKETS_OUT = "tcp_sock", "packets_out", u32;
             }

@@ -14,6 +14,7 @@ use socktrace_ebpf::{
 };
 
 use crate::{
+    follow,
     offsets::{self, Fact},
     owner::Owner,
     subject::Subject,
@@ -87,8 +88,12 @@ fn drops_subject(family: u32, subject: &Subject) -> Verdict {
 /// Whether the filters ask for the process, known from this [`OwnerSource`], and the service that it
 /// belongs to.
 #[inline(always)]
-pub(crate) fn judge_owner(owner: &Owner, source: u32) -> Verdict {
+pub(crate) fn judge_owner(owner: &Owner, source: u32, was_followed: bool) -> Verdict {
     let is_nobody = owner.tgid == 0;
+    // Before what only the daemon finds out: who has ended counts, too.
+    if follow::is_asked() && !was_followed && !follow::has(owner.tgid, owner.since_ns) {
+        return DROP;
+    }
     if is_nobody && source != OwnerSource::Socket as u32 {
         return if asks_for_owner(|mode| mode == mode::ONLY) { DROP } else { PASS };
     }

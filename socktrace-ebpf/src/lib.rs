@@ -66,6 +66,9 @@ pub const SOCKET_WAYS: usize = 4;
 /// Number of listeners of Unix sockets that are remembered, for connects that find their queues full.
 pub const UNIX_LISTENERS: usize = 4 * 1024;
 
+/// Number of processes that can be followed at a time, and of those that have ended and are still known.
+pub const FOLLOWED_ENTRIES: usize = 16 * 1024;
+
 /// Number of ICMP errors and of resets sent that are remembered for the socket they concern.
 pub const TUPLE_ENTRIES: usize = 1024;
 

@@ -30,6 +30,7 @@ mod errno;
 mod failure;
 mod filter;
 mod flood;
+mod follow;
 mod holder;
 mod hops;
 mod icmp;

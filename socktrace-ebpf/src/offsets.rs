@@ -152,6 +152,10 @@ pub(crate) static STREAM: Fact = Fact(1);
 #[unsafe(no_mangle)]
 pub(crate) static FILTER: Fact = Fact(0);
 
+/// Whether they ask for processes that are followed.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER_FOLLOWED: Fact = Fact(0);
+
 /// What they ask of the process.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_PID: Fact = Fact(0);

@@ -11,6 +11,7 @@ use socktrace_ebpf::{Flags, Owned, OwnerSource, Role, Signature};
 use crate::{
     draft::Draft,
     filter::{self, Verdict},
+    follow,
     holder::{self, Held},
     listeners,
     load::Probe,
@@ -37,6 +38,9 @@ pub(crate) struct Recipient {
     pub(crate) source: u32,
     /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 when unknown.
     pub(crate) role: u32,
+    /// Where only followed processes are asked for: whether one opened the socket and has handed it on,
+    /// most likely to one that it has started. 1 or 0.
+    was_followed: u64,
     /// The event that it is to be named in.
     pub(crate) draft: Draft,
 }
@@ -311,7 +315,10 @@ extern "C" fn judge_recipient(slot: u64) -> u64 {
     let Some(recipient) = Recipient::of(slot) else {
         return u64::from(filter::UNSETTLED_PROCESS);
     };
-    u64::from(filter::judge_owner(&recipient.owner, recipient.source))
+    let was_followed = follow::is_asked()
+        && recipient.source == OwnerSource::HandedOn as u32
+        && recipient.was_followed == 1;
+    u64::from(filter::judge_owner(&recipient.owner, recipient.source, was_followed))
 }
 
 /// Counts a failure by the process of an [`Answer`], by nobody if it has none. The signature comes as
@@ -408,6 +415,9 @@ impl Recipient {
         };
         let held = if searches { holder::holds(leader, self.address, slot) } else { Held::Unsure };
         if held == Held::No {
+            if follow::is_asked() {
+                self.was_followed = u64::from(follow::has(owner.tgid, owner.since_ns));
+            }
             *owner = Owner::NONE;
             return OwnerSource::HandedOn;
         }

@@ -3,6 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "what is documented here is shown as the help text")]
 
 use std::{
+    ffi::OsString,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
@@ -66,6 +67,29 @@ const MOST_REPEAT_AFTER: u32 = 1_000_000;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+
+    /// Run this command, and show what it fails at and all that it starts, from its first call on
+    ///
+    /// Lines go to stderr, or to --output-file. It runs as the user that has called sudo, if any, and its
+    /// exit code is socktrace's. The trace ends when all of these processes have ended; Ctrl-C after the
+    /// command's end ends it at once. No metrics, history or OpenTelemetry unless a flag or the environment
+    /// asks for them.
+    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["no_stream", "follow"])]
+    pub(crate) words: Vec<OsString>,
+
+    /// Show only what this process fails at, and all that it has started and starts, until they have
+    /// ended; may be repeated. Socktrace adds hooks where processes begin and end. Settings of files for
+    /// metrics, history and OpenTelemetry are left out
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=(1 << 22)), conflicts_with = "no_stream")]
+    pub(crate) follow: Vec<u32>,
+
+    /// Run the command after -- as this user, by name; root only
+    #[arg(long, value_name = "NAME", requires = "words")]
+    pub(crate) user: Option<String>,
+
+    /// Write the stream to this file, which begins empty
+    #[arg(long, value_name = "FILE", conflicts_with = "no_stream")]
+    pub(crate) output_file: Option<PathBuf>,
 
     /// Format of the stream
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -243,6 +267,11 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// Whether only some processes are followed.
+    pub(crate) const fn follows(&self) -> bool {
+        !(self.words.is_empty() && self.follow.is_empty())
+    }
+
     /// Size of the ring buffer, in bytes.
     pub(crate) const fn ring_bytes(&self) -> u32 {
         // At most 64 MiB.

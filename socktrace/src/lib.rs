@@ -12,6 +12,7 @@ mod counts;
 mod doctor;
 mod explain;
 mod filter;
+mod follow;
 mod history;
 mod kernel;
 mod metrics;
@@ -46,7 +47,7 @@ pub fn main() -> ExitCode {
         Some(cli::Command::History(args)) => commands::history::run(args),
         Some(cli::Command::Replay(args)) => commands::replay::run(args),
         None if cli.print_config => commands::print_config(&resolved),
-        None => commands::trace::run(resolved).map(|()| ExitCode::SUCCESS),
+        None => commands::trace::run(resolved),
     };
     match result {
         Ok(code) => code,

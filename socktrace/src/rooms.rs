@@ -12,6 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("kernel", &[]),
     ("explain", &[]),
     ("service", &["kernel"]),
+    ("follow", &["kernel"]),
     ("owner", &["kernel"]),
     ("record", &["kernel", "owner"]),
     ("filter", &["kernel", "owner", "record"]),
@@ -21,14 +22,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("history", &["record", "counts", "sinks"]),
     ("otlp", &["owner", "record", "counts", "sinks"]),
     ("pipeline", &["kernel", "owner", "record", "filter", "counts", "sinks", "metrics"]),
-    ("doctor", &["kernel", "owner", "service"]),
+    ("doctor", &["kernel", "owner", "service", "follow"]),
     ("cli", &["kernel", "filter", "explain", "service", "sinks"]),
     ("config", &["cli", "owner"]),
     (
         "commands",
         &[
-            "kernel", "explain", "service", "owner", "record", "filter", "counts", "sinks",
-            "metrics", "otlp", "history", "pipeline", "doctor", "cli", "config",
+            "kernel", "explain", "service", "follow", "owner", "record", "filter", "counts",
+            "sinks", "metrics", "otlp", "history", "pipeline", "doctor", "cli", "config",
         ],
     ),
 ];

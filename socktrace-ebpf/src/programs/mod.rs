@@ -17,6 +17,7 @@ mod inet_sk_error_report;
 mod inet_stream_connect;
 mod listen;
 mod other_error_report;
+mod sched_process;
 mod security_sock_graft;
 mod security_socket;
 mod send_sig;

@@ -60,8 +60,13 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 ];
 
 /// Commands, and what they are for.
-const EXAMPLES: [(&str, &str); 11] = [
+const EXAMPLES: [(&str, &str); 13] = [
     ("socktrace", "Shows a line for each failed socket, and serves metrics on 127.0.0.1:10054."),
+    (
+        "socktrace -- curl https://example.org/",
+        "Runs a command, and shows what it fails at and all that it starts.",
+    ),
+    ("socktrace --follow 4711", "Shows the same of a process that is there."),
     (
         "socktrace --output json --all",
         "Shows everything that is known, as JSON, of expected failures too.",

@@ -535,6 +535,14 @@ hooks! {
                 .reading_memory()
         ];
     }, not by kprobe: "return probes lose what a waiting function returns";
+    /// Processes begin and end.
+    SchedProcess = "sched_process",
+    hides "what the processes fail at that a followed one starts" {
+        "sched_process_fork"() => [
+            tracepoint("sched_process_exit").of("sched_process_exit"),
+            tracepoint("sched_process_fork")
+        ];
+    }
     /// socket fails.
     SysSocket = "__sys_socket",
     hides "sockets that cannot be made (socket_failed)" {

@@ -133,3 +133,25 @@ fn a_service_has_something_to_do() {
     assert_eq!((error.kind(), error.exit_code()), (ErrorKind::ArgumentConflict, 2));
     check(&["--no-stream", "--no-metrics", "--otlp", "http://[::1]:4318"]).expect("it sends");
 }
+
+#[test]
+fn what_follows_two_dashes_is_a_command() {
+    let cli = parse(&["--all", "--", "explain", "--all", "-o", "x"]).expect("sound");
+    assert!(cli.command.is_none() && cli.all && cli.follows());
+    assert_eq!(cli.words, ["explain", "--all", "-o", "x"]);
+    let cli = parse(&["--user", "me", "--output-file", "/tmp/a", "--", "true"]).expect("sound");
+    assert_eq!(cli.user.as_deref(), Some("me"));
+    assert_eq!(parse(&["--follow", "1", "--follow", "2"]).expect("sound").follow, [1, 2]);
+    assert!(!parse(&[]).expect("sound").follows());
+    for args in [
+        &["--follow", "1", "--", "true"][..],
+        &["--no-stream", "--", "true"],
+        &["--no-stream", "--follow", "1"],
+        &["--no-stream", "--output-file", "a"],
+        &["--user", "me"],
+        &["--follow", "0"],
+        &["true"],
+    ] {
+        assert_eq!(parse(args).expect_err("wrong").exit_code(), 2, "{args:?}");
+    }
+}

@@ -2,6 +2,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod explain;
+mod following;
 mod groups;
 pub(crate) mod history;
 mod kept;

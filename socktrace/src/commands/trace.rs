@@ -1,6 +1,6 @@
 //! Traces this host: streams failures and serves metrics until told to stop.
 
-use std::{collections::BTreeMap, fmt::Display, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use socktrace_ebpf::Counter;
@@ -9,6 +9,7 @@ use socktrace_otlp::Numbers;
 use tokio::runtime;
 
 use super::{
+    following::{self, Whom},
     kept::{self, Kept},
     lifecycle::Lifecycle,
     looks::Looks,
@@ -28,6 +29,7 @@ use crate::{
         hooks::Hook,
         host::running_kernel,
         load::{self, Attached, Loaded, OnRequest},
+        object::Object,
         owned::Extent,
         probe_log,
         programs::Programs,
@@ -42,32 +44,46 @@ use crate::{
     service::{
         log::NOTICE,
         manager::Manager,
-        privileges,
+        privileges::{self, Needs},
         signals::{ReloadSignal, StopSignals},
     },
-    sinks::Sinks,
+    sinks::{Sinks, Target},
 };
 
-/// Runs until SIGINT or SIGTERM, or until the reader of the output is gone.
+/// Runs until SIGINT or SIGTERM, until the reader of the output is gone, or until all has ended that is
+/// followed. Returns the exit code: that of the command, where one is followed.
 ///
 /// # Errors
 /// When the host refuses tracing, or an address asked for cannot be served.
-pub(crate) fn run(resolved: Resolved) -> anyhow::Result<()> {
+pub(crate) fn run(resolved: Resolved) -> anyhow::Result<ExitCode> {
     let passed = PassedSockets::from_env();
     let cli = &resolved.cli;
     let access = Access::open(cli.web_config.as_deref(), cli.protect_health)?;
+    let whom = Whom::new(cli)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let result = runtime.block_on(trace(resolved, passed, access));
+    let result = runtime.block_on(trace(resolved, passed, access, whom));
     // A write to a stalled pipe may still be under way: do not wait for it.
     runtime.shutdown_background();
     result
 }
 
-/// Says what is attached.
-fn announce(hooks: &Hooks) {
+/// Says what is attached and what is not; only that something is hidden, if it is to be brief.
+fn announce(health: &Health, hooks: &Hooks, losses: &[impl Display], is_brief: bool) {
+    if !is_brief {
+        announce_attached(hooks);
+        announce_missing(health, hooks, losses);
+    } else if health.problems().count() + health.fallbacks().count() + losses.len() > 0 {
+        log::warn!(
+            target: NOTICE,
+            "socktrace: some failures are hidden on this kernel: socktrace doctor lists them"
+        );
+    }
+}
+
+fn announce_attached(hooks: &Hooks) {
     log::info!(
         target: NOTICE,
         socktrace_hooks = hooks.attached.len(), socktrace_hooks_missing = hooks.problems.len();
@@ -78,10 +94,18 @@ fn announce(hooks: &Hooks) {
     );
 }
 
-async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> anyhow::Result<()> {
+async fn trace(
+    resolved: Resolved,
+    passed: PassedSockets,
+    access: Access,
+    whom: Option<Whom>,
+) -> anyhow::Result<ExitCode> {
     let cli = &resolved.cli;
     let mut stop = StopSignals::new()?;
-    let reload = ReloadSignal::new()?;
+    let child = whom.as_ref().and_then(Whom::child);
+    // A command gets it.
+    let reload = if child.is_some() { ReloadSignal::none() } else { ReloadSignal::new()? };
+    let target = Target::new(cli.output_file.as_deref(), child.is_some())?;
     let manager = Manager::new();
     let clock = Clock::new()?;
     let names = if cli.resolve { Some(RemoteNames::new(SystemResolver::new()?)) } else { None };
@@ -91,8 +115,11 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     let otlp = Otlp::new(&resolved)?;
     let kept = Kept::new(&cli.history);
     let events = shows_lines || otlp.is_some() || kept.is_some();
-    let scope = Scope { events, counts: cli.filter_metrics };
-    let kernel_filter = filter.kernel_filter(scope, cli.all || otlp.is_some());
+    let scope = Scope { events, counts: cli.filter_metrics || whom.is_some() };
+    let mut kernel_filter = filter.kernel_filter(scope, cli.all || otlp.is_some());
+    if whom.is_some() {
+        kernel_filter.follow();
+    }
     let mut services = serve::ServiceCounts::new(cli);
     // Events of one kind differ in their paths and command names, which the kernel side does not judge.
     let is_judged_here = filter.asks_for_paths() || filter.asks_for_comm_patterns();
@@ -111,13 +138,15 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
     // Learnt before it says that it is ready, so that those are known that go soon after.
     let owners = services.look_around(kernel_filter.needs_events());
     let listeners = serve::listeners(cli, passed)?;
+    let mut following = whom.map(|whom| whom.follow(&mut object)).transpose()?;
     if !cli.no_sandbox {
-        privileges::drop_all(cli.history.is_on, || counts.counter(Counter::EventsLost).map(drop))?;
+        let needs = Needs { writes_files: cli.history.is_on, child };
+        privileges::drop_all(needs, || counts.counter(Counter::EventsLost).map(drop))?;
     }
 
     let hooks = Hooks::from(&health);
-    announce(&hooks);
-    announce_missing(&health, &hooks, &losses);
+    let is_brief = following.is_some() && !cli.verbose;
+    announce(&health, &hooks, &losses, is_brief);
     if cli.probe_log {
         probe_log::forward(&mut object)?;
     }
@@ -137,17 +166,13 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
         serve::metrics(&mut object, (listeners, access), services, (about, &hooks), sources)?;
 
     let lifecycle = Lifecycle { manager, reload, counts: Arc::clone(&counts), hooks: attached };
-    let sinks = sinks(cli, otlp.as_ref(), kept.as_ref());
+    let sinks = sinks(cli, target, otlp.as_ref(), kept.as_ref());
     let kept = kept.map(Kept::start).transpose()?;
     let otlp = otlp.zip(numbers).map(|(otlp, numbers)| otlp.start(numbers)).transpose()?;
     let mut pipeline = None;
     if let Some(owners) = owners {
-        let events = Events::new(&mut object)?;
         let decoder = Decoder::new(clock, rst_reasons, owners).with_listeners(looks.clone());
-        let judge = Judge::new(filter, cli.all, cli.retransmits);
-        let teacher = Teacher::new(Some(Verdicts::new(&mut object)?));
-        let gate = Gate::new(decoder, judge, teacher, counts.user_counts());
-        let judging = Pipeline::new(events, gate, Arc::clone(&counts));
+        let judging = judging(&mut object, cli, decoder, filter, &counts)?;
         pipeline = Some(if scope.events {
             let repeats = limit.map(|limit| RepeatMaps::new(&mut object, limit)).transpose()?;
             judging.show(sinks, repeats, names, progress)
@@ -165,15 +190,49 @@ async fn trace(resolved: Resolved, passed: PassedSockets, access: Access) -> any
             kept.change(kept::limits(&new.history));
         }
     };
-    let watched =
-        watch::watch(pipeline, looks, lifecycle, attached, resolved, on_reload, &mut stop);
+    let end = (&mut following, &mut stop);
+    let watched = watch::watch(pipeline, looks, lifecycle, attached, resolved, on_reload, end);
     let shown = Box::pin(watched).await;
+    let code = following::code(following, &mut stop).await;
     let kept =
         [otlp.map(|otlp| sent_records(otlp.finish())), kept.map(|kept| kept_lines(kept.finish()))];
     let kept: String = kept.into_iter().flatten().collect();
-    let summary = summary(&counts, shows_lines.then_some(shown?))?;
+    let concluded =
+        shown.and_then(|shown| conclude(&counts, &programs, shows_lines.then_some(shown), &kept));
+    match concluded {
+        // It has run, and its exit code counts.
+        Err(error) if child.is_some() => log::error!("{error:#}"),
+        result => result?,
+    }
+    Ok(code)
+}
+
+/// What judges events, and shows none yet.
+fn judging(
+    object: &mut Object,
+    cli: &Cli,
+    decoder: Decoder,
+    filter: Arc<Filter>,
+    counts: &Arc<Counts>,
+) -> anyhow::Result<Pipeline> {
+    let events = Events::new(object)?;
+    let judge = Judge::new(filter, cli.all, cli.retransmits);
+    let teacher = Teacher::new(Some(Verdicts::new(object)?));
+    let gate = Gate::new(decoder, judge, teacher, counts.user_counts());
+    Ok(Pipeline::new(events, gate, Arc::clone(counts)))
+}
+
+/// Says what it all came to, with what became of records elsewhere.
+fn conclude(
+    counts: &Counts,
+    programs: &Programs,
+    shown: Option<StreamProgress>,
+    elsewhere: &str,
+) -> anyhow::Result<()> {
+    let summary = summary(counts, shown)?;
     let missed = missed_calls(&programs.look().missed);
-    log::info!(target: NOTICE, "socktrace: {summary}{kept}{missed}");
+    let left_out = left_out(counts.counter(Counter::FollowedFull)?);
+    log::info!(target: NOTICE, "socktrace: {summary}{elsewhere}{missed}{left_out}");
     Ok(())
 }
 
@@ -192,8 +251,8 @@ fn announce_missing(health: &Health, hooks: &Hooks, losses: &[impl Display]) {
 }
 
 /// Where records go: to lines unless there are to be none, to a collector and to a history.
-fn sinks(cli: &Cli, otlp: Option<&Otlp>, kept: Option<&Kept>) -> Sinks {
-    let stream = (!cli.no_stream).then(|| watch::stream(cli));
+fn sinks(cli: &Cli, target: Target, otlp: Option<&Otlp>, kept: Option<&Kept>) -> Sinks {
+    let stream = (!cli.no_stream).then(|| watch::stream(cli, target));
     Sinks::new(stream.into_iter().chain(otlp.map(Otlp::sink)).chain(kept.map(Kept::sink)).collect())
 }
 
@@ -206,6 +265,7 @@ fn options(cli: &Cli, clock: Clock, owned: Option<Extent>, limit: Option<Limit>)
             udp_sends: cli.udp_sends,
             unix_sends: cli.unix_sends,
             hops: cli.hops,
+            follows: cli.follows(),
         },
         max_sockets: cli.max_sockets(),
         owned,
@@ -258,6 +318,14 @@ fn missed_calls(counts: &BTreeMap<Hook, u64>) -> String {
         return String::new();
     }
     format!("; calls that the kernel kept from socktrace: {}", hooks.join(", "))
+}
+
+/// How many processes were not followed, to go after the summary; empty if none.
+fn left_out(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!("; processes not followed, for lack of room: {count}"),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::{future::pending, sync::Arc};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    following::Following,
     lifecycle::Lifecycle,
     looks::{self, Looks},
 };
@@ -17,14 +18,18 @@ use crate::{
     kernel::load::Attached,
     pipeline::{Pipeline, Step},
     service::{reader::PipeReader, signals::StopSignals},
-    sinks::{Clock, Ending, Format, Options, Sink, StreamSink, SummarySink},
+    sinks::{Clock, Ending, Format, Options, Sink, StreamSink, SummarySink, Target},
 };
 
-/// What shows events on standard output: one by one, or by their numbers.
-pub(super) fn stream(cli: &Cli) -> Box<dyn Sink> {
+/// What shows events: one by one, or by their numbers.
+pub(super) fn stream(cli: &Cli, target: Target) -> Box<dyn Sink> {
+    // A command of which nothing fails says what it says, and no more.
+    let has_late_heading = !cli.words.is_empty();
     match cli.summary {
-        Some(interval) => Box::new(SummarySink::new(options(cli), interval, cli.count)),
-        None => Box::new(StreamSink::new(options(cli), cli.count)),
+        Some(interval) => {
+            Box::new(SummarySink::new(options(cli), interval, cli.count).to(target))
+        }
+        None => Box::new(StreamSink::new(options(cli), cli.count).to(target, has_late_heading)),
     }
 }
 
@@ -60,7 +65,7 @@ pub(super) async fn watch(
     attached: Attached,
     resolved: Resolved,
     on_reload: impl Fn(&Cli),
-    stop: &mut StopSignals,
+    (following, stop): (&mut Option<Following>, &mut StopSignals),
 ) -> anyhow::Result<StreamProgress> {
     if let Some(pipeline) = &mut pipeline {
         pipeline.begin();
@@ -68,12 +73,20 @@ pub(super) async fn watch(
     lifecycle.ready();
     let deadline = resolved.cli.duration.map(|duration| Instant::now() + duration);
     // `head` has its lines before the next failure.
-    let reader = (!resolved.cli.no_stream).then(PipeReader::new);
+    let reader = has_reader(&resolved.cli).then(PipeReader::new);
+    if let Some(following) = following {
+        following.start();
+    }
     let mut ending = Ending::Read;
     while ending == Ending::Read {
         tokio::select! {
             biased;
-            () = stop.wait() => break,
+            by = stop.wait() => {
+                if following.as_mut().is_none_or(|following| following.is_stopped(by)) {
+                    break;
+                }
+            }
+            () = ended(following) => break,
             () = reached(deadline) => break,
             () = gone(reader.as_ref()) => ending = Ending::ReaderGone,
             () = lifecycle.manager.due() => lifecycle.alive(),
@@ -105,11 +118,16 @@ pub(super) async fn watch(
     if ending != Ending::ReaderGone {
         tokio::select! {
             biased;
-            () = stop.wait() => {}
+            _ = stop.wait() => {}
             result = pipeline.finish() => result?,
         }
     }
     Ok(pipeline.end())
+}
+
+/// Whether somebody else may read the stream: that of a command goes to stderr or to a file.
+const fn has_reader(cli: &Cli) -> bool {
+    !cli.no_stream && cli.words.is_empty() && cli.output_file.is_none()
 }
 
 /// Waits until then; forever where there is no end.
@@ -124,6 +142,14 @@ async fn reached(deadline: Option<Instant>) {
 async fn gone(reader: Option<&PipeReader>) {
     match reader {
         Some(reader) => reader.gone().await,
+        None => pending().await,
+    }
+}
+
+/// Waits until all that is followed has ended; forever where nothing is. Cancel safe.
+async fn ended(following: &mut Option<Following>) {
+    match following {
+        Some(following) => following.ended().await,
         None => pending().await,
     }
 }

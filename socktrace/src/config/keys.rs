@@ -4,7 +4,20 @@ use clap::{ArgAction, Command};
 use socktrace_similar::nearest;
 
 /// Flags that say where settings come from, or ask for something else than tracing.
-const NOT_SETTINGS: [&str; 4] = ["config", "print-config", "help", "version"];
+const NOT_SETTINGS: [&str; 7] =
+    ["config", "print-config", "help", "version", "follow", "user", "output-file"];
+
+/// What a file sets for a service, by the begin of its names: not for whoever follows some processes.
+const OF_A_SERVICE: [&str; 8] = [
+    "no-stream",
+    "listen",
+    "health-listen",
+    "web-config",
+    "protect-health",
+    "series-by-port",
+    "history",
+    "otlp",
+];
 
 /// What the names of filters begin with that leave values out.
 const NOT: &str = "not-";
@@ -33,6 +46,11 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Whether it is a matter of services.
+    pub(super) fn is_of_a_service(&self) -> bool {
+        OF_A_SERVICE.iter().any(|begin| self.name.starts_with(begin))
+    }
+
     /// The variable in the environment.
     pub(super) fn variable(&self) -> String {
         format!("{}{}", super::environment::PREFIX, self.name.replace('-', "_").to_uppercase())

@@ -90,7 +90,10 @@ impl Resolved {
         let of_unit = environment::of_unit(&variables, &keys);
         let named = named.into_iter().map(|(_, path)| path).find(|path| !path.is_empty());
         let asked_for = flags.get_one::<PathBuf>("config").cloned().or(named.map(PathBuf::from));
-        let in_file = read_file(asked_for.as_deref(), default_file, &keys, &mut problems);
+        let mut in_file = read_file(asked_for.as_deref(), default_file, &keys, &mut problems);
+        if ["words", "follow"].iter().any(|id| flags.contains_id(id)) {
+            in_file.retain(|setting| !setting.key.is_of_a_service());
+        }
         for setting in in_environment.iter().chain(&in_file) {
             problems.extend(wrong_value(&command, setting));
         }
@@ -117,7 +120,9 @@ impl Resolved {
         doubts: Vec<String>,
         otel: &Environment,
     ) -> Result<Self, Error> {
-        let cli = Cli::from_arg_matches(&matches)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        // Nobody has come for metrics.
+        cli.no_metrics |= cli.follows() && cli.listen.is_empty() && cli.health_listen.is_empty();
         cli.check().map_err(|error| located(error, &sources))?;
         let otlp = cli.otlp.asked().map(|asked| Settings::new(asked, otel)).transpose();
         let otlp = otlp.map_err(|problems| {
@@ -182,12 +187,18 @@ impl Chosen {
 /// Takes `--switch=false` out of the command line, and makes `--switch=true` what clap knows; also
 /// returns the names of those that are off.
 fn take_back(
-    arguments: impl Iterator<Item = OsString>,
+    mut arguments: impl Iterator<Item = OsString>,
     keys: &Keys,
 ) -> Result<(Vec<OsString>, BTreeSet<String>), Error> {
     let mut off = BTreeSet::new();
     let mut kept = Vec::new();
-    for argument in arguments {
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            // What follows is a command's.
+            kept.push(argument);
+            kept.extend(arguments);
+            break;
+        }
         let parts = argument.to_str().and_then(|text| text.strip_prefix("--")?.split_once('='));
         let key = parts.and_then(|(name, _)| keys.find(name));
         let (Some((name, value)), Some(Kind::Switch)) = (parts, key.map(|key| key.kind)) else {

@@ -309,3 +309,22 @@ fn wrong_settings_of_otlp_say_what_to_do_and_where() {
     let wrong = problems(&[], &[], "\notlp = 'collector'");
     assert!(wrong[0].contains(":2: ") && wrong[0].contains("http://HOST:4318"), "{wrong:?}");
 }
+
+#[test]
+fn a_command_has_its_own_words_and_no_settings_of_a_service() {
+    let file =
+        "no-stream = true\nlisten = '[::]:1'\nhistory = true\notlp = 'http://a:4318'\nall = true";
+    let cli = good(&["--", "sh", "--all=false", "--no-metrics=true"], &[], file).cli;
+    assert_eq!(cli.words, ["sh", "--all=false", "--no-metrics=true"]);
+    assert!(cli.all && cli.no_metrics && !cli.no_stream && !cli.history.is_on);
+    assert!(!cli.otlp.is_on() && cli.listen.is_empty());
+    let cli = good(&["--follow", "7"], &[], file).cli;
+    assert!(cli.no_metrics && !cli.no_stream && !cli.history.is_on);
+    // What is asked for now is there.
+    let variables = [("SOCKTRACE_OTLP", "http://a:4318")];
+    let cli = good(&["--listen", "[::]:1", "--history", "--", "sh"], &variables, "").cli;
+    assert!(!cli.no_metrics && cli.history.is_on && cli.otlp.is_on());
+    assert_eq!(places(&cli), ["[::]:1"]);
+    // Everybody else has them.
+    assert!(good(&[], &[], file).cli.no_stream);
+}

@@ -1,6 +1,7 @@
 //! What this host offers for tracing, what is missing, and what to do about it.
 
 mod checks;
+mod follow_test;
 mod hooks;
 mod netns;
 mod provoke;

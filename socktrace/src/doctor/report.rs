@@ -103,7 +103,7 @@ fn options(method: Method) -> anyhow::Result<Options> {
     Ok(Options {
         method,
         retransmits: true,
-        on_request: OnRequest { udp_sends: true, unix_sends: true, hops: true },
+        on_request: OnRequest { udp_sends: true, unix_sends: true, hops: true, follows: true },
         owned: None,
         limit: None,
         ring_bytes: RING_BYTES,

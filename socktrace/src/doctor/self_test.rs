@@ -16,7 +16,7 @@ use socktrace_diagnosis::{Cause, Finding, diagnose};
 use socktrace_ebpf::{Counter, Event, EventKind, Signature};
 use tokio::runtime;
 
-use super::{netns, provoke};
+use super::{follow_test, netns, provoke};
 use crate::kernel::{events::Events, health::Health, hooks::Hook, load::Loaded, tally::Tallies};
 
 /// Longest time for an event to come.
@@ -212,6 +212,7 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
         events: Events::new(&mut loaded.object)?,
         told: BTreeMap::new(),
     };
+    let follows = follow_test::run(loaded)?;
     let health = &loaded.health;
     // The namespace is the thread's, and goes with it.
     thread::scope(|scope| {
@@ -219,6 +220,7 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
             let namespace = netns::enter()?;
             let outcomes = TESTS.iter().map(|test| watch.make(test, health, namespace));
             let mut outcomes = outcomes.collect::<Result<Vec<_>>>()?;
+            outcomes.push(follows);
             outcomes.push(watch.compare_counts()?);
             Ok(outcomes)
         });

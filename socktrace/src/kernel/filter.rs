@@ -56,6 +56,11 @@ impl KernelFilter {
         self.modes.insert(global, mode);
     }
 
+    /// Asks for processes that are followed.
+    pub(crate) fn follow(&mut self) {
+        self.ask("FILTER_FOLLOWED", mode::ONLY);
+    }
+
     /// Whether anything is asked of a kind.
     pub(crate) fn asks(&self, global: &'static str) -> bool {
         self.modes.get(global).is_some_and(|mode| *mode != mode::ANY)

@@ -40,6 +40,7 @@ pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
 const UNUSED_RING_BYTES: u32 = 4096;
 
 /// What is seen only on request, for what it costs.
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OnRequest {
     /// Datagrams that this host does not take.
@@ -48,6 +49,8 @@ pub(crate) struct OnRequest {
     pub(crate) unix_sends: bool,
     /// How far segments have come.
     pub(crate) hops: bool,
+    /// What the processes start that are followed.
+    pub(crate) follows: bool,
 }
 
 impl OnRequest {
@@ -57,6 +60,7 @@ impl OnRequest {
             Hook::UdpSendmsg => !self.udp_sends,
             Hook::UnixSendmsg => !self.unix_sends,
             Hook::TcpInitTransfer => !self.hops,
+            Hook::SchedProcess => !self.follows,
             _ => false,
         }
     }
@@ -302,6 +306,10 @@ fn load_object(
         "HOPS_LEFT",
         if options.on_request.hops { socket_sets * SOCKET_WAYS } else { 1 },
     );
+    if !options.on_request.follows {
+        loader.map_max_entries("FOLLOWED", 1);
+        loader.map_max_entries("FOLLOWED_ENDED", 1);
+    }
     if options.owned.is_none() {
         loader.map_max_entries("OTHERS", 1);
     }

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod events;
 mod existing;
 pub(crate) mod filter;
+pub(crate) mod followed;
 pub(crate) mod health;
 pub(crate) mod host;
 pub(crate) mod listeners;

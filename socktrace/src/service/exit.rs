@@ -1,6 +1,6 @@
 //! How the process ends: what it prints and its exit code.
 
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode};
 
 use socktrace_exporter::UnusableWebConfig;
 use socktrace_otlp::Unusable;
@@ -17,10 +17,21 @@ pub(crate) const WRONG_USAGE: u8 = 2;
 /// Exit code of a self-test that saw other than it should.
 pub(crate) const SELF_TEST: u8 = 20;
 
+/// A command line that turns out to be wrong only when it is carried out.
+#[derive(Debug)]
+pub(crate) struct WrongUsage(pub(crate) String);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The exit codes, for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0   ended by SIGINT or SIGTERM, by --count or --duration, or the reader of the output went away
+  0   ended by SIGINT or SIGTERM, by --count or --duration, as the reader of the output went
+      away, or as all has ended that --follow names
   1   failed; the message tells
   2   wrong command line, configuration, web configuration file, or file for --otlp
   10  not started as root
@@ -33,7 +44,10 @@ Exit codes:
   17  no hook could be attached
   18  the kernel's structures are unknown
   19  kprobes are needed or asked for, and the kernel has none or refuses them
-  20  doctor --self-test: a hook did not fire, or a count is wrong";
+  20  doctor --self-test: a hook did not fire, or a count is wrong
+
+With -- CMD these are for what fails before the command starts; then the code is the command's:
+128+N where signal N has killed it, 127 where it is not found, 126 where it cannot be run";
 
 /// Prints an error for the user and gives the code to exit with.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
@@ -44,7 +58,7 @@ pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<UnusableWebConfig>() || error.is::<Unusable>() {
+    if error.is::<UnusableWebConfig>() || error.is::<Unusable>() || error.is::<WrongUsage>() {
         return WRONG_USAGE;
     }
     error.downcast_ref::<Refusal>().map_or(FAILED, Refusal::exit_code)

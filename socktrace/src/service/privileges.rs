@@ -16,10 +16,25 @@ const OWNERS: Capability = Capability::CAP_DAC_READ_SEARCH;
 /// `kernel/bpf/syscall.c`): the one of 5.8, and the one of old.
 const MAPS: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
 
+/// What is still to be done without privileges.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Needs {
+    /// Files are written, as a history is.
+    pub(crate) writes_files: bool,
+    /// This child is waited for, and gets signals.
+    pub(crate) child: Option<Child>,
+}
+
+/// A process that this one has started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    /// Whether it is another user's, to whom signals take a capability.
+    pub(crate) is_others: bool,
+}
+
 /// Drops every capability but those that are still needed, and all system calls but those that are
 /// still made; no program that this one might start gets anything back.
-///
-/// `writes_files` says whether files are written, as a history is.
 ///
 /// `read_maps` reads from the kernel programs' maps: whether that takes a capability is found out by
 /// trying.
@@ -27,7 +42,7 @@ const MAPS: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
 /// # Errors
 /// When the kernel refuses, or other threads run, which would keep what they have.
 pub(crate) fn drop_all(
-    writes_files: bool,
+    needs: Needs,
     read_maps: impl Fn() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let threads = fs::read_dir("/proc/self/task").context("cannot count threads")?.count();
@@ -35,8 +50,8 @@ pub(crate) fn drop_all(
         bail!("privileges cannot be given up while {threads} threads run");
     }
     prctl::set_no_new_privs().context("cannot set no_new_privs")?;
-    let kept = drop_capabilities(read_maps)?;
-    system_calls::confine(writes_files)?;
+    let kept = drop_capabilities(needs, read_maps)?;
+    system_calls::confine(needs)?;
     let names: Vec<_> = kept.iter().map(ToString::to_string).collect();
     log::debug!(
         "capabilities kept: {}",
@@ -45,14 +60,20 @@ pub(crate) fn drop_all(
     Ok(())
 }
 
-fn drop_capabilities(read_maps: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<CapsHashSet> {
+fn drop_capabilities(
+    needs: Needs,
+    read_maps: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<CapsHashSet> {
     let held = caps::read(None, CapSet::Permitted).context("cannot read the capabilities")?;
     if held.contains(&Capability::CAP_SETPCAP) {
         raise(&CapsHashSet::from([Capability::CAP_SETPCAP]))?;
         caps::clear(None, CapSet::Bounding).context("cannot empty the bounding set")?;
     }
     caps::clear(None, CapSet::Ambient).context("cannot empty the ambient set")?;
-    let mut kept: CapsHashSet = held.iter().copied().filter(|held| *held == OWNERS).collect();
+    // Signals go to that child alone: the filter of system calls sees to it.
+    let signals = needs.child.is_some_and(|child| child.is_others);
+    let is_kept = |held: &Capability| *held == OWNERS || (signals && *held == Capability::CAP_KILL);
+    let mut kept: CapsHashSet = held.iter().copied().filter(is_kept).collect();
     raise(&kept)?;
     if read_maps().is_err() {
         for capability in MAPS.into_iter().filter(|capability| held.contains(capability)) {

@@ -8,6 +8,15 @@ use std::{
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Which signal asks for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// SIGINT, which a terminal sends to everything in its foreground.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
 /// SIGINT and SIGTERM, caught from the moment of creation on.
 pub(crate) struct StopSignals {
     interrupt: Signal,
@@ -25,10 +34,10 @@ impl StopSignals {
     }
 
     /// Waits for one of them. Cancel safe.
-    pub(crate) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) -> Stop {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Stop::Interrupt,
+            _ = self.terminate.recv() => Stop::Terminate,
         }
     }
 }
@@ -44,6 +53,11 @@ impl ReloadSignal {
         }
         let caught = signal(SignalKind::hangup()).context("cannot catch signals")?;
         Ok(Self(Some(caught)))
+    }
+
+    /// Leaves it to others.
+    pub(crate) const fn none() -> Self {
+        Self(None)
     }
 
     /// Waits for it. Cancel safe.

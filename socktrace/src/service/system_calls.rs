@@ -9,6 +9,8 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
+use super::privileges::Needs;
+
 /// What threads, memory, time, files, sockets and signals take. No program is started, nothing is
 /// mounted, traced or changed in the file system but by writing to what is open already.
 const ALLOWED: &[libc::c_long] = &[
@@ -125,6 +127,9 @@ const ALLOWED_FOR_FILES: &[libc::c_long] = &[
     libc::SYS_rename,
 ];
 
+/// What it takes to wait for a child.
+const ALLOWED_FOR_CHILD: &[libc::c_long] = &[libc::SYS_wait4, libc::SYS_waitid];
+
 /// Names that older architectures have besides.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_BESIDES: &[libc::c_long] = &[
@@ -147,27 +152,34 @@ const BPF_COMMANDS: [u64; 7] = [1, 2, 3, 4, 15, 24, 33];
 
 /// Makes every other system call of this process fail with EPERM from now on.
 ///
-/// `writes_files` adds what it takes to write files.
+/// `needs` may add what it takes to write files, or to wait for a child, to which alone signals go then.
 ///
 /// An error and no death: what was forgotten here costs what needed it, not the daemon.
 ///
 /// # Errors
 /// When the kernel refuses the filter.
-pub(super) fn confine(writes_files: bool) -> anyhow::Result<()> {
-    let program = program(writes_files).context("cannot make the filter of system calls")?;
+pub(super) fn confine(needs: Needs) -> anyhow::Result<()> {
+    let program = program(needs).context("cannot make the filter of system calls")?;
     apply_filter(&program).context("cannot install the filter of system calls")
 }
 
-fn program(writes_files: bool) -> anyhow::Result<BpfProgram> {
-    let for_files = if writes_files { ALLOWED_FOR_FILES } else { &[] };
-    let allowed = ALLOWED.iter().chain(ALLOWED_BESIDES).chain(for_files);
+fn program(needs: Needs) -> anyhow::Result<BpfProgram> {
+    let for_files = if needs.writes_files { ALLOWED_FOR_FILES } else { &[] };
+    let for_child = if needs.child.is_some() { ALLOWED_FOR_CHILD } else { &[] };
+    let allowed = ALLOWED.iter().chain(ALLOWED_BESIDES).chain(for_files).chain(for_child);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         allowed.map(|call| (*call, Vec::new())).collect();
-    let commands = BPF_COMMANDS.map(|command| {
+    let is = |argument, value| {
         let condition =
-            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command)?;
+            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
         SeccompRule::new(vec![condition])
-    });
+    };
+    if let Some(child) = needs.child {
+        // Signal 0 asks whether a process is there.
+        let kill = [is(0, child.pid.into()), is(1, 0)];
+        rules.insert(libc::SYS_kill, kill.into_iter().collect::<Result<_, _>>()?);
+    }
+    let commands = BPF_COMMANDS.map(|command| is(0, command));
     rules.insert(libc::SYS_bpf, commands.into_iter().collect::<Result<_, _>>()?);
     // The kernel's EPERM.
     let refused = SeccompAction::Errno(u32::try_from(libc::EPERM)?);
@@ -179,14 +191,20 @@ fn program(writes_files: bool) -> anyhow::Result<BpfProgram> {
 mod tests {
     use std::{io, thread};
 
+    use nix::{
+        errno::Errno,
+        sys::signal::{Signal, kill},
+    };
+
     use super::*;
+    use crate::service::privileges::Child;
 
     #[test]
     fn ordinary_calls_work_and_others_fail() {
         // Of this thread only, and of what it starts.
         let confined = thread::spawn(|| {
             nix::sys::prctl::set_no_new_privs().expect("set");
-            confine(false).expect("confined");
+            confine(Needs::default()).expect("confined");
             std::fs::read_to_string("/proc/self/status").expect("read");
             std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
             thread::spawn(|| 1).join().expect("a thread");
@@ -196,7 +214,26 @@ mod tests {
             (chroot, load, io::Error::last_os_error().raw_os_error())
         });
         let (chroot, load, errno) = confined.join().expect("no panic");
-        assert_eq!(chroot, Err(nix::errno::Errno::EPERM));
+        assert_eq!(chroot, Err(Errno::EPERM));
         assert_eq!((load, errno), (-1, Some(libc::EPERM)));
+    }
+
+    #[test]
+    fn signals_go_to_the_child_alone() {
+        let confined = thread::spawn(|| {
+            nix::sys::prctl::set_no_new_privs().expect("set");
+            // Nobody has this number: the kernel gives no higher one.
+            let child = Child { pid: i32::MAX.unsigned_abs(), is_others: false };
+            confine(Needs { child: Some(child), ..Needs::default() }).expect("confined");
+            let this = nix::unistd::Pid::this();
+            [
+                (i32::MAX, Some(Signal::SIGTERM)),
+                (this.as_raw(), Some(Signal::SIGURG)),
+                (this.as_raw(), None),
+            ]
+            .map(|(pid, signal)| kill(nix::unistd::Pid::from_raw(pid), signal))
+        });
+        let results = confined.join().expect("no panic");
+        assert_eq!(results, [Err(Errno::ESRCH), Err(Errno::EPERM), Ok(())]);
     }
 }

@@ -30,6 +30,7 @@ mod reset_sent;
 mod stream_sink;
 mod summary;
 mod summary_sink;
+mod target;
 #[cfg(test)]
 mod tests;
 mod unix;
@@ -51,6 +52,7 @@ pub(crate) use self::{
     reason::reason,
     stream_sink::StreamSink,
     summary_sink::SummarySink,
+    target::Target,
 };
 use crate::{
     counts::StreamProgress,

@@ -1,17 +1,16 @@
 //! Formats records in batches of lines.
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     mem,
     net::SocketAddr,
 };
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_bytes};
 use jiff::{civil::Date, tz::TimeZone};
-use terminal_size::{Height, Width, terminal_size_of};
 
 use super::{
-    Clock, Format, Options,
+    Clock, Format, Options, Target,
     columns::{Column, Columns},
     flood,
     human::{self, Layout},
@@ -28,6 +27,7 @@ const ESCAPE: u8 = 0x1b;
 /// Collects lines.
 pub(crate) struct Printer {
     options: Options,
+    target: Target,
     choice: ColorChoice,
     zone: TimeZone,
     columns: Columns,
@@ -49,8 +49,10 @@ pub(crate) struct Printer {
 
 impl Printer {
     pub(crate) fn new(options: Options) -> Self {
+        let target = Target::default();
         let mut printer = Self {
-            choice: choice(options.color),
+            choice: target.choice(options.color),
+            target,
             zone: zone(options.clock),
             columns: Columns::all(),
             until_heading: None,
@@ -67,13 +69,27 @@ impl Printer {
         printer
     }
 
+    /// For lines that go elsewhere than to standard output.
+    pub(super) fn to(mut self, target: Target) -> Self {
+        self.choice = target.choice(self.options.color);
+        self.target = target;
+        self.columns = self.fitting();
+        self
+    }
+
+    /// Has the heading come with the first line.
+    pub(super) fn delay_heading(&mut self) {
+        self.until_heading = Some(0);
+    }
+
     /// Adds the heading, where the format has one.
     pub(crate) fn heading(&mut self) {
         if self.options.format == Format::Human {
             (self.last_path, self.last_read) = (None, None);
             self.append(|out, layout| human::heading(out, layout.columns));
             // The heading's line is one of them.
-            self.until_heading = terminal().map(|(_, lines)| lines.saturating_sub(1).max(1));
+            self.until_heading =
+                self.target.terminal().map(|(_, lines)| lines.saturating_sub(1).max(1));
         }
     }
 
@@ -86,10 +102,10 @@ impl Printer {
         }
     }
 
-    /// The columns that were asked for, else those that standard output has room for: all where it is
-    /// no terminal.
+    /// The columns that were asked for, else those that a terminal has room for: all where there is
+    /// none.
     fn fitting(&self) -> Columns {
-        let width = terminal().map(|(width, _)| width);
+        let width = self.target.terminal().map(|(width, _)| width);
         let columns = match (&self.options.columns, width) {
             (Some(list), width) => Columns::of(list, width),
             (None, Some(width)) => Columns::within(width),
@@ -230,7 +246,7 @@ impl Printer {
     /// Goes on with other options.
     pub(crate) fn change(&mut self, options: Options) {
         let heading = options.format != self.options.format;
-        self.choice = choice(options.color);
+        self.choice = self.target.choice(options.color);
         self.zone = zone(options.clock);
         self.options = options;
         if heading {
@@ -282,25 +298,6 @@ pub(super) fn zone(clock: Clock) -> TimeZone {
     match clock {
         Clock::Utc => TimeZone::UTC,
         Clock::Local | Clock::None => TimeZone::system(),
-    }
-}
-
-/// Columns and lines of standard output, if that is a terminal.
-fn terminal() -> Option<(usize, usize)> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    // What most terminals have at least, where it does not say.
-    let (Width(width), Height(height)) =
-        terminal_size_of(io::stdout()).unwrap_or((Width(80), Height(24)));
-    Some((width.into(), height.into()))
-}
-
-/// `auto` asks standard output, since lines go through memory.
-fn choice(color: ColorChoice) -> ColorChoice {
-    match color {
-        ColorChoice::Auto => AutoStream::choice(&io::stdout()),
-        choice => choice,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The stream: lines on standard output.
+//! The stream: lines on standard output, or elsewhere.
 
 use std::{
     io, mem,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Ending, Options, Sink,
+    Ending, Options, Sink, Target,
     printer::Printer,
     writer::{Writer, Written},
 };
@@ -18,7 +18,7 @@ use crate::{
 /// When records are dropped while a reader is slow, the most bytes that are kept for it.
 const KEPT_FOR_READER: usize = 1 << 20;
 
-/// Writes lines to standard output.
+/// Writes lines.
 pub(crate) struct StreamSink {
     printer: Printer,
     writer: Writer,
@@ -45,6 +45,8 @@ pub(crate) struct StreamSink {
     given_up: bool,
     /// How many lines are still to be written; `None` for any number.
     remaining: Option<u32>,
+    /// Whether the heading comes with the first line.
+    has_late_heading: bool,
 }
 
 impl StreamSink {
@@ -65,6 +67,7 @@ impl StreamSink {
             repeated: 0,
             given_up: false,
             remaining: lines,
+            has_late_heading: false,
         }
     }
 
@@ -79,6 +82,16 @@ impl StreamSink {
         }
     }
 
+    /// Writes elsewhere than to standard output.
+    pub(crate) fn to(mut self, target: Target, has_late_heading: bool) -> Self {
+        self.writer = Writer::new(target.clone());
+        self.printer = self.printer.to(target);
+        if has_late_heading {
+            self.printer.delay_heading();
+        }
+        Self { has_late_heading, ..self }
+    }
+
     fn drop_lines(&mut self, count: u64) {
         self.dropped += count;
         self.unreported += count;
@@ -87,7 +100,9 @@ impl StreamSink {
 
 impl Sink for StreamSink {
     fn begin(&mut self) {
-        self.printer.heading();
+        if !self.has_late_heading {
+            self.printer.heading();
+        }
     }
 
     fn takes_records(&self) -> bool {

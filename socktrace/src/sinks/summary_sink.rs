@@ -1,4 +1,4 @@
-//! Writes counts to standard output in place of lines, a block in each interval.
+//! Writes counts in place of lines, a block in each interval.
 
 use std::{
     io, mem,
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
-    Clock, Ending, Options, Sink,
+    Clock, Ending, Options, Sink, Target,
     json::event_name,
     printer,
     summary::{Moment, Summary},
@@ -60,6 +60,11 @@ impl SummarySink {
             lost: 0,
             given_up: false,
         }
+    }
+
+    /// Writes elsewhere than to standard output.
+    pub(crate) fn to(self, target: Target) -> Self {
+        Self { writer: Writer::new(target), ..self }
     }
 
     fn write_block(&mut self) {

@@ -1,4 +1,4 @@
-//! Writes batches of lines to standard output, one at a time, on a thread of their own: a stalled
+//! Writes batches of lines, one at a time, on a thread of their own: a stalled
 //! reader stops the stream, never the metrics.
 
 use std::{
@@ -10,6 +10,8 @@ use std::{
 };
 
 use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::Target;
 
 /// How a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub(crate) enum Written {
 /// The writer, at work or not.
 #[derive(Default)]
 pub(crate) struct Writer {
+    target: Target,
     running: Option<JoinHandle<Attempt>>,
     /// Whether the last line that was written is only a part of one.
     torn: bool,
@@ -62,6 +65,11 @@ impl Attempt {
 }
 
 impl Writer {
+    /// One that writes there.
+    pub(crate) fn new(target: Target) -> Self {
+        Self { target, ..Self::default() }
+    }
+
     /// Whether a batch is being written.
     pub(crate) fn is_busy(&self) -> bool {
         self.running.is_some()
@@ -77,8 +85,8 @@ impl Writer {
         if mem::take(&mut self.torn) {
             batch.insert(0, b'\n');
         }
-        // Not through the buffer of `io::stdout`, which would keep what could not be written.
-        self.running = Some(spawn_blocking(move || Attempt::make(batch, &mut Unbuffered)));
+        let mut out = Unbuffered(self.target.clone());
+        self.running = Some(spawn_blocking(move || Attempt::make(batch, &mut out)));
     }
 
     /// Waits for the end of the write; forever when not busy.
@@ -124,12 +132,12 @@ impl Writer {
     }
 }
 
-/// Standard output as it is.
-struct Unbuffered;
+/// Not through the buffer of `io::stdout`, which would keep what could not be written.
+struct Unbuffered(Target);
 
 impl Write for Unbuffered {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(nix::unistd::write(io::stdout(), bytes)?)
+        Ok(nix::unistd::write(&self.0, bytes)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -30,6 +30,7 @@ const TOOLS: [(&str, &str); 15] = [
     ("socktrace --udp-sends", "`--udp-sends`"),
     ("socktrace --unix-sends", "`--unix-sends`"),
     ("socktrace --hops", "`--hops`"),
+    ("socktrace --follow", "`--follow`"),
     ("socktrace --no-stream --otlp", "`--no-stream --otlp`"),
     ("socktrace --no-stream --history", "`--no-stream --history`"),
     ("socktrace --attach kprobe", "`--attach kprobe`"),

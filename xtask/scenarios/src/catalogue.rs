@@ -7,8 +7,8 @@ use xtask_common::scope::Scope;
 use socktrace_diagnosis::Cause;
 
 use super::{
-    accept, accept_queue, attach, bind, clients, connect, crowd, daemon, doctor, eof, fastopen,
-    filter, flood, forbid, handover, hops,
+    accept, accept_queue, attach, bind, clients, command, connect, crowd, daemon, doctor, eof,
+    fastopen, filter, flood, forbid, handover, hops,
     icmp::{self, Message},
     inherit, inject, iouring, kept,
     lane::Fault,
@@ -612,6 +612,15 @@ catalogue! {
         Smp "socket_activation": clients::socket_activation;
         Smp quick "wrong_web_config": clients::wrong_web_config;
         Smp quick "hops": hops::of_resets;
+        Smp quick "command_fails": command::fails;
+        Smp "command_into_a_file": command::into_a_file;
+        Smp "command_exit_codes": command::exit_codes;
+        Smp quick "command_descendants": command::descendants;
+        Smp "command_as_the_caller": command::as_the_caller;
+        Smp "command_signals": command::signals;
+        Smp quick "command_follow": command::follow;
+        Smp "command_beside_a_service": command::beside_a_service;
+        Smp quick "kprobe_command": command::by_kprobe;
         Smp quick "kprobe": attach::by_kprobe;
         Smp differs "kprobe_fallback": attach::fallback;
         Smp "refused_not_root": refusal::not_root;

@@ -25,8 +25,8 @@ use nix::{
 use socket2::Socket;
 
 use super::{
-    daemon, demo, flood, handover, history, inherit, iouring, listener, network::Family, owner,
-    socket, system, tables, unix,
+    command, daemon, demo, flood, handover, history, inherit, iouring, listener, network::Family,
+    owner, socket, system, tables, unix,
 };
 
 /// How a child treats SIGPIPE.
@@ -187,6 +187,7 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["reset", count] => daemon::resets(Family::Ipv4, count.parse()?)?,
         ["hold", count] => handover::hold(count.parse()?)?,
         ["answer-by-cookies"] => listener::answer_by_cookies_elsewhere(stdin.into())?,
+        ["command", words @ ..] => return command::child::main(words),
         ["end"] => {}
         ["end-with-pair"] => unix::end_with_pair()?,
         // Until it is killed.

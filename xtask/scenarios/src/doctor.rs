@@ -11,7 +11,7 @@ use super::tracer::{PROGRAM, attach_args};
 const CORE: [&str; 4] = ["tcp_done", "tcp_reset", "tcp_retransmit_timer", "inet_csk_accept"];
 
 /// What the self-test makes at the least.
-const FAILURES: [&str; 8] = [
+const FAILURES: [&str; 9] = [
     "refused",
     "reset",
     "timed_out",
@@ -19,6 +19,7 @@ const FAILURES: [&str; 8] = [
     "udp_no_route",
     "udp_refused",
     "udp_dropped",
+    "process_followed",
     "counts",
 ];
 

@@ -17,6 +17,7 @@ mod child;
 mod claim;
 mod clients;
 mod collector;
+mod command;
 mod connect;
 mod crowd;
 mod daemon;

@@ -71,7 +71,7 @@ pub(super) const HISTORY: &str = "/tmp/bench-history.db";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
 /// All of them.
-pub(super) const ALL: [Tool; 16] = [
+pub(super) const ALL: [Tool; 17] = [
     Tool { name: NO_TOOL, kind: ToolKind::Nothing },
     Tool { name: FLOOR, kind: ToolKind::Floor },
     Tool { name: STREAMING, kind: ToolKind::Program(&[DAEMON, "--output", "json"], ATTACHED) },
@@ -94,6 +94,14 @@ pub(super) const ALL: [Tool; 16] = [
     Tool {
         name: "socktrace --hops",
         kind: ToolKind::Program(&[DAEMON, "--output", "json", "--hops"], ATTACHED),
+    },
+    Tool {
+        // All that the guest's init has started, this program too.
+        name: "socktrace --follow",
+        kind: ToolKind::Program(
+            &[DAEMON, "--output", "json", "--follow", "1"],
+            Some("socktrace: following "),
+        ),
     },
     Tool {
         name: EXPORTING,

@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::libc;
+use nix::{
+    libc,
+    sys::wait::waitpid,
+    unistd::{ForkResult, fork},
+};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::native;
@@ -31,7 +35,7 @@ pub(super) struct Workload {
 pub(super) type Work = Box<dyn FnMut() -> Result<()>>;
 
 /// All of them.
-pub(super) const ALL: [Workload; 11] = [
+pub(super) const ALL: [Workload; 12] = [
     Workload { lingers: true, ..Workload::new(ORDERLY, orderly) },
     Workload::new("reset_before_accept", reset_before_accept),
     Workload::new(RESET, reset_after_accept),
@@ -40,6 +44,7 @@ pub(super) const ALL: [Workload; 11] = [
     Workload::new("udp_echo", udp_echo),
     Workload::new("connect_refused", connect_refused),
     Workload::new("unix_connection", unix_connection),
+    Workload::new("process", process),
     Workload::new("unix_send", unix_send),
     Workload { is_loop: true, ..Workload::new(EPIPE, write_after_reset) },
     Workload { is_loop: true, ..Workload::new("setsockopt_rejected", setsockopt_rejected) },
@@ -228,6 +233,19 @@ fn unix_connection() -> Result<Work> {
         drop(client);
         let mut byte = [MaybeUninit::uninit()];
         ensure!(server.recv(&mut byte)? == 0, "a byte came");
+        Ok(())
+    }))
+}
+
+/// A process that begins, ends, and is waited for.
+fn process() -> Result<Work> {
+    Ok(Box::new(|| {
+        // SAFETY: the child does nothing but end.
+        match unsafe { fork() }? {
+            // SAFETY: takes a number.
+            ForkResult::Child => unsafe { libc::_exit(0) },
+            ForkResult::Parent { child } => waitpid(child, None)?,
+        };
         Ok(())
     }))
 }

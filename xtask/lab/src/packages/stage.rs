@@ -29,8 +29,16 @@ const COPIED: [(&str, &str); 6] = [
 ];
 
 /// Documentation for who runs it; the rest is for who works on it.
-const DOCUMENTS: [&str; 7] =
-    ["exporter.md", "fleet.md", "history.md", "install.md", "metrics.md", "otlp.md", "security.md"];
+const DOCUMENTS: [&str; 8] = [
+    "command.md",
+    "exporter.md",
+    "fleet.md",
+    "history.md",
+    "install.md",
+    "metrics.md",
+    "otlp.md",
+    "security.md",
+];
 
 /// For Prometheus, Grafana and Collectors.
 const SHARED: [&str; 3] = ["grafana", "otel", "prometheus"];

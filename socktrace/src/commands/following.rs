@@ -1,0 +1,251 @@
+//! Traces a command from its start to its end, or processes that are there, with all that they start.
+
+use std::{pin::pin, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::Signal as Number;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use crate::{
+    cli::Cli,
+    follow::{Command, Process, User, WaitingCommand, follow_tree, has_own_numbers, is_there},
+    kernel::{followed::Followed, object::Object},
+    service::{
+        exit::WrongUsage,
+        log::NOTICE,
+        privileges::Child,
+        signals::{Stop, StopSignals},
+    },
+};
+
+/// Between two looks for processes that are left.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Whom to follow, before anything is loaded.
+pub(super) enum Whom {
+    /// A command that waits to be started.
+    Command(WaitingCommand),
+    /// Processes that are there.
+    Processes(Vec<Process>),
+}
+
+impl Whom {
+    /// As the command line asks; `None` for everybody. To be called before there are other threads, and
+    /// before this process changes anything that a command would inherit.
+    ///
+    /// # Errors
+    /// When a process is not there, or no command can be started.
+    pub(super) fn new(cli: &Cli) -> anyhow::Result<Option<Self>> {
+        if !cli.follows() {
+            return Ok(None);
+        }
+        if has_own_numbers() {
+            bail!(
+                "processes are followed by their numbers on the host, and this is another pid \
+                 namespace: use the host's (docker run --pid=host, hostPID: true)"
+            );
+        }
+        if cli.words.is_empty() {
+            let find = |pid: &u32| {
+                let text = || WrongUsage(format!("--follow: there is no process {pid}"));
+                Process::find(*pid).with_context(text)
+            };
+            let processes = cli.follow.iter().map(find).collect::<Result<_, _>>()?;
+            return Ok(Some(Self::Processes(processes)));
+        }
+        let user = User::chosen(cli.user.as_deref())?;
+        WaitingCommand::new(&cli.words, user).map(Self::Command).map(Some)
+    }
+
+    /// The child that will be the command.
+    pub(super) fn child(&self) -> Option<Child> {
+        let Self::Command(command) = self else { return None };
+        let pid = command.pid().as_raw().unsigned_abs();
+        Some(Child { pid, is_others: command.changes_user() })
+    }
+
+    /// Has the kernel programs, which are attached, follow them.
+    ///
+    /// # Errors
+    /// When they cannot, or signals cannot be caught.
+    pub(super) fn follow(self, object: &mut Object) -> anyhow::Result<Following> {
+        let mut followed = Followed::new(object)?;
+        let mut signals = None;
+        let roots = match &self {
+            Self::Command(command) => {
+                signals = Some(Signals::new()?);
+                let pid = command.pid().as_raw().unsigned_abs();
+                // If a signal has ended it before its start, its exit code says so.
+                Process::find(pid).into_iter().collect()
+            }
+            Self::Processes(processes) => processes.clone(),
+        };
+        let count = follow_tree(&mut followed, &roots)?;
+        let state = match self {
+            Self::Command(command) => State::Waiting(command),
+            Self::Processes(_) => {
+                let s = if count == 1 { "" } else { "es" };
+                log::info!(target: NOTICE, "socktrace: following {count} process{s}");
+                State::NoCommand
+            }
+        };
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Following { followed, signals, state, looks, has_said: false })
+    }
+}
+
+/// The exit code in the end: that of the command, which is waited for where the trace ends before.
+pub(super) async fn code(following: Option<Following>, stop: &mut StopSignals) -> ExitCode {
+    match following {
+        Some(mut following) => following.code(stop).await,
+        None => ExitCode::SUCCESS,
+    }
+}
+
+/// Signals that concern a command.
+struct Signals {
+    child: Signal,
+    quit: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        Ok(Self {
+            child: catch(SignalKind::child())?,
+            quit: catch(SignalKind::quit())?,
+            hangup: catch(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// What became of the command.
+enum State {
+    /// None was asked for.
+    NoCommand,
+    /// Everything is attached before it begins.
+    Waiting(WaitingCommand),
+    /// It runs, or has ended.
+    Started(Command),
+}
+
+/// Processes that are followed.
+pub(super) struct Following {
+    followed: Followed,
+    /// `None` where there is no command.
+    signals: Option<Signals>,
+    state: State,
+    looks: Interval,
+    /// Whether it was said what goes on without the command.
+    has_said: bool,
+}
+
+impl Following {
+    /// Lets the command begin.
+    pub(super) fn start(&mut self) {
+        if let State::Waiting(command) = std::mem::replace(&mut self.state, State::NoCommand) {
+            self.state = State::Started(command.start());
+        }
+    }
+
+    /// Waits until all of them have ended, and passes signals on meanwhile. Cancel safe.
+    pub(super) async fn ended(&mut self) {
+        while !self.have_ended() {
+            self.wait().await;
+        }
+    }
+
+    async fn code(&mut self, stop: &mut StopSignals) -> ExitCode {
+        loop {
+            let code = match &mut self.state {
+                State::Started(command) => command.code(),
+                State::NoCommand | State::Waiting(_) => return ExitCode::SUCCESS,
+            };
+            if let Some(code) = code {
+                return ExitCode::from(code);
+            }
+            let by = {
+                let waited = pin!(self.wait());
+                tokio::select! {
+                    by = stop.wait() => Some(by),
+                    () = waited => None,
+                }
+            };
+            if let Some(by) = by {
+                self.is_stopped(by);
+            }
+        }
+    }
+
+    /// Whether a signal ends the trace: not while a command runs, which ends it. A terminal has sent SIGINT
+    /// to that too, and SIGTERM is passed on.
+    pub(super) fn is_stopped(&mut self, by: Stop) -> bool {
+        let State::Started(command) = &mut self.state else { return true };
+        if command.code().is_some() {
+            return true;
+        }
+        if by == Stop::Terminate {
+            command.signal(Number::SIGTERM);
+        }
+        false
+    }
+
+    /// Waits until something may have changed. Cancel safe.
+    async fn wait(&mut self) {
+        let Some(signals) = &mut self.signals else {
+            self.looks.tick().await;
+            return;
+        };
+        tokio::select! {
+            _ = signals.child.recv() => {}
+            // A terminal has sent it to the command too.
+            _ = signals.quit.recv() => {}
+            _ = signals.hangup.recv() => {
+                if let State::Started(command) = &mut self.state {
+                    command.signal(Number::SIGHUP);
+                }
+            }
+            _ = self.looks.tick() => {}
+        }
+    }
+
+    fn have_ended(&mut self) -> bool {
+        match &mut self.state {
+            State::NoCommand => {}
+            State::Waiting(_) => return false,
+            State::Started(command) => {
+                if command.code().is_none() {
+                    return false;
+                }
+            }
+        }
+        let mut ended = Vec::new();
+        let mut left = self.followed.pids();
+        // The kernel side takes out those that end, but for what the kernel has kept from it.
+        let is_any_left = left.any(|pid| {
+            let is_left = is_there(pid);
+            if !is_left {
+                ended.push(pid);
+            }
+            is_left
+        });
+        drop(left);
+        for pid in ended {
+            self.followed.remove(pid);
+        }
+        if is_any_left && self.signals.is_some() && !self.has_said {
+            self.has_said = true;
+            log::info!(
+                target: NOTICE,
+                "socktrace: the command has ended, and processes that it has started go on; Ctrl-C ends \
+                 the trace"
+            );
+        }
+        !is_any_left
+    }
+}

@@ -1,0 +1,120 @@
+//! Whom a command runs as: under sudo the user that has called sudo.
+
+use std::{
+    env,
+    ffi::{CString, OsStr, OsString},
+};
+
+use anyhow::{Context as _, bail};
+use nix::unistd::{self, Gid, Uid, getgrouplist, setgid, setgroups, setuid};
+
+/// A user that a command is run as by root.
+#[derive(Debug)]
+pub(crate) struct User {
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+    /// What it has in its environment for this user.
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl User {
+    /// The user of this name, else the one that has called sudo; `None` for the one of this process.
+    ///
+    /// To be asked for before anything is followed: it may take sockets.
+    ///
+    /// # Errors
+    /// When there is no such user, or this process may not run commands as another.
+    pub(crate) fn chosen(name: Option<&str>) -> anyhow::Result<Option<Self>> {
+        let is_root = Uid::effective().is_root();
+        if let Some(name) = name {
+            if !is_root {
+                bail!("--user takes root");
+            }
+            let found = unistd::User::from_name(name).context("cannot look the user up")?;
+            let user = found.with_context(|| format!("there is no user {name}"))?;
+            let gid = user.gid;
+            return Self::known(user, gid).map(Some);
+        }
+        if !is_root {
+            return Ok(None);
+        }
+        let [uid, gid] = ["SUDO_UID", "SUDO_GID"].map(env::var_os);
+        let Some((uid, gid)) = caller_of_sudo(uid.as_deref(), gid.as_deref())? else {
+            return Ok(None);
+        };
+        match unistd::User::from_uid(uid).context("cannot look the user of SUDO_UID up")? {
+            Some(user) => Self::known(user, gid).map(Some),
+            // Such as one of a container.
+            None => Ok(Some(Self { uid, gid, groups: vec![gid], environment: Vec::new() })),
+        }
+    }
+
+    fn known(user: unistd::User, gid: Gid) -> anyhow::Result<Self> {
+        let name = CString::new(user.name.as_str()).context("the user's name has a NUL")?;
+        let groups = getgrouplist(&name, gid).context("cannot look the user's groups up")?;
+        let environment = vec![
+            ("HOME", user.dir.into_os_string()),
+            ("SHELL", user.shell.into_os_string()),
+            ("USER", user.name.clone().into()),
+            ("LOGNAME", user.name.into()),
+        ];
+        Ok(Self { uid: user.uid, gid, groups, environment })
+    }
+
+    /// What its commands have in their environment.
+    pub(super) fn environment(&self) -> &[(&'static str, OsString)] {
+        &self.environment
+    }
+
+    /// Makes this process the user's, for good.
+    pub(super) fn assume(&self) -> nix::Result<()> {
+        setgroups(&self.groups)?;
+        setgid(self.gid)?;
+        setuid(self.uid)
+    }
+}
+
+/// Whom these variables name, if not root.
+fn caller_of_sudo(uid: Option<&OsStr>, gid: Option<&OsStr>) -> anyhow::Result<Option<(Uid, Gid)>> {
+    // The highest number stands for none.
+    let number = |text: &OsStr| text.to_str()?.parse().ok().filter(|number| *number != u32::MAX);
+    match (uid, gid) {
+        (None, None) => Ok(None),
+        (Some(uid), Some(gid)) if let (Some(uid), Some(gid)) = (number(uid), number(gid)) => {
+            Ok((uid != 0).then(|| (Uid::from_raw(uid), Gid::from_raw(gid))))
+        }
+        _ => bail!(
+            "SUDO_UID and SUDO_GID do not say who has called sudo, whom the command would run as; \
+             say it by --user NAME (--user root)"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(uid: Option<&str>, gid: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
+        let found = caller_of_sudo(uid.map(OsStr::new), gid.map(OsStr::new))?;
+        Ok(found.map(|(uid, gid)| (uid.as_raw(), gid.as_raw())))
+    }
+
+    #[test]
+    fn the_caller_of_sudo_is_known_or_refused() {
+        assert_eq!(caller(None, None).expect("no sudo"), None);
+        assert_eq!(caller(Some("1000"), Some("100")).expect("sudo"), Some((1_000, 100)));
+        assert_eq!(caller(Some("0"), Some("0")).expect("root"), None);
+        for (uid, gid) in [
+            (Some("1000"), None),
+            (None, Some("1000")),
+            (Some("me"), Some("1000")),
+            (Some("1000"), Some("")),
+            (Some("-1"), Some("1000")),
+            (Some("4294967295"), Some("1000")),
+            (Some("1000"), Some("4294967296")),
+        ] {
+            assert!(caller(uid, gid).is_err(), "{uid:?}, {gid:?}");
+        }
+    }
+}
