@@ -21,6 +21,7 @@ mod ring_buffer;
 mod span;
 #[cfg(test)]
 mod tests;
+mod top;
 mod words;
 
 pub(crate) use self::{
@@ -28,6 +29,7 @@ pub(crate) use self::{
     filters::Filters,
     history::{Group, HISTORY_FILE, History, Moment, ReadHistory, Replay, Shown},
     otlp::Otlp,
+    top::Top,
 };
 use socktrace_exporter::Listen;
 
@@ -368,6 +370,13 @@ pub(crate) enum Command {
     /// Reads lines as --output json writes them, and shows those that pass the filters. Needs no
     /// privileges; nothing goes to a collector or a history.
     Replay(Replay),
+    /// Show on a full screen what fails: who, why, how often
+    ///
+    /// Shows services, processes and peers with how often they fail, the events as they come, and all that
+    /// is known of the chosen one. Of this host, which needs what tracing needs, with hooks of its own beside
+    /// a service that runs; of a history that --history has kept; or of lines of --output json. ? shows the
+    /// keys.
+    Top(Top),
 }
 
 /// How to examine this host.

@@ -24,6 +24,7 @@ mod record;
 mod rooms;
 mod service;
 mod sinks;
+mod top;
 
 pub use cli::command;
 pub use config::template;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Some(cli::Command::Doctor(args)) => commands::doctor::run(args),
         Some(cli::Command::History(args)) => commands::history::run(args),
         Some(cli::Command::Replay(args)) => commands::replay::run(args),
+        Some(cli::Command::Top(_)) => commands::top::run(resolved),
         None if cli.print_config => commands::print_config(&resolved),
         None => commands::trace::run(resolved),
     };

@@ -25,11 +25,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("doctor", &["kernel", "owner", "service", "follow"]),
     ("cli", &["kernel", "filter", "explain", "service", "sinks"]),
     ("config", &["cli", "owner"]),
+    ("top", &["explain", "service", "filter", "record", "counts", "sinks", "cli"]),
     (
         "commands",
         &[
             "kernel", "explain", "service", "follow", "owner", "record", "filter", "counts",
-            "sinks", "metrics", "otlp", "history", "pipeline", "doctor", "cli", "config",
+            "sinks", "metrics", "otlp", "history", "pipeline", "doctor", "cli", "config", "top",
         ],
     ),
 ];

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn there_is_a_page_of_each_command() {
         let names: Vec<_> = pages().into_iter().map(|(name, _)| name).collect();
-        let commands = ["", "-explain", "-doctor", "-history", "-replay"];
+        let commands = ["", "-explain", "-doctor", "-history", "-replay", "-top"];
         assert_eq!(names, commands.map(|command| format!("socktrace{command}.1")));
     }
 

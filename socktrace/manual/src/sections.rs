@@ -94,6 +94,14 @@ const EXAMPLES: [(&str, &str); 13] = [
         "socktrace replay --cause connect_refused failures.json",
         "Shows lines that --output json has written.",
     ),
+    (
+        "socktrace top",
+        "Shows on a full screen what fails on this host, and how often; ? shows the keys.",
+    ),
+    (
+        "socktrace top --history --until 03:00",
+        "Shows what failed last night; [ and ] step through it.",
+    ),
     ("socktrace explain ECONNRESET", "Tells what an errno means, and what a program should do."),
 ];
 

@@ -12,6 +12,7 @@ mod otlp;
 pub(crate) mod replay;
 mod serve;
 mod shown;
+pub(crate) mod top;
 pub(crate) mod trace;
 mod watch;
 mod wrong_usage;

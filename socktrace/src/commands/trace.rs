@@ -47,7 +47,8 @@ use crate::{
         privileges::{self, Needs},
         signals::{ReloadSignal, StopSignals},
     },
-    sinks::{Sinks, Target},
+    sinks::{Sink, Sinks, Target},
+    top::{Feed, Running, Screen, TopSink},
 };
 
 /// Runs until SIGINT or SIGTERM, until the reader of the output is gone, or until all has ended that is
@@ -56,6 +57,18 @@ use crate::{
 /// # Errors
 /// When the host refuses tracing, or an address asked for cannot be served.
 pub(crate) fn run(resolved: Resolved) -> anyhow::Result<ExitCode> {
+    begin(resolved, None)
+}
+
+/// Runs until a person ends the screen, which shows everything.
+///
+/// # Errors
+/// When the host refuses tracing, or the terminal cannot be used.
+pub(crate) fn run_on_screen(resolved: Resolved, screen: Screen) -> anyhow::Result<ExitCode> {
+    begin(resolved, Some(screen))
+}
+
+fn begin(resolved: Resolved, screen: Option<Screen>) -> anyhow::Result<ExitCode> {
     let passed = PassedSockets::from_env();
     let cli = &resolved.cli;
     let access = Access::open(cli.web_config.as_deref(), cli.protect_health)?;
@@ -64,7 +77,7 @@ pub(crate) fn run(resolved: Resolved) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let result = runtime.block_on(trace(resolved, passed, access, whom));
+    let result = runtime.block_on(trace(resolved, passed, access, (whom, screen)));
     // A write to a stalled pipe may still be under way: do not wait for it.
     runtime.shutdown_background();
     result
@@ -98,7 +111,7 @@ async fn trace(
     resolved: Resolved,
     passed: PassedSockets,
     access: Access,
-    whom: Option<Whom>,
+    (whom, screen): (Option<Whom>, Option<Screen>),
 ) -> anyhow::Result<ExitCode> {
     let cli = &resolved.cli;
     let mut stop = StopSignals::new()?;
@@ -114,7 +127,7 @@ async fn trace(
     // Before privileges are given up, which its files may take.
     let otlp = Otlp::new(&resolved)?;
     let kept = Kept::new(&cli.history);
-    let events = shows_lines || otlp.is_some() || kept.is_some();
+    let events = shows_lines || otlp.is_some() || kept.is_some() || screen.is_some();
     let scope = Scope { events, counts: cli.filter_metrics || whom.is_some() };
     let mut kernel_filter = filter.kernel_filter(scope, cli.all || otlp.is_some());
     if whom.is_some() {
@@ -166,7 +179,10 @@ async fn trace(
         serve::metrics(&mut object, (listeners, access), services, (about, &hooks), sources)?;
 
     let lifecycle = Lifecycle { manager, reload, counts: Arc::clone(&counts), hooks: attached };
-    let sinks = sinks(cli, target, otlp.as_ref(), kept.as_ref());
+    let feed = Arc::new(Feed::default());
+    let on_screen =
+        screen.is_some().then(|| Box::new(TopSink::new(Arc::clone(&feed))) as Box<dyn Sink>);
+    let sinks = sinks(cli, target, otlp.as_ref(), kept.as_ref(), on_screen);
     let kept = kept.map(Kept::start).transpose()?;
     let otlp = otlp.zip(numbers).map(|(otlp, numbers)| otlp.start(numbers)).transpose()?;
     let mut pipeline = None;
@@ -179,6 +195,10 @@ async fn trace(
         } else {
             judging
         });
+    }
+    let running = screen.map(|screen| screen.on_hooks(attached).start(&feed)).transpose()?;
+    if let Some(running) = &running {
+        stop.end_with(&running.ended);
     }
     let looks = looks.filter(|_| scope.events).map(Looks::new);
     let attached = Attached::new(object, links);
@@ -193,6 +213,7 @@ async fn trace(
     let end = (&mut following, &mut stop);
     let watched = watch::watch(pipeline, looks, lifecycle, attached, resolved, on_reload, end);
     let shown = Box::pin(watched).await;
+    running.map(Running::finish).transpose()?;
     let code = following::code(following, &mut stop).await;
     let kept =
         [otlp.map(|otlp| sent_records(otlp.finish())), kept.map(|kept| kept_lines(kept.finish()))];
@@ -250,10 +271,17 @@ fn announce_missing(health: &Health, hooks: &Hooks, losses: &[impl Display]) {
     }
 }
 
-/// Where records go: to lines unless there are to be none, to a collector and to a history.
-fn sinks(cli: &Cli, target: Target, otlp: Option<&Otlp>, kept: Option<&Kept>) -> Sinks {
+/// Where records go: to lines unless there are to be none, to a collector, to a history and to a screen.
+fn sinks(
+    cli: &Cli,
+    target: Target,
+    otlp: Option<&Otlp>,
+    kept: Option<&Kept>,
+    on_screen: Option<Box<dyn Sink>>,
+) -> Sinks {
     let stream = (!cli.no_stream).then(|| watch::stream(cli, target));
-    Sinks::new(stream.into_iter().chain(otlp.map(Otlp::sink)).chain(kept.map(Kept::sink)).collect())
+    let all = [stream, otlp.map(Otlp::sink), kept.map(Kept::sink), on_screen];
+    Sinks::new(all.into_iter().flatten().collect())
 }
 
 /// What is to be loaded: counts by owner to this extent, and events up to this limit.

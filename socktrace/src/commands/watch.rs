@@ -26,9 +26,7 @@ pub(super) fn stream(cli: &Cli, target: Target) -> Box<dyn Sink> {
     // A command of which nothing fails says what it says, and no more.
     let has_late_heading = !cli.words.is_empty();
     match cli.summary {
-        Some(interval) => {
-            Box::new(SummarySink::new(options(cli), interval, cli.count).to(target))
-        }
+        Some(interval) => Box::new(SummarySink::new(options(cli), interval, cli.count).to(target)),
         None => Box::new(StreamSink::new(options(cli), cli.count).to(target, has_late_heading)),
     }
 }

@@ -14,5 +14,5 @@ mod topic;
 mod winsock;
 
 pub(crate) use language::Language;
-pub(crate) use page::{overview, page, unknown};
+pub(crate) use page::{advice, overview, page, unknown};
 pub(crate) use topic::{Topic, Unknown};

@@ -22,6 +22,9 @@ const INDENT: &str = "  ";
 /// Columns of the names in the list: the longest is `connect_retried_after_failure`.
 const NAME: usize = 30;
 
+/// Which section says what to do.
+const WHAT_TO_DO: usize = 3;
+
 /// A page being written, for a language and a width.
 struct Page {
     out: String,
@@ -66,6 +69,27 @@ pub(crate) fn unknown(unknown: &Unknown, language: Language) -> String {
         text.extend([did_you_mean, &*unknown.near.join(comma), "\n"]);
     }
     text + see_list
+}
+
+/// What to do about a topic.
+pub(crate) fn advice(topic: &Topic, language: Language) -> String {
+    let name = match topic {
+        Topic::Cause(cause) => cause.id(),
+        Topic::Errno(errno) => errno.name,
+        Topic::Winsock(winsock) => winsock.name,
+        Topic::Sigpipe => SIGPIPE,
+        Topic::Event(event) => event,
+    };
+    let mut headings = 0;
+    let section = Text::of(name, language).blocks().skip_while(move |block| {
+        headings += usize::from(matches!(block, Block::Heading(_)));
+        headings < WHAT_TO_DO
+    });
+    let paragraphs = section.skip(1).map_while(|block| match block {
+        Block::Paragraph(text) => Some(text),
+        Block::Heading(_) | Block::Command(_) => None,
+    });
+    paragraphs.collect::<Vec<_>>().join(" ")
 }
 
 /// What there is to say about a topic.
@@ -269,6 +293,18 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part:?}\n{page}");
         }
+    }
+
+    #[test]
+    fn there_is_advice_about_every_cause() {
+        for cause in Cause::ALL {
+            let page = plain(cause.id(), Language::En);
+            let advice = advice(&Topic::Cause(*cause), Language::En);
+            let begin = advice.split(' ').next().unwrap_or_default();
+            assert!(page.contains(&format!("\nWhat to do\n  {begin}")), "{cause}: {advice}");
+        }
+        let advice = advice(&Topic::Event("reset_sent"), Language::Zh);
+        assert!(!advice.is_empty() && !advice.is_ascii());
     }
 
     #[test]

@@ -4,6 +4,11 @@
 //! What a record has besides its text, such as `socktrace_hook`, is a field of that name in the journal,
 //! in capitals.
 
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use env_logger::{Builder, Logger};
 use log::{LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
@@ -21,7 +26,7 @@ pub(crate) fn init(verbose: bool, probe_log: bool) {
     let journal = if connected_to_journal() { JournalLog::new().ok() } else { None };
     let set = match journal {
         Some(journal) => log::set_boxed_logger(Box::new(Journal { journal, filter: logger })),
-        None => log::set_boxed_logger(Box::new(logger)),
+        None => log::set_boxed_logger(Box::new(Stderr(logger))),
     };
     // Nobody else in this process sets one.
     if set.is_ok() {
@@ -40,14 +45,78 @@ fn logger(verbose: bool, probe_log: bool) -> Logger {
         .filter_module("socktrace", level(verbose))
         .filter_module(NOTICE, LevelFilter::Info)
         .filter_module(probe_log::TARGET, level(probe_log))
-        .format(|out, record| {
-            if record.target() == NOTICE {
-                writeln!(out, "{}", record.args())
-            } else {
-                writeln!(out, "[{:<5}] {}", record.level(), record.args())
-            }
-        })
+        .format(|out, record| writeln!(out, "{}", text(record)))
         .build()
+}
+
+fn text(record: &Record<'_>) -> String {
+    if record.target() == NOTICE {
+        record.args().to_string()
+    } else {
+        format!("[{:<5}] {}", record.level(), record.args())
+    }
+}
+
+/// What is kept while stderr has to wait, at most.
+const MOST_HELD: usize = 200;
+
+/// Words that wait.
+struct Held {
+    lines: VecDeque<String>,
+    /// Whether the last one is new to whoever asked.
+    is_new: bool,
+}
+
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
+
+fn held() -> MutexGuard<'static, Option<Held>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps from now on what would go to stderr, as something else is shown on that terminal.
+pub(crate) fn hold() {
+    *held() = Some(Held { lines: VecDeque::new(), is_new: false });
+}
+
+/// The last words that were kept, once.
+pub(crate) fn last_held() -> Option<String> {
+    let mut held = held();
+    let held = held.as_mut().filter(|held| held.is_new)?;
+    held.is_new = false;
+    held.lines.back().cloned()
+}
+
+/// Writes what was kept, and what comes from now on.
+pub(crate) fn release() {
+    let kept = held().take();
+    for line in kept.into_iter().flat_map(|held| held.lines) {
+        eprintln!("{line}");
+    }
+}
+
+/// Standard error, for what passes the filter.
+struct Stderr(Logger);
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        match &mut *held() {
+            Some(held) if self.0.matches(record) => {
+                if held.lines.len() == MOST_HELD {
+                    held.lines.pop_front();
+                }
+                held.lines.push_back(text(record));
+                held.is_new = true;
+            }
+            Some(_) => {}
+            None => self.0.log(record),
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// The journal, for what passes the filter.

@@ -19,7 +19,8 @@ impl PipeReader {
         if kind != Ok(SFlag::S_IFIFO) {
             return Self(None);
         }
-        let watched = AsyncFd::with_interest(out, Interest::ERROR);
+        // SAFETY: it is descriptor 1 always, which nobody closes.
+        let watched = unsafe { AsyncFd::register_with_interest(out, Interest::ERROR) };
         // Without it a write that fails says the same later.
         Self(
             watched.inspect_err(|error| log::debug!("a reader's end is not noticed: {error}")).ok(),

@@ -3,10 +3,14 @@
 use std::{
     future,
     io::{self, IsTerminal as _},
+    sync::Arc,
 };
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
 
 /// Which signal asks for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) enum Stop {
 pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
+    /// Notified when a person has ended it by a key.
+    by_key: Arc<Notify>,
 }
 
 impl StopSignals {
@@ -30,7 +36,13 @@ impl StopSignals {
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
+            by_key: Arc::default(),
         })
+    }
+
+    /// Counts this as a signal, too.
+    pub(crate) fn end_with(&mut self, by_key: &Arc<Notify>) {
+        self.by_key = Arc::clone(by_key);
     }
 
     /// Waits for one of them. Cancel safe.
@@ -38,6 +50,7 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupt.recv() => Stop::Interrupt,
             _ = self.terminate.recv() => Stop::Terminate,
+            () = self.by_key.notified() => Stop::Interrupt,
         }
     }
 }

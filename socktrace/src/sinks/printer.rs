@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
 };
 
-use anstream::{AutoStream, ColorChoice, adapter::strip_bytes};
+use anstream::{ColorChoice, adapter::strip_bytes};
 use jiff::{civil::Date, tz::TimeZone};
 
 use super::{

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// To be raised when what is in a base changes.
-const BASE_FORMAT: u32 = 3;
+const BASE_FORMAT: u32 = 4;
 
 /// The programs of ours that go into a boot.
 #[derive(Clone, Debug)]

@@ -19,10 +19,14 @@ use crate::{
     workspace,
 };
 
-const PACKAGES: [&str; 4] = ["bash", "busybox-static", "iproute2", "nftables"];
+const PACKAGES: [&str; 6] = ["bash", "busybox-static", "iproute2", "libc-bin", "nftables", "tmux"];
 
 /// Programs with the libraries they need. Everything else in the packages stays out.
-const PROGRAMS: [&str; 5] = ["bin/bash", "bin/ip", "bin/ss", "sbin/tc", "usr/sbin/nft"];
+const PROGRAMS: [&str; 6] =
+    ["bin/bash", "bin/ip", "bin/ss", "sbin/tc", "usr/bin/tmux", "usr/sbin/nft"];
+
+/// What the C library knows of UTF-8, without which tmux shows nothing.
+const CHARACTERS: &str = "usr/lib/locale/C.utf8/LC_CTYPE";
 
 /// The unpacked packages.
 #[derive(Debug)]
@@ -72,6 +76,7 @@ impl Userland {
             let name = library.file_name().unwrap_or_default().to_string_lossy();
             cpio.file(&format!("/lib/{}/{name}", self.arch.gnu), 0o755, &read(&library)?)?;
         }
+        cpio.file(&format!("/{CHARACTERS}"), 0o644, &read(&self.tree.join(CHARACTERS))?)?;
         // The C library needs the loader too, so that it is there; programs have this name for it.
         let loader = self.arch.loader;
         let name = loader.rsplit('/').next().unwrap_or(loader);

@@ -19,7 +19,7 @@ use super::{
     prometheus, quiet, recverr, refilter, refusal, reset, resolve, route,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     send_timeout, sent, service, sigpipe, sockopt, stream, stream_end, summary, survive, system,
-    tables, terminal, timeout, udp, unix, unread, verifier, write,
+    tables, terminal, timeout, top, udp, unix, unread, verifier, write,
 };
 
 /// The scenario of this name.
@@ -602,6 +602,10 @@ catalogue! {
         Smp "history_as_streamed": kept::as_streamed;
         Smp "history_reload": kept::reload;
         Smp "history_wrong_arguments": kept::wrong_arguments;
+        Smp differs "top_live": top::live;
+        Smp "top_ends_well": top::ends_well;
+        Smp "top_of_history": top::of_history;
+        Smp "top_of_replay": top::of_replay;
         Smp "resolve": resolve::names_remote_ends;
         Smp "metrics_port_taken": daemon::metrics_port_taken;
         Smp "stops_on_signals": daemon::stops_on_signals;

@@ -71,6 +71,7 @@ mod route;
 
 mod scenario;
 mod scraper;
+mod screen;
 mod send_timeout;
 mod sent;
 mod service;
@@ -88,6 +89,7 @@ mod system;
 mod tables;
 mod terminal;
 mod timeout;
+mod top;
 mod tracer;
 mod udp;
 mod unix;

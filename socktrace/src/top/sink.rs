@@ -1,0 +1,71 @@
+//! The sink: encodes records and offers them to the screen. Never waits for anything.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::Feed;
+use crate::{
+    counts::StreamProgress,
+    record::{Flood, Record},
+    sinks::{Ending, LastLine, Options, Sink, flood_to_json, record_to_json},
+};
+
+/// Gives lines to a feed.
+pub(crate) struct TopSink {
+    feed: Arc<Feed>,
+    last: LastLine,
+}
+
+impl TopSink {
+    pub(crate) fn new(feed: Arc<Feed>) -> Self {
+        Self { feed, last: LastLine::default() }
+    }
+
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut LastLine) -> io::Result<()>) {
+        let mut line = Vec::new();
+        match write(&mut line, &mut self.last) {
+            Ok(()) => self.feed.offer(line.trim_ascii_end().into()),
+            Err(error) => log::error!("a line could not be formatted: {error}"),
+        }
+    }
+}
+
+impl Sink for TopSink {
+    fn takes_records(&self) -> bool {
+        true
+    }
+
+    fn record(&mut self, record: &Record) {
+        self.add(|out, last| record_to_json(out, record, last));
+    }
+
+    fn flood(&mut self, flood: &Flood) {
+        self.add(|out, last| flood_to_json(out, flood, last));
+    }
+
+    fn lost(&mut self, total: u64) {
+        self.feed.set_lost(total);
+    }
+
+    fn flush(&mut self) {}
+
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
+        Poll::Pending
+    }
+
+    fn give_up(&mut self) {}
+
+    /// Nothing: that is what the stream's lines come to.
+    fn progress(&self) -> StreamProgress {
+        StreamProgress::default()
+    }
+
+    fn change(&mut self, _options: &Options) {}
+}

@@ -1,0 +1,131 @@
+//! Where lines come from that are not of this moment: a history, and a file.
+
+use std::{
+    io::{self, BufRead},
+    ops::{ControlFlow, Range},
+    path::PathBuf,
+    sync::mpsc::{Receiver, Sender, channel},
+};
+
+use socktrace_history::{ReadError, Reader};
+
+use super::Feed;
+
+/// The longest line that is read: far longer than those of socktrace.
+const LONGEST: u64 = 1 << 20;
+
+const SECOND: i64 = 1_000_000_000;
+const MINUTE: i64 = 60 * SECOND;
+
+/// Minutes before a moment whose lines are read: those that the screen counts.
+const MINUTES: i64 = 15;
+
+/// A history, and the span of it that may be seen.
+#[derive(Debug)]
+pub(crate) struct History {
+    pub(crate) file: PathBuf,
+    pub(crate) span: Range<i64>,
+}
+
+/// Asks for the lines of moments, in nanoseconds since 1970.
+#[derive(Debug)]
+pub(crate) struct Moments {
+    asked: Sender<(u64, i64)>,
+    span: Range<i64>,
+    /// Between two moments.
+    step: i64,
+}
+
+impl Moments {
+    /// A moment so many steps from another, but none outside of the span.
+    pub(super) fn step(&self, from: i64, steps: i32) -> i64 {
+        let to = from.saturating_add(self.step.saturating_mul(steps.into()));
+        to.clamp(self.span.start, self.span.end.max(self.span.start))
+    }
+
+    /// Asks for the lines of a moment.
+    pub(super) fn ask(&self, epoch: u64, at: i64) {
+        // Nobody takes it where the thread that reads has broken down, which was said.
+        let _ = self.asked.send((epoch, at));
+    }
+}
+
+/// What reads a history, on a thread of its own, and what asks it.
+pub(crate) fn history(history: History, step: i64) -> (Moments, impl FnOnce(&Feed)) {
+    let (asked, questions) = channel();
+    let moments = Moments { asked, span: history.span.clone(), step };
+    (moments, move |feed: &Feed| read_moments(&history, &questions, feed))
+}
+
+fn read_moments(history: &History, questions: &Receiver<(u64, i64)>, feed: &Feed) {
+    let mut opened = Reader::open(&history.file);
+    while let Ok(question) = questions.recv() {
+        // Only the last one counts.
+        let (epoch, at) = questions.try_iter().last().unwrap_or(question);
+        let begin = at.div_euclid(MINUTE).saturating_sub(MINUTES - 1).saturating_mul(MINUTE);
+        let span = begin.max(history.span.start)..at.saturating_add(1);
+        let put = |line: &[u8]| {
+            if feed.put(line.into(), epoch) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        let read = opened.as_mut().map(|reader| reader.read(span, put));
+        let words = match read {
+            Ok(Ok(())) => String::new(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        feed.end(words, epoch);
+    }
+}
+
+/// When the newest line of a span is, to a second; `None` where there is none.
+///
+/// # Errors
+/// When the history cannot be read.
+pub(crate) fn newest(history: &History) -> Result<Option<i64>, ReadError> {
+    let mut reader = Reader::open(&history.file)?;
+    let mut has_any = |span: Range<i64>| {
+        let mut has = false;
+        let read = reader.read(span, |_| {
+            has = true;
+            ControlFlow::Break(())
+        });
+        read.map(|()| has)
+    };
+    let Range { start, end } = history.span;
+    let (mut low, mut high) = (start.max(0), end);
+    if low >= high || !has_any(low..high)? {
+        return Ok(None);
+    }
+    // There is one from `low` on, and none from `high` on.
+    while high - low > SECOND {
+        let middle = low + (high - low) / 2;
+        if has_any(middle..high)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(Some(high))
+}
+
+/// Reads the lines of a file, on a thread of its own.
+pub(crate) fn replay(mut input: impl BufRead, feed: &Feed) {
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        let mut limited = io::Read::take(&mut input, LONGEST);
+        match limited.read_until(b'\n', &mut text) {
+            Ok(0) => return feed.end("that is all".to_owned(), 0),
+            Ok(_) => {}
+            Err(error) => return feed.end(format!("cannot read on: {error}"), 0),
+        }
+        let line = text.trim_ascii();
+        if !line.is_empty() && !feed.put(line.into(), 0) {
+            return;
+        }
+    }
+}
