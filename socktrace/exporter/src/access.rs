@@ -94,6 +94,13 @@ impl Access {
         Arc::clone(&current.rules)
     }
 
+    /// The files that were read; they are read again when they change.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.stamps.iter().map(|(path, _)| path.clone()).collect()
+    }
+
     /// Whether clients must speak TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {

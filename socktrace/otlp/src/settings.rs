@@ -1,6 +1,13 @@
 //! What was asked: by the command line and the configuration file, refined by OpenTelemetry's variables.
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use socktrace_similar::nearest;
 
@@ -240,6 +247,19 @@ impl Settings {
             resource,
             service_name,
         })
+    }
+
+    /// The ports that are connected to.
+    #[must_use]
+    pub const fn ports(&self) -> [u16; 2] {
+        [self.logs.port, self.metrics.port]
+    }
+
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let client = self.client.iter().flat_map(|(certificate, key)| [certificate, key]);
+        let others = self.headers_file.iter().chain(&self.certificate);
+        others.chain(client).map(PathBuf::as_path)
     }
 
     /// Where log records go.

@@ -16,7 +16,6 @@ use crate::{
     service::{
         exit::WrongUsage,
         log::NOTICE,
-        privileges::Child,
         signals::{Stop, StopSignals},
     },
 };
@@ -61,10 +60,9 @@ impl Whom {
     }
 
     /// The child that will be the command.
-    pub(super) fn child(&self) -> Option<Child> {
+    pub(super) fn child(&self) -> Option<u32> {
         let Self::Command(command) = self else { return None };
-        let pid = command.pid().as_raw().unsigned_abs();
-        Some(Child { pid, is_others: command.changes_user() })
+        Some(command.pid().as_raw().unsigned_abs())
     }
 
     /// Has the kernel programs, which are attached, follow them.

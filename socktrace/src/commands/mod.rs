@@ -8,6 +8,7 @@ pub(crate) mod history;
 mod kept;
 mod lifecycle;
 mod looks;
+mod needs;
 mod otlp;
 pub(crate) mod replay;
 mod serve;

@@ -41,6 +41,8 @@ pub(crate) fn run(mut resolved: Resolved) -> anyhow::Result<ExitCode> {
         "top needs a terminal; socktrace without top streams to files and pipes"
     } else if reads_stdin && io::stdin().is_terminal() {
         "--replay - reads standard input, and that is the terminal"
+    } else if !(args.history || args.replay.is_some() || io::stdin().is_terminal()) {
+        "top takes keys from standard input, and that is no terminal"
     } else if env::var_os("TERM").is_some_and(|name| name == "dumb") {
         "top needs a terminal that can move its cursor, and TERM is dumb"
     } else {

@@ -13,6 +13,7 @@ use super::{
     kept::{self, Kept},
     lifecycle::Lifecycle,
     looks::Looks,
+    needs::needs,
     otlp::Otlp,
     serve, watch,
 };
@@ -44,7 +45,7 @@ use crate::{
     service::{
         log::NOTICE,
         manager::Manager,
-        privileges::{self, Needs},
+        sandbox::{self, Needs},
         signals::{ReloadSignal, StopSignals},
     },
     sinks::{Sink, Sinks, Target},
@@ -153,8 +154,8 @@ async fn trace(
     let listeners = serve::listeners(cli, passed)?;
     let mut following = whom.map(|whom| whom.follow(&mut object)).transpose()?;
     if !cli.no_sandbox {
-        let needs = Needs { writes_files: cli.history.is_on, child };
-        privileges::drop_all(needs, || counts.counter(Counter::EventsLost).map(drop))?;
+        let needs = Needs { child, terminal: screen.is_some(), ..needs(&resolved, &access) };
+        sandbox::enter(&needs, || counts.counter(Counter::EventsLost).map(drop))?;
     }
 
     let hooks = Hooks::from(&health);

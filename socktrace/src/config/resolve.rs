@@ -33,6 +33,8 @@ const LARGEST: u64 = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) cli: Cli,
+    /// The file that is read, if it is there.
+    pub(crate) file: PathBuf,
     /// What is sent by OTLP, and how; `None` for nothing.
     pub(crate) otlp: Option<Settings>,
     pub(super) matches: ArgMatches,
@@ -79,7 +81,8 @@ impl Resolved {
         let (arguments, off) = take_back(arguments, &keys)?;
         let flags = command.clone().try_get_matches_from(&arguments)?;
         if flags.subcommand_name().is_some() {
-            return Self::finish(flags, keys, BTreeMap::new(), Vec::new(), &otel);
+            let file = default_file.to_owned();
+            return Self::finish(flags, keys, file, (BTreeMap::new(), Vec::new()), &otel);
         }
 
         let (mut problems, mut doubts) = (Vec::new(), Vec::new());
@@ -94,6 +97,7 @@ impl Resolved {
         if ["words", "follow"].iter().any(|id| flags.contains_id(id)) {
             in_file.retain(|setting| !setting.key.is_of_a_service());
         }
+        let file = asked_for.unwrap_or_else(|| default_file.to_owned());
         for setting in in_environment.iter().chain(&in_file) {
             problems.extend(wrong_value(&command, setting));
         }
@@ -110,14 +114,14 @@ impl Resolved {
         all.splice(at..at, chosen.flags.iter().map(OsString::from));
         let matches =
             command.try_get_matches_from(all).map_err(|error| located(error, &chosen.sources))?;
-        Self::finish(matches, keys, chosen.sources, doubts, &otel)
+        Self::finish(matches, keys, file, (chosen.sources, doubts), &otel)
     }
 
     fn finish(
         matches: ArgMatches,
         keys: Keys,
-        sources: BTreeMap<String, Source>,
-        doubts: Vec<String>,
+        file: PathBuf,
+        (sources, doubts): (BTreeMap<String, Source>, Vec<String>),
         otel: &Environment,
     ) -> Result<Self, Error> {
         let mut cli = Cli::from_arg_matches(&matches)?;
@@ -129,7 +133,7 @@ impl Resolved {
             let problems = problems.into_iter().map(|text| with_places(text, &sources));
             Error::Settings(problems.collect())
         })?;
-        Ok(Self { cli, otlp, matches, keys, sources, doubts })
+        Ok(Self { cli, file, otlp, matches, keys, sources, doubts })
     }
 
     /// The names of the settings that differ between the two.

@@ -32,8 +32,6 @@ const KILLED: i32 = 128;
 pub(crate) struct WaitingCommand {
     pid: Pid,
     gate: PipeWriter,
-    /// Whether it will be another user's.
-    changes_user: bool,
 }
 
 impl WaitingCommand {
@@ -49,9 +47,7 @@ impl WaitingCommand {
         let (reader, gate) = io::pipe().context("cannot make a pipe")?;
         // SAFETY: no other thread runs that could hold a lock in the child.
         match unsafe { fork() }.context("cannot start a process")? {
-            ForkResult::Parent { child } => {
-                Ok(Self { pid: child, gate, changes_user: user.is_some() })
-            }
+            ForkResult::Parent { child } => Ok(Self { pid: child, gate }),
             ForkResult::Child => {
                 drop(gate);
                 let code = run(reader, words, user.as_ref());
@@ -64,11 +60,6 @@ impl WaitingCommand {
     /// The number of its process.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
-    }
-
-    /// Whether it will be another user's, to whom signals take a privilege.
-    pub(crate) fn changes_user(&self) -> bool {
-        self.changes_user
     }
 
     /// Lets it go.

@@ -17,6 +17,11 @@ const CONTAINERD: [&str; 4] = [
 /// Where CRI-O does.
 const CRIO: &str = "/run/containers/storage/overlay-containers";
 
+/// The directories that are read.
+pub(super) fn directories() -> impl Iterator<Item = &'static str> {
+    CONTAINERD.into_iter().chain([CRIO])
+}
+
 /// What is read of an OCI configuration.
 #[derive(Deserialize)]
 struct Config {

@@ -7,6 +7,9 @@ use super::{host_files::HostFiles, kubernetes::PodNames, names::Names, plain, se
 /// Where Docker keeps its state unless `data-root` says otherwise.
 const DATA_ROOT: &str = "/var/lib/docker";
 
+/// Where its configuration is.
+pub(super) const CONFIGURATION: &str = "/etc/docker";
+
 /// What is read of `/etc/docker/daemon.json`.
 #[derive(Deserialize)]
 struct DaemonConfig {
@@ -24,7 +27,7 @@ struct ContainerConfig {
 
 /// Docker's directory of containers on this host.
 pub(super) fn containers(files: &HostFiles) -> String {
-    let config: Option<DaemonConfig> = files.json("/etc/docker", "daemon.json");
+    let config: Option<DaemonConfig> = files.json(CONFIGURATION, "daemon.json");
     let root = config.and_then(|config| config.data_root);
     format!("{}/containers", root.as_deref().unwrap_or(DATA_ROOT))
 }

@@ -7,11 +7,12 @@
 use std::{
     fs::{self, File},
     io::Read as _,
+    os::fd::OwnedFd,
     path::PathBuf,
 };
 
 use nix::{
-    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
+    fcntl::{OFlag, open, openat},
     sys::stat::Mode,
 };
 use serde::de::DeserializeOwned;
@@ -50,18 +51,15 @@ impl HostFiles {
 
     fn read(&self, directory: &str, file: &str) -> Option<Vec<u8>> {
         // The directory itself may be a link: administrators move it to other disks.
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = open(&self.below(directory), flags, Mode::empty()).ok()?;
-        let how = OpenHow::new()
-            // A pipe must not make this process wait for a writer.
-            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-            .mode(Mode::empty())
-            .resolve(
-                ResolveFlag::RESOLVE_BENEATH
-                    | ResolveFlag::RESOLVE_NO_SYMLINKS
-                    | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-            );
-        let file = File::from(openat2(&directory, file, how).ok()?);
+        let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut place = open(&self.below(directory), step, Mode::empty()).ok()?;
+        let (above, name) = file.rsplit_once('/').unwrap_or(("", file));
+        for part in above.split('/').filter(|part| !part.is_empty()) {
+            place = Self::open_at(&place, part, step)?;
+        }
+        // A pipe must not make this process wait for a writer.
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = File::from(Self::open_at(&place, name, flags)?);
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.len() > SIZE_LIMIT {
             return None;
@@ -70,6 +68,14 @@ impl HostFiles {
         // It may have grown since.
         file.take(SIZE_LIMIT).read_to_end(&mut text).ok()?;
         Some(text)
+    }
+
+    /// What a directory has of this name, which is no link and does not lead up.
+    fn open_at(directory: &OwnedFd, name: &str, flags: OFlag) -> Option<OwnedFd> {
+        if name == ".." {
+            return None;
+        }
+        openat(directory, name, flags | OFlag::O_NOFOLLOW, Mode::empty()).ok()
     }
 
     /// The first of the names in an absolute directory of which something can be made.

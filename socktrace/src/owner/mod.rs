@@ -28,6 +28,7 @@ mod systemd;
 #[cfg(test)]
 pub(crate) use service::{Qos, Runtime};
 pub(crate) use {
+    names::directories as name_directories,
     owners::Owners,
     plain::is_deceptive,
     process::Sighting,

@@ -1,5 +1,7 @@
 //! Names of containers and pods, from what their runtime and the kubelet leave on this host.
 
+use std::path::PathBuf;
+
 use super::{
     container, cri, docker,
     host_files::HostFiles,
@@ -22,6 +24,13 @@ impl Names {
     pub(super) fn of_pod(pod: PodNames) -> Self {
         Self { runtime: None, container: pod.container.clone(), pod: Some(pod) }
     }
+}
+
+/// The directories of this host that names are read from.
+pub(crate) fn directories() -> Vec<PathBuf> {
+    let docker = [docker::CONFIGURATION.to_owned(), docker::containers(&HostFiles::new())];
+    let others = cri::directories().chain(podman::directories()).chain(kubelet::directories());
+    docker.into_iter().chain(others.map(str::to_owned)).map(PathBuf::from).collect()
 }
 
 /// Looks names up.

@@ -13,6 +13,11 @@ const LISTS: [(&str, &str); 3] = [
     ("/run/containers/storage/overlay-containers", "volatile-containers.json"),
 ];
 
+/// The directories that are read.
+pub(super) fn directories() -> impl Iterator<Item = &'static str> {
+    LISTS.into_iter().map(|(directory, _)| directory)
+}
+
 /// What is read of one container in a list.
 #[derive(Deserialize)]
 struct Listed {

@@ -22,7 +22,7 @@ const DETAILS: &str = "<!-- Written by `cargo xtask bench --write-docs`, to the 
 const USUAL: &str = "6.12";
 
 /// Columns of the table of costs: the tools, in this order.
-const TOOLS: [(&str, &str); 15] = [
+const TOOLS: [(&str, &str); 16] = [
     ("a counter at each hook", "floor"),
     ("socktrace", "`socktrace`"),
     ("socktrace --no-stream", "`--no-stream`"),

@@ -16,7 +16,7 @@ use super::{
     listener, metrics, mptcp, nat,
     network::Family,
     no_socket, not_sent, odd, orderly, other_protocols, otlp, overlap, owner, policy, privileges,
-    prometheus, quiet, recverr, refilter, refusal, reset, resolve, route,
+    prometheus, quiet, recverr, refilter, refusal, reset, resolve, route, sandbox,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
     send_timeout, sent, service, sigpipe, sockopt, stream, stream_end, summary, survive, system,
     tables, terminal, timeout, top, udp, unix, unread, verifier, write,
@@ -537,6 +537,8 @@ catalogue! {
         Smp "survives_processor_going": survive::processor_goes;
         Smp "survives_no_descriptors": survive::no_descriptors;
         Smp differs "service_sandbox": service::sandbox;
+        Smp differs "sandbox_from_inside": sandbox::from_inside;
+        Smp differs "sandbox_with_outputs": sandbox::with_outputs;
         Smp quick "service_privileges": privileges::of_the_unit;
         Smp "flood": metrics::flood;
         Smp "storm": daemon::storm;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use xtask_common::cgroup;
 
 use super::{
-    child, daemon,
+    child, daemon, event_schema,
     network::{Family, NOBODY_LISTENS},
     owner, socket,
     tracer::{NO_COLLAPSE, REPEAT_AFTER, Tracer},
@@ -103,10 +103,10 @@ fn lines_of(tracer: &Tracer, count: u64) -> Result<Vec<Value>> {
         let line = tracer.next_line(left).with_context(|| {
             format!("{:?} of {count} are told within {DUE:?}", told(&lines, |_| true))
         })?;
-        lines.push(serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))?);
+        lines.push(event_schema::read(&line)?);
     }
     for line in tracer.collect(0) {
-        lines.push(serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))?);
+        lines.push(event_schema::read(&line)?);
     }
     Ok(lines)
 }

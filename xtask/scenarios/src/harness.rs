@@ -1,11 +1,12 @@
 //! Runs scenarios under socktrace and makes the verdicts.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use xtask_common::report::{Report, Reporter};
 
 use super::{
+    event_schema,
     expected::Expected,
     modules::Unavailable,
     scenario::{Act, BootKind, KprobeLimitation, Scenario},
@@ -165,10 +166,8 @@ pub(super) fn observe(
             (lines, after)
         }
     };
-    let stream = lines
-        .iter()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
-        .collect::<Result<Vec<Value>>>()?;
+    let stream =
+        lines.iter().map(|line| event_schema::read(line)).collect::<Result<Vec<Value>>>()?;
     let differences = compare(&expected, &stream, &span, &before, &after);
     Ok((expected, differences))
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
-    address, both_ends, names_reset_reasons,
+    address, both_ends, event_schema, names_reset_reasons,
     network::Family,
     series,
     socket::{self, Ends, Pair},
@@ -76,8 +76,8 @@ pub(super) fn reset_sent() -> Result<()> {
             let lines = tracer.until_sentinel()?;
             let stream = lines
                 .iter()
-                .map(|line| serde_json::from_str(line))
-                .collect::<Result<Vec<Value>, _>>()?;
+                .map(|line| event_schema::read(line))
+                .collect::<Result<Vec<Value>>>()?;
             check(&sent, &stream)
                 .with_context(|| format!("{} of {family:?}: {}", sent.because, lines.join("\n")))?;
             counted.extend(sent.answered_by);

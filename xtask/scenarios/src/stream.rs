@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{
+    event_schema,
     network::{Family, Line, Silence},
     socket::{self, Ends, Pair},
     tracer::Tracer,
@@ -92,9 +93,5 @@ pub(super) fn thresholds() -> Result<()> {
 }
 
 fn json(tracer: &Tracer, count: usize) -> Result<Vec<Value>> {
-    tracer
-        .collect(count)
-        .iter()
-        .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
-        .collect()
+    tracer.collect(count).iter().map(|line| event_schema::read(line)).collect()
 }

@@ -4,28 +4,21 @@ use std::{collections::BTreeMap, env::consts::ARCH};
 
 use anyhow::Context as _;
 use nix::libc;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, apply_filter,
-};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, apply_filter};
 
-use super::privileges::Needs;
+use super::{Needs, arguments};
 
-/// What threads, memory, time, files, sockets and signals take. No program is started, nothing is
-/// mounted, traced or changed in the file system but by writing to what is open already.
+/// What threads, memory, time, files, sockets and signals take, whatever the arguments. No program is
+/// started, nothing is mounted, traced or changed in the file system but by writing to what is open already.
 const ALLOWED: &[libc::c_long] = &[
     // Threads, signals and the end.
-    libc::SYS_clone,
-    libc::SYS_clone3,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
     libc::SYS_get_robust_list,
     libc::SYS_getpid,
     libc::SYS_gettid,
-    libc::SYS_kill,
     libc::SYS_membarrier,
-    libc::SYS_prctl,
     libc::SYS_restart_syscall,
     libc::SYS_rseq,
     libc::SYS_rt_sigaction,
@@ -35,12 +28,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
-    libc::SYS_tgkill,
     // Memory.
     libc::SYS_brk,
     libc::SYS_madvise,
-    libc::SYS_mmap,
-    libc::SYS_mprotect,
     libc::SYS_mremap,
     libc::SYS_munmap,
     // Time and chance.
@@ -66,29 +56,22 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_fstat,
     libc::SYS_getcwd,
     libc::SYS_getdents64,
-    libc::SYS_ioctl,
     libc::SYS_lseek,
     libc::SYS_newfstatat,
     libc::SYS_open_by_handle_at,
-    libc::SYS_openat,
-    libc::SYS_openat2,
     libc::SYS_pread64,
     libc::SYS_read,
     libc::SYS_readlinkat,
     libc::SYS_readv,
     libc::SYS_statx,
-    // The socket of the metrics, at the end.
-    libc::SYS_unlinkat,
     libc::SYS_write,
     libc::SYS_writev,
     // Sockets: metrics, the service manager, the journal.
     libc::SYS_accept4,
-    libc::SYS_bind,
     libc::SYS_connect,
     libc::SYS_getpeername,
     libc::SYS_getsockname,
     libc::SYS_getsockopt,
-    libc::SYS_listen,
     libc::SYS_memfd_create,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
@@ -96,15 +79,12 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
-    libc::SYS_socket,
-    libc::SYS_socketpair,
     // About this process and host.
     libc::SYS_capget,
     libc::SYS_getegid,
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getuid,
-    libc::SYS_prlimit64,
     libc::SYS_sysinfo,
     libc::SYS_uname,
 ];
@@ -136,55 +116,48 @@ const ALLOWED_BESIDES: &[libc::c_long] = &[
     libc::SYS_access,
     libc::SYS_epoll_wait,
     libc::SYS_lstat,
-    libc::SYS_open,
     libc::SYS_poll,
     libc::SYS_readlink,
     libc::SYS_stat,
-    libc::SYS_unlink,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_BESIDES: &[libc::c_long] = &[];
 
-/// Commands of `bpf` that use maps that are there, from `enum bpf_cmd`: look-up, update and removal
-/// of elements, next key, description of an object, look-up of many; and the one that runs an iterator
-/// which is attached. None loads, attaches, pins or finds anything.
-const BPF_COMMANDS: [u64; 7] = [1, 2, 3, 4, 15, 24, 33];
-
 /// Makes every other system call of this process fail with EPERM from now on.
-///
-/// `needs` may add what it takes to write files, or to wait for a child, to which alone signals go then.
 ///
 /// An error and no death: what was forgotten here costs what needed it, not the daemon.
 ///
 /// # Errors
 /// When the kernel refuses the filter.
-pub(super) fn confine(needs: Needs) -> anyhow::Result<()> {
-    let program = program(needs).context("cannot make the filter of system calls")?;
-    apply_filter(&program).context("cannot install the filter of system calls")
+pub(super) fn confine(needs: &Needs) -> anyhow::Result<()> {
+    for program in programs(needs).context("cannot make the filter of system calls")? {
+        apply_filter(&program).context("cannot install the filter of system calls")?;
+    }
+    Ok(())
 }
 
-fn program(needs: Needs) -> anyhow::Result<BpfProgram> {
-    let for_files = if needs.writes_files { ALLOWED_FOR_FILES } else { &[] };
+fn programs(needs: &Needs) -> anyhow::Result<[BpfProgram; 2]> {
+    let for_files = if needs.history.is_some() { ALLOWED_FOR_FILES } else { &[] };
     let for_child = if needs.child.is_some() { ALLOWED_FOR_CHILD } else { &[] };
     let allowed = ALLOWED.iter().chain(ALLOWED_BESIDES).chain(for_files).chain(for_child);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         allowed.map(|call| (*call, Vec::new())).collect();
-    let is = |argument, value| {
-        let condition =
-            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
-        SeccompRule::new(vec![condition])
-    };
-    if let Some(child) = needs.child {
-        // Signal 0 asks whether a process is there.
-        let kill = [is(0, child.pid.into()), is(1, 0)];
-        rules.insert(libc::SYS_kill, kill.into_iter().collect::<Result<_, _>>()?);
-    }
-    let commands = BPF_COMMANDS.map(|command| is(0, command));
-    rules.insert(libc::SYS_bpf, commands.into_iter().collect::<Result<_, _>>()?);
-    // The kernel's EPERM.
-    let refused = SeccompAction::Errno(u32::try_from(libc::EPERM)?);
-    let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, ARCH.try_into()?)?;
-    Ok(filter.try_into()?)
+    rules.extend(arguments::rules(needs)?);
+    // Its flags are in memory, where a filter cannot see them: libraries use `clone` then.
+    let without_clone3 = SeccompFilter::new(
+        BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
+        SeccompAction::Allow,
+        error(libc::ENOSYS)?,
+        ARCH.try_into()?,
+    )?;
+    rules.insert(libc::SYS_clone3, Vec::new());
+    let others =
+        SeccompFilter::new(rules, error(libc::EPERM)?, SeccompAction::Allow, ARCH.try_into()?)?;
+    Ok([without_clone3.try_into()?, others.try_into()?])
+}
+
+fn error(errno: i32) -> anyhow::Result<SeccompAction> {
+    Ok(SeccompAction::Errno(u32::try_from(errno)?))
 }
 
 #[cfg(test)]
@@ -197,16 +170,15 @@ mod tests {
     };
 
     use super::*;
-    use crate::service::privileges::Child;
 
     #[test]
     fn ordinary_calls_work_and_others_fail() {
         // Of this thread only, and of what it starts.
         let confined = thread::spawn(|| {
             nix::sys::prctl::set_no_new_privs().expect("set");
-            confine(Needs::default()).expect("confined");
+            confine(&Needs::default()).expect("confined");
             std::fs::read_to_string("/proc/self/status").expect("read");
-            std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+            std::os::unix::net::UnixDatagram::unbound().expect("a socket");
             thread::spawn(|| 1).join().expect("a thread");
             let chroot = nix::unistd::chroot("/");
             // SAFETY: all arguments are numbers; the command is one that is refused.
@@ -223,15 +195,11 @@ mod tests {
         let confined = thread::spawn(|| {
             nix::sys::prctl::set_no_new_privs().expect("set");
             // Nobody has this number: the kernel gives no higher one.
-            let child = Child { pid: i32::MAX.unsigned_abs(), is_others: false };
-            confine(Needs { child: Some(child), ..Needs::default() }).expect("confined");
+            let child = Some(i32::MAX.unsigned_abs());
+            confine(&Needs { child, ..Needs::default() }).expect("confined");
             let this = nix::unistd::Pid::this();
-            [
-                (i32::MAX, Some(Signal::SIGTERM)),
-                (this.as_raw(), Some(Signal::SIGURG)),
-                (this.as_raw(), None),
-            ]
-            .map(|(pid, signal)| kill(nix::unistd::Pid::from_raw(pid), signal))
+            [(i32::MAX, Some(Signal::SIGTERM)), (1, Some(Signal::SIGURG)), (this.as_raw(), None)]
+                .map(|(pid, signal)| kill(nix::unistd::Pid::from_raw(pid), signal))
         });
         let results = confined.join().expect("no panic");
         assert_eq!(results, [Err(Errno::ESRCH), Err(Errno::EPERM), Ok(())]);

@@ -1,0 +1,143 @@
+//! System calls that are allowed with some arguments only.
+
+use std::process;
+
+use nix::libc;
+use seccompiler::{
+    BackendError as Error,
+    SeccompCmpArgLen::{Dword, Qword},
+    SeccompCmpOp, SeccompCondition, SeccompRule,
+};
+
+use super::Needs;
+
+/// Commands of `bpf` that use maps that are there, from `enum bpf_cmd`: look-up, update and removal
+/// of elements, next key, description of an object, look-up of many; and the one that runs an iterator
+/// which is attached. None loads, attaches, pins or finds anything.
+const BPF_COMMANDS: [u64; 7] = [1, 2, 3, 4, 15, 24, 33];
+
+/// What every thread has, and no process.
+const THREAD: libc::c_int = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+
+/// What makes or changes a file that is opened. `O_TMPFILE` without the bit of directories.
+const WRITES: libc::c_int = libc::O_ACCMODE
+    | libc::O_CREAT
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+
+/// What is asked of descriptors: `FIONBIO` to block no more, `TCGETS` and `TIOCGWINSZ` whether and how large
+/// a terminal they are (`asm-generic/ioctls.h`).
+const IOCTLS: [u64; 3] = [0x5421, 0x5401, 0x5413];
+
+/// With `TCSETS`, `TCSETSW` and `TCSETSF` a terminal is set up for a screen, and back.
+const SCREEN_IOCTLS: [u64; 6] = [0x5421, 0x5401, 0x5413, 0x5402, 0x5403, 0x5404];
+
+/// What a thread says of itself: its name, and those of its memory.
+const PRCTLS: [libc::c_int; 2] = [libc::PR_SET_NAME, libc::PR_SET_VMA];
+
+/// `SOCK_STREAM` and `SOCK_DGRAM` are the types; above are flags.
+const SOCKET_TYPE: u64 = 0xf;
+
+type Rules = Vec<(i64, Vec<SeccompRule>)>;
+
+/// Those rules.
+///
+/// # Errors
+/// None but for a mistake here.
+pub(super) fn rules(needs: &Needs) -> Result<Rules, Error> {
+    let own = u64::from(process::id());
+    let families: &[libc::c_int] = match needs.ports {
+        Some(_) => &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6],
+        None => &[libc::AF_UNIX],
+    };
+    let mut sockets = Vec::new();
+    for family in families {
+        for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM] {
+            let kind = masked(1, SOCKET_TYPE, number(kind))?;
+            sockets.push(rule([equal(0, number(*family))?, kind])?);
+        }
+    }
+    let mut signals = any(0, &[own])?;
+    if let Some(child) = needs.child {
+        signals.extend(any(0, &[child.into()])?);
+    }
+    if needs.follows {
+        // Signal 0 asks whether a process is there.
+        signals.extend(any(1, &[0])?);
+    }
+    let ioctls: &[u64] = if needs.terminal { &SCREEN_IOCTLS } else { &IOCTLS };
+    let mut rules = vec![
+        (libc::SYS_bpf, any(0, &BPF_COMMANDS)?),
+        (libc::SYS_clone, vec![rule([masked(0, number(THREAD), number(THREAD))?])?]),
+        (libc::SYS_ioctl, any(1, ioctls)?),
+        (libc::SYS_kill, signals),
+        (libc::SYS_tgkill, any(0, &[own])?),
+        (libc::SYS_mmap, vec![without(2, libc::PROT_EXEC)?]),
+        (libc::SYS_mprotect, vec![without(2, libc::PROT_EXEC)?]),
+        (libc::SYS_prctl, any(0, &PRCTLS.map(number))?),
+        // Reads the limits of this process, and sets none.
+        (
+            libc::SYS_prlimit64,
+            vec![rule([equal(0, 0)?, nothing(2)?])?, rule([equal(0, own)?, nothing(2)?])?],
+        ),
+        (libc::SYS_socket, sockets),
+        (libc::SYS_socketpair, any(0, &[number(libc::AF_UNIX)])?),
+    ];
+    rules.extend(opens(needs)?);
+    if needs.ports.is_some() {
+        // A resolver's socket has a port of its own.
+        rules.push((libc::SYS_bind, Vec::new()));
+    }
+    if needs.history.is_some() || !needs.sockets.is_empty() {
+        // No directories.
+        rules.push((libc::SYS_unlinkat, vec![rule([equal(2, 0)?])?]));
+        #[cfg(target_arch = "x86_64")]
+        rules.push((libc::SYS_unlink, Vec::new()));
+    }
+    Ok(rules)
+}
+
+/// Files are opened to be read; where there is a history, Landlock says which ones may be written.
+fn opens(needs: &Needs) -> Result<Rules, Error> {
+    let reading = |flags| -> Result<_, Error> {
+        Ok(if needs.history.is_some() { Vec::new() } else { vec![without(flags, WRITES)?] })
+    };
+    Ok(vec![
+        (libc::SYS_openat, reading(2)?),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, reading(1)?),
+    ])
+}
+
+/// One of these values.
+fn any(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, Error> {
+    values.iter().map(|value| rule([equal(argument, *value)?])).collect()
+}
+
+/// None of these bits.
+fn without(argument: u8, bits: libc::c_int) -> Result<SeccompRule, Error> {
+    rule([masked(argument, number(bits), 0)?])
+}
+
+fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, Error> {
+    SeccompRule::new(conditions.to_vec())
+}
+
+fn equal(argument: u8, value: u64) -> Result<SeccompCondition, Error> {
+    SeccompCondition::new(argument, Dword, SeccompCmpOp::Eq, value)
+}
+
+fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition, Error> {
+    SeccompCondition::new(argument, Dword, SeccompCmpOp::MaskedEq(mask), value)
+}
+
+/// A null pointer.
+fn nothing(argument: u8) -> Result<SeccompCondition, Error> {
+    SeccompCondition::new(argument, Qword, SeccompCmpOp::Eq, 0)
+}
+
+/// A constant of C, none of which is negative.
+const fn number(constant: libc::c_int) -> u64 {
+    constant.unsigned_abs() as u64
+}

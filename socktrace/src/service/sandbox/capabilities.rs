@@ -1,0 +1,72 @@
+//! Drops capabilities.
+
+use anyhow::Context as _;
+use caps::{CapSet, Capability, CapsHashSet};
+
+use super::Needs;
+
+/// Opens cgroups by their ids, and the files that container runtimes leave for root.
+const OWNERS: Capability = Capability::CAP_DAC_READ_SEARCH;
+
+/// What lets a process use its maps where `kernel.unprivileged_bpf_disabled` is set and the kernel
+/// is older than 5.19, which asks for a capability for every `bpf` call (`__sys_bpf` in
+/// `kernel/bpf/syscall.c`): the one of 5.8, and the one of old.
+const MAPS: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
+
+/// Whether this process may use a capability.
+pub(super) fn are_held(wanted: &[Capability]) -> bool {
+    wanted.iter().all(|one| caps::has_cap(None, CapSet::Permitted, *one).unwrap_or(false))
+}
+
+/// Keeps programs that are started from getting any, where that is possible.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn empty_bounding_set() -> anyhow::Result<()> {
+    if are_held(&[Capability::CAP_SETPCAP]) {
+        raise(&CapsHashSet::from([Capability::CAP_SETPCAP]))?;
+        caps::clear(None, CapSet::Bounding).context("cannot empty the bounding set")?;
+    }
+    Ok(())
+}
+
+/// Drops every capability but those that are still needed, and returns the names of these.
+///
+/// # Errors
+/// When the kernel refuses, or maps cannot be read any more.
+pub(super) fn drop_others(
+    needs: &Needs,
+    read_maps: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
+    let held = caps::read(None, CapSet::Permitted).context("cannot read the capabilities")?;
+    caps::clear(None, CapSet::Ambient).context("cannot empty the ambient set")?;
+    // Signals go to that child alone: the filter of system calls sees to it.
+    let signals = needs.child.map(|_| Capability::CAP_KILL);
+    let is_kept = |held: &Capability| *held == OWNERS || signals == Some(*held);
+    let mut kept: CapsHashSet = held.iter().copied().filter(is_kept).collect();
+    raise(&kept)?;
+    if read_maps().is_err() {
+        for capability in MAPS.into_iter().filter(|capability| held.contains(capability)) {
+            let mut more = kept.clone();
+            more.insert(capability);
+            raise(&more)?;
+            if read_maps().is_ok() {
+                kept = more;
+                break;
+            }
+        }
+        read_maps().context("cannot read the maps after giving privileges up")?;
+    }
+    caps::set(None, CapSet::Permitted, &kept).context("cannot drop capabilities")?;
+    caps::clear(None, CapSet::Inheritable).context("cannot empty the inheritable set")?;
+    let names: Vec<_> = kept.iter().map(ToString::to_string).collect();
+    Ok(if names.is_empty() { "none".into() } else { names.join(", ") })
+}
+
+/// Makes just these effective; what is permitted stays.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn raise(capabilities: &CapsHashSet) -> anyhow::Result<()> {
+    caps::set(None, CapSet::Effective, capabilities).context("cannot change the capabilities")
+}
