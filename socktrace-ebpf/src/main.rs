@@ -73,7 +73,8 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The kernel offers helpers such as `bpf_skc_to_tcp_sock` to GPL-compatible programs only.
+/// The kernel offers helpers such as `bpf_skc_to_tcp_sock` to GPL-compatible programs only. It knows
+/// this crate's license, MIT or GPL-2.0, by this name.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

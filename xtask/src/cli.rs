@@ -241,6 +241,9 @@ pub(crate) struct PackageArgs {
     /// Check what was made, by the distributions' tools and by installing it into a directory
     #[arg(long)]
     pub(crate) check: bool,
+    /// Make everything again in another directory, with nothing reused, and compare the bytes
+    #[arg(long)]
+    pub(crate) twice: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
 }

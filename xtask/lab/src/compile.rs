@@ -149,6 +149,9 @@ fn binaries(binaries: &[Binary], options: BuildOptions) -> Result<PathBuf> {
     let mut flags = Vec::new();
     if options.linked_statically {
         flags.push("-Ctarget-feature=+crt-static".to_owned());
+        if options.profile == Profile::Release {
+            flags.extend(socktrace_toolchain::remappings(workspace::root()));
+        }
     }
     if !arch.is_own() {
         flags.push(format!("-Clinker={}", arch.cross_linker()));

@@ -1,9 +1,6 @@
 //! Installs what building, linting and virtual machines need, and nothing that is there already.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
@@ -13,7 +10,7 @@ use xtask_common::arch::Arch;
 use crate::{
     install,
     mirror::{MirrorArgs, Mirrors},
-    process, progress, workspace,
+    process, programs, progress, workspace,
 };
 
 /// What a command is about to do.
@@ -71,27 +68,11 @@ fn machine_tools(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static st
     MACHINE_TOOLS.into_iter().chain([arch.qemu, KEYRING])
 }
 
-/// The version of kubernetes-validate.
-const MANIFEST_CHECKER_VERSION: &str = "1.37.0";
-
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const CLIPPY: &str = "rust-web-clippy";
 
 /// Where Debian's linter for the kernel programs is.
 pub const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
-
-/// The version of cargo-bolero: its minor one is that of the library in `Cargo.toml`.
-const FUZZER_VERSION: &str = "0.13.5";
-
-/// Where cargo-bolero is.
-#[must_use]
-pub fn fuzzer() -> PathBuf {
-    fuzzer_root().join("bin/cargo-bolero")
-}
-
-fn fuzzer_root() -> PathBuf {
-    workspace::cache("tools").join(format!("cargo-bolero-{FUZZER_VERSION}"))
-}
 
 /// Sets the machine up, or with `allowed` false only says what is missing.
 #[derive(Clone, Debug)]
@@ -119,7 +100,9 @@ impl Setup {
                 Need::Packages => self.tools(PACKAGE_TOOLS, "programs that make packages")?,
                 Need::PackageChecks => {
                     self.tools(PACKAGE_CHECKERS, "programs that check packages")?;
-                    self.manifest_checker()?;
+                    for (name, version) in programs::PACKAGE_CHECKERS {
+                        programs::from_python(self, name, version)?;
+                    }
                 }
                 Need::DebianSystem => self.tools(SYSTEM_TOOLS, "programs for Debian systems")?,
                 Need::Dashboard => self.tools(BROWSER_TOOLS, "programs that draw the dashboard")?,
@@ -215,6 +198,8 @@ impl Setup {
     }
 
     fn lint(&self) -> Result<()> {
+        programs::from_cargo(self, "deny", programs::DENY_VERSION, &[])?;
+        programs::from_python(self, programs::ZIZMOR, programs::ZIZMOR_VERSION)?;
         // Elsewhere the compiler is rustup's, whose linter is a component of it.
         if !matches!(Compiler::find(), Some(Compiler::Debian { .. })) {
             return Ok(());
@@ -230,25 +215,12 @@ impl Setup {
         if process::find("c++").is_none() {
             self.install(&["g++"])?;
         }
-        let root = fuzzer_root();
-        if fuzzer().is_file() {
-            self.present("cargo-bolero");
-            return Ok(());
-        }
-        self.allow(&format!("cargo-bolero {FUZZER_VERSION}"))?;
-        let step = progress::step(format_args!("Compiling cargo-bolero {FUZZER_VERSION}"));
-        let output = process::output(
-            Command::new("cargo")
-                .args(["install", &format!("cargo-bolero@{FUZZER_VERSION}"), "--locked", "--quiet"])
-                .args(["--no-default-features", "--features", "libfuzzer", "--root"])
-                .arg(&root)
-                // Outside the repository, whose settings are not for this program.
-                .current_dir("/")
-                .env_remove("CARGO_TARGET_DIR"),
-        );
-        output.context("cannot build cargo-bolero")?;
-        step.done(format_args!("Compiled cargo-bolero {FUZZER_VERSION}"));
-        Ok(())
+        programs::from_cargo(
+            self,
+            "bolero",
+            programs::FUZZER_VERSION,
+            &["--no-default-features", "--features", "libfuzzer"],
+        )
     }
 
     /// What it takes to compile for another machine than this.
@@ -285,27 +257,8 @@ impl Setup {
         self.tools(machine_tools(arch), &what)
     }
 
-    /// What checks manifests of Kubernetes, in a place of its own.
-    fn manifest_checker(&self) -> Result<()> {
-        let root = manifest_checker();
-        let what = format!("kubernetes-validate {MANIFEST_CHECKER_VERSION}");
-        if root.is_dir() {
-            self.present(&what);
-            return Ok(());
-        }
-        self.tools([("pip3", "python3-pip")], "pip")?;
-        self.allow(&what)?;
-        let step = progress::step(format_args!("Installing {what}"));
-        let mut pip = Command::new("pip3");
-        pip.args(["install", "--quiet", "--no-compile", "--target"]).arg(&root);
-        pip.arg(format!("kubernetes-validate=={MANIFEST_CHECKER_VERSION}"));
-        process::output(&mut pip).with_context(|| format!("cannot install {what}"))?;
-        step.done(format_args!("Installed {what}"));
-        Ok(())
-    }
-
     /// Installs the packages of those programs that are not there.
-    fn tools(
+    pub(crate) fn tools(
         &self,
         tools: impl IntoIterator<Item = (&'static str, &'static str)>,
         what: &str,
@@ -318,13 +271,13 @@ impl Setup {
         self.install(&missing)
     }
 
-    fn present(&self, what: &str) {
+    pub(crate) fn present(&self, what: &str) {
         if self.verbose {
             progress::note(format_args!("Present: {what}"));
         }
     }
 
-    fn allow(&self, what: &str) -> Result<()> {
+    pub(crate) fn allow(&self, what: &str) -> Result<()> {
         if !self.allowed {
             bail!("missing: {what}, and --no-setup forbids to install. Run again without it.");
         }
@@ -335,12 +288,6 @@ impl Setup {
         self.allow(&packages.join(", "))?;
         install::packages(packages)
     }
-}
-
-/// Where Python finds what checks manifests of Kubernetes.
-#[must_use]
-pub fn manifest_checker() -> PathBuf {
-    workspace::cache("tools").join(format!("kubernetes-validate-{MANIFEST_CHECKER_VERSION}"))
 }
 
 /// Whether this repository's compiler can compile more than bare-metal programs for a target.

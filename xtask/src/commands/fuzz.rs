@@ -10,11 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use socktrace_lab::{
-    process,
-    setup::{Need, fuzzer},
-    workspace,
-};
+use socktrace_lab::{process, programs::fuzzer, setup::Need, workspace};
 
 use crate::cli::FuzzArgs;
 

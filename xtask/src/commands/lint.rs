@@ -2,12 +2,14 @@
 
 use std::{
     env,
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
 use anyhow::Result;
 use socktrace_lab::{
-    process,
+    go::ACTIONLINT,
+    process, programs,
     setup::{CLIPPY_DRIVER, Need},
     workspace,
 };
@@ -21,7 +23,14 @@ use crate::cli::LintArgs;
 ///
 /// When a linter is missing and cannot be installed.
 pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
-    args.no_setup.setup().ensure(&[Need::Build, Need::Lint])?;
+    let setup = args.no_setup.setup();
+    setup.ensure(&[Need::Build, Need::Lint])?;
+    let actionlint = ACTIONLINT.ensure(&setup)?.map(at_root);
+    if actionlint.is_none() {
+        eprintln!(
+            "No Go of 1.21 or later here, which compiles actionlint: workflows are half checked"
+        );
+    }
     let toolchain = Toolchain::find(workspace::root()).map_err(anyhow::Error::msg)?;
     let checks = [
         ("formatting", cargo(&["fmt", "--all", "--check"])),
@@ -35,7 +44,10 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
             programs(&toolchain, &["--features", LOG_FEATURE]),
         ),
         ("documentation", documentation()),
+        ("licenses, duplicates and sources of crates", crates()),
+        ("security of the workflows", zizmor()),
     ];
+    let checks = checks.into_iter().chain(actionlint.map(|check| ("workflows", check)));
     let mut failed = false;
     for (name, mut check) in checks {
         match process::run(&mut check) {
@@ -60,6 +72,27 @@ fn documentation() -> Command {
         cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]);
     doc.env("RUSTDOCFLAGS", "-Dwarnings");
     doc
+}
+
+/// By `deny.toml`.
+fn crates() -> Command {
+    let mut deny = at_root(programs::deny());
+    // Not offline: cargo may have to fetch crates of other targets. Advisories take more than that.
+    deny.args(["--locked", "check", "--hide-inclusion-graph"]);
+    deny.args(["licenses", "bans", "sources"]);
+    deny
+}
+
+fn zizmor() -> Command {
+    let mut zizmor = at_root(programs::zizmor());
+    zizmor.args(["--offline", "--quiet", "--persona", "pedantic", ".github"]);
+    zizmor
+}
+
+fn at_root(program: PathBuf) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(workspace::root());
+    command
 }
 
 fn programs(toolchain: &Toolchain, features: &[&str]) -> Command {

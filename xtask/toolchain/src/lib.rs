@@ -231,6 +231,7 @@ impl Toolchain {
             // and multiplies the verifier's work.
             "-Clink-arg=--disable-expand-memcpy-in-order".into(),
         ];
+        let flags: Vec<_> = flags.into_iter().chain(remappings(workspace)).collect();
         let mut command = self.compiler.cargo(subcommand);
         command
             .current_dir(workspace)
@@ -242,6 +243,21 @@ impl Toolchain {
             .env("CARGO_PROFILE_RELEASE_STRIP", "none");
         command
     }
+}
+
+/// Flags by which it does not show where something was compiled: the same source makes the same bytes in
+/// any directory and for any user.
+#[must_use]
+pub fn remappings(workspace: &Path) -> Vec<String> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(env::home_dir()?.join(".cargo")));
+    // Where both fit, the last one counts.
+    let directories = [(Some(workspace), "/socktrace"), (home.as_deref(), "/cargo")];
+    let flags = directories
+        .into_iter()
+        .filter_map(|(from, to)| Some(format!("--remap-path-prefix={}={to}", from?.display())));
+    flags.collect()
 }
 
 /// Where the kernel programs for daemons on `architecture` are compiled: one directory for every

@@ -28,7 +28,12 @@ mod tests {
     use crate::workspace;
 
     #[test]
-    fn the_changelog_is_about_this_version() {
+    fn both_changelogs_are_about_this_version() {
+        let path = workspace::root().join("CHANGELOG.md");
+        let changelog = fs::read_to_string(path).expect("there");
+        // Its text is what a release says.
+        let section = changelog.split(&format!("\n## [{VERSION}] - ")).nth(1).expect("a section");
+        assert!(section.lines().any(|line| line.starts_with("- ")), "{section}");
         let path = workspace::root().join("deploy/debian/changelog");
         let changelog = fs::read_to_string(path).expect("there");
         let first = changelog.lines().next().expect("an entry");

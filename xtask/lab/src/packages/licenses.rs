@@ -4,14 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
 };
 
-use crate::{process, workspace};
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
-use xtask_common::arch::Arch;
+
+use super::crates::{Crates, Package};
 
 /// How the names of files begin that have licenses and notices.
 const NAMES: [&str; 6] = ["copying", "copyright", "licence", "license", "notice", "unlicense"];
@@ -21,79 +19,19 @@ socktrace is linked with these crates of Rust. Behind each is its license; the t
 come with them.
 ";
 
-/// What the kernel programs are compiled for, whatever the machine.
-const KERNEL_TARGET: &str = "bpfel-unknown-none";
-
-/// What cargo reports about all packages.
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Package {
-    name: String,
-    version: String,
-    license: Option<String>,
-    manifest_path: PathBuf,
-    /// None for packages of this repository.
-    source: Option<String>,
-}
-
-impl Package {
-    fn title(&self) -> String {
-        format!("{} {}", self.name, self.version)
-    }
-}
-
 /// The licenses of what the daemon depends on.
 ///
 /// # Errors
 ///
-/// When cargo fails, or a file cannot be read.
-pub(super) fn of_dependencies(arch: &Arch) -> Result<String> {
-    let mut linked = linked("socktrace", arch.rust_target)?;
-    linked.extend(self::linked("socktrace-ebpf", KERNEL_TARGET)?);
-    let metadata = process::output(cargo("metadata").arg("--format-version=1").args([
-        "--filter-platform",
-        arch.rust_target,
-        "--filter-platform",
-        KERNEL_TARGET,
-    ]))?;
-    let metadata: Metadata =
-        serde_json::from_str(&metadata).context("cannot read what cargo reports about packages")?;
-    let mut packages = metadata.packages;
-    packages.retain(|package| package.source.is_some() && linked.contains(&package.title()));
+/// When a file cannot be read.
+pub(super) fn of(crates: &Crates) -> Result<String> {
+    let packages: Vec<_> =
+        crates.packages.iter().filter(|package| package.source.is_some()).collect();
     document(&packages)
 }
 
-/// Names and versions of what is linked into a package: no build scripts, macros and tests.
-fn linked(package: &str, target: &str) -> Result<BTreeSet<String>> {
-    let tree = process::output(cargo("tree").args([
-        "--package",
-        package,
-        "--edges=normal,no-proc-macro",
-        "--prefix=none",
-        "--format={p}",
-        "--target",
-        target,
-    ]))?;
-    // `name v1.2.3`, with the path behind if it is of this repository.
-    let titles = tree.lines().filter_map(|line| {
-        let mut words = line.split(' ');
-        Some(format!("{} {}", words.next()?, words.next()?.strip_prefix('v')?))
-    });
-    Ok(titles.collect())
-}
-
-fn cargo(subcommand: &str) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.args([subcommand, "--locked"]).current_dir(workspace::root());
-    cargo
-}
-
 /// The list of packages, then each text once, with the packages that have it.
-fn document(packages: &[Package]) -> Result<String> {
+fn document(packages: &[&Package]) -> Result<String> {
     let mut document = HEAD.to_owned();
     let mut texts = BTreeMap::<String, Vec<String>>::new();
     for package in packages {
@@ -129,11 +67,13 @@ fn texts_in(directory: &Path) -> Result<BTreeSet<String>> {
 
 #[cfg(test)]
 mod tests {
+    use xtask_common::arch::Arch;
+
     use super::*;
 
     #[test]
     fn licenses_are_of_what_is_linked() {
-        let document = of_dependencies(Arch::OWN).expect("licenses of all dependencies");
+        let document = of(&Crates::linked(Arch::OWN).expect("crates")).expect("licenses");
         let (list, texts) = document.split_once("\n----").expect("texts");
         // The daemon's, the kernel programs', a build script's, a macro's and a test's.
         for (name, is_linked) in [

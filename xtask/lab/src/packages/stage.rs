@@ -13,19 +13,21 @@ use crate::{compile, process, workspace};
 use anyhow::{Context as _, Result};
 use xtask_common::arch::Arch;
 
-use super::licenses;
+use super::{bill, crates::Crates, licenses};
 
 /// The version of everything here.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What is copied as it is, and to where.
-const COPIED: [(&str, &str); 6] = [
+const COPIED: [(&str, &str); 8] = [
     ("deploy/debian", "debian"),
     ("deploy/socktrace.service", "debian/socktrace.service"),
     ("deploy/socktrace.socket", "debian/socktrace.socket"),
+    ("CHANGELOG.md", "docs/CHANGELOG.md"),
     ("README.md", "README.md"),
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
+    ("socktrace-ebpf/LICENSE-GPL-2.0", "LICENSE-GPL-2.0"),
 ];
 
 /// Documentation for who runs it; the rest is for who works on it.
@@ -68,7 +70,10 @@ impl Stage {
             fs::remove_dir_all(root)
                 .with_context(|| format!("cannot remove {}", root.display()))?;
         }
-        copy(&daemon, &root.join("socktrace"))?;
+        fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
+        let crates = Crates::linked(arch)?;
+        bill::add_to(&daemon, &root.join("socktrace"), &stage, &crates)?;
+        bill::write(&stage, &crates)?;
         process::run(stage.command(manual).arg(root.join("manual")))?;
         for (from, to) in COPIED {
             copy(&workspace::root().join(from), &root.join(to))?;
@@ -87,8 +92,8 @@ impl Stage {
                 copy(&from, &to)?;
             }
         }
-        let licenses = licenses::of_dependencies(arch)?;
-        fs::write(root.join("THIRD-PARTY"), licenses).context("cannot write licenses")?;
+        fs::write(root.join("THIRD-PARTY"), licenses::of(&crates)?)
+            .context("cannot write licenses")?;
         Ok(stage)
     }
 

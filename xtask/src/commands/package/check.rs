@@ -1,13 +1,24 @@
 //! Whether packages are as they should be: by the distributions' own tools, and by installing.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use socktrace_lab::{packages::stage::VERSION, process};
+use flate2::read::ZlibDecoder;
+use object::{Object as _, ObjectSection as _};
+use serde_json::Value;
+use socktrace_lab::{
+    packages::{
+        bill,
+        stage::{Stage, VERSION},
+    },
+    process, programs,
+};
+use xtask_common::arch::Arch;
 
 const CONFIGURATION: &str = "etc/socktrace/socktrace.toml";
 /// Where users are, with copies and a lock.
@@ -23,6 +34,15 @@ const USERS: [&str; 9] = [
     ".pwd.lock",
 ];
 
+/// Says what is wrong with a bill of materials.
+const VALIDATE: &str = "\
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read())
+sys.exit(error and str(error))
+";
+
 const PROGRAM: &str = "usr/bin/socktrace";
 
 /// What somebody has set.
@@ -34,7 +54,7 @@ const CHANGED: &str = "idle-threshold = 60\n";
 /// # Errors
 ///
 /// When something is not as it should be.
-pub(super) fn deb(package: &Path) -> Result<()> {
+pub(super) fn deb(package: &Path, arch: &Arch) -> Result<()> {
     let mut lintian = Command::new("lintian");
     lintian.args(["--fail-on", "error,warning", "--allow-root", "--tag-display-limit", "0"]);
     process::run(lintian.arg(package))?;
@@ -45,6 +65,11 @@ pub(super) fn deb(package: &Path) -> Result<()> {
     let system = System::empty(&directory.path().join("root"))?;
     system.dpkg(&["--install"], Some(package))?;
     ensure!(system.has(PROGRAM), "the program is not there after the installation");
+    if arch.is_own() {
+        let mut program = Command::new(system.root.join(PROGRAM));
+        let said = process::output(program.args(["explain", "EPIPE"]))?;
+        ensure!(said.starts_with("EPIPE"), "installed, socktrace says: {said}");
+    }
     let configuration = system.root.join(CONFIGURATION);
     fs::write(&configuration, CHANGED)?;
     system.dpkg(&["--force-confold", "--install"], Some(&newer))?;
@@ -74,6 +99,34 @@ pub(super) fn rpm(package: &Path) -> Result<()> {
     let kept = process::output(Command::new("rpm").args(["-qcp"]).arg(package))?;
     ensure!(kept.trim() == format!("/{CONFIGURATION}"), "what an upgrade keeps is {kept:?}");
     println!("ok   rpm");
+    Ok(())
+}
+
+/// Checks the bill of materials by the schema of `CycloneDX`, and that the program has the same in it.
+///
+/// # Errors
+///
+/// When it is not so.
+pub(super) fn bill(stage: &Stage) -> Result<()> {
+    let path = bill::path(stage);
+    let mut validate = Command::new("python3");
+    validate.args(["-c", VALIDATE]).arg(&path);
+    process::output(validate.env("PYTHONPATH", programs::bill_checker()))?;
+    let bill: Value = serde_json::from_slice(&fs::read(&path)?)?;
+    let program = fs::read(stage.root.join("socktrace"))?;
+    let elf = object::File::parse(program.as_slice())?;
+    let section =
+        elf.section_by_name(bill::SECTION).context("the program has no list of crates")?;
+    let inside: Value = serde_json::from_reader(ZlibDecoder::new(section.data()?))?;
+    let named = |list: &Value| -> BTreeSet<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let items = list.as_array().into_iter().flatten();
+        items.map(|item| (text(&item["name"]), text(&item["version"]))).collect()
+    };
+    let mut listed = named(&bill["components"]);
+    listed.insert(("socktrace".into(), VERSION.into()));
+    ensure!(listed == named(&inside["packages"]), "the program lists other crates than the bill");
+    println!("ok   bill of materials: {} crates", listed.len());
     Ok(())
 }
 

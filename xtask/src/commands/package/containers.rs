@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use socktrace_lab::{packages::stage::Stage, process, setup, workspace};
+use socktrace_lab::{packages::stage::Stage, process, programs, workspace};
 
 /// The oldest version of Kubernetes that manifests are checked for, and the newest one known.
 const KUBERNETES: [&str; 2] = ["1.25", "1.37"];
@@ -20,12 +20,23 @@ pub(super) fn check_manifests() -> Result<()> {
         fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let manifests: Vec<PathBuf> =
         entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    validate(&manifests)?;
+    println!("ok   manifests");
+    Ok(())
+}
+
+/// Checks files with manifests by the schemas.
+///
+/// # Errors
+///
+/// As [`check_manifests`].
+pub(super) fn validate(manifests: &[PathBuf]) -> Result<()> {
     for version in KUBERNETES {
         let mut validate = Command::new("python3");
         validate.args(["-m", "kubernetes_validate", "--strict", "--quiet", "--no-warn"]);
-        validate.args(["--kubernetes-version", version]).args(&manifests);
-        process::run(validate.env("PYTHONPATH", setup::manifest_checker()))?;
-        println!("ok   manifests for Kubernetes {version}");
+        validate.args(["--kubernetes-version", version]).args(manifests);
+        process::run(validate.env("PYTHONPATH", programs::manifest_checker()))
+            .with_context(|| format!("by the schemas of Kubernetes {version}"))?;
     }
     Ok(())
 }

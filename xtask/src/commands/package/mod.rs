@@ -1,13 +1,15 @@
 //! Packages of the daemon, for Debian's kin and Red Hat's.
 
+mod chart;
 mod check;
 mod containers;
+mod twice;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use socktrace_lab::{
-    packages::{deb, rpm, stage::Stage},
+    packages::{bill, deb, rpm, stage::Stage},
     setup::Need,
     workspace,
 };
@@ -25,26 +27,34 @@ pub(crate) fn run(args: &PackageArgs) -> Result<ExitCode> {
     setup.ensure(&[Need::Build, Need::Target(args.arch), Need::Packages])?;
     if args.check {
         setup.ensure(&[Need::PackageChecks])?;
+        containers::check_manifests()?;
+        chart::check(&setup)?;
     }
     let _lock = workspace::lock_caches()?;
     let stage = Stage::lay(args.arch)?;
     let deb = deb::build(&stage)?;
     println!("{}", deb.display());
+    println!("{}", bill::path(&stage).display());
     if args.check {
-        check::deb(&deb)?;
+        check::deb(&deb, stage.arch)?;
+        check::bill(&stage)?;
     }
+    let mut made = vec![deb, bill::path(&stage), stage.root.join("socktrace")];
     // Red Hat's tools are not on every machine.
     if let Some(rpm) = rpm::build(&stage)? {
         println!("{}", rpm.display());
         if args.check {
             check::rpm(&rpm)?;
         }
+        made.push(rpm);
     } else {
         eprintln!("No rpmbuild here (package rpm): no .rpm");
     }
     if args.check {
-        containers::check_manifests()?;
         containers::check_image(&stage)?;
+    }
+    if args.twice {
+        twice::check(&stage, &made)?;
     }
     Ok(ExitCode::SUCCESS)
 }
