@@ -21,9 +21,9 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: a `struct task_struct`, and the offset of a member.
     let tgid: u32 = unsafe { Direct::member(child, &offsets::PROCESS_TGID) };
     // SAFETY: likewise.
-    let tid: u32 = unsafe { Direct::member(child, &offsets::PROCESS_PID) };
+    let thread: u32 = unsafe { Direct::member(child, &offsets::PROCESS_PID) };
     // A thread belongs to the process that starts it.
-    if tid == tgid {
+    if thread == tgid {
         // SAFETY: likewise.
         follow::started(tgid, unsafe { Direct::member(child, &offsets::PROCESS_START) });
     }

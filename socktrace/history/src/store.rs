@@ -374,6 +374,8 @@ fn connect(file: &Path) -> Result<Connection, Unusable> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
          PRAGMA wal_autocheckpoint = {LOG_PAGES}; PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
+    // Opens the log, with the privileges that there are now: root may have none in a service's directory later.
+    schema::check(&connection)?;
     Ok(connection)
 }
 

@@ -60,7 +60,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 ];
 
 /// Commands, and what they are for.
-const EXAMPLES: [(&str, &str); 13] = [
+const EXAMPLES: [(&str, &str); 15] = [
     ("socktrace", "Shows a line for each failed socket, and serves metrics on 127.0.0.1:10054."),
     (
         "socktrace -- curl https://example.org/",

@@ -6,7 +6,6 @@ use clap::{CommandFactory as _, Parser};
 use socktrace_similar::nearest;
 
 use super::Filters;
-use crate::filter::escaped;
 
 /// A command line of filters alone.
 #[derive(Debug, Parser)]
@@ -106,11 +105,6 @@ pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
 }
 
-/// A filter for exactly this text, as an option that [`Filters::parse`] reads.
-pub(crate) fn filter_for(name: &str, text: &str) -> String {
-    format!("--{name} {}", quoted(&escaped(text)))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -152,7 +146,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_printed_says_the_same(comm in ".{1,15}", name in r"[a-z*\\'! \[-]{1,12}") {
-            let text = format!("{} --not-comm {}", filter_for("comm", &name), quoted(&comm));
+            let text = format!("--comm {} --not-comm {}", quoted(&name), quoted(&comm));
             if let Ok(filters) = Filters::parse(&text) {
                 let again = Filters::parse(&filters.to_string()).expect("the same");
                 prop_assert_eq!(again.to_string(), filters.to_string());

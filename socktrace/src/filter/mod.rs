@@ -20,7 +20,6 @@ use socktrace_ebpf::{Protocol, Signature};
 
 pub(crate) use self::{
     network::Network,
-    pattern::escaped,
     service::{CgroupPath, ContainerName, Unit},
     term::{Choice, Term},
     values::{Comm, Netns, PathPattern, Pid, Port, ProtocolName, Uid},

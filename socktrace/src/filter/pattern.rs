@@ -124,19 +124,6 @@ fn copy_class(rest: &mut std::str::Chars<'_>, glob: &mut String) {
     }
 }
 
-/// A text as a pattern that stands for it alone.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for (at, c) in text.char_indices() {
-        let is_special = SPECIAL.contains(&c) && (c != '!' || at == 0);
-        if is_special {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -185,12 +172,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn an_escaped_text_stands_for_itself_alone(text in r"[a\[\]*?!{},\\/x-]{0,8}") {
-            let pattern = Pattern::new(&escaped(&text)).expect("sound");
-            prop_assert_eq!(pattern.exact(), Some(text.as_str()));
-        }
-
         #[test]
         fn no_text_is_too_much(text in ".{0,20}", other in ".{0,20}") {
             if let Ok(pattern) = Pattern::new(&text) {

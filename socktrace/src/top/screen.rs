@@ -222,11 +222,12 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Takes some lines; whether there were any.
+    /// Takes some lines; whether there was anything.
     pub(super) fn take(&mut self) -> bool {
         let mut lines = std::mem::take(&mut self.lines);
         let Taken { dropped, lost, end } = self.feed.take(&mut lines, BATCH);
         let has_any = !lines.is_empty();
+        let is_end = end.is_some();
         for text in lines.drain(..) {
             let Ok(line) = Line::read(&text) else {
                 self.wrong += 1;
@@ -256,7 +257,7 @@ impl<'a> Work<'a> {
                 self.app.say(&(words + &wrong));
             }
         }
-        has_any
+        has_any || is_end
     }
 
     /// Whether another second is to be shown.

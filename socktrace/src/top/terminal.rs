@@ -20,7 +20,7 @@ pub(super) struct Terminal(DefaultTerminal);
 impl Terminal {
     pub(super) fn take(is_colored: bool) -> io::Result<Self> {
         force_color_output(is_colored);
-        let terminal = ratatui::try_init()?;
+        let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore())?;
         log::hold();
         Ok(Self(terminal))
     }

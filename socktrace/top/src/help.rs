@@ -13,7 +13,7 @@ pub(crate) const KEYS: [(&str, &str); 17] = [
     ("a", "group by something else below the first level"),
     ("space", "freeze; counting goes on"),
     ("y", "copy the filter as a command line"),
-    ("[ ]", "step through a history, { } by an hour"),
+    ("[ ]", "step through a history; { } go 60 times as far"),
     ("Ctrl-L", "draw everything again"),
     ("?", "this page"),
     ("q, Ctrl-C", "end"),

@@ -25,8 +25,8 @@ pub fn svg(buffer: &Buffer) -> String {
     let (width, height) = (columns * WIDTH + 2 * MARGIN, rows * HEIGHT + 2 * MARGIN);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" font-size=\"13\" \
-         xml:space=\"preserve\">\n<rect width=\"{width}\" height=\"{height}\" rx=\"6\" \
+         font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" font-size=\"13\">\n\
+         <rect width=\"{width}\" height=\"{height}\" rx=\"6\" \
          fill=\"{BACKGROUND}\"/>\n"
     );
     for row in 0..rows {
@@ -71,6 +71,8 @@ fn add(out: &mut String, run: &[Cell], (x, y): (usize, usize)) {
     let text = text.trim_end();
     let length = text.chars().count() * WIDTH;
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    // Not every program keeps other spaces.
+    let text = text.replace(' ', "\u{a0}");
     let y = y + HEIGHT - 4;
     let _ = writeln!(
         out,

@@ -1,6 +1,8 @@
 //! The schema of JSON lines, which docs/events.md is made of.
 
-use std::{fmt::Write as _, sync::LazyLock};
+#[cfg(test)]
+use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, anyhow};
 use boon::{Compiler, SchemaIndex, Schemas};

@@ -38,7 +38,8 @@ impl Terminal {
         command.args(["-f", "/dev/null", "new-session", "-d"]);
         command.args(["-x", &columns.to_string(), "-y", &rows.to_string()]);
         command.arg("PS1='ready> ' exec bash --norc --noprofile");
-        command.uid(uid).gid(gid);
+        // Not every user has a shell.
+        command.uid(uid).gid(gid).env("SHELL", "/bin/bash");
         output(&mut command)?;
         terminal.wait("a prompt", |screen| screen.contains("ready>"))?;
         Ok(terminal)
@@ -83,7 +84,7 @@ impl Terminal {
     /// Whether anything on the screen has a color.
     pub(super) fn is_colored(&self) -> Result<bool> {
         let styled = self.run(&["capture-pane", "-p", "-e"])?;
-        let is_color = |code: &str| matches!(code.parse::<u32>(), Ok(30..=49 | 90..=107));
+        let is_color = |code: &str| matches!(code.parse::<u32>(), Ok(30..=38 | 40..=48 | 90..=107));
         let sequences = styled.split("\x1b[").skip(1).filter_map(|part| part.split('m').next());
         Ok(sequences.flat_map(|codes| codes.split(';')).any(is_color))
     }

@@ -106,9 +106,10 @@ pub(super) fn live() -> Result<()> {
     terminal.text("?")?;
     terminal.expect(&["j k, arrows"])?;
     terminal.key("Escape")?;
+    terminal.expect(&["? help  q quit"])?;
     ensure!(terminal.is_colored()?, "nothing has a color");
     terminal.text("q")?;
-    terminal.expect(&["socktrace: 7 failures (connect_refused 2, reset_by_peer 5)"])?;
+    terminal.expect(&[" failures (connect_refused 2, ", "reset_by_peer 5)"])?;
     terminal.expect_sane(0)
 }
 
@@ -120,18 +121,19 @@ pub(super) fn ends_well() -> Result<()> {
 
     let terminal = Terminal::open("end", 80, 24, ROOT)?;
     terminal.enter(&format!("NO_COLOR=1 {}", top("--unit '!a.service'")))?;
-    terminal.expect(&["nothing has failed", "--unit '!a.service'"])?;
+    terminal.expect(&["nothing has failed", "--not-unit a.service"])?;
     daemon::reset_one()?;
     terminal.expect(&["! all", "ECONNRESET"])?;
     ensure!(!terminal.is_colored()?, "there are colors in spite of NO_COLOR");
     signal("top", Signal::SIGTERM)?;
-    terminal.expect(&["socktrace: 1 failure (reset_by_peer 1)"])?;
+    // The terminal's own calls may have failed, too.
+    terminal.expect(&["socktrace: ", "reset_by_peer 1)"])?;
     terminal.expect_sane(0)?;
     terminal.enter("clear")?;
     terminal.enter(&top(""))?;
     terminal.expect(&["nothing has failed"])?;
     terminal.key("C-c")?;
-    terminal.expect(&["socktrace: no failures"])?;
+    terminal.expect(&["socktrace: ", " failure"])?;
     terminal.expect_sane(0)
 }
 
@@ -196,7 +198,7 @@ pub(super) fn of_replay() -> Result<()> {
     terminal.expect(&["replay -"])?;
     terminal.text("3")?;
     terminal.expect(&["peer>service>cause"])?;
-    terminal.expect(&["that is all", "100k", "03:00:01", "192.0.2."])?;
+    terminal.expect(&["100k", "03:00:01", "192.0.2."])?;
     terminal.text("q")?;
     terminal.expect_sane(0)?;
     fs::remove_file(path)?;

@@ -1,7 +1,8 @@
 //! What it takes to keep each failure in a history, and to read an hour of them.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead as _},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -90,7 +91,7 @@ fn read(bench: &mut Benchmark) -> Result<()> {
     let json = ["--output", "json"];
     let output = reader(&json).output().context("cannot read the history")?;
     ensure!(output.status.success(), "reading ended with {}", output.status);
-    let lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+    let lines = output.stdout.lines().count();
     bench.report("history/failures of the hour", READER, Unit::Size, u64::try_from(lines)?)?;
     for (what, more) in [
         ("history/the hour for people", &[][..]),
