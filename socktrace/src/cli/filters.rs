@@ -136,9 +136,15 @@ impl Filters {
 impl fmt::Display for Filters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (name, is_unwanted, value)) in self.terms().enumerate() {
-            let (space, not) =
-                (if index > 0 { " " } else { "" }, if is_unwanted { "not-" } else { "" });
-            write!(f, "{space}--{not}{name} {}", words::quoted(value))?;
+            let space = if index > 0 { " " } else { "" };
+            match is_unwanted {
+                false => write!(f, "{space}--{name} {}", words::quoted(value))?,
+                // A mark of its own would take --not- back.
+                true if value.starts_with('!') => {
+                    write!(f, "{space}--{name} {}", words::quoted(&format!("!{value}")))?;
+                }
+                true => write!(f, "{space}--not-{name} {}", words::quoted(value))?,
+            }
         }
         Ok(())
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::{Span, SpanRelativeTo, Unit};
 
 /// The longest span between two blocks of counts.
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
 /// The longest time to trace, which is nobody's patience.
-pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
+pub(super) const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// Reads a span of a second or more.
 ///

@@ -42,17 +42,11 @@ pub(super) fn parse(text: &str) -> Result<Filters, String> {
 }
 
 fn unknown(name: &str, names: &[&str]) -> String {
-    match nearest(name, names.iter().copied()) {
-        Some(near) => format!("there is no filter {name:?}; did you mean {near}?"),
-        None => {
-            let names = names.iter().copied().filter(|name| !name.starts_with("not-"));
-            let names: Vec<_> = names.collect();
-            format!(
-                "there is no filter {name:?}; there are {}, and not- before each",
-                names.join(", ")
-            )
-        }
+    if let Some(near) = nearest(name, names.iter().copied()) {
+        return format!("there is no filter {name:?}; did you mean {near}?");
     }
+    let names: Vec<_> = names.iter().copied().filter(|name| !name.starts_with("not-")).collect();
+    format!("there is no filter {name:?}; there are {}, and not- before each", names.join(", "))
 }
 
 /// What clap says, without its advice.

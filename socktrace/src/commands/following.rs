@@ -56,7 +56,7 @@ impl Whom {
             return Ok(Some(Self::Processes(processes)));
         }
         let user = User::chosen(cli.user.as_deref())?;
-        WaitingCommand::new(&cli.words, user).map(Self::Command).map(Some)
+        WaitingCommand::new(&cli.words, user.as_ref()).map(Self::Command).map(Some)
     }
 
     /// The child that will be the command.

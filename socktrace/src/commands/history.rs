@@ -30,12 +30,12 @@ pub(crate) fn run(args: &ReadHistory) -> anyhow::Result<ExitCode> {
     let mut view = LineView::new(&args.shown);
     let mut lines = Lines::default();
     let mut unreadable = 0_u64;
-    reader.rows(span, |kept| match lines.read(kept) {
-        Some(line) => view.take(line, |text| _ = kept.text(text)),
-        None => {
-            unreadable += 1;
-            ControlFlow::Continue(())
+    reader.rows(span, |kept| {
+        if let Some(line) = lines.read(kept) {
+            return view.take(line, |text| _ = kept.text(text));
         }
+        unreadable += 1;
+        ControlFlow::Continue(())
     })?;
     if unreadable > 0 {
         log::warn!("{unreadable} lines cannot be read");

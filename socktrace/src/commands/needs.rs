@@ -6,6 +6,7 @@ use std::{
 };
 
 use socktrace_exporter::{Access, Listen};
+use socktrace_otlp::Settings;
 
 use crate::{config::Resolved, owner, service::sandbox::Needs};
 
@@ -14,7 +15,7 @@ use crate::{config::Resolved, owner, service::sandbox::Needs};
 pub(super) fn needs(resolved: &Resolved, access: &Access) -> Needs {
     let cli = &resolved.cli;
     let web = access.files();
-    let otlp = resolved.otlp.iter().flat_map(|settings| settings.files());
+    let otlp = resolved.otlp.iter().flat_map(Settings::files);
     let files = web.iter().map(PathBuf::as_path).chain(otlp).chain([resolved.file.as_path()]);
     let files = files.flat_map(|file| [Some(file.to_owned()), fs::canonicalize(file).ok()]);
     let mut reads: Vec<_> = files.flatten().filter_map(|file| directory(&file)).collect();

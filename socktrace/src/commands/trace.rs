@@ -130,15 +130,10 @@ async fn trace(
     let kept = Kept::new(&cli.history);
     let events = shows_lines || otlp.is_some() || kept.is_some() || screen.is_some();
     let scope = Scope { events, counts: cli.filter_metrics || whom.is_some() };
-    let mut kernel_filter = filter.kernel_filter(scope, cli.all || otlp.is_some());
-    if whom.is_some() {
-        kernel_filter.follow();
-    }
+    let kernel_filter =
+        filter.kernel_filter(scope, cli.all || otlp.is_some()).following(whom.is_some());
     let mut services = serve::ServiceCounts::new(cli);
-    // Events of one kind differ in their paths and command names, which the kernel side does not judge.
-    let is_judged_here = filter.asks_for_paths() || filter.asks_for_comm_patterns();
-    let limit = (scope.events && !cli.no_collapse && !is_judged_here)
-        .then(|| Limit { events: cli.repeat_after(), by_cgroup: Owners::are_told_by_cgroup() });
+    let limit = flood_limit(cli, scope, &filter);
     let options = options(cli, clock, services.extent(), limit);
     let Loaded { mut object, links, health, losses, rst_reasons, measurable, listeners: looks } =
         undisturbed(|| load::load(options, &kernel_filter))??;
@@ -181,8 +176,7 @@ async fn trace(
 
     let lifecycle = Lifecycle { manager, reload, counts: Arc::clone(&counts), hooks: attached };
     let feed = Arc::new(Feed::default());
-    let on_screen =
-        screen.is_some().then(|| Box::new(TopSink::new(Arc::clone(&feed))) as Box<dyn Sink>);
+    let on_screen = screen.is_some().then_some(&feed);
     let sinks = sinks(cli, target, otlp.as_ref(), kept.as_ref(), on_screen);
     let kept = kept.map(Kept::start).transpose()?;
     let otlp = otlp.zip(numbers).map(|(otlp, numbers)| otlp.start(numbers)).transpose()?;
@@ -216,17 +210,23 @@ async fn trace(
     let shown = Box::pin(watched).await;
     running.map(Running::finish).transpose()?;
     let code = following::code(following, &mut stop).await;
-    let kept =
-        [otlp.map(|otlp| sent_records(otlp.finish())), kept.map(|kept| kept_lines(kept.finish()))];
-    let kept: String = kept.into_iter().flatten().collect();
-    let concluded =
-        shown.and_then(|shown| conclude(&counts, &programs, shows_lines.then_some(shown), &kept));
-    match concluded {
+    let elsewhere = otlp.map(|otlp| sent_records(otlp.finish())).unwrap_or_default()
+        + &kept.map(|kept| kept_lines(kept.finish())).unwrap_or_default();
+    let shown = shown.map(|shown| shows_lines.then_some(shown));
+    match shown.and_then(|shown| conclude(&counts, &programs, shown, &elsewhere)) {
         // It has run, and its exit code counts.
         Err(error) if child.is_some() => log::error!("{error:#}"),
         result => result?,
     }
     Ok(code)
+}
+
+/// From how many events of one kind on they are counted instead of shown.
+fn flood_limit(cli: &Cli, scope: Scope, filter: &Filter) -> Option<Limit> {
+    // Events of one kind differ in their paths and command names, which the kernel side does not judge.
+    let is_judged_here = filter.asks_for_paths() || filter.asks_for_comm_patterns();
+    (scope.events && !cli.no_collapse && !is_judged_here)
+        .then(|| Limit { events: cli.repeat_after(), by_cgroup: Owners::are_told_by_cgroup() })
 }
 
 /// What judges events, and shows none yet.
@@ -278,9 +278,10 @@ fn sinks(
     target: Target,
     otlp: Option<&Otlp>,
     kept: Option<&Kept>,
-    on_screen: Option<Box<dyn Sink>>,
+    on_screen: Option<&Arc<Feed>>,
 ) -> Sinks {
     let stream = (!cli.no_stream).then(|| watch::stream(cli, target));
+    let on_screen = on_screen.map(|feed| Box::new(TopSink::new(Arc::clone(feed))) as Box<dyn Sink>);
     let all = [stream, otlp.map(Otlp::sink), kept.map(Kept::sink), on_screen];
     Sinks::new(all.into_iter().flatten().collect())
 }

@@ -59,15 +59,16 @@ pub(crate) struct Choice<T> {
 }
 
 impl<T: Clone> Choice<T> {
-    pub(crate) fn new<'a>(terms: impl IntoIterator<Item = &'a Term<T>> + Clone) -> Self
+    pub(crate) fn new<'a>(terms: impl IntoIterator<Item = &'a Term<T>>) -> Self
     where
         T: 'a,
     {
-        let of = |negated: bool| {
-            let terms = terms.clone().into_iter().filter(move |term| term.negated == negated);
-            terms.map(|term| term.value.clone()).collect()
-        };
-        Self { wanted: of(false), unwanted: of(true) }
+        let mut choice = Self { wanted: Vec::new(), unwanted: Vec::new() };
+        for Term { negated, value, .. } in terms {
+            let values = if *negated { &mut choice.unwanted } else { &mut choice.wanted };
+            values.push(value.clone());
+        }
+        choice
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) fn find(name: &str) -> Result<u32, String> {
     }
 }
 
+const SHOWN: usize = 20;
+
 const FORMS: &str = "expected a user by number, such as 1000 (id -u NAME shows it), or by name in \
                      /etc/passwd, or one of these with ! before it for all others";
 
@@ -36,16 +38,12 @@ fn number_of(name: &str, passwd: &str) -> Result<u32, String> {
         return Ok(number);
     }
     let names = || users.clone().map(|(name, _)| name);
-    let which = match nearest(name, names()) {
-        Some(near) => format!("did you mean {near}?"),
-        None => {
-            const SHOWN: usize = 20;
-            let shown: Vec<_> = names().take(SHOWN).collect();
-            let more = if names().count() > SHOWN { " and so on" } else { "" };
-            format!("that file has {}{more}", shown.join(", "))
-        }
-    };
-    Err(format!("{FORMS}; {which}"))
+    if let Some(near) = nearest(name, names()) {
+        return Err(format!("{FORMS}; did you mean {near}?"));
+    }
+    let shown: Vec<_> = names().take(SHOWN).collect();
+    let more = if names().count() > SHOWN { " and so on" } else { "" };
+    Err(format!("{FORMS}; that file has {}{more}", shown.join(", ")))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl WaitingCommand {
     ///
     /// # Errors
     /// When there can be none.
-    pub(crate) fn new(words: &[OsString], user: Option<User>) -> anyhow::Result<Self> {
+    pub(crate) fn new(words: &[OsString], user: Option<&User>) -> anyhow::Result<Self> {
         let threads = fs::read_dir("/proc/self/task").context("cannot count threads")?.count();
         if threads != 1 {
             bail!("a command cannot be started while {threads} threads run");
@@ -50,7 +50,7 @@ impl WaitingCommand {
             ForkResult::Parent { child } => Ok(Self { pid: child, gate }),
             ForkResult::Child => {
                 drop(gate);
-                let code = run(reader, words, user.as_ref());
+                let code = run(reader, words, user);
                 // SAFETY: takes a number. What is to be done at exit is the parent's.
                 unsafe { libc::_exit(code) }
             }

@@ -124,7 +124,7 @@ mod tests {
         let more = ["repeated", "count", "pod", "container", "outer_container"];
         let names = line.keys().map(String::as_str).chain(more);
         let values = [
-            r#"7"#,
+            "7",
             r#""127.0.0.1""#,
             r#""2026-03-01T08:05:09.123000000Z""#,
             r#"{"id":"web","name":null,"runtime":"docker","claimed":false}"#,
@@ -156,7 +156,9 @@ mod tests {
         let (keeper, control) = Keeper::new(Arc::clone(&queue), place, limits);
         let records: Vec<_> = (0..4_000).map(record).collect();
         let mut sink = HistorySink::new(queue);
-        records.iter().for_each(|record| sink.record(record));
+        for record in &records {
+            sink.record(record);
+        }
         let written = std::thread::spawn(|| keeper.run());
         assert_eq!(control.finish().written, 4_000);
         written.join().expect("no panic");

@@ -56,9 +56,12 @@ impl KernelFilter {
         self.modes.insert(global, mode);
     }
 
-    /// Asks for processes that are followed.
-    pub(crate) fn follow(&mut self) {
-        self.ask("FILTER_FOLLOWED", mode::ONLY);
+    /// Asks for processes that are followed, if any are.
+    pub(crate) fn following(mut self, follows: bool) -> Self {
+        if follows {
+            self.ask("FILTER_FOLLOWED", mode::ONLY);
+        }
+        self
     }
 
     /// Whether anything is asked of a kind.

@@ -30,8 +30,7 @@ impl fmt::Display for WrongUsage {
 /// The exit codes, for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0   ended by SIGINT or SIGTERM, by --count or --duration, as the reader of the output went
-      away, or as all has ended that --follow names
+  0   ended as asked: by a signal, --count, --duration, the output's reader, or what is followed
   1   failed; the message tells
   2   wrong command line, configuration, web configuration file, or file for --otlp
   10  not started as root

@@ -34,6 +34,6 @@ impl PipeReader {
         {
             return;
         }
-        future::pending().await
+        future::pending::<()>().await;
     }
 }

@@ -204,7 +204,11 @@ impl Summary {
     }
 }
 
-#[expect(clippy::ref_option, reason = "serde hands over references")]
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over references"
+)]
 fn errno_name<S: serde::Serializer>(errno: &Option<Errno>, to: S) -> Result<S::Ok, S::Error> {
     match errno {
         Some(errno) => to.serialize_str(&errno.text()),

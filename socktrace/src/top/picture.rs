@@ -75,9 +75,10 @@ fn lines() -> String {
             if times.contains(&second) && (second - times.start) % every == 0 {
                 let time = Timestamp::from_second(NOON + second).expect("a time");
                 let fields = fields.replace('\n', " ");
-                lines += &format!(
+                let line = format!(
                     r#"{{"time":"{time}","event":"failure","protocol":"tcp","family":"ipv4",{fields}}}"#
                 );
+                lines += &line;
                 lines.push('\n');
             }
         }

@@ -101,6 +101,10 @@ impl Drop for Caller {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "as wide on the machines that have these registers"
+)]
 const fn address(number: u64) -> *mut c_void {
     std::ptr::without_provenance_mut(number as usize)
 }

@@ -121,7 +121,7 @@ fn without(argument: u8, bits: libc::c_int) -> Result<SeccompRule, Error> {
 }
 
 fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, Error> {
-    SeccompRule::new(conditions.to_vec())
+    SeccompRule::new(Vec::from(conditions))
 }
 
 fn equal(argument: u8, value: u64) -> Result<SeccompCondition, Error> {

@@ -48,7 +48,8 @@ pub(super) fn tree(app: &mut App, look: Look, area: Rect, buffer: &mut Buffer) {
     let name = width.saturating_sub(columns + if has_times { TIMES } else { 0 });
     let times = if has_times { "    first     last" } else { "" };
     let levels = app.levels().map(Field::name).join(">");
-    let titles: String = numbers.iter().map(|title| format!("{title:>NUMBER$}")).collect();
+    let titles: Vec<_> = numbers.iter().map(|title| format!("{title:>NUMBER$}")).collect();
+    let titles = titles.concat();
     let text = format!("{}{titles}{times}", cell(&levels, name));
     let style = if has_keys { chosen(BOLD) } else { BOLD };
     put(buffer, title, &[(style, &text)]);
@@ -78,8 +79,8 @@ pub(super) fn tree(app: &mut App, look: Look, area: Rect, buffer: &mut Buffer) {
         } else {
             &[sums.now, sums.minute, sums.quarter][..]
         };
-        let mut numbers: String =
-            sums.iter().map(|sum| format!("{:>NUMBER$}", short(*sum))).collect();
+        let numbers: Vec<_> = sums.iter().map(|sum| format!("{:>NUMBER$}", short(*sum))).collect();
+        let mut numbers = numbers.concat();
         if has_times {
             for time in [total.first, total.last] {
                 numbers.push(' ');
