@@ -20,11 +20,11 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let child = ctx.pointer(1);
     // SAFETY: a `struct task_struct`, and the offset of a member.
     let tgid: u32 = unsafe { Direct::member(child, &offsets::PROCESS_TGID) };
-    // SAFETY: likewise.
+    // SAFETY: the same structure, and the offset of a member.
     let thread: u32 = unsafe { Direct::member(child, &offsets::PROCESS_PID) };
     // A thread belongs to the process that starts it.
     if thread == tgid {
-        // SAFETY: likewise.
+        // SAFETY: the same structure, and the offset of a member.
         follow::started(tgid, unsafe { Direct::member(child, &offsets::PROCESS_START) });
     }
     0

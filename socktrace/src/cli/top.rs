@@ -12,7 +12,7 @@ use super::{Attach, Color, Filters, Moment, Time};
 #[command(group = ArgGroup::new("kept").args(["history", "replay"]).multiple(false))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Top {
-    /// Show what a socktrace with --history has kept; [ and ] step through it. Needs to read the file: as
+    /// Show what a socktrace with --history has kept; brackets step through it. Needs to read the file: as
     /// root, or as a member of group socktrace
     #[arg(long)]
     pub(crate) history: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Top {
     #[arg(long, value_name = "TIME", requires = "history")]
     pub(crate) until: Option<Moment>,
 
-    /// What [ and ] step, such as 10s or 5min; { and } go 60 times as far
+    /// What a bracket steps, such as 10s or 5min; braces go 60 times as far
     #[arg(long, value_name = "SPAN", default_value = "1min", value_parser = step, requires = "history")]
     pub(crate) step: Duration,
 

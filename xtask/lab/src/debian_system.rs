@@ -34,8 +34,8 @@ pub const INIT: &str = "rdinit=/lib/systemd/systemd";
 const FORMAT: u32 = 1;
 
 /// Beside the essential ones.
-const PACKAGES: [&str; 9] =
-    ["crun", "curl", "dbus", "iproute2", "kmod", "nginx", "podman", "systemd", "systemd-sysv"];
+const PACKAGES: [&str; 7] =
+    ["curl", "dbus", "iproute2", "kmod", "nginx", "systemd", "systemd-sysv"];
 
 /// What nobody reads there, and the settings of the apt that made it.
 const LEFT_OUT: [&str; 7] = [

@@ -27,9 +27,8 @@ pub(crate) const WANTED: [&str; 17] = [
 ];
 
 /// Wanted where a kernel has them as modules; elsewhere they are part of another. kTLS takes `gcm`, `ctr`
-/// and `ghash_generic` for AES-GCM; Podman takes `overlay`; the rest are network cards, and address
-/// translation.
-pub(crate) const OPTIONAL: [&str; 11] = [
+/// and `ghash_generic` for AES-GCM; the rest are network cards, and address translation.
+pub(crate) const OPTIONAL: [&str; 10] = [
     "nf_tables_set",
     "nft_counter",
     "gcm",
@@ -38,7 +37,6 @@ pub(crate) const OPTIONAL: [&str; 11] = [
     "nft_chain_nat",
     "nft_nat",
     "nft_masq",
-    "overlay",
     "virtio_pci",
     "virtio_net",
 ];

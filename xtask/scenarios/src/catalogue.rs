@@ -662,7 +662,6 @@ catalogue! {
         System "system_upgrade": system::upgrade;
         System "system_nginx_backlog": system::nginx_backlog;
         System "system_resolver_down": system::resolver_down;
-        System "system_container": system::container;
         System "system_removal": system::removal;
         Odd "flood_storm_on_four_processors": flood::storm;
         Odd differs "missing_function": odd::missing_function;

@@ -1,8 +1,12 @@
 //! System calls made within another process, by its debugger: what it may do is found out by doing it.
 
-use std::ffi::{c_long, c_void};
+use std::{
+    ffi::{c_long, c_void},
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     libc,
     sys::{
@@ -32,6 +36,10 @@ const WORD: usize = size_of::<c_long>();
 /// The instruction `syscall`.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
+/// How often it is looked for, and the time between.
+const LOOKS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// A process that waits in a system call.
 pub(super) struct Caller {
     pid: Pid,
@@ -39,16 +47,22 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Stops a process's first thread.
+    /// Stops a process's first thread, once it waits in a system call.
     pub(super) fn stop(pid: u32) -> Result<Self> {
         let pid = Pid::from_raw(i32::try_from(pid)?);
-        ptrace::attach(pid).context("cannot debug it")?;
-        let stopped = waitpid(pid, None)?;
-        ensure!(matches!(stopped, WaitStatus::Stopped(..)), "not stopped: {stopped:?}");
-        let saved = ptrace::getregs(pid)?;
-        let before = ptrace::read(pid, address(saved.rip - 2))?.to_le_bytes();
-        ensure!(before[..2] == SYSCALL, "it does not wait in a system call");
-        Ok(Self { pid, saved })
+        for _ in 0..LOOKS {
+            ptrace::attach(pid).context("cannot debug it")?;
+            let stopped = waitpid(pid, None)?;
+            ensure!(matches!(stopped, WaitStatus::Stopped(..)), "not stopped: {stopped:?}");
+            let saved = ptrace::getregs(pid)?;
+            let before = ptrace::read(pid, address(saved.rip - 2))?.to_le_bytes();
+            if before[..2] == SYSCALL {
+                return Ok(Self { pid, saved });
+            }
+            ptrace::detach(pid, None)?;
+            thread::sleep(PAUSE);
+        }
+        bail!("it does not wait in a system call")
     }
 
     /// Makes a call. Returns what it returns: a negative number is an errno.

@@ -1,6 +1,10 @@
 //! What a daemon that has attached may do, and what not: found out from inside.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
@@ -202,11 +206,15 @@ fn of_all(own: i64) -> Vec<Try<'static>> {
     ]
 }
 
-/// Each forbidden thing is tried, and each allowed one; it works after that.
-pub(super) fn from_inside() -> Result<()> {
+fn make_secret() -> Result<()> {
     fs::create_dir_all("/root")?;
     fs::write(SECRET, "of root")?;
-    fs::set_permissions(SECRET, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(fs::set_permissions(SECRET, fs::Permissions::from_mode(0o600))?)
+}
+
+/// Each forbidden thing is tried, and each allowed one; it works after that.
+pub(super) fn from_inside() -> Result<()> {
+    make_secret()?;
     let tracer = Tracer::run(daemon(&["--output", "json", "--listen", "127.0.0.1:0"]))?;
     is_nobody(&tracer)?;
     let own = i64::from(tracer.pid());
@@ -228,9 +236,10 @@ pub(super) fn from_inside() -> Result<()> {
 
 /// Outputs need more, and get that alone.
 pub(super) fn with_outputs() -> Result<()> {
+    make_secret()?;
     let directory = Path::new("/run/sandbox");
     fs::create_dir_all(directory)?;
-    std::os::unix::fs::chown(directory, Some(NOBODY), Some(NOBODY))?;
+    chown(directory, Some(NOBODY), Some(NOBODY))?;
     let tracer = Tracer::run(daemon(&[
         "--output",
         "json",

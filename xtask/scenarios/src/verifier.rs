@@ -19,7 +19,7 @@ const MOST_STEPS: u64 = STEPS / 4;
 
 /// What has most code loaded: all that can be asked of an event, and counted.
 const EVERYTHING: &str = "--output json --listen 127.0.0.1:0 --series-by-port --retransmits \
-                          --udp-sends --unix-sends --hops --follow 1 --verbose --pid !1 --comm !x --uid !4000 --unit !x.service --port !1 \
+                          --udp-sends --unix-sends --hops --pid !1 --comm !x --uid !4000 --unit !x.service --port !1 \
                           --local !192.0.2.0/24 --remote !2001:db8::/32 --errno !EPERM";
 
 /// By trampolines, where the kernel has them, with filters before the count, and by kprobes.

@@ -30,8 +30,20 @@ const WRITES: libc::c_int = libc::O_ACCMODE
 /// a terminal they are (`asm-generic/ioctls.h`).
 const IOCTLS: [u64; 3] = [0x5421, 0x5401, 0x5413];
 
-/// With `TCSETS`, `TCSETSW` and `TCSETSF` a terminal is set up for a screen, and back.
-const SCREEN_IOCTLS: [u64; 6] = [0x5421, 0x5401, 0x5413, 0x5402, 0x5403, 0x5404];
+/// With `TCSETS`, `TCSETSW` and `TCSETSF` a terminal is set up for a screen, and back; or with `TCGETS2`,
+/// `TCSETS2`, `TCSETSW2` and `TCSETSF2`.
+const SCREEN_IOCTLS: [u64; 10] = [
+    0x5421,
+    0x5401,
+    0x5413,
+    0x5402,
+    0x5403,
+    0x5404,
+    0x802c_542a,
+    0x402c_542b,
+    0x402c_542c,
+    0x402c_542d,
+];
 
 /// What a thread says of itself: its name, and those of its memory.
 const PRCTLS: [libc::c_int; 2] = [libc::PR_SET_NAME, libc::PR_SET_VMA];

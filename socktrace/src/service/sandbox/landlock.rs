@@ -14,8 +14,17 @@ use super::Needs;
 /// What is known of Landlock: that of 6.12. Older kernels restrict what they can.
 const KNOWN: ABI = ABI::V6;
 
-/// What is read of the system: processes, cgroups, the time zone, and names of users.
-const READ: [&str; 5] = ["/proc", "/sys", "/etc/localtime", "/etc/passwd", "/usr/share/zoneinfo"];
+/// What is read of the system: processes, cgroups, the time zone, names of users, and chance, which libraries
+/// read from devices where they do not find the system call.
+const READ: [&str; 7] = [
+    "/dev/random",
+    "/dev/urandom",
+    "/etc/localtime",
+    "/etc/passwd",
+    "/proc",
+    "/sys",
+    "/usr/share/zoneinfo",
+];
 
 /// What is read where others are connected to: files of resolvers, which are replaced when they change, and
 /// certificates of authorities.

@@ -4,13 +4,15 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use anyhow::Context as _;
 use caps::{Capability, CapsHashSet};
-use nix::unistd::{Gid, Uid, User, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
 use super::capabilities;
 use crate::service::log::NOTICE;
 
 /// The user that packages make for the daemon, and its group.
-pub(crate) const NAME: &str = "socktrace";
+const NAME: &str = "socktrace";
+
+const USERS: &str = "/etc/passwd";
 
 /// The kernel's overflow user and group (`DEFAULT_OVERFLOWUID`), who own nothing.
 const NOBODY: u32 = 65_534;
@@ -51,8 +53,32 @@ pub(super) fn leave_root(history: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// User and group of the daemon: those of packages, or else nobody's.
-pub(crate) fn daemon_user() -> (Uid, Gid) {
-    let user = User::from_name(NAME).ok().flatten().filter(|user| !user.uid.is_root());
-    user.map_or((Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)), |user| (user.uid, user.gid))
+/// User and group of the daemon: those of packages, or else nobody's. Of the file alone: the C library would
+/// ask nscd, and a socket that fails for that would be reported as any.
+fn daemon_user() -> (Uid, Gid) {
+    let users = fs::read_to_string(USERS).unwrap_or_default();
+    let (user, group) = find(&users).unwrap_or((NOBODY, NOBODY));
+    (Uid::from_raw(user), Gid::from_raw(group))
+}
+
+fn find(users: &str) -> Option<(u32, u32)> {
+    let mut fields =
+        users.lines().find_map(|line| line.strip_prefix(NAME)?.strip_prefix(':'))?.split(':');
+    let (user, group) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+    (user != 0).then_some((user, group))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_user_is_found() {
+        let others = "root:x:0:0:root:/root:/bin/sh\nsocktracer:x:7:7::/:/bin/sh\n";
+        assert_eq!(find(others), None);
+        let users = format!("{others}socktrace:x:998:997::/:/usr/sbin/nologin\n");
+        assert_eq!(find(&users), Some((998, 997)));
+        assert_eq!(find("socktrace:x:0:0::/:/bin/sh\n"), None);
+        assert_eq!(find("socktrace:x:many:1::/:/bin/sh\n"), None);
+    }
 }
