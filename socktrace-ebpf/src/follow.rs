@@ -44,7 +44,7 @@ pub(crate) fn has(tgid: u32, at_ns: u64) -> bool {
     if let Some(since_ns) = unsafe { FOLLOWED.get(tgid) } {
         return *since_ns <= at_ns;
     }
-    // SAFETY: likewise.
+    // SAFETY: read at once, too.
     match unsafe { FOLLOWED_ENDED.get(tgid) } {
         Some(ended) => ended.since_ns <= at_ns && at_ns <= ended.until_ns,
         None => false,

@@ -83,7 +83,7 @@ fn run(mut gate: PipeReader, words: &[OsString], user: Option<&User>) -> i32 {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
         let why =
             if errno == Errno::UnknownErrno { error.to_string() } else { errno.desc().into() };
-        // Where stderr is closed nobody can be told.
+        // Where stderr is closed there is nobody to read it.
         drop(writeln!(io::stderr(), "socktrace: cannot {what} {}: {why}", program.display()));
         if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE }
     };
