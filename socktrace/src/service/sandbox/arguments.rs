@@ -30,20 +30,10 @@ const WRITES: libc::c_int = libc::O_ACCMODE
 /// a terminal they are (`asm-generic/ioctls.h`).
 const IOCTLS: [u64; 3] = [0x5421, 0x5401, 0x5413];
 
-/// With `TCSETS`, `TCSETSW` and `TCSETSF` a terminal is set up for a screen, and back; or with `TCGETS2`,
+/// By which a terminal is set up for a screen, and back: `TCSETS`, `TCSETSW` and `TCSETSF`, or `TCGETS2`,
 /// `TCSETS2`, `TCSETSW2` and `TCSETSF2`.
-const SCREEN_IOCTLS: [u64; 10] = [
-    0x5421,
-    0x5401,
-    0x5413,
-    0x5402,
-    0x5403,
-    0x5404,
-    0x802c_542a,
-    0x402c_542b,
-    0x402c_542c,
-    0x402c_542d,
-];
+const SCREEN_IOCTLS: [u64; 7] =
+    [0x5402, 0x5403, 0x5404, 0x802c_542a, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 
 /// What a thread says of itself: its name, and those of its memory.
 const PRCTLS: [libc::c_int; 2] = [libc::PR_SET_NAME, libc::PR_SET_VMA];
@@ -78,11 +68,14 @@ pub(super) fn rules(needs: &Needs) -> Result<Rules, Error> {
         // Signal 0 asks whether a process is there.
         signals.extend(any(1, &[0])?);
     }
-    let ioctls: &[u64] = if needs.terminal { &SCREEN_IOCTLS } else { &IOCTLS };
+    let mut ioctls = any(1, &IOCTLS)?;
+    if needs.terminal {
+        ioctls.extend(any(1, &SCREEN_IOCTLS)?);
+    }
     let mut rules = vec![
         (libc::SYS_bpf, any(0, &BPF_COMMANDS)?),
         (libc::SYS_clone, vec![rule([masked(0, number(THREAD), number(THREAD))?])?]),
-        (libc::SYS_ioctl, any(1, ioctls)?),
+        (libc::SYS_ioctl, ioctls),
         (libc::SYS_kill, signals),
         (libc::SYS_tgkill, any(0, &[own])?),
         (libc::SYS_mmap, vec![without(2, libc::PROT_EXEC)?]),
