@@ -1,18 +1,13 @@
 //! The sink: encodes records and puts them into the queue. Never waits for anything.
 
-use std::{
-    io,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{io, sync::Arc};
 
 use jiff::Timestamp;
 use socktrace_history::{Queue, Row};
 
 use crate::{
-    counts::StreamProgress,
     record::{Flood, Record},
-    sinks::{Ending, LastLine, Options, Sink, flood_to_json, record_to_json},
+    sinks::{LastLine, Sink, flood_to_json, record_to_json},
 };
 
 /// Gives lines to a keeper.
@@ -62,25 +57,6 @@ impl Sink for HistorySink {
 
     /// Nothing: the metrics have it.
     fn lost(&mut self, _total: u64) {}
-
-    fn flush(&mut self) {}
-
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
-        Poll::Pending
-    }
-
-    fn give_up(&mut self) {}
-
-    /// Nothing: that is what the stream's lines come to. See [`socktrace_history::Counts`].
-    fn progress(&self) -> StreamProgress {
-        StreamProgress::default()
-    }
-
-    fn change(&mut self, _options: &Options) {}
 }
 
 #[cfg(test)]

@@ -1,19 +1,14 @@
 //! The sink: encodes records and puts them into the queue. Never waits for anything.
 
-use std::{
-    io, process,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{process, sync::Arc};
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use socktrace_otlp::{Dropped, Encoded, Queue};
 
 use super::{record, resource::Resources};
 use crate::{
-    counts::StreamProgress,
     record::{Flood, Record},
-    sinks::{Ending, Options, Sink},
+    sinks::Sink,
 };
 
 /// Gives records to an exporter.
@@ -108,21 +103,4 @@ impl Sink for OtlpSink {
             }
         }
     }
-
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
-        Poll::Pending
-    }
-
-    fn give_up(&mut self) {}
-
-    /// Nothing: that is what lines come to. See [`socktrace_otlp::Counts`].
-    fn progress(&self) -> StreamProgress {
-        StreamProgress::default()
-    }
-
-    fn change(&mut self, _options: &Options) {}
 }

@@ -116,6 +116,7 @@ pub(crate) enum Audience {
 ///
 /// Records are added one by one and written in batches. A sink counts what it could not take, and
 /// reports it in its own output once it can.
+/// What is not said otherwise holds for one that puts what it gets where it waits for nobody.
 pub(crate) trait Sink {
     /// Begins, as with a heading.
     fn begin(&mut self) {}
@@ -142,25 +143,31 @@ pub(crate) trait Sink {
     fn end(&mut self) {}
 
     /// Begins to write what was added. Only when not busy.
-    fn flush(&mut self);
+    fn flush(&mut self) {}
 
     /// Whether a write goes on.
-    fn is_busy(&self) -> bool;
+    fn is_busy(&self) -> bool {
+        false
+    }
 
     /// Waits for the end of the write that goes on; forever where there is none.
     ///
     /// # Errors
     /// What ended it, unless an [`Ending`] says so.
-    fn poll_written(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Ending>>;
+    fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
+        Poll::Pending
+    }
 
     /// Writes nothing any more: what was not written is counted as dropped, and so is what comes.
-    fn give_up(&mut self);
+    fn give_up(&mut self) {}
 
-    /// How far it has come.
-    fn progress(&self) -> StreamProgress;
+    /// How far its lines have come; nothing of what is counted elsewhere.
+    fn progress(&self) -> StreamProgress {
+        StreamProgress::default()
+    }
 
     /// Goes on with other options, as far as they concern it.
-    fn change(&mut self, options: &Options);
+    fn change(&mut self, _options: &Options) {}
 }
 
 /// Several sinks, each of which gets every record.

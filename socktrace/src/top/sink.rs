@@ -1,16 +1,11 @@
 //! The sink: encodes records and offers them to the screen. Never waits for anything.
 
-use std::{
-    io,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{io, sync::Arc};
 
 use super::Feed;
 use crate::{
-    counts::StreamProgress,
     record::{Flood, Record},
-    sinks::{Ending, LastLine, Options, Sink, flood_to_json, record_to_json},
+    sinks::{LastLine, Sink, flood_to_json, record_to_json},
 };
 
 /// Gives lines to a feed.
@@ -49,23 +44,4 @@ impl Sink for TopSink {
     fn lost(&mut self, total: u64) {
         self.feed.set_lost(total);
     }
-
-    fn flush(&mut self) {}
-
-    fn is_busy(&self) -> bool {
-        false
-    }
-
-    fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
-        Poll::Pending
-    }
-
-    fn give_up(&mut self) {}
-
-    /// Nothing: that is what the stream's lines come to.
-    fn progress(&self) -> StreamProgress {
-        StreamProgress::default()
-    }
-
-    fn change(&mut self, _options: &Options) {}
 }
