@@ -2,7 +2,10 @@
 
 use clap::ValueEnum;
 
-use crate::kernel::plan::Method;
+use crate::{
+    kernel::plan::Method,
+    sinks::{Clock, Format},
+};
 
 /// Format of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -68,6 +71,25 @@ pub(crate) enum Color {
     Always,
     /// Never
     Never,
+}
+
+impl From<Output> for Format {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Human => Self::Human,
+            Output::Json => Self::Json,
+        }
+    }
+}
+
+impl From<Time> for Clock {
+    fn from(time: Time) -> Self {
+        match time {
+            Time::Local => Self::Local,
+            Time::Utc => Self::Utc,
+            Time::None => Self::None,
+        }
+    }
 }
 
 impl From<Color> for anstream::ColorChoice {

@@ -16,7 +16,7 @@ use super::{
     say,
 };
 use crate::{
-    cli::{Group, Output, Shown, Time},
+    cli::{Group, Shown},
     filter::Filter,
     record::Line,
     sinks::{Clock, Format, Options, Printer},
@@ -194,18 +194,10 @@ impl<'a> LineView<'a> {
 }
 
 fn options(shown: &Shown) -> Options {
-    let clock = match shown.time {
-        Time::Local => Clock::Local,
-        Time::Utc => Clock::Utc,
-        Time::None => Clock::None,
-    };
     Options {
-        format: match shown.output {
-            Output::Human => Format::Human,
-            Output::Json => Format::Json,
-        },
+        format: shown.output.into(),
         color: ColorChoice::from(shown.color),
-        clock,
+        clock: shown.time.into(),
         columns: shown.columns.clone(),
         drops: false,
     }

@@ -11,14 +11,14 @@ use super::{
     looks::{self, Looks},
 };
 use crate::{
-    cli::{Cli, OnFull, Output, Time},
+    cli::{Cli, OnFull},
     config::Resolved,
     counts::StreamProgress,
     filter::Filter,
     kernel::load::Attached,
     pipeline::{Pipeline, Step},
     service::{reader::PipeReader, signals::StopSignals},
-    sinks::{Clock, Ending, Format, Options, Sink, StreamSink, SummarySink, Target},
+    sinks::{Ending, Options, Sink, StreamSink, SummarySink, Target},
 };
 
 /// What shows events: one by one, or by their numbers.
@@ -33,19 +33,10 @@ pub(super) fn stream(cli: &Cli, target: Target) -> Box<dyn Sink> {
 
 /// How sinks are to work, as the command line says.
 pub(super) fn options(cli: &Cli) -> Options {
-    let format = match cli.output {
-        Output::Human => Format::Human,
-        Output::Json => Format::Json,
-    };
-    let clock = match cli.time {
-        Time::Local => Clock::Local,
-        Time::Utc => Clock::Utc,
-        Time::None => Clock::None,
-    };
     Options {
-        format,
+        format: cli.output.into(),
         color: cli.color.into(),
-        clock,
+        clock: cli.time.into(),
         columns: cli.columns.clone(),
         drops: cli.on_full == OnFull::Drop,
     }
