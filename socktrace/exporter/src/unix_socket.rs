@@ -21,7 +21,8 @@ const BACKLOG: i32 = 128;
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The file of a socket. Removed when dropped, unless another has taken its place.
+/// The file of a socket. Removed when dropped, unless another has taken its place or its directory belongs to
+/// another user: the next [`SocketFile::bind`] replaces it then.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -56,7 +57,12 @@ impl Drop for SocketFile {
         let still_ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| identity(&metadata) == self.identity);
         if still_ours && let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("cannot remove {}: {error}", self.path.display());
+            // A process that has left root cannot remove files from root's directories.
+            let level = match error.kind() {
+                io::ErrorKind::PermissionDenied => log::Level::Debug,
+                _ => log::Level::Warn,
+            };
+            log::log!(level, "cannot remove {}: {error}", self.path.display());
         }
     }
 }

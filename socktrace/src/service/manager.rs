@@ -1,35 +1,54 @@
-//! The service manager: is told when the daemon is ready, alive, reloading and stopping.
+//! Notifies the service manager when the daemon is ready, alive, reloading and stopping.
 
-use std::{future, time::Duration};
+use std::{
+    env,
+    ffi::OsStr,
+    fmt::Write as _,
+    future, io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
 
-use sd_notify::{NotifyState, notify, watchdog_enabled};
+use sd_notify::{NotifyState, watchdog_enabled};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Between two words to the manager, unless its watchdog wants them oftener.
+/// Between two messages to the manager, unless its watchdog wants them more often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whoever started this process and set `NOTIFY_SOCKET`; else nobody, and nothing is sent.
-pub(crate) struct Manager {
-    due: Option<Interval>,
+pub(crate) struct Manager(Option<Listener>);
+
+struct Listener {
+    socket: UnixDatagram,
+    due: Interval,
 }
 
 impl Manager {
-    /// Finds out whether somebody listens.
+    /// Connects to the manager's socket: once, as not every manager lets the user write to it that this
+    /// process becomes later.
     pub(crate) fn new() -> Self {
-        let due = std::env::var_os("NOTIFY_SOCKET").map(|_| {
-            // Two words within the time that the watchdog allows.
-            let watchdog = watchdog_enabled().map(|limit| limit / 2);
-            let period = watchdog.unwrap_or(STATUS_INTERVAL).min(STATUS_INTERVAL);
-            let mut due = interval(period.max(Duration::from_millis(1)));
-            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            due
-        });
-        Self { due }
+        Self(env::var_os("NOTIFY_SOCKET").and_then(|address| {
+            connect(&address)
+                .inspect_err(|error| {
+                    log::warn!(
+                        "cannot notify the service manager at {}: {error}",
+                        address.display()
+                    );
+                })
+                .map(|socket| Listener { socket, due: signs_of_life() })
+                .ok()
+        }))
     }
 
     /// Whether somebody listens.
     pub(crate) fn listens(&self) -> bool {
-        self.due.is_some()
+        self.0.is_some()
     }
 
     /// Waits until a sign of life is due; forever where nobody listens. Cancel safe.
@@ -37,9 +56,9 @@ impl Manager {
     /// To be awaited by the loop that does the work, so that no other part of the process can speak
     /// for it.
     pub(crate) async fn due(&mut self) {
-        match &mut self.due {
-            Some(due) => {
-                due.tick().await;
+        match &mut self.0 {
+            Some(listener) => {
+                listener.due.tick().await;
             }
             None => future::pending().await,
         }
@@ -68,11 +87,34 @@ impl Manager {
         self.send(&[NotifyState::Stopping]);
     }
 
-    fn send(&self, words: &[NotifyState<'_>]) {
-        if self.listens()
-            && let Err(error) = notify(words)
-        {
-            log::warn!("the service manager cannot be told: {error}");
+    fn send(&self, states: &[NotifyState<'_>]) {
+        let Some(listener) = &self.0 else { return };
+        let mut message = String::new();
+        for state in states {
+            let _ = writeln!(message, "{state}");
+        }
+        if let Err(error) = listener.socket.send(message.as_bytes()) {
+            log::warn!("cannot notify the service manager: {error}");
         }
     }
+}
+
+/// A path, or the name of an abstract socket behind an `@`: `sd_notify(3)`.
+fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(address)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    Ok(socket)
+}
+
+/// Two within the time that the manager's watchdog allows.
+fn signs_of_life() -> Interval {
+    let watchdog = watchdog_enabled().map(|limit| limit / 2);
+    let period = watchdog.unwrap_or(STATUS_INTERVAL).min(STATUS_INTERVAL);
+    let mut due = interval(period.max(Duration::from_millis(1)));
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    due
 }

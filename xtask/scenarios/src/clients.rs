@@ -7,11 +7,12 @@ use std::{
     os::{
         fd::AsRawFd as _,
         unix::{
-            fs::PermissionsExt as _,
+            fs::{PermissionsExt as _, chown},
             net::{UnixListener, UnixStream},
             process::CommandExt as _,
         },
     },
+    path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -45,9 +46,11 @@ const UNREADING: usize = 200;
 /// Failures that are made meanwhile, of a family that the clients do not use: theirs are told too.
 const RESETS: u32 = 50;
 
-/// The most that the daemon may be meanwhile, in kilobytes, its program's 4 MB included: less than a
-/// buffer for each client.
-const MOST: u64 = 18 * 1024;
+/// The most memory that the daemon may take meanwhile, in kilobytes: less than a buffer of 8 kB for each client.
+const MOST: u64 = 12 * 1024;
+
+/// User and group of a daemon that has left root where no package has made it a user of its own.
+const NOBODY: u32 = 65_534;
 
 /// Longest time that something which must happen may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -65,8 +68,8 @@ pub(super) fn hostile() -> Result<()> {
     until_told(&tracer, RESETS)?;
     ensure!(http::get(address, "/healthz")? == "ok\n", "not healthy");
 
-    let resident = tracer.resident()?;
-    ensure!(resident < MOST, "it has become {resident} kB large");
+    let memory = tracer.anonymous_memory()?;
+    ensure!(memory < MOST, "it takes {memory} kB");
     drop(clients);
     let (status, said) = tracer.stop(Signal::SIGTERM)?;
     ensure!(status.success(), "ended with {status}:\n{said}");
@@ -164,17 +167,26 @@ pub(super) fn out_of_files() -> Result<()> {
     Ok(())
 }
 
-/// Several addresses, and a UNIX socket: with its mode, in place of one left over by a kill, and
-/// removed in the end.
+/// Several addresses, and a UNIX socket: with its mode, in place of one that a killed daemon leaves, and removed
+/// in the end where the daemon's user may do that.
 pub(super) fn several_listeners() -> Result<()> {
-    const SOCKET: &str = "/tmp/socktrace-metrics.sock";
-    let listen = format!("unix:{SOCKET},mode=0640");
+    let own = Path::new("/tmp/socktrace-own");
+    let roots = Path::new("/tmp/socktrace-roots");
+    fs::create_dir_all(own)?;
+    chown(own, Some(NOBODY), Some(NOBODY))?;
+    fs::create_dir_all(roots)?;
+    listens_everywhere(&own.join("metrics.sock"), false)?;
+    listens_everywhere(&roots.join("metrics.sock"), true)
+}
+
+fn listens_everywhere(socket: &Path, stays: bool) -> Result<()> {
+    let listen = format!("unix:{},mode=0640", socket.display());
     let args =
         ["--no-stream", "--listen", &listen, "--listen", "[::1]:0", "--listen", "127.0.0.1:0"];
     let killed = Tracer::must_start(&args)?;
     drop(killed);
     join_ending();
-    ensure!(fs::exists(SOCKET)?, "no socket is left over");
+    ensure!(fs::exists(socket)?, "a killed daemon removes its socket");
 
     let mut tracer = Tracer::must_start(&args)?;
     for host in ["http://[::1]:", "http://127.0.0.1:"] {
@@ -182,9 +194,9 @@ pub(super) fn several_listeners() -> Result<()> {
         let address = tracer::address(&line).with_context(|| format!("no address in {line}"))?;
         ensure!(http::get(address, "/healthz")? == "ok\n", "{address} is not served");
     }
-    let mode = fs::metadata(SOCKET)?.permissions().mode() & 0o777;
+    let mode = fs::metadata(socket)?.permissions().mode() & 0o777;
     ensure!(mode == 0o640, "the socket's mode is {mode:o}");
-    let mut stream = UnixStream::connect(SOCKET)?;
+    let mut stream = UnixStream::connect(socket)?;
     stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -193,10 +205,11 @@ pub(super) fn several_listeners() -> Result<()> {
     let Err(refused) = Tracer::start(&["--no-stream", "--listen", &listen])? else {
         bail!("two daemons serve one socket")
     };
-    ensure!(refused.stderr.contains(SOCKET), "{}", refused.stderr);
+    ensure!(refused.stderr.contains(&*socket.to_string_lossy()), "{}", refused.stderr);
     let (status, said) = tracer.stop(Signal::SIGTERM)?;
     ensure!(status.success(), "ended with {status}:\n{said}");
-    ensure!(!fs::exists(SOCKET)?, "the socket is still there");
+    ensure!(!said.contains("cannot remove"), "{said}");
+    ensure!(fs::exists(socket)? == stays, "at the end {} stays: {}", socket.display(), !stays);
     Ok(())
 }
 

@@ -208,8 +208,9 @@ pub(super) fn soak() -> Result<()> {
     let (ring, round) = if super::is_full() { ("256", 1_500) } else { ("64", 500) };
     let tracer = Tracer::must_start(&[&STREAM[..], &["--ring-buffer", ring]].concat())?;
     let files = format!("/proc/{}/fd", tracer.pid());
-    let state =
-        || -> Result<(u64, usize)> { Ok((tracer.resident()?, fs::read_dir(&files)?.count())) };
+    let state = || -> Result<(u64, usize)> {
+        Ok((tracer.anonymous_memory()?, fs::read_dir(&files)?.count()))
+    };
     // What it takes to show that many is kept.
     tracer.signal(Signal::SIGSTOP)?;
     resets(round)?;

@@ -253,12 +253,13 @@ impl Tracer {
         self.child.id()
     }
 
-    /// Its resident memory in kilobytes.
-    pub(super) fn resident(&self) -> Result<u64> {
+    /// Its resident memory in kilobytes, without the pages of its program: how many of them are resident depends
+    /// on the build, and the kernel drops them when it needs room.
+    pub(super) fn anonymous_memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let number = line.and_then(|text| text.trim().strip_suffix(" kB"));
-        Ok(number.context("no VmRSS")?.parse()?)
+        Ok(number.context("no RssAnon")?.parse()?)
     }
 
     /// Bounds the descriptors that it can get: below [`FILES`].
