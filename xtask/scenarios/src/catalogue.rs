@@ -622,6 +622,7 @@ catalogue! {
         Smp "command_into_a_file": command::into_a_file;
         Smp "command_exit_codes": command::exit_codes;
         Smp quick "command_descendants": command::descendants;
+        Smp "command_crowd": command::crowd;
         Smp "command_as_the_caller": command::as_the_caller;
         Smp "command_signals": command::signals;
         Smp quick "command_follow": command::follow;

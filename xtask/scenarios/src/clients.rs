@@ -39,15 +39,15 @@ use super::{
 };
 
 /// Clients of each kind.
-const IDLE: usize = 1_500;
-const SLOW: usize = 200;
-const UNREADING: usize = 200;
+const IDLE: usize = 600;
+const SLOW: usize = 100;
+const UNREADING: usize = 100;
 
 /// Failures that are made meanwhile, of a family that the clients do not use: theirs are told too.
 const RESETS: u32 = 50;
 
 /// The most memory that the daemon may take meanwhile, in kilobytes: less than a buffer of 8 kB for each client.
-const MOST: u64 = 12 * 1024;
+const MOST: u64 = 9 * 1024;
 
 /// User and group of a daemon that has left root where no package has made it a user of its own.
 const NOBODY: u32 = 65_534;
@@ -55,7 +55,7 @@ const NOBODY: u32 = 65_534;
 /// Longest time that something which must happen may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Thousands of clients that do nothing, little or harm, while failures go on: each is told and
+/// Hundreds of clients that do nothing, little or harm, while failures go on: each is told and
 /// counted, Prometheus gets its page, and the daemon stays as small as it was.
 pub(super) fn hostile() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, 8_192, 8_192)?;

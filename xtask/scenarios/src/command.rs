@@ -141,16 +141,21 @@ pub(super) fn exit_codes() -> Result<()> {
     Ok(())
 }
 
-/// What a command starts is followed: also what outlives it, and however much there is.
-pub(super) fn descendants() -> Result<()> {
+/// What a command starts is followed, however much there is.
+pub(super) fn crowd() -> Result<()> {
     const FORKS: usize = 10_000;
     const FAILING: usize = 100;
-    let orphan = trace(&[], &["orphan"])?;
-    orphan.check(2, EXIT_CODE)?;
-    ensure!(orphan.said.contains("the command has ended, and processes"), "{}", orphan.said);
     let forks = trace(&[], &["forks", &FORKS.to_string(), &(FORKS / FAILING).to_string()])?;
     forks.check(FAILING, EXIT_CODE)?;
     ensure!(!forks.said.contains("not followed"), "{}", forks.said);
+    Ok(())
+}
+
+/// What a command starts is followed, also what outlives it.
+pub(super) fn descendants() -> Result<()> {
+    let orphan = trace(&[], &["orphan"])?;
+    orphan.check(2, EXIT_CODE)?;
+    ensure!(orphan.said.contains("the command has ended, and processes"), "{}", orphan.said);
     let edges = trace(&[], &["edges"])?;
     let pids = edges.stdout.lines().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
     let [closing, given] = pids[..] else { bail!("{pids:?}") };
