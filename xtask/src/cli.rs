@@ -218,8 +218,8 @@ pub(crate) struct BenchArgs {
     /// Fail if a figure is worse than the recorded one by more than its noise
     #[arg(long)]
     pub(crate) check: bool,
-    /// Record the figures, and write docs/performance.md
-    #[arg(long, conflicts_with_all = ["short", "check", "measurements"])]
+    /// Record the figures in place of those measured before, and write docs/performance.md
+    #[arg(long, conflicts_with_all = ["short", "check"])]
     pub(crate) write_docs: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,

@@ -65,6 +65,21 @@ impl Recorded {
         self.0.insert(series.to_owned(), kernel);
     }
 
+    /// Replaces those figures of a kernel series that were measured again, and adds new ones.
+    pub fn update(&mut self, series: &str, package: &str, figures: Vec<Figure>) {
+        let mut all = self.of(series).to_vec();
+        for figure in figures {
+            let same = |old: &&mut Figure| {
+                (&old.measured, &old.subject) == (&figure.measured, &figure.subject)
+            };
+            match all.iter_mut().find(same) {
+                Some(old) => *old = figure,
+                None => all.push(figure),
+            }
+        }
+        self.set(series, package, all);
+    }
+
     /// What was measured, by kernel series.
     pub fn kernels(&self) -> impl Iterator<Item = (&str, &KernelFigures)> {
         self.0.iter().map(|(series, kernel)| (series.as_str(), kernel))
@@ -73,4 +88,26 @@ impl Recorded {
 
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("figures.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use xtask_common::figure::Unit;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_measured_again_stays() {
+        let figure = |measured: &str, value| Figure {
+            measured: measured.to_owned(),
+            subject: "socktrace".to_owned(),
+            unit: Unit::Count,
+            value,
+        };
+        let mut recorded = Recorded::default();
+        recorded.set("6.12", "linux-image", vec![figure("cost", 1), figure("start", 2)]);
+        recorded.update("6.12", "linux-image", vec![figure("start", 3), figure("history", 4)]);
+        let values: Vec<_> = recorded.of("6.12").iter().map(|figure| figure.value).collect();
+        assert_eq!(values, [1, 3, 4]);
+    }
 }

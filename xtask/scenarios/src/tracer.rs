@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read},
-    mem,
+    iter, mem,
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
     ptr,
@@ -199,12 +199,10 @@ impl Tracer {
 
     /// The lines of the stream until `count` have come and nothing more comes.
     pub(super) fn collect(&self, count: usize) -> Vec<String> {
-        let mut lines = self.receive(count);
+        let (mut lines, failures) = self.until(count);
         // Without those that are due, enough time has passed.
-        while failures(&lines) >= count
-            && let Ok(line) = self.stdout.recv_timeout(QUIET)
-        {
-            lines.push(line);
+        if failures == count {
+            lines.extend(iter::from_fn(|| self.stdout.recv_timeout(QUIET).ok()));
         }
         lines
     }
@@ -212,15 +210,21 @@ impl Tracer {
     /// The next lines of the stream: as many as these, besides those about RSTs that were sent, or those
     /// that come in time.
     pub(super) fn receive(&self, count: usize) -> Vec<String> {
+        self.until(count).0
+    }
+
+    /// The same, and how many of them are not about RSTs that were sent.
+    fn until(&self, count: usize) -> (Vec<String>, usize) {
         let deadline = Instant::now() + LINE_PATIENCE;
         let left = || deadline.saturating_duration_since(Instant::now());
-        let mut lines = Vec::new();
-        while failures(&lines) < count
+        let (mut lines, mut failures) = (Vec::new(), 0);
+        while failures < count
             && let Ok(line) = self.stdout.recv_timeout(left())
         {
+            failures += usize::from(!line.contains(r#""event":"reset_sent""#));
             lines.push(line);
         }
-        lines
+        (lines, failures)
     }
 
     /// The next line of the stream, if it comes in time.
@@ -312,11 +316,6 @@ impl Tracer {
 
 /// Daemons that were killed and may not have ended yet.
 static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
-
-/// How many lines are not about RSTs that were sent.
-fn failures(lines: &[String]) -> usize {
-    lines.iter().filter(|line| !line.contains(r#""event":"reset_sent""#)).count()
-}
 
 /// Waits until every daemon that was killed has ended, and its programs are detached.
 pub(super) fn join_ending() {

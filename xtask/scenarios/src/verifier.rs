@@ -18,14 +18,22 @@ const STEPS: u64 = 1_000_000;
 const MOST_STEPS: u64 = STEPS / 4;
 
 /// What has most code loaded: all that can be asked of an event, and counted.
-const EVERYTHING: &str = "--output json --listen 127.0.0.1:0 --series-by-port --retransmits \
+const EVERYTHING: &str = "--output json --retransmits \
                           --udp-sends --unix-sends --hops --pid !1 --comm !x --uid !4000 --unit !x.service --port !1 \
                           --local !192.0.2.0/24 --remote !2001:db8::/32 --errno !EPERM";
 
-/// By trampolines, where the kernel has them, with filters before the count, and by kprobes.
-const WAYS: [&str; 2] = ["--filter-metrics", "--attach kprobe"];
+/// By trampolines, where the kernel has them, with filters before the count, and by kprobes: as a daemon, and for a
+/// process and what it starts.
+const WAYS: [&str; 3] = [
+    "--listen 127.0.0.1:0 --series-by-port --filter-metrics",
+    "--listen 127.0.0.1:0 --series-by-port --attach kprobe",
+    "--follow 1 --attach kprobe",
+];
 
-/// Where the daemon's words go.
+/// What it reports instead of its hooks when it follows processes.
+const FOLLOWING: &str = "socktrace: following ";
+
+/// Where the daemon's messages go.
 const SAID: &str = "/tmp/verifier.err";
 
 /// No program comes near the verifier's limits on this kernel.
@@ -34,7 +42,10 @@ pub(super) fn leaves_room() -> Result<()> {
         let arguments: Vec<_> = EVERYTHING.split_whitespace().chain(way.split(' ')).collect();
         let mut command = daemon(&arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(SAID)?);
-        let programs = watch(&mut command, || Ok(fs::read_to_string(SAID)?.contains(ATTACHED)))?;
+        let programs = watch(&mut command, || {
+            let said = fs::read_to_string(SAID)?;
+            Ok(said.contains(ATTACHED) || said.contains(FOLLOWING))
+        })?;
         let said = fs::read_to_string(SAID)?;
         // Whatever way: it is known by its name.
         let has_core = programs.iter().any(|program| program.name.starts_with("tcp_done"));

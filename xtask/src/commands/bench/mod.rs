@@ -60,7 +60,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
             let found = check::worse(before, &figures);
             worse.extend(found.into_iter().map(|line| format!("{}: {line}", series.name)));
         }
-        recorded.set(series.name, &files.kernel.package, figures);
+        if args.measurements.is_empty() {
+            recorded.set(series.name, &files.kernel.package, figures);
+        } else {
+            recorded.update(series.name, &files.kernel.package, figures);
+        }
     }
     if args.write_docs {
         recorded.write()?;
