@@ -5,7 +5,11 @@
 
 use std::{ops::Range, str::FromStr as _};
 
-use jiff::Timestamp;
+use jiff::{
+    Timestamp,
+    fmt::{StdIoWrite, temporal::DateTimePrinter},
+};
+use memchr::memchr2;
 
 /// A gap in a shape. JSON has neither of the two bytes, which it escapes.
 const GAP: u8 = 0;
@@ -32,6 +36,9 @@ const FIXED: [&str; 9] = [
     "fd",
     "user_timeout_ms",
 ];
+
+/// How times are written.
+const TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
 
 /// The first byte of what fills a gap: a length below this.
 const SMALL: u8 = 0x80;
@@ -159,14 +166,12 @@ pub(crate) fn unpack(
 
 /// Adds a part of a line to a buffer, and takes what fills its gaps.
 pub(crate) fn fill(part: &[u8], fillings: &mut &[u8], time: i64, out: &mut Vec<u8>) -> Option<()> {
-    use std::io::Write as _;
-
     let mut rest = part;
-    while let Some(at) = rest.iter().position(|byte| *byte <= TIME_GAP) {
+    while let Some(at) = memchr2(GAP, TIME_GAP, rest) {
         out.extend_from_slice(&rest[..at]);
         if rest[at] == TIME_GAP {
             let time = Timestamp::from_nanosecond(time.into()).ok()?;
-            write!(out, "{time:.9}").ok()?;
+            TIMES.print_timestamp(&time, StdIoWrite(&mut *out)).ok()?;
         } else {
             let (first, after) = fillings.split_first()?;
             *fillings = after;
@@ -177,7 +182,7 @@ pub(crate) fn fill(part: &[u8], fillings: &mut &[u8], time: i64, out: &mut Vec<u
                     usize::try_from(u32::from_le_bytes(*length)).ok()?
                 }
                 number @ SMALL.. => {
-                    write!(out, "{}", number - SMALL).ok()?;
+                    out.extend_from_slice(itoa::Buffer::new().format(number - SMALL).as_bytes());
                     0
                 }
                 length => length.into(),

@@ -161,13 +161,14 @@ fn targets(text: &mut String, figures: &[Figure]) -> Result<()> {
         )?;
     }
     for form in ["for people", "in JSON", "by service and cause"] {
-        let Ok(read) = value(&format!("history/the hour {form}"), "socktrace history") else {
+        let Ok(read) = value(&format!("history/an hour of 14 days {form}"), "socktrace history")
+        else {
             continue;
         };
         row(
             format!(
-                "an hour of a history, with a million failures of a day, {form}: at most 50 ms, which is 150 \
-                 million instructions"
+                "an hour of a history with a million failures in its 14 days, {form}: at most 50 ms, which is \
+                 150 million instructions"
             ),
             millions(read.value),
             read.value <= 150_000_000,

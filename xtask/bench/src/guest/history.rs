@@ -25,8 +25,12 @@ const AT_A_TIME: u64 = 1_000;
 /// Over how much time of the guest's clock they are spread, in seconds.
 const DAY: u64 = 86_400;
 
-/// The hour of it that is read.
-const HOUR: [&str; 4] = ["--since", "13h", "--until", "12h"];
+/// What is read of it: an hour, and as many lines as an hour has where a million failures take 14 days, which is how
+/// long they are kept by default.
+const SPANS: [(&str, [&str; 4]); 2] = [
+    ("an hour of a day", ["--since", "46800s", "--until", "43200s"]),
+    ("an hour of 14 days", ["--since", "43457s", "--until", "43200s"]),
+];
 
 /// How often a long run says how far it is.
 const NOTED: u64 = 100_000;
@@ -86,30 +90,33 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     remove()
 }
 
-/// Measures what reading an hour takes, while the daemon has the file.
+/// Measures what reading takes, while the daemon has the file.
 fn read(bench: &mut Benchmark) -> Result<()> {
     let json = ["--output", "json"];
-    let output = reader(&json).output().context("cannot read the history")?;
-    ensure!(output.status.success(), "reading ended with {}", output.status);
-    let lines = output.stdout.lines().count();
-    bench.report("history/failures of the hour", READER, Unit::Size, u64::try_from(lines)?)?;
-    for (what, more) in [
-        ("history/the hour for people", &[][..]),
-        ("history/the hour in JSON", &json),
-        ("history/the hour by service and cause", &["--group-by", "service,cause"]),
-    ] {
-        machine::settle()?;
-        let before = machine::busy()?;
-        let status = reader(more).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        ensure!(status.success(), "reading ended with {status}");
-        bench.report(what, READER, Unit::Instructions, machine::busy()? - before)?;
+    for (name, span) in SPANS {
+        let output = reader(span, &json).output().context("cannot read the history")?;
+        ensure!(output.status.success(), "reading ended with {}", output.status);
+        let lines = u64::try_from(output.stdout.lines().count())?;
+        bench.report(&format!("history/failures of {name}"), READER, Unit::Size, lines)?;
+        for (form, more) in [
+            ("for people", &[][..]),
+            ("in JSON", &json),
+            ("by service and cause", &["--group-by", "service,cause"]),
+        ] {
+            machine::settle()?;
+            let before = machine::busy()?;
+            let status = reader(span, more).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+            ensure!(status.success(), "reading ended with {status}");
+            let what = format!("history/{name} {form}");
+            bench.report(&what, READER, Unit::Instructions, machine::busy()? - before)?;
+        }
     }
     Ok(())
 }
 
-fn reader(more: &[&str]) -> Command {
+fn reader(span: [&str; 4], more: &[&str]) -> Command {
     let mut command = Command::new(tool::DAEMON);
-    command.args(["history", "--file", tool::HISTORY]).args(HOUR).args(more);
+    command.args(["history", "--file", tool::HISTORY]).args(span).args(more);
     command
 }
 
