@@ -1,10 +1,10 @@
--- Where the Collector's exporter for ClickHouse writes, and what answers for both ends of a connection.
+-- The table that the Collector's ClickHouse exporter writes, and the views that join both ends of a connection.
 --
 --     clickhouse client --multiquery < clickhouse.sql
 --
--- It can be run again: tables that are there stay, views are renewed. docs/fleet.md says how to use it.
+-- It can be run again: existing tables stay, views are replaced. docs/fleet.md says how to use it.
 --
--- Retention is the TTL of each table. A part is deleted when all in it is old enough, so days are kept whole.
+-- Retention is the TTL of each table. A part is deleted when all its rows are old enough, so days are kept whole.
 --
 -- Many servers: make the tables ON CLUSTER, as ReplicatedMergeTree, with a Distributed table over each.
 -- Both joins are local to a shard when `ends` is sharded by cityHash64(flow) and `rsts` by rst_seq: let the
@@ -13,7 +13,7 @@
 
 CREATE DATABASE IF NOT EXISTS otel;
 
--- As the exporter makes it, which leaves alone what is there already.
+-- As the exporter creates it; the exporter keeps an existing table.
 CREATE TABLE IF NOT EXISTS otel.otel_logs
 (
     Timestamp DateTime64(9) CODEC(Delta(8), ZSTD(1)),
@@ -44,10 +44,10 @@ ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName, Timestamp)
 TTL toDateTime(Timestamp) + INTERVAL 7 DAY
 SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1;
 
--- What one end of a TCP connection has said of it, by the connection.
+-- Reports of one end of a TCP connection, by connection.
 CREATE TABLE IF NOT EXISTS otel.ends
 (
-    -- The same at both ends, also behind address translation. Empty in `rsts` where it is not known.
+    -- The same at both ends, even behind address translation. Empty in `rsts` where it is not known.
     flow String CODEC(ZSTD(1)),
     ts DateTime64(9) CODEC(Delta(8), ZSTD(1)),
     id UInt64,
@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS otel.ends
     cause LowCardinality(String),
     direction LowCardinality(String),
     rst_reason LowCardinality(String),
-    -- Of the RST that came, or that was sent.
+    -- Numbers of the RST that was received or sent.
     has_rst Bool,
     rst_seq UInt32,
     rst_ack UInt32,
@@ -82,7 +82,7 @@ ORDER BY (flow, ts)
 TTL toDateTime(ts) + INTERVAL 30 DAY
 SETTINGS ttl_only_drop_parts = 1;
 
--- The same by the numbers of the RST: of one that no socket has sent, its host knows no more.
+-- The same by the numbers of the RST, which is all that a host knows of an RST without a socket.
 CREATE TABLE IF NOT EXISTS otel.rsts AS otel.ends
 ENGINE = MergeTree
 PARTITION BY toDate(ts)
@@ -90,7 +90,7 @@ ORDER BY (rst_seq, ts)
 TTL toDateTime(ts) + INTERVAL 30 DAY
 SETTINGS ttl_only_drop_parts = 1;
 
--- Keeps nothing: what is written here goes to both tables.
+-- Stores nothing: its rows go to both tables.
 CREATE TABLE IF NOT EXISTS otel.said AS otel.ends ENGINE = Null;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS otel.ends_view TO otel.ends AS
@@ -157,13 +157,13 @@ SELECT
     toUInt16OrZero(LogAttributes['server.port']) AS server_port,
     LogAttributes['socktrace.icmp.router'] AS icmp_router,
     LogAttributes['socktrace.flow'] AS flow,
-    -- Of a flood one row stands for many.
+    -- A flood's row stands for many events.
     greatest(1, toUInt64OrZero(LogAttributes['socktrace.repeated'])) AS times,
     Body AS body
 FROM otel.otel_logs
 WHERE ScopeName = 'socktrace' AND EventName = 'socktrace.socket.failure';
 
--- Each failure of a TCP connection in that time, with what the other end has said of it, and who did it:
+-- Each failure of a TCP connection in that time, with the other end's report, and the culprit:
 --
 --     SELECT * FROM otel.both_ends_between(since = now() - 3600, until = now())
 --
@@ -173,18 +173,18 @@ WHERE ScopeName = 'socktrace' AND EventName = 'socktrace.socket.failure';
 --          know the connection; only the RST's numbers are the same, within 10 s, and there is no second
 --          candidate
 --   flow   the other end has sent an RST within 10 s, but either end does not know its numbers
---   other  the other end has said something else of the connection
---   none   nobody has said anything
+--   other  the other end has reported something else about the connection
+--   none   there is no other report
 --
 -- culprit_kind:
 --   other_process  a process of the other end; its name, host and service are other_*
---   other_kernel   the other end's kernel, for a socket that no process has any more
+--   other_kernel   the other end's kernel, for a socket that no process has any longer
 --   this_end       the host that has failed itself
 --   on_the_way     the other end is known and has not sent that RST: a device between has, or one that poses
 --                  as the other end. Wrong if that host has lost events
 --   other_end      the other end, but by no RST, as by closing too early
 --   network        no RST was involved; the other end is there, and what it saw is other_*
---   unknown        the other end has said nothing: it runs no socktrace, or none that reports here. Or it has
+--   unknown        the other end has reported nothing: it runs no socktrace, or none that reports here. Or it has
 --                  sent another RST about then: either is possible
 CREATE OR REPLACE VIEW otel.both_ends_between AS
 WITH
@@ -324,7 +324,7 @@ SELECT
         victim.has_rst, 'on_the_way',
         victim.direction = 'peer', 'other_end',
         'network') AS culprit_kind,
-    -- A service without a name has that of its process.
+    -- A service without a name gets its process's name.
     if(best.other_service != '' AND NOT startsWith(best.other_service, 'unknown_service'), concat(best.other_service, ' on ', best.other_host), best.other_host) AS other_place,
     multiIf(
         culprit_kind = 'this_end', concat(victim.process, ' on ', victim.host),
@@ -338,7 +338,7 @@ FROM victims AS victim
 LEFT JOIN best ON best.victim_id = victim.id
 ORDER BY ts;
 
--- The same over all that is kept.
+-- The same over all stored records.
 CREATE OR REPLACE VIEW otel.both_ends AS
 SELECT * FROM otel.both_ends_between(since = toDateTime('1971-01-01 00:00:00'), until = toDateTime('2100-01-01 00:00:00'));
 
@@ -358,7 +358,7 @@ FROM
     SELECT
         *,
         role != 'server' AS is_client,
-        -- Of what has no socket, and so no service, the host is known.
+        -- Without a socket there is no service, only the host.
         if(startsWith(other_service, 'unknown_service'), other_host, other_service) AS other
     FROM otel.both_ends
     WHERE other_host != ''

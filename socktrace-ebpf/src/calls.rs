@@ -1,7 +1,7 @@
 //! Calls of kernel functions that are under way, for the return probes of kprobe mode, which see
 //! what a function returns but not what it was called with.
 //!
-//! The task and the function tell a call; in an interrupt of an idle processor, the processor does.
+//! The task and the function identify a call; in an interrupt of an idle processor, the processor does.
 
 use aya_ebpf::{
     btf_maps::LruHashMap,
@@ -47,7 +47,7 @@ struct Key {
 /// How many arguments are remembered: the most that a hook asks for at a return.
 const REMEMBERED: usize = 5;
 
-/// What a function was called with.
+/// Arguments of a function.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
@@ -84,11 +84,11 @@ fn key(function: Function) -> Key {
 pub(crate) fn enter(function: Function, ctx: &ProbeContext) {
     let arguments =
         [ctx.argument(0), ctx.argument(1), ctx.argument(2), ctx.argument(3), ctx.argument(4)];
-    // A map of this kind makes room by itself; without the call its return is not told.
+    // A map of this kind evicts entries by itself; without the call its return is not reported.
     let _unknown = CALLS.insert(key(function), Call { arguments }, 0);
 }
 
-/// What the function that returns now was called with, if that is known. It is forgotten.
+/// Arguments of the function that returns now, if they are known. They are removed.
 #[inline(always)]
 pub(crate) fn leave(function: Function) -> Option<Call> {
     let key = key(function);

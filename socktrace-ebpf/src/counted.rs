@@ -8,7 +8,7 @@ const ETIMEDOUT: u16 = 110;
 
 const DISSOLVED: u8 = Origin::Dissolved as u8;
 
-/// What says by which call a socket was connecting.
+/// Flags that say by which call a socket was connecting.
 const CONNECT: Flags = Flags::FAST_OPEN.with(Flags::CONNECTING);
 
 impl Signature {

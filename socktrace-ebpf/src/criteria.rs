@@ -16,7 +16,7 @@ pub const WANTED: u32 = 1;
 /// See [`WANTED`].
 pub const UNWANTED: u32 = 2;
 
-/// What to do with a value of a kind for which there is no verdict.
+/// How to treat a value of a kind without a verdict.
 pub mod mode {
     /// Nothing is asked of this kind: no verdict is looked for.
     pub const ANY: u32 = 0;
@@ -26,7 +26,7 @@ pub mod mode {
     pub const ONLY: u32 = 2;
 }
 
-/// What a value is.
+/// Kind of a value.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CriterionKind {

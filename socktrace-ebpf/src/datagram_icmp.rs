@@ -2,7 +2,7 @@
 //!
 //! `udp_err`, and what `icmpv6_notify` calls, find the socket, store the errno and report it, all in one
 //! softirq. So what they were called with belongs to the next report on the same processor that fits. A report without one
-//! is no news: `sock_queue_err_skb` and `sock_dequeue_err_skb` report whatever errno is left in the socket
+//! is nothing new: `sock_queue_err_skb` and `sock_dequeue_err_skb` report whatever errno is left in the socket
 //! for each time stamp, each datagram that was sent without a copy, and each message that the program
 //! takes from the socket's queue of errors.
 

@@ -39,6 +39,6 @@ pub(crate) fn any_sock(fd: i32) -> Option<Sock<Probe>> {
 pub(crate) fn sock_of(file: *const u8) -> Option<Sock<Probe>> {
     let socket: *const u8 = Probe::read_member(file, &offsets::FILE_PRIVATE_DATA);
     let sock = Socket::new(socket).sock();
-    // What is no socket does not lead back.
+    // What is not a socket does not lead back.
     sock.is_of(socket).then_some(sock)
 }

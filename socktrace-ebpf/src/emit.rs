@@ -114,7 +114,7 @@ fn emit_named_if(
     decision.carry_out(signature, &subject, describe);
 }
 
-/// What is to become of an event.
+/// Verdict on an event.
 struct Decision {
     is_admitted: bool,
     answer: Answer,

@@ -36,7 +36,7 @@ pub enum OwnerSource {
     Holder = 3,
     /// It opened or used the socket before; whether it still held it is not known.
     Opener = 4,
-    /// Likewise, but the task that led the process was gone: so was the process, unless one of
+    /// It opened or used the socket before, but its leading task was gone: so was the process, unless one of
     /// its other threads has called exec.
     Gone = 5,
     /// The one that opened or used the socket has no descriptor of it any more, and none is
@@ -60,7 +60,7 @@ impl OwnerSource {
     ];
 }
 
-/// What a hook saw, as sent to the daemon.
+/// An event, as sent to the daemon.
 ///
 /// Numbers are the kernel's own: jiffies stay jiffies (the daemon knows the tick rate), and a
 /// fact that this kernel cannot give is 0.
@@ -90,15 +90,15 @@ pub struct Event {
     /// Inode of the socket's network namespace, as `/proc/PID/ns/net` shows it.
     pub netns: u32,
     /// Process that was operating on the socket, else the one that waits for it, else the one that
-    /// opened it; 0 when none is known. The task that a segment or timer interrupted is a stranger
+    /// opened it; 0 when none is known. The task that a segment or timer interrupted is unrelated
     /// and never named.
     pub tgid: u32,
-    /// Thread of that process, 0 likewise.
+    /// Thread of that process, 0 when none is known.
     pub tid: u32,
     /// Its real user, as the initial user namespace numbers them. When `tgid` is 0 it means nothing, and
     /// not root, unless it is the socket's ([`OwnerSource::Socket`]).
     pub uid: u32,
-    /// The thread's command name, NUL-padded, all NUL likewise.
+    /// The thread's command name, NUL-padded; all NUL when no process is known.
     pub comm: [u8; 16],
     /// Time the segment at the head of the queue has waited for its acknowledgement, in
     /// milliseconds; where nothing is in flight, time since the persist timer fired first for what waits
@@ -113,7 +113,7 @@ pub struct Event {
     pub user_timeout_ms: u32,
     /// Sent and not acknowledged, in sequence numbers (bytes; SYN and FIN count one each).
     pub unacked_bytes: u32,
-    /// Written by the program and not yet sent, likewise.
+    /// Written by the program and not yet sent, in sequence numbers.
     pub unsent_bytes: u32,
     /// Received and not read by the program (`rcv_nxt` less `copied_seq`, without a FIN).
     pub unread_bytes: u32,
@@ -142,10 +142,10 @@ pub struct Event {
     pub first_bytes: [u32; 2],
     /// Sequence number and acknowledgement of the RST that ended it; both 0 where they are not known.
     pub rst: [u32; 2],
-    /// The TTL, or hop limit, that this RST had left, and the segment that completed the handshake; 0
-    /// where they are not known.
+    /// The TTL, or hop limit, that this RST had left; 0 where it is not known.
     pub rst_ttl: u8,
-    /// Likewise.
+    /// The TTL, or hop limit, that the segment that completed the handshake had left; 0 where it is not
+    /// known.
     pub handshake_ttl: u8,
     /// Room for more.
     pub reserved: [u8; 6],

@@ -17,7 +17,7 @@ pub const ABSENT: u32 = u32::MAX;
 /// - `optional`: the programs do without it, and what the argument says stays hidden, if anything.
 ///   The facts of such a group are all there or all absent, so that programs need ask for one only;
 ///   an absent member reads as zero;
-/// - `feature`: likewise, but nothing is hidden in a kernel that lacks one of the structs: it was
+/// - `feature`: as `optional`, but nothing is hidden in a kernel that lacks one of the structs: it was
 ///   built without what these facts are of.
 ///
 /// Kinds: `u8` to `u128` and `pointer` are the offset in bytes of a member of that size, which is
@@ -68,7 +68,7 @@ macro_rules! kernel_facts {
             optional() {
                 SOCK_CGROUP_VALUE = "sock", "sk_cgrp_data.val", u64;
             }
-            optional("who waits for a socket, whether its opener still holds it, sockets opened before") {
+            optional("who waits for a socket, whether its opener still holds it, sockets opened before the start") {
                 TASK_PID = "task_struct", "pid", u32;
                 TASK_TGID = "task_struct", "tgid", u32;
                 TASK_GROUP_LEADER = "task_struct", "group_leader", pointer;
@@ -145,7 +145,7 @@ macro_rules! kernel_facts {
                 CRED_USER_NS = "cred", "user_ns", pointer;
                 CRED_CAPABILITIES = "cred", "cap_effective", u64;
             }
-            optional("which timer gave a connection up, and its retransmissions and timers") {
+            optional("which timer gave up a connection, and its retransmissions and timers") {
                 SOCK_ERR_SOFT = "sock", "sk_err_soft", u32;
                 NET_RETRIES2 = "net", "ipv4.sysctl_tcp_retries2", offset;
                 NET_RETRIES2_SIZE = "net", "ipv4.sysctl_tcp_retries2", size;
@@ -184,7 +184,7 @@ macro_rules! kernel_facts {
                 TCP_BYTES_SENT = "tcp_sock", "bytes_sent", u64;
                 TCP_BYTES_RETRANS = "tcp_sock", "bytes_retrans", u64;
             }
-            // Without these, why an RST was sent is not told as exactly, nor its numbers where the peer has
+            // Without these, why an RST was sent is reported less exactly, and its numbers are missing where the peer has
             // closed its window.
             optional() {
                 TCP_LINGER2 = "tcp_sock", "linger2", u32;
@@ -229,13 +229,13 @@ macro_rules! kernel_facts {
                 SKB_CB_END_SEQ = "tcp_skb_cb", "end_seq", u32;
                 SKB_CB_ACK_SEQ = "tcp_skb_cb", "ack_seq", u32;
             }
-            feature("sockets of MPTCP: each of their subflows is told as a socket") {
+            feature("MPTCP sockets: each of their subflows is reported as a socket") {
                 TCP_IS_MPTCP_BIT = "tcp_sock", "is_mptcp", bit;
                 ICSK_ULP_DATA = "inet_connection_sock", "icsk_ulp_data", pointer;
                 SUBFLOW_CONN = "mptcp_subflow_context", "conn", pointer;
                 MPTCP_FIRST = "mptcp_sock", "first", pointer;
             }
-            feature("which writes by kTLS are programs' calls: each that fails is reported twice") {
+            feature("which writes by kTLS are programs' calls: each failing one is reported twice") {
                 ICSK_ULP_OPS = "inet_connection_sock", "icsk_ulp_ops", pointer;
                 ICSK_TLS_CONTEXT = "inet_connection_sock", "icsk_ulp_data", pointer;
                 ULP_NAME = "tcp_ulp_ops", "name", offset;

@@ -1,5 +1,5 @@
 //! Sockets that have failed, remembered for what their programs do next: so that the call that
-//! delivers the errno is not taken for a second failure, and a later one is told from it.
+//! delivers the errno is not taken for a second failure, and a later one is distinguished from it.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use socktrace_ebpf::{Origin, Signature, TcpState};
@@ -32,7 +32,7 @@ pub(crate) struct Failure {
     /// Whether a call is known to have returned it: 1 or 0.
     pub(crate) delivered: u8,
     /// Whether it is the program's: 1, or 0 while it is only a subflow's of its MPTCP socket.
-    pub(crate) told: u8,
+    pub(crate) reported: u8,
     /// The [`socktrace_ebpf::EventKind`] that it was reported by.
     pub(crate) kind: u8,
     reserved: u8,
@@ -50,7 +50,7 @@ impl Failure {
         origin: 0,
         state: 0,
         delivered: 0,
-        told: 0,
+        reported: 0,
         kind: 0,
         reserved: 0,
     };
@@ -82,9 +82,14 @@ impl Failure {
     }
 }
 
-/// Remembers that the socket has failed, as this signature says, and whether the program has been told.
+/// Remembers that the socket has failed, with this signature, and whether a call has returned the errno.
 #[inline(always)]
-pub(crate) fn record<L: Load>(sock: Sock<L>, socket: Identity, signature: &Signature, told: bool) {
+pub(crate) fn record<L: Load>(
+    sock: Sock<L>,
+    socket: Identity,
+    signature: &Signature,
+    reported: bool,
+) {
     if let Some(record) = Record::claim(socket, 0, 0) {
         let failure = &mut record.failure;
         // SAFETY: the helper takes nothing and cannot fail.
@@ -92,7 +97,7 @@ pub(crate) fn record<L: Load>(sock: Sock<L>, socket: Identity, signature: &Signa
         (failure.local_port, failure.remote_port) = (sock.local_port(), sock.remote_port());
         (failure.flags, failure.errno) = (signature.flags, signature.errno);
         (failure.origin, failure.state) = (signature.origin, signature.state);
-        (failure.delivered, failure.told) = (0, u8::from(told));
+        (failure.delivered, failure.reported) = (0, u8::from(reported));
         failure.kind = signature.kind;
     }
 }
@@ -113,7 +118,7 @@ pub(crate) fn dissolve<L: Load>(sock: Sock<L>) {
 /// How the socket has failed before, if it has.
 #[inline(always)]
 pub(crate) fn find<L: Load>(sock: Sock<L>) -> Failure {
-    // The ports tell whether it is about this connection.
+    // The ports show whether it is about this connection.
     let failure = find_connecting(sock);
     let (local_port, remote_port) = (sock.local_port(), sock.remote_port());
     // An MPTCP socket learns its port when its first subflow is connected.

@@ -20,19 +20,19 @@ use crate::{
     subject::Subject,
 };
 
-/// Made as large as needed by the daemon, which fills it.
+/// Sized and filled by the daemon.
 #[btf_map]
 static CRITERIA: HashMap<Criterion, u32, 1> = HashMap::new();
 
-/// Likewise. Each network has the verdict that all together give on it.
+/// Sized and filled by the daemon. Each network has the verdict that all networks around it give together.
 #[btf_map]
 static NETWORKS: LpmTrie<[u8; 20], u32, 1> = LpmTrie::new();
 
-/// What the daemon has learnt.
+/// Verdicts from the daemon.
 #[btf_map]
 static VERDICTS: LruHashMap<Criterion, u32, VERDICT_ENTRIES> = LruHashMap::new();
 
-/// What is to become of an event: an integer, as that is what functions hand each other.
+/// Verdict on an event: an integer, as that is what functions hand each other.
 pub(crate) type Verdict = u32;
 pub(crate) const PASS: Verdict = 0;
 /// The daemon has to judge.

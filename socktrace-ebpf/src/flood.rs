@@ -26,7 +26,7 @@ static REPEATS: HashMap<Owned, Repeats, KINDS> = HashMap::new();
 #[btf_map]
 static REPEATS_OF_ANY_PORT: HashMap<Owned, Repeats, KINDS> = HashMap::new();
 
-/// What entries begin with: one event. Not on the stack, which has no room for it.
+/// A new entry, with one event. Not on the stack, which has no room for it.
 #[unsafe(no_mangle)]
 static FIRST: Repeats = Repeats { in_window: 1, ..Repeats::NONE };
 
@@ -35,7 +35,7 @@ const FULL: u8 = EventKind::ReceiveQueueFull as u8;
 /// `EEXIST`: an entry is there already.
 const EXISTS: i32 = -17;
 
-/// What is to become of an event: an integer, as that is what functions hand each other. 0 is to be
+/// Verdict on an event: an integer, as that is what functions hand each other. 0 is to be
 /// streamed.
 pub(crate) type Fate = u64;
 pub(crate) const STREAMED: Fate = 0;
@@ -123,7 +123,7 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
     add_to(unsafe { &mut *entry }, &seen, when_streamed)
 }
 
-/// What is remembered of an event.
+/// Key and value of an event.
 struct Seen {
     process: u64,
     comm: [u64; 2],
@@ -133,7 +133,7 @@ struct Seen {
     limit: u64,
 }
 
-/// The port by which kinds are told apart: the service's; where it is not known which end listens, the
+/// The port by which kinds are distinguished: the service's; where it is not known which end listens, the
 /// lower one. A global function, too: what a signature says of the role has many paths.
 #[inline(never)]
 #[unsafe(no_mangle)]

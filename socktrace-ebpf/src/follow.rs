@@ -14,7 +14,7 @@ use crate::{offsets, tally};
 #[btf_map]
 static FOLLOWED: HashMap<u32, u64, FOLLOWED_ENTRIES> = HashMap::new();
 
-/// Those that have ended, as their sockets may fail later. The ones that nobody has asked for the
+/// Processes that have ended, as their sockets may fail later. The ones that were not looked up for the
 /// longest make room.
 #[btf_map]
 static FOLLOWED_ENDED: LruHashMap<u32, Lifetime, FOLLOWED_ENTRIES> = LruHashMap::new();

@@ -19,7 +19,7 @@ const AT_A_TIME: usize = 64;
 #[btf_map]
 static FILES: PerCpuArray<[u64; AT_A_TIME], { SLOTS as usize }> = PerCpuArray::new();
 
-/// What was found.
+/// Result of a search.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
     Yes,
@@ -71,8 +71,8 @@ extern "C" fn search_open_files(table: u64, file: u64, slot: u64) -> u64 {
     if DESCRIPTORS >= count as usize { MISSING } else { TOO_MANY }
 }
 
-/// Whether a file is among so many as are looked at at a time: not 0 if so. A global function
-/// likewise.
+/// Whether a file is among [`AT_A_TIME`] of them: not 0 if so. A global function, as
+/// [`is_task`](crate::task).
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn has_file(files: u64, file: u64, slot: u64) -> u64 {

@@ -9,7 +9,7 @@ use socktrace_ebpf::{Event, EventKind, Origin, SOCKETS, Signature, TcpState};
 
 use crate::{load::Probe, offsets};
 
-/// What the segments had left when they came; 0 where that is not known.
+/// TTLs, or hop limits, of the segments when they arrived; 0 where they are not known.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Hops {

@@ -42,7 +42,7 @@ pub(crate) fn lies_below<L: Load>(sock: Sock<L>) -> bool {
     sock.tcp().is_some_and(|tcp| tcp.untrusted_sock().has_other_protocol())
 }
 
-/// What kTLS does for a socket: nothing, where it does not encrypt what is sent, or the device does.
+/// State of kTLS on a socket: none, where it does not encrypt what is sent, or the device does.
 const NONE: u64 = 0;
 const ENCRYPTS: u64 = 1;
 /// It is sending what it has encrypted.
@@ -55,7 +55,7 @@ const TLS: u32 = u32::from_ne_bytes(*b"tls\0");
 /// leaves `sk_stream_error` to TCP's.
 const TLS_SW: u8 = 1;
 
-/// What kTLS does for a socket of TCP. A global function: the verifier goes through it once in a program,
+/// State of kTLS on a TCP socket. A global function: the verifier goes through it once in a program,
 /// whatever the paths to it, and takes numbers for arguments only.
 #[inline(never)]
 #[unsafe(no_mangle)]

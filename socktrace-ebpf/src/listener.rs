@@ -21,7 +21,7 @@ pub struct ListenerState {
     pub cgroup_id: u64,
     /// The address that it is bound to.
     pub local: Address,
-    /// Connections that wait to be accepted.
+    /// Connections waiting to be accepted.
     pub waiting: u32,
     /// The limit of its queue, which takes one more.
     pub limit: u32,

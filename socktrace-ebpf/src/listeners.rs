@@ -2,7 +2,7 @@
 //!
 //! Every handshake packet that a listener drops is counted in its `sk_drops` (`tcp_listendrop`, 5.10 to
 //! 7.3), for a full accept queue above all, and so are segments that fit no handshake: of a port scan, of
-//! a health check that resets what was half open, a SYN that is sent again. They are told apart by the
+//! a health check that resets what was half open, a SYN that is sent again. They are distinguished by the
 //! queue: only accept makes room in it, so that one that was full when a packet was dropped is full until
 //! the next accept.
 
@@ -158,7 +158,7 @@ extern "C" fn remember_listener(address: u64, port_family: u64, drops: u64, hold
     0
 }
 
-/// Whose a listener is.
+/// Owner of a listener.
 #[inline(always)]
 pub(crate) fn owner(address: u64) -> Option<&'static Owner> {
     let listener = LISTENERS.get_ptr_mut(address)?;

@@ -91,7 +91,8 @@ impl Load for Direct {
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T {
         // SAFETY: the caller's contract; checked by the verifier load by load.
         let member = unsafe { base.add(offset) };
-        // SAFETY: likewise. Volatile, so that loads are neither merged nor widened past a member.
+        // SAFETY: the caller's contract; checked by the verifier load by load. Volatile, so that loads are
+        // neither merged nor widened past a member.
         unsafe { member.cast::<T>().read_volatile() }
     }
 
@@ -240,7 +241,7 @@ impl Load for User {
 #[inline(always)]
 pub(crate) fn number(pointer: *const u8) -> u64 {
     let mut number = pointer as u64;
-    // SAFETY: changes a register, and nothing in the end. What is negated is no pointer any more to the
+    // SAFETY: changes a register, and nothing in the end. What is negated is no longer a pointer to the
     // verifier (`check_alu_op`).
     unsafe { asm!("{number} = -{number}", "{number} = -{number}", number = inout(reg) number) };
     number

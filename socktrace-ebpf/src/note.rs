@@ -19,7 +19,7 @@ pub(crate) struct Note {
     pub(crate) origin: u8,
     /// Whether it had work to do: a retransmission timer with segments in flight.
     pub(crate) fired: u8,
-    /// What it knew that `tcp_done` cannot see any more.
+    /// Details that `tcp_done` can no longer see.
     pub(crate) flags: u16,
 }
 

@@ -97,8 +97,8 @@ pub(crate) static RST_INVALID_SYN: Fact = Fact(ABSENT);
 #[unsafe(no_mangle)]
 pub(crate) static READ_KERNEL: Fact = Fact(0);
 
-/// Whether MPTCP's sockets are told from their subflows: 1, or 0 where the facts, the tracepoint
-/// `inet_sk_error_report` or [`READ_KERNEL`] are missing. Then each subflow is told as a socket.
+/// Whether MPTCP sockets are distinguished from their subflows: 1, or 0 where the facts, the tracepoint
+/// `inet_sk_error_report` or [`READ_KERNEL`] are missing. Then each subflow is reported as a socket.
 #[unsafe(no_mangle)]
 pub(crate) static MPTCP: Fact = Fact(0);
 
@@ -156,7 +156,7 @@ pub(crate) static FILTER: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_FOLLOWED: Fact = Fact(0);
 
-/// What they ask of the process.
+/// Their criteria for processes.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_PID: Fact = Fact(0);
 
@@ -209,7 +209,7 @@ pub(crate) static SERVICE_PORTS: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static REPEAT_AFTER: Fact = Fact(0);
 
-/// Whether kinds of events are told apart by cgroup: 1, or by process: 0, where cgroups do not say which
+/// Whether kinds of events are distinguished by cgroup: 1, or by process: 0, where cgroups do not say which
 /// service a process belongs to.
 #[unsafe(no_mangle)]
 pub(crate) static FLOODS_BY_CGROUP: Fact = Fact(1);

@@ -2,7 +2,7 @@
 
 use crate::Signature;
 
-/// Kind of signature that is no event, beside [`EventKind`](crate::EventKind): connections that waited
+/// Kind of signature that is not an event, beside [`EventKind`](crate::EventKind): connections that waited
 /// to be accepted. Its `errno` is a slot of [`SLOW_ACCEPT_MS`](crate::histogram::SLOW_ACCEPT_MS).
 pub const SLOW_ACCEPT: u8 = 22;
 

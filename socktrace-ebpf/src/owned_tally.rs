@@ -17,7 +17,7 @@ use crate::tally::{self, add};
 #[btf_map]
 static OWNED: HashMap<Owned, u64, { SERIES * OWNED_PER_SERIES }> = HashMap::new();
 
-/// Those that found no room there.
+/// Counts that found no room there.
 #[btf_map]
 static OTHERS: HashMap<Signature, u64, TALLY_ENTRIES> = HashMap::new();
 

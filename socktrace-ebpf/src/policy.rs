@@ -21,7 +21,7 @@ pub(crate) fn forbids(errno: u16) -> Flags {
 }
 
 /// Of a bind to this port: TCP itself gives EACCES for privileged ports (`__inet_bind`,
-/// `__inet6_bind`), and never EPERM. Not said where that cannot be told.
+/// `__inet6_bind`), and never EPERM. Not set where that cannot be distinguished.
 #[inline(always)]
 pub(crate) fn forbids_bind<L: Load>(errno: u16, sock: Sock<L>, port: u16) -> Flags {
     if errno == EACCES && sock.is_privileged(port) && !may_bind_privileged(sock) {

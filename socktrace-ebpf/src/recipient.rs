@@ -65,7 +65,7 @@ enum Effort {
     SearchUnix,
 }
 
-/// Whom to name for a socket.
+/// The process to name for a socket.
 #[derive(Clone, Copy)]
 pub(crate) struct Question {
     socket: Identity,
@@ -162,7 +162,7 @@ impl Answer {
     /// Nothing was asked.
     pub(crate) const NONE: Self = Self(SLOTS as u64);
 
-    /// A function of its own: the kernel writes out each look-up in an array, and moves and copies all
+    /// A separate function: the kernel writes out each look-up in an array, and moves and copies all
     /// that it knows of the program each time (`bpf_patch_insn_data`).
     #[inline(never)]
     pub(crate) fn recipient(self) -> Option<&'static mut Recipient> {
@@ -219,11 +219,11 @@ extern "C" fn claim_slot() -> u64 {
             let claims = &raw mut recipient.claims;
             // SAFETY: just looked up.
             unsafe { add(claims, 1) };
-            // SAFETY: likewise. Volatile, as other programs change it.
+            // SAFETY: just looked up. Volatile, as other programs change it.
             if unsafe { claims.read_volatile() } == 1 {
                 return slot;
             }
-            // SAFETY: likewise.
+            // SAFETY: just looked up.
             unsafe { add(claims, u64::MAX) };
         }
     }

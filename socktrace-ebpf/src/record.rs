@@ -77,7 +77,7 @@ impl Record {
         Self::at(claim_record(address, cookie, slice, cgroup, u64::from(needs_cookie)))
     }
 
-    /// A function of its own: the kernel writes out each look-up in an array, and moves and copies all
+    /// A separate function: the kernel writes out each look-up in an array, and moves and copies all
     /// that it knows of the program each time (`bpf_patch_insn_data`).
     #[inline(never)]
     fn at(place: u64) -> Option<&'static mut Self> {
@@ -99,7 +99,7 @@ impl Record {
 }
 
 impl Set {
-    /// A function of its own, as [`Record::at`].
+    /// A separate function, as [`Record::at`].
     #[inline(never)]
     fn at(set: u32) -> Option<&'static mut Self> {
         let set = SOCKET_SETS.get_ptr_mut(set)?;
@@ -327,7 +327,7 @@ extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> 
     if taken { place } else { NONE }
 }
 
-/// Forgets the socket at this address: where no cookies tell that it has ended.
+/// Forgets the socket at this address, where no cookies show that it has ended.
 #[inline(always)]
 pub(crate) fn forget(address: u64) {
     for set in sets(address) {

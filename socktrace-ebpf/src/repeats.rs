@@ -11,7 +11,7 @@ pub const WINDOW_NS: u64 = 100_000_000;
 /// Default number of events of one kind in a window after which they are counted, and streamed no more.
 pub const REPEAT_AFTER: usize = 50;
 
-/// Number of kinds that are watched at a time. Beyond it ports are not told apart, of as many kinds
+/// Number of kinds that are watched at a time. Beyond it ports are not distinguished, of as many kinds
 /// again; what finds no room there either is streamed one by one.
 pub const KINDS: usize = 1_024;
 
@@ -23,7 +23,7 @@ const PEER_WORDS: usize = PEER_BITS / 64;
 /// Number of words that [`Repeats`] is made of.
 pub const WORDS: usize = 14 + PEER_WORDS;
 
-/// What is known of one kind of event.
+/// Counts of one kind of event.
 ///
 /// Processors write to it side by side. [`Self::count`] is exact: each event either adds one to it or
 /// is streamed. The limit on those that are streamed may be missed by a few events.

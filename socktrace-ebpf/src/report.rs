@@ -40,7 +40,7 @@ pub struct Report {
 
 impl Report {
     /// Whether it is all that will be known of this error: [`EventKind::ErrorReported`](crate::EventKind::ErrorReported) of a connection
-    /// that stays open, as with `IP_RECVERR`. All else is reported by another hook, or is no failure.
+    /// that stays open, as with `IP_RECVERR`. All else is reported by another hook, or is not a failure.
     #[expect(
         clippy::inline_always,
         reason = "as a function of its own it would take some of the programs' stack"

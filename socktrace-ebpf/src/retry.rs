@@ -2,7 +2,7 @@
 //!
 //! Go listens by MPTCP since 1.24, and does it all again by TCP when that fails (`listenMPTCP`,
 //! `src/net/mptcpsock_linux.go`), as it does not look at why: an address in use is refused twice for one
-//! listen. The second refusal is no news.
+//! listen. The second refusal is nothing new.
 
 use aya_ebpf::{
     btf_maps::LruHashMap,

@@ -39,10 +39,10 @@ impl Failing {
     }
 }
 
-/// What a timer sends.
+/// Kind of what a timer sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Segment {
-    /// What was sent before (`tcp_retransmit_skb`).
+    /// A retransmission (`tcp_retransmit_skb`).
     Old,
     /// New data or a probe (`tcp_write_wakeup`).
     New,

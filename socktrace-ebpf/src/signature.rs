@@ -8,7 +8,7 @@
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Signature {
-    /// What the socket's other fields say, folded to [`Flags`].
+    /// The socket's other fields, reduced to [`Flags`].
     pub flags: u32,
     /// The errno: the one stored in the socket (`sk_err`), or the one a call returned; 0 for none.
     pub errno: u16,
@@ -21,7 +21,7 @@ pub struct Signature {
     /// The address family as people see it (an IPv4-mapped IPv6 address is IPv4), a [`Family`] or a
     /// [`Domain`].
     pub family: u8,
-    /// What becomes of a process that wrote and got EPIPE, a [`Sigpipe`].
+    /// Effect of SIGPIPE on a process whose write failed with EPIPE, a [`Sigpipe`].
     pub sigpipe: u8,
     /// The socket's protocol, a [`Protocol`]; 0 when a call's descriptor leads to no socket.
     pub protocol: u8,
@@ -133,7 +133,7 @@ wire_enum! {
         PeerClosed = 11,
         /// An error was stored in a socket that stays open (`inet_sk_error_report`, `sk_error_report`).
         ErrorReported = 12,
-        /// An accept call failed outside the protocol: for want of a descriptor or memory, by policy,
+        /// An accept call failed outside the protocol: for lack of a descriptor or memory, by policy,
         /// or on an argument (`__sys_accept4`).
         AcceptCall = 13,
         /// No socket could be made (`__sys_socket`).
@@ -181,7 +181,7 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Why this host sends an RST: in place of the origin, of an [`EventKind::ResetSent`].
+    /// Why this host sends an RST: instead of the origin, of an [`EventKind::ResetSent`].
     SentReset {
         /// For none of the reasons below.
         Other = 0,
@@ -199,7 +199,7 @@ wire_enum! {
         Aborted = 6,
         /// A program had closed it, and the peer did not in time, or `TCP_LINGER2` left it no time.
         OrphanTimeout = 7,
-        /// A program had closed it, and the kernel gave it up for want of memory, or of room for orphans.
+        /// A program had closed it, and the kernel gave it up for lack of memory, or of room for orphans.
         OutOfMemory = 8,
         /// It carried an MPTCP connection, or was to.
         Mptcp = 9,
@@ -223,7 +223,7 @@ wire_enum! {
     Sigpipe {
         /// The question does not arise: no write, or another errno.
         NotRaised = 0,
-        /// No signal: `MSG_NOSIGNAL`, which `io_uring`'s send sets always, or a Unix socket that is no stream.
+        /// No signal: `MSG_NOSIGNAL`, which `io_uring`'s send sets always, or a Unix socket that is not a stream.
         None = 1,
         /// The process ignores it (`SIG_IGN`).
         Ignored = 2,
@@ -413,7 +413,7 @@ impl Flags {
     /// The program's own connect was not over in `SYN_RECV`, as both ends had sent a SYN. Connections
     /// that were accepted by Fast Open are in that state too.
     pub const CONNECTING: Self = Self(1 << 27);
-    /// What connect or bind was given is no whole address of the socket's family.
+    /// The address argument of connect or bind is not a complete address of the socket's family.
     pub const MALFORMED: Self = Self(1 << 28);
     /// Of a call after the failure of a socket: its errno was one that stands for an ICMP error.
     pub const UNREACHABLE: Self = Self(1 << 29);

@@ -59,9 +59,9 @@ fn disposition<L: Load>(task: *const u8) -> Sigpipe {
     let handler = offsets::SIGACTION_HANDLER.present().get() as usize;
     // SAFETY: a `struct task_struct`, and the offset of a member.
     let blocked: u64 = unsafe { L::member(task, offsets::TASK_BLOCKED.present()) };
-    // SAFETY: likewise.
+    // SAFETY: a `struct task_struct`, and the offset of a member.
     let sighand: *const u8 = unsafe { L::member(task, offsets::TASK_SIGHAND.present()) };
-    // SAFETY: likewise.
+    // SAFETY: a `struct task_struct`, and the offset of a member.
     let signal: *const u8 = unsafe { L::member(task, offsets::TASK_SIGNAL.present()) };
     // A blocked signal stays pending even when it is ignored (`sig_ignored`).
     if blocked >> SIGPIPE_INDEX & 1 != 0 {

@@ -30,14 +30,14 @@ const SOCK_LINGER: u64 = 1 << 4;
 #[derive(Clone, Copy)]
 pub(crate) struct Sock<L>(*const u8, PhantomData<L>);
 
-/// What tells a socket from all others, those included that have been at its address before.
+/// Identifies a socket among all others, including former ones at its address.
 #[derive(Clone, Copy)]
 pub(crate) struct Identity {
     /// 0 for no socket.
     pub(crate) address: u64,
     /// 0 where programs cannot have the kernel make one.
     pub(crate) cookie: u64,
-    /// Whether a record is made only with a cookie, as nothing else would tell that the socket has ended.
+    /// Whether a record is made only with a cookie, as nothing else would show that the socket has ended.
     /// Kprobes do without: then the end of each socket is hooked.
     pub(crate) needs_cookie: bool,
 }
@@ -183,7 +183,7 @@ impl<L: Load> Sock<L> {
     /// Whether its program's connect is not over, or has failed and nobody has asked yet: 1 or 0.
     #[inline(always)]
     pub(crate) fn is_in_connect(self) -> u64 {
-        // Looked at before it is followed: a load through NULL has to be mended by the kernel, and the
+        // Looked at before it is followed: a load through NULL has to be fixed up by the kernel, and the
         // exception table that it searches then is missing where a program has functions of its own,
         // before "bpf: ensure main program has an extable". 5.10 panics.
         let socket: *const u8 = self.load(&offsets::SOCK_SOCKET);
@@ -435,7 +435,7 @@ impl<L: Load> Sock<L> {
     /// Whether a socket that does not listen has done so before it was shut down.
     ///
     /// `tcp_disconnect` leaves the limit of its queue. That is 0 after `listen(fd, 0)`, where only the
-    /// sequence number is left to tell: it moves on, and else a connect would have given it one, and left
+    /// sequence number remains as a sign: it moves on, and else a connect would have given it one, and left
     /// the address.
     #[inline(always)]
     pub(crate) fn has_listened(self, family: Family) -> bool {
@@ -494,7 +494,7 @@ impl<L: Load> Sock<L> {
         }
         let waiting: u32 = self.load(offsets::SOCK_ACK_BACKLOG.present());
         let limit: u32 = self.load(offsets::SOCK_MAX_ACK_BACKLOG.present());
-        // `listen(fd, 0)` leaves room for one all the same.
+        // `listen(fd, 0)` leaves room for one anyway.
         Some((u64::from(waiting) * 100 / u64::from(limit.max(1))) as u32)
     }
 }

@@ -90,7 +90,7 @@ impl<L: Load> SockAddr<L> {
         }
     }
 
-    /// What the program has asked this socket for.
+    /// The address that the program gave to this socket's call.
     #[inline(always)]
     pub(crate) fn end<S: Load>(self, sock: Sock<S>) -> End {
         let socket = sock.own_family();
@@ -131,7 +131,7 @@ impl<L: Load> SockAddr<L> {
         if L::READS_USER { Name::of_user(path, length) } else { Name::of_kernel(path, length) }
     }
 
-    /// [`Flags::MALFORMED`], where the program has given what is no whole address.
+    /// [`Flags::MALFORMED`], where the program has given what is not a whole address.
     #[inline(always)]
     pub(crate) fn flags(self, socket: Family) -> Flags {
         Flags::empty().with_if(Flags::MALFORMED, !self.is_null() && !self.is_whole(socket))

@@ -12,7 +12,7 @@ pub const SOCKOPT_ENTRIES: usize = 4 * 1024;
 pub struct Sockopt {
     /// As in `setsockopt`; [`Sockopt::OTHER`] when it is none of the kernel's.
     pub level: i32,
-    /// Likewise.
+    /// As in `setsockopt`; [`Sockopt::OTHER`] when it is none of the kernel's.
     pub option: i32,
     /// What the call returned.
     pub errno: u16,

@@ -49,13 +49,13 @@ fn read<L: Load>(registers: *const u8) -> (u64, u64) {
     if offsets::PT_REGS_DI.is_absent() {
         // SAFETY: the registers, and the offset of a member.
         let number: u32 = unsafe { L::member(registers, offsets::PT_REGS_NUMBER.present()) };
-        // SAFETY: likewise.
+        // SAFETY: the registers, and the offset of a member.
         let first = unsafe { L::member(registers, offsets::PT_REGS_ORIG_X0.present()) };
         (u64::from(number), first)
     } else {
-        // SAFETY: likewise.
+        // SAFETY: the registers, and the offset of a member.
         let number = unsafe { L::member(registers, offsets::PT_REGS_ORIG_AX.present()) };
-        // SAFETY: likewise.
+        // SAFETY: the registers, and the offset of a member.
         let first = unsafe { L::member(registers, offsets::PT_REGS_DI.present()) };
         (number, first)
     }

@@ -91,15 +91,15 @@ impl Current {
         // SAFETY: a `struct task_struct`, and the offset of a member.
         let leader: *const u8 =
             unsafe { Direct::member(task, offsets::TASK_GROUP_LEADER.present()) };
-        // SAFETY: likewise.
+        // SAFETY: a `struct task_struct`, and the offset of a member.
         let cred: *const u8 = unsafe { Direct::member(task, offsets::TASK_CRED.present()) };
         Self {
             leader: number(leader),
-            // SAFETY: likewise.
+            // SAFETY: a `struct task_struct`, and the offset of a member.
             since_ns: unsafe { Direct::member(leader, offsets::TASK_START.present()) },
-            // SAFETY: likewise.
+            // SAFETY: a `struct task_struct`, and the offset of a member.
             tgid: unsafe { Direct::member(task, offsets::TASK_TGID.present()) },
-            // SAFETY: likewise.
+            // SAFETY: a `struct task_struct`, and the offset of a member.
             tid: unsafe { Direct::member(task, offsets::TASK_PID.present()) },
             // SAFETY: a `struct cred`, and the offset of a member.
             uid: unsafe { Direct::member(cred, offsets::CRED_UID.present()) },
@@ -236,7 +236,7 @@ impl Task {
 }
 
 /// Whether a task lies at an address: 1 or 0. What lies there otherwise passes for one only if it has
-/// a pointer to a group's leader just where a task has it, and the leader's number likewise.
+/// a pointer to a group's leader just where a task has it, and so has the leader's number.
 ///
 /// A global function: the verifier goes through it once in a program, whatever the paths to it, and
 /// takes numbers for arguments only.
@@ -261,7 +261,7 @@ const THREADS: usize = 8;
 
 /// The open files, `struct files_struct`, of the process whose first task lies at an address. That may
 /// have ended, and given up its own, while other threads live on: they come after it in the list of the
-/// process (`signal->thread_head`). A global function likewise.
+/// process (`signal->thread_head`). A global function, as [`is_task`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn files_of_process(leader: u64) -> u64 {

@@ -26,7 +26,7 @@ pub(crate) struct TcpSock<L> {
     tcp: *const u8,
 }
 
-/// What takes a look at TCP's part of the socket.
+/// Reads TCP's part of the socket.
 impl<L: Load> Sock<L> {
     /// The same socket as `struct tcp_sock`, or `None` when it is not a full TCP socket.
     #[inline(always)]

@@ -113,7 +113,7 @@ pub(crate) fn record_icmp(tuple: &Tuple, icmp: &Icmp) {
     let _forgotten = ICMP_ERRORS.insert(tuple, icmp, 0);
 }
 
-/// Adds the ICMP error behind the errno of an event to the event. A function of its own, as those below: a
+/// Adds the ICMP error behind the errno of an event to the event. A separate function, as those below: a
 /// connection takes much of the stack, which would else be part of the frame of each program.
 #[inline(never)]
 pub(crate) fn describe_icmp<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
@@ -159,7 +159,7 @@ static SENT_RESETS: Array<SentReset, TUPLE_ENTRIES> = Array::new();
 #[inline(always)]
 fn place(tuple: &Tuple) -> u32 {
     const _: () = assert!(TUPLE_ENTRIES.is_power_of_two());
-    // Ports tell most connections apart. The bits above are mixed by a product, as in `record`.
+    // Ports distinguish most connections. The bits above are mixed by a product, as in `record`.
     let ports = u64::from(tuple.local_port) << 16 | u64::from(tuple.remote_port);
     (ports.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & (TUPLE_ENTRIES as u32 - 1)
 }

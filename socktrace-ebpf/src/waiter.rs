@@ -8,7 +8,7 @@
 //!   (`ep_ptable_queue_proc`, `fs/eventpoll.c`); tasks in `epoll_wait` are in the queue of the
 //!   `struct eventpoll`, by `private` again.
 //!
-//! What they look like is the same in 5.10 to 7.3. The functions in the entries would tell them
+//! What they look like is the same in 5.10 to 7.3. The functions in the entries would distinguish them
 //! apart, but their addresses are hidden from who lacks `CAP_SYSLOG`; so each is tried, and a task
 //! has to look like one. The queue is read without its lock: what has just left it may be found.
 
@@ -30,7 +30,7 @@ pub(crate) fn find(sock: u64) -> Option<Task> {
     (task.address() != 0).then_some(task)
 }
 
-/// Its address, 0 for none. A global function, as [`is_task`](crate::task). Kernels before 6.8 verify
+/// Address of the first waiter, 0 for none. A global function, as [`is_task`](crate::task). Kernels before 6.8 verify
 /// those that are never called too, so that each has to ask whether it may read.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -60,7 +60,7 @@ extern "C" fn first_waiter(sock: u64) -> u64 {
 }
 
 /// The task that an entry of a socket's queue with this `private` wakes, 0 if none is found. A global
-/// function likewise.
+/// function, as [`is_task`](crate::task).
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn task_of_private(private: u64) -> u64 {
@@ -76,7 +76,7 @@ extern "C" fn task_of_private(private: u64) -> u64 {
 }
 
 /// The first task in `epoll_wait` of what an entry of a socket's queue belongs to, 0 for none. A
-/// global function likewise.
+/// global function, as [`is_task`](crate::task).
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn first_in_epoll(entry: u64) -> u64 {

@@ -11,7 +11,7 @@ use socktrace_toolchain::{LOG_FEATURE, Toolchain};
 mod strip;
 
 fn main() {
-    // Told this way, cargo prints the message and nothing around it.
+    // In this form cargo prints the message and nothing around it.
     if let Err(message) = build() {
         println!("cargo::error={message}");
     }

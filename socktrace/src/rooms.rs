@@ -117,7 +117,7 @@ fn rooms_use_only_rooms_below_them() {
     }
     let mut seen = BTreeSet::new();
     for (room, path) in files() {
-        let uses = allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} is no room"));
+        let uses = allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} is not a room"));
         for used in used(&code(&path)) {
             let is_allowed = used == room || uses.contains(&used.as_str());
             assert!(is_allowed, "{} uses {used}, which {room} may not", path.display());

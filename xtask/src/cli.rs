@@ -28,46 +28,46 @@ pub(crate) enum Command {
     Vm(VmArgs),
     /// Run the unit tests, then the scenarios on the kernels of the matrix
     Test(TestArgs),
-    /// Give what reads other's bytes any bytes, for a while
+    /// Fuzz the code that reads bytes written by others
     Fuzz(FuzzArgs),
-    /// Measure socktrace beside other tools, in a virtual machine that counts instructions or here
+    /// Measure socktrace and other tools, in a virtual machine that counts instructions or on this host
     Bench(BenchArgs),
     /// Check formatting, lints and documentation
     Lint(LintArgs),
-    /// Make packages for Debian's kin and, where rpmbuild is, for Red Hat's
+    /// Build a .deb and, where rpmbuild is installed, an .rpm
     Package(PackageArgs),
-    /// Draw the dashboard over an hour of failures in a virtual machine, and renew the schema it is
+    /// Draw the dashboard over an hour of failures in a virtual machine, and renew the schemas it is
     /// checked by
     Dashboard(DashboardArgs),
-    /// Find both ends of failures on several hosts, by what a Collector has written
+    /// Join both ends of failures between several guests, through a Collector
     Fleet(FleetArgs),
     /// Compare what socktrace looks up in the kernels of all series, oldest to newest
     Drift(DriftArgs),
-    /// The kernels' type information in the tree, and the table made of it
+    /// Renew the kernels' type information in the tree, and the table made from it
     #[command(subcommand)]
     Btf(BtfCommand),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct SetupArgs {
-    /// Tell what is there already, too
+    /// Also report what is installed already
     #[arg(short, long)]
     pub(crate) verbose: bool,
-    /// Machines to build for and to emulate
+    /// Architecture to build for and to emulate
     #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
     pub(crate) arch: &'static Arch,
 }
 
-/// Whether a command may install what it misses.
+/// Whether a command may install what is missing.
 #[derive(Args, Debug)]
 pub(crate) struct NoSetup {
-    /// Install nothing; say what is missing and stop
+    /// Install nothing; report what is missing and stop
     #[arg(long)]
     no_setup: bool,
 }
 
 impl NoSetup {
-    /// What the option says.
+    /// The value of the option.
     pub(crate) fn setup(&self) -> Setup {
         Setup { allowed: !self.no_setup, verbose: false }
     }
@@ -75,7 +75,7 @@ impl NoSetup {
 
 #[derive(Args, Debug)]
 pub(crate) struct BuildArgs {
-    /// Machines to build for
+    /// Architecture to build for
     #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
     pub(crate) arch: &'static Arch,
     /// Optimize
@@ -90,7 +90,7 @@ pub(crate) struct BuildArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// Go to the virtual machine at once
+    /// Use a virtual machine without trying this host first
     #[arg(long)]
     pub(crate) vm: bool,
     /// Kernel of the virtual machine
@@ -114,22 +114,22 @@ pub(crate) struct VmArgs {
     /// Kernel to boot
     #[arg(long, value_name = "SERIES", default_value = kernel::DEFAULT, value_parser = kernel::series)]
     pub(crate) kernel: &'static Series,
-    /// One processor whose clock counts instructions and jumps over idle time
+    /// Use one processor whose clock counts instructions and skips idle time
     #[arg(long)]
     pub(crate) icount: bool,
-    /// More words for the kernel's command line
+    /// Append to the kernel's command line
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     pub(crate) append: String,
-    /// Leave socktrace out
+    /// Do not include socktrace
     #[arg(long)]
     pub(crate) no_daemon: bool,
     /// Boot Debian with systemd, and put the package into /packages
     #[arg(long, conflicts_with_all = ["arch", "icount", "no_daemon", "peers"])]
     pub(crate) system: bool,
-    /// Put bpftrace and other tools that watch TCP into /peers, a root of their own
+    /// Put bpftrace and other tools that watch TCP into /peers, as a separate root
     #[arg(long)]
     pub(crate) peers: bool,
-    /// Put Prometheus in
+    /// Include Prometheus
     #[arg(long)]
     pub(crate) prometheus: bool,
     #[command(flatten)]
@@ -144,28 +144,28 @@ pub(crate) struct VmArgs {
 #[derive(Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct TestArgs {
-    /// Architecture of the virtual machines; of one that is not this machine's, only scenarios run
+    /// Architecture of the virtual machines; on another one than this machine's, only scenarios run
     #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
     pub(crate) arch: &'static Arch,
-    /// Only this kernel, also one outside the matrix (repeatable)
+    /// Only this kernel, even outside the matrix (repeatable)
     #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
     pub(crate) kernels: Vec<&'static Series>,
-    /// What a change has to pass: also the package under systemd, and all that 5.10 differs in
+    /// Run what a change has to pass: includes the package under systemd, and everything in which 5.10 differs
     #[arg(long, conflicts_with_all = ["kernels", "full", "quick", "scenarios", "system"])]
     pub(crate) ci: bool,
-    /// Every scenario in every family on every kernel, not on 6.12 only
+    /// Run every scenario in every family on every kernel, not only on 6.12
     #[arg(long)]
     pub(crate) full: bool,
-    /// On every kernel only the quick scenarios: each cause in each family
+    /// Run only the quick scenarios on every kernel: each cause in each family
     #[arg(long, conflicts_with_all = ["full", "scenarios"])]
     pub(crate) quick: bool,
-    /// Only this scenario, and no unit tests (repeatable)
+    /// Run only this scenario, and no unit tests (repeatable)
     #[arg(long = "scenario", value_name = "NAME")]
     pub(crate) scenarios: Vec<String>,
-    /// Only the package: installed in Debian, run as a service by systemd
+    /// Test only the package: installed in Debian, run as a service by systemd
     #[arg(long, conflicts_with_all = ["arch", "attach", "full", "quick", "scenarios"])]
     pub(crate) system: bool,
-    /// How every socktrace hooks kernel functions [default: as it decides itself]
+    /// How every socktrace hooks kernel functions [default: auto]
     #[arg(long, value_name = "HOW", value_parser = ["fentry", "kprobe"])]
     pub(crate) attach: Option<String>,
     /// Write the table of what was covered to docs/coverage.md
@@ -175,7 +175,7 @@ pub(crate) struct TestArgs {
         conflicts_with_all = ["arch", "kernels", "scenarios", "attach"]
     )]
     pub(crate) write_docs: bool,
-    /// Boots at the same time [default: one for each processor, and one more]
+    /// Number of boots at the same time [default: one more than processors]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
@@ -186,10 +186,10 @@ pub(crate) struct TestArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct FuzzArgs {
-    /// Seconds for each target
+    /// Time for each target
     #[arg(long, value_name = "N", default_value = "10")]
     pub(crate) seconds: std::num::NonZeroU32,
-    /// Only this target (repeatable)
+    /// Run only this target (repeatable)
     #[arg(long = "target", value_name = "NAME")]
     pub(crate) targets: Vec<String>,
     #[command(flatten)]
@@ -209,10 +209,10 @@ pub(crate) struct BenchArgs {
         value_parser = PossibleValuesParser::new(xtask_common::figure::MEASUREMENTS)
     )]
     pub(crate) measurements: Vec<String>,
-    /// Only as much as shows within minutes that the recorded figures still hold
+    /// Measure only what shows within minutes whether the recorded figures still hold
     #[arg(long)]
     pub(crate) short: bool,
-    /// Measure on this host, in nanoseconds; other tools are measured beside if they are installed
+    /// Measure on this host, in nanoseconds; other tools are measured too if they are installed
     #[arg(long, conflicts_with_all = ["kernels", "check", "write_docs"])]
     pub(crate) native: bool,
     /// Fail if a figure is worse than the recorded one by more than its noise
@@ -235,13 +235,13 @@ pub(crate) struct LintArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PackageArgs {
-    /// Machines to pack for
+    /// Architecture to package for
     #[arg(long, value_name = "NAME", default_value = Arch::OWN.name, value_parser = Arch::named)]
     pub(crate) arch: &'static Arch,
-    /// Check what was made, by the distributions' tools and by installing it into a directory
+    /// Check the packages with the distributions' tools and by installing them into a directory
     #[arg(long)]
     pub(crate) check: bool,
-    /// Make everything again in another directory, with nothing reused, and compare the bytes
+    /// Build everything again in another directory, with nothing reused, and compare the bytes
     #[arg(long)]
     pub(crate) twice: bool,
     #[command(flatten)]
@@ -250,7 +250,7 @@ pub(crate) struct PackageArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DashboardArgs {
-    /// Draw what the last run saw, without a virtual machine
+    /// Redraw from the last run's data, without a virtual machine
     #[arg(long)]
     pub(crate) redraw: bool,
     #[command(flatten)]
@@ -264,7 +264,7 @@ pub(crate) struct FleetArgs {
     /// Kernel of the guests
     #[arg(long, value_name = "SERIES", default_value = kernel::DEFAULT, value_parser = kernel::series)]
     pub(crate) kernel: &'static Series,
-    /// How many events to make up, to measure what it takes to keep and join them; 0 for none
+    /// Number of generated events, to measure the cost of storing and joining them; 0 for none
     #[arg(long, value_name = "N", default_value = "1000000")]
     pub(crate) events: u32,
     /// Boot no guests: only check the configuration and measure
@@ -294,7 +294,7 @@ pub(crate) enum BtfCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct CaptureArgs {
-    /// Only of this kernel (repeatable)
+    /// Only this kernel (repeatable)
     #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
     pub(crate) kernels: Vec<&'static Series>,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use super::{Address, Event, parts};
 use crate::SocketCall;
 
-/// What is known of some events only, of each no more than one thing.
+/// Facts that only some events have, at most one of them for each event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// The ICMP message behind the errno.
@@ -37,7 +37,7 @@ pub enum Detail {
     },
     /// What `socket` was asked for; its type without flags.
     Socket(SocketCall),
-    /// What connect or bind was given for an address.
+    /// The address argument of connect or bind.
     Given(Given),
     /// A listener's queue, and what it has dropped.
     AcceptQueue(AcceptQueue),
@@ -48,7 +48,7 @@ pub enum Detail {
     },
 }
 
-/// What a call was given for an address.
+/// The address argument of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     /// Its family, `AF_*`; 0 also where it is too short to have one.
@@ -128,7 +128,7 @@ impl Event {
         }
     }
 
-    /// Adds what else is known, in place of what was.
+    /// Adds what else is known, instead of what was.
     #[inline]
     pub fn set_detail(&mut self, detail: Detail) {
         let (part, octets, numbers) = match detail {

@@ -33,7 +33,7 @@ impl Path {
     }
 }
 
-/// What is known of the end that another program of this host has: a listener, or the peer.
+/// The end that another program of this host has: a listener, or the peer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FarEnd {

@@ -21,7 +21,7 @@ struct Meta {
     seq: *mut seq_file,
 }
 
-/// The context, likewise.
+/// The context of `iter/bpf_map_elem`, the same in 5.10 to 7.3; its pointers are eight bytes wide everywhere.
 #[repr(C)]
 struct MapElement {
     meta: *const Meta,
@@ -36,7 +36,7 @@ struct MapElement {
 extern "C" fn bpf_map_elem(ctx: *const MapElement) -> i32 {
     // SAFETY: the kernel passes such a context, and the verifier checks loads from it.
     let key = unsafe { (*ctx).key };
-    // SAFETY: likewise.
+    // SAFETY: the kernel passes such a context, and the verifier checks loads from it.
     let value = unsafe { (*ctx).value };
     if key.is_null() || value.is_null() || offsets::READ_KERNEL.get() != 1 {
         return 0;
@@ -64,9 +64,9 @@ extern "C" fn bpf_map_elem(ctx: *const MapElement) -> i32 {
     } else {
         listeners::look_at_closed(address, listener);
     }
-    // SAFETY: as above.
+    // SAFETY: the kernel passes such a context, and the verifier checks loads from it.
     let meta = unsafe { (*ctx).meta };
-    // SAFETY: likewise.
+    // SAFETY: the context points to such metadata, and the verifier checks loads from it.
     let seq = unsafe { (*meta).seq };
     // SAFETY: the file that the daemon reads, and as many bytes as there are.
     unsafe { bpf_seq_write(seq, (&raw const state).cast(), size_of::<ListenerState>() as u32) };

@@ -1,12 +1,12 @@
 //! Traces the return of `inet_csk_accept` (`net/ipv4/inet_connection_sock.c`): a program takes a
-//! connection out of the accept queue, or is told that it cannot.
+//! connection out of the accept queue, or fails.
 //!
 //! Prototype: `(sk, flags, err, kern)` up to 6.9, `(sk, arg)` since 6.10. An exit program finds
 //! the return value after the last argument (`bpf_get_func_ret` needs 5.17), so there are twin
 //! programs, and the daemon loads the one that fits the prototype in the kernel's BTF.
 //!
 //! Remembers the accepting process. Produces an event when the connection is already closed: on
-//! Linux accept succeeds all the same, and the program's next read or write fails; `tcp_done` has
+//! Linux accept succeeds anyway, and the program's next read or write fails; `tcp_done` has
 //! counted the failure when it happened. Produces an event when accept fails, except for lack of
 //! connections.
 

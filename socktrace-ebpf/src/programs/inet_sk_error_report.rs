@@ -2,7 +2,7 @@
 //!
 //! Arguments: `(const struct sock *)`; since 5.14, absent in 5.10. Used for what does not end in
 //! `tcp_done`:
-//! - a socket with `IP_RECVERR` is told of ICMP errors at once and stays open;
+//! - a socket with `IP_RECVERR` gets ICMP errors at once and stays open;
 //! - an MPTCP socket reports what its program will get: that of its only subflow while connecting
 //!   and after a fallback to TCP (`__mptcp_error_report`), or that the peer has closed the whole
 //!   connection (`MP_FASTCLOSE`, `mptcp_check_fastclose`). Other failures of its subflows are not
@@ -91,7 +91,7 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     let mut local_port = sock.bound_port();
     let known = failure::find(sock);
     if known.is_some() && known.errno == errno {
-        if known.told == 1 {
+        if known.reported == 1 {
             return 0;
         }
         local_port = known.local_port;

@@ -47,7 +47,7 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
 
 /// Entry of `__inet_stream_connect` by kprobe, whose return would be lost when many wait for their
 /// peers. What becomes of an attempt that has failed already is known here; what fails at once is
-/// told by the returns below.
+/// reported at the returns below.
 #[kprobe(function = "__inet_stream_connect")]
 fn inet_stream_connect_kprobe(ctx: ProbeContext) -> i32 {
     begun(&ctx);
@@ -77,7 +77,7 @@ fn tcp_v4_connect_kretprobe(ctx: RetProbeContext) -> i32 {
 }
 
 /// Return of `tcp_v6_connect(sk, uaddr, addr_len)`. For an IPv4-mapped address it has called
-/// `tcp_v4_connect`, whose return has told all.
+/// `tcp_v4_connect`, whose return was the report.
 #[kretprobe(function = "tcp_v6_connect")]
 fn tcp_v6_connect_kretprobe(ctx: RetProbeContext) -> i32 {
     started(&ctx)
@@ -130,7 +130,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         if !is_sendmsg {
             failure::deliver(sock);
         }
-        // A sending call ends in `sk_stream_error`, which tells the delivery.
+        // A sending call ends in `sk_stream_error`, which reports the delivery.
         return 0;
     }
     let flags = Flags::empty()

@@ -35,7 +35,7 @@ pub(super) fn reported<L: Load>(sock: Sock<L>, kind: Kind, errno: u16) -> i32 {
     let question = Question::search(sock.identity(), Flags::empty(), false);
     let locate = |subject: &mut Subject| {
         subject.netns = sock.netns();
-        // What they have in place of ports are numbers of another kind.
+        // What they have instead of ports are numbers of another kind.
         if let Some(family) = sock.family() {
             (subject.local, subject.remote) = (sock.local(family), sock.remote(family));
         }
@@ -44,7 +44,7 @@ pub(super) fn reported<L: Load>(sock: Sock<L>, kind: Kind, errno: u16) -> i32 {
     0
 }
 
-/// The others report what is no failure, or have hooks for it.
+/// The others report what is not a failure, or have hooks for it.
 #[inline(always)]
 fn is_watched(kind: Kind) -> bool {
     const XDP: u8 = Domain::Xdp as u8;

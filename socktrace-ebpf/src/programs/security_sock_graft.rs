@@ -1,4 +1,4 @@
-//! Traces `security_sock_graft` (`security/security.c`) in place of the return of `inet_csk_accept`,
+//! Traces `security_sock_graft` (`security/security.c`) instead of the return of `inet_csk_accept`,
 //! which a return probe loses when many wait in accept; and beside that of a trampoline.
 //!
 //! Prototype: `(struct sock *, struct socket *)` in every kernel from 5.10 to 7.2, called by

@@ -3,7 +3,7 @@
 //!
 //! Prototype: `int (int sig, struct task_struct *, int priv)` in every kernel from 5.10 to 7.3. The signal
 //! comes with no socket: the registers of the system call have the descriptor. Sockets of TCP are reported
-//! by [`super::sk_stream_error`], and pipes are no sockets. Writes with `MSG_NOSIGNAL` never get here.
+//! by [`super::sk_stream_error`], and pipes are not sockets. Writes with `MSG_NOSIGNAL` never get here.
 
 use aya_ebpf::{
     helpers::generated::bpf_get_current_task,

@@ -90,7 +90,7 @@ fn would_wait<A: Arguments>(ctx: &A, errno: u16) -> i32 {
 }
 
 /// A write was to connect and is not allowed to. Where the return of `tcp_sendmsg_fastopen` is hooked, that
-/// has told more. The errno is also that of an address of `AF_UNSPEC`, which is not seen here.
+/// has reported more. The errno is also that of an address of `AF_UNSPEC`, which is not seen here.
 #[inline(always)]
 fn no_fast_open<L: Load>(sock: Sock<L>, family: Family) -> i32 {
     if offsets::FAST_OPEN_RETURNS.get() == 1 || sock.may_fast_open() {
@@ -125,7 +125,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     }
     if !known.is_some() && errno != EPIPE && sock.state() == TcpState::Close as u8 {
         // Without a connection, and with none that failed, a write gives EPIPE: this is a
-        // connect by MSG_FASTOPEN, which the return of `__inet_stream_connect` has told.
+        // connect by MSG_FASTOPEN, which the return of `__inet_stream_connect` has reported.
         return 0;
     }
     let verdict =
@@ -146,7 +146,7 @@ fn failed<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     if known.is_some() && (known.delivered == 0 || errno != EPIPE) {
         // What the program did itself was no failure yet.
         if known.errno == errno && known.origin != Origin::Dissolved as u8 {
-            // The same story as the failure's: it is told by the same state and flags.
+            // The delivery of the same failure, so it is reported with the same state and flags.
             signature.state = known.state;
             signature.flags = Flags(known.flags).with(Flags::DELIVERY).0;
         }

@@ -7,7 +7,7 @@
 //! `__sys_getsockopt(.., int *)`, where the socket is found by its descriptor. The daemon loads
 //! those that fit the prototypes in the kernel's BTF. Each produces an event for a socket of TCP, MPTCP or UDP.
 //!
-//! A descriptor that leads to no socket is told by the return of `__sys_setsockopt` and
+//! A descriptor that leads to no socket is reported at the return of `__sys_setsockopt` and
 //! `__sys_getsockopt` in every kernel, for options of TCP: nothing else says what it should be.
 
 use aya_ebpf::{
@@ -198,7 +198,7 @@ fn no_socket<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
 /// An option that was refused.
 #[derive(Clone, Copy)]
 struct Refused {
-    /// The descriptor, where it was told: else -1.
+    /// The descriptor where it is known, else -1.
     fd: i32,
     level: i32,
     option: i32,

@@ -42,7 +42,7 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     if task.is_null() {
         return 0;
     }
-    // SAFETY: likewise.
+    // SAFETY: the kernel passes such a context, and the verifier checks loads from it.
     let file = unsafe { (*ctx).file };
     if file.is_null() || !task::is_readable() {
         return 0;

@@ -2,7 +2,7 @@
 //! (`sock_diag`) or `bpf_sock_destroy`.
 //!
 //! Prototype: `int (sk, int err)` in every kernel from 5.10 to 7.2. It calls `tcp_done` for a
-//! socket that a program holds. Produces no event: it tells `tcp_done` the reason.
+//! socket that a program holds. Produces no event: it passes the reason to `tcp_done`.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
@@ -45,7 +45,7 @@ fn tcp_abort_kretprobe(_ctx: RetProbeContext) -> i32 {
 #[inline(always)]
 fn aborting<A: Arguments>(ctx: &A) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    // Requests and sockets in TIME_WAIT are no full sockets, and are dropped without tcp_done.
+    // Requests and sockets in TIME_WAIT are not full sockets, and are dropped without tcp_done.
     if sock.tcp().is_some() && sock.state() != TcpState::Close as u8 {
         note::put(sock, Note::new(Origin::Abort, Flags::empty()));
     }

@@ -92,8 +92,8 @@ fn closing_mptcp<L: Load>(sock: Sock<L>) -> i32 {
 fn unread<L: Load>(sock: Sock<L>, is_subflow: bool) -> i32 {
     let known = failure::find(sock);
     // kTLS and sockmaps leave in the socket what they have returned; and kTLS has errors of its own,
-    // which are no failures of the connection.
-    if is_subflow || known.told == 0 || known.delivered == 1 || known.errno != sock.err() {
+    // which are not failures of the connection.
+    if is_subflow || known.reported == 0 || known.delivered == 1 || known.errno != sock.err() {
         return 0;
     }
     let Some(family) = sock.stream_family() else {
@@ -148,7 +148,7 @@ fn cancelled<L: Load>(sock: Sock<L>, tcp: TcpSock<L>) -> i32 {
 /// The errno of an ICMP error that the program has read, if it has.
 ///
 /// An ICMP error that comes while connect still holds the socket, as from a container on the same
-/// host, ends nothing: it is left in `sk_err_soft`, and on IPv4 the program is woken all the same.
+/// host, ends nothing: it is left in `sk_err_soft`, and on IPv4 the program is woken anyway.
 /// While a socket is connecting only `SO_ERROR` takes it from there, and gives it to the program.
 #[inline(always)]
 fn errno_read<L: Load>(tcp: TcpSock<L>, connection: &Tuple) -> Option<u16> {

@@ -77,11 +77,12 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     // thread of the kernel's.
     let in_process = sock.is_owned() && !is_killed;
     // Each origin has flags that say something about it; the others would only multiply tallies.
-    let told = if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno, failing.tries()) };
+    let reported =
+        if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno, failing.tries()) };
     let holder = sock.holder_flags();
     let flags = Flags(u32::from(note.flags))
         .with(holder)
-        .with(told)
+        .with(reported)
         .with(tcp.connecting_flags())
         .with_flag(Flags::CONNECTING, sock.is_connecting_both_ways())
         .with_flag(Flags::SUBFLOW, u64::from(subflow));

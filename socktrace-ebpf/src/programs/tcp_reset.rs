@@ -2,7 +2,7 @@
 //!
 //! Prototype: `(struct sock *)` in 5.10, `(struct sock *, struct sk_buff *)` since 5.11. It sets
 //! `sk_err` by state and calls `tcp_done`, in every kernel from 5.10 to 7.2, unless the socket is
-//! closed already. Produces no event: it tells `tcp_done` that a reset is the reason.
+//! closed already. Produces no event: it notes for `tcp_done` that a reset is the reason.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},

@@ -2,7 +2,7 @@
 //!
 //! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. When the retries have run out it
 //! sets `sk_err` and calls `tcp_done` on the way (`tcp_write_err`, inlined everywhere). The entry
-//! program tells `tcp_done` that this timer is the reason, and measures the timeout that has run out;
+//! program notes for `tcp_done` that this timer is the reason, and measures the timeout that has run out;
 //! the exit program counts the timeouts
 //! after which the connection lives on, and produces an event for each: progress, no failure.
 

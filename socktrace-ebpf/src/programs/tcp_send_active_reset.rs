@@ -80,7 +80,7 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     0
 }
 
-/// Remembers who sends it, for the other end. A function of its own, as it takes much of the stack.
+/// Remembers who sends it, for the other end. A separate function, as it takes much of the stack.
 #[inline(never)]
 fn remember<L: Load>(tcp: TcpSock<L>, holder: Flags, in_process: bool, reason: u32) {
     let sock = tcp.sock();

@@ -9,7 +9,7 @@ use crate::{
     offsets::{self, Optional},
 };
 
-/// Set in what 5.10 to 5.15 keep where the cgroup is, when it is no pointer.
+/// Set in what 5.10 to 5.15 keep where the cgroup is, when it is not a pointer.
 const IS_DATA: u64 = 1;
 
 impl Sock<Probe> {

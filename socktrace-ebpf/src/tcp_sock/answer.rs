@@ -27,7 +27,7 @@ impl<L: Load> TcpSock<L> {
     /// received byte already and a segment's data has set `lrcvtime`, which begins with the time of
     /// connecting. Times that are equal, at the kernel's tick, say nothing. A heuristic:
     /// - who has been sent small segments again and again, and never a byte back, is a log collector or
-    ///   the like, and so is who takes a long upload that ends with this side's FIN: nothing is owed;
+    ///   similar, and so is who takes a long upload that ends with this side's FIN: nothing is owed;
     /// - who closes right after what follows an answer may have been said farewell to.
     #[inline(always)]
     pub(crate) fn awaits_answer(self) -> (u64, Flags) {

@@ -17,7 +17,7 @@ impl<L: Load> TcpSock<L> {
         self.describe_first_bytes(event);
     }
 
-    /// Fills in the state of the connection's timers. A function of its own: what it needs of the stack
+    /// Fills in the state of the connection's timers. A separate function: what it needs of the stack
     /// would else be part of the frame of each program.
     #[inline(never)]
     fn describe_timers(self, event: &mut Event) {

@@ -19,7 +19,7 @@ impl<L: Load> TcpSock<L> {
         Flags::empty().with_flag(Flags::FAST_OPEN, is_connecting & is_other(request, 0))
     }
 
-    /// The flags that tell the timers apart, see `diagnosis`, after as many tries to send that failed;
+    /// The flags that distinguish the timers, see `diagnosis`, after this many failed tries to send;
     /// none where this kernel lacks a member that they are taken from.
     #[inline(always)]
     pub(crate) fn timer_flags(self, errno: u16, tries: u16) -> Flags {
@@ -61,7 +61,7 @@ impl<L: Load> TcpSock<L> {
         Flags::empty().with_flag(Flags::ZERO_WINDOW, is_connected & is_same(u64::from(window), 0))
     }
 
-    /// The flags that tell resets apart, see `diagnosis`.
+    /// The flags that distinguish resets, see `diagnosis`.
     #[inline(always)]
     pub(crate) fn reset_flags(self) -> Flags {
         let retransmits = u64::from(self.load::<u8>(&offsets::ICSK_RETRANSMITS));
@@ -109,7 +109,7 @@ impl<L: Load> TcpSock<L> {
         let sent: u32 = self.load(offsets::TCP_LSNDTIME.present());
         let has_sent = is_other(self.unacked().into(), 0);
         let has_probed = is_other(self.load::<u8>(&offsets::ICSK_PROBES_OUT).into(), 0);
-        // One or the other, by a mask in place of a branch.
+        // One or the other, by a mask instead of a branch.
         let asked = jiffies() ^ (jiffies() ^ sent) & (has_sent as u32).wrapping_neg();
         // A transmission before the acknowledgement makes a huge, in truth negative, number.
         let silence = asked.wrapping_sub(acknowledged);

@@ -28,7 +28,7 @@ impl<L: Load> TcpSock<L> {
         event.first_bytes = [(numbers >> 32) as u32, numbers as u32];
     }
 
-    /// The two numbers, by how the connection was opened; 0 where they are not known. A function of its own,
+    /// The two numbers, by how the connection was opened; 0 where they are not known. A separate function,
     /// as the one below: what they need of the stack would else be part of the frame of each program.
     #[inline(never)]
     fn first_bytes(self, role: u64) -> u64 {

@@ -29,7 +29,7 @@ pub(crate) fn find(name: Name, netns: u32) -> Sock<Probe> {
     find_if(name, netns, |sock| sock.is_unix() && sock.state() == TcpState::Listen as u8)
 }
 
-/// The socket that receives datagrams at a name, likewise.
+/// The socket that receives datagrams at a name; none where it is not found.
 #[inline(always)]
 pub(crate) fn find_receiver(name: Name, netns: u32) -> Sock<Probe> {
     find_if(name, netns, Sock::is_unix_datagram)

@@ -52,7 +52,7 @@ impl Name {
             // SAFETY: the helper writes no more than there is room for, and checks the address itself.
             unsafe { bpf_probe_read_user(to, length as u32, from) }
         } else if offsets::READ_KERNEL.get() == 1 {
-            // SAFETY: likewise.
+            // SAFETY: the helper writes no more than there is room for, and checks the address itself.
             unsafe { bpf_probe_read_kernel(to, length as u32, from) }
         } else {
             return;
@@ -160,7 +160,7 @@ extern "C" fn unix_name_key(address: u64, length: u64, dentry: u64, mount: u64, 
         }
         // A path ends at its NUL, or where the program says.
         b'/' => {
-            // SAFETY: likewise: at most 109 bytes of 112.
+            // SAFETY: the helper writes at most 109 bytes of 112, and checks the address itself.
             unsafe { bpf_probe_read_kernel_str(to, length as u32 + 1, from.cast()) };
             let begin = u64::from_le(words[0]);
             let is_private = begin & TMP_BITS == TMP || begin == VAR_TMP;

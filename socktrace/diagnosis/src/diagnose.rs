@@ -46,12 +46,12 @@ pub fn diagnose(signature: Signature) -> Finding {
             Finding::Delivery(diagnosis(accepted(signature), signature))
         }
         Ok(EventKind::Write) if flags.has(Flags::DELIVERY) => {
-            let told = diagnosis(close(signature), signature);
-            Finding::Delivery(Diagnosis { call: Call::Write, ..told })
+            let found = diagnosis(close(signature), signature);
+            Finding::Delivery(Diagnosis { call: Call::Write, ..found })
         }
         Ok(EventKind::ClosedUnread) => {
-            let told = diagnosis(cause(EventKind::ClosedUnread, signature), signature);
-            Finding::Undelivered(Diagnosis { call: Call::None, ..told })
+            let found = diagnosis(cause(EventKind::ClosedUnread, signature), signature);
+            Finding::Undelivered(Diagnosis { call: Call::None, ..found })
         }
         Ok(kind) => Finding::Failure(diagnosis(cause(kind, signature), signature)),
         Err(_) => Finding::Failure(diagnosis(Cause::Other, signature)),
@@ -77,7 +77,7 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::Connect, EINPROGRESS | EALREADY) => Cause::ConnectSendTimeout,
         (EventKind::Write, EAGAIN) => Cause::SendTimeout,
 
-        // What was asked for is no address, and so there can be no route to it.
+        // What was asked for is not an address, and so there can be no route to it.
         (EventKind::Connect, _) if flags.has(Flags::POLICY) || flags.has(Flags::MALFORMED) => {
             Cause::ConnectLocal
         }
@@ -321,7 +321,7 @@ fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
         };
     }
     if flags.has(Flags::RETRANSMITTED) {
-        // The timer hook was missed or is absent here: its fields still tell.
+        // The timer hook was missed or is absent here: the socket's fields still show it.
         return retransmit_give_up(state, errno, flags);
     }
     if flags.has(Flags::KEEPALIVE) && flags.has(Flags::PROBED) {
@@ -390,7 +390,7 @@ const fn is_only_icmp(number: u16) -> bool {
     )
 }
 
-/// Whether a program was told what this kernel does not have. Programs ask for sockets that they can do
+/// Whether the errno says that this kernel lacks something. Programs ask for sockets that they can do
 /// without, to find out: C libraries and runtimes for IPv6 where it is off, Go for MPTCP (ENOPROTOOPT
 /// where `net.mptcp.enabled` is 0), tools for families whose modules may be missing.
 const fn is_probe(cause: Cause, errno: u16) -> bool {

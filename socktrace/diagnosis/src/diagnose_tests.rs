@@ -35,11 +35,11 @@ fn datagram(kind: EventKind, errno: u16) -> Signature {
 
 #[test]
 fn datagrams_have_causes_of_their_own() {
-    let told = |kind, errno| {
+    let diagnosed = |kind, errno| {
         let found = failure(datagram(kind, errno));
         (found.cause, found.call, found.severity)
     };
-    let reported = |errno| told(EventKind::ErrorReported, errno);
+    let reported = |errno| diagnosed(EventKind::ErrorReported, errno);
     let next = Call::ReadOrWrite;
     assert_eq!(reported(ECONNREFUSED), (Cause::PortUnreachable, next, Severity::Failure));
     assert_eq!(reported(EHOSTUNREACH), (Cause::UnreachableReported, next, Severity::Failure));
@@ -51,13 +51,13 @@ fn datagrams_have_causes_of_their_own() {
     };
     assert_eq!(failure(tcp).cause, Cause::UnreachableReported);
     let dropped = (Cause::ReceiveQueueFull, Call::None, Severity::Notable);
-    assert_eq!(told(EventKind::ReceiveQueueFull, 0), dropped);
+    assert_eq!(diagnosed(EventKind::ReceiveQueueFull, 0), dropped);
     let refused = (Cause::SendRefused, Call::Write, Severity::Failure);
-    assert_eq!(told(EventKind::DatagramSend, EPERM), refused);
+    assert_eq!(diagnosed(EventKind::DatagramSend, EPERM), refused);
 }
 
 #[test]
-fn unix_sends_are_told_by_errno_and_by_whether_the_peer_was_there() {
+fn unix_sends_are_diagnosed_by_errno_and_presence_of_the_peer() {
     const ENOENT: u16 = errno(libc::ENOENT);
     const ENOTCONN: u16 = errno(libc::ENOTCONN);
 
@@ -95,17 +95,17 @@ fn a_connect_that_asks_for_a_way_is_expected_to_fail() {
     const EADDRNOTAVAIL: u16 = errno(libc::EADDRNOTAVAIL);
     const EACCES: u16 = errno(libc::EACCES);
 
-    let told = |errno| {
+    let diagnosed = |errno| {
         let found = failure(datagram(EventKind::Connect, errno));
         assert_eq!(found.call, Call::Connect);
         (found.cause, found.severity)
     };
     for number in [ENETUNREACH, EHOSTUNREACH] {
-        assert_eq!(told(number), (Cause::ConnectNoRoute, Severity::Expected));
+        assert_eq!(diagnosed(number), (Cause::ConnectNoRoute, Severity::Expected));
     }
-    assert_eq!(told(EADDRNOTAVAIL), (Cause::ConnectLocal, Severity::Expected));
+    assert_eq!(diagnosed(EADDRNOTAVAIL), (Cause::ConnectLocal, Severity::Expected));
     for number in [EACCES, EINVAL, EPERM] {
-        assert_eq!(told(number), (Cause::ConnectLocal, Severity::Failure));
+        assert_eq!(diagnosed(number), (Cause::ConnectLocal, Severity::Failure));
     }
     // Of TCP it is a connection that is wanted.
     let tcp =
@@ -163,7 +163,7 @@ fn every_documented_row() {
         (Rto, LastAck, ENETUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR, F::SEND_FAILED, F::ORPHAN], Cause::SendFailedLocally, Call::None),
         (Rto, SynSent, ETIMEDOUT, vec![F::RETRANSMITTED, F::SEND_FAILED], Cause::ConnectSendFailed, Call::Connect),
         (Rto, SynSent, ENETUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR, F::SEND_FAILED], Cause::ConnectSendFailed, Call::Connect),
-        // The retry was answered by ICMP all the same: a firewall of this host rejects.
+        // The retry was answered by ICMP anyway: a firewall of this host rejects.
         (Other, SynSent, ECONNREFUSED, vec![F::RETRANSMITTED, F::SEND_FAILED], Cause::ConnectRefusedIcmp, Call::Connect),
         // A message of another host, and all that was sent left this one.
         (Other, Established, EHOSTUNREACH, vec![F::KEEPALIVE, F::PROBED, F::SOFT_ERROR], Cause::UnreachableTimeout, Call::ReadOrWrite),
@@ -319,8 +319,8 @@ fn what_was_never_delivered_has_the_cause_of_its_failure() {
         (reported, Flags::STAYED_OPEN),
         (mptcp, Flags::STAYED_OPEN),
     ] {
-        let told = failure(signature);
-        let expected = Finding::Undelivered(Diagnosis { call: Call::None, ..told });
+        let diagnosed = failure(signature);
+        let expected = Finding::Undelivered(Diagnosis { call: Call::None, ..diagnosed });
         assert_eq!(diagnose(unread(signature, more)), expected, "{signature:?}");
     }
 }

@@ -116,7 +116,7 @@ pub struct Diagnosis {
     pub sigpipe: Sigpipe,
 }
 
-/// What a signature stands for.
+/// Meaning of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// A socket failed.

@@ -28,7 +28,10 @@ impl FromStr for Errno {
         let near = nearest(text, known.iter().map(|(_, name)| name.as_str()));
         Err(format!(
             "no errno has this name; {}",
-            offer(near, "names are as in errno(3), such as ECONNRESET; none stands for no errno")
+            offer(
+                near,
+                "names are as in errno(3), such as ECONNRESET; use none for events without an errno"
+            )
         ))
     }
 }
@@ -52,7 +55,7 @@ impl FromStr for Severity {
         let found = Self::ALL.iter().find(|severity| severity.id().eq_ignore_ascii_case(text));
         found.copied().ok_or_else(|| {
             format!(
-                "expected one of {}, or one with ! before it",
+                "expected one of {}, or one of them after ! for all others",
                 Self::ALL.map(Self::id).join(", ")
             )
         })

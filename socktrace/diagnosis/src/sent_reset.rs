@@ -2,7 +2,7 @@
 
 use socktrace_ebpf::SentReset;
 
-/// What is said of an RST that this host sent.
+/// Description of an RST that this host sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WhySent {
     /// Its stable name.
@@ -14,16 +14,14 @@ pub struct WhySent {
     pub summary: &'static str,
 }
 
-/// What is said of it. The ids are a public interface: they are only ever added to.
+/// Its description. The ids are a public interface: they are only ever added to.
 #[must_use]
 pub const fn why_sent(reset: SentReset) -> WhySent {
     let (id, answered_by, summary) = match reset {
         SentReset::Other => ("other", None, "for a reason that is not known"),
-        SentReset::UnreadData => (
-            "unread_data",
-            None,
-            "the program closed the connection before it had read all that came",
-        ),
+        SentReset::UnreadData => {
+            ("unread_data", None, "the program closed the connection before it had read all data")
+        }
         SentReset::LingerZero => {
             ("linger_zero", None, "the program closed the connection with SO_LINGER 0")
         }
@@ -54,12 +52,12 @@ pub const fn why_sent(reset: SentReset) -> WhySent {
             ("mptcp", None, "the MPTCP connection that it carries was reset or has ended")
         }
         SentReset::NoSocket => {
-            ("no_socket", Some("none"), "a segment came to a port where no socket takes it")
+            ("no_socket", Some("none"), "a segment came to a port without a socket")
         }
         SentReset::Listener => (
             "listener",
             Some("listener"),
-            "a segment came to a listener that belongs to no connection of its",
+            "a segment came to a listener and belongs to none of its connections",
         ),
         SentReset::Request => (
             "request",
@@ -75,13 +73,11 @@ pub const fn why_sent(reset: SentReset) -> WhySent {
         SentReset::DataAfterClose => (
             "data_after_close",
             Some("full"),
-            "data came that no program can read any more: closed, or shut down for reading",
+            "data came that no program can read: closed, or shut down for reading",
         ),
-        SentReset::UnacceptableAck => (
-            "unacceptable_ack",
-            Some("full"),
-            "a segment came that acknowledges what was never sent",
-        ),
+        SentReset::UnacceptableAck => {
+            ("unacceptable_ack", Some("full"), "a segment came that acknowledges data never sent")
+        }
     };
     WhySent { id, answered_by, summary }
 }

@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(domain_name(77), "77");
         assert_eq!(type_name(0), "0");
         assert_eq!(socket_protocol_name(libc::AF_INET, 0), "0");
-        // Six is no TCP in another family.
+        // Six is not TCP in another family.
         assert_eq!(socket_protocol_name(libc::AF_UNIX, 6), "6");
     }
 

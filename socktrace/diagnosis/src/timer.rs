@@ -7,7 +7,7 @@ use crate::{Cause, Finding, diagnose};
 /// A timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Timer {
-    /// What was sent is not acknowledged: data, a SYN or a FIN (`tcp_retransmit_timer`).
+    /// Sent data, a SYN or a FIN is not acknowledged (`tcp_retransmit_timer`).
     Retransmission,
     /// Data waits for the peer's window to open (`tcp_probe_timer`).
     Persist,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_timer_is_told_by_who_gave_up_and_what_waited() {
+    fn the_timer_is_known_by_who_gave_up_and_what_waited() {
         use Origin::{Other, RetransmitTimer};
         use TcpState::{Established, SynSent};
         let none = Flags::empty();

@@ -25,7 +25,7 @@ pub(crate) fn connect(errno: u16) -> Cause {
 /// A write on a connection failed.
 pub(crate) fn write(errno: u16, flags: Flags) -> Cause {
     match i32::from(errno) {
-        // Of others the program is to wait, and it is no failure.
+        // Of others the program is to wait, and it is not a failure.
         libc::EAGAIN => Cause::SendTimeout,
         libc::EPIPE if flags.has(Flags::PEER_CLOSED) => Cause::WriteAfterPeerClose,
         libc::EPIPE => Cause::WriteAfterShutdown,

@@ -1,4 +1,4 @@
-//! The web configuration file in force: read anew when it, or a file that it names, has changed.
+//! The web configuration file in force: reloaded when it, or a file that it names, has changed.
 
 use std::{
     fs,
@@ -34,10 +34,10 @@ struct Current {
     rules: Arc<Rules>,
 }
 
-/// What tells a file from what it was: device, inode, size, times of change.
+/// By which a changed file is recognized: device, inode, size, times of change.
 type Stamp = (u64, u64, u64, [i64; 4]);
 
-/// What a file says, ready for use.
+/// A file's settings, ready for use.
 pub(super) struct Rules {
     pub(super) tls: Option<Arc<ServerConfig>>,
     headers: HeaderMap,
@@ -74,7 +74,7 @@ impl Access {
         Self::open(None, false)
     }
 
-    /// What is in force now. A change that cannot be used is logged once, and changes nothing.
+    /// The settings in force. A change that cannot be used is logged once, and changes nothing.
     pub(super) fn rules(&self) -> Arc<Rules> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = current.stamps.iter().any(|(path, before)| stamp(path) != *before);
@@ -83,11 +83,14 @@ impl Access {
             current.stamps = stamps;
             match rules {
                 Ok(rules) => {
-                    log::info!("{} or a file that it names has changed", file.display());
+                    log::info!(
+                        "reloaded {}, as it or a file that it names has changed",
+                        file.display()
+                    );
                     current.rules = Arc::new(rules);
                 }
                 Err(error) => {
-                    log::error!("{}: {error:#}; the former one stays in force", file.display());
+                    log::error!("{}: {error:#}; the previous one stays in force", file.display());
                 }
             }
         }

@@ -351,7 +351,7 @@ fn requests_are_limited() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_told_at_the_start() {
+fn unusable_files_are_reported_at_the_start() {
     let files = Files::new();
     let foreign = issue(&authority(), "127.0.0.1");
     files.replace("foreign.key", &foreign.1);

@@ -131,17 +131,17 @@ mod tests {
 
     use super::*;
 
-    /// Runs a connection that does nothing, and tells its number when it ends.
+    /// Runs a connection that does nothing, and sends its number when it ends.
     async fn idle(connections: &Arc<Connections>, number: u32, ended: &Sender<u32>) {
-        struct Tell(u32, Sender<u32>);
-        impl Drop for Tell {
+        struct NotifyEnd(u32, Sender<u32>);
+        impl Drop for NotifyEnd {
             fn drop(&mut self) {
                 self.1.try_send(self.0).expect("room");
             }
         }
-        let tell = Tell(number, ended.clone());
+        let notify = NotifyEnd(number, ended.clone());
         connections.place().await.run(async move |place| {
-            let _kept = (place, tell);
+            let _kept = (place, notify);
             pending::<()>().await;
         });
         // Each at a time of its own.

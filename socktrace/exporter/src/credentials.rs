@@ -12,7 +12,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::web_config::Digest;
 
-/// What a client must show one of. Nothing, if there are none.
+/// Credentials, one of which a client must present. None are required if there are none.
 pub(super) struct Credentials {
     users: BTreeMap<String, String>,
     tokens: Vec<Digest>,
@@ -72,7 +72,7 @@ impl Credentials {
         basic.into_iter().chain(bearer)
     }
 
-    /// Whether it is a token. The time that this takes tells of digests only, which are no secret
+    /// Whether it is a token. The time that this takes depends only on digests, which are no secret
     /// that helps to find one.
     fn is_token(&self, token: &str) -> bool {
         let shown = digest::digest(&digest::SHA256, token.as_bytes());

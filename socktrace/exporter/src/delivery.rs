@@ -40,7 +40,7 @@ impl<T: AsyncWrite + Unpin> Delivery<T> {
         let limit = self.limit;
         let behind = self.behind.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(behind.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no more")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 }
 

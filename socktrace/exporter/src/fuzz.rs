@@ -23,9 +23,9 @@ fn labels() {
             let quoted = sample.strip_prefix("g{l=\"").expect(sample);
             let quoted = quoted.strip_suffix("\"} 7").expect(sample);
             assert_eq!(unescape(quoted, true), value, "{format:?}");
-            let told = page.split('\n').find_map(|line| line.strip_prefix("# HELP g "));
+            let shown = page.split('\n').find_map(|line| line.strip_prefix("# HELP g "));
             let escapes_all = format == Format::OpenMetrics;
-            assert_eq!(unescape(told.expect("a help text"), escapes_all), help, "{format:?}");
+            assert_eq!(unescape(shown.expect("a help text"), escapes_all), help, "{format:?}");
         }
     });
 }

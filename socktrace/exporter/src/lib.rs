@@ -2,7 +2,7 @@
 //! authentication as in the exporter toolkit's web configuration file, and limits.
 //!
 //! Independent of what is exported: a [`Site`] brings a closure that gathers the metric families, and
-//! what the other pages show. The server runs on a thread of its own.
+//! what the other pages show. The server runs on its own thread.
 
 mod access;
 #[cfg(test)]

@@ -13,7 +13,7 @@ const DEFAULT_MODE: u32 = 0o660;
 /// The valid forms.
 const FORMS: &str = "expected an IP address and a port, such as 127.0.0.1:10054, 0.0.0.0:10054 or \
      [::]:10054; a UNIX socket, such as unix:/run/socktrace/metrics.sock or with a mode \
-     unix:/run/socktrace/metrics.sock,mode=0666; or systemd, for the sockets that it passes";
+     unix:/run/socktrace/metrics.sock,mode=0666; or systemd, for sockets passed by systemd";
 
 /// A place to listen at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_ones_are_told_the_forms() {
+    fn errors_name_the_accepted_forms() {
         for text in [
             "",
             "10054",

@@ -24,7 +24,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// What these headers ask for. A client that accepts neither format gets the Prometheus one,
+    /// The format that these headers ask for. A client that accepts neither format gets the Prometheus one,
     /// as from other exporters.
     pub(super) fn by(headers: &HeaderMap) -> Self {
         let format = format(&choices(headers, &ACCEPT));

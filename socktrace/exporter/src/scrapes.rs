@@ -21,7 +21,7 @@ pub(super) struct Scrapes {
     last: Arc<Mutex<Option<Scrape>>>,
 }
 
-/// What was read, and the pages made of it.
+/// The metrics that were read, and the pages made of them.
 struct Scrape {
     began: Instant,
     families: Vec<MetricFamily>,

@@ -1,4 +1,4 @@
-//! The server: a thread of its own, so that no client can delay the stream of failures.
+//! The server: its own thread, so that no client can delay the stream of failures.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ use super::{
 /// Threads for what takes long: one scrape at a time, one password.
 const WORKERS: usize = 2;
 
-/// How long to wait when no connection can be accepted, for want of descriptors or memory.
+/// How long to wait when no connection can be accepted, for lack of descriptors or memory.
 const RECOVERY: Duration = Duration::from_secs(1);
 
 /// The sockets to serve.
@@ -120,7 +120,7 @@ fn register(
     Ok((acceptors, files))
 }
 
-/// What connections share.
+/// State shared by connections.
 struct Shared {
     limits: Limits,
     connections: Arc<Connections>,
@@ -207,7 +207,7 @@ impl Shared {
     ) -> Result<Response, std::convert::Infallible> {
         let _mark = place.answering();
         timeout(self.limits.answer, self.pages.call(request)).await.unwrap_or_else(|_| {
-            Ok((StatusCode::SERVICE_UNAVAILABLE, "this takes too long\n").into_response())
+            Ok((StatusCode::SERVICE_UNAVAILABLE, "the request took too long\n").into_response())
         })
     }
 }

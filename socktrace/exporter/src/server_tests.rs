@@ -114,7 +114,7 @@ fn every_page_is_there() {
         ("/metrics", 200, "\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
         ("/healthz", 200, "\r\n\r\nok\n"),
         ("/readyz", 200, "\r\n\r\nhooks: tcp_done\nnot attached: x: y\n"),
-        ("/metrics/", 404, "there is no /metrics/; there are /metrics,"),
+        ("/metrics/", 404, "there is no /metrics/; the pages are /metrics,"),
         ("/favicon.ico", 404, "there is no /favicon.ico"),
     ] {
         let answer = ask(address, &request("GET", path, ""));
@@ -127,7 +127,7 @@ fn every_page_is_there() {
 }
 
 #[test]
-fn other_methods_are_told_what_is_allowed() {
+fn other_methods_learn_what_is_allowed() {
     let (_server, address) = start(AMPLE, site(|| families(1)));
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "FROB"] {
         let answer = ask(address, &request(method, "/metrics", "Content-Length: 0\r\n"));

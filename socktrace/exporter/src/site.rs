@@ -19,13 +19,13 @@ use super::{
     watchdog::{Liveness, PATIENCE},
 };
 
-/// What the pages show.
+/// Contents of the pages.
 pub struct Site {
     /// Reads the metrics as they are now; never called twice at a time.
     pub gather: Arc<Gather>,
     /// Asks the event loop whose health `/healthz` reports.
     pub liveness: Liveness,
-    /// What `/readyz` answers.
+    /// The answer of `/readyz`.
     pub readiness: Readiness,
     /// The page at `/`, for people, as HTML.
     pub index: String,
@@ -43,7 +43,7 @@ pub struct Readiness {
 /// The pages about health, which need no credentials unless they are asked to.
 pub(super) const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
-/// What handlers of requests share.
+/// State shared by request handlers.
 struct Pages {
     scrapes: Scrapes,
     liveness: Liveness,
@@ -91,7 +91,7 @@ async fn metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Respons
     response
 }
 
-/// Whether the process does its work; one that does not is to be started anew.
+/// Whether the process makes progress; one that does not is to be restarted.
 async fn healthz(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
     if pages.liveness.is_alive().await {
         return (StatusCode::OK, "ok\n".to_owned());
@@ -113,6 +113,7 @@ async fn not_about_health(uri: Uri) -> (StatusCode, String) {
 }
 
 async fn not_found(uri: Uri) -> (StatusCode, String) {
-    let text = format!("there is no {}; there are /metrics, /healthz, /readyz and /\n", uri.path());
+    let text =
+        format!("there is no {}; the pages are /metrics, /healthz, /readyz and /\n", uri.path());
     (StatusCode::NOT_FOUND, text)
 }

@@ -10,8 +10,8 @@ use super::listener::Listener;
 pub struct PassedSockets(ListenFd);
 
 impl PassedSockets {
-    /// Those that are for this process. To be called before there are threads, as it removes the
-    /// variables that tell of them from the environment.
+    /// The sockets for this process. To be called before there are threads, as it removes the
+    /// variables that describe them from the environment.
     #[must_use]
     pub fn from_env() -> Self {
         // The library takes descriptors without LISTEN_PID too. Those could be another process's.
@@ -52,7 +52,7 @@ fn take_one(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
         Listener::Unix(listener, _) => socket2::SockRef::from(listener).is_listener()?,
     };
     if !listens {
-        let text = "a passed socket does not listen; Accept=no is needed in the socket unit";
+        let text = "a passed socket does not listen; set Accept=no in the socket unit";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     Ok(listener)

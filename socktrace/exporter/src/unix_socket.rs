@@ -77,7 +77,7 @@ fn lock(path: &Path) -> io::Result<File> {
             Ok(()) => return Ok(directory),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                let text = "another process keeps its directory locked (flock)";
+                let text = "another process holds the lock of its directory (flock)";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
@@ -94,7 +94,10 @@ fn bind(path: &Path) -> io::Result<Socket> {
 /// Whether it is a socket that refuses connections, left over by a process that was killed.
 fn is_stale(path: &Path) -> io::Result<bool> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file, no socket"));
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is not a socket is in the way",
+        ));
     }
     match UnixStream::connect(path) {
         Ok(_) => Ok(false),
@@ -170,6 +173,6 @@ mod tests {
         drop(file);
         assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
         let error = SocketFile::bind(&path, 0o600).expect_err("no socket");
-        assert_eq!(error.to_string(), "there is a file, no socket");
+        assert_eq!(error.to_string(), "a file that is not a socket is in the way");
     }
 }

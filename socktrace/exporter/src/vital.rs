@@ -2,7 +2,7 @@
 
 use std::{io, process, thread};
 
-/// What a Rust program ends with whose main thread panics.
+/// Exit code of a Rust program whose main thread panics.
 const PANICKED: i32 = 101;
 
 /// Starts a thread that ends the process when it panics, so that a supervisor can restart it.

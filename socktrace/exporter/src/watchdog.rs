@@ -17,7 +17,7 @@ const WAITING: usize = 16;
 #[derive(Clone)]
 pub struct Liveness(mpsc::Sender<oneshot::Sender<()>>);
 
-/// What the event loop runs to be found alive.
+/// Run by the event loop, to show that it makes progress.
 pub struct Watchdog(mpsc::Receiver<oneshot::Sender<()>>);
 
 impl Liveness {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_stuck_loop_is_told_from_a_running_one() {
+    async fn a_stuck_loop_is_recognized() {
         let (liveness, watchdog) = Liveness::new();
         assert!(!liveness.is_alive().await, "the loop does not run yet");
         let running = tokio::spawn(watchdog.run());

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// What `SQLite` keeps beside a file, which belongs to it.
+/// Files that `SQLite` keeps beside a database.
 const LOG: &str = "-wal";
 
 /// Renames a file and the log that belongs to it; returns its new name.

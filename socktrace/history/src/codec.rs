@@ -1,6 +1,6 @@
 //! Lines in little room: what many lines have in common is kept once, as their shape.
 //!
-//! A shape is a line with gaps in place of what differs from line to line: numbers, addresses, and words with
+//! A shape is a line with gaps instead of what differs from line to line: numbers, addresses, and words with
 //! digits in sentences. What fills the gaps is kept for each line.
 
 use std::{ops::Range, str::FromStr as _};
@@ -50,7 +50,7 @@ const LONG: u8 = 0xff;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Packed {
     pub(crate) shape: Vec<u8>,
-    /// What fills the gaps of the shape, in order.
+    /// The values for the gaps of the shape, in order.
     pub(crate) fillings: Vec<u8>,
 }
 

@@ -37,7 +37,7 @@ pub struct Keeper {
     done: mpsc::Sender<()>,
 }
 
-/// What changes a keeper, and ends it.
+/// Changes and ends a keeper.
 #[derive(Debug)]
 pub struct Control {
     queue: Arc<Queue>,
@@ -84,7 +84,7 @@ impl Keeper {
         }
         if self.store.as_ref().is_some_and(Store::is_gone) {
             self.store = None;
-            log::warn!("history: {} has been moved or deleted", self.place.file.display());
+            log::warn!("history: {} was moved or deleted", self.place.file.display());
         }
         if self.store.is_none() {
             self.open();
@@ -98,7 +98,7 @@ impl Keeper {
                 counts.add_written(rows.len() as u64);
                 if self.retry.take().is_some() {
                     let dropped = counts.read().dropped(Dropped::Unwritable);
-                    log::warn!("history: can be written again; {dropped} lines are missing");
+                    log::warn!("history: writing works again; {dropped} lines are missing");
                 }
             }
             Err(error) => {
@@ -116,7 +116,7 @@ impl Keeper {
                 }
                 counts.add_dropped(Dropped::Unwritable, rows.len() as u64);
                 if !passes(&error) {
-                    // What is mended meanwhile shows only in a file that is opened again.
+                    // A problem that is fixed meanwhile shows only in a file that is opened again.
                     self.store = None;
                 }
                 self.failed(&format!("cannot be written: {error}"));
@@ -131,7 +131,7 @@ impl Keeper {
                 self.store = Some(store);
             }
             Err(error @ OpenError::Taken(_)) => {
-                self.failed(&format!("{error}; this one goes on without"));
+                self.failed(&format!("{error}; this process runs without a history"));
             }
             Err(error) => self.failed(&error.to_string()),
         }
@@ -140,7 +140,7 @@ impl Keeper {
     /// Notes a failure, and says so once.
     fn failed(&mut self, text: &str) {
         if self.retry.replace(Instant::now() + RETRY).is_none() {
-            log::warn!("history: {text}; everything else goes on");
+            log::warn!("history: {text}; everything else continues");
         }
     }
 
@@ -173,13 +173,13 @@ impl Control {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
-    /// What became of lines so far.
+    /// Counts of lines so far.
     #[must_use]
     pub fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 
-    /// Has what waits written, if that takes no longer than some seconds, and returns what it came to.
+    /// Writes what waits, if that takes no longer than some seconds, and returns the counts.
     #[must_use]
     pub fn finish(self) -> Numbers {
         self.queue.close();

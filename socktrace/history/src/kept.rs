@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::codec::{differing, fill, unpack};
 
-/// What lines have in common.
+/// The shape that lines share.
 #[derive(Debug)]
 pub(crate) struct Shape {
     text: Vec<u8>,

@@ -1,6 +1,6 @@
 //! Keeps JSON lines in a file of bounded size and age, and reads them back.
 //!
-//! A [`Keeper`] writes on a thread of its own what a [`Queue`] has taken; a [`Reader`] reads while it does.
+//! A [`Keeper`] writes on its own thread what a [`Queue`] has taken; a [`Reader`] reads while it does.
 //! Independent of what the lines are about, but for the names of fields that differ from line to line.
 
 mod aside;

@@ -11,7 +11,7 @@ use super::counts::{Counts, Dropped};
 /// Memory of lines that wait, at most: some thousands of them.
 const MOST_BYTES: usize = 8 << 20;
 
-/// What a line takes besides its text.
+/// Overhead of a line in addition to its text.
 const OVERHEAD: usize = 64;
 
 /// Lines that are written at once: as many are lost at most when the power fails.
@@ -47,7 +47,7 @@ struct State {
     is_closed: bool,
 }
 
-/// What was taken out.
+/// Lines taken out of the queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Rows(Vec<Row>),
@@ -64,7 +64,7 @@ impl Queue {
         Self { state: Mutex::default(), news: Condvar::new(), counts }
     }
 
-    /// What became of lines.
+    /// Counts of lines.
     #[must_use]
     pub fn counts(&self) -> &Arc<Counts> {
         &self.counts

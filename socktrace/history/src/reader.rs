@@ -28,16 +28,16 @@ const BUSY: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Nobody has written anything.
-    #[error("there is no history at {0}")]
+    #[error("there is not a history at {0}")]
     Missing(PathBuf),
     /// The user may not.
-    #[error("{0} may be read by root and members of its group")]
+    #[error("{0} can be read only by root and members of its group")]
     Forbidden(PathBuf),
     /// The user may read it, and no more.
-    #[error("{0} can be changed by root and the user of the daemon")]
+    #[error("{0} can be changed only by root and the daemon's user")]
     ReadOnly(PathBuf),
     /// It is something else.
-    #[error("{0} is no history of this version of socktrace")]
+    #[error("{0} is not a history of this version of socktrace")]
     Foreign(PathBuf),
     /// `SQLite` says this.
     #[error("cannot read {0}: {1}")]
@@ -56,7 +56,7 @@ pub struct Reader {
 #[derive(Debug, Default)]
 struct Chunk {
     rows: Vec<Row>,
-    /// What fills the gaps of all of them.
+    /// The values for the gaps of all of them.
     fillings: Vec<u8>,
 }
 

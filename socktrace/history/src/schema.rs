@@ -25,7 +25,7 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// What a file is.
+/// Kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// One with nothing in it.

@@ -48,7 +48,7 @@ const MOST_LOG_BYTES: u64 = 8 * LOG_BYTES;
 /// How long to wait for somebody who removes lines.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// What a damaged file is called besides.
+/// Suffixes of files that are set aside.
 const DAMAGED: &str = "damaged";
 
 /// How much is kept.
@@ -64,7 +64,7 @@ pub struct Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process writes it.
-    #[error("another process writes {0}")]
+    #[error("another process is writing {0}")]
     Taken(PathBuf),
     /// The system refuses.
     #[error("cannot open {0}: {1}")]
@@ -109,7 +109,7 @@ impl Store {
             Err(Unusable::File { why, text }) => {
                 let aside = set_aside(file, why).map_err(system)?;
                 log::warn!(
-                    "history: {} {text}; it is now {}, and a new one was begun",
+                    "history: {} {text}; moved it to {} and began a new one",
                     file.display(),
                     aside.display()
                 );
@@ -137,7 +137,7 @@ impl Store {
         let Ok(_lock) = place.lock() else { return };
         match set_aside(file, DAMAGED) {
             Ok(aside) => log::warn!(
-                "history: {} is damaged; it is now {}, and a new one is begun",
+                "history: {} is damaged; moved it to {} and begin a new one",
                 file.display(),
                 aside.display()
             ),
@@ -155,7 +155,7 @@ impl Store {
             self.checkpoint()?;
         }
         if self.is_log_full() {
-            let text = "a process has been reading it for long".to_owned();
+            let text = "a process has been reading it for a long time".to_owned();
             let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
             return Err(rusqlite::Error::SqliteFailure(busy, Some(text)));
         }
@@ -362,11 +362,11 @@ fn connect(file: &Path) -> Result<Connection, Unusable> {
         Found::Current => {}
         Found::Empty => schema::create(&mut connection)?,
         Found::Other(version) => {
-            let text = format!("has version {version} of the tables, not {}", schema::VERSION);
+            let text = format!("has tables of version {version}, not {}", schema::VERSION);
             return Err(Unusable::File { why: "other-version", text });
         }
         Found::Foreign => {
-            return Err(Unusable::File { why: "foreign", text: "is no history".to_owned() });
+            return Err(Unusable::File { why: "foreign", text: "is not a history".to_owned() });
         }
     }
     // FULL: what is committed is on the disk also when the power fails.
@@ -387,7 +387,7 @@ fn compress(text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 impl Store {
-    /// Has the disk full at so many pages.
+    /// Simulates a full disk at this many pages.
     pub(crate) fn limit_pages(&self, pages: Option<u32>) {
         let pages = pages.unwrap_or(u32::MAX - 1);
         let limit =

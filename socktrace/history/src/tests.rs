@@ -364,7 +364,7 @@ fn a_purge_leaves_nothing_and_the_writer_goes_on() {
 #[test]
 fn a_keeper_goes_on_without_a_place() {
     let home = Home::new();
-    // A file in place of its directory.
+    // A file instead of its directory.
     fs::write(home.file.parent().expect("one"), "").expect("written");
     let queue = Arc::new(Queue::new(Arc::default()));
     let (keeper, control) = Keeper::new(Arc::clone(&queue), home.place(), LARGE);

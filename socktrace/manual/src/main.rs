@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     write("socktrace.toml", socktrace::template().as_bytes())
 }
 
-/// The date on pages: today's, or that of the source if it is told, as programs are told it that
+/// The date on pages: today's, or that of the source if `SOURCE_DATE_EPOCH` gives it, as for programs that
 /// are to make the same of the same source.
 fn date() -> Result<String> {
     let time = match env::var("SOURCE_DATE_EPOCH") {
@@ -42,7 +42,7 @@ fn date() -> Result<String> {
             .parse()
             .ok()
             .and_then(|seconds| Timestamp::from_second(seconds).ok())
-            .with_context(|| format!("SOURCE_DATE_EPOCH is no time: {seconds:?}"))?,
+            .with_context(|| format!("SOURCE_DATE_EPOCH is not a time: {seconds:?}"))?,
         Err(_) => Timestamp::now(),
     };
     Ok(time.to_zoned(TimeZone::UTC).date().to_string())

@@ -26,7 +26,7 @@ pub(crate) fn all(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-/// A page. What clap calls the extra section is told by sections of the customary names.
+/// A page. Clap's extra section is replaced by sections with the customary names.
 fn page(
     command: &Command,
     sections: &[Section],

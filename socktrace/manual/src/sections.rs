@@ -1,4 +1,4 @@
-//! What a manual page says besides what the command line's definition does.
+//! Sections of a manual page that the command line's definition does not have.
 
 use clap::Command;
 
@@ -25,13 +25,13 @@ const FILES: [(&str, &str); 5] = [
     (
         "/etc/socktrace/socktrace.toml",
         "Settings, in TOML: the long name of an option without its dashes, and its value. Options \
-         that may be repeated take a list. The file need not be there.",
+         that may be repeated take a list. The file is optional.",
     ),
     (
         "/var/lib/socktrace/history.db",
-        "What --history keeps, and socktrace-history(1) shows: to root and members of group socktrace.",
+        "The history that --history writes and socktrace-history(1) shows, to root and members of group socktrace.",
     ),
-    ("/run/socktrace/", "Where the service may make a UNIX socket for its metrics."),
+    ("/run/socktrace/", "Where the service may create a UNIX socket for its metrics."),
     ("/sys/kernel/btf/vmlinux", "The kernel's type information, which tracing needs."),
     ("/usr/share/doc/socktrace/", "More documentation."),
 ];
@@ -40,69 +40,69 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     (
         "SOCKTRACE_NAME",
         "The option --name, in capitals and with _ for each dash: SOCKTRACE_IDLE_THRESHOLD=60 for \
-         --idle-threshold 60. Values of an option that may be repeated stand with spaces between. \
-         Wins over the file; options win over both.",
+         --idle-threshold 60. Values of an option that may be repeated are separated by spaces. \
+         The environment overrides the file; options override both.",
     ),
     ("SOCKTRACE_CONFIG", "The file with settings, as with --config."),
     (
         "OTEL_EXPORTER_OTLP_ENDPOINT, _LOGS_ENDPOINT, _METRICS_ENDPOINT, _HEADERS, _PROTOCOL, \
          _COMPRESSION, _TIMEOUT, _CERTIFICATE, _CLIENT_CERTIFICATE, _CLIENT_KEY, \
          OTEL_METRIC_EXPORT_INTERVAL",
-        "Refine what --otlp sends, as OpenTelemetry defines them; alone they send nothing. Options win \
-         over them, but not over the endpoint of a single signal.",
+        "Settings for --otlp, as OpenTelemetry defines them; by themselves they send nothing. Options \
+         override them, except for the endpoint of a single signal.",
     ),
     (
         "OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME",
-        "Attributes of everything that --otlp sends, and what socktrace is called in its metrics.",
+        "Attributes of everything that --otlp sends, and the service name of socktrace's own metrics.",
     ),
-    ("NO_COLOR", "When set and not empty, nothing is colored, unless --color says otherwise."),
+    ("NO_COLOR", "If set and not empty, output is not colored unless --color says otherwise."),
     ("LC_ALL, LC_MESSAGES, LANG", "The language of socktrace-explain(1)."),
 ];
 
 /// Commands, and what they are for.
 const EXAMPLES: [(&str, &str); 15] = [
-    ("socktrace", "Shows a line for each failed socket, and serves metrics on 127.0.0.1:10054."),
+    ("socktrace", "Shows one line per failed socket, and serves metrics on 127.0.0.1:10054."),
     (
         "socktrace -- curl https://example.org/",
-        "Runs a command, and shows what it fails at and all that it starts.",
+        "Runs a command, and shows its failures and those of all processes that it starts.",
     ),
-    ("socktrace --follow 4711", "Shows the same of a process that is there."),
-    (
-        "socktrace --output json --all",
-        "Shows everything that is known, as JSON, of expected failures too.",
-    ),
+    ("socktrace --follow 4711", "Shows the same for a running process."),
+    ("socktrace --output json --all", "Shows all details as JSON, including expected failures."),
     (
         "socktrace --unit nginx --remote 10.0.0.0/8",
-        "Shows what fails between a service and a network.",
+        "Shows failures between a service and a network.",
     ),
     (
         "socktrace --errno ECONNRESET --errno EPIPE --cause '!premature_eof'",
-        "Shows any of two errnos, without one cause.",
+        "Shows either of two errnos, without one cause.",
     ),
     (
         "socktrace --no-stream --listen [::]:10054 --web-config /etc/socktrace/web.yml",
-        "Only counts, and serves the counts to the network, by the TLS and the passwords of a web configuration file.",
+        "Only counts, and serves the metrics to the network with the TLS and passwords of a web configuration file.",
     ),
     (
         "socktrace --no-stream --otlp http://localhost:4318",
         "Sends failures and counts to an OpenTelemetry Collector.",
     ),
     ("socktrace doctor --self-test", "Checks that failures are seen on this host."),
-    ("socktrace history --since yesterday --unit nginx", "Shows what failed for a service."),
-    ("socktrace history --since 2d --group-by service,cause", "Counts it by service and cause."),
+    ("socktrace history --since yesterday --unit nginx", "Shows past failures of a service."),
+    (
+        "socktrace history --since 2d --group-by service,cause",
+        "Counts past failures by service and cause.",
+    ),
     (
         "socktrace replay --cause connect_refused failures.json",
         "Shows lines that --output json has written.",
     ),
     (
         "socktrace top",
-        "Shows on a full screen what fails on this host, and how often; ? shows the keys.",
+        "Shows full-screen what fails on this host, and how often; ? shows the keys.",
     ),
     (
         "socktrace top --history --until 03:00",
         "Shows what failed last night; [ and ] step through it.",
     ),
-    ("socktrace explain ECONNRESET", "Tells what an errno means, and what a program should do."),
+    ("socktrace explain ECONNRESET", "Explains what an errno means, and what a program should do."),
 ];
 
 const SEE_ALSO: &str = "ss(8), tcp(7), errno(3), signal(7), capabilities(7), bpf(2), systemctl(1)";
@@ -128,7 +128,7 @@ pub(crate) fn of_subcommand(command: &Command) -> Vec<Section> {
     let examples: Vec<_> =
         EXAMPLES.into_iter().filter(|(line, _)| line.starts_with(name)).collect();
     vec![
-        Section::of_text("EXIT STATUS", "As of socktrace(1)."),
+        Section::of_text("EXIT STATUS", "As for socktrace(1)."),
         Section::of_terms("EXAMPLES", &examples),
         Section::of_text("SEE ALSO", format!("socktrace(1), {SEE_ALSO}")),
     ]

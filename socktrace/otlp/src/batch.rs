@@ -21,7 +21,7 @@ const RESOURCE_LOGS: u8 = 1 << 3 | LENGTH_DELIMITED;
 const SCOPE_LOGS: u8 = 2 << 3 | LENGTH_DELIMITED;
 const LENGTH_DELIMITED: u8 = 2;
 
-/// What a record takes besides its own bytes.
+/// Overhead of a record in addition to its bytes.
 const OVERHEAD: usize = 2 * size_of::<Encoded>();
 
 /// A record that waits to be sent.
@@ -53,7 +53,7 @@ impl Encoded {
     }
 }
 
-/// Who has made the records.
+/// The instrumentation scope of the records.
 #[derive(Clone, Debug)]
 pub struct Scope {
     scope: InstrumentationScope,

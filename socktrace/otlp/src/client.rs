@@ -75,7 +75,7 @@ impl<D: Dial> Client<D> {
     ) -> Result<Outcome, String> {
         let credentials = self.current.get();
         if let Some(kept) = kept.filter(|kept| Arc::ptr_eq(&kept.credentials, &credentials)) {
-            // The collector may have closed it at any time, which is no failure.
+            // The collector may have closed it at any time, which is not a failure.
             if let Ok(outcome) = self.exchange(kept, payload).await {
                 return Ok(outcome);
             }

@@ -24,7 +24,7 @@ const LARGEST: u64 = 4 << 20;
 
 /// Files that cannot be used.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("a file that OTLP is to use cannot be used")]
+#[error("cannot use a file given for OTLP")]
 pub struct Unusable;
 
 /// Headers, and the client's side of TLS.
@@ -71,8 +71,8 @@ fn client_config(settings: &Settings) -> anyhow::Result<ClientConfig> {
         roots.add_parsable_certificates(found.certs);
         ensure!(
             !roots.is_empty(),
-            "this system has no certificates of authorities, by which to know the collector: \
-             install ca-certificates, or name a file with otlp-certificate"
+            "this system has no CA certificates to verify the collector with: install \
+             ca-certificates, or name a file with otlp-certificate"
         );
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))

@@ -1,4 +1,4 @@
-//! Where to send: an URL.
+//! Where to send: a URL.
 
 use std::{fmt, str::FromStr};
 
@@ -24,7 +24,7 @@ impl Signal {
         }
     }
 
-    /// What people call it.
+    /// Its name in messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Logs => "logs",
@@ -64,46 +64,49 @@ impl Endpoint {
 impl FromStr for Endpoint {
     type Err = String;
 
-    /// Reads an URL such as `http://collector:4318`. The problem does not repeat it, as somebody may have
+    /// Parses a URL such as `http://collector:4318`. The problem does not repeat it, as somebody may have
     /// written a password there.
     fn from_str(text: &str) -> Result<Self, String> {
         const FORM: &str = "write it as http://HOST:4318 or https://HOST:4318";
-        let uri: Uri = text.trim().parse().map_err(|error| format!("no URL ({error}); {FORM}"))?;
+        let uri: Uri =
+            text.trim().parse().map_err(|error| format!("not a URL ({error}); {FORM}"))?;
         let is_tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            Some("grpc") => return Err(format!("gRPC is not spoken; {FORM}")),
-            _ => return Err(format!("neither http:// nor https://; {FORM}")),
+            Some("grpc") => return Err(format!("gRPC is not supported; {FORM}")),
+            _ => return Err(format!("the URL starts with neither http:// nor https://; {FORM}")),
         };
-        let authority = uri.authority().ok_or_else(|| format!("no host; {FORM}"))?;
+        let authority = uri.authority().ok_or_else(|| format!("the URL has no host; {FORM}"))?;
         if authority.as_str().contains('@') {
-            return Err("an URL with a user or password is shown in logs and process lists: put \
+            return Err("a URL with a user or password is shown in logs and process lists: put \
                         credentials into the file that otlp-headers-file names"
                 .to_owned());
         }
         if uri.query().is_some() {
             return Err(
-                "an URL with a query is shown in logs and process lists: put keys into the \
+                "a URL with a query is shown in logs and process lists: put keys into the \
                         file that otlp-headers-file names"
                     .to_owned(),
             );
         }
         let host = authority.host().trim_matches(['[', ']']);
         if host.is_empty() {
-            return Err(format!("no host; {FORM}"));
+            return Err(format!("the URL has no host; {FORM}"));
         }
         let port = match authority.port_u16() {
             Some(GRPC_PORT) => {
                 return Err(format!(
-                    "port {GRPC_PORT} is the one of gRPC, which is not spoken: use port {PORT}, \
+                    "port {GRPC_PORT} is for gRPC, which is not supported: use port {PORT}, \
                      http/protobuf"
                 ));
             }
             Some(0) => return Err(format!("there is no port 0; {FORM}")),
             Some(port) => port,
-            None if authority.as_str().ends_with(':') => return Err(format!("no port; {FORM}")),
+            None if authority.as_str().ends_with(':') => {
+                return Err(format!("the URL has no port; {FORM}"));
+            }
             None if authority.as_str().len() > authority.host().len() => {
-                return Err(format!("no port from 1 to 65535; {FORM}"));
+                return Err(format!("the port is not from 1 to 65535; {FORM}"));
             }
             // As of any URL: a collector behind a proxy has none of its own.
             None => {

@@ -40,7 +40,7 @@ const REMINDER: Duration = Duration::from_mins(10);
 /// Gathers the metrics, as often as they are sent.
 pub type GatherMetrics = Box<dyn Fn() -> anyhow::Result<ExportMetricsServiceRequest> + Send + Sync>;
 
-/// What sends. It is to run on a thread of its own: compression and TLS take time.
+/// The sender. It is to run on its own thread: compression and TLS take time.
 pub struct Exporter {
     work: Work,
     ended: mpsc::Sender<()>,
@@ -54,7 +54,7 @@ pub struct Control {
     ended: mpsc::Receiver<()>,
 }
 
-/// What there is to do.
+/// Work to do.
 pub(crate) struct Work {
     pub(crate) settings: Arc<Settings>,
     pub(crate) scope: Scope,
@@ -94,7 +94,7 @@ impl Exporter {
                 runtime.block_on(self.work.run(Arc::new(SystemDial)));
                 runtime.shutdown_background();
             }
-            Err(error) => log::error!("nothing is sent by OTLP: {error}"),
+            Err(error) => log::error!("OTLP: nothing is sent: {error}"),
         }
         // Whoever waited may be gone.
         _ = self.ended.send(());
@@ -107,7 +107,7 @@ impl Control {
         match Credentials::load(&self.settings) {
             Ok(credentials) => self.current.set(credentials),
             Err(error) => {
-                log::error!("OTLP: {error:#}; the former headers and certificates stay in force");
+                log::error!("OTLP: {error:#}; the previous headers and certificates stay in force");
             }
         }
     }
@@ -185,7 +185,10 @@ impl Work {
                     counts.add_sent(count as u64 - rejected);
                     counts.add_dropped(Dropped::Rejected, rejected);
                     if rejected > 0 {
-                        health.ill(&format!("it rejects records: {message}"), "they are dropped");
+                        health.ill(
+                            &format!("the collector rejects records: {message}"),
+                            "they are dropped",
+                        );
                     } else {
                         health.well();
                     }
@@ -194,12 +197,12 @@ impl Work {
                 Outcome::Refused { why } => {
                     counts.add_failed_request();
                     counts.add_dropped(Dropped::Refused, count as u64);
-                    health.ill(&why, "what it refuses is dropped");
+                    health.ill(&why, "rejected records are dropped");
                     break;
                 }
                 Outcome::Later { after, why } => {
                     counts.add_failed_request();
-                    health.ill(&why, "trying again; what the queue has no room for is dropped");
+                    health.ill(&why, "retrying; records beyond the queue are dropped");
                     if self.queue.is_closed() {
                         counts.add_dropped(Dropped::Ended, count as u64);
                         goes_on = false;
@@ -237,7 +240,10 @@ impl Work {
                         health.well();
                     }
                     Outcome::Taken { message, .. } => {
-                        health.ill(&format!("it rejects metrics: {message}"), "trying again");
+                        health.ill(
+                            &format!("the collector rejects metrics: {message}"),
+                            "trying again",
+                        );
                     }
                     Outcome::Refused { why } => {
                         self.queue.counts().add_failed_request();
@@ -275,7 +281,7 @@ impl Work {
 struct Health {
     what: &'static str,
     endpoint: Endpoint,
-    /// What was said last, and when.
+    /// The last message, and its time.
     said: Option<(String, Instant)>,
 }
 
@@ -295,7 +301,7 @@ impl Health {
 
     fn well(&mut self) {
         if self.said.take().is_some() {
-            log::warn!("OTLP: {} to {} arrive again", self.what, self.endpoint);
+            log::warn!("OTLP: {} to {} are accepted again", self.what, self.endpoint);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-/// Headers that requests have besides the protocol's own.
+/// Additional headers of requests.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Headers(Vec<(HeaderName, HeaderValue)>);
 
@@ -20,7 +20,7 @@ const TAKEN: [&str; 7] = [
 ];
 
 impl Headers {
-    /// Reads `OTEL_EXPORTER_OTLP_HEADERS`: `name=value,name2=value2`, values encoded as in an URL.
+    /// Reads `OTEL_EXPORTER_OTLP_HEADERS`: `name=value,name2=value2`, values percent-encoded as in a URL.
     ///
     /// # Errors
     /// Which entry is wrong, by its number: the text itself is a secret.
@@ -30,7 +30,8 @@ impl Headers {
         let headers = entries.map(|(index, entry)| {
             let problem = |what: &str| format!("header {}: {what}", index + 1);
             let (name, value) = entry.split_once('=').ok_or_else(|| problem("no name=value"))?;
-            let value = decode(value.trim()).ok_or_else(|| problem("a % without two digits"))?;
+            let value = decode(value.trim())
+                .ok_or_else(|| problem("a % without two hexadecimal digits"))?;
             header(name, &value).map_err(problem)
         });
         headers.collect::<Result<_, _>>().map(Self)
@@ -75,12 +76,12 @@ impl fmt::Debug for Headers {
 }
 
 fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), &'static str> {
-    let name: HeaderName = name.trim().parse().map_err(|_| "no name of a header")?;
+    let name: HeaderName = name.trim().parse().map_err(|_| "not a valid header name")?;
     if TAKEN.contains(&name.as_str()) {
-        return Err("a header of the protocol itself, which cannot be set");
+        return Err("a header of HTTP itself, which cannot be set");
     }
     let mut value = HeaderValue::from_bytes(value)
-        .map_err(|_| "a value with a line break or another control")?;
+        .map_err(|_| "a value with a line break or another control character")?;
     value.set_sensitive(true);
     Ok((name, value))
 }
@@ -106,7 +107,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn told(headers: &Headers) -> Vec<(String, String)> {
+    fn pairs(headers: &Headers) -> Vec<(String, String)> {
         let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
         headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
     }
@@ -117,8 +118,8 @@ mod tests {
             Headers::from_variable("Authorization=Bearer%20a%3Db, x-scope=7,").expect("sound");
         let file = "# a comment\nAuthorization: Bearer a=b\n\nX-Scope:7\n";
         let other = Headers::from_file(file).expect("sound");
-        assert_eq!(told(&one), told(&other));
-        assert_eq!(told(&one)[0], ("authorization".to_owned(), "Bearer a=b".to_owned()));
+        assert_eq!(pairs(&one), pairs(&other));
+        assert_eq!(pairs(&one)[0], ("authorization".to_owned(), "Bearer a=b".to_owned()));
     }
 
     #[test]
@@ -139,6 +140,6 @@ mod tests {
         let file = Headers::from_file("a: 1").expect("sound");
         let variable = Headers::from_variable("A=2,b=3").expect("sound");
         let wanted = [("a", "1"), ("b", "3")].map(|(name, value)| (name.into(), value.into()));
-        assert_eq!(told(&file.or(&variable)), wanted);
+        assert_eq!(pairs(&file.or(&variable)), wanted);
     }
 }

@@ -54,7 +54,7 @@ impl Queue {
         Self { state: Mutex::default(), most_bytes, news, closed, counts }
     }
 
-    /// What became of records.
+    /// Counts of records.
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.counts

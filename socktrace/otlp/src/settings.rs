@@ -76,7 +76,8 @@ impl Environment {
         problems: &mut Vec<String>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let text = self.0.get(name)?.to_str().ok_or_else(|| "its value is no UTF-8".to_owned());
+        let text =
+            self.0.get(name)?.to_str().ok_or_else(|| "the value is not valid UTF-8".to_owned());
         match text.and_then(|text| parse(text.trim())) {
             Ok(value) => Some(value),
             Err(problem) => {
@@ -138,7 +139,7 @@ impl FromStr for Compression {
     }
 }
 
-/// What the command line and the configuration file say.
+/// Settings of the command line and the configuration file.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Where to send.
@@ -159,7 +160,7 @@ pub struct Asked {
     pub metrics_interval: Option<Duration>,
 }
 
-/// What is in force.
+/// Settings in force.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(crate) logs: Endpoint,
@@ -174,7 +175,7 @@ pub struct Settings {
     pub(crate) interval: Duration,
     /// Attributes of everything that is sent.
     pub resource: Vec<(String, String)>,
-    /// What this program is called itself.
+    /// This program's own service name.
     pub service_name: Option<String>,
 }
 
@@ -183,7 +184,7 @@ impl Settings {
     /// which say more.
     ///
     /// # Errors
-    /// What is wrong, one line each.
+    /// Problems, one line each.
     pub fn new(asked: Asked, environment: &Environment) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let found = &mut problems;
@@ -215,17 +216,11 @@ impl Settings {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             (Some(_), None) => {
-                found.push(
-                    "--otlp-client-certificate is given, and --otlp-client-key is missing"
-                        .to_owned(),
-                );
+                found.push("--otlp-client-certificate needs --otlp-client-key".to_owned());
                 None
             }
             (None, Some(_)) => {
-                found.push(
-                    "--otlp-client-key is given, and --otlp-client-certificate is missing"
-                        .to_owned(),
-                );
+                found.push("--otlp-client-key needs --otlp-client-certificate".to_owned());
                 None
             }
         };
@@ -273,12 +268,12 @@ fn protocol(text: &str) -> Result<(), String> {
     match text {
         "http/protobuf" => Ok(()),
         "grpc" => {
-            Err("grpc is not spoken: send to port 4318 of the collector by http/protobuf, as \
-                       --otlp http://HOST:4318, and unset this variable or set it to http/protobuf"
+            Err("grpc is not supported: send to port 4318 of the collector by http/protobuf, \
+                       as in --otlp http://HOST:4318, and unset this variable or set it to http/protobuf"
                 .to_owned())
         }
-        "http/json" => Err("http/json is not spoken, which every collector takes beside \
-                            http/protobuf: use that"
+        "http/json" => Err("http/json is not supported: use http/protobuf, which every \
+                            collector accepts"
             .to_owned()),
         other => {
             let near = nearest(other, ["http/protobuf"]);
@@ -295,7 +290,7 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a whole number of milliseconds from 1 to 86400000".to_owned())
 }
 
-/// `key=value,key2=value2`, encoded as in an URL.
+/// `key=value,key2=value2`, percent-encoded as in a URL.
 fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let attribute = |entry: &str| {
@@ -304,7 +299,8 @@ fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
         Some((text(key).filter(|key| !key.is_empty())?, text(value)?))
     };
     let attributes: Option<Vec<_>> = entries.map(attribute).collect();
-    attributes.ok_or_else(|| "expected key=value,key2=value2, encoded as in an URL".to_owned())
+    attributes
+        .ok_or_else(|| "expected key=value,key2=value2, percent-encoded as in a URL".to_owned())
 }
 
 #[cfg(test)]
@@ -390,8 +386,8 @@ pub(crate) mod tests {
             (TIMEOUT, "10s", "milliseconds"),
             (INTERVAL, "0", "milliseconds"),
             (RESOURCE, "secret", "key=value"),
-            (CLIENT_KEY, "/k", "otlp-client-certificate is missing"),
-            (CLIENT_CERTIFICATE, "/c", "otlp-client-key is missing"),
+            (CLIENT_KEY, "/k", "needs --otlp-client-certificate"),
+            (CLIENT_CERTIFICATE, "/c", "needs --otlp-client-key"),
         ] {
             let problems = Settings::new(asked("env"), &environment(&[(variable, value)]));
             let problems = problems.expect_err(variable);

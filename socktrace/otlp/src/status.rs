@@ -13,7 +13,7 @@ use super::{endpoint::Signal, retry::retry_after};
 /// Letters of a collector's message that are shown.
 const SHOWN: usize = 200;
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It was taken, but for so many records, with the collector's word why.
@@ -36,7 +36,7 @@ pub(crate) fn outcome(
         let (rejected, message) = partial_success(signal, body);
         return Outcome::Taken { rejected, message };
     }
-    let why = format!("the collector answers {status}");
+    let why = format!("the collector answered {status}");
     // As OTLP/HTTP has it; all others would be answered in the same way again.
     match status.as_u16() {
         429 | 502 | 503 | 504 => {

@@ -26,7 +26,7 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
-/// What makes connections.
+/// Makes connections.
 pub(crate) trait Dial: Send + Sync + 'static {
     /// Connects to host and port of an endpoint.
     fn dial(

@@ -4,7 +4,7 @@ use socktrace_ebpf::{facts::ABSENT, kernel_facts};
 
 use crate::btf::{Btf, BtfError, Member};
 
-/// What is asked about a member.
+/// Kind of a fact about a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The offset in bytes of a member of this many bytes.
@@ -17,7 +17,7 @@ pub enum Kind {
     Bit,
 }
 
-/// What needs a fact.
+/// Who needs a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Everything.
@@ -26,7 +26,7 @@ pub enum Need {
     At(&'static [&'static str]),
     /// Nothing; this stays hidden without it, if anything.
     Optional(Option<&'static str>),
-    /// Likewise, in a kernel that has all structs of this group.
+    /// As `Optional`, in a kernel that has all structs of this group.
     Feature(&'static str),
 }
 
@@ -39,9 +39,9 @@ pub struct Wanted {
     pub ty: &'static str,
     /// The member in it.
     pub path: &'static str,
-    /// What is asked about it.
+    /// Kind of the fact.
     pub kind: Kind,
-    /// What needs it.
+    /// Who needs it.
     pub need: Need,
 }
 
@@ -134,7 +134,7 @@ impl Facts {
         })
     }
 
-    /// What stays hidden for want of facts that the programs do without, with all that is missing.
+    /// What stays hidden for lack of facts that the programs do without, with all that is missing.
     pub(crate) fn hidden(&self) -> Vec<(&'static str, Vec<BtfError>)> {
         let is_built = |errors: &[BtfError]| {
             !errors.iter().any(|error| matches!(error, BtfError::Missing { what: "struct", .. }))
@@ -214,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_as_before_is_told() {
+    fn what_cannot_be_read_as_before_is_reported() {
         let wide = Member { bit_offset: 80, size: 8, bit_field: None };
-        let told = |kind, member| value(&wanted(kind), member).expect_err("changed").to_string();
-        assert_eq!(told(Kind::Sized(4), wide), "`sock.sk_err` of 8 bytes instead of 4");
+        let problem = |kind, member| value(&wanted(kind), member).expect_err("changed").to_string();
+        assert_eq!(problem(Kind::Sized(4), wide), "`sock.sk_err` of 8 bytes instead of 4");
         let bits = Member { bit_offset: 83, size: 1, bit_field: Some(2) };
-        assert_eq!(told(Kind::Sized(1), bits), "`sock.sk_err` of 2 bits instead of whole bytes");
-        assert_eq!(told(Kind::Offset, bits), "`sock.sk_err` of 2 bits instead of whole bytes");
+        assert_eq!(problem(Kind::Sized(1), bits), "`sock.sk_err` of 2 bits instead of whole bytes");
+        assert_eq!(problem(Kind::Offset, bits), "`sock.sk_err` of 2 bits instead of whole bytes");
     }
 
     #[test]

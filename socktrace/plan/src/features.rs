@@ -1,4 +1,4 @@
-//! What a kernel's BTF tells of its BPF: programs, maps and helpers.
+//! What a kernel's BTF says about its BPF: programs, maps and helpers.
 
 use crate::{btf::Btf, subject::Subject};
 
@@ -13,7 +13,7 @@ const MEMLOCK_RECORD: &str = "bpf_map_memory";
 const RST_REASONS: &str = "sk_rst_reason";
 const RST_REASON_PREFIX: &str = "SK_RST_REASON_";
 
-/// What is looked up here.
+/// Names that are looked up here.
 pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::Enumerator(TRAMPOLINES.0, TRAMPOLINES.1),
     Subject::Enumerator(RING_BUFFER.0, RING_BUFFER.1),
@@ -26,7 +26,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::Enum(RST_REASONS),
 ];
 
-/// What a kernel can do, as far as socktrace asks.
+/// Features of a kernel that matter to socktrace.
 #[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
@@ -38,7 +38,7 @@ pub struct Features {
     pub typed_task: bool,
     /// The helper that gives programs the registers of a task: 5.15.
     pub task_registers: bool,
-    /// Trampoline programs may read an `int *` argument: 5.17. BTF does not tell; taken from a helper
+    /// Trampoline programs may read an `int *` argument: 5.17. BTF does not show it; inferred from a helper
     /// for such programs that came with it.
     pub int_pointers: bool,
     /// A trampoline's program does not run where it is at work already: 5.12.

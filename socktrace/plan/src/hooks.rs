@@ -133,9 +133,9 @@ hooks! {
     }
     /// Why it closes: a segment.
     TcpReset = "tcp_reset",
-    hides "resets cannot be told from other reasons" {
+    hides "whether a reset ended a connection" {
         "tcp_reset"(SOCK, SKB) => [entry("tcp_reset")];
-        // 5.10. A reset by data after shutdown cannot be told from one by RST there.
+        // 5.10. A reset by data after shutdown cannot be distinguished from one by RST there.
         "tcp_reset"(SOCK) => [entry("tcp_reset")];
     }, by kprobe {
         "tcp_reset"(SOCK, SKB) => [kprobe("tcp_reset_kprobe")];
@@ -143,7 +143,7 @@ hooks! {
     }
     /// A handshake completes, and an RST comes.
     TcpInitTransfer = "tcp_init_transfer",
-    hides "how far an RST had come, beside the handshake (rst_ttl, handshake_ttl)" {
+    hides "the TTL of an RST beside that of the handshake (rst_ttl, handshake_ttl)" {
         "tcp_init_transfer"(SOCK, "int", SKB) => [
             entry("tcp_init_transfer").reading_memory(),
             entry("tcp_reset_hops").at("tcp_reset", &[SOCK, SKB])
@@ -166,7 +166,7 @@ hooks! {
     }
     /// Why it closes: the retransmission timer.
     TcpRetransmitTimer = "tcp_retransmit_timer",
-    hides "retransmission timeouts are not counted; give-ups are told by the socket's fields alone" {
+    hides "counts of retransmission timeouts; which timer gave up is inferred from the socket's fields" {
         "tcp_retransmit_timer"(SOCK) =>
             [exit("tcp_retransmit_timer_return"), entry("tcp_retransmit_timer")];
     }, by kprobe {
@@ -177,7 +177,7 @@ hooks! {
     }
     /// Data is sent again.
     TcpRetransmitSkb = "tcp_retransmit_skb",
-    hides "retransmissions, SYNs too, that never left this host: they look lost on the way" {
+    hides "retransmissions, including SYNs, that never left this host: they look lost on the way" {
         "tcp_retransmit_skb"(SOCK, SKB, "int") => [exit("tcp_retransmit_skb_return")];
     }, by kprobe {
         "tcp_retransmit_skb"(SOCK, SKB, "int") => [
@@ -197,14 +197,14 @@ hooks! {
     }
     /// Why it closes: somebody killed it.
     TcpAbort = "tcp_abort",
-    hides "sockets killed by ss -K or BPF are told by their errno alone" {
+    hides "that a socket was killed by ss -K or BPF; only its errno shows it" {
         "tcp_abort"(SOCK, "int") => [exit("tcp_abort_return"), entry("tcp_abort")];
     }, by kprobe {
         "tcp_abort"(SOCK, "int") => [kretprobe("tcp_abort_kretprobe"), kprobe("tcp_abort_kprobe")];
     }
     /// Accept returns.
     InetCskAccept = "inet_csk_accept",
-    hides "which process accepts a connection, also one that was already reset; failing accepts" {
+    hides "which process accepts a connection, even one already reset; failing accepts" {
         "inet_csk_accept"(SOCK, "struct proto_accept_arg *") => [
             exit("inet_csk_accept_two_args"),
             entry("security_sock_graft_spare").of("security_sock_graft").spare()
@@ -225,7 +225,7 @@ hooks! {
     }
     /// Accept fails outside the protocol.
     SysAccept4 = "__sys_accept4",
-    hides "accepts that fail for lack of descriptors or memory, by policy or on an argument" {
+    hides "accepts that fail for lack of descriptors or memory, by policy or for a wrong argument" {
         "__sys_accept4"("int", ANY, ANY, ANY) => [exit("sys_accept4_return")];
     }, not by kprobe: "return probes lose what a waiting function returns";
     /// Connect returns.
@@ -326,12 +326,12 @@ hooks! {
     }
     /// A socket ends.
     TcpDestroySock = "tcp_destroy_sock",
-    hides "that sockets have ended, where they have no cookies: the table of sockets fills up" {
+    hides "the end of sockets without cookies: the table of sockets fills up" {
         "tcp_destroy_sock"() => [tracepoint("tcp_destroy_sock")];
     }
     /// Connect returns, of a socket that keeps no connection.
     InetDgramConnect = "inet_dgram_connect",
-    hides "which process connects a socket of UDP; connects of UDP that fail" {
+    hides "which process connects a UDP socket; failing UDP connects" {
         "inet_dgram_connect"(SOCKET, ANY, "int", "int") => [exit("inet_dgram_connect_return")];
     }, by kprobe {
         "inet_dgram_connect"(SOCKET, ANY, "int", "int") => [
@@ -341,7 +341,7 @@ hooks! {
     }
     /// A socket of UDP ends.
     UdpDestroySock = "udp_destroy_sock",
-    hides "that sockets of UDP have ended, where they have no cookies: the table of sockets fills up" {
+    hides "the end of UDP sockets without cookies: the table of sockets fills up" {
         "udp_destroy_sock"(SOCK) => [
             entry("udp_destroy_sock"),
             entry("udpv6_destroy_sock").at("udpv6_destroy_sock", &[SOCK]).if_built()
@@ -354,7 +354,7 @@ hooks! {
     }
     /// An error is stored in a socket that is not TCP's.
     SkErrorReport = "sk_error_report",
-    hides "what arrives at sockets that are not TCP's: ICMP errors of datagrams, resets of vsock, netlink overruns" {
+    hides "errors of sockets other than TCP's: ICMP errors of datagrams, resets of vsock, netlink overruns" {
         "sk_error_report"(SOCK) => [
             entry("sk_error_report"),
             entry("udp_err").at("udp_err", &[SKB, ANY]),
@@ -385,7 +385,7 @@ hooks! {
     }
     /// A datagram is sent.
     UdpSendmsg = "udp_sendmsg",
-    hides "datagrams that this host does not take (send_refused)" {
+    hides "datagrams that this host refuses to send (send_refused)" {
         "udp_sendmsg"(SOCK, ANY, ANY) => [
             exit("udp_sendmsg_return"),
             exit("udpv6_sendmsg_return").at("udpv6_sendmsg", &[SOCK, ANY, ANY]).if_built()
@@ -537,7 +537,7 @@ hooks! {
     }, not by kprobe: "return probes lose what a waiting function returns";
     /// Processes begin and end.
     SchedProcess = "sched_process",
-    hides "what the processes fail at that a followed one starts" {
+    hides "failures of the processes that a followed one starts" {
         "sched_process_fork"() => [
             tracepoint("sched_process_exit").of("sched_process_exit"),
             tracepoint("sched_process_fork")

@@ -28,7 +28,7 @@ pub enum Method {
     Kprobe,
 }
 
-/// What the plan says about one hook.
+/// The plan of one hook.
 #[derive(Clone, Debug)]
 pub enum Served {
     /// By one of these: the first that the kernel accepts. At least one.
@@ -46,9 +46,9 @@ pub struct Plan {
     pub facts: Vec<Fact>,
     /// Position of `tcp_reset`'s segment argument, if it has one.
     pub tcp_reset_skb_arg: Option<u32>,
-    /// Whether MPTCP's sockets can be told from their subflows, which the programs find by reading
+    /// Whether MPTCP sockets can be distinguished from their subflows, which the programs find by reading
     /// memory, and report their failures.
-    pub tells_mptcp: bool,
+    pub recognizes_mptcp: bool,
     /// Whether a sending call that was to connect is seen where it returns.
     pub sees_fast_open: bool,
     /// What stays hidden although its hook is served.
@@ -73,10 +73,10 @@ impl Plan {
     }
 }
 
-/// Something that the programs would tell on another kernel.
+/// Something that the programs would report on another kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// What this kernel does not have.
+    /// The missing feature of this kernel.
     pub reason: String,
     /// What stays hidden.
     pub hides: &'static str,
@@ -104,7 +104,7 @@ pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
     let tcp_reset_skb_arg = segment_argument(btf);
     let mut losses = Losses::of(&facts);
     if served(Hook::TcpReset).is_some() && tcp_reset_skb_arg.is_none() {
-        losses.add("SKB_CB", "this kernel's tcp_reset is not given the segment");
+        losses.add("SKB_CB", "this kernel does not pass the segment to tcp_reset");
     }
     let reports = served(Hook::InetSkErrorReport).is_some();
     if facts.have("SUBFLOW_CONN") && !reports {
@@ -114,7 +114,7 @@ pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
         && !Features::read(btf).int_pointers
     {
         losses.0.push(Loss {
-            reason: "this kernel's verifier keeps inet_csk_accept's errno from programs".to_owned(),
+            reason: "this kernel's verifier hides inet_csk_accept's errno from programs".to_owned(),
             hides: "accepts by io_uring that fail",
         });
     }
@@ -124,7 +124,7 @@ pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
         sees_fast_open: served(Hook::Connect).is_some_and(|variant| {
             variant.programs.iter().any(|program| program.name == FAST_OPEN)
         }),
-        tells_mptcp: facts.have("SUBFLOW_CONN") && reports,
+        recognizes_mptcp: facts.have("SUBFLOW_CONN") && reports,
         losses: losses.0,
         hooks,
         facts: facts.values,
@@ -135,18 +135,18 @@ pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
 struct Losses(Vec<Loss>);
 
 impl Losses {
-    /// What stays hidden for want of facts.
+    /// What stays hidden for lack of facts.
     fn of(facts: &Facts) -> Self {
         let hidden = facts.hidden().into_iter();
         Self(hidden.map(|(hides, errors)| Loss { reason: reason(errors), hides }).collect())
     }
 
-    /// Whether that is hidden which the programs tell by this fact.
+    /// Whether what the programs report by this fact is hidden.
     fn have(&self, global: &str) -> bool {
         self.0.iter().any(|loss| Some(loss.hides) == facts::hides_without(global))
     }
 
-    /// Hides what the programs tell by this fact, for another reason.
+    /// Hides what the programs report by this fact, for another reason.
     fn add(&mut self, global: &str, reason: &str) {
         if let Some(hides) = facts::hides_without(global)
             && !self.have(global)
@@ -162,7 +162,7 @@ fn segment_argument(btf: &Btf) -> Option<u32> {
     u32::try_from(position).ok()
 }
 
-/// What decides whether a variant fits.
+/// Conditions of a variant.
 struct Kernel<'a> {
     btf: &'a Btf,
     facts: &'a Facts,

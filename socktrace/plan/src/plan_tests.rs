@@ -62,7 +62,7 @@ fn linux_5_10() {
     );
     assert_eq!(plan.tcp_reset_skb_arg, None);
     // It is built without MPTCP, so nothing of that is lost.
-    assert!(!plan.tells_mptcp);
+    assert!(!plan.recognizes_mptcp);
     assert!(!plan.sees_fast_open);
     let [segment, errno] = &plan.losses[..] else { panic!("{:?}", plan.losses) };
     assert!(segment.hides.contains("data_after_shutdown"), "{segment}");
@@ -96,7 +96,7 @@ fn linux_6_1() {
     let plan = planned(&kernel("6.1"));
     assert_eq!(unserved(&plan), []);
     assert_eq!(plan.losses, []);
-    assert!(plan.tells_mptcp && plan.sees_fast_open);
+    assert!(plan.recognizes_mptcp && plan.sees_fast_open);
     assert_eq!(plan.tcp_reset_skb_arg, Some(1));
     assert_eq!(served(&plan, Hook::TcpSendActiveReset), Ok("tcp_send_active_reset"));
     assert_eq!(served(&plan, Hook::InetCskAccept), Ok("inet_csk_accept_four_args"));
@@ -306,7 +306,7 @@ fn a_missing_member_costs_the_hook_that_needs_it() {
 }
 
 #[test]
-fn a_missing_detail_costs_what_it_tells() {
+fn a_missing_detail_hides_only_itself() {
     let broken = kernel("6.12").renamed("icsk_user_timeout", "icsk_user_timeouu");
     let plan = planned(&broken.renamed("icsk_probes_out", "icsk_probes_ouu"));
     assert_eq!(unserved(&plan), []);
@@ -327,11 +327,11 @@ fn a_missing_detail_costs_what_it_tells() {
 }
 
 #[test]
-fn without_the_tracepoint_mptcp_is_told_by_subflow() {
+fn without_the_tracepoint_mptcp_is_reported_by_subflow() {
     let report = "btf_trace_inet_sk_error_report";
     let plan = planned(&kernel("6.12").renamed(report, "btf_trace_inet_sk_error_reporu"));
     assert_eq!(unserved(&plan), [Hook::InetSkErrorReport]);
-    assert!(!plan.tells_mptcp);
+    assert!(!plan.recognizes_mptcp);
     let [loss] = &plan.losses[..] else { panic!("{:?}", plan.losses) };
     assert!(loss.hides.contains("MPTCP"), "{loss}");
 }

@@ -5,12 +5,12 @@
 pub enum Attach {
     /// At a function's entry, through a BPF trampoline.
     Fentry,
-    /// At its return, likewise.
+    /// At a function's return, through a BPF trampoline.
     Fexit,
     /// At a function's entry, through a breakpoint or what the kernel puts in its place.
     Kprobe,
-    /// At its return, likewise: unless too many calls are under way at once. To be used only on
-    /// functions that do not wait for others.
+    /// At a function's return, in the same way. Returns are lost when too many calls are under way at once,
+    /// so it must only be used on functions that do not wait for others.
     Kretprobe,
     /// At a tracepoint, with typed arguments.
     Tracepoint,
@@ -162,17 +162,17 @@ pub(crate) const fn entry(name: &'static str) -> Program {
     Program::new(name, Attach::Fentry)
 }
 
-/// At its return, likewise.
+/// At the return of the variant's function, by a trampoline.
 pub(crate) const fn exit(name: &'static str) -> Program {
     Program::new(name, Attach::Fexit)
 }
 
-/// At its entry, by a kprobe.
+/// At the entry of the variant's function, by a kprobe.
 pub(crate) const fn kprobe(name: &'static str) -> Program {
     Program::new(name, Attach::Kprobe)
 }
 
-/// At its return, likewise.
+/// At the return of the variant's function, by a kprobe.
 pub(crate) const fn kretprobe(name: &'static str) -> Program {
     Program::new(name, Attach::Kretprobe)
 }

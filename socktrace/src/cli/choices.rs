@@ -1,4 +1,4 @@
-//! What one of a few words can be given for.
+//! Options that take one of a few values.
 
 use clap::ValueEnum;
 
@@ -17,37 +17,37 @@ pub(crate) enum Output {
     Json,
 }
 
-/// By which clock lines for people say when.
+/// Time zone of timestamps in lines for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Time {
-    /// That of the system's time zone
+    /// The system's time zone
     #[default]
     Local,
     /// UTC
     Utc,
-    /// They do not say when
+    /// No timestamps
     None,
 }
 
 /// What to do when the stream's reader is slower than the failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnFull {
-    /// Wait for it: it gets the oldest events, and the number of those that were lost meanwhile
+    /// Wait for it: the oldest events are kept, and the number of events lost meanwhile is reported
     #[default]
     Block,
-    /// Keep a megabyte for it and drop what follows
+    /// Buffer one megabyte and drop what follows
     Drop,
 }
 
-/// How kernel functions are to be hooked.
+/// How to hook kernel functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Attach {
-    /// By BPF trampolines, or by kprobes where the kernel has none
+    /// BPF trampolines, or kprobes where the kernel has none
     #[default]
     Auto,
-    /// By BPF trampolines only
+    /// BPF trampolines only
     Fentry,
-    /// By kprobes only: slower, and some failures stay hidden
+    /// Kprobes only: slower, and some failures stay hidden
     Kprobe,
 }
 

@@ -11,13 +11,13 @@ use crate::filter::{
     ProtocolName, Term, Uid, Unit,
 };
 
-/// What stands before these options in the help.
+/// Heading of these options in the help.
 pub(super) const HEADING: &str = "Filters";
 
 /// Defines two options for each kind: one for values that are wanted, and one for values that are not.
 macro_rules! filters {
     ($($(#[$doc:meta])* $name:ident, $not:ident: $ty:ident = $value:literal;)+) => {
-        /// What is shown: one option for each kind, each as often as needed, and one for what is not.
+        /// Two repeatable options for each kind: one for values to show, one for values to hide.
         ///
         /// A record passes when it has, of each kind, one of the values, and none of those with `!`.
         #[derive(Args, Clone, Debug, Default)]
@@ -46,12 +46,12 @@ macro_rules! filters {
                 [$(stringify!($name)),+].contains(&name)
             }
 
-            /// Whether anything is asked.
+            /// Whether any filter is given.
             pub(crate) fn are_given(&self) -> bool {
                 !($(self.$name.is_empty() && self.$not.is_empty())&&+)
             }
 
-            /// What is asked: the name of each option, whether its value is to be left out, and the value.
+            /// The given options: name, whether the value is to be hidden, and the value.
             fn terms(&self) -> impl Iterator<Item = (&'static str, bool, &str)> {
                 std::iter::empty()$(.chain(self.$name.iter().chain(&self.$not).map(|term| {
                     let (is_unwanted, text) = term.as_written();
@@ -71,31 +71,32 @@ macro_rules! filters {
 }
 
 filters! {
-    /// Only of this process; !PID for all others, as with every filter, or --not-pid PID. Repeat an option
-    /// for any of several values; of different options each must hold. Unknown is no value, and not left out
+    /// Only this process; !PID, or --not-pid PID, for all others, as with every filter. Repeat an option to
+    /// match any of several values; different options must all match. An unknown value never matches, so
+    /// --not- options do not hide it
     pid, not_pid: Pid = "PID";
 
-    /// Only of processes (threads) with this command name; * ? [..] stand for others, as with --unit,
-    /// --container, --cgroup and --path, and \ before one of them for itself. Then the daemon judges, no
-    /// events are collapsed, and there is no --filter-metrics
+    /// Only processes (threads) with this command name. * ? [..] are wildcards, as with --unit, --container,
+    /// --cgroup and --path; \ escapes them. With wildcards, the daemon does the filtering, no events are
+    /// collapsed, and --filter-metrics is not available
     comm, not_comm: Comm = "NAME";
 
-    /// Only of processes of this user, by number or by name in /etc/passwd; no directory service is asked
+    /// Only processes of this user, by number or by name in /etc/passwd; no directory service is queried
     uid, not_uid: Uid = "USER";
 
-    /// Only of this systemd unit, or of those like nginx-*; a slice stands for all in it
+    /// Only this systemd unit, or those matching a pattern such as nginx-*; a slice matches all units in it
     unit, not_unit: Unit = "UNIT";
 
-    /// Only of this container: name, id or 12 digits of it, NAMESPACE/POD, NAMESPACE/POD/CONTAINER
+    /// Only this container: name, id or its first 12 digits, NAMESPACE/POD, NAMESPACE/POD/CONTAINER
     container, not_container: ContainerName = "CONTAINER";
 
-    /// Only of this cgroup and those below it, such as /system.slice
+    /// Only this cgroup and those below it, such as /system.slice
     cgroup, not_cgroup: CgroupPath = "PATH";
 
-    /// Only in this network namespace: inode, path, or name of ip netns
+    /// Only this network namespace: inode, path, or name known to ip netns
     netns, not_netns: Netns = "NETNS";
 
-    /// Only where one end has this port; with ! where neither has
+    /// Only where either end has this port; with !, where neither has
     port, not_port: Port = "PORT";
 
     /// Only where this host's address is in this network, such as 10.0.0.7 or 2001:db8::/32
@@ -104,25 +105,25 @@ filters! {
     /// Only where the other end's address is in this network
     remote, not_remote: Network = "NETWORK";
 
-    /// Only of Unix sockets at this path, such as /run/php/*.sock, or with this abstract name after @.
-    /// Not with --filter-metrics
+    /// Only Unix sockets at this path, such as /run/php/*.sock, or with this abstract name after @. Not with
+    /// --filter-metrics
     path, not_path: PathPattern = "PATTERN";
 
-    /// Only of sockets of this protocol, such as tcp, udp or unix
+    /// Only sockets of this protocol, such as tcp, udp or unix
     protocol, not_protocol: ProtocolName = "PROTOCOL";
 
-    /// Only with this errno, by name or number
+    /// Only this errno, by name or number
     errno, not_errno: Errno = "ERRNO";
 
-    /// Only with this cause, also where --all would be needed
+    /// Only this cause, even one that otherwise needs --all
     cause, not_cause: Cause = "CAUSE";
 
-    /// Only of this severity: expected, notable or failure; also where --all would be needed
+    /// Only this severity: expected, notable or failure; even one that otherwise needs --all
     severity, not_severity: Severity = "SEVERITY";
 }
 
 impl Filters {
-    /// Reads options as they stand on a command line, in which `--` before names may be missing:
+    /// Parses options as on a command line, in which `--` before names may be missing:
     /// `--unit nginx`, `unit nginx not-port 443`, `comm='a b'`.
     ///
     /// # Errors
@@ -132,14 +133,14 @@ impl Filters {
     }
 }
 
-/// As options that say the same on a command line.
+/// Formats the filters as options of a command line.
 impl fmt::Display for Filters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (name, is_unwanted, value)) in self.terms().enumerate() {
             let space = if index > 0 { " " } else { "" };
             match is_unwanted {
                 false => write!(f, "{space}--{name} {}", words::quoted(value))?,
-                // A mark of its own would take --not- back.
+                // A leading ! would negate --not-.
                 true if value.starts_with('!') => {
                     write!(f, "{space}--{name} {}", words::quoted(&format!("!{value}")))?;
                 }

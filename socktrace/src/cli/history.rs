@@ -1,4 +1,4 @@
-//! What is kept, and what is shown of it.
+//! Options of the history: what to keep, and what to show.
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -11,33 +11,33 @@ use jiff::{
 use super::{Color, Filters, Output, Time, number};
 use crate::sinks::ColumnList;
 
-/// Where a history is.
+/// Default file of the history.
 pub(crate) const HISTORY_FILE: &str = "/var/lib/socktrace/history.db";
 
-/// What stands before these options in the help.
+/// Heading of these options in the help.
 const HEADING: &str = "History";
 
-/// A history with less room would be the log of what is on its way.
+/// Smaller than this, the history would hold little more than SQLite's write-ahead log.
 const LEAST_SIZE: u32 = 16;
 
-/// What is kept.
+/// Options of the history that is kept.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEADING)]
 pub(crate) struct History {
-    /// Keep what passes the filters in a file, which `socktrace history` reads; also with --no-stream. On by
-    /// default where systemd provides /var/lib/socktrace, as for the packaged service
+    /// Keep events that pass the filters in a file, which `socktrace history` reads; also with --no-stream. On
+    /// by default where systemd provides /var/lib/socktrace, as for the packaged service
     #[arg(id = "history", long = "history")]
     pub(crate) is_on: bool,
 
-    /// That file. A directory that is missing is made, for root and group socktrace
+    /// File of the history. A missing directory is created, for root and group socktrace
     #[arg(long = "history-file", value_name = "FILE", default_value = HISTORY_FILE)]
     pub(crate) file: PathBuf,
 
-    /// Size of the file, at most: the oldest lines go. Some 300 bytes are a line
+    /// Maximum size of the file, at some 300 bytes a line; beyond it the oldest lines are deleted
     #[arg(long = "history-size", value_name = "MIB", default_value_t = 256, value_parser = |text: &str| number(text, LEAST_SIZE..=1 << 20))]
     size: u32,
 
-    /// Age of a line, at most
+    /// Maximum age of a line; older ones are deleted
     #[arg(long = "history-age", value_name = "DAYS", default_value_t = 14, value_parser = |text: &str| number(text, 1..=3_650))]
     age: u32,
 }
@@ -54,7 +54,7 @@ impl History {
     }
 }
 
-/// How lines are shown that were kept.
+/// Options for showing kept lines.
 #[derive(Args, Debug)]
 pub(crate) struct Shown {
     /// Format of the lines
@@ -70,11 +70,11 @@ pub(crate) struct Shown {
     #[arg(long, value_name = "NAMES")]
     pub(crate) columns: Option<ColumnList>,
 
-    /// By which clock lines for people say when; JSON always has UTC
+    /// Time zone of timestamps in lines for people; JSON is always in UTC
     #[arg(long, value_enum, default_value_t, value_name = "CLOCK")]
     pub(crate) time: Time,
 
-    /// Show numbers in place of lines: how many events have the same of each of these
+    /// Show counts instead of lines: how many events share the same values of these fields
     #[arg(
         long,
         value_enum,
@@ -88,15 +88,15 @@ pub(crate) struct Shown {
     pub(crate) filters: Filters,
 }
 
-/// How to show a history.
+/// Options of `socktrace history`.
 #[derive(Args, Debug)]
 pub(crate) struct ReadHistory {
-    /// Begin here: 90min or 2d ago, today, yesterday, 03:00, 2026-11-28, 2026-11-28T03:00 in local time,
-    /// 2026-11-28T03:00Z or +01:00 [default: with the oldest]
+    /// Start of the range: 90min or 2d ago, today, yesterday, 03:00, 2026-11-28, 2026-11-28T03:00 in local
+    /// time, 2026-11-28T03:00Z or +01:00 [default: the oldest line]
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<Moment>,
 
-    /// End here, in the same forms [default: now]
+    /// End of the range, in the same forms [default: now]
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<Moment>,
 
@@ -104,8 +104,8 @@ pub(crate) struct ReadHistory {
     #[arg(long, conflicts_with_all = ["Filters", "group_by", "columns", "output"])]
     pub(crate) purge: bool,
 
-    /// The file [default: the one that --history-file, SOCKTRACE_HISTORY_FILE or the configuration file names
-    /// for the daemon, else /var/lib/socktrace/history.db]
+    /// File of the history [default: the daemon's, as set by --history-file, SOCKTRACE_HISTORY_FILE or the
+    /// configuration file, else /var/lib/socktrace/history.db]
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
@@ -113,7 +113,7 @@ pub(crate) struct ReadHistory {
     pub(crate) shown: Shown,
 }
 
-/// How to show lines of a file.
+/// Options of `socktrace replay`.
 #[derive(Args, Debug)]
 pub(crate) struct Replay {
     /// File with lines in JSON; - is standard input
@@ -124,7 +124,7 @@ pub(crate) struct Replay {
     pub(crate) shown: Shown,
 }
 
-/// What events can have in common.
+/// Fields to group events by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Group {
     Service,
@@ -138,16 +138,16 @@ pub(crate) enum Group {
     Uid,
     Local,
     Remote,
-    /// Port of the end that listens
+    /// Port of the listening end
     Port,
     Path,
     Protocol,
-    /// Of the clock that is asked for
+    /// In the time zone of --time
     Hour,
     Day,
 }
 
-/// A time that somebody has written.
+/// A point in time given on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment(pub(crate) Timestamp);
 
@@ -175,7 +175,7 @@ fn moment(text: &str, now: &Zoned) -> Result<Timestamp, String> {
         .or_else(|| local(now.date().to_datetime(text.parse::<TimeOfDay>().ok()?)))
         .or_else(|| {
             let span: Span = text.trim_end_matches(" ago").parse().ok()?;
-            // Not of the future.
+            // Times in the future make no sense for a history.
             let is_back = !span.is_negative() && span.total((Unit::Second, now)).is_ok();
             is_back.then(|| now.checked_sub(span).ok())?
         });

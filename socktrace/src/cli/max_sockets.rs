@@ -1,21 +1,20 @@
-//! Of how many sockets the owner is remembered.
+//! Maximum number of sockets whose owner is tracked.
 
 use std::ops::RangeInclusive;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// How many can be asked for.
+/// Accepted values.
 pub(super) const RANGE: RangeInclusive<u32> = 1..=10_000_000;
 
-/// How many by default: from what a small host takes to what takes 16 MB.
+/// Default values: from one for a small host to one that takes 16 MB.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const DEFAULTS: RangeInclusive<u32> = socktrace_ebpf::SOCKETS as u32..=131_072;
 
-/// Memory of the host for each of them: what is remembered of one takes 123 bytes, less than a
-/// four-thousandth.
+/// One socket is tracked for this much memory of the host: its 123 bytes are less than a four-thousandth.
 const MEMORY_OF_ONE: u64 = 512 * 1024;
 
-/// How many this host's memory suggests.
+/// The default for this host's memory.
 pub(super) fn default() -> u32 {
     let number = |what| sysconf(what).ok().flatten().and_then(|value| u64::try_from(value).ok());
     let pages = number(SysconfVar::_PHYS_PAGES);
@@ -23,7 +22,7 @@ pub(super) fn default() -> u32 {
     for_memory(memory.unwrap_or_default())
 }
 
-/// How many a host with so many bytes of memory has by default.
+/// The default for a host with this much memory.
 fn for_memory(bytes: u64) -> u32 {
     let (least, most) = (*DEFAULTS.start(), *DEFAULTS.end());
     u32::try_from(bytes / MEMORY_OF_ONE).unwrap_or(most).clamp(least, most)

@@ -10,10 +10,10 @@ pub(super) const DEFAULT_KIB: u32 = RING_BYTES / KIB;
 /// Bytes in a KiB.
 pub(super) const KIB: u32 = 1024;
 
-/// A page, and what a flood fills within seconds.
+/// From one page to a size that a flood still fills within seconds.
 const RANGE: RangeInclusive<u32> = 4..=65_536;
 
-/// Reads a size in KiB: the kernel wants a power of two.
+/// Parses a size in KiB: the kernel requires a power of two.
 pub(super) fn parse(text: &str) -> Result<u32, String> {
     let (least, most) = (RANGE.start(), RANGE.end());
     match text.parse() {

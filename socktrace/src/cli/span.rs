@@ -7,13 +7,13 @@ use jiff::{Span, SpanRelativeTo, Unit};
 /// The longest span between two blocks of counts.
 pub(super) const DAY: Duration = Duration::from_hours(24);
 
-/// The longest time to trace, which is nobody's patience.
+/// The longest time to trace.
 pub(super) const YEAR: Duration = Duration::from_hours(365 * 24);
 
-/// Reads a span of a second or more.
+/// Parses a span of at least a second.
 ///
 /// # Errors
-/// Which forms there are, when it is none of them or too long.
+/// The accepted forms, when the text is none of them or the span is too long.
 pub(super) fn read(text: &str, most: Duration) -> Result<Duration, String> {
     let days = SpanRelativeTo::days_are_24_hours();
     let span = text.parse::<Span>().ok();

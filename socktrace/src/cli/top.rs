@@ -1,4 +1,4 @@
-//! What the screen shows, and how.
+//! Options of `socktrace top`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,58 +7,58 @@ use jiff::SignedDuration;
 
 use super::{Attach, Color, Filters, Moment, Time};
 
-/// What to show on a screen.
+/// Options of `socktrace top`.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("kept").args(["history", "replay"]).multiple(false))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Top {
-    /// Show what a socktrace with --history has kept; brackets step through it. Needs to read the file: as
-    /// root, or as a member of group socktrace
+    /// Show the history that a socktrace with --history has written; brackets step through it. Must be able to
+    /// read the file: run as root, or as a member of group socktrace
     #[arg(long)]
     pub(crate) history: bool,
 
-    /// The file of the history [default: as of `socktrace history`]
+    /// File of the history [default: as for `socktrace history`]
     #[arg(long, value_name = "FILE", requires = "history")]
     pub(crate) file: Option<PathBuf>,
 
-    /// Nothing before this: 90min or 2d ago, today, yesterday, 03:00, 2026-11-28, 2026-11-28T03:00 in local
-    /// time, 2026-11-28T03:00Z or +01:00
+    /// Do not go back beyond this: 90min or 2d ago, today, yesterday, 03:00, 2026-11-28, 2026-11-28T03:00 in
+    /// local time, 2026-11-28T03:00Z or +01:00
     #[arg(long, value_name = "TIME", requires = "history")]
     pub(crate) since: Option<Moment>,
 
-    /// Begin here, in the same forms, and go back from it [default: where the last event is]
+    /// Start here, in the same forms, and go back from it [default: at the last event]
     #[arg(long, value_name = "TIME", requires = "history")]
     pub(crate) until: Option<Moment>,
 
-    /// What a bracket steps, such as 10s or 5min; braces go 60 times as far
+    /// Size of a step by bracket, such as 10s or 5min; braces step 60 times as far
     #[arg(long, value_name = "SPAN", default_value = "1min", value_parser = step, requires = "history")]
     pub(crate) step: Duration,
 
-    /// Show lines that --output json has written; - is standard input
+    /// Show lines that --output json has written; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) replay: Option<PathBuf>,
 
-    /// Show what ordinary operation brings too, as without a screen
+    /// Also show events of ordinary operation, as when streaming
     #[arg(long, conflicts_with = "kept")]
     pub(crate) all: bool,
 
-    /// Show each retransmission timeout too
+    /// Also show each retransmission timeout
     #[arg(long, conflicts_with = "kept")]
     pub(crate) retransmits: bool,
 
-    /// Show datagrams of UDP that this host refuses to send too; takes a hook at each send
+    /// Also show UDP datagrams that this host refuses to send; adds a hook to each send
     #[arg(long, conflicts_with = "kept")]
     pub(crate) udp_sends: bool,
 
-    /// Show what Unix sockets cannot send too; takes a hook at each send
+    /// Also show what Unix sockets cannot send; adds a hook to each send
     #[arg(long, conflicts_with = "kept")]
     pub(crate) unix_sends: bool,
 
-    /// Show the TTL of an RST beside the handshake's; takes a hook at each handshake
+    /// Show the TTL of an RST beside that of the handshake; adds a hook to each handshake
     #[arg(long, conflicts_with = "kept")]
     pub(crate) hops: bool,
 
-    /// Show the names of remote addresses, as DNS and /etc/hosts have them
+    /// Show the names of remote addresses, from DNS and /etc/hosts
     #[arg(long, conflicts_with = "kept")]
     pub(crate) resolve: bool,
 
@@ -66,15 +66,15 @@ pub(crate) struct Top {
     #[arg(long, value_enum, default_value_t, value_name = "HOW", conflicts_with = "kept")]
     pub(crate) attach: Attach,
 
-    /// Keep all privileges and system calls after attaching, for debuggers
+    /// Keep all privileges and system calls after attaching, for use with debuggers
     #[arg(long, conflicts_with = "kept")]
     pub(crate) no_sandbox: bool,
 
-    /// Color the screen; `auto` does unless NO_COLOR is set. Signs say the same without
+    /// Color the screen; `auto` does unless NO_COLOR is set. Without color, signs carry the same information
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pub(crate) color: Color,
 
-    /// By which clock times are shown
+    /// Time zone of times
     #[arg(long, value_enum, default_value_t, value_name = "CLOCK")]
     pub(crate) time: Time,
 
@@ -82,10 +82,10 @@ pub(crate) struct Top {
     pub(crate) filters: Filters,
 }
 
-/// Reads what to step.
+/// Parses the size of a step.
 ///
 /// # Errors
-/// Which there are, when it is none of them.
+/// The accepted range, when the span is outside it.
 fn step(text: &str) -> Result<Duration, String> {
     let span = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
     let range = Duration::from_secs(1)..=Duration::from_hours(24);

@@ -1,4 +1,4 @@
-//! Filters in a line of text, as a shell would read it.
+//! Parses filters from a line of text, split as a shell would.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ struct Words {
     filters: Filters,
 }
 
-/// Reads options, `--` before which may be missing.
+/// Parses options; the `--` before a name may be missing.
 ///
 /// # Errors
 /// What is wrong with them, in one line.
@@ -49,7 +49,7 @@ fn unknown(name: &str, names: &[&str]) -> String {
     format!("there is no filter {name:?}; there are {}, and not- before each", names.join(", "))
 }
 
-/// What clap says, without its advice.
+/// Clap's message in one line, without its usage hint.
 fn in_a_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("For more"));
@@ -90,7 +90,7 @@ fn split(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// A word as a shell takes it for itself.
+/// A word quoted for a shell, where it needs quotes.
 pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -130,7 +130,7 @@ mod tests {
             ("comm 'a", "' has no end"),
             ("port http", "1 to 65535"),
             ("cause reset_by_pear", "did you mean reset_by_peer"),
-            ("not-port !443", "take --not- back"),
+            ("not-port !443", "negate --not-"),
         ] {
             let error = Filters::parse(text).expect_err(text);
             assert!(error.contains(words) && !error.contains('\n'), "{text}: {error}");

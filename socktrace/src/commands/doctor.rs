@@ -1,4 +1,4 @@
-//! Tells what this host offers for tracing.
+//! Reports what this host offers for tracing.
 
 use std::{
     io::{self, Write},

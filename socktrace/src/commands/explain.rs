@@ -21,7 +21,7 @@ const WIDEST: usize = 100;
 pub(crate) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
     let language =
         args.lang.unwrap_or_else(|| Language::of_environment(|name| env::var(name).ok()));
-    // 80 when stdout is no terminal.
+    // 80 when stdout is not a terminal.
     let width = textwrap::termwidth().min(WIDEST);
     let text = match args.topic.as_deref().map(Topic::find) {
         None => overview(language, width),

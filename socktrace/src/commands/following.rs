@@ -23,7 +23,7 @@ use crate::{
 /// Between two looks for processes that are left.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Whom to follow, before anything is loaded.
+/// The processes to follow, before anything is loaded.
 pub(super) enum Whom {
     /// A command that waits to be started.
     Command(WaitingCommand),
@@ -43,8 +43,9 @@ impl Whom {
         }
         if has_own_numbers() {
             bail!(
-                "processes are followed by their numbers on the host, and this is another pid \
-                 namespace: use the host's (docker run --pid=host, hostPID: true)"
+                "cannot follow processes from inside a pid namespace, as the kernel reports their numbers \
+                on the host: run socktrace in the host's pid namespace (docker run --pid=host, hostPID: \
+                true)"
             );
         }
         if cli.words.is_empty() {
@@ -65,7 +66,7 @@ impl Whom {
         Some(command.pid().as_raw().unsigned_abs())
     }
 
-    /// Has the kernel programs, which are attached, follow them.
+    /// Makes the attached kernel programs follow them.
     ///
     /// # Errors
     /// When they cannot, or signals cannot be caught.
@@ -96,7 +97,7 @@ impl Whom {
     }
 }
 
-/// The exit code in the end: that of the command, which is waited for where the trace ends before.
+/// The exit code: the command's, which is waited for if the trace ends first.
 pub(super) async fn code(following: Option<Following>, stop: &mut StopSignals) -> ExitCode {
     match following {
         Some(mut following) => following.code(stop).await,
@@ -122,7 +123,7 @@ impl Signals {
     }
 }
 
-/// What became of the command.
+/// The outcome of the command.
 enum State {
     /// None was asked for.
     NoCommand,
@@ -240,8 +241,8 @@ impl Following {
             self.has_said = true;
             log::info!(
                 target: NOTICE,
-                "socktrace: the command has ended, and processes that it has started go on; Ctrl-C ends \
-                 the trace"
+                "socktrace: the command has ended, but processes that it started are still running; \
+                 Ctrl-C ends the trace"
             );
         }
         !is_any_left

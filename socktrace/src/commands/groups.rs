@@ -29,7 +29,7 @@ impl Count {
     }
 }
 
-/// What a line has of a kind, `-` where it has nothing.
+/// A line's value of a kind, `-` where it has none.
 pub(super) fn value(group: Group, line: &Line, zone: &TimeZone) -> String {
     let text = |text: &Option<String>| text.as_deref().map(harmless);
     let time = |format: &str| {

@@ -12,7 +12,7 @@ use crate::{cli::History, history::HistorySink, service::log::NOTICE, sinks::Sin
 /// The group that may read it.
 const GROUP: &str = "socktrace";
 
-/// How much is kept, as the command line asks.
+/// How much is kept, from the command line.
 pub(super) fn limits(asked: &History) -> Limits {
     Limits { bytes: asked.bytes(), age: asked.age() }
 }
@@ -43,7 +43,7 @@ impl Kept {
         Arc::clone(self.control.queue().counts())
     }
 
-    /// What takes records.
+    /// The sink for records.
     pub(super) fn sink(&self) -> Box<dyn Sink> {
         Box::new(HistorySink::new(Arc::clone(self.control.queue())))
     }

@@ -52,7 +52,7 @@ impl Lifecycle {
         match self.status() {
             Ok(status) => self.manager.alive(&status),
             // As without a free descriptor. The manager decides how long to bear it.
-            Err(error) => log::warn!("no sign of life for the service manager: {error:#}"),
+            Err(error) => log::warn!("cannot notify the service manager: {error:#}"),
         }
     }
 
@@ -73,7 +73,7 @@ impl Lifecycle {
                 }
                 log::info!(
                     target: NOTICE,
-                    "the configuration was read again; changed since the start: {}",
+                    "configuration reloaded; changed since the start: {}",
                     list(&applied)
                 );
                 if applied.iter().any(|name| Filters::have(name)) {
@@ -84,17 +84,17 @@ impl Lifecycle {
                 for problem in problems {
                     log::error!("{problem}");
                 }
-                log::error!("the configuration stays as it was");
+                log::error!("the configuration is not changed");
             }
             Err(config::Error::Usage(error)) => {
-                log::error!("the configuration stays as it was: {error}");
+                log::error!("the configuration is not changed: {error}");
             }
         }
         self.ready();
     }
 }
 
-/// Says by what is judged from now on, and what the kernel side keeps from it.
+/// Logs the new filters, and which events the kernel side still drops.
 fn announce_filters(at_start: &Filters, now: &Filters) {
     let (at_start, filter) = (Filter::from(at_start), Filter::from(now));
     let shown = if now.are_given() { now.to_string() } else { "none".to_owned() };
@@ -102,15 +102,15 @@ fn announce_filters(at_start: &Filters, now: &Filters) {
     let dropped = filter.dropped_in_kernel(&at_start);
     if !dropped.is_empty() {
         log::warn!(
-            "the kernel programs drop what passes now and did not pass at the start, and only a restart \
-             makes it pass: {}",
+            "the kernel programs still drop some events that the new filters let through; restart to \
+            see them: {}",
             dropped.join(", ")
         );
     }
     if filter.changed_subjects(&at_start).is_some() {
         log::info!(
             target: NOTICE,
-            "events that are counted in floods pass by what all of them have in common, until a restart"
+            "until a restart, the new filters see only what all events of a flood have in common"
         );
     }
 }

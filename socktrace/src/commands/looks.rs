@@ -22,7 +22,7 @@ impl Looks {
         Self { listeners, times }
     }
 
-    /// Has the kernel side report what it finds, which comes as events.
+    /// Makes the kernel side report what it finds, as events.
     pub(super) fn look(&self) {
         if let Err(error) = self.listeners.look() {
             // As without a free descriptor. Nothing is lost by that.
@@ -31,7 +31,7 @@ impl Looks {
     }
 }
 
-/// Waits until it is time to look; forever where nobody looks. Cancel safe.
+/// Waits until it is time to look; forever if looking is off. Cancel safe.
 pub(super) async fn due(looks: &mut Option<Looks>) {
     match looks {
         Some(looks) => drop(looks.times.tick().await),

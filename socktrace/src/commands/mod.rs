@@ -40,12 +40,12 @@ pub(crate) fn print_config(resolved: &config::Resolved) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says something on stderr beside what is printed. Nobody may be left to read it.
+/// Prints a message to stderr; failing to do so is ignored, as nobody may be left to read it.
 fn say(text: &str) {
     drop(writeln!(io::stderr(), "socktrace: {text}"));
 }
 
-/// Writes to stdout, styled only for a terminal. A reader that has seen enough is no error.
+/// Writes to stdout, styled only for a terminal. A reader that has seen enough is not an error.
 fn print(text: &[u8]) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {

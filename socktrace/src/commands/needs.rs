@@ -10,7 +10,7 @@ use socktrace_otlp::Settings;
 
 use crate::{config::Resolved, owner, service::sandbox::Needs};
 
-/// Those needs. Directories of files stand for them, as files are replaced when they change: those that they
+/// Those needs. Files are listed by their directories, as files are replaced when they change: those that they
 /// are named in, and those that links lead to.
 pub(super) fn needs(resolved: &Resolved, access: &Access) -> Needs {
     let cli = &resolved.cli;

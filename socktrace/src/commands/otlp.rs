@@ -47,7 +47,7 @@ impl Otlp {
         Arc::clone(&self.counts)
     }
 
-    /// What takes them.
+    /// The sink for them.
     pub(super) fn sink(&self) -> Box<dyn Sink> {
         let resources = Resources::new(self.host.clone());
         Box::new(OtlpSink::new(Arc::clone(&self.queue), resources, self.is_redacted))

@@ -49,7 +49,9 @@ pub(crate) fn run(args: &Replay) -> anyhow::Result<ExitCode> {
             }
             Err(error) => {
                 if wrong == 0 {
-                    log::error!("line {number} is none of socktrace --output json: {error}");
+                    log::error!(
+                        "line {number} was not written by socktrace --output json: {error}"
+                    );
                 }
                 wrong += 1;
             }

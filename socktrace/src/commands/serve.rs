@@ -39,7 +39,7 @@ pub(super) struct ServiceCounts {
 }
 
 impl ServiceCounts {
-    /// As the command line asks, where this host has cgroups to tell services by.
+    /// As the command line asks, where this host has cgroups to identify services by.
     pub(super) fn new(cli: &Cli) -> Self {
         if cli.no_metrics || cli.max_series == 0 {
             return Self::default();
@@ -47,7 +47,7 @@ impl ServiceCounts {
         if !Owners::have_ids() {
             log::warn!(
                 target: NOTICE,
-                "not told: failures by service, in the metrics; this host has no cgroup2"
+                "hidden: failures by service in the metrics, as this host has no cgroup2"
             );
             return Self::default();
         }
@@ -211,7 +211,7 @@ fn pages(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> 
             Err(error) if *asked == [DEFAULT_LISTEN] && cli.listen.is_empty() && !cli.no_stream => {
                 log::warn!(
                     target: NOTICE,
-                    "no metrics: cannot listen on {listen}: {error}; see --listen"
+                    "metrics are off: cannot listen on {listen}: {error}; choose another address with --listen, or use --no-metrics"
                 );
             }
             Err(error) => {

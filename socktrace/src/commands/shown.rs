@@ -22,10 +22,10 @@ use crate::{
     sinks::{Clock, Format, Options, Printer},
 };
 
-/// What is written at once.
+/// Size of one write.
 const BATCH: usize = 64 << 10;
 
-/// Kinds that are told apart; others are one.
+/// Maximum number of kinds; the others count as one.
 const MOST_GROUPS: usize = 100_000;
 
 /// Shows lines, as they come.
@@ -42,7 +42,7 @@ pub(super) struct LineView<'a> {
     /// Lines that were left out, as they are of --summary.
     summaries: u64,
     span: Option<(Timestamp, Timestamp)>,
-    /// What ended it, unless its reader has seen enough.
+    /// The error that ended it, unless its reader has seen enough.
     failed: Option<io::Error>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> LineView<'a> {
         }
     }
 
-    /// Takes a line, which `text` adds in JSON to a buffer; breaks when nobody reads any more.
+    /// Takes a line, which `text` adds in JSON to a buffer; breaks when the reader has gone.
     pub(super) fn take(&mut self, line: &Line, text: impl FnOnce(&mut Vec<u8>)) -> ControlFlow<()> {
         if let Some(count) = line.lost() {
             self.lost += count;
@@ -187,7 +187,7 @@ impl<'a> LineView<'a> {
         };
         let left_out = match self.summaries {
             0 => String::new(),
-            count => format!("; {count} lines of --summary left out"),
+            count => format!("; {count} lines of --summary skipped"),
         };
         format!("{failures}; {events}{span}{lost}{left_out}")
     }

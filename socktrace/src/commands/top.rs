@@ -40,11 +40,11 @@ pub(crate) fn run(mut resolved: Resolved) -> anyhow::Result<ExitCode> {
     let problem = if !io::stdout().is_terminal() {
         "top needs a terminal; socktrace without top streams to files and pipes"
     } else if reads_stdin && io::stdin().is_terminal() {
-        "--replay - reads standard input, and that is the terminal"
+        "--replay - reads standard input, which is a terminal: pipe lines of --output json into it"
     } else if !(args.history || args.replay.is_some() || io::stdin().is_terminal()) {
-        "top takes keys from standard input, and that is no terminal"
+        "top reads keys from standard input, which is not a terminal"
     } else if env::var_os("TERM").is_some_and(|name| name == "dumb") {
-        "top needs a terminal that can move its cursor, and TERM is dumb"
+        "top needs a terminal that can move the cursor; TERM is dumb"
     } else {
         return show(resolved, args);
     };
@@ -120,7 +120,7 @@ fn of_file(args: Top, file: &Path) -> anyhow::Result<()> {
     watch(screen(args, clock, source), |feed| replay(input, feed))
 }
 
-/// Shows what is read by a thread of its own.
+/// Shows what is read by its own thread.
 fn watch(screen: Screen, read: impl FnOnce(&Feed) + Send + 'static) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the event loop")?;
@@ -132,7 +132,7 @@ fn watch(screen: Screen, read: impl FnOnce(&Feed) + Send + 'static) -> anyhow::R
         let reader = thread::Builder::new().name("reader".to_owned());
         // Not waited for in the end: it may be reading from somebody who writes nothing.
         let spawned = reader.spawn(move || read(&feed));
-        spawned.context("cannot start a thread that reads")?;
+        spawned.context("cannot start the reader thread")?;
         stop.wait().await;
         running.finish()
     })

@@ -1,4 +1,4 @@
-//! Traces this host: streams failures and serves metrics until told to stop.
+//! Traces this host: streams failures and serves metrics until it is stopped.
 
 use std::{collections::BTreeMap, fmt::Display, process::ExitCode, sync::Arc};
 
@@ -84,7 +84,7 @@ fn begin(resolved: Resolved, screen: Option<Screen>) -> anyhow::Result<ExitCode>
     result
 }
 
-/// Says what is attached and what is not; only that something is hidden, if it is to be brief.
+/// Logs what is attached and what is not; if it is to be brief, only that something is hidden.
 fn announce(health: &Health, hooks: &Hooks, losses: &[impl Display], is_brief: bool) {
     if !is_brief {
         announce_attached(hooks);
@@ -139,7 +139,8 @@ async fn trace(
         undisturbed(|| load::load(options, &kernel_filter))??;
     let looks = looks.map(Arc::new);
     // Before privileges are given up, as `/proc` may hide other processes then.
-    let netstat = Netstat::open().inspect_err(|error| log::debug!("no netstat: {error}")).ok();
+    let netstat =
+        Netstat::open().inspect_err(|error| log::debug!("cannot open netstat: {error}")).ok();
     let counted = scope.counts.then(|| Arc::clone(&filter));
     let tallies = Tallies::new(&mut object)?;
     let counts = Arc::new(Counts::new(tallies, services.tallies(&mut object)?, counted));
@@ -226,10 +227,10 @@ fn flood_limit(cli: &Cli, scope: Scope, filter: &Filter) -> Option<Limit> {
     // Events of one kind differ in their paths and command names, which the kernel side does not judge.
     let is_judged_here = filter.asks_for_paths() || filter.asks_for_comm_patterns();
     (scope.events && !cli.no_collapse && !is_judged_here)
-        .then(|| Limit { events: cli.repeat_after(), by_cgroup: Owners::are_told_by_cgroup() })
+        .then(|| Limit { events: cli.repeat_after(), by_cgroup: Owners::are_known_by_cgroup() })
 }
 
-/// What judges events, and shows none yet.
+/// The judge of events, before there are any sinks.
 fn judging(
     object: &mut Object,
     cli: &Cli,
@@ -244,7 +245,7 @@ fn judging(
     Ok(Pipeline::new(events, gate, Arc::clone(counts)))
 }
 
-/// Says what it all came to, with what became of records elsewhere.
+/// Logs the summary, with the outcome of records sent elsewhere.
 fn conclude(
     counts: &Counts,
     programs: &Programs,
@@ -258,7 +259,7 @@ fn conclude(
     Ok(())
 }
 
-/// Says what is not attached, and what is not reported for another reason.
+/// Logs what is not attached, and what is hidden for another reason.
 fn announce_missing(health: &Health, hooks: &Hooks, losses: &[impl Display]) {
     for line in health.fallbacks() {
         log::warn!(target: NOTICE, "{line}");
@@ -268,7 +269,7 @@ fn announce_missing(health: &Health, hooks: &Hooks, losses: &[impl Display]) {
         log::warn!(target: NOTICE, socktrace_hook = hook.id(); "not attached: {problem}");
     }
     for loss in losses {
-        log::warn!(target: NOTICE, "not told: {loss}");
+        log::warn!(target: NOTICE, "hidden: {loss}");
     }
 }
 
@@ -328,33 +329,33 @@ fn summary(counts: &Counts, shown: Option<StreamProgress>) -> anyhow::Result<Str
     Ok(format!("{failures}; {} events shown{repeated}, {lost} lost", shown.shown))
 }
 
-/// What became of log records, to go after the summary.
+/// The outcome of log records, appended to the summary.
 fn sent_records(numbers: Numbers) -> String {
     let dropped: u64 = numbers.dropped.iter().sum();
     format!("; OpenTelemetry: {} records sent, {dropped} dropped", numbers.sent)
 }
 
-/// What became of lines of the history, to go after the summary.
+/// The outcome of the history's lines, appended to the summary.
 fn kept_lines(numbers: socktrace_history::Numbers) -> String {
     let dropped: u64 = numbers.dropped.iter().sum();
     format!("; history: {} lines written, {dropped} dropped", numbers.written)
 }
 
-/// What the kernel kept from the programs, to go after the summary; empty if nothing.
+/// Calls that the kernel did not report to the programs, appended to the summary; empty if there are none.
 fn missed_calls(counts: &BTreeMap<Hook, u64>) -> String {
     let missed = counts.iter().filter(|(_, count)| **count > 0);
     let hooks: Vec<_> = missed.map(|(hook, count)| format!("{} {count}", hook.id())).collect();
     if hooks.is_empty() {
         return String::new();
     }
-    format!("; calls that the kernel kept from socktrace: {}", hooks.join(", "))
+    format!("; calls that the kernel did not report: {}", hooks.join(", "))
 }
 
-/// How many processes were not followed, to go after the summary; empty if none.
+/// Number of processes that were not followed, appended to the summary; empty if there are none.
 fn left_out(count: u64) -> String {
     match count {
         0 => String::new(),
-        count => format!("; processes not followed, for lack of room: {count}"),
+        count => format!("; processes not followed because the table was full: {count}"),
     }
 }
 
@@ -363,11 +364,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missed_calls_are_told_by_hook() {
+    fn missed_calls_are_reported_by_hook() {
         let counts = BTreeMap::from([(Hook::TcpDone, 0), (Hook::SkStreamError, 4)]);
         assert_eq!(
             missed_calls(&counts),
-            "; calls that the kernel kept from socktrace: sk_stream_error 4"
+            "; calls that the kernel did not report: sk_stream_error 4"
         );
         assert_eq!(missed_calls(&BTreeMap::from([(Hook::TcpDone, 0)])), "");
     }

@@ -21,7 +21,7 @@ use crate::{
     sinks::{Ending, Options, Sink, StreamSink, SummarySink, Target},
 };
 
-/// What shows events: one by one, or by their numbers.
+/// The stream's sink: one line per event, or counts.
 pub(super) fn stream(cli: &Cli, target: Target) -> Box<dyn Sink> {
     // A command of which nothing fails says what it says, and no more.
     let has_late_heading = !cli.words.is_empty();
@@ -31,7 +31,7 @@ pub(super) fn stream(cli: &Cli, target: Target) -> Box<dyn Sink> {
     }
 }
 
-/// How sinks are to work, as the command line says.
+/// Settings of the sinks, from the command line.
 pub(super) fn options(cli: &Cli) -> Options {
     Options {
         format: cli.output.into(),
@@ -127,7 +127,7 @@ async fn reached(deadline: Option<Instant>) {
     }
 }
 
-/// Waits until nobody reads the stream any more; forever where there is none.
+/// Waits until the stream's reader has gone; forever if there is no stream.
 async fn gone(reader: Option<&PipeReader>) {
     match reader {
         Some(reader) => reader.gone().await,

@@ -21,7 +21,7 @@ pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
             ExitCode::from(exit::WRONG_USAGE)
         }
         config::Error::Usage(error) => {
-            // Nobody is left to be told that the terminal is gone.
+            // The terminal is gone, so the message has no reader.
             drop(error.print());
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::WRONG_USAGE))
         }

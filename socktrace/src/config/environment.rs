@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{cli::HISTORY_FILE, owner::is_deceptive};
 
-/// What the names of variables begin with.
+/// Prefix of variables.
 pub(super) const PREFIX: &str = "SOCKTRACE_";
 
 /// The variable that names the file.
@@ -67,7 +67,7 @@ pub(super) fn read(
             continue;
         };
         let Some(value) = value.to_str() else {
-            problems.push(format!("{name}: its value is no UTF-8"));
+            problems.push(format!("{name}: the value is not valid UTF-8"));
             continue;
         };
         match Setting::from_text(key, value, Source::Environment(name.to_owned())) {

@@ -69,7 +69,7 @@ fn given(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Given, String> {
     let name = &key.name;
     match (key.kind, value.get_ref()) {
         (Kind::Switch, DeValue::Boolean(on)) => Ok(Given::Switch(*on)),
-        (Kind::Switch, _) => Err(format!("{name} is a switch: true or false")),
+        (Kind::Switch, _) => Err(format!("{name} is a switch: use true or false")),
         (Kind::Many, DeValue::Array(values)) => values
             .iter()
             .map(|value| scalar(name, value.get_ref()))
@@ -88,7 +88,7 @@ fn scalar(name: &str, value: &DeValue<'_>) -> Result<String, String> {
             .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-            Err(format!("{name} takes a text or a number, not {}", value.type_str()))
+            Err(format!("{name} takes a string or a number, not {}", value.type_str()))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where this host's history is, for whoever reads it.
+//! Finds this host's history, for readers.
 
 use std::{env, path::PathBuf};
 
@@ -29,7 +29,7 @@ pub(crate) fn history_file() -> PathBuf {
     file_of(settings)
 }
 
-/// What the first setting of it says, else the default.
+/// The first setting of it, else the default.
 fn file_of(settings: Vec<Setting>) -> PathBuf {
     let found = settings.into_iter().find(|setting| setting.key.name == KEY);
     match found.map(|setting| setting.given) {

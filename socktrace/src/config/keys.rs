@@ -19,10 +19,10 @@ const OF_A_SERVICE: [&str; 8] = [
     "otlp",
 ];
 
-/// What the names of filters begin with that leave values out.
+/// Prefix of filters that hide values.
 const NOT: &str = "not-";
 
-/// What a setting takes.
+/// Kind of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// On or off.
@@ -38,7 +38,7 @@ pub(super) enum Kind {
 pub(super) struct Key {
     /// The flag without its dashes, and the key in the file.
     pub(super) name: String,
-    /// What clap knows it by.
+    /// Its id in clap.
     pub(super) id: String,
     pub(super) kind: Kind,
     /// The names of those that cannot be set with it.

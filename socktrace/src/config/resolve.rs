@@ -39,13 +39,13 @@ pub(crate) struct Resolved {
     pub(crate) otlp: Option<Settings>,
     pub(super) matches: ArgMatches,
     pub(super) keys: Keys,
-    /// Where those settings come from that are no defaults, by the key's name.
+    /// Where those settings come from that are not defaults, by the key's name.
     pub(super) sources: BTreeMap<String, Source>,
-    /// What may be meant otherwise; one line each.
+    /// Doubtful settings, one line each.
     pub(crate) doubts: Vec<String>,
 }
 
-/// Why there is no configuration.
+/// Why the configuration could not be made.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The command line is wrong, or asks for help.
@@ -151,7 +151,7 @@ impl Resolved {
 struct Chosen {
     flags: Vec<String>,
     sources: BTreeMap<String, Source>,
-    /// What is not to be set any more.
+    /// Settings that are no longer accepted.
     closed: BTreeSet<String>,
 }
 
@@ -234,13 +234,13 @@ pub(super) fn read_file(
         Ok(bytes) => file::read(path, &bytes, keys, problems),
         Err(error) if asked_for.is_none() && error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
-            problems.push(format!("{}: cannot be read: {error}", path.display()));
+            problems.push(format!("cannot read {}: {error}", path.display()));
             Vec::new()
         }
     }
 }
 
-/// What does not go together, with the places where it was set that are not the command line.
+/// Settings that conflict, with where they were set if not on the command line.
 fn located(error: clap::Error, sources: &BTreeMap<String, Source>) -> Error {
     let text = plain(&error);
     let placed = with_places(text.clone(), sources);
@@ -257,14 +257,14 @@ fn with_places(text: String, sources: &BTreeMap<String, Source>) -> String {
     if from.is_empty() { text } else { format!("{text}; {}", from.join(", ")) }
 }
 
-/// As much of a file as shows whether it is too large.
+/// Reads a file, up to one byte beyond the limit.
 fn read_some(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What clap says about a value, if it is wrong.
+/// Clap's error about a value, if it is wrong.
 fn wrong_value(command: &Command, setting: &Setting) -> Option<String> {
     let words = setting.flags();
     let words = std::iter::once(command.get_name()).chain(words.iter().map(String::as_str));

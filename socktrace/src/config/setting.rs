@@ -1,4 +1,4 @@
-//! A setting that somebody made, and where.
+//! A setting and its source.
 
 use std::{fmt, path::PathBuf};
 
@@ -25,7 +25,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// What was set.
+/// Its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     Switch(bool),

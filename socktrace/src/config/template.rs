@@ -1,4 +1,4 @@
-//! A configuration file that says nothing yet, for people to fill in.
+//! A configuration file with every setting commented out, for people to fill in.
 
 use clap::Arg;
 
@@ -11,13 +11,13 @@ use super::{
 const WIDTH: usize = 100;
 
 const HEAD: &str = "\
-Settings of socktrace. Each is also a flag of the command line, which wins over the environment \
-(SOCKTRACE_IDLE_THRESHOLD=60), and that over this file. What a setting shows here, commented out, is \
-its default, or an example where there is none.
+Settings of socktrace. Each is also a command-line flag. A flag overrides the environment \
+(SOCKTRACE_IDLE_THRESHOLD=60), which overrides this file. The value shown here, commented out, is \
+the default, or an example where there is none.
 
-They hold for the service, which is started with --no-stream and keeps a history unless this file says \
-history = false, and for whoever calls socktrace at a terminal. The service reads them again on `systemctl reload socktrace`. `socktrace --print-config` \
-checks them and shows what is in force; socktrace(1) says more.";
+They apply to the service, which is started with --no-stream and keeps a history unless this file says \
+history = false, and to socktrace at a terminal. The service rereads them on `systemctl reload socktrace`. \
+`socktrace --print-config` checks them and shows the settings in force; socktrace(1) has details.";
 
 /// Every setting, commented out, with what it does.
 #[must_use]
@@ -50,7 +50,7 @@ pub fn template() -> String {
     text
 }
 
-/// What the command line says of an option, with its values.
+/// The help of an option, with its values.
 fn help(arg: &Arg) -> String {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values = arg.get_possible_values();
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::config::Resolved;
 
-    /// What is in force with a file of this text.
+    /// The settings in force with a file of this text.
     fn resolved(text: &str) -> Resolved {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("socktrace.toml");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the stream came to so far.
+/// Progress of the stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StreamProgress {
     /// Events shown one by one.
@@ -30,7 +30,7 @@ impl SharedProgress {
         self.dropped.store(dropped, Ordering::Relaxed);
     }
 
-    /// What was noted last.
+    /// The last noted progress.
     pub(crate) fn stream(&self) -> StreamProgress {
         StreamProgress {
             shown: self.shown.load(Ordering::Relaxed),

@@ -10,7 +10,7 @@ use socktrace_ebpf::{Event, Owned, Signature, TALLY_ENTRIES};
 
 use crate::kernel::owned::Extent;
 
-/// What the daemon itself has counted.
+/// Counts by the daemon itself.
 pub(crate) struct UserCounts {
     tallies: Mutex<UserTallies>,
     /// How it counts by owner, if at all.

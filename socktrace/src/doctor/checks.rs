@@ -29,11 +29,11 @@ const CAPABILITIES: [(Capability, &str, &str); 5] = [
     (Capability::CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "to find services by cgroup at once"),
 ];
 
-/// What an answer means for tracing.
+/// State of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
-    /// As it should be.
+    /// Good for tracing.
     Ok,
     /// Tracing works, and something is slower or hidden.
     Limited,
@@ -51,7 +51,7 @@ pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) state: State,
     pub(super) value: String,
-    /// What follows from it.
+    /// Consequence of the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) note: Option<String>,
 }
@@ -110,7 +110,7 @@ fn btf(refusal: Option<&Refusal>) -> Check {
             Check::new("btf", State::Ok, format!("{VMLINUX}, {} KiB", file.len() / 1024))
         }
         (Err(error), _) => Check::new("btf", State::Bad, format!("no {VMLINUX}"))
-            .note(format!("{error}: without it structures would be guesses")),
+            .note(format!("{error}; without it the layout of kernel structures is unknown")),
     }
 }
 
@@ -143,7 +143,7 @@ fn capabilities_of(held: &CapsHashSet) -> Check {
         return check;
     }
     let lack: Vec<_> = lack.iter().map(|(_, name, what)| format!("{name} ({what})")).collect();
-    check.note(format!("not held: {}", lack.join(", ")))
+    check.note(format!("missing: {}", lack.join(", ")))
 }
 
 fn user_namespace() -> Check {
@@ -151,7 +151,7 @@ fn user_namespace() -> Check {
         Check::new("user_namespace", State::Ok, "the host's")
     } else {
         Check::new("user_namespace", State::Bad, "a container's own")
-            .note("capabilities held in it do not count for tracing")
+            .note("capabilities in it do not count for tracing")
     }
 }
 
@@ -159,16 +159,19 @@ fn user_namespace() -> Check {
 fn loads(answers: Option<&Answers>) -> Vec<Check> {
     const NAMES: [(&str, &str); 4] = [
         ("ring_buffer", "a map of one page"),
-        ("load_socket_filter", "a program that needs no trust, to compare with"),
+        ("load_socket_filter", "a program that needs no privilege to trace, for comparison"),
         ("load_trampoline", "a program for BPF trampolines, which serve the hooks"),
-        ("load_kprobe", "a program for kprobes, which serve them where there are no trampolines"),
+        (
+            "load_kprobe",
+            "a program for kprobes, which serve the hooks where there are no trampolines",
+        ),
     ];
     let Some(answers) = answers else {
         return NAMES
             .iter()
             .map(|(name, _)| {
                 Check::new(name, State::Unknown, "not tried")
-                    .note("offering it to the kernel takes CAP_BPF and CAP_PERFMON")
+                    .note("trying it needs CAP_BPF and CAP_PERFMON")
             })
             .collect();
     };
@@ -187,7 +190,7 @@ fn loads(answers: Option<&Answers>) -> Vec<Check> {
         .collect()
 }
 
-/// How bad it is if the kernel does not take it.
+/// State of the check if the kernel refuses it.
 fn bad_without(name: &str) -> State {
     match name {
         "load_kprobe" | "load_socket_filter" => State::Limited,
@@ -195,7 +198,7 @@ fn bad_without(name: &str) -> State {
     }
 }
 
-/// A setting of the kernel that is told as it is.
+/// A setting of the kernel, reported without judgement.
 fn setting(name: &'static str, path: &str) -> Check {
     line(path).map_or_else(
         || Check::new(name, State::Unknown, "cannot be read"),
@@ -210,7 +213,7 @@ fn paranoid() -> Check {
     };
     let check = Check::new(NAME, State::Info, value.clone());
     if value.parse::<i32>().is_ok_and(|level| level >= 3) {
-        check.note("kprobes, if they are needed, take CAP_SYS_ADMIN here")
+        check.note("kprobes, if they are needed, require CAP_SYS_ADMIN here")
     } else {
         check
     }
@@ -222,7 +225,7 @@ fn locked_down() -> Check {
         None => Check::new(NAME, State::Unknown, "cannot be read")
             .note("no /sys/kernel/security/lockdown here"),
         Some(mode) if mode == "confidentiality" => Check::new(NAME, State::Limited, mode)
-            .note("only typed reads work: no kprobes, no ICMP senders, no MPTCP"),
+            .note("only typed reads of kernel memory work: no kprobes, no ICMP senders, no MPTCP"),
         Some(mode) => Check::new(NAME, State::Ok, mode),
     }
 }
@@ -234,7 +237,7 @@ fn modules() -> Check {
             .note("no /sys/kernel/security/lsm here"),
         Some(list) if list.split(',').any(|module| module == "bpf") => {
             Check::new(NAME, State::Info, list)
-                .note("BPF programs may decide here who loads others")
+                .note("BPF programs may decide here who may load others")
         }
         Some(list) => Check::new(NAME, State::Info, list),
     }
@@ -255,7 +258,7 @@ fn memlock(charges_memlock: bool) -> Check {
     let limit = memlock_limit().unwrap_or_else(|| "unknown".to_owned());
     let check = Check::new("memlock", State::Info, limit);
     if charges_memlock {
-        check.note("this kernel charges maps to it; CAP_SYS_RESOURCE lifts it")
+        check.note("this kernel charges maps to it; CAP_SYS_RESOURCE lifts the limit")
     } else {
         check.note("this kernel does not charge maps to it")
     }
@@ -267,12 +270,12 @@ fn jit() -> Check {
         // Readable by root only.
         None => Check::new(NAME, State::Unknown, "cannot be read"),
         Some("0") => Check::new(NAME, State::Limited, "off")
-            .note("BPF trampolines take it: sysctl net.core.bpf_jit_enable=1"),
+            .note("BPF trampolines need it: sysctl net.core.bpf_jit_enable=1"),
         Some(_) => Check::new(NAME, State::Ok, "on"),
     }
 }
 
-/// What trampolines and kprobes are put in place by.
+/// Ftrace, which trampolines and kprobes depend on.
 fn ftrace() -> Check {
     const NAME: &str = "ftrace";
     match line("/proc/sys/kernel/ftrace_enabled").as_deref() {
@@ -290,11 +293,11 @@ fn cgroups() -> Check {
         Ok(layout) => match (layout.unified.is_some(), layout.complete, layout.legacy) {
             (true, true, false) => Check::new(NAME, State::Ok, "v2"),
             (true, true, true) => Check::new(NAME, State::Limited, "v2 and v1")
-                .note("containers may be in v1's: a service is known while its process lives"),
-            (true, false, _) => Check::new(NAME, State::Limited, "v2, a part of it")
-                .note("services outside this container's cgroup are told by their processes only"),
+                .note("containers may be in v1: a service is known only while its process lives"),
+            (true, false, _) => Check::new(NAME, State::Limited, "v2, partly visible")
+                .note("services outside this container's cgroup are known only while their processes live"),
             (false, ..) => Check::new(NAME, State::Limited, "v1")
-                .note("a service is known while its process lives"),
+                .note("a service is known only while its process lives"),
         },
     }
 }

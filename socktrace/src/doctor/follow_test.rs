@@ -20,7 +20,7 @@ use crate::{
 pub(super) fn run(loaded: &mut Loaded) -> Result<Outcome> {
     let mut outcome = Outcome {
         name: "process_followed",
-        told: Vec::new(),
+        reported: Vec::new(),
         problem: None,
         skipped: None,
         proves: &[Hook::SchedProcess],
@@ -28,7 +28,7 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Outcome> {
     let skipped = if !loaded.health.is_attached(Hook::SchedProcess) {
         Some("sched_process is not attached")
     } else if has_own_numbers() {
-        Some("this is another pid namespace")
+        Some("socktrace runs in another pid namespace")
     } else {
         None
     };
@@ -52,7 +52,7 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Outcome> {
     child.wait()?;
     outcome.problem = match (was_followed, followed.pids().any(|pid| pid == child.id())) {
         (true, false) => None,
-        (false, _) => Some("a process that was started is not followed".to_owned()),
+        (false, _) => Some("a process that a followed one started is not followed".to_owned()),
         (true, true) => Some("a process that has ended is still followed".to_owned()),
     };
     followed.remove(this.pid);

@@ -36,7 +36,7 @@ impl Row {
     }
 }
 
-/// A row for every hook of the plan; `health` tells what became of it when it was carried out.
+/// A row for every hook of the plan; `health` has the result of attaching it.
 pub(super) fn rows(plan: &Plan, health: Option<&Health>) -> Vec<Row> {
     plan.hooks
         .iter()

@@ -15,8 +15,8 @@ use socket2::{Domain, Socket, Type};
 /// Moves this thread to a network namespace of its own with loopback up; returns its inode.
 pub(super) fn enter() -> Result<u32> {
     unshare(CloneFlags::CLONE_NEWNET)
-        .context("cannot make a network namespace, which takes CAP_SYS_ADMIN")?;
-    loopback_up().context("cannot bring loopback up, which takes CAP_NET_ADMIN")?;
+        .context("cannot make a network namespace, which needs CAP_SYS_ADMIN")?;
+    loopback_up().context("cannot bring loopback up, which needs CAP_NET_ADMIN")?;
     let namespace =
         fs::metadata("/proc/thread-self/ns/net").context("cannot find the network namespace")?;
     // The kernel numbers namespaces with 32 bits.

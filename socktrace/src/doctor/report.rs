@@ -29,7 +29,8 @@ pub(crate) struct Report {
     /// Empty where nothing could be planned for this kernel.
     pub(super) hooks: Vec<Row>,
     /// What this kernel hides although its hooks are there.
-    pub(super) not_told: Vec<String>,
+    #[serde(rename = "not_told")]
+    pub(super) hidden: Vec<String>,
     /// Null unless the self-test was made.
     pub(super) self_test: Option<Vec<Outcome>>,
     pub(super) verdict: Verdict,
@@ -45,7 +46,7 @@ impl Report {
         let privileges = check_privileges();
         let answers = privileges.is_ok().then(Answers::ask);
         let (prepared, mut loaded, refusal) = match Prepared::read(method) {
-            // What the kernel lacks nobody's privileges make up for.
+            // No privilege makes up for what the kernel lacks.
             Err(error) => (None, None, Some(error.downcast::<Refusal>()?)),
             Ok(prepared) => {
                 let options = options(method)?;
@@ -64,7 +65,7 @@ impl Report {
         let health = loaded.as_ref().map(|loaded| &loaded.health);
         let mut hooks = plan.map_or_else(Vec::new, |plan| hooks::rows(plan, health));
         let losses = plan.map_or(&[][..], |plan| &plan.losses);
-        let not_told = losses.iter().map(Loss::to_string).collect();
+        let hidden = losses.iter().map(Loss::to_string).collect();
         let self_test = match &mut loaded {
             Some(loaded) if with_self_test => Some(self_test::run(loaded)?),
             _ => None,
@@ -78,7 +79,7 @@ impl Report {
             kernel: running_kernel(),
             checks,
             hooks,
-            not_told,
+            hidden,
             self_test,
             verdict,
         })
@@ -95,7 +96,7 @@ fn unfiltered() -> KernelFilter {
     KernelFilter::new(Scope { events: true, counts: false })
 }
 
-/// As for tracing all there is to see.
+/// Options to trace everything.
 fn options(method: Method) -> anyhow::Result<Options> {
     /// Longer than the self-test takes.
     const IDLE_SECONDS: u32 = 3_600;

@@ -1,8 +1,8 @@
-//! Makes sockets fail, and checks that each failure is told once and counted once.
+//! Makes sockets fail, and checks that each failure is reported once and counted once.
 //!
-//! The sockets live in a network namespace of their own, by whose inode the events are told from
+//! The sockets live in a network namespace of their own, by whose inode the events are distinguished from
 //! those of the host, which go on meanwhile. Counts have no namespace: what is checked is that no
-//! event was told that was not counted, and none counted that was not told.
+//! event was reported that was not counted, and none counted that was not reported.
 
 use std::{
     collections::BTreeMap,
@@ -22,18 +22,18 @@ use crate::kernel::{events::Events, health::Health, hooks::Hook, load::Loaded, t
 /// Longest time for an event to come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long nothing more must come.
+/// Time without events after which a test is complete.
 const QUIET: Duration = Duration::from_millis(50);
 
 /// Between looking and looking again.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// One way to fail, and what must be told of it.
+/// One way to fail, and what must be reported about it.
 struct Test {
     name: &'static str,
     provoke: fn() -> Result<()>,
-    /// Everything that must be told, in this order: where it was seen, and why.
-    tells: &'static [(EventKind, Cause)],
+    /// Everything that must be reported, in this order: where it was seen, and why.
+    expects: &'static [(EventKind, Cause)],
     /// The hooks that have worked then. Skipped unless the first is attached.
     proves: &'static [Hook],
 }
@@ -45,25 +45,25 @@ const TESTS: &[Test] = &[
     Test {
         name: "refused",
         provoke: provoke::refused,
-        tells: &[(EventKind::ConnectionEnded, Cause::ConnectRefused)],
+        expects: &[(EventKind::ConnectionEnded, Cause::ConnectRefused)],
         proves: &[Hook::TcpDone, Hook::TcpReset],
     },
     Test {
         name: "reset",
         provoke: provoke::reset,
-        tells: &[(EventKind::ConnectionEnded, Cause::ResetByPeer)],
+        expects: &[(EventKind::ConnectionEnded, Cause::ResetByPeer)],
         proves: &[Hook::TcpDone, Hook::TcpReset, Hook::TcpSendActiveReset],
     },
     Test {
         name: "timed_out",
         provoke: provoke::timed_out,
-        tells: &[(EventKind::ConnectionEnded, Cause::UserTimeout)],
+        expects: &[(EventKind::ConnectionEnded, Cause::UserTimeout)],
         proves: &[Hook::TcpDone, Hook::TcpRetransmitTimer],
     },
     Test {
         name: "aborted_before_accept",
         provoke: provoke::aborted_before_accept,
-        tells: &[
+        expects: &[
             (EventKind::ConnectionEnded, Cause::ResetBeforeAccept),
             (EventKind::Accept, Cause::ResetBeforeAccept),
         ],
@@ -72,108 +72,109 @@ const TESTS: &[Test] = &[
     Test {
         name: "cancelled",
         provoke: provoke::cancelled,
-        tells: &[(EventKind::CloseWhileConnecting, Cause::ConnectCancelled)],
+        expects: &[(EventKind::CloseWhileConnecting, Cause::ConnectCancelled)],
         proves: &[Hook::TcpClose],
     },
     Test {
         name: "no_route",
         provoke: provoke::no_route,
-        tells: &[(EventKind::Connect, Cause::ConnectNoRoute)],
+        expects: &[(EventKind::Connect, Cause::ConnectNoRoute)],
         proves: &[Hook::Connect],
     },
     Test {
         name: "udp_no_route",
         provoke: provoke::udp_no_route,
-        tells: &[(EventKind::Connect, Cause::ConnectNoRoute)],
+        expects: &[(EventKind::Connect, Cause::ConnectNoRoute)],
         proves: &[Hook::InetDgramConnect],
     },
     Test {
         name: "udp_refused",
         provoke: provoke::udp_refused,
-        tells: &[(EventKind::ErrorReported, Cause::PortUnreachable)],
+        expects: &[(EventKind::ErrorReported, Cause::PortUnreachable)],
         proves: &[Hook::SkErrorReport],
     },
     Test {
         name: "udp_dropped",
         provoke: provoke::udp_dropped,
-        tells: &[(EventKind::ReceiveQueueFull, Cause::ReceiveQueueFull)],
+        expects: &[(EventKind::ReceiveQueueFull, Cause::ReceiveQueueFull)],
         proves: &[Hook::UdpFailQueueRcvSkb],
     },
     Test {
         name: "udp_not_sent",
         provoke: provoke::udp_not_sent,
-        tells: &[(EventKind::DatagramSend, Cause::SendRefused)],
+        expects: &[(EventKind::DatagramSend, Cause::SendRefused)],
         proves: &[Hook::UdpSendmsg],
     },
     Test {
         name: "write_after_shutdown",
         provoke: provoke::write_after_shutdown,
-        tells: &[(EventKind::Write, Cause::WriteAfterShutdown)],
+        expects: &[(EventKind::Write, Cause::WriteAfterShutdown)],
         proves: &[Hook::SkStreamError],
     },
     Test {
         name: "unix_refused",
         provoke: provoke::unix_refused,
-        tells: &[(EventKind::Connect, Cause::ConnectRefused)],
+        expects: &[(EventKind::Connect, Cause::ConnectRefused)],
         proves: &[Hook::Connect],
     },
     Test {
         name: "unix_write_after_close",
         provoke: provoke::unix_write_after_close,
-        tells: &[(EventKind::Write, Cause::WriteAfterPeerClose)],
+        expects: &[(EventKind::Write, Cause::WriteAfterPeerClose)],
         proves: &[Hook::SendSig],
     },
     Test {
         name: "unix_not_sent",
         provoke: provoke::unix_not_sent,
-        tells: &[(EventKind::DatagramSend, Cause::NoSuchSocket)],
+        expects: &[(EventKind::DatagramSend, Cause::NoSuchSocket)],
         proves: &[Hook::UnixSendmsg],
     },
     Test {
         name: "premature_eof",
         provoke: provoke::premature_eof,
-        tells: &[(EventKind::PeerClosed, Cause::PrematureEof)],
+        expects: &[(EventKind::PeerClosed, Cause::PrematureEof)],
         proves: &[Hook::TcpFin],
     },
     Test {
         name: "bind_in_use_ipv4",
         provoke: provoke::bind,
-        tells: &[(EventKind::Bind, Cause::BindFailed)],
+        expects: &[(EventKind::Bind, Cause::BindFailed)],
         proves: &[Hook::Bind],
     },
     Test {
         name: BIND_IPV6,
         provoke: provoke::bind6,
-        tells: &[(EventKind::Bind, Cause::BindFailed)],
+        expects: &[(EventKind::Bind, Cause::BindFailed)],
         proves: &[Hook::Bind],
     },
     Test {
         name: "listen_in_use",
         provoke: provoke::listen,
-        tells: &[(EventKind::Listen, Cause::ListenFailed)],
+        expects: &[(EventKind::Listen, Cause::ListenFailed)],
         proves: &[Hook::Listen],
     },
     Test {
         name: "setsockopt_unknown",
         provoke: provoke::set_option,
-        tells: &[(EventKind::Setsockopt, Cause::SockoptRejected)],
+        expects: &[(EventKind::Setsockopt, Cause::SockoptRejected)],
         proves: &[Hook::Setsockopt],
     },
     Test {
         name: "getsockopt_unknown",
         provoke: provoke::get_option,
-        tells: &[(EventKind::Getsockopt, Cause::SockoptRejected)],
+        expects: &[(EventKind::Getsockopt, Cause::SockoptRejected)],
         proves: &[Hook::Getsockopt],
     },
 ];
 
-/// What came of one test.
+/// Outcome of one test.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) name: &'static str,
-    /// What was told, each once and counted once.
-    pub(super) told: Vec<&'static str>,
-    /// What was wrong; null if nothing.
+    /// The causes that were reported, each once and counted once.
+    #[serde(rename = "told")]
+    pub(super) reported: Vec<&'static str>,
+    /// The problem; null if there was none.
     pub(super) problem: Option<String>,
     /// Why it was not tried; null if it was.
     pub(super) skipped: Option<String>,
@@ -185,7 +186,7 @@ impl Outcome {
     fn of(test: &Test) -> Self {
         Self {
             name: test.name,
-            told: Vec::new(),
+            reported: Vec::new(),
             problem: None,
             skipped: None,
             proves: test.proves,
@@ -210,7 +211,7 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
     let mut watch = Watch {
         tallies: Tallies::new(&mut loaded.object)?,
         events: Events::new(&mut loaded.object)?,
-        told: BTreeMap::new(),
+        reported: BTreeMap::new(),
     };
     let follows = follow_test::run(loaded)?;
     let health = &loaded.health;
@@ -228,12 +229,12 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
     })
 }
 
-/// What the programs tell and count.
+/// Events and counts of the programs.
 struct Watch {
     tallies: Tallies,
     events: Events,
-    /// How often each signature was told, by anybody's sockets.
-    told: BTreeMap<Signature, u64>,
+    /// How often each signature was reported, by anybody's sockets.
+    reported: BTreeMap<Signature, u64>,
 }
 
 impl Watch {
@@ -250,19 +251,19 @@ impl Watch {
             outcome.problem = Some(format!("the failure could not be made: {error:#}"));
             return Ok(outcome);
         }
-        let events = self.collect(namespace, test.tells.len());
+        let events = self.collect(namespace, test.expects.len());
         let (retransmits, failures): (Vec<_>, Vec<_>) = events
             .iter()
             .map(|event| (EventKind::try_from(event.signature.kind), diagnose(event.signature)))
             .partition(|(_, finding)| *finding == Finding::Retransmission);
-        let told: Vec<_> = failures
+        let reported: Vec<_> = failures
             .iter()
             .filter_map(|(seen, finding)| Some((seen.ok()?, cause(*finding)?)))
             .collect();
-        outcome.told = told.iter().map(|(_, cause)| cause.id()).collect();
+        outcome.reported = reported.iter().map(|(_, cause)| cause.id()).collect();
         let by_timer = test.proves.contains(&Hook::TcpRetransmitTimer)
             && health.is_attached(Hook::TcpRetransmitTimer);
-        if told != test.tells {
+        if reported != test.expects {
             let words = |list: &[(EventKind, Cause)]| {
                 let words = list.iter().map(|(seen, cause)| format!("{} by {seen:?}", cause.id()));
                 if list.is_empty() {
@@ -272,9 +273,9 @@ impl Watch {
                 }
             };
             outcome.problem =
-                Some(format!("told {} instead of {}", words(&told), words(test.tells)));
+                Some(format!("reported {} instead of {}", words(&reported), words(test.expects)));
         } else if by_timer && retransmits.is_empty() {
-            outcome.problem = Some("no retransmission timeout was told".to_owned());
+            outcome.problem = Some("no retransmission timeout was reported".to_owned());
         }
         Ok(outcome)
     }
@@ -311,18 +312,23 @@ impl Watch {
         }
         // RSTs that were sent are counted by reason alone.
         for event in events.iter().filter(|event| event.signature.kind != RESET_SENT) {
-            *self.told.entry(event.signature.counted()).or_default() += 1;
+            *self.reported.entry(event.signature.counted()).or_default() += 1;
         }
         events
     }
 
-    /// Compares what was counted with what was told.
+    /// Compares what was counted with what was reported.
     ///
     /// Other sockets of the host fail meanwhile, so both are read between two readings of the other:
-    /// what was counted before is told by now, and what was told is counted after.
+    /// what was counted before is reported by now, and what was reported is counted after.
     fn compare_counts(&mut self) -> Result<Outcome> {
-        let mut outcome =
-            Outcome { name: "counts", told: Vec::new(), problem: None, skipped: None, proves: &[] };
+        let mut outcome = Outcome {
+            name: "counts",
+            reported: Vec::new(),
+            problem: None,
+            skipped: None,
+            proves: &[],
+        };
         let deadline = Instant::now() + PATIENCE;
         loop {
             let before = self.tallies.signatures()?;
@@ -331,7 +337,7 @@ impl Watch {
             self.drain();
             let after = self.tallies.signatures()?;
             let lost = self.tallies.counter(Counter::EventsLost)?;
-            outcome.problem = difference(&before, &self.told, &after, lost);
+            outcome.problem = difference(&before, &self.reported, &after, lost);
             if outcome.problem.is_none() || Instant::now() > deadline {
                 return Ok(outcome);
             }
@@ -341,24 +347,25 @@ impl Watch {
 
 const RESET_SENT: u8 = EventKind::ResetSent as u8;
 
-/// What is wrong with counts, if anything.
+/// The first difference between counts, if there is one.
 fn difference(
     before: &BTreeMap<Signature, u64>,
-    told: &BTreeMap<Signature, u64>,
+    reported: &BTreeMap<Signature, u64>,
     after: &BTreeMap<Signature, u64>,
     lost: u64,
 ) -> Option<String> {
     let number =
         |counts: &BTreeMap<Signature, u64>, signature| counts.get(signature).copied().unwrap_or(0);
-    let untold = before.iter().find(|(signature, count)| **count > number(told, signature) + lost);
-    if let Some((signature, count)) = untold {
-        let told = number(told, signature);
-        return Some(format!("counted {count} times and told {told} times: {signature:?}"));
+    let unreported =
+        before.iter().find(|(signature, count)| **count > number(reported, signature) + lost);
+    if let Some((signature, count)) = unreported {
+        let reported = number(reported, signature);
+        return Some(format!("counted {count} times and reported {reported} times: {signature:?}"));
     }
-    let uncounted = told.iter().find(|(signature, count)| **count > number(after, signature));
+    let uncounted = reported.iter().find(|(signature, count)| **count > number(after, signature));
     uncounted.map(|(signature, count)| {
         let after = number(after, signature);
-        format!("told {count} times and counted {after} times: {signature:?}")
+        format!("reported {count} times and counted {after} times: {signature:?}")
     })
 }
 
@@ -377,23 +384,23 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_differ_are_told() {
+    fn counts_that_differ_are_reported() {
         let (one, two) = (counts(&[(104, 1)]), counts(&[(104, 2)]));
         assert_eq!(difference(&one, &one, &one, 0), None);
         // Another socket failed between the readings.
         assert_eq!(difference(&one, &two, &two, 0), None);
         assert_eq!(difference(&one, &one, &two, 0), None);
-        let told = difference(&two, &one, &two, 0).expect("untold");
-        assert!(told.starts_with("counted 2 times and told 1 times"), "{told}");
+        let reported = difference(&two, &one, &two, 0).expect("unreported");
+        assert!(reported.starts_with("counted 2 times and reported 1 times"), "{reported}");
         assert_eq!(difference(&two, &one, &two, 1), None);
-        let told = difference(&counts(&[]), &two, &one, 0).expect("uncounted");
-        assert!(told.starts_with("told 2 times and counted 1 times"), "{told}");
+        let reported = difference(&counts(&[]), &two, &one, 0).expect("uncounted");
+        assert!(reported.starts_with("reported 2 times and counted 1 times"), "{reported}");
     }
 
     #[test]
     fn each_test_says_what_it_proves() {
         for test in TESTS {
-            assert!(!test.tells.is_empty() && !test.proves.is_empty(), "{}", test.name);
+            assert!(!test.expects.is_empty() && !test.proves.is_empty(), "{}", test.name);
         }
     }
 

@@ -45,21 +45,21 @@ pub(crate) fn write(out: &mut impl Write, report: &Report, width: usize) -> io::
         let (mark, style) = hook_mark(hook);
         let how = hook.how.as_deref().unwrap_or("-");
         let fired = match hook.fired {
-            Some(true) => ", seen at work",
-            Some(false) => ", NOT seen at work",
+            Some(true) => ", seen to fire",
+            Some(false) => ", NOT seen to fire",
             None => "",
         };
         row(out, mark, style, hook.hook, format!("{}{fired}  {how}", hook.state))?;
         note(out, hook.reason.as_deref(), width)?;
         note(out, hook.hides.map(|hides| format!("hidden: {hides}")).as_deref(), width)?;
     }
-    for loss in &report.not_told {
-        row(out, "some", YELLOW, "not told", "")?;
+    for loss in &report.hidden {
+        row(out, "some", YELLOW, "hidden", "")?;
         note(out, Some(loss), width)?;
     }
     if let Some(outcomes) = &report.self_test {
         writeln!(out)?;
-        heading(out, "self-test, in a network namespace of its own")?;
+        heading(out, "self-test, in a separate network namespace")?;
         for outcome in outcomes {
             tested(out, outcome, width)?;
         }
@@ -121,7 +121,7 @@ fn tested(out: &mut impl Write, outcome: &Outcome, width: usize) -> io::Result<(
             note(out, Some(problem), width)
         }
         (None, Some(reason)) => row(out, "-", DIM, outcome.name, reason),
-        (None, None) => row(out, "ok", GREEN, outcome.name, outcome.told.join(", ")),
+        (None, None) => row(out, "ok", GREEN, outcome.name, outcome.reported.join(", ")),
     }
 }
 

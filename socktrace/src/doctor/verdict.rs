@@ -63,7 +63,8 @@ impl Verdict {
                 summary: format!("the self-test failed: {}", broken.join(", ")),
                 why: None,
                 advice: Some(
-                    "report this output with that of `socktrace -v` and `uname -a`".to_owned(),
+                    "report this output together with that of `socktrace -v` and `uname -a`"
+                        .to_owned(),
                 ),
                 command: None,
             };
@@ -72,7 +73,7 @@ impl Verdict {
             hooks.iter().filter(|row| row.is_missing()).map(|row| row.hook).collect();
         let fallback = hooks.iter().any(|row| row.state == "fallback");
         let (state, summary) = match (missing.as_slice(), fallback) {
-            ([], false) => (State::Ready, "socktrace can trace here, by every hook".to_owned()),
+            ([], false) => (State::Ready, "socktrace can trace here, with every hook".to_owned()),
             ([], true) => (State::Limited, "socktrace can trace here, by kprobes".to_owned()),
             (missing, _) => (
                 State::Limited,
@@ -110,25 +111,26 @@ impl Verdict {
     }
 }
 
-/// What the kernel's answers say of a policy.
+/// What the kernel's answers show about a policy.
 fn evidence(answers: &Answers) -> Option<&'static str> {
     let Answers { filter, kprobe, trampoline, .. } = answers;
     let refused = |answer: &Answer| matches!(answer, Answer::Refused(_));
     match (filter, refused(trampoline), refused(kprobe)) {
         (Answer::Taken, true, true) => Some(
-            "the kernel takes BPF programs that filter packets, and none that trace, from nobody: \
-             whoever provides this machine has decided so, and root inside it cannot change it.",
+            "the kernel accepts BPF programs that filter packets and refuses those that trace, whoever \
+            loads them: the provider of this machine has decided so, and root inside it cannot change \
+            it.",
         ),
         (Answer::Taken, true, false) => {
-            Some("the kernel takes BPF programs for kprobes and none for trampolines.")
+            Some("the kernel accepts BPF programs for kprobes and refuses those for trampolines.")
         }
         (Answer::Taken, false, _) => Some(
-            "the kernel takes a harmless tracing program and refuses socktrace's, which read \
-             sockets.",
+            "the kernel accepts a harmless tracing program and refuses socktrace's, which \
+             read sockets.",
         ),
         (Answer::Refused(_), true, _) => Some(
-            "the kernel takes no BPF program of any kind from this process: a filter of system \
-             calls or a security module denies bpf().",
+            "the kernel refuses every kind of BPF program from this process: a seccomp filter \
+             or a security module denies bpf().",
         ),
         _ => None,
     }
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_told_by_what_it_lets_through() {
+    fn a_policy_is_recognized_by_what_it_lets_through() {
         let refused = || Answer::Refused("Operation not permitted".to_owned());
         let why = |answers: &Answers| {
             let policy = Refusal::Policy(io::Error::from_raw_os_error(1));
@@ -155,7 +157,7 @@ mod tests {
             assert_eq!((verdict.state, verdict.exit_code), (State::Refused, 14));
             verdict.why.expect("a reason")
         };
-        assert!(why(&answers(Answer::Taken, refused())).contains("none that trace"));
+        assert!(why(&answers(Answer::Taken, refused())).contains("refuses those that trace"));
         assert!(why(&answers(refused(), refused())).contains("denies bpf()"));
         assert!(why(&answers(Answer::Taken, Answer::Taken)).contains("harmless"));
     }
@@ -169,13 +171,16 @@ mod tests {
         let verdict = Verdict::new(Some(refusal), Some(&answers), &[], None);
         assert_eq!((verdict.state, verdict.exit_code), (State::Refused, 14));
         let why = verdict.why.expect("a reason");
-        assert!(why.starts_with("the kernel takes BPF programs for kprobes and none for"), "{why}");
-        assert!(why.contains("a security policy says no"), "{why}");
+        assert!(
+            why.starts_with("the kernel accepts BPF programs for kprobes and refuses those for"),
+            "{why}"
+        );
+        assert!(why.contains("a security policy denies it"), "{why}");
         assert!(why.contains("CONFIG_KPROBE_EVENTS"), "{why}");
     }
 
     #[test]
-    fn an_ordinary_user_is_told_the_command() {
+    fn an_ordinary_user_gets_the_command() {
         let verdict = Verdict::new(Some(Refusal::NotRoot), None, &[], None);
         assert_eq!((verdict.exit_code, verdict.command), (10, Some("sudo socktrace")));
     }

@@ -7,7 +7,7 @@ use super::{Language, numbers, texts::Text};
 
 const LIST: &str = include_str!("errnos.txt");
 
-/// The directories of the list, and what calls on sockets run besides.
+/// The directories of the list, and what else calls on sockets run.
 const SOURCES: [&str; 13] = [
     "net/socket.c:",
     "net/core/",
@@ -27,14 +27,14 @@ const SOURCES: [&str; 13] = [
 /// Not in those directories: its errnos go through them to a send on a datagram socket.
 const DRIVER: &str = "drivers/net/wireguard/";
 
-/// What a row says of an errno.
+/// A row about an errno.
 #[derive(Debug, PartialEq, Eq)]
 enum Row {
     /// Calls on sockets return it, in these places.
     Returned(Vec<&'static str>),
     /// No call on a socket returns it, and it is not explained.
     Not,
-    /// No call on a socket returns it, and it is explained all the same.
+    /// No call on a socket returns it, and it is explained anyway.
     Explained,
 }
 

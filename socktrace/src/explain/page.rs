@@ -61,7 +61,7 @@ pub(crate) fn overview(language: Language, width: usize) -> String {
     page.out
 }
 
-/// What to say about a word that is no topic.
+/// The message about a word that is not a topic.
 pub(crate) fn unknown(unknown: &Unknown, language: Language) -> String {
     let Words { unknown: nothing, did_you_mean, see_list, comma, .. } = language.words();
     let mut text = format!("{nothing}\"{}\"\n", unknown.word.escape_debug());
@@ -71,7 +71,7 @@ pub(crate) fn unknown(unknown: &Unknown, language: Language) -> String {
     text + see_list
 }
 
-/// What to do about a topic.
+/// Advice on a topic.
 pub(crate) fn advice(topic: &Topic, language: Language) -> String {
     let name = match topic {
         Topic::Cause(cause) => cause.id(),
@@ -92,7 +92,7 @@ pub(crate) fn advice(topic: &Topic, language: Language) -> String {
     paragraphs.collect::<Vec<_>>().join(" ")
 }
 
-/// What there is to say about a topic.
+/// Text about a topic.
 pub(crate) fn page(topic: &Topic, language: Language, width: usize) -> String {
     let mut page = Page { out: String::new(), language, width };
     match topic {
@@ -237,14 +237,14 @@ fn bold(text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// What the C library says for an errno.
+/// The C library's message for an errno.
 fn message(number: i32) -> String {
     let text = io::Error::from_raw_os_error(number).to_string();
     let number = format!(" (os error {number})");
     text.strip_suffix(&number).map(ToOwned::to_owned).unwrap_or(text)
 }
 
-/// What Winsock calls an errno.
+/// Winsock's name of an errno.
 fn twins(errno: &str, words: &Words) -> String {
     let name = |winsock: &Winsock| format!("{} {}", winsock.code, winsock.name);
     if let Some(twin) = WINSOCK.iter().find(|winsock| winsock.is_twin_of(errno)) {
@@ -311,7 +311,7 @@ mod tests {
     fn what_windows_lacks_is_said() {
         assert!(
             plain("EPIPE", Language::En)
-                .contains("no direct twin; nearest: 10053 WSAECONNABORTED, 10054")
+                .contains("no direct counterpart; nearest: 10053 WSAECONNABORTED, 10054")
         );
         assert!(plain("EBADMSG", Language::En).contains("Winsock      no twin\n"));
         assert!(plain("EAGAIN", Language::En).contains("Winsock      10035 WSAEWOULDBLOCK\n"));

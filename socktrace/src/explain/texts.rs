@@ -47,7 +47,7 @@ const CHINESE: &[&str] = &[
     include_str!("texts/zh/reset_sent.md"),
 ];
 
-/// What is written about a topic.
+/// Text written about a topic.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Text {
     /// One line.

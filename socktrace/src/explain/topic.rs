@@ -1,4 +1,4 @@
-//! What can be asked about, and what somebody may have meant who asked otherwise.
+//! Topics, and the nearest one to a name that is none.
 
 use std::cmp::Reverse;
 
@@ -13,10 +13,10 @@ use super::{
 /// The one signal there is something to say about.
 pub(super) const SIGPIPE: &str = "SIGPIPE";
 
-/// Events that are no failures: an errno that no call has returned, and an RST that this host sent.
+/// Events that are not failures: an errno that no call has returned, and an RST that this host sent.
 pub(super) const EVENTS: [&str; 2] = ["undelivered", "reset_sent"];
 
-/// How many topics are offered in place of an unknown one.
+/// How many topics are offered instead of an unknown one.
 const OFFERED: usize = 6;
 
 /// Something that is explained.
@@ -30,11 +30,11 @@ pub(crate) enum Topic {
     Winsock(&'static Winsock),
     /// The signal of a broken pipe.
     Sigpipe,
-    /// An event that is no failure.
+    /// An event that is not a failure.
     Event(&'static str),
 }
 
-/// A word that is no topic.
+/// A word that is not a topic.
 #[derive(Debug)]
 pub(crate) struct Unknown {
     /// The word as it was given.

@@ -5,7 +5,7 @@
 pub(crate) struct Winsock {
     pub(super) code: i32,
     pub(super) name: &'static str,
-    /// What Linux says in the same situations, the most frequent first.
+    /// Linux's errnos in the same situations, the most frequent first.
     pub(super) linux: &'static [&'static str],
 }
 

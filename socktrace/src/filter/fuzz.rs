@@ -49,7 +49,7 @@ fn network_holds_together(network: &Network, text: &str) {
     assert!(counting.is_some_and(|bits| bits <= 128), "{text}: {bits}");
 }
 
-/// The value, which means the same with a mark before it; if there is none, that is told.
+/// The value, which means the same with a mark before it; else the error.
 fn read<T: FromStr<Err = String> + Clone + PartialEq + std::fmt::Debug>(text: &str) -> Option<T> {
     let negated = format!("!{text}").parse::<Term<T>>();
     match text.parse::<T>() {

@@ -9,7 +9,7 @@ use super::{Choice, Filter, Network};
 use crate::kernel::filter::{KernelFilter, Scope};
 
 impl Filter {
-    /// What the kernel side asks. `scope` says what for; `all` whether noise is wanted too.
+    /// The kernel side's criteria. `scope` says what for; `all` whether noise is wanted too.
     pub(crate) fn kernel_filter(&self, scope: Scope, all: bool) -> KernelFilter {
         let mut kernel_filter = KernelFilter::new(scope);
         let judges_meaning = self.asks_for_meaning() || !(all || self.names_failures());

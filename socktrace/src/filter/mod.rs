@@ -29,7 +29,7 @@ use crate::{
     record::{Record, names::protocol_name},
 };
 
-/// What is asked, by kind.
+/// Criteria by kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
     pub(crate) pid: Choice<Pid>,
@@ -106,7 +106,7 @@ impl Filter {
                 .admits_by(|name| name.is_of(service, true), |name| name.is_of(service, false))
     }
 
-    /// Whether somebody asks for failures by what they mean, so that none of these is noise.
+    /// Whether failures are selected by meaning, so that none of the selected ones is noise.
     pub(crate) fn names_failures(&self) -> bool {
         !self.cause.wanted.is_empty() || !self.severity.wanted.is_empty()
     }

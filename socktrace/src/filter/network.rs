@@ -23,7 +23,8 @@ impl FromStr for Network {
         match parsed {
             Ok(net) => Ok(Self(unmapped(net).trunc())),
             Err(_) if text.parse::<SocketAddr>().is_ok() => {
-                Err("an address has no port here; --port asks for one".to_owned())
+                Err("--local and --remote take an address without a port; use --port for the port"
+                    .to_owned())
             }
             Err(_) => Err("expected an address or a network, such as 10.0.0.7, 10.0.0.0/8, \
                            2001:db8::1 or 2001:db8::/32, or !NETWORK for all others"

@@ -40,7 +40,7 @@ impl Filter {
         dropped
     }
 
-    /// What it asks of processes and connections, where that differs from what the kernel side judges by;
+    /// Its criteria for processes and connections, where they differ from the kernel side's;
     /// `None` where nothing does.
     pub(crate) fn changed_subjects(&self, at_start: &Self) -> Option<Self> {
         fn changed<T: Clone + PartialEq>(new: &Choice<T>, old: &Choice<T>) -> Choice<T> {

@@ -5,7 +5,7 @@ use std::{iter, str::FromStr};
 use super::pattern::Pattern;
 use crate::owner::{Container, Service};
 
-/// What `systemctl` adds to a name without a type.
+/// Suffix that `systemctl` adds to a name without a type.
 const DEFAULT_SUFFIX: &str = ".service";
 const SUFFIXES: [&str; 5] = [DEFAULT_SUFFIX, ".scope", SLICE, ".socket", ".mount"];
 const SLICE: &str = ".slice";
@@ -29,7 +29,7 @@ impl FromStr for Unit {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const FORMS: &str = "expected a unit as systemctl names it, such as nginx.service, nginx, \
-                             session-3.scope or system.slice, in which * ? [..] stand for others, or !UNIT \
+                             session-3.scope or system.slice, optionally with wildcards * ? [..], or !UNIT \
                              for all others";
         if text.is_empty() || text.contains(['/', ' ']) {
             return Err(FORMS.to_owned());
@@ -82,8 +82,8 @@ impl FromStr for ContainerName {
         let forms = || {
             format!(
                 "expected the name of a container, its id or {FEWEST_DIGITS} digits of that or \
-                 more, NAMESPACE/POD or NAMESPACE/POD/CONTAINER, in which * ? [..] stand for others, or \
-                 one of these with ! before it"
+                 more, NAMESPACE/POD or NAMESPACE/POD/CONTAINER, optionally with wildcards * ? [..], or \
+                 one of these after ! for all others"
             )
         };
         if text.is_empty() || text.split('/').any(str::is_empty) {
@@ -136,7 +136,7 @@ impl FromStr for CgroupPath {
     fn from_str(text: &str) -> Result<Self, String> {
         const MOUNT: &str = "/sys/fs/cgroup";
         const FORMS: &str = "expected the path of a cgroup from the root, such as \
-                             /system.slice/nginx.service, in which * ? [..] stand for others, or !PATH for \
+                             /system.slice/nginx.service, optionally with wildcards * ? [..], or !PATH for \
                              all others";
         let path = match text.strip_prefix(MOUNT) {
             Some("") => "/",

@@ -17,7 +17,7 @@ pub(crate) struct Term<T> {
 }
 
 impl<T: FromStr<Err = String>> FromStr for Term<T> {
-    /// What is wrong, and which values there are.
+    /// The problem, and the accepted values.
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -33,12 +33,10 @@ impl<T: FromStr<Err = String>> Term<T> {
     /// Reads a value that is to be left out, from one without the mark.
     ///
     /// # Errors
-    /// What is wrong, and which values there are.
+    /// The problem, and the accepted values.
     pub(crate) fn unwanted(text: &str) -> Result<Self, String> {
         if text.starts_with(NOT) {
-            return Err(format!(
-                "{NOT} before the value would take --not- back: leave one of them out"
-            ));
+            return Err(format!("{NOT} before the value would negate --not-: drop one of the two"));
         }
         Ok(Self { value: text.parse()?, negated: true, text: text.to_owned() })
     }
@@ -78,7 +76,7 @@ impl<T> Choice<T> {
         self.wanted.is_empty() && self.unwanted.is_empty()
     }
 
-    /// Whether a thing passes of which `is` tells whether it has a value.
+    /// Whether a thing passes; `is` says whether it has a value.
     // Inlined, as nothing is asked of most kinds, at each event.
     #[inline]
     pub(super) fn admits(&self, is: impl Fn(&T) -> bool) -> bool {

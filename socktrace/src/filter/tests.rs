@@ -185,8 +185,8 @@ fn a_claim_brings_into_the_stream_and_keeps_nothing_out() {
 }
 
 #[test]
-fn wrong_values_are_told_with_the_right_ones() {
-    for (option, value, told) in [
+fn errors_name_the_accepted_values() {
+    for (option, value, reported) in [
         ("--pid", "nginx", "a process id"),
         ("--pid", "0", "a process id"),
         ("--uid", "no such user", "id -u NAME"),
@@ -220,7 +220,7 @@ fn wrong_values_are_told_with_the_right_ones() {
             let said = refusal(&[option, value]);
             // The message wraps at any width.
             let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(said.contains(told) && said.contains(option), "{option} {value}: {said}");
+            assert!(said.contains(reported) && said.contains(option), "{option} {value}: {said}");
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn find(name: &str) -> Result<u32, String> {
 const SHOWN: usize = 20;
 
 const FORMS: &str = "expected a user by number, such as 1000 (id -u NAME shows it), or by name in \
-                     /etc/passwd, or one of these with ! before it for all others";
+                     /etc/passwd, or one of these after ! for all others";
 
 fn number_of(name: &str, passwd: &str) -> Result<u32, String> {
     let users = passwd.lines().filter_map(|line| {

@@ -92,8 +92,8 @@ impl FromStr for Comm {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const LONGEST: usize = 15;
-        const FORMS: &str = "expected a command name as ps -o comm shows it, in which * ? [..] stand for \
-                             others, or !NAME";
+        const FORMS: &str = "expected a command name as shown by ps -o comm, optionally with wildcards * \
+                             ? [..], or !NAME";
         if text.is_empty() {
             return Err(FORMS.to_owned());
         }
@@ -101,7 +101,7 @@ impl FromStr for Comm {
         let Some(name) = pattern.exact() else {
             if pattern.shortest() > LONGEST {
                 return Err(format!(
-                    "the kernel keeps {LONGEST} bytes of a command name, which none of these has"
+                    "the kernel keeps only {LONGEST} bytes of a command name, so this can never match"
                 ));
             }
             return Ok(Self { pattern, exact: None });
@@ -112,7 +112,7 @@ impl FromStr for Comm {
             return Ok(Self { pattern, exact: Some(comm) });
         };
         Err(format!(
-            "the kernel keeps {LONGEST} bytes of a command name: use {:?}",
+            "the kernel keeps only {LONGEST} bytes of a command name: use {:?}",
             String::from_utf8_lossy(cut)
         ))
     }
@@ -176,7 +176,7 @@ impl FromStr for PathPattern {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const FORMS: &str = "expected a path such as /run/php/*.sock, or an abstract name after @, with \
-                             * ? [..] and \\ as in a shell, but for * taking / too; or !PATTERN for all \
+                             wildcards * ? [..] and \\ as in a shell, except that * matches / too; or !PATTERN for all \
                              others";
         if text.is_empty() {
             return Err(FORMS.to_owned());
@@ -205,7 +205,7 @@ impl FromStr for Netns {
         // An absolute path replaces the directory.
         let path = Path::new(NAMED_NETNS).join(text);
         let metadata = fs::metadata(&path)
-            .map_err(|error| format!("{FORMS}; {} cannot be looked at: {error}", path.display()))?;
+            .map_err(|error| format!("{FORMS}; cannot read {}: {error}", path.display()))?;
         let inode = u32::try_from(metadata.ino()).map_err(|_| FORMS.to_owned())?;
         Ok(Self(inode))
     }

@@ -25,7 +25,7 @@ use super::User;
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 
-/// What shells add to the number of the signal that has killed a command.
+/// Offset that shells add to the number of the signal that killed a command.
 const KILLED: i32 = 128;
 
 /// A process that becomes a command when it is let go; it ends when this is dropped.
@@ -66,7 +66,7 @@ impl WaitingCommand {
     pub(crate) fn start(mut self) -> Command {
         if let Err(error) = self.gate.write_all(&[1]) {
             // A signal has ended it before, which its end says.
-            log::debug!("the command is not there any more: {error}");
+            log::debug!("the command has gone: {error}");
         }
         Command { pid: self.pid, code: None }
     }

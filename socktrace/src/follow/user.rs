@@ -14,7 +14,7 @@ pub(crate) struct User {
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
-    /// What it has in its environment for this user.
+    /// Environment variables for this user.
     environment: Vec<(&'static str, OsString)>,
 }
 
@@ -29,9 +29,9 @@ impl User {
         let is_root = Uid::effective().is_root();
         if let Some(name) = name {
             if !is_root {
-                bail!("--user takes root");
+                bail!("--user needs root");
             }
-            let found = unistd::User::from_name(name).context("cannot look the user up")?;
+            let found = unistd::User::from_name(name).context("cannot look up the user")?;
             let user = found.with_context(|| format!("there is no user {name}"))?;
             let gid = user.gid;
             return Self::known(user, gid).map(Some);
@@ -43,7 +43,7 @@ impl User {
         let Some((uid, gid)) = caller_of_sudo(uid.as_deref(), gid.as_deref())? else {
             return Ok(None);
         };
-        match unistd::User::from_uid(uid).context("cannot look the user of SUDO_UID up")? {
+        match unistd::User::from_uid(uid).context("cannot look up the user of SUDO_UID")? {
             Some(user) => Self::known(user, gid).map(Some),
             // Such as one of a container.
             None => Ok(Some(Self { uid, gid, groups: vec![gid], environment: Vec::new() })),
@@ -52,7 +52,7 @@ impl User {
 
     fn known(user: unistd::User, gid: Gid) -> anyhow::Result<Self> {
         let name = CString::new(user.name.as_str()).context("the user's name has a NUL")?;
-        let groups = getgrouplist(&name, gid).context("cannot look the user's groups up")?;
+        let groups = getgrouplist(&name, gid).context("cannot look up the user's groups")?;
         let environment = vec![
             ("HOME", user.dir.into_os_string()),
             ("SHELL", user.shell.into_os_string()),
@@ -62,7 +62,7 @@ impl User {
         Ok(Self { uid: user.uid, gid, groups, environment })
     }
 
-    /// What its commands have in their environment.
+    /// Environment variables of its commands.
     pub(super) fn environment(&self) -> &[(&'static str, OsString)] {
         &self.environment
     }
@@ -75,7 +75,7 @@ impl User {
     }
 }
 
-/// Whom these variables name, if not root.
+/// The user that these variables name, if not root.
 fn caller_of_sudo(uid: Option<&OsStr>, gid: Option<&OsStr>) -> anyhow::Result<Option<(Uid, Gid)>> {
     // The highest number stands for none.
     let number = |text: &OsStr| text.to_str()?.parse().ok().filter(|number| *number != u32::MAX);
@@ -85,8 +85,8 @@ fn caller_of_sudo(uid: Option<&OsStr>, gid: Option<&OsStr>) -> anyhow::Result<Op
             Ok((uid != 0).then(|| (Uid::from_raw(uid), Gid::from_raw(gid))))
         }
         _ => bail!(
-            "SUDO_UID and SUDO_GID do not say who has called sudo, whom the command would run as; \
-             say it by --user NAME (--user root)"
+            "SUDO_UID and SUDO_GID are set but not valid, so the user to run the command as is \
+             unknown: name one with --user NAME (--user root)"
         ),
     }
 }

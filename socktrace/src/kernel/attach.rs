@@ -26,7 +26,7 @@ use super::{
 /// The kernel's own value for what it does not support, from `include/linux/errno.h`.
 const ENOTSUPP: i32 = 524;
 
-/// What keeps a program attached: dropping it detaches it.
+/// The link of an attached program: dropping it detaches the program.
 pub(super) type Link = Box<dyn Send>;
 
 /// Attaches every hook that the plan serves.
@@ -115,7 +115,7 @@ pub(super) fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
 struct Attacher<'a> {
     ebpf: &'a mut Ebpf,
     types: &'a aya::Btf,
-    /// How functions were asked to be hooked.
+    /// The requested way to hook functions.
     method: Method,
     on_request: OnRequest,
     /// Functions that this kernel is built without.
@@ -138,7 +138,7 @@ impl<'a> Attacher<'a> {
         features.cookies() && !self.uses_kprobes && !self.hides_memory
     }
 
-    /// Whether a hook has no use: nobody has asked for it, or others do what it is for.
+    /// Whether a hook has no use: it was not requested, or others do its job.
     fn does_without(&self, hook: Hook, features: Features) -> bool {
         self.on_request.does_without(hook)
             || (hook.only_forgets() && self.recognizes_sockets(features))
@@ -296,7 +296,7 @@ impl<'a> Attacher<'a> {
     /// Why kprobes serve a hook whose other programs ended in this error.
     fn why_kprobes(&self, error: &ProgramError) -> String {
         match (self.method, &self.no_trampolines) {
-            (Method::Kprobe, _) => "as --attach kprobe asks".to_owned(),
+            (Method::Kprobe, _) => "as requested by --attach kprobe".to_owned(),
             (_, Some(NoTrampolines::Missing(words))) => missing(words),
             _ => first_line(error),
         }

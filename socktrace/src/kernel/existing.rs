@@ -16,13 +16,13 @@ pub(super) const ITERATOR: &str = "task_file";
 /// The kernel's function whose arguments are the program's context.
 pub(super) const TARGET: &str = "bpf_iter_task_file";
 
-/// Has the kernel visit every open file of every process, for its program to remember whose sockets
+/// Makes the kernel visit every open file of every process, so that its program remembers whose sockets
 /// there are.
 ///
 /// # Errors
-/// What stays hidden when it does not.
+/// What stays hidden if it fails.
 pub(super) fn find(ebpf: &mut Ebpf, types: &Btf, hides_memory: bool) -> Result<(), Loss> {
-    let hides = "processes of sockets that were opened before";
+    let hides = "owners of sockets that were opened before the start";
     if hides_memory {
         let reason = "the kernel is locked down for confidentiality".to_owned();
         return Err(Loss { reason, hides });
@@ -54,6 +54,6 @@ fn visit(ebpf: &mut Ebpf, types: &Btf) -> anyhow::Result<()> {
             Err(error) => return Err(error).context("cannot run the iterator"),
         }
     }
-    log::debug!("looked for sockets that were opened before, in {:?}", started.elapsed());
+    log::debug!("found the owners of existing sockets in {:?}", started.elapsed());
     program.unload().context("cannot unload the iterator")
 }

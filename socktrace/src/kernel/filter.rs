@@ -1,4 +1,4 @@
-//! The kernel side's filters: what they ask, and what the daemon teaches them.
+//! The kernel side's filters: their criteria, and the verdicts that the daemon adds.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const UNUSED_ENTRIES: u32 = 1;
 
 const CRITERION_BYTES: usize = size_of::<Criterion>();
 
-/// What the filters are for.
+/// Scope of the filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scope {
     /// Whether events are wanted: by the stream, or another sink.
@@ -28,7 +28,7 @@ pub(crate) struct Scope {
     pub(crate) counts: bool,
 }
 
-/// What the kernel side is to ask of each event. All of it is fixed before programs are attached.
+/// Criteria of the kernel side. All of them are fixed before programs are attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KernelFilter {
     scope: Scope,
@@ -39,7 +39,7 @@ pub(crate) struct KernelFilter {
 }
 
 impl KernelFilter {
-    /// One that asks nothing.
+    /// A filter without criteria.
     pub(crate) fn new(scope: Scope) -> Self {
         Self { scope, ..Self::default() }
     }
@@ -79,7 +79,7 @@ impl KernelFilter {
         self.networks.insert((bits, data), verdict);
     }
 
-    /// Has signatures dropped that were judged to be unwanted.
+    /// Makes the kernel side drop signatures that were judged to be unwanted.
     pub(crate) fn learn_signatures(&mut self) {
         self.learns_signatures = true;
     }
@@ -132,7 +132,7 @@ impl KernelFilter {
     }
 }
 
-/// What the kernel side has been taught. It forgets by itself what it has no room for.
+/// The verdicts that the kernel side has. It evicts old ones by itself.
 pub(crate) struct Verdicts {
     map: HashMap<MapData, [u8; CRITERION_BYTES], u32>,
 }
@@ -143,20 +143,20 @@ impl Verdicts {
         Ok(Self { map: take(object, "VERDICTS")? })
     }
 
-    /// Tells the kernel side what to do with events of this kind from now on.
+    /// Sets what the kernel side does with events of this kind from now on.
     pub(crate) fn teach(&mut self, criterion: Criterion, wanted: bool) {
         let verdict = if wanted { WANTED } else { UNWANTED };
         if let Err(error) = self.map.insert(criterion.to_bytes(), verdict, 0) {
             // Events of this kind go on coming up, and are judged here.
-            log::debug!("the kernel side cannot be taught: {error}");
+            log::debug!("cannot update the kernel's filter: {error}");
         }
     }
 
-    /// Has it ask again.
+    /// Removes its verdict.
     pub(crate) fn forget(&mut self, criterion: Criterion) {
         // It may have been forgotten already.
         if let Err(error) = self.map.remove(&criterion.to_bytes()) {
-            log::debug!("not forgotten: {error}");
+            log::debug!("cannot remove an entry from the kernel's filter: {error}");
         }
     }
 }

@@ -37,7 +37,7 @@ impl Followed {
     /// Follows a process no more, which has ended.
     pub(crate) fn remove(&mut self, pid: u32) {
         if let Err(error) = self.0.remove(&pid) {
-            log::debug!("not followed: {error}");
+            log::debug!("cannot follow a process: {error}");
         }
     }
 

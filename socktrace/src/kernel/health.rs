@@ -59,7 +59,7 @@ impl Health {
         self.attached().filter(|hook| !hook.is_tracepoint())
     }
 
-    /// What became of a hook.
+    /// State of a hook.
     pub(crate) fn state(&self, hook: Hook) -> Option<&HookState> {
         self.hooks.get(&hook)
     }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_told_once_for_all_its_hooks() {
+    fn a_reason_is_reported_once_for_all_its_hooks() {
         let mut health = Health::default();
         health.record(Hook::TcpReset, HookState::Failed("no memory".to_owned()));
         health.record(Hook::InetCskAccept, HookState::Absent("unknown prototype".to_owned()));

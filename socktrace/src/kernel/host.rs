@@ -9,7 +9,7 @@ use nix::sys::{
 
 /// Whether user ids are not remapped: a user namespace of its own maps less than all of them.
 pub(crate) fn in_initial_user_namespace() -> bool {
-    // Unreadable (no /proc): the kernel itself will tell.
+    // Unreadable (no /proc): loading will show it.
     fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
         let fields: Vec<&str> = map.split_whitespace().collect();
         fields == ["0", "0", "4294967295"]
@@ -60,7 +60,9 @@ pub(crate) fn security_state() -> String {
             format!("security modules {modules}; lockdown {lockdown}")
         }
         (Some(modules), None) => format!("security modules {modules}"),
-        (None, _) => "which one is hidden, as /sys/kernel/security is not mounted here".to_owned(),
+        (None, _) => {
+            "the module is unknown, as /sys/kernel/security is not mounted here".to_owned()
+        }
     }
 }
 
@@ -87,7 +89,7 @@ pub(crate) fn running_kernel() -> String {
     )
 }
 
-/// Its release alone; empty if that cannot be told.
+/// Its release alone; empty if it is not known.
 pub(crate) fn kernel_release() -> String {
     utsname::uname().map_or_else(|_| String::new(), |uts| uts.release().display().to_string())
 }

@@ -31,7 +31,7 @@ const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// What looks at the listeners. Needs no privilege once it is made, where the maps need none.
+/// The iterator over listeners. Needs no privilege once it is made, where the maps need none.
 pub(crate) struct ListenerTable {
     link: OwnedFd,
     map: Mutex<HashMap<MapData, u64, [u8; LISTENER_BYTES]>>,
@@ -62,7 +62,8 @@ impl ListenerTable {
     /// # Errors
     /// What stays hidden without it.
     pub(super) fn new(ebpf: &mut Ebpf, types: &Btf, hides_memory: bool) -> Result<Self, Loss> {
-        let hides = "accept queues, and handshakes that are dropped by who never accepts";
+        let hides =
+            "accept queues, and handshakes dropped by a listener whose program never accepts";
         if hides_memory {
             let reason = "the kernel is locked down for confidentiality".to_owned();
             return Err(Loss { reason, hides });
@@ -72,7 +73,9 @@ impl ListenerTable {
 
     fn attach(ebpf: &mut Ebpf, types: &Btf) -> anyhow::Result<Self> {
         let map = ebpf.take_map(MAP).context("the kernel programs have no map of listeners")?;
-        let Map::HashMap(data) = &map else { anyhow::bail!("the map of listeners is another one") };
+        let Map::HashMap(data) = &map else {
+            anyhow::bail!("the map of listeners has another layout")
+        };
         let program: &mut Iter = ebpf
             .program_mut(ITERATOR)
             .context("the kernel programs have no iterator over listeners")?
@@ -82,7 +85,7 @@ impl ListenerTable {
         let fd = program.fd().context("the iterator over listeners is not loaded")?.as_fd();
         let link =
             link(fd, data.fd().as_fd()).context("cannot make the iterator over listeners")?;
-        program.unload().context("cannot let go of the iterator over listeners")?;
+        program.unload().context("cannot release the iterator over listeners")?;
         let map = HashMap::try_from(map).context("the map of listeners has another type")?;
         Ok(Self { link, map: Mutex::new(map) })
     }
@@ -94,8 +97,8 @@ impl ListenerTable {
     /// When the iterator cannot be run, as without a free descriptor.
     pub(crate) fn look(&self) -> anyhow::Result<Vec<ListenerState>> {
         let mut bytes = Vec::new();
-        let mut iterator = iterator(self.link.as_fd()).context("cannot look at listeners")?;
-        read_all(&mut iterator, &mut bytes).context("cannot look at listeners")?;
+        let mut iterator = iterator(self.link.as_fd()).context("cannot iterate over listeners")?;
+        read_all(&mut iterator, &mut bytes).context("cannot iterate over listeners")?;
         let (live, gone): (Vec<_>, Vec<_>) =
             ListenerState::all_from_bytes(&bytes).partition(|listener| listener.listens == 1);
         if !gone.is_empty() {
@@ -126,7 +129,7 @@ fn read_all(iterator: &mut File, bytes: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// What binds the program to the map.
+/// Binds the program to the map.
 fn link(program: BorrowedFd<'_>, map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let info = map.as_raw_fd();
     bpf(

@@ -47,9 +47,9 @@ pub(crate) struct OnRequest {
     pub(crate) udp_sends: bool,
     /// Messages that Unix sockets cannot send.
     pub(crate) unix_sends: bool,
-    /// How far segments have come.
+    /// TTLs of segments.
     pub(crate) hops: bool,
-    /// What the processes start that are followed.
+    /// Descendants of followed processes.
     pub(crate) follows: bool,
 }
 
@@ -73,9 +73,9 @@ pub(crate) struct Options {
     pub(crate) method: Method,
     /// Whether retransmission timeouts are streamed too.
     pub(crate) retransmits: bool,
-    /// What is seen besides.
+    /// What else is seen.
     pub(crate) on_request: OnRequest,
-    /// Of how many sockets the owner is remembered.
+    /// Maximum number of sockets whose owner is tracked.
     pub(crate) max_sockets: u32,
     /// How failures are counted by owner; `None` for not at all.
     pub(crate) owned: Option<Extent>,
@@ -106,7 +106,7 @@ pub(crate) struct Loaded {
     pub(crate) rst_reasons: Vec<(u32, String)>,
     /// What can be measured on this kernel.
     pub(crate) measurable: Measurable,
-    /// What looks at listeners.
+    /// The iterator over listeners.
     pub(crate) listeners: Option<ListenerTable>,
 }
 
@@ -151,7 +151,7 @@ impl Attached {
 ///
 /// # Errors
 /// A [`Refusal`] when nothing can be traced here; it names the reason. One hook that cannot be
-/// attached is no error: it stands in [`Loaded::health`].
+/// attached is not an error: it stands in [`Loaded::health`].
 pub(crate) fn load(options: Options, filter: &KernelFilter) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
     let prepared = Prepared::read(options.method)?;
@@ -272,7 +272,7 @@ fn load_object(
         ("COOKIES", u32::from(features.cookies() && method != Method::Kprobe)),
         ("SLICES", u32::from(features.ancestors() && plan.knows("TASK_CGROUPS"))),
         ("SOCKET_SET_MASK", socket_sets - 1),
-        ("MPTCP", u32::from(plan.tells_mptcp && !hides_memory)),
+        ("MPTCP", u32::from(plan.recognizes_mptcp && !hides_memory)),
         ("FAST_OPEN_RETURNS", u32::from(plan.sees_fast_open && !hides_memory)),
         ("IDLE_JIFFIES", options.idle_jiffies),
         ("RETRANSMIT_THRESHOLD", options.retransmit_threshold),

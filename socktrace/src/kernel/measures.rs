@@ -1,4 +1,4 @@
-//! Numbers that the kernel side measures besides the signatures: how many, how long, how full.
+//! Numbers that the kernel side measures in addition to signatures: how many, how long, how full.
 
 use std::collections::BTreeMap;
 

@@ -13,6 +13,6 @@ pub(crate) fn raise() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK)
         && let Err(error) = setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard)
     {
-        log::debug!("RLIMIT_MEMLOCK stays as it is: {error}");
+        log::debug!("cannot raise RLIMIT_MEMLOCK: {error}");
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn give_back() {
     // Or khugepaged makes huge pages of the little that is left, and takes for them all of what was
     // given back (`max_ptes_none`, `mm/khugepaged.c`): 4 to 6 MB of 3.
     if let Err(error) = prctl::set_thp_disable(true) {
-        log::debug!("huge pages stay allowed: {error}");
+        log::debug!("cannot turn off huge pages: {error}");
     }
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes no pointer and touches free memory only.

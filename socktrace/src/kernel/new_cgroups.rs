@@ -22,7 +22,7 @@ impl NewCgroups {
         Ok(Self(take(object, "NEWCOMERS")?))
     }
 
-    /// Hands each cgroup's id to `meet` from now on, on a thread of its own: looking names up reads
+    /// Hands each cgroup's id to `meet` from now on, on its own thread: looking names up reads
     /// files, for which the stream must not wait. The thread sleeps while nobody is announced, and
     /// ends with the process.
     ///
@@ -36,7 +36,7 @@ impl NewCgroups {
                     Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                     Err(error) => {
                         // Names are looked up when metrics are asked for, then.
-                        log::warn!("cannot wait for owners that fail for the first time: {error}");
+                        log::warn!("cannot wait for new owners: {error}");
                         return;
                     }
                 }

@@ -13,7 +13,7 @@ use super::{maps::take, object::Object};
 pub(crate) struct Extent {
     /// How many owners and signatures together have room.
     pub(crate) entries: u32,
-    /// Whether the service's port is told apart too.
+    /// Whether the service's port is distinguished too.
     pub(crate) ports: bool,
 }
 
@@ -70,7 +70,9 @@ impl OwnedTallies {
                 true
             }
             Err(error) => {
-                log::debug!("an owner that has gone is not forgotten, and takes room: {error}");
+                log::debug!(
+                    "cannot remove an owner that has gone from the counts, where it still takes room: {error}"
+                );
                 false
             }
         }

@@ -23,12 +23,12 @@ const MOST_THREADS: usize = 8;
 /// A program of the plan, and the kernel function that it is for.
 pub(super) type Wanted = (&'static Program, &'static str);
 
-/// What became of programs that were loaded ahead, by name.
+/// Results of programs that were loaded ahead, by name.
 #[derive(Default)]
 pub(super) struct Preloaded(HashMap<&'static str, Result<(), ProgramError>>);
 
 impl Preloaded {
-    /// What became of a program, if it was loaded ahead. It is told once.
+    /// The result for a program that was loaded ahead, if it was. It is returned once.
     pub(super) fn take(&mut self, program: &Program) -> Option<Result<(), ProgramError>> {
         self.0.remove(program.name)
     }

@@ -1,4 +1,4 @@
-//! What the kernel tells of the loaded programs: how often and how long they ran, and calls of hooked
+//! What the kernel reports about the loaded programs: how often and how long they ran, and calls of hooked
 //! functions that it kept from them.
 //!
 //! Since 5.12 a tracing program does not run where it is at work already: on a processor whose
@@ -68,7 +68,7 @@ impl Programs {
         Ok(Self(programs))
     }
 
-    /// What the kernel tells now.
+    /// The kernel's current numbers.
     pub(crate) fn look(&self) -> Seen {
         let described = descriptions();
         let of = |program: &LoadedProgram| described.get(&program.fd.as_raw_fd());
@@ -82,13 +82,13 @@ impl Programs {
         let runs = is_measuring().then(|| {
             each.filter_map(|program| Some((program.name, runs(of(program)?)?))).collect()
         });
-        // A map or program with two descriptors counts once: by the id that either tells.
+        // A map or program with two descriptors counts once, by its id.
         let sizes: BTreeMap<_, _> = described.values().filter_map(|text| size(text)).collect();
         Seen { missed, runs, memory: (!sizes.is_empty()).then(|| sizes.values().sum()) }
     }
 }
 
-/// What the kernel tells of loaded programs, and of maps.
+/// What the kernel reports about loaded programs and maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// How many calls were missed by hook. A hook whose misses the kernel does not count, as before
@@ -104,7 +104,7 @@ fn is_measuring() -> bool {
     fs::read_to_string(STATS_ENABLED).is_ok_and(|text| text.trim() != "0")
 }
 
-/// What the kernel says of each descriptor of this process.
+/// The kernel's information about each descriptor of this process.
 fn descriptions() -> BTreeMap<RawFd, String> {
     let entries = fs::read_dir(DESCRIPTORS).into_iter().flatten().flatten();
     // Descriptors come and go, as that of this very list.
@@ -115,7 +115,7 @@ fn descriptions() -> BTreeMap<RawFd, String> {
     described.collect()
 }
 
-/// What tells a map or program, and its size.
+/// The identity of a map or program, and its size.
 fn size(text: &str) -> Option<((bool, u64), u64)> {
     let map = number(text, "map_id:").map(|id| (true, id));
     let id = map.or_else(|| number(text, "prog_id:").map(|id| (false, id)))?;

@@ -1,4 +1,4 @@
-//! Why this host does not let socktrace trace, told apart so that each has its own words.
+//! Why this host does not let socktrace trace: one variant for each reason, with its own message.
 
 use std::{fmt, io};
 
@@ -98,16 +98,16 @@ impl Refusal {
     pub(crate) fn why(&self) -> String {
         match self {
             Self::NotRoot => {
-                "loading kernel tracing programs takes CAP_BPF and CAP_PERFMON, or root".to_owned()
+                "loading kernel tracing programs needs CAP_BPF and CAP_PERFMON, or root".to_owned()
             }
             Self::MissingCapabilities(_) => {
                 "the kernel loads tracing programs only for CAP_BPF with CAP_PERFMON, or \
-                 CAP_SYS_ADMIN; a container or service often starts root without them"
+                 CAP_SYS_ADMIN; root in a container or service often lacks them"
                     .to_owned()
             }
             Self::UserNamespace => {
-                "the kernel asks for the capabilities in the initial user namespace; this process \
-                 holds them in its own only, as in a rootless container"
+                "the kernel requires the capabilities in the initial user namespace; this process \
+                 holds them only in its own, as in a rootless container"
                     .to_owned()
             }
             Self::NoBtf(_) => "socket structures differ from kernel to kernel; without \
@@ -151,14 +151,14 @@ impl Refusal {
             }
             Self::Lockdown(_) => "boot with lockdown=integrity, which allows tracing",
             Self::NoWay(NoTrampolines::NotAsked, NoKprobes::Missing) => {
-                "leave --attach kprobe out, or use a kernel with kprobes"
+                "drop --attach kprobe, or use a kernel with kprobes"
             }
             Self::NoWay(NoTrampolines::NotAsked, NoKprobes::Denied(_)) => {
-                "leave --attach kprobe out, or run as root with CAP_SYS_ADMIN and let the \
+                "drop --attach kprobe, or run as root with CAP_SYS_ADMIN and let the \
                  container's seccomp filter allow perf_event_open"
             }
             Self::NoWay(NoTrampolines::NotAsked, NoKprobes::Locked) => {
-                "leave --attach kprobe out, or boot with lockdown=integrity"
+                "drop --attach kprobe, or boot with lockdown=integrity"
             }
             Self::NoWay(NoTrampolines::Missing(_), NoKprobes::Missing) => {
                 "use a kernel with BPF trampolines for functions (x86-64, or arm64 since Linux 6.4) \
@@ -212,10 +212,10 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Who refuses what the capabilities allow.
+/// The policy that refuses what the capabilities allow.
 fn policy() -> String {
     let state = security_state();
-    format!("CAP_BPF and CAP_PERFMON are held, so a security policy says no: {state}")
+    format!("CAP_BPF and CAP_PERFMON are held, so a security policy denies it: {state}")
 }
 
 /// Checks what can be known before anything is loaded.

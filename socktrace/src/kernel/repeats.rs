@@ -22,9 +22,9 @@ pub(crate) struct Limit {
 pub(crate) struct Kind {
     /// Whose they are, and what: see [`socktrace_ebpf::repeats`].
     pub(crate) owned: Owned,
-    /// Whether cgroups are told apart. Else processes are, by their ids in place of the cgroup's.
+    /// Whether cgroups are distinguished. Else processes are, by their ids instead of the cgroup's.
     pub(crate) by_cgroup: bool,
-    /// Whether ports are not told apart, for want of room.
+    /// Whether ports are not distinguished, for lack of room.
     pub(crate) of_any_port: bool,
 }
 
@@ -73,6 +73,7 @@ impl RepeatMaps {
     /// When the kind stays.
     pub(crate) fn forget(&mut self, kind: &Kind) -> anyhow::Result<()> {
         let map = if kind.of_any_port { &mut self.of_any_port } else { &mut self.by_port };
-        map.remove(&kind.owned.to_bytes()).context("a kind of event is not forgotten")
+        map.remove(&kind.owned.to_bytes())
+            .context("cannot remove a kind of event from the kernel's table of floods")
     }
 }

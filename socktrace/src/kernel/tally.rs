@@ -1,4 +1,4 @@
-//! The exact counts that the kernel side keeps, read when somebody asks.
+//! The exact counts that the kernel side keeps, read on demand.
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use aya::{
     sys::{is_map_supported, is_program_supported},
 };
 
-/// What became of an offer.
+/// Result of offering a program or map to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The kernel took it. It is gone again.

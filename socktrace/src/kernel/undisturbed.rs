@@ -12,11 +12,10 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 /// # Errors
 /// When signals cannot be held back.
 pub(crate) fn undisturbed<T>(work: impl FnOnce() -> T) -> anyhow::Result<T> {
-    let before = SigSet::all()
-        .thread_swap_mask(SigmaskHow::SIG_BLOCK)
-        .context("cannot hold signals back")?;
+    let before =
+        SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).context("cannot block signals")?;
     let result = work();
-    before.thread_set_mask().context("cannot let signals through again")?;
+    before.thread_set_mask().context("cannot unblock signals")?;
     Ok(result)
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum NoTrampolines {
 }
 
 impl NoTrampolines {
-    /// What is wrong, unless it was asked for.
+    /// The problem, unless kprobes were requested.
     pub(super) fn what(&self) -> Option<String> {
         match self {
             Self::NotAsked => None,
@@ -62,7 +62,7 @@ impl NoKprobes {
     /// Why it is so.
     pub(super) fn why(&self) -> String {
         match self {
-            Self::Missing => "kprobes take a kernel built with CONFIG_KPROBE_EVENTS".to_owned(),
+            Self::Missing => "kprobes need a kernel built with CONFIG_KPROBE_EVENTS".to_owned(),
             Self::Denied(_) => format!("a kprobe is opened as a performance event; {}", opener()),
             Self::Locked => "kprobe programs read kernel memory at any address, which this \
                              lockdown hides"
@@ -71,16 +71,16 @@ impl NoKprobes {
     }
 }
 
-/// Who decides that this process opens no performance events.
+/// Why this process may not open performance events.
 fn opener() -> String {
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) {
-        return "CAP_SYS_ADMIN is held, so a security policy says no, such as the seccomp filter \
-                of a container"
+        return "CAP_SYS_ADMIN is held, so a security policy denies it, such as a container's \
+                seccomp filter"
             .to_owned();
     }
     format!(
-        "without CAP_SYS_ADMIN that is up to kernel.perf_event_paranoid, here {}: Debian's 3 \
-         leaves none to others",
+        "without CAP_SYS_ADMIN it depends on kernel.perf_event_paranoid, here {}: \
+         Debian's 3 denies all performance events",
         perf_event_paranoid().as_deref().unwrap_or("unknown")
     )
 }
@@ -149,7 +149,7 @@ mod tests {
             "cannot trace: the kernel refuses programs for BPF trampolines (Operation not \
              permitted (os error 1)), and it has no kprobes"
         );
-        assert!(lines[1].contains("a security policy says no"), "{lines:?}");
+        assert!(lines[1].contains("a security policy denies it"), "{lines:?}");
         assert!(lines[1].ends_with("CONFIG_KPROBE_EVENTS"), "{lines:?}");
         assert!(lines[2].contains("administers this host's kernel policy"), "{lines:?}");
         assert!(!lines[2].contains("--attach"), "{lines:?}");
@@ -180,7 +180,7 @@ mod tests {
             let (code, lines) = closed(Method::Kprobe, None, kprobes).expect("a refusal");
             assert!([15, 19].contains(&code), "{lines:?}");
             assert!(!lines[0].contains("trampolines"), "{lines:?}");
-            assert!(lines[2].contains("leave --attach kprobe out, or "), "{lines:?}");
+            assert!(lines[2].contains("drop --attach kprobe, or "), "{lines:?}");
         }
     }
 

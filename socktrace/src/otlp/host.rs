@@ -9,14 +9,14 @@ use super::attributes::Attributes;
 /// Where an installation has its id: machine-id(5), and where D-Bus had it before.
 const MACHINE_IDS: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 
-/// What is the same in everything that is sent.
+/// Attributes shared by everything that is sent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Host {
     pub(super) name: Option<String>,
     pub(super) id: Option<String>,
     /// From `OTEL_RESOURCE_ATTRIBUTES`.
     pub(super) more: Vec<(String, String)>,
-    /// What this program is called: `OTEL_SERVICE_NAME`, or its attribute.
+    /// This program's service name: `OTEL_SERVICE_NAME`, or its attribute.
     pub(super) own_name: Option<String>,
 }
 

@@ -30,7 +30,7 @@ const OF_SOCKETS: &[(&str, &str)] =
 const OF_RESETS: &[(&str, &str)] = &[("reason", "socktrace.rst.reason")];
 const OF_DROPS: &[(&str, &str)] = &[("reason", "socktrace.lost.reason")];
 
-/// What is sent. Everything else is for whoever runs socktrace, and on the page.
+/// Metrics that are sent. The others are about socktrace itself, and only on the page.
 const SENT: &[Named] = &[
     Named {
         family: "socktrace_socket_errors_total",

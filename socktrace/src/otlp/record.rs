@@ -105,7 +105,7 @@ pub(super) fn of_lost(count: u64, why: &str) -> LogRecord {
     let mut attributes = Attributes::default();
     attributes.count("socktrace.lost.count", count);
     attributes.text("socktrace.lost.reason", why);
-    let body = format!("{count} events are missing here; metrics count them");
+    let body = format!("{count} events are missing here; they are counted in the metrics");
     log_record(EVENTS_LOST, Timestamp::now(), SeverityNumber::Warn, body, attributes)
 }
 
@@ -165,7 +165,7 @@ fn add_meaning(attributes: &mut Attributes, finding: Finding, signature: Signatu
     attributes.known("socktrace.sigpipe", sigpipe_name(sigpipe));
 }
 
-/// What kind of socket it was.
+/// Kind of the socket.
 fn add_socket(
     attributes: &mut Attributes,
     signature: Signature,
@@ -219,7 +219,7 @@ fn add_ends(attributes: &mut Attributes, record: &Record, is_redacted: bool) {
     }
 }
 
-/// Whose socket it was, and who else had a hand in it.
+/// The socket's owner, and other processes involved.
 fn add_process(attributes: &mut Attributes, record: &Record) {
     if let Some(process) = &record.process {
         attributes.number("process.pid", process.pid);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::record::Record;
 
-/// What stands for an address.
+/// Replaces an address.
 const ADDRESS: &str = "(address)";
 
 /// The sentence without the addresses and the path of the record that it is about.

@@ -48,7 +48,7 @@ impl Resources {
 }
 
 /// What a service is called on its own: the container in its pod, the container, or the unit. What is only
-/// claimed is no name.
+/// claimed is not a name.
 fn name(service: &Service) -> Option<String> {
     if let Some(container) = service.trusted_container() {
         return Some(container.label().to_owned());

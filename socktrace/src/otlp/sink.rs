@@ -18,9 +18,9 @@ pub(crate) struct OtlpSink {
     is_redacted: bool,
     /// This process, whose own failures to reach the collector would bring more of them.
     own: u32,
-    /// What the kernel side had no room for.
+    /// Events that the kernel side had no room for.
     lost_in_kernel: Missing,
-    /// What the queue had no room for.
+    /// Records that the queue had no room for.
     lost_here: Missing,
 }
 

@@ -25,17 +25,17 @@ use crate::{
 };
 
 /// Attributes as JSON, so that they can be held against texts and numbers alike.
-fn told(attributes: &[KeyValue]) -> BTreeMap<String, serde_json::Value> {
+fn values_of(attributes: &[KeyValue]) -> BTreeMap<String, serde_json::Value> {
     let value = |value: &Option<AnyValue>| match value.as_ref().and_then(|any| any.value.as_ref()) {
         Some(Value::StringValue(text)) => json!(text),
         Some(Value::IntValue(number)) => json!(number),
         Some(Value::BoolValue(is)) => json!(is),
         other => panic!("{other:?}"),
     };
-    let told: BTreeMap<_, _> =
+    let values_of: BTreeMap<_, _> =
         attributes.iter().map(|one| (one.key.clone(), value(&one.value))).collect();
-    assert_eq!(told.len(), attributes.len(), "a name is there twice: {attributes:?}");
-    told
+    assert_eq!(values_of.len(), attributes.len(), "a name is there twice: {attributes:?}");
+    values_of
 }
 
 fn body(log: &LogRecord) -> String {
@@ -81,7 +81,7 @@ fn a_failure_has_the_names_of_the_conventions() {
     assert_eq!(log.severity_text, "ERROR");
     assert!(body(&log).contains("RST"), "{}", body(&log));
     assert!(log.observed_time_unix_nano >= log.time_unix_nano);
-    let told = told(&log.attributes);
+    let values_of = values_of(&log.attributes);
     for (name, value) in [
         ("error.type", json!("ECONNRESET")),
         ("network.transport", json!("tcp")),
@@ -113,7 +113,7 @@ fn a_failure_has_the_names_of_the_conventions() {
         ("socktrace.owner.source", json!("opener")),
         ("socktrace.systemd.unit", json!("web.service")),
     ] {
-        assert_eq!(told.get(name), Some(&value), "{name}: {told:?}");
+        assert_eq!(values_of.get(name), Some(&value), "{name}: {values_of:?}");
     }
 }
 
@@ -121,13 +121,13 @@ fn a_failure_has_the_names_of_the_conventions() {
 fn what_is_not_known_is_left_out() {
     let mut event = reset_event();
     (event.tgid, event.tid, event.signature.family) = (0, 0, 0);
-    let told = told(&of(&decoded(event)).attributes);
+    let values_of = values_of(&of(&decoded(event)).attributes);
     for name in
         ["process.pid", "socktrace.flow", "socktrace.rst.seq", "server.port", "network.type"]
     {
-        assert_eq!(told.get(name), None, "{name}");
+        assert_eq!(values_of.get(name), None, "{name}");
     }
-    assert_eq!(told.get("network.local.address"), None, "a socket without a family has none");
+    assert_eq!(values_of.get("network.local.address"), None, "a socket without a family has none");
 }
 
 #[test]
@@ -170,13 +170,13 @@ fn addresses_can_be_left_out() {
     record.icmp = Some(Icmp { kind: 3, code: 1, router: [192, 0, 2, 1].into() });
     record.path = Some("/run/secret.sock".to_owned());
     let log = record::of_record(&record, true).expect("a log record");
-    let told = told(&log.attributes);
-    let text = format!("{told:?} {}", body(&log));
+    let values_of = values_of(&log.attributes);
+    let text = format!("{values_of:?} {}", body(&log));
     for secret in ["10.0.0.", "192.0.2.1", "/run/secret.sock"] {
         assert!(!text.contains(secret), "{text}");
     }
-    assert_eq!(told["network.local.port"], json!(443));
-    assert_eq!(told["socktrace.icmp.type"], json!(3));
+    assert_eq!(values_of["network.local.port"], json!(443));
+    assert_eq!(values_of["socktrace.icmp.type"], json!(3));
     let sentence = "from 10.0.0.9 and ::ffff:10.0.0.7 by 192.0.2.1 to /run/secret.sock".to_owned();
     assert_eq!(
         redact::redact(sentence, &record),
@@ -208,7 +208,7 @@ fn pod(claimed: bool) -> Service {
 #[test]
 fn a_resource_is_the_workload() {
     let of = |service: &Service, program| {
-        told(&resource::workload(&host(), service, program).attributes)
+        values_of(&resource::workload(&host(), service, program).attributes)
     };
     let cart = of(&pod(false), Some("java"));
     for (name, value) in [
@@ -231,7 +231,7 @@ fn a_resource_is_the_workload() {
         assert_eq!(cart.get(name), Some(&json!(value)), "{name}");
     }
     assert!(cart.contains_key("host.arch"));
-    // What is only claimed is no name, and no container either.
+    // What is only claimed is not a name, and no container either.
     let claimed = of(&pod(true), None);
     assert_eq!(claimed["service.name"], json!("kubelet.service"));
     assert!(!claimed.keys().any(|key| key.starts_with("k8s.pod") || key.starts_with("container")));
@@ -245,7 +245,7 @@ fn a_resource_is_the_workload() {
 
 #[test]
 fn its_own_resource_is_what_it_is_called() {
-    let name = |host: &Host| told(&resource::own(host).attributes)["service.name"].clone();
+    let name = |host: &Host| values_of(&resource::own(host).attributes)["service.name"].clone();
     assert_eq!(name(&Host::default()), json!("socktrace"));
     assert_eq!(name(&host()), json!("tracer"));
     assert_eq!(name(&Host { own_name: Some("mine".to_owned()), ..host() }), json!("mine"));
@@ -289,7 +289,7 @@ fn what_is_lost_is_said_once() {
     sink.lost(9);
     sink.flush();
     assert_eq!(queue.counts().read().queued_records, 2);
-    let lost = told(&record::of_lost(2, "ring_buffer_full").attributes);
+    let lost = values_of(&record::of_lost(2, "ring_buffer_full").attributes);
     assert_eq!(lost["socktrace.lost.count"], json!(2));
 }
 
@@ -356,14 +356,14 @@ fn metrics_are_the_numbers_of_the_page() {
     let point = &sum.data_points[0];
     assert_eq!(point.value, Some(number_data_point::Value::AsInt(5)));
     assert!(point.start_time_unix_nano > 0 && point.time_unix_nano >= point.start_time_unix_nano);
-    let told = told(&point.attributes);
+    let values_of = values_of(&point.attributes);
     for (name, value) in [
         ("error.type", "ECONNRESET"),
         ("network.transport", "tcp"),
         ("network.type", "ipv4"),
         ("socktrace.cause", "reset_by_peer"),
     ] {
-        assert_eq!(told[name], json!(value), "{name}");
+        assert_eq!(values_of[name], json!(value), "{name}");
     }
 
     let Some(Data::Histogram(timeouts)) = &found["socktrace.retransmission.timeout"].data else {

@@ -54,7 +54,7 @@ pub(super) struct CgroupIds {
     complete: bool,
     /// The root, where directories can be opened by handle.
     handles: Option<File>,
-    /// What was found; what was not is final too.
+    /// Results of look-ups; that nothing was found is final too.
     known: LruCache<u64, Result<Arc<str>, Unknown>>,
     next_walk: Instant,
 }
@@ -136,7 +136,7 @@ impl CgroupIds {
             Some(libc::ESTALE) => Some(Err(self.absent())),
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Some(Err(Unknown::Busy)),
             _ => {
-                log::debug!("no cgroup can be opened by its id: {error}");
+                log::debug!("cannot open cgroups by id: {error}");
                 self.handles = None;
                 None
             }

@@ -1,4 +1,4 @@
-//! What a cgroup's path tells of the service in it.
+//! What a cgroup's path says about the service in it.
 //!
 //! Whoever runs the host decides about a path up to its first service, scope or container: these
 //! may be handed to a user (`user@1000.service`), or to what runs in a container, who may create

@@ -92,7 +92,7 @@ fn units_of_users() {
 }
 
 #[test]
-fn paths_that_tell_nothing() {
+fn paths_without_a_service() {
     for path in ["/", "", "/..", "/../..", "/user/1000.user/c2.session", "/a/b.service", "//"] {
         let service = read(path);
         let expected = Service { cgroup: Some(path.to_owned()), ..Service::default() };

@@ -12,7 +12,7 @@ const ID_DIGITS: usize = 64;
 /// What comes before the id, in a scope (`docker-ID.scope`, systemd driver), in a directory
 /// (`crio-ID`, cgroupfs driver), or between colons (`system.slice:docker:ID`, when the cgroupfs
 /// driver is given a parent that is meant for systemd's). The processes that watch over containers
-/// (`crio-conmon-ID.scope`) have other names in place of the id.
+/// (`crio-conmon-ID.scope`) have other names instead of the id.
 const PREFIXES: [(&str, Runtime); 6] = [
     ("docker", Runtime::Docker),
     ("cri-containerd", Runtime::Containerd),
@@ -31,7 +31,7 @@ pub(super) fn container(component: &str, parent: &str) -> Option<Container> {
 fn hexadecimal(component: &str, parent: &str) -> Option<Container> {
     if is_id(component) {
         return match parent {
-            // A pod of Podman's, which is no container.
+            // A pod of Podman's, which is not a container.
             "libpod_parent" => None,
             "docker" => Some(with_id(component, Some(Runtime::Docker))),
             _ => Some(with_id(component, None)),
@@ -63,7 +63,7 @@ fn machine(component: &str) -> Option<Container> {
         .or_else(|| unit.strip_prefix("systemd-nspawn@")?.strip_suffix(".service"))?;
     let name = systemd::unescape(escaped)?;
     let name = plain::name(&name)?;
-    // libvirt puts the driver first. A virtual machine is no container.
+    // libvirt puts the driver first. A virtual machine is not a container.
     match name.split_once('-') {
         Some(("qemu" | "ch" | "xen", _)) => None,
         Some(("lxc", _)) => Some(with_name(name, None)),

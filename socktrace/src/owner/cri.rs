@@ -22,7 +22,7 @@ pub(super) fn directories() -> impl Iterator<Item = &'static str> {
     CONTAINERD.into_iter().chain([CRIO])
 }
 
-/// What is read of an OCI configuration.
+/// The fields read from an OCI configuration.
 #[derive(Deserialize)]
 struct Config {
     #[serde(default)]
@@ -46,7 +46,7 @@ struct Annotations {
     namespace: Option<String>,
 }
 
-/// What Kubernetes calls a container of containerd's, and its pod.
+/// The names of a containerd container in Kubernetes, and of its pod.
 pub(super) fn containerd(files: &HostFiles, id: &str) -> Option<Names> {
     let file = format!("{id}/config.json");
     let config: Config = CONTAINERD.iter().find_map(|tasks| files.json(tasks, &file))?;
@@ -56,7 +56,7 @@ pub(super) fn containerd(files: &HostFiles, id: &str) -> Option<Names> {
     Some(Names { runtime: Some(Runtime::Containerd), ..Names::of_pod(pod) })
 }
 
-/// What Kubernetes calls a container of CRI-O's, and its pod.
+/// The names of a CRI-O container in Kubernetes, and of its pod.
 pub(super) fn crio(files: &HostFiles, id: &str) -> Option<Names> {
     let config: Config = files.json(CRIO, &format!("{id}/userdata/config.json"))?;
     let found = config.annotations;

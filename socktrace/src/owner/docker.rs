@@ -10,14 +10,14 @@ const DATA_ROOT: &str = "/var/lib/docker";
 /// Where its configuration is.
 pub(super) const CONFIGURATION: &str = "/etc/docker";
 
-/// What is read of `/etc/docker/daemon.json`.
+/// The fields read from `/etc/docker/daemon.json`.
 #[derive(Deserialize)]
 struct DaemonConfig {
     #[serde(rename = "data-root")]
     data_root: Option<String>,
 }
 
-/// What is read of a container's `config.v2.json`.
+/// The fields read from a container's `config.v2.json`.
 #[derive(Deserialize)]
 struct ContainerConfig {
     /// With a slash before it.
@@ -32,7 +32,7 @@ pub(super) fn containers(files: &HostFiles) -> String {
     format!("{}/containers", root.as_deref().unwrap_or(DATA_ROOT))
 }
 
-/// What Docker calls a container.
+/// Docker's name of a container.
 pub(super) fn names(files: &HostFiles, containers: &str, id: &str) -> Option<Names> {
     let config: ContainerConfig = files.json(containers, &format!("{id}/config.v2.json"))?;
     let name = config.name.strip_prefix('/').unwrap_or(&config.name);

@@ -135,7 +135,7 @@ fn proc_files() {
     bolero::check!(name = "proc_files").for_each(|bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         let _any = process::start_ticks(&text);
-        if let Some(path) = process::most_telling(&text) {
+        if let Some(path) = process::most_informative(&text) {
             assert!(text.contains(path));
             assert_harmless(&Service::from_cgroup_path(path));
         }

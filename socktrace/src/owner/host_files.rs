@@ -45,7 +45,7 @@ impl HostFiles {
     pub(super) fn json<T: DeserializeOwned>(&self, directory: &str, file: &str) -> Option<T> {
         let text = self.read(directory, file)?;
         serde_json::from_slice(&text)
-            .inspect_err(|error| log::debug!("{directory}/{file} is not understood: {error}"))
+            .inspect_err(|error| log::debug!("cannot parse {directory}/{file}: {error}"))
             .ok()
     }
 

@@ -32,7 +32,7 @@ impl Layout {
         Ok(Self::parse(&mounts, is_root))
     }
 
-    /// Reads `mountinfo`; `is_root` tells whether a path is the root of all cgroups.
+    /// Reads `mountinfo`; `is_root` says whether a path is the root of all cgroups.
     pub(super) fn parse(mountinfo: &str, is_root: impl Fn(&Path) -> bool) -> Self {
         let mut layout = Self::default();
         for (place, kind) in mountinfo.lines().filter_map(mount) {

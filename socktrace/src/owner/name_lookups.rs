@@ -1,4 +1,4 @@
-//! Looks names up on a thread of its own: where a file system hangs, the stream must not.
+//! Looks names up on its own thread: where a file system hangs, the stream must not.
 
 use std::{
     cell::OnceCell,
@@ -34,9 +34,9 @@ pub(super) struct NameLookups {
     thread: Option<Thread>,
     /// The paths that are asked for.
     asked: HashSet<Arc<str>>,
-    /// What came while something else was waited for.
+    /// Answers to other questions that came while waiting for one.
     others: Vec<Named>,
-    /// Whether an answer was waited for in vain, and none has come since.
+    /// Whether waiting for an answer timed out, and none has come since.
     is_late: bool,
 }
 
@@ -107,7 +107,7 @@ impl NameLookups {
     }
 }
 
-/// Starts the thread; it ends when nobody can ask it any more.
+/// Starts the thread; it ends when all senders have gone.
 fn start(look_up: LookUp) -> Option<Thread> {
     let (requests, asked) = sync_channel::<Named>(WAITING);
     let (answer, answers) = sync_channel(WAITING);
@@ -122,7 +122,7 @@ fn start(look_up: LookUp) -> Option<Thread> {
     match vital::spawn("names", work) {
         Ok(()) => Some(Thread { requests, answers }),
         Err(error) => {
-            log::warn!("containers get no names: cannot start a thread: {error}");
+            log::warn!("containers are shown without names: cannot start a thread: {error}");
             None
         }
     }
@@ -146,7 +146,7 @@ mod tests {
         let (path, unnamed) = service(1);
         let named = lookups.ask(&path, &unnamed).expect("in time");
         assert_eq!((unnamed.user, named.user), (None, Some(7)));
-        assert!(lookups.answered().is_empty(), "told twice");
+        assert!(lookups.answered().is_empty(), "returned twice");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     service::{Container, Runtime, Service},
 };
 
-/// What was found of a container.
+/// Names found for a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
     pub(super) runtime: Option<Runtime>,
@@ -72,7 +72,7 @@ impl NameFiles {
         }
     }
 
-    /// What the container's runtime calls it; where the path does not say which that is, the first
+    /// The container's name in its runtime; where the path does not say which that is, the first
     /// one that knows it.
     fn of_container(&self, wanted: &Container) -> Option<Names> {
         let id = &wanted.id;

@@ -61,7 +61,7 @@ impl Owners {
     /// Looks around on this host: where its cgroups are, and which there are.
     pub(crate) fn new() -> Self {
         let layout = Layout::read().unwrap_or_else(|error| {
-            log::warn!("no service can be named by its cgroup: cannot read the mounts: {error}");
+            log::warn!("services cannot be named by cgroup: cannot read the mounts: {error}");
             Layout::default()
         });
         Self {
@@ -129,7 +129,7 @@ impl Owners {
             _ => Err(Unknown::NotRecorded),
         };
         let known = by_id.map(|path| self.at(&path));
-        // The process can tell more, or all there is.
+        // The process may show more than the cgroup, or is the only source.
         let ask_process = process.filter(|_| match &known {
             Ok(service) => self.legacy && service.container.is_none(),
             Err(why) => self.legacy || *why == Unknown::NotVisible,
@@ -166,7 +166,7 @@ impl Owners {
     }
 
     /// Whether on this host a cgroup's id decides alone about the service.
-    pub(crate) fn are_told_by_cgroup() -> bool {
+    pub(crate) fn are_known_by_cgroup() -> bool {
         Layout::read().is_ok_and(|layout| layout.unified.is_some() && !layout.legacy)
     }
 

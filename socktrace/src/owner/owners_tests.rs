@@ -76,7 +76,7 @@ fn unknown_has_a_reason() {
 }
 
 #[test]
-fn where_not_all_is_visible_the_process_tells() {
+fn where_not_all_is_visible_the_process_decides() {
     let root = host();
     process(root.path(), 7, &format!("0::/../../kubepods/cri-containerd-{ID}\n"));
     let mut owners = owners(root.path(), false, false);

@@ -18,7 +18,7 @@ pub(super) fn directories() -> impl Iterator<Item = &'static str> {
     LISTS.into_iter().map(|(directory, _)| directory)
 }
 
-/// What is read of one container in a list.
+/// The fields read from one container in a list.
 #[derive(Deserialize)]
 struct Listed {
     id: String,
@@ -26,7 +26,7 @@ struct Listed {
     names: Vec<String>,
 }
 
-/// What Podman calls a container.
+/// Podman's name of a container.
 pub(super) fn names(files: &HostFiles, id: &str) -> Option<Names> {
     let name = LISTS.iter().find_map(|(directory, list)| {
         let all: Vec<Listed> = files.json(directory, list)?;

@@ -1,5 +1,5 @@
 //! From a live process to the path of its executable, and to its cgroup on hosts where the kernel
-//! programs' cgroup ids do not tell: with cgroup v1, and where not all of cgroup2 is to be seen.
+//! programs' cgroup ids do not show: with cgroup v1, and where cgroup2 is only partly visible.
 //!
 //! By then the process may have ended, and its pid be another's. What is read is only taken if the
 //! process was there at the time of the event: it began before, and still was there after. Nor are
@@ -42,7 +42,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 struct Seen {
     start_ns: u64,
     until_ns: u64,
-    /// Path of the cgroup that tells most.
+    /// Path of the most informative cgroup.
     cgroup: Option<Arc<str>>,
     /// Path of the executable, where it may be read.
     exe: Option<Arc<str>>,
@@ -79,7 +79,7 @@ impl Processes {
         Self { proc, tick_ns: NANOS_PER_SECOND / ticks, known: LruCache::new(KEPT) }
     }
 
-    /// The path of its cgroup that tells most.
+    /// The path of its most informative cgroup.
     ///
     /// # Errors
     /// [`Unknown::ProcessGone`].
@@ -122,7 +122,7 @@ impl Processes {
         };
         let ticks = start_ticks(&read("stat")?).ok_or(io::ErrorKind::InvalidData)?;
         // Kernels without cgroups have no such file; other users' executables are not shown to all.
-        let cgroup = read("cgroup").ok().and_then(|text| most_telling(&text).map(Into::into));
+        let cgroup = read("cgroup").ok().and_then(|text| most_informative(&text).map(Into::into));
         let exe = readlinkat(&directory, "exe").ok();
         let exe = exe.map(|path| path.to_string_lossy().replace(is_deceptive, "?").into());
         Ok(Seen { start_ns: ticks.saturating_mul(self.tick_ns), until_ns, cgroup, exe })
@@ -137,7 +137,7 @@ pub(super) fn start_ticks(stat: &str) -> Option<u64> {
 
 /// Of the lines of `/proc/PID/cgroup` the path that names a container, else the one that names a
 /// unit, else the first; systemd's own hierarchy before others, which may have been left alone.
-pub(super) fn most_telling(cgroups: &str) -> Option<&str> {
+pub(super) fn most_informative(cgroups: &str) -> Option<&str> {
     let mut paths: Vec<(&str, &str)> = cgroups.lines().filter_map(line).collect();
     paths.sort_by_key(|(controllers, _)| match *controllers {
         "name=systemd" => 0,
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hierarchy_that_tells_most() {
+    fn the_most_informative_hierarchy() {
         let docker = format!("/docker/{ID}");
         for (lines, expected) in [
             ("0::/system.slice/a.service".to_owned(), Some("/system.slice/a.service")),
@@ -242,7 +242,7 @@ mod tests {
             (String::new(), None),
             ("nonsense\n1:x".to_owned(), None),
         ] {
-            assert_eq!(most_telling(&lines), expected, "{lines}");
+            assert_eq!(most_informative(&lines), expected, "{lines}");
         }
     }
 }

@@ -37,14 +37,14 @@ pub(crate) struct Container {
     pub(crate) id: String,
     /// The name in the runtime, or in its pod.
     pub(crate) name: Option<String>,
-    /// `None` where the path tells a container and not whose.
+    /// `None` where the path names a container but not its runtime.
     pub(crate) runtime: Option<Runtime>,
     /// Whether it is the word of a user, a container or a service to whom the cgroups there are
     /// handed, rather than this host's runtime.
     pub(crate) claimed: bool,
 }
 
-/// What runs a container.
+/// Container runtimes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Runtime {
@@ -61,7 +61,7 @@ pub(crate) enum Runtime {
 /// A Kubernetes pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Pod {
-    /// As in the API; for a static pod the hash that the kubelet gives it.
+    /// As in the API; for a static pod, the hash that the kubelet assigns.
     pub(crate) uid: String,
     pub(crate) name: Option<String>,
     pub(crate) namespace: Option<String>,
@@ -91,7 +91,7 @@ pub(crate) enum Unknown {
     HandedOn,
     /// No process is: the socket itself keeps user and cgroup, and nobody was waiting for it.
     NoProcess,
-    /// Nobody has accepted the connection yet, so that it is nobody's.
+    /// No process has accepted the connection yet, so it has no owner.
     NotAccepted,
     /// The cgroup was removed before it was looked up.
     CgroupGone,
@@ -147,8 +147,8 @@ impl Service {
         [&self.container, &self.outer_container].into_iter().flatten().find(|one| !one.claimed)
     }
 
-    /// The label, where it tells a person more than that somebody has logged in.
-    pub(crate) fn telling_label(&self) -> Option<Cow<'_, str>> {
+    /// The label, where it says more to a person than that somebody has logged in.
+    pub(crate) fn informative_label(&self) -> Option<Cow<'_, str>> {
         let is_login = self.user.is_some() && self.user_unit.is_none();
         self.label().filter(|_| !is_login)
     }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_telling_name_is_the_label() {
+    fn the_most_informative_name_is_the_label() {
         let mut service = Service::default();
         assert_eq!(label(&service), None);
         service.unit = Some("user@1000.service".into());
@@ -223,11 +223,11 @@ mod tests {
             user: Some(1000),
             ..Service::default()
         };
-        assert_eq!(service.telling_label(), None);
+        assert_eq!(service.informative_label(), None);
         service.user_unit = Some("sync.service".into());
-        assert!(service.telling_label().is_some());
+        assert!(service.informative_label().is_some());
         (service.user, service.user_unit) = (None, None);
-        assert_eq!(service.telling_label().as_deref(), Some("session-3.scope"));
+        assert_eq!(service.informative_label().as_deref(), Some("session-3.scope"));
     }
 
     #[test]

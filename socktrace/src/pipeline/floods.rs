@@ -46,12 +46,12 @@ impl Floods {
         Self { maps, ledger: Ledger::default(), due: None, lost: 0 }
     }
 
-    /// Begins to look at the counts: the kernel side has sent an event that asks for it.
+    /// Starts looking at the counts, as the kernel side has sent an event that asks for it.
     pub(super) fn watch(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + INTERVAL);
     }
 
-    /// Does so if events were lost, as one that asks for it may be among them.
+    /// Starts looking if events were lost, as one that asks for it may be among them.
     pub(super) fn watch_if_lost(&mut self, total: u64) {
         if std::mem::replace(&mut self.lost, total) != total {
             self.watch();
@@ -104,7 +104,7 @@ impl Floods {
     }
 }
 
-/// What has been reported of each kind.
+/// Reported counts of each kind.
 #[derive(Default)]
 struct Ledger {
     kinds: HashMap<Kind, Entry>,
@@ -186,14 +186,14 @@ mod tests {
     fn each_look_reports_what_was_added() {
         let mut ledger = Ledger::default();
         let mut now = BTreeMap::from([(kind(1), repeats(5, 20, 1)), (kind(2), repeats(0, 0, 1))]);
-        let told = |added: Vec<Added>| -> Vec<_> {
+        let reported = |added: Vec<Added>| -> Vec<_> {
             added.iter().map(|one| (one.kind, one.count, one.since_ns)).collect()
         };
-        assert_eq!(told(ledger.add(&now, 5)), [(kind(1), 5, 10)]);
-        assert_eq!(told(ledger.add(&now, 5)), []);
+        assert_eq!(reported(ledger.add(&now, 5)), [(kind(1), 5, 10)]);
+        assert_eq!(reported(ledger.add(&now, 5)), []);
         now.insert(kind(1), repeats(12, 40, 2));
         now.insert(kind(2), repeats(1, 30, 2));
-        assert_eq!(told(ledger.add(&now, 13)), [(kind(1), 7, 20), (kind(2), 1, 10)]);
+        assert_eq!(reported(ledger.add(&now, 13)), [(kind(1), 7, 20), (kind(2), 1, 10)]);
         assert_eq!(ledger.unattributed, 0);
     }
 

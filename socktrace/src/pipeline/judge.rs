@@ -15,7 +15,7 @@ use crate::{
 /// Decides what is shown, and counted where filters narrow the counts.
 pub(crate) struct Judge {
     filter: Arc<Filter>,
-    /// What the kernel side judges by.
+    /// The kernel side's filters.
     at_start: Arc<Filter>,
     /// What of it is to be asked of floods, as the kernel side has asked something else.
     of_floods: Option<Filter>,
@@ -27,7 +27,7 @@ pub(crate) struct Judge {
     retransmits: bool,
 }
 
-/// What is decided about one event.
+/// Verdict on one event.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     /// The record for the sinks.
@@ -40,7 +40,7 @@ pub(super) struct Verdict {
 }
 
 impl Judge {
-    /// Judges by this filter. `all` and `retransmits` say what is shown besides failures.
+    /// Judges by this filter. `all` and `retransmits` say what is shown in addition to failures.
     pub(crate) fn new(filter: Arc<Filter>, all: bool, retransmits: bool) -> Self {
         let all = all || filter.names_failures();
         let at_start = Arc::clone(&filter);
@@ -52,12 +52,12 @@ impl Judge {
         self.serves_all = serves_all;
     }
 
-    /// Whether somebody takes what ordinary operation brings.
+    /// Whether a sink takes events of ordinary operation.
     pub(super) fn wants_noise(&self) -> bool {
         self.serves_all || self.all
     }
 
-    /// Who takes what has passed.
+    /// The sinks that take it.
     pub(super) fn audience(&self, finding: Finding) -> Audience {
         if self.all || !is_noise(finding) { Audience::Everybody } else { Audience::WhoeverWantsAll }
     }

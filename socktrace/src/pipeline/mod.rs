@@ -1,6 +1,6 @@
 //! The way of an event: decoded, judged, and given to every sink.
 //!
-//! A verdict has effects besides: what the kernel side left to be counted here is counted, and what
+//! A verdict has further effects: what the kernel side left to be counted here is counted, and what
 //! only the daemon can judge is taught to the kernel side. See [`judge`].
 
 mod floods;
@@ -68,7 +68,7 @@ impl Gate {
         verdict.shown
     }
 
-    /// Has the kernel side know what is wanted of that which nobody counts as a failure.
+    /// Sets in the kernel side which events that are not failures are wanted.
     fn settle(&mut self) {
         self.teacher.settle(EventKind::ResetSent, self.judge.wants_noise());
     }
@@ -108,7 +108,7 @@ pub(crate) struct Pipeline {
     records: Vec<Record>,
 }
 
-/// What a [`Pipeline`] can go on with.
+/// What a [`Pipeline`] waits for.
 pub(crate) enum Step {
     /// Events have come.
     Events,
@@ -153,12 +153,12 @@ impl Pipeline {
         Self { gate, floods, names, sinks, progress, ..self }
     }
 
-    /// Has sinks begin, as with a heading.
+    /// Makes sinks begin, as with a heading.
     pub(crate) fn begin(&mut self) {
         self.sinks.begin();
     }
 
-    /// Has sinks write, then waits for something to go on with, see [`Self::take`]. Cancel safe.
+    /// Makes sinks write, then waits for something to do, see [`Self::take`]. Cancel safe.
     ///
     /// # Errors
     /// When events cannot be read, or a sink cannot write.
@@ -229,7 +229,7 @@ impl Pipeline {
         }
     }
 
-    /// Has sinks write what they have; whether they could.
+    /// Makes sinks write what they have; returns whether they could.
     async fn write_out(&mut self) -> anyhow::Result<bool> {
         // Of each sink the write that goes on, and one with what came since.
         for _ in 0..2 * self.sinks.count() {
@@ -248,7 +248,7 @@ impl Pipeline {
     }
 
     /// Reports what was wrong with events; what the sinks came to. What nobody took any more is judged
-    /// and counted all the same.
+    /// and counted anyway.
     pub(crate) fn end(mut self) -> StreamProgress {
         self.sinks.give_up();
         let mut has_more = true;
@@ -302,7 +302,7 @@ impl Pipeline {
         self.note();
     }
 
-    /// Has sinks begin to write what they have, with what the kernel side had no room for.
+    /// Makes sinks begin to write what they have, with the events that the kernel side had no room for.
     fn flush(&mut self) {
         // True of no sinks, too.
         if self.sinks.are_all_busy() {
@@ -323,7 +323,7 @@ impl Pipeline {
         self.sinks.flush();
     }
 
-    /// Has metrics know how far the stream has come.
+    /// Updates the stream's progress in the metrics.
     fn note(&self) {
         if let Some(progress) = &self.progress {
             progress.note(self.progress());

@@ -21,7 +21,7 @@ impl Teacher {
         Self { verdicts, taught: HashSet::new(), standing: Vec::new() }
     }
 
-    /// Has the kernel side judge events of this kind by itself from now on.
+    /// Makes the kernel side judge events of this kind from now on.
     pub(super) fn teach(&mut self, criterion: Criterion, is_wanted: bool) {
         if self.taught.len() == VERDICT_ENTRIES {
             self.refresh();
@@ -32,7 +32,7 @@ impl Teacher {
         }
     }
 
-    /// Has the kernel side know beforehand whether events of a kind are wanted that are in no count of
+    /// Sets in the kernel side beforehand whether events of a kind are wanted that are in no count of
     /// failures: else each would take room in the ring buffer until one has come up, and count as lost
     /// where there is none.
     pub(super) fn settle(&mut self, kind: EventKind, is_wanted: bool) {
@@ -41,7 +41,7 @@ impl Teacher {
         self.refresh();
     }
 
-    /// Has the kernel side ask again about everything else.
+    /// Removes all other verdicts from the kernel side.
     pub(super) fn refresh(&mut self) {
         for criterion in self.taught.drain() {
             if let Some(verdicts) = &mut self.verdicts {

@@ -56,7 +56,7 @@ impl Decoder {
         }
     }
 
-    /// Has listeners looked at that a client of this host could not connect to.
+    /// Looks at listeners that a client of this host could not connect to.
     pub(crate) fn with_listeners(self, table: Option<Arc<ListenerTable>>) -> Self {
         Self { full_listeners: FullListeners::of(table), ..self }
     }
@@ -206,7 +206,7 @@ impl Decoder {
         Ok((process, there))
     }
 
-    /// Why nobody is known to have opened a socket.
+    /// Why the opener of a socket is not known.
     pub(super) fn why_none_is_recorded(&self, signature: Signature) -> Unknown {
         match Flags(signature.flags).has(Flags::UNACCEPTED) {
             true => Unknown::NotAccepted,
@@ -257,7 +257,7 @@ fn sender_reason(reason: u32) -> (u32, bool) {
     (if by_listener { reason ^ BY_LISTENER } else { reason }, by_listener)
 }
 
-/// What is known of an RST.
+/// The numbers of an RST.
 /// Both, or none.
 fn hops(rst: u8, handshake: u8) -> Option<Hops> {
     (rst != 0 && handshake != 0).then_some(Hops { rst, handshake })
@@ -384,7 +384,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_rst_of_a_closing_listener_is_told_from_others() {
+    fn an_rst_of_a_closing_listener_is_recognized() {
         let of = |rst_reason| {
             let mut event = reset_event();
             event.set_detail(Detail::Peer { tgid: 90, comm: [b'x'; 16], rst_reason });

@@ -15,7 +15,7 @@ use crate::{
     owner::{Service, Sighting, Unknown},
 };
 
-/// What is known of all of them.
+/// What all of them share.
 #[derive(Clone, Debug)]
 pub(crate) struct Flood {
     /// When the last of them happened.
@@ -102,7 +102,7 @@ impl Decoder {
         let is = |source: OwnerSource| kind.owned.reserved == source as u16;
         let is_one = pid != 0 && repeats.processes_differ == 0 && !is(OwnerSource::Gone);
         let there = Sighting { pid, seen_ns: repeats.since_ns, at_ns: repeats.last_ns };
-        // Where cgroups are not told apart each process has kinds of its own.
+        // Where cgroups are not distinguished each process has its own kinds.
         let cgroup = if kind.by_cgroup { kind.owned.cgroup_id } else { 0 };
         let service = if is(OwnerSource::HandedOn) {
             self.service_without_process(0, Unknown::HandedOn)
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_have_in_common_is_told() {
+    fn what_all_have_in_common_is_reported() {
         let flood = flood(&repeats_of(1));
         assert_eq!((flood.count, flood.span_ms, flood.peers), (12_408, 3_200, Peers::Exactly(1)));
         assert_eq!(flood.remote, Some([10, 0, 0, 1].into()));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_not_told() {
+    fn what_differs_is_not_reported() {
         let role = Role::Server as u64;
         let flood = flood(&Repeats { processes_differ: 1, role, ..repeats_of(2) });
         assert_eq!((flood.process, flood.remote, flood.peers), (None, None, Peers::About(2)));

@@ -7,7 +7,7 @@ use siphasher::sip::SipHasher24;
 /// Published, so that everybody's names are the same: two hosts have nothing else in common.
 const KEY: &[u8; 16] = b"socktrace flow 1";
 
-/// What both ends of a connection call it: a hash of the sequence numbers of the first byte of either
+/// The same name at both ends of a connection: a hash of the sequence numbers of the first byte of either
 /// direction. Address translation leaves those alone. They are not shown as they are, as those of a live
 /// connection let others send segments into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::owner::{Container, Pod, Service, is_deceptive};
 
-/// What people are shown of a line, and what filters ask. Each field means what the one of that name means
+/// The fields of a line that are shown to people or used by filters. Each field means what the one of that name means
 /// where lines are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -72,7 +72,7 @@ macro_rules! setter {
 }
 
 impl Line {
-    /// What sets a field by its name; `None` where a line has no such field.
+    /// Sets a field by its name; `None` where a line has no such field.
     pub(crate) fn setter(key: &str) -> Option<Setter> {
         if key == "time" {
             return Some(|line: &mut Self, value: &[u8]| {
@@ -109,7 +109,7 @@ impl Line {
         self.count.filter(|_| self.event == "lost")
     }
 
-    /// Whether it has numbers of events in place of them.
+    /// Whether it has numbers of events instead of them.
     pub(crate) fn is_summary(&self) -> bool {
         self.event == "summary"
     }
@@ -158,7 +158,7 @@ impl Line {
     }
 
     /// The service's short name, where it says more than that somebody has logged in.
-    pub(crate) fn telling_service(&self) -> Option<&str> {
+    pub(crate) fn informative_service(&self) -> Option<&str> {
         let is_login = self.user.is_some() && self.user_unit.is_none();
         self.service.as_deref().filter(|_| !is_login)
     }

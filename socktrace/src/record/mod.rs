@@ -50,7 +50,7 @@ pub(crate) struct Process {
     pub(crate) source: &'static str,
 }
 
-/// Arguments of a call that failed; of most they are not told.
+/// Arguments of a call that failed; most calls do not have them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// The descriptor, where the socket itself is not known.
@@ -103,11 +103,11 @@ pub(crate) struct Rst {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hops {
     pub(crate) rst: u8,
-    /// That of the segment that completed the handshake.
+    /// TTL or hop limit left in the segment that completed the handshake.
     pub(crate) handshake: u8,
 }
 
-/// What a sink needs of one event.
+/// One event, as sinks need it.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) time: Timestamp,
@@ -125,7 +125,7 @@ pub(crate) struct Record {
     pub(crate) rst: Option<Rst>,
     /// How far it had come, where that was asked for and is known.
     pub(crate) hops: Option<Hops>,
-    /// What this host is in the connection, where that is known.
+    /// This host's role in the connection, where it is known.
     pub(crate) role: Option<Role>,
     pub(crate) process: Option<Arc<Process>>,
     /// The service that the process belongs to, or why none is known.
@@ -156,7 +156,7 @@ impl Record {
         self.event.signature.protocol == protocol as u8
     }
 
-    /// What `socket` was asked for, where it made no socket.
+    /// Arguments of `socket`, where it made no socket.
     pub(crate) fn socket_call(&self) -> Option<SocketCall> {
         match self.event.detail() {
             Some(Detail::Socket(call)) => Some(call),
@@ -169,7 +169,7 @@ impl Record {
         Some(Errno(self.event.send_errno)).filter(|errno| *errno != Errno::NONE)
     }
 
-    /// What connect or bind was given for an address, where the call failed.
+    /// The address argument of connect or bind, where the call failed.
     pub(crate) fn given(&self) -> Option<Given> {
         match self.event.detail() {
             Some(Detail::Given(given)) => Some(given),
@@ -185,7 +185,7 @@ impl Record {
         }
     }
 
-    /// Whether it follows from a failure of the same socket that was told before.
+    /// Whether it follows from a failure of the same socket that was reported before.
     pub(crate) fn is_continuation(&self) -> bool {
         match self.finding {
             Finding::Delivery(_) | Finding::Undelivered(_) => true,

@@ -20,7 +20,7 @@ pub(crate) const fn state_name(state: TcpState) -> &'static str {
     }
 }
 
-/// What this host is in a connection.
+/// This host's role in a connection.
 pub(crate) const fn role_name(role: Role) -> &'static str {
     match role {
         Role::Client => "client",

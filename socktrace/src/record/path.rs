@@ -6,7 +6,7 @@ use socktrace_ebpf::Path;
 
 use crate::owner::is_deceptive;
 
-/// What stands before an abstract name, in place of its NUL: as in `ss` and systemd.
+/// Prefix of an abstract name, instead of its NUL: as in `ss` and systemd.
 const ABSTRACT: char = '@';
 
 /// The name as text: a path, or an abstract name after `@`. What is not printable, or could deceive on a

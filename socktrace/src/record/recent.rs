@@ -15,7 +15,7 @@ const SLOTS: usize = 32;
 /// since 4.15), and there are tens of thousands.
 const STILL_NS: u64 = 100_000_000;
 
-/// What events say of a process.
+/// A process, as events describe it.
 #[derive(PartialEq, Eq)]
 struct Description {
     tgid: u32,

@@ -1,6 +1,6 @@
-//! Names of remote addresses, as this host's resolvers tell them: by DNS and `/etc/hosts`.
+//! Names of remote addresses, from this host's resolvers: DNS and `/etc/hosts`.
 //!
-//! The stream does not wait for names: a line is told with the address alone when its name is not
+//! The stream does not wait for names: a line is shown with the address alone when its name is not
 //! there in time, and the next one about this address may have it. In Rust, as the C library's
 //! resolver needs its shared objects at run time, which a static build may not find.
 
@@ -43,19 +43,19 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// which has room for a hundred times this.
 const FEW: usize = 16;
 
-/// How long an answer is waited for by who asked, but not by the stream.
+/// How long a look-up waits for an answer; the stream does not wait as long.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Length of a domain name in text at most (RFC 1035); a longer one is none.
 const LONGEST: usize = 253;
 
-/// Who knows the names of addresses.
+/// The resolvers.
 pub(crate) trait Lookup: Clone + Send + Sync + 'static {
     /// The name of an address, if it has one.
     fn name(&self, address: IpAddr) -> impl Future<Output = Option<String>> + Send;
 }
 
-/// What says which resolvers to ask.
+/// Files that configure the resolvers.
 const CONFIGURATION: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
 /// The resolvers that this host is set up to use, also when that changes.
@@ -68,7 +68,7 @@ struct Current {
     stamps: [Option<Stamp>; 2],
 }
 
-/// What tells a file from what it was: device, inode, size, and when it was changed.
+/// By which a changed file is recognized: device, inode, size, and when it was changed.
 type Stamp = [u64; 5];
 
 fn stamps() -> [Option<Stamp>; 2] {
@@ -108,7 +108,7 @@ impl SystemResolver {
             current.stamps = now;
             match Self::resolver() {
                 Ok(resolver) => current.resolver = resolver,
-                Err(error) => log::warn!("{error:#}; the former resolvers stay in use"),
+                Err(error) => log::warn!("{error:#}; the previous resolvers stay in use"),
             }
         }
         Arc::clone(&current.resolver)
@@ -269,15 +269,15 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_at_once_and_asked_for_once() {
+    fn names_are_returned_at_once_and_looked_up_once() {
         run(async {
             let book = Book::default();
             let mut names = RemoteNames::new(book.clone());
             for _ in 0..3 {
                 let mut records = [from([10, 0, 0, 1]), from([10, 0, 0, 2]), from([10, 0, 0, 3])];
                 names.name(&mut records).await;
-                let told = records.each_ref().map(|record| record.remote_name.as_deref());
-                assert_eq!(told, [Some("db1.example.com"), None, None]);
+                let reported = records.each_ref().map(|record| record.remote_name.as_deref());
+                assert_eq!(reported, [Some("db1.example.com"), None, None]);
             }
             assert_eq!(book.asked.load(Ordering::Relaxed), 3);
         });
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_not_told() {
+    fn what_is_no_name_is_not_shown() {
         assert_eq!(plain("db1.example.com."), Some("db1.example.com"));
         assert_eq!(plain("_srv.example"), Some("_srv.example"));
         for bad in ["", ".", "a b", "a\x1b[2J", "10.0.0.9", "10.0.0.9.", &"a".repeat(254)] {

@@ -30,8 +30,8 @@ impl fmt::Display for WrongUsage {
 /// The exit codes, for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0   ended as asked: by a signal, --count, --duration, the output's reader, or what is followed
-  1   failed; the message tells
+  0   ended normally: by a signal, --count, --duration, the output's reader, or what is followed
+  1   failed; the message says why
   2   wrong command line, configuration, web configuration file, or file for --otlp
   10  not started as root
   11  a capability is missing
@@ -42,11 +42,11 @@ Exit codes:
   16  the locked-memory limit is too small (kernels before 5.11)
   17  no hook could be attached
   18  the kernel's structures are unknown
-  19  kprobes are needed or asked for, and the kernel has none or refuses them
+  19  kprobes are needed or requested, and the kernel has none or refuses them
   20  doctor --self-test: a hook did not fire, or a count is wrong
 
-With -- CMD these are for what fails before the command starts; then the code is the command's:
-128+N where signal N has killed it, 127 where it is not found, 126 where it cannot be run";
+With -- CMD these apply until the command has started; after that the exit code is the command's:
+128+N if signal N killed it, 127 if it was not found, 126 if it could not be run";
 
 /// Prints an error for the user and gives the code to exit with.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {

@@ -1,7 +1,7 @@
 //! The log: on stderr, or in the journal with priorities and fields when stderr is connected to it.
 //! Problems always, details with `-v`, the programs' messages on request.
 //!
-//! What a record has besides its text, such as `socktrace_hook`, is a field of that name in the journal,
+//! A record's key-value pairs, such as `socktrace_hook`, become fields of that name in the journal,
 //! in capitals.
 
 use std::{
@@ -15,7 +15,7 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use crate::kernel::{LOADER, probe_log};
 
-/// Target of what everybody is told, whatever the level and without it: what is hooked, where metrics
+/// Target of messages that are shown at any level and without a level prefix: what is hooked, where metrics
 /// are, how it ended.
 pub(crate) const NOTICE: &str = "socktrace::notice";
 
@@ -57,7 +57,7 @@ fn text(record: &Record<'_>) -> String {
     }
 }
 
-/// What is kept while stderr has to wait, at most.
+/// Maximum number of messages kept while stderr has to wait.
 const MOST_HELD: usize = 200;
 
 /// Words that wait.

@@ -23,7 +23,11 @@ impl PipeReader {
         let watched = unsafe { AsyncFd::register_with_interest(out, Interest::ERROR) };
         // Without it a write that fails says the same later.
         Self(
-            watched.inspect_err(|error| log::debug!("a reader's end is not noticed: {error}")).ok(),
+            watched
+                .inspect_err(|error| {
+                    log::debug!("cannot watch for the end of the stream's reader: {error}")
+                })
+                .ok(),
         )
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     sync::Notify,
 };
 
-/// Which signal asks for the end.
+/// The signal that asks for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// SIGINT, which a terminal sends to everything in its foreground.
@@ -59,7 +59,7 @@ impl StopSignals {
 pub(crate) struct ReloadSignal(Option<Signal>);
 
 impl ReloadSignal {
-    /// Starts catching it, unless a terminal is there, whose end it tells.
+    /// Starts catching it, unless there is a terminal, whose end it signals.
     pub(crate) fn new() -> anyhow::Result<Self> {
         if io::stderr().is_terminal() || io::stdout().is_terminal() {
             return Ok(Self(None));

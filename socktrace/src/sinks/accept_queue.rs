@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn who_accepts_late_is_told_from_who_does_not_accept() {
+    fn late_accepts_differ_from_none() {
         let queue = AcceptQueue { dropped: 12, waiting: 129, limit: 128, accepting: false };
         assert_eq!(
             said(queue),

@@ -41,7 +41,7 @@ fn add_sender_reason(text: &mut String, reason: Option<&str>) {
         Some("tcp_abort_on_close") => text.push_str(": it closed with unread data"),
         Some("tcp_abort_on_linger") => text.push_str(": it closed with TCP_LINGER2 below 0"),
         // The kernel's word for all that goes through tcp_disconnect or tcp_abort.
-        Some("tcp_state") => text.push_str(": it aborted the connection (SO_LINGER 0 or the like)"),
+        Some("tcp_state") => text.push_str(": it aborted the connection (SO_LINGER 0 or similar)"),
         Some("tcp_keepalive_timeout") => text.push_str(": its keepalive probes went unanswered"),
         // `tcp_check_oom`, when a program closes a socket that has data to send, or a timer fires later.
         Some("tcp_abort_on_memory") => text.push_str(

@@ -3,10 +3,10 @@
 
 use std::{borrow::Cow, str::FromStr};
 
-/// What stands for the part of a text that was cut out.
+/// Replaces the part of a text that was cut out.
 const CUT: &str = "…";
 
-/// What stands before a line that belongs to the one above.
+/// Prefix of a line that belongs to the one above.
 const INDENT: &str = "    ";
 
 /// The least width of a terminal on which a line may have others below it.
@@ -49,7 +49,7 @@ impl Column {
         Self::Reason,
     ];
 
-    /// Those of a line for which nobody has asked, in their order.
+    /// The default columns of a line, in their order.
     pub(super) const IN_LINE: [Self; 9] = [
         Self::Time,
         Self::Errno,
@@ -94,12 +94,12 @@ impl Column {
         }
     }
 
-    /// As users write it.
+    /// Its name on the command line.
     fn name(self) -> String {
         self.title().to_lowercase()
     }
 
-    /// Its width. The reason has what is left.
+    /// Its width. The reason gets the rest.
     const fn width(self) -> usize {
         match self {
             Self::Time | Self::Errno | Self::Role => 12,
@@ -111,7 +111,7 @@ impl Column {
         }
     }
 
-    /// What is kept of the end of a text that is cut: the number of a process, or a port.
+    /// How much of the end of a cut text is kept: the number of a process, or a port.
     fn end(self, text: &str) -> &str {
         let begin = match self {
             Self::Process => text.rfind('['),
@@ -140,7 +140,7 @@ impl FromStr for ColumnList {
                 return Err(format!("no column {name:?}; there are {names}"));
             };
             if list.contains(&column) {
-                return Err(format!("{name} stands there twice"));
+                return Err(format!("{name} is given twice"));
             }
             list.push(column);
         }
@@ -149,7 +149,7 @@ impl FromStr for ColumnList {
     }
 }
 
-/// What is shown, and in how much room.
+/// The columns shown, and their widths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
     shown: Vec<Column>,
@@ -157,7 +157,7 @@ pub(crate) struct Columns {
     limit: Option<usize>,
     /// Whether a reason stands in the line itself, if that has room for all of it.
     has_reason: bool,
-    /// What stands before what is said of an event.
+    /// Prefix of an event's columns.
     mark: &'static str,
 }
 
@@ -183,7 +183,7 @@ impl Columns {
         Self { shown: Column::IN_LINE.to_vec(), limit: None, has_reason: true, mark: "" }
     }
 
-    /// Those that fit a terminal this wide: at least the most telling one.
+    /// Those that fit a terminal this wide: at least the most useful one.
     pub(crate) fn within(width: usize) -> Self {
         let has_reason = width >= WIDE;
         let for_reason = if has_reason { 1 + REASON } else { 0 };
@@ -200,19 +200,19 @@ impl Columns {
         Self { shown: shown.collect(), limit: Some(width), has_reason, mark: "" }
     }
 
-    /// Those that were asked for, whether they fit or not.
+    /// The requested columns, whether they fit or not.
     pub(crate) fn of(list: &ColumnList, width: Option<usize>) -> Self {
         Self { shown: list.0.clone(), limit: width, has_reason: true, mark: "" }
     }
 
-    /// Those of a line that follows from the one before.
+    /// The columns of a line that continues the one before.
     pub(super) fn of_continuation(&self) -> Self {
         let shown = self.shown.iter().copied();
         let shown = shown.filter(|column| matches!(column, Column::Time | Column::Reason));
         Self { shown: shown.collect(), has_reason: true, ..*self }
     }
 
-    /// The same with a mark before what is said of an event.
+    /// The same with a mark before the event's columns.
     pub(super) fn marked(mut self, mark: &'static str) -> Self {
         self.mark = mark;
         self

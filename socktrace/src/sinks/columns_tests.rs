@@ -9,7 +9,7 @@ fn titles(columns: &Columns) -> Vec<&str> {
 }
 
 #[test]
-fn columns_drop_from_the_least_telling() {
+fn columns_drop_from_the_least_useful() {
     assert_eq!(titles(&Columns::within(1)), ["ERRNO", "REASON"]);
     let always = ["TIME", "ERRNO", "PROCESS", "REMOTE", "REASON"];
     assert_eq!(titles(&Columns::within(80)), always);
@@ -51,7 +51,7 @@ fn a_list_names_columns() {
 }
 
 #[test]
-fn what_tells_most_is_kept_of_what_is_cut() {
+fn the_most_informative_part_survives_cutting() {
     for (column, whole, cut) in [
         (Column::Process, "prometheus-node[4194304]", "prometh…[4194304]"),
         (Column::Remote, "[2001:db8:85a3::7348]:50412", "[2001:db8:85a…:50412"),

@@ -10,7 +10,7 @@ use crate::record::Record;
 pub(super) fn reason(record: &Record, cause: Cause) -> Option<String> {
     let text = match cause {
         Cause::UnreachableReported if record.is_of(Protocol::Udp) => format!(
-            "the network says that a datagram cannot get there; the next send or receive fails{}",
+            "the network reports that a datagram cannot be delivered; the next send or receive fails{}",
             icmp_clause(record)
         ),
         Cause::PortUnreachable => format!(

@@ -37,7 +37,7 @@ pub(super) fn namespace(netns: u32, pid: Option<u32>) -> Namespace {
     }
 }
 
-/// What is known of one failure.
+/// The facts of one failure.
 pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'_> {
     let signature = record.event.signature;
     let ends = record.family.map(|_| (record.local, record.remote)).unzip();
@@ -92,7 +92,7 @@ pub(super) fn advice_on(
     }
 }
 
-/// What is the same in all failures of a flood.
+/// The facts that all failures of a flood share.
 pub(super) fn of_flood(flood: &Flood) -> Facts<'_> {
     let port = |role| flood.service_port.filter(|_| flood.role == Some(role)).unwrap_or(0);
     let here = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port(Role::Server)));

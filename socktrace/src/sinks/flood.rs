@@ -32,7 +32,7 @@ pub(crate) fn write_human(
     human::write_line(out, flood.finding.into(), columns, |column| text(column, flood, zone))
 }
 
-/// What stands in a column, `-` where there is nothing to say, or not the same of all.
+/// Text of a column, `-` where there is nothing to say or the events differ.
 pub(super) fn text<'a>(column: Column, flood: &'a Flood, zone: &TimeZone) -> Cow<'a, str> {
     let found = flood.finding.diagnosis();
     let text = match column {
@@ -46,7 +46,7 @@ pub(super) fn text<'a>(column: Column, flood: &'a Flood, zone: &TimeZone) -> Cow
         Column::Process => {
             flood.process.as_ref().map(|process| format!("{}[{}]", process.comm, process.pid))
         }
-        Column::Service => return flood.service.telling_label().unwrap_or("-".into()),
+        Column::Service => return flood.service.informative_label().unwrap_or("-".into()),
         Column::Role => flood.role.map(|role| match flood.service_port {
             Some(port) => format!("{}:{port}", role_name(role)),
             None => role_name(role).to_owned(),

@@ -1,4 +1,4 @@
-//! Events of any bytes are told in sound lines.
+//! Events of any bytes become valid lines.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe, sync::Arc};
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::record::Record;
 
-/// Says so of a failure that a timer is the reason of; `None` of others.
+/// The reason of a failure that a timer caused; `None` for others.
 pub(super) fn reason(record: &Record, cause: Cause, flags: Flags) -> Option<String> {
     let event = &record.event;
     Some(match cause {

@@ -28,10 +28,10 @@ const LOUD: Style = Style::new()
     .bg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 
-/// What stands before what follows from a failure that was reported before.
+/// Prefix of a later event of a failure that was reported before.
 const FOLLOWS: &str = "└ ";
 
-/// What a line goes by besides the event.
+/// What a line depends on in addition to the event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout<'a> {
     pub(crate) zone: &'a TimeZone,
@@ -115,7 +115,7 @@ fn write_row(
     writeln!(out)
 }
 
-/// What stands in a column, `-` where there is nothing to say.
+/// Text of a column, `-` where there is nothing to say.
 pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str> {
     let found = record.finding.diagnosis();
     let text = match column {
@@ -127,7 +127,7 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
         Column::Process => {
             record.process.as_ref().map(|process| format!("{}[{}]", process.comm, process.pid))
         }
-        Column::Service => return record.service.telling_label().unwrap_or("-".into()),
+        Column::Service => return record.service.informative_label().unwrap_or("-".into()),
         Column::Role => record.role.map(|role| match record.service_port() {
             Some(port) => format!("{}:{port}", role_name(role)),
             None => role_name(role).to_owned(),
@@ -150,7 +150,7 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
     text.map_or("-".into(), Cow::Owned)
 }
 
-/// What stands in place of a cause where nothing failed.
+/// Shown instead of a cause where nothing failed.
 pub(super) const fn event(finding: Finding) -> &'static str {
     match finding {
         Finding::ResetSent(_) => RESET_SENT,
@@ -179,7 +179,7 @@ pub(super) fn end(address: SocketAddr) -> String {
     }
 }
 
-/// Tells that events were lost on the way here; the counters have them all the same.
+/// Reports that events were lost on the way here; the counters have them.
 pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
     writeln!(
         out,
@@ -187,7 +187,7 @@ pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
     )
 }
 
-/// How loud a line is.
+/// Emphasis of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tone {
     line: Style,
@@ -196,7 +196,7 @@ pub(super) struct Tone {
 }
 
 impl Tone {
-    /// That of a failure of this severity, or of what follows from one; quiet where nothing failed.
+    /// The emphasis of a failure of this severity, or of a later event; quiet where nothing failed.
     pub(super) const fn of(severity: Option<Severity>, follows: bool, sigpipe: Sigpipe) -> Self {
         let line = match (severity, sigpipe) {
             (Some(_), Sigpipe::Kills) => return Self { line: LOUD, reason: LOUD },

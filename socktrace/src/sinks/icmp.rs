@@ -52,13 +52,13 @@ const fn words(message: Icmp) -> &'static str {
 mod tests {
     use super::*;
 
-    fn told(kind: u8, code: u8, router: &str) -> String {
+    fn reported(kind: u8, code: u8, router: &str) -> String {
         let router = router.parse().expect("an address");
         describe(Icmp { kind, code, router }, "10.0.0.7".parse().expect("an address"))
     }
 
     #[test]
-    fn messages_are_told_in_words() {
+    fn messages_have_names() {
         for (kind, code, router, expected) in [
             (3, 3, "10.0.0.9", "ICMP port unreachable, 3/3, from 10.0.0.9"),
             (
@@ -71,7 +71,7 @@ mod tests {
             (1, 4, "2001:db8::1", "ICMPv6 port unreachable, 1/4, from 2001:db8::1"),
             (42, 7, "10.0.0.9", "ICMP of another kind, 42/7, from 10.0.0.9"),
         ] {
-            assert_eq!(told(kind, code, router), expected);
+            assert_eq!(reported(kind, code, router), expected);
         }
     }
 }

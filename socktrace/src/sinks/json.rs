@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A line that tells of lost events.
+/// A line that reports lost events.
 #[derive(Serialize)]
 struct Lost {
     event: &'static str,
@@ -112,7 +112,7 @@ pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> 
     Ok(())
 }
 
-/// What happened: a failure, a call that meets one that was told before, or a retransmission.
+/// What happened: a failure, a call that returns an earlier one, or a retransmission.
 pub(crate) fn event_name(finding: Finding, kind: u8) -> &'static str {
     match finding {
         Finding::Failure(_) => "failure",
@@ -131,7 +131,7 @@ pub(crate) fn event_name(finding: Finding, kind: u8) -> &'static str {
 pub(super) const RESET_SENT: &str = "reset_sent";
 
 /// Begins an object with what every line about a connection says; all there is of a retransmission
-/// timeout, which is no failure and so has no errno and no cause.
+/// timeout, which is not a failure and so has no errno and no cause.
 fn write_moment(
     out: &mut Vec<u8>,
     record: &Record,
@@ -255,7 +255,7 @@ fn write_sent_reset(out: &mut Vec<u8>, record: &Record, reset: SentReset) -> io:
         // The kind of socket that answered a segment by it: `full`, `time_wait`, `request`, `listener` or
         // `none`; null where a socket sent it of its own accord.
         "answered_by": answered_by.map(Word),
-        // The kernel's word for why.
+        // The kernel's name for the reason.
         "rst_reason": record.sent_reason.as_deref(),
         "unread_bytes": record.event.unread_bytes,
     });
@@ -287,14 +287,14 @@ fn write_diagnosis(
         "silent_ms": record.silent_ms,
         // `TCP_USER_TIMEOUT`, 0 when unset.
         "user_timeout_ms": raw.user_timeout_ms,
-        // `SO_SNDTIMEO`, where it has ended the call.
+        // `SO_SNDTIMEO`, where it ended the call.
         "send_timeout_ms": record.send_timeout_ms,
         "unsent_bytes": raw.unsent_bytes,
         // What came and was not read by the program.
         "unread_bytes": raw.unread_bytes,
         // Whether one segment arrived and full-sized ones before it did not.
         "full_sized_lost": raw.parts & parts::FULL_SIZED_LOST != 0,
-        // Whether the socket has a key of TCP's MD5 signatures.
+        // Whether the socket has a key for TCP MD5 signatures.
         "md5_key": raw.parts & parts::MD5_KEY != 0,
         // How many transmissions by timers have failed on this host since one left it, and errno of the
         // last one.
@@ -368,9 +368,9 @@ fn write_diagnosis(
         "killer_comm": &*killer.comm,
     });
     add_fields!(out, {
-        // Descriptor of the call, where the kernel names no socket.
+        // Descriptor of the call, where it leads to no socket.
         "fd": record.arguments.fd,
-        // What else the kernel side saw.
+        // Further observations of the kernel programs.
         "flags": Words(flags.map(|(_, name)| *name)),
         // What to look at first, with commands that show something in this case.
         "advice": facts::advice_on(
@@ -382,7 +382,7 @@ fn write_diagnosis(
     Ok(())
 }
 
-/// Tells that events were lost on the way here.
+/// Reports that events were lost on the way here.
 pub(crate) fn lost(out: &mut Vec<u8>, count: u64) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &Lost { event: "lost", count })?;
     out.push(b'\n');
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_events_are_told_in_the_stream() {
+    fn lost_events_are_reported_in_the_stream() {
         let mut out = Vec::new();
         lost(&mut out, 7).expect("memory");
         assert_eq!(String::from_utf8(out).expect("text"), "{\"event\":\"lost\",\"count\":7}\n");

@@ -68,10 +68,10 @@ pub(crate) enum Format {
     Json,
 }
 
-/// By which clock lines for people say when.
+/// Time zone of timestamps in lines for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clock {
-    /// That of the system's time zone.
+    /// The system's time zone.
     Local,
     /// UTC.
     Utc,
@@ -79,7 +79,7 @@ pub(crate) enum Clock {
     None,
 }
 
-/// What can be changed while sinks are at work.
+/// Settings of sinks that can change while they run.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) format: Format,
@@ -99,7 +99,7 @@ pub(crate) enum Ending {
     Read,
     /// Nobody reads any more (`socktrace | head`).
     ReaderGone,
-    /// As much is written as was asked for.
+    /// The requested number of lines is written.
     Enough,
 }
 
@@ -108,7 +108,7 @@ pub(crate) enum Ending {
 pub(crate) enum Audience {
     /// All of them.
     Everybody,
-    /// Those that want all: it is part of ordinary operation.
+    /// Sinks that want everything: it is part of ordinary operation.
     WhoeverWantsAll,
 }
 
@@ -116,7 +116,7 @@ pub(crate) enum Audience {
 ///
 /// Records are added one by one and written in batches. A sink counts what it could not take, and
 /// reports it in its own output once it can.
-/// What is not said otherwise holds for one that puts what it gets where it waits for nobody.
+/// The defaults are for a sink that queues what it gets and never waits.
 pub(crate) trait Sink {
     /// Begins, as with a heading.
     fn begin(&mut self) {}
@@ -139,7 +139,7 @@ pub(crate) trait Sink {
     /// Reports that the kernel side has had no room for so many events since the start.
     fn lost(&mut self, total: u64);
 
-    /// Has it write what it has kept back, as nothing comes any more.
+    /// Makes it write what it has buffered, as nothing more comes.
     fn end(&mut self) {}
 
     /// Begins to write what was added. Only when not busy.
@@ -153,7 +153,7 @@ pub(crate) trait Sink {
     /// Waits for the end of the write that goes on; forever where there is none.
     ///
     /// # Errors
-    /// What ended it, unless an [`Ending`] says so.
+    /// The error that ended it, unless an [`Ending`] did.
     fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
         Poll::Pending
     }
@@ -184,7 +184,7 @@ impl Sinks {
         self.0.is_empty()
     }
 
-    /// Has each of them begin.
+    /// Makes each of them begin.
     pub(crate) fn begin(&mut self) {
         self.each(|sink| sink.begin());
     }
@@ -224,7 +224,7 @@ impl Sinks {
         self.each(|sink| sink.give_up());
     }
 
-    /// Has those write that are not busy.
+    /// Makes those write that are not busy.
     pub(crate) fn flush(&mut self) {
         for sink in self.0.iter_mut().filter(|sink| !sink.is_busy()) {
             sink.flush();
@@ -255,7 +255,7 @@ impl Sinks {
         polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
     }
 
-    /// How far they have come together.
+    /// Their common progress.
     pub(crate) fn progress(&self) -> StreamProgress {
         let progresses = self.0.iter().map(|sink| sink.progress());
         progresses.fold(StreamProgress::default(), |sum, one| StreamProgress {

@@ -25,10 +25,10 @@ fn meaning(call: SocketCall, errno: i32) -> &'static str {
         }
         libc::ENFILE => "the system has as many files open as it allows (fs.file-max)",
         libc::EPERM | libc::EACCES if is_ip && call.socket_type == libc::SOCK_RAW => {
-            "that takes CAP_NET_RAW, or policy forbids it"
+            "it needs CAP_NET_RAW, or policy forbids it"
         }
         libc::EPERM if call.family == libc::AF_PACKET => {
-            "that takes CAP_NET_RAW, or policy forbids it"
+            "it needs CAP_NET_RAW, or policy forbids it"
         }
         libc::EACCES if is_ip && call.socket_type == libc::SOCK_DGRAM && call.protocol != 0 => {
             "the user's groups are not in net.ipv4.ping_group_range, or policy forbids it"
@@ -38,7 +38,7 @@ fn meaning(call: SocketCall, errno: i32) -> &'static str {
              capability"
         }
         libc::EAFNOSUPPORT if call.family == libc::AF_INET6 => "IPv6 is off",
-        libc::EAFNOSUPPORT => "this kernel has no such family, or its module is missing",
+        libc::EAFNOSUPPORT => "this kernel does not have that family, or its module is missing",
         libc::EPROTONOSUPPORT => "the family has no such protocol here",
         libc::ESOCKTNOSUPPORT => "the family has no such type",
         libc::ENOPROTOOPT => "the protocol is switched off (MPTCP: net.mptcp.enabled)",
@@ -60,11 +60,11 @@ mod tests {
     fn the_call_is_written_as_in_the_program() {
         assert_eq!(
             words(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP, libc::EPERM),
-            "socket(AF_INET, SOCK_RAW, IPPROTO_ICMP): that takes CAP_NET_RAW, or policy forbids it"
+            "socket(AF_INET, SOCK_RAW, IPPROTO_ICMP): it needs CAP_NET_RAW, or policy forbids it"
         );
         assert_eq!(
             words(77, libc::SOCK_STREAM, 0, libc::EAFNOSUPPORT),
-            "socket(77, SOCK_STREAM, 0): this kernel has no such family, or its module is missing"
+            "socket(77, SOCK_STREAM, 0): this kernel does not have that family, or its module is missing"
         );
     }
 

@@ -64,7 +64,7 @@ pub(super) fn add_object(out: &mut Vec<u8>, object: &impl Serialize) -> io::Resu
     Ok(())
 }
 
-/// What a field can have.
+/// A value of a field.
 pub(super) trait Value {
     fn is_null(&self) -> bool {
         false

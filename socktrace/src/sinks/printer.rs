@@ -32,7 +32,7 @@ pub(crate) struct Printer {
     zone: TimeZone,
     columns: Columns,
     /// Lines of the terminal that there are still until the heading is out of sight; `None` where there
-    /// is no terminal.
+    /// is not a terminal.
     until_heading: Option<usize>,
     /// Where the connection runs that the last line is about.
     last_path: Option<(u32, SocketAddr, SocketAddr)>,

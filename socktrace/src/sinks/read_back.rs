@@ -42,7 +42,7 @@ fn text<'a>(column: Column, line: &'a Line, zone: &TimeZone) -> Cow<'a, str> {
             let comm = without_deception(comm);
             format!("{comm}[{pid}]").into()
         }),
-        Column::Service => line.telling_service().map(without_deception),
+        Column::Service => line.informative_service().map(without_deception),
         Column::Role => match (shown(&line.role), line.service_port) {
             (Some(role), Some(port)) => Some(format!("{role}:{port}").into()),
             (role, _) => role,
@@ -74,7 +74,7 @@ fn port(port: Option<u16>) -> u16 {
     port.unwrap_or(0)
 }
 
-/// What became of a failure of which the line before tells.
+/// A later event of the failure in the line before.
 fn continuation(line: &Line) -> String {
     let errno = without_deception(line.errno.as_deref().unwrap_or_default());
     let later = duration(line.since_first_ms.unwrap_or(0));

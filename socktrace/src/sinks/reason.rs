@@ -54,7 +54,7 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
     }
 }
 
-/// What became of a failure of which the line before tells.
+/// A later event of the failure in the line before.
 pub(super) fn continuation(record: &Record) -> String {
     match record.finding {
         Finding::Failure(found) | Finding::Delivery(found) if is_write(record) => format!(
@@ -189,7 +189,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
                 option_name(level, option),
                 match (fd, i32::from(event.signature.errno)) {
                     (Some(fd), libc::EBADF) => format!(": descriptor {fd} is not open"),
-                    (Some(fd), libc::ENOTSOCK) => format!(": descriptor {fd} is no socket"),
+                    (Some(fd), libc::ENOTSOCK) => format!(": descriptor {fd} is not a socket"),
                     _ => String::new(),
                 }
             )
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_give_up_tells_its_numbers() {
+    fn a_give_up_has_its_numbers() {
         let event = Event {
             retransmits: 6,
             elapsed_ms: 127_000,
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_acknowledged_is_told_from_what_was() {
+    fn unacknowledged_data_differs_from_acknowledged() {
         let reset = |flags: Flags, retransmits| {
             let mut event =
                 Event { retransmits, unacked_bytes: 16, elapsed_ms: 7_000, ..reset_event() };

@@ -36,7 +36,7 @@ fn malformed(record: &Record) -> Option<String> {
     let (wanted, got) = (domain_name(family), domain_name(given.family.into()));
     // Without a family, it is too short.
     Some(if given.length >= 2 && i32::from(given.family) != family {
-        format!("the address given is one of {got}, the socket one of {wanted}")
+        format!("the address given is of family {got}, the socket of family {wanted}")
     } else {
         format!("the address given has {} bytes, and one of {wanted} has {least}", given.length)
     })
@@ -58,7 +58,7 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
     }
     Some(match i32::from(errno.0) {
         libc::EADDRINUSE if port != 0 && record.is_of(Protocol::Udp) => format!(
-            "port {port} is taken by another socket of UDP: {}",
+            "port {port} is taken by another UDP socket: {}",
             command(record, format_args!("ss -uanp 'sport = :{port}'"))
         ),
         libc::EADDRINUSE if port == 0 => format!(
@@ -70,11 +70,11 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
             command(record, format_args!("ss -tanp 'sport = :{port}'"))
         ),
         libc::EADDRNOTAVAIL => format!(
-            "{address} is no address of this host, or not yet (net.ipv4.ip_nonlocal_bind, \
+            "{address} is not an address of this host, or not yet (net.ipv4.ip_nonlocal_bind, \
              IP_FREEBIND)"
         ),
         libc::EACCES if port != 0 => format!(
-            "port {port} takes CAP_NET_BIND_SERVICE (net.ipv4.ip_unprivileged_port_start), or policy \
+            "port {port} needs CAP_NET_BIND_SERVICE (net.ipv4.ip_unprivileged_port_start), or policy \
              forbids it"
         ),
         libc::EINVAL => "the socket is bound already".to_owned(),
@@ -106,7 +106,7 @@ fn connect(record: &Record, errno: Errno) -> Option<String> {
             format!("this host has no address to reach {to} from")
         }
         libc::EACCES if record.is_of(Protocol::Udp) => format!(
-            "{to} is a broadcast address, which takes SO_BROADCAST, or a prohibit route takes packets \
+            "{to} is a broadcast address, which needs SO_BROADCAST, or a prohibit route takes packets \
              there, or policy forbids it"
         ),
         libc::EINVAL if record.is_of(Protocol::Udp) => return route(record, errno),
@@ -151,7 +151,7 @@ fn route(record: &Record, errno: Errno) -> Option<String> {
         // `ip_route_output_key_hash_rcu`: an address that has gone, or was never there.
         (libc::EINVAL, IpAddr::V4(_)) if !from.is_unspecified() => format!(
             "a blackhole route takes packets to {to}, or {from}, which the socket is bound to, is no \
-             address of this host any more: {}",
+             longer an address of this host: {}",
             get()
         ),
         (libc::EINVAL, _) => format!("a blackhole route takes packets to {to}: {}", get()),
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::record::tests::{record, reset_event};
 
-    fn told(cause: Cause, errno: i32, local: &str, remote: &str) -> Option<String> {
+    fn reason_for(cause: Cause, errno: i32, local: &str, remote: &str) -> Option<String> {
         let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
         let mut record = record(reset_event());
         (record.local, record.remote) = (address(local), address(remote));
@@ -201,13 +201,13 @@ mod tests {
         );
         assert_eq!(
             malformed(Given { family: 1, length: 110, only_v6: false }),
-            "the address given is one of AF_UNIX, the socket one of AF_INET"
+            "the address given is of family AF_UNIX, the socket of family AF_INET"
         );
     }
 
     #[test]
     fn a_port_that_was_asked_for_is_named() {
-        let bind = |errno, local| told(Cause::BindFailed, errno, local, "0.0.0.0:0");
+        let bind = |errno, local| reason_for(Cause::BindFailed, errno, local, "0.0.0.0:0");
         let taken = bind(libc::EADDRINUSE, "0.0.0.0:8080").expect("a reason");
         assert!(taken.contains("port 8080 is taken") && taken.contains(":8080"), "{taken}");
         let none_left = bind(libc::EADDRINUSE, "10.4.0.1:0").expect("a reason");
@@ -220,23 +220,24 @@ mod tests {
     #[test]
     fn a_client_learns_whether_ports_or_this_pair_are_used_up() {
         let connect =
-            |local| told(Cause::ConnectLocal, libc::EADDRNOTAVAIL, local, "10.1.0.3:5060");
+            |local| reason_for(Cause::ConnectLocal, libc::EADDRNOTAVAIL, local, "10.1.0.3:5060");
         assert!(connect("10.1.0.2:15060").expect("a reason").contains("port 15060 and this"));
         assert!(connect("0.0.0.0:0").expect("a reason").contains("no ephemeral port"));
     }
 
     #[test]
-    fn kinds_of_routes_are_told_apart() {
-        let route =
-            |errno, to| told(Cause::ConnectNoRoute, errno, "0.0.0.0:0", to).expect("a reason");
-        assert_eq!(told(Cause::ConnectNoRoute, libc::EINVAL, "[::]:0", "[::]:80"), None);
+    fn kinds_of_routes_are_distinguished() {
+        let route = |errno, to| {
+            reason_for(Cause::ConnectNoRoute, errno, "0.0.0.0:0", to).expect("a reason")
+        };
+        assert_eq!(reason_for(Cause::ConnectNoRoute, libc::EINVAL, "[::]:0", "[::]:80"), None);
         assert!(route(libc::EINVAL, "[fe80::1]:80").contains("fe80::1 was given without a scope"));
         assert!(route(libc::EINVAL, "10.9.0.1:80").starts_with("a blackhole route takes"));
         assert!(route(libc::EINVAL, "0.1.2.3:80").contains("0.0.0.0/8"));
         assert!(route(libc::ENETUNREACH, "[ff02::1]:80").contains("multicast"));
         assert!(route(libc::ENETUNREACH, "224.0.0.1:80").contains("multicast"));
         assert!(route(libc::ENETUNREACH, "255.255.255.255:80").contains("broadcast"));
-        let bound = |from| told(Cause::ConnectNoRoute, libc::EINVAL, from, "10.9.0.1:80");
+        let bound = |from| reason_for(Cause::ConnectNoRoute, libc::EINVAL, from, "10.9.0.1:80");
         assert!(bound("127.0.0.1:0").expect("a reason").contains("nothing leaves this host"));
         assert!(bound("10.1.0.2:0").expect("a reason").contains("or 10.1.0.2, which the socket"));
         assert!(route(libc::EHOSTUNREACH, "10.9.0.1:80").contains("unreachable"));

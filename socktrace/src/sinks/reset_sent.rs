@@ -42,7 +42,7 @@ mod tests {
         assert_eq!(record.finding, diagnose(event.signature));
         assert_eq!(
             reason(&record),
-            "sent RST: the program closed the connection before it had read all that came; \
+            "sent RST: the program closed the connection before it had read all data; \
              5 bytes unread"
         );
     }

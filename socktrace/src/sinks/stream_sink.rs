@@ -23,7 +23,7 @@ pub(crate) struct StreamSink {
     printer: Printer,
     writer: Writer,
     drops: bool,
-    /// What the kernel side had no room for.
+    /// Events that the kernel side had no room for.
     lost_in_kernel: u64,
     /// What of it the stream has reported.
     reported: u64,
@@ -175,7 +175,7 @@ impl Sink for StreamSink {
                     .into_iter()
                     .partition(|(end, _)| *end <= written);
                 self.repeated += sum(out);
-                // Notices among the lines are no events.
+                // Notices among the lines are not events.
                 let lost = lines.saturating_sub(rest.len() as u64).min(batch);
                 self.drop_lines(sum(rest));
                 self.written += batch - lost;

@@ -13,7 +13,7 @@ use socktrace_diagnosis::{Errno, Finding};
 
 use super::{Format, human};
 
-/// Kinds that are told apart in a span of time; more are counted together.
+/// Maximum number of kinds in a span of time; more are counted together.
 const MOST_KINDS: usize = 4_096;
 
 /// Rows of a block, the most frequent ones; others are in one.
@@ -64,7 +64,7 @@ struct Row<'a> {
 /// Rows that have no room of their own.
 #[derive(Default, Serialize)]
 struct Others {
-    /// How many kinds they are; null where there were too many to tell apart.
+    /// Number of their kinds; null where there were too many to distinguish.
     kinds: Option<usize>,
     count: u64,
 }

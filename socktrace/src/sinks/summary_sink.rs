@@ -1,4 +1,4 @@
-//! Writes counts in place of lines, a block in each interval.
+//! Writes counts instead of lines, a block in each interval.
 
 use std::{
     io, mem,

@@ -61,9 +61,10 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
         (Cause::ConnectLocal, libc::EPROTOTYPE) => {
             format!("{path} is a socket of another type: stream, seqpacket and dgram do not mix")
         }
-        (Cause::ConnectLocal, libc::ENOTDIR) => format!("a part of {path} is no directory"),
+        (Cause::ConnectLocal, libc::ENOTDIR) => format!("a part of {path} is not a directory"),
         (Cause::ConnectLocal, libc::EINVAL) => {
-            "the address given is none of a Unix socket, or this socket listens itself".to_owned()
+            "the address given is not that of a Unix socket, or this socket listens itself"
+                .to_owned()
         }
         (Cause::ConnectLocal, _) => format!("connect to {path} was refused"),
         (Cause::BindFailed, libc::EADDRINUSE) if is_file => format!(
@@ -76,7 +77,8 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
         (Cause::BindFailed, libc::ENOENT) => format!("the directory of {path} does not exist"),
         (Cause::BindFailed, libc::EROFS) => format!("{path} is on a read-only file system"),
         (Cause::BindFailed, libc::EINVAL) => {
-            "the socket is bound already, or the address given is none of a Unix socket".to_owned()
+            "the socket is bound already, or the address given is not that of a Unix socket"
+                .to_owned()
         }
         (Cause::ListenFailed, libc::EINVAL) => {
             "the socket has no name to listen at, or is connected".to_owned()
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_file_is_told_from_an_abstract_name() {
+    fn a_stale_file_differs_from_an_abstract_name() {
         let refused = |path| connect(libc::ECONNREFUSED, Some(path), None, Origin::Other);
         assert_eq!(
             refused("/run/x.sock"),

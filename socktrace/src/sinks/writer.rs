@@ -121,7 +121,9 @@ impl Writer {
             ErrorKind::BrokenPipe => Ok(Written::ReaderGone),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 if !mem::replace(&mut self.full, true) {
-                    log::error!("the stream loses lines, counts go on: {error}");
+                    log::error!(
+                        "cannot write the stream, so lines are lost; counting continues: {error}"
+                    );
                 }
                 // As many as line ends.
                 let lines = rest.split(|byte| *byte == b'\n').count() - 1;
@@ -186,7 +188,10 @@ mod tests {
         let gone =
             |kind: ErrorKind| Attempt { batch: Vec::new(), written: 0, result: Err(kind.into()) };
         let mut writer = Writer::default();
-        assert_eq!(writer.end(&gone(ErrorKind::BrokenPipe)).expect("told"), Written::ReaderGone);
+        assert_eq!(
+            writer.end(&gone(ErrorKind::BrokenPipe)).expect("reported"),
+            Written::ReaderGone
+        );
         assert!(writer.end(&gone(ErrorKind::PermissionDenied)).is_err());
     }
 }

@@ -7,7 +7,7 @@ use socktrace_top::{Event, Plain, Severity};
 use super::feed::Text;
 use crate::record::Line;
 
-/// What stands where nothing is known.
+/// Shown where nothing is known.
 const UNKNOWN: &str = "-";
 
 /// The event of a line.

@@ -53,7 +53,7 @@ impl State {
     }
 }
 
-/// What has come since the last time.
+/// Lines since the last time.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) dropped: u64,

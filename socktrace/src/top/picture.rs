@@ -14,14 +14,14 @@ const NOON: i64 = 1_764_504_000;
 /// A minute and a half of failures.
 const SECONDS: i64 = 90;
 
-/// A kind of failure: how often and when it comes, and what its lines say besides.
+/// A kind of failure: how often and when it comes, and the other fields of its lines.
 struct Kind {
     every: i64,
     times: std::ops::Range<i64>,
     fields: &'static str,
 }
 
-/// What fails there.
+/// Failures in the picture.
 const KINDS: [Kind; 5] = [
     Kind {
         every: 2,

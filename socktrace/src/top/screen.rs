@@ -38,12 +38,12 @@ const BATCH: usize = 2_048;
 /// Columns for which pages are not broken into lines: the screen does that.
 const UNBROKEN: usize = 100_000;
 
-/// What moment it is.
+/// The moment shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clock {
-    /// That of this host.
+    /// This host's clock.
     Wall,
-    /// That of the newest line, which goes on from there.
+    /// The time of the newest line, running on from there.
     Line,
     /// A moment that is asked for, or the newest line.
     Stands,
@@ -71,7 +71,7 @@ impl Running {
     /// Gives the terminal back.
     ///
     /// # Errors
-    /// What ended the screen.
+    /// The error that ended the screen.
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         match self.stop() {
             Some(Ok(result)) => result,
@@ -136,7 +136,7 @@ impl Screen {
     }
 }
 
-/// What there is to say about a cause, or another event.
+/// Text about a cause, or another event.
 fn explained(name: &str, language: Language) -> Explained {
     let Ok(topic) = Topic::find(name) else { return Explained::default() };
     let page = page(&topic, language, UNBROKEN);
@@ -251,7 +251,7 @@ impl<'a> Work<'a> {
             self.has_ended = true;
             let wrong = match self.wrong {
                 0 => String::new(),
-                count => format!("; {count} lines are none of socktrace --output json"),
+                count => format!("; {count} lines were not written by socktrace --output json"),
             };
             if !(words.is_empty() && wrong.is_empty()) {
                 self.app.say(&(words + &wrong));
@@ -267,7 +267,7 @@ impl<'a> Work<'a> {
         runs && std::mem::replace(&mut self.second, second) != second
     }
 
-    /// Has the screen show this moment.
+    /// Makes the screen show this moment.
     fn tick(&mut self) {
         match (self.clock, self.newest) {
             (Clock::Wall, _) => {

@@ -50,7 +50,7 @@ impl Moments {
     }
 }
 
-/// What reads a history, on a thread of its own, and what asks it.
+/// The reader of a history, on its own thread, and its client.
 pub(crate) fn history(history: History, step: i64) -> (Moments, impl FnOnce(&Feed)) {
     let (asked, questions) = channel();
     let moments = Moments { asked, span: history.span.clone(), step };
@@ -112,7 +112,7 @@ pub(crate) fn newest(history: &History) -> Result<Option<i64>, ReadError> {
     Ok(Some(high))
 }
 
-/// Reads the lines of a file, on a thread of its own.
+/// Reads the lines of a file, on its own thread.
 pub(crate) fn replay(mut input: impl BufRead, feed: &Feed) {
     let mut text = Vec::new();
     loop {

@@ -34,7 +34,7 @@ impl Terminal {
         self.0.clear()
     }
 
-    /// Has the terminal put a text into its clipboard, by OSC 52. Not every terminal does.
+    /// Puts a text into the terminal's clipboard, by OSC 52. Not every terminal supports it.
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
         let out = self.0.backend_mut();
         write!(out, "\x1b]52;c;{}\x07", STANDARD.encode(text))?;

@@ -80,7 +80,7 @@ fn lines_of_a_file_are_shown_and_filtered() {
         "ECONNRESET reset_by_peer",
         "ends 10.0.0.1:41234 -> 192.0.2.7:443, tcp client",
         "advice Treat the connection as gone and repeat only what can be repeated",
-        "that is all; 1 lines are none of socktrace --output json",
+        "that is all; 1 lines were not written by socktrace --output json",
     ] {
         assert!(shown.contains(part), "{part:?} is not in\n{shown}");
     }

@@ -43,7 +43,7 @@ pub struct About {
     pub is_colored: bool,
 }
 
-/// What there is to say about a cause: paragraphs, one a line; commands are indented by four spaces.
+/// Text about a cause: paragraphs, one per line; commands are indented by four spaces.
 #[derive(Clone, Debug, Default)]
 pub struct Explained {
     /// What to do.
@@ -52,10 +52,10 @@ pub struct Explained {
     pub page: String,
 }
 
-/// What finds that.
+/// Finds the text about a cause.
 pub type Texts = Box<dyn Fn(&str) -> Explained>;
 
-/// What has the keys.
+/// The focused pane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum View {
     #[default]
@@ -85,7 +85,7 @@ impl View {
     }
 }
 
-/// What covers the rest.
+/// An overlay.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Mode {
     #[default]
@@ -101,7 +101,7 @@ pub struct App {
     pub(crate) about: About,
     texts: Texts,
     model: Model,
-    /// What was there when the display was frozen.
+    /// The state when the display was frozen.
     frozen: Option<Box<Model>>,
     pub(crate) view: View,
     /// The view whose tree is shown.
@@ -122,7 +122,7 @@ pub struct App {
     pub(crate) shown: Shown,
 }
 
-/// What was drawn last, which keys apply to.
+/// The last drawing, which keys apply to.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
     pub(crate) rows: Vec<Row>,
@@ -223,7 +223,7 @@ impl App {
         self.message = Some(Plain::new(message));
     }
 
-    /// What is shown: all that came, or what had come when it was frozen.
+    /// The state shown: the current one, or the one when it was frozen.
     pub(crate) fn model(&self) -> &Model {
         self.frozen.as_deref().unwrap_or(&self.model)
     }

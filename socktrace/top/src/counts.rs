@@ -1,6 +1,6 @@
 //! How many events there were lately.
 
-/// What counts as now, in seconds.
+/// Length of "now", in seconds.
 pub(crate) const NOW: usize = 5;
 
 const SECONDS: usize = 60;

@@ -7,7 +7,7 @@ use crate::{Event, Plain, app::Explained};
 /// How a paragraph looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// As bad as the event.
+    /// In the style of the event's severity.
     Title,
     Heading,
     Text,
@@ -45,7 +45,7 @@ impl Fields {
     }
 }
 
-/// What a value says, without what could deceive; `None` where that is nothing.
+/// A value's text, without characters that could deceive; `None` if nothing is left.
 fn text(value: &Value) -> Option<String> {
     let text = match value {
         Value::Null => return None,

@@ -36,7 +36,7 @@ impl Severity {
         }
     }
 
-    /// What stands for it, so that nobody needs a color to see it.
+    /// Its sign, so that it can be seen without color.
     pub(crate) const fn sign(self) -> char {
         match self {
             Self::Failure => '!',
@@ -66,7 +66,7 @@ pub struct Event {
     pub errno: Plain,
     /// Why; what happened where nothing failed.
     pub cause: Plain,
-    /// Whose socket it is.
+    /// The socket's owner.
     pub service: Plain,
     /// Which process of it.
     pub process: Plain,
@@ -78,7 +78,7 @@ pub struct Event {
     pub text: Box<[u8]>,
 }
 
-/// What events are grouped by.
+/// Keys to group events by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Field {
     Service,

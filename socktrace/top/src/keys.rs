@@ -35,7 +35,7 @@ pub enum Key {
     Backspace,
 }
 
-/// What a key asks of whoever feeds the screen.
+/// Requests of a key to the screen's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// To end.
@@ -46,7 +46,7 @@ pub enum Action {
     Copy(String),
     /// To show another moment: so many steps later.
     Step(i32),
-    /// To draw everything again, as another program may have written to the terminal.
+    /// To redraw the screen, as another program may have written to the terminal.
     Redraw,
 }
 

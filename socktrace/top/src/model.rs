@@ -14,7 +14,7 @@ use crate::{
 /// Lines that are kept: some kilobytes each.
 pub(crate) const MOST_LINES: usize = 5_000;
 
-/// Combinations that are told apart.
+/// Maximum number of combinations.
 pub(crate) const MOST_LEAVES: usize = 8_192;
 
 /// Room beyond that for the others of a process, before all are one.
@@ -49,7 +49,7 @@ impl Leaf {
     }
 }
 
-/// What is known of one combination.
+/// Counts of one combination.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     pub(crate) counts: Counts,
@@ -60,9 +60,9 @@ pub(crate) struct Tally {
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     leaves: HashMap<Leaf, Tally>,
-    /// What passes the filter.
+    /// Lines that pass the filter.
     lines: VecDeque<Rc<Event>>,
-    /// What does not, so that it can be shown once another filter is asked for.
+    /// Lines that do not, so that they can be shown with another filter.
     hidden: VecDeque<Rc<Event>>,
     rates: [Rate; 3],
     /// Events that came as a number only.

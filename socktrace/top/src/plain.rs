@@ -4,7 +4,7 @@ use std::{fmt, rc::Rc};
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// What stands in place of a character that is not shown.
+/// Replaces a character that is not shown.
 const INSTEAD: char = '?';
 
 /// Text that takes as many columns as it should on any terminal, each character where it was written.

@@ -13,7 +13,7 @@ pub(crate) struct Prompt {
     pub(crate) problem: Option<String>,
 }
 
-/// What became of a key.
+/// Effect of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
     More,

@@ -60,7 +60,7 @@ pub(crate) struct Row {
     pub(crate) is_open: bool,
 }
 
-/// What is known of all below a row.
+/// Sum of everything below a row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Total {
     pub(crate) sums: Sums,
@@ -140,6 +140,6 @@ fn add(
 
 /// Whether an event is below a path.
 pub(crate) fn is_below(event: &Event, levels: Levels, path: &Path) -> bool {
-    // What is no more told apart may be any.
+    // Combinations that are no longer distinguished may be any.
     levels.iter().zip(path).all(|(field, name)| name.as_str() == OTHERS || field.of(event) == name)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// The dashboard as Grafana reads it.
 pub const JSON: &str = include_str!("../../../deploy/grafana/socktrace.json");
 
-/// What Grafana puts in place of its variables for times.
+/// What Grafana puts instead of its variables for times.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
     /// `$__rate_interval`: over how long rates are taken.
@@ -24,7 +24,7 @@ const ROW: u64 = 38;
 ///
 /// # Errors
 ///
-/// When the dashboard is no JSON, or a panel has no place.
+/// When the dashboard is not JSON, or a panel has no place.
 pub fn height() -> Result<u64, String> {
     let dashboard: Value = serde_json::from_str(JSON).map_err(|error| error.to_string())?;
     let panels = dashboard["panels"].as_array().ok_or("no panels")?;
@@ -43,7 +43,7 @@ pub struct Query {
     pub panel: String,
     /// The panel's id and the query's, or the name of the annotations.
     pub id: String,
-    /// What Prometheus is asked.
+    /// Queries to Prometheus.
     pub expr: String,
     /// Whether it is asked for the whole range, and not for its end only.
     pub over_range: bool,
@@ -53,7 +53,7 @@ pub struct Query {
 ///
 /// # Errors
 ///
-/// When the dashboard is no JSON, or a panel has no title.
+/// When the dashboard is not JSON, or a panel has no title.
 pub fn queries(times: Times) -> Result<Vec<Query>, String> {
     let dashboard: Value = serde_json::from_str(JSON).map_err(|error| error.to_string())?;
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();

@@ -11,11 +11,11 @@ pub const MEASUREMENTS: [&str; 9] =
 /// One measured value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figure {
-    /// What was measured, in words of a path: `cost/reset_after_accept`.
+    /// Name of the measurement, as a path: `cost/reset_after_accept`.
     pub measured: String,
     /// With which tool; [`NO_TOOL`] for none.
     pub subject: String,
-    /// What the value counts.
+    /// Unit of the value.
     pub unit: Unit,
     /// The value.
     pub value: u64,
@@ -30,7 +30,7 @@ impl fmt::Display for Figure {
 /// The subject of figures without any tool, which others are compared with.
 pub const NO_TOOL: &str = "no tool";
 
-/// What a value counts.
+/// Unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {

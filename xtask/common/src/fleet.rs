@@ -22,7 +22,7 @@ pub const TWIN_PORT: u16 = 40_000;
 /// The ports that the router passes on.
 pub const PORTS: (u16, u16) = (7_000, 7_999);
 
-/// What is said of a process that will say nothing more.
+/// Reported instead of the output of a process that has ended.
 pub const ENDED: &str = "ended";
 
 /// What a guest is.
@@ -92,7 +92,7 @@ pub struct End {
     pub is_twin: bool,
 }
 
-/// What the host wants of a guest.
+/// Orders of the host to a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -100,7 +100,7 @@ pub enum Order {
     Shell(String),
     /// Start a process.
     Start(End),
-    /// Tell the process of this name to go on.
+    /// Let the process of this name continue.
     GoOn(String),
     /// Kill it.
     Kill(String),
@@ -108,7 +108,7 @@ pub enum Order {
     End,
 }
 
-/// What a guest says.
+/// Answers of a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Word {

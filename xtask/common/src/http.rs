@@ -30,7 +30,7 @@ pub fn get(address: SocketAddr, path: &str) -> Result<String> {
     answer(stream, path)
 }
 
-/// What is answered to this body of this media type.
+/// The answer to a request with this body and media type.
 ///
 /// # Errors
 ///

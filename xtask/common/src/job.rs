@@ -24,6 +24,6 @@ pub const SYSTEM_SCENARIO: &str = "system_";
 pub struct Job {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// Environment variables besides `PATH` and `HOME`.
+    /// Environment variables in addition to `PATH` and `HOME`.
     pub env: BTreeMap<String, String>,
 }

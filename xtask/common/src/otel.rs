@@ -8,7 +8,7 @@ pub const SCHEMA: &str = include_str!("../../../deploy/otel/clickhouse.sql");
 /// The dashboard as Grafana reads it.
 pub const DASHBOARD: &str = include_str!("../../../deploy/otel/grafana.json");
 
-/// What Grafana and its data source put in place of variables and macros: everything is chosen that there
+/// What Grafana and its data source put instead of variables and macros: everything is chosen that there
 /// is to choose, of all time.
 const VARIABLES: [(&str, &str); 5] = [
     ("$__fromTime", "toDateTime('1971-01-01 00:00:00')"),
@@ -31,7 +31,7 @@ pub fn statements() -> Vec<String> {
 ///
 /// # Errors
 ///
-/// When the dashboard is no JSON, or something has no query.
+/// When the dashboard is not JSON, or something has no query.
 pub fn queries() -> Result<Vec<(String, String)>, String> {
     let dashboard: Value = serde_json::from_str(DASHBOARD).map_err(|error| error.to_string())?;
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();

@@ -28,7 +28,7 @@ use crate::{
 /// How long a machine may take to power off after its last report.
 const POWER_OFF: Duration = Duration::from_secs(20);
 
-/// What a guest has, its files included.
+/// A guest's machine and files.
 const MEMORY_MIB: u32 = 1024;
 
 /// Where it has the peers' files too, and 100,000 sockets.
@@ -61,11 +61,11 @@ pub struct Limits {
 
 /// A guest to run.
 pub struct Boot<'a> {
-    /// What is booted.
+    /// The system that is booted.
     pub kernel: &'a Kernel,
     /// Made by [`initramfs::base`].
     pub base: &'a std::path::Path,
-    /// What runs in it.
+    /// The job that runs in it.
     pub programs: &'a GuestPrograms,
     /// An archive of other tools that watch TCP, where a guest has them.
     pub peers: Option<&'a std::path::Path>,
@@ -77,11 +77,11 @@ pub struct Boot<'a> {
     pub accelerator: Accelerator,
     /// How its clock goes.
     pub mode: Mode,
-    /// More words for the kernel's command line.
+    /// Append to the kernel's command line.
     pub append: &'a str,
     /// The program to run and its arguments.
     pub command: Vec<String>,
-    /// Environment variables of it besides `PATH` and `HOME`.
+    /// Its environment variables in addition to `PATH` and `HOME`.
     pub env: BTreeMap<String, String>,
     /// Where the console goes.
     pub terminal: Terminal,
@@ -283,7 +283,7 @@ impl Drop for RunningQemu {
     }
 }
 
-/// Has all that comes from `from` added to `to`, and shown to `look` as it comes.
+/// Appends everything that comes from `from` to `to`, and shows it to `look` as it comes.
 fn collect(
     mut from: impl Read + Send + 'static,
     to: &Arc<Mutex<Vec<u8>>>,

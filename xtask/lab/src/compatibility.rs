@@ -16,7 +16,7 @@ const PREAMBLE: &str = "\
 
 What socktrace does on each kernel series that Debian has, by the type information (BTF) of the
 builds for virtual machines on amd64. Another build of the same version can differ: socktrace asks
-the running kernel, and says at start what it could not attach or cannot tell there, and what that
+the running kernel, and says at start what it could not attach or cannot report there, and what that
 hides.
 
 Made by `cargo xtask btf table`; a unit test compares it.

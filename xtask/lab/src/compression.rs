@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_their_first_bytes() {
+    fn formats_are_recognized_by_their_first_bytes() {
         assert_eq!(Format::of(b"\x7fELF\x02\x01"), Some(Format::Elf));
         assert_eq!(Format::of(b"\x1f\x8b\x08"), Some(Format::Packed("gzip")));
         assert_eq!(Format::of(b"\x02\x21\x4c\x18"), Some(Format::Packed("lz4")));

@@ -24,7 +24,8 @@ pub(crate) fn libraries(program: &Path, directories: &[PathBuf]) -> Result<BTree
     let mut open = vec![program.to_owned()];
     while let Some(file) = open.pop() {
         let data = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let names = needed(&data).with_context(|| format!("{} is no program", file.display()))?;
+        let names =
+            needed(&data).with_context(|| format!("{} is not a program", file.display()))?;
         for name in names {
             let mut paths = directories.iter().map(|directory| directory.join(&name));
             let path = paths

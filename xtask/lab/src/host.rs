@@ -23,7 +23,7 @@ struct ProgramLoad {
 }
 
 /// Whether it is certain that tracing is refused here. A host that does not seem to refuse may do so
-/// all the same: only the daemon finds out.
+/// anyway: only the daemon finds out.
 #[must_use]
 pub fn refuses_tracing() -> bool {
     !Path::new("/sys/kernel/btf/vmlinux").exists() || (Uid::effective().is_root() && denies_load())

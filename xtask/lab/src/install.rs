@@ -26,8 +26,8 @@ const DOWNLOADED: &str = "/var/cache/apt/archives";
 pub(crate) fn packages(packages: &[&str]) -> Result<()> {
     if process::find("apt-get").is_none() || !Path::new("/etc/debian_version").exists() {
         bail!(
-            "missing: {}, as Debian calls these packages. This machine is not Debian, so they \
-             are to be installed by hand. For the kernel programs alone: {}",
+            "missing: {}, as Debian calls these packages. This machine is not Debian, so \
+             install them by hand. For the kernel programs alone: {}",
             packages.join(", "),
             advice()
         );
@@ -44,8 +44,9 @@ pub(crate) fn packages(packages: &[&str]) -> Result<()> {
     let mut apt = as_root("apt-get");
     apt.args(["-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes", "--no-install-recommends"]);
     apt.args(packages).stdin(Stdio::null());
-    step.while_growing(Path::new(DOWNLOADED), || process::output(&mut apt))
-        .with_context(|| format!("cannot install {list}; see what apt says, and run again"))?;
+    step.while_growing(Path::new(DOWNLOADED), || process::output(&mut apt)).with_context(|| {
+        format!("cannot install {list}; see apt's output, and run this command again")
+    })?;
     step.done(format_args!("Installed {list}"));
     Ok(())
 }
@@ -57,8 +58,9 @@ pub(crate) fn packages(packages: &[&str]) -> Result<()> {
 /// When apt fails.
 pub(crate) fn update_lists() -> Result<()> {
     let step = progress::step("Fetching the system's package lists");
-    process::output(as_root("apt-get").args(["-qq", "update"]))
-        .context("cannot fetch the system's package lists; see what apt says, and run again")?;
+    process::output(as_root("apt-get").args(["-qq", "update"])).context(
+        "cannot fetch the system's package lists; see apt's output, and run this command again",
+    )?;
     step.done("Fetched the system's package lists");
     Ok(())
 }

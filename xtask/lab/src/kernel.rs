@@ -133,7 +133,7 @@ impl Kernel {
             (Ok(kernel), _) => kernel,
             (Err(error), Some(kernel)) => {
                 progress::note(format_args!(
-                    "Cannot look for a newer {} kernel, going on with {} for a day: {error:#}",
+                    "Cannot look for a newer {} kernel, using {} for a day: {error:#}",
                     series.name, kernel.package
                 ));
                 kernel

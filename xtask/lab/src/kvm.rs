@@ -46,7 +46,7 @@ pub(crate) fn accelerator(
     if kept == verdict("fails") {
         return Ok(Accelerator::Tcg);
     }
-    let step = progress::step("Trying out whether KVM works here");
+    let step = progress::step("Checking whether KVM works here");
     let outcome = Boot {
         kernel,
         base,

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mirrors_are_told_apart_by_label() {
+    fn mirrors_are_recognized_by_label() {
         let targets = "Other|http://other.example/\nDebian|http://a.example/debian/\n\
                        Debian-Security|http://a.example/security/\n";
         assert_eq!(labelled(targets, "Debian").as_deref(), Some("http://a.example/debian/"));

@@ -110,7 +110,7 @@ impl Index {
     }
 }
 
-/// A module's name: its file's, without what tells the compression, and with underscores only.
+/// A module's name: the file's, without the extensions, and with underscores only.
 fn name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split(".ko").next().unwrap_or(file).replace('-', "_")

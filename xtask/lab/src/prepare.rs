@@ -20,7 +20,7 @@ use crate::{
 /// A kernel with the files that go with it.
 #[derive(Clone, Debug)]
 pub struct BootFiles {
-    /// What is booted.
+    /// The system that is booted.
     pub kernel: Kernel,
     /// The part of the files that is the same for each guest.
     pub base: PathBuf,

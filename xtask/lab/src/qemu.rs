@@ -22,14 +22,14 @@ pub enum Mode {
     Smp,
     /// Four, also on a host that has fewer.
     Smp4,
-    /// One processor whose clock counts instructions and jumps over idle time.
+    /// Use one processor whose clock counts instructions and skips idle time.
     Icount,
     /// The same, with the same random numbers and the same date each time: a boot repeats to the
     /// instruction.
     Repeated,
 }
 
-/// What runs a guest's instructions.
+/// The accelerator that runs a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
     /// QEMU's translator: slow, works everywhere.

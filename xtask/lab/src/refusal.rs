@@ -26,7 +26,7 @@ pub fn reason(stderr: &str) -> &str {
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The problem with it.
 pub fn check(stderr: &str) -> Result<(), String> {
     let text = stderr.trim();
     let problem = if !text.starts_with(PREFIX) {
@@ -34,7 +34,7 @@ pub fn check(stderr: &str) -> Result<(), String> {
     } else if let Some(word) = UNPLAIN.into_iter().find(|word| text.contains(word)) {
         format!("it contains `{word}`, which is for developers")
     } else if sentences(text) < 2 {
-        "it is a single sentence, and cannot say what failed, why and what to do".into()
+        "it is a single sentence; it must say what failed, why and what to do".into()
     } else {
         return Ok(());
     };
@@ -56,7 +56,7 @@ mod tests {
                         socktrace\n";
 
     #[test]
-    fn refusals_are_told_by_exit_code() {
+    fn refusals_are_recognized_by_exit_code() {
         assert!(is_refusal(Some(10)) && is_refusal(Some(19)));
         assert!(!is_refusal(Some(9)) && !is_refusal(Some(20)) && !is_refusal(None));
     }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_for_developers_are_told_from_plain_ones() {
+    fn messages_for_developers_are_recognized() {
         assert_eq!(check(GOOD), Ok(()));
         for bad in [
             "",

@@ -13,7 +13,7 @@ use crate::{
     process, programs, progress, workspace,
 };
 
-/// What a command is about to do.
+/// Purpose of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Compile the daemon.
@@ -241,8 +241,8 @@ impl Setup {
             step.done(format_args!("Installed {what}"));
         } else {
             bail!(
-                "missing: Rust's standard library for {name}. This machine's Rust is not rustup's, \
-                 so it is to be installed by hand, in the version of `rustc`"
+                "missing: Rust's standard library for {name}. This machine's Rust does not come \
+                 from rustup, so install it by hand, in the version of `rustc`"
             );
         }
         if can_link(&arch.cross_linker()) {
@@ -279,7 +279,7 @@ impl Setup {
 
     pub(crate) fn allow(&self, what: &str) -> Result<()> {
         if !self.allowed {
-            bail!("missing: {what}, and --no-setup forbids to install. Run again without it.");
+            bail!("missing: {what}, and --no-setup forbids installing. Run again without it.");
         }
         Ok(())
     }

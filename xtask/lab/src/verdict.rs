@@ -9,7 +9,7 @@ use crate::boot::Outcome;
 /// Stands for a whole boot where a scenario's name would be.
 pub const BOOT: &str = "(boot)";
 
-/// What came of one scenario.
+/// Result of one scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The scenario's name.
@@ -37,7 +37,7 @@ impl Verdict {
 /// The reports of one boot so far.
 #[derive(Debug, Default)]
 pub struct BootReports {
-    /// What is planned and has no verdict yet; none before the plan came.
+    /// Planned scenarios without a result; none before the plan came.
     open: Option<Vec<String>>,
     started: Option<(String, Duration)>,
     failed: bool,
@@ -110,7 +110,7 @@ impl BootReports {
             Some(open) => {
                 // The first has the whole reason, the others need not repeat it.
                 let culprit = running.or_else(|| open.first().cloned()).unwrap_or_default();
-                let lost = format!("no verdict: the boot ended early (see {culprit})");
+                let lost = format!("no result: the boot ended early (see {culprit})");
                 let due = |scenario: String| {
                     if scenario == culprit {
                         return fail(scenario, reason.clone());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_is_told_in_full() {
+    fn refusal_is_shown_in_full() {
         let stderr = "socktrace: the verifier said no".into();
         let (boot, _) = boot([plan(&["a"]), Report::Refused { exit: 1, stderr }]);
         let due = boot.end(&Outcome::Finished { code: 1 });

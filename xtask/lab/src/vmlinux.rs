@@ -33,13 +33,13 @@ pub(crate) fn btf(kernel: &Kernel) -> Result<Vec<u8>> {
 }
 
 fn section(vmlinux: &[u8]) -> Result<Vec<u8>> {
-    let elf = object::File::parse(vmlinux).context("what is in it is no kernel")?;
+    let elf = object::File::parse(vmlinux).context("it does not contain a kernel")?;
     let section = elf.section_by_name(".BTF").context("it was built without BTF")?;
     Ok(section.data()?.to_vec())
 }
 
 fn unpack(image: &[u8]) -> Result<Vec<u8>> {
-    let payload = payload(image).context("it is no x86 kernel image")?;
+    let payload = payload(image).context("it is not an x86 kernel image")?;
     // Files under target/ are on a disk with room; /tmp may be memory.
     let mut file = tempfile::NamedTempFile::new_in(workspace::cache(""))?;
     file.write_all(payload)?;

@@ -24,9 +24,9 @@ use super::{
     expected::Expected,
     network::Family,
     process::Process,
+    reports_accept_errors,
     reset::greetingless,
     socket::{self, Ends, Pair, ensure_errno},
-    tells_accept_errors,
 };
 
 /// The listener is shut down while a thread waits in accept.
@@ -43,7 +43,7 @@ pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![seen_on_return(closed(errno, address), &listener).by(caller)])
 }
 
-/// What is told of an accept from a listener that was shut down.
+/// The report of an accept from a listener that was shut down.
 pub(super) fn closed(errno: i32, address: SocketAddr) -> Expected {
     Expected::alone(Cause::ListenerClosed, "accept", errno, address)
 }
@@ -63,8 +63,8 @@ pub(super) fn never_listened(family: Family) -> Result<Vec<Expected>> {
     let accept = |socket: &Socket, failure: &dyn Fn(i32) -> Expected| {
         let errno = socket::errno("accept", socket.accept())?;
         ensure_errno("accept", errno, libc::EINVAL)?;
-        let told = failure(errno).flags(&["never_listened"]).saying("never listened");
-        anyhow::Ok(seen_on_return(told, socket))
+        let reported = failure(errno).flags(&["never_listened"]).saying("never listened");
+        anyhow::Ok(seen_on_return(reported, socket))
     };
     let bound = socket::bound(family.loopback())?;
     let address = socket::local(&bound)?;
@@ -74,16 +74,16 @@ pub(super) fn never_listened(family: Family) -> Result<Vec<Expected>> {
     let ends = Ends::of_client(&pair.client)?;
     let connected =
         |errno| Expected::failure(Cause::AcceptFailed, "accept", errno, ends).state("ESTABLISHED");
-    let told = vec![accept(&bound, &alone)?, accept(&pair.client, &connected)?];
+    let reported = vec![accept(&bound, &alone)?, accept(&pair.client, &connected)?];
     drop(pair.client);
     socket::read_end(&pair.server)?;
-    Ok(told)
+    Ok(reported)
 }
 
 /// An accept whose errno is seen where the call returns, if this kernel shows no sooner: by the
 /// listener's descriptor.
 fn seen_on_return(failure: Expected, listener: &Socket) -> Expected {
-    if tells_accept_errors() { failure } else { failure.with("fd", listener.as_raw_fd()) }
+    if reports_accept_errors() { failure } else { failure.with("fd", listener.as_raw_fd()) }
 }
 
 /// The process may open no more files.

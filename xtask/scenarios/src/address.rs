@@ -64,7 +64,7 @@ impl Odd {
     }
 }
 
-/// Has the socket forget whom it is connected to.
+/// Dissolves the socket's connection.
 pub(super) fn dissolve(socket: &Socket) -> Result<()> {
     let nowhere = SocketAddr::from(([0; 4], 0));
     Ok(Odd::of_family(nowhere, libc::AF_UNSPEC)?.connect(socket)?)

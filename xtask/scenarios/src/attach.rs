@@ -67,17 +67,17 @@ const TIMERS: &[&str] = &[
     "send_failed_in_flight/ipv6",
 ];
 
-/// Kprobes tell what they can.
+/// Kprobes report what they can.
 pub(super) fn by_kprobe() -> Result<()> {
-    told_by_kprobe(CORE)
+    reported_by_kprobe(CORE)
 }
 
-/// They tell which timer gave up.
+/// They distinguish which timer gave up.
 pub(super) fn timers_by_kprobe() -> Result<()> {
-    told_by_kprobe(TIMERS)
+    reported_by_kprobe(TIMERS)
 }
 
-fn told_by_kprobe(names: &[&str]) -> Result<()> {
+fn reported_by_kprobe(names: &[&str]) -> Result<()> {
     let listen = ["--listen", "127.0.0.1:0"];
     let args = ["--attach", "kprobe", "--output", "json", "--all", listen[0], listen[1]];
     let tracer = Tracer::must_start(&args)?;
@@ -100,7 +100,7 @@ pub(super) fn fallback() -> Result<()> {
     let (_, said) = tracer.stop(nix::sys::signal::Signal::SIGINT)?;
     ensure!(
         said.contains("by kprobe: tcp_done, tcp_reset, ") && said.contains("no BPF trampolines"),
-        "the fallback is not told in:\n{said}"
+        "the fallback is not reported in:\n{said}"
     );
     Ok(())
 }

@@ -51,7 +51,7 @@ pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
     let nothing = unspecified(family);
     let short = (Odd::short(address, 3), libc::EINVAL, "the address given has 3 bytes");
     let other = Odd::of_family(address, libc::AF_UNIX)?;
-    let other = (other, libc::EAFNOSUPPORT, "the address given is one of AF_UNIX");
+    let other = (other, libc::EAFNOSUPPORT, "the address given is of family AF_UNIX");
     [short, other]
         .into_iter()
         .map(|(odd, wanted, reason)| {
@@ -67,8 +67,8 @@ pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
 pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
     let socket = socket::stream(family.loopback())?;
     socket.set_only_v6(true)?;
-    let told = bind(&socket, family.loopback(), libc::EINVAL)?;
-    Ok(told.into_iter().map(|failure| failure.saying("for IPv6 alone")).collect())
+    let reported = bind(&socket, family.loopback(), libc::EINVAL)?;
+    Ok(reported.into_iter().map(|failure| failure.saying("for IPv6 alone")).collect())
 }
 
 /// No address, no port.

@@ -14,9 +14,9 @@ pub(super) fn is_sent(line: &Value) -> bool {
     line["event"] == "reset_sent"
 }
 
-/// What is wrong with lines about the same connections; empty for nothing.
+/// Problems with lines about the same connections; empty if there are none.
 ///
-/// A connection has one name, or none, whichever end tells of it. An RST has the numbers with which it was
+/// A connection has one name, or none, whichever end reports it. An RST has the numbers with which it was
 /// sent.
 pub(super) fn check(stream: &[Value]) -> String {
     let mut text = String::new();
@@ -56,7 +56,7 @@ pub(super) fn check(stream: &[Value]) -> String {
 
 /// Whether the one that a line names as sender of the RST is whom the line about sending it names.
 fn is_named(sent: &Value, line: &Value) -> bool {
-    // A connection that was never accepted is nobody's, and is known by who closed its listener.
+    // A connection that was never accepted has no owner, and is known by who closed its listener.
     sent["pid"] == line["peer_pid"]
         || sent["pid"].is_null()
         // The line names who had the socket killed.

@@ -70,7 +70,7 @@ pub(super) struct Loaded {
     attach_type: bpf_attach_type,
 }
 
-/// What keeps a program attached.
+/// The link of an attached program.
 #[expect(dead_code, reason = "dropping it detaches the program")]
 pub(super) struct Link(OwnedFd);
 

@@ -1,7 +1,7 @@
 //! Child processes that write to a socket they inherit, or that are peers.
 //!
 //! A child is this program again. Its standard input is the socket; it prints the errno of each
-//! call, so that what a deadly signal leaves untold is known to be the call that brought it.
+//! call, so that what a deadly signal leaves unreported is known to be the call that brought it.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -73,7 +73,7 @@ pub(super) const WRITTEN: usize = b"hello".len();
 /// How often a child writes.
 const WRITES: usize = 2;
 
-/// What became of a child.
+/// Outcome of a child.
 #[derive(Debug)]
 pub(super) struct ChildOutcome {
     pub(super) pid: u32,
@@ -143,7 +143,7 @@ pub(super) fn finish(mut child: Child) -> Result<ChildOutcome> {
     Ok(ChildOutcome { pid: child.id(), errnos, killed_by: status.signal() })
 }
 
-/// What a child does.
+/// Action of a child.
 pub(super) fn main(args: &[String]) -> Result<i32> {
     demo::take_name()?;
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -192,7 +192,7 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["end-with-pair"] => unix::end_with_pair()?,
         // Until it is killed.
         ["keep"] => thread::sleep(Duration::from_hours(1)),
-        // Likewise.
+        // Listens until it is killed.
         ["listen-at", path, limit] => system::listen_at(path, limit.parse()?)?,
         ["stop"] => println!("{}", handover::stop(&stdin.into())?),
         ["connect-and-exec", address] => {

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// What a field must be.
+/// Expected value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Claim {
     /// Just this.

@@ -40,7 +40,7 @@ pub(super) struct Log {
     pub(super) resource: Attributes,
 }
 
-/// What has come.
+/// Received records and metrics.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Received {
     pub(super) logs: Vec<Log>,
@@ -94,7 +94,7 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
-    /// What has come so far.
+    /// Everything received so far.
     pub(super) fn received(&self) -> Received {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -129,7 +129,7 @@ pub(super) fn exit_codes() -> Result<()> {
     no_process.stdin(Stdio::null());
     for (mut command, code, said) in [
         (not_root, 10, "not started as root"),
-        (no_caller, 1, "SUDO_UID and SUDO_GID do not say"),
+        (no_caller, 1, "SUDO_UID and SUDO_GID are set but not valid"),
         (tracing(&["--user", "nobody-at-all"], &touch), 1, "there is no user nobody-at-all"),
         (no_process, 2, "there is no process 4194304"),
     ] {
@@ -147,7 +147,7 @@ pub(super) fn crowd() -> Result<()> {
     const FAILING: usize = 100;
     let forks = trace(&[], &["forks", &FORKS.to_string(), &(FORKS / FAILING).to_string()])?;
     forks.check(FAILING, EXIT_CODE)?;
-    ensure!(!forks.said.contains("not followed"), "{}", forks.said);
+    ensure!(!forks.said.contains("cannot follow"), "{}", forks.said);
     Ok(())
 }
 
@@ -155,7 +155,7 @@ pub(super) fn crowd() -> Result<()> {
 pub(super) fn descendants() -> Result<()> {
     let orphan = trace(&[], &["orphan"])?;
     orphan.check(2, EXIT_CODE)?;
-    ensure!(orphan.said.contains("the command has ended, and processes"), "{}", orphan.said);
+    ensure!(orphan.said.contains("the command has ended, but processes"), "{}", orphan.said);
     let edges = trace(&[], &["edges"])?;
     let pids = edges.stdout.lines().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
     let [closing, given] = pids[..] else { bail!("{pids:?}") };

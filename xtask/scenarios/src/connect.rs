@@ -102,7 +102,7 @@ pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
         let failure = |errno, ends, flags: &[&'static str]| {
             Expected::failure(Cause::ConnectLocal, "write", errno, ends).flags(flags)
         };
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         // Where the call that was to connect is not seen, only the setting is known.
         if super::sees_fast_open() {
             let odd = Odd::of_family(target, libc::AF_UNSPEC)?;
@@ -114,7 +114,7 @@ pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
                 Family::Ipv4 => (target, &["fast_open"]),
                 Family::Ipv6 | Family::Mapped => (nobody, &["fast_open", "malformed"]),
             };
-            told.push(failure(errno, Ends::new(local, remote), flags).saying("AF_UNSPEC"));
+            reported.push(failure(errno, Ends::new(local, remote), flags).saying("AF_UNSPEC"));
         }
         std::fs::write(FAST_OPEN, "0")?;
         let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
@@ -123,8 +123,8 @@ pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
         ensure_errno("sendto", errno, libc::EOPNOTSUPP)?;
         let remote = if super::sees_fast_open() { target } else { bind::unspecified(family) };
         let off = failure(errno, Ends::new(local, remote), &["fast_open"]);
-        told.push(off.saying("net.ipv4.tcp_fastopen of this host"));
-        Ok(told)
+        reported.push(off.saying("net.ipv4.tcp_fastopen of this host"));
+        Ok(reported)
     })
 }
 
@@ -150,8 +150,8 @@ pub(super) fn elsewhere_after_failure(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;
     let errno = socket::errno("connect", client.connect(&closed.into()))?;
     let ends = Ends::new(at(family.loopback()), closed);
-    let mut told = vec![Expected::failure(Cause::ConnectRefused, "connect", errno, ends)];
-    told.push(no_route()?);
+    let mut reported = vec![Expected::failure(Cause::ConnectRefused, "connect", errno, ends)];
+    reported.push(no_route()?);
     let listener = socket::listener(family.loopback(), 1)?;
     client.connect(&listener.local_addr()?)?;
     let (server, _) = listener.accept()?;
@@ -159,9 +159,9 @@ pub(super) fn elsewhere_after_failure(family: Family) -> Result<Vec<Expected>> {
     address::dissolve(&client)?;
     let errno = socket::read_errno(&server)?;
     let reset = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
-    told.push(reset.reset_here("tcp_state"));
-    told.push(no_route()?);
-    Ok(told)
+    reported.push(reset.reset_here("tcp_state"));
+    reported.push(no_route()?);
+    Ok(reported)
 }
 
 /// An address that is cut off, and one of a family that there is none of.
@@ -171,7 +171,7 @@ pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
     let target = family.loopback();
     let short = (Odd::short(target, 3), libc::EINVAL, "the address given has 3 bytes");
     let other = Odd::of_family(target, NO_FAMILY)?;
-    let other = (other, libc::EAFNOSUPPORT, "the address given is one of 47");
+    let other = (other, libc::EAFNOSUPPORT, "the address given is of family 47");
     [short, other]
         .into_iter()
         .map(|(odd, wanted, reason)| {
@@ -185,7 +185,7 @@ pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// What only says that a connect is under way, or done, is no failure: of a connect, and of a call that
+/// What only says that a connect is under way, or done, is not a failure: of a connect, and of a call that
 /// sends and is to connect.
 pub(super) fn progress(family: Family) -> Result<Vec<Expected>> {
     let calls = |socket: &Socket, target: SocketAddr, wanted: i32| {

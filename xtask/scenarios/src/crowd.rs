@@ -1,4 +1,4 @@
-//! A service has more sockets than the tables have room for: others are known all the same.
+//! A service has more sockets than the tables have room for: others are known anyway.
 
 use std::{fs, process};
 
@@ -30,7 +30,7 @@ pub(super) fn keeps_out_nobody() -> Result<()> {
     let args = ["--max-sockets", ROOM, "--output", "json", "--listen", "127.0.0.1:0"];
     let tracer = Tracer::must_start(&args)?;
     let listener = socket::listener(Family::Ipv4.loopback(), 1)?;
-    // Without the helper that tells what a cgroup is a part of, before 5.15, each is for itself.
+    // Without the helper that finds a cgroup's ancestors, before 5.15, each cgroup counts for itself.
     let cgroups = if version()? < [5, 15] { 1 } else { CROWD_CGROUPS };
     let mut crowd = Vec::new();
     for number in 0..cgroups {

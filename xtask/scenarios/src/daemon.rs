@@ -57,13 +57,13 @@ pub(super) fn has_counted(metrics: &Metrics, family: Family, count: u32) -> Resu
     Ok(())
 }
 
-/// Makes a reset and checks that it is told, and nothing else.
+/// Makes a reset and checks that it is reported, and nothing else.
 pub(super) fn tells_a_reset(tracer: &Tracer) -> Result<()> {
     reset_one()?;
     let lines = tracer.collect(1);
     ensure!(
         lines.len() == 1 && lines[0].contains("\"reset_by_peer\""),
-        "a failure is not told: {lines:?}"
+        "a failure is not reported: {lines:?}"
     );
     Ok(())
 }
@@ -104,7 +104,7 @@ pub(super) fn no_stream() -> Result<()> {
     has_counted(&metrics, Family::Ipv4, 1)?;
     ensure!(
         !metrics.keys().any(|series| series.starts_with("socktrace_events_")),
-        "a stream is told of that nobody reads"
+        "a stream without a reader is reported"
     );
     let lines = tracer.collect(0);
     ensure!(lines.is_empty(), "printed {lines:?}");
@@ -149,7 +149,7 @@ pub(super) fn opened_before() -> Result<()> {
     socket::exchange(&half_closed.client, &half_closed.server)?;
     half_closed.server.shutdown(Shutdown::Write)?;
     socket::read_end(&half_closed.client)?;
-    // Nothing tells a connection of this one from a client's.
+    // Nothing distinguishes a connection of this process from a client's.
     let listener = socket::listener(Family::Ipv4.loopback(), 0)?;
     let unlimited = Pair::through(&listener)?;
     let tracer = Tracer::must_start(&["--output", "json", "--all", "--no-metrics"])?;
@@ -187,7 +187,7 @@ pub(super) fn metrics_port_taken() -> Result<()> {
     let watching = Tracer::must_start(&[])?;
     let (status, said) = watching.stop(Signal::SIGINT)?;
     ensure!(status.success(), "ended with {status}");
-    ensure!(said.contains("no metrics: cannot listen on 127.0.0.1:10054"), "{said}");
+    ensure!(said.contains("metrics are off: cannot listen on 127.0.0.1:10054"), "{said}");
 
     for args in [&["--listen", "127.0.0.1:10054"][..], &["--no-stream"]] {
         let Err(refused) = Tracer::start(args)? else { bail!("{args:?} got a taken port") };

@@ -23,7 +23,7 @@ const FAILURES: [&str; 9] = [
     "counts",
 ];
 
-/// The self-test sees every failure told once and counted once, and says so.
+/// The self-test sees every failure reported once and counted once, and says so.
 pub(super) fn self_test() -> Result<()> {
     let mut command = doctor();
     command.arg("--self-test").args(attach_args());
@@ -51,7 +51,7 @@ pub(super) fn self_test() -> Result<()> {
         .collect();
     ensure!(missing == super::absent_hooks(), "not attached: {missing:?}");
     for hook in hooks.iter().filter(|hook| CORE.iter().any(|core| hook["hook"] == *core)) {
-        ensure!(hook["fired"] == true, "not seen at work: {hook}");
+        ensure!(hook["fired"] == true, "not seen to fire: {hook}");
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ const FIRST_ERRNO: &str = "first_errno";
 /// The name of that protocol.
 const UDP: &str = "udp";
 
-/// What lines call the close of a socket whose errno no call had returned.
+/// `event` of a line about a socket that was closed before any call had returned its errno.
 pub(super) const UNDELIVERED: &str = "undelivered";
 
 /// What one line of the stream must say: each field of it.
@@ -181,7 +181,7 @@ impl Expected {
         Self { event: "accepted_failed", ..failure }
     }
 
-    /// A write that returns the errno of a failure that was told before.
+    /// A write that returns the errno of a failure that was reported before.
     pub(super) fn delivered(cause: Cause, errno: i32, ends: Ends) -> Self {
         Self { event: "delivered", ..Self::failure(cause, "write", errno, ends) }.first(errno)
     }
@@ -328,11 +328,11 @@ impl Expected {
     /// A closed socket that has stayed a whole one until its peer wrote on, and ends by that.
     ///
     /// When the peer acknowledges the FIN, `tcp_rcv_state_process` (5.10 to 7.3) makes a closed socket
-    /// a small one for `TIME_WAIT`, which answers data by RST and has nothing to tell. If the closing
+    /// a small one for `TIME_WAIT`, which answers data by RST and has nothing to report. If the closing
     /// program still holds the socket, which it does between the end of `__tcp_close` and
     /// `release_sock`, the socket stays as it is in `FIN_WAIT2`. The data then end it.
     pub(super) fn busy_end(ends: Ends) -> Self {
-        // Without the segment, the reset by data cannot be told from one by RST.
+        // Without the segment, the reset by data cannot be distinguished from one by RST.
         let (cause, flags) = if tcp_reset_has_segment() {
             (Cause::DataAfterShutdown, &["orphan", "no_rst"][..])
         } else {
@@ -375,7 +375,7 @@ impl Expected {
         self.flags(flags).known_as(&["opener"])
     }
 
-    /// Protocol, cause and family, such as `tcp/reset_by_peer/ipv4`; none of a call on what is no socket,
+    /// Protocol, cause and family, such as `tcp/reset_by_peer/ipv4`; none of a call on what is not a socket,
     /// and of what may be missing.
     pub(super) fn covers(&self) -> Option<String> {
         let is_due = self.optional.is_none() && self.family() != "unknown";

@@ -15,7 +15,7 @@ use super::{
     socket::{self, Ends, Role, ensure_errno},
 };
 
-/// What the client's SYN carries.
+/// Data in the client's SYN.
 const REQUEST: &[u8] = b"request";
 
 /// Of `include/uapi/linux/tcp.h`: neither end asks for a cookie.
@@ -81,13 +81,13 @@ impl Opened {
 }
 
 /// What is said of a connection whose handshake is not over.
-fn opening(told: Expected) -> Expected {
-    told.state("SYN_RECV").within("rto_ms", 1_000, FALLBACK_RTO)
+fn opening(reported: Expected) -> Expected {
+    reported.state("SYN_RECV").within("rto_ms", 1_000, FALLBACK_RTO)
 }
 
 /// What is said before its data is read.
-fn unread(told: Expected) -> Expected {
-    opening(told).with("unread_bytes", REQUEST.len())
+fn unread(reported: Expected) -> Expected {
+    opening(reported).with("unread_bytes", REQUEST.len())
 }
 
 /// The client resets what is accepted already, before its handshake is over.

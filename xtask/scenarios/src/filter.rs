@@ -90,7 +90,7 @@ struct Case {
     left_out: LeftOut,
 }
 
-/// Who leaves out what is not asked for.
+/// The side that drops filtered events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LeftOut {
     /// The kernel side does.
@@ -210,10 +210,10 @@ pub(super) fn by_process_pattern() -> Result<()> {
 /// Patterns are refused where the kernel side counts, and a user who is not there wherever it is named.
 pub(super) fn wrong_values() -> Result<()> {
     for (args, words) in [
-        (&["--comm", "ngin*", "--filter-metrics"][..], "the kernel side counts by whole names"),
-        (&["--not-comm", "ngin?", "--filter-metrics"], "the kernel side counts by whole names"),
+        (&["--comm", "ngin*", "--filter-metrics"][..], "the kernel programs compare whole names"),
+        (&["--not-comm", "ngin?", "--filter-metrics"], "the kernel programs compare whole names"),
         (&["--uid", "nobody-there"], "/etc/passwd"),
-        (&["--not-unit", "!nginx"], "take --not- back"),
+        (&["--not-unit", "!nginx"], "negate --not-"),
         (&["--unit", "ngin["], "nginx.service"),
         (&["--count", "1", "--no-stream"], "cannot be used with '--no-stream'"),
         (&["--count", "0"], "expected a whole number from 1"),
@@ -314,7 +314,7 @@ pub(super) fn by_severity() -> Result<()> {
 }
 
 /// All that is asked of a process, of one that has gone: its connection is reset when it has left it
-/// behind with data to send. User and service are known all the same, and who it was is not.
+/// behind with data to send. User and service are known anyway, and who it was is not.
 pub(super) fn by_gone_process() -> Result<()> {
     let comm = fs::read_to_string("/proc/self/comm")?;
     let user = owner::USER.to_string();
@@ -369,7 +369,7 @@ fn learn(cases: impl IntoIterator<Item = [Case; 2]>) -> Result<()> {
     compare(&listener()?, learnt)
 }
 
-/// Filters leave the counts alone, unless they are told to narrow them too.
+/// Filters leave the counts alone, unless `--filter-metrics` applies them there too.
 pub(super) fn metrics() -> Result<()> {
     let listener = listener()?;
     let port = socket::local(&listener)?.port().to_string();

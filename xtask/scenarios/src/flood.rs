@@ -63,45 +63,45 @@ pub(super) fn reject_in(directory: &str, count: u64) -> Result<()> {
     reject_options(count)
 }
 
-/// What lines say of a service's failures.
+/// A service's failures in lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Told {
-    /// Those that have a line each.
+struct Reported {
+    /// Failures with a line each.
     singly: u64,
-    /// Those that are counted.
+    /// Failures that are counted.
     repeated: u64,
 }
 
-impl Told {
+impl Reported {
     fn all(self) -> u64 {
         self.singly + self.repeated
     }
 }
 
-/// What they say of the failures that `is` so.
-fn told(lines: &[Value], is: impl Fn(&Value) -> bool) -> Told {
-    let mut told = Told::default();
+/// The failures among these lines that `is` selects.
+fn reported(lines: &[Value], is: impl Fn(&Value) -> bool) -> Reported {
+    let mut reported = Reported::default();
     for line in lines.iter().filter(|line| line["event"] == "failure" && is(line)) {
         match line["repeated"].as_u64() {
-            Some(count) => told.repeated += count,
-            None => told.singly += 1,
+            Some(count) => reported.repeated += count,
+            None => reported.singly += 1,
         }
     }
-    told
+    reported
 }
 
 fn is_of(service: &str) -> impl Fn(&Value) -> bool {
     move |line| line["unit"] == service
 }
 
-/// Lines until they tell of so many failures in time; then until nothing more comes.
+/// Lines until they report this many failures in time; then until nothing more comes.
 fn lines_of(tracer: &Tracer, count: u64) -> Result<Vec<Value>> {
     let deadline = Instant::now() + DUE;
     let mut lines = Vec::new();
-    while told(&lines, |_| true).all() < count {
+    while reported(&lines, |_| true).all() < count {
         let left = deadline.saturating_duration_since(Instant::now());
         let line = tracer.next_line(left).with_context(|| {
-            format!("{:?} of {count} are told within {DUE:?}", told(&lines, |_| true))
+            format!("{:?} of {count} are reported within {DUE:?}", reported(&lines, |_| true))
         })?;
         lines.push(event_schema::read(&line)?);
     }
@@ -125,7 +125,7 @@ pub(super) fn beside_another() -> Result<()> {
     let tracers = Tracer::start_all(&[with("0"), with("1")])?;
     make_flood()?;
     for tracer in &tracers {
-        tells_of(tracer, FLOOD, 1, OTHERS, FLOOD + 1 + OTHERS)?;
+        reports_count(tracer, FLOOD, 1, OTHERS, FLOOD + 1 + OTHERS)?;
     }
     Ok(())
 }
@@ -140,7 +140,7 @@ pub(super) fn of_datagrams() -> Result<()> {
     let dropped = udp::overload(Family::Ipv4, FLOOD)?;
     owner::leave()?;
     let lines = lines_of(&tracer, dropped)?;
-    let about = told(&lines, is_of(LOUD));
+    let about = reported(&lines, is_of(LOUD));
     ensure!(about.all() == dropped, "{about:?} of {dropped}");
     // A slow machine can be interrupted for long enough for it to begin again, but not always.
     ensure!(about.singly <= dropped / 4, "not collapsed: {about:?}");
@@ -161,8 +161,8 @@ pub(super) fn filtered() -> Result<()> {
         with(&["--unit", LOUD, "--filter-metrics"]),
     ])?;
     make_flood()?;
-    tells_of(&tracers[0], 0, 1, 0, FLOOD + 1 + OTHERS)?;
-    tells_of(&tracers[1], FLOOD, 0, 0, FLOOD)
+    reports_count(&tracers[0], 0, 1, 0, FLOOD + 1 + OTHERS)?;
+    reports_count(&tracers[1], FLOOD, 0, 0, FLOOD)
 }
 
 fn make_flood() -> Result<()> {
@@ -175,17 +175,17 @@ fn make_flood() -> Result<()> {
     owner::leave()
 }
 
-/// Checks that it tells of so many failures, and has counted so many.
-fn tells_of(tracer: &Tracer, loud: u64, quiet: u64, others: u64, counted: u64) -> Result<()> {
+/// Checks that it reports this many failures, and has counted as many.
+fn reports_count(tracer: &Tracer, loud: u64, quiet: u64, others: u64, counted: u64) -> Result<()> {
     let all = loud + quiet + others;
     let lines = lines_of(tracer, all)?;
-    let about = |service| told(&lines, is_of(service));
+    let about = |service| reported(&lines, is_of(service));
     ensure!(about(LOUD).all() == loud, "{:?} of {loud}", about(LOUD));
     // A slow machine can be interrupted for long enough for it to begin again, but not always.
     ensure!(about(LOUD).singly <= loud * 3 / 4, "not collapsed: {:?}", about(LOUD));
-    let single = Told { singly: quiet, repeated: 0 };
+    let single = Reported { singly: quiet, repeated: 0 };
     ensure!(about(QUIET) == single, "{:?} of {quiet}", about(QUIET));
-    ensure!(told(&lines, |_| true).all() == all, "{:?} of {all}", told(&lines, |_| true));
+    ensure!(reported(&lines, |_| true).all() == all, "{:?} of {all}", reported(&lines, |_| true));
     for line in lines.iter().filter(|line| line["repeated"].is_u64()) {
         is_sound(line).with_context(|| line.to_string())?;
     }
@@ -196,8 +196,8 @@ fn tells_of(tracer: &Tracer, loud: u64, quiet: u64, others: u64, counted: u64) -
         Ok(())
     };
     is("socktrace_socket_errors_total{", counted)?;
-    is("socktrace_events_shown_total", told(&lines, |_| true).singly)?;
-    is("socktrace_events_repeated_total", told(&lines, |_| true).repeated)?;
+    is("socktrace_events_shown_total", reported(&lines, |_| true).singly)?;
+    is("socktrace_events_repeated_total", reported(&lines, |_| true).repeated)?;
     is("socktrace_events_lost_total{", 0)
 }
 
@@ -247,7 +247,11 @@ pub(super) fn reported_at_once() -> Result<()> {
     tracer.signal(Signal::SIGHUP)?;
     let lines = lines_of(&tracer, FLOOD)?;
     let took = began.elapsed();
-    ensure!(told(&lines, |_| true).all() == FLOOD, "{:?} of {FLOOD}", told(&lines, |_| true));
+    ensure!(
+        reported(&lines, |_| true).all() == FLOOD,
+        "{:?} of {FLOOD}",
+        reported(&lines, |_| true)
+    );
     ensure!(took < Duration::from_millis(700), "after {took:?} it would have come anyway");
     drop(tracer);
 
@@ -260,7 +264,7 @@ pub(super) fn reported_at_once() -> Result<()> {
     ensure!(status.success(), "ended with {status}");
     ensure!(took < Duration::from_millis(700), "after {took:?} it would have come anyway");
     let lines = lines_in(&path)?;
-    let Told { singly, repeated } = told(&lines, |_| true);
+    let Reported { singly, repeated } = reported(&lines, |_| true);
     ensure!(singly + repeated == FLOOD && singly >= SHOWN, "{singly} and {repeated} of {FLOOD}");
     let summary = format!(
         "{FLOOD} failures (sockopt_rejected {FLOOD}); {singly} events shown, {repeated} in floods, 0 lost"
@@ -276,8 +280,12 @@ pub(super) fn stopped_in_a_storm() -> Result<()> {
     let tracer = Tracer::start_into(File::create(&path)?, &COUNTING)?;
     let [counted, shown, repeated, lost] = daemon::storm_until_stopped(tracer)?;
     let lines = lines_in(&path)?;
-    let expected = Told { singly: shown, repeated };
-    ensure!(told(&lines, |_| true) == expected, "{:?}, said {expected:?}", told(&lines, |_| true));
+    let expected = Reported { singly: shown, repeated };
+    ensure!(
+        reported(&lines, |_| true) == expected,
+        "{:?}, said {expected:?}",
+        reported(&lines, |_| true)
+    );
     ensure!(counted == shown + repeated + lost, "{counted} counted, {expected:?}, {lost} lost");
     ensure!(repeated > 0 && lost == 0, "{expected:?}, {lost} lost");
 
@@ -310,11 +318,11 @@ pub(super) fn not_collapsed() -> Result<()> {
     ])?;
     reject_options(FAILURES)?;
     for (index, tracer) in tracers.iter().enumerate() {
-        let told = told(&lines_of(tracer, FAILURES)?, |_| true);
-        ensure!(told.all() == FAILURES, "{index}: {told:?}");
+        let reported = reported(&lines_of(tracer, FAILURES)?, |_| true);
+        ensure!(reported.all() == FAILURES, "{index}: {reported:?}");
         match index {
-            1 => ensure!(told.singly < FAILURES / 10, "{index}: {told:?}"),
-            _ => ensure!(told.repeated == 0, "{index}: {told:?}"),
+            1 => ensure!(reported.singly < FAILURES / 10, "{index}: {reported:?}"),
+            _ => ensure!(reported.repeated == 0, "{index}: {reported:?}"),
         }
     }
     Ok(())
@@ -359,18 +367,18 @@ pub(super) fn storm() -> Result<()> {
     ensure!(said.contains(", 0 lost"), "lost:\n{said}");
     let lines = lines_in(&path)?;
     for (service, failures) in [("one.service", 2 * each), ("other.service", each), (QUIET, 1)] {
-        let told = told(&lines, is_of(service));
+        let reported = reported(&lines, is_of(service));
         ensure!(
-            is_between(number(told.all()), failures),
-            "{service}: {told:?} of {failures}, {missed} calls missed"
+            is_between(number(reported.all()), failures),
+            "{service}: {reported:?} of {failures}, {missed} calls missed"
         );
     }
-    let resets = told(&lines, |line| line["cause"] == "reset_by_peer");
+    let resets = reported(&lines, |line| line["cause"] == "reset_by_peer");
     ensure!(
         is_between(number(resets.all()), each),
         "{resets:?} of {each} resets, {missed} calls missed"
     );
-    let all = told(&lines, |_| true);
+    let all = reported(&lines, |_| true);
     ensure!((number(all.all()) - counted).abs() < 0.5, "{all:?} of {counted} counted");
     ensure!(all.repeated > storm / 4, "hardly a storm");
     Ok(())

@@ -65,13 +65,13 @@ fn waited_for(
             socket::receive(&client, GREETING)?;
             until_state(child.id(), child.id(), 'S')?;
             socket::close_with_reset(client)?;
-            let told = child::finish(child)?;
-            Ok(reset(told.errno()?, ends).by(Process::child(told.pid)).known_as(&["waiter"]))
+            let outcome = child::finish(child)?;
+            Ok(reset(outcome.errno()?, ends).by(Process::child(outcome.pid)).known_as(&["waiter"]))
         })
         .collect()
 }
 
-/// The child does something else when the connection is reset: nobody is named.
+/// The child does something else when the connection is reset: no process is named.
 pub(super) fn inherited_and_busy(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -80,8 +80,8 @@ pub(super) fn inherited_and_busy(family: Family) -> Result<Vec<Expected>> {
     until_state(child.id(), child.id(), 'T')?;
     socket::close_with_reset(client)?;
     kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
-    let told = child::finish(child)?;
-    let failure = reset(told.errno()?, ends).unaccepted();
+    let outcome = child::finish(child)?;
+    let failure = reset(outcome.errno()?, ends).unaccepted();
     Ok(vec![failure.with("owner_unknown", "handed_on")])
 }
 
@@ -97,8 +97,8 @@ pub(super) fn other_program(family: Family) -> Result<Vec<Expected>> {
     until_state(child.id(), child.id(), 'T')?;
     socket::close_with_reset(server)?;
     kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
-    let told = child::finish(child)?;
-    let failure = reset(told.errno()?, ends).by(Process::child(told.pid));
+    let outcome = child::finish(child)?;
+    let failure = reset(outcome.errno()?, ends).by(Process::child(outcome.pid));
     Ok(vec![failure.known_as(&["holder"])])
 }
 
@@ -117,10 +117,10 @@ pub(super) fn first_thread_ended(family: Family) -> Result<Vec<Expected>> {
     until_state(child.id(), u32::from_ne_bytes(tid), 'T')?;
     socket::close_with_reset(server)?;
     kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
-    let told = child::finish(child)?;
+    let outcome = child::finish(child)?;
     // The executable goes with the memory of the first thread.
-    let process = Process { executable: None, ..Process::child(told.pid) };
-    Ok(vec![reset(told.errno()?, ends).by(process).known_as(&["holder"])])
+    let process = Process { executable: None, ..Process::child(outcome.pid) };
+    Ok(vec![reset(outcome.errno()?, ends).by(process).known_as(&["holder"])])
 }
 
 /// One thread opens connections, others wait for them.

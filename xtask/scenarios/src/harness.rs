@@ -110,28 +110,29 @@ pub(super) fn act(
     let Act::Fail(make, family) = scenario.act else {
         bail!("{} makes no failures", scenario.name)
     };
-    let told = || {
-        let told = make(family)?;
+    let reported = || {
+        let reported = make(family)?;
         match &scenario.hidden {
-            Some(hidden) if by_kprobe => without(told, hidden),
-            _ => Ok(told),
+            Some(hidden) if by_kprobe => without(reported, hidden),
+            _ => Ok(reported),
         }
     };
     // Quiet costs nothing where idle time is skipped.
     let is_skipped = matches!(scenario.boot, BootKind::Icount | BootKind::Scrape);
     let end = if scenario.late.is_some() || is_skipped { End::Quiet } else { End::Sentinel };
-    let (expected, differences) = observe(tracer, end, told)?;
+    let (expected, differences) = observe(tracer, end, reported)?;
     failures.extend(expected);
     Ok(differences)
 }
 
-/// The failures that kprobes tell of these.
+/// Those of these failures that kprobes report.
 fn without(made: Vec<Expected>, hidden: &KprobeLimitation) -> Result<Vec<Expected>> {
     let count = made.len();
-    let told: Vec<_> = made.into_iter().filter(|expected| expected.cause != hidden.cause).collect();
-    // A kernel may tell nothing of a scenario anyway.
-    ensure!(told.len() < count || count == 0, "no {} was made, to be hidden", hidden.cause);
-    Ok(told)
+    let reported: Vec<_> =
+        made.into_iter().filter(|expected| expected.cause != hidden.cause).collect();
+    // A kernel may report nothing of a scenario anyway.
+    ensure!(reported.len() < count || count == 0, "no {} was made, to be hidden", hidden.cause);
+    Ok(reported)
 }
 
 /// How the harness knows that a scenario's part of the stream is over.

@@ -122,8 +122,9 @@ fn go_on(minute: u64, outage: &mut Option<Outage>) -> Result<()> {
     for trouble in TROUBLES.iter().filter(|trouble| trouble.minutes.contains(&minute)) {
         let directory = owner::make(trouble.cgroup)?;
         let words = ["fail-in", &directory, trouble.scenario, &trouble.times.to_string()];
-        let told = child::finish(child::start(&words, io::stdin().as_fd().try_clone_to_owned()?)?)?;
-        ensure!(told.killed_by.is_none(), "{} ended: {told:?}", trouble.scenario);
+        let reported =
+            child::finish(child::start(&words, io::stdin().as_fd().try_clone_to_owned()?)?)?;
+        ensure!(reported.killed_by.is_none(), "{} ended: {reported:?}", trouble.scenario);
     }
     match outage.take_if(|outage| !outage.minutes.contains(&minute)) {
         Some(over) => over.end()?,

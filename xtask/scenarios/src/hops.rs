@@ -80,7 +80,7 @@ pub(super) fn of_resets() -> Result<()> {
         for (sender, cause, rst, handshake) in [
             (Sender::Router, "reset_by_peer", USUAL, BEHIND_ROUTER),
             (Sender::Peer, "reset_by_peer", BEHIND_ROUTER, BEHIND_ROUTER),
-            // The false alarm that cannot be told from others.
+            // The false alarm that cannot be distinguished from others.
             (Sender::PeerWithoutSocket, "reset_after_peer_close", BEHIND_ROUTER, SET_BEHIND_ROUTER),
         ] {
             reset(family, sender)?;

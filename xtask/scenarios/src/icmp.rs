@@ -210,14 +210,14 @@ pub(super) fn rejected_nonblocking(
 /// having asked for an errno.
 ///
 /// An answer that the kernel has put off until connect has returned ends the attempt: such a one is
-/// told, and another made.
+/// reported, and another made.
 pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
     // A first connection, so that the addresses are resolved and the SYN leaves at once.
     let network = Line::new(family)?.close()?;
     let peer = family.peer_port(NOBODY_LISTENS);
     let (kind, code) = host_unreachable(family);
     let message = Message::new(kind, code, libc::EHOSTUNREACH);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..ATTEMPTS {
         let client = socket::bound(family.host())?;
         let ends = Ends::new(socket::local(&client)?, peer);
@@ -231,10 +231,10 @@ pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
         if is_cancelled {
             let cancelled =
                 Expected::failure(Cause::ConnectCancelled, "none", libc::ECANCELED, ends);
-            told.push(cancelled.icmp(kind, code, peer));
-            return Ok(told);
+            reported.push(cancelled.icmp(kind, code, peer));
+            return Ok(reported);
         }
-        told.push(message.expected(message.errno, ends, peer)?);
+        reported.push(message.expected(message.errno, ends, peer)?);
     }
     bail!("{ATTEMPTS} times the answer came after connect had returned")
 }
@@ -261,7 +261,7 @@ fn unreachables(family: Family) -> Result<u64> {
     Ok(count.context("the kernel does not count ICMP messages")?.parse()?)
 }
 
-/// No host of the network has the address: this host tells itself so.
+/// No host of the network has the address: this host itself reports it.
 pub(super) fn no_neighbour(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     let nobody = family.nobody();

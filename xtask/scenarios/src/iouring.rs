@@ -136,15 +136,15 @@ pub(super) fn reset_before_accept(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The listener was shut down. Not told where accept's errno is seen in the system call alone.
+/// The listener was shut down. Not reported where accept's errno is seen only in the system call.
 pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
     listener.shutdown(Shutdown::Both)?;
     let errno = socket::errno("accept", accept_one(&listener))?;
     ensure_errno("accept", errno, libc::EINVAL)?;
-    let told = accept::closed(errno, address);
-    Ok(if super::tells_accept_errors() { vec![told] } else { vec![] })
+    let reported = accept::closed(errno, address);
+    Ok(if super::reports_accept_errors() { vec![reported] } else { vec![] })
 }
 
 /// The address is taken. `IORING_OP_BIND` came with Linux 6.11.

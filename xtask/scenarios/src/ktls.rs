@@ -17,7 +17,7 @@ const SECRETS: [u8; 36] = [7; 36];
 /// Of `linux/tls.h`.
 const TLS_TX: libc::c_int = 1;
 
-/// Has the kernel encrypt what is written, with made-up keys. The peer does not decrypt it.
+/// Makes the kernel encrypt what is written, with made-up keys. The peer does not decrypt it.
 pub(super) fn encrypt(socket: &Socket) -> Result<()> {
     modules::require("tls")?;
     set(socket, libc::IPPROTO_TCP, libc::TCP_ULP, b"tls").context("no kTLS")?;

@@ -92,7 +92,7 @@ pub(super) enum Fault {
     QueueFull,
 }
 
-/// What keeps a fault.
+/// Guard of a fault.
 pub(super) enum Kept {
     Nothing,
     #[expect(dead_code, reason = "dropping it detaches the program")]

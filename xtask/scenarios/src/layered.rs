@@ -107,12 +107,12 @@ pub(super) fn kills(family: Family, layer: Layer) -> Result<Vec<Expected>> {
         let _laid = layer.lay(&client)?;
         client.shutdown(Shutdown::Write)?;
         socket::until_end_taken(&client)?;
-        let told = child::write(&client, how, Disposition::Default)?;
-        ensure!(told.errnos.is_empty(), "the child told {told:?}");
-        ensure!(told.killed_by == Some(libc::SIGPIPE), "the child told {told:?}");
+        let outcome = child::write(&client, how, Disposition::Default)?;
+        ensure!(outcome.errnos.is_empty(), "the child reported {outcome:?}");
+        ensure!(outcome.killed_by == Some(libc::SIGPIPE), "the child reported {outcome:?}");
         socket::read_end(&server)?;
         let failure = Expected::failure(Cause::WriteAfterShutdown, "write", libc::EPIPE, ends);
-        Ok(failure.sigpipe("kills").by(Process::child(told.pid)))
+        Ok(failure.sigpipe("kills").by(Process::child(outcome.pid)))
     };
     [How::Write, How::Sendfile].into_iter().map(kill).collect()
 }

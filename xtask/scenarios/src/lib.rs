@@ -141,7 +141,7 @@ pub fn main(args: &[String]) -> Result<i32> {
     // SAFETY: no other thread runs yet.
     unsafe { env::set_var(SCOPE_VARIABLE, options.scope.name()) };
     if let Some(attach) = &options.attach {
-        // SAFETY: likewise.
+        // SAFETY: no other thread runs yet.
         unsafe { env::set_var(ATTACH_VARIABLE, attach) };
     }
     let chosen: Vec<_> = CATALOGUE
@@ -188,7 +188,7 @@ pub fn child(args: &[String]) -> Result<i32> {
     child::main(args)
 }
 
-/// What `guest scenarios` is told.
+/// The arguments of `guest scenarios`.
 struct Options {
     boot: BootKind,
     scope: Scope,
@@ -235,12 +235,12 @@ impl Options {
     }
 }
 
-/// Whether this kernel passes `tcp_reset` the segment, so that a reset without an RST can be told.
+/// Whether this kernel passes the segment to `tcp_reset`, so that a reset without an RST is recognized.
 fn tcp_reset_has_segment() -> bool {
     !gaps::losses(&series()).contains(&gaps::DATA_AFTER_SHUTDOWN)
 }
 
-/// Whether this kernel tells of errors that leave a connection open.
+/// Whether this kernel reports errors that leave a connection open.
 fn reports_socket_errors() -> bool {
     !gaps::absent_hooks(&series()).contains(&"inet_sk_error_report")
 }
@@ -256,7 +256,7 @@ fn names_reset_reasons() -> bool {
 }
 
 /// Whether socktrace sees the errno of an accept that is no system call.
-fn tells_accept_errors() -> bool {
+fn reports_accept_errors() -> bool {
     !gaps::losses(&series()).contains(&gaps::FAILING_ACCEPTS)
 }
 

@@ -247,10 +247,11 @@ fn accepts_nothing() -> Result<()> {
     // Of what came after the first line, if anything.
     sleep(SOON);
     let rest = tracer.collect(usize::from(dropped > first_dropped));
-    let told = [line].into_iter().map(Ok).chain(rest.iter().map(|line| serde_json::from_str(line)));
-    let told: Vec<Value> = told.collect::<Result<_, _>>()?;
-    let told: u64 = told.iter().filter_map(|line| line["dropped"].as_u64()).sum();
-    ensure!(told == dropped, "{told} of {dropped} are reported");
+    let reported =
+        [line].into_iter().map(Ok).chain(rest.iter().map(|line| serde_json::from_str(line)));
+    let reported: Vec<Value> = reported.collect::<Result<_, _>>()?;
+    let reported: u64 = reported.iter().filter_map(|line| line["dropped"].as_u64()).sum();
+    ensure!(reported == dropped, "{reported} of {dropped} are reported");
     Ok(())
 }
 

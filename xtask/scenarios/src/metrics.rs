@@ -186,16 +186,16 @@ fn flood_into(reader: &mut Child) -> Result<()> {
         ensure!(memory < MOST, "it takes {memory} kB");
     }
     kill(Pid::from_raw(i32::try_from(reader.id())?), Signal::SIGCONT)?;
-    let told = || -> Result<(f64, f64)> {
+    let reported = || -> Result<(f64, f64)> {
         let metrics = tracer.scrape()?;
         let lost = sum(&metrics, "socktrace_events_lost_total{");
         Ok((lost, sum(&metrics, "socktrace_events_shown_total")))
     };
     until("not every event is either shown or lost", || {
-        let (lost, shown) = told()?;
+        let (lost, shown) = reported()?;
         Ok((lost + shown - f64::from(flood)).abs() < 0.5)
     })?;
-    let (lost, shown) = told()?;
+    let (lost, shown) = reported()?;
     ensure!(lost > 0.0 && shown > 0.0, "{lost} lost, {shown} shown: this was no flood");
     Ok(())
 }
@@ -232,7 +232,7 @@ pub(super) fn many_services() -> Result<()> {
     );
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let (all, shown) = (SERVICES as f64, SERIES as f64);
-    ensure!((other - (all - shown)).abs() < 0.5, "{other} are told as others'");
+    ensure!((other - (all - shown)).abs() < 0.5, "{other} are reported as others'");
     ensure!((failures(&metrics) - all).abs() < 0.5, "{} counted of {SERVICES}", failures(&metrics));
 
     for number in 0..SERVICES {
@@ -256,18 +256,18 @@ pub(super) fn many_services() -> Result<()> {
 }
 
 /// A service that lives for a moment is named, although its cgroup is gone when metrics are read; and
-/// told apart by port on request.
+/// distinguished by port on request.
 pub(super) fn short_lived_service() -> Result<()> {
     const SERVICE: &str = "/system.slice/moment.service";
     let tracer = Tracer::must_start(&["--no-stream", "--series-by-port", LISTEN[0], LISTEN[1]])?;
-    let told = owner::connect_refused(Family::Ipv4, SERVICE)?;
-    // The daemon is told at once; a moment is a moment.
+    let reported = owner::connect_refused(Family::Ipv4, SERVICE)?;
+    // The event reaches the daemon at once, but not in no time.
     let begin = Instant::now();
     std::thread::sleep(Duration::from_millis(500));
     fs::remove_dir(owner::directory(SERVICE))?;
     ensure!(begin.elapsed() < PATIENCE, "the guest is too slow for this");
     let metrics = tracer.scrape()?;
-    let port = told.remote_port().context("no port")?;
+    let port = reported.remote_port().context("no port")?;
     let series = format!(
         "socktrace_service_errors_total{{cause=\"connect_refused\",container=\"\",\
          errno=\"ECONNREFUSED\",namespace=\"\",pod=\"\",protocol=\"tcp\",service=\"moment.service\",\
@@ -277,12 +277,12 @@ pub(super) fn short_lived_service() -> Result<()> {
     Ok(())
 }
 
-/// What the tracer tells of itself: its programs as they run, its memory, its build.
+/// What the tracer reports about itself: its programs as they run, its memory, its build.
 pub(super) fn of_the_tracer() -> Result<()> {
-    shared::with(daemon(&["--output", "json", LISTEN[0], LISTEN[1]]), tells_of_itself)
+    shared::with(daemon(&["--output", "json", LISTEN[0], LISTEN[1]]), reports_itself)
 }
 
-fn tells_of_itself(tracer: &Tracer) -> Result<()> {
+fn reports_itself(tracer: &Tracer) -> Result<()> {
     const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
     let runs = "socktrace_bpf_runs_total{program=\"tcp_done";
     let before = tracer.scrape()?;

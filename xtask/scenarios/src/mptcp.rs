@@ -1,6 +1,6 @@
 //! MPTCP: a program gets the errno of its MPTCP socket, not those of the TCP connections under it.
 //!
-//! Debian's 5.10 has no MPTCP: there is nothing to fail then, and nothing to tell.
+//! Debian's 5.10 has no MPTCP: there is nothing to fail then, and nothing to report.
 
 use std::{
     io::Read as _,
@@ -59,7 +59,7 @@ fn pair(
     Ok(Some(Pair { client, server }))
 }
 
-/// What is told of the whole connection: timers are its subflows' alone.
+/// The report of the whole connection: only its subflows have timers.
 fn connection(failure: Expected) -> Expected {
     failure.mptcp().flags(&["mptcp"]).with("rto_ms", 0)
 }
@@ -127,10 +127,10 @@ fn close_unread(client: &Socket, server: Socket) -> Result<[Expected; 2]> {
 pub(super) fn reset_unread(family: Family) -> Result<Option<(Socket, Ends, [Expected; 2])>> {
     let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(None) };
     let ends = Ends::of_client(&client)?;
-    let told = close_unread(&client, server)?;
+    let reported = close_unread(&client, server)?;
     // The kernel's worker stores the errno before it reports that.
     thread::sleep(Duration::from_millis(100));
-    Ok(Some((client, ends, told)))
+    Ok(Some((client, ends, reported)))
 }
 
 /// The peer does not read, and a write waits for as long as it may.
@@ -200,7 +200,7 @@ pub(super) fn listen_in_use(family: Family) -> Result<Vec<Expected>> {
     Ok(refused_twice(Cause::ListenFailed, "listen", address))
 }
 
-/// What is told of a call that was refused to a socket of MPTCP and two of TCP.
+/// The reports of a call that was refused to one MPTCP socket and two TCP sockets.
 fn refused_twice(cause: Cause, call: &'static str, address: SocketAddr) -> Vec<Expected> {
     let tcp = || Expected::alone(cause, call, libc::EADDRINUSE, address);
     if !super::uses_kprobes() {

@@ -211,13 +211,13 @@ impl Network {
         ])
     }
 
-    /// Has the other host treat some segments by these rules of nft, each at a hook, until the result is
+    /// Makes the other host treat some segments by these rules of nft, each at a hook, until the result is
     /// dropped.
     pub(super) fn filter(self, rules: &[(&str, &str)]) -> Result<Cut> {
         self.load(&table(rules))
     }
 
-    /// Has the other host translate both ends of connections to a port of its own, until the result is
+    /// Makes the other host translate both ends of connections to one of its ports, until the result is
     /// dropped: they go to `to`, and come from `client` there.
     pub(super) fn translate(self, port: u16, to: SocketAddr, client: IpAddr) -> Result<Cut> {
         ["nft_chain_nat", "nft_nat"].into_iter().try_for_each(modules::require)?;
@@ -232,7 +232,7 @@ impl Network {
         ))
     }
 
-    /// Has the other host's firewall take this table.
+    /// Adds this table to the other host's firewall.
     fn load(self, table: &str) -> Result<Cut> {
         let cut = Cut { peer: Some(self.peer) };
         let status = Command::new("ip")

@@ -53,10 +53,10 @@ fn open((family, socket_type, protocol): Asked) -> io::Result<OwnedFd> {
 
 /// Asks for a socket that this thread does not get.
 pub(super) fn refused(asked: Asked, wanted: i32) -> Result<Expected> {
-    told(open(asked), wanted)
+    reported(open(asked), wanted)
 }
 
-fn told(asked: io::Result<OwnedFd>, wanted: i32) -> Result<Expected> {
+fn reported(asked: io::Result<OwnedFd>, wanted: i32) -> Result<Expected> {
     let errno = socket::errno("socket", asked)?;
     ensure_errno("socket", errno, wanted)?;
     Ok(Expected::no_socket_made(errno))
@@ -71,12 +71,12 @@ pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     let unix = open((libc::AF_UNIX, libc::SOCK_SEQPACKET, 0));
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
     Ok(vec![
-        told(tcp, libc::EMFILE)?.asked(
+        reported(tcp, libc::EMFILE)?.asked(
             family_name(family),
             "tcp",
             [domain_name(family), "SOCK_STREAM", "0"],
         ),
-        told(unix, libc::EMFILE)?.asked("unix", "unix", ["AF_UNIX", "SOCK_SEQPACKET", "0"]),
+        reported(unix, libc::EMFILE)?.asked("unix", "unix", ["AF_UNIX", "SOCK_SEQPACKET", "0"]),
     ])
 }
 

@@ -1,4 +1,4 @@
-//! Hosts on which something is missing or forbidden, and on which socktrace traces all the same.
+//! Hosts on which something is missing or forbidden, and on which socktrace traces anyway.
 
 use std::{fs, process::Command};
 
@@ -38,12 +38,12 @@ pub(super) fn lockdown_integrity() -> Result<()> {
     lock_down("integrity")?;
     let tracer = Tracer::must_start(&ARGS)?;
     attaches_all_but(&tracer, &super::absent_hooks())?;
-    tells(&tracer, &FAILURES)?;
-    tells(&tracer, &[sockopt::bad_values])?;
+    reports(&tracer, &FAILURES)?;
+    reports(&tracer, &[sockopt::bad_values])?;
     if super::uses_kprobes() {
         return Ok(());
     }
-    tells(&tracer, &[accept::listener_closed, accept::too_many_files])
+    reports(&tracer, &[accept::listener_closed, accept::too_many_files])
 }
 
 /// Under lockdown=confidentiality programs cannot read the kernel's memory at will. What needs
@@ -59,10 +59,10 @@ pub(super) fn lockdown_confidentiality() -> Result<()> {
     let absent: Vec<_> =
         super::absent_hooks().into_iter().chain(["unix_release", "send_sig"]).collect();
     attaches_all_but(&tracer, &absent)?;
-    tells_as(&tracer, &FAILURES, Expected::without_tasks)?;
+    reports_as(&tracer, &FAILURES, Expected::without_tasks)?;
     if super::has_typed_calls() {
         let calls: [Make; 2] = [accept::listener_closed, sockopt::bad_values];
-        tells_as(&tracer, &calls, Expected::without_tasks)?;
+        reports_as(&tracer, &calls, Expected::without_tasks)?;
     }
     Ok(())
 }
@@ -76,7 +76,7 @@ fn lock_down(level: &str) -> Result<()> {
 }
 
 /// A kernel without one of the functions that are hooked, such as one with other options: the
-/// hook is missed, and its name and what it hides are told.
+/// hook is missed, and its name and what it hides are reported.
 pub(super) fn missing_function() -> Result<()> {
     let mut btf = fs::read(BTF)?;
     let (name, other) = (b"\0tcp_fin\0", b"\0tcp_fix\0");
@@ -92,7 +92,7 @@ pub(super) fn missing_function() -> Result<()> {
     let tracer = Tracer::run(command)?;
     let absent: Vec<_> = super::absent_hooks().into_iter().chain(["tcp_fin"]).collect();
     attaches_all_but(&tracer, &absent)?;
-    tells(&tracer, &FAILURES)
+    reports(&tracer, &FAILURES)
 }
 
 fn attaches_all_but(tracer: &Tracer, absent: &[&str]) -> Result<()> {
@@ -102,13 +102,13 @@ fn attaches_all_but(tracer: &Tracer, absent: &[&str]) -> Result<()> {
     }
 }
 
-/// Checks that failures are told as ever.
-fn tells(tracer: &Tracer, failures: &[Make]) -> Result<()> {
-    tells_as(tracer, failures, |expected| expected)
+/// Checks that failures are reported as usual.
+fn reports(tracer: &Tracer, failures: &[Make]) -> Result<()> {
+    reports_as(tracer, failures, |expected| expected)
 }
 
-/// Checks that failures are told as ever, but for what is changed in them.
-fn tells_as(
+/// Checks that failures are reported as usual, except for what is changed in them.
+fn reports_as(
     tracer: &Tracer,
     failures: &[Make],
     change: impl Fn(Expected) -> Expected,

@@ -12,7 +12,7 @@ const NUMBER: socklen_t = 4;
 /// An address that leads nowhere.
 const NOWHERE: *mut c_void = ptr::without_provenance_mut(1);
 
-/// Has this option refused in setting and in asking for it, wherever its value is looked at: how often
+/// Provokes refusals of this option in setsockopt and getsockopt, wherever its value is looked at: how often
 /// that has failed.
 pub(super) fn refuse(socket: &Socket, level: c_int, option: c_int) -> u64 {
     let (fd, mut length) = (socket.as_raw_fd(), NUMBER);
@@ -41,7 +41,7 @@ const WRONG: [Wrong; 4] = [
 /// How many ways [`every_way`] has.
 pub(super) const WAYS: u64 = 8;
 
-/// Has options refused in as many ways as cost little.
+/// Provokes refusals of options in as many ways as cost little.
 pub(super) fn every_way(socket: &Socket) -> Result<()> {
     let fd = socket.as_raw_fd();
     for Wrong { option, value, errno } in WRONG {

@@ -68,7 +68,7 @@ pub(super) fn says_what_the_stream_says() -> Result<()> {
         daemon::resets(family, 1)?;
     }
     let lines = tracer.collect(2);
-    ensure!(lines.len() == 2, "two failures are told as {lines:?}");
+    ensure!(lines.len() == 2, "two failures are reported as {lines:?}");
     collector.until("request", |received| received.requests > 0)?;
     collector.answer_with(200);
     let received = collector.until("failure", |received| failures(received).count() >= 2)?;
@@ -132,7 +132,7 @@ pub(super) fn without_lines() -> Result<()> {
 
     let metrics = tracer.scrape()?;
     let shown = metrics.keys().any(|series| series.starts_with("socktrace_events_shown"));
-    ensure!(!shown, "lines are told of that nobody reads");
+    ensure!(!shown, "lines without a reader are reported");
     ensure!(
         metrics.contains_key("socktrace_events_lost_total{reason=\"ring_buffer_full\"}"),
         "{metrics:?}"
@@ -182,13 +182,13 @@ pub(super) fn reads_headers_again() -> Result<()> {
     collector.until("request with the first key", |received| key(received, "one"))?;
     fs::write(headers, "X-Api-Key: two\n")?;
     tracer.signal(Signal::SIGHUP)?;
-    tracer.wait_for("the configuration was read again")?.context("it does not read it again")?;
+    tracer.wait_for("configuration reloaded")?.context("it does not read it again")?;
     daemon::tells_a_reset(&tracer)?;
     collector.until("request with the other key", |received| key(received, "two"))?;
     // What cannot be used changes nothing.
     fs::write(headers, "two\n")?;
     tracer.signal(Signal::SIGHUP)?;
-    tracer.wait_for("the former headers and certificates stay in force")?.context("it ended")?;
+    tracer.wait_for("the previous headers and certificates stay in force")?.context("it ended")?;
     daemon::tells_a_reset(&tracer)?;
     let received = collector.until("third failure", |all| failures(all).count() >= 3)?;
     ensure!(key(&received, "two"), "{:?}", received.headers.keys());
@@ -261,7 +261,7 @@ pub(super) fn collector_away() -> Result<()> {
     Ok(())
 }
 
-/// What is wrong ends it with 2, and says what to do; OpenTelemetry's variables alone send nothing.
+/// Wrong settings end it with 2 and a message that says what to do; OpenTelemetry's variables alone send nothing.
 pub(super) fn wrong_settings() -> Result<()> {
     let wrong = |args: &[&str], variables: &[(&str, &str)], words: &[&str]| -> Result<()> {
         let mut command = super::tracer::daemon(args);

@@ -87,8 +87,8 @@ pub(super) fn while_another_runs(family: Family) -> Result<Vec<Expected>> {
     handover::until_state(server.id(), server.id(), 'S')?;
     let ends = Ends::of_client(&client)?.reversed();
     socket::close_with_reset(client)?;
-    let told = child::finish(server)?;
-    let failure = failure(Cause::ResetByPeer, "read_or_write", &told, ends)?;
+    let outcome = child::finish(server)?;
+    let failure = failure(Cause::ResetByPeer, "read_or_write", &outcome, ends)?;
     Ok(vec![in_web(failure.with("cgroup", WEB).known_as(&["waiter"]).reset_here("tcp_state"))])
 }
 
@@ -147,11 +147,11 @@ pub(super) fn in_legacy_cgroup() -> Result<()> {
 /// Compares the whole stream of a daemon.
 fn check(tracer: &Tracer, span: &Span, expected: &[Expected]) -> Result<()> {
     let lines = tracer.collect(expected.len());
-    ensure!(lines.len() == expected.len(), "{} failures are told as {lines:?}", expected.len());
+    ensure!(lines.len() == expected.len(), "{} failures are reported as {lines:?}", expected.len());
     for (expected, line) in expected.iter().zip(&lines) {
         let line: Value = serde_json::from_str(line)?;
         match expected.differences(&line, span) {
-            None => bail!("not told: {expected:?}, but {line}"),
+            None => bail!("not reported: {expected:?}, but {line}"),
             Some(differences) => ensure!(differences.is_empty(), "{differences:?}"),
         }
     }
@@ -164,14 +164,19 @@ pub(super) fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> 
     let client = socket::bound(family.loopback())?;
     let ends = Ends::new(socket::local(&client)?, closed);
     let words = ["connect-in", &make(cgroup)?, &closed.to_string()];
-    let told = child::finish(child::start(&words, OwnedFd::from(client))?)?;
-    Ok(failure(Cause::ConnectRefused, "connect", &told, ends)?.with("cgroup", cgroup))
+    let outcome = child::finish(child::start(&words, OwnedFd::from(client))?)?;
+    Ok(failure(Cause::ConnectRefused, "connect", &outcome, ends)?.with("cgroup", cgroup))
 }
 
 /// What must be said of the only failure of a child.
-fn failure(cause: Cause, call: &'static str, told: &ChildOutcome, ends: Ends) -> Result<Expected> {
-    let process = Process { uid: USER, ..Process::child(told.pid) };
-    Ok(Expected::failure(cause, call, told.errno()?, ends).by(process))
+fn failure(
+    cause: Cause,
+    call: &'static str,
+    outcome: &ChildOutcome,
+    ends: Ends,
+) -> Result<Expected> {
+    let process = Process { uid: USER, ..Process::child(outcome.pid) };
+    Ok(Expected::failure(cause, call, outcome.errno()?, ends).by(process))
 }
 
 fn in_web(failure: Expected) -> Expected {

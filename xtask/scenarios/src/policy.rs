@@ -67,10 +67,10 @@ fn enforce() -> Result<()> {
 fn forbidden(call: &str, socket: Socket, address: SocketAddr) -> Result<(u32, i32)> {
     enforce()?;
     let words = ["try", call, &address.to_string()];
-    let told = child::finish(child::start_program(RESTRICTED, &words, socket.into())?)?;
-    let [errno] = told.errnos[..] else { bail!("the child made no single call") };
+    let outcome = child::finish(child::start_program(RESTRICTED, &words, socket.into())?)?;
+    let [errno] = outcome.errnos[..] else { bail!("the child made no single call") };
     socket::ensure_errno(call, errno, libc::EPERM)?;
-    Ok((told.pid, errno))
+    Ok((outcome.pid, errno))
 }
 
 /// What socktrace sees of the module.

@@ -36,7 +36,7 @@ const WEB: &str = "/system.slice/web.service";
 /// Connections that time out at a time: as many as make an alert.
 const TIMEOUTS: usize = 3;
 
-/// Panels of the dashboard for which nothing happens here, and that of what kprobes cannot tell.
+/// Panels of the dashboard for which nothing happens here, and that of what kprobes cannot report.
 const EMPTY: &[&str] = &["Handshakes dropped", "Socket options that were rejected"];
 const EMPTY_BY_KPROBE: &[&str] = &["Accept queues", EMPTY[0], EMPTY[1]];
 

@@ -1,4 +1,4 @@
-//! What programs do every day and what is no failure: socktrace must say nothing about it.
+//! What programs do every day and what is not a failure: socktrace must say nothing about it.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ use super::{
 
 const OFTEN: usize = 50;
 
-/// Nothing to tell.
+/// Nothing to report.
 const SILENCE: Vec<Expected> = Vec::new();
 
 /// A server that asks for connections before there are any.
@@ -75,7 +75,7 @@ pub(super) fn nonblocking_connect(family: Family) -> Result<Vec<Expected>> {
     let client = socket::stream(address)?;
     socket::start_connect(&client, address)?;
     ensure!(socket::finish_connect(&client)? == 0, "the connect fails");
-    // The first call after the handshake tells of success, the next that it is told already.
+    // The first call after the handshake reports success, the next that it was reported already.
     client.connect(&address.into())?;
     for socket in [&client, &listener] {
         let errno = socket::errno("connect", socket.connect(&address.into()))?;
@@ -154,7 +154,7 @@ pub(super) fn shared_port(family: Family) -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// Calls that tell a program no more than that its socket is not connected.
+/// Calls that only show a program that its socket is not connected.
 pub(super) fn not_connected(family: Family) -> Result<Vec<Expected>> {
     let socket = socket::bound(family.loopback())?;
     // The shutdown comes last, because it is done in spite of its errno.
@@ -167,7 +167,7 @@ pub(super) fn not_connected(family: Family) -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// Calls on what is no socket: nothing says what the program meant.
+/// Calls on what is not a socket: nothing says what the program meant.
 pub(super) fn no_socket(family: Family) -> Result<Vec<Expected>> {
     let address = SockAddr::from(family.loopback());
     let file = File::open("/dev/null")?;

@@ -26,13 +26,13 @@ pub(super) fn unreachable_by_write(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let written = b"question".len();
     survived(family, &line, wait_and_write, |errno| {
-        let told = if reports_socket_errors() {
+        let reported = if reports_socket_errors() {
             Expected::delivered(Cause::UnreachableReported, errno, line.ends)
         } else {
             Expected::failure(Cause::UnreachableReported, "write", errno, line.ends)
         };
         // By the round-trip time of a first SYN, which may have waited for the network.
-        vec![told.with("unacked_bytes", written).within("rto_ms", 200, 4_000)]
+        vec![reported.with("unacked_bytes", written).within("rto_ms", 200, 4_000)]
     })
 }
 

@@ -83,7 +83,7 @@ pub(super) fn kprobes() -> Result<()> {
 /// Kprobes under lockdown=confidentiality, which is in force: asked for, or needed.
 pub(super) fn locked_kprobes() -> Result<()> {
     let forbidden = "lockdown=confidentiality forbids kprobes";
-    expect(daemon(&["--attach", "kprobe"]), 15, &[forbidden, "leave --attach kprobe out"])?;
+    expect(daemon(&["--attach", "kprobe"]), 15, &[forbidden, "drop --attach kprobe"])?;
     let words = ["no BPF trampolines for functions", forbidden, "boot with lockdown=integrity"];
     expect(attach::without_trampolines(&[]), 15, &words)
 }

@@ -242,7 +242,7 @@ pub(super) fn after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
     let ends = Ends::of_client(&client)?;
     server.shutdown(Shutdown::Write)?;
     socket::read_end(&client)?;
-    // An acknowledgement that met no socket any more would be answered by an RST of nobody's.
+    // An acknowledgement that found no socket would be answered by an RST without a sender.
     socket::until_end_taken(&server)?;
     socket::close_with_reset(server)?;
     socket::until_reset(&client)?;
@@ -353,7 +353,7 @@ pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::read_errno(&client)?;
     socket::until_reset(&server)?;
     let their_errno = socket::write_errno(&server)?;
-    // Without the segment, the reset by data cannot be told from one by RST.
+    // Without the segment, the reset by data cannot be distinguished from one by RST.
     let cause =
         if tcp_reset_has_segment() { Cause::DataAfterShutdown } else { Cause::ResetWhileClosing };
     let [failure, delivered] = written_on(their_errno, theirs, written);
@@ -379,7 +379,7 @@ pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The other host starts anew while the network is down: it answers a retransmission with RST.
+/// The other host restarts while the network is down: it answers a retransmission with RST.
 pub(super) fn after_retransmit(family: Family) -> Result<Vec<Expected>> {
     let Line { network, pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     socket::exchange(&client, &server)?;
@@ -399,7 +399,7 @@ pub(super) fn after_retransmit(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.with("unacked_bytes", count)])
 }
 
-/// The other host starts anew while the connection is idle: it answers the next data with RST.
+/// The other host restarts while the connection is idle: it answers the next data with RST.
 pub(super) fn after_idle(family: Family) -> Result<Vec<Expected>> {
     idle(family, Cause::ResetAfterIdle, Duration::from_secs(40))
 }

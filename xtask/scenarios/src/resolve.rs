@@ -48,7 +48,7 @@ pub(super) fn names_remote_ends() -> Result<()> {
     let wanted = Value::from(NAME.join("."));
     loop {
         let lines = tracer.collect(1);
-        let [line] = lines.as_slice() else { bail!("one failure is told as {lines:?}") };
+        let [line] = lines.as_slice() else { bail!("one failure is reported as {lines:?}") };
         let line: Value = serde_json::from_str(line)?;
         if line["remote_name"] == wanted {
             return Ok(());

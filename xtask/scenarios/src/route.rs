@@ -158,7 +158,7 @@ pub(super) fn other_family(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::errno("connect", client.connect(&target.into()))?;
     ensure_errno("connect", errno, libc::EAFNOSUPPORT)?;
     let failure = Expected::alone(Cause::ConnectLocal, "connect", errno, socket::local(&client)?);
-    let reason = "the address given is one of AF_INET6, the socket one of AF_INET";
+    let reason = "the address given is of family AF_INET6, the socket of family AF_INET";
     Ok(vec![failure.flags(&["malformed"]).saying(reason)])
 }
 

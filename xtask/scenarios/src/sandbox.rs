@@ -26,7 +26,7 @@ const ENOSYS: i64 = -38;
 const EACCES: i64 = -13;
 const ENOTTY: i64 = -25;
 
-/// What is expected of a call.
+/// Expected result of a call.
 enum Expected {
     /// This errno, negative.
     Error(i64),

@@ -38,10 +38,10 @@ impl BootKind {
     }
 }
 
-/// What a scenario does.
+/// Kind of a scenario.
 #[derive(Clone, Copy)]
 pub(super) enum Act {
-    /// Makes sockets fail and tells what the program got; compared with the tracer's words.
+    /// Makes sockets fail and returns what the program got, to compare with what the tracer reports.
     Fail(fn(Family) -> Result<Vec<Expected>>, Family),
     /// Looks at the daemon itself, with daemons of its own.
     Check(fn() -> Result<()>),
@@ -54,15 +54,15 @@ pub(super) struct Scenario {
     /// The smallest part of the catalogue that it belongs to.
     pub(super) scope: Scope,
     pub(super) act: Act,
-    /// What of it kprobes cannot tell.
+    /// What of it kprobes cannot report.
     pub(super) hidden: Option<KprobeLimitation>,
-    /// What may still come after its last call, and would be a report too many: a time of quiet has
+    /// Events that may still come after its last call, and would be one report too many: a time of quiet has
     /// to show that nothing does.
     pub(super) late: Option<&'static str>,
 }
 
 impl Scenario {
-    /// Makes what it makes, whatever is told of it.
+    /// Makes its failures, whatever is reported about them.
     pub(super) fn make(&self) -> Result<()> {
         match self.act {
             Act::Fail(fail, family) => fail(family).map(drop),
@@ -71,7 +71,7 @@ impl Scenario {
     }
 }
 
-/// A cause that kprobes cannot tell.
+/// A cause that kprobes cannot report.
 pub(super) struct KprobeLimitation {
     pub(super) cause: Cause,
     pub(super) why: &'static str,

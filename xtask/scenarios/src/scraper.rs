@@ -32,7 +32,7 @@ pub(super) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it and waits until it is ready. It scrapes [`TARGET`], and another daemon if told so.
+    /// Starts it and waits until it is ready. It scrapes [`TARGET`], and another daemon if asked to.
     pub(super) fn start(another: Option<&str>) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], 9090));
         fs::create_dir_all(DIRECTORY)?;

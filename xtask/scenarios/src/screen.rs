@@ -76,7 +76,7 @@ impl Terminal {
         self.run(&["resize-window", "-x", &columns, "-y", &rows]).map(drop)
     }
 
-    /// What is on the screen.
+    /// Contents of the screen.
     pub(super) fn screen(&self) -> Result<String> {
         self.run(&["capture-pane", "-p"])
     }

@@ -50,7 +50,7 @@ pub(super) fn closed_window(family: Family) -> Result<Vec<Expected>> {
     limit(&client, LIMIT)?;
     socket::fill(&client)?;
     let unsent = socket::unsent(&client)?;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..2 {
         let errno = socket::write_errno(&client)?;
         ensure_errno("write", errno, libc::EAGAIN)?;
@@ -58,7 +58,7 @@ pub(super) fn closed_window(family: Family) -> Result<Vec<Expected>> {
         let failure = failure.with("send_timeout_ms", LIMIT).with("unsent_bytes", unsent);
         let failure = probed(failure).advising("Recv-Q");
         let why = "unsent, the peer's window is closed: its program does not read";
-        told.push(failure.saying(why));
+        reported.push(failure.saying(why));
     }
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     let errno = socket::errno("send", client.send_with_flags(b"hello", flags))?;
@@ -69,9 +69,9 @@ pub(super) fn closed_window(family: Family) -> Result<Vec<Expected>> {
     socket::until_reset(&client)?;
     let errno = socket::write_errno(&client)?;
     let reset = Expected::failure(Cause::ResetByPeer, READ_OR_WRITE, errno, ends);
-    told.push(probed(reset).reset_here("tcp_abort_on_close").with("unsent_bytes", unsent));
-    told.push(probed(Expected::delivered(Cause::ResetByPeer, errno, ends)));
-    Ok(told)
+    reported.push(probed(reset).reset_here("tcp_abort_on_close").with("unsent_bytes", unsent));
+    reported.push(probed(Expected::delivered(Cause::ResetByPeer, errno, ends)));
+    Ok(reported)
 }
 
 /// The closed window is probed meanwhile; since 6.18 the peer also drops what it had offered room for, and
@@ -144,21 +144,21 @@ fn sendfile(socket: &Socket) -> io::Result<usize> {
 pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     limit(&client, LIMIT)?;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for wanted in [libc::EINPROGRESS, libc::EALREADY] {
         let errno = socket::errno("connect", client.connect(&target.into()))?;
         ensure_errno("connect", errno, wanted)?;
-        told.push(unanswered("connect", errno, ends));
+        reported.push(unanswered("connect", errno, ends));
     }
     let errno = socket::write_errno(&client)?;
     ensure_errno("write", errno, libc::EAGAIN)?;
     let write = Expected::failure(Cause::SendTimeout, "write", errno, ends.of_role(Role::Client));
     let write = write.state("SYN_SENT").flags(&[]).with("send_timeout_ms", LIMIT);
-    told.push(write.saying(format!("not connected within SO_SNDTIMEO ({LIMIT} ms)")));
+    reported.push(write.saying(format!("not connected within SO_SNDTIMEO ({LIMIT} ms)")));
     drop(client);
     drop(cut);
-    told.push(cancellation(ends));
-    Ok(told)
+    reported.push(cancellation(ends));
+    Ok(reported)
 }
 
 fn unanswered(call: &'static str, errno: i32, ends: Ends) -> Expected {

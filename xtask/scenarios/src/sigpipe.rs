@@ -53,13 +53,16 @@ impl Writer {
 
     /// Writes from a child process, which must get these errnos. The last brings SIGPIPE.
     fn run(self, socket: &Socket, errnos: [i32; 2]) -> Result<ChildOutcome> {
-        let told = self.write(socket)?;
+        let outcome = self.write(socket)?;
         let (killed_by, returned) = match self.verdict {
             "kills" => (Some(libc::SIGPIPE), &errnos[..1]),
             _ => (None, &errnos[..]),
         };
-        ensure!(told.errnos == returned && told.killed_by == killed_by, "the child told {told:?}");
-        Ok(told)
+        ensure!(
+            outcome.errnos == returned && outcome.killed_by == killed_by,
+            "the child reported {outcome:?}"
+        );
+        Ok(outcome)
     }
 }
 
@@ -85,12 +88,15 @@ pub(super) fn after_shutdown(family: Family, writer: Writer) -> Result<Vec<Expec
     let ends = Ends::of_client(&client)?;
     client.shutdown(Shutdown::Write)?;
     socket::until_end_taken(&client)?;
-    let told = writer.write(&client)?;
+    let outcome = writer.write(&client)?;
     socket::read_end(&server)?;
-    let calls = if writer.verdict == "kills" { 1 } else { told.errnos.len() };
-    ensure!(told.errnos.iter().all(|errno| *errno == libc::EPIPE), "the child told {told:?}");
+    let calls = if writer.verdict == "kills" { 1 } else { outcome.errnos.len() };
+    ensure!(
+        outcome.errnos.iter().all(|errno| *errno == libc::EPIPE),
+        "the child reported {outcome:?}"
+    );
     let failure = Expected::failure(Cause::WriteAfterShutdown, "write", libc::EPIPE, ends);
-    Ok(vec![failure.sigpipe(writer.verdict).by(Process::child(told.pid)); calls])
+    Ok(vec![failure.sigpipe(writer.verdict).by(Process::child(outcome.pid)); calls])
 }
 
 /// The peer closes: the first write succeeds, the second brings the signal.

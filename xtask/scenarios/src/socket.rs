@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// `TCP_SYN_RECV` in `include/net/tcp_states.h`.
 const SYN_RECV: u8 = 3;
 
-/// What an end of a connection is.
+/// State of an end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Client,
@@ -197,7 +197,7 @@ pub(super) fn until_acceptable(listener: &Socket) -> Result<()> {
     until_ready(listener, PollFlags::POLLIN)
 }
 
-/// The state of the connection that has these ports, which tell it well enough.
+/// The state of the connection with these ports, which identify it well enough.
 fn state(ends: Ends) -> Result<Option<u8>> {
     let [local, remote] = [ends.local, ends.remote].map(|end| format!(":{:04X}", end.port()));
     let mut tables = fs::read_to_string("/proc/net/tcp")?;
@@ -259,7 +259,7 @@ pub(super) fn kill(end: SocketAddr) -> Result<u32> {
     Ok(killer.id())
 }
 
-/// Makes the socket vanish without a word to the peer, as when its host crashes and starts anew.
+/// Makes the socket vanish without a packet to the peer, as when its host crashes and restarts.
 pub(super) fn forget(socket: Socket) -> Result<()> {
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1)?;
     drop(socket);
@@ -317,7 +317,7 @@ pub(super) fn finish_connect(socket: &Socket) -> Result<i32> {
 
 /// Waits until the connection is reset: on several processors that may take a moment.
 pub(super) fn until_reset(socket: &Socket) -> Result<()> {
-    // Without being asked for, POLLERR and POLLHUP are told.
+    // POLLERR and POLLHUP are reported even if not requested.
     until_ready(socket, PollFlags::empty())
 }
 

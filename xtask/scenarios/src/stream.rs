@@ -73,7 +73,7 @@ pub(super) fn noise_is_counted_only() -> Result<()> {
     Ok(())
 }
 
-/// The thresholds that tell resets apart can be set.
+/// The thresholds that distinguish resets can be set.
 pub(super) fn thresholds() -> Result<()> {
     let args = ["--no-metrics", "--output", "json", "--idle-threshold", "600"];
     let tracer = Tracer::must_start(&args)?;

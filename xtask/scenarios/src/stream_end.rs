@@ -31,7 +31,7 @@ pub(super) fn count() -> Result<()> {
     ensure!(status.success(), "ended with {status}");
     ensure!(said.contains("; 3 events shown, 0 lost"), "no summary in:\n{said}");
 
-    // In the format for people the heading is no event.
+    // In the format for people the heading is not an event.
     let tracer = Tracer::must_start(&["--no-metrics", "--count", "1"])?;
     reset_one()?;
     let shown = tracer.collect(2);

@@ -1,4 +1,4 @@
-//! Counts in place of lines.
+//! Counts instead of lines.
 
 use std::{
     collections::BTreeMap,

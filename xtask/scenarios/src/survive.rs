@@ -46,7 +46,7 @@ pub(super) fn full_pipe() -> Result<()> {
     stalled(&["--on-full", "drop"], 4_000)
 }
 
-/// Lets a reader stall in a storm of so many events, each of which must be shown or told as lost.
+/// Lets a reader stall in a storm of so many events, each of which must be shown or reported as lost.
 fn stalled(options: &[&str], storm: u32) -> Result<()> {
     let (reader, writer) = io::pipe()?;
     let tracer = Tracer::start_into(OwnedFd::from(writer), &[&STREAM, options].concat())?;
@@ -90,7 +90,7 @@ fn fill(place: &Path, count: u32) -> Result<()> {
     let mut tracer = Tracer::start_into(file.try_clone()?, &STREAM)?;
     resets(count)?;
     has_counted(&tracer, count)?;
-    tracer.wait_for("the stream loses lines")?.context("not a word of it")?;
+    tracer.wait_for("cannot write the stream, so lines are lost")?.context("not a word of it")?;
     file.set_len(0)?;
 
     let port = reset_of_port()?;
@@ -170,13 +170,13 @@ pub(super) fn no_descriptors() -> Result<()> {
     })
 }
 
-/// Two daemons tell and count the same, and one does not mind the other's death.
+/// Two daemons report and count the same, and one is not affected by the other's death.
 pub(super) fn two_instances() -> Result<()> {
     let first = Tracer::must_start(&STREAM)?;
     let second = Tracer::must_start(&STREAM)?;
     reset_one()?;
     for tracer in [&first, &second] {
-        ensure!(tracer.collect(1).len() == 1, "one of them does not tell");
+        ensure!(tracer.collect(1).len() == 1, "one of them reports nothing");
     }
     first.stop(Signal::SIGKILL)?;
     tells_a_reset(&second)?;

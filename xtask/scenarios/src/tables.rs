@@ -1,5 +1,5 @@
 //! Somebody fills the tables of counts, by many cgroups and by odd numbers: others are counted by name and
-//! shown all the same.
+//! shown anyway.
 
 use std::{
     fs::File,
@@ -83,7 +83,7 @@ pub(super) fn crowd_in(directory: &str) -> Result<()> {
     writeln!(io::stdout(), "0").context("cannot write")
 }
 
-/// Has options refused to sockets of both families in several states.
+/// Provokes refusals of options on sockets of both families in several states.
 fn fail_in_every_way() -> Result<()> {
     for family in [Family::Ipv4, Family::Ipv6] {
         let listener = socket::listener(family.loopback(), 1)?;

@@ -71,13 +71,13 @@ fn expect_heading(lines: &Receiver<String>, titles: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn expect_failure(lines: &Receiver<String>, width: u16, told: &str) -> Result<()> {
+fn expect_failure(lines: &Receiver<String>, width: u16, reported: &str) -> Result<()> {
     let line = lines.recv_timeout(PATIENCE).context("no line")?;
     let line = line.trim_end_matches('\r');
     ensure!(line.contains("ECONNRESET"), "{line:?}");
     ensure!(line.chars().count() <= usize::from(width), "wider than {width}: {line:?}");
     let reason = lines.recv_timeout(PATIENCE).context("no reason")?;
-    ensure!(reason.starts_with(&format!("    {told}")), "{reason:?}");
+    ensure!(reason.starts_with(&format!("    {reported}")), "{reason:?}");
     let rest = std::iter::from_fn(|| lines.recv_timeout(QUIET).ok());
     for line in [reason].into_iter().chain(rest) {
         let line = line.trim_end_matches('\r');

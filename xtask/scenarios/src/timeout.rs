@@ -138,7 +138,7 @@ pub(super) fn retransmit(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![given_up.retries_used_up(given_up.failure(Cause::RetransmitTimeout))])
 }
 
-/// The program writes on after it was told.
+/// The program writes on after it got the error.
 pub(super) fn write_after(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let client = line.pair.client.try_clone()?;

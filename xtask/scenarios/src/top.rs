@@ -175,7 +175,7 @@ pub(super) fn of_history() -> Result<()> {
     terminal.text("q")?;
     terminal.expect_sane(0)?;
     terminal.enter(&format!("clear; {PROGRAM} top --history --file {file}.none"))?;
-    terminal.expect(&["there is no history at"])?;
+    terminal.expect(&["there is not a history at"])?;
     terminal.expect_sane(1)
 }
 

@@ -354,7 +354,7 @@ pub(super) fn daemon(args: &[&str]) -> Command {
     command
 }
 
-/// The arguments that tell a daemon how to hook functions, where that was chosen.
+/// The arguments by which a daemon hooks functions in a chosen way, if one was chosen.
 pub(super) fn attach_args() -> Vec<String> {
     super::chosen_attach().map_or_else(Vec::new, |how| vec![ATTACH.to_owned(), how])
 }

@@ -22,7 +22,7 @@ use super::{
 /// What a client sends.
 const QUESTION: &[u8] = b"question";
 
-/// How often programs do what is no failure.
+/// How often programs do what is not a failure.
 const OFTEN: usize = 200;
 
 /// Of `include/uapi/asm-generic/socket.h` and `linux/sock_diag.h`.
@@ -214,7 +214,7 @@ fn rejected(
     let cause = Cause::UnreachableReported;
     let failure = Expected::failure(cause, "read_or_write", wanted, ends).udp();
     let failure = failure.icmp(kind, code, ends.remote).known_as(&["waiter", "holder"]);
-    Ok(vec![failure.saying("a datagram cannot get there")])
+    Ok(vec![failure.saying("a datagram cannot be delivered")])
 }
 
 /// There is no way to the address: what C libraries find out by such a connect (`getaddrinfo`).
@@ -266,7 +266,7 @@ pub(super) fn bind_failed(family: Family) -> Result<Vec<Expected>> {
             let local = Ends::new(address, address).local;
             let failure = Expected::alone(Cause::BindFailed, "bind", errno, local).udp();
             Ok(if wanted == libc::EADDRINUSE {
-                failure.saying("another socket of UDP").advising("SO_REUSEPORT")
+                failure.saying("another UDP socket").advising("SO_REUSEPORT")
             } else {
                 failure
             })

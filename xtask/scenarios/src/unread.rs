@@ -224,7 +224,7 @@ impl Reported {
         let failure = Expected::failure(cause, "read_or_write", errno, ends);
         let undelivered = Expected::undelivered(cause, errno, ends).flags(&["stayed_open"]);
         let [failure, undelivered] =
-            [failure, undelivered].map(|told| told.with("unacked_bytes", QUESTION.len()));
+            [failure, undelivered].map(|reports| reports.with("unacked_bytes", QUESTION.len()));
         vec![failure.icmp(kind, code, ends.remote), undelivered]
     }
 
@@ -283,9 +283,9 @@ pub(super) fn connected_again(family: Family) -> Result<Vec<Expected>> {
 
 /// The peer closes a whole MPTCP connection, and no call takes the errno.
 pub(super) fn of_mptcp(family: Family) -> Result<Vec<Expected>> {
-    let Some((client, ends, told)) = mptcp::reset_unread(family)? else { return Ok(Vec::new()) };
+    let Some((client, ends, reports)) = mptcp::reset_unread(family)? else { return Ok(Vec::new()) };
     drop(client);
     let undelivered = Expected::undelivered(Cause::ResetByPeer, libc::ECONNRESET, ends);
     let undelivered = undelivered.mptcp().flags(&["mptcp", "stayed_open"]);
-    Ok(told.into_iter().chain([undelivered.with("rto_ms", 0).with("silent_ms", 0)]).collect())
+    Ok(reports.into_iter().chain([undelivered.with("rto_ms", 0).with("silent_ms", 0)]).collect())
 }

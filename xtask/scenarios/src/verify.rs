@@ -39,7 +39,7 @@ pub(super) fn compare(
     let mut lines: Vec<&Value> = stream.iter().filter(|line| !both_ends::is_sent(line)).collect();
     let grown = |series| after.get(series).unwrap_or(&0.0) - before.get(series).unwrap_or(&0.0);
     let (mut missed, mut missed_resets) = (grown(MISSED_WRITES), grown(MISSED_RESETS));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let (optional, due): (Vec<_>, Vec<_>) =
         expected.iter().partition(|expected| expected.optional.is_some());
     for expected in due {
@@ -53,9 +53,9 @@ pub(super) fn compare(
             missed -= 1.0;
             continue;
         }
-        told.push(Told::of(expected));
+        reported.push(Reported::of(expected));
         match found {
-            None => _ = writeln!(text, "not told: {expected:?}"),
+            None => _ = writeln!(text, "not reported: {expected:?}"),
             Some((index, differences)) => {
                 let line = lines.remove(index);
                 let differs = !differences.is_empty();
@@ -77,36 +77,36 @@ pub(super) fn compare(
             |line: &&Value| expected.differences(line, span).is_some_and(|found| found.is_empty());
         if let Some(index) = lines.iter().position(is_it) {
             lines.remove(index);
-            told.push(Told::of(expected));
+            reported.push(Reported::of(expected));
         }
     }
     for line in lines {
-        _ = writeln!(text, "told without reason: {line}");
+        _ = writeln!(text, "reported without reason: {line}");
     }
     text.push_str(&both_ends::check(stream));
-    compare_metrics(&told, before, after, &mut text);
+    compare_metrics(&reported, before, after, &mut text);
     text
 }
 
-/// What was reported, with reason.
-struct Told {
+/// A report, with its reason.
+struct Reported {
     event: &'static str,
     cause: Cause,
     protocol: &'static str,
 }
 
-impl Told {
+impl Reported {
     fn of(expected: &Expected) -> Self {
         let &Expected { event, cause, protocol, .. } = expected;
         Self { event, cause, protocol }
     }
 }
 
-fn compare_metrics(told: &[Told], before: &Metrics, after: &Metrics, text: &mut String) {
+fn compare_metrics(reported: &[Reported], before: &Metrics, after: &Metrics, text: &mut String) {
     let count = |event: &str| {
         let mut counts: BTreeMap<[String; 2], f64> = BTreeMap::new();
-        for told in told.iter().filter(|told| told.event == event) {
-            let labels = [told.cause.id(), told.protocol].map(str::to_owned);
+        for reported in reported.iter().filter(|reported| reported.event == event) {
+            let labels = [reported.cause.id(), reported.protocol].map(str::to_owned);
             *counts.entry(labels).or_default() += 1.0;
         }
         counts
@@ -159,7 +159,7 @@ fn compare_metrics(told: &[Told], before: &Metrics, after: &Metrics, text: &mut 
     }
 }
 
-/// What the series add up to whose names begin so.
+/// Sum of the series with this prefix.
 pub(super) fn sum(metrics: &Metrics, start: &str) -> f64 {
     let mut found = metrics.iter().filter(|(series, _)| series.starts_with(start)).peekable();
     // Without this, a sum of nothing would be a negative zero.

@@ -19,7 +19,7 @@ fn ends() -> Ends {
 /// The line of a reset that this thread has sent itself.
 fn line() -> Value {
     let Process { pid, tid, uid, comm, leader_comm, executable, .. } = Process::this();
-    let told = json!({
+    let reported = json!({
         "time": "1970-01-01T00:00:00Z", "event": "failure",
         "errno": "ECONNRESET", "errno_number": 104, "cause": "reset_by_peer",
         "direction": "peer", "call": "read_or_write", "delivered": null, "severity": "failure",
@@ -55,7 +55,7 @@ fn line() -> Value {
         "reason": format!("the peer sent RST on a live connection; sent by {comm}[{pid}]"),
         "advice": format!("the log of {comm}[{pid}] at this time"),
     });
-    [process, numbers, why].into_iter().fold(told, merge)
+    [process, numbers, why].into_iter().fold(reported, merge)
 }
 
 /// The line about the RST itself, with other fields.
@@ -149,7 +149,10 @@ fn each_field_is_compared() {
         let text = differences(expected(), line_with(json!({ field: strange })));
         let is_about = ["event", "local", "local_port", "remote", "remote_port"];
         if is_about.contains(&field.as_str()) {
-            assert!(text.starts_with("not told") && text.contains("told without reason"), "{text}");
+            assert!(
+                text.starts_with("not reported") && text.contains("reported without reason"),
+                "{text}"
+            );
         } else if field != "reason" {
             assert!(text.contains(&format!(": {field}: socktrace said")), "{field}: {text}");
         }
@@ -193,7 +196,7 @@ fn numbers_have_bounds() {
         let text = differences(bound(), line_with(json!({ "retransmits": retransmits })));
         assert_eq!(text.is_empty(), holds, "{retransmits}: {text}");
     }
-    // The first thing that can be told was before it happened.
+    // The first event that can be reported was before it happened.
     let text = differences(expected(), line_with(json!({ "time": "1969-12-31T23:00:00Z" })));
     assert!(text.contains("time: socktrace said"), "{text}");
     let text = differences(expected(), line_with(json!({ "silent_ms": 3_600_000 })));
@@ -206,7 +209,7 @@ fn a_stray_line_is_wrong() {
         json!({ "cause": "reset_while_closing", "state": "LAST_ACK", "flags": ["orphan"] }),
     );
     let text = compare(&[], &[stray], &metrics(1.0), &metrics(1.0));
-    assert!(text.starts_with("told without reason: {"), "{text}");
+    assert!(text.starts_with("reported without reason: {"), "{text}");
 }
 
 #[test]
@@ -215,13 +218,13 @@ fn an_optional_line_may_come_once() {
     assert_eq!(compare(&optional(), &[], &metrics(1.0), &metrics(1.0)), "");
     assert_eq!(compare(&optional(), &[line()], &metrics(1.0), &metrics(2.0)), "");
     let twice = compare(&optional(), &[line(), line()], &metrics(1.0), &metrics(3.0));
-    assert!(twice.starts_with("told without reason"), "{twice}");
+    assert!(twice.starts_with("reported without reason"), "{twice}");
     let uncounted = compare(&optional(), &[line()], &metrics(1.0), &metrics(1.0));
     assert!(uncounted.starts_with("metrics grew"), "{uncounted}");
     // Not just any line of that socket.
     let wrong = line_with(json!({ "state": "FIN_WAIT2" }));
     let wrong = compare(&optional(), &[wrong], &metrics(1.0), &metrics(2.0));
-    assert!(wrong.starts_with("told without reason"), "{wrong}");
+    assert!(wrong.starts_with("reported without reason"), "{wrong}");
 }
 
 #[test]
@@ -245,8 +248,8 @@ fn a_lost_end_is_known_wherever_it_is() {
     let expected = [Expected::lost_end("127.0.0.1:0".parse().unwrap())];
     assert_eq!(compare(&expected, &[end()], &metrics(1.0), &after), "");
     let twice = compare(&expected, &[end(), end()], &metrics(1.0), &after);
-    assert!(twice.starts_with("told without reason"), "{twice}");
-    assert!(compare(&[], &[end()], &metrics(1.0), &after).starts_with("told without reason"));
+    assert!(twice.starts_with("reported without reason"), "{twice}");
+    assert!(compare(&[], &[end()], &metrics(1.0), &after).starts_with("reported without reason"));
 }
 
 #[test]
@@ -271,9 +274,9 @@ fn writes_may_be_missing_as_often_as_the_kernel_kept_them() {
         compare(&writes(), lines, &metrics(1.0), &after)
     };
     assert_eq!(missing(1.0, &[line()]), "");
-    assert!(missing(0.0, &[line()]).starts_with("not told"));
+    assert!(missing(0.0, &[line()]).starts_with("not reported"));
     // What is no write is never missing.
-    assert!(missing(9.0, &[]).starts_with("not told"));
+    assert!(missing(9.0, &[]).starts_with("not reported"));
 }
 
 #[test]
@@ -314,9 +317,9 @@ fn each_line_is_compared_with_the_expectation_it_fits() {
 #[test]
 fn twice_or_never_is_wrong() {
     let (before, after) = (metrics(0.0), metrics(1.0));
-    assert!(compare(&[expected()], &[], &before, &after).contains("not told"));
+    assert!(compare(&[expected()], &[], &before, &after).contains("not reported"));
     let twice = compare(&[expected()], &[line(), line()], &before, &after);
-    assert!(twice.contains("told without reason"), "{twice}");
+    assert!(twice.contains("reported without reason"), "{twice}");
     assert!(compare(&[expected()], &[line()], &before, &metrics(2.0)).contains("metrics grew"));
     assert!(compare(&[expected()], &[line()], &before, &before).contains("metrics grew"));
 }

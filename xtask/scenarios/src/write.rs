@@ -126,7 +126,7 @@ pub(super) fn after_dissolving(family: Family) -> Result<Vec<Expected>> {
     address::dissolve(&client)?;
     let their_errno = socket::read_errno(&server)?;
     let reset = Expected::failure(Cause::ResetByPeer, "read_or_write", their_errno, theirs);
-    let mut told = vec![reset.reset_here("tcp_state")];
+    let mut reported = vec![reset.reset_here("tcp_state")];
     // It has no port to go to any more; only where the call is seen before that, it is known.
     let port = ours.remote.port();
     for (wanted, sigpipe) in [(libc::ECONNRESET, None), (libc::EPIPE, Some("none"))] {
@@ -137,9 +137,9 @@ pub(super) fn after_dissolving(family: Family) -> Result<Vec<Expected>> {
         let failure = failure.one_of("remote_port", vec![port.into(), 0.into()]);
         let failure = failure.one_of("service_port", vec![port.into(), Value::Null]);
         let failure = failure.with("flow", Value::Null);
-        told.push(failure.saying("the program itself had dissolved the connection"));
+        reported.push(failure.saying("the program itself had dissolved the connection"));
     }
-    Ok(told)
+    Ok(reported)
 }
 
 /// A write with a control message that does not exist.

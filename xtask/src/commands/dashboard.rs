@@ -83,14 +83,14 @@ fn watch(args: &DashboardArgs) -> Result<History> {
         limits: None,
     }
     .run(|report| match report {
-        Report::History(told) => history = Some(told),
+        Report::History(reported) => history = Some(reported),
         other => vm::show(other),
     })?;
     if let Outcome::Finished { code: 0 } = outcome {
-        return history.context("the guest has told nothing");
+        return history.context("the guest has reported nothing");
     }
     vm::finished(outcome)?;
-    bail!("the guest's services did not fail as they should")
+    bail!("the guest's services did not fail as expected")
 }
 
 /// A copy of the programs in JavaScript, with the packages that they need.

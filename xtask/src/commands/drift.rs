@@ -89,7 +89,7 @@ fn view(captured: &Captured) -> View {
     subject::all().into_iter().filter_map(describe).collect()
 }
 
-/// What appeared, vanished or changed, in the order of the subjects.
+/// Subjects that appeared, vanished or changed, in order.
 fn changes(old: &View, new: &View) -> Vec<String> {
     subject::all()
         .into_iter()
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_told_by_what_they_are() {
+    fn changes_are_named_by_their_kind() {
         let view = |members: &[(Subject, &str)]| -> View {
             members.iter().map(|&(subject, text)| (subject, text.to_owned())).collect()
         };

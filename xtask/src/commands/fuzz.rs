@@ -58,7 +58,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode> {
             Err(output) => {
                 println!("{output}");
                 println!(
-                    "FAIL {}: the input is in {}; `cargo test` replays it from now on",
+                    "FAIL {}: the input is in {}; `cargo test` will replay it",
                     target.test,
                     target.kept.join("crashes").display()
                 );

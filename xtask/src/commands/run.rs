@@ -49,7 +49,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     match native(&daemon, &args.args)? {
         Native::Ended(code) => return Ok(code),
         Native::Refused(reason) => eprintln!(
-            "This host refuses tracing: {reason}. Going on in a virtual machine (Ctrl-C ends it)."
+            "This host refuses tracing: {reason}. Using a virtual machine instead (Ctrl-C ends it)."
         ),
     }
     in_guest(args, prepared.map_or_else(|| prepare_guest(args, &setup), Ok)?)

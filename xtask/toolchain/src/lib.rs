@@ -131,7 +131,7 @@ impl Compiler {
 /// A compiler with the linker that goes with it.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
-    /// What compiles.
+    /// The compiler.
     pub compiler: Compiler,
     /// The bpf-linker made for the compiler's LLVM.
     pub linker: PathBuf,
@@ -169,7 +169,7 @@ impl Toolchain {
     pub fn find(workspace: &Path) -> Result<Self, String> {
         let compiler = Compiler::find().ok_or_else(|| {
             format!(
-                "no compiler for the kernel programs found: that takes Debian's rustc-web with \
+                "no compiler for the kernel programs found: install Debian's rustc-web with \
                  libstd-rust-web-dev-bpf, or a nightly Rust with its source. {}",
                 advice()
             )
@@ -288,7 +288,7 @@ fn find_linker(compiler: Compiler, workspace: &Path) -> Option<PathBuf> {
     if own.is_file() {
         return Some(own);
     }
-    // A linker does not tell its LLVM. One a user installed goes with the nightly they installed;
+    // A linker does not report its LLVM. One that a user installed goes with their nightly;
     // nothing ties it to Debian's compiler.
     if matches!(compiler, Compiler::Debian { .. }) {
         return None;

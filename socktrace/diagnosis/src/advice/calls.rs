@@ -70,7 +70,7 @@ pub(super) fn option(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
         }
         libc::EFAULT => return trace("setsockopt,getsockopt", "the pointer", facts),
         libc::ENOENT if facts.option == Some(CONGESTION) => format!(
-            "{} lists what there is; a module is loaded on demand for CAP_NET_ADMIN only",
+            "{} lists the available ones; a module is loaded on demand only with CAP_NET_ADMIN",
             facts.command("sysctl net.ipv4.tcp_available_congestion_control")
         ),
         libc::ENOENT if facts.option == Some(ULP) => {
@@ -80,8 +80,8 @@ pub(super) fn option(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
             "the socket has it already, as a library may have set it: go on".to_owned()
         }
         libc::EBUSY => "it was set before and cannot be changed while in use: set it once".to_owned(),
-        libc::EDOM => "tv_usec has to be from 0 to 999999: convert milliseconds into seconds and the \
-                       rest"
+        libc::EDOM => "tv_usec must be from 0 to 999999: convert milliseconds into seconds and \
+                       microseconds"
             .to_owned(),
         libc::ENODEV => format!(
             "{} lists the interfaces of the socket's network namespace",
@@ -89,16 +89,16 @@ pub(super) fn option(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
         ),
         libc::EPERM | libc::EACCES => {
             let Some(pid) = facts.pid else {
-                return Some("it takes a capability, mostly CAP_NET_ADMIN".into());
+                return Some("it needs a capability, usually CAP_NET_ADMIN".into());
             };
             format!(
-                "it takes a capability, mostly CAP_NET_ADMIN: grep CapEff /proc/{pid}/status shows \
+                "it needs a capability, usually CAP_NET_ADMIN: grep CapEff /proc/{pid}/status shows \
                  what the process has"
             )
         }
         libc::ENOTCONN => "set it after connect has finished".to_owned(),
         libc::EOPNOTSUPP | libc::ENOPROTOOPT if facts.protocol == Some(Protocol::Mptcp) => {
-            "MPTCP does not have every option of TCP: do without it, or without MPTCP".to_owned()
+            "MPTCP does not have every TCP option: do without it, or without MPTCP".to_owned()
         }
         libc::EOPNOTSUPP | libc::ENOPROTOOPT => {
             "this kernel does not have the option at this level, or it can only be read: do without \
@@ -136,7 +136,7 @@ pub(super) fn socket(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
         libc::EPROTONOSUPPORT if is_sctp => "modprobe sctp: is the module there, and not blocked",
         libc::ENOPROTOOPT => "sysctl net.mptcp.enabled; without MPTCP, go on with TCP",
         libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ESOCKTNOSUPPORT => {
-            "what this kernel does not have, the program has to do without; is it asked for on \
+            "the program has to do without what this kernel does not have; is it requested on \
              purpose"
         }
         _ => return None,

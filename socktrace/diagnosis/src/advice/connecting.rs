@@ -18,7 +18,7 @@ pub(super) fn refused(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
         )
     } else if ip.is_loopback() && facts.namespace != Namespace::Own {
         format!(
-            "{ip} is the own loopback of that container or network namespace: is the service in \
+            "{ip} is the loopback of that container or network namespace: is the service in \
              there, and on port {port} ({})",
             facts.command("ss -tlnp")
         )
@@ -154,7 +154,7 @@ pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
             return calls::trace("sendto,sendmsg", "the address", facts);
         }
         (libc::EOPNOTSUPP, _) if facts.flags.has(Flags::FAST_OPEN) => format!(
-            "{} has to have bit 1 for clients; without it, connect first",
+            "{} must have bit 1 set for clients; without it, connect first",
             facts.command("sysctl net.ipv4.tcp_fastopen")
         ),
         (libc::EKEYREJECTED, _) => "a peer takes either a TCP-MD5 key or TCP-AO keys, of which one \

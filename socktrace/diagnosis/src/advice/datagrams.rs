@@ -57,7 +57,7 @@ pub(super) fn send(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
             format!("{} shows what is missing", route(facts)?)
         }
         libc::EACCES => format!(
-            "a broadcast address takes SO_BROADCAST; else a route prohibits it: {}",
+            "a broadcast address needs SO_BROADCAST; else a route prohibits it: {}",
             route(facts)?
         ),
         libc::EMSGSIZE => {

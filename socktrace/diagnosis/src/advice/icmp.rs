@@ -80,9 +80,7 @@ pub(super) fn advice(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
              has the failed entry"
         ),
         (false, Kind::Network) => {
-            format!(
-                "{router} has no route to {peer}: its routing table is to be mended, not this host's"
-            )
+            format!("{router} has no route to {peer}: fix its routing table, not this host's")
         }
         (false, Kind::Hops) => format!(
             "packets go round in a circle: {} shows the routers that come again",

@@ -26,14 +26,14 @@ use socktrace_ebpf::{AcceptQueue, Flags, Given, Protocol, Role, SocketCall};
 
 use crate::{Call, Cause, Diagnosis, Errno};
 
-/// What is known of a failure beside its diagnosis. Nothing at all is known of [`Self::default`].
+/// Facts about a failure in addition to its diagnosis; [`Self::default`] has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts<'a> {
-    /// What the kernel side saw.
+    /// Flags that the kernel side set.
     pub flags: Flags,
     /// The protocol that the socket was opened with.
     pub protocol: Option<Protocol>,
-    /// What this host is in the connection.
+    /// This host's role in the connection.
     pub role: Option<Role>,
     /// This end; of a bind, what was asked for.
     pub local: Option<SocketAddr>,
@@ -53,19 +53,19 @@ pub struct Facts<'a> {
     pub send_errno: Option<Errno>,
     /// Level and number of a socket option.
     pub option: Option<(i32, i32)>,
-    /// What `socket` was asked for.
+    /// Arguments of `socket`.
     pub socket: Option<SocketCall>,
     /// Whether data from the peer waits unread in the socket.
     pub has_unread: bool,
     /// Whether full-sized segments were lost and a small one arrived.
     pub full_sized_lost: bool,
-    /// Whether the socket has a key of TCP's MD5 signatures.
+    /// Whether the socket has a key for TCP MD5 signatures.
     pub has_md5_key: bool,
     /// The path of a Unix socket, or its abstract name after `@`.
     pub path: Option<&'a str>,
     /// The process of this host whose listener's queue was full.
     pub listener: Option<Program<'a>>,
-    /// What connect or bind was given for an address.
+    /// The address argument of connect or bind.
     pub given: Option<Given>,
     /// A listener's queue.
     pub accept_queue: Option<AcceptQueue>,
@@ -137,7 +137,7 @@ pub fn advice(found: Diagnosis, facts: &Facts<'_>) -> Cow<'static, str> {
     special(found, facts).unwrap_or(Cow::Borrowed(found.cause.advice()))
 }
 
-/// What is special in this case; `None` where the cause says it all.
+/// Advice for this case; `None` where the cause's own advice suffices.
 fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let errno = i32::from(found.errno.0);
     if facts.flags.has(Flags::POLICY) {

@@ -38,7 +38,7 @@ pub(super) fn unread(cause: Cause, facts: &Facts<'_>) -> Cow<'static, str> {
         _ => None,
     };
     let else_where = sender.unwrap_or(Cow::Borrowed(cause.advice()));
-    format!("read to the end before giving up, the peer's last words may say why; {else_where}")
+    format!("read to the end before giving up, the data that the peer sent last may say why; {else_where}")
         .into()
 }
 
@@ -112,7 +112,7 @@ pub(super) fn killed(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let killer = facts.killer?;
     Some(
         format!(
-            "who runs {killer}, and for what reason: a person, a timer, or a tool that ends \
+            "who runs {killer}, and why: a person, a timer, or a tool that ends \
              connections when addresses or services change"
         )
         .into(),

@@ -35,7 +35,7 @@ fn loopback() -> Facts<'static> {
     }
 }
 
-fn told(cause: Cause, errno: i32, call: Call, facts: &Facts<'_>) -> String {
+fn advice_on(cause: Cause, errno: i32, call: Call, facts: &Facts<'_>) -> String {
     let found = Diagnosis {
         cause,
         errno: Errno::of(errno),
@@ -49,15 +49,15 @@ fn told(cause: Cause, errno: i32, call: Call, facts: &Facts<'_>) -> String {
 
 fn bind(errno: i32, wanted: &str) -> String {
     let facts = Facts { local: Some(address(wanted)), remote: None, ..facts() };
-    told(Cause::BindFailed, errno, Call::Bind, &facts)
+    advice_on(Cause::BindFailed, errno, Call::Bind, &facts)
 }
 
 fn connect(cause: Cause, errno: i32, facts: &Facts<'_>) -> String {
-    told(cause, errno, Call::Connect, facts)
+    advice_on(cause, errno, Call::Connect, facts)
 }
 
 #[test]
-fn a_taken_port_is_told_from_ports_that_are_used_up() {
+fn a_taken_port_differs_from_used_up_ports() {
     let taken = bind(libc::EADDRINUSE, "0.0.0.0:8080");
     assert!(taken.starts_with("a listener, as of an old instance: stop it"), "{taken}");
     assert!(taken.contains("(ss -tanpB 'sport = :8080', since Linux 6.8)"), "{taken}");
@@ -87,14 +87,14 @@ fn the_errno_of_a_bind_decides() {
 #[test]
 fn policy_goes_by_errno_and_call() {
     let policy = Facts { flags: Flags::POLICY, ..facts() };
-    let connect = told(Cause::ConnectLocal, libc::EPERM, Call::Connect, &policy);
+    let connect = advice_on(Cause::ConnectLocal, libc::EPERM, Call::Connect, &policy);
     assert!(connect.starts_with("bpftool cgroup tree") && connect.contains("for connect"));
-    let bind = told(Cause::BindFailed, libc::EPERM, Call::Bind, &policy);
+    let bind = advice_on(Cause::BindFailed, libc::EPERM, Call::Bind, &policy);
     assert!(bind.contains("SocketBindDeny="), "{bind}");
     // Programs of cgroups cannot forbid these.
-    let listen = told(Cause::ListenFailed, libc::EPERM, Call::Listen, &policy);
+    let listen = advice_on(Cause::ListenFailed, libc::EPERM, Call::Listen, &policy);
     assert!(listen.starts_with("bpftool prog list") && !listen.contains("cgroup"), "{listen}");
-    let module = told(Cause::ConnectLocal, libc::EACCES, Call::Connect, &policy);
+    let module = advice_on(Cause::ConnectLocal, libc::EACCES, Call::Connect, &policy);
     assert!(module.contains("avc:|apparmor="), "{module}");
 }
 
@@ -118,7 +118,7 @@ fn a_client_without_ports_learns_which_ports() {
 fn what_kept_a_segment_from_leaving_goes_by_its_errno() {
     let sent = |errno| {
         let facts = Facts { send_errno: Some(Errno::of(errno)), ..facts() };
-        told(Cause::SendFailedLocally, libc::ETIMEDOUT, Call::ReadOrWrite, &facts)
+        advice_on(Cause::SendFailedLocally, libc::ETIMEDOUT, Call::ReadOrWrite, &facts)
     };
     assert!(sent(libc::EPERM).starts_with("nft list ruleset shows the output chains"));
     assert!(sent(libc::ENETUNREACH).starts_with("ip route get 10.0.0.9 shows whether the way"));
@@ -126,7 +126,7 @@ fn what_kept_a_segment_from_leaving_goes_by_its_errno() {
     assert!(sent(libc::EINVAL).starts_with("ip route show table all type blackhole lists"));
     assert!(sent(libc::EACCES).starts_with("ip route show table all type prohibit lists"));
     assert!(sent(libc::ENOBUFS).starts_with("tc -s qdisc counts"));
-    let unknown = told(Cause::ConnectSendFailed, libc::ETIMEDOUT, Call::Connect, &facts());
+    let unknown = advice_on(Cause::ConnectSendFailed, libc::ETIMEDOUT, Call::Connect, &facts());
     assert!(unknown.starts_with("ip route get 10.0.0.9 shows the way"), "{unknown}");
 }
 
@@ -200,7 +200,7 @@ fn a_refusal_is_looked_at_where_the_service_is() {
         "start its service, or see on which address and port it listens: ss -tlnp"
     );
     let contained = refused(&Facts { namespace: Namespace::Of(81), ..loopback() });
-    assert!(contained.contains("own loopback of that container"), "{contained}");
+    assert!(contained.contains("loopback of that container"), "{contained}");
     assert!(contained.contains("(nsenter -t 81 -n ss -tlnp)"), "{contained}");
 }
 
@@ -209,7 +209,7 @@ fn commands_run_in_the_namespace_of_the_socket() {
     let listen = |namespace| {
         let facts =
             Facts { local: Some(address("0.0.0.0:80")), remote: None, namespace, ..facts() };
-        told(Cause::ListenFailed, libc::EADDRINUSE, Call::Listen, &facts)
+        advice_on(Cause::ListenFailed, libc::EADDRINUSE, Call::Listen, &facts)
     };
     let rest = "shows who listens there already";
     assert_eq!(listen(Namespace::Own), format!("ss -tlnp 'sport = :80' {rest}"));
@@ -228,8 +228,9 @@ fn a_process_of_this_host_is_asked_before_the_network() {
     let nginx =
         Program { pid: 7, comm: "nginx", reason: Some("tcp_abort_on_close"), by_listener: false };
     let here = Facts { sender: Some(nginx), ..facts() };
-    let reset =
-        |facts: &Facts<'_>| told(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, facts);
+    let reset = |facts: &Facts<'_>| {
+        advice_on(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, facts)
+    };
     assert_eq!(
         reset(&here),
         "the log of nginx[7] at this time; to end in order it would have to read to the end before \
@@ -239,11 +240,11 @@ fn a_process_of_this_host_is_asked_before_the_network() {
     assert!(
         reset(&Facts { role: Some(Role::Server), ..facts() }).starts_with("clients and health")
     );
-    let idle = told(Cause::ResetAfterIdle, libc::ECONNRESET, Call::ReadOrWrite, &here);
+    let idle = advice_on(Cause::ResetAfterIdle, libc::ECONNRESET, Call::ReadOrWrite, &here);
     assert!(idle.starts_with("the idle limit of nginx[7]"), "{idle}");
     let ss = Some(Program { pid: 9, comm: "ss", reason: None, by_listener: false });
     let by_ss = Facts { killer: ss, ..facts() };
-    let by_ss = told(Cause::AbortedLocally, libc::ECONNABORTED, Call::ReadOrWrite, &by_ss);
+    let by_ss = advice_on(Cause::AbortedLocally, libc::ECONNABORTED, Call::ReadOrWrite, &by_ss);
     assert!(by_ss.starts_with("who runs ss[9]"), "{by_ss}");
 }
 
@@ -251,7 +252,7 @@ fn a_process_of_this_host_is_asked_before_the_network() {
 fn a_listener_that_closed_is_to_empty_its_queue() {
     let old = Program { pid: 7, comm: "old", reason: Some("tcp_state"), by_listener: true };
     let here = Facts { sender: Some(old), ..loopback() };
-    let reset = told(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, &here);
+    let reset = advice_on(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, &here);
     assert!(reset.starts_with("old[7] was stopped or restarted: have it accept"), "{reset}");
     assert!(!reset.contains("SO_LINGER"), "{reset}");
 }
@@ -259,7 +260,7 @@ fn a_listener_that_closed_is_to_empty_its_queue() {
 #[test]
 fn a_full_queue_is_looked_at_where_it_is() {
     let queue = |facts: &Facts<'_>| {
-        told(Cause::ResetWithoutAnswer, libc::ECONNRESET, Call::ReadOrWrite, facts)
+        advice_on(Cause::ResetWithoutAnswer, libc::ECONNRESET, Call::ReadOrWrite, facts)
     };
     let elsewhere = queue(&facts());
     assert!(elsewhere.starts_with("on 10.0.0.9: ss -tln 'sport = :443' shows"), "{elsewhere}");
@@ -276,10 +277,10 @@ fn an_address_that_cannot_work_is_said_to_be_that() {
     let malformed = connect(Cause::ConnectLocal, libc::EINVAL, &malformed);
     assert!(malformed.ends_with("shows the address and its length"), "{malformed}");
     let off = Facts { flags: Flags::FAST_OPEN, given: given(2, false), ..facts() };
-    let off = told(Cause::ConnectLocal, libc::EOPNOTSUPP, Call::Write, &off);
-    assert!(off.starts_with("sysctl net.ipv4.tcp_fastopen has to have bit 1"), "{off}");
+    let off = advice_on(Cause::ConnectLocal, libc::EOPNOTSUPP, Call::Write, &off);
+    assert!(off.starts_with("sysctl net.ipv4.tcp_fastopen must have bit 1"), "{off}");
     let nowhere = Facts { flags: Flags::FAST_OPEN, given: given(0, false), ..facts() };
-    let nowhere = told(Cause::ConnectLocal, libc::EOPNOTSUPP, Call::Write, &nowhere);
+    let nowhere = advice_on(Cause::ConnectLocal, libc::EOPNOTSUPP, Call::Write, &nowhere);
     assert!(!nowhere.contains("sysctl"), "{nowhere}");
     let zero = Facts { remote: Some(address("0.1.2.3:80")), ..facts() };
     assert!(connect(Cause::ConnectNoRoute, libc::EINVAL, &zero).starts_with("0.0.0.0/8"));
@@ -288,21 +289,21 @@ fn an_address_that_cannot_work_is_said_to_be_that() {
 #[test]
 fn an_accept_without_listen_is_a_bug() {
     let never = Facts { flags: Flags::NEVER_LISTENED, ..facts() };
-    let text = told(Cause::AcceptFailed, libc::EINVAL, Call::Accept, &never);
+    let text = advice_on(Cause::AcceptFailed, libc::EINVAL, Call::Accept, &never);
     assert!(text.contains("whether listen was called"), "{text}");
 }
 
 #[test]
 fn a_queue_is_looked_at_by_its_listener() {
     let server = Facts { role: Some(Role::Server), local: Some(address("10.0.0.7:80")), ..facts() };
-    let text = told(Cause::ResetBeforeAccept, libc::ECONNRESET, Call::ReadOrWrite, &server);
+    let text = advice_on(Cause::ResetBeforeAccept, libc::ECONNRESET, Call::ReadOrWrite, &server);
     assert!(text.contains("ss -tlnp 'sport = :80': Recv-Q is its queue"), "{text}");
 }
 
 #[test]
 fn silence_is_looked_for_between_the_ends() {
     let timed_out =
-        |cause, facts: &Facts<'_>| told(cause, libc::ETIMEDOUT, Call::ReadOrWrite, facts);
+        |cause, facts: &Facts<'_>| advice_on(cause, libc::ETIMEDOUT, Call::ReadOrWrite, facts);
     let sent = timed_out(Cause::RetransmitTimeout, &facts());
     // The socket is gone: ss shows nothing of it.
     assert!(sent.starts_with("ping 10.0.0.9") && !sent.contains("ss -"), "{sent}");
@@ -325,7 +326,7 @@ fn silence_is_looked_for_between_the_ends() {
 fn options_go_by_errno_and_name() {
     let option = |errno, option| {
         let facts = Facts { option: Some(option), ..facts() };
-        told(Cause::SockoptRejected, errno, Call::Setsockopt, &facts)
+        advice_on(Cause::SockoptRejected, errno, Call::Setsockopt, &facts)
     };
     let congestion = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
     assert!(option(libc::ENOENT, congestion).contains("tcp_available_congestion_control"));
@@ -336,21 +337,21 @@ fn options_go_by_errno_and_name() {
     assert!(option(libc::EPERM, mark).contains("grep CapEff /proc/81/status"));
     assert!(option(libc::EBADF, mark).contains("strace -f -e trace=desc,network -p 81"));
     let mptcp = Facts { protocol: Some(Protocol::Mptcp), ..facts() };
-    let mptcp = told(Cause::SockoptRejected, libc::EOPNOTSUPP, Call::Setsockopt, &mptcp);
-    assert!(mptcp.starts_with("MPTCP does not have every option"), "{mptcp}");
+    let mptcp = advice_on(Cause::SockoptRejected, libc::EOPNOTSUPP, Call::Setsockopt, &mptcp);
+    assert!(mptcp.starts_with("MPTCP does not have every TCP option"), "{mptcp}");
 }
 
 #[test]
 fn what_is_used_up_is_counted_where_it_is() {
-    let accept = |errno| told(Cause::AcceptResources, errno, Call::Accept, &facts());
+    let accept = |errno| advice_on(Cause::AcceptResources, errno, Call::Accept, &facts());
     assert!(accept(libc::EMFILE).starts_with("ls -l /proc/81/fd"));
     assert!(accept(libc::ENFILE).starts_with("cat /proc/sys/fs/file-nr"));
     assert!(accept(libc::ENOMEM).contains("cat /proc/net/sockstat"));
     let call = SocketCall { family: libc::AF_INET6, socket_type: libc::SOCK_STREAM, protocol: 0 };
     let socket = Facts { socket: Some(call), local: None, remote: None, ..facts() };
-    let told = |errno| told(Cause::SocketFailed, errno, Call::Socket, &socket);
-    assert!(told(libc::EMFILE).starts_with("ls -l /proc/81/fd"));
-    assert!(told(libc::EAFNOSUPPORT).starts_with("go on with IPv4"));
+    let advice_on = |errno| advice_on(Cause::SocketFailed, errno, Call::Socket, &socket);
+    assert!(advice_on(libc::EMFILE).starts_with("ls -l /proc/81/fd"));
+    assert!(advice_on(libc::EAFNOSUPPORT).starts_with("go on with IPv4"));
 }
 
 #[test]
@@ -361,7 +362,8 @@ fn without_facts_the_cause_speaks() {
             Errnos::Any | Errnos::None => &[Errno::NONE],
         };
         for errno in errnos {
-            let text = told(*cause, errno.number().into(), Call::ReadOrWrite, &Facts::default());
+            let text =
+                advice_on(*cause, errno.number().into(), Call::ReadOrWrite, &Facts::default());
             assert!(!text.is_empty(), "{cause} {errno}");
             // Nothing that is not known is named.
             for unknown in ["0.0.0.0", "sport = :0", "/proc/0", "-p 0", "-t 0"] {
@@ -381,7 +383,7 @@ fn what_is_known_takes_the_place_of_names() {
             Errnos::Any | Errnos::None => &[Errno::NONE],
         };
         for errno in errnos {
-            let text = told(*cause, errno.number().into(), Call::ReadOrWrite, &known);
+            let text = advice_on(*cause, errno.number().into(), Call::ReadOrWrite, &known);
             for name in ["ADDRESS", "/proc/PID", "-p PID", "-t PID"] {
                 assert!(!text.contains(name), "{cause} {errno}: {text}");
             }
@@ -394,20 +396,20 @@ fn what_is_known_takes_the_place_of_names() {
 #[test]
 fn what_waits_unread_comes_first() {
     let facts = Facts { has_unread: true, ..facts() };
-    let text = told(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, &facts);
+    let text = advice_on(Cause::ResetByPeer, libc::ECONNRESET, Call::ReadOrWrite, &facts);
     assert!(text.starts_with("read to the end before giving up"), "{text}");
     assert!(text.contains("the log of the service on 10.0.0.9"), "{text}");
-    let text = told(Cause::ResetAfterPeerClose, libc::EPIPE, Call::Write, &facts);
+    let text = advice_on(Cause::ResetAfterPeerClose, libc::EPIPE, Call::Write, &facts);
     assert!(text.ends_with(Cause::ResetAfterPeerClose.advice()), "{text}");
 }
 
 #[test]
 fn segments_too_large_and_keys_have_their_own() {
     let large = Facts { full_sized_lost: true, has_md5_key: true, ..facts() };
-    let text = told(Cause::RetransmitTimeout, libc::ETIMEDOUT, Call::ReadOrWrite, &large);
+    let text = advice_on(Cause::RetransmitTimeout, libc::ETIMEDOUT, Call::ReadOrWrite, &large);
     assert!(text.starts_with("ping -M do -s 1472 10.0.0.9 "), "{text}");
     let ipv6 = Facts { remote: Some(address("[2001:db8::9]:443")), ..large };
-    let text = told(Cause::UserTimeout, libc::ETIMEDOUT, Call::ReadOrWrite, &ipv6);
+    let text = advice_on(Cause::UserTimeout, libc::ETIMEDOUT, Call::ReadOrWrite, &ipv6);
     assert!(text.starts_with("ping -M do -s 1452 2001:db8::9 "), "{text}");
     let key = Facts { has_md5_key: true, ..facts() };
     let text = connect(Cause::ConnectTimeout, libc::ETIMEDOUT, &key);

@@ -21,7 +21,7 @@ pub(super) fn too_large(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(
         format!(
             "{} fails where the path takes less than this host's interface, and tracepath {peer} shows \
-             where; until that is mended, sysctl net.ipv4.tcp_mtu_probing=1 makes TCP find out by itself",
+             where; until that is fixed, sysctl net.ipv4.tcp_mtu_probing=1 makes TCP find out by itself",
             facts.command(format_args!("ping -M do -s {size} {peer}"))
         )
         .into(),

@@ -7,7 +7,7 @@ use nix::libc;
 use super::Facts;
 use crate::Cause;
 
-/// What to look at first; `None` where the cause says it all.
+/// Advice for this case; `None` where the cause's own advice suffices.
 pub(super) fn advice(cause: Cause, errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let path = facts.path.filter(|path| path.bytes().all(is_plain));
     let listeners = facts.command(match path {

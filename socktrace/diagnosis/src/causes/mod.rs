@@ -9,7 +9,7 @@ use std::fmt;
 use crate::{Direction, Errno, Severity};
 pub use table::Cause;
 
-/// What is known of a cause.
+/// Properties of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The stable name.
@@ -18,7 +18,7 @@ pub struct Row {
     pub direction: Direction,
     /// How much it matters where a program holds the socket; else it is expected.
     pub severity: Severity,
-    /// What it has to do with.
+    /// Its topic.
     pub group: Group,
     /// The errnos that it can give.
     pub errnos: Errnos,
@@ -28,7 +28,7 @@ pub struct Row {
     pub advice: &'static str,
 }
 
-/// What a cause has to do with.
+/// Topic of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
     /// Connecting.
@@ -104,7 +104,7 @@ macro_rules! causes {
             /// Every cause, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// What is known of it.
+            /// Its properties.
             #[must_use]
             pub const fn row(self) -> &'static Row {
                 match self {

@@ -15,7 +15,7 @@ use crate::{
     Severity::{Expected, Failure, Notable},
 };
 
-/// What ICMP and neighbour discovery can turn into.
+/// Errnos that ICMP and neighbour discovery can turn into.
 const UNREACHABLE: &[Errno] = errnos![
     EHOSTUNREACH,
     ENETUNREACH,
@@ -42,7 +42,7 @@ const UNREACHABLE_CONNECTING: &[Errno] = errnos![
     EMSGSIZE,
 ];
 
-/// What a call that sends a datagram returns where this host does not take it.
+/// Errnos of a call that sends a datagram which this host refuses.
 const NOT_TAKEN: &[Errno] = errnos![
     EPERM,
     ENOBUFS,
@@ -60,7 +60,7 @@ const NOT_TAKEN: &[Errno] = errnos![
     EFAULT,
 ];
 
-/// What a timer stores that gave up because this host did not let segments out: ETIMEDOUT, or what its
+/// Errnos stored by a timer that gave up because this host did not let segments out: ETIMEDOUT, or what its
 /// own look-up of a route, or its own firewall by ICMP, has left before (`tcp_write_err`).
 const NOT_SENT: &[Errno] = errnos![
     ETIMEDOUT,
@@ -90,7 +90,7 @@ causes! {
         direction: Peer, severity: Failure, group: Connect,
         errnos: Of(errnos![EAGAIN]),
         summary: "the Unix listener's queue is full: its program accepts too slowly",
-        advice: "does the server have workers enough, and does it hang (ss -xlp: Recv-Q above Send-Q); raise its backlog and net.core.somaxconn",
+        advice: "does the server have enough workers, and does it hang (ss -xlp: Recv-Q above Send-Q); raise its backlog and net.core.somaxconn",
     }
     NoSuchSocket {
         id: "no_such_socket",
@@ -146,7 +146,7 @@ causes! {
         direction: LocalKernel, severity: Failure, group: Connect,
         errnos: Of(errnos![EADDRNOTAVAIL, EACCES, EPERM, ENOBUFS, ENOMEM, EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPROTOTYPE, ENOTDIR]),
         summary: "this host's kernel refused to connect",
-        advice: "are ephemeral ports used up (ss -s); does a route, a security module or a BPF program of the cgroup forbid it; is the address whole",
+        advice: "are ephemeral ports used up (ss -s); does a route, a security module or a BPF program of the cgroup forbid it; is the address complete",
     }
     ConnectCancelled {
         id: "connect_cancelled",
@@ -264,7 +264,7 @@ causes! {
         id: "write_failed",
         direction: LocalKernel, severity: Failure, group: Write,
         errnos: Of(errnos![EFAULT, EINVAL, EPERM, ENOBUFS, ENOMEM]),
-        summary: "the write was refused, for a wrong argument or for want of memory",
+        summary: "the write was refused, for a wrong argument or for lack of memory",
         advice: "are buffer and control messages right (strace shows them); is the limit of zero-copy sends reached (net.core.optmem_max, ulimit -l)",
     }
     SendTimeout {
@@ -321,7 +321,7 @@ causes! {
         direction: Network, severity: Failure, group: Timeout,
         errnos: Of(UNREACHABLE),
         summary: "the network reported the peer unreachable; the connection stays open",
-        advice: "check routes and firewalls on the way; IP_RECVERR made the kernel tell at once",
+        advice: "check routes and firewalls on the way; IP_RECVERR made the kernel report at once",
     }
     PortUnreachable {
         id: "port_unreachable",
@@ -330,7 +330,7 @@ causes! {
         summary: "a datagram was answered by ICMP port unreachable: nobody listens there",
         advice: "is the service running, and bound to that address and port (ss -ulnp there); else a firewall rejects the port",
     }
-    // No call fails, as a socket cannot say that it has lost something: so it is no failure.
+    // No call fails, as a socket cannot say that it has lost something: so it is not a failure.
     ReceiveQueueFull {
         id: "receive_queue_full",
         direction: LocalProgram, severity: Notable, group: Datagram,
@@ -420,7 +420,7 @@ causes! {
         direction: LocalKernel, severity: Failure, group: Call,
         errnos: Of(errnos![EMFILE, ENFILE, EACCES, EPERM, EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, ENOPROTOOPT, EINVAL, ENOBUFS, ENOMEM]),
         summary: "no socket could be made",
-        advice: "do descriptors leak (ls /proc/PID/fd | wc -l, LimitNOFILE); does it take a capability; has the kernel that family and protocol",
+        advice: "do descriptors leak (ls /proc/PID/fd | wc -l, LimitNOFILE); does it need a capability; has the kernel that family and protocol",
     }
     BindFailed {
         id: "bind_failed",

@@ -161,7 +161,7 @@ fn reports_of_others() -> impl Iterator<Item = Signature> {
 }
 
 /// The failure whose errno was still in a socket that was closed.
-fn told_of(signature: Signature) -> Signature {
+fn reported_by(signature: Signature) -> Signature {
     let stayed_open = Flags(signature.flags).has(Flags::STAYED_OPEN);
     let kind = if stayed_open { EventKind::ErrorReported } else { EventKind::ConnectionEnded };
     Signature { kind: kind as u8, ..signature }
@@ -205,7 +205,7 @@ fn is_possible(signature: Signature) -> bool {
         EventKind::Write => is(&[libc::EPIPE, libc::EAGAIN]),
         EventKind::ErrorReported if signature.protocol != 0 => true,
         EventKind::ErrorReported => is_icmp,
-        EventKind::ClosedUnread => is_possible(told_of(signature)),
+        EventKind::ClosedUnread => is_possible(reported_by(signature)),
         EventKind::Connect if signature.protocol == Protocol::Unix as u8 => is(&[
             libc::ECONNREFUSED,
             libc::EAGAIN,
@@ -266,7 +266,7 @@ fn is_possible(signature: Signature) -> bool {
     }
 }
 
-/// What tells a program that this kernel lacks what it has asked for.
+/// Errnos by which a program learns that this kernel lacks what it asked for.
 const PROBES: &[Errno] = errnos![EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, ENOPROTOOPT];
 
 #[test]

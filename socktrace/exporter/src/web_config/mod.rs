@@ -1,5 +1,5 @@
 //! The web configuration file, in the format of Prometheus's exporter toolkit
-//! (`docs/web-configuration.md` there), with bearer tokens besides.
+//! (`docs/web-configuration.md` there), with bearer tokens in addition.
 
 #[cfg(test)]
 mod fuzz;
@@ -31,13 +31,13 @@ const HEADERS: [(&str, &[&str]); 5] = [
 /// The longest that it may take until a whole burst is allowed again. The limiter counts nanoseconds.
 const LONGEST_BURST: Duration = Duration::from_hours(24 * 365);
 
-/// What a token's digest begins with.
+/// Prefix of a token's digest.
 const DIGEST: &str = "sha256:";
 
 /// A SHA-256 digest.
 pub(super) type Digest = [u8; 32];
 
-/// What a file says.
+/// Settings of a file.
 #[derive(Debug, Default)]
 pub(super) struct WebConfig {
     pub(super) tls: Option<TlsConfig>,
@@ -49,7 +49,7 @@ pub(super) struct WebConfig {
     pub(super) tokens: Vec<Digest>,
     /// How many requests are answered.
     pub(super) rate: Option<Quota>,
-    /// What the file asks for that is answered by something else, as good or better.
+    /// Settings of the file that are replaced by something as good or better.
     pub(super) notes: Vec<Problem>,
 }
 
@@ -105,8 +105,9 @@ fn header(name: &Word, value: Node<'_>) -> Result<Option<(HeaderName, HeaderValu
         return Err(word.unknown("value", values));
     }
     let content = HeaderValue::from_str(&word.text);
-    let content = content.map_err(|_| word.problem(format!("{known} cannot have this value")))?;
-    let name = known.parse().map_err(|_| name.problem("this is no header"))?;
+    let content =
+        content.map_err(|_| word.problem(format!("this value is not valid for {known}")))?;
+    let name = known.parse().map_err(|_| name.problem("this is not a valid header"))?;
     Ok(Some((name, content)))
 }
 
@@ -170,7 +171,7 @@ fn rate(section: Node<'_>) -> Result<Option<Quota>, Problem> {
     let burst: NonZeroU32 =
         burst.ok_or_else(|| section.problem("rate_limit has an interval, and no burst"))?;
     if interval.checked_mul(burst.get()).is_none_or(|all| all > LONGEST_BURST) {
-        return Err(section.problem("interval times burst is more than a year"));
+        return Err(section.problem("interval times burst must not exceed a year"));
     }
     Ok(Some(quota.allow_burst(burst)))
 }
@@ -264,7 +265,7 @@ mod tests {
             ("rate_limit:\n  interval: fast\n", &["line 2", "500ms"]),
             ("rate_limit:\n  interval: -1s\n", &["line 2", "500ms"]),
             ("rate_limit:\n  interval: 1s\n", &["line 2", "no burst"]),
-            ("rate_limit:\n  interval: 9000h\n  burst: 2\n", &["line 2", "more than a year"]),
+            ("rate_limit:\n  interval: 9000h\n  burst: 2\n", &["line 2", "exceed a year"]),
         ] {
             let problem = problem(text);
             assert!(words.iter().all(|word| problem.contains(word)), "{text:?}: {problem}");

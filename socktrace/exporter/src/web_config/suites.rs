@@ -42,7 +42,7 @@ const SUITES: [(&str, Option<CipherSuite>); 13] = [
     ("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", None),
 ];
 
-/// Go's names of curves, likewise.
+/// Go's names of the curves that are supported.
 const CURVES: [(&str, Option<NamedGroup>); 4] = [
     ("CurveP256", Some(NamedGroup::secp256r1)),
     ("CurveP384", Some(NamedGroup::secp384r1)),
@@ -80,7 +80,7 @@ pub(super) fn restrict_groups(
     let find = |wanted| groups.iter().copied().find(|group| group.name() == wanted);
     let kept: Vec<_> = wanted.into_iter().filter_map(find).collect();
     if kept.is_empty() {
-        return Err(list.problem("no curve is left that is offered"));
+        return Err(list.problem("none of these curves is supported"));
     }
     *groups = kept;
     Ok(())
@@ -98,7 +98,7 @@ fn listed<T: Copy>(
         let word = item.word()?;
         match *word.choose(kind, choices)? {
             Some(one) => wanted.push(one),
-            None => notes.push(word.problem(format!("{} is not offered", word.text))),
+            None => notes.push(word.problem(format!("{} is not supported", word.text))),
         }
     }
     Ok(wanted)

@@ -41,7 +41,7 @@ const CLIENT_AUTH: [(&str, ClientAuth); 6] = [
     ("RequireAndVerifyClientCert", ClientAuth::RequireAndVerify),
 ];
 
-/// What is asked of clients.
+/// Requirements on clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientAuth {
     None,
@@ -154,16 +154,18 @@ impl TlsConfig {
     fn check(&self) -> Result<(), String> {
         use ClientAuth::{None, RequireAndVerify, RequireAny, VerifyIfGiven};
         if self.client_ca.is_some() && self.client_auth == None {
-            return Err("client_ca_file is given, and no client_auth_type that uses it".to_owned());
+            return Err("client_ca_file needs a client_auth_type that uses it".to_owned());
         }
         if self.client_ca.is_none() && matches!(self.client_auth, VerifyIfGiven | RequireAndVerify)
         {
-            return Err("client_auth_type verifies, and client_ca_file is missing".to_owned());
+            return Err(
+                "this client_auth_type verifies certificates and needs client_ca_file".to_owned()
+            );
         }
         if self.allowed_names.is_some()
             && !matches!(self.client_auth, RequireAny | RequireAndVerify)
         {
-            return Err("client_allowed_sans takes a client_auth_type of RequireAnyClientCert or \
+            return Err("client_allowed_sans needs a client_auth_type of RequireAnyClientCert or \
                  RequireAndVerifyClientCert"
                 .to_owned());
         }
@@ -186,7 +188,7 @@ fn set_pem(
         return Ok(());
     }
     if pem.is_some() {
-        return Err(value.problem("this is given twice: as a file, and by its content"));
+        return Err(value.problem("this is given twice, as a file and inline: keep one"));
     }
     *pem = Some(if is_file { Pem::File(directory.join(text)) } else { Pem::Inline(text) });
     Ok(())
@@ -196,7 +198,7 @@ fn names(list: Node<'_>) -> Result<Vec<String>, Problem> {
     let name = |item: Node<'_>| {
         let name = item.text()?;
         if name.contains('@') {
-            return Err(item.problem("names of e-mail are not supported; use DNS, IP or URI names"));
+            return Err(item.problem("e-mail names are not supported; use DNS, IP or URI names"));
         }
         Ok(name)
     };
@@ -279,7 +281,7 @@ mod tests {
         );
         let notes = config.expect("sound").notes;
         let notes: Vec<_> = notes.iter().map(ToString::to_string).collect();
-        assert_eq!(notes, ["line 5: TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA is not offered"]);
+        assert_eq!(notes, ["line 5: TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA is not supported"]);
     }
 
     #[test]
@@ -297,7 +299,7 @@ mod tests {
             ("  min_version: TLS1.2\n", &["line 4", "did you mean TLS12?"]),
             ("  max_version: TLS11\n", &["line 1", "TLS12 and TLS13"]),
             ("  cipher_suites: [TLS_RSA_WITH_RC4]\n", &["line 4", "unknown cipher suite"]),
-            ("  curve_preferences: [CurveP521]\n", &["line 4", "no curve is left"]),
+            ("  curve_preferences: [CurveP521]\n", &["line 4", "none of these curves"]),
             ("  prefer_server_cipher_suites: 1\n", &["line 4", "true, false"]),
             (
                 "  max_version: TLS12\n  cipher_suites: [TLS_AES_128_GCM_SHA256]\n",

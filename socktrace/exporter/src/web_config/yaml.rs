@@ -9,7 +9,7 @@ use socktrace_similar::nearest;
 /// A shorter word is too like others for one to be guessed.
 const SHORTEST: usize = 3;
 
-/// What is wrong, and where.
+/// A problem, and its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     line: usize,
@@ -115,7 +115,7 @@ impl<'a> Node<'a> {
 }
 
 impl Word {
-    /// What it means, of the words that mean something here.
+    /// Its meaning, among the accepted words.
     pub(super) fn choose<'a, T>(
         &self,
         kind: &str,

@@ -3,7 +3,7 @@
 use super::Btf;
 
 impl Btf {
-    /// The same with another name of the same length in place of one.
+    /// The same with another name of the same length instead of one.
     pub(crate) fn renamed(&self, from: &str, to: &str) -> Self {
         assert_eq!(from.len(), to.len(), "names lie side by side");
         let mut data = self.data.clone();

@@ -58,14 +58,14 @@ pub enum BtfError {
     Changed {
         /// Struct and path of the member.
         name: String,
-        /// What it is in this kernel.
+        /// Its description in this kernel.
         found: String,
-        /// What it should be.
+        /// Its expected description.
         wanted: String,
     },
 }
 
-/// What a function takes.
+/// Parameters of a function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Prototype {
     /// Each parameter's type: `struct sock *`, `int`, ...; qualifiers are left out.
@@ -128,7 +128,7 @@ impl Btf {
             return Err(SHORT);
         }
         if str_len == 0 || data[strings_end - 1] != 0 {
-            return Err(BtfError::Malformed("string section without an end"));
+            return Err(BtfError::Malformed("string section not terminated"));
         }
 
         let mut btf = Self {

@@ -12,7 +12,7 @@ use crate::subject::Subject;
 /// Where members and enumerators stand: the record of their type, and their number in it.
 type Place = (usize, usize);
 
-/// What of a kernel's BTF is kept.
+/// The part of a kernel's BTF that is kept.
 struct Reduction<'btf> {
     btf: &'btf Btf,
     /// Members and enumerators.
@@ -109,7 +109,7 @@ impl Reduction<'_> {
             kind::ENUM | kind::FUNC_PROTO => Some(2),
             _ => None,
         };
-        // A function's linkage stands in place of a number of entries.
+        // A function's linkage stands instead of a number of entries.
         let vlen = entry.map_or(ty.vlen, |words| tail.len() / words);
         let vlen = u32::try_from(vlen).unwrap_or(u32::MAX);
         writer.add(&self.btf.name(ty.name), ty.kind, ty.kind_flag, vlen, size_or_id, &tail);

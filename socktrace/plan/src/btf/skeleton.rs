@@ -1,4 +1,4 @@
-//! BTF in which types are found by name and nothing else of them is told.
+//! BTF in which types are found by name, without any other information about them.
 
 use super::{Btf, kind, writer::Writer};
 use crate::subject::Subject;

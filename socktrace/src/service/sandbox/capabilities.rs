@@ -10,7 +10,7 @@ const OWNERS: Capability = Capability::CAP_DAC_READ_SEARCH;
 
 /// What lets a process use its maps where `kernel.unprivileged_bpf_disabled` is set and the kernel
 /// is older than 5.19, which asks for a capability for every `bpf` call (`__sys_bpf` in
-/// `kernel/bpf/syscall.c`): the one of 5.8, and the one of old.
+/// `kernel/bpf/syscall.c`): the one since 5.8, and the older one.
 const MAPS: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
 
 /// Whether this process may use a capability.
@@ -25,7 +25,7 @@ pub(super) fn are_held(wanted: &[Capability]) -> bool {
 pub(super) fn empty_bounding_set() -> anyhow::Result<()> {
     if are_held(&[Capability::CAP_SETPCAP]) {
         raise(&CapsHashSet::from([Capability::CAP_SETPCAP]))?;
-        caps::clear(None, CapSet::Bounding).context("cannot empty the bounding set")?;
+        caps::clear(None, CapSet::Bounding).context("cannot clear the capability bounding set")?;
     }
     Ok(())
 }
@@ -39,7 +39,7 @@ pub(super) fn drop_others(
     read_maps: impl Fn() -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
     let held = caps::read(None, CapSet::Permitted).context("cannot read the capabilities")?;
-    caps::clear(None, CapSet::Ambient).context("cannot empty the ambient set")?;
+    caps::clear(None, CapSet::Ambient).context("cannot clear the ambient capabilities")?;
     // Signals go to that child alone: the filter of system calls sees to it.
     let signals = needs.child.map(|_| Capability::CAP_KILL);
     let is_kept = |held: &Capability| *held == OWNERS || signals == Some(*held);
@@ -55,10 +55,10 @@ pub(super) fn drop_others(
                 break;
             }
         }
-        read_maps().context("cannot read the maps after giving privileges up")?;
+        read_maps().context("cannot read the maps after dropping privileges")?;
     }
     caps::set(None, CapSet::Permitted, &kept).context("cannot drop capabilities")?;
-    caps::clear(None, CapSet::Inheritable).context("cannot empty the inheritable set")?;
+    caps::clear(None, CapSet::Inheritable).context("cannot clear the inheritable capabilities")?;
     let names: Vec<_> = kept.iter().map(ToString::to_string).collect();
     Ok(if names.is_empty() { "none".into() } else { names.join(", ") })
 }

@@ -40,7 +40,7 @@ const NETWORK: [&str; 6] = [
 /// DNS over TCP.
 const DOMAIN: u16 = 53;
 
-/// Directories of many, which are not opened in place of one in them that is not there yet.
+/// Directories of many, which are not opened instead of one in them that is not there yet.
 const SHARED: [&str; 8] =
     ["/", "/etc", "/home", "/run", "/var", "/var/lib", "/var/log", "/var/snap"];
 
@@ -49,10 +49,10 @@ const SHARED: [&str; 8] =
 /// # Errors
 /// When the kernel refuses the rules.
 pub(super) fn confine(needs: &Needs) -> anyhow::Result<()> {
-    let status = restrict(needs).context("cannot restrict files by Landlock")?;
+    let status = restrict(needs).context("cannot restrict file access with Landlock")?;
     match status {
         RulesetStatus::NotEnforced => {
-            log::debug!("files are not restricted: this kernel has no Landlock");
+            log::debug!("file access is not restricted: this kernel has no Landlock");
         }
         RulesetStatus::PartiallyEnforced | RulesetStatus::FullyEnforced => {}
     }

@@ -47,7 +47,7 @@ pub(crate) fn enter(
 ) -> anyhow::Result<()> {
     let threads = fs::read_dir("/proc/self/task").context("cannot count threads")?.count();
     if threads != 1 {
-        bail!("privileges cannot be given up while {threads} threads run");
+        bail!("cannot drop privileges while {threads} threads run");
     }
     prctl::set_no_new_privs().context("cannot set no_new_privs")?;
     capabilities::empty_bounding_set()?;
@@ -70,7 +70,7 @@ fn hide() -> anyhow::Result<()> {
     set(false)?;
     if fs::read_dir(DESCRIPTORS).is_err() {
         set(true)?;
-        log::debug!("stays traceable by its own user: this kernel would hide its descriptors");
+        log::debug!("the process stays dumpable: otherwise this kernel would hide its descriptors");
     }
     Ok(())
 }

@@ -110,7 +110,7 @@ const ALLOWED_FOR_FILES: &[libc::c_long] = &[
 /// What it takes to wait for a child.
 const ALLOWED_FOR_CHILD: &[libc::c_long] = &[libc::SYS_wait4, libc::SYS_waitid];
 
-/// Names that older architectures have besides.
+/// Additional names on older architectures.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_BESIDES: &[libc::c_long] = &[
     libc::SYS_access,
@@ -130,8 +130,8 @@ const ALLOWED_BESIDES: &[libc::c_long] = &[];
 /// # Errors
 /// When the kernel refuses the filter.
 pub(super) fn confine(needs: &Needs) -> anyhow::Result<()> {
-    for program in programs(needs).context("cannot make the filter of system calls")? {
-        apply_filter(&program).context("cannot install the filter of system calls")?;
+    for program in programs(needs).context("cannot build the seccomp filter")? {
+        apply_filter(&program).context("cannot install the seccomp filter")?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(super) fn leave_root(history: Option<&Path>) -> anyhow::Result<()> {
         return Ok(());
     }
     if !capabilities::are_held(&CHANGES) {
-        log::info!(target: NOTICE, "stays root: CAP_SETUID and CAP_SETGID are missing to leave it");
+        log::info!(target: NOTICE, "still running as root: changing user needs CAP_SETUID and CAP_SETGID");
         return Ok(());
     }
     let (user, group) = daemon_user();
@@ -39,21 +39,21 @@ pub(super) fn leave_root(history: Option<&Path>) -> anyhow::Result<()> {
     {
         log::info!(
             target: NOTICE,
-            "stays root: {}, where the history is, is not owned by user {user}",
+            "still running as root: {}, where the history is, is not owned by user {user}",
             directory.display()
         );
         return Ok(());
     }
     caps::securebits::set_keepcaps(true).context("cannot keep capabilities")?;
     capabilities::raise(&CapsHashSet::from(CHANGES))?;
-    setgroups(&[]).context("cannot leave root's groups")?;
-    setresgid(group, group, group).context("cannot leave root's group")?;
-    setresuid(user, user, user).context("cannot leave root")?;
+    setgroups(&[]).context("cannot drop root's groups")?;
+    setresgid(group, group, group).context("cannot drop root's group")?;
+    setresuid(user, user, user).context("cannot drop root")?;
     log::debug!("user {user}, group {group}");
     Ok(())
 }
 
-/// User and group of the daemon: those of packages, or else nobody's. Of the file alone: the C library would
+/// User and group of the daemon: those that packages make, else `nobody`. Of the file alone: the C library would
 /// ask nscd, and a socket that fails for that would be reported as any.
 fn daemon_user() -> (Uid, Gid) {
     let users = fs::read_to_string(USERS).unwrap_or_default();

@@ -14,14 +14,14 @@ pub(super) const fn chosen(style: Style) -> Style {
     style.add_modifier(Modifier::REVERSED).remove_modifier(Modifier::DIM)
 }
 
-/// What depends on whether there are colors.
+/// Styles, with or without colors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
     pub(super) is_colored: bool,
 }
 
 impl Look {
-    /// What nobody should overlook.
+    /// Important information.
     pub(super) const fn alarm(self) -> Style {
         self.colored(BOLD, Color::Red).add_modifier(Modifier::REVERSED)
     }

@@ -48,7 +48,7 @@ fn lines(app: &App, look: Look, width: usize) -> Vec<(Style, String)> {
     lines
 }
 
-/// What there is to say about the chosen row and the newest event of it, or the chosen event.
+/// Details of the selected row and its newest event, or of the selected event.
 pub(super) fn below(app: &App, look: Look, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;

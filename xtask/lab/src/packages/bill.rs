@@ -69,7 +69,7 @@ fn component(package: &Package, crates: &Crates) -> Value {
         "purl": format!("pkg:cargo/{}@{}", package.name, package.version),
     });
     if let Some(license) = &package.license {
-        // Crates of old separate them by a slash.
+        // Old crates separate them by a slash.
         let parts: Vec<_> = license.split('/').map(str::trim).collect();
         component["licenses"] = json!([{ "expression": parts.join(" OR ") }]);
     }

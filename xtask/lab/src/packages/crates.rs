@@ -58,13 +58,13 @@ pub(super) struct Package {
 }
 
 impl Package {
-    /// What no other package has.
+    /// Its unique id.
     pub(super) fn title(&self) -> String {
         format!("{} {}", self.name, self.version)
     }
 }
 
-/// What is linked.
+/// Linked crates.
 #[derive(Debug)]
 pub(super) struct Crates {
     /// By name and version.

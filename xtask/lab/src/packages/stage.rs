@@ -103,7 +103,7 @@ impl Stage {
         self.root.parent().unwrap_or(&self.root)
     }
 
-    /// A program that packs, told the time of the newest commit instead of the present, so that the
+    /// A program that packs, given the time of the newest commit instead of the present, so that the
     /// same source makes the same package. Without git it is left to the program: Debian's takes
     /// the time of the changelog.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {

@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::{JSON, PATIENCE, child::this_program, tracing};
 use crate::tracer;
 
-/// What a command and its trace came to.
+/// Outcome of a command and its trace.
 pub(super) struct Traced {
     pub(super) code: Option<i32>,
-    /// What the command has written.
+    /// The command's output.
     pub(super) stdout: String,
     /// What came on stderr: socktrace's lines, and all else.
     pub(super) lines: Vec<Value>,
@@ -39,7 +39,7 @@ impl Traced {
     pub(super) fn check(&self, count: usize, code: i32) -> Result<()> {
         ensure!(self.code == Some(code), "ended with {:?}, not {code}: {}", self.code, self.said);
         let mut made: Vec<_> = self.stdout.lines().collect();
-        let shown: Vec<_> = self.lines.iter().map(told).collect();
+        let shown: Vec<_> = self.lines.iter().map(summary_of).collect();
         let mut shown: Vec<_> = shown.iter().map(String::as_str).collect();
         made.sort_unstable();
         shown.sort_unstable();
@@ -55,7 +55,7 @@ impl Traced {
 }
 
 /// As a child says it of itself.
-fn told(line: &Value) -> String {
+fn summary_of(line: &Value) -> String {
     let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
     format!("{} {} {}", line["pid"], text("errno"), text("cause"))
 }

@@ -271,7 +271,7 @@ impl Expected {
         }
     }
 
-    /// What tells this case's advice from another's, where the harness knows it. The tests of the
+    /// What distinguishes this case's advice from another's, where the harness knows it. The tests of the
     /// diagnosis have every word.
     fn advice(&self) -> Claim {
         let with = |part: String| Claim::Text { with: part, without: None };

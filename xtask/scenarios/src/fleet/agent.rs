@@ -45,7 +45,7 @@ pub fn main(args: &[String]) -> Result<i32> {
     let role = [Role::Client, Role::Router, Role::Server].into_iter().find(|it| it.name() == role);
     let role = role.context("client, router or server?")?;
     unistd::sethostname(role.name()).context("cannot set the host name")?;
-    // By which logs tell hosts apart.
+    // By which logs distinguish hosts.
     fs::write("/etc/machine-id", format!("{:032x}\n", role as u8 + 1))?;
     network::set_up(role)?;
     if role == Role::Server {

@@ -84,7 +84,7 @@ fn twin() -> Result<()> {
     nft(&format!("table ip nat {{ {}; }}", masquerade("eth1")))
 }
 
-/// Has nft make these tables.
+/// Creates these tables with nft.
 fn nft(tables: &str) -> Result<()> {
     let status = Command::new("nft").arg(tables).status().context("cannot run nft")?;
     ensure!(status.success(), "nft refuses: {tables}");

@@ -72,7 +72,7 @@ fn end(result: Result<i32>) -> ! {
     if let Err(error) = report(&Report::Exit { code }) {
         eprintln!("init: cannot report the exit code {code}: {error:#}");
     }
-    // The kernel thinks that powering off is an emergency to tell of on every console.
+    // The kernel reports powering off as an emergency on every console.
     if let Err(error) = fs::write("/proc/sys/kernel/printk", "0") {
         eprintln!("init: cannot silence the kernel: {error}");
     }

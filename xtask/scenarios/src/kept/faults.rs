@@ -70,7 +70,7 @@ pub(in super::super) fn second_writer() -> Result<()> {
     }
     until_kept(&file, 1)?;
     let (_, said) = second.stop(Signal::SIGTERM)?;
-    ensure!(said.matches("another process writes").count() == 1, "{said}");
+    ensure!(said.matches("another process is writing").count() == 1, "{said}");
     ensure!(said.contains("history: 0 lines written, 1 dropped"), "{said}");
     let (_, said) = first.stop(Signal::SIGTERM)?;
     ensure!(said.contains("history: 1 lines written, 0 dropped"), "{said}");
@@ -112,7 +112,7 @@ fn with_full_disk(directory: &str, file: &str) -> Result<()> {
     let began = Instant::now();
     loop {
         daemon::reset_one()?;
-        if tracer.said_within("can be written again", Duration::from_secs(1)) {
+        if tracer.said_within("writing works again", Duration::from_secs(1)) {
             break;
         }
         if began.elapsed() > PATIENCE {
@@ -128,7 +128,7 @@ fn with_full_disk(directory: &str, file: &str) -> Result<()> {
 }
 
 /// Where nothing can be written, as in a file system that is mounted read-only and in a file that is another
-/// user's, it is said once, and the stream goes on. When it can be mended the history goes on by itself.
+/// user's, it is reported once, and the stream continues. Once it is fixed the history continues by itself.
 pub(in super::super) fn not_writable() -> Result<()> {
     let file = place("read-only")?;
     let directory = file.strip_suffix("/history.db").context("a directory")?;
@@ -154,7 +154,7 @@ pub(in super::super) fn not_writable() -> Result<()> {
     })
 }
 
-/// Has a daemon begin with a file that it cannot write, and go on when that is mended.
+/// Starts a daemon with a file that it cannot write, and checks that it continues when that is fixed.
 fn goes_on_when(
     file: &str,
     command: impl Fn(&[&str]) -> Command,
@@ -168,7 +168,7 @@ fn goes_on_when(
     let began = Instant::now();
     loop {
         daemon::reset_one()?;
-        if tracer.said_within("can be written again", Duration::from_secs(1)) {
+        if tracer.said_within("writing works again", Duration::from_secs(1)) {
             break;
         }
         ensure!(began.elapsed() < PATIENCE, "it does not go on");

@@ -255,6 +255,6 @@ pub(super) fn wrong_arguments() -> Result<()> {
     }
     let output = history("/run/no-such-history", &[]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(1) && said.contains("there is no history"), "{said}");
+    ensure!(output.status.code() == Some(1) && said.contains("there is not a history"), "{said}");
     Ok(())
 }

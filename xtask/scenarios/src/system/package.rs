@@ -24,7 +24,7 @@ const HISTORY: &str = "/var/lib/socktrace/history.db";
 /// The configuration as the package has it.
 const CONFIG_AS_IT_COMES: &str = "/run/socktrace.toml.orig";
 
-/// The message by which systemd tells that a unit was started: its manual has the number.
+/// The message by which systemd reports that a unit was started: its manual has the number.
 const UNIT_STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
 
 /// A file of the package: the first version, or the one after it.
@@ -55,7 +55,7 @@ pub(super) fn restore_config() -> Result<()> {
 }
 
 /// Once it is installed it neither runs nor listens, nor will it at the next start of the system,
-/// until it is told to. Its files are root's.
+/// until it is enabled. Its files are root's.
 pub(in super::super) fn install() -> Result<()> {
     ensure!(version().is_err(), "it is there already");
     ensure_installed()?;

@@ -95,15 +95,15 @@ pub(in super::super) fn reload() -> Result<()> {
     said("only a restart makes it so: idle-threshold", "4")?;
     fs::write(CONFIG, "outptu = \"json\"\n")?;
     systemctl(&["reload", UNIT])?;
-    until(|| said("the configuration stays as it was", "3"))?;
+    until(|| said("the configuration is not changed", "3"))?;
     said("/etc/socktrace/socktrace.toml:1: unknown key \"outptu\"", "3")?;
 
     victim::run()?;
     until(|| {
         let messages = messages()?;
-        let told = messages.iter().filter(|entry| text(entry).contains(" victim.service "));
-        let told = told.count();
-        ensure!(told == victim::failures(), "{told} lines: {:?}", unit::texts(&messages));
+        let reported = messages.iter().filter(|entry| text(entry).contains(" victim.service "));
+        let reported = reported.count();
+        ensure!(reported == victim::failures(), "{reported} lines: {:?}", unit::texts(&messages));
         Ok(())
     })?;
 
@@ -119,9 +119,13 @@ pub(in super::super) fn reload() -> Result<()> {
     victim::run()?;
     until(|| {
         let messages = messages()?;
-        let told = messages.iter().filter(|entry| text(entry).contains(" victim.service "));
-        let told = told.count();
-        ensure!(told == 2 * victim::failures(), "{told} lines: {:?}", unit::texts(&messages));
+        let reported = messages.iter().filter(|entry| text(entry).contains(" victim.service "));
+        let reported = reported.count();
+        ensure!(
+            reported == 2 * victim::failures(),
+            "{reported} lines: {:?}",
+            unit::texts(&messages)
+        );
         Ok(())
     })?;
     comes_to(&[("ActiveState", "active"), ("SubState", "running"), ("MainPID", &pid)])

@@ -23,7 +23,7 @@ pub(super) const SOCKET: &str = "socktrace.socket";
 /// Its configuration.
 pub(super) const CONFIG: &str = "/etc/socktrace/socktrace.toml";
 
-/// Makes the service stream, in the way that its configuration says: what `docs/install.md` tells
+/// Makes the service stream, in the way that its configuration says: what `docs/install.md` advises
 /// people to set. The capability finds services that have only just begun.
 const STREAMING: &str = "\
 ExecStart=
@@ -166,7 +166,7 @@ pub(super) fn until<T>(mut look: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// What tells why a scenario failed: the service's state, and the end of what was said of it.
+/// What shows why a scenario failed: the service's state, and the end of its log.
 pub(in super::super) fn evidence() -> String {
     let mut evidence = String::new();
     for words in [

@@ -76,7 +76,7 @@ fn failures_in(metrics: &Metrics) -> impl Iterator<Item = (&str, usize)> {
     failures.filter(move |(series, _)| is_failures(series))
 }
 
-/// What the service's metrics say.
+/// The service's metrics.
 pub(super) fn scrape() -> Result<Metrics> {
     tracer::scrape(http::METRICS.into())
 }

@@ -34,7 +34,7 @@ fn fails(socket_type: i32, name: &Name, cause: Cause, wanted: i32) -> Result<Exp
     Ok(failed_call(cause, "connect", errno, Some(name)))
 }
 
-/// Nobody listens: the file was left behind, or is none of a socket; an abstract name is nobody's; a socket
+/// Nobody listens: the file was left behind, or is none of a socket; an abstract name is unused; a socket
 /// has a name and does not listen.
 pub(crate) fn refused() -> Result<Vec<Expected>> {
     let refused = |socket_type, name: &Name| {
@@ -98,7 +98,7 @@ pub(crate) fn connect_local() -> Result<Vec<Expected>> {
     socket::connect(&receiver, &partner)?;
     let other_partner = refused(DATAGRAM, &datagrams, libc::EPERM)?;
     let below_file = Name::exactly(&format!("{}/below", datagrams.shown()));
-    let no_directory = refused(STREAM, &below_file, libc::ENOTDIR)?.saying("is no directory");
+    let no_directory = refused(STREAM, &below_file, libc::ENOTDIR)?.saying("is not a directory");
     let private = Name::path("private")?;
     let _listener = listener(STREAM, &private, 1)?;
     fs::set_permissions(private.file(), fs::Permissions::from_mode(0o600))?;

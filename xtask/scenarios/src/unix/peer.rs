@@ -99,7 +99,7 @@ pub(crate) fn write_after_close() -> Result<Vec<Expected>> {
             child::write(&client.into(), how, disposition)?;
         let calls = match verdict {
             "kills" => {
-                ensure!(killed_by == Some(libc::SIGPIPE), "the child told {errnos:?}");
+                ensure!(killed_by == Some(libc::SIGPIPE), "the child reported {errnos:?}");
                 1
             }
             _ => errnos.len(),

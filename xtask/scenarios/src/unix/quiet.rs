@@ -93,12 +93,12 @@ pub(crate) fn end_with_pair() -> Result<()> {
     Ok(())
 }
 
-/// A pipe is no socket, whoever dies by it.
+/// A pipe is not a socket, whoever dies by it.
 pub(crate) fn broken_pipe() -> Result<Vec<Expected>> {
     let (reader, writer) = nix::unistd::pipe()?;
     drop(reader);
-    let told = child::write(&writer.into(), How::Sendfile, Disposition::Ignored)?;
-    ensure!(told.errnos == [libc::EPIPE; 2], "the child told {told:?}");
+    let outcome = child::write(&writer.into(), How::Sendfile, Disposition::Ignored)?;
+    ensure!(outcome.errnos == [libc::EPIPE; 2], "the child reported {outcome:?}");
     Ok(SILENCE)
 }
 

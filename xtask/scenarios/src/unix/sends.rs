@@ -98,7 +98,7 @@ pub(crate) fn write_after_close() -> Result<Vec<Expected>> {
         let ChildOutcome { pid, errnos, killed_by } =
             child::write(&client.into(), how, disposition)?;
         let kills = verdict == "kills";
-        ensure!(kills == (killed_by == Some(libc::SIGPIPE)), "the child told {errnos:?}");
+        ensure!(kills == (killed_by == Some(libc::SIGPIPE)), "the child reported {errnos:?}");
         ensure!(errnos.iter().all(|errno| *errno == libc::EPIPE), "the child got {errnos:?}");
         let calls = if kills { 1 } else { errnos.len() };
         let failure = Expected::of_unix(Cause::WriteAfterPeerClose, "write", libc::EPIPE)

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
         if args.check {
             let before = recorded.of(series.name);
             if before.is_empty() {
-                bail!("no figures of {} are recorded; the option is --write-docs", series.name);
+                bail!("no figures of {} are recorded; record them with --write-docs", series.name);
             }
             let found = check::worse(before, &figures);
             worse.extend(found.into_iter().map(|line| format!("{}: {line}", series.name)));
@@ -118,7 +118,7 @@ fn measure(
     }
 }
 
-/// What says what to measure.
+/// Arguments that say what to measure.
 fn words(args: &BenchArgs) -> Vec<String> {
     let mut words = Vec::from_iter(args.short.then(|| "--short".to_owned()));
     if args.measurements.is_empty() {

@@ -25,11 +25,12 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Vec<Figure>> {
     let doctor = as_root(&daemon).arg("doctor").output().context("cannot run the daemon")?;
     if refusal::is_refusal(doctor.status.code()) {
         eprint!("{}", String::from_utf8_lossy(&doctor.stdout));
-        bail!("this host refuses tracing; without --native, a virtual machine is measured");
+        bail!("this host refuses tracing; run without --native to measure in a virtual machine");
     }
     let mut command = as_root(compile::guest(compile::BuildOptions::released(Arch::OWN))?);
     command.args(["bench", "--native"]).arg(&daemon).args(super::words(args));
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run what measures")?;
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().context("cannot run the measuring program")?;
     let stdout = child.stdout.take().context("its output is not piped")?;
     let mut figures = Vec::new();
     for line in BufReader::new(stdout).lines() {
@@ -37,7 +38,7 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Vec<Figure>> {
         let report = serde_json::from_str(&line).with_context(|| format!("no report: {line}"))?;
         super::hear("here", report, &mut figures);
     }
-    let status = child.wait().context("cannot wait for what measures")?;
+    let status = child.wait().context("cannot wait for the measuring program")?;
     ensure!(status.success(), "measuring ended with {status}");
     Ok(figures)
 }

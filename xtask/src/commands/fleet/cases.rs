@@ -179,9 +179,9 @@ pub(super) fn compare(engine: &Engine, expected: &[Expected]) -> Result<Vec<Stri
         let got = if got == ENDED[1] { ENDED[0] } else { got };
         match left.iter().position(|expected| got == *expected) {
             Some(at) => drop(left.swap_remove(at)),
-            None => wrong.push(format!("not to be said: {got:?}")),
+            None => wrong.push(format!("must not be reported: {got:?}")),
         }
     }
-    wrong.extend(left.iter().map(|missing| format!("not said: {missing:?}")));
+    wrong.extend(left.iter().map(|missing| format!("not reported: {missing:?}")));
     Ok(wrong)
 }

@@ -47,7 +47,7 @@ pub(super) fn ensure(setup: &Setup) -> Result<PathBuf> {
         bail!("missing: Go 1.25 or later, which builds the Collector: https://go.dev/dl");
     }
     if !setup.allowed {
-        bail!("missing: the Collector, and --no-setup forbids to build it. Run again without it.");
+        bail!("missing: the Collector, and --no-setup forbids building it. Run again without it.");
     }
     fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
     let step = progress::step("Compiling the OpenTelemetry Collector");
@@ -66,7 +66,7 @@ pub(super) fn ensure(setup: &Setup) -> Result<PathBuf> {
             return Err(error);
         }
         progress::note(format_args!(
-            "Note: no {KUBERNETES} to be had, so Kubernetes's part is not checked"
+            "Note: {KUBERNETES} is not available, so the Kubernetes part is not checked"
         ));
         build(&without.join("\n")).context("cannot build the Collector")?;
     }
@@ -74,7 +74,7 @@ pub(super) fn ensure(setup: &Setup) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Has it check the configurations that are shipped.
+/// Makes it check the shipped configurations.
 ///
 /// # Errors
 ///
@@ -93,8 +93,8 @@ pub(super) fn validate(program: &Path) -> Result<()> {
             check.arg("--config").arg(shipped(file));
         }
         process::output(&mut check)
-            .with_context(|| format!("{} is wrong", files.join(" with ")))?;
-        progress::note(format_args!("The Collector finds {} right", files.join(" with ")));
+            .with_context(|| format!("the Collector rejects {}", files.join(" with ")))?;
+        progress::note(format_args!("The Collector accepts {}", files.join(" with ")));
     }
     Ok(())
 }

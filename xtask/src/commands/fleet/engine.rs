@@ -32,7 +32,7 @@ pub(super) fn ensure(setup: &Setup) -> Result<PathBuf> {
         bail!("missing: pip3, which fetches the engine of ClickHouse");
     }
     if !setup.allowed {
-        bail!("missing: chdb-core, and --no-setup forbids to install. Run again without it.");
+        bail!("missing: chdb-core, and --no-setup forbids installing. Run again without it.");
     }
     let what = format!("ClickHouse's engine (chdb-core {VERSION})");
     let step = progress::step(format_args!("Installing {what}"));

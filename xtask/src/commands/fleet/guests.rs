@@ -91,7 +91,7 @@ impl Fleet {
         }
         for boot in self.boots {
             let outcome = boot.join().map_err(|_| anyhow!("a boot panicked"))??;
-            ensure!(outcome == Outcome::Finished { code: 0 }, "a guest ended so: {outcome:?}");
+            ensure!(outcome == Outcome::Finished { code: 0 }, "a guest ended with {outcome:?}");
         }
         Ok(said)
     }
@@ -210,7 +210,7 @@ impl Guest {
             let mut line = String::new();
             let count = self.words.read_line(&mut line);
             let count = count.with_context(|| {
-                format!("the {} says nothing; it said {:?}", self.role.name(), self.heard)
+                format!("the {} does not answer; it said {:?}", self.role.name(), self.heard)
             })?;
             ensure!(count > 0, "the {} is gone; it said {:?}", self.role.name(), self.heard);
             let word: Word = serde_json::from_str(&line)?;
@@ -224,7 +224,7 @@ impl Guest {
         }
     }
 
-    /// Has an order carried out.
+    /// Carries out an order.
     fn order(&mut self, order: &Order) -> Result<()> {
         self.send(order)?;
         self.find(|word| (*word == Word::Done).then_some(()))
@@ -261,7 +261,7 @@ impl Guest {
         self.hears(name, says)
     }
 
-    /// Has a process go on.
+    /// Lets a process continue.
     pub(super) fn go_on(&mut self, name: &str) -> Result<()> {
         self.order(&Order::GoOn(name.into()))
     }

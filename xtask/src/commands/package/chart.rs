@@ -76,7 +76,7 @@ pub(super) fn check(setup: &Setup) -> Result<()> {
     for (name, values, reasons) in VALUES {
         process::output(chart.command("lint").args(["--strict", "."]).args(values))?;
         let text = chart.render(Path::new("."), values)?;
-        ensure!(text == chart.render(&package, values)?, "packed, the chart renders otherwise");
+        ensure!(text == chart.render(&package, values)?, "the packaged chart renders differently");
         let file = directory.path().join(format!("{name}.yaml"));
         fs::write(&file, text)?;
         containers::validate(std::slice::from_ref(&file))?;
@@ -154,8 +154,8 @@ fn check_levels(documents: &[Judged], reasons: &str) -> Result<()> {
     let is_set = |judged: &&Judged| kind(&judged.document) == "DaemonSet";
     let refused = &documents.iter().find(is_set).context("no DaemonSet")?.refused;
     let said = refused.get("baseline").map_or("nothing", String::as_str);
-    ensure!(said == reasons, "against it `baseline` says {said}, and not {reasons}");
-    ensure!(refused.contains_key("restricted"), "`restricted` lets it pass");
+    ensure!(said == reasons, "`baseline` refuses it with {said}, not with {reasons}");
+    ensure!(refused.contains_key("restricted"), "`restricted` accepts it");
     ensure!(!refused.contains_key("privileged"), "even `privileged` refuses it");
     Ok(())
 }

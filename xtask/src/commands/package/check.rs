@@ -45,7 +45,7 @@ sys.exit(error and str(error))
 
 const PROGRAM: &str = "usr/bin/socktrace";
 
-/// What somebody has set.
+/// A setting changed by an administrator.
 const CHANGED: &str = "idle-threshold = 60\n";
 
 /// Checks a package for Debian: what lintian says, and what becomes of its files when it is
@@ -154,7 +154,7 @@ pub(super) fn newer(package: &Path, directory: &Path) -> Result<PathBuf> {
     Ok(newer)
 }
 
-/// A system of Debian with nothing in it. The scripts of packages run outside, told where it is.
+/// A system of Debian with nothing in it. The scripts of packages run outside, and are given its path.
 struct System {
     root: PathBuf,
 }

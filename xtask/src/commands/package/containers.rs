@@ -1,4 +1,4 @@
-//! Whether the recipe of the image and the manifests of Kubernetes are sound, as far as can be told
+//! Whether the recipe of the image and the manifests of Kubernetes are sound, as far as can be checked
 //! without an engine and a cluster.
 
 use std::{fs, path::PathBuf, process::Command};

@@ -55,7 +55,11 @@ pub(super) fn check(stage: &Stage, made: &[PathBuf]) -> Result<()> {
         }
     }
     if !different.is_empty() {
-        bail!("the same source makes other bytes in {}: {}", root.display(), different.join(", "));
+        bail!(
+            "the same source makes different bytes in {}: {}",
+            root.display(),
+            different.join(", ")
+        );
     }
     fs::remove_dir_all(&directory).context("cannot remove what was made again")
 }

@@ -24,7 +24,7 @@ pub(super) struct PlannedBoot {
     /// Which part of its scenarios run in it, and of how many.
     pub(super) part: (usize, usize),
     pub(super) mode: Mode,
-    /// More words for the kernel's command line.
+    /// Append to the kernel's command line.
     pub(super) append: &'static str,
     pub(super) accelerator: Accelerator,
     /// Put into the guest.
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kernel_is_tested_as_a_whole_unless_told_otherwise() {
+    fn one_kernel_is_tested_as_a_whole_by_default() {
         use Scope::{Differing, Full, Quick, Whole};
         let scopes = |words: &[&str]| {
             let args = parse(words);

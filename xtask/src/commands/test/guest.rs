@@ -35,7 +35,7 @@ pub(super) fn run(args: &TestArgs, planned: &PlannedBoot) -> Summary {
     let mut verdicts = verdicts(args, planned, &args.scenarios);
     summary.boot(kernel, &mode, start.elapsed());
     let second_tries = try_again(&mut verdicts, |names| {
-        progress::print(format!("note {kernel:<5} {mode:<6} made once more: {}", names.join(", ")));
+        progress::print(format!("note {kernel:<5} {mode:<6} run once more: {}", names.join(", ")));
         self::verdicts(args, planned, names)
     });
     for (scenario, first) in second_tries {
@@ -124,7 +124,7 @@ fn verdicts(args: &TestArgs, planned: &PlannedBoot, scenarios: &[String]) -> Vec
     // panics or waits forever before it has run any program.
     if !is_up.get() && matches!(outcome, Ok(Outcome::Panicked { .. } | Outcome::Hung { .. })) {
         progress::print(format!(
-            "note {kernel:<5} {mode:<6} the kernel has not come up and is booted once more"
+            "note {kernel:<5} {mode:<6} the kernel did not come up and is booted once more"
         ));
         outcome = run_guest(args, planned, scenarios, &mut hear);
     }

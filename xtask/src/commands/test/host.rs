@@ -103,7 +103,7 @@ pub(super) fn refusal(daemon: &Path) -> Result<Count> {
     match verdict {
         Ok(()) => {
             progress::print(format!(
-                "ok   host  refusal is told plainly: {}",
+                "ok   host  refusal is explained: {}",
                 refusal::reason(&stderr)
             ));
             Ok(Count { passed: 1, ..Count::default() })

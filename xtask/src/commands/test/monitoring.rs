@@ -35,7 +35,7 @@ const PAGE: &str = "socktrace/src/metrics/testdata/metrics.txt";
 /// When a file cannot be written.
 pub(super) fn check(promtool: &Path) -> Result<Count> {
     let mut count = Count::default();
-    let mut tell = |name: &str, start: Instant, result: Result<String>| {
+    let mut report = |name: &str, start: Instant, result: Result<String>| {
         let took = start.elapsed().as_secs_f64();
         match result {
             Ok(_) => {
@@ -52,14 +52,14 @@ pub(super) fn check(promtool: &Path) -> Result<Count> {
         let start = Instant::now();
         let mut command = Command::new(promtool);
         command.args(args).current_dir(workspace::root().join("deploy/prometheus"));
-        tell(name, start, process::output(&mut command));
+        report(name, start, process::output(&mut command));
     }
     let start = Instant::now();
     let rules = workspace::cache("dashboard.rules.yml");
     let text = dashboard_as_rules()?;
     fs::write(&rules, text).with_context(|| format!("cannot write {}", rules.display()))?;
     let mut command = Command::new(promtool);
-    tell(
+    report(
         "queries of the dashboard",
         start,
         process::output(command.args(["check", "rules"]).arg(&rules)),
@@ -69,7 +69,7 @@ pub(super) fn check(promtool: &Path) -> Result<Count> {
     let page = File::open(&page).with_context(|| format!("cannot read {}", page.display()))?;
     let mut command = Command::new(promtool);
     command.args(["check", "metrics"]).stdin(page).stdout(Stdio::null());
-    tell("the page of metrics", start, process::run(&mut command).map(|()| String::new()));
+    report("the page of metrics", start, process::run(&mut command).map(|()| String::new()));
     Ok(count)
 }
 

@@ -40,7 +40,7 @@ impl Count {
     }
 }
 
-/// What came of some boots.
+/// Results of some boots.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     pub(super) count: Count,
