@@ -24,7 +24,7 @@ use crate::{
         owned::{Extent, OwnedTallies},
         programs::Programs,
     },
-    metrics::{self, About, Exporter, Hooks, Netstat},
+    metrics::{self, About, Exporter, Hooks, Netstat, Zeros},
     owner::Owners,
     service::log::NOTICE,
 };
@@ -143,6 +143,7 @@ pub(super) fn metrics(
     let max_owned = services.extent().map_or(0, |extent| extent.entries);
     let Sources { counts, programs, progress, listeners: looks, netstat, otlp, history } = sources;
     let services = services.start(object, &counts)?;
+    let zeros = Zeros::new(&about, &counts);
     let exporter = Arc::new(Exporter {
         about,
         counts,
@@ -151,6 +152,7 @@ pub(super) fn metrics(
         services,
         listeners: looks,
         netstat,
+        zeros,
         max_owned,
         progress,
         otlp,

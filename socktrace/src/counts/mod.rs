@@ -74,6 +74,11 @@ impl Counts {
         Ok(counts)
     }
 
+    /// Whether a signature would be counted.
+    pub(crate) fn admits(&self, signature: Signature) -> bool {
+        self.filtered.as_ref().is_none_or(|(filter, _)| filter.admits_signature(signature))
+    }
+
     /// How many failures were counted, by their causes.
     ///
     /// # Errors

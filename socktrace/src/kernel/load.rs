@@ -122,6 +122,8 @@ pub(crate) struct Measurable {
     pub(crate) accept_queue: bool,
     /// What listeners drop.
     pub(crate) listener_drops: bool,
+    /// Which segment resets a connection.
+    pub(crate) reset_segment: bool,
 }
 
 /// What keeps the programs attached, as long as it lives.
@@ -188,6 +190,7 @@ pub(crate) fn load_prepared(
         accept_wait: plan.knows("TCP_LSNDTIME"),
         accept_queue: plan.knows("SOCK_ACK_BACKLOG"),
         listener_drops: plan.knows("SOCK_DROPS") && plan.knows("SOCK_ACK_BACKLOG"),
+        reset_segment: plan.tcp_reset_skb_arg.is_some() && plan.knows("SKB_CB"),
     };
     let object = Object(ebpf);
     Ok(Loaded { object, links, health, losses, rst_reasons, measurable, listeners })

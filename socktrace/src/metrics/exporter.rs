@@ -14,6 +14,7 @@ use super::{
     services::{Page, Services},
     snapshot::{About, MapFill, Snapshot},
     sockets, tracer,
+    zeros::Zeros,
 };
 use crate::{
     counts::{Counts, SharedProgress},
@@ -39,6 +40,8 @@ pub(crate) struct Exporter {
     pub(crate) listeners: Option<Arc<ListenerTable>>,
     /// `None` where `/proc` has none.
     pub(crate) netstat: Option<Netstat>,
+    /// Failures that are on the page before they happen.
+    pub(crate) zeros: Zeros,
     /// Room for these counts.
     pub(crate) max_owned: u32,
     /// `None` where there are no lines.
@@ -84,6 +87,8 @@ impl Exporter {
         };
         snapshot.sockopts_beyond = snapshot.counter(Counter::SockoptsFull);
         snapshot.maps = self.maps(&snapshot);
+        // After the maps, in which they are not.
+        self.zeros.add_to(&mut snapshot.signatures);
         snapshot.duration = began.elapsed();
         Ok(snapshot)
     }

@@ -47,6 +47,7 @@ fn about(accept: HookState) -> About {
             accept_wait: true,
             accept_queue: true,
             listener_drops: true,
+            reset_segment: true,
         },
         rst_reasons: vec![(15, "tcp_abort_on_close".to_owned())],
         service_ports: true,

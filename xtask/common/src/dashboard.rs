@@ -107,6 +107,7 @@ mod tests {
 
     const RULES: &str = include_str!("../../../deploy/prometheus/socktrace.rules.yml");
     const METRICS: &str = include_str!("../../../docs/metrics.md");
+    const CARGO: &str = include_str!("../../../Cargo.toml");
     const PATTERNS: &str = include_str!("../../../docs/patterns.md");
 
     /// What Grafana's types do not have, as it belongs to Prometheus's part in Grafana.
@@ -195,21 +196,24 @@ mod tests {
     }
 
     #[test]
-    fn every_alert_has_a_section() {
+    fn every_alert_links_to_a_section() {
+        let repository = CARGO.lines().find_map(|line| line.strip_prefix("repository = \""));
+        let repository = repository.unwrap().trim_end_matches('"');
+        let link = format!("runbook_url: {repository}/blob/main/docs/patterns.md#");
         let is_kept = |character: &char| character.is_alphanumeric() || "- ".contains(*character);
         let anchor = |heading: &str| {
             heading.to_lowercase().chars().filter(is_kept).collect::<String>().replace(' ', "-")
         };
         let sections: BTreeSet<_> =
             PATTERNS.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
-        let alerts = RULES.lines().filter(|line| line.trim().starts_with("- alert: ")).count();
-        let runbooks: Vec<_> = RULES
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("runbook: docs/patterns.md#"))
-            .collect();
-        assert_eq!(alerts, runbooks.len());
-        for section in runbooks {
-            assert!(sections.contains(section), "no section {section} in docs/patterns.md");
+        let alerts: Vec<_> = RULES.split("- alert: ").skip(1).collect();
+        assert!(!alerts.is_empty());
+        for alert in alerts {
+            let name = alert.lines().next().unwrap();
+            let links: Vec<_> =
+                alert.lines().filter_map(|line| line.trim().strip_prefix(&link)).collect();
+            let [section] = links[..] else { panic!("{name} has these links: {links:?}") };
+            assert!(sections.contains(section), "{name}: no {section} in docs/patterns.md");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Names of what can be measured.
-pub const MEASUREMENTS: [&str; 9] =
-    ["cost", "programs", "storm", "start", "idle", "growth", "scrape", "export", "history"];
+pub const MEASUREMENTS: [&str; 10] =
+    ["cost", "programs", "storm", "start", "idle", "growth", "scrape", "export", "history", "top"];
 
 /// One measured value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -56,7 +56,10 @@ pub(super) fn counts_and_alerts() -> Result<()> {
     let timeout = r#"{cause="connect_timeout",service="web.service",unit="web.service"}"#;
     for (query, count) in [
         (r#"socktrace_socket_errors_total{cause="reset_by_peer",family="ipv6"}"#, 3.0),
-        (r#"socktrace:socket_errors:increase5m{cause="reset_by_peer",family="ipv6"}"#, 3.0),
+        // Extrapolated to the whole five minutes, by a part of a failure.
+        (r#"round(socktrace:socket_errors:increase5m{cause="reset_by_peer",family="ipv6"})"#, 3.0),
+        (r#"round(socktrace:timeouts:increase5m{family="ipv4",state="SYN_SENT"})"#, 3.0),
+        (r#"round(socktrace:sigpipe:increase5m{verdict="kills"})"#, 1.0),
         (r#"socktrace_socket_errors_total{cause="reset_before_accept",family="ipv4"}"#, 4.0),
         (r#"socktrace_accepted_resets_total{family="ipv4"}"#, 4.0),
         (r#"socktrace_sigpipe_total{verdict="kills"}"#, 1.0),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::Value;
 
-use socktrace_diagnosis::Cause;
+use socktrace_diagnosis::{Cause, Errnos};
 
 use super::{
     both_ends,
@@ -141,6 +141,9 @@ fn compare_metrics(reported: &[Reported], before: &Metrics, after: &Metrics, tex
     if by_service != errors {
         _ = writeln!(text, "metrics by service grew by {by_service:?}, all by {errors:?}");
     }
+    for series in after.keys().filter(|series| !before.contains_key(*series) && has_zero(series)) {
+        _ = writeln!(text, "there was no zero of {series}");
+    }
     let accepted: f64 =
         grown("socktrace_accepted_resets_total{", ["family", "family"]).values().sum();
     let wanted: f64 = count("accepted_reset").values().sum();
@@ -157,6 +160,20 @@ fn compare_metrics(reported: &[Reported], before: &Metrics, after: &Metrics, tex
             _ = writeln!(text, "{lost} grew from {was} to {is}");
         }
     }
+}
+
+/// Whether a series of failures is to be there before the first: of TCP, with a pair of cause and errno
+/// from the table.
+fn has_zero(series: &str) -> bool {
+    let counters = ["socktrace_socket_errors_total{", "socktrace_undelivered_total{"];
+    let is_counter = counters.iter().any(|counter| series.starts_with(counter));
+    let cause = Cause::ALL.iter().find(|cause| cause.id() == label(series, "cause"));
+    let is_pair = cause.is_some_and(|cause| match cause.row().errnos {
+        Errnos::Of(errnos) => errnos.iter().any(|errno| errno.name() == label(series, "errno")),
+        Errnos::None => true,
+        Errnos::Any => false,
+    });
+    is_counter && is_pair && label(series, "protocol") == "tcp"
 }
 
 /// Sum of the series with this prefix.

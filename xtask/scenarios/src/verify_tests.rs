@@ -339,3 +339,21 @@ fn losses_are_never_accepted() {
     after.insert("socktrace_events_lost_total".to_owned(), 3.0);
     assert!(compare(&[expected()], &[line()], &metrics(0.0), &after).contains("events_lost"));
 }
+
+#[test]
+fn a_known_series_begins_with_a_zero() {
+    let with = |labels: &str| {
+        let mut metrics = metrics(1.0);
+        metrics.insert(format!("socktrace_undelivered_total{{{labels}}}"), 0.0);
+        compare(&[expected()], &[line()], &self::metrics(0.0), &metrics)
+    };
+    let known = with(r#"cause="reset_by_peer",errno="ECONNRESET",protocol="tcp""#);
+    assert!(known.contains("there was no zero of socktrace_undelivered_total{"), "{known}");
+    for unknown in [
+        r#"cause="reset_by_peer",errno="ECONNRESET",protocol="mptcp""#,
+        r#"cause="reset_by_peer",errno="EXDEV",protocol="tcp""#,
+        r#"cause="subflow_failed",errno="ECONNRESET",protocol="tcp""#,
+    ] {
+        assert_eq!(with(unknown), "");
+    }
+}

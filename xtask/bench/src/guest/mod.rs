@@ -13,6 +13,7 @@ mod scrape;
 mod start;
 mod storm;
 mod tool;
+mod top;
 pub mod verifier;
 mod workload;
 
@@ -38,6 +39,7 @@ const MEASURES: [Measure; MEASUREMENTS.len()] = [
     scrape::measure,
     export::measure,
     history::measure,
+    top::measure,
 ];
 
 /// More than the descriptors of all sockets that are open at once.

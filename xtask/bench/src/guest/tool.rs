@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Where the standard output and error of the tool go.
-const OUTPUT: &str = "/tmp/bench.out";
+pub(super) const OUTPUT: &str = "/tmp/bench.out";
 const ERRORS: &str = "/tmp/bench.err";
 
 /// Longest time for a tool to get ready, in which it may have to verify and compile much.
