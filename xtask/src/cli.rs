@@ -126,6 +126,9 @@ pub(crate) struct VmArgs {
     /// Boot Debian with systemd, and put the package into /packages
     #[arg(long, conflicts_with_all = ["arch", "icount", "no_daemon", "peers"])]
     pub(crate) system: bool,
+    /// Boot Debian with Podman, and put what the container image is made of into /image
+    #[arg(long, conflicts_with_all = ["arch", "icount", "no_daemon", "peers", "system"])]
+    pub(crate) containers: bool,
     /// Put bpftrace and other tools that watch TCP into /peers, as a separate root
     #[arg(long)]
     pub(crate) peers: bool,
@@ -162,7 +165,7 @@ pub(crate) struct TestArgs {
     /// Run only this scenario, and no unit tests (repeatable)
     #[arg(long = "scenario", value_name = "NAME")]
     pub(crate) scenarios: Vec<String>,
-    /// Test only the package: installed in Debian, run as a service by systemd
+    /// Test only the package, installed in Debian and run as a service by systemd, and the image under Podman
     #[arg(long, conflicts_with_all = ["arch", "attach", "full", "quick", "scenarios"])]
     pub(crate) system: bool,
     /// How every socktrace hooks kernel functions [default: auto]

@@ -16,6 +16,9 @@ pub const ABSENT_MODULES: &str = "/modules.absent";
 /// Where a guest finds the packages to install, as `0.deb`, `1.deb` and so on, oldest first.
 pub const PACKAGES: &str = "/packages";
 
+/// Where a guest finds what the container image is made of, its recipe included.
+pub const IMAGE: &str = "/image";
+
 /// How the names of the scenarios begin that need a system with systemd.
 pub const SYSTEM_SCENARIO: &str = "system_";
 

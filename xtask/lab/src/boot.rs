@@ -20,7 +20,7 @@ use xtask_common::{job::Job, report::Report};
 
 use crate::{
     initramfs::{self, GuestPrograms},
-    kernel::Kernel,
+    prepare::BootFiles,
     progress,
     qemu::{Accelerator, Console, Machine, Mode},
 };
@@ -28,10 +28,7 @@ use crate::{
 /// How long a machine may take to power off after its last report.
 const POWER_OFF: Duration = Duration::from_secs(20);
 
-/// A guest's machine and files.
-const MEMORY_MIB: u32 = 1024;
-
-/// Where it has the peers' files too, and 100,000 sockets.
+/// The least memory of a guest that has the peers' files too, and 100,000 sockets.
 const BENCH_MEMORY_MIB: u32 = 3072;
 
 /// How much of the console's end is shown when a boot fails.
@@ -62,9 +59,7 @@ pub struct Limits {
 /// A guest to run.
 pub struct Boot<'a> {
     /// The system that is booted.
-    pub kernel: &'a Kernel,
-    /// Made by [`initramfs::base`].
-    pub base: &'a std::path::Path,
+    pub files: &'a BootFiles,
     /// The job that runs in it.
     pub programs: &'a GuestPrograms,
     /// An archive of other tools that watch TCP, where a guest has them.
@@ -122,22 +117,23 @@ impl Boot<'_> {
     /// When QEMU cannot be started.
     pub fn run(&self, mut on_report: impl FnMut(Report)) -> Result<Outcome> {
         let job = Job { command: self.command.clone(), env: self.env.clone() };
-        let bases: Vec<_> =
-            [self.base].into_iter().chain(self.peers).chain(self.prometheus).collect();
+        let BootFiles { kernel, base, modules, memory_mib } = self.files;
+        let own = [base].into_iter().chain(modules).map(PathBuf::as_path);
+        let bases: Vec<_> = own.chain(self.peers).chain(self.prometheus).collect();
         let initramfs = initramfs::boot(&bases, self.programs, &job)?;
-        let image = self.kernel.image()?;
+        let image = kernel.image()?;
         let (reader, writer) = io::pipe().context("cannot make a pipe for the guest's reports")?;
         let keyboard = matches!(self.terminal, Terminal::Interactive);
         let logged = matches!(self.terminal, Terminal::Logged(_));
         let machine = Machine {
-            arch: self.kernel.arch,
+            arch: kernel.arch,
             image: &image,
             initramfs: &initramfs,
             kernel_arguments: &self.kernel_arguments(),
             network: self.network,
             accelerator: self.accelerator,
             mode: self.mode,
-            memory_mib: if self.peers.is_some() { BENCH_MEMORY_MIB } else { MEMORY_MIB },
+            memory_mib: if self.peers.is_some() { BENCH_MEMORY_MIB } else { *memory_mib },
             console: if keyboard { Console::Keyboard } else { Console::Stream },
             reports: &writer,
         };
@@ -151,12 +147,12 @@ impl Boot<'_> {
             .stdout(if logged { Stdio::piped() } else { Stdio::inherit() })
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot run {}", self.kernel.arch.qemu.0))?;
+            .with_context(|| format!("cannot run {}", kernel.arch.qemu.0))?;
         // The reports end when QEMU, which has its own copy of this end, does.
         drop(writer);
         let mut machine = RunningQemu::new(child);
         let lines = lines(reader);
-        let what = format!("Linux {}", self.kernel.release());
+        let what = format!("Linux {}", kernel.release());
         let mut step = Some(progress::step(format_args!("Booting {what}")));
         let heard = self.listen(&lines, &mut |report| match (report, step.take()) {
             (Report::Up, Some(step)) if !logged => step.done(format_args!("Booted {what}")),

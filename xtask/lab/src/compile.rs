@@ -102,7 +102,7 @@ pub fn programs(options: BuildOptions, with_daemon: bool) -> Result<GuestProgram
     let wanted = if with_daemon { &[GUEST, DAEMON][..] } else { &[GUEST] };
     let directory = binaries(wanted, options)?;
     let daemon = with_daemon.then(|| directory.join(DAEMON.name));
-    Ok(GuestPrograms { guest: directory.join(GUEST.name), daemon, packages: Vec::new() })
+    Ok(GuestPrograms { guest: directory.join(GUEST.name), daemon, files: Vec::new() })
 }
 
 /// Compiles the guest's program, of which some also runs on the host, and returns its path.

@@ -33,9 +33,37 @@ pub const INIT: &str = "rdinit=/lib/systemd/systemd";
 /// To be raised when something in the archive changes that is not named here.
 const FORMAT: u32 = 1;
 
-/// Beside the essential ones.
-const PACKAGES: [&str; 7] =
-    ["curl", "dbus", "iproute2", "kmod", "nginx", "systemd", "systemd-sysv"];
+/// What a system is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Runs the package as a service, beside other services.
+    Service,
+    /// Runs containers by Podman.
+    Containers,
+}
+
+impl Role {
+    /// Packages beside the essential ones.
+    const fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Service => {
+                &["curl", "dbus", "iproute2", "kmod", "nginx", "systemd", "systemd-sysv"]
+            }
+            Self::Containers => {
+                &["crun", "dbus", "iproute2", "nftables", "podman", "systemd", "systemd-sysv"]
+            }
+        }
+    }
+
+    /// What is not needed, beside what nobody reads: tests of Podman's own, and what sets networks up in its
+    /// older versions.
+    const fn left_out(self) -> &'static [&'static str] {
+        match self {
+            Self::Service => &[],
+            Self::Containers => &["./usr/lib/cni/*", "./usr/libexec/podman/podman-testing"],
+        }
+    }
+}
 
 /// What nobody reads there, and the settings of the apt that made it.
 const LEFT_OUT: [&str; 7] = [
@@ -60,8 +88,10 @@ ExecStart=/init job
 
 /// Units that would take the console, or most of the time that it takes to start, and a server that
 /// scenarios start themselves.
-const MASKED: [&str; 4] = [
+const MASKED: [&str; 6] = [
     "ldconfig.service",
+    "netavark-dhcp-proxy.service",
+    "netavark-dhcp-proxy.socket",
     "nginx.service",
     "serial-getty@.service",
     "systemd-journal-catalog-update.service",
@@ -70,23 +100,39 @@ const MASKED: [&str; 4] = [
 /// Where units are.
 const UNITS: &str = "/etc/systemd/system";
 
+/// Whether containers are tried in the system that has kernels of this series. The Podman of Debian 12 has a
+/// firewall of another kind.
+#[must_use]
+pub fn runs_containers(series: &Series) -> bool {
+    *release(series) == TRIXIE
+}
+
+/// The release that has kernels of this series, or of one near it.
+fn release(series: &Series) -> &'static Archive {
+    match series.name {
+        "5.10" | "6.1" => &BOOKWORM,
+        _ => &TRIXIE,
+    }
+}
+
 /// The archive with the system that has kernels of this series, or one near it.
 ///
 /// # Errors
 ///
 /// When its packages cannot be fetched or installed, or the archive cannot be written.
-pub fn archive(series: &Series, mirrors: impl FnOnce() -> Result<Mirrors>) -> Result<PathBuf> {
-    let release = match series.name {
-        "5.10" | "6.1" => &BOOKWORM,
-        _ => &TRIXIE,
-    };
+pub fn archive(
+    series: &Series,
+    role: Role,
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+) -> Result<PathBuf> {
+    let release = release(series);
     let mut hasher = DefaultHasher::new();
-    (FORMAT, PACKAGES, LEFT_OUT, JOB, MASKED).hash(&mut hasher);
+    (FORMAT, role.packages(), role.left_out(), LEFT_OUT, JOB, MASKED).hash(&mut hasher);
     let (name, arch) = (release.name, Arch::OWN.name);
     archive::cached(&format!("{name}-{arch}-{:016x}", hasher.finish()), |file| {
         let what = format!("Debian for guests ({name} {arch})");
         let step = progress::step(format_args!("Installing {what}"));
-        install(release, &mirrors()?, file.path())
+        install(release, role, &mirrors()?, file.path())
             .and_then(|()| add_job(file.path()))
             .with_context(|| format!("cannot make a Debian system ({name} {arch})"))?;
         step.done(format_args!("Installed {what}"));
@@ -95,17 +141,18 @@ pub fn archive(series: &Series, mirrors: impl FnOnce() -> Result<Mirrors>) -> Re
 }
 
 /// Installs Debian into an archive.
-fn install(release: &Archive, mirrors: &Mirrors, path: &Path) -> Result<()> {
+fn install(release: &Archive, role: Role, mirrors: &Mirrors, path: &Path) -> Result<()> {
     let tar = tempfile::NamedTempFile::new_in(workspace::cache(""))?;
     let mut mmdebstrap = as_root("mmdebstrap");
     mmdebstrap.args(["--quiet", "--variant=essential"]);
-    mmdebstrap.arg(format!("--include={}", PACKAGES.join(",")));
+    mmdebstrap.arg(format!("--include={}", role.packages().join(",")));
     mmdebstrap.args(apt::host_settings()?.iter().map(|setting| format!("--aptopt={setting}")));
     mmdebstrap.args([release.name, "-"]).args(release.sources(Arch::OWN, mirrors));
     process::output(mmdebstrap.stdout(tar.reopen()?))?;
     let mut bsdtar = Command::new("bsdtar");
     bsdtar.args(["-c", "--format", "newc", "-f"]).arg(path);
-    bsdtar.args(LEFT_OUT.iter().map(|pattern| format!("--exclude={pattern}")));
+    let left_out = LEFT_OUT.iter().chain(role.left_out());
+    bsdtar.args(left_out.map(|pattern| format!("--exclude={pattern}")));
     process::output(bsdtar.arg(format!("@{}", tar.path().display()))).map(drop)
 }
 

@@ -8,6 +8,7 @@ use std::{
     fs::{self, File},
     hash::{Hash as _, Hasher as _},
     io::{self, BufWriter, Seek as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +20,7 @@ use crate::{
     cpio::Cpio,
     kernel::Kernel,
     mirror::Mirrors,
-    modules::{self, Index},
+    modules::{self, Index, LoadOrder},
     progress,
     userland::Userland,
     workspace,
@@ -35,8 +36,8 @@ pub struct GuestPrograms {
     pub guest: PathBuf,
     /// Static; becomes `/bin/socktrace`.
     pub daemon: Option<PathBuf>,
-    /// Packages with the daemon; they go to [`job::PACKAGES`], to be installed.
-    pub packages: Vec<PathBuf>,
+    /// More files, by their places in the guest.
+    pub files: Vec<(String, PathBuf)>,
 }
 
 /// The archive that boots of this kernel have in common.
@@ -73,23 +74,51 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
     cpio.file("/etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\nhosts: files\n")?;
     userland.add_to(&mut cpio)?;
 
-    let directory = kernel.modules();
-    let index = if kernel.has_modules() { Index::read(&directory)? } else { Index::default() };
-    let plan = index.plan(&modules::WANTED, &modules::OPTIONAL);
+    let plan = add_modules(&mut cpio, kernel, &modules::WANTED, &modules::OPTIONAL)?;
     if !plan.absent.is_empty() {
         let absent = plan.absent.join(", ");
         progress::note(format_args!("Note: {} has no module {absent}", kernel.package));
     }
+    cpio.file(job::ABSENT_MODULES, 0o644, plan.absent.join("\n").as_bytes())?;
+    cpio.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(())
+}
+
+/// Adds modules, and the list by which a guest loads them.
+fn add_modules(
+    cpio: &mut Cpio<BufWriter<&File>>,
+    kernel: &Kernel,
+    wanted: &[&str],
+    optional: &[&str],
+) -> Result<LoadOrder> {
+    let directory = kernel.modules();
+    let index = if kernel.has_modules() { Index::read(&directory)? } else { Index::default() };
+    let plan = index.plan(wanted, optional);
     let mut list = Vec::new();
     for module in &plan.order {
-        let path = format!("/lib/modules/{}/{}", kernel.release(), modules::plain(module));
+        // In Debian `/lib` is a link, which a directory of this name would replace.
+        let path = format!("/usr/lib/modules/{}/{}", kernel.release(), modules::plain(module));
         cpio.file(&path, 0o644, &compression::content(&directory.join(module))?)?;
         list.push(path);
     }
-    cpio.file(job::ABSENT_MODULES, 0o644, plan.absent.join("\n").as_bytes())?;
     cpio.file(job::MODULES, 0o644, list.join("\n").as_bytes())?;
-    cpio.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
-    Ok(())
+    Ok(plan)
+}
+
+/// The archive with what a container runtime asks of this kernel, for guests with a base of their own.
+///
+/// # Errors
+///
+/// When a module cannot be read or the archive cannot be written.
+pub fn container_modules(kernel: &Kernel) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    modules::FOR_CONTAINERS.hash(&mut hasher);
+    archive::cached(&format!("{}-containers-{:016x}", kernel.package, hasher.finish()), |file| {
+        let mut cpio = Cpio::new(BufWriter::new(file.as_file()));
+        add_modules(&mut cpio, kernel, &[], &modules::FOR_CONTAINERS)?;
+        cpio.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(())
+    })
 }
 
 /// The archive for one boot, after these that are kept, in a file without a name.
@@ -106,9 +135,9 @@ pub fn boot(bases: &[&Path], programs: &GuestPrograms, job: &Job) -> Result<File
         let mut cpio = Cpio::new(BufWriter::new(&file));
         cpio.file("/init", 0o755, &fs::read(&programs.guest)?)?;
         cpio.link("/usr/local/bin/guest", "/init")?;
-        for (index, package) in programs.packages.iter().enumerate() {
-            let path = format!("{}/{index}.deb", job::PACKAGES);
-            cpio.file(&path, 0o644, &fs::read(package)?)?;
+        for (place, path) in &programs.files {
+            let permissions = fs::metadata(path)?.permissions().mode() & 0o777;
+            cpio.file(place, permissions, &fs::read(path)?)?;
         }
         if let Some(daemon) = &programs.daemon {
             cpio.file("/bin/socktrace", 0o755, &fs::read(daemon)?)?;

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, OpenOptions},
-    path::Path,
     time::Duration,
 };
 
@@ -11,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     boot::{Boot, Limits, Outcome, Terminal},
     initramfs::GuestPrograms,
-    kernel::Kernel,
+    prepare::BootFiles,
     progress,
     qemu::{Accelerator, Mode},
     workspace,
@@ -25,12 +24,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// # Errors
 ///
 /// When QEMU cannot be run or the verdict cannot be kept.
-pub(crate) fn accelerator(
-    kernel: &Kernel,
-    base: &Path,
-    programs: &GuestPrograms,
-) -> Result<Accelerator> {
-    if !kernel.arch.is_own() {
+pub(crate) fn accelerator(files: &BootFiles, programs: &GuestPrograms) -> Result<Accelerator> {
+    if !files.kernel.arch.is_own() {
         return Ok(Accelerator::Tcg);
     }
     if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
@@ -48,8 +43,7 @@ pub(crate) fn accelerator(
     }
     let step = progress::step("Checking whether KVM works here");
     let outcome = Boot {
-        kernel,
-        base,
+        files,
         programs,
         peers: None,
         prometheus: None,

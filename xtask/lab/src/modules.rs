@@ -41,6 +41,20 @@ pub(crate) const OPTIONAL: [&str; 10] = [
     "virtio_net",
 ];
 
+/// What Podman takes for layers of images and for a network with published ports. What a kernel does not
+/// have as a module is part of it.
+pub(crate) const FOR_CONTAINERS: [&str; 9] = [
+    "bridge",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_fib_inet",
+    "nft_masq",
+    "nft_nat",
+    "nft_reject_inet",
+    "overlay",
+    "veth",
+];
+
 /// What a kernel's module directory says.
 #[derive(Debug, Default)]
 pub(crate) struct Index {

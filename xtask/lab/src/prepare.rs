@@ -2,15 +2,18 @@
 
 use std::{path::PathBuf, thread};
 
-use anyhow::{Result, anyhow};
-use xtask_common::arch::Arch;
+use anyhow::{Context as _, Result, anyhow};
+use xtask_common::{arch::Arch, job};
 
 use crate::{
-    compile, debian_system, initramfs,
+    compile,
+    debian_system::{self, Role},
+    initramfs,
     initramfs::GuestPrograms,
     kernel::{Kernel, Series},
     kvm,
     mirror::MirrorArgs,
+    packages::stage,
     peers, prometheus,
     qemu::Accelerator,
     setup::{Need, Setup},
@@ -24,7 +27,17 @@ pub struct BootFiles {
     pub kernel: Kernel,
     /// The part of the files that is the same for each guest.
     pub base: PathBuf,
+    /// An archive of modules to load, where the base has none and they are needed.
+    pub modules: Option<PathBuf>,
+    /// What a guest has, its files included.
+    pub memory_mib: u32,
 }
+
+/// Enough for sockets that fail, and for a service.
+const MEMORY_MIB: u32 = 1024;
+
+/// Half of it is what files may take, and Podman with all it needs takes 200 MiB before it has any image.
+const CONTAINERS_MEMORY_MIB: u32 = 2048;
 
 /// Fetches a kernel and makes the part of its guests' files that is the same for each.
 ///
@@ -40,7 +53,7 @@ pub fn boot_files(
     let kernel = kernel(series, arch, setup, mirrors)?;
     let _lock = workspace::lock_caches()?;
     let base = initramfs::base(&kernel, || setup.mirrors(mirrors))?;
-    Ok(BootFiles { kernel, base })
+    Ok(BootFiles { kernel, base, modules: None, memory_mib: MEMORY_MIB })
 }
 
 /// A kernel with a Debian system for its guests, and with the packages that `packages` makes in place
@@ -59,9 +72,34 @@ pub fn system(
     let kernel = kernel(series, Arch::OWN, setup, mirrors)?;
     setup.ensure(&[Need::Packages, Need::DebianSystem])?;
     let _lock = workspace::lock_caches()?;
-    let base = debian_system::archive(series, || setup.mirrors(mirrors))?;
-    let programs = GuestPrograms { daemon: None, packages: packages()?, ..programs.clone() };
-    Ok((BootFiles { kernel, base }, programs))
+    let base = debian_system::archive(series, Role::Service, || setup.mirrors(mirrors))?;
+    let place = |(index, path)| (format!("{}/{index}.deb", job::PACKAGES), path);
+    let files = packages()?.into_iter().enumerate().map(place).collect();
+    let programs = GuestPrograms { daemon: None, files, ..programs.clone() };
+    Ok((BootFiles { kernel, base, modules: None, memory_mib: MEMORY_MIB }, programs))
+}
+
+/// A kernel with a Debian system that runs containers, and with what the daemon's image is made of.
+///
+/// # Errors
+///
+/// When something cannot be installed, fetched or written.
+pub fn containers(
+    series: &'static Series,
+    programs: &GuestPrograms,
+    setup: &Setup,
+    mirrors: &MirrorArgs,
+) -> Result<(BootFiles, GuestPrograms)> {
+    let kernel = kernel(series, Arch::OWN, setup, mirrors)?;
+    setup.ensure(&[Need::DebianSystem])?;
+    let _lock = workspace::lock_caches()?;
+    let base = debian_system::archive(series, Role::Containers, || setup.mirrors(mirrors))?;
+    let modules = Some(initramfs::container_modules(&kernel)?);
+    let daemon = programs.daemon.as_deref().context("there is no daemon for an image")?;
+    let place = |(name, path)| (format!("{}/{name}", job::IMAGE), path);
+    let files = stage::image(daemon)?.into_iter().map(place).collect();
+    let programs = GuestPrograms { daemon: None, files, ..programs.clone() };
+    Ok((BootFiles { kernel, base, modules, memory_mib: CONTAINERS_MEMORY_MIB }, programs))
 }
 
 /// Fetches a kernel.
@@ -208,5 +246,5 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 /// When QEMU cannot be run.
 pub fn accelerator(files: &BootFiles, programs: &GuestPrograms) -> Result<Accelerator> {
     let _lock = workspace::lock_caches()?;
-    kvm::accelerator(&files.kernel, &files.base, programs)
+    kvm::accelerator(files, programs)
 }

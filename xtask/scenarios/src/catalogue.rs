@@ -664,6 +664,7 @@ catalogue! {
         System "system_nginx_backlog": system::nginx_backlog;
         System "system_resolver_down": system::resolver_down;
         System "system_removal": system::removal;
+        Container "system_container": system::container;
         Odd "flood_storm_on_four_processors": flood::storm;
         Odd differs "missing_function": odd::missing_function;
         Odd differs "lockdown_integrity": odd::lockdown_integrity;

@@ -20,11 +20,13 @@ pub(super) enum BootKind {
     Scrape,
     /// As [`Self::Smp`], in a Debian system with systemd. No tracer of the harness runs there.
     System,
+    /// As [`Self::System`], with Podman instead of the package.
+    Container,
 }
 
 impl BootKind {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Smp, Self::Icount, Self::Odd, Self::Scrape, Self::System];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Smp, Self::Icount, Self::Odd, Self::Scrape, Self::System, Self::Container];
 
     /// Its name in options.
     pub(super) const fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl BootKind {
             Self::Odd => "odd",
             Self::Scrape => "scrape",
             Self::System => "system",
+            Self::Container => "container",
         }
     }
 }

@@ -68,8 +68,7 @@ fn watch(args: &DashboardArgs) -> Result<History> {
     })?;
     let mut history = None;
     let outcome = Boot {
-        kernel: &files.kernel,
-        base: &files.base,
+        files: &files,
         programs: &programs,
         peers: None,
         prometheus: Some(&prometheus),

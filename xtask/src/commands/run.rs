@@ -110,8 +110,7 @@ fn in_guest(args: &RunArgs, (programs, files): (GuestPrograms, BootFiles)) -> Re
     let accelerator = prepare::accelerator(&files, &programs)?;
     let command = ["guest", "demo", "--"].into_iter().map(str::to_owned);
     let outcome = Boot {
-        kernel: &files.kernel,
-        base: &files.base,
+        files: &files,
         programs: &programs,
         peers: None,
         prometheus: None,

@@ -47,10 +47,13 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
             prepare::system(args.kernel, &programs, package::versions, &setup, &args.mirrors)?;
         append = format!("{} {append}", debian_system::INIT);
     }
+    if args.containers {
+        (files, programs) = prepare::containers(args.kernel, &programs, &setup, &args.mirrors)?;
+        append = format!("{} {append}", debian_system::INIT);
+    }
     let command = if args.command.is_empty() { vec!["bash".into()] } else { args.command };
     let outcome = Boot {
-        kernel: &files.kernel,
-        base: &files.base,
+        files: &files,
         programs: &programs,
         peers: peers.as_deref(),
         prometheus: prometheus.as_deref(),

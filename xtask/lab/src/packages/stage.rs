@@ -15,6 +15,9 @@ use xtask_common::arch::Arch;
 
 use super::{bill, crates::Crates, licenses};
 
+/// What the container image is made by.
+const RECIPE: &str = "deploy/container/Containerfile";
+
 /// The version of everything here.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -116,6 +119,29 @@ impl Stage {
         }
         command
     }
+}
+
+/// What the container image of a daemon for this machine is made of, by the names that its recipe has for
+/// them: what is laid out in a stage, but for the daemon.
+///
+/// # Errors
+///
+/// When licenses cannot be read or written.
+pub fn image(daemon: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
+    let directory = workspace::cache("image");
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let others = directory.join("THIRD-PARTY");
+    fs::write(&others, licenses::of(&Crates::linked(Arch::OWN)?)?)
+        .context("cannot write licenses")?;
+    let own = COPIED.iter().filter(|(_, to)| to.starts_with("LICENSE-"));
+    let mut files: Vec<_> = own.map(|(from, to)| (*to, workspace::root().join(from))).collect();
+    files.extend([
+        ("Containerfile", workspace::root().join(RECIPE)),
+        ("THIRD-PARTY", others),
+        ("socktrace", daemon.to_owned()),
+    ]);
+    Ok(files)
 }
 
 fn time_of_commit() -> Option<String> {

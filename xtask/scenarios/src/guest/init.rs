@@ -4,6 +4,7 @@
 use std::{
     ffi::CString,
     fs::{self, File, OpenOptions},
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::Command,
@@ -58,7 +59,8 @@ pub(crate) fn main() -> ! {
 
 /// Runs the job in a system that another init has set up, and does not return.
 pub(crate) fn service() -> ! {
-    end(set_up_ports().and_then(|()| report(&Report::Up)).and_then(|()| run_job()))
+    let set_up = set_up_ports().and_then(|()| load_modules());
+    end(set_up.and_then(|()| report(&Report::Up)).and_then(|()| run_job()))
 }
 
 fn end(result: Result<i32>) -> ! {
@@ -157,8 +159,11 @@ fn run_program(command: &mut Command) -> Result<()> {
 }
 
 fn load_modules() -> Result<()> {
-    let list = fs::read_to_string(job::MODULES)
-        .with_context(|| format!("cannot read {}", job::MODULES))?;
+    let list = match fs::read_to_string(job::MODULES) {
+        // A system of its own may need none.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        list => list.with_context(|| format!("cannot read {}", job::MODULES))?,
+    };
     for path in list.lines() {
         let module = File::open(path).with_context(|| format!("cannot open {path}"))?;
         match finit_module(&module, &CString::default(), ModuleInitFlags::empty()) {

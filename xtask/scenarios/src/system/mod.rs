@@ -2,6 +2,7 @@
 //!
 //! Each scenario begins with the package installed as it comes, and the service stopped.
 
+mod container;
 mod failing;
 mod kept;
 mod known_programs;
@@ -10,6 +11,7 @@ mod running;
 mod unit;
 mod victim;
 
+pub(super) use container::container;
 pub(super) use failing::{crash, watchdog, wrong_configuration};
 pub(super) use kept::history;
 pub(super) use known_programs::{listen_at, nginx_backlog, resolver_down};

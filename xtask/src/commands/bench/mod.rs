@@ -91,8 +91,7 @@ fn measure(
     let log = logs.join(format!("{}-{series}-bench.log", files.kernel.arch.name));
     let mut figures = Vec::new();
     let outcome = Boot {
-        kernel: &files.kernel,
-        base: &files.base,
+        files,
         programs,
         peers: Some(peers),
         prometheus: None,

@@ -108,8 +108,7 @@ fn boot(
     let logs = workspace::cache("vm-logs");
     fs::create_dir_all(&logs)?;
     Boot {
-        kernel: &files.kernel,
-        base: &files.base,
+        files,
         programs,
         peers: None,
         prometheus: None,

@@ -101,8 +101,8 @@ pub(super) fn sockets(
     Ok(boots)
 }
 
-/// Makes everything ready for a kernel's boot with the package, if it is tried there. `packages` are
-/// made for the first such boot: later ones share them, as it may still read them.
+/// Makes everything ready for a kernel's boots with systemd, if they are made there. `packages` are made
+/// for the first boot that installs them: later ones share them, as it may still read them.
 ///
 /// # Errors
 ///
@@ -113,33 +113,47 @@ pub(super) fn system(
     programs: &GuestPrograms,
     catalogue: &Catalogue,
     packages: &mut Vec<PathBuf>,
-) -> Result<Option<PlannedBoot>> {
+) -> Result<Vec<PlannedBoot>> {
     let scope = scope(args, series);
-    if !has_system(args, series) || !catalogue.has(SYSTEM, scope, &args.scenarios) {
-        return Ok(None);
+    let has = |boot: &str| {
+        has_system(args, series)
+            && (boot != CONTAINER || has_containers(args, series))
+            && catalogue.has(boot, scope, &args.scenarios)
+    };
+    if ![SYSTEM, CONTAINER].into_iter().any(has) {
+        return Ok(Vec::new());
     }
     let setup = args.no_setup.setup();
     let files = prepare::boot_files(series, args.arch, &setup, &args.mirrors)?;
     let accelerator = prepare::accelerator(&files, programs)?;
-    let packages = || {
-        if packages.is_empty() {
-            *packages = package::versions()?;
-        }
-        Ok(packages.clone())
-    };
-    let (files, programs) = prepare::system(series, programs, packages, &setup, &args.mirrors)?;
-    Ok(Some(PlannedBoot {
+    let planned = |name, (files, programs)| PlannedBoot {
         accelerator,
         files,
         programs,
-        name: SYSTEM,
+        name,
         part: (1, 1),
         mode: Mode::Smp,
         append: debian_system::INIT,
         prometheus: None,
         scope,
-        seconds: seconds(SYSTEM, scope),
-    }))
+        seconds: seconds(name, scope),
+    };
+    let mut boots = Vec::new();
+    if has(CONTAINER) {
+        let made = prepare::containers(series, programs, &setup, &args.mirrors)?;
+        boots.push(planned(CONTAINER, made));
+    }
+    if has(SYSTEM) {
+        let packages = || {
+            if packages.is_empty() {
+                *packages = package::versions()?;
+            }
+            Ok(packages.clone())
+        };
+        let made = prepare::system(series, programs, packages, &setup, &args.mirrors)?;
+        boots.push(planned(SYSTEM, made));
+    }
+    Ok(boots)
 }
 
 /// Fetches what kernels' boots need, as far as no program of ours is part of it.
@@ -157,6 +171,9 @@ const SOCKETS: [&str; 4] = ["smp", "icount", "odd", "scrape"];
 /// The boot with systemd.
 const SYSTEM: &str = "system";
 
+/// The boot with systemd and Podman.
+const CONTAINER: &str = "container";
+
 /// How long a boot takes, roughly.
 fn seconds(boot: &str, scope: Scope) -> u32 {
     match (boot, scope) {
@@ -164,6 +181,7 @@ fn seconds(boot: &str, scope: Scope) -> u32 {
         (SYSTEM, _) => 220,
         ("smp", Scope::Quick) => 90,
         ("smp", _) => 400,
+        (CONTAINER, _) => 100,
         ("icount", Scope::Quick) => 40,
         ("icount", _) => 120,
         ("scrape", _) => 60,
@@ -194,6 +212,12 @@ fn has_system(args: &TestArgs, series: &Series) -> bool {
     let asked_for = args.ci || args.system || picked && args.scenarios.is_empty();
     (asked_for || args.scenarios.iter().any(|name| is_of_system(name)))
         && (picked || debian_system::KERNELS.contains(&series.name))
+}
+
+/// Whether the image is tried on a kernel where the package may be. What a change has to pass leaves it out:
+/// the system with Podman takes as long to make and to boot as many scenarios do.
+fn has_containers(args: &TestArgs, series: &Series) -> bool {
+    !args.ci && debian_system::runs_containers(series)
 }
 
 fn is_of_system(scenario: &str) -> bool {
@@ -249,6 +273,22 @@ mod tests {
             &["--arch", "arm64"],
         ] {
             assert_eq!(with_system(without), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn the_image_is_tried_where_debian_has_a_new_podman() {
+        let with_image = |words: &[&str]| {
+            let args = parse(words);
+            let has = |series: &&Series| has_system(&args, series) && has_containers(&args, series);
+            kernel::matrix(args.arch).filter(has).map(|series| series.name).collect::<Vec<_>>()
+        };
+        for on_one in [&["--system"][..], &["--scenario", "system_container"]] {
+            assert_eq!(with_image(on_one), ["6.12"]);
+        }
+        assert_eq!(with_image(&["--full"]), ["6.12", "6.18", "7.3"]);
+        for without in [&["--ci"][..], &[]] {
+            assert_eq!(with_image(without), [""; 0]);
         }
     }
 }

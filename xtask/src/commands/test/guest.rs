@@ -165,8 +165,7 @@ fn run_guest(
     let named = scenarios.iter().flat_map(|name| ["--scenario", name]);
     let words = words.into_iter().chain(scope).chain(["--part", &part]).chain(attach).chain(named);
     Boot {
-        kernel: &files.kernel,
-        base: &files.base,
+        files,
         programs,
         peers: None,
         prometheus: prometheus.as_deref(),

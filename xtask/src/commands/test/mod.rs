@@ -120,8 +120,7 @@ fn run_scenarios(
         }
         let mut packages = Vec::new();
         for series in kernels {
-            let boot = boots::system(args, series, programs, catalogue, &mut packages);
-            prepare(series, boot.map(|boot| boot.into_iter().collect()));
+            prepare(series, boots::system(args, series, programs, catalogue, &mut packages));
         }
         queue.complete();
     });
