@@ -1,14 +1,13 @@
-//! Compiles the kernel programs, without and with messages, and hands the daemon their object files.
+//! Hands the daemon the object files of the kernel programs, without and with messages: compiled from their
+//! sources, or those that are in this package where it comes from a registry.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, exit},
 };
 
-use socktrace_toolchain::{LOG_FEATURE, Toolchain};
-
-mod strip;
+mod compiled;
+mod packaged;
 
 fn main() {
     // In this form cargo prints the message and nothing around it.
@@ -18,85 +17,41 @@ fn main() {
 }
 
 fn build() -> Result<(), String> {
-    let manifest = variable("CARGO_MANIFEST_DIR")?;
-    let workspace = Path::new(&manifest).parent().ok_or("the package lies in no workspace")?;
-    watch(workspace);
-
-    let toolchain = Toolchain::wait_for(workspace)?;
-    println!("cargo::rerun-if-changed={}", toolchain.linker.display());
-    if let Some(compiler) = toolchain.compiler.watched_file() {
-        println!("cargo::rerun-if-changed={}", compiler.display());
-    }
-
+    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let architecture = variable("CARGO_CFG_TARGET_ARCH")?;
-    let target_dir = socktrace_toolchain::target_dir(workspace, &architecture);
-    let directory = PathBuf::from(variable("OUT_DIR")?);
-    // Those with messages come first, so that those without lie in the target directory in the end.
-    for (features, name, holder) in [
-        (&["--features", LOG_FEATURE][..], "socktrace-ebpf-log.o", "SOCKTRACE_EBPF_LOG_OBJECT"),
-        (&[][..], "socktrace-ebpf.o", "SOCKTRACE_EBPF_OBJECT"),
-    ] {
-        let mut cargo = toolchain.cargo("build", workspace, &architecture, &target_dir);
-        compile(cargo.args(features))?;
-        let object = directory.join(name);
-        take(&socktrace_toolchain::object(&target_dir), &object)?;
-        println!("cargo::rustc-env={holder}={}", object.display());
-    }
-    println!("cargo::rustc-env=SOCKTRACE_COMMIT={}", commit(workspace));
-    Ok(())
-}
-
-/// Compiles the kernel programs.
-fn compile(cargo: &mut Command) -> Result<(), String> {
-    // Cargo shows the stderr of a script that fails by its exit code: the compiler's own words.
-    let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
-    if !status.success() {
-        eprintln!(
-            "The kernel programs do not compile. If the messages above are about the compiler or \
-             the linker and not about the code, run: cargo xtask setup"
-        );
-        exit(1);
-    }
-    Ok(())
-}
-
-/// Takes what was built, as far as the daemon needs it.
-fn take(built: &Path, object: &Path) -> Result<(), String> {
-    let data =
-        fs::read(built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
-    let stripped = strip::strip(&data)
-        .map_err(|error| format!("cannot strip {}: {error}", built.display()))?;
-    fs::write(object, stripped)
-        .map_err(|error| format!("cannot write {}: {error}", object.display()))
-}
-
-/// The commit that is built: `SOCKTRACE_COMMIT` where it is set, as packagers build from an archive;
-/// else what git says; else `unknown`.
-fn commit(workspace: &Path) -> String {
-    const VARIABLE: &str = "SOCKTRACE_COMMIT";
-    println!("cargo::rerun-if-env-changed={VARIABLE}");
-    if let Ok(commit) = env::var(VARIABLE) {
-        return commit;
-    }
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).current_dir(workspace).output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.trim().to_owned())
+    let made = match workspace(&package) {
+        Some(workspace) => compiled::programs(workspace, &architecture)?,
+        None => packaged::programs(&package, &architecture)?,
     };
-    // What moves when a commit is made or another is checked out.
-    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
-        println!("cargo::rerun-if-changed={}", workspace.join(log).display());
-    }
-    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
+    println!("cargo::rustc-env=SOCKTRACE_EBPF_OBJECT={}", made.plain.display());
+    println!("cargo::rustc-env=SOCKTRACE_EBPF_LOG_OBJECT={}", made.with_messages.display());
+    // As packagers set it who build from an archive.
+    println!("cargo::rerun-if-env-changed=SOCKTRACE_COMMIT");
+    let commit = env::var("SOCKTRACE_COMMIT").ok().or(made.commit);
+    println!("cargo::rustc-env=SOCKTRACE_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    Ok(())
 }
 
-/// Everything the object is made of.
-fn watch(workspace: &Path) {
-    for path in ["Cargo.lock", "Cargo.toml", "socktrace-ebpf/Cargo.toml", "socktrace-ebpf/src"] {
-        println!("cargo::rerun-if-changed={}", workspace.join(path).display());
-    }
+/// What the daemon is compiled with.
+struct Programs {
+    plain: PathBuf,
+    with_messages: PathBuf,
+    /// What it is all made of, where that is known.
+    commit: Option<String>,
+}
+
+/// The repository, where this package lies in it. Beside a package that is vendored there may be one with
+/// the sources of the kernel programs too, but nothing that says which dependencies they are compiled with.
+fn workspace(package: &Path) -> Option<&Path> {
+    let workspace = package.parent()?;
+    let parts = ["Cargo.lock", "socktrace-ebpf/src/main.rs"];
+    parts.iter().all(|part| workspace.join(part).is_file()).then_some(workspace)
 }
 
 fn variable(name: &str) -> Result<String, String> {
     env::var(name).map_err(|error| format!("cargo sets no usable {name}: {error}"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }

@@ -13,6 +13,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 mod choices;
+mod features;
 mod filters;
 mod history;
 mod max_sockets;
@@ -26,6 +27,7 @@ mod words;
 
 pub(crate) use self::{
     choices::{Attach, Color, OnFull, Output, Time},
+    features::missing as missing_feature,
     filters::Filters,
     history::{Group, HISTORY_FILE, History, Moment, ReadHistory, Replay, Shown},
     otlp::Otlp,

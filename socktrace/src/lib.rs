@@ -3,6 +3,11 @@
 //! A library for the sake of its command line, of which `socktrace-manual` makes manual pages; the
 //! program is [`main`].
 
+#![cfg_attr(
+    not(all(feature = "otlp", feature = "top")),
+    expect(dead_code, unused_imports, reason = "is for what a feature adds")
+)]
+
 use std::process::ExitCode;
 
 mod cli;
@@ -16,6 +21,7 @@ mod follow;
 mod history;
 mod kernel;
 mod metrics;
+#[cfg(feature = "otlp")]
 mod otlp;
 mod owner;
 mod pipeline;
@@ -24,6 +30,7 @@ mod record;
 mod rooms;
 mod service;
 mod sinks;
+#[cfg_attr(not(feature = "top"), path = "top/absent.rs")]
 mod top;
 
 pub use cli::command;

@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Lint(LintArgs),
     /// Build a .deb and, where rpmbuild is installed, an .rpm
     Package(PackageArgs),
+    /// Make packages for cargo's registry, with the kernel programs in them
+    Crates(CratesArgs),
     /// Draw the dashboard over an hour of failures in a virtual machine, and renew the schemas it is
     /// checked by
     Dashboard(DashboardArgs),
@@ -249,6 +251,17 @@ pub(crate) struct PackageArgs {
     pub(crate) twice: bool,
     #[command(flatten)]
     pub(crate) no_setup: NoSetup,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CratesArgs {
+    /// Check that the kernel programs are what the sources make, and install from the packages in a bare Debian
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) no_setup: NoSetup,
+    #[command(flatten)]
+    pub(crate) mirrors: MirrorArgs,
 }
 
 #[derive(Args, Debug)]

@@ -22,11 +22,6 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 /// More than any of these files has.
 const LARGEST: u64 = 4 << 20;
 
-/// Files that cannot be used.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("cannot use a file given for OTLP")]
-pub struct Unusable;
-
 /// Headers, and the client's side of TLS.
 #[derive(Debug)]
 pub struct Credentials {

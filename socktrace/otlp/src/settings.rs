@@ -139,6 +139,11 @@ impl FromStr for Compression {
     }
 }
 
+/// Files that cannot be used.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("cannot use a file given for OTLP")]
+pub struct Unusable;
+
 /// Settings of the command line and the configuration file.
 #[derive(Clone, Debug)]
 pub struct Asked {

@@ -42,6 +42,21 @@ fn wrong_usage_exits_with_2() {
 }
 
 #[test]
+fn an_option_without_its_feature_is_refused_by_name() {
+    for (args, feature, is_built) in [
+        (&["--resolve"][..], "resolve", cfg!(feature = "resolve")),
+        (&["top", "--resolve"], "resolve", cfg!(feature = "resolve")),
+        (&["--otlp", "env"], "otlp", cfg!(feature = "otlp")),
+        (&["top"], "top", cfg!(feature = "top")),
+    ] {
+        let missing = missing_feature(&parse(args).expect("defined"));
+        let names = missing.map(|text| text.contains(&format!("the feature `{feature}`")));
+        assert_eq!(names, (!is_built).then_some(true), "{args:?}");
+    }
+    assert_eq!(missing_feature(&parse(&[]).expect("sound")), None);
+}
+
+#[test]
 fn explaining_stands_apart_from_tracing() {
     let explain = |args: &[&str]| match parse(args).expect("sound").command {
         Some(Command::Explain(explain)) => explain,

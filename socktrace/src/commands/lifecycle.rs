@@ -69,7 +69,10 @@ impl Lifecycle {
                 // What is said to have changed has.
                 apply(&new);
                 if !waiting.is_empty() {
-                    log::warn!("changed, but only a restart makes it so: {}", waiting.join(", "));
+                    log::warn!(
+                        "these changes take effect only after a restart: {}",
+                        waiting.join(", ")
+                    );
                 }
                 log::info!(
                     target: NOTICE,

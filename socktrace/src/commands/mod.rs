@@ -9,10 +9,12 @@ mod kept;
 mod lifecycle;
 mod looks;
 mod needs;
+#[cfg_attr(not(feature = "otlp"), path = "no_otlp.rs")]
 mod otlp;
 pub(crate) mod replay;
 mod serve;
 mod shown;
+#[cfg_attr(not(feature = "top"), path = "no_top.rs")]
 pub(crate) mod top;
 pub(crate) mod trace;
 mod watch;

@@ -88,6 +88,7 @@ fn screen(args: Top, clock: Clock, source: Source) -> Screen {
         filters: args.filters,
         language: Language::of_environment(|name| env::var(name).ok()),
         moments: None,
+        feed: Arc::default(),
     }
 }
 
@@ -126,8 +127,8 @@ fn watch(screen: Screen, read: impl FnOnce(&Feed) + Send + 'static) -> anyhow::R
     let runtime = runtime.context("cannot start the event loop")?;
     runtime.block_on(async {
         let mut stop = StopSignals::new()?;
-        let feed = Arc::new(Feed::default());
-        let running = screen.start(&feed)?;
+        let feed = Arc::clone(&screen.feed);
+        let running = screen.start()?;
         stop.end_with(&running.ended);
         let reader = thread::Builder::new().name("reader".to_owned());
         // Not waited for in the end: it may be reading from somebody who writes nothing.

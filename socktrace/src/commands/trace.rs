@@ -41,7 +41,7 @@ use crate::{
     metrics::{Hooks, Netstat},
     owner::Owners,
     pipeline::{Gate, Judge, Pipeline, Teacher},
-    record::{Decoder, RemoteNames, SystemResolver},
+    record::{Decoder, RemoteNames},
     service::{
         log::NOTICE,
         manager::Manager,
@@ -49,7 +49,7 @@ use crate::{
         signals::{ReloadSignal, StopSignals},
     },
     sinks::{Sink, Sinks, Target},
-    top::{Feed, Running, Screen, TopSink},
+    top::{Running, Screen},
 };
 
 /// Runs until SIGINT or SIGTERM, until the reader of the output is gone, or until all has ended that is
@@ -122,7 +122,7 @@ async fn trace(
     let target = Target::new(cli.output_file.as_deref(), child.is_some())?;
     let manager = Manager::new();
     let clock = Clock::new()?;
-    let names = if cli.resolve { Some(RemoteNames::new(SystemResolver::new()?)) } else { None };
+    let names = cli.resolve.then(RemoteNames::of_this_host).transpose()?;
     let filter = Arc::new(Filter::from(&cli.filters));
     let shows_lines = !cli.no_stream;
     // Before privileges are given up, which its files may take.
@@ -176,8 +176,7 @@ async fn trace(
         serve::metrics(&mut object, (listeners, access), services, (about, &hooks), sources)?;
 
     let lifecycle = Lifecycle { manager, reload, counts: Arc::clone(&counts), hooks: attached };
-    let feed = Arc::new(Feed::default());
-    let on_screen = screen.is_some().then_some(&feed);
+    let on_screen = screen.as_ref().map(Screen::sink);
     let sinks = sinks(cli, target, otlp.as_ref(), kept.as_ref(), on_screen);
     let kept = kept.map(Kept::start).transpose()?;
     let otlp = otlp.zip(numbers).map(|(otlp, numbers)| otlp.start(numbers)).transpose()?;
@@ -192,7 +191,7 @@ async fn trace(
             judging
         });
     }
-    let running = screen.map(|screen| screen.on_hooks(attached).start(&feed)).transpose()?;
+    let running = screen.map(|screen| screen.on_hooks(attached).start()).transpose()?;
     if let Some(running) = &running {
         stop.end_with(&running.ended);
     }
@@ -279,10 +278,9 @@ fn sinks(
     target: Target,
     otlp: Option<&Otlp>,
     kept: Option<&Kept>,
-    on_screen: Option<&Arc<Feed>>,
+    on_screen: Option<Box<dyn Sink>>,
 ) -> Sinks {
     let stream = (!cli.no_stream).then(|| watch::stream(cli, target));
-    let on_screen = on_screen.map(|feed| Box::new(TopSink::new(Arc::clone(feed))) as Box<dyn Sink>);
     let all = [stream, otlp.map(Otlp::sink), kept.map(Kept::sink), on_screen];
     Sinks::new(all.into_iter().flatten().collect())
 }

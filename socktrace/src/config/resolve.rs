@@ -21,7 +21,10 @@ use super::{
     keys::{Keys, Kind},
     setting::{Setting, Source, switch},
 };
-use crate::{cli::Cli, owner::is_deceptive};
+use crate::{
+    cli::{Cli, missing_feature},
+    owner::is_deceptive,
+};
 
 /// The file that is read if it is there and no other is asked for.
 pub(super) const DEFAULT_FILE: &str = "/etc/socktrace/socktrace.toml";
@@ -66,7 +69,11 @@ impl Resolved {
     /// # Errors
     /// [`Error`], to be shown to the user.
     pub(crate) fn of_process() -> Result<Self, Error> {
-        Self::new(env::args_os(), env::vars_os(), Path::new(DEFAULT_FILE))
+        let resolved = Self::new(env::args_os(), env::vars_os(), Path::new(DEFAULT_FILE))?;
+        match missing_feature(&resolved.cli) {
+            Some(problem) => Err(Error::Settings(vec![with_places(problem, &resolved.sources)])),
+            None => Ok(resolved),
+        }
     }
 
     pub(super) fn new(

@@ -8,6 +8,7 @@ mod line;
 pub(crate) mod names;
 mod path;
 mod recent;
+#[cfg_attr(not(feature = "resolve"), path = "no_remote_names.rs")]
 mod remote_names;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -25,7 +26,7 @@ pub(crate) use self::{
     flood::{Flood, Peers},
     flow::Flow,
     line::{Line, Path, Setter, harmless, without_deception},
-    remote_names::{RemoteNames, SystemResolver},
+    remote_names::RemoteNames,
 };
 use crate::owner::Service;
 

@@ -84,7 +84,7 @@ impl SystemResolver {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    fn new() -> anyhow::Result<Self> {
         // Before they are read: what changes meanwhile is read again.
         let stamps = stamps();
         let resolver = Self::resolver()?;
@@ -148,8 +148,18 @@ impl Known {
     }
 }
 
+impl RemoteNames {
+    /// Names as this host's resolvers have them.
+    ///
+    /// # Errors
+    /// When the files that name them cannot be read.
+    pub(crate) fn of_this_host() -> anyhow::Result<Self> {
+        Ok(Self::new(SystemResolver::new()?))
+    }
+}
+
 impl<L: Lookup> RemoteNames<L> {
-    pub(crate) fn new(lookup: L) -> Self {
+    fn new(lookup: L) -> Self {
         let known = LruCache::new(KEPT);
         Self { lookup, known, asked: HashSet::new(), answers: channel(ASKED_AT_ONCE) }
     }

@@ -13,9 +13,9 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 
+use self::sink::TopSink;
 pub(crate) use self::{
     feed::Feed,
     screen::{Clock, Running, Screen},
-    sink::TopSink,
     sources::{History, Moments, history, newest, replay},
 };

@@ -17,7 +17,7 @@ use socktrace_top::{About, Action, App, Explained, Source};
 use tokio::sync::Notify;
 
 use super::{
-    Feed, Moments, events,
+    Feed, Moments, TopSink, events,
     feed::{Taken, Text},
     terminal::{self, Terminal},
 };
@@ -27,6 +27,7 @@ use crate::{
     filter::Filter,
     record::Line,
     service::log,
+    sinks::Sink,
 };
 
 /// Between two drawings, however much comes.
@@ -57,6 +58,8 @@ pub(crate) struct Screen {
     pub(crate) language: Language,
     /// Where a history can be asked for others, and which one comes first.
     pub(crate) moments: Option<(Moments, i64)>,
+    /// Where lines come from.
+    pub(crate) feed: Arc<Feed>,
 }
 
 /// A screen that is shown by a thread.
@@ -110,15 +113,21 @@ impl Screen {
         self
     }
 
+    /// What gives it records.
+    pub(crate) fn sink(&self) -> Box<dyn Sink> {
+        Box::new(TopSink::new(Arc::clone(&self.feed)))
+    }
+
     /// Shows what the feed has, until a person or the caller ends it.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub(crate) fn start(self, feed: &Arc<Feed>) -> anyhow::Result<Running> {
+    pub(crate) fn start(self) -> anyhow::Result<Running> {
         let ended = Arc::new(Notify::new());
         let is_over = Arc::new(AtomicBool::new(false));
-        let (at_end, over) = (AtEnd(Arc::clone(&ended), Arc::clone(feed)), Arc::clone(&is_over));
-        let feed = Arc::clone(feed);
+        let (at_end, over) =
+            (AtEnd(Arc::clone(&ended), Arc::clone(&self.feed)), Arc::clone(&is_over));
+        let feed = Arc::clone(&self.feed);
         let show = move || {
             let _at_end = at_end;
             self.show(&feed, &over)
@@ -163,7 +172,7 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     pub(super) fn new(screen: Screen, feed: &'a Feed) -> Self {
-        let Screen { about, clock, filters, language, moments } = screen;
+        let Screen { about, clock, filters, language, moments, feed: _ } = screen;
         let mut app = App::new(about, Box::new(move |name| explained(name, language)));
         let options = filters.to_string();
         app.filtered(&options, &options, |_| true);

@@ -32,6 +32,7 @@ pub(super) fn screen(source: Source, filters: &str) -> Screen {
         filters: Filters::parse(filters).expect("filters"),
         language: Language::En,
         moments: None,
+        feed: Arc::default(),
     }
 }
 

@@ -7,10 +7,10 @@ use std::{
     hash::{Hash as _, Hasher as _},
     io::{self, BufWriter},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use xtask_common::arch::Arch;
 
 use crate::{
@@ -140,20 +140,47 @@ pub fn archive(
     })
 }
 
+/// An archive, for tar, of Debian 12 with essential packages and these alone.
+///
+/// # Errors
+///
+/// As [`archive()`].
+pub fn bare(
+    packages: &[&str],
+    mirrors: impl FnOnce() -> Result<Mirrors>,
+) -> Result<tempfile::NamedTempFile> {
+    let step = progress::step("Installing a bare Debian");
+    let tar = packed(&BOOKWORM, packages, &mirrors()?)?;
+    step.done("Installed a bare Debian");
+    Ok(tar)
+}
+
 /// Installs Debian into an archive.
 fn install(release: &Archive, role: Role, mirrors: &Mirrors, path: &Path) -> Result<()> {
-    let tar = tempfile::NamedTempFile::new_in(workspace::cache(""))?;
-    let mut mmdebstrap = as_root("mmdebstrap");
-    mmdebstrap.args(["--quiet", "--variant=essential"]);
-    mmdebstrap.arg(format!("--include={}", role.packages().join(",")));
-    mmdebstrap.args(apt::host_settings()?.iter().map(|setting| format!("--aptopt={setting}")));
-    mmdebstrap.args([release.name, "-"]).args(release.sources(Arch::OWN, mirrors));
-    process::output(mmdebstrap.stdout(tar.reopen()?))?;
+    let tar = packed(release, role.packages(), mirrors)?;
     let mut bsdtar = Command::new("bsdtar");
     bsdtar.args(["-c", "--format", "newc", "-f"]).arg(path);
     let left_out = LEFT_OUT.iter().chain(role.left_out());
     bsdtar.args(left_out.map(|pattern| format!("--exclude={pattern}")));
     process::output(bsdtar.arg(format!("@{}", tar.path().display()))).map(drop)
+}
+
+/// Debian with these packages, for tar.
+fn packed(
+    release: &Archive,
+    packages: &[&str],
+    mirrors: &Mirrors,
+) -> Result<tempfile::NamedTempFile> {
+    let tar = tempfile::NamedTempFile::new_in(workspace::cache(""))?;
+    let mut mmdebstrap = as_root("mmdebstrap");
+    mmdebstrap.args(["--quiet", "--variant=essential"]);
+    mmdebstrap.arg(format!("--include={}", packages.join(",")));
+    mmdebstrap.args(apt::host_settings()?.iter().map(|setting| format!("--aptopt={setting}")));
+    mmdebstrap.args([release.name, "-"]).args(release.sources(Arch::OWN, mirrors));
+    // Not captured: it is the archive.
+    let status = mmdebstrap.stdin(Stdio::null()).stdout(tar.reopen()?).status()?;
+    ensure!(status.success(), "mmdebstrap failed ({status})");
+    Ok(tar)
 }
 
 /// Adds the service with the job to a system.

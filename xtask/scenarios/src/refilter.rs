@@ -147,7 +147,7 @@ pub(super) fn of_counts() -> Result<()> {
     let args = ["--listen", "127.0.0.1:0", "--filter-metrics", NO_COLLAPSE];
     let mut daemon = Changing::start("counts", "local = '127.0.0.1'", &args)?;
     daemon.shows(&[RESET])?;
-    daemon.change("local = '::1'", "only a restart makes it so: local")?;
+    daemon.change("local = '::1'", "only after a restart: local")?;
     daemon.shows(&[RESET])?;
     let counted = sum(&daemon.tracer.scrape()?, "socktrace_socket_errors_total{");
     ensure!((counted - 2.0).abs() < 0.5, "{counted} counted of 2");

@@ -71,7 +71,7 @@ pub(super) fn manager() -> Result<()> {
     let (status, said) = tracer.stop(Signal::SIGTERM)?;
     ensure!(status.success(), "ended with {status}");
     manager.wait_for("STOPPING=1")?;
-    ensure!(said.contains("only a restart makes it so: idle-threshold"), "{said}");
+    ensure!(said.contains("only after a restart: idle-threshold"), "{said}");
     ensure!(said.contains("socktrace.toml:1: unknown key \"outptu\""), "{said}");
     Ok(())
 }

@@ -38,6 +38,20 @@ pub(crate) fn run(args: &LintArgs) -> Result<ExitCode> {
             "lints",
             cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         ),
+        (
+            "lints of the smallest build",
+            cargo(&[
+                "clippy",
+                "--locked",
+                "--package",
+                "socktrace",
+                "--no-default-features",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]),
+        ),
         ("lints of the kernel programs", programs(&toolchain, &[])),
         (
             "lints of the kernel programs with messages",

@@ -2,6 +2,7 @@
 
 mod bench;
 mod btf;
+mod crates;
 mod dashboard;
 mod drift;
 mod fleet;
@@ -60,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Package(args) => package::run(&args),
+        Command::Crates(args) => crates::run(&args),
         Command::Dashboard(args) => dashboard::run(&args),
         Command::Drift(args) => drift::run(&args),
         Command::Fleet(args) => fleet::run(&args),

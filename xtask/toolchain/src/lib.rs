@@ -4,7 +4,9 @@
 //! it takes a nightly compiler with its library's source. Either way the linker must read the LLVM
 //! bitcode that very compiler writes, so it is built for the compiler's own LLVM.
 //!
-//! Standard library only: socktrace's build script depends on it.
+//! socktrace's build script depends on it.
+
+mod strip;
 
 use std::{
     env,
@@ -12,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+pub use strip::strip;
 
 /// The release of bpf-linker that is installed when none fits.
 pub const BPF_LINKER_VERSION: &str = "0.13.0";

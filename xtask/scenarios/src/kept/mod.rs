@@ -218,7 +218,7 @@ pub(super) fn reload() -> Result<()> {
     command.args(["history", "--output", "json"]).env("SOCKTRACE_CONFIG", &config);
     ensure!(shown(command)?.0.len() == 1, "another file is read");
     let (_, said) = tracer.stop(Signal::SIGTERM)?;
-    ensure!(said.contains("only a restart makes it so: history\n"), "{said}");
+    ensure!(said.contains("only after a restart: history\n"), "{said}");
     Ok(())
 }
 

@@ -92,7 +92,7 @@ pub(in super::super) fn reload() -> Result<()> {
     fs::write(CONFIG, "output = \"human\"\nidle-threshold = 61\n")?;
     systemctl(&["reload", UNIT])?;
     until(|| said("changed since the start: output", "5"))?;
-    said("only a restart makes it so: idle-threshold", "4")?;
+    said("only after a restart: idle-threshold", "4")?;
     fs::write(CONFIG, "outptu = \"json\"\n")?;
     systemctl(&["reload", UNIT])?;
     until(|| said("the configuration is not changed", "3"))?;

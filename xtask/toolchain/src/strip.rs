@@ -15,7 +15,11 @@ const HEADER: usize = 24;
 ///
 /// All three are most of the file. The kernel wants no line information. Where it gets some, it
 /// checks every line, and moves all that follow each time it replaces or removes an instruction.
-pub(crate) fn strip(data: &[u8]) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+///
+/// When it is no object file of BPF.
+pub fn strip(data: &[u8]) -> Result<Vec<u8>, String> {
     let mut builder = Builder::read(data).map_err(|error| error.to_string())?;
     for section in &mut builder.sections {
         let name = section.name.to_string();
