@@ -125,7 +125,7 @@ impl DatagramIcmp {
         if self.tuple.family == Family::Ipv4 as u32 { Family::Ipv4 } else { Family::Ipv6 }
     }
 
-    /// Tells from where to where the datagram went, which a socket that is not connected does not know.
+    /// Records source and destination of the datagram, which a socket that is not connected does not know.
     #[inline(always)]
     pub(crate) fn locate(&self, subject: &mut Subject) {
         if offsets::READ_KERNEL.get() == 1 {

@@ -23,7 +23,7 @@ impl Subject {
         netns: 0,
     };
 
-    /// Tells where a socket's connection runs.
+    /// Records where a socket's connection runs.
     #[inline(always)]
     pub(crate) fn locate<L: Load>(&mut self, sock: Sock<L>, family: Family) {
         self.locate_in(sock, family, sock.netns());
@@ -39,7 +39,7 @@ impl Subject {
         self.netns = netns;
     }
 
-    /// Tells it in an event.
+    /// Records it in an event.
     #[inline(always)]
     pub(crate) fn describe(&self, event: &mut Event) {
         (event.local, event.remote) = (self.local, self.remote);

@@ -80,7 +80,7 @@ fn failed_call<L: Load>(
     }
 }
 
-/// Tells that a call of the current process failed on this socket of TCP or MPTCP; `locate` corrects where
+/// Reports that a call of the current process failed on this socket of TCP or MPTCP; `locate` corrects where
 /// it was to go, `describe` adds what the call was about.
 #[inline(always)]
 fn emit_call<L: Load>(
@@ -142,7 +142,7 @@ fn caller_of<L: Load>(sock: Sock<L>) -> Question {
     Question::presume(sock.held_identity(), Flags::empty(), true)
 }
 
-/// Tells where the connection of a call runs.
+/// Records where the connection of a call runs.
 #[inline(always)]
 fn locate_call<L: Load>(subject: &mut Subject, sock: Sock<L>, family: Family) {
     subject.locate(sock, family);

@@ -169,7 +169,7 @@ fn every_documented_row() {
         (Other, Established, EHOSTUNREACH, vec![F::KEEPALIVE, F::PROBED, F::SOFT_ERROR], Cause::UnreachableTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::KEEPALIVE, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::USER_TIMEOUT], Cause::UserTimeout, Call::ReadOrWrite),
-        // Without the timer's hook its fields still tell.
+        // Without the timer's hook its fields still show it.
         (Other, Established, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
         (Reset, Established, ECONNRESET, vec![F::RETRANSMITTED], Cause::ResetAfterRetransmit, Call::ReadOrWrite),
         (Reset, Established, ECONNRESET, vec![F::RETRANSMITTED, F::UNANSWERED], Cause::ResetWithoutAnswer, Call::ReadOrWrite),

@@ -339,7 +339,7 @@ fn without_the_tracepoint_mptcp_is_reported_by_subflow() {
 #[test]
 fn without_a_sockets_basics_nothing_is_planned_and_all_that_is_missing_is_named() {
     let broken = kernel("6.12").renamed("sk_err", "sk_erx").renamed("skc_dport", "skc_dporx");
-    let missing = plan(&broken, Method::Auto).expect_err("nothing to tell");
+    let missing = plan(&broken, Method::Auto).expect_err("nothing to report");
     let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
     assert_eq!(missing, ["no member `sock.__sk_common.skc_dport`", "no member `sock.sk_err`"]);
 }

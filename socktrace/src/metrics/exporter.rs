@@ -27,7 +27,7 @@ use crate::{
 
 /// Turns the kernel's counts into metrics.
 ///
-/// Each scrape reads them anew and applies the diagnosis that the stream applies, so that the two
+/// Each scrape reads them again and applies the diagnosis that the stream applies, so that the two
 /// cannot disagree.
 pub(crate) struct Exporter {
     pub(crate) about: About,

@@ -195,7 +195,7 @@ fn every_metric_is_documented() {
         .map(MetricFamily::name)
         .filter(|name| !DOCUMENT.contains(&format!("`{name}`")))
         .collect();
-    assert!(missing.is_empty(), "docs/metrics.md does not tell of {missing:?}");
+    assert!(missing.is_empty(), "docs/metrics.md does not document {missing:?}");
 }
 
 #[test]

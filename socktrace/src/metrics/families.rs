@@ -33,7 +33,7 @@ impl Families {
     /// A counter of whole numbers.
     ///
     /// # Errors
-    /// When name or labels are not sound, or the name is taken; likewise below.
+    /// When name or labels are not sound, or the name is taken; as below.
     pub(super) fn counter(
         &self,
         name: &str,

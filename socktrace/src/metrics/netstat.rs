@@ -43,7 +43,7 @@ const NAMESPACES: usize = 256;
 pub(crate) struct Netstat {
     /// Stays open: it is that of another process.
     host: File,
-    /// Each namespace has files of its own, whose inodes tell it from others. Links of `/proc/PID/ns` would
+    /// Each namespace has files of its own, whose inodes distinguish it from others. Links of `/proc/PID/ns` would
     /// too, but not without the right to trace that process.
     host_inode: u64,
     others: Mutex<Sum>,

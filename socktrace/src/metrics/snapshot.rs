@@ -18,7 +18,7 @@ pub(crate) struct About {
     pub(crate) measurable: Measurable,
     /// The kernel's names of reasons for an RST.
     pub(crate) rst_reasons: Vec<(u32, String)>,
-    /// Whether failures by service are told apart by port.
+    /// Whether failures by service are distinguished by port.
     pub(crate) service_ports: bool,
     pub(crate) version: &'static str,
     /// What it was built from.

@@ -319,7 +319,7 @@ fn accept_queues(families: &mut Families, about: &About, snapshot: &Snapshot) {
         return;
     }
     let measured = &snapshot.measured;
-    // Kprobes are not told the listener.
+    // Kprobes do not see the listener.
     let is_traced = |hook| about.health.is_attached_in_full(hook);
     let queues = [
         (Hook::InetCskAccept, Cause::ResetBeforeAccept, &measured.queues_at_resets),

@@ -199,7 +199,7 @@ const SENDING: &[TcpState] = &[Established, CloseWait, FinWait1, Closing, LastAc
 /// Nothing is.
 const SILENT: &[TcpState] = &[Established, CloseWait, FinWait2];
 
-/// Each with the fewest flags by which the cause is told.
+/// Each with the fewest flags that decide the cause.
 const MOMENTS: &[Moment] = &[
     // Connecting.
     reset(PLAIN).in_states(&[SynSent]),
@@ -300,7 +300,7 @@ impl Zeros {
     }
 }
 
-/// Every zero that the attached hooks can tell of.
+/// Every zero that the attached hooks can report.
 fn of(about: &About) -> BTreeSet<Signature> {
     let listed = Cause::ALL.iter().flat_map(|cause| match cause.row().errnos {
         Errnos::Of(errnos) => errnos,

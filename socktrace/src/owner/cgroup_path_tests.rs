@@ -1,4 +1,4 @@
-//! Tests of what paths tell, with the paths that systemd and each runtime really make.
+//! Tests of what paths show, with the paths that systemd and each runtime really make.
 
 use proptest::prelude::*;
 

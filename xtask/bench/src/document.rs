@@ -18,7 +18,7 @@ const SUMMARY: &str =
 const SUMMARY_END: &str = "<!-- No more of it. -->\n";
 const DETAILS: &str = "<!-- Written by `cargo xtask bench --write-docs`, to the end. -->\n";
 
-/// The kernel whose figures are told in sentences.
+/// The kernel whose figures are given in sentences.
 const USUAL: &str = "6.12";
 
 /// Columns of the table of costs: the tools, in this order.
@@ -285,7 +285,7 @@ mod tests {
         let recorded = Recorded::default();
         let new = renewed(&old, &recorded).expect("has all lines");
         assert_eq!(new, format!("# Title\n\n{SUMMARY}\n\n{SUMMARY_END}by hand\n{DETAILS}"));
-        assert_eq!(renewed(&new, &recorded).expect("likewise"), new);
+        assert_eq!(renewed(&new, &recorded).expect("renewed"), new);
     }
 
     #[test]

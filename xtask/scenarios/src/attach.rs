@@ -93,7 +93,7 @@ fn reported_by_kprobe(names: &[&str]) -> Result<()> {
 pub(super) fn fallback() -> Result<()> {
     let args = ["--output", "json", "--listen", "127.0.0.1:0"];
     let tracer = Tracer::run(without_trampolines(&args))?;
-    daemon::tells_a_reset(&tracer)?;
+    daemon::reports_a_reset(&tracer)?;
     let metrics = tracer.scrape()?;
     let fallback = r#"socktrace_hook_attached{hook="tcp_done",state="fallback"}"#;
     ensure!(metrics.get(fallback) == Some(&1.0), "no fallback in {metrics:?}");

@@ -83,7 +83,7 @@ macro_rules! late {
 }
 
 /// Lists scenarios that make sockets fail, by boot, mark, name and families, those of Unix sockets, and
-/// checks of the daemon. A row names the cause that kprobes hide, and why: all else it makes they must tell. It also
+/// checks of the daemon. A row names the cause that kprobes hide, and why: they must report everything else that it makes. It also
 /// names what may follow its last call.
 ///
 /// Rows marked `quick` run on every kernel, those marked `differs` also on 5.10, which has hooks or

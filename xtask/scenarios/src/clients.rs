@@ -32,7 +32,7 @@ use serde_json::Value;
 use xtask_common::http;
 
 use super::{
-    daemon::{has_counted, resets, tells_a_reset},
+    daemon::{has_counted, reports_a_reset, resets},
     network::Family,
     socket,
     tracer::{self, FILES, PROGRAM, Tracer, attach_args, join_ending},
@@ -43,7 +43,7 @@ const IDLE: usize = 600;
 const SLOW: usize = 100;
 const UNREADING: usize = 100;
 
-/// Failures that are made meanwhile, of a family that the clients do not use: theirs are told too.
+/// Failures that are made meanwhile, of a family that the clients do not use: theirs are reported too.
 const RESETS: u32 = 50;
 
 /// The most memory that the daemon may take meanwhile, in kilobytes: less than a buffer of 8 kB for each client.
@@ -55,7 +55,7 @@ const NOBODY: u32 = 65_534;
 /// Longest time that something which must happen may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Hundreds of clients that do nothing, little or harm, while failures go on: each is told and
+/// Hundreds of clients that do nothing, little or harm, while failures go on: each is reported and
 /// counted, Prometheus gets its page, and the daemon stays as small as it was.
 pub(super) fn hostile() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, 8_192, 8_192)?;
@@ -65,7 +65,7 @@ pub(super) fn hostile() -> Result<()> {
     let clients = attack(address)?;
     resets(Family::Ipv6, RESETS)?;
     has_counted(&tracer.scrape()?, Family::Ipv6, RESETS)?;
-    until_told(&tracer, RESETS)?;
+    until_reported(&tracer, RESETS)?;
     ensure!(http::get(address, "/healthz")? == "ok\n", "not healthy");
 
     let memory = tracer.anonymous_memory()?;
@@ -118,22 +118,22 @@ fn is_through(stream: &mut TcpStream) -> Result<bool> {
     }
 }
 
-/// Waits until the stream has told each reset.
-fn until_told(tracer: &Tracer, resets: u32) -> Result<()> {
+/// Waits until the stream has reported each reset.
+fn until_reported(tracer: &Tracer, resets: u32) -> Result<()> {
     let started = Instant::now();
-    let mut told = 0;
-    while told < resets {
-        ensure!(started.elapsed() < PATIENCE, "{told} of {resets} resets are told");
+    let mut reported = 0;
+    while reported < resets {
+        ensure!(started.elapsed() < PATIENCE, "{reported} of {resets} resets are reported");
         for line in tracer.collect(1) {
             let line: Value = serde_json::from_str(&line)?;
-            told += u32::from(
+            reported += u32::from(
                 line["cause"] == "reset_by_peer"
                     && line["event"] == "failure"
                     && line["family"] == "ipv6",
             );
         }
     }
-    ensure!(told == resets, "{told} resets are told of {resets}");
+    ensure!(reported == resets, "{reported} resets are reported of {resets}");
     Ok(())
 }
 
@@ -142,16 +142,16 @@ pub(super) fn out_of_files() -> Result<()> {
     let mut tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
     let address = tracer.metrics_address()?;
     // What it opens at the start it has opened then, and keeps.
-    tells_a_reset(&tracer)?;
+    reports_a_reset(&tracer)?;
     tracer.limit_files(0)?;
     let mut waiting = TcpStream::connect(address)?;
     waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n")?;
     tracer.wait_for("cannot accept connections")?.context("has descriptors enough")?;
 
     let (time, started) = (processor_time(&tracer)?, Instant::now());
-    // It tells of its own failing accepts too.
+    // It reports its own failing accepts too.
     resets(Family::Ipv6, 1)?;
-    until_told(&tracer, 1)?;
+    until_reported(&tracer, 1)?;
     thread::sleep(Duration::from_secs(3));
     let (used, passed) = (processor_time(&tracer)?.saturating_sub(time), started.elapsed());
     ensure!(used < passed / 4, "{used:?} of {passed:?} are spent on nothing");

@@ -58,7 +58,7 @@ pub(super) fn has_counted(metrics: &Metrics, family: Family, count: u32) -> Resu
 }
 
 /// Makes a reset and checks that it is reported, and nothing else.
-pub(super) fn tells_a_reset(tracer: &Tracer) -> Result<()> {
+pub(super) fn reports_a_reset(tracer: &Tracer) -> Result<()> {
     reset_one()?;
     let lines = tracer.collect(1);
     ensure!(

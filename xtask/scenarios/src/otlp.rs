@@ -178,18 +178,18 @@ pub(super) fn reads_headers_again() -> Result<()> {
     let key = |received: &Received, key: &str| {
         received.headers.get("x-api-key").is_some_and(|value| value == key)
     };
-    daemon::tells_a_reset(&tracer)?;
+    daemon::reports_a_reset(&tracer)?;
     collector.until("request with the first key", |received| key(received, "one"))?;
     fs::write(headers, "X-Api-Key: two\n")?;
     tracer.signal(Signal::SIGHUP)?;
     tracer.wait_for("configuration reloaded")?.context("it does not read it again")?;
-    daemon::tells_a_reset(&tracer)?;
+    daemon::reports_a_reset(&tracer)?;
     collector.until("request with the other key", |received| key(received, "two"))?;
     // What cannot be used changes nothing.
     fs::write(headers, "two\n")?;
     tracer.signal(Signal::SIGHUP)?;
     tracer.wait_for("the previous headers and certificates stay in force")?.context("it ended")?;
-    daemon::tells_a_reset(&tracer)?;
+    daemon::reports_a_reset(&tracer)?;
     let received = collector.until("third failure", |all| failures(all).count() >= 3)?;
     ensure!(key(&received, "two"), "{:?}", received.headers.keys());
     [hosts, resolvers, headers].into_iter().try_for_each(fs::remove_file)?;
@@ -294,7 +294,7 @@ pub(super) fn wrong_settings() -> Result<()> {
     let mut command = super::tracer::daemon(&["--no-metrics", "--output", "json"]);
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()).env(protocol.0, protocol.1);
     let tracer = Tracer::run(command)?;
-    daemon::tells_a_reset(&tracer)?;
+    daemon::reports_a_reset(&tracer)?;
     let (status, said) = tracer.stop(Signal::SIGTERM)?;
     ensure!(status.success() && !said.contains("OpenTelemetry"), "{said}");
     ensure!(collector.received().requests == 0, "it was sent unasked");

@@ -28,7 +28,7 @@ pub(super) fn of_the_unit() -> Result<()> {
         return super::refusal::kprobes();
     }
     let command = service(&["--output", "json", "--listen", "127.0.0.1:0"]);
-    shared::with(command, super::daemon::tells_a_reset)
+    shared::with(command, super::daemon::reports_a_reset)
 }
 
 /// The command of a daemon with these arguments that runs as the unit's.

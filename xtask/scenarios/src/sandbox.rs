@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::libc;
 
 use super::{
-    daemon::tells_a_reset,
+    daemon::reports_a_reset,
     remote_call::{
         Argument::{self, Bytes, Number},
         Caller,
@@ -229,7 +229,7 @@ pub(super) fn from_inside() -> Result<()> {
     }
     make(&tracer, &tries)?;
     ensure!(fs::read_to_string(SECRET)? == "of root", "the file was changed");
-    tells_a_reset(&tracer)?;
+    reports_a_reset(&tracer)?;
     ensure!(tracer.scrape()?.values().sum::<f64>() > 0.0, "nothing is counted");
     Ok(())
 }
@@ -297,7 +297,7 @@ pub(super) fn with_outputs() -> Result<()> {
         tries.push(("make a file elsewhere", libc::SYS_openat, file, Error(EACCES)));
     }
     make(&tracer, &tries)?;
-    tells_a_reset(&tracer)
+    reports_a_reset(&tracer)
 }
 
 /// Tries calls, and compares what they return.

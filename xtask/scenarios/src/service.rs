@@ -21,7 +21,7 @@ use nix::{
 };
 
 use super::{
-    daemon::{reset_one, tells_a_reset},
+    daemon::{reports_a_reset, reset_one},
     privileges, shared,
     tracer::{PROGRAM, Tracer, daemon},
 };
@@ -45,7 +45,7 @@ pub(super) fn manager() -> Result<()> {
     let tracer = Tracer::run(command)?;
     let ready = manager.wait_for("READY=1")?;
     ensure!(ready.contains("STATUS=") && ready.contains(" hooks; 0 failures"), "{ready}");
-    tells_a_reset(&tracer)?;
+    reports_a_reset(&tracer)?;
     let status = manager.wait_for("1 failures")?;
     ensure!(status.contains("WATCHDOG=1"), "{status}");
 
@@ -206,7 +206,7 @@ fn confined(tracer: &Tracer, kept: u64) -> Result<()> {
         ensure!(u64::from_str_radix(field(name)?, 16)? == 0, "{name} is {}", field(name)?);
     }
     ensure!(field("NoNewPrivs")? == "1" && field("Seccomp")? == "2", "not confined:\n{status}");
-    tells_a_reset(tracer)?;
+    reports_a_reset(tracer)?;
     let metrics = tracer.scrape()?;
     ensure!(metrics.values().sum::<f64>() > 0.0, "nothing is counted");
     Ok(())

@@ -20,7 +20,7 @@ use nix::{
 use serde_json::Value;
 
 use super::{
-    daemon::{self, reset_one, tells_a_reset},
+    daemon::{self, reports_a_reset, reset_one},
     network::Family,
     shared,
     socket::{self, Pair},
@@ -163,7 +163,7 @@ pub(super) fn no_descriptors() -> Result<()> {
     shared::with(daemon(&STREAM), |tracer| {
         let before = tracer.scrape()?;
         tracer.limit_files(0)?;
-        tells_a_reset(tracer)?;
+        reports_a_reset(tracer)?;
         tracer.limit_files(FILES)?;
         resets(1)?;
         has_counted_more(tracer, &before, 2)
@@ -179,7 +179,7 @@ pub(super) fn two_instances() -> Result<()> {
         ensure!(tracer.collect(1).len() == 1, "one of them reports nothing");
     }
     first.stop(Signal::SIGKILL)?;
-    tells_a_reset(&second)?;
+    reports_a_reset(&second)?;
     has_counted(&second, 2)
 }
 
@@ -195,7 +195,7 @@ pub(super) fn killed() -> Result<()> {
     if let Ok(mut pins) = fs::read_dir("/sys/fs/bpf") {
         ensure!(pins.next().is_none(), "something is pinned");
     }
-    tells_a_reset(&Tracer::must_start(&STREAM)?)
+    reports_a_reset(&Tracer::must_start(&STREAM)?)
 }
 
 /// Thousands of failures later it has neither more descriptors nor notably more memory.

@@ -1,4 +1,4 @@
-//! How a service is told in labels.
+//! A service's labels.
 
 use std::borrow::Cow;
 

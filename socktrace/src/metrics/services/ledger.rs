@@ -243,7 +243,7 @@ mod tests {
         let expected =
             [("b", 1), ("c", 2), ("other", 1)].map(|(name, count)| (name.to_owned(), count));
         assert_eq!(counts(&ledger), BTreeMap::from(expected));
-        // Back again, it begins anew.
+        // Back again, it begins at zero again.
         ledger.post(start + IDLE * 2, vec![posting("a", 4)]);
         assert_eq!(counts(&ledger)["a"], 4);
         assert_eq!(counts(&ledger)["other"], 1);

@@ -108,7 +108,7 @@ impl Services {
         Ok(Some(Page { series: state.ledger.show(), entries, queues: Vec::new() }))
     }
 
-    /// The fullest accept queue of each service, of each of its ports if they are told apart.
+    /// The fullest accept queue of each service, of each of its ports if they are distinguished.
     pub(crate) fn queues(&self, listeners: &[ListenerState], by_port: bool) -> Vec<Queue> {
         let State { owners, ledger, .. } = &mut *self.state();
         let services = listeners.iter().map(|listener| {

@@ -10,7 +10,7 @@ use super::labels::Labels;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Queue {
     pub(crate) labels: Labels,
-    /// 0 where ports are not told apart.
+    /// 0 where ports are not distinguished.
     pub(crate) service_port: u16,
     /// Connections that wait.
     pub(crate) waiting: u32,

@@ -186,7 +186,7 @@ impl Tool {
         self.start_with(places, &[])
     }
 
-    /// Likewise, to show each event in a flood, too.
+    /// The same, to show each event in a flood, too.
     pub(super) fn start_showing_all(self, places: &[HookPoint]) -> Result<RunningTool> {
         self.start_with(places, if self.counts_floods() { &["--no-collapse"] } else { &[] })
     }

@@ -62,7 +62,7 @@ fn client(part: Part, address: SocketAddr, from_twin: bool) -> Result<()> {
     say("connected");
     match part {
         Part::AskAgain => {
-            until_told()?;
+            until_reported()?;
             socket.write_all(REQUEST)?;
             read_on(&mut socket);
         }
@@ -88,7 +88,7 @@ fn server(part: Part, address: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(address)?;
     say("listening");
     if part == Part::StopListening {
-        until_told()?;
+        until_reported()?;
         drop(listener);
         say("stopped");
         return Ok(());
@@ -106,7 +106,7 @@ fn server(part: Part, address: SocketAddr) -> Result<()> {
         Part::Hold => {
             say("holding");
             // Killed here.
-            until_told()?;
+            until_reported()?;
         }
         Part::Serve => {
             say("serving");
@@ -114,7 +114,7 @@ fn server(part: Part, address: SocketAddr) -> Result<()> {
         }
         Part::Push => {
             socket.write_all(ANSWER)?;
-            until_told()?;
+            until_reported()?;
             socket.write_all(ANSWER)?;
             read_on(&mut socket);
         }
@@ -146,7 +146,7 @@ fn say(word: &str) {
 }
 
 /// Waits for a line.
-fn until_told() -> Result<()> {
+fn until_reported() -> Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).context("cannot read stdin")?;
     if line.is_empty() {

@@ -163,7 +163,7 @@ fn goes_on_when(
 ) -> Result<()> {
     let args = ["--output", "json", "--listen", "127.0.0.1:0", "--history", "--history-file", file];
     let mut tracer = Tracer::run(command(&args))?;
-    daemon::tells_a_reset(&tracer)?;
+    daemon::reports_a_reset(&tracer)?;
     mend()?;
     let began = Instant::now();
     loop {

@@ -178,7 +178,7 @@ impl Watched {
                     if is_load { self.add_log(entry.args[1], info.stack_pointer)? } else { None };
             }
             libc::PTRACE_SYSCALL_INFO_EXIT => {
-                // SAFETY: likewise.
+                // SAFETY: at the end of a call the kernel has written this one.
                 let exit = unsafe { info.u.exit };
                 if let Some(load) = self.threads[index].load.take() {
                     let descriptor = (exit.is_error == 0).then_some(exit.sval);
