@@ -39,8 +39,9 @@ const VSOCK: &[Socket] = &[(Protocol::Vsock as u8, Domain::Vsock as u8)];
 /// Of a descriptor that is no socket.
 const NONE: &[Socket] = &[(0, 0)];
 
-/// What only a call that has waited returns: return probes lose it.
-const WAITED: &[i32] = &[libc::EINTR, libc::ECONNRESET, libc::EINPROGRESS, libc::EALREADY];
+/// What only a connect that has waited returns: return probes lose it. EINPROGRESS is not among them, as a fast
+/// open returns it elsewhere too.
+const WAITED: &[i32] = &[libc::EINTR, libc::ECONNRESET, libc::EALREADY];
 /// What a connect returns that sends nothing, and so waits for nobody.
 const AT_ONCE: &[i32] = &[
     libc::ENETUNREACH,
