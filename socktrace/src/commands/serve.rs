@@ -213,7 +213,7 @@ fn pages(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> 
             Err(error) if *asked == [DEFAULT_LISTEN] && cli.listen.is_empty() && !cli.no_stream => {
                 log::warn!(
                     target: NOTICE,
-                    "metrics are off: cannot listen on {listen}: {error}; choose another address with --listen, or use --no-metrics"
+                    "no metrics: cannot listen on {listen}: {error}; choose another address with --listen, or use --no-metrics"
                 );
             }
             Err(error) => {

@@ -187,7 +187,7 @@ pub(super) fn metrics_port_taken() -> Result<()> {
     let watching = Tracer::must_start(&[])?;
     let (status, said) = watching.stop(Signal::SIGINT)?;
     ensure!(status.success(), "ended with {status}");
-    ensure!(said.contains("metrics are off: cannot listen on 127.0.0.1:10054"), "{said}");
+    ensure!(said.contains("no metrics: cannot listen on 127.0.0.1:10054"), "{said}");
 
     for args in [&["--listen", "127.0.0.1:10054"][..], &["--no-stream"]] {
         let Err(refused) = Tracer::start(args)? else { bail!("{args:?} got a taken port") };
