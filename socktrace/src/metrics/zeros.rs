@@ -70,7 +70,7 @@ const OF_UNIX_CONNECT: &[i32] = &[
 const OF_NAMES: &[i32] = &[libc::ENOENT, libc::ENOTDIR, libc::EPROTOTYPE];
 /// What a descriptor gets that is no socket.
 const NO_SOCKET: &[i32] = &[libc::EBADF, libc::ENOTSOCK];
-/// What no message of ICMPv6 is mapped to (`icmpv6_err_convert`), nor a route of IPv6.
+/// What no message of `ICMPv6` is mapped to (`icmpv6_err_convert`), nor a route of IPv6.
 const OF_IPV4: &[i32] = &[libc::ENOPROTOOPT, libc::EHOSTDOWN, libc::ENONET, libc::EOPNOTSUPP];
 
 /// What a hook sees when sockets fail in one way: the errno decides the cause, or is given by it.

@@ -25,7 +25,7 @@ impl PipeReader {
         Self(
             watched
                 .inspect_err(|error| {
-                    log::debug!("cannot watch for the end of the stream's reader: {error}")
+                    log::debug!("cannot watch for the end of the stream's reader: {error}");
                 })
                 .ok(),
         )

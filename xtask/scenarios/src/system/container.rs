@@ -54,8 +54,8 @@ pub(in super::super) fn container() -> Result<()> {
     for privilege in ["BPF", "PERFMON"] {
         lacks(privilege).with_context(|| format!("without CAP_{privilege}"))?;
     }
-    let names = format!("--volume={NAMES}:{NAMES}:ro");
-    let named = [names.as_str()];
+    let volume = format!("--volume={NAMES}:{NAMES}:ro");
+    let named = [volume.as_str()];
     let leaving = [&named[..], &LEAVE_ROOT].concat();
     let exporter = Tracer::start("exporter", &documented()?, &named, &[])?;
     let quiet = unpublished()?;
@@ -89,8 +89,8 @@ pub(in super::super) fn container() -> Result<()> {
     until(|| {
         let said = lines.lines()?;
         let resets = said.lines().filter(|line| line.contains("ECONNRESET"));
-        let named = resets.filter(|line| line.split_whitespace().any(|word| word == VICTIM));
-        let count = named.count();
+        let count =
+            resets.filter(|line| line.split_whitespace().any(|word| word == VICTIM)).count();
         ensure!(count >= RESETS[1], "{count} of {RESETS:?} lines name {VICTIM}:\n{said}");
         Ok(())
     })?;
