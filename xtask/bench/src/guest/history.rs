@@ -29,7 +29,7 @@ const DAY: u64 = 86_400;
 /// long they are kept by default.
 const SPANS: [(&str, [&str; 4]); 2] = [
     ("an hour of a day", ["--since", "46800s", "--until", "43200s"]),
-    ("an hour of 14 days", ["--since", "43457s", "--until", "43200s"]),
+    ("an hour of 14 days", ["--since", "43460s", "--until", "43200s"]),
 ];
 
 /// How often a long run says how far it is.
