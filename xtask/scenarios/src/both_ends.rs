@@ -56,7 +56,7 @@ pub(super) fn check(stream: &[Value]) -> String {
 
 /// Whether the one that a line names as sender of the RST is whom the line about sending it names.
 fn is_named(sent: &Value, line: &Value) -> bool {
-    // A connection that was never accepted has no owner, and is known by who closed its listener.
+    // A connection that was never accepted has no owner, and is known by the process that closed its listener.
     sent["pid"] == line["peer_pid"]
         || sent["pid"].is_null()
         // The line names who had the socket killed.

@@ -65,7 +65,7 @@ pub(in super::super) fn container() -> Result<()> {
     let nobody = Tracer::start("nobody", &quiet, &["--user=65534"], &json)?;
     for tracer in [&exporter, &streaming] {
         tracer.has_become(0, 0)?;
-        tracer.says("stays root: CAP_SETUID and CAP_SETGID are missing")?;
+        tracer.says("still running as root: changing user needs CAP_SETUID and CAP_SETGID")?;
     }
     lines.has_become(NOBODY, DAC_READ_SEARCH)?;
     nobody.has_become(NOBODY, 0)?;
