@@ -1,4 +1,4 @@
-//! What socktrace can do, one file a command; a trace is put together here.
+//! The commands of socktrace, one file each; a trace is put together here.
 
 pub(crate) mod doctor;
 pub(crate) mod explain;
@@ -16,6 +16,7 @@ mod serve;
 mod shown;
 #[cfg_attr(not(feature = "top"), path = "no_top.rs")]
 pub(crate) mod top;
+mod totals;
 pub(crate) mod trace;
 mod watch;
 mod wrong_usage;
@@ -34,7 +35,7 @@ use crate::config;
 /// Prints the configuration in force.
 ///
 /// # Errors
-/// When stdout takes no more.
+/// When stdout cannot be written.
 pub(crate) fn print_config(resolved: &config::Resolved) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     config::print(&mut text, resolved).context("cannot write the configuration")?;
@@ -47,7 +48,7 @@ fn say(text: &str) {
     drop(writeln!(io::stderr(), "socktrace: {text}"));
 }
 
-/// Writes to stdout, styled only for a terminal. A reader that has seen enough is not an error.
+/// Writes to stdout, styled only for a terminal. A reader that has gone is not an error.
 fn print(text: &[u8]) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! Shows lines that were read back: one by one, or how many there are of each kind. A summary follows, on
+//! Shows lines that were read back, one by one or as counts by group, followed by a summary on
 //! stderr.
 
 use std::{
@@ -13,19 +13,19 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     groups::{self, Count},
-    say,
+    say, totals,
 };
 use crate::{
     cli::{Group, Shown},
     filter::Filter,
-    record::Line,
+    record::{Line, harmless},
     sinks::{Clock, Format, Options, Printer},
 };
 
 /// Size of one write.
 const BATCH: usize = 64 << 10;
 
-/// Maximum number of kinds; the others count as one.
+/// Maximum number of groups; the others count as one.
 const MOST_GROUPS: usize = 100_000;
 
 /// Shows lines, as they come.
@@ -39,10 +39,10 @@ pub(super) struct LineView<'a> {
     failures: BTreeMap<String, u64>,
     events: u64,
     lost: u64,
-    /// Lines that were left out, as they are of --summary.
+    /// Lines left out because --summary wrote them.
     summaries: u64,
     span: Option<(Timestamp, Timestamp)>,
-    /// The error that ended it, unless its reader has seen enough.
+    /// The error that ended it, unless the reader has seen enough.
     failed: Option<io::Error>,
 }
 
@@ -74,12 +74,12 @@ impl<'a> LineView<'a> {
         }
     }
 
-    /// Takes a line, which `text` adds in JSON to a buffer; breaks when the reader has gone.
+    /// Takes a line, which `text` adds to a buffer as JSON; breaks when the reader has gone.
     pub(super) fn take(&mut self, line: &Line, text: impl FnOnce(&mut Vec<u8>)) -> ControlFlow<()> {
         if let Some(count) = line.lost() {
             self.lost += count;
         } else if line.is_summary() {
-            // Events of which nothing more is known, and other lines may have them.
+            // Nothing more is known of these events, and other lines may show them.
             self.summaries += 1;
             return ControlFlow::Continue(());
         } else {
@@ -137,10 +137,10 @@ impl<'a> LineView<'a> {
         }
     }
 
-    /// Writes the rest, and what it all came to.
+    /// Writes the rest, and the summary.
     ///
     /// # Errors
-    /// When stdout takes no more, unless its reader has seen enough.
+    /// When stdout cannot be written, unless its reader has seen enough.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         if self.failed.is_none() {
             if self.groups.is_empty() {
@@ -161,18 +161,10 @@ impl<'a> LineView<'a> {
     }
 
     fn summary(&self) -> String {
-        let total: u64 = self.failures.values().sum();
         let mut causes: Vec<_> = self.failures.iter().collect();
         causes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let causes: Vec<_> = causes
-            .into_iter()
-            .map(|(cause, count)| format!("{} {count}", crate::record::harmless(cause)))
-            .collect();
-        let failures = match total {
-            0 => "no failures".to_owned(),
-            1 => format!("1 failure ({})", causes.join(", ")),
-            _ => format!("{total} failures ({})", causes.join(", ")),
-        };
+        let causes = causes.into_iter().map(|(cause, count)| (harmless(cause), *count));
+        let failures = totals::failures(causes);
         let time = |time: Timestamp| {
             time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
         };

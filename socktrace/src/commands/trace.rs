@@ -15,7 +15,7 @@ use super::{
     looks::Looks,
     needs::needs,
     otlp::Otlp,
-    serve, watch,
+    serve, totals, watch,
 };
 use crate::{
     cli::Cli,
@@ -40,7 +40,7 @@ use crate::{
     },
     metrics::{Hooks, Netstat},
     owner::Owners,
-    pipeline::{Gate, Judge, Pipeline, Teacher},
+    pipeline::{Gate, Judge, Pipeline, VerdictCache},
     record::{Decoder, RemoteNames},
     service::{
         log::NOTICE,
@@ -52,16 +52,16 @@ use crate::{
     top::{Running, Screen},
 };
 
-/// Runs until SIGINT or SIGTERM, until the reader of the output is gone, or until all has ended that is
-/// followed. Returns the exit code: that of the command, where one is followed.
+/// Runs until SIGINT or SIGTERM, until the reader of the output has gone, or until everything that
+/// is followed has ended. Returns the exit code: that of the command, if one is followed.
 ///
 /// # Errors
-/// When the host refuses tracing, or an address asked for cannot be served.
+/// When the host refuses tracing, or a requested address cannot be served.
 pub(crate) fn run(resolved: Resolved) -> anyhow::Result<ExitCode> {
     begin(resolved, None)
 }
 
-/// Runs until a person ends the screen, which shows everything.
+/// Runs until a person closes the screen, which shows everything.
 ///
 /// # Errors
 /// When the host refuses tracing, or the terminal cannot be used.
@@ -84,7 +84,7 @@ fn begin(resolved: Resolved, screen: Option<Screen>) -> anyhow::Result<ExitCode>
     result
 }
 
-/// Logs what is attached and what is not; if it is to be brief, only that something is hidden.
+/// Logs what is attached and what is not; if `is_brief`, only that something is hidden.
 fn announce(health: &Health, hooks: &Hooks, losses: &[impl Display], is_brief: bool) {
     if !is_brief {
         announce_attached(hooks);
@@ -117,7 +117,7 @@ async fn trace(
     let cli = &resolved.cli;
     let mut stop = StopSignals::new()?;
     let child = whom.as_ref().and_then(Whom::child);
-    // A command gets it.
+    // A command gets SIGHUP itself.
     let reload = if child.is_some() { ReloadSignal::none() } else { ReloadSignal::new()? };
     let target = Target::new(cli.output_file.as_deref(), child.is_some())?;
     let manager = Manager::new();
@@ -125,7 +125,7 @@ async fn trace(
     let names = cli.resolve.then(RemoteNames::of_this_host).transpose()?;
     let filter = Arc::new(Filter::from(&cli.filters));
     let shows_lines = !cli.no_stream;
-    // Before privileges are given up, which its files may take.
+    // Before privileges are dropped, which its files may require.
     let otlp = Otlp::new(&resolved)?;
     let kept = Kept::new(&cli.history);
     let events = shows_lines || otlp.is_some() || kept.is_some() || screen.is_some();
@@ -138,14 +138,14 @@ async fn trace(
     let Loaded { mut object, links, health, losses, rst_reasons, measurable, listeners: looks } =
         undisturbed(|| load::load(options, &kernel_filter))??;
     let looks = looks.map(Arc::new);
-    // Before privileges are given up, as `/proc` may hide other processes then.
+    // Before privileges are dropped, because `/proc` may hide other processes afterwards.
     let netstat =
         Netstat::open().inspect_err(|error| log::debug!("cannot open netstat: {error}")).ok();
     let counted = scope.counts.then(|| Arc::clone(&filter));
     let tallies = Tallies::new(&mut object)?;
     let counts = Arc::new(Counts::new(tallies, services.tallies(&mut object)?, counted));
     let programs = Arc::new(Programs::new(&object).context("cannot watch the kernel programs")?);
-    // Learnt before it says that it is ready, so that those are known that go soon after.
+    // Before readiness is reported, so that services that go soon afterwards are known.
     let owners = services.look_around(kernel_filter.needs_events());
     let listeners = serve::listeners(cli, passed)?;
     let mut following = whom.map(|whom| whom.follow(&mut object)).transpose()?;
@@ -214,22 +214,22 @@ async fn trace(
         + &kept.map(|kept| kept_lines(kept.finish())).unwrap_or_default();
     let shown = shown.map(|shown| shows_lines.then_some(shown));
     match shown.and_then(|shown| conclude(&counts, &programs, shown, &elsewhere)) {
-        // It has run, and its exit code counts.
+        // The command has run, and its exit code counts.
         Err(error) if child.is_some() => log::error!("{error:#}"),
         result => result?,
     }
     Ok(code)
 }
 
-/// From how many events of one kind on they are counted instead of shown.
+/// Limit beyond which events of one kind are counted instead of shown.
 fn flood_limit(cli: &Cli, scope: Scope, filter: &Filter) -> Option<Limit> {
-    // Events of one kind differ in their paths and command names, which the kernel side does not judge.
+    // Events of one kind differ in their paths and command names, which the kernel does not judge.
     let is_judged_here = filter.asks_for_paths() || filter.asks_for_comm_patterns();
     (scope.events && !cli.no_collapse && !is_judged_here)
         .then(|| Limit { events: cli.repeat_after(), by_cgroup: Owners::are_known_by_cgroup() })
 }
 
-/// The judge of events, before there are any sinks.
+/// Creates the judge of events, before there are any sinks.
 fn judging(
     object: &mut Object,
     cli: &Cli,
@@ -239,8 +239,8 @@ fn judging(
 ) -> anyhow::Result<Pipeline> {
     let events = Events::new(object)?;
     let judge = Judge::new(filter, cli.all, cli.retransmits);
-    let teacher = Teacher::new(Some(Verdicts::new(object)?));
-    let gate = Gate::new(decoder, judge, teacher, counts.user_counts());
+    let verdicts = VerdictCache::new(Some(Verdicts::new(object)?));
+    let gate = Gate::new(decoder, judge, verdicts, counts.user_counts());
     Ok(Pipeline::new(events, gate, Arc::clone(counts)))
 }
 
@@ -258,7 +258,7 @@ fn conclude(
     Ok(())
 }
 
-/// Logs what is not attached, and what is hidden for another reason.
+/// Logs what is not attached, and what is hidden for other reasons.
 fn announce_missing(health: &Health, hooks: &Hooks, losses: &[impl Display]) {
     for line in health.fallbacks() {
         log::warn!(target: NOTICE, "{line}");
@@ -272,7 +272,7 @@ fn announce_missing(health: &Health, hooks: &Hooks, losses: &[impl Display]) {
     }
 }
 
-/// Where records go: to lines unless there are to be none, to a collector, to a history and to a screen.
+/// Sinks for records: lines unless they are off, a collector, a history and a screen.
 fn sinks(
     cli: &Cli,
     target: Target,
@@ -285,7 +285,7 @@ fn sinks(
     Sinks::new(all.into_iter().flatten().collect())
 }
 
-/// What is to be loaded: counts by owner to this extent, and events up to this limit.
+/// Options for loading: counts by owner to this extent, and events up to this limit.
 fn options(cli: &Cli, clock: Clock, owned: Option<Extent>, limit: Option<Limit>) -> load::Options {
     load::Options {
         method: cli.attach.into(),
@@ -307,17 +307,9 @@ fn options(cli: &Cli, clock: Clock, owned: Option<Extent>, limit: Option<Limit>)
     }
 }
 
-/// One line about the whole run, from the exact tallies.
+/// Summary of the whole run in one line, from the exact counts.
 fn summary(counts: &Counts, shown: Option<StreamProgress>) -> anyhow::Result<String> {
-    let causes = counts.failures()?;
-    let total: u64 = causes.values().sum();
-    let by_cause: Vec<String> =
-        causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
-    let failures = match total {
-        0 => "no failures".to_owned(),
-        1 => format!("1 failure ({})", by_cause.join(", ")),
-        _ => format!("{total} failures ({})", by_cause.join(", ")),
-    };
+    let failures = totals::failures(counts.failures()?);
     let Some(shown) = shown else { return Ok(failures) };
     let lost = counts.counter(Counter::EventsLost)? + shown.dropped;
     let repeated = match shown.repeated {
@@ -339,7 +331,7 @@ fn kept_lines(numbers: socktrace_history::Numbers) -> String {
     format!("; history: {} lines written, {dropped} dropped", numbers.written)
 }
 
-/// Calls that the kernel did not report to the programs, appended to the summary; empty if there are none.
+/// Calls that the kernel did not report to the programs, appended to the summary; empty if none.
 fn missed_calls(counts: &BTreeMap<Hook, u64>) -> String {
     let missed = counts.iter().filter(|(_, count)| **count > 0);
     let hooks: Vec<_> = missed.map(|(hook, count)| format!("{} {count}", hook.id())).collect();
@@ -349,7 +341,7 @@ fn missed_calls(counts: &BTreeMap<Hook, u64>) -> String {
     format!("; calls that the kernel did not report: {}", hooks.join(", "))
 }
 
-/// Number of processes that were not followed, appended to the summary; empty if there are none.
+/// Number of processes that were not followed, appended to the summary; empty if none.
 fn left_out(count: u64) -> String {
     match count {
         0 => String::new(),
