@@ -1,4 +1,4 @@
-//! The kernel side's filters: their criteria, and the verdicts that the daemon adds.
+//! Filters in the kernel: their criteria, and the verdicts that the daemon adds.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use socktrace_ebpf::{
 
 use super::{maps::take, object::Object};
 
-/// The fewest entries that a map can be made with.
+/// Minimum number of entries of a map.
 const UNUSED_ENTRIES: u32 = 1;
 
 const CRITERION_BYTES: usize = size_of::<Criterion>();
@@ -22,13 +22,13 @@ const CRITERION_BYTES: usize = size_of::<Criterion>();
 /// Scope of the filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scope {
-    /// Whether events are wanted: by the stream, or another sink.
+    /// Whether events are wanted, by the stream or another sink.
     pub(crate) events: bool,
-    /// Whether only what passes is counted.
+    /// Whether only events that pass are counted.
     pub(crate) counts: bool,
 }
 
-/// Criteria of the kernel side. All of them are fixed before programs are attached.
+/// Criteria evaluated in the kernel. All of them are fixed before programs are attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KernelFilter {
     scope: Scope,
@@ -49,14 +49,14 @@ impl KernelFilter {
         self.scope.events || (self.scope.counts && self.asks("FILTER_SERVICE"))
     }
 
-    /// What to do with values of a kind that have no verdict, a [`mode`], by the kind's global.
+    /// Sets the [`mode`] of a kind, by its global: what happens to values without a verdict.
     pub(crate) fn ask(&mut self, global: &'static str, mode: u32) {
-        // Nothing is asked where nothing is left out.
+        // Nothing is filtered if neither events nor counts are.
         let mode = if self.scope == Scope::default() { mode::ANY } else { mode };
         self.modes.insert(global, mode);
     }
 
-    /// Asks for processes that are followed, if any are.
+    /// Restricts events to followed processes, if any are.
     pub(crate) fn following(mut self, follows: bool) -> Self {
         if follows {
             self.ask("FILTER_FOLLOWED", mode::ONLY);
@@ -64,27 +64,27 @@ impl KernelFilter {
         self
     }
 
-    /// Whether anything is asked of a kind.
+    /// Whether a kind is filtered.
     pub(crate) fn asks(&self, global: &'static str) -> bool {
         self.modes.get(global).is_some_and(|mode| *mode != mode::ANY)
     }
 
-    /// Sets the verdict on a value; the last one counts.
+    /// Sets the verdict on a value, replacing an earlier one.
     pub(crate) fn judge(&mut self, criterion: Criterion, verdict: u32) {
         self.criteria.insert(criterion.to_bytes(), verdict);
     }
 
-    /// The same on a network, of which so many bits count.
+    /// Sets the verdict on a network with this prefix length.
     pub(crate) fn judge_network(&mut self, bits: u32, Network(data): Network, verdict: u32) {
         self.networks.insert((bits, data), verdict);
     }
 
-    /// Makes the kernel side drop signatures that were judged to be unwanted.
+    /// Makes the kernel drop signatures that the daemon judged unwanted.
     pub(crate) fn learn_signatures(&mut self) {
         self.learns_signatures = true;
     }
 
-    /// The globals to set before the programs are verified.
+    /// Globals to set before the programs are verified.
     pub(super) fn globals(&self) -> Vec<(&'static str, u32)> {
         let asks = self.modes.values().any(|mode| *mode != mode::ANY);
         let own = [
@@ -97,7 +97,7 @@ impl KernelFilter {
         own.into_iter().chain(modes).collect()
     }
 
-    /// Makes the maps as large as they need to be.
+    /// Sizes the maps to fit their entries.
     pub(super) fn size_maps(&self, loader: &mut EbpfLoader<'_>) {
         let entries = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(UNUSED_ENTRIES);
         loader.map_max_entries("CRITERIA", entries(self.criteria.len()));
@@ -112,7 +112,7 @@ impl KernelFilter {
         loader.map_max_entries("VERDICTS", entries(learnt));
     }
 
-    /// Hands over what is asked; to be done before programs are attached.
+    /// Fills the maps with the criteria, before programs are attached.
     pub(super) fn fill(&self, ebpf: &mut Ebpf) -> anyhow::Result<()> {
         let criteria =
             ebpf.map_mut("CRITERIA").context("the kernel programs have no map CRITERIA")?;
@@ -132,7 +132,7 @@ impl KernelFilter {
     }
 }
 
-/// The verdicts that the kernel side has. It evicts old ones by itself.
+/// Verdicts cached in the kernel, which evicts old ones itself.
 pub(crate) struct Verdicts {
     map: HashMap<MapData, [u8; CRITERION_BYTES], u32>,
 }
@@ -143,18 +143,18 @@ impl Verdicts {
         Ok(Self { map: take(object, "VERDICTS")? })
     }
 
-    /// Sets what the kernel side does with events of this kind from now on.
-    pub(crate) fn teach(&mut self, criterion: Criterion, wanted: bool) {
+    /// Sets whether the kernel passes or drops events of this kind from now on.
+    pub(crate) fn set(&mut self, criterion: Criterion, wanted: bool) {
         let verdict = if wanted { WANTED } else { UNWANTED };
         if let Err(error) = self.map.insert(criterion.to_bytes(), verdict, 0) {
-            // Events of this kind go on coming up, and are judged here.
+            // Events of this kind keep coming up, and are judged here.
             log::debug!("cannot update the kernel's filter: {error}");
         }
     }
 
-    /// Removes its verdict.
-    pub(crate) fn forget(&mut self, criterion: Criterion) {
-        // It may have been forgotten already.
+    /// Removes the verdict on a kind.
+    pub(crate) fn remove(&mut self, criterion: Criterion) {
+        // The kernel may have evicted it already.
         if let Err(error) = self.map.remove(&criterion.to_bytes()) {
             log::debug!("cannot remove an entry from the kernel's filter: {error}");
         }

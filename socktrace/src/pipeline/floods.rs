@@ -1,4 +1,4 @@
-//! Looks at the kernel side's counts of floods while there are any, and says what has been added.
+//! Reads the kernel's counts of floods while there are any, and reports what has been added.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,30 +14,31 @@ use crate::kernel::repeats::{Kind, RepeatMaps};
 /// Time between two looks. What is pending when a window ends is reported within a second.
 const INTERVAL: Duration = Duration::from_millis(900);
 
-/// Kinds in a map from which on only those that are floods keep their place: of others nothing is counted
-/// there. Somebody with many cgroups or ports would keep out everybody's floods.
+/// Number of kinds in a map above which kinds that are not floods lose their place: nothing is
+/// counted in them. Otherwise many cgroups or ports of one party would crowd out everybody's
+/// floods.
 const CROWDED: usize = KINDS * 3 / 4;
 
-/// Events of one kind that were counted since the last look.
+/// Events of one kind counted since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Added {
     pub(super) kind: Kind,
     pub(super) count: u64,
-    /// The time before the first of them, in nanoseconds since boot.
+    /// Time before the first of these events, in nanoseconds since boot.
     pub(super) since_ns: u64,
     pub(super) repeats: Repeats,
 }
 
-/// A way to find what has been added, given what the kernel side had counted altogether just before.
+/// Function that finds what has been added, given the kernel's total count just before.
 pub(super) type Look = fn(&mut Floods, anyhow::Result<u64>) -> anyhow::Result<Vec<Added>>;
 
-/// The floods that go on, as of the last look.
+/// Floods in progress, as of the last look.
 pub(super) struct Floods {
     maps: RepeatMaps,
     ledger: Ledger,
     /// When to look again; `None` while nothing can have been counted.
     due: Option<Instant>,
-    /// Events that the kernel side had no room for, as of the last look.
+    /// Events lost in the kernel, as of the last look.
     lost: u64,
 }
 
@@ -46,12 +47,12 @@ impl Floods {
         Self { maps, ledger: Ledger::default(), due: None, lost: 0 }
     }
 
-    /// Starts looking at the counts, as the kernel side has sent an event that asks for it.
+    /// Starts looking at the counts, after the kernel has sent an event that requests it.
     pub(super) fn watch(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + INTERVAL);
     }
 
-    /// Starts looking if events were lost, as one that asks for it may be among them.
+    /// Starts looking if events were lost, as one that requests it may be among them.
     pub(super) fn watch_if_lost(&mut self, total: u64) {
         if std::mem::replace(&mut self.lost, total) != total {
             self.watch();
@@ -66,17 +67,18 @@ impl Floods {
         }
     }
 
-    /// What has been added. Forgets kinds that have not come since the last time, and where there are many
-    /// all that are no floods; looks again if any others have come. See [`Look`] for `total`.
+    /// Returns what has been added. Forgets kinds without events since the last look, and, if there
+    /// are many kinds, all that are not floods. Looks again later if other kinds had events. See
+    /// [`Look`] for `total`.
     ///
     /// # Errors
-    /// When the counts cannot be read. It is tried again.
+    /// When the counts cannot be read. The next look tries again.
     pub(super) fn look(&mut self, total: anyhow::Result<u64>) -> anyhow::Result<Vec<Added>> {
         self.due = Some(Instant::now() + INTERVAL);
         let (total, now) = (total?, self.maps.read()?);
         let added = self.ledger.add(&now, total);
         for kind in self.ledger.dispensable(&now) {
-            // One that stays must not be counted whole again.
+            // A kind that stays must not be counted in full again.
             match self.maps.forget(&kind) {
                 Ok(()) => self.ledger.forget(&kind),
                 Err(error) => log::debug!("{error:#}"),
@@ -88,7 +90,7 @@ impl Floods {
         Ok(added)
     }
 
-    /// The same at any time, without forgetting anything.
+    /// Returns what has been added, at any time, without forgetting anything.
     ///
     /// # Errors
     /// When the counts cannot be read.
@@ -97,8 +99,8 @@ impl Floods {
         Ok(self.ledger.add(&self.maps.read()?, total))
     }
 
-    /// Events that were counted in floods and are in no entry: an entry was forgotten just when a new
-    /// flood of its kind had begun.
+    /// Events that were counted in floods but are in no entry: an entry was forgotten just when a
+    /// new flood of its kind had begun.
     pub(super) fn unattributed(&self) -> u64 {
         self.ledger.unattributed
     }
@@ -116,12 +118,12 @@ struct Ledger {
 struct Entry {
     count: u64,
     until_ns: u64,
-    /// The window at the last look; `None` if there has been none.
+    /// Window at the last look; `None` before the first.
     window: Option<(u64, u64)>,
 }
 
 impl Ledger {
-    /// What has been added since the last time.
+    /// Returns what has been added since the last time.
     fn add(&mut self, now: &BTreeMap<Kind, Repeats>, total: u64) -> Vec<Added> {
         let mut added = Vec::new();
         for (kind, repeats) in now {
@@ -139,8 +141,8 @@ impl Ledger {
         added
     }
 
-    /// The kinds that are no floods: that have not come since the last time, or all others where there are
-    /// many.
+    /// Kinds that are not floods: those without events since the last time, or all of them if there
+    /// are many.
     fn dispensable(&mut self, now: &BTreeMap<Kind, Repeats>) -> Vec<Kind> {
         let of_any_port = now.keys().filter(|kind| kind.of_any_port).count();
         let by_port = now.len() - of_any_port;
@@ -177,7 +179,7 @@ mod tests {
         Kind { owned, by_cgroup: true, of_any_port: false }
     }
 
-    /// So many events counted by a time, in a window.
+    /// Counts of a kind: this many events, the last at this time, in this window.
     fn repeats(count: u64, last_ns: u64, window_ns: u64) -> Repeats {
         Repeats { count, since_ns: 10, last_ns, window_ns, ..Repeats::NONE }
     }
@@ -206,7 +208,7 @@ mod tests {
         now.insert(kind(2), repeats(6, 30, 2));
         ledger.add(&now, 11);
         assert_eq!(ledger.dispensable(&now), [kind(1)]);
-        // It stays where it could not be removed, and is not counted again.
+        // An entry that could not be removed stays, and is not counted again.
         assert_eq!(ledger.add(&now, 11), []);
         assert_eq!(ledger.dispensable(&now), [kind(1), kind(2)]);
         now.clear();
@@ -228,9 +230,9 @@ mod tests {
         let found = ledger.dispensable(&crowd(CROWDED, 2));
         assert_eq!(found.len(), CROWDED - 1);
         assert!(!found.contains(&kind(0)));
-        // As long as there is room nothing that comes is forgotten.
+        // As long as there is room, no kind with events is forgotten.
         assert_eq!(ledger.dispensable(&crowd(CROWDED - 1, 3)), []);
-        // Nor does it matter how many there are elsewhere.
+        // The number of kinds in the other map does not matter.
         let mut now = crowd(CROWDED - 1, 4);
         now.insert(Kind { of_any_port: true, ..kind(1) }, repeats(0, 0, 4));
         ledger.add(&now, 5);

@@ -1,4 +1,5 @@
-//! What becomes of an event: whether it is shown, counted here, and what the kernel side can learn.
+//! Decides what happens to an event: whether it is shown or counted here, and which verdicts the
+//! kernel can cache.
 
 use std::sync::Arc;
 
@@ -12,57 +13,58 @@ use crate::{
     sinks::Audience,
 };
 
-/// Decides what is shown, and counted where filters narrow the counts.
+/// Decides what is shown, and what is counted if filters narrow the counts.
 pub(crate) struct Judge {
     filter: Arc<Filter>,
-    /// The kernel side's filters.
+    /// Filter at the start, which the kernel applies.
     at_start: Arc<Filter>,
-    /// What of it is to be asked of floods, as the kernel side has asked something else.
+    /// Criteria to apply to floods, because the kernel applied others.
     of_floods: Option<Filter>,
-    /// Whether noise is shown too.
+    /// Whether noise is shown, too.
     all: bool,
-    /// Whether there are sinks that take noise in any case.
+    /// Whether any sink takes noise even without `all`.
     serves_all: bool,
-    /// Whether retransmissions are.
+    /// Whether retransmissions are shown.
     retransmits: bool,
 }
 
 /// Verdict on one event.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
-    /// The record for the sinks.
+    /// Record for the sinks.
     pub(super) shown: Option<Record>,
-    /// Whether the kernel side has left it to be counted here, and it passes.
+    /// Whether the kernel left the event to be counted here, and it passes.
     pub(super) is_counted: bool,
-    /// What the kernel side asked: whether events like this one, by their signature and by their
+    /// Verdicts that the kernel asked for: whether events with this signature, and from this
     /// cgroup, are wanted.
-    pub(super) lessons: [Option<(Criterion, bool)>; 2],
+    pub(super) for_kernel: [Option<(Criterion, bool)>; 2],
 }
 
 impl Judge {
-    /// Judges by this filter. `all` and `retransmits` say what is shown in addition to failures.
+    /// Creates a judge with this filter. `all` and `retransmits` are what to show in addition to
+    /// failures.
     pub(crate) fn new(filter: Arc<Filter>, all: bool, retransmits: bool) -> Self {
         let all = all || filter.names_failures();
         let at_start = Arc::clone(&filter);
         Self { filter, at_start, of_floods: None, all, serves_all: false, retransmits }
     }
 
-    /// Lets noise pass for sinks that take it in any case, if there are any.
+    /// Lets noise pass for sinks that take it even without `all`, if there are any.
     pub(super) fn serve_all(&mut self, serves_all: bool) {
         self.serves_all = serves_all;
     }
 
-    /// Whether a sink takes events of ordinary operation.
+    /// Whether any sink takes events of ordinary operation.
     pub(super) fn wants_noise(&self) -> bool {
         self.serves_all || self.all
     }
 
-    /// The sinks that take it.
+    /// Sinks that take events with this finding.
     pub(super) fn audience(&self, finding: Finding) -> Audience {
         if self.all || !is_noise(finding) { Audience::Everybody } else { Audience::WhoeverWantsAll }
     }
 
-    /// Shows noise too from now on, or not any more, and judges by another filter if there is one.
+    /// Switches noise on or off, and changes to another filter if there is one.
     pub(super) fn change(&mut self, all: bool, filter: Option<Arc<Filter>>) {
         if let Some(filter) = filter {
             self.of_floods = filter.changed_subjects(&self.at_start);
@@ -76,8 +78,8 @@ impl Judge {
         self.filter.asks_for_containers()
     }
 
-    /// Judges an event: its signature first, and decodes it only if that leaves something to decide.
-    /// `counts_here` says whether the kernel side leaves events to be counted here.
+    /// Judges an event by its signature first, and decodes it only if that leaves something to
+    /// decide. `counts_here` is whether the kernel leaves events to be counted here.
     pub(super) fn judge(
         &self,
         named: &NamedEvent,
@@ -90,7 +92,7 @@ impl Judge {
         let finding = diagnose(event.signature);
         let is_meant = self.is_meant(event.signature, finding);
         if is_unsettled(unsettled::SIGNATURE) {
-            verdict.lessons[0] = Some((Criterion::signature(&event.signature), is_meant));
+            verdict.for_kernel[0] = Some((Criterion::signature(&event.signature), is_meant));
         }
         let is_left = counts_here && is_unsettled(unsettled::SERVICE);
         if !is_meant && !is_left {
@@ -103,7 +105,7 @@ impl Judge {
             && decoder.finds_services_by_cgroup()
             && is_final(&record.service)
         {
-            verdict.lessons[1] = Some((Criterion::cgroup(event.cgroup_id), is_service));
+            verdict.for_kernel[1] = Some((Criterion::cgroup(event.cgroup_id), is_service));
         }
         if !is_service || !self.filter.admits_subject(&record) {
             return verdict;
@@ -114,8 +116,8 @@ impl Judge {
         verdict
     }
 
-    /// Whether a flood is shown. The kernel side has judged connections and processes, and leaves to
-    /// the daemon what all of its events have in common.
+    /// Whether a flood is shown. The kernel has judged connections and processes, and leaves to the
+    /// daemon what all events of the flood have in common.
     pub(super) fn shows_flood(&self, flood: &Flood) -> bool {
         self.is_meant(flood.signature, flood.finding)
             && self.is_wanted(flood.finding)
@@ -123,7 +125,7 @@ impl Judge {
             && self.of_floods.as_ref().is_none_or(|filter| filter.admits_flood(flood))
     }
 
-    /// Whether what a signature means is asked for.
+    /// Whether events with this signature and finding are wanted.
     fn is_meant(&self, signature: Signature, finding: Finding) -> bool {
         self.filter.admits_finding(signature, finding) && (self.wants_noise() || !is_noise(finding))
     }
@@ -133,7 +135,7 @@ impl Judge {
     }
 }
 
-/// Whether the same will be found when the cgroup is looked up again, names of containers aside.
+/// Whether another look-up of the cgroup will find the same service, names of containers aside.
 fn is_final(service: &Service) -> bool {
     matches!(service.unknown, None | Some(Unknown::CgroupGone))
 }

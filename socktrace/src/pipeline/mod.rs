@@ -1,11 +1,11 @@
-//! The way of an event: decoded, judged, and given to every sink.
+//! The path of an event: decoded, judged, and given to every sink.
 //!
-//! A verdict has further effects: what the kernel side left to be counted here is counted, and what
-//! only the daemon can judge is taught to the kernel side. See [`judge`].
+//! A verdict has two more effects. Events that kernel programs could not count are counted here,
+//! and verdicts that only the daemon can reach are cached in the kernel. See [`judge`].
 
 mod floods;
 mod judge;
-mod teacher;
+mod verdict_cache;
 
 use std::{
     future::{pending, poll_fn},
@@ -19,7 +19,7 @@ use socktrace_ebpf::{Counter, EventKind, NamedEvent, event::parts};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use self::floods::{Added, Floods, Look};
-pub(crate) use self::{judge::Judge, teacher::Teacher};
+pub(crate) use self::{judge::Judge, verdict_cache::VerdictCache};
 use crate::{
     counts::{Counts, SharedProgress, StreamProgress, UserCounts},
     filter::Filter,
@@ -28,21 +28,22 @@ use crate::{
     sinks::{Ending, Options, Sinks},
 };
 
-/// How long a verdict on a cgroup holds where containers are asked for: some are named only after
-/// they have begun, and they can be renamed.
+/// Lifetime of a verdict on a cgroup when a filter names containers: some get their name only
+/// after they have started, and they can be renamed.
 const REFRESH: Duration = Duration::from_secs(5);
 
-/// How long a reader may take over the last lines.
+/// Maximum time that a reader may take over the last lines.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
 const CANNOT_WRITE: &str = "cannot write the stream";
 
-/// Decodes and judges events, with the effects of each verdict.
+/// Decodes and judges events, and applies the effects of each verdict.
 pub(crate) struct Gate {
     decoder: Decoder,
     judge: Judge,
-    teacher: Teacher,
-    /// Where filters narrow the counts: what the kernel side leaves to be counted here.
+    verdicts: VerdictCache,
+    /// Counts of events that the kernel leaves to the daemon; `None` unless filters narrow the
+    /// counts.
     user_counts: Option<Arc<UserCounts>>,
 }
 
@@ -50,17 +51,17 @@ impl Gate {
     pub(crate) fn new(
         decoder: Decoder,
         judge: Judge,
-        teacher: Teacher,
+        verdicts: VerdictCache,
         user_counts: Option<Arc<UserCounts>>,
     ) -> Self {
-        Self { decoder, judge, teacher, user_counts }
+        Self { decoder, judge, verdicts, user_counts }
     }
 
-    /// The record of an event, if it is to be shown.
+    /// Returns the record of an event that passes.
     pub(crate) fn pass(&mut self, named: &NamedEvent) -> Option<Record> {
         let verdict = self.judge.judge(named, self.user_counts.is_some(), &mut self.decoder);
-        for (criterion, is_wanted) in verdict.lessons.into_iter().flatten() {
-            self.teacher.teach(criterion, is_wanted);
+        for (criterion, is_wanted) in verdict.for_kernel.into_iter().flatten() {
+            self.verdicts.set(criterion, is_wanted);
         }
         if let (Some(counts), true) = (&self.user_counts, verdict.is_counted) {
             counts.add(&named.event);
@@ -68,19 +69,19 @@ impl Gate {
         verdict.shown
     }
 
-    /// Sets in the kernel side which events that are not failures are wanted.
+    /// Sets the kernel's verdict on events that are not failures.
     fn settle(&mut self) {
-        self.teacher.settle(EventKind::ResetSent, self.judge.wants_noise());
+        self.verdicts.set_standing(EventKind::ResetSent, self.judge.wants_noise());
     }
 
-    /// What to show of events that were counted in a flood, if anything.
+    /// Returns the record of a flood that passes.
     fn pass_flood(&mut self, added: &Added) -> Option<Flood> {
         let Added { kind, count, since_ns, repeats } = added;
         let flood = self.decoder.decode_flood(kind, *count, *since_ns, repeats);
         self.judge.shows_flood(&flood).then_some(flood)
     }
 
-    /// The times at which the kernel side is to ask again; `None` for never.
+    /// Times at which cached verdicts expire; `None` for never.
     fn refreshes(&self) -> Option<Interval> {
         self.judge.depends_on_names().then(|| {
             let mut times = interval_at(Instant::now() + REFRESH, REFRESH);
@@ -90,7 +91,7 @@ impl Gate {
     }
 }
 
-/// Takes events from the kernel side, and gives what passes to the sinks.
+/// Reads events from the kernel, and gives those that pass to the sinks.
 pub(crate) struct Pipeline {
     events: Events,
     gate: Gate,
@@ -100,28 +101,28 @@ pub(crate) struct Pipeline {
     names: Option<RemoteNames>,
     sinks: Sinks,
     counts: Arc<Counts>,
-    /// How far the stream has come, for metrics.
+    /// Progress of the stream, for metrics.
     progress: Option<Arc<SharedProgress>>,
-    /// Events that came and were not judged yet.
+    /// Events received but not judged yet.
     batch: Vec<NamedEvent>,
-    /// Records of the batch at hand, while their names are looked up.
+    /// Records of the current batch, while their names are looked up.
     records: Vec<Record>,
 }
 
-/// What a [`Pipeline`] waits for.
+/// Work that a [`Pipeline`] waits for.
 pub(crate) enum Step {
-    /// Events have come.
+    /// Events have arrived.
     Events,
-    /// Verdicts are to be found again.
+    /// Cached verdicts have expired.
     Refresh,
-    /// Floods are to be looked at.
+    /// Floods are due to be looked at.
     Floods,
-    /// A sink has written what it was given.
+    /// A sink has finished a write.
     Written(Ending),
 }
 
 impl Pipeline {
-    /// One that counts what the kernel side leaves to it, and shows nothing.
+    /// Creates a pipeline that counts what the kernel leaves to it, and shows nothing.
     pub(crate) fn new(events: Events, gate: Gate, counts: Arc<Counts>) -> Self {
         Self {
             events,
@@ -137,8 +138,8 @@ impl Pipeline {
         }
     }
 
-    /// Gives records to sinks too; `repeats` has what comes by its number only, `names` finds the names of
-    /// remote addresses, and `progress` learns what lines come to.
+    /// Gives records to sinks, too. `repeats` holds events that were only counted, `names` finds
+    /// the names of remote addresses, and `progress` is updated as lines are written.
     pub(crate) fn show(
         self,
         sinks: Sinks,
@@ -153,12 +154,12 @@ impl Pipeline {
         Self { gate, floods, names, sinks, progress, ..self }
     }
 
-    /// Makes sinks begin, as with a heading.
+    /// Starts the sinks, for example with a heading.
     pub(crate) fn begin(&mut self) {
         self.sinks.begin();
     }
 
-    /// Makes sinks write, then waits for something to do, see [`Self::take`]. Cancel safe.
+    /// Makes sinks write, then waits for the next [`Step`] for [`Self::take`]. Cancel safe.
     ///
     /// # Errors
     /// When events cannot be read, or a sink cannot write.
@@ -173,8 +174,8 @@ impl Pipeline {
             }
             // Counts can wait for a reader, too.
             () = due(self.floods.as_ref()), if takes_events => Ok(Step::Floods),
-            // While a sink waits for a reader, the kernel's ring buffer is the queue, and counts
-            // what it cannot hold.
+            // While a sink waits for a reader, events queue in the kernel's ring buffer, and the
+            // kernel counts those that do not fit.
             result = self.events.next(&mut self.batch), if takes_events => {
                 result.context("cannot read events")?;
                 Ok(Step::Events)
@@ -182,10 +183,10 @@ impl Pipeline {
         }
     }
 
-    /// Takes a step, and returns whether the stream goes on. To be awaited to the end.
+    /// Takes a step, and returns whether the stream continues. Must be awaited to the end.
     pub(crate) async fn take(&mut self, step: Step) -> Ending {
         match step {
-            Step::Refresh => self.gate.teacher.refresh(),
+            Step::Refresh => self.gate.verdicts.refresh(),
             Step::Floods => self.report_floods(Floods::look),
             Step::Written(ending) => {
                 self.note();
@@ -196,13 +197,13 @@ impl Pipeline {
         Ending::Read
     }
 
-    /// Goes on with other options, and another filter if there is one. `all` says whether noise is shown
-    /// too.
+    /// Continues with other options, and with another filter if there is one. `all` is whether
+    /// noise is shown, too.
     pub(crate) fn change(&mut self, options: &Options, all: bool, filter: Option<Arc<Filter>>) {
         if self.sinks.are_none() {
             return;
         }
-        // Under the options that they came with.
+        // Under the options in force when they came.
         self.report_floods(Floods::take);
         self.sinks.change(options);
         self.gate.judge.change(all, filter);
@@ -210,8 +211,8 @@ impl Pipeline {
         self.refreshes = self.gate.refreshes();
     }
 
-    /// Gives what came before the end to the sinks, as far as readers take it. The kernel programs are
-    /// detached by then: what comes has an end.
+    /// Gives the remaining events to the sinks, as long as readers take them. The kernel programs
+    /// are detached by then, so that there is an end to the events.
     ///
     /// # Errors
     /// When a sink cannot write.
@@ -229,9 +230,9 @@ impl Pipeline {
         }
     }
 
-    /// Makes sinks write what they have; returns whether they could.
+    /// Makes sinks write what they hold; returns whether they could.
     async fn write_out(&mut self) -> anyhow::Result<bool> {
-        // Of each sink the write that goes on, and one with what came since.
+        // For each sink the write in progress, and one for what came since.
         for _ in 0..2 * self.sinks.count() {
             self.flush();
             if !self.sinks.is_any_busy() {
@@ -247,13 +248,13 @@ impl Pipeline {
         Ok(true)
     }
 
-    /// Reports what was wrong with events; what the sinks came to. What nobody took any more is judged
-    /// and counted anyway.
+    /// Judges and counts the events that no sink takes any more, and reports problems with events.
+    /// Returns the final progress.
     pub(crate) fn end(mut self) -> StreamProgress {
         self.sinks.give_up();
         let mut has_more = true;
         while has_more {
-            // Those whose names were waited for, then those that came since.
+            // Those that waited for names, then those that came since.
             let mut records = mem::take(&mut self.records);
             records.extend(self.batch.drain(..).filter_map(|event| self.gate.pass(&event)));
             for record in records {
@@ -302,9 +303,10 @@ impl Pipeline {
         self.note();
     }
 
-    /// Makes sinks begin to write what they have, with the events that the kernel side had no room for.
+    /// Makes sinks start writing what they hold, and reports the events that were lost in the
+    /// kernel.
     fn flush(&mut self) {
-        // True of no sinks, too.
+        // Also true without sinks.
         if self.sinks.are_all_busy() {
             return;
         }
@@ -316,7 +318,7 @@ impl Pipeline {
                     floods.watch_if_lost(total);
                 }
             }
-            // Reading takes a descriptor, of which there may be none for a time. What was lost is
+            // Reading takes a descriptor, and none may be free for a while. Lost events are
             // reported later then.
             Err(error) => log::debug!("{error:#}"),
         }
@@ -335,12 +337,12 @@ impl Pipeline {
         StreamProgress { dropped: progress.dropped + self.unattributed(), ..progress }
     }
 
-    /// Events of floods that no line stands for.
+    /// Events of floods that no line accounts for.
     fn unattributed(&self) -> u64 {
         self.floods.as_ref().map_or(0, Floods::unattributed)
     }
 
-    /// Shows what was counted in floods since the last time, as `look` finds it.
+    /// Shows the events counted in floods since the last time, as found by `look`.
     fn report_floods(&mut self, look: Look) {
         let Some(floods) = &mut self.floods else { return };
         let total = self.counts.counter(Counter::EventsRepeated);
@@ -352,13 +354,13 @@ impl Pipeline {
                     }
                 }
             }
-            // As without a free descriptor. It is reported later then.
+            // Perhaps for lack of a free descriptor. The events are reported later then.
             Err(error) => log::debug!("{error:#}"),
         }
     }
 }
 
-/// Waits until floods are to be looked at, forever where there are none.
+/// Waits until floods are due to be looked at; forever if there are none.
 async fn due(floods: Option<&Floods>) {
     match floods {
         Some(floods) => floods.due().await,
@@ -366,7 +368,7 @@ async fn due(floods: Option<&Floods>) {
     }
 }
 
-/// Waits for the next time, forever where there is none.
+/// Waits for the next tick; forever if there is no interval.
 async fn next(times: &mut Option<Interval>) {
     match times {
         Some(times) => drop(times.tick().await),

@@ -28,7 +28,7 @@ fn noise_is_shown_to_whoever_asks_for_it() {
     ] {
         let cli = Cli::try_parse_from(std::iter::once(&"socktrace").chain(args)).expect("sound");
         let judge = Judge::new(Arc::new(Filter::from(&cli.filters)), cli.all, false);
-        let mut gate = Gate::new(decoder(), judge, Teacher::new(None), None);
+        let mut gate = Gate::new(decoder(), judge, VerdictCache::new(None), None);
         assert_eq!(gate.pass(&named(orphan)).is_some(), is_shown, "{args:?}");
         if args.is_empty() {
             assert!(gate.pass(&named(reset_event())).is_some());
@@ -51,7 +51,7 @@ fn noise_passes_for_sinks_that_take_it_in_any_case() {
         let cli = Cli::try_parse_from(std::iter::once(&"socktrace").chain(args)).expect("sound");
         let mut judge = Judge::new(Arc::new(Filter::from(&cli.filters)), cli.all, false);
         judge.serve_all(true);
-        let mut gate = Gate::new(decoder(), judge, Teacher::new(None), None);
+        let mut gate = Gate::new(decoder(), judge, VerdictCache::new(None), None);
         let of = |gate: &Gate, record: &Record| gate.judge.audience(record.finding);
         let passed = gate.pass(&named(orphan)).map(|record| of(&gate, &record));
         assert_eq!(passed, audience, "{args:?}");
