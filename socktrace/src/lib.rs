@@ -1,6 +1,6 @@
 //! socktrace: names the errno a failing socket will deliver, and why.
 //!
-//! A library for the sake of its command line, of which `socktrace-manual` makes manual pages; the
+//! A library only so that `socktrace-manual` can make manual pages from its command line; the
 //! program is [`main`].
 
 #![cfg_attr(
@@ -30,13 +30,13 @@ mod record;
 mod rooms;
 mod service;
 mod sinks;
-#[cfg_attr(not(feature = "top"), path = "top/absent.rs")]
+#[cfg_attr(not(feature = "top"), path = "top/no_top.rs")]
 mod top;
 
 pub use cli::command;
 pub use config::template;
 
-/// The program.
+/// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let resolved = match config::Resolved::of_process() {

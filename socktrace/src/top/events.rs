@@ -1,4 +1,4 @@
-//! What a line says, as the screen shows it.
+//! Conversion of lines to events on the screen.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,14 @@ use socktrace_top::{Event, Plain, Severity};
 use super::feed::Text;
 use crate::record::Line;
 
-/// Shown where nothing is known.
+/// Placeholder for unknown values.
 const UNKNOWN: &str = "-";
 
-/// The event of a line.
+/// Converts a line to an event.
 pub(super) fn event(line: &Line, text: Text) -> Event {
     let plain = |text: &Option<String>| Plain::new(text.as_deref().unwrap_or(UNKNOWN));
     Event {
-        // Beyond 2262 all are the last ones.
+        // Times after the year 2262 are capped.
         time: line.time.map_or(0, |time| i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)),
         count: line.events(),
         is_flood: line.is_flood(),
@@ -34,7 +34,7 @@ pub(super) fn event(line: &Line, text: Text) -> Event {
     }
 }
 
-/// The other end. Of a client it has no port: that is another with each connection.
+/// The peer. A client's port is omitted, because it changes with each connection.
 fn peer(line: &Line) -> String {
     if let Some(path) = &line.path {
         return path.clone();

@@ -1,20 +1,20 @@
-//! Lines on their way to the screen: so many, and no more.
+//! Bounded queue of lines on their way to the screen.
 
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-/// Lines that wait, at most.
+/// Maximum number of queued lines.
 const MOST_LINES: usize = 16_384;
 
-/// Bytes of them, at most.
+/// Maximum size of the queued lines in bytes.
 const MOST_BYTES: usize = 16 << 20;
 
 /// A line in JSON.
 pub(crate) type Text = Box<[u8]>;
 
-/// A queue with one reader: the screen.
+/// Queue with one reader, the screen.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     state: Mutex<State>,
@@ -25,15 +25,15 @@ pub(crate) struct Feed {
 struct State {
     lines: VecDeque<Text>,
     bytes: usize,
-    /// Lines that there was no room for.
+    /// Number of lines dropped because the queue was full.
     dropped: u64,
-    /// Events that the kernel had no room for.
+    /// Number of events lost in the kernel.
     lost: u64,
-    /// Which span of a history the lines are of.
+    /// Number of the request that the lines belong to; each moment of a history is a new one.
     epoch: u64,
-    /// Nobody reads any more.
+    /// Whether the reader has gone.
     is_closed: bool,
-    /// Nothing follows; with what is to be said about that.
+    /// Set if nothing follows, with a message.
     end: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl State {
     }
 }
 
-/// Lines since the last time.
+/// Result of [`Feed::take`].
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) dropped: u64,
@@ -66,7 +66,7 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line if there is room, and counts it otherwise. Never waits.
+    /// Adds a line if there is room, else counts it as dropped. Never waits.
     pub(crate) fn offer(&self, line: Text) {
         let mut state = self.state();
         if state.is_full() {
@@ -76,7 +76,7 @@ impl Feed {
         }
     }
 
-    /// Adds a line once there is room; whether anybody wants more of this epoch.
+    /// Waits for room and adds a line; returns whether more lines of this epoch are wanted.
     pub(crate) fn put(&self, line: Text, epoch: u64) -> bool {
         let waits = |state: &mut State| state.is_full() && !state.is_closed && state.epoch == epoch;
         let guard = self.has_room.wait_while(self.state(), waits);
@@ -88,12 +88,12 @@ impl Feed {
         is_wanted
     }
 
-    /// Says how many events the kernel had no room for, since the start.
+    /// Sets the number of events lost in the kernel since the start.
     pub(crate) fn set_lost(&self, lost: u64) {
         self.state().lost = lost;
     }
 
-    /// Says that nothing follows.
+    /// Marks the end of the lines.
     pub(crate) fn end(&self, words: String, epoch: u64) {
         let mut state = self.state();
         if state.epoch == epoch {
@@ -101,7 +101,7 @@ impl Feed {
         }
     }
 
-    /// Moves some lines to `lines`.
+    /// Moves up to `most` lines to `lines`.
     pub(super) fn take(&self, lines: &mut Vec<Text>, most: usize) -> Taken {
         let mut state = self.state();
         let count = most.min(state.lines.len());
@@ -110,12 +110,12 @@ impl Feed {
         let bytes: usize = lines[before..].iter().map(|line| line.len()).sum();
         state.bytes -= bytes;
         self.has_room.notify_all();
-        // What is said about the end comes after the last line.
+        // The final message comes after the last line.
         let end = if state.lines.is_empty() { state.end.take() } else { None };
         Taken { dropped: state.dropped, lost: state.lost, end }
     }
 
-    /// Forgets lines that wait, as others are asked for: those of the epoch that is returned.
+    /// Discards queued lines and begins a new epoch, which is returned.
     pub(super) fn begin(&self) -> u64 {
         let mut state = self.state();
         state.clear();
@@ -125,7 +125,7 @@ impl Feed {
         state.epoch
     }
 
-    /// Takes no more.
+    /// Closes the queue to further lines.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.clear();

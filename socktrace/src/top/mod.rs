@@ -1,6 +1,7 @@
-//! A screen of what fails, on a terminal: fed by this host's kernel, by a history, or by lines of a file.
+//! A terminal screen of failures, fed by this host's kernel, by a history, or by the lines of a
+//! file.
 //!
-//! Whatever the source, events come as lines in JSON, by a [`Feed`] of bounded size.
+//! Whatever the source, events arrive as JSON lines through a [`Feed`] of bounded size.
 
 mod events;
 mod feed;

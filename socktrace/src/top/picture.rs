@@ -1,4 +1,4 @@
-//! The picture in docs: a screen of a host on which some services fail, as it is drawn today.
+//! The picture in the documentation: the screen of a host with some failing services, as drawn now.
 
 use std::{env, fs, io::Cursor, path::Path};
 
@@ -11,10 +11,10 @@ use super::{Feed, replay, screen::Work, tests::screen};
 /// 12:00 of a day, in seconds since 1970.
 const NOON: i64 = 1_764_504_000;
 
-/// A minute and a half of failures.
+/// Duration of the failures: a minute and a half.
 const SECONDS: i64 = 90;
 
-/// A kind of failure: how often and when it comes, and the other fields of its lines.
+/// A kind of failure: its frequency, its offset, and the other fields of its lines.
 struct Kind {
     every: i64,
     times: std::ops::Range<i64>,

@@ -1,4 +1,4 @@
-//! The screen at work: takes lines and keys, and draws a bounded number of times a second.
+//! The running screen: takes lines and keys, and draws a bounded number of times per second.
 
 use std::{
     io,
@@ -30,55 +30,55 @@ use crate::{
     sinks::Sink,
 };
 
-/// Between two drawings, however much comes.
+/// Minimum interval between frames.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// Lines that are taken before keys are looked at again.
+/// Maximum number of lines taken before keys are checked again.
 const BATCH: usize = 2_048;
 
-/// Columns for which pages are not broken into lines: the screen does that.
+/// Width that leaves pages unwrapped: the screen wraps them itself.
 const UNBROKEN: usize = 100_000;
 
-/// The moment shown.
+/// Source of the time shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clock {
     /// This host's clock.
     Wall,
-    /// The time of the newest line, running on from there.
+    /// The time of the newest line, advancing from there.
     Line,
-    /// A moment that is asked for, or the newest line.
+    /// A requested moment, or the newest line.
     Stands,
 }
 
-/// A screen before it is shown.
+/// A screen that is not shown yet.
 pub(crate) struct Screen {
     pub(crate) about: About,
     pub(crate) clock: Clock,
     pub(crate) filters: Filters,
     pub(crate) language: Language,
-    /// Where a history can be asked for others, and which one comes first.
+    /// Access to other moments of a history, and the first moment to show.
     pub(crate) moments: Option<(Moments, i64)>,
-    /// Where lines come from.
+    /// Queue that lines come from.
     pub(crate) feed: Arc<Feed>,
 }
 
-/// A screen that is shown by a thread.
+/// A screen shown by a thread.
 pub(crate) struct Running {
     thread: Option<JoinHandle<anyhow::Result<()>>>,
     is_over: Arc<AtomicBool>,
-    /// Notified when a person has ended it.
+    /// Notified when the user quits.
     pub(crate) ended: Arc<Notify>,
 }
 
 impl Running {
-    /// Gives the terminal back.
+    /// Stops the screen and restores the terminal.
     ///
     /// # Errors
     /// The error that ended the screen.
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         match self.stop() {
             Some(Ok(result)) => result,
-            // The message was printed where it happened.
+            // The panic message has been printed already.
             Some(Err(_)) => Err(anyhow::anyhow!("the screen broke down")),
             None => Ok(()),
         }
@@ -96,7 +96,7 @@ impl Drop for Running {
     }
 }
 
-/// Notifies when it is dropped, also by a panic.
+/// Notifies when dropped, even by a panic.
 struct AtEnd(Arc<Notify>, Arc<Feed>);
 
 impl Drop for AtEnd {
@@ -107,21 +107,21 @@ impl Drop for AtEnd {
 }
 
 impl Screen {
-    /// The screen of so many hooks.
+    /// Sets the number of hooks shown.
     pub(crate) fn on_hooks(mut self, hooks: usize) -> Self {
         self.about.source = Source::Live(hooks);
         self
     }
 
-    /// What gives it records.
+    /// Sink that feeds records to this screen.
     pub(crate) fn sink(&self) -> Box<dyn Sink> {
         Box::new(TopSink::new(Arc::clone(&self.feed)))
     }
 
-    /// Shows what the feed has, until a person or the caller ends it.
+    /// Shows the feed until the user or the caller stops it.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// When the thread cannot be started.
     pub(crate) fn start(self) -> anyhow::Result<Running> {
         let ended = Arc::new(Notify::new());
         let is_over = Arc::new(AtomicBool::new(false));
@@ -145,7 +145,7 @@ impl Screen {
     }
 }
 
-/// Text about a cause, or another event.
+/// The explanation of a cause or another event.
 fn explained(name: &str, language: Language) -> Explained {
     let Ok(topic) = Topic::find(name) else { return Explained::default() };
     let page = page(&topic, language, UNBROKEN);
@@ -153,7 +153,7 @@ fn explained(name: &str, language: Language) -> Explained {
     Explained { advice: advice(&topic, language), page }
 }
 
-/// The part that needs no terminal.
+/// The part of the screen that needs no terminal.
 pub(super) struct Work<'a> {
     pub(super) app: App,
     feed: &'a Feed,
@@ -161,12 +161,12 @@ pub(super) struct Work<'a> {
     filter: Filter,
     moments: Option<Moments>,
     lines: Vec<Text>,
-    /// Lines that could not be read.
+    /// Number of lines that could not be parsed.
     wrong: u64,
-    /// When the newest line came, and its time.
+    /// Arrival of the newest line, and its time.
     newest: Option<(Instant, i64)>,
     has_ended: bool,
-    /// The second that was shown last.
+    /// The second shown last.
     second: i64,
 }
 
@@ -189,7 +189,7 @@ impl<'a> Work<'a> {
 
     fn run(&mut self, terminal: &mut Terminal, is_over: &AtomicBool) -> io::Result<()> {
         let mut drawn: Option<Instant> = None;
-        // What was drawn is not what is there.
+        // Whether the last frame is out of date.
         let mut is_old = true;
         while !is_over.load(Ordering::Relaxed) {
             let has_more = self.take();
@@ -211,7 +211,7 @@ impl<'a> Work<'a> {
             if !event::poll(wait)? {
                 continue;
             }
-            // All that were pressed until now are one drawing.
+            // All keys pressed so far share one frame.
             loop {
                 let event = event::read()?;
                 if let Some(key) = terminal::key(&event)
@@ -231,7 +231,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Takes some lines; whether there was anything.
+    /// Takes some lines; returns whether anything arrived.
     pub(super) fn take(&mut self) -> bool {
         let mut lines = std::mem::take(&mut self.lines);
         let Taken { dropped, lost, end } = self.feed.take(&mut lines, BATCH);
@@ -269,14 +269,14 @@ impl<'a> Work<'a> {
         has_any || is_end
     }
 
-    /// Whether another second is to be shown.
+    /// Whether a new second has begun.
     fn has_ticked(&mut self) -> bool {
         let runs = self.clock != Clock::Stands && !self.has_ended;
         let second = Timestamp::now().as_second();
         runs && std::mem::replace(&mut self.second, second) != second
     }
 
-    /// Makes the screen show this moment.
+    /// Updates the time shown.
     fn tick(&mut self) {
         match (self.clock, self.newest) {
             (Clock::Wall, _) => {
@@ -291,7 +291,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Does what a key asks; whether the screen goes on.
+    /// Executes an action; returns whether the screen continues.
     fn act(&mut self, action: Action, terminal: &mut Terminal) -> io::Result<bool> {
         match action {
             Action::Quit => return Ok(false),
@@ -314,7 +314,7 @@ impl<'a> Work<'a> {
                     Line::read(&event.text).is_ok_and(|line| filter.admits_line(&line))
                 });
                 self.filter = filter;
-                // The lines before those that are kept are still in the file.
+                // The history still has the lines that the screen no longer keeps.
                 if self.moments.is_some() {
                     self.step(0);
                 }

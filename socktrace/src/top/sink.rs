@@ -1,4 +1,4 @@
-//! The sink: encodes records and offers them to the screen. Never waits for anything.
+//! The sink: encodes records and offers them to the screen. It never blocks.
 
 use std::{io, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::{
     sinks::{LastLine, Sink, flood_to_json, record_to_json},
 };
 
-/// Gives lines to a feed.
+/// Sink that passes lines to a feed.
 pub(crate) struct TopSink {
     feed: Arc<Feed>,
     last: LastLine,

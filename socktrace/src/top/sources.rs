@@ -1,4 +1,4 @@
-//! Where lines come from that are not of this moment: a history, and a file.
+//! Sources of past lines: a history or a file.
 
 use std::{
     io::{self, BufRead},
@@ -11,46 +11,46 @@ use socktrace_history::{ReadError, Reader};
 
 use super::Feed;
 
-/// The longest line that is read: far longer than those of socktrace.
+/// Maximum length of a line read: far longer than any that socktrace writes.
 const LONGEST: u64 = 1 << 20;
 
 const SECOND: i64 = 1_000_000_000;
 const MINUTE: i64 = 60 * SECOND;
 
-/// Minutes before a moment whose lines are read: those that the screen counts.
+/// Minutes of lines read before a moment, as many as the screen counts.
 const MINUTES: i64 = 15;
 
-/// A history, and the span of it that may be seen.
+/// A history, and the span of it to show.
 #[derive(Debug)]
 pub(crate) struct History {
     pub(crate) file: PathBuf,
     pub(crate) span: Range<i64>,
 }
 
-/// Asks for the lines of moments, in nanoseconds since 1970.
+/// Requests lines of moments, in nanoseconds since 1970.
 #[derive(Debug)]
 pub(crate) struct Moments {
     asked: Sender<(u64, i64)>,
     span: Range<i64>,
-    /// Between two moments.
+    /// Interval between two moments.
     step: i64,
 }
 
 impl Moments {
-    /// A moment so many steps from another, but none outside of the span.
+    /// The moment a number of steps away, limited to the span.
     pub(super) fn step(&self, from: i64, steps: i32) -> i64 {
         let to = from.saturating_add(self.step.saturating_mul(steps.into()));
         to.clamp(self.span.start, self.span.end.max(self.span.start))
     }
 
-    /// Asks for the lines of a moment.
+    /// Requests the lines of a moment.
     pub(super) fn ask(&self, epoch: u64, at: i64) {
-        // Nobody takes it where the thread that reads has broken down, which was said.
+        // This fails only if the reading thread has panicked, which has been reported.
         let _ = self.asked.send((epoch, at));
     }
 }
 
-/// The reader of a history, on its own thread, and its client.
+/// The reader of a history, to run on its own thread, and its client.
 pub(crate) fn history(history: History, step: i64) -> (Moments, impl FnOnce(&Feed)) {
     let (asked, questions) = channel();
     let moments = Moments { asked, span: history.span.clone(), step };
@@ -60,7 +60,7 @@ pub(crate) fn history(history: History, step: i64) -> (Moments, impl FnOnce(&Fee
 fn read_moments(history: &History, questions: &Receiver<(u64, i64)>, feed: &Feed) {
     let mut opened = Reader::open(&history.file);
     while let Ok(question) = questions.recv() {
-        // Only the last one counts.
+        // Only the last request counts.
         let (epoch, at) = questions.try_iter().last().unwrap_or(question);
         let begin = at.div_euclid(MINUTE).saturating_sub(MINUTES - 1).saturating_mul(MINUTE);
         let span = begin.max(history.span.start)..at.saturating_add(1);
@@ -81,7 +81,7 @@ fn read_moments(history: &History, questions: &Receiver<(u64, i64)>, feed: &Feed
     }
 }
 
-/// When the newest line of a span is, to a second; `None` where there is none.
+/// The time of the newest line in a span, rounded up to a second; `None` if the span is empty.
 ///
 /// # Errors
 /// When the history cannot be read.
@@ -100,7 +100,7 @@ pub(crate) fn newest(history: &History) -> Result<Option<i64>, ReadError> {
     if low >= high || !has_any(low..high)? {
         return Ok(None);
     }
-    // There is one from `low` on, and none from `high` on.
+    // Invariant: some line is at or after `low`, none at or after `high`.
     while high - low > SECOND {
         let middle = low + (high - low) / 2;
         if has_any(middle..high)? {

@@ -1,4 +1,4 @@
-//! The terminal: taken for the screen, and given back whatever happens.
+//! The terminal: switched to the screen, and restored in every case.
 
 use std::io::{self, Write as _};
 
@@ -14,7 +14,7 @@ use socktrace_top::{App, Key};
 
 use crate::service::log;
 
-/// A terminal that shows nothing but the screen. As before once it is dropped, also by a panic.
+/// A terminal in use by the screen. Restored when dropped, even by a panic.
 pub(super) struct Terminal(DefaultTerminal);
 
 impl Terminal {
@@ -29,12 +29,12 @@ impl Terminal {
         self.0.draw(|frame| app.draw(frame.area(), frame.buffer_mut())).map(drop)
     }
 
-    /// Draws everything again with the next frame.
+    /// Redraws everything with the next frame.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         self.0.clear()
     }
 
-    /// Puts a text into the terminal's clipboard, by OSC 52. Not every terminal supports it.
+    /// Copies a text to the terminal's clipboard with OSC 52, which not every terminal supports.
     pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
         let out = self.0.backend_mut();
         write!(out, "\x1b]52;c;{}\x07", STANDARD.encode(text))?;
@@ -49,7 +49,7 @@ impl Drop for Terminal {
     }
 }
 
-/// The key of an event, if it is one.
+/// The key of a key event.
 pub(super) fn key(event: &Event) -> Option<Key> {
     let Event::Key(KeyEvent {
         code,

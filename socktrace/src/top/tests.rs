@@ -1,4 +1,4 @@
-//! Screens of lines that were read: by a replay, and of a history.
+//! Tests of the screen with lines of a replay and of a history.
 
 use std::{
     io::Cursor,
@@ -36,7 +36,7 @@ pub(super) fn screen(source: Source, filters: &str) -> Screen {
     }
 }
 
-/// A line about a failure at a time.
+/// A line about a failure at a given time.
 fn line(time: i64, cause: &str, remote_port: u16) -> String {
     let time = Timestamp::from_nanosecond(time.into()).expect("a time");
     format!(
@@ -48,7 +48,7 @@ fn line(time: i64, cause: &str, remote_port: u16) -> String {
     .replace('\n', " ")
 }
 
-/// What is on the screen, with one space between words.
+/// The text on the screen, with runs of spaces collapsed.
 pub(super) fn text(work: &mut Work<'_>) -> String {
     let area = Rect { x: 0, y: 0, width: 100, height: 30 };
     let mut buffer = Buffer::empty(area);
@@ -86,9 +86,9 @@ fn lines_of_a_file_are_shown_and_filtered() {
         assert!(shown.contains(part), "{part:?} is not in\n{shown}");
     }
     assert!(!shown.contains("keepalive_timeout"), "{shown}");
-    // As on a command line, and what did not pass before is there.
+    // Filters as on the command line; lines that did not pass before appear.
     work.filter("cause keepalive_timeout unit nginx*");
-    // A message stays until a key.
+    // A message stays until the next key.
     work.app.press(socktrace_top::Key::Home);
     let shown = text(&mut work);
     for part in ["--unit 'nginx*'", "--cause keepalive_timeout", "all 5 50 50│"] {
@@ -154,14 +154,15 @@ fn a_history_is_gone_through_by_steps() {
     wait_for(&mut work, "! all 1 3 45│");
     work.filter("port 1");
     wait_for(&mut work, "nothing has failed");
-    // No further than the last one that may be seen.
+    // Steps end at the last moment of the span.
     work.step(1_000_000);
     assert_eq!(work.app.now(), NOON + 1_000 * MINUTE);
     drop(work);
     reader.join().expect("ends with the screen");
 }
 
-/// Prints what a flood takes: `cargo test --release -p socktrace figures -- --ignored --nocapture`.
+/// Prints the cost of a flood:
+/// `cargo test --release -p socktrace figures -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints figures, and takes a while"]
 fn figures() {

@@ -1,4 +1,4 @@
-//! Stands in for this room in a build without the feature `top`.
+//! Stub of the module `top` for builds without that feature.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -6,10 +6,10 @@ use tokio::sync::Notify;
 
 use crate::sinks::Sink;
 
-/// Nobody has one: the command line refuses `top`.
+/// Never constructed: the command line refuses `top`.
 pub(crate) enum Screen {}
 
-/// A screen that is shown.
+/// A screen being shown.
 pub(crate) struct Running {
     pub(crate) ended: Arc<Notify>,
     never: Infallible,
