@@ -1,8 +1,8 @@
-//! Sockets that fail in known ways, and what socktrace must say about each.
+//! Sockets that fail in known ways, and the reports expected from socktrace.
 //!
 //! A scenario makes a real failure with real sockets and returns what the program got from the
-//! kernel. The harness compares that with socktrace's stream and with its metrics: each failure
-//! exactly once, and nothing else.
+//! kernel. The harness compares that with socktrace's stream and its metrics: each failure exactly
+//! once, and nothing else.
 
 mod accept;
 mod accept_queue;
@@ -80,6 +80,7 @@ mod sent;
 mod service;
 mod shared;
 mod sigpipe;
+mod soak;
 mod socket;
 mod sockmap;
 mod sockopt;
@@ -110,16 +111,16 @@ use xtask_common::{gaps, report::Reporter, scope::Scope};
 use catalogue::CATALOGUE;
 use scenario::{BootKind, Scenario};
 
-/// The kernel series the guest runs, where a scenario's outcome depends on it.
+/// Kernel series of the guest, where a scenario's outcome depends on it.
 const KERNEL_VARIABLE: &str = "GUEST_KERNEL";
 
-/// How much of the catalogue runs.
+/// Part of the catalogue that runs.
 const SCOPE_VARIABLE: &str = "GUEST_SCOPE";
 
-/// How daemons hook kernel functions, where that was chosen.
+/// How daemons hook kernel functions, if that was chosen.
 const ATTACH_VARIABLE: &str = "GUEST_ATTACH";
 
-/// Scenarios that stay together where they run in parts.
+/// Number of adjacent scenarios that stay together when the catalogue runs in parts.
 const NEIGHBOURS: usize = 4;
 
 /// Prints a line for each scenario: its name, its boot and its scope.
@@ -151,8 +152,8 @@ pub fn main(args: &[String]) -> Result<i32> {
         .filter(|scenario| {
             options.names.is_empty() || options.names.iter().any(|name| name == scenario.name)
         })
-        // In turn, as those that are near each other take about as long; a few at a time, as they
-        // may share a daemon.
+        // Parts take turns, since adjacent scenarios take about as long. Each turn has a few
+        // scenarios, since they may share a daemon.
         .enumerate()
         .filter(|(index, _)| index / NEIGHBOURS % options.part.1 == options.part.0 - 1)
         .map(|(_, scenario)| scenario)
@@ -161,7 +162,7 @@ pub fn main(args: &[String]) -> Result<i32> {
     Ok(i32::from(!passed))
 }
 
-/// Lets services fail for an hour, and reports what Prometheus says of it.
+/// Makes services fail for an hour, and reports the answers of Prometheus.
 ///
 /// # Errors
 ///
@@ -170,29 +171,38 @@ pub fn history() -> Result<i32> {
     history::main()
 }
 
+/// Runs a daemon for a number of seconds while sockets fail.
+///
+/// # Errors
+///
+/// When the daemon grows, or what it counts or shows is not exact.
+pub fn soak(args: &[String]) -> Result<i32> {
+    soak::main(args)
+}
+
 /// Runs a command with the privileges of the systemd unit. Returns only on failure.
 ///
 /// # Errors
 ///
-/// Always: why the command does not run.
+/// Always, with the reason why the command does not run.
 pub fn run_as_service(command: &[String]) -> Result<i32> {
     privileges::run_as_service(command)
 }
 
-/// What a child process of a scenario does.
+/// Runs a child process of a scenario.
 ///
 /// # Errors
 ///
-/// When there is no such child, or what it does fails.
+/// When there is no such child, or its action fails.
 pub fn child(args: &[String]) -> Result<i32> {
     child::main(args)
 }
 
-/// The arguments of `guest scenarios`.
+/// Arguments of `guest scenarios`.
 struct Options {
     boot: BootKind,
     scope: Scope,
-    /// Which part of these scenarios, and of how many.
+    /// Which part of these scenarios runs, and the number of parts.
     part: (usize, usize),
     kernel: String,
     attach: Option<String>,
@@ -245,38 +255,38 @@ fn reports_socket_errors() -> bool {
     !gaps::absent_hooks(&series()).contains(&"inet_sk_error_report")
 }
 
-/// Whether this kernel traces datagrams that find no room: of IPv6 since 6.5.
+/// Whether this kernel traces datagrams dropped for a full queue. For IPv6 it does since 6.5.
 fn traces_dropped_datagrams(family: network::Family) -> bool {
     family != network::Family::Ipv6 || !matches!(series().as_str(), "5.10" | "6.1")
 }
 
-/// Whether this kernel says why it sends an RST.
+/// Whether this kernel has reasons for the RSTs that it sends.
 fn names_reset_reasons() -> bool {
     !matches!(series().as_str(), "5.10" | "6.1")
 }
 
-/// Whether socktrace sees the errno of an accept that is no system call.
+/// Whether socktrace sees the errno of an accept that is not a system call.
 fn reports_accept_errors() -> bool {
     !gaps::losses(&series()).contains(&gaps::FAILING_ACCEPTS)
 }
 
-/// Whether the address that a sending call was to connect to is seen when that fails at once.
+/// Whether the address of a sending call is seen when its connect fails at once.
 fn sees_fast_open() -> bool {
     series() != "5.10" && !uses_kprobes()
 }
 
-/// Whether the functions by which failing accepts and socket options are seen take pointers that
-/// say what they point to, and can be followed under lockdown.
+/// Whether the functions that show failing accepts and socket options take typed pointers, which
+/// can be followed under lockdown.
 fn has_typed_calls() -> bool {
     !matches!(series().as_str(), "5.10" | "6.1")
 }
 
-/// How daemons are to hook kernel functions, where that was chosen.
+/// How daemons hook kernel functions, if that was chosen.
 fn chosen_attach() -> Option<String> {
     env::var(ATTACH_VARIABLE).ok()
 }
 
-/// Whether they do so by kprobes, as chosen or for lack of trampolines.
+/// Whether daemons use kprobes, by choice or for lack of trampolines.
 fn uses_kprobes() -> bool {
     chosen_attach().map_or(lacks_trampolines(), |how| how == "kprobe")
 }
@@ -286,34 +296,34 @@ fn lacks_trampolines() -> bool {
     cfg!(target_arch = "aarch64") && matches!(series().as_str(), "5.10" | "6.1")
 }
 
-/// Whether everything runs, in full length.
+/// Whether everything runs, at full length.
 fn is_full() -> bool {
     env::var(SCOPE_VARIABLE).is_ok_and(|scope| scope == Scope::Full.name())
 }
 
-/// Whether `shutdown` gives EBUSY while a connect waits: `sk_wait_pending`, in 6.4 to 6.6 and brought to
-/// older series.
+/// Whether `shutdown` returns EBUSY while a connect waits: `sk_wait_pending`, in 6.4 to 6.6 and
+/// backported to older series.
 fn keeps_waiting_connects() -> bool {
     matches!(series().as_str(), "5.10" | "6.1")
 }
 
-/// Whether socktrace sees with which flags `io_uring` tries a connect: where the whole call is hooked, by a
-/// helper that 5.10 does not have.
+/// Whether socktrace sees the flags with which `io_uring` tries a connect: only where the whole
+/// call is hooked, by a helper that 5.10 lacks.
 fn sees_tried_connects() -> bool {
     series() != "5.10" && !uses_kprobes()
 }
 
-/// Whether this kernel speaks MPTCP.
+/// Whether this kernel supports MPTCP.
 fn has_mptcp() -> bool {
     series() != "5.10"
 }
 
-/// Whether bind and listen of an MPTCP socket are calls on its first subflow, as on a socket.
+/// Whether bind and listen of an MPTCP socket are calls on its first subflow, as on a TCP socket.
 fn calls_mptcp_by_subflow() -> bool {
     series() == "6.1"
 }
 
-/// What this kernel has no place to hook for, or kprobes cannot serve.
+/// Hooks for which this kernel has no function, or which kprobes cannot serve.
 fn absent_hooks() -> Vec<&'static str> {
     let mut absent = Vec::new();
     if uses_kprobes() {
@@ -323,7 +333,7 @@ fn absent_hooks() -> Vec<&'static str> {
     absent
 }
 
-/// The kernel series, empty where nobody has said.
+/// Kernel series; empty if unknown.
 fn series() -> String {
     env::var(KERNEL_VARIABLE).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The program of a guest: its init when it is process 1, else what makes sockets fail there.
+//! Program of a guest: its init if it is process 1, otherwise the scenarios.
 
 mod demo;
 mod init;
@@ -14,11 +14,11 @@ use anyhow::{Result, bail};
 use socktrace_bench::guest as bench;
 use socktrace_scenarios as scenarios;
 
-/// The word by which a scenario starts this program again.
+/// Argument by which a scenario starts this program as a child.
 const CHILD: &str = "child";
 
 fn main() -> ExitCode {
-    // A child can be process 1 too, of a namespace.
+    // A child can also be process 1, of a PID namespace.
     if process::id() == 1 && env::args().nth(1).as_deref() != Some(CHILD) {
         init::main();
     }
@@ -45,9 +45,10 @@ fn dispatch() -> Result<i32> {
         Some("as-service") => scenarios::run_as_service(&args[1..]),
         Some(CHILD) => scenarios::child(&args[1..]),
         Some("history") => scenarios::history(),
+        Some("soak") => scenarios::soak(&args[1..]),
         Some("demo") => demo::main(&args[1..]),
         Some("fleet") => scenarios::fleet::agent(&args[1..]),
         Some(scenarios::fleet::END) => scenarios::fleet::end(&args[1..]),
-        _ => bail!("say what to do: scenarios, list, bench, history, fleet or demo"),
+        _ => bail!("say what to do: scenarios, list, bench, history, soak, fleet or demo"),
     }
 }
