@@ -22,21 +22,21 @@ use super::{
     tables, terminal, timeout, top, udp, unix, unread, verifier, write,
 };
 
-/// The scenario of this name.
+/// Finds a scenario by name.
 pub(super) fn named(name: &str) -> Result<&'static Scenario> {
     let found = CATALOGUE.iter().find(|scenario| scenario.name == name);
     found.with_context(|| format!("there is no scenario {name}"))
 }
 
-/// Return probes have slots for so many calls only, and more may wait at once.
+/// Return probes have a limited number of slots, and more calls may wait at the same time.
 const WAITS: &str = "a function returns it that waits, and kprobes lose such returns";
 
-/// What may still come after a scenario's last call, and would be a report too many.
+/// Reasons why a superfluous report could still arrive after a scenario's last call.
 const CLOSE: &str = "the kernel's own threads close what io_uring, MPTCP or a message held";
 const END: &str = "connections end in order after the last call: nothing may be reported of that";
 const TIMER: &str = "the kernel's timer may still answer for the connection";
 
-/// The part of a scenario's name that names the family.
+/// The family part of a scenario's name.
 macro_rules! family {
     (Ipv4) => {
         "ipv4"
@@ -49,7 +49,7 @@ macro_rules! family {
     };
 }
 
-/// The scope of a row by its mark.
+/// Scope of a row, from its mark.
 macro_rules! scope {
     ([quick]) => {
         Scope::Quick
@@ -62,7 +62,7 @@ macro_rules! scope {
     };
 }
 
-/// The end of a row with a cause that kprobes hide.
+/// End of a row: the cause that kprobes hide, if any.
 macro_rules! hidden {
     ([$cause:ident $why:ident]) => {
         Some(KprobeLimitation { cause: Cause::$cause, why: $why })
@@ -72,7 +72,7 @@ macro_rules! hidden {
     };
 }
 
-/// The end of a row after which something may come late.
+/// End of a row: why something may arrive late, if it may.
 macro_rules! late {
     ([$why:ident]) => {
         Some($why)
@@ -82,13 +82,13 @@ macro_rules! late {
     };
 }
 
-/// Lists scenarios that make sockets fail, by boot, mark, name and families, those of Unix sockets, and
-/// checks of the daemon. A row names the cause that kprobes hide, and why: they must report everything else that it makes. It also
-/// names what may follow its last call.
+/// Lists scenarios that make sockets fail, with boot, mark, name and families; scenarios of Unix
+/// sockets; and checks of the daemon. A row names the cause that kprobes hide, and why: they must
+/// report everything else that the scenario makes. It also names what may follow the last call.
 ///
-/// Rows marked `quick` run on every kernel, those marked `differs` also on 5.10, which has hooks or
-/// expectations of its own for them, and the others on one kernel. A family in parentheses runs only
-/// where everything does: the call does not depend on the family, and the rows take turns.
+/// Rows marked `quick` run on every kernel. Rows marked `differs` also run on 5.10, which has its
+/// own hooks or expectations for them. The others run on one kernel. A family in parentheses runs
+/// only in the full scope: the call does not depend on the family, and the rows take turns.
 macro_rules! catalogue {
     (
         fail { $($boot:ident $($mark:ident)? $name:literal
@@ -99,7 +99,7 @@ macro_rules! catalogue {
         check { $($check_boot:ident $($check_mark:ident)? $check_name:literal: $check:expr;)+ }
     ) => {
         catalogue! {
-            // As one token each, marks can be repeated with the families.
+            // As single tokens, marks can be repeated with the families.
             @ fail { $([$($mark)?] [$($cause $why)?] [$($late)?] $boot $name
                 [$($family)+] [$($($other)+)?]: $fail;)+ }
             unix { $([$($unix_mark)?] [$($unix_cause $unix_why)?] $unix_boot $unix_name: $unix;)+ }
@@ -112,7 +112,7 @@ macro_rules! catalogue {
         unix { $($unix_mark:tt $unix_hidden:tt $unix_boot:ident $unix_name:literal: $unix:expr;)+ }
         check { $($check_mark:tt $check_boot:ident $check_name:literal: $check:expr;)+ }
     ) => {
-        /// Every scenario, in the order in which they run.
+        /// All scenarios, in the order in which they run.
         pub(super) const CATALOGUE: &[Scenario] = &[
             $($(Scenario {
                 name: concat!($name, "/", family!($family)),
@@ -518,7 +518,7 @@ catalogue! {
         Smp quick "quiet_unix_descriptors": unix::passes_descriptors;
     }
     check {
-        // The others may leave connections that give up some time later.
+        // The scenarios before may leave connections that give up some time later.
         Icount differs "kprobe_timers": attach::timers_by_kprobe;
         Icount "retransmits": stream::retransmits;
         Icount "noise_is_counted_only": stream::noise_is_counted_only;
@@ -532,7 +532,7 @@ catalogue! {
         Smp "listener_syn_cookies_elsewhere": listener::syn_cookies_elsewhere;
         Smp quick "listener_slow_to_accept": listener::slow_to_accept;
         Smp "metrics_of_a_short_lived_service": metrics::short_lived_service;
-        // These share daemons.
+        // These scenarios share daemons.
         Smp differs "metrics_of_the_tracer": metrics::of_the_tracer;
         Smp "survives_processor_going": survive::processor_goes;
         Smp "survives_no_descriptors": survive::no_descriptors;
@@ -581,21 +581,21 @@ catalogue! {
         Smp "filter_reload_of_kernel_side": refilter::in_kernel;
         Smp "filter_reload_of_floods": refilter::of_floods;
         Smp "filter_reload_with_metrics": refilter::of_counts;
-        Smp quick "summary": summary::of_services;
+        Smp "summary": summary::of_services;
         Smp "summary_of_floods": summary::of_floods;
         Smp "summary_stalled_reader": summary::stalled_reader;
-        Smp quick "stream_count": stream_end::count;
+        Smp "stream_count": stream_end::count;
         Smp "stream_count_of_blocks": stream_end::count_of_blocks;
         Smp "stream_duration": stream_end::duration;
-        Smp quick "stream_reader_gone": stream_end::reader_gone;
+        Smp "stream_reader_gone": stream_end::reader_gone;
         Smp "commands_reader_gone": stream_end::commands_reader_gone;
-        Smp quick "otlp_says_what_the_stream_says": otlp::says_what_the_stream_says;
+        Smp "otlp_says_what_the_stream_says": otlp::says_what_the_stream_says;
         Smp "otlp_without_lines": otlp::without_lines;
         Smp "otlp_alone": otlp::alone;
         Smp "otlp_reads_headers_again": otlp::reads_headers_again;
         Smp "otlp_collector_away": otlp::collector_away;
         Smp "otlp_wrong_settings": otlp::wrong_settings;
-        Smp quick "history_as_shown": kept::as_shown;
+        Smp "history_as_shown": kept::as_shown;
         Smp "history_survives_kill": kept::survives_kill;
         Smp "history_second_writer": kept::second_writer;
         Smp "history_full_disk": kept::full_disk;
@@ -616,16 +616,16 @@ catalogue! {
         Smp "clients_out_of_files": clients::out_of_files;
         Smp "several_listeners": clients::several_listeners;
         Smp "socket_activation": clients::socket_activation;
-        Smp quick "wrong_web_config": clients::wrong_web_config;
+        Smp "wrong_web_config": clients::wrong_web_config;
         Smp quick "hops": hops::of_resets;
-        Smp quick "command_fails": command::fails;
+        Smp differs "command_fails": command::fails;
         Smp "command_into_a_file": command::into_a_file;
         Smp "command_exit_codes": command::exit_codes;
         Smp quick "command_descendants": command::descendants;
         Smp "command_crowd": command::crowd;
         Smp "command_as_the_caller": command::as_the_caller;
         Smp "command_signals": command::signals;
-        Smp quick "command_follow": command::follow;
+        Smp differs "command_follow": command::follow;
         Smp "command_beside_a_service": command::beside_a_service;
         Smp quick "kprobe_command": command::by_kprobe;
         Smp quick "kprobe": attach::by_kprobe;

@@ -1,4 +1,4 @@
-//! A running socktrace: its stream, its metrics, its words on stderr, its end.
+//! A running socktrace: its stream, its metrics, its messages on stderr, its exit.
 
 use std::{
     fs,
@@ -34,33 +34,33 @@ use super::{
     verify::Metrics,
 };
 
-/// The daemon in the guest.
+/// The daemon's program in the guest.
 pub(super) const PROGRAM: &str = "/bin/socktrace";
 
 /// Longest time to wait for something that is due: generous, as the guest is an emulated machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Longest time to wait for a line that is due.
 const LINE_PATIENCE: Duration = Duration::from_secs(15);
 
-/// As many descriptors as it ever needs.
+/// Limit of descriptors that is enough for everything the daemon does.
 pub(super) const FILES: u64 = 1_024;
 
-/// How long nothing must come for the stream to count as quiet.
+/// Time without lines after which the stream counts as quiet.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// The option that says when floods are counted; they are in daemons that it is given to.
+/// Options for counting floods. Without either, the harness adds the second.
 pub(super) const REPEAT_AFTER: &str = "--repeat-after";
 pub(super) const NO_COLLAPSE: &str = "--no-collapse";
 
-/// The option that says how to hook functions.
+/// Option for how to hook functions.
 const ATTACH: &str = "--attach";
 
-/// Words of stderr by which a daemon is known to be ready: it has attached, and listens.
+/// Parts of messages on stderr by which a daemon is known to be ready: it has attached, and listens.
 pub(super) const ATTACHED: &str = "; hooks: ";
 const SERVING: &str = "metrics: ";
 const NOT_ATTACHED: &str = "not attached: ";
-/// Words before hooks that kprobes serve.
+/// Prefix of the message about hooks that kprobes serve.
 const BY_KPROBE: &str = "by kprobe: ";
 
 /// A daemon that ended before it was ready.
@@ -76,10 +76,10 @@ impl FailedStart {
     }
 }
 
-/// A daemon that was started.
+/// A daemon that is starting.
 struct Starting {
     tracer: Tracer,
-    /// What it says when it is ready.
+    /// Message by which it reports that it is ready.
     ready: &'static str,
 }
 
@@ -100,7 +100,7 @@ pub(super) struct Tracer {
     child: Child,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
-    /// What came on stderr so far.
+    /// Messages on stderr up to now.
     said: Vec<String>,
     metrics: Option<SocketAddr>,
 }
@@ -111,12 +111,12 @@ impl Tracer {
         Self::spawn(&mut daemon(args), Stdio::piped())
     }
 
-    /// Starts a daemon that must get ready, with this as its standard output.
+    /// Starts a daemon with this standard output, which must become ready.
     pub(super) fn start_into(stdout: impl Into<Stdio>, args: &[&str]) -> Result<Self> {
         Self::spawn(&mut daemon(args), stdout.into())?.map_err(FailedStart::into_error)
     }
 
-    /// Starts a daemon that must get ready by this command, which serves metrics.
+    /// Starts a daemon by this command, with metrics, which must become ready.
     pub(super) fn run(mut command: Command) -> Result<Self> {
         Self::spawn(&mut command, Stdio::piped())?.map_err(FailedStart::into_error)
     }
@@ -125,8 +125,8 @@ impl Tracer {
         Self::launch(command, stdout)?.until_ready()
     }
 
-    /// Starts daemons with each of these arguments side by side: much of their start is waiting
-    /// for the kernel. Each must get ready.
+    /// Starts daemons with these arguments in parallel: much of their start is waiting for the
+    /// kernel. Each must become ready.
     pub(super) fn start_all(all: &[Vec<&str>]) -> Result<Vec<Self>> {
         let launched = all.iter().map(|args| Self::launch(&mut daemon(args), Stdio::piped()));
         let launched = launched.collect::<Result<Vec<_>>>()?;
@@ -148,12 +148,12 @@ impl Tracer {
         Ok(Starting { tracer, ready: if is_serving { SERVING } else { ATTACHED } })
     }
 
-    /// Starts a daemon that must get ready.
+    /// Starts a daemon that must become ready.
     pub(super) fn must_start(args: &[&str]) -> Result<Self> {
         Self::start(args)?.map_err(FailedStart::into_error)
     }
 
-    /// Waits for a line on stderr that contains `text`; `None` when stderr ends before.
+    /// Waits for a line on stderr that contains `text`; `None` if stderr ends before.
     pub(super) fn wait_for(&mut self, text: &str) -> Result<Option<String>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -172,7 +172,7 @@ impl Tracer {
         }
     }
 
-    /// Whether it says something in time.
+    /// Whether a line on stderr contains `text` in time.
     pub(super) fn said_within(&mut self, text: &str, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -186,9 +186,9 @@ impl Tracer {
         false
     }
 
-    /// All it said, unless the hooks that could not be attached are just these, and kprobes serve the
-    /// others if and only if they are to: the verifier's words are among it when the daemon runs
-    /// with `-v`.
+    /// Checks that exactly these hooks could not be attached, and that kprobes serve the others if
+    /// and only if they should. Returns all messages otherwise, including the verifier's log if the
+    /// daemon runs with `-v`.
     pub(super) fn not_attached_but(&self, absent: &[&str]) -> Option<String> {
         let not_attached = self.said.iter().filter_map(|line| line.strip_prefix(NOT_ATTACHED));
         let hooks = not_attached.map(|rest| rest.split(':').next().unwrap_or(rest));
@@ -197,23 +197,23 @@ impl Tracer {
             .then(|| self.said.join("\n"))
     }
 
-    /// The lines of the stream until `count` have come and nothing more comes.
+    /// Lines of the stream until `count` have arrived and no more arrive.
     pub(super) fn collect(&self, count: usize) -> Vec<String> {
         let (mut lines, failures) = self.until(count);
-        // Without those that are due, enough time has passed.
+        // Otherwise, enough time has passed already.
         if failures == count {
             lines.extend(iter::from_fn(|| self.stdout.recv_timeout(QUIET).ok()));
         }
         lines
     }
 
-    /// The next lines of the stream: as many as these, besides those about RSTs that were sent, or those
-    /// that come in time.
+    /// Next lines of the stream: `count` lines, not counting those about sent RSTs, or
+    /// as many as arrive in time.
     pub(super) fn receive(&self, count: usize) -> Vec<String> {
         self.until(count).0
     }
 
-    /// The same, and how many of them are not about RSTs that were sent.
+    /// The same, with the number of lines that are not about sent RSTs.
     fn until(&self, count: usize) -> (Vec<String>, usize) {
         let deadline = Instant::now() + LINE_PATIENCE;
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -227,12 +227,12 @@ impl Tracer {
         (lines, failures)
     }
 
-    /// The next line of the stream, if it comes in time.
+    /// Next line of the stream, if it arrives in time.
     pub(super) fn next_line(&self, within: Duration) -> Option<String> {
         self.stdout.recv_timeout(within).ok()
     }
 
-    /// Makes a failure, and returns the lines of the stream that come before its own.
+    /// Makes a failure, and returns the lines of the stream before its own.
     pub(super) fn until_sentinel(&self) -> Result<Vec<String>> {
         let port = sentinel()?;
         let is_sentinel = |line: &str| {
@@ -252,13 +252,13 @@ impl Tracer {
         }
     }
 
-    /// Its process.
+    /// Process ID of the daemon.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its resident memory in kilobytes, without the pages of its program: how many of them are resident depends
-    /// on the build, and the kernel drops them when it needs room.
+    /// Resident anonymous memory in kB. The program's own pages do not count: how many are resident
+    /// depends on the build, and the kernel drops them when it needs room.
     pub(super) fn anonymous_memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
@@ -266,18 +266,18 @@ impl Tracer {
         Ok(number.context("no RssAnon")?.parse()?)
     }
 
-    /// Bounds the descriptors that it can get: below [`FILES`].
+    /// Limits the daemon's descriptors, to at most [`FILES`].
     pub(super) fn limit_files(&self, limit: u64) -> Result<()> {
         let limit = libc::rlimit { rlim_cur: limit, rlim_max: FILES };
         let pid = libc::pid_t::try_from(self.pid())?;
-        // SAFETY: the new limit lives until the call returns, and the old one is not asked for.
+        // SAFETY: the new limit lives until the call returns, and the old one is not requested.
         let result =
             unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, ptr::null_mut()) };
         ensure!(result == 0, "cannot limit descriptors: {}", io::Error::last_os_error());
         Ok(())
     }
 
-    /// Where it serves its metrics; of several places the first.
+    /// Address of the metrics; the first of several.
     pub(super) fn metrics_address(&self) -> Result<SocketAddr> {
         self.metrics.context("this daemon serves no metrics by TCP")
     }
@@ -287,26 +287,26 @@ impl Tracer {
         scrape(self.metrics_address()?)
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the daemon.
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)
             .with_context(|| format!("cannot send {signal}"))
     }
 
-    /// Ends daemons by a signal, side by side: what each said on stderr.
+    /// Ends daemons with a signal, in parallel; returns their messages on stderr.
     pub(super) fn stop_all(tracers: Vec<Self>, signal: Signal) -> Result<Vec<String>> {
         tracers.iter().try_for_each(|tracer| tracer.signal(signal))?;
         let said = |tracer: Self| Ok(tracer.until_ended()?.1);
         tracers.into_iter().map(said).collect()
     }
 
-    /// Ends it by a signal: how it ended, and all it said on stderr.
+    /// Ends the daemon with a signal; returns its exit status and its messages on stderr.
     pub(super) fn stop(self, signal: Signal) -> Result<(ExitStatus, String)> {
         self.signal(signal)?;
         self.until_ended()
     }
 
-    /// Waits until it has ended by itself: how, and all it said on stderr.
+    /// Waits until the daemon has ended on its own; returns its exit status and its messages on stderr.
     pub(super) fn until_ended(mut self) -> Result<(ExitStatus, String)> {
         let status = self.child.wait()?;
         self.said.extend(self.stderr.iter());
@@ -314,14 +314,14 @@ impl Tracer {
     }
 }
 
-/// Daemons that were killed and may not have ended yet.
+/// Killed daemons that may not have ended yet.
 static ENDING: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
 
-/// Waits until every daemon that was killed has ended, and its programs are detached.
+/// Waits until every killed daemon has ended, and its programs are detached.
 pub(super) fn join_ending() {
     let ending = mem::take(&mut *ENDING.lock().unwrap_or_else(PoisonError::into_inner));
     for thread in ending {
-        // It has nothing to return, and cannot have panicked.
+        // The thread returns nothing, and cannot have panicked.
         drop(thread.join());
     }
 }
@@ -331,41 +331,41 @@ impl Drop for Tracer {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // Neither fails for a child that nobody has waited for.
+        // Neither fails for a child that has not been waited for.
         drop(self.child.kill());
         let Ok(pid) = i32::try_from(self.child.id()) else { return };
-        // The kernel takes seconds to detach so many programs, most of them waiting.
+        // The kernel takes seconds to detach so many programs, most of it waiting.
         let wait = thread::spawn(move || _ = waitpid(Pid::from_raw(pid), None));
         ENDING.lock().unwrap_or_else(PoisonError::into_inner).push(wait);
     }
 }
 
-/// The command of a daemon, which hooks functions as was chosen unless the arguments say how.
+/// Command of a daemon, which hooks functions as chosen unless the arguments say otherwise.
 pub(super) fn daemon(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args);
     if !args.contains(&ATTACH) {
         command.args(attach_args());
     }
-    // Scenarios want each line, but for those about floods.
+    // Scenarios want every line, except those about floods.
     if !args.contains(&REPEAT_AFTER) && !args.contains(&NO_COLLAPSE) {
         command.arg(NO_COLLAPSE);
     }
     command
 }
 
-/// The arguments by which a daemon hooks functions in a chosen way, if one was chosen.
+/// Arguments for the chosen way to hook functions, if one was chosen.
 pub(super) fn attach_args() -> Vec<String> {
     super::chosen_attach().map_or_else(Vec::new, |how| vec![ATTACH.to_owned(), how])
 }
 
-/// The address in a line that says where metrics are served.
+/// Address in the message about where metrics are served.
 pub(super) fn address(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("http://")?;
     rest.split_once('/')?.0.parse().ok()
 }
 
-/// The metrics that are served there.
+/// Scrapes the metrics at this address.
 pub(super) fn scrape(address: SocketAddr) -> Result<Metrics> {
     let body = http::get(address, "/metrics")?;
     let sample = |line: &str| {
@@ -375,7 +375,7 @@ pub(super) fn scrape(address: SocketAddr) -> Result<Metrics> {
     body.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
 }
 
-/// Fails to connect, from the port that is returned.
+/// Fails to connect, and returns the local port.
 fn sentinel() -> Result<u16> {
     let address = Family::Ipv4.loopback();
     let client = socket::bound(address)?;
@@ -386,7 +386,7 @@ fn sentinel() -> Result<u16> {
     Ok(port)
 }
 
-/// Reads lines on a thread of their own, so that the daemon never waits for the harness.
+/// Reads lines on a separate thread, so that the daemon never waits for the harness.
 pub(super) fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {

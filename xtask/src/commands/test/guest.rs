@@ -1,4 +1,4 @@
-//! The scenarios of one boot, and those that are made once more.
+//! Scenarios of one boot, and second tries of those that failed.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -19,15 +19,15 @@ use socktrace_lab::{
     workspace,
 };
 
-/// Generous: a busy machine without hardware virtualization is slow.
-/// A guest that is well reports within seconds of its power-on, with systemd within a minute.
+/// Generous, because a busy machine without hardware virtualization is slow. A healthy guest
+/// reports within seconds of power-on, and within a minute with systemd.
 const LIMITS: Limits = Limits {
     start: Duration::from_mins(2),
     silence: Duration::from_mins(6),
-    total: Duration::from_mins(30),
+    total: Duration::from_hours(1),
 };
 
-/// Makes a boot's scenarios, the few that fail once more, and says what came of them.
+/// Runs the scenarios of a boot, gives the few that fail a second try, and returns a summary.
 pub(super) fn run(args: &TestArgs, planned: &PlannedBoot) -> Summary {
     let (kernel, mode) = (planned.files.kernel.series, planned.label());
     let mut summary = Summary::default();
@@ -47,16 +47,17 @@ pub(super) fn run(args: &TestArgs, planned: &PlannedBoot) -> Summary {
     summary
 }
 
-/// Scenarios of one boot that get a second try, besides those that were never made. Where more fail,
-/// something is broken.
+/// Limit on the scenarios of one boot that get a second try, not counting those that never ran. If
+/// more fail, something is broken.
 const SECOND_TRIES: usize = 2;
 
-/// Makes the few scenarios that failed in a boot once more, in a boot of their own, with those that the
-/// boot ended before. Returns those that then passed with what was wrong first.
+/// Runs the few scenarios that failed in a boot again, in a boot of their own, with those that had
+/// not run when the boot ended. Returns the scenarios that passed on the second try, with their
+/// first failure.
 ///
-/// The sockets of a guest race with each other, and once in thousands of scenarios the kernel takes
-/// a turn that the scenario does not know. The failure stays in the ledger and in
-/// the last line.
+/// The sockets of a guest race with each other, and once in thousands of scenarios the kernel
+/// behaves in a way that the scenario does not expect. The ledger and the last line still show the
+/// failure.
 fn try_again(
     verdicts: &mut [Verdict],
     make: impl FnOnce(&[String]) -> Vec<Verdict>,
@@ -83,7 +84,7 @@ fn try_again(
     passed
 }
 
-/// The verdicts on the scenarios of one boot, each shown as soon as it is there.
+/// Verdicts on the scenarios of one boot, each shown as soon as it is known.
 fn verdicts(args: &TestArgs, planned: &PlannedBoot, scenarios: &[String]) -> Vec<Verdict> {
     let (kernel, mode) = (planned.files.kernel.series, planned.label());
     let mut verdicts = Vec::new();
@@ -120,8 +121,8 @@ fn verdicts(args: &TestArgs, planned: &PlannedBoot, scenarios: &[String]) -> Vec
         }
     };
     let mut outcome = run_guest(args, planned, scenarios, &mut hear);
-    // Emulated processors on a busy host can be too slow for a kernel that starts, which then
-    // panics or waits forever before it has run any program.
+    // Emulated processors on a busy host can be too slow for a starting kernel, which then panics
+    // or hangs before it has run any program.
     if !is_up.get() && matches!(outcome, Ok(Outcome::Panicked { .. } | Outcome::Hung { .. })) {
         progress::print(format!(
             "note {kernel:<5} {mode:<6} the kernel did not come up and is booted once more"
@@ -158,7 +159,7 @@ fn run_guest(
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
     let words = ["guest", "scenarios", "--boot", name, "--kernel", files.kernel.series];
     let scope = ["--scope", scope.name()];
-    // Those that are made once more may be of any part.
+    // Second tries may belong to any part.
     let (part, of) = if scenarios.is_empty() { *part } else { (1, 1) };
     let part = format!("{part}/{of}");
     let attach = args.attach.iter().flat_map(|how| ["--attach", how]);
@@ -183,14 +184,14 @@ fn run_guest(
     .run(on_report)
 }
 
-/// The verdict on a boot that could not be made.
+/// Verdict on a boot that could not be made.
 pub(super) fn failure(text: String) -> Verdict {
     let scenario = verdict::BOOT.into();
     let (covers, skipped, took) = (vec![], None, None);
     Verdict { scenario, covers, failure: Some(text), skipped, took, is_lost: false }
 }
 
-/// Prints one line, and for a failure what was wrong.
+/// Prints one line, and a description after a failure.
 pub(super) fn show(kernel: &str, mode: &str, verdict: &Verdict) {
     let (word, after) = match (&verdict.failure, &verdict.skipped, verdict.took) {
         (Some(_), _, _) => ("FAIL", String::new()),
@@ -201,7 +202,7 @@ pub(super) fn show(kernel: &str, mode: &str, verdict: &Verdict) {
     let mut lines = vec![format!("{word} {kernel:<5} {mode:<6} {}{after}", verdict.scenario)];
     let details = verdict.failure.iter().flat_map(|failure| failure.lines());
     lines.extend(details.map(|line| format!("       {line}")));
-    // In one piece, because boots run side by side.
+    // Printed at once, because boots run in parallel.
     progress::print(lines.join("\n"));
 }
 
