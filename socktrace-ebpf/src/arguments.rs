@@ -1,25 +1,24 @@
-//! What a hooked function was called with, and how what it points to may be read.
+//! Arguments of hooked functions, and how to read the memory they point to.
 
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext};
 
 use crate::load::{Direct, Load, Probe};
 
-/// The arguments of a hooked function: the same to a hook's body, whatever attached it.
+/// Arguments of a hooked function, independent of how the hook is attached.
 pub(crate) trait Arguments {
-    /// How memory behind them is read.
+    /// How memory behind the arguments is read.
     type Load: Load;
 
-    /// Argument `index`, counted from 0, as its register has it: an `int` has garbage in its upper
-    /// half.
+    /// Argument `index`, counted from 0, as its register holds it: the upper half of an `int` is garbage.
     fn argument(&self, index: usize) -> u64;
 
-    /// The same as a pointer.
+    /// Argument `index` as a pointer.
     #[inline(always)]
     fn pointer(&self, index: usize) -> *const u8 {
         self.argument(index) as *const u8
     }
 
-    /// The same as an `int`.
+    /// Argument `index` as an `int`.
     #[inline(always)]
     fn int(&self, index: usize) -> i32 {
         self.argument(index) as i32
@@ -43,7 +42,7 @@ typed!(FEntryContext, FExitContext, BtfTracePointContext);
 impl Arguments for ProbeContext {
     type Load = Probe;
 
-    /// Argument `index`, 0 for one that is not in a register: x86-64 passes six that way.
+    /// Argument `index`, or 0 if it is not in a register: x86-64 passes six arguments in registers.
     #[inline(always)]
     fn argument(&self, index: usize) -> u64 {
         self.arg(index).unwrap_or(0)

@@ -1,7 +1,8 @@
-//! Calls of kernel functions that are under way, for the return probes of kprobe mode, which see
-//! what a function returns but not what it was called with.
+//! Kernel function calls in progress, for return probes in kprobe mode: they see what a function
+//! returns but not its arguments.
 //!
-//! The task and the function identify a call; in an interrupt of an idle processor, the processor does.
+//! A call is identified by its task and function; in an interrupt of an idle CPU, by the CPU and
+//! function.
 
 use aya_ebpf::{
     btf_maps::LruHashMap,
@@ -13,7 +14,7 @@ use socktrace_ebpf::CALL_ENTRIES;
 
 use crate::{arguments::Arguments, load::Probe};
 
-/// A kernel function that is probed at its return.
+/// Kernel function with a return probe.
 #[derive(Clone, Copy)]
 #[repr(u64)]
 pub(crate) enum Function {
@@ -44,10 +45,10 @@ struct Key {
     function: u64,
 }
 
-/// How many arguments are remembered: the most that a hook asks for at a return.
+/// Number of arguments stored: the most that a hook reads at a return.
 const REMEMBERED: usize = 5;
 
-/// Arguments of a function.
+/// Arguments of a call.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
@@ -63,15 +64,15 @@ impl Arguments for Call {
     }
 }
 
-/// A return that is missed leaves its call behind, until the task calls the function again or the
-/// map needs the room.
+/// Calls in progress. A call whose return is missed stays until the task calls the function again
+/// or the map needs the room.
 #[btf_map]
 static CALLS: LruHashMap<Key, Call, CALL_ENTRIES> = LruHashMap::new();
 
 #[inline(always)]
 fn key(function: Function) -> Key {
     let pid_tgid = match bpf_get_current_pid_tgid() {
-        // The idle tasks of all processors, whose timers run at the same time.
+        // All idle tasks have this id, and timers interrupt them on several CPUs at the same time.
         // SAFETY: the helper takes nothing and cannot fail.
         0 => u64::from(unsafe { bpf_get_smp_processor_id() }),
         pid_tgid => pid_tgid,
@@ -79,16 +80,16 @@ fn key(function: Function) -> Key {
     Key { pid_tgid, function: function as u64 }
 }
 
-/// Remembers what the current task calls a function with.
+/// Stores the arguments with which the current task calls a function.
 #[inline(always)]
 pub(crate) fn enter(function: Function, ctx: &ProbeContext) {
     let arguments =
         [ctx.argument(0), ctx.argument(1), ctx.argument(2), ctx.argument(3), ctx.argument(4)];
-    // A map of this kind evicts entries by itself; without the call its return is not reported.
+    // An LRU map evicts entries to make room. If a call is not stored, its return is not reported.
     let _unknown = CALLS.insert(key(function), Call { arguments }, 0);
 }
 
-/// Arguments of the function that returns now, if they are known. They are removed.
+/// Removes and returns the arguments of the function that is returning, if they are known.
 #[inline(always)]
 pub(crate) fn leave(function: Function) -> Option<Call> {
     let key = key(function);

@@ -1,21 +1,23 @@
-//! What of a signature is counted.
+//! Reduction of a signature to what is counted.
 
 use crate::{EventKind, Flags, Origin, Signature, TcpState};
 
-/// Of `include/uapi/asm-generic/errno.h` and `errno-base.h`.
+/// From `include/uapi/asm-generic/errno.h` and `errno-base.h`.
 const EPIPE: u16 = 32;
 const ETIMEDOUT: u16 = 110;
 
 const DISSOLVED: u8 = Origin::Dissolved as u8;
 
-/// Flags that say by which call a socket was connecting.
+/// Flags that identify the call by which a socket was connecting.
 const CONNECT: Flags = Flags::FAST_OPEN.with(Flags::CONNECTING);
 
 impl Signature {
-    /// The signature without what means nothing for its kind, neither for the diagnosis nor for a metric.
+    /// Returns the signature without the fields that mean nothing for its kind, either to the
+    /// diagnosis or to a metric.
     ///
-    /// A program can have the same call fail in every state of a socket, and set any options before its
-    /// connection ends: with all that, it could make more signatures than there is room for.
+    /// A program can make the same call fail in every state of a socket, and set any options before
+    /// its connection ends. If all of that counted, it could create more signatures than there is
+    /// room for.
     #[must_use]
     #[inline]
     pub fn counted(self) -> Self {
@@ -72,7 +74,8 @@ impl Signature {
         }
     }
 
-    /// The state, as far as it matters of an error that was only reported.
+    /// The state if the socket was connecting, else 0: no other state matters for an error that was
+    /// only reported.
     #[inline]
     const fn connecting(self) -> u8 {
         const SYN_SENT: u8 = TcpState::SynSent as u8;
@@ -80,13 +83,13 @@ impl Signature {
         if matches!(self.state, SYN_SENT | SYN_RECV) { self.state } else { 0 }
     }
 
-    /// With these flags alone, and whether a program holds the socket.
+    /// Returns the signature with these flags alone, and whether a program holds the socket.
     #[inline]
     const fn reduced(self, kept: Flags, state: u8) -> Self {
         Self { flags: self.flags & kept.with(Flags::ORPHAN).0, state, ..self }
     }
 
-    /// The flags that say why a connection ended. Which of them mean something depends on what ended it.
+    /// Flags that explain why a connection ended. Which of them matter depends on what ended it.
     #[inline]
     const fn closing(self) -> Flags {
         const RESET: u8 = Origin::Reset as u8;
@@ -118,7 +121,7 @@ impl Signature {
             (_, ETIMEDOUT) => sends.with(Flags::KEEPALIVE).with(Flags::PROBED),
             (_, _) => sends.with(Flags::SOFT_ERROR).with(Flags::RETRANSMITTED).with(Flags::UNSENT),
         };
-        // Whose handshake it was.
+        // A listener's handshake, or the program's own.
         let handshake = Flags::UNACCEPTED.with(Flags::CONNECTING);
         means.with(Flags::FAST_OPEN).with_if(handshake, self.state == SYN_RECV)
     }

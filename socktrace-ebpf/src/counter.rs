@@ -1,33 +1,33 @@
-//! What the kernel side counts about itself.
+//! Counters of the kernel side's own operation.
 
 /// Index into the per-CPU array of the kernel side's own counters.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counter {
-    /// Events that found the ring buffer full: counted in the tallies, missing in the stream.
+    /// Events lost because the ring buffer was full: counted in the tallies, missing from the stream.
     EventsLost = 0,
-    /// Signatures that found the tally map full: their total is known, their kind is not.
+    /// Signatures that found the tally map full: their total is known, their kinds are not.
     TallyOverflow = 1,
     /// Entry hooks that found no room for a record: the close that follows lacks its origin.
     NotesLost = 2,
-    /// Sockets for which there was no room in the table: their process is unknown when they fail.
+    /// Sockets that found no room in the owner table: their process is unknown when they fail.
     OwnersFull = 3,
-    /// Places of that table that were taken for the first time, or again after they had become free.
+    /// Entries of the owner table taken for the first time, or again after they were freed.
     OwnersRecorded = 4,
-    /// Places that have become free: the difference is how many are in use.
+    /// Entries of the owner table freed: the difference is the number in use.
     OwnersForgotten = 5,
-    /// Socket options that were refused and found the map of their counts full.
+    /// Refused socket options that found the map of their counts full.
     SockoptsFull = 6,
-    /// Events that were counted as part of a flood, not streamed.
+    /// Events counted as part of a flood instead of streamed.
     EventsRepeated = 7,
-    /// Listeners for which there was no room in their table.
+    /// Listeners that found no room in their table.
     ListenersFull = 8,
-    /// Processes that were started by followed ones and found no room in their map.
+    /// Processes started by followed ones that found no room in their map.
     FollowedFull = 9,
 }
 
 impl Counter {
-    /// Every counter, in order of its index.
+    /// Every counter, in index order.
     pub const ALL: &'static [Self] = &[
         Self::EventsLost,
         Self::TallyOverflow,

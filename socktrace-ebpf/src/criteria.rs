@@ -1,28 +1,27 @@
-//! What filters ask, in the form in which the kernel programs look it up.
+//! Filter criteria, in the form in which the kernel programs look them up.
 //!
-//! A [`Criterion`] is one value of one kind, for which a map has a verdict. There are two such maps:
-//! one that the daemon fills before the programs are attached, and one that it fills as it learns
-//! what the kernel cannot know, see [`CriterionKind::is_learnt`]. Networks have a map of their own,
-//! keyed by [`Network`].
+//! A [`Criterion`] is one value of one kind, for which a map holds a verdict. There are two such
+//! maps. The daemon fills one before the programs are attached, and the other as it learns what the
+//! kernel cannot know, see [`CriterionKind::is_learnt`]. Networks have a map of their own, keyed by
+//! [`Network`].
 
 use crate::Signature;
 
-/// Number of verdicts that are remembered once they are learnt; the least recently used are
-/// forgotten, and learnt again.
+/// Maximum number of learnt verdicts; beyond it the least recently used are evicted, and learnt again.
 pub const VERDICT_ENTRIES: usize = 8 * 1024;
 
-/// Verdict on a value that is asked for, and on one that is to be left out.
+/// Verdict on a value that filters include.
 pub const WANTED: u32 = 1;
-/// See [`WANTED`].
+/// Verdict on a value that filters exclude.
 pub const UNWANTED: u32 = 2;
 
-/// How to treat a value of a kind without a verdict.
+/// How to treat values that have no verdict; set for each kind.
 pub mod mode {
-    /// Nothing is asked of this kind: no verdict is looked for.
+    /// No filter on this kind: no verdict is looked up.
     pub const ANY: u32 = 0;
-    /// Some values are left out: all others pass.
+    /// Some values are excluded: all others pass.
     pub const EXCEPT: u32 = 1;
-    /// Some values are asked for: no other passes.
+    /// Some values are included: no others pass.
     pub const ONLY: u32 = 2;
 }
 
@@ -30,7 +29,7 @@ pub mod mode {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CriterionKind {
-    /// Process id, as the initial namespace numbers them.
+    /// Process id in the initial namespace.
     Pid = 1,
     /// Command name, padded with NUL.
     Comm = 2,
@@ -40,21 +39,21 @@ pub enum CriterionKind {
     Netns = 4,
     /// Port of either end.
     Port = 5,
-    /// Id of a cgroup, for which the daemon has found the service.
+    /// Id of a cgroup whose service the daemon has found.
     Cgroup = 6,
-    /// A whole signature, which the daemon has diagnosed.
+    /// Whole signature, which the daemon has diagnosed.
     Signature = 7,
 }
 
 impl CriterionKind {
-    /// Whether only the daemon can judge it: what the kernel has no verdict on goes up.
+    /// Whether only the daemon can judge it: events without a verdict in the kernel go up to the daemon.
     #[must_use]
     pub const fn is_learnt(self) -> bool {
         matches!(self, Self::Cgroup | Self::Signature)
     }
 }
 
-/// A value that has a verdict: the key of both maps.
+/// Value with a verdict: the key of both maps.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Criterion {
@@ -101,7 +100,7 @@ impl Criterion {
         Self { kind: CriterionKind::Signature as u32, value: [flags, where_from, rest, 0] }
     }
 
-    /// As the daemon hands it to the kernel.
+    /// Bytes of the key, as the daemon passes it to the kernel.
     #[must_use]
     pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
         let [a, b, c, d] = self.value;
@@ -113,25 +112,25 @@ impl Criterion {
     }
 }
 
-/// Which end of a connection an address is of.
+/// End of a connection that an address belongs to.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// This host's.
+    /// This host.
     Local = 1,
-    /// The other one.
+    /// The peer.
     Remote = 2,
 }
 
-/// The data of a longest-prefix map's key: the scope, of which every bit must match, and an address.
+/// Data of a longest-prefix map's key: the scope, whose bits must all match, then an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(pub [u8; 20]);
 
 impl Network {
-    /// Bits of the scope, which come before those of the address.
+    /// Length of the scope in bits; the address follows it.
     pub const SCOPE_BITS: u32 = 32;
 
-    /// An address of a family, a [`crate::Family`], as [`crate::Address`] has it.
+    /// An address of a [`crate::Family`], laid out as in [`crate::Address`].
     #[must_use]
     #[inline]
     pub fn new(end: End, family: u8, octets: [u8; 16]) -> Self {

@@ -1,10 +1,10 @@
-//! The ICMP error that a processor is handing to the datagram socket that it is about.
+//! The ICMP error that a CPU is delivering to the datagram socket it concerns.
 //!
-//! `udp_err`, and what `icmpv6_notify` calls, find the socket, store the errno and report it, all in one
-//! softirq. So what they were called with belongs to the next report on the same processor that fits. A report without one
-//! is nothing new: `sock_queue_err_skb` and `sock_dequeue_err_skb` report whatever errno is left in the socket
-//! for each time stamp, each datagram that was sent without a copy, and each message that the program
-//! takes from the socket's queue of errors.
+//! `udp_err`, and the handlers that `icmpv6_notify` calls, find the socket, store the errno and
+//! report it, all in one softirq. Their arguments therefore belong to the next matching report on
+//! the same CPU. A report without one is nothing new: `sock_queue_err_skb` and
+//! `sock_dequeue_err_skb` report whatever errno is left in the socket for each timestamp, each
+//! zero-copy datagram, and each message that the program takes from the socket's error queue.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use socktrace_ebpf::{Address, Detail, Event, Family};
@@ -14,36 +14,37 @@ use crate::{
     subject::Subject, tuple::Tuple, uapi::IPPROTO_UDP,
 };
 
-/// An ICMP error for a datagram.
+/// ICMP error for a datagram.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct DatagramIcmp {
-    /// Who sent it. This, the rest of the message and the ends are not known where memory cannot be read.
+    /// Sender of the error. It, the rest of the message and the ends are unknown where memory
+    /// cannot be read.
     router: Address,
-    /// The ends of the datagram.
+    /// Ends of the datagram.
     tuple: Tuple,
-    /// Whether no report has been seen for it: 1 or 0.
+    /// Whether its report is still to come: 1 or 0.
     is_new: u32,
-    /// The errno that the kernel makes of it; 0 where that is not known.
+    /// Errno that the kernel derives from the message; 0 if unknown.
     errno: u16,
     kind: u8,
     code: u8,
 }
 
-/// The last one on each processor.
+/// Last error on each CPU.
 #[btf_map]
 static DATAGRAM_ICMP: PerCpuArray<DatagramIcmp, 1> = PerCpuArray::new();
 
 #[inline(always)]
 fn slot() -> Option<&'static mut DatagramIcmp> {
     let slot = DATAGRAM_ICMP.get_ptr_mut(0)?;
-    // SAFETY: this processor's value, which softirqs alone use, one at a time.
+    // SAFETY: this CPU's value, which only softirqs use, one at a time.
     Some(unsafe { &mut *slot })
 }
 
-/// The errno that the kernel makes of an ICMP message for a datagram (`udp_err`, `udpv6_err`, with
-/// `icmp_err_convert` and `icmpv6_err_convert`; the same in 5.10 to 7.3). Of a packet too big it makes one
-/// unless the socket lets routers fragment.
+/// Errno that the kernel derives from an ICMP message for a datagram (`udp_err`, `udpv6_err`, with
+/// `icmp_err_convert` and `icmpv6_err_convert`; the same in 5.10 to 7.3). A packet too big yields
+/// one unless the socket lets routers fragment.
 #[inline(always)]
 fn errno(family: Family, kind: u8, code: u8) -> Option<u16> {
     match (family, kind, code) {
@@ -52,7 +53,7 @@ fn errno(family: Family, kind: u8, code: u8) -> Option<u16> {
     }
 }
 
-/// An ICMP message of IPv4 has come for a datagram of UDP.
+/// Records an `ICMPv4` message that has arrived for a UDP datagram.
 #[inline(always)]
 pub(crate) fn arrives4(skb: *const u8) {
     let Some(slot) = slot() else {
@@ -67,7 +68,7 @@ pub(crate) fn arrives4(skb: *const u8) {
     slot.fill(&packet, Family::Ipv4, kind, code, packet.offset4());
 }
 
-/// An ICMP message of IPv6 has come for a packet.
+/// Records an `ICMPv6` message that has arrived for a packet.
 #[inline(always)]
 pub(crate) fn arrives6(skb: *const u8, kind: u8, code: u8) {
     let Some(slot) = slot() else {
@@ -84,12 +85,12 @@ pub(crate) fn arrives6(skb: *const u8, kind: u8, code: u8) {
     }
 }
 
-/// The ICMP error that this processor is handing to a socket which reports this errno, if it is.
+/// Takes the ICMP error that this CPU is delivering to a socket that reports this errno, if there is one.
 #[inline(always)]
 pub(crate) fn take<L: Load>(sock: Sock<L>, errno: u16) -> Option<&'static DatagramIcmp> {
     let slot = slot()?;
     let is_known = offsets::READ_KERNEL.get() == 1;
-    // With IP_RECVERR the message is queued first, by a report of what was left in the socket before.
+    // With IP_RECVERR the message is queued first, which reports what was left in the socket before.
     if slot.is_new == 0
         || (is_known && (slot.errno != errno || slot.tuple.local_port != sock.bound_port()))
     {
@@ -100,14 +101,14 @@ pub(crate) fn take<L: Load>(sock: Sock<L>, errno: u16) -> Option<&'static Datagr
 }
 
 impl DatagramIcmp {
-    /// A message has come that the kernel makes this errno of.
+    /// Records the arrival of a message from which the kernel derives this errno.
     #[inline(always)]
     fn begin(&mut self, family: Family, errno: u16) {
         self.tuple.family = family as u32;
         (self.is_new, self.errno) = (1, errno);
     }
 
-    /// The same where the packet can be read: the embedded datagram's header begins at the offset.
+    /// Records a message whose packet can be read: the embedded datagram's header begins at `offset`.
     #[inline(always)]
     fn fill(&mut self, packet: &IcmpPacket, family: Family, kind: u8, code: u8, offset: usize) {
         let Some(errno) = errno(family, kind, code) else {
@@ -119,13 +120,13 @@ impl DatagramIcmp {
         self.begin(family, errno);
     }
 
-    /// The family of the datagram: a socket of IPv6 can send those of IPv4.
+    /// Family of the datagram: an IPv6 socket can send IPv4 datagrams.
     #[inline(always)]
     pub(crate) fn family(&self) -> Family {
         if self.tuple.family == Family::Ipv4 as u32 { Family::Ipv4 } else { Family::Ipv6 }
     }
 
-    /// Records source and destination of the datagram, which a socket that is not connected does not know.
+    /// Records source and destination of the datagram, which an unconnected socket does not hold.
     #[inline(always)]
     pub(crate) fn locate(&self, subject: &mut Subject) {
         if offsets::READ_KERNEL.get() == 1 {

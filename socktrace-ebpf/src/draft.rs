@@ -1,7 +1,8 @@
-//! Events for the ring buffer, while they are written: in the slot of the process that they name.
+//! Events for the ring buffer while they are being written, each in the slot of the process it names.
 //!
-//! Not in the ring buffer itself. The verifier has to know the size of what is written to there, and
-//! would follow all that writes to an event once for each size that events have.
+//! They are not written to the ring buffer itself: the verifier must know the size of what is
+//! written there, and would walk all code that writes to an event once for each size an event can
+//! have.
 
 use core::slice;
 
@@ -21,16 +22,16 @@ use crate::{
 #[btf_map]
 static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();
 
-/// An event.
+/// Event being written.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Draft {
     named: NamedEvent,
-    /// Whether the names are sent too: 1, or 0 where both are the thread's or not known.
+    /// Whether the names are sent too: 1, or 0 if both equal the thread's or are unknown.
     has_names: u64,
 }
 
-/// Begins the event about the process in a slot: it has no more than that.
+/// Begins the event about the process in a slot. A slot has only one event.
 #[inline(always)]
 pub(crate) fn begin(answer: Answer) -> Option<&'static mut NamedEvent> {
     begin_event(answer.number());
@@ -38,14 +39,14 @@ pub(crate) fn begin(answer: Answer) -> Option<&'static mut NamedEvent> {
     Some(&mut recipient.draft.named)
 }
 
-/// Sends a slot's event. One that finds the ring buffer full is lost, and counted as such.
+/// Sends a slot's event. If the ring buffer is full, the event is lost and counted as lost.
 #[inline(always)]
 pub(crate) fn send(answer: Answer) {
     send_event(answer.number());
 }
 
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn begin_event(slot: u64) -> u64 {
@@ -53,14 +54,14 @@ extern "C" fn begin_event(slot: u64) -> u64 {
         return 0;
     };
     let draft = &mut recipient.draft;
-    // The rest is sent only where it is written.
+    // The rest is sent only if it has been written.
     (draft.named.event, draft.named.names) = (Event::default(), Names::NONE);
     draft.has_names = 0;
     name(recipient);
     0
 }
 
-/// A global function for the same reason.
+/// A global function for the same reason as [`begin_event`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn send_event(slot: u64) -> u64 {
@@ -76,7 +77,7 @@ extern "C" fn send_event(slot: u64) -> u64 {
     } else {
         size_of::<Event>()
     };
-    // SAFETY: no more than there is, all of which is initialized: there is no padding.
+    // SAFETY: `size` is within `named`, which is fully initialized and has no padding.
     let bytes = unsafe { slice::from_raw_parts((&raw const *named).cast::<u8>(), size) };
     if EVENTS.output_untyped::<[u8]>(bytes, 0).is_err() {
         tally::bump(Counter::EventsLost);
@@ -84,7 +85,7 @@ extern "C" fn send_event(slot: u64) -> u64 {
     0
 }
 
-/// Names the process in its slot's event.
+/// Writes the names of a slot's process to its event.
 #[inline(always)]
 fn name(recipient: &mut Recipient) {
     let Recipient { owner, source, role, draft, .. } = recipient;
@@ -93,7 +94,7 @@ fn name(recipient: &mut Recipient) {
     (event.cgroup_id, event.owner_seen_ns) = (owner.cgroup_id, owner.since_ns);
     (event.comm, event.owner_source) = (owner.comm, *source as u8);
     event.role = *role as u8;
-    // Of a process that was there just now.
+    // Only the names of a process that was there just now can be read.
     if !task::is_readable() || owner.leader == 0 || *source == OwnerSource::Gone as u32 {
         return;
     }
@@ -101,8 +102,8 @@ fn name(recipient: &mut Recipient) {
     leader.comm(&mut names.comm);
     leader.exe(&mut names.exe);
     event.parts |= parts::NAMES;
-    // Whole words are compared. Names of executables that begin with a thread's, NUL at its end
-    // included, end there too.
+    // Whole words are compared. An executable's name that begins with the thread's, including its
+    // terminating NUL, ends there too.
     let thread = u128::from_ne_bytes(owner.comm);
     let [exe, _] = names.exe.as_chunks::<16>().0 else {
         return;

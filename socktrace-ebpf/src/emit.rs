@@ -1,4 +1,4 @@
-//! Counts a signature, also by owner, and streams the event, as far as filters ask for it.
+//! Counting of signatures, also by owner, and streaming of events that pass the filters.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use socktrace_ebpf::{
@@ -16,10 +16,10 @@ use crate::{
     tally,
 };
 
-/// Counts `signature`, then tries to send an event about the connection that `locate` finds and the
-/// process that `question` finds, which `describe` completes, unless filters drop it.
+/// Counts `signature`, then sends an event unless filters drop it. `locate` finds the connection,
+/// `question` the process, and `describe` completes the event.
 ///
-/// The count is exact; the event is lost, and that counted, when the ring buffer is full.
+/// The count is exact. If the ring buffer is full, the event is lost and counted as lost.
 #[inline(always)]
 pub(crate) fn emit(
     signature: &Signature,
@@ -30,7 +30,7 @@ pub(crate) fn emit(
     emit_if(true, signature, question, locate, describe);
 }
 
-/// The same about a Unix socket, of which `describe` may write path and far end too.
+/// Like [`emit`], for a Unix socket: `describe` may also write the path and the far end.
 #[inline(always)]
 pub(crate) fn emit_unix(
     signature: &Signature,
@@ -45,7 +45,7 @@ pub(crate) fn emit_unix(
     });
 }
 
-/// Counts `signature`, and sends the event only when it is `wanted`.
+/// Counts `signature`, and sends the event only if it is `wanted`.
 #[inline(always)]
 pub(crate) fn emit_if(
     wanted: bool,
@@ -57,8 +57,8 @@ pub(crate) fn emit_if(
     emit_named_if(wanted, signature, question, locate, |named| describe(&mut named.event));
 }
 
-/// Streams an event that is in no count of failures, unless filters drop it: by its kind first of all, as
-/// most that come here are expected, and nobody has asked for those.
+/// Streams an event that is in no count of failures, unless filters drop it. Its kind is judged
+/// first: most events that get here are expected, and no filter includes them.
 #[inline(always)]
 pub(crate) fn stream_uncounted(
     signature: &Signature,
@@ -105,7 +105,7 @@ fn emit_named_if(
     if wanted || filters_counts || (counts_owned && offsets::SERVICE_PORTS.get() == 1) {
         locate(&mut subject);
     }
-    // A constant once the programs are loaded: to the verifier the other function is dead code.
+    // Constant once the programs are loaded: to the verifier the other function is dead code.
     let decision = if filters_counts {
         filter_then_count(wanted, counts_owned, signature, &subject, question)
     } else {
@@ -118,14 +118,14 @@ fn emit_named_if(
 struct Decision {
     is_admitted: bool,
     answer: Answer,
-    /// As [`Event::unsettled`].
+    /// Bits as in [`Event::unsettled`].
     unsettled: u8,
-    /// Whether the daemon has to see it: it counts it, or judges the process.
+    /// Whether the daemon must see every such event: it counts them, or judges the process.
     is_single: bool,
 }
 
 impl Decision {
-    /// It is not streamed.
+    /// Verdict on an event that is not streamed.
     #[inline(always)]
     fn leave_out(answer: Answer) -> Self {
         Self { is_admitted: false, answer, unsettled: 0, is_single: false }
@@ -135,14 +135,14 @@ impl Decision {
     fn admit(answer: Answer, meaning: Verdict, service: Verdict) -> Self {
         let unsettled = (unsettled::SERVICE * filter::is_unsettled(service))
             | (unsettled::SIGNATURE * filter::is_unsettled(meaning));
-        // What the daemon judges by signature and cgroup it can judge of a whole flood.
+        // The daemon can judge a whole flood by signature and cgroup.
         let is_single = service == filter::UNSETTLED_PROCESS
             || (service != filter::PASS
                 && (offsets::FILTER_COUNTS.get() == 1 || offsets::FLOODS_BY_CGROUP.get() == 0));
         Self { is_admitted: true, answer, unsettled, is_single }
     }
 
-    /// Streams it if it is admitted, or counts it in a flood.
+    /// Streams the event if it is admitted, or counts it in a flood.
     #[inline(always)]
     fn carry_out(
         &self,
@@ -159,7 +159,7 @@ impl Decision {
         self.answer.release();
     }
 
-    /// Counts it, if it is part of a flood.
+    /// Counts the event if it is part of a flood.
     #[inline(always)]
     fn count_in_flood(&self, signature: &Signature, subject: &Subject) -> Fate {
         if !flood::is_counted() || self.is_single {
@@ -169,7 +169,7 @@ impl Decision {
     }
 }
 
-/// Counts everything: filters narrow the stream alone.
+/// Counts everything: filters narrow only the stream.
 #[inline(always)]
 fn count_then_filter(
     wanted: bool,
@@ -191,7 +191,7 @@ fn count_then_filter(
     if meaning == filter::DROP || filter::drops(signature, subject) {
         return Decision::leave_out(answer);
     }
-    // Last, as it takes the longest.
+    // Last, because it takes the longest.
     if !counts_owned {
         answer = question.ask();
     }
@@ -201,9 +201,9 @@ fn count_then_filter(
     }
 }
 
-/// Counts what passes the filters, by signature: the daemon leaves out causes that they do not ask for
-/// when it reads the counts. An event whose service only the daemon can judge is streamed, also if
-/// nobody wants to see it, and counted there.
+/// Counts by signature what passes the filters. The daemon drops causes that the filters exclude
+/// when it reads the counts. An event whose service only the daemon can judge is streamed, even if
+/// nobody wants to see it, and counted by the daemon.
 #[inline(always)]
 fn filter_then_count(
     wanted: bool,
@@ -216,7 +216,7 @@ fn filter_then_count(
     if filter::drops(signature, subject) {
         return Decision::leave_out(Answer::NONE);
     }
-    // Last, as it takes the longest.
+    // Last, because it takes the longest.
     let answer = question.ask();
     let service = answer.judge();
     if service == filter::DROP {
@@ -244,7 +244,7 @@ fn stream(
     describe: impl FnOnce(&mut NamedEvent),
 ) {
     let Some(named) = draft::begin(decision.answer) else {
-        // No slot: as many programs as there are slots are at it on this processor.
+        // No slot: as many programs as there are slots are running on this CPU.
         tally::bump(Counter::EventsLost);
         return;
     };

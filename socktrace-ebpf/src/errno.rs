@@ -41,8 +41,8 @@ const ERESTARTNOINTR: u16 = 513;
 const ERESTARTNOHAND: u16 = 514;
 const ERESTART_RESTARTBLOCK: u16 = 516;
 
-/// The errno that a program gets from the return value of a kernel function; 0 for success, and
-/// for an interrupted call that is restarted without the program's knowledge.
+/// Errno that a program gets from the return value of a kernel function; 0 for success, and for an
+/// interrupted call that is restarted without the program's knowledge.
 ///
 /// An `int` in a 64-bit register has garbage in its upper half.
 #[inline(always)]

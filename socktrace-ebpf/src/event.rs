@@ -1,4 +1,4 @@
-//! One event on the ring buffer: a signature and the detail that a person wants with it.
+//! Events on the ring buffer: a signature and the details that a reader wants with it.
 
 mod detail;
 mod path;
@@ -9,9 +9,9 @@ pub use self::{
 };
 use crate::{Family, Signature};
 
-/// An IP address and port as they travel: always sixteen bytes, IPv4 in the first four.
+/// IP address on the wire: always sixteen bytes, IPv4 in the first four.
 ///
-/// Which of the two it is stands in the event's [`Signature::family`].
+/// The event's [`Signature::family`] tells which of the two it is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Address {
@@ -19,35 +19,35 @@ pub struct Address {
     pub octets: [u8; 16],
 }
 
-/// Room for the name of an executable, with a NUL at its end.
+/// Size of the name of an executable, including a terminating NUL.
 pub const EXE_NAME: usize = 32;
 
-/// How the process in an event is known.
+/// How the process of an event is known.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnerSource {
-    /// None is known.
+    /// No process is known.
     Unknown = 0,
-    /// It was operating on the socket.
+    /// The process was operating on the socket.
     Caller = 1,
-    /// It was waiting for the socket, in a call that blocks, poll, select or epoll.
+    /// The process was waiting for the socket, in a blocking call, poll, select or epoll.
     Waiter = 2,
-    /// It opened or used the socket before, and still had a descriptor of it.
+    /// The process opened or used the socket earlier, and still had a descriptor for it.
     Holder = 3,
-    /// It opened or used the socket before; whether it still held it is not known.
+    /// The process opened or used the socket earlier; whether it still held the socket is unknown.
     Opener = 4,
-    /// It opened or used the socket before, but its leading task was gone: so was the process, unless one of
-    /// its other threads has called exec.
+    /// The process opened or used the socket earlier, but its leading task was gone: so was the
+    /// process, unless one of its other threads has called exec.
     Gone = 5,
-    /// The one that opened or used the socket has no descriptor of it any more, and none is
-    /// named: another has got it.
+    /// The process that opened or used the socket no longer has a descriptor for it. None is named:
+    /// another process has the socket now.
     HandedOn = 6,
-    /// None: user and cgroup are those of the socket, which keeps whom it was made for.
+    /// No process: user and cgroup are the socket's, which records for whom it was made.
     Socket = 7,
 }
 
 impl OwnerSource {
-    /// Every one.
+    /// Every source.
     pub const ALL: &'static [Self] = &[
         Self::Unknown,
         Self::Caller,
@@ -62,26 +62,27 @@ impl OwnerSource {
 
 /// An event, as sent to the daemon.
 ///
-/// Numbers are the kernel's own: jiffies stay jiffies (the daemon knows the tick rate), and a
-/// fact that this kernel cannot give is 0.
+/// Numbers are in the kernel's own units: jiffies stay jiffies (the daemon knows the tick rate). A
+/// fact that this kernel cannot provide is 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// When, in nanoseconds since boot, suspended time included (`bpf_ktime_get_boot_ns`).
+    /// Time of the event in nanoseconds since boot, including time suspended (`bpf_ktime_get_boot_ns`).
     pub boot_ns: u64,
-    /// Nanoseconds since the first failure of this socket, when this is a later call on it.
+    /// Nanoseconds since the first failure of this socket, if this is a later call on it.
     pub since_first_ns: u64,
-    /// Cgroup of process `tgid` in cgroup2's hierarchy when it was seen (`bpf_get_current_cgroup_id`,
-    /// the inode of its directory); 0 when unknown. With cgroup v1 alone it is always the root's.
+    /// Cgroup of process `tgid` in the cgroup2 hierarchy when it was seen
+    /// (`bpf_get_current_cgroup_id`, the inode of its directory); 0 if unknown. With cgroup v1
+    /// alone it is always the root's.
     pub cgroup_id: u64,
-    /// When process `tgid` was seen to be there, in nanoseconds since boot: at the event, or when it
-    /// opened the socket.
+    /// When process `tgid` was seen, in nanoseconds since boot: at the event, or when it opened the
+    /// socket.
     pub owner_seen_ns: u64,
     /// What happened.
     pub signature: Signature,
-    /// The end of the connection on this host.
+    /// This host's end of the connection.
     pub local: Address,
-    /// The other end.
+    /// The peer's end.
     pub remote: Address,
     /// Port of `local`, in host byte order.
     pub local_port: u16,
@@ -89,72 +90,72 @@ pub struct Event {
     pub remote_port: u16,
     /// Inode of the socket's network namespace, as `/proc/PID/ns/net` shows it.
     pub netns: u32,
-    /// Process that was operating on the socket, else the one that waits for it, else the one that
-    /// opened it; 0 when none is known. The task that a segment or timer interrupted is unrelated
-    /// and never named.
+    /// Process that was operating on the socket, else the one waiting for it, else the one that
+    /// opened it; 0 if none is known. The task that a segment or timer interrupted is unrelated and
+    /// never named.
     pub tgid: u32,
-    /// Thread of that process, 0 when none is known.
+    /// Thread of that process; 0 if none is known.
     pub tid: u32,
-    /// Its real user, as the initial user namespace numbers them. When `tgid` is 0 it means nothing, and
-    /// not root, unless it is the socket's ([`OwnerSource::Socket`]).
+    /// Real user of that process, as numbered in the initial user namespace. When `tgid` is 0, it
+    /// means nothing (not root), unless it is the socket's user ([`OwnerSource::Socket`]).
     pub uid: u32,
     /// The thread's command name, NUL-padded; all NUL when no process is known.
     pub comm: [u8; 16],
-    /// Time the segment at the head of the queue has waited for its acknowledgement, in
-    /// milliseconds; where nothing is in flight, time since the persist timer fired first for what waits
-    /// to be sent. 0 unless one of the two fired.
+    /// Time in milliseconds that the segment at the head of the queue has waited for its
+    /// acknowledgement. If nothing is in flight, time since the persist timer first fired for the
+    /// data waiting to be sent. 0 unless one of the two timers has fired.
     pub elapsed_ms: u32,
-    /// Time since the last segment came from the peer, in jiffies (`rcv_tstamp` for acknowledgements,
-    /// `lrcvtime` for data); 0 when none ever came.
+    /// Jiffies since the last segment from the peer (`rcv_tstamp` for acknowledgements, `lrcvtime`
+    /// for data); 0 if none ever came.
     pub silent_jiffies: u32,
     /// Retransmission timeout in force, in jiffies (`icsk_rto`).
     pub rto_jiffies: u32,
-    /// `TCP_USER_TIMEOUT` of the socket in milliseconds, 0 when unset.
+    /// `TCP_USER_TIMEOUT` of the socket in milliseconds; 0 if unset.
     pub user_timeout_ms: u32,
-    /// Sent and not acknowledged, in sequence numbers (bytes; SYN and FIN count one each).
+    /// Sequence numbers sent but not acknowledged (bytes; SYN and FIN count one each).
     pub unacked_bytes: u32,
-    /// Written by the program and not yet sent, in sequence numbers.
+    /// Sequence numbers written by the program but not yet sent.
     pub unsent_bytes: u32,
-    /// Received and not read by the program (`rcv_nxt` less `copied_seq`, without a FIN).
+    /// Bytes received but not read by the program (`rcv_nxt` less `copied_seq`, without a FIN).
     pub unread_bytes: u32,
     /// Consecutive retransmissions of the same segment (`icsk_retransmits`).
     pub retransmits: u8,
-    /// Window or keepalive probes without an answer (`icsk_probes_out`).
+    /// Unanswered window or keepalive probes (`icsk_probes_out`).
     pub probes: u8,
-    /// Errno of that first failure; else 0.
+    /// Errno of the socket's first failure, if this is a later call on it; else 0.
     pub first_errno: u16,
     /// How the process is known, an [`OwnerSource`].
     pub owner_source: u8,
     /// How the socket is known to have been opened, a [`crate::Role`]; else 0.
     pub role: u8,
-    /// What a filter asks of this event and the kernel has no verdict on, bits of [`unsettled`].
+    /// Filters on this event for which the kernel has no verdict, bits of [`unsettled`].
     pub unsettled: u8,
-    /// What else is known, bits of [`parts`].
+    /// Further facts, bits of [`parts`].
     pub parts: u8,
-    /// One thing more, see [`Event::detail`].
+    /// An additional detail, see [`Event::detail`].
     pub packed: Packed,
-    /// Errno of the last transmission, if that failed on this host; else 0.
+    /// Errno of the last transmission if it failed on this host; else 0.
     pub send_errno: u16,
-    /// How many transmissions by timers have failed on this host since one left it.
+    /// Number of transmissions by timers that have failed on this host since one left it.
     pub send_tries: u16,
-    /// The sequence numbers of the first bytes of the connection, this host's and the peer's: the same
-    /// pair at both ends. Both 0 where they are not known.
+    /// Sequence numbers of the connection's first bytes, this host's and the peer's: the same pair
+    /// at both ends. Both 0 if unknown.
     pub first_bytes: [u32; 2],
-    /// Sequence number and acknowledgement of the RST that ended it; both 0 where they are not known.
+    /// Sequence and acknowledgement numbers of the RST that ended it; both 0 if unknown.
     pub rst: [u32; 2],
-    /// The TTL, or hop limit, that this RST had left; 0 where it is not known.
+    /// Remaining TTL, or hop limit, of this RST; 0 if unknown.
     pub rst_ttl: u8,
-    /// The TTL, or hop limit, that the segment that completed the handshake had left; 0 where it is not
-    /// known.
+    /// Remaining TTL, or hop limit, of the segment that completed the handshake; 0 if unknown.
     pub handshake_ttl: u8,
-    /// Room for more.
+    /// Reserved for further fields.
     pub reserved: [u8; 6],
 }
 
-/// An event with the names of its process, and of its socket.
+/// An event with the names of its process and its socket.
 ///
-/// On the ring buffer the names follow only where one differs from the thread's, [`Event::comm`]; the
-/// rest only where [`parts::UNIX`] is set, and then always after the names.
+/// On the ring buffer the names follow only if one of them differs from the thread's,
+/// [`Event::comm`]. Path and far end follow only if [`parts::UNIX`] is set, and then always after
+/// the names.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NamedEvent {
@@ -164,29 +165,28 @@ pub struct NamedEvent {
     pub names: Names,
     /// The path of a Unix socket.
     pub path: Path,
-    /// The end of that socket that another program has.
+    /// The end of that socket that another program holds.
     pub far_end: FarEnd,
 }
 
-/// The length of an event with names alone.
+/// Length of an event with names alone.
 pub const NAMED_BYTES: usize = size_of::<Event>() + size_of::<Names>();
 
-/// The names of a process. Aligned so that the kernel side copies words.
+/// Names of a process. Aligned so that the kernel side copies words.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Its command name, that of its first thread; all NUL where it was not read.
+    /// Command name of its first thread; all NUL if not read.
     pub comm: [u8; 16],
-    /// The last part of the path of its executable, cut off where longer; all NUL where it was
-    /// not read.
+    /// Last component of the path of its executable, truncated if longer; all NUL if not read.
     pub exe: [u8; EXE_NAME],
 }
 
 impl Names {
-    /// None.
+    /// No names.
     pub const NONE: Self = Self { comm: [0; 16], exe: [0; EXE_NAME] };
 
-    /// The names of a process whose thread, first thread and executable have one name.
+    /// Names of a process whose thread, first thread and executable have the same name.
     #[must_use]
     #[inline]
     pub fn of_thread(comm: [u8; 16]) -> Self {
@@ -198,17 +198,17 @@ impl Names {
 
 /// Bits of [`Event::parts`].
 pub mod parts {
-    /// The names of the process were read. Where they do not follow, both are the thread's.
+    /// The names of the process were read. If they do not follow, both equal the thread's.
     pub const NAMES: u8 = 1 << 0;
-    /// The socket has a key of TCP's MD5 signatures (`TCP_MD5SIG`).
+    /// The socket has a TCP MD5 signature key (`TCP_MD5SIG`).
     pub const MD5_KEY: u8 = 1 << 1;
-    /// Of what was sent a single segment arrived, and those before it, full-sized ones, did not.
+    /// A single segment of those sent has arrived; the ones before it, full-sized, have not.
     pub const FULL_SIZED_LOST: u8 = 1 << 2;
     /// Path and far end follow.
     pub const UNIX: u8 = 1 << 3;
-    /// The daemon is to look at [`crate::Repeats`] for a while from now on.
+    /// The daemon should read [`crate::Repeats`] for a while from now on.
     pub const WATCH_REPEATS: u8 = 1 << 4;
-    /// Which detail it is, a number in the upper bits.
+    /// Mask of the detail's kind, a number in the upper bits.
     pub const DETAILS: u8 = 7 << 5;
     /// The detail is [`super::Detail::Icmp`].
     pub const ICMP: u8 = 1 << 5;
@@ -228,9 +228,9 @@ pub mod parts {
 
 /// Bits of [`Event::unsettled`].
 pub mod unsettled {
-    /// The signature.
+    /// The filter on the signature.
     pub const SIGNATURE: u8 = 1 << 0;
-    /// The service. Where filters narrow the counts too, this event is in none yet.
+    /// The filter on the service. If filters narrow the counts too, no count includes this event yet.
     pub const SERVICE: u8 = 1 << 1;
 }
 
@@ -248,13 +248,13 @@ impl Event {
 impl NamedEvent {
     /// Reads an event from ring buffer bytes.
     ///
-    /// Returns `None` when the length is not that of an event, as it is when kernel programs and
-    /// daemon come from different builds.
+    /// Returns `None` if no event has that length, which happens when kernel programs and daemon
+    /// come from different builds.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.len() == size_of::<Self>() {
             // SAFETY: the slice is as long as this type, whose fields are integers and arrays of
-            // integers, so that any bit pattern is valid; `read_unaligned` asks for no alignment.
+            // integers, so that any bit pattern is valid; `read_unaligned` requires no alignment.
             let mut whole = unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() };
             if whole.event.parts & parts::NAMES == 0 {
                 whole.names = Names::NONE;
@@ -265,11 +265,11 @@ impl NamedEvent {
         if !has_names && bytes.len() != size_of::<Event>() {
             return None;
         }
-        // SAFETY: the slice is at least as long as an `Event`, of which the same is true.
+        // SAFETY: the slice is at least as long as an `Event`, for which the same holds.
         let event = unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() };
         let names = if has_names {
             let rest = &bytes[size_of::<Event>()..];
-            // SAFETY: this slice is as long as `Names`, of which the same is true.
+            // SAFETY: this slice is as long as `Names`, for which the same holds.
             unsafe { rest.as_ptr().cast::<Names>().read_unaligned() }
         } else if event.parts & parts::NAMES != 0 {
             Names::of_thread(event.comm)
@@ -288,7 +288,7 @@ impl Address {
         Self { octets: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
     }
 
-    /// An address of four words, each in network byte order in memory, as the kernel keeps it.
+    /// An address of four words, each in network byte order in memory, as the kernel stores it.
     #[must_use]
     #[inline]
     pub fn from_words(words: [u32; 4]) -> Self {
@@ -299,14 +299,14 @@ impl Address {
         Self { octets }
     }
 
-    /// The IPv4 address that an IPv6 one of such words maps, `::ffff:192.0.2.1`.
+    /// The IPv4 address mapped into an IPv6 address of such words, `::ffff:192.0.2.1`.
     #[must_use]
     #[inline]
     pub fn mapped([a, b, c, d]: [u32; 4]) -> Option<Self> {
         (a == 0 && b == 0 && c == 0xffff_u32.to_be()).then(|| Self::ipv4(d.to_ne_bytes()))
     }
 
-    /// The four octets of an IPv4 address, or the sixteen of an IPv6 one.
+    /// The four octets of an IPv4 address, or the sixteen of an IPv6 address.
     #[must_use]
     pub fn as_octets(&self, family: Family) -> &[u8] {
         match family {
@@ -326,7 +326,7 @@ mod tests {
         Event { boot_ns: 7, unsent_bytes: 9, comm: COMM, ..Event::default() }
     }
 
-    /// The first bytes of a type without padding, as they go to the ring buffer.
+    /// First bytes of a type without padding, as they go to the ring buffer.
     fn bytes(whole: &NamedEvent, length: usize) -> &[u8] {
         // SAFETY: no type of the wire format has padding, and `length` is within this one.
         unsafe { core::slice::from_raw_parts(core::ptr::from_ref(whole).cast(), length) }

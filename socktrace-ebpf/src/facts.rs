@@ -1,28 +1,28 @@
-//! Facts about the running kernel that the programs take as read-only globals.
+//! Facts about the running kernel, passed to the programs as read-only globals.
 //!
 //! The daemon reads them from the kernel's BTF by name and sets the globals of the same name
 //! before the programs are verified, so that the verifier sees constants and removes the code
 //! for what this kernel lacks. One list serves both sides: see [`crate::kernel_facts!`].
 
-/// Value of a fact that this kernel does not have.
+/// Value of a fact that this kernel lacks.
 pub const ABSENT: u32 = u32::MAX;
 
-/// Invokes a macro with the list of facts, in groups by what needs them:
+/// Invokes a macro with the list of facts, grouped by what needs them:
 /// `need("argument", ...) { NAME = "type", "member.path", kind; ... }`.
 ///
 /// Needs:
 /// - `always`: nothing can be traced without it;
-/// - `at`: the programs at these kernel functions, or the programs of these names, are not loaded
-///   without it;
-/// - `optional`: the programs do without it, and what the argument says stays hidden, if anything.
-///   The facts of such a group are all there or all absent, so that programs need ask for one only;
-///   an absent member reads as zero;
-/// - `feature`: as `optional`, but nothing is hidden in a kernel that lacks one of the structs: it was
-///   built without what these facts are of.
+/// - `at`: the programs at these kernel functions, or with these names, are not loaded without it;
+/// - `optional`: the programs work without it, but what the argument names, if anything, stays
+///   hidden. The facts of such a group are all present or all absent, so programs need to check
+///   only one of them; an absent member reads as zero;
+/// - `feature`: like `optional`, but nothing is hidden in a kernel that lacks one of the structs,
+///   because it was built without the feature.
 ///
-/// Kinds: `u8` to `u128` and `pointer` are the offset in bytes of a member of that size, which is
-/// checked; `offset` that of a member of any size; `size` a member's size in bytes; `bit` its
-/// offset in bits, also for bit-fields. A path may name members of nested and anonymous structs.
+/// Kinds: `u8` to `u128` and `pointer` are the byte offset of a member of that size, which is
+/// checked; `offset` is the byte offset of a member of any size; `size` is a member's size in
+/// bytes; `bit` is its offset in bits, also for bit-fields. A path may name members of nested and
+/// anonymous structs.
 #[macro_export]
 macro_rules! kernel_facts {
     ($callback:ident) => {
@@ -64,7 +64,7 @@ macro_rules! kernel_facts {
             optional() {
                 SOCK_CGROUP = "sock", "sk_cgrp_data.cgroup", pointer;
             }
-            // Before: a pointer, unless its lowest bit is set for cgroups of the first version.
+            // Before 5.16: a pointer, unless its lowest bit is set, which marks cgroup v1.
             optional() {
                 SOCK_CGROUP_VALUE = "sock", "sk_cgrp_data.val", u64;
             }
@@ -99,7 +99,7 @@ macro_rules! kernel_facts {
                 FILE_SOCKET = "file", "private_data", pointer;
                 INODE_MODE = "inode", "i_mode", u16;
             }
-            // Not in a kernel built without them.
+            // Not in a kernel built without Unix sockets.
             feature("Unix sockets: their paths, peers and listeners") {
                 UNIX_PEER = "unix_sock", "peer", pointer;
                 UNIX_ADDRESS = "unix_sock", "addr", pointer;
@@ -116,7 +116,7 @@ macro_rules! kernel_facts {
                 FS_ROOT_DENTRY = "fs_struct", "root.dentry", pointer;
                 FS_ROOT_MOUNT = "fs_struct", "root.mnt", pointer;
             }
-            // Registers of a system call: of x86-64, and of arm64.
+            // Registers of a system call, on x86-64 and on arm64.
             optional() {
                 PT_REGS_DI = "pt_regs", "di", u64;
                 PT_REGS_ORIG_AX = "pt_regs", "orig_ax", u64;
@@ -138,7 +138,7 @@ macro_rules! kernel_facts {
                 NET_DEVICE_NET = "net_device", "nd_net.net", pointer;
                 NET_INUM = "net", "ns.inum", u32;
             }
-            // Without these a bind that fails with EACCES is never said to be forbidden by policy.
+            // Without these, a bind that fails with EACCES is never attributed to policy.
             optional() {
                 NET_UNPRIVILEGED_PORT = "net", "ipv4.sysctl_ip_prot_sock", u32;
                 NET_USER_NS = "net", "user_ns", pointer;
@@ -179,24 +179,24 @@ macro_rules! kernel_facts {
                 TCP_BYTES_RECEIVED = "tcp_sock", "bytes_received", u64;
                 TCP_BYTES_ACKED = "tcp_sock", "bytes_acked", u64;
             }
-            // Without these, nobody says of a socket that is not recorded which end had connected.
+            // Without these, nothing tells which end connected a socket that is not recorded.
             optional() {
                 TCP_BYTES_SENT = "tcp_sock", "bytes_sent", u64;
                 TCP_BYTES_RETRANS = "tcp_sock", "bytes_retrans", u64;
             }
-            // Without these, why an RST was sent is reported less exactly, and its numbers are missing where the peer has
-            // closed its window.
+            // Without these, the reason for sending an RST is reported less exactly, and the RST's
+            // numbers are missing if the peer has closed its window.
             optional() {
                 TCP_LINGER2 = "tcp_sock", "linger2", u32;
                 TCP_WSCALE_OK_BIT = "tcp_sock", "rx_opt.wscale_ok", bit;
                 TCP_RCV_WSCALE_BIT = "tcp_sock", "rx_opt.rcv_wscale", bit;
             }
-            // Without it, a connect by a sending call that waits is said to be one by connect.
+            // Without it, a connect by a send call that blocks is reported as one by connect.
             optional() {
                 TCP_FASTOPEN_REQ = "tcp_sock", "fastopen_req", pointer;
             }
-            // Without these, IPv4-mapped addresses of sockets for IPv6 alone, and a Fast Open that is off,
-            // have no reason.
+            // Without these, no reason is given for IPv4-mapped addresses on IPv6-only sockets, and
+            // for Fast Open being off.
             optional() {
                 SOCK_IPV6ONLY_BIT = "sock", "__sk_common.skc_ipv6only", bit;
             }
@@ -223,7 +223,7 @@ macro_rules! kernel_facts {
             }
             optional("data_after_shutdown: such resets are taken for resets by the peer") {
                 SKB_CB = "sk_buff", "cb", offset;
-                // One byte up to 6.12, two from 6.16, of which the first is the old one.
+                // One byte up to 6.12, two from 6.16, the first of which is the old one.
                 SKB_CB_TCP_FLAGS = "tcp_skb_cb", "tcp_flags", offset;
                 SKB_CB_SEQ = "tcp_skb_cb", "seq", u32;
                 SKB_CB_END_SEQ = "tcp_skb_cb", "end_seq", u32;
@@ -295,7 +295,7 @@ macro_rules! kernel_facts {
             at("__sys_connect_file") {
                 FILE_FLAGS = "file", "f_flags", u32;
             }
-            // Up to 6.4. Since then, what `sendfile` and `splice` send is marked.
+            // Up to 6.4. Since then, data sent by `sendfile` and `splice` is flagged.
             optional() {
                 SENDPAGE = "proto_ops", "sendpage", pointer;
             }
@@ -305,7 +305,7 @@ macro_rules! kernel_facts {
             ) {
                 SOCKET_STATE = "socket", "state", u32;
             }
-            // The way from a descriptor to its socket.
+            // The path from a descriptor to its socket.
             at(
                 "__sys_accept4", "__sys_bind", "__sys_listen", "__sys_setsockopt", "__sys_getsockopt",
                 "send_sig"

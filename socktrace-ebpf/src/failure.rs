@@ -1,5 +1,5 @@
-//! Sockets that have failed, remembered for what their programs do next: so that the call that
-//! delivers the errno is not taken for a second failure, and a later one is distinguished from it.
+//! Records of failed sockets. They keep the call that delivers the errno from being taken for a
+//! second failure, and distinguish later failures from it.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use socktrace_ebpf::{Origin, Signature, TcpState};
@@ -17,30 +17,30 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Failure {
-    /// When, in nanoseconds since boot.
+    /// Time of the failure, in nanoseconds since boot.
     pub(crate) boot_ns: u64,
     /// Ports of the connection: the kernel reuses a socket's address for others.
     pub(crate) local_port: u16,
     pub(crate) remote_port: u16,
-    /// The flags of that failure's signature.
+    /// Flags of the failure's signature.
     pub(crate) flags: u32,
-    /// The errno that the kernel stored; 0 of [`Failure::NONE`].
+    /// Errno that the kernel stored; 0 in [`Failure::NONE`].
     pub(crate) errno: u16,
-    /// The origin and the state of that signature.
+    /// Origin and state of the failure's signature.
     pub(crate) origin: u8,
     pub(crate) state: u8,
-    /// Whether a call is known to have returned it: 1 or 0.
+    /// Whether a call is known to have returned the errno: 1 or 0.
     pub(crate) delivered: u8,
-    /// Whether it is the program's: 1, or 0 while it is only a subflow's of its MPTCP socket.
+    /// Whether the program's socket has failed: 1, or 0 while only a subflow of its MPTCP socket has.
     pub(crate) reported: u8,
-    /// The [`socktrace_ebpf::EventKind`] that it was reported by.
+    /// [`socktrace_ebpf::EventKind`] that reported it.
     pub(crate) kind: u8,
     reserved: u8,
 }
 
 impl Failure {
-    /// No failure. Not an `Option`, whose value the compiler reads before it knows that there is
-    /// one, which the verifier refuses.
+    /// No failure. Not an `Option`: the compiler reads an option's value before it knows that there
+    /// is one, which the verifier rejects.
     const NONE: Self = Self {
         boot_ns: 0,
         local_port: 0,
@@ -55,34 +55,35 @@ impl Failure {
         reserved: 0,
     };
 
-    /// Makes it none.
+    /// Resets it to no failure.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
         *self = Self::NONE;
     }
 
-    /// When, as it is now: another program may be writing it.
+    /// Current value of the time: another program may be writing it.
     #[inline(always)]
     fn time(&self) -> u64 {
         // SAFETY: reads a live, aligned field.
         unsafe { (&raw const self.boot_ns).read_volatile() }
     }
 
-    /// Whether it came by an ICMP error, or by what stands for one as a lost route: 1 or 0. RSTs share
-    /// an errno with them.
+    /// Whether it came from an ICMP error, or from an equivalent such as a lost route: 1 or 0. RSTs
+    /// share an errno with them.
     #[inline(always)]
     pub(crate) fn is_by_icmp(&self) -> u64 {
         icmp::is_its_errno(self.errno) & is_other(self.origin.into(), Origin::Reset as u64)
     }
 
-    /// Whether there is one.
+    /// Whether a failure is recorded.
     #[inline(always)]
     pub(crate) fn is_some(&self) -> bool {
         self.errno != 0
     }
 }
 
-/// Remembers that the socket has failed, with this signature, and whether a call has returned the errno.
+/// Records that the socket has failed with this signature. `reported` is false while only a subflow
+/// of an MPTCP socket has failed.
 #[inline(always)]
 pub(crate) fn record<L: Load>(
     sock: Sock<L>,
@@ -102,8 +103,8 @@ pub(crate) fn record<L: Load>(
     }
 }
 
-/// Remembers that the program dissolves a live connection. Whatever calls fail next on this socket, they
-/// do for that.
+/// Records that the program dissolves a live connection, which explains whatever calls fail next on
+/// this socket.
 #[inline(always)]
 pub(crate) fn dissolve<L: Load>(sock: Sock<L>) {
     let signature = Signature {
@@ -115,26 +116,26 @@ pub(crate) fn dissolve<L: Load>(sock: Sock<L>) {
     record(sock, sock.new_held_identity(), &signature, true);
 }
 
-/// How the socket has failed before, if it has.
+/// Earlier failure of the socket, if any.
 #[inline(always)]
 pub(crate) fn find<L: Load>(sock: Sock<L>) -> Failure {
-    // The ports show whether it is about this connection.
+    // The ports show whether the record is about this connection.
     let failure = find_connecting(sock);
     let (local_port, remote_port) = (sock.local_port(), sock.remote_port());
-    // An MPTCP socket learns its port when its first subflow is connected.
+    // An MPTCP socket gets its port when its first subflow is connected.
     let same_local = failure.local_port == local_port || (local_port == 0 && sock.is_mptcp());
-    // A failed connect forgets where it was to go.
+    // A failed connect clears the destination.
     let same_remote = failure.remote_port == remote_port || remote_port == 0;
     if same_local && same_remote { failure } else { Failure::NONE }
 }
 
-/// The failure of a socket that was connecting, whose ports are forgotten when it fails.
+/// Failure of a socket that was connecting, whose ports are cleared when it fails.
 #[inline(always)]
 pub(crate) fn find_connecting<L: Load>(sock: Sock<L>) -> Failure {
     Record::find(sock.held_identity()).map_or(Failure::NONE, |record| record.failure)
 }
 
-/// Notes that a call has returned the errno.
+/// Marks the errno as returned by a call.
 #[inline(always)]
 pub(crate) fn deliver<L: Load>(sock: Sock<L>) {
     if let Some(record) = Record::find(sock.held_identity()) {
@@ -142,7 +143,7 @@ pub(crate) fn deliver<L: Load>(sock: Sock<L>) {
     }
 }
 
-/// Forgets what is known of this socket: a new attempt begins.
+/// Forgets the failure of this socket, because a new attempt begins.
 #[inline(always)]
 pub(crate) fn forget<L: Load>(sock: Sock<L>) {
     if let Some(record) = Record::find(sock.held_identity()) {
@@ -151,11 +152,11 @@ pub(crate) fn forget<L: Load>(sock: Sock<L>) {
     }
 }
 
-/// A connect has begun or succeeded: what the socket has been through before is over. What has failed
-/// since it began is not: the peer may have answered before the call returned.
+/// Forgets failures that precede a connect that has begun or succeeded. Failures since it began are
+/// kept: the peer may have answered before the call returned.
 #[inline(always)]
 pub(crate) fn forget_former<L: Load>(sock: Sock<L>, record: &mut Record) {
-    // Before the state: a failure that comes meanwhile is one of this connection.
+    // Read before the state: a failure that comes in between belongs to this connection.
     let former = record.failure.time();
     if sock.state() != TcpState::Close as u8 && record.failure.time() == former {
         record.failure.clear();

@@ -1,8 +1,8 @@
-//! Leaves out what the filters do not ask for, before it costs the ring buffer anything.
+//! Filters, applied before an event costs the ring buffer anything.
 //!
-//! What is asked of the connection and of its process is judged here as in the daemon. What only the
-//! daemon knows, the diagnosis of a signature and the service behind a cgroup, is judged by verdicts
-//! that it leaves here; where there is none yet the event goes up, and the daemon judges.
+//! Criteria on the connection and its process are judged here as in the daemon. Only the daemon
+//! knows the diagnosis of a signature and the service behind a cgroup; its verdicts on them are
+//! stored here. If there is no verdict yet, the event goes up and the daemon judges it.
 
 use aya_ebpf::{
     btf_maps::{HashMap, LpmTrie, LruHashMap, lpm_trie::Key},
@@ -20,40 +20,41 @@ use crate::{
     subject::Subject,
 };
 
-/// Sized and filled by the daemon.
+/// Verdicts on values; sized and filled by the daemon.
 #[btf_map]
 static CRITERIA: HashMap<Criterion, u32, 1> = HashMap::new();
 
-/// Sized and filled by the daemon. Each network has the verdict that all networks around it give together.
+/// Verdicts on networks; sized and filled by the daemon. Each network has the combined verdict of
+/// all networks around it.
 #[btf_map]
 static NETWORKS: LpmTrie<[u8; 20], u32, 1> = LpmTrie::new();
 
-/// Verdicts from the daemon.
+/// Verdicts learnt by the daemon.
 #[btf_map]
 static VERDICTS: LruHashMap<Criterion, u32, VERDICT_ENTRIES> = LruHashMap::new();
 
-/// Verdict on an event: an integer, as that is what functions hand each other.
+/// Verdict on an event; an integer, because that is what BPF functions return.
 pub(crate) type Verdict = u32;
 pub(crate) const PASS: Verdict = 0;
-/// The daemon has to judge.
+/// The daemon has to judge the event.
 pub(crate) const UNSETTLED: Verdict = 1;
 pub(crate) const DROP: Verdict = 2;
-/// [`UNSETTLED`], and the daemon judges the process, not the service as a whole.
+/// Like [`UNSETTLED`], but the daemon judges the process, not the service as a whole.
 pub(crate) const UNSETTLED_PROCESS: Verdict = UNSETTLED | 4;
 
-/// Whether it is [`UNSETTLED`]: 1 or 0, with no branch that would double the paths to verify.
+/// Whether a verdict is [`UNSETTLED`]: 1 or 0, with no branch that would double the paths to verify.
 #[inline(always)]
 pub(crate) fn is_unsettled(verdict: Verdict) -> u8 {
     (verdict & UNSETTLED) as u8
 }
 
-/// Whether the filters leave out a connection.
+/// Whether the filters drop a connection.
 #[inline(always)]
 pub(crate) fn drops(signature: &Signature, subject: &Subject) -> bool {
     offsets::FILTER.get() != 0 && drops_subject(u32::from(signature.family), subject) == DROP
 }
 
-/// Whether the filters ask for what the signature means.
+/// Verdict of the filters on what the signature means.
 #[inline(always)]
 pub(crate) fn judge_signature(signature: &Signature) -> Verdict {
     if offsets::FILTER_SIGNATURE.get() == 0 {
@@ -63,8 +64,8 @@ pub(crate) fn judge_signature(signature: &Signature) -> Verdict {
     judge_meaning(flags, where_from, rest) as Verdict
 }
 
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn judge_meaning(flags: u64, where_from: u64, rest: u64) -> u64 {
@@ -72,7 +73,7 @@ extern "C" fn judge_meaning(flags: u64, where_from: u64, rest: u64) -> u64 {
     u64::from(learnt(&Criterion { kind: CriterionKind::Signature as u32, value }))
 }
 
-/// Not inlined, as the stack of the programs is short.
+/// Not inlined, because the programs' stack is small.
 #[inline(never)]
 fn drops_subject(family: u32, subject: &Subject) -> Verdict {
     if drops_number(&offsets::FILTER_NETNS, CriterionKind::Netns, subject.netns)
@@ -85,12 +86,11 @@ fn drops_subject(family: u32, subject: &Subject) -> Verdict {
     PASS
 }
 
-/// Whether the filters ask for the process, known from this [`OwnerSource`], and the service that it
-/// belongs to.
+/// Verdict of the filters on the process, known from this [`OwnerSource`], and on its service.
 #[inline(always)]
 pub(crate) fn judge_owner(owner: &Owner, source: u32, was_followed: bool) -> Verdict {
     let is_nobody = owner.tgid == 0;
-    // Before what only the daemon finds out: who has ended counts, too.
+    // Before anything that only the daemon can find out: processes that have ended count, too.
     if follow::is_asked() && !was_followed && !follow::has(owner.tgid, owner.since_ns) {
         return DROP;
     }
@@ -98,7 +98,7 @@ pub(crate) fn judge_owner(owner: &Owner, source: u32, was_followed: bool) -> Ver
         return if asks_for_owner(|mode| mode == mode::ONLY) { DROP } else { PASS };
     }
     if source == OwnerSource::Gone as u32 {
-        // Only the daemon finds out, and then it is nobody.
+        // Only the daemon can find out, and if the process is gone there is nobody to judge.
         return if asks_for_owner(|mode| mode != mode::ANY) { UNSETTLED_PROCESS } else { PASS };
     }
     let drops_process = if is_nobody {
@@ -117,8 +117,8 @@ pub(crate) fn judge_owner(owner: &Owner, source: u32, was_followed: bool) -> Ver
     learnt(&Criterion::cgroup(owner.cgroup_id))
 }
 
-/// Whether something that `is` so is asked of the process. Nobody is none of those who are asked for,
-/// and none of those to be left out.
+/// Whether the mode of any filter on the process satisfies `is`. An unknown process matches neither
+/// included nor excluded values.
 #[inline(always)]
 fn asks_for_owner(is: impl Fn(u32) -> bool) -> bool {
     is(offsets::FILTER_PID.get())
@@ -146,7 +146,7 @@ fn decide(mode: &Fact, verdict: Option<u32>) -> bool {
     }
 }
 
-/// One end must have a port that is asked for, and neither end one to be left out.
+/// Drops a connection unless one end has an included port and neither end has an excluded one.
 #[inline(always)]
 fn drops_port(subject: &Subject) -> bool {
     if offsets::FILTER_PORT.get() == mode::ANY {

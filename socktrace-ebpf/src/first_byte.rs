@@ -1,7 +1,7 @@
-//! Sequence numbers of the first bytes of a connection, by which both of its ends know it.
+//! Sequence numbers of a connection's first bytes, by which both of its ends identify it.
 
-/// The number of the first byte, given that of the byte after the last one, and how many there were.
-/// Numbers begin again at 0 after 4 GiB, and counts do not.
+/// Sequence number of the first byte, given the number after the last byte and the count of bytes.
+/// Sequence numbers wrap at 4 GiB; counts do not.
 #[must_use]
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32, as the numbers are")]

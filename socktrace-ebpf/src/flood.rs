@@ -1,5 +1,5 @@
-//! Counts events of a kind that comes too often, so that they do not fill the ring buffer. The daemon
-//! reads how many there were.
+//! Counting of events of a kind that is too frequent, so that they do not fill the ring buffer. The
+//! daemon reads the counts.
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::generated::bpf_ktime_get_boot_ns,
@@ -17,31 +17,30 @@ use crate::{
     tally::{self, add},
 };
 
-/// Each kind that has come lately. The daemon removes those that have not.
+/// Kinds seen recently. The daemon removes the others.
 #[btf_map]
 static REPEATS: HashMap<Owned, Repeats, KINDS> = HashMap::new();
 
-/// Those that find no room there, whatever the port: a program that tries one port after the other
-/// must not take all the room there is.
+/// Kinds that find no room in `REPEATS`, regardless of port: a program that tries one port after
+/// another must not take all the room.
 #[btf_map]
 static REPEATS_OF_ANY_PORT: HashMap<Owned, Repeats, KINDS> = HashMap::new();
 
-/// A new entry, with one event. Not on the stack, which has no room for it.
+/// New entry with one event. Not on the stack, which has no room for it.
 #[unsafe(no_mangle)]
 static FIRST: Repeats = Repeats { in_window: 1, ..Repeats::NONE };
 
 const FULL: u8 = EventKind::ReceiveQueueFull as u8;
 
-/// `EEXIST`: an entry is there already.
+/// `EEXIST`: the entry already exists.
 const EXISTS: i32 = -17;
 
-/// Verdict on an event: an integer, as that is what functions hand each other. 0 is to be
-/// streamed.
+/// Verdict on an event; an integer, because that is what BPF functions return. 0 means streamed.
 pub(crate) type Fate = u64;
 pub(crate) const STREAMED: Fate = 0;
-/// The same, and the daemon is to look at the counts for a while: a flood begins, or kinds have no room.
+/// Streamed, and the daemon should watch the counts for a while: a flood begins, or kinds have no room.
 pub(crate) const WATCHED: Fate = 1;
-/// It has been counted.
+/// Counted instead of streamed.
 pub(crate) const COUNTED: Fate = 2;
 
 /// Whether floods are counted.
@@ -50,7 +49,7 @@ pub(crate) fn is_counted() -> bool {
     offsets::REPEAT_AFTER.get() != 0
 }
 
-/// Counts an event whose process was asked for, if it is part of a flood.
+/// Counts an event if it is part of a flood. `answer` identifies its process.
 #[inline(always)]
 pub(crate) fn count(signature: &Signature, subject: &Subject, answer: Answer) -> Fate {
     let [flags, where_from, rest] = signature.to_words().map(u64::from);
@@ -59,8 +58,8 @@ pub(crate) fn count(signature: &Signature, subject: &Subject, answer: Answer) ->
     count_repeat(where_from << 32 | flags, ports << 32 | rest, answer.number(), low, high)
 }
 
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only. `what` and `which` are the signature and the ports, the remote
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments. `what` and `which` hold the signature and the ports; the remote
 /// address comes in two words.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -73,14 +72,14 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
     let by_cgroup = offsets::FLOODS_BY_CGROUP.get() == 1;
     let mut kind = Owned {
         cgroup_id: match owner.tgid {
-            // None but that of a socket.
+            // Without a process: none, or the socket's.
             0 => owner.cgroup_id,
             _ if by_cgroup => owner.cgroup_id,
             tgid => u64::from(tgid),
         },
         signature,
         service_port: port_of(what, which, u64::from(recipient.role)) as u16,
-        // Why there is no process differs, too.
+        // Kinds also differ by why there is no process.
         reserved: match recipient.source as u16 {
             source if owner.tgid == 0 || source == OwnerSource::Gone as u16 => source,
             _ => 0,
@@ -92,7 +91,7 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
     let mut entry = REPEATS.get_ptr_mut(key);
     if entry.is_none() {
         match REPEATS.insert(key, first, u64::from(BPF_NOEXIST)) {
-            // This is the first, or one of the first at once.
+            // The first event of its kind, or one of several that came at the same time.
             Ok(()) | Err(EXISTS) => return STREAMED,
             Err(_) => {}
         }
@@ -114,7 +113,7 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
         remote: [low, high],
         role: u64::from(recipient.role),
         limit: match signature.kind {
-            // The first says it all, and under overload there is one for every datagram.
+            // The first event is enough: under overload there is one for every datagram.
             FULL => 1,
             _ => u64::from(offsets::REPEAT_AFTER.get()),
         },
@@ -123,18 +122,18 @@ extern "C" fn count_repeat(what: u64, which: u64, slot: u64, low: u64, high: u64
     add_to(unsafe { &mut *entry }, &seen, when_streamed)
 }
 
-/// Key and value of an event.
+/// Parts of an event that its entry stores or compares.
 struct Seen {
     process: u64,
     comm: [u64; 2],
     remote: [u64; 2],
     role: u64,
-    /// How many of its kind in a window make a flood.
+    /// Number of events of its kind in a window that make a flood.
     limit: u64,
 }
 
-/// The port by which kinds are distinguished: the service's; where it is not known which end listens, the
-/// lower one. A global function, too: what a signature says of the role has many paths.
+/// Port by which kinds are distinguished: the service's or, if it is unknown which end listens, the
+/// lower one. Also a global function: deriving the role from a signature has many paths.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn port_of(what: u64, which: u64, role: u64) -> u64 {
@@ -148,11 +147,11 @@ extern "C" fn port_of(what: u64, which: u64, role: u64) -> u64 {
     u64::from(port)
 }
 
-/// Adds an event to those of its kind, and decides what becomes of it.
+/// Adds an event to the entry of its kind, and decides what becomes of it.
 ///
-/// Other processors, and a program that interrupts this one, do so at the same time. What decides is
-/// read once: an event is counted or streamed, never both nor neither. Without atomics that return what
-/// was there, which came with 5.12, the rest is as good as it can be: a window may miss events.
+/// Other CPUs, and a program that interrupts this one, may do so at the same time. The deciding
+/// value is read once: an event is counted or streamed, never both or neither. The rest is best
+/// effort, because atomics that return the old value came only with 5.12: a window may miss events.
 #[inline(always)]
 fn add_to(repeats: &mut Repeats, seen: &Seen, when_streamed: Fate) -> Fate {
     let limit = seen.limit;
@@ -160,12 +159,12 @@ fn add_to(repeats: &mut Repeats, seen: &Seen, when_streamed: Fate) -> Fate {
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let began = load(&repeats.window_ns);
     if began == 0 {
-        // With the event that made the entry, for which the clock was not read.
+        // The window begins with the event that made the entry, for which the clock was not read.
         store(&mut repeats.window_ns, now);
     } else {
         let elapsed = now.saturating_sub(began);
         if elapsed >= WINDOW_NS {
-            // The flood goes on if there were as many in the window right before this one.
+            // The flood goes on if the window right before this one had as many.
             if elapsed >= 2 * WINDOW_NS || load(&repeats.in_window) <= limit {
                 store(&mut repeats.flooding, 0);
             }
@@ -196,12 +195,12 @@ fn add_to(repeats: &mut Repeats, seen: &Seen, when_streamed: Fate) -> Fate {
     store(&mut repeats.last_ns, now);
     // SAFETY: part of the map value.
     unsafe { add(&raw mut repeats.count, 1) };
-    // Afterwards, so that the daemon finds at least as many in the entries as here.
+    // Last, so that the daemon finds at least as many events in the entries as here.
     tally::bump(Counter::EventsRepeated);
     COUNTED
 }
 
-/// A flood begins with this event, which is streamed.
+/// Begins a flood with this event, which is streamed.
 #[inline(always)]
 fn begin(repeats: &mut Repeats, seen: &Seen, now: u64) {
     store(&mut repeats.since_ns, now);
@@ -214,14 +213,14 @@ fn begin(repeats: &mut Repeats, seen: &Seen, now: u64) {
     store(&mut repeats.flooding, 1);
 }
 
-/// Reads what others may change.
+/// Reads a field that others may change.
 #[inline(always)]
 fn load(field: &u64) -> u64 {
     // SAFETY: a reference is valid.
     unsafe { core::ptr::read_volatile(field) }
 }
 
-/// Writes what others may read.
+/// Writes a field that others may read.
 #[inline(always)]
 fn store(field: &mut u64, value: u64) {
     // SAFETY: a reference is valid.

@@ -1,4 +1,4 @@
-//! Whether a process holds a descriptor of a socket.
+//! Search for a socket among the descriptors of a process.
 
 use aya_ebpf::{btf_maps::PerCpuArray, helpers::generated::bpf_probe_read_kernel, macros::btf_map};
 
@@ -9,13 +9,13 @@ use crate::{
     task::{self, Task},
 };
 
-/// How many descriptors are looked at, and at a time: the verifier goes through every round, but not
-/// through what is called in it.
+/// Number of descriptors searched, in total and per round: the verifier walks every round, but not
+/// the function called in it.
 const DESCRIPTORS: usize = 1_024;
 const AT_A_TIME: usize = 64;
 
-/// Files that are looked at, as the stack has no room for so many: in the slot of the recipient that is
-/// searched for.
+/// Files searched in a round, in the slot of the recipient being searched for: the stack has no
+/// room for so many.
 #[btf_map]
 static FILES: PerCpuArray<[u64; AT_A_TIME], { SLOTS as usize }> = PerCpuArray::new();
 
@@ -24,11 +24,11 @@ static FILES: PerCpuArray<[u64; AT_A_TIME], { SLOTS as usize }> = PerCpuArray::n
 pub(crate) enum Held {
     Yes,
     No,
-    /// The process has more descriptors than are looked at, or the socket has none at all.
+    /// The process has more descriptors than are searched, or the socket has no file.
     Unsure,
 }
 
-/// Whether the process of this task, its leader, has a descriptor of the socket at this address.
+/// Whether the process led by this task has a descriptor of the socket at this address.
 #[inline(always)]
 pub(crate) fn holds(leader: Task, sock: u64, slot: u64) -> Held {
     let socket: *const u8 = Probe::read_member(sock as *const u8, &offsets::SOCK_SOCKET);
@@ -47,8 +47,8 @@ const FOUND: u64 = 1;
 const MISSING: u64 = 2;
 const TOO_MANY: u64 = 3;
 
-/// Searches a `struct fdtable`, NULL for an empty one. A global function: the verifier goes
-/// through it once in a program, whatever the paths to it, and takes numbers for arguments only.
+/// Searches a `struct fdtable`; NULL is an empty one. A global function: the verifier walks it once
+/// per program, whatever the paths to it, and allows only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn search_open_files(table: u64, file: u64, slot: u64) -> u64 {
@@ -71,7 +71,7 @@ extern "C" fn search_open_files(table: u64, file: u64, slot: u64) -> u64 {
     if DESCRIPTORS >= count as usize { MISSING } else { TOO_MANY }
 }
 
-/// Whether a file is among [`AT_A_TIME`] of them: not 0 if so. A global function, as
+/// Whether a file is among [`AT_A_TIME`] of them: nonzero if so. A global function, like
 /// [`is_task`](crate::task).
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -85,10 +85,11 @@ extern "C" fn has_file(files: u64, file: u64, slot: u64) -> u64 {
     let size = size_of::<[u64; AT_A_TIME]>() as u32;
     // SAFETY: the helper writes no more than the slot's size, and checks the address itself.
     unsafe { bpf_probe_read_kernel(slot.cast(), size, files as *const _) };
-    // SAFETY: this CPU's slot, which the current program alone has; any bit pattern is an array of numbers.
+    // SAFETY: this CPU's slot, which only the current program uses; any bit pattern is an array of
+    // numbers.
     let found = unsafe { &*slot };
-    // Without a branch for each, which would multiply the verifier's work: a difference has a bit
-    // set in itself or in its negation's sign.
+    // No branch per file, which would multiply the verifier's work: a nonzero difference has its
+    // top bit set, or its negation does.
     let mut all_differ = u64::MAX;
     for other in found {
         let difference = other ^ file;

@@ -1,6 +1,6 @@
-//! The errno that the kernel makes of an ICMP error: `icmp_err_convert` in `net/ipv4/icmp.c` and
-//! `icmpv6_err_convert` in `net/ipv6/icmp.c`, with what `tcp_v4_err` and `tcp_v6_err` add. The
-//! same in 5.10 to 7.2.
+//! Errnos that the kernel derives from ICMP errors: `icmp_err_convert` in `net/ipv4/icmp.c` and
+//! `icmpv6_err_convert` in `net/ipv6/icmp.c`, and what `tcp_v4_err` and `tcp_v6_err` add. The same
+//! in 5.10 to 7.2.
 
 use socktrace_ebpf::Family;
 
@@ -26,7 +26,7 @@ pub(crate) fn is_its_errno(errno: u16) -> u64 {
     is_same(errno.into(), EACCES.into()) | is_above & (ABOVE_64 >> (errno % 64))
 }
 
-/// The errno for a message of this type and code; `None` for those that are no error to TCP.
+/// Errno for a message of this type and code; `None` if it is no error to TCP.
 #[expect(clippy::match_same_arms, reason = "one line a message of each protocol, as in the kernel")]
 #[inline(always)]
 pub(crate) fn errno(family: Family, kind: u8, code: u8) -> Option<u16> {
@@ -38,7 +38,7 @@ pub(crate) fn errno(family: Family, kind: u8, code: u8) -> Option<u16> {
         (Family::Ipv4, 3, 5) => Some(EOPNOTSUPP),
         (Family::Ipv4, 3, 7) => Some(EHOSTDOWN),
         (Family::Ipv4, 3, 8) => Some(ENONET),
-        // Of fragments that were not put together in time (code 1) `icmp_unreach` passes none on.
+        // `icmp_unreach` does not pass on fragments that were not reassembled in time (code 1).
         (Family::Ipv4, 11, _) => Some(EHOSTUNREACH),
         (Family::Ipv4, 12, _) => Some(EPROTO),
         (Family::Ipv6, 1, 0) => Some(ENETUNREACH),

@@ -1,4 +1,5 @@
-//! An ICMP error as the functions get it that hand it to protocols (`icmp_unreach`, `icmpv6_notify`).
+//! ICMP errors as passed to the functions that deliver them to protocols (`icmp_unreach`,
+//! `icmpv6_notify`).
 
 use socktrace_ebpf::{Address, Family};
 
@@ -8,26 +9,26 @@ use crate::{
     tuple::Tuple,
 };
 
-/// Offsets in the IPv4 and IPv6 headers, which are fixed.
+/// Fixed offsets in the IPv4 and IPv6 headers.
 const IPV4_SOURCE: usize = 12;
 const IPV4_DESTINATION: usize = 16;
 const IPV6_SOURCE: usize = 8;
 const IPV6_DESTINATION: usize = 24;
 const IPV6_NEXT_HEADER: usize = 6;
 const IPV6_HEADER_BYTES: usize = 40;
-/// The header of a fragment: its number, and its length.
+/// Number of the fragment header, and its length.
 const FRAGMENT: u8 = 44;
 const FRAGMENT_HEADER_BYTES: usize = 8;
 
-/// Where the headers of an ICMP packet lie. To be used only where memory can be read.
+/// Pointers to the headers of an ICMP packet. Only for use where memory can be read.
 pub(crate) struct IcmpPacket {
-    /// The packet's own network header: from the router.
+    /// Network header of the packet itself: from the router.
     network: *const u8,
-    /// Its ICMP header.
+    /// ICMP header of the packet.
     transport: *const u8,
-    /// The network header of the packet that it complains of.
+    /// Network header of the packet that the error is about.
     embedded: *const u8,
-    /// Inode of the network namespace that it came to, 0 in a kernel without namespaces.
+    /// Inode of the network namespace where it arrived; 0 in a kernel without namespaces.
     netns: u32,
 }
 
@@ -47,27 +48,27 @@ impl IcmpPacket {
         }
     }
 
-    /// Type and code of an ICMP message of IPv4; functions of IPv6 are given theirs.
+    /// Type and code of an `ICMPv4` message; IPv6 functions get theirs as arguments.
     #[inline(always)]
     pub(crate) fn message4(&self) -> (u8, u8) {
         (byte(self.transport, 0), byte(self.transport, 1))
     }
 
-    /// Where the transport header of the embedded packet of IPv4 begins.
+    /// Offset of the transport header in the embedded IPv4 packet.
     #[inline(always)]
     pub(crate) fn offset4(&self) -> usize {
         // The header length is in words, in the low half of the first byte.
         usize::from(byte(self.embedded, 0) & 0xf) * 4
     }
 
-    /// The same of IPv6, as the kernel gives it.
+    /// Offset of the transport header in the embedded IPv6 packet, as given by the kernel.
     #[inline(always)]
     pub(crate) fn offset6(offset: i32) -> usize {
         if offset > 0 { offset as usize } else { IPV6_HEADER_BYTES }
     }
 
-    /// The same of IPv6, and the protocol, where the kernel has not looked yet; extension headers are
-    /// passed over only if it is the one of a fragment.
+    /// Protocol and offset of the transport header in the embedded IPv6 packet, where the kernel
+    /// has not parsed it yet. Of extension headers, only a fragment header is skipped.
     #[inline(always)]
     pub(crate) fn transport6(&self) -> (u8, usize) {
         match byte(self.embedded, IPV6_NEXT_HEADER) {
@@ -78,14 +79,14 @@ impl IcmpPacket {
         }
     }
 
-    /// What lies in the embedded transport header, which begins at the offset.
+    /// Reads from the embedded transport header, which begins at `offset`.
     #[inline(always)]
     pub(crate) fn read<T: Copy>(&self, offset: usize) -> T {
         Probe::read(self.embedded.wrapping_add(offset), 0)
     }
 
-    /// Who sent the message, and the ends of the embedded packet, whose transport header begins at the
-    /// offset, with its ports.
+    /// Sender of the message, and the ends of the embedded packet, whose transport header begins at
+    /// `offset` with the ports.
     #[inline(always)]
     pub(crate) fn ends(&self, family: Family, offset: usize) -> (Address, Tuple) {
         let [source, destination]: [u16; 2] = self.read(offset);

@@ -1,10 +1,10 @@
-//! Operations of `io_uring` on sockets.
+//! Socket operations of `io_uring`.
 //!
-//! The way to the socket leads through a `void *`, as in [`descriptor`].
+//! The path to the socket leads through a `void *`, as in [`descriptor`].
 
 use crate::{descriptor, errno::returned, load::Probe, offsets, sock::Sock};
 
-/// A `struct io_kiocb`, whose operation has just been tried.
+/// A `struct io_kiocb` whose operation has just been tried.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation(*const u8);
 
@@ -14,8 +14,8 @@ impl Operation {
         Self(request)
     }
 
-    /// The errno that the program gets, 0 for success; from what the operation's function has returned,
-    /// which is 0 when it has put a result into the request. What it has not put there is a former one's.
+    /// Errno that the program gets; 0 for success. The operation's function returns 0 if it has
+    /// stored a result in the request; otherwise the result found there is an earlier operation's.
     #[inline(always)]
     pub(crate) fn errno(self, function_returned: u64) -> u16 {
         if function_returned as i32 != 0 {
@@ -25,7 +25,7 @@ impl Operation {
         returned(i64::from(result).cast_unsigned())
     }
 
-    /// The socket that it was about.
+    /// Socket of the operation.
     #[inline(always)]
     pub(crate) fn sock(self) -> Option<Sock<Probe>> {
         descriptor::sock_of(Probe::read_member(self.0, &offsets::IO_REQUEST_FILE))

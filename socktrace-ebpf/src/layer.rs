@@ -1,10 +1,10 @@
-//! What lies between a program and TCP: kTLS, and the programs of a sockmap.
+//! Layers between a program and TCP: kTLS, and the programs of a sockmap.
 //!
-//! Their `sendmsg` makes something else of what is written, and sends that by TCP's. When that fails, TCP's
-//! calls `sk_stream_error`, and then theirs does for the program (`tls_sw_sendmsg`, `tcp_bpf_sendmsg`; 5.10
-//! to 7.3): one write fails, whose errno is that of the second call. Others have no second one: threads of
-//! the kernel send what is left over (`tx_work_handler`, `sk_psock_backlog`), and so does close. No program
-//! gets an errno of these.
+//! Their `sendmsg` transforms what is written and sends the result with TCP's. If that fails, TCP's
+//! calls `sk_stream_error`, and then theirs does so for the program (`tls_sw_sendmsg`,
+//! `tcp_bpf_sendmsg`; 5.10 to 7.3): one write fails, with the errno of the second call. Other
+//! failures have no second call: kernel threads send what is left over (`tx_work_handler`,
+//! `sk_psock_backlog`), and so does close. No program gets an errno for these.
 
 use crate::{
     load::{Load, Probe},
@@ -13,11 +13,11 @@ use crate::{
     task,
 };
 
-/// `MSG_NO_SHARED_FRAGS` in `include/linux/socket.h`: `tcp_bpf_sendmsg` adds it to the flags of what it
-/// sends (5.10 to 7.3), and not to those for the program.
+/// `MSG_NO_SHARED_FRAGS` in `include/linux/socket.h`: `tcp_bpf_sendmsg` adds it to the flags of
+/// what it sends (5.10 to 7.3), but not to the program's.
 const MSG_NO_SHARED_FRAGS: i32 = 0x8_0000;
 
-/// Whether `sk_stream_error`, called with these flags, ends what no program has called.
+/// Whether `sk_stream_error`, called with these flags, ends a send that no program has made.
 #[inline(always)]
 pub(crate) fn is_inner_call<L: Load>(sock: Sock<L>, message_flags: i32) -> bool {
     lies_below(sock)
@@ -26,7 +26,7 @@ pub(crate) fn is_inner_call<L: Load>(sock: Sock<L>, message_flags: i32) -> bool 
             || task::current_is_kernel_thread())
 }
 
-/// Whether a program's call is under way on a socket that kTLS encrypts for.
+/// Whether a program's call is in progress on a socket for which kTLS encrypts.
 #[inline(always)]
 pub(crate) fn encrypts_for_a_program<L: Load>(sock: Sock<L>) -> bool {
     lies_below(sock)
@@ -35,28 +35,28 @@ pub(crate) fn encrypts_for_a_program<L: Load>(sock: Sock<L>) -> bool {
         && !task::current_is_kernel_thread()
 }
 
-/// Whether something lies above TCP on this socket: two loads, after which all others leave.
+/// Whether a layer lies above TCP on this socket: two loads, after which all other sockets are done.
 #[inline(always)]
 pub(crate) fn lies_below<L: Load>(sock: Sock<L>) -> bool {
     // Not trusted: see `TcpSock::untrusted_sock`.
     sock.tcp().is_some_and(|tcp| tcp.untrusted_sock().has_other_protocol())
 }
 
-/// State of kTLS on a socket: none, where it does not encrypt what is sent, or the device does.
+/// State of kTLS on a socket: none if it does not encrypt what is sent, or the device does.
 const NONE: u64 = 0;
 const ENCRYPTS: u64 = 1;
-/// It is sending what it has encrypted.
+/// kTLS is sending what it has encrypted.
 const SENDING: u64 = 2;
 
-/// The name of kTLS among upper-layer protocols, with its NUL.
+/// Name of kTLS among upper-layer protocols, with its NUL.
 const TLS: u32 = u32::from_ne_bytes(*b"tls\0");
 
-/// `TLS_SW` in `include/net/tls.h`; the same in 5.10 to 7.3. A device's `sendmsg` (`tls_device_sendmsg`)
-/// leaves `sk_stream_error` to TCP's.
+/// `TLS_SW` in `include/net/tls.h`; the same in 5.10 to 7.3. With device offload, kTLS's `sendmsg`
+/// (`tls_device_sendmsg`) leaves `sk_stream_error` to TCP's.
 const TLS_SW: u8 = 1;
 
-/// State of kTLS on a TCP socket. A global function: the verifier goes through it once in a program,
-/// whatever the paths to it, and takes numbers for arguments only.
+/// State of kTLS on a TCP socket. A global function: the verifier walks it once per program,
+/// whatever the paths to it, and allows only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn ktls(sock: u64) -> u64 {

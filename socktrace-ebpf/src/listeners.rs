@@ -1,10 +1,10 @@
-//! Listeners: what they drop, and whose they are.
+//! Listeners: the packets they drop, and their owners.
 //!
-//! Every handshake packet that a listener drops is counted in its `sk_drops` (`tcp_listendrop`, 5.10 to
-//! 7.3), for a full accept queue above all, and so are segments that fit no handshake: of a port scan, of
-//! a health check that resets what was half open, a SYN that is sent again. They are distinguished by the
-//! queue: only accept makes room in it, so that one that was full when a packet was dropped is full until
-//! the next accept.
+//! A listener counts every handshake packet that it drops in its `sk_drops` (`tcp_listendrop`, 5.10
+//! to 7.3), above all because its accept queue is full. It also counts segments that fit no
+//! handshake: of a port scan, of a health check that resets half-open connections, a retransmitted
+//! SYN. The queue tells them apart: only accept makes room in it, so a queue that was full when a
+//! packet was dropped is full until the next accept.
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -31,25 +31,25 @@ use crate::{
     task::{self, Task},
 };
 
-/// A listener, by its address.
+/// Listener, by its address in the kernel.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Listener {
-    /// When it was reported last, in nanoseconds since boot; 0 for never.
+    /// When it was last reported, in nanoseconds since boot; 0 for never.
     reported_ns: u64,
-    /// `sk_drops`, as far as it was counted.
+    /// `sk_drops` up to which drops have been counted.
     drops: u32,
-    /// What was dropped since then as the queue was full.
+    /// Packets dropped since the last report because the queue was full.
     unreported: u32,
-    /// The limit of its queue, as of then.
+    /// Limit of its queue at the last count.
     limit: u32,
     pub(crate) netns: u32,
     pub(crate) port: u16,
     pub(crate) family: u8,
     reserved: [u8; 5],
-    /// The address that it is bound to.
+    /// Address that it is bound to.
     pub(crate) local: Address,
-    /// Who called listen, or has accepted since: late, or after something was dropped.
+    /// Process that called listen, or has accepted since: late, or after a drop.
     pub(crate) owner: Owner,
 }
 
@@ -58,36 +58,36 @@ const _: () = assert!(size_of::<Listener>() == LISTENER_BYTES);
 #[btf_map]
 static LISTENERS: HashMap<u64, Listener, ENTRIES> = HashMap::new();
 
-/// Those that a program is counting the drops of: one at a time, as the kernels before 5.12 have no
-/// instruction that would let two agree on who counts what.
+/// Listeners whose drops a program is counting. One program at a time, because kernels before 5.12
+/// have no instruction by which two could agree on who counts what.
 #[btf_map]
 static COUNTING: HashMap<u64, u8, ENTRIES> = HashMap::new();
 
-/// Packets that listeners have dropped: of IPv4, of IPv6, and the same with a full accept queue.
+/// Packets that listeners have dropped: IPv4, IPv6, and the same two with a full accept queue.
 #[btf_map]
 static DROPS: PerCpuArray<u64, { 2 * Family::ALL.len() }> = PerCpuArray::new();
 
-/// When a listener is looked at.
+/// Reason for a look at a listener.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occasion {
     /// The current process has just accepted a connection.
     Accept,
-    /// It closes the listener: what is to be reported is left for the next look, as there is not stack enough
-    /// in such a program.
+    /// The current process closes the listener. Its report is left for the next look, because such
+    /// a program does not have enough stack.
     Close,
-    /// Somebody looks at one that is closed.
+    /// The iterator visits a listener that is closed.
     Closed,
-    /// Somebody looks.
+    /// The iterator visits a listener.
     Look,
 }
 
-/// The current process has a socket listen.
+/// Tracks a socket on which the current process calls listen.
 #[inline(always)]
 pub(crate) fn listens<L: Load>(sock: Sock<L>) {
     remember(sock, 0);
 }
 
-/// A process holds a socket that has listened before socktrace was there.
+/// Tracks a socket that was listening before socktrace started, and its holder.
 #[inline(always)]
 pub(crate) fn listened<L: Load>(sock: Sock<L>, holder: Task) {
     remember(sock, number(holder.address() as *const u8));
@@ -109,16 +109,16 @@ fn remember<L: Load>(sock: Sock<L>, holder: u64) {
     }
 }
 
-/// Remembers a listener of the task at the address of `holder`, of the current one if that is 0.
+/// Tracks a listener of the task at the address `holder`, or of the current task if that is 0.
 ///
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn remember_listener(address: u64, port_family: u64, drops: u64, holder: u64) -> u64 {
     let (port, family, drops) = (port_family as u16, (port_family >> 16) as u8, drops as u32);
     let known = LISTENERS.get_ptr_mut(address);
-    // Another one may have been at that address.
+    // Another listener may have been at that address.
     let is_known = known.is_some_and(|known| {
         // SAFETY: just looked up.
         let known = unsafe { &*known };
@@ -152,13 +152,14 @@ extern "C" fn remember_listener(address: u64, port_family: u64, drops: u64, hold
     if holder == 0 {
         owner.open(owner::current_cgroup());
     } else if task::is_readable() && owner.tgid <= 1 {
-        // Processes come in order of their ids, and the first one may hold it for a service.
+        // Processes are visited in order of their ids, and the first one may hold the listener for
+        // a service.
         owner.set(Task::new(holder as *const u8));
     }
     0
 }
 
-/// Owner of a listener.
+/// Owner of the listener at this address.
 #[inline(always)]
 pub(crate) fn owner(address: u64) -> Option<&'static Owner> {
     let listener = LISTENERS.get_ptr_mut(address)?;
@@ -166,7 +167,7 @@ pub(crate) fn owner(address: u64) -> Option<&'static Owner> {
     Some(unsafe { &(*listener).owner })
 }
 
-/// The current process closes a listener: it is forgotten, unless there is something to report.
+/// Forgets a listener that the current process closes, unless there is something to report.
 #[inline(always)]
 pub(crate) fn closes<L: Load>(sock: Sock<L>) {
     let mut unreported = 0;
@@ -178,8 +179,8 @@ pub(crate) fn closes<L: Load>(sock: Sock<L>) {
     }
 }
 
-/// What a listener has dropped, if anything, and its queue: the limit in the upper half. Most have never
-/// dropped anything.
+/// Number of packets that a listener has dropped, if any, and its queue, with the limit in the
+/// upper half. Most listeners have never dropped anything.
 #[inline(always)]
 fn state<L: Load>(sock: Sock<L>) -> Option<(u64, u64)> {
     if offsets::SOCK_DROPS.is_absent() || offsets::SOCK_ACK_BACKLOG.is_absent() {
@@ -193,7 +194,7 @@ fn state<L: Load>(sock: Sock<L>) -> Option<(u64, u64)> {
     Some((u64::from(drops), u64::from(limit) << 32 | u64::from(waiting)))
 }
 
-/// Counts what a listener has dropped since it was looked at last, and reports it if it is time to.
+/// Counts what a listener has dropped since the last look, and reports it if that is due.
 #[inline(always)]
 pub(crate) fn look_at<L: Load>(sock: Sock<L>, occasion: Occasion) {
     if let Some((drops, queue)) = state(sock) {
@@ -207,9 +208,9 @@ pub(crate) fn look_at<L: Load>(sock: Sock<L>, occasion: Occasion) {
     }
 }
 
-/// Makes a listener that of the current process, which accepts from it.
+/// Makes the current process, which accepts from a listener, its owner.
 ///
-/// A global function for the same reason.
+/// A global function, like [`remember_listener`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn take_over(address: u64) -> u64 {
@@ -223,7 +224,7 @@ extern "C" fn take_over(address: u64) -> u64 {
     0
 }
 
-/// Reports what is left of a listener that is closed.
+/// Reports the remaining drops of a closed listener.
 #[inline(always)]
 pub(crate) fn look_at_closed(address: u64, listener: &Listener) {
     let queue = u64::from(listener.limit) << 32;
@@ -234,9 +235,9 @@ pub(crate) fn look_at_closed(address: u64, listener: &Listener) {
     }
 }
 
-/// Reports so many packets.
+/// Reports this many dropped packets.
 ///
-/// A global function for the same reason.
+/// A global function, like [`remember_listener`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn report_drops(address: u64, dropped: u64, queue: u64, occasion: u64) -> u64 {
@@ -274,7 +275,7 @@ extern "C" fn report_drops(address: u64, dropped: u64, queue: u64, occasion: u64
 
 /// Whether the accept queue was full when the last packets were dropped.
 ///
-/// Several programs may accept at a time, and each finds the places that the others have made: so an
+/// Several programs may accept at once, and each sees the room that the others have made, so an
 /// eighth may be free after an accept.
 #[inline(always)]
 fn was_full(waiting: u32, limit: u32, occasion: u64) -> bool {
@@ -282,10 +283,10 @@ fn was_full(waiting: u32, limit: u32, occasion: u64) -> bool {
     u64::from(waiting) + made > u64::from(limit)
 }
 
-/// How many packets that a listener has dropped with its queue full are to be reported now, if any, or
-/// later if it is closed.
+/// Counts what a listener has dropped since the last look. Returns the number of packets dropped
+/// with a full queue whose report is due, or, if the listener closes, is left to the next look.
 ///
-/// A global function for the same reason.
+/// A global function, like [`remember_listener`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -> u64 {
@@ -297,14 +298,14 @@ extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -
     if listener.drops == drops as u32 && listener.unreported == 0 {
         return 0;
     }
-    // What this one leaves, whoever looks next will find.
+    // The next look finds what is not counted here.
     if COUNTING.insert(address, 1, u64::from(BPF_NOEXIST)).is_err() {
         return 0;
     }
-    // SAFETY: just looked up. Volatile, as another program may have been at it until now.
+    // SAFETY: just looked up. Volatile, because another program may have been writing it until now.
     let known = unsafe { (&raw const listener.drops).read_volatile() };
     let added = (drops as u32).wrapping_sub(known);
-    // Not if that one has seen more.
+    // Not if the other program has seen more.
     if added != 0 && added < 1 << 31 {
         (listener.drops, listener.limit) = (drops as u32, (queue >> 32) as u32);
         let full = u64::from(was_full(queue as u32, (queue >> 32) as u32, occasion));
@@ -319,7 +320,7 @@ extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -
         || occasion == Occasion::Closed as u64;
     let mut due = u64::from(listener.unreported);
     if occasion == Occasion::Close as u64 {
-        // Others report it.
+        // Reported by the next look.
     } else if !is_due {
         due = 0;
     } else if due != 0 {
@@ -329,7 +330,8 @@ extern "C" fn count_drops(address: u64, drops: u64, queue: u64, occasion: u64) -
     due
 }
 
-/// Counts packets for the host, and for whose listener it is. A global function for the same reason.
+/// Counts packets for the host, and for the listener's owner. A global function, like
+/// [`remember_listener`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_dropped(added: u64, full: u64, port_family: u64, cgroup_id: u64) -> u64 {

@@ -1,12 +1,12 @@
-//! Two ways to read kernel memory, by direct loads and by helper, and one to read a program's.
+//! Two ways to read kernel memory, by direct loads and by helper, and one to read a program's memory.
 //!
 //! Direct loads go through pointers whose type the verifier knows (arguments of fentry and fexit
-//! programs and what is reached from them): it checks every load against the kernel's BTF, and a
-//! load through a stale or NULL pointer reads 0 instead of faulting. They cost nothing and work
-//! under lockdown=confidentiality. The helper reads any address, and that lockdown forbids it; it
-//! is the only way in kprobe programs, whose arguments are mere numbers.
+//! programs, and what is reached from them). The verifier checks every load against the kernel's
+//! BTF, and a load through a stale or NULL pointer reads 0 instead of faulting. Direct loads cost
+//! nothing and work under lockdown=confidentiality. The helper reads any address, but this lockdown
+//! forbids it; it is the only way in kprobe programs, whose arguments are plain numbers.
 //!
-//! What reads a socket is generic over the way, so that both kinds of programs share it.
+//! Code that reads a socket is generic over the way, so that both kinds of programs share it.
 
 use core::{arch::asm, mem::MaybeUninit};
 
@@ -20,19 +20,19 @@ use crate::{
     uapi::{IPPROTO_TCP, SOCK_STREAM},
 };
 
-/// States of what is smaller than a full socket, in `include/net/tcp_states.h`: `TCP_TIME_WAIT`
-/// and `TCP_NEW_SYN_RECV`.
+/// States of sockets that are smaller than a full one, in `include/net/tcp_states.h`:
+/// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV`.
 const NOT_FULL: [u8; 2] = [6, 12];
 
 /// A way to read a `T` at an address.
 pub(crate) trait Load: Copy {
-    /// Whether [`Self::make_cookie`] can make any.
+    /// Whether [`Self::make_cookie`] can make a cookie.
     const MAKES_COOKIES: bool;
 
     /// Whether it reads the current program's memory.
     const READS_USER: bool = false;
 
-    /// Reads the `T` that lies `offset` bytes after `base`; zero when it cannot be read.
+    /// Reads the `T` that is `offset` bytes after `base`; zero if it cannot be read.
     ///
     /// # Safety
     /// For [`Direct`], `base` is a pointer the verifier has typed, and a `T` lies at the offset in
@@ -40,7 +40,7 @@ pub(crate) trait Load: Copy {
     /// the kernel.
     unsafe fn load<T: Copy>(base: *const u8, offset: usize) -> T;
 
-    /// The same at the offset that a fact gives; zero where this kernel lacks the member. `T` is an
+    /// Reads the `T` at the offset of a fact; zero if this kernel lacks the member. `T` is an
     /// integer, a pointer or an array of them.
     ///
     /// # Safety
@@ -54,33 +54,32 @@ pub(crate) trait Load: Copy {
         }
     }
 
-    /// Reads what may lie past the end of the type that the verifier knows; zero where that cannot be
-    /// read.
+    /// Reads what may lie past the end of the type that the verifier knows; zero if it cannot be read.
     ///
     /// # Safety
     /// For [`Direct`], `base` is a pointer the verifier has typed.
     #[inline(always)]
     unsafe fn load_past<T: Copy>(base: *const u8, offset: usize) -> T {
-        // SAFETY: the caller's contract; the other ways know no types.
+        // SAFETY: the caller's contract; the other ways are untyped.
         unsafe { Self::load(base, offset) }
     }
 
-    /// The `struct sock` as `struct tcp_sock`, which begins with it; NULL when it is not a full TCP
+    /// The `struct sock` as the `struct tcp_sock` that begins with it; NULL if it is not a full TCP
     /// socket.
     ///
     /// # Safety
-    /// As for [`Self::load`], with a `struct sock` or what begins like one.
+    /// As for [`Self::load`], with a `struct sock` or a struct that begins like one.
     unsafe fn tcp_sock(sock: *const u8) -> *const u8;
 
-    /// The cookie of a `struct sock`, which the kernel makes if there is none yet; 0 where it cannot be
-    /// had to.
+    /// Cookie of a `struct sock`, which the kernel makes if there is none yet; 0 if it cannot be
+    /// obtained.
     ///
     /// # Safety
     /// As for [`Self::tcp_sock`].
     unsafe fn make_cookie(sock: *const u8) -> u64;
 }
 
-/// By direct loads through typed pointers.
+/// Direct loads through typed pointers.
 #[derive(Clone, Copy)]
 pub(crate) struct Direct;
 
@@ -118,15 +117,15 @@ impl Load for Direct {
     }
 }
 
-/// By `bpf_probe_read_kernel`, at any address. To be used only where [`READ_KERNEL`] allows it.
+/// Reads by `bpf_probe_read_kernel`, at any address. Only for use where [`READ_KERNEL`] allows it.
 ///
 /// [`READ_KERNEL`]: crate::offsets::READ_KERNEL
 #[derive(Clone, Copy)]
 pub(crate) struct Probe;
 
 impl Probe {
-    /// Reads the `T` that lies `offset` bytes after `base`. Any address will do: zero is read
-    /// where nothing can be. `T` is an integer, a pointer or an array of them.
+    /// Reads the `T` that is `offset` bytes after `base`. Any address will do: unreadable memory
+    /// reads as zero. `T` is an integer, a pointer or an array of them.
     #[inline(always)]
     pub(crate) fn read<T: Copy>(base: *const u8, offset: usize) -> T {
         let mut value = MaybeUninit::<T>::uninit();
@@ -138,15 +137,15 @@ impl Probe {
         unsafe { value.assume_init() }
     }
 
-    /// The same to where it is wanted, without a copy on the stack of 512 bytes.
+    /// Reads into `value`, without a copy on the 512-byte stack.
     #[inline(always)]
     pub(crate) fn read_to<T: Copy>(value: &mut T, base: *const u8, offset: usize) {
         let address = base.wrapping_add(offset).cast();
-        // SAFETY: the helper writes as many bytes as there are, and checks the address itself.
+        // SAFETY: the helper writes exactly the size of `value`, and checks the address itself.
         unsafe { bpf_probe_read_kernel((&raw mut *value).cast(), size_of::<T>() as u32, address) };
     }
 
-    /// Reads text that ends in NUL into what is all NUL, cut off where it is longer.
+    /// Reads NUL-terminated text into an all-NUL buffer, truncated if it is longer.
     #[inline(always)]
     pub(crate) fn read_text<const N: usize>(address: *const u8, text: &mut [u8; N]) {
         // SAFETY: the helper writes at most `N` bytes to `text` and checks the address itself.
@@ -155,8 +154,8 @@ impl Probe {
         }
     }
 
-    /// Reads the text in a member to where it is wanted, without a copy on the stack of 512 bytes: all
-    /// NUL after its end, where the kernel may have left more, and where this one lacks the member.
+    /// Reads the text in a member into `text`, without a copy on the 512-byte stack: all NUL after
+    /// the text's end, where the kernel may have left more, and if this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn read_text_member<const N: usize>(
         base: *const u8,
@@ -169,7 +168,7 @@ impl Probe {
         }
     }
 
-    /// [`Self::read`] at the offset that a fact gives; zero where this kernel lacks the member.
+    /// [`Self::read`] at the offset of a fact; zero if this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn read_member<T: Copy>(base: *const u8, offset: &impl Offset) -> T {
         offset.offset().map_or_else(zero, |offset| Self::read(base, offset))
@@ -184,7 +183,7 @@ impl Load for Probe {
         Self::read(base, offset)
     }
 
-    /// Asks what the helper for typed pointers asks, which kprobe programs do not get.
+    /// Checks what the helper for typed pointers checks, which kprobe programs cannot call.
     #[inline(always)]
     unsafe fn tcp_sock(sock: *const u8) -> *const u8 {
         let state: u8 = Self::read_member(sock, &offsets::SOCK_STATE);
@@ -204,8 +203,8 @@ impl Load for Probe {
     }
 }
 
-/// From the current program's memory, by `bpf_probe_read_user`, which lockdown does not forbid. What
-/// is read may have changed since the kernel read it.
+/// Reads the current program's memory by `bpf_probe_read_user`, which lockdown does not forbid. The
+/// memory may have changed since the kernel read it.
 #[derive(Clone, Copy)]
 pub(crate) struct User;
 
@@ -236,19 +235,19 @@ impl Load for User {
     }
 }
 
-/// A pointer as a mere number, whatever type the verifier knows it by: it allows no arithmetic with that
-/// type, nor such an argument of a global function.
+/// A pointer as a plain number, whatever its type to the verifier, which allows neither arithmetic
+/// on such a pointer nor passing it to a global function.
 #[inline(always)]
 pub(crate) fn number(pointer: *const u8) -> u64 {
     let mut number = pointer as u64;
-    // SAFETY: changes a register, and nothing in the end. What is negated is no longer a pointer to the
-    // verifier (`check_alu_op`).
+    // SAFETY: negates a register twice, which leaves its value. To the verifier, a negated pointer
+    // is no longer a pointer (`check_alu_op`).
     unsafe { asm!("{number} = -{number}", "{number} = -{number}", number = inout(reg) number) };
     number
 }
 
 #[inline(always)]
 fn zero<T: Copy>() -> T {
-    // SAFETY: what is loaded are integers, pointers and arrays of them: all zeroes is one.
+    // SAFETY: only integers, pointers and arrays of them are loaded: all zeroes is one.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }

@@ -1,7 +1,6 @@
-//! What the programs say about themselves, for `--probe-log`.
+//! Messages of the programs about themselves, for `--probe-log`.
 
-/// Logs a message where the programs are built with the feature `log`; elsewhere it is no code at
-/// all.
+/// Logs a message if the programs are built with the feature `log`; otherwise expands to nothing.
 macro_rules! debug {
     ($ctx:expr, $($message:tt)+) => {
         #[cfg(feature = "log")]

@@ -1,4 +1,4 @@
-//! socktrace's kernel programs: one file a kernel hook under `programs/`.
+//! socktrace's kernel programs, one file per kernel hook under `programs/`.
 
 #![no_std]
 #![no_main]
@@ -67,14 +67,14 @@ mod unix;
 mod verifier;
 mod waiter;
 
-/// A reachable panic would leave an endless loop behind, which the verifier refuses to load.
+/// A reachable panic would leave an endless loop behind, which the verifier rejects.
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The kernel offers helpers such as `bpf_skc_to_tcp_sock` to GPL-compatible programs only. It knows
-/// this crate's license, MIT or GPL-2.0, by this name.
+/// The kernel offers helpers such as `bpf_skc_to_tcp_sock` only to GPL-compatible programs. It
+/// recognizes this crate's license, MIT or GPL-2.0, by this name.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

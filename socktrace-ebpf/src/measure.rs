@@ -1,4 +1,4 @@
-//! Numbers that metrics need and no signature has: how many, how long, how full.
+//! Numbers that metrics need and no signature holds: counts, durations and fill levels.
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -20,48 +20,48 @@ use crate::{
     tally::{add, add_to, bump},
 };
 
-/// Connections that programs took out of accept queues: of IPv4, of IPv6.
+/// Connections that programs have taken out of accept queues: IPv4, IPv6.
 #[btf_map]
 static ACCEPTED: PerCpuArray<u64, { Family::ALL.len() }> = PerCpuArray::new();
 
-/// How long connections waited to be accepted that waited for a tick of the kernel's clock at least.
-/// [`ACCEPTED`] has the others too.
+/// Time that connections waited to be accepted, if they waited for at least one tick of the
+/// kernel's clock. [`ACCEPTED`] includes the others too.
 #[btf_map]
 static ACCEPT_WAITS: PerCpuArray<u64, { histogram::slots(ACCEPT_WAIT_MS.len()) }> =
     PerCpuArray::new();
 
-/// Retransmission timeouts that have run out.
+/// Retransmission timeouts that have expired.
 #[btf_map]
 static RTOS: PerCpuArray<u64, { histogram::slots(RTO_MS.len()) }> = PerCpuArray::new();
 
-/// How full accept queues were when a connection was accepted that had been reset.
+/// Fill levels of accept queues when a connection was accepted that had been reset.
 #[btf_map]
 static QUEUES_AT_RESETS: PerCpuArray<u64, { histogram::slots(QUEUE_PERCENT.len()) }> =
     PerCpuArray::new();
 
-/// The same when accept failed for lack of resources.
+/// Fill levels of accept queues when accept failed for lack of resources.
 #[btf_map]
 static QUEUES_AT_FAILURES: PerCpuArray<u64, { histogram::slots(QUEUE_PERCENT.len()) }> =
     PerCpuArray::new();
 
-/// RSTs that were sent, by reason: of sockets' own accord, then in answer to segments, by the kind of
-/// socket that answered.
+/// RSTs sent, by reason: of sockets' own accord, then in answer to segments, by the kind of socket
+/// that answered.
 #[btf_map]
 static RESETS_SENT: PerCpuArray<u64, { (RST_REASONS + 1) * (RST_ANSWERERS + 1) }> =
     PerCpuArray::new();
 
-/// Socket options that were refused.
+/// Refused socket options.
 #[btf_map]
 static SOCKOPTS: HashMap<Sockopt, u64, SOCKOPT_ENTRIES> = HashMap::new();
 
-/// A program takes a connection out of an accept queue.
+/// Counts a connection that a program takes out of an accept queue.
 #[inline(always)]
 pub(crate) fn accepted(family: Family) {
     add_to(&ACCEPTED, usize::from(family as u8 == Family::Ipv6 as u8), 1);
 }
 
-/// Measures how long a connection, which is accepted now, has waited for that since its handshake. Most
-/// do not wait for a tick, and take no more than a look at the clock.
+/// Measures how long a connection that is being accepted has waited since its handshake. Most do
+/// not wait for a tick, and cost only a look at the clock.
 #[inline(always)]
 pub(crate) fn waited<L: Load>(accepted: Sock<L>) {
     if offsets::TCP_LSNDTIME.is_absent() {
@@ -76,14 +76,14 @@ pub(crate) fn waited<L: Load>(accepted: Sock<L>) {
     }
 }
 
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn accept_waited(ticks: u64, port: u64) -> u64 {
     let ms = (ticks * u64::from(offsets::JIFFY_US.get()) / 1_000) as u32;
     observe(&ACCEPT_WAITS, &ACCEPT_WAIT_MS, ms);
-    // A single tick may have passed in no time.
+    // A single tick may pass in no time.
     if ticks > 1 && offsets::OWNED_COUNTS.get() == 1 {
         count_slow_accept(histogram::slot(&SLOW_ACCEPT_MS, ms) as u64, 1, port);
         count_slow_accept(histogram::sum_slot(SLOW_ACCEPT_MS.len()) as u64, u64::from(ms), port);
@@ -91,7 +91,7 @@ extern "C" fn accept_waited(ticks: u64, port: u64) -> u64 {
     0
 }
 
-/// Adds to a slot of the current process's service. A global function for the same reason.
+/// Adds to a slot of the current process's service. A global function, like [`accept_waited`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_slow_accept(slot: u64, amount: u64, port: u64) -> u64 {
@@ -107,14 +107,14 @@ extern "C" fn count_slow_accept(slot: u64, amount: u64, port: u64) -> u64 {
     0
 }
 
-/// A retransmission timeout of so many jiffies has run out.
+/// Records that a retransmission timeout of this many jiffies has expired.
 #[inline(always)]
 pub(crate) fn timed_out(jiffies: u32) {
     let ms = (u64::from(jiffies) * u64::from(offsets::JIFFY_US.get()) / 1_000) as u32;
     observe(&RTOS, &RTO_MS, ms);
 }
 
-/// A connection that was reset is accepted from this listener.
+/// Records that a connection that was reset is accepted from this listener.
 #[inline(always)]
 pub(crate) fn accepted_reset<L: Load>(listener: Sock<L>) {
     if let Some(percent) = listener.accept_queue_percent() {
@@ -122,8 +122,8 @@ pub(crate) fn accepted_reset<L: Load>(listener: Sock<L>) {
     }
 }
 
-/// Accept fails on this listener for lack of resources. The connections of an MPTCP listener wait in
-/// the queue of its first subflow, which is not looked at.
+/// Records that accept fails on this listener for lack of resources. Connections of an MPTCP
+/// listener wait in the queue of its first subflow, which is not examined.
 #[inline(always)]
 pub(crate) fn accept_failed<L: Load>(listener: Sock<L>) {
     if !listener.is_mptcp()
@@ -133,7 +133,7 @@ pub(crate) fn accept_failed<L: Load>(listener: Sock<L>) {
     }
 }
 
-/// This host sends RST for this reason of the kernel's.
+/// Counts an RST that this host sends: `why`, and the kernel's own `reason`.
 #[inline(always)]
 pub(crate) fn sends_reset(why: SentReset, reason: u32) {
     let slot = if (reason as usize) < RST_REASONS { reason as usize } else { RST_REASONS };
@@ -148,15 +148,15 @@ pub(crate) fn sends_reset(why: SentReset, reason: u32) {
     add_to(&RESETS_SENT, answerer * (RST_REASONS + 1) + slot, 1);
 }
 
-/// A socket option was refused.
+/// Counts a refused socket option.
 #[inline(always)]
 pub(crate) fn refused_option(kind: EventKind, protocol: u8, level: i32, option: i32, errno: u16) {
     let how = u64::from(kind as u8) << 32 | u64::from(protocol) << 16 | u64::from(errno);
     count_refused_option(how, level as u64, option as u64);
 }
 
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_refused_option(how: u64, level: u64, option: u64) -> u64 {

@@ -1,7 +1,8 @@
-//! What an entry hook leaves for `tcp_done`: which function is working on the socket.
+//! Notes that entry hooks leave for `tcp_done`: which function is working on a socket.
 //!
-//! In the socket's record, not by CPU: when a segment or timer is processed from the socket's backlog,
-//! the code runs in process context, can be preempted and can continue on another CPU.
+//! A note is in the socket's record, not per CPU: when a segment or timer is processed from the
+//! socket's backlog, the code runs in process context, can be preempted and can continue on another
+//! CPU.
 
 use socktrace_ebpf::{Counter, Event, Flags, Origin};
 
@@ -12,10 +13,10 @@ use crate::{
     tally,
 };
 
-/// A note about a function that is running on a socket.
+/// Note about a function that is running on a socket.
 #[derive(Clone, Copy)]
 pub(crate) struct Note {
-    /// The function, an [`Origin`]; [`Origin::Other`] when none has left one.
+    /// The function, an [`Origin`]; [`Origin::Other`] if none has left a note.
     pub(crate) origin: u8,
     /// Whether it had work to do: a retransmission timer with segments in flight.
     pub(crate) fired: u8,
@@ -29,8 +30,9 @@ impl Note {
         Self { origin: origin as u8, fired: 0, flags: flags.0 as u16 }
     }
 
-    /// As records have it: an integer, as that is what functions hand each other. Its upper half says
-    /// whose it is, the lower half of the socket's address, as a record may have become another's.
+    /// Packs a note for a record into an integer, because that is what BPF functions return. The
+    /// upper half identifies the socket, by the lower half of its address, because the record may
+    /// have become another socket's.
     #[inline(always)]
     fn pack(self, address: u64) -> u64 {
         let Self { origin, fired, flags } = self;
@@ -51,7 +53,7 @@ pub(crate) fn put<L: Load>(sock: Sock<L>, note: Note) {
     put_rst(sock, note, [0, 0]);
 }
 
-/// The same about an RST with these numbers.
+/// Leaves a note about an RST with these sequence and acknowledgement numbers.
 #[inline(always)]
 pub(crate) fn put_rst<L: Load>(sock: Sock<L>, note: Note, rst: [u32; 2]) {
     let socket = sock.new_identity();
@@ -61,8 +63,7 @@ pub(crate) fn put_rst<L: Load>(sock: Sock<L>, note: Note, rst: [u32; 2]) {
     }
 }
 
-/// Adds the numbers of the RST that has ended a connection to the event about that, also when the note
-/// has been taken.
+/// Adds the numbers of the RST that has ended a connection to its event, even if the note has been taken.
 #[inline(always)]
 pub(crate) fn describe_rst<L: Load>(sock: Sock<L>, event: &mut Event) {
     if let Some(record) = Record::find(sock.identity()) {
@@ -70,31 +71,31 @@ pub(crate) fn describe_rst<L: Load>(sock: Sock<L>, event: &mut Event) {
     }
 }
 
-/// Takes the note on this socket away: one of no function if there is none.
+/// Removes and returns the note on this socket; if there is none, the origin is [`Origin::Other`].
 #[inline(always)]
 pub(crate) fn take<L: Load>(sock: Sock<L>) -> Note {
     let socket = sock.identity();
     Note::unpack(note_of(socket.address, socket.cookie, 1))
 }
 
-/// Whether a function is at work on this socket.
+/// Whether a function is working on this socket.
 #[inline(always)]
 pub(crate) fn has<L: Load>(sock: Sock<L>) -> bool {
     let socket = sock.identity();
     note_of(socket.address, socket.cookie, 0) != 0
 }
 
-/// Which function is at work on this socket, an [`Origin`].
+/// Function that is working on this socket, an [`Origin`].
 #[inline(always)]
 pub(crate) fn origin<L: Load>(sock: Sock<L>) -> u8 {
     let socket = sock.identity();
     Note::unpack(note_of(socket.address, socket.cookie, 0)).origin
 }
 
-/// The note on a socket as it is packed, 0 for none; `takes` it away if 1.
+/// Packed note on a socket, 0 for none. Removes the note if `takes` is 1.
 ///
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn note_of(address: u64, cookie: u64, takes: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! Facts about the running kernel, set by the daemon before the programs are verified.
 //!
-//! Each lies in read-only data that is frozen at load, so the verifier knows its value: code
+//! Facts are in read-only data that is frozen at load, so the verifier knows their values: code
 //! behind `is_absent` tests disappears, and an offset added to a pointer is a constant.
 
 use socktrace_ebpf::{facts::ABSENT, kernel_facts};
@@ -12,7 +12,7 @@ use socktrace_ebpf::{facts::ABSENT, kernel_facts};
 pub(crate) struct Fact(u32);
 
 impl Fact {
-    /// The value. The read is volatile, as the compiler must not fold the initial one.
+    /// The value. The read is volatile, because the compiler must not fold the initial value.
     #[inline(always)]
     pub(crate) fn get(&self) -> u32 {
         // SAFETY: reads a live, aligned static of this type.
@@ -20,15 +20,15 @@ impl Fact {
     }
 }
 
-/// A fact that this kernel may lack: to be asked for, so that no program forgets it.
+/// A fact that this kernel may lack. The type makes programs check for it.
 ///
-/// Transparent over `u32`, as [`Fact`].
+/// Transparent over `u32`, like [`Fact`].
 #[repr(transparent)]
 pub(crate) struct Optional(Fact);
 
-/// What the offset of a member can be asked of.
+/// Facts that are the offset of a member.
 pub(crate) trait Offset {
-    /// The offset, where this kernel has the member.
+    /// Offset of the member, if this kernel has it.
     fn offset(&self) -> Option<usize>;
 }
 
@@ -48,15 +48,15 @@ impl Offset for Optional {
 }
 
 impl Optional {
-    /// The fact itself, to be read where another one of its group is there: see
-    /// [`socktrace_ebpf::kernel_facts`]. Each test of one costs the verifier a branch to follow, and to
-    /// take out of the program again.
+    /// The fact itself, for use where another fact of its group is present: see
+    /// [`socktrace_ebpf::kernel_facts`]. Each test of a fact costs the verifier a branch to follow,
+    /// and to remove from the program again.
     #[inline(always)]
     pub(crate) fn present(&self) -> &Fact {
         &self.0
     }
 
-    /// Whether this kernel lacks it.
+    /// Whether this kernel lacks the fact.
     #[inline(always)]
     pub(crate) fn is_absent(&self) -> bool {
         self.offset().is_none()
@@ -83,22 +83,23 @@ macro_rules! globals {
 }
 kernel_facts!(globals);
 
-/// Position of the `skb` argument of `tcp_reset`; absent in 5.10, which passes the socket alone.
+/// Position of the `skb` argument of `tcp_reset`; absent in 5.10, which passes only the socket.
 #[unsafe(no_mangle)]
 pub(crate) static TCP_RESET_SKB_ARG: Optional = Optional(Fact(ABSENT));
 
-/// The kernel's `SK_RST_REASON_INVALID_SYN`, for which it answers a segment of a handshake under way (since
-/// 6.10); absent before.
+/// The kernel's `SK_RST_REASON_INVALID_SYN`, with which it answers a segment of a handshake in
+/// progress (since 6.10); absent before.
 #[unsafe(no_mangle)]
 pub(crate) static RST_INVALID_SYN: Fact = Fact(ABSENT);
 
-/// Whether `bpf_probe_read_kernel` may be used: 1, or 0 under lockdown=confidentiality. What it
-/// alone can read is then missing; everything else goes by direct loads.
+/// Whether `bpf_probe_read_kernel` may be used: 1, or 0 under lockdown=confidentiality. Facts that
+/// only it can read are then missing; everything else is read by direct loads.
 #[unsafe(no_mangle)]
 pub(crate) static READ_KERNEL: Fact = Fact(0);
 
-/// Whether MPTCP sockets are distinguished from their subflows: 1, or 0 where the facts, the tracepoint
-/// `inet_sk_error_report` or [`READ_KERNEL`] are missing. Then each subflow is reported as a socket.
+/// Whether MPTCP sockets are distinguished from their subflows: 1, or 0 where the facts, the
+/// tracepoint `inet_sk_error_report` or [`READ_KERNEL`] are missing. Each subflow is then reported
+/// as a socket.
 #[unsafe(no_mangle)]
 pub(crate) static MPTCP: Fact = Fact(0);
 
@@ -119,27 +120,27 @@ pub(crate) static TASK_BTF: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static TASK_REGISTERS: Fact = Fact(0);
 
-/// Whether programs at trampolines can have the kernel make a socket's cookie (5.12): 1 or 0.
+/// Whether programs at trampolines can make the kernel create a socket's cookie (5.12): 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static COOKIES: Fact = Fact(0);
 
-/// Whether programs may ask for an ancestor of the current cgroup (5.15): 1 or 0.
+/// Whether programs may query an ancestor of the current cgroup (5.15): 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static SLICES: Fact = Fact(0);
 
-/// Number of sets of the table of sockets, a power of two, less 1.
+/// Number of sets in the table of sockets, a power of two, minus 1.
 #[unsafe(no_mangle)]
 pub(crate) static SOCKET_SET_MASK: Fact = Fact(0);
 
-/// Silence, in jiffies, after which a reset of the first data counts as one of an idle connection.
+/// Silence, in jiffies, after which a reset on the first data counts as a reset of an idle connection.
 #[unsafe(no_mangle)]
 pub(crate) static IDLE_JIFFIES: Fact = Fact(ABSENT);
 
-/// Retransmissions after which a reset counts as one after retransmissions.
+/// Number of retransmissions from which a reset counts as one after retransmissions.
 #[unsafe(no_mangle)]
 pub(crate) static RETRANSMIT_THRESHOLD: Fact = Fact(1);
 
-/// Whether retransmission timeouts are streamed too: 1 or 0. They are counted always.
+/// Whether retransmission timeouts are streamed too: 1 or 0. They are always counted.
 #[unsafe(no_mangle)]
 pub(crate) static STREAM_RETRANSMITS: Fact = Fact(0);
 
@@ -147,44 +148,44 @@ pub(crate) static STREAM_RETRANSMITS: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static STREAM: Fact = Fact(1);
 
-/// Whether filters ask anything of what events are about: 1 or 0. What they ask of each kind is a
+/// Whether any filter tests what events are about: 1 or 0. The filter for each kind of value is a
 /// [`socktrace_ebpf::criteria::mode`].
 #[unsafe(no_mangle)]
 pub(crate) static FILTER: Fact = Fact(0);
 
-/// Whether they ask for processes that are followed.
+/// Filter for followed processes.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_FOLLOWED: Fact = Fact(0);
 
-/// Their criteria for processes.
+/// Filter on process ids.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_PID: Fact = Fact(0);
 
-/// Of its command name.
+/// Filter on command names.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_COMM: Fact = Fact(0);
 
-/// Of its user.
+/// Filter on users.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_UID: Fact = Fact(0);
 
-/// Of its service, which the daemon finds by the cgroup.
+/// Filter on services, which the daemon finds by the cgroup.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_SERVICE: Fact = Fact(0);
 
-/// Of the network namespace.
+/// Filter on network namespaces.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_NETNS: Fact = Fact(0);
 
-/// Of the ports.
+/// Filter on ports.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_PORT: Fact = Fact(0);
 
-/// Of this host's address.
+/// Filter on this host's address.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_LOCAL: Fact = Fact(0);
 
-/// Of the other end's address.
+/// Filter on the peer's address.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER_REMOTE: Fact = Fact(0);
 
@@ -200,32 +201,32 @@ pub(crate) static FILTER_COUNTS: Fact = Fact(0);
 #[unsafe(no_mangle)]
 pub(crate) static OWNED_COUNTS: Fact = Fact(0);
 
-/// Whether they are counted by the service's port too: 1 or 0.
+/// Whether failures counted by owner are counted by the service's port too: 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static SERVICE_PORTS: Fact = Fact(0);
 
-/// Number of events of one kind within [`socktrace_ebpf::repeats::WINDOW_NS`] after which they are
-/// counted, and streamed no more; 0 streams all.
+/// Number of events of one kind within [`socktrace_ebpf::repeats::WINDOW_NS`] after which further
+/// ones are counted instead of streamed; 0 streams all.
 #[unsafe(no_mangle)]
 pub(crate) static REPEAT_AFTER: Fact = Fact(0);
 
-/// Whether kinds of events are distinguished by cgroup: 1, or by process: 0, where cgroups do not say which
-/// service a process belongs to.
+/// Whether kinds of events are distinguished by cgroup (1), or by process (0) because cgroups do
+/// not tell which service a process belongs to.
 #[unsafe(no_mangle)]
 pub(crate) static FLOODS_BY_CGROUP: Fact = Fact(1);
 
-/// Whether the return of each send of UDP is seen: 1 or 0.
+/// Whether the return of each UDP send is hooked: 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static UDP_SENDS: Fact = Fact(0);
 
-/// Whether sends of Unix sockets are seen: 1 or 0.
+/// Whether sends on Unix sockets are hooked: 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static UNIX_SENDS: Fact = Fact(0);
 
-/// Whether it is kept how far segments have come: 1 or 0.
+/// Whether TTLs of segments are stored, see [`crate::hops`]: 1 or 0.
 #[unsafe(no_mangle)]
 pub(crate) static HOPS: Fact = Fact(0);
 
-/// The length of a jiffy in microseconds.
+/// Length of a jiffy in microseconds.
 #[unsafe(no_mangle)]
 pub(crate) static JIFFY_US: Fact = Fact(4_000);

@@ -1,33 +1,34 @@
-//! A failure with whose it was: the key of the counts by owner.
+//! Failures and their owners: the key of the counts by owner.
 
 use crate::Signature;
 
-/// Kind of signature that is not an event, beside [`EventKind`](crate::EventKind): connections that waited
-/// to be accepted. Its `errno` is a slot of [`SLOW_ACCEPT_MS`](crate::histogram::SLOW_ACCEPT_MS).
+/// Kind of a signature that is not an event, beside [`EventKind`](crate::EventKind): connections
+/// that waited to be accepted. Its `errno` is a slot of
+/// [`SLOW_ACCEPT_MS`](crate::histogram::SLOW_ACCEPT_MS).
 pub const SLOW_ACCEPT: u8 = 22;
 
-/// The same for handshake packets that listeners have dropped. Its `errno` is 1 where the accept queue was
-/// full.
+/// Kind of a signature for handshake packets that listeners have dropped. Its `errno` is 1 if the
+/// accept queue was full.
 pub const LISTENER_DROPS: u8 = 21;
 
-/// A signature, and the cgroup of the process whose socket it was.
+/// A signature, and the cgroup of the process that owned the socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owned {
-    /// As [`crate::Event::cgroup_id`]; 0 when the process is not known.
+    /// Cgroup, as in [`crate::Event::cgroup_id`]; 0 if the process is unknown.
     pub cgroup_id: u64,
     /// What happened.
     pub signature: Signature,
-    /// Port of the end that listens, in host byte order; 0 when it is not known, or not asked for.
+    /// Port of the end that listens, in host byte order; 0 if unknown or not requested.
     pub service_port: u16,
-    /// Zero, but in the keys of [`crate::repeats`].
+    /// Zero, except in the keys of [`crate::repeats`].
     pub reserved: u16,
 }
 
 const _: () = assert!(size_of::<Owned>() == 24 && align_of::<Owned>() == 8);
 
 impl Owned {
-    /// The key.
+    /// Encodes the key.
     #[must_use]
     pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
         let Self { cgroup_id, signature, service_port, reserved } = self;
@@ -39,7 +40,7 @@ impl Owned {
         bytes
     }
 
-    /// Reads it back from a key.
+    /// Decodes a key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
         let [c0, c1, c2, c3, c4, c5, c6, c7, signature @ .., p0, p1, r0, r1] = bytes;

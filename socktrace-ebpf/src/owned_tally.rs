@@ -1,5 +1,4 @@
-//! Counts failures by whose they are: by the cgroup of the process, and on request by the port of the
-//! service.
+//! Counts of failures by owner: by the cgroup of the process and, on request, by the port of the service.
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -13,26 +12,26 @@ use socktrace_ebpf::{
 
 use crate::tally::{self, add};
 
-/// Made as large as asked for by the daemon, which also removes those that have gone.
+/// Counts by owner. The daemon sets the map's size, and removes owners that have gone.
 #[btf_map]
 static OWNED: HashMap<Owned, u64, { SERIES * OWNED_PER_SERIES }> = HashMap::new();
 
-/// Counts that found no room there.
+/// Counts that found no room in `OWNED`.
 #[btf_map]
 static OTHERS: HashMap<Signature, u64, TALLY_ENTRIES> = HashMap::new();
 
-/// Cgroups that are counted for the first time: the daemon looks up their names before they go.
+/// Cgroups that are counted for the first time: the daemon looks up their names before they are gone.
 #[btf_map]
 static NEWCOMERS: RingBuf<u64, NEWCOMER_BYTES> = RingBuf::new();
 
-/// Whether anything of this event is counted by owner: what a connection survives is not.
+/// Whether this event is counted by owner: a retransmission, which a connection survives, is not.
 #[inline(always)]
 pub(crate) fn is_counted(signature: &Signature) -> bool {
     signature.kind != EventKind::Retransmission as u8
 }
 
-/// Counts a failure, unless a call delivers with it what was counted before. Never fails: an owner
-/// that finds no room is counted as one of the others.
+/// Counts a failure, unless the call delivers one that was counted before. Never fails: a failure
+/// whose owner finds no room is counted among the others.
 #[inline(always)]
 pub(crate) fn count(owned: &Owned) {
     if Flags(owned.signature.flags).has(Flags::DELIVERY) {
@@ -41,7 +40,7 @@ pub(crate) fn count(owned: &Owned) {
     count_by(owned, 1);
 }
 
-/// Adds to what is counted of an owner.
+/// Adds to the count of an owner.
 #[inline(always)]
 pub(crate) fn count_by(owned: &Owned, amount: u64) {
     if let Some(value) = OWNED.get_ptr_mut(owned) {
@@ -58,7 +57,7 @@ pub(crate) fn count_by(owned: &Owned, amount: u64) {
     // SAFETY: just looked up.
     unsafe { add(value, amount) };
     if is_new && owned.cgroup_id != 0 {
-        // Without room it is looked up at the next scrape.
+        // If there is no room, it is looked up at the next scrape.
         if let Some(mut entry) = NEWCOMERS.reserve(0) {
             entry.write(owned.cgroup_id);
             entry.submit(0);

@@ -1,5 +1,5 @@
-//! Whose socket it is: who opens one is remembered from connect and accept, where the current task is
-//! the opener, in the socket's record.
+//! Owners of sockets. The socket's record stores its opener from connect and accept, where the
+//! current task is the opener.
 
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
@@ -18,29 +18,29 @@ use crate::{
     task::{self, Current, Task},
 };
 
-/// A task, as it was when it opened a socket or operates on one.
+/// A task, as it was when it opened a socket or operated on one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Owner {
-    /// 0 where the kernel has none.
+    /// 0 where the kernel has no cgroups.
     pub(crate) cgroup_id: u64,
-    /// Which slice of the host `cgroup_id` lies in, see [`current_slice`]; 0 when it was not looked up.
+    /// Slice of the host that `cgroup_id` lies in, see [`current_slice`]; 0 if it was not looked up.
     pub(crate) slice: u64,
     /// When its process began, in nanoseconds since boot; where tasks cannot be read, when it was seen.
     pub(crate) since_ns: u64,
-    /// Address of its process's first task; 0 where it cannot be read.
+    /// Address of its process's first task; 0 if it cannot be read.
     pub(crate) leader: u64,
-    /// 0 when none is known.
+    /// 0 if no process is known.
     pub(crate) tgid: u32,
     pub(crate) tid: u32,
     pub(crate) uid: u32,
-    /// A [`Role`]; 0 when it is not known, as of some that were opened before socktrace was there.
+    /// A [`Role`]; 0 if unknown, as for some sockets that were opened before socktrace started.
     role: u32,
-    /// All NUL where it is read from `leader` when it is wanted.
+    /// All NUL if it is to be read from `leader` when needed.
     pub(crate) comm: [u8; 16],
 }
 
-/// The level of a service, user or container manager below the root of the hierarchy.
+/// Level of a service, user or container manager below the root of the hierarchy.
 const SLICE_LEVEL: i32 = 2;
 
 impl Owner {
@@ -56,7 +56,7 @@ impl Owner {
         comm: [0; 16],
     };
 
-    /// Makes it none.
+    /// Resets it to no owner.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
         // Field by field: the compiler would call `memset`, or copy a constant.
@@ -65,7 +65,7 @@ impl Owner {
         self.comm = [0; 16];
     }
 
-    /// Makes it the current task, which opens or uses a socket, in place.
+    /// Sets it, in place, to the current task, which opens or uses a socket.
     #[inline(always)]
     pub(crate) fn open(&mut self, cgroup: u64) {
         let current = Current::get();
@@ -78,13 +78,13 @@ impl Owner {
         (self.tid, self.tgid) = (current.tid, current.tgid);
     }
 
-    /// Makes it the current task, which operates on a socket that fails, in place.
+    /// Sets it, in place, to the current task, which operates on a socket that fails.
     #[inline(always)]
     pub(crate) fn set_caller(&mut self) {
         let pid_tgid = bpf_get_current_pid_tgid();
         (self.tgid, self.tid) = ((pid_tgid >> 32) as u32, pid_tgid as u32);
         self.cgroup_id = current_cgroup();
-        // Nobody asks for the rest.
+        // Nothing uses the rest.
         if offsets::STREAM.get() != 1 && offsets::FILTER.get() == 0 {
             return;
         }
@@ -96,7 +96,7 @@ impl Owner {
         }
     }
 
-    /// Makes it another task, in place.
+    /// Sets it, in place, to another task.
     #[inline(always)]
     pub(crate) fn set(&mut self, task: Task) {
         let leader = task.leader();
@@ -106,7 +106,7 @@ impl Owner {
         task.comm(&mut self.comm);
     }
 
-    /// Renews what a process can change of itself.
+    /// Refreshes what a process can change about itself.
     #[inline(always)]
     pub(crate) fn refresh(&mut self, task: Task) {
         (self.cgroup_id, self.uid) = (task.cgroup(), task.uid());
@@ -135,7 +135,7 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// The current task's cgroup in the hierarchy of cgroup2.
+/// Current task's cgroup in the cgroup2 hierarchy.
 #[inline(always)]
 pub(crate) fn current_cgroup() -> u64 {
     // Kernels without cgroups have no such helper (`bpf_tracing_func_proto`, `CONFIG_CGROUPS`).
@@ -146,22 +146,23 @@ pub(crate) fn current_cgroup() -> u64 {
     unsafe { bpf_get_current_cgroup_id() }
 }
 
-/// What the current task's cgroup is a part of, for a fair share of the table: a system service, or all
-/// that one user runs, whatever cgroups either makes for itself. Its own cgroup where that lies above.
+/// Part of the host that the current task's cgroup belongs to, for a fair share of the table: a
+/// system service, or all that one user runs, whatever cgroups they create below. If the task's own
+/// cgroup is above that level, it is returned.
 #[inline(always)]
 fn current_slice(cgroup: u64) -> u64 {
     if offsets::SLICES.get() != 1 {
         return cgroup;
     }
-    // SAFETY: the helper takes a number, and gives 0 where there is no such ancestor.
+    // SAFETY: the helper takes a number, and returns 0 if there is no such ancestor.
     match unsafe { bpf_get_current_ancestor_cgroup_id(SLICE_LEVEL) } {
         0 => cgroup,
         slice => slice,
     }
 }
 
-/// Remembers the current task as the opener of a socket that it has just opened. What the socket has
-/// been through before is over.
+/// Records the current task as the opener of a socket that it has just opened. Earlier failures of
+/// the socket are forgotten.
 #[inline(always)]
 pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
     let socket = sock.new_held_identity();
@@ -178,7 +179,7 @@ pub(crate) fn record<L: Load>(sock: Sock<L>, role: Role) {
     (record.owner.slice, record.owner.role) = (slice, role as u32);
 }
 
-/// The same where [`record`] should have been called already, and may not have been: see
+/// Like [`record`], where that should have been called already, but may not have been: see
 /// `programs::security_sock_graft`.
 #[inline(always)]
 pub(crate) fn ensure<L: Load>(sock: Sock<L>, role: Role) {
@@ -188,7 +189,7 @@ pub(crate) fn ensure<L: Load>(sock: Sock<L>, role: Role) {
     }
 }
 
-/// The current task uses a socket that another may have opened.
+/// Updates the owner of a socket that the current task uses and another may have opened.
 #[inline(always)]
 pub(crate) fn refresh<L: Load>(sock: Sock<L>) {
     let Some(record) = Record::find(sock.held_identity()) else {
@@ -201,8 +202,8 @@ pub(crate) fn refresh<L: Load>(sock: Sock<L>) {
     }
 }
 
-/// Remembers a process that holds a socket from before, and how that was opened, a [`Role`] or 0, unless
-/// more is known already.
+/// Records a process that holds a socket from before socktrace started, and how the socket was
+/// opened, a [`Role`] or 0, unless more is known already.
 #[inline(always)]
 pub(crate) fn record_holder(identity: Identity, holder: Task, role: u64) {
     let cgroup = holder.cgroup();
@@ -222,8 +223,8 @@ pub(crate) fn is_client<L: Load>(sock: Sock<L>) -> bool {
     recorded_role(socket.address, socket.cookie) == Role::Client as u64
 }
 
-/// How a socket was opened, a [`Role`]; 0 when unknown. A global function: the verifier goes through it
-/// once in a program, whatever the paths to it, and takes numbers for arguments only.
+/// How a socket was opened, a [`Role`]; 0 if unknown. A global function: the verifier walks it once
+/// per program, whatever the paths to it, and allows only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn recorded_role(address: u64, cookie: u64) -> u64 {
@@ -232,7 +233,7 @@ extern "C" fn recorded_role(address: u64, cookie: u64) -> u64 {
     u64::from(role)
 }
 
-/// Who opened a socket, or used it since, and how it was opened, a [`Role`] or 0.
+/// Process that opened a socket, or has used it since, and how it was opened, a [`Role`] or 0.
 #[inline(always)]
 pub(crate) fn recorded(identity: Identity) -> Option<(&'static Owner, u32)> {
     let owner = &Record::find(identity)?.owner;

@@ -1,4 +1,4 @@
-//! The ends of a received segment, where no socket has them.
+//! Ends of a received segment, where no socket holds them.
 
 use socktrace_ebpf::{Address, Family};
 
@@ -8,7 +8,7 @@ use crate::{
     subject::Subject,
 };
 
-/// Offsets in the IPv4 and IPv6 headers, which are fixed.
+/// Fixed offsets in the IPv4 and IPv6 headers.
 const IPV4_SOURCE: usize = 12;
 const IPV4_DESTINATION: usize = 16;
 const IPV6_SOURCE: usize = 8;
@@ -18,7 +18,7 @@ const IPV6_DESTINATION: usize = 24;
 pub(crate) struct Packet;
 
 impl Packet {
-    /// Says where the connection would run that a segment of TCP belongs to; nothing under
+    /// Records the ends of the connection that a TCP segment would belong to; nothing under
     /// lockdown=confidentiality, where packets cannot be read.
     #[inline(always)]
     pub(crate) fn locate(skb: *const u8, family: Family, subject: &mut Subject) {

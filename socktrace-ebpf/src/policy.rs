@@ -1,5 +1,5 @@
-//! Whether policy forbade a call, where only the errno of the whole call is seen: a security module, or
-//! a BPF program attached to the cgroup.
+//! Detection of calls that policy has forbidden (a security module, or a BPF program attached to
+//! the cgroup), where only the errno of the whole call is seen.
 
 use socktrace_ebpf::Flags;
 
@@ -14,14 +14,14 @@ use crate::{
 /// `CAP_NET_BIND_SERVICE` in `include/uapi/linux/capability.h`.
 const NET_BIND_SERVICE: u64 = 1 << 10;
 
-/// Of a listen or accept: TCP itself gives neither errno.
+/// Policy flag of a failed listen or accept: TCP itself returns neither errno.
 #[inline(always)]
 pub(crate) fn forbids(errno: u16) -> Flags {
     Flags::empty().with_if(Flags::POLICY, matches!(errno, EPERM | EACCES))
 }
 
-/// Of a bind to this port: TCP itself gives EACCES for privileged ports (`__inet_bind`,
-/// `__inet6_bind`), and never EPERM. Not set where that cannot be distinguished.
+/// Policy flag of a failed bind to this port: TCP itself returns EACCES for privileged ports
+/// (`__inet_bind`, `__inet6_bind`), and never EPERM. Not set where the two cannot be distinguished.
 #[inline(always)]
 pub(crate) fn forbids_bind<L: Load>(errno: u16, sock: Sock<L>, port: u16) -> Flags {
     if errno == EACCES && sock.is_privileged(port) && !may_bind_privileged(sock) {
@@ -30,8 +30,8 @@ pub(crate) fn forbids_bind<L: Load>(errno: u16, sock: Sock<L>, port: u16) -> Fla
     forbids(errno)
 }
 
-/// Whether the current task has the right to privileged ports in the socket's network namespace, and
-/// this can be read. The rights that a parent of the namespace's owner gives are not looked at.
+/// Whether the current task is known to have the right to privileged ports in the socket's network
+/// namespace. Rights from a parent of the namespace's owner are not considered.
 #[inline(always)]
 fn may_bind_privileged<L: Load>(sock: Sock<L>) -> bool {
     if !task::is_readable() || offsets::CRED_CAPABILITIES.is_absent() {

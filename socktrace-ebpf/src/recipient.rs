@@ -1,5 +1,5 @@
-//! Who gets the error of a socket: the process that is operating on it, else the one that waits for
-//! it, else the one that opened it, if that still holds it.
+//! Recipients of a socket's error: the process that is operating on the socket, else the one that
+//! waits for it, else the one that opened it, if it still holds the socket.
 
 use aya_ebpf::{
     btf_maps::PerCpuArray,
@@ -23,36 +23,37 @@ use crate::{
     task, unix, waiter,
 };
 
-/// A process to name.
+/// Process to name.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Recipient {
-    /// How many programs want this slot: the one that finds itself alone has it.
+    /// Number of programs that want this slot: one that finds itself alone takes it.
     claims: u64,
-    /// The socket that it is asked for, an [`Identity`].
+    /// Socket whose process is looked up, an [`Identity`].
     pub(crate) address: u64,
     cookie: u64,
-    /// Its `tgid` is 0 when it is unknown.
+    /// The process; its `tgid` is 0 if it is unknown.
     pub(crate) owner: Owner,
-    /// How it is known, an [`OwnerSource`].
+    /// How the process is known, an [`OwnerSource`].
     pub(crate) source: u32,
-    /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 when unknown.
+    /// How the socket was opened, a [`socktrace_ebpf::Role`]; 0 if unknown.
     pub(crate) role: u32,
-    /// Where only followed processes are asked for: whether one opened the socket and has handed it on,
-    /// most likely to one that it has started. 1 or 0.
+    /// If only followed processes are reported: whether one opened the socket and has handed it on,
+    /// most likely to a process that it started. 1 or 0.
     was_followed: u64,
-    /// The event that it is to be named in.
+    /// Event in which the process is named.
     pub(crate) draft: Draft,
 }
 
-/// How many programs can be at it on a CPU: one that others preempt or interrupt keeps its slot.
+/// Number of programs that can use slots at once on a CPU: one that is preempted or interrupted
+/// keeps its slot.
 pub(crate) const SLOTS: u32 = 4;
 
-/// Questions to and answers of [`presume_recipient`] and [`search_recipient`] on this CPU.
+/// Questions to [`presume_recipient`] and [`search_recipient`], and their answers, on this CPU.
 #[btf_map]
 static RECIPIENTS: PerCpuArray<Recipient, { SLOTS as usize }> = PerCpuArray::new();
 
-/// How much is done to find the process.
+/// Effort made to find the process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effort {
     /// [`presume_recipient`].
@@ -61,11 +62,11 @@ enum Effort {
     Search,
     /// [`listener_recipient`].
     Listener,
-    /// The same, and [`search_unix_maker`].
+    /// [`search_recipient`], and [`search_unix_maker`].
     SearchUnix,
 }
 
-/// The process to name for a socket.
+/// Lookup of the process to name for a socket.
 #[derive(Clone, Copy)]
 pub(crate) struct Question {
     socket: Identity,
@@ -89,7 +90,7 @@ impl Question {
         Self { effort: Effort::Search, ..Self::presume(socket, flags, in_process) }
     }
 
-    /// The process that a listener is remembered for.
+    /// The process that a listener is tracked for.
     #[inline(always)]
     pub(crate) fn listener(address: u64) -> Self {
         let socket = Identity::of_numbers(address, 0);
@@ -102,21 +103,22 @@ impl Question {
         Self { effort: Effort::SearchUnix, ..Self::presume(socket, flags, false) }
     }
 
-    /// The current process, which has called with no socket.
+    /// The current process, which made a call without a socket.
     #[inline(always)]
     pub(crate) fn caller() -> Self {
         let socket = Identity::NONE;
         Self { socket, flags: Flags::empty(), in_process: true, effort: Effort::Presume }
     }
 
-    /// Finds the process. The answer is to be [released](Answer::release).
+    /// Finds the process. The answer must be [released](Answer::release).
     #[inline(always)]
     pub(crate) fn ask(self) -> Answer {
         let answer = Answer(claim_slot());
         let Some(recipient) = answer.recipient() else {
             return answer;
         };
-        // By the slot, as the address may be of a type, and the call takes mere numbers.
+        // Passed in the slot, because the address may be a typed pointer, and the call takes plain
+        // numbers.
         (recipient.address, recipient.cookie) = (self.socket.address, self.socket.cookie);
         let (flags, in_process) = (u64::from(self.flags.0), u64::from(self.in_process));
         match self.effort {
@@ -127,14 +129,14 @@ impl Question {
         if self.effort == Effort::SearchUnix && !self.flags.has(Flags::UNACCEPTED) {
             search_unix_maker(answer.0);
         }
-        // Not by the two, as their frames are on the way of what is deepest.
+        // Not in `presume_recipient` and `search_recipient`, whose frames are on the deepest call path.
         if !self.flags.has(Flags::UNACCEPTED) {
             ask_socket(answer.0);
         }
         answer
     }
 
-    /// Process and command name alone, without asking.
+    /// Process id and command name alone, without a search.
     #[inline(always)]
     pub(crate) fn name(self) -> (u32, [u8; 16]) {
         if self.in_process {
@@ -154,36 +156,36 @@ impl Question {
     }
 }
 
-/// The slot of [`RECIPIENTS`] with the process that was asked for, as a mere number.
+/// Slot of [`RECIPIENTS`] that holds the process, as a plain number.
 #[derive(Clone, Copy)]
 pub(crate) struct Answer(u64);
 
 impl Answer {
-    /// Nothing was asked.
+    /// No slot, because nothing was asked.
     pub(crate) const NONE: Self = Self(SLOTS as u64);
 
-    /// A separate function: the kernel writes out each look-up in an array, and moves and copies all
-    /// that it knows of the program each time (`bpf_patch_insn_data`).
+    /// A separate function: the kernel inlines each lookup in an array, and each time moves and
+    /// copies everything it stores about the program (`bpf_patch_insn_data`).
     #[inline(never)]
     pub(crate) fn recipient(self) -> Option<&'static mut Recipient> {
         let slot = RECIPIENTS.get_ptr_mut(self.0 as u32)?;
-        // SAFETY: this CPU's slot, which the current program alone has.
+        // SAFETY: this CPU's slot, which only the current program has.
         Some(unsafe { &mut *slot })
     }
 
-    /// As functions hand it each other.
+    /// Number by which functions pass the answer to each other.
     #[inline(always)]
     pub(crate) fn number(self) -> u64 {
         self.0
     }
 
-    /// The same again.
+    /// The answer with this number.
     #[inline(always)]
     pub(crate) fn of(number: u64) -> Self {
         Self(number)
     }
 
-    /// Counts a failure by the process that was asked for, and by the port of its service.
+    /// Counts a failure for the process in the slot, and the port of its service.
     #[inline(always)]
     pub(crate) fn count(self, signature: &Signature, subject: &Subject) {
         let [flags, where_from, rest] = signature.to_words().map(u64::from);
@@ -191,13 +193,13 @@ impl Answer {
         count_recipient(flags, where_from, rest, ports, self.0);
     }
 
-    /// Whether the filters ask for the process that was asked for.
+    /// Verdict of the filters on the process in the slot.
     #[inline(always)]
     pub(crate) fn judge(self) -> Verdict {
         if offsets::FILTER.get() == 0 { filter::PASS } else { judge_recipient(self.0) as Verdict }
     }
 
-    /// Gives the slot back.
+    /// Frees the slot.
     #[inline(always)]
     pub(crate) fn release(self) {
         if let Some(recipient) = self.recipient() {
@@ -207,10 +209,11 @@ impl Answer {
     }
 }
 
-/// A slot of this CPU that no other program has, or [`Answer::NONE`]'s.
+/// Claims a slot of this CPU that no other program has; returns the number of [`Answer::NONE`] if
+/// there is none.
 ///
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn claim_slot() -> u64 {
@@ -219,7 +222,7 @@ extern "C" fn claim_slot() -> u64 {
             let claims = &raw mut recipient.claims;
             // SAFETY: just looked up.
             unsafe { add(claims, 1) };
-            // SAFETY: just looked up. Volatile, as other programs change it.
+            // SAFETY: just looked up. Volatile, because other programs change it.
             if unsafe { claims.read_volatile() } == 1 {
                 return slot;
             }
@@ -230,23 +233,24 @@ extern "C" fn claim_slot() -> u64 {
     u64::from(SLOTS)
 }
 
-/// Answers a slot's question with the current process, if it is operating on the socket, or else the one
-/// that has opened the socket. A global function, as `claim_slot`.
+/// Answers a slot's question with the current process if it is operating on the socket, else the
+/// one that opened the socket. A global function, like `claim_slot`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn presume_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
     answer(slot, flags, in_process, Effort::Presume)
 }
 
-/// The same, but looks up who waits for the socket, and whether its opener still holds it.
+/// Like [`presume_recipient`], but looks up who waits for the socket, and whether its opener still
+/// holds it.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn search_recipient(slot: u64, flags: u64, in_process: u64) -> u64 {
     answer(slot, flags, in_process, Effort::Search)
 }
 
-/// Names the process in a slot where none is known that made the Unix socket and still holds it. A global
-/// function, as `claim_slot`.
+/// Names the process that made the Unix socket, if no process is known in a slot and the maker
+/// still holds the socket. A global function, like `claim_slot`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn search_unix_maker(slot: u64) -> u64 {
@@ -265,8 +269,8 @@ extern "C" fn search_unix_maker(slot: u64) -> u64 {
     0
 }
 
-/// Names user and cgroup in a slot where no process is known, by its socket: if that is of a kind that
-/// connect and accept keep no record of. A global function, as `claim_slot`.
+/// Names the socket's user and cgroup, if no process is known in a slot and the socket is of a kind
+/// that connect and accept keep no record of. A global function, like `claim_slot`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn ask_socket(slot: u64) -> u64 {
@@ -285,8 +289,8 @@ extern "C" fn ask_socket(slot: u64) -> u64 {
     0
 }
 
-/// Answers a slot's question with the process that a listener is remembered for. A global function, as
-/// `claim_slot`.
+/// Answers a slot's question with the process that a listener is tracked for. A global function,
+/// like `claim_slot`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn listener_recipient(slot: u64) -> u64 {
@@ -308,7 +312,7 @@ extern "C" fn listener_recipient(slot: u64) -> u64 {
     0
 }
 
-/// Whether the filters ask for the process in a slot, a [`Verdict`].
+/// Verdict of the filters on the process in a slot, a [`Verdict`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn judge_recipient(slot: u64) -> u64 {
@@ -321,8 +325,9 @@ extern "C" fn judge_recipient(slot: u64) -> u64 {
     u64::from(filter::judge_owner(&recipient.owner, recipient.source, was_followed))
 }
 
-/// Counts a failure by the process of an [`Answer`], by nobody if it has none. The signature comes as
-/// [`Signature::to_words`] gives it, `ports` as the local one before the remote one.
+/// Counts a failure for the process of an [`Answer`], or for nobody if it has none. The signature
+/// is passed as [`Signature::to_words`] encodes it, `ports` as the local port before the remote
+/// one.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_recipient(
@@ -364,7 +369,7 @@ fn answer(slot: u64, flags: u64, in_process: u64, effort: Effort) -> u64 {
 }
 
 impl Recipient {
-    /// The one in a slot.
+    /// The recipient in a slot.
     #[inline(always)]
     pub(crate) fn of(slot: u64) -> Option<&'static Self> {
         Answer(slot).recipient().map(|recipient| &*recipient)
@@ -372,20 +377,20 @@ impl Recipient {
 
     #[inline(always)]
     fn find(&mut self, slot: u64, flags: Flags, in_process: bool, effort: Effort) -> OwnerSource {
-        // Who waits to be accepted was not opened by anybody, whatever was at its address before.
+        // A connection that waits to be accepted has no opener, whatever was at its address before.
         let socket = Identity::of_numbers(self.address, self.cookie);
         let is_open = !flags.has(Flags::UNACCEPTED);
         let recorded = if is_open { owner::recorded(socket) } else { None };
         if let Some((_, role)) = recorded {
             self.role = role;
         }
-        // A thread of the kernel's own works for others.
+        // Kernel threads work for others.
         if in_process && !task::current_is_kernel_thread() {
             self.owner.set_caller();
             return OwnerSource::Caller;
         }
-        // Nobody waits for what is closed already, or holds it: the one that opened it has closed
-        // it, or another to whom it was handed.
+        // Nobody waits for or holds a closed socket: its opener has closed it, or another process
+        // that it was handed to.
         let is_held = !flags.has(Flags::UNACCEPTED) && !flags.has(Flags::ORPHAN);
         let searches = effort == Effort::Search && is_held && task::is_readable();
         if searches && let Some(task) = waiter::find(self.address) {
@@ -403,7 +408,7 @@ impl Recipient {
         self.confirm(slot, searches)
     }
 
-    /// Whether the one that opened the socket is still there, and still holds it.
+    /// Whether the process that opened the socket still exists, and still holds the socket.
     #[inline(always)]
     fn confirm(&mut self, slot: u64, searches: bool) -> OwnerSource {
         let owner = &mut self.owner;
@@ -422,7 +427,7 @@ impl Recipient {
             return OwnerSource::HandedOn;
         }
         if held == Held::Yes {
-            // What it has become since, as by exec.
+            // The process may have changed since, as by exec.
             owner.refresh(leader);
         }
         if owner.tid == owner.tgid {
@@ -431,8 +436,8 @@ impl Recipient {
         if held == Held::Yes {
             return OwnerSource::Holder;
         }
-        // What is known of a task outlives it for a while. Only the daemon can find out whether other
-        // threads of the process live on.
+        // A task's data outlives it for a while. Only the daemon can find out whether other threads
+        // of the process live on.
         if leader.is_exiting() { OwnerSource::Gone } else { OwnerSource::Opener }
     }
 }

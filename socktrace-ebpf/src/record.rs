@@ -1,15 +1,15 @@
-//! What is remembered of a socket: one record each, for its owner, its first failure and the function
-//! that is at work on it.
+//! Records of sockets: one per socket, with its owner, its first failure and the function that is
+//! working on it.
 //!
-//! Nothing runs when a socket ends. A record carries the kernel's cookie of its socket, which no other
-//! socket ever gets (`sock_gen_cookie`, `net/core/sock_diag.c`; a new or cloned socket has none). The
-//! record of a former socket at the same address is not believed, and its place is used again. Where
-//! programs cannot have the kernel make cookies, before 5.12 and by kprobe, `tcp_destroy_sock` has
-//! records forgotten.
+//! No program runs when a socket ends. A record carries the kernel's cookie of its socket, which no
+//! other socket ever gets (`sock_gen_cookie`, `net/core/sock_diag.c`; a new or cloned socket has
+//! none). The record of an earlier socket at the same address is not believed, and its place is
+//! reused. Where programs cannot make the kernel create cookies, before 5.12 and by kprobe, records
+//! are forgotten by `tcp_destroy_sock`.
 //!
-//! The table is set-associative: a socket's record lies in one of the four places of two sets, which
-//! follow from its address. A full set is shared fairly: whoever has most of the places of a set gives
-//! one up for somebody who has fewer, so that no one's sockets keep out everybody else's.
+//! The table is set-associative: a socket's record is in one of the four places of two sets, which
+//! follow from its address. A full set is shared fairly: an owner with the most places of a set
+//! gives one up for an owner who has fewer, so that no one's sockets keep out everybody else's.
 
 use core::hint::black_box;
 
@@ -26,30 +26,31 @@ use crate::{
     verifier::is_same,
 };
 
-/// A record.
+/// Record of a socket.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Record {
-    /// The cookie of the socket; 0 where programs cannot have the kernel make one.
+    /// Cookie of the socket; 0 where programs cannot make the kernel create one.
     cookie: u64,
     pub(crate) owner: Owner,
     pub(crate) failure: Failure,
-    /// A [`crate::note::Note`] as it is packed, 0 for none.
+    /// Packed [`crate::note::Note`], 0 for none.
     pub(crate) note: u64,
-    /// Sequence number and acknowledgement of the RST that the note is about; both 0 where it is about
-    /// none, or they are not known.
+    /// Sequence and acknowledgement numbers of the RST that the note is about; both 0 if it is
+    /// about none, or they are unknown.
     pub(crate) rst: [u32; 2],
-    /// How the last tries to send failed, as [`crate::sending`] packs it; 0 where the last one did not.
+    /// How the last attempts to send failed, as packed by [`crate::sending`]; 0 if the last one
+    /// succeeded.
     pub(crate) failing: u64,
 }
 
-/// The sockets whose records lie side by side.
+/// Sockets whose records are side by side.
 #[repr(C)]
 struct Set {
-    /// Their addresses; 0 where there is none.
+    /// Addresses of the sockets; 0 for a free place.
     sockets: [u64; SOCKET_WAYS],
-    /// How many programs want to change `sockets`: the one that finds itself alone may. No kernel
-    /// before 5.12 has a compare-and-swap for programs.
+    /// Number of programs that want to change `sockets`: one that finds itself alone may. Kernels
+    /// before 5.12 have no compare-and-swap for programs.
     claims: u64,
 }
 
@@ -59,35 +60,36 @@ static SOCKET_SETS: Array<Set, { SOCKETS / SOCKET_WAYS }> = Array::new();
 #[btf_map]
 static RECORDS: Array<Record, SOCKETS> = Array::new();
 
-/// The answer of the functions below when there is no such record.
+/// Result of the functions below if there is no such record.
 const NONE: u64 = u64::MAX;
 
 impl Record {
-    /// The record of a socket, if one has been made.
+    /// Record of a socket, if it has one.
     #[inline(always)]
     pub(crate) fn find(socket: Identity) -> Option<&'static mut Self> {
         Self::at(find_record(socket.address, socket.cookie))
     }
 
-    /// The record of a socket, made if need be: empty, and never of another socket. `None` when there is
-    /// no room. `slice` and `cgroup` say whose room it takes.
+    /// Record of a socket, made if necessary: empty, and never another socket's. `None` if there is
+    /// no room. `slice` and `cgroup` identify whose room it takes.
     #[inline(always)]
     pub(crate) fn claim(socket: Identity, slice: u64, cgroup: u64) -> Option<&'static mut Self> {
         let Identity { address, cookie, needs_cookie } = socket;
         Self::at(claim_record(address, cookie, slice, cgroup, u64::from(needs_cookie)))
     }
 
-    /// A separate function: the kernel writes out each look-up in an array, and moves and copies all
-    /// that it knows of the program each time (`bpf_patch_insn_data`).
+    /// A separate function: the kernel inlines each lookup in an array, and each time moves and
+    /// copies everything it stores about the program (`bpf_patch_insn_data`).
     #[inline(never)]
     fn at(place: u64) -> Option<&'static mut Self> {
         let record = RECORDS.get_ptr_mut(place as u32)?;
-        // SAFETY: an entry of an array is never freed, and any bit pattern is a record. Programs on other
-        // processors may write to it meanwhile: what is read is used once, and checked where it matters.
+        // SAFETY: an entry of an array is never freed, and any bit pattern is a record. Programs on
+        // other CPUs may write to it meanwhile: what is read is used once, and checked where it
+        // matters.
         Some(unsafe { &mut *record })
     }
 
-    /// Makes it an empty one of a socket with this cookie.
+    /// Resets it to an empty record of a socket with this cookie.
     #[inline(always)]
     fn reset(&mut self, cookie: u64) {
         self.cookie = 0;
@@ -99,7 +101,7 @@ impl Record {
 }
 
 impl Set {
-    /// A separate function, as [`Record::at`].
+    /// A separate function, like [`Record::at`].
     #[inline(never)]
     fn at(set: u32) -> Option<&'static mut Self> {
         let set = SOCKET_SETS.get_ptr_mut(set)?;
@@ -109,18 +111,19 @@ impl Set {
     }
 }
 
-/// The two sets in which a socket's record may lie.
+/// The two sets that may hold a socket's record.
 #[inline(always)]
 fn sets(address: u64) -> [u32; 2] {
-    // 2^64 divided by the golden ratio: addresses differ in their middle bits, these in their high ones.
+    // 2^64 divided by the golden ratio: addresses differ in their middle bits, the products in
+    // their high ones.
     let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mask = offsets::SOCKET_SET_MASK.get();
     let first = (hash >> 40) as u32 & mask;
-    // Another one, as long as there is more than one.
+    // Another set, unless there is only one.
     [first, first ^ (((hash >> 20) as u32 | 1) & mask)]
 }
 
-/// The place of the record with this address in a set, or [`NONE`].
+/// Place of the record with this address in a set, or [`NONE`].
 #[inline(always)]
 fn place_in(set: u32, address: u64) -> u64 {
     let Some(entry) = Set::at(set) else {
@@ -139,7 +142,7 @@ fn place(set: u32, way: usize) -> u64 {
     u64::from(set) * SOCKET_WAYS as u64 + way as u64
 }
 
-/// The place of the record with this address, whosever it is, or [`NONE`].
+/// Place of the record with this address, whichever socket it is about, or [`NONE`].
 #[inline(always)]
 fn place_of(address: u64) -> u64 {
     let [first, second] = sets(address);
@@ -149,15 +152,15 @@ fn place_of(address: u64) -> u64 {
     }
 }
 
-/// The same by a global function, as all of those below: the verifier goes through it once in a program,
-/// whatever the paths to it, and takes numbers for arguments only.
+/// [`place_of`] as a global function, like all of those below: the verifier walks them once per
+/// program, whatever the paths to them, and allows only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn search_sets(address: u64) -> u64 {
     place_of(address)
 }
 
-/// The place of a socket's record, or [`NONE`].
+/// Place of a socket's record, or [`NONE`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn find_record(address: u64, cookie: u64) -> u64 {
@@ -166,13 +169,13 @@ extern "C" fn find_record(address: u64, cookie: u64) -> u64 {
     }
     let place = place_of(address);
     match Record::at(place) {
-        // One without a cookie: see `Identity`.
+        // A record without a cookie: see `Identity`.
         Some(record) if record.cookie == cookie || record.cookie == 0 => place,
         _ => NONE,
     }
 }
 
-/// The same, but makes a record if there is none; [`NONE`] when there is no room.
+/// Like [`find_record`], but makes a record if there is none; [`NONE`] if there is no room.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn claim_record(
@@ -203,17 +206,17 @@ extern "C" fn claim_record(
     if place != NONE {
         return place;
     }
-    // Of the first set only, whose places somebody has who has more of them, by slice or else by cgroup.
+    // Only in the first set, from an owner who has more of its places, by slice or else by cgroup.
     let mut way = greediest(address, slice, 0);
     if way == NONE {
         way = greediest(address, cgroup, 1);
     }
-    // Not kept from before: the stack is used most here.
+    // Not kept from before: stack usage peaks here.
     let [first, _] = sets(black_box(address));
     if way != NONE
         && let Some(entry) = Set::at(first)
     {
-        // The verifier does not know what the function returns, unlike the compiler.
+        // Unlike the compiler, the verifier does not know what the function returns.
         let way = black_box(way) as usize % SOCKET_WAYS;
         place = take_place(self::place(first, way), entry.sockets[way], address, cookie);
     }
@@ -223,8 +226,8 @@ extern "C" fn claim_record(
     place
 }
 
-/// Takes a place of a socket's first set, or of its second one if `second` is 1, that is free or whose
-/// socket has ended.
+/// Takes a place of a socket's first set, or of its second one if `second` is 1, that is free or
+/// whose socket has ended.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn take_ended(address: u64, cookie: u64, second: u64) -> u64 {
@@ -247,12 +250,13 @@ extern "C" fn take_ended(address: u64, cookie: u64, second: u64) -> u64 {
     NONE
 }
 
-/// Whether the socket of this address, whose record lies in this place, has ended: 1 or 0. Sockets of
-/// TCP lie in memory that stays theirs (`SLAB_TYPESAFE_BY_RCU`); what lies elsewhere has another cookie.
+/// Whether the socket at this address, whose record is in this place, has ended: 1 or 0. TCP
+/// sockets are in memory that stays theirs (`SLAB_TYPESAFE_BY_RCU`); other memory, once reused, has
+/// another cookie.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn has_ended(address: u64, place: u64) -> u64 {
-    // Not by `Record::at`: the stack is used most here.
+    // Not by `Record::at`: stack usage peaks here.
     let Some(record) = RECORDS.get(place as u32) else {
         return 0;
     };
@@ -264,8 +268,8 @@ extern "C" fn has_ended(address: u64, place: u64) -> u64 {
     u64::from(is_another || socket.is_closed_for_good())
 }
 
-/// The way of one of those who have most of the places of a socket's first set, if they have more than
-/// the newcomer has, and more than one; else [`NONE`]. Places are compared by slice, or by cgroup if
+/// Way of one of the owners with the most places of a socket's first set, if they have more than
+/// the newcomer, and more than one; else [`NONE`]. Places are compared by slice, or by cgroup if
 /// `by_cgroup` is 1.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -291,8 +295,8 @@ extern "C" fn greediest(address: u64, newcomer: u64, by_cgroup: u64) -> u64 {
     victim
 }
 
-/// Makes a place, which `former` has, that of another socket; [`NONE`] when another program has come
-/// first or is at it.
+/// Gives a place that `former` has to another socket; [`NONE`] if another program has come first or
+/// is changing the set.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> u64 {
@@ -307,7 +311,7 @@ extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> 
     let socket = &raw mut set.sockets[way];
     // SAFETY: just looked up.
     unsafe { add(claims, 1) };
-    // SAFETY: just looked up. Volatile, as other programs change it.
+    // SAFETY: just looked up. Volatile, because other programs change it.
     let is_alone = unsafe { claims.read_volatile() } == 1;
     // SAFETY: just looked up. Volatile for the same reason.
     let taken = is_alone && unsafe { socket.read_volatile() } == former;
@@ -315,7 +319,7 @@ extern "C" fn take_place(place: u64, former: u64, address: u64, cookie: u64) -> 
         if former == 0 {
             tally::bump(Counter::OwnersRecorded);
         }
-        // SAFETY: just looked up. Nobody finds the record while it is neither the one's nor the other's.
+        // SAFETY: just looked up. Nobody finds the record while it belongs to neither socket.
         unsafe { socket.write_volatile(0) };
         // No other program changes this set.
         record.reset(cookie);

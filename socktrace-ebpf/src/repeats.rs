@@ -1,32 +1,33 @@
-//! Floods: events of one kind that come faster than people read. They are counted in the kernel, and
-//! reported by their number.
+//! Floods: events of one kind that come faster than people can read. They are counted in the
+//! kernel, and reported as a number.
 //!
 //! A kind is an [`Owned`](crate::Owned): whose socket it was, what happened, and the port of the
-//! service. Where the process is not known or has gone, `reserved` has the
+//! service. If the process is unknown or has gone, `reserved` holds the
 //! [`OwnerSource`](crate::OwnerSource).
 
 /// Length of the window in which events of one kind are counted, in nanoseconds.
 pub const WINDOW_NS: u64 = 100_000_000;
 
-/// Default number of events of one kind in a window after which they are counted, and streamed no more.
+/// Default number of events of one kind in a window after which further ones are counted instead of
+/// streamed.
 pub const REPEAT_AFTER: usize = 50;
 
-/// Number of kinds that are watched at a time. Beyond it ports are not distinguished, of as many kinds
-/// again; what finds no room there either is streamed one by one.
+/// Number of kinds that are tracked at once. Beyond it, as many again are tracked without
+/// distinguishing ports; events of kinds that find no room there either are streamed one by one.
 pub const KINDS: usize = 1_024;
 
-/// Bits in the map of peers, a power of two.
+/// Bits in the bitmap of peers, a power of two.
 pub const PEER_BITS: usize = 512;
 
 const PEER_WORDS: usize = PEER_BITS / 64;
 
-/// Number of words that [`Repeats`] is made of.
+/// Number of words in [`Repeats`].
 pub const WORDS: usize = 14 + PEER_WORDS;
 
 /// Counts of one kind of event.
 ///
-/// Processors write to it side by side. [`Self::count`] is exact: each event either adds one to it or
-/// is streamed. The limit on those that are streamed may be missed by a few events.
+/// CPUs write to it concurrently. [`Self::count`] is exact: each event either increments it or is
+/// streamed. The limit on streamed events may be missed by a few.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeats {
@@ -36,24 +37,24 @@ pub struct Repeats {
     pub in_window: u64,
     /// Whether this is a flood: 1 or 0. Events are streamed while it is not, and counted while it is.
     pub flooding: u64,
-    /// Events that were counted instead of being streamed. It only grows.
+    /// Events that were counted instead of streamed. It only grows.
     pub count: u64,
     /// When the flood began, in nanoseconds since boot.
     pub since_ns: u64,
     /// When the last event was counted.
     pub last_ns: u64,
-    /// The process of the event with which the flood began: its `tgid` in the lower half, its user in
-    /// the upper half; 0 when it is not known.
+    /// Process of the event with which the flood began: its `tgid` in the lower half, its user in
+    /// the upper half; 0 if unknown.
     pub process: u64,
     /// Command name of its thread.
     pub comm: [u64; 2],
-    /// Whether an event was counted that is another process's, or of a thread with another name.
+    /// Whether an event was counted of another process, or of a thread with another name.
     pub processes_differ: u64,
-    /// Address of the remote end of that event.
+    /// Remote address of that event.
     pub remote: [u64; 2],
-    /// Whether an event was counted whose remote end has another one.
+    /// Whether an event with another remote address was counted.
     pub remotes_differ: u64,
-    /// How its socket was opened, a [`crate::Role`]; 0 when unknown.
+    /// How the socket of that event was opened, a [`crate::Role`]; 0 if unknown.
     pub role: u64,
     /// A bit for each remote address since the flood began, see [`peer_bit`].
     pub peers: [u64; PEER_WORDS],
@@ -62,10 +63,10 @@ pub struct Repeats {
 const _: () = assert!(size_of::<Repeats>() == 8 * WORDS && align_of::<Repeats>() == 8);
 
 impl Repeats {
-    /// Nothing has happened yet.
+    /// No events yet.
     pub const NONE: Self = Self::from_words([0; WORDS]);
 
-    /// Reads it from the words of a map's value.
+    /// Reads it from the words of a map value.
     #[must_use]
     pub const fn from_words(words: [u64; WORDS]) -> Self {
         let [
@@ -104,7 +105,7 @@ impl Repeats {
     }
 }
 
-/// An address or a name as two words.
+/// Converts an address or a name to two words.
 #[must_use]
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
@@ -113,15 +114,14 @@ pub const fn words(bytes: [u8; 16]) -> [u64; 2] {
     [both as u64, (both >> 64) as u64]
 }
 
-/// The opposite of [`words`].
+/// Inverse of [`words`].
 #[must_use]
 pub fn bytes([low, high]: [u64; 2]) -> [u8; 16] {
     (u128::from(high) << 64 | u128::from(low)).to_ne_bytes()
 }
 
-/// The bit of a remote address, given as two words. Addresses that follow each
-/// other must not get bits that do, or counting bits would not estimate their number: the mixer is that
-/// of `MurmurHash3`.
+/// Bit of a remote address, given as two words. Consecutive addresses must not get consecutive
+/// bits, or counting bits would not estimate their number: the mixer is the one of `MurmurHash3`.
 #[must_use]
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "fewer bits are left")]
@@ -146,7 +146,7 @@ mod tests {
             *word = index;
         }
         let repeats = Repeats::from_words(words);
-        // SAFETY: both are as large, and neither has padding.
+        // SAFETY: both have the same size, and neither has padding.
         let back: [u64; WORDS] = unsafe { core::mem::transmute(repeats) };
         assert_eq!(back, words);
         assert_eq!(repeats.peers, [14, 15, 16, 17, 18, 19, 20, 21]);

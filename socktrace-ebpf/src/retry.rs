@@ -1,7 +1,7 @@
-//! Programs that try again by plain TCP what was refused to an MPTCP socket.
+//! Programs that retry with plain TCP what was refused to an MPTCP socket.
 //!
-//! Go listens by MPTCP since 1.24, and does it all again by TCP when that fails (`listenMPTCP`,
-//! `src/net/mptcpsock_linux.go`), as it does not look at why: an address in use is refused twice for one
+//! Go listens with MPTCP since 1.24. If that fails, it repeats everything with TCP (`listenMPTCP`,
+//! `src/net/mptcpsock_linux.go`), whatever the reason: an address in use is refused twice for one
 //! listen. The second refusal is nothing new.
 
 use aya_ebpf::{
@@ -11,10 +11,10 @@ use aya_ebpf::{
 };
 use socktrace_ebpf::{EventKind, Protocol, RETRY_ENTRIES};
 
-/// How long after a refusal the same one is its repetition.
+/// Time after a refusal within which the same refusal is its repetition.
 const SOON_NS: u64 = 1_000_000_000;
 
-/// A call that was refused.
+/// Refused call.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Refusal {
@@ -26,12 +26,12 @@ struct Refusal {
     reserved: u16,
 }
 
-/// The last one of an MPTCP socket, by process.
+/// Last refusal of an MPTCP socket, by process.
 #[btf_map]
 static REFUSALS: LruHashMap<u32, Refusal, RETRY_ENTRIES> = LruHashMap::new();
 
-/// Whether a call of the current process on a TCP socket repeats what was just refused to an MPTCP
-/// socket, and reported. Remembers refusals of MPTCP sockets.
+/// Whether a call of the current process on a TCP socket repeats one that was just refused to an
+/// MPTCP socket, and reported. Records refusals of MPTCP sockets.
 #[inline(always)]
 pub(crate) fn repeats(kind: EventKind, protocol: u8, family: u8, port: u16, errno: u16) -> bool {
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
@@ -39,7 +39,7 @@ pub(crate) fn repeats(kind: EventKind, protocol: u8, family: u8, port: u16, errn
     let at_ns = unsafe { bpf_ktime_get_boot_ns() };
     if protocol == Protocol::Mptcp as u8 {
         let refusal = Refusal { at_ns, errno, port, kind: kind as u8, family, reserved: 0 };
-        // A map of this kind makes room by itself; at worst the repetition is reported too.
+        // An LRU map evicts entries to make room; at worst the repetition is reported too.
         let _full = REFUSALS.insert(process, refusal, 0);
         return false;
     }

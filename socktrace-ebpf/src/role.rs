@@ -1,13 +1,13 @@
-//! Whether this host's end of a connection is the client or the server.
+//! Role of this host's end of a connection: client or server.
 
 use crate::{EventKind, Flags, Role, Signature, TcpState};
 
-/// Each of these says that a closed socket has had a connection.
+/// Flags each of which shows that a closed socket has had a connection.
 const WAS_OPEN: Flags = Flags::REPORTED.with(Flags::DELIVERY).with(Flags::PEER_CLOSED);
 
 impl Signature {
-    /// The role, where it is known: from how the socket is `recorded` to have been opened (a [`Role`],
-    /// or 0), or where the kernel function that failed, or the socket's state, leaves only one.
+    /// The role, if known: from how the socket is `recorded` to have been opened (a [`Role`], or
+    /// 0), or because the kernel function that failed, or the socket's state, leaves only one.
     #[expect(
         clippy::inline_always,
         reason = "as a function of its own it would take some of the programs' stack"
@@ -17,7 +17,7 @@ impl Signature {
     pub fn role(&self, recorded: u8) -> Option<Role> {
         let flags = Flags(self.flags);
         match (EventKind::try_from(self.kind), TcpState::try_from(self.state)) {
-            // Nobody who listens, whatever it was called.
+            // Not a listener, whatever was called on it.
             (Ok(EventKind::Accept | EventKind::AcceptCall), _)
                 if flags.has(Flags::NEVER_LISTENED) =>
             {
@@ -27,9 +27,9 @@ impl Signature {
             | (_, Ok(TcpState::Listen | TcpState::NewSynRecv)) => Some(Role::Server),
             (Ok(EventKind::Connect | EventKind::CloseWhileConnecting), _)
             | (_, Ok(TcpState::SynSent)) => Some(Role::Client),
-            // Only accept would have recorded it.
+            // Not recorded yet: only accept would have done so.
             _ if flags.has(Flags::UNACCEPTED) => Some(Role::Server),
-            // What is recorded may be about a former socket at the same address: this one is not open.
+            // The record may be about an earlier socket at the same address: this one is not open.
             (Ok(EventKind::Bind | EventKind::Socket), _) => None,
             (
                 Ok(EventKind::Setsockopt | EventKind::Getsockopt | EventKind::Write),
@@ -39,7 +39,7 @@ impl Signature {
         }
     }
 
-    /// Port of the end that listens, of these of both ends; 0 when the role is not known.
+    /// Port of the end that listens, chosen from both ends' ports; 0 if the role is unknown.
     #[must_use]
     #[inline]
     pub fn service_port(&self, recorded: u8, local: u16, remote: u16) -> u16 {

@@ -1,9 +1,10 @@
-//! Tries to send that fail on this host: its own firewall, a BPF program of the cgroup or a full conntrack
-//! table drops the segment; the route, the address or the link has gone; a queue is full.
+//! Attempts to send that fail on this host: its own firewall, a BPF program of the cgroup or a full
+//! conntrack table drops the segment; the route, the address or the link has gone; a queue is full.
 //!
 //! TCP only tries again, by its timers (`tcp_retransmit_skb` and `tcp_write_wakeup` in
-//! `net/ipv4/tcp_output.c`): when it gives up, what has never left this host looks as if lost on the way.
-//! So the record of the socket that sends, which may be a subflow of MPTCP, has how the last tries ended.
+//! `net/ipv4/tcp_output.c`). When it gives up, what has never left this host looks as if it were
+//! lost on the way. The record of the socket that sends, which may be an MPTCP subflow, therefore
+//! stores how the last attempts ended.
 
 use socktrace_ebpf::{Counter, Event};
 
@@ -16,8 +17,8 @@ use crate::{
     tcp_sock::TcpSock,
 };
 
-/// Tries that failed, one after the other, as records have them: in the upper half whose they are, as in
-/// that of a [`crate::note::Note`]; how many there were, and the errno of the last one.
+/// Consecutive failed attempts, as stored in records. The upper half identifies the socket, as in a
+/// [`crate::note::Note`]; the lower half holds their number, and the errno of the last one.
 #[derive(Clone, Copy)]
 pub(crate) struct Failing(u64);
 
@@ -27,7 +28,7 @@ impl Failing {
         Self(address << 32 | u64::from(tries) << 16 | u64::from(errno))
     }
 
-    /// How many there were, 0 for none.
+    /// Number of failed attempts, 0 for none.
     #[inline(always)]
     pub(crate) fn tries(self) -> u16 {
         (self.0 >> 16) as u16
@@ -39,7 +40,7 @@ impl Failing {
     }
 }
 
-/// Kind of what a timer sends.
+/// Kind of segment that a timer sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Segment {
     /// A retransmission (`tcp_retransmit_skb`).
@@ -48,29 +49,29 @@ pub(crate) enum Segment {
     New,
 }
 
-/// A function that sends has returned this.
+/// Handles the return of a function that sends.
 #[inline(always)]
 pub(crate) fn tried<L: Load>(sock: Sock<L>, segment: Segment, result: i32) -> i32 {
     let Some(tcp) = sock.tcp() else {
         return 0;
     };
     if result == 0 {
-        // Retransmissions that no timeout is the reason of are many, and no failure precedes them that
-        // would count: a connection is given up after a timeout only, whose retransmission comes here too.
+        // Retransmissions without a timeout are many, and follow no failure that would count: a
+        // connection is given up only after a timeout, whose retransmission comes here too.
         if segment == Segment::New || tcp.has_timed_out() {
             succeeded(sock);
         }
         return 0;
     }
     let errno = errno(tcp, segment, result);
-    // The segment still waits in a queue below, or the window has no room: nothing was tried.
+    // The segment still waits in a queue below, or the window has no room: nothing was attempted.
     if errno != EBUSY && errno != EAGAIN {
         failed(sock, errno);
     }
     0
 }
 
-/// The errno behind a result that is not 0.
+/// Errno behind a nonzero result.
 #[inline(always)]
 fn errno<L: Load>(tcp: TcpSock<L>, segment: Segment, result: i32) -> u16 {
     if result > 0 {
@@ -78,7 +79,7 @@ fn errno<L: Load>(tcp: TcpSock<L>, segment: Segment, result: i32) -> u16 {
         return ENOBUFS;
     }
     let errno = result.wrapping_neg() as u16;
-    // `__tcp_retransmit_skb` returns this for whatever the look-up of a route returned, and that is in
+    // `__tcp_retransmit_skb` returns this whatever the route lookup returned, which is in
     // `sk_err_soft` (`inet_sk_rebuild_header`, `inet6_sk_rebuild_header`).
     let soft = tcp.sock().soft_err();
     if segment == Segment::Old && errno == EHOSTUNREACH && soft != 0 { soft } else { errno }
@@ -101,7 +102,7 @@ fn is_of(packed: u64, address: u64) -> bool {
     packed >> 32 == address & 0xffff_ffff
 }
 
-/// One has succeeded.
+/// Records that an attempt has succeeded.
 #[inline(always)]
 fn succeeded<L: Load>(sock: Sock<L>) {
     if let Some(record) = Record::find(sock.identity()) {
@@ -109,23 +110,23 @@ fn succeeded<L: Load>(sock: Sock<L>) {
     }
 }
 
-/// How the last tries on this socket failed: none if the last one did not.
+/// Failures of the last attempts on this socket: none if the last one succeeded.
 #[inline(always)]
 pub(crate) fn find<L: Load>(sock: Sock<L>) -> Failing {
     let socket = sock.identity();
     Failing(failing_of(socket.address, socket.cookie))
 }
 
-/// The connection has ended. What is remembered of a subflow is from now on remembered of the socket that
-/// programs hold; of any other socket nothing is.
+/// Handles the end of a connection. The failed attempts of a subflow are moved to the socket that
+/// programs hold; those of any other socket are forgotten.
 #[inline(always)]
 pub(crate) fn hand_up<L: Load>(sock: Sock<L>, held: Identity) {
     let socket = sock.identity();
     move_failing(socket.address, socket.cookie, held.address, held.cookie);
 }
 
-/// A global function, as the next one: the verifier goes through it once in a program, whatever the
-/// paths to it, and takes numbers for arguments only.
+/// A global function, like the next one: the verifier walks it once per program, whatever the paths
+/// to it, and allows only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn failing_of(address: u64, cookie: u64) -> u64 {
@@ -135,7 +136,7 @@ extern "C" fn failing_of(address: u64, cookie: u64) -> u64 {
     }
 }
 
-/// Always 0: a global function has to return something.
+/// Always returns 0: a global function has to return something.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn move_failing(address: u64, cookie: u64, to: u64, to_cookie: u64) -> u64 {

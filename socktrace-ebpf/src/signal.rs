@@ -1,4 +1,4 @@
-//! Whether a pending signal makes the current system call fail with EINTR.
+//! Pending signals that make the current system call fail with EINTR.
 
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
@@ -9,15 +9,15 @@ use crate::{
 
 /// `SA_RESTART` in `include/uapi/asm-generic/signal-defs.h`.
 const SA_RESTART: u64 = 0x1000_0000;
-/// Number of signals, and so of a process's actions.
+/// Number of signals, and thus of a process's actions.
 const SIGNALS: usize = 64;
 const SIG_IGN: u64 = 1;
 
-/// Whether the signal that the process is about to handle ends its call with EINTR: if it has a
-/// handler, and where `restartable` one without `SA_RESTART`. The default actions end or stop the
-/// process, and the call goes on afterwards.
+/// Whether the signal that the process is about to handle ends its call with EINTR: it does if it
+/// has a handler, and for a `restartable` call only if the handler lacks `SA_RESTART`. The default
+/// actions end or stop the process, and the call goes on afterwards.
 ///
-/// `false` where the process cannot be read ([`READ_KERNEL`]): then it is not known.
+/// `false` also where the process cannot be read ([`READ_KERNEL`]).
 ///
 /// [`READ_KERNEL`]: crate::offsets::READ_KERNEL
 #[inline(always)]
@@ -36,7 +36,7 @@ pub(crate) fn interrupts(restartable: bool) -> bool {
     if pending == 0 {
         return false;
     }
-    // The kernel takes the lowest one first, but for faults, which no waiting call gets.
+    // The kernel takes the lowest one first, except for faults, which no waiting call gets.
     let Some(action) = action(pending.trailing_zeros() as usize) else {
         return false;
     };
@@ -46,8 +46,8 @@ pub(crate) fn interrupts(restartable: bool) -> bool {
     handler > SIG_IGN && !(restartable && flags & SA_RESTART != 0)
 }
 
-/// Where in `struct sighand_struct` the action of a signal lies, by its number less one; `None`
-/// where this kernel lacks what is read of a process and its signals.
+/// Offset in `struct sighand_struct` of a signal's action, by the signal's number minus one; `None`
+/// if this kernel lacks the members that are read about a process and its signals.
 #[inline(always)]
 pub(crate) fn action(index: usize) -> Option<usize> {
     let actions = offsets::SIGHAND_ACTION.offset()?;

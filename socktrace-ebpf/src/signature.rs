@@ -1,4 +1,4 @@
-//! The signature of a kernel moment: the few small integers that decide its diagnosis.
+//! Signatures of moments in the kernel: the few small integers that decide the diagnosis.
 
 /// What happened, in twelve bytes: the key of the kernel-side tallies.
 ///
@@ -30,7 +30,7 @@ pub struct Signature {
 const _: () = assert!(size_of::<Signature>() == 12 && align_of::<Signature>() == 4);
 
 impl Signature {
-    /// A tally's key.
+    /// Encodes a tally's key.
     #[must_use]
     pub fn to_bytes(self) -> [u8; size_of::<Self>()] {
         let Self { flags, errno, kind, origin, state, family, sigpipe, protocol } = self;
@@ -38,7 +38,7 @@ impl Signature {
         [f0, f1, f2, f3, e0, e1, kind, origin, state, family, sigpipe, protocol]
     }
 
-    /// Reads a signature back from a tally's key.
+    /// Decodes a signature from a tally's key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
         let [f0, f1, f2, f3, e0, e1, kind, origin, state, family, sigpipe, protocol] = bytes;
@@ -54,7 +54,7 @@ impl Signature {
         }
     }
 
-    /// The signature as numbers, as functions of the kernel programs hand it each other.
+    /// The signature as numbers, as functions of the kernel programs pass it to each other.
     #[must_use]
     #[inline]
     pub const fn to_words(&self) -> [u32; 3] {
@@ -64,7 +64,7 @@ impl Signature {
         [flags, where_from, u32::from_ne_bytes([low, high, sigpipe, protocol])]
     }
 
-    /// The opposite of [`Self::to_words`].
+    /// Inverse of [`Self::to_words`].
     #[must_use]
     #[inline]
     pub const fn from_words([flags, where_from, rest]: [u32; 3]) -> Self {
@@ -75,7 +75,7 @@ impl Signature {
     }
 }
 
-/// Declares an enum whose values travel as a byte, with its checked conversion.
+/// Declares an enum whose values are a byte on the wire, with its checked conversion.
 macro_rules! wire_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $value:literal,)+ }) => {
         $(#[$meta])*
@@ -105,17 +105,17 @@ macro_rules! wire_enum {
 }
 
 wire_enum! {
-    /// The call or event that was observed: what it is, whatever kernel function shows it.
+    /// The call or event that was observed, whatever kernel function shows it.
     EventKind {
-        /// A connection, or a connect under way, ended with an error (`tcp_done`).
+        /// A connection, or a connect in progress, ended with an error (`tcp_done`).
         ConnectionEnded = 1,
-        /// The protocol's accept failed, or returned a connection that has failed already
+        /// The protocol's accept failed, or returned a connection that has already failed
         /// (`inet_csk_accept`).
         Accept = 2,
         /// A retransmission timeout fired and the connection lives on (`tcp_retransmit_timer`).
         Retransmission = 3,
-        /// A write failed (`sk_stream_error`; of Unix sockets `send_sig`, `unix_stream_sendmsg` and
-        /// `unix_dgram_sendmsg`).
+        /// A write failed (`sk_stream_error`; for Unix sockets `send_sig`, `unix_stream_sendmsg`
+        /// and `unix_dgram_sendmsg`).
         Write = 4,
         /// A connect failed (`__inet_stream_connect`).
         Connect = 5,
@@ -138,13 +138,13 @@ wire_enum! {
         AcceptCall = 13,
         /// No socket could be made (`__sys_socket`).
         Socket = 14,
-        /// A socket was closed while the errno of its failure waited in it: no call had taken it
+        /// A socket was closed while the errno of its failure was pending: no call had taken it
         /// (`__tcp_close`). State, origin, flags and errno are the failure's.
         ClosedUnread = 15,
-        /// A listener has dropped handshake packets, its accept queue being full (`inet_csk_accept`, or
-        /// nothing: the daemon looks from time to time).
+        /// A listener has dropped handshake packets because its accept queue was full
+        /// (`inet_csk_accept`, or no function: the daemon looks from time to time).
         HandshakesDropped = 20,
-        /// A datagram was dropped, as its socket had no room for it (`udp_fail_queue_rcv_skb`).
+        /// A datagram was dropped because its socket had no room for it (`udp_fail_queue_rcv_skb`).
         ReceiveQueueFull = 25,
         /// A datagram could not be sent (`udp_sendmsg`, `udpv6_sendmsg`, `unix_dgram_sendmsg`).
         DatagramSend = 26,
@@ -165,71 +165,74 @@ wire_enum! {
         RetransmitTimer = 2,
         /// `tcp_abort`: somebody asked the kernel to kill the socket.
         Abort = 3,
-        /// No `tcp_done`: an error was reported of a socket that stays open (`inet_sk_error_report`,
-        /// `sk_error_report`).
+        /// No `tcp_done`: an error was reported for a socket that stays open
+        /// (`inet_sk_error_report`, `sk_error_report`).
         Report = 4,
         /// `tcp_disconnect`: the program dissolved its own connection, by connect with `AF_UNSPEC`.
         Dissolved = 5,
-        /// No `tcp_done`: a connect of a Unix socket, or a datagram, has waited for as long as `SO_SNDTIMEO`
-        /// allows.
+        /// No `tcp_done`: a connect of a Unix socket, or a datagram, waited for as long as
+        /// `SO_SNDTIMEO` allows.
         SendTimeout = 15,
-        /// Nor here: a program has looked for a service that most hosts do without.
+        /// No `tcp_done`: a program looked for a service that most hosts do without.
         SpareService = 16,
-        /// No `tcp_done`: of a Unix connection the end that had connected was closed, with unread data.
+        /// No `tcp_done`: the connecting end of a Unix connection was closed, with unread data.
         ClientClose = 17,
     }
 }
 
 wire_enum! {
-    /// Why this host sends an RST: instead of the origin, of an [`EventKind::ResetSent`].
+    /// Why this host sends an RST. Used instead of the origin in an [`EventKind::ResetSent`].
     SentReset {
-        /// For none of the reasons below.
+        /// None of the reasons below.
         Other = 0,
-        /// A program closed the connection, and had not read all that had come.
+        /// A program closed the connection without having read everything that had arrived.
         UnreadData = 1,
-        /// A program closed it, with `SO_LINGER` and no time to linger.
+        /// A program closed the connection, with `SO_LINGER` and no time to linger.
         LingerZero = 2,
-        /// It waited to be accepted, and its listener was closed.
+        /// The connection waited to be accepted, and its listener was closed.
         ListenerClosed = 3,
-        /// A program dissolved it, by connect with `AF_UNSPEC`.
+        /// A program dissolved the connection, by connect with `AF_UNSPEC`.
         Dissolved = 4,
         /// The peer has not answered keepalive probes.
         Keepalive = 5,
-        /// Somebody had the kernel kill the socket.
+        /// Somebody asked the kernel to kill the socket.
         Aborted = 6,
-        /// A program had closed it, and the peer did not in time, or `TCP_LINGER2` left it no time.
+        /// A program had closed the connection, and the peer did not in time, or `TCP_LINGER2` left
+        /// it no time.
         OrphanTimeout = 7,
-        /// A program had closed it, and the kernel gave it up for lack of memory, or of room for orphans.
+        /// A program had closed the connection, and the kernel gave it up for lack of memory, or of
+        /// room for orphans.
         OutOfMemory = 8,
-        /// It carried an MPTCP connection, or was to.
+        /// The connection carried an MPTCP connection, or was to.
         Mptcp = 9,
-        /// A segment came for which there is no socket.
+        /// A segment arrived for which there is no socket.
         NoSocket = 16,
-        /// A segment came to a listener that belongs to no connection.
+        /// A segment that belongs to no connection arrived at a listener.
         Listener = 17,
-        /// A segment came that a handshake under way has no use for.
+        /// A segment arrived that a handshake in progress has no use for.
         Request = 18,
-        /// A segment came to a connection that is over.
+        /// A segment arrived for a connection that is over.
         TimeWait = 19,
-        /// Data came to a socket that was closed, or shut down for reading.
+        /// Data arrived at a socket that was closed, or shut down for reading.
         DataAfterClose = 20,
-        /// A segment came that acknowledges what the socket has not sent.
+        /// A segment arrived that acknowledges what the socket has not sent.
         UnacceptableAck = 21,
     }
 }
 
 wire_enum! {
-    /// What SIGPIPE does to a process whose write failed with EPIPE.
+    /// Effect of SIGPIPE on a process whose write failed with EPIPE.
     Sigpipe {
-        /// The question does not arise: no write, or another errno.
+        /// Not applicable: no write, or another errno.
         NotRaised = 0,
-        /// No signal: `MSG_NOSIGNAL`, which `io_uring`'s send sets always, or a Unix socket that is not a stream.
+        /// No signal: `MSG_NOSIGNAL`, which `io_uring`'s send always sets, or a Unix socket that is
+        /// not a stream.
         None = 1,
         /// The process ignores it (`SIG_IGN`).
         Ignored = 2,
         /// A handler runs.
         Handled = 3,
-        /// It is blocked and stays pending.
+        /// The signal is blocked and stays pending.
         Blocked = 4,
         /// The default action: the process dies.
         Kills = 5,
@@ -239,7 +242,7 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Address family, as a person reads the addresses.
+    /// Address family, as people read the addresses.
     Family {
         /// IPv4, also when carried by an IPv6 socket as an IPv4-mapped address.
         Ipv4 = 4,
@@ -250,12 +253,12 @@ wire_enum! {
 
 wire_enum! {
     /// Address family of sockets without IP addresses: the kernel's number (`AF_*` in
-    /// `include/linux/socket.h`) and 128. Only those that hosts commonly use have a value, so that
-    /// programs which try numbers at random make few signatures.
+    /// `include/linux/socket.h`) plus 128. Only families that hosts commonly use have a value, so
+    /// that programs that try random numbers make few signatures.
     Domain {
         /// Sockets with a path in the file system, or an abstract name.
         Unix = 129,
-        /// The kernel's own configuration and news.
+        /// The kernel's own configuration and notifications.
         Netlink = 144,
         /// Frames of network devices.
         Packet = 145,
@@ -267,7 +270,7 @@ wire_enum! {
         Alg = 166,
         /// Virtual machines and their hosts.
         Vsock = 168,
-        /// TCP by way of shared memory.
+        /// TCP over shared memory.
         Smc = 171,
         /// Frames of network devices, without a copy.
         Xdp = 172,
@@ -277,8 +280,8 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// The protocol that a socket was opened with, as `SO_PROTOCOL` gives it. The numbers are our own:
-    /// the kernel's `IPPROTO_*` do not fit a byte, and families beside IP have none.
+    /// The protocol that a socket was opened with, as `SO_PROTOCOL` returns it. The numbers are our
+    /// own: the kernel's `IPPROTO_*` do not fit in a byte, and families other than IP have none.
     Protocol {
         /// TCP, also as a subflow of an MPTCP socket.
         Tcp = 1,
@@ -288,13 +291,13 @@ wire_enum! {
         Udp = 3,
         /// A Unix socket.
         Unix = 4,
-        /// A socket of virtual machines.
+        /// A socket between virtual machines and their hosts.
         Vsock = 5,
         /// Netlink.
         Netlink = 6,
         /// A packet socket.
         Packet = 7,
-        /// ICMP without the right to more (`net.ipv4.ping_group_range`).
+        /// Unprivileged ICMP (`net.ipv4.ping_group_range`).
         Icmp = 8,
         /// IP packets of any protocol.
         Raw = 9,
@@ -354,7 +357,7 @@ impl Flags {
     pub const ORPHAN: Self = Self(1 << 0);
     /// The connection still waits in its listener's accept queue: no `sk_socket`, not `SOCK_DEAD`.
     pub const UNACCEPTED: Self = Self(1 << 1);
-    /// `tcp_reset` ran for a segment without the RST bit: data that came after we shut down reading.
+    /// `tcp_reset` ran for a segment without the RST bit: data that arrived after reading was shut down.
     pub const NO_RST: Self = Self(1 << 2);
     /// `TCP_USER_TIMEOUT` is set on the socket (`icsk_user_timeout`).
     pub const USER_TIMEOUT: Self = Self(1 << 3);
@@ -366,7 +369,7 @@ impl Flags {
     pub const UNSENT: Self = Self(1 << 6);
     /// Window or keepalive probes went unanswered (`icsk_probes_out`).
     pub const PROBED: Self = Self(1 << 7);
-    /// As many of them as `tcp_retries2` allows.
+    /// As many probes went unanswered as `tcp_retries2` allows.
     pub const PROBES_EXHAUSTED: Self = Self(1 << 8);
     /// `SO_KEEPALIVE` is set (`SOCK_KEEPOPEN`).
     pub const KEEPALIVE: Self = Self(1 << 9);
@@ -381,41 +384,40 @@ impl Flags {
     pub const DELIVERY: Self = Self(1 << 13);
     /// The program itself had shut down sending (`SHUT_WR`).
     pub const SEND_SHUTDOWN: Self = Self(1 << 14);
-    /// A security module forbade the call, or a BPF program of the cgroup, before the protocol saw it.
+    /// A security module, or a BPF program of the cgroup, forbade the call before the protocol saw it.
     pub const POLICY: Self = Self(1 << 15);
-    /// A sending call was to connect: with `MSG_FASTOPEN`, or after `TCP_FASTOPEN_CONNECT`.
+    /// A send call was to connect: with `MSG_FASTOPEN`, or after `TCP_FASTOPEN_CONNECT`.
     pub const FAST_OPEN: Self = Self(1 << 16);
-    /// An MPTCP socket: it has failed because its last subflow has, or at the peer's word.
+    /// An MPTCP socket: it has failed because its last subflow has, or because the peer ended it.
     pub const MPTCP: Self = Self(1 << 17);
     /// A subflow of an MPTCP socket, which no program holds.
     pub const SUBFLOW: Self = Self(1 << 18);
-    /// The timer's last tries to send failed on this host: nothing of them reached the network. While
-    /// connecting, all of them.
+    /// The timer's last attempts to send failed on this host, and nothing reached the network.
+    /// While connecting, all attempts failed.
     pub const SEND_FAILED: Self = Self(1 << 19);
-    /// The peer has acknowledged this side's SYN, and nothing of the data that followed; nor has it
-    /// sent any.
+    /// The peer has acknowledged this side's SYN, but none of the data that followed, and has sent
+    /// no data.
     pub const UNANSWERED: Self = Self(1 << 20);
-    /// The failure of which this says what became was reported by a socket that stayed open
-    /// ([`EventKind::ErrorReported`]).
+    /// The failure whose outcome this event reports left its socket open ([`EventKind::ErrorReported`]).
     pub const STAYED_OPEN: Self = Self(1 << 21);
-    /// The connection was reset while its program, which had shut down sending, could still be sent an
-    /// answer.
+    /// The connection was reset while its program, which had shut down sending, could still receive
+    /// an answer.
     pub const RECEIVING: Self = Self(1 << 22);
-    /// A write on a closed connection: the peer's FIN had come.
+    /// A write on a closed connection: the peer's FIN had arrived.
     pub const PEER_CLOSED: Self = Self(1 << 23);
-    /// The peer had acknowledged all that was sent: when it reset a connection after its FIN, unless a
-    /// probe asked for that, or when it closed without an answer.
+    /// The peer had acknowledged everything that was sent: when it reset a connection after its
+    /// FIN, unless a probe prompted that, or when it closed without an answer.
     pub const ACKED: Self = Self(1 << 24);
     /// The socket that accept was called on has never listened.
     pub const NEVER_LISTENED: Self = Self(1 << 25);
     /// The peer closed right after data that it may have taken for a farewell.
     pub const FAREWELL: Self = Self(1 << 26);
-    /// The program's own connect was not over in `SYN_RECV`, as both ends had sent a SYN. Connections
-    /// that were accepted by Fast Open are in that state too.
+    /// The program's own connect was not complete in `SYN_RECV`, because both ends had sent a SYN.
+    /// Connections that were accepted by Fast Open are in that state too.
     pub const CONNECTING: Self = Self(1 << 27);
     /// The address argument of connect or bind is not a complete address of the socket's family.
     pub const MALFORMED: Self = Self(1 << 28);
-    /// Of a call after the failure of a socket: its errno was one that stands for an ICMP error.
+    /// A call after a socket's failure, where the failure's errno stands for an ICMP error.
     pub const UNREACHABLE: Self = Self(1 << 29);
     /// The peer closed before either end had sent anything.
     pub const NO_DATA: Self = Self(1 << 30);
@@ -455,7 +457,7 @@ impl Flags {
         (Self::NO_DATA, "no_data"),
     ];
 
-    /// No flag at all.
+    /// No flags.
     #[must_use]
     pub const fn empty() -> Self {
         Self(0)
@@ -468,7 +470,7 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// These flags, and `other` when `condition` holds.
+    /// These flags, and `other` if `condition` holds.
     #[must_use]
     #[inline]
     pub const fn with_if(self, other: Self, condition: bool) -> Self {

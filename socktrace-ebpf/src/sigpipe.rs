@@ -1,4 +1,4 @@
-//! What SIGPIPE does to the current process.
+//! Effect of SIGPIPE on the current process.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
 use socktrace_ebpf::Sigpipe;
@@ -17,10 +17,11 @@ const SIGNAL_UNKILLABLE: u32 = 0x40;
 const SIG_DFL: u64 = 0;
 const SIG_IGN: u64 = 1;
 
-/// The verdict on the current process, whose write with these flags fails with EPIPE: a [`Sigpipe`].
+/// Effect of SIGPIPE on the current process, whose write with these flags fails with EPIPE: a
+/// [`Sigpipe`].
 ///
-/// `NotRaised` where the process cannot be read: 5.10 (whose programs get no typed task) under
-/// lockdown=confidentiality, and a kernel that lacks one of the members.
+/// `NotRaised` if the process cannot be read: on 5.10 (whose programs get no typed task) under
+/// lockdown=confidentiality, and on a kernel that lacks one of the members.
 #[inline(always)]
 pub(crate) fn verdict(message_flags: i32) -> u8 {
     if message_flags & MSG_NOSIGNAL != 0 {
@@ -29,10 +30,10 @@ pub(crate) fn verdict(message_flags: i32) -> u8 {
     current_disposition() as u8
 }
 
-/// The same for a signal that is raised, a [`Sigpipe`].
+/// Effect of a signal that is raised, a [`Sigpipe`].
 ///
-/// A global function: the verifier goes through it once in a program, whatever the paths to it. For
-/// each pointer that is loaded through the current task, as of any trusted pointer, it searches all
+/// A global function: the verifier walks it once per program, whatever the paths to it. For each
+/// pointer that is loaded through the current task, as through any trusted pointer, it searches all
 /// of the kernel's types by name, several times (`btf_nested_type_is_trusted`, as in 6.12).
 #[inline(never)]
 #[unsafe(no_mangle)]

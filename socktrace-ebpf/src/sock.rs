@@ -1,4 +1,4 @@
-//! Reads a socket at offsets that the kernel's BTF gave.
+//! Sockets, read at offsets from the kernel's BTF.
 
 mod kind;
 mod maker;
@@ -26,35 +26,36 @@ const SOCK_DONE: u64 = 1 << 1;
 const SOCK_KEEPOPEN: u64 = 1 << 3;
 const SOCK_LINGER: u64 = 1 << 4;
 
-/// A `struct sock` as handed to a hook, and the way to read it.
+/// A `struct sock` as passed to a hook, and the way to read it.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock<L>(*const u8, PhantomData<L>);
 
-/// Identifies a socket among all others, including former ones at its address.
+/// Identifies a socket among all others, including earlier ones at its address.
 #[derive(Clone, Copy)]
 pub(crate) struct Identity {
     /// 0 for no socket.
     pub(crate) address: u64,
-    /// 0 where programs cannot have the kernel make one.
+    /// 0 where programs cannot make the kernel create one.
     pub(crate) cookie: u64,
-    /// Whether a record is made only with a cookie, as nothing else would show that the socket has ended.
-    /// Kprobes do without: then the end of each socket is hooked.
+    /// Whether a record is made only with a cookie, because nothing else would show that the socket
+    /// has ended. Kprobes do without, because the end of each socket is hooked there.
     pub(crate) needs_cookie: bool,
 }
 
 impl Identity {
-    /// Of no socket.
+    /// No socket.
     pub(crate) const NONE: Self = Self { address: 0, cookie: 0, needs_cookie: false };
 
-    /// One that has come as numbers, to look for.
+    /// Identity of a socket that was passed as numbers, for a lookup.
     #[inline(always)]
     pub(crate) fn of_numbers(address: u64, cookie: u64) -> Self {
         Self { address, cookie, needs_cookie: false }
     }
 
-    /// An MPTCP socket, at an address that has no type: the kernel makes no cookie by it. Until connect has
-    /// returned, and after accept, there may be none, and a record is made without. It could be left over:
-    /// whoever opens another socket at that address overwrites it.
+    /// Identity of an MPTCP socket at an untyped address, for which the kernel makes no cookie.
+    /// Until connect has returned, and after accept, there may be no cookie, and a record is made
+    /// without one. It could be left over: whoever opens another socket at that address overwrites
+    /// it.
     #[inline(always)]
     pub(crate) fn of_mptcp(address: u64) -> Self {
         Self::of_numbers(address, Sock::<Probe>::new(address as *const u8).cookie())
@@ -72,19 +73,19 @@ impl<L: Load> Sock<L> {
         self.0.is_null()
     }
 
-    /// The address, still of the type that the verifier knows it by.
+    /// The address, still with the type that the verifier knows.
     #[inline(always)]
     pub(crate) fn pointer(self) -> *const u8 {
         self.0
     }
 
-    /// This socket, as far as there is a record of it.
+    /// Identity of this socket, to find its record.
     #[inline(always)]
     pub(crate) fn identity(self) -> Identity {
         Identity::of_numbers(self.key(), self.cookie())
     }
 
-    /// The same for a record to be made: the kernel makes a cookie if there is none yet.
+    /// Identity of this socket, to make its record: the kernel makes a cookie if there is none yet.
     #[inline(always)]
     pub(crate) fn new_identity(self) -> Identity {
         // SAFETY: a hook's `struct sock` argument.
@@ -93,7 +94,7 @@ impl<L: Load> Sock<L> {
         Identity { address: self.key(), cookie, needs_cookie }
     }
 
-    /// The cookie that the kernel has made for it, 0 for none.
+    /// Cookie that the kernel has made for it, 0 for none.
     #[inline(always)]
     pub(crate) fn cookie(self) -> u64 {
         self.load(&offsets::SOCK_COOKIE)
@@ -119,7 +120,7 @@ impl<L: Load> Sock<L> {
         unsafe { L::member(self.0, offset) }
     }
 
-    /// `sk_err`: the errno the next call will take, positive, 0 for none.
+    /// `sk_err`: the errno that the next call will take, positive; 0 for none.
     #[inline(always)]
     pub(crate) fn err(self) -> u16 {
         self.load::<i32>(&offsets::SOCK_ERR) as u16
@@ -140,14 +141,15 @@ impl<L: Load> Sock<L> {
         !matches!(self.state(), CLOSE | LISTEN | CLOSING | LAST_ACK)
     }
 
-    /// Whether a task holds the socket's lock, so that the current task is the one operating on
-    /// it. Softirq and timers work on unowned sockets only, and leave owned ones to their owner.
+    /// Whether a task holds the socket lock, so that the current task is the one operating on the
+    /// socket. Softirq and timers work only on unowned sockets, and leave owned ones to their
+    /// owner.
     #[inline(always)]
     pub(crate) fn is_owned(self) -> bool {
         self.load::<i32>(&offsets::SOCK_OWNED) != 0
     }
 
-    /// Whether this is the program's side of it.
+    /// Whether this is the protocol side of a `struct socket`.
     #[inline(always)]
     pub(crate) fn is_of(self, socket: *const u8) -> bool {
         !self.is_null() && self.load::<u64>(&offsets::SOCK_SOCKET) == socket as u64
@@ -159,8 +161,8 @@ impl<L: Load> Sock<L> {
         self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD != 0
     }
 
-    /// Whether a program still holds the socket, or never did: [`Flags::ORPHAN`] and
-    /// [`Flags::UNACCEPTED`].
+    /// [`Flags::ORPHAN`] if no program holds the socket any more, and [`Flags::UNACCEPTED`] if none
+    /// ever did.
     #[inline(always)]
     pub(crate) fn holder_flags(self) -> Flags {
         let dead = is_other(self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DEAD, 0);
@@ -170,8 +172,8 @@ impl<L: Load> Sock<L> {
             .with_flag(Flags::UNACCEPTED, (1 ^ dead) & is_same(socket, 0))
     }
 
-    /// Whether its program's connect is not over, which has met the peer's own: 1 or 0. Accepted
-    /// connections are in that state by Fast Open.
+    /// Whether its program's connect is incomplete, and has met the peer's own: 1 or 0. Connections
+    /// accepted by Fast Open are in that state too.
     #[inline(always)]
     pub(crate) fn is_connecting_both_ways(self) -> u64 {
         if self.state() != TcpState::SynRecv as u8 {
@@ -180,17 +182,17 @@ impl<L: Load> Sock<L> {
         self.is_in_connect()
     }
 
-    /// Whether its program's connect is not over, or has failed and nobody has asked yet: 1 or 0.
+    /// Whether its program's connect is incomplete, or has failed and no call has queried it yet: 1 or 0.
     #[inline(always)]
     pub(crate) fn is_in_connect(self) -> u64 {
-        // Looked at before it is followed: a load through NULL has to be fixed up by the kernel, and the
-        // exception table that it searches then is missing where a program has functions of its own,
-        // before "bpf: ensure main program has an extable". 5.10 panics.
+        // Checked before it is followed: the kernel has to fix up a load through NULL, and the
+        // exception table that it searches for this is missing in programs with functions of their
+        // own, before "bpf: ensure main program has an extable". 5.10 panics.
         let socket: *const u8 = self.load(&offsets::SOCK_SOCKET);
         if socket.is_null() { 0 } else { Socket::<L>::new(socket).is_connecting() }
     }
 
-    /// The address family a person would name: `::ffff:192.0.2.1` is IPv4.
+    /// Address family that people would name: `::ffff:192.0.2.1` is IPv4.
     #[inline(always)]
     pub(crate) fn family(self) -> Option<Family> {
         match self.load::<u16>(&offsets::SOCK_FAMILY) {
@@ -201,13 +203,13 @@ impl<L: Load> Sock<L> {
         }
     }
 
-    /// The family that the socket was made with, whatever it was connected to.
+    /// Family that the socket was made with, whatever it was connected to.
     #[inline(always)]
     pub(crate) fn own_family(self) -> Family {
         if self.load::<u16>(&offsets::SOCK_FAMILY) == AF_INET { Family::Ipv4 } else { Family::Ipv6 }
     }
 
-    /// Whether it is for IPv6 alone (`IPV6_V6ONLY`); not where that cannot be read.
+    /// Whether it is IPv6-only (`IPV6_V6ONLY`); `false` if that cannot be read.
     #[inline(always)]
     pub(crate) fn is_only_v6(self) -> bool {
         if offsets::SOCK_IPV6ONLY_BIT.is_absent() {
@@ -224,7 +226,8 @@ impl<L: Load> Sock<L> {
         Address::mapped(self.load(&offsets::SOCK_DADDR6)).is_some()
     }
 
-    /// The IPv6 address that the socket is or was to be connected to, if that begins so; else zeroes.
+    /// The IPv6 address that the socket is or was to be connected to, if it begins with these
+    /// words; else zeroes.
     #[inline(always)]
     pub(crate) fn remote_beginning_with(self, [a, b]: [u32; 2]) -> [u32; 4] {
         let words: [u32; 4] = self.load(&offsets::SOCK_DADDR6);
@@ -239,34 +242,34 @@ impl<L: Load> Sock<L> {
         })
     }
 
-    /// The end of the connection on this host.
+    /// Address of this host's end of the connection.
     #[inline(always)]
     pub(crate) fn local(self, family: Family) -> Address {
         self.address(family, &offsets::SOCK_SADDR, &offsets::SOCK_SADDR6)
     }
 
-    /// The other end's address; it stays when a connect fails at once on IPv6, but not on IPv4.
+    /// Address of the other end; it stays when a connect fails at once on IPv6, but not on IPv4.
     #[inline(always)]
     pub(crate) fn remote(self, family: Family) -> Address {
         self.address(family, &offsets::SOCK_DADDR, &offsets::SOCK_DADDR6)
     }
 
-    /// The other end's port in host byte order, 0 when not connected.
+    /// Port of the other end in host byte order; 0 if not connected.
     #[inline(always)]
     pub(crate) fn remote_port(self) -> u16 {
         u16::from_be(self.load(&offsets::SOCK_DPORT))
     }
 
-    /// The port the socket is bound to, in host byte order. Cleared when an unbound socket is
-    /// closed: [`Self::local_port`] is the better one for connections.
+    /// Port that the socket is bound to, in host byte order. Cleared when an unbound socket is
+    /// closed: for connections use [`Self::local_port`].
     #[inline(always)]
     pub(crate) fn bound_port(self) -> u16 {
         self.load(&offsets::SOCK_NUM)
     }
 
-    /// Whether it is operated by another protocol than the one that it was made with, which then carries
-    /// out what the other one makes of calls. That of an IPv6 socket becomes TCP over IPv4 too
-    /// (`IPV6_ADDRFORM`).
+    /// Whether the socket is operated by a protocol other than the one it was made with, which
+    /// transforms calls and passes them on to the original one. An IPv6 socket can also be switched
+    /// to TCP over IPv4 (`IPV6_ADDRFORM`).
     #[inline(always)]
     pub(crate) fn has_other_protocol(self) -> bool {
         let now: *const u8 = self.load(&offsets::SOCK_PROT);
@@ -274,7 +277,7 @@ impl<L: Load> Sock<L> {
         number(now) != number(first)
     }
 
-    /// Whether sending was shut down, by either the program or the kernel.
+    /// Whether sending was shut down, by the program or the kernel.
     #[inline(always)]
     pub(crate) fn has_send_shutdown(self) -> bool {
         const SEND_SHUTDOWN: u8 = 2;
@@ -294,7 +297,7 @@ impl<L: Load> Sock<L> {
         self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_LINGER != 0
     }
 
-    /// Whether a program holds the socket and can still be sent an answer, after it has shut down
+    /// Whether a program holds the socket and can still receive an answer after it has shut down
     /// sending: 1 or 0.
     #[inline(always)]
     pub(crate) fn is_receiving(self) -> u64 {
@@ -307,7 +310,8 @@ impl<L: Load> Sock<L> {
         is_half_closed & is_same(shutdown | dead, 0)
     }
 
-    /// `SO_SNDTIMEO` in jiffies; `None` without a limit, as nearly all sockets are (`MAX_SCHEDULE_TIMEOUT`).
+    /// `SO_SNDTIMEO` in jiffies; `None` without a limit, as on nearly all sockets
+    /// (`MAX_SCHEDULE_TIMEOUT`).
     #[inline(always)]
     pub(crate) fn send_timeout(self) -> Option<u64> {
         const NO_LIMIT: u64 = i64::MAX as u64;
@@ -315,33 +319,33 @@ impl<L: Load> Sock<L> {
         (jiffies != NO_LIMIT).then_some(jiffies)
     }
 
-    /// Whether the kernel itself has the socket, and no program, as that of a network file system.
+    /// Whether the kernel itself holds the socket, and no program, as for a network file system.
     #[inline(always)]
     pub(crate) fn is_the_kernels(self) -> bool {
-        // Looked at before it is followed, see `is_connecting_both_ways`.
+        // Checked before it is followed, see `is_in_connect`.
         let socket: *const u8 = self.load(&offsets::SOCK_SOCKET);
         socket.is_null() || !Socket::<L>::new(socket).may_have_file()
     }
 
-    /// Whether the peer's FIN has come (`SOCK_DONE`): 1 or 0.
+    /// Whether the peer's FIN has arrived (`SOCK_DONE`): 1 or 0.
     #[inline(always)]
     pub(crate) fn is_done(self) -> u64 {
         is_other(self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_DONE, 0)
     }
 
-    /// Whether the peer's FIN has come, or no program holds the socket any more.
+    /// Whether the peer's FIN has arrived, or no program holds the socket any more.
     #[inline(always)]
     pub(crate) fn is_done_or_dead(self) -> bool {
         self.load::<u64>(&offsets::SOCK_FLAGS) & (SOCK_DONE | SOCK_DEAD) != 0
     }
 
-    /// `sk_err_soft`: the errno that an ICMP message or a routing failure left, 0 for none.
+    /// `sk_err_soft`: the errno that an ICMP message or a routing failure has left; 0 for none.
     #[inline(always)]
     pub(crate) fn soft_err(self) -> u16 {
         self.load::<i32>(&offsets::SOCK_ERR_SOFT) as u16
     }
 
-    /// Inode of the socket's network namespace, 0 in a kernel without namespaces.
+    /// Inode of the socket's network namespace; 0 in a kernel without namespaces.
     #[inline(always)]
     pub(crate) fn netns(self) -> u32 {
         self.net_member(offsets::NET_INUM.present())
@@ -353,8 +357,8 @@ impl<L: Load> Sock<L> {
         is_other(self.load::<u64>(&offsets::SOCK_FLAGS) & SOCK_KEEPOPEN, 0)
     }
 
-    /// Whether a port takes `CAP_NET_BIND_SERVICE` in the socket's network namespace
-    /// (`inet_port_requires_bind_service`); `true` where that cannot be read.
+    /// Whether a port requires `CAP_NET_BIND_SERVICE` in the socket's network namespace
+    /// (`inet_port_requires_bind_service`); `true` if that cannot be read.
     #[inline(always)]
     pub(crate) fn is_privileged(self, port: u16) -> bool {
         if offsets::NET_UNPRIVILEGED_PORT.is_absent() || offsets::SOCK_NET.is_absent() {
@@ -364,15 +368,13 @@ impl<L: Load> Sock<L> {
         port != 0 && u32::from(port) < first
     }
 
-    /// Address of the user namespace that owns the socket's network namespace, where this kernel has
-    /// them.
+    /// Address of the user namespace that owns the socket's network namespace, if this kernel has them.
     #[inline(always)]
     pub(crate) fn user_namespace(self) -> u64 {
         self.net_member(offsets::NET_USER_NS.present())
     }
 
-    /// A member of the socket's network namespace, which this kernel has; zero where it lacks the
-    /// namespace.
+    /// A member of the socket's network namespace that this kernel has; zero if it lacks the namespace.
     #[inline(always)]
     fn net_member<T: Copy + Default>(self, offset: &Fact) -> T {
         if offsets::SOCK_NET.is_absent() {
@@ -383,16 +385,16 @@ impl<L: Load> Sock<L> {
         unsafe { L::member(net, offset) }
     }
 
-    /// Whether `net.ipv4.tcp_fastopen` of the socket's network namespace lets programs send with their
-    /// SYN (`TFO_CLIENT_ENABLE`); so it is taken where that cannot be read.
+    /// Whether `net.ipv4.tcp_fastopen` of the socket's network namespace lets programs send with
+    /// their SYN (`TFO_CLIENT_ENABLE`); `true` if that cannot be read.
     #[inline(always)]
     pub(crate) fn may_fast_open(self) -> bool {
-        // An int or a byte, of which the lowest bit comes first.
+        // An int or a byte, whose lowest bit comes first.
         offsets::NET_FASTOPEN.is_absent()
             || self.net_member::<u8>(offsets::NET_FASTOPEN.present()) & 1 != 0
     }
 
-    /// `net.ipv4.tcp_retries2` of the socket's network namespace, where this kernel has it.
+    /// `net.ipv4.tcp_retries2` of the socket's network namespace, if this kernel has it.
     #[inline(always)]
     pub(crate) fn retries2(self) -> u32 {
         // The sysctl is a byte in current kernels and was an int in early 5.10.
@@ -403,13 +405,13 @@ impl<L: Load> Sock<L> {
         }
     }
 
-    /// The family of a socket of TCP or MPTCP, `None` for others. For full sockets only, such as
-    /// those of system calls.
+    /// Family of a TCP or MPTCP socket, `None` for others. Only for full sockets, such as those of
+    /// system calls.
     #[inline(always)]
     pub(crate) fn stream_family(self) -> Option<Family> {
         let protocol: u16 = self.load(&offsets::SOCK_PROTOCOL);
         if protocol == IPPROTO_TCP || self.is_mptcp() {
-            // A raw socket can have the protocol, too.
+            // A raw socket can have this protocol, too.
             if self.load::<u16>(&offsets::SOCK_TYPE) == SOCK_STREAM {
                 return self.family();
             }
@@ -417,14 +419,14 @@ impl<L: Load> Sock<L> {
         None
     }
 
-    /// Whether it is an MPTCP socket, that a program holds, and not one of its subflows.
+    /// Whether it is an MPTCP socket, which a program holds, and not one of its subflows.
     #[inline(always)]
     pub(crate) fn is_mptcp(self) -> bool {
         offsets::MPTCP.get() == 1 && self.load::<u16>(&offsets::SOCK_PROTOCOL) == IPPROTO_MPTCP
     }
 
-    /// The [`Protocol`] of a socket that is known to be of TCP or MPTCP, which differ in the upper byte:
-    /// a branch would double the paths to verify.
+    /// [`Protocol`] of a socket that is known to be TCP or MPTCP. They differ in the upper byte,
+    /// which avoids a branch that would double the paths to verify.
     #[inline(always)]
     pub(crate) fn stream_protocol(self) -> u8 {
         const _: () = assert!(IPPROTO_TCP >> 8 == 0 && IPPROTO_MPTCP >> 8 == 1);
@@ -434,9 +436,9 @@ impl<L: Load> Sock<L> {
 
     /// Whether a socket that does not listen has done so before it was shut down.
     ///
-    /// `tcp_disconnect` leaves the limit of its queue. That is 0 after `listen(fd, 0)`, where only the
-    /// sequence number remains as a sign: it moves on, and else a connect would have given it one, and left
-    /// the address.
+    /// `tcp_disconnect` leaves the limit of its queue. The limit is 0 after `listen(fd, 0)`, and
+    /// only the sequence number remains as a sign: it moves on; otherwise only a connect would have
+    /// set it, and that would have left the address.
     #[inline(always)]
     pub(crate) fn has_listened(self, family: Family) -> bool {
         if self.state() != TcpState::Close as u8 {
@@ -451,42 +453,42 @@ impl<L: Load> Sock<L> {
     }
 
     /// Whether it comes from a listener: a connection has the limit of its listener's queue
-    /// (`sk_clone_lock`), and one that was made by connect has none. Not after `listen(fd, 0)`, nor where
-    /// this kernel lacks the member.
+    /// (`sk_clone_lock`), and one that was made by connect has none. `false` after `listen(fd, 0)`,
+    /// and if this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn is_of_listener(self) -> bool {
         self.load::<u32>(&offsets::SOCK_MAX_ACK_BACKLOG) != 0
     }
 
-    /// How many segments a listener has dropped; 0 where this kernel lacks the member.
+    /// Number of segments that a listener has dropped; 0 if this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn drops(self) -> u32 {
         self.load(&offsets::SOCK_DROPS)
     }
 
-    /// How many connections wait in a listener's accept queue, and its limit; 0 where this kernel lacks
+    /// Number of connections in a listener's accept queue, and its limit; 0 if this kernel lacks
     /// the members.
     #[inline(always)]
     pub(crate) fn accept_queue(self) -> (u32, u32) {
         (self.load(&offsets::SOCK_ACK_BACKLOG), self.load(&offsets::SOCK_MAX_ACK_BACKLOG))
     }
 
-    /// Whether it has a limit of an accept queue: it has listened, or its listener had one. 1 or 0, also
-    /// where this kernel lacks the member.
+    /// Whether it has an accept queue limit: it has listened, or its listener had a limit. 1 or 0;
+    /// 0 also if this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn has_queue_limit(self) -> u64 {
         is_other(self.load::<u32>(&offsets::SOCK_MAX_ACK_BACKLOG).into(), 0)
     }
 
-    /// Memory that what waits to be read takes, in bytes (`sk_rmem_alloc`); 0 where this kernel lacks the
-    /// member.
+    /// Memory that is used by data waiting to be read, in bytes (`sk_rmem_alloc`); 0 if this kernel
+    /// lacks the member.
     #[inline(always)]
     pub(crate) fn queued_bytes(self) -> u32 {
         self.load(&offsets::SOCK_QUEUED)
     }
 
-    /// How many connections wait in a listener's accept queue, in percent of the limit; `None` where
-    /// this kernel lacks the members.
+    /// Number of connections in a listener's accept queue, in percent of the limit; `None` if this
+    /// kernel lacks the members.
     #[inline(always)]
     pub(crate) fn accept_queue_percent(self) -> Option<u32> {
         if offsets::SOCK_ACK_BACKLOG.is_absent() {

@@ -1,4 +1,4 @@
-//! The address that a program hands to bind or connect.
+//! Addresses that programs pass to bind or connect.
 
 use core::marker::PhantomData;
 
@@ -20,16 +20,16 @@ const AF_INET6: u16 = 10;
 const PORT: usize = 2;
 const IPV4_ADDRESS: usize = 4;
 const IPV6_ADDRESS: usize = 8;
-/// What the kernel wants of each at least: `sizeof(struct sockaddr_in)` and `SIN6_LEN_RFC2133`; and the
-/// most of any, `sizeof(struct sockaddr_storage)`.
+/// Minimum lengths that the kernel accepts, `sizeof(struct sockaddr_in)` and `SIN6_LEN_RFC2133`;
+/// and the maximum for any address, `sizeof(struct sockaddr_storage)`.
 const IPV4_LENGTH: i32 = 16;
 const IPV6_LENGTH: i32 = 24;
 const MOST: i32 = 128;
-/// Size of the family, with which every address begins.
+/// Size of the family, which every address begins with.
 const FAMILY_BYTES: i32 = 2;
 
-/// A hook's address argument, whose type admits direct loads of its first 16 bytes, and its length as
-/// the program gave it.
+/// A hook's address argument, whose type permits direct loads of its first 16 bytes, and its length
+/// as given by the program.
 #[derive(Clone, Copy)]
 pub(crate) struct SockAddr<L> {
     pointer: *const u8,
@@ -37,12 +37,12 @@ pub(crate) struct SockAddr<L> {
     load: PhantomData<L>,
 }
 
-/// An end of a connection that was asked for.
+/// End of a connection, as requested by the program.
 #[derive(Clone, Copy)]
 pub(crate) struct End {
-    /// As a person names it: `::ffff:192.0.2.1` is IPv4.
+    /// As people name it: `::ffff:192.0.2.1` is IPv4.
     pub(crate) family: Family,
-    /// All zeroes where the address is none of the socket's family, or cannot be read.
+    /// All zeroes if the address is not of the socket's family, or cannot be read.
     pub(crate) ip: Address,
     pub(crate) port: u16,
 }
@@ -58,7 +58,7 @@ impl<L: Load> SockAddr<L> {
         self.pointer.is_null()
     }
 
-    /// Whether it stands for no address (`AF_UNSPEC`): connect is to dissolve an association.
+    /// Whether it stands for no address (`AF_UNSPEC`), with which connect dissolves an association.
     #[inline(always)]
     pub(crate) fn is_unspecified(self) -> bool {
         self.has_family() && self.family() == AF_UNSPEC
@@ -69,15 +69,15 @@ impl<L: Load> SockAddr<L> {
         !self.is_null() && (FAMILY_BYTES..=MOST).contains(&self.length)
     }
 
-    /// To be asked where it has one.
+    /// Family of the address. Only for addresses that have one.
     #[inline(always)]
     fn family(self) -> u16 {
         // SAFETY: a `struct sockaddr`, which is 16 bytes long and begins with the family.
         unsafe { L::load(self.pointer, 0) }
     }
 
-    /// Whether it is a whole address for a socket of this family. `inet_bind` takes `AF_UNSPEC` for
-    /// `AF_INET`.
+    /// Whether it is a complete address for a socket of this family. `inet_bind` takes `AF_UNSPEC`
+    /// for `AF_INET`.
     #[inline(always)]
     fn is_whole(self, socket: Family) -> bool {
         if !self.has_family() {
@@ -90,7 +90,7 @@ impl<L: Load> SockAddr<L> {
         }
     }
 
-    /// The address that the program gave to this socket's call.
+    /// The address that the program passed in a call on this socket.
     #[inline(always)]
     pub(crate) fn end<S: Load>(self, sock: Sock<S>) -> End {
         let socket = sock.own_family();
@@ -98,7 +98,7 @@ impl<L: Load> SockAddr<L> {
         if !self.is_whole(socket) {
             return end;
         }
-        // SAFETY: as long as its family has it, which is 16 bytes at least.
+        // SAFETY: as long as its family requires, which is at least 16 bytes.
         end.port = u16::from_be(unsafe { L::load(self.pointer, PORT) });
         if socket == Family::Ipv4 {
             // SAFETY: as above.
@@ -120,7 +120,7 @@ impl<L: Load> SockAddr<L> {
         end
     }
 
-    /// The name of a Unix socket; none where it is another address.
+    /// Name of a Unix socket; none if it is another address.
     #[inline(always)]
     pub(crate) fn unix_name(self) -> Name {
         if !self.has_family() || self.family() != AF_UNIX {
@@ -131,13 +131,13 @@ impl<L: Load> SockAddr<L> {
         if L::READS_USER { Name::of_user(path, length) } else { Name::of_kernel(path, length) }
     }
 
-    /// [`Flags::MALFORMED`], where the program has given what is not a whole address.
+    /// [`Flags::MALFORMED`] if the program has passed an incomplete address.
     #[inline(always)]
     pub(crate) fn flags(self, socket: Family) -> Flags {
         Flags::empty().with_if(Flags::MALFORMED, !self.is_null() && !self.is_whole(socket))
     }
 
-    /// Adds to an event what was given.
+    /// Adds the given address to an event.
     #[inline(always)]
     pub(crate) fn describe<S: Load>(self, sock: Sock<S>, event: &mut Event) {
         if self.is_null() {

@@ -1,4 +1,4 @@
-//! Reads a `struct socket`, the program's side of a socket.
+//! The `struct socket`, a program's side of a socket.
 
 use core::marker::PhantomData;
 
@@ -11,15 +11,15 @@ use crate::{
     verifier::is_same,
 };
 
-/// A `struct socket`, what a program's descriptor leads to.
+/// A `struct socket`, which a program's descriptor leads to.
 #[derive(Clone, Copy)]
 pub(crate) struct Socket<L>(*const u8, PhantomData<L>);
 
-/// In `include/uapi/asm-generic/fcntl.h`, for x86 and arm64 too.
+/// From `include/uapi/asm-generic/fcntl.h`, for x86 and arm64 too.
 pub(crate) const O_NONBLOCK: i32 = 0o4_000;
 
 impl Socket<Direct> {
-    /// Whether calls on this `struct file`, a pointer that the verifier has typed, do not wait.
+    /// Whether calls on this `struct file`, a pointer that the verifier has typed, do not block.
     #[inline(always)]
     pub(crate) fn is_nonblocking(file: *const u8) -> bool {
         // SAFETY: a hook's `struct file` argument, and an offset in it.
@@ -27,8 +27,8 @@ impl Socket<Direct> {
         flags & O_NONBLOCK != 0
     }
 
-    /// The socket of a `struct file`, a pointer that the verifier has typed; `None` for another file. For
-    /// kernels that have the helper: since 5.11.
+    /// The socket of a `struct file`, a pointer that the verifier has typed; `None` for another
+    /// file. Only for kernels that have the helper: since 5.11.
     #[inline(always)]
     pub(crate) fn of_file(file: *const u8) -> Option<Self> {
         // SAFETY: the helper takes any such pointer and checks what it is.
@@ -38,7 +38,7 @@ impl Socket<Direct> {
     }
 }
 
-/// Of `socket_state` in `include/uapi/linux/net.h`.
+/// From `socket_state` in `include/uapi/linux/net.h`.
 const SS_UNCONNECTED: i32 = 1;
 const SS_CONNECTING: i32 = 2;
 
@@ -48,19 +48,19 @@ impl<L: Load> Socket<L> {
         Self(pointer, PhantomData)
     }
 
-    /// Whether no connect is under way or done.
+    /// Whether no connect is in progress or done.
     #[inline(always)]
     pub(crate) fn is_unconnected(self) -> bool {
         self.state() == SS_UNCONNECTED
     }
 
-    /// Whether a connect is under way, or has failed and nobody has asked yet: 1 or 0.
+    /// Whether a connect is in progress, or has failed and no call has queried it yet: 1 or 0.
     #[inline(always)]
     pub(crate) fn is_connecting(self) -> u64 {
         is_same(u64::from(self.state().cast_unsigned()), SS_CONNECTING as u64)
     }
 
-    /// Whether a program has a descriptor for it; `true` where that cannot be read.
+    /// Whether a program has a descriptor for it; `true` if that cannot be read.
     #[inline(always)]
     pub(crate) fn may_have_file(self) -> bool {
         // SAFETY: a `struct socket`, and an offset in it.

@@ -1,21 +1,21 @@
-//! What `socket` was asked for, where it made no socket.
+//! Arguments of a `socket` call that has made no socket.
 
 use crate::{Domain, Family, Protocol};
 
-/// Of `include/linux/socket.h`.
+/// From `include/linux/socket.h`.
 const AF_UNIX: i32 = 1;
 const AF_INET: i32 = 2;
 const AF_INET6: i32 = 10;
-/// What the kernel's families are on the wire, see [`Domain`].
+/// Offset of the kernel's families on the wire, see [`Domain`].
 const DOMAIN: i32 = 128;
 
-/// Of `include/linux/net.h`; the first two are swapped on MIPS alone.
+/// From `include/linux/net.h`; the first two are swapped only on MIPS.
 const SOCK_STREAM: i32 = 1;
 const SOCK_DGRAM: i32 = 2;
 const SOCK_RAW: i32 = 3;
 const SOCK_TYPE_MASK: i32 = 0xf;
 
-/// Of `include/uapi/linux/in.h`.
+/// From `include/uapi/linux/in.h`.
 const IPPROTO_ICMP: i32 = 1;
 const IPPROTO_TCP: i32 = 6;
 const IPPROTO_UDP: i32 = 17;
@@ -28,14 +28,14 @@ const IPPROTO_MPTCP: i32 = 262;
 pub struct SocketCall {
     /// The address family, `AF_*`.
     pub family: i32,
-    /// The type, `SOCK_*`, which may come with flags.
+    /// The type, `SOCK_*`, possibly with flags.
     pub socket_type: i32,
-    /// The protocol; 0 for the usual one of family and type.
+    /// The protocol; 0 for the default of family and type.
     pub protocol: i32,
 }
 
 impl SocketCall {
-    /// What [`crate::Signature::family`] says of it: a [`Family`] or a [`Domain`].
+    /// Value of [`crate::Signature::family`]: a [`Family`] or a [`Domain`].
     #[must_use]
     #[inline]
     pub const fn family(self) -> u8 {

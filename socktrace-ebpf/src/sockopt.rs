@@ -1,35 +1,35 @@
-//! A socket option that was refused: the key of their counts.
+//! Refused socket options: the key of their counts.
 
-/// Number of distinct refusals of options that can be counted by option: more than a program can make.
-/// There are [`Sockopt::new`]'s 280 options, for TCP and MPTCP, to be set and to be asked for, each of
-/// which takes three errnos at most whatever it is (a wrong address, a wrong length, no such option), and
-/// some take others.
+/// Number of distinct refusals of options that can be counted by option: more than a program can
+/// cause. There are [`Sockopt::new`]'s 280 options, for TCP and MPTCP, to set and to get. Each can
+/// fail with at most three errnos whatever it is (a bad address, a bad length, no such option), and
+/// some with others.
 pub const SOCKOPT_ENTRIES: usize = 4 * 1024;
 
-/// Which option was refused, and how.
+/// Refused option, and how it was refused.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sockopt {
-    /// As in `setsockopt`; [`Sockopt::OTHER`] when it is none of the kernel's.
+    /// As in `setsockopt`; [`Sockopt::OTHER`] if the kernel has no such level.
     pub level: i32,
-    /// As in `setsockopt`; [`Sockopt::OTHER`] when it is none of the kernel's.
+    /// As in `setsockopt`; [`Sockopt::OTHER`] if the kernel has no such option.
     pub option: i32,
-    /// What the call returned.
+    /// Errno that the call returned.
     pub errno: u16,
-    /// [`EventKind::Setsockopt`](crate::EventKind::Setsockopt) or its `Getsockopt`.
+    /// [`EventKind::Setsockopt`](crate::EventKind::Setsockopt) or `Getsockopt`.
     pub kind: u8,
-    /// As [`crate::Signature::protocol`].
+    /// As in [`crate::Signature::protocol`].
     pub protocol: u8,
 }
 
 const _: () = assert!(size_of::<Sockopt>() == 12 && align_of::<Sockopt>() == 4);
 
 impl Sockopt {
-    /// Stands for every number that the kernel has no use for, so that programs which try numbers at
-    /// random do not use the room up.
+    /// Stands for every number that the kernel does not use, so that programs that try random
+    /// numbers do not use up the room.
     pub const OTHER: i32 = -1;
 
-    /// A refusal.
+    /// Key of a refusal.
     #[must_use]
     #[inline]
     pub const fn new(kind: u8, protocol: u8, level: i32, option: i32, errno: u16) -> Self {
@@ -38,7 +38,7 @@ impl Sockopt {
         Self { level, option, errno, kind, protocol }
     }
 
-    /// Reads it back from a key.
+    /// Decodes a key.
     #[must_use]
     pub fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
         let [l0, l1, l2, l3, o0, o1, o2, o3, e0, e1, kind, protocol] = bytes;
@@ -52,9 +52,9 @@ impl Sockopt {
     }
 }
 
-/// A level that sockets of TCP and MPTCP have, and the number above its options (`include/uapi/linux/`:
-/// `in.h`, `tcp.h`, `in6.h`, `tls.h`, `mptcp.h`; `asm-generic/socket.h`; with some room for those to
-/// come); or one that is asked for by mistake, and has none.
+/// A level that TCP and MPTCP sockets have, and the number above its options
+/// (`include/uapi/linux/`: `in.h`, `tcp.h`, `in6.h`, `tls.h`, `mptcp.h`; `asm-generic/socket.h`;
+/// with some room for future ones); or a level that is requested by mistake, and has no options.
 #[inline]
 const fn known(level: i32) -> (i32, u32) {
     match level {

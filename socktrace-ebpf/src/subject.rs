@@ -1,4 +1,4 @@
-//! What an event is about: a connection. Filters ask for it, and for whose it is.
+//! Subjects of events: connections. Filters test them, and their owners.
 
 use socktrace_ebpf::{Address, Event, Family};
 
@@ -23,13 +23,13 @@ impl Subject {
         netns: 0,
     };
 
-    /// Records where a socket's connection runs.
+    /// Records the ends and the network namespace of a socket's connection.
     #[inline(always)]
     pub(crate) fn locate<L: Load>(&mut self, sock: Sock<L>, family: Family) {
         self.locate_in(sock, family, sock.netns());
     }
 
-    /// The same in a network namespace that has been read before.
+    /// Like [`Self::locate`], in a network namespace that has already been read.
     #[inline(always)]
     pub(crate) fn locate_in<L: Load>(&mut self, sock: Sock<L>, family: Family, netns: u32) {
         self.local = sock.local(family);
@@ -39,7 +39,7 @@ impl Subject {
         self.netns = netns;
     }
 
-    /// Records it in an event.
+    /// Copies it to an event.
     #[inline(always)]
     pub(crate) fn describe(&self, event: &mut Event) {
         (event.local, event.remote) = (self.local, self.remote);

@@ -1,4 +1,4 @@
-//! The system call that the current task is in, by the registers that it was entered with.
+//! The system call that the current task is in, from the registers that it was entered with.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 
@@ -7,14 +7,14 @@ use crate::{
     offsets, task,
 };
 
-/// Size of a kernel stack (`THREAD_SIZE`) on x86-64: the registers lie at its end, before 5.15 without
-/// anything behind them (`task_pt_regs`).
+/// Size of a kernel stack (`THREAD_SIZE`) on x86-64: the registers are at its end, with nothing
+/// behind them before 5.15 (`task_pt_regs`).
 const STACK_BYTES: u64 = 16 * 1024;
 
 const NO_DESCRIPTOR: u64 = u64::MAX;
 
-/// The descriptor that the current task writes to; `None` where it is in none of the calls that write, as
-/// by `io_uring`, and where that is not known.
+/// Descriptor that the current task writes to; `None` if the task is in none of the calls that
+/// write, as with `io_uring`, or if that is unknown.
 #[inline(always)]
 pub(crate) fn written_descriptor() -> Option<i32> {
     match descriptor_of_write() {
@@ -23,7 +23,7 @@ pub(crate) fn written_descriptor() -> Option<i32> {
     }
 }
 
-/// A global function: the verifier goes through it once in a program, whatever the paths to it.
+/// A global function: the verifier walks it once per program, whatever the paths to it.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn descriptor_of_write() -> u64 {
@@ -43,7 +43,7 @@ extern "C" fn descriptor_of_write() -> u64 {
     if is_write(number) { first & 0xffff_ffff } else { NO_DESCRIPTOR }
 }
 
-/// Number and first argument of the call, of a `struct pt_regs`.
+/// Number and first argument of the call, from a `struct pt_regs`.
 #[inline(always)]
 fn read<L: Load>(registers: *const u8) -> (u64, u64) {
     if offsets::PT_REGS_DI.is_absent() {
@@ -61,9 +61,9 @@ fn read<L: Load>(registers: *const u8) -> (u64, u64) {
     }
 }
 
-/// Whether a call of this number writes to what its first argument says: write, writev, pwritev2, sendfile,
-/// sendto, sendmsg or sendmmsg. Those of 32-bit programs have other numbers, and none that is one of these
-/// writes.
+/// Whether a call with this number writes to the descriptor in its first argument: write, writev,
+/// pwritev2, sendfile, sendto, sendmsg or sendmmsg. Calls of 32-bit programs have other numbers,
+/// and none that has one of these numbers writes.
 #[inline(always)]
 fn is_write(number: u64) -> bool {
     if offsets::PT_REGS_DI.is_absent() {

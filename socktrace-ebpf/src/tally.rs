@@ -1,4 +1,4 @@
-//! Exact counts: of signatures, and of what the kernel side itself had to drop.
+//! Exact counts: of signatures, and of what the kernel side had to drop.
 
 use core::arch::asm;
 
@@ -31,7 +31,7 @@ pub(crate) unsafe fn add(value: *mut u64, amount: u64) {
     }
 }
 
-/// Adds to a value of a map that is an array; a slot that it does not have is left alone.
+/// Adds to a value of an array map; a slot that the array lacks is ignored.
 #[inline(always)]
 pub(crate) fn add_to<const N: usize>(array: &PerCpuArray<u64, N>, slot: usize, amount: u64) {
     if let Some(value) = array.get_ptr_mut(slot as u32) {
@@ -40,15 +40,15 @@ pub(crate) fn add_to<const N: usize>(array: &PerCpuArray<u64, N>, slot: usize, a
     }
 }
 
-/// Counts one occurrence of `signature`. Never fails: what does not fit goes to the overflow.
+/// Counts one occurrence of `signature`. Never fails: what does not fit is counted as overflow.
 #[inline(always)]
 pub(crate) fn count(signature: &Signature) {
     let [flags, where_from, rest] = signature.to_words().map(u64::from);
     count_signature(flags, where_from, rest);
 }
 
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn count_signature(flags: u64, where_from: u64, rest: u64) -> u64 {
@@ -59,8 +59,8 @@ extern "C" fn count_signature(flags: u64, where_from: u64, rest: u64) -> u64 {
         unsafe { add(value, 1) };
         return 0;
     }
-    // First sight. NOEXIST, so that a count made meanwhile on another CPU is not overwritten;
-    // which of the two insertions won does not matter to the look-up that follows.
+    // First occurrence. NOEXIST, so that a count made meanwhile on another CPU is not overwritten;
+    // which of the two insertions won does not matter to the lookup that follows.
     let _lost_race = TALLIES.insert(signature, 0, u64::from(BPF_NOEXIST));
     match TALLIES.get_ptr_mut(signature) {
         // SAFETY: just looked up.
@@ -70,14 +70,13 @@ extern "C" fn count_signature(flags: u64, where_from: u64, rest: u64) -> u64 {
     0
 }
 
-/// Adds one to a counter of the kernel side's own.
+/// Increments a counter of the kernel side's own operation.
 #[inline(never)]
 pub(crate) fn bump(counter: Counter) {
     add_one(counter as usize);
 }
 
-/// Not inlined: the kernel copies a program for each look-up in an array that it has
-/// (`do_misc_fixups`).
+/// Not inlined: the kernel copies a program for each array lookup in it (`do_misc_fixups`).
 #[inline(never)]
 fn add_one(slot: usize) {
     add_to(&COUNTERS, slot, 1);

@@ -1,5 +1,4 @@
-//! Reads tasks other than the current one, which takes `bpf_probe_read_kernel`: only where
-//! [`is_readable`].
+//! Tasks other than the current one, read with `bpf_probe_read_kernel`: only where [`is_readable`].
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
@@ -12,7 +11,7 @@ use crate::{
     offsets,
 };
 
-/// A `struct task_struct`, or what may be one.
+/// A `struct task_struct`, or memory that may be one.
 #[derive(Clone, Copy)]
 pub(crate) struct Task(*const u8);
 
@@ -22,25 +21,26 @@ pub(crate) fn is_readable() -> bool {
     offsets::READ_KERNEL.get() == 1 && !offsets::TASK_TGID.is_absent()
 }
 
-/// `PF_KTHREAD` in `include/linux/sched.h`; the same in 5.10 to 7.3. Threads that the kernel runs for a
-/// process, as `io_uring`'s, are not among them.
+/// `PF_KTHREAD` in `include/linux/sched.h`; the same in 5.10 to 7.3. Not set for threads that the
+/// kernel runs for a process, such as `io_uring`'s.
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
-/// `PF_EXITING` there; the same in 5.10 to 7.3.
+/// `PF_EXITING`, also from there; the same in 5.10 to 7.3.
 const EXITING: u32 = 0x0000_0004;
 
-/// Whether the current task is one of the kernel's own, which opens and uses sockets for others: kTLS's
-/// and sockmap's workers. Not where that cannot be read.
+/// Whether the current task is a kernel thread, which opens and uses sockets for others: kTLS's and
+/// sockmap's workers. `false` if that cannot be read.
 #[inline(always)]
 pub(crate) fn current_is_kernel_thread() -> bool {
     current_member::<u32>(offsets::TASK_FLAGS.present()) & KERNEL_THREAD != 0
 }
 
-/// The most that a stack takes (`THREAD_SIZE`): 16 KiB on x86-64 and arm64, and up to 64 KiB. What comes
-/// after it is no memory of others: stacks are mapped for themselves (`CONFIG_VMAP_STACK`).
+/// Maximum size of a stack (`THREAD_SIZE`): 16 KiB on x86-64 and arm64, and up to 64 KiB. The
+/// memory after a stack belongs to nobody else: each stack has a mapping of its own
+/// (`CONFIG_VMAP_STACK`).
 const STACK_BYTES: u64 = 64 * 1024;
 
-/// Whether an address lies on the current task's kernel stack. Not where that cannot be read.
+/// Whether an address is on the current task's kernel stack; `false` if that cannot be read.
 #[inline(always)]
 pub(crate) fn is_on_current_stack(address: u64) -> bool {
     let stack: u64 = current_member(&offsets::TASK_STACK);
@@ -49,19 +49,19 @@ pub(crate) fn is_on_current_stack(address: u64) -> bool {
 
 /// The current task, and its process.
 pub(crate) struct Current {
-    /// Address of the process's first task; 0 where it cannot be read.
+    /// Address of the process's first task; 0 if it cannot be read.
     pub(crate) leader: u64,
-    /// When that began, in nanoseconds since boot; where it cannot be read, what time it is.
+    /// When that task began, in nanoseconds since boot; the current time if it cannot be read.
     pub(crate) since_ns: u64,
     pub(crate) tgid: u32,
     pub(crate) tid: u32,
-    /// The real user, as the initial user namespace numbers them.
+    /// Real user, as numbered in the initial user namespace.
     pub(crate) uid: u32,
 }
 
 impl Current {
-    /// By direct loads where the kernel types the task: the helpers that give the same take several
-    /// times as many instructions, `bpf_get_current_uid_gid` above all.
+    /// Reads the current task, by direct loads where the kernel types it: the helpers for the same
+    /// values take several times as many instructions, `bpf_get_current_uid_gid` above all.
     #[inline(always)]
     pub(crate) fn get() -> Self {
         if !offsets::TASK_TGID.is_absent() && offsets::TASK_BTF.get() == 1 {
@@ -107,8 +107,8 @@ impl Current {
     }
 }
 
-/// A member of the current task; zero where it cannot be read, or this kernel lacks it. No `Option`: the
-/// compiler would work on what is not there, which the verifier of 5.10 refuses.
+/// A member of the current task; zero if it cannot be read, or this kernel lacks it. No `Option`:
+/// the compiler would work on a value that is not there, which the verifier of 5.10 rejects.
 #[inline(always)]
 pub(crate) fn current_member<T: Copy + Default>(offset: &offsets::Fact) -> T {
     if offsets::TASK_TGID.is_absent() {
@@ -126,7 +126,7 @@ pub(crate) fn current_member<T: Copy + Default>(offset: &offsets::Fact) -> T {
 }
 
 impl Task {
-    /// The one that runs.
+    /// The current task.
     #[inline(always)]
     pub(crate) fn current() -> Self {
         // SAFETY: takes nothing; returns the current task's address.
@@ -138,33 +138,33 @@ impl Task {
         Self(pointer)
     }
 
-    /// The address, to find it again. The kernel reuses it when the task is gone: see
+    /// The address, to find the task again. The kernel reuses it when the task is gone: see
     /// [`Self::is_process`].
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         self.0 as u64
     }
 
-    /// Whether a task is here.
+    /// Whether there is a task at this address.
     #[inline(always)]
     pub(crate) fn is_valid(self) -> bool {
         is_task(self.address()) != 0
     }
 
-    /// Whether it leads the process that had this number at a time since boot. It began before, so
-    /// that it is no later one in the same place.
+    /// Whether it leads the process that had this id at a time since boot. It must have begun
+    /// before, so that it is no later task at the same address.
     #[inline(always)]
     pub(crate) fn is_process(self, tgid: u32, at_ns: u64) -> bool {
         self.tgid() == tgid && self.pid() == tgid && self.start_ns() <= at_ns
     }
 
-    /// Whether it ends, or has ended.
+    /// Whether it is exiting, or has exited.
     #[inline(always)]
     pub(crate) fn is_exiting(self) -> bool {
         Probe::read_member::<u32>(self.0, offsets::TASK_FLAGS.present()) & EXITING != 0
     }
 
-    /// When it began, in nanoseconds since boot.
+    /// Start time, in nanoseconds since boot.
     #[inline(always)]
     pub(crate) fn start_ns(self) -> u64 {
         Probe::read_member(self.0, offsets::TASK_START.present())
@@ -191,8 +191,8 @@ impl Task {
         Probe::read_text_member(self.0, offsets::TASK_COMM.present(), to);
     }
 
-    /// Adds the last part of its executable's path, cut off where it is longer, to what is all NUL.
-    /// A task of the kernel has none, nor has one that has ended.
+    /// Writes the last component of its executable's path, truncated if longer, into an all-NUL
+    /// buffer. A kernel thread has none, nor has a task that has exited.
     #[inline(always)]
     pub(crate) fn exe(self, to: &mut [u8; EXE_NAME]) {
         let mm: *const u8 = Probe::read_member(self.0, offsets::TASK_MM.present());
@@ -202,19 +202,20 @@ impl Task {
         Probe::read_text(name, to);
     }
 
-    /// What `bpf_get_current_uid_gid` says of the current task.
+    /// Real user, as `bpf_get_current_uid_gid` returns it for the current task.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
         Probe::read_member(self.cred(), offsets::CRED_UID.present())
     }
 
-    /// What it may do, `struct cred`.
+    /// Its credentials, `struct cred`.
     #[inline(always)]
     pub(crate) fn cred(self) -> *const u8 {
         Probe::read_member(self.0, offsets::TASK_CRED.present())
     }
 
-    /// What `bpf_get_current_cgroup_id` says of the current task; 0 without cgroups.
+    /// Id of its cgroup, as `bpf_get_current_cgroup_id` returns it for the current task; 0 without
+    /// cgroups.
     #[inline(always)]
     pub(crate) fn cgroup(self) -> u64 {
         if offsets::TASK_CGROUPS.is_absent() {
@@ -226,7 +227,7 @@ impl Task {
         Probe::read_member(node, offsets::KERNFS_NODE_ID.present())
     }
 
-    /// The table of open files of its process, whose first task it is, `struct fdtable`; NULL when the
+    /// Table of open files (`struct fdtable`) of the process whose first task this is; NULL if the
     /// process has ended.
     #[inline(always)]
     pub(crate) fn open_files(self) -> *const u8 {
@@ -235,11 +236,11 @@ impl Task {
     }
 }
 
-/// Whether a task lies at an address: 1 or 0. What lies there otherwise passes for one only if it has
-/// a pointer to a group's leader just where a task has it, and so has the leader's number.
+/// Whether there is a task at an address: 1 or 0. Other memory passes for a task only if it has a
+/// pointer to a group leader just where a task has it, and the leader's id too.
 ///
-/// A global function: the verifier goes through it once in a program, whatever the paths to it, and
-/// takes numbers for arguments only.
+/// A global function: the verifier walks it once per program, whatever the paths to it, and allows
+/// only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn is_task(address: u64) -> u64 {
@@ -256,12 +257,12 @@ extern "C" fn is_task(address: u64) -> u64 {
     u64::from(is)
 }
 
-/// How many threads of a process are looked at for its open files.
+/// Number of a process's threads that are searched for its open files.
 const THREADS: usize = 8;
 
-/// The open files, `struct files_struct`, of the process whose first task lies at an address. That may
-/// have ended, and given up its own, while other threads live on: they come after it in the list of the
-/// process (`signal->thread_head`). A global function, as [`is_task`].
+/// The open files, `struct files_struct`, of the process whose first task is at an address. That
+/// task may have exited, and released its own, while other threads live on: they follow it in the
+/// list of the process (`signal->thread_head`). A global function, like [`is_task`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn files_of_process(leader: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! Reads what TCP knows of a socket.
+//! TCP's state of a socket, read at offsets from the kernel's BTF.
 
 mod answer;
 mod describe;
@@ -28,7 +28,7 @@ pub(crate) struct TcpSock<L> {
 
 /// Reads TCP's part of the socket.
 impl<L: Load> Sock<L> {
-    /// The same socket as `struct tcp_sock`, or `None` when it is not a full TCP socket.
+    /// This socket as a `struct tcp_sock`, or `None` if it is not a full TCP socket.
     #[inline(always)]
     pub(crate) fn tcp(self) -> Option<TcpSock<L>> {
         // SAFETY: this is a hook's `struct sock` argument.
@@ -36,8 +36,7 @@ impl<L: Load> Sock<L> {
         (!tcp.is_null()).then_some(TcpSock { sock: self, tcp })
     }
 
-    /// What a program holds when it holds this socket: for a subflow its MPTCP socket, else the socket
-    /// itself.
+    /// Identity of the socket that a program holds: for a subflow its MPTCP socket, else this socket.
     #[inline(always)]
     pub(crate) fn held_identity(self) -> Identity {
         match self.mptcp_key() {
@@ -46,7 +45,7 @@ impl<L: Load> Sock<L> {
         }
     }
 
-    /// The same for a record to be made: the kernel makes a cookie if there is none yet.
+    /// Like [`Self::held_identity`], to make a record: the kernel makes a cookie if there is none yet.
     #[inline(always)]
     pub(crate) fn new_held_identity(self) -> Identity {
         match self.mptcp_key() {
@@ -55,14 +54,14 @@ impl<L: Load> Sock<L> {
         }
     }
 
-    /// The MPTCP socket whose subflow this is, as a number.
+    /// Address of the MPTCP socket whose subflow this is, as a number.
     #[inline(always)]
     fn mptcp_key(self) -> Option<u64> {
         self.tcp()?.mptcp_key()
     }
 
-    /// The first subflow of this MPTCP socket, by which it was connected or accepted. To be asked where
-    /// `offsets::MPTCP` is 1.
+    /// The first subflow of this MPTCP socket, by which it was connected or accepted. Only for use
+    /// where `offsets::MPTCP` is 1.
     #[inline(always)]
     pub(crate) fn first_subflow(self) -> TcpSock<Probe> {
         let first: *const u8 =
@@ -70,11 +69,11 @@ impl<L: Load> Sock<L> {
         TcpSock { sock: Sock::new(first), tcp: first }
     }
 
-    /// The local port in host byte order, also when the connection is over.
+    /// Local port in host byte order, also when the connection is over.
     #[inline(always)]
     pub(crate) fn local_port(self) -> u16 {
-        // Not one or the other: the compiler would make one load of it, through a pointer of two
-        // types, which the verifier refuses.
+        // Not one or the other: the compiler would merge them into one load, through a pointer of
+        // two types, which the verifier rejects.
         let mut port = self.bound_port();
         if let Some(tcp) = self.tcp() {
             port = tcp.local_port();
@@ -82,7 +81,7 @@ impl<L: Load> Sock<L> {
         port
     }
 
-    /// Fills in what TCP knows of the connection, for a socket of TCP.
+    /// Fills in what TCP stores about the connection, for a TCP socket.
     #[inline(always)]
     pub(crate) fn describe(self, event: &mut Event) {
         if let Some(tcp) = self.tcp() {
@@ -92,23 +91,23 @@ impl<L: Load> Sock<L> {
 }
 
 impl<L: Load> TcpSock<L> {
-    /// The same as `struct sock`.
+    /// This socket as a `struct sock`.
     #[inline(always)]
     pub(crate) fn sock(self) -> Sock<L> {
         self.sock
     }
 
-    /// The same as `struct sock`, by a pointer that the verifier knows no more of than its type: what
-    /// the helper returns is not trusted, unlike the argument of a tracepoint. So a pointer can be
-    /// loaded through it without that the verifier searches all of the kernel's types by name
+    /// This socket as a `struct sock`, by a pointer of which the verifier knows only the type:
+    /// unlike a tracepoint's argument, the helper's result is not trusted. A pointer can therefore
+    /// be loaded through it without the verifier searching all of the kernel's types by name
     /// (`btf_nested_type_is_trusted`, as in 6.12).
     #[inline(always)]
     pub(crate) fn untrusted_sock(self) -> Sock<L> {
         Sock::new(self.tcp)
     }
 
-    /// The local port in host byte order. `inet_sport`, as `skc_num` is cleared when an unbound
-    /// socket is closed.
+    /// Local port in host byte order. From `inet_sport`, because `skc_num` is cleared when an
+    /// unbound socket is closed.
     #[inline(always)]
     pub(crate) fn local_port(self) -> u16 {
         u16::from_be(self.load(&offsets::INET_SPORT))
@@ -128,34 +127,34 @@ impl<L: Load> TcpSock<L> {
         self.load::<u32>(&offsets::TCP_PACKETS_OUT) != 0
     }
 
-    /// The retransmission timeout in force, in jiffies; `None` where this kernel lacks the member.
+    /// Current retransmission timeout, in jiffies; `None` if this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn rto(self) -> Option<u32> {
         (!offsets::ICSK_RTO.is_absent()).then(|| self.load(&offsets::ICSK_RTO))
     }
 
-    /// Jiffies since the handshake of a connection that nothing was sent on: its child is made with the
-    /// time of then (`tcp_create_openreq_child`, 5.10 to 7.3). To be asked where this kernel has the
-    /// member.
+    /// Jiffies since the handshake of a connection on which nothing was sent: its child is made
+    /// with the time of the handshake (`tcp_create_openreq_child`, 5.10 to 7.3). Only for use where
+    /// this kernel has the member.
     #[inline(always)]
     pub(crate) fn since_handshake(self) -> u32 {
         jiffies().wrapping_sub(self.load(offsets::TCP_LSNDTIME.present()))
     }
 
-    /// Whether it has been given a sequence number, to connect or by `tcp_disconnect`.
+    /// Whether it has been given a sequence number, by connect or `tcp_disconnect`.
     #[inline(always)]
     pub(crate) fn has_sequence_number(self) -> bool {
         self.load::<u32>(&offsets::TCP_WRITE_SEQ) != 0
     }
 
-    /// Whether its third handshake segment has been taken: 1, or 0 also where that cannot be read. The
-    /// stamp of a connection that was just made is that of its listener, which has none.
+    /// Whether the third segment of its handshake has been accepted; `false` also if that cannot be
+    /// read. A connection that was just made has the timestamp of its listener, which has none.
     #[inline(always)]
     pub(crate) fn has_heard_from_peer(self) -> bool {
         self.load::<u32>(&offsets::TCP_RCV_TSTAMP) != 0
     }
 
-    /// A report with what TCP knows.
+    /// Adds what TCP stores about the connection to a report.
     #[inline(always)]
     pub(crate) fn add_to(self, report: Report) -> Report {
         Report {
@@ -191,15 +190,15 @@ impl<L: Load> TcpSock<L> {
         write_seq.wrapping_sub(self.load(offsets::TCP_SND_NXT.present()))
     }
 
-    /// Whether a segment with this sequence number is under way, as the kernel asks before it believes an
-    /// ICMP error (`tcp_v4_err`, `tcp_v6_err`): 1 or 0.
+    /// Whether a segment with this sequence number is in flight, as the kernel checks before it
+    /// believes an ICMP error (`tcp_v4_err`, `tcp_v6_err`): 1 or 0.
     #[inline(always)]
     pub(crate) fn has_sent(self, sequence: u32) -> u64 {
         if offsets::TCP_SND_NXT.is_absent() {
             return 0;
         }
-        // A child of Fast Open waits for its SYN-ACK to be acknowledged too, which comes before
-        // (`tcp_create_openreq_child`).
+        // A Fast Open child also waits for the acknowledgement of its SYN-ACK, whose number comes
+        // before (`tcp_create_openreq_child`).
         let is_opening = is_same(self.sock.state().into(), TcpState::SynRecv as u64) as u32;
         let unacked: u32 = self.load(offsets::TCP_SND_UNA.present());
         let first = unacked.wrapping_sub(is_opening);
@@ -207,7 +206,7 @@ impl<L: Load> TcpSock<L> {
         is_at_least(under_way.into(), sequence.wrapping_sub(first).into())
     }
 
-    /// The sequence number that this end sends next; 0 where this kernel lacks the member.
+    /// Sequence number that this end sends next; 0 if this kernel lacks the member.
     #[inline(always)]
     pub(crate) fn sent_sequence(self) -> u32 {
         self.load(&offsets::TCP_SND_NXT)
@@ -223,7 +222,7 @@ impl<L: Load> TcpSock<L> {
         is_same(awaited.into(), sequence.into())
     }
 
-    /// Whether a flag is set; not if this kernel lacks it.
+    /// Whether a flag is set; `false` if this kernel lacks it.
     #[inline(always)]
     fn bit(self, position: &Optional) -> bool {
         !position.is_absent() && self.known_bit(position.present())
@@ -237,10 +236,10 @@ impl<L: Load> TcpSock<L> {
         byte >> (bit % 8) & 1 != 0
     }
 
-    /// The MPTCP socket whose subflow this is (`struct mptcp_subflow_context`), as a map key.
+    /// Address of the MPTCP socket whose subflow this is (`struct mptcp_subflow_context`), as a map key.
     #[inline(always)]
     pub(crate) fn mptcp_key(self) -> Option<u64> {
-        // The facts are all there where this is 1.
+        // The facts are all present where this is 1.
         if offsets::MPTCP.get() != 1 || !self.known_bit(offsets::TCP_IS_MPTCP_BIT.present()) {
             return None;
         }
@@ -250,7 +249,7 @@ impl<L: Load> TcpSock<L> {
     }
 }
 
-/// The kernel's clock as TCP keeps it (`tcp_jiffies32`).
+/// The kernel's clock as TCP uses it (`tcp_jiffies32`).
 #[inline(always)]
 fn jiffies() -> u32 {
     // SAFETY: the helper takes nothing and cannot fail.

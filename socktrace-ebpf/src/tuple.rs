@@ -1,4 +1,4 @@
-//! Connections by network namespace, addresses and ports, and what is remembered about them.
+//! Connections by network namespace, addresses and ports, and what is recorded about them.
 
 use aya_ebpf::{
     btf_maps::{Array, LruHashMap},
@@ -19,12 +19,12 @@ pub(crate) struct Tuple {
     pub(crate) remote_port: u16,
     /// A `Family`; four bytes, so that there is no padding in the key.
     pub(crate) family: u32,
-    /// Inode of the network namespace that this end is in: others have the same addresses.
+    /// Inode of the network namespace that this end is in: other namespaces may have the same addresses.
     pub(crate) netns: u32,
 }
 
 impl Tuple {
-    /// The socket's connection.
+    /// Connection of a socket.
     #[inline(always)]
     pub(crate) fn of<L: Load>(sock: Sock<L>, family: Family) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Tuple {
         }
     }
 
-    /// The connection of an event.
+    /// Connection of an event.
     #[inline(always)]
     fn of_event(event: &Event) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Tuple {
         }
     }
 
-    /// Whether it has the same addresses and ports, in whatever network namespace: 1 or 0. Without
+    /// Whether it has the same addresses and ports, in any network namespace: 1 or 0. Without
     /// branches, each of which would double the paths to verify.
     #[inline(always)]
     fn has_ends_of(&self, other: &Self) -> u64 {
@@ -67,7 +67,7 @@ impl Tuple {
         is_same(difference, 0)
     }
 
-    /// The same connection seen from its other end, if that is in the same network namespace.
+    /// The same connection seen from its other end, if that end is in the same network namespace.
     #[inline(always)]
     fn reversed(self) -> Self {
         Self {
@@ -80,14 +80,14 @@ impl Tuple {
     }
 }
 
-/// An ICMP error that came for a connection. The kernel had not checked it yet.
+/// An ICMP error that arrived for a connection. The kernel had not validated it yet.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Icmp {
     pub(crate) router: Address,
-    /// The sequence number of the segment that it is about.
+    /// Sequence number of the segment that it is about.
     pub(crate) sequence: u32,
-    /// The errno that the kernel makes of it.
+    /// Errno that the kernel derives from it.
     pub(crate) errno: u16,
     pub(crate) kind: u8,
     pub(crate) code: u8,
@@ -95,7 +95,8 @@ pub(crate) struct Icmp {
 
 impl Icmp {
     /// Whether the socket has failed with this errno because of it: 1 or 0. Anybody can send such a
-    /// message, who has to guess what only the peer and routers on the way know: the sequence number.
+    /// message, but has to guess the sequence number, which only the peer and routers on the path
+    /// know.
     #[inline(always)]
     fn explains<L: Load>(&self, errno: u16, tcp: TcpSock<L>) -> u64 {
         let its = u64::from(self.errno);
@@ -107,14 +108,14 @@ impl Icmp {
 #[btf_map]
 static ICMP_ERRORS: LruHashMap<Tuple, Icmp, TUPLE_ENTRIES> = LruHashMap::new();
 
-/// Remembers an ICMP error for the socket it may come to concern.
+/// Stores an ICMP error for the socket that it may come to concern.
 #[inline(always)]
 pub(crate) fn record_icmp(tuple: &Tuple, icmp: &Icmp) {
     let _forgotten = ICMP_ERRORS.insert(tuple, icmp, 0);
 }
 
-/// Adds the ICMP error behind the errno of an event to the event. A separate function, as those below: a
-/// connection takes much of the stack, which would else be part of the frame of each program.
+/// Adds the ICMP error behind an event's errno to the event. A separate function, like those below:
+/// a connection takes much of the stack, which would otherwise be part of each program's frame.
 #[inline(never)]
 pub(crate) fn describe_icmp<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
     // SAFETY: copied field by field at once; a slot reused meanwhile would be of the same type.
@@ -126,7 +127,7 @@ pub(crate) fn describe_icmp<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
     }
 }
 
-/// The errno of the last ICMP error about a segment of this connection that is under way, if one came.
+/// Errno of the last ICMP error about a segment of this connection that is in flight, if one arrived.
 #[inline(always)]
 pub(crate) fn icmp_errno<L: Load>(tcp: TcpSock<L>, tuple: &Tuple) -> Option<u16> {
     // SAFETY: as above.
@@ -134,12 +135,12 @@ pub(crate) fn icmp_errno<L: Load>(tcp: TcpSock<L>, tuple: &Tuple) -> Option<u16>
     (tcp.has_sent(icmp.sequence) == 1).then_some(icmp.errno)
 }
 
-/// A reset that a process of this host has sent.
+/// An RST that a process on this host has sent.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct SentReset {
     tuple: Tuple,
-    /// Its sequence number.
+    /// Sequence number of the RST.
     sequence: u32,
     tgid: u32,
     reason: u32,
@@ -147,24 +148,24 @@ struct SentReset {
     comm: [u8; 16],
 }
 
-/// Longest time between sending and receiving on one host: ports are used again.
+/// Maximum time between sending and receiving on one host: ports are reused.
 const SENT_RESET_VALID_NS: u64 = 1_000_000_000;
 
-/// By the connection's place: of two that have the same, the later stays. That takes a tenth of what a map
-/// of the kernel's takes that makes room by itself, and each of these is wanted at once or never.
+/// RSTs by the connection's place: of two with the same place, the later one stays. This costs a
+/// tenth of what an LRU map costs, and each entry is needed at once or never.
 #[btf_map]
 static SENT_RESETS: Array<SentReset, TUPLE_ENTRIES> = Array::new();
 
-/// Where a connection has its place in [`SENT_RESETS`].
+/// Place of a connection in [`SENT_RESETS`].
 #[inline(always)]
 fn place(tuple: &Tuple) -> u32 {
     const _: () = assert!(TUPLE_ENTRIES.is_power_of_two());
-    // Ports distinguish most connections. The bits above are mixed by a product, as in `record`.
+    // Ports distinguish most connections. A product mixes the upper bits, as in `record`.
     let ports = u64::from(tuple.local_port) << 16 | u64::from(tuple.remote_port);
     (ports.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & (TUPLE_ENTRIES as u32 - 1)
 }
 
-/// Remembers a reset of this process for the end that will receive it, if that is on this host.
+/// Records an RST of this process for the end that will receive it, if that is on this host.
 #[inline(never)]
 pub(crate) fn record_sent_reset<L: Load>(
     tcp: TcpSock<L>,
@@ -186,11 +187,11 @@ pub(crate) fn record_sent_reset<L: Load>(
     }
 }
 
-/// Adds who sent the reset to the event of the end that received it.
+/// Adds the sender of the RST to the event of the end that received it.
 ///
-/// Its other end is in the same network namespace, or in another one where somebody else may have the
-/// same addresses: then the reset has the sequence number that this end awaits, without which the kernel
-/// would not have obeyed it (`tcp_validate_incoming`).
+/// The sender's end is in the same network namespace, or in another one where somebody else may
+/// have the same addresses. In that case the RST must have the sequence number that this end
+/// awaits, without which the kernel would not have obeyed it (`tcp_validate_incoming`).
 #[inline(never)]
 pub(crate) fn describe_sender<L: Load>(tcp: TcpSock<L>, event: &mut Event) {
     let tuple = Tuple::of_event(event).reversed();

@@ -1,4 +1,4 @@
-//! Unix sockets: their names, their listeners, and who made them.
+//! Unix sockets: their names, their listeners, and their makers.
 
 mod listeners;
 mod maker;

@@ -1,16 +1,17 @@
-//! Who waits for a socket: that task is woken, and its call gets the error.
+//! Waiters for sockets: a task that waits is woken, and its call gets the error.
 //!
-//! A task in the queue of a socket (`sk->sk_wq->wait`, walked by `sock_def_error_report`) is there
-//! by one of
+//! A task is in the queue of a socket (`sk->sk_wq->wait`, walked by `sock_def_error_report`)
+//! because of one of:
 //! - a call that blocks: `private` is the task (`DEFINE_WAIT_FUNC`, `include/linux/wait.h`);
 //! - poll or select: `private` is its `struct poll_wqueues` (`__pollwait`, `fs/select.c`);
-//! - epoll: `private` is NULL and the entry part of a `struct eppoll_entry`
+//! - epoll: `private` is NULL and the entry is part of a `struct eppoll_entry`
 //!   (`ep_ptable_queue_proc`, `fs/eventpoll.c`); tasks in `epoll_wait` are in the queue of the
-//!   `struct eventpoll`, by `private` again.
+//!   `struct eventpoll`, again by `private`.
 //!
-//! What they look like is the same in 5.10 to 7.3. The functions in the entries would distinguish them
-//! apart, but their addresses are hidden from who lacks `CAP_SYSLOG`; so each is tried, and a task
-//! has to look like one. The queue is read without its lock: what has just left it may be found.
+//! These structures are the same in 5.10 to 7.3. The functions in the entries would tell them
+//! apart, but their addresses are hidden from processes without `CAP_SYSLOG`. So each possibility
+//! is tried, and a task has to look like one. The queue is read without its lock, so an entry that
+//! has just left it may be found.
 
 use crate::{
     load::Probe,
@@ -18,11 +19,11 @@ use crate::{
     task::{self, Task},
 };
 
-/// How many entries are looked at in a queue.
+/// Number of entries visited in a queue.
 const SOCKET_ENTRIES: usize = 8;
 const EPOLL_ENTRIES: usize = 4;
 
-/// The first task that waits for the socket at this address. To be used only where
+/// First task that waits for the socket at this address. Only for use where
 /// [`is_readable`](crate::task::is_readable).
 #[inline(always)]
 pub(crate) fn find(sock: u64) -> Option<Task> {
@@ -30,8 +31,9 @@ pub(crate) fn find(sock: u64) -> Option<Task> {
     (task.address() != 0).then_some(task)
 }
 
-/// Address of the first waiter, 0 for none. A global function, as [`is_task`](crate::task). Kernels before 6.8 verify
-/// those that are never called too, so that each has to ask whether it may read.
+/// Address of the first waiter, 0 for none. A global function, like [`is_task`](crate::task).
+/// Kernels before 6.8 also verify functions that are never called, so each has to check whether it
+/// may read.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn first_waiter(sock: u64) -> u64 {
@@ -48,7 +50,7 @@ extern "C" fn first_waiter(sock: u64) -> u64 {
         }
         let entry = at.wrapping_sub(link);
         let private: u64 = Probe::read_member(entry, offsets::WAIT_ENTRY_PRIVATE.present());
-        // Both from here: each call in a call takes 32 bytes of the 512 that all have for a stack.
+        // Both from here: each nested call takes 32 of the 512 bytes of stack that all calls share.
         let found =
             if private == 0 { first_in_epoll(entry as u64) } else { task_of_private(private) };
         if found != 0 {
@@ -59,8 +61,8 @@ extern "C" fn first_waiter(sock: u64) -> u64 {
     0
 }
 
-/// The task that an entry of a socket's queue with this `private` wakes, 0 if none is found. A global
-/// function, as [`is_task`](crate::task).
+/// The task that an entry of a socket's queue with this `private` wakes, 0 if none is found. A
+/// global function, like [`is_task`](crate::task).
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn task_of_private(private: u64) -> u64 {
@@ -75,8 +77,8 @@ extern "C" fn task_of_private(private: u64) -> u64 {
     if task.is_valid() { task.address() } else { 0 }
 }
 
-/// The first task in `epoll_wait` of what an entry of a socket's queue belongs to, 0 for none. A
-/// global function, as [`is_task`](crate::task).
+/// First task in `epoll_wait` on the epoll instance that an entry of a socket's queue belongs to, 0
+/// for none. A global function, like [`is_task`](crate::task).
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn first_in_epoll(entry: u64) -> u64 {

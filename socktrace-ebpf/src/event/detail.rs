@@ -1,49 +1,49 @@
-//! The one thing more that some events say, and how it travels.
+//! Additional details of events, and their wire format.
 
 use super::{Address, Event, parts};
 use crate::SocketCall;
 
-/// Facts that only some events have, at most one of them for each event.
+/// Facts that only some events have, at most one per event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// The ICMP message behind the errno.
     Icmp {
-        /// Who sent it; of the event's family.
+        /// Sender of the message; of the event's family.
         router: Address,
         /// Its type.
         kind: u8,
         /// Its code.
         code: u8,
     },
-    /// The process of this host that sent the RST or, with [`crate::Origin::Abort`], killed the socket. Of
-    /// a [`crate::EventKind::ResetSent`] no process, only why.
+    /// Process on this host that sent the RST or, with [`crate::Origin::Abort`], killed the socket.
+    /// A [`crate::EventKind::ResetSent`] has only the reason, no process.
     Peer {
         /// Its id.
         tgid: u32,
         /// Its command name.
         comm: [u8; 16],
-        /// Why, a value of the kernel's `enum sk_rst_reason`, or [`crate::facts::ABSENT`]; with
-        /// [`BY_LISTENER`] toggled where the connection waited in the queue of a listener that closed.
+        /// Reason, a value of the kernel's `enum sk_rst_reason`, or [`crate::facts::ABSENT`]; with
+        /// [`BY_LISTENER`] toggled if the connection was in the queue of a listener that closed.
         rst_reason: u32,
     },
     /// Arguments of the call.
     Call {
-        /// The descriptor it was made on, where the socket itself is not known; else -1.
+        /// Descriptor the call was made on if the socket itself is unknown; else -1.
         fd: i32,
         /// Level of a socket option, as in `setsockopt`; else 0.
         level: i32,
         /// The option.
         option: i32,
     },
-    /// What `socket` was asked for; its type without flags.
+    /// Arguments of `socket`; the type without flags.
     Socket(SocketCall),
     /// The address argument of connect or bind.
     Given(Given),
-    /// A listener's queue, and what it has dropped.
+    /// A listener's queue, and the packets it has dropped.
     AcceptQueue(AcceptQueue),
-    /// The socket's `SO_SNDTIMEO`, which has ended the call.
+    /// The socket's `SO_SNDTIMEO`, which ended the call.
     SendTimeout {
-        /// The limit in jiffies; the most that fits where it is longer.
+        /// Limit in jiffies; the largest value that fits if it is longer.
         jiffies: u32,
     },
 }
@@ -51,43 +51,43 @@ pub enum Detail {
 /// The address argument of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    /// Its family, `AF_*`; 0 also where it is too short to have one.
+    /// Address family, `AF_*`; 0 also if the address is too short to have one.
     pub family: u16,
-    /// Its length in bytes, as the program says.
+    /// Length in bytes, as given by the program.
     pub length: i32,
-    /// Whether the socket is for IPv6 alone (`IPV6_V6ONLY`).
+    /// Whether the socket is IPv6-only (`IPV6_V6ONLY`).
     pub only_v6: bool,
 }
 
-/// A listener's queue, and the handshake packets that it has dropped as that was full.
+/// A listener's queue, and the handshake packets dropped because it was full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AcceptQueue {
-    /// How many were dropped since the last event about this listener.
+    /// Packets dropped since the last event about this listener.
     pub dropped: u32,
-    /// Connections that wait.
+    /// Connections waiting in the queue.
     pub waiting: u32,
-    /// The limit, which one more than it may wait.
+    /// Limit of the queue; one connection more than this may wait.
     pub limit: u32,
-    /// Whether it was looked at as a connection was accepted, which is not one of those that wait.
+    /// Whether the queue was read while a connection was accepted, which is not counted as waiting.
     pub accepting: bool,
 }
 
-/// The bit of [`Detail::Peer`]'s reason that is the other way round for a connection that was still in
-/// its listener's queue.
+/// Bit of [`Detail::Peer`]'s reason that is toggled for a connection that was still in its
+/// listener's queue.
 pub const BY_LISTENER: u32 = 1 << 31;
 
-/// A [`Detail`] as it travels.
+/// Wire format of a [`Detail`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packed {
     /// A router's address, a command name, or a number.
     pub octets: [u8; 16],
-    /// The rest.
+    /// Numbers, by kind of detail.
     pub numbers: [u32; 2],
 }
 
 impl Event {
-    /// What else is known.
+    /// The additional detail, if the event has one.
     #[must_use]
     pub fn detail(&self) -> Option<Detail> {
         let Packed { octets, numbers: [first, second] } = self.packed;
@@ -128,7 +128,7 @@ impl Event {
         }
     }
 
-    /// Adds what else is known, instead of what was.
+    /// Sets the additional detail, replacing an earlier one.
     #[inline]
     pub fn set_detail(&mut self, detail: Detail) {
         let (part, octets, numbers) = match detail {
@@ -159,13 +159,13 @@ impl Event {
         self.packed = Packed { octets, numbers };
     }
 }
-/// A number as [`Packed::octets`].
+/// Encodes a number as [`Packed::octets`].
 #[inline]
 fn octets(number: i32) -> [u8; 16] {
     Address::from_words([number.cast_unsigned(), 0, 0, 0]).octets
 }
 
-/// The number in them.
+/// Decodes a number from [`Packed::octets`].
 #[inline]
 fn number([a, b, c, d, ..]: [u8; 16]) -> i32 {
     i32::from_ne_bytes([a, b, c, d])

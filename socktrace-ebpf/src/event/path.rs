@@ -1,16 +1,16 @@
-//! The name of a Unix socket, and what is known of the end that another program has.
+//! Name of a Unix socket, and facts about the end that another program holds.
 
 /// Size of `sun_path` in `struct sockaddr_un`.
 pub const PATH_BYTES: usize = 108;
 
-/// The name of a Unix socket, as `sun_path` has it: a path in the file system, which ends at its first
-/// NUL, or after a NUL an abstract name.
+/// Name of a Unix socket, as in `sun_path`: a file system path that ends at its first NUL, or an
+/// abstract name after a leading NUL.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
-    /// How many of the bytes mean something; 0 for no name.
+    /// Number of valid bytes; 0 for no name.
     pub length: u32,
-    /// The bytes; whatever was there before after those.
+    /// The bytes; those after the valid ones are stale.
     pub bytes: [u8; PATH_BYTES],
 }
 
@@ -21,7 +21,7 @@ impl Default for Path {
 }
 
 impl Path {
-    /// The name without what follows it; `None` for a socket that has none.
+    /// The name without the bytes that follow it; `None` for an unnamed socket.
     #[must_use]
     pub fn name(&self) -> Option<&[u8]> {
         let given = self.bytes.get(..self.length as usize)?;
@@ -33,15 +33,15 @@ impl Path {
     }
 }
 
-/// The end that another program of this host has: a listener, or the peer.
+/// End of a Unix socket that another program on this host holds: a listener, or the peer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FarEnd {
-    /// Cgroup of its process, as [`super::Event::cgroup_id`] has that of the event's; 0 when unknown.
+    /// Cgroup of the process at that end, like [`super::Event::cgroup_id`]; 0 if unknown.
     pub cgroup_id: u64,
-    /// Of a listener that had no room, connections that wait in its queue.
+    /// Connections waiting in the queue of a listener that had no room.
     pub waiting: u32,
-    /// Beyond how many another one is refused.
+    /// Number of waiting connections beyond which another is refused.
     pub limit: u32,
 }
 

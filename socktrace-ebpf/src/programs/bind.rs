@@ -1,4 +1,4 @@
-//! What is reported when a call that binds fails, whatever hook sees it.
+//! Reports of calls that fail to bind, whatever hook sees them.
 
 use socktrace_ebpf::{EventKind, Flags};
 
@@ -11,7 +11,7 @@ use crate::{
     subject::Subject,
 };
 
-/// A bind to this address has failed. These flags are known, others follow.
+/// Reports a failed bind to this address. `flags` are the known ones; others are added.
 #[inline(always)]
 pub(super) fn failed<L: Load, A: Load>(
     sock: Sock<L>,
@@ -24,7 +24,7 @@ pub(super) fn failed<L: Load, A: Load>(
         return unix_bind::bind_failed(sock, wanted, errno);
     }
     let protocol = kind.protocol as u8;
-    // The address that was asked for, which the socket did not get.
+    // The requested address, which the socket did not get.
     let End { family, ip, port } = wanted.end(sock);
     if kind.has_records() && retry::repeats(EventKind::Bind, protocol, family as u8, port, errno) {
         return 0;

@@ -1,8 +1,9 @@
-//! The iterator `bpf_map_elem` (`kernel/bpf/map_iter.c`, since 5.8): visits every listener that is
-//! remembered, when the daemon looks. Counts and reports what each has dropped, and says how it is.
+//! The iterator `bpf_map_elem` (`kernel/bpf/map_iter.c`, since 5.8): visits every tracked listener
+//! when the daemon reads it. Counts and reports what each has dropped, and writes its state.
 //!
-//! Context: `struct bpf_iter__bpf_map_elem { meta, map, key, value }`, whose key and value are NULL at the
-//! end. The socket may have gone: what is read is taken for it only if it listens at the same port.
+//! Context: `struct bpf_iter__bpf_map_elem { meta, map, key, value }`, whose key and value are NULL
+//! at the end. The socket may have gone: what is read at its address is used only if it listens on
+//! the same port.
 
 use aya_ebpf::{bindings::seq_file, helpers::generated::bpf_seq_write};
 use socktrace_ebpf::{ListenerState, TcpState};
@@ -21,7 +22,7 @@ struct Meta {
     seq: *mut seq_file,
 }
 
-/// The context of `iter/bpf_map_elem`, the same in 5.10 to 7.3; its pointers are eight bytes wide everywhere.
+/// Context of `iter/bpf_map_elem`, the same in 5.10 to 7.3; its pointers are eight bytes wide everywhere.
 #[repr(C)]
 struct MapElement {
     meta: *const Meta,
@@ -43,7 +44,7 @@ extern "C" fn bpf_map_elem(ctx: *const MapElement) -> i32 {
     }
     // SAFETY: the key of an element of the map.
     let address = unsafe { *key };
-    // SAFETY: its value.
+    // SAFETY: the value of that element.
     let listener = unsafe { &*value };
     let &Listener { netns, port, family, local, ref owner, .. } = listener;
     let sock = Sock::<Probe>::new(address as *const u8);
@@ -68,7 +69,7 @@ extern "C" fn bpf_map_elem(ctx: *const MapElement) -> i32 {
     let meta = unsafe { (*ctx).meta };
     // SAFETY: the context points to such metadata, and the verifier checks loads from it.
     let seq = unsafe { (*meta).seq };
-    // SAFETY: the file that the daemon reads, and as many bytes as there are.
+    // SAFETY: the file that the daemon reads, and exactly the bytes of `state`.
     unsafe { bpf_seq_write(seq, (&raw const state).cast(), size_of::<ListenerState>() as u32) };
     0
 }

@@ -1,4 +1,4 @@
-//! What becomes of a socket when a call that connects returns, whatever the call.
+//! Handling of sockets when a call that connects returns, whatever the call.
 
 use socktrace_ebpf::{EventKind, Flags, TcpState};
 
@@ -19,18 +19,18 @@ use crate::{
 pub(super) enum Call {
     /// `connect`.
     Connect,
-    /// One that sends: it ends in `sk_stream_error` when the connection fails.
+    /// A send call: it ends in `sk_stream_error` when the connection fails.
     Send,
 }
 
-/// Whether an errno says that a connect, called with these flags of a file, has waited for as long as
-/// it may: EALREADY where the attempt was under way before.
+/// Whether an errno shows that a connect, called with these file flags, has waited for as long as
+/// it may: EALREADY if the attempt was in progress before.
 #[inline(always)]
 pub(super) fn says_time_is_over(errno: u16, flags: i32) -> bool {
     matches!(errno, EINPROGRESS | EALREADY) && flags & O_NONBLOCK == 0
 }
 
-/// A call that was to connect a socket to `target` has returned this.
+/// Handles the return of a call that was to connect a socket to `target`.
 #[inline(always)]
 pub(super) fn returned<L: Load, T: Load>(
     sock: Sock<L>,
@@ -43,7 +43,7 @@ pub(super) fn returned<L: Load, T: Load>(
     }
     if matches!(errno, 0 | EINPROGRESS) {
         if call == Call::Connect && target.is_unspecified() {
-            // The association is dissolved, and with it all that it went through. That of a live
+            // The association is dissolved, and its failures are forgotten. Dissolving a live
             // connection leaves this errno (`tcp_disconnect`).
             if sock.err() == ECONNRESET && failure::find_connecting(sock).errno != ECONNRESET {
                 failure::dissolve(sock);
@@ -63,19 +63,20 @@ pub(super) fn returned<L: Load, T: Load>(
         }
         return 0;
     }
-    // Only a call that asks for the outcome of an attempt, after that was read, is about the old failure.
+    // Only a call that queries the outcome of an attempt, after it was read, is about the old failure.
     let reported = known.is_some() && errno == ECONNABORTED;
     failure::forget(sock);
     let flags = Flags::empty()
         .with_if(Flags::REPORTED, reported)
-        // The protocol never returns it. EACCES may come of a route, too.
+        // The protocol never returns it. EACCES may also come from a route.
         .with_if(Flags::POLICY, errno == EPERM && call == Call::Connect)
         .with_if(Flags::FAST_OPEN, call == Call::Send);
     debug!((), "connect: failed with errno {}", errno);
     failed(sock, errno, target, flags)
 }
 
-/// A call that was to connect a socket to `target` has failed. These flags are known, others follow.
+/// Reports that a call failed to connect a socket to `target`. `flags` are the known ones; others
+/// are added.
 #[inline(always)]
 pub(super) fn failed<L: Load, T: Load>(
     sock: Sock<L>,
@@ -86,10 +87,10 @@ pub(super) fn failed<L: Load, T: Load>(
     let own = sock.own_family();
     let flags = flags.with(target.flags(own));
     let to = target.end(sock);
-    // Without one it is the socket's own, of a connect that was put off.
+    // Without a target it is the socket's own, because the connect was deferred.
     let family = if target.is_null() { sock.family().unwrap_or(own) } else { to.family };
     let locate = |subject: &mut Subject| {
-        // What the socket has may be of an attempt before.
+        // The socket's destination may be from an earlier attempt.
         if !target.is_null() {
             (subject.remote, subject.remote_port) = (to.ip, to.port);
         }
@@ -97,7 +98,7 @@ pub(super) fn failed<L: Load, T: Load>(
     emit_call(EventKind::Connect, sock, family, errno, flags, locate, |event| {
         target.describe(sock, event);
         if sock.state() == TcpState::Close as u8 {
-            // Left over from an attempt before.
+            // Left over from an earlier attempt.
             (event.elapsed_ms, event.silent_jiffies, event.retransmits) = (0, 0, 0);
         }
     })

@@ -1,4 +1,4 @@
-//! What is reported when an errno is stored in a socket that is not TCP's, and the next call takes it.
+//! Reports of errnos that are stored in non-TCP sockets, and taken by the next call.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use socktrace_ebpf::{
@@ -17,22 +17,23 @@ use crate::{
     subject::Subject,
 };
 
-/// This errno was stored in a socket, or is reported once more without having been stored again.
+/// Reports an errno that was stored in a socket, but not one that is reported again without having
+/// been stored again.
 ///
-/// Each message of the network that the kernel stores is a failure of its own, although the program gets
-/// one errno for all that come before its next call.
+/// Each network message that the kernel stores is a failure of its own, although the program gets
+/// one errno for all that arrive before its next call.
 #[inline(always)]
 pub(super) fn reported<L: Load>(sock: Sock<L>, kind: Kind, errno: u16) -> i32 {
     if kind.protocol as u8 != Protocol::Udp as u8 {
         return 0;
     }
     let icmp = datagram_icmp::take(sock, errno);
-    // `udp_abort` holds the socket's lock, which time stamps do not take.
+    // `udp_abort` holds the socket lock, which timestamps do not take.
     let is_killed = errno == ECONNABORTED && sock.is_owned();
     if icmp.is_none() && !is_killed {
         return 0;
     }
-    // A socket of IPv6 may have sent a datagram of IPv4.
+    // An IPv6 socket may have sent an IPv4 datagram.
     let family = match icmp {
         Some(icmp) => icmp.family(),
         None => sock.shown_family().unwrap_or(Family::Ipv4),
@@ -54,7 +55,7 @@ pub(super) fn reported<L: Load>(sock: Sock<L>, kind: Kind, errno: u16) -> i32 {
     } else {
         sock.identity()
     };
-    // The current task is a stranger, also where this host refuses its own datagram, or the killer.
+    // The current task is unrelated, even if this host refuses its own datagram, or is the killer.
     let question = Question::search(socket, Flags::empty(), false);
     let locate = |subject: &mut Subject| {
         subject.locate(sock, family);

@@ -1,9 +1,9 @@
 //! Traces the return of `inet_bind` (`net/ipv4/af_inet.c`) and `inet6_bind`
-//! (`net/ipv6/af_inet6.c`), by system call or by `io_uring`.
+//! (`net/ipv6/af_inet6.c`), called by system calls or `io_uring`.
 //!
 //! Prototype: `int (struct socket *, struct sockaddr *, int addr_len)` in 5.10 to 6.18, with a
-//! `struct sockaddr_unsized *` in 7.3. Produces an event when it fails. Serves where [`super::sys_bind`]
-//! cannot: by kprobe, and under lockdown=confidentiality.
+//! `struct sockaddr_unsized *` in 7.3. Produces an event when it fails. Used where
+//! [`super::sys_bind`] cannot be: by kprobe, and under lockdown=confidentiality.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -60,7 +60,7 @@ fn inet6_bind_kretprobe(ctx: RetProbeContext) -> i32 {
         .map_or(0, |call| failed(&call, returned(ctx.ret()), Flags::empty()))
 }
 
-/// A function whose first arguments are the socket and the address has returned this.
+/// Reports the failure of a function whose first arguments are the socket and the address.
 #[inline(always)]
 pub(super) fn failed<A: Arguments>(ctx: &A, errno: u16, flags: Flags) -> i32 {
     if errno == 0 {

@@ -1,14 +1,13 @@
 //! Traces the return of `inet_csk_accept` (`net/ipv4/inet_connection_sock.c`): a program takes a
-//! connection out of the accept queue, or fails.
+//! connection out of the accept queue, or fails to.
 //!
-//! Prototype: `(sk, flags, err, kern)` up to 6.9, `(sk, arg)` since 6.10. An exit program finds
-//! the return value after the last argument (`bpf_get_func_ret` needs 5.17), so there are twin
-//! programs, and the daemon loads the one that fits the prototype in the kernel's BTF.
+//! Prototype: `(sk, flags, err, kern)` up to 6.9, `(sk, arg)` since 6.10. An exit program finds the
+//! return value after the last argument (`bpf_get_func_ret` needs 5.17). There is therefore one
+//! program for each prototype, and the daemon loads the one that matches the kernel's BTF.
 //!
-//! Remembers the accepting process. Produces an event when the connection is already closed: on
-//! Linux accept succeeds anyway, and the program's next read or write fails; `tcp_done` has
-//! counted the failure when it happened. Produces an event when accept fails, except for lack of
-//! connections.
+//! Records the accepting process. Produces an event when the connection is already closed: on Linux
+//! accept succeeds anyway, and the program's next read or write fails; `tcp_done` counted the
+//! failure when it happened. Produces an event when accept fails, except for lack of connections.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{EventKind, Family, Flags, TcpState};
@@ -37,13 +36,13 @@ fn inet_csk_accept_four_args(ctx: FExitContext) -> i32 {
     if offsets::READ_KERNEL.get() != 1 {
         return 0;
     }
-    // The caller's `int`.
+    // `err` points to an `int` of the caller.
     let err: i32 = Probe::read(ctx.pointer(2), 0);
     failure(&ctx, err)
 }
 
-/// The same for kernels before 5.17, whose verifier lets no program read an `int *` argument: the
-/// errors come by `sys_accept4_errors_return` there.
+/// Return of `inet_csk_accept` in kernels before 5.17, whose verifier lets no program read an `int
+/// *` argument: `sys_accept4_errors_return` reports the errors there.
 #[fexit(function = "inet_csk_accept")]
 fn inet_csk_accept_connections(ctx: FExitContext) -> i32 {
     let accepted = Sock::<Direct>::new(ctx.pointer(4));
@@ -62,7 +61,7 @@ fn inet_csk_accept_two_args(ctx: FExitContext) -> i32 {
     failure(&ctx, err)
 }
 
-/// The current process accepts a connection from a listener, the first argument.
+/// Handles an accept by the current process from a listener, the first argument.
 #[inline(always)]
 fn accept_from(ctx: &FExitContext, sock: Sock<Direct>) -> i32 {
     let listener = Sock::<Direct>::new(ctx.pointer(0));
@@ -70,8 +69,8 @@ fn accept_from(ctx: &FExitContext, sock: Sock<Direct>) -> i32 {
     accept(sock, || measure::accepted_reset(Sock::<Direct>::new(ctx.pointer(0))))
 }
 
-/// The current process accepts a connection; `note_reset` is called when it was reset before. It may
-/// have ended by a timeout or an ICMP error too.
+/// Handles an accept by the current process. `note_reset` is called if the connection was reset
+/// before; it may also have ended by a timeout or an ICMP error.
 #[inline(always)]
 pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     owner::record(sock, Role::Server);
@@ -93,7 +92,7 @@ pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     let mut signature = failed_call(EventKind::Accept, sock, protocol, family, errno, flags);
     let known = failure::find(sock);
     if known.is_some() && known.errno == errno {
-        // The same story as the failure's: with the same origin, state and flags.
+        // The same story as the failure, with the same origin, state and flags.
         (signature.origin, signature.state) = (known.origin, known.state);
         signature.flags |= known.flags;
     }
@@ -103,7 +102,7 @@ pub(super) fn accept<L: Load>(sock: Sock<L>, note_reset: impl FnOnce()) -> i32 {
     0
 }
 
-/// [`Flags::NEVER_LISTENED`], where that is why the protocol's accept has failed with this errno.
+/// [`Flags::NEVER_LISTENED`], if that is why the protocol's accept failed with this errno.
 #[inline(always)]
 pub(super) fn no_listener<L: Load>(sock: Sock<L>, family: Family, errno: u16) -> Flags {
     let never = errno == EINVAL && !sock.has_listened(family);

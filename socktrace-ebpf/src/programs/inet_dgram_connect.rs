@@ -1,10 +1,11 @@
-//! Traces the return of `inet_dgram_connect` (`net/ipv4/af_inet.c`): connect of a socket that keeps no
-//! connection, by system call or by `io_uring`.
+//! Traces the return of `inet_dgram_connect` (`net/ipv4/af_inet.c`): connect of a connectionless
+//! socket, by system call or `io_uring`.
 //!
-//! Prototype: `int (struct socket *, struct sockaddr *, int addr_len, int flags)` in 5.10 to 7.3; it runs
-//! the BPF programs of the cgroup, but not the security modules. Remembers the connecting process. Produces
-//! an event when it fails. It sends nothing: it looks up the route and remembers the address. C libraries
-//! connect sockets of UDP to find out which of a host's addresses can be reached (`getaddrinfo`).
+//! Prototype: `int (struct socket *, struct sockaddr *, int addr_len, int flags)` in 5.10 to 7.3.
+//! It runs the cgroup's BPF programs, but not the security modules. Records the connecting process.
+//! Produces an event when it fails. The connect sends nothing: it looks up the route and stores the
+//! address. C libraries connect UDP sockets to find out which of a host's addresses can be reached
+//! (`getaddrinfo`).
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -23,20 +24,20 @@ use crate::{
     subject::Subject,
 };
 
-/// Its return.
+/// Return of `inet_dgram_connect`.
 #[fexit(function = "inet_dgram_connect")]
 fn inet_dgram_connect_return(ctx: FExitContext) -> i32 {
     ended(&ctx, errno::returned(ctx.argument(4)))
 }
 
-/// Its entry by kprobe.
+/// Entry of `inet_dgram_connect` by kprobe.
 #[kprobe(function = "inet_dgram_connect")]
 fn inet_dgram_connect_kprobe(ctx: ProbeContext) -> i32 {
     calls::enter(Function::InetDgramConnect, &ctx);
     0
 }
 
-/// Its return by kprobe. It waits for nobody.
+/// Return of `inet_dgram_connect` by kprobe. The function does not block.
 #[kretprobe(function = "inet_dgram_connect")]
 fn inet_dgram_connect_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::InetDgramConnect)
@@ -51,7 +52,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     }
     let target = SockAddr::<A::Load>::new(ctx.pointer(1), ctx.int(2));
     if errno == 0 {
-        // One that dissolves the association is the same program's.
+        // A connect that dissolves the association is by the same program.
         if !target.is_unspecified() {
             owner::record(sock, Role::Client);
         }
@@ -59,7 +60,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     }
     let to = target.end(sock);
     let flags = target.flags(sock.own_family());
-    // UDP itself never returns it.
+    // UDP itself never returns EPERM.
     let flags = flags.with_if(Flags::POLICY, errno == EPERM);
     let locate = |subject: &mut Subject| {
         (subject.remote, subject.remote_port) = (to.ip, to.port);

@@ -1,14 +1,14 @@
 //! Traces the tracepoint `sock:inet_sk_error_report`: an error was stored in a socket.
 //!
-//! Arguments: `(const struct sock *)`; since 5.14, absent in 5.10. Used for what does not end in
-//! `tcp_done`:
+//! Arguments: `(const struct sock *)`; since 5.14, absent in 5.10. Used for errors that do not end
+//! in `tcp_done`:
 //! - a socket with `IP_RECVERR` gets ICMP errors at once and stays open;
-//! - an MPTCP socket reports what its program will get: that of its only subflow while connecting
-//!   and after a fallback to TCP (`__mptcp_error_report`), or that the peer has closed the whole
-//!   connection (`MP_FASTCLOSE`, `mptcp_check_fastclose`). Other failures of its subflows are not
-//!   the program's.
+//! - an MPTCP socket reports the errno that its program will get: from its only subflow while
+//!   connecting and after a fallback to TCP (`__mptcp_error_report`), or because the peer has
+//!   closed the whole connection (`MP_FASTCLOSE`, `mptcp_check_fastclose`). Other failures of its
+//!   subflows are not the program's.
 //!
-//! Every other report is left alone: see [`Report::is_news`].
+//! Every other report is ignored: see [`Report::is_news`].
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Report, Signature, TcpState};
@@ -38,7 +38,7 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     }
     let report =
         Report { errno, state: sock.state(), remote_port: sock.remote_port(), ..Report::default() };
-    // Nothing else changes a no, and most leave here.
+    // Nothing added below turns a no into a yes, and most reports leave here.
     if !report.is_news() {
         return 0;
     }
@@ -72,15 +72,15 @@ fn inet_sk_error_report(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// What only a subflow knows, and its MPTCP socket has to say for itself.
+/// Flags of a subflow that its MPTCP socket does not inherit, but sets for itself.
 const SUBFLOWS_OWN: Flags = Flags::ORPHAN.with(Flags::UNACCEPTED).with(Flags::SUBFLOW);
 
-/// An MPTCP socket fails. By code of its own to the end: where it shared what comes after, as counting,
-/// with TCP's, the verifier of 6.1 followed too many paths.
+/// Reports the failure of an MPTCP socket. Its code is separate throughout: when it shared what
+/// follows, such as counting, with TCP's, the verifier of 6.1 followed too many paths.
 #[inline(always)]
 fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
-    // What takes loading a pointer comes first: see `TcpSock::untrusted_sock`, which there is none of
-    // here. Behind branches the verifier would do it for each path.
+    // Everything that takes loading a pointer comes first: see `TcpSock::untrusted_sock`, which
+    // does not exist here. Behind branches the verifier would repeat it for each path.
     let netns = sock.netns();
     let flags = sock.holder_flags().with(Flags::MPTCP);
     let Some(family) = sock.family() else {
@@ -126,7 +126,7 @@ fn mptcp(sock: Sock<Direct>, errno: u16) -> i32 {
     emit(&signature, question, locate, |event| {
         sock.describe(event);
         failing.describe(event);
-        // What TCP knows of the connection.
+        // Facts about the connection that TCP holds.
         let tcp = sock.first_subflow();
         if signature.origin == Origin::Reset as u8 {
             describe_sender(tcp, event);

@@ -1,10 +1,11 @@
-//! Traces `__inet_stream_connect` (`net/ipv4/af_inet.c`): connect, by system call, by `io_uring` or
-//! by a sending call with `MSG_FASTOPEN`.
+//! Traces `__inet_stream_connect` (`net/ipv4/af_inet.c`): connect, by system call, `io_uring` or a
+//! send call with `MSG_FASTOPEN`.
 //!
 //! Prototype: `(struct socket *, struct sockaddr *, int addr_len, int flags, int is_sendmsg)` in
-//! 5.10 to 6.18. Remembers the connecting process. Produces an event when connect fails for a
-//! reason that is no failure of an existing connection: no route, no port, an interrupting
-//! signal, a limit of the program's own (`SO_SNDTIMEO`). What the network answered was counted by `tcp_done`, and connect only delivers it.
+//! 5.10 to 6.18. Records the connecting process. Produces an event when connect fails for a reason
+//! that is no failure of an existing connection: no route, no port, an interrupting signal, a limit
+//! of the program's own (`SO_SNDTIMEO`). `tcp_done` has counted what the network answered, and
+//! connect only delivers it.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
@@ -37,7 +38,7 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(5));
     ended(&ctx, errno);
     let is_sendmsg = ctx.int(4) != 0;
-    // A sending call ends in `sk_stream_error`, which shows whether its time has run out.
+    // A send call ends in `sk_stream_error`, which shows whether its time has run out.
     if is_sendmsg || !connect::says_time_is_over(errno, ctx.int(3)) {
         return 0;
     }
@@ -45,9 +46,9 @@ fn inet_stream_connect_return(ctx: FExitContext) -> i32 {
     send_timeout::ended(EventKind::Connect, sock, errno, Flags::empty())
 }
 
-/// Entry of `__inet_stream_connect` by kprobe, whose return would be lost when many wait for their
-/// peers. What becomes of an attempt that has failed already is known here; what fails at once is
-/// reported at the returns below.
+/// Entry of `__inet_stream_connect` by kprobe. A probe on its return would be lost when many
+/// callers wait for their peers. The outcome of an attempt that has already failed is known here;
+/// immediate failures are reported at the returns below.
 #[kprobe(function = "__inet_stream_connect")]
 fn inet_stream_connect_kprobe(ctx: ProbeContext) -> i32 {
     begun(&ctx);
@@ -60,7 +61,7 @@ fn inet_stream_connect_kprobe(ctx: ProbeContext) -> i32 {
     if socket.is_unconnected() {
         calls::enter(Function::InetStreamConnect, &ctx);
     } else if socket.is_connecting() == 1 {
-        // The caller holds the socket's lock: this is what will be returned.
+        // The caller holds the socket lock: this is what will be returned.
         let errno = match sock.err() {
             0 => ECONNABORTED,
             stored => stored,
@@ -70,14 +71,14 @@ fn inet_stream_connect_kprobe(ctx: ProbeContext) -> i32 {
     0
 }
 
-/// Return of `tcp_v4_connect(sk, uaddr, addr_len)`, which waits for nobody.
+/// Return of `tcp_v4_connect(sk, uaddr, addr_len)`, which does not block.
 #[kretprobe(function = "tcp_v4_connect")]
 fn tcp_v4_connect_kretprobe(ctx: RetProbeContext) -> i32 {
     started(&ctx)
 }
 
 /// Return of `tcp_v6_connect(sk, uaddr, addr_len)`. For an IPv4-mapped address it has called
-/// `tcp_v4_connect`, whose return was the report.
+/// `tcp_v4_connect`, whose return has reported the failure.
 #[kretprobe(function = "tcp_v6_connect")]
 fn tcp_v6_connect_kretprobe(ctx: RetProbeContext) -> i32 {
     started(&ctx)
@@ -92,7 +93,7 @@ fn started(ctx: &RetProbeContext) -> i32 {
 fn begun<A: Arguments>(ctx: &A) {
     let socket = Socket::<A::Load>::new(ctx.pointer(0));
     let sock = socket.sock();
-    // Later calls on the same attempt ask for its outcome.
+    // Later calls on the same attempt query its outcome.
     if !socket.is_unconnected() {
         if target(ctx).is_unspecified() && sock.is_live() && sock.stream_family().is_some() {
             failure::dissolve(sock);
@@ -116,13 +117,13 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         return 0;
     }
     if matches!(errno, 0 | EINPROGRESS) {
-        // The kernel may have kept the entry from us, see `security_sock_graft`; or another process
-        // asks what has become of the attempt.
+        // The hook on the entry may not have run, see `security_sock_graft`; or another process
+        // queries the outcome of the attempt.
         owner::ensure(sock, Role::Client);
         return 0;
     }
     if target(ctx).is_unspecified() {
-        // EBUSY: it is not dissolved.
+        // EBUSY: the connection is not dissolved.
         failure::forget(sock);
     }
     let known = failure::find_connecting(sock);
@@ -130,7 +131,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         if !is_sendmsg {
             failure::deliver(sock);
         }
-        // A sending call ends in `sk_stream_error`, which reports the delivery.
+        // A send call ends in `sk_stream_error`, which reports the delivery.
         return 0;
     }
     let flags = Flags::empty()
@@ -140,7 +141,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     connect::failed(sock, errno, target(ctx), flags)
 }
 
-/// Where the socket is to go; NULL for a connect that was put off.
+/// Destination of the socket; NULL for a deferred connect.
 #[inline(always)]
 fn target<A: Arguments>(ctx: &A) -> SockAddr<A::Load> {
     SockAddr::new(ctx.pointer(1), ctx.int(2))

@@ -1,12 +1,12 @@
-//! What is reported when a call that listens fails, whatever hook sees it.
+//! Reports of calls that fail to listen, whatever hook sees them.
 
 use socktrace_ebpf::{EventKind, Flags};
 
 use super::emit_call;
 use crate::{listeners, load::Load, offsets, policy, retry, sock::Sock, subject::Subject};
 
-/// A listen has succeeded, if the socket listens now. The connections of an MPTCP socket come to its first
-/// subflow.
+/// Records the listener after a successful call, if the socket listens now. Connections of an MPTCP
+/// socket arrive at its first subflow.
 #[inline(always)]
 pub(super) fn succeeded<L: Load>(sock: Sock<L>) -> i32 {
     if offsets::MPTCP.get() == 1 && sock.is_mptcp() {
@@ -17,7 +17,7 @@ pub(super) fn succeeded<L: Load>(sock: Sock<L>) -> i32 {
     0
 }
 
-/// A listen has failed. These flags are known, others follow.
+/// Reports a failed listen. `flags` are the known ones; others are added.
 #[inline(always)]
 pub(super) fn failed<L: Load>(sock: Sock<L>, errno: u16, flags: Flags) -> i32 {
     let Some(family) = sock.stream_family() else {

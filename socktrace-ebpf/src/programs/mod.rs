@@ -1,7 +1,7 @@
 //! The hooks, one file each, named after the kernel function.
 //!
-//! What a hook does is written once, generic over its [`Arguments`] and so over the way to read
-//! memory; the programs that attach it, by trampoline or by kprobe, only call that.
+//! The body of a hook is written once, generic over its [`Arguments`] and so over the way to read
+//! memory. The programs that attach it, by trampoline or by kprobe, only call that body.
 //!
 //! [`Arguments`]: crate::arguments::Arguments
 
@@ -58,7 +58,7 @@ use socktrace_ebpf::{Domain, Event, EventKind, Family, Flags, Protocol, Signatur
 
 use crate::{emit::emit, load::Load, recipient::Question, sock::Sock, subject::Subject};
 
-/// A call of the current process failed on this socket.
+/// Signature of a call of the current process that failed on this socket.
 #[inline(always)]
 fn failed_call<L: Load>(
     kind: EventKind,
@@ -80,8 +80,8 @@ fn failed_call<L: Load>(
     }
 }
 
-/// Reports that a call of the current process failed on this socket of TCP or MPTCP; `locate` corrects where
-/// it was to go, `describe` adds what the call was about.
+/// Reports that a call of the current process failed on this TCP or MPTCP socket. `locate` corrects
+/// the destination, `describe` adds what the call was about.
 #[inline(always)]
 fn emit_call<L: Load>(
     kind: EventKind,
@@ -96,7 +96,7 @@ fn emit_call<L: Load>(
     emit_call_of(protocol, kind, sock, family, errno, flags, locate, describe)
 }
 
-/// The same on a socket of this [`socktrace_ebpf::Protocol`].
+/// Like [`emit_call`], on a socket of this [`socktrace_ebpf::Protocol`].
 #[expect(clippy::too_many_arguments, reason = "the parts of a signature, and what completes it")]
 #[inline(always)]
 fn emit_call_of<L: Load>(
@@ -121,7 +121,7 @@ fn emit_call_of<L: Load>(
     0
 }
 
-/// Something happened to a Unix socket.
+/// Signature of an event on a Unix socket.
 #[inline(always)]
 fn unix_signature<L: Load>(kind: EventKind, sock: Sock<L>, errno: u16, flags: Flags) -> Signature {
     Signature {
@@ -136,17 +136,17 @@ fn unix_signature<L: Load>(kind: EventKind, sock: Sock<L>, errno: u16, flags: Fl
     }
 }
 
-/// The current process, which made the call.
+/// Question that finds the current process, which made the call.
 #[inline(always)]
 fn caller_of<L: Load>(sock: Sock<L>) -> Question {
     Question::presume(sock.held_identity(), Flags::empty(), true)
 }
 
-/// Records where the connection of a call runs.
+/// Records the ends of a call's connection.
 #[inline(always)]
 fn locate_call<L: Load>(subject: &mut Subject, sock: Sock<L>, family: Family) {
     subject.locate(sock, family);
-    // A socket that was not bound, and does not listen or connect yet, has no source port.
+    // An unbound socket that does not listen or connect yet has no source port.
     if subject.local_port == 0 {
         subject.local_port = sock.bound_port();
     }

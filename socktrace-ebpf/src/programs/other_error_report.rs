@@ -1,9 +1,9 @@
-//! What is reported when an errno is stored in a socket of a protocol that has no hooks of its own, and the
-//! next call takes it: what the network answers to raw, ICMP and SCTP sockets (`raw_err`, `ping_err`,
-//! `sctp_err_finish`), messages that netlink drops (`netlink_overrun`), a device that goes down under a
-//! packet or XDP socket (`packet_notifier`, `xsk_notifier`), and what ends a connect or a connection of
-//! vsock (`virtio_transport_recv_connecting`, `vsock_connect_timeout`, `vhost_vsock_reset_orphans`; 5.10 to
-//! 7.3).
+//! Reports of errnos that are stored in sockets of protocols without hooks of their own, and taken
+//! by the next call: what the network answers to raw, ICMP and SCTP sockets (`raw_err`, `ping_err`,
+//! `sctp_err_finish`), messages that netlink drops (`netlink_overrun`), a device that goes down
+//! under a packet or XDP socket (`packet_notifier`, `xsk_notifier`), and the end of a vsock connect
+//! or connection (`virtio_transport_recv_connecting`, `vsock_connect_timeout`,
+//! `vhost_vsock_reset_orphans`; 5.10 to 7.3).
 
 use socktrace_ebpf::{Domain, EventKind, Flags, Origin, Protocol, Signature};
 
@@ -16,7 +16,7 @@ use crate::{
     verifier::FlagBit as _,
 };
 
-/// This errno was stored in a socket. Who operates on it now is a stranger.
+/// Reports an errno that was stored in a socket. The task operating on the socket is unrelated.
 #[inline(always)]
 pub(super) fn reported<L: Load>(sock: Sock<L>, kind: Kind, errno: u16) -> i32 {
     if !is_watched(kind) {
@@ -35,7 +35,7 @@ pub(super) fn reported<L: Load>(sock: Sock<L>, kind: Kind, errno: u16) -> i32 {
     let question = Question::search(sock.identity(), Flags::empty(), false);
     let locate = |subject: &mut Subject| {
         subject.netns = sock.netns();
-        // What they have instead of ports are numbers of another kind.
+        // Instead of ports they have numbers of another kind.
         if let Some(family) = sock.family() {
             (subject.local, subject.remote) = (sock.local(family), sock.remote(family));
         }
@@ -44,7 +44,8 @@ pub(super) fn reported<L: Load>(sock: Sock<L>, kind: Kind, errno: u16) -> i32 {
     0
 }
 
-/// The others report what is not a failure, or have hooks for it.
+/// Whether errors on this kind of socket are reported here. Other kinds report what is not a
+/// failure, or have hooks for it.
 #[inline(always)]
 fn is_watched(kind: Kind) -> bool {
     const XDP: u8 = Domain::Xdp as u8;

@@ -1,14 +1,16 @@
-//! Traces `security_sock_graft` (`security/security.c`) instead of the return of `inet_csk_accept`,
-//! which a return probe loses when many wait in accept; and beside that of a trampoline.
+//! Traces `security_sock_graft` (`security/security.c`): by kprobe instead of the return of
+//! `inet_csk_accept`, which a return probe loses when many wait in accept; and by trampoline beside
+//! that return.
 //!
-//! Prototype: `(struct sock *, struct socket *)` in every kernel from 5.10 to 7.2, called by
-//! `sock_graft` as `inet_accept` (now by `__inet_accept`) gives a connection its `struct socket`,
-//! holding the connection's lock. `AF_UNIX`, `AF_ALG` and others call it too; MPTCP for its own
-//! sockets, which programs hold, not for the TCP connections under them (`mptcp_sock_graft`).
+//! Prototype: `(struct sock *, struct socket *)` in every kernel from 5.10 to 7.2. `sock_graft`
+//! calls it when `inet_accept` (now `__inet_accept`) gives a connection its `struct socket`, with
+//! the connection's lock held. `AF_UNIX`, `AF_ALG` and others call it too; MPTCP calls it for its
+//! own sockets, which programs hold, but not for the TCP connections under them
+//! (`mptcp_sock_graft`).
 //!
-//! A second chance to know who accepts: since 5.12 the kernel does not run a trampoline's program
-//! while a task is preempted in that same program on the processor (`prog->active`), and this is
-//! another one.
+//! The hook is a second chance to find out who accepts: since 5.12 the kernel does not run a
+//! trampoline's program while a task is preempted in that same program on the CPU (`prog->active`),
+//! and this is another program.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -30,7 +32,7 @@ fn security_sock_graft_kprobe(ctx: ProbeContext) -> i32 {
     if sock.stream_family().is_none() {
         return 0;
     }
-    // The listener is not known here.
+    // The listener is unknown here.
     inet_csk_accept::accept(sock, || ())
 }
 

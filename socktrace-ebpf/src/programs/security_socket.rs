@@ -2,10 +2,10 @@
 //! `security_socket_listen` (`security/security.c`): a security module such as `SELinux`, `AppArmor`
 //! or Landlock forbids the call before the protocol sees it.
 //!
-//! Prototypes: `int (struct socket *, struct sockaddr *, int)`, the same, and `int (struct socket
-//! *, int backlog)` in every kernel from 5.10 to 7.2, with `CONFIG_SECURITY_NETWORK`. Asked once a
-//! call, by system calls and `io_uring` alike. Each produces an event for a TCP socket. Those of bind
-//! and listen serve where [`super::sys_bind`] and [`super::sys_listen`] cannot.
+//! Prototypes: `int (struct socket *, struct sockaddr *, int)` for the first two, and `int (struct
+//! socket *, int backlog)`, in every kernel from 5.10 to 7.2, with `CONFIG_SECURITY_NETWORK`. They
+//! run once per call, by system call or `io_uring`. Each produces an event for a TCP socket. The
+//! hooks of bind and listen are used where [`super::sys_bind`] and [`super::sys_listen`] cannot be.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},

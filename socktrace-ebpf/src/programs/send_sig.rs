@@ -1,9 +1,10 @@
 //! Traces `send_sig` (`kernel/signal.c`) for SIGPIPE: a write to a Unix socket whose peer has closed
 //! (`unix_stream_sendmsg`).
 //!
-//! Prototype: `int (int sig, struct task_struct *, int priv)` in every kernel from 5.10 to 7.3. The signal
-//! comes with no socket: the registers of the system call have the descriptor. Sockets of TCP are reported
-//! by [`super::sk_stream_error`], and pipes are not sockets. Writes with `MSG_NOSIGNAL` never get here.
+//! Prototype: `int (int sig, struct task_struct *, int priv)` in every kernel from 5.10 to 7.3. The
+//! signal comes without a socket: the descriptor is in the registers of the system call.
+//! [`super::sk_stream_error`] reports TCP sockets, and pipes are not sockets. Writes with
+//! `MSG_NOSIGNAL` never get here.
 
 use aya_ebpf::{
     helpers::generated::bpf_get_current_task,
@@ -26,7 +27,7 @@ fn send_sig(ctx: FEntryContext) -> i32 {
     raised(&ctx)
 }
 
-/// Entry by kprobe.
+/// Entry of `send_sig` by kprobe.
 #[kprobe(function = "send_sig")]
 fn send_sig_kprobe(ctx: ProbeContext) -> i32 {
     raised(&ctx)
@@ -50,7 +51,7 @@ fn raised<A: Arguments>(ctx: &A) -> i32 {
     } else if sock.has_send_shutdown() {
         Flags::SEND_SHUTDOWN
     } else {
-        // Not of this socket.
+        // Not about this socket.
         return 0;
     };
     let signature = Signature {

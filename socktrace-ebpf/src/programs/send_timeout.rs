@@ -1,12 +1,13 @@
-//! Calls that have waited for as long as the program allows (`SO_SNDTIMEO`), whatever shows their end.
+//! Calls that have waited for as long as the program allows (`SO_SNDTIMEO`), whatever hook sees
+//! their end.
 
 use socktrace_ebpf::{Detail, EventKind, Flags};
 
 use super::emit_call;
 use crate::{load::Load, sock::Sock};
 
-/// A call that may wait has returned an errno that says it would wait. The connection, or the attempt to
-/// make one, goes on.
+/// Reports a call that may wait, but returned an errno that says it would have to. The connection,
+/// or the attempt to make one, goes on.
 #[inline(always)]
 pub(super) fn ended<L: Load>(kind: EventKind, sock: Sock<L>, errno: u16, flags: Flags) -> i32 {
     let Some(limit) = sock.send_timeout() else {

@@ -1,10 +1,10 @@
-//! Traces `sk_error_report` (`net/core/sock.c`): an errno was stored in a socket, of whatever family, and
-//! those who wait for the socket are about to be woken.
+//! Traces `sk_error_report` (`net/core/sock.c`): an errno was stored in a socket of any family, and
+//! its waiters are about to be woken.
 //!
-//! Prototype: `void (struct sock *)`, since 5.14. Before, the function that most sockets have for it,
-//! `sock_def_error_report`, is called by its address, and hooked instead. Also called with no errno, for
-//! time stamps and datagrams that were sent without a copy: that leaves at the first test. TCP's sockets
-//! leave at the second: see [`super::inet_sk_error_report`].
+//! Prototype: `void (struct sock *)`, since 5.14. Before, most sockets call `sock_def_error_report`
+//! through a pointer, and that is hooked instead. Both are also called without an errno, for
+//! timestamps and zero-copy datagrams: those calls leave at the first test. TCP sockets leave at
+//! the second: see [`super::inet_sk_error_report`].
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -21,7 +21,7 @@ fn sk_error_report(ctx: FEntryContext) -> i32 {
     reports(&ctx)
 }
 
-/// The same by kprobe.
+/// Entry of `sk_error_report`, or of `sock_def_error_report`, by kprobe.
 #[kprobe(function = "sk_error_report")]
 fn sk_error_report_kprobe(ctx: ProbeContext) -> i32 {
     reports(&ctx)

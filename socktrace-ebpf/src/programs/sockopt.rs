@@ -1,14 +1,16 @@
 //! Traces failing `setsockopt` and `getsockopt` (`net/socket.c`).
 //!
-//! Since 6.7 by the return of `do_sock_setsockopt(struct socket *, bool compat, int level, int
-//! optname, sockptr_t optval, int optlen)` and `do_sock_getsockopt(.., sockptr_t optval,
-//! sockptr_t optlen)`, which `io_uring` calls too; a `sockptr_t` takes two argument registers.
-//! Before, by the return of `__sys_setsockopt(int fd, int level, int optname, char *, int)` and
-//! `__sys_getsockopt(.., int *)`, where the socket is found by its descriptor. The daemon loads
-//! those that fit the prototypes in the kernel's BTF. Each produces an event for a socket of TCP, MPTCP or UDP.
+//! Since 6.7, by the return of `do_sock_setsockopt(struct socket *, bool compat, int level, int
+//! optname, sockptr_t optval, int optlen)` and `do_sock_getsockopt(.., sockptr_t optval, sockptr_t
+//! optlen)`, which `io_uring` calls too; a `sockptr_t` takes two argument registers. Before, by the
+//! return of `__sys_setsockopt(int fd, int level, int optname, char *, int)` and
+//! `__sys_getsockopt(.., int *)`, where the socket is found by its descriptor. The daemon loads the
+//! programs that match the prototypes in the kernel's BTF. Each produces an event for a TCP, MPTCP
+//! or UDP socket.
 //!
 //! A descriptor that leads to no socket is reported at the return of `__sys_setsockopt` and
-//! `__sys_getsockopt` in every kernel, for options of TCP: nothing else says what it should be.
+//! `__sys_getsockopt` in every kernel, for TCP options: nothing else tells what it should have
+//! been.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -137,7 +139,7 @@ fn sys_getsockopt_no_socket_kretprobe(ctx: RetProbeContext) -> i32 {
         .map_or(0, |call| no_socket(&call, EventKind::Getsockopt, returned(ctx.ret())))
 }
 
-/// Of `(struct socket *, bool compat, int level, int optname, ..)`.
+/// Handles a function with the arguments `(struct socket *, bool compat, int level, int optname, ..)`.
 #[inline(always)]
 fn by_socket<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
     if errno == 0 {
@@ -147,7 +149,7 @@ fn by_socket<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
     rejected(Socket::<A::Load>::new(ctx.pointer(0)).sock(), kind, errno, refused)
 }
 
-/// Of `(int fd, int level, int optname, ..)`.
+/// Handles a function with the arguments `(int fd, int level, int optname, ..)`.
 #[inline(always)]
 fn by_descriptor<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
     if errno == 0 {
@@ -182,7 +184,7 @@ fn rejected<L: Load>(sock: Sock<L>, kind: EventKind, errno: u16, refused: Refuse
     )
 }
 
-/// The descriptor of `(int fd, int level, int optname, ..)` leads to no socket.
+/// Reports a descriptor, in `(int fd, int level, int optname, ..)`, that leads to no socket.
 #[inline(always)]
 fn no_socket<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
     if !matches!(errno, EBADF | ENOTSOCK) || ctx.int(1) != i32::from(IPPROTO_TCP) {
@@ -195,17 +197,17 @@ fn no_socket<A: Arguments>(ctx: &A, kind: EventKind, errno: u16) -> i32 {
     0
 }
 
-/// An option that was refused.
+/// A refused option.
 #[derive(Clone, Copy)]
 struct Refused {
-    /// The descriptor where it is known, else -1.
+    /// The descriptor if it is known, else -1.
     fd: i32,
     level: i32,
     option: i32,
 }
 
 impl Refused {
-    /// Of `(int fd, int level, int optname, ..)`.
+    /// Reads the arguments `(int fd, int level, int optname, ..)`.
     #[inline(always)]
     fn of_call<A: Arguments>(ctx: &A) -> Self {
         Self { fd: ctx.int(0), level: ctx.int(1), option: ctx.int(2) }

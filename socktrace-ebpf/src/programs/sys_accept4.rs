@@ -1,12 +1,13 @@
-//! Traces the return of `__sys_accept4` (`net/socket.c`): accept fails, outside the protocol.
+//! Traces the return of `__sys_accept4` (`net/socket.c`): accept fails outside the protocol.
 //!
-//! Prototype: `int (int fd, upeer_sockaddr, upeer_addrlen, int flags)` in every kernel from 5.10
-//! to 7.3. A descriptor is reserved before the accept queue is looked at, a security module is asked
-//! after that, and the peer's address is written when the connection has been taken out of the queue:
-//! `inet_csk_accept` never sees EMFILE, EACCES or EFAULT. Produces an event for these and their like.
+//! Prototype: `int (int fd, upeer_sockaddr, upeer_addrlen, int flags)` in every kernel from 5.10 to
+//! 7.3. A descriptor is reserved before the accept queue is checked, security modules run after
+//! that, and the peer's address is written once the connection has been taken out of the queue:
+//! `inet_csk_accept` never sees EMFILE, EACCES or EFAULT. Produces an event for these and similar
+//! errnos.
 //!
-//! What `inet_csk_accept` gives is left to its own hook: EINTR, EAGAIN, and EINVAL of a socket that
-//! does not listen.
+//! The errnos of `inet_csk_accept` are left to its own hook: EINTR, EAGAIN, and EINVAL for a socket
+//! that does not listen.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{Detail, EventKind, TcpState};
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// `SOCK_CLOEXEC` and `SOCK_NONBLOCK` in `include/linux/net.h`, which are `O_CLOEXEC` and
-/// `O_NONBLOCK`: the flags that accept knows.
+/// `O_NONBLOCK`: the flags that accept supports.
 const KNOWN_FLAGS: i32 = 0o2_000_000 | 0o4_000;
 
 /// Return of `__sys_accept4`.
@@ -31,13 +32,13 @@ fn sys_accept4_return(ctx: FExitContext) -> i32 {
     failed(&ctx, returned(ctx.argument(4)), false)
 }
 
-/// Return of `__sys_accept4`, where `inet_csk_accept` cannot report what it gives.
+/// Return of `__sys_accept4`, where the hook on `inet_csk_accept` cannot report that function's errnos.
 #[fexit(function = "__sys_accept4")]
 fn sys_accept4_errors_return(ctx: FExitContext) -> i32 {
     failed(&ctx, returned(ctx.argument(4)), true)
 }
 
-/// Reports the errnos that `inet_csk_accept` gives, or all others.
+/// Reports the errnos that `inet_csk_accept` returns, or all others.
 #[inline(always)]
 fn failed(ctx: &FExitContext, errno: u16, by_protocol: bool) -> i32 {
     if matches!(errno, 0 | EAGAIN | EBADF | ENOTSOCK) {
@@ -71,8 +72,8 @@ fn failed(ctx: &FExitContext, errno: u16, by_protocol: bool) -> i32 {
     )
 }
 
-/// Whether `inet_csk_accept` has given this errno. It gives EINVAL for a socket that does not listen;
-/// wrong flags, and wrong lengths of an address, get it too.
+/// Whether `inet_csk_accept` has returned this errno. It returns EINVAL for a socket that does not
+/// listen; invalid flags and address lengths get it too.
 #[inline(always)]
 fn is_of_protocol(errno: u16, flags: i32, sock: Sock<Probe>) -> bool {
     match errno {

@@ -1,10 +1,11 @@
-//! Traces the return of the whole bind call, which sees what security modules, BPF programs of cgroups
-//! and the protocol refuse.
+//! Traces the return of the whole bind call, which shows what security modules, BPF programs of
+//! cgroups and the protocol refuse.
 //!
-//! By system call at `__sys_bind` (`net/socket.c`): `int (int fd, struct sockaddr __user *, int addrlen)`
-//! in every kernel from 5.10 to 7.3. By `io_uring` at `__sys_bind_socket`: `int (struct socket *, struct
-//! __kernel_sockaddr_storage *, int addrlen)` since 6.11. The system call goes there too, unless the
-//! compiler has put a copy into `__sys_bind`, as in Debian's 6.12. Each produces an event when it fails.
+//! By system call, at `__sys_bind` (`net/socket.c`): `int (int fd, struct sockaddr __user *, int
+//! addrlen)` in every kernel from 5.10 to 7.3. By `io_uring`, at `__sys_bind_socket`: `int (struct
+//! socket *, struct __kernel_sockaddr_storage *, int addrlen)` since 6.11. The system call goes
+//! there too, unless the compiler has inlined a copy into `__sys_bind`, as in Debian's 6.12. Each
+//! produces an event when it fails.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::Flags;
@@ -34,7 +35,7 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
         }
         return 0;
     }
-    // Without a socket or an address there is nothing to say.
+    // Without a socket or an address there is nothing to report.
     if matches!(errno, EBADF | ENOTSOCK | EFAULT) {
         return 0;
     }
@@ -43,8 +44,8 @@ fn sys_bind_return(ctx: FExitContext) -> i32 {
         .map_or(0, |sock| bind::failed(sock, wanted, errno, Flags::empty()))
 }
 
-/// Return of `__sys_bind_socket`, by `io_uring`: the system call has the address on its stack
-/// (`__sys_bind`), an operation in memory of its own (`io_bind`).
+/// Return of `__sys_bind_socket`, for `io_uring` only: the system call has the address on its stack
+/// (`__sys_bind`), an `io_uring` operation in memory of its own (`io_bind`).
 #[fexit(function = "__sys_bind_socket")]
 fn sys_bind_socket_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(3));

@@ -1,13 +1,13 @@
-//! Traces the return of `__sys_connect_file` (`net/socket.c`): connect, by system call or by `io_uring`,
-//! whoever refuses it: the protocol, a security module, or a BPF program of the cgroup.
+//! Traces the return of `__sys_connect_file` (`net/socket.c`): connect, by system call or
+//! `io_uring`, whether the protocol, a security module or a BPF program of the cgroup refuses it.
 //!
-//! Prototype: `int (struct file *, struct sockaddr_storage *, int addrlen, int file_flags)` in 5.10 to
-//! 7.3. Remembers the connecting process. Produces an event when connect fails for a reason that is no
-//! failure of an existing connection: no route, no port, forbidden, an interrupting signal, a limit of the
-//! program's own (`SO_SNDTIMEO`). What the network answered was counted by `tcp_done`, and connect only
-//! delivers it.
+//! Prototype: `int (struct file *, struct sockaddr_storage *, int addrlen, int file_flags)` in 5.10
+//! to 7.3. Records the connecting process. Produces an event when connect fails for a reason that
+//! is no failure of an existing connection: no route, no port, forbidden, an interrupting signal, a
+//! limit of the program's own (`SO_SNDTIMEO`). `tcp_done` has counted what the network answered,
+//! and connect only delivers it.
 //!
-//! While connect waits there is no record of the socket: the process is found as the one that waits.
+//! While connect waits there is no record of the socket: the process is found because it waits.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 
@@ -22,7 +22,7 @@ use crate::{
     socket::{O_NONBLOCK, Socket},
 };
 
-/// Return of `__sys_connect_file`. For kernels that have `bpf_sock_from_file`: since 5.11.
+/// Return of `__sys_connect_file`. For kernels with `bpf_sock_from_file`: since 5.11.
 #[fexit(function = "__sys_connect_file")]
 fn sys_connect_file_return(ctx: FExitContext) -> i32 {
     let errno = returned(ctx.argument(4));
@@ -39,7 +39,7 @@ fn sys_connect_file_return(ctx: FExitContext) -> i32 {
     let tries = || flags & O_NONBLOCK != 0 && !Socket::is_nonblocking(ctx.pointer(0));
     let may_wait = || flags & O_NONBLOCK == 0 && !Socket::is_nonblocking(ctx.pointer(0));
     if sock.stream_family().is_none() {
-        // Of a full queue the program gets nothing yet: `io_uring` waits for room.
+        // The program does not get the errno of a full queue yet: `io_uring` waits for room.
         if errno == EAGAIN && tries() {
             return 0;
         }

@@ -1,9 +1,9 @@
-//! Traces the return of the whole listen call, which sees what security modules and the protocol refuse.
+//! Traces the return of the whole listen call, which shows what security modules and the protocol refuse.
 //!
-//! By system call at `__sys_listen` (`net/socket.c`): `int (int fd, int backlog)` in every kernel from
-//! 5.10 to 7.3. By `io_uring` at `io_listen` (`io_uring/net.c`): `int (struct io_kiocb *, unsigned int
-//! issue_flags)` since 6.11. Each produces an event when it fails, and remembers the
-//! listener else.
+//! By system call, at `__sys_listen` (`net/socket.c`): `int (int fd, int backlog)` in every kernel
+//! from 5.10 to 7.3. By `io_uring`, at `io_listen` (`io_uring/net.c`): `int (struct io_kiocb *,
+//! unsigned int issue_flags)` since 6.11. Each produces an event when it fails, and records the
+//! listener otherwise.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 

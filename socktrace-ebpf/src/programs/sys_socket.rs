@@ -1,4 +1,4 @@
-//! Traces the return of `__sys_socket` (`net/socket.c`): a program asks for a socket and gets none.
+//! Traces the return of `__sys_socket` (`net/socket.c`): a program requests a socket and gets none.
 //!
 //! Prototype: `int (int family, int type, int protocol)` in every kernel from 5.10 to 7.3. Produces an
 //! event when it fails, for every family. `socketpair` does not pass here, nor does `io_uring`, which
@@ -24,14 +24,14 @@ fn sys_socket_return(ctx: FExitContext) -> i32 {
     failed(&ctx, returned(ctx.argument(3)))
 }
 
-/// Entry by kprobe.
+/// Entry of `__sys_socket` by kprobe.
 #[kprobe(function = "__sys_socket")]
 fn sys_socket_kprobe(ctx: ProbeContext) -> i32 {
     calls::enter(Function::SysSocket, &ctx);
     0
 }
 
-/// Return by kprobe.
+/// Return of `__sys_socket` by kprobe.
 #[kretprobe(function = "__sys_socket")]
 fn sys_socket_kretprobe(ctx: RetProbeContext) -> i32 {
     calls::leave(Function::SysSocket).map_or(0, |call| failed(&call, returned(ctx.ret())))

@@ -1,8 +1,8 @@
 //! The iterator `task_file` (`kernel/bpf/task_iter.c`, since 5.8): visits every open file of every
-//! process, for the sockets that were opened before socktrace was there.
+//! process, to find sockets that were opened before socktrace started.
 //!
-//! Context: `struct bpf_iter__task_file { meta, task, fd, file }`, whose task and file are NULL at the
-//! end. The kernel holds a reference on the file meanwhile, so that its socket stays.
+//! Context: `struct bpf_iter__task_file { meta, task, fd, file }`, whose task and file are NULL at
+//! the end. The kernel holds a reference to the file meanwhile, so its socket stays.
 
 use crate::{
     listeners,
@@ -15,8 +15,8 @@ use crate::{
     unix::{self, Root},
 };
 
-/// The context, the same in 5.10 to 7.3; its pointers are eight bytes wide everywhere
-/// (`__bpf_md_ptr`).
+/// Context of `iter/task_file`, the same in 5.10 to 7.3; its pointers are eight bytes wide
+/// everywhere (`__bpf_md_ptr`).
 #[repr(C)]
 struct TaskFile {
     meta: *const u8,
@@ -49,7 +49,7 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     }
     let inode: *const u8 = Probe::read_member(file, &offsets::FILE_INODE);
     let mode: u16 = Probe::read_member(inode, &offsets::INODE_MODE);
-    // One of a path has no socket (`O_PATH`).
+    // A file opened with `O_PATH` has no socket.
     let socket: *const u8 = Probe::read_member(file, &offsets::FILE_SOCKET);
     if mode & FORMAT != SOCKET || socket.is_null() {
         return 0;
@@ -71,7 +71,7 @@ extern "C" fn task_file(ctx: *const TaskFile) -> i32 {
     0
 }
 
-/// The socket, for which the kernel makes a cookie only by a pointer that has its type.
+/// Identity of the socket. The kernel makes a cookie only through a pointer of the socket's type.
 #[inline(always)]
 fn identity(file: *const u8, sock: Sock<Probe>) -> Identity {
     if offsets::COOKIES.get() != 1 {

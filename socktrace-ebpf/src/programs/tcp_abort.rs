@@ -1,5 +1,5 @@
-//! Traces `tcp_abort` (`net/ipv4/tcp.c`): somebody asks the kernel to kill a socket, by `ss -K`
-//! (`sock_diag`) or `bpf_sock_destroy`.
+//! Traces `tcp_abort` (`net/ipv4/tcp.c`): a request to kill a socket, by `ss -K` (`sock_diag`) or
+//! `bpf_sock_destroy`.
 //!
 //! Prototype: `int (sk, int err)` in every kernel from 5.10 to 7.2. It calls `tcp_done` for a
 //! socket that a program holds. Produces no event: it passes the reason to `tcp_done`.
@@ -29,14 +29,14 @@ fn tcp_abort_return(ctx: FExitContext) -> i32 {
     aborted(&ctx)
 }
 
-/// Entry by kprobe.
+/// Entry of `tcp_abort` by kprobe.
 #[kprobe(function = "tcp_abort")]
 fn tcp_abort_kprobe(ctx: ProbeContext) -> i32 {
     calls::enter(Function::TcpAbort, &ctx);
     aborting(&ctx)
 }
 
-/// Return by kprobe.
+/// Return of `tcp_abort` by kprobe.
 #[kretprobe(function = "tcp_abort")]
 fn tcp_abort_kretprobe(_ctx: RetProbeContext) -> i32 {
     calls::leave(Function::TcpAbort).map_or(0, |call| aborted(&call))
@@ -52,8 +52,7 @@ fn aborting<A: Arguments>(ctx: &A) -> i32 {
     0
 }
 
-/// Takes the note away where `tcp_done` was not called. The socket may be gone; only its address is
-/// used.
+/// Removes the note if `tcp_done` was not called. The socket may be gone; only its address is used.
 #[inline(always)]
 fn aborted<A: Arguments>(ctx: &A) -> i32 {
     let _not_taken = note::take(Sock::<A::Load>::new(ctx.pointer(0)));

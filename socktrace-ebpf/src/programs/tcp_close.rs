@@ -1,18 +1,19 @@
 //! Traces `__tcp_close` (`net/ipv4/tcp.c`) and `__mptcp_close` (`net/mptcp/protocol.c`): a program
 //! closes a socket.
 //!
-//! Prototypes: `(sk, long timeout)`, both under the socket's lock, in 5.11 to 7.3 and in late 5.10; else
-//! `tcp_close(sk, long timeout)`, which then takes it. Runs once a socket and leaves at the first
-//! test, unless the socket is still connecting or an errno waits in it. Produces an event then:
-//! - the program has given up connecting, as by a timeout of its own, and no errno is ever delivered; or
-//!   `SO_ERROR` has given it an ICMP error that was not fatal to the socket;
-//! - the socket had failed, and no call has taken the errno (`sock_error`): none read, wrote or asked
-//!   for `SO_ERROR`. It is read before `tcp_disconnect`, which a close with `SO_LINGER` 0 or unread data
-//!   calls, makes one of its own.
+//! Prototypes: `(sk, long timeout)`, both with the socket lock held, in 5.11 to 7.3 and in late
+//! 5.10; else `tcp_close(sk, long timeout)`, which then takes the lock. Runs once per socket, and
+//! leaves at the first test unless the socket is still connecting or has a pending errno. In these
+//! cases it produces an event:
+//! - the program has given up connecting, for example by a timeout of its own, and no errno is ever
+//!   delivered; or `SO_ERROR` has given it an ICMP error that was not fatal to the socket;
+//! - the socket had failed, and no call has taken the errno (`sock_error`): none read, wrote or
+//!   queried `SO_ERROR`. The errno is read before `tcp_disconnect`, which a close with `SO_LINGER`
+//!   0 or unread data calls, stores one of its own.
 //!
-//! A listener is looked at for the last time, and forgotten.
+//! A listener's drops are read for the last time, and the listener is forgotten.
 //!
-//! A connection that was never accepted does not pass here, and a subflow of MPTCP is not the program's.
+//! A connection that was never accepted does not pass here, and an MPTCP subflow is not the program's.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -42,7 +43,7 @@ fn tcp_close(ctx: FEntryContext) -> i32 {
     closing(&ctx)
 }
 
-/// The same by kprobe.
+/// Entry of `__tcp_close`, or of `tcp_close`, by kprobe.
 #[kprobe(function = "tcp_close")]
 fn tcp_close_kprobe(ctx: ProbeContext) -> i32 {
     closing(&ctx)
@@ -54,7 +55,7 @@ fn mptcp_close(ctx: FEntryContext) -> i32 {
     closing_mptcp(Sock::<Direct>::new(ctx.pointer(0)))
 }
 
-/// The same by kprobe.
+/// Entry of `__mptcp_close` by kprobe.
 #[kprobe(function = "__mptcp_close")]
 fn mptcp_close_kprobe(ctx: ProbeContext) -> i32 {
     closing_mptcp(Sock::<Probe>::new(ctx.pointer(0)))
@@ -78,7 +79,8 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     if is_connecting { cancelled(sock, tcp) } else { unread(sock, tcp.mptcp_key().is_some()) }
 }
 
-/// A connection of MPTCP that was never accepted passes here, when its listener is closed.
+/// Handles the close of an MPTCP socket. One that was never accepted passes here when its listener
+/// is closed.
 #[inline(always)]
 fn closing_mptcp<L: Load>(sock: Sock<L>) -> i32 {
     if sock.err() == 0 || sock.holder_flags().has(Flags::UNACCEPTED) {
@@ -87,12 +89,12 @@ fn closing_mptcp<L: Load>(sock: Sock<L>) -> i32 {
     unread(sock, false)
 }
 
-/// The program closes a socket in which an errno waits.
+/// Reports that the program closes a socket with a pending errno.
 #[inline(always)]
 fn unread<L: Load>(sock: Sock<L>, is_subflow: bool) -> i32 {
     let known = failure::find(sock);
-    // kTLS and sockmaps leave in the socket what they have returned; and kTLS has errors of its own,
-    // which are not failures of the connection.
+    // kTLS and sockmaps leave in the socket the errno that they have returned; and kTLS has errors
+    // of its own, which are not failures of the connection.
     if is_subflow || known.reported == 0 || known.delivered == 1 || known.errno != sock.err() {
         return 0;
     }
@@ -110,12 +112,12 @@ fn unread<L: Load>(sock: Sock<L>, is_subflow: bool) -> i32 {
         protocol: sock.stream_protocol(),
         ..Signature::default()
     };
-    // The kernel's own threads close what was passed in a message that nobody received.
+    // Kernel threads close sockets that were passed in a message nobody received.
     let in_process = !task::current_is_kernel_thread();
     let question = Question::presume(sock.held_identity(), Flags::empty(), in_process);
     let locate = |subject: &mut Subject| {
         locate_call(subject, sock, family);
-        // A failed connect forgets where it was to go.
+        // A failed connect clears the destination.
         subject.remote_port = known.remote_port;
     };
     emit(&signature, question, locate, |event| {
@@ -126,7 +128,7 @@ fn unread<L: Load>(sock: Sock<L>, is_subflow: bool) -> i32 {
     0
 }
 
-/// The program closes a socket that is still connecting.
+/// Reports that the program closes a socket that is still connecting.
 #[inline(always)]
 fn cancelled<L: Load>(sock: Sock<L>, tcp: TcpSock<L>) -> i32 {
     let Some(family) = sock.family() else {
@@ -145,11 +147,12 @@ fn cancelled<L: Load>(sock: Sock<L>, tcp: TcpSock<L>) -> i32 {
     )
 }
 
-/// The errno of an ICMP error that the program has read, if it has.
+/// Errno of an ICMP error that the program has read, if any.
 ///
-/// An ICMP error that comes while connect still holds the socket, as from a container on the same
-/// host, ends nothing: it is left in `sk_err_soft`, and on IPv4 the program is woken anyway.
-/// While a socket is connecting only `SO_ERROR` takes it from there, and gives it to the program.
+/// An ICMP error that arrives while connect still holds the socket, for example from a container on
+/// the same host, ends nothing: it is left in `sk_err_soft`, and on IPv4 the program is woken
+/// anyway. While a socket is connecting, only `SO_ERROR` takes the errno from there and returns it
+/// to the program.
 #[inline(always)]
 fn errno_read<L: Load>(tcp: TcpSock<L>, connection: &Tuple) -> Option<u16> {
     if tcp.sock().soft_err() == 0 { icmp_errno(tcp, connection) } else { None }

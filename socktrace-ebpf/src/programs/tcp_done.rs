@@ -1,10 +1,11 @@
-//! Traces `tcp_done_with_error` or `tcp_done` (`net/ipv4/tcp.c`): the point every abnormal close of a TCP
-//! socket passes.
+//! Traces `tcp_done_with_error` or `tcp_done` (`net/ipv4/tcp.c`), which every abnormal close of a
+//! TCP socket passes.
 //!
 //! Prototypes: `(struct sock *, int err)`, in 6.11 and some long-term series (6.1.192, 6.12), which
-//! orderly closes do not pass; `(struct sock *)` in every kernel from 5.10 to 7.3, which they pass too,
-//! about once a connection, and leave at the first test. `sk_state` is still the old state in both;
-//! `sk_err` is set at entry of `tcp_done`, not of the other. Produces one event a failure.
+//! orderly closes do not pass; `(struct sock *)` in every kernel from 5.10 to 7.3, which orderly
+//! closes pass too, about once per connection, and leave at the first test. `sk_state` is still the
+//! old state in both; `sk_err` is set at the entry of `tcp_done`, but not of `tcp_done_with_error`.
+//! Produces one event per failure.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
@@ -32,16 +33,16 @@ fn tcp_done(ctx: FEntryContext) -> i32 {
     closing(&ctx, stored_errno(&ctx))
 }
 
-/// The same by kprobe.
+/// Entry of `tcp_done` by kprobe.
 #[kprobe(function = "tcp_done")]
 fn tcp_done_kprobe(ctx: ProbeContext) -> i32 {
     closing(&ctx, stored_errno(&ctx))
 }
 
-/// The errno that `tcp_done` finds in the socket, unless that is an old one: 0.
+/// Errno that `tcp_done` finds in the socket; 0 if it is an old one.
 ///
-/// An orderly close may find one that no call has taken, of an ICMP error that the connection survived
-/// (`IP_RECVERR`), or one that is none of TCP's (`EBADMSG`, kTLS). Nothing has failed then.
+/// An orderly close may find an errno that no call has taken, of an ICMP error that the connection
+/// survived (`IP_RECVERR`), or one that is not TCP's (`EBADMSG`, kTLS). Nothing has failed then.
 #[inline(always)]
 fn stored_errno<A: Arguments>(ctx: &A) -> u16 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
@@ -66,17 +67,17 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     let (Some(family), Some(tcp)) = (sock.family(), sock.tcp()) else {
         return 0;
     };
-    // `inet_sk_error_report` reports what becomes of an MPTCP connection.
+    // `inet_sk_error_report` reports the outcome of an MPTCP connection.
     let subflow = tcp.mptcp_key().is_some();
     let socket = sock.new_held_identity();
     let note = note::take(sock);
     let failing = sending::find(sock);
     let is_reset = note.origin == Origin::Reset as u8;
     let is_killed = note.origin == Origin::Abort as u8;
-    // Who kills a socket holds another's. MPTCP's worker, which holds subflows for their programs, is a
-    // thread of the kernel's.
+    // A task that kills a socket holds another process's socket. MPTCP's worker, which holds
+    // subflows for their programs, is a kernel thread.
     let in_process = sock.is_owned() && !is_killed;
-    // Each origin has flags that say something about it; the others would only multiply tallies.
+    // Each origin has flags of its own; the others would only multiply tallies.
     let reported =
         if is_reset { tcp.reset_flags() } else { tcp.timer_flags(errno, failing.tries()) };
     let holder = sock.holder_flags();
@@ -97,8 +98,8 @@ fn closing<A: Arguments>(ctx: &A, errno: u16) -> i32 {
         ..Signature::default()
     };
     debug!(ctx, "tcp_done: errno {} state {} flags {}", errno, signature.state, flags.0);
-    // Not by a test of all flags, which would keep the verifier from taking paths for one that differ
-    // in any of them.
+    // Not by a test of all flags, which would keep the verifier from merging paths that differ in
+    // any of them.
     if !holder.has(Flags::ORPHAN) {
         failure::record(sock, socket, &signature, !subflow);
         sending::hand_up(sock, socket);

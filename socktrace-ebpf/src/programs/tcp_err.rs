@@ -1,11 +1,11 @@
 //! Traces `tcp_v4_err` (`net/ipv4/tcp_ipv4.c`) and `tcp_v6_err` (`net/ipv6/tcp_ipv6.c`): an ICMP
-//! error came for a TCP segment.
+//! error arrived for a TCP segment.
 //!
 //! Prototypes: `int (skb, u32 info)` and `int (skb, opt, u8 type, u8 code, int offset, __be32
 //! info)` in every kernel from 5.10 to 7.3. The socket is looked up inside, and only then does the
-//! kernel look whether a message is about a segment that was sent. So the error is remembered by the
-//! connection that the embedded headers name, with the sequence number, for the event of that
-//! connection's failure, which believes it by that. Messages that are no error to TCP are left out.
+//! kernel check whether a message is about a segment that was sent. The error is therefore stored
+//! under the connection that the embedded headers name, with the sequence number, by which the
+//! event of that connection's failure validates it. Messages that are no error to TCP are ignored.
 //! Produces no event, and decides nothing: packets are read by `bpf_probe_read_kernel`, and under
 //! lockdown=confidentiality only the detail is missing.
 
@@ -23,7 +23,7 @@ use crate::{
     tuple::{Icmp, record_icmp},
 };
 
-/// Of the sequence number in the TCP header.
+/// Offset of the sequence number in the TCP header.
 const TCP_SEQUENCE: usize = 4;
 
 /// Entry of `tcp_v4_err`.
@@ -32,7 +32,7 @@ fn tcp_v4_err(ctx: FEntryContext) -> i32 {
     icmp4(&ctx)
 }
 
-/// The same by kprobe.
+/// Entry of `tcp_v4_err` by kprobe.
 #[kprobe(function = "tcp_v4_err")]
 fn tcp_v4_err_kprobe(ctx: ProbeContext) -> i32 {
     icmp4(&ctx)
@@ -44,7 +44,7 @@ fn tcp_v6_err(ctx: FEntryContext) -> i32 {
     icmp6(&ctx)
 }
 
-/// The same by kprobe.
+/// Entry of `tcp_v6_err` by kprobe.
 #[kprobe(function = "tcp_v6_err")]
 fn tcp_v6_err_kprobe(ctx: ProbeContext) -> i32 {
     icmp6(&ctx)
@@ -72,7 +72,7 @@ fn icmp6<A: Arguments>(ctx: &A) -> i32 {
     0
 }
 
-/// Remembers the message, if it is an error to TCP. The embedded TCP header lies at the offset.
+/// Stores the message if it is an error to TCP. The embedded TCP header begins at `offset`.
 #[inline(always)]
 fn record(packet: &IcmpPacket, family: Family, kind: u8, code: u8, offset: usize) {
     let Some(errno) = icmp::errno(family, kind, code) else {

@@ -1,9 +1,9 @@
 //! Traces `tcp_fin` (`net/ipv4/tcp_input.c`): the peer closes.
 //!
-//! Prototype: `(sk)`, static, in every kernel from 5.10 to 7.2. Runs once a connection that the
-//! peer closes first, or after this side has shut down sending. Produces an event when this side had
-//! connected and the peer owes it an answer: a read returns 0, no errno is involved. A heuristic, see
-//! `TcpSock::awaits_answer`.
+//! Prototype: `(sk)`, static, in every kernel from 5.10 to 7.2. Runs once per connection that the
+//! peer closes first, or after this side has shut down sending. Produces an event if this side had
+//! connected and the peer owes it an answer: a read returns 0, no errno is involved. A heuristic,
+//! see `TcpSock::awaits_answer`.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -23,7 +23,7 @@ fn tcp_fin(ctx: FEntryContext) -> i32 {
     ending(&ctx)
 }
 
-/// The same by kprobe.
+/// Entry of `tcp_fin` by kprobe.
 #[kprobe(function = "tcp_fin")]
 fn tcp_fin_kprobe(ctx: ProbeContext) -> i32 {
     ending(&ctx)
@@ -32,8 +32,8 @@ fn tcp_fin_kprobe(ctx: ProbeContext) -> i32 {
 #[inline(always)]
 fn ending<A: Arguments>(ctx: &A) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
-    // Most find no program any more: it has closed first. That a socket was accepted is seen sooner than
-    // that it was not.
+    // Most sockets no longer have a program: it has closed first. It is quicker to see that a
+    // socket was accepted than that it was not.
     if sock.is_done_or_dead() || sock.is_of_listener() || !owner::is_client(sock) {
         return 0;
     }
@@ -57,7 +57,7 @@ fn ending<A: Arguments>(ctx: &A) -> i32 {
     let locate = |subject: &mut Subject| subject.locate(sock, family);
     emit(&signature, question, locate, |event| {
         sock.describe(event);
-        // The FIN has a number, and is not known as one yet.
+        // The FIN has a sequence number, and is not recorded as a FIN yet.
         event.unread_bytes = event.unread_bytes.saturating_sub(1);
     });
     0

@@ -2,7 +2,7 @@
 //!
 //! Prototype: `(struct sock *)` in 5.10, `(struct sock *, struct sk_buff *)` since 5.11. It sets
 //! `sk_err` by state and calls `tcp_done`, in every kernel from 5.10 to 7.2, unless the socket is
-//! closed already. Produces no event: it notes for `tcp_done` that a reset is the reason.
+//! already closed. Produces no event: it leaves a note for `tcp_done` that a reset is the reason.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -24,19 +24,19 @@ fn tcp_reset(ctx: FEntryContext) -> i32 {
     resetting(&ctx)
 }
 
-/// The same by kprobe.
+/// Entry of `tcp_reset` by kprobe.
 #[kprobe(function = "tcp_reset")]
 fn tcp_reset_kprobe(ctx: ProbeContext) -> i32 {
     resetting(&ctx)
 }
 
-/// Leaves a note that is taken by `tcp_done`, which always follows.
+/// Leaves a note for `tcp_done`, which always follows.
 #[inline(always)]
 fn resetting<A: Arguments>(ctx: &A) -> i32 {
     let sock = Sock::<A::Load>::new(ctx.pointer(0));
     let state = sock.state();
     if state == TcpState::Close as u8 {
-        // tcp_reset returns at once here, and nobody would take the note.
+        // `tcp_reset` returns at once here, and nothing would take the note.
         return 0;
     }
     let (flags, rst) = segment(ctx, sock);
@@ -45,10 +45,10 @@ fn resetting<A: Arguments>(ctx: &A) -> i32 {
     0
 }
 
-/// Whether the segment has no RST, [`Flags::NO_RST`], and else its numbers.
+/// [`Flags::NO_RST`] if the segment has no RST, else the numbers of the RST.
 ///
-/// `tcp_rcv_state_process` also calls `tcp_reset` for data that arrives after reading was shut down.
-/// 5.10 does not pass the segment: taken for an RST there.
+/// `tcp_rcv_state_process` also calls `tcp_reset` for data that arrives after reading was shut
+/// down. 5.10 does not pass the segment, which is taken for an RST there.
 #[inline(always)]
 fn segment<A: Arguments>(ctx: &A, sock: Sock<A::Load>) -> (Flags, [u32; 2]) {
     if offsets::TCP_RESET_SKB_ARG.offset() == Some(1)

@@ -1,10 +1,10 @@
 //! Traces `tcp_retransmit_timer` (`net/ipv4/tcp_timer.c`): a retransmission timeout (RTO) fired.
 //!
-//! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. When the retries have run out it
-//! sets `sk_err` and calls `tcp_done` on the way (`tcp_write_err`, inlined everywhere). The entry
-//! program notes for `tcp_done` that this timer is the reason, and measures the timeout that has run out;
-//! the exit program counts the timeouts
-//! after which the connection lives on, and produces an event for each: progress, no failure.
+//! Prototype: `(struct sock *)` in every kernel from 5.10 to 7.2. When the retries are exhausted it
+//! sets `sk_err` and calls `tcp_done` (`tcp_write_err`, inlined everywhere). The entry program
+//! leaves a note for `tcp_done` that this timer is the reason, and measures the timeout that has
+//! expired. The exit program counts the timeouts that the connection survives, and produces an
+//! event for each: progress, no failure.
 
 use aya_ebpf::{
     btf_maps::PerCpuArray,
@@ -37,12 +37,12 @@ fn tcp_retransmit_timer_return(ctx: FExitContext) -> i32 {
     fired(Sock::<Direct>::new(ctx.pointer(0)))
 }
 
-/// The socket whose timer fires, for the return by kprobe. The function runs with softirqs off: once
-/// at a time on a CPU, which it does not leave.
+/// Socket whose timer fires, for the return by kprobe. The function runs with softirqs off: one at
+/// a time on a CPU, without migrating.
 #[btf_map]
 static FIRING: PerCpuArray<u64, 1> = PerCpuArray::new();
 
-/// Entry by kprobe.
+/// Entry of `tcp_retransmit_timer` by kprobe.
 #[kprobe(function = "tcp_retransmit_timer")]
 fn tcp_retransmit_timer_kprobe(ctx: ProbeContext) -> i32 {
     let sock = Sock::<Probe>::new(ctx.pointer(0));
@@ -53,7 +53,7 @@ fn tcp_retransmit_timer_kprobe(ctx: ProbeContext) -> i32 {
     firing(sock)
 }
 
-/// Return by kprobe.
+/// Return of `tcp_retransmit_timer` by kprobe.
 #[kretprobe(function = "tcp_retransmit_timer")]
 fn tcp_retransmit_timer_kretprobe(_ctx: RetProbeContext) -> i32 {
     let Some(slot) = FIRING.get_ptr_mut(0) else {
@@ -71,7 +71,7 @@ fn firing<L: Load>(sock: Sock<L>) -> i32 {
     };
     let mut note = Note::new(Origin::RetransmitTimer, Flags::empty());
     let fired = tcp.has_packets_out();
-    // Now, as it is doubled before the function returns.
+    // Read now, because it is doubled before the function returns.
     if fired && let Some(rto) = tcp.rto() {
         measure::timed_out(rto);
     }
@@ -80,7 +80,7 @@ fn firing<L: Load>(sock: Sock<L>) -> i32 {
     0
 }
 
-/// The note is gone when `tcp_done` has closed the socket.
+/// Handles the return. The note is gone if `tcp_done` has closed the socket.
 #[inline(always)]
 fn fired<L: Load>(sock: Sock<L>) -> i32 {
     let note = note::take(sock);

@@ -1,11 +1,11 @@
 //! Traces `tcp_send_active_reset` (`net/ipv4/tcp_output.c`): this host sends an RST of its own
-//! accord, as a socket is closed with unread data or `SO_LINGER` 0, or is killed.
+//! accord, because a socket is closed with unread data or `SO_LINGER` 0, or is killed.
 //!
-//! Prototype: `(sk, gfp)` up to 6.9, then `(sk, gfp, reason)` or `(sk, reason)`, also by
-//! backports; the daemon loads the program that fits the kernel's BTF. Hooked at entry,
-//! before the segment leaves: over loopback it is received before the function returns. It is counted by
-//! its reason, and remembered for the other end, if that is on this host too. Produces an event, of ordinary
-//! operation.
+//! Prototype: `(sk, gfp)` up to 6.9, then `(sk, gfp, reason)` or `(sk, reason)`, also by backports;
+//! the daemon loads the program that matches the kernel's BTF. Hooked at entry, before the segment
+//! leaves: over loopback it is received before the function returns. The RST is counted by its
+//! reason, and stored for the other end, which may be on this host too. Produces an event of
+//! ordinary operation.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -64,12 +64,12 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     let holder = sock.holder_flags();
     let why = tcp.why_reset(holder);
     measure::sends_reset(why, reason);
-    // A connection in the queue of a listener has no owner yet.
+    // A connection in a listener's queue has no owner yet.
     let by_listener = holder.has(Flags::UNACCEPTED) && is_forgotten(tcp);
     let in_process = sock.is_owned() || by_listener;
     let known_as = if by_listener { reason ^ BY_LISTENER } else { reason };
     remember(tcp, holder, in_process, known_as);
-    // Who has it killed is another one than whose it is.
+    // The process that kills a socket is not its owner.
     let in_process = in_process && why != SentReset::Aborted;
     let owner = Question::presume(sock.held_identity(), holder, in_process);
     let locate = |subject: &mut Subject| subject.locate(sock, family);
@@ -80,7 +80,7 @@ fn sent<A: Arguments>(ctx: &A, reason: u32) -> i32 {
     0
 }
 
-/// Remembers who sends it, for the other end. A separate function, as it takes much of the stack.
+/// Stores the sender for the other end. A separate function, because it takes much of the stack.
 #[inline(never)]
 fn remember<L: Load>(tcp: TcpSock<L>, holder: Flags, in_process: bool, reason: u32) {
     let sock = tcp.sock();
@@ -92,11 +92,12 @@ fn remember<L: Load>(tcp: TcpSock<L>, holder: Flags, in_process: bool, reason: u
 
 /// Whether a connection that nobody has accepted is dropped by a task that closes its listener.
 ///
-/// `inet_csk_listen_stop` disconnects what is in the queue (`inet_child_forget`), and `tcp_disconnect`
-/// makes the state CLOSE before it sends the RST; all others that send one leave the state for later
-/// (`tcp_keepalive_timer`, `tcp_out_of_resources`, `tcp_abort`; 5.10 to 7.3). A segment may do the same to a
-/// connection that it has just made, in an interrupt, when the listener goes at that very moment
-/// (`inet_csk_reqsk_queue_add`): that one has heard nothing from the peer yet.
+/// `inet_csk_listen_stop` disconnects what is in the queue (`inet_child_forget`), and
+/// `tcp_disconnect` sets the state to CLOSE before it sends the RST; all other senders change the
+/// state later (`tcp_keepalive_timer`, `tcp_out_of_resources`, `tcp_abort`; 5.10 to 7.3). A segment
+/// may do the same, in an interrupt, to a connection that it has just made, if the listener goes
+/// away at that very moment (`inet_csk_reqsk_queue_add`): such a connection has heard nothing from
+/// the peer yet.
 #[inline(always)]
 fn is_forgotten<L: Load>(tcp: TcpSock<L>) -> bool {
     tcp.sock().state() == TcpState::Close as u8

@@ -1,10 +1,11 @@
-//! Traces `tcp_v4_send_reset` (`net/ipv4/tcp_ipv4.c`) and `tcp_v6_send_reset` (`net/ipv6/tcp_ipv6.c`):
-//! this host answers a segment by an RST.
+//! Traces `tcp_v4_send_reset` (`net/ipv4/tcp_ipv4.c`) and `tcp_v6_send_reset`
+//! (`net/ipv6/tcp_ipv6.c`): this host answers a segment with an RST.
 //!
-//! Prototypes: `(const struct sock *, struct sk_buff *)` up to 6.9, then with a `reason`; static, functions
-//! of their own in 5.10 to 7.3. The socket is NULL, in `TIME_WAIT`, a listener, also for its requests, or
-//! a full one. An RST is not answered. Anybody can send such segments: each is counted by the kind of socket
-//! that answers, and produces an event, of ordinary operation, which floods fold.
+//! Prototypes: `(const struct sock *, struct sk_buff *)` up to 6.9, then with a `reason`; static,
+//! but not inlined in 5.10 to 7.3. The socket is NULL, in `TIME_WAIT`, a listener (also for its
+//! requests), or a full one. An RST is not answered. Anybody can send such segments: each is
+//! counted by the kind of socket that answers, and produces an event of ordinary operation, which
+//! is folded into a flood.
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -100,7 +101,7 @@ fn answering<A: Arguments>(ctx: &A, family: Family, reason: u32) -> i32 {
     }
     let state = sock.state();
     if state == TcpState::Listen as u8 {
-        // A segment that belongs to a handshake under way comes with its listener.
+        // A segment of a handshake in progress comes with its listener.
         let is_invalid = reason != ABSENT && reason == offsets::RST_INVALID_SYN.get();
         let is_request = segment.is_request() || is_invalid;
         let why = if is_request { SentReset::Request } else { SentReset::Listener };
@@ -123,7 +124,7 @@ fn answering<A: Arguments>(ctx: &A, family: Family, reason: u32) -> i32 {
         _ => SentReset::UnacceptableAck,
     };
     measure::sends_reset(why, reason);
-    // One in TIME_WAIT has neither flags of a full one nor an owner.
+    // A socket in TIME_WAIT has neither the flags of a full socket nor an owner.
     let (mut holder, mut socket) = (Flags::empty(), Identity::NONE);
     if !is_over {
         (holder, socket) = (sock.holder_flags(), sock.held_identity());
@@ -139,7 +140,7 @@ fn answering<A: Arguments>(ctx: &A, family: Family, reason: u32) -> i32 {
 
 const CLOSE: u8 = TcpState::Close as u8;
 
-/// Streams that this host sends an RST, for this reason, and this one of the kernel's.
+/// Streams an event about an RST that this host sends: `why`, and the kernel's own `reason`.
 #[expect(clippy::too_many_arguments, reason = "the parts of a signature, and what completes it")]
 #[inline(always)]
 pub(super) fn stream(

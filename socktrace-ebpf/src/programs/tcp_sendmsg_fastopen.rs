@@ -1,8 +1,9 @@
-//! Traces the return of `tcp_sendmsg_fastopen` (`net/ipv4/tcp.c`): a sending call connects, with
-//! `MSG_FASTOPEN` or after a connect that `TCP_FASTOPEN_CONNECT` has put off.
+//! Traces the return of `tcp_sendmsg_fastopen` (`net/ipv4/tcp.c`): a send call connects, with
+//! `MSG_FASTOPEN` or after a connect that `TCP_FASTOPEN_CONNECT` has deferred.
 //!
-//! Prototype: `int (struct sock *, struct msghdr *, int *copied, size_t size, struct ubuf_info *)` in 6.1
-//! to 7.3; static, and inlined, before. Does for such a call what `sys_connect_file` does for connect.
+//! Prototype: `int (struct sock *, struct msghdr *, int *copied, size_t size, struct ubuf_info *)`
+//! in 6.1 to 7.3; static, and inlined, before. Does for such a call what `sys_connect_file` does
+//! for connect.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 

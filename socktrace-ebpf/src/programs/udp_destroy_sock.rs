@@ -1,8 +1,8 @@
-//! Traces `udp_destroy_sock` (`net/ipv4/udp.c`) and `udpv6_destroy_sock` (`net/ipv6/udp.c`): a socket of
-//! UDP ends.
+//! Traces `udp_destroy_sock` (`net/ipv4/udp.c`) and `udpv6_destroy_sock` (`net/ipv6/udp.c`): the
+//! end of a UDP socket.
 //!
-//! Prototype: `void (struct sock *)` in 5.10 to 7.3; once a socket, with its last close. Forgets whose it
-//! was. Attached only where records have no cookies, see [`crate::record`].
+//! Prototype: `void (struct sock *)` in 5.10 to 7.3; once per socket, with its last close. Forgets
+//! the socket's owner. Attached only where records have no cookies, see [`crate::record`].
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -17,7 +17,7 @@ fn udp_destroy_sock(ctx: FEntryContext) -> i32 {
     ends(&ctx)
 }
 
-/// The same by kprobe.
+/// Entry of `udp_destroy_sock` by kprobe.
 #[kprobe(function = "udp_destroy_sock")]
 fn udp_destroy_sock_kprobe(ctx: ProbeContext) -> i32 {
     ends(&ctx)
@@ -29,7 +29,7 @@ fn udpv6_destroy_sock(ctx: FEntryContext) -> i32 {
     ends(&ctx)
 }
 
-/// The same by kprobe.
+/// Entry of `udpv6_destroy_sock` by kprobe.
 #[kprobe(function = "udpv6_destroy_sock")]
 fn udpv6_destroy_sock_kprobe(ctx: ProbeContext) -> i32 {
     ends(&ctx)

@@ -1,10 +1,10 @@
 //! Traces the tracepoint `udp:udp_fail_queue_rcv_skb` (`__udp_queue_rcv_skb`, `net/ipv4/udp.c`, and
-//! `__udpv6_queue_rcv_skb`, `net/ipv6/udp.c`, since 6.5): a datagram finds no room in the socket that it is for.
+//! `__udpv6_queue_rcv_skb`, `net/ipv6/udp.c`, since 6.5): a datagram finds no room in its socket.
 //!
-//! Arguments: `(int rc, struct sock *)`, since 6.10 also the segment. The errno is the kernel's own: -ENOMEM
-//! where the receive buffer is full, -ENOBUFS where UDP may use no more memory (`net.ipv4.udp_mem`). No
-//! call ever returns it. Hot under overload: neither who waits for the socket is looked up nor who holds
-//! it, since a program that is too slow waits for nothing.
+//! Arguments: `(int rc, struct sock *)`, since 6.10 also the segment. The errno is the kernel's
+//! own: -ENOMEM if the receive buffer is full, -ENOBUFS if UDP may use no more memory
+//! (`net.ipv4.udp_mem`). No call ever returns it. Hot under overload: neither the socket's waiters
+//! nor its holders are looked up, since a program that is too slow waits for nothing.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use socktrace_ebpf::{EventKind, Flags, Signature};

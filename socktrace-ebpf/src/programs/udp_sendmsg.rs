@@ -1,10 +1,10 @@
-//! Traces the return of `udp_sendmsg` (`net/ipv4/udp.c`) and `udpv6_sendmsg` (`net/ipv6/udp.c`): a datagram
-//! was sent, or not.
+//! Traces the return of `udp_sendmsg` (`net/ipv4/udp.c`) and `udpv6_sendmsg` (`net/ipv6/udp.c`): a
+//! datagram was sent, or was not.
 //!
-//! Prototype: `int (struct sock *, struct msghdr *, size_t)` in 5.10 to 7.3. Runs for each datagram, so it
-//! is attached only on request, and leaves at the first test when it was sent. Produces an event when this
-//! host did not take it. What the network has said of an earlier one was counted when it came, and the call
-//! only delivers it.
+//! Prototype: `int (struct sock *, struct msghdr *, size_t)` in 5.10 to 7.3. Runs for each
+//! datagram, so it is attached only on request, and leaves at the first test if the datagram was
+//! sent. Produces an event if this host did not take it. What the network reported about an earlier
+//! datagram was counted when it arrived, and the call only delivers it.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{EventKind, Family, Flags, Protocol};
@@ -21,7 +21,7 @@ use crate::{
     subject::Subject,
 };
 
-/// Return of `udp_sendmsg`. Of a socket of IPv6 `udpv6_sendmsg` returns the same.
+/// Return of `udp_sendmsg`. For an IPv6 socket, `udpv6_sendmsg` returns the same.
 #[fexit(function = "udp_sendmsg")]
 fn udp_sendmsg_return(ctx: FExitContext) -> i32 {
     sent(&ctx, Family::Ipv4)
@@ -36,7 +36,7 @@ fn udpv6_sendmsg_return(ctx: FExitContext) -> i32 {
 #[inline(always)]
 fn sent(ctx: &FExitContext, own: Family) -> i32 {
     let errno = returned(ctx.argument(3));
-    // ECONNREFUSED comes of ICMP alone.
+    // ECONNREFUSED comes only from ICMP.
     if matches!(errno, 0 | EAGAIN | EINTR | ECONNREFUSED) {
         return 0;
     }

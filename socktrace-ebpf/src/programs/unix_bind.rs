@@ -1,10 +1,11 @@
-//! Traces binds and listens of Unix sockets: at the returns of the whole calls ([`super::sys_bind`],
-//! [`super::sys_listen`]), or where those cannot serve, at the returns of `unix_bind` and `unix_listen`
-//! (`net/unix/af_unix.c`).
+//! Traces binds and listens of Unix sockets: at the returns of the whole calls
+//! ([`super::sys_bind`], [`super::sys_listen`]) or, where those cannot be used, at the returns of
+//! `unix_bind` and `unix_listen` (`net/unix/af_unix.c`).
 //!
-//! Prototypes: `int (struct socket *, struct sockaddr *, int addr_len)`, with a `struct sockaddr_unsized *`
-//! in 7.3, and `int (struct socket *, int backlog)`. Each produces an event when it fails; a listen that
-//! succeeds is remembered, for connects that find its queue full.
+//! Prototypes: `int (struct socket *, struct sockaddr *, int addr_len)`, with a `struct
+//! sockaddr_unsized *` in 7.3, and `int (struct socket *, int backlog)`. Each produces an event
+//! when it fails; the listener of a successful listen is recorded, for connects that find its queue
+//! full.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -84,7 +85,7 @@ fn listened<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     listen_returned(Sock::new(sock.key() as *const u8), errno)
 }
 
-/// A bind to this address has failed, of a socket that may be a Unix socket.
+/// Reports a failed bind to this address, if the socket is a Unix socket.
 #[inline(always)]
 pub(super) fn bind_failed<L: Load, A: Load>(sock: Sock<L>, wanted: SockAddr<A>, errno: u16) -> i32 {
     if !sock.is_unix() {
@@ -93,13 +94,13 @@ pub(super) fn bind_failed<L: Load, A: Load>(sock: Sock<L>, wanted: SockAddr<A>, 
     failed(EventKind::Bind, sock, wanted.unix_name(), errno)
 }
 
-/// A bind of any socket has succeeded.
+/// Handles a successful bind of any socket.
 #[inline(always)]
 pub(super) fn succeeded(sock: Sock<Probe>) {
     unix::remember_receiver(sock, Task::current());
 }
 
-/// A listen of any socket has returned this.
+/// Handles the return of a listen on any socket.
 #[inline(always)]
 pub(super) fn listen_returned(sock: Sock<Probe>, errno: u16) -> i32 {
     match (sock.is_unix(), errno) {

@@ -1,10 +1,11 @@
-//! Traces connects of Unix sockets: at the return of `__sys_connect_file` ([`super::sys_connect_file`]), or
-//! where that cannot serve, at the returns of `unix_stream_connect` and `unix_dgram_connect`
-//! (`net/unix/af_unix.c`).
+//! Traces connects of Unix sockets: at the return of `__sys_connect_file`
+//! ([`super::sys_connect_file`]) or, where that cannot be used, at the returns of
+//! `unix_stream_connect` and `unix_dgram_connect` (`net/unix/af_unix.c`).
 //!
-//! Prototype: `int (struct socket *, struct sockaddr *, int addr_len, int flags)` in 5.10 to 6.18, with a
-//! `struct sockaddr_unsized *` in 7.3. Produces an event when connect fails. For a full queue it has the
-//! listener: whose it is, how many wait there and how many may.
+//! Prototype: `int (struct socket *, struct sockaddr *, int addr_len, int flags)` in 5.10 to 6.18,
+//! with a `struct sockaddr_unsized *` in 7.3. Produces an event when connect fails. For a full
+//! queue, the event includes the listener: its owner, how many connections wait there and how many
+//! may.
 
 use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
@@ -73,12 +74,12 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     }
     let sock = Socket::<A::Load>::new(ctx.pointer(0)).sock();
     let target = SockAddr::<A::Load>::new(ctx.pointer(1), ctx.int(2));
-    // Those of its file (`__sys_connect_file`).
+    // The flags are the file's (`__sys_connect_file`).
     call_returned(sock, errno, target, ctx.int(3) & O_NONBLOCK == 0)
 }
 
-/// A connect of a socket that may be a Unix socket has returned this; `may_wait` says whether calls on its
-/// file wait.
+/// Handles the return of a connect, if the socket is a Unix socket. `may_wait` tells whether calls
+/// on its file wait.
 #[inline(always)]
 pub(super) fn call_returned<L: Load, T: Load>(
     sock: Sock<L>,
@@ -91,7 +92,7 @@ pub(super) fn call_returned<L: Load, T: Load>(
     }
     let name = target.unix_name();
     let origin = match errno {
-        // It waits for room in the queue, until SO_SNDTIMEO runs out (`unix_wait_for_peer`).
+        // The call waits for room in the queue, until SO_SNDTIMEO expires (`unix_wait_for_peer`).
         EAGAIN if may_wait => Origin::SendTimeout,
         ENOENT | ECONNREFUSED if name.is_of_spare_service() => Origin::SpareService,
         _ => Origin::Other,
@@ -101,7 +102,8 @@ pub(super) fn call_returned<L: Load, T: Load>(
         ..unix_signature(EventKind::Connect, sock, errno, Flags::empty())
     };
     let netns = sock.netns();
-    // No options: before 6.3 the verifier refuses to read what is not there, and the compiler moves it.
+    // Not `Option`s: the compiler moves the read of a value that may not exist, which the verifier
+    // rejects before 6.3.
     let (mut listener, mut is_known) = (Answer::NONE, false);
     let (mut waiting, mut limit) = (0, 0);
     if errno == EAGAIN && offsets::READ_KERNEL.get() == 1 {
@@ -125,7 +127,7 @@ pub(super) fn call_returned<L: Load, T: Load>(
     0
 }
 
-/// Adds whose socket it is whose queue is full, as far as that is known.
+/// Adds the owner of the socket whose queue is full, if it is known.
 #[inline(always)]
 pub(super) fn describe_receiver(named: &mut NamedEvent, receiver: Answer) {
     let (mut tgid, mut comm) = (0, [0; 16]);

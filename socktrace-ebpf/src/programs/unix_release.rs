@@ -1,9 +1,9 @@
 //! Traces `unix_release` (`net/unix/af_unix.c`): the last close of a Unix socket.
 //!
-//! Prototype: `int (struct socket *)` in every kernel from 5.10 to 7.3. A socket with connections that is
-//! closed with unread data leaves ECONNRESET in its peer (`unix_release_sock`), and so does a listener in
-//! each that waits to be accepted. Produces an event about the peer, which gets the errno. Most sockets
-//! have nothing unread: then three loads are all.
+//! Prototype: `int (struct socket *)` in every kernel from 5.10 to 7.3. A connected socket that is
+//! closed with unread data leaves ECONNRESET in its peer (`unix_release_sock`), and so does a
+//! listener in each peer that waits to be accepted. Produces an event about the peer, which gets
+//! the errno. Most sockets have nothing unread, and cost only three loads.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
@@ -29,7 +29,7 @@ use crate::{
     unix,
 };
 
-/// How many connections in a listener's queue are looked at.
+/// Number of connections in a listener's queue that are visited.
 const QUEUED: usize = 256;
 
 /// Entry of `unix_release`.
@@ -38,7 +38,7 @@ fn unix_release(ctx: FEntryContext) -> i32 {
     closing(&ctx)
 }
 
-/// Entry by kprobe.
+/// Entry of `unix_release` by kprobe.
 #[kprobe(function = "unix_release")]
 fn unix_release_kprobe(ctx: ProbeContext) -> i32 {
     closing(&ctx)
@@ -71,9 +71,9 @@ fn closing<A: Arguments>(ctx: &A) -> i32 {
     0
 }
 
-/// A connection is closed with unread data, or with its listener, which its peer learns; `reason` is that
-/// of a [`Detail::Peer`]. A global function: the verifier goes through it once in a program, whatever the
-/// paths to it, and takes numbers for arguments only.
+/// Reports the reset to the peer of a connection that is closed with unread data, or with its
+/// listener; `reason` is as in [`Detail::Peer`]. A global function: the verifier walks it once per
+/// program, whatever the paths to it, and allows only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn unix_reset_peer(closing: u64, reason: u64) -> u64 {
@@ -82,12 +82,12 @@ extern "C" fn unix_reset_peer(closing: u64, reason: u64) -> u64 {
     }
     let closing = Sock::<Probe>::new(closing as *const u8);
     let peer = closing.unix_peer();
-    // Nobody has the other end any more.
+    // No other program has the other end any more.
     if peer.is_null() || peer.is_dead() || is_own(peer) {
         return 0;
     }
     let flags = peer.holder_flags();
-    // Connections that are accepted have their listener's name, and clients hardly ever one.
+    // Accepted connections have their listener's name, and clients hardly ever have one.
     let is_clients = closing.unix_name().is_none() && !peer.unix_name().is_none();
     let signature = Signature {
         origin: if is_clients { Origin::ClientClose } else { Origin::Reset } as u8,
@@ -106,15 +106,15 @@ extern "C" fn unix_reset_peer(closing: u64, reason: u64) -> u64 {
     0
 }
 
-/// Whether the current process has the other end too, and nobody else waits for it: a pair by which a
-/// program wakes itself up.
+/// Whether the current process has the other end too, and nobody else waits for it: a pair with
+/// which a program wakes itself up.
 #[inline(always)]
 fn is_own(peer: Sock<Probe>) -> bool {
     let answer = Question::search_unix(peer.identity(), peer.holder_flags()).ask();
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
     let holder = answer.recipient().map_or(0, |recipient| recipient.owner.tgid);
     answer.release();
-    // One that exits has given up its descriptors before they are closed (`exit_files`).
+    // An exiting process has given up its descriptors before they are closed (`exit_files`).
     let exits = holder == 0 && Task::current().is_exiting();
     holder == process
         || (exits && unix::maker(peer.key()).is_some_and(|maker| maker.tgid() == process))

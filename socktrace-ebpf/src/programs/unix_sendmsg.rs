@@ -1,10 +1,10 @@
-//! Traces the returns of `unix_stream_sendmsg` and `unix_dgram_sendmsg` (`net/unix/af_unix.c`): a Unix socket
-//! sent something, or did not. `unix_seqpacket_sendmsg` ends in the latter.
+//! Traces the returns of `unix_stream_sendmsg` and `unix_dgram_sendmsg` (`net/unix/af_unix.c`): a
+//! Unix socket sent something, or did not. `unix_seqpacket_sendmsg` ends in the latter.
 //!
-//! Prototype: `int (struct socket *, struct msghdr *, size_t)` in 5.10 to 7.3. They run for each message, so
-//! they are attached only on request, and leave at the first test when it was sent. Each produces an event
-//! when it was not. EPIPE of a stream that raises SIGPIPE is reported by [`super::send_sig`], where that
-//! finds the socket.
+//! Prototype: `int (struct socket *, struct msghdr *, size_t)` in 5.10 to 7.3. They run for each
+//! message, so they are attached only on request, and leave at the first test if the message was
+//! sent. Each produces an event if it was not. EPIPE on a stream that raises SIGPIPE is reported by
+//! [`super::send_sig`], where that finds the socket.
 
 use aya_ebpf::{macros::fexit, programs::FExitContext};
 use socktrace_ebpf::{Detail, EventKind, Flags, Origin, Signature, Sigpipe};
@@ -26,7 +26,7 @@ use crate::{
     unix::{self, Name},
 };
 
-/// `MSG_DONTWAIT` in `include/linux/socket.h`, which the kernel adds for a file that is non-blocking.
+/// `MSG_DONTWAIT` in `include/linux/socket.h`, which the kernel adds for a non-blocking file.
 const MSG_DONTWAIT: i32 = 0x40;
 
 /// Return of `unix_stream_sendmsg`.
@@ -38,7 +38,7 @@ fn unix_stream_sendmsg_return(ctx: FExitContext) -> i32 {
     }
     let flags = message_flags(&ctx);
     match errno {
-        // The buffer is full: the program is to wait.
+        // The buffer is full: the program should wait.
         EAGAIN if flags & MSG_DONTWAIT != 0 => return 0,
         EPIPE if flags & MSG_NOSIGNAL == 0 && system_call::written_descriptor().is_some() => {
             return 0;
@@ -59,7 +59,7 @@ fn unix_dgram_sendmsg_return(ctx: FExitContext) -> i32 {
     }
     let (sock, waits) = (sender(&ctx), message_flags(&ctx) & MSG_DONTWAIT == 0);
     if sock.has_connections() {
-        // It raises no signal.
+        // This function raises no signal.
         let verdict = if errno == EPIPE { Sigpipe::None } else { Sigpipe::NotRaised };
         return match errno {
             EAGAIN if !waits => 0,
@@ -81,7 +81,7 @@ fn sender(ctx: &FExitContext) -> Sock<Probe> {
     Sock::new(Socket::<Direct>::new(ctx.pointer(0)).sock().key() as *const u8)
 }
 
-/// A write on a connection failed.
+/// Reports a failed write on a connection.
 #[inline(always)]
 fn not_written(sock: Sock<Probe>, errno: u16, sigpipe: u8) -> i32 {
     let peer = sock.unix_peer();
@@ -104,14 +104,14 @@ fn not_written(sock: Sock<Probe>, errno: u16, sigpipe: u8) -> i32 {
     0
 }
 
-/// A datagram was not sent: to this name, or to whom the socket `is_connected` to.
+/// Reports a datagram that was not sent: to this name, or to the peer if the socket `is_connected`.
 #[inline(always)]
 fn not_sent(sock: Sock<Probe>, errno: u16, name: Name, is_connected: bool, waits: bool) -> i32 {
-    // NULL once the kernel has found it closed.
+    // NULL once the kernel has found the peer closed.
     let peer = sock.unix_peer();
     if errno == EAGAIN && !waits {
-        // Both ends of a pair: its buffer is full, and the program is to wait. `io_uring` tries first without
-        // waiting.
+        // Both ends of a pair: the buffer is full, and the program should wait. `io_uring` tries
+        // first without waiting.
         let is_pair = is_connected && peer.unix_peer().key() == sock.key();
         if is_pair || system_call::written_descriptor().is_none() {
             return 0;
@@ -128,7 +128,7 @@ fn not_sent(sock: Sock<Probe>, errno: u16, name: Name, is_connected: bool, waits
         sigpipe: if errno == EPIPE { Sigpipe::None } else { Sigpipe::NotRaised } as u8,
         ..unix_signature(EventKind::DatagramSend, sock, errno, flags)
     };
-    // No options: see `unix_connect`.
+    // Not `Option`s: see `unix_connect`.
     let (mut receiver, mut is_known) = (Answer::NONE, false);
     let (mut waiting, mut limit) = (0, 0);
     let netns = sock.netns();

@@ -1,11 +1,11 @@
-//! What kind of socket it is, of whatever family.
+//! Kinds of sockets, of any family.
 
 use socktrace_ebpf::{Address, Family, Protocol, SocketCall};
 
 use super::Sock;
 use crate::{load::Load, offsets};
 
-/// Family and protocol of a socket, as [`socktrace_ebpf::Signature`] has them.
+/// Family and protocol of a socket, as in [`socktrace_ebpf::Signature`].
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     /// A [`socktrace_ebpf::Family`] or a [`socktrace_ebpf::Domain`].
@@ -14,7 +14,7 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    /// Whether calls that fail on such a socket are reported, whatever the call.
+    /// Whether failing calls on such a socket are reported, whatever the call.
     #[inline(always)]
     pub(crate) fn reports_calls(self) -> bool {
         self.has_records() || matches!(self.protocol, Protocol::Udp)
@@ -28,7 +28,7 @@ impl Kind {
 }
 
 impl<L: Load> Sock<L> {
-    /// Of which kind it is. For full sockets only, such as those of system calls.
+    /// Kind of the socket. Only for full sockets, such as those of system calls.
     #[inline(always)]
     pub(crate) fn kind(self) -> Kind {
         let made_by = SocketCall {
@@ -40,7 +40,7 @@ impl<L: Load> Sock<L> {
         Kind { family, protocol: made_by.protocol() }
     }
 
-    /// The address family that a person would name, also of a socket that is bound and not connected.
+    /// Address family that people would name, also for a socket that is bound but not connected.
     #[inline(always)]
     pub(crate) fn shown_family(self) -> Option<Family> {
         let family = self.family()?;

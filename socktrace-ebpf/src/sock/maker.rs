@@ -1,5 +1,5 @@
-//! Whom a socket was made for, as the socket itself keeps it. Sockets of IP that are accepted have it from
-//! their listener.
+//! User and cgroup that a socket was made for, as the socket itself records them. Accepted IP
+//! sockets have them from their listener.
 
 use socktrace_ebpf::TcpState;
 
@@ -9,24 +9,24 @@ use crate::{
     offsets::{self, Optional},
 };
 
-/// Set in what 5.10 to 5.15 keep where the cgroup is, when it is not a pointer.
+/// Set in the cgroup field of 5.10 to 5.15 if that is not a pointer.
 const IS_DATA: u64 = 1;
 
 impl Sock<Probe> {
-    /// The user that made it (`sk_uid`), as the initial user namespace numbers them.
+    /// User that made it (`sk_uid`), as numbered in the initial user namespace.
     #[inline(always)]
     pub(crate) fn uid(self) -> u32 {
         self.load(&offsets::SOCK_UID)
     }
 
-    /// Whether it may be a Unix connection that was accepted, which the peer's connect has made
+    /// Whether it may be an accepted Unix connection, which the peer's connect has made
     /// (`unix_stream_connect`). Connections that were bound themselves look the same.
     #[inline(always)]
     fn may_be_the_peers(self) -> bool {
         self.is_unix() && self.state() != TcpState::Listen as u8 && !self.unix_name().is_none()
     }
 
-    /// The id of the cgroup that it was made in (`cgroup_sk_alloc`); 0 where the kernel does not keep one.
+    /// Id of the cgroup that it was made in (`cgroup_sk_alloc`); 0 if the kernel does not store one.
     #[inline(always)]
     pub(crate) fn cgroup(self) -> u64 {
         if offsets::TASK_CGROUPS.is_absent() || self.may_be_the_peers() {

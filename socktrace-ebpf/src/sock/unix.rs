@@ -1,4 +1,4 @@
-//! What Unix sockets have beside others (`struct unix_sock` in `include/net/af_unix.h`, which begins with
+//! Members of Unix sockets (`struct unix_sock` in `include/net/af_unix.h`, which begins with
 //! `struct sock`; the same members in 5.10 to 7.3).
 
 use socktrace_ebpf::Flags;
@@ -15,7 +15,7 @@ const AF_UNIX: u16 = 1;
 /// `SOCK_DGRAM` and `SOCK_SEQPACKET` in `include/linux/net.h`.
 const SOCK_DGRAM: u16 = 2;
 const SOCK_SEQPACKET: u16 = 5;
-/// `sun_path` comes after the family in `struct sockaddr_un`.
+/// `sun_path` follows the family in `struct sockaddr_un`.
 const FAMILY_BYTES: u64 = 2;
 
 impl<L: Load> Sock<L> {
@@ -24,13 +24,13 @@ impl<L: Load> Sock<L> {
         self.load::<u16>(&offsets::SOCK_FAMILY) == AF_UNIX
     }
 
-    /// How many messages wait unread; of a listener, connections.
+    /// Number of messages that wait unread; for a listener, of connections.
     #[inline(always)]
     pub(crate) fn queue_length(self) -> u32 {
         self.load(offsets::SOCK_QUEUE_LENGTH.present())
     }
 
-    /// Beyond how many connections a listener's queue takes no more.
+    /// Number of connections beyond which a listener's queue takes no more.
     #[inline(always)]
     pub(crate) fn backlog(self) -> u32 {
         self.load(&offsets::SOCK_MAX_ACK_BACKLOG)
@@ -38,32 +38,33 @@ impl<L: Load> Sock<L> {
 }
 
 impl Sock<Probe> {
-    /// Whether a Unix socket has connections: `SOCK_STREAM` or `SOCK_SEQPACKET`.
+    /// Whether a Unix socket is connection-oriented: `SOCK_STREAM` or `SOCK_SEQPACKET`.
     #[inline(always)]
     pub(crate) fn has_connections(self) -> bool {
         matches!(self.load::<u16>(&offsets::SOCK_TYPE), SOCK_STREAM | SOCK_SEQPACKET)
     }
 
-    /// Whether it is a Unix socket of datagrams.
+    /// Whether it is a Unix datagram socket.
     #[inline(always)]
     pub(crate) fn is_unix_datagram(self) -> bool {
         self.is_unix() && self.load::<u16>(&offsets::SOCK_TYPE) == SOCK_DGRAM
     }
 
-    /// The other end, NULL for none. It stays there until this end is closed.
+    /// The other end, NULL for none. It stays until this end is closed.
     #[inline(always)]
     pub(crate) fn unix_peer(self) -> Self {
         Self::new(Probe::read_member(self.pointer(), offsets::UNIX_PEER.present()))
     }
 
-    /// Why a write to this end fails with EPIPE: [`Flags::PEER_CLOSED`], or [`Flags::SEND_SHUTDOWN`], by
-    /// either end. NULL once the kernel has found it closed.
+    /// Reason why a write to this end fails with EPIPE: [`Flags::PEER_CLOSED`], or
+    /// [`Flags::SEND_SHUTDOWN`] by either end. This end is NULL once the kernel has found it
+    /// closed.
     #[inline(always)]
     pub(crate) fn end_flags(self) -> Flags {
         if self.is_null() || self.is_dead() { Flags::PEER_CLOSED } else { Flags::SEND_SHUTDOWN }
     }
 
-    /// The name that it is bound to. Accepted connections have their listener's.
+    /// Name that it is bound to. Accepted connections have their listener's name.
     #[inline(always)]
     pub(crate) fn unix_name(self) -> Name {
         let address: *const u8 =
@@ -77,14 +78,14 @@ impl Sock<Probe> {
         Name::of_kernel(path, u64::from(length).saturating_sub(FAMILY_BYTES))
     }
 
-    /// Process that made the other end, or listened for it; of a listener, that listened
-    /// (`sk_peer_pid`): the kernel's `struct pid`.
+    /// The kernel's `struct pid` of the process that made the other end, or listened for it; for a
+    /// listener, of the process that listened (`sk_peer_pid`).
     #[inline(always)]
     pub(crate) fn peer_pid(self) -> *const u8 {
         self.load(offsets::SOCK_PEER_PID.present())
     }
 
-    /// The first message that waits unread, and the end of that list.
+    /// The first message that waits unread, and the end of the list.
     #[inline(always)]
     pub(crate) fn queue(self) -> (u64, u64) {
         let head = self.pointer().wrapping_add(offsets::SOCK_QUEUE.present().get() as usize);

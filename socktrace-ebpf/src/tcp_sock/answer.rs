@@ -1,4 +1,4 @@
-//! Whether a peer that closes owes an answer: a guess by the shape of the exchange.
+//! Guess, from the shape of an exchange, whether a peer that closes owes an answer.
 
 use socktrace_ebpf::{Flags, TcpState};
 
@@ -9,26 +9,27 @@ use crate::{
     verifier::{FlagBit as _, is_at_least, is_other, is_same},
 };
 
-/// A connection on which this side has sent more before it shut down sending is an upload.
+/// Number of bytes sent before this side shut down sending from which a connection counts as an upload.
 const UPLOAD: u64 = 16 * 1024;
 
-/// A server that speaks first does so within this time; one that closes later got tired of waiting.
+/// Time within which a server that speaks first does so; one that closes later got tired of waiting.
 const GREETING_US: u64 = 5_000_000;
 
-/// Who closes later than this after a request has worked on it.
+/// Time after a request beyond which a peer that closes has worked on it.
 const FAREWELL_US: u64 = 500_000;
 
 impl<L: Load> TcpSock<L> {
-    /// Whether the peer, closing now, leaves something unanswered, 1 or 0, and the flags that say what:
-    /// data of ours that it has not taken, a request after its last word, all we ever sent, or a
-    /// connection on which a greeting was due.
+    /// Whether the peer, closing now, leaves something unanswered, 1 or 0, and the flags that tell
+    /// what: data of ours that it has not taken, a request after its last word, all that we ever
+    /// sent, or a connection on which a greeting was due.
     ///
-    /// To be asked of the connecting side at entry of `tcp_fin`, when the FIN is counted as one
-    /// received byte already and a segment's data has set `lrcvtime`, which begins with the time of
-    /// connecting. Times that are equal, at the kernel's tick, say nothing. A heuristic:
-    /// - who has been sent small segments again and again, and never a byte back, is a log collector or
-    ///   similar, and so is who takes a long upload that ends with this side's FIN: nothing is owed;
-    /// - who closes right after what follows an answer may have been said farewell to.
+    /// Only for the connecting side at the entry of `tcp_fin`, when the FIN is already counted as
+    /// one received byte and a segment's data has set `lrcvtime`, which begins with the time of
+    /// connecting. Times that are equal, at the kernel's tick, mean nothing. A heuristic:
+    /// - a peer that was sent small segments again and again, and has never sent a byte back, is a
+    ///   log collector or similar, and so is a peer that takes a long upload that ends with this
+    ///   side's FIN: nothing is owed;
+    /// - a peer that closes right after data that follows an answer may have been sent a farewell.
     #[inline(always)]
     pub(crate) fn awaits_answer(self) -> (u64, Flags) {
         let state = u64::from(self.sock.state());
@@ -52,7 +53,8 @@ impl<L: Load> TcpSock<L> {
 
         let segment = u64::from(self.load::<u32>(&offsets::TCP_MSS_CACHE));
         let segments = u64::from(self.load::<u32>(&offsets::TCP_DATA_SEGS_OUT));
-        // Two more than the data fills, as headers and body of a request are often written apart.
+        // Two more than the data fills, because headers and body of a request are often written
+        // separately.
         let is_one_way = is_at_least(segments * segment, sent + 2 * segment)
             | (1 ^ is_open) & is_at_least(sent, UPLOAD);
         let unanswered = has_asked & is_mute & (1 ^ is_one_way);
@@ -70,7 +72,7 @@ impl<L: Load> TcpSock<L> {
     }
 }
 
-/// Whether a time of [`jiffies`] is no longer ago than that: 1 or 0.
+/// Whether a time of [`jiffies`] is at most this long ago: 1 or 0.
 #[inline(always)]
 fn is_within(time: u32, microseconds: u64) -> u64 {
     let age = u64::from(jiffies().wrapping_sub(time));

@@ -1,4 +1,4 @@
-//! The numbers of a connection that people want with an event.
+//! Numbers of a connection that people want with an event.
 
 use socktrace_ebpf::{Event, TcpState, event::parts};
 
@@ -10,23 +10,23 @@ use crate::{
 };
 
 impl<L: Load> TcpSock<L> {
-    /// Fills in what people want to know of a connection.
+    /// Fills in what people want to know about a connection.
     #[inline(always)]
     pub(crate) fn describe(self, event: &mut Event) {
         self.describe_timers(event);
         self.describe_first_bytes(event);
     }
 
-    /// Fills in the state of the connection's timers. A separate function: what it needs of the stack
-    /// would else be part of the frame of each program.
+    /// Fills in the state of the connection's timers. A separate function: otherwise its stack
+    /// would be part of each program's frame.
     #[inline(never)]
     fn describe_timers(self, event: &mut Event) {
         if !offsets::ICSK_RTO.is_absent() {
             let next: u32 = self.load(offsets::TCP_SND_NXT.present());
             let unacked: u32 = self.load(offsets::TCP_SND_UNA.present());
             let written: u32 = self.load(offsets::TCP_WRITE_SEQ.present());
-            // `tcp_disconnect` moves the numbers of a socket on that is closed, and reset ones keep those
-            // of a connection that is no more.
+            // `tcp_disconnect` advances the sequence numbers of a closed socket, and reset sockets
+            // keep the numbers of a connection that no longer exists.
             let state = u64::from(self.sock.state());
             let is_open = is_other(state, TcpState::Close as u64) as u32;
             let is_open = is_open & is_other(state, TcpState::Listen as u64) as u32;
@@ -41,7 +41,7 @@ impl<L: Load> TcpSock<L> {
                 event.elapsed_ms = self.probing_ms();
             }
         }
-        // 0 until the peer has acknowledged something; and where this kernel lacks the member.
+        // 0 until the peer has acknowledged something, and if this kernel lacks the member.
         let acknowledged: u32 = self.load(&offsets::TCP_RCV_TSTAMP);
         if acknowledged != 0 {
             // As the kernel measures it for keepalive (`keepalive_time_elapsed`).
@@ -54,7 +54,7 @@ impl<L: Load> TcpSock<L> {
         event.parts |= parts::MD5_KEY * is_other(md5_key, 0) as u8;
     }
 
-    /// Fills in what became of the data that came and was sent.
+    /// Fills in what became of the data received and sent.
     #[inline(always)]
     fn describe_data(self, event: &mut Event) {
         if offsets::TCP_COPIED_SEQ.is_absent() || offsets::TCP_RCV_NXT.is_absent() {
@@ -67,7 +67,7 @@ impl<L: Load> TcpSock<L> {
         event.parts |= parts::FULL_SIZED_LOST * (is_full & is_same(arrived.into(), 1)) as u8;
     }
 
-    /// How many bytes have come and were not read; 0 where this kernel lacks the members.
+    /// Number of bytes received but not read; 0 if this kernel lacks the members.
     #[inline(always)]
     pub(super) fn unread(self) -> u32 {
         if offsets::TCP_COPIED_SEQ.is_absent() || offsets::TCP_RCV_NXT.is_absent() {
@@ -75,16 +75,16 @@ impl<L: Load> TcpSock<L> {
         }
         let next: u32 = self.load(offsets::TCP_RCV_NXT.present());
         let read: u32 = self.load(offsets::TCP_COPIED_SEQ.present());
-        // The FIN has a number too.
+        // The FIN has a sequence number too.
         let fin = self.sock.is_done() as u32;
         let unread = next.wrapping_sub(read).wrapping_sub(fin);
-        // A socket that is taken apart while it is read may look as if more was read than came.
+        // A socket that is torn down while it is read may look as if more was read than received.
         if unread < 1 << 31 { unread } else { 0 }
     }
 
     /// Milliseconds since the segment at the head of the queue was first retransmitted (a SYN:
-    /// first sent), as the kernel itself measures a give-up (`retransmits_timed_out`). To be
-    /// asked where this kernel has the members.
+    /// first sent), as the kernel itself measures when it gives up (`retransmits_timed_out`). Only
+    /// for use where this kernel has the members.
     #[inline(always)]
     fn retransmitting_ms(self) -> u32 {
         let stamp: u32 = self.load(offsets::TCP_RETRANS_STAMP.present());
@@ -99,8 +99,8 @@ impl<L: Load> TcpSock<L> {
         }
     }
 
-    /// Milliseconds since the persist timer fired first for what waits to be sent, as the kernel itself
-    /// measures a give-up (`tcp_probe_timer`); 0 once the connection is over.
+    /// Milliseconds since the persist timer first fired for the data waiting to be sent, as the
+    /// kernel itself measures when it gives up (`tcp_probe_timer`); 0 once the connection is over.
     #[inline(always)]
     fn probing_ms(self) -> u32 {
         let stamp: u32 = self.load(&offsets::ICSK_PROBES_TSTAMP);

@@ -1,4 +1,4 @@
-//! By what both ends of a connection know it: the sequence numbers of its first bytes.
+//! Sequence numbers of a connection's first bytes, by which both ends identify it.
 
 use socktrace_ebpf::{Event, Flags, Role, TcpState, first_byte};
 
@@ -10,12 +10,13 @@ use crate::{
 };
 
 impl<L: Load> TcpSock<L> {
-    /// Fills in the sequence numbers of the first bytes, where they are known. Event and role are known
-    /// already.
+    /// Fills in the sequence numbers of the first bytes, if they are known. The event's signature
+    /// and role must already be set.
     ///
-    /// They are what has been acknowledged and received, less how many bytes that were, of which the kernel
-    /// counts a FIN, and the SYN of the side that connected, as one. Once a socket has been disconnected
-    /// the counts begin at 0 again, and the numbers go on; while it connects it knows none of the peer's.
+    /// They are the last number acknowledged, and received, minus the number of bytes, where the
+    /// kernel counts a FIN, and the SYN of the side that connected, as one byte each. Once a socket
+    /// has been disconnected, the counts begin at 0 again and the numbers go on; while it connects,
+    /// it has none of the peer's.
     #[inline(always)]
     pub(super) fn describe_first_bytes(self, event: &mut Event) {
         if offsets::TCP_BYTES_ACKED.is_absent() || offsets::TCP_SND_UNA.is_absent() {
@@ -28,12 +29,12 @@ impl<L: Load> TcpSock<L> {
         event.first_bytes = [(numbers >> 32) as u32, numbers as u32];
     }
 
-    /// The two numbers, by how the connection was opened; 0 where they are not known. A separate function,
-    /// as the one below: what they need of the stack would else be part of the frame of each program.
+    /// The two numbers, given how the connection was opened; 0 if unknown. A separate function,
+    /// like the one below: otherwise their stack would be part of each program's frame.
     #[inline(never)]
     fn first_bytes(self, role: u64) -> u64 {
         let (sent, received) = (self.acknowledged(), self.received());
-        // Some hooks run without the socket's lock, while segments may come.
+        // Some hooks run without the socket lock, while segments may arrive.
         let is_still = is_same(sent.into(), self.acknowledged().into())
             & is_same(received.into(), self.received().into());
         let awaited: u32 = self.load(offsets::TCP_RCV_NXT.present());
@@ -46,12 +47,12 @@ impl<L: Load> TcpSock<L> {
         is_known * (u64::from(first) << 32 | u64::from(received))
     }
 
-    /// How an open connection was begun, a [`Role`]; 0 where that cannot be known.
+    /// How an open connection was opened, a [`Role`]; 0 if that cannot be determined.
     ///
-    /// Two signs have to agree. The limit of its queue: a child has that of its listener
-    /// (`sk_clone_lock`), which is 0 after `listen(fd, 0)`, and so it is of who has never listened. And the
-    /// bytes: less those that were sent, the number that is sent next is that of the first byte, while the
-    /// SYN of the side that connected is among those that were acknowledged.
+    /// Two signs have to agree. One is the limit of its queue: a child has its listener's limit
+    /// (`sk_clone_lock`), which is 0 after `listen(fd, 0)`, as on a socket that has never listened.
+    /// The other is the bytes: the number that is sent next, minus the bytes sent, is the number of
+    /// the first byte, while the SYN of the side that connected is among the bytes acknowledged.
     #[inline(never)]
     pub(crate) fn opened_as(self) -> u64 {
         if offsets::TCP_BYTES_SENT.is_absent()
@@ -81,8 +82,8 @@ impl<L: Load> TcpSock<L> {
         (is_open | has_closed) * (is_client * Role::Client as u64 + is_server * Role::Server as u64)
     }
 
-    /// What was acknowledged last, less how many bytes were. To be asked where this kernel has the members,
-    /// as below.
+    /// Last number acknowledged, minus the number of bytes acknowledged. Only for use where this
+    /// kernel has the members, like the one below.
     #[inline(always)]
     fn acknowledged(self) -> u32 {
         let unacked: u32 = self.load(offsets::TCP_SND_UNA.present());
@@ -90,7 +91,7 @@ impl<L: Load> TcpSock<L> {
         first_byte(unacked, acked)
     }
 
-    /// What was received last, less how many bytes were.
+    /// Last number received, minus the number of bytes received.
     #[inline(always)]
     fn received(self) -> u32 {
         let next: u32 = self.load(offsets::TCP_RCV_NXT.present());
@@ -98,10 +99,10 @@ impl<L: Load> TcpSock<L> {
         first_byte(next, received)
     }
 
-    /// Numbers of an RST that has come, where the segment cannot be read (5.10).
+    /// Numbers of an RST that has arrived, if the segment cannot be read (5.10).
     ///
-    /// It was taken for its sequence number (`tcp_validate_incoming`), and while connecting for what it
-    /// acknowledges (`tcp_rcv_synsent_state_process`).
+    /// The RST was accepted because of its sequence number (`tcp_validate_incoming`) or, while
+    /// connecting, because of what it acknowledges (`tcp_rcv_synsent_state_process`).
     #[inline(always)]
     pub(crate) fn expected_rst(self) -> [u32; 2] {
         if offsets::TCP_RCV_NXT.is_absent() {

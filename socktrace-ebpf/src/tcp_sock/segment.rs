@@ -1,4 +1,4 @@
-//! What TCP has taken down of a segment's header.
+//! Segment headers, as stored by TCP.
 
 use core::marker::PhantomData;
 
@@ -14,19 +14,19 @@ const TCPHDR_ACK: u8 = 0x10;
 
 /// A `struct sk_buff` with a received segment.
 ///
-/// `tcp_v4_rcv` and `tcp_v6_rcv` copy the header into the buffer's control block, a `struct tcp_skb_cb`,
-/// before any state is looked at (`tcp_v4_fill_cb`). It is part of `struct sk_buff` itself, and so needs
-/// no packet access.
+/// `tcp_v4_rcv` and `tcp_v6_rcv` copy the header into the buffer's control block, a `struct
+/// tcp_skb_cb`, before they look at any state (`tcp_v4_fill_cb`). It is part of `struct sk_buff`
+/// itself, and so needs no packet access.
 #[derive(Clone, Copy)]
 pub(crate) struct Segment<L> {
     skb: *const u8,
-    /// Where the control block lies.
+    /// Offset of the control block.
     control_block: usize,
     way: PhantomData<L>,
 }
 
 impl<L: Load> Segment<L> {
-    /// The hook's `struct sk_buff` argument; `None` where this kernel does not let it be read.
+    /// The hook's `struct sk_buff` argument; `None` if this kernel does not let it be read.
     #[inline(always)]
     pub(crate) fn of(skb: *const u8) -> Option<Self> {
         let control_block = offsets::SKB_CB.offset()?;
@@ -39,8 +39,8 @@ impl<L: Load> Segment<L> {
         unsafe { L::load(self.skb, self.control_block + member.get() as usize) }
     }
 
-    /// Its flags: one byte up to 6.12, two from 6.16. x86 and arm64 are little-endian, so the low byte
-    /// comes first in both layouts.
+    /// Flags of the header: one byte up to 6.12, two from 6.16. x86 and arm64 are little-endian, so
+    /// the low byte comes first in both layouts.
     #[inline(always)]
     fn flags(self) -> u8 {
         self.load(offsets::SKB_CB_TCP_FLAGS.present())
@@ -52,13 +52,13 @@ impl<L: Load> Segment<L> {
         self.flags() & TCPHDR_RST != 0
     }
 
-    /// Whether it asks for a connection: SYN without ACK.
+    /// Whether it requests a connection: SYN without ACK.
     #[inline(always)]
     pub(crate) fn is_request(self) -> bool {
         self.flags() & (TCPHDR_SYN | TCPHDR_ACK) == TCPHDR_SYN
     }
 
-    /// Sequence number and acknowledgement of an RST in answer to it (`tcp_v4_send_reset`,
+    /// Sequence and acknowledgement numbers of an RST that answers it (`tcp_v4_send_reset`,
     /// `tcp_v6_send_reset`; 5.10 to 7.3).
     #[inline(always)]
     pub(crate) fn answer(self) -> [u32; 2] {
@@ -70,7 +70,7 @@ impl<L: Load> Segment<L> {
         }
     }
 
-    /// Its sequence number, and what it acknowledges, as they are in the header.
+    /// Sequence and acknowledgement numbers, as in the header.
     #[inline(always)]
     pub(crate) fn numbers(self) -> [u32; 2] {
         [self.load(offsets::SKB_CB_SEQ.present()), self.load(offsets::SKB_CB_ACK_SEQ.present())]

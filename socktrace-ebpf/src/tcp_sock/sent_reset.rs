@@ -1,4 +1,4 @@
-//! Why a socket sends an RST, and what is in its header.
+//! RSTs that a socket sends: the reason, and the numbers in the header.
 
 use socktrace_ebpf::{Flags, Origin, SentReset, TcpState};
 
@@ -6,12 +6,12 @@ use super::TcpSock;
 use crate::{load::Load, note, offsets};
 
 impl<L: Load> TcpSock<L> {
-    /// Why it sends an RST of its own accord (`tcp_send_active_reset`): from where that is called, in 5.10
-    /// to 7.3, and in which state. `holder` are its [`Flags`].
+    /// Reason for an RST that it sends of its own accord (`tcp_send_active_reset`), from where that
+    /// is called, in 5.10 to 7.3, and in which state. `holder` are its [`Flags`].
     ///
-    /// Whoever closes or dissolves a connection makes the state CLOSE first (`__tcp_close`,
-    /// `tcp_disconnect`), all others leave that for later (`tcp_keepalive_timer`, `tcp_out_of_resources`,
-    /// `tcp_abort`).
+    /// A program that closes or dissolves a connection sets the state to CLOSE first
+    /// (`__tcp_close`, `tcp_disconnect`); all other callers change it later (`tcp_keepalive_timer`,
+    /// `tcp_out_of_resources`, `tcp_abort`).
     #[inline(always)]
     pub(crate) fn why_reset(self, holder: Flags) -> SentReset {
         let sock = self.sock;
@@ -44,7 +44,7 @@ impl<L: Load> TcpSock<L> {
         if holder.has(Flags::UNACCEPTED) {
             return SentReset::ListenerClosed;
         }
-        // A close shuts both directions down before.
+        // A close shuts down both directions first.
         if !sock.is_shut_down() {
             return SentReset::Dissolved;
         }
@@ -54,14 +54,14 @@ impl<L: Load> TcpSock<L> {
         if sock.has_linger() { SentReset::LingerZero } else { SentReset::Other }
     }
 
-    /// Whether the peer is to have no time to close after its program has (`TCP_LINGER2`).
+    /// Whether the peer gets no time to close after its program has (`TCP_LINGER2`).
     #[inline(always)]
     pub(crate) fn leaves_no_time(self) -> bool {
         self.load::<i32>(&offsets::TCP_LINGER2) < 0
     }
 
-    /// Sequence number and acknowledgement of the RST that it sends: the next one, or the end of the window
-    /// that the peer has closed over what was sent (`tcp_acceptable_seq`).
+    /// Sequence and acknowledgement numbers of the RST that it sends: the next number or, if the
+    /// peer has closed its window over what was sent, the end of the window (`tcp_acceptable_seq`).
     #[inline(always)]
     pub(crate) fn own_rst(self) -> [u32; 2] {
         if offsets::TCP_SND_NXT.is_absent() {
@@ -72,7 +72,7 @@ impl<L: Load> TcpSock<L> {
         let window: u32 = self.load(offsets::TCP_SND_WND.present());
         let end = unacked.wrapping_add(window);
         let beyond = next.wrapping_sub(end);
-        // What the scale of the window rounds off counts as within.
+        // What the scale of the window rounds off counts as within the window.
         let is_scaled = self.bit(&offsets::TCP_WSCALE_OK_BIT);
         let rounded = if is_scaled { 1_u32 << self.receive_scale() } else { 0 };
         let is_within = beyond.cast_signed() <= 0 || beyond < rounded;
@@ -80,7 +80,7 @@ impl<L: Load> TcpSock<L> {
         [sequence, self.load(offsets::TCP_RCV_NXT.present())]
     }
 
-    /// By how many bits its window is scaled (`rx_opt.rcv_wscale`, four bits).
+    /// Number of bits by which its window is scaled (`rx_opt.rcv_wscale`, four bits).
     #[inline(always)]
     fn receive_scale(self) -> u32 {
         let bit = offsets::TCP_RCV_WSCALE_BIT.present().get() as usize;

@@ -1,4 +1,4 @@
-//! Who made a Unix socket: its other end knows, for `SO_PEERCRED`.
+//! Makers of Unix sockets: the other end stores them, for `SO_PEERCRED`.
 
 use socktrace_ebpf::TcpState;
 
@@ -16,17 +16,17 @@ const PROCESS: u64 = 1;
 const HEAD_BYTES: u64 = 8;
 const NODE_BYTES: u64 = 16;
 
-/// The first task of the process that connected this Unix socket, or made both ends, or listened: for
-/// this very socket, or for the connection that it was accepted of; of datagrams, whoever
-/// receives them. `None` when it has gone.
+/// First task of the process that connected this Unix socket, or made both ends, or listened: on
+/// this very socket, or on the one that accepted the connection. For datagram sockets, of the
+/// process that receives. `None` if it has gone.
 #[inline(always)]
 pub(crate) fn maker(sock: u64) -> Option<Task> {
     let task = Task::new(unix_maker(sock) as *const u8);
     (task.address() != 0).then_some(task)
 }
 
-/// Its address, 0 for none. A global function: the verifier goes through it once in a program, whatever
-/// the paths to it, and takes numbers for arguments only.
+/// Address of that task, 0 for none. A global function: the verifier walks it once per program,
+/// whatever the paths to it, and allows only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn unix_maker(sock: u64) -> u64 {

@@ -11,7 +11,7 @@ use crate::{
     task::{self, Task},
 };
 
-/// Where a name lies, as `sun_path` has it.
+/// Location of a name, in the format of `sun_path`.
 #[derive(Clone, Copy)]
 pub(crate) struct Name {
     address: u64,
@@ -23,13 +23,13 @@ pub(crate) struct Name {
 impl Name {
     pub(crate) const NONE: Self = Self { address: 0, length: 0, is_users: false };
 
-    /// One in the kernel's memory.
+    /// A name in the kernel's memory.
     #[inline(always)]
     pub(crate) fn of_kernel(address: u64, length: u64) -> Self {
         Self { address, length, is_users: false }
     }
 
-    /// One in the current program's memory.
+    /// A name in the current program's memory.
     #[inline(always)]
     pub(crate) fn of_user(address: u64, length: u64) -> Self {
         Self { is_users: true, ..Self::of_kernel(address, length) }
@@ -40,7 +40,7 @@ impl Name {
         self.length == 0
     }
 
-    /// Copies it to an event. Nothing where the kernel hides its memory.
+    /// Copies it to an event. Does nothing for a name in kernel memory that cannot be read.
     #[inline(always)]
     pub(crate) fn write(self, path: &mut Path) {
         let (to, from) = (path.bytes.as_mut_ptr().cast(), self.address as *const _);
@@ -62,9 +62,10 @@ impl Name {
         }
     }
 
-    /// Whether somebody asks there for a service that most hosts do without, and goes on without it: the C
-    /// library for the name service cache before each look-up of a user, group or host
-    /// (`_PATH_NSCDSOCKET` in glibc and musl), systemd for the boot splash at each job (`PLYMOUTH_SOCKET`).
+    /// Whether it names a service that most hosts do without, and whose clients go on without it:
+    /// the name service cache, which the C library tries before each lookup of a user, group or
+    /// host (`_PATH_NSCDSOCKET` in glibc and musl), or the boot splash, which systemd tries at each
+    /// job (`PLYMOUTH_SOCKET`).
     #[inline(always)]
     pub(crate) fn is_of_spare_service(self) -> bool {
         const NSCD: [u64; 3] = words(*b"/var/run/nscd/socket\0\0\0\0");
@@ -77,11 +78,11 @@ impl Name {
         }
         let [begin, middle, end] = Probe::read::<[u64; 3]>(self.address as *const u8, 0);
         let is = |name: [u64; 3], end: u64| [begin, middle, end] == name;
-        // A path counts up to its NUL.
+        // A path counts only up to its NUL.
         is(NSCD, (end.to_le() & 0xff_ffff_ffff).to_le()) || is(PLYMOUTH, end)
     }
 
-    /// What the name is known by within a root directory and a network namespace; 0 for none, and for a
+    /// Key of the name within a root directory and a network namespace; 0 for no name, and for a
     /// path that depends on more.
     #[inline(always)]
     pub(crate) fn key(self, root: Root, netns: u32) -> u64 {
@@ -92,17 +93,17 @@ impl Name {
     }
 }
 
-/// Where a process's paths begin (`struct fs_struct`).
+/// Root directory of a process, where its paths begin (`struct fs_struct`).
 #[derive(Clone, Copy)]
 pub(crate) struct Root {
-    /// Of a container it is another than the host's.
+    /// A container's differs from the host's.
     dentry: u64,
-    /// It differs also for a service that has its own view of the same file system.
+    /// Differs also for a service that has its own view of the same file system.
     mount: u64,
 }
 
 impl Root {
-    /// The current process's.
+    /// Root of the current process.
     #[inline(always)]
     pub(crate) fn current() -> Self {
         if !task::is_readable() {
@@ -112,7 +113,7 @@ impl Root {
         Self::of(Task::new(unsafe { bpf_get_current_task() } as *const u8))
     }
 
-    /// A task's. Where tasks cannot be read, this must not be called.
+    /// Root of a task. Must not be called where tasks cannot be read.
     #[inline(always)]
     pub(crate) fn of(task: Task) -> Self {
         let fs: *const u8 =
@@ -135,13 +136,13 @@ const fn words(bytes: [u8; 24]) -> [u64; 3] {
 /// Words that a name fills, with a NUL at its end.
 const WORDS: usize = PATH_BYTES.div_ceil(8);
 
-/// How paths begin that each service may have for itself (`PrivateTmp=` of systemd).
+/// Beginnings of paths that each service may have to itself (`PrivateTmp=` of systemd).
 const TMP: u64 = u64::from_le_bytes(*b"/tmp/\0\0\0");
 const TMP_BITS: u64 = (1 << 40) - 1;
 const VAR_TMP: u64 = u64::from_le_bytes(*b"/var/tmp");
 
-/// See [`Name::key`]. A global function: the verifier goes through it once in a program, whatever the
-/// paths to it, and takes numbers for arguments only.
+/// See [`Name::key`]. A global function: the verifier walks it once per program, whatever the paths
+/// to it, and allows only numbers as arguments.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn unix_name_key(address: u64, length: u64, dentry: u64, mount: u64, netns: u64) -> u64 {
@@ -152,13 +153,13 @@ extern "C" fn unix_name_key(address: u64, length: u64, dentry: u64, mount: u64, 
     let to = words.as_mut_ptr().cast();
     let from = address as *const u8;
     let scope = match Probe::read::<u8>(from, 0) {
-        // An abstract name is all there is.
+        // An abstract name depends on no directory, only on its network namespace.
         0 => {
             // SAFETY: the helper writes no more than there is room for, and checks the address itself.
             unsafe { bpf_probe_read_kernel(to, length as u32, from.cast()) };
             netns << 8 | length
         }
-        // A path ends at its NUL, or where the program says.
+        // A path ends at its NUL, or at the length that the program gave.
         b'/' => {
             // SAFETY: the helper writes at most 109 bytes of 112, and checks the address itself.
             unsafe { bpf_probe_read_kernel_str(to, length as u32 + 1, from.cast()) };
@@ -166,7 +167,7 @@ extern "C" fn unix_name_key(address: u64, length: u64, dentry: u64, mount: u64, 
             let is_private = begin & TMP_BITS == TMP || begin == VAR_TMP;
             dentry ^ if is_private { mount } else { 0 }
         }
-        // Which file it is depends on the directory.
+        // A relative path: which file it is depends on the directory.
         _ => return 0,
     };
     let mut hash = scope;

@@ -1,5 +1,6 @@
-//! Who receives datagrams by a Unix socket: who bound it, or had it when socktrace came. Nothing else says
-//! so of one that does not read. Known only where sends are looked at.
+//! Receivers of datagrams on Unix sockets: the process that bound the socket, or held it when
+//! socktrace started. Nothing else identifies the receiver on a socket that it does not read. Known
+//! only where sends are hooked.
 
 use aya_ebpf::{btf_maps::LruHashMap, macros::btf_map};
 use socktrace_ebpf::UNIX_LISTENERS as ENTRIES;
@@ -7,23 +8,23 @@ use socktrace_ebpf::UNIX_LISTENERS as ENTRIES;
 use super::{Root, remember};
 use crate::{load::Probe, offsets, sock::Sock, task::Task};
 
-/// The address of the process's first task by that of the socket. It is believed only where that process
+/// Address of the process's first task, by the address of the socket. Believed only if that process
 /// has a descriptor of the socket.
 #[btf_map]
 static UNIX_RECEIVERS: LruHashMap<u64, u64, ENTRIES> = LruHashMap::new();
 
-/// A task has this socket, which may receive datagrams at a name.
+/// Records that a task holds this socket, which may receive datagrams at a name.
 #[inline(always)]
 pub(crate) fn remember_receiver(sock: Sock<Probe>, holder: Task) {
     if offsets::UNIX_SENDS.get() != 1 || !sock.is_unix_datagram() || sock.unix_name().is_none() {
         return;
     }
     remember(sock, Root::of(holder));
-    // A map of this kind makes room by itself.
+    // An LRU map evicts entries to make room.
     let _kept = UNIX_RECEIVERS.insert(sock.key(), holder.leader().address(), 0);
 }
 
-/// The first task of the process that receives by this socket, 0 for none.
+/// First task of the process that receives on this socket, 0 for none.
 #[inline(always)]
 pub(super) fn receiver(sock: u64) -> u64 {
     // SAFETY: copied at once.
