@@ -1,4 +1,4 @@
-//! Compiles the kernel programs.
+//! Compilation of the kernel programs.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use socktrace_toolchain::{LOG_FEATURE, Toolchain};
 
 use super::{Programs, read, variable};
 
-/// Compiles those for daemons on this architecture.
+/// Compiles the kernel programs for daemons on this architecture.
 pub(crate) fn programs(workspace: &Path, architecture: &str) -> Result<Programs, String> {
     watch(workspace);
     let toolchain = Toolchain::wait_for(workspace)?;
@@ -28,15 +28,16 @@ pub(crate) fn programs(workspace: &Path, architecture: &str) -> Result<Programs,
         take(&socktrace_toolchain::object(&target_dir), &object)?;
         Ok::<_, String>(object)
     };
-    // Those with messages come first, so that those without lie in the target directory in the end.
+    // The variant with messages is built first, so that the target directory is left with the plain
+    // one.
     let with_messages = make(&["--features", LOG_FEATURE], "socktrace-ebpf-log.o")?;
     let plain = make(&[], "socktrace-ebpf.o")?;
     Ok(Programs { plain, with_messages, commit: commit(workspace) })
 }
 
-/// Compiles the kernel programs.
+/// Runs the compilation.
 fn compile(cargo: &mut Command) -> Result<(), String> {
-    // Cargo shows the stderr of a script that fails by its exit code: the compiler's own words.
+    // If a build script exits with an error, cargo shows its stderr: the compiler's own messages.
     let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
     if !status.success() {
         eprintln!(
@@ -48,7 +49,7 @@ fn compile(cargo: &mut Command) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes what was built, as far as the daemon needs it.
+/// Copies the built object without the parts that the daemon does not need.
 fn take(built: &Path, object: &Path) -> Result<(), String> {
     let stripped = socktrace_toolchain::strip(&read(built)?)
         .map_err(|error| format!("cannot strip {}: {error}", built.display()))?;
@@ -56,21 +57,21 @@ fn take(built: &Path, object: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot write {}: {error}", object.display()))
 }
 
-/// The commit that is built, as far as git knows.
+/// The commit being built, if git can tell.
 fn commit(workspace: &Path) -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).current_dir(workspace).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.trim().to_owned())
     };
-    // What moves when a commit is made or another is checked out.
+    // Files that change with a commit or checkout.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={}", workspace.join(log).display());
     }
     git(&["rev-parse", "--short=12", "HEAD"])
 }
 
-/// Everything the object is made of.
+/// Rebuilds on changes to the object's sources.
 fn watch(workspace: &Path) {
     for path in ["Cargo.lock", "Cargo.toml", "socktrace-ebpf/Cargo.toml", "socktrace-ebpf/src"] {
         println!("cargo::rerun-if-changed={}", workspace.join(path).display());

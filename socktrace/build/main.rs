@@ -1,5 +1,5 @@
-//! Hands the daemon the object files of the kernel programs, without and with messages: compiled from their
-//! sources, or those that are in this package where it comes from a registry.
+//! Build script that provides the daemon with the kernel programs' object files, without and with
+//! messages. They are compiled from source, or taken from this package if it comes from a registry.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ mod compiled;
 mod packaged;
 
 fn main() {
-    // In this form cargo prints the message and nothing around it.
+    // With this directive, cargo prints just the message.
     if let Err(message) = build() {
         println!("cargo::error={message}");
     }
@@ -25,23 +25,23 @@ fn build() -> Result<(), String> {
     };
     println!("cargo::rustc-env=SOCKTRACE_EBPF_OBJECT={}", made.plain.display());
     println!("cargo::rustc-env=SOCKTRACE_EBPF_LOG_OBJECT={}", made.with_messages.display());
-    // As packagers set it who build from an archive.
+    // Set by packagers who build from an archive.
     println!("cargo::rerun-if-env-changed=SOCKTRACE_COMMIT");
     let commit = env::var("SOCKTRACE_COMMIT").ok().or(made.commit);
     println!("cargo::rustc-env=SOCKTRACE_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     Ok(())
 }
 
-/// What the daemon is compiled with.
+/// The object files to embed.
 struct Programs {
     plain: PathBuf,
     with_messages: PathBuf,
-    /// What it is all made of, where that is known.
+    /// Commit of the sources, if known.
     commit: Option<String>,
 }
 
-/// The repository, where this package lies in it. Beside a package that is vendored there may be one with
-/// the sources of the kernel programs too, but nothing that says which dependencies they are compiled with.
+/// The repository, if this package is part of it. A vendored package may also have the programs'
+/// sources next to it, but not the lock file with their dependencies.
 fn workspace(package: &Path) -> Option<&Path> {
     let workspace = package.parent()?;
     let parts = ["Cargo.lock", "socktrace-ebpf/src/main.rs"];

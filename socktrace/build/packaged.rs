@@ -1,13 +1,13 @@
-//! The kernel programs that are in this package, which a stable compiler cannot make.
+//! The compiled kernel programs in this package, which a stable compiler cannot build.
 
 use std::{fs, path::Path};
 
 use super::Programs;
 
-/// What cargo says in a package about where it was made.
+/// File in which cargo records the commit a package was made from.
 const ORIGIN: &str = ".cargo_vcs_info.json";
 
-/// Finds those for this architecture.
+/// Finds the programs for this architecture.
 pub(crate) fn programs(package: &Path, architecture: &str) -> Result<Programs, String> {
     let directory = package.join("programs");
     println!("cargo::rerun-if-changed={}", directory.display());
@@ -26,7 +26,7 @@ pub(crate) fn programs(package: &Path, architecture: &str) -> Result<Programs, S
     })
 }
 
-/// As short as git makes it elsewhere.
+/// The commit, abbreviated to git's usual length.
 fn commit(origin: &str) -> Option<String> {
     let (_, hash) = origin.split_once("\"sha1\": \"")?;
     hash.get(..12).map(str::to_owned)

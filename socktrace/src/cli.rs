@@ -37,22 +37,24 @@ use socktrace_exporter::Listen;
 
 use crate::{explain::Language, filter::Filter, service::exit, sinks::ColumnList};
 
-/// Port of the metrics by default: Winsock's number for a reset connection, WSAECONNRESET.
+/// Default address of the metrics. The port is Winsock's number for a reset connection,
+/// WSAECONNRESET.
 pub(crate) const DEFAULT_LISTEN: Listen =
     Listen::Address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10_054));
 
-/// Series of failures by service by default.
+/// Default number of series of failures by service.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const DEFAULT_SERIES: u32 = socktrace_ebpf::SERIES as u32;
 
 /// More than a Prometheus server should scrape from one target.
 const MOST_SERIES: i64 = 100_000;
 
-/// Events of one kind in a window after which, by default, they are counted instead of shown.
+/// Default number of events of one kind in a window after which they are counted instead of shown.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const DEFAULT_REPEAT_AFTER: u32 = socktrace_ebpf::repeats::REPEAT_AFTER as u32;
 
-/// The default with a collector: events that are only counted cannot be joined with the other end's.
+/// The default with a collector: events that are only counted cannot be joined with the other
+/// end's.
 const DEFAULT_REPEAT_AFTER_OF_OTLP: u32 = 1_000;
 
 /// Larger than any useful `--count`.
@@ -286,7 +288,7 @@ impl Cli {
         self.max_sockets.unwrap_or_else(max_sockets::default)
     }
 
-    /// Events of one kind in a window after which they are counted instead of shown.
+    /// Number of events of one kind in a window after which they are counted instead of shown.
     pub(crate) fn repeat_after(&self) -> u32 {
         let default =
             if self.otlp.is_on() { DEFAULT_REPEAT_AFTER_OF_OTLP } else { DEFAULT_REPEAT_AFTER };
@@ -296,7 +298,7 @@ impl Cli {
     /// Checks what clap's definition cannot express.
     ///
     /// # Errors
-    /// When options do not go together.
+    /// When options conflict.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
         let has_events = !self.no_stream || self.otlp.is_on() || self.history.is_on;
         if !has_events && self.no_metrics {
@@ -340,7 +342,7 @@ impl Cli {
     }
 }
 
-/// The definition of the command line.
+/// Definition of the command line.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
@@ -409,7 +411,7 @@ pub(crate) struct Explain {
     pub(crate) lang: Option<Language>,
 }
 
-/// Parses where to serve the health pages.
+/// Parses an address for the health pages.
 ///
 /// # Errors
 /// The accepted forms, when the text is none of them.

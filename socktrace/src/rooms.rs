@@ -1,5 +1,5 @@
-//! Checks that the rooms of this crate depend on each other one way, and that only `kernel` knows
-//! the library that loads programs.
+//! Checks that the rooms of this crate, its top-level modules, depend on each other in one
+//! direction, and that only `kernel` uses the library that loads programs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Each room with the rooms that it may use. A room uses only rooms further up in this list.
+/// Each room with the rooms that it may use, which must be earlier in this list.
 const ROOMS: &[(&str, &[&str])] = &[
     ("kernel", &[]),
     ("explain", &[]),
@@ -35,10 +35,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The libraries that load programs.
+/// Libraries that load programs.
 const LOADERS: [&str; 2] = ["aya", "aya_log"];
 
-/// Code without comments, and without the tests of the same file.
+/// Returns the code without comments, and without the tests in the same file.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).expect("a source file");
     let (code, _tests) = text.split_once("#[cfg(test)]\nmod tests {").unwrap_or((&text, ""));
@@ -46,7 +46,7 @@ fn code(path: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The source files that are no tests, with their rooms.
+/// Source files that are not tests, with their rooms.
 fn files() -> Vec<(String, PathBuf)> {
     fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).expect("a directory") {
@@ -74,7 +74,7 @@ fn files() -> Vec<(String, PathBuf)> {
     files.filter(|(room, _)| !roots.contains(&room.as_str())).collect()
 }
 
-/// The rooms that a piece of code names: what stands first after `crate::`.
+/// Rooms that a piece of code names: the first identifiers after `crate::`.
 fn used(code: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for (at, word) in code.match_indices("crate::") {
@@ -102,7 +102,7 @@ fn used(code: &str) -> BTreeSet<String> {
     used
 }
 
-/// The identifier at the begin of a text.
+/// Identifier at the start of a text.
 fn name(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }

@@ -1,14 +1,14 @@
-//! Whether a program got the errno: one that waits in a socket and one that a call has returned are
-//! different facts.
+//! Delivery of errnos: a pending error in a socket differs from an errno that a call has returned.
 
 use nix::libc;
 use socktrace_ebpf::{EventKind, Flags, Signature};
 
 use crate::Errno;
 
-/// Whether a call has returned the errno: `Some(true)` where one was seen to; `Some(false)` where no
-/// program holds the socket, or it was closed with the errno still in it; `None` where it waits in the
-/// socket for a read, a write, a connect or `SO_ERROR`, or there is none.
+/// Whether a call has returned the errno. `Some(true)` if a call was seen to return it.
+/// `Some(false)` if no program holds the socket, or it was closed with the error still pending.
+/// `None` if the error is pending for a read, a write, a connect or `SO_ERROR`, or if there is
+/// none.
 #[must_use]
 pub fn delivered(signature: Signature) -> Option<bool> {
     const ECANCELED: u16 = Errno::of(libc::ECANCELED).number();
@@ -20,10 +20,10 @@ pub fn delivered(signature: Signature) -> Option<bool> {
     match EventKind::try_from(signature.kind).ok()? {
         EventKind::ClosedUnread => Some(false),
         EventKind::ConnectionEnded if flags.has(Flags::SUBFLOW) => Some(false),
-        // The program has given up, and no errno is left for anybody. Any other errno was read by
+        // The program has given up, and no errno is left to deliver. Any other errno was read with
         // `SO_ERROR` before.
         EventKind::CloseWhileConnecting if signature.errno == ECANCELED => Some(false),
-        // Accept has succeeded, and has taken nothing.
+        // Accept succeeded and did not take the error.
         EventKind::Accept if flags.has(Flags::DELIVERY) => None,
         EventKind::ConnectionEnded
         | EventKind::ErrorReported

@@ -1,4 +1,4 @@
-//! From a signature to its diagnosis: one pure function, the heart of socktrace.
+//! Diagnosis of signatures: one pure function, the heart of socktrace.
 
 use nix::libc;
 use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, SentReset, Signature, Sigpipe, TcpState};
@@ -32,8 +32,8 @@ const fn errno(number: i32) -> u16 {
     Errno::of(number).number()
 }
 
-/// Diagnoses a signature. Total: what is not known is [`Cause::Other`], with errno, state and
-/// kind of event still in the signature.
+/// Diagnoses a signature. The function is total: unknown failures are [`Cause::Other`], with errno,
+/// state and kind of event still in the signature.
 #[must_use]
 pub fn diagnose(signature: Signature) -> Finding {
     let flags = Flags(signature.flags);
@@ -72,12 +72,12 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::Connect, errno) if unix::is_unix(signature) => unix::connect(errno),
         (EventKind::Write, errno) if unix::is_unix(signature) => unix::write(errno, flags),
         (EventKind::DatagramSend, _) if unix::is_unix(signature) => unix::send(signature),
-        // Only of calls that have waited: of others both are no failure. The address is not looked at any
-        // more where a connect is under way.
+        // Reported only for calls that have waited; otherwise neither errno is a failure. Once a
+        // connect is in progress, further calls do not check the address.
         (EventKind::Connect, EINPROGRESS | EALREADY) => Cause::ConnectSendTimeout,
         (EventKind::Write, EAGAIN) => Cause::SendTimeout,
 
-        // What was asked for is not an address, and so there can be no route to it.
+        // The argument is not a valid address, so there cannot be a route to it.
         (EventKind::Connect, _) if flags.has(Flags::POLICY) || flags.has(Flags::MALFORMED) => {
             Cause::ConnectLocal
         }
@@ -85,18 +85,18 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
             Cause::Interrupted
         }
         (EventKind::Connect, ECONNABORTED) => Cause::ConnectRetriedAfterFailure,
-        // Of UDP it is mostly an address that cannot be connected to.
+        // For UDP, this is usually an address that cannot be connected to.
         (EventKind::Connect, EINVAL) if is_udp(signature) => Cause::ConnectLocal,
         (EventKind::Connect, ENETUNREACH | EHOSTUNREACH | EINVAL) => Cause::ConnectNoRoute,
-        // No failure of the connection was seen: `shutdown` gives ECONNRESET to the connect that waits.
+        // The connection did not fail: `shutdown` makes a waiting connect return ECONNRESET.
         (EventKind::Connect, ECONNRESET) | (EventKind::CloseWhileConnecting, ECANCELED) => {
             Cause::ConnectCancelled
         }
         (EventKind::Connect, _) => Cause::ConnectLocal,
-        // SO_ERROR had given the program what ICMP said.
+        // The program read the ICMP error through SO_ERROR.
         (EventKind::CloseWhileConnecting, errno) => connecting(errno, flags),
 
-        // A listener that has not been closed: an argument is wrong.
+        // The listener has not been closed, so an argument is wrong.
         (EventKind::AcceptCall, EINVAL) if signature.state == TcpState::Listen as u8 => {
             Cause::AcceptFailed
         }
@@ -109,13 +109,13 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         }
 
         (EventKind::Write, EPIPE) => write_after(signature, flags),
-        // The program has dissolved the connection, which is no connected socket any more.
+        // The program has dissolved the connection, and the socket is no longer connected.
         (EventKind::Write, _) if signature.origin == Origin::Dissolved as u8 => {
             Cause::WriteUnconnected
         }
-        // With IP_RECVERR, where no hook has seen that the error was stored.
+        // With IP_RECVERR, if no hook saw the error being stored.
         (EventKind::Write, errno) if is_only_icmp(errno) => Cause::UnreachableReported,
-        // The connection is whole: `tcp_sendmsg_locked` took none of it.
+        // The connection is intact: `tcp_sendmsg_locked` accepted no data.
         (EventKind::Write, EFAULT | EINVAL | EPERM | ENOBUFS | ENOMEM) => Cause::WriteFailed,
         (EventKind::PeerClosed, _) => Cause::PrematureEof,
         (EventKind::HandshakesDropped, _) => Cause::AcceptQueueOverflow,
@@ -123,10 +123,10 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
         (EventKind::DatagramSend, _) => Cause::SendRefused,
         (EventKind::ErrorReported, errno) => match Protocol::try_from(signature.protocol) {
             Ok(Protocol::Udp) if errno == ECONNREFUSED => Cause::PortUnreachable,
-            // `udp_abort`; of TCP, a connection that is killed does not stay open.
+            // `udp_abort`. A killed TCP connection does not stay open.
             Ok(Protocol::Udp) if errno == ECONNABORTED => Cause::AbortedLocally,
             Ok(Protocol::Netlink) if errno == ENOBUFS => Cause::NetlinkOverrun,
-            // A packet socket, and one of XDP.
+            // A packet or XDP socket.
             Ok(Protocol::Packet | Protocol::Other) if errno == ENETDOWN => Cause::DeviceDown,
             Ok(Protocol::Vsock) => vsock(errno, flags),
             _ => reported(errno),
@@ -146,8 +146,8 @@ fn cause(kind: EventKind, signature: Signature) -> Cause {
     }
 }
 
-/// A connection is accepted that has failed before: why, by what is known of that. If nothing is, as its
-/// record was lost, the socket is closed and has the errno.
+/// Cause of an accepted connection that had already failed, as far as recorded. If its record was
+/// lost, the socket is closed and has the errno.
 fn accepted(signature: Signature) -> Cause {
     match (signature.state, signature.errno) {
         (CLOSE, ECONNRESET | EPIPE) => Cause::ResetBeforeAccept,
@@ -158,11 +158,11 @@ fn accepted(signature: Signature) -> Cause {
     }
 }
 
-/// A socket of vsock got an errno: its peer is a virtual machine, or the host of this one.
+/// Cause of an error on a vsock socket, whose peer is a virtual machine or this machine's host.
 const fn vsock(errno: u16, flags: Flags) -> Cause {
     match errno {
         ECONNRESET if flags.has(Flags::CONNECTING) => Cause::ConnectRefused,
-        // The other machine has gone, or was moved to another host.
+        // The other machine has stopped or has been migrated.
         ECONNRESET => Cause::ResetByPeer,
         ETIMEDOUT => Cause::ConnectTimeout,
         _ => Cause::Other,
@@ -174,7 +174,7 @@ const fn reported(errno: u16) -> Cause {
     if is_icmp(errno) { Cause::UnreachableReported } else { Cause::Other }
 }
 
-/// `tcp_done` closed the socket: why, by who was working on it.
+/// Cause of a close by `tcp_done`, by the function that called it.
 fn close(signature: Signature) -> Cause {
     let flags = Flags(signature.flags);
     let errno = signature.errno;
@@ -185,22 +185,22 @@ fn close(signature: Signature) -> Cause {
         Ok(Origin::Reset) => reset(state, errno, flags),
         Ok(Origin::RetransmitTimer) => retransmit_give_up(state, errno, flags),
         Ok(Origin::Abort) => Cause::AbortedLocally,
-        // Where tcp_abort is not hooked: nothing else stores this errno.
+        // Kernels where tcp_abort is not hooked: nothing else stores this errno.
         Ok(Origin::Other) if errno == ECONNABORTED => Cause::AbortedLocally,
         Ok(Origin::Other) if is_connecting(state, flags) => connecting(errno, flags),
-        // `tcp_v4_err` and `tcp_v6_err` close a child of Fast Open that nobody has accepted yet.
+        // `tcp_v4_err` and `tcp_v6_err` close a child of Fast Open before it is accepted.
         Ok(Origin::Other) if state == TcpState::SynRecv && is_icmp(errno) => {
             Cause::UnreachableBeforeAccept
         }
         Ok(Origin::Other) => timer_give_up(state, errno, flags),
         Ok(Origin::Report) => reported(errno),
-        // Passes no hook that closes a connection.
+        // These never reach a hook that closes connections.
         Ok(Origin::Dissolved | Origin::SendTimeout | Origin::SpareService) | Err(_) => Cause::Other,
         Ok(Origin::ClientClose) => Cause::ResetByPeer,
     }
 }
 
-/// `tcp_reset` closed the socket.
+/// Cause of a close by `tcp_reset`.
 fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
     if flags.has(Flags::UNACCEPTED) && state != TcpState::SynSent {
         return Cause::ResetBeforeAccept;
@@ -211,13 +211,13 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
     match state {
         TcpState::SynSent if errno == ECONNREFUSED => Cause::ConnectRefused,
         TcpState::Established => reset_alive(flags),
-        // A child of Fast Open whose handshake is not over, and a connect that met the peer's own.
+        // A child of Fast Open during its handshake, or a simultaneous open.
         TcpState::SynRecv => Cause::ResetByPeer,
-        // It waits for its answer.
+        // The program is waiting for an answer.
         TcpState::FinWait1 | TcpState::FinWait2 if flags.has(Flags::RECEIVING) => {
             reset_alive(flags)
         }
-        // The RST answers nothing: the peer had only shut down sending, and now aborts.
+        // The RST does not answer data: the peer had only shut down sending, and now aborts.
         TcpState::CloseWait if flags.has(Flags::ACKED) => Cause::ResetByPeer,
         TcpState::CloseWait => Cause::ResetAfterPeerClose,
         TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck => {
@@ -231,7 +231,7 @@ fn reset(state: TcpState, errno: u16, flags: Flags) -> Cause {
     }
 }
 
-/// A connection was reset that its program could still read from.
+/// Cause of the reset of a connection that could still be read.
 fn reset_alive(flags: Flags) -> Cause {
     if flags.has(Flags::RETRANSMITTED.with(Flags::UNANSWERED)) {
         Cause::ResetWithoutAnswer
@@ -244,13 +244,13 @@ fn reset_alive(flags: Flags) -> Cause {
     }
 }
 
-/// The retransmission timer gave up (`tcp_write_timeout`).
+/// Cause of a close by the retransmission timer (`tcp_write_timeout`).
 fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     match state {
-        // Its errno may be that of a route that has gone, as an ICMP message would have left it.
+        // The errno may come from a removed route, and then looks like that of an ICMP message.
         TcpState::SynSent if flags.has(Flags::SEND_FAILED) => Cause::ConnectSendFailed,
-        // A SYN's retries are bounded by count, and by TCP_USER_TIMEOUT where set: the story is
-        // the same, nobody answered; unless ICMP did while the program held the socket.
+        // SYN retries are limited by number, and by TCP_USER_TIMEOUT if set. Either way, nobody
+        // answered, unless an ICMP error arrived while the program held the socket.
         state if is_connecting(state, flags) => match errno {
             ETIMEDOUT => Cause::ConnectTimeout,
             errno => connecting(errno, flags),
@@ -270,23 +270,23 @@ fn retransmit_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     }
 }
 
-/// Whether a timer gave up because this host did not let segments out: with ETIMEDOUT or, in its place,
-/// what the look-up of a route left (`tcp_write_err`).
+/// Whether a timer gave up because this host did not send the segments. The errno is ETIMEDOUT, or
+/// the one left by a route look-up (`tcp_write_err`).
 const fn is_local(errno: u16, flags: Flags) -> bool {
     flags.has(Flags::SEND_FAILED) && (errno == ETIMEDOUT || flags.has(Flags::SOFT_ERROR))
 }
 
-/// Whether the handshake of the program's own connect is not over.
+/// Whether the handshake of the program's own connect is still in progress.
 const fn is_connecting(state: TcpState, flags: Flags) -> bool {
     matches!(state, TcpState::SynSent)
         || matches!(state, TcpState::SynRecv) && flags.has(Flags::CONNECTING)
 }
 
-/// A connecting socket was closed by neither RST nor timeout: by an ICMP error.
+/// Cause of the close of a connecting socket without RST or timeout: an ICMP error.
 fn connecting(errno: u16, flags: Flags) -> Cause {
     match errno {
         ECONNREFUSED => Cause::ConnectRefusedIcmp,
-        // Where the timer is not hooked.
+        // Kernels where the timer is not hooked.
         ETIMEDOUT if flags.has(Flags::SEND_FAILED) => Cause::ConnectSendFailed,
         ETIMEDOUT if flags.has(Flags::RETRANSMITTED) => Cause::ConnectTimeout,
         errno if is_icmp(errno) => Cause::ConnectUnreachable,
@@ -294,8 +294,7 @@ fn connecting(errno: u16, flags: Flags) -> Cause {
     }
 }
 
-/// Closed with an error by none of the functions that leave a note: the persist or keepalive
-/// timer gave up.
+/// Cause of a close by none of the hooked functions: the persist or keepalive timer gave up.
 fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     if matches!(state, TcpState::SynRecv | TcpState::Listen) {
         return Cause::Other;
@@ -307,13 +306,13 @@ fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
         return if flags.has(Flags::SOFT_ERROR) { Cause::UnreachableTimeout } else { Cause::Other };
     }
     if flags.has(Flags::UNSENT) && !flags.has(Flags::RETRANSMITTED) {
-        // Data that was never sent, none in flight: only the persist timer runs
-        // (`tcp_probe_timer`). What the window has room for it sends (`tcp_write_wakeup`), and if that
-        // went out, it was in flight now.
+        // Unsent data and none in flight: only the persist timer runs (`tcp_probe_timer`). It sends
+        // what fits into the window (`tcp_write_wakeup`). Had that left this host, it would be in
+        // flight.
         if !flags.has(Flags::ZERO_WINDOW) {
             return Cause::SendFailedLocally;
         }
-        // It gives up by count, or earlier by TCP_USER_TIMEOUT.
+        // The timer gives up by count, or earlier by TCP_USER_TIMEOUT.
         return if flags.has(Flags::USER_TIMEOUT) && !flags.has(Flags::PROBES_EXHAUSTED) {
             Cause::UserTimeout
         } else {
@@ -321,7 +320,7 @@ fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
         };
     }
     if flags.has(Flags::RETRANSMITTED) {
-        // The timer hook was missed or is absent here: the socket's fields still show it.
+        // The timer hook was missed or is absent, but the socket's fields still show the timeout.
         return retransmit_give_up(state, errno, flags);
     }
     if flags.has(Flags::KEEPALIVE) && flags.has(Flags::PROBED) {
@@ -330,7 +329,7 @@ fn timer_give_up(state: TcpState, errno: u16, flags: Flags) -> Cause {
     Cause::Other
 }
 
-/// A write returned EPIPE that was no news: what had ended the right to write.
+/// Cause of an EPIPE that reports no new failure: the earlier event that prevents writing.
 fn write_after(signature: Signature, flags: Flags) -> Cause {
     const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
     const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
@@ -343,13 +342,14 @@ fn write_after(signature: Signature, flags: Flags) -> Cause {
         (true, Ok(Origin::Dissolved), _) => Cause::WriteUnconnected,
         (true, ..) if flags.has(Flags::UNREACHABLE) => Cause::WriteAfterUnreachable,
         (true, ..) => Cause::WriteAfterTimeout,
-        // Sending was shut down and the connection is not over: the program did that.
+        // Sending is shut down while the connection still exists: the program did that.
         (false, _, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK)
             if flags.has(Flags::SEND_SHUTDOWN) =>
         {
             Cause::WriteAfterShutdown
         }
-        // Both ends have closed in order: else a failure would be known, or no FIN had come.
+        // Both ends closed in order: otherwise a failure would be known, or no FIN would have
+        // arrived.
         (false, _, CLOSE) if flags.has(Flags::SEND_SHUTDOWN.with(Flags::PEER_CLOSED)) => {
             Cause::WriteAfterShutdown
         }
@@ -359,7 +359,7 @@ fn write_after(signature: Signature, flags: Flags) -> Cause {
 }
 
 /// Whether ICMP errors of either family are mapped to this errno (`icmp_err_convert`,
-/// `icmpv6_err_convert`), ECONNREFUSED aside.
+/// `icmpv6_err_convert`), except ECONNREFUSED.
 const fn is_icmp(number: u16) -> bool {
     matches!(
         number as i32,
@@ -376,7 +376,7 @@ const fn is_icmp(number: u16) -> bool {
     )
 }
 
-/// Whether a write on a connection returns this errno for nothing else.
+/// Whether a write on a connection returns this errno only because of ICMP.
 const fn is_only_icmp(number: u16) -> bool {
     matches!(
         number as i32,
@@ -390,9 +390,9 @@ const fn is_only_icmp(number: u16) -> bool {
     )
 }
 
-/// Whether the errno says that this kernel lacks something. Programs ask for sockets that they can do
-/// without, to find out: C libraries and runtimes for IPv6 where it is off, Go for MPTCP (ENOPROTOOPT
-/// where `net.mptcp.enabled` is 0), tools for families whose modules may be missing.
+/// Whether the errno shows that this kernel lacks a feature. Programs open sockets they can do
+/// without to find out: C libraries and runtimes for IPv6, which may be disabled; Go for MPTCP
+/// (ENOPROTOOPT if `net.mptcp.enabled` is 0); tools for families whose modules may be missing.
 const fn is_probe(cause: Cause, errno: u16) -> bool {
     matches!(cause, Cause::SocketFailed)
         && matches!(
@@ -405,9 +405,9 @@ const fn is_udp(signature: Signature) -> bool {
     signature.protocol == Protocol::Udp as u8
 }
 
-/// Whether a program may have asked for no more than whether there is a way to an address. C libraries
-/// connect a socket of UDP to each address that a name has, which sends nothing, to put those first that
-/// this host can reach (`getaddrinfo`). EADDRNOTAVAIL: the host has no address of IPv6 to send from.
+/// Whether a program may have asked only whether an address is reachable. C libraries connect a UDP
+/// socket to each address of a name, which sends nothing, and sort reachable ones first
+/// (`getaddrinfo`). EADDRNOTAVAIL: the host has no IPv6 address to send from.
 const fn is_address_probe(signature: Signature) -> bool {
     is_udp(signature)
         && signature.kind == EventKind::Connect as u8
@@ -426,7 +426,7 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
         errno: Errno(signature.errno),
         direction: cause.row().direction,
         call: if held { call(cause, signature) } else { Call::None },
-        // What happens to a socket that no program holds reaches nobody.
+        // A failure of a socket that no program holds affects nobody.
         severity: if held
             && !farewell
             && !is_probe(cause, signature.errno)
@@ -442,7 +442,7 @@ fn diagnosis(cause: Cause, signature: Signature) -> Diagnosis {
     }
 }
 
-/// `sk_err` is delivered once, by whichever call comes first; EPIPE never by a read.
+/// `sk_err` is delivered once, by the first call; EPIPE never by a read.
 fn call(cause: Cause, signature: Signature) -> Call {
     match (EventKind::try_from(signature.kind), cause) {
         (Ok(EventKind::CloseWhileConnecting), Cause::ConnectCancelled)
@@ -470,7 +470,7 @@ fn call(cause: Cause, signature: Signature) -> Call {
     }
 }
 
-/// Which call will take an errno that waits in the socket.
+/// The call that will return a pending error.
 fn pending(signature: Signature) -> Call {
     let flags = Flags(signature.flags);
     let state = TcpState::try_from(signature.state);

@@ -1,4 +1,4 @@
-//! Tests of the diagnosis: the documented table row by row, and its totality.
+//! Tests of the diagnosis: each row of the documented table, and totality.
 
 use proptest::prelude::*;
 use socktrace_ebpf::{Family, Protocol};
@@ -26,7 +26,7 @@ fn failure(signature: Signature) -> Diagnosis {
     }
 }
 
-/// Something that happens to a socket of UDP.
+/// An event on a UDP socket.
 fn datagram(kind: EventKind, errno: u16) -> Signature {
     let state = TcpState::Close as u8;
     let (kind, protocol) = (kind as u8, Protocol::Udp as u8);
@@ -44,7 +44,7 @@ fn datagrams_have_causes_of_their_own() {
     assert_eq!(reported(ECONNREFUSED), (Cause::PortUnreachable, next, Severity::Failure));
     assert_eq!(reported(EHOSTUNREACH), (Cause::UnreachableReported, next, Severity::Failure));
     assert_eq!(reported(ECONNABORTED), (Cause::AbortedLocally, next, Severity::Failure));
-    // TCP has no such socket that would stay open.
+    // A TCP socket would not stay open.
     let tcp = Signature {
         protocol: Protocol::Tcp as u8,
         ..datagram(EventKind::ErrorReported, ECONNREFUSED)
@@ -107,7 +107,7 @@ fn a_connect_that_asks_for_a_way_is_expected_to_fail() {
     for number in [EACCES, EINVAL, EPERM] {
         assert_eq!(diagnosed(number), (Cause::ConnectLocal, Severity::Failure));
     }
-    // Of TCP it is a connection that is wanted.
+    // With TCP, the program wants a connection.
     let tcp =
         Signature { protocol: Protocol::Tcp as u8, ..datagram(EventKind::Connect, ENETUNREACH) };
     assert_eq!(failure(tcp).severity, Severity::Failure);
@@ -129,7 +129,7 @@ fn every_documented_row() {
         (Reset, Established, ECONNRESET, vec![F::UNACCEPTED], Cause::ResetBeforeAccept, Call::ReadOrWrite),
         (Reset, CloseWait, EPIPE, vec![F::UNACCEPTED], Cause::ResetBeforeAccept, Call::Write),
         (Reset, CloseWait, EPIPE, vec![], Cause::ResetAfterPeerClose, Call::Write),
-        // The RST answers no data: all was acknowledged.
+        // The RST does not answer data: everything was acknowledged.
         (Reset, CloseWait, EPIPE, vec![F::ACKED], Cause::ResetByPeer, Call::Write),
         (Reset, FinWait1, ECONNRESET, vec![], Cause::ResetWhileClosing, Call::ReadOrWrite),
         (Reset, FinWait1, ECONNRESET, vec![F::RECEIVING, F::RETRANSMITTED], Cause::ResetAfterRetransmit, Call::ReadOrWrite),
@@ -150,12 +150,12 @@ fn every_documented_row() {
         (Other, Established, ETIMEDOUT, vec![F::KEEPALIVE, F::PROBED], Cause::KeepaliveTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::KEEPALIVE, F::PROBED, F::USER_TIMEOUT], Cause::KeepaliveTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
-        // What an open window has room for is sent by the persist timer: it would be in flight.
+        // The persist timer sends what fits into an open window; that would be in flight.
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::PROBED, F::PROBES_EXHAUSTED], Cause::SendFailedLocally, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::PROBED, F::USER_TIMEOUT], Cause::SendFailedLocally, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::PROBED, F::PROBES_EXHAUSTED, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
         (Other, Established, ENETUNREACH, vec![F::UNSENT, F::PROBED, F::SOFT_ERROR, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
-        // A probe of a closed window that this host does not let out.
+        // A probe of a closed window that does not leave this host.
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::PROBED, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::KEEPALIVE, F::PROBED, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
         (Rto, Established, ETIMEDOUT, vec![F::RETRANSMITTED, F::SEND_FAILED], Cause::SendFailedLocally, Call::ReadOrWrite),
@@ -163,21 +163,21 @@ fn every_documented_row() {
         (Rto, LastAck, ENETUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR, F::SEND_FAILED, F::ORPHAN], Cause::SendFailedLocally, Call::None),
         (Rto, SynSent, ETIMEDOUT, vec![F::RETRANSMITTED, F::SEND_FAILED], Cause::ConnectSendFailed, Call::Connect),
         (Rto, SynSent, ENETUNREACH, vec![F::RETRANSMITTED, F::SOFT_ERROR, F::SEND_FAILED], Cause::ConnectSendFailed, Call::Connect),
-        // The retry was answered by ICMP anyway: a firewall of this host rejects.
+        // The retry was answered by ICMP nevertheless: a firewall of this host rejects.
         (Other, SynSent, ECONNREFUSED, vec![F::RETRANSMITTED, F::SEND_FAILED], Cause::ConnectRefusedIcmp, Call::Connect),
-        // A message of another host, and all that was sent left this one.
+        // A message from another host; everything sent left this host.
         (Other, Established, EHOSTUNREACH, vec![F::KEEPALIVE, F::PROBED, F::SOFT_ERROR], Cause::UnreachableTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::KEEPALIVE, F::PROBED, F::PROBES_EXHAUSTED], Cause::ZeroWindowTimeout, Call::ReadOrWrite),
         (Other, Established, ETIMEDOUT, vec![F::UNSENT, F::ZERO_WINDOW, F::USER_TIMEOUT], Cause::UserTimeout, Call::ReadOrWrite),
-        // Without the timer's hook its fields still show it.
+        // Without the timer's hook, the socket's fields still show it.
         (Other, Established, ETIMEDOUT, vec![F::RETRANSMITTED], Cause::RetransmitTimeout, Call::ReadOrWrite),
         (Reset, Established, ECONNRESET, vec![F::RETRANSMITTED], Cause::ResetAfterRetransmit, Call::ReadOrWrite),
         (Reset, Established, ECONNRESET, vec![F::RETRANSMITTED, F::UNANSWERED], Cause::ResetWithoutAnswer, Call::ReadOrWrite),
-        // The first data may have met an RST that was on its way for another reason.
+        // The first data may have crossed an unrelated RST.
         (Reset, Established, ECONNRESET, vec![F::UNANSWERED], Cause::ResetByPeer, Call::ReadOrWrite),
         (Reset, SynSent, ECONNREFUSED, vec![F::FAST_OPEN], Cause::ConnectRefused, Call::Write),
         (Reset, Established, ECONNRESET, vec![F::IDLE], Cause::ResetAfterIdle, Call::ReadOrWrite),
-        // A child of Fast Open, accepted or not, and a connect that met the peer's own.
+        // A child of Fast Open, accepted or not, and a simultaneous open.
         (Reset, SynRecv, ECONNRESET, vec![], Cause::ResetByPeer, Call::ReadOrWrite),
         (Reset, SynRecv, ECONNRESET, vec![F::UNACCEPTED], Cause::ResetBeforeAccept, Call::ReadOrWrite),
         (Reset, SynRecv, ECONNRESET, vec![F::CONNECTING], Cause::ResetByPeer, Call::Connect),
@@ -236,7 +236,7 @@ fn every_call_that_fails_by_itself() {
         (EventKind::Accept, Listen, EINTR, vec![], Cause::Interrupted, Call::Accept),
         (EventKind::AcceptCall, Listen, EMFILE, vec![], Cause::AcceptResources, Call::Accept),
         (EventKind::Write, FinWait2, EPIPE, vec![F::SEND_SHUTDOWN], Cause::WriteAfterShutdown, Call::Write),
-        // A failure may have ended it that was before socktrace.
+        // A failure before the start of socktrace may have ended the connection.
         (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN], Cause::Other, Call::Write),
         (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::PEER_CLOSED], Cause::WriteAfterShutdown, Call::Write),
         (EventKind::Write, Close, EPIPE, vec![F::SEND_SHUTDOWN, F::REPORTED], Cause::WriteAfterTimeout, Call::Write),
@@ -371,7 +371,7 @@ fn accepting_a_connection_that_has_failed_is_a_delivery_of_that_failure() {
         (Other, Established, ETIMEDOUT, Flags::KEEPALIVE.with(Flags::PROBED), Cause::KeepaliveTimeout),
         (Other, Established, EHOSTUNREACH, Flags::SOFT_ERROR, Cause::UnreachableTimeout),
         (Report, Established, EHOSTUNREACH, Flags::empty(), Cause::UnreachableReported),
-        // Nothing is known of its end any more.
+        // Nothing is recorded about its end.
         (Other, Close, ECONNRESET, Flags::empty(), Cause::ResetBeforeAccept),
         (Other, Close, EPIPE, Flags::empty(), Cause::ResetBeforeAccept),
         (Other, Close, EHOSTUNREACH, Flags::empty(), Cause::UnreachableBeforeAccept),
@@ -400,8 +400,8 @@ fn a_write_can_deliver_the_error_of_a_connection_that_stays_open() {
 }
 
 proptest! {
-    /// Any bytes at all have a diagnosis, the errno is kept, and a socket that nobody holds
-    /// delivers to no call.
+    /// Any bytes have a diagnosis, the errno is preserved, and a socket that nobody holds delivers
+    /// to no call.
     #[test]
     fn every_signature_has_exactly_one_finding(
         kind: u8, origin: u8, state: u8, family: u8, errno: u16, flags: u32, sigpipe: u8, protocol: u8,
@@ -418,8 +418,8 @@ proptest! {
         }
     }
 
-    /// What the kernel side can send has a cause other than `other` wherever it is a reset in a
-    /// state that TCP resets.
+    /// Every reset that the kernel side can send, in a state that TCP resets, has a cause other
+    /// than `other`.
     #[test]
     fn resets_of_open_states_are_always_named(
         state in prop::sample::select(vec![
@@ -437,8 +437,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(50_000))]
 
-    /// What is left out of a signature when it is counted means nothing: not for the diagnosis, not for
-    /// what metrics say of timers.
+    /// The parts of a signature that counts omit have no meaning: neither for the diagnosis nor for
+    /// the timers in metrics.
     #[test]
     fn a_signature_means_the_same_as_it_is_counted(
         kind in 0..=16_u8, origin in 0..=6_u8, state in 0..=13_u8, flags in 0..1_u32 << 31,

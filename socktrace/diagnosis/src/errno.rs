@@ -1,10 +1,10 @@
-//! The errno a program gets, by number, name and text.
+//! Errnos: number, name and text.
 
 use std::{borrow::Cow, fmt, sync::LazyLock};
 
 use nix::errno::Errno as Known;
 
-/// Names by number, up to the last one. nix gives a name only as the `Debug` form of its enum.
+/// Names by number, up to the highest one. nix provides names only through its enum's `Debug` form.
 static NAMES: LazyLock<Vec<Option<String>>> = LazyLock::new(|| {
     let name = |number| match Known::from_raw(i32::from(number)) {
         Known::UnknownErrno => None,
@@ -16,23 +16,23 @@ static NAMES: LazyLock<Vec<Option<String>>> = LazyLock::new(|| {
     names
 });
 
-/// An errno: the positive number that the kernel of this architecture uses; 0 stands for none.
+/// An errno: the positive number used by the kernel of this architecture; 0 stands for none.
 ///
-/// It comes from the signature: what the socket stored (`sk_err`), or what a call returned.
+/// It comes from the signature: either stored in the socket (`sk_err`) or returned by a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(pub u16);
 
 impl Errno {
-    /// The errno a socket has when nothing went wrong.
+    /// The errno of a socket without an error.
     pub const NONE: Self = Self(0);
 
     /// The largest number that the kernel uses (`MAX_ERRNO`).
     pub const LARGEST: u16 = 4_095;
 
-    /// The errno of a number of the C library.
+    /// The errno for a number of the C library.
     #[must_use]
     pub const fn of(number: i32) -> Self {
-        // errno values are positive and below 4096 in every kernel.
+        // Errno values are positive and below 4096 in every kernel.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
         let number = number as u16;
         Self(number)
@@ -44,13 +44,13 @@ impl Errno {
         self.0
     }
 
-    /// The name, as in `<errno.h>`; `none` for 0 and `errno_N` for one without a name.
+    /// The name, as in `<errno.h>`; `none` for 0, and `errno_N` without a name.
     #[must_use]
     pub fn name(self) -> String {
         self.text().into_owned()
     }
 
-    /// As [`Self::name`], without a copy where the name is known.
+    /// [`Self::name`] without a copy if the name is known.
     pub fn text(self) -> Cow<'static, str> {
         if self == Self::NONE {
             return "none".into();
@@ -61,7 +61,7 @@ impl Errno {
         }
     }
 
-    /// Every errno that has a name, none included.
+    /// Every errno with a name, except none.
     pub fn all() -> impl Iterator<Item = Self> {
         let is_named = |number: &u16| NAMES.get(usize::from(*number)).is_some_and(Option::is_some);
         [Self::NONE].into_iter().chain((1..=Self::LARGEST).filter(is_named).map(Self))

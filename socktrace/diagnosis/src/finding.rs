@@ -1,26 +1,27 @@
-//! What a diagnosis consists of.
+//! Parts of a diagnosis.
 
 use socktrace_ebpf::{SentReset, Sigpipe};
 
 use crate::{Cause, Errno};
 
-/// Who caused the failure. The ids are a public interface: they are only ever added to.
+/// Originator of a failure. The ids are a public interface: new ones may be added, but none
+/// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// The other end of the connection.
     Peer,
-    /// What lies between the two ends: silence, or a message from a router.
+    /// The path between the two ends: silence, or a message from a router.
     Network,
     /// This host's kernel.
     LocalKernel,
     /// A program on this host.
     LocalProgram,
-    /// Not known.
+    /// Unknown.
     Unknown,
 }
 
-/// The call that delivers the errno to the program: the one that returned it where a call was
-/// observed, else the one that will return it. The ids are a public interface.
+/// The call that delivers the errno to the program: the observed call that returned it, else the
+/// one that will return it. The ids are a public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// `connect`, or `SO_ERROR` after a non-blocking one.
@@ -50,7 +51,7 @@ pub enum Call {
 /// How much a finding matters, ordered from the least. The ids are a public interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// Part of ordinary operation: no program gets an errno, or one that tried to find it out.
+    /// Part of ordinary operation: no program gets an errno, or only one that was probing for it.
     Expected,
     /// A program gets an errno but had finished already.
     Notable,
@@ -58,11 +59,11 @@ pub enum Severity {
     Failure,
 }
 
-/// Gives each value its stable name.
+/// Implements the stable names of values.
 macro_rules! ids {
     ($($ty:ident { $($variant:ident = $id:literal),+ $(,)? })+) => {
         $(impl $ty {
-            /// The stable name, as in JSON and metric labels.
+            /// The stable name in JSON and metric labels.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$variant => $id),+ }
             }
@@ -71,7 +72,7 @@ macro_rules! ids {
 }
 
 impl Severity {
-    /// Every severity, the least first.
+    /// Every severity, from the least.
     pub const ALL: [Self; 3] = [Self::Expected, Self::Notable, Self::Failure];
 }
 
@@ -99,20 +100,20 @@ ids! {
     Severity { Expected = "expected", Notable = "notable", Failure = "failure" }
 }
 
-/// What a failure means for the program.
+/// Meaning of a failure for the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Why the socket failed.
+    /// Cause of the failure.
     pub cause: Cause,
-    /// The errno that the program gets; of a socket that no program holds, the one it would get.
+    /// The errno that the program gets, or would get if it still held the socket.
     pub errno: Errno,
-    /// Who caused it: a property of the cause.
+    /// Originator, a property of the cause.
     pub direction: Direction,
     /// The call that delivers the errno; [`Call::None`] when no program holds the socket.
     pub call: Call,
-    /// How much it matters: a property of the cause and of whether a program holds the socket.
+    /// Severity, which depends on the cause and on whether a program holds the socket.
     pub severity: Severity,
-    /// What SIGPIPE does to the process, when this was a write that failed with EPIPE.
+    /// Effect of SIGPIPE on the process, if this was a write that failed with EPIPE.
     pub sigpipe: Sigpipe,
 }
 
@@ -121,18 +122,18 @@ pub struct Diagnosis {
 pub enum Finding {
     /// A socket failed.
     Failure(Diagnosis),
-    /// A call returned to a program what was found to have failed before.
+    /// A call returned the error of an earlier failure.
     Delivery(Diagnosis),
-    /// A socket was closed, and no call had returned the errno of what was found to have failed before.
+    /// A socket was closed before any call returned the error of an earlier failure.
     Undelivered(Diagnosis),
-    /// A retransmission timeout fired and the connection lives on: progress, no failure.
+    /// A retransmission timeout fired, but the connection lives on: progress, not a failure.
     Retransmission,
-    /// This host sent an RST: ordinary operation, also where the other end fails by it.
+    /// This host sent an RST: ordinary operation, even if it makes the other end fail.
     ResetSent(SentReset),
 }
 
 impl Finding {
-    /// What a failure means, or what follows from one; `None` where nothing failed.
+    /// The diagnosis of a failure or of its consequence; `None` if nothing failed.
     #[must_use]
     pub const fn diagnosis(self) -> Option<Diagnosis> {
         match self {

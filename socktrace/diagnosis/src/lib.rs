@@ -1,8 +1,9 @@
-//! What a failed socket means: from the kernel's signature to errno, cause and advice.
+//! Meaning of socket failures: from the kernel's signature to errno, cause and advice.
 //!
-//! Pure functions of plain data: nothing here knows how signatures are collected or where findings
-//! go. The daemon's stream applies [`diagnose()`] to each event and its exporter to each counted
-//! signature, so the two cannot disagree; the scenarios name the causes they expect by type.
+//! All functions are pure and work on plain data, independent of how signatures are collected and
+//! where findings go. The daemon's stream applies [`diagnose()`] to each event and its exporter to
+//! each counted signature, so the two cannot disagree. The scenarios refer to expected causes by
+//! type.
 
 pub mod advice;
 mod causes;

@@ -1,4 +1,4 @@
-//! Errnos, causes and severities as people write them: by name, in either case; errnos by number too.
+//! Parsing of errnos, causes and severities: by name in either case; errnos also by number.
 
 use std::str::FromStr;
 

@@ -1,20 +1,20 @@
-//! Why this host sent an RST, in words.
+//! Descriptions of the reasons for which this host sends RSTs.
 
 use socktrace_ebpf::SentReset;
 
-/// Description of an RST that this host sent.
+/// Description of an RST sent by this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WhySent {
     /// Its stable name.
     pub id: &'static str,
-    /// The kind of socket that answered a segment by it, `none` for no socket; `None` where a socket sent it
-    /// of its own accord.
+    /// The kind of socket whose answer to a segment it was, `none` for no socket; `None` if a
+    /// socket sent it unprompted.
     pub answered_by: Option<&'static str>,
-    /// What happened, in a few words.
+    /// Summary of the event, in a few words.
     pub summary: &'static str,
 }
 
-/// Its description. The ids are a public interface: they are only ever added to.
+/// Describes a sent RST. The ids are a public interface: new ones may be added, but none changed.
 #[must_use]
 pub const fn why_sent(reset: SentReset) -> WhySent {
     let (id, answered_by, summary) = match reset {
@@ -108,7 +108,7 @@ mod tests {
             assert_eq!(finding, Finding::ResetSent(*reset));
             assert_eq!(finding.diagnosis(), None);
         }
-        // Of programs of another build.
+        // As from programs of another build.
         assert_eq!(sent(255), Finding::ResetSent(SentReset::Other));
     }
 }

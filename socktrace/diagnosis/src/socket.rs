@@ -1,4 +1,4 @@
-//! What `socket` takes, by name, as programs write it.
+//! Names of the arguments of `socket`, as in program source.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use nix::libc;
 /// Names by number.
 type Names = &'static [(i32, &'static str)];
 
-/// Names that the libc crate knows, with its numbers for this architecture.
+/// Names defined in the libc crate, with its numbers for this architecture.
 macro_rules! names {
     ($($name:ident)+) => { &[$((libc::$name, stringify!($name))),+] };
 }
@@ -20,7 +20,7 @@ const FAMILIES: Names = names![
     AF_XDP
 ];
 
-/// In `include/linux/socket.h`, and in no released libc crate.
+/// Defined in `include/linux/socket.h`, but in no released libc crate.
 const NEWER_FAMILIES: Names =
     &[(41, "AF_KCM"), (42, "AF_QIPCRTR"), (43, "AF_SMC"), (45, "AF_MCTP")];
 
@@ -40,7 +40,7 @@ const NETLINK_PROTOCOLS: Names = names![
     NETLINK_ECRYPTFS NETLINK_RDMA NETLINK_CRYPTO
 ];
 
-/// The name of an address family; the number of one without a name.
+/// Name of an address family; its number if it has no name.
 #[must_use]
 pub fn domain_name(family: i32) -> Cow<'static, str> {
     find(FAMILIES, family)
@@ -48,14 +48,14 @@ pub fn domain_name(family: i32) -> Cow<'static, str> {
         .map_or_else(number(family), Into::into)
 }
 
-/// The name of a socket's type, without flags; the number of one without a name.
+/// Name of a socket type without flags; its number if it has no name.
 #[must_use]
 pub fn type_name(socket_type: i32) -> Cow<'static, str> {
     find(TYPES, socket_type).map_or_else(number(socket_type), Into::into)
 }
 
-/// The name of a protocol of a family; the number of one without a name, and of 0 outside netlink, which
-/// stands for the usual one.
+/// Name of a family's protocol; its number if it has no name. Outside netlink, 0 is also shown as a
+/// number, because it stands for the default protocol.
 #[must_use]
 pub fn socket_protocol_name(family: i32, protocol: i32) -> Cow<'static, str> {
     let names = match family {
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(domain_name(77), "77");
         assert_eq!(type_name(0), "0");
         assert_eq!(socket_protocol_name(libc::AF_INET, 0), "0");
-        // Six is not TCP in another family.
+        // Outside the Internet families, 6 is not TCP.
         assert_eq!(socket_protocol_name(libc::AF_UNIX, 6), "6");
     }
 

@@ -1,19 +1,19 @@
-//! Socket options by name, as `setsockopt` and `getsockopt` take them: a level and an option.
+//! Names of socket options: the level and option arguments of `setsockopt` and `getsockopt`.
 
 use std::borrow::Cow;
 
 use nix::libc;
 
-/// Names by number. The first of two names for one number is the one that is shown.
+/// Names by number. If a number has two names, the first one is shown.
 type Names = &'static [(i32, &'static str)];
 
-/// Names that the libc crate knows, with its numbers for this architecture.
+/// Names defined in the libc crate, with its numbers for this architecture.
 macro_rules! names {
     ($($name:ident)+) => { &[$((libc::$name, stringify!($name))),+] };
 }
 
-/// `SOL_MPTCP` and its options are in no released libc crate; from `<linux/socket.h>` and
-/// `<linux/mptcp.h>`, the same on every architecture.
+/// `SOL_MPTCP` and its options are in no released libc crate. Taken from `<linux/socket.h>` and
+/// `<linux/mptcp.h>`; the same on every architecture.
 const SOL_MPTCP: i32 = 284;
 
 const LEVELS: Names = &[
@@ -31,7 +31,7 @@ const LEVELS: Names = &[
     (libc::SOL_TLS, "SOL_TLS"),
     (libc::SOL_XDP, "SOL_XDP"),
     (SOL_MPTCP, "SOL_MPTCP"),
-    // No level of its own in the kernel, but a slip to recognize.
+    // Not a level in the kernel, but a mistake worth recognizing.
     (libc::IPPROTO_MPTCP, "IPPROTO_MPTCP"),
     (libc::IPPROTO_SCTP, "IPPROTO_SCTP"),
     (libc::IPPROTO_DCCP, "IPPROTO_DCCP"),
@@ -97,12 +97,12 @@ const TLS: Names = names![TLS_TX TLS_RX TLS_TX_ZEROCOPY_RO TLS_RX_EXPECT_NO_PAD]
 const MPTCP: Names =
     &[(1, "MPTCP_INFO"), (2, "MPTCP_TCPINFO"), (3, "MPTCP_SUBFLOW_ADDRS"), (4, "MPTCP_FULL_INFO")];
 
-/// The name of a level; `level_N` for one without a name.
+/// Name of a level; `level_N` if it has no name.
 pub fn level_name(level: i32) -> Cow<'static, str> {
     find(LEVELS, level).map_or_else(|| format!("level_{level}").into(), Into::into)
 }
 
-/// The name of an option of a level; `option_N` for one without a name.
+/// Name of an option of a level; `option_N` if it has no name.
 pub fn option_name(level: i32, option: i32) -> Cow<'static, str> {
     let names = match level {
         libc::SOL_SOCKET => SOCKET,

@@ -1,4 +1,4 @@
-//! Which of TCP's timers gave a connection up.
+//! TCP timers that give up connections.
 
 use socktrace_ebpf::{Flags, Origin, Signature};
 
@@ -7,16 +7,16 @@ use crate::{Cause, Finding, diagnose};
 /// A timer of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Timer {
-    /// Sent data, a SYN or a FIN is not acknowledged (`tcp_retransmit_timer`).
+    /// Sent data, a SYN or a FIN remains unacknowledged (`tcp_retransmit_timer`).
     Retransmission,
     /// Data waits for the peer's window to open (`tcp_probe_timer`).
     Persist,
-    /// Nothing is to be sent (`tcp_keepalive_timer`).
+    /// The connection is idle (`tcp_keepalive_timer`).
     Keepalive,
 }
 
 impl Timer {
-    /// The timer behind a failure; `None` when none was.
+    /// The timer behind a failure; `None` if there was none.
     #[must_use]
     pub fn of(signature: Signature) -> Option<Self> {
         let Finding::Failure(found) = diagnose(signature) else { return None };
@@ -41,7 +41,7 @@ impl Timer {
         }
     }
 
-    /// The name in metric labels.
+    /// Name in metric labels.
     #[must_use]
     pub const fn id(self) -> &'static str {
         match self {

@@ -1,31 +1,31 @@
-//! What failures of Unix sockets mean.
+//! Diagnosis of Unix sockets.
 
 use nix::libc;
 use socktrace_ebpf::{Flags, Origin, Protocol, Signature};
 
 use crate::Cause;
 
-/// Whether it is about a Unix socket.
+/// Whether the signature is about a Unix socket.
 pub(crate) const fn is_unix(signature: Signature) -> bool {
     signature.protocol == Protocol::Unix as u8
 }
 
-/// A connect failed.
+/// Cause of a failed connect.
 pub(crate) fn connect(errno: u16) -> Cause {
     match i32::from(errno) {
         libc::EINTR => Cause::Interrupted,
         libc::ECONNREFUSED => Cause::ConnectRefused,
-        // Nothing else gives it: a socket of datagrams has no such queue.
+        // Only a full backlog returns it: datagram sockets have no such queue.
         libc::EAGAIN => Cause::BacklogFull,
         libc::ENOENT => Cause::NoSuchSocket,
         _ => Cause::ConnectLocal,
     }
 }
 
-/// A write on a connection failed.
+/// Cause of a failed write on a connection.
 pub(crate) fn write(errno: u16, flags: Flags) -> Cause {
     match i32::from(errno) {
-        // Of others the program is to wait, and it is not a failure.
+        // Reported only after a timeout: a non-blocking write that must wait is not a failure.
         libc::EAGAIN => Cause::SendTimeout,
         libc::EPIPE if flags.has(Flags::PEER_CLOSED) => Cause::WriteAfterPeerClose,
         libc::EPIPE => Cause::WriteAfterShutdown,
@@ -37,7 +37,7 @@ pub(crate) fn write(errno: u16, flags: Flags) -> Cause {
     }
 }
 
-/// A datagram was not sent.
+/// Cause of an unsent datagram.
 pub(crate) fn send(signature: Signature) -> Cause {
     let flags = Flags(signature.flags);
     match i32::from(signature.errno) {
@@ -58,12 +58,13 @@ pub(crate) fn send(signature: Signature) -> Cause {
     }
 }
 
-/// Whether a client has gone before it had read all: those of the system bus and of systemd do so as a rule.
+/// Whether a client left without reading everything, as clients of the system bus and of systemd
+/// usually do.
 pub(crate) const fn has_client_gone(signature: Signature) -> bool {
     is_unix(signature) && signature.origin == Origin::ClientClose as u8
 }
 
-/// Whether a program has looked for a service that most hosts do without.
+/// Whether a program probed for a service that most hosts lack.
 pub(crate) const fn is_probe(signature: Signature) -> bool {
     is_unix(signature) && signature.origin == Origin::SpareService as u8
 }

@@ -1,4 +1,4 @@
-//! The web configuration file in force: reloaded when it, or a file that it names, has changed.
+//! The web configuration file in force, reloaded when it or a file named in it changes.
 
 use std::{
     fs,
@@ -19,25 +19,25 @@ use rustls::ServerConfig;
 
 use super::{credentials::Credentials, site::HEALTH, tls, web_config::WebConfig};
 
-/// How clients get to the pages.
+/// Rules for client access to the pages.
 pub struct Access {
-    /// The file that says it, if any.
+    /// The web configuration file, if any.
     file: Option<PathBuf>,
-    /// Whether pages about health are protected as all others are.
+    /// Whether the health pages are protected like all others.
     protects_health: bool,
     current: Mutex<Current>,
 }
 
 struct Current {
-    /// The files that were read, as they were.
+    /// The files read, as they were then.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     rules: Arc<Rules>,
 }
 
-/// By which a changed file is recognized: device, inode, size, times of change.
+/// Identifies a version of a file: device, inode, size, modification and change time.
 type Stamp = (u64, u64, u64, [i64; 4]);
 
-/// A file's settings, ready for use.
+/// Settings of a file, ready for use.
 pub(super) struct Rules {
     pub(super) tls: Option<Arc<ServerConfig>>,
     headers: HeaderMap,
@@ -45,17 +45,18 @@ pub(super) struct Rules {
     limiter: Option<DefaultDirectRateLimiter>,
 }
 
-/// A web configuration file that cannot be used.
+/// Error for an unusable web configuration file.
 #[derive(Debug, thiserror::Error)]
 #[error("the web configuration file {} cannot be used", .0.display())]
 pub struct UnusableWebConfig(PathBuf);
 
 impl Access {
-    /// Access as a file says, or for everybody; to the pages about health for everybody in any case,
-    /// unless `protects_health`: who probes them would else kill a daemon that is well.
+    /// Access according to a file, or for everyone without one. The health pages are open to
+    /// everyone unless `protects_health` is set: otherwise a probe without credentials would get a
+    /// healthy daemon killed.
     ///
     /// # Errors
-    /// When the file, or one that it names, cannot be read or used.
+    /// When the file, or one named in it, cannot be read or used.
     pub fn open(file: Option<&Path>, protects_health: bool) -> anyhow::Result<Self> {
         let (stamps, rules) = match file {
             None => (Vec::new(), Rules::new(&WebConfig::default())),
@@ -69,12 +70,12 @@ impl Access {
         Ok(Self { file: file.map(Path::to_owned), protects_health, current })
     }
 
-    /// Access for everybody.
+    /// Access for everyone.
     pub(super) fn for_everybody() -> anyhow::Result<Self> {
         Self::open(None, false)
     }
 
-    /// The settings in force. A change that cannot be used is logged once, and changes nothing.
+    /// The rules in force. An unusable change is logged once and otherwise ignored.
     pub(super) fn rules(&self) -> Arc<Rules> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = current.stamps.iter().any(|(path, before)| stamp(path) != *before);
@@ -97,7 +98,7 @@ impl Access {
         Arc::clone(&current.rules)
     }
 
-    /// The files that were read; they are read again when they change.
+    /// The files read; they are reloaded when they change.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,7 +112,7 @@ impl Access {
     }
 }
 
-/// Reads a file and those that it names; also how they were right before.
+/// Reads a file and those named in it. Also returns their stamps from just before reading.
 fn load(file: &Path) -> (Vec<(PathBuf, Option<Stamp>)>, anyhow::Result<Rules>) {
     let mut stamps = vec![(file.to_owned(), stamp(file))];
     let config = parse(file);
@@ -133,7 +134,7 @@ fn parse(file: &Path) -> anyhow::Result<WebConfig> {
     Ok(WebConfig::parse(&text, directory)?)
 }
 
-/// `None` for what cannot be looked at.
+/// `None` if the file's metadata cannot be read.
 fn stamp(path: &Path) -> Option<Stamp> {
     let data = fs::metadata(path).ok()?;
     let times = [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()];
@@ -166,7 +167,7 @@ impl Rules {
     }
 }
 
-/// Hands on the requests that the rules admit.
+/// Middleware that passes on the requests admitted by the rules.
 pub(super) async fn enforce(
     State(access): State<Arc<Access>>,
     request: Request,

@@ -1,5 +1,5 @@
-//! Tests of access by real connections: TLS, certificates of clients, passwords, tokens, limits, and
-//! changes of the files meanwhile.
+//! Tests of access over real connections: TLS, client certificates, passwords, tokens, limits, and
+//! changes of the files at run time.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ use super::{
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n";
 
-/// "fakepassword", hashed as cheaply as can be.
+/// "fakepassword", hashed at the lowest cost.
 fn hash() -> String {
     bcrypt::hash("fakepassword", 4).expect("a hash")
 }
@@ -35,7 +35,7 @@ const ALICE: &str = "Authorization: Basic YWxpY2U6ZmFrZXBhc3N3b3Jk\r\n";
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-/// A directory with a configuration file, and the certificates that it names.
+/// A directory with a configuration file and the certificates named in it.
 struct Files {
     directory: tempfile::TempDir,
     authority: Authority,
@@ -54,14 +54,14 @@ impl Files {
         self.directory.path().join(name)
     }
 
-    /// Gives the server another certificate, as tools for that do: key first.
+    /// Replaces the server's certificate as the usual tools do: the key first.
     fn renew_server(&self) {
         let (certificate, key) = issue(&self.authority, "127.0.0.1");
         self.replace("server.key", &key);
         self.replace("server.pem", &certificate);
     }
 
-    /// Replaces a file at once.
+    /// Replaces a file atomically.
     fn replace(&self, name: &str, text: &str) {
         fs::write(self.path("new"), text).expect("written");
         fs::rename(self.path("new"), self.path(name)).expect("renamed");
@@ -94,7 +94,7 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed")
 }
 
-/// A certificate for this name and its key, in PEM.
+/// A certificate for this name and its key, as PEM.
 fn issue(authority: &Authority, name: &str) -> (String, String) {
     let mut params = CertificateParams::default();
     let dns = || SanType::DnsName(name.try_into().expect("a name"));
@@ -104,7 +104,7 @@ fn issue(authority: &Authority, name: &str) -> (String, String) {
     (certificate.pem(), key.serialize_pem())
 }
 
-/// What a client brings to a TLS connection.
+/// Client side of a TLS connection.
 #[derive(Default)]
 struct Client<'a> {
     identity: Option<&'a (String, String)>,
@@ -157,7 +157,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The status of an answer, and all of it.
+/// The status of an answer, and the complete answer.
 fn ask(address: SocketAddr, headers: &str) -> (u16, String) {
     let mut stream = connect(address);
     stream.write_all(format!("{GET}{headers}\r\n").as_bytes()).expect("sent");
@@ -178,7 +178,7 @@ fn tls_is_spoken() {
         assert!(answer.text.starts_with("HTTP/1.1 200 "), "{}", answer.text);
         assert_eq!(answer.version, Some(version.version));
     }
-    // A client without TLS is left, and does no harm.
+    // A client without TLS is dropped and does no harm.
     let mut plain = connect(address);
     plain.write_all(format!("{GET}\r\n").as_bytes()).expect("sent");
     let mut answer = Vec::new();
@@ -288,7 +288,7 @@ fn certificates_are_renewed_without_a_restart() {
     };
     let first = seen();
     assert_eq!(seen(), first);
-    // The new key alone does not go with the certificate: the former pair stays.
+    // The new key does not match the certificate yet, so the previous pair stays in use.
     let (certificate, key) = issue(&files.authority, "127.0.0.1");
     files.replace("server.key", &key);
     assert_eq!(seen(), first);

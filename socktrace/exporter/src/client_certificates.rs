@@ -1,4 +1,4 @@
-//! Ways to verify clients' certificates that the TLS library does not have.
+//! Verifiers of client certificates that the TLS library lacks.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -13,8 +13,8 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-/// Takes any certificate, whoever signed it, of a client that has its key: Go's
-/// `RequestClientCert` and `RequireAnyClientCert`.
+/// Accepts any certificate, whoever signed it, if the client has its key: Go's `RequestClientCert`
+/// and `RequireAnyClientCert`.
 #[derive(Debug)]
 pub(super) struct AnyCertificate {
     algorithms: WebPkiSupportedAlgorithms,
@@ -68,7 +68,7 @@ impl ClientCertVerifier for AnyCertificate {
     }
 }
 
-/// Takes of the certificates that another verifier takes those that have one of some names.
+/// Restricts another verifier to certificates with one of the given names.
 #[derive(Debug)]
 pub(super) struct AllowedNames {
     inner: Arc<dyn ClientCertVerifier>,

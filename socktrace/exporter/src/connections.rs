@@ -1,4 +1,4 @@
-//! The open connections: how many there may be, and which one goes for a new one.
+//! Table of open connections, with a limit and a rule for evictions.
 
 use std::{
     collections::BTreeMap,
@@ -7,11 +7,11 @@ use std::{
 
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
-/// The table of open connections.
+/// The open connections.
 ///
-/// When it is full, a new connection takes the place of the one that has been without a request for
-/// longest. So clients that open connections and do nothing with them, or are slow to take an
-/// answer, keep nobody out.
+/// When the table is full, a new connection evicts the one that has gone longest without a request.
+/// Clients that open connections and leave them idle, or read answers slowly, therefore keep nobody
+/// out.
 pub(super) struct Connections {
     limit: usize,
     table: Mutex<Table>,
@@ -25,9 +25,9 @@ struct Table {
 }
 
 struct Connection {
-    /// When it was opened, or its last request was answered.
+    /// Time at which it was opened, or its last request was answered.
     active: Instant,
-    /// Whether a request is being answered. It is let finish, which takes bounded time.
+    /// Whether a request is being answered. It may then finish, which takes bounded time.
     answering: bool,
     task: Option<AbortHandle>,
 }
@@ -37,7 +37,7 @@ impl Connections {
         Arc::new(Self { limit, table: Mutex::default(), left: Notify::new() })
     }
 
-    /// A place for a new connection. Waits while every other one is being answered.
+    /// Waits for a place for a new connection, which is taken from an idle one if necessary.
     pub(super) async fn place(self: &Arc<Self>) -> Place {
         loop {
             if let Some(id) = self.table().enter(self.limit) {
@@ -48,7 +48,7 @@ impl Connections {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Nothing panics that holds it.
+        // No code panics while holding this lock.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,14 +70,14 @@ impl Table {
     }
 }
 
-/// A connection's place in the table. Left when dropped.
+/// A connection's place in the table, released when dropped.
 pub(super) struct Place {
     id: u64,
     connections: Arc<Connections>,
 }
 
 impl Place {
-    /// Runs the connection's task, which ends when its place is given to another.
+    /// Runs the connection's task, which is aborted when its place is given to another.
     pub(super) fn run<F>(self, serve: impl FnOnce(Self) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -110,7 +110,7 @@ impl Drop for Place {
     }
 }
 
-/// The mark of a connection that is being answered.
+/// Mark of a connection that is being answered.
 pub(super) struct Answering(Arc<Place>);
 
 impl Drop for Answering {
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs a connection that does nothing, and sends its number when it ends.
+    /// Runs a connection that stays idle, and sends its number when it ends.
     async fn idle(connections: &Arc<Connections>, number: u32, ended: &Sender<u32>) {
         struct NotifyEnd(u32, Sender<u32>);
         impl Drop for NotifyEnd {
@@ -144,7 +144,7 @@ mod tests {
             let _kept = (place, notify);
             pending::<()>().await;
         });
-        // Each at a time of its own.
+        // Gives each one its own time.
         sleep(Duration::from_millis(1)).await;
     }
 
@@ -180,7 +180,7 @@ mod tests {
         let place = Arc::new(connections.place().await);
         assert_eq!(next(&mut ended).await, Some(2));
         let _second = place.answering();
-        // All are being answered: the next one waits until one is done.
+        // All are being answered, so the next one waits until one is done.
         let waiting = connections.place();
         tokio::pin!(waiting);
         assert!(timeout(Duration::from_mins(1), &mut waiting).await.is_err());

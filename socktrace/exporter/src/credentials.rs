@@ -1,4 +1,4 @@
-//! Who may read the metrics: users with passwords, and holders of tokens.
+//! Credentials for reading the metrics: passwords and bearer tokens.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,23 +12,23 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::web_config::Digest;
 
-/// Credentials, one of which a client must present. None are required if there are none.
+/// Credentials, one of which a client must present. Without any, none is required.
 pub(super) struct Credentials {
     users: BTreeMap<String, String>,
     tokens: Vec<Digest>,
-    /// A hash to compute for users that there are not: as dear as that of a user.
+    /// Hash computed for unknown users, at the same cost as for a known one.
     decoy: Option<String>,
-    /// Of each user the password that was right, keyed so that it can be held against another one
-    /// in no time, and is of no use to anybody else.
+    /// A keyed hash of each user's last correct password. Comparison is fast, and the hash is
+    /// useless to anyone else.
     known: Mutex<HashMap<String, hmac::Tag>>,
     key: hmac::Key,
-    /// Hashing takes long by design: one at a time, so that it can take one processor at most.
+    /// Hashing is slow by design. One at a time uses at most one processor.
     turn: Arc<Semaphore>,
 }
 
 impl Credentials {
     /// # Errors
-    /// When the system has no random numbers.
+    /// When the system cannot provide random numbers.
     pub(super) fn new(
         users: BTreeMap<String, String>,
         tokens: Vec<Digest>,
@@ -41,7 +41,7 @@ impl Credentials {
         Ok(Self { users, tokens, decoy, known, key, turn })
     }
 
-    /// Whether the headers of a request show enough.
+    /// Whether the headers of a request contain valid credentials.
     pub(super) async fn admit(&self, headers: &HeaderMap) -> bool {
         if self.users.is_empty() && self.tokens.is_empty() {
             return true;
@@ -63,7 +63,7 @@ impl Credentials {
         }
     }
 
-    /// The ways to show it, for a client that has not.
+    /// The authentication schemes, for a client without valid credentials.
     pub(super) fn challenges(&self) -> impl Iterator<Item = HeaderValue> {
         let basic = (!self.users.is_empty())
             .then_some(HeaderValue::from_static("Basic realm=\"socktrace\", charset=\"UTF-8\""));
@@ -72,8 +72,8 @@ impl Credentials {
         basic.into_iter().chain(bearer)
     }
 
-    /// Whether it is a token. The time that this takes depends only on digests, which are no secret
-    /// that helps to find one.
+    /// Whether the text is a token. The time this takes depends only on digests, which do not help
+    /// to guess a token.
     fn is_token(&self, token: &str) -> bool {
         let shown = digest::digest(&digest::SHA256, token.as_bytes());
         self.tokens.iter().any(|digest| shown.as_ref() == digest)
@@ -87,12 +87,12 @@ impl Credentials {
             return false;
         };
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return false };
-        // The same client may have waited with several requests.
+        // Another request of the same client may have verified the password during the wait.
         if self.is_known(user, &password) {
             return true;
         }
         let tag = hmac::sign(&self.key, password.as_bytes());
-        // The turn goes along: it ends with the work, also when the client does not wait for it.
+        // The permit moves into the task and is released at its end, even if the client has gone.
         let check = spawn_blocking(move || {
             let _turn = turn;
             bcrypt::verify(password, &hash).unwrap_or(false)
@@ -108,7 +108,7 @@ impl Credentials {
     fn is_known(&self, user: &str, password: &str) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let tag = known.get(user);
-        // Takes the same time wherever they differ.
+        // Constant-time comparison.
         tag.is_some_and(|tag| hmac::verify(&self.key, password.as_bytes(), tag.as_ref()).is_ok())
     }
 }
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// The least that bcrypt does.
+    /// The lowest bcrypt cost.
     const CHEAP: u32 = 4;
 
     fn credentials(users: &[(&str, &str, u32)], tokens: &[&str]) -> Credentials {
@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_of_another_tool_is_understood() {
-        // "fakepassword" as made by Go's bcrypt, with the prefix that htpasswd writes.
+        // "fakepassword" as hashed by Go's bcrypt, with the prefix that htpasswd writes.
         let hash = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi".to_owned();
         let users = BTreeMap::from([("eve".to_owned(), hash)]);
         let credentials = Credentials::new(users, Vec::new()).expect("random numbers");
@@ -182,13 +182,13 @@ mod tests {
     async fn a_password_is_hashed_once() {
         let credentials = credentials(&[("alice", "right", CHEAP)], &[]);
         assert!(admit(&credentials, &basic("alice", "right")).await);
-        // Whoever needs a hash waits for this.
+        // Anything that needs a hash now blocks.
         let _turn = Arc::clone(&credentials.turn).acquire_owned().await.expect("never closed");
         let at_once = async |user, password| {
             timeout(Duration::ZERO, admit(&credentials, &basic(user, password))).await.ok()
         };
         assert_eq!(at_once("alice", "right").await, Some(true));
-        // Whether there is such a user does not show: both take a hash, each time.
+        // Unknown users cannot be told apart: every wrong password takes a hash.
         for user in ["alice", "nobody"] {
             assert_eq!(at_once(user, "wrong").await, None);
             assert_eq!(at_once(user, "wrong").await, None);

@@ -1,4 +1,4 @@
-//! Bounds the time that a client may take to receive what is sent to it.
+//! Time limit for clients to receive what is sent to them.
 
 use std::{
     future::Future as _,
@@ -13,10 +13,10 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A stream whose writes fail when the peer has not taken all within a time.
+/// A stream whose writes fail if the peer has not received everything within a time limit.
 ///
-/// The time begins when the peer first does not keep up, and ends when all is flushed. So a peer
-/// that takes a byte now and then wins nothing by it.
+/// The time starts when the peer first falls behind, and ends when everything is flushed. A peer
+/// that accepts a byte now and then gains nothing.
 pub(super) struct Delivery<T> {
     inner: T,
     limit: Duration,

@@ -1,20 +1,20 @@
-//! The two text formats of metrics.
+//! Text formats of metrics.
 
 use prometheus::{TextEncoder, proto::MetricFamily};
 
 use super::openmetrics;
 
-/// A format of metrics.
+/// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus's own.
+    /// The Prometheus text format.
     Text,
     /// `OpenMetrics` 1.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// The media type that such a page is sent with.
+    /// Media type of a page in this format.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -23,7 +23,7 @@ impl Format {
         }
     }
 
-    /// The page of these families in this format.
+    /// Encodes families in this format.
     ///
     /// # Errors
     /// When a family has no name or no metric.

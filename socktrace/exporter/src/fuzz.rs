@@ -1,10 +1,10 @@
-//! Whatever a label's value and a help text are, both formats say them in a way that is read back.
+//! Fuzz tests: both formats encode any label value and help text so that it can be parsed back.
 
 use prometheus::{IntGaugeVec, Opts, Registry};
 
 use super::format::Format;
 
-/// A label's value, and after a zero the help text.
+/// Input: a label's value, then a NUL and the help text.
 #[test]
 fn labels() {
     bolero::check!(name = "labels").for_each(|bytes: &[u8]| {
@@ -30,8 +30,7 @@ fn labels() {
     });
 }
 
-/// The text behind escapes; quotation marks are escaped in values, and in help texts by
-/// `OpenMetrics` alone.
+/// Removes escapes. Quotation marks are escaped in values, and in help texts only by `OpenMetrics`.
 fn unescape(text: &str, quotes: bool) -> String {
     let mut plain = String::new();
     let mut chars = text.chars();

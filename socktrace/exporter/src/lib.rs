@@ -1,8 +1,8 @@
-//! Serves Prometheus metrics over HTTP, within bounds that no client can move: listeners, TLS,
+//! Prometheus exporter over HTTP with strict limits on what clients can use: listeners, TLS,
 //! authentication as in the exporter toolkit's web configuration file, and limits.
 //!
-//! Independent of what is exported: a [`Site`] brings a closure that gathers the metric families, and
-//! what the other pages show. The server runs on its own thread.
+//! It is independent of what is exported: a [`Site`] provides a closure that gathers the metric
+//! families, and the contents of the other pages. The server runs on its own thread.
 
 mod access;
 #[cfg(test)]

@@ -1,28 +1,28 @@
-//! What a client may take of the daemon.
+//! Limits on clients' use of the daemon.
 
 use std::time::Duration;
 
-/// Bounds of the server; all hold together over all listeners.
+/// Limits of the server, each shared by all its listeners.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections at a time. Each takes some tens of kilobytes at most, with TLS.
+    /// Simultaneous connections. Each uses some tens of kilobytes at most, with TLS.
     pub(super) connections: usize,
-    /// Bytes of a request's line and headers.
+    /// Bytes of a request's first line and headers.
     pub(super) head_bytes: usize,
-    /// Headers of a request.
+    /// Number of headers of a request.
     pub(super) headers: usize,
-    /// From a connection's begin, or its last answer, to the end of the next request's headers. So
-    /// it bounds the TLS handshake, headers that come slowly, and idle connections.
+    /// Time from the start of a connection, or from its last answer, to the end of the next
+    /// request's headers. It limits the TLS handshake, slow headers and idle connections.
     pub(super) request: Duration,
-    /// From the end of the headers to the answer's begin.
+    /// Time from the end of the headers to the start of the answer.
     pub(super) answer: Duration,
-    /// For the client to take the whole answer, from when it first did not keep up.
+    /// Time for the client to receive the whole answer, from when it first fell behind.
     pub(super) delivery: Duration,
 }
 
 impl Limits {
-    /// Generous for a client that means well: Prometheus scrapes with two connections at most, and
-    /// gives a scrape 10 seconds by default.
+    /// Generous for a well-behaved client: Prometheus scrapes with two connections at most, and a
+    /// scrape times out after 10 seconds by default.
     pub(super) const DEFAULT: Self = Self {
         connections: 64,
         head_bytes: 16 * 1024,

@@ -1,4 +1,4 @@
-//! Where to listen, as the user says.
+//! Listening addresses as given by the user.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-/// Mode of a UNIX socket by default: for its owner and group.
+/// Default mode of a UNIX socket: access for owner and group.
 const DEFAULT_MODE: u32 = 0o660;
 
 /// The valid forms.
@@ -15,19 +15,19 @@ const FORMS: &str = "expected an IP address and a port, such as 127.0.0.1:10054,
      [::]:10054; a UNIX socket, such as unix:/run/socktrace/metrics.sock or with a mode \
      unix:/run/socktrace/metrics.sock,mode=0666; or systemd, for sockets passed by systemd";
 
-/// A place to listen at.
+/// A listening address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// An address and a port.
     Address(SocketAddr),
-    /// A UNIX socket to be made.
+    /// A UNIX socket to create.
     Unix {
-        /// Its path, an absolute one.
+        /// Its absolute path.
         path: PathBuf,
-        /// Who may connect.
+        /// Its permissions, which decide who may connect.
         mode: u32,
     },
-    /// The sockets that systemd has passed.
+    /// The sockets passed by systemd.
     Systemd,
 }
 

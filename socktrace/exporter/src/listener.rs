@@ -1,4 +1,4 @@
-//! A socket that clients connect to.
+//! Listening sockets.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -11,20 +11,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{access::Access, listen::Listen, systemd::PassedSockets, unix_socket::SocketFile};
 
-/// A bound socket, not yet served.
+/// A bound socket that is not served yet.
 #[derive(Debug)]
 pub enum Listener {
-    /// At an IP address and a port.
+    /// A socket at an IP address and port.
     Tcp(TcpListener),
-    /// At a path, with its file where that was made here.
+    /// A socket at a path, with its file if it was created here.
     Unix(UnixListener, Option<SocketFile>),
 }
 
 impl Listener {
-    /// Binds what was asked for: one socket, or all that systemd has passed.
+    /// Binds a listening address: one socket, or all that systemd has passed.
     ///
     /// # Errors
-    /// When it is in use, or nothing can be bound there.
+    /// When the address is in use or cannot be bound.
     pub fn bind(listen: &Listen, passed: &mut PassedSockets) -> io::Result<Vec<Self>> {
         Ok(match listen {
             Listen::Address(address) => vec![Self::Tcp(TcpListener::bind(address)?)],
@@ -36,7 +36,7 @@ impl Listener {
         })
     }
 
-    /// Where the metrics are found, for people.
+    /// URL of the metrics, for display.
     #[must_use]
     pub fn metrics_url(&self, access: &Access) -> String {
         let scheme = if access.is_tls() { "https" } else { "http" };
@@ -47,7 +47,7 @@ impl Listener {
     }
 }
 
-/// Where it listens, with the real port where 0 was asked for.
+/// The listening address, with the real port if port 0 was requested.
 impl Display for Listener {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,19 +67,19 @@ impl Display for Listener {
     }
 }
 
-/// A connection: bytes in both directions.
+/// A connection: a bidirectional byte stream.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// A socket that is being served.
+/// A socket being served.
 pub(super) enum Acceptor {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
 }
 
 impl Acceptor {
-    /// Registers the socket with the event loop that calls this; its file, to be kept, comes back.
+    /// Registers the socket with the calling event loop. Returns its file, which must be kept.
     pub(super) fn new(listener: Listener) -> io::Result<(Self, Option<SocketFile>)> {
         match listener {
             Listener::Tcp(listener) => {
@@ -93,7 +93,7 @@ impl Acceptor {
         }
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     pub(super) async fn accept(&self) -> io::Result<Box<dyn ByteStream>> {
         Ok(match self {
             Self::Tcp(listener) => Box::new(listener.accept().await?.0),

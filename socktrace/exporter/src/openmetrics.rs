@@ -1,13 +1,13 @@
-//! Writes metrics in the text format of `OpenMetrics` 1.0.
+//! Encoder for the `OpenMetrics` 1.0 text format.
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
-/// The page of these families.
+/// Encodes families as a page.
 ///
 /// # Errors
-/// When one is neither of counters, nor of gauges, nor of histograms.
+/// When a family has a type other than counter, gauge and histogram.
 pub(super) fn encode(families: &[MetricFamily]) -> prometheus::Result<String> {
     let mut page = String::new();
     for family in families {
@@ -19,7 +19,7 @@ pub(super) fn encode(families: &[MetricFamily]) -> prometheus::Result<String> {
 
 fn encode_family(page: &mut String, family: &MetricFamily) -> prometheus::Result<()> {
     let kind = family.get_field_type();
-    // A counter's family goes without the suffix that its samples have.
+    // The name of a counter's family lacks the suffix of its samples.
     let name = match kind {
         MetricType::COUNTER => family.name().strip_suffix("_total").unwrap_or(family.name()),
         _ => family.name(),
@@ -56,7 +56,7 @@ fn histogram(page: &mut String, name: &str, metric: &Metric) {
     let histogram = metric.get_histogram();
     let finite = histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite());
     for bucket in finite {
-        // Debug writes a whole number as `1.0`, the canonical form of a bound.
+        // Debug formatting gives whole numbers as `1.0`, the canonical form of a bound.
         let bound = format!("{:?}", bucket.upper_bound());
         sample(page, name, "_bucket", metric, Some(("le", &bound)), bucket.cumulative_count());
     }
@@ -83,7 +83,7 @@ fn sample(
 }
 
 fn line(page: &mut String, text: fmt::Arguments<'_>) {
-    // A String takes whatever is written.
+    // Writing to a String cannot fail.
     let _written: fmt::Result = writeln!(page, "{text}");
 }
 
@@ -100,7 +100,7 @@ impl Display for Number {
     }
 }
 
-/// Label values and help texts are escaped alike.
+/// Label values and help texts have the same escapes.
 fn escape(text: &str) -> String {
     text.replace('\\', r"\\").replace('\n', r"\n").replace('"', "\\\"")
 }

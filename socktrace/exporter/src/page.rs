@@ -1,4 +1,4 @@
-//! How the page of metrics is sent: its format and compression, as the client asks.
+//! Content negotiation for the metrics page: format and compression.
 
 use std::io::Write as _;
 
@@ -16,7 +16,7 @@ use prometheus::proto::MetricFamily;
 use super::quality::{Choice, choices};
 use crate::format::Format;
 
-/// How a client wants the page.
+/// The page variant that a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) format: Format,
@@ -24,27 +24,27 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The format that these headers ask for. A client that accepts neither format gets the Prometheus one,
-    /// as from other exporters.
+    /// The variant requested by these headers. A client that accepts neither format gets the
+    /// Prometheus format, as from other exporters.
     pub(super) fn by(headers: &HeaderMap) -> Self {
         let format = format(&choices(headers, &ACCEPT));
         Self { format, gzip: accepts_gzip(&choices(headers, &ACCEPT_ENCODING)) }
     }
 
-    /// Makes the page.
+    /// Encodes the page.
     pub(super) fn encode(self, families: &[MetricFamily]) -> anyhow::Result<Bytes> {
         let text = self.format.encode(families).context("cannot write the metrics down")?;
         if !self.gzip {
             return Ok(text.into());
         }
-        // Fast: metrics repeat themselves, a better level gains little.
+        // The fast level is enough: metrics are repetitive, so a higher one gains little.
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(text.as_bytes())?;
         Ok(encoder.finish()?.into())
     }
 }
 
-/// The better liked format; `OpenMetrics` only when it is named, or liked better.
+/// The preferred format. `OpenMetrics` is used only if named explicitly or preferred.
 fn format(accepted: &[Choice<'_>]) -> Format {
     let liking = |media_type: &str, version: &str| {
         let (group, _) = media_type.split_once('/').unwrap_or((media_type, ""));
@@ -54,7 +54,7 @@ fn format(accepted: &[Choice<'_>]) -> Format {
         });
         let groups = accepted.iter().filter(|choice| choice.is(&format!("{group}/*")));
         let any = accepted.iter().filter(|choice| choice.is("*/*"));
-        // The most precise range counts. Of several of one precision, the best.
+        // The most specific range counts; among equally specific ones, the highest quality.
         let best = |quality: u16, choice: &Choice<'_>| quality.max(choice.quality);
         let precise = [named.collect::<Vec<_>>(), groups.collect(), any.collect()];
         let (precision, ranges) = precise.iter().enumerate().find(|(_, of)| !of.is_empty())?;
@@ -69,7 +69,7 @@ fn format(accepted: &[Choice<'_>]) -> Format {
     }
 }
 
-/// Whether gzip is liked, and as much as no compression.
+/// Whether gzip is accepted and preferred at least as much as no compression.
 fn accepts_gzip(accepted: &[Choice<'_>]) -> bool {
     let named = |name: &str| accepted.iter().find(|choice| choice.is(name)).map(|it| it.quality);
     let gzip = named("gzip").or_else(|| named("x-gzip")).or_else(|| named("*")).unwrap_or(0);
@@ -105,7 +105,7 @@ mod tests {
             ("application/*, text/plain;q=0.1", Format::OpenMetrics),
             ("text/plain;q=0, */*", Format::OpenMetrics),
             ("text/plain;version=0.0.4;q=0.2, text/plain;q=0.9", Format::Text),
-            // What Prometheus 2.50 and 3.0 send.
+            // Headers of Prometheus 2.50 and 3.0.
             (
                 "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;\
                  version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",

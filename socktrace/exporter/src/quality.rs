@@ -1,4 +1,4 @@
-//! What a client accepts and how much it likes it: the lists of RFC 9110, section 12.4.
+//! Clients' preferences: the lists of RFC 9110, section 12.4.
 
 use axum::http::{HeaderMap, HeaderName};
 
@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, HeaderName};
 pub(super) struct Choice<'a> {
     pub(super) name: &'a str,
     parameters: &'a str,
-    /// In thousandths; 0 means that it is not acceptable.
+    /// Quality in thousandths; 0 means not acceptable.
     pub(super) quality: u16,
 }
 
-/// The elements of all fields of that name; one that cannot be read is left out.
+/// Parses the elements of all fields with a name; malformed elements are skipped.
 pub(super) fn choices<'a>(headers: &'a HeaderMap, field: &HeaderName) -> Vec<Choice<'a>> {
     let fields = headers.get_all(field).into_iter().filter_map(|value| value.to_str().ok());
     fields.flat_map(|list| list.split(',')).filter_map(Choice::parse).collect()
@@ -25,7 +25,7 @@ impl<'a> Choice<'a> {
         (!choice.name.is_empty()).then_some(Self { quality, ..choice })
     }
 
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     pub(super) fn parameter(&self, wanted: &str) -> Option<&'a str> {
         let parameters = self.parameters.split(';').filter_map(|pair| pair.split_once('='));
         parameters
@@ -39,7 +39,7 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// Thousandths of a quality, which has three decimals at most.
+/// Parses a quality, which has at most three decimals, into thousandths.
 fn quality(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     if !matches!(whole, "0" | "1")

@@ -1,4 +1,4 @@
-//! One scrape at a time, shared by all who asked for it before it began.
+//! Scrapes, one at a time, each shared by all clients that requested it before it began.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use tokio::{sync::Mutex, task::spawn_blocking, time::Instant};
 
 use super::page::Wanted;
 
-/// Reads the metrics as they are now.
+/// Reads the current metrics.
 pub type Gather = dyn Fn() -> anyhow::Result<Vec<MetricFamily>> + Send + Sync;
 
-/// Serves pages of metrics.
+/// Source of metrics pages.
 ///
-/// Reading the kernel's maps takes time, so however many clients ask, it is done once at a time. Each
-/// client gets metrics that are newer than its request.
+/// Reading the kernel's maps takes time. However many clients ask, only one scrape runs at a time,
+/// and each client gets metrics newer than its request.
 pub(super) struct Scrapes {
     gather: Arc<Gather>,
     last: Arc<Mutex<Option<Scrape>>>,
 }
 
-/// The metrics that were read, and the pages made of them.
+/// Gathered metrics, and the pages encoded from them.
 struct Scrape {
     began: Instant,
     families: Vec<MetricFamily>,
@@ -33,13 +33,13 @@ impl Scrapes {
         Self { gather, last: Arc::default() }
     }
 
-    /// The metrics, read after this call.
+    /// A page of metrics that were gathered after this call.
     pub(super) async fn page(&self, wanted: Wanted) -> anyhow::Result<Bytes> {
         let asked = Instant::now();
         let mut last = Arc::clone(&self.last).lock_owned().await;
         let gather = Arc::clone(&self.gather);
-        // The lock goes along: when this client goes away, what has begun goes on, and no other
-        // scrape beside it.
+        // The lock moves into the task. If this client goes away, the scrape continues and no other
+        // can start meanwhile.
         let work = spawn_blocking(move || {
             let scrape = match last.take().filter(|scrape| scrape.began >= asked) {
                 Some(scrape) => scrape,
@@ -91,7 +91,7 @@ mod tests {
         most_at_a_time: AtomicU32,
     }
 
-    /// Scrapes that count themselves, and take some time.
+    /// Scrapes that are counted and take some time.
     fn counted() -> (Arc<Scrapes>, Arc<Counts>) {
         let counts = Arc::new(Counts::default());
         let counting = Arc::clone(&counts);
@@ -116,7 +116,7 @@ mod tests {
             clients.spawn(async move { scrapes.page(wanted).await.expect("a page") });
         }
         clients.join_all().await;
-        // The first alone; all others asked before the second began.
+        // One for the first client; all others asked before the second began.
         assert!(counts.made.load(Ordering::SeqCst) <= 2, "{:?}", counts.made);
     }
 

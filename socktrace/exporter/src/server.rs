@@ -1,4 +1,4 @@
-//! The server: its own thread, so that no client can delay the stream of failures.
+//! The server. It has its own thread so that clients cannot delay the stream of failures.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -32,21 +32,21 @@ use super::{
     vital,
 };
 
-/// Threads for what takes long: one scrape at a time, one password.
+/// Threads for slow work: one scrape and one password hash at a time.
 const WORKERS: usize = 2;
 
-/// How long to wait when no connection can be accepted, for lack of descriptors or memory.
+/// Pause after a failed accept, when descriptors or memory are short.
 const RECOVERY: Duration = Duration::from_secs(1);
 
-/// The sockets to serve.
+/// Sockets to serve.
 pub struct Listeners {
-    /// For all pages.
+    /// Sockets for all pages.
     pub pages: Vec<Listener>,
-    /// For those about health alone, without TLS and credentials.
+    /// Sockets for the health pages alone, without TLS and credentials.
     pub health: Vec<Listener>,
 }
 
-/// A running server. Ends when dropped, and removes the UNIX sockets that it made.
+/// A running server. Dropping it stops the server and removes its UNIX sockets.
 pub struct Server {
     _stop: oneshot::Sender<()>,
     _files: Vec<SocketFile>,
@@ -56,7 +56,7 @@ impl Server {
     /// Serves these sockets.
     ///
     /// # Errors
-    /// When the system has no thread or descriptors for it.
+    /// When the system has no thread or descriptors left.
     pub fn start(listeners: Listeners, access: Access, site: Site) -> anyhow::Result<Self> {
         Self::start_within(Limits::DEFAULT, listeners, access, site)
     }
@@ -82,7 +82,7 @@ impl Server {
             let pages = TowerToHyperService::new(pages);
             Arc::new(Shared { limits, connections, access, pages })
         };
-        // Places of their own: clients of the metrics do not keep probes out.
+        // Separate tables, so that metrics clients cannot keep out probes.
         let connections = || Connections::new(limits.connections);
         let shared = share(connections(), access, pages);
         let health = share(connections(), Access::for_everybody()?, health);
@@ -95,7 +95,7 @@ impl Server {
                 for acceptor in health_acceptors {
                     tokio::spawn(accept(acceptor, Arc::clone(&health)));
                 }
-                // Never sent: ends when the server is dropped.
+                // The message never comes: the channel closes when the server is dropped.
                 drop(stopped.await);
             });
             runtime.shutdown_background();
@@ -139,7 +139,7 @@ async fn accept(acceptor: Acceptor, shared: Arc<Shared>) {
                 place.run(|place| shared.serve(stream, place));
             }
             Err(error) if is_of_one_connection(&error) => log::debug!("accept: {error}"),
-            // It would fail again at once.
+            // Another attempt would fail at once.
             Err(error) => {
                 if !failing {
                     log::warn!("cannot accept connections for metrics: {error}");
@@ -151,8 +151,8 @@ async fn accept(acceptor: Acceptor, shared: Arc<Shared>) {
     }
 }
 
-/// Whether the error is that of a connection that has failed in the queue, which `accept(2)` hands
-/// on; the next one may be sound.
+/// Whether the error is that of a queued connection, which `accept(2)` passes on. The next
+/// connection may be fine.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
@@ -187,7 +187,7 @@ impl Shared {
         };
         let place = Arc::new(place);
         let answer = hyper::service::service_fn(|request| self.answer(&place, request));
-        // The answer is a page that many connections share, and not copied.
+        // The answer is one page shared by many connections, and is not copied.
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.request)

@@ -1,4 +1,4 @@
-//! Tests of the whole server by real connections: what it answers, and what clients cannot do.
+//! Tests of the whole server over real connections: its answers, and its resistance to clients.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -18,13 +18,13 @@ use super::{limits::Limits, *};
 
 const GET: &str = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
-/// Long enough for what must happen, on a busy machine.
+/// Upper bound for what must happen, even on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A time that tests can wait for.
+/// A timeout that tests can wait for.
 pub(super) const SHORT: Duration = Duration::from_millis(300);
 
-/// Limits of which none takes effect in a test.
+/// Limits that never take effect in a test.
 pub(super) const AMPLE: Limits = Limits {
     connections: 8,
     request: Duration::from_mins(5),
@@ -62,7 +62,7 @@ fn start(limits: Limits, site: Site) -> (Server, SocketAddr) {
     (Server::start_within(limits, listeners, open(), site).expect("a server"), address)
 }
 
-/// Access for everybody.
+/// Access for everyone.
 fn open() -> Access {
     Access::for_everybody().expect("nothing to read")
 }
@@ -73,7 +73,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// All that comes until the server closes.
+/// Reads everything until the server closes.
 fn read(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map(|_| answer)
@@ -89,7 +89,7 @@ fn request(method: &str, path: &str, headers: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n")
 }
 
-/// Checks that a client that means well is served, and soon.
+/// Checks that a well-behaved client is served promptly.
 fn assert_served(address: SocketAddr) {
     let started = Instant::now();
     let answer = ask(address, GET);
@@ -97,7 +97,7 @@ fn assert_served(address: SocketAddr) {
     assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
 }
 
-/// Whether the server has closed, or does within the time.
+/// Whether the server has closed the connection, or does so within the time.
 pub(super) fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
     stream.set_read_timeout(Some(patience)).expect("set");
     match stream.read(&mut [0; 1]) {
@@ -199,7 +199,7 @@ fn headers_that_come_slowly_are_not_waited_for() {
     let mut silent = connect(address);
     let mut slow = connect(address);
     let started = Instant::now();
-    // A byte now and then gains no time.
+    // Sending a byte now and then gains no time.
     while slow.write_all(b"G").is_ok() && started.elapsed() < PATIENCE {
         thread::sleep(SHORT / 10);
     }
@@ -210,7 +210,7 @@ fn headers_that_come_slowly_are_not_waited_for() {
 
 #[test]
 fn idle_connections_keep_nobody_out() {
-    // Both ends of all connections, and what other tests take.
+    // Descriptors for both ends of all connections, and for other tests.
     const IDLE: usize = 3_000;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(8_192), hard).expect("a higher limit");
@@ -228,7 +228,7 @@ fn idle_connections_keep_nobody_out() {
         }
     }
     assert_served(address);
-    // The last ones may be open; it is a fact of all others that they end.
+    // The last ones may be open; all others must be closed.
     let (rest, last) = idle.split_at_mut(IDLE - AMPLE.connections);
     assert!(rest.iter_mut().all(|stream| is_closed(stream, PATIENCE)));
     let open = last.iter_mut().filter_map(|stream| {
@@ -245,7 +245,7 @@ fn oversized_heads_are_refused() {
     let many = "X-Many: x\r\n".repeat(AMPLE.headers + 1);
     for headers in [long, many] {
         let mut stream = connect(address);
-        // The server may close before it has taken all.
+        // The server may close before it has read everything.
         drop(stream.write_all(request("GET", "/metrics", &headers).as_bytes()));
         let mut start = [0; 12];
         stream.read_exact(&mut start).expect("an answer");
@@ -288,7 +288,7 @@ fn a_body_is_not_taken() {
     let head = "GET /metrics HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000000\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("sent");
     let started = Instant::now();
-    // The answer comes, and the connection ends, whatever more there was to be.
+    // The answer arrives and the connection ends, although more was to be sent.
     while stream.write_all(&[0; 4096]).is_ok() {
         assert!(started.elapsed() < PATIENCE, "the body is read");
     }
@@ -298,7 +298,7 @@ fn a_body_is_not_taken() {
 #[test]
 fn clients_that_never_read_are_left() {
     let limits = Limits { delivery: SHORT, ..AMPLE };
-    // More than all buffers between the two ends take.
+    // More than all buffers on the way can hold.
     let page = families(100_000);
     let (_server, address) = start(limits, site(move || page.clone()));
     let mut stalled: Vec<_> = (0..2 * AMPLE.connections).map(|_| connect(address)).collect();
@@ -307,7 +307,7 @@ fn clients_that_never_read_are_left() {
     }
     assert_served(address);
     thread::sleep(2 * SHORT);
-    // Each gets what was on its way, and not the end.
+    // Each one gets what was in flight, but not the end.
     for mut stream in stalled {
         let got = read(&mut stream).map_or(0, |answer| answer.len());
         assert!(got < 10_000_000, "a stalled client got all {got} bytes");
@@ -325,7 +325,7 @@ fn a_slow_scrape_is_given_up() {
     let (_server, address) = start(Limits { answer: SHORT, ..AMPLE }, site(slow));
     let answer = ask(address, GET);
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    // Meanwhile the other pages are there.
+    // The other pages are available meanwhile.
     let health = ask(address, &request("GET", "/healthz", ""));
     assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
 }

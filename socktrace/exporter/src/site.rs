@@ -1,4 +1,4 @@
-//! The pages: metrics, health, readiness, and an index for people.
+//! The pages: metrics, health, readiness, and an HTML index.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ use super::{
 
 /// Contents of the pages.
 pub struct Site {
-    /// Reads the metrics as they are now; never called twice at a time.
+    /// Reads the current metrics; never called concurrently.
     pub gather: Arc<Gather>,
-    /// Asks the event loop whose health `/healthz` reports.
+    /// Checks the event loop whose health `/healthz` reports.
     pub liveness: Liveness,
-    /// The answer of `/readyz`.
+    /// Answer of `/readyz`.
     pub readiness: Readiness,
-    /// The page at `/`, for people, as HTML.
+    /// The page at `/`, in HTML.
     pub index: String,
 }
 
-/// Whether the exporter has anything to export; stays as it was at the start.
+/// Whether the exporter has anything to export. Fixed at the start.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    /// 200, or else 503.
+    /// Status 200 if true, else 503.
     pub is_ready: bool,
-    /// The details, in lines of plain text.
+    /// Details, as lines of plain text.
     pub text: String,
 }
 
-/// The pages about health, which need no credentials unless they are asked to.
+/// The health pages, which need no credentials unless configured to.
 pub(super) const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
 
 /// State shared by request handlers.
@@ -51,11 +51,11 @@ struct Pages {
     index: String,
 }
 
-/// Answers requests: one for all pages, and one for those about health alone.
+/// Routers for requests: one for all pages, and one for the health pages alone.
 pub(super) fn routers(site: Site) -> (Router, Router) {
     let Site { gather, liveness, readiness, index } = site;
     let pages = Arc::new(Pages { scrapes: Scrapes::new(gather), liveness, readiness, index });
-    // HEAD is answered as GET without the body; other methods with 405 and what is allowed.
+    // HEAD is answered like GET without the body; other methods with 405 and the allowed ones.
     let [health_path, readiness_path] = HEALTH;
     let health = Router::new().route(health_path, get(healthz)).route(readiness_path, get(readyz));
     let all = Router::new()
@@ -91,7 +91,7 @@ async fn metrics(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Respons
     response
 }
 
-/// Whether the process makes progress; one that does not is to be restarted.
+/// Whether the process makes progress. If not, it should be restarted.
 async fn healthz(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
     if pages.liveness.is_alive().await {
         return (StatusCode::OK, "ok\n".to_owned());

@@ -1,4 +1,4 @@
-//! Sockets that systemd has opened and passed: `sd_listen_fds(3)`.
+//! Sockets opened and passed by systemd: `sd_listen_fds(3)`.
 
 use std::{env, io, process};
 
@@ -10,25 +10,25 @@ use super::listener::Listener;
 pub struct PassedSockets(ListenFd);
 
 impl PassedSockets {
-    /// The sockets for this process. To be called before there are threads, as it removes the
-    /// variables that describe them from the environment.
+    /// Takes over the sockets passed to this process. Call this before starting threads, because it
+    /// removes the variables that describe them from the environment.
     #[must_use]
     pub fn from_env() -> Self {
-        // The library takes descriptors without LISTEN_PID too. Those could be another process's.
+        // The library accepts descriptors even without LISTEN_PID. They could be another process's.
         let meant = env::var("LISTEN_PID").is_ok_and(|pid| pid == process::id().to_string());
         Self(if meant { ListenFd::from_env() } else { ListenFd::empty() })
     }
 
-    /// Whether there are none, or all have been taken.
+    /// Whether no sockets are left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.len() == 0
     }
 
-    /// Takes all of them.
+    /// Takes all sockets.
     ///
     /// # Errors
-    /// When there are none, or one is no listening stream socket.
+    /// When there are none, or one is not a listening stream socket.
     pub(super) fn take(&mut self) -> io::Result<Vec<Listener>> {
         if self.is_empty() {
             let text = "systemd has passed no socket; is socktrace.socket enabled?";
@@ -40,7 +40,7 @@ impl PassedSockets {
 }
 
 fn take_one(passed: &mut ListenFd, index: usize) -> io::Result<Listener> {
-    // One of another kind stays where it is.
+    // A socket of another type is not consumed.
     let listener = match passed.take_tcp_listener(index) {
         Ok(Some(listener)) => Some(Listener::Tcp(listener)),
         _ => passed.take_unix_listener(index)?.map(|listener| Listener::Unix(listener, None)),

@@ -1,4 +1,4 @@
-//! TLS as a web configuration file asks for it.
+//! TLS settings of a web configuration file.
 
 use std::{fs, sync::Arc};
 
@@ -15,13 +15,13 @@ use super::{
     web_config::{ClientAuth, Pem, TlsConfig},
 };
 
-/// The protocol that is spoken, for clients that offer several.
+/// The only protocol offered during ALPN.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Reads certificates and key and makes the server's side of TLS.
+/// Reads certificates and key, and returns the TLS server configuration.
 ///
 /// # Errors
-/// When a file cannot be read, or they do not go together.
+/// When a file cannot be read, or certificate and key do not match.
 pub(super) fn server_config(tls: &TlsConfig) -> anyhow::Result<ServerConfig> {
     let provider = Arc::new(CryptoProvider {
         cipher_suites: tls.suites.clone(),

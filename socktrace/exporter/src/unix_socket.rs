@@ -14,15 +14,17 @@ use std::{
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// The backlog, as of the standard library's listeners.
+/// The backlog, the same as for the standard library's listeners.
 const BACKLOG: i32 = 128;
 
-/// How long to wait for another process that makes a socket in the same directory, and how often to look.
+/// Longest wait for another process that is creating a socket in the same directory, and the
+/// polling interval.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The file of a socket. Removed when dropped, unless another has taken its place or its directory belongs to
-/// another user: the next [`SocketFile::bind`] replaces it then.
+/// The file of a socket, removed when dropped. It stays if another file has replaced it, or if its
+/// directory belongs to another user; in the latter case, the next [`SocketFile::bind`] replaces
+/// it.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -30,12 +32,12 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Makes a socket that listens at `path`. One that nobody listens at any more is replaced.
+    /// Creates a socket that listens at `path`. A stale socket is replaced.
     ///
     /// # Errors
-    /// When another process listens there, when there is something else, or no access.
+    /// When another process listens there, another kind of file exists, or access is denied.
     pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
-        // A socket that does not listen yet looks like one that is left over.
+        // A socket that is not listening yet looks like a stale one.
         let _lock = lock(path)?;
         let socket = match bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path)? => {
@@ -44,7 +46,7 @@ impl SocketFile {
             }
             result => result?,
         };
-        // Nobody can connect before it listens, so nobody gets in before the mode is set.
+        // Nobody can connect before `listen`, hence not before the mode is set.
         fs::set_permissions(path, Permissions::from_mode(mode))?;
         socket.listen(BACKLOG)?;
         let identity = identity(&fs::symlink_metadata(path)?);
@@ -57,7 +59,7 @@ impl Drop for SocketFile {
         let still_ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| identity(&metadata) == self.identity);
         if still_ours && let Err(error) = fs::remove_file(&self.path) {
-            // A process that has left root cannot remove files from root's directories.
+            // A process that has dropped root cannot remove files from root's directories.
             let level = match error.kind() {
                 io::ErrorKind::PermissionDenied => log::Level::Debug,
                 _ => log::Level::Warn,
@@ -67,7 +69,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Keeps others from making a socket in the same directory, until the lock is dropped.
+/// Keeps other processes from creating a socket in the same directory until the lock is dropped.
 fn lock(path: &Path) -> io::Result<File> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let directory = File::open(directory.unwrap_or(Path::new(".")))?;
@@ -91,7 +93,7 @@ fn bind(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether it is a socket that refuses connections, left over by a process that was killed.
+/// Whether the file is a socket that refuses connections, left behind by a killed process.
 fn is_stale(path: &Path) -> io::Result<bool> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::new(
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn one_that_does_not_listen_yet_is_not_left_over() {
         let (_directory, path) = place();
-        // As another process has it for a moment.
+        // State of another process's socket for a moment.
         let lock = lock(&path).expect("locked");
         let socket = bind(&path).expect("bound");
         let other = thread::scope(|scope| {
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         UnixStream::connect(&path).expect("it still listens");
 
-        // Another process has put its own there: it stays.
+        // Another process has put its own file there, which stays.
         fs::remove_file(&path).expect("removed");
         fs::write(&path, "precious").expect("written");
         drop(file);

@@ -1,4 +1,4 @@
-//! Threads without which the process would only look well.
+//! Vital threads: the process would look healthy without them, but do no work.
 
 use std::{io, process, thread};
 
@@ -8,7 +8,7 @@ const PANICKED: i32 = 101;
 /// Starts a thread that ends the process when it panics, so that a supervisor can restart it.
 ///
 /// # Errors
-/// When the system has no thread for it.
+/// When the system cannot create the thread.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let run = || {
         let end = EndOfProcess;
@@ -18,7 +18,7 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()>
     thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
-/// Ends the process if it goes while its thread panics.
+/// Ends the process if dropped during a panic.
 struct EndOfProcess;
 
 impl Drop for EndOfProcess {
@@ -35,7 +35,7 @@ mod tests {
 
     use super::*;
 
-    /// Says to this test's own program that it is to panic.
+    /// Environment variable that makes this test's own program panic.
     const VARIABLE: &str = "VITAL_THREAD_PANICS";
 
     #[test]

@@ -1,4 +1,4 @@
-//! Whether another event loop makes progress: it is asked, and answers.
+//! Liveness check of another event loop, by request and answer.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the event loop may take to answer.
+/// Longest time for the event loop to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many may wait for an answer; others wait for a place.
+/// Maximum number of pending requests; others wait.
 const WAITING: usize = 16;
 
-/// Asks the event loop from other threads. Nobody is woken while nobody asks.
+/// Checks the event loop from other threads. It is not woken unless someone checks.
 #[derive(Clone)]
 pub struct Liveness(mpsc::Sender<oneshot::Sender<()>>);
 
-/// Run by the event loop, to show that it makes progress.
+/// The event loop's side, which shows that it makes progress.
 pub struct Watchdog(mpsc::Receiver<oneshot::Sender<()>>);
 
 impl Liveness {
-    /// Both ends.
+    /// Creates both ends.
     #[must_use]
     pub fn new() -> (Self, Watchdog) {
         let (sender, receiver) = mpsc::channel(WAITING);
@@ -37,10 +37,11 @@ impl Liveness {
 }
 
 impl Watchdog {
-    /// Answers until nobody is left who could ask. To be run by the event loop in question.
+    /// Answers until all [`Liveness`] handles are dropped. Must run on the event loop to be
+    /// checked.
     pub async fn run(mut self) {
         while let Some(asker) = self.0.recv().await {
-            // Who has lost patience does not hear it.
+            // A requester that timed out no longer receives the answer.
             let _heard = asker.send(());
         }
     }

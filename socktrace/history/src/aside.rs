@@ -1,4 +1,4 @@
-//! What becomes of a file that cannot be used: it is renamed, never deleted.
+//! Unusable files, which are renamed and never deleted.
 
 use std::{
     ffi::OsString,
@@ -7,13 +7,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Files that `SQLite` keeps beside a database.
+/// Suffix of the log that `SQLite` keeps next to a database.
 const LOG: &str = "-wal";
 
-/// Renames a file and the log that belongs to it; returns its new name.
+/// Renames a file and its log; returns the file's new name.
 ///
 /// # Errors
-/// When it cannot be renamed.
+/// When the file cannot be renamed.
 pub(crate) fn set_aside(file: &Path, why: &str) -> io::Result<PathBuf> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut number = since.as_secs();
@@ -29,12 +29,12 @@ pub(crate) fn set_aside(file: &Path, why: &str) -> io::Result<PathBuf> {
     }
 }
 
-/// The log of what was not moved to the file yet.
+/// The write-ahead log, with data not yet in the file.
 pub(crate) fn log_of(file: &Path) -> PathBuf {
     beside(file, LOG)
 }
 
-/// A name with something after it.
+/// A file name with a suffix.
 pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(suffix);

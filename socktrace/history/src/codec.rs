@@ -1,7 +1,7 @@
-//! Lines in little room: what many lines have in common is kept once, as their shape.
+//! Compact storage of lines: what many lines have in common is stored once, as their shape.
 //!
-//! A shape is a line with gaps instead of what differs from line to line: numbers, addresses, and words with
-//! digits in sentences. What fills the gaps is kept for each line.
+//! A shape is a line with gaps in place of the varying parts: numbers, addresses, and words with
+//! digits in sentences. The contents of the gaps are stored for each line.
 
 use std::{ops::Range, str::FromStr as _};
 
@@ -11,20 +11,20 @@ use jiff::{
 };
 use memchr::memchr2;
 
-/// A gap in a shape. JSON has neither of the two bytes, which it escapes.
+/// Marks a gap in a shape. JSON contains neither of these two bytes unescaped.
 const GAP: u8 = 0;
 
-/// The gap that the line's time fills.
+/// Marks the gap for the line's time.
 const TIME_GAP: u8 = 1;
 
-/// Text fields that differ from line to line.
+/// Text fields that vary from line to line.
 const VARIABLE: [&str; 7] =
     ["local", "remote", "remote_name", "flow", "router", "path", "peer_address"];
 
-/// Text fields that are sentences, in which words with digits differ.
+/// Text fields with sentences, in which words with digits vary.
 const SENTENCES: [&str; 2] = ["reason", "advice"];
 
-/// Number fields that are the same in many lines.
+/// Number fields with the same value in many lines.
 const FIXED: [&str; 9] = [
     "errno_number",
     "uid",
@@ -37,30 +37,30 @@ const FIXED: [&str; 9] = [
     "user_timeout_ms",
 ];
 
-/// How times are written.
+/// Format of times.
 const TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
 
-/// The first byte of what fills a gap: a length below this.
+/// First byte of a short filling: its length, below this value.
 const SMALL: u8 = 0x80;
 
-/// Or this and a length in four bytes.
+/// First byte of a long filling, followed by its length in four bytes.
 const LONG: u8 = 0xff;
 
-/// A line taken apart.
+/// A line split into shape and fillings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Packed {
     pub(crate) shape: Vec<u8>,
-    /// The values for the gaps of the shape, in order.
+    /// Fillings of the shape's gaps, in order.
     pub(crate) fillings: Vec<u8>,
 }
 
 impl Packed {
-    /// Takes a line apart that has this time, in nanoseconds since 1970.
+    /// Splits a line with this time, in nanoseconds since 1970.
     pub(crate) fn pack(&mut self, line: &[u8], time: i64) {
         self.shape.clear();
         self.fillings.clear();
         if line.contains(&GAP) || line.contains(&TIME_GAP) {
-            // No JSON.
+            // Not JSON.
             self.gap(line);
             return;
         }
@@ -134,7 +134,7 @@ impl Packed {
         }
     }
 
-    /// Leaves a gap, which this fills.
+    /// Adds a gap with this filling.
     fn gap(&mut self, filling: &[u8]) {
         self.shape.push(GAP);
         if let Some(number) = small_number(filling) {
@@ -153,7 +153,7 @@ impl Packed {
     }
 }
 
-/// Adds the line of this shape, fillings and time to a buffer; `None` when they do not fit each other.
+/// Appends the line with this shape, fillings and time to a buffer; `None` if they do not match.
 pub(crate) fn unpack(
     shape: &[u8],
     mut fillings: &[u8],
@@ -164,7 +164,7 @@ pub(crate) fn unpack(
     fillings.is_empty().then_some(())
 }
 
-/// Adds a part of a line to a buffer, and takes what fills its gaps.
+/// Appends a part of a line to a buffer, and consumes the fillings of its gaps.
 pub(crate) fn fill(part: &[u8], fillings: &mut &[u8], time: i64, out: &mut Vec<u8>) -> Option<()> {
     let mut rest = part;
     while let Some(at) = memchr2(GAP, TIME_GAP, rest) {
@@ -197,12 +197,12 @@ pub(crate) fn fill(part: &[u8], fillings: &mut &[u8], time: i64, out: &mut Vec<u
     Some(())
 }
 
-/// The fields of a shape's object whose values have gaps, with those values; but not one that is just the
-/// line's time. Gaps lie in values alone.
+/// The fields of a shape's object whose values have gaps, with the ranges of these values. A field
+/// that contains only the line's time is excluded. Gaps occur only in values.
 pub(crate) fn differing(shape: &[u8]) -> Vec<(Box<str>, Range<usize>)> {
     let mut found = Vec::new();
     let (mut depth, mut at) = (0_usize, 0);
-    // The last text, and where the value of this key begins.
+    // The last text, and the start of this key's value.
     let (mut last, mut key): (&[u8], _) = (b"", None);
     while let Some(byte) = shape.get(at) {
         match byte {
@@ -231,7 +231,7 @@ pub(crate) fn differing(shape: &[u8]) -> Vec<(Box<str>, Range<usize>)> {
     found
 }
 
-/// The content of a JSON text after its quotation mark, up to the one that ends it.
+/// The content of a JSON string after its opening quotation mark, up to the closing one.
 fn text(rest: &[u8]) -> &[u8] {
     let mut at = 0;
     while let Some(found) = rest[at..].iter().position(|byte| matches!(byte, b'"' | b'\\')) {
@@ -247,7 +247,7 @@ const fn is_of_number(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
-/// Whether a byte is part of a word, an address or a number.
+/// Whether a byte belongs to a word, an address or a number.
 const fn is_of_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'_' | b'-')
 }
@@ -256,7 +256,7 @@ fn is_one_of(names: &[&str], key: &[u8]) -> bool {
     names.iter().any(|name| name.as_bytes() == key)
 }
 
-/// A number that is small and written as numbers are.
+/// A small number in canonical form.
 fn small_number(text: &[u8]) -> Option<u8> {
     let is_plain =
         matches!(text, [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] | [b'1', b'0' | b'1', _]);
@@ -267,12 +267,12 @@ fn small_number(text: &[u8]) -> Option<u8> {
     (number < LONG - SMALL).then_some(number)
 }
 
-/// The time that a text stands for, if it is written with nine decimals in UTC.
+/// The time in a text, if written with nine decimals in UTC.
 fn nanoseconds(text: &[u8]) -> Option<i64> {
     const LENGTH: usize = "2026-03-01T08:05:09.123000000Z".len();
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() == LENGTH)?;
     let time = Timestamp::from_str(text).ok()?;
-    // A leap second and others that are written otherwise.
+    // Leap seconds, for example, do not survive a round trip.
     (format!("{time:.9}") == text).then(|| i64::try_from(time.as_nanosecond()).ok())?
 }
 

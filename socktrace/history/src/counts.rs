@@ -1,23 +1,24 @@
-//! What became of lines: written by queue and keeper, read by scrapes.
+//! Counts of lines, written by queue and keeper, read by scrapes.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Why lines were dropped.
+/// Reason for dropping lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
-    /// The queue had no room, as the disk is slow.
+    /// The queue was full because the disk is slow.
     QueueFull,
-    /// The file took none: the disk is full, cannot be written, or another process keeps the history.
+    /// The file could not be written: the disk is full or fails, or another process keeps the
+    /// history.
     Unwritable,
-    /// The daemon ended before they were written.
+    /// The daemon exited before the lines were written.
     Ended,
 }
 
 impl Dropped {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 3] = [Self::QueueFull, Self::Unwritable, Self::Ended];
 
-    /// The value of a label.
+    /// Value of the metric's label.
     #[must_use]
     pub const fn id(self) -> &'static str {
         match self {
@@ -28,7 +29,7 @@ impl Dropped {
     }
 }
 
-/// The numbers so far.
+/// Counts up to now.
 #[derive(Debug, Default)]
 pub struct Counts {
     written: AtomicU64,
@@ -37,21 +38,21 @@ pub struct Counts {
     queued_bytes: AtomicU64,
 }
 
-/// The numbers at one moment.
+/// Snapshot of the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// Lines in the file since the start.
+    /// Lines written to the file since the start.
     pub written: u64,
-    /// Lines that were dropped, in the order of [`Dropped::ALL`].
+    /// Dropped lines, in the order of [`Dropped::ALL`].
     pub dropped: [u64; Dropped::ALL.len()],
-    /// Size of the file, and of the log of what was not moved there yet.
+    /// Size of the file and its write-ahead log.
     pub file_bytes: u64,
-    /// Memory of lines that wait.
+    /// Memory used by queued lines.
     pub queued_bytes: u64,
 }
 
 impl Counts {
-    /// The numbers now.
+    /// Takes a snapshot.
     #[must_use]
     pub fn read(&self) -> Numbers {
         Numbers {
@@ -80,7 +81,7 @@ impl Counts {
 }
 
 impl Numbers {
-    /// How many were dropped for this reason.
+    /// Number of lines dropped for a reason.
     #[must_use]
     pub const fn dropped(&self, why: Dropped) -> u64 {
         self.dropped[why as usize]

@@ -1,4 +1,4 @@
-//! The thread that writes what waits, and goes on when the disk does not.
+//! The thread that writes queued lines and survives disk failures.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -14,30 +14,30 @@ use super::{
     store::{Limits, OpenError, Store, is_damage},
 };
 
-/// How often what is too old is removed.
+/// Interval at which old lines are removed.
 const PRUNING: Duration = Duration::from_mins(1);
 
-/// How long after a failure to write it is tried again.
+/// Pause after a failed write.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// How long the rest may take in the end.
+/// Longest time to write the remaining lines at exit.
 const END: Duration = Duration::from_secs(5);
 
-/// Writes lines.
+/// Writes lines to the file.
 #[derive(Debug)]
 pub struct Keeper {
     queue: Arc<Queue>,
     place: Place,
     limits: Arc<Mutex<Limits>>,
     store: Option<Store>,
-    /// When it is tried again, after a failure that was reported.
+    /// Time of the next attempt after a failure, which has been reported.
     retry: Option<Instant>,
-    /// When what is too much was removed last, and what that was.
+    /// Time and limits of the last pruning.
     pruned: Option<(Instant, Limits)>,
     done: mpsc::Sender<()>,
 }
 
-/// Changes and ends a keeper.
+/// Handle to change limits and stop a keeper.
 #[derive(Debug)]
 pub struct Control {
     queue: Arc<Queue>,
@@ -46,8 +46,8 @@ pub struct Control {
 }
 
 impl Keeper {
-    /// One that writes there what waits in a queue. Opens the file, with the privileges that there are; where
-    /// that fails it says so, and tries again later.
+    /// A keeper that writes queued lines to a place. It opens the file with the privileges
+    /// available now. If that fails, it logs the failure and retries later.
     #[must_use]
     pub fn new(queue: Arc<Queue>, place: Place, limits: Limits) -> (Self, Control) {
         let (done, end) = mpsc::channel();
@@ -69,13 +69,13 @@ impl Keeper {
             }
             self.prune();
         }
-        // Closes the file before the end is known.
+        // Close the file before signalling the end.
         self.store = None;
-        // Whoever waited for it may have gone.
+        // The receiver may have gone.
         let _ = self.done.send(());
     }
 
-    /// Writes lines, or counts them as missing.
+    /// Writes lines, or counts them as dropped.
     pub(crate) fn keep(&mut self, rows: &[Row]) {
         let counts = Arc::clone(self.queue.counts());
         if self.retry.is_some_and(|retry| Instant::now() < retry) {
@@ -103,7 +103,7 @@ impl Keeper {
             }
             Err(error) => {
                 if is_damage(&error) {
-                    // These lines begin a new one.
+                    // These lines start a new file.
                     self.store = None;
                     Store::set_aside(&self.place);
                     self.open();
@@ -116,7 +116,7 @@ impl Keeper {
                 }
                 counts.add_dropped(Dropped::Unwritable, rows.len() as u64);
                 if !passes(&error) {
-                    // A problem that is fixed meanwhile shows only in a file that is opened again.
+                    // Only reopening the file shows whether the problem has been fixed.
                     self.store = None;
                 }
                 self.failed(&format!("cannot be written: {error}"));
@@ -137,14 +137,14 @@ impl Keeper {
         }
     }
 
-    /// Notes a failure, and says so once.
+    /// Records a failure and logs the first in a row.
     fn failed(&mut self, text: &str) {
         if self.retry.replace(Instant::now() + RETRY).is_none() {
             log::warn!("history: {text}; everything else continues");
         }
     }
 
-    /// Removes what is too much at once, and what is too old now and then.
+    /// Removes excess lines immediately, and old lines at intervals.
     pub(crate) fn prune(&mut self) {
         let Some(store) = &mut self.store else { return };
         let limits = *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,25 +161,25 @@ impl Keeper {
     }
 }
 
-/// Whether a failure passes while the file stays open.
+/// Whether a failure is temporary, so that the file can stay open.
 fn passes(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(code, Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 impl Control {
-    /// Keeps more or less from now on: what is too much goes within a minute.
+    /// Sets new limits; excess lines are removed within a minute.
     pub fn change(&self, limits: Limits) {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
-    /// Counts of lines so far.
+    /// The keeper's queue.
     #[must_use]
     pub fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 
-    /// Writes what waits, if that takes no longer than some seconds, and returns the counts.
+    /// Writes the queued lines, within some seconds at most, and returns the counts.
     #[must_use]
     pub fn finish(self) -> Numbers {
         self.queue.close();

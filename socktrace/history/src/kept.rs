@@ -1,17 +1,17 @@
-//! A line as it lies in the file. Putting it together and reading it again takes far longer than finding it,
-//! and most of it is what all lines of its shape have.
+//! Stored lines. Reassembling and parsing a line takes far longer than finding it, and most of it
+//! is the same for all lines of a shape.
 
 use std::ops::Range;
 
 use super::codec::{differing, fill, unpack};
 
-/// The shape that lines share.
+/// The shape shared by lines.
 #[derive(Debug)]
 pub(crate) struct Shape {
     text: Vec<u8>,
-    /// Fields that differ.
+    /// Fields that vary.
     keys: Vec<Box<str>>,
-    /// Where their values are in the text.
+    /// Ranges of their values in the text.
     values: Vec<Range<usize>>,
 }
 
@@ -22,7 +22,7 @@ impl Shape {
     }
 }
 
-/// A line that is kept.
+/// A stored line.
 #[derive(Debug)]
 pub struct Kept<'a> {
     time: i64,
@@ -36,38 +36,38 @@ impl<'a> Kept<'a> {
         Self { time, number, shape, fillings }
     }
 
-    /// Its time, in nanoseconds since 1970.
+    /// Time of the line, in nanoseconds since 1970.
     #[must_use]
     pub const fn time(&self) -> i64 {
         self.time
     }
 
-    /// The number of its shape. What two lines with the same number differ in is their time and the values
+    /// Number of its shape. Two lines with the same number differ only in their time and the values
     /// of [`Self::keys`].
     #[must_use]
     pub const fn shape(&self) -> i64 {
         self.number
     }
 
-    /// Adds the line to a buffer; whether it could be put together.
+    /// Appends the line to a buffer; returns whether it could be reassembled.
     pub fn text(&self, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         let whole = unpack(&self.shape.text, self.fillings, self.time, out);
         if whole.is_none() {
             out.truncate(before);
         }
-        // A shape that could not be read is empty.
+        // An unreadable shape is empty.
         whole.is_some() && out.len() > before
     }
 
-    /// Names of the fields in which lines of this shape differ, besides the time.
+    /// Names of the fields in which lines of this shape differ, apart from the time.
     #[must_use]
     pub fn keys(&self) -> &'a [Box<str>] {
         &self.shape.keys
     }
 
-    /// Calls for each of [`Self::keys`] with its index and its value in JSON, which is put together in a
-    /// buffer. `None` when the line cannot be put together, or the callee returns that.
+    /// Calls a function for each of [`Self::keys`] with its index and its JSON value, which is
+    /// reassembled in a buffer. Returns `None` if that fails, or if the function does.
     pub fn values(
         &self,
         buffer: &mut Vec<u8>,

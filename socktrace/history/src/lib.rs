@@ -1,7 +1,8 @@
-//! Keeps JSON lines in a file of bounded size and age, and reads them back.
+//! History: JSON lines in a file of bounded size and age.
 //!
-//! A [`Keeper`] writes on its own thread what a [`Queue`] has taken; a [`Reader`] reads while it does.
-//! Independent of what the lines are about, but for the names of fields that differ from line to line.
+//! A [`Keeper`] writes queued lines on its own thread; a [`Reader`] can read at the same time. The
+//! crate is independent of the lines' content, except for the names of fields that vary from line
+//! to line.
 
 mod aside;
 mod codec;

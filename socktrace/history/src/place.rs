@@ -1,4 +1,4 @@
-//! Where a history is: made so that its owner writes it, and members of a group read it.
+//! Location of a history. Its owner can write it, and members of a group can read it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -14,13 +14,13 @@ use super::{aside::beside, store::OpenError};
 const DIRECTORY_MODE: u32 = 0o750;
 const FILE_MODE: u32 = 0o640;
 
-/// Whoever can open the lock can hold it: its owner alone.
+/// Only the owner may open the lock file, because whoever can open it can hold the lock.
 const LOCK_MODE: u32 = 0o600;
 
-/// Where it is kept.
+/// Location of a history.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The file; its directory is made where that is missing.
+    /// The file; its directory is created if missing.
     pub file: PathBuf,
     /// The group that may read it.
     pub group: Option<u32>,
@@ -32,7 +32,7 @@ impl Place {
         parent.unwrap_or(Path::new("."))
     }
 
-    /// Makes the directory where it is missing.
+    /// Creates the directory if missing.
     pub(crate) fn prepare_directory(&self) -> io::Result<()> {
         let directory = self.directory();
         if directory.is_dir() {
@@ -42,7 +42,7 @@ impl Place {
         give(&File::open(directory)?, None, self.group)
     }
 
-    /// Makes the file where it is missing. What `SQLite` keeps beside it has its owner and mode.
+    /// Creates the file if missing. `SQLite`'s additional files inherit owner and mode.
     pub(crate) fn make(&self) -> io::Result<()> {
         match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&self.file) {
             Ok(file) => {
@@ -54,8 +54,8 @@ impl Place {
         }
     }
 
-    /// Keeps other processes from writing. Not by the file itself: `SQLite`'s own locks are gone as soon as
-    /// this process closes another descriptor of it.
+    /// Keeps other processes from writing. A separate file is locked, because `SQLite`'s own locks
+    /// vanish as soon as this process closes any other descriptor of the database.
     pub(crate) fn lock(&self) -> Result<File, OpenError> {
         let path = beside(&self.file, ".lock");
         let system = |error| OpenError::System(path.clone(), error);
@@ -71,8 +71,8 @@ impl Place {
         Ok(lock)
     }
 
-    /// Whose files are to be: where root runs in the directory of a service's user they are that user's, who
-    /// has to write them later.
+    /// Owner of new files. If root runs in the directory of a service's user, files belong to that
+    /// user, who has to write them later.
     fn owner(&self) -> io::Result<Option<u32>> {
         if !geteuid().is_root() {
             return Ok(None);
@@ -81,9 +81,10 @@ impl Place {
     }
 }
 
-/// Gives something to a user and a group, where this process may.
+/// Changes owner and group if this process may.
 fn give(file: &File, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
-    // Not where it is right already: the filter of a service manager may not know the call.
+    // Nothing is changed unnecessarily: the service manager's seccomp filter may not allow the
+    // call.
     let now = file.metadata()?;
     let owner = owner.filter(|owner| *owner != now.uid());
     let group = group.filter(|group| *group != now.gid());

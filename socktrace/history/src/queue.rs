@@ -1,4 +1,4 @@
-//! Lines that wait to be written: bounded in memory, however slow the disk is.
+//! Queue of lines to write: bounded in memory, however slow the disk is.
 
 use std::{
     collections::VecDeque,
@@ -8,29 +8,29 @@ use std::{
 
 use super::counts::{Counts, Dropped};
 
-/// Memory of lines that wait, at most: some thousands of them.
+/// Maximum memory of queued lines: some thousands of lines.
 const MOST_BYTES: usize = 8 << 20;
 
 /// Overhead of a line in addition to its text.
 const OVERHEAD: usize = 64;
 
-/// Lines that are written at once: as many are lost at most when the power fails.
+/// Lines written in one transaction: at most this many are lost on a power failure.
 pub(crate) const BATCH: usize = 1_000;
 
-/// How long the first line of a batch waits for others. With the time of a write to the disk, what is lost
-/// by a sudden end is less than a second old.
+/// Longest time for which the first line of a batch waits for others. Together with the time of a
+/// disk write, lines lost in a crash are less than a second old.
 const WAIT: Duration = Duration::from_millis(500);
 
 /// A line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// In nanoseconds since 1970.
+    /// Time in nanoseconds since 1970.
     pub time: i64,
-    /// JSON, without an end of line.
+    /// JSON without the final newline.
     pub line: Vec<u8>,
 }
 
-/// A queue of lines. The oldest ones stay: how it began says more than how it went on.
+/// A queue of lines. If it is full, new lines are dropped: the start of a failure tells the most.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
@@ -42,23 +42,23 @@ pub struct Queue {
 struct State {
     waiting: VecDeque<Row>,
     bytes: usize,
-    /// When the first of them came.
+    /// Arrival of the first queued line.
     since: Option<Instant>,
     is_closed: bool,
 }
 
-/// Lines taken out of the queue.
+/// Result of [`Queue::take`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Rows(Vec<Row>),
-    /// Nothing came in time.
+    /// Nothing arrived in time.
     Nothing,
-    /// Nothing will come any more.
+    /// The queue is closed and empty.
     Closed,
 }
 
 impl Queue {
-    /// An empty one.
+    /// Creates an empty queue.
     #[must_use]
     pub fn new(counts: Arc<Counts>) -> Self {
         Self { state: Mutex::default(), news: Condvar::new(), counts }
@@ -85,20 +85,20 @@ impl Queue {
         let count = state.waiting.len();
         self.counts.set_queued(state.bytes);
         drop(state);
-        // The first begins the wait for others, and a batch ends it.
+        // The first line starts the wait for others, and a full batch ends it.
         if count == 1 || count == BATCH {
             self.news.notify_one();
         }
     }
 
-    /// Takes nothing any more; what waits can still be taken out.
+    /// Refuses further lines; queued ones can still be taken.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.news.notify_one();
     }
 
-    /// The oldest lines, as soon as there are many or the first has waited long enough; nothing after so
-    /// much time without one.
+    /// Waits for a batch: up to [`BATCH`] lines, or fewer if the first has waited long enough.
+    /// Returns [`Taken::Nothing`] if none is ready within `patience`.
     pub(crate) fn take(&self, patience: Duration) -> Taken {
         let end = Instant::now() + patience;
         let mut state = self.lock();
@@ -128,7 +128,7 @@ impl Queue {
         Taken::Rows(rows)
     }
 
-    /// Drops what is left, at the end.
+    /// Drops the remaining lines, at exit.
     pub(crate) fn clear(&self) {
         let mut state = self.lock();
         state.is_closed = true;

@@ -1,4 +1,4 @@
-//! Reads while somebody writes, or after that.
+//! Reading of a history, during writes or afterwards.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -18,33 +18,33 @@ use super::{
     schema::{self, Found},
 };
 
-/// Lines that are read at once: a moment, for which what is written stays in the log.
+/// Lines read in one transaction. It lasts only a moment, during which the log cannot be truncated.
 const CHUNK: u32 = 4_096;
 
-/// How long to wait for the writer where something has to be kept from it.
+/// Longest wait for the writer when a lock is needed.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Why nothing can be read.
+/// Reason why a history cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Nobody has written anything.
+    /// The file does not exist.
     #[error("there is not a history at {0}")]
     Missing(PathBuf),
-    /// The user may not.
+    /// The user may not read it.
     #[error("{0} can be read only by root and members of its group")]
     Forbidden(PathBuf),
-    /// The user may read it, and no more.
+    /// The user may read but not change it.
     #[error("{0} can be changed only by root and the daemon's user")]
     ReadOnly(PathBuf),
-    /// It is something else.
+    /// The file is not a history of this version.
     #[error("{0} is not a history of this version of socktrace")]
     Foreign(PathBuf),
-    /// `SQLite` says this.
+    /// An error of `SQLite`.
     #[error("cannot read {0}: {1}")]
     Database(PathBuf, #[source] rusqlite::Error),
 }
 
-/// A history that can be read.
+/// A history opened for reading.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
@@ -52,11 +52,11 @@ pub struct Reader {
     shapes: HashMap<i64, Shape>,
 }
 
-/// Lines that were read at once.
+/// Lines read in one transaction.
 #[derive(Debug, Default)]
 struct Chunk {
     rows: Vec<Row>,
-    /// The values for the gaps of all of them.
+    /// Fillings of all these lines.
     fillings: Vec<u8>,
 }
 
@@ -69,17 +69,18 @@ struct Row {
 }
 
 impl Reader {
-    /// Opens a file.
+    /// Opens a file for reading.
     ///
     /// # Errors
-    /// When there is none that can be read.
+    /// When the file is missing or cannot be read.
     pub fn open(file: &Path) -> Result<Self, ReadError> {
         let shapes = HashMap::new();
         let connection = open(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Self { connection, file: file.to_owned(), shapes })
     }
 
-    /// Calls for each line of a span of time, in nanoseconds since 1970, the oldest first, until it breaks.
+    /// Calls a function for each line in a span of time, oldest first, until it breaks. Times are
+    /// in nanoseconds since 1970.
     ///
     /// # Errors
     /// When lines cannot be read.
@@ -95,7 +96,7 @@ impl Reader {
         })
     }
 
-    /// The same without putting lines together: calls for what is kept of each.
+    /// [`Self::read`] for stored lines, without reassembling them.
     ///
     /// # Errors
     /// When lines cannot be read.
@@ -131,7 +132,7 @@ impl Reader {
         let Chunk { rows, fillings } = chunk;
         rows.clear();
         fillings.clear();
-        // In one transaction, as a shape goes with the last line that has it.
+        // A single transaction, because a shape is removed with its last line.
         let read = self.connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         let mut events = read.prepare_cached(
             "SELECT time, number, shape, fillings FROM event
@@ -154,10 +155,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Removes all lines of a span of time, and returns how many they were.
+    /// Removes all lines in a span of time, and returns their number.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the file cannot be written.
     pub fn purge(file: &Path, span: Range<i64>) -> Result<usize, ReadError> {
         let database = |error| ReadError::Database(file.to_owned(), error);
         let connection = open(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -170,7 +171,7 @@ impl Reader {
 
 fn purge(mut connection: Connection, span: Range<i64>) -> rusqlite::Result<usize> {
     connection.busy_timeout(BUSY)?;
-    // What was removed is not left in free pages.
+    // Overwrite removed data instead of leaving it in free pages.
     connection.execute_batch("PRAGMA secure_delete = ON")?;
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let count = change.execute(
@@ -179,7 +180,7 @@ fn purge(mut connection: Connection, span: Range<i64>) -> rusqlite::Result<usize
     )?;
     change.execute("DELETE FROM shape WHERE id NOT IN (SELECT shape FROM event)", [])?;
     change.commit()?;
-    // Pages have parts that are not in use, and were never overwritten.
+    // Unused parts of pages may still contain old data.
     connection.execute_batch("VACUUM")?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(count)
@@ -204,8 +205,8 @@ fn open(file: &Path, flags: OpenFlags) -> Result<Connection, ReadError> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = connect(Connection::open_with_flags(file, flags));
     let opened = match opened {
-        // Whoever reads without a writer makes files beside it, which not everybody may. Where nothing is
-        // in the log there is nobody to wait for either.
+        // Reading without a writer creates files next to the database, which not every user may. If
+        // the log is empty, there is no writer to coordinate with.
         Err(error) if lacks_files(&error) && !has_log(file) => {
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
             connect(Connection::open_with_flags(unchanging(file), flags))
@@ -227,7 +228,7 @@ fn has_log(file: &Path) -> bool {
     std::fs::metadata(log_of(file)).is_ok_and(|log| log.len() > 0)
 }
 
-/// The address of a file that nobody writes, as `SQLite` takes it.
+/// URI of a file that nobody is writing, in `SQLite`'s syntax.
 fn unchanging(file: &Path) -> String {
     let mut address = String::from("file:");
     for byte in file.as_os_str().as_encoded_bytes() {

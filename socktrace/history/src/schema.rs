@@ -1,19 +1,19 @@
-//! How lines lie in the file.
+//! Layout of the database file.
 
 use rusqlite::Connection;
 
-/// The version of the tables, in the file's header. A file of another version is set aside; what reads an
-/// older one belongs into [`check`].
+/// Version of the tables, stored in the file's header. Files of other versions are set aside. Code
+/// that reads older versions would belong in [`check`].
 pub(crate) const VERSION: i32 = 1;
 
-/// Size of a page.
+/// Size of a page in bytes.
 pub(crate) const PAGE_BYTES: u64 = 4_096;
 
-/// Says whose file it is: `sock`.
+/// Identifies the application in the file's header: `sock`.
 const APPLICATION: i32 = 0x736f_636b;
 
-/// Rows lie in the order of their times, so that a span of time is one piece of the file, and the oldest are
-/// removed in whole pages. Two lines may have the same time.
+/// Rows are sorted by time. A span of time is therefore contiguous in the file, and removing the
+/// oldest rows frees whole pages. Several lines may have the same time.
 const TABLES: &str = "
     CREATE TABLE shape (id INTEGER PRIMARY KEY, begun INTEGER NOT NULL, text BLOB NOT NULL);
     CREATE TABLE event (
@@ -25,20 +25,20 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// Kind of a file.
+/// Content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// One with nothing in it.
+    /// An empty file.
     Empty,
-    /// A history as this program writes it.
+    /// A history in the current version.
     Current,
-    /// A history of this other version.
+    /// A history in another version.
     Other(i32),
     /// Something else.
     Foreign,
 }
 
-/// Looks what a file is.
+/// Determines the content of a file.
 pub(crate) fn check(connection: &Connection) -> rusqlite::Result<Found> {
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -51,9 +51,9 @@ pub(crate) fn check(connection: &Connection) -> rusqlite::Result<Found> {
     })
 }
 
-/// Makes the tables, in an empty file.
+/// Creates the tables in an empty file.
 pub(crate) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
-    // Pages that are free can be given back; has to be said before there is a table.
+    // Allow returning free pages to the file system. This must be set before any table exists.
     connection.execute_batch(&format!(
         "PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL;"
     ))?;

@@ -1,4 +1,4 @@
-//! The file, as its one writer has it.
+//! The database file, from its only writer's side.
 
 use std::{
     fs::{self, File},
@@ -23,80 +23,80 @@ use super::{
     schema::{self, Found},
 };
 
-/// Nanoseconds in a day, for which a shape is used: after that it is written again. So one can go as soon as
-/// no line is left that is as old.
+/// Lifetime of a shape: one day in nanoseconds. After that, it is stored again, so that the old
+/// copy can be removed with the last line of its age.
 const DAY: i64 = 86_400_000_000_000;
 
-/// Shapes whose numbers are kept in memory.
+/// Number of shapes cached in memory.
 const SHAPES: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// Lines that are removed at once.
+/// Number of lines removed in one transaction.
 const REMOVED: u32 = 10_000;
 
-/// Rounds of these in a row, at most.
+/// Maximum number of such transactions in a row.
 const ROUNDS: usize = 20;
 
-/// The log of what was not moved to the file yet, in bytes, as it is while nobody reads.
+/// Size of the write-ahead log in bytes while nobody is reading.
 const LOG_BYTES: u64 = 4 << 20;
 
-/// The same in pages.
+/// Size of the log in pages.
 const LOG_PAGES: u64 = LOG_BYTES / schema::PAGE_BYTES;
 
-/// The most that it grows to while a reader holds it. A reader takes moments, unless it is stopped.
+/// Maximum size of the log while a reader blocks it. Readers block it only briefly unless stopped.
 const MOST_LOG_BYTES: u64 = 8 * LOG_BYTES;
 
-/// How long to wait for somebody who removes lines.
+/// Longest wait for another process that removes lines.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Suffixes of files that are set aside.
+/// Suffix of damaged files that are set aside.
 const DAMAGED: &str = "damaged";
 
-/// How much is kept.
+/// Limits of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Size of the file and its log, in bytes; some 16 MiB at least.
+    /// Maximum size of the file and its log in bytes; 16 MiB is about the minimum.
     pub bytes: u64,
-    /// Age of the oldest line.
+    /// Maximum age of a line.
     pub age: Duration,
 }
 
-/// Why there is no file to write.
+/// Reason why the file cannot be opened for writing.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process writes it.
+    /// Another process is writing it.
     #[error("another process is writing {0}")]
     Taken(PathBuf),
-    /// The system refuses.
+    /// An error of the system.
     #[error("cannot open {0}: {1}")]
     System(PathBuf, #[source] io::Error),
-    /// `SQLite` does.
+    /// An error of `SQLite`.
     #[error("cannot use {0}: {1}")]
     Database(PathBuf, #[source] rusqlite::Error),
 }
 
-/// The file.
+/// The open database file.
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Connection,
     file: PathBuf,
-    /// The numbers of shapes and when they were begun, by their hash.
+    /// Number and start of each cached shape, by its hash.
     shapes: LruCache<u128, (i64, i64)>,
     hasher: SipHasher13,
     packed: Packed,
-    /// Changes when another process has changed something.
+    /// `SQLite`'s data version, which changes when another process modifies the file.
     version: Option<i64>,
     number: u32,
-    /// Which file it is, whatever becomes of its name.
+    /// Device and inode of the file, which survive renames.
     identity: Option<(u64, u64)>,
-    /// Held as long as this process writes.
+    /// Held while this process writes.
     _lock: File,
 }
 
 impl Store {
-    /// Opens the file, and makes it where there is none. One that cannot be used is set aside.
+    /// Opens or creates the file. An unusable file is set aside.
     ///
     /// # Errors
-    /// When it cannot be written, or another process does.
+    /// When the file cannot be written, or another process is writing it.
     pub(crate) fn open(place: &Place) -> Result<Self, OpenError> {
         let file = &place.file;
         let system = |error| OpenError::System(file.clone(), error);
@@ -131,7 +131,7 @@ impl Store {
         })
     }
 
-    /// Sets a file aside that has turned out to be damaged, unless another process has begun to write it.
+    /// Sets a damaged file aside, unless another process has started to write it.
     pub(crate) fn set_aside(place: &Place) {
         let file = &place.file;
         let Ok(_lock) = place.lock() else { return };
@@ -145,7 +145,7 @@ impl Store {
         }
     }
 
-    /// Adds lines: all of them, or none.
+    /// Adds all lines, or none.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -161,7 +161,7 @@ impl Store {
         }
         let added = self.try_add(rows);
         if added.is_err() {
-            // Some were new, and are not there now.
+            // Some of the cached shapes were new and have been rolled back.
             self.shapes.clear();
         }
         added
@@ -171,7 +171,7 @@ impl Store {
         let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version = change.pragma_query_value(None, "data_version", |row| row.get(0))?;
         if self.version.replace(version) != Some(version) {
-            // Somebody may have removed them.
+            // Another process may have removed shapes.
             self.shapes.clear();
         }
         {
@@ -196,14 +196,14 @@ impl Store {
                     id
                 };
                 add_event.execute(params![row.time, self.number, shape, self.packed.fillings])?;
-                // Small numbers take less room, and lines of one nanosecond are few.
+                // Small numbers take less space, and few lines share a nanosecond.
                 self.number = (self.number + 1) % 128;
             }
         }
         change.commit()
     }
 
-    /// Removes the oldest lines that are too many or too old, by the time now in nanoseconds since 1970.
+    /// Removes the oldest lines beyond the limits; `now` is in nanoseconds since 1970.
     ///
     /// # Errors
     /// When they cannot be removed.
@@ -211,7 +211,7 @@ impl Store {
         let age = i64::try_from(limits.age.as_nanos()).unwrap_or(i64::MAX);
         let oldest = now.saturating_sub(age);
         for _ in 0..ROUNDS {
-            // What is removed goes through the log, which a reader may hold.
+            // Removals go through the log, which a reader may block.
             if self.is_log_full() || self.remove_before(oldest)? < REMOVED as usize {
                 break;
             }
@@ -240,7 +240,7 @@ impl Store {
         Ok(())
     }
 
-    /// Gives free pages at the end of the file back to the file system, and returns how many.
+    /// Returns free pages at the end of the file to the file system; returns their number.
     fn give_back_pages(&self) -> rusqlite::Result<usize> {
         let sql = format!("PRAGMA incremental_vacuum({LOG_PAGES})");
         let mut vacuum = self.connection.prepare_cached(&sql)?;
@@ -256,7 +256,7 @@ impl Store {
         self.log_bytes() > MOST_LOG_BYTES
     }
 
-    /// Removes some of the oldest lines, of those before a time.
+    /// Removes some of the oldest lines before a time.
     fn remove_before(&self, time: i64) -> rusqlite::Result<usize> {
         let mut remove = self.connection.prepare_cached(
             "DELETE FROM event WHERE (time, number) IN (
@@ -266,12 +266,12 @@ impl Store {
         remove.execute(params![time, REMOVED])
     }
 
-    /// Whether the file has been moved or deleted: what is written there nobody finds.
+    /// Whether the file has been moved or deleted, so that further writes would be lost.
     pub(crate) fn is_gone(&self) -> bool {
         identity(&self.file) != self.identity
     }
 
-    /// Whether it needs more room than there is to be.
+    /// Whether the file exceeds the size limit.
     pub(crate) fn is_larger_than(&self, limits: Limits) -> bool {
         let room = limits.bytes.saturating_sub(LOG_BYTES);
         self.used_bytes().is_ok_and(|bytes| bytes > room)
@@ -305,19 +305,19 @@ impl Store {
     }
 }
 
-/// Which file has this name.
+/// Device and inode of the file with this name.
 fn identity(file: &Path) -> Option<(u64, u64)> {
     fs::metadata(file).ok().map(|it| (it.dev(), it.ino()))
 }
 
-/// Whether the file itself is to blame.
+/// Whether the error means that the file is damaged.
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Why a file cannot be used.
+/// Reason why a file cannot be used.
 enum Unusable {
-    /// It is none of this program's.
+    /// The file was not written by this program.
     File {
         why: &'static str,
         text: String,
@@ -347,13 +347,13 @@ impl From<Unusable> for rusqlite::Error {
     }
 }
 
-/// Makes a connection to a file, and tables where it has none.
+/// Connects to a file, and creates the tables if it is empty.
 fn connect(file: &Path) -> Result<Connection, Unusable> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY)?;
     if connection.is_readonly(MAIN_DB)? {
-        // Otherwise it would be found out by the first line.
+        // Otherwise, only the first write would reveal it.
         let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
         let text = "it is read-only for this user".to_owned();
         return Err(Unusable::Else(rusqlite::Error::SqliteFailure(error, Some(text))));
@@ -369,12 +369,13 @@ fn connect(file: &Path) -> Result<Connection, Unusable> {
             return Err(Unusable::File { why: "foreign", text: "is not a history".to_owned() });
         }
     }
-    // FULL: what is committed is on the disk also when the power fails.
+    // FULL: committed data survives a power failure.
     connection.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
          PRAGMA wal_autocheckpoint = {LOG_PAGES}; PRAGMA journal_size_limit = {LOG_BYTES};"
     ))?;
-    // Opens the log, with the privileges that there are now: root may have none in a service's directory later.
+    // Opens the log with the current privileges: later, root may lack access to a service's
+    // directory.
     schema::check(&connection)?;
     Ok(connection)
 }
@@ -387,7 +388,7 @@ fn compress(text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 impl Store {
-    /// Simulates a full disk at this many pages.
+    /// Simulates a disk that is full at this many pages.
     pub(crate) fn limit_pages(&self, pages: Option<u32>) {
         let pages = pages.unwrap_or(u32::MAX - 1);
         let limit =

@@ -51,7 +51,7 @@ impl Home {
         lines
     }
 
-    /// Names of files that were set aside.
+    /// Names of the files set aside.
     fn aside(&self) -> Vec<String> {
         let directory = fs::read_dir(self.file.parent().expect("one")).expect("read");
         let names = directory.map(|entry| entry.expect("read").file_name());
@@ -60,7 +60,7 @@ impl Home {
     }
 }
 
-/// A line as long as those of failures are.
+/// A line of typical length for a failure.
 fn row(number: i64) -> Row {
     let time = *BEGIN + number * SECOND;
     let stamp = format!("{:.9}", jiff::Timestamp::from_nanosecond(time.into()).expect("a time"));
@@ -99,7 +99,7 @@ fn lines_come_back_in_the_order_of_their_times() {
     let all = rows(0..5_000);
     store.add(&all[2_500..]).expect("added");
     store.add(&all[..2_500]).expect("added");
-    // While it is open, and after that.
+    // While the store is open, and afterwards.
     let lines: Vec<_> = all.iter().map(text).collect();
     assert_eq!(home.lines(), lines);
     drop(store);
@@ -170,12 +170,12 @@ fn what_is_too_old_goes_with_its_shapes() {
     let limits = Limits { age: Duration::from_secs(10), ..LARGE };
     store.prune(limits, all[99].time).expect("pruned");
     assert_eq!(home.lines().len(), 11);
-    // Two days later, of another kind.
+    // A line of another shape, two days later.
     let late = Row { time: all[99].time + 2 * 86_400 * SECOND, line: b"{\"a\":1}".to_vec() };
     store.add(std::slice::from_ref(&late)).expect("added");
     store.prune(limits, late.time).expect("pruned");
     assert_eq!(home.lines(), [text(&late)]);
-    // What was known of shapes that are gone is not believed.
+    // Cached shapes that were removed must not be used.
     store.add(&all[99..]).expect("added");
     assert_eq!(home.lines(), [text(&all[99]), text(&late)]);
 }
@@ -211,7 +211,7 @@ fn a_file_that_is_damaged_while_it_is_written_is_replaced() {
     let length = fs::metadata(&home.file).expect("there").len();
     let queue = Arc::new(Queue::new(Arc::default()));
     let (keeper, control) = Keeper::new(Arc::clone(&queue), home.place(), LARGE);
-    // All but the header.
+    // Everything but the header.
     let mut bytes = fs::read(&home.file).expect("read");
     bytes[4_096..].fill(0xa5);
     fs::write(&home.file, &bytes).expect("written");
@@ -284,12 +284,12 @@ fn a_reader_that_stays_does_not_keep_the_writer() {
         ControlFlow::Continue(())
     });
     read.expect("read");
-    // Those that came meanwhile, too.
+    // Including the lines that arrived meanwhile.
     assert_eq!(seen, 20_000);
     assert!(fs::metadata(log_of(&home.file)).expect("there").len() < 6 << 20);
 }
 
-/// A reader of another program, that comes to no end.
+/// A reader in another program that never finishes.
 #[test]
 fn a_reader_that_never_ends_does_not_have_the_log_grow() {
     const MOST: u64 = 34 << 20;
@@ -337,7 +337,7 @@ fn limits_change_while_it_writes() {
     keeper.keep(&rows(0..100));
     keeper.prune();
     assert_eq!(home.lines().len(), 100);
-    // All of them are older than an hour.
+    // All lines are older than an hour.
     control.change(Limits { age: Duration::from_hours(1), ..LARGE });
     keeper.prune();
     assert_eq!(home.lines().len(), 0);
@@ -364,7 +364,7 @@ fn a_purge_leaves_nothing_and_the_writer_goes_on() {
 #[test]
 fn a_keeper_goes_on_without_a_place() {
     let home = Home::new();
-    // A file instead of its directory.
+    // A file in place of the directory.
     fs::write(home.file.parent().expect("one"), "").expect("written");
     let queue = Arc::new(Queue::new(Arc::default()));
     let (keeper, control) = Keeper::new(Arc::clone(&queue), home.place(), LARGE);

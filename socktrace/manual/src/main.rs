@@ -1,5 +1,5 @@
-//! Writes what goes with the program into a directory: manual pages, completions for shells, and a
-//! configuration file. All are made of the definition of the command line.
+//! Generator for files shipped with the program: manual pages, shell completions, and a
+//! configuration file. All are derived from the definition of the command line.
 
 mod page;
 mod sections;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap_complete::Shell;
 use jiff::{Timestamp, tz::TimeZone};
 
-/// Shells that the program can be completed in.
+/// Shells with completions.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Fish, Shell::Zsh];
 
 fn main() -> Result<()> {
@@ -34,8 +34,8 @@ fn main() -> Result<()> {
     write("socktrace.toml", socktrace::template().as_bytes())
 }
 
-/// The date on pages: today's, or that of the source if `SOURCE_DATE_EPOCH` gives it, as for programs that
-/// are to make the same of the same source.
+/// The date on pages: today, or that of the source if `SOURCE_DATE_EPOCH` is set, as for
+/// reproducible builds.
 fn date() -> Result<String> {
     let time = match env::var("SOURCE_DATE_EPOCH") {
         Ok(seconds) => seconds

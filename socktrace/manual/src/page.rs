@@ -1,4 +1,4 @@
-//! Manual pages: one of the program, and one of each subcommand.
+//! Manual pages: one for the program, and one for each subcommand.
 
 use std::io;
 
@@ -10,10 +10,10 @@ use clap_mangen::{
 
 use crate::sections::{self, Section};
 
-/// Every page, with the name of its file.
+/// All pages, with their file names.
 ///
 /// # Errors
-/// When memory takes no more.
+/// When memory runs out.
 pub(crate) fn all(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut command = socktrace::command().disable_help_subcommand(true);
     command.build();
@@ -26,14 +26,14 @@ pub(crate) fn all(date: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-/// A page. Clap's extra section is replaced by sections with the customary names.
+/// Generates a page. Clap's extra section is replaced by sections with the customary names.
 fn page(
     command: &Command,
     sections: &[Section],
     date: &str,
     source: &str,
 ) -> io::Result<(String, Vec<u8>)> {
-    // The list of all options would be long, and they follow.
+    // A list of all options in the synopsis would be long, and they follow anyway.
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").to_owned();
     let man = Man::new(command.clone().override_usage(usage))

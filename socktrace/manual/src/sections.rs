@@ -1,8 +1,8 @@
-//! Sections of a manual page that the command line's definition does not have.
+//! Sections of manual pages that the definition of the command line lacks.
 
 use clap::Command;
 
-/// A section of a page: paragraphs, then terms with what they mean.
+/// A section of a page: paragraphs, then terms with their meanings.
 #[derive(Debug, Default)]
 pub(crate) struct Section {
     pub(crate) heading: &'static str,
@@ -59,7 +59,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ("LC_ALL, LC_MESSAGES, LANG", "The language of socktrace-explain(1)."),
 ];
 
-/// Commands, and what they are for.
+/// Example commands and their purpose.
 const EXAMPLES: [(&str, &str); 15] = [
     ("socktrace", "Shows one line per failed socket, and serves metrics on 127.0.0.1:10054."),
     (
@@ -107,7 +107,7 @@ const EXAMPLES: [(&str, &str); 15] = [
 
 const SEE_ALSO: &str = "ss(8), tcp(7), errno(3), signal(7), capabilities(7), bpf(2), systemctl(1)";
 
-/// The sections of the program's own page.
+/// Sections of the program's own page.
 pub(crate) fn of_program(command: &Command) -> Vec<Section> {
     let pages = command.get_subcommands().map(|it| format!("socktrace-{}(1)", it.get_name()));
     vec![
@@ -122,7 +122,7 @@ pub(crate) fn of_program(command: &Command) -> Vec<Section> {
     ]
 }
 
-/// The sections of a subcommand's page.
+/// Sections of a subcommand's page.
 pub(crate) fn of_subcommand(command: &Command) -> Vec<Section> {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     let examples: Vec<_> =
@@ -134,7 +134,7 @@ pub(crate) fn of_subcommand(command: &Command) -> Vec<Section> {
     ]
 }
 
-/// The exit codes that the end of `--help` lists, a line each.
+/// Exit codes, as listed at the end of `--help`, one per line.
 fn exit_codes(command: &Command) -> Vec<(String, String)> {
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let lines = help.lines().filter_map(|line| line.trim_start().split_once(' '));

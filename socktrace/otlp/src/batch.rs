@@ -1,8 +1,8 @@
-//! Records as they wait, and requests made of them.
+//! Encoded records, and requests assembled from them.
 //!
-//! A record is encoded when it comes, as that is the only form whose size is known. A request is put
-//! together of such pieces: in protobuf the encoding of a message's fields, one behind the other, is the
-//! encoding of the message, and a field may come in several pieces.
+//! Records are encoded on arrival, because only their encoding has a known size. Requests are
+//! concatenated from these pieces: in protobuf, the encodings of a message's fields in sequence are
+//! the encoding of the message, and a field may be split into several pieces.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,7 +16,8 @@ use opentelemetry_proto::tonic::{
 };
 use prost::{Message as _, encode_length_delimiter};
 
-/// The tag of a field with a message: `resource_logs` of a request, and `scope_logs` of `ResourceLogs`.
+/// Tags of fields that contain messages: `resource_logs` of a request, and `scope_logs` of
+/// `ResourceLogs`.
 const RESOURCE_LOGS: u8 = 1 << 3 | LENGTH_DELIMITED;
 const SCOPE_LOGS: u8 = 2 << 3 | LENGTH_DELIMITED;
 const LENGTH_DELIMITED: u8 = 2;
@@ -24,45 +25,45 @@ const LENGTH_DELIMITED: u8 = 2;
 /// Overhead of a record in addition to its bytes.
 const OVERHEAD: usize = 2 * size_of::<Encoded>();
 
-/// A record that waits to be sent.
+/// An encoded record that is ready to send.
 #[derive(Clone, Debug)]
 pub struct Encoded {
-    /// The beginning of `ResourceLogs`.
+    /// The start of `ResourceLogs`.
     resource: Arc<[u8]>,
-    /// `ScopeLogs` with this record alone.
+    /// `ScopeLogs` with only this record.
     record: Box<[u8]>,
 }
 
 impl Encoded {
-    /// Encodes what records are about.
+    /// Encodes a resource.
     #[must_use]
     pub fn resource(resource: Resource) -> Arc<[u8]> {
         ResourceLogs { resource: Some(resource), ..ResourceLogs::default() }.encode_to_vec().into()
     }
 
-    /// Encodes a record about something.
+    /// Encodes a record of a resource.
     #[must_use]
     pub fn new(resource: &Arc<[u8]>, record: LogRecord) -> Self {
         let logs = ScopeLogs { log_records: vec![record], ..ScopeLogs::default() };
         Self { resource: Arc::clone(resource), record: logs.encode_to_vec().into() }
     }
 
-    /// The memory that it takes, if nobody else has its resource.
+    /// Memory of the record, if it does not share its resource.
     pub(crate) fn bytes(&self) -> usize {
         self.resource.len() + self.record.len() + OVERHEAD
     }
 }
 
-/// The instrumentation scope of the records.
+/// Instrumentation scope of the records.
 #[derive(Clone, Debug)]
 pub struct Scope {
     scope: InstrumentationScope,
-    /// `ScopeLogs` without a record.
+    /// `ScopeLogs` without records.
     encoded: Vec<u8>,
 }
 
 impl Scope {
-    /// A program of this name.
+    /// The scope of a program with a name and version.
     #[must_use]
     pub fn new(name: &str, version: &str) -> Self {
         let scope = InstrumentationScope {
@@ -74,18 +75,18 @@ impl Scope {
         Self { scope, encoded: logs.encode_to_vec() }
     }
 
-    /// As a message.
+    /// The scope as a message.
     #[must_use]
     pub fn message(&self) -> InstrumentationScope {
         self.scope.clone()
     }
 
-    /// Name and version, as a header has it.
+    /// Name and version in the form of a `User-Agent` header.
     pub(crate) fn user_agent(&self) -> String {
         format!("{}/{}", self.scope.name, self.scope.version)
     }
 
-    /// An `ExportLogsServiceRequest` with these records, by what they are about.
+    /// Encodes an `ExportLogsServiceRequest` with these records, grouped by resource.
     pub(crate) fn request(&self, records: &[Encoded]) -> Vec<u8> {
         let mut groups: Vec<(&[u8], Vec<&[u8]>)> = Vec::new();
         let mut places = HashMap::new();
@@ -113,7 +114,7 @@ impl Scope {
 
 fn add_message(out: &mut Vec<u8>, tag: u8, message: &[u8]) {
     out.push(tag);
-    // It fails only where room is bounded.
+    // Encoding can fail only for lack of space.
     _ = encode_length_delimiter(message.len(), out);
     out.extend_from_slice(message);
 }

@@ -1,4 +1,4 @@
-//! Requests to one endpoint, over a connection that is kept.
+//! Client for one endpoint, with a persistent connection.
 
 use std::{
     fmt::Write as _,
@@ -26,17 +26,17 @@ use super::{
     system::{ByteStream, Dial},
 };
 
-/// Bytes of an answer that are read: one of OTLP has a number and a sentence.
+/// Maximum number of bytes read from an answer: OTLP answers contain a number and a sentence.
 const MOST_OF_ANSWER: usize = 64 << 10;
 
-/// A request's content.
+/// Content of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
     pub(crate) body: Bytes,
     pub(crate) is_gzip: bool,
 }
 
-/// A way to an endpoint.
+/// A client for an endpoint.
 pub(crate) struct Client<D> {
     pub(crate) signal: Signal,
     pub(crate) endpoint: Endpoint,
@@ -47,16 +47,16 @@ pub(crate) struct Client<D> {
     pub(crate) connection: Option<Connection>,
 }
 
-/// A connection, and the credentials that it was made with.
+/// A connection, and the credentials it was opened with.
 pub(crate) struct Connection {
     credentials: Arc<Credentials>,
     requests: SendRequest<Full<Bytes>>,
 }
 
 impl<D: Dial> Client<D> {
-    /// Sends a request and waits for the answer, within the time that one has.
+    /// Sends a request and waits for the answer, within the time limit of a request.
     pub(crate) async fn send(&mut self, payload: &Payload) -> Outcome {
-        // Taken, so that one that was given up is not used again: its answer may still come.
+        // Taken, so that a connection is not reused after a timeout: its answer may still arrive.
         let kept = self.connection.take();
         match timeout(self.patience, self.attempt(kept, payload)).await {
             Ok(Ok(outcome)) => outcome,
@@ -75,7 +75,7 @@ impl<D: Dial> Client<D> {
     ) -> Result<Outcome, String> {
         let credentials = self.current.get();
         if let Some(kept) = kept.filter(|kept| Arc::ptr_eq(&kept.credentials, &credentials)) {
-            // The collector may have closed it at any time, which is not a failure.
+            // The collector may close an idle connection at any time, which is not a failure.
             if let Ok(outcome) = self.exchange(kept, payload).await {
                 return Ok(outcome);
             }
@@ -126,7 +126,7 @@ impl<D: Dial> Client<D> {
         let (head, body) = answer.into_parts();
         let body = match Limited::new(body, MOST_OF_ANSWER).collect().await {
             Ok(body) => body.to_bytes(),
-            // What was taken was taken, whatever else is said.
+            // The records have been accepted, whatever follows.
             Err(error) if head.status == StatusCode::OK => {
                 log::debug!("the answer of a collector: {error}");
                 Bytes::new()
@@ -150,12 +150,12 @@ async fn secure(
     Ok(Box::new(stream))
 }
 
-/// An error with what is behind it, in a line.
+/// An error and its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        // Many repeat what is behind them.
+        // Many messages already include that of their cause.
         let behind = error.to_string();
         if !text.contains(&behind) {
             _ = write!(text, ": {behind}");

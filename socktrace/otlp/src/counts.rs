@@ -1,25 +1,25 @@
-//! What became of records: written by the sink and the exporter, read by scrapes.
+//! Counts of records, written by the sink and the exporter, read by scrapes.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Why records were dropped.
+/// Reason for dropping records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
-    /// The queue had no room, as the collector is away or slow.
+    /// The queue was full because the collector is down or slow.
     QueueFull,
-    /// The collector refused a request for good, as by 400 or 401.
+    /// The collector refused a request permanently, such as with 400 or 401.
     Refused,
-    /// The collector took a request and not all of its records.
+    /// The collector accepted a request without some of its records.
     Rejected,
-    /// The daemon ended before they were sent.
+    /// The daemon exited before the records were sent.
     Ended,
 }
 
 impl Dropped {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 4] = [Self::QueueFull, Self::Refused, Self::Rejected, Self::Ended];
 
-    /// The value of a label.
+    /// Value of the metric's label.
     #[must_use]
     pub const fn id(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Dropped {
     }
 }
 
-/// The numbers so far.
+/// Counts up to now.
 #[derive(Debug, Default)]
 pub struct Counts {
     sent: AtomicU64,
@@ -43,27 +43,27 @@ pub struct Counts {
     queued_bytes: AtomicU64,
 }
 
-/// The numbers at one moment.
+/// Snapshot of the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// Records that the collector has taken.
+    /// Records accepted by the collector.
     pub sent: u64,
-    /// Records that were dropped, in the order of [`Dropped::ALL`].
+    /// Dropped records, in the order of [`Dropped::ALL`].
     pub dropped: [u64; Dropped::ALL.len()],
     /// Events of this process itself, which are not sent.
     pub own: u64,
-    /// Events that were sent by their number only, and so without what joins both ends of a connection.
+    /// Events sent only as part of a count, and thus without what links both ends of a connection.
     pub unjoined: u64,
-    /// Requests that failed, most of which are tried again.
+    /// Failed requests. Most of them are retried.
     pub failed_requests: u64,
-    /// Records that wait, or are on their way.
+    /// Records queued or in flight.
     pub queued_records: u64,
-    /// Their bytes.
+    /// Size of these records in bytes.
     pub queued_bytes: u64,
 }
 
 impl Counts {
-    /// The numbers now.
+    /// Takes a snapshot.
     pub fn read(&self) -> Numbers {
         Numbers {
             sent: self.sent.load(Relaxed),
@@ -81,7 +81,7 @@ impl Counts {
         self.own.fetch_add(count, Relaxed);
     }
 
-    /// Counts events that no record stands for one by one.
+    /// Counts events without their own records.
     pub fn add_unjoined(&self, count: u64) {
         self.unjoined.fetch_add(count, Relaxed);
     }
@@ -105,7 +105,7 @@ impl Counts {
 }
 
 impl Numbers {
-    /// How many were dropped for this reason.
+    /// Number of records dropped for a reason.
     #[must_use]
     pub const fn dropped(&self, why: Dropped) -> u64 {
         self.dropped[why as usize]

@@ -1,4 +1,4 @@
-//! What requests show, and whom they trust: headers, certificates and keys, read from files.
+//! Credentials read from files: headers to send, trusted authorities, client certificate and key.
 
 use std::{
     fs,
@@ -16,17 +16,17 @@ use rustls::{
 
 use super::{headers::Headers, settings::Settings};
 
-/// The protocol that is spoken.
+/// The only protocol offered during ALPN.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// More than any of these files has.
+/// Size limit, larger than any of these files.
 const LARGEST: u64 = 4 << 20;
 
-/// Headers, and the client's side of TLS.
+/// Headers, and the TLS client configuration.
 #[derive(Debug)]
 pub struct Credentials {
     pub(crate) headers: Headers,
-    /// `None` where no endpoint asks for it.
+    /// `None` if no endpoint uses TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
@@ -34,7 +34,8 @@ impl Credentials {
     /// Reads the files.
     ///
     /// # Errors
-    /// When one cannot be read, or they do not go together. No error has a header's value.
+    /// When a file cannot be read, or certificate and key do not match. Errors never contain header
+    /// values.
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
         let headers = match &settings.headers_file {
             None => settings.headers.clone(),
@@ -105,7 +106,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Those in force.
+/// The credentials in force.
 #[derive(Debug)]
 pub(crate) struct Current(Mutex<Arc<Credentials>>);
 

@@ -1,10 +1,10 @@
-//! Where to send: a URL.
+//! Endpoints: the URLs to send to.
 
 use std::{fmt, str::FromStr};
 
 use hyper::Uri;
 
-/// The port of OTLP over HTTP, and the one of gRPC.
+/// Default ports of OTLP over HTTP and over gRPC.
 const PORT: u16 = 4_318;
 const GRPC_PORT: u16 = 4_317;
 
@@ -16,7 +16,7 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
-    /// Where a collector takes it, below its base URL.
+    /// Path of a signal below a collector's base URL.
     const fn path(self) -> &'static str {
         match self {
             Self::Logs => "v1/logs",
@@ -24,7 +24,7 @@ impl Signal {
         }
     }
 
-    /// Its name in messages.
+    /// Name of the signal in messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Logs => "logs",
@@ -33,24 +33,24 @@ impl Signal {
     }
 }
 
-/// An URL of a collector, without credentials.
+/// URL of a collector, without credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub(crate) is_tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Begins with a slash.
+    /// The path, with a leading slash.
     pub(crate) path: String,
 }
 
 impl Endpoint {
-    /// Where one of the signals goes, for this base URL.
+    /// The URL of a signal for this base URL.
     pub(crate) fn of_signal(&self, signal: Signal) -> Self {
         let path = format!("{}/{}", self.path.trim_end_matches('/'), signal.path());
         Self { path, ..self.clone() }
     }
 
-    /// Host and port, as in the header `Host`.
+    /// Host and port, as in the `Host` header.
     pub(crate) fn authority(&self) -> String {
         let is_v6 = self.host.contains(':');
         if is_v6 {
@@ -64,8 +64,8 @@ impl Endpoint {
 impl FromStr for Endpoint {
     type Err = String;
 
-    /// Parses a URL such as `http://collector:4318`. The problem does not repeat it, as somebody may have
-    /// written a password there.
+    /// Parses a URL such as `http://collector:4318`. Errors do not repeat the text, which may
+    /// contain a password.
     fn from_str(text: &str) -> Result<Self, String> {
         const FORM: &str = "write it as http://HOST:4318 or https://HOST:4318";
         let uri: Uri =
@@ -108,7 +108,7 @@ impl FromStr for Endpoint {
             None if authority.as_str().len() > authority.host().len() => {
                 return Err(format!("the port is not from 1 to 65535; {FORM}"));
             }
-            // As of any URL: a collector behind a proxy has none of its own.
+            // The default of any URL: a collector behind a proxy has no port of its own.
             None => {
                 if is_tls {
                     443

@@ -1,4 +1,4 @@
-//! Empties the queue, and sends metrics at intervals, until the end.
+//! The exporter: drains the queue, and sends metrics at intervals.
 
 use std::{
     io::Write as _,
@@ -31,22 +31,22 @@ use super::{
 /// How long the first record of a batch waits for others.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long the end of the daemon waits for what is left to be sent.
+/// How long the daemon's exit waits for the remaining records to be sent.
 pub const PATIENCE_AT_END: Duration = Duration::from_secs(3);
 
-/// Between two lines about a failure that goes on.
+/// Minimum interval between log messages about the same failure.
 const REMINDER: Duration = Duration::from_mins(10);
 
-/// Gathers the metrics, as often as they are sent.
+/// Gathers the metrics for each request.
 pub type GatherMetrics = Box<dyn Fn() -> anyhow::Result<ExportMetricsServiceRequest> + Send + Sync>;
 
-/// The sender. It is to run on its own thread: compression and TLS take time.
+/// The sender. Run it on its own thread: compression and TLS take time.
 pub struct Exporter {
     work: Work,
     ended: mpsc::Sender<()>,
 }
 
-/// The end of an exporter that others hold.
+/// Handle to reload and stop an exporter.
 pub struct Control {
     settings: Arc<Settings>,
     queue: Arc<Queue>,
@@ -54,7 +54,7 @@ pub struct Control {
     ended: mpsc::Receiver<()>,
 }
 
-/// Work to do.
+/// Settings and queues of the sending tasks.
 pub(crate) struct Work {
     pub(crate) settings: Arc<Settings>,
     pub(crate) scope: Scope,
@@ -64,7 +64,7 @@ pub(crate) struct Work {
 }
 
 impl Exporter {
-    /// Prepares one; nothing is sent before it runs.
+    /// Prepares an exporter; nothing is sent before it runs.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -86,7 +86,7 @@ impl Exporter {
         (Self { work, ended }, control)
     }
 
-    /// Sends until the [`Control`] ends it.
+    /// Sends until stopped through the [`Control`].
     pub fn run(self) {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
@@ -96,13 +96,13 @@ impl Exporter {
             }
             Err(error) => log::error!("OTLP: nothing is sent: {error}"),
         }
-        // Whoever waited may be gone.
+        // The receiver may have gone.
         _ = self.ended.send(());
     }
 }
 
 impl Control {
-    /// Reads headers, certificates and keys again; the former ones stay in force where that fails.
+    /// Reloads headers, certificates and keys. If that fails, the previous ones stay in force.
     pub fn reload(&self) {
         match Credentials::load(&self.settings) {
             Ok(credentials) => self.current.set(credentials),
@@ -112,12 +112,12 @@ impl Control {
         }
     }
 
-    /// Sends what is left, as far as there is time. What is not sent is counted as dropped. Returns what
-    /// everything came to.
+    /// Sends the remaining records within a time limit, counts the unsent ones as dropped, and
+    /// returns the final counts.
     #[must_use]
     pub fn finish(&self) -> Numbers {
         self.queue.close();
-        // An error: it has ended already.
+        // An error means that it has ended already.
         _ = self.ended.recv_timeout(PATIENCE_AT_END);
         self.queue.clear();
         self.queue.counts().read()
@@ -137,7 +137,7 @@ impl Work {
         };
         let logs = client(Signal::Logs, &self.settings.logs);
         let metrics = client(Signal::Metrics, &self.settings.metrics);
-        // Each waits for its own endpoint only.
+        // Each signal waits only for its own endpoint.
         tokio::join!(self.send_logs(logs), self.send_metrics(metrics));
     }
 
@@ -156,7 +156,7 @@ impl Work {
                     queue.news().await;
                 }
             };
-            // It is sent in either case.
+            // Send after the timeout, full or not.
             drop(timeout(LINGER, full).await);
             if !self.deliver(queue.take(), &mut client, &mut health).await {
                 return;
@@ -164,7 +164,7 @@ impl Work {
         }
     }
 
-    /// Sends records until they are taken or refused; whether to go on with others.
+    /// Sends records until they are accepted or refused; returns whether to continue with others.
     async fn deliver<D: Dial>(
         &self,
         taken: Taken,
@@ -173,7 +173,7 @@ impl Work {
     ) -> bool {
         let (count, bytes) = (taken.records.len(), taken.bytes());
         let payload = self.payload(self.scope.request(&taken.records));
-        // What waits for the collector is the compressed request.
+        // From here on, only the compressed request is kept.
         drop(taken);
         let counts = self.queue.counts();
         let mut backoff = Backoff::default();
@@ -209,7 +209,7 @@ impl Work {
                         break;
                     }
                     let wait = backoff.wait(after);
-                    // At the end there is one more try.
+                    // Closing the queue ends the wait, for one last attempt.
                     drop(timeout(wait, self.queue.closed()).await);
                 }
             }
@@ -232,7 +232,7 @@ impl Work {
             let is_last = self.queue.is_closed();
             due = Instant::now() + interval;
             match (self.gather)() {
-                // As without a free descriptor. The next numbers have these in them.
+                // For example, for lack of descriptors. The next request includes these numbers.
                 Err(error) => log::debug!("{error:#}"),
                 Ok(request) => match client.send(&self.payload(request.encode_to_vec())).await {
                     Outcome::Taken { rejected: 0, .. } => {
@@ -252,7 +252,7 @@ impl Work {
                     Outcome::Later { after, why } => {
                         self.queue.counts().add_failed_request();
                         health.ill(&why, "trying again");
-                        // With the numbers of then.
+                        // The retry sends the numbers of that time.
                         due = Instant::now() + backoff.wait(after).min(interval.max(LINGER));
                     }
                 },
@@ -260,7 +260,7 @@ impl Work {
             if is_last {
                 return;
             }
-            // Whatever fails at once is not tried more often than that.
+            // Limits the rate of attempts that fail immediately.
             sleep(Duration::from_millis(1)).await;
         }
     }
@@ -277,11 +277,11 @@ impl Work {
     }
 }
 
-/// Whether an endpoint takes what is sent, for the log: a line when that changes, and now and then.
+/// State of an endpoint for the log: reports changes, and repeats persistent failures at intervals.
 struct Health {
     what: &'static str,
     endpoint: Endpoint,
-    /// The last message, and its time.
+    /// The last message logged, and its time.
     said: Option<(String, Instant)>,
 }
 

@@ -1,4 +1,4 @@
-//! Headers of requests, which have the credentials: nothing shows their values.
+//! Headers of requests. They contain credentials, so their values are never shown.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use hyper::header::{HeaderName, HeaderValue};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Headers(Vec<(HeaderName, HeaderValue)>);
 
-/// Those that the protocol sets itself.
+/// Headers that the protocol sets itself.
 const TAKEN: [&str; 7] = [
     "connection",
     "content-encoding",
@@ -20,10 +20,10 @@ const TAKEN: [&str; 7] = [
 ];
 
 impl Headers {
-    /// Reads `OTEL_EXPORTER_OTLP_HEADERS`: `name=value,name2=value2`, values percent-encoded as in a URL.
+    /// Parses `OTEL_EXPORTER_OTLP_HEADERS`: `name=value,name2=value2`, with percent-encoded values.
     ///
     /// # Errors
-    /// Which entry is wrong, by its number: the text itself is a secret.
+    /// The number of the invalid entry. Its text is secret.
     pub(crate) fn from_variable(text: &str) -> Result<Self, String> {
         let entries = text.split(',').map(str::trim).enumerate();
         let entries = entries.filter(|(_, entry)| !entry.is_empty());
@@ -37,11 +37,11 @@ impl Headers {
         headers.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Reads a file with a header in each line, `Name: value`. Empty lines and those that begin with `#`
-    /// are left out.
+    /// Parses a file with one header per line, `Name: value`. Empty lines and lines that begin with
+    /// `#` are skipped.
     ///
     /// # Errors
-    /// Which line is wrong.
+    /// The number of the invalid line.
     pub(crate) fn from_file(text: &str) -> Result<Self, String> {
         let lines = text.lines().map(str::trim).enumerate();
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -54,7 +54,7 @@ impl Headers {
         headers.collect::<Result<_, _>>().map(Self)
     }
 
-    /// These, and those of the other that have other names.
+    /// Adds the headers of `other` whose names are not present yet.
     pub(crate) fn or(self, other: &Self) -> Self {
         let Self(mut headers) = self;
         let more = other.0.iter().filter(|(name, _)| headers.iter().all(|(own, _)| own != name));
@@ -68,7 +68,7 @@ impl Headers {
     }
 }
 
-/// Only the names.
+/// Shows only the names.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name.as_str())).finish()
@@ -86,7 +86,7 @@ fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), &'stati
     Ok((name, value))
 }
 
-/// Undoes the encoding of URLs.
+/// Decodes percent-encoding.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::new();

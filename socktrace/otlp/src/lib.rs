@@ -1,10 +1,10 @@
-//! Sends log records and metrics to an OpenTelemetry Collector, by OTLP over HTTP.
+//! Export of log records and metrics to an OpenTelemetry Collector, with OTLP over HTTP.
 //!
-//! Independent of what is sent: whoever has records puts them into a [`Queue`], encoded, and an
-//! [`Exporter`] empties it. Records never wait for the network. What the queue has no room for is dropped
-//! and counted, see [`Counts`].
+//! The crate is independent of what is sent: producers put encoded records into a [`Queue`], and an
+//! [`Exporter`] drains it. Producers never wait for the network. If the queue is full, records are
+//! dropped and counted, see [`Counts`].
 //!
-//! Without the feature `send` there are settings and numbers alone, and nothing is sent.
+//! Without the feature `send`, only settings and counts are available, and nothing is sent.
 
 #![cfg_attr(not(feature = "send"), expect(dead_code, reason = "is for what sends"))]
 

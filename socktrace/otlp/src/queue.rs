@@ -1,4 +1,4 @@
-//! Records that wait to be sent: bounded in number and bytes, whatever the collector does.
+//! Queue of records to send: bounded in number and bytes, whatever the collector does.
 
 use std::{
     collections::VecDeque,
@@ -12,20 +12,20 @@ use super::{
     counts::{Counts, Dropped},
 };
 
-/// Records in a request at most, and their bytes before compression: collectors take 20 MiB by default,
-/// proxies before them 1 MiB.
+/// Maximum number of records in a request, and of their bytes before compression. The default limit
+/// of collectors is 20 MiB; proxies in front of them accept 1 MiB.
 pub(crate) const BATCH_RECORDS: usize = 1_024;
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
 
-/// Records that wait at most, however small they are.
+/// Maximum number of queued records, however small.
 const MOST_RECORDS: usize = 65_536;
 
-/// A queue of records. The oldest ones stay: how a failure of the network began says more than how it went
-/// on.
+/// A queue of records. If it is full, new records are dropped: the start of a network failure tells
+/// the most.
 pub struct Queue {
     state: Mutex<State>,
     most_bytes: usize,
-    /// Says that there is something to send.
+    /// Notified when there is something to send.
     news: Notify,
     closed: watch::Sender<bool>,
     counts: Arc<Counts>,
@@ -34,20 +34,20 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Encoded>,
-    /// Bytes of all of these, and of those on their way.
+    /// Size of queued and in-flight records in bytes.
     bytes: usize,
-    /// Records on their way.
+    /// Number of records in flight.
     under_way: usize,
 }
 
-/// Records that were taken out. They count as long as they are not [`Queue::done`].
+/// Records taken from the queue. They occupy their room until [`Queue::done`].
 pub(crate) struct Taken {
     pub(crate) records: Vec<Encoded>,
     bytes: usize,
 }
 
 impl Queue {
-    /// One that keeps so many bytes at most, those on their way included.
+    /// A queue with this limit in bytes, which includes records in flight.
     #[must_use]
     pub fn new(most_bytes: usize, counts: Arc<Counts>) -> Self {
         let (news, closed) = (Notify::new(), watch::Sender::new(false));
@@ -60,7 +60,7 @@ impl Queue {
         &self.counts
     }
 
-    /// Whether it takes a record now: one of its few, whatever others do.
+    /// Whether there is room for a record of average size in a full batch.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let state = self.lock();
@@ -69,7 +69,7 @@ impl Queue {
             && state.bytes + BATCH_BYTES / BATCH_RECORDS <= self.most_bytes
     }
 
-    /// Adds a record; whether there was room. Never waits for the network.
+    /// Adds a record; returns whether there was room. Never waits for the network.
     pub fn push(&self, record: Encoded) -> bool {
         let mut state = self.lock();
         let bytes = record.bytes();
@@ -85,25 +85,25 @@ impl Queue {
         let count = state.waiting.len();
         self.note(&state);
         drop(state);
-        // The first begins the wait for others, and a batch ends it.
+        // The first record starts the wait for others, and a full batch ends it.
         if count == 1 || count == BATCH_RECORDS {
             self.news.notify_one();
         }
         true
     }
 
-    /// Takes nothing any more; what waits is still sent, once.
+    /// Refuses further records; queued ones are still sent, with a single attempt.
     pub(crate) fn close(&self) {
         self.closed.send_replace(true);
     }
 
-    /// Waits until it is closed. Cancel safe.
+    /// Waits until the queue is closed. Cancel safe.
     pub(crate) async fn closed(&self) {
-        // The sender lives as long as this queue, so that there is always an answer.
+        // The sender lives as long as this queue, so this never fails.
         drop(self.closed.subscribe().wait_for(|is_closed| *is_closed).await);
     }
 
-    /// Waits until there may be something to send, or it is closed. Cancel safe.
+    /// Waits until there may be something to send, or the queue is closed. Cancel safe.
     pub(crate) async fn news(&self) {
         tokio::select! {
             () = self.news.notified() => {}
@@ -111,23 +111,23 @@ impl Queue {
         }
     }
 
-    /// Whether nothing waits.
+    /// Whether no records are queued.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()
     }
 
-    /// Whether it takes nothing any more.
+    /// Whether the queue refuses further records.
     pub(crate) fn is_closed(&self) -> bool {
         *self.closed.borrow()
     }
 
-    /// Whether a batch is full.
+    /// Whether a full batch is queued.
     pub(crate) fn has_batch(&self) -> bool {
         let state = self.lock();
         state.waiting.len() >= BATCH_RECORDS || state.bytes >= BATCH_BYTES
     }
 
-    /// The oldest records, as many as a request has room for.
+    /// Takes the oldest records, as many as fit into a request.
     pub(crate) fn take(&self) -> Taken {
         let mut state = self.lock();
         let mut taken = Taken { records: Vec::new(), bytes: 0 };
@@ -145,16 +145,16 @@ impl Queue {
         taken
     }
 
-    /// Gives the room back that so many records with so many bytes have had.
+    /// Releases the room of records that were in flight.
     pub(crate) fn done(&self, count: usize, taken_bytes: usize) {
         let mut state = self.lock();
-        // At the end all may have been dropped meanwhile.
+        // At the end, all may have been dropped in the meantime.
         state.under_way = state.under_way.saturating_sub(count);
         state.bytes = state.bytes.saturating_sub(taken_bytes);
         self.note(&state);
     }
 
-    /// Drops what is left, at the end.
+    /// Drops the remaining records, at exit.
     pub(crate) fn clear(&self) {
         let mut state = self.lock();
         let left = state.waiting.drain(..).count() + std::mem::take(&mut state.under_way);
@@ -196,7 +196,7 @@ mod tests {
         let numbers = queue.counts().read();
         assert_eq!(numbers.dropped(Dropped::QueueFull), 15);
         assert_eq!((numbers.queued_records, numbers.queued_bytes), (10, 10 * one.bytes() as u64));
-        // What is on its way has its room still.
+        // Records in flight still occupy their room.
         let taken = queue.take();
         assert_eq!((taken.records.len(), queue.is_empty()), (10, true));
         assert!(!queue.push(record("one", 1_000)));
@@ -226,7 +226,7 @@ mod tests {
         assert!(first.bytes() <= BATCH_BYTES);
         assert_eq!(queue.take().records.len(), 1);
         assert_eq!(queue.take().records.len(), 0);
-        // One that is larger than a batch is one.
+        // A record larger than a batch is sent alone.
         queue.push(record("d", 2 * BATCH_BYTES));
         assert_eq!(queue.take().records.len(), 1);
     }

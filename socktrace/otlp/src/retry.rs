@@ -1,54 +1,56 @@
-//! When to try again.
+//! Delays before retries.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// The first wait, before chance.
+/// The first delay, before jitter.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest wait of its own accord.
+/// The longest delay, unless the collector requests more.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The longest that a collector can ask for: a slip of its would else silence this host for good.
+/// The longest delay that a collector can request: otherwise a mistake there would silence this
+/// host.
 const LONGEST_ASKED: Duration = Duration::from_mins(5);
 
-/// Waits that become longer with each failure. Chance keeps hosts apart that fail at the same time.
+/// Delays that grow with each failure. Jitter spreads out hosts that fail at the same time.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// How long to wait after one more failure: as asked, else from half to all of a time that doubles.
+    /// Delay after another failure: the requested one, else between half and all of a doubling
+    /// time.
     pub(crate) fn wait(&mut self, asked: Option<Duration>) -> Duration {
         let most = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         match asked {
-            // Chance is added: all hosts are asked for the same.
+            // Jitter is added, because all hosts receive the same request.
             Some(asked) => asked.min(LONGEST_ASKED) + FIRST.mul_f64(chance()),
             None => most.mul_f64(0.5 + chance() / 2.0),
         }
     }
 
-    /// Something went well.
+    /// Resets the delay after a success.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-/// From 0 to 1.
+/// A random number from 0 to 1.
 fn chance() -> f64 {
     let mut bytes = [0; 2];
-    // Without random numbers waits are the shortest, and still become longer.
+    // Without random numbers, delays are the shortest possible but still grow.
     match SystemRandom::new().fill(&mut bytes) {
         Ok(()) => f64::from(u16::from_ne_bytes(bytes)) / f64::from(u16::MAX),
         Err(_) => 0.0,
     }
 }
 
-/// Reads a header `Retry-After`: seconds, or the date of HTTP. `None` when it is neither.
+/// Parses a `Retry-After` header: seconds, or an HTTP date. `None` if it is neither.
 pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
@@ -56,7 +58,7 @@ pub(crate) fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     }
     let at = DateTimeParser::new().parse_timestamp(text).ok()?;
     let now = Timestamp::try_from(now).ok()?;
-    // One that has passed asks for nothing.
+    // A date in the past requests no delay.
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 

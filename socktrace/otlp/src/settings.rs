@@ -1,4 +1,5 @@
-//! What was asked: by the command line and the configuration file, refined by OpenTelemetry's variables.
+//! Settings from the command line and the configuration file, completed by OpenTelemetry's
+//! variables.
 
 use std::{
     collections::BTreeMap,
@@ -51,25 +52,25 @@ const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// The word for [`Place::Environment`].
+/// The value that stands for [`Place::Environment`].
 const BY_ENVIRONMENT: &str = "env";
 
-/// OpenTelemetry's variables, as they are set.
+/// OpenTelemetry's environment variables.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<&'static str, OsString>);
 
 impl Environment {
-    /// Picks them out.
+    /// Picks OpenTelemetry's variables from all variables.
     pub fn of(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let known = variables.filter_map(|(name, value)| {
             let name = VARIABLES.into_iter().find(|known| name == **known)?;
-            // As the specification has it, an empty one is as one that is not set.
+            // According to the specification, an empty variable counts as unset.
             (!value.is_empty()).then_some((name, value))
         });
         Self(known.collect())
     }
 
-    /// A variable's text, read by `parse`; what is wrong with it is added to `problems`.
+    /// Parses a variable with `parse`; adds any error to `problems`.
     fn read<T>(
         &self,
         name: &str,
@@ -88,19 +89,19 @@ impl Environment {
     }
 }
 
-/// Only the names, as one of the values is a secret.
+/// Shows only the names, because one of the values is secret.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-/// Where to send.
+/// Destination of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// To this collector.
+    /// This collector.
     At(Endpoint),
-    /// To the one that OpenTelemetry's variables name, else to one on this host.
+    /// The collector named in OpenTelemetry's variables, else one on this host.
     Environment,
 }
 
@@ -117,13 +118,13 @@ impl FromStr for Place {
     }
 }
 
-/// How requests are compressed.
+/// Compression of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
-    /// By gzip.
+    /// Compressed with gzip.
     #[default]
     Gzip,
-    /// Not at all.
+    /// Uncompressed.
     None,
 }
 
@@ -139,7 +140,7 @@ impl FromStr for Compression {
     }
 }
 
-/// Files that cannot be used.
+/// Error for unusable files.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("cannot use a file given for OTLP")]
 pub struct Unusable;
@@ -147,21 +148,21 @@ pub struct Unusable;
 /// Settings of the command line and the configuration file.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Where to send.
+    /// Destination of requests.
     pub place: Place,
-    /// A file with headers of requests.
+    /// File with headers of requests.
     pub headers_file: Option<PathBuf>,
-    /// A file with the certificates of authorities that are trusted instead of the system's.
+    /// File with certificates of authorities, trusted instead of the system's.
     pub certificate: Option<PathBuf>,
-    /// A file with the certificate that is shown.
+    /// File with the client certificate.
     pub client_certificate: Option<PathBuf>,
-    /// A file with its key.
+    /// File with the client certificate's key.
     pub client_key: Option<PathBuf>,
-    /// How requests are compressed.
+    /// Compression of requests.
     pub compression: Option<Compression>,
-    /// How long a request may take.
+    /// Time limit for a request.
     pub timeout: Option<Duration>,
-    /// Time between two requests with metrics.
+    /// Interval between requests with metrics.
     pub metrics_interval: Option<Duration>,
 }
 
@@ -173,23 +174,23 @@ pub struct Settings {
     pub(crate) headers_file: Option<PathBuf>,
     pub(crate) headers: Headers,
     pub(crate) certificate: Option<PathBuf>,
-    /// Certificate and key.
+    /// Client certificate and key.
     pub(crate) client: Option<(PathBuf, PathBuf)>,
     pub(crate) compression: Compression,
     pub(crate) timeout: Duration,
     pub(crate) interval: Duration,
-    /// Attributes of everything that is sent.
+    /// Attributes of everything sent.
     pub resource: Vec<(String, String)>,
-    /// This program's own service name.
+    /// Service name of this program.
     pub service_name: Option<String>,
 }
 
 impl Settings {
-    /// Puts them together: a flag or key wins over a variable, but for the endpoints of single signals,
-    /// which say more.
+    /// Combines both sources. Flags and keys override variables, except for the endpoints of single
+    /// signals, which are more specific.
     ///
     /// # Errors
-    /// Problems, one line each.
+    /// The problems, one per line.
     pub fn new(asked: Asked, environment: &Environment) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let found = &mut problems;
@@ -249,20 +250,20 @@ impl Settings {
         })
     }
 
-    /// The ports that are connected to.
+    /// The ports to connect to.
     #[must_use]
     pub const fn ports(&self) -> [u16; 2] {
         [self.logs.port, self.metrics.port]
     }
 
-    /// The files that are read.
+    /// The files to read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let client = self.client.iter().flat_map(|(certificate, key)| [certificate, key]);
         let others = self.headers_file.iter().chain(&self.certificate);
         others.chain(client).map(PathBuf::as_path)
     }
 
-    /// Where log records go.
+    /// Endpoint of log records.
     #[must_use]
     pub const fn logs(&self) -> &Endpoint {
         &self.logs
@@ -295,7 +296,7 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a whole number of milliseconds from 1 to 86400000".to_owned())
 }
 
-/// `key=value,key2=value2`, percent-encoded as in a URL.
+/// Parses `key=value,key2=value2`, with percent-encoded values.
 fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let attribute = |entry: &str| {
@@ -312,7 +313,7 @@ fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
 pub(crate) mod tests {
     use super::*;
 
-    /// What has to be asked for, and no more.
+    /// The mandatory settings only.
     pub(crate) fn asked(place: &str) -> Asked {
         Asked {
             place: place.parse().expect("a place"),
@@ -342,12 +343,12 @@ pub(crate) mod tests {
             [settings.logs.to_string(), settings.metrics.to_string()]
         };
         assert_eq!(ends("http://a:1", &[]), ["http://a:1/v1/logs", "http://a:1/v1/metrics"]);
-        // The flag says where; the variable is for whoever asks for it.
+        // The flag sets the endpoint; the variable counts only if requested.
         let base = (ENDPOINT, "https://b:2/otlp");
         assert_eq!(ends("http://a:1", &[base])[0], "http://a:1/v1/logs");
         assert_eq!(ends("env", &[base])[1], "https://b:2/otlp/v1/metrics");
         assert_eq!(ends("env", &[])[0], "http://localhost:4318/v1/logs");
-        // Those of signals are taken as they are.
+        // Endpoints of signals are used unchanged.
         let logs = (LOGS_ENDPOINT, "http://c:3/mine");
         assert_eq!(ends("http://a:1", &[logs]), ["http://c:3/mine", "http://a:1/v1/metrics"]);
         let metrics = (METRICS_ENDPOINT, "http://c:3/");

@@ -1,4 +1,4 @@
-//! What a collector's answer means.
+//! Meaning of a collector's answers.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,21 +10,21 @@ use prost::Message as _;
 
 use super::{endpoint::Signal, retry::retry_after};
 
-/// Letters of a collector's message that are shown.
+/// Number of characters shown of a collector's message.
 const SHOWN: usize = 200;
 
 /// Outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was taken, but for so many records, with the collector's word why.
+    /// Accepted, except for a number of records, with the collector's explanation.
     Taken { rejected: u64, message: String },
-    /// It can be tried again, after this time if the collector has said so.
+    /// Worth a retry, after this time if the collector requested one.
     Later { after: Option<Duration>, why: String },
-    /// It would fail again.
+    /// A retry would fail again.
     Refused { why: String },
 }
 
-/// Reads an answer.
+/// Evaluates an answer.
 pub(crate) fn outcome(
     signal: Signal,
     status: StatusCode,
@@ -37,7 +37,7 @@ pub(crate) fn outcome(
         return Outcome::Taken { rejected, message };
     }
     let why = format!("the collector answered {status}");
-    // As OTLP/HTTP has it; all others would be answered in the same way again.
+    // Retryable according to OTLP/HTTP; all other errors would only recur.
     match status.as_u16() {
         429 | 502 | 503 | 504 => {
             let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -47,7 +47,7 @@ pub(crate) fn outcome(
     }
 }
 
-/// How many records were rejected, and why.
+/// Number of rejected records, and the reason.
 fn partial_success(signal: Signal, body: &[u8]) -> (u64, String) {
     let found = match signal {
         Signal::Logs => ExportLogsServiceResponse::decode(body)
@@ -57,7 +57,7 @@ fn partial_success(signal: Signal, body: &[u8]) -> (u64, String) {
             .map(|answer| answer.partial_success)
             .map(|partial| partial.map(|it| (it.rejected_data_points, it.error_message))),
     };
-    // An answer that is no protobuf says nothing about rejections.
+    // An answer that is not protobuf does not report rejections.
     let (rejected, message) = found.ok().flatten().unwrap_or_default();
     let is_shown = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
     (u64::try_from(rejected).unwrap_or(0), message.chars().filter(is_shown).take(SHOWN).collect())
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(of(200, None, b""), taken(0, ""));
         assert_eq!(of(200, None, &partial(3, "too\nold")), taken(3, "tooold"));
         assert_eq!(of(200, None, &partial(-3, "")), taken(0, ""));
-        // A proxy's page is none of it.
+        // A proxy's page is not a valid answer.
         assert_eq!(of(200, None, b"<html>"), taken(0, ""));
     }
 }

@@ -1,4 +1,4 @@
-//! Connections of this host: names by its resolvers, one address after the other.
+//! Connections through this host's resolvers, trying one address after the other.
 
 use std::{
     io,
@@ -15,27 +15,27 @@ use tokio::{
 
 use super::endpoint::Endpoint;
 
-/// How long one address of several may take.
+/// Time limit for one of several addresses.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Addresses that are tried.
+/// Maximum number of addresses tried.
 const TRIED: usize = 4;
 
-/// Bytes to and fro.
+/// A bidirectional byte stream.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
 
-/// Makes connections.
+/// Opens connections.
 pub(crate) trait Dial: Send + Sync + 'static {
-    /// Connects to host and port of an endpoint.
+    /// Connects to an endpoint's host and port.
     fn dial(
         &self,
         endpoint: &Endpoint,
     ) -> impl Future<Output = io::Result<Box<dyn ByteStream>>> + Send;
 }
 
-/// Connects as this host is set up.
+/// Connects according to this host's configuration.
 pub(crate) struct SystemDial;
 
 impl Dial for SystemDial {
@@ -57,22 +57,22 @@ impl Dial for SystemDial {
     }
 }
 
-/// The addresses of a host, as `/etc/hosts` and the resolvers of `/etc/resolv.conf` have them. Both are read
-/// each time, so that changes count. In Rust, as the C library's resolver needs its shared objects at run
-/// time, which a static build may not find.
+/// The addresses of a host, from `/etc/hosts` and the resolvers in `/etc/resolv.conf`. Both files
+/// are read each time, so that changes take effect. The resolver is written in Rust, because the C
+/// library's needs shared objects at run time, which a static build may not find.
 async fn addresses(host: &str) -> io::Result<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
-    // Of a host without any resolver, too (RFC 6761, section 6.3).
+    // Works even without a resolver (RFC 6761, section 6.3).
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
     let mut builder = TokioResolver::builder_tokio().map_err(io::Error::other)?;
     let options = builder.options_mut();
     options.cache_size = 0;
-    // A name that `/etc/hosts` has must not wait for resolvers that do not answer, asked for an address of
-    // the other family.
+    // A name in `/etc/hosts` with an address of one family must not wait for unresponsive resolvers
+    // to look up the other family.
     options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
     let resolver = builder.build().map_err(io::Error::other)?;
     let found = resolver.lookup_ip(host).await.map_err(io::Error::other)?;

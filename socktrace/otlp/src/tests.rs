@@ -1,4 +1,4 @@
-//! Tests against a collector of their own, in this process: HTTP by hyper over memory, with simulated time.
+//! Tests against an in-process collector: HTTP by hyper over memory, with simulated time.
 
 mod credentials;
 
@@ -47,7 +47,7 @@ use crate::{
     system::{ByteStream, Dial},
 };
 
-/// A record with a body, and so many bytes more.
+/// A record with a body and padding.
 pub(crate) fn record(body: &str, padding: usize) -> Encoded {
     let body = format!("{body}{}", " ".repeat(padding));
     let body = Some(AnyValue { value: Some(Value::StringValue(body)) });
@@ -55,39 +55,39 @@ pub(crate) fn record(body: &str, padding: usize) -> Encoded {
     Encoded::new(&resource, LogRecord { body, ..LogRecord::default() })
 }
 
-/// What the collector does with a request.
+/// The collector's reaction to a request.
 #[derive(Clone, Debug)]
 enum Answer {
-    /// Answers so, with a header `Retry-After` if there is one.
+    /// Answers with this status, and a `Retry-After` header if given.
     Status(u16, Option<&'static str>),
-    /// Takes it, but for so many records.
+    /// Accepts the request, but rejects this many records.
     Partial(i64),
-    /// Takes it after a time.
+    /// Accepts the request after a time.
     Slow(Duration),
     /// Closes the connection.
     Closes,
 }
 
-/// A request that has come.
+/// A request received.
 #[derive(Debug)]
 struct Seen {
     at: Instant,
     path: String,
     headers: HeaderMap,
-    /// What a log record says, one by one.
+    /// Bodies of the log records, in order.
     bodies: Vec<String>,
-    /// Names of metrics.
+    /// Names of the metrics.
     metrics: Vec<String>,
 }
 
-/// A collector, and the way to it.
+/// A collector, and the way to connect to it.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     is_down: bool,
-    /// What to do with the requests that come; those after these are taken.
+    /// Reactions to the next requests; later ones are accepted.
     answers: VecDeque<Answer>,
     tls: Option<Arc<ServerConfig>>,
     seen: Vec<Seen>,
@@ -123,7 +123,7 @@ impl Collector {
         act(&mut self.0.lock().expect("no panic"))
     }
 
-    /// One that gives these answers, then takes everything.
+    /// A collector with these reactions, which then accepts everything.
     fn answering(answers: &[Answer]) -> Self {
         let collector = Self::default();
         collector.with(|state| state.answers = answers.iter().cloned().collect());
@@ -200,7 +200,7 @@ impl Collector {
     }
 }
 
-/// An exporter at work.
+/// A running exporter.
 struct Running {
     queue: Arc<Queue>,
     current: Arc<Current>,
@@ -240,7 +240,7 @@ impl Running {
         self.queue.counts().read()
     }
 
-    /// Ends it, as the daemon does.
+    /// Stops it like the daemon does.
     async fn end(self) -> Numbers {
         self.queue.close();
         self.task.await.expect("no panic");
@@ -272,7 +272,7 @@ async fn records_arrive_in_batches_compressed() {
         ] {
             assert_eq!(first.headers[name], value, "{name}");
         }
-        // One for each signal: connections are kept.
+        // One for each signal: connections are reused.
         assert_eq!(state.connections, 2);
     });
 }
@@ -311,7 +311,7 @@ async fn a_collector_may_be_away_for_an_hour() {
     assert_eq!(numbers.queued_records, kept);
     assert_eq!(numbers.dropped(Dropped::QueueFull), pushed - kept);
     assert!(kept < pushed, "the queue is larger than an hour of this");
-    // One try in half a minute or so.
+    // One attempt in about half a minute.
     assert!((100..400).contains(&numbers.failed_requests), "{numbers:?}");
     collector.with(|state| state.is_down = false);
     sleep(Duration::from_mins(1)).await;
@@ -319,7 +319,7 @@ async fn a_collector_may_be_away_for_an_hour() {
     assert_eq!((numbers.sent, numbers.queued_records), (kept, 0));
     let bodies: Vec<_> = collector.bodies().concat();
     assert_eq!(bodies.len() as u64, kept);
-    // How it began.
+    // The first records were kept.
     assert_eq!((bodies[0].as_str(), bodies[5].as_str()), ("0", "1"));
 }
 
@@ -331,7 +331,7 @@ async fn what_was_slow_or_unavailable_is_sent_again() {
         (Answer::Status(504, Some("x")), 500, 1_100),
         (Answer::Status(429, Some("7")), 7_000, 8_100),
         (Answer::Status(503, Some("120")), 120_000, 121_100),
-        // No answer in ten seconds.
+        // No answer within ten seconds.
         (Answer::Slow(Duration::from_mins(1)), 10_500, 11_100),
         (Answer::Closes, 500, 1_100),
     ] {
@@ -356,7 +356,7 @@ async fn a_kept_connection_may_be_closed() {
         sleep(Duration::from_secs(5)).await;
     }
     let numbers = running.end().await;
-    // At once, over another one.
+    // Resent at once, over a new connection.
     assert_eq!(collector.bodies(), [["a"], ["b"], ["b"]]);
     assert_eq!((numbers.sent, numbers.failed_requests), (2, 0));
     assert_eq!(collector.gaps()[1], Duration::ZERO);

@@ -1,4 +1,4 @@
-//! The kernel facts that the programs need, looked up by name in BTF.
+//! Kernel facts that the programs need, looked up by name in BTF.
 
 use socktrace_ebpf::{facts::ABSENT, kernel_facts};
 
@@ -7,9 +7,9 @@ use crate::btf::{Btf, BtfError, Member};
 /// Kind of a fact about a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The offset in bytes of a member of this many bytes.
+    /// Offset in bytes of a member with this size in bytes.
     Sized(u32),
-    /// Offset in bytes, whatever the size.
+    /// Offset in bytes, for any size.
     Offset,
     /// Size in bytes.
     Size,
@@ -17,31 +17,31 @@ pub enum Kind {
     Bit,
 }
 
-/// Who needs a fact.
+/// Programs that need a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Everything.
+    /// All programs.
     Always,
-    /// The programs at these kernel functions, and the programs of these names.
+    /// The programs at these kernel functions, and the programs with these names.
     At(&'static [&'static str]),
-    /// Nothing; this stays hidden without it, if anything.
+    /// None; without the fact, this stays hidden, if anything.
     Optional(Option<&'static str>),
-    /// As `Optional`, in a kernel that has all structs of this group.
+    /// Like `Optional`, but only on kernels with all structs of this group.
     Feature(&'static str),
 }
 
-/// One line of the list that both sides share.
+/// An entry of the list shared by both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Name of the global in the programs.
     pub global: &'static str,
     /// Name of the struct.
     pub ty: &'static str,
-    /// The member in it.
+    /// Path of the member in it.
     pub path: &'static str,
     /// Kind of the fact.
     pub kind: Kind,
-    /// Who needs it.
+    /// Programs that need it.
     pub need: Need,
 }
 
@@ -75,29 +75,28 @@ macro_rules! wanted {
 }
 kernel_facts!(wanted);
 
-/// A program's global and the value this kernel gives it.
+/// A global of the programs and its value on this kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fact {
     /// Name of the global in the programs.
     pub global: &'static str,
-    /// Its value, or [`ABSENT`].
+    /// The value, or [`ABSENT`].
     pub value: u32,
 }
 
-/// The facts of a kernel, and those that it does not have.
+/// Facts of a kernel, present and absent.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    /// A value for every global.
+    /// Values of all globals.
     pub(crate) values: Vec<Fact>,
     absent: Vec<(&'static Wanted, BtfError)>,
 }
 
 impl Facts {
-    /// Looks every fact up.
+    /// Looks up every fact.
     ///
     /// # Errors
-    /// All facts that nothing can be traced without and this kernel does not have, each as BTF's
-    /// answer.
+    /// The mandatory facts that this kernel lacks, each as a BTF error.
     pub(crate) fn read(btf: &Btf) -> Result<Self, Vec<BtfError>> {
         let mut facts = Self { values: Vec::with_capacity(WANTED.len()), absent: Vec::new() };
         for wanted in WANTED {
@@ -115,7 +114,7 @@ impl Facts {
         if missing.is_empty() { Ok(facts) } else { Err(missing) }
     }
 
-    /// Makes those facts absent too whose optional group is not complete.
+    /// Makes facts absent if their optional group is incomplete.
     fn withhold_the_rest(&mut self) {
         for (hides, _) in self.incomplete() {
             for fact in &mut self.values {
@@ -126,7 +125,7 @@ impl Facts {
         }
     }
 
-    /// The facts that a program cannot do without and this kernel does not have.
+    /// The facts that a program needs but this kernel lacks.
     pub(crate) fn lacking(&self, function: &str, program: &str) -> impl Iterator<Item = &BtfError> {
         self.absent.iter().filter_map(move |(wanted, error)| match wanted.need {
             Need::At(sites) if sites.contains(&function) || sites.contains(&program) => Some(error),
@@ -134,7 +133,8 @@ impl Facts {
         })
     }
 
-    /// What stays hidden for lack of facts that the programs do without, with all that is missing.
+    /// Failures or details that stay hidden for lack of optional facts, with the errors for all
+    /// missing ones.
     pub(crate) fn hidden(&self) -> Vec<(&'static str, Vec<BtfError>)> {
         let is_built = |errors: &[BtfError]| {
             !errors.iter().any(|error| matches!(error, BtfError::Missing { what: "struct", .. }))
@@ -145,8 +145,8 @@ impl Facts {
         groups
     }
 
-    /// The groups of facts that the programs do without and that are not complete, by what stays
-    /// hidden without them, with all that is missing.
+    /// Incomplete groups of optional facts: what stays hidden without each, with the errors for all
+    /// missing facts.
     fn incomplete(&self) -> Vec<(&'static str, Vec<BtfError>)> {
         let mut groups: Vec<(_, Vec<_>)> = Vec::new();
         for (wanted, error) in &self.absent {
@@ -159,13 +159,13 @@ impl Facts {
         groups
     }
 
-    /// Whether this kernel has a fact, and the rest of its group.
+    /// Whether this kernel has a fact and the rest of its group.
     pub(crate) fn have(&self, global: &str) -> bool {
         self.values.iter().any(|fact| fact.global == global && fact.value != ABSENT)
     }
 }
 
-/// What stays hidden without an optional fact, if anything.
+/// Failures or details that stay hidden without an optional fact, if any.
 pub(crate) fn hides_without(global: &str) -> Option<&'static str> {
     WANTED.iter().find(|wanted| wanted.global == global).and_then(|wanted| match wanted.need {
         Need::Optional(hides) => hides,

@@ -1,4 +1,4 @@
-//! What a kernel's BTF says about its BPF: programs, maps and helpers.
+//! BPF features of a kernel, according to its BTF: programs, maps and helpers.
 
 use crate::{btf::Btf, subject::Subject};
 
@@ -13,7 +13,7 @@ const MEMLOCK_RECORD: &str = "bpf_map_memory";
 const RST_REASONS: &str = "sk_rst_reason";
 const RST_REASON_PREFIX: &str = "SK_RST_REASON_";
 
-/// Names that are looked up here.
+/// Names looked up in this module.
 pub(crate) const SUBJECTS: &[Subject] = &[
     Subject::Enumerator(TRAMPOLINES.0, TRAMPOLINES.1),
     Subject::Enumerator(RING_BUFFER.0, RING_BUFFER.1),
@@ -34,24 +34,24 @@ pub struct Features {
     pub trampolines: bool,
     /// The ring buffer: 5.8.
     pub ring_buffer: bool,
-    /// The helper that gives programs the current task as a typed pointer: 5.11.
+    /// The helper that returns the current task as a typed pointer: 5.11.
     pub typed_task: bool,
-    /// The helper that gives programs the registers of a task: 5.15.
+    /// The helper that returns the registers of a task: 5.15.
     pub task_registers: bool,
-    /// Trampoline programs may read an `int *` argument: 5.17. BTF does not show it; inferred from a helper
-    /// for such programs that came with it.
+    /// Trampoline programs may read an `int *` argument: 5.17. BTF does not show this; inferred
+    /// from a helper for such programs that arrived in the same version.
     pub int_pointers: bool,
-    /// A trampoline's program does not run where it is at work already: 5.12.
+    /// A trampoline does not run a program recursively: 5.12.
     pub guards_recursion: bool,
     /// A connection is closed before its error is reported: 6.11, and some long-term series.
     pub closes_first: bool,
-    /// Maps and programs count against the limit of locked memory: up to 5.10, which keeps a record
-    /// of it with each of them.
+    /// Maps and programs count against the limit of locked memory: up to 5.10. Those kernels keep a
+    /// charge record with each of them.
     pub charges_memlock: bool,
 }
 
 impl Features {
-    /// The features of the kernel that this BTF is of.
+    /// Reads the features of the kernel that this BTF belongs to.
     #[must_use]
     pub fn read(btf: &Btf) -> Self {
         let has = |(name, value): (&str, &str)| btf.has_enumerator(name, value);
@@ -67,23 +67,23 @@ impl Features {
         }
     }
 
-    /// Whether trampoline programs can have the kernel make a socket's cookie: 5.12. BTF does not say;
-    /// the guard against recursion came with it.
+    /// Whether trampoline programs can generate socket cookies: 5.12. BTF does not show this;
+    /// inferred from the recursion guard, which arrived in the same version.
     #[must_use]
     pub const fn cookies(self) -> bool {
         self.guards_recursion
     }
 
-    /// Whether programs may ask for an ancestor of the current cgroup: 5.15. BTF does not say; taken from
-    /// what came in 5.17.
+    /// Whether programs can look up an ancestor of the current cgroup: 5.15. BTF does not show
+    /// this; inferred from a feature of 5.17.
     #[must_use]
     pub const fn ancestors(self) -> bool {
         self.int_pointers
     }
 }
 
-/// The kernel's reasons for sending an RST, without the prefix that they share and in lower case; empty
-/// where it has none (before 6.10).
+/// The kernel's reasons for sending an RST, in lower case and without their common prefix; empty
+/// before 6.10, which has none.
 #[must_use]
 pub fn rst_reasons(btf: &Btf) -> Vec<(u32, String)> {
     let short =

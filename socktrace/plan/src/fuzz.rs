@@ -1,4 +1,4 @@
-//! BTF of any bytes gives a plan or a refusal.
+//! Fuzz tests: any bytes as BTF yield a plan or a refusal.
 
 use std::{
     fs,
@@ -11,10 +11,10 @@ use crate::{
     subject,
 };
 
-/// A place, in words of four bytes, and what is written there.
+/// Size of a patch: a position, in words of four bytes, and the new value.
 const PATCH: usize = 6;
 
-/// Plans by all ways; what is cut from it is BTF again.
+/// Makes plans with all methods. The reduced BTF must be valid again.
 fn examine(bytes: Vec<u8>) {
     let Ok(btf) = Btf::parse(bytes) else { return };
     for method in [Method::Auto, Method::Fentry, Method::Kprobe] {
@@ -44,7 +44,7 @@ fn btf() {
     bolero::check!(name = "btf").for_each(|bytes: &[u8]| examine(bytes.to_vec()));
 }
 
-/// A kernel's own, chosen by the first byte, with words of it overwritten.
+/// Input: a kernel's own BTF, chosen by the first byte, with some words overwritten.
 #[test]
 fn patched_btf() {
     let fixtures = fixtures();

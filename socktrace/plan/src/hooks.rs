@@ -1,11 +1,11 @@
-//! The table of hooks: which program serves which kernel function, by its prototype.
+//! Table of hooks: the programs for each kernel function, by its prototype.
 //!
-//! Differences between kernel versions live here and nowhere else. A prototype that is not in the
-//! table is unknown: its hook is left out and reported, never tried.
+//! All differences between kernel versions are in this table. If a function's prototype is not in
+//! the table, its hook is skipped and reported, never guessed.
 
 use crate::variant::{ANY, Attach, Variant, entry, exit, kprobe, kretprobe, tracepoint};
 
-/// The segment parameter of `tcp_reset`.
+/// Type of `tcp_reset`'s segment parameter.
 pub(crate) const SKB: &str = "struct sk_buff *";
 
 const RST_REASON: &str = "enum sk_rst_reason";
@@ -34,28 +34,28 @@ macro_rules! hooks {
         })?
         $(, not by kprobe: $unserved:literal;)?
     )+) => {
-        /// A kernel moment that socktrace wants to see.
+        /// A kernel event that socktrace observes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Hook {
             $($(#[$doc])* $hook,)+
         }
 
         impl Hook {
-            /// Every hook, in the order in which they are attached.
+            /// Every hook, in attachment order.
             pub const ALL: &'static [Self] = &[$(Self::$hook),+];
 
-            /// Its stable name: the kernel function's, where there is one.
+            /// Stable name of the hook: usually that of the kernel function.
             pub const fn id(self) -> &'static str {
                 match self { $(Self::$hook => $id,)+ }
             }
 
-            /// What stays hidden without it.
+            /// Failures or details that stay hidden without the hook.
             pub const fn hides(self) -> &'static str {
                 match self { $(Self::$hook => $hides,)+ }
             }
 
-            /// What serves it, by kernel function and prototype, the best first. Of several that fit a
-            /// prototype the first is taken that the kernel accepts.
+            /// Variants of the hook by kernel function and prototype, best first. Of those that
+            /// match, the first one accepted by the kernel is used.
             pub const fn variants(self) -> &'static [Variant] {
                 match self {
                     $(Self::$hook => {
@@ -67,7 +67,7 @@ macro_rules! hooks {
                 }
             }
 
-            /// The same by kprobes; none where they cannot serve it.
+            /// Variants of the hook with kprobes; none if kprobes cannot serve it.
             pub const fn kprobe_variants(self) -> &'static [Variant] {
                 match self {
                     $(Self::$hook => {
@@ -79,17 +79,17 @@ macro_rules! hooks {
                 }
             }
 
-            /// All of both.
+            /// Both kinds of variants.
             pub fn all_variants(self) -> impl Iterator<Item = &'static Variant> {
                 self.variants().iter().chain(self.kprobe_variants())
             }
 
-            /// Whether it is a tracepoint, not a function.
+            /// Whether the hook is a tracepoint instead of a function.
             pub const fn is_tracepoint(self) -> bool {
                 matches!(self.variants()[0].attach(), Attach::Tracepoint)
             }
 
-            /// What stays hidden when kprobes serve it.
+            /// Failures or details that stay hidden when kprobes serve the hook.
             pub const fn hides_by_kprobe(self) -> Option<&'static str> {
                 match self {
                     $(Self::$hook => {
@@ -99,7 +99,7 @@ macro_rules! hooks {
                 }
             }
 
-            /// Why kprobes cannot serve it.
+            /// Why kprobes cannot serve the hook.
             pub const fn not_by_kprobe(self) -> Option<&'static str> {
                 match self {
                     $(Self::$hook => {
@@ -113,8 +113,8 @@ macro_rules! hooks {
 }
 
 impl Hook {
-    /// Whether it has nothing to report, and is needed only where programs cannot recognize that a socket
-    /// they remember has ended.
+    /// Whether the hook reports nothing, and is needed only if programs cannot recognize that a
+    /// tracked socket has been destroyed.
     #[must_use]
     pub const fn only_forgets(self) -> bool {
         matches!(self, Self::TcpDestroySock | Self::UdpDestroySock)
@@ -131,24 +131,24 @@ hooks! {
     }, by kprobe hides "failures that interrupt another kprobe on their CPU (rare, and not counted)" {
         "tcp_done"(SOCK) => [kprobe("tcp_done_kprobe")];
     }
-    /// Why it closes: a segment.
+    /// Cause of a close: a segment.
     TcpReset = "tcp_reset",
     hides "whether a reset ended a connection" {
         "tcp_reset"(SOCK, SKB) => [entry("tcp_reset")];
-        // 5.10. A reset by data after shutdown cannot be distinguished from one by RST there.
+        // 5.10, where a reset by data after shutdown cannot be distinguished from one by RST.
         "tcp_reset"(SOCK) => [entry("tcp_reset")];
     }, by kprobe {
         "tcp_reset"(SOCK, SKB) => [kprobe("tcp_reset_kprobe")];
         "tcp_reset"(SOCK) => [kprobe("tcp_reset_kprobe")];
     }
-    /// A handshake completes, and an RST comes.
+    /// A handshake completes, and an RST arrives.
     TcpInitTransfer = "tcp_init_transfer",
     hides "the TTL of an RST beside that of the handshake (rst_ttl, handshake_ttl)" {
         "tcp_init_transfer"(SOCK, "int", SKB) => [
             entry("tcp_init_transfer").reading_memory(),
             entry("tcp_reset_hops").at("tcp_reset", &[SOCK, SKB])
         ];
-        // 5.10, whose tcp_reset is not given the segment.
+        // 5.10, whose tcp_reset does not receive the segment.
         "tcp_init_transfer"(SOCK, "int", SKB) => [
             entry("tcp_init_transfer").reading_memory(),
             entry("tcp_validate_incoming").at("tcp_validate_incoming", &[SOCK, SKB, ANY, "int"])
@@ -164,7 +164,7 @@ hooks! {
                 .at("tcp_validate_incoming", &[SOCK, SKB, ANY, "int"])
         ];
     }
-    /// Why it closes: the retransmission timer.
+    /// Cause of a close: the retransmission timer.
     TcpRetransmitTimer = "tcp_retransmit_timer",
     hides "counts of retransmission timeouts; which timer gave up is inferred from the socket's fields" {
         "tcp_retransmit_timer"(SOCK) =>
@@ -175,7 +175,7 @@ hooks! {
             kprobe("tcp_retransmit_timer_kprobe")
         ];
     }
-    /// Data is sent again.
+    /// Data is retransmitted.
     TcpRetransmitSkb = "tcp_retransmit_skb",
     hides "retransmissions, including SYNs, that never left this host: they look lost on the way" {
         "tcp_retransmit_skb"(SOCK, SKB, "int") => [exit("tcp_retransmit_skb_return")];
@@ -185,7 +185,7 @@ hooks! {
             kprobe("tcp_retransmit_skb_kprobe")
         ];
     }
-    /// A probe is sent, or new data by a timer.
+    /// A probe is sent, or a timer sends new data.
     TcpWriteWakeup = "tcp_write_wakeup",
     hides "probes and new data that never left this host, and why" {
         "tcp_write_wakeup"(SOCK, "int") => [exit("tcp_write_wakeup_return")];
@@ -195,7 +195,7 @@ hooks! {
             kprobe("tcp_write_wakeup_kprobe")
         ];
     }
-    /// Why it closes: somebody killed it.
+    /// Cause of a close: the socket was killed.
     TcpAbort = "tcp_abort",
     hides "that a socket was killed by ss -K or BPF; only its errno shows it" {
         "tcp_abort"(SOCK, "int") => [exit("tcp_abort_return"), entry("tcp_abort")];
@@ -214,7 +214,7 @@ hooks! {
             exit("inet_csk_accept_four_args"),
             entry("security_sock_graft_spare").of("security_sock_graft").spare()
         ];
-        // Up to 5.16, whose verifier refuses the one above.
+        // Up to 5.16, whose verifier rejects the variant above.
         "inet_csk_accept"(SOCK, ANY, ANY, ANY) => [
             exit("inet_csk_accept_connections"),
             exit("sys_accept4_errors_return").of("__sys_accept4"),
@@ -236,8 +236,8 @@ hooks! {
             exit("tcp_sendmsg_fastopen_return")
                 .at("tcp_sendmsg_fastopen", &[SOCK, ANY, ANY, ANY, ANY])
         ];
-        // Where `tcp_sendmsg_fastopen` is no function of its own: before 6.1. Under
-        // lockdown=confidentiality too, where nobody can be found who waits in connect.
+        // Kernels without `tcp_sendmsg_fastopen` as a separate function: before 6.1. Also under
+        // lockdown=confidentiality, where the programs cannot find out who is waiting in connect.
         "__inet_stream_connect"(SOCKET, ANY, ANY, ANY, ANY) => [
             exit("inet_stream_connect_return"),
             exit("security_socket_connect_return")
@@ -295,12 +295,12 @@ hooks! {
             kprobe("inet_stream_connect_kprobe")
         ];
     }
-    /// A socket is closed while connecting, or while an errno waits in it.
+    /// A socket is closed while connecting, or with a pending error.
     TcpClose = "tcp_close",
     hides "connects that the program gave up itself; errnos that no call has returned (undelivered)" {
         "__tcp_close"(SOCK, ANY) => [
             entry("tcp_close"),
-            // In 6.0 and later.
+            // 6.0 and later.
             entry("mptcp_close").at("__mptcp_close", &[SOCK, ANY]).if_built()
         ];
         // Early 5.10.
@@ -324,12 +324,12 @@ hooks! {
     hides "errors of sockets that stay open (unreachable_reported)" {
         "inet_sk_error_report"() => [tracepoint("inet_sk_error_report")];
     }
-    /// A socket ends.
+    /// A TCP socket is destroyed.
     TcpDestroySock = "tcp_destroy_sock",
     hides "the end of sockets without cookies: the table of sockets fills up" {
         "tcp_destroy_sock"() => [tracepoint("tcp_destroy_sock")];
     }
-    /// Connect returns, of a socket that keeps no connection.
+    /// Connect returns on a datagram socket.
     InetDgramConnect = "inet_dgram_connect",
     hides "which process connects a UDP socket; failing UDP connects" {
         "inet_dgram_connect"(SOCKET, ANY, "int", "int") => [exit("inet_dgram_connect_return")];
@@ -339,7 +339,7 @@ hooks! {
             kprobe("inet_dgram_connect_kprobe")
         ];
     }
-    /// A socket of UDP ends.
+    /// A UDP socket is destroyed.
     UdpDestroySock = "udp_destroy_sock",
     hides "the end of UDP sockets without cookies: the table of sockets fills up" {
         "udp_destroy_sock"(SOCK) => [
@@ -352,7 +352,7 @@ hooks! {
             kprobe("udpv6_destroy_sock_kprobe").of("udpv6_destroy_sock").if_built()
         ];
     }
-    /// An error is stored in a socket that is not TCP's.
+    /// An error is stored in a socket other than a TCP one.
     SkErrorReport = "sk_error_report",
     hides "errors of sockets other than TCP's: ICMP errors of datagrams, resets of vsock, netlink overruns" {
         "sk_error_report"(SOCK) => [
@@ -378,7 +378,7 @@ hooks! {
             kprobe("icmpv6_notify_kprobe").of("icmpv6_notify").if_built()
         ];
     }
-    /// A datagram finds no room.
+    /// A datagram does not fit into the receive queue.
     UdpFailQueueRcvSkb = "udp_fail_queue_rcv_skb",
     hides "datagrams that are dropped because their program reads too slowly (receive_queue_full)" {
         "udp_fail_queue_rcv_skb"() => [tracepoint("udp_fail_queue_rcv_skb")];
@@ -391,14 +391,14 @@ hooks! {
             exit("udpv6_sendmsg_return").at("udpv6_sendmsg", &[SOCK, ANY, ANY]).if_built()
         ];
     }, not by kprobe: "return probes lose what a waiting function returns";
-    /// An ICMP error for IPv4.
+    /// An ICMP error arrives for IPv4.
     TcpV4Err = "tcp_v4_err",
     hides "type, code and sender of ICMP errors" {
         "tcp_v4_err"(SKB, ANY) => [entry("tcp_v4_err")];
     }, by kprobe {
         "tcp_v4_err"(SKB, ANY) => [kprobe("tcp_v4_err_kprobe")];
     }
-    /// An ICMP error for IPv6.
+    /// An ICMP error arrives for IPv6.
     TcpV6Err = "tcp_v6_err",
     hides "type, code and sender of ICMPv6 errors" {
         "tcp_v6_err"(SKB, ANY, "u8", "u8", "int", ANY) => [entry("tcp_v6_err")];
@@ -412,7 +412,7 @@ hooks! {
     }, by kprobe {
         "tcp_fin"(SOCK) => [kprobe("tcp_fin_kprobe")];
     }
-    /// This host sends RST.
+    /// This host sends an RST.
     TcpSendActiveReset = "tcp_send_active_reset",
     hides "which process of this host sent an RST, and why" {
         "tcp_send_active_reset"(SOCK, RST_REASON) => [entry("tcp_send_active_reset_second")];
@@ -426,7 +426,7 @@ hooks! {
             [kprobe("tcp_send_active_reset_third_kprobe")];
         "tcp_send_active_reset"(SOCK, ANY) => [kprobe("tcp_send_active_reset_kprobe")];
     }
-    /// This host answers a segment by RST.
+    /// This host answers a segment with an RST.
     TcpSendReset = "tcp_send_reset",
     hides "RSTs that this host sends in answer to segments" {
         "tcp_v4_send_reset"(SOCK, SKB, RST_REASON) => [
@@ -535,7 +535,7 @@ hooks! {
                 .reading_memory()
         ];
     }, not by kprobe: "return probes lose what a waiting function returns";
-    /// Processes begin and end.
+    /// Processes start and exit.
     SchedProcess = "sched_process",
     hides "failures of the processes that a followed one starts" {
         "sched_process_fork"() => [

@@ -1,9 +1,9 @@
-//! What socktrace does on a kernel: which program serves each hook, with which facts, and what
-//! stays hidden.
+//! Plan for tracing a kernel: the program that serves each hook, the facts it needs, and what stays
+//! hidden.
 //!
-//! Pure functions of the kernel's own type information (BTF). The daemon applies them to the
-//! running kernel, its tests to small copies of each kernel series' BTF, and xtask to whatever the
-//! archive offers.
+//! The crate has only pure functions of the kernel's own type information (BTF). The daemon applies
+//! them to the running kernel, its tests to small copies of each kernel series' BTF, and xtask to
+//! the kernels in the archive.
 
 pub mod btf;
 pub mod facts;

@@ -1,6 +1,6 @@
-//! Which program serves each hook on this kernel, and what is lost where none can.
+//! Choice of a program for each hook on this kernel, and what is lost if none fits.
 //!
-//! A pure function of the kernel's BTF, tested without a kernel.
+//! The plan is a pure function of the kernel's BTF and is tested without a kernel.
 
 use std::fmt;
 
@@ -14,51 +14,52 @@ use crate::{
     variant::{ANY, Attach, Program, Variant},
 };
 
-/// The program that sees a sending call which was to connect.
+/// The program that observes sending calls with an implicit connect (TCP Fast Open).
 const FAST_OPEN: &str = "tcp_sendmsg_fastopen_return";
 
-/// How functions are to be hooked. Tracepoints are hooked in one way only.
+/// Method of hooking functions. Tracepoints are attached the same way with all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// By BPF trampolines, or by kprobes where the kernel has none.
+    /// BPF trampolines, or kprobes if the kernel has no trampolines.
     Auto,
-    /// By BPF trampolines only.
+    /// BPF trampolines only.
     Fentry,
-    /// By kprobes only: slower, and some failures stay hidden.
+    /// Kprobes only: slower, and some failures stay hidden.
     Kprobe,
 }
 
 /// The plan of one hook.
 #[derive(Clone, Debug)]
 pub enum Served {
-    /// By one of these: the first that the kernel accepts. At least one.
+    /// By the first of these variants that the kernel accepts. There is at least one.
     By(Vec<&'static Variant>),
-    /// Not at all, for this reason.
+    /// Not served, for this reason.
     Not(String),
 }
 
-/// The plan: every hook and how it is served, and what the programs must know of the kernel.
+/// The plan: how each hook is served, and the kernel facts for the programs.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Every hook, in the order in which they are attached.
+    /// Every hook, in attachment order.
     pub hooks: Vec<(Hook, Served)>,
-    /// A value for every global of the programs that is a fact.
+    /// Values of all globals that are facts.
     pub facts: Vec<Fact>,
     /// Position of `tcp_reset`'s segment argument, if it has one.
     pub tcp_reset_skb_arg: Option<u32>,
-    /// Whether MPTCP sockets can be distinguished from their subflows, which the programs find by reading
-    /// memory, and report their failures.
+    /// Whether MPTCP sockets can be distinguished from their subflows, so that the programs, which
+    /// find them by reading memory, report their failures.
     pub recognizes_mptcp: bool,
-    /// Whether a sending call that was to connect is seen where it returns.
+    /// Whether sending calls that implicitly connect are seen on return.
     pub sees_fast_open: bool,
-    /// What stays hidden although its hook is served.
+    /// Failures or details that stay hidden although their hook is served.
     pub losses: Vec<Loss>,
-    /// Functions that this kernel is built without, and whose programs are left out with no loss.
+    /// Functions that this kernel is built without. Their programs are skipped, and nothing is
+    /// lost.
     pub not_built: Vec<&'static str>,
 }
 
 impl Plan {
-    /// The programs of a variant whose functions this kernel has.
+    /// Programs of a variant whose functions exist in this kernel.
     pub fn programs_of(&self, variant: &Variant) -> impl Iterator<Item = &'static Program> {
         let is_built = |program: &&Program| {
             !program.if_built || !self.not_built.contains(&variant.function_of(program))
@@ -66,19 +67,19 @@ impl Plan {
         variant.programs.iter().filter(is_built)
     }
 
-    /// Whether this kernel has the fact that is the value of this global.
+    /// Whether this kernel has the fact for a global.
     #[must_use]
     pub fn knows(&self, global: &str) -> bool {
         self.facts.iter().any(|fact| fact.global == global && fact.value != ABSENT)
     }
 }
 
-/// Something that the programs would report on another kernel.
+/// Something that the programs would report on other kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// The missing feature of this kernel.
+    /// The feature that this kernel lacks.
     pub reason: String,
-    /// What stays hidden.
+    /// Failures or details that stay hidden.
     pub hides: &'static str,
 }
 
@@ -91,7 +92,7 @@ impl fmt::Display for Loss {
 /// Makes the plan for a kernel.
 ///
 /// # Errors
-/// What the kernel does not have and nothing can be traced without, each as BTF's answer.
+/// The mandatory facts that the kernel lacks, each as a BTF error.
 pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
     let facts = Facts::read(btf)?;
     let kernel = Kernel { btf, facts: &facts };
@@ -131,22 +132,22 @@ pub fn plan(btf: &Btf, method: Method) -> Result<Plan, Vec<BtfError>> {
     })
 }
 
-/// What stays hidden, each once.
+/// Losses, each listed once.
 struct Losses(Vec<Loss>);
 
 impl Losses {
-    /// What stays hidden for lack of facts.
+    /// The losses for lack of facts.
     fn of(facts: &Facts) -> Self {
         let hidden = facts.hidden().into_iter();
         Self(hidden.map(|(hides, errors)| Loss { reason: reason(errors), hides }).collect())
     }
 
-    /// Whether what the programs report by this fact is hidden.
+    /// Whether reports that need this fact are hidden.
     fn have(&self, global: &str) -> bool {
         self.0.iter().any(|loss| Some(loss.hides) == facts::hides_without(global))
     }
 
-    /// Hides what the programs report by this fact, for another reason.
+    /// Hides reports that need this fact, for another reason.
     fn add(&mut self, global: &str, reason: &str) {
         if let Some(hides) = facts::hides_without(global)
             && !self.have(global)
@@ -162,19 +163,19 @@ fn segment_argument(btf: &Btf) -> Option<u32> {
     u32::try_from(position).ok()
 }
 
-/// Conditions of a variant.
+/// The kernel that variants are checked against.
 struct Kernel<'a> {
     btf: &'a Btf,
     facts: &'a Facts,
 }
 
 impl Kernel<'_> {
-    /// Whether it has a function, if only under an ambiguous name.
+    /// Whether the kernel has a function, even with an ambiguous name.
     fn is_built(&self, function: &str) -> bool {
         !matches!(self.btf.prototype(function), Err(BtfError::Missing { .. }))
     }
 
-    /// Functions that programs would be attached to, and that it is built without.
+    /// Functions that programs would be attached to, but that the kernel is built without.
     fn not_built(&self) -> Vec<&'static str> {
         let variants = Hook::ALL.iter().flat_map(|hook| hook.all_variants());
         let functions = variants.flat_map(|variant| {
@@ -188,7 +189,7 @@ impl Kernel<'_> {
     }
 }
 
-/// The variants of the hook that fit this kernel.
+/// The variants of a hook that fit this kernel.
 fn serve(hook: Hook, method: Method, kernel: &Kernel<'_>) -> Served {
     let (first, second) = match method {
         _ if hook.is_tracepoint() => (hook.variants(), &[][..]),
@@ -211,7 +212,7 @@ fn serve(hook: Hook, method: Method, kernel: &Kernel<'_>) -> Served {
     if fitting.is_empty() { Served::Not(reasons.join("; ")) } else { Served::By(fitting) }
 }
 
-/// Why the variant cannot serve on this kernel, if so.
+/// Why a variant cannot serve on this kernel, if it cannot.
 fn obstacle(variant: &Variant, kernel: &Kernel<'_>) -> Option<String> {
     let &Kernel { btf, facts } = kernel;
     let needed = || variant.needed_of(|function| kernel.is_built(function));
@@ -228,10 +229,11 @@ fn obstacle(variant: &Variant, kernel: &Kernel<'_>) -> Option<String> {
             Err(error) => return Some(reason([error])),
         };
         let known = match program.attach {
-            // Its arguments are not in the table: that it exists says enough.
+            // The table has no prototypes of tracepoints: their existence is enough.
             Attach::Tracepoint => true,
             _ if function == variant.function => fits(variant.parameters, &found),
-            // Finds what is returned behind the arguments: the function has its own line.
+            // The return value is found behind the arguments, so their number must be known from
+            // the function's own entry.
             Attach::Fentry | Attach::Fexit => Hook::ALL
                 .iter()
                 .flat_map(|hook| hook.variants())
@@ -239,7 +241,7 @@ fn obstacle(variant: &Variant, kernel: &Kernel<'_>) -> Option<String> {
                 .map(|other| other.parameters)
                 .chain(program.parameters)
                 .any(|parameters| fits(parameters, &found)),
-            // Finds what is returned in a register, whatever the arguments.
+            // The return value is in a register, whatever the arguments.
             Attach::Kprobe | Attach::Kretprobe => true,
         };
         if !known {
@@ -253,7 +255,7 @@ fn obstacle(variant: &Variant, kernel: &Kernel<'_>) -> Option<String> {
     (!lacking.is_empty()).then(|| reason(lacking))
 }
 
-/// BTF's answers as a reason, each once.
+/// BTF errors as a reason, each listed once.
 fn reason(errors: impl IntoIterator<Item = impl ToString>) -> String {
     let mut answers: Vec<String> = Vec::new();
     for answer in errors.into_iter().map(|error| error.to_string()) {

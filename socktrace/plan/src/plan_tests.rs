@@ -1,10 +1,10 @@
-//! Tests of the plan, on what Debian's kernels have and on what has been broken in it.
+//! Tests of the plan, with the BTF of Debian's kernels and with damaged BTF.
 
 use std::{fs, path::Path};
 
 use super::*;
 
-/// The captured BTF of a series.
+/// The captured BTF of a kernel series.
 fn kernel(series: &str) -> Btf {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let paths =
@@ -17,7 +17,7 @@ fn kernel(series: &str) -> Btf {
     Btf::parse(fs::read(path).expect("readable")).expect("BTF")
 }
 
-/// The plan by trampolines.
+/// The plan for trampolines.
 fn planned(btf: &Btf) -> Plan {
     planned_by(Method::Fentry, btf)
 }
@@ -26,7 +26,7 @@ fn planned_by(method: Method, btf: &Btf) -> Plan {
     plan(btf, method).expect("every fact that is needed")
 }
 
-/// The first programs of all variants that may serve a hook, or why none does.
+/// The first program of each variant that may serve a hook, or the reason if none does.
 fn all_served(plan: &Plan, hook: Hook) -> Result<Vec<&'static str>, &str> {
     match &plan.hooks.iter().find(|(found, _)| *found == hook).expect("planned").1 {
         Served::By(variants) => {
@@ -41,7 +41,7 @@ fn served(plan: &Plan, hook: Hook) -> Result<&'static str, &str> {
     all_served(plan, hook).map(|programs| programs[0])
 }
 
-/// Every line of the table.
+/// Every variant in the table.
 fn variants() -> impl Iterator<Item = &'static Variant> {
     Hook::ALL.iter().flat_map(|hook| hook.all_variants())
 }
@@ -61,7 +61,7 @@ fn linux_5_10() {
         Err("this kernel's BTF has no tracepoint `inet_sk_error_report`")
     );
     assert_eq!(plan.tcp_reset_skb_arg, None);
-    // It is built without MPTCP, so nothing of that is lost.
+    // This kernel is built without MPTCP, so nothing is lost.
     assert!(!plan.recognizes_mptcp);
     assert!(!plan.sees_fast_open);
     let [segment, errno] = &plan.losses[..] else { panic!("{:?}", plan.losses) };
@@ -106,7 +106,7 @@ fn linux_6_1() {
 
 #[test]
 fn linux_6_12_to_7_3() {
-    // 6.12 has the prototype that mainline got later: a backport.
+    // 6.12 has a prototype that mainline introduced later, through a backport.
     let resets = [
         ("6.12", "tcp_send_active_reset_second"),
         ("6.18", "tcp_send_active_reset_third"),
@@ -154,7 +154,7 @@ fn linux_6_12_by_kprobe() {
         all_served(&plan, Hook::Setsockopt),
         Ok(vec!["do_sock_setsockopt_kretprobe", "sys_setsockopt_kretprobe"])
     );
-    // A tracepoint needs no trampoline.
+    // Tracepoints need no trampolines.
     assert_eq!(served(&plan, Hook::InetSkErrorReport), Ok("inet_sk_error_report"));
 }
 
@@ -170,7 +170,7 @@ fn kprobes_are_the_second_choice() {
         Ok(vec!["inet_csk_accept_two_args", "security_sock_graft_kprobe"])
     );
     assert_eq!(all_served(&plan, Hook::InetSkErrorReport), Ok(vec!["inet_sk_error_report"]));
-    // Also where trampoline programs do not know the prototype.
+    // Also if trampoline programs do not have the prototype.
     let broken = kernel("6.12").with_prototype_of("inet_csk_accept", "tcp_abort");
     let plan = planned_by(Method::Auto, &broken);
     assert_eq!(all_served(&plan, Hook::InetCskAccept), Ok(vec!["security_sock_graft_kprobe"]));
@@ -262,7 +262,7 @@ fn what_a_kernel_is_built_without_costs_nothing() {
     let plan = fentry(&kernel("6.12").renamed("inet6_bind", "inet6_binx"));
     assert_eq!(plan.not_built, ["inet6_bind"]);
     assert_eq!(all_served(&plan, Hook::Bind), Ok(vec!["sys_bind_return", "inet_bind_return"]));
-    // An unknown prototype is no missing one.
+    // A function with an unknown prototype is not missing.
     let plan = fentry(&kernel("6.12").with_prototype_of("inet6_bind", "tcp_abort"));
     assert!(plan.not_built.is_empty(), "{:?}", plan.not_built);
     assert_eq!(all_served(&plan, Hook::Bind), Ok(vec!["sys_bind_return"]));
@@ -300,7 +300,7 @@ fn a_missing_member_costs_the_hook_that_needs_it() {
         unserved(&plan),
         [Hook::SysAccept4, Hook::SendSig, Hook::Setsockopt, Hook::Getsockopt]
     );
-    // These have other ways.
+    // These hooks have alternatives.
     let broken = kernel("6.12").renamed("private_data", "private_date");
     assert_eq!(served(&planned(&broken), Hook::Bind), Ok("inet_bind_return"));
 }
@@ -316,8 +316,8 @@ fn a_missing_detail_hides_only_itself() {
         "this kernel's BTF has no member `inet_connection_sock.icsk_probes_out`, \
          no member `inet_connection_sock.icsk_user_timeout`"
     );
-    // The rest of the group is of no use without them. Others are absent where they were before: those
-    // of other kernels.
+    // The rest of the group is withheld as well. Other facts are absent only if they were before,
+    // on kernels that lack them.
     let whole = planned(&kernel("6.12"));
     for (fact, before) in plan.facts.iter().zip(&whole.facts) {
         let is_lost = facts::hides_without(fact.global) == Some(loss.hides);
@@ -347,8 +347,8 @@ fn without_a_sockets_basics_nothing_is_planned_and_all_that_is_missing_is_named(
 #[test]
 fn broken_btf_gives_a_plan_or_a_refusal_and_never_a_panic() {
     let btf = kernel("6.12");
-    // Every byte would take long; 13 hits each place in the format's words of 4 bytes, and in its
-    // records of 8, 12 and more.
+    // Testing every byte would take long. A step of 13 reaches each position in the format's 4-byte
+    // words and in its records of 8, 12 and more bytes.
     for at in (0..btf.bytes()).step_by(13) {
         let value = [0, 1, 0x7f, 0xff][at % 4];
         if let Some(broken) = btf.with_byte(at, value) {

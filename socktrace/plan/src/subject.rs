@@ -1,4 +1,4 @@
-//! Everything that is looked up in a kernel's BTF.
+//! Names looked up in a kernel's BTF.
 
 use std::fmt;
 
@@ -10,29 +10,29 @@ use crate::{
     variant::Attach,
 };
 
-/// One thing that is looked up by name.
+/// A name to look up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A kernel function.
     Function(&'static str),
     /// A tracepoint.
     Tracepoint(&'static str),
-    /// Whether there is a struct of that name.
+    /// A struct, and whether it exists.
     Struct(&'static str),
-    /// A struct and the path of a member in it.
+    /// A struct, and the path of a member in it.
     Member(&'static str, &'static str),
-    /// All values of an enum.
+    /// An enum with all its values.
     Enum(&'static str),
-    /// An enum and whether it has a value of that name.
+    /// An enum, and whether it has a value with this name.
     Enumerator(&'static str, &'static str),
 }
 
 impl Subject {
-    /// What the kernel has under this name, in words that change only when a program that reads it
-    /// may have to: a member that moves says the same.
+    /// Describes what the kernel has under this name. The text changes only if a program that reads
+    /// it may have to change: a member at another offset has the same text.
     ///
     /// # Errors
-    /// When the kernel has nothing, or several different things, of this name.
+    /// When the kernel has nothing with this name, or several different things.
     pub fn describe(self, btf: &Btf) -> Result<String, BtfError> {
         let present = |found: bool, what, name: &str| {
             let missing = || BtfError::Missing { what, name: name.to_owned() };
@@ -64,7 +64,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Everything that is looked up, each once.
+/// Every subject, each listed once.
 #[must_use]
 pub fn all() -> Vec<Subject> {
     let mut subjects = features::SUBJECTS.to_vec();

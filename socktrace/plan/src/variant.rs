@@ -1,4 +1,4 @@
-//! The programs of the object that serve a kernel function together, and how each is attached.
+//! Variants: the programs that together serve a kernel function, and how each is attached.
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,17 +7,17 @@ pub enum Attach {
     Fentry,
     /// At a function's return, through a BPF trampoline.
     Fexit,
-    /// At a function's entry, through a breakpoint or what the kernel puts in its place.
+    /// At a function's entry, through a breakpoint or the kernel's optimized replacement.
     Kprobe,
-    /// At a function's return, in the same way. Returns are lost when too many calls are under way at once,
-    /// so it must only be used on functions that do not wait for others.
+    /// At a function's return, with the same mechanism. Returns are lost if too many calls are in
+    /// progress at once, so this must only be used for functions that do not block.
     Kretprobe,
     /// At a tracepoint, with typed arguments.
     Tracepoint,
 }
 
 impl Attach {
-    /// Its name in the object's sections, as people know it.
+    /// Name of the attach type, as in the object's section names.
     #[must_use]
     pub const fn id(self) -> &'static str {
         match self {
@@ -30,58 +30,58 @@ impl Attach {
     }
 }
 
-/// A program of the object and how it is attached.
+/// A program of the object, and how it is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
     /// Its name in the object.
     pub name: &'static str,
     /// How it is attached.
     pub attach: Attach,
-    /// The kernel function, where it is not the variant's.
+    /// The kernel function, if it is not the variant's.
     pub function: Option<&'static str>,
-    /// The parameters of that function, where no other line of the table has them.
+    /// The parameters of that function, unless another entry of the table has them.
     pub parameters: Option<&'static [&'static str]>,
-    /// Whether it does its work only where it can read the kernel's memory.
+    /// Whether the program works only if it can read kernel memory.
     pub reads_memory: bool,
-    /// Whether it only makes up for calls that the kernel keeps from a program that is at work already:
-    /// where tasks can be preempted in one.
+    /// Whether the program only makes up for calls that the kernel does not pass to a program that
+    /// is already running, which happens if tasks can be preempted in it.
     pub spare: bool,
-    /// Whether it is left out where the kernel is built without its function, and nothing hidden by
-    /// that.
+    /// Whether the program is skipped if the kernel is built without its function, with nothing
+    /// hidden.
     pub if_built: bool,
 }
 
-/// Programs for a kernel function with these parameters.
+/// Programs for a kernel function with certain parameters.
 #[derive(Debug)]
 pub struct Variant {
-    /// The function's, or tracepoint's, name.
+    /// Name of the function or tracepoint.
     pub function: &'static str,
-    /// The types of its parameters as C writes them without qualifiers; [`ANY`] for those that no
-    /// program reads.
+    /// Types of its parameters in C without qualifiers; [`ANY`] for parameters that no program
+    /// reads.
     pub parameters: &'static [&'static str],
-    /// Attached in this order. What takes away comes before what leaves, so that nothing is left
-    /// behind while only one of them is attached.
+    /// Programs in attachment order. Those that remove state come before those that store it, so
+    /// that nothing is left behind while only one of them is attached.
     pub programs: &'static [Program],
 }
 
 impl Variant {
-    /// How its programs are attached, as the first of them is.
+    /// Attach type of the first program.
     pub(crate) const fn attach(&self) -> Attach {
         self.programs[0].attach
     }
 
-    /// The kernel function of one of them.
+    /// The kernel function of a program.
     #[must_use]
     pub fn function_of(&self, program: &Program) -> &'static str {
         program.function.unwrap_or(self.function)
     }
 
-    /// Those that its hook needs, on kernels that have the functions of all.
+    /// Programs that the hook needs on kernels with all their functions.
     pub fn needed(&self) -> impl Iterator<Item = &'static Program> {
         self.programs.iter().filter(|program| !program.spare)
     }
 
-    /// Those that its hook needs on a kernel with these functions.
+    /// Programs that the hook needs on a kernel with these functions.
     pub fn needed_of(
         &self,
         has: impl Fn(&'static str) -> bool,
@@ -91,27 +91,27 @@ impl Variant {
         self.needed().filter(is_built)
     }
 
-    /// Whether one of them does its work only where it can read the kernel's memory: not under
-    /// lockdown=confidentiality.
+    /// Whether any program works only if it can read kernel memory, which lockdown=confidentiality
+    /// forbids.
     #[must_use]
     pub fn reads_memory(&self) -> bool {
         self.needed().any(|program| program.reads_memory)
     }
 
-    /// Whether they need BPF trampolines for functions.
+    /// Whether the programs need BPF trampolines for functions.
     #[must_use]
     pub const fn needs_trampoline(&self) -> bool {
         matches!(self.attach(), Attach::Fentry | Attach::Fexit)
     }
 
-    /// Whether they are kprobes.
+    /// Whether the programs are kprobes.
     #[must_use]
     pub const fn is_kprobe(&self) -> bool {
         matches!(self.attach(), Attach::Kprobe | Attach::Kretprobe)
     }
 }
 
-/// A parameter of whatever type.
+/// A parameter of any type.
 pub const ANY: &str = "*";
 
 impl Program {
@@ -127,12 +127,12 @@ impl Program {
         }
     }
 
-    /// The same at another function than the variant's.
+    /// Attaches the program to a function other than the variant's.
     pub(crate) const fn of(self, function: &'static str) -> Self {
         Self { function: Some(function), ..self }
     }
 
-    /// The same at another function, which has these parameters.
+    /// Attaches the program to another function, with these parameters.
     pub(crate) const fn at(
         self,
         function: &'static str,
@@ -141,43 +141,43 @@ impl Program {
         Self { parameters: Some(parameters), ..self.of(function) }
     }
 
-    /// The same, for where the kernel's memory can be read.
+    /// Requires that kernel memory can be read.
     pub(crate) const fn reading_memory(self) -> Self {
         Self { reads_memory: true, ..self }
     }
 
-    /// The same, to make up for calls that the others miss.
+    /// Marks the program as making up for calls that others miss.
     pub(crate) const fn spare(self) -> Self {
         Self { spare: true, ..self }
     }
 
-    /// The same, only in kernels that have its function.
+    /// Restricts the program to kernels that have its function.
     pub(crate) const fn if_built(self) -> Self {
         Self { if_built: true, ..self }
     }
 }
 
-/// At the entry of the variant's function, by a trampoline.
+/// A program at the entry of the variant's function, with a trampoline.
 pub(crate) const fn entry(name: &'static str) -> Program {
     Program::new(name, Attach::Fentry)
 }
 
-/// At the return of the variant's function, by a trampoline.
+/// A program at the return of the variant's function, with a trampoline.
 pub(crate) const fn exit(name: &'static str) -> Program {
     Program::new(name, Attach::Fexit)
 }
 
-/// At the entry of the variant's function, by a kprobe.
+/// A program at the entry of the variant's function, with a kprobe.
 pub(crate) const fn kprobe(name: &'static str) -> Program {
     Program::new(name, Attach::Kprobe)
 }
 
-/// At the return of the variant's function, by a kprobe.
+/// A program at the return of the variant's function, with a kprobe.
 pub(crate) const fn kretprobe(name: &'static str) -> Program {
     Program::new(name, Attach::Kretprobe)
 }
 
-/// At the variant's tracepoint.
+/// A program at the variant's tracepoint.
 pub(crate) const fn tracepoint(name: &'static str) -> Program {
     Program::new(name, Attach::Tracepoint)
 }

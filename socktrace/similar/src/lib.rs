@@ -1,19 +1,19 @@
-//! The name that was probably meant by one that does not exist, for error messages: "did you mean X?".
+//! Corrections of misspelled names, for error messages: "did you mean X?".
 
-/// The name most similar to a word, if it is similar enough to be what was meant.
+/// The name most similar to a word, if similar enough to be a likely correction.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = names.into_iter().map(|name| (distance(word, name), name));
     let near = distances.filter(|(distance, _)| is_near(word, *distance));
     near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// The number of letters in which they differ, a swap of neighbours counting as one.
+/// The edit distance, where a swap of neighboring letters counts as one.
 #[must_use]
 pub fn distance(word: &str, name: &str) -> usize {
     strsim::damerau_levenshtein(word, name)
 }
 
-/// Whether so many letters are few enough: one in three of the word, and one in a shorter word.
+/// Whether a distance is small enough: a third of the word's letters, and one for shorter words.
 #[must_use]
 pub fn is_near(word: &str, distance: usize) -> bool {
     distance <= (word.len() / 3).max(1)

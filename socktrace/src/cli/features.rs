@@ -1,8 +1,8 @@
-//! Features of cargo that a build may be without, and what asks for them.
+//! Cargo features that a build may lack, and the options that need them.
 
 use super::{Cli, Command};
 
-/// What is asked for that this build is without, in a sentence for the user.
+/// A requested option that this build lacks, in a sentence for the user.
 pub(crate) fn missing(cli: &Cli) -> Option<String> {
     let top = match &cli.command {
         Some(Command::Top(top)) => Some(top),

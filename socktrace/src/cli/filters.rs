@@ -1,4 +1,4 @@
-//! The options that say what is shown.
+//! Options that select what is shown.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ macro_rules! filters {
         }
 
         impl Filters {
-            /// Whether an option of this name is one of these.
+            /// Whether an option of this name is a filter.
             pub(crate) fn have(option: &str) -> bool {
                 let name = option.strip_prefix("not-").unwrap_or(option);
                 [$(stringify!($name)),+].contains(&name)
@@ -51,7 +51,7 @@ macro_rules! filters {
                 !($(self.$name.is_empty() && self.$not.is_empty())&&+)
             }
 
-            /// The given options: name, whether the value is to be hidden, and the value.
+            /// Given options: name, whether the value is to be hidden, and the value.
             fn terms(&self) -> impl Iterator<Item = (&'static str, bool, &str)> {
                 std::iter::empty()$(.chain(self.$name.iter().chain(&self.$not).map(|term| {
                     let (is_unwanted, text) = term.as_written();

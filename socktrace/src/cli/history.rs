@@ -43,12 +43,12 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Size of the file, in bytes.
+    /// Maximum size of the file, in bytes.
     pub(crate) const fn bytes(&self) -> u64 {
         (self.size as u64) << 20
     }
 
-    /// Age of a line.
+    /// Maximum age of a line.
     pub(crate) const fn age(&self) -> Duration {
         Duration::from_secs(self.age as u64 * 86_400)
     }
@@ -190,7 +190,7 @@ fn moment(text: &str, now: &Zoned) -> Result<Timestamp, String> {
 mod tests {
     use super::*;
 
-    /// A zone that is two hours ahead in summer, and one in winter.
+    /// A time zone two hours ahead of UTC in summer, and one hour in winter.
     fn now() -> Zoned {
         let zone = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
         "2026-11-30T15:04:05Z".parse::<Timestamp>().expect("a time").to_zoned(zone)

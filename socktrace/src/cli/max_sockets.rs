@@ -7,14 +7,14 @@ use nix::unistd::{SysconfVar, sysconf};
 /// Accepted values.
 pub(super) const RANGE: RangeInclusive<u32> = 1..=10_000_000;
 
-/// Default values: from one for a small host to one that takes 16 MB.
+/// Range of the default: from one for a small host to one that takes 16 MB.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const DEFAULTS: RangeInclusive<u32> = socktrace_ebpf::SOCKETS as u32..=131_072;
 
-/// One socket is tracked for this much memory of the host: its 123 bytes are less than a four-thousandth.
+/// Memory of the host per tracked socket, whose 123 bytes are less than a four-thousandth of it.
 const MEMORY_OF_ONE: u64 = 512 * 1024;
 
-/// The default for this host's memory.
+/// Default for this host's memory.
 pub(super) fn default() -> u32 {
     let number = |what| sysconf(what).ok().flatten().and_then(|value| u64::try_from(value).ok());
     let pages = number(SysconfVar::_PHYS_PAGES);
@@ -22,7 +22,7 @@ pub(super) fn default() -> u32 {
     for_memory(memory.unwrap_or_default())
 }
 
-/// The default for a host with this much memory.
+/// Default for a host with this much memory.
 fn for_memory(bytes: u64) -> u32 {
     let (least, most) = (*DEFAULTS.start(), *DEFAULTS.end());
     u32::try_from(bytes / MEMORY_OF_ONE).unwrap_or(most).clamp(least, most)

@@ -1,4 +1,4 @@
-//! The options that say what is sent to an OpenTelemetry Collector.
+//! Options for sending to an OpenTelemetry Collector.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use super::number;
 /// Heading of these options in the help.
 const HEADING: &str = "OpenTelemetry";
 
-/// Memory for records that wait, in MiB.
+/// Default size of the memory for waiting records, in MiB.
 const DEFAULT_QUEUE: u32 = 16;
 const MOST_QUEUE: u32 = 1_024;
 
@@ -72,7 +72,7 @@ pub(crate) struct Otlp {
 }
 
 impl Otlp {
-    /// The settings; `None` where nothing is to be sent.
+    /// Settings for sending; `None` if nothing is sent.
     pub(crate) fn asked(&self) -> Option<Asked> {
         let seconds = |number: u32| Duration::from_secs(u64::from(number));
         Some(Asked {
@@ -95,7 +95,7 @@ impl Otlp {
         self.endpoint.is_some()
     }
 
-    /// Maximum size of the records that wait, in bytes.
+    /// Maximum size of the waiting records, in bytes.
     pub(crate) const fn queue_bytes(&self) -> usize {
         (self.queue as usize) << 20
     }

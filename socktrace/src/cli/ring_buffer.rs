@@ -1,10 +1,10 @@
-//! The size of the buffer between kernel and stream.
+//! Size of the buffer between kernel and stream.
 
 use std::ops::RangeInclusive;
 
 use crate::kernel::load::RING_BYTES;
 
-/// By default, in KiB.
+/// Default size, in KiB.
 pub(super) const DEFAULT_KIB: u32 = RING_BYTES / KIB;
 
 /// Bytes in a KiB.

@@ -1,13 +1,13 @@
-//! Spans of time, as people write them.
+//! Time spans, as people write them.
 
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo, Unit};
 
-/// The longest span between two blocks of counts.
+/// Maximum interval between two blocks of counts.
 pub(super) const DAY: Duration = Duration::from_hours(24);
 
-/// The longest time to trace.
+/// Maximum time to trace.
 pub(super) const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// Parses a span of at least a second.

@@ -1,4 +1,4 @@
-//! Tests of what the command line takes.
+//! Tests of what the command line accepts.
 
 use clap::{CommandFactory as _, error::ErrorKind};
 

@@ -57,10 +57,10 @@ fn in_a_line(error: &clap::Error) -> String {
     words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-/// The words of a line: quotes and `\` keep together what they keep together in a shell.
+/// Splits a line into words: quotes and `\` keep text together as in a shell.
 ///
 /// # Errors
-/// When a quote has no end.
+/// When a quote is not closed.
 fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -90,7 +90,7 @@ fn split(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// A word quoted for a shell, where it needs quotes.
+/// Quotes a word for a shell, if it needs quotes.
 pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! Reports what this host offers for tracing.
+//! Report of what this host offers for tracing.
 
 use std::{
     io::{self, Write},
@@ -13,13 +13,13 @@ use crate::{
     doctor::{Report, write_table},
 };
 
-/// Columns beyond which lines are hard to read.
+/// Width beyond which lines are hard to read.
 const WIDEST: usize = 120;
 
-/// Prints the report and ends with its exit code.
+/// Prints the report and returns its exit code.
 ///
 /// # Errors
-/// When the examination itself fails, or stdout takes no more.
+/// When the examination itself fails, or stdout cannot be written.
 pub(crate) fn run(args: &Doctor) -> anyhow::Result<ExitCode> {
     let report = Report::examine(args.attach.into(), args.self_test)?;
     let mut text = Vec::new();

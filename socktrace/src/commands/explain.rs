@@ -1,4 +1,4 @@
-//! Explains an errno, a cause, a Winsock error or SIGPIPE; without a topic, lists them all.
+//! Explanations of an errno, a cause, a Winsock error or SIGPIPE; without a topic, a list of all.
 
 use std::{env, process::ExitCode};
 
@@ -11,13 +11,13 @@ use crate::{
     service::exit,
 };
 
-/// Columns beyond which lines are hard to read.
+/// Width beyond which lines are hard to read.
 const WIDEST: usize = 100;
 
 /// Prints the explanation.
 ///
 /// # Errors
-/// When stdout takes no more, unless its reader has seen enough.
+/// When stdout cannot be written, unless its reader has seen enough.
 pub(crate) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
     let language =
         args.lang.unwrap_or_else(|| Language::of_environment(|name| env::var(name).ok()));

@@ -1,4 +1,4 @@
-//! Traces a command from its start to its end, or processes that are there, with all that they start.
+//! Traces a command from start to end, or existing processes, with everything that they start.
 
 use std::{pin::pin, process::ExitCode, time::Duration};
 
@@ -20,23 +20,24 @@ use crate::{
     },
 };
 
-/// Between two looks for processes that are left.
+/// Interval between two checks for remaining processes.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The processes to follow, before anything is loaded.
+/// Processes to follow, before anything is loaded.
 pub(super) enum Whom {
     /// A command that waits to be started.
     Command(WaitingCommand),
-    /// Processes that are there.
+    /// Existing processes.
     Processes(Vec<Process>),
 }
 
 impl Whom {
-    /// As the command line asks; `None` for everybody. To be called before there are other threads, and
-    /// before this process changes anything that a command would inherit.
+    /// Prepares what the command line requests; `None` to trace everybody. Must be called before
+    /// there are other threads, and before this process changes anything that a command would
+    /// inherit.
     ///
     /// # Errors
-    /// When a process is not there, or no command can be started.
+    /// When a process does not exist, or a command cannot be started.
     pub(super) fn new(cli: &Cli) -> anyhow::Result<Option<Self>> {
         if !cli.follows() {
             return Ok(None);
@@ -60,16 +61,16 @@ impl Whom {
         WaitingCommand::new(&cli.words, user.as_ref()).map(Self::Command).map(Some)
     }
 
-    /// The child that will be the command.
+    /// The child that will become the command.
     pub(super) fn child(&self) -> Option<u32> {
         let Self::Command(command) = self else { return None };
         Some(command.pid().as_raw().unsigned_abs())
     }
 
-    /// Makes the attached kernel programs follow them.
+    /// Makes the attached kernel programs follow these processes.
     ///
     /// # Errors
-    /// When they cannot, or signals cannot be caught.
+    /// When that fails, or signals cannot be caught.
     pub(super) fn follow(self, object: &mut Object) -> anyhow::Result<Following> {
         let mut followed = Followed::new(object)?;
         let mut signals = None;
@@ -77,7 +78,7 @@ impl Whom {
             Self::Command(command) => {
                 signals = Some(Signals::new()?);
                 let pid = command.pid().as_raw().unsigned_abs();
-                // If a signal has ended it before its start, its exit code says so.
+                // If a signal ended it before its start, its exit code shows that.
                 Process::find(pid).into_iter().collect()
             }
             Self::Processes(processes) => processes.clone(),
@@ -97,7 +98,7 @@ impl Whom {
     }
 }
 
-/// The exit code: the command's, which is waited for if the trace ends first.
+/// Exit code of the command, which is awaited if the trace ends first.
 pub(super) async fn code(following: Option<Following>, stop: &mut StopSignals) -> ExitCode {
     match following {
         Some(mut following) => following.code(stop).await,
@@ -123,13 +124,13 @@ impl Signals {
     }
 }
 
-/// The outcome of the command.
+/// State of the command.
 enum State {
-    /// None was asked for.
+    /// There is no command.
     NoCommand,
-    /// Everything is attached before it begins.
+    /// Everything is attached before it starts.
     Waiting(WaitingCommand),
-    /// It runs, or has ended.
+    /// It is running, or has ended.
     Started(Command),
 }
 
@@ -140,19 +141,19 @@ pub(super) struct Following {
     signals: Option<Signals>,
     state: State,
     looks: Interval,
-    /// Whether it was said what goes on without the command.
+    /// Whether the notice about what continues without the command was given.
     has_said: bool,
 }
 
 impl Following {
-    /// Lets the command begin.
+    /// Lets the command start.
     pub(super) fn start(&mut self) {
         if let State::Waiting(command) = std::mem::replace(&mut self.state, State::NoCommand) {
             self.state = State::Started(command.start());
         }
     }
 
-    /// Waits until all of them have ended, and passes signals on meanwhile. Cancel safe.
+    /// Waits until all followed processes have ended, and passes signals on meanwhile. Cancel safe.
     pub(super) async fn ended(&mut self) {
         while !self.have_ended() {
             self.wait().await;
@@ -181,8 +182,8 @@ impl Following {
         }
     }
 
-    /// Whether a signal ends the trace: not while a command runs, which ends it. A terminal has sent SIGINT
-    /// to that too, and SIGTERM is passed on.
+    /// Whether a signal ends the trace. While a command runs, only its end does: a terminal has
+    /// sent SIGINT to the command, too, and SIGTERM is passed on.
     pub(super) fn is_stopped(&mut self, by: Stop) -> bool {
         let State::Started(command) = &mut self.state else { return true };
         if command.code().is_some() {
@@ -202,7 +203,7 @@ impl Following {
         };
         tokio::select! {
             _ = signals.child.recv() => {}
-            // A terminal has sent it to the command too.
+            // A terminal has sent it to the command, too.
             _ = signals.quit.recv() => {}
             _ = signals.hangup.recv() => {
                 if let State::Started(command) = &mut self.state {
@@ -225,7 +226,7 @@ impl Following {
         }
         let mut ended = Vec::new();
         let mut left = self.followed.pids();
-        // The kernel side takes out those that end, but for what the kernel has kept from it.
+        // The kernel programs remove those that end, unless the kernel did not report it to them.
         let is_any_left = left.any(|pid| {
             let is_left = is_there(pid);
             if !is_left {

@@ -1,4 +1,4 @@
-//! Numbers of events that have something in common.
+//! Counts of events that have something in common.
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -29,7 +29,7 @@ impl Count {
     }
 }
 
-/// A line's value of a kind, `-` where it has none.
+/// A line's value for a group; `-` if it has none.
 pub(super) fn value(group: Group, line: &Line, zone: &TimeZone) -> String {
     let text = |text: &Option<String>| text.as_deref().map(harmless);
     let time = |format: &str| {
@@ -56,7 +56,7 @@ pub(super) fn value(group: Group, line: &Line, zone: &TimeZone) -> String {
     value.unwrap_or_else(|| "-".to_owned())
 }
 
-/// All of them, the most first.
+/// Table of all groups, largest first.
 pub(super) fn table(
     groups: &[Group],
     counts: &HashMap<Vec<String>, Count>,
@@ -96,7 +96,7 @@ fn for_people(groups: &[Group], rows: &[(&Vec<String>, &Count)], zone: &TimeZone
         let begin = text.len();
         for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let padding = " ".repeat(width - display_width(cell));
-            // Writing to a string cannot fail. Numbers stand at the right.
+            // Writing to a string cannot fail. Numbers are aligned to the right.
             let _ = match index {
                 0 => write!(text, "{padding}{cell}"),
                 _ => write!(text, "  {cell}{padding}"),

@@ -1,4 +1,4 @@
-//! Shows what failed before, or deletes it.
+//! Shows past failures, or deletes them.
 
 use std::{
     ops::{ControlFlow, Range},
@@ -14,7 +14,7 @@ use crate::{
     history::Lines,
 };
 
-/// Shows the lines that are asked for.
+/// Shows the requested lines.
 ///
 /// # Errors
 /// When they cannot be read or shown.
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ReadHistory) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// In nanoseconds since 1970.
+/// The requested span, in nanoseconds since 1970.
 fn span(args: &ReadHistory) -> Range<i64> {
     let number = |moment: Moment| {
         let number = moment.0.as_nanosecond();

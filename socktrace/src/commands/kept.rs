@@ -1,4 +1,4 @@
-//! Keeps a history, as the configuration asks.
+//! Keeps a history, as configured.
 
 use std::sync::Arc;
 
@@ -9,23 +9,23 @@ use socktrace_history::{Control, Counts, Keeper, Limits, Place, Queue};
 
 use crate::{cli::History, history::HistorySink, service::log::NOTICE, sinks::Sink};
 
-/// The group that may read it.
+/// Group that may read the history.
 const GROUP: &str = "socktrace";
 
-/// How much is kept, from the command line.
+/// Limits of the history, from the command line.
 pub(super) fn limits(asked: &History) -> Limits {
     Limits { bytes: asked.bytes(), age: asked.age() }
 }
 
-/// What is kept, before anything is.
+/// A history that nothing is written to yet.
 pub(super) struct Kept {
     keeper: Keeper,
     control: Control,
 }
 
 impl Kept {
-    /// As the command line asks; `None` where it does not. Opens the file, with the privileges that there
-    /// are.
+    /// Prepares the history that the command line requests, if any. Opens the file with the current
+    /// privileges.
     pub(super) fn new(asked: &History) -> Option<Self> {
         if !asked.is_on {
             return None;
@@ -38,7 +38,7 @@ impl Kept {
         Some(Self { keeper, control })
     }
 
-    /// What becomes of lines.
+    /// Counts of what became of lines.
     pub(super) fn counts(&self) -> Arc<Counts> {
         Arc::clone(self.control.queue().counts())
     }
@@ -48,10 +48,10 @@ impl Kept {
         Box::new(HistorySink::new(Arc::clone(self.control.queue())))
     }
 
-    /// Begins to write.
+    /// Starts writing.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the thread cannot be started.
     pub(super) fn start(self) -> anyhow::Result<Control> {
         let keeper = self.keeper;
         vital::spawn("history", || keeper.run()).context("cannot start to keep a history")?;

@@ -1,4 +1,4 @@
-//! What makes the daemon a service: reports to the service manager, and reloads.
+//! The daemon as a service: reports to the service manager, and reloads.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::{
     service::{log::NOTICE, manager::Manager, signals::ReloadSignal},
 };
 
-/// What can change while it runs, filters aside. Other settings are built into the loaded programs, or
-/// bound.
+/// Settings that can change at run time, besides filters. Others are built into the loaded
+/// programs, or are addresses that were bound.
 const RELOADABLE: [&str; 6] = ["all", "color", "history-age", "history-size", "on-full", "output"];
 
-/// Whether a setting can change. Filters can, unless they narrow what the kernel side counts.
+/// Whether a setting can change at run time. Filters can, unless they narrow the kernel's counts.
 fn is_reloadable(name: &str, at_start: &Resolved) -> bool {
     RELOADABLE.contains(&name) || (Filters::have(name) && !at_start.cli.filter_metrics)
 }
@@ -26,38 +26,38 @@ pub(super) struct Lifecycle {
     pub(super) manager: Manager,
     pub(super) reload: ReloadSignal,
     pub(super) counts: Arc<Counts>,
-    /// How many hooks are attached.
+    /// Number of attached hooks.
     pub(super) hooks: usize,
 }
 
 impl Lifecycle {
-    /// The state in a line, read from the kernel: what cannot be read is no sign of life.
+    /// State in one line, read from the kernel: if it cannot be read, that is no sign of life.
     fn status(&self) -> anyhow::Result<String> {
         let failures: u64 = self.counts.failures()?.values().sum();
         let lost = self.counts.counter(Counter::EventsLost)?;
         Ok(format!("{} hooks; {failures} failures counted, {lost} events lost", self.hooks))
     }
 
-    /// Everything is attached and served.
+    /// Reports that everything is attached and served.
     pub(super) fn ready(&self) {
         if !self.manager.listens() {
             return;
         }
-        // It is, even if nobody can read the counts for a moment.
+        // That is so even if the counts cannot be read for a moment.
         self.manager.ready(&self.status().unwrap_or_else(|error| format!("{error:#}")));
     }
 
-    /// The work goes on.
+    /// Reports that the work goes on.
     pub(super) fn alive(&self) {
         match self.status() {
             Ok(status) => self.manager.alive(&status),
-            // As without a free descriptor. The manager decides how long to bear it.
+            // Perhaps for lack of a free descriptor. The manager decides how long to tolerate that.
             Err(error) => log::warn!("cannot notify the service manager: {error:#}"),
         }
     }
 
-    /// Reads the configuration again and has what can change applied. What differs from the start is
-    /// named each time, so that nobody forgets what waits for a restart.
+    /// Reads the configuration again, and applies the settings that can change. Differences from
+    /// the start are named each time, so that nobody forgets what waits for a restart.
     pub(super) fn reload(&self, resolved: &Resolved, apply: impl FnOnce(&Resolved)) {
         self.manager.reloading();
         match Resolved::of_process() {
@@ -66,7 +66,7 @@ impl Lifecycle {
                     .changes(&new)
                     .into_iter()
                     .partition(|name| is_reloadable(name, resolved));
-                // What is said to have changed has.
+                // Changes are applied before they are logged.
                 apply(&new);
                 if !waiting.is_empty() {
                     log::warn!(
@@ -97,7 +97,7 @@ impl Lifecycle {
     }
 }
 
-/// Logs the new filters, and which events the kernel side still drops.
+/// Logs the new filters, and which events the kernel still drops.
 fn announce_filters(at_start: &Filters, now: &Filters) {
     let (at_start, filter) = (Filter::from(at_start), Filter::from(now));
     let shown = if now.are_given() { now.to_string() } else { "none".to_owned() };

@@ -1,4 +1,4 @@
-//! Looks at listeners from time to time: whoever never accepts is not seen otherwise.
+//! Periodic looks at listeners: one that never accepts would go unnoticed otherwise.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::kernel::listeners::ListenerTable;
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// When to look, and at what.
+/// When to look, and at which listeners.
 pub(super) struct Looks {
     listeners: Arc<ListenerTable>,
     times: Interval,
@@ -22,10 +22,10 @@ impl Looks {
         Self { listeners, times }
     }
 
-    /// Makes the kernel side report what it finds, as events.
+    /// Makes the kernel programs report their findings as events.
     pub(super) fn look(&self) {
         if let Err(error) = self.listeners.look() {
-            // As without a free descriptor. Nothing is lost by that.
+            // Perhaps for lack of a free descriptor. Nothing is lost by that.
             log::debug!("{error:#}");
         }
     }

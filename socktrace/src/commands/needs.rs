@@ -1,4 +1,4 @@
-//! What tracing needs after it has begun, as the configuration asks.
+//! Access that a running trace needs, as configured.
 
 use std::{
     fs,
@@ -10,8 +10,8 @@ use socktrace_otlp::Settings;
 
 use crate::{config::Resolved, owner, service::sandbox::Needs};
 
-/// Those needs. Files are listed by their directories, as files are replaced when they change: those that they
-/// are named in, and those that links lead to.
+/// Returns these needs. Files are listed by their directories, because files are replaced when they
+/// change: the directories that they are named in, and those that links lead to.
 pub(super) fn needs(resolved: &Resolved, access: &Access) -> Needs {
     let cli = &resolved.cli;
     let web = access.files();

@@ -6,15 +6,15 @@ use socktrace_otlp::{Counts, Numbers};
 
 use crate::{config::Resolved, metrics, sinks::Sink};
 
-/// Nobody has any: the command line refuses --otlp.
+/// No exporter: the command line refuses --otlp.
 pub(super) enum Otlp {}
 
-/// What sends.
+/// Handle of the sender.
 pub(super) enum Control {}
 
 impl Otlp {
     /// # Errors
-    /// Where it is asked for.
+    /// When it is requested.
     pub(super) fn new(resolved: &Resolved) -> anyhow::Result<Option<Self>> {
         anyhow::ensure!(resolved.otlp.is_none(), "built without the feature `otlp`");
         Ok(None)

@@ -1,4 +1,4 @@
-//! Sends to an OpenTelemetry Collector what sinks and metrics have.
+//! Sends events and metrics to an OpenTelemetry Collector.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     sinks::Sink,
 };
 
-/// What is sent, before anything is.
+/// An exporter that has not started yet.
 pub(super) struct Otlp {
     settings: Settings,
     credentials: Credentials,
@@ -26,10 +26,11 @@ pub(super) struct Otlp {
 }
 
 impl Otlp {
-    /// As the configuration asks; `None` where it does not. Reads files, with the privileges that there are.
+    /// Prepares what the configuration requests, if anything. Reads files with the current
+    /// privileges.
     ///
     /// # Errors
-    /// When one cannot be used.
+    /// When a file cannot be used.
     pub(super) fn new(resolved: &Resolved) -> anyhow::Result<Option<Self>> {
         let Some(settings) = resolved.otlp.clone() else { return Ok(None) };
         let credentials = Credentials::load(&settings).context(Unusable)?;
@@ -42,21 +43,21 @@ impl Otlp {
         Ok(Some(Self { settings, credentials, counts, queue, host, scope, is_redacted }))
     }
 
-    /// What becomes of records.
+    /// Counts of what became of records.
     pub(super) fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.counts)
     }
 
-    /// The sink for them.
+    /// The sink for records.
     pub(super) fn sink(&self) -> Box<dyn Sink> {
         let resources = Resources::new(self.host.clone());
         Box::new(OtlpSink::new(Arc::clone(&self.queue), resources, self.is_redacted))
     }
 
-    /// Begins to send, these numbers too.
+    /// Starts sending, these numbers included.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the thread cannot be started.
     pub(super) fn start(self, numbers: Arc<metrics::Exporter>) -> anyhow::Result<Control> {
         log::info!(
             target: NOTICE, socktrace_url = self.settings.logs().to_string();

@@ -1,4 +1,4 @@
-//! Shows again what was written in JSON.
+//! Shows events that were written as JSON.
 
 use std::{
     fs::File,
@@ -12,13 +12,13 @@ use anyhow::Context as _;
 use super::shown::LineView;
 use crate::{cli::Replay, record::Line, service::exit};
 
-/// The longest line that is read: far longer than those of socktrace.
+/// Maximum length of a line: far longer than those of socktrace.
 const LONGEST: u64 = 1 << 20;
 
 /// Shows the lines of a file.
 ///
 /// # Errors
-/// When it cannot be read, or they cannot be shown.
+/// When the file cannot be read, or its lines cannot be shown.
 pub(crate) fn run(args: &Replay) -> anyhow::Result<ExitCode> {
     let mut input: Box<dyn BufRead> = if args.file == Path::new("-") {
         Box::new(io::stdin().lock())

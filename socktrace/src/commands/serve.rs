@@ -29,17 +29,17 @@ use crate::{
     service::log::NOTICE,
 };
 
-/// Failures by service, before anything is loaded: whether they are counted, and how.
+/// Counts of failures by service, before anything is loaded.
 #[derive(Default)]
 pub(super) struct ServiceCounts {
-    /// How they are counted, and how many series there are at most.
+    /// Extent of the counts, and maximum number of series; `None` if failures are not counted.
     asked: Option<(Extent, usize)>,
-    /// What finds them.
+    /// Finds the owners.
     owners: Option<Owners>,
 }
 
 impl ServiceCounts {
-    /// As the command line asks, where this host has cgroups to identify services by.
+    /// Prepares what the command line requests, if this host has cgroups to identify services by.
     pub(super) fn new(cli: &Cli) -> Self {
         if cli.no_metrics || cli.max_series == 0 {
             return Self::default();
@@ -58,13 +58,13 @@ impl ServiceCounts {
         Self { asked: Some((extent, series)), owners: None }
     }
 
-    /// How the kernel side is to count.
+    /// Extent of the counts in the kernel.
     pub(super) fn extent(&self) -> Option<Extent> {
         self.asked.map(|(extent, _)| extent)
     }
 
-    /// Looks around for services, of cgroups that are there now. Returns what finds those of events, if
-    /// `for_events`.
+    /// Finds the services of existing cgroups. If `for_events`, returns owners for the services of
+    /// events.
     pub(super) fn look_around(&mut self, for_events: bool) -> Option<Owners> {
         let owners = for_events.then(Owners::new);
         if self.asked.is_some() {
@@ -73,7 +73,7 @@ impl ServiceCounts {
         owners
     }
 
-    /// Where it counts.
+    /// Takes the maps of the counts, if failures are counted by service.
     pub(super) fn tallies(
         &self,
         object: &mut Object,
@@ -81,7 +81,8 @@ impl ServiceCounts {
         self.extent().map(|extent| Ok((OwnedTallies::new(object)?, extent))).transpose()
     }
 
-    /// The series; the names of services that fail for the first time are looked up from now on.
+    /// Creates the series. Names of services that fail for the first time are looked up from now
+    /// on.
     fn start(
         self,
         object: &mut Object,
@@ -97,7 +98,7 @@ impl ServiceCounts {
     }
 }
 
-/// Where numbers come from that others use too.
+/// Sources of numbers that others use, too.
 pub(super) struct Sources {
     pub(super) counts: Arc<Counts>,
     pub(super) programs: Arc<Programs>,
@@ -108,7 +109,7 @@ pub(super) struct Sources {
     pub(super) history: Option<Arc<HistoryCounts>>,
 }
 
-/// What stays the same.
+/// Facts that stay the same.
 pub(super) fn about(
     cli: &Cli,
     health: Health,
@@ -127,7 +128,7 @@ pub(super) fn about(
     }
 }
 
-/// Gathers the numbers if they are served or sent, and serves them at these sockets, if any.
+/// Gathers the numbers if they are served or sent, and serves them on these sockets, if any.
 pub(super) fn metrics(
     object: &mut Object,
     (listeners, access): (Listeners, Access),
@@ -163,7 +164,7 @@ pub(super) fn metrics(
     Ok((Some(exporter), server))
 }
 
-/// Serves them.
+/// Serves the metrics.
 fn serve(
     (listeners, access): (Listeners, Access),
     exporter: Arc<Exporter>,
@@ -182,8 +183,8 @@ fn serve(
     Ok(server)
 }
 
-/// The sockets for metrics; none when nobody wants them, or when they can only not be had at the
-/// default address, which nobody has asked for.
+/// Sockets for metrics. There are none if metrics are off, or if only the default address, which
+/// nobody requested, cannot be bound.
 pub(super) fn listeners(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Listeners> {
     let mut health = Vec::new();
     for listen in &cli.health_listen {
@@ -209,7 +210,7 @@ fn pages(cli: &Cli, mut passed: PassedSockets) -> anyhow::Result<Vec<Listener>> 
     for listen in asked {
         match Listener::bind(listen, &mut passed) {
             Ok(bound) => listeners.extend(bound),
-            // A person at a terminal came for the stream; a service has nothing else to offer.
+            // A person at a terminal wants the stream; a service has nothing else to offer.
             Err(error) if *asked == [DEFAULT_LISTEN] && cli.listen.is_empty() && !cli.no_stream => {
                 log::warn!(
                     target: NOTICE,

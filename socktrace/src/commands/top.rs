@@ -1,4 +1,4 @@
-//! Shows on a screen what fails: on this host, in a history, or in lines of a file.
+//! Full-screen view of failures: on this host, in a history, or in lines of a file.
 
 use std::{
     env,
@@ -28,7 +28,7 @@ use crate::{
     top::{Clock, Feed, History, Screen, history, newest, replay},
 };
 
-/// Shows the screen until a person ends it.
+/// Shows the screen until a person closes it.
 ///
 /// # Errors
 /// When there are no events to show, or the terminal cannot be used.
@@ -61,14 +61,14 @@ fn show(mut resolved: Resolved, args: Top) -> anyhow::Result<ExitCode> {
         return of_file(args, &file).map(|()| ExitCode::SUCCESS);
     }
     let cli = &mut resolved.cli;
-    // Whoever asks for failures by what they mean does not ask for the rest, as without a screen.
+    // Filters that name failures also admit those that need --all, as without a screen.
     cli.all = args.all || Filter::from(&args.filters).names_failures();
     (cli.retransmits, cli.resolve) = (args.retransmits, args.resolve);
     (cli.udp_sends, cli.unix_sends, cli.hops) = (args.udp_sends, args.unix_sends, args.hops);
     (cli.attach, cli.no_sandbox) = (args.attach, args.no_sandbox);
-    // What another socktrace on this host does, as a service.
+    // Left to a socktrace that runs as a service on this host.
     (cli.no_metrics, cli.no_stream) = (true, true);
-    // The screen judges: so a filter can be widened.
+    // The screen filters, so that a filter can be widened.
     trace::run_on_screen(resolved, screen(args, Clock::Wall, Source::Live(0)))
 }
 
@@ -121,7 +121,7 @@ fn of_file(args: Top, file: &Path) -> anyhow::Result<()> {
     watch(screen(args, clock, source), |feed| replay(input, feed))
 }
 
-/// Shows what is read by its own thread.
+/// Shows what a separate thread reads.
 fn watch(screen: Screen, read: impl FnOnce(&Feed) + Send + 'static) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the event loop")?;
@@ -131,7 +131,7 @@ fn watch(screen: Screen, read: impl FnOnce(&Feed) + Send + 'static) -> anyhow::R
         let running = screen.start()?;
         stop.end_with(&running.ended);
         let reader = thread::Builder::new().name("reader".to_owned());
-        // Not waited for in the end: it may be reading from somebody who writes nothing.
+        // Not joined: it may be reading from a source that writes nothing.
         let spawned = reader.spawn(move || read(&feed));
         spawned.context("cannot start the reader thread")?;
         stop.wait().await;

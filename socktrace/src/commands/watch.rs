@@ -1,5 +1,5 @@
-//! The daemon's loop: takes events through the pipeline, and is a service meanwhile, until it is
-//! stopped, has shown what was asked for, or nobody reads the stream any more.
+//! The daemon's loop: takes events through the pipeline and acts as a service, until it is stopped,
+//! has shown as much as requested, or nobody reads the stream any more.
 
 use std::{future::pending, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
 
 /// The stream's sink: one line per event, or counts.
 pub(super) fn stream(cli: &Cli, target: Target) -> Box<dyn Sink> {
-    // A command of which nothing fails says what it says, and no more.
+    // A command without failures shows its own output and nothing else.
     let has_late_heading = !cli.words.is_empty();
     match cli.summary {
         Some(interval) => Box::new(SummarySink::new(options(cli), interval, cli.count).to(target)),
@@ -42,8 +42,8 @@ pub(super) fn options(cli: &Cli) -> Options {
     }
 }
 
-/// Runs; without a pipeline it only counts. Detaches in the end, and returns what the stream came to.
-/// `on_reload` has what runs beside the pipeline follow the configuration.
+/// Runs; without a pipeline it only counts. Finally detaches, and returns the progress of the
+/// stream. `on_reload` applies the configuration to everything beside the pipeline.
 ///
 /// # Errors
 /// When events cannot be read, or the stream cannot be written.
@@ -61,7 +61,7 @@ pub(super) async fn watch(
     }
     lifecycle.ready();
     let deadline = resolved.cli.duration.map(|duration| Instant::now() + duration);
-    // `head` has its lines before the next failure.
+    // So that the end of `head` is noticed before the next failure.
     let reader = has_reader(&resolved.cli).then(PipeReader::new);
     if let Some(following) = following {
         following.start();
@@ -81,7 +81,7 @@ pub(super) async fn watch(
             () = lifecycle.manager.due() => lifecycle.alive(),
             () = lifecycle.reload.wait() => lifecycle.reload(&resolved, |new| {
                 if let Some(pipeline) = &mut pipeline {
-                    // Counts are the kernel side's, and the stream shows what is counted.
+                    // The kernel's counts keep their filter, and the stream shows what is counted.
                     let follows = !resolved.cli.filter_metrics;
                     let filter = follows.then(|| Arc::new(Filter::from(&new.cli.filters)));
                     pipeline.change(&options(&new.cli), new.cli.all, filter);
@@ -100,8 +100,8 @@ pub(super) async fn watch(
         }
     }
     lifecycle.manager.stopping();
-    // First, or in a storm there would be no last event, and what came after it would be counted and
-    // neither shown nor said to be lost.
+    // Detached first. In a storm there would otherwise be no last event, and later events would be
+    // counted, but neither shown nor reported as lost.
     drop(attached);
     let Some(mut pipeline) = pipeline else { return Ok(StreamProgress::default()) };
     if ending != Ending::ReaderGone {
@@ -114,12 +114,12 @@ pub(super) async fn watch(
     Ok(pipeline.end())
 }
 
-/// Whether somebody else may read the stream: that of a command goes to stderr or to a file.
+/// Whether another process may read the stream. With a command, it goes to stderr or to a file.
 const fn has_reader(cli: &Cli) -> bool {
     !cli.no_stream && cli.words.is_empty() && cli.output_file.is_none()
 }
 
-/// Waits until then; forever where there is no end.
+/// Waits until the deadline; forever if there is none.
 async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
@@ -135,7 +135,7 @@ async fn gone(reader: Option<&PipeReader>) {
     }
 }
 
-/// Waits until all that is followed has ended; forever where nothing is. Cancel safe.
+/// Waits until everything that is followed has ended; forever if nothing is. Cancel safe.
 async fn ended(following: &mut Option<Following>) {
     match following {
         Some(following) => following.ended().await,
@@ -143,7 +143,7 @@ async fn ended(following: &mut Option<Following>) {
     }
 }
 
-/// The next step of a pipeline; never without one. Cancel safe.
+/// The next step of a pipeline; waits forever without one. Cancel safe.
 async fn next(pipeline: &mut Option<Pipeline>) -> anyhow::Result<(&mut Pipeline, Step)> {
     match pipeline {
         Some(pipeline) => {

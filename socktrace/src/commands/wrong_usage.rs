@@ -1,4 +1,4 @@
-//! A command line or configuration that is wrong.
+//! Report of a wrong command line or configuration.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Prints what is wrong with the configuration, or the help that was asked for.
+/// Prints what is wrong with the configuration, or the requested help.
 pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
     match error {
         config::Error::Usage(error) if error.use_stderr() && connected_to_journal() => {
@@ -21,12 +21,12 @@ pub(crate) fn wrong_usage(error: &config::Error) -> ExitCode {
             ExitCode::from(exit::WRONG_USAGE)
         }
         config::Error::Usage(error) => {
-            // The terminal is gone, so the message has no reader.
+            // If the terminal is gone, nobody can read the message.
             drop(error.print());
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::WRONG_USAGE))
         }
         config::Error::Settings(problems) => {
-            // What was to be logged is in the configuration that there is not.
+            // Log settings are part of the configuration, which is unusable.
             init_log(false, false);
             for problem in problems {
                 log::error!(

@@ -12,17 +12,17 @@ use super::{
 };
 use crate::{cli::HISTORY_FILE, owner::is_deceptive};
 
-/// Prefix of variables.
+/// Prefix of the variables.
 pub(super) const PREFIX: &str = "SOCKTRACE_";
 
-/// The variable that names the file.
+/// Variable that names the file.
 pub(super) const FILE: &str = "SOCKTRACE_CONFIG";
 
-/// Where systemd says which directories a unit's `StateDirectory=` has made.
+/// Variable in which systemd lists the directories of a unit's `StateDirectory=`.
 const STATE_DIRECTORIES: &str = "STATE_DIRECTORY";
 
-/// What a unit provides for, and is on where nobody has said otherwise: a history, in a unit with the
-/// directory for it. By a flag the configuration could not take it back.
+/// Settings that a unit turns on unless they are set elsewhere: a history, in a unit with a
+/// directory for it. The configuration could not override a flag of the unit.
 pub(super) fn of_unit(variables: &[(OsString, OsString)], keys: &Keys) -> Vec<Setting> {
     let directories = variables.iter().find(|(name, _)| name == STATE_DIRECTORIES);
     let has_place = directories.is_some_and(|(_, directories)| {
@@ -37,12 +37,13 @@ pub(super) fn of_unit(variables: &[(OsString, OsString)], keys: &Keys) -> Vec<Se
     setting.into_iter().collect()
 }
 
-/// Reads the settings; what is wrong with them is added to `problems`.
+/// Reads the settings; adds what is wrong with them to `problems`.
 ///
-/// Unknown variables may be another program's, as `SOCKTRACE_COMMIT` is of socktrace's build: those that
-/// look like a slip are added to `doubts`. Kubernetes gives every container variables that begin with the
-/// name of each service, such as `SOCKTRACE_SERVICE_HOST`. Of these `SOCKTRACE_PORT` has the name of a setting; its value, a URL, is none.
-/// An empty variable is as one that is not there.
+/// Unknown variables may belong to another program, as `SOCKTRACE_COMMIT` belongs to socktrace's
+/// build; those that look like typing errors are added to `doubts`. Kubernetes gives every
+/// container variables that begin with the name of each service, such as `SOCKTRACE_SERVICE_HOST`.
+/// One of these, `SOCKTRACE_PORT`, has the name of a setting; its value, a URL, is not valid for that
+/// setting. Empty variables are ignored.
 pub(super) fn read(
     variables: impl Iterator<Item = (OsString, OsString)>,
     keys: &Keys,
@@ -78,7 +79,8 @@ pub(super) fn read(
     settings
 }
 
-/// Whether it says where a service is that is called socktrace, such as `tcp://10.0.0.1:10054`.
+/// Whether Kubernetes has set the variable to the address of a service called socktrace, such as
+/// `tcp://10.0.0.1:10054`.
 fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
     name == "SOCKTRACE_PORT" && value.to_str().is_some_and(|value| value.contains("://"))
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::owner::is_deceptive;
 
-/// Reads the settings of a file; what is wrong with them is added to `problems`.
+/// Reads the settings of a file; adds what is wrong with them to `problems`.
 pub(super) fn read(
     path: &Path,
     bytes: &[u8],
@@ -79,12 +79,12 @@ fn given(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<Given, String> {
     }
 }
 
-/// A value as a flag would have it.
+/// A value as text, as for a flag.
 fn scalar(name: &str, value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.clone().into_owned()),
         DeValue::Integer(number) => Ok(i64::from_str_radix(number.as_str(), number.radix())
-            // Too large for any setting, which says so itself.
+            // Too large for any setting, which reports that itself.
             .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {

@@ -1,4 +1,5 @@
-//! Whatever stands in a file or in the environment is understood, or is named where it is wrong.
+//! Fuzz tests: whatever a file or the environment contains is either understood or reported as
+//! wrong.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,7 +15,7 @@ fn resolve(variables: Vec<(OsString, OsString)>, file: &Path) -> Result<Resolved
     Resolved::new(["socktrace".into()].into_iter(), variables.into_iter(), file)
 }
 
-/// Problems name the line; what is sound is printed as a file that says the same.
+/// Problems name the line; valid settings are printed as an equivalent file.
 #[test]
 fn files() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -42,13 +43,13 @@ fn files() {
                     assert!((1..=lines).contains(&line), "{problem:?}");
                 }
             }
-            // Two settings that do not go together.
+            // Two settings that conflict.
             Err(Error::Usage(error)) => assert_eq!(error.exit_code(), 2),
         }
     });
 }
 
-/// The first line that a problem names.
+/// First line that a problem names.
 fn line_of(problem: &str, path: &Path) -> usize {
     let place = format!("{}:", path.display());
     let rest = problem.split_once(&place).unwrap_or_else(|| panic!("no place: {problem:?}")).1;
@@ -56,7 +57,7 @@ fn line_of(problem: &str, path: &Path) -> usize {
     rest[..digits].parse().unwrap_or_else(|_| panic!("no line: {problem:?}"))
 }
 
-/// Variables, each with its name and value ended by a zero.
+/// Variables, each with its name and value terminated by a zero byte.
 #[test]
 fn variables() {
     bolero::check!(name = "variables").for_each(|bytes: &[u8]| {
@@ -67,7 +68,7 @@ fn variables() {
                 let name = [environment::PREFIX.as_bytes(), pair[0]].concat();
                 (OsString::from_vec(name), OsStr::from_bytes(pair[1]).to_owned())
             })
-            // Which file is read is not for chance.
+            // The file to read is not left to chance.
             .filter(|(name, _)| name != environment::FILE)
             .collect();
         if let Err(Error::Settings(problems)) = resolve(variables, Path::new("/nowhere")) {

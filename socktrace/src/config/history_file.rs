@@ -12,12 +12,12 @@ use super::{
 };
 use crate::cli::{Cli, HISTORY_FILE};
 
-/// The setting that says so.
+/// Setting for the file.
 const KEY: &str = "history-file";
 
 /// The file that a daemon with this environment and the host's configuration writes.
 ///
-/// What cannot be read says nothing here, and neither do settings that are wrong: they are the daemon's.
+/// Unreadable files and invalid settings are ignored here: they are the daemon's concern.
 pub(crate) fn history_file() -> PathBuf {
     let variables: Vec<_> = env::vars_os().collect();
     let keys = Keys::of(&Cli::command());
@@ -29,7 +29,7 @@ pub(crate) fn history_file() -> PathBuf {
     file_of(settings)
 }
 
-/// The first setting of it, else the default.
+/// File in the first of these settings that names one, else the default.
 fn file_of(settings: Vec<Setting>) -> PathBuf {
     let found = settings.into_iter().find(|setting| setting.key.name == KEY);
     match found.map(|setting| setting.given) {
@@ -50,7 +50,7 @@ mod tests {
         let keys = Keys::of(&Cli::command());
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("socktrace.toml");
-        // Of which only one thing matters here.
+        // Only the second line matters here.
         std::fs::write(&path, "no-such-key = 1\nhistory-file = \"/srv/a.db\"\n").expect("written");
         let in_file = || read_file(Some(&path), Path::new("/"), &keys, &mut Vec::new());
         let variables = [("SOCKTRACE_HISTORY_FILE".into(), "/srv/b.db".into())];

@@ -1,13 +1,13 @@
-//! What can be set, read from the definition of the command line.
+//! Settings, derived from the definition of the command line.
 
 use clap::{ArgAction, Command};
 use socktrace_similar::nearest;
 
-/// Flags that say where settings come from, or ask for something else than tracing.
+/// Flags that select where settings come from, or request something other than tracing.
 const NOT_SETTINGS: [&str; 7] =
     ["config", "print-config", "help", "version", "follow", "user", "output-file"];
 
-/// What a file sets for a service, by the begin of its names: not for whoever follows some processes.
+/// Prefixes of settings in a file that concern a service, and not those who follow some processes.
 const OF_A_SERVICE: [&str; 8] = [
     "no-stream",
     "listen",
@@ -33,30 +33,31 @@ pub(super) enum Kind {
     Many,
 }
 
-/// Something that can be set.
+/// Definition of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// The flag without its dashes, and the key in the file.
+    /// Name of the flag without its dashes, and of the key in the file.
     pub(super) name: String,
-    /// Its id in clap.
+    /// Id in clap.
     pub(super) id: String,
     pub(super) kind: Kind,
-    /// The names of those that cannot be set with it.
+    /// Names of the settings that cannot be set with it.
     pub(super) conflicts: Vec<String>,
 }
 
 impl Key {
-    /// Whether it is a matter of services.
+    /// Whether it concerns services.
     pub(super) fn is_of_a_service(&self) -> bool {
         OF_A_SERVICE.iter().any(|begin| self.name.starts_with(begin))
     }
 
-    /// The variable in the environment.
+    /// Name of the environment variable.
     pub(super) fn variable(&self) -> String {
         format!("{}{}", super::environment::PREFIX, self.name.replace('-', "_").to_uppercase())
     }
 
-    /// The name of the other key that asks the same, if there is one: of what is wanted or what is not.
+    /// Name of the opposite filter, if there is one: for values to hide instead of to show, or vice
+    /// versa.
     pub(super) fn twin(&self) -> String {
         match self.name.strip_prefix(NOT) {
             Some(name) => name.to_owned(),
@@ -65,7 +66,7 @@ impl Key {
     }
 }
 
-/// Everything that can be set, in the order of the help text.
+/// All settings, in the order of the help text.
 #[derive(Clone, Debug)]
 pub(super) struct Keys(Vec<Key>);
 
@@ -92,7 +93,7 @@ impl Keys {
                 })
             })
             .collect();
-        // A conflict is declared on one side and holds on both.
+        // A conflict is declared on one side and applies to both.
         let declared: Vec<(String, String)> = keys
             .iter()
             .flat_map(|key| key.conflicts.iter().map(|other| (other.clone(), key.name.clone())))
@@ -115,7 +116,7 @@ impl Keys {
         self.iter().find(|key| key.name == name)
     }
 
-    /// The name that was probably meant.
+    /// The setting whose name was probably meant.
     pub(super) fn nearest(&self, name: &str) -> Option<&Key> {
         self.find(nearest(name, self.iter().map(|key| key.name.as_str()))?)
     }

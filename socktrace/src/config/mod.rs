@@ -1,10 +1,10 @@
-//! Flags, environment and a file say the same things: `--idle-threshold 60`,
+//! Flags, environment and a file offer the same settings: `--idle-threshold 60`,
 //! `SOCKTRACE_IDLE_THRESHOLD=60`, and `idle-threshold = 60` in the file.
 //!
-//! A flag wins over the environment, that over the file, that over the default, which for a history is that
-//! of the unit (see [`environment::of_unit`]). What a higher one
-//! sets also takes away what conflicts with it lower down. All three are made of the definition of
-//! the command line, so a new flag is a new variable and a new key.
+//! A flag overrides the environment, which overrides the file, which overrides the default; for a
+//! history the default is that of the unit (see [`environment::of_unit`]). A setting also removes
+//! settings of lower levels that conflict with it. All three are derived from the definition of the
+//! command line, so that a new flag is also a new variable and a new key.
 
 mod environment;
 mod file;

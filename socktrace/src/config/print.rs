@@ -1,10 +1,10 @@
-//! The configuration in force, as a file that says the same.
+//! The configuration in force, as an equivalent file.
 
 use std::io::{self, Write};
 
 use super::{Resolved, keys::Kind};
 
-/// Writes every setting, with where it comes from.
+/// Writes every setting with its source.
 pub(crate) fn print(out: &mut impl Write, resolved: &Resolved) -> io::Result<()> {
     for key in resolved.keys.iter() {
         let name = &key.name;
@@ -16,7 +16,7 @@ pub(crate) fn print(out: &mut impl Write, resolved: &Resolved) -> io::Result<()>
         };
         match resolved.sources.get(name) {
             Some(source) => writeln!(out, "{name} = {value}  # {source}")?,
-            // As comments: what is set by default may not go with what is set.
+            // As comments, because defaults may conflict with what is set.
             None if values.is_empty() => writeln!(out, "# {name} is not set")?,
             None => writeln!(out, "# {name} = {value}  # default")?,
         }
@@ -24,7 +24,7 @@ pub(crate) fn print(out: &mut impl Write, resolved: &Resolved) -> io::Result<()>
     Ok(())
 }
 
-/// A value as TOML has it: as a number only where that is written in the same way.
+/// A value in TOML; a number only if it is written in the same way.
 pub(super) fn literal(kind: Kind, text: &str) -> String {
     let is_number = || text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
     if kind == Kind::Switch || is_number() {

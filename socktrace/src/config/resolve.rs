@@ -1,4 +1,4 @@
-//! Puts the settings together.
+//! Combines the settings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,34 +26,34 @@ use crate::{
     owner::is_deceptive,
 };
 
-/// The file that is read if it is there and no other is asked for.
+/// File that is read if it exists and no other is given.
 pub(super) const DEFAULT_FILE: &str = "/etc/socktrace/socktrace.toml";
 
-/// The most that a file may have: there are some forty settings.
+/// Maximum size of a file: there are some forty settings.
 const LARGEST: u64 = 256 << 10;
 
-/// The command line with all that was set elsewhere.
+/// The command line, with everything that was set elsewhere.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) cli: Cli,
-    /// The file that is read, if it is there.
+    /// File that is read, if it exists.
     pub(crate) file: PathBuf,
-    /// What is sent by OTLP, and how; `None` for nothing.
+    /// What to send by OTLP, and how; `None` for nothing.
     pub(crate) otlp: Option<Settings>,
     pub(super) matches: ArgMatches,
     pub(super) keys: Keys,
-    /// Where those settings come from that are not defaults, by the key's name.
+    /// Sources of the settings that are not defaults, by the key's name.
     pub(super) sources: BTreeMap<String, Source>,
     /// Doubtful settings, one line each.
     pub(crate) doubts: Vec<String>,
 }
 
-/// Why the configuration could not be made.
+/// Reason why there is no valid configuration.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The command line is wrong, or asks for help.
+    /// The command line is wrong, or requests help.
     Usage(clap::Error),
-    /// Something else is; one line each.
+    /// Other settings are wrong; one line each.
     Settings(Vec<String>),
 }
 
@@ -132,7 +132,7 @@ impl Resolved {
         otel: &Environment,
     ) -> Result<Self, Error> {
         let mut cli = Cli::from_arg_matches(&matches)?;
-        // Nobody has come for metrics.
+        // No metrics unless they are requested explicitly.
         cli.no_metrics |= cli.follows() && cli.listen.is_empty() && cli.health_listen.is_empty();
         cli.check().map_err(|error| located(error, &sources))?;
         let otlp = cli.otlp.asked().map(|asked| Settings::new(asked, otel)).transpose();
@@ -143,7 +143,7 @@ impl Resolved {
         Ok(Self { cli, file, otlp, matches, keys, sources, doubts })
     }
 
-    /// The names of the settings that differ between the two.
+    /// Names of the settings that differ between the two.
     pub(crate) fn changes(&self, other: &Self) -> Vec<&str> {
         let values = |resolved: &Self, id: &str| -> Vec<OsString> {
             let raw = resolved.matches.get_raw(id).into_iter().flatten();
@@ -154,11 +154,11 @@ impl Resolved {
     }
 }
 
-/// The settings that are in force so far.
+/// Settings in force up to the current level.
 struct Chosen {
     flags: Vec<String>,
     sources: BTreeMap<String, Source>,
-    /// Settings that are no longer accepted.
+    /// Settings that lower levels may not set any more.
     closed: BTreeSet<String>,
 }
 
@@ -180,7 +180,7 @@ impl Chosen {
         chosen
     }
 
-    /// Adds what is set one level below, and not settled above.
+    /// Adds the settings of the next lower level, except those decided above.
     fn add_below(&mut self, settings: Vec<Setting>) {
         let settings: Vec<_> =
             settings.into_iter().filter(|it| !self.closed.contains(&it.key.name)).collect();
@@ -195,8 +195,8 @@ impl Chosen {
     }
 }
 
-/// Takes `--switch=false` out of the command line, and makes `--switch=true` what clap knows; also
-/// returns the names of those that are off.
+/// Removes `--switch=false` from the command line, and turns `--switch=true` into what clap
+/// accepts. Also returns the names of the switches that are off.
 fn take_back(
     mut arguments: impl Iterator<Item = OsString>,
     keys: &Keys,
@@ -205,7 +205,7 @@ fn take_back(
     let mut kept = Vec::new();
     while let Some(argument) = arguments.next() {
         if argument == "--" {
-            // What follows is a command's.
+            // The rest belongs to a command.
             kept.push(argument);
             kept.extend(arguments);
             break;
@@ -225,7 +225,7 @@ fn take_back(
     Ok((kept, off))
 }
 
-/// The settings of the file asked for, else of the default one if it is there.
+/// Settings of the given file, else of the default one if it exists.
 pub(super) fn read_file(
     asked_for: Option<&Path>,
     default_file: &Path,
@@ -247,14 +247,14 @@ pub(super) fn read_file(
     }
 }
 
-/// Settings that conflict, with where they were set if not on the command line.
+/// Adds to an error about conflicting settings where they were set, if not on the command line.
 fn located(error: clap::Error, sources: &BTreeMap<String, Source>) -> Error {
     let text = plain(&error);
     let placed = with_places(text.clone(), sources);
     if placed == text { Error::Usage(error) } else { Error::Settings(vec![placed]) }
 }
 
-/// A problem, with the places of what it names that are not the command line.
+/// A problem, with the sources of the settings it names, unless they are on the command line.
 fn with_places(text: String, sources: &BTreeMap<String, Source>) -> String {
     let involved = sources
         .iter()
@@ -271,12 +271,12 @@ fn read_some(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Clap's error about a value, if it is wrong.
+/// Clap's error about a value, if it is invalid.
 fn wrong_value(command: &Command, setting: &Setting) -> Option<String> {
     let words = setting.flags();
     let words = std::iter::once(command.get_name()).chain(words.iter().map(String::as_str));
     let error = command.clone().try_get_matches_from(words).err()?;
-    // Whether it goes with the others is for later.
+    // Conflicts with other settings are checked later.
     let is_value = matches!(
         error.kind(),
         ErrorKind::InvalidValue
@@ -289,7 +289,7 @@ fn wrong_value(command: &Command, setting: &Setting) -> Option<String> {
     is_value.then(|| format!("{}: {}", setting.source, plain(&error)))
 }
 
-/// Clap's words in one line, without its advice about `--help`.
+/// Clap's message in one line, without its hint at `--help`.
 fn plain(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim);

@@ -1,4 +1,4 @@
-//! Tests of how settings come together.
+//! Tests of how settings are combined.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::{
     config::print,
 };
 
-/// Resolves flags, variables and the text of a file.
+/// Resolves flags, variables and the content of a file.
 fn resolve(flags: &[&str], variables: &[(&str, &str)], file: &str) -> Result<Resolved, Error> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("socktrace.toml");
@@ -47,7 +47,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(idle(&[], &[], file), 1);
     assert_eq!(idle(&[], &variable, file), 2);
     assert_eq!(idle(&["--idle-threshold", "3"], &variable, file), 3);
-    // An empty variable is none.
+    // An empty variable is ignored.
     assert_eq!(idle(&[], &[("SOCKTRACE_IDLE_THRESHOLD", "")], file), 1);
 }
 
@@ -68,7 +68,7 @@ fn a_unit_with_the_directory_keeps_a_history_unless_somebody_says_otherwise() {
     print(&mut text, &good(&[], &[unit], "")).expect("memory");
     let text = String::from_utf8(text).expect("text");
     assert!(text.contains("history = true  # STATE_DIRECTORY\n"), "{text}");
-    // There is something to do then.
+    // With a history there is something to do.
     good(&["--no-stream", "--no-metrics", "--unit", "nginx"], &[unit], "");
     assert!(resolve(&["--no-stream", "--no-metrics"], &[unit], "history = false").is_err());
 }
@@ -113,7 +113,7 @@ fn what_conflicts_below_is_taken_away() {
     let cli = good(&["--listen", "127.0.0.1:2"], &[("SOCKTRACE_NO_METRICS", "1")], file).cli;
     assert!(!cli.no_metrics);
     assert_eq!(places(&cli), ["127.0.0.1:2"]);
-    // What is off is in nobody's way.
+    // A switch that is off conflicts with nothing.
     let cli = good(&["--no-metrics=false"], &[], file).cli;
     assert!(!cli.listen.is_empty());
 }
@@ -125,7 +125,7 @@ fn what_is_left_out_is_said_in_two_ways_and_set_as_one() {
     };
     let file = "unit = ['a', '!b']\nnot-unit = 'c'\nnot-port = [443]";
     assert_eq!(filters(&[], &[], file), "--unit a --not-unit b --not-unit c --not-port 443");
-    // What a higher level says of a kind is all there is of that kind.
+    // A higher level replaces all values of a kind.
     assert_eq!(filters(&["--unit", "!d"], &[], file), "--not-unit d --not-port 443");
     assert_eq!(filters(&["--not-unit", "d"], &[], file), "--not-unit d --not-port 443");
     let variables = [("SOCKTRACE_NOT_UNIT", "d e")];
@@ -143,7 +143,7 @@ fn a_conflict_on_one_level_names_its_source() {
     assert!(wrong.contains("socktrace.toml:1") && wrong.contains("socktrace.toml:3"), "{wrong}");
     let wrong = problems(&[], &[], "no-stream = true\nunit = \"nginx\"");
     assert!(wrong[0].contains("no-stream is set by ") && wrong[0].contains(":1"), "{wrong:?}");
-    // Flags that do not go together are the command line's own matter.
+    // Conflicting flags are an error of the command line itself.
     assert!(matches!(resolve(&["--filter-metrics"], &[], ""), Err(Error::Usage(_))));
 }
 
@@ -284,7 +284,7 @@ fn variables_of_opentelemetry_refine_and_alone_send_nothing() {
     ];
     let alone = good(&[], &variables, "");
     assert!(alone.otlp.is_none());
-    // What is wrong with them is nobody's business then.
+    // Errors in them do not matter then.
     assert!(good(&[], &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "").otlp.is_none());
     for (flags, file) in [(&["--otlp", "env"][..], ""), (&[], "otlp = 'http://c:3'")] {
         let resolved = good(flags, &variables, file);
@@ -320,11 +320,11 @@ fn a_command_has_its_own_words_and_no_settings_of_a_service() {
     assert!(!cli.otlp.is_on() && cli.listen.is_empty());
     let cli = good(&["--follow", "7"], &[], file).cli;
     assert!(cli.no_metrics && !cli.no_stream && !cli.history.is_on);
-    // What is asked for now is there.
+    // Explicit requests still count.
     let variables = [("SOCKTRACE_OTLP", "http://a:4318")];
     let cli = good(&["--listen", "[::]:1", "--history", "--", "sh"], &variables, "").cli;
     assert!(!cli.no_metrics && cli.history.is_on && cli.otlp.is_on());
     assert_eq!(places(&cli), ["[::]:1"]);
-    // Everybody else has them.
+    // Unless processes are followed, the file's settings apply.
     assert!(good(&[], &[], file).cli.no_stream);
 }

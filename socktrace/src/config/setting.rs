@@ -4,12 +4,12 @@ use std::{fmt, path::PathBuf};
 
 use super::keys::{Key, Kind};
 
-/// Where a setting comes from.
+/// Source of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The command line.
     Flag,
-    /// This variable of the environment.
+    /// This environment variable.
     Environment(String),
     /// This line of a file, counted from 1.
     File(PathBuf, usize),
@@ -25,7 +25,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Its value.
+/// Value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     Switch(bool),
@@ -49,7 +49,7 @@ impl Setting {
         let given = match key.kind {
             Kind::Switch => Given::Switch(switch(&key.name, text)?),
             Kind::One => Given::Values(vec![text.to_owned()]),
-            // Not at commas, which values have in them.
+            // Not at commas, which values may contain.
             Kind::Many => Given::Values(text.split_whitespace().map(str::to_owned).collect()),
         };
         Ok(Self { key: key.clone(), given, source })
@@ -60,7 +60,7 @@ impl Setting {
         self.given != Given::Switch(false)
     }
 
-    /// The flags that say the same.
+    /// The equivalent flags.
     pub(super) fn flags(&self) -> Vec<String> {
         let name = &self.key.name;
         match &self.given {
@@ -73,7 +73,7 @@ impl Setting {
     }
 }
 
-/// Reads what a switch is set to.
+/// Parses the value of a switch.
 ///
 /// # Errors
 /// When it is neither on nor off.

@@ -7,7 +7,7 @@ use super::{
     print::literal,
 };
 
-/// Columns of the comments.
+/// Width of the comments.
 const WIDTH: usize = 100;
 
 const HEAD: &str = "\
@@ -19,7 +19,7 @@ They apply to the service, which is started with --no-stream and keeps a history
 history = false, and to socktrace at a terminal. The service rereads them on `systemctl reload socktrace`. \
 `socktrace --print-config` checks them and shows the settings in force; socktrace(1) has details.";
 
-/// Every setting, commented out, with what it does.
+/// Every setting, commented out, with its description.
 #[must_use]
 pub fn template() -> String {
     let command = crate::cli::command();
@@ -50,11 +50,11 @@ pub fn template() -> String {
     text
 }
 
-/// The help of an option, with its values.
+/// Help of an option, with its values.
 fn help(arg: &Arg) -> String {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values = arg.get_possible_values();
-    // Those of a switch are shown by its default.
+    // The values of a switch are shown by its default.
     if values.is_empty() || !arg.get_action().takes_values() {
         return help;
     }
@@ -65,7 +65,7 @@ fn help(arg: &Arg) -> String {
     format!("{help}{}", values.collect::<String>())
 }
 
-/// A value of a setting that has no default.
+/// Example value of a setting that has no default.
 fn example(name: &str) -> &'static str {
     match name {
         "health-listen" => r#""0.0.0.0:10055""#,
@@ -99,7 +99,7 @@ fn example(name: &str) -> &'static str {
         "errno" => r#"["ECONNRESET", "EPIPE"]"#,
         "cause" => r#"["premature_eof"]"#,
         "severity" => r#"["failure"]"#,
-        // Values that are left out look as those that are wanted.
+        // Values to hide look like values to show.
         _ => name.strip_prefix("not-").map_or(r#""""#, example),
     }
 }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::config::Resolved;
 
-    /// The settings in force with a file of this text.
+    /// Settings in force with a file of this content.
     fn resolved(text: &str) -> Resolved {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("socktrace.toml");
@@ -131,7 +131,7 @@ mod tests {
         resolved.unwrap_or_else(|error| panic!("{text}: {error:?}"))
     }
 
-    /// The lines with settings, put in force.
+    /// Lines with settings, uncommented.
     fn settings(template: &str) -> impl Iterator<Item = (&str, &str)> {
         let lines = template.lines().filter_map(|line| line.strip_prefix('#'));
         let lines = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
@@ -157,7 +157,7 @@ mod tests {
             assert!(resolved.sources.contains_key(name), "{line}");
             let arg = command.get_arguments().find(|arg| arg.get_long() == Some(name));
             let arg = arg.expect("defined");
-            // Switches are off.
+            // Switches are off by default.
             let has_default =
                 !arg.get_action().takes_values() || !arg.get_default_values().is_empty();
             assert_eq!(default.changes(&resolved).is_empty(), has_default, "{line}");

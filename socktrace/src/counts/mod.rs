@@ -1,4 +1,4 @@
-//! How often what has happened, as it is exported and summed up.
+//! Counts of what has happened, as exported and summed up.
 
 mod progress;
 mod user_counts;
@@ -23,13 +23,13 @@ use crate::{
     },
 };
 
-/// The kernel side's exact counts: of everything, or of what passes a filter.
+/// The kernel's exact counts: of everything, or of what passes a filter.
 ///
-/// With a filter the kernel side leaves out what it can judge itself, and keeps what it cannot out of
+/// With a filter, the kernel leaves out what it can judge itself. What it cannot judge stays out of
 /// its counts until the daemon has judged it.
 pub(crate) struct Counts {
     tallies: Tallies,
-    /// `None` where owners are not counted.
+    /// `None` if owners are not counted.
     owned: Option<Mutex<OwnedTallies>>,
     filtered: Option<(Arc<Filter>, Arc<UserCounts>)>,
 }
@@ -38,12 +38,12 @@ pub(crate) struct Counts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnedCounts {
     pub(crate) owned: BTreeMap<Owned, u64>,
-    /// Of owners for which there was no room.
+    /// Failures of owners for which there was no room.
     pub(crate) others: BTreeMap<Signature, u64>,
 }
 
 impl Counts {
-    /// Counts of everything; of what passes a filter where one is given.
+    /// Creates counts of everything, or of what passes a filter if one is given.
     pub(crate) fn new(
         tallies: Tallies,
         owned: Option<(OwnedTallies, Extent)>,
@@ -54,12 +54,12 @@ impl Counts {
         Self { tallies, owned: owned.map(Mutex::new), filtered }
     }
 
-    /// Where to count what the kernel side leaves to the daemon; `None` when it counts everything.
+    /// Counts of what the kernel leaves to the daemon; `None` if the kernel counts everything.
     pub(crate) fn user_counts(&self) -> Option<Arc<UserCounts>> {
         self.filtered.as_ref().map(|(_, user_counts)| Arc::clone(user_counts))
     }
 
-    /// How often each signature has occurred.
+    /// Number of occurrences of each signature.
     ///
     /// # Errors
     /// When the kernel's maps cannot be read.
@@ -79,7 +79,7 @@ impl Counts {
         self.filtered.as_ref().is_none_or(|(filter, _)| filter.admits_signature(signature))
     }
 
-    /// How many failures were counted, by their causes.
+    /// Number of failures by cause.
     ///
     /// # Errors
     /// As [`Self::signatures`].
@@ -93,7 +93,7 @@ impl Counts {
         Ok(causes)
     }
 
-    /// How often each owner's failures have occurred; `None` where owners are not counted.
+    /// Number of failures of each owner; `None` if owners are not counted.
     ///
     /// # Errors
     /// As [`Self::signatures`].
@@ -116,8 +116,8 @@ impl Counts {
         Ok(Some(counts))
     }
 
-    /// Forgets what was counted of an owner that has gone, to make room for others. Whether that could be
-    /// done: if not, all is still there.
+    /// Removes the count of an owner that has gone, to make room for others. Returns whether that
+    /// succeeded; if not, everything is still there.
     pub(crate) fn forget(&self, owned: &Owned) -> bool {
         if let Some(tallies) = &self.owned
             && !tallies.lock().unwrap_or_else(PoisonError::into_inner).forget(owned)
@@ -130,7 +130,7 @@ impl Counts {
         true
     }
 
-    /// One of the kernel side's counters of its own.
+    /// One of the kernel programs' own counters.
     ///
     /// # Errors
     /// As [`Self::signatures`].

@@ -1,4 +1,4 @@
-//! How far the stream has come, for others to read.
+//! Progress of the stream, for others to read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct StreamProgress {
     /// Events shown one by one.
     pub(crate) shown: u64,
-    /// Events shown by the number of them in floods.
+    /// Events shown only by their number, in floods.
     pub(crate) repeated: u64,
-    /// Events that were received and not shown: the reader was slow, or the disk full.
+    /// Events received but not shown: the reader was slow, or the disk full.
     pub(crate) dropped: u64,
 }
 
-/// Numbers that the stream writes, and scrapes read.
+/// Progress that the stream updates, and scrapes read.
 #[derive(Debug, Default)]
 pub(crate) struct SharedProgress {
     shown: AtomicU64,
@@ -22,7 +22,7 @@ pub(crate) struct SharedProgress {
 }
 
 impl SharedProgress {
-    /// Notes how far the stream has come.
+    /// Records the progress of the stream.
     pub(crate) fn note(&self, progress: StreamProgress) {
         let StreamProgress { shown, repeated, dropped } = progress;
         self.shown.store(shown, Ordering::Relaxed);
@@ -30,7 +30,7 @@ impl SharedProgress {
         self.dropped.store(dropped, Ordering::Relaxed);
     }
 
-    /// The last noted progress.
+    /// Last recorded progress.
     pub(crate) fn stream(&self) -> StreamProgress {
         StreamProgress {
             shown: self.shown.load(Ordering::Relaxed),

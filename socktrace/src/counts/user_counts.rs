@@ -1,4 +1,4 @@
-//! Counts that the kernel side leaves to the daemon: of events that only the daemon can judge.
+//! Counts of events that only the daemon can judge, which the kernel leaves to it.
 
 use std::{
     collections::BTreeMap,
@@ -10,30 +10,30 @@ use socktrace_ebpf::{Event, Owned, Signature, TALLY_ENTRIES};
 
 use crate::kernel::owned::Extent;
 
-/// Counts by the daemon itself.
+/// The daemon's own counts.
 pub(crate) struct UserCounts {
     tallies: Mutex<UserTallies>,
-    /// How it counts by owner, if at all.
+    /// Extent of the counts by owner; `None` without them.
     extent: Option<Extent>,
 }
 
 #[derive(Default)]
 pub(super) struct UserTallies {
     pub(super) signatures: BTreeMap<Signature, u64>,
-    /// Of signatures for which there was no room.
+    /// Events with signatures for which there was no room.
     pub(super) overflow: u64,
     pub(super) owned: BTreeMap<Owned, u64>,
-    /// Of owners for which there was no room.
+    /// Failures of owners for which there was no room.
     pub(super) others: BTreeMap<Signature, u64>,
 }
 
 impl UserCounts {
-    /// None so far; `extent` says how failures are counted by owner, if at all.
+    /// Creates empty counts; `extent` is that of the counts by owner, if failures are counted so.
     pub(super) fn new(extent: Option<Extent>) -> Self {
         Self { tallies: Mutex::default(), extent }
     }
 
-    /// Counts an event that the kernel side has left to the daemon, as the kernel side would.
+    /// Counts an event that the kernel has left to the daemon, as the kernel would.
     pub(crate) fn add(&self, event: &Event) {
         let mut tallies = self.lock();
         tallies.count(event.signature.counted());

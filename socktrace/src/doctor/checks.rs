@@ -1,4 +1,4 @@
-//! What this host says of itself, one line a question.
+//! Checks of this host, one line each.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ use crate::{
     owner::cgroup_layout,
 };
 
-/// The capabilities that matter, and for what.
+/// Capabilities that tracing uses, and what each is for.
 const CAPABILITIES: [(Capability, &str, &str); 5] = [
     (Capability::CAP_BPF, "CAP_BPF", "to load the programs"),
     (Capability::CAP_PERFMON, "CAP_PERFMON", "to let them read the kernel"),
@@ -35,17 +35,17 @@ const CAPABILITIES: [(Capability, &str, &str); 5] = [
 pub(super) enum State {
     /// Good for tracing.
     Ok,
-    /// Tracing works, and something is slower or hidden.
+    /// Tracing works, but something is slower or hidden.
     Limited,
     /// Tracing does not work.
     Bad,
-    /// This process cannot know.
+    /// This process cannot find out.
     Unknown,
     /// Neither good nor bad.
     Info,
 }
 
-/// One question and its answer.
+/// One check and its result.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Check {
     pub(super) name: &'static str,
@@ -66,7 +66,7 @@ impl Check {
     }
 }
 
-/// Every check, in the order in which what comes first explains what comes later.
+/// Every check. Causes come before their consequences.
 pub(super) fn all(
     prepared: Option<&Prepared>,
     refusal: Option<&Refusal>,
@@ -155,7 +155,7 @@ fn user_namespace() -> Check {
     }
 }
 
-/// Whether the kernel takes what tracing is made of.
+/// Checks whether the kernel accepts the maps and program types that tracing needs.
 fn loads(answers: Option<&Answers>) -> Vec<Check> {
     const NAMES: [(&str, &str); 4] = [
         ("ring_buffer", "a map of one page"),
@@ -198,7 +198,7 @@ fn bad_without(name: &str) -> State {
     }
 }
 
-/// A setting of the kernel, reported without judgement.
+/// Reports a kernel setting without judging it.
 fn setting(name: &'static str, path: &str) -> Check {
     line(path).map_or_else(
         || Check::new(name, State::Unknown, "cannot be read"),

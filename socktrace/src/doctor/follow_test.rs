@@ -1,4 +1,4 @@
-//! Checks that the kernel side follows what a process starts, and until when.
+//! Self-test of following: a process started by a followed process is followed until it exits.
 
 use std::{
     env,
@@ -13,10 +13,10 @@ use crate::{
     kernel::{followed::Followed, hooks::Hook, load::Loaded},
 };
 
-/// Starts a process, and asks for it.
+/// Starts a process and checks that it is followed until it exits.
 ///
 /// # Errors
-/// When it cannot be started, or the programs' maps cannot be used.
+/// When the process cannot be started, or the programs' maps cannot be used.
 pub(super) fn run(loaded: &mut Loaded) -> Result<Outcome> {
     let mut outcome = Outcome {
         name: "process_followed",
@@ -39,7 +39,7 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Outcome> {
     let mut followed = Followed::new(&mut loaded.object)?;
     let this = Process::find(process::id()).context("/proc does not have this process")?;
     followed.add(this.pid, this.since_ns)?;
-    // It reads until its standard input ends.
+    // The child reads until its standard input ends.
     let mut child = Command::new(env::current_exe()?)
         .args(["replay", "-"])
         .stdin(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Each hook: how it would be attached, or is, or what is missing and what that hides.
+//! Table of hooks: how each one is attached, or would be, and what stays hidden without it.
 
 use serde::Serialize;
 
@@ -11,26 +11,26 @@ use crate::kernel::{
     variant::Variant,
 };
 
-/// A hook.
+/// State of one hook.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Row {
     pub(super) hook: &'static str,
-    /// `planned` where nothing was loaded, else what became of it, as in the metrics.
+    /// `planned` if nothing was loaded, else the state after attaching, as in the metrics.
     pub(super) state: &'static str,
-    /// How it is attached, or would be; null where it cannot be.
+    /// How the hook is attached, or would be; null if it cannot be.
     pub(super) how: Option<String>,
-    /// Why it is not attached, or by kprobes.
+    /// Why the hook is not attached, or why kprobes are used.
     pub(super) reason: Option<String>,
-    /// What stays hidden.
+    /// Failures or details that stay hidden.
     pub(super) hides: Option<&'static str>,
-    /// Whether the self-test has seen it at work; null where that was not tried.
+    /// Whether the hook fired in the self-test; null if it was not tested.
     pub(super) fired: Option<bool>,
     #[serde(skip)]
     id: Hook,
 }
 
 impl Row {
-    /// Whether something of this hook is, or would be, hidden.
+    /// Whether this hook is missing, so that failures stay hidden.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self.state, "absent" | "failed")
     }
@@ -68,7 +68,7 @@ fn row(plan: &Plan, hook: Hook, served: &Served, state: Option<&HookState>) -> R
             };
         }
     };
-    // Where the kernel hides its memory, those that read it are passed over.
+    // Variants that read kernel memory are unusable if the kernel hides its memory.
     let mut usable = variants.iter().filter(|variant| !variant.reads_memory() || !hides_memory());
     let mut by = |kprobe: bool| usable.find(|variant| variant.is_kprobe() == kprobe);
     match state {
@@ -96,7 +96,7 @@ fn row(plan: &Plan, hook: Hook, served: &Served, state: Option<&HookState>) -> R
     }
 }
 
-/// The ways in which a variant's programs are attached, each with its kernel function.
+/// The attach type and kernel function of each program of a variant.
 fn how(plan: &Plan, variant: &Variant) -> String {
     let programs = plan
         .programs_of(variant)
@@ -104,7 +104,7 @@ fn how(plan: &Plan, variant: &Variant) -> String {
     programs.collect::<Vec<_>>().join(" ")
 }
 
-/// Notes which hooks the self-test has seen at work. One that failed once has not.
+/// Marks the hooks that fired in the self-test. A hook counts as silent if any of its tests failed.
 pub(super) fn note_fired(rows: &mut [Row], outcomes: &[Outcome]) {
     for row in rows {
         let mut tried =

@@ -1,4 +1,4 @@
-//! What this host offers for tracing, what is missing, and what to do about it.
+//! Examination of this host: what tracing can use, what is missing, and how to fix it.
 
 mod checks;
 mod follow_test;

@@ -1,4 +1,4 @@
-//! A network namespace with nothing but loopback, in which nobody else's sockets are.
+//! A network namespace with only loopback, free of other programs' sockets.
 
 use std::{
     fs, io,
@@ -12,14 +12,14 @@ use nix::{
 };
 use socket2::{Domain, Socket, Type};
 
-/// Moves this thread to a network namespace of its own with loopback up; returns its inode.
+/// Moves this thread to a new network namespace with loopback up; returns the namespace's inode.
 pub(super) fn enter() -> Result<u32> {
     unshare(CloneFlags::CLONE_NEWNET)
         .context("cannot make a network namespace, which needs CAP_SYS_ADMIN")?;
     loopback_up().context("cannot bring loopback up, which needs CAP_NET_ADMIN")?;
     let namespace =
         fs::metadata("/proc/thread-self/ns/net").context("cannot find the network namespace")?;
-    // The kernel numbers namespaces with 32 bits.
+    // The kernel stores namespace numbers in 32 bits.
     u32::try_from(namespace.ino()).context("an inode of a network namespace has 32 bits")
 }
 
@@ -31,7 +31,7 @@ fn loopback_up() -> io::Result<()> {
         *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).map_err(io::Error::other)?;
-    // SAFETY: the request is what this ioctl reads, and lives until it returns.
+    // SAFETY: the ioctl reads this request, which lives until the call returns.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,6 +1,6 @@
-//! Makes sockets fail on loopback, each in one known way, within milliseconds.
+//! Socket failures provoked on loopback, each in one known way, within milliseconds.
 //!
-//! For network namespaces with nothing but loopback, where nobody else's sockets are.
+//! Meant for network namespaces with only loopback, free of other programs' sockets.
 
 use std::{
     fs, io,
@@ -19,43 +19,43 @@ use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 const IPV4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const IPV6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
 
-/// An address to which a host with loopback only has no route.
+/// An address that is unreachable from a host with only loopback.
 const ELSEWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9);
 
-/// Longest time for something that takes milliseconds.
+/// Upper bound for operations that normally take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A quarter of a second without an acknowledgement: two timeouts of the kernel's 200 ms.
+/// A quarter of a second without an acknowledgement; expires with the second 200 ms timeout.
 const USER_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Longer than the kernel's clock takes for a tick: what happens within one has no order.
+/// Longer than a tick of the kernel's clock. Events within one tick have no order.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// An option of TCP that no kernel has.
+/// A TCP option that no kernel has.
 const NO_OPTION: libc::c_int = 9_999;
 
-/// The SYN is answered by RST: nobody listens at a bound port.
+/// The SYN is answered by an RST: the port is bound, but nobody listens.
 pub(super) fn refused() -> Result<()> {
     let (_holder, address) = bound(IPV4)?;
     let client = stream(IPV4)?;
     expect("connect", client.connect(&address), libc::ECONNREFUSED)
 }
 
-/// Nobody has this abstract name of a Unix socket.
+/// No Unix socket has this abstract name.
 pub(super) fn unix_refused() -> Result<()> {
     let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let nobody = SockAddr::unix(format!("\0socktrace-self-test-{}", std::process::id()))?;
     expect("connect", client.connect(&nobody), libc::ECONNREFUSED)
 }
 
-/// The other end of a pair is closed, and a write raises SIGPIPE, which this program ignores.
+/// The other end of a pair is closed. The write raises SIGPIPE, which this program ignores.
 pub(super) fn unix_write_after_close() -> Result<()> {
     let (near, far) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
     drop(far);
     expect("send", near.send(b"more"), libc::EPIPE)
 }
 
-/// There is no Unix socket at this path.
+/// No Unix socket exists at this path.
 pub(super) fn unix_not_sent() -> Result<()> {
     let client = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     let nowhere = SockAddr::unix("/socktrace-self-test/nowhere")?;
@@ -69,7 +69,7 @@ pub(super) fn reset() -> Result<()> {
     expect("read", receive(&server), libc::ECONNRESET)
 }
 
-/// Data is never acknowledged: a filter on the peer's socket drops what comes.
+/// Data is never acknowledged: a filter on the peer's socket drops all segments.
 pub(super) fn timed_out() -> Result<()> {
     let (client, server) = pair()?;
     client.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
@@ -87,8 +87,8 @@ pub(super) fn aborted_before_accept() -> Result<()> {
     let client = stream(IPV4)?;
     client.connect(&listener.local_addr()?)?;
     let ports = [port(&listener.local_addr()?)?, port(&client.local_addr()?)?];
-    // That side has no socket yet that could be asked. An RST that overtakes the end of the
-    // handshake would leave nothing to accept.
+    // The accepting side has no file descriptor yet, so its state is read from `/proc`. If the RST
+    // overtook the last ACK of the handshake, there would be nothing to accept.
     let is_there = || Ok(state(ports)?.is_some_and(|state| state != SYN_RECV));
     until("the connection is not established", is_there)?;
     close_with_reset(client)?;
@@ -106,19 +106,19 @@ pub(super) fn cancelled() -> Result<()> {
     expect("connect", client.connect(&listener.local_addr()?), libc::EINPROGRESS)
 }
 
-/// There is no route.
+/// A stream socket connects without a route.
 pub(super) fn no_route() -> Result<()> {
     let client = stream(IPV4)?;
     expect("connect", client.connect(&ELSEWHERE.into()), libc::ENETUNREACH)
 }
 
-/// There is no way to where a datagram socket is to be connected.
+/// A datagram socket connects without a route.
 pub(super) fn udp_no_route() -> Result<()> {
     let client = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     expect("connect", client.connect(&ELSEWHERE.into()), libc::ENETUNREACH)
 }
 
-/// A datagram is answered by ICMP: nobody has the port.
+/// A datagram is answered by ICMP: the port is not bound.
 pub(super) fn udp_refused() -> Result<()> {
     let client = datagram()?;
     let nobody = datagram()?.local_addr()?;
@@ -127,7 +127,7 @@ pub(super) fn udp_refused() -> Result<()> {
     expect("recv", receive(&client), libc::ECONNREFUSED)
 }
 
-/// A datagram finds no room beside one that takes more than the receive buffer.
+/// A datagram does not fit because an earlier one has used up the receive buffer.
 pub(super) fn udp_dropped() -> Result<()> {
     let server = datagram()?;
     server.set_recv_buffer_size(1)?;
@@ -138,20 +138,20 @@ pub(super) fn udp_dropped() -> Result<()> {
     Ok(())
 }
 
-/// This host has no route for a datagram.
+/// A datagram is sent without a route.
 pub(super) fn udp_not_sent() -> Result<()> {
     let client = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     expect("sendto", client.send_to(b"question", &ELSEWHERE.into()), libc::ENETUNREACH)
 }
 
-/// A socket of UDP that is bound to loopback.
+/// A UDP socket bound to loopback.
 fn datagram() -> Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     socket.bind(&IPV4.into())?;
     Ok(socket)
 }
 
-/// The program writes after it has shut down sending.
+/// The program writes after shutting down its sending side.
 pub(super) fn write_after_shutdown() -> Result<()> {
     let (client, server) = pair()?;
     client.shutdown(std::net::Shutdown::Write)?;
@@ -163,7 +163,7 @@ pub(super) fn write_after_shutdown() -> Result<()> {
     Ok(())
 }
 
-/// The peer reads a question and closes.
+/// The peer reads a request and closes without answering.
 pub(super) fn premature_eof() -> Result<()> {
     let (client, server) = pair()?;
     thread::sleep(MOMENT);
@@ -174,12 +174,12 @@ pub(super) fn premature_eof() -> Result<()> {
     Ok(())
 }
 
-/// The address is in use, IPv4.
+/// The IPv4 address is already in use.
 pub(super) fn bind() -> Result<()> {
     bind_twice(IPV4)
 }
 
-/// The same, IPv6.
+/// The IPv6 address is already in use.
 pub(super) fn bind6() -> Result<()> {
     bind_twice(IPV6)
 }
@@ -189,7 +189,7 @@ fn bind_twice(address: SocketAddr) -> Result<()> {
     expect("bind", stream(address)?.bind(&taken), libc::EADDRINUSE)
 }
 
-/// Another socket listens at the address already.
+/// Another socket already listens at the address.
 pub(super) fn listen() -> Result<()> {
     let first = stream(IPV4)?;
     first.set_reuse_address(true)?;
@@ -201,11 +201,11 @@ pub(super) fn listen() -> Result<()> {
     expect("listen", second.listen(1), libc::EADDRINUSE)
 }
 
-/// An option that does not exist is set.
+/// A socket option that does not exist is set.
 pub(super) fn set_option() -> Result<()> {
     let socket = stream(IPV4)?;
     let value: libc::c_int = 1;
-    // SAFETY: the value lives until the call returns, and the size is its own.
+    // SAFETY: the value lives until the call returns, and its size is passed.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -218,12 +218,12 @@ pub(super) fn set_option() -> Result<()> {
     expect("setsockopt", result_of(result), libc::ENOPROTOOPT)
 }
 
-/// An option that does not exist is read.
+/// A socket option that does not exist is read.
 pub(super) fn get_option() -> Result<()> {
     let socket = stream(IPV4)?;
     let mut value: libc::c_int = 0;
     let mut size = INT_SIZE;
-    // SAFETY: value and size live until the call returns, and the size is the value's.
+    // SAFETY: value and size live until the call returns, and the size is that of the value.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -245,7 +245,7 @@ fn result_of(returned: libc::c_int) -> io::Result<()> {
 fn stream(address: SocketAddr) -> Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)
         .context("cannot make a socket")?;
-    // Nothing here is to wait forever.
+    // No call may block forever.
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     Ok(socket)
@@ -264,7 +264,7 @@ fn listener() -> Result<Socket> {
     Ok(socket)
 }
 
-/// A connection: the end that connected, and the one that was accepted.
+/// A connection: the connecting end, then the accepted end.
 fn pair() -> Result<(Socket, Socket)> {
     let listener = listener()?;
     let client = stream(IPV4)?;
@@ -274,7 +274,7 @@ fn pair() -> Result<(Socket, Socket)> {
     Ok((client, server))
 }
 
-/// Makes the socket's kernel drop every segment for it.
+/// Attaches a filter that drops every segment for this socket.
 fn drop_all(socket: &Socket) -> Result<()> {
     /// `BPF_RET | BPF_K`.
     const RETURN: u16 = 0x06;
@@ -283,7 +283,7 @@ fn drop_all(socket: &Socket) -> Result<()> {
         .context("cannot attach a filter to a socket")
 }
 
-/// Closes with `SO_LINGER` 0.
+/// Closes with `SO_LINGER` 0, which sends an RST.
 fn close_with_reset(socket: Socket) -> Result<()> {
     socket.set_linger(Some(Duration::ZERO))?;
     drop(socket);
@@ -307,7 +307,7 @@ fn port(address: &SockAddr) -> Result<u16> {
     Ok(address.as_socket().context("no IP address")?.port())
 }
 
-/// The state of the connection from the first to the second port.
+/// State of the connection from the first to the second port.
 fn state(ports: [u16; 2]) -> Result<Option<u8>> {
     // Not `/proc/net`, which shows the main thread's namespace.
     let table = fs::read_to_string("/proc/thread-self/net/tcp")?;

@@ -1,4 +1,4 @@
-//! All that the doctor finds, gathered in one examination.
+//! The doctor's complete report.
 
 use serde::Serialize;
 
@@ -19,34 +19,34 @@ use crate::kernel::{
     undisturbed,
 };
 
-/// What the doctor says. Its JSON's field names are a public interface: they are only ever added
-/// to.
+/// Report of the doctor. The field names of its JSON are a public interface: fields are added, but
+/// never renamed or removed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(super) version: &'static str,
     pub(super) kernel: String,
     pub(super) checks: Vec<Check>,
-    /// Empty where nothing could be planned for this kernel.
+    /// Empty if no plan could be made for this kernel.
     pub(super) hooks: Vec<Row>,
-    /// What this kernel hides although its hooks are there.
+    /// Failures that this kernel hides although its hooks exist.
     #[serde(rename = "not_told")]
     pub(super) hidden: Vec<String>,
-    /// Null unless the self-test was made.
+    /// Null unless the self-test was run.
     pub(super) self_test: Option<Vec<Outcome>>,
     pub(super) verdict: Verdict,
 }
 
 impl Report {
-    /// Examines this host. With the privileges that tracing takes, the programs are loaded and
-    /// attached as for tracing, and taken out again.
+    /// Examines this host. If privileges allow, loads and attaches the programs as for tracing, and
+    /// removes them again.
     ///
     /// # Errors
-    /// When the self-test cannot be made, or something fails that has nothing to do with the host.
+    /// When the self-test cannot be run, or something unrelated to the host fails.
     pub(crate) fn examine(method: Method, with_self_test: bool) -> anyhow::Result<Self> {
         let privileges = check_privileges();
         let answers = privileges.is_ok().then(Answers::ask);
         let (prepared, mut loaded, refusal) = match Prepared::read(method) {
-            // No privilege makes up for what the kernel lacks.
+            // Privileges cannot make up for what the kernel lacks.
             Err(error) => (None, None, Some(error.downcast::<Refusal>()?)),
             Ok(prepared) => {
                 let options = options(method)?;
@@ -91,7 +91,7 @@ impl Report {
     }
 }
 
-/// All events, as without filters.
+/// A filter that passes all events.
 fn unfiltered() -> KernelFilter {
     KernelFilter::new(Scope { events: true, counts: false })
 }

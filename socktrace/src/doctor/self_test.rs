@@ -1,8 +1,8 @@
-//! Makes sockets fail, and checks that each failure is reported once and counted once.
+//! Self-test: makes sockets fail, and checks that each failure is reported once and counted once.
 //!
-//! The sockets live in a network namespace of their own, by whose inode the events are distinguished from
-//! those of the host, which go on meanwhile. Counts have no namespace: what is checked is that no
-//! event was reported that was not counted, and none counted that was not reported.
+//! The sockets live in their own network namespace. Its inode distinguishes their events from the
+//! host's, which continue meanwhile. Counts carry no namespace. The test therefore checks only that
+//! every reported event was counted, and every counted event reported.
 
 use std::{
     collections::BTreeMap,
@@ -19,26 +19,26 @@ use tokio::runtime;
 use super::{follow_test, netns, provoke};
 use crate::kernel::{events::Events, health::Health, hooks::Hook, load::Loaded, tally::Tallies};
 
-/// Longest time for an event to come.
+/// Longest wait for an event.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Time without events after which a test is complete.
+/// Time without events after which a test counts as complete.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Between looking and looking again.
+/// Interval between polls.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// One way to fail, and what must be reported about it.
+/// A provoked failure, and the reports expected for it.
 struct Test {
     name: &'static str,
     provoke: fn() -> Result<()>,
-    /// Everything that must be reported, in this order: where it was seen, and why.
+    /// All reports expected, in order: kind of event and cause.
     expects: &'static [(EventKind, Cause)],
-    /// The hooks that have worked then. Skipped unless the first is attached.
+    /// Hooks that the test proves to work. It is skipped unless the first one is attached.
     proves: &'static [Hook],
 }
 
-/// The test that takes IPv6.
+/// The test that needs IPv6.
 const BIND_IPV6: &str = "bind_in_use_ipv6";
 
 const TESTS: &[Test] = &[
@@ -171,12 +171,12 @@ const TESTS: &[Test] = &[
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) name: &'static str,
-    /// The causes that were reported, each once and counted once.
+    /// Causes that were reported, each reported once and counted once.
     #[serde(rename = "told")]
     pub(super) reported: Vec<&'static str>,
-    /// The problem; null if there was none.
+    /// The problem; null if the test passed.
     pub(super) problem: Option<String>,
-    /// Why it was not tried; null if it was.
+    /// Why the test was skipped; null if it ran.
     pub(super) skipped: Option<String>,
     #[serde(skip)]
     pub(super) proves: &'static [Hook],
@@ -198,10 +198,10 @@ impl Outcome {
     }
 }
 
-/// Makes every test that the attached hooks allow.
+/// Runs every test that the attached hooks allow.
 ///
 /// # Errors
-/// When there can be no network namespace, or the programs' maps cannot be read.
+/// When no network namespace can be made, or the programs' maps cannot be read.
 pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
@@ -215,7 +215,7 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
     };
     let follows = follow_test::run(loaded)?;
     let health = &loaded.health;
-    // The namespace is the thread's, and goes with it.
+    // The namespace belongs to the thread and disappears with it.
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let namespace = netns::enter()?;
@@ -229,16 +229,16 @@ pub(super) fn run(loaded: &mut Loaded) -> Result<Vec<Outcome>> {
     })
 }
 
-/// Events and counts of the programs.
+/// Events and counts of the kernel programs.
 struct Watch {
     tallies: Tallies,
     events: Events,
-    /// How often each signature was reported, by anybody's sockets.
+    /// Number of reports by signature, for all sockets of the host.
     reported: BTreeMap<Signature, u64>,
 }
 
 impl Watch {
-    /// Makes one test.
+    /// Runs one test.
     fn make(&mut self, test: &Test, health: &Health, namespace: u32) -> Result<Outcome> {
         if let Some(hook) = test.proves.first().filter(|hook| !health.is_attached(**hook)) {
             return Ok(Outcome::skipped(test, format!("{} is not attached", hook.id())));
@@ -280,7 +280,8 @@ impl Watch {
         Ok(outcome)
     }
 
-    /// The events of a network namespace, until there are so many failures and no more come.
+    /// Collects the events of a network namespace, until the expected number of failures has
+    /// arrived and no more follow.
     fn collect(&mut self, namespace: u32, failures: usize) -> Vec<Event> {
         let mut events: Vec<Event> = Vec::new();
         let mut deadline = Instant::now() + PATIENCE;
@@ -310,17 +311,18 @@ impl Watch {
                 break;
             }
         }
-        // RSTs that were sent are counted by reason alone.
+        // Sent RSTs are counted only by reason.
         for event in events.iter().filter(|event| event.signature.kind != RESET_SENT) {
             *self.reported.entry(event.signature.counted()).or_default() += 1;
         }
         events
     }
 
-    /// Compares what was counted with what was reported.
+    /// Compares counts with reports.
     ///
-    /// Other sockets of the host fail meanwhile, so both are read between two readings of the other:
-    /// what was counted before is reported by now, and what was reported is counted after.
+    /// Other sockets of the host fail meanwhile. Reports are therefore read between two readings of
+    /// the counts: events in the first reading have been reported by then, and reported events are
+    /// in the second.
     fn compare_counts(&mut self) -> Result<Outcome> {
         let mut outcome = Outcome {
             name: "counts",
@@ -347,7 +349,7 @@ impl Watch {
 
 const RESET_SENT: u8 = EventKind::ResetSent as u8;
 
-/// The first difference between counts, if there is one.
+/// The first difference between counts and reports, if any.
 fn difference(
     before: &BTreeMap<Signature, u64>,
     reported: &BTreeMap<Signature, u64>,
@@ -387,7 +389,7 @@ mod tests {
     fn counts_that_differ_are_reported() {
         let (one, two) = (counts(&[(104, 1)]), counts(&[(104, 2)]));
         assert_eq!(difference(&one, &one, &one, 0), None);
-        // Another socket failed between the readings.
+        // Another socket failed between the two readings.
         assert_eq!(difference(&one, &two, &two, 0), None);
         assert_eq!(difference(&one, &one, &two, 0), None);
         let reported = difference(&two, &one, &two, 0).expect("unreported");
@@ -407,7 +409,8 @@ mod tests {
     #[test]
     fn failures_are_made_as_they_should_be() {
         let made = thread::spawn(|| {
-            // Where namespaces cannot be made, loopback does, but for the missing route.
+            // Without permission to make namespaces, loopback suffices for all tests but the
+            // missing route.
             let alone = netns::enter().is_ok();
             for test in TESTS {
                 let needs = match test.name {

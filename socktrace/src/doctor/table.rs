@@ -1,4 +1,4 @@
-//! The report as a table for people.
+//! The report as a table.
 
 use std::{
     fmt::Display,
@@ -25,14 +25,14 @@ const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const RED: Style = AnsiColor::Red.on_default().bold();
 
-/// Writes the report; lines of notes are folded to this many columns.
+/// Writes the report; notes are wrapped to this many columns.
 pub(crate) fn write(out: &mut impl Write, report: &Report, width: usize) -> io::Result<()> {
     heading(out, &format!("socktrace {} on {}", report.version, report.kernel))?;
     let mut said = None;
     for check in &report.checks {
         let (mark, style) = mark(check.state);
         row(out, mark, style, check.name, &check.value)?;
-        // Several in a row can have one cause.
+        // Consecutive checks can share a note.
         let again = check.note.is_some() && check.note == said;
         note(out, check.note.as_deref().filter(|_| !again), width)?;
         said.clone_from(&check.note);
@@ -83,7 +83,7 @@ fn row(
     writeln!(out, "{}", line.trim_end())
 }
 
-/// Writes what follows from a line, under its value.
+/// Writes a note under the value of a row.
 fn note(out: &mut impl Write, text: Option<&str>, width: usize) -> io::Result<()> {
     let indent = " ".repeat(2 + MARK + 2 + NAME + 2);
     for line in textwrap::wrap(text.unwrap_or_default(), width.saturating_sub(indent.len()).max(20))

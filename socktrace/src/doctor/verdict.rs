@@ -1,4 +1,4 @@
-//! What it all comes to, and the command that mends it.
+//! Conclusion of the report, and the command that fixes the problem.
 
 use serde::Serialize;
 
@@ -11,18 +11,18 @@ use crate::{
     service::exit,
 };
 
-/// The end of a report.
+/// Conclusion of a report.
 #[derive(Debug, Serialize)]
 pub(super) struct Verdict {
     pub(super) state: State,
-    /// What `socktrace doctor` exits with: what `socktrace` would, or [`exit::SELF_TEST`].
+    /// Exit code of `socktrace doctor`: that of `socktrace` itself, or [`exit::SELF_TEST`].
     pub(super) exit_code: u8,
     pub(super) summary: String,
-    /// Why, where there is more to say.
+    /// The reason, if there is more to say.
     pub(super) why: Option<String>,
-    /// What to do.
+    /// Recommended action.
     pub(super) advice: Option<String>,
-    /// The one command that does it, where there is one.
+    /// The command to run next, if there is one.
     pub(super) command: Option<&'static str>,
 }
 
@@ -30,13 +30,13 @@ pub(super) struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
-    /// With all there is to see.
+    /// Nothing stays hidden.
     Ready,
     /// Something stays hidden.
     Limited,
-    /// It cannot.
+    /// This host cannot be traced.
     Refused,
-    /// It should, but the self-test saw otherwise.
+    /// Tracing should work, but the self-test failed.
     Broken,
 }
 
@@ -111,7 +111,7 @@ impl Verdict {
     }
 }
 
-/// What the kernel's answers show about a policy.
+/// Evidence of a policy in the kernel's answers.
 fn evidence(answers: &Answers) -> Option<&'static str> {
     let Answers { filter, kprobe, trampoline, .. } = answers;
     let refused = |answer: &Answer| matches!(answer, Answer::Refused(_));

@@ -1,4 +1,4 @@
-//! The languages of the explanations, and the words around them.
+//! Languages of the explanations, and the fixed words around the texts.
 
 use clap::ValueEnum;
 
@@ -12,8 +12,8 @@ pub(crate) enum Language {
 }
 
 impl Language {
-    /// The language of the environment: of the first variable that is set and not empty, in the
-    /// order that POSIX gives for messages.
+    /// Language of the environment: taken from the first variable that is set and not empty, in the
+    /// order that POSIX defines for messages.
     pub(crate) fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
             .into_iter()
@@ -23,7 +23,7 @@ impl Language {
         if locale.starts_with("zh") { Self::Zh } else { Self::En }
     }
 
-    /// The words of this language.
+    /// Fixed words of this language.
     pub(super) const fn words(self) -> &'static Words {
         match self {
             Self::En => &ENGLISH,
@@ -32,7 +32,7 @@ impl Language {
     }
 }
 
-/// The words of a page that are not part of a text.
+/// Words of a page that are not part of an explanation.
 pub(super) struct Words {
     pub(super) number_here: &'static str,
     pub(super) message: &'static str,
@@ -48,7 +48,7 @@ pub(super) struct Words {
     pub(super) generic: &'static str,
     pub(super) on_windows: &'static str,
     pub(super) on_linux: &'static str,
-    /// Headings of the groups of causes, in the order of the groups.
+    /// Headings of the groups of causes, in group order.
     pub(super) groups: [&'static str; 7],
     pub(super) errnos: &'static str,
     pub(super) signals: &'static str,
@@ -57,7 +57,7 @@ pub(super) struct Words {
     pub(super) unknown: &'static str,
     pub(super) did_you_mean: &'static str,
     pub(super) see_list: &'static str,
-    /// Between the items of a list, and before what explains a name.
+    /// Separates list items, and names from their explanations.
     pub(super) comma: &'static str,
     pub(super) colon: &'static str,
 }

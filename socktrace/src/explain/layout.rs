@@ -1,4 +1,4 @@
-//! Lines of a width, in languages with and without spaces between words.
+//! Line wrapping, for languages with and without spaces between words.
 
 use textwrap::{Options, WordSeparator, WordSplitter, core::Word};
 
@@ -9,7 +9,7 @@ pub(super) fn paragraph(out: &mut String, text: &str, indent: &str, width: usize
         .subsequent_indent(indent)
         .word_separator(WordSeparator::Custom(words))
         .word_splitter(WordSplitter::NoHyphenation)
-        // A long word, such as a command in a sentence, stays whole.
+        // A long word, such as a command in a sentence, is not broken.
         .break_words(false);
     for line in textwrap::wrap(text, options) {
         out.push_str(&line);
@@ -17,13 +17,13 @@ pub(super) fn paragraph(out: &mut String, text: &str, indent: &str, width: usize
     }
 }
 
-/// Fills a word up with spaces to a number of columns.
+/// Pads a word with spaces to a number of columns.
 pub(super) fn pad(word: &str, columns: usize) -> String {
     let missing = columns.saturating_sub(textwrap::core::display_width(word));
     format!("{word}{}", " ".repeat(missing))
 }
 
-/// The pieces between which a line may end.
+/// Pieces of a line, between which it may be wrapped.
 fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let mut rest = line;
     Box::new(std::iter::from_fn(move || {
@@ -42,7 +42,7 @@ fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     }))
 }
 
-/// Whether a line may end between two characters.
+/// Whether a line may be broken between two characters.
 const fn may_break(before: char, after: char) -> bool {
     if before == ' ' {
         return after != ' ';
@@ -53,7 +53,7 @@ const fn may_break(before: char, after: char) -> bool {
         && !never_ends(before)
 }
 
-/// Scripts that need no space between words, and their punctuation.
+/// Whether a character belongs to a script written without spaces, or to its punctuation.
 const fn is_ideographic(c: char) -> bool {
     matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}')
 }

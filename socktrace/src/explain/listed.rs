@@ -1,5 +1,5 @@
-//! Holds the explained errnos against `errnos.txt`: those that the kernel's source returns from calls
-//! on sockets.
+//! Compares the explained errnos with `errnos.txt`, which lists those that the kernel's source
+//! returns from socket calls.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{Language, numbers, texts::Text};
 
 const LIST: &str = include_str!("errnos.txt");
 
-/// The directories of the list, and what else calls on sockets run.
+/// Directories of the list, and other code that socket calls run.
 const SOURCES: [&str; 13] = [
     "net/socket.c:",
     "net/core/",
@@ -24,17 +24,17 @@ const SOURCES: [&str; 13] = [
     "fs/",
 ];
 
-/// Not in those directories: its errnos go through them to a send on a datagram socket.
+/// A driver outside those directories. Its errnos reach a send on a datagram socket through them.
 const DRIVER: &str = "drivers/net/wireguard/";
 
 /// A row about an errno.
 #[derive(Debug, PartialEq, Eq)]
 enum Row {
-    /// Calls on sockets return it, in these places.
+    /// Socket calls return it, in these places.
     Returned(Vec<&'static str>),
-    /// No call on a socket returns it, and it is not explained.
+    /// No socket call returns it, and it is not explained.
     Not,
-    /// No call on a socket returns it, and it is explained anyway.
+    /// No socket call returns it, but it is explained anyway.
     Explained,
 }
 
@@ -59,7 +59,7 @@ fn rows() -> BTreeMap<&'static str, Row> {
 fn every_errno_of_a_call_on_a_socket_is_explained_in_both_languages() {
     for (name, row) in rows() {
         let Row::Returned(_) = row else { continue };
-        // Some are what the kernel calls it inside.
+        // Some names are kernel-internal aliases.
         let errno = numbers::by_name(name).unwrap_or_else(|| panic!("{name} is not explained"));
         for language in [Language::En, Language::Zh] {
             let text = Text::of(errno.name, language);

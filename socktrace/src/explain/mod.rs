@@ -1,7 +1,7 @@
-//! Explanations of causes, errnos, Winsock codes and SIGPIPE, for a person on call.
+//! Explanations of causes, errnos, Winsock codes and SIGPIPE, for the person on call.
 //!
-//! The texts are plain files under `texts/`, one set a language; the tables here say what belongs
-//! together. Needs no privileges and nothing of the running kernel.
+//! The texts are plain files under `texts/`, one set per language; the tables here link topics to
+//! each other. Explanations need no privileges and read nothing from the running kernel.
 
 mod language;
 mod layout;

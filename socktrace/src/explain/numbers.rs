@@ -1,7 +1,7 @@
-//! The numbers of errnos, which differ by architecture.
+//! Errno numbers, which differ by architecture.
 //!
-//! From `asm/errno.h` of each architecture. The generic numbers hold for x86, arm, riscv,
-//! powerpc, s390, loongarch and whatever else has no numbering of its own.
+//! Taken from `asm/errno.h` of each architecture. The generic numbers apply to x86, arm, riscv,
+//! powerpc, s390, loongarch and every other architecture without its own numbering.
 
 use nix::libc;
 
@@ -11,14 +11,14 @@ pub(crate) struct Errno {
     pub(super) name: &'static str,
     /// The number on this machine, from the C library.
     pub(super) here: i32,
-    /// The numbers by [`FAMILIES`].
+    /// The numbers in the order of [`FAMILIES`].
     pub(super) by_family: [i32; FAMILIES.len()],
 }
 
-/// The families of numberings, the generic one first.
+/// Families of numberings, the generic one first.
 pub(super) const FAMILIES: [&str; 5] = ["generic", "alpha", "mips", "parisc", "sparc"];
 
-/// The architectures that use the generic numbers, as far as they matter.
+/// The major architectures that use the generic numbers.
 pub(super) const GENERIC: &str = "x86, arm, riscv, powerpc, s390, loongarch";
 
 macro_rules! errnos {
@@ -100,9 +100,9 @@ pub(super) const ERRNOS: &[Errno] = errnos! {
     EKEYREJECTED:   129 135 164 187 131;
 };
 
-/// Other names of the same errnos. The codes with a number of their own are the kernel's internal
-/// ones: for a call that a signal broke off (programs see EINTR, or the call starts again), for an
-/// unknown ioctl, and for what is not supported, which reaches programs as it is now and then.
+/// Other names of the same errnos. The names with their own number are internal to the kernel: a
+/// call interrupted by a signal (programs see EINTR, or the call is restarted), an unknown ioctl,
+/// and an unsupported operation (ENOTSUPP, which occasionally leaks to programs).
 pub(super) const ALIASES: &[(&str, &str, Option<i32>)] = &[
     ("EWOULDBLOCK", "EAGAIN", None),
     ("ENOTSUP", "EOPNOTSUPP", None),
@@ -114,13 +114,13 @@ pub(super) const ALIASES: &[(&str, &str, Option<i32>)] = &[
     ("ENOTSUPP", "EOPNOTSUPP", Some(524)),
 ];
 
-/// The errno of a name in capitals.
+/// The errno with a name, in capitals.
 pub(super) fn by_name(name: &str) -> Option<&'static Errno> {
     let name = ALIASES.iter().find(|(alias, ..)| *alias == name).map_or(name, |(_, of, _)| *of);
     ERRNOS.iter().find(|errno| errno.name == name)
 }
 
-/// The errno of a number on this machine.
+/// The errno with a number on this machine.
 pub(super) fn by_number(number: i32) -> Option<&'static Errno> {
     let internal = ALIASES.iter().find(|(.., known)| *known == Some(number));
     match internal {
@@ -129,7 +129,7 @@ pub(super) fn by_number(number: i32) -> Option<&'static Errno> {
     }
 }
 
-/// The errnos that have a number on other architectures, with the families.
+/// Errnos with this number in any family, and those families.
 pub(super) fn elsewhere(number: i32) -> impl Iterator<Item = (&'static Errno, Vec<&'static str>)> {
     ERRNOS.iter().filter_map(move |errno| {
         let families: Vec<_> = FAMILIES
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(aborted.by_family, [103, 53, 130, 231, 53]);
         let again = by_name("EWOULDBLOCK").expect("known");
         assert_eq!((again.name, again.by_family), ("EAGAIN", [11, 35, 11, 11, 11]));
-        // What Linux took over from the first Unix systems has one number everywhere.
+        // The numbers inherited from early Unix are the same on every architecture.
         for errno in ERRNOS.iter().filter(|errno| errno.here <= 34 && errno.name != "EAGAIN") {
             assert!(errno.by_family.iter().all(|number| *number == errno.here), "{}", errno.name);
         }

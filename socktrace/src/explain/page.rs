@@ -1,4 +1,4 @@
-//! Pages: the list of topics, and what is shown about one of them.
+//! Pages: the list of topics, and the explanation of a single topic.
 
 use std::io;
 
@@ -16,23 +16,23 @@ use super::{
     winsock::{WINSOCK, Winsock},
 };
 
-/// Columns that what stands under a heading is moved to the right.
+/// Indentation below a heading.
 const INDENT: &str = "  ";
 
-/// Columns of the names in the list: the longest is `connect_retried_after_failure`.
+/// Width of the name column: the longest name is `connect_retried_after_failure`.
 const NAME: usize = 30;
 
-/// Which section says what to do.
+/// Index of the section with advice.
 const WHAT_TO_DO: usize = 3;
 
-/// A page being written, for a language and a width.
+/// A page under construction, in a language and for a width.
 struct Page {
     out: String,
     language: Language,
     width: usize,
 }
 
-/// Every topic, one a line, by group.
+/// Every topic, one per line, by group.
 pub(crate) fn overview(language: Language, width: usize) -> String {
     let mut page = Page { out: String::new(), language, width };
     let words = language.words();
@@ -61,7 +61,7 @@ pub(crate) fn overview(language: Language, width: usize) -> String {
     page.out
 }
 
-/// The message about a word that is not a topic.
+/// The message for a word that is not a topic.
 pub(crate) fn unknown(unknown: &Unknown, language: Language) -> String {
     let Words { unknown: nothing, did_you_mean, see_list, comma, .. } = language.words();
     let mut text = format!("{nothing}\"{}\"\n", unknown.word.escape_debug());
@@ -71,7 +71,7 @@ pub(crate) fn unknown(unknown: &Unknown, language: Language) -> String {
     text + see_list
 }
 
-/// Advice on a topic.
+/// The advice on a topic.
 pub(crate) fn advice(topic: &Topic, language: Language) -> String {
     let name = match topic {
         Topic::Cause(cause) => cause.id(),
@@ -92,7 +92,7 @@ pub(crate) fn advice(topic: &Topic, language: Language) -> String {
     paragraphs.collect::<Vec<_>>().join(" ")
 }
 
-/// Text about a topic.
+/// The complete page about a topic.
 pub(crate) fn page(topic: &Topic, language: Language, width: usize) -> String {
     let mut page = Page { out: String::new(), language, width };
     match topic {
@@ -170,7 +170,7 @@ impl Page {
         for errno in &errnos {
             self.entry(&format!("{:4} {}", errno.here, errno.name), errno.name);
         }
-        // The first is the one to read on about.
+        // The text is shown for the first errno only.
         if let Some(errno) = errnos.first() {
             self.out.push('\n');
             self.errno(errno);
@@ -187,7 +187,7 @@ impl Page {
         self.out.extend([&*bold(name), colon, summary, "\n"]);
     }
 
-    /// Names and values in two columns.
+    /// Writes names and values in two columns.
     fn facts(&mut self, facts: &[(&str, String)]) {
         self.out.push('\n');
         let columns = facts.iter().map(|(name, _)| display_width(name)).max().unwrap_or(0) + 2;
@@ -202,7 +202,7 @@ impl Page {
         }
     }
 
-    /// The text about a topic after its summary.
+    /// Writes the text about a topic, without its summary.
     fn text(&mut self, topic: &str) {
         for block in Text::of(topic, self.language).blocks() {
             match block {
@@ -220,7 +220,7 @@ impl Page {
         self.out.extend([&*bold(heading), "\n"]);
     }
 
-    /// A line of a list: a name and the summary of its topic.
+    /// Writes a list entry: a name and the summary of its topic.
     fn entry(&mut self, name: &str, topic: &str) {
         let summary = Text::of(topic, self.language).summary;
         self.line(&format!("{} {summary}", pad(name, NAME)));
@@ -231,7 +231,7 @@ impl Page {
     }
 }
 
-/// In bold, as far as the stream that takes it shows that.
+/// The text in bold; the output stream strips the styling if necessary.
 fn bold(text: &str) -> String {
     let style = Style::new().bold();
     format!("{style}{text}{style:#}")
@@ -244,7 +244,7 @@ fn message(number: i32) -> String {
     text.strip_suffix(&number).map(ToOwned::to_owned).unwrap_or(text)
 }
 
-/// Winsock's name of an errno.
+/// Winsock codes and names that correspond to an errno.
 fn twins(errno: &str, words: &Words) -> String {
     let name = |winsock: &Winsock| format!("{} {}", winsock.code, winsock.name);
     if let Some(twin) = WINSOCK.iter().find(|winsock| winsock.is_twin_of(errno)) {
@@ -265,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    /// The page of a topic without styling, as it comes out when piped.
+    /// The page of a topic without styling, as in a pipe.
     fn plain(word: &str, language: Language) -> String {
         let topic = Topic::find(word).expect(word);
         anstream::adapter::strip_str(&page(&topic, language, 80)).to_string()
@@ -354,7 +354,7 @@ mod tests {
                 ids.chain(ERRNOS.iter().map(|errno| errno.name)).chain([SIGPIPE]).chain(EVENTS)
             {
                 let page = plain(word, language);
-                // The title, commands and lists of topics are lines of their own width.
+                // The title, commands and lists of topics are not wrapped.
                 let text = page.lines().skip(1).filter(|line| {
                     let start = line.trim_start().split(' ').next().unwrap_or_default();
                     !line.starts_with("    ") && Topic::find(start).is_err()

@@ -1,7 +1,7 @@
 //! The texts, by language and topic.
 //!
-//! A file is a small part of Markdown: `# TOPIC` starts a topic, the first line after it is its
-//! summary; `## ` starts a section, four spaces a command, and any other line is a paragraph.
+//! The files use a small subset of Markdown. `# TOPIC` starts a topic; the first line after it is
+//! the summary. `## ` starts a section, four spaces a command. Any other line is a paragraph.
 
 use super::Language;
 
@@ -47,7 +47,7 @@ const CHINESE: &[&str] = &[
     include_str!("texts/zh/reset_sent.md"),
 ];
 
-/// Text written about a topic.
+/// Text about a topic.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Text {
     /// One line.
@@ -55,24 +55,24 @@ pub(super) struct Text {
     body: &'static str,
 }
 
-/// A part of a text.
+/// A block of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Block {
     /// The heading of a section.
     Heading(&'static str),
-    /// A paragraph, to be wrapped.
+    /// A paragraph, which is wrapped.
     Paragraph(&'static str),
-    /// A command, to be shown as it is.
+    /// A command, shown verbatim.
     Command(&'static str),
 }
 
 impl Text {
-    /// The text about a topic; empty where there is none, which a test forbids.
+    /// The text about a topic; empty if missing, which a test rules out.
     pub(super) fn of(topic: &str, language: Language) -> Self {
         topics(language).find(|(id, _)| *id == topic).map_or_else(Self::default, |(_, text)| text)
     }
 
-    /// The parts after the summary.
+    /// The blocks after the summary.
     pub(super) fn blocks(self) -> impl Iterator<Item = Block> {
         self.body.lines().filter(|line| !line.trim().is_empty()).map(|line| {
             if let Some(heading) = line.strip_prefix("## ") {
@@ -86,7 +86,7 @@ impl Text {
     }
 }
 
-/// Every topic of a language with its text.
+/// Every topic of a language, with its text.
 fn topics(language: Language) -> impl Iterator<Item = (&'static str, Text)> {
     let files = match language {
         Language::En => ENGLISH,
@@ -117,7 +117,7 @@ mod tests {
 
     const BOTH: [Language; 2] = [Language::En, Language::Zh];
 
-    /// The sections of every cause, every errno and SIGPIPE, in their order.
+    /// Sections that every cause, every errno and SIGPIPE must have, in order.
     const fn sections(language: Language) -> [&'static str; 4] {
         match language {
             Language::En => {
@@ -148,7 +148,7 @@ mod tests {
                     })
                     .collect();
                 assert_eq!(headings, sections, "{language:?} {topic}");
-                // Under each heading stands a paragraph.
+                // A heading must be followed by a paragraph.
                 let mut parts = blocks.split(|block| matches!(block, Block::Heading(_)));
                 assert_eq!(parts.next(), Some(&[][..]), "{language:?} {topic}");
                 for (part, section) in parts.zip(sections) {

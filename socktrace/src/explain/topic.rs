@@ -1,4 +1,4 @@
-//! Topics, and the nearest one to a name that is none.
+//! Topics, and suggestions for unknown names.
 
 use std::cmp::Reverse;
 
@@ -10,16 +10,16 @@ use super::{
     winsock::{FIRST_CODE, WINSOCK, Winsock},
 };
 
-/// The one signal there is something to say about.
+/// The only signal with a page.
 pub(super) const SIGPIPE: &str = "SIGPIPE";
 
-/// Events that are not failures: an errno that no call has returned, and an RST that this host sent.
+/// Events that are not failures: an errno that no call has returned, and an RST sent by this host.
 pub(super) const EVENTS: [&str; 2] = ["undelivered", "reset_sent"];
 
-/// How many topics are offered instead of an unknown one.
+/// Maximum number of suggestions for an unknown topic.
 const OFFERED: usize = 6;
 
-/// Something that is explained.
+/// A topic with an explanation.
 #[derive(Debug)]
 pub(crate) enum Topic {
     /// A cause, by its id.
@@ -37,15 +37,15 @@ pub(crate) enum Topic {
 /// A word that is not a topic.
 #[derive(Debug)]
 pub(crate) struct Unknown {
-    /// The word as it was given.
+    /// The word as given.
     pub(crate) word: String,
-    /// Topics with a similar name or number, the nearest first.
+    /// Topics with a similar name or number, nearest first.
     pub(crate) near: Vec<String>,
 }
 
 impl Topic {
-    /// The topic that a name or number stands for. Case does not matter, nor the minus sign with
-    /// which the kernel writes errnos.
+    /// Finds the topic for a name or number. Case is ignored, as is the minus sign that the kernel
+    /// puts before errnos.
     ///
     /// # Errors
     /// When there is no such topic.
@@ -84,7 +84,7 @@ fn by_name(name: &str) -> Option<Topic> {
         .or_else(|| winsock().map(Topic::Winsock))
 }
 
-/// The topics whose names are most like a word.
+/// Topics whose names resemble a word most.
 fn near(word: &str) -> Vec<String> {
     if let Ok(number) = word.parse::<i32>() {
         return near_number(number);
@@ -104,16 +104,16 @@ fn near(word: &str) -> Vec<String> {
     near.into_iter().take(OFFERED).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// How to order a name among those like a word; `None` when it is not like it.
+/// Sort key of a name by its likeness to a word; `None` if they are not alike.
 fn likeness(word: &str, name: &str) -> Option<(Reverse<bool>, usize)> {
     let distance = distance(word, name);
-    // A part of a name says more than a few letters in common: "timeout" is in many.
+    // A name that contains the word also qualifies, but sorts last: "timeout" is in many names.
     let part = word.len() >= 3 && name.contains(word);
     let alike = is_near(word, distance);
     (part || alike).then_some((Reverse(alike), distance))
 }
 
-/// Winsock codes that differ in a digit, or the errnos of other architectures.
+/// Winsock codes that differ in one digit, or the errnos of other architectures.
 fn near_number(number: i32) -> Vec<String> {
     if number < FIRST_CODE {
         return numbers::elsewhere(number)
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn large_numbers_are_those_of_winsock() {
         assert_eq!(name("10054"), "WSAECONNRESET");
-        // Errnos end long before, on every architecture.
+        // Errnos end far below this number on every architecture.
         assert!(Topic::find("10000").is_err());
     }
 

@@ -1,24 +1,24 @@
-//! Winsock's error codes and the errnos that stand for the same on Linux.
+//! Winsock error codes, and the errnos that mean the same on Linux.
 
 /// A Winsock error.
 #[derive(Debug)]
 pub(crate) struct Winsock {
     pub(super) code: i32,
     pub(super) name: &'static str,
-    /// Linux's errnos in the same situations, the most frequent first.
+    /// Linux errnos in the same situations, most frequent first.
     pub(super) linux: &'static [&'static str],
 }
 
 impl Winsock {
-    /// Whether this is the twin of an errno, and not only what Windows says in its place.
+    /// Whether both names are the same but for the `WSA` prefix.
     pub(super) fn is_twin_of(&self, errno: &str) -> bool {
-        // EAGAIN and EWOULDBLOCK are one errno on Linux; Winsock knows the latter name only.
+        // EAGAIN and EWOULDBLOCK are one errno on Linux; Winsock only has the latter name.
         let errno = if errno == "EAGAIN" { "EWOULDBLOCK" } else { errno };
         self.name.strip_prefix("WSA") == Some(errno)
     }
 }
 
-/// The lowest number that is one of Winsock's.
+/// Lowest Winsock code.
 pub(super) const FIRST_CODE: i32 = 10_000;
 
 /// Every Winsock error that is a topic, by code.

@@ -1,4 +1,4 @@
-//! What is written as a filter's value is one, or is answered with what would be.
+//! Fuzz tests: filter values are parsed, or rejected with a list of valid forms.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -8,7 +8,7 @@ use socktrace_ebpf::criteria::{self, End};
 use super::{CgroupPath, Comm, ContainerName, Network, Pid, Port, Term, Uid, Unit};
 use crate::owner::Service;
 
-/// A value, and after a zero the path of a cgroup.
+/// Input: a value, then a NUL and the path of a cgroup.
 #[test]
 fn values() {
     bolero::check!(name = "values").for_each(|bytes: &[u8]| {
@@ -21,7 +21,7 @@ fn values() {
             assert!(!comm.is_of(&[b'x'; 16]), "no room for the end of {value:?}");
         }
         if let Some(unit) = read::<Unit>(value) {
-            // Only what is the host's is asked for, and an empty path has nothing.
+            // The default service has no unit.
             assert!(!unit.is_of(&Service::default()));
             let _any = unit.is_of(&service);
         }
@@ -38,7 +38,7 @@ fn values() {
     });
 }
 
-/// A network has its own address, lies in itself, and is looked up by the bits that count.
+/// A network contains its own address and itself, and is looked up by its significant bits.
 fn network_holds_together(network: &Network, text: &str) {
     if let Ok(address) = text.parse::<IpAddr>() {
         assert!(network.contains(address.to_canonical()), "{text}");
@@ -49,7 +49,7 @@ fn network_holds_together(network: &Network, text: &str) {
     assert!(counting.is_some_and(|bits| bits <= 128), "{text}: {bits}");
 }
 
-/// The value, which means the same with a mark before it; else the error.
+/// Parses the value, with and without a negation mark. Both must agree.
 fn read<T: FromStr<Err = String> + Clone + PartialEq + std::fmt::Debug>(text: &str) -> Option<T> {
     let negated = format!("!{text}").parse::<Term<T>>();
     match text.parse::<T>() {

@@ -1,4 +1,4 @@
-//! What the kernel side is to ask, from a filter.
+//! Translation of a filter into the kernel side's criteria.
 
 use socktrace_ebpf::{
     Criterion, CriterionKind,
@@ -9,7 +9,7 @@ use super::{Choice, Filter, Network};
 use crate::kernel::filter::{KernelFilter, Scope};
 
 impl Filter {
-    /// The kernel side's criteria. `scope` says what for; `all` whether noise is wanted too.
+    /// Criteria for the kernel side. `scope` selects events and counts; `all` includes noise.
     pub(crate) fn kernel_filter(&self, scope: Scope, all: bool) -> KernelFilter {
         let mut kernel_filter = KernelFilter::new(scope);
         let judges_meaning = self.asks_for_meaning() || !(all || self.names_failures());
@@ -49,8 +49,8 @@ fn add<T>(
     }
 }
 
-/// A longest-prefix map finds one network for an address, the narrowest: so each has the verdict
-/// that all networks around it give together.
+/// Adds networks to a longest-prefix map. A lookup returns only the narrowest network, so each
+/// entry carries the verdict that it and all networks around it give together.
 fn add_networks(
     kernel_filter: &mut KernelFilter,
     global: &'static str,
@@ -63,7 +63,7 @@ fn add_networks(
     }
 }
 
-/// The networks as the kernel side looks them up, with these verdicts.
+/// Map keys of the networks, with their verdicts.
 pub(super) fn network_verdicts(
     choice: &Choice<Network>,
     end: End,

@@ -1,12 +1,12 @@
-//! Whether a line that is read back passes, as its record would.
+//! Filtering of lines that were read back, with the same result as for their records.
 
 use super::{Filter, protocol_of};
 use crate::record::Line;
 
 impl Filter {
-    /// Whether a line passes. What a line about many events does not say is no value.
+    /// Whether a line passes. A field that a line about many events lacks matches no value.
     pub(crate) fn admits_line(&self, line: &Line) -> bool {
-        // Only failures have one: progress is none of those that are asked for, and none left out.
+        // Only failures have a cause. Progress matches neither wanted nor unwanted values.
         let cause = line.cause.as_deref();
         let of_failure = cause.is_some();
         let port = |port: &u16| {

@@ -1,7 +1,9 @@
-//! What the user asks to see: values of a few kinds, any of those of one kind, none of the negated.
+//! Filters: each kind has wanted values, of which one must match, and unwanted ones, of which none
+//! may.
 //!
-//! A filter is a pure function of a record, and the last word on it. The kernel side judges the same
-//! before an event costs anything, see [`kernel_filter`], and never drops what would pass here.
+//! A filter is a pure function of a record and has the last word. The kernel side applies the same
+//! criteria early, before an event costs anything, and never drops what would pass here; see
+//! [`kernel_filter`].
 
 #[cfg(test)]
 mod fuzz;
@@ -58,18 +60,18 @@ impl Filter {
             && self.admits_service(&record.service)
     }
 
-    /// Whether a signature passes: protocol, and what it means.
+    /// Whether a signature passes the filters by protocol, errno, cause and severity.
     pub(crate) fn admits_signature(&self, signature: Signature) -> bool {
         self.admits_finding(signature, diagnose(signature))
     }
 
-    /// The same where the finding is known: errno, cause and severity.
+    /// [`Self::admits_signature`] for a signature that has been diagnosed already.
     pub(crate) fn admits_finding(&self, signature: Signature, finding: Finding) -> bool {
         let found = finding.diagnosis();
-        // Progress is none of the failures that are asked for, and none of those left out.
+        // Progress matches neither wanted nor unwanted failures.
         let is = |of: &dyn Fn(Diagnosis) -> bool| found.is_some_and(of);
         self.protocol.admits(|protocol| signature.protocol == protocol.0 as u8)
-            // No other socket has a path.
+            // Only Unix sockets have a path.
             && (self.path.wanted.is_empty() || signature.protocol == Protocol::Unix as u8)
             && self.errno.admits(|errno| is(&|found| found.errno == *errno))
             && self.cause.admits(|cause| is(&|found| found.cause == *cause))
@@ -81,7 +83,7 @@ impl Filter {
         let event = &record.event;
         let owned = |is: bool| event.has_user() && is;
         let named = |is: bool| record.process.is_some() && is;
-        // Without a family there is no socket, and so no address.
+        // Without an address family there was no socket, hence no address.
         let within = |network: &Network, end: std::net::SocketAddr| {
             record.family.is_some() && network.contains(end.ip())
         };
@@ -106,12 +108,12 @@ impl Filter {
                 .admits_by(|name| name.is_of(service, true), |name| name.is_of(service, false))
     }
 
-    /// Whether failures are selected by meaning, so that none of the selected ones is noise.
+    /// Whether failures are selected by cause or severity. The selected ones are then never noise.
     pub(crate) fn names_failures(&self) -> bool {
         !self.cause.wanted.is_empty() || !self.severity.wanted.is_empty()
     }
 
-    /// Whether anything is asked of what a signature means.
+    /// Whether the filter depends on the meaning of a signature.
     fn asks_for_meaning(&self) -> bool {
         !(self.protocol.is_any()
             && self.path.wanted.is_empty()
@@ -120,33 +122,33 @@ impl Filter {
             && self.severity.is_any())
     }
 
-    /// Whether anything is asked of paths, which the kernel side does not judge.
+    /// Whether the filter uses paths, which the kernel side does not check.
     pub(crate) fn asks_for_paths(&self) -> bool {
         !self.path.is_any()
     }
 
-    /// Whether command names are asked for by patterns, which the kernel side does not judge.
+    /// Whether the filter has patterns for command names, which the kernel side does not check.
     pub(crate) fn asks_for_comm_patterns(&self) -> bool {
         self.comm.has_patterns()
     }
 
-    /// Whether anything is asked of containers, whose names can change.
+    /// Whether the filter uses containers, whose names can change.
     pub(crate) fn asks_for_containers(&self) -> bool {
         !self.container.is_any()
     }
 
-    /// What the kernel side is asked of a service as a whole: it may be asked for, or only kept out.
+    /// Mode of the kernel side's service filter: the strictest mode of the three kinds.
     fn service_mode(&self) -> u32 {
         [self.unit.mode(), self.container.mode(), self.cgroup.mode()].into_iter().fold(0, u32::max)
     }
 }
 
-/// The name of a protocol that is asked for.
+/// Name of a filter's protocol.
 fn protocol_of(protocol: ProtocolName) -> &'static str {
     protocol_name(Some(protocol.0))
 }
 
-/// Whether a finding is noise of ordinary operation.
+/// Whether a finding is ordinary noise.
 pub(crate) fn is_noise(finding: Finding) -> bool {
     match finding {
         Finding::Failure(found) | Finding::Undelivered(found) => {

@@ -8,7 +8,7 @@ use std::{
 use ipnet::{IpNet, Ipv4Net};
 use socktrace_ebpf::{Family, criteria};
 
-/// Bits before an IPv4 address in its IPv4-mapped form.
+/// Number of bits before the IPv4 address in an IPv4-mapped address.
 const MAPPED_BITS: u8 = 96;
 
 /// Addresses of one family. IPv4-mapped IPv6 addresses are IPv4, as everywhere in socktrace.
@@ -34,17 +34,17 @@ impl FromStr for Network {
 }
 
 impl Network {
-    /// Whether the address lies in it; never when it is of the other family.
+    /// Whether the network contains the address; never for an address of the other family.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
 
-    /// Whether all of the other network lies in it.
+    /// Whether the network contains all of another network.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.0.contains(&other.0)
     }
 
-    /// As the kernel side looks it up: the number of bits that count, and the bits.
+    /// Key in the kernel side's map: the prefix length and the bits.
     pub(super) fn key(&self, end: criteria::End) -> (u32, criteria::Network) {
         let (family, octets) = match self.0 {
             IpNet::V4(net) => {

@@ -1,20 +1,20 @@
-//! Text with wildcards, as shells have them.
+//! Shell wildcards.
 
 use std::fmt;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// Characters that stand for themselves after `\`; the last where a value begins with it.
+/// Characters that `\` escapes; the last one only at the start of a value.
 const SPECIAL: [char; 6] = ['*', '?', '[', ']', '\\', '!'];
 
-/// The longest pattern, in bytes: the longest path that the kernel takes.
+/// Length of the longest pattern, in bytes: that of the longest path in the kernel.
 const LONGEST: usize = 4_096;
 
-/// Characters that mean something to the matcher outside `[..]`.
+/// Characters with a meaning to the matcher outside `[..]`.
 const OF_MATCHER: [char; 7] = ['*', '?', '[', ']', '{', '}', '\\'];
 
-/// Text in which `*`, `?` and `[..]` stand for other text, and `\` before one of these for that itself.
-/// Before other characters `\` is itself, as in names of units.
+/// Text with the wildcards `*`, `?` and `[..]`. `\` escapes a special character; before any other
+/// character it is literal, as in unit names.
 #[derive(Clone)]
 pub(crate) struct Pattern {
     text: String,
@@ -23,9 +23,9 @@ pub(crate) struct Pattern {
 
 #[derive(Clone)]
 enum Meaning {
-    /// This text alone.
+    /// Exactly this text.
     Exact(String),
-    /// What matches, of so many bytes at least.
+    /// A matcher, and the length of its shortest match in bytes.
     Wild(GlobMatcher, usize),
 }
 
@@ -44,10 +44,10 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// The problem with it.
+    /// With a description of the problem.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST {
             return Err(format!("it is longer than {LONGEST} bytes"));
@@ -85,7 +85,7 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), meaning })
     }
 
-    /// The only text that it stands for, if there are no others.
+    /// The only text that matches, if there is just one.
     pub(super) fn exact(&self) -> Option<&str> {
         match &self.meaning {
             Meaning::Exact(text) => Some(text),
@@ -93,7 +93,7 @@ impl Pattern {
         }
     }
 
-    /// Bytes of the shortest text that it stands for.
+    /// Length of the shortest matching text, in bytes.
     pub(super) fn shortest(&self) -> usize {
         match &self.meaning {
             Meaning::Exact(text) => text.len(),
@@ -101,7 +101,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it stands for this text.
+    /// Whether the pattern matches a text.
     pub(super) fn is_of(&self, text: &str) -> bool {
         match &self.meaning {
             Meaning::Exact(exact) => exact == text,
@@ -110,7 +110,7 @@ impl Pattern {
     }
 }
 
-/// Copies what follows `[`, in which `\` is itself and `]` is the end unless it stands first.
+/// Copies the rest of a class after `[`. `\` is literal, as is `]` in first position.
 fn copy_class(rest: &mut std::str::Chars<'_>, glob: &mut String) {
     let (mut may_negate, mut may_end) = (true, false);
     for c in rest.by_ref() {
@@ -118,7 +118,7 @@ fn copy_class(rest: &mut std::str::Chars<'_>, glob: &mut String) {
         if c == ']' && may_end {
             return;
         }
-        // A mark stands before what is first.
+        // A negation mark does not count as the first character.
         may_end = !(may_negate && matches!(c, '!' | '^'));
         may_negate = false;
     }
@@ -149,7 +149,7 @@ mod tests {
             (r"a\*", "ab", false),
             (r"\[a\]", "[a]", true),
             (r"\!a", "!a", true),
-            // Units have such names.
+            // Unit names contain backslashes.
             (r"dev-a\x2db.device", r"dev-a\x2db.device", true),
             (r"dev-*\x2d*", r"dev-a\x2db.device", true),
             (r"a\\b", r"a\b", true),

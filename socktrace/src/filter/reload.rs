@@ -1,4 +1,4 @@
-//! A filter that follows another one, by which the kernel side goes on judging.
+//! Filters that change on reload while the kernel side keeps applying the old ones.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,8 @@ use super::{Choice, Filter, Network};
 use crate::record::Flood;
 
 impl Filter {
-    /// The filters of which this one lets something pass that the kernel side, made for another one,
-    /// drops for good.
+    /// Names of the filters by which this one would admit events that the kernel side, set up for
+    /// `at_start`, always drops.
     pub(crate) fn dropped_in_kernel(&self, at_start: &Self) -> Vec<&'static str> {
         fn is_same<T: PartialEq>(one: &T, other: &T) -> bool {
             one == other
@@ -27,7 +27,8 @@ impl Filter {
         .into_iter()
         .filter_map(|(name, is_within)| (!is_within).then_some(name))
         .collect();
-        // Services are judged as they are met. Where some were wanted, what has none was dropped at once.
+        // Services are judged as they appear. If some were wanted at the start, sockets without a
+        // service were dropped immediately.
         if at_start.service_mode() == mode::ONLY && self.service_mode() != mode::ONLY {
             let kinds = [
                 ("unit", at_start.unit.mode()),
@@ -40,8 +41,8 @@ impl Filter {
         dropped
     }
 
-    /// Its criteria for processes and connections, where they differ from the kernel side's;
-    /// `None` where nothing does.
+    /// Criteria for processes and connections that differ from the kernel side's; `None` if none
+    /// do.
     pub(crate) fn changed_subjects(&self, at_start: &Self) -> Option<Self> {
         fn changed<T: Clone + PartialEq>(new: &Choice<T>, old: &Choice<T>) -> Choice<T> {
             if new == old { Choice::new(&[]) } else { new.clone() }
@@ -77,8 +78,8 @@ impl Filter {
             && self.path.is_any())
     }
 
-    /// Whether the process and the connections of a flood pass. What is not the same in all of its events
-    /// is no value.
+    /// Whether the process and connections of a flood pass. A field whose value differs between the
+    /// flood's events matches no value.
     pub(crate) fn admits_flood(&self, flood: &Flood) -> bool {
         let process = flood.process.as_ref();
         let within = |network: &Network, address: Option<IpAddr>| {
@@ -123,7 +124,7 @@ mod tests {
             ("--not-pid 1", "--pid 2", &[]),
             ("--not-pid 1", "--not-pid 2", &["pid"]),
             ("--not-pid 1", "--pid 1", &["pid"]),
-            // The other end may have the other port.
+            // The other end may have a different port.
             ("--not-port 1", "--port 2", &["port"]),
             ("--not-port 1", "--port 2 --not-port 1", &[]),
             ("--remote 10.0.0.0/8", "--remote 10.1.0.0/16", &[]),
@@ -137,7 +138,7 @@ mod tests {
             ("--comm nginx --comm php", "--comm php --port 1", &[]),
             ("--not-comm nginx", "--not-comm ng*", &[]),
             ("--not-comm nginx", "--not-comm php", &["comm"]),
-            // What a cgroup, a cause or a path means is judged as it comes.
+            // Cgroups, causes and paths are judged when they appear.
             ("--unit a", "--unit b", &[]),
             ("--not-unit a", "", &[]),
             ("--unit a --cgroup /b", "", &["unit", "cgroup"]),

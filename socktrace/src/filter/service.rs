@@ -1,4 +1,4 @@
-//! What is asked of the service behind a socket.
+//! Filters by the service behind a socket.
 
 use std::{iter, str::FromStr};
 
@@ -10,17 +10,16 @@ const DEFAULT_SUFFIX: &str = ".service";
 const SUFFIXES: [&str; 5] = [DEFAULT_SUFFIX, ".scope", SLICE, ".socket", ".mount"];
 const SLICE: &str = ".slice";
 
-/// The fewest digits of a container's id that stand for it.
+/// Minimum number of digits in a shortened container id.
 const FEWEST_DIGITS: usize = 12;
 
-/// A systemd unit, of the system's manager or a user's, or a pattern for some; a slice stands for all in
-/// it.
+/// A systemd unit of the system or user manager, or a pattern. A slice matches all units in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
     pattern: Pattern,
-    /// Whether it stands for slices.
+    /// Whether it names slices.
     is_slice: bool,
-    /// Whether services need not end in their type to be among these.
+    /// Whether the pattern may also match names without their `.service` suffix.
     is_short: bool,
 }
 
@@ -64,14 +63,14 @@ impl Unit {
     }
 }
 
-/// The slices that the system's manager has put a service in. It hands them to nobody, so that what
-/// has such a name further down is something else.
+/// The slices into which the system manager has put a service. Slices are never delegated, so a
+/// component with such a name further down is not a slice.
 fn slices(service: &Service) -> impl Iterator<Item = &str> {
     let components = service.cgroup.as_deref().unwrap_or_default().split('/').skip(1);
     components.take_while(|component| component.ends_with(SLICE))
 }
 
-/// A container by its name or id, or by pod, or a pattern for some.
+/// A container by name, id or pod, or a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ContainerName(Pattern);
 
@@ -94,10 +93,10 @@ impl FromStr for ContainerName {
 }
 
 impl ContainerName {
-    /// Whether it is the container of this service, or one around that.
+    /// Whether this is the service's container or an outer one.
     ///
-    /// Who is handed cgroups may give them any name. One that is only claimed can bring a service
-    /// into the stream, but not keep it out: `may_be_claimed` says which is asked.
+    /// Whoever is delegated a cgroup may name it at will. A claimed container can therefore add a
+    /// service to the stream, but never remove one. `may_be_claimed` is set in the former case.
     pub(super) fn is_of(&self, service: &Service, may_be_claimed: bool) -> bool {
         let containers = [&service.container, &service.outer_container];
         let believed =
@@ -126,7 +125,7 @@ impl ContainerName {
     }
 }
 
-/// A cgroup by its path from the root, or a pattern for some; all below it belongs to it.
+/// A cgroup by its path from the root, or a pattern. It includes everything below.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CgroupPath(Pattern);
 

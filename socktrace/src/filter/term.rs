@@ -1,18 +1,18 @@
-//! What is asked of one kind: values that are wanted, and values that are not.
+//! Criteria of one kind: wanted and unwanted values.
 
 use std::str::FromStr;
 
 use socktrace_ebpf::criteria::mode;
 
-/// The mark before a value that is to be left out.
+/// Mark before an unwanted value.
 const NOT: char = '!';
 
-/// A value of the command line.
+/// A value on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Term<T> {
     value: T,
     negated: bool,
-    /// The value as it was written.
+    /// The value as written.
     text: String,
 }
 
@@ -30,7 +30,7 @@ impl<T: FromStr<Err = String>> FromStr for Term<T> {
 }
 
 impl<T: FromStr<Err = String>> Term<T> {
-    /// Reads a value that is to be left out, from one without the mark.
+    /// Parses an unwanted value, written without the mark.
     ///
     /// # Errors
     /// The problem, and the accepted values.
@@ -43,13 +43,14 @@ impl<T: FromStr<Err = String>> Term<T> {
 }
 
 impl<T> Term<T> {
-    /// Whether it is to be left out, and the value as it was written.
+    /// Whether the value is unwanted, and its text.
     pub(crate) fn as_written(&self) -> (bool, &str) {
         (self.negated, &self.text)
     }
 }
 
-/// All that is asked of one kind: one of the wanted values, if there are any, and none of the others.
+/// Criteria of one kind: any of the wanted values, if there are some, and none of the unwanted
+/// ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Choice<T> {
     pub(super) wanted: Vec<T>,
@@ -71,19 +72,19 @@ impl<T: Clone> Choice<T> {
 }
 
 impl<T> Choice<T> {
-    /// Whether nothing is asked.
+    /// Whether everything passes.
     pub(super) fn is_any(&self) -> bool {
         self.wanted.is_empty() && self.unwanted.is_empty()
     }
 
-    /// Whether a thing passes; `is` says whether it has a value.
-    // Inlined, as nothing is asked of most kinds, at each event.
+    /// Whether an item passes; `is` returns whether it has a value.
+    // Inlined because most kinds have no criteria, and this runs for each event.
     #[inline]
     pub(super) fn admits(&self, is: impl Fn(&T) -> bool) -> bool {
         self.is_any() || self.admits_by(&is, &is)
     }
 
-    /// The same where a wanted value is found in other ways than an unwanted one.
+    /// [`Self::admits`] with different tests for wanted and unwanted values.
     pub(super) fn admits_by(
         &self,
         is_wanted: impl Fn(&T) -> bool,
@@ -93,8 +94,9 @@ impl<T> Choice<T> {
             && (self.wanted.is_empty() || self.wanted.iter().any(is_wanted))
     }
 
-    /// Whether what it lets pass passes another one too. `covers` says whether all of the second value is
-    /// in the first; `of_two` whether a thing has two values, of which one has to be wanted.
+    /// Whether everything that passes here passes `other` too. `covers` returns whether its first
+    /// value includes all of the second; `of_two` is set if items have two values, one of which
+    /// must be wanted.
     pub(super) fn is_within(
         &self,
         other: &Self,
@@ -112,13 +114,14 @@ impl<T> Choice<T> {
             && other.unwanted.iter().all(|out| is_unwanted(out) || is_apart(out))
     }
 
-    /// The values with whether they are wanted: unwanted ones last, as they outweigh.
+    /// The values, and whether each is wanted. Unwanted ones come last because they take
+    /// precedence.
     pub(super) fn verdicts(&self) -> impl Iterator<Item = (&T, bool)> {
         let wanted = self.wanted.iter().map(|value| (value, true));
         wanted.chain(self.unwanted.iter().map(|value| (value, false)))
     }
 
-    /// How the kernel side treats a value that has no verdict.
+    /// How the kernel side treats a value without a verdict.
     pub(super) fn mode(&self) -> u32 {
         match (self.wanted.is_empty(), self.unwanted.is_empty()) {
             (false, _) => mode::ONLY,

@@ -72,16 +72,16 @@ fn each_kind_admits_its_value_and_nothing_else() {
         let (not_value, not_other) = (format!("!{value}"), format!("!{other}"));
         assert!(!admits(&[option, &not_value]), "{option} {not_value}");
         assert!(admits(&[option, &not_other]), "{option} {not_other}");
-        // The same in other words.
+        // The negative option instead of the mark.
         let not_option = option.replace("--", "--not-");
         assert!(!admits(&[&not_option, value]), "{not_option} {value}");
         assert!(admits(&[&not_option, other]), "{not_option} {other}");
         assert!(!admits(&[option, value, &not_option, value]), "{option} {value} and not");
-        // Any of one kind, none of the negated.
+        // Any of the wanted values, none of the unwanted ones.
         assert!(admits(&[option, other, option, value]), "{option} {other} or {value}");
         assert!(!admits(&[option, value, option, &not_value]), "{option} {value} and not");
     }
-    // All of different kinds.
+    // Criteria of different kinds must all match.
     assert!(admits(&["--port", "443", "--pid", "81"]));
     assert!(!admits(&["--port", "443", "--pid", "82"]));
 }
@@ -94,7 +94,7 @@ fn what_is_unknown_has_no_value() {
         let not = [option[0], &format!("!{}", option[1])];
         assert!(filter(&not).admits(&nobody), "{not:?}");
     }
-    // No socket: no address either.
+    // Without a socket there is no address.
     let mut nowhere = reset_event();
     nowhere.signature.family = 0;
     (nowhere.local, nowhere.remote) = Default::default();
@@ -128,7 +128,7 @@ fn slices_and_cgroups_stand_for_all_below() {
     ] {
         assert!(filter(&args).admits(&user), "{args:?}");
     }
-    // A user may have a slice of any name.
+    // A user manager may have slices of any name.
     assert!(!filter(&["--unit", "app.slice"]).admits(&user));
     assert!(!filter(&["--cgroup", "/user.slice/user-1000"]).admits(&user));
 }
@@ -218,7 +218,7 @@ fn errors_name_the_accepted_values() {
             [(option, value), (option, &format!("!{value}")), (&not_option, value)]
         {
             let said = refusal(&[option, value]);
-            // The message wraps at any width.
+            // The message can be wrapped at any width.
             let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(said.contains(reported) && said.contains(option), "{option} {value}: {said}");
         }
@@ -233,7 +233,7 @@ fn a_network_namespace_goes_by_path() {
     assert!(filter(&["--netns", "/proc/self/ns/net"]).admits(&record(event)));
 }
 
-/// What the kernel side makes of an address by these verdicts: the longest prefix counts.
+/// The kernel side's verdict on an address: that of the longest prefix.
 fn kernel_admits(choice: &Choice<Network>, family: Family, octets: [u8; 16]) -> bool {
     let criteria::Network(wanted) = criteria::Network::new(End::Remote, family as u8, octets);
     let bit = |data: &[u8; 20], bit: usize| data[bit / 8] >> (7 - bit % 8) & 1;
@@ -247,7 +247,7 @@ fn kernel_admits(choice: &Choice<Network>, family: Family, octets: [u8; 16]) -> 
 }
 
 fn network() -> impl Strategy<Value = String> {
-    // Few addresses, so that many are in many networks.
+    // A small address space, so that many addresses are in many networks.
     let v4 = (0..4_u8, 0..4_u8, 0..=32_u8).prop_map(|(a, b, bits)| format!("10.{a}.0.{b}/{bits}"));
     let v6 = (0..4_u8, 0..=128_u8).prop_map(|(a, bits)| format!("2001:db8::{a}/{bits}"));
     let mapped = (0..4_u8, 96..=128_u8).prop_map(|(a, bits)| format!("::ffff:10.{a}.0.1/{bits}"));
@@ -304,10 +304,10 @@ fn paths_are_asked_for_by_patterns() {
         assert_eq!(filter(&["--path", pattern]).admits(&of_unix), is_of, "{pattern}");
         let others = filter(&["--path", &format!("!{pattern}")]);
         assert_eq!(others.admits(&of_unix), !is_of, "!{pattern}");
-        // One without a path has none of them.
+        // A socket without a path matches no pattern.
         assert!(others.admits(&unnamed) && !filter(&["--path", pattern]).admits(&unnamed));
     }
-    // Nor have sockets of other protocols.
+    // Nor do sockets of other protocols.
     assert!(!admits(&["--path", "*"]));
     assert!(admits(&["--path", "!*"]));
     assert!(refusal(&["--path", ""]).contains("expected a path"));

@@ -1,4 +1,4 @@
-//! Users by name: those of this host's file, and of no directory service.
+//! Users by name, from this host's `/etc/passwd`; directory services are not queried.
 
 use std::{fs::File, io::Read as _};
 
@@ -6,13 +6,13 @@ use socktrace_similar::nearest;
 
 const FILE: &str = "/etc/passwd";
 
-/// The most that is read of it: some 100,000 users.
+/// Maximum number of bytes to read: some 100,000 users.
 const LARGEST: u64 = 8 << 20;
 
-/// The number of a user.
+/// Looks up the uid of a user.
 ///
 /// # Errors
-/// Which users there are.
+/// With the names of known users.
 pub(super) fn find(name: &str) -> Result<u32, String> {
     let mut text = Vec::new();
     let read = File::open(FILE).and_then(|file| file.take(LARGEST).read_to_end(&mut text));

@@ -1,4 +1,4 @@
-//! The values that filters take, as the command line has them.
+//! Filter values as given on the command line.
 
 use std::{fs, ops::RangeInclusive, os::unix::fs::MetadataExt as _, path::Path, str::FromStr};
 
@@ -7,10 +7,10 @@ use socktrace_ebpf::Protocol;
 use super::{Choice, pattern::Pattern, users};
 use crate::record::{command_name, names::protocol_name};
 
-/// Where `ip netns` keeps the namespaces that it has named.
+/// Directory in which `ip netns` keeps named namespaces.
 const NAMED_NETNS: &str = "/run/netns";
 
-/// A number; its documentation says what is wrong with another.
+/// Defines a number type; `$expected` is the message for anything else.
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident($ty:ty) in $range:expr, $expected:literal;)+) => {
         $(
@@ -32,13 +32,13 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// A process.
+    /// A process id.
     Pid(u32) in 1..=(1 << 22), "a process id, such as 4711, or !4711 for all others";
-    /// A port of either end.
+    /// The port of either end.
     Port(u16) in 1..=u16::MAX, "a port from 1 to 65535, or !PORT for all others";
 }
 
-/// A user, by number, or by name in this host's file of users.
+/// A user by number, or by name in this host's `/etc/passwd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Uid(pub(super) u32);
 
@@ -47,7 +47,7 @@ impl FromStr for Uid {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // The last number stands for nobody in the kernel.
+        // The kernel reserves the last number for "no user".
         let number = text.parse().ok().filter(|number| *number != u32::MAX);
         match number {
             Some(number) if is_number => Ok(Self(number)),
@@ -56,16 +56,16 @@ impl FromStr for Uid {
     }
 }
 
-/// A command name or a pattern for some.
+/// A command name, or a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Comm {
     pattern: Pattern,
-    /// The only name, padded with NUL as the kernel has it.
+    /// The name padded with NUL as in the kernel, unless this is a pattern.
     exact: Option<[u8; 16]>,
 }
 
 impl Comm {
-    /// Whether the kernel's name, padded with NUL, is one of these.
+    /// Whether the kernel's NUL-padded name matches.
     pub(super) fn is_of(&self, comm: &[u8; 16]) -> bool {
         match &self.exact {
             Some(exact) => exact == comm,
@@ -73,7 +73,7 @@ impl Comm {
         }
     }
 
-    /// The same of a name as it is shown.
+    /// Whether a name matches as displayed.
     pub(super) fn is_of_shown(&self, name: &str) -> bool {
         match &self.exact {
             Some(exact) => command_name(exact) == name,
@@ -81,7 +81,7 @@ impl Comm {
         }
     }
 
-    /// Whether all names of the other are among these, as far as that can be seen.
+    /// Whether every name matched by the other one provably matches this one.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self == other || other.exact.is_some_and(|exact| self.is_of(&exact))
     }
@@ -119,7 +119,7 @@ impl FromStr for Comm {
 }
 
 impl Choice<Comm> {
-    /// As much of it as the kernel side can judge, which compares whole names.
+    /// The part that the kernel side can check: it compares whole names.
     pub(super) fn exact_part(&self) -> Self {
         let is_exact = |comm: &&Comm| comm.exact.is_some();
         let exact = |comms: &[Comm]| comms.iter().filter(is_exact).cloned().collect::<Vec<_>>();
@@ -130,14 +130,14 @@ impl Choice<Comm> {
         }
     }
 
-    /// That part as the kernel side has it.
+    /// The exact part as the kernel side stores it.
     pub(super) fn in_kernel(&self) -> Choice<[u8; 16]> {
         let part = self.exact_part();
         let names = |comms: &[Comm]| comms.iter().filter_map(|comm| comm.exact).collect();
         Choice { wanted: names(&part.wanted), unwanted: names(&part.unwanted) }
     }
 
-    /// Whether it has patterns, which the kernel side cannot judge.
+    /// Whether there are patterns, which the kernel side cannot check.
     pub(super) fn has_patterns(&self) -> bool {
         self.wanted.iter().chain(&self.unwanted).any(|comm| comm.exact.is_none())
     }
@@ -165,7 +165,7 @@ impl FromStr for ProtocolName {
 pub(crate) struct PathPattern(Pattern);
 
 impl PathPattern {
-    /// Whether a path, or an abstract name after `@`, is of this kind.
+    /// Whether a path, or an abstract name after `@`, matches.
     pub(super) fn is_of(&self, path: &str) -> bool {
         self.0.is_of(path)
     }
@@ -202,7 +202,7 @@ impl FromStr for Netns {
         if text.is_empty() || inode.is_some() {
             return Err(FORMS.to_owned());
         }
-        // An absolute path replaces the directory.
+        // `join` with an absolute path replaces the directory.
         let path = Path::new(NAMED_NETNS).join(text);
         let metadata = fs::metadata(&path)
             .map_err(|error| format!("{FORMS}; cannot read {}: {error}", path.display()))?;

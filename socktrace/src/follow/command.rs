@@ -1,4 +1,4 @@
-//! A command that is started to be followed.
+//! The command that socktrace starts and follows.
 
 use std::{
     ffi::OsString,
@@ -21,24 +21,24 @@ use nix::{
 
 use super::User;
 
-/// Exit codes of commands that cannot be run, as shells have them.
+/// Exit codes for commands that cannot be run, as in shells.
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 
-/// Offset that shells add to the number of the signal that killed a command.
+/// Offset that shells add to the number of a fatal signal.
 const KILLED: i32 = 128;
 
-/// A process that becomes a command when it is let go; it ends when this is dropped.
+/// A child process that waits at a gate, then runs the command. It exits if this is dropped.
 pub(crate) struct WaitingCommand {
     pid: Pid,
     gate: PipeWriter,
 }
 
 impl WaitingCommand {
-    /// Makes the process: as this one is now, whatever that changes of itself later.
+    /// Forks the child. It keeps the present state of this process, whatever changes here later.
     ///
     /// # Errors
-    /// When there can be none.
+    /// When the child cannot be created.
     pub(crate) fn new(words: &[OsString], user: Option<&User>) -> anyhow::Result<Self> {
         let threads = fs::read_dir("/proc/self/task").context("cannot count threads")?.count();
         if threads != 1 {
@@ -51,30 +51,30 @@ impl WaitingCommand {
             ForkResult::Child => {
                 drop(gate);
                 let code = run(reader, words, user);
-                // SAFETY: takes a number. What is to be done at exit is the parent's.
+                // SAFETY: takes a plain number. Exit handlers belong to the parent.
                 unsafe { libc::_exit(code) }
             }
         }
     }
 
-    /// The number of its process.
+    /// Process id of the child.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Lets it go.
+    /// Opens the gate, so that the child runs the command.
     pub(crate) fn start(mut self) -> Command {
         if let Err(error) = self.gate.write_all(&[1]) {
-            // A signal has ended it before, which its end says.
+            // A signal killed the child first, as its exit status will show.
             log::debug!("the command has gone: {error}");
         }
         Command { pid: self.pid, code: None }
     }
 }
 
-/// What the child does: waits, and becomes the command. Returns only when it cannot.
+/// The child's side: waits at the gate, then runs the command. Returns only on failure.
 fn run(mut gate: PipeReader, words: &[OsString], user: Option<&User>) -> i32 {
-    // Nothing comes where the parent could not begin to trace, which it says.
+    // The gate closes without a byte if the parent could not start tracing; it reports that itself.
     if gate.read_exact(&mut [0]).is_err() {
         return NOT_EXECUTABLE;
     }
@@ -83,7 +83,7 @@ fn run(mut gate: PipeReader, words: &[OsString], user: Option<&User>) -> i32 {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
         let why =
             if errno == Errno::UnknownErrno { error.to_string() } else { errno.desc().into() };
-        // Where stderr is closed there is nobody to read it.
+        // With stderr closed, nobody reads the message.
         drop(writeln!(io::stderr(), "socktrace: cannot {what} {}: {why}", program.display()));
         if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE }
     };
@@ -95,18 +95,19 @@ fn run(mut gate: PipeReader, words: &[OsString], user: Option<&User>) -> i32 {
         }
         command.envs(user.environment().iter().map(|(name, value)| (name, value)));
     }
-    // It also undoes what the runtime of this program has done: that SIGPIPE is ignored.
+    // `exec` also resets SIGPIPE, which Rust's runtime ignores.
     refused("run", &command.exec())
 }
 
-/// A command that runs, or has ended.
+/// A command that is running or has exited.
 pub(crate) struct Command {
     pid: Pid,
     code: Option<u8>,
 }
 
 impl Command {
-    /// Its exit code, once it has ended: 128 and the signal's number where that has killed it.
+    /// The exit code, once the command has exited: 128 plus the signal's number if a signal killed
+    /// it.
     pub(crate) fn code(&mut self) -> Option<u8> {
         if self.code.is_none() {
             let code = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
@@ -123,7 +124,7 @@ impl Command {
         self.code
     }
 
-    /// Sends it a signal, unless it has ended.
+    /// Sends a signal to the command, unless it has exited.
     pub(crate) fn signal(&mut self, signal: Signal) {
         if self.code().is_none()
             && let Err(errno) = kill(self.pid, signal)

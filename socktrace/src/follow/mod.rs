@@ -1,4 +1,4 @@
-//! Processes whose failures alone are shown: a command that is started, or processes that are there.
+//! Followed processes, to which reports are restricted: a command to start, or existing processes.
 
 mod command;
 mod tree;

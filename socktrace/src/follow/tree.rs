@@ -1,4 +1,4 @@
-//! Processes that are there already, and what they have started, as `/proc` has them.
+//! Existing processes and their descendants, as listed in `/proc`.
 
 use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _};
 
@@ -11,28 +11,28 @@ use nix::{
 
 use crate::kernel::followed::Followed;
 
-/// Inode of the first pid namespace, `PROC_PID_INIT_INO`.
+/// Inode of the initial pid namespace, `PROC_PID_INIT_INO`.
 const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// How often all processes are looked through at most, for ones that were started meanwhile by one that
-/// was not followed yet.
+/// Maximum number of passes over all processes. Each pass looks for children that were started
+/// before their parent was followed.
 const MOST_LOOKS: usize = 64;
 
 /// A process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
-    /// Its number.
+    /// Its process id.
     pub(crate) pid: u32,
     parent: u32,
-    /// When it began, in nanoseconds since boot, rounded down.
+    /// Start time in nanoseconds since boot, rounded down.
     pub(crate) since_ns: u64,
     is_alive: bool,
 }
 
 impl Process {
-    /// The process that a number is of, or one of its threads; `None` when there is none that lives.
+    /// Finds a process by its id or that of one of its threads; `None` if no such process is alive.
     pub(crate) fn find(id: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let pid =
@@ -45,43 +45,44 @@ impl Process {
         Self::read(pid, &stat, tick_ns())
     }
 
-    /// Field 2, its name, may have spaces and parentheses itself.
+    /// Parses `/proc/PID/stat`. Field 2, the name, may contain spaces and parentheses.
     fn read(pid: u32, stat: &str, tick_ns: u64) -> Option<Self> {
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?;
         let parent = fields.next()?.parse().ok()?;
         let threads: u32 = fields.nth(15)?.parse().ok()?;
         let ticks: u64 = fields.nth(1)?.parse().ok()?;
-        // The first thread may have ended before the others.
+        // The first thread may exit before the others.
         let is_alive = threads > 1 || !matches!(state, "Z" | "X" | "x");
         Some(Self { pid, parent, since_ns: ticks.saturating_mul(tick_ns), is_alive })
     }
 }
 
-/// Nanoseconds of a clock tick.
+/// Length of a clock tick in nanoseconds.
 fn tick_ns() -> u64 {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
-    // 100 on every architecture that is left.
+    // 100 on every architecture still supported.
     let ticks = ticks.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100).max(1);
     NANOS_PER_SECOND / ticks
 }
 
-/// Whether this process sees other numbers of processes than the kernel programs, as in a container.
+/// Whether this process is in another pid namespace than the initial one, whose ids the kernel
+/// programs use; true in most containers.
 pub(crate) fn has_own_numbers() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() != INITIAL_NAMESPACE)
 }
 
-/// Whether a process is there. Asks the kernel, as `/proc` may hide the processes of others.
+/// Whether a process exists. Asks the kernel, because `/proc` may hide other users' processes.
 pub(crate) fn is_there(pid: u32) -> bool {
     let Ok(pid) = i32::try_from(pid) else { return false };
     kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
-/// Follows processes and all that they have started; how many there are. What they start from now on the
-/// kernel side adds by itself, so that none is missed but what has been given to another parent before.
+/// Follows processes and all their descendants; returns the number of processes. The kernel side
+/// adds the children they start from now on. Only descendants reparented before are missed.
 ///
 /// # Errors
-/// When there is no room for so many, or `/proc` cannot be read.
+/// When there are too many processes, or `/proc` cannot be read.
 pub(crate) fn follow_tree(followed: &mut Followed, roots: &[Process]) -> anyhow::Result<usize> {
     let mut known = HashSet::new();
     let mut due = roots.to_vec();
@@ -89,7 +90,7 @@ pub(crate) fn follow_tree(followed: &mut Followed, roots: &[Process]) -> anyhow:
         for process in due {
             known.insert(process.pid);
             let is_new = followed.add(process.pid, process.since_ns)?;
-            // If it has ended before it was added, nobody takes it out.
+            // If the process exited before it was added, the kernel side never removes it.
             if is_new && !Process::look(process.pid).is_some_and(|process| process.is_alive) {
                 followed.remove(process.pid);
             }
@@ -102,7 +103,7 @@ pub(crate) fn follow_tree(followed: &mut Followed, roots: &[Process]) -> anyhow:
     Ok(known.len())
 }
 
-/// Processes that these have started, and that are not among them.
+/// Children of these processes that are not in the set.
 fn children(of: &HashSet<u32>) -> anyhow::Result<Vec<Process>> {
     let entries = fs::read_dir("/proc").context("cannot read /proc")?;
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

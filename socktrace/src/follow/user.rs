@@ -1,4 +1,4 @@
-//! Whom a command runs as: under sudo the user that has called sudo.
+//! User that a command runs as. Under sudo, this is the user who called sudo.
 
 use std::{
     env,
@@ -8,23 +8,24 @@ use std::{
 use anyhow::{Context as _, bail};
 use nix::unistd::{self, Gid, Uid, getgrouplist, setgid, setgroups, setuid};
 
-/// A user that a command is run as by root.
+/// A user to whom root drops privileges for a command.
 #[derive(Debug)]
 pub(crate) struct User {
     uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
-    /// Environment variables for this user.
+    /// Environment variables set for this user.
     environment: Vec<(&'static str, OsString)>,
 }
 
 impl User {
-    /// The user of this name, else the one that has called sudo; `None` for the one of this process.
+    /// Returns the user with this name, or by default the user who called sudo; `None` to keep the
+    /// user of this process.
     ///
-    /// To be asked for before anything is followed: it may take sockets.
+    /// Call this before following anything: the lookup may open sockets.
     ///
     /// # Errors
-    /// When there is no such user, or this process may not run commands as another.
+    /// When the user does not exist, or this process may not switch users.
     pub(crate) fn chosen(name: Option<&str>) -> anyhow::Result<Option<Self>> {
         let is_root = Uid::effective().is_root();
         if let Some(name) = name {
@@ -45,7 +46,7 @@ impl User {
         };
         match unistd::User::from_uid(uid).context("cannot look up the user of SUDO_UID")? {
             Some(user) => Self::known(user, gid).map(Some),
-            // Such as one of a container.
+            // The user is unknown here, such as one of a container.
             None => Ok(Some(Self { uid, gid, groups: vec![gid], environment: Vec::new() })),
         }
     }
@@ -62,12 +63,12 @@ impl User {
         Ok(Self { uid: user.uid, gid, groups, environment })
     }
 
-    /// Environment variables of its commands.
+    /// Environment variables for commands run as this user.
     pub(super) fn environment(&self) -> &[(&'static str, OsString)] {
         &self.environment
     }
 
-    /// Makes this process the user's, for good.
+    /// Switches this process to the user, irrevocably.
     pub(super) fn assume(&self) -> nix::Result<()> {
         setgroups(&self.groups)?;
         setgid(self.gid)?;
@@ -75,9 +76,9 @@ impl User {
     }
 }
 
-/// The user that these variables name, if not root.
+/// The user named by these variables; `None` for root.
 fn caller_of_sudo(uid: Option<&OsStr>, gid: Option<&OsStr>) -> anyhow::Result<Option<(Uid, Gid)>> {
-    // The highest number stands for none.
+    // The highest number means "no user".
     let number = |text: &OsStr| text.to_str()?.parse().ok().filter(|number| *number != u32::MAX);
     match (uid, gid) {
         (None, None) => Ok(None),

@@ -1,5 +1,5 @@
-//! Lines that are kept, read without putting each together: of a shape that was seen before, only what differs
-//! is read.
+//! Reads stored lines. Only the first line of each shape is parsed in full; of the others, only the
+//! values that differ are.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -8,24 +8,24 @@ use socktrace_history::Kept;
 
 use crate::record::{Line, Setter};
 
-/// Reads lines.
+/// Reader of stored lines.
 #[derive(Default)]
 pub(crate) struct Lines {
     seen: HashMap<i64, Seen>,
     buffer: Vec<u8>,
 }
 
-/// The last line of a shape.
+/// The last line read of a shape.
 struct Seen {
     line: Line,
-    /// Whether its time is that by which it is found.
+    /// Whether the line's time equals the time it is stored under.
     has_time: bool,
-    /// What sets each of the fields that differ; nothing where nobody reads that.
+    /// Setters of the varying fields; `None` for fields that nobody reads.
     setters: Vec<Option<Setter>>,
 }
 
 impl Lines {
-    /// Reads a line; `None` when it is none of socktrace's.
+    /// Reads a line; `None` if it is not one of socktrace's.
     pub(crate) fn read(&mut self, kept: &Kept<'_>) -> Option<&Line> {
         let time = Timestamp::from_nanosecond(kept.time().into()).ok();
         let seen = match self.seen.entry(kept.shape()) {

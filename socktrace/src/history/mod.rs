@@ -1,4 +1,4 @@
-//! What is kept of records: each as its JSON line.
+//! History of records, stored as JSON lines.
 
 mod lines;
 mod sink;

@@ -1,4 +1,4 @@
-//! The sink: encodes records and puts them into the queue. Never waits for anything.
+//! The sink: encodes records and puts them into the queue. It never blocks.
 
 use std::{io, sync::Arc};
 
@@ -10,11 +10,11 @@ use crate::{
     sinks::{LastLine, Sink, flood_to_json, record_to_json},
 };
 
-/// Gives lines to a keeper.
+/// Sink that passes lines to a keeper.
 pub(crate) struct HistorySink {
     queue: Arc<Queue>,
     last: LastLine,
-    /// As long as the last line: most are.
+    /// Length of the last line, a good guess for the next one.
     length: usize,
 }
 
@@ -33,10 +33,10 @@ impl HistorySink {
             log::error!("history: a line could not be formatted: {error}");
             return;
         }
-        // The end of the line.
+        // Remove the newline.
         line.pop();
         self.length = line.len();
-        // Beyond 2262 all are the last ones.
+        // Times after the year 2262 are capped.
         let time = i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX - 1);
         self.queue.push(Row { time, line });
     }
@@ -55,7 +55,7 @@ impl Sink for HistorySink {
         self.add(flood.time, |out, last| flood_to_json(out, flood, last));
     }
 
-    /// Nothing: the metrics have it.
+    /// Ignored: the metrics count losses.
     fn lost(&mut self, _total: u64) {}
 }
 
@@ -73,7 +73,7 @@ mod tests {
         record::{Line, Process, tests},
     };
 
-    /// Failures of some services, as a host may have them: each of another connection.
+    /// Failures of several services, as on a typical host, each on its own connection.
     fn record(number: u16) -> Record {
         let mut event = tests::reset_event();
         event.retransmits = u8::try_from(number % 7).expect("small");
@@ -91,7 +91,7 @@ mod tests {
         record
     }
 
-    /// Each field that a line is read for can be set by itself.
+    /// Every field that lines are read for has a setter.
     #[test]
     fn every_field_has_what_sets_it() {
         let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! Attaches what the plan names, and falls back where this kernel does not take it.
+//! Attaches the hooks of the plan, with a fallback where this kernel refuses one.
 
 use std::{error::Error, io};
 
@@ -23,7 +23,7 @@ use super::{
     ways::{NoKprobes, NoTrampolines, both_closed},
 };
 
-/// The kernel's own value for what it does not support, from `include/linux/errno.h`.
+/// The kernel's internal ENOTSUPP, from `include/linux/errno.h`.
 const ENOTSUPP: i32 = 524;
 
 /// The link of an attached program: dropping it detaches the program.
@@ -32,7 +32,7 @@ pub(super) type Link = Box<dyn Send>;
 /// Attaches every hook that the plan serves.
 ///
 /// # Errors
-/// A [`Refusal`] when the host denies it all.
+/// A [`Refusal`] when the host denies everything.
 pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     plan: &Plan,
@@ -57,7 +57,7 @@ pub(super) fn attach_all(
     let mut health = Health::default();
     for (index, (hook, served)) in plan.hooks.iter().enumerate() {
         if index == 1 {
-            // The first one has shown what this kernel has.
+            // The first hook has shown what this kernel supports.
             attacher.preload(&plan.hooks[index..], features);
         }
         if attacher.does_without(*hook, features) {
@@ -69,7 +69,7 @@ pub(super) fn attach_all(
                 Ok(state) => state,
                 Err(error) => {
                     if let Some(kprobes) = no_kprobes(&error) {
-                        // They may be closed while trampolines serve.
+                        // Kprobes may be closed while trampolines work.
                         let no_trampolines = attacher.no_trampolines.clone();
                         if health.hooked_functions().next().is_none()
                             && let Some(refusal) =
@@ -78,7 +78,7 @@ pub(super) fn attach_all(
                             return Err(refusal.into());
                         }
                     } else if let Some(errno) = denied(&error) {
-                        // What is denied to one program is denied to all: no use in trying others.
+                        // A denial for one program applies to all: no use trying others.
                         return Err(refusal::explain_eperm(features, errno).into());
                     }
                     HookState::Failed(attacher.reason(*hook, &error))
@@ -88,7 +88,7 @@ pub(super) fn attach_all(
         health.record(*hook, state);
     }
     if health.hooked_functions().next().is_none() {
-        // Auto does not try kprobes under that lockdown.
+        // `auto` does not try kprobes under confidentiality lockdown.
         return Err(match attacher.no_trampolines {
             Some(trampolines) if hides_memory() => Refusal::NoWay(trampolines, NoKprobes::Locked),
             _ => Refusal::NothingAttached(health.reasons()),
@@ -98,7 +98,7 @@ pub(super) fn attach_all(
     Ok((health, attacher.links))
 }
 
-/// All that the plan may attach programs to.
+/// Everything that the plan may attach programs to.
 pub(super) fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
     let served = plan.hooks.iter().filter_map(|(_, served)| match served {
         Served::By(variants) => Some(variants),
@@ -115,36 +115,36 @@ pub(super) fn subjects(plan: &Plan) -> impl Iterator<Item = Subject> {
 struct Attacher<'a> {
     ebpf: &'a mut Ebpf,
     types: &'a aya::Btf,
-    /// The requested way to hook functions.
+    /// Requested way to hook functions.
     method: Method,
     on_request: OnRequest,
     /// Functions that this kernel is built without.
     not_built: &'a [&'static str],
     /// Whether the kernel hides its memory from programs.
     hides_memory: bool,
-    /// Whether this kernel keeps calls from programs in which a task was preempted.
+    /// Whether this kernel withholds calls from a program that another task was preempted in.
     preempts: bool,
-    /// Why no function can be hooked by a trampoline, once that is known.
+    /// Reason why no function can be hooked by a trampoline, once known.
     no_trampolines: Option<NoTrampolines>,
-    /// Whether kprobes serve a hook.
+    /// Whether any hook is served by kprobes.
     uses_kprobes: bool,
     preloaded: Preloaded,
     links: Vec<Link>,
 }
 
 impl<'a> Attacher<'a> {
-    /// Whether the programs attached so far know by themselves that a socket they remember has ended.
+    /// Whether the programs attached by now can tell that a socket they track has ended.
     fn recognizes_sockets(&self, features: Features) -> bool {
         features.cookies() && !self.uses_kprobes && !self.hides_memory
     }
 
-    /// Whether a hook has no use: it was not requested, or others do its job.
+    /// Whether a hook is not needed: it was not requested, or others do its job.
     fn does_without(&self, hook: Hook, features: Features) -> bool {
         self.on_request.does_without(hook)
             || (hook.only_forgets() && self.recognizes_sockets(features))
     }
 
-    /// Why a hook could not be attached.
+    /// Reason why a hook could not be attached.
     fn reason(&self, hook: Hook, error: &ProgramError) -> String {
         match (&self.no_trampolines, hook.not_by_kprobe()) {
             (Some(NoTrampolines::Missing(words)), Some(why)) => {
@@ -154,7 +154,7 @@ impl<'a> Attacher<'a> {
         }
     }
 
-    /// Loads what will be tried first of each hook.
+    /// Loads the programs that will be tried first for each hook.
     fn preload(&mut self, hooks: &[(Hook, Served)], features: Features) {
         let mut wanted = Vec::new();
         for (hook, served) in hooks {
@@ -175,7 +175,7 @@ impl<'a> Attacher<'a> {
         self.preloaded = preload::preload(self.ebpf, &wanted, self.types);
     }
 
-    /// The programs that a variant's hook needs on this kernel.
+    /// Programs that a variant's hook needs on this kernel.
     fn needed<'v>(
         &self,
         variant: &'v Variant,
@@ -184,7 +184,7 @@ impl<'a> Attacher<'a> {
         variant.needed_of(move |function| !not_built.contains(&function))
     }
 
-    /// Whether this kernel is known not to take a variant, where others are left to be tried.
+    /// Whether this kernel is known to refuse a variant, while others remain to be tried.
     fn is_hopeless(&self, variant: &Variant, variants: &[&Variant]) -> bool {
         let no_trampolines = matches!(self.no_trampolines, Some(NoTrampolines::Missing(_)));
         let have_kprobes = variants.iter().any(|variant| variant.is_kprobe());
@@ -192,7 +192,8 @@ impl<'a> Attacher<'a> {
             || (variant.reads_memory() && self.hides_memory)
     }
 
-    /// Attaches the first of the variants that the kernel accepts; the last one's error if none.
+    /// Attaches the first variant that the kernel accepts; returns the last error if it accepts
+    /// none.
     fn attach_first(&mut self, variants: &[&'static Variant]) -> Result<HookState, ProgramError> {
         let mut last = ProgramError::NotLoaded;
         for variant in variants {
@@ -225,7 +226,7 @@ impl<'a> Attacher<'a> {
         Err(last)
     }
 
-    /// Loads and attaches the programs that a variant's hook needs: all of them or none.
+    /// Loads and attaches the programs that a variant's hook needs: all or none.
     fn attach(&mut self, variant: &Variant) -> Result<Vec<Link>, ProgramError> {
         for program in self.needed(variant) {
             if let Err(error) = self.load(variant.function_of(program), program) {
@@ -236,7 +237,7 @@ impl<'a> Attacher<'a> {
         let attached = self
             .needed(variant)
             .map(|program| attach_program(self.ebpf, variant.function_of(program), program));
-        // Of links that are not handed on, the programs are detached.
+        // Links dropped here detach their programs.
         let links = attached.collect::<Result<Vec<_>, _>>();
         if links.is_err() {
             self.unload_all(variant);
@@ -244,7 +245,7 @@ impl<'a> Attacher<'a> {
         links
     }
 
-    /// Loads and attaches the variant's spare programs, as far as the kernel takes them.
+    /// Loads and attaches the variant's spare programs, skipping those that the kernel refuses.
     fn attach_spares(&mut self, variant: &Variant) -> Vec<Link> {
         let mut links = Vec::new();
         for program in variant.programs.iter().filter(|program| program.spare) {
@@ -278,7 +279,7 @@ impl<'a> Attacher<'a> {
         }
     }
 
-    /// Takes a program out again; one that is not loaded stays as it is.
+    /// Unloads a program, if it is loaded.
     fn unload(&mut self, program: &Program) {
         drop(self.preloaded.take(program));
         let result = match program.attach {
@@ -293,7 +294,7 @@ impl<'a> Attacher<'a> {
         }
     }
 
-    /// Why kprobes serve a hook whose other programs ended in this error.
+    /// Reason why kprobes serve a hook whose other programs failed with this error.
     fn why_kprobes(&self, error: &ProgramError) -> String {
         match (self.method, &self.no_trampolines) {
             (Method::Kprobe, _) => "as requested by --attach kprobe".to_owned(),
@@ -332,7 +333,7 @@ fn attach_program(
     })
 }
 
-/// A program of the object, as what it is.
+/// Finds a program of the object, by its type.
 fn find<'a, P>(ebpf: &'a mut Ebpf, program: &Program) -> Result<&'a mut P, ProgramError>
 where
     &'a mut P: TryFrom<&'a mut programs::Program, Error = ProgramError>,
@@ -340,8 +341,8 @@ where
     ebpf.program_mut(program.name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }
 
-/// Whether the kernel lacks what attaching takes: arm64 before 6.4, and kernels built without
-/// `DYNAMIC_FTRACE_WITH_DIRECT_CALLS`, say so when a program is linked.
+/// Whether the kernel lacks support for attaching. arm64 before 6.4, and kernels built without
+/// `DYNAMIC_FTRACE_WITH_DIRECT_CALLS`, report that when a program is linked.
 fn is_unsupported(error: &ProgramError) -> bool {
     matches!(
         error,
@@ -350,7 +351,7 @@ fn is_unsupported(error: &ProgramError) -> bool {
     )
 }
 
-/// Why an error closes trampolines to every function, if it does.
+/// Reason why an error closes trampolines to every function, if it does.
 fn no_trampolines(error: &ProgramError) -> Option<NoTrampolines> {
     if is_unsupported(error) {
         return Some(NoTrampolines::Missing(full_text(error)));
@@ -358,21 +359,21 @@ fn no_trampolines(error: &ProgramError) -> Option<NoTrampolines> {
     denied(error)?.raw_os_error().map(NoTrampolines::Denied)
 }
 
-/// A kernel without trampolines for functions, as a hook's reason.
+/// A hook's reason on a kernel without trampolines for functions.
 fn missing(words: &str) -> String {
     format!("this kernel has no BPF trampolines for functions ({words})")
 }
 
-/// Why an error closes kprobes to every function, if it does.
+/// Reason why an error closes kprobes to every function, if it does.
 fn no_kprobes(error: &ProgramError) -> Option<NoKprobes> {
     match error {
-        // A kernel that has some says here what to open one as.
+        // A kernel with kprobes publishes their event type in this file.
         ProgramError::KProbeError(KProbeError::FileError { io_error, .. })
             if io_error.kind() == io::ErrorKind::NotFound =>
         {
             Some(NoKprobes::Missing)
         }
-        // Opening a kprobe takes a performance event.
+        // Opening a kprobe opens a perf event.
         ProgramError::SyscallError(SyscallError { call: "perf_event_open", io_error }) => {
             let errno = io_error.raw_os_error()?;
             matches!(errno, libc::EPERM | libc::EACCES).then_some(NoKprobes::Denied(errno))
@@ -381,7 +382,7 @@ fn no_kprobes(error: &ProgramError) -> Option<NoKprobes> {
     }
 }
 
-/// The error without the verifier's log, which goes on for pages.
+/// The error without the verifier's log, which runs to pages.
 fn first_line(error: &ProgramError) -> String {
     let text = match error {
         ProgramError::LoadError { io_error, .. } => {

@@ -11,7 +11,7 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const NANOS_PER_MICRO: u64 = 1_000;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Converts the kernel's times for people.
+/// Converts between jiffies and other units of time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     /// Length of a jiffy in nanoseconds.
@@ -21,8 +21,8 @@ pub(crate) struct Clock {
 impl Clock {
     /// Reads the tick length of the running kernel.
     ///
-    /// The coarse clocks advance once a tick, and their resolution is exactly that tick, so no
-    /// kernel configuration needs to be found for `CONFIG_HZ`.
+    /// The coarse clocks advance once per tick, and their resolution is exactly that tick, so there
+    /// is no need to find the kernel's `CONFIG_HZ`.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
             .context("cannot read the kernel's tick length")?;
@@ -30,7 +30,7 @@ impl Clock {
         Ok(Self { jiffy_ns })
     }
 
-    /// Jiffies in a second.
+    /// Number of jiffies in a second.
     pub(crate) fn hertz(self) -> u32 {
         self.seconds_to_jiffies(1)
     }
@@ -40,30 +40,30 @@ impl Clock {
         u32::try_from(self.jiffy_ns / NANOS_PER_MICRO).unwrap_or(u32::MAX)
     }
 
-    /// Jiffies in whole milliseconds.
+    /// Converts jiffies to whole milliseconds.
     pub(crate) fn jiffies_to_ms(self, jiffies: u32) -> u64 {
         u64::from(jiffies).saturating_mul(self.jiffy_ns) / NANOS_PER_MILLI
     }
 
-    /// Whole seconds in jiffies.
+    /// Converts whole seconds to jiffies.
     pub(crate) fn seconds_to_jiffies(self, seconds: u32) -> u32 {
         let jiffies = u64::from(seconds) * NANOS_PER_MILLI * 1_000 / self.jiffy_ns;
         u32::try_from(jiffies).unwrap_or(u32::MAX)
     }
 }
 
-/// The time of day of events.
+/// Converts the times of events to the time of day.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TimeOfDay {
-    /// From the time since boot to the time of day, in nanoseconds.
+    /// Difference between the time of day and the time since boot, in nanoseconds.
     offset: i64,
-    /// When it was read, since boot.
+    /// Time since boot when the offset was determined.
     read_at: i64,
 }
 
 impl TimeOfDay {
-    /// The time of day of a time since boot. The clocks are read again for what came after they were
-    /// read last, since the time of day can be set.
+    /// Converts a time since boot to the time of day. The clocks are read again for times after the
+    /// last reading, since the time of day can be set.
     pub(crate) fn of(&mut self, boot_ns: u64) -> Timestamp {
         self.convert(boot_ns, || {
             [ClockId::CLOCK_BOOTTIME, ClockId::CLOCK_REALTIME]
@@ -71,7 +71,7 @@ impl TimeOfDay {
         })
     }
 
-    /// The same by these clocks: the time since boot, and the time of day.
+    /// Converts with these readings of the clocks: time since boot, and time of day.
     fn convert(&mut self, boot_ns: u64, clocks: impl FnOnce() -> [i64; 2]) -> Timestamp {
         let boot_ns = i64::try_from(boot_ns).unwrap_or(i64::MAX);
         if boot_ns >= self.read_at {
@@ -86,7 +86,7 @@ impl TimeOfDay {
     }
 }
 
-/// Nanoseconds, as there are until the year 2262.
+/// Time in nanoseconds, which fits until the year 2262.
 fn nanos(time: TimeSpec) -> i64 {
     time.tv_sec().saturating_mul(NANOS_PER_SECOND).saturating_add(time.tv_nsec())
 }
@@ -117,16 +117,16 @@ mod tests {
         let mut clock = TimeOfDay::default();
         let time = clock.of(u64::try_from(boot).expect("since boot"));
         assert!(time.duration_since(Timestamp::now()).abs().as_secs() < 2);
-        // What came before is converted without another look at the clocks.
+        // Earlier times are converted without reading the clocks again.
         let read_at = clock.read_at;
         let boot_time = clock.of(0);
         assert_eq!(clock.read_at, read_at);
         assert_eq!(time.duration_since(boot_time).as_nanos(), i128::from(boot));
     }
 
-    /// A host in seconds: what its clocks say so long after it was switched on, if it was suspended and
-    /// its time of day set meanwhile. Both clocks go on in a suspension; the monotonic one does not, and
-    /// no event is dated by it.
+    /// Readings of a host's clocks, in seconds: `since_boot` after it was switched on, with its
+    /// time of day moved by `set_by` meanwhile. Both clocks keep running during suspend. The
+    /// monotonic clock does not, and no event is dated by it.
     fn clocks(since_boot: i64, set_by: i64) -> [i64; 2] {
         const SWITCHED_ON: i64 = 1_790_000_000;
         [since_boot, SWITCHED_ON + since_boot + set_by].map(|seconds| seconds * NANOS_PER_SECOND)
@@ -140,7 +140,7 @@ mod tests {
     fn a_suspension_counts() {
         let mut clock = TimeOfDay::default();
         let before = second(&mut clock, 100, clocks(100, 0));
-        // The host sleeps for eight hours, and wakes ten seconds before the next event.
+        // The host is suspended for eight hours, and wakes up ten seconds before the next event.
         let after = second(&mut clock, 28_910, clocks(28_910, 0));
         assert_eq!(after - before, 28_810);
     }
@@ -149,7 +149,7 @@ mod tests {
     fn what_was_queued_over_a_suspension_keeps_its_time() {
         let mut clock = TimeOfDay::default();
         let [first, second] = [100, 101].map(|at| {
-            // Both are read after the host has slept.
+            // Both are read after the host was suspended.
             clock.convert(at * 1_000_000_000, || clocks(28_900, 0)).as_second()
         });
         assert_eq!([first, second], [1_790_000_100, 1_790_000_101]);
@@ -160,7 +160,7 @@ mod tests {
         let mut clock = TimeOfDay::default();
         assert_eq!(second(&mut clock, 100, clocks(100, 0)), 1_790_000_100);
         assert_eq!(second(&mut clock, 200, clocks(200, -3_600)), 1_789_996_600);
-        // Nobody knows what the clock said when an event came that is read after those behind it.
+        // The time of day at an event is unknown if a later event was read first.
         assert_eq!(second(&mut clock, 150, clocks(201, -3_600)), 1_789_996_550);
     }
 }

@@ -1,4 +1,4 @@
-//! Events as they come from the kernel's ring buffer.
+//! Events from the kernel's ring buffer.
 
 use std::{io, time::Duration};
 
@@ -12,21 +12,22 @@ use tokio::{
 
 use super::{maps::take, object::Object};
 
-/// Most events handed on at once, so that a flood is written out in pieces of bounded size.
+/// Maximum number of events handed on at once, so that a flood is written out in pieces of bounded
+/// size.
 const BATCH: usize = 128;
 
-/// Shortest time between two looks at the ring buffer. The first event after a quiet time is handed
-/// on at once; those that follow gather meanwhile, and waking up and writing them out is done once
-/// for all. Nobody who reads a line notices, and the buffer has room for what comes at 400,000
-/// events a second.
+/// Minimum time between two reads of the ring buffer. The first event after a quiet period is
+/// handed on at once. Later ones gather meanwhile, so that waking up and writing them out is done
+/// once for all. No reader of lines notices the delay, and the buffer has room for it at 400,000
+/// events per second.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// The consumer's end of the ring buffer.
+/// Consumer's end of the ring buffer.
 pub(crate) struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
-    /// When to look at it next.
+    /// Time of the next read.
     due: Instant,
-    /// Records that were no [`NamedEvent`]; they cannot occur unless the object is of another build.
+    /// Records that were not a [`NamedEvent`]; they occur only if the object is from another build.
     undecodable: u64,
     received: u64,
 }
@@ -41,16 +42,16 @@ impl Events {
         Ok(Self { ring, due: Instant::now(), undecodable: 0, received: 0 })
     }
 
-    /// Waits for events and moves them into `batch`, oldest first: at least one, at most
-    /// [`BATCH`]; `batch` is empty before. Cancel safe.
+    /// Waits for events and moves them into the empty `batch`, oldest first: at least one, at most
+    /// [`BATCH`]. Cancel safe.
     pub(crate) async fn next(&mut self, batch: &mut Vec<NamedEvent>) -> io::Result<()> {
         loop {
             let mut ready = self.ring.readable_mut().await?;
-            // The kernel wakes nobody for what joins an event that was not taken yet.
+            // The kernel does not wake the reader for events behind one that was not consumed yet.
             sleep_until(self.due).await;
             let more = drain(ready.get_inner_mut(), batch, &mut self.undecodable);
             if !more {
-                // Emptied: wait for the kernel to say that there is something again.
+                // Empty: wait until the kernel signals new events.
                 ready.clear_ready();
             }
             if !batch.is_empty() {
@@ -62,7 +63,7 @@ impl Events {
         }
     }
 
-    /// Moves what is there now into `batch` without waiting; whether there may be more.
+    /// Moves available events into `batch` without waiting; returns whether there may be more.
     pub(crate) fn drain(&mut self, batch: &mut Vec<NamedEvent>) -> bool {
         let before = batch.len();
         let more = drain(self.ring.get_mut(), batch, &mut self.undecodable);
@@ -70,12 +71,12 @@ impl Events {
         more
     }
 
-    /// Events that came so far, shown or not.
+    /// Number of events received, shown or not.
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
-    /// Records that could not be read.
+    /// Number of records that could not be read.
     pub(crate) fn undecodable(&self) -> u64 {
         self.undecodable
     }

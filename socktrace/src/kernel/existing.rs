@@ -1,4 +1,4 @@
-//! Sockets that were opened before socktrace was there.
+//! Sockets opened before socktrace started.
 
 use std::{
     io::{self, Read as _},
@@ -10,17 +10,17 @@ use aya::{Btf, Ebpf, programs::Iter};
 
 use super::plan::Loss;
 
-/// The kernel's iterator over open files, and the program of the object for it.
+/// The kernel's iterator over open files, and the name of its program in the object.
 pub(super) const ITERATOR: &str = "task_file";
 
-/// The kernel's function whose arguments are the program's context.
+/// Kernel function whose arguments are the program's context.
 pub(super) const TARGET: &str = "bpf_iter_task_file";
 
-/// Makes the kernel visit every open file of every process, so that its program remembers whose sockets
-/// there are.
+/// Makes the kernel visit every open file of every process, so that the program records the owners
+/// of existing sockets.
 ///
 /// # Errors
-/// What stays hidden if it fails.
+/// The [`Loss`] when it fails.
 pub(super) fn find(ebpf: &mut Ebpf, types: &Btf, hides_memory: bool) -> Result<(), Loss> {
     let hides = "owners of sockets that were opened before the start";
     if hides_memory {
@@ -40,7 +40,8 @@ fn visit(ebpf: &mut Ebpf, types: &Btf) -> anyhow::Result<()> {
     program.load(ITERATOR, types).context("the kernel refused the iterator")?;
     let link = program.attach().context("cannot make the iterator")?;
     let mut iterator = program.take_link(link)?.into_file().context("cannot open the iterator")?;
-    // It says nothing: to read it to its end is to run it. The kernel may ask to be called again.
+    // The iterator has no output: reading it to the end runs it. The kernel may ask to be called
+    // again.
     let mut buffer = [0; 64];
     loop {
         match iterator.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! The processes that the kernel side follows.
+//! Processes that the kernel programs follow.
 
 use anyhow::Context as _;
 use aya::maps::{HashMap, MapData, MapError};
@@ -10,7 +10,7 @@ use super::{maps::take, object::Object};
 /// `BPF_NOEXIST` in `include/uapi/linux/bpf.h`.
 const ADD_ONLY: u64 = 1;
 
-/// Processes that are followed and have not ended. The kernel side adds those that they start.
+/// Followed processes that have not ended. The kernel programs add the processes that they start.
 pub(crate) struct Followed(HashMap<MapData, u32, u64>);
 
 impl Followed {
@@ -19,11 +19,11 @@ impl Followed {
         Ok(Self(take(object, "FOLLOWED")?))
     }
 
-    /// Follows a process that has begun at this time since boot, not later; whether it was not followed
-    /// already.
+    /// Follows a process that started at this time since boot, or earlier. Returns whether it was
+    /// not followed before.
     ///
     /// # Errors
-    /// When there is no room.
+    /// When the map is full.
     pub(crate) fn add(&mut self, pid: u32, since_ns: u64) -> anyhow::Result<bool> {
         match self.0.insert(pid, since_ns, ADD_ONLY) {
             Ok(()) => Ok(true),
@@ -34,14 +34,14 @@ impl Followed {
         }
     }
 
-    /// Follows a process no more, which has ended.
+    /// Stops following a process that has ended.
     pub(crate) fn remove(&mut self, pid: u32) {
         if let Err(error) = self.0.remove(&pid) {
             log::debug!("cannot follow a process: {error}");
         }
     }
 
-    /// Their numbers. Of those that come and go meanwhile some may be missing.
+    /// Their process ids. Some that come and go meanwhile may be missing.
     pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
         self.0.keys().map_while(Result::ok).take(FOLLOWED_ENTRIES)
     }

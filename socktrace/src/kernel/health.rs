@@ -1,24 +1,24 @@
-//! What became of each hook: attached, absent in this kernel, or refused.
+//! State of each hook: attached, absent in this kernel, or refused.
 
 use std::collections::BTreeMap;
 
 use super::hooks::Hook;
 
-/// The state of one hook.
+/// State of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HookState {
-    /// Its programs run.
+    /// The programs run.
     Attached,
     /// Kprobes run instead, for this reason.
     Fallback(String),
-    /// This kernel has no such function, or an unknown prototype of it.
+    /// This kernel lacks the function, or has it with an unknown prototype.
     Absent(String),
     /// The kernel refused its programs.
     Failed(String),
 }
 
 impl HookState {
-    /// One word, as used in metrics.
+    /// The state in one word, as used in metrics.
     pub(crate) const fn id(&self) -> &'static str {
         match self {
             Self::Attached => "attached",
@@ -33,7 +33,7 @@ impl HookState {
     }
 }
 
-/// The state of every hook.
+/// State of every hook.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health {
     hooks: BTreeMap<Hook, HookState>,
@@ -49,12 +49,12 @@ impl Health {
         self.hooks.iter().map(|(hook, state)| (*hook, state))
     }
 
-    /// The hooks that work.
+    /// Hooks that work.
     pub(crate) fn attached(&self) -> impl Iterator<Item = Hook> {
         self.iter().filter(|(_, state)| state.is_attached()).map(|(hook, _)| hook)
     }
 
-    /// Those of them that are kernel functions.
+    /// Working hooks that are kernel functions, not tracepoints.
     pub(crate) fn hooked_functions(&self) -> impl Iterator<Item = Hook> {
         self.attached().filter(|hook| !hook.is_tracepoint())
     }
@@ -68,12 +68,12 @@ impl Health {
         self.state(hook).is_some_and(HookState::is_attached)
     }
 
-    /// Whether it works by the way that hides nothing.
+    /// Whether a hook is attached without a fallback, and so hides nothing.
     pub(crate) fn is_attached_in_full(&self, hook: Hook) -> bool {
         matches!(self.state(hook), Some(HookState::Attached))
     }
 
-    /// What does not work, one line a hook: why, and what that hides.
+    /// Hooks that do not work, one per line: why, and what that hides.
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
         self.iter().filter_map(|(hook, state)| match state {
             HookState::Attached | HookState::Fallback(_) => None,
@@ -83,7 +83,7 @@ impl Health {
         })
     }
 
-    /// Why hooks do not work, one line a reason.
+    /// Reasons why hooks do not work, one per line.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let reasons = self.by_reason(|state| match state {
             HookState::Absent(reason) | HookState::Failed(reason) => Some(reason),
@@ -92,7 +92,7 @@ impl Health {
         reasons.map(|(reason, hooks)| format!("{hooks}: {reason}")).collect()
     }
 
-    /// Which hooks kprobes serve, one line a reason, and what that hides, one line a hook.
+    /// Hooks served by kprobes, one line per reason; then what that hides, one line per hook.
     pub(crate) fn fallbacks(&self) -> impl Iterator<Item = String> {
         let served = self.by_reason(|state| match state {
             HookState::Fallback(reason) => Some(reason),
@@ -105,7 +105,7 @@ impl Health {
         served.map(|(reason, hooks)| format!("by kprobe: {hooks}; {reason}")).chain(hidden)
     }
 
-    /// Each reason that hooks have for their state, and the names of those hooks.
+    /// Each reason for a state, with the names of its hooks.
     fn by_reason<'a>(
         &'a self,
         reason: impl Fn(&'a HookState) -> Option<&'a String>,

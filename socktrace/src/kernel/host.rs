@@ -1,4 +1,4 @@
-//! What this host says of its own security, where it says so. `None` stands for unknown.
+//! Security settings of this host, where they can be read. `None` means unknown.
 
 use std::{fs, path::Path};
 
@@ -7,9 +7,9 @@ use nix::sys::{
     utsname,
 };
 
-/// Whether user ids are not remapped: a user namespace of its own maps less than all of them.
+/// Whether user ids are not remapped: any other user namespace maps fewer than all of them.
 pub(crate) fn in_initial_user_namespace() -> bool {
-    // Unreadable (no /proc): loading will show it.
+    // Unreadable without /proc. Loading will show it then.
     fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
         let fields: Vec<&str> = map.split_whitespace().collect();
         fields == ["0", "0", "4294967295"]
@@ -21,7 +21,7 @@ pub(crate) fn hides_memory() -> bool {
     lockdown().as_deref() == Some("confidentiality")
 }
 
-/// Whether the kernel may preempt a task at work in it; it may where that is not known.
+/// Whether the kernel may preempt a task in kernel mode; true if unknown.
 pub(crate) fn preempts() -> bool {
     let version = utsname::uname()
         .map_or_else(|_| String::new(), |uts| uts.version().to_string_lossy().into_owned());
@@ -34,26 +34,26 @@ pub(crate) fn preempts() -> bool {
     !is_dynamic || preemption_mode().is_none_or(|mode| mode == "full" || mode == "lazy")
 }
 
-/// The mode in force of a kernel that can change it: `none`, `voluntary`, `full` or `lazy`.
+/// Active mode of a kernel that can change it: `none`, `voluntary`, `full` or `lazy`.
 fn preemption_mode() -> Option<String> {
     let modes = fs::read_to_string("/sys/kernel/debug/sched/preempt").ok()?;
     let (_, rest) = modes.split_once('(')?;
     rest.split_once(')').map(|(active, _)| active.to_owned())
 }
 
-/// The active lockdown mode: `none`, `integrity` or `confidentiality`.
+/// Active lockdown mode: `none`, `integrity` or `confidentiality`.
 pub(crate) fn lockdown() -> Option<String> {
     let modes = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
     let (_, rest) = modes.split_once('[')?;
     rest.split_once(']').map(|(active, _)| active.to_owned())
 }
 
-/// The active security modules, divided by commas.
+/// Active security modules, separated by commas.
 pub(crate) fn security_modules() -> Option<String> {
     line("/sys/kernel/security/lsm")
 }
 
-/// Security modules and lockdown in words.
+/// Security modules and lockdown mode, in words.
 pub(crate) fn security_state() -> String {
     match (security_modules(), lockdown()) {
         (Some(modules), Some(lockdown)) => {
@@ -81,7 +81,7 @@ pub(crate) fn memlock_limit() -> Option<String> {
     })
 }
 
-/// The kernel's name and release, for people; never parsed.
+/// The kernel's name and release, for display; never parsed.
 pub(crate) fn running_kernel() -> String {
     utsname::uname().map_or_else(
         |_| "this kernel".to_owned(),
@@ -89,12 +89,12 @@ pub(crate) fn running_kernel() -> String {
     )
 }
 
-/// Its release alone; empty if it is not known.
+/// The kernel's release; empty if unknown.
 pub(crate) fn kernel_release() -> String {
     utsname::uname().map_or_else(|_| String::new(), |uts| uts.release().display().to_string())
 }
 
-/// A file of one line.
+/// Contents of a one-line file.
 pub(crate) fn line(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The listeners of this host, as the kernel side remembers them.
+//! Listeners of this host, as tracked by the kernel programs.
 
 use std::{
     fs::File,
@@ -18,26 +18,26 @@ use socktrace_ebpf::{ListenerState, listener::LISTENER_BYTES};
 
 use super::plan::Loss;
 
-/// The kernel's iterator over the elements of a map, and the program of the object for it.
+/// The kernel's iterator over the elements of a map, and the name of its program in the object.
 const ITERATOR: &str = "bpf_map_elem";
 
-/// The kernel's function whose arguments are the program's context.
+/// Kernel function whose arguments are the program's context.
 pub(super) const TARGET: &str = "bpf_iter_bpf_map_elem";
 
 const MAP: &str = "LISTENERS";
 
-/// Of `enum bpf_cmd` and `enum bpf_attach_type` in `include/uapi/linux/bpf.h`.
+/// From `enum bpf_cmd` and `enum bpf_attach_type` in `include/uapi/linux/bpf.h`.
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_ITER_CREATE: libc::c_int = 33;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// The iterator over listeners. Needs no privilege once it is made, where the maps need none.
+/// Iterator over listeners. Once created it needs no privileges, provided that the maps need none.
 pub(crate) struct ListenerTable {
     link: OwnedFd,
     map: Mutex<HashMap<MapData, u64, [u8; LISTENER_BYTES]>>,
 }
 
-/// `link_create` of `union bpf_attr`, as far as an iterator needs it.
+/// `link_create` of `union bpf_attr`, reduced to what an iterator needs.
 #[repr(C)]
 struct LinkCreate {
     program: RawFd,
@@ -49,7 +49,7 @@ struct LinkCreate {
     reserved: u32,
 }
 
-/// `iter_create` of it.
+/// `iter_create` of `union bpf_attr`.
 #[repr(C)]
 struct IterCreate {
     link: RawFd,
@@ -57,10 +57,10 @@ struct IterCreate {
 }
 
 impl ListenerTable {
-    /// Makes the iterator.
+    /// Creates the iterator.
     ///
     /// # Errors
-    /// What stays hidden without it.
+    /// The [`Loss`] when it cannot be created.
     pub(super) fn new(ebpf: &mut Ebpf, types: &Btf, hides_memory: bool) -> Result<Self, Loss> {
         let hides =
             "accept queues, and handshakes dropped by a listener whose program never accepts";
@@ -90,11 +90,11 @@ impl ListenerTable {
         Ok(Self { link, map: Mutex::new(map) })
     }
 
-    /// Looks at every listener: the kernel side counts and reports what each has dropped. Returns those
-    /// that listen, and forgets the others.
+    /// Visits every listener, so that the kernel programs count and report the packets it has
+    /// dropped. Returns the sockets that listen, and forgets the others.
     ///
     /// # Errors
-    /// When the iterator cannot be run, as without a free descriptor.
+    /// When the iterator cannot run, for example for lack of a free descriptor.
     pub(crate) fn look(&self) -> anyhow::Result<Vec<ListenerState>> {
         let mut bytes = Vec::new();
         let mut iterator = iterator(self.link.as_fd()).context("cannot iterate over listeners")?;
@@ -104,7 +104,7 @@ impl ListenerTable {
         if !gone.is_empty() {
             let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
             for listener in gone {
-                // It may have been closed meanwhile.
+                // Its close may have removed it already.
                 let _gone = map.remove(&listener.key);
             }
         }
@@ -112,7 +112,7 @@ impl ListenerTable {
     }
 }
 
-/// Reads to the end, as often as the kernel asks for it.
+/// Reads to the end, trying again whenever the kernel asks for it.
 fn read_all(iterator: &mut File, bytes: &mut Vec<u8>) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
@@ -151,14 +151,14 @@ fn iterator(link: BorrowedFd<'_>) -> io::Result<File> {
     bpf(BPF_ITER_CREATE, &IterCreate { link: link.as_raw_fd(), flags: 0 }).map(File::from)
 }
 
-/// A command of `bpf` that returns a descriptor.
+/// Runs a `bpf` command that returns a descriptor.
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the kernel reads as many bytes as it is given, and what they point to, which the caller
-    // keeps.
+    // SAFETY: the kernel reads the attributes, of the size given, and what they point to, which the
+    // caller keeps alive.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, (&raw const *attributes), size_of::<T>()) };
     match RawFd::try_from(result) {
-        // SAFETY: a new descriptor, which nobody else has.
+        // SAFETY: a new descriptor, which nobody else owns.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }

@@ -1,4 +1,4 @@
-//! Loads the kernel programs with this kernel's facts and has them attached.
+//! Loads the kernel programs with this kernel's facts, and attaches them.
 
 use anyhow::Context as _;
 use aya::{Ebpf, EbpfError, Endianness, VerifierLogLevel, maps::Map};
@@ -28,22 +28,22 @@ use super::{
 /// The kernel programs, compiled by the build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_OBJECT"));
 
-/// The same with messages, which make them larger also where nobody reads them.
+/// The same with debug messages, which make the programs larger even if nobody reads them.
 static LOG_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("SOCKTRACE_EBPF_LOG_OBJECT"));
 
 /// Default size of the ring buffer of events, in bytes.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 pub(crate) const RING_BYTES: u32 = socktrace_ebpf::RING_BYTES as u32;
 
-/// Size of a ring buffer that nothing is sent to: one page, the least the kernel makes. The loader
-/// rounds it up where pages are larger.
+/// Size of an unused ring buffer: one page, the kernel's minimum. The loader rounds it up where
+/// pages are larger.
 const UNUSED_RING_BYTES: u32 = 4096;
 
-/// What is seen only on request, for what it costs.
+/// Observations that are off by default, because of their cost.
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OnRequest {
-    /// Datagrams that this host does not take.
+    /// Datagrams that this host refuses to send.
     pub(crate) udp_sends: bool,
     /// Messages that Unix sockets cannot send.
     pub(crate) unix_sends: bool,
@@ -54,7 +54,7 @@ pub(crate) struct OnRequest {
 }
 
 impl OnRequest {
-    /// Whether a hook is there for nothing that was asked for.
+    /// Whether a hook serves only observations that were not requested.
     pub(super) fn does_without(self, hook: Hook) -> bool {
         match hook {
             Hook::UdpSendmsg => !self.udp_sends,
@@ -66,20 +66,20 @@ impl OnRequest {
     }
 }
 
-/// What to load.
+/// Options for loading.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    /// How functions are to be hooked.
+    /// Method of hooking functions.
     pub(crate) method: Method,
     /// Whether retransmission timeouts are streamed too.
     pub(crate) retransmits: bool,
-    /// What else is seen.
+    /// Optional observations.
     pub(crate) on_request: OnRequest,
     /// Maximum number of sockets whose owner is tracked.
     pub(crate) max_sockets: u32,
-    /// How failures are counted by owner; `None` for not at all.
+    /// Extent of the counts by owner; `None` for no counts.
     pub(crate) owned: Option<Extent>,
-    /// From where on events are counted and streamed no more; `None` streams all.
+    /// Limit beyond which events are counted instead of streamed; `None` streams all.
     pub(crate) limit: Option<Limit>,
     /// Size of the ring buffer of events, in bytes: a power of two.
     pub(crate) ring_bytes: u32,
@@ -87,9 +87,9 @@ pub(crate) struct Options {
     pub(crate) jiffy_us: u32,
     /// Whether the programs send debug messages.
     pub(crate) probe_log: bool,
-    /// Silence after which a reset of the first data counts as one of an idle connection.
+    /// Idle time after which a reset of the first data counts as a reset of an idle connection.
     pub(crate) idle_jiffies: u32,
-    /// Retransmissions after which a reset counts as one after retransmissions.
+    /// Retransmissions after which a reset counts as a reset after retransmissions.
     pub(crate) retransmit_threshold: u32,
 }
 
@@ -100,37 +100,37 @@ pub(crate) struct Loaded {
     pub(crate) object: Object,
     pub(crate) links: Links,
     pub(crate) health: Health,
-    /// What this kernel hides although its hooks are attached.
+    /// Events that this kernel hides although the hooks are attached.
     pub(crate) losses: Vec<Loss>,
-    /// Names of the kernel's reasons for an RST, empty where it has none (before 6.10).
+    /// The kernel's names of RST reasons; empty if it has none (before 6.10).
     pub(crate) rst_reasons: Vec<(u32, String)>,
-    /// What can be measured on this kernel.
+    /// Measurements that this kernel supports.
     pub(crate) measurable: Measurable,
-    /// The iterator over listeners.
+    /// Iterator over listeners.
     pub(crate) listeners: Option<ListenerTable>,
 }
 
-/// What can be measured on a kernel, provided that its hook is attached.
+/// Measurements that a kernel supports, provided that the hook is attached.
 #[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measurable {
-    /// How long retransmission timeouts were.
+    /// Length of retransmission timeouts.
     pub(crate) rto: bool,
-    /// How long connections wait to be accepted.
+    /// Time that connections wait to be accepted.
     pub(crate) accept_wait: bool,
-    /// How full accept queues are.
+    /// Fill level of accept queues.
     pub(crate) accept_queue: bool,
-    /// What listeners drop.
+    /// Packets dropped by listeners.
     pub(crate) listener_drops: bool,
-    /// Which segment resets a connection.
+    /// Segment that resets a connection.
     pub(crate) reset_segment: bool,
 }
 
-/// What keeps the programs attached, as long as it lives.
+/// Keeps the programs attached until it is dropped.
 #[expect(dead_code, reason = "dropping them detaches the programs")]
 pub(crate) struct Links(Vec<Link>);
 
-/// What is left of an object when nothing will be loaded or taken out of it any more.
+/// Links and maps of an object from which nothing more will be loaded or taken.
 #[expect(dead_code, reason = "dropping them would detach the programs, and hide maps from others")]
 pub(crate) struct Attached {
     links: Links,
@@ -138,8 +138,8 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// Lets go of the programs' code, which the kernel has a copy of, and gives the kernel back what
-    /// only the start needed.
+    /// Drops the programs' code, which the kernel has a copy of, and returns memory that only the
+    /// start needed to the kernel.
     pub(crate) fn new(Object(mut ebpf): Object, links: Links) -> Self {
         let names: Vec<_> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
         let maps = names.iter().filter_map(|name| ebpf.take_map(name)).collect();
@@ -149,18 +149,18 @@ impl Attached {
     }
 }
 
-/// Checks the host, then loads and attaches all that this kernel can serve.
+/// Checks the host, then loads and attaches everything that this kernel supports.
 ///
 /// # Errors
-/// A [`Refusal`] when nothing can be traced here; it names the reason. One hook that cannot be
-/// attached is not an error: it stands in [`Loaded::health`].
+/// A [`Refusal`] with the reason when nothing can be traced here. A single hook that cannot be
+/// attached is not an error; [`Loaded::health`] reports it.
 pub(crate) fn load(options: Options, filter: &KernelFilter) -> anyhow::Result<Loaded> {
     refusal::check_privileges()?;
     let prepared = Prepared::read(options.method)?;
     load_prepared(&prepared, options, filter)
 }
 
-/// The same of what has been prepared for the same method, with privileges that suffice.
+/// Loads and attaches what was prepared for the same method. The privileges must suffice.
 ///
 /// # Errors
 /// As [`load`].
@@ -180,7 +180,7 @@ pub(crate) fn load_prepared(
     filter.fill(&mut ebpf)?;
     let (health, links) = attach::attach_all(&mut ebpf, plan, types, options, features)?;
     let mut losses = plan.losses.clone();
-    // After the hooks, which see what is opened from now on.
+    // After the hooks, which see sockets opened from now on.
     losses.extend(existing::find(&mut ebpf, types, prepared.hides_memory).err());
     let listeners = ListenerTable::new(&mut ebpf, types, prepared.hides_memory);
     let listeners = listeners.map_err(|loss| losses.push(loss)).ok();
@@ -196,14 +196,14 @@ pub(crate) fn load_prepared(
     Ok(Loaded { object, links, health, losses, rst_reasons, measurable, listeners })
 }
 
-/// What can be known of the kernel before anything is loaded, and without privileges.
+/// Facts about the kernel, gathered before anything is loaded and without privileges.
 pub(crate) struct Prepared {
-    /// What programs may be attached to, and nothing else of the kernel's types.
+    /// Types of attach targets only, from the kernel's BTF.
     types: aya::Btf,
     rst_reasons: Vec<(u32, String)>,
     pub(crate) features: Features,
     hides_memory: bool,
-    /// How functions will be hooked: as asked, or as lockdown allows.
+    /// Method of hooking functions: the requested one, or the one that lockdown permits.
     method: Method,
     pub(crate) plan: Plan,
 }
@@ -240,20 +240,20 @@ impl Prepared {
 }
 
 impl Prepared {
-    /// The kernel's number of a reason for an RST.
+    /// The kernel's number of an RST reason.
     fn rst_reason(&self, name: &str) -> Option<u32> {
         self.rst_reasons.iter().find(|(_, known)| known == name).map(|(number, _)| *number)
     }
 }
 
-/// Places of a set of the table of sockets.
+/// Slots per set of the socket table.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const SOCKET_WAYS: u32 = socktrace_ebpf::SOCKET_WAYS as u32;
 
-/// The most sets that the table of sockets is made with.
+/// Maximum number of sets of the socket table.
 const MAX_SOCKET_SETS: u32 = 1 << 22;
 
-/// How many sets the table takes for this many sockets: a power of two. A socket has the choice of two.
+/// Number of sets for this many sockets: a power of two. Each socket fits into either of two sets.
 fn socket_sets(sockets: u32) -> u32 {
     sockets.div_ceil(SOCKET_WAYS).clamp(1, MAX_SOCKET_SETS).next_power_of_two()
 }

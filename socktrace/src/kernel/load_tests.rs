@@ -1,4 +1,4 @@
-//! Tests of the compiled kernel programs against what the plan says of them.
+//! Tests of the compiled kernel programs against the plan.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use super::{LOG_OBJECT, OBJECT, existing};
 /// Section and address of a function.
 type Place = (SectionIndex, u64);
 
-/// Which globals and which other functions each function refers to.
+/// Globals and other functions that each function refers to.
 #[derive(Default)]
 struct References {
     globals: HashMap<Place, HashSet<String>>,
@@ -41,7 +41,8 @@ impl References {
                         let to = (target, symbol.address());
                         references.calls.entry(from).or_default().insert(to);
                     }
-                    // A local function by its section: the call has its distance in instructions.
+                    // A local function, by its section: the call holds the distance in
+                    // instructions.
                     SymbolKind::Section => {
                         let Some(to) = function_at(object, target, called(&section, address))
                         else {
@@ -56,7 +57,7 @@ impl References {
         references
     }
 
-    /// The globals that a function and all it calls refer to.
+    /// Globals that a function and all its callees refer to.
     fn reached(&self, from: Place) -> HashSet<String> {
         let (mut reached, mut seen, mut next) = (HashSet::new(), HashSet::new(), vec![from]);
         while let Some(place) = next.pop() {
@@ -69,7 +70,7 @@ impl References {
     }
 }
 
-/// The function that an instruction is part of.
+/// Function that contains an instruction.
 fn function_at(object: &File<'_>, section: SectionIndex, address: u64) -> Option<Place> {
     object
         .symbols()
@@ -79,7 +80,7 @@ fn function_at(object: &File<'_>, section: SectionIndex, address: u64) -> Option
         .map(|symbol| (section, symbol.address()))
 }
 
-/// The address that a call instruction has in its section, from its immediate.
+/// Address of a call's target in its section, from the immediate.
 fn called(section: &Section<'_, '_>, address: u64) -> u64 {
     let data = section.data().expect("instructions");
     let at = usize::try_from(address).expect("small") + 4;
@@ -92,7 +93,7 @@ fn program(object: &File<'_>, name: &str) -> Place {
     (symbol.section_index().expect("defined"), symbol.address())
 }
 
-/// A program, the function that it is attached to, and the globals that it reads.
+/// A program, the function that it attaches to, and the globals that it reads.
 struct Reader {
     name: &'static str,
     function: &'static str,
@@ -100,13 +101,13 @@ struct Reader {
 }
 
 impl Reader {
-    /// Whether a fact's need names it.
+    /// Whether a fact's need names this program.
     fn is_at(&self, site: &str) -> bool {
         site == self.function || site == self.name
     }
 }
 
-/// Every program of the table of hooks, and the iterator.
+/// Every program of the hook table, and the iterator.
 fn readers() -> Vec<Reader> {
     let object = File::parse(OBJECT).expect("an ELF file");
     let references = References::read(&object);
@@ -153,7 +154,7 @@ fn has_nothing_for_debuggers(object: &File<'_>) {
     let extension = object.section_by_name(".BTF.ext").expect("it").data().expect("bytes");
     let field =
         |at: usize| u32::from_le_bytes(extension[at..at + 4].try_into().expect("four bytes"));
-    // Lengths in `struct btf_ext_header`: of what is known of functions, and of lines.
+    // `func_info_len` and `line_info_len` of `struct btf_ext_header`.
     assert_ne!(field(12), 0, "the verifier needs the prototypes of global functions");
     assert_eq!(field(20), 0, "the kernel would check each line, and move it with the code");
 }

@@ -1,17 +1,18 @@
-//! aya's loader, without what it reads unasked.
+//! aya's loader, without the BTF that it reads by default.
 
 use aya::EbpfLoader;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// A loader that knows none of the kernel's types: the programs take their offsets as globals.
+/// Creates a loader without the kernel's BTF: the programs get their offsets as globals.
 ///
-/// `EbpfLoader::new` reads and parses the types of the whole kernel (aya 0.14), some megabytes, before it
-/// can be configured not to. It does without them where it cannot open the file. So for this moment the process
-/// may open none; whoever else tries sees EMFILE, as under any load.
+/// `EbpfLoader::new` reads and parses the BTF of the whole kernel (aya 0.14), some megabytes,
+/// before it can be configured not to. It goes without BTF if the file cannot be opened. So the
+/// process may open no files for this moment; any other thread that tries gets EMFILE, as it might
+/// under load.
 pub(super) fn loader<'a>() -> EbpfLoader<'a> {
     let limit = getrlimit(Resource::RLIMIT_NOFILE);
     if let Ok((_, hard)) = limit {
-        // Refused, it only costs time.
+        // If this is refused, loading only takes longer.
         let _refused = setrlimit(Resource::RLIMIT_NOFILE, 0, hard);
     }
     let mut loader = EbpfLoader::new();

@@ -5,10 +5,10 @@ use aya::maps::{Map, MapError};
 
 use super::object::Object;
 
-/// Takes a map out of the loaded object, which then belongs to the caller.
+/// Takes a map out of the loaded object; the caller then owns it.
 ///
 /// # Errors
-/// When the kernel programs are of another build: they have no such map, or of another type.
+/// When the kernel programs are from another build, with no such map or one of another type.
 pub(super) fn take<T>(Object(ebpf): &mut Object, name: &str) -> anyhow::Result<T>
 where
     T: TryFrom<Map, Error = MapError>,

@@ -1,4 +1,4 @@
-//! Numbers that the kernel side measures in addition to signatures: how many, how long, how full.
+//! Measurements of the kernel programs beyond signatures: how many, how long, how full.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use socktrace_ebpf::{
 
 use super::{maps::take, object::Object};
 
-/// The maps of what is measured.
+/// Maps of the measurements.
 pub(crate) struct Measures {
     accepted: Array,
     listener_drops: Array,
@@ -26,33 +26,34 @@ pub(crate) struct Measures {
 /// A per-CPU array of counts.
 struct Array(PerCpuArray<MapData, u64>);
 
-/// What was measured since the programs were loaded.
+/// Measurements since the programs were loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measured {
     /// Connections that programs accepted, in the order of [`Family::ALL`].
     pub(crate) accepted: Vec<u64>,
-    /// Handshake packets that listeners have dropped: in the order of [`Family::ALL`], and the same with a full
-    /// accept queue.
+    /// Handshake packets dropped by listeners: those without a full accept queue, in the order of
+    /// [`Family::ALL`], then those with one.
     pub(crate) listener_drops: Vec<u64>,
-    /// How long these had waited for that since their handshake, in milliseconds.
+    /// Time that accepted connections had waited since their handshake, in milliseconds.
     pub(crate) accept_waits: Buckets,
-    /// Retransmission timeouts that ran out, in milliseconds.
+    /// Retransmission timeouts that expired, in milliseconds.
     pub(crate) rtos: Buckets,
-    /// How full queues were when a connection was accepted that had been reset, in percent.
+    /// Fill level of the accept queue when a connection was accepted that had been reset, in
+    /// percent.
     pub(crate) queues_at_resets: Buckets,
-    /// The same when accept failed for lack of resources.
+    /// Fill level of the accept queue when accept failed for lack of resources, in percent.
     pub(crate) queues_at_failures: Buckets,
-    /// RSTs that were sent, by reason, the last number being those of no known reason: of sockets' own accord,
-    /// and then as often in answer to segments, by the kind of socket that answered.
+    /// RSTs sent, by reason, with unknown reasons last: first the RSTs that sockets sent of their
+    /// own accord, then the answers to segments, by the kind of socket that answered.
     pub(crate) resets_sent: Vec<u64>,
-    /// Socket options that were refused.
+    /// Refused socket options.
     pub(crate) sockopts: BTreeMap<Sockopt, u64>,
 }
 
-/// A histogram as the kernel side keeps it.
+/// A histogram as kept in the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Buckets {
-    /// How many values there were up to each bound and above the one before; last, those above all.
+    /// Number of values up to each bound and above the previous one; last, those above all bounds.
     pub(crate) counts: Vec<u64>,
     /// Sum of all values.
     pub(crate) sum: u64,
@@ -62,7 +63,7 @@ impl Measures {
     /// Takes the maps out of the loaded object.
     ///
     /// # Errors
-    /// When the kernel programs are of another build.
+    /// When the kernel programs are from another build.
     pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
         Ok(Self {
             accepted: Array(take(object, "ACCEPTED")?),
@@ -76,7 +77,7 @@ impl Measures {
         })
     }
 
-    /// The numbers as they are now.
+    /// Reads the current numbers.
     ///
     /// # Errors
     /// When the kernel's maps cannot be read.
@@ -85,7 +86,7 @@ impl Measures {
             let (key, count) = entry.context("cannot read the counts of socket options")?;
             Ok((Sockopt::from_bytes(key), count))
         });
-        // Before those that were accepted, which are never fewer then.
+        // Read before the accepted connections, which are then never fewer.
         let waits = self.accept_waits.buckets(ACCEPT_WAIT_MS.len())?;
         let accepted = self.accepted.read(Family::ALL.len())?;
         Ok(Measured {
@@ -102,7 +103,7 @@ impl Measures {
 }
 
 impl Buckets {
-    /// With those of so many values that were not counted as they were too small for it.
+    /// Adds to the first bucket the values that were too small to be counted: the rest of `all`.
     fn with_the_rest_of(mut self, all: u64) -> Self {
         let counted: u64 = self.counts.iter().sum();
         if let Some(first) = self.counts.first_mut() {
@@ -113,7 +114,7 @@ impl Buckets {
 }
 
 impl Array {
-    /// So many numbers, each added up over all CPUs.
+    /// Reads `length` numbers, each summed over all CPUs.
     fn read(&self, length: usize) -> anyhow::Result<Vec<u64>> {
         (0..length)
             .map(|index| {

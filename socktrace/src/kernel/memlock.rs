@@ -1,11 +1,11 @@
-//! Lifts the locked-memory limit, to which kernels before 5.11 charge maps and programs.
+//! Raises the locked-memory limit, to which kernels before 5.11 charge maps and programs.
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-/// Raises `RLIMIT_MEMLOCK` as far as this process may.
+/// Raises `RLIMIT_MEMLOCK` as high as this process may.
 ///
-/// Not an error when it may not: kernels since 5.11 do not look at it, and older ones will
-/// refuse to create a map, which is explained then.
+/// A failure is not an error: kernels since 5.11 ignore the limit, and older ones will refuse to
+/// create a map, which is explained then.
 pub(crate) fn raise() {
     if setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_ok() {
         return;

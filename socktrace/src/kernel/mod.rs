@@ -1,5 +1,5 @@
-//! The kernel side as the daemon sees it: loading by the plan, events and tallies. The only room
-//! that knows the library that loads programs.
+//! The kernel side as the daemon sees it: loading, attaching, events and counts. The only module
+//! that uses aya, the library that loads programs.
 
 mod attach;
 pub(crate) mod clock;
@@ -32,5 +32,5 @@ pub(crate) mod ways;
 pub(crate) use socktrace_plan::{btf, features, hooks, plan, subject, variant};
 pub(crate) use undisturbed::undisturbed;
 
-/// The library that loads programs, as the target of what it logs.
+/// Log target of the library that loads programs.
 pub(crate) const LOADER: &str = "aya";

@@ -1,5 +1,5 @@
-//! Cgroups that fail for the first time, as the kernel side announces them: a short-lived container
-//! can be named only while its cgroup is there.
+//! Cgroups with their first failure, as announced by the kernel programs: a short-lived container
+//! can be named only while its cgroup exists.
 
 use std::os::fd::AsFd as _;
 
@@ -10,21 +10,21 @@ use socktrace_exporter::vital;
 
 use super::{maps::take, object::Object};
 
-/// The consumer's end of the announcements.
+/// Consumer's end of the announcements.
 pub(crate) struct NewCgroups(RingBuf<MapData>);
 
 impl NewCgroups {
     /// Takes the ring buffer out of the loaded object.
     ///
     /// # Errors
-    /// When the kernel programs are of another build.
+    /// When the kernel programs are from another build.
     pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
         Ok(Self(take(object, "NEWCOMERS")?))
     }
 
-    /// Hands each cgroup's id to `meet` from now on, on its own thread: looking names up reads
-    /// files, for which the stream must not wait. The thread sleeps while nobody is announced, and
-    /// ends with the process.
+    /// Calls `meet` with the id of each announced cgroup, on a thread of its own: looking up names
+    /// reads files, which the stream must not wait for. The thread sleeps while nothing is
+    /// announced, and ends with the process.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -35,7 +35,7 @@ impl NewCgroups {
                 match poll(&mut ready, PollTimeout::NONE) {
                     Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                     Err(error) => {
-                        // Names are looked up when metrics are asked for, then.
+                        // Names are then looked up when metrics are scraped.
                         log::warn!("cannot wait for new owners: {error}");
                         return;
                     }

@@ -2,6 +2,6 @@
 
 use aya::Ebpf;
 
-/// The loaded object. Maps are taken out of it by the types of this room, so that no other room
-/// needs to know the library that loads it.
+/// The loaded object. The types of this module take the maps out of it, so that no other module
+/// depends on the library that loads it.
 pub(crate) struct Object(pub(super) Ebpf);

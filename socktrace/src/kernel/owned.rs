@@ -1,4 +1,4 @@
-//! The exact counts of failures by owner.
+//! Exact counts of failures by owner.
 
 use std::{collections::BTreeMap, io::ErrorKind};
 
@@ -8,16 +8,16 @@ use socktrace_ebpf::{Owned, Signature};
 
 use super::{maps::take, object::Object};
 
-/// How failures are counted by owner.
+/// Extent of the counts of failures by owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// How many owners and signatures together have room.
+    /// Maximum number of pairs of owner and signature.
     pub(crate) entries: u32,
-    /// Whether the service's port is distinguished too.
+    /// Whether the service's port is distinguished, too.
     pub(crate) ports: bool,
 }
 
-/// The maps of the counts by owner.
+/// Maps of the counts by owner.
 pub(crate) struct OwnedTallies {
     owned: HashMap<MapData, [u8; size_of::<Owned>()], u64>,
     others: HashMap<MapData, [u8; size_of::<Signature>()], u64>,
@@ -27,17 +27,17 @@ impl OwnedTallies {
     /// Takes the maps out of the loaded object.
     ///
     /// # Errors
-    /// When the kernel programs are of another build.
+    /// When the kernel programs are from another build.
     pub(crate) fn new(object: &mut Object) -> anyhow::Result<Self> {
         Ok(Self { owned: take(object, "OWNED")?, others: take(object, "OTHERS")? })
     }
 
-    /// How often each owner's failures have occurred, of those that are in the map.
+    /// Number of failures of each owner in the map.
     ///
     /// # Errors
     /// When the map cannot be read.
     pub(crate) fn owned(&self) -> anyhow::Result<BTreeMap<Owned, u64>> {
-        // A map keyed by owner: walking a hash while it grows may visit one twice.
+        // Collected by owner: walking a hash map while it grows may visit an entry twice.
         self.owned
             .iter()
             .map(|entry| {
@@ -47,7 +47,7 @@ impl OwnedTallies {
             .collect()
     }
 
-    /// How often failures of those have occurred that had no room in the map.
+    /// Number of failures of owners that had no room in the map, by signature.
     ///
     /// # Errors
     /// As [`Self::owned`].
@@ -61,8 +61,8 @@ impl OwnedTallies {
             .collect()
     }
 
-    /// Makes room. To be done only for an owner that has gone and whose count has been read. Whether it
-    /// is not there any more.
+    /// Removes an owner to make room: only one that has gone, and whose count has been read.
+    /// Returns whether it is no longer in the map.
     pub(crate) fn forget(&mut self, owned: &Owned) -> bool {
         match self.owned.remove(&owned.to_bytes()) {
             Ok(()) => true,

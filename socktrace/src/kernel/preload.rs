@@ -1,7 +1,7 @@
-//! Loads programs side by side, before they are attached one after the other.
+//! Loads programs in parallel, before they are attached one by one.
 //!
-//! Most of a start is the verifier, which works on the processor that asks it. For those who hold
-//! `CAP_PERFMON` it takes no lock (`bpf_check`, `kernel/bpf/verifier.c`).
+//! Most of the time to start is spent in the verifier, which runs on the CPU of the caller. It
+//! takes no lock for processes with `CAP_PERFMON` (`bpf_check`, `kernel/bpf/verifier.c`).
 
 use std::{
     collections::HashMap,
@@ -17,25 +17,26 @@ use aya::{
 
 use super::variant::{Attach, Program};
 
-/// Most threads that load programs: there are some 30 of these, a few of which take longest.
+/// Maximum number of threads that load programs: there are some 30 programs, and a few of them take
+/// longest.
 const MOST_THREADS: usize = 8;
 
-/// A program of the plan, and the kernel function that it is for.
+/// A program of the plan, and the kernel function that it attaches to.
 pub(super) type Wanted = (&'static Program, &'static str);
 
-/// Results of programs that were loaded ahead, by name.
+/// Results of programs loaded ahead, by name.
 #[derive(Default)]
 pub(super) struct Preloaded(HashMap<&'static str, Result<(), ProgramError>>);
 
 impl Preloaded {
-    /// The result for a program that was loaded ahead, if it was. It is returned once.
+    /// Takes the result for a program, if it was loaded ahead.
     pub(super) fn take(&mut self, program: &Program) -> Option<Result<(), ProgramError>> {
         self.0.remove(program.name)
     }
 }
 
-/// Loads all of these on as many processors as there are. On one it does nothing: loading each
-/// program when it is due costs less.
+/// Loads these programs on all available CPUs. With one CPU it does nothing: loading each program
+/// when it is needed costs less.
 pub(super) fn preload(ebpf: &mut Ebpf, wanted: &[Wanted], types: &Btf) -> Preloaded {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let count = processors.min(MOST_THREADS).min(wanted.len());
@@ -63,14 +64,14 @@ pub(super) fn preload(ebpf: &mut Ebpf, wanted: &[Wanted], types: &Btf) -> Preloa
             .collect();
         work();
         for helper in helpers {
-            // A panic in the loader is that of one program, which is loaded again when it is due.
+            // A panic in the loader concerns one program, which is loaded again when it is needed.
             drop(helper.join());
         }
     });
     Preloaded(loaded.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Loads one for a kernel function.
+/// Loads a program for a kernel function.
 pub(super) fn load(
     program: &mut programs::Program,
     wanted: &Program,

@@ -1,4 +1,4 @@
-//! What the kernel programs say about themselves, in the daemon's log.
+//! Messages of the kernel programs, forwarded to the daemon's log.
 
 use anyhow::Context as _;
 use aya_log::EbpfLogger;
@@ -6,13 +6,13 @@ use tokio::io::unix::AsyncFd;
 
 use super::object::Object;
 
-/// Crate of the kernel programs, the target of their messages.
+/// Crate of the kernel programs, and the log target of their messages.
 pub(crate) const TARGET: &str = "socktrace_ebpf";
 
 /// Logs the programs' messages from now on.
 ///
 /// # Errors
-/// When the kernel programs are of another build, or descriptors run out.
+/// When the kernel programs are from another build, or descriptors run out.
 pub(crate) fn forward(Object(ebpf): &mut Object) -> anyhow::Result<()> {
     let logger = EbpfLogger::init(ebpf).context("cannot read the kernel programs' messages")?;
     // SAFETY: the logger owns the ring buffer's descriptor and keeps it as long as it lives.

@@ -1,10 +1,10 @@
-//! What the kernel reports about the loaded programs: how often and how long they ran, and calls of hooked
-//! functions that it kept from them.
+//! Kernel statistics of the loaded programs: how often and how long they ran, and the calls of
+//! hooked functions that they missed.
 //!
-//! Since 5.12 a tracing program does not run where it is at work already: on a processor whose
-//! current task was interrupted, or with `CONFIG_PREEMPT` or `CONFIG_PREEMPT_LAZY` preempted, in
-//! the middle of it (`prog->active` in `__bpf_prog_enter_recur`, `kernel/bpf/trampoline.c`). The
-//! kernel counts such calls, and the count is all there is of them.
+//! Since 5.12 a tracing program does not run on a CPU where it is already running, in a task that
+//! was interrupted or, with `CONFIG_PREEMPT` or `CONFIG_PREEMPT_LAZY`, preempted in the middle of it
+//! (`prog->active` in `__bpf_prog_enter_recur`, `kernel/bpf/trampoline.c`). The kernel counts such
+//! calls, and the count is all that is known about them.
 
 use std::{
     collections::BTreeMap,
@@ -15,18 +15,18 @@ use std::{
 
 use super::{hooks::Hook, object::Object, variant::Variant};
 
-/// Lines of the description of a program, or of a map, that `/proc` has for its descriptor.
+/// Fields of the fdinfo of a program or map.
 const MISSES: &str = "recursion_misses:";
 const RUNS: &str = "run_cnt:";
 const RUN_TIME_NS: &str = "run_time_ns:";
 const MEMORY: &str = "memlock:";
 
-/// Whether the kernel measures programs as they run: 1 or 0.
+/// Whether the kernel measures the run time of programs: 1 or 0.
 const STATS_ENABLED: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 const DESCRIPTORS: &str = "/proc/self/fdinfo";
 
-/// The programs that are loaded.
+/// The loaded programs.
 pub(crate) struct Programs(Vec<LoadedProgram>);
 
 struct LoadedProgram {
@@ -35,7 +35,7 @@ struct LoadedProgram {
     fd: OwnedFd,
 }
 
-/// How often and how long a program ran while the kernel measured it.
+/// Number of runs and run time of a program while the kernel measured it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
     pub(crate) count: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Runs {
 }
 
 impl Programs {
-    /// Remembers which programs are loaded.
+    /// Records which programs are loaded.
     ///
     /// # Errors
     /// When descriptors run out.
@@ -52,7 +52,7 @@ impl Programs {
         for &hook in Hook::ALL {
             for program in hook.all_variants().flat_map(Variant::needed) {
                 let name = program.name;
-                // Of the variants of a hook one is loaded, and some programs serve several.
+                // Only one variant of a hook is loaded, and some programs belong to several.
                 let is_known = programs.iter().any(|known: &LoadedProgram| known.name == name);
                 if !is_known
                     && let Some(Ok(fd)) = ebpf.program(name).map(aya::programs::Program::fd)
@@ -88,15 +88,14 @@ impl Programs {
     }
 }
 
-/// What the kernel reports about loaded programs and maps.
+/// Kernel statistics of the loaded programs and maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// How many calls were missed by hook. A hook whose misses the kernel does not count, as before
-    /// 5.12, is left out.
+    /// Missed calls by hook, without hooks whose misses the kernel does not count, as before 5.12.
     pub(crate) missed: BTreeMap<Hook, u64>,
-    /// How often and how long each program ran, by name; `None` unless the kernel measures it.
+    /// Runs and run time of each program, by name; `None` unless the kernel measures them.
     pub(crate) runs: Option<BTreeMap<&'static str, Runs>>,
-    /// The kernel's memory that the maps and programs of this process take, in bytes.
+    /// Kernel memory used by the maps and programs of this process, in bytes.
     pub(crate) memory: Option<u64>,
 }
 
@@ -104,10 +103,10 @@ fn is_measuring() -> bool {
     fs::read_to_string(STATS_ENABLED).is_ok_and(|text| text.trim() != "0")
 }
 
-/// The kernel's information about each descriptor of this process.
+/// Fdinfo of each descriptor of this process.
 fn descriptions() -> BTreeMap<RawFd, String> {
     let entries = fs::read_dir(DESCRIPTORS).into_iter().flatten().flatten();
-    // Descriptors come and go, as that of this very list.
+    // Descriptors come and go, such as the one of this listing.
     let described = entries.filter_map(|entry| {
         let fd = entry.file_name().to_str()?.parse().ok()?;
         Some((fd, fs::read_to_string(entry.path()).ok()?))
@@ -115,7 +114,7 @@ fn descriptions() -> BTreeMap<RawFd, String> {
     described.collect()
 }
 
-/// The identity of a map or program, and its size.
+/// Identity and size of a map or program.
 fn size(text: &str) -> Option<((bool, u64), u64)> {
     let map = number(text, "map_id:").map(|id| (true, id));
     let id = map.or_else(|| number(text, "prog_id:").map(|id| (false, id)))?;

@@ -1,4 +1,4 @@
-//! Why this host does not let socktrace trace: one variant for each reason, with its own message.
+//! Reasons why socktrace cannot trace on this host: one variant each, with its own message.
 
 use std::{fmt, io};
 
@@ -13,20 +13,20 @@ use super::{
     ways::{NoKprobes, NoTrampolines},
 };
 
-/// A host that cannot be traced. Each kind has its own exit code.
+/// Reason why this host cannot be traced; it determines the exit code.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// Started by an ordinary user.
     NotRoot,
-    /// Root, or so it seems, but without the capabilities the kernel asks for.
+    /// Apparently root, but without the capabilities that the kernel requires.
     MissingCapabilities(Vec<&'static str>),
     /// Root of a user namespace only.
     UserNamespace,
-    /// The kernel offers no type information.
+    /// The kernel has no BTF type information.
     NoBtf(io::Error),
-    /// The kernel lacks what socktrace is built on.
+    /// The kernel lacks a feature that socktrace is built on.
     TooOld(&'static str),
-    /// All capabilities are there and the kernel still says EPERM.
+    /// All capabilities are held, and the kernel still returns EPERM.
     Policy(io::Error),
     /// Lockdown in confidentiality mode is active and the load was refused.
     Lockdown(io::Error),
@@ -36,7 +36,7 @@ pub(crate) enum Refusal {
     Memlock(io::Error),
     /// Nothing could be attached, for reasons that differ by hook.
     NothingAttached(Vec<String>),
-    /// The kernel's structures are not those that socktrace knows.
+    /// The kernel's structures are unknown to socktrace.
     UnknownKernel(Vec<String>),
 }
 
@@ -57,12 +57,12 @@ impl Refusal {
         }
     }
 
-    /// Whether somebody could allow tracing on this very kernel, by a policy.
+    /// Whether changing a policy could allow tracing on this very kernel.
     pub(crate) const fn is_by_policy(&self) -> bool {
         matches!(self, Self::Policy(_) | Self::NoWay(NoTrampolines::Denied(_), _))
     }
 
-    /// What failed: one line.
+    /// The failure, in one line.
     pub(crate) fn what(&self) -> String {
         match self {
             Self::NotRoot => "cannot trace: not started as root".to_owned(),
@@ -94,7 +94,7 @@ impl Refusal {
         }
     }
 
-    /// Why it is so.
+    /// The reason for the failure.
     pub(crate) fn why(&self) -> String {
         match self {
             Self::NotRoot => {
@@ -131,7 +131,7 @@ impl Refusal {
         }
     }
 
-    /// What to do about it.
+    /// Advice on what to do about it.
     pub(crate) fn advice(&self) -> &'static str {
         match self {
             Self::NotRoot => "run `sudo socktrace`",
@@ -181,11 +181,11 @@ impl Refusal {
         }
     }
 
-    /// The command that ends it, where there is one.
+    /// Command that resolves the problem, if there is one.
     pub(crate) const fn command(&self) -> Option<&'static str> {
         match self {
             Self::NotRoot => Some("sudo socktrace"),
-            // Its root has what a shell, service or container was denied.
+            // A transient unit has the capabilities that the shell, service or container lacks.
             Self::MissingCapabilities(_) => Some("sudo systemd-run --pty socktrace"),
             Self::NoWay(
                 NoTrampolines::NotAsked | NoTrampolines::Missing(_),
@@ -212,13 +212,13 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The policy that refuses what the capabilities allow.
+/// Describes the policy that refuses what the capabilities allow.
 fn policy() -> String {
     let state = security_state();
     format!("CAP_BPF and CAP_PERFMON are held, so a security policy denies it: {state}")
 }
 
-/// Checks what can be known before anything is loaded.
+/// Checks the privileges before anything is loaded.
 pub(crate) fn check_privileges() -> Result<(), Refusal> {
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();
     let admin = held.contains(&Capability::CAP_SYS_ADMIN);
@@ -249,7 +249,7 @@ pub(crate) fn check_features(features: Features) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The kernel's "operation not permitted" somewhere in the chain of causes.
+/// The kernel's EPERM, if it is in the chain of causes.
 pub(super) fn denied(error: &(dyn std::error::Error + 'static)) -> Option<io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -263,7 +263,7 @@ pub(super) fn denied(error: &(dyn std::error::Error + 'static)) -> Option<io::Er
     None
 }
 
-/// What an EPERM from the kernel means when all capabilities are held.
+/// Refusal behind an EPERM from the kernel when all capabilities are held.
 pub(crate) fn explain_eperm(features: Features, error: io::Error) -> Refusal {
     if features.charges_memlock {
         return Refusal::Memlock(error);

@@ -1,4 +1,4 @@
-//! Kinds of events that have come lately, and how many of each were counted instead of being streamed.
+//! Recent kinds of events, and how many of each were counted instead of streamed.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,28 @@ use socktrace_ebpf::{Owned, Repeats, repeats::WORDS};
 
 use super::{maps::take, object::Object};
 
-/// From where on events are counted, and streamed no more.
+/// Limit beyond which events are counted instead of streamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     /// Events of one kind within a window.
     pub(crate) events: u32,
-    /// As [`Kind::by_cgroup`].
+    /// See [`Kind::by_cgroup`].
     pub(crate) by_cgroup: bool,
 }
 
-/// What events have in common that are counted together.
+/// Common properties of events that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Kind {
-    /// Whose they are, and what: see [`socktrace_ebpf::repeats`].
+    /// Owner and failure: see [`socktrace_ebpf::repeats`].
     pub(crate) owned: Owned,
-    /// Whether cgroups are distinguished. Else processes are, by their ids instead of the cgroup's.
+    /// Whether cgroups are distinguished. If not, processes are, by their ids in place of the
+    /// cgroup's.
     pub(crate) by_cgroup: bool,
-    /// Whether ports are not distinguished, for lack of room.
+    /// Whether ports are merged, for lack of room.
     pub(crate) of_any_port: bool,
 }
 
-/// The kernel side's maps of kinds.
+/// The kernel's maps of kinds.
 pub(crate) struct RepeatMaps {
     by_port: Map,
     of_any_port: Map,
@@ -41,7 +42,7 @@ impl RepeatMaps {
     /// Takes the maps out of the object, which was loaded with this [`Limit`].
     ///
     /// # Errors
-    /// When the kernel programs are of another build.
+    /// When the kernel programs are from another build.
     pub(crate) fn new(object: &mut Object, limit: Limit) -> anyhow::Result<Self> {
         Ok(Self {
             by_port: take(object, "REPEATS")?,
@@ -50,10 +51,10 @@ impl RepeatMaps {
         })
     }
 
-    /// Every kind that is in the maps.
+    /// Every kind in the maps.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the maps cannot be read.
     pub(crate) fn read(&self) -> anyhow::Result<BTreeMap<Kind, Repeats>> {
         [(&self.by_port, false), (&self.of_any_port, true)]
             .into_iter()
@@ -67,10 +68,10 @@ impl RepeatMaps {
             .collect()
     }
 
-    /// Makes room.
+    /// Removes a kind to make room.
     ///
     /// # Errors
-    /// When the kind stays.
+    /// When the kind cannot be removed.
     pub(crate) fn forget(&mut self, kind: &Kind) -> anyhow::Result<()> {
         let map = if kind.of_any_port { &mut self.of_any_port } else { &mut self.by_port };
         map.remove(&kind.owned.to_bytes())

@@ -1,4 +1,4 @@
-//! The exact counts that the kernel side keeps, read on demand.
+//! Exact counts kept in the kernel, read on demand.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use socktrace_ebpf::{Counter, Signature};
 
 use super::{maps::take, object::Object};
 
-/// The kernel side's counting maps.
+/// Maps of the counts.
 pub(crate) struct Tallies {
     signatures: PerCpuHashMap<MapData, [u8; size_of::<Signature>()], u64>,
     counters: PerCpuArray<MapData, u64>,
@@ -20,9 +20,9 @@ impl Tallies {
         Ok(Self { signatures: take(object, "TALLIES")?, counters: take(object, "COUNTERS")? })
     }
 
-    /// How often each signature has occurred since the programs were loaded.
+    /// Number of occurrences of each signature since the programs were loaded.
     pub(crate) fn signatures(&self) -> anyhow::Result<BTreeMap<Signature, u64>> {
-        // A map keyed by signature: entries are only ever added, but walking a hash while it
+        // Collected by signature: entries are only ever added, but walking a hash map while it
         // grows may visit one twice.
         self.signatures
             .iter()
@@ -33,7 +33,7 @@ impl Tallies {
             .collect()
     }
 
-    /// One of the kernel side's counters of its own.
+    /// One of the kernel programs' own counters.
     pub(crate) fn counter(&self, counter: Counter) -> anyhow::Result<u64> {
         let values = self.counters.get(&(counter as u32), 0).context("cannot read the counters")?;
         Ok(values.iter().sum())

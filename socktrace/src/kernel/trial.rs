@@ -1,4 +1,4 @@
-//! Whether the kernel takes BPF programs and maps from this process, found out by offering it some.
+//! Tests whether the kernel accepts BPF programs and maps from this process, by offering it some.
 
 use std::{error::Error, io};
 
@@ -11,30 +11,30 @@ use aya::{
 /// Result of offering a program or map to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The kernel took it. It is gone again.
+    /// The kernel accepted it. It was dropped again.
     Taken,
-    /// The kernel knows no such thing.
+    /// The kernel does not support it.
     Unknown,
-    /// The kernel refused it, with these words.
+    /// The kernel refused it, with this error.
     Refused(String),
 }
 
 /// The kernel's answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
-    /// To a program that filters a socket's packets, which needs the least trust.
+    /// For a program that filters a socket's packets, which needs the fewest privileges.
     pub(crate) filter: Answer,
-    /// To a program for kprobes.
+    /// For a program for kprobes.
     pub(crate) kprobe: Answer,
-    /// To a program for a BPF trampoline.
+    /// For a program for a BPF trampoline.
     pub(crate) trampoline: Answer,
-    /// To a ring buffer.
+    /// For a ring buffer.
     pub(crate) ring_buffer: Answer,
 }
 
 impl Answers {
-    /// Offers programs of two instructions, which are not attached to anything, and a ring buffer
-    /// of one page.
+    /// Offers programs of two instructions, which are attached to nothing, and a ring buffer of one
+    /// page.
     pub(crate) fn ask() -> Self {
         Self {
             filter: program(ProgramType::SocketFilter),
@@ -57,7 +57,7 @@ fn answer<E: Error + 'static>(result: Result<bool, E>) -> Answer {
     }
 }
 
-/// The kernel's own words at the end of the chain of causes.
+/// The kernel's own error at the end of the chain of causes.
 fn words(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {

@@ -1,16 +1,16 @@
-//! Work that no signal may disturb.
+//! Work that signals must not disturb.
 
 use anyhow::Context as _;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-/// Does `work` on this thread with all signals held back, which are delivered afterwards.
+/// Runs `work` on this thread with all signals blocked; they are delivered afterwards.
 ///
-/// A signal that arrives while the kernel verifies a program makes it give up with EAGAIN
-/// (`do_check` in `kernel/bpf/verifier.c`), and aya verify it again with a log of every step, which
-/// can take minutes on a slow machine.
+/// A signal that arrives while the kernel verifies a program makes the verifier give up with EAGAIN
+/// (`do_check` in `kernel/bpf/verifier.c`). aya then loads the program again with a log of every
+/// step, which can take minutes on a slow machine.
 ///
 /// # Errors
-/// When signals cannot be held back.
+/// When signals cannot be blocked.
 pub(crate) fn undisturbed<T>(work: impl FnOnce() -> T) -> anyhow::Result<T> {
     let before =
         SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).context("cannot block signals")?;

@@ -1,5 +1,5 @@
-//! Why each of the two ways of hooking kernel functions, BPF trampolines and kprobes, is closed on
-//! this host, and what it means when both are.
+//! Reasons why BPF trampolines or kprobes, the two ways of hooking kernel functions, are closed on
+//! this host, and the refusal when both are.
 
 use std::io;
 
@@ -12,14 +12,14 @@ use super::{
     refusal::{Refusal, explain_eperm},
 };
 
-/// Why no function can be hooked by a BPF trampoline, the preferred way.
+/// Reason why no function can be hooked by a BPF trampoline, the preferred way.
 #[derive(Clone, Debug)]
 pub(crate) enum NoTrampolines {
-    /// `--attach kprobe` leaves them out.
+    /// `--attach kprobe` excludes them.
     NotAsked,
-    /// The kernel has none for functions, with its own words.
+    /// The kernel has none for functions, according to this error.
     Missing(String),
-    /// The kernel refuses programs for them.
+    /// The kernel refuses programs for them, with this errno.
     Denied(i32),
 }
 
@@ -38,19 +38,19 @@ impl NoTrampolines {
     }
 }
 
-/// Why no function can be hooked by a kprobe.
+/// Reason why no function can be hooked by a kprobe.
 #[derive(Debug)]
 pub(crate) enum NoKprobes {
-    /// The kernel was built without them.
+    /// The kernel was built without kprobes.
     Missing,
-    /// The kernel opens none for this process, with this errno.
+    /// The kernel opens none for this process, but returns this errno.
     Denied(i32),
     /// Lockdown in confidentiality mode forbids them.
     Locked,
 }
 
 impl NoKprobes {
-    /// What is wrong, where `kernel` stands for the kernel: "the kernel", or "it".
+    /// The problem. `kernel` is the subject: "the kernel", or "it".
     pub(super) fn what(&self, kernel: &str) -> String {
         match self {
             Self::Missing => format!("{kernel} has no kprobes"),
@@ -59,7 +59,7 @@ impl NoKprobes {
         }
     }
 
-    /// Why it is so.
+    /// Explanation of the problem.
     pub(super) fn why(&self) -> String {
         match self {
             Self::Missing => "kprobes need a kernel built with CONFIG_KPROBE_EVENTS".to_owned(),
@@ -71,7 +71,7 @@ impl NoKprobes {
     }
 }
 
-/// Why this process may not open performance events.
+/// Reason why this process may not open perf events.
 fn opener() -> String {
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) {
         return "CAP_SYS_ADMIN is held, so a security policy denies it, such as a container's \
@@ -89,9 +89,9 @@ fn words(errno: i32) -> io::Error {
     io::Error::from_raw_os_error(errno)
 }
 
-/// What it means that functions can be hooked neither by trampolines nor by kprobes, which were
-/// tried in this order. `None`: the trampolines' failure may be that of one function, so others are
-/// worth trying.
+/// The refusal if functions can be hooked neither by trampolines nor by kprobes, which were tried
+/// in this order. `None` if the trampolines' failure may concern one function only, so that others
+/// are worth trying.
 pub(super) fn both_closed(
     method: Method,
     features: Features,
@@ -105,7 +105,7 @@ pub(super) fn both_closed(
     if let NoTrampolines::Denied(errno) = trampolines {
         match explain_eperm(features, words(errno)) {
             Refusal::Policy(_) => {}
-            // The host's fault, whatever the way.
+            // A fault of the host, whichever way is used.
             other => return Some(other),
         }
     }

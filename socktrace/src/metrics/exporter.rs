@@ -1,4 +1,4 @@
-//! The metrics and where their numbers come from.
+//! The metrics, and the sources of their numbers.
 
 use std::{sync::Arc, time::Instant};
 
@@ -27,32 +27,32 @@ use crate::{
 
 /// Turns the kernel's counts into metrics.
 ///
-/// Each scrape reads them again and applies the diagnosis that the stream applies, so that the two
+/// Each scrape reads the counts again and applies the same diagnosis as the stream, so that the two
 /// cannot disagree.
 pub(crate) struct Exporter {
     pub(crate) about: About,
     pub(crate) counts: Arc<Counts>,
     pub(crate) measures: Measures,
     pub(crate) programs: Arc<Programs>,
-    /// `None` where failures are not counted by service.
+    /// `None` if failures are not counted by service.
     pub(crate) services: Option<Arc<Services>>,
-    /// `None` where they cannot be looked at.
+    /// `None` if listeners cannot be read.
     pub(crate) listeners: Option<Arc<ListenerTable>>,
-    /// `None` where `/proc` has none.
+    /// `None` if `/proc` has no netstat.
     pub(crate) netstat: Option<Netstat>,
     /// Failures that are on the page before they happen.
     pub(crate) zeros: Zeros,
-    /// Room for these counts.
+    /// Maximum number of entries in the counts by service.
     pub(crate) max_owned: u32,
-    /// `None` where there are no lines.
+    /// `None` if no lines are written.
     pub(crate) progress: Option<Arc<SharedProgress>>,
-    /// `None` where nothing is sent.
+    /// `None` if nothing is sent.
     pub(crate) otlp: Option<Arc<OtlpCounts>>,
     pub(crate) history: Option<Arc<HistoryCounts>>,
 }
 
 impl Exporter {
-    /// The metrics as they are now.
+    /// Returns the current metrics.
     ///
     /// # Errors
     /// When the kernel's counts cannot be read.
@@ -63,7 +63,7 @@ impl Exporter {
 
     fn snapshot(&self) -> anyhow::Result<Snapshot> {
         let began = Instant::now();
-        // First, as what they have dropped is counted by that.
+        // Done first, because it counts the packets that listeners have dropped.
         let listeners = self.look();
         let counters = Counter::ALL
             .iter()
@@ -87,7 +87,7 @@ impl Exporter {
         };
         snapshot.sockopts_beyond = snapshot.counter(Counter::SockoptsFull);
         snapshot.maps = self.maps(&snapshot);
-        // After the maps, in which they are not.
+        // After the maps, which do not contain the zeros.
         self.zeros.add_to(&mut snapshot.signatures);
         snapshot.duration = began.elapsed();
         Ok(snapshot)
@@ -109,7 +109,7 @@ impl Exporter {
         netstat.read_others(listeners)
     }
 
-    /// The listeners as they are now; `None` where they cannot be looked at, as without a free descriptor.
+    /// Current listeners; `None` if they cannot be read, for example for lack of a free descriptor.
     fn look(&self) -> Option<Vec<ListenerState>> {
         let looked = self.listeners.as_ref()?.look();
         looked.inspect_err(|error| log::debug!("{error:#}")).ok()
@@ -144,7 +144,7 @@ impl Exporter {
     }
 }
 
-/// The families of a snapshot, and what `add` adds.
+/// Metric families of a snapshot, and those that `add` adds.
 fn families(
     about: &About,
     snapshot: &Snapshot,

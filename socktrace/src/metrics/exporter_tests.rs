@@ -23,10 +23,10 @@ use crate::{
     metrics::services::tests::page as service_page,
 };
 
-/// What a page must look like; metrics of the process itself aside, which are the library's.
+/// Expected page, without the metrics of the process itself, which are the library's.
 const GOLDEN: &str = include_str!("testdata/metrics.txt");
 
-/// Where each metric is documented.
+/// Documentation of each metric.
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
 
 fn render(about: &About, snapshot: &Snapshot) -> String {

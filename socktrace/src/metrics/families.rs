@@ -1,4 +1,4 @@
-//! Puts metric families together.
+//! Builds metric families.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ pub(super) struct Families {
 
 /// A histogram's numbers in base units.
 pub(super) struct Observed<'a> {
-    /// As the kernel side has counted them.
+    /// As counted by the kernel programs.
     pub(super) buckets: &'a Buckets,
     pub(super) bounds: &'a [u32],
-    /// How many of the kernel side's units make one.
+    /// Number of the kernel programs' units in one base unit.
     pub(super) scale: u32,
 }
 
@@ -30,10 +30,10 @@ impl Families {
         Self { registry: Registry::new(), histograms: Vec::new() }
     }
 
-    /// A counter of whole numbers.
+    /// Registers a counter of whole numbers.
     ///
     /// # Errors
-    /// When name or labels are not sound, or the name is taken; as below.
+    /// When the name or a label is invalid, or the name is taken; the same below.
     pub(super) fn counter(
         &self,
         name: &str,
@@ -43,7 +43,7 @@ impl Families {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// A counter of seconds.
+    /// Registers a counter of seconds.
     pub(super) fn seconds(
         &self,
         name: &str,
@@ -53,7 +53,7 @@ impl Families {
         self.register(CounterVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// A gauge of whole numbers.
+    /// Registers a gauge of whole numbers.
     pub(super) fn gauge(
         &self,
         name: &str,
@@ -63,7 +63,7 @@ impl Families {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
-    /// A duration, as a gauge.
+    /// Registers a duration as a gauge.
     pub(super) fn duration(
         &self,
         name: &str,
@@ -75,12 +75,12 @@ impl Families {
         Ok(())
     }
 
-    /// What a collector of the library's has.
+    /// Registers a collector of the library.
     pub(super) fn collect(&self, collector: impl Collector + 'static) -> prometheus::Result<()> {
         self.registry.register(Box::new(collector))
     }
 
-    /// Histograms that differ in the value of a label, or one without any.
+    /// Adds histograms that differ in the value of a label, or one without labels.
     pub(super) fn histogram(&mut self, name: &str, help: &str, metrics: Vec<Metric>) {
         let mut family = MetricFamily::default();
         family.set_name(name.to_owned());
@@ -90,7 +90,7 @@ impl Families {
         self.histograms.push(family);
     }
 
-    /// All of them, by name.
+    /// Returns all families, by name.
     pub(super) fn finish(self) -> Vec<MetricFamily> {
         let mut families = self.registry.gather();
         families.extend(self.histograms);
@@ -105,7 +105,7 @@ impl Families {
 }
 
 impl Observed<'_> {
-    /// As a metric with these labels.
+    /// Converts it to a metric with these labels.
     pub(super) fn metric(&self, labels: &[(&str, &str)]) -> Metric {
         let scaled = |value: f64| value / f64::from(self.scale);
         let mut count = 0;
@@ -129,7 +129,7 @@ impl Observed<'_> {
             label
         });
         let mut labels: Vec<_> = labels.collect();
-        // As the library has those of other kinds.
+        // As the library sorts the labels of other kinds of metrics.
         labels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         let mut metric = Metric::from_label(labels);
         metric.set_histogram(histogram);

@@ -5,11 +5,11 @@ use socktrace_exporter::Readiness;
 use super::index;
 use crate::kernel::{health::Health, hooks::Hook};
 
-/// Which hooks work, and which do not.
+/// Hooks that work, and hooks that do not.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hooks {
     pub(crate) attached: Vec<String>,
-    /// What is wrong, and what that hides; a line each.
+    /// Problems, and what they hide; one per line.
     pub(crate) problems: Vec<String>,
 }
 
@@ -21,12 +21,12 @@ impl From<&Health> for Hooks {
 }
 
 impl Hooks {
-    /// The page for a person with a browser.
+    /// Page for a person with a browser.
     pub(crate) fn index(&self) -> String {
         index::page(self)
     }
 
-    /// Whether failures are seen, and which kinds are not.
+    /// Whether failures are seen, and which kinds stay hidden.
     pub(crate) fn readiness(&self) -> Readiness {
         let mut text = format!("hooks: {}\n", self.attached.join(", "));
         text.extend(self.problems.iter().map(|problem| format!("not attached: {problem}\n")));

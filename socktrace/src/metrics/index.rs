@@ -1,4 +1,4 @@
-//! The page that a person sees who comes with a browser.
+//! The page for a person with a browser.
 
 use super::Hooks;
 use crate::kernel::host::running_kernel;
@@ -6,7 +6,7 @@ use crate::kernel::host::running_kernel;
 const STYLE: &str = "body{font-family:sans-serif;max-width:50em;margin:2em auto;padding:0 1em;\
     line-height:1.4}code{background:#eee;padding:0 .2em}";
 
-/// The page.
+/// Renders the page.
 pub(super) fn page(hooks: &Hooks) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let attached = list(hooks.attached.iter().map(|hook| format!("<code>{}</code>", escape(hook))));

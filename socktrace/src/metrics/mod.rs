@@ -1,4 +1,4 @@
-//! Prometheus metrics: made at each scrape from the kernel side's exact tallies.
+//! Prometheus metrics, built at each scrape from the kernel's exact counts.
 
 mod exporter;
 mod families;

@@ -1,5 +1,5 @@
-//! Numbers that the kernel keeps of a network namespace, beside what is known of each listener: of the
-//! host's, and the sum of the others in which somebody listens.
+//! Counters that the kernel keeps for a network namespace, in addition to what is tracked for each
+//! listener: those of the host's namespace, and the sum over the others with listeners.
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +15,9 @@ use socktrace_ebpf::ListenerState;
 /// Names and numbers.
 pub(super) type Numbers = Vec<(&'static str, u64)>;
 
-/// Those that are shown, of the lines that begin with [`GROUP`]: handshakes that found no room in an
-/// accept queue or were dropped for whatever reason, queues of half-open connections that were full, and
-/// SYN cookies.
+/// Counters that are exported, from the lines that begin with [`GROUP`]: handshakes that found no
+/// room in an accept queue or were dropped for any reason, queues of half-open connections that
+/// were full, and SYN cookies.
 pub(super) const NAMES: [&str; 7] = [
     "ListenOverflows",
     "ListenDrops",
@@ -30,30 +30,31 @@ pub(super) const NAMES: [&str; 7] = [
 
 const GROUP: &str = "TcpExt:";
 
-/// The host's namespace is that of its first process; else this process has to do.
+/// The host's namespace is that of its first process; if that cannot be read, this process's is
+/// used.
 const FILES: [&str; 2] = ["/proc/1/net/netstat", "/proc/self/net/netstat"];
 
-/// More than the file has.
+/// More than the size of the file.
 const ROOM: usize = 64 * 1024;
 
-/// Namespaces that are entered at a scrape, at most. One takes as long as some 20 system calls.
+/// Maximum number of namespaces read at a scrape. Each takes as long as some 20 system calls.
 const NAMESPACES: usize = 256;
 
-/// The host's numbers, and those of others.
+/// Counters of the host's namespace, and of others.
 pub(crate) struct Netstat {
-    /// Stays open: it is that of another process.
+    /// Kept open, because it belongs to another process.
     host: File,
-    /// Each namespace has files of its own, whose inodes distinguish it from others. Links of `/proc/PID/ns` would
-    /// too, but not without the right to trace that process.
+    /// Each namespace has its own files, whose inodes distinguish it from others. The links in
+    /// `/proc/PID/ns` would do so, too, but not without the right to trace that process.
     host_inode: u64,
     others: Mutex<Sum>,
 }
 
-/// The sum of other namespaces. Never falls: what one had when it was seen last stays in.
+/// Sum over other namespaces. It never falls: the last counts of a namespace stay in.
 #[derive(Default)]
 struct Sum {
     total: BTreeMap<&'static str, u64>,
-    /// What each namespace had that was there at the last scrape, by the inode of its file.
+    /// Counts of each namespace at the last scrape, by the inode of its file.
     last: BTreeMap<u64, BTreeMap<&'static str, u64>>,
 }
 
@@ -63,12 +64,12 @@ impl Sum {
             let last = self.last.entry(*inode).or_default();
             for &(name, number) in numbers {
                 let before = last.insert(name, number).unwrap_or_default();
-                // One that has less is another one, at the same inode.
+                // A namespace with less is another one, with the same inode.
                 let grown = if number < before { number } else { number - before };
                 *self.total.entry(name).or_default() += grown;
             }
         }
-        // Bounded, as those are that were read.
+        // Bounded, because the namespaces that were read are.
         self.last.retain(|inode, _| namespaces.contains_key(inode));
         self.total.iter().map(|(name, number)| (*name, *number)).collect()
     }
@@ -78,7 +79,7 @@ impl Netstat {
     /// Opens the host's file.
     ///
     /// # Errors
-    /// When `/proc` has none.
+    /// When `/proc` has no such file.
     pub(crate) fn open() -> io::Result<Self> {
         let [host, own] = FILES;
         let host = File::open(host).or_else(|_| File::open(own))?;
@@ -86,16 +87,16 @@ impl Netstat {
         Ok(Self { host, host_inode, others: Mutex::default() })
     }
 
-    /// The host's numbers as they are now.
+    /// Reads the host's current counters.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the file cannot be read.
     pub(super) fn read(&self) -> anyhow::Result<Numbers> {
         read(&self.host).context("cannot read the host's netstat")
     }
 
-    /// The sum of other namespaces, with what has come to it in those of these listeners: as a process sees
-    /// them that listens there. One that cannot be read any more adds nothing.
+    /// Sum over other namespaces, including the increase in the namespaces of these listeners, as
+    /// seen by a process that listens there. A namespace that cannot be read any more adds nothing.
     pub(super) fn read_others(&self, listeners: &[ListenerState]) -> Numbers {
         let processes: BTreeMap<u32, u32> =
             listeners.iter().map(|listener| (listener.netns, listener.tgid)).collect();
@@ -110,13 +111,14 @@ impl Netstat {
 
 fn read(file: &File) -> io::Result<Numbers> {
     let mut text = vec![0; ROOM];
-    // A file that the kernel writes out whole for each read from its beginning.
+    // The kernel writes the file out whole for each read from its beginning.
     let length = file.read_at(&mut text, 0)?;
     text.truncate(length);
     Ok(parse(&String::from_utf8_lossy(&text)))
 }
 
-/// The numbers that a kernel has of [`NAMES`]: a line of names, and one of numbers in their order.
+/// Parses the [`NAMES`] that a kernel has: a line of names, then one of numbers in the same
+/// order.
 fn parse(text: &str) -> Numbers {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(GROUP));
     let (Some(names), Some(numbers)) = (lines.next(), lines.next()) else { return Vec::new() };
@@ -153,7 +155,7 @@ mod tests {
         assert_eq!(total(&[]), 0);
         assert_eq!(total(&[of(7, 3), of(8, 4)]), 7);
         assert_eq!(total(&[of(7, 3), of(8, 6)]), 9);
-        // One has ended, and another one has its inode.
+        // One namespace has ended, and another one has its inode.
         assert_eq!(total(&[of(7, 4)]), 10);
         assert_eq!(total(&[of(7, 1)]), 11);
         assert_eq!(total(&[]), 11);

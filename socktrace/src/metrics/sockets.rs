@@ -1,6 +1,7 @@
 //! Metrics about this host's sockets.
 //!
-//! What a hook measures that is not attached is left out: a zero would say that nothing happened.
+//! Measurements of a hook that is not attached are left out: a zero would mean that nothing
+//! happened.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -23,7 +24,7 @@ use crate::{
     record::names::{family_name, protocol_name, signature_family_name, sigpipe_name, state_name},
 };
 
-/// Label value of what has no room, and of what has no name.
+/// Label values of whatever has no room, or no name.
 const OTHER: &str = "other";
 const UNKNOWN: &str = "unknown";
 
@@ -98,7 +99,8 @@ fn errors(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prometh
     Ok(())
 }
 
-/// Labels as those of the failures, so that the one can be subtracted from the other.
+/// Errnos that no call returned, with the labels of failures, so that one can be subtracted from
+/// the other.
 fn undelivered(
     families: &Families,
     signatures: &BTreeMap<Signature, u64>,
@@ -187,7 +189,7 @@ fn count_services(
     }
 }
 
-/// The value of the label for a service's port.
+/// Value of the label for a service's port.
 fn port(key: &Key) -> String {
     if key.service_port == 0 { String::new() } else { key.service_port.to_string() }
 }
@@ -207,7 +209,7 @@ fn timeouts(families: &Families, signatures: &BTreeMap<Signature, u64>) -> prome
     Ok(())
 }
 
-/// What the kernel counts for the host's network namespace, and for others.
+/// Counters that the kernel keeps for the host's network namespace, and for others.
 fn netstat(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
     let host = families.counter(
         "socktrace_host_netstat_total",
@@ -274,7 +276,7 @@ fn accepted(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> 
     Ok(())
 }
 
-/// How long connections waited to be accepted.
+/// Time that connections waited to be accepted.
 fn accept_waits(families: &mut Families, about: &About, snapshot: &Snapshot) {
     let buckets = &snapshot.measured.accept_waits;
     families.histogram(
@@ -343,7 +345,7 @@ fn accept_queues(families: &mut Families, about: &About, snapshot: &Snapshot) {
     }
 }
 
-/// What listeners have dropped, and how their queues are now.
+/// Packets dropped by listeners, and the current state of their queues.
 fn listener_drops(
     families: &Families,
     about: &About,
@@ -403,7 +405,7 @@ fn listener_drops(
     Ok(())
 }
 
-/// Whether an accept queue was full, as a label.
+/// Label value for whether an accept queue was full.
 const fn fullness(is_full: bool) -> &'static str {
     if is_full { "full" } else { "not_full" }
 }
@@ -426,7 +428,8 @@ fn retransmissions(
     Ok(())
 }
 
-/// What answered by an RST, in the order in which the kernel side counts; first nothing did.
+/// Kinds of sockets that answered with an RST, in the kernel programs' order; the first stands for
+/// RSTs that answered nothing.
 const ANSWERERS: [&str; RST_ANSWERERS + 1] =
     ["", "none", "listener", "request", "time_wait", "full"];
 
@@ -475,7 +478,7 @@ fn sockopts(
     Ok(())
 }
 
-/// The name of a [`Protocol`] on the wire.
+/// Name of a [`Protocol`] in the wire format.
 fn protocol(protocol: u8) -> &'static str {
     protocol_name(Protocol::try_from(protocol).ok())
 }

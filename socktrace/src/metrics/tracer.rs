@@ -35,13 +35,13 @@ pub(super) fn add(
     Ok(())
 }
 
-/// The process, as exporters have it.
+/// Adds the metrics of the process, as other exporters have them.
 pub(super) fn add_process(families: &Families) -> prometheus::Result<()> {
     families.collect(ProcessCollector::for_self())
 }
 
 fn events(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
-    // Where nobody wants events there is nothing to lose.
+    // If nobody wants events, none can be lost.
     if snapshot.stream.is_none() && snapshot.otlp.is_none() && snapshot.history.is_none() {
         return Ok(());
     }
@@ -229,7 +229,7 @@ fn maps(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
 }
 
 fn programs(families: &Families, snapshot: &Snapshot) -> prometheus::Result<()> {
-    // Not measured is not zero.
+    // Not measured is not the same as zero.
     let Some(programs) = &snapshot.runs else { return Ok(()) };
     let runs = families.counter(
         "socktrace_bpf_runs_total",

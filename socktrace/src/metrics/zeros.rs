@@ -1,9 +1,9 @@
-//! Zeros of failures that have not happened, so that `increase()` sees the first.
+//! Zeros of failures that have not happened yet, so that `increase()` sees the first.
 //!
-//! A counter that begins with its first failure has no sample before it, and Prometheus counts from the
-//! second. So each known pair of cause and errno is there from the start, provided that the hooks are
-//! attached which show it. A zero is a signature that is diagnosed as that pair, counted 0 times: it
-//! has the labels of what will be counted, and passes the same filter.
+//! A counter that begins with its first failure has no sample before it, and Prometheus counts from
+//! the second. So each known pair of cause and errno is there from the start, provided that the
+//! hooks that show it are attached. A zero is a signature that is diagnosed as that pair, counted 0
+//! times: it has the labels of later counts, and passes the same filters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,19 +30,19 @@ const IPV4: u8 = Family::Ipv4 as u8;
 const IPV6: u8 = Family::Ipv6 as u8;
 const TCP: &[Socket] = &[(Protocol::Tcp as u8, IPV4), (Protocol::Tcp as u8, IPV6)];
 const UDP: &[Socket] = &[(Protocol::Udp as u8, IPV4), (Protocol::Udp as u8, IPV6)];
-/// Of what is shown of IPv6 since Linux 6.5 only.
+/// For failures that IPv6 shows only since Linux 6.5.
 const UDP_IPV4: &[Socket] = &[(Protocol::Udp as u8, IPV4)];
 const UNIX: &[Socket] = &[(Protocol::Unix as u8, Domain::Unix as u8)];
 const NETLINK: &[Socket] = &[(Protocol::Netlink as u8, Domain::Netlink as u8)];
 const PACKET: &[Socket] = &[(Protocol::Packet as u8, Domain::Packet as u8)];
 const VSOCK: &[Socket] = &[(Protocol::Vsock as u8, Domain::Vsock as u8)];
-/// Of a descriptor that is no socket.
+/// For a descriptor that is not a socket.
 const NONE: &[Socket] = &[(0, 0)];
 
-/// What only a connect that has waited returns: return probes lose it. EINPROGRESS is not among them, as a fast
-/// open returns it elsewhere too.
+/// Errnos that only a connect that has waited returns: return probes lose them. EINPROGRESS is not
+/// among them, because a fast open returns it elsewhere, too.
 const WAITED: &[i32] = &[libc::EINTR, libc::ECONNRESET, libc::EALREADY];
-/// What a connect returns that sends nothing, and so waits for nobody.
+/// Errnos of a connect that sends nothing, and so does not wait.
 const AT_ONCE: &[i32] = &[
     libc::ENETUNREACH,
     libc::EHOSTUNREACH,
@@ -54,7 +54,7 @@ const AT_ONCE: &[i32] = &[
     libc::EAFNOSUPPORT,
     libc::EINVAL,
 ];
-/// What a connect of a Unix socket returns.
+/// Errnos of a connect of a Unix socket.
 const OF_UNIX_CONNECT: &[i32] = &[
     libc::ECONNREFUSED,
     libc::EAGAIN,
@@ -66,27 +66,28 @@ const OF_UNIX_CONNECT: &[i32] = &[
     libc::EINVAL,
     libc::EINTR,
 ];
-/// What only a Unix socket gets, whose address is a file or a name.
+/// Errnos that only a Unix socket gets, whose address is a file or a name.
 const OF_NAMES: &[i32] = &[libc::ENOENT, libc::ENOTDIR, libc::EPROTOTYPE];
-/// What a descriptor gets that is no socket.
+/// Errnos for a descriptor that is not a socket.
 const NO_SOCKET: &[i32] = &[libc::EBADF, libc::ENOTSOCK];
-/// What no message of `ICMPv6` is mapped to (`icmpv6_err_convert`), nor a route of IPv6.
+/// Errnos that no `ICMPv6` message (`icmpv6_err_convert`) and no IPv6 route is mapped to.
 const OF_IPV4: &[i32] = &[libc::ENOPROTOOPT, libc::EHOSTDOWN, libc::ENONET, libc::EOPNOTSUPP];
 
-/// What a hook sees when sockets fail in one way: the errno decides the cause, or is given by it.
+/// One way in which sockets fail, as seen by hooks: the errno decides the cause, or follows from
+/// it.
 #[derive(Clone, Copy)]
 struct Moment {
     kind: EventKind,
-    /// All of which show it together.
+    /// All of these are needed to show it.
     hooks: &'static [Hook],
     sockets: &'static [Socket],
     origin: Origin,
     flags: Flags,
-    /// The failure is the same in each, and only the label of a timer differs.
+    /// The failure is the same in each state; only the label of a timer differs.
     states: &'static [TcpState],
-    /// Errnos that it cannot have, beside those that its cause cannot.
+    /// Errnos that it cannot have, in addition to those that its cause cannot have.
     except: &'static [i32],
-    /// Those that it can have; all if empty.
+    /// The only errnos that it can have; all if empty.
     only: &'static [i32],
 }
 
@@ -121,17 +122,17 @@ impl Moment {
         Self { only, ..self }
     }
 
-    /// Whether it is seen, with this errno.
+    /// Whether failures with this errno are seen.
     fn is_seen(&self, health: &Health, errno: i32) -> bool {
         self.hooks.iter().all(|hook| match hook {
             Hook::Connect if WAITED.contains(&errno) => health.is_attached_in_full(*hook),
-            // Kprobes see what was accepted.
+            // Kprobes see only accepts that succeed.
             Hook::InetCskAccept => health.is_attached_in_full(*hook),
             hook => health.is_attached(*hook),
         })
     }
 
-    /// What would be counted of sockets that fail with this errno then.
+    /// Signatures that are counted when sockets fail with this errno.
     fn signatures(&self, errno: Errno) -> impl Iterator<Item = Signature> {
         let number = i32::from(errno.number());
         let is_given =
@@ -163,12 +164,12 @@ const fn ended(hooks: &'static [Hook], flags: Flags) -> Moment {
     Moment::of(EventKind::ConnectionEnded, hooks, TCP, flags)
 }
 
-/// It ends by an RST.
+/// A connection ends by an RST.
 const fn reset(flags: Flags) -> Moment {
     ended(&[Hook::TcpDone, Hook::TcpReset], flags).by(Origin::Reset)
 }
 
-/// The retransmission timer gives it up.
+/// The retransmission timer gives a connection up.
 const fn given_up(hooks: &'static [Hook], flags: Flags) -> Moment {
     ended(hooks, flags).by(Origin::RetransmitTimer)
 }
@@ -195,12 +196,12 @@ const PLAIN: Flags = Flags::empty();
 const PERSIST: Flags = Flags::UNSENT.with(Flags::ZERO_WINDOW);
 const KEEPALIVE: Flags = Flags::KEEPALIVE.with(Flags::PROBED);
 const NOT_SENT: Flags = Flags::SEND_FAILED.with(Flags::SOFT_ERROR);
-/// Data, or a FIN, may be on its way.
+/// Data, or a FIN, may be in flight.
 const SENDING: &[TcpState] = &[Established, CloseWait, FinWait1, Closing, LastAck];
-/// Nothing is.
+/// Nothing is in flight.
 const SILENT: &[TcpState] = &[Established, CloseWait, FinWait2];
 
-/// Each with the fewest flags that decide the cause.
+/// Each with the fewest flags that decide its cause.
 const MOMENTS: &[Moment] = &[
     // Connecting.
     reset(PLAIN).in_states(&[SynSent]),
@@ -284,16 +285,16 @@ const MOMENTS: &[Moment] = &[
     call(EventKind::Getsockopt, &[Hook::Getsockopt], NONE).only(NO_SOCKET),
 ];
 
-/// What has not failed so far, and can.
+/// Failures that have not happened yet, and can.
 pub(crate) struct Zeros(BTreeSet<Signature>);
 
 impl Zeros {
-    /// Those of the attached hooks that pass what narrows the counts.
+    /// Zeros that the attached hooks can report, if they pass the filter of the counts.
     pub(crate) fn new(about: &About, counts: &Counts) -> Self {
         Self(of(about).into_iter().filter(|zero| counts.admits(*zero)).collect())
     }
 
-    /// Adds those that are not counted.
+    /// Adds the zeros of signatures without a count.
     pub(super) fn add_to(&self, signatures: &mut BTreeMap<Signature, u64>) {
         for zero in &self.0 {
             signatures.entry(*zero).or_default();
@@ -319,7 +320,7 @@ fn of(about: &About) -> BTreeSet<Signature> {
     zeros
 }
 
-/// Whether the table has what a signature is diagnosed as, and this kernel can show it.
+/// Whether the table has the diagnosis of a signature, and this kernel can show it.
 fn is_known(about: &About, zero: Signature) -> bool {
     let Some(found) = diagnose(zero).diagnosis() else { return false };
     let is_shown = match found.cause {
@@ -335,7 +336,7 @@ fn is_known(about: &About, zero: Signature) -> bool {
         }
 }
 
-/// The same failure of TCP, where no call returns the errno before the socket is closed (`__tcp_close`).
+/// The same TCP failure, if no call returns the errno before the socket is closed (`__tcp_close`).
 fn undelivered(zero: Signature) -> Option<Signature> {
     let stayed_open = match EventKind::try_from(zero.kind) {
         Ok(EventKind::ConnectionEnded) => Flags::empty(),

@@ -9,7 +9,7 @@ use crate::{
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
 
-/// In the order of the page.
+/// Counters that begin at zero, in the order of the page.
 const BEGIN_AT_ZERO: [&str; 3] =
     ["socktrace_socket_errors_total", "socktrace_timeouts_total", "socktrace_undelivered_total"];
 
@@ -32,7 +32,7 @@ fn whole() -> About {
     about(|_| HookState::Attached)
 }
 
-/// The pairs of failures, of calls and of what is stored in sockets.
+/// Pairs of cause and errno, from failures of calls and from what is stored in sockets.
 fn pairs(about: &About) -> BTreeSet<(Cause, Errno)> {
     let found = of(about).into_iter().filter_map(|zero| match diagnose(zero) {
         Finding::Failure(found) => Some((found.cause, found.errno)),

@@ -1,8 +1,8 @@
-//! Attributes in OpenTelemetry's form.
+//! Attributes in OpenTelemetry's data model.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 
-/// Attributes that are added one by one; those that are not known are left out.
+/// List of attributes; unknown values are omitted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attributes(pub(super) Vec<KeyValue>);
 
@@ -27,7 +27,7 @@ impl Attributes {
         }
     }
 
-    /// A count, which is never as large as what does not fit.
+    /// Adds a count. Real counts never exceed `i64::MAX`.
     pub(super) fn count(&mut self, key: &str, count: u64) {
         self.number(key, i64::try_from(count).unwrap_or(i64::MAX));
     }
@@ -36,7 +36,7 @@ impl Attributes {
         self.add(key, Value::BoolValue(is));
     }
 
-    /// Whether there is one of this name.
+    /// Whether an attribute has this name.
     pub(super) fn has(&self, key: &str) -> bool {
         self.0.iter().any(|attribute| attribute.key == key)
     }
@@ -50,7 +50,7 @@ impl Attributes {
     }
 }
 
-/// A text as a value of its own.
+/// A text as a value.
 pub(super) fn text(text: String) -> AnyValue {
     AnyValue { value: Some(Value::StringValue(text)) }
 }

@@ -1,4 +1,4 @@
-//! What this host is called.
+//! Name and attributes of this host.
 
 use std::{env::consts::ARCH, fs};
 
@@ -6,24 +6,24 @@ use nix::unistd::gethostname;
 
 use super::attributes::Attributes;
 
-/// Where an installation has its id: machine-id(5), and where D-Bus had it before.
+/// Files with the id of the installation: machine-id(5), and the older file of D-Bus.
 const MACHINE_IDS: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 
-/// Attributes shared by everything that is sent.
+/// Attributes of the host, sent with everything.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Host {
     pub(super) name: Option<String>,
     pub(super) id: Option<String>,
     /// From `OTEL_RESOURCE_ATTRIBUTES`.
     pub(super) more: Vec<(String, String)>,
-    /// This program's service name: `OTEL_SERVICE_NAME`, or its attribute.
+    /// Name of socktrace as a service: `OTEL_SERVICE_NAME`, or the attribute `service.name`.
     pub(super) own_name: Option<String>,
 }
 
 impl Host {
-    /// This host, with what was asked to be said of it.
+    /// Reads this host's attributes and adds the configured ones.
     pub(crate) fn new(more: Vec<(String, String)>, own_name: Option<String>) -> Self {
-        // A container has another one than its host, or none.
+        // A container has a different machine-id than its host, or none.
         let asked = more.iter().find(|(key, _)| key == "host.id").map(|(_, value)| value.clone());
         let read = || MACHINE_IDS.iter().find_map(|path| fs::read_to_string(path).ok());
         let id = asked.or_else(read).map(|text| text.trim().to_owned());
@@ -32,9 +32,9 @@ impl Host {
         Self { name: name.filter(|name| !name.is_empty()), id, more, own_name }
     }
 
-    /// Adds what is known of it, but for what is known already.
+    /// Adds the host's attributes, except for those already present.
     pub(super) fn add(&self, attributes: &mut Attributes) {
-        // Whoever starts it may know better.
+        // Configured attributes take precedence.
         for (key, value) in &self.more {
             if !attributes.has(key) && !is_of_workload(key) {
                 attributes.text(key, value);
@@ -53,15 +53,15 @@ impl Host {
     }
 }
 
-/// Whether an attribute says which workload something is about: that of socktrace itself is not that of a
-/// program whose socket has failed.
+/// Whether an attribute identifies a workload. socktrace's own workload attributes do not apply to
+/// programs whose sockets fail.
 fn is_of_workload(key: &str) -> bool {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
     begins(&["service.", "container.", "k8s.", "process."])
         && !begins(&["k8s.node.", "k8s.cluster."])
 }
 
-/// A processor as OpenTelemetry calls it.
+/// The processor architecture in OpenTelemetry's spelling.
 fn arch(name: &str) -> &str {
     match name {
         "x86_64" => "amd64",

@@ -1,6 +1,6 @@
-//! What goes to an OpenTelemetry Collector: records as log records by workload, numbers as metrics.
+//! Export to an OpenTelemetry Collector: records as log records by workload, numbers as metrics.
 //!
-//! Encoding alone; queue, network and retries are in `socktrace_otlp`.
+//! This module only encodes; queue, network and retries are in `socktrace_otlp`.
 
 mod attributes;
 mod host;
@@ -19,5 +19,5 @@ pub(crate) use self::{
     sink::OtlpSink,
 };
 
-/// The scope of everything that is sent.
+/// Instrumentation scope of everything sent.
 pub(crate) const SCOPE: &str = "socktrace";

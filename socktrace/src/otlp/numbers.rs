@@ -1,4 +1,4 @@
-//! Metrics in OpenTelemetry's form, made of the page that Prometheus gets: so the two cannot disagree.
+//! Metrics in OpenTelemetry's data model, converted from the Prometheus page so that the two agree.
 
 use std::time::SystemTime;
 
@@ -15,22 +15,22 @@ use socktrace_otlp::Scope;
 
 use super::{attributes::Attributes, host::Host, resource};
 
-/// A family of the page, and what it is called elsewhere.
+/// A metric family of the page, and its OpenTelemetry name.
 struct Named {
     family: &'static str,
     name: &'static str,
     unit: &'static str,
-    /// Labels, and what they are called; others keep their names behind `socktrace.`.
+    /// Labels and their OpenTelemetry names; the others get the prefix `socktrace.`.
     labels: &'static [(&'static str, &'static str)],
 }
 
-/// Labels that have names in the semantic conventions.
+/// Labels with a name in the semantic conventions.
 const OF_SOCKETS: &[(&str, &str)] =
     &[("protocol", "network.transport"), ("family", "network.type"), ("errno", "error.type")];
 const OF_RESETS: &[(&str, &str)] = &[("reason", "socktrace.rst.reason")];
 const OF_DROPS: &[(&str, &str)] = &[("reason", "socktrace.lost.reason")];
 
-/// Metrics that are sent. The others are about socktrace itself, and only on the page.
+/// Metrics to send. The others describe socktrace itself and appear only on the page.
 const SENT: &[Named] = &[
     Named {
         family: "socktrace_socket_errors_total",
@@ -76,7 +76,7 @@ const SENT: &[Named] = &[
     },
 ];
 
-/// When counting began, and what the numbers are about.
+/// Start of counting, and the scope and host of the metrics.
 pub(crate) struct Since {
     start: u64,
     scope: Scope,
@@ -84,17 +84,17 @@ pub(crate) struct Since {
 }
 
 impl Since {
-    /// Counting begins now.
+    /// Starts counting now.
     pub(crate) fn now(scope: Scope, host: Host) -> Self {
         Self { start: now(), scope, host }
     }
 }
 
-/// The numbers of a page, to be sent.
+/// Converts a page to an export request.
 pub(crate) fn request(since: &Since, page: &[MetricFamily]) -> ExportMetricsServiceRequest {
     let times = Times { start: since.start, now: now() };
     let metrics = SENT.iter().filter_map(|named| {
-        // What is not measured has no family.
+        // The page lacks families that are not measured.
         let family = page.iter().find(|family| family.name() == named.family)?;
         metric(named, family, times)
     });
@@ -119,7 +119,7 @@ fn now() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(0)
 }
 
-/// A metric; `None` without a series, as a metric has at least one point.
+/// Converts a metric; `None` if it has no series, because a metric needs at least one point.
 fn metric(named: &Named, family: &MetricFamily, times: Times) -> Option<Metric> {
     let series = family.get_metric();
     if series.is_empty() {
@@ -158,7 +158,7 @@ fn histogram(named: &Named, series: &proto::Metric, times: Times) -> HistogramDa
     let observed = series.get_histogram();
     let buckets = observed.get_bucket();
     let count = observed.get_sample_count();
-    // Prometheus counts all below a bound, OpenTelemetry those between two.
+    // Prometheus counts everything below a bound, OpenTelemetry what lies between two bounds.
     let cumulative = buckets.iter().map(Bucket::cumulative_count).chain([count]);
     let mut before = 0;
     let bucket_counts = cumulative.map(|all| all - std::mem::replace(&mut before, all)).collect();

@@ -1,4 +1,4 @@
-//! Events as log records, by the names of OpenTelemetry's semantic conventions.
+//! Events as log records, named by OpenTelemetry's semantic conventions.
 
 use std::{path::Path, time::SystemTime};
 
@@ -19,11 +19,11 @@ use crate::{
     sinks::{event_name, flood_reason, reason},
 };
 
-/// Events that are missing.
+/// Event name for lost events.
 const EVENTS_LOST: &str = "socktrace.events.lost";
 
-/// The name of a log record, by that of the line about the same; `None` for what is no log record: a
-/// retransmission is a number.
+/// Name of the log record for an event. `None` if the event is not logged: retransmissions are only
+/// counted.
 fn record_name(event: &str) -> Option<&'static str> {
     Some(match event {
         "failure" => "socktrace.socket.failure",
@@ -36,7 +36,7 @@ fn record_name(event: &str) -> Option<&'static str> {
     })
 }
 
-/// The log record of an event. `is_redacted` leaves addresses out.
+/// Converts an event to a log record. `is_redacted` omits addresses.
 pub(super) fn of_record(record: &Record, is_redacted: bool) -> Option<LogRecord> {
     let raw = &record.event;
     let name = record_name(event_name(record.finding, raw.signature.kind))?;
@@ -75,7 +75,7 @@ pub(super) fn of_record(record: &Record, is_redacted: bool) -> Option<LogRecord>
     Some(log_record(name, record.time, severity(record.finding), body, attributes))
 }
 
-/// The log record of many events, of which each by itself is not known.
+/// Converts a flood to a log record. Details of its individual events are not known.
 pub(super) fn of_flood(flood: &Flood, is_redacted: bool) -> Option<LogRecord> {
     let name = record_name(event_name(flood.finding, flood.signature.kind))?;
     let mut attributes = Attributes::default();
@@ -100,7 +100,7 @@ pub(super) fn of_flood(flood: &Flood, is_redacted: bool) -> Option<LogRecord> {
     Some(log_record(name, flood.time, severity, flood_reason(flood), attributes))
 }
 
-/// The log record that says that so many are missing.
+/// Log record that reports a number of lost events.
 pub(super) fn of_lost(count: u64, why: &str) -> LogRecord {
     let mut attributes = Attributes::default();
     attributes.count("socktrace.lost.count", count);
@@ -150,7 +150,7 @@ const fn severity_text(severity: SeverityNumber) -> &'static str {
     }
 }
 
-/// What it means.
+/// Adds the diagnosis.
 fn add_meaning(attributes: &mut Attributes, finding: Finding, signature: Signature) {
     let Some(found) = finding.diagnosis() else { return };
     let Diagnosis { cause, errno, direction, call, severity, sigpipe } = found;
@@ -165,7 +165,7 @@ fn add_meaning(attributes: &mut Attributes, finding: Finding, signature: Signatu
     attributes.known("socktrace.sigpipe", sigpipe_name(sigpipe));
 }
 
-/// Kind of the socket.
+/// Adds the kind of socket.
 fn add_socket(
     attributes: &mut Attributes,
     signature: Signature,
@@ -184,7 +184,7 @@ fn add_socket(
     attributes.known("socktrace.role", role.map(role_name));
 }
 
-/// A TCP state as the semantic conventions call it.
+/// The TCP state in the semantic conventions' spelling.
 const fn connection_state(state: TcpState) -> &'static str {
     match state {
         TcpState::Established => "established",
@@ -201,7 +201,7 @@ const fn connection_state(state: TcpState) -> &'static str {
     }
 }
 
-/// Addresses and ports, by place and, where the role is known, by role.
+/// Adds addresses and ports, as local and peer and, if the role is known, as client and server.
 fn add_ends(attributes: &mut Attributes, record: &Record, is_redacted: bool) {
     let ends = match record.role {
         Some(Role::Client) => [(record.local, "client"), (record.remote, "server")],
@@ -219,7 +219,7 @@ fn add_ends(attributes: &mut Attributes, record: &Record, is_redacted: bool) {
     }
 }
 
-/// The socket's owner, and other processes involved.
+/// Adds the socket's owner, and other processes involved.
 fn add_process(attributes: &mut Attributes, record: &Record) {
     if let Some(process) = &record.process {
         attributes.number("process.pid", process.pid);
@@ -245,7 +245,7 @@ fn add_process(attributes: &mut Attributes, record: &Record) {
     }
 }
 
-/// The executable; only its name where that is all that is known.
+/// Adds the executable, or only its name if the path is unknown.
 fn add_executable(attributes: &mut Attributes, exe: Option<&str>, comm: Option<&str>) {
     let name = exe.and_then(|exe| Path::new(exe).file_name()?.to_str()).or(comm);
     attributes.known("process.executable.name", name);

@@ -1,4 +1,4 @@
-//! The workload that a record is about.
+//! Resources: the workloads that records are about.
 
 use std::{borrow::Cow, num::NonZeroUsize, sync::Arc};
 
@@ -10,13 +10,13 @@ use socktrace_otlp::Encoded;
 use super::{SCOPE, attributes::Attributes, host::Host};
 use crate::owner::Service;
 
-/// Workloads whose encoding is kept.
+/// Maximum number of cached encodings.
 const KEPT: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
-/// A service, and the program where the service has no name.
+/// A service, and the program if the service has no name.
 type Workload = (Arc<Service>, Option<Arc<str>>);
 
-/// Resources of workloads, encoded once as long as they are in use.
+/// Cache of encoded resources.
 pub(crate) struct Resources {
     host: Host,
     own: Arc<[u8]>,
@@ -29,12 +29,12 @@ impl Resources {
         Self { host, own, known: LruCache::new(KEPT) }
     }
 
-    /// That of socktrace itself.
+    /// Resource of socktrace itself.
     pub(super) fn own(&self) -> Arc<[u8]> {
         Arc::clone(&self.own)
     }
 
-    /// That of a service; of a program where the service has no name.
+    /// Resource of a service, or of a program if the service has no name.
     pub(super) fn of(&mut self, service: &Arc<Service>, program: Option<&str>) -> Arc<[u8]> {
         let program = program.filter(|_| name(service).is_none()).map(Arc::from);
         let key = (Arc::clone(service), program);
@@ -47,8 +47,8 @@ impl Resources {
     }
 }
 
-/// What a service is called on its own: the container in its pod, the container, or the unit. What is only
-/// claimed is not a name.
+/// Name of a service: the container within its pod, the container, or the unit. Claimed names do
+/// not count.
 fn name(service: &Service) -> Option<String> {
     if let Some(container) = service.trusted_container() {
         return Some(container.label().to_owned());
@@ -56,11 +56,11 @@ fn name(service: &Service) -> Option<String> {
     service.label().map(Cow::into_owned)
 }
 
-/// A workload's attributes.
+/// Attributes of a workload.
 pub(super) fn workload(host: &Host, service: &Service, program: Option<&str>) -> Resource {
     let mut attributes = Attributes::default();
     let name = name(service).unwrap_or_else(|| match program {
-        // As the specification has it of a service that has no name.
+        // The specification's name for a service without one.
         Some(program) => format!("unknown_service:{program}"),
         None => "unknown_service".to_owned(),
     });
@@ -69,7 +69,7 @@ pub(super) fn workload(host: &Host, service: &Service, program: Option<&str>) ->
     attributes.known("service.namespace", pod.and_then(|pod| pod.namespace.as_deref()));
     let instance = match (container, &host.id) {
         (Some(container), _) => Some(container.id.clone()),
-        // One of a name on a host.
+        // A unit's name is unique only on its host.
         (None, Some(host)) => Some(format!("{host}/{name}")),
         (None, None) => None,
     };
@@ -92,7 +92,7 @@ pub(super) fn workload(host: &Host, service: &Service, program: Option<&str>) ->
     Resource { attributes: attributes.0, ..Resource::default() }
 }
 
-/// Attributes of socktrace itself, of which metrics are.
+/// Attributes of socktrace itself, the resource of the metrics.
 pub(super) fn own(host: &Host) -> Resource {
     let mut attributes = Attributes::default();
     let asked = host.more.iter().find(|(key, _)| key == "service.name");

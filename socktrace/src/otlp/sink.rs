@@ -1,4 +1,4 @@
-//! The sink: encodes records and puts them into the queue. Never waits for anything.
+//! The sink: encodes records and puts them into the queue. It never blocks.
 
 use std::{process, sync::Arc};
 
@@ -11,20 +11,21 @@ use crate::{
     sinks::Sink,
 };
 
-/// Gives records to an exporter.
+/// Sink that passes records to an exporter.
 pub(crate) struct OtlpSink {
     queue: Arc<Queue>,
     resources: Resources,
     is_redacted: bool,
-    /// This process, whose own failures to reach the collector would bring more of them.
+    /// This process. Exporting its own failures to reach the collector would cause even more of
+    /// them.
     own: u32,
-    /// Events that the kernel side had no room for.
+    /// Events lost in the kernel because a buffer was full.
     lost_in_kernel: Missing,
-    /// Records that the queue had no room for.
+    /// Records dropped here because the queue was full.
     lost_here: Missing,
 }
 
-/// Events that are missing: all, and those that a record has said to be.
+/// Lost events: the total, and how many of them have been reported.
 #[derive(Default)]
 struct Missing {
     total: u64,
@@ -96,7 +97,7 @@ impl Sink for OtlpSink {
             [(&mut self.lost_in_kernel, "ring_buffer_full"), (&mut self.lost_here, "queue_full")]
         {
             let count = missing.total.saturating_sub(missing.said);
-            // Later where it finds no room itself.
+            // Retry later if the queue has no room for this record either.
             if count > 0 && self.queue.has_room() {
                 self.queue.push(Encoded::new(&own, record::of_lost(count, why)));
                 missing.said = missing.total;

@@ -1,4 +1,4 @@
-//! Tests of what is sent: names and values as OpenTelemetry has them.
+//! Tests of the exported names and values against OpenTelemetry's conventions.
 
 use std::{collections::BTreeMap, process, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{
     sinks::Sink,
 };
 
-/// Attributes as JSON, so that they can be held against texts and numbers alike.
+/// Attributes as JSON, so that texts and numbers compare alike.
 fn values_of(attributes: &[KeyValue]) -> BTreeMap<String, serde_json::Value> {
     let value = |value: &Option<AnyValue>| match value.as_ref().and_then(|any| any.value.as_ref()) {
         Some(Value::StringValue(text)) => json!(text),
@@ -45,7 +45,7 @@ fn body(log: &LogRecord) -> String {
     }
 }
 
-/// A reset of a connection of a server, with all that can be known.
+/// A reset server connection, with every detail known.
 fn reset() -> Record {
     let mut record = decoded(reset_event());
     record.role = Some(Role::Server);
@@ -184,7 +184,7 @@ fn addresses_can_be_left_out() {
     );
 }
 
-/// The cart of the shop, in a pod.
+/// The shop's cart, in a pod.
 fn pod(claimed: bool) -> Service {
     Service {
         unit: Some("kubelet.service".to_owned()),
@@ -231,7 +231,7 @@ fn a_resource_is_the_workload() {
         assert_eq!(cart.get(name), Some(&json!(value)), "{name}");
     }
     assert!(cart.contains_key("host.arch"));
-    // What is only claimed is not a name, and no container either.
+    // A claimed pod provides neither a name nor a container.
     let claimed = of(&pod(true), None);
     assert_eq!(claimed["service.name"], json!("kubelet.service"));
     assert!(!claimed.keys().any(|key| key.starts_with("k8s.pod") || key.starts_with("container")));
@@ -293,7 +293,7 @@ fn what_is_lost_is_said_once() {
     assert_eq!(lost["socktrace.lost.count"], json!(2));
 }
 
-/// A family with a series of this value.
+/// A family with one series of this value.
 fn counter(name: &str, labels: &[(&str, &str)], value: u64) -> MetricFamily {
     let names: Vec<_> = labels.iter().map(|(name, _)| *name).collect();
     let values: Vec<_> = labels.iter().map(|(_, value)| *value).collect();
@@ -351,7 +351,7 @@ fn metrics_are_the_numbers_of_the_page() {
     let errors = found["socktrace.socket.errors"];
     assert_eq!((errors.unit.as_str(), errors.description.as_str()), ("{error}", "Help."));
     let Some(Data::Sum(sum)) = &errors.data else { panic!("{errors:?}") };
-    // Cumulative.
+    // 2 is cumulative.
     assert!(sum.is_monotonic && sum.aggregation_temporality == 2);
     let point = &sum.data_points[0];
     assert_eq!(point.value, Some(number_data_point::Value::AsInt(5)));

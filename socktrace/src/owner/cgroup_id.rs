@@ -1,12 +1,13 @@
-//! From a cgroup's id, as `bpf_get_current_cgroup_id` gives it, to its path.
+//! Look-up of a cgroup's path by its id, as returned by `bpf_get_current_cgroup_id`.
 //!
-//! The id is that of the kernfs node, and the inode of the cgroup's directory. The kernel takes it
-//! as a file handle too, and opens the directory without a search. Among 5,000 cgroups that takes
-//! 15 µs, the walk over all of them 36 ms (6.18; in a guest without KVM 0.3 ms and 290 ms on 5.10,
-//! 0.5 ms and 120 ms on 6.12): so handles where `CAP_DAC_READ_SEARCH` allows them, else the walk.
+//! The id is that of the kernfs node, and also the inode of the cgroup's directory. The kernel
+//! accepts it as a file handle and opens the directory without a search. Among 5,000 cgroups, that
+//! takes 15 µs and a walk over all of them 36 ms (6.18; in a guest without KVM 0.3 ms and 290 ms on
+//! 5.10, 0.5 ms and 120 ms on 6.12). Handles are therefore used if `CAP_DAC_READ_SEARCH` allows
+//! them, else the walk.
 //!
-//! Ids are not used again (`kernfs_node.id` counts up to 64 bits) and cgroup2 renames nothing: what
-//! was found stays true when the cgroup has gone, and what has gone will not come back.
+//! Ids are never reused (`kernfs_node.id` counts up to 64 bits), and cgroup2 has no renames. A path
+//! therefore stays valid after its cgroup is gone, and a removed cgroup never returns.
 
 use std::{
     ffi::c_int,
@@ -31,39 +32,39 @@ use super::{
     service::Unknown,
 };
 
-/// How many paths are kept, of cgroups that are there and that have gone: 2 MiB as paths usually
-/// are, 8 MiB when all are as long as they may.
+/// Maximum number of cached paths, of present and removed cgroups: 2 MiB with paths of typical
+/// length, 8 MiB if all have the maximum length.
 const KEPT: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
 
-/// Longer paths are cut. What a service is named by comes long before.
+/// Longer paths are truncated. The components that name a service come far earlier.
 const PATH_LIMIT: usize = 1_024;
 
-/// The type of kernfs's file handles, `FILEID_KERNFS`, since 5.5.
+/// Type of kernfs file handles, `FILEID_KERNFS`, since 5.5.
 const FILEID_KERNFS: c_int = 0xfe;
 
-/// Between two walks there is at least this,
+/// Minimum pause between two walks.
 const WALK_PAUSE: Duration = Duration::from_secs(1);
 
-/// and so many times what the last one took: walks take 2 % of a processor at most.
+/// Minimum pause as a multiple of the last walk's duration: walks use at most 2 % of a processor.
 const WALK_SHARE: u32 = 50;
 
-/// Finds and keeps the paths of cgroups.
+/// Cache of cgroup paths by id.
 pub(super) struct CgroupIds {
     root: PathBuf,
-    /// Whether the mount shows every cgroup, so that what is not there has gone.
+    /// Whether the mount shows every cgroup, so that an absent one must have been removed.
     complete: bool,
-    /// The root, where directories can be opened by handle.
+    /// The root directory, if cgroups can be opened by handle.
     handles: Option<File>,
-    /// Results of look-ups; that nothing was found is final too.
+    /// Results of look-ups. A negative result is final too.
     known: LruCache<u64, Result<Arc<str>, Unknown>>,
     next_walk: Instant,
 }
 
 impl CgroupIds {
-    /// Learns every cgroup of the cgroup2 that is mounted at `root`, so that those are known that
-    /// go before they are asked for.
+    /// Reads every cgroup of the cgroup2 mounted at `root`, so that even cgroups removed before
+    /// their first look-up are found.
     pub(super) fn new(root: PathBuf, complete: bool) -> Self {
-        // Not simply tried: a filter of system calls may kill who has not got the capability.
+        // Checked rather than tried: a seccomp filter may kill a process that lacks the capability.
         let allowed = caps::has_cap(None, CapSet::Effective, Capability::CAP_DAC_READ_SEARCH);
         Self::open(root, complete, allowed.unwrap_or(false))
     }
@@ -84,7 +85,7 @@ impl CgroupIds {
         ids
     }
 
-    /// Another one, that knows the same.
+    /// A second instance with the same cached paths.
     pub(super) fn beside(&self) -> Self {
         Self {
             root: self.root.clone(),
@@ -95,11 +96,11 @@ impl CgroupIds {
         }
     }
 
-    /// The path of a cgroup, from the root of what is mounted.
+    /// Returns the path of a cgroup, relative to the root of the mount.
     ///
     /// # Errors
-    /// [`Unknown::CgroupGone`], [`Unknown::NotVisible`], or [`Unknown::Busy`]: then it may be found
-    /// later.
+    /// [`Unknown::CgroupGone`], [`Unknown::NotVisible`], or [`Unknown::Busy`] if a later call may
+    /// succeed.
     pub(super) fn path(&mut self, id: u64) -> Result<Arc<str>, Unknown> {
         if let Some(known) = self.known.get(&id) {
             return known.clone();
@@ -115,14 +116,14 @@ impl CgroupIds {
         found
     }
 
-    /// Whether a cgroup that was asked for is there no more. One that was not is taken for gone.
+    /// Whether a cgroup has been removed. One that was never looked up counts as removed.
     pub(super) fn is_gone(&self, id: u64) -> bool {
         let Some(Ok(path)) = self.known.peek(&id) else { return true };
         let directory = self.root.join(path.trim_start_matches('/'));
         !fs::metadata(directory).is_ok_and(|metadata| metadata.ino() == id)
     }
 
-    /// Opens a cgroup by its handle; `None` when that does not work here.
+    /// Opens a cgroup by its handle; `None` if handles do not work here.
     fn by_handle(&mut self, id: u64) -> Option<Result<Arc<str>, Unknown>> {
         let opened = open_by_handle(self.handles.as_ref()?, id);
         let path = opened.and_then(|cgroup| {
@@ -143,17 +144,17 @@ impl CgroupIds {
         }
     }
 
-    /// Walks over all cgroups and keeps them; returns the wanted one.
+    /// Walks all cgroups and caches their paths; returns that of the wanted one.
     ///
     /// # Errors
-    /// As [`Self::path`].
+    /// The errors of [`Self::path`].
     fn walk(&mut self, wanted: Option<u64>) -> Result<Arc<str>, Unknown> {
         let begin = Instant::now();
         let mut found = None;
         let root = self.root.clone();
         let extent = walk(&root, |id, path| {
             let is_wanted = wanted == Some(id);
-            // What nobody has asked for does not push out what somebody has.
+            // Cgroups that nobody has looked up do not evict those that somebody has.
             let is_new = self.known.len() < KEPT.get() && !self.known.contains(&id);
             if (is_wanted || is_new)
                 && let Some(path) = self.below_root(path)
@@ -176,18 +177,18 @@ impl CgroupIds {
         if self.complete { Unknown::CgroupGone } else { Unknown::NotVisible }
     }
 
-    /// The path within the hierarchy; `None` when it is elsewhere, as cgroups outside of this
-    /// process's cgroup namespace are.
+    /// The path within the hierarchy; `None` if it is outside, like cgroups beyond this process's
+    /// cgroup namespace.
     fn below_root(&self, path: &Path) -> Option<Arc<str>> {
         let below = path.strip_prefix(&self.root).ok()?.to_string_lossy();
-        // The directory may have gone since it was opened.
+        // The directory may have been removed since it was opened.
         let below = below.strip_suffix(" (deleted)").unwrap_or(&below);
         Some(shorten(&format!("/{below}")).into())
     }
 }
 
-/// The path without the directories beyond the limit: whole ones, since half a name would be
-/// another.
+/// Truncates a path to the limit at a directory boundary, because half a name could be another
+/// name.
 fn shorten(path: &str) -> &str {
     if path.len() <= PATH_LIMIT {
         return path;
@@ -196,30 +197,30 @@ fn shorten(path: &str) -> &str {
     head.rsplit_once('/').map_or(head, |(whole, _)| whole)
 }
 
-/// `struct file_handle` with what kernfs puts in it.
+/// `struct file_handle` with kernfs's payload.
 #[repr(C)]
 struct KernfsHandle {
-    /// Size of what follows the type.
+    /// Size of the fields after the type.
     handle_bytes: u32,
     handle_type: c_int,
     id: u64,
 }
 
-/// Opens a cgroup, only to learn its path.
+/// Opens a cgroup with `O_PATH`, just to read its path.
 ///
 /// # Errors
-/// ESTALE when there is none of this id.
+/// ESTALE if no cgroup has this id.
 fn open_by_handle(root: &File, id: u64) -> io::Result<OwnedFd> {
     let mut handle = KernfsHandle { handle_bytes: 8, handle_type: FILEID_KERNFS, id };
     let handle = (&raw mut handle).cast();
-    // SAFETY: the handle lives until the call returns, and `handle_bytes` of it follow the header.
+    // SAFETY: the handle lives until the call returns, and `handle_bytes` bytes follow its header.
     let fd = unsafe {
         libc::open_by_handle_at(root.as_raw_fd(), handle, libc::O_PATH | libc::O_CLOEXEC)
     };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call has just opened it, and nobody else knows of it.
+    // SAFETY: the call has just opened it, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -258,14 +259,14 @@ mod tests {
         assert_eq!(ids.path(new), Err(Unknown::Busy));
         ids.next_walk = Instant::now();
         assert_eq!(ids.path(absent), Err(Unknown::CgroupGone));
-        // That walk has found the other one too.
+        // That walk has also found the other one.
         assert_eq!(ids.path(new).as_deref(), Ok("/new.service"));
-        // No walk for what is known to have gone.
+        // A cgroup known to be gone causes no walk.
         let next_walk = Instant::now();
         ids.next_walk = next_walk;
         assert_eq!(ids.path(absent), Err(Unknown::CgroupGone));
         assert_eq!(ids.next_walk, next_walk);
-        // Where not all is to be seen, it may be elsewhere.
+        // If not all cgroups are visible, it may exist elsewhere.
         ids.complete = false;
         assert_eq!(ids.path(absent ^ (1 << 41)), Err(Unknown::NotVisible));
     }
@@ -274,7 +275,7 @@ mod tests {
     fn what_cannot_be_opened_by_handle_is_walked_for() {
         let root = tempfile::tempdir().expect("a directory");
         let mut ids = ids(root.path());
-        // Without the capability EPERM, with it EBADF, since this is not opened for reading.
+        // EPERM without the capability; EBADF with it, because this descriptor has `O_PATH`.
         let unusable = File::options().read(true).custom_flags(libc::O_PATH).open(root.path());
         ids.handles = Some(unusable.expect("opened"));
         let new = make(root.path(), "new.service");

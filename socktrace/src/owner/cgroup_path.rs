@@ -1,8 +1,9 @@
-//! What a cgroup's path says about the service in it.
+//! Service, container and pod, as encoded in a cgroup's path.
 //!
-//! Whoever runs the host decides about a path up to its first service, scope or container: these
-//! may be handed to a user (`user@1000.service`), or to what runs in a container, who may create
-//! any name below. systemd hands no slices to anybody. So what follows is marked as claimed.
+//! The host's administrator controls a path up to its first service, scope or container. These may
+//! be delegated to a user (`user@1000.service`) or to programs in a container, who may create any
+//! name below them. systemd never delegates slices. All components after a delegation are therefore
+//! marked as claimed.
 
 use super::{
     container::container,
@@ -12,30 +13,30 @@ use super::{
     systemd,
 };
 
-/// Services that keep their containers' cgroups to themselves, in case the runtime uses the cgroupfs
-/// driver and is given a parent that is meant for systemd's.
+/// Services that do not hand their cgroups on. The containers' cgroups are below them if the
+/// runtime uses the cgroupfs driver with a parent meant for the systemd driver.
 const RUNTIMES: [&str; 3] = ["containerd.service", "crio.service", "docker.service"];
 
-/// How much of a path is kept. A container in a pod in a Kubernetes node that is itself a
+/// Maximum length of a stored path. A container in a pod of a Kubernetes node that is itself a
 /// container (kind) has some 350 bytes.
 const PATH_LIMIT: usize = 512;
 
 impl Service {
-    /// Reads the path of a cgroup, from the root of its hierarchy, v1 or v2.
+    /// Parses the path of a cgroup, from the root of its hierarchy, v1 or v2.
     ///
-    /// Of containers in containers the innermost counts, and the outermost is kept too. From within
-    /// a cgroup namespace paths begin with `..` for each directory that is not visible.
+    /// Of nested containers, the innermost counts; the outermost is stored too. Within a cgroup
+    /// namespace, paths begin with one `..` for each invisible directory.
     pub(crate) fn from_cgroup_path(path: &str) -> Self {
         let mut service =
             Self { cgroup: Some(plain::printable(path, PATH_LIMIT)), ..Self::default() };
-        // Whether the path so far is as this host's own managers made it.
+        // Whether all components up to here were created by the host's own managers.
         let mut hosts = true;
-        // systemd looks for a unit only behind slices.
+        // systemd recognizes units only directly below slices.
         let mut units = true;
         let mut slice = None;
         let mut parent = "";
         for component in path.split('/').filter(|part| !matches!(*part, "" | "." | "..")) {
-            // The host's own pod counts, whatever a container in it claims.
+            // The host's own pod takes precedence over any claimed in its containers.
             if let Some(found) = pod(component, parent)
                 && service.pod.as_ref().is_none_or(|known| known.claimed)
             {
@@ -68,7 +69,7 @@ impl Service {
         service
     }
 
-    /// Notes a unit that is no slice; whether one of the user's can follow.
+    /// Stores a unit that is not a slice; returns whether a user's unit may follow.
     fn name_unit(&mut self, name: &str) -> bool {
         if self.unit.is_some() {
             self.user_unit = Some(name.into());

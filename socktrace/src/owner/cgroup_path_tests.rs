@@ -1,4 +1,4 @@
-//! Tests of what paths show, with the paths that systemd and each runtime really make.
+//! Tests with paths that systemd and the runtimes really create.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee04
 const INNER: &str = "ec08435e04266c5ba381fccbb829f626d11d8ddf5f8f547263c7a2d79ab4787a";
 const UID: &str = "8712f785-1a3e-41ec-a00b-e2dcc77431cb";
 
-/// A path in which `ID`, `INNER`, `UID` and `U_I_D` (with underscores) stand for the values above.
+/// Parses a path. `ID`, `INNER`, `UID` and `U_I_D` (with underscores) stand for the values above.
 fn read(path: &str) -> Service {
     let path = path
         .replace("INNER", INNER)
@@ -45,7 +45,7 @@ fn units_of_the_system() {
             "/machine.slice/machine-qemu\\x2d1\\x2dvm.scope/libvirt/emulator",
             "machine-qemu\\x2d1\\x2dvm.scope",
         ),
-        // Nothing better than the slice.
+        // The slice for want of a unit.
         ("/system.slice", "system.slice"),
         ("/foo.slice/foo-bar.slice", "foo-bar.slice"),
         ("/foo.slice/jobs", "foo.slice"),
@@ -77,7 +77,7 @@ fn units_of_users() {
         ("/user@1000.service", "user@1000.service", None),
         ("/user@1000.service/app.slice", "user@1000.service", None),
         ("/user@1000.service/waldo/a.service", "user@1000.service", None),
-        // A user's own tree does not make him another.
+        // A user's own tree does not change the user.
         (
             "/user@1000.service/user.slice/user-0.slice/user@0.service/a.service",
             "user@1000.service",
@@ -128,7 +128,7 @@ fn containers_of_each_runtime() {
         ("/actions_job/ID", None, None),
         ("/ID", None, None),
         ("/ecs/4d5e/ID", None, None),
-        // cgroupfs driver with a parent for systemd's
+        // cgroupfs driver with a parent meant for the systemd driver
         ("/system.slice:docker:ID", Some(Docker), None),
         ("/machine.slice:libpod:ID", Some(Podman), None),
         // as seen from within a cgroup namespace
@@ -177,7 +177,7 @@ fn pods_of_each_runtime() {
         ("/kubepods/burstable/podUID/ID", None, Qos::Burstable),
         ("/kubepods/besteffort/podUID/ID/kube-proxy", None, Qos::BestEffort),
         ("/kubepods/podUID/crio-ID", Some(CriO), Qos::Guaranteed),
-        // drivers that differ
+        // kubelet and runtime with different drivers
         (
             "/system.slice/containerd.service/kubepods-burstable-podU_I_D.slice:cri-containerd:ID",
             Some(Containerd),
@@ -278,7 +278,7 @@ fn a_long_path_is_read_whole_and_kept_in_part() {
     assert_eq!(service.cgroup.map(|kept| kept.len()), Some(PATH_LIMIT));
 }
 
-/// Directories that mean something, whole and in parts, and ones that mean nothing.
+/// Components with a meaning, whole and in parts, and meaningless ones.
 fn component() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("system.slice".to_owned()),

@@ -1,4 +1,4 @@
-//! Every cgroup of cgroup2, with its id.
+//! Walk over all cgroups of cgroup2, with their ids.
 
 use std::{
     collections::VecDeque,
@@ -8,29 +8,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The most directories read in one walk, so that a user with a subtree of his own cannot make it
-/// endless.
+/// Maximum number of directories read in one walk, so that no user's subtree can make it endless.
 const DIRECTORY_LIMIT: usize = 65_536;
 
-/// Links of a directory without directories in it: its name and its own `.`.
+/// Links of a directory without subdirectories: its name and its own `.`.
 const LEAF_LINKS: u64 = 2;
 
-/// How much a walk has seen.
+/// Completeness of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     Whole,
-    /// All but what this process may not read.
+    /// All cgroups except those that this process may not read.
     Readable,
-    /// There were too many, or the system had no more descriptors or memory.
+    /// There were too many cgroups, or descriptors or memory ran out.
     Cut,
 }
 
-/// Calls `found` with id and path of each cgroup below `root`.
+/// Calls `found` with the id and path of each cgroup below `root`.
 ///
-/// Breadth first: what is deep in somebody's own subtree cannot keep the host's services from being
-/// found. The id is the inode, which 64-bit kernels take from the kernfs node as it is
-/// (`kernfs_ino`), and so is `d_ino`. kernfs counts directories in `st_nlink`; those without any
-/// in them, which are most, are not read, which saves three quarters of the time.
+/// The walk is breadth first, so that a user's deep subtree cannot keep it from finding the host's
+/// services. The id is the inode, which 64-bit kernels copy from the kernfs node unchanged
+/// (`kernfs_ino`), as they do with `d_ino`. kernfs counts subdirectories in `st_nlink`. Directories
+/// without any, the majority, are not read, which saves three quarters of the time.
 pub(super) fn walk(root: &Path, mut found: impl FnMut(u64, &Path)) -> Extent {
     let mut extent = Extent::Whole;
     let mut queue = VecDeque::from([PathBuf::from(root)]);
@@ -39,7 +38,7 @@ pub(super) fn walk(root: &Path, mut found: impl FnMut(u64, &Path)) -> Extent {
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) => match error.kind() {
-                // It may go at any moment.
+                // A cgroup may be removed at any moment.
                 ErrorKind::NotFound => continue,
                 ErrorKind::PermissionDenied => {
                     extent = Extent::Readable;

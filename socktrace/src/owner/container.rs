@@ -1,4 +1,4 @@
-//! Which names of cgroups are containers, by runtime.
+//! Recognition of containers by the names of their cgroups, for each runtime.
 
 use super::{
     plain,
@@ -6,24 +6,24 @@ use super::{
     systemd,
 };
 
-/// Digits of a container's id: runtimes take a SHA-256, or as many random digits.
+/// Number of digits of a container's id: a SHA-256, or as many random digits.
 const ID_DIGITS: usize = 64;
 
-/// What comes before the id, in a scope (`docker-ID.scope`, systemd driver), in a directory
-/// (`crio-ID`, cgroupfs driver), or between colons (`system.slice:docker:ID`, when the cgroupfs
-/// driver is given a parent that is meant for systemd's). The processes that watch over containers
-/// (`crio-conmon-ID.scope`) have other names instead of the id.
+/// Prefixes of the id in a scope (`docker-ID.scope`, systemd driver), a directory (`crio-ID`,
+/// cgroupfs driver), or between colons (`system.slice:docker:ID`, cgroupfs driver with a parent
+/// meant for the systemd driver). The monitor processes of containers (`crio-conmon-ID.scope`) have
+/// different names in place of the id.
 const PREFIXES: [(&str, Runtime); 6] = [
     ("docker", Runtime::Docker),
     ("cri-containerd", Runtime::Containerd),
     ("nerdctl", Runtime::Containerd),
     ("crio", Runtime::CriO),
     ("libpod", Runtime::Podman),
-    // With `--cgroups=split`, which Quadlet's services use.
+    // With `--cgroups=split`, as used by Quadlet's services.
     ("libpod-payload", Runtime::Podman),
 ];
 
-/// The container that one directory of a path is, after the directory `parent`.
+/// The container that a path component stands for; `parent` is the component before it.
 pub(super) fn container(component: &str, parent: &str) -> Option<Container> {
     hexadecimal(component, parent).or_else(|| lxc(component, parent)).or_else(|| machine(component))
 }
@@ -31,7 +31,7 @@ pub(super) fn container(component: &str, parent: &str) -> Option<Container> {
 fn hexadecimal(component: &str, parent: &str) -> Option<Container> {
     if is_id(component) {
         return match parent {
-            // A pod of Podman's, which is not a container.
+            // A Podman pod, which is not a container.
             "libpod_parent" => None,
             "docker" => Some(with_id(component, Some(Runtime::Docker))),
             _ => Some(with_id(component, None)),
@@ -45,7 +45,7 @@ fn hexadecimal(component: &str, parent: &str) -> Option<Container> {
     is_id(id).then(|| with_id(id, Some(*runtime)))
 }
 
-/// `lxc.payload.NAME` since LXC 4, `lxc.payload/NAME` and `lxc/NAME` before and with Proxmox.
+/// `lxc.payload.NAME` since LXC 4; `lxc.payload/NAME` and `lxc/NAME` before, and on Proxmox.
 fn lxc(component: &str, parent: &str) -> Option<Container> {
     let name = match parent {
         "lxc" | "lxc.payload" => component,
@@ -54,7 +54,7 @@ fn lxc(component: &str, parent: &str) -> Option<Container> {
     Some(with_name(plain::name(name)?, Some(Runtime::Lxc)))
 }
 
-/// What is registered with systemd-machined: containers of systemd-nspawn, and libvirt's.
+/// Containers registered with systemd-machined, by systemd-nspawn or libvirt.
 fn machine(component: &str) -> Option<Container> {
     let unit = systemd::unit(component)?;
     let escaped = unit
@@ -63,7 +63,7 @@ fn machine(component: &str) -> Option<Container> {
         .or_else(|| unit.strip_prefix("systemd-nspawn@")?.strip_suffix(".service"))?;
     let name = systemd::unescape(escaped)?;
     let name = plain::name(&name)?;
-    // libvirt puts the driver first. A virtual machine is not a container.
+    // libvirt puts the driver first. Virtual machines are not containers.
     match name.split_once('-') {
         Some(("qemu" | "ch" | "xen", _)) => None,
         Some(("lxc", _)) => Some(with_name(name, None)),

@@ -1,12 +1,12 @@
-//! Names of containers that containerd and CRI-O run for Kubernetes, from the annotations in their
-//! OCI configurations.
+//! Names of Kubernetes containers run by containerd and CRI-O, from the annotations in their OCI
+//! configurations.
 
 use serde::Deserialize;
 
 use super::{host_files::HostFiles, kubernetes::PodNames, names::Names, service::Runtime};
 
-/// Where containerd keeps what runs for Kubernetes: its own place, and those of the distributions
-/// that bring it along.
+/// Directories of containerd's Kubernetes containers: the default, and those of distributions that
+/// bundle containerd.
 const CONTAINERD: [&str; 4] = [
     "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
     "/run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io",
@@ -14,22 +14,22 @@ const CONTAINERD: [&str; 4] = [
     "/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task/k8s.io",
 ];
 
-/// Where CRI-O does.
+/// Directory of CRI-O's containers.
 const CRIO: &str = "/run/containers/storage/overlay-containers";
 
-/// The directories that are read.
+/// Directories to read.
 pub(super) fn directories() -> impl Iterator<Item = &'static str> {
     CONTAINERD.into_iter().chain([CRIO])
 }
 
-/// The fields read from an OCI configuration.
+/// Fields read from an OCI configuration.
 #[derive(Deserialize)]
 struct Config {
     #[serde(default)]
     annotations: Annotations,
 }
 
-/// containerd's own annotations, and the kubelet's labels, which CRI-O writes down.
+/// containerd's own annotations, and the kubelet's labels, which CRI-O stores.
 #[derive(Default, Deserialize)]
 struct Annotations {
     #[serde(rename = "io.kubernetes.cri.container-name")]
@@ -46,7 +46,7 @@ struct Annotations {
     namespace: Option<String>,
 }
 
-/// The names of a containerd container in Kubernetes, and of its pod.
+/// Names of a containerd container in Kubernetes, and of its pod.
 pub(super) fn containerd(files: &HostFiles, id: &str) -> Option<Names> {
     let file = format!("{id}/config.json");
     let config: Config = CONTAINERD.iter().find_map(|tasks| files.json(tasks, &file))?;
@@ -56,7 +56,7 @@ pub(super) fn containerd(files: &HostFiles, id: &str) -> Option<Names> {
     Some(Names { runtime: Some(Runtime::Containerd), ..Names::of_pod(pod) })
 }
 
-/// The names of a CRI-O container in Kubernetes, and of its pod.
+/// Names of a CRI-O container in Kubernetes, and of its pod.
 pub(super) fn crio(files: &HostFiles, id: &str) -> Option<Names> {
     let config: Config = files.json(CRIO, &format!("{id}/userdata/config.json"))?;
     let found = config.annotations;

@@ -1,5 +1,5 @@
-//! Whatever paths and files say that others make, what is taken from them is harmless, and nobody
-//! passes for another's service.
+//! Fuzz tests: paths and files under others' control yield only harmless text, and cannot pass a
+//! service off as another's.
 
 use std::{
     fs,
@@ -20,10 +20,10 @@ use super::{
 const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
 const UID: &str = "8712f785-1a3e-41ec-a00b-e2dcc77431cb";
 
-/// The longest text of a service: a cgroup's path, kept in part.
+/// Maximum length of a service's text: that of a truncated cgroup path.
 const LONGEST: usize = 512;
 
-/// Checks that all text of a service is printable, and none is long.
+/// Checks that all text of a service is printable and short.
 pub(super) fn assert_harmless(service: &Service) {
     let containers = [&service.container, &service.outer_container].into_iter().flatten();
     let texts = [&service.cgroup, &service.unit, &service.user_unit]
@@ -45,8 +45,8 @@ pub(super) fn assert_harmless(service: &Service) {
     assert!(service.label().is_none_or(|label| label.len() <= 3 * 253 + 2), "{service:?}");
 }
 
-/// Checks of a service below that of user 1000's manager, where he gives the names, that it stays
-/// his.
+/// Checks that a service below user 1000's manager, where that user chooses the names, is still
+/// attributed to that user.
 pub(super) fn assert_claimed(service: &Service) {
     assert_eq!(service.unit.as_deref(), Some("user@1000.service"));
     assert_eq!(service.user, Some(1000));
@@ -67,7 +67,7 @@ fn cgroup_paths() {
     });
 }
 
-/// The file in which a runtime says what a container is called, and Docker's settings.
+/// Runtimes' files with container names, and Docker's settings.
 #[test]
 fn runtime_files() {
     const PATHS: [&str; 5] = [
@@ -85,7 +85,7 @@ fn runtime_files() {
     ];
     let whole = |text: &str| text.replace("UID", UID).replace("ID", ID);
     let root = tempfile::tempdir().expect("a directory");
-    // One file in all places.
+    // The same file at all paths.
     let file = root.path().join("file");
     fs::write(&file, "").expect("written");
     for path in PATHS {
@@ -111,7 +111,7 @@ fn runtime_files() {
     });
 }
 
-/// Names of the kubelet's logs, and of containers that it starts.
+/// Names of the kubelet's logs and containers.
 #[test]
 fn pod_names() {
     bolero::check!(name = "pod_names").for_each(|bytes: &[u8]| {

@@ -1,8 +1,8 @@
-//! Reads what container runtimes and the kubelet leave on this host, safely.
+//! Safe reading of files written by container runtimes and the kubelet.
 //!
-//! Their directories are root's, but what is below them may have been made on behalf of somebody
-//! else, and this process may be root. So no link is followed below such a directory, nothing but
-//! regular files is read, and of those no more than a limit.
+//! Their directories belong to root, but the files in them may have been created on behalf of
+//! others, and this process may be root. Below such a directory, links are not followed, and only
+//! regular files are read, up to a size limit.
 
 use std::{
     fs::{self, File},
@@ -17,21 +17,21 @@ use nix::{
 };
 use serde::de::DeserializeOwned;
 
-/// The largest file that is read. A container's configuration has 10 KiB, or 100 with many mounts
-/// and a long environment; Podman's list of containers 1 KiB for each.
+/// Size limit of a file. A container's configuration has 10 KiB, or 100 KiB with many mounts and a
+/// long environment; Podman's list of containers has 1 KiB for each.
 const SIZE_LIMIT: u64 = 4 << 20;
 
-/// The most entries of a directory that are looked at. The kubelet runs 110 pods by default.
+/// Maximum number of entries read from a directory. The kubelet runs 110 pods by default.
 const ENTRY_LIMIT: usize = 16_384;
 
-/// The files of this host.
+/// Files of this host.
 #[derive(Clone, Debug)]
 pub(super) struct HostFiles {
     root: PathBuf,
 }
 
 impl HostFiles {
-    /// The files as this process sees them.
+    /// The files visible to this process.
     pub(super) fn new() -> Self {
         Self::at("/".into())
     }
@@ -40,8 +40,8 @@ impl HostFiles {
         Self { root }
     }
 
-    /// Reads a file below an absolute directory as JSON; `None` when it is not there, may not be
-    /// read, or says something else.
+    /// Reads a JSON file below an absolute directory; `None` if it does not exist, cannot be read
+    /// or has unexpected content.
     pub(super) fn json<T: DeserializeOwned>(&self, directory: &str, file: &str) -> Option<T> {
         let text = self.read(directory, file)?;
         serde_json::from_slice(&text)
@@ -50,14 +50,14 @@ impl HostFiles {
     }
 
     fn read(&self, directory: &str, file: &str) -> Option<Vec<u8>> {
-        // The directory itself may be a link: administrators move it to other disks.
+        // The directory itself may be a link, because administrators move it to other disks.
         let step = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut place = open(&self.below(directory), step, Mode::empty()).ok()?;
         let (above, name) = file.rsplit_once('/').unwrap_or(("", file));
         for part in above.split('/').filter(|part| !part.is_empty()) {
             place = Self::open_at(&place, part, step)?;
         }
-        // A pipe must not make this process wait for a writer.
+        // A FIFO must not make this process wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let file = File::from(Self::open_at(&place, name, flags)?);
         let metadata = file.metadata().ok()?;
@@ -65,12 +65,12 @@ impl HostFiles {
             return None;
         }
         let mut text = Vec::new();
-        // It may have grown since.
+        // The file may have grown since.
         file.take(SIZE_LIMIT).read_to_end(&mut text).ok()?;
         Some(text)
     }
 
-    /// What a directory has of this name, which is no link and does not lead up.
+    /// Opens a directory entry unless it is a link or leads up.
     fn open_at(directory: &OwnedFd, name: &str, flags: OFlag) -> Option<OwnedFd> {
         if name == ".." {
             return None;
@@ -78,7 +78,7 @@ impl HostFiles {
         openat(directory, name, flags | OFlag::O_NOFOLLOW, Mode::empty()).ok()
     }
 
-    /// The first of the names in an absolute directory of which something can be made.
+    /// Calls `read` on the names in an absolute directory; returns the first result.
     pub(super) fn find<T>(&self, directory: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
         let entries = fs::read_dir(self.below(directory)).ok()?;
         entries.take(ENTRY_LIMIT).flatten().find_map(|entry| read(entry.file_name().to_str()?))
@@ -117,7 +117,7 @@ mod tests {
         for file in ["link", "linked/good", "../outside", "/etc/passwd", "pipe", "sub", "none"] {
             assert_eq!(number(&files, file), None, "{file}");
         }
-        // The directory itself may lie elsewhere.
+        // The directory itself may be a link.
         fs::rename(&state, root.path().join("disk")).expect("moved");
         symlink("disk", &state).expect("linked");
         assert_eq!(number(&files, "sub/good"), Some(7));

@@ -1,11 +1,11 @@
-//! How the kubelet names things: cgroups of pods, containers of Docker and CRI-O, logs.
+//! The kubelet's naming schemes: pods' cgroups, containers in Docker and CRI-O, logs.
 
 use super::{
     plain,
     service::{Pod, Qos},
 };
 
-/// Names of a pod, and of a container in it, as a file on this host gives them.
+/// Names of a pod, and optionally of one of its containers, from a file on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PodNames {
     pub(super) namespace: String,
@@ -14,7 +14,7 @@ pub(super) struct PodNames {
 }
 
 impl PodNames {
-    /// Names that are not more than names; else `None`.
+    /// The names, if all of them are valid.
     pub(super) fn new(namespace: &str, pod: &str, container: Option<&str>) -> Option<Self> {
         Some(Self {
             namespace: plain::name(namespace)?.into(),
@@ -23,7 +23,7 @@ impl PodNames {
         })
     }
 
-    /// From a container's name in Docker and in CRI-O's storage:
+    /// Parses a container name in Docker and in CRI-O's storage:
     /// `k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT`.
     pub(super) fn from_container_name(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix("k8s_")?.splitn(4, '_');
@@ -32,7 +32,7 @@ impl PodNames {
         Self::new(parts.next()?, pod, Some(container))
     }
 
-    /// From a link in `/var/log/containers`: `POD_NAMESPACE_CONTAINER-ID.log`.
+    /// Parses the name of a link in `/var/log/containers`: `POD_NAMESPACE_CONTAINER-ID.log`.
     pub(super) fn from_log_link(link: &str, id: &str) -> Option<Self> {
         let stem = link.strip_suffix(".log")?.strip_suffix(id)?.strip_suffix('-')?;
         let mut parts = stem.splitn(3, '_');
@@ -41,7 +41,7 @@ impl PodNames {
         Self::new(namespace, pod, Some(parts.next()?))
     }
 
-    /// From a directory in `/var/log/pods`: `NAMESPACE_POD_UID`.
+    /// Parses the name of a directory in `/var/log/pods`: `NAMESPACE_POD_UID`.
     pub(super) fn from_log_directory(directory: &str, uid: &str) -> Option<Self> {
         let stem = directory.strip_suffix(uid)?.strip_suffix('_')?;
         let (namespace, pod) = stem.split_once('_')?;
@@ -49,12 +49,14 @@ impl PodNames {
     }
 }
 
-/// The pod that one directory of a path is, after the directory `parent`.
+/// The pod that a path component stands for; `parent` is the component before it.
 ///
-/// With the systemd driver `kubepods-burstable-podUID.slice`, the UID's dashes being underscores;
-/// with the cgroupfs driver `burstable/podUID`. `--cgroup-root` puts more in front of `kubepods`.
+/// The component is `kubepods-burstable-podUID.slice` with the systemd driver, with underscores for
+/// the UID's dashes, and `burstable/podUID` with the cgroupfs driver. `--cgroup-root` adds a prefix
+/// to `kubepods`.
 pub(super) fn pod(component: &str, parent: &str) -> Option<Pod> {
-    // Between colons when the drivers of kubelet and runtime differ, see the containers' prefixes.
+    // Colons separate the parts if kubelet and runtime use different drivers, as with container
+    // prefixes.
     let component = component.split(':').next().unwrap_or_default();
     let (class, uid) = match component.strip_suffix(".slice") {
         Some(slice) => slice.rsplit_once("-pod")?,
@@ -70,7 +72,7 @@ pub(super) fn pod(component: &str, parent: &str) -> Option<Pod> {
 }
 
 fn qos(class: &str) -> Option<Qos> {
-    // What is in front belongs to the cgroup's parents, joined by dashes with the systemd driver.
+    // The prefix names the parent cgroups, joined by dashes with the systemd driver.
     match class.rsplit('-').next()? {
         "burstable" => Some(Qos::Burstable),
         "besteffort" => Some(Qos::BestEffort),
@@ -79,7 +81,7 @@ fn qos(class: &str) -> Option<Qos> {
     }
 }
 
-/// A UUID, or for static pods an MD5 of 32 digits.
+/// A UUID, or an MD5 of 32 digits for static pods.
 fn uid_of_cgroup(text: &str) -> Option<String> {
     let uid = text.replace('_', "-");
     let digits = uid.bytes().filter(u8::is_ascii_hexdigit).count();

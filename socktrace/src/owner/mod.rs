@@ -1,8 +1,8 @@
-//! Which service a socket belongs to: its systemd unit, container and Kubernetes pod, found from
-//! the cgroup, with the names that the container runtimes' own files on this host give.
+//! Attribution of sockets to services: systemd unit, container and Kubernetes pod. They are derived
+//! from the cgroup, with names from the container runtimes' files on this host.
 //!
-//! No daemon is asked. Whoever is handed a subtree of cgroups (a user, a container, a service with
-//! `Delegate=`) can give cgroups there any name, so what is named there is taken for its word only.
+//! No daemon is queried. Whoever is delegated a subtree of cgroups (a user, a container, a service
+//! with `Delegate=`) can choose any name there, so names in it are marked as claimed.
 
 mod cgroup_id;
 mod cgroup_path;
@@ -35,7 +35,7 @@ pub(crate) use {
     service::{Container, Pod, Service, Unknown},
 };
 
-/// How this host's cgroups are laid out.
+/// Reads the layout of this host's cgroups.
 ///
 /// # Errors
 /// When `/proc` cannot be read.

@@ -1,4 +1,4 @@
-//! Where this host has its cgroups.
+//! Mounts of this host's cgroup hierarchies.
 
 use std::{
     fs, io,
@@ -6,23 +6,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Inode of cgroup2's root directory: its kernfs node is the first (`kernfs_create_root`).
+/// Inode of cgroup2's root directory: its kernfs node is the first one (`kernfs_create_root`).
 const ROOT_INODE: u64 = 1;
 
-/// How cgroups are laid out here.
+/// Layout of the cgroup hierarchies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Where cgroup2 is mounted.
+    /// Mount point of cgroup2.
     pub(crate) unified: Option<PathBuf>,
-    /// Whether that mount shows every cgroup. In a cgroup namespace it may begin further down.
+    /// Whether that mount shows every cgroup. In a cgroup namespace, it may start further down.
     pub(crate) complete: bool,
-    /// Whether there are hierarchies of cgroup v1: then the tree of cgroup2 is empty (v1 only) or
-    /// systemd's alone (hybrid), and containers may be found in the others only.
+    /// Whether cgroup v1 hierarchies exist. The cgroup2 tree is then empty (v1 only) or used only
+    /// by systemd (hybrid), and some containers may appear only in v1 hierarchies.
     pub(crate) legacy: bool,
 }
 
 impl Layout {
-    /// The layout as this process sees it.
+    /// Reads the layout as visible to this process.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
@@ -32,7 +32,7 @@ impl Layout {
         Ok(Self::parse(&mounts, is_root))
     }
 
-    /// Reads `mountinfo`; `is_root` says whether a path is the root of all cgroups.
+    /// Parses `mountinfo`; `is_root` returns whether a path is the root of all cgroups.
     pub(super) fn parse(mountinfo: &str, is_root: impl Fn(&Path) -> bool) -> Self {
         let mut layout = Self::default();
         for (place, kind) in mountinfo.lines().filter_map(mount) {
@@ -52,14 +52,14 @@ impl Layout {
     }
 }
 
-/// Place and type of one line, see `proc_pid_mountinfo(5)`.
+/// Mount point and type in one line; see `proc_pid_mountinfo(5)`.
 fn mount(line: &str) -> Option<(PathBuf, &str)> {
     let (before, after) = line.split_once(" - ")?;
     let place = before.split(' ').nth(4)?;
     Some((PathBuf::from(unescape(place)?), after.split(' ').next()?))
 }
 
-/// The kernel writes white space and backslashes in octal.
+/// Decodes octal escapes, which the kernel uses for white space and backslashes.
 fn unescape(text: &str) -> Option<String> {
     let mut parts = text.split('\\');
     let mut plain = parts.next()?.to_owned();

@@ -1,4 +1,4 @@
-//! Looks names up on its own thread: where a file system hangs, the stream must not.
+//! Look-up of names on a separate thread, so that a hung file system does not stall the stream.
 
 use std::{
     cell::OnceCell,
@@ -15,28 +15,28 @@ use socktrace_exporter::vital;
 
 use super::{host_files::HostFiles, names::NameFiles, service::Service};
 
-/// How many services wait for their names at most.
+/// Maximum number of pending look-ups.
 const WAITING: usize = 64;
 
-/// A service of a cgroup, whose path is given.
+/// Path of a cgroup, and its service.
 type Named = (Arc<str>, Service);
 
-/// Adds the names to a service.
+/// Adds names to a service.
 type LookUp = Box<dyn Fn(&mut Service) + Send>;
 
-/// The thread that looks up, and who waits for it.
+/// The look-up thread and the pending requests.
 pub(super) struct NameLookups {
-    /// Until the thread has it.
+    /// Moved into the thread when it starts.
     look_up: Option<LookUp>,
-    /// How long to wait for the names of a service that is new.
+    /// Maximum wait for the names of a new service.
     patience: Duration,
-    /// Started when it is needed first: with no more privileges than this process has by then.
+    /// Started on first use, with whatever privileges this process has left by then.
     thread: Option<Thread>,
-    /// The paths that are asked for.
+    /// Paths of pending look-ups.
     asked: HashSet<Arc<str>>,
-    /// Answers to other questions that came while waiting for one.
+    /// Answers to other requests that arrived during a wait.
     others: Vec<Named>,
-    /// Whether waiting for an answer timed out, and none has come since.
+    /// Whether the last wait timed out and no answer has arrived since.
     is_late: bool,
 }
 
@@ -46,7 +46,7 @@ struct Thread {
 }
 
 impl NameLookups {
-    /// Looks up in the files of a host.
+    /// Looks names up in a host's files.
     pub(super) fn new(files: HostFiles, patience: Duration) -> Self {
         let names = OnceCell::new();
         Self::by(patience, move |service| {
@@ -60,7 +60,7 @@ impl NameLookups {
         Self { look_up: Some(look_up), patience, thread, asked, others: Vec::new(), is_late: false }
     }
 
-    /// The services that have got names since they were asked for.
+    /// Services whose look-ups have finished since they were requested.
     pub(super) fn answered(&mut self) -> Vec<Named> {
         let Some(thread) = &self.thread else { return Vec::new() };
         let mut answers = mem::take(&mut self.others);
@@ -72,7 +72,8 @@ impl NameLookups {
         answers
     }
 
-    /// A service with its names; `None` while they are looked up. Waits, unless the thread is late.
+    /// Returns the service with its names; `None` while the look-up is pending. Waits, unless the
+    /// thread is late.
     pub(super) fn ask(&mut self, path: &Arc<str>, service: &Service) -> Option<Service> {
         if self.asked.len() == WAITING || self.asked.contains(path) {
             return None;
@@ -81,7 +82,7 @@ impl NameLookups {
             self.thread = start(self.look_up.take()?);
         }
         let thread = self.thread.as_ref()?;
-        // There is room for as many as may wait.
+        // The channel has room for all pending look-ups.
         thread.requests.try_send((Arc::clone(path), service.clone())).ok()?;
         self.asked.insert(Arc::clone(path));
         if self.is_late {
@@ -107,7 +108,7 @@ impl NameLookups {
     }
 }
 
-/// Starts the thread; it ends when all senders have gone.
+/// Starts the thread. It ends when all senders are dropped.
 fn start(look_up: LookUp) -> Option<Thread> {
     let (requests, asked) = sync_channel::<Named>(WAITING);
     let (answer, answers) = sync_channel(WAITING);
@@ -165,7 +166,7 @@ mod tests {
         }
         assert_eq!(lookups.asked.len(), WAITING, "without a bound");
         assert!(began.elapsed() < PATIENT, "waits for each of them");
-        // It hangs no more.
+        // The file system no longer hangs.
         drop(release);
         let mut answers = 0;
         while answers < WAITING {

@@ -1,4 +1,4 @@
-//! Names of containers and pods, from what their runtime and the kubelet leave on this host.
+//! Names of containers and pods, from files of their runtime and the kubelet on this host.
 
 use std::path::PathBuf;
 
@@ -20,20 +20,20 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The names of a pod and of a container in it.
+    /// Names of a pod and its container.
     pub(super) fn of_pod(pod: PodNames) -> Self {
         Self { runtime: None, container: pod.container.clone(), pod: Some(pod) }
     }
 }
 
-/// The directories of this host that names are read from.
+/// Directories of this host in which names are looked up.
 pub(crate) fn directories() -> Vec<PathBuf> {
     let docker = [docker::CONFIGURATION.to_owned(), docker::containers(&HostFiles::new())];
     let others = cri::directories().chain(podman::directories()).chain(kubelet::directories());
     docker.into_iter().chain(others.map(str::to_owned)).map(PathBuf::from).collect()
 }
 
-/// Looks names up.
+/// Look-up of names in files.
 pub(super) struct NameFiles {
     files: HostFiles,
     docker: String,
@@ -44,8 +44,8 @@ impl NameFiles {
         Self { docker: docker::containers(&files), files }
     }
 
-    /// Adds the names to a service, as far as this host's own runtime and kubelet know them. What
-    /// is only claimed is not looked up: it would get the name of another's container.
+    /// Adds the names that this host's runtime and kubelet have for a service. Claimed containers
+    /// and pods are not looked up: they would get the names of someone else's container.
     pub(super) fn add_to(&self, service: &mut Service) {
         let containers = [&mut service.container, &mut service.outer_container];
         let mut container = containers.into_iter().flatten().find(|container| !container.claimed);
@@ -72,11 +72,11 @@ impl NameFiles {
         }
     }
 
-    /// The container's name in its runtime; where the path does not say which that is, the first
-    /// one that knows it.
+    /// The container's name in its runtime. If the path does not reveal the runtime, each one is
+    /// tried.
     fn of_container(&self, wanted: &Container) -> Option<Names> {
         let id = &wanted.id;
-        // It becomes a part of paths.
+        // The id becomes part of file paths.
         if !container::is_id(id) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Tests of names, on files as the runtimes and the kubelet write them.
+//! Tests of names, with files as written by the runtimes and the kubelet.
 
 use std::{fs, path::Path};
 
@@ -64,7 +64,7 @@ fn docker_elsewhere() {
 fn docker_in_kubernetes() {
     let name = r#"{"Name":"/k8s_app_cart-0_shop_UID_0"}"#;
     let root = host(&[("var/lib/docker/containers/ID/config.v2.json", name)]);
-    // This driver's path does not say which runtime it is.
+    // With this driver, the path does not reveal the runtime.
     let service = named(&root, "/kubepods/burstable/podUID/ID");
     assert_eq!(service.label().as_deref(), Some("shop/cart-0/app"));
     assert_eq!(service.container.expect("one").runtime, Some(Runtime::Docker));
@@ -136,7 +136,7 @@ fn what_is_claimed_gets_no_name() {
         assert!(service.pod.as_ref().is_none_or(|pod| pod.name.is_none()), "{path}");
         assert_eq!(service.label().as_deref(), Some("user@1000.service"), "{path}");
     }
-    // The one it runs in is the host's.
+    // The outer container is the host's own.
     let service = named(&root, "/docker/ID/docker/OTHER");
     assert_eq!(service.container.as_ref().expect("the inner one").name, None);
     assert_eq!(service.label().as_deref(), Some("shop-cart-1"));

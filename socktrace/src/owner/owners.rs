@@ -1,4 +1,4 @@
-//! The services behind sockets, found once and kept.
+//! Cache of the services behind sockets.
 
 use std::{
     num::NonZeroUsize,
@@ -17,48 +17,48 @@ use super::{
     service::{Service, Unknown},
 };
 
-/// How many services are kept.
+/// Maximum number of cached services.
 const KEPT: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// How long names are taken for true: containers can be renamed.
+/// How long names are cached: containers can be renamed.
 const NAMES_AGE: Duration = Duration::from_mins(1);
 
-/// How long until names are looked for again: some are written after the container has begun.
+/// How long missing names are cached: some are written after the container starts.
 const NO_NAMES_AGE: Duration = Duration::from_secs(5);
 
-/// How long the stream waits for the names of a container: longer than a disk takes that is
-/// well, and less than somebody notices who watches. Metrics can wait for longer.
+/// Longest wait of the stream for a container's names: longer than a healthy disk takes, yet too
+/// short to be noticed. Metrics can wait longer.
 const STREAM_PATIENCE: Duration = Duration::from_millis(100);
 const METRICS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Finds the services behind sockets.
 pub(crate) struct Owners {
     ids: Option<CgroupIds>,
-    /// Whether containers may be in hierarchies of cgroup v1 only.
+    /// Whether containers may be only in cgroup v1 hierarchies.
     legacy: bool,
-    /// `None` where pids say nothing.
+    /// `None` if pids are from another namespace.
     processes: Option<Processes>,
     names: NameLookups,
     services: LruCache<Arc<str>, Named>,
     last: Option<Last>,
 }
 
-/// The service that was found last: many events of one come at once.
+/// The service found last. Events of one service often come in bursts.
 struct Last {
     cgroup: u64,
     service: Arc<Service>,
-    /// When it was looked up, since boot. What was is good for all events until then.
+    /// Time of the look-up, since boot. The result is valid for all events up to then.
     until_ns: u64,
 }
 
-/// A service, and when its names were looked up.
+/// A service, and the time its names were looked up.
 struct Named {
     service: Arc<Service>,
     at: Instant,
 }
 
 impl Owners {
-    /// Looks around on this host: where its cgroups are, and which there are.
+    /// Reads this host's cgroup layout and its existing cgroups.
     pub(crate) fn new() -> Self {
         let layout = Layout::read().unwrap_or_else(|error| {
             log::warn!("services cannot be named by cgroup: cannot read the mounts: {error}");
@@ -74,7 +74,7 @@ impl Owners {
         }
     }
 
-    /// Another one for metrics beside this one, that knows the same cgroups without looking around.
+    /// A second instance for metrics, with the same cached cgroups.
     pub(crate) fn beside(&self) -> Self {
         Self {
             ids: self.ids.as_ref().map(CgroupIds::beside),
@@ -86,7 +86,7 @@ impl Owners {
         }
     }
 
-    /// Where there are no cgroups and no processes.
+    /// A host without cgroups and processes.
     #[cfg(test)]
     pub(crate) fn nowhere() -> Self {
         Self {
@@ -99,12 +99,12 @@ impl Owners {
         }
     }
 
-    /// The service to which a socket belonged at a time since boot.
+    /// Returns the service to which a socket belonged at a time since boot.
     ///
-    /// `cgroup` is the id in cgroup2, 0 where unknown. Names of containers are looked up in files: until
-    /// they have been, the service is [`Unknown::Busy`] and has none.
+    /// `cgroup` is the id in cgroup2, 0 if unknown. Container names are looked up in files. Until
+    /// that is done, the service is marked [`Unknown::Busy`] and has no names.
     pub(crate) fn service(&mut self, cgroup: u64, process: Option<Sighting>) -> Arc<Service> {
-        // Where processes are asked too, they may differ.
+        // If processes are consulted too, their results may differ for the same cgroup.
         let Some(there) = process.filter(|_| cgroup != 0 && self.are_by_cgroup()) else {
             return self.find(cgroup, process);
         };
@@ -116,7 +116,7 @@ impl Owners {
         }
         let until_ns = boot_ns();
         let service = self.find(cgroup, process);
-        // What is unknown may be found for the next event.
+        // An unknown service may be found for the next event.
         let is_known = service.unknown.is_none();
         self.last = is_known.then(|| Last { cgroup, service: Arc::clone(&service), until_ns });
         service
@@ -129,7 +129,7 @@ impl Owners {
             _ => Err(Unknown::NotRecorded),
         };
         let known = by_id.map(|path| self.at(&path));
-        // The process may show more than the cgroup, or is the only source.
+        // The process may reveal more than the cgroup, or is the only source.
         let ask_process = process.filter(|_| match &known {
             Ok(service) => self.legacy && service.container.is_none(),
             Err(why) => self.legacy || *why == Unknown::NotVisible,
@@ -149,38 +149,38 @@ impl Owners {
         }
     }
 
-    /// The path of a process's executable, while it is there and may be asked; and until when it was
-    /// there with it, since boot.
+    /// The path of a process's executable, if the process exists and the path is readable, and the
+    /// time since boot up to which this is known to be valid.
     pub(crate) fn exe(&mut self, process: Sighting) -> Option<(Arc<str>, u64)> {
         self.processes.as_mut()?.exe(process)
     }
 
-    /// Whether a process that was seen is still there.
+    /// Whether a process seen before still exists.
     pub(crate) fn is_there(&mut self, process: Sighting) -> bool {
         self.processes.as_mut().is_some_and(|processes| processes.is_there(process))
     }
 
-    /// Whether this host has cgroups that ids can be of.
+    /// Whether this host has cgroup2, whose cgroups have ids.
     pub(crate) fn have_ids() -> bool {
         Layout::read().is_ok_and(|layout| layout.unified.is_some())
     }
 
-    /// Whether on this host a cgroup's id decides alone about the service.
+    /// Whether the cgroup's id alone determines the service on this host.
     pub(crate) fn are_known_by_cgroup() -> bool {
         Layout::read().is_ok_and(|layout| layout.unified.is_some() && !layout.legacy)
     }
 
-    /// Whether the cgroup with this id, 0 for none, is there no more.
+    /// Whether the cgroup with this id has been removed; false for 0, which means none.
     pub(crate) fn is_gone(&self, cgroup: u64) -> bool {
         cgroup != 0 && self.ids.as_ref().is_none_or(|ids| ids.is_gone(cgroup))
     }
 
-    /// Whether a cgroup's id decides alone about the service.
+    /// Whether the cgroup's id alone determines the service.
     pub(crate) fn are_by_cgroup(&self) -> bool {
         self.ids.is_some() && !self.legacy
     }
 
-    /// The service in the cgroup of a path.
+    /// The service in the cgroup with a path.
     fn at(&mut self, path: &Arc<str>) -> Arc<Service> {
         for (path, service) in self.names.answered() {
             self.keep(path, service);
@@ -191,7 +191,7 @@ impl Owners {
         {
             return Arc::clone(&known.service);
         }
-        // Names that are found no more stay: the container may just have gone.
+        // Names that are no longer found are kept: the container may just have exited.
         let known = known.map(|known| Arc::clone(&known.service));
         let service = known.as_deref().cloned();
         let service = service.unwrap_or_else(|| Service::from_cgroup_path(path));

@@ -8,7 +8,7 @@ use super::*;
 
 const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
 
-/// A host in a directory: its cgroups in `cgroup`, its processes in `proc`, its files beside them.
+/// A host in a directory: cgroups in `cgroup`, processes in `proc`, other files next to them.
 fn host() -> TempDir {
     let root = tempfile::tempdir().expect("a directory");
     for directory in ["cgroup", "proc"] {
@@ -42,10 +42,10 @@ fn owners(root: &Path, complete: bool, legacy: bool) -> Owners {
     }
 }
 
-/// Long after the processes above began, and before they are looked at.
+/// Time of the event: long after the processes above started, and before they are looked up.
 const EVENT: u64 = 1_000_000_000;
 
-/// A process at that time, 0 for none.
+/// A process at that time; 0 for none.
 fn at(pid: u32) -> Option<Sighting> {
     (pid != 0).then_some(Sighting { pid, seen_ns: EVENT, at_ns: EVENT })
 }
@@ -70,7 +70,7 @@ fn unknown_has_a_reason() {
     let mut why = |cgroup, pid| owners.service(cgroup, at(pid)).unknown;
     assert_eq!(why(0, 0), Some(Unknown::NotRecorded));
     assert_eq!(why(0, 8), Some(Unknown::ProcessGone));
-    // The process may have moved on since: it is not asked.
+    // The process may have moved to another cgroup since, so it is not consulted.
     assert_eq!(why(u64::MAX, 7), Some(Unknown::Busy));
     assert_eq!(why(0, 7), None);
 }
@@ -94,13 +94,13 @@ fn with_cgroup_v1_the_process_tells_of_containers() {
     let mut owners = owners(root.path(), true, true);
     let service = owners.service(systemds, at(7));
     assert_eq!(service.container.as_ref().expect("one").id, ID);
-    // It knows no container, and the cgroup is the one of the event.
+    // The process has no container, and the cgroup is that of the event.
     let service = owners.service(systemds, at(8));
     assert_eq!(service.unit.as_deref(), Some("containerd.service"));
-    // On a host with v1 alone every process is at the top of cgroup2.
+    // With v1 alone, every process is in the root of cgroup2.
     assert_eq!(owners.service(top, at(8)).unit.as_deref(), Some("a.service"));
     assert_eq!(owners.service(top, at(9)).unknown, Some(Unknown::ProcessGone));
-    // Without cgroup2, and where pids are another namespace's.
+    // Without cgroup2, and with pids of another namespace.
     owners.ids = None;
     assert_eq!(owners.service(1, at(8)).unit.as_deref(), Some("a.service"));
     owners.processes = None;
@@ -142,7 +142,7 @@ fn names_are_looked_for_again() {
 #[test]
 fn this_host_is_understood() {
     let mut owners = Owners::new();
-    // Whatever this host has, an answer comes, and one about nobody is unknown.
+    // Whatever this host has, there is an answer, and without a process it is unknown.
     assert!(owners.service(0, None).unknown.is_some());
     assert!(owners.service(0, at(u32::MAX)).unknown.is_some());
 }

@@ -1,10 +1,10 @@
-//! What text from outside is taken at all, and how the rest is made harmless.
+//! Validation and sanitizing of text from outside.
 
-/// The longest name taken. Docker's, Podman's, Kubernetes' and LXC's names are all shorter.
+/// Maximum length of a name. All names of Docker, Podman, Kubernetes and LXC are shorter.
 const NAME_LIMIT: usize = 253;
 
-/// A name as container runtimes and Kubernetes allow them: letters, digits, `_`, `.` and `-`, and a
-/// letter or digit first.
+/// A name as allowed by container runtimes and Kubernetes: letters, digits, `_`, `.` and `-`,
+/// starting with a letter or digit.
 pub(super) fn name(text: &str) -> Option<&str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let good = text.len() <= NAME_LIMIT
@@ -13,8 +13,8 @@ pub(super) fn name(text: &str) -> Option<&str> {
     good.then_some(text)
 }
 
-/// Whether a character can move a cursor, turn the text around it about, or hide in it: control
-/// characters, ends of lines, and the marks of Unicode that have no width.
+/// Whether a character can move the cursor, reverse the text around it, or be invisible: control
+/// characters, line separators and zero-width Unicode characters.
 pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -25,7 +25,7 @@ pub(crate) fn is_deceptive(c: char) -> bool {
         )
 }
 
-/// The text with everything replaced that could move a cursor or hide in a line, and cut to
+/// Replaces every character that could move the cursor or hide in a line, and truncates the text to
 /// `limit` bytes.
 pub(super) fn printable(text: &str, limit: usize) -> String {
     let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };

@@ -1,24 +1,24 @@
-//! Names of Podman's containers, those of root. A user's own are in his home, which is his word and
-//! may lie on a file server that does not answer.
+//! Names of root's Podman containers. Rootless containers are listed in their user's home, which
+//! that user controls and which may be on an unresponsive file server.
 
 use serde::Deserialize;
 
 use super::{host_files::HostFiles, names::Names, plain, service::Runtime};
 
-/// Where containers/storage lists containers, and those made with `--rm`; with its transient store
-/// the latter are below `/run`.
+/// Lists of containers in containers/storage: permanent ones, and those created with `--rm`, which
+/// are below `/run` with the transient store.
 const LISTS: [(&str, &str); 3] = [
     ("/var/lib/containers/storage/overlay-containers", "containers.json"),
     ("/var/lib/containers/storage/overlay-containers", "volatile-containers.json"),
     ("/run/containers/storage/overlay-containers", "volatile-containers.json"),
 ];
 
-/// The directories that are read.
+/// Directories to read.
 pub(super) fn directories() -> impl Iterator<Item = &'static str> {
     LISTS.into_iter().map(|(directory, _)| directory)
 }
 
-/// The fields read from one container in a list.
+/// Fields read for each container in a list.
 #[derive(Deserialize)]
 struct Listed {
     id: String,
@@ -26,7 +26,7 @@ struct Listed {
     names: Vec<String>,
 }
 
-/// Podman's name of a container.
+/// Podman's name for a container.
 pub(super) fn names(files: &HostFiles, id: &str) -> Option<Names> {
     let name = LISTS.iter().find_map(|(directory, list)| {
         let all: Vec<Listed> = files.json(directory, list)?;

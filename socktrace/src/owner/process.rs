@@ -1,9 +1,9 @@
-//! From a live process to the path of its executable, and to its cgroup on hosts where the kernel
-//! programs' cgroup ids do not show: with cgroup v1, and where cgroup2 is only partly visible.
+//! Executables of live processes, and their cgroups on hosts where the kernel programs' cgroup ids
+//! are not enough: with cgroup v1, or if cgroup2 is only partly visible.
 //!
-//! By then the process may have ended, and its pid be another's. What is read is only taken if the
-//! process was there at the time of the event: it began before, and still was there after. Nor are
-//! pids taken for those of another namespace.
+//! By the time of the look-up, the process may have exited and its pid been reused. A result counts
+//! only if the process existed at the time of the event: it must have started before and still
+//! exist afterwards. Pids of other pid namespaces are not looked up.
 
 use std::{
     fs::{self, File},
@@ -27,38 +27,39 @@ use super::{
     service::{Service, Unknown},
 };
 
-/// How many processes are kept.
+/// Maximum number of cached processes.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
 
-/// The most that is read of a file: some 15 hierarchies, each with a path of 4 KiB.
+/// Maximum number of bytes read from a file: some 15 hierarchies, each with a path of 4 KiB.
 const SIZE_LIMIT: u64 = 64 << 10;
 
-/// Inode of the first pid namespace, `PROC_PID_INIT_INO`.
+/// Inode of the initial pid namespace, `PROC_PID_INIT_INO`.
 const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A process and what it had at the second of two times since boot; it was there between them.
+/// A process and its state. It existed from `start_ns` to `until_ns`, when it was looked up, both
+/// since boot.
 struct Seen {
     start_ns: u64,
     until_ns: u64,
     /// Path of the most informative cgroup.
     cgroup: Option<Arc<str>>,
-    /// Path of the executable, where it may be read.
+    /// Path of the executable, if readable.
     exe: Option<Arc<str>>,
 }
 
-/// When a process with a pid was there, in nanoseconds since boot.
+/// Sighting of a process with a pid, with times in nanoseconds since boot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sighting {
     pub(crate) pid: u32,
-    /// When it was seen.
+    /// Time at which the process was seen.
     pub(crate) seen_ns: u64,
-    /// When it is asked about, not before.
+    /// Time to which the query refers, not earlier.
     pub(crate) at_ns: u64,
 }
 
-/// Finds and keeps the cgroups of processes.
+/// Cache of processes and their cgroups.
 pub(super) struct Processes {
     proc: PathBuf,
     tick_ns: u64,
@@ -66,7 +67,7 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    /// `None` in a pid namespace: the kernel programs' pids are those of the whole host.
+    /// `None` outside the initial pid namespace: the kernel programs report the whole host's pids.
     pub(super) fn new() -> Option<Self> {
         let namespace = fs::metadata("/proc/self/ns/pid").ok()?;
         (namespace.ino() == INITIAL_NAMESPACE).then(|| Self::at("/proc".into()))
@@ -74,12 +75,12 @@ impl Processes {
 
     pub(super) fn at(proc: PathBuf) -> Self {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
-        // 100 on every architecture that is left.
+        // 100 on every architecture still supported.
         let ticks = ticks.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100).max(1);
         Self { proc, tick_ns: NANOS_PER_SECOND / ticks, known: LruCache::new(KEPT) }
     }
 
-    /// The path of its most informative cgroup.
+    /// Returns the path of the process's most informative cgroup.
     ///
     /// # Errors
     /// [`Unknown::ProcessGone`].
@@ -88,21 +89,21 @@ impl Processes {
         cgroup.ok_or(Unknown::ProcessGone)
     }
 
-    /// The path of its executable, while it is there and may be asked; and until when it was there
-    /// with it.
+    /// Returns the path of the process's executable, if the process exists and the path is
+    /// readable, and the time up to which this is known to be valid.
     pub(super) fn exe(&mut self, there: Sighting) -> Option<(Arc<str>, u64)> {
         let seen = self.find(there)?;
         seen.exe.clone().map(|path| (path, seen.until_ns))
     }
 
-    /// Whether it is still there, or was when it was asked about last.
+    /// Whether the process still exists, or existed at its last look-up.
     pub(super) fn is_there(&mut self, there: Sighting) -> bool {
         self.find(there).is_some()
     }
 
     fn find(&mut self, Sighting { pid, seen_ns, at_ns }: Sighting) -> Option<&Seen> {
         let is_it = |seen: &Seen| seen.start_ns <= seen_ns && at_ns <= seen.until_ns;
-        // Many events of one process come at once: one look at it is good for all until then.
+        // A process's events often come in bursts. One look-up is valid for all events before it.
         if !self.known.get(&pid).is_some_and(is_it) {
             self.known.put(pid, self.look(pid).ok()?);
         }
@@ -111,7 +112,7 @@ impl Processes {
 
     fn look(&self, pid: u32) -> io::Result<Seen> {
         let until_ns = boot_ns();
-        // Through this descriptor it is the same process that is read, or none.
+        // Reads through this descriptor reach the same process or fail.
         let directory = File::open(self.proc.join(pid.to_string()))?;
         let read = |name: &str| {
             let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
@@ -121,7 +122,7 @@ impl Processes {
             Ok::<_, io::Error>(String::from_utf8_lossy(&text).into_owned())
         };
         let ticks = start_ticks(&read("stat")?).ok_or(io::ErrorKind::InvalidData)?;
-        // Kernels without cgroups have no such file; other users' executables are not shown to all.
+        // Kernels without cgroups have no such file; other users' executables may not be readable.
         let cgroup = read("cgroup").ok().and_then(|text| most_informative(&text).map(Into::into));
         let exe = readlinkat(&directory, "exe").ok();
         let exe = exe.map(|path| path.to_string_lossy().replace(is_deceptive, "?").into());
@@ -129,14 +130,14 @@ impl Processes {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`: when the process began, in ticks since boot, rounded down. Field
-/// 2, its name, may have spaces and parentheses itself.
+/// Field 22 of `/proc/PID/stat`: the start time in ticks since boot, rounded down. Field 2, the
+/// name, may contain spaces and parentheses.
 pub(super) fn start_ticks(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// Of the lines of `/proc/PID/cgroup` the path that names a container, else the one that names a
-/// unit, else the first; systemd's own hierarchy before others, which may have been left alone.
+/// The most informative path in `/proc/PID/cgroup`: one that names a container, else one that names
+/// a unit, else the first. systemd's own hierarchy comes before others, which may be unused.
 pub(super) fn most_informative(cgroups: &str) -> Option<&str> {
     let mut paths: Vec<(&str, &str)> = cgroups.lines().filter_map(line).collect();
     paths.sort_by_key(|(controllers, _)| match *controllers {
@@ -151,14 +152,14 @@ pub(super) fn most_informative(cgroups: &str) -> Option<&str> {
     paths.into_iter().map(|(_, path)| path).min_by_key(|path| rank(path))
 }
 
-/// `ID:CONTROLLERS:PATH`; cgroup2 adds a word to paths of cgroups that were removed.
+/// Parses `ID:CONTROLLERS:PATH`. cgroup2 appends a word to the paths of removed cgroups.
 fn line(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;
     Some((controllers, path.strip_suffix(" (deleted)").unwrap_or(path)))
 }
 
-/// The time since boot.
+/// Time since boot.
 pub(super) fn boot_ns() -> u64 {
     let nanos = |time: nix::sys::time::TimeSpec| {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
@@ -175,7 +176,7 @@ mod tests {
 
     const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
 
-    /// Seen at the time of the event.
+    /// A process seen at the time of the event.
     fn at(pid: u32, ns: u64) -> Sighting {
         Sighting { pid, seen_ns: ns, at_ns: ns }
     }
@@ -188,7 +189,7 @@ mod tests {
         assert!(own.contains(&*path), "{path}");
         let (exe, _until_ns) = processes.exe(at(process::id(), boot_ns())).expect("its own");
         assert_eq!(exe.as_ref(), std::env::current_exe().expect("a path").to_string_lossy());
-        // Long before it began, the pid was another's.
+        // Long before it started, the pid belonged to another process.
         assert!(!processes.is_there(at(process::id(), 0)));
         assert!(!processes.is_there(Sighting { at_ns: boot_ns(), ..at(process::id(), 0) }));
         assert_eq!(processes.cgroup(at(u32::MAX, boot_ns())), Err(Unknown::ProcessGone));
@@ -208,13 +209,13 @@ mod tests {
         fs::write(directory.join("cgroup"), "0::/system.slice/a.service\n").expect("written");
         let event = boot_ns();
         assert_eq!(processes.cgroup(at(42, event)).as_deref(), Ok("/system.slice/a.service"));
-        // It has ended.
+        // The process has exited.
         fs::remove_dir_all(&directory).expect("removed");
         assert_eq!(processes.cgroup(at(42, event)).as_deref(), Ok("/system.slice/a.service"));
         assert_eq!(processes.cgroup(at(42, 50_000_000)).as_deref(), Ok("/system.slice/a.service"));
         assert_eq!(processes.cgroup(at(42, 49_999_999)), Err(Unknown::ProcessGone));
         assert_eq!(processes.cgroup(at(42, boot_ns())), Err(Unknown::ProcessGone));
-        // Its pid is another's, which began after the event.
+        // The pid has been reused by a process that started after the event.
         let event = boot_ns();
         begin(event / 10_000_000 + 1);
         fs::write(directory.join("cgroup"), "0::/system.slice/b.service\n").expect("written");

@@ -1,19 +1,19 @@
-//! What is known of the service behind a socket.
+//! Services behind sockets.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// How much of a container's id people quote.
+/// Length of a shortened container id.
 const SHORT_ID: usize = 12;
 
 /// The service behind a socket. All text is printable ASCII of bounded length.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Service {
-    /// The cgroup's path from the root of the hierarchy; cut short if it is very long.
+    /// The cgroup's path from the root of the hierarchy; truncated if very long.
     pub(crate) cgroup: Option<String>,
-    /// The unit of the system's manager, as `systemctl` names it; a slice only where there is
-    /// nothing better.
+    /// The unit of the system manager, as named by `systemctl`; a slice only for want of anything
+    /// better.
     pub(crate) unit: Option<String>,
     /// The user whose session or service manager runs it.
     pub(crate) user: Option<u32>,
@@ -21,11 +21,11 @@ pub(crate) struct Service {
     pub(crate) user_unit: Option<String>,
     /// The innermost container.
     pub(crate) container: Option<Container>,
-    /// The outermost container, where the one above runs within another.
+    /// The outermost container, if the one above is nested.
     pub(crate) outer_container: Option<Container>,
-    /// The Kubernetes pod: this host's, else the innermost that is claimed.
+    /// The Kubernetes pod: the host's own, else the innermost claimed one.
     pub(crate) pod: Option<Pod>,
-    /// Why nothing is known.
+    /// Why the service is unknown.
     #[serde(rename = "owner_unknown")]
     pub(crate) unknown: Option<Unknown>,
 }
@@ -37,10 +37,10 @@ pub(crate) struct Container {
     pub(crate) id: String,
     /// The name in the runtime, or in its pod.
     pub(crate) name: Option<String>,
-    /// `None` where the path names a container but not its runtime.
+    /// `None` if the path names a container but not its runtime.
     pub(crate) runtime: Option<Runtime>,
-    /// Whether it is the word of a user, a container or a service to whom the cgroups there are
-    /// handed, rather than this host's runtime.
+    /// Whether the name comes from a user, container or service to which these cgroups are
+    /// delegated, rather than from this host's runtime.
     pub(crate) claimed: bool,
 }
 
@@ -61,12 +61,12 @@ pub(crate) enum Runtime {
 /// A Kubernetes pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Pod {
-    /// As in the API; for a static pod, the hash that the kubelet assigns.
+    /// The UID in the API; for a static pod, the hash assigned by the kubelet.
     pub(crate) uid: String,
     pub(crate) name: Option<String>,
     pub(crate) namespace: Option<String>,
     pub(crate) qos: Qos,
-    /// As of a [`Container`].
+    /// Whether the name is claimed, as in [`Container`].
     pub(crate) claimed: bool,
 }
 
@@ -78,48 +78,49 @@ pub(crate) enum Qos {
     BestEffort,
 }
 
-/// Why nothing is known of a service.
+/// Why a service is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unknown {
-    /// Neither cgroup nor process were recorded.
+    /// Neither cgroup nor process was recorded.
     NotRecorded,
-    /// Not recorded, as more sockets were open at times than owners are remembered.
+    /// Not recorded: more sockets were open than owners are tracked.
     OwnerMapFull,
-    /// The process that opened or used the socket has no descriptor of it any more, and nobody was
-    /// waiting for it.
+    /// The process that opened or used the socket no longer holds a descriptor for it, and no
+    /// process was waiting on it.
     HandedOn,
-    /// No process is: the socket itself keeps user and cgroup, and nobody was waiting for it.
+    /// No process can be named: the socket itself records user and cgroup, and no process was
+    /// waiting on it.
     NoProcess,
     /// No process has accepted the connection yet, so it has no owner.
     NotAccepted,
     /// The cgroup was removed before it was looked up.
     CgroupGone,
-    /// Too many cgroups are looked up, or the files with a container's names are slow to come: it may be
-    /// found later.
+    /// Too many cgroups are being looked up, or the files with a container's names are slow. A
+    /// later look-up may succeed.
     Busy,
-    /// The cgroup lies outside of what this process may see.
+    /// The cgroup is outside what this process may see.
     NotVisible,
-    /// The process ended before it was looked up, or its pid is another's by now.
+    /// The process exited before it was looked up, or its pid has been reused.
     ProcessGone,
 }
 
 impl Service {
-    /// A service of which nothing is known.
+    /// An unknown service.
     pub(crate) fn unknown(why: Unknown) -> Self {
         Self { unknown: Some(why), ..Self::default() }
     }
 
-    /// Whether it has something whose names are in files of this host.
+    /// Whether files of this host may have names for this service.
     pub(super) const fn may_have_names(&self) -> bool {
         self.container.is_some() || self.outer_container.is_some() || self.pod.is_some()
     }
 
-    /// The short name that a line or a metric shows; `None` when there is none.
+    /// The short name shown in lines and metrics; `None` if there is none.
     ///
-    /// With Kubernetes `namespace/pod/container`; else the name of the container, or the first
-    /// digits of its id; else the unit, followed by the user's unit. What is only claimed never
-    /// stands alone: nobody can pass for another's service.
+    /// With Kubernetes, it is `namespace/pod/container`; else the name of the container or the
+    /// first digits of its id; else the unit, followed by the user's unit. A claimed name never
+    /// stands alone, so that nobody can pose as another's service.
     pub(crate) fn label(&self) -> Option<Cow<'_, str>> {
         let container = self.trusted_container();
         if let Some(pod) = self.pod.as_ref().filter(|pod| !pod.claimed)
@@ -135,19 +136,19 @@ impl Service {
             return Some(Cow::Borrowed(container.label()));
         }
         let unit = self.unit.as_deref()?;
-        // A container's scope is named by an id, which is another after each restart.
+        // A container's scope is named by an id that changes with each restart.
         match &self.user_unit {
             Some(inner) if self.container.is_none() => Some(Cow::Owned(format!("{unit}/{inner}"))),
             _ => Some(Cow::Borrowed(unit)),
         }
     }
 
-    /// The innermost container that is not only claimed.
+    /// The innermost container that is not merely claimed.
     pub(crate) fn trusted_container(&self) -> Option<&Container> {
         [&self.container, &self.outer_container].into_iter().flatten().find(|one| !one.claimed)
     }
 
-    /// The label, where it says more to a person than that somebody has logged in.
+    /// The label, unless it only shows that someone is logged in.
     pub(crate) fn informative_label(&self) -> Option<Cow<'_, str>> {
         let is_login = self.user.is_some() && self.user_unit.is_none();
         self.label().filter(|_| !is_login)
@@ -155,7 +156,7 @@ impl Service {
 }
 
 impl Container {
-    /// Its name, or the first digits of its id.
+    /// The container's name, or the first digits of its id.
     pub(crate) fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(self.short_id())
     }

@@ -1,15 +1,15 @@
-//! Names of systemd's units, as cgroups carry them.
+//! Names of systemd units, as they appear in cgroup paths.
 
-/// The longest name of a unit, `UNIT_NAME_MAX` of systemd without the final zero.
+/// Maximum length of a unit's name: systemd's `UNIT_NAME_MAX` without the final NUL.
 const UNIT_LIMIT: usize = 255;
 
-/// The types of units that have cgroups.
+/// Unit types that have cgroups.
 const TYPES: [&str; 6] = ["service", "scope", "socket", "mount", "swap", "slice"];
 
-/// The unit of which a cgroup has the name, spelled as `systemctl` does: with its escapes (`\x2d`).
+/// The unit that a cgroup is named after, spelled as in `systemctl`: with its escapes (`\x2d`).
 ///
-/// systemd puts an underscore before a name that the kernel could take for a file of its own
-/// (`cg_escape`); that one is removed.
+/// systemd prefixes an underscore to names that could clash with the kernel's own files
+/// (`cg_escape`); it is removed here.
 pub(super) fn unit(component: &str) -> Option<&str> {
     let name = component.strip_prefix('_').unwrap_or(component);
     let (stem, kind) = name.rsplit_once('.')?;
@@ -18,36 +18,37 @@ pub(super) fn unit(component: &str) -> Option<&str> {
         && TYPES.contains(&kind)
         && !stem.is_empty()
         && stem.bytes().all(allowed)
-        // A template has no cgroup, its instances have.
+        // A template has no cgroup; only its instances do.
         && stem.split_once('@').is_none_or(|(prefix, instance)| {
             !prefix.is_empty() && !instance.is_empty()
         });
     good.then_some(name)
 }
 
-/// Whether a unit only groups others. Slices are never handed to anybody: systemd refuses
-/// `Delegate=` for them.
+/// Whether a unit only groups others. Slices are never delegated: systemd refuses `Delegate=` for
+/// them.
 pub(super) fn is_slice(unit: &str) -> bool {
     unit.strip_suffix(".slice").is_some()
 }
 
-/// The user whose service manager a unit is: `user@1000.service`.
+/// The user whose service manager the unit is: `user@1000.service`.
 pub(super) fn user_manager(unit: &str) -> Option<u32> {
     uid(unit.strip_prefix("user@")?.strip_suffix(".service")?)
 }
 
-/// The user whose slice a unit is: `user-1000.slice`.
+/// The user whose slice the unit is: `user-1000.slice`.
 pub(super) fn user_slice(unit: &str) -> Option<u32> {
     uid(unit.strip_prefix("user-")?.strip_suffix(".slice")?)
 }
 
 fn uid(text: &str) -> Option<u32> {
     let canonical = text == "0" || !text.starts_with(['0', '+']);
-    // Both ends of the numbers mean "none" to the kernel: 16 bits' and 32 bits'.
+    // The highest 16-bit and 32-bit numbers mean "no user" to the kernel.
     text.parse().ok().filter(|uid| canonical && ![65_535, u32::MAX].contains(uid))
 }
 
-/// A part of a unit's name with its escapes (`\x2d` for `-`) resolved; `None` when that is no text.
+/// Resolves the escapes (`\x2d` for `-`) in a part of a unit's name; `None` if the result is not
+/// text.
 pub(super) fn unescape(text: &str) -> Option<String> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;

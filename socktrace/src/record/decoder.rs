@@ -1,4 +1,4 @@
-//! From events to records.
+//! Decoding of events into records.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -25,7 +25,7 @@ use crate::{
     owner::{Owners, Service, Sighting, Unknown, is_deceptive},
 };
 
-/// Turns events into records.
+/// Decodes events into records.
 pub(crate) struct Decoder {
     clock: Clock,
     pub(super) time: TimeOfDay,
@@ -33,9 +33,9 @@ pub(crate) struct Decoder {
     rst_reasons: Vec<(u32, Arc<str>)>,
     pub(super) owners: Owners,
     processes: RecentProcesses,
-    /// The last sender or killer that was named: its name from the kernel side, and as it is shown.
+    /// The last sender or killer named: its name from the kernel, and as shown.
     last_peer: ([u8; 16], Arc<str>),
-    /// Whether there was no room for a socket's owner at times.
+    /// Whether there was no room for the owners of some sockets.
     owners_full: bool,
     full_listeners: FullListeners,
 }
@@ -56,22 +56,22 @@ impl Decoder {
         }
     }
 
-    /// Looks at listeners that a client of this host could not connect to.
+    /// Looks up listeners that clients on this host could not connect to.
     pub(crate) fn with_listeners(self, table: Option<Arc<ListenerTable>>) -> Self {
         Self { full_listeners: FullListeners::of(table), ..self }
     }
 
-    /// From now on there has been no room for the owners of some sockets.
+    /// Notes that there has been no room for the owners of some sockets.
     pub(crate) fn owners_are_full(&mut self) {
         self.owners_full = true;
     }
 
-    /// Whether services are found by cgroup alone, so that one has the same each time.
+    /// Whether services are found by cgroup alone, so that a cgroup always has the same one.
     pub(crate) fn finds_services_by_cgroup(&self) -> bool {
         self.owners.are_by_cgroup()
     }
 
-    /// Decodes an event, of which `finding` is the diagnosis. Looks its service up, see
+    /// Decodes an event whose diagnosis is `finding`. Looks up its service; see
     /// [`Owners::service`].
     pub(crate) fn decode(&mut self, named: &NamedEvent, finding: Finding) -> Record {
         let event = &named.event;
@@ -90,7 +90,7 @@ impl Decoder {
             Some(Detail::Icmp { router, kind, code }) => {
                 icmp = Some(Icmp { kind, code, router: address(router, family) });
             }
-            // Of a connect, or a datagram, that found no room.
+            // From a connect, or a datagram, that found no room.
             Some(Detail::Peer { tgid: pid, comm, .. })
                 if [EventKind::Connect, EventKind::DatagramSend]
                     .map(|kind| kind as u8)
@@ -159,8 +159,8 @@ impl Decoder {
         }
     }
 
-    /// The service of a socket whose process is not known for this reason: one that has gone has left its
-    /// cgroup behind, and some sockets keep that of their maker.
+    /// Service of a socket whose process is unknown for this reason: a process that has gone leaves
+    /// its cgroup behind, and some sockets keep their creator's.
     pub(super) fn service_without_process(&mut self, cgroup_id: u64, why: Unknown) -> Arc<Service> {
         if !matches!(why, Unknown::ProcessGone | Unknown::NoProcess) || cgroup_id == 0 {
             return Arc::new(Service::unknown(why));
@@ -169,7 +169,7 @@ impl Decoder {
         Arc::new(Service { unknown: Some(why), ..(*service).clone() })
     }
 
-    /// The process to name, and when it was there; why none is known.
+    /// The process to name, and when it existed; otherwise the reason why none is known.
     fn process(&mut self, named: &NamedEvent) -> Result<(Arc<Process>, Sighting), Unknown> {
         let event = &named.event;
         let there =
@@ -206,7 +206,7 @@ impl Decoder {
         Ok((process, there))
     }
 
-    /// Why the opener of a socket is not known.
+    /// Reason why the opener of a socket is unknown.
     pub(super) fn why_none_is_recorded(&self, signature: Signature) -> Unknown {
         match Flags(signature.flags).has(Flags::UNACCEPTED) {
             true => Unknown::NotAccepted,
@@ -215,9 +215,9 @@ impl Decoder {
         }
     }
 
-    /// The path of the executable that the process had at the time, if it is known: what the kernel's
-    /// programs have seen must be the last part of it. And until when that holds, where the process
-    /// was looked at.
+    /// Path of the executable that the process had at the time, if known: its last part must match
+    /// the name that the kernel programs saw. Also returns until when that holds, if the process
+    /// was inspected.
     fn exe(&mut self, name: &[u8], there: Sighting) -> (Option<Arc<str>>, Option<u64>) {
         let name = some_name(name);
         let (path, until_ns) = self.owners.exe(there).unzip();
@@ -250,15 +250,14 @@ pub(super) fn address(address: Address, family: Option<Family>) -> IpAddr {
     }
 }
 
-/// The kernel's reason for an RST, and whether that went to a connection in the queue of a listener that
-/// was closed, see [`BY_LISTENER`].
+/// The kernel's reason for an RST, and whether the RST went to a connection in the queue of a
+/// closed listener; see [`BY_LISTENER`].
 fn sender_reason(reason: u32) -> (u32, bool) {
     let by_listener = (reason | BY_LISTENER == ABSENT) != (reason & BY_LISTENER != 0);
     (if by_listener { reason ^ BY_LISTENER } else { reason }, by_listener)
 }
 
-/// The numbers of an RST.
-/// Both, or none.
+/// Both TTLs, or none.
 fn hops(rst: u8, handshake: u8) -> Option<Hops> {
     (rst != 0 && handshake != 0).then_some(Hops { rst, handshake })
 }
@@ -267,13 +266,13 @@ fn rst([seq, ack]: [u32; 2]) -> Option<Rst> {
     ((seq, ack) != (0, 0)).then_some(Rst { seq, ack })
 }
 
-/// Whether the last part of a path is this name, of which the end may be missing.
+/// Whether the last part of a path is this name, whose end may be missing.
 fn path_ends_in(path: &str, name: &str) -> bool {
     let last = path.rsplit('/').next().unwrap_or(path);
     last.starts_with(name) && (last.len() == name.len() || name.len() + 1 >= EXE_NAME)
 }
 
-/// The word of the JSON for an [`OwnerSource`] that names a process.
+/// JSON word for an [`OwnerSource`] that names a process.
 fn source_name(source: u8) -> &'static str {
     const NAMES: [(OwnerSource, &str); 3] = [
         (OwnerSource::Caller, "caller"),
@@ -288,11 +287,12 @@ fn some_name(name: &[u8]) -> Option<String> {
     Some(command_name(name)).filter(|name| !name.is_empty())
 }
 
-/// A program may give itself any name: nothing that could deceive on a terminal or in a log.
+/// Command name as text. A program may give itself any name, so characters that could deceive on a
+/// terminal or in a log are replaced.
 pub(crate) fn command_name(comm: &[u8]) -> String {
     let length = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
     let name = &comm[..length];
-    // As nearly all are.
+    // Nearly all names are.
     if name.iter().all(|byte| matches!(byte, b' '..=b'~'))
         && let Ok(name) = str::from_utf8(name)
     {
@@ -308,7 +308,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A reset of an established IPv4 connection, as the kernel side sends it.
+    /// Reset of an established IPv4 connection, as sent by the kernel programs.
     pub(crate) fn reset_event() -> Event {
         let mut comm = [0; 16];
         comm[..5].copy_from_slice(b"nginx");
@@ -342,7 +342,7 @@ pub(crate) mod tests {
         Decoder::new(Clock::new().expect("a clock"), reasons, Owners::nowhere())
     }
 
-    /// An event whose process, thread and executable have one name.
+    /// Event whose process, thread and executable have one name.
     pub(crate) fn named(event: Event) -> NamedEvent {
         NamedEvent { event, names: Names::of_thread(event.comm), ..NamedEvent::default() }
     }

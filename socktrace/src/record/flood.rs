@@ -1,4 +1,4 @@
-//! Events of one kind that were counted instead of being streamed one by one.
+//! Events of one kind that were counted instead of streamed one by one.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -15,25 +15,25 @@ use crate::{
     owner::{Service, Sighting, Unknown},
 };
 
-/// What all of them share.
+/// A flood, with what all its events share.
 #[derive(Clone, Debug)]
 pub(crate) struct Flood {
-    /// When the last of them happened.
+    /// Time of the last event.
     pub(crate) time: Timestamp,
     pub(crate) count: u64,
-    /// Time from the first to the last, in milliseconds.
+    /// Time from the first event to the last, in milliseconds.
     pub(crate) span_ms: u64,
     pub(crate) peers: Peers,
     pub(crate) signature: Signature,
     pub(crate) finding: Finding,
     pub(crate) state: Option<TcpState>,
     pub(crate) role: Option<Role>,
-    /// Port of the listening side, where the role is known and all have the same.
+    /// Port of the listening side, if the role is known and all events have the same.
     pub(crate) service_port: Option<u16>,
     pub(crate) service: Arc<Service>,
-    /// The process, where it is the same in all of them.
+    /// The process, if all events have the same.
     pub(crate) process: Option<FloodProcess>,
-    /// The remote address, where it is the same in all of them.
+    /// The remote address, if all events have the same.
     pub(crate) remote: Option<IpAddr>,
 }
 
@@ -42,22 +42,22 @@ pub(crate) struct Flood {
 pub(crate) struct FloodProcess {
     pub(crate) pid: u32,
     pub(crate) uid: u32,
-    /// Command name of its threads that had them.
+    /// Command name of its threads in the flood.
     pub(crate) comm: String,
-    /// Path of its executable, if it is still there and may be asked.
+    /// Path of its executable, if it still exists and may be inspected.
     pub(crate) exe: Option<Arc<str>>,
 }
 
-/// From how many remote addresses events have come, since the flood began.
+/// Number of remote addresses that events came from since the flood began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peers {
     /// There is no remote end.
     None,
-    /// So many.
+    /// This many.
     Exactly(u64),
-    /// About so many. The standard error is below 5 % up to 1,000 and 8 % at 2,000.
+    /// About this many. The standard error is below 5 % up to 1,000 and 8 % at 2,000.
     About(u64),
-    /// So many, or any number beyond.
+    /// This many, or any number beyond.
     AtLeast(u64),
 }
 
@@ -86,8 +86,8 @@ impl Peers {
 }
 
 impl Decoder {
-    /// What is known of events that were counted since a time, in nanoseconds since boot. Looks their
-    /// service up, see [`crate::owner::Owners::service`].
+    /// Decodes events that were counted since a time, in nanoseconds since boot. Looks up their
+    /// service; see [`crate::owner::Owners::service`].
     pub(crate) fn decode_flood(
         &mut self,
         kind: &Kind,
@@ -102,7 +102,7 @@ impl Decoder {
         let is = |source: OwnerSource| kind.owned.reserved == source as u16;
         let is_one = pid != 0 && repeats.processes_differ == 0 && !is(OwnerSource::Gone);
         let there = Sighting { pid, seen_ns: repeats.since_ns, at_ns: repeats.last_ns };
-        // Where cgroups are not distinguished each process has its own kinds.
+        // Unless cgroups are distinguished, each process has its own kinds.
         let cgroup = if kind.by_cgroup { kind.owned.cgroup_id } else { 0 };
         let service = if is(OwnerSource::HandedOn) {
             self.service_without_process(0, Unknown::HandedOn)
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::record::tests::{decoder, reset_event};
 
-    /// What the kernel side has after events of so many peers, of 10.0.0.0/8.
+    /// The kernel's counts after events from this many peers in 10.0.0.0/8.
     fn repeats_of(peers: u32) -> Repeats {
         let address = |host: u32| Address::ipv4((0x0a00_0000 + host).to_be_bytes());
         let remote = |host| words(address(host).octets);
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(flood.remote, Some([10, 0, 0, 1].into()));
         let process = flood.process.expect("one process");
         assert_eq!((process.pid, process.uid, process.comm.as_str()), (81, 33, "nginx"));
-        // How the sockets were opened is not known, so neither is which port listens.
+        // How the sockets were opened is unknown, and so is which port listens.
         assert_eq!((flood.role, flood.service_port), (None, None));
     }
 

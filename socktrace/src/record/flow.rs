@@ -1,26 +1,26 @@
-//! A connection's name that is the same at both ends, also behind address translation.
+//! A connection's name that is the same at both ends, even across address translation.
 
 use std::fmt;
 
 use siphasher::sip::SipHasher24;
 
-/// Published, so that everybody's names are the same: two hosts have nothing else in common.
+/// Published, so that names are the same everywhere: two hosts have nothing else in common.
 const KEY: &[u8; 16] = b"socktrace flow 1";
 
-/// The same name at both ends of a connection: a hash of the sequence numbers of the first byte of either
-/// direction. Address translation leaves those alone. They are not shown as they are, as those of a live
-/// connection let others send segments into it.
+/// Name of a connection, the same at both ends: a hash of the sequence numbers of the first byte in
+/// each direction, which address translation leaves alone. The numbers themselves are not shown,
+/// because with those of a live connection others could inject segments into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Flow(u64);
 
 impl Flow {
-    /// The name of a connection, of which the first bytes of this host and of its peer have these numbers;
-    /// `None` where they are not known.
+    /// Name of a connection, given the sequence numbers of the first bytes of this host and of its
+    /// peer; `None` if they are unknown.
     pub(crate) fn of([own, peer]: [u32; 2]) -> Option<Self> {
         if (own, peer) == (0, 0) {
             return None;
         }
-        // Neither end knows which of them the other one calls its own.
+        // Neither end knows which of the numbers the other one calls its own.
         let (low, high) = (own.min(peer), own.max(peer));
         let numbers = u64::from(low) << 32 | u64::from(high);
         Some(Self(SipHasher24::new_with_key(KEY).hash(&numbers.to_be_bytes())))
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_name_is_what_was_published() {
-        // By another implementation of SipHash-2-4.
+        // Computed by another implementation of SipHash-2-4.
         let flow = Flow::of([1, 2]).expect("a flow");
         assert_eq!(flow.to_string(), "081a8d636a7bc395");
     }

@@ -1,4 +1,4 @@
-//! The listener of this host whose full accept queue a client has met.
+//! The listener on this host whose full accept queue a client has met.
 
 use std::{
     fs,
@@ -12,13 +12,13 @@ use socktrace_ebpf::{Family, ListenerState};
 use super::{Listener, decoder::address};
 use crate::kernel::listeners::ListenerTable;
 
-/// For how long a look holds: many clients may give up at once.
+/// Time that a look at the listeners stays valid: many clients may give up at once.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Looks for such listeners.
+/// Finds listeners with a full accept queue.
 #[derive(Default)]
 pub(super) struct FullListeners {
-    /// `None` where nobody can look.
+    /// `None` if listeners cannot be read.
     table: Option<Arc<ListenerTable>>,
     last: Option<(Instant, Vec<ListenerState>)>,
 }
@@ -28,7 +28,7 @@ impl FullListeners {
         Self { table, last: None }
     }
 
-    /// The one that a client of this host has tried to connect to, as it is now.
+    /// Current state of the listener that a client on this host has tried to connect to.
     pub(super) fn find(
         &mut self,
         netns: u32,
@@ -39,7 +39,7 @@ impl FullListeners {
             return None;
         }
         let found = met(self.look()?, netns, remote)?;
-        // Gone, if there is no such file.
+        // If there is no such file, the process has gone.
         let comm = fs::read_to_string(format!("/proc/{}/comm", found.tgid)).ok();
         let process = comm.map(|comm| (found.tgid, comm.trim_end().into()));
         Some(Listener { process, waiting: found.waiting, limit: found.limit })
@@ -48,26 +48,26 @@ impl FullListeners {
     fn look(&mut self) -> Option<&[ListenerState]> {
         let table = self.table.as_ref()?;
         if self.last.as_ref().is_none_or(|(when, _)| when.elapsed() >= FRESH) {
-            // Without a free descriptor there is none.
+            // Without a free descriptor there are none.
             self.last = table.look().ok().map(|listeners| (Instant::now(), listeners));
         }
         self.last.as_ref().map(|(_, listeners)| listeners.as_slice())
     }
 }
 
-/// Whether a connection runs within one network namespace: its ends have one address, which the kernel
-/// chooses for the client too, or one of the loopback.
+/// Whether a connection stays within one network namespace: its ends have the same address, which
+/// the kernel chooses for the client too, or loopback addresses.
 fn is_here(local: IpAddr, remote: IpAddr) -> bool {
     let (local, remote) = (local.to_canonical(), remote.to_canonical());
     remote.is_loopback() || local == remote
 }
 
-/// The listener with a full queue that takes connections to this address.
+/// Listener with a full queue that accepts connections to this address.
 fn met(listeners: &[ListenerState], netns: u32, to: SocketAddr) -> Option<ListenerState> {
     let takes = |listener: &&ListenerState| {
         let bound = address(listener.local, Family::try_from(listener.family).ok()).to_canonical();
         let wanted = to.ip().to_canonical();
-        // One of IPv6 takes IPv4 too.
+        // An IPv6 listener accepts IPv4 connections, too.
         let is_for_all = bound.is_unspecified() && (bound.is_ipv6() || wanted.is_ipv4());
         listener.netns == netns
             && listener.port == to.port()

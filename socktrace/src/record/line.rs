@@ -1,4 +1,4 @@
-//! A line of the stream in JSON, read back: what is kept of an event, in a history or in a file.
+//! A JSON line of the stream, read back from a history or a file.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Deserializer};
 
 use crate::owner::{Container, Pod, Service, is_deceptive};
 
-/// The fields of a line that are shown to people or used by filters. Each field means what the one of that name means
-/// where lines are written.
+/// Fields of a line that are shown to people or used by filters. Each means the same as the field
+/// of that name in written lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Line {
     pub(crate) event: String,
     #[serde(deserialize_with = "time")]
     pub(crate) time: Option<Timestamp>,
-    /// For how many events it stands; `None` where it is about one.
+    /// Number of events that the line stands for; `None` if it is about one.
     pub(crate) repeated: Option<u64>,
-    /// Of events that were lost: how many.
+    /// Number of events lost, in a notice of lost events.
     pub(crate) count: Option<u64>,
     pub(crate) protocol: Option<String>,
     pub(crate) local: Option<IpAddr>,
@@ -52,13 +52,13 @@ pub(crate) struct Line {
     pub(crate) reason: Option<String>,
 }
 
-/// A network namespace, and addresses and ports of both ends; what is not known is none.
+/// Network namespace, and addresses and ports of both ends; unknown ones are `None`.
 pub(crate) type Path = (Option<u32>, [(Option<IpAddr>, Option<u16>); 2]);
 
-/// Sets a field to a value in JSON; `None` when that is none of its values.
+/// Sets a field to a JSON value; `None` if the value does not fit the field.
 pub(crate) type Setter = fn(&mut Line, &[u8]) -> Option<()>;
 
-/// The setter of the field that has this name, of the fields named.
+/// Finds the setter of the field with this name, among the fields given.
 macro_rules! setter {
     ($key:expr; $($name:ident)*) => {
         match $key {
@@ -72,7 +72,7 @@ macro_rules! setter {
 }
 
 impl Line {
-    /// Sets a field by its name; `None` where a line has no such field.
+    /// Finds the setter of a field by its name; `None` if lines have no such field.
     pub(crate) fn setter(key: &str) -> Option<Setter> {
         if key == "time" {
             return Some(|line: &mut Self, value: &[u8]| {
@@ -90,7 +90,7 @@ impl Line {
     /// Reads a line.
     ///
     /// # Errors
-    /// When it is none of socktrace's.
+    /// When the line was not written by socktrace.
     pub(crate) fn read(text: &[u8]) -> Result<Self, String> {
         let line: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         if line.event.is_empty() {
@@ -99,32 +99,32 @@ impl Line {
         Ok(line)
     }
 
-    /// Whether it stands for events that were counted.
+    /// Whether the line stands for events that were only counted.
     pub(crate) const fn is_flood(&self) -> bool {
         self.repeated.is_some()
     }
 
-    /// Of a notice of events that were lost: how many.
+    /// Number of lost events, if the line is a notice of them.
     pub(crate) fn lost(&self) -> Option<u64> {
         self.count.filter(|_| self.event == "lost")
     }
 
-    /// Whether it has numbers of events instead of them.
+    /// Whether the line has counts of events instead of an event.
     pub(crate) fn is_summary(&self) -> bool {
         self.event == "summary"
     }
 
-    /// For how many events it stands.
+    /// Number of events that the line stands for.
     pub(crate) fn events(&self) -> u64 {
         self.repeated.unwrap_or(1)
     }
 
-    /// Whether it is about a Unix socket.
+    /// Whether the line is about a Unix socket.
     pub(crate) fn is_unix(&self) -> bool {
         self.protocol.as_deref() == Some("unix")
     }
 
-    /// Whether it follows from a failure of the same socket that was reported before.
+    /// Whether the event follows from a failure of the same socket that was reported before.
     pub(crate) fn is_continuation(&self) -> bool {
         let follows = match self.event.as_str() {
             "delivered" | "accepted_reset" | "accepted_failed" | "undelivered" => true,
@@ -137,13 +137,13 @@ impl Line {
         follows && !self.is_flood()
     }
 
-    /// Where its connection runs: the network namespace, and both ends.
+    /// The connection: network namespace and both ends.
     pub(crate) fn connection(&self) -> Path {
         let ends = [(self.local, self.local_port), (self.remote, self.remote_port)];
         (self.netns, ends)
     }
 
-    /// The service that it is about.
+    /// The service that the event belongs to.
     pub(crate) fn full_service(&self) -> Service {
         Service {
             cgroup: self.cgroup.clone(),
@@ -157,25 +157,26 @@ impl Line {
         }
     }
 
-    /// The service's short name, where it says more than that somebody has logged in.
+    /// Short name of the service, unless it shows only that a user has logged in.
     pub(crate) fn informative_service(&self) -> Option<&str> {
         let is_login = self.user.is_some() && self.user_unit.is_none();
         self.service.as_deref().filter(|_| !is_login)
     }
 }
 
-/// A time; one that cannot be read is none.
+/// Parses a time; an invalid one becomes `None`.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
-/// Text of a file that anybody may have written, without what could deceive on a terminal.
+/// Text from a file that anybody may have written, with characters replaced that could deceive on a
+/// terminal.
 pub(crate) fn harmless(text: &str) -> String {
     without_deception(text).into_owned()
 }
 
-/// The same, borrowed where there is nothing of that, as in nearly all texts.
+/// The same, borrowed if there is nothing to replace, as in nearly all texts.
 pub(crate) fn without_deception(text: &str) -> Cow<'_, str> {
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if is_plain { text.into() } else { text.replace(is_deceptive, "?").into() }

@@ -1,8 +1,8 @@
-//! Names of the wire format's values, as people and labels use them.
+//! Names of values of the wire format, as shown to people and used as labels.
 
 use socktrace_ebpf::{Domain, Family, Protocol, Role, Signature, Sigpipe, TcpState};
 
-/// The name of a TCP state, as the RFCs write it.
+/// Name of a TCP state, as in the RFCs.
 pub(crate) const fn state_name(state: TcpState) -> &'static str {
     match state {
         TcpState::Established => "ESTABLISHED",
@@ -20,7 +20,7 @@ pub(crate) const fn state_name(state: TcpState) -> &'static str {
     }
 }
 
-/// This host's role in a connection.
+/// Name of this host's role in a connection.
 pub(crate) const fn role_name(role: Role) -> &'static str {
     match role {
         Role::Client => "client",
@@ -28,7 +28,7 @@ pub(crate) const fn role_name(role: Role) -> &'static str {
     }
 }
 
-/// The name of a family of IP addresses.
+/// Name of a family of IP addresses.
 pub(crate) const fn family_name(family: Family) -> &'static str {
     match family {
         Family::Ipv4 => "ipv4",
@@ -36,7 +36,7 @@ pub(crate) const fn family_name(family: Family) -> &'static str {
     }
 }
 
-/// The name of a family of sockets without IP addresses.
+/// Name of a family of sockets without IP addresses.
 const fn domain_name(domain: Domain) -> &'static str {
     match domain {
         Domain::Unix => "unix",
@@ -52,13 +52,13 @@ const fn domain_name(domain: Domain) -> &'static str {
     }
 }
 
-/// The name of a signature's family; `unknown` for a call whose descriptor leads to no socket.
+/// Name of a signature's family; `unknown` for a call whose descriptor leads to no socket.
 pub(crate) fn signature_family_name(signature: Signature) -> &'static str {
     let family = Family::try_from(signature.family).map(family_name);
     family.or_else(|byte| Domain::try_from(byte).map(domain_name)).unwrap_or("unknown")
 }
 
-/// The name of a protocol; `unknown` for a call whose descriptor leads to no socket.
+/// Name of a protocol; `unknown` for a call whose descriptor leads to no socket.
 pub(crate) const fn protocol_name(protocol: Option<Protocol>) -> &'static str {
     match protocol {
         Some(Protocol::Tcp) => "tcp",
@@ -76,7 +76,7 @@ pub(crate) const fn protocol_name(protocol: Option<Protocol>) -> &'static str {
     }
 }
 
-/// The name of what becomes of a process by SIGPIPE; `None` where the question does not arise.
+/// Name of what SIGPIPE does to a process; `None` where the question does not arise.
 pub(crate) const fn sigpipe_name(sigpipe: Sigpipe) -> Option<&'static str> {
     match sigpipe {
         Sigpipe::NotRaised => None,

@@ -4,7 +4,7 @@ use std::future::Ready;
 
 use super::Record;
 
-/// Nobody has any: the command line refuses --resolve.
+/// No names: the command line refuses --resolve.
 pub(crate) enum RemoteNames {}
 
 impl RemoteNames {

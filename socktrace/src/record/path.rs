@@ -1,4 +1,4 @@
-//! Names of Unix sockets as people write them.
+//! Names of Unix sockets as text.
 
 use std::fmt::Write as _;
 
@@ -6,11 +6,11 @@ use socktrace_ebpf::Path;
 
 use crate::owner::is_deceptive;
 
-/// Prefix of an abstract name, instead of its NUL: as in `ss` and systemd.
+/// Prefix of an abstract name in place of its NUL, as in `ss` and systemd.
 const ABSTRACT: char = '@';
 
-/// The name as text: a path, or an abstract name after `@`. What is not printable, or could deceive on a
-/// terminal, is escaped, and so is the backslash.
+/// The name as text: a path, or an abstract name after `@`. Characters that are not printable, or
+/// could deceive on a terminal, are escaped, and so is the backslash.
 pub(super) fn text(path: &Path) -> Option<String> {
     let name = path.name()?;
     let (mark, rest) = match name {

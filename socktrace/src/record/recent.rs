@@ -1,5 +1,5 @@
-//! The processes that events have named last: many events of one come in a row, and each would have
-//! its names copied and its executable looked up.
+//! Processes that recent events have named. Many events of one process come in a row, and each
+//! would have its names copied and its executable looked up.
 
 use std::{array, sync::Arc};
 
@@ -7,12 +7,12 @@ use socktrace_ebpf::{Event, NamedEvent, Names};
 
 use super::Process;
 
-/// Number of processes that are kept: more than most hosts have failing at a time.
+/// Number of processes kept: more than fail at once on most hosts.
 const SLOTS: usize = 32;
 
-/// How long after the last look at a process, in nanoseconds since boot, it is still itself where it is
-/// described in the same words: the kernel hands pids out in turn (`idr_alloc_cyclic` in `alloc_pid`,
-/// since 4.15), and there are tens of thousands.
+/// Time after the last look at a process, in nanoseconds since boot, during which the same
+/// description still means the same process: the kernel hands out pids in turn (`idr_alloc_cyclic`
+/// in `alloc_pid`, since 4.15), and there are tens of thousands.
 const STILL_NS: u64 = 100_000_000;
 
 /// A process, as events describe it.
@@ -33,7 +33,7 @@ impl Description {
     }
 }
 
-/// A process, and two times since boot between which it was seen to be there.
+/// A process, and two times since boot between which it is known to have existed.
 struct Known {
     description: Description,
     seen_ns: u64,
@@ -41,7 +41,7 @@ struct Known {
     process: Arc<Process>,
 }
 
-/// The processes, each in the slot of its thread.
+/// Recent processes, each in the slot of its thread.
 pub(super) struct RecentProcesses([Option<Known>; SLOTS]);
 
 impl Default for RecentProcesses {
@@ -51,8 +51,8 @@ impl Default for RecentProcesses {
 }
 
 impl RecentProcesses {
-    /// The process of an event, if it is one of these: described in the same words, and seen while
-    /// that one was there.
+    /// Process of an event, if it is kept: with the same description, and seen while that process
+    /// existed.
     pub(super) fn find(&self, named: &NamedEvent) -> Option<Arc<Process>> {
         let event = &named.event;
         let known = self.0[slot(event)].as_ref()?;
@@ -62,7 +62,7 @@ impl RecentProcesses {
         is_it.then(|| Arc::clone(&known.process))
     }
 
-    /// Keeps the process of an event, which was looked at when it still was there.
+    /// Keeps the process of an event, which was inspected while it still existed.
     pub(super) fn keep(&mut self, named: &NamedEvent, until_ns: u64, process: &Arc<Process>) {
         self.0[slot(&named.event)] = Some(Known {
             description: Description::of(named),

@@ -1,8 +1,8 @@
 //! Names of remote addresses, from this host's resolvers: DNS and `/etc/hosts`.
 //!
-//! The stream does not wait for names: a line is shown with the address alone when its name is not
-//! there in time, and the next one about this address may have it. In Rust, as the C library's
-//! resolver needs its shared objects at run time, which a static build may not find.
+//! The stream does not wait for names: a line shows the address alone if its name is not found in
+//! time, and the next line about this address may have it. The resolver is written in Rust, because
+//! the C library's needs its shared objects at run time, which a static build may not find.
 
 use std::{
     collections::HashSet,
@@ -25,50 +25,50 @@ use tokio::{
 
 use crate::record::Record;
 
-/// How many names are kept.
+/// Maximum number of names kept.
 const KEPT: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// How many are asked for at once. Others get no name for now.
+/// Maximum number of look-ups at once. Other addresses get no name for now.
 const ASKED_AT_ONCE: usize = 64;
 
-/// How long names are taken for true, and how long addresses for nameless.
+/// Time that a name, and the lack of a name, stays valid.
 const NAME_AGE: Duration = Duration::from_mins(10);
 const NO_NAME_AGE: Duration = Duration::from_mins(1);
 
-/// How long lines wait for names that are asked for the first time: more than a resolver nearby
-/// needs, and less than somebody notices who watches.
+/// Time that lines wait for names looked up for the first time: more than a nearby resolver
+/// needs, and less than a person watching notices.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Lines that come in larger groups do not wait at all: in a flood the ring buffer must be emptied,
-/// which has room for a hundred times this.
+/// Maximum number of lines that wait. Larger groups do not wait, because in a flood the ring buffer
+/// must be emptied; it has room for a hundred times as many.
 const FEW: usize = 16;
 
-/// How long a look-up waits for an answer; the stream does not wait as long.
+/// Timeout of a look-up; the stream does not wait that long.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Length of a domain name in text at most (RFC 1035); a longer one is none.
+/// Maximum length of a domain name in text (RFC 1035); a longer name is ignored.
 const LONGEST: usize = 253;
 
-/// The resolvers.
+/// A resolver.
 pub(crate) trait Lookup: Clone + Send + Sync + 'static {
-    /// The name of an address, if it has one.
+    /// Returns the name of an address, if it has one.
     fn name(&self, address: IpAddr) -> impl Future<Output = Option<String>> + Send;
 }
 
 /// Files that configure the resolvers.
 const CONFIGURATION: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
-/// The resolvers that this host is set up to use, also when that changes.
+/// The resolvers that this host is configured to use, following changes of the configuration.
 #[derive(Clone)]
 pub(crate) struct SystemResolver(Arc<Mutex<Current>>);
 
 struct Current {
     resolver: Arc<TokioResolver>,
-    /// The files that say so, as they were.
+    /// State of the configuration files when they were read.
     stamps: [Option<Stamp>; 2],
 }
 
-/// By which a changed file is recognized: device, inode, size, and when it was changed.
+/// Identity of a version of a file: device, inode, size, and time of the last change.
 type Stamp = [u64; 5];
 
 fn stamps() -> [Option<Stamp>; 2] {
@@ -85,7 +85,7 @@ impl SystemResolver {
     /// # Errors
     /// When they cannot be read.
     fn new() -> anyhow::Result<Self> {
-        // Before they are read: what changes meanwhile is read again.
+        // Taken before the files are read, so that a change in between is noticed.
         let stamps = stamps();
         let resolver = Self::resolver()?;
         Ok(Self(Arc::new(Mutex::new(Current { resolver, stamps }))))
@@ -94,13 +94,13 @@ impl SystemResolver {
     fn resolver() -> anyhow::Result<Arc<TokioResolver>> {
         let mut builder = TokioResolver::builder_tokio()
             .context("cannot read /etc/resolv.conf, which --resolve needs")?;
-        // Names are kept here.
+        // `RemoteNames` keeps the names.
         builder.options_mut().cache_size = 0;
         let resolver = builder.build().context("cannot set up the resolver for --resolve")?;
         Ok(Arc::new(resolver))
     }
 
-    /// The resolver for what the files say now; the former one while they cannot be used.
+    /// Resolver for the current configuration; the previous one while the files cannot be used.
     fn current(&self) -> Arc<TokioResolver> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamps();
@@ -126,7 +126,7 @@ impl Lookup for SystemResolver {
     }
 }
 
-/// Names that are known or asked for.
+/// Names that are known or being looked up.
 pub(crate) struct RemoteNames<L = SystemResolver> {
     lookup: L,
     known: LruCache<IpAddr, Known>,
@@ -136,7 +136,7 @@ pub(crate) struct RemoteNames<L = SystemResolver> {
 
 type Answer = (IpAddr, Option<Arc<str>>);
 
-/// An answer and when it came.
+/// An answer, and when it came.
 struct Known {
     name: Option<Arc<str>>,
     at: Instant,
@@ -149,10 +149,10 @@ impl Known {
 }
 
 impl RemoteNames {
-    /// Names as this host's resolvers have them.
+    /// Names from this host's resolvers.
     ///
     /// # Errors
-    /// When the files that name them cannot be read.
+    /// When the configuration of the resolvers cannot be read.
     pub(crate) fn of_this_host() -> anyhow::Result<Self> {
         Ok(Self::new(SystemResolver::new()?))
     }
@@ -164,7 +164,7 @@ impl<L: Lookup> RemoteNames<L> {
         Self { lookup, known, asked: HashSet::new(), answers: channel(ASKED_AT_ONCE) }
     }
 
-    /// Names the remote ends, as far as their names are there in time.
+    /// Names the remote ends whose names are found in time.
     pub(crate) async fn name(&mut self, records: &mut [Record]) {
         while let Ok(answer) = self.answers.1.try_recv() {
             self.keep(answer);
@@ -178,7 +178,7 @@ impl<L: Lookup> RemoteNames<L> {
         if records.len() <= FEW {
             let deadline = tokio::time::Instant::now() + PATIENCE;
             while !new.is_empty() {
-                // The other end of the channel is here too: it is never closed.
+                // The sender is kept here too, so the channel is never closed.
                 let Ok(Some(answer)) = timeout_at(deadline, self.answers.1.recv()).await else {
                     break;
                 };
@@ -192,8 +192,8 @@ impl<L: Lookup> RemoteNames<L> {
         }
     }
 
-    /// Asks for a name, unless it is known or asked for already, or too many are; whether it is
-    /// asked for the first time.
+    /// Looks up a name, unless it is known or being looked up, or too many look-ups are under way.
+    /// Returns whether it is the first look-up.
     fn ask(&mut self, address: IpAddr) -> bool {
         let known = self.known.get(&address);
         if known.is_some_and(|known| !known.is_due())
@@ -208,7 +208,7 @@ impl<L: Lookup> RemoteNames<L> {
         tokio::spawn(async move {
             let name = timeout(ANSWER_PATIENCE, lookup.name(address)).await.ok().flatten();
             let name = name.as_deref().and_then(plain).map(Arc::from);
-            // Nobody listens any more when socktrace ends.
+            // Nobody receives any more once socktrace ends.
             drop(answers.send((address, name)).await);
         });
         is_new
@@ -220,15 +220,15 @@ impl<L: Lookup> RemoteNames<L> {
     }
 }
 
-/// The other end's address, where there is one that may have a name: what is on this host needs none.
+/// Address of the other end, if it may have a name: an address of this host needs none.
 fn remote(record: &Record) -> Option<IpAddr> {
     let address = record.remote.ip();
     let is_named = !address.is_unspecified() && !address.to_canonical().is_loopback();
     is_named.then_some(address)
 }
 
-/// A name without its final dot. Who answers for an address may say anything: no control characters
-/// on a terminal or in a log, and no address in another's place.
+/// Returns a name without its final dot, if it is a plain one. Whoever answers for an address may
+/// send anything, so control characters and text that looks like an address are rejected.
 fn plain(name: &str) -> Option<&str> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_name = (1..=LONGEST).contains(&name.len())

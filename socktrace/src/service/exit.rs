@@ -1,4 +1,4 @@
-//! How the process ends: what it prints and its exit code.
+//! Exit of the process: final messages and exit codes.
 
 use std::{fmt, process::ExitCode};
 
@@ -8,16 +8,17 @@ use socktrace_otlp::Unusable;
 use super::log::NOTICE;
 use crate::kernel::refusal::Refusal;
 
-/// Exit code of errors that are not about the host: a port in use, a closed descriptor.
+/// Exit code for errors unrelated to the host's kernel, such as a port in use or a closed
+/// descriptor.
 pub(crate) const FAILED: u8 = 1;
 
-/// Exit code of a wrong command line, clap's own.
+/// Exit code for a wrong command line, the same as clap's.
 pub(crate) const WRONG_USAGE: u8 = 2;
 
-/// Exit code of a self-test that saw other than it should.
+/// Exit code for a failed self-test.
 pub(crate) const SELF_TEST: u8 = 20;
 
-/// A command line that turns out to be wrong only when it is carried out.
+/// A command line whose error shows only during execution.
 #[derive(Debug)]
 pub(crate) struct WrongUsage(pub(crate) String);
 
@@ -27,7 +28,7 @@ impl fmt::Display for WrongUsage {
     }
 }
 
-/// The exit codes, for `--help`.
+/// Exit codes, for `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
   0   ended normally: by a signal, --count, --duration, the output's reader, or what is followed
@@ -48,7 +49,7 @@ Exit codes:
 With -- CMD these apply until the command has started; after that the exit code is the command's:
 128+N if signal N killed it, 127 if it was not found, 126 if it could not be run";
 
-/// Prints an error for the user and gives the code to exit with.
+/// Prints an error for the user and returns the exit code.
 pub(crate) fn report(error: &anyhow::Error, verbose: bool) -> ExitCode {
     let code = code(error);
     let text = if verbose { format!("{error:?}") } else { format!("{error:#}") };

@@ -1,5 +1,5 @@
-//! The log: on stderr, or in the journal with priorities and fields when stderr is connected to it.
-//! Problems always, details with `-v`, the programs' messages on request.
+//! The log, on stderr; in the journal with priorities and fields if stderr is connected to it.
+//! Problems are always logged, details with `-v`, messages of the kernel programs on request.
 //!
 //! A record's key-value pairs, such as `socktrace_hook`, become fields of that name in the journal,
 //! in capitals.
@@ -15,8 +15,8 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use crate::kernel::{LOADER, probe_log};
 
-/// Target of messages that are shown at any level and without a level prefix: what is hooked, where metrics
-/// are, how it ended.
+/// Target of messages that are shown at any level and without a level prefix: hooks attached,
+/// address of the metrics, final summary.
 pub(crate) const NOTICE: &str = "socktrace::notice";
 
 /// Starts logging.
@@ -28,7 +28,7 @@ pub(crate) fn init(verbose: bool, probe_log: bool) {
         Some(journal) => log::set_boxed_logger(Box::new(Journal { journal, filter: logger })),
         None => log::set_boxed_logger(Box::new(Stderr(logger))),
     };
-    // Nobody else in this process sets one.
+    // This process sets no other logger.
     if set.is_ok() {
         log::set_max_level(level);
     }
@@ -40,7 +40,7 @@ fn logger(verbose: bool, probe_log: bool) -> Logger {
     let level = |detailed| if detailed { LevelFilter::Debug } else { LevelFilter::Warn };
     Builder::new()
         .filter_level(LevelFilter::Warn)
-        // What it warns of is explained in other words when it matters.
+        // The loader's warnings are reported in other words if they matter.
         .filter_module(LOADER, if verbose { LevelFilter::Warn } else { LevelFilter::Error })
         .filter_module("socktrace", level(verbose))
         .filter_module(NOTICE, LevelFilter::Info)
@@ -60,10 +60,10 @@ fn text(record: &Record<'_>) -> String {
 /// Maximum number of messages kept while stderr has to wait.
 const MOST_HELD: usize = 200;
 
-/// Words that wait.
+/// Messages kept back.
 struct Held {
     lines: VecDeque<String>,
-    /// Whether the last one is new to whoever asked.
+    /// Whether the last one has not been read by [`last_held`] yet.
     is_new: bool,
 }
 
@@ -73,12 +73,12 @@ fn held() -> MutexGuard<'static, Option<Held>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps from now on what would go to stderr, as something else is shown on that terminal.
+/// Keeps back messages from now on, because a screen occupies the terminal.
 pub(crate) fn hold() {
     *held() = Some(Held { lines: VecDeque::new(), is_new: false });
 }
 
-/// The last words that were kept, once.
+/// The last message kept back, unless returned before.
 pub(crate) fn last_held() -> Option<String> {
     let mut held = held();
     let held = held.as_mut().filter(|held| held.is_new)?;
@@ -86,7 +86,7 @@ pub(crate) fn last_held() -> Option<String> {
     held.lines.back().cloned()
 }
 
-/// Writes what was kept, and what comes from now on.
+/// Writes the messages kept back, and stops keeping them back.
 pub(crate) fn release() {
     let kept = held().take();
     for line in kept.into_iter().flat_map(|held| held.lines) {
@@ -94,7 +94,7 @@ pub(crate) fn release() {
     }
 }
 
-/// Standard error, for what passes the filter.
+/// Logger to stderr, with a filter.
 struct Stderr(Logger);
 
 impl Log for Stderr {
@@ -119,7 +119,7 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// The journal, for what passes the filter.
+/// Logger to the journal, with a filter.
 struct Journal {
     journal: JournalLog,
     filter: Logger,

@@ -1,4 +1,4 @@
-//! Notifies the service manager when the daemon is ready, alive, reloading and stopping.
+//! Notifications to the service manager: ready, alive, reloading, stopping.
 
 use std::{
     env,
@@ -18,10 +18,10 @@ use std::{
 use sd_notify::{NotifyState, watchdog_enabled};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Between two messages to the manager, unless its watchdog wants them more often.
+/// Interval between messages to the manager, unless its watchdog needs them more often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Whoever started this process and set `NOTIFY_SOCKET`; else nobody, and nothing is sent.
+/// The service manager that set `NOTIFY_SOCKET`. Without one, nothing is sent.
 pub(crate) struct Manager(Option<Listener>);
 
 struct Listener {
@@ -30,8 +30,8 @@ struct Listener {
 }
 
 impl Manager {
-    /// Connects to the manager's socket: once, as not every manager lets the user write to it that this
-    /// process becomes later.
+    /// Connects to the manager's socket. This happens only once: not every manager lets the user
+    /// that this process switches to later write to it.
     pub(crate) fn new() -> Self {
         Self(env::var_os("NOTIFY_SOCKET").and_then(|address| {
             connect(&address)
@@ -46,15 +46,15 @@ impl Manager {
         }))
     }
 
-    /// Whether somebody listens.
+    /// Whether there is a manager.
     pub(crate) fn listens(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Waits until a sign of life is due; forever where nobody listens. Cancel safe.
+    /// Waits until the next sign of life is due; forever without a manager. Cancel safe.
     ///
-    /// To be awaited by the loop that does the work, so that no other part of the process can speak
-    /// for it.
+    /// The loop that does the work must await this, so that no other part of the process can report
+    /// it alive.
     pub(crate) async fn due(&mut self) {
         match &mut self.0 {
             Some(listener) => {
@@ -64,17 +64,17 @@ impl Manager {
         }
     }
 
-    /// Everything is attached and served.
+    /// Reports that everything is attached and served.
     pub(crate) fn ready(&self, status: &str) {
         self.send(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// The work goes on.
+    /// Reports that work continues.
     pub(crate) fn alive(&self, status: &str) {
         self.send(&[NotifyState::Watchdog, NotifyState::Status(status)]);
     }
 
-    /// The configuration is read again; [`Self::ready`] ends that.
+    /// Reports a reload, which [`Self::ready`] ends.
     pub(crate) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now]),
@@ -82,7 +82,7 @@ impl Manager {
         }
     }
 
-    /// The end has begun.
+    /// Reports that shutdown has begun.
     pub(crate) fn stopping(&self) {
         self.send(&[NotifyState::Stopping]);
     }
@@ -99,7 +99,7 @@ impl Manager {
     }
 }
 
-/// A path, or the name of an abstract socket behind an `@`: `sd_notify(3)`.
+/// Connects to a path, or to an abstract socket, written with a leading `@`: `sd_notify(3)`.
 fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
     let address = match address.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -110,7 +110,7 @@ fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Two within the time that the manager's watchdog allows.
+/// Interval of half the manager's watchdog timeout, but at most [`STATUS_INTERVAL`].
 fn signs_of_life() -> Interval {
     let watchdog = watchdog_enabled().map(|limit| limit / 2);
     let period = watchdog.unwrap_or(STATUS_INTERVAL).min(STATUS_INTERVAL);

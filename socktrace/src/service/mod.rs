@@ -1,4 +1,4 @@
-//! Being a well-behaved process: signals, log, sandbox, service manager, exit codes.
+//! Process environment: signals, log, sandbox, service manager, exit codes.
 
 pub(crate) mod exit;
 pub(crate) mod log;

@@ -1,4 +1,4 @@
-//! Who reads standard output.
+//! The reader of standard output.
 
 use std::{
     future,
@@ -8,20 +8,20 @@ use std::{
 use nix::sys::stat::{SFlag, fstat};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// The reader of standard output, where that is a pipe: its end is noticed although nothing is written.
+/// Detects the end of standard output's reader, if it is a pipe, even while nothing is written.
 pub(crate) struct PipeReader(Option<AsyncFd<Stdout>>);
 
 impl PipeReader {
-    /// Starts watching it.
+    /// Starts watching standard output.
     pub(crate) fn new() -> Self {
         let out = io::stdout();
         let kind = fstat(&out).map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT);
         if kind != Ok(SFlag::S_IFIFO) {
             return Self(None);
         }
-        // SAFETY: it is descriptor 1 always, which nobody closes.
+        // SAFETY: this is always descriptor 1, which is never closed.
         let watched = unsafe { AsyncFd::register_with_interest(out, Interest::ERROR) };
-        // Without it a write that fails says the same later.
+        // If it cannot be watched, a failed write reveals the same later.
         Self(
             watched
                 .inspect_err(|error| {
@@ -31,7 +31,7 @@ impl PipeReader {
         )
     }
 
-    /// Waits until it is gone; forever where it is not watched. Cancel safe.
+    /// Waits until the reader has gone; forever if not watched. Cancel safe.
     pub(crate) async fn gone(&self) {
         if let Some(watched) = &self.0
             && watched.ready(Interest::ERROR).await.is_ok()

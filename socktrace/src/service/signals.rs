@@ -1,4 +1,4 @@
-//! The signals that end the daemon, or make it read its configuration again.
+//! Signals that stop the daemon or make it reload its configuration.
 
 use std::{
     future,
@@ -12,25 +12,25 @@ use tokio::{
     sync::Notify,
 };
 
-/// The signal that asks for the end.
+/// Signal that requested the stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// SIGINT, which a terminal sends to everything in its foreground.
+    /// SIGINT, which a terminal sends to its foreground processes.
     Interrupt,
     /// SIGTERM.
     Terminate,
 }
 
-/// SIGINT and SIGTERM, caught from the moment of creation on.
+/// SIGINT and SIGTERM, caught from creation on.
 pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
-    /// Notified when a person has ended it by a key.
+    /// Notified when the user quits with a key.
     by_key: Arc<Notify>,
 }
 
 impl StopSignals {
-    /// Starts catching them.
+    /// Starts catching the signals.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let catch = |kind| signal(kind).context("cannot catch signals");
         Ok(Self {
@@ -40,12 +40,12 @@ impl StopSignals {
         })
     }
 
-    /// Counts this as a signal, too.
+    /// Treats this notification like a signal.
     pub(crate) fn end_with(&mut self, by_key: &Arc<Notify>) {
         self.by_key = Arc::clone(by_key);
     }
 
-    /// Waits for one of them. Cancel safe.
+    /// Waits for a stop signal. Cancel safe.
     pub(crate) async fn wait(&mut self) -> Stop {
         tokio::select! {
             _ = self.interrupt.recv() => Stop::Interrupt,
@@ -55,11 +55,11 @@ impl StopSignals {
     }
 }
 
-/// SIGHUP, caught from the moment of creation on.
+/// SIGHUP, caught from creation on.
 pub(crate) struct ReloadSignal(Option<Signal>);
 
 impl ReloadSignal {
-    /// Starts catching it, unless there is a terminal, whose end it signals.
+    /// Starts catching SIGHUP, unless on a terminal, where it means that the terminal is gone.
     pub(crate) fn new() -> anyhow::Result<Self> {
         if io::stderr().is_terminal() || io::stdout().is_terminal() {
             return Ok(Self(None));
@@ -68,12 +68,12 @@ impl ReloadSignal {
         Ok(Self(Some(caught)))
     }
 
-    /// Leaves it to others.
+    /// Leaves SIGHUP alone.
     pub(crate) const fn none() -> Self {
         Self(None)
     }
 
-    /// Waits for it. Cancel safe.
+    /// Waits for SIGHUP. Cancel safe.
     pub(crate) async fn wait(&mut self) {
         match &mut self.0 {
             Some(signal) => {

@@ -1,4 +1,4 @@
-//! How a full accept queue is reported.
+//! Report of a full accept queue.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use socktrace_ebpf::AcceptQueue;
 
 use crate::record::Record;
 
-/// How many handshake packets were dropped, and how full the queue is.
+/// Number of dropped handshake packets, and fill level of the queue.
 pub(super) fn reason(record: &Record) -> Cow<'static, str> {
     let Some(queue) = record.accept_queue() else {
         return Cause::AcceptQueueOverflow.summary().into();

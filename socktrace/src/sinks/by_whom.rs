@@ -4,7 +4,7 @@ use socktrace_diagnosis::Cause;
 
 use crate::record::{Killer, Record, Sender};
 
-/// Adds who it was, as far as that is known.
+/// Adds whatever is known of that process.
 pub(super) fn add(text: &mut String, record: &Record, cause: Cause) {
     if let Some(Sender { pid, comm, reason, by_listener }) = &record.sender {
         text.push_str(match by_listener {
@@ -34,16 +34,16 @@ fn add_process(text: &mut String, pid: u32, comm: &str) {
     text.push(']');
 }
 
-/// Why a process of this host sent the RST.
+/// Adds why a process on this host sent the RST.
 fn add_sender_reason(text: &mut String, reason: Option<&str>) {
     match reason {
         None | Some("not_specified") => {}
         Some("tcp_abort_on_close") => text.push_str(": it closed with unread data"),
         Some("tcp_abort_on_linger") => text.push_str(": it closed with TCP_LINGER2 below 0"),
-        // The kernel's word for all that goes through tcp_disconnect or tcp_abort.
+        // The kernel's reason for everything that goes through tcp_disconnect or tcp_abort.
         Some("tcp_state") => text.push_str(": it aborted the connection (SO_LINGER 0 or similar)"),
         Some("tcp_keepalive_timeout") => text.push_str(": its keepalive probes went unanswered"),
-        // `tcp_check_oom`, when a program closes a socket that has data to send, or a timer fires later.
+        // `tcp_check_oom`: a program closes a socket that has data to send, or a timer fires later.
         Some("tcp_abort_on_memory") => text.push_str(
             ": closed with data to send, beyond net.ipv4.tcp_max_orphans or TCP's memory (tcp_mem)",
         ),

@@ -1,21 +1,21 @@
-//! The columns of a line for people, and which of them a terminal has room for. What does not fit into
-//! its column, and a reason for which the line has no room, stand whole on lines of their own below.
+//! Columns of a line for people, and which of them fit a terminal. Text that does not fit its
+//! column, and a reason that does not fit the line, are shown in full on lines of their own below.
 
 use std::{borrow::Cow, str::FromStr};
 
-/// Replaces the part of a text that was cut out.
+/// Replaces the part that was cut out of a text.
 const CUT: &str = "…";
 
 /// Prefix of a line that belongs to the one above.
 const INDENT: &str = "    ";
 
-/// The least width of a terminal on which a line may have others below it.
+/// Minimum width of a terminal that lines below a line need.
 const NARROWEST: usize = 40;
 
-/// The width from which on most reasons have room in the line itself.
+/// Width from which most reasons fit into the line itself.
 const WIDE: usize = 160;
 
-/// The room for the reason there.
+/// Width of the reason there.
 const REASON: usize = 70;
 
 /// A column.
@@ -62,11 +62,11 @@ impl Column {
         Self::Reason,
     ];
 
-    /// Every column but the reason, which is always shown, the most telling first. As many are shown,
-    /// from the first, as fit.
+    /// Every column except the reason, which is always shown, most important first. The first ones
+    /// are shown, as many as fit.
     ///
-    /// What failed, for whom, where and when; the reason says more than the cause, which goes before it
-    /// where it has no column; service and role say more of the process and the remote end, and the
+    /// What failed, for whom, where and when. The reason says more than the cause, which precedes
+    /// it if it has no column. Service and role add to the process and the remote end, and the
     /// local end is this host.
     const BY_WEIGHT: [Self; 8] = [
         Self::Errno,
@@ -94,12 +94,12 @@ impl Column {
         }
     }
 
-    /// Its name on the command line.
+    /// Name of the column on the command line.
     fn name(self) -> String {
         self.title().to_lowercase()
     }
 
-    /// Its width. The reason gets the rest.
+    /// Width; the reason gets the rest.
     const fn width(self) -> usize {
         match self {
             Self::Time | Self::Errno | Self::Role => 12,
@@ -111,11 +111,11 @@ impl Column {
         }
     }
 
-    /// How much of the end of a cut text is kept: the number of a process, or a port.
+    /// Part at the end of a cut text that is kept: a process id, or a port.
     fn end(self, text: &str) -> &str {
         let begin = match self {
             Self::Process => text.rfind('['),
-            // The file of a path says most.
+            // The file name says most in a path.
             Self::Local | Self::Remote if text.starts_with(['/', '@']) => text.rfind('/'),
             Self::Role | Self::Local | Self::Remote => text.rfind(':'),
             _ => None,
@@ -124,7 +124,7 @@ impl Column {
     }
 }
 
-/// Columns that a user asks for, in this order. The reason stands last: it has no width.
+/// Columns requested by a user, in this order. The reason is last, because it has no fixed width.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ColumnList(Vec<Column>);
 
@@ -153,9 +153,9 @@ impl FromStr for ColumnList {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
     shown: Vec<Column>,
-    /// Columns of the terminal.
+    /// Width of the terminal, in columns.
     limit: Option<usize>,
-    /// Whether a reason stands in the line itself, if that has room for all of it.
+    /// Whether the reason goes into the line itself, if it fits in full.
     has_reason: bool,
     /// Prefix of an event's columns.
     mark: &'static str,
@@ -169,7 +169,7 @@ pub(super) struct Cell {
     pub(super) text: String,
 }
 
-/// One line, and what belongs to it.
+/// One line, and the lines that belong to it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) cells: Vec<Cell>,
@@ -178,12 +178,12 @@ pub(super) struct Line {
 }
 
 impl Columns {
-    /// All but those on request, in lines of any width.
+    /// All columns except those on request, in lines of any width.
     pub(crate) fn all() -> Self {
         Self { shown: Column::IN_LINE.to_vec(), limit: None, has_reason: true, mark: "" }
     }
 
-    /// Those that fit a terminal this wide: at least the most useful one.
+    /// The columns that fit a terminal of this width: at least the most important one.
     pub(crate) fn within(width: usize) -> Self {
         let has_reason = width >= WIDE;
         let for_reason = if has_reason { 1 + REASON } else { 0 };
@@ -205,7 +205,7 @@ impl Columns {
         Self { shown: list.0.clone(), limit: width, has_reason: true, mark: "" }
     }
 
-    /// The columns of a line that continues the one before.
+    /// Columns of a line that continues the previous one.
     pub(super) fn of_continuation(&self) -> Self {
         let shown = self.shown.iter().copied();
         let shown = shown.filter(|column| matches!(column, Column::Time | Column::Reason));
@@ -218,31 +218,31 @@ impl Columns {
         self
     }
 
-    /// The same without one of them.
+    /// The same without this column.
     pub(crate) fn without(mut self, column: Column) -> Self {
         self.shown.retain(|shown| *shown != column);
         self
     }
 
-    /// Whether both show the same, though they may cut elsewhere.
+    /// Whether both show the same columns, although they may cut at different places.
     pub(crate) fn show_same(&self, other: &Self) -> bool {
         self.shown == other.shown
     }
 
-    /// Whether lines have a width.
+    /// Whether lines have a limited width.
     #[cfg(test)]
     pub(super) const fn are_limited(&self) -> bool {
         self.limit.is_some()
     }
 
-    /// The titles of those that have a place of their own.
+    /// Titles of the columns that have a place in the line.
     pub(super) fn titles(&self) -> Vec<Cell> {
         let mut titles = self.clone();
         titles.shown.retain(|column| *column != Column::Reason || self.has_reason);
         titles.line(|column| column.title().into()).cells
     }
 
-    /// A line of these texts.
+    /// Builds a line from these texts.
     pub(super) fn line<'a>(&self, mut text: impl FnMut(Column) -> Cow<'a, str>) -> Line {
         let mut line = Line::default();
         let mut used = 0;
@@ -253,7 +253,7 @@ impl Columns {
             let whole = text(column);
             let room = self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(used + gap));
             if column == Column::Reason && is_last {
-                // Below what was cut, too.
+                // If anything was cut, the reason goes below, too.
                 let marked = format!("{}{whole}", self.mark);
                 let fits = self.has_reason && cut.is_empty() && display_width(&marked) <= room;
                 if self.limit.is_none() || fits {
@@ -262,14 +262,14 @@ impl Columns {
                 }
                 line.below = self.below(&self.with_cause(&whole, &mut text), &cut);
                 if line.cells.is_empty() && line.below.is_empty() {
-                    // Too narrow for lines below: a beginning at least.
+                    // Too narrow for lines below: show at least the beginning.
                     let mut cell = marked;
                     shorten(&mut cell, column, room);
                     line.cells.push(Cell { column, text: cell });
                 }
                 break;
             }
-            // The last one of the line has the rest of it.
+            // The last column of the line takes the remaining width.
             let is_open =
                 is_last || (!self.has_reason && self.shown[index + 1..] == [Column::Reason]);
             let width = if is_open { room } else { column.width().min(room) };
@@ -295,7 +295,7 @@ impl Columns {
         line
     }
 
-    /// A reason after its cause, if there is one that has no column.
+    /// Adds the cause in front of the reason, if there is one without a column.
     fn with_cause<'a>(
         &self,
         reason: &str,
@@ -307,7 +307,7 @@ impl Columns {
         format!("{}{cause}{colon}{reason}", self.mark)
     }
 
-    /// The lines below a line: a reason, and what was cut.
+    /// Lines below a line: the reason, and the texts that were cut.
     fn below(&self, reason: &str, cut: &[(Column, String)]) -> Vec<String> {
         let Some(limit) = self.limit.filter(|limit| *limit >= NARROWEST) else {
             return Vec::new();
@@ -319,7 +319,7 @@ impl Columns {
             ("", cut) => format!("({cut})"),
             (reason, cut) => format!("{reason} ({cut})"),
         };
-        // Addresses and names are kept whole.
+        // Addresses and names are not split.
         let options = textwrap::Options::new(limit)
             .word_splitter(textwrap::WordSplitter::NoHyphenation)
             .word_separator(textwrap::WordSeparator::AsciiSpace)
@@ -329,27 +329,27 @@ impl Columns {
     }
 }
 
-/// How many columns of a terminal a text takes.
+/// Width of a text on a terminal, in columns.
 pub(super) fn display_width(text: &str) -> usize {
-    // Most have nothing else.
+    // Most texts are plain.
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if is_plain { text.len() } else { textwrap::core::display_width(text) }
 }
 
-/// Shortens a text to this many columns of a terminal, at least one, and returns whether it did. What
-/// says most at its end is kept.
+/// Shortens a text to this many columns of a terminal, at least one, and returns whether it did.
+/// Keeps the end where that says most.
 fn shorten(text: &mut String, column: Column, room: usize) -> bool {
     if display_width(text) <= room {
         return false;
     }
     let end = column.end(text);
-    // A part of the beginning must be left.
+    // Part of the beginning must remain.
     let end = if display_width(end) + 2 <= room { end.to_owned() } else { String::new() };
     let room = room.saturating_sub(display_width(&end));
     let mut used = 0;
     let begin = text.char_indices().find_map(|(index, char)| {
         used += display_width(char.encode_utf8(&mut [0; 4]));
-        // The mark takes one.
+        // The ellipsis takes one.
         (used >= room).then_some(index)
     });
     text.truncate(begin.unwrap_or(text.len()));

@@ -1,4 +1,4 @@
-//! Which columns have room, and what becomes of the rest.
+//! Tests of which columns fit, and of what happens to the rest.
 
 use proptest::prelude::*;
 

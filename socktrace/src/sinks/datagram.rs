@@ -1,4 +1,4 @@
-//! Why datagrams fail.
+//! Reasons why datagrams fail.
 
 use socktrace_diagnosis::Cause;
 use socktrace_ebpf::Protocol;
@@ -6,7 +6,7 @@ use socktrace_ebpf::Protocol;
 use super::reason::icmp_clause;
 use crate::record::Record;
 
-/// The reason, where the cause's summary does not say it all.
+/// The reason, if the cause's summary does not say it all.
 pub(super) fn reason(record: &Record, cause: Cause) -> Option<String> {
     let text = match cause {
         Cause::UnreachableReported if record.is_of(Protocol::Udp) => format!(

@@ -1,4 +1,4 @@
-//! Why an end of file is reported: what became of the request.
+//! Reason for reporting an end of file: what became of the request.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use socktrace_ebpf::{Flags, TcpState};
 
 use crate::record::Record;
 
-/// The peer closed while it owed an answer: what became of the request.
+/// Fate of the request when the peer closed while it owed an answer.
 pub(super) fn reason(record: &Record, flags: Flags) -> Cow<'static, str> {
     let waiting = record.event.unacked_bytes + record.event.unsent_bytes;
     let half_closed = record.state != Some(TcpState::Established);

@@ -1,4 +1,4 @@
-//! What is known of a failure beside its diagnosis, for advice.
+//! Facts about a failure beyond its diagnosis, for advice.
 
 use std::{
     borrow::Cow,
@@ -16,17 +16,18 @@ use socktrace_ebpf::{Flags, Protocol, Role, event::parts};
 
 use crate::record::{Flood, Record};
 
-/// The network namespace of this process.
+/// Network namespace of this process.
 static OWN: LazyLock<Option<u32>> = LazyLock::new(|| inode("self"));
 
-/// The network namespace of a process; `None` when it has gone or may not be asked.
+/// Network namespace of a process; `None` if it has gone or may not be inspected.
 fn inode(process: &str) -> Option<u32> {
     let inode = fs::metadata(format!("/proc/{process}/ns/net")).ok()?.ino();
     inode.try_into().ok()
 }
 
-/// Where commands about a socket in this network namespace have to run, and show something: in that of
-/// its process, if that is the same. A process may hold sockets of other namespaces, and may have gone.
+/// Place where commands about a socket in this network namespace show something: its process's
+/// namespace, if that is the same. A process may hold sockets of other namespaces, and may have
+/// gone.
 pub(super) fn namespace(netns: u32, pid: Option<u32>) -> Namespace {
     if netns == 0 || OWN.is_none_or(|own| own == netns) {
         return Namespace::Own;
@@ -37,7 +38,7 @@ pub(super) fn namespace(netns: u32, pid: Option<u32>) -> Namespace {
     }
 }
 
-/// The facts of one failure.
+/// Facts of one failure.
 pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'_> {
     let signature = record.event.signature;
     let ends = record.family.map(|_| (record.local, record.remote)).unzip();
@@ -80,7 +81,7 @@ pub(super) fn of(record: &Record, namespace: Namespace, cause: Cause) -> Facts<'
     }
 }
 
-/// What to look at first, of a failure or of what follows from one.
+/// Advice on what to check first, for a failure or for what follows from one.
 pub(super) fn advice_on(
     finding: Finding,
     found: Diagnosis,
@@ -92,7 +93,7 @@ pub(super) fn advice_on(
     }
 }
 
-/// The facts that all failures of a flood share.
+/// Facts that all failures of a flood share.
 pub(super) fn of_flood(flood: &Flood) -> Facts<'_> {
     let port = |role| flood.service_port.filter(|_| flood.role == Some(role)).unwrap_or(0);
     let here = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port(Role::Server)));
@@ -118,7 +119,7 @@ mod tests {
         let this = std::process::id();
         assert_eq!(namespace(own, Some(this)), Namespace::Own);
         assert_eq!(namespace(0, None), Namespace::Own);
-        // This process is in another one than the socket, and so its namespace shows nothing.
+        // This process is in another namespace than the socket, so its namespace shows nothing.
         assert_eq!(namespace(other, Some(this)), Namespace::Other(other));
         assert_eq!(namespace(other, None), Namespace::Other(other));
     }

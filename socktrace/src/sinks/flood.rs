@@ -1,4 +1,4 @@
-//! Lines about floods: events that were counted instead of having a line each.
+//! Lines about floods: events that were counted instead of getting a line each.
 
 use std::{
     borrow::Cow,
@@ -23,7 +23,8 @@ use crate::record::{
     names::{protocol_name, role_name, signature_family_name, sigpipe_name, state_name},
 };
 
-/// Writes a flood as a line for people, and how many they were under it where the line has no room.
+/// Writes a flood as a line for people, and below it the number of events if the line has no room
+/// for that.
 pub(crate) fn write_human(
     out: &mut impl Write,
     flood: &Flood,
@@ -32,7 +33,7 @@ pub(crate) fn write_human(
     human::write_line(out, flood.finding.into(), columns, |column| text(column, flood, zone))
 }
 
-/// Text of a column, `-` where there is nothing to say or the events differ.
+/// Text of a column; `-` if there is none, or the events differ.
 pub(super) fn text<'a>(column: Column, flood: &'a Flood, zone: &TimeZone) -> Cow<'a, str> {
     let found = flood.finding.diagnosis();
     let text = match column {
@@ -58,33 +59,33 @@ pub(super) fn text<'a>(column: Column, flood: &'a Flood, zone: &TimeZone) -> Cow
     text.map_or("-".into(), Cow::Owned)
 }
 
-/// Writes a flood as a JSON line. Its fields mean what they mean in other lines; those are missing that
-/// may differ from event to event.
+/// Writes a flood as a JSON line. Its fields have the same meaning as in other lines; fields that
+/// may differ between events are missing.
 pub(crate) fn write_json(out: &mut Vec<u8>, flood: &Flood, last: &mut LastLine) -> io::Result<()> {
     let process = flood.process.as_ref();
-    // Of the last event.
+    // Time of the last event.
     out.extend_from_slice(b"{\"time\":\"");
     last.write_time(out, flood.time)?;
     out.push(b'"');
     add_fields!(out, {
         "event": Word(event_name(flood.finding, flood.signature.kind)),
-        // For how many events this line stands: a line without it stands for one.
+        // Number of events that this line stands for; a line without it stands for one.
         "repeated": flood.count,
-        // Time from the first of them to the last.
+        // Time from the first event to the last.
         "repeated_ms": flood.span_ms,
-        // From how many remote addresses, since the flood began; null where there are none.
+        // Number of remote addresses since the flood began; null if there are none.
         "peers": flood.peers.number(),
-        // Whether that is exact. Else it is an estimate, at most 3,194: that stands for any number
-        // beyond, too.
+        // Whether that is exact. Otherwise it is an estimate of at most 3,194, which also stands
+        // for any larger number.
         "peers_exact": matches!(flood.peers, Peers::None | Peers::Exactly(_)),
         "protocol": Word(protocol_name(Protocol::try_from(flood.signature.protocol).ok())),
         "family": Word(signature_family_name(flood.signature)),
         "state": Word(flood.state.map_or("unknown", state_name)),
-        // The remote address, if it is the same in all.
+        // The remote address, if all events have the same.
         "remote": flood.remote,
         "role": flood.role.map(|role| Word(role_name(role))),
         "service_port": flood.service_port,
-        // The process, if it is the same in all, and so is the command name of the threads.
+        // The process and the command name of the threads, if all events have the same.
         "pid": process.map(|process| process.pid),
         "comm": process.map(|process| process.comm.as_str()),
         "exe": process.and_then(|process| process.exe.as_deref()),
@@ -116,7 +117,7 @@ impl Peers {
     }
 }
 
-/// How many, in which time, from how many peers, and why.
+/// Number of events, their time span, number of peers, and reason.
 pub(crate) fn reason(flood: &Flood) -> String {
     let peers = match flood.peers {
         Peers::None => String::new(),
@@ -148,7 +149,7 @@ pub(crate) fn reason(flood: &Flood) -> String {
     format!("×{} in {}{peers}{why}", grouped(flood.count), duration(flood.span_ms))
 }
 
-/// A number with its thousands set apart.
+/// A number with its thousands separated.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -252,7 +253,7 @@ pub(super) mod tests {
         ] {
             assert_eq!(line[name], value, "{name}");
         }
-        // They differ from event to event.
+        // These differ between events.
         for name in ["local", "local_port", "remote_port", "tid", "netns", "fd", "retransmits"] {
             assert_eq!(line.get(name), None, "{name}");
         }

@@ -1,4 +1,4 @@
-//! Events of any bytes become valid lines.
+//! Fuzz test: events of any bytes become valid lines.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     record::{Record, tests::decoder},
 };
 
-/// Terminals of these widths.
+/// Widths of terminals.
 const WIDTHS: [usize; 4] = [1, 40, 80, 200];
 
 /// An event, and the path of its process's cgroup.
@@ -36,7 +36,7 @@ fn events() {
     });
 }
 
-/// An event, with other names than its thread's if there are bytes for them, and the rest.
+/// Splits off an event, with names other than its thread's if there are bytes for them.
 fn split(bytes: &[u8]) -> Option<(NamedEvent, &[u8])> {
     let sizes = [size_of::<NamedEvent>(), size_of::<Event>()];
     let size = sizes.into_iter().find(|size| *size <= bytes.len());
@@ -48,7 +48,7 @@ fn split(bytes: &[u8]) -> Option<(NamedEvent, &[u8])> {
     Some((NamedEvent::from_bytes(named).expect("as long as an event"), rest))
 }
 
-/// One line with an object of which the names are those of any other.
+/// Checks for one line with an object whose field names are the same as those of any other.
 fn for_programs(record: &Record) {
     let mut line = Vec::new();
     json::write(&mut line, record, &mut json::LastLine::default()).expect("memory");
@@ -62,7 +62,7 @@ fn for_programs(record: &Record) {
     assert_eq!(line["pid"].as_u64(), record.process.as_ref().map(|one| u64::from(one.pid)));
 }
 
-/// One line that only its own styles can color, and no text in it can move or hide.
+/// Checks for one line in which only its own styles set colors, and no text can move or hide.
 fn for_people(record: &Record) {
     for column in Column::IN_LINE {
         let cell = human::text(column, record, &TimeZone::UTC);
@@ -78,7 +78,7 @@ fn for_people(record: &Record) {
         let line = String::from_utf8(line).expect("text");
         let line = strip_str(&line).to_string();
         let text = line.strip_suffix('\n').expect("a line");
-        // A reason may have lines of its own.
+        // A reason may take lines of its own.
         for text in text.split('\n') {
             assert!(!text.contains(is_deceptive), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! Which timer gave a connection up, and after what.
+//! The timer that gave a connection up, and what led to it.
 
 use socktrace_diagnosis::Cause;
 use socktrace_ebpf::Flags;
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::record::Record;
 
-/// The reason of a failure that a timer caused; `None` for others.
+/// Reason of a failure that a timer caused; `None` for others.
 pub(super) fn reason(record: &Record, cause: Cause, flags: Flags) -> Option<String> {
     let event = &record.event;
     Some(match cause {
@@ -47,7 +47,7 @@ pub(super) fn reason(record: &Record, cause: Cause, flags: Flags) -> Option<Stri
             "{} keepalive probes unanswered, peer silent for {}; the limit was {}",
             event.probes,
             duration(record.silent_ms),
-            // With it, their number does not count (`tcp_keepalive_timer`).
+            // If it is set, their number does not count (`tcp_keepalive_timer`).
             match event.user_timeout_ms {
                 0 => "their number (TCP_KEEPCNT)".to_owned(),
                 limit => format!(
@@ -66,7 +66,8 @@ pub(super) fn reason(record: &Record, cause: Cause, flags: Flags) -> Option<Stri
     })
 }
 
-/// How long a timer has waited that gave up: since its first try, or else since the peer's last word.
+/// Time that the timer had waited when it gave up: since its first try, or else since the peer was
+/// last heard.
 pub(super) fn waited(record: &Record) -> String {
     match record.event.elapsed_ms {
         0 => duration(record.silent_ms),

@@ -1,4 +1,4 @@
-//! What people see on terminals of usual widths.
+//! Output for people on terminals of common widths.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
 
 const BEGIN: &str = "2026-03-01T08:05:09.123Z";
 
-/// Some failures, and what becomes of one of them.
+/// Some failures, and the later events of one of them.
 pub(super) fn records() -> Vec<Record> {
     let reset = tests::reset_event();
     let mut records = Vec::new();
@@ -70,7 +70,7 @@ pub(super) fn records() -> Vec<Record> {
         record.remote_name = Some("a-backend-with-a-long-name.prod.example.com".into());
         record.remote = SocketAddr::from(([10, 0, 0, 9], 8_443));
     });
-    // No longer below the line that it follows from.
+    // No longer directly below the line that it follows from.
     add(4_000, write(Flags::REPORTED, libc::EPIPE, 4_000), &|_| {});
     records
 }
@@ -80,7 +80,7 @@ fn named(record: &mut Record, comm: &str, pid: u32) {
     record.process = Some(Arc::new(Process { pid, comm: comm.to_owned(), ..process }));
 }
 
-/// The same lines, of what was read back from JSON.
+/// The same lines, read back from JSON.
 fn replayed(columns: &Columns) -> String {
     let mut json = Vec::new();
     let mut last_line = json::LastLine::default();
@@ -103,10 +103,10 @@ fn replayed(columns: &Columns) -> String {
     String::from_utf8(out).expect("text")
 }
 
-/// The stream as it is without styles.
+/// The stream without styles.
 fn shown(columns: &Columns) -> String {
     let text = styled(columns);
-    // What is read back looks the same, styles and all.
+    // Lines read back look the same, styles and all.
     assert_eq!(replayed(columns), text);
     strip_str(&text).to_string()
 }

@@ -1,4 +1,4 @@
-//! Aligned lines for people: one a failure.
+//! Aligned lines for people, one per failure.
 
 use std::{
     borrow::Cow,
@@ -21,7 +21,7 @@ use crate::record::{Record, names::role_name};
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
-/// A process is about to die without a word.
+/// For a process that is about to die without a message.
 const LOUD: Style = Style::new()
     .bold()
     .fg_color(Some(anstyle::Color::Ansi(AnsiColor::White)))
@@ -31,12 +31,12 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 /// Prefix of a later event of a failure that was reported before.
 const FOLLOWS: &str = "└ ";
 
-/// What a line depends on in addition to the event.
+/// Everything that a line depends on besides the event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout<'a> {
     pub(crate) zone: &'a TimeZone,
     pub(crate) columns: &'a Columns,
-    /// Whether the line before is about the same socket.
+    /// Whether the previous line is about the same socket.
     pub(crate) continues: bool,
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn heading(out: &mut impl Write, columns: &Columns) -> io::Result<()>
     write_row(out, titles.iter().map(|title| (BOLD, title.text.as_str())))
 }
 
-/// Writes one event as a line, and below it what has no room there.
+/// Writes one event as a line, and below it whatever does not fit.
 pub(crate) fn write(out: &mut impl Write, record: &Record, layout: Layout<'_>) -> io::Result<()> {
     let Layout { zone, columns, continues } = layout;
     let tone = Tone::from(record.finding);
@@ -59,7 +59,7 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, layout: Layout<'_>) -
     })
 }
 
-/// Writes a line about what follows from a failure; directly below that it `continues`.
+/// Writes a line about what follows from a failure; it `continues` if it is directly below that.
 pub(super) fn write_continuation<'a>(
     out: &mut impl Write,
     tone: Tone,
@@ -67,7 +67,7 @@ pub(super) fn write_continuation<'a>(
     continues: bool,
     text: impl Fn(Column) -> Cow<'a, str>,
 ) -> io::Result<()> {
-    // What the line before says is not said again.
+    // The columns that the previous line shows are not repeated.
     let columns = if continues { columns.of_continuation() } else { columns.clone() };
     write_line(out, tone, &columns.marked(FOLLOWS), |column| match column {
         Column::Cause if continues => "".into(),
@@ -75,7 +75,7 @@ pub(super) fn write_continuation<'a>(
     })
 }
 
-/// Writes what each column has as a line, and below it what has no room there.
+/// Writes the text of each column as a line, and below it whatever does not fit.
 pub(super) fn write_line<'a>(
     out: &mut impl Write,
     tone: Tone,
@@ -92,7 +92,7 @@ pub(super) fn write_line<'a>(
         };
         (style, cell.text.as_str())
     });
-    // All of a continuation may stand below.
+    // A continuation may have all its text below.
     if !line.cells.is_empty() {
         write_row(out, cells)?;
     }
@@ -115,7 +115,7 @@ fn write_row(
     writeln!(out)
 }
 
-/// Text of a column, `-` where there is nothing to say.
+/// Text of a column; `-` if there is none.
 pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> Cow<'a, str> {
     let found = record.finding.diagnosis();
     let text = match column {
@@ -132,7 +132,7 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
             Some(port) => format!("{}:{port}", role_name(role)),
             None => role_name(role).to_owned(),
         }),
-        // Where a Unix socket listens there is but one name.
+        // A Unix connection has a single name, that of the listening side.
         Column::Local if record.is_unix() => {
             record.path.clone().filter(|_| record.role != Some(Role::Client))
         }
@@ -150,7 +150,7 @@ pub(super) fn text<'a>(column: Column, record: &'a Record, zone: &TimeZone) -> C
     text.map_or("-".into(), Cow::Owned)
 }
 
-/// Shown instead of a cause where nothing failed.
+/// Shown in place of a cause if nothing failed.
 pub(super) const fn event(finding: Finding) -> &'static str {
     match finding {
         Finding::ResetSent(_) => RESET_SENT,
@@ -158,19 +158,19 @@ pub(super) const fn event(finding: Finding) -> &'static str {
     }
 }
 
-/// The time of day.
+/// Time of day.
 pub(super) fn time(time: Timestamp, zone: &TimeZone) -> String {
     let time = zone.to_datetime(time);
     let (hour, minute, second) = (time.hour(), time.minute(), time.second());
     format!("{hour:02}:{minute:02}:{second:02}.{:03}", time.millisecond())
 }
 
-/// Says on which day the following lines were.
+/// Writes the day of the lines that follow.
 pub(super) fn day(out: &mut impl Write, day: Date) -> io::Result<()> {
     writeln!(out, "{DIM}{day}{DIM:#}")
 }
 
-/// One end of a connection, `-` where there is none.
+/// One end of a connection; `-` if there is none.
 pub(super) fn end(address: SocketAddr) -> String {
     if address.ip().is_unspecified() && address.port() == 0 {
         "-".to_owned()
@@ -179,7 +179,7 @@ pub(super) fn end(address: SocketAddr) -> String {
     }
 }
 
-/// Reports that events were lost on the way here; the counters have them.
+/// Reports events that were lost on the way here; the counters include them.
 pub(crate) fn lost(out: &mut impl Write, count: u64) -> io::Result<()> {
     writeln!(
         out,
@@ -196,7 +196,7 @@ pub(super) struct Tone {
 }
 
 impl Tone {
-    /// The emphasis of a failure of this severity, or of a later event; quiet where nothing failed.
+    /// Emphasis of a failure of this severity, or of a later event; quiet if nothing failed.
     pub(super) const fn of(severity: Option<Severity>, follows: bool, sigpipe: Sigpipe) -> Self {
         let line = match (severity, sigpipe) {
             (Some(_), Sigpipe::Kills) => return Self { line: LOUD, reason: LOUD },
@@ -228,7 +228,7 @@ mod tests {
         record::tests::{record, reset_event},
     };
 
-    /// The text without styling, as it comes out when piped.
+    /// The text without styles, as when piped.
     fn plain(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
         let mut out = Vec::new();
         write(&mut out).expect("memory");

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use socktrace_diagnosis::advice::Icmp;
 
-/// What a message says, its numbers, and who sent it: this host, where that is one of the connection's
-/// ends.
+/// Meaning of a message, its numbers, and its sender, which is shown as this host if it is the
+/// local end.
 pub(super) fn describe(message: Icmp, local: IpAddr) -> String {
     let Icmp { kind, code, router } = message;
     let version = if router.is_ipv4() { "ICMP" } else { "ICMPv6" };
@@ -18,7 +18,7 @@ pub(super) fn describe(message: Icmp, local: IpAddr) -> String {
     format!("{version} {words}, {kind}/{code}, from {sender}")
 }
 
-/// The words of RFC 792, 1122 and 1812, or of RFC 4443, and what they hint at.
+/// Wording of RFC 792, 1122 and 1812, or of RFC 4443, and what it hints at.
 const fn words(message: Icmp) -> &'static str {
     match (message.router.is_ipv4(), message.kind, message.code) {
         (true, 3, 0) | (false, 1, 0) => "no route to the network",

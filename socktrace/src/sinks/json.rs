@@ -1,4 +1,4 @@
-//! One JSON object a line. Field names are a public interface: they are only ever added to.
+//! One JSON object per line. Field names are a public interface: fields are only ever added.
 
 use std::{io, sync::Arc};
 
@@ -30,18 +30,18 @@ struct Lost {
     count: u64,
 }
 
-/// What the last line was about, as it was written: many lines in a row are about the same.
+/// Parts of the last line, as they were written: many lines in a row share them.
 #[derive(Default)]
 pub(crate) struct LastLine {
-    /// Its process, and the fields of that.
+    /// The process, and its fields.
     process: Option<(Arc<Process>, Vec<u8>)>,
-    /// Its service, and the fields of that.
+    /// The service, and its fields.
     service: Option<(Arc<Service>, Vec<u8>)>,
-    /// The second of its time.
+    /// The second of its timestamp, as text.
     second: Option<(i64, String)>,
-    /// Room for its reason.
+    /// Buffer for its reason.
     reason: String,
-    /// The network namespace of its socket, its process, and where commands about them have to run.
+    /// Network namespace of its socket, its process, and where commands about them must run.
     namespace: Option<(u32, Option<u32>, Namespace)>,
 }
 
@@ -64,7 +64,7 @@ impl LastLine {
         Ok(self.service.as_ref().map(|(_, fields)| fields.as_slice()).unwrap_or_default())
     }
 
-    /// Where commands about a record's socket have to run.
+    /// Place where commands about a record's socket must run.
     fn namespace(&mut self, record: &Record) -> Namespace {
         let netns = record.event.netns;
         let pid = record.process.as_ref().map(|process| process.pid);
@@ -80,7 +80,7 @@ impl LastLine {
         }
     }
 
-    /// Writes a time after 1970, always with nanoseconds: so times can be sorted as text.
+    /// Writes a time after 1970, always with nanoseconds, so that times can be sorted as text.
     pub(super) fn write_time(&mut self, out: &mut Vec<u8>, time: Timestamp) -> io::Result<()> {
         let second = time.as_second();
         if self.second.as_ref().is_none_or(|(last, _)| *last != second) {
@@ -89,7 +89,7 @@ impl LastLine {
         }
         let text = self.second.as_ref().map(|(_, text)| text.as_str()).unwrap_or_default();
         out.extend_from_slice(text.as_bytes());
-        // A digit before them keeps the zeros at their beginning.
+        // The digit in front preserves leading zeros.
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(1_000_000_000 + time.subsec_nanosecond().unsigned_abs());
         out.push(b'.');
@@ -112,7 +112,7 @@ pub(crate) fn write(out: &mut Vec<u8>, record: &Record, last: &mut LastLine) -> 
     Ok(())
 }
 
-/// What happened: a failure, a call that returns an earlier one, or a retransmission.
+/// Name of an event: a failure, a call that returns an earlier one, or a retransmission.
 pub(crate) fn event_name(finding: Finding, kind: u8) -> &'static str {
     match finding {
         Finding::Failure(_) => "failure",
@@ -127,11 +127,11 @@ pub(crate) fn event_name(finding: Finding, kind: u8) -> &'static str {
     }
 }
 
-/// An RST that this host sent.
+/// Name of the event in which this host sent an RST.
 pub(super) const RESET_SENT: &str = "reset_sent";
 
-/// Begins an object with what every line about a connection says; all there is of a retransmission
-/// timeout, which is not a failure and so has no errno and no cause.
+/// Begins an object with the fields of every line about a connection. A retransmission timeout has
+/// no others: it is not a failure, and so has no errno and no cause.
 fn write_moment(
     out: &mut Vec<u8>,
     record: &Record,
@@ -139,40 +139,43 @@ fn write_moment(
     last: &mut LastLine,
 ) -> io::Result<()> {
     let raw = &record.event;
-    // When, in UTC, RFC 3339.
+    // Time in UTC, as in RFC 3339.
     out.extend_from_slice(b"{\"time\":\"");
     last.write_time(out, record.time)?;
     out.push(b'"');
     add_fields!(out, {
-        // `failure`; `accepted_reset`, `accepted_failed` and `delivered` when an accept or a write meets
-        // a failure that was reported before, a reset or another one; `undelivered` when the socket is
-        // closed, and no call had returned its errno; `retransmit`; `reset_sent` when this host sends an RST.
+        // `failure`; `accepted_reset` and `accepted_failed` when an accept meets a reset, or
+        // another failure, that was reported before; `delivered` when a write does; `undelivered`
+        // when the socket is closed and no call had returned its errno; `retransmit`; `reset_sent`
+        // when this host sends an RST.
         "event": Word(event),
-        // `tcp`, `mptcp`, `udp` or `unix`, as the program opened the socket; `unknown` where a call's
-        // descriptor leads to no socket. A subflow of an MPTCP socket is a socket of TCP. Of an errno that
-        // was stored in a socket for its next call also `vsock`, `netlink`, `packet`, `icmp`, `raw`, `sctp`
-        // and `other`, and so of a socket that could not be made.
+        // `tcp`, `mptcp`, `udp` or `unix`, as the program opened the socket; `unknown` if a call's
+        // descriptor leads to no socket. A subflow of an MPTCP socket is a TCP socket. For an errno
+        // that was stored in a socket for its next call, and for a socket that could not be
+        // created, also `vsock`, `netlink`, `packet`, `icmp`, `raw`, `sctp` and `other`.
         "protocol": Word(protocol_name(Protocol::try_from(raw.signature.protocol).ok())),
-        // `ipv4` or `ipv6`; of a socket that could not be made also `unix`, `netlink` and so on.
+        // `ipv4` or `ipv6`; for a socket that could not be created also `unix`, `netlink` and so
+        // on.
         "family": Word(signature_family_name(raw.signature)),
         // TCP state before the event.
         "state": Word(record.state.map_or("unknown", state_name)),
-        // This end; null, as the other one, where there is no socket.
+        // This end; null, like the other end, if there is no socket.
         "local": record.family.map(|_| record.local.ip()),
         "local_port": record.local.port(),
         "remote": record.family.map(|_| record.remote.ip()),
         "remote_port": record.remote.port(),
-        // Path of a Unix socket, or its abstract name after `@`, with what is not printable escaped; null
-        // for one without, and for others.
+        // Path of a Unix socket, or its abstract name after `@`, with unprintable characters
+        // escaped; null for a socket without a name, and for other kinds of sockets.
         "path": record.path.as_deref(),
-        // Name of `remote`; null if unknown or not asked for.
+        // Name of `remote`; null if unknown or not requested.
         "remote_name": record.remote_name.as_deref(),
-        // What this host is in the connection, `client` or `server`; null if unknown.
+        // This host's role in the connection, `client` or `server`; null if unknown.
         "role": record.role.map(|role| Word(role_name(role))),
-        // Port of the listening side, where the role is known.
+        // Port of the listening side, if the role is known.
         "service_port": record.service_port(),
-        // Name of the connection, the same at both ends, also behind address translation; null where it is
-        // not known, as before the peer has answered and once the program has dissolved the connection.
+        // Name of the connection, the same at both ends, even across address translation; null if
+        // unknown, as before the peer has answered and after the program has dissolved the
+        // connection.
         "flow": record.flow,
     });
     match &record.process {
@@ -180,12 +183,12 @@ fn write_moment(
         None => write_process(out, None)?,
     }
     add_fields!(out, {
-        // Its real user; also of a process that has gone, or of a socket without one.
+        // Real user id, even if the process has gone, or the socket has none.
         "uid": raw.has_user().then_some(raw.uid),
-        // The shortest name of the service it belongs to.
+        // Shortest name of the process's service.
         "service": record.service.label(),
     });
-    // That service in full, or why none is known.
+    // That service in full, or the reason why none is known.
     out.extend_from_slice(last.service(&record.service)?);
     add_fields!(out, {
         // Inode of the network namespace.
@@ -193,7 +196,7 @@ fn write_moment(
         // Consecutive retransmissions of one segment.
         "retransmits": raw.retransmits,
         "rto_ms": record.rto_ms,
-        // Since the first retransmission, or since the first probe of what waits to be sent.
+        // Since the first retransmission, or the first probe for data that waits to be sent.
         "elapsed_ms": raw.elapsed_ms,
         "unacked_bytes": raw.unacked_bytes,
     });
@@ -203,57 +206,57 @@ fn write_moment(
     Ok(())
 }
 
-/// Adds the process that was operating on the socket, else the one that waits for it, else the one
-/// that opened it; null if unknown.
+/// Adds the process that was operating on the socket; otherwise the one that waits for it, or else
+/// the one that opened it; null if unknown.
 fn write_process(out: &mut Vec<u8>, process: Option<&Arc<Process>>) -> io::Result<()> {
     add_fields!(out, process => process {
         "pid": process.pid,
-        // How it is known: `caller`, it was operating on the socket; `waiter`, it was waiting for
-        // it; `holder`, it had opened or used it and still had it; `opener`, it had opened or used
-        // it, and whether it still had it is not known.
+        // How it was found: `caller`, it was operating on the socket; `waiter`, it was waiting for
+        // it; `holder`, it had opened or used it and still held it; `opener`, it had opened or used
+        // it, and whether it still held it is unknown.
         "owner_source": Word(process.source),
         // Command name of the thread, and of the process.
         "comm": process.comm,
         "process_comm": process.leader_comm,
-        // Path of the executable; only the last part of it where the process has gone, or may not
-        // be asked.
+        // Path of the executable; only the last part if the process has gone, or may not be
+        // inspected.
         "exe": process.exe.as_deref(),
     });
     Ok(())
 }
 
-/// Adds what a failure means, of one or of a flood of them.
+/// Adds the meaning of a failure, or of a flood of them.
 pub(super) fn write_meaning(
     out: &mut Vec<u8>,
     diagnosis: Diagnosis,
     signature: Signature,
 ) -> io::Result<()> {
     add_fields!(out, {
-        // Name of the errno the program gets, and its number on this machine.
+        // Name of the errno that the program gets, and its number on this machine.
         "errno": diagnosis.errno,
         "errno_number": diagnosis.errno.number(),
         "cause": Word(diagnosis.cause.id()),
         "direction": Word(diagnosis.direction.id()),
-        // Which call delivers the errno.
+        // Call that delivers the errno.
         "call": Word(diagnosis.call.id()),
-        // Whether a call has returned the errno: true where one was seen to, false where it was still in
-        // the socket when that was closed, or nobody holds the socket; null where it waits for a call, of
-        // which reads and `SO_ERROR` are not watched.
+        // Whether a call has returned the errno: true if one was seen to; false if the errno was
+        // still in the socket when that was closed, or nobody holds the socket; null while it waits
+        // for a call. Reads and `SO_ERROR` are not watched.
         "delivered": delivered(signature),
         "severity": Word(diagnosis.severity.id()),
     });
     Ok(())
 }
 
-/// Goes on with what only a line about an RST that was sent says.
+/// Adds the fields that only a line about a sent RST has.
 fn write_sent_reset(out: &mut Vec<u8>, record: &Record, reset: SentReset) -> io::Result<()> {
     let WhySent { id, answered_by, .. } = why_sent(reset);
     add_fields!(out, {
         "severity": Word(Severity::Expected.id()),
-        // Why it was sent, also where the kernel has no word for that.
+        // Why it was sent, even if the kernel has no name for that.
         "sent_because": Word(id),
-        // The kind of socket that answered a segment by it: `full`, `time_wait`, `request`, `listener` or
-        // `none`; null where a socket sent it of its own accord.
+        // Kind of socket that answered a segment with it: `full`, `time_wait`, `request`,
+        // `listener` or `none`; null if a socket sent it of its own accord.
         "answered_by": answered_by.map(Word),
         // The kernel's name for the reason.
         "rst_reason": record.sent_reason.as_deref(),
@@ -266,7 +269,7 @@ fn write_sent_reset(out: &mut Vec<u8>, record: &Record, reset: SentReset) -> io:
     Ok(())
 }
 
-/// Goes on with what only a line about a failure says.
+/// Adds the fields that only a line about a failure has.
 fn write_diagnosis(
     out: &mut Vec<u8>,
     record: &Record,
@@ -281,34 +284,34 @@ fn write_diagnosis(
     write_meaning(out, diagnosis, raw.signature)?;
     add_fields!(out, {
         "tid": record.process.as_ref().map(|process| process.tid),
-        // Window or keepalive probes without an answer.
+        // Unanswered window or keepalive probes.
         "probes": raw.probes,
         // Since the peer's last segment.
         "silent_ms": record.silent_ms,
         // `TCP_USER_TIMEOUT`, 0 when unset.
         "user_timeout_ms": raw.user_timeout_ms,
-        // `SO_SNDTIMEO`, where it ended the call.
+        // `SO_SNDTIMEO`, if it ended the call.
         "send_timeout_ms": record.send_timeout_ms,
         "unsent_bytes": raw.unsent_bytes,
-        // What came and was not read by the program.
+        // Received, but not read by the program.
         "unread_bytes": raw.unread_bytes,
-        // Whether one segment arrived and full-sized ones before it did not.
+        // Whether a segment arrived although full-sized ones before it did not.
         "full_sized_lost": raw.parts & parts::FULL_SIZED_LOST != 0,
         // Whether the socket has a key for TCP MD5 signatures.
         "md5_key": raw.parts & parts::MD5_KEY != 0,
-        // How many transmissions by timers have failed on this host since one left it, and errno of the
-        // last one.
+        // Number of transmissions by timers that failed on this host since one last left it, and
+        // the errno of the latest.
         "send_tries": (raw.send_tries != 0).then_some(raw.send_tries),
         "send_errno": record.send_errno(),
-        // What becomes of the process by SIGPIPE; null unless a write failed with EPIPE.
+        // What SIGPIPE does to the process; null unless a write failed with EPIPE.
         "sigpipe": sigpipe_name(diagnosis.sigpipe).map(Word),
     });
-    // Errno of the socket's first failure, on a later call, and milliseconds since that failure.
+    // On a later call, the errno of the socket's first failure, and milliseconds since then.
     add_fields!(out, is_later.then_some(raw) => raw {
         "first_errno": Errno(raw.first_errno),
         "since_first_ms": raw.since_first_ns / 1_000_000,
     });
-    // The ICMP message behind the errno, and who sent it.
+    // ICMP message behind the errno, and its sender.
     add_fields!(out, record.icmp => icmp {
         "icmp_type": icmp.kind,
         "icmp_code": icmp.code,
@@ -319,60 +322,62 @@ fn write_diagnosis(
         "level": level_name(call.level),
         "option": option_name(call.level, call.option),
     });
-    // What a socket was to be that could not be made, as the program wrote it.
+    // Arguments for a socket that could not be created, as the program passed them.
     add_fields!(out, record.socket_call() => call {
         "socket_family": domain_name(call.family),
         "socket_type": type_name(call.socket_type),
         "socket_protocol": socket_protocol_name(call.family, call.protocol),
     });
-    // How many handshake packets a listener has dropped since the last line about it.
+    // Number of handshake packets that the listener has dropped since the last line about it.
     add_fields!(out, record.accept_queue() => queue {
         "dropped": queue.dropped,
     });
-    // How many connections wait to be accepted, and the limit, beyond which one more may wait.
+    // Number of connections waiting to be accepted, and the limit; one more than the limit may
+    // wait.
     add_fields!(out, record.queue() => queue {
         "accept_queue": queue.0,
         "accept_queue_limit": queue.1,
     });
-    // How many datagrams wait for their receiver, and the limit, beyond which one more may wait.
+    // Number of datagrams waiting for their receiver, and the limit; one more than the limit may
+    // wait.
     add_fields!(out, record.receive_queue() => queue {
         "receive_queue": queue.0,
         "receive_queue_limit": queue.1,
     });
-    // Process of this host that sent the RST, or closed the other end of a Unix socket, or whose queue was
-    // full.
+    // Process on this host that sent the RST, closed the other end of a Unix socket, or had a full
+    // queue.
     add_fields!(out, record.peer() => peer {
         "peer_pid": peer.0,
         "peer_comm": peer.1,
     });
     add_fields!(out, {
-        // The kernel's word for why the RST was sent.
+        // The kernel's name of the reason for the RST.
         "rst_reason": record.sender.as_ref().and_then(|sender| sender.reason.as_deref()),
-        // The shortest name of that process's service, for Unix sockets.
+        // Shortest name of that process's service, for Unix sockets.
         "peer_service": record.peer_service.as_ref().and_then(|service| service.label()),
     });
-    // Sequence number and acknowledgement of the RST, as they were in its header; before Linux 5.11 what
-    // this end had to expect.
+    // Sequence number and acknowledgement in the header of the RST; before Linux 5.11 the numbers
+    // that this end expected.
     add_fields!(out, record.rst => rst {
         "rst_seq": rst.seq,
         "rst_ack": rst.ack,
     });
-    // TTL, or hop limit, that the RST had left, and the segment that completed the handshake.
+    // Remaining TTL, or hop limit, of the RST and of the segment that completed the handshake.
     add_fields!(out, record.hops => hops {
         "rst_ttl": hops.rst,
         "handshake_ttl": hops.handshake,
     });
-    // Process that had the kernel kill the socket, as by ss -K.
+    // Process that had the kernel kill the socket, for example by `ss -K`.
     add_fields!(out, &record.killer => killer {
         "killer_pid": killer.pid,
         "killer_comm": &*killer.comm,
     });
     add_fields!(out, {
-        // Descriptor of the call, where it leads to no socket.
+        // Descriptor of the call, if it leads to no socket.
         "fd": record.arguments.fd,
         // Further observations of the kernel programs.
         "flags": Words(flags.map(|(_, name)| *name)),
-        // What to look at first, with commands that show something in this case.
+        // What to check first, with commands that show something in this case.
         "advice": facts::advice_on(
             record.finding,
             diagnosis,
@@ -382,7 +387,7 @@ fn write_diagnosis(
     Ok(())
 }
 
-/// Reports that events were lost on the way here.
+/// Reports events that were lost on the way here.
 pub(crate) fn lost(out: &mut Vec<u8>, count: u64) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &Lost { event: "lost", count })?;
     out.push(b'\n');

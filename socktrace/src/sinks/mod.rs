@@ -1,4 +1,4 @@
-//! Where records go: aligned lines for a terminal, JSON lines for everything else.
+//! Destinations of records: aligned lines for a terminal, JSON lines for everything else.
 
 mod accept_queue;
 mod by_whom;
@@ -59,7 +59,7 @@ use crate::{
     record::{Flood, Record},
 };
 
-/// The format of lines.
+/// Format of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For people.
@@ -75,7 +75,7 @@ pub(crate) enum Clock {
     Local,
     /// UTC.
     Utc,
-    /// They do not say when.
+    /// No timestamps.
     None,
 }
 
@@ -85,47 +85,48 @@ pub(crate) struct Options {
     pub(crate) format: Format,
     pub(crate) color: ColorChoice,
     pub(crate) clock: Clock,
-    /// The columns of lines for people; `None` for those that fit.
+    /// Columns of lines for people; `None` for those that fit.
     pub(crate) columns: Option<ColumnList>,
-    /// Whether records are dropped, and counted, while a reader is slow. Else they wait in the
+    /// Whether records are dropped, and counted, while a reader is slow. Otherwise they wait in the
     /// kernel's ring buffer.
     pub(crate) drops: bool,
 }
 
-/// How a write ended.
+/// Outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Somebody still reads.
+    /// The reader is still there.
     Read,
-    /// Nobody reads any more (`socktrace | head`).
+    /// The reader has gone (`socktrace | head`).
     ReaderGone,
-    /// The requested number of lines is written.
+    /// The requested number of lines has been written.
     Enough,
 }
 
-/// Which sinks take a record.
+/// Sinks that take a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// All of them.
+    /// All sinks.
     Everybody,
-    /// Sinks that want everything: it is part of ordinary operation.
+    /// Sinks that want everything: the record is part of ordinary operation.
     WhoeverWantsAll,
 }
 
-/// A place where records go.
+/// A destination of records.
 ///
-/// Records are added one by one and written in batches. A sink counts what it could not take, and
-/// reports it in its own output once it can.
+/// Records are added one by one and written in batches. A sink counts the records that it could not
+/// take, and reports them in its own output once it can.
+///
 /// The defaults are for a sink that queues what it gets and never waits.
 pub(crate) trait Sink {
-    /// Begins, as with a heading.
+    /// Starts, for example with a heading.
     fn begin(&mut self) {}
 
-    /// Whether records are taken now. While one sink takes none, events wait in the kernel's ring
-    /// buffer for all of them.
+    /// Whether records are accepted now. While one sink accepts none, events wait in the kernel's
+    /// ring buffer for all of them.
     fn takes_records(&self) -> bool;
 
-    /// Whether it takes what ordinary operation brings too, though nobody has asked for that by `--all`.
+    /// Whether the sink takes events of ordinary operation even without `--all`.
     fn wants_all(&self) -> bool {
         false
     }
@@ -136,37 +137,37 @@ pub(crate) trait Sink {
     /// Adds a flood, which stands for many events.
     fn flood(&mut self, flood: &Flood);
 
-    /// Reports that the kernel side has had no room for so many events since the start.
+    /// Reports the number of events lost in the kernel since the start.
     fn lost(&mut self, total: u64);
 
-    /// Makes it write what it has buffered, as nothing more comes.
+    /// Makes the sink write what it has buffered, as nothing more will come.
     fn end(&mut self) {}
 
-    /// Begins to write what was added. Only when not busy.
+    /// Starts writing what was added. Must not be called while busy.
     fn flush(&mut self) {}
 
-    /// Whether a write goes on.
+    /// Whether a write is in progress.
     fn is_busy(&self) -> bool {
         false
     }
 
-    /// Waits for the end of the write that goes on; forever where there is none.
+    /// Waits for the end of the write in progress; forever if there is none.
     ///
     /// # Errors
-    /// The error that ended it, unless an [`Ending`] did.
+    /// The error that ended the write, unless an [`Ending`] describes it.
     fn poll_written(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<Ending>> {
         Poll::Pending
     }
 
-    /// Writes nothing any more: what was not written is counted as dropped, and so is what comes.
+    /// Stops writing. What was not written counts as dropped, and so does all that follows.
     fn give_up(&mut self) {}
 
-    /// How far its lines have come; nothing of what is counted elsewhere.
+    /// Progress of the sink's lines, without anything counted elsewhere.
     fn progress(&self) -> StreamProgress {
         StreamProgress::default()
     }
 
-    /// Goes on with other options, as far as they concern it.
+    /// Applies other options, where they concern the sink.
     fn change(&mut self, _options: &Options) {}
 }
 
@@ -179,32 +180,32 @@ impl Sinks {
         Self(sinks)
     }
 
-    /// Whether records go nowhere.
+    /// Whether there are no sinks.
     pub(crate) fn are_none(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Makes each of them begin.
+    /// Starts each sink.
     pub(crate) fn begin(&mut self) {
         self.each(|sink| sink.begin());
     }
 
-    /// Whether all of them take records now.
+    /// Whether all sinks accept records now.
     pub(crate) fn take_records(&self) -> bool {
         self.0.iter().all(|sink| sink.takes_records())
     }
 
-    /// Whether any of them takes what ordinary operation brings, unasked.
+    /// Whether any sink takes events of ordinary operation in any case.
     pub(crate) fn want_all(&self) -> bool {
         self.0.iter().any(|sink| sink.wants_all())
     }
 
-    /// Adds a record to each that takes it.
+    /// Adds a record to each sink that takes it.
     pub(crate) fn record(&mut self, record: &Record, audience: Audience) {
         self.for_each_of(audience, |sink| sink.record(record));
     }
 
-    /// Adds a flood to each that takes it.
+    /// Adds a flood to each sink that takes it.
     pub(crate) fn flood(&mut self, flood: &Flood, audience: Audience) {
         self.for_each_of(audience, |sink| sink.flood(flood));
     }
@@ -224,29 +225,29 @@ impl Sinks {
         self.each(|sink| sink.give_up());
     }
 
-    /// Makes those write that are not busy.
+    /// Makes the sinks write that are not busy.
     pub(crate) fn flush(&mut self) {
         for sink in self.0.iter_mut().filter(|sink| !sink.is_busy()) {
             sink.flush();
         }
     }
 
-    /// Whether a write goes on in each of them.
+    /// Whether a write is in progress in each sink.
     pub(crate) fn are_all_busy(&self) -> bool {
         self.0.iter().all(|sink| sink.is_busy())
     }
 
-    /// Whether a write goes on in any of them.
+    /// Whether a write is in progress in any sink.
     pub(crate) fn is_any_busy(&self) -> bool {
         self.0.iter().any(|sink| sink.is_busy())
     }
 
-    /// How many there are.
+    /// Number of sinks.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Waits for the end of a write in any of them.
+    /// Waits for the end of a write in any sink.
     ///
     /// # Errors
     /// See [`Sink::poll_written`].
@@ -255,7 +256,7 @@ impl Sinks {
         polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
     }
 
-    /// Their common progress.
+    /// Combined progress of all sinks.
     pub(crate) fn progress(&self) -> StreamProgress {
         let progresses = self.0.iter().map(|sink| sink.progress());
         progresses.fold(StreamProgress::default(), |sum, one| StreamProgress {

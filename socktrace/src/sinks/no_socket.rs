@@ -1,10 +1,10 @@
-//! Why no socket could be made, in words.
+//! Reasons why no socket could be created.
 
 use nix::libc;
 use socktrace_diagnosis::{Errno, domain_name, socket_protocol_name, type_name};
 use socktrace_ebpf::SocketCall;
 
-/// The call, and what its errno means.
+/// The call, and the meaning of its errno.
 pub(super) fn reason(call: SocketCall, errno: Errno) -> String {
     let SocketCall { family, socket_type, protocol } = call;
     format!(

@@ -1,4 +1,4 @@
-//! Why this host did not send, in words, and how much it did not.
+//! Reasons why this host did not send, and how much it did not.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use nix::libc;
 use super::{gave_up::waited, reason::duration};
 use crate::record::Record;
 
-/// A connect whose SYNs were not sent again.
+/// Reason of a connect whose SYNs were not sent again.
 pub(super) fn connecting(record: &Record) -> String {
     format!(
         "no SYN retry left this host: {} in {} failed ({})",
@@ -17,7 +17,7 @@ pub(super) fn connecting(record: &Record) -> String {
     )
 }
 
-/// A connection that was given up.
+/// Reason of a connection that was given up.
 pub(super) fn connected(record: &Record) -> String {
     let event = &record.event;
     let what = match (event.unacked_bytes, event.unsent_bytes) {
@@ -30,7 +30,7 @@ pub(super) fn connected(record: &Record) -> String {
         limit => format!("; TCP_USER_TIMEOUT is {}", duration(u64::from(limit))),
     };
     if event.send_tries == 0 {
-        // The transmissions were not seen; the window that stayed open says that none succeeded.
+        // The transmissions were not seen. The window that stayed open shows that none succeeded.
         let (probes, waited) = (event.probes, waited(record));
         return format!(
             "{what} by this host, though the window is open: {probes} tries in {waited}{limit}"
@@ -51,8 +51,8 @@ fn tries(record: &Record) -> String {
     }
 }
 
-/// The errno of the last transmission, and what gives it (`ip_local_out`, `ip6_local_out` and
-/// `__dev_queue_xmit`, and the look-up of the route before).
+/// Errno of the last transmission, and its origin (`ip_local_out`, `ip6_local_out` and
+/// `__dev_queue_xmit`, and the route look-up before).
 fn why(record: &Record) -> Cow<'static, str> {
     let Some(errno) = record.send_errno() else {
         return "the kernel does not say why".into();

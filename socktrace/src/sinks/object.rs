@@ -1,8 +1,8 @@
 //! Fields of JSON objects, written one by one straight into memory.
 //!
-//! A line has sixty fields, most of them numbers, null, or words of this program. So their names and
-//! commas are text that is put together when compiling and needs no look at each letter; only text
-//! with something to escape goes through `serde_json`.
+//! A line has sixty fields, most of them numbers, null, or constant words. So names and commas are
+//! text put together at compile time, without a check of each character; only text with something
+//! to escape goes through `serde_json`.
 
 use std::{
     borrow::Cow,
@@ -15,8 +15,8 @@ use socktrace_diagnosis::Errno;
 
 use crate::record::Flow;
 
-/// Adds fields to the object at the end of a buffer, in this order. The second form adds what is
-/// known of something that may be missing: then all of its fields are null.
+/// Adds fields to the object at the end of a buffer, in this order. The second form adds facts
+/// about something that may be missing: then all its fields are null.
 macro_rules! add_fields {
     ($out:expr, { $($name:literal: $value:expr,)+ }) => {
         $($crate::sinks::object::add(
@@ -35,7 +35,7 @@ macro_rules! add_fields {
 }
 pub(super) use add_fields;
 
-/// Adds a field, given all of it but the value, and all of it for null.
+/// Adds a field, given its whole text except for the value, and its whole text for null.
 #[expect(
     clippy::inline_always,
     reason = "where the length of a name is known when compiling, copying it takes no call"
@@ -54,11 +54,11 @@ pub(super) fn add(
     value.write(out)
 }
 
-/// Adds the fields of another object, which has some.
+/// Adds the fields of another object, which must have some.
 pub(super) fn add_object(out: &mut Vec<u8>, object: &impl Serialize) -> io::Result<()> {
     let begin = out.len();
     serde_json::to_writer(&mut *out, object)?;
-    // In place of its braces.
+    // Replaces its braces.
     out[begin] = b',';
     out.pop();
     Ok(())
@@ -85,9 +85,9 @@ impl Value for str {
     }
 }
 
-/// Whether JSON has to escape something in a text.
+/// Whether a text contains anything that JSON must escape.
 fn has_escapes(text: &str) -> bool {
-    // Without a branch for each byte, so that many are looked at at once.
+    // Without a branch per byte, so that many bytes are checked at once.
     let found = text.bytes().fold(0, |found, byte| {
         found | u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\')
     });
@@ -106,21 +106,21 @@ impl Value for Cow<'_, str> {
     }
 }
 
-/// By its name.
+/// Written as its name.
 impl Value for Errno {
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         self.text().write(out)
     }
 }
 
-/// By its digits.
+/// Written as its digits.
 impl Value for Flow {
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         write!(out, "\"{self}\"")
     }
 }
 
-/// A word of this program, with nothing to escape.
+/// A constant word, with nothing to escape.
 #[derive(Clone, Copy)]
 pub(super) struct Word(pub(super) &'static str);
 
@@ -134,7 +134,7 @@ impl Value for Word {
     }
 }
 
-/// Words of this program.
+/// Several constant words.
 pub(super) struct Words<I>(pub(super) I);
 
 impl<I: Iterator<Item = &'static str> + Clone> Value for Words<I> {
@@ -174,7 +174,7 @@ macro_rules! numbers {
     ($($ty:ty)+) => {
         $(impl Value for $ty {
             fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
-                // As most are.
+                // Most numbers are.
                 if let Ok(digit @ 0..=9) = u8::try_from(*self) {
                     out.push(b'0' + digit);
                     return Ok(());

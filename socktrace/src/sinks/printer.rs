@@ -1,4 +1,4 @@
-//! Formats records in batches of lines.
+//! Formatting of records into batches of lines.
 
 use std::{
     io::{self, Write},
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::record::{Flood, Line, Path, Record};
 
-/// The largest buffer that is kept for the next batch.
+/// Maximum size of a buffer that is kept for the next batch.
 const KEPT: usize = 256 << 10;
 
-/// What escape sequences begin with.
+/// First byte of escape sequences.
 const ESCAPE: u8 = 0x1b;
 
 /// Collects lines.
@@ -31,19 +31,18 @@ pub(crate) struct Printer {
     choice: ColorChoice,
     zone: TimeZone,
     columns: Columns,
-    /// Lines of the terminal that there are still until the heading is out of sight; `None` where there
-    /// is not a terminal.
+    /// Number of terminal lines until the heading scrolls out of sight; `None` without a terminal.
     until_heading: Option<usize>,
-    /// Where the connection runs that the last line is about.
+    /// Connection of the last line: network namespace and both ends.
     last_path: Option<(u32, SocketAddr, SocketAddr)>,
-    /// The same of lines that are read back.
+    /// Connection of the last line that was read back.
     last_read: Option<Path>,
-    /// The day of the last one: lines say the time of day alone.
+    /// Day of the last line that was read back: lines show only the time of day.
     last_day: Option<Date>,
     buffer: Vec<u8>,
     last_line: json::LastLine,
     formatted: u64,
-    /// Of each flood in the buffer where its lines end, and how many events it stands for.
+    /// For each flood in the buffer, where its lines end and how many events it stands for.
     floods: Vec<(usize, u64)>,
 }
 
@@ -69,7 +68,7 @@ impl Printer {
         printer
     }
 
-    /// For lines that go elsewhere than to standard output.
+    /// Formats lines for another target than standard output.
     pub(super) fn to(mut self, target: Target) -> Self {
         self.choice = target.choice(self.options.color);
         self.target = target;
@@ -77,23 +76,23 @@ impl Printer {
         self
     }
 
-    /// Has the heading come with the first line.
+    /// Delays the heading until the first line.
     pub(super) fn delay_heading(&mut self) {
         self.until_heading = Some(0);
     }
 
-    /// Adds the heading, where the format has one.
+    /// Adds the heading, if the format has one.
     pub(crate) fn heading(&mut self) {
         if self.options.format == Format::Human {
             (self.last_path, self.last_read) = (None, None);
             self.append(|out, layout| human::heading(out, layout.columns));
-            // The heading's line is one of them.
+            // The heading takes one of the lines.
             self.until_heading =
                 self.target.terminal().map(|(_, lines)| lines.saturating_sub(1).max(1));
         }
     }
 
-    /// Follows the terminal when it was made wider or narrower.
+    /// Adapts to the width of the terminal when it has changed.
     fn fit(&mut self) {
         let fitting = self.fitting();
         let before = mem::replace(&mut self.columns, fitting);
@@ -102,8 +101,7 @@ impl Printer {
         }
     }
 
-    /// The columns that were asked for, else those that a terminal has room for: all where there is
-    /// none.
+    /// Requested columns, or else those that fit the terminal; all of them without a terminal.
     fn fitting(&self) -> Columns {
         let width = self.target.terminal().map(|(width, _)| width);
         let columns = match (&self.options.columns, width) {
@@ -117,9 +115,9 @@ impl Printer {
         }
     }
 
-    /// Adds what is shown of one event.
+    /// Adds a record.
     pub(crate) fn record(&mut self, record: &Record) {
-        // Once a batch.
+        // Once per batch.
         if self.buffer.is_empty() {
             self.fit();
         }
@@ -128,7 +126,7 @@ impl Printer {
             Format::Human => {
                 self.repeat_heading();
                 let path = record.connection();
-                // Where lines have a width. Others are read one by one.
+                // Only on a terminal. Elsewhere lines are read one by one.
                 let continues = self.until_heading.is_some() && self.last_path == Some(path);
                 self.append(|out, layout| {
                     human::write(out, record, Layout { continues, ..layout })
@@ -141,7 +139,7 @@ impl Printer {
         }
     }
 
-    /// Adds what is shown of a flood.
+    /// Adds a flood.
     pub(crate) fn flood(&mut self, flood: &Flood) {
         if self.buffer.is_empty() {
             self.fit();
@@ -159,7 +157,7 @@ impl Printer {
         self.floods.push((self.buffer.len(), flood.count));
     }
 
-    /// Adds a line that was read back, which `text` adds in JSON.
+    /// Adds a line that was read back; `text` adds it as JSON.
     pub(crate) fn read_back(&mut self, line: &Line, text: impl FnOnce(&mut Vec<u8>)) {
         if self.buffer.is_empty() {
             self.fit();
@@ -176,7 +174,7 @@ impl Printer {
                 });
                 self.last_read = path;
             }
-            // As it is: later versions have more fields.
+            // Unchanged, since later versions have more fields.
             Format::Json => {
                 text(&mut self.buffer);
                 self.buffer.push(b'\n');
@@ -184,7 +182,7 @@ impl Printer {
         }
     }
 
-    /// Says which day it is before the first line of one.
+    /// Shows the day before its first line.
     fn begin_day(&mut self, line: &Line) {
         let day = line.time.map(|time| self.zone.to_datetime(time).date());
         if day.is_none() || day == self.last_day || self.options.clock == Clock::None {
@@ -197,7 +195,7 @@ impl Printer {
         }
     }
 
-    /// Repeats the heading before it is out of sight.
+    /// Repeats the heading before it scrolls out of sight.
     fn repeat_heading(&mut self) {
         if self.until_heading == Some(0) {
             self.heading();
@@ -215,12 +213,12 @@ impl Printer {
         }
     }
 
-    /// Number of events added so far.
+    /// Number of events added.
     pub(crate) fn formatted(&self) -> u64 {
         self.formatted
     }
 
-    /// Goes on with a buffer that was taken out before, unless it is larger than most batches need.
+    /// Reuses a buffer that was taken out before, unless it is larger than most batches need.
     pub(crate) fn reuse(&mut self, mut buffer: Vec<u8>) {
         if self.buffer.capacity() == 0 && buffer.capacity() <= KEPT {
             buffer.clear();
@@ -228,22 +226,23 @@ impl Printer {
         }
     }
 
-    /// Takes out what was added; `None` when that is nothing.
+    /// Takes out what was added; `None` if there is nothing.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         (!self.buffer.is_empty()).then(|| mem::take(&mut self.buffer))
     }
 
-    /// Takes out the floods among it: where their lines end, and how many events they stand for.
+    /// Takes out the floods in the batch: where their lines end, and how many events they stand
+    /// for.
     pub(crate) fn take_floods(&mut self) -> Vec<(usize, u64)> {
         mem::take(&mut self.floods)
     }
 
-    /// Bytes of what was added and not taken out.
+    /// Number of bytes added and not taken out.
     pub(crate) fn pending(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Goes on with other options.
+    /// Switches to other options.
     pub(crate) fn change(&mut self, options: Options) {
         let heading = options.format != self.options.format;
         self.choice = self.target.choice(options.color);
@@ -263,7 +262,7 @@ impl Printer {
         in_memory(write(&mut out, layout));
         self.buffer = out.text;
         if let Some(left) = &mut self.until_heading {
-            // Each line ends, which makes one piece more.
+            // Each line ends with a newline, so splitting yields one extra piece.
             let lines = self.buffer[before..].split(|byte| *byte == b'\n').count() - 1;
             *left = left.saturating_sub(lines);
         }
@@ -273,13 +272,13 @@ impl Printer {
 /// Lines for people, in memory.
 struct Lines {
     text: Vec<u8>,
-    /// Whether they are without styles.
+    /// Whether styles are removed.
     is_plain: bool,
 }
 
 impl Write for Lines {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        // Each style is written by itself, and texts have no escape sequences.
+        // Each style is written separately, and texts contain no escape sequences.
         if self.is_plain && piece.contains(&ESCAPE) {
             strip_bytes(piece).for_each(|part| self.text.extend_from_slice(part));
         } else {
@@ -293,7 +292,7 @@ impl Write for Lines {
     }
 }
 
-/// The time zone of a clock.
+/// Time zone of a clock.
 pub(super) fn zone(clock: Clock) -> TimeZone {
     match clock {
         Clock::Utc => TimeZone::UTC,

@@ -1,4 +1,4 @@
-//! A program's own limit that ended a call, and what the call waited for.
+//! A program's own time limit that ended a call, and what the call waited for.
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,11 @@ use socktrace_ebpf::{Flags, TcpState};
 use super::reason::duration;
 use crate::record::Record;
 
-/// So many probes of a closed window may be on their way at a time, or go without an answer as
-/// `net.ipv4.tcp_invalid_ratelimit` has it.
+/// This many probes of a closed window may be in flight, or go unanswered because of
+/// `net.ipv4.tcp_invalid_ratelimit`.
 const USUAL_PROBES: u8 = 2;
 
-/// Says so of a call that `SO_SNDTIMEO` ended; `None` of others.
+/// Reason of a call that `SO_SNDTIMEO` ended; `None` for others.
 pub(super) fn reason(record: &Record, cause: Cause, flags: Flags) -> Option<String> {
     let event = &record.event;
     let limit = match record.send_timeout_ms {
@@ -33,11 +33,11 @@ pub(super) fn reason(record: &Record, cause: Cause, flags: Flags) -> Option<Stri
     })
 }
 
-/// What was written before and waits, and for what.
+/// Data that was written before and still waits, and what it waits for.
 fn waiting(record: &Record, flags: Flags) -> String {
     let event = &record.event;
     let mut text = match (event.unacked_bytes, event.unsent_bytes) {
-        // Of MPTCP, whose subflows have it.
+        // The subflows of an MPTCP socket hold its data.
         (0, 0) => return String::new(),
         (0, unsent) => format!(": {unsent} bytes unsent"),
         (unacked, 0) => format!(": {unacked} bytes unacknowledged"),

@@ -1,4 +1,4 @@
-//! Lines for people of what was read back, as they were when it happened.
+//! Lines for people about events that were read back, as they looked when the events happened.
 
 use std::{
     borrow::Cow,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::record::{Line, harmless, names::sigpipe_name, without_deception};
 
-/// Writes what was read back as a line, and below it what has no room there.
+/// Writes an event that was read back as a line, and below it whatever does not fit.
 pub(super) fn write_human(out: &mut impl Write, line: &Line, layout: Layout<'_>) -> io::Result<()> {
     let Layout { zone, columns, continues } = layout;
     if let Some(count) = line.lost() {
@@ -63,7 +63,7 @@ fn text<'a>(column: Column, line: &'a Line, zone: &TimeZone) -> Cow<'a, str> {
     text.unwrap_or(Cow::Borrowed("-"))
 }
 
-/// The path of a Unix socket, at the end where it is shown.
+/// Path of a Unix socket, at the end where it is shown.
 fn path(line: &Line, is_remote: bool) -> Option<Cow<'_, str>> {
     let is_client = line.role.as_deref() == Some("client");
     let path = line.path.as_deref().filter(|_| is_client == is_remote && !line.is_flood());
@@ -74,7 +74,7 @@ fn port(port: Option<u16>) -> u16 {
     port.unwrap_or(0)
 }
 
-/// A later event of the failure in the line before.
+/// Later event of the failure in the previous line.
 fn continuation(line: &Line) -> String {
     let errno = without_deception(line.errno.as_deref().unwrap_or_default());
     let later = duration(line.since_first_ms.unwrap_or(0));

@@ -1,4 +1,4 @@
-//! The short human reason at the end of a line, with the numbers of this very failure.
+//! Short reason at the end of a line, with the numbers of this very failure.
 
 use std::borrow::Cow;
 
@@ -14,17 +14,17 @@ use crate::record::{Arguments, Record};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// More than most reasons have, in bytes.
+/// Longer than most reasons, in bytes.
 const USUAL: usize = 128;
 
-/// Says in a few words what happened.
+/// Describes in a few words what happened.
 pub(crate) fn reason(record: &Record) -> String {
     let mut text = String::with_capacity(USUAL);
     add_reason(&mut text, record);
     text
 }
 
-/// Adds these words to a text.
+/// Adds that description to a text.
 pub(crate) fn add_reason(text: &mut String, record: &Record) {
     match record.finding {
         Finding::Failure(found) => {
@@ -54,7 +54,7 @@ pub(crate) fn add_reason(text: &mut String, record: &Record) {
     }
 }
 
-/// A later event of the failure in the line before.
+/// Later event of the failure in the previous line.
 pub(super) fn continuation(record: &Record) -> String {
     match record.finding {
         Finding::Failure(found) | Finding::Delivery(found) if is_write(record) => format!(
@@ -71,7 +71,7 @@ pub(super) fn continuation(record: &Record) -> String {
     }
 }
 
-/// What had become of a connection when it was accepted.
+/// State of a connection when it was accepted.
 pub(super) const fn fate(cause: Cause) -> &'static str {
     match cause {
         Cause::ResetBeforeAccept => "that was already reset",
@@ -86,7 +86,7 @@ fn is_write(record: &Record) -> bool {
     record.event.signature.kind == EventKind::Write as u8
 }
 
-/// A write that delivers a failure.
+/// Reason of a write that delivers a failure.
 fn delivery(record: &Record, found: Diagnosis) -> String {
     format!(
         "write returned {} {} after {}{}",
@@ -97,7 +97,7 @@ fn delivery(record: &Record, found: Diagnosis) -> String {
     )
 }
 
-/// A close that finds the errno of a failure in the socket.
+/// Reason of a close that finds the errno of a failure in the socket.
 fn undelivered(record: &Record, found: Diagnosis) -> String {
     format!(
         "closed {} later, before any call had returned {}",
@@ -209,7 +209,7 @@ fn failure(record: &Record, diagnosis: Diagnosis) -> Cow<'static, str> {
     text.into()
 }
 
-/// What the causes of TCP are in another protocol, where its words do not fit.
+/// Meaning of a TCP cause in another protocol, where TCP's wording does not fit.
 fn of_another_protocol(record: &Record, cause: Cause) -> Option<&'static str> {
     if record.is_of(Protocol::Vsock) {
         return match cause {
@@ -226,20 +226,20 @@ fn of_another_protocol(record: &Record, cause: Cause) -> Option<&'static str> {
         .then_some("the network reported the peer unreachable; the next call fails")
 }
 
-/// Which ICMP message, and from where.
+/// The ICMP message, and its sender.
 pub(super) fn icmp_clause(record: &Record) -> String {
     record
         .icmp
         .map_or_else(String::new, |icmp| format!(" ({})", icmp::describe(icmp, record.local.ip())))
 }
 
-/// What SIGPIPE does to the writer.
+/// Effect of SIGPIPE on the writer.
 fn sigpipe_clause(record: &Record, diagnosis: Diagnosis) -> String {
     let process = record.process.as_ref().map(|process| (process.comm.as_str(), process.pid));
     sigpipe_words(diagnosis.sigpipe, process)
 }
 
-/// What SIGPIPE does to a process with this command name and id.
+/// Effect of SIGPIPE on a process with this command name and id.
 pub(super) fn sigpipe_words(sigpipe: Sigpipe, process: Option<(&str, u32)>) -> String {
     match sigpipe {
         Sigpipe::NotRaised | Sigpipe::None => String::new(),
@@ -258,7 +258,7 @@ fn call_name(call: Call) -> &'static str {
     call_words(call.id())
 }
 
-/// A call by its id, in a sentence.
+/// A call by its id, worded for a sentence.
 pub(super) fn call_words(id: &str) -> &'static str {
     match id {
         "connect" => "connect",
@@ -272,7 +272,7 @@ pub(super) fn call_words(id: &str) -> &'static str {
     }
 }
 
-/// Milliseconds as a person says them: `870 ms`, `3.1 s`, `15 min 39 s`.
+/// Milliseconds in readable form: `870 ms`, `3.1 s`, `15 min 39 s`.
 pub(super) fn duration(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),

@@ -1,4 +1,4 @@
-//! Why this host refused to bind or to connect, in words: by the errno, and by what was asked for.
+//! Reasons why this host refused to bind or to connect, by the errno and by what was requested.
 
 use std::{fmt, net::IpAddr};
 
@@ -9,7 +9,7 @@ use socktrace_ebpf::{Family, Flags, Protocol};
 use super::facts;
 use crate::record::Record;
 
-/// The reason, where the errno says more than the cause.
+/// The reason, if the errno says more than the cause.
 pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<String> {
     match cause {
         Cause::BindFailed => bind(record, errno),
@@ -19,13 +19,13 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
     }
 }
 
-/// A command about the network, to be run where it shows the record's socket.
+/// A network command, to be run where it shows the record's socket.
 fn command(record: &Record, command: fmt::Arguments<'_>) -> String {
     let pid = record.process.as_ref().map(|process| process.pid);
     facts::namespace(record.event.netns, pid).command(command)
 }
 
-/// What is wrong with the address itself, if the call was given none that the socket can take.
+/// Fault of the address itself, if it is none that the socket can take.
 fn malformed(record: &Record) -> Option<String> {
     let signature = record.event.signature;
     let given = record.given().filter(|_| Flags(signature.flags).has(Flags::MALFORMED))?;
@@ -34,7 +34,7 @@ fn malformed(record: &Record) -> Option<String> {
         Family::Ipv6 => (libc::AF_INET6, 28),
     };
     let (wanted, got) = (domain_name(family), domain_name(given.family.into()));
-    // Without a family, it is too short.
+    // An address without a family is too short.
     Some(if given.length >= 2 && i32::from(given.family) != family {
         format!("the address given is of family {got}, the socket of family {wanted}")
     } else {
@@ -42,7 +42,7 @@ fn malformed(record: &Record) -> Option<String> {
     })
 }
 
-/// Why an IPv4-mapped address is none for this socket, if so.
+/// Reason why this socket cannot use an IPv4-mapped address, if it cannot.
 fn only_v6(record: &Record, address: IpAddr) -> Option<String> {
     let is_only_v6 = record.given().is_some_and(|given| given.only_v6);
     (is_only_v6 && address.is_ipv4()).then(|| {
@@ -83,7 +83,7 @@ fn bind(record: &Record, errno: Errno) -> Option<String> {
 }
 
 fn connect(record: &Record, errno: Errno) -> Option<String> {
-    // `sk_wait_pending`, of 6.4 to 6.6 and of older series since.
+    // `sk_wait_pending`, in 6.4 to 6.6, and in older series since.
     if i32::from(errno.0) == libc::EBUSY {
         return Some("a thread waits on this socket, which nobody may disconnect meanwhile".into());
     }
@@ -101,7 +101,7 @@ fn connect(record: &Record, errno: Errno) -> Option<String> {
              1 is not set"
                 .to_owned()
         }
-        // `inet_autobind` gives EAGAIN.
+        // For lack of ports, `inet_autobind` returns EAGAIN instead.
         libc::EADDRNOTAVAIL if record.is_of(Protocol::Udp) => {
             format!("this host has no address to reach {to} from")
         }
@@ -128,7 +128,7 @@ fn connect(record: &Record, errno: Errno) -> Option<String> {
 
 fn route(record: &Record, errno: Errno) -> Option<String> {
     let to = record.remote.ip();
-    // Not known, as of an attempt that the kernel has forgotten.
+    // Unknown, as for an attempt that the kernel has forgotten.
     if to.is_unspecified() {
         return None;
     }

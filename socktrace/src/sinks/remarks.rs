@@ -1,4 +1,4 @@
-//! What the reason of a failure adds where it can be known: an answer that waits unread, a silence
+//! Additions to the reason of a failure, if they are known: an answer that waits unread, a silence
 //! before a reset, an MD5 key, segments too large for the path.
 
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use socktrace_ebpf::event::parts;
 use super::reason::duration;
 use crate::record::{Hops, Listener, Record};
 
-/// From so many milliseconds on a silence is worth a word.
+/// Minimum silence worth mentioning, in milliseconds.
 const SILENCE_MS: u64 = 1_000;
 
 /// Adds what else is known of a failure.
@@ -28,7 +28,7 @@ pub(super) fn add(text: &mut String, record: &Record, cause: Cause) {
     }
     if let Some(Hops { rst, handshake }) = record.hops
         && rst != handshake
-        // Whoever sent it is named.
+        // A known sender is named instead.
         && record.sender.is_none()
     {
         let hops = rst.abs_diff(handshake);
@@ -61,7 +61,7 @@ pub(super) fn add(text: &mut String, record: &Record, cause: Cause) {
     }
 }
 
-/// Whether an RST ended a connection that was open.
+/// Whether an RST ended an open connection.
 const fn is_reset(cause: Cause) -> bool {
     matches!(
         cause,
@@ -72,7 +72,7 @@ const fn is_reset(cause: Cause) -> bool {
     )
 }
 
-/// Whether what was sent was never answered.
+/// Whether data was sent and never answered.
 const fn is_unanswered(cause: Cause) -> bool {
     matches!(
         cause,

@@ -1,4 +1,4 @@
-//! What is read back passes the filters that its record passes.
+//! Tests that an event read back passes the same filters as its record.
 
 use clap::Parser as _;
 
@@ -54,7 +54,7 @@ fn filters_judge_lines_as_they_judge_records() {
         "--severity failure",
         "--severity !notable",
     ];
-    // One is named otherwise than its event is.
+    // One record names another process than its event does.
     let records = records().into_iter();
     let records: Vec<_> = records
         .filter(|record| record.process.as_ref().is_none_or(|it| it.pid == record.event.tgid))

@@ -1,4 +1,4 @@
-//! Why this host sent an RST, with the numbers of this very one.
+//! Reason why this host sent an RST, with the numbers of this very one.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use socktrace_ebpf::SentReset;
 
 use crate::record::Record;
 
-/// Adds why it did.
+/// Adds why this host sent the RST.
 pub(super) fn add(text: &mut String, record: &Record, reset: SentReset) {
     text.push_str("sent RST: ");
     text.push_str(why_sent(reset).summary);
@@ -16,7 +16,7 @@ pub(super) fn add(text: &mut String, record: &Record, reset: SentReset) {
         SentReset::Keepalive => write!(text, "; {} were sent", record.event.probes),
         _ => Ok(()),
     };
-    // Memory does not fail to be written to.
+    // Writing to memory cannot fail.
     number.unwrap_or_default();
 }
 

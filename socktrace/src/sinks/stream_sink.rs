@@ -15,7 +15,7 @@ use crate::{
     record::{Flood, Record},
 };
 
-/// When records are dropped while a reader is slow, the most bytes that are kept for it.
+/// Maximum number of bytes kept for a slow reader if records are dropped.
 const KEPT_FOR_READER: usize = 1 << 20;
 
 /// Writes lines.
@@ -23,34 +23,33 @@ pub(crate) struct StreamSink {
     printer: Printer,
     writer: Writer,
     drops: bool,
-    /// Events that the kernel side had no room for.
+    /// Events lost in the kernel.
     lost_in_kernel: u64,
-    /// What of it the stream has reported.
+    /// Lost events that the stream has reported.
     reported: u64,
-    /// What was received and not shown.
+    /// Events received but not shown.
     dropped: u64,
-    /// What of it the stream has not reported yet.
+    /// Dropped events that the stream has not reported yet.
     unreported: u64,
-    /// Of what the printer has formatted: what has been written, what never will be, and all that was
-    /// handed to the writer.
+    /// Events that the printer has formatted: those written, those that never will be, and all that
+    /// were handed to the writer.
     written: u64,
     unwritten: u64,
     begun: u64,
-    /// Of the floods that were handed to the writer where their lines end, and how many events they
-    /// stand for.
+    /// For each flood handed to the writer, where its lines end and how many events it stands for.
     begun_floods: Vec<(usize, u64)>,
-    /// Events that the floods stand for which have been written.
+    /// Events that the written floods stand for.
     repeated: u64,
     /// Whether nothing is written any more.
     given_up: bool,
-    /// How many lines are still to be written; `None` for any number.
+    /// Number of lines still to be written; `None` for no limit.
     remaining: Option<u32>,
     /// Whether the heading comes with the first line.
     has_late_heading: bool,
 }
 
 impl StreamSink {
-    /// Writes so many lines, or any number.
+    /// Creates a sink that writes this many lines, or any number.
     pub(crate) fn new(options: Options, lines: Option<u32>) -> Self {
         Self {
             drops: options.drops,
@@ -75,14 +74,14 @@ impl StreamSink {
         self.remaining == Some(0)
     }
 
-    /// Notes that there is a line more.
+    /// Counts another line.
     fn count_line(&mut self) {
         if let Some(remaining) = &mut self.remaining {
             *remaining = remaining.saturating_sub(1);
         }
     }
 
-    /// Writes elsewhere than to standard output.
+    /// Writes to this target instead of standard output.
     pub(crate) fn to(mut self, target: Target, has_late_heading: bool) -> Self {
         self.writer = Writer::new(target.clone());
         self.printer = self.printer.to(target);
@@ -111,7 +110,7 @@ impl Sink for StreamSink {
 
     fn record(&mut self, record: &Record) {
         if self.has_enough() {
-            // As if it had ended before.
+            // As if the stream had ended before.
         } else if !self.given_up && self.printer.pending() < KEPT_FOR_READER {
             self.printer.record(record);
             self.count_line();
@@ -122,7 +121,7 @@ impl Sink for StreamSink {
 
     fn flood(&mut self, flood: &Flood) {
         if self.has_enough() {
-            // As if it had ended before.
+            // As if the stream had ended before.
         } else if !self.given_up && self.printer.pending() < KEPT_FOR_READER {
             self.printer.flood(flood);
             self.count_line();
@@ -136,7 +135,7 @@ impl Sink for StreamSink {
     }
 
     fn flush(&mut self) {
-        // A full disk takes no notice either: the first write that succeeds is followed by one.
+        // A full disk gets no notice either: one follows the first write that succeeds.
         if !self.writer.is_full() && !self.has_enough() {
             let in_kernel =
                 self.lost_in_kernel - mem::replace(&mut self.reported, self.lost_in_kernel);
@@ -206,7 +205,7 @@ impl Sink for StreamSink {
     }
 }
 
-/// Events that floods stand for.
+/// Number of events that floods stand for.
 fn sum(floods: Vec<(usize, u64)>) -> u64 {
     floods.into_iter().map(|(_, count)| count).sum()
 }

@@ -1,4 +1,4 @@
-//! Counts of events in a span of time, by cause and service.
+//! Counts of events in a time span, by cause and service.
 
 use std::{
     cmp::Reverse,
@@ -13,13 +13,13 @@ use socktrace_diagnosis::{Errno, Finding};
 
 use super::{Format, human};
 
-/// Maximum number of kinds in a span of time; more are counted together.
+/// Maximum number of kinds in a time span; the others are counted together.
 const MOST_KINDS: usize = 4_096;
 
-/// Rows of a block, the most frequent ones; others are in one.
+/// Maximum number of rows in a block, the most frequent ones; the others share one.
 const MOST_ROWS: usize = 40;
 
-/// What events have in common that are counted in a row.
+/// Common properties of the events in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 struct Kind {
     /// As in lines about single events.
@@ -32,25 +32,25 @@ struct Kind {
     service: Option<String>,
 }
 
-/// Events that were counted.
+/// Counted events.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     counts: HashMap<Kind, u64>,
-    /// Of kinds for which there was no room.
+    /// Events of kinds for which there was no room.
     beyond: u64,
-    /// Events that the stream was given one by one, and those that floods stand for.
+    /// Events that the stream got one by one, and events that floods stand for.
     pub(super) shown: u64,
     pub(super) repeated: u64,
-    /// Events that never came here.
+    /// Events that never arrived here.
     pub(super) lost: u64,
 }
 
-/// When, and how, a block is written.
+/// When and how a block is written.
 pub(super) struct Moment<'a> {
     pub(super) time: Timestamp,
-    /// The time of which it has the events.
+    /// Time span that its events are from.
     pub(super) span: Duration,
-    /// `None` where lines do not say when.
+    /// `None` if lines have no timestamps.
     pub(super) zone: Option<&'a TimeZone>,
 }
 
@@ -61,10 +61,10 @@ struct Row<'a> {
     kind: &'a Kind,
 }
 
-/// Rows that have no room of their own.
+/// Rows without a place of their own.
 #[derive(Default, Serialize)]
 struct Others {
-    /// Number of their kinds; null where there were too many to distinguish.
+    /// Number of their kinds; null if there were too many to distinguish.
     kinds: Option<usize>,
     count: u64,
 }
@@ -108,12 +108,12 @@ impl Summary {
         }
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there is nothing to report.
     pub(super) fn is_empty(&self) -> bool {
         self.shown + self.repeated + self.lost == 0
     }
 
-    /// Writes a block, the most frequent first.
+    /// Writes a block, the most frequent rows first.
     pub(super) fn write(
         &self,
         out: &mut impl Write,

@@ -1,4 +1,4 @@
-//! Writes counts instead of lines, a block in each interval.
+//! Writes counts in place of lines, one block per interval.
 
 use std::{
     io, mem,
@@ -21,23 +21,23 @@ use crate::{
     record::{Flood, Record},
 };
 
-/// Writes blocks. It takes events while a reader is slow, as it needs no more room for more of them.
+/// Writes blocks. It accepts events while a reader is slow, because more of them take no more room.
 pub(crate) struct SummarySink {
     options: Options,
     interval: Duration,
-    /// `None` before the beginning, and after the end.
+    /// `None` before the start and after the end.
     ticks: Option<Interval>,
     since: Instant,
-    /// Whether a block is to be written once the last one is.
+    /// Whether a block is due once the last one is written.
     is_due: bool,
-    /// How many blocks are still to be written; `None` for any number.
+    /// Number of blocks still to be written; `None` for no limit.
     remaining: Option<u32>,
     summary: Summary,
     writer: Writer,
-    /// What the block has that is being written.
+    /// Contents of the block that is being written.
     begun: StreamProgress,
     progress: StreamProgress,
-    /// What the kernel side had no room for, as of the last block and now.
+    /// Events lost in the kernel, as of the last block and now.
     reported: u64,
     lost: u64,
     given_up: bool,
@@ -62,7 +62,7 @@ impl SummarySink {
         }
     }
 
-    /// Writes elsewhere than to standard output.
+    /// Writes to this target instead of standard output.
     pub(crate) fn to(self, target: Target) -> Self {
         Self { writer: Writer::new(target), ..self }
     }
@@ -78,7 +78,7 @@ impl SummarySink {
         let moment = Moment { time: Timestamp::now(), span, zone };
         let mut block = Vec::new();
         if let Err(error) = summary.write(&mut block, self.options.format, &moment) {
-            // Memory takes all.
+            // Writing to memory cannot fail.
             log::error!("a summary could not be formatted: {error}");
         }
         self.begun =

@@ -1,4 +1,4 @@
-//! Where lines go.
+//! Destination of lines.
 
 use std::{
     fs::File,
@@ -12,21 +12,21 @@ use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 use terminal_size::{Height, Width, terminal_size_of};
 
-/// Where lines go.
+/// Destination of lines.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Target {
     /// Standard output.
     #[default]
     Stdout,
-    /// Standard error, where standard output is a command's.
+    /// Standard error, if standard output belongs to a command.
     Stderr,
     /// A file.
     File(Arc<File>),
 }
 
 impl Target {
-    /// A file if there is to be one, which begins empty; else a standard stream, which is another one than
-    /// standard output for a command.
+    /// Truncates and opens the file, if there is one. Otherwise returns standard output, or
+    /// standard error if a command is traced.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -39,18 +39,18 @@ impl Target {
         Ok(Self::File(Arc::new(file)))
     }
 
-    /// Columns and lines of the terminal, if it is one.
+    /// Columns and lines of the terminal, if the target is one.
     pub(super) fn terminal(&self) -> Option<(usize, usize)> {
         if !self.as_fd().is_terminal() {
             return None;
         }
-        // What most terminals have at least, where it does not say.
+        // Most terminals have at least this size, if theirs is unknown.
         let (Width(width), Height(height)) =
             terminal_size_of(self.as_fd()).unwrap_or((Width(80), Height(24)));
         Some((width.into(), height.into()))
     }
 
-    /// `auto` asks where lines go, since they go through memory.
+    /// Resolves `auto` by the target, because lines are formatted in memory.
     pub(super) fn choice(&self, color: ColorChoice) -> ColorChoice {
         match (color, self) {
             (ColorChoice::Auto, Self::Stdout) => AutoStream::choice(&io::stdout()),

@@ -1,4 +1,4 @@
-//! Tests of several sinks at a time, and of what the stream takes.
+//! Tests of several sinks at once, and of what the stream accepts.
 
 use std::{cell::RefCell, rc::Rc, task::Waker};
 
@@ -13,7 +13,7 @@ const JSON: Options = Options {
     drops: true,
 };
 
-/// What a sink has been asked to do.
+/// Calls that a sink has received.
 #[derive(Default)]
 struct Log {
     wants_all: bool,
@@ -25,7 +25,7 @@ struct Log {
     ends: Option<Ending>,
 }
 
-/// A sink that only notes what it is asked.
+/// A sink that only logs its calls.
 struct Noting(Rc<RefCell<Log>>);
 
 impl Sink for Noting {
@@ -70,7 +70,7 @@ impl Sink for Noting {
     fn change(&mut self, _options: &Options) {}
 }
 
-/// Two sinks, and what they note.
+/// Two sinks, and their logs.
 fn two() -> (Sinks, [Rc<RefCell<Log>>; 2]) {
     let logs = [Rc::<RefCell<Log>>::default(), Rc::default()];
     let sinks = logs.iter().map(|log| Box::new(Noting(Rc::clone(log))) as Box<dyn Sink>);
@@ -130,7 +130,7 @@ fn a_slow_reader_costs_lines_beyond_a_megabyte() {
     }
     let so_far = |stream: &StreamSink| (stream.progress().shown, stream.progress().dropped);
     assert_eq!(so_far(&stream), (0, 3), "nothing is written yet");
-    // What is never written was not shown.
+    // Events that are never written were not shown.
     stream.give_up();
     stream.record(&record);
     assert_eq!(so_far(&stream), (0, room as u64 + 4));

@@ -1,4 +1,4 @@
-//! What happened to a Unix socket, in words.
+//! Failures of Unix sockets, in words.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use socktrace_ebpf::{Origin, Protocol};
 
 use crate::record::{Listener, Record};
 
-/// What happened, in a few words, where that differs from what the cause means for TCP.
+/// Short summary of a cause, where it differs from what the cause means for TCP.
 pub(super) fn summary(cause: Cause, protocol: u8) -> &'static str {
     match cause {
         _ if protocol != Protocol::Unix as u8 => cause.summary(),
@@ -19,7 +19,7 @@ pub(super) fn summary(cause: Cause, protocol: u8) -> &'static str {
     }
 }
 
-/// The same of one failure; `None` where the cause says it all.
+/// Reason of one failure; `None` if the cause says it all.
 pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<String> {
     if !record.is_unix() || record.socket_call().is_some() {
         return None;
@@ -95,7 +95,7 @@ pub(super) fn reason(record: &Record, cause: Cause, errno: Errno) -> Option<Stri
     })
 }
 
-/// Whose queue is full of datagrams, and how full it is.
+/// Owner of a queue that is full of datagrams, and how full it is.
 fn queue_full(record: &Record, path: &str) -> String {
     let at = if record.path.is_some() { format!("at {path} ") } else { String::new() };
     match &record.listener {
@@ -112,7 +112,7 @@ fn queue_full(record: &Record, path: &str) -> String {
     }
 }
 
-/// Whose queue it is, and how full.
+/// Owner of a full backlog, and how full it is.
 fn backlog_full(record: &Record, path: &str) -> String {
     let whose = match &record.listener {
         Some(Listener { process, waiting, limit }) => {

@@ -1,4 +1,4 @@
-//! What was special about a reset.
+//! Special circumstances of a reset.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use socktrace_ebpf::Flags;
 use super::reason::duration;
 use crate::record::Record;
 
-/// Says so of a reset that the summary of its cause does not say all of; `None` of others.
+/// Describes a reset, if the summary of its cause does not say it all; `None` for others.
 pub(super) fn reason(record: &Record, cause: Cause, flags: Flags) -> Option<Cow<'static, str>> {
     let event = &record.event;
     Some(match cause {
@@ -16,7 +16,7 @@ pub(super) fn reason(record: &Record, cause: Cause, flags: Flags) -> Option<Cow<
             "the peer acknowledged nothing after its SYN-ACK, not one of {} bytes sent {} times in {}: \
              its accept queue is probably full",
             event.unacked_bytes,
-            // The first transmission and those that followed.
+            // The first transmission and its retransmissions.
             u32::from(event.retransmits) + 1,
             duration(u64::from(event.elapsed_ms))
         ).into(),

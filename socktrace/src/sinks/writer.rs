@@ -1,5 +1,5 @@
-//! Writes batches of lines, one at a time, on a thread of their own: a stalled
-//! reader stops the stream, never the metrics.
+//! Writes batches of lines, one at a time, on a separate thread: a stalled reader stops the stream,
+//! never the metrics.
 
 use std::{
     future::Future as _,
@@ -13,23 +13,23 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Target;
 
-/// How a write ended.
+/// Outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// All of it is out.
+    /// Everything was written.
     All,
-    /// Nobody reads any more (`socktrace | head`).
+    /// The reader has gone (`socktrace | head`).
     ReaderGone,
-    /// The disk, or a quota, is full: so many lines are lost, those beyond so many bytes.
+    /// The disk, or a quota, is full: this many lines, beyond this many bytes, are lost.
     Full { lines: u64, written: usize },
 }
 
-/// The writer, at work or not.
+/// The writer, busy or idle.
 #[derive(Default)]
 pub(crate) struct Writer {
     target: Target,
     running: Option<JoinHandle<Attempt>>,
-    /// Whether the last line that was written is only a part of one.
+    /// Whether the last line written is incomplete.
     torn: bool,
     /// Whether the last write found the disk full.
     full: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Writer {
     spare: Vec<u8>,
 }
 
-/// A batch and how far it got.
+/// A batch, and how far it got.
 struct Attempt {
     batch: Vec<u8>,
     written: usize,
@@ -65,7 +65,7 @@ impl Attempt {
 }
 
 impl Writer {
-    /// One that writes there.
+    /// Creates a writer to this target.
     pub(crate) fn new(target: Target) -> Self {
         Self { target, ..Self::default() }
     }
@@ -80,7 +80,7 @@ impl Writer {
         self.full
     }
 
-    /// Begins to write a batch of whole lines. Only when not busy.
+    /// Starts writing a batch of whole lines. Must not be called while busy.
     pub(crate) fn start(&mut self, mut batch: Vec<u8>) {
         if mem::take(&mut self.torn) {
             batch.insert(0, b'\n');
@@ -92,7 +92,7 @@ impl Writer {
     /// Waits for the end of the write; forever when not busy.
     ///
     /// # Errors
-    /// What ended it, unless a [`Written`] says so.
+    /// The error that ended the write, unless a [`Written`] describes it.
     pub(crate) fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Written>> {
         let Some(running) = &mut self.running else { return Poll::Pending };
         let attempt = ready!(Pin::new(running).poll(context)).map_err(io::Error::other)?;
@@ -102,7 +102,7 @@ impl Writer {
         Poll::Ready(written)
     }
 
-    /// Hands the buffer of the last batch back.
+    /// Returns the buffer of the last batch.
     pub(crate) fn spare(&mut self) -> Vec<u8> {
         mem::take(&mut self.spare)
     }
@@ -125,7 +125,7 @@ impl Writer {
                         "cannot write the stream, so lines are lost; counting continues: {error}"
                     );
                 }
-                // As many as line ends.
+                // One per line end.
                 let lines = rest.split(|byte| *byte == b'\n').count() - 1;
                 Ok(Written::Full { lines: lines as u64, written: *written })
             }
@@ -151,7 +151,7 @@ impl Write for Unbuffered {
 mod tests {
     use super::*;
 
-    /// A disk with room for so many bytes.
+    /// A disk with room for this many bytes.
     struct Disk(usize);
 
     impl Write for Disk {

@@ -1,4 +1,4 @@
-//! What is shown, and what keys do to it.
+//! State of the screen, and the effects of keys.
 
 use std::{collections::HashSet, fmt, mem, rc::Rc};
 
@@ -13,46 +13,46 @@ use crate::{
     tree::{self, Levels, Path, Row, Sort},
 };
 
-/// Rows that a person has unfolded, at most.
+/// Maximum number of unfolded rows.
 const MOST_OPEN: usize = 1_000;
 
-/// Steps of the interval that `{` and `}` go.
+/// Number of steps for the keys `{` and `}`.
 const LONG_STEP: i32 = 60;
 
-/// Where events come from.
+/// Source of the events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// From so many hooks of this host's kernel.
+    /// This host's kernel, with this number of hooks.
     Live(usize),
-    /// From a history, this one.
+    /// This history.
     History(String),
-    /// From lines in this file.
+    /// Lines in this file.
     Replay(String),
 }
 
-/// What stays the same.
+/// Fixed properties of the screen.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// The name of the host.
+    /// Name of the host.
     pub host: String,
-    /// Where events come from.
+    /// Source of the events.
     pub source: Source,
-    /// By which clock times are shown.
+    /// Time zone of the times shown.
     pub zone: TimeZone,
-    /// Whether there are colors.
+    /// Whether to use colors.
     pub is_colored: bool,
 }
 
-/// Text about a cause: paragraphs, one per line; commands are indented by four spaces.
+/// Text about a cause: paragraphs, one per line. Commands are indented by four spaces.
 #[derive(Clone, Debug, Default)]
 pub struct Explained {
-    /// What to do.
+    /// The recommended action.
     pub advice: String,
-    /// Everything.
+    /// The whole text.
     pub page: String,
 }
 
-/// Finds the text about a cause.
+/// Looks up the text about a cause.
 pub type Texts = Box<dyn Fn(&str) -> Explained>;
 
 /// The focused pane.
@@ -68,7 +68,7 @@ pub(crate) enum View {
 impl View {
     const ALL: [Self; 4] = [Self::Services, Self::Causes, Self::Peers, Self::Events];
 
-    /// How its rows can be grouped.
+    /// The ways to group its rows.
     const fn groupings(self) -> [Levels; 3] {
         use Field::{Cause, Peer, Process, Service};
         match self {
@@ -91,12 +91,12 @@ pub(crate) enum Mode {
     #[default]
     Browse,
     Prompt(Prompt),
-    /// All of an event, from this line on.
+    /// All details of an event, starting at this line.
     Detail(usize),
     Help,
 }
 
-/// The screen. See the crate.
+/// The screen; see the crate's documentation.
 pub struct App {
     pub(crate) about: About,
     texts: Texts,
@@ -109,30 +109,30 @@ pub struct App {
     grouping: usize,
     pub(crate) sort: Sort,
     open: HashSet<Path>,
-    /// The row that is chosen.
+    /// Path of the selected row.
     pub(crate) chosen: Path,
-    /// The event that is chosen; `None` for the newest.
+    /// The selected event; `None` follows the newest.
     pub(crate) picked: Option<Rc<Event>>,
     pub(crate) mode: Mode,
-    /// The filter as a person writes it, and as options.
+    /// The filter as typed, and as options.
     pub(crate) filter: (String, String),
     pub(crate) message: Option<Plain>,
-    /// Events that were lost: those that the kernel had no room for, and those that this screen had not.
+    /// Number of events lost: in the kernel, and on the way to the screen.
     pub(crate) lost: [u64; 2],
     pub(crate) shown: Shown,
 }
 
-/// The last drawing, which keys apply to.
+/// The last frame, to which keys apply.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
     pub(crate) rows: Vec<Row>,
     pub(crate) lines: Vec<Rc<Event>>,
-    /// The first of them that are in sight.
+    /// The first visible row and line.
     pub(crate) first_row: usize,
     pub(crate) first_line: usize,
-    /// Lines of all of an event.
+    /// Number of lines in the details of an event.
     pub(crate) detail: usize,
-    /// Lines that were in sight.
+    /// Number of visible lines.
     pub(crate) page: usize,
 }
 
@@ -143,7 +143,7 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// A screen without events.
+    /// Creates a screen without events.
     #[must_use]
     pub fn new(about: About, texts: Texts) -> Self {
         Self {
@@ -166,33 +166,33 @@ impl App {
         }
     }
 
-    /// Adds an event; `is_shown` says whether it passes the filter.
+    /// Adds an event; `is_shown` is whether it passes the filter.
     pub fn add(&mut self, event: Event, is_shown: bool) {
         self.model.add(event, is_shown);
     }
 
-    /// Adds events that were lost before they came here.
+    /// Adds to the number of events lost in the kernel.
     pub const fn add_lost(&mut self, count: u64) {
         self.lost[0] += count;
     }
 
-    /// Says how many events were lost since the start: by the kernel, and on the way to the screen.
+    /// Sets the number of events lost since the start: in the kernel, and on the way to the screen.
     pub const fn set_lost(&mut self, lost: [u64; 2]) {
         self.lost = lost;
     }
 
-    /// Goes on to a moment, in nanoseconds since 1970.
+    /// Advances the current time, in nanoseconds since 1970.
     pub fn set_now(&mut self, now: i64) {
         self.model.now = self.model.now.max(now);
     }
 
-    /// The moment that was reached.
+    /// The current time.
     #[must_use]
     pub const fn now(&self) -> i64 {
         self.model.now
     }
 
-    /// Forgets all events: those of another moment follow.
+    /// Discards all events, to show those of another moment.
     pub fn restart(&mut self, now: i64) {
         self.model = Model::new();
         self.model.now = now;
@@ -200,8 +200,8 @@ impl App {
         self.picked = None;
     }
 
-    /// Applies a filter, which is as it was written, and as options. What was counted before counts as far
-    /// as its lines are kept.
+    /// Applies a filter, given as typed and as options. Events are counted again from the lines
+    /// that are still stored.
     pub fn filtered(&mut self, words: &str, options: &str, admits: impl Fn(&Event) -> bool) {
         self.filter = (words.to_owned(), options.to_owned());
         self.model.filter(&admits);
@@ -212,7 +212,7 @@ impl App {
         self.picked = None;
     }
 
-    /// Says why a filter cannot be applied.
+    /// Shows why a filter cannot be applied.
     pub fn refuse(&mut self, words: &str, problem: &str) {
         let problem = Some(Plain::new(problem).to_string());
         self.mode = Mode::Prompt(Prompt { text: words.to_owned(), problem });
@@ -223,7 +223,7 @@ impl App {
         self.message = Some(Plain::new(message));
     }
 
-    /// The state shown: the current one, or the one when it was frozen.
+    /// The state shown: the current one, or the frozen one.
     pub(crate) fn model(&self) -> &Model {
         self.frozen.as_deref().unwrap_or(&self.model)
     }
@@ -240,17 +240,17 @@ impl App {
         (self.texts)(event.cause.as_str())
     }
 
-    /// The time of day, or with the day before it.
+    /// Formats a time in the screen's time zone.
     pub(crate) fn time(&self, nanoseconds: i64, format: &str) -> String {
         let time = Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default();
         time.to_zoned(self.about.zone.clone()).strftime(format).to_string()
     }
 
-    /// Finds out what is to be drawn.
+    /// Computes the rows and lines to draw.
     pub(crate) fn refresh(&mut self) {
         let levels = self.levels();
         self.shown.rows = tree::rows(self.model(), levels, self.sort, &self.open);
-        // What nothing is left of cannot stay chosen.
+        // A row that has disappeared cannot stay selected.
         while !self.chosen.is_empty() && !self.shown.rows.iter().any(|row| row.path == self.chosen)
         {
             self.chosen.pop();
@@ -261,31 +261,31 @@ impl App {
             lines.filter(|event| tree::is_below(event, levels, chosen)).map(Rc::clone).collect();
     }
 
-    /// Applies what a key has changed before the next one, as drawing would.
+    /// Applies the effects of a key before the next one, as drawing would.
     pub fn settle(&mut self) {
         if matches!(self.mode, Mode::Browse) {
             self.refresh();
         }
     }
 
-    /// Where the chosen row is.
+    /// Index of the selected row.
     pub(crate) fn row(&self) -> usize {
         self.shown.rows.iter().position(|row| row.path == self.chosen).unwrap_or(0)
     }
 
-    /// Where the chosen line is; one that has gone was the first of all.
+    /// Index of the selected line; the first one if it has been removed.
     pub(crate) fn line(&self) -> usize {
         let last = self.shown.lines.len().saturating_sub(1);
         let Some(picked) = &self.picked else { return last };
         self.shown.lines.iter().position(|line| Rc::ptr_eq(line, picked)).unwrap_or(0)
     }
 
-    /// The event that is shown in full.
+    /// The event with its details shown.
     pub(crate) fn event(&self) -> Option<&Rc<Event>> {
         self.shown.lines.get(self.line())
     }
 
-    /// Applies a key.
+    /// Handles a key.
     pub fn press(&mut self, key: Key) -> Option<Action> {
         self.message = None;
         match mem::take(&mut self.mode) {
@@ -307,7 +307,7 @@ impl App {
                     let to = Motion::of(key).map(|it| it.apply(at, last + 1, self.shown.page));
                     self.mode = Mode::Detail(to.unwrap_or(at));
                 }
-                // Any other key closes the page of keys.
+                // Any other key closes the help page.
                 _ => {}
             },
         }
@@ -360,7 +360,7 @@ impl App {
         let page = self.shown.page;
         if self.view == View::Events {
             let to = motion.apply(self.line(), self.shown.lines.len(), page);
-            // The last one is whichever comes.
+            // With the last line selected, the newest event is followed.
             let is_last = to + 1 >= self.shown.lines.len();
             self.picked = self.shown.lines.get(to).filter(|_| !is_last).map(Rc::clone);
         } else {
@@ -405,7 +405,7 @@ impl App {
         }
     }
 
-    /// How to see the same lines without this screen.
+    /// A command that shows the same lines without this screen.
     fn command_line(&self) -> String {
         let command = match &self.about.source {
             Source::Live(_) => "sudo socktrace".to_owned(),
@@ -417,7 +417,7 @@ impl App {
     }
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
     if !word.is_empty() && word.chars().all(is_safe) {

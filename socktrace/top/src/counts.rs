@@ -1,24 +1,25 @@
-//! How many events there were lately.
+//! Recent numbers of events.
 
-/// Length of "now", in seconds.
+/// Length of the "now" window in seconds.
 pub(crate) const NOW: usize = 5;
 
 const SECONDS: usize = 60;
 const MINUTES: usize = 15;
 
-/// Numbers by time: by second for a minute, by minute for a quarter of an hour. Bounded, whatever comes.
+/// Counts over time: by second for a minute, by minute for a quarter of an hour. Their size is
+/// bounded.
 #[derive(Clone, Debug)]
 pub(crate) struct Counts {
     /// The newest second.
     at: i64,
     seconds: [u32; SECONDS],
     minutes: [u32; MINUTES],
-    /// When the first and the last event were, in nanoseconds.
+    /// Times of the first and the last event in nanoseconds.
     first: i64,
     last: i64,
 }
 
-/// Sums of a moment.
+/// Sums over the time windows that end at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
     pub(crate) now: u64,
@@ -36,7 +37,7 @@ impl Sums {
     }
 }
 
-/// The whole seconds of a time in nanoseconds.
+/// Whole seconds of a time in nanoseconds.
 pub(crate) const fn second_of(time: i64) -> i64 {
     time.div_euclid(1_000_000_000)
 }
@@ -51,7 +52,7 @@ impl Counts {
         (self.first, self.last)
     }
 
-    /// Adds events of a time, which may be older than others.
+    /// Adds events with this time, which need not be the newest.
     pub(crate) fn add(&mut self, time: i64, count: u64) {
         self.first = self.first.min(time);
         self.last = self.last.max(time);
@@ -68,7 +69,7 @@ impl Counts {
         }
     }
 
-    /// Makes room for a second.
+    /// Advances the windows to a second.
     fn advance(&mut self, second: i64) {
         let (from, to) = (self.at, second);
         if to <= from {
@@ -84,7 +85,7 @@ impl Counts {
         }
     }
 
-    /// How many there were until a moment.
+    /// Sums of the windows that end now.
     pub(crate) fn sums(&self, now: i64) -> Sums {
         let now = second_of(now).max(self.at);
         let of = |age: i64| u64::from(self.seconds[slot(self.at - age, SECONDS)]);
@@ -99,7 +100,7 @@ impl Counts {
         Sums { now: sum(is), minute: sum(len(&self.seconds)), quarter }
     }
 
-    /// Whether nothing is left of them at a moment.
+    /// Whether all events have left the windows.
     pub(crate) fn is_over(&self, now: i64) -> bool {
         minute(second_of(now)) - minute(self.at) >= len(&self.minutes)
     }
@@ -119,7 +120,7 @@ const fn slot(at: i64, count: usize) -> usize {
     at.rem_euclid(count as i64) as usize
 }
 
-/// Events of each second, for as many as a wide terminal has columns.
+/// Events per second, for as many seconds as a wide terminal has columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Rate {
     at: i64,
@@ -147,7 +148,7 @@ impl Rate {
         }
     }
 
-    /// The numbers of the last seconds that are over, the oldest first.
+    /// Counts of the last complete seconds, oldest first.
     pub(crate) fn last(&self, now: i64, seconds: usize) -> Vec<u32> {
         let now = second_of(now);
         #[expect(clippy::cast_possible_wrap, reason = "a small number")]
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(sums(&counts, 606), (0, 4, 4));
         assert_eq!(sums(&counts, 660), (0, 1, 4));
         assert_eq!(sums(&counts, 661), (0, 0, 4));
-        // By minute: the one of the first events, and fourteen more.
+        // By minute: that of the first events, and fourteen more.
         assert_eq!(sums(&counts, 600 + 15 * 60 - 1), (0, 0, 4));
         assert_eq!(sums(&counts, 600 + 15 * 60), (0, 0, 0));
         assert!(counts.is_over(1_500 * SECOND) && !counts.is_over(1_499 * SECOND));

@@ -1,21 +1,21 @@
-//! All that is known of an event.
+//! Details of an event.
 
 use serde_json::{Map, Value};
 
 use crate::{Event, Plain, app::Explained};
 
-/// How a paragraph looks.
+/// Kind of a paragraph, which decides its look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// In the style of the event's severity.
+    /// Has the style of the event's severity.
     Title,
     Heading,
     Text,
-    /// Without a break.
+    /// Is not wrapped.
     Command,
 }
 
-/// A paragraph, with a label before it.
+/// A paragraph with a label.
 #[derive(Clone, Debug)]
 pub(crate) struct Paragraph {
     pub(crate) kind: Kind,
@@ -23,7 +23,7 @@ pub(crate) struct Paragraph {
     pub(crate) text: String,
 }
 
-/// The fields of a line.
+/// Fields of a line.
 struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -31,7 +31,7 @@ impl Fields {
         self.0.get(name).and_then(text)
     }
 
-    /// A value with words around it; zero is none.
+    /// A value with a prefix and suffix; `None` if it is zero.
     fn with(&self, before: &str, name: &str, after: &str) -> Option<String> {
         let value = self.get(name).filter(|value| value != "0")?;
         Some(format!("{before}{value}{after}"))
@@ -45,7 +45,7 @@ impl Fields {
     }
 }
 
-/// A value's text, without characters that could deceive; `None` if nothing is left.
+/// A value's text, without deceptive characters; `None` if nothing is left.
 fn text(value: &Value) -> Option<String> {
     let text = match value {
         Value::Null => return None,
@@ -61,7 +61,7 @@ fn join(parts: impl IntoIterator<Item = Option<String>>, between: &str) -> Strin
     said.collect::<Vec<_>>().join(between)
 }
 
-/// The paragraphs, the most telling first. `time` is when it was.
+/// Paragraphs about an event, the most informative first. `time` is its formatted time.
 pub(crate) fn paragraphs(event: &Event, time: &str, explained: &Explained) -> Vec<Paragraph> {
     let fields = serde_json::from_slice(&event.text).unwrap_or_default();
     let fields = Fields(fields);
@@ -131,7 +131,7 @@ pub(crate) fn paragraphs(event: &Event, time: &str, explained: &Explained) -> Ve
     all
 }
 
-/// Both ends, with what is known of the connection.
+/// Both ends, and details of the connection.
 fn ends(fields: &Fields) -> String {
     let get = |name| fields.get(name);
     let arrow = match get("role").as_deref() {

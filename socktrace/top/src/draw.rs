@@ -1,4 +1,4 @@
-//! Draws the screen into a buffer of any size.
+//! Drawing of the screen into a buffer of any size.
 
 mod lines;
 mod look;
@@ -18,11 +18,11 @@ use crate::{
     app::{Mode, View},
 };
 
-/// From the least to the most.
+/// Bars from lowest to highest.
 const BARS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 
 impl App {
-    /// Draws everything. A screen that is too small for that has what matters most.
+    /// Draws everything. If the area is too small, only the most important parts are drawn.
     pub fn draw(&mut self, area: Rect, buffer: &mut Buffer) {
         if area.is_empty() {
             return;
@@ -72,14 +72,14 @@ impl App {
         let name = format!("socktrace top  {}  {source} ", self.about.host);
         let bar = Rect { height: 1, ..area };
         buffer.set_style(bar, BAR);
-        // The numbers matter more than the name.
+        // The numbers are more important than the name.
         let width = u16::try_from(numbers.chars().count()).unwrap_or(u16::MAX).min(area.width);
         let (left, right) = (area.width - width, area.right() - width);
         put(buffer, Rect { width: left, ..bar }, &[(BAR, &name), (look.alarm(), frozen)]);
         put(buffer, Rect { x: right, width, ..bar }, &[(BAR, &numbers)]);
     }
 
-    /// Failures a second, a line for each severity; or for all, where there is but one.
+    /// Draws failures per second, with a line for each severity, or a single line for all.
     fn rates(&self, look: Look, area: Rect, buffer: &mut Buffer) {
         const NAME: u16 = 11;
         const RATE: u16 = 8;
@@ -143,7 +143,7 @@ impl App {
     }
 }
 
-/// A bar as high as a number is beside the highest; nothing but zero has none.
+/// The bar for a number relative to the highest. Only zero has an empty bar.
 fn bar(number: u32, highest: u32) -> &'static str {
     let steps = (BARS.len() - 1) as u64;
     let step = (u64::from(number) * steps).div_ceil(u64::from(highest));

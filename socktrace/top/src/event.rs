@@ -1,8 +1,8 @@
-//! An event as the screen knows it.
+//! Events on the screen.
 
 use crate::Plain;
 
-/// How bad an event is, the worst last.
+/// Severity of an event, ordered from the least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Nothing failed.
@@ -10,23 +10,23 @@ pub enum Severity {
     None,
     /// Part of ordinary operation.
     Expected,
-    /// Worth to know.
+    /// Worth knowing.
     Notable,
     /// A program has failed.
     Failure,
 }
 
 impl Severity {
-    /// Those of failures, the worst first.
+    /// Severities of failures, worst first.
     pub(crate) const OF_FAILURES: [Self; 3] = [Self::Failure, Self::Notable, Self::Expected];
 
-    /// The severity by its name in lines.
+    /// Severity with this name in lines.
     #[must_use]
     pub fn of(name: &str) -> Self {
         Self::OF_FAILURES.into_iter().find(|it| it.name() == name).unwrap_or_default()
     }
 
-    /// Its name in lines.
+    /// Name in lines.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Failure => "failure",
@@ -36,7 +36,7 @@ impl Severity {
         }
     }
 
-    /// Its sign, so that it can be seen without color.
+    /// Sign that shows the severity without color.
     pub(crate) const fn sign(self) -> char {
         match self {
             Self::Failure => '!',
@@ -47,34 +47,34 @@ impl Severity {
     }
 }
 
-/// An event, or many of a kind.
+/// An event, or several of the same kind.
 #[derive(Clone, Debug, Default)]
 pub struct Event {
-    /// When, in nanoseconds since 1970.
+    /// Time in nanoseconds since 1970.
     pub time: i64,
-    /// For how many events it stands.
+    /// Number of events it stands for.
     pub count: u64,
-    /// Whether it stands for events that were counted instead of shown.
+    /// Whether it stands for events that were only counted.
     pub is_flood: bool,
-    /// Whether it is a failure; others are shown, not counted.
+    /// Whether it is a failure. Other events are shown but not counted.
     pub is_failure: bool,
-    /// Whether it follows from a failure of the same socket that was reported before.
+    /// Whether it results from an earlier failure of the same socket that was already reported.
     pub follows: bool,
-    /// How bad it is.
+    /// Severity of the event.
     pub severity: Severity,
-    /// The name of the errno.
+    /// Name of the errno.
     pub errno: Plain,
-    /// Why; what happened where nothing failed.
+    /// The cause, or the kind of event if nothing failed.
     pub cause: Plain,
-    /// The socket's owner.
+    /// Service that owns the socket.
     pub service: Plain,
-    /// Which process of it.
+    /// Process of the service.
     pub process: Plain,
-    /// The other end, the same for all connections of a client to a server.
+    /// The peer, the same for all of a client's connections to a server.
     pub peer: Plain,
-    /// The sentence that says why.
+    /// The sentence with the reason.
     pub reason: Plain,
-    /// Everything, in JSON.
+    /// The complete line, in JSON.
     pub text: Box<[u8]>,
 }
 

@@ -1,6 +1,6 @@
-//! The page that says what keys do.
+//! Help page for the keys.
 
-/// Keys, and what they do.
+/// Keys and their effects.
 pub(crate) const KEYS: [(&str, &str); 17] = [
     ("j k, arrows", "down and up"),
     ("g G, Home End", "to the first and the last"),

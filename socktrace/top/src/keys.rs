@@ -1,56 +1,56 @@
-//! What a person asks by a key.
+//! Keys, and the actions they request.
 
-/// A key, whatever a terminal sends for it.
+/// A key, independent of the terminal's encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// A character.
     Char(char),
     /// A character with the control key.
     Control(char),
-    /// One line up.
+    /// Moves one line up.
     Up,
-    /// One line down.
+    /// Moves one line down.
     Down,
-    /// Folds.
+    /// Folds a row.
     Left,
-    /// Unfolds.
+    /// Unfolds a row.
     Right,
-    /// A page up.
+    /// Moves one page up.
     PageUp,
-    /// A page down.
+    /// Moves one page down.
     PageDown,
-    /// To the first line.
+    /// Moves to the first line.
     Home,
-    /// To the last line.
+    /// Moves to the last line.
     End,
-    /// Unfolds, or shows everything.
+    /// Unfolds a row, or shows all details.
     Enter,
-    /// Back.
+    /// Goes back.
     Esc,
-    /// The next view.
+    /// Switches to the next view.
     Tab,
-    /// The view before.
+    /// Switches to the previous view.
     BackTab,
-    /// Removes a character.
+    /// Deletes a character.
     Backspace,
 }
 
-/// Requests of a key to the screen's source.
+/// Action that a key requests from the owner of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// To end.
+    /// Quits.
     Quit,
-    /// To show only what passes this filter, see [`App::filtered`](crate::App::filtered).
+    /// Shows only what passes this filter, see [`App::filtered`](crate::App::filtered).
     Filter(String),
-    /// To copy this text.
+    /// Copies this text.
     Copy(String),
-    /// To show another moment: so many steps later.
+    /// Shows another moment, this many steps later.
     Step(i32),
-    /// To redraw the screen, as another program may have written to the terminal.
+    /// Redraws the screen, because another program may have written to the terminal.
     Redraw,
 }
 
-/// A motion among lines.
+/// A motion in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Motion {
     Up,
@@ -74,7 +74,7 @@ impl Motion {
         })
     }
 
-    /// Where it leads from a line of so many, by pages of this height.
+    /// Target of the motion from a line, with this number of lines and this page height.
     pub(crate) fn apply(self, at: usize, count: usize, page: usize) -> usize {
         let last = count.saturating_sub(1);
         let at = match self {

@@ -1,7 +1,8 @@
-//! A screen of what fails on a host: who, why, and how often.
+//! Terminal screen of a host's failures: who fails, why, and how often.
 //!
-//! Pure: an [`App`] takes events and keys and draws itself into a buffer of any size. Whoever has a
-//! terminal and events feeds it. Everything that it keeps is bounded.
+//! The crate has no side effects: an [`App`] takes events and keys and draws itself into a buffer
+//! of any size. The caller provides the terminal and the events. Everything that an `App` stores is
+//! bounded.
 
 mod app;
 mod counts;

@@ -1,4 +1,4 @@
-//! What came: numbers by service, process, peer and cause, and the last lines.
+//! Data of the screen: counts by service, process, peer and cause, and the last lines.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,19 +11,20 @@ use crate::{
     event::Field,
 };
 
-/// Lines that are kept: some kilobytes each.
+/// Maximum number of stored lines, of some kilobytes each.
 pub(crate) const MOST_LINES: usize = 5_000;
 
 /// Maximum number of combinations.
 pub(crate) const MOST_LEAVES: usize = 8_192;
 
-/// Room beyond that for the others of a process, before all are one.
+/// Additional combinations in which only the peer is replaced, before everything is merged into
+/// one.
 const ROOM_FOR_OTHERS: usize = 1_024;
 
-/// What stands for peers, or for everything, that there is no room for.
+/// Replaces peers, or all names, for lack of room.
 pub(crate) const OTHERS: &str = "(others)";
 
-/// A service, a process of it, the other end, and why.
+/// A combination of service, process, peer and cause.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leaf {
     service: Plain,
@@ -56,18 +57,18 @@ pub(crate) struct Tally {
     pub(crate) severity: Severity,
 }
 
-/// All that is kept. Its size has a limit, whatever comes.
+/// All stored data. Its size is bounded.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     leaves: HashMap<Leaf, Tally>,
     /// Lines that pass the filter.
     lines: VecDeque<Rc<Event>>,
-    /// Lines that do not, so that they can be shown with another filter.
+    /// Lines that do not pass the filter, stored in case it changes.
     hidden: VecDeque<Rc<Event>>,
     rates: [Rate; 3],
-    /// Events that came as a number only.
+    /// Number of events that were only counted.
     pub(crate) repeated: u64,
-    /// The moment that is shown, in nanoseconds since 1970.
+    /// The current time, in nanoseconds since 1970.
     pub(crate) now: i64,
     /// The second in which old combinations were last removed.
     swept: i64,
@@ -86,7 +87,7 @@ impl Model {
         }
     }
 
-    /// Adds an event; `is_shown` says whether it passes the filter.
+    /// Adds an event; `is_shown` is whether it passes the filter.
     pub(crate) fn add(&mut self, event: Event, is_shown: bool) {
         self.now = self.now.max(event.time);
         if event.is_flood && is_shown {
@@ -130,7 +131,7 @@ impl Model {
         tally.severity = tally.severity.max(event.severity);
     }
 
-    /// Removes what nothing is left of, where there is no room.
+    /// Removes combinations without recent events if there is no room.
     fn sweep(&mut self) {
         let second = second_of(self.now);
         if self.leaves.len() < MOST_LEAVES || self.swept == second {
@@ -141,7 +142,7 @@ impl Model {
         self.leaves.retain(|_, tally| !tally.counts.is_over(now));
     }
 
-    /// Goes on with another filter, as far as lines are kept; what was counted before is forgotten.
+    /// Applies another filter. Counts start over from the stored lines.
     pub(crate) fn filter(&mut self, admits: impl Fn(&Event) -> bool) {
         let mut all: Vec<_> = self.lines.drain(..).chain(self.hidden.drain(..)).collect();
         all.sort_by_key(|event| event.time);
@@ -171,12 +172,12 @@ impl Model {
         self.leaves.iter()
     }
 
-    /// The lines that pass the filter, the oldest first.
+    /// The lines that pass the filter, oldest first.
     pub(crate) fn lines(&self) -> impl DoubleEndedIterator<Item = &Rc<Event>> {
         self.lines.iter()
     }
 
-    /// Failures of the last seconds by severity, the worst first.
+    /// Failures per second by severity, worst first.
     pub(crate) fn rates(&self, seconds: usize) -> [Vec<u32>; 3] {
         self.rates.each_ref().map(|rate| rate.last(self.now, seconds))
     }
@@ -208,7 +209,7 @@ mod tests {
         };
         assert_eq!(of_service("service-1"), 13, "a service keeps its number without its peers");
 
-        // Later there is room again.
+        // There is room again later.
         model.add(event(9_000, "reset_by_peer"), true);
         assert_eq!(model.leaves.len(), 1);
     }

@@ -1,21 +1,21 @@
-//! Text that others have chosen, without what could move a cursor or deceive.
+//! Text chosen by others, without characters that move the cursor or deceive.
 
 use std::{fmt, rc::Rc};
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// Replaces a character that is not shown.
+/// Replacement for unsafe characters.
 const INSTEAD: char = '?';
 
-/// Text that takes as many columns as it should on any terminal, each character where it was written.
+/// Text with the same width on every terminal, and each character in its place.
 ///
 /// Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Plain(Rc<str>);
 
 impl Plain {
-    /// Replaces what is not plain: control characters and escape sequences, what has no width, what is
-    /// written from right to left, and what terminals disagree on the width of.
+    /// Replaces unsafe characters: control characters and escape sequences, zero-width and
+    /// right-to-left characters, and those whose width differs between terminals.
     #[must_use]
     pub fn new(text: &str) -> Self {
         if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -49,17 +49,17 @@ impl fmt::Display for Plain {
     }
 }
 
-/// Whether a character takes the columns that it is known for and stays where it is.
+/// Whether a character has a predictable width and stays in place.
 fn is_plain(c: char) -> bool {
     match c.width() {
-        // Latin, Greek, Cyrillic and punctuation: of others a terminal may think otherwise.
+        // Latin, Greek, Cyrillic and punctuation. Terminals may disagree on others.
         Some(1) => c < '\u{530}' && c != '\u{ad}',
         Some(2) => is_east_asian(c),
         _ => false,
     }
 }
 
-/// Ideographs, kana, hangul and their punctuation: two columns everywhere.
+/// Ideographs, kana, hangul and their punctuation, which are two columns wide everywhere.
 const fn is_east_asian(c: char) -> bool {
     matches!(
         c,

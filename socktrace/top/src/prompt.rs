@@ -1,15 +1,15 @@
-//! A line that a person types.
+//! Text input.
 
 use crate::Key;
 
-/// The longest filter: longer ones belong to a command line.
+/// Maximum length of a filter: longer ones belong on a command line.
 const LONGEST: usize = 1_000;
 
-/// The text so far, with the cursor at its end.
+/// The text, with the cursor at its end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prompt {
     pub(crate) text: String,
-    /// Why what was typed before cannot be.
+    /// Why the last input was refused.
     pub(crate) problem: Option<String>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) enum Typed {
 }
 
 impl Prompt {
-    /// One to which more can be added.
+    /// A prompt with text to extend.
     pub(crate) fn new(text: &str) -> Self {
         let space = if text.is_empty() { "" } else { " " };
         Self { text: format!("{text}{space}"), problem: None }

@@ -1,4 +1,4 @@
-//! A picture of a screen.
+//! Pictures of the screen.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use ratatui::{
     style::{Color, Modifier},
 };
 
-/// Of a character, in pixels.
+/// Size of a character in pixels.
 const WIDTH: usize = 8;
 const HEIGHT: usize = 17;
 const MARGIN: usize = 8;
@@ -17,7 +17,7 @@ const TEXT: &str = "#d4d7dd";
 const RED: &str = "#ff6b6b";
 const YELLOW: &str = "#e6c34a";
 
-/// The screen as SVG, each run of characters where it is on a terminal.
+/// Renders the screen as SVG, with each run of characters at its place on the terminal.
 #[must_use]
 pub fn svg(buffer: &Buffer) -> String {
     let area = buffer.area;
@@ -42,7 +42,7 @@ pub fn svg(buffer: &Buffer) -> String {
     out
 }
 
-/// Adds characters that look alike.
+/// Adds characters of the same style.
 fn add(out: &mut String, run: &[Cell], (x, y): (usize, usize)) {
     let Some(first) = run.first() else { return };
     let is = |modifier| first.modifier.contains(modifier);
@@ -71,7 +71,7 @@ fn add(out: &mut String, run: &[Cell], (x, y): (usize, usize)) {
     let text = text.trim_end();
     let length = text.chars().count() * WIDTH;
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    // Not every program keeps other spaces.
+    // Not every program preserves ordinary spaces.
     let text = text.replace(' ', "\u{a0}");
     let y = y + HEIGHT - 4;
     let _ = writeln!(

@@ -1,4 +1,4 @@
-//! Whole screens, and what keys do.
+//! Tests of whole screens, and of keys.
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -17,10 +17,10 @@ use crate::{
 
 const SECOND: i64 = 1_000_000_000;
 
-/// The begin of the events, 12:00 of a day.
+/// Start of the events, 12:00 of a day.
 const BEGIN: u64 = 1_764_504_000;
 
-/// A failure at a second.
+/// A failure at a given second.
 pub(crate) fn event(second: u64, cause: &str) -> Event {
     let errno = if cause == "refused" { "ECONNREFUSED" } else { "ECONNRESET" };
     let text = format!(
@@ -64,7 +64,7 @@ fn empty(is_colored: bool) -> App {
     App::new(about, Box::new(texts))
 }
 
-/// A host on which three services fail for some minutes.
+/// A host with three services that fail for some minutes.
 fn busy(is_colored: bool) -> App {
     let mut app = empty(is_colored);
     for second in 0..200_u64 {
@@ -106,7 +106,7 @@ fn text(app: &mut App) -> String {
 fn press(app: &mut App, keys: &str) -> Option<Action> {
     let mut last = None;
     for c in keys.chars() {
-        // As a person sees what a key did before the next one.
+        // Draws after each key, as a terminal would.
         draw(app, 100, 30);
         last = app.press(match c {
             '\n' => Key::Enter,
@@ -118,7 +118,7 @@ fn press(app: &mut App, keys: &str) -> Option<Action> {
     last
 }
 
-/// Requires what keys lead to.
+/// Compares the screens that keys lead to with snapshots.
 macro_rules! screens {
     ($($name:ident($app:expr, $keys:literal, $width:literal, $height:literal);)+) => {
         $(

@@ -1,4 +1,4 @@
-//! Who fails, as a tree: numbers of what is below each row.
+//! Tree of failures, with the sums of each row.
 
 use std::{
     cmp::Reverse,
@@ -12,13 +12,13 @@ use crate::{
     model::{Leaf, Model, OTHERS, Tally},
 };
 
-/// By what the rows of a tree are made, the outermost first.
+/// Fields by which the rows are grouped, outermost first.
 pub(crate) type Levels = [Field; 3];
 
-/// The names from the outermost row to one; none for all.
+/// Names from the outermost row to one; empty for the root.
 pub(crate) type Path = Vec<Plain>;
 
-/// By what rows are sorted; numbers and times the highest first.
+/// Sort order of rows; numbers and times are in descending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Sort {
     Now,
@@ -56,11 +56,11 @@ impl Sort {
 pub(crate) struct Row {
     pub(crate) path: Path,
     pub(crate) total: Total,
-    /// Whether there are rows below it.
+    /// Whether its child rows are shown.
     pub(crate) is_open: bool,
 }
 
-/// Sum of everything below a row.
+/// Sums of everything below a row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Total {
     pub(crate) sums: Sums,
@@ -85,7 +85,7 @@ impl Total {
     }
 }
 
-/// The rows in order, of which the first stands for all.
+/// The rows in display order. The first one is the root.
 pub(crate) fn rows(model: &Model, levels: Levels, sort: Sort, open: &HashSet<Path>) -> Vec<Row> {
     let leaves: Vec<_> =
         model.leaves().map(|(leaf, tally)| (leaf, Total::of(tally, model.now))).collect();
@@ -116,7 +116,7 @@ fn add(
         .into_iter()
         .filter_map(|(name, leaves)| Some((name, sum(&leaves)?, leaves)))
         .collect();
-    // Stable: those with the same numbers stay in the order of their names.
+    // Stable: rows with equal numbers remain sorted by name.
     groups.sort_by_key(|(_, Total { sums, last, .. }, _)| {
         let Sums { now, minute, quarter } = *sums;
         Reverse(match sort {
@@ -140,6 +140,6 @@ fn add(
 
 /// Whether an event is below a path.
 pub(crate) fn is_below(event: &Event, levels: Levels, path: &Path) -> bool {
-    // Combinations that are no longer distinguished may be any.
+    // Merged combinations may contain any event.
     levels.iter().zip(path).all(|(field, name)| name.as_str() == OTHERS || field.of(event) == name)
 }

@@ -1,4 +1,4 @@
-//! Advice on calls that this host refused.
+//! Advice on calls refused by this host.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -7,13 +7,13 @@ use socktrace_ebpf::{Flags, Protocol};
 
 use super::Facts;
 
-/// The level and option of `TCP_ULP`, as in `<linux/tcp.h>`.
+/// Level and option of `TCP_ULP`, as in `<linux/tcp.h>`.
 const ULP: (i32, i32) = (libc::IPPROTO_TCP, libc::TCP_ULP);
 
-/// The same of `TCP_CONGESTION`.
+/// Level and option of `TCP_CONGESTION`.
 const CONGESTION: (i32, i32) = (libc::IPPROTO_TCP, libc::TCP_CONGESTION);
 
-/// No descriptor or memory for accept.
+/// Accept lacked descriptors or memory.
 pub(super) fn resources(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     match errno {
         libc::EMFILE => descriptors(facts),
@@ -22,7 +22,7 @@ pub(super) fn resources(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, st
     }
 }
 
-/// accept was refused, and not by policy.
+/// accept was refused for a reason other than policy.
 pub(super) fn accept(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     match errno {
         libc::EINVAL if facts.flags.has(Flags::NEVER_LISTENED) => trace(
@@ -113,7 +113,7 @@ pub(super) fn option(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
     Some(text.into())
 }
 
-/// No socket could be made.
+/// No socket could be created.
 pub(super) fn socket(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let call = facts.socket?;
     let is_sctp = call.protocol == libc::IPPROTO_SCTP;
@@ -144,7 +144,7 @@ pub(super) fn socket(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
     Some(text.into())
 }
 
-/// bind was refused, and not by policy.
+/// bind was refused for a reason other than policy.
 pub(super) fn bind(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let wanted = facts.local?;
     if facts.flags.has(Flags::MALFORMED) && errno == libc::EINVAL {
@@ -164,7 +164,7 @@ pub(super) fn bind(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
                 facts.command(format_args!("ss -tan{those}"))
             )
         }
-        // The reason has the command that shows which it is.
+        // The reason contains the command that shows which case it is.
         libc::EADDRINUSE => format!(
             "a listener, as of an old instance: stop it, or set SO_REUSEPORT in both; only TIME_WAIT: \
              set SO_REUSEADDR; a client: put the port into net.ipv4.ip_local_reserved_ports; nothing \
@@ -197,7 +197,7 @@ pub(super) fn bind(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(text.into())
 }
 
-/// listen was refused, and not by policy.
+/// listen was refused for a reason other than policy.
 pub(super) fn listen(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let port = facts.local.map(|local| local.port()).filter(|port| *port != 0)?;
     match errno {
@@ -210,7 +210,7 @@ pub(super) fn listen(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>>
     }
 }
 
-/// Too many descriptors of one process.
+/// One process has too many descriptors.
 fn descriptors(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let pid = facts.pid?;
     Some(
@@ -222,13 +222,13 @@ fn descriptors(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     )
 }
 
-/// Too many files of the whole system.
+/// The whole system has too many open files.
 fn files() -> Cow<'static, str> {
     "cat /proc/sys/fs/file-nr shows how many are open and the limit, lsof which process has most"
         .into()
 }
 
-/// No memory.
+/// Memory was short.
 pub(super) fn memory(facts: &Facts<'_>) -> Cow<'static, str> {
     format!(
         "memory.events of its cgroup shows whether that is at its limit; {} what sockets use of \
@@ -238,7 +238,7 @@ pub(super) fn memory(facts: &Facts<'_>) -> Cow<'static, str> {
     .into()
 }
 
-/// A write of a whole connection was refused.
+/// A write on an intact connection was refused.
 pub(super) fn write(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     match errno {
         libc::EFAULT => trace("network,write,writev", "the buffer", facts),
@@ -247,7 +247,7 @@ pub(super) fn write(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
     }
 }
 
-/// A bug of the program, that the trace of its calls shows.
+/// A bug of the program, which a trace of its calls shows.
 pub(super) fn trace(calls: &str, shows: &str, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let pid = facts.pid?;
     Some(format!("a bug of the program: strace -f -e trace={calls} -p {pid} shows {shows}").into())

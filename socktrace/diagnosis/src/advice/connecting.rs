@@ -1,4 +1,4 @@
-//! Advice on connects that fail.
+//! Advice on failed connects.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -7,7 +7,7 @@ use socktrace_ebpf::{Flags, Protocol};
 
 use super::{Facts, Namespace, calls};
 
-/// A SYN was answered by RST.
+/// A SYN was answered by an RST.
 pub(super) fn refused(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let to = facts.peer_with_port()?;
     let (ip, port) = (to.ip(), to.port());
@@ -53,7 +53,7 @@ pub(super) fn timeout(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(text.into())
 }
 
-/// This host has no way to the address.
+/// This host has no route to the address.
 pub(super) fn no_route(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let to = facts.peer()?;
     if facts.given.is_some_and(|given| given.only_v6) && to.is_ipv4() {
@@ -108,7 +108,7 @@ pub(super) fn no_route(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str
     Some(text.into())
 }
 
-/// This host's kernel refused.
+/// This host's kernel refused the connect.
 pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let port = facts.local.map(|local| local.port());
     let to = facts.peer();
@@ -124,7 +124,7 @@ pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
         (libc::EINVAL, _) if facts.protocol == Some(Protocol::Udp) => {
             return no_route(errno, facts);
         }
-        // Bound to a port: with it, the pair is in use.
+        // The socket is bound to a port, so the address pair is in use.
         (libc::EADDRNOTAVAIL, _) if port.is_some_and(|port| port != 0) => {
             "keep the connection open instead of opening another, or leave the source port to the \
              kernel; TIME_WAIT ends after 60 s"
@@ -166,17 +166,17 @@ pub(super) fn local(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> 
     Some(text.into())
 }
 
-/// `ip` for the family of an address.
+/// The `ip` command for the family of an address.
 fn ip_command(address: IpAddr) -> &'static str {
     if address.is_ipv6() { "ip -6" } else { "ip" }
 }
 
-/// Whether an address is one of 0.0.0.0/8, to which IPv4 sends nothing (`__mkroute_output`).
+/// Whether an address is in 0.0.0.0/8, to which IPv4 sends nothing (`__mkroute_output`).
 fn is_zero_net(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.octets()[0] == 0)
 }
 
-/// Whether an address stands for many hosts, as far as can be said without netmasks.
+/// Whether an address stands for several hosts, without considering netmasks.
 fn is_group(address: IpAddr) -> bool {
     address.is_multicast() || matches!(address, IpAddr::V4(address) if address.is_broadcast())
 }

@@ -6,7 +6,7 @@ use nix::libc;
 
 use super::{Facts, calls, icmp};
 
-/// ICMP said that nobody listens.
+/// An ICMP message reported that nobody listens.
 pub(super) fn port(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let to = facts.peer_with_port()?;
     let (ip, port) = (to.ip(), to.port());
@@ -16,7 +16,7 @@ pub(super) fn port(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
             format!("start its service, or see on which address it listens: {shown}").into(),
         );
     }
-    // Somebody on the way, such as a firewall.
+    // The message came from a device on the path, such as a firewall.
     if facts.icmp.is_some_and(|message| message.router.to_canonical() != ip.to_canonical()) {
         return icmp::advice(facts);
     }
@@ -29,7 +29,7 @@ pub(super) fn port(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     )
 }
 
-/// A socket has no room.
+/// The receive queue is full.
 pub(super) fn queue(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let port = facts.local?.port();
     Some(
@@ -42,7 +42,7 @@ pub(super) fn queue(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     )
 }
 
-/// This host did not take a datagram.
+/// This host refused a datagram.
 pub(super) fn send(errno: i32, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let route = |facts: &Facts<'_>| {
         facts.peer().map(|peer| facts.command(format_args!("ip route get {peer}")))

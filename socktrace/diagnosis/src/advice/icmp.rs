@@ -1,4 +1,4 @@
-//! Advice on what an ICMP message said: the place to look at is where it came from.
+//! Advice on ICMP messages: look at the host they came from.
 
 use std::borrow::Cow;
 
@@ -6,12 +6,12 @@ use socktrace_ebpf::Protocol;
 
 use super::{Facts, Icmp};
 
-/// What a message is about.
+/// Subject of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A firewall says so in its own name, or by a message that hosts send for other reasons.
+    /// Prohibited by a firewall, with its own code or with one that hosts use for other reasons.
     Prohibited,
-    /// The port; of TCP only a firewall says that.
+    /// The port. For TCP, only firewalls send this.
     Port,
     /// The host.
     Host,
@@ -26,7 +26,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The numbers of RFC 792, 1122 and 1812, or of RFC 4443.
+    /// Classifies by the numbers of RFC 792, 1122 and 1812, or of RFC 4443.
     const fn of(message: Icmp) -> Self {
         match (message.router.is_ipv4(), message.kind, message.code) {
             (true, 3, 9 | 10 | 13) | (false, 1, 1 | 5) => Self::Prohibited,

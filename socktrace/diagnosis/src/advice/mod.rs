@@ -1,8 +1,8 @@
-//! What to look at first: by cause and errno, and by what else is known of a failure.
+//! Advice on what to look at first, by cause, errno and other facts about a failure.
 //!
-//! The table of causes has advice that always holds. Here it becomes that of one failure: with its
-//! port, its peer and its process, and with commands that show something in this very case, run in the
-//! network namespace that the socket is in. It does not repeat the reason, which says what happened.
+//! The table of causes has generic advice. This module adapts it to one failure: with its port,
+//! peer and process, and with commands that are useful in this case, run in the socket's network
+//! namespace. It does not repeat the reason, which says what happened.
 
 mod calls;
 mod connecting;
@@ -35,11 +35,11 @@ pub struct Facts<'a> {
     pub protocol: Option<Protocol>,
     /// This host's role in the connection.
     pub role: Option<Role>,
-    /// This end; of a bind, what was asked for.
+    /// The local end; for bind, the requested address.
     pub local: Option<SocketAddr>,
-    /// The other end, or what connect asked for.
+    /// The remote end; for connect, the requested address.
     pub remote: Option<SocketAddr>,
-    /// Where commands about the network have to run.
+    /// Network namespace in which network commands must run.
     pub namespace: Namespace,
     /// The process that gets the errno.
     pub pid: Option<u32>,
@@ -47,15 +47,15 @@ pub struct Facts<'a> {
     pub icmp: Option<Icmp>,
     /// The process of this host that sent the RST.
     pub sender: Option<Program<'a>>,
-    /// The process of this host that had the socket killed.
+    /// The process of this host that killed the socket.
     pub killer: Option<Program<'a>>,
-    /// Errno of the last transmission, where that failed on this host.
+    /// Errno of the last transmission, if it failed on this host.
     pub send_errno: Option<Errno>,
     /// Level and number of a socket option.
     pub option: Option<(i32, i32)>,
     /// Arguments of `socket`.
     pub socket: Option<SocketCall>,
-    /// Whether data from the peer waits unread in the socket.
+    /// Whether unread data from the peer is queued in the socket.
     pub has_unread: bool,
     /// Whether full-sized segments were lost and a small one arrived.
     pub full_sized_lost: bool,
@@ -71,20 +71,20 @@ pub struct Facts<'a> {
     pub accept_queue: Option<AcceptQueue>,
 }
 
-/// The network namespace that a socket is in, as seen from the daemon's.
+/// The network namespace of a socket, relative to the daemon's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Namespace {
-    /// The same, or not known.
+    /// The daemon's own, or unknown.
     #[default]
     Own,
-    /// That of a process.
+    /// That of this process.
     Of(u32),
-    /// Another one with this inode, of which no process is known.
+    /// Another one with this inode, for which no process is known.
     Other(u32),
 }
 
 impl Namespace {
-    /// A command about the network, to be run in this namespace.
+    /// Returns a network command that runs in this namespace.
     #[must_use]
     pub fn command(self, command: impl fmt::Display) -> String {
         match self {
@@ -104,7 +104,7 @@ pub struct Icmp {
     pub kind: u8,
     /// Its code.
     pub code: u8,
-    /// Who sent it.
+    /// Address of the sender.
     pub router: IpAddr,
 }
 
@@ -115,9 +115,9 @@ pub struct Program<'a> {
     pub pid: u32,
     /// Command name.
     pub comm: &'a str,
-    /// The kernel's word for why it sent an RST.
+    /// The kernel's reason for sending an RST.
     pub reason: Option<&'a str>,
-    /// Whether it sent that by the close of a listener, to a connection in its queue.
+    /// Whether it sent the RST by closing a listener, to a queued connection.
     pub by_listener: bool,
 }
 
@@ -127,11 +127,11 @@ impl fmt::Display for Program<'_> {
     }
 }
 
-/// What to look at first where a socket was closed before any call had returned its errno.
+/// Advice for a socket that was closed before any call returned its errno.
 pub const UNDELIVERED: &str = "no call failed by it: look at the program only if it should have \
                                noticed, as when it closes without a last read or SO_ERROR";
 
-/// What to look at first.
+/// Returns advice on what to look at first.
 #[must_use]
 pub fn advice(found: Diagnosis, facts: &Facts<'_>) -> Cow<'static, str> {
     special(found, facts).unwrap_or(Cow::Borrowed(found.cause.advice()))
@@ -212,8 +212,8 @@ fn special(found: Diagnosis, facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     }
 }
 
-/// A security module or a BPF program forbade the call. Programs of cgroups are for `bind` and
-/// `connect`, and give EPERM; most security modules give EACCES.
+/// A security module or a BPF program forbade the call. cgroup BPF programs apply to `bind` and
+/// `connect`, and return EPERM; most security modules return EACCES.
 fn policy(call: Call, errno: i32) -> &'static str {
     match (call, errno) {
         (Call::Connect, libc::EPERM) => {
@@ -236,22 +236,22 @@ fn policy(call: Call, errno: i32) -> &'static str {
 }
 
 impl Facts<'_> {
-    /// A command about the network, where it shows what this socket is about.
+    /// Returns a network command that runs in the socket's namespace.
     fn command(&self, command: impl fmt::Display) -> String {
         self.namespace.command(command)
     }
 
-    /// The address of the other end, where there is one.
+    /// Address of the remote end, if there is one.
     fn peer(&self) -> Option<IpAddr> {
         self.remote.map(|remote| remote.ip()).filter(|address| !address.is_unspecified())
     }
 
-    /// The other end with its port.
+    /// Remote end with its port.
     fn peer_with_port(&self) -> Option<SocketAddr> {
         self.remote.filter(|remote| self.peer().is_some() && remote.port() != 0)
     }
 
-    /// Whether the other end is known to be on this host.
+    /// Whether the remote end is known to be on this host.
     fn is_peer_here(&self) -> bool {
         let address = |end: Option<SocketAddr>| end.map(|end| end.ip().to_canonical());
         self.sender.is_some()

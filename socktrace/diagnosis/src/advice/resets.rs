@@ -7,7 +7,7 @@ use socktrace_ebpf::Role;
 use super::{Facts, Program};
 use crate::Cause;
 
-/// RST on a live connection.
+/// A live connection was reset.
 pub(super) fn by_peer(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     if let Some(sender) = facts.sender {
         return Some(log_of(sender));
@@ -30,7 +30,7 @@ pub(super) fn by_peer(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     }
 }
 
-/// The peer had sent something before the RST, which the program can still read.
+/// The peer sent something before the RST, which the program can still read.
 pub(super) fn unread(cause: Cause, facts: &Facts<'_>) -> Cow<'static, str> {
     let sender = match cause {
         Cause::ResetByPeer => by_peer(facts),
@@ -42,7 +42,7 @@ pub(super) fn unread(cause: Cause, facts: &Facts<'_>) -> Cow<'static, str> {
         .into()
 }
 
-/// The client reset the connection while it waited to be accepted.
+/// The client reset the connection before it was accepted.
 pub(super) fn before_accept(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let port = facts.local.map(|local| local.port()).filter(|port| *port != 0)?;
     let queue = facts.command(format_args!("ss -tlnp 'sport = :{port}'"));
@@ -59,7 +59,7 @@ pub(super) fn before_accept(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(text.into())
 }
 
-/// RST in answer to retransmissions of what was never acknowledged.
+/// Retransmissions of never acknowledged data were answered by an RST.
 pub(super) fn without_answer(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let to = facts.peer_with_port()?;
     let queue = format!("ss -tln 'sport = :{}'", to.port());
@@ -80,7 +80,7 @@ pub(super) fn without_answer(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(text.into())
 }
 
-/// RST in answer to retransmissions.
+/// Retransmissions were answered by an RST.
 pub(super) fn after_retransmit(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     if let Some(sender) = facts.sender {
         return Some(log_of(sender));
@@ -95,7 +95,7 @@ pub(super) fn after_retransmit(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     )
 }
 
-/// RST after a long silence.
+/// An RST arrived after a long silence.
 pub(super) fn after_idle(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let sender = facts.sender?;
     Some(
@@ -119,7 +119,7 @@ pub(super) fn killed(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     )
 }
 
-/// The peer closed and owed an answer.
+/// The peer closed although it owed an answer.
 pub(super) fn premature_eof(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let to = facts.peer_with_port()?;
     let text = if facts.is_peer_here() {
@@ -136,7 +136,8 @@ pub(super) fn premature_eof(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(text.into())
 }
 
-/// The process of this host that sent the RST knows why, unless its kernel did it.
+/// Where to find the reason for an RST from a process of this host: usually in its log, or in the
+/// kernel's.
 fn log_of(sender: Program<'_>) -> Cow<'static, str> {
     if sender.reason == Some("tcp_abort_on_memory") {
         return "dmesg says which (TCP: \"too many orphaned sockets\" or \"out of memory\"), ss -s counts \

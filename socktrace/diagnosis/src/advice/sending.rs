@@ -1,4 +1,4 @@
-//! Advice on what never left this host.
+//! Advice on segments that never left this host.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use nix::libc;
 
 use super::Facts;
 
-/// Where to look, by the errno of the transmission that failed.
+/// Advice by the errno of the failed transmission.
 pub(super) fn advice(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let to = facts.peer()?;
     let errno = facts.send_errno.map_or(0, |errno| i32::from(errno.number()));

@@ -1,4 +1,4 @@
-//! Advice in chosen cases, in full.
+//! Tests of complete advice in selected cases.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-/// A client of a server elsewhere.
+/// A client with a server on another host.
 fn facts() -> Facts<'static> {
     Facts {
         protocol: Some(Protocol::Tcp),
@@ -91,7 +91,7 @@ fn policy_goes_by_errno_and_call() {
     assert!(connect.starts_with("bpftool cgroup tree") && connect.contains("for connect"));
     let bind = advice_on(Cause::BindFailed, libc::EPERM, Call::Bind, &policy);
     assert!(bind.contains("SocketBindDeny="), "{bind}");
-    // Programs of cgroups cannot forbid these.
+    // cgroup BPF programs cannot forbid these calls.
     let listen = advice_on(Cause::ListenFailed, libc::EPERM, Call::Listen, &policy);
     assert!(listen.starts_with("bpftool prog list") && !listen.contains("cgroup"), "{listen}");
     let module = advice_on(Cause::ConnectLocal, libc::EACCES, Call::Connect, &policy);
@@ -178,7 +178,7 @@ fn the_place_to_look_at_is_where_an_icmp_message_came_from() {
     assert!(icmp(3, 2, "192.0.2.1").contains("tcpdump -nvi any 'host 192.0.2.1'"));
     let unknown = connect(Cause::ConnectUnreachable, libc::EHOSTUNREACH, &facts());
     assert!(unknown.starts_with("ip route get 10.0.0.9 shows device"), "{unknown}");
-    // The same numbers mean something else in ICMPv6.
+    // The same numbers have different meanings in ICMPv6.
     let router = "2001:db8::1".parse().expect("an address");
     let v6 = Facts {
         local: Some(address("[2001:db8::7]:50412")),
@@ -305,7 +305,7 @@ fn silence_is_looked_for_between_the_ends() {
     let timed_out =
         |cause, facts: &Facts<'_>| advice_on(cause, libc::ETIMEDOUT, Call::ReadOrWrite, facts);
     let sent = timed_out(Cause::RetransmitTimeout, &facts());
-    // The socket is gone: ss shows nothing of it.
+    // The socket is gone, so ss no longer shows it.
     assert!(sent.starts_with("ping 10.0.0.9") && !sent.contains("ss -"), "{sent}");
     assert!(timed_out(Cause::RetransmitTimeout, &loopback()).contains("nft list ruleset"));
     assert!(timed_out(Cause::KeepaliveTimeout, &facts()).contains("TCP_KEEPIDLE"));
@@ -365,7 +365,7 @@ fn without_facts_the_cause_speaks() {
             let text =
                 advice_on(*cause, errno.number().into(), Call::ReadOrWrite, &Facts::default());
             assert!(!text.is_empty(), "{cause} {errno}");
-            // Nothing that is not known is named.
+            // Unknown values do not appear.
             for unknown in ["0.0.0.0", "sport = :0", "/proc/0", "-p 0", "-t 0"] {
                 assert!(!text.contains(unknown), "{cause} {errno}: {text}");
             }

@@ -1,7 +1,7 @@
 //! Advice on peers that fell silent.
 //!
-//! The socket is gone when its timer has given up, so no command shows it any more; the other end may
-//! still be there.
+//! Once its timer has given up, the socket is gone and no command shows it any more. The other end
+//! may still exist.
 
 use std::borrow::Cow;
 
@@ -13,10 +13,10 @@ pub(super) fn retransmit(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     Some(if facts.is_peer_here() { between_own_ends(facts) } else { is_it_up(facts, peer) })
 }
 
-/// Large segments were lost, and a small one was not.
+/// Large segments were lost, but a small one arrived.
 pub(super) fn too_large(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let peer = facts.peer()?;
-    // Both with headers of ICMP fill 1,500 bytes.
+    // Together with IP and ICMP headers, these fill 1,500 bytes.
     let size = if peer.to_canonical().is_ipv4() { 1472 } else { 1452 };
     Some(
         format!(
@@ -40,7 +40,7 @@ pub(super) fn md5_key(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     )
 }
 
-/// Data was not taken within the program's own limit.
+/// Data was not acknowledged within the program's own limit.
 pub(super) fn user(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let peer = facts.peer()?;
     if facts.is_peer_here() {
@@ -88,7 +88,7 @@ pub(super) fn zero_window(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     )
 }
 
-/// The other end, on this host, is still open: this one ended without a word.
+/// The other end, on this host, is still open: this end vanished silently.
 fn other_end(facts: &Facts<'_>) -> Option<Cow<'static, str>> {
     let (to, from) = (facts.peer_with_port()?, facts.local?);
     Some(

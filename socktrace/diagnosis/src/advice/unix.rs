@@ -97,7 +97,7 @@ pub(super) fn advice(cause: Cause, errno: i32, facts: &Facts<'_>) -> Option<Cow<
     Some(text.into())
 }
 
-/// Whether a shell takes a byte as it is.
+/// Whether a byte needs no quoting in a shell.
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-' | b'@' | b':' | b'+')
 }

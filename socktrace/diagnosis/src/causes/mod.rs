@@ -1,4 +1,4 @@
-//! The causes: stable names, used as metric label, JSON value and topic, and what is known of each.
+//! The causes: stable names, used as metric label, JSON value and topic, and their properties.
 
 mod table;
 #[cfg(test)]
@@ -14,17 +14,17 @@ pub use table::Cause;
 pub struct Row {
     /// The stable name.
     pub id: &'static str,
-    /// Who caused it.
+    /// Originator of the failure.
     pub direction: Direction,
-    /// How much it matters where a program holds the socket; else it is expected.
+    /// Severity if a program holds the socket; otherwise it is expected.
     pub severity: Severity,
-    /// Its topic.
+    /// Topic of the cause.
     pub group: Group,
-    /// The errnos that it can give.
+    /// Errnos that the cause can have.
     pub errnos: Errnos,
-    /// What happened, in a few words.
+    /// Summary of the failure, in a few words.
     pub summary: &'static str,
-    /// What to look at first.
+    /// Advice on what to look at first.
     pub advice: &'static str,
 }
 
@@ -60,19 +60,19 @@ impl Group {
     ];
 }
 
-/// The errnos that a cause can give.
+/// Errnos that a cause can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errnos {
-    /// Any at all.
+    /// Any errno.
     Any,
     /// None: the program sees an end of file.
     None,
-    /// These.
+    /// Exactly these.
     Of(&'static [Errno]),
 }
 
 impl Errnos {
-    /// Whether an errno is named here.
+    /// Whether an errno is listed here.
     #[must_use]
     pub fn contain(self, errno: Errno) -> bool {
         matches!(self, Self::Of(errnos) if errnos.contains(&errno))
@@ -85,7 +85,7 @@ macro_rules! errnos {
 }
 use errnos;
 
-/// Declares the causes, each with its row.
+/// Declares the causes and their rows.
 macro_rules! causes {
     ($($variant:ident {
         id: $id:expr,
@@ -94,7 +94,8 @@ macro_rules! causes {
         summary: $summary:expr,
         advice: $advice:expr,
     })+) => {
-        /// Why a socket failed. The ids are a public interface: they are only ever added to.
+        /// Cause of a socket failure. The ids are a public interface: new ones may be added, but
+        /// none changed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Cause {
             $(#[doc = concat!("`", $id, "`: ", $summary, ".")] $variant,)+
@@ -104,7 +105,7 @@ macro_rules! causes {
             /// Every cause, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Its properties.
+            /// Properties of the cause.
             #[must_use]
             pub const fn row(self) -> &'static Row {
                 match self {
@@ -125,19 +126,19 @@ macro_rules! causes {
 use causes;
 
 impl Cause {
-    /// The stable name, as in JSON and metric labels.
+    /// The stable name in JSON and metric labels.
     #[must_use]
     pub const fn id(self) -> &'static str {
         self.row().id
     }
 
-    /// What happened, in a few words.
+    /// Summary of the failure, in a few words.
     #[must_use]
     pub const fn summary(self) -> &'static str {
         self.row().summary
     }
 
-    /// What to look at first.
+    /// Advice on what to look at first.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         self.row().advice

@@ -1,8 +1,8 @@
-//! The table of causes: a row each.
+//! The table of causes, with one row each.
 //!
-//! `docs/causes.md` is made of it, `explain` lists it, and tests hold diagnosis, alert rules and
-//! documents against it. `severity` is that of a socket that a program holds; without one every
-//! failure is expected noise.
+//! `docs/causes.md` is generated from it, `explain` lists it, and tests check diagnosis, alert
+//! rules and documents against it. `severity` applies to sockets held by a program; without one,
+//! every failure is expected noise.
 
 use super::{
     Errnos::{Any, None, Of},
@@ -15,7 +15,7 @@ use crate::{
     Severity::{Expected, Failure, Notable},
 };
 
-/// Errnos that ICMP and neighbour discovery can turn into.
+/// Errnos that ICMP and neighbour discovery can cause.
 const UNREACHABLE: &[Errno] = errnos![
     EHOSTUNREACH,
     ENETUNREACH,
@@ -29,7 +29,7 @@ const UNREACHABLE: &[Errno] = errnos![
     EMSGSIZE,
 ];
 
-/// The same for a connection attempt, where a refused port is a cause of its own.
+/// Such errnos for connection attempts, where a refused port is a separate cause.
 const UNREACHABLE_CONNECTING: &[Errno] = errnos![
     EHOSTUNREACH,
     ENETUNREACH,
@@ -42,7 +42,7 @@ const UNREACHABLE_CONNECTING: &[Errno] = errnos![
     EMSGSIZE,
 ];
 
-/// Errnos of a call that sends a datagram which this host refuses.
+/// Errnos of calls that send a datagram which this host refuses.
 const NOT_TAKEN: &[Errno] = errnos![
     EPERM,
     ENOBUFS,
@@ -60,8 +60,8 @@ const NOT_TAKEN: &[Errno] = errnos![
     EFAULT,
 ];
 
-/// Errnos stored by a timer that gave up because this host did not let segments out: ETIMEDOUT, or what its
-/// own look-up of a route, or its own firewall by ICMP, has left before (`tcp_write_err`).
+/// Errnos stored by a timer that gave up because this host did not send the segments: ETIMEDOUT, or
+/// the one left by its route look-up or, through ICMP, by its own firewall (`tcp_write_err`).
 const NOT_SENT: &[Errno] = errnos![
     ETIMEDOUT,
     EHOSTUNREACH,
@@ -330,7 +330,7 @@ causes! {
         summary: "a datagram was answered by ICMP port unreachable: nobody listens there",
         advice: "is the service running, and bound to that address and port (ss -ulnp there); else a firewall rejects the port",
     }
-    // No call fails, as a socket cannot say that it has lost something: so it is not a failure.
+    // No call fails, because a socket cannot report its loss: hence not a failure.
     ReceiveQueueFull {
         id: "receive_queue_full",
         direction: LocalProgram, severity: Notable, group: Datagram,

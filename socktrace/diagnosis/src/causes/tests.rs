@@ -1,4 +1,4 @@
-//! Tests of the table: the diagnosis, the documents and the alert rules agree with it.
+//! Tests that diagnosis, documents and alert rules agree with the table.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -14,7 +14,7 @@ use socktrace_ebpf::{EventKind, Flags, Origin, Protocol, Signature, TcpState};
 use super::*;
 use crate::diagnose;
 
-/// Set to any value, it has the test write the document.
+/// Set to any value, this variable makes the test write the document.
 const WRITE: &str = "SOCKTRACE_WRITE_DOCS";
 
 #[test]
@@ -27,7 +27,7 @@ fn ids_are_distinct_and_fit_for_labels() {
     assert_eq!(Cause::by_group().count(), Cause::ALL.len());
 }
 
-/// Sets of up to three flags: no decision takes more.
+/// Sets of up to three flags: no decision depends on more.
 fn flag_sets() -> Vec<Flags> {
     let mut sets = BTreeSet::from([Flags::empty()]);
     for _ in 0..3 {
@@ -40,7 +40,7 @@ fn flag_sets() -> Vec<Flags> {
     sets.into_iter().collect()
 }
 
-/// Every errno of the table, none, and one that no row has.
+/// Every errno in the table, none, and one that no row has.
 fn errnos() -> BTreeSet<u16> {
     let rows = Cause::ALL.iter().map(|cause| cause.row().errnos);
     let listed = rows.flat_map(|errnos| match errnos {
@@ -50,7 +50,7 @@ fn errnos() -> BTreeSet<u16> {
     listed.map(|errno| errno.number()).chain([0, Errno::of(libc::EXDEV).number()]).collect()
 }
 
-/// Signatures with every kind of event; with every state and origin where these decide.
+/// Signatures with every kind of event, and with every state and origin if these matter.
 fn signatures() -> impl Iterator<Item = Signature> {
     let (flag_sets, errnos) = (flag_sets(), errnos());
     let mut moments = Vec::new();
@@ -96,7 +96,7 @@ fn signatures() -> impl Iterator<Item = Signature> {
     others.chain(of_unix).chain(unix_sends())
 }
 
-/// What sends of Unix sockets show that others do not.
+/// Signatures specific to sends on Unix sockets.
 fn unix_sends() -> impl Iterator<Item = Signature> {
     let kinds = [EventKind::Write, EventKind::DatagramSend];
     let flags = [Flags::empty(), Flags::PEER_CLOSED, Flags::SEND_SHUTDOWN];
@@ -115,7 +115,7 @@ fn unix_sends() -> impl Iterator<Item = Signature> {
         .flat_map(move |errno| kinds.into_iter().flat_map(move |kind| of(kind, errno)))
 }
 
-/// What sockets of UDP show that others do not.
+/// Signatures specific to UDP sockets.
 fn datagram_signatures() -> impl Iterator<Item = Signature> {
     let kinds = [EventKind::ErrorReported, EventKind::Connect, EventKind::DatagramSend];
     let states = [TcpState::Established, TcpState::Close];
@@ -137,7 +137,7 @@ fn datagram_signatures() -> impl Iterator<Item = Signature> {
         })
 }
 
-/// What is stored in sockets of other protocols, and those of no other kind show.
+/// Signatures of errors stored in sockets of other protocols.
 fn reports_of_others() -> impl Iterator<Item = Signature> {
     let report = |protocol, errno, flags: Flags| Signature {
         kind: EventKind::ErrorReported as u8,
@@ -160,20 +160,20 @@ fn reports_of_others() -> impl Iterator<Item = Signature> {
     .into_iter()
 }
 
-/// The failure whose errno was still in a socket that was closed.
+/// The failure whose errno was still pending when its socket was closed.
 fn reported_by(signature: Signature) -> Signature {
     let stayed_open = Flags(signature.flags).has(Flags::STAYED_OPEN);
     let kind = if stayed_open { EventKind::ErrorReported } else { EventKind::ConnectionEnded };
     Signature { kind: kind as u8, ..signature }
 }
 
-/// Whether the kernel stores this errno at such a moment, or its call returns it. Says nothing of
-/// calls that can return many.
+/// Whether the kernel stores this errno at such a moment, or its call returns it. Calls that can
+/// return many errnos are not checked.
 fn is_possible(signature: Signature) -> bool {
     let flags = Flags(signature.flags);
     let is = |numbers: &[i32]| numbers.contains(&i32::from(signature.errno));
     let is_icmp = Cause::UnreachableReported.row().errnos.contain(Errno(signature.errno));
-    // A route, and no message, has this errno.
+    // This errno comes from a route, not from a message.
     let not_sent = Flags::SEND_FAILED.with(Flags::SOFT_ERROR);
     let is_blackhole = is(&[libc::EINVAL]) && flags.has(not_sent);
     let state = TcpState::try_from(signature.state).expect("a state");
@@ -266,7 +266,7 @@ fn is_possible(signature: Signature) -> bool {
     }
 }
 
-/// Errnos by which a program learns that this kernel lacks what it asked for.
+/// Errnos that tell a program that this kernel lacks the requested feature.
 const PROBES: &[Errno] = errnos![EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, ENOPROTOOPT];
 
 #[test]
@@ -310,7 +310,7 @@ fn every_finding_agrees_with_its_row() {
     }
 }
 
-/// A file of the repository.
+/// Path of a file in the repository.
 fn file(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
 }
@@ -396,7 +396,7 @@ fn every_cause_is_covered() {
     assert_eq!(covered, causes);
 }
 
-/// What a pattern such as `(a|b)_c|d` stands for.
+/// Expands a pattern such as `(a|b)_c|d`.
 fn alternatives(pattern: &str) -> Vec<String> {
     if let Some((group, rest)) = pattern.strip_prefix('(').and_then(|it| it.split_once(')')) {
         return group.split('|').map(|one| format!("{one}{rest}")).collect();
@@ -422,7 +422,7 @@ fn alert_rules_and_documents_name_causes_that_exist() {
         let options = text.split("--cause ").skip(1).map(|rest| {
             rest.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).next().unwrap_or(rest)
         });
-        // What is left out by a mark, or stands for any cause, has no name.
+        // Unwanted values and wildcards contain no name.
         for name in labels.chain(options).flat_map(alternatives).filter(|name| !name.is_empty()) {
             found += 1;
             let is_known = Cause::ALL.iter().any(|cause| cause.id() == name);

@@ -1,4 +1,4 @@
-//! A web configuration file of any bytes is one, or its problem has a line.
+//! Fuzz tests: any bytes either parse as a web configuration file or yield a problem with its line.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn web_configs() {
         let text = String::from_utf8_lossy(bytes);
         match WebConfig::parse(&text, Path::new("/etc/socktrace")) {
             Ok(config) => {
-                // As many requests as there can be in no time.
+                // Requests as fast as possible.
                 if let Some(limiter) = config.rate.map(DefaultDirectRateLimiter::direct) {
                     let _answered = [limiter.check(), limiter.check()];
                 }
@@ -22,7 +22,7 @@ fn web_configs() {
                 let rest = problem.strip_prefix("line ").expect("a line");
                 let line: usize =
                     rest.split(':').next().expect("a word").parse().expect("a number");
-                // Any of these ends a line of YAML. The end of the text counts as another line.
+                // Each of these ends a line of YAML. The end of the text counts as another line.
                 let lines = 1 + text.split(['\n', '\r']).count();
                 assert!((1..=lines).contains(&line), "{problem}");
             }

@@ -1,5 +1,5 @@
-//! The web configuration file, in the format of Prometheus's exporter toolkit
-//! (`docs/web-configuration.md` there), with bearer tokens in addition.
+//! Parser for the web configuration file, in the format of Prometheus's exporter toolkit
+//! (`docs/web-configuration.md` there), extended by bearer tokens.
 
 #[cfg(test)]
 mod fuzz;
@@ -19,7 +19,7 @@ use yaml::{Node, Problem, Word, read};
 const SECTIONS: [&str; 5] =
     ["tls_server_config", "http_server_config", "basic_auth_users", "bearer_tokens", "rate_limit"];
 
-/// Headers that may be set, and the values that some of them can have.
+/// Headers that may be set, and the permitted values of some.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
@@ -28,7 +28,7 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("Strict-Transport-Security", &[]),
 ];
 
-/// The longest that it may take until a whole burst is allowed again. The limiter counts nanoseconds.
+/// Maximum time until a full burst is allowed again. The limiter counts nanoseconds.
 const LONGEST_BURST: Duration = Duration::from_hours(24 * 365);
 
 /// Prefix of a token's digest.
@@ -41,20 +41,20 @@ pub(super) type Digest = [u8; 32];
 #[derive(Debug, Default)]
 pub(super) struct WebConfig {
     pub(super) tls: Option<TlsConfig>,
-    /// To be sent with every answer.
+    /// Headers sent with every answer.
     pub(super) headers: HeaderMap,
     /// Users and the bcrypt hashes of their passwords.
     pub(super) users: BTreeMap<String, String>,
-    /// The digests of tokens that are accepted.
+    /// Digests of the accepted tokens.
     pub(super) tokens: Vec<Digest>,
-    /// How many requests are answered.
+    /// Rate limit for requests.
     pub(super) rate: Option<Quota>,
-    /// Settings of the file that are replaced by something as good or better.
+    /// Settings that were replaced by equivalent or better ones.
     pub(super) notes: Vec<Problem>,
 }
 
 impl WebConfig {
-    /// Reads a file's text. Relative paths in it start at `directory`.
+    /// Parses a file. Relative paths are resolved against `directory`.
     pub(super) fn parse(text: &str, directory: &Path) -> Result<Self, Problem> {
         read(text, |node| {
             let mut config = Self::default();
@@ -79,7 +79,7 @@ fn http(section: Node<'_>) -> Result<HeaderMap, Problem> {
     let mut headers = HeaderMap::new();
     for (key, value) in section.mapping()? {
         match key.text.as_str() {
-            // Offered or not: who speaks HTTP/2 speaks HTTP/1.1, and gets that.
+            // Ignored: all HTTP/2 clients also support HTTP/1.1, which is served.
             "http2" => drop(value.boolean()?),
             "headers" => {
                 for (name, value) in value.mapping()? {
@@ -92,7 +92,7 @@ fn http(section: Node<'_>) -> Result<HeaderMap, Problem> {
     Ok(headers)
 }
 
-/// A header; none when it is left empty.
+/// Parses a header; `None` if its value is empty.
 fn header(name: &Word, value: Node<'_>) -> Result<Option<(HeaderName, HeaderValue)>, Problem> {
     let Some((known, values)) = HEADERS.iter().find(|(known, _)| *known == name.text) else {
         return Err(name.unknown("header", &HEADERS.map(|(known, _)| known)));
@@ -115,7 +115,7 @@ fn users(section: Node<'_>) -> Result<BTreeMap<String, String>, Problem> {
     let mut users = BTreeMap::new();
     for (name, value) in section.mapping()? {
         let hash = value.text()?;
-        // The message must not repeat what may be the password.
+        // The message must not repeat the value, which may be the password.
         if hash.parse::<bcrypt::HashParts>().is_err() {
             return Err(value.problem(format!(
                 "the password of {:?} is not a bcrypt hash, such as htpasswd -nBC 10 makes",
@@ -166,7 +166,7 @@ fn rate(section: Node<'_>) -> Result<Option<Quota>, Problem> {
             _ => return Err(key.unknown("key", &["interval", "burst"])),
         }
     }
-    // An interval of 0 turns the limit off.
+    // An interval of 0 disables the limit.
     let Some(quota) = Quota::with_period(interval) else { return Ok(None) };
     let burst: NonZeroU32 =
         burst.ok_or_else(|| section.problem("rate_limit has an interval, and no burst"))?;
@@ -176,7 +176,7 @@ fn rate(section: Node<'_>) -> Result<Option<Quota>, Problem> {
     Ok(Some(quota.allow_burst(burst)))
 }
 
-/// A duration as Go writes them.
+/// Parses a duration in Go's syntax.
 fn duration(value: Node<'_>) -> Result<Duration, Problem> {
     let text = value.text()?;
     let parsed = if text == "0" { Some(SignedDuration::ZERO) } else { text.parse().ok() };

@@ -1,4 +1,4 @@
-//! Cipher suites and curves by the names of Go's `crypto/tls`.
+//! Cipher suites and curves, named as in Go's `crypto/tls`.
 
 use rustls::{
     CipherSuite, NamedGroup, SupportedCipherSuite, crypto::SupportedKxGroup, version::TLS13,
@@ -6,8 +6,8 @@ use rustls::{
 
 use super::yaml::{Node, Problem};
 
-/// Go's names of cipher suites. Those of TLS 1.3 are always on, as in Go; without a suite are
-/// those that the library leaves out as weak.
+/// Go's names of cipher suites. Those of TLS 1.3 are always enabled, as in Go. `None` marks weak
+/// suites that the library does not implement.
 const SUITES: [(&str, Option<CipherSuite>); 13] = [
     ("TLS_AES_128_GCM_SHA256", Some(CipherSuite::TLS13_AES_128_GCM_SHA256)),
     ("TLS_AES_256_GCM_SHA384", Some(CipherSuite::TLS13_AES_256_GCM_SHA384)),
@@ -42,7 +42,7 @@ const SUITES: [(&str, Option<CipherSuite>); 13] = [
     ("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", None),
 ];
 
-/// Go's names of the curves that are supported.
+/// Go's names of the supported curves.
 const CURVES: [(&str, Option<NamedGroup>); 4] = [
     ("CurveP256", Some(NamedGroup::secp256r1)),
     ("CurveP384", Some(NamedGroup::secp384r1)),
@@ -50,7 +50,7 @@ const CURVES: [(&str, Option<NamedGroup>); 4] = [
     ("X25519", Some(NamedGroup::X25519)),
 ];
 
-/// Keeps the suites of TLS 1.2 that are listed, in that order.
+/// Restricts TLS 1.2 to the listed suites, in this order.
 pub(super) fn restrict_suites(
     suites: &mut Vec<SupportedCipherSuite>,
     list: Node<'_>,
@@ -67,7 +67,7 @@ pub(super) fn restrict_suites(
     Ok(())
 }
 
-/// Keeps the curves that are listed, in that order.
+/// Restricts the curves to the listed ones, in this order.
 pub(super) fn restrict_groups(
     groups: &mut Vec<&'static dyn SupportedKxGroup>,
     list: Node<'_>,
@@ -86,7 +86,7 @@ pub(super) fn restrict_groups(
     Ok(())
 }
 
-/// The listed ones that are offered; of the others there is a note.
+/// The listed items that are supported; adds a note for each of the others.
 fn listed<T: Copy>(
     list: Node<'_>,
     kind: &str,

@@ -1,4 +1,4 @@
-//! The section on TLS, in the words of Go's `crypto/tls`.
+//! Parser for the TLS section, with the terms of Go's `crypto/tls`.
 
 use std::path::{Path, PathBuf};
 
@@ -35,13 +35,13 @@ const CLIENT_AUTH: [(&str, ClientAuth); 6] = [
     ("NoClientCert", ClientAuth::None),
     ("RequestClientCert", ClientAuth::Request),
     ("RequireAnyClientCert", ClientAuth::RequireAny),
-    // An older name of it.
+    // An older synonym.
     ("RequireClientCert", ClientAuth::RequireAny),
     ("VerifyClientCertIfGiven", ClientAuth::VerifyIfGiven),
     ("RequireAndVerifyClientCert", ClientAuth::RequireAndVerify),
 ];
 
-/// Requirements on clients.
+/// Requirements on client certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientAuth {
     None,
@@ -51,7 +51,7 @@ pub(crate) enum ClientAuth {
     RequireAndVerify,
 }
 
-/// Certificates or a key, in PEM.
+/// Certificates or a key, in PEM format.
 #[derive(Debug)]
 pub(crate) enum Pem {
     File(PathBuf),
@@ -67,14 +67,14 @@ impl Pem {
     }
 }
 
-/// How to serve TLS.
+/// TLS settings.
 #[derive(Debug)]
 pub(crate) struct TlsConfig {
     pub(crate) certificate: Pem,
     pub(crate) key: Pem,
     pub(crate) client_ca: Option<Pem>,
     pub(crate) client_auth: ClientAuth,
-    /// Names of which a client's certificate must have one, if any are given.
+    /// If set, a client certificate must have one of these names.
     pub(crate) allowed_names: Option<Vec<String>>,
     pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
     pub(crate) suites: Vec<SupportedCipherSuite>,
@@ -83,14 +83,15 @@ pub(crate) struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// The files that it is made of.
+    /// The files named in the section.
     pub(crate) fn files(&self) -> Vec<&Path> {
         let pems = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
         pems.into_iter().flatten().filter_map(Pem::file).collect()
     }
 }
 
-/// Reads the section, whose key is given for what concerns all of it. `None` when it is empty.
+/// Parses the section; its key is the place of problems with the section as a whole. `None` if
+/// empty.
 pub(super) fn parse(
     section: Node<'_>,
     name: &Word,
@@ -150,7 +151,7 @@ pub(super) fn parse(
 }
 
 impl TlsConfig {
-    /// That the settings go together, as far as files need not be read for it.
+    /// Checks that the settings are consistent, without reading files.
     fn check(&self) -> Result<(), String> {
         use ClientAuth::{None, RequireAndVerify, RequireAny, VerifyIfGiven};
         if self.client_ca.is_some() && self.client_auth == None {
@@ -205,14 +206,14 @@ fn names(list: Node<'_>) -> Result<Vec<String>, Problem> {
     list.list()?.into_iter().map(name).collect()
 }
 
-/// The place of a version in [`VERSIONS`].
+/// Index of a version in [`VERSIONS`].
 fn version(value: Node<'_>) -> Result<usize, Problem> {
     let word = value.word()?;
     let place = VERSIONS.iter().position(|version| *version == word.text);
     place.ok_or_else(|| word.unknown("version", &VERSIONS))
 }
 
-/// The versions between these. The first two are not spoken any more: RFC 8996.
+/// The versions in this range. TLS 1.0 and 1.1 are no longer supported: RFC 8996.
 fn versions(
     lowest: usize,
     highest: usize,

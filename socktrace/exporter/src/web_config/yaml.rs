@@ -1,4 +1,4 @@
-//! A YAML file's values with their lines, so that each problem can name its place.
+//! YAML values with line numbers, so that each problem can be located.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,10 +6,10 @@ use saphyr::{MarkedYaml, YamlData, YamlLoader};
 use saphyr_parser::{Parser, ScalarStyle};
 use socktrace_similar::nearest;
 
-/// A shorter word is too like others for one to be guessed.
+/// Minimum length of a word to guess corrections for; shorter ones resemble too many others.
 const SHORTEST: usize = 3;
 
-/// A problem, and its place.
+/// A problem and its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     line: usize,
@@ -28,19 +28,19 @@ impl std::error::Error for Problem {}
 #[derive(Clone, Copy)]
 pub(super) struct Node<'a>(&'a MarkedYaml<'a>);
 
-/// A word of the file: a key, or a value with a meaning.
+/// A word of the file: a key, or a value with a fixed meaning.
 pub(super) struct Word {
     pub(super) text: String,
     line: usize,
 }
 
-/// Reads a file and hands its value on; an empty file has none.
+/// Parses a file and passes its value to a function; an empty file has no value.
 pub(super) fn read<T>(
     text: &str,
     use_it: impl FnOnce(Option<Node<'_>>) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
-    // As written: what looks like a number can be a user's name.
+    // Keep scalars as written: a user's name can look like a number.
     loader.early_parse(false);
     let scanned = Parser::new_from_str(text).load(&mut loader, false);
     let error = scanned.err().or_else(|| loader.error().cloned());
@@ -61,7 +61,7 @@ impl<'a> Node<'a> {
         self.0.span.start.line()
     }
 
-    /// The keys and values of a mapping. None of one that is left empty.
+    /// Keys and values of a mapping; none if the value is empty.
     pub(super) fn mapping(self) -> Result<Vec<(Word, Node<'a>)>, Problem> {
         match &self.0.data {
             YamlData::Mapping(mapping) => {
@@ -72,7 +72,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The elements of a list. None of one that is left empty.
+    /// Elements of a list; none if the value is empty.
     pub(super) fn list(self) -> Result<Vec<Node<'a>>, Problem> {
         match &self.0.data {
             YamlData::Sequence(sequence) => Ok(sequence.iter().map(Node).collect()),
@@ -81,7 +81,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A scalar as it is written. Empty if it was left out.
+    /// A scalar as written; empty if omitted.
     pub(super) fn text(self) -> Result<String, Problem> {
         match &self.0.data {
             _ if self.is_null() => Ok(String::new()),
@@ -90,12 +90,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A scalar that means something.
+    /// A scalar with its line.
     pub(super) fn word(self) -> Result<Word, Problem> {
         Ok(Word { text: self.text()?, line: self.line() })
     }
 
-    /// A truth value, as YAML 1.1 has them too.
+    /// A boolean, in all the spellings of YAML 1.1.
     pub(super) fn boolean(self) -> Result<bool, Problem> {
         let word = self.word()?;
         match word.text.to_ascii_lowercase().as_str() {
@@ -115,7 +115,7 @@ impl<'a> Node<'a> {
 }
 
 impl Word {
-    /// Its meaning, among the accepted words.
+    /// The word's meaning, among the accepted words.
     pub(super) fn choose<'a, T>(
         &self,
         kind: &str,
@@ -131,7 +131,7 @@ impl Word {
         Problem { line: self.line, text: text.into() }
     }
 
-    /// That it is none of the valid ones.
+    /// A problem that lists the valid words.
     pub(super) fn unknown(&self, kind: &str, valid: &[&str]) -> Problem {
         let nearest = nearest(&self.text, valid.iter().copied());
         let nearest = nearest.filter(|_| self.text.len() >= SHORTEST);

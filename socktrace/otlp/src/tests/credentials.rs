@@ -1,10 +1,10 @@
-//! Who gets records, and what is shown to them.
+//! Tests of server certificates, and of the credentials sent.
 
 use rustls::crypto::ring::default_provider;
 
 use super::*;
 
-/// A certificate for these names, and a server that has it.
+/// A self-signed certificate for this name, and a server that uses it.
 fn certificate(name: &str) -> (String, Arc<ServerConfig>) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
     let key = made.signing_key.serialize_der().try_into().expect("a key");
@@ -97,6 +97,6 @@ fn files_that_cannot_be_used_are_named() {
         (asked.client_certificate, asked.client_key) = (Some(path("ca")), Some(path("empty")));
     });
     assert!(error.expect_err("none").contains("no private key in PEM"));
-    // Nobody asks for TLS.
+    // No endpoint uses TLS.
     assert_eq!(load("http://a:1", &|asked| asked.certificate = Some(path("empty"))), Ok(()));
 }

@@ -1,9 +1,9 @@
-//! Breaks BTF in chosen places, for tests of what comes of it.
+//! Targeted damage to BTF, for tests.
 
 use super::Btf;
 
 impl Btf {
-    /// The same with another name of the same length instead of one.
+    /// Replaces a name by another of the same length.
     pub(crate) fn renamed(&self, from: &str, to: &str) -> Self {
         assert_eq!(from.len(), to.len(), "names lie side by side");
         let mut data = self.data.clone();
@@ -15,7 +15,7 @@ impl Btf {
         Self::parse(data).expect("only a name differs")
     }
 
-    /// The same with a function that has another one's prototype.
+    /// Gives a function the prototype of another.
     pub(crate) fn with_prototype_of(&self, function: &str, other: &str) -> Self {
         let find = |name: &str| {
             let id = self.named(&self.functions, name).next().expect(name);
@@ -27,7 +27,7 @@ impl Btf {
         Self::parse(data).expect("only a prototype differs")
     }
 
-    /// The same with one byte changed, where that is still BTF.
+    /// Changes one byte; `None` if the result is not BTF.
     pub(crate) fn with_byte(&self, at: usize, value: u8) -> Option<Self> {
         let mut data = self.data.clone();
         *data.get_mut(at)? = value;

@@ -1,4 +1,4 @@
-//! Types in words: prototypes as C writes them, members by what a program reads.
+//! Descriptions of types: prototypes as in C, members by what a program reads.
 
 use super::{Btf, MAX_DEPTH, Prototype, Type, kind};
 
@@ -11,8 +11,8 @@ impl Btf {
         Prototype { parameters, returns: self.describe(proto.size_or_id) }
     }
 
-    /// A member's type by what a program reads: pointers by what they point to, all else by kind
-    /// and size.
+    /// Describes a member's type by what a program reads: pointers by their target, everything else
+    /// by kind and size.
     pub(super) fn describe_member(&self, id: u32, bit_field: Option<u32>) -> Option<String> {
         let ty = self.unqualified(id)?;
         if let Some(bits) = bit_field {
@@ -32,7 +32,7 @@ impl Btf {
         }
     }
 
-    /// A type as C writes it, without qualifiers.
+    /// A type in C syntax, without qualifiers.
     fn describe(&self, id: u32) -> String {
         let mut suffix = String::new();
         let mut id = id;

@@ -1,37 +1,37 @@
-//! Where a member lies in its struct, and what it is.
+//! Position and type of struct members.
 
 use std::hash::Hash;
 
 use super::{Btf, BtfError, MAX_DEPTH, kind, single};
 
-/// Bounds the search for a member: the kernel's largest structs have hundreds, and broken BTF may have
-/// a struct that is anonymous in itself, twice.
+/// Limit of the search for a member. The kernel's largest structs have hundreds of members, and
+/// malformed BTF may contain a struct that twice contains itself anonymously.
 const MAX_MEMBERS: usize = 1 << 12;
 
-/// Where a member lies in its struct.
+/// Position and size of a member in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Member {
     /// Offset from the start of the outer struct, in bits.
     pub(crate) bit_offset: u32,
     /// Size of the member's type, in bytes.
     pub(crate) size: u32,
-    /// Width in bits, of a bit-field.
+    /// Width of a bit-field in bits.
     pub(crate) bit_field: Option<u32>,
 }
 
-/// One step on the way to a member.
+/// One step on the path to a member.
 #[derive(Clone, Copy)]
 pub(super) struct Step {
-    /// The record of the struct or union, and the member's number in it.
+    /// Record of the struct or union, and index of the member in it.
     pub(super) at: (usize, usize),
     ty: u32,
     bit_offset: u32,
-    /// Width in bits, of a bit-field.
+    /// Width of a bit-field in bits.
     bit_field: Option<u32>,
 }
 
 impl Btf {
-    /// Where the member at `path` (`a.b.c`, through nested and anonymous structs) lies in
+    /// Position of the member at `path` (`a.b.c`, through nested and anonymous structs) in
     /// `struct name`.
     pub(crate) fn member(&self, name: &str, path: &str) -> Result<Member, BtfError> {
         self.in_struct(name, path, |id| {
@@ -43,8 +43,8 @@ impl Btf {
         })
     }
 
-    /// What the member at `path` in `struct name` is, for people: `number of 4 bytes`,
-    /// `struct sock *`.
+    /// Description of the type of the member at `path` in `struct name`, such as
+    /// `number of 4 bytes` or `struct sock *`.
     pub(crate) fn member_type(&self, name: &str, path: &str) -> Result<String, BtfError> {
         self.in_struct(name, path, |id| {
             let Step { ty, bit_field, .. } = *self.way(id, path)?.last()?;
@@ -52,7 +52,7 @@ impl Btf {
         })
     }
 
-    /// The one answer that all structs of this name give.
+    /// The answer that all structs with this name agree on.
     fn in_struct<T: Eq + Hash>(
         &self,
         name: &str,
@@ -66,8 +66,8 @@ impl Btf {
         single(found, "member", || format!("{name}.{path}"))
     }
 
-    /// The way along `path` from type `id`, anonymous structs and unions included; at least one
-    /// step.
+    /// The steps along `path` from type `id`, including those through anonymous structs and unions;
+    /// at least one.
     pub(super) fn way(&self, id: u32, path: &str) -> Option<Vec<Step>> {
         let mut way = Vec::new();
         let mut ty = id;
@@ -79,8 +79,8 @@ impl Btf {
         Some(way)
     }
 
-    /// The way to the member `name` of type `id`, looking into anonymous structs and unions as C
-    /// does, at no more than `left` members.
+    /// The steps to the member `name` of type `id`. Searches anonymous structs and unions as C
+    /// does, with at most `left` members in total.
     fn find_member(
         &self,
         id: u32,

@@ -1,8 +1,9 @@
-//! Reads the kernel's own type information (BTF): where a member lies, what a function takes.
+//! Reader for the kernel's own type information (BTF): positions of members, parameters of
+//! functions.
 //!
-//! Only what the daemon asks for: members of structs by path, prototypes of functions, and
-//! whether an enumerator exists. Format: `Documentation/bpf/btf.rst` in the kernel tree.
-//! Names that stand for several different types are reported as ambiguous, never guessed.
+//! It reads only what the daemon needs: struct members by path, prototypes of functions, and the
+//! existence of enumerators. The format is described in `Documentation/bpf/btf.rst` in the kernel
+//! tree. Names of several different types are reported as ambiguous, never guessed.
 
 use std::collections::HashSet;
 
@@ -21,39 +22,39 @@ mod writer;
 
 pub(crate) use member::Member;
 
-/// Where the running kernel shows its BTF; readable by everyone.
+/// File with the running kernel's BTF; readable by everyone.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: u32 = 24;
 const TYPE_BYTES: usize = 12;
 
-/// Bounds the resolution of typedefs and qualifiers, which BTF allows to nest.
+/// Limit for resolving typedefs and qualifiers, which can be nested.
 const MAX_DEPTH: usize = 32;
 
-/// Why a fact could not be read from BTF.
+/// Reason why a fact could not be read from BTF.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BtfError {
-    /// The bytes are not BTF of this machine's byte order, or are cut short.
+    /// The bytes are not BTF in this machine's byte order, or are truncated.
     #[error("malformed BTF: {0}")]
     Malformed(&'static str),
-    /// No type of that name.
+    /// No type has that name.
     #[error("no {what} `{name}`")]
     Missing {
-        /// `struct`, `member`, `function`.
+        /// Kind of type, such as `struct`, `member` or `function`.
         what: &'static str,
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// Types of that name differ in what was asked.
+    /// Types with that name differ in the requested detail.
     #[error("several different {what}s `{name}`")]
     Ambiguous {
-        /// As for `Missing`.
+        /// Kind of type, as for `Missing`.
         what: &'static str,
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// A member that cannot be read as it used to be.
+    /// A member that can no longer be read in the expected way.
     #[error("`{name}` of {found} instead of {wanted}")]
     Changed {
         /// Struct and path of the member.
@@ -68,13 +69,13 @@ pub enum BtfError {
 /// Parameters of a function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Prototype {
-    /// Each parameter's type: `struct sock *`, `int`, ...; qualifiers are left out.
+    /// Type of each parameter, such as `struct sock *` or `int`, without qualifiers.
     pub(crate) parameters: Vec<String>,
-    /// The type of what it returns.
+    /// Type of the return value.
     pub(crate) returns: String,
 }
 
-/// A kernel's BTF, indexed by what is looked up by name.
+/// A kernel's BTF, indexed by the names to look up.
 pub struct Btf {
     data: Vec<u8>,
     strings: usize,
@@ -86,30 +87,30 @@ pub struct Btf {
     typedefs: Names,
 }
 
-/// One type record, read out.
+/// One parsed type record.
 #[derive(Clone, Copy)]
 struct Type {
     at: usize,
     name: u32,
     kind: u32,
     vlen: usize,
-    /// Bit-fields are encoded in the members' offsets.
+    /// Whether members' offsets also encode bit-field widths.
     kind_flag: bool,
     size_or_id: u32,
 }
 
 impl Type {
-    /// Where in the data that begins which follows the record.
+    /// Start of the data that follows the record.
     fn tail(&self) -> usize {
         self.at + TYPE_BYTES
     }
 }
 
 impl Btf {
-    /// Reads BTF from the bytes of `/sys/kernel/btf/vmlinux`.
+    /// Parses BTF from the bytes of `/sys/kernel/btf/vmlinux`.
     ///
     /// # Errors
-    /// When they are not BTF, or cut short.
+    /// When the bytes are not BTF, or truncated.
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
         const SHORT: BtfError = BtfError::Malformed("cut short");
         let magic = data.get(..2).ok_or(SHORT)?;
@@ -164,7 +165,7 @@ impl Btf {
         Ok(btf)
     }
 
-    /// The parameters of the function `name`.
+    /// Prototype of the function `name`.
     pub(crate) fn prototype(&self, name: &str) -> Result<Prototype, BtfError> {
         let found = self
             .named(&self.functions, name)
@@ -175,8 +176,8 @@ impl Btf {
         single(found, "function", || name.to_owned())
     }
 
-    /// The arguments of the tracepoint `name`, from its `btf_trace_` typedef: a pointer to a
-    /// function whose first parameter is the kernel's own.
+    /// Arguments of the tracepoint `name`, from its `btf_trace_` typedef: a pointer to a function
+    /// whose first parameter is internal to the kernel.
     pub(crate) fn tracepoint(&self, name: &str) -> Result<Prototype, BtfError> {
         let found = self
             .named(&self.typedefs, &Self::tracepoint_type(name))
@@ -192,7 +193,7 @@ impl Btf {
         single(found, "tracepoint", || name.to_owned())
     }
 
-    /// The names of `enum name`'s values, empty when there is no such enum.
+    /// Values and names of the enumerators in `enum name`; empty if there is no such enum.
     pub(crate) fn enumerators(&self, name: &str) -> Vec<(u32, String)> {
         self.named(&self.enums, name)
             .filter_map(|id| self.type_by_id(id))
@@ -205,7 +206,7 @@ impl Btf {
         self.enumerators(name).iter().any(|(_, found)| found == value)
     }
 
-    /// Whether there is a `struct name` at all.
+    /// Whether `struct name` exists.
     pub(crate) fn has_struct(&self, name: &str) -> bool {
         self.named(&self.structs, name).next().is_some()
     }
@@ -253,7 +254,7 @@ impl Btf {
         self.record(*self.types.get(index)? as usize)
     }
 
-    /// Ids of the types of this name.
+    /// Ids of the types with this name.
     fn named<'a>(&'a self, names: &'a Names, name: &'a str) -> impl Iterator<Item = u32> + 'a {
         names
             .candidates(name)
@@ -269,7 +270,7 @@ impl Btf {
         String::from_utf8_lossy(bytes).into_owned()
     }
 
-    /// The type behind typedefs and qualifiers.
+    /// The type without typedefs and qualifiers.
     fn unqualified(&self, id: u32) -> Option<Type> {
         let mut ty = self.type_by_id(id)?;
         for _ in 0..MAX_DEPTH {
@@ -284,7 +285,7 @@ impl Btf {
     }
 }
 
-/// The one element of `found`; several different ones or none is an error.
+/// The only element of `found`; an error if there are several or none.
 fn single<T>(
     found: HashSet<T>,
     what: &'static str,
@@ -298,7 +299,7 @@ fn single<T>(
     }
 }
 
-/// Bytes that follow a type's record, by its kind.
+/// Number of bytes that follow a type's record, depending on its kind.
 fn trailing_bytes(ty: &Type) -> Result<usize, BtfError> {
     Ok(match ty.kind {
         kind::INT | kind::VAR | kind::DECL_TAG => 4,
@@ -310,7 +311,7 @@ fn trailing_bytes(ty: &Type) -> Result<usize, BtfError> {
     })
 }
 
-/// The name at this offset of the strings, empty if there is none.
+/// The name at this offset of the strings; empty if there is none.
 fn name_bytes(data: &[u8], strings: usize, offset: u32) -> &[u8] {
     let bytes = data.get(strings + offset as usize..).unwrap_or_default();
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()

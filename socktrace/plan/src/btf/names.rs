@@ -1,11 +1,12 @@
-//! Finds types by name: the kernel has tens of thousands, and dozens are asked for.
+//! Index of types by name: the kernel has tens of thousands, and dozens are looked up.
 
-/// Chains of types: a power of two, so that a chain of functions, of which there are most, has a few.
+/// Number of hash chains: a power of two, large enough that chains of functions, the most numerous
+/// kind, are short.
 const CHAINS: usize = 1 << 14;
 
-/// Types of some kinds. Hashes of names can be equal where names are not.
+/// Types of certain kinds, by hash of the name. Different names may have the same hash.
 pub(super) struct Names {
-    /// Where each chain begins in `entries`, counted from 1; 0 where it is empty.
+    /// Start of each chain in `entries`, counted from 1; 0 if the chain is empty.
     chains: Vec<u32>,
     entries: Vec<Entry>,
 }
@@ -13,7 +14,7 @@ pub(super) struct Names {
 struct Entry {
     hash: u32,
     id: u32,
-    /// The next one of the chain, counted from 1; 0 at its end.
+    /// The next entry of the chain, counted from 1; 0 at its end.
     next: u32,
 }
 
@@ -24,16 +25,16 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Adds a type whose name begins here and ends before the first zero. Ids ascend.
+    /// Adds a type whose name starts here and ends before the first NUL. Ids must ascend.
     pub(super) fn add(&mut self, name: &[u8], id: u32) {
         let hash = hash(name);
         let first = &mut self.chains[chain(hash)];
         self.entries.push(Entry { hash, id, next: *first });
-        // As many as ids, which are 32 bits wide.
+        // There are no more entries than ids, which have 32 bits.
         *first = u32::try_from(self.entries.len()).unwrap_or(0);
     }
 
-    /// Ids of all types of this name, lowest first, and seldom of another type among them.
+    /// Ids of all types with this name, lowest first. Occasionally includes other types.
     pub(super) fn candidates(&self, name: &str) -> impl Iterator<Item = u32> + '_ {
         let wanted = hash(name.as_bytes());
         let mut found = Vec::new();
@@ -44,7 +45,7 @@ impl Names {
             }
             next = entry.next;
         }
-        // The last that was added is the first of its chain.
+        // Chains start with the entry added last.
         found.into_iter().rev()
     }
 }
@@ -53,10 +54,10 @@ fn chain(hash: u32) -> usize {
     hash as usize % CHAINS
 }
 
-/// A hash of the bytes before the first zero, or of all, made eight at a time: the names of all the
-/// kernel's types are hashed at each start.
+/// Hash of the bytes before the first NUL, or of all of them. It handles eight bytes at once,
+/// because the names of all kernel types are hashed at each start.
 fn hash(name: &[u8]) -> u32 {
-    /// 2^64 by the golden ratio: spreads what differs in few bits.
+    /// 2^64 divided by the golden ratio: spreads values that differ in few bits.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut hash = 0_u64;
     for chunk in name.chunks(8) {
@@ -66,9 +67,9 @@ fn hash(name: &[u8]) -> u32 {
             Err(_) => bytes[..chunk.len()].copy_from_slice(chunk),
         }
         let word = u64::from_le_bytes(bytes);
-        // The highest bit of each zero byte, and maybe of bytes after the first one.
+        // The highest bit of each zero byte, and possibly of later bytes.
         let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
-        // What comes before the first zero, which is the lowest.
+        // The lowest of these bits marks the first zero byte; keep what comes before it.
         let first = zeros & zeros.wrapping_neg();
         let kept = if zeros == 0 { word } else { word & ((first >> 7) - 1) };
         if kept != 0 {
@@ -102,7 +103,7 @@ mod tests {
         let hashes: std::collections::HashSet<_> =
             names.iter().map(|name| hash(name.as_bytes())).collect();
         assert!(hashes.len() > names.len() - 10, "{}", hashes.len());
-        // What a byte of 0x80 leaves in the next one is not taken for an end.
+        // A carry from the byte 0x80 into the next one must not look like the end of the name.
         assert_ne!(hash(b"\x80\x01ab"), hash(b"\x80\x01cd"));
     }
 

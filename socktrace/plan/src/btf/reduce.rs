@@ -1,30 +1,31 @@
-//! Cuts BTF down to what is looked up in it.
+//! Reduction of BTF to what is looked up in it.
 //!
-//! Functions, members and enumerators that were not asked for go, and all types that nothing refers
-//! to any more. What stays keeps its name, kind, size and offset, so that every question about what
-//! was asked for has the same answer as in the whole; also that a name is missing or ambiguous.
+//! Functions, members and enumerators that are not listed are removed, as are all types that are no
+//! longer referenced. Everything else keeps its name, kind, size and offset. Each look-up of a
+//! listed subject therefore has the same result as in the complete BTF, including missing and
+//! ambiguous names.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{Btf, Type, kind, writer::Writer};
 use crate::subject::Subject;
 
-/// Where members and enumerators stand: the record of their type, and their number in it.
+/// Position of a member or enumerator: the record of its type, and its index there.
 type Place = (usize, usize);
 
-/// The part of a kernel's BTF that is kept.
+/// The part of a kernel's BTF to keep.
 struct Reduction<'btf> {
     btf: &'btf Btf,
-    /// Members and enumerators.
+    /// Members and enumerators to keep.
     kept: HashSet<Place>,
-    /// New id of each old one.
+    /// New ids by old id.
     ids: HashMap<u32, u32>,
     /// Old ids in the order of the new ones.
     order: Vec<u32>,
 }
 
 impl Btf {
-    /// BTF with nothing but what these subjects need.
+    /// BTF with only what these subjects need.
     #[must_use]
     pub fn reduced(&self, subjects: &[Subject]) -> Vec<u8> {
         let mut reduction =
@@ -70,9 +71,9 @@ impl Reduction<'_> {
         }
     }
 
-    /// The new id for an old one, with which it becomes part of the result.
+    /// The new id for an old one, which adds the type to the result.
     fn refer(&mut self, id: u32) -> u32 {
-        // Type 0 is void, as is one that is not there.
+        // Type 0 is void, and stands in for types that do not exist.
         if self.btf.type_by_id(id).is_none() {
             return 0;
         }
@@ -85,7 +86,7 @@ impl Reduction<'_> {
 
     fn write(mut self) -> Vec<u8> {
         let mut writer = Writer::default();
-        // Grows while what is written refers to more.
+        // The list grows while records refer to further types.
         let mut next = 0;
         while let Some(&id) = self.order.get(next) {
             if let Some(ty) = self.btf.type_by_id(id) {
@@ -109,13 +110,13 @@ impl Reduction<'_> {
             kind::ENUM | kind::FUNC_PROTO => Some(2),
             _ => None,
         };
-        // A function's linkage stands instead of a number of entries.
+        // Functions store their linkage in place of the number of entries.
         let vlen = entry.map_or(ty.vlen, |words| tail.len() / words);
         let vlen = u32::try_from(vlen).unwrap_or(u32::MAX);
         writer.add(&self.btf.name(ty.name), ty.kind, ty.kind_flag, vlen, size_or_id, &tail);
     }
 
-    /// What follows a record, with what is not kept left out.
+    /// The data after a record, without the parts that are not kept.
     fn tail(&mut self, ty: &Type, writer: &mut Writer) -> Vec<u32> {
         let btf = self.btf;
         let entries = |words: usize| (0..ty.vlen).map(move |index| ty.tail() + 4 * words * index);

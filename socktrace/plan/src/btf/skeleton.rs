@@ -1,12 +1,12 @@
-//! BTF in which types are found by name, without any other information about them.
+//! BTF in which types can be found by name, without further information about them.
 
 use super::{Btf, kind, writer::Writer};
 use crate::subject::Subject;
 
 impl Btf {
-    /// BTF in which these functions and tracepoints have the ids that they have here, and every type
-    /// before them is an empty one without a name: for a library that looks a few up in all of it,
-    /// each time from the first on.
+    /// BTF in which these functions and tracepoints keep their ids, and all types before them are
+    /// empty and nameless. It is meant for a library that searches all of BTF linearly for each of
+    /// a few names.
     #[must_use]
     pub fn skeleton(&self, subjects: impl IntoIterator<Item = Subject>) -> Vec<u8> {
         let mut wanted = Vec::new();

@@ -1,4 +1,4 @@
-//! Tests of the BTF reader, on BTF written by hand.
+//! Tests of the BTF reader, with hand-written BTF.
 
 use super::{writer::Writer, *};
 
@@ -121,7 +121,7 @@ fn every_cut_is_an_error_or_a_smaller_kernel_and_never_a_panic() {
     for length in 0..whole.len() {
         assert!(Btf::parse(whole[..length].to_vec()).is_err(), "{length} bytes were accepted");
     }
-    // Bytes changed one by one: any answer is fine, a panic is not.
+    // Single changed bytes: any result is fine, except a panic.
     for at in 0..whole.len() {
         for value in [0, 1, 0x7f, 0xff] {
             let mut broken = whole.clone();
@@ -172,7 +172,7 @@ fn a_skeleton_has_the_same_ids_and_nothing_else() {
 #[test]
 fn structs_that_are_anonymous_in_themselves_are_searched_for_a_while() {
     let mut btf = Writer::default();
-    // Its own id, as the first type.
+    // The struct has id 1, the first type.
     btf.structure("sock", 8, &[("", 1, 0), ("", 1, 0), ("", 1, 0)]);
     let missing = BtfError::Missing { what: "member", name: "sock.sk_err".to_owned() };
     assert_eq!(btf.parse().member("sock", "sk_err"), Err(missing));

@@ -1,10 +1,10 @@
-//! Writes BTF type by type, as the format lays it down.
+//! Writer for BTF, type by type.
 
 use std::collections::HashMap;
 
 use super::{HEADER_BYTES, MAGIC};
 
-/// BTF in the making; type ids count from 1 in the order of writing.
+/// BTF under construction; type ids count from 1 in writing order.
 pub(super) struct Writer {
     types: Vec<u8>,
     strings: Vec<u8>,
@@ -20,7 +20,7 @@ impl Default for Writer {
 }
 
 impl Writer {
-    /// The offset of a name, which is written once.
+    /// Offset of a name, which is stored once.
     pub(super) fn string(&mut self, text: &str) -> u32 {
         if text.is_empty() {
             return 0;
@@ -35,7 +35,7 @@ impl Writer {
         offset
     }
 
-    /// Adds a record with what follows it and returns its id.
+    /// Adds a record with its trailing data, and returns its id.
     pub(super) fn add(
         &mut self,
         name: &str,
@@ -53,7 +53,7 @@ impl Writer {
         self.count
     }
 
-    /// Adds empty types of this kind without a name, so that the next one has this id.
+    /// Adds empty nameless types of this kind, so that the next type has this id.
     pub(super) fn skip_to(&mut self, id: u32, kind: u32) {
         let count = id.saturating_sub(self.count + 1);
         let record = [0, kind << 24, 0].map(u32::to_ne_bytes);
@@ -61,7 +61,7 @@ impl Writer {
         self.count += count;
     }
 
-    /// The whole, in this machine's byte order.
+    /// The complete BTF, in this machine's byte order.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let (types, strings) = (length(&self.types), length(&self.strings));
         let mut data = MAGIC.to_ne_bytes().to_vec();
@@ -76,7 +76,7 @@ impl Writer {
     }
 }
 
-/// BTF counts in 32 bits, and what is written here is cut from BTF.
+/// BTF counts in 32 bits, and this writer's output is smaller than its source.
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }

@@ -1,11 +1,12 @@
-//! How much room each service keeps when the kernel's map of counts by owner fills: those with the most
-//! entries give some up.
+//! Room that each service keeps when the kernel's map of counts by owner fills: those with the
+//! most entries give some up.
 
-/// The part of the map that may be in use. What is counted between two looks has to fit the rest.
+/// One part in this many of the map may be in use. Entries added between two looks must fit the
+/// rest.
 pub(super) const FULL: usize = 2;
 
-/// How many entries each one keeps at most, so that all together leave half of `room` free; `None` where they
-/// do. `sizes` are how many each has.
+/// Maximum number of entries that each one keeps, so that all together leave half of `room` free;
+/// `None` if they already do. `sizes` holds the number of entries of each.
 pub(super) fn share(room: usize, mut sizes: Vec<usize>) -> Option<usize> {
     let mut left = room / FULL;
     if sizes.iter().sum::<usize>() <= left {
@@ -35,7 +36,7 @@ mod tests {
         assert_eq!(share(100, vec![90]), Some(50));
         assert_eq!(share(100, vec![3, 90, 2]), Some(45));
         assert_eq!(share(100, vec![40, 10, 60]), Some(20));
-        // More of them than entries: each is to find room again.
+        // More of them than entries: each must find room again.
         assert_eq!(share(8, vec![1; 8]), Some(0));
     }
 }

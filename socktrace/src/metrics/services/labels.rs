@@ -7,13 +7,13 @@ use crate::owner::Service;
 /// Names of the labels, in the order of [`Labels::values`].
 pub(crate) const NAMES: [&str; 5] = ["service", "unit", "container", "pod", "namespace"];
 
-/// What stands for those that have no series of their own.
+/// Label value of services without series of their own.
 const OTHER: &str = "other";
 
-/// What stands for those of whom nothing is known.
+/// Label value of services of which nothing is known.
 const UNKNOWN: &str = "unknown";
 
-/// The labels of a service; empty where it has no such thing. What is only claimed is no label.
+/// Labels of a service; empty where they do not apply. A mere claim is not a label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Labels {
     service: String,
@@ -24,12 +24,12 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    /// Those that are shown together.
+    /// Labels of the services that are shown together.
     pub(super) fn other() -> Self {
         Self { service: OTHER.to_owned(), ..Self::default() }
     }
 
-    /// Their values.
+    /// Values of the labels.
     pub(crate) fn values(&self) -> [&str; NAMES.len()] {
         [&self.service, &self.unit, &self.container, &self.pod, &self.namespace].map(String::as_str)
     }

@@ -1,9 +1,9 @@
-//! Keeps the series of services within a bound, each of them a counter that never falls.
+//! Keeps the series of services within a bound. Each is a counter that never falls.
 //!
-//! What is counted belongs to a series from then on, or to `other`: it does not move between them, so
-//! that neither can fall or jump. A service gets a series while there is room; else in the place of the
-//! one that has been idle for longest, and long enough that everybody has seen its last count; else in the
-//! place of one of whoever has the most, if the newcomer has fewer.
+//! A count belongs to a series, or to `other`, from the start: it does not move between them, so
+//! that neither can fall or jump. A service gets a series while there is room. Otherwise it
+//! replaces the one that has been idle for longest, if that was long enough for everybody to see
+//! its last count, or else one of the service with the most, if the newcomer has fewer.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,42 +16,43 @@ use socktrace_ebpf::Protocol;
 
 use super::labels::Labels;
 
-/// How long a series stays after its last change when its place is wanted, or its service has gone:
+/// Time that a series stays after its last change if its place is wanted, or its service has gone:
 /// as long as Prometheus looks back for the last value.
 pub(crate) const IDLE: Duration = Duration::from_mins(5);
 
-/// What a series counts.
+/// Meaning of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Meaning {
     /// Sockets that failed.
     Failure(Failure),
-    /// Connections that waited to be accepted: a slot of a histogram.
+    /// Connections that waited to be accepted, in a slot of a histogram.
     SlowAccept(usize),
-    /// Handshake packets that listeners have dropped, and whether the accept queue was full.
+    /// Handshake packets dropped by listeners, and whether the accept queue was full.
     Dropped { is_full: bool },
 }
 
-/// What failed.
+/// A failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Failure {
-    /// `None` where a call's descriptor led to no socket.
+    /// `None` if a call's descriptor led to no socket.
     pub(crate) protocol: Option<Protocol>,
     pub(crate) cause: Cause,
     pub(crate) errno: Errno,
-    /// Whether it is the close of a socket whose errno no call had returned, and not the failure.
+    /// Whether it is the close of a socket whose errno no call had returned, instead of the
+    /// failure.
     pub(crate) is_undelivered: bool,
 }
 
-/// What a series is about.
+/// Identity of a series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) labels: Arc<Labels>,
     pub(crate) meaning: Meaning,
-    /// 0 where it is not known, or not asked for.
+    /// 0 if unknown, or not requested.
     pub(crate) service_port: u16,
 }
 
-/// So many that were not counted before.
+/// An increase that was not counted before.
 #[derive(Clone, Debug)]
 pub(super) struct Posting {
     pub(super) key: Key,
@@ -61,7 +62,7 @@ pub(super) struct Posting {
 
 struct Series {
     count: u64,
-    /// What it was when the series were last shown.
+    /// Count when the series were last shown.
     shown: u64,
     changed: Instant,
     /// The cgroup that counted last.
@@ -76,17 +77,17 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// For so many series besides those of `other`.
+    /// Creates a ledger for this many series, in addition to those of `other`.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, series: HashMap::new(), other: BTreeMap::new() }
     }
 
-    /// How many series there are at most.
+    /// Maximum number of series.
     pub(super) const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Counts what services had.
+    /// Counts the increases of services.
     pub(super) fn post(&mut self, now: Instant, postings: Vec<Posting>) {
         let mut newcomers: HashMap<Key, Posting> = HashMap::new();
         for posting in postings {
@@ -100,7 +101,7 @@ impl Ledger {
             }
         }
         let mut newcomers: Vec<_> = newcomers.into_values().collect();
-        // The most active ones first, and always the same of two that are alike.
+        // The most active first; equally active ones always in the same order.
         newcomers.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.key.cmp(&b.key)));
         self.make_room(now, newcomers.len());
         let mut held = self.held();
@@ -114,7 +115,7 @@ impl Ledger {
         }
     }
 
-    /// How many series each service has.
+    /// Number of series of each service.
     fn held(&self) -> HashMap<Arc<Labels>, usize> {
         let mut held = HashMap::new();
         for key in self.series.keys() {
@@ -123,9 +124,10 @@ impl Ledger {
         held
     }
 
-    /// Makes room for a series of a service, in the place of one of whoever has the most: by ports, one
-    /// service could have them all. Whether that has more than it will have. What nobody has seen yet of
-    /// that series is counted with the others.
+    /// Makes room for a series of a service, by removing one of the service with the most:
+    /// otherwise one service could have them all, one for each port. Returns whether there was a
+    /// service with more than the newcomer will have. Counts of the removed series that nobody has
+    /// seen yet go to the others.
     fn displace(&mut self, held: &mut HashMap<Arc<Labels>, usize>, newcomer: &Arc<Labels>) -> bool {
         let own = held.get(newcomer).copied().unwrap_or_default();
         let Some((most, count)) = held.iter_mut().max_by_key(|(_, count)| **count) else {
@@ -148,7 +150,7 @@ impl Ledger {
         true
     }
 
-    /// Counts what services had that have no series.
+    /// Counts increases of services without series.
     pub(super) fn post_other(&mut self, meaning: Meaning, count: u64) {
         *self.other.entry(meaning).or_default() += count;
     }
@@ -158,7 +160,7 @@ impl Ledger {
         self.series.retain(|_, series| !(series.is_idle(now) && is_gone(series.cgroup)));
     }
 
-    /// Every series and its count, for everybody to see.
+    /// Returns every series and its count, which counts as seen from now on.
     pub(super) fn show(&mut self) -> Vec<(Key, u64)> {
         for series in self.series.values_mut() {
             series.shown = series.count;
@@ -243,7 +245,7 @@ mod tests {
         let expected =
             [("b", 1), ("c", 2), ("other", 1)].map(|(name, count)| (name.to_owned(), count));
         assert_eq!(counts(&ledger), BTreeMap::from(expected));
-        // Back again, it begins at zero again.
+        // A series that comes back starts at zero again.
         ledger.post(start + IDLE * 2, vec![posting("a", 4)]);
         assert_eq!(counts(&ledger)["a"], 4);
         assert_eq!(counts(&ledger)["other"], 1);
@@ -263,10 +265,10 @@ mod tests {
         let found = counts(&ledger);
         assert!(expected.iter().all(|(name, count)| found[name] == *count), "{found:?}");
         assert_eq!(ledger.series.len(), 4);
-        // Each has one, or two, and nobody takes another's.
+        // Each service has one series, or two, and nobody takes another's.
         ledger.post(now, vec![of_port("ports", 9), posting("c", 1), posting("d", 1)]);
         assert_eq!(counts(&ledger)["other"], 2);
-        // What was seen of series that have gone stays seen, and all else is counted.
+        // Counts seen in removed series are not counted again; everything else is.
         assert_eq!(ledger.series().map(|(_, count)| count).sum::<u64>(), 4 + 9 + 3 - 3);
     }
 

@@ -32,20 +32,20 @@ use crate::{
     owner::Owners,
 };
 
-/// The series by service. Has owners of its own, so that the stream does not wait for it.
+/// Series by service. They have owners of their own, so that the stream does not wait for them.
 pub(crate) struct Services {
     state: Mutex<State>,
-    /// Entries that the kernel's map has room for.
+    /// Number of entries that fit into the kernel's map.
     room: usize,
 }
 
 struct State {
     owners: Owners,
     ledger: Ledger,
-    /// What the kernel's counts were when they were last read.
+    /// The kernel's counts when they were last read.
     seen: HashMap<Owned, Seen>,
     seen_others: HashMap<Signature, u64>,
-    /// How many entries were announced since the kernel's counts were last read.
+    /// Number of entries announced since the kernel's counts were last read.
     announced: usize,
 }
 
@@ -55,24 +55,26 @@ struct Seen {
     changed: Instant,
 }
 
-/// The kernel's counts are read when this part of its map may have been filled since the last time.
+/// The kernel's counts are read when one part in this many of its map may have filled since the
+/// last time.
 const LOOKS: usize = 8;
 
-/// Time between two such looks, at least.
+/// Minimum time between two such looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The series of one scrape.
+/// Series of one scrape.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
     pub(crate) series: Vec<(Key, u64)>,
-    /// How many entries the kernel's map has.
+    /// Number of entries in the kernel's map.
     pub(crate) entries: usize,
-    /// Accept queues as they are.
+    /// Current accept queues.
     pub(crate) queues: Vec<Queue>,
 }
 
 impl Services {
-    /// So many series at most, besides those of `other`; the kernel's map has `room` for so many entries.
+    /// Creates series, at most `limit` in addition to those of `other`. The kernel's map has `room`
+    /// entries.
     pub(crate) fn new(owners: Owners, limit: usize, room: usize) -> Self {
         let (seen, seen_others) = (HashMap::new(), HashMap::new());
         let ledger = Ledger::new(limit);
@@ -80,8 +82,8 @@ impl Services {
         Self { state: Mutex::new(state), room }
     }
 
-    /// Looks the names of a cgroup up while it is there, as the kernel's map has a new entry for it. Makes
-    /// room in the map, if that may fill before somebody asks for the metrics.
+    /// Looks up the names of a cgroup while it exists, because the kernel's map has a new entry for
+    /// it. Makes room in the map, if it may fill before the next scrape.
     pub(crate) fn meet(&self, cgroup: u64, counts: &Counts) {
         let mut state = self.state();
         let _remembered = state.owners.service(cgroup, None);
@@ -90,15 +92,15 @@ impl Services {
             return;
         }
         drop(state);
-        // A crowd that comes back for each place must not keep a processor busy.
+        // A crowd that comes back for each free place must not keep a CPU busy.
         thread::sleep(PAUSE);
         if let Err(error) = self.look(&mut self.state(), counts) {
-            // As without a free descriptor. It is tried again with the next.
+            // Perhaps for lack of a free descriptor. The next announcement tries again.
             log::debug!("{error:#}");
         }
     }
 
-    /// The series as they are now; `None` where owners are not counted.
+    /// Current series; `None` if owners are not counted.
     ///
     /// # Errors
     /// When the kernel's counts cannot be read.
@@ -108,7 +110,7 @@ impl Services {
         Ok(Some(Page { series: state.ledger.show(), entries, queues: Vec::new() }))
     }
 
-    /// The fullest accept queue of each service, of each of its ports if they are distinguished.
+    /// The fullest accept queue of each service, or of each of its ports if they are distinguished.
     pub(crate) fn queues(&self, listeners: &[ListenerState], by_port: bool) -> Vec<Queue> {
         let State { owners, ledger, .. } = &mut *self.state();
         let services = listeners.iter().map(|listener| {
@@ -118,7 +120,8 @@ impl Services {
         queues::fullest(services, ledger.limit())
     }
 
-    /// Counts what has been added, and makes room. How many entries the kernel's map had.
+    /// Counts what has been added, and makes room. Returns the number of entries that the kernel's
+    /// map had.
     fn look(&self, state: &mut State, counts: &Counts) -> anyhow::Result<Option<usize>> {
         let Some(counted) = counts.owned()? else { return Ok(None) };
         let entries = counted.owned.len();
@@ -137,7 +140,7 @@ impl Services {
 }
 
 impl State {
-    /// Counts what has been added. Returns what has gone, to be [forgotten](Self::forget).
+    /// Counts what has been added. Returns what has gone and can be [forgotten](Self::forget).
     fn take(&mut self, counted: OwnedCounts, now: Instant) -> Vec<Owned> {
         let (mut postings, mut gone) = (Vec::new(), Vec::new());
         for (owned, count) in counted.owned {
@@ -169,9 +172,9 @@ impl State {
         gone
     }
 
-    /// The entries that whoever has the most of them gives up, so that there is room for others: those that
-    /// have not changed for longest. What is counted in them in this very moment is missing in the series
-    /// by service, of which it is the crowd's own.
+    /// Entries that the services with the most give up to make room for others: those that have not
+    /// changed for longest. Events counted in them at this very moment are missing in the series by
+    /// service, at the expense of the crowd itself.
     fn crowd(&mut self, room: usize) -> Vec<Owned> {
         if self.seen.len() <= room / crowd::FULL {
             return Vec::new();
@@ -191,8 +194,8 @@ impl State {
         services.into_values().flat_map(excess).collect()
     }
 
-    /// Forgets how far an owner was counted, if its count is `removed`: of one that stays the whole would
-    /// be counted again.
+    /// Forgets how far an owner was counted, if its count is `removed`. If the count stayed, all of
+    /// it would be counted again.
     fn forget(&mut self, owned: &Owned, removed: impl FnOnce() -> bool) {
         if removed() {
             self.seen.remove(owned);
@@ -200,7 +203,7 @@ impl State {
     }
 }
 
-/// What a signature means, if it is counted by service.
+/// Meaning of a signature, if it is counted by service.
 fn meaning(signature: Signature) -> Option<Meaning> {
     match signature.kind {
         SLOW_ACCEPT => return Some(Meaning::SlowAccept(signature.errno.into())),
@@ -294,19 +297,19 @@ pub(super) mod tests {
     fn who_has_gone_is_forgotten_once_idle() {
         let (mut state, now) = (state(), Instant::now());
         let counted = || OwnedCounts {
-            // There are no cgroups here: this one has gone. Who is not known cannot go.
+            // There are no cgroups here, so this one has gone. An unknown one cannot go.
             owned: BTreeMap::from([(owned(0), 1), (owned(7), 1)]),
             ..OwnedCounts::default()
         };
         assert!(state.take(counted(), now).is_empty());
         assert!(state.take(counted(), now + IDLE / 2).is_empty());
         assert_eq!(state.take(counted(), now + IDLE), [owned(7)]);
-        // It could not be removed: it is tried again, and counts once.
+        // It could not be removed: the next look tries again, and it counts once.
         state.forget(&owned(7), || false);
         assert_eq!(state.take(counted(), now + IDLE), [owned(7)]);
         assert_eq!(total(&state), 2);
         state.forget(&owned(7), || true);
-        // Should it come back, it is counted from the start.
+        // If it comes back, it is counted from the start.
         assert!(state.take(counted(), now + IDLE).is_empty());
         assert_eq!(total(&state), 3);
     }
@@ -321,7 +324,7 @@ pub(super) mod tests {
         state.take(counted(1..6), now);
         assert_eq!(state.crowd(10), []);
         state.take(counted(6..9), now + IDLE / 2);
-        // Nobody can be named here: all are one crowd.
+        // Nobody can be named here, so all of them are one crowd.
         let mut leaving = state.crowd(10);
         leaving.sort_unstable();
         assert_eq!(leaving, [owned(1), owned(2), owned(3)]);

@@ -6,26 +6,26 @@ use socktrace_ebpf::ListenerState;
 
 use super::labels::Labels;
 
-/// The fullest accept queue of a service.
+/// Fullest accept queue of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Queue {
     pub(crate) labels: Labels,
-    /// 0 where ports are not distinguished.
+    /// 0 if ports are not distinguished.
     pub(crate) service_port: u16,
-    /// Connections that wait.
+    /// Number of connections waiting.
     pub(crate) waiting: u32,
-    /// The limit, beyond which one more may wait.
+    /// Limit; one more than this may wait.
     pub(crate) limit: u32,
 }
 
 impl Queue {
-    /// How full it is, in parts of 2^32 of what has room.
+    /// Fill level, in parts of 2^32 of what fits.
     fn fill(&self) -> u64 {
         (u64::from(self.waiting) << 32) / (u64::from(self.limit) + 1)
     }
 }
 
-/// The fullest of each service and port: so many of them, the fullest first.
+/// The fullest queue of each service and port: the fullest ones of these, in order.
 pub(super) fn fullest(
     listeners: impl Iterator<Item = (Labels, u16, ListenerState)>,
     most: usize,
@@ -43,7 +43,7 @@ pub(super) fn fullest(
             .or_insert(queue);
     }
     let mut queues: Vec<_> = services.into_values().collect();
-    // Stable: of those that are as full, the same ones each time.
+    // A stable sort: of queues that are equally full, the same ones are kept each time.
     queues.sort_by_key(|queue| u64::MAX - queue.fill());
     queues.truncate(most);
     queues

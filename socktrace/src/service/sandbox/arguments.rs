@@ -1,4 +1,4 @@
-//! System calls that are allowed with some arguments only.
+//! System calls that are allowed only with certain arguments.
 
 use std::process;
 
@@ -11,42 +11,42 @@ use seccompiler::{
 
 use super::Needs;
 
-/// Commands of `bpf` that use maps that are there, from `enum bpf_cmd`: look-up, update and removal
-/// of elements, next key, description of an object, look-up of many; and the one that runs an iterator
-/// which is attached. None loads, attaches, pins or finds anything.
+/// `bpf` commands that use existing maps, from `enum bpf_cmd`: look-up, update and deletion of
+/// elements, next key, object info, batch look-up; and the one that creates an instance of an
+/// attached iterator. None of them loads, attaches or pins objects, or opens them by id or path.
 const BPF_COMMANDS: [u64; 7] = [1, 2, 3, 4, 15, 24, 33];
 
-/// What every thread has, and no process.
+/// Clone flags of every thread, and of no process.
 const THREAD: libc::c_int = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
 
-/// What makes or changes a file that is opened. `O_TMPFILE` without the bit of directories.
+/// Flags that create or change the opened file. `O_TMPFILE` is listed without its directory bit.
 const WRITES: libc::c_int = libc::O_ACCMODE
     | libc::O_CREAT
     | libc::O_TRUNC
     | libc::O_APPEND
     | (libc::O_TMPFILE & !libc::O_DIRECTORY);
 
-/// What is asked of descriptors: `FIONBIO` to block no more, `TCGETS` and `TIOCGWINSZ` whether and how large
-/// a terminal they are (`asm-generic/ioctls.h`).
+/// Harmless ioctls: `FIONBIO` sets non-blocking mode; `TCGETS` and `TIOCGWINSZ` query whether a
+/// descriptor is a terminal, and its size (`asm-generic/ioctls.h`).
 const IOCTLS: [u64; 3] = [0x5421, 0x5401, 0x5413];
 
-/// By which a terminal is set up for a screen, and back: `TCSETS`, `TCSETSW` and `TCSETSF`, or `TCGETS2`,
+/// Ioctls that set up and restore a terminal: `TCSETS`, `TCSETSW` and `TCSETSF`, or `TCGETS2`,
 /// `TCSETS2`, `TCSETSW2` and `TCSETSF2`.
 const SCREEN_IOCTLS: [u64; 7] =
     [0x5402, 0x5403, 0x5404, 0x802c_542a, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 
-/// What a thread says of itself: its name, and those of its memory.
+/// `prctl` options that name the thread and its memory areas.
 const PRCTLS: [libc::c_int; 2] = [libc::PR_SET_NAME, libc::PR_SET_VMA];
 
-/// `SOCK_STREAM` and `SOCK_DGRAM` are the types; above are flags.
+/// Mask of the socket type, such as `SOCK_STREAM` and `SOCK_DGRAM`; the higher bits are flags.
 const SOCKET_TYPE: u64 = 0xf;
 
 type Rules = Vec<(i64, Vec<SeccompRule>)>;
 
-/// Those rules.
+/// Builds the rules.
 ///
 /// # Errors
-/// None but for a mistake here.
+/// Only on a mistake in the rules themselves.
 pub(super) fn rules(needs: &Needs) -> Result<Rules, Error> {
     let own = u64::from(process::id());
     let families: &[libc::c_int] = match needs.ports {
@@ -65,7 +65,7 @@ pub(super) fn rules(needs: &Needs) -> Result<Rules, Error> {
         signals.extend(any(0, &[child.into()])?);
     }
     if needs.follows {
-        // Signal 0 asks whether a process is there.
+        // Signal 0 checks whether a process exists.
         signals.extend(any(1, &[0])?);
     }
     let mut ioctls = any(1, &IOCTLS)?;
@@ -81,7 +81,7 @@ pub(super) fn rules(needs: &Needs) -> Result<Rules, Error> {
         (libc::SYS_mmap, vec![without(2, libc::PROT_EXEC)?]),
         (libc::SYS_mprotect, vec![without(2, libc::PROT_EXEC)?]),
         (libc::SYS_prctl, any(0, &PRCTLS.map(number))?),
-        // Reads the limits of this process, and sets none.
+        // Reading this process's limits, not setting them.
         (
             libc::SYS_prlimit64,
             vec![rule([equal(0, 0)?, nothing(2)?])?, rule([equal(0, own)?, nothing(2)?])?],
@@ -91,11 +91,11 @@ pub(super) fn rules(needs: &Needs) -> Result<Rules, Error> {
     ];
     rules.extend(opens(needs)?);
     if needs.ports.is_some() {
-        // A resolver's socket has a port of its own.
+        // A resolver's socket binds its own port.
         rules.push((libc::SYS_bind, Vec::new()));
     }
     if needs.history.is_some() || !needs.sockets.is_empty() {
-        // No directories.
+        // Files only, no directories.
         rules.push((libc::SYS_unlinkat, vec![rule([equal(2, 0)?])?]));
         #[cfg(target_arch = "x86_64")]
         rules.push((libc::SYS_unlink, Vec::new()));
@@ -103,7 +103,7 @@ pub(super) fn rules(needs: &Needs) -> Result<Rules, Error> {
     Ok(rules)
 }
 
-/// Files are opened to be read; where there is a history, Landlock says which ones may be written.
+/// Files may be opened for reading. With a history, Landlock decides which files may be written.
 fn opens(needs: &Needs) -> Result<Rules, Error> {
     let reading = |flags| -> Result<_, Error> {
         Ok(if needs.history.is_some() { Vec::new() } else { vec![without(flags, WRITES)?] })
@@ -115,12 +115,12 @@ fn opens(needs: &Needs) -> Result<Rules, Error> {
     ])
 }
 
-/// One of these values.
+/// The argument is one of these values.
 fn any(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, Error> {
     values.iter().map(|value| rule([equal(argument, *value)?])).collect()
 }
 
-/// None of these bits.
+/// None of these bits is set.
 fn without(argument: u8, bits: libc::c_int) -> Result<SeccompRule, Error> {
     rule([masked(argument, number(bits), 0)?])
 }
@@ -137,12 +137,12 @@ fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition, Error
     SeccompCondition::new(argument, Dword, SeccompCmpOp::MaskedEq(mask), value)
 }
 
-/// A null pointer.
+/// The argument is a null pointer.
 fn nothing(argument: u8) -> Result<SeccompCondition, Error> {
     SeccompCondition::new(argument, Qword, SeccompCmpOp::Eq, 0)
 }
 
-/// A constant of C, none of which is negative.
+/// A C constant, which is never negative.
 const fn number(constant: libc::c_int) -> u64 {
     constant.unsigned_abs() as u64
 }

@@ -1,24 +1,24 @@
-//! Drops capabilities.
+//! Capabilities: drops those no longer needed.
 
 use anyhow::Context as _;
 use caps::{CapSet, Capability, CapsHashSet};
 
 use super::Needs;
 
-/// Opens cgroups by their ids, and the files that container runtimes leave for root.
+/// Allows opening cgroups by id, and reading container runtimes' files, which only root may read.
 const OWNERS: Capability = Capability::CAP_DAC_READ_SEARCH;
 
-/// What lets a process use its maps where `kernel.unprivileged_bpf_disabled` is set and the kernel
-/// is older than 5.19, which asks for a capability for every `bpf` call (`__sys_bpf` in
-/// `kernel/bpf/syscall.c`): the one since 5.8, and the older one.
+/// Capabilities that allow access to maps if `kernel.unprivileged_bpf_disabled` is set and the
+/// kernel is older than 5.19, where every `bpf` call needs one (`__sys_bpf` in
+/// `kernel/bpf/syscall.c`): `CAP_BPF` since 5.8, before that `CAP_SYS_ADMIN`.
 const MAPS: [Capability; 2] = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
 
-/// Whether this process may use a capability.
+/// Whether this process holds all these capabilities.
 pub(super) fn are_held(wanted: &[Capability]) -> bool {
     wanted.iter().all(|one| caps::has_cap(None, CapSet::Permitted, *one).unwrap_or(false))
 }
 
-/// Keeps programs that are started from getting any, where that is possible.
+/// Keeps child programs from gaining capabilities, if this process may do so.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -30,17 +30,17 @@ pub(super) fn empty_bounding_set() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Drops every capability but those that are still needed, and returns the names of these.
+/// Drops all capabilities except those still needed; returns the names of the remaining ones.
 ///
 /// # Errors
-/// When the kernel refuses, or maps cannot be read any more.
+/// When the kernel refuses, or maps can no longer be read.
 pub(super) fn drop_others(
     needs: &Needs,
     read_maps: impl Fn() -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
     let held = caps::read(None, CapSet::Permitted).context("cannot read the capabilities")?;
     caps::clear(None, CapSet::Ambient).context("cannot clear the ambient capabilities")?;
-    // Signals go to that child alone: the filter of system calls sees to it.
+    // The seccomp filter restricts signals to that child.
     let signals = needs.child.map(|_| Capability::CAP_KILL);
     let is_kept = |held: &Capability| *held == OWNERS || signals == Some(*held);
     let mut kept: CapsHashSet = held.iter().copied().filter(is_kept).collect();
@@ -63,7 +63,7 @@ pub(super) fn drop_others(
     Ok(if names.is_empty() { "none".into() } else { names.join(", ") })
 }
 
-/// Makes just these effective; what is permitted stays.
+/// Makes exactly these capabilities effective; the permitted set is unchanged.
 ///
 /// # Errors
 /// When the kernel refuses.

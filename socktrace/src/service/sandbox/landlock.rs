@@ -1,5 +1,5 @@
-//! Leaves, by Landlock, those files and ports that are still needed. A kernel before 5.13, or one that has it
-//! switched off, goes without: system calls and the user are restricted there too.
+//! Landlock: restricts file and port access to what is still needed. Kernels before 5.13, or with
+//! Landlock disabled, rely on the seccomp filter and the unprivileged user alone.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use landlock::{
 
 use super::Needs;
 
-/// What is known of Landlock: that of 6.12. Older kernels restrict what they can.
+/// Landlock ABI of Linux 6.12. Older kernels enforce what they support.
 const KNOWN: ABI = ABI::V6;
 
-/// What is read of the system: processes, cgroups, the time zone, names of users, and chance, which libraries
-/// read from devices where they do not find the system call.
+/// System files to read: processes, cgroups, the time zone, user names, and random devices, which
+/// libraries fall back on without the system call.
 const READ: [&str; 7] = [
     "/dev/random",
     "/dev/urandom",
@@ -26,8 +26,8 @@ const READ: [&str; 7] = [
     "/usr/share/zoneinfo",
 ];
 
-/// What is read where others are connected to: files of resolvers, which are replaced when they change, and
-/// certificates of authorities.
+/// Files to read if connections are made: the resolver's configuration, which is replaced on
+/// changes, and certificates of authorities.
 const NETWORK: [&str; 6] = [
     "/etc",
     "/run/NetworkManager",
@@ -40,11 +40,11 @@ const NETWORK: [&str; 6] = [
 /// DNS over TCP.
 const DOMAIN: u16 = 53;
 
-/// Directories of many, which are not opened instead of one in them that is not there yet.
+/// Shared directories. They are never opened up in place of a missing entry.
 const SHARED: [&str; 8] =
     ["/", "/etc", "/home", "/run", "/var", "/var/lib", "/var/log", "/var/snap"];
 
-/// Makes every other file and TCP port fail with EACCES from now on. What is open already stays open.
+/// Makes access to all other files and TCP ports fail with EACCES. Open descriptors are unaffected.
 ///
 /// # Errors
 /// When the kernel refuses the rules.
@@ -69,7 +69,7 @@ fn restrict(needs: &Needs) -> anyhow::Result<RulesetStatus> {
     let restricted = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?;
-    // A command is outside, as it was started before.
+    // The command was started before, so it is outside this scope.
     let restricted = match needs.child {
         Some(_) => restricted,
         None => restricted.scope(Scope::Signal)?,
@@ -88,7 +88,7 @@ fn restrict(needs: &Needs) -> anyhow::Result<RulesetStatus> {
     Ok(restricted.ruleset)
 }
 
-/// A path, or the nearest directory above it where it is not there yet.
+/// The path itself, or the nearest existing directory above it.
 fn nearest(path: &Path) -> Option<PathBuf> {
     let there = path.ancestors().find(|path| path.exists())?;
     let is_shared = SHARED.iter().any(|shared| there == Path::new(shared));

@@ -1,5 +1,5 @@
-//! Gives up, once everything is attached, what is not needed any more: capabilities, root, files, system
-//! calls. No program that this one might start gets anything back.
+//! The sandbox: gives up capabilities, root, files and system calls that are not needed once
+//! everything is attached. Child programs get none of them back.
 
 use std::{fs, path::PathBuf};
 
@@ -12,35 +12,35 @@ mod landlock;
 mod system_calls;
 mod user;
 
-/// Where a process sees what its descriptors are.
+/// Directory in which a process sees its own descriptors.
 const DESCRIPTORS: &str = "/proc/self/fdinfo";
 
-/// What is needed after everything is attached, as the configuration asks.
+/// Privileges needed after everything is attached, derived from the configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Needs {
-    /// Files and directories that are read, besides those of the system itself.
+    /// Files and directories to read, in addition to those of the system.
     pub(crate) reads: Vec<PathBuf>,
-    /// The directory of a history, which is written.
+    /// Directory of the history, which is written.
     pub(crate) history: Option<PathBuf>,
-    /// Directories of Unix sockets, which are removed in the end.
+    /// Directories of Unix sockets, which are removed at exit.
     pub(crate) sockets: Vec<PathBuf>,
-    /// Ports that are connected to; `None` if no socket of the Internet is opened.
+    /// Ports to connect to; `None` if no Internet sockets are opened.
     pub(crate) ports: Option<Vec<u16>>,
-    /// This child is waited for, and gets signals.
+    /// A child to wait for and to signal.
     pub(crate) child: Option<u32>,
-    /// Other processes are asked whether they are there.
+    /// Whether other processes are probed for existence.
     pub(crate) follows: bool,
-    /// The terminal is set up for a screen.
+    /// Whether the terminal is used for a screen.
     pub(crate) terminal: bool,
 }
 
-/// Gives up what is not needed.
+/// Gives up everything not needed.
 ///
-/// `read_maps` reads from the kernel programs' maps: whether that takes a capability is found out by
+/// `read_maps` reads the kernel programs' maps: whether this needs a capability is found out by
 /// trying.
 ///
 /// # Errors
-/// When the kernel refuses, or other threads run, which would keep what they have.
+/// When the kernel refuses, or other threads are running, which would keep their privileges.
 pub(crate) fn enter(
     needs: &Needs,
     read_maps: impl Fn() -> anyhow::Result<()>,
@@ -60,11 +60,12 @@ pub(crate) fn enter(
     Ok(())
 }
 
-/// Keeps others of the same user from tracing this process and from reading its memory, and the kernel from
-/// dumping it.
+/// Keeps other processes of the same user from tracing this one and reading its memory, and the
+/// kernel from dumping core.
 ///
-/// Before 5.14 a process that is hidden so does not see its own descriptors, of which it exports the
-/// programs' memory (`proc_fdinfo_inode_operations` in `fs/proc/fd.c`): then it stays visible to its own user.
+/// Before 5.14, a process hidden this way cannot see its own descriptors, from which it exports the
+/// programs' memory (`proc_fdinfo_inode_operations` in `fs/proc/fd.c`). On those kernels it stays
+/// visible to its own user.
 fn hide() -> anyhow::Result<()> {
     let set = |is_visible| prctl::set_dumpable(is_visible).context("cannot set PR_SET_DUMPABLE");
     set(false)?;

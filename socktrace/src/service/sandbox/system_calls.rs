@@ -1,4 +1,4 @@
-//! A filter of system calls for the time after everything is attached.
+//! Seccomp filter that applies once everything is attached.
 
 use std::{collections::BTreeMap, env::consts::ARCH};
 
@@ -8,10 +8,11 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, apply_f
 
 use super::{Needs, arguments};
 
-/// What threads, memory, time, files, sockets and signals take, whatever the arguments. No program is
-/// started, nothing is mounted, traced or changed in the file system but by writing to what is open already.
+/// System calls for threads, memory, time, files, sockets and signals, allowed with any arguments.
+/// None starts a program, mounts, traces, or changes the file system except by writing to open
+/// files.
 const ALLOWED: &[libc::c_long] = &[
-    // Threads, signals and the end.
+    // Threads, signals and exit.
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
@@ -33,7 +34,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,
-    // Time and chance.
+    // Time and random numbers.
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -46,7 +47,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_epoll_pwait,
     libc::SYS_eventfd2,
     libc::SYS_ppoll,
-    // Files and directories, which owners and configuration are read from.
+    // Files and directories, for owners and configuration.
     libc::SYS_close,
     libc::SYS_dup,
     libc::SYS_dup3,
@@ -79,7 +80,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
-    // About this process and host.
+    // Information about this process and host.
     libc::SYS_capget,
     libc::SYS_getegid,
     libc::SYS_geteuid,
@@ -89,7 +90,8 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_uname,
 ];
 
-/// What `SQLite` takes to write a file, to shorten it and to lock it, and to set a damaged one aside.
+/// System calls with which `SQLite` writes, truncates and locks a file, and sets a damaged one
+/// aside.
 const ALLOWED_FOR_FILES: &[libc::c_long] = &[
     libc::SYS_fchmod,
     libc::SYS_fchown,
@@ -107,10 +109,10 @@ const ALLOWED_FOR_FILES: &[libc::c_long] = &[
     libc::SYS_rename,
 ];
 
-/// What it takes to wait for a child.
+/// System calls to wait for a child.
 const ALLOWED_FOR_CHILD: &[libc::c_long] = &[libc::SYS_wait4, libc::SYS_waitid];
 
-/// Additional names on older architectures.
+/// Legacy system calls of older architectures.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_BESIDES: &[libc::c_long] = &[
     libc::SYS_access,
@@ -123,9 +125,10 @@ const ALLOWED_BESIDES: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_BESIDES: &[libc::c_long] = &[];
 
-/// Makes every other system call of this process fail with EPERM from now on.
+/// Makes all other system calls of this process fail with EPERM.
 ///
-/// An error and no death: what was forgotten here costs what needed it, not the daemon.
+/// The filter returns an error instead of killing: a forgotten system call breaks one feature, not
+/// the daemon.
 ///
 /// # Errors
 /// When the kernel refuses the filter.
@@ -143,7 +146,8 @@ fn programs(needs: &Needs) -> anyhow::Result<[BpfProgram; 2]> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         allowed.map(|call| (*call, Vec::new())).collect();
     rules.extend(arguments::rules(needs)?);
-    // Its flags are in memory, where a filter cannot see them: libraries use `clone` then.
+    // `clone3` has its flags in memory, out of reach of a filter. After ENOSYS, libraries use
+    // `clone`.
     let without_clone3 = SeccompFilter::new(
         BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
         SeccompAction::Allow,
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn ordinary_calls_work_and_others_fail() {
-        // Of this thread only, and of what it starts.
+        // The filter applies only to this thread and its children.
         let confined = thread::spawn(|| {
             nix::sys::prctl::set_no_new_privs().expect("set");
             confine(&Needs::default()).expect("confined");
@@ -181,7 +185,7 @@ mod tests {
             std::os::unix::net::UnixDatagram::unbound().expect("a socket");
             thread::spawn(|| 1).join().expect("a thread");
             let chroot = nix::unistd::chroot("/");
-            // SAFETY: all arguments are numbers; the command is one that is refused.
+            // SAFETY: all arguments are numbers, and the filter refuses this command.
             let load = unsafe { libc::syscall(libc::SYS_bpf, 5, 0, 0) };
             (chroot, load, io::Error::last_os_error().raw_os_error())
         });
@@ -194,7 +198,7 @@ mod tests {
     fn signals_go_to_the_child_alone() {
         let confined = thread::spawn(|| {
             nix::sys::prctl::set_no_new_privs().expect("set");
-            // Nobody has this number: the kernel gives no higher one.
+            // No process has this id: it is above the kernel's maximum.
             let child = Some(i32::MAX.unsigned_abs());
             confine(&Needs { child, ..Needs::default() }).expect("confined");
             let this = nix::unistd::Pid::this();

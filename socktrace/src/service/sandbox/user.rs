@@ -1,4 +1,4 @@
-//! Leaves root.
+//! The unprivileged user that replaces root.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -9,19 +9,19 @@ use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use super::capabilities;
 use crate::service::log::NOTICE;
 
-/// The user that packages make for the daemon, and its group.
+/// Name of the daemon's user and group, which the packages create.
 const NAME: &str = "socktrace";
 
 const USERS: &str = "/etc/passwd";
 
-/// The kernel's overflow user and group (`DEFAULT_OVERFLOWUID`), who own nothing.
+/// The kernel's overflow user and group (`DEFAULT_OVERFLOWUID`), which own nothing.
 const NOBODY: u32 = 65_534;
 
-/// What it takes to become another user.
+/// Capabilities needed to switch users.
 const CHANGES: [Capability; 2] = [Capability::CAP_SETUID, Capability::CAP_SETGID];
 
-/// Becomes the daemon's user if this is root; keeps the capabilities that are permitted. Stays, and says
-/// so, where it may not change, or where only root can write the history.
+/// Switches from root to the daemon's user, keeping the permitted capabilities. Stays root, with a
+/// log message, if switching is not allowed or the history's directory belongs to another user.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -53,8 +53,9 @@ pub(super) fn leave_root(history: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// User and group of the daemon: those that packages make, else `nobody`. Of the file alone: the C library would
-/// ask nscd, and a socket that fails for that would be reported as any.
+/// User and group of the daemon: those created by packages, else `nobody`. Only `/etc/passwd` is
+/// read: the C library would contact nscd, and if that socket failed, it would be reported like any
+/// other.
 fn daemon_user() -> (Uid, Gid) {
     let users = fs::read_to_string(USERS).unwrap_or_default();
     let (user, group) = find(&users).unwrap_or((NOBODY, NOBODY));

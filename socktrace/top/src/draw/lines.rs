@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Writes texts one after the other, as far as the row has room.
+/// Writes texts one after the other, until the row is full.
 pub(super) fn put(buffer: &mut Buffer, row: Rect, texts: &[(Style, &str)]) {
     let mut x = row.x;
     for (style, text) in texts {
@@ -15,7 +15,7 @@ pub(super) fn put(buffer: &mut Buffer, row: Rect, texts: &[(Style, &str)]) {
     }
 }
 
-/// A text in so many columns: cut, or with spaces behind it.
+/// A text truncated or padded to a number of columns.
 pub(super) fn cell(text: &str, columns: usize) -> String {
     let mut cell = String::new();
     let mut width = 0;
@@ -37,7 +37,7 @@ pub(super) fn cell(text: &str, columns: usize) -> String {
     cell
 }
 
-/// As much of the end of a text as has room.
+/// The end of a text that fits into a number of columns.
 pub(super) fn end_of(text: &str, columns: usize) -> String {
     let mut width = 0;
     let fits = |c: &char| {

@@ -1,4 +1,4 @@
-//! Colors, and what does without them.
+//! Styles, with and without colors.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -9,7 +9,7 @@ pub(super) const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 pub(super) const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 pub(super) const BAR: Style = Style::new().add_modifier(Modifier::REVERSED);
 
-/// A style for what is chosen.
+/// Style of the selection.
 pub(super) const fn chosen(style: Style) -> Style {
     style.add_modifier(Modifier::REVERSED).remove_modifier(Modifier::DIM)
 }
@@ -21,7 +21,7 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Important information.
+    /// Style of important information.
     pub(super) const fn alarm(self) -> Style {
         self.colored(BOLD, Color::Red).add_modifier(Modifier::REVERSED)
     }

@@ -1,4 +1,4 @@
-//! All of an event, and what keys do.
+//! Pages: details of an event, and help for the keys.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use textwrap::{Options, WordSplitter};
@@ -14,13 +14,13 @@ use crate::{
     help::KEYS,
 };
 
-/// Columns of labels.
+/// Width of the labels.
 const LABEL: usize = 9;
 
-/// Below this no line can be broken where words end.
+/// Minimum width for wrapping between words.
 const LEAST_WIDTH: usize = 12;
 
-/// The lines about the event that is chosen.
+/// Lines about the selected event.
 fn lines(app: &App, look: Look, width: usize) -> Vec<(Style, String)> {
     let Some(event) = app.event() else { return Vec::new() };
     let time = app.time(event.time, "%Y-%m-%d %H:%M:%S%.3f");
@@ -67,7 +67,7 @@ pub(super) fn below(app: &App, look: Look, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Everything about the chosen event, from a line on.
+/// Draws all details of the selected event, starting at a line.
 pub(super) fn detail(app: &mut App, look: Look, area: Rect, buffer: &mut Buffer) {
     let lines = lines(app, look, usize::from(area.width));
     let page = usize::from(area.height.saturating_sub(1)).max(1);

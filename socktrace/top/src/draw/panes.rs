@@ -1,4 +1,4 @@
-//! The tree and the lines.
+//! The panes: tree and lines.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{App, Event, app::View, event::Field, tree::Row};
 
-/// Columns of a number of a row, and of its times.
+/// Widths of a row's number and of its times.
 const NUMBER: usize = 6;
 const TIMES: usize = 18;
 
-/// Columns from which on there is more than one number.
+/// Minimum width for more than one number.
 const ALL_NUMBERS: usize = 34;
 
-/// Columns of a name that times have to leave.
+/// Minimum width of a name next to the times.
 const LEAST_NAME: usize = 22;
 
 /// A number in five columns.
@@ -28,7 +28,7 @@ pub(super) fn short(number: u64) -> String {
     }
 }
 
-/// The lines below a title in which the one at `at` is in sight.
+/// Index of the first visible line, such that the one at `at` is visible.
 fn scroll(first: usize, at: usize, count: usize, height: usize) -> usize {
     let first = first.min(count.saturating_sub(height));
     first.max((at + 1).saturating_sub(height)).min(at)
@@ -114,13 +114,13 @@ pub(super) fn lines(app: &mut App, look: Look, area: Rect, buffer: &mut Buffer) 
     for (place, (index, event)) in area.rows().zip(lines) {
         let style = look.severity(event.severity);
         let text = line(app, event, usize::from(place.width));
-        // Where lines have no keys the newest one is not chosen.
+        // Without focus, the newest line is not highlighted.
         let is_chosen = index == at && (has_keys || app.picked.is_some());
         put(buffer, place, &[(if is_chosen { chosen(style) } else { style }, &text)]);
     }
 }
 
-/// An event in so many columns.
+/// An event in a number of columns.
 fn line(app: &App, event: &Event, width: usize) -> String {
     let sign = if event.follows { '└' } else { event.severity.sign() };
     let mut text = format!("{sign} {} ", app.time(event.time, "%H:%M:%S"));
@@ -137,7 +137,7 @@ fn line(app: &App, event: &Event, width: usize) -> String {
     ];
     for (value, columns) in cells {
         let columns = columns.min(rest);
-        // The rest of a row belongs to one that has room for something.
+        // Skips further cells if there is too little room.
         if columns < 6 {
             break;
         }
@@ -148,7 +148,7 @@ fn line(app: &App, event: &Event, width: usize) -> String {
     cell(&text, width)
 }
 
-/// The row of a title, and what is below.
+/// Splits an area into a title row and the rest.
 fn split(area: Rect) -> Option<(Rect, Rect)> {
     let rest = Rect { y: area.y + 1, height: area.height.checked_sub(1)?, ..area };
     (area.width > 0).then_some((Rect { height: 1, ..area }, rest))

@@ -1,8 +1,8 @@
-//! Where things are on a screen of a size.
+//! Layout of the screen for a size.
 
 use ratatui::layout::Rect;
 
-/// Columns from which on there are two panes side by side.
+/// Minimum width for two panes side by side.
 const TWO_PANES: u16 = 76;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// What has no room is empty; `lines_first` says which pane stays where there is room for one.
+    /// Parts without room are empty; `lines_first` decides which pane is shown if only one fits.
     pub(super) fn of(area: Rect, lines_first: bool) -> Self {
         let height = area.height;
         let header = u16::from(height >= 3);
@@ -38,7 +38,7 @@ impl Places {
         let (detail, status) = (next(detail), next(status));
         let (mut tree, mut lines) = (Rect::default(), Rect::default());
         if area.width >= TWO_PANES {
-            // Room for the times of the first and the last event goes to the left.
+            // Extra columns for the times of the first and last event go to the left pane.
             let left = if area.width >= 120 { (area.width / 2).min(76) } else { area.width / 2 };
             tree = Rect { width: left, ..main };
             lines = Rect { x: main.x + left + 1, width: area.width - left - 1, ..main };
