@@ -69,7 +69,7 @@ pub(crate) struct NoSetup {
 }
 
 impl NoSetup {
-    /// The value of the option.
+    /// Setup as the option requests it.
     pub(crate) fn setup(&self) -> Setup {
         Setup { allowed: !self.no_setup, verbose: false }
     }

@@ -1,4 +1,4 @@
-//! What is written about this repository is so.
+//! Checks of CONTRIBUTING.md and Cargo.toml against the repository.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ fn contributing_names_paths_that_exist() {
     let text = fs::read_to_string(root.join("CONTRIBUTING.md")).expect("CONTRIBUTING.md");
     let top = ["socktrace/", "socktrace-ebpf/", "xtask/", "deploy/", "docs/"];
     let quoted = text.split('`').skip(1).step_by(2);
-    // In capitals a path has a place for a name.
+    // A path with a word in capitals is a template.
     let paths: Vec<_> = quoted
         .filter(|text| top.iter().any(|start| text.starts_with(start)))
         .filter(|path| !path.contains("NAME") && !path.contains("GROUP"))
@@ -27,7 +27,7 @@ fn every_crate_has_its_job_beside_it() {
     let lines: Vec<_> = section.lines().take_while(|line| !line.starts_with('[')).collect();
     let mut found = 0;
     for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ")) {
-        // Not the crates of this repository.
+        // Skips the crates of this repository.
         if !pair[1].contains("path = ") {
             found += 1;
             assert!(pair[0].starts_with('#'), "what is this for? {}", pair[1]);

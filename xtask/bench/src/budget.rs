@@ -1,14 +1,14 @@
-//! What socktrace costs, in a few sentences.
+//! The cost of socktrace, in a few sentences.
 
 use anyhow::{Context as _, Result};
 use xtask_common::figure::Figure;
 
 use crate::check::without_tool;
 
-/// The clock that times are given at: 3 GHz, and one instruction a cycle.
+/// Clock rate behind the times in the document: 3 GHz, at one instruction a cycle.
 const INSTRUCTIONS_A_MICROSECOND: u64 = 3_000;
 
-/// What somebody who runs it has to expect, by these figures.
+/// Describes, from these figures, what running socktrace costs.
 ///
 /// # Errors
 ///
@@ -39,10 +39,10 @@ pub(crate) fn budget(figures: &[Figure]) -> Result<String> {
     ))
 }
 
-/// A number of instructions, as such and as time.
+/// Formats a number of instructions, both as a count and as time.
 fn cost(instructions: u64) -> String {
     let tenths = (instructions * 10).div_ceil(INSTRUCTIONS_A_MICROSECOND);
-    // As exact as measurements are.
+    // No more exact than the measurements are.
     let rounded = instructions.div_ceil(100) * 100;
     let (thousands, rest) = (rounded / 1_000, rounded % 1_000);
     let number = if thousands > 0 { format!("{thousands},{rest:03}") } else { format!("{rest}") };

@@ -2,8 +2,8 @@
 
 use xtask_common::figure::{Figure, NO_TOOL, Unit};
 
-/// What a figure is compared by: what a tool adds to no tool in hundredths of a percent, where
-/// there is one to compare with, else its value.
+/// Value by which figures are compared, and whether it is a percentage: what a tool adds to the
+/// figure without any tool, in percent, if that was measured, else the figure's own value.
 #[must_use]
 pub fn compared(figure: &Figure, all: &[Figure]) -> (f64, bool) {
     match without_tool(figure, all) {
@@ -12,28 +12,30 @@ pub fn compared(figure: &Figure, all: &[Figure]) -> (f64, bool) {
     }
 }
 
-/// The figure of the same without any tool.
+/// The figure of the same measurement without any tool.
 #[must_use]
 pub fn without_tool(figure: &Figure, all: &[Figure]) -> Option<u64> {
     let same = |other: &&Figure| other.measured == figure.measured && other.subject == NO_TOOL;
     all.iter().find(same).map(|other| other.value)
 }
 
-/// What a value is more than another one, in percent.
+/// By how much a value exceeds another one, in percent.
 #[must_use]
 pub fn added(value: u64, base: u64) -> f64 {
     (exact(value) / exact(base) - 1.0) * 100.0
 }
 
-/// How much worse a figure may be than the recorded one: in points of a percentage, or as a part of
-/// it. The same build repeats to the instruction. Another one differs by half of that in the ports that
-/// the kernel chooses, in how full its tables are by then, and in what its timers interrupt.
+/// How much worse than the recorded figure a figure may be: in percentage points, or in the
+/// figure's own unit. The same build repeats to the instruction. Another build differs by half of
+/// this margin, through the ports that the kernel chooses, how full its tables are by then, and
+/// what its timers interrupt.
 fn noise(figure: &Figure, before: f64, is_percentage: bool) -> f64 {
     if is_percentage {
         return match figure.measured.as_str() {
-            // What every connection pays.
+            // Every connection pays this.
             "cost/orderly" => 0.5,
-            // A short run of the same build has shown 4.5 points more than the recorded one. Why is not known.
+            // A short run of the same build has shown 4.5 points more than the recorded run, for an
+            // unknown reason.
             cgroups if cgroups.starts_with("cgroups/") => f64::max(5.0, before.abs() * 0.3),
             _ => f64::max(3.0, before.abs() * 0.2),
         };
@@ -41,17 +43,18 @@ fn noise(figure: &Figure, before: f64, is_percentage: bool) -> f64 {
     match figure.unit {
         Unit::Instructions | Unit::Rate => before * 0.25,
         Unit::Verified => before * 0.02,
-        // What one more variable takes, as compilers differ.
+        // Room for one more variable, as compilers differ.
         Unit::Stack => 32.0,
-        // Which pages of the program and of its allocator a run has touched differs.
+        // The pages of the program and of its allocator that a run touches differ.
         Unit::Bytes => f64::max(1_500_000.0, before * 0.15),
-        // Nothing at all stays nothing at all.
+        // Zero stays zero.
         Unit::Count => before * 0.1,
         Unit::Size => 0.0,
     }
 }
 
-/// What is worse than it was by more than its noise, in words. Other people's tools are not.
+/// Describes each figure of socktrace that is worse than the recorded one by more than its noise.
+/// Figures of other tools are not checked.
 #[must_use]
 pub fn worse(before: &[Figure], now: &[Figure]) -> Vec<String> {
     let ours = now.iter().filter(|figure| figure.subject.starts_with("socktrace"));
@@ -78,7 +81,7 @@ pub fn worse(before: &[Figure], now: &[Figure]) -> Vec<String> {
 }
 
 fn exact(value: u64) -> f64 {
-    // Past 2^53 the last bits do not matter.
+    // Beyond 2^53, the last bits do not matter.
     #[expect(clippy::cast_precision_loss, reason = "figures are measured")]
     {
         value as f64

@@ -1,4 +1,4 @@
-//! Shows figures: as lines, and as docs/performance.md.
+//! Output of figures: as lines of text, and as docs/performance.md.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -11,17 +11,17 @@ use crate::{
     recorded::{KernelFigures, Recorded},
 };
 
-/// What begins the first part of the document that is written by this program, what ends it, and what
-/// begins the second part, after which nothing is kept.
+/// Markers in the document: the start and the end of the first generated part, and the start of the
+/// second one, after which nothing is kept.
 const SUMMARY: &str =
     "<!-- Written by `cargo xtask bench --write-docs`, up to the next such line. -->\n";
 const SUMMARY_END: &str = "<!-- No more of it. -->\n";
 const DETAILS: &str = "<!-- Written by `cargo xtask bench --write-docs`, to the end. -->\n";
 
-/// The kernel whose figures are given in sentences.
+/// The kernel whose figures the introductory sentences use.
 const USUAL: &str = "6.12";
 
-/// Columns of the table of costs: the tools, in this order.
+/// Columns of the table of costs: the tools and their titles, in this order.
 const TOOLS: [(&str, &str); 16] = [
     ("a counter at each hook", "floor"),
     ("socktrace", "`socktrace`"),
@@ -41,7 +41,7 @@ const TOOLS: [(&str, &str); 16] = [
     ("tcpconnlat", "tcpconnlat"),
 ];
 
-/// Figures as lines.
+/// Formats figures as lines of text.
 #[must_use]
 pub fn plain(figures: &[Figure]) -> String {
     let lines = figures.iter().map(|figure| {
@@ -56,11 +56,11 @@ pub fn plain(figures: &[Figure]) -> String {
     lines.collect()
 }
 
-/// Writes the document at `path`, docs/performance.md, whose other parts are kept.
+/// Rewrites the generated parts of the document at `path`, docs/performance.md, and keeps the rest.
 ///
 /// # Errors
 ///
-/// When it cannot be written, or has lost the lines between its parts.
+/// When it cannot be written, or lacks one of the markers.
 pub fn write(path: &Path, recorded: &Recorded) -> Result<()> {
     let old =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -90,7 +90,7 @@ fn renewed(old: &str, recorded: &Recorded) -> Result<String> {
     Ok(text)
 }
 
-/// What was aimed at, and what came of it.
+/// Writes the table of targets, and whether each was met.
 fn targets(text: &mut String, figures: &[Figure]) -> Result<()> {
     let value = |measured: &str, subject: &str| {
         let found =
@@ -150,7 +150,7 @@ fn targets(text: &mut String, figures: &[Figure]) -> Result<()> {
     row("counters exact in every storm".into(), format!("{wrong} counted wrongly"), wrong == 0)?;
     let lost = value("storm/not streamed of them", "socktrace")?.value;
     row("no failure of a storm neither shown nor summed up".into(), format!("{lost}"), lost == 0)?;
-    // Measured by itself.
+    // Measured in a run of its own.
     let keeping = "socktrace --no-stream --history";
     if let Ok(bytes) = value("history/bytes of a failure, with index and log", keeping) {
         let bytes = bytes.value;
@@ -177,7 +177,7 @@ fn targets(text: &mut String, figures: &[Figure]) -> Result<()> {
     Ok(())
 }
 
-/// What each tool adds to each workload.
+/// Writes the table of what each tool adds to each workload.
 fn costs(text: &mut String, figures: &[Figure]) -> Result<()> {
     let titles = TOOLS.map(|(_, title)| title).join(" | ");
     writeln!(
@@ -206,7 +206,7 @@ fn costs(text: &mut String, figures: &[Figure]) -> Result<()> {
     Ok(())
 }
 
-/// What each program costs.
+/// Writes the table of what each BPF program costs.
 fn programs(text: &mut String, kernel: &KernelFigures) -> Result<()> {
     let measured = |prefix: &'static str| {
         let all = kernel.figures.iter().filter(|figure| figure.subject == "socktrace");
@@ -242,7 +242,7 @@ fn programs(text: &mut String, kernel: &KernelFigures) -> Result<()> {
     Ok(())
 }
 
-/// All the rest.
+/// Writes the table of all other figures.
 fn others(text: &mut String, figures: &[Figure]) -> Result<()> {
     writeln!(text, "\n| measured | with | |\n|---|---|---:|")?;
     let shown_above = ["cost/", "program/", "verified/", "stack/"];

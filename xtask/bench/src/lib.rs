@@ -1,4 +1,4 @@
-//! Measures socktrace beside other tools, and shows and compares what was measured.
+//! Measurements of socktrace next to other tools, and their output and comparison.
 
 mod budget;
 pub mod check;

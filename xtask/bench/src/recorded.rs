@@ -1,4 +1,4 @@
-//! The figures that later runs are compared with.
+//! Recorded figures, which later runs are compared with.
 
 use std::{
     collections::BTreeMap,
@@ -14,21 +14,21 @@ use xtask_common::figure::Figure;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Recorded(BTreeMap<String, KernelFigures>);
 
-/// What was measured on one kernel.
+/// Figures of one kernel.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct KernelFigures {
-    /// Debian's name of the package.
+    /// Name of its Debian package.
     pub package: String,
-    /// What was measured.
+    /// The figures.
     pub figures: Vec<Figure>,
 }
 
 impl Recorded {
-    /// What is recorded in the tree.
+    /// Reads the figures recorded in the tree; none if there is no file.
     ///
     /// # Errors
     ///
-    /// When the file is there and cannot be read.
+    /// When the file exists but cannot be read.
     pub fn read() -> Result<Self> {
         let path = path();
         if !path.exists() {
@@ -38,14 +38,14 @@ impl Recorded {
         serde_json::from_slice(&text).with_context(|| format!("{} has no figures", path.display()))
     }
 
-    /// Writes it back.
+    /// Writes the figures to the tree.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
     pub fn write(&self) -> Result<()> {
         let path = path();
-        // A line for each figure, so that a change is a line too.
+        // One figure per line, so that a changed figure is a changed line.
         let text = serde_json::to_string(self)?
             .replace("\"figures\":[", "\"figures\":[\n")
             .replace("},{\"measured\"", "},\n{\"measured\"")
@@ -53,7 +53,7 @@ impl Recorded {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The figures of a kernel series, none if it has not been measured.
+    /// Figures of a kernel series; empty if it has not been measured.
     #[must_use]
     pub fn of(&self, series: &str) -> &[Figure] {
         self.0.get(series).map_or(&[], |kernel| &kernel.figures)
@@ -65,7 +65,7 @@ impl Recorded {
         self.0.insert(series.to_owned(), kernel);
     }
 
-    /// Replaces those figures of a kernel series that were measured again, and adds new ones.
+    /// Replaces the figures of a kernel series that were measured again, and adds new ones.
     pub fn update(&mut self, series: &str, package: &str, figures: Vec<Figure>) {
         let mut all = self.of(series).to_vec();
         for figure in figures {
@@ -80,7 +80,7 @@ impl Recorded {
         self.set(series, package, all);
     }
 
-    /// What was measured, by kernel series.
+    /// Figures, by kernel series.
     pub fn kernels(&self) -> impl Iterator<Item = (&str, &KernelFigures)> {
         self.0.iter().map(|(series, kernel)| (series.as_str(), kernel))
     }

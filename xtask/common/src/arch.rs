@@ -1,30 +1,30 @@
-//! The processor architectures that socktrace is built and tested for, and all that differs between
-//! them here.
+//! Processor architectures that socktrace is built and tested for, and everything here that differs
+//! between them.
 
-/// An architecture. A new one is one more constant.
+/// An architecture. To add one, add a constant.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arch {
-    /// Debian's name, and the one in options and output.
+    /// Debian's name for it, also used in options and output.
     pub name: &'static str,
-    /// What Rust calls the target whose programs run on it.
+    /// Rust's target for programs that run on it.
     pub rust_target: &'static str,
-    /// What GCC calls it: the prefix of cross compilers, and the directory of its libraries.
+    /// GCC's name for it: the prefix of cross compilers, and the directory of its libraries.
     pub gnu: &'static str,
-    /// Where programs look for their dynamic loader.
+    /// Path at which programs look for their dynamic loader.
     pub loader: &'static str,
-    /// QEMU's program that emulates it, and the Debian package that has it.
+    /// QEMU's program that emulates it, and the Debian package with that program.
     pub qemu: (&'static str, &'static str),
-    /// Which machine that is.
+    /// Options of QEMU that choose the machine.
     pub machine: &'static [&'static str],
-    /// The processor, where it is emulated.
+    /// Model of the processor when it is emulated.
     pub processor: &'static str,
-    /// What its kernel needs on the command line there.
+    /// Arguments that its kernel needs on that machine.
     pub kernel_arguments: &'static str,
-    /// What adds a second serial port with QEMU's character device `reports` behind it.
+    /// Options that add a second serial port, connected to QEMU's character device `reports`.
     pub report_port: [&'static str; 2],
-    /// The first serial port, as its kernel names it.
+    /// First serial port, as the kernel names it.
     pub console: &'static str,
-    /// The second one.
+    /// Second serial port, as the kernel names it.
     pub reports: &'static str,
 }
 
@@ -36,7 +36,7 @@ const AMD64: Arch = Arch {
     qemu: ("qemu-system-x86_64", "qemu-system-x86"),
     machine: &[],
     processor: "max",
-    // On a busy host the emulated timer is late, which Linux would take for a broken one.
+    // On a busy host the emulated timer is late, and Linux would take it for a broken one.
     kernel_arguments: "no_timer_check",
     report_port: ["-serial", "chardev:reports"],
     console: "ttyS0",
@@ -50,31 +50,31 @@ const ARM64: Arch = Arch {
     loader: "/lib/ld-linux-aarch64.so.1",
     qemu: ("qemu-system-aarch64", "qemu-system-arm"),
     machine: &["-machine", "virt,gic-version=max"],
-    // The kind that servers have. Pointer authentication, which `max` would add, takes most of the
-    // time where it is emulated.
+    // A processor as servers have it. `max` would add pointer authentication, whose emulation takes
+    // most of the time.
     processor: "neoverse-n1",
     kernel_arguments: "",
-    // The machine has one port of its own.
+    // The machine has only one port.
     report_port: ["-device", "pci-serial,chardev=reports"],
     console: "ttyAMA0",
     reports: "ttyS0",
 };
 
 impl Arch {
-    /// x86 with 64 bits, whose kernels' type information is in the tree.
+    /// 64-bit x86, the architecture of the kernels whose BTF is in the tree.
     pub const AMD64: &Self = &AMD64;
 
     /// Every architecture.
     pub const ALL: [&Self; 2] = [&AMD64, &ARM64];
 
-    /// The one that this program is compiled for.
+    /// The architecture that this program is compiled for.
     pub const OWN: &Self = if cfg!(target_arch = "aarch64") { &ARM64 } else { &AMD64 };
 
-    /// The architecture of this name.
+    /// Looks up an architecture by its name.
     ///
     /// # Errors
     ///
-    /// When there is none: the message has the choices.
+    /// When the name is unknown; the message lists the choices.
     pub fn named(name: &str) -> Result<&'static Self, String> {
         Self::ALL.into_iter().find(|arch| arch.name == name).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|arch| arch.name).collect();
@@ -82,19 +82,19 @@ impl Arch {
         })
     }
 
-    /// Whether programs of this machine run on it.
+    /// Whether programs for it run on this machine.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self == Self::OWN
     }
 
-    /// The linker for its programs, where they are not this machine's own.
+    /// Linker for its programs when cross-compiling.
     #[must_use]
     pub fn cross_linker(&self) -> String {
         format!("{}-gcc", self.gnu)
     }
 
-    /// The Debian packages with that linker and the C library to link with.
+    /// Debian packages with that linker and a C library to link with.
     #[must_use]
     pub fn cross_packages(&self) -> [String; 2] {
         [format!("gcc-{}", self.gnu.replace('_', "-")), format!("libc6-dev-{}-cross", self.name)]

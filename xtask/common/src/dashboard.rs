@@ -1,30 +1,30 @@
-//! The queries of the dashboard in `deploy/grafana`, as Prometheus is asked them.
+//! Queries of the dashboard in `deploy/grafana`, as Grafana sends them to Prometheus.
 
 use serde_json::Value;
 
 /// The dashboard as Grafana reads it.
 pub const JSON: &str = include_str!("../../../deploy/grafana/socktrace.json");
 
-/// What Grafana puts instead of its variables for times.
+/// Values that Grafana substitutes for its time variables.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// `$__rate_interval`: over how long rates are taken.
+    /// `$__rate_interval`: the interval over which rates are computed.
     pub rate_interval: &'static str,
-    /// `$__range`: how much is shown.
+    /// `$__range`: the time range shown.
     pub range: &'static str,
 }
 
-/// The last hour, with rates over as long as most rules take them.
+/// The last hour, with rates over the interval that most rules use.
 pub const HOUR: Times = Times { rate_interval: "5m", range: "1h" };
 
 /// Pixels from one row of Grafana's grid to the next.
 const ROW: u64 = 38;
 
-/// Pixels for its panels, from top to bottom.
+/// Height of all panels together, in pixels.
 ///
 /// # Errors
 ///
-/// When the dashboard is not JSON, or a panel has no place.
+/// When the dashboard is not JSON, or a panel has no position.
 pub fn height() -> Result<u64, String> {
     let dashboard: Value = serde_json::from_str(JSON).map_err(|error| error.to_string())?;
     let panels = dashboard["panels"].as_array().ok_or("no panels")?;
@@ -41,15 +41,15 @@ pub fn height() -> Result<u64, String> {
 pub struct Query {
     /// The title of its panel, or the name of its annotations.
     pub panel: String,
-    /// The panel's id and the query's, or the name of the annotations.
+    /// Ids of the panel and of the query, or the name of the annotations.
     pub id: String,
-    /// Queries to Prometheus.
+    /// The query expression.
     pub expr: String,
-    /// Whether it is asked for the whole range, and not for its end only.
+    /// Whether it is a range query. If not, it is evaluated at the end of the range only.
     pub over_range: bool,
 }
 
-/// All queries, with everything chosen that there is to choose.
+/// All queries, with every choice of the dashboard's variables selected.
 ///
 /// # Errors
 ///
@@ -88,7 +88,7 @@ pub fn queries(times: Times) -> Result<Vec<Query>, String> {
     targets.chain(annotations).collect()
 }
 
-/// What a schema made of Grafana's types says against a value.
+/// Violations in a value of a schema made from Grafana's types.
 #[cfg(test)]
 pub(crate) fn differences(schema: &str, value: &Value) -> Vec<String> {
     let schema = serde_json::from_str(schema).expect("a schema");
@@ -110,7 +110,7 @@ mod tests {
     const CARGO: &str = include_str!("../../../Cargo.toml");
     const PATTERNS: &str = include_str!("../../../docs/patterns.md");
 
-    /// What Grafana's types do not have, as it belongs to Prometheus's part in Grafana.
+    /// Fields that Grafana's types lack, because they belong to its Prometheus data source.
     const OF_PROMETHEUS: [&str; 4] = ["expr", "step", "textFormat", "titleFormat"];
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
         let found = differences(schema, &dashboard);
         assert!(found.is_empty(), "{found:#?}");
 
-        // The schemas must be of use.
+        // The schemas must reject something.
         dashboard["panels"][0]["title"] = json!(1);
         dashboard["styles"] = json!("dark");
         assert_eq!(differences(schema, &dashboard).len(), 2);
@@ -161,7 +161,7 @@ mod tests {
             .collect()
     }
 
-    /// Expressions of the rules, and annotations, without comments and names of groups.
+    /// Expressions and annotations of the rules, without comments and group names.
     fn rules() -> String {
         let is_text = |line: &&str| {
             let line = line.trim_start();

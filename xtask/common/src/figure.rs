@@ -1,10 +1,10 @@
-//! What a benchmark measured.
+//! Results of benchmarks.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Names of what can be measured.
+/// Names of all measurements.
 pub const MEASUREMENTS: [&str; 10] =
     ["cost", "programs", "storm", "start", "idle", "growth", "scrape", "export", "history", "top"];
 
@@ -13,7 +13,7 @@ pub const MEASUREMENTS: [&str; 10] =
 pub struct Figure {
     /// Name of the measurement, as a path: `cost/reset_after_accept`.
     pub measured: String,
-    /// With which tool; [`NO_TOOL`] for none.
+    /// Tool that was measured; [`NO_TOOL`] for none.
     pub subject: String,
     /// Unit of the value.
     pub unit: Unit,
@@ -27,7 +27,7 @@ impl fmt::Display for Figure {
     }
 }
 
-/// The subject of figures without any tool, which others are compared with.
+/// Subject of the baseline figures, measured without any tool.
 pub const NO_TOOL: &str = "no tool";
 
 /// Unit of a value.
@@ -38,14 +38,14 @@ pub enum Unit {
     Instructions,
     /// Instructions that the verifier followed. Fewer are better.
     Verified,
-    /// Bytes of the stack of 512 that a program has. Fewer are better.
+    /// Bytes of stack that a program uses, of 512. Fewer are better.
     Stack,
-    /// Bytes, of 1,024 to the kilobyte. Fewer are better.
+    /// Bytes, with 1,024 to the kilobyte. Fewer are better.
     Bytes,
-    /// Things that happen or not, of which fewer are better.
+    /// A count. Fewer are better.
     Count,
     /// Events in 10^9 instructions. More are better.
     Rate,
-    /// How big something was that other figures go with.
+    /// Amount that other figures refer to. Neither more nor fewer is better.
     Size,
 }

@@ -1,44 +1,44 @@
-//! What the host of several guests and their agents say to each other: JSON lines by TCP.
+//! Protocol between the host of several guests and the agents in them: JSON lines over TCP.
 
 use serde::{Deserialize, Serialize};
 
-/// Where guests find the host.
+/// Address at which guests reach the host.
 pub const HOST: &str = "10.0.2.2";
 
-/// The client, as its own network knows it.
+/// The client's address in its own network.
 pub const CLIENT: &str = "10.1.0.2";
-/// The router, as the client knows it: what it gets for ports of the server, it passes on.
+/// The router's address in the client's network. The router forwards the server's ports.
 pub const ROUTER: &str = "10.1.0.1";
-/// The server, as its own network knows it.
+/// The server's address in its own network.
 pub const SERVER: &str = "10.2.0.2";
-/// The router there.
+/// The router's address in the server's network.
 pub const ROUTER_AT_SERVER: &str = "10.2.0.1";
 
-/// In a network of its own behind the client, and in one behind the server.
+/// Address used twice: in a network behind the client, and in another one behind the server.
 pub const TWIN: &str = "192.168.7.2";
 /// The port that both of them use.
 pub const TWIN_PORT: u16 = 40_000;
 
-/// The ports that the router passes on.
+/// First and last of the ports that the router forwards.
 pub const PORTS: (u16, u16) = (7_000, 7_999);
 
-/// Reported instead of the output of a process that has ended.
+/// Reported for a process that has ended, in place of output.
 pub const ENDED: &str = "ended";
 
-/// What a guest is.
+/// Role of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Connects.
     Client,
-    /// Stands between, translates addresses, and has no socktrace.
+    /// Stands between the two, translates addresses, and does not run socktrace.
     Router,
     /// Listens.
     Server,
 }
 
 impl Role {
-    /// Its name, and its guest's.
+    /// Name of the role, and of its guest.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -49,19 +49,19 @@ impl Role {
     }
 }
 
-/// What a process does at one end of a connection.
+/// Behavior of a process at one end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// Connects, sends a request and reads until it is over.
+    /// Connects, sends a request, and reads until the connection ends.
     Ask,
-    /// Connects, and reads until it is over.
+    /// Connects, and reads until the connection ends.
     Wait,
     /// Connects, sends a request, reads to the end, and writes again.
     AskTooLate,
     /// Connects, sends a request, and reads with keepalive.
     Keepalive,
-    /// Connects, sends a request, reads the answer, and sends another when it is said to.
+    /// Connects, sends a request, reads the answer, and sends another request when told to.
     AskAgain,
     /// Closes with a request unread.
     CloseUnread,
@@ -69,42 +69,42 @@ pub enum Part {
     Abort,
     /// Leaves a request unread until it is killed.
     Hold,
-    /// Listens, does not accept, and stops listening when it is said to.
+    /// Listens without accepting, and stops listening when told to.
     StopListening,
     /// Reads a request and closes.
     Close,
-    /// Reads a request, and then until it is over.
+    /// Reads a request, and then reads until the connection ends.
     Serve,
-    /// Answers a request, and sends more when it is said to.
+    /// Answers a request, and sends more when told to.
     Push,
 }
 
 /// A process to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// The name of its program: no two have the same.
+    /// Name of its program, which is unique.
     pub name: String,
-    /// What it does.
+    /// Its behavior.
     pub part: Part,
-    /// Where it listens, or connects to.
+    /// Address that it listens on or connects to.
     pub address: String,
-    /// Whether it is in the network behind this host.
+    /// Whether it runs in the network behind this host.
     pub is_twin: bool,
 }
 
-/// Orders of the host to a guest.
+/// Orders from the host to a guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Run this command by the shell.
+    /// Run this command in the shell.
     Shell(String),
     /// Start a process.
     Start(End),
     /// Let the process of this name continue.
     GoOn(String),
-    /// Kill it.
+    /// Kill the process of this name.
     Kill(String),
-    /// Stop socktrace, and end.
+    /// Stop socktrace, and exit.
     End,
 }
 
@@ -112,14 +112,14 @@ pub enum Order {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Word {
-    /// It is ready, as the first thing.
+    /// The guest is ready. Always the first answer.
     Ready(Role),
-    /// An order is carried out.
+    /// An order was carried out.
     Done,
     /// An order failed.
     Failed(String),
-    /// A process said this.
+    /// Name of a process, and a line of its output.
     Said(String, String),
-    /// What socktrace said until its end.
+    /// Output of socktrace up to its end.
     Ended(String),
 }

@@ -1,6 +1,6 @@
-//! What socktrace is known not to see on some kernels. Everything else that is missing is news.
+//! Known gaps of socktrace on some kernels. Any other gap is news.
 
-/// Hooks, by their stable names, that a series has no place for.
+/// Hooks, by their stable names, that a series has no function for.
 #[must_use]
 pub fn absent_hooks(series: &str) -> &'static [&'static str] {
     match series {
@@ -9,7 +9,7 @@ pub fn absent_hooks(series: &str) -> &'static [&'static str] {
     }
 }
 
-/// What a series hides although the hooks are there: words of the plan.
+/// Gaps of a series that has the hooks, in words of the plan.
 #[must_use]
 pub fn losses(series: &str) -> &'static [&'static str] {
     match series {
@@ -18,9 +18,9 @@ pub fn losses(series: &str) -> &'static [&'static str] {
     }
 }
 
-/// Resets without an RST: the kernel does not pass `tcp_reset` the segment.
+/// Resets without an RST: the kernel does not pass the segment to `tcp_reset`.
 pub const DATA_AFTER_SHUTDOWN: &str = "data_after_shutdown";
 
-/// Accepts that fail and are no system calls: the verifier up to 5.16 refuses the pointer to the
+/// Failing accepts that are not system calls. Up to 5.16, the verifier rejects the pointer to the
 /// errno that `inet_csk_accept` takes.
 pub const FAILING_ACCEPTS: &str = "accepts by io_uring that fail";

@@ -1,4 +1,4 @@
-//! Asks servers for pages.
+//! A minimal HTTP client.
 
 use std::{
     io::{Read as _, Write as _},
@@ -7,10 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Where socktrace serves its metrics unless its configuration says otherwise.
+/// Default address of socktrace's metrics.
 pub const METRICS: ([u8; 4], u16) = ([127, 0, 0, 1], 10_054);
 
-/// The metrics page of a daemon at the default address.
+/// Fetches the metrics page of the daemon at the default address.
 ///
 /// # Errors
 ///
@@ -19,7 +19,7 @@ pub fn get_metrics() -> Result<String> {
     get(METRICS.into(), "/metrics")
 }
 
-/// A page, by HTTP.
+/// Fetches a page by HTTP.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub fn get(address: SocketAddr, path: &str) -> Result<String> {
     answer(stream, path)
 }
 
-/// The answer to a request with this body and media type.
+/// Posts a body of this media type by HTTP, and returns the answer.
 ///
 /// # Errors
 ///

@@ -1,17 +1,17 @@
-//! Leaves the keys that interrupt programs to a child: Ctrl-C and Ctrl-\ reach a whole group of
-//! processes, and who waits for a child has to outlive it.
+//! Leaves the keys that interrupt programs to a child. Ctrl-C and Ctrl-\ reach a whole process
+//! group, but a process that waits for its child has to outlive it.
 
 use std::{io, mem, os::unix::process::CommandExt as _, process::Command};
 
 use nix::sys::signal::{SigSet, Signal};
 
-/// While it lives, the calling thread and the threads it starts are not interrupted. What came
-/// meanwhile is delivered when it is dropped.
+/// Blocks interruption of the calling thread, and of threads it starts, until dropped. Signals that
+/// arrive in the meantime are delivered then.
 #[derive(Debug)]
 pub struct Shield(SigSet);
 
 impl Shield {
-    /// Shields this thread, but not what `command` will run.
+    /// Shields this thread, but not the program that `command` will run.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl Shield {
 
 impl Drop for Shield {
     fn drop(&mut self) {
-        // It fails for an invalid mask only, and this one has been set before.
+        // Fails only for an invalid mask, and this one has been set before.
         let _: nix::Result<()> = self.0.thread_unblock();
     }
 }

@@ -1,28 +1,28 @@
-//! What a guest is booted for.
+//! The job that a guest is booted for, and the files that it finds.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a guest finds its job.
+/// Path of the job in a guest.
 pub const PATH: &str = "/job.json";
 
-/// Where a guest finds the paths of the kernel modules to load, one a line and in order.
+/// Path of the list of kernel modules to load, one path per line, in load order.
 pub const MODULES: &str = "/modules.list";
 
-/// Where a guest finds the names of the modules that its kernel should have and has not, one a line.
+/// Path of the list of modules that the guest's kernel should have but lacks, one name per line.
 pub const ABSENT_MODULES: &str = "/modules.absent";
 
-/// Where a guest finds the packages to install, as `0.deb`, `1.deb` and so on, oldest first.
+/// Directory with the packages to install, as `0.deb`, `1.deb` and so on, oldest first.
 pub const PACKAGES: &str = "/packages";
 
-/// Where a guest finds what the container image is made of, its recipe included.
+/// Directory with the files that the container image is made from, including its recipe.
 pub const IMAGE: &str = "/image";
 
-/// How the names of the scenarios begin that need a system with systemd.
+/// Prefix of the names of scenarios that need a system with systemd.
 pub const SYSTEM_SCENARIO: &str = "system_";
 
-/// One command, run with the console as its terminal; the guest powers off when it ends.
+/// A command, run with the console as its terminal. The guest powers off when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The program and its arguments.

@@ -1,4 +1,4 @@
-//! What the programs on both sides of a virtual machine agree on, or both do.
+//! Definitions and helpers shared by the programs on both sides of a virtual machine.
 
 pub mod arch;
 pub mod cgroup;

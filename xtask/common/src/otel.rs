@@ -1,4 +1,4 @@
-//! What `deploy/otel` ships, as engines are given it.
+//! Contents of `deploy/otel`, as `ClickHouse` and Grafana get them.
 
 use serde_json::Value;
 
@@ -8,8 +8,8 @@ pub const SCHEMA: &str = include_str!("../../../deploy/otel/clickhouse.sql");
 /// The dashboard as Grafana reads it.
 pub const DASHBOARD: &str = include_str!("../../../deploy/otel/grafana.json");
 
-/// What Grafana and its data source put instead of variables and macros: everything is chosen that there
-/// is to choose, of all time.
+/// Values for the variables and macros of Grafana and its data source: every choice is selected,
+/// and the time range is unlimited.
 const VARIABLES: [(&str, &str); 5] = [
     ("$__fromTime", "toDateTime('1971-01-01 00:00:00')"),
     ("$__toTime", "toDateTime('2100-01-01 00:00:00')"),
@@ -18,7 +18,7 @@ const VARIABLES: [(&str, &str); 5] = [
     ("${service:sqlstring}", "SELECT service FROM otel.failures"),
 ];
 
-/// The statements of the schema, one by one.
+/// Splits the schema into statements.
 #[must_use]
 pub fn statements() -> Vec<String> {
     let lines = SCHEMA.lines().filter(|line| !line.trim_start().starts_with("--"));
@@ -27,11 +27,12 @@ pub fn statements() -> Vec<String> {
     statements.map(str::to_owned).collect()
 }
 
-/// What the dashboard asks `ClickHouse`: title and query of each panel, and name and query of each variable.
+/// The dashboard's queries to `ClickHouse`: title and query of each panel, and name and query of
+/// each variable.
 ///
 /// # Errors
 ///
-/// When the dashboard is not JSON, or something has no query.
+/// When the dashboard is not JSON, or a query is missing.
 pub fn queries() -> Result<Vec<(String, String)>, String> {
     let dashboard: Value = serde_json::from_str(DASHBOARD).map_err(|error| error.to_string())?;
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -67,14 +68,14 @@ mod tests {
         include_str!("../../../deploy/otel/collector-kubernetes.yaml"),
         include_str!("../../../deploy/otel/builder.yaml"),
     ];
-    /// What is documented to be sent, and what sends it.
+    /// Documentation of what is sent, and the code that sends it.
     const DOCUMENTED: &str = include_str!("../../../docs/otlp.md");
     const SENT: [&str; 2] = [
         include_str!("../../../socktrace/src/otlp/record.rs"),
         include_str!("../../../socktrace/src/otlp/resource.rs"),
     ];
 
-    /// What has a name in a text, of the kind of attributes.
+    /// Quoted words of a text that look like names of attributes.
     fn quoted(text: &str, quote: char) -> BTreeSet<&str> {
         let is_name = |word: &&str| {
             word.contains('.')
@@ -140,7 +141,7 @@ mod tests {
         assert!(found.is_empty(), "{found:#?}");
     }
 
-    /// The Collector itself checks them in `cargo xtask fleet`.
+    /// The Collector itself checks these files in `cargo xtask fleet`.
     #[test]
     fn the_collectors_files_are_yaml() {
         for text in COLLECTOR {

@@ -1,5 +1,5 @@
-//! What a guest reports to the host: JSON lines on a serial port of their own, so that nothing the
-//! kernel or a program prints gets between them.
+//! Reports of a guest to the host: JSON lines on a serial port of their own, so that no output of
+//! the kernel or of a program gets between them.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +15,16 @@ use serde_json::Value;
 
 use crate::figure::Figure;
 
-/// The environment variable that names the file reports are written to.
+/// Environment variable with the path of the file that reports are written to.
 pub const VARIABLE: &str = "GUEST_REPORT";
 
 /// One report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Report {
-    /// The guest has booted, and its command starts. Written by the guest's init.
+    /// The guest has booted, and its command starts. Sent by the guest's init.
     Up,
-    /// What will be run. The first report of a test boot; a scenario it names and that gets no
+    /// Scenarios about to run. The first report of a test boot. A scenario named here that gets no
     /// verdict has failed.
     Plan {
         /// Names of scenarios.
@@ -39,54 +39,54 @@ pub enum Report {
     Scenario {
         /// Its name.
         name: String,
-        /// Whether all was as expected.
+        /// Whether everything was as expected.
         passed: bool,
         /// Cause and family of each failure that socktrace had to report.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         covers: Vec<String>,
-        /// What was not, in full. Empty when it passed.
+        /// Full description of what was not as expected. Empty if it passed.
         detail: String,
     },
-    /// A scenario cannot be made on this kernel, which is no fault.
+    /// A scenario cannot run on this kernel, which is not a failure.
     Skipped {
         /// Its name.
         name: String,
-        /// What is missing.
+        /// The missing prerequisite.
         reason: String,
     },
-    /// socktrace would not start in the guest.
+    /// socktrace did not start in the guest.
     Refused {
         /// Its exit code.
         exit: i32,
-        /// What it wrote to stderr, with the verifier's words if it was the verifier.
+        /// Its output to stderr, including the verifier's log if the verifier rejected a program.
         stderr: String,
     },
-    /// Something worth showing beside the verdicts.
+    /// A remark worth showing next to the verdicts.
     Note {
-        /// A line or more.
+        /// One or more lines.
         text: String,
     },
     /// A benchmark's result.
     Figure(Figure),
-    /// What Prometheus has to answer when the dashboard is shown.
+    /// Prometheus's answers to the queries of the dashboard.
     History(History),
-    /// The guest's command ended. The last report; written by the guest's init.
+    /// The guest's command has ended. The last report; sent by the guest's init.
     Exit {
-        /// The exit code, or 128 and the signal.
+        /// The exit code, or 128 plus the signal.
         code: i32,
     },
 }
 
-/// What happened over a while, as Prometheus recorded it. Times are in seconds since 1970.
+/// Recorded values of Prometheus over a period. Times are in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// The beginning.
+    /// Start of the period.
     pub from: u64,
-    /// The end.
+    /// End of the period.
     pub to: u64,
     /// Seconds from one value to the next.
     pub step: u64,
-    /// The `data` of each answer, by the [id](crate::dashboard::Query::id) of the query.
+    /// The `data` of each answer, by the [id](crate::dashboard::Query::id) of its query.
     pub answers: BTreeMap<String, Value>,
 }
 
@@ -95,7 +95,7 @@ pub struct History {
 pub struct Reporter(Option<File>);
 
 impl Reporter {
-    /// A reporter to the file that the environment names, or to stdout if it names none.
+    /// Reports to the file named in the environment, or to stdout if none is named.
     ///
     /// # Errors
     ///
@@ -107,19 +107,19 @@ impl Reporter {
         }
     }
 
-    /// A reporter to this file, which may be a serial port.
+    /// Reports to this file, which may be a serial port.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened.
     pub fn open(path: &str) -> io::Result<Self> {
-        // A port must not become the terminal of who opens it.
+        // A port must not become the controlling terminal.
         let file = OpenOptions::new().append(true).custom_flags(libc::O_NOCTTY).open(path)?;
         Ok(Self(Some(file)))
     }
 
-    /// Writes one report. It has left the guest when this returns, and is not lost if the kernel
-    /// panics next.
+    /// Writes a report. When this returns, the report has left the guest, and is not lost even if
+    /// the kernel panics next.
     ///
     /// # Errors
     ///

@@ -1,24 +1,23 @@
-//! How much of the catalogue runs on a kernel.
+//! Parts of the catalogue that can run on a kernel.
 
-/// A part of the catalogue. Each includes those before it.
+/// A part of the catalogue. Each one includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Each cause in each family that has it, so that the table of what was covered is the same
-    /// with these alone.
+    /// Each cause in each family that has it, so that these alone give the same coverage table.
     Quick,
-    /// Also every scenario that 5.10 has hooks or expectations of its own for.
+    /// Also every scenario for which 5.10 has different hooks or expectations.
     Differing,
-    /// Also every other scenario, in one family where the call does not depend on it.
+    /// Also every other scenario, in one family if the call does not depend on it.
     Whole,
     /// Every scenario in every family.
     Full,
 }
 
 impl Scope {
-    /// Every one, smallest first.
+    /// All scopes, smallest first.
     pub const ALL: [Self; 4] = [Self::Quick, Self::Differing, Self::Whole, Self::Full];
 
-    /// Its name in options and lists.
+    /// Name in options and lists.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -29,7 +28,7 @@ impl Scope {
         }
     }
 
-    /// The scope of this name.
+    /// Looks up a scope by its name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.name() == name)

@@ -1,8 +1,8 @@
-//! Where programs are.
+//! Lookup of programs.
 
 use std::{env, path::PathBuf};
 
-/// The program of this name in `PATH` or where system programs lie, which `PATH` may leave out.
+/// Finds a program in `PATH`, or in the directories of system programs, which `PATH` may lack.
 #[must_use]
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

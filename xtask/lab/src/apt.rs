@@ -1,4 +1,5 @@
-//! A private apt: Debian's archives with verified signatures, and nothing of the system's touched.
+//! A private apt: it verifies the signatures of Debian's archives, and leaves the system's apt
+//! untouched.
 
 use std::{
     fs,
@@ -14,10 +15,10 @@ use crate::{mirror::Mirrors, process, progress, workspace};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// How long package lists are good for.
+/// Age up to which package lists are considered fresh.
 pub(crate) const FRESH: Duration = Duration::from_hours(24);
 
-/// Which of Debian's two archives a suite lies in, by the label its release file bears.
+/// Debian archive that a suite belongs to, by the label in its release file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Label {
     /// The main archive.
@@ -26,19 +27,19 @@ pub(crate) enum Label {
     Security,
 }
 
-/// A set of suites that is looked at as one.
+/// A set of suites that are used together.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Archive {
-    /// Names the private apt's directory.
+    /// Name of the private apt's directory.
     pub(crate) name: &'static str,
-    /// Suites and where they are.
+    /// Suites, and the archive that each belongs to.
     pub(crate) suites: &'static [(&'static str, Label)],
-    /// Names of the architectures whose packages it has.
+    /// Names of the architectures that it has packages for.
     pub(crate) arches: &'static [&'static str],
 }
 
 impl Archive {
-    /// Its lines in a list of apt's sources.
+    /// Lines for apt's list of sources.
     pub(crate) fn sources(&self, arch: &Arch, mirrors: &Mirrors) -> Vec<String> {
         let line = |(suite, label): &(&str, Label)| {
             let url = mirrors.url(*label);
@@ -48,28 +49,28 @@ impl Archive {
     }
 }
 
-/// A private apt over one archive, for machines of one architecture.
+/// A private apt for one archive and one architecture.
 #[derive(Debug)]
 pub(crate) struct Apt {
     root: PathBuf,
 }
 
 impl Apt {
-    /// An apt with fresh package lists.
+    /// Opens it, with fresh package lists.
     ///
     /// # Errors
     ///
-    /// When no mirror is known or the lists cannot be fetched or verified.
+    /// When no mirror is known, or the lists cannot be fetched or verified.
     pub(crate) fn open(archive: &Archive, arch: &Arch, mirrors: &Mirrors) -> Result<Self> {
         let apt = Self { root: workspace::cache("apt").join(arch.name).join(archive.name) };
         let stamp = apt.root.join("updated");
-        // Each time, because the configuration has the directory's absolute path in it.
+        // Written every time, because the configuration contains the directory's absolute path.
         apt.configure(archive, arch, mirrors)?;
         if !is_fresh(&stamp, FRESH) {
             let name = format!("{} {}", archive.name, arch.name);
             let what = format!("Debian's package lists ({name})");
             let step = progress::step(format_args!("Fetching {what}"));
-            // Without Error-Mode apt calls a list it could not fetch a warning.
+            // Without Error-Mode, apt only warns if it cannot fetch a list.
             process::output(apt.command("apt-get").args([
                 "-qq",
                 "-o",
@@ -94,7 +95,8 @@ impl Apt {
         Ok(found.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
     }
 
-    /// A package with those parts that its maintainers have split off and the archive still has.
+    /// Names of a package and of the parts that its maintainers have split off, if the archive
+    /// still has them.
     ///
     /// # Errors
     ///
@@ -106,16 +108,16 @@ impl Apt {
         Ok(field(&records, "Package").map(str::to_owned).collect())
     }
 
-    /// What the archive says of the newest version of packages. Says nothing of one that others
-    /// only depend on.
+    /// Record of the newest version of each package. Empty for a package that exists only as a
+    /// dependency of others.
     fn show(&self, packages: &[&str]) -> Result<String> {
         process::output(
             self.command("apt-cache").args(["show", "--no-all-versions"]).args(packages),
         )
     }
 
-    /// Downloads packages, without what they depend on, into an existing directory. Progress calls
-    /// them `what`.
+    /// Downloads packages without their dependencies into an existing directory. Progress output
+    /// calls them `what`.
     ///
     /// # Errors
     ///
@@ -129,8 +131,8 @@ impl Apt {
         fetch(command, directory, what)
     }
 
-    /// Downloads packages with all they depend on into an existing directory. Progress calls them
-    /// `what`.
+    /// Downloads packages with all dependencies into an existing directory. Progress output calls
+    /// them `what`.
     ///
     /// # Errors
     ///
@@ -200,12 +202,12 @@ impl Apt {
     }
 }
 
-/// The sum of the sizes in what apt prints for `--print-uris`.
+/// Sum of the sizes in the output of `--print-uris`.
 pub(crate) fn bytes(uris: &str) -> u64 {
     uris.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u64>().ok()).sum()
 }
 
-/// How this machine's apt fetches: proxies and the like are its business and hold for ours too.
+/// Settings with which this machine's apt fetches, such as proxies. The private apt uses them too.
 ///
 /// # Errors
 ///
@@ -217,7 +219,7 @@ pub(crate) fn host_settings() -> Result<Vec<String>> {
     Ok(settings.lines().filter(wanted).map(str::to_owned).collect())
 }
 
-/// Runs an apt that downloads into a directory.
+/// Runs an apt command that downloads into a directory.
 fn fetch(command: impl Fn() -> Command, directory: &Path, what: &str) -> Result<()> {
     let bytes = bytes(&process::output(command().arg("--print-uris"))?);
     let step = progress::download(format_args!("Fetching {what}"), bytes);
@@ -226,7 +228,7 @@ fn fetch(command: impl Fn() -> Command, directory: &Path, what: &str) -> Result<
     Ok(())
 }
 
-/// What a package depends on in exactly one version: the other parts of the same build.
+/// Dependencies of a package on one exact version: the other parts of the same build.
 fn parts(record: &str) -> impl Iterator<Item = &str> {
     let depends = field(record, "Depends").flat_map(|depends| depends.split(", "));
     depends.filter_map(|dependency| {
@@ -235,7 +237,7 @@ fn parts(record: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The values of a field in package records.
+/// Values of a field in package records.
 fn field<'text>(records: &'text str, name: &str) -> impl Iterator<Item = &'text str> {
     records.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
 }

@@ -1,4 +1,4 @@
-//! Archives of files for guests that are kept from one run to the next.
+//! Archives of files for guests, cached between runs.
 
 use std::{fs, path::PathBuf};
 
@@ -7,11 +7,11 @@ use tempfile::NamedTempFile;
 
 use crate::workspace;
 
-/// The archive of this name. Unless it is there, `write` gets an empty file to write it to.
+/// Returns the path of an archive. If it does not exist, `write` fills an empty file first.
 ///
 /// # Errors
 ///
-/// When `write` has one, or the file cannot be kept.
+/// When `write` fails, or the file cannot be stored.
 pub(crate) fn cached(
     name: &str,
     write: impl FnOnce(&NamedTempFile) -> Result<()>,

@@ -1,4 +1,4 @@
-//! Runs a guest from power-on to its end, and returns how it ended.
+//! Runs a guest from power-on until it ends, and returns how it ended.
 
 use std::{
     collections::BTreeMap,
@@ -25,92 +25,92 @@ use crate::{
     qemu::{Accelerator, Console, Machine, Mode},
 };
 
-/// How long a machine may take to power off after its last report.
+/// Longest time for a machine to power off after its last report.
 const POWER_OFF: Duration = Duration::from_secs(20);
 
-/// The least memory of a guest that has the peers' files too, and 100,000 sockets.
+/// Memory of a guest that also holds the peers' files, and has 100,000 sockets.
 const BENCH_MEMORY_MIB: u32 = 3072;
 
-/// How much of the console's end is shown when a boot fails.
+/// Lines from the end of the console that are shown when a boot fails.
 const TAIL_LINES: usize = 40;
 
-/// Where the guest's console goes.
+/// Destination of the guest's console output.
 #[derive(Clone, Debug)]
 pub enum Terminal {
-    /// To the user, whose keys go to the guest.
+    /// The user's terminal, with keys passed to the guest.
     Interactive,
-    /// To the user, who can only watch.
+    /// The user's terminal, without input.
     Shown,
-    /// Kept, and written to this file.
+    /// Kept, and then written to this file.
     Logged(PathBuf),
 }
 
-/// How long to wait before a guest is given up.
+/// Timeouts after which a guest is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Until the first report.
+    /// Time until the first report.
     pub start: Duration,
-    /// Without any report after that.
+    /// Time between later reports.
     pub silence: Duration,
-    /// For the whole boot.
+    /// Time for the whole boot.
     pub total: Duration,
 }
 
 /// A guest to run.
 pub struct Boot<'a> {
-    /// The system that is booted.
+    /// System to boot.
     pub files: &'a BootFiles,
-    /// The job that runs in it.
+    /// Programs to run in it.
     pub programs: &'a GuestPrograms,
-    /// An archive of other tools that watch TCP, where a guest has them.
+    /// Archive with other tools that watch TCP, if the guest needs them.
     pub peers: Option<&'a std::path::Path>,
-    /// An archive of Prometheus, where a guest has it.
+    /// Archive with Prometheus, if the guest needs it.
     pub prometheus: Option<&'a std::path::Path>,
-    /// Its network cards: arguments of QEMU.
+    /// Network cards, as arguments of QEMU.
     pub network: &'a [String],
-    /// Whose processors run it.
+    /// The accelerator that runs it.
     pub accelerator: Accelerator,
-    /// How its clock goes.
+    /// Processors and clock.
     pub mode: Mode,
-    /// Append to the kernel's command line.
+    /// Text to append to the kernel's command line.
     pub append: &'a str,
     /// The program to run and its arguments.
     pub command: Vec<String>,
     /// Its environment variables in addition to `PATH` and `HOME`.
     pub env: BTreeMap<String, String>,
-    /// Where the console goes.
+    /// Destination of the console output.
     pub terminal: Terminal,
-    /// None: as long as it takes.
+    /// Timeouts; none if the guest may run as long as it takes.
     pub limits: Option<Limits>,
 }
 
 /// How a boot ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The guest's command ended and said so.
+    /// The guest's command ended and its exit code was reported.
     Finished {
         /// Its exit code.
         code: i32,
     },
-    /// The guest's kernel gave up.
+    /// The guest's kernel panicked.
     Panicked {
-        /// The end of what the console showed.
+        /// End of the console output.
         console: String,
     },
     /// No report came in time.
     Hung {
-        /// The end of what the console showed.
+        /// End of the console output.
         console: String,
     },
-    /// QEMU ended without a word from the guest.
+    /// QEMU ended before the guest reported an exit.
     Died {
-        /// The end of what the console showed, and QEMU's own messages.
+        /// End of the console output, and QEMU's own messages.
         console: String,
     },
 }
 
 impl Boot<'_> {
-    /// Runs the guest and hands on each report as it comes.
+    /// Runs the guest, and passes on each report as it arrives.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl Boot<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {}", kernel.arch.qemu.0))?;
-        // The reports end when QEMU, which has its own copy of this end, does.
+        // The reports end when QEMU exits, which has its own copy of this end.
         drop(writer);
         let mut machine = RunningQemu::new(child);
         let lines = lines(reader);
@@ -178,8 +178,8 @@ impl Boot<'_> {
     }
 
     fn kernel_arguments(&self) -> String {
-        // A person wants to see the command's output; a log wants the kernel's complaints too. At
-        // level 0 the kernel would keep even a panic to itself.
+        // A person wants to see the command's output; a log also wants the kernel's complaints. At
+        // level 0, the kernel would not even print a panic.
         let verbosity = match self.terminal {
             Terminal::Logged(_) => "quiet loglevel=5",
             Terminal::Interactive | Terminal::Shown => "quiet loglevel=1",
@@ -216,14 +216,14 @@ impl Boot<'_> {
     }
 }
 
-/// Why no more reports are awaited.
+/// Reason to stop waiting for reports.
 enum End {
     Exit(i32),
     Closed,
     TimedOut,
 }
 
-/// A running QEMU, killed when it goes out of scope.
+/// A running QEMU, killed when dropped.
 struct RunningQemu {
     child: Child,
     console: Arc<Mutex<Vec<u8>>>,
@@ -238,7 +238,7 @@ impl RunningQemu {
         let id = child.id();
         let stderr = child.stderr.take().map(|stderr| {
             collect(stderr, &console, move |text| {
-                // QEMU stops the machine then, and waits for somebody to look at it.
+                // QEMU then stops the machine, and waits for someone to inspect it.
                 if text.contains("KVM internal error") {
                     kill(id);
                 }
@@ -247,7 +247,7 @@ impl RunningQemu {
         Self { child, console, readers: stdout.into_iter().chain(stderr).collect() }
     }
 
-    /// Waits for the machine's end, for a while.
+    /// Waits for the machine to end, at most this long.
     fn wait(&mut self, limit: Duration) {
         let start = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < limit {
@@ -255,11 +255,11 @@ impl RunningQemu {
         }
     }
 
-    /// Ends the machine and returns what its console showed.
+    /// Ends the machine, and returns its console output.
     fn stop(mut self) -> String {
         self.kill();
         for reader in self.readers.drain(..) {
-            // A reader that panicked has nothing more to give.
+            // A reader that panicked has nothing more to offer.
             drop(reader.join());
         }
         let console = self.console.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -267,7 +267,7 @@ impl RunningQemu {
     }
 
     fn kill(&mut self) {
-        // Both fail only for a child that has already ended.
+        // Both fail only if the child has already ended.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -279,7 +279,7 @@ impl Drop for RunningQemu {
     }
 }
 
-/// Appends everything that comes from `from` to `to`, and shows it to `look` as it comes.
+/// Appends everything read from `from` to `to`, and passes each piece to `look`.
 fn collect(
     mut from: impl Read + Send + 'static,
     to: &Arc<Mutex<Vec<u8>>>,
@@ -297,10 +297,10 @@ fn collect(
     })
 }
 
-/// Kills a child that nobody has waited for yet.
+/// Kills a child that has not been waited for yet.
 fn kill(id: u32) {
     let Ok(id) = i32::try_from(id) else { return };
-    // Fails only for a process that has already ended.
+    // Fails only if the process has already ended.
     let _ = signal::kill(Pid::from_raw(id), Signal::SIGKILL);
 }
 

@@ -1,4 +1,4 @@
-//! docs/compatibility.md: how each hook is served on each kernel, and what is lost.
+//! docs/compatibility.md: how each hook is served on each kernel, and what is not seen.
 
 use std::{fs, path::PathBuf};
 
@@ -43,8 +43,8 @@ const LOST_BY_KPROBES: &str = "
 What kprobes hide on every kernel, beside what the kernel does:
 ";
 
-/// The table of hooks and kernels, as Markdown. Kernels one after the other that have all hooks
-/// served in the same way share a column.
+/// Markdown table of hooks and kernels. Consecutive kernels that serve all hooks in the same way
+/// share a column.
 #[must_use]
 pub fn hooks(kernels: &[KernelPlan]) -> String {
     let mut columns: Vec<(&str, &str, Vec<String>)> = Vec::new();

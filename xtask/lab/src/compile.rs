@@ -1,4 +1,4 @@
-//! Compiles the daemon and the guest's program.
+//! Compilation of the daemon and of the guest's program.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -13,14 +13,14 @@ use crate::{initramfs::GuestPrograms, process, progress, workspace};
 pub enum Profile {
     /// Not optimized.
     Dev,
-    /// To try things out: compiled in a fraction of a release's time, and not much slower.
+    /// For trying things out: compiles in a fraction of a release's time, and is not much slower.
     Try,
-    /// What is packed and measured.
+    /// For packages and measurements.
     Release,
 }
 
 impl Profile {
-    /// As cargo's options name it.
+    /// Name in cargo's options.
     const fn name(self) -> &'static str {
         match self {
             Self::Dev => "dev",
@@ -29,7 +29,7 @@ impl Profile {
         }
     }
 
-    /// The directory of what is compiled with it.
+    /// Directory of its build output.
     const fn directory(self) -> &'static str {
         match self {
             Self::Dev => "debug",
@@ -39,29 +39,30 @@ impl Profile {
     }
 }
 
-/// How to compile.
+/// Options for compilation.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildOptions {
-    /// For which machines.
+    /// Architecture to compile for.
     pub arch: &'static Arch,
-    /// How much to optimize.
+    /// Profile to compile with.
     pub profile: Profile,
-    /// Without shared libraries: runs on any distribution, and in a guest without one.
+    /// Whether to link without shared libraries, so that it runs on any distribution, and in a
+    /// guest that has none.
     pub linked_statically: bool,
 }
 
 impl BuildOptions {
-    /// What this machine runs.
+    /// Options for programs that this machine runs.
     pub const NATIVE: Self =
         Self { arch: Arch::OWN, profile: Profile::Release, linked_statically: false };
 
-    /// What packages have in them, and what is measured in guests.
+    /// Options for programs that are packaged, or measured in guests.
     #[must_use]
     pub const fn released(arch: &'static Arch) -> Self {
         Self { arch, profile: Profile::Release, linked_statically: true }
     }
 
-    /// What is tried out, on this host or in guests.
+    /// Options for programs to try out, on this host or in guests.
     #[must_use]
     pub const fn tried(arch: &'static Arch) -> Self {
         Self { arch, profile: Profile::Try, linked_statically: true }
@@ -77,8 +78,8 @@ pub fn daemon(options: BuildOptions) -> Result<PathBuf> {
     Ok(binaries(&[DAEMON], options)?.join(DAEMON.name))
 }
 
-/// Compiles what the kernel programs are linked from, while their linker is still being built. The
-/// daemon's build script would wait for that, and then compile all of this one after the other.
+/// Compiles the library that the kernel programs are linked with, while their linker is still being
+/// built. The daemon's build script would wait for the linker, and compile the library only then.
 pub(crate) fn kernel_library() {
     let root = workspace::root();
     if Toolchain::find(root).is_ok() {
@@ -88,12 +89,12 @@ pub(crate) fn kernel_library() {
     let architecture = std::env::consts::ARCH;
     let target_dir = socktrace_toolchain::target_dir(root, architecture);
     let mut cargo = Toolchain::to_be(root, compiler).cargo_library(root, architecture, &target_dir);
-    // What goes wrong here does so once more in the build script, and is reported there.
+    // An error here occurs again in the build script, which reports it.
     drop(cargo.output());
 }
 
-/// Compiles what goes into a guest, in one go: dependencies that differ in features alone are not
-/// compiled twice.
+/// Compiles the programs that go into a guest together, so that dependencies that differ only in
+/// features are not compiled twice.
 ///
 /// # Errors
 ///
@@ -105,7 +106,7 @@ pub fn programs(options: BuildOptions, with_daemon: bool) -> Result<GuestProgram
     Ok(GuestPrograms { guest: directory.join(GUEST.name), daemon, files: Vec::new() })
 }
 
-/// Compiles the guest's program, of which some also runs on the host, and returns its path.
+/// Compiles the guest's program, parts of which also run on the host, and returns its path.
 ///
 /// # Errors
 ///
@@ -114,13 +115,13 @@ pub fn guest(options: BuildOptions) -> Result<PathBuf> {
     Ok(programs(options, false)?.guest)
 }
 
-/// Compiles what writes the manual, for this machine, and returns its path.
+/// Compiles the program that writes the manual, for this machine, and returns its path.
 ///
 /// # Errors
 ///
 /// When it does not compile.
 pub fn manual() -> Result<PathBuf> {
-    // So it shares what it depends on with the daemon that goes into packages.
+    // With these options it shares dependencies with the daemon that is packaged.
     Ok(binaries(&[MANUAL], BuildOptions::released(Arch::OWN))?.join(MANUAL.name))
 }
 
@@ -135,7 +136,7 @@ const DAEMON: Binary = Binary { package: "socktrace", name: "socktrace" };
 const GUEST: Binary = Binary { package: "socktrace-scenarios", name: "guest" };
 const MANUAL: Binary = Binary { package: "socktrace-manual", name: "socktrace-manual" };
 
-/// Compiles programs and returns the directory that they are in.
+/// Compiles programs, and returns the directory that contains them.
 fn binaries(binaries: &[Binary], options: BuildOptions) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace::root()).args(["build", "--locked"]);
@@ -157,8 +158,8 @@ fn binaries(binaries: &[Binary], options: BuildOptions) -> Result<PathBuf> {
         flags.push(format!("-Clinker={}", arch.cross_linker()));
     }
     if !flags.is_empty() {
-        // Flags hold for programs of a target that is named; build scripts and macros are the
-        // host's, and cannot be static.
+        // Flags apply to programs of an explicitly named target. Build scripts and macros are for
+        // the host, and cannot be static.
         cargo.args(["--target", arch.rust_target]);
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         directory.push(arch.rust_target);
@@ -169,9 +170,10 @@ fn binaries(binaries: &[Binary], options: BuildOptions) -> Result<PathBuf> {
     Ok(directory.join(options.profile.directory()))
 }
 
-/// Lets cargo show its progress where it can, and else says in the end what it did.
+/// Runs cargo with its own progress output on a terminal. Elsewhere, reports at the end what was
+/// compiled.
 fn run(cargo: &mut Command, names: &str) -> Result<()> {
-    /// Less is not worth a line.
+    /// Shorter runs are not worth a line.
     const LONG: Duration = Duration::from_secs(2);
     if progress::is_terminal() {
         return progress::lend(|| process::run(cargo));

@@ -1,4 +1,4 @@
-//! Unpacks compressed files, by what they begin with.
+//! Decompression of files, by their magic numbers.
 
 use std::{fs::File, io::Read as _, path::Path, process::Command};
 
@@ -6,31 +6,31 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process;
 
-/// How a file is packed.
+/// Compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// An ELF file as it is.
+    /// An uncompressed ELF file.
     Elf,
-    /// Compressed; this program unpacks it.
+    /// Compressed, and unpacked by this program.
     Packed(&'static str),
 }
 
 impl Format {
-    /// The format that these first bytes of a file show.
+    /// Detects the format from the first bytes of a file.
     pub(crate) fn of(start: &[u8]) -> Option<Self> {
         const MAGIC: [(&[u8], Format); 5] = [
             (b"\x7fELF", Format::Elf),
             (b"\x1f\x8b", Format::Packed("gzip")),
             (b"\xfd7zXZ\0", Format::Packed("xz")),
             (b"\x28\xb5\x2f\xfd", Format::Packed("zstd")),
-            // The frame that the kernel's own build makes.
+            // The frame format that the kernel's build produces.
             (b"\x02\x21\x4c\x18", Format::Packed("lz4")),
         ];
         MAGIC.into_iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, format)| format)
     }
 }
 
-/// A file's plain content, whatever it is compressed with.
+/// Returns a file's uncompressed content.
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 const REGULAR_FILE: u32 = 0o100_000;
 const SYMBOLIC_LINK: u32 = 0o120_000;
 
-/// An archive being written. Directories that lead to an entry are added by themselves.
+/// An archive being written. Parent directories of entries are added automatically.
 pub(crate) struct Cpio<W: Write> {
     out: W,
     inode: u32,
@@ -18,16 +18,17 @@ pub(crate) struct Cpio<W: Write> {
 }
 
 impl<W: Write> Cpio<W> {
-    /// An empty archive.
+    /// Starts an empty archive.
     pub(crate) fn new(out: W) -> Self {
         Self { out, inode: 0, directories: BTreeSet::new() }
     }
 
-    /// Adds a directory. Paths are absolute in the guest and written without their first slash.
+    /// Adds a directory. Paths are absolute in the guest; the archive stores them without the
+    /// leading slash.
     ///
     /// # Errors
     ///
-    /// When the archive cannot be written; so for every entry.
+    /// When the archive cannot be written. The same holds for all entries.
     pub(crate) fn directory(&mut self, path: &str) -> io::Result<()> {
         self.parents(path)?;
         if self.directories.insert(path.to_owned()) {
@@ -59,7 +60,7 @@ impl<W: Write> Cpio<W> {
         self.entry(path, CHARACTER_DEVICE | permissions, number, &[])
     }
 
-    /// Ends the archive. Another one may follow at once.
+    /// Ends the archive. Another one may follow directly.
     pub(crate) fn finish(mut self) -> io::Result<W> {
         self.entry("/TRAILER!!!", 0, (0, 0), &[])?;
         Ok(self.out)
@@ -86,7 +87,8 @@ impl<W: Write> Cpio<W> {
             write!(self.out, "{field:08x}")?;
         }
         self.out.write_all(name.as_bytes())?;
-        // The header has 110 bytes; the name ends with a zero byte; all is padded to fours.
+        // The header has 110 bytes, the name ends with a zero byte, and everything is padded to a
+        // multiple of four.
         self.out.write_all(&[0; 4][..=padding(110 + name.len() + 1)])?;
         self.out.write_all(bytes)?;
         self.out.write_all(&[0; 4][..padding(bytes.len())])

@@ -1,5 +1,5 @@
-//! A whole Debian system for guests, with systemd as its init: an archive that the kernel unpacks
-//! into memory, as the little one of other guests.
+//! A complete Debian system for guests, with systemd as its init. Like the small system of other
+//! guests, it is an archive that the kernel unpacks into memory.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -24,26 +24,27 @@ use crate::{
     workspace,
 };
 
-/// The series that came with Debian 12, and the one that came with Debian 13.
+/// Kernel series of Debian 12 and of Debian 13.
 pub const KERNELS: [&str; 2] = ["6.1", "6.12"];
 
-/// Makes systemd the init of a guest, for the kernel's command line.
+/// Argument of the kernel that makes systemd the init of a guest.
 pub const INIT: &str = "rdinit=/lib/systemd/systemd";
 
-/// To be raised when something in the archive changes that is not named here.
+/// Version of the archive's content. Increase it when the content changes, but none of the
+/// constants here that the archive's name is derived from.
 const FORMAT: u32 = 1;
 
-/// What a system is for.
+/// Purpose of a system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Runs the package as a service, beside other services.
+    /// Runs the package as a service, next to other services.
     Service,
-    /// Runs containers by Podman.
+    /// Runs containers with Podman.
     Containers,
 }
 
 impl Role {
-    /// Packages beside the essential ones.
+    /// Packages in addition to the essential ones.
     const fn packages(self) -> &'static [&'static str] {
         match self {
             Self::Service => {
@@ -55,7 +56,7 @@ impl Role {
         }
     }
 
-    /// What is not needed, beside what nobody reads: tests of Podman's own, and what sets networks up in its
+    /// Files to omit in addition to [`LEFT_OUT`]: Podman's own tests, and the network setup of its
     /// older versions.
     const fn left_out(self) -> &'static [&'static str] {
         match self {
@@ -65,7 +66,7 @@ impl Role {
     }
 }
 
-/// What nobody reads there, and the settings of the apt that made it.
+/// Files that nobody reads there, and the settings of the apt that installed the system.
 const LEFT_OUT: [&str; 7] = [
     "./etc/apt",
     "./usr/share/doc/*",
@@ -76,7 +77,7 @@ const LEFT_OUT: [&str; 7] = [
     "./var/lib/apt/lists/*",
 ];
 
-/// The service that runs the guest's job when everything else is up.
+/// Service that runs the guest's job once everything else is up.
 const JOB: &str = "\
 [Unit]
 Description=The guest's job
@@ -86,8 +87,8 @@ Type=oneshot
 ExecStart=/init job
 ";
 
-/// Units that would take the console, or most of the time that it takes to start, and a server that
-/// scenarios start themselves.
+/// Units that would take over the console or most of the start-up time, and a server that scenarios
+/// start themselves.
 const MASKED: [&str; 6] = [
     "ldconfig.service",
     "netavark-dhcp-proxy.service",
@@ -97,17 +98,17 @@ const MASKED: [&str; 6] = [
     "systemd-journal-catalog-update.service",
 ];
 
-/// Where units are.
+/// Directory of units.
 const UNITS: &str = "/etc/systemd/system";
 
-/// Whether containers are tried in the system that has kernels of this series. The Podman of Debian 12 has a
-/// firewall of another kind.
+/// Whether containers are tested on the system that has kernels of this series. The Podman of
+/// Debian 12 uses a different kind of firewall.
 #[must_use]
 pub fn runs_containers(series: &Series) -> bool {
     *release(series) == TRIXIE
 }
 
-/// The release that has kernels of this series, or of one near it.
+/// Debian release with kernels of this series, or of one close to it.
 fn release(series: &Series) -> &'static Archive {
     match series.name {
         "5.10" | "6.1" => &BOOKWORM,
@@ -115,7 +116,7 @@ fn release(series: &Series) -> &'static Archive {
     }
 }
 
-/// The archive with the system that has kernels of this series, or one near it.
+/// Archive of the system with kernels of this series, or of one close to it.
 ///
 /// # Errors
 ///
@@ -140,11 +141,11 @@ pub fn archive(
     })
 }
 
-/// An archive, for tar, of Debian 12 with essential packages and these alone.
+/// Tar archive of Debian 12 with only the essential packages and these.
 ///
 /// # Errors
 ///
-/// As [`archive()`].
+/// Same as [`archive()`].
 pub fn bare(
     packages: &[&str],
     mirrors: impl FnOnce() -> Result<Mirrors>,
@@ -155,7 +156,7 @@ pub fn bare(
     Ok(tar)
 }
 
-/// Installs Debian into an archive.
+/// Installs Debian, and writes it to an archive.
 fn install(release: &Archive, role: Role, mirrors: &Mirrors, path: &Path) -> Result<()> {
     let tar = packed(release, role.packages(), mirrors)?;
     let mut bsdtar = Command::new("bsdtar");
@@ -165,7 +166,7 @@ fn install(release: &Archive, role: Role, mirrors: &Mirrors, path: &Path) -> Res
     process::output(bsdtar.arg(format!("@{}", tar.path().display()))).map(drop)
 }
 
-/// Debian with these packages, for tar.
+/// Tar archive of Debian with these packages.
 fn packed(
     release: &Archive,
     packages: &[&str],
@@ -177,13 +178,13 @@ fn packed(
     mmdebstrap.arg(format!("--include={}", packages.join(",")));
     mmdebstrap.args(apt::host_settings()?.iter().map(|setting| format!("--aptopt={setting}")));
     mmdebstrap.args([release.name, "-"]).args(release.sources(Arch::OWN, mirrors));
-    // Not captured: it is the archive.
+    // The output is not captured, as it is the archive.
     let status = mmdebstrap.stdin(Stdio::null()).stdout(tar.reopen()?).status()?;
     ensure!(status.success(), "mmdebstrap failed ({status})");
     Ok(tar)
 }
 
-/// Adds the service with the job to a system.
+/// Adds the service that runs the job to a system.
 fn add_job(path: &Path) -> Result<()> {
     let file = fs::OpenOptions::new().append(true).open(path)?;
     let mut cpio = Cpio::new(BufWriter::new(file));

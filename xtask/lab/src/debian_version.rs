@@ -1,8 +1,8 @@
-//! Compares version numbers the way Debian does (deb-version(7)), without epochs.
+//! Comparison of version numbers as Debian defines it (deb-version(7)), without epochs.
 
 use std::cmp::Ordering;
 
-/// Whether `a` is older or newer than `b`.
+/// Compares two versions.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a, b);
     while !a.is_empty() || !b.is_empty() {
@@ -23,7 +23,7 @@ pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// Splits off the longest start made of characters that are `wanted`.
+/// Splits off the longest prefix of characters that are `wanted`.
 fn take<'text>(text: &mut &'text str, wanted: fn(char) -> bool) -> &'text str {
     let end = text.find(|c| !wanted(c)).unwrap_or(text.len());
     let (start, rest) = text.split_at(end);
@@ -43,7 +43,7 @@ fn compare_text(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// A tilde sorts before the end of the text, letters before everything else.
+/// A tilde sorts before the end of the text, and letters sort before everything else.
 fn weight(c: Option<char>) -> i64 {
     match c {
         Some('~') => -1,

@@ -1,5 +1,5 @@
-//! Which libraries a program needs, read from its file: a program of another architecture cannot be
-//! asked.
+//! Libraries that a program needs, read from its ELF file, as a program of another architecture
+//! cannot be run.
 
 use std::{
     collections::BTreeSet,
@@ -14,11 +14,11 @@ use object::{
     read::elf::{Dyn as _, FileHeader as _},
 };
 
-/// All libraries that a program needs, and those that they need, from these directories.
+/// All libraries, also indirect ones, that a program needs, found in these directories.
 ///
 /// # Errors
 ///
-/// When a file is missing or is not what it should be.
+/// When a file is missing or malformed.
 pub(crate) fn libraries(program: &Path, directories: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     let mut open = vec![program.to_owned()];
@@ -39,7 +39,7 @@ pub(crate) fn libraries(program: &Path, directories: &[PathBuf]) -> Result<BTree
     Ok(found)
 }
 
-/// Names of the libraries that one file needs itself.
+/// Names of the libraries that a file itself needs.
 fn needed(data: &[u8]) -> Result<Vec<String>, object::Error> {
     let endian = LittleEndian;
     let sections = FileHeader64::<LittleEndian>::parse(data)?.sections(endian, data)?;

@@ -1,6 +1,6 @@
-//! The kernels' type information (BTF) in the tree, cut down to what socktrace looks up in it.
+//! The kernels' BTF in the tree, reduced to what socktrace looks up in it.
 //!
-//! One file for each series, named after the kernel it was taken from.
+//! One file for each series, named after the kernel that it was taken from.
 
 use std::{fs, path::PathBuf};
 
@@ -18,22 +18,22 @@ use crate::{
 
 const EXTENSION: &str = "btf";
 
-/// A kernel's type information.
+/// BTF of a kernel.
 pub struct Captured {
     /// The kernel's series.
     pub series: &'static Series,
-    /// What `uname -r` prints on it.
+    /// Release of the kernel, as `uname -r` prints it.
     pub release: String,
-    /// The type information.
+    /// The BTF.
     pub btf: Btf,
 }
 
 impl Captured {
-    /// All of it, of a series' newest kernel.
+    /// Reads the complete BTF of a series' newest kernel.
     ///
     /// # Errors
     ///
-    /// When there is no such kernel here and none can be fetched, or it has none that can be read.
+    /// When no such kernel is present or can be fetched, or it has no readable BTF.
     pub fn fetch(series: &'static Series, setup: &Setup, mirrors: &MirrorArgs) -> Result<Self> {
         let kernel = prepare::kernel(series, Arch::AMD64, setup, mirrors)?;
         let release = kernel.release().to_owned();
@@ -43,11 +43,11 @@ impl Captured {
     }
 }
 
-/// Every file of the tree, in the order of the series.
+/// Reads every file of the tree, in the order of the series.
 ///
 /// # Errors
 ///
-/// When one cannot be read, or is of no series that is known.
+/// When a file cannot be read, or belongs to no known series.
 pub fn all() -> Result<Vec<Captured>> {
     let mut captured = Vec::new();
     for path in files()? {
@@ -66,11 +66,11 @@ pub fn all() -> Result<Vec<Captured>> {
     Ok(captured)
 }
 
-/// Replaces the series' file and returns the new one's size in bytes.
+/// Replaces the file of a series, and returns the size of the new one in bytes.
 ///
 /// # Errors
 ///
-/// When it cannot be written, or what is left answers a question in another way than the whole.
+/// When it cannot be written, or the reduced BTF answers a query differently than the complete one.
 pub fn renew(captured: &Captured) -> Result<usize> {
     let subjects = subject::all();
     let bytes = captured.btf.reduced(&subjects);

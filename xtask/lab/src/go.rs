@@ -1,5 +1,5 @@
-//! Programs written in Go that check what this repository ships. Where Go is missing, their checks are
-//! skipped: nothing that runs socktrace needs it.
+//! Programs written in Go that check what this repository ships. Where Go is missing, their checks
+//! are skipped, as socktrace itself does not need it.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ pub struct Tool {
 /// Renders charts.
 pub const HELM: Tool = Tool { name: "helm", package: "helm.sh/helm/v4/cmd/helm", version: "4.3.2" };
 
-/// Checks workflows of GitHub.
+/// Checks GitHub workflows.
 pub const ACTIONLINT: Tool = Tool {
     name: "actionlint",
     package: "github.com/rhysd/actionlint/cmd/actionlint",
@@ -30,11 +30,11 @@ pub const ACTIONLINT: Tool = Tool {
 };
 
 impl Tool {
-    /// The program, compiled if it was not before; none where there is no Go.
+    /// Path of the program, which is compiled if necessary; none where Go is missing.
     ///
     /// # Errors
     ///
-    /// When it must not be installed, or does not compile.
+    /// When it may not be installed, or does not compile.
     pub fn ensure(&self, setup: &Setup) -> Result<Option<PathBuf>> {
         let Self { name, package, version } = self;
         let root = workspace::cache("tools").join(format!("{name}-{version}"));
@@ -55,7 +55,8 @@ impl Tool {
     }
 }
 
-/// Whether there is a Go that fetches a newer one of itself where a program needs it: 1.21 or later.
+/// Whether Go is present and can fetch the newer version of itself that a program may need: 1.21 or
+/// later.
 fn is_there() -> bool {
     let version = process::output(Command::new("go").args(["env", "GOVERSION"]).current_dir("/"));
     let version = version.unwrap_or_default();
@@ -63,7 +64,7 @@ fn is_there() -> bool {
     minor.and_then(|minor| minor.parse::<u32>().ok()).is_some_and(|minor| minor >= 21)
 }
 
-/// Compiles a program of this repository, which takes Go.
+/// Compiles a Go program of this repository.
 ///
 /// # Errors
 ///

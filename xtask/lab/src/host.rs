@@ -1,10 +1,11 @@
-//! Whether this host evidently refuses tracing, found out without the daemon.
+//! Checks, without the daemon, whether this host evidently refuses tracing.
 
 use std::{io, path::Path};
 
 use nix::{libc, unistd::Uid};
 
-/// The start of `union bpf_attr` for `BPF_PROG_LOAD`, up to what a tracing program needs.
+/// Start of `union bpf_attr` for `BPF_PROG_LOAD`, up to the last field that a tracing program
+/// needs.
 #[repr(C)]
 #[derive(Default)]
 struct ProgramLoad {
@@ -22,15 +23,15 @@ struct ProgramLoad {
     expected_attach_type: u32,
 }
 
-/// Whether it is certain that tracing is refused here. A host that does not seem to refuse may do so
-/// anyway: only the daemon finds out.
+/// Whether tracing is certain to be refused here. A host that does not seem to refuse may still do
+/// so: only the daemon can find out.
 #[must_use]
 pub fn refuses_tracing() -> bool {
     !Path::new("/sys/kernel/btf/vmlinux").exists() || (Uid::effective().is_root() && denies_load())
 }
 
-/// Whether the kernel does not let this process load tracing programs, whatever they are: offered
-/// one that names no function, it answers that the program is wrong if it looks at it at all.
+/// Whether the kernel forbids this process to load tracing programs. The program offered names no
+/// function, so a kernel that looks at it rejects it as invalid, and not for lack of permission.
 fn denies_load() -> bool {
     const BPF_PROG_LOAD: libc::c_int = 5;
     const BPF_PROG_TYPE_TRACING: u32 = 26;
@@ -49,8 +50,8 @@ fn denies_load() -> bool {
         expected_attach_type: BPF_TRACE_FENTRY,
         ..ProgramLoad::default()
     };
-    // SAFETY: the kernel reads as many bytes as the structure has, and what it points to lives on.
-    // It makes no descriptor, as no program can be attached to nothing.
+    // SAFETY: the kernel reads no more than the structure's size, and the pointers in it stay
+    // valid. It creates no descriptor, as the program names no function to attach to.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<ProgramLoad>())
     };

@@ -1,7 +1,8 @@
-//! Builds what a guest has instead of a disk: an archive the kernel unpacks into memory.
+//! Builds the root file system of a guest without a disk: an archive that the kernel unpacks into
+//! memory.
 //!
-//! It is two archives, one after the other: a base that is kept for each kernel, with programs and
-//! modules, and what belongs to one boot.
+//! It consists of two archives, one after the other: a base with programs and modules, which is
+//! cached for each kernel, and the files for one boot.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -26,21 +27,21 @@ use crate::{
     workspace,
 };
 
-/// To be raised when what is in a base changes.
+/// Version of a base's content. Increase it when that changes.
 const BASE_FORMAT: u32 = 4;
 
-/// The programs of ours that go into a boot.
+/// Our programs that go into a boot.
 #[derive(Clone, Debug)]
 pub struct GuestPrograms {
-    /// Static; becomes `/init`.
+    /// Path of the static program that becomes `/init`.
     pub guest: PathBuf,
-    /// Static; becomes `/bin/socktrace`.
+    /// Path of the static program that becomes `/bin/socktrace`.
     pub daemon: Option<PathBuf>,
-    /// More files, by their places in the guest.
+    /// More files, by their paths in the guest.
     pub files: Vec<(String, PathBuf)>,
 }
 
-/// The archive that boots of this kernel have in common.
+/// Base archive, shared by all boots of this kernel.
 ///
 /// # Errors
 ///
@@ -84,7 +85,7 @@ fn write_base(out: BufWriter<&File>, kernel: &Kernel, userland: &Userland) -> Re
     Ok(())
 }
 
-/// Adds modules, and the list by which a guest loads them.
+/// Adds modules, and the list from which a guest loads them.
 fn add_modules(
     cpio: &mut Cpio<BufWriter<&File>>,
     kernel: &Kernel,
@@ -96,7 +97,7 @@ fn add_modules(
     let plan = index.plan(wanted, optional);
     let mut list = Vec::new();
     for module in &plan.order {
-        // In Debian `/lib` is a link, which a directory of this name would replace.
+        // In Debian `/lib` is a link, which a directory of the same name would replace.
         let path = format!("/usr/lib/modules/{}/{}", kernel.release(), modules::plain(module));
         cpio.file(&path, 0o644, &compression::content(&directory.join(module))?)?;
         list.push(path);
@@ -105,7 +106,8 @@ fn add_modules(
     Ok(plan)
 }
 
-/// The archive with what a container runtime asks of this kernel, for guests with a base of their own.
+/// Archive with the modules that a container runtime needs on this kernel, for guests with a base
+/// of their own.
 ///
 /// # Errors
 ///
@@ -121,7 +123,7 @@ pub fn container_modules(kernel: &Kernel) -> Result<PathBuf> {
     })
 }
 
-/// The archive for one boot, after these that are kept, in a file without a name.
+/// Archive for one boot, appended to these cached bases, in a file without a name.
 ///
 /// # Errors
 ///

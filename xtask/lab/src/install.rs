@@ -1,4 +1,4 @@
-//! Installs packages of Debian's.
+//! Installation of Debian packages.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use crate::{
     setup::as_root,
 };
 
-/// Where apt keeps packages until they are installed.
+/// Directory in which apt keeps packages until they are installed.
 const DOWNLOADED: &str = "/var/cache/apt/archives";
 
-/// Installs packages by apt.
+/// Installs packages with apt.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ fn lists_are_fresh() -> bool {
     })
 }
 
-/// How many bytes apt will fetch for these packages and what they depend on.
+/// Bytes that apt will fetch for these packages and their dependencies.
 fn download_size(packages: &[&str]) -> Result<u64> {
     let mut apt = Command::new("apt-get");
     apt.args(["-qq", "--print-uris", "install", "--yes", "--no-install-recommends"]);

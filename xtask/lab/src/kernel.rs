@@ -1,4 +1,4 @@
-//! The kernels socktrace is tested on: Debian's builds for virtual machines.
+//! Kernels that socktrace is tested on: Debian's builds for virtual machines.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
     process, progress, workspace,
 };
 
-/// The suites the guest's programs and most kernels come from.
+/// Suites with most kernels, and with the guest's programs.
 pub(crate) const BOOKWORM: Archive = Archive {
     name: "bookworm",
     suites: &[("bookworm", Label::Debian), ("bookworm-security", Label::Security)],
@@ -27,24 +27,24 @@ pub(crate) const BOOKWORM: Archive = Archive {
 pub(crate) const TRIXIE: Archive =
     Archive { name: "trixie", suites: &[("trixie", Label::Debian)], arches: &["amd64", "arm64"] };
 
-/// It lists kernels for arm64, whose files are gone.
+/// Lists kernels for arm64 too, but their files are gone.
 const BULLSEYE: Archive = Archive {
     name: "bullseye-security",
     suites: &[("bullseye-security", Label::Security)],
     arches: &["amd64"],
 };
 
-/// Debian keeps the kernels it has backported here for longer than it supports them.
+/// Debian keeps the kernels that it has backported here longer than it supports them.
 const TRIXIE_BACKPORTS: Archive = Archive {
     name: "trixie-backports",
     suites: &[("trixie-backports", Label::Debian)],
     arches: &["amd64", "arm64"],
 };
 
-/// A kernel series and where Debian has it. A new series is one line here.
+/// A kernel series, and the archive that has it. To add a series, add a line below.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Series {
-    /// The first two numbers of its versions.
+    /// The first two components of its versions.
     pub name: &'static str,
     archive: &'static Archive,
     /// Whether it is tested when no series is named. The others have no long-term support, and lie
@@ -67,24 +67,24 @@ pub const ALL: [Series; 11] = [
     Series { name: "7.3", archive: &TRIXIE_BACKPORTS, in_matrix: true },
 ];
 
-/// The series that are tested on an architecture when none is named, oldest first.
+/// Series that are tested on an architecture when none is named, oldest first.
 pub fn matrix(arch: &Arch) -> impl Iterator<Item = &'static Series> {
     let name = arch.name;
     ALL.iter().filter(move |series| series.in_matrix && series.archive.arches.contains(&name))
 }
 
-/// The series a virtual machine runs by default, which is tested most.
+/// Series that virtual machines run by default, and the one that is tested most.
 pub const DEFAULT: &str = "6.12";
 
-/// The series that differs most from the others, with
-/// [scenarios](xtask_common::scope::Scope::Differing) chosen for it.
+/// Series that differs most from the others. [Scenarios](xtask_common::scope::Scope::Differing) are
+/// chosen for it.
 pub const DIFFERING: &str = "5.10";
 
-/// The series of this name.
+/// Looks up a series by its name.
 ///
 /// # Errors
 ///
-/// When there is none: the message has the choices.
+/// When the name is unknown; the message lists the choices.
 pub fn series(name: &str) -> Result<&'static Series, String> {
     ALL.iter().find(|series| series.name == name).ok_or_else(|| {
         let names: Vec<_> = ALL.iter().map(|series| series.name).collect();
@@ -97,19 +97,20 @@ pub fn series(name: &str) -> Result<&'static Series, String> {
 pub struct Kernel {
     /// Its series.
     pub series: &'static str,
-    /// The machines it is for.
+    /// Architecture it is for.
     pub arch: &'static Arch,
-    /// Debian's name of the package.
+    /// Name of its Debian package.
     pub package: String,
     tree: PathBuf,
 }
 
 impl Kernel {
-    /// The newest kernel of a series. Without network, the newest one that is already here.
+    /// Returns the newest kernel of a series. Without a network, the newest one that is already
+    /// present.
     ///
     /// # Errors
     ///
-    /// When there is none here and none can be fetched.
+    /// When none is present and none can be fetched.
     pub fn ensure(
         series: &'static Series,
         arch: &'static Arch,
@@ -147,20 +148,20 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// What `uname -r` prints.
+    /// Its release, as `uname -r` prints it.
     #[must_use]
     pub fn release(&self) -> &str {
         self.package.strip_prefix("linux-image-").unwrap_or(&self.package)
     }
 
-    /// The file a boot loader loads.
+    /// Path of the image that a boot loader loads.
     ///
     /// # Errors
     ///
-    /// When it is not there.
+    /// When it does not exist.
     pub fn image(&self) -> Result<PathBuf> {
         let old = self.tree.join(format!("boot/vmlinuz-{}", self.release()));
-        // Since 6.19 it lies with the modules, to be copied by the machine it is installed on.
+        // Since 6.19 it is next to the modules, and installing the package copies it to `boot`.
         let places = [old, self.modules().join("vmlinuz")];
         places
             .into_iter()
@@ -168,14 +169,14 @@ impl Kernel {
             .ok_or_else(|| anyhow!("{} has no kernel image", self.package))
     }
 
-    /// The directory of its modules, with their dependencies in `modules.dep`.
+    /// Directory of its modules, with their dependencies in `modules.dep`.
     #[must_use]
     pub fn modules(&self) -> PathBuf {
         modules(&self.tree, self.release())
     }
 
-    /// Whether there are any. Debian's archive forgets the modules of a kernel it no longer
-    /// supports (6.19 to 7.1 at the time of writing) sooner than the signed image.
+    /// Whether it has modules. Debian's archive drops the modules of a kernel it no longer supports
+    /// (6.19 to 7.1 at the time of writing) sooner than the signed image.
     #[must_use]
     pub fn has_modules(&self) -> bool {
         self.modules().join("kernel").is_dir()
@@ -205,7 +206,8 @@ fn fetch(
     }
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
-    // Unpacked beside its place and moved there whole, so that an interruption leaves no half tree.
+    // Unpacked in a temporary directory and moved as a whole, so that an interruption leaves no
+    // partial tree.
     let download = tempfile::tempdir_in(directory)?;
     let unpacked = download.path().join("tree");
     let what = format!("Linux {}", kernel.release());
@@ -213,10 +215,10 @@ fn fetch(
     let step = progress::step(format_args!("Unpacking {what}"));
     apt::unpack(download.path(), &unpacked)?;
     let fetched = Kernel { tree: unpacked.clone(), ..kernel.clone() };
-    // A part that the archive no longer has may be this one.
+    // The image may be in a part that the archive no longer has.
     fetched.image()?;
     if fetched.has_modules() {
-        // The package leaves this to the machine it is installed on.
+        // The package leaves this to the machine that it is installed on.
         let depmod = process::find("depmod").context("depmod is missing (package kmod)")?;
         process::output(
             Command::new(depmod).arg("-b").arg(depmod_base(&unpacked)).arg(kernel.release()),
@@ -234,8 +236,8 @@ fn depmod_base(tree: &Path) -> PathBuf {
 }
 
 /// The package with a series' newest kernel for virtual machines. Debian builds some series for
-/// more than one release: those made for an older one than the archive's own are left out, as are
-/// unsigned builds and packages that only name another.
+/// more than one release. Builds for a release older than the archive's own are ignored, as are
+/// unsigned builds and metapackages.
 fn newest<'name>(
     names: impl Iterator<Item = &'name str>,
     series: &str,

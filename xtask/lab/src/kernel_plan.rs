@@ -1,4 +1,4 @@
-//! What socktrace does on a kernel, and what of it is news.
+//! The plan of socktrace's hooks on a kernel, and the gaps in it that are not yet known.
 
 use socktrace_plan::{
     hooks::Hook,
@@ -9,28 +9,28 @@ use xtask_common::gaps;
 
 use crate::fixtures::Captured;
 
-/// The plan for one kernel.
+/// Plan for one kernel.
 pub struct KernelPlan {
     /// The kernel's series.
     pub series: &'static str,
     method: Method,
-    /// The plan, or all that is missing for any.
+    /// The plan, or everything that is missing for one.
     plan: Result<Plan, String>,
 }
 
-/// Something that a kernel hides.
+/// Something that a kernel does not show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limitation {
-    /// The hook that is not served, if it is a whole one.
+    /// The hook that is not served, if a whole hook is missing.
     pub hook: Option<Hook>,
-    /// What stays hidden.
+    /// Description of what is not seen.
     pub hides: &'static str,
-    /// Why.
+    /// Reason for the limitation.
     pub reason: String,
 }
 
 impl KernelPlan {
-    /// The plan with functions hooked by this method.
+    /// Makes the plan in which functions are hooked by this method.
     #[must_use]
     pub fn new(captured: &Captured, method: Method) -> Self {
         let plan = plan(&captured.btf, method).map_err(|missing| {
@@ -40,7 +40,7 @@ impl KernelPlan {
         Self { series: captured.series.name, method, plan }
     }
 
-    /// The best variant that serves a hook, if any does.
+    /// Best variant that serves a hook, if any does.
     #[must_use]
     pub fn served(&self, hook: Hook) -> Option<&'static Variant> {
         let plan = self.plan.as_ref().ok()?;
@@ -50,13 +50,13 @@ impl KernelPlan {
         }
     }
 
-    /// The programs of a variant that its hook needs on this kernel.
+    /// Programs of a variant that its hook needs on this kernel.
     pub fn needed_of(&self, variant: &Variant) -> impl Iterator<Item = &'static Program> {
         let programs = self.plan.iter().flat_map(|plan| plan.programs_of(variant));
         programs.filter(|program| !program.spare)
     }
 
-    /// All that this kernel hides, beside what the method hides on every kernel.
+    /// Everything that this kernel hides in addition to what the method hides on every kernel.
     #[must_use]
     pub fn losses(&self) -> Vec<Limitation> {
         let plan = match &self.plan {
@@ -87,7 +87,7 @@ impl KernelPlan {
 }
 
 impl Limitation {
-    /// Whether it is known of a series.
+    /// Whether the limitation is known for a series.
     #[must_use]
     pub fn is_known(&self, series: &str) -> bool {
         match self.hook {

@@ -1,4 +1,4 @@
-//! Whether KVM can be used: not whether its device is there, but whether a kernel boots with it.
+//! Check for a working KVM: not only that its device exists, but that a kernel boots with it.
 
 use std::{
     fs::{self, OpenOptions},
@@ -18,8 +18,8 @@ use crate::{
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What to run guests with. The first call tries KVM out, and the verdict is kept until this
-/// machine restarts.
+/// Returns the accelerator to run guests with. The first call tries KVM, and the verdict is kept
+/// until this machine restarts.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Makes virtual machines of what Debian publishes, boots them, and installs what that takes.
+//! Virtual machines made from Debian's packages, and the installation of what they need.
 
 mod apt;
 mod archive;

@@ -1,4 +1,4 @@
-//! Where Debian's archives are: where this machine's own apt takes them from by default.
+//! Addresses of Debian's archives, by default those that this machine's own apt uses.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ pub struct MirrorArgs {
     security_mirror: Option<String>,
 }
 
-/// The addresses of both archives.
+/// Addresses of both archives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirrors {
     debian: String,
@@ -26,11 +26,11 @@ pub struct Mirrors {
 }
 
 impl Mirrors {
-    /// The mirrors that are named, and for the rest those of this machine's apt.
+    /// Uses the mirrors named in `args`, and the mirrors of this machine's apt for the rest.
     ///
     /// # Errors
     ///
-    /// When neither says where an archive is.
+    /// When the address of an archive is in neither.
     pub fn find(args: &MirrorArgs) -> Result<Self> {
         let format = "$(LABEL)|$(REPO_URI)";
         let targets = process::output(Command::new("apt-get").args([
@@ -53,7 +53,7 @@ impl Mirrors {
         }
     }
 
-    /// Where an archive is.
+    /// Address of an archive.
     pub(crate) fn url(&self, label: Label) -> &str {
         match label {
             Label::Debian => &self.debian,

@@ -1,11 +1,11 @@
-//! Which kernel modules a guest needs, and in which order they load.
+//! Kernel modules that a guest needs, and the order in which they load.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
-/// What scenarios use: network devices, socket listings, packet filters, kTLS. All of it is loaded
-/// before the guest's command runs, because a guest has no modprobe.
+/// Modules that scenarios use: network devices, socket listings, packet filters, kTLS. They are
+/// loaded before the guest's command runs, because a guest has no modprobe.
 pub(crate) const WANTED: [&str; 17] = [
     "inet_diag",
     "nf_tables",
@@ -26,8 +26,9 @@ pub(crate) const WANTED: [&str; 17] = [
     "vsock_loopback",
 ];
 
-/// Wanted where a kernel has them as modules; elsewhere they are part of another. kTLS takes `gcm`, `ctr`
-/// and `ghash_generic` for AES-GCM; the rest are network cards, and address translation.
+/// Needed only where a kernel builds them as modules; elsewhere they are part of another one. kTLS
+/// uses `gcm`, `ctr` and `ghash_generic` for AES-GCM; the rest are for network cards and address
+/// translation.
 pub(crate) const OPTIONAL: [&str; 10] = [
     "nf_tables_set",
     "nft_counter",
@@ -41,8 +42,8 @@ pub(crate) const OPTIONAL: [&str; 10] = [
     "virtio_net",
 ];
 
-/// What Podman takes for layers of images and for a network with published ports. What a kernel does not
-/// have as a module is part of it.
+/// Modules that Podman uses for image layers, and for a network with published ports. A module that
+/// a kernel lacks is built in.
 pub(crate) const FOR_CONTAINERS: [&str; 9] = [
     "bridge",
     "nft_chain_nat",
@@ -55,10 +56,10 @@ pub(crate) const FOR_CONTAINERS: [&str; 9] = [
     "veth",
 ];
 
-/// What a kernel's module directory says.
+/// Contents of a kernel's module directory.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// Path of each module by its name, with the paths it depends on.
+    /// Path of each module, and of the modules that it depends on, by its name.
     modules: BTreeMap<String, (String, Vec<String>)>,
     built_in: Vec<String>,
 }
@@ -66,9 +67,9 @@ pub(crate) struct Index {
 /// Modules to load.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct LoadOrder {
-    /// Paths below the module directory, each after all it depends on.
+    /// Paths below the module directory, each after those it depends on.
     pub(crate) order: Vec<String>,
-    /// Wanted modules this kernel does not have.
+    /// Wanted modules that this kernel lacks.
     pub(crate) absent: Vec<String>,
 }
 
@@ -95,7 +96,7 @@ impl Index {
         Self { modules: modules.collect(), built_in: built_in.lines().map(name).collect() }
     }
 
-    /// The load order of the wanted modules.
+    /// Computes the load order of the wanted modules.
     pub(crate) fn plan(&self, wanted: &[&str], optional: &[&str]) -> LoadOrder {
         let mut plan = LoadOrder::default();
         for module in wanted {
@@ -124,13 +125,13 @@ impl Index {
     }
 }
 
-/// A module's name: the file's, without the extensions, and with underscores only.
+/// Name of a module: its file name without extensions, and with underscores only.
 fn name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
 
-/// Where a module lies in the guest: the same path, uncompressed.
+/// Path of a module in the guest, where it is uncompressed.
 pub(crate) fn plain(path: &str) -> String {
     path.split_once(".ko").map_or_else(|| path.to_owned(), |(start, _)| format!("{start}.ko"))
 }

@@ -1,4 +1,4 @@
-//! Other tools that watch TCP, from Debian's packages, to be measured beside socktrace.
+//! Other tools that watch TCP, from Debian's packages, to compare measurements of socktrace with.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use xtask_common::arch::Arch;
 
 use crate::{archive, cpio::Cpio, elf, kernel::TRIXIE, mirror::Mirrors, userland};
 
-/// Newer ones than the guest's other programs go with.
+/// Packages with the tools, from a newer release than the guest's other programs.
 const PACKAGES: [&str; 2] = ["bpftrace", "libbpf-tools"];
 
 const PROGRAMS: [&str; 5] = [
@@ -23,11 +23,11 @@ const PROGRAMS: [&str; 5] = [
     "usr/sbin/tcpconnlat-libbpf",
 ];
 
-/// To be raised when what is in the archive changes.
+/// Version of the archive's content. Increase it when that changes.
 const FORMAT: u32 = 1;
 
-/// An archive with the tools and their libraries, all in `/peers` of a guest, which is to be their
-/// root: they need a newer C library than its other programs have.
+/// Archive with the tools and their libraries, all in `/peers` of a guest. The tools need that
+/// directory as their root, because they use a newer C library than the guest's other programs.
 ///
 /// # Errors
 ///

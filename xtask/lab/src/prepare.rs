@@ -1,4 +1,4 @@
-//! Everything a boot needs, made ready once for any number of boots.
+//! Preparation of everything a boot needs, done once for any number of boots.
 
 use std::{path::PathBuf, thread};
 
@@ -20,26 +20,26 @@ use crate::{
     workspace,
 };
 
-/// A kernel with the files that go with it.
+/// A kernel and the files that go with it.
 #[derive(Clone, Debug)]
 pub struct BootFiles {
-    /// The system that is booted.
+    /// System to boot.
     pub kernel: Kernel,
-    /// The part of the files that is the same for each guest.
+    /// Archive with the files that all guests share.
     pub base: PathBuf,
-    /// An archive of modules to load, where the base has none and they are needed.
+    /// Archive with modules to load, if they are needed and the base has none.
     pub modules: Option<PathBuf>,
-    /// What a guest has, its files included.
+    /// Memory of a guest, including its files.
     pub memory_mib: u32,
 }
 
-/// Enough for sockets that fail, and for a service.
+/// Enough for failing sockets, and for a service.
 const MEMORY_MIB: u32 = 1024;
 
-/// Half of it is what files may take, and Podman with all it needs takes 200 MiB before it has any image.
+/// Files may take half of this. Podman with its dependencies takes 200 MiB, without any image.
 const CONTAINERS_MEMORY_MIB: u32 = 2048;
 
-/// Fetches a kernel and makes the part of its guests' files that is the same for each.
+/// Fetches a kernel, and builds the files that its guests share.
 ///
 /// # Errors
 ///
@@ -56,8 +56,8 @@ pub fn boot_files(
     Ok(BootFiles { kernel, base, modules: None, memory_mib: MEMORY_MIB })
 }
 
-/// A kernel with a Debian system for its guests, and with the packages that `packages` makes in place
-/// of the daemon.
+/// Fetches a kernel, with a Debian system for its guests. In place of the daemon, the system gets
+/// the packages that `packages` makes.
 ///
 /// # Errors
 ///
@@ -79,7 +79,8 @@ pub fn system(
     Ok((BootFiles { kernel, base, modules: None, memory_mib: MEMORY_MIB }, programs))
 }
 
-/// A kernel with a Debian system that runs containers, and with what the daemon's image is made of.
+/// Fetches a kernel, with a Debian system that runs containers, and with the files for the daemon's
+/// image.
 ///
 /// # Errors
 ///
@@ -106,7 +107,7 @@ pub fn containers(
 ///
 /// # Errors
 ///
-/// When none is here and none can be fetched.
+/// When none is present and none can be fetched.
 pub fn kernel(
     series: &'static Series,
     arch: &'static Arch,
@@ -121,7 +122,7 @@ pub fn kernel(
 ///
 /// # Errors
 ///
-/// When they are not here and cannot be fetched.
+/// When they are not present and cannot be fetched.
 pub fn peers(arch: &'static Arch, setup: &Setup, mirrors: &MirrorArgs) -> Result<PathBuf> {
     let _lock = workspace::lock_caches()?;
     peers::archive(arch, || setup.mirrors(mirrors))
@@ -131,7 +132,7 @@ pub fn peers(arch: &'static Arch, setup: &Setup, mirrors: &MirrorArgs) -> Result
 ///
 /// # Errors
 ///
-/// When it is not here and cannot be fetched.
+/// When it is not present and cannot be fetched.
 pub fn prometheus(arch: &'static Arch, setup: &Setup, mirrors: &MirrorArgs) -> Result<PathBuf> {
     let _lock = workspace::lock_caches()?;
     prometheus::archive(arch, || setup.mirrors(mirrors))
@@ -141,13 +142,13 @@ pub fn prometheus(arch: &'static Arch, setup: &Setup, mirrors: &MirrorArgs) -> R
 ///
 /// # Errors
 ///
-/// When it is not here and cannot be fetched.
+/// When it is not present and cannot be fetched.
 pub fn promtool(setup: &Setup, mirrors: &MirrorArgs) -> Result<PathBuf> {
     let _lock = workspace::lock_caches()?;
     prometheus::promtool(|| setup.mirrors(mirrors))
 }
 
-/// Installs what guests need and compiles what runs in them, to be tried out.
+/// Installs what guests need, and compiles the programs to try out in them.
 ///
 /// # Errors
 ///
@@ -156,11 +157,12 @@ pub fn programs(arch: &'static Arch, setup: &Setup, with_daemon: bool) -> Result
     Ok(programs_and(arch, setup, with_daemon, || Ok(()))?.0)
 }
 
-/// As [`programs`]; while the compiler runs, `fetch` does, as soon as what guests need is installed.
+/// Like [`programs`]. While the compiler runs, also runs `fetch` once the needs of guests are
+/// installed.
 ///
 /// # Errors
 ///
-/// As [`programs`], and those of `fetch`.
+/// Same as [`programs`], and the errors of `fetch`.
 pub fn programs_and<T: Send>(
     arch: &'static Arch,
     setup: &Setup,
@@ -177,17 +179,17 @@ pub fn programs_and<T: Send>(
     compile_and(setup, needs, || compile::programs(options, with_daemon), fetch)
 }
 
-/// As [`programs`], with the programs as they are released.
+/// Like [`programs`], with the release profile.
 ///
 /// # Errors
 ///
-/// As [`programs`].
+/// Same as [`programs`].
 pub fn released_programs(arch: &'static Arch, setup: &Setup) -> Result<GuestPrograms> {
     setup.ensure(&[Need::Build, Need::Target(arch), Need::Machines(arch)])?;
     compile::programs(compile::BuildOptions::released(arch), true)
 }
 
-/// Compiles the daemon to be tried out on this host.
+/// Compiles the daemon to try out on this host.
 ///
 /// # Errors
 ///
@@ -198,8 +200,8 @@ pub fn daemon(setup: &Setup) -> Result<PathBuf> {
     Ok(compile_and(setup, &[Need::Build], || compile::daemon(options), || Ok(()))?.0)
 }
 
-/// Compiles while everything is installed and fetched: what is compiled waits by itself for the
-/// compiler of the kernel programs.
+/// Compiles while needs are installed and files are fetched. The build waits for the compiler of
+/// the kernel programs on its own.
 fn compile_and<P, T: Send>(
     setup: &Setup,
     needs: &[Need],
@@ -208,7 +210,7 @@ fn compile_and<P, T: Send>(
 ) -> Result<(P, T)> {
     let others: Vec<_> = needs.iter().copied().filter(|need| *need != Need::Build).collect();
     if !setup.allowed {
-        // Better now than when most is compiled.
+        // Fails now, and not after most is compiled.
         setup.ensure(needs)?;
     }
     let lock = needs.contains(&Need::Build).then(workspace::lock_toolchain).transpose()?;
@@ -229,7 +231,7 @@ fn compile_and<P, T: Send>(
             })
         });
         let compiled = compile();
-        // What could not be installed is why something does not compile.
+        // Reported first, as a failed installation is why something does not compile.
         let fetched = join(fetched)?;
         Ok((compiled?, fetched))
     })
@@ -239,7 +241,7 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     thread.join().map_err(|_| anyhow!("a thread panicked"))?
 }
 
-/// What to run guests in real time with.
+/// Returns the accelerator for guests that run in real time.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Runs other programs and turns their failures into messages.
+//! Execution of other programs, with their failures turned into messages.
 
 use std::{
     ffi::OsStr,
@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 pub use xtask_common::search_path::find;
 
-/// Runs a program whose output the user sees.
+/// Runs a program with its output shown to the user.
 ///
 /// # Errors
 ///
@@ -18,21 +18,21 @@ pub fn run(command: &mut Command) -> Result<()> {
     check(status, command)
 }
 
-/// Runs a program quietly and returns what it printed.
+/// Runs a program, and returns its output.
 ///
 /// # Errors
 ///
-/// As [`run`]; the message carries what the program wrote to stderr.
+/// Same as [`run`]; the message includes the program's output to stderr.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = raw_output(command)?;
     String::from_utf8(output).with_context(|| format!("{} printed no text", shown(command)))
 }
 
-/// As [`output`], for programs that print bytes.
+/// Like [`output`], for programs that print bytes.
 ///
 /// # Errors
 ///
-/// As [`output`].
+/// Same as [`output`].
 pub fn raw_output(command: &mut Command) -> Result<Vec<u8>> {
     let Output { status, stdout, stderr } = command
         .stdin(Stdio::null())
@@ -50,7 +50,7 @@ fn check(status: ExitStatus, command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// The command as a person would type it.
+/// Formats a command as a person would type it.
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")

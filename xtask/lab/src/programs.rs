@@ -1,5 +1,5 @@
-//! Programs of the indexes of Rust and Python that check and fuzz this repository, each in a place of its
-//! own below `target/tools`.
+//! Programs from the package indexes of Rust and Python that check and fuzz this repository, each
+//! in a directory of its own below `target/tools`.
 
 use std::{path::PathBuf, process::Command};
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{process, progress, setup::Setup, workspace};
 
-/// The version of cargo-bolero: its minor one is that of the library in `Cargo.toml`.
+/// Version of cargo-bolero. Its minor version matches the library in `Cargo.toml`.
 pub(crate) const FUZZER_VERSION: &str = "0.13.5";
 
 const MANIFEST_CHECKER: &str = "kubernetes-validate";
@@ -19,20 +19,20 @@ pub(crate) const ZIZMOR_VERSION: &str = "1.32.0";
 const BILL_CHECKER: &str = "cyclonedx-python-lib[json-validation]";
 const BILL_CHECKER_VERSION: &str = "11.12.0";
 
-/// What else checks packages and what deploys.
+/// Other programs that check packages and deployment files.
 pub(crate) const PACKAGE_CHECKERS: [(&str, &str); 2] =
     [(MANIFEST_CHECKER, MANIFEST_CHECKER_VERSION), (BILL_CHECKER, BILL_CHECKER_VERSION)];
 
-/// The version of cargo-deny.
+/// Version of cargo-deny.
 pub(crate) const DENY_VERSION: &str = "0.20.2";
 
-/// Where cargo-bolero is.
+/// Path of cargo-bolero.
 #[must_use]
 pub fn fuzzer() -> PathBuf {
     cargo_program("bolero", FUZZER_VERSION)
 }
 
-/// Where cargo-deny is.
+/// Path of cargo-deny.
 #[must_use]
 pub fn deny() -> PathBuf {
     cargo_program("deny", DENY_VERSION)
@@ -46,31 +46,31 @@ fn cargo_program_root(name: &str, version: &str) -> PathBuf {
     workspace::cache("tools").join(format!("cargo-{name}-{version}"))
 }
 
-/// Where Python finds what checks manifests of Kubernetes.
+/// Directory from which Python imports the checker for Kubernetes manifests.
 #[must_use]
 pub fn manifest_checker() -> PathBuf {
     python_program(MANIFEST_CHECKER, MANIFEST_CHECKER_VERSION)
 }
 
-/// Where Python finds what checks bills of materials.
+/// Directory from which Python imports the checker for bills of materials.
 #[must_use]
 pub fn bill_checker() -> PathBuf {
     python_program(BILL_CHECKER, BILL_CHECKER_VERSION)
 }
 
-/// Where zizmor is, which looks for what is unsafe in workflows of GitHub.
+/// Path of zizmor, which finds security problems in GitHub workflows.
 #[must_use]
 pub fn zizmor() -> PathBuf {
     python_program(ZIZMOR, ZIZMOR_VERSION).join("bin/zizmor")
 }
 
 fn python_program(name: &str, version: &str) -> PathBuf {
-    // Without the extras that are asked for in brackets.
+    // Without the extras in brackets.
     let name = name.split('[').next().unwrap_or(name);
     workspace::cache("tools").join(format!("{name}-{version}"))
 }
 
-/// A subcommand of cargo, compiled into a place of its own.
+/// Installs a subcommand of cargo into a directory of its own.
 pub(crate) fn from_cargo(
     setup: &Setup,
     name: &str,
@@ -86,7 +86,7 @@ pub(crate) fn from_cargo(
     let step = progress::step(format_args!("Compiling {what}"));
     let output = process::output(
         Command::new("cargo")
-            // It takes longer to optimize than it runs.
+            // Optimizing takes longer than the program runs.
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "none")
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
@@ -95,7 +95,7 @@ pub(crate) fn from_cargo(
             .args(features)
             .arg("--root")
             .arg(cargo_program_root(name, version))
-            // Outside the repository, whose settings are not for this program.
+            // Outside the repository, whose settings do not apply to this program.
             .current_dir("/")
             .env_remove("CARGO_TARGET_DIR"),
     );
@@ -104,7 +104,7 @@ pub(crate) fn from_cargo(
     Ok(())
 }
 
-/// A program of Python's index, in a place of its own.
+/// Installs a Python program into a directory of its own.
 pub(crate) fn from_python(setup: &Setup, name: &str, version: &str) -> Result<()> {
     let root = python_program(name, version);
     let what = format!("{name} {version}");

@@ -1,5 +1,5 @@
-//! Shows on stderr what takes long: a bar for each step on a terminal, elsewhere one line when the
-//! step is done, with its duration.
+//! Progress output on stderr for steps that take long: a bar for each step on a terminal, and
+//! elsewhere one line with its duration once the step is done.
 //!
 //! ```ignore
 //! let step = progress::step("Unpacking Linux 6.12");
@@ -15,9 +15,9 @@
 //! step.advance();
 //! ```
 //!
-//! Steps may run in several threads at once. One that is dropped before it is done, as after an
-//! error, leaves nothing on the screen. While bars may be there, what else is printed goes through
-//! [`print()`] and [`note`], and a program that draws on the terminal itself runs under [`lend`].
+//! Steps may run in several threads at once. A step that is dropped before it is done, as after an
+//! error, leaves nothing on the screen. While bars may be shown, print everything else with
+//! [`print()`] and [`note`], and run programs that draw on the terminal themselves under [`lend`].
 
 use std::{
     fmt::Display,
@@ -35,7 +35,7 @@ use std::{
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How often the size of a download is looked at, and a spinner turns.
+/// Interval at which the size of a download is checked, and a spinner turns.
 const TICK: Duration = Duration::from_millis(120);
 
 const SPINNER: &str = "{spinner} {msg} {elapsed:.dim}";
@@ -44,10 +44,10 @@ const COUNT: &str = "{spinner} {prefix} [{bar:24}] {pos}/{len} {elapsed:.dim} {m
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// How many programs have the terminal for themselves.
+/// Number of programs that have the terminal to themselves.
 static LENT: AtomicUsize = AtomicUsize::new(0);
 
-/// A step under way.
+/// A step in progress.
 #[must_use = "it ends when it is dropped"]
 #[derive(Debug)]
 pub struct Step {
@@ -56,7 +56,7 @@ pub struct Step {
     bytes: Option<u64>,
 }
 
-/// Starts a step of which only its end is known.
+/// Starts a step whose progress is unknown.
 pub fn step(doing: impl Display) -> Step {
     let bar = add(ProgressBar::new_spinner(), SPINNER);
     bar.set_message(doing.to_string());
@@ -85,9 +85,9 @@ pub fn print(text: impl Display) {
 /// Prints a line to stderr.
 pub fn note(text: impl Display) {
     BARS.suspend(|| {
-        // What draws there by itself, such as cargo, may be in the middle of a line.
+        // A program that draws there itself, such as cargo, may be in the middle of a line.
         let clear = if LENT.load(Ordering::Relaxed) > 0 && is_terminal() { "\r\x1b[K" } else { "" };
-        // Nobody is left to be shown that stderr is gone.
+        // There is no way left to report that stderr is gone.
         drop(writeln!(io::stderr(), "{clear}{text}"));
     });
 }
@@ -98,7 +98,7 @@ pub fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Runs something that draws on the terminal itself: no bar is shown until it returns.
+/// Runs something that draws on the terminal itself. No bar is shown until it returns.
 pub fn lend<T>(run: impl FnOnce() -> T) -> T {
     struct Lent;
     impl Drop for Lent {
@@ -109,7 +109,7 @@ pub fn lend<T>(run: impl FnOnce() -> T) -> T {
         }
     }
     if LENT.fetch_add(1, Ordering::Relaxed) == 0 {
-        // Hiding them would leave on the screen what is drawn.
+        // Hiding the bars alone would leave on the screen what is drawn.
         BARS.suspend(|| {});
         BARS.set_draw_target(ProgressDrawTarget::hidden());
     }
@@ -123,17 +123,17 @@ impl Step {
         Self { bar, start: Instant::now(), bytes }
     }
 
-    /// Another part is done.
+    /// Counts a part as done.
     pub fn advance(&self) {
         self.bar.inc(1);
     }
 
-    /// What is under way in a step of several parts.
+    /// Shows the part that is in progress.
     pub fn at(&self, part: impl Display) {
         self.bar.set_message(part.to_string());
     }
 
-    /// Runs a download into this directory. Its files' sizes are what has come so far.
+    /// Runs a download into this directory. Progress is the size of the files in it.
     pub fn while_growing<T>(&self, directory: &Path, run: impl FnOnce() -> T) -> T {
         let before = size(directory);
         let (running, ended) = mpsc::channel::<()>();
@@ -150,7 +150,7 @@ impl Step {
         })
     }
 
-    /// Ends the step with a line that says what was done, and how long it took.
+    /// Ends the step with a line that reports what was done, and how long it took.
     pub fn done(self, what: impl Display) {
         let took = duration(self.start.elapsed());
         let line = match self.bytes {
@@ -161,7 +161,7 @@ impl Step {
         note(line);
     }
 
-    /// As [`Self::done`], and without a line if it was quicker than this.
+    /// Like [`Self::done`], but prints no line if it took less time than this.
     pub fn done_if_longer(self, than: Duration, what: impl Display) {
         if self.start.elapsed() > than {
             self.done(what);
@@ -184,7 +184,7 @@ fn add(bar: ProgressBar, style: &str) -> ProgressBar {
     bar
 }
 
-/// A duration in seconds, or in minutes and seconds.
+/// Formats a duration in seconds, or in minutes and seconds.
 fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds < 10 {
@@ -196,13 +196,13 @@ fn duration(duration: Duration) -> String {
     }
 }
 
-/// The size of the files in a directory and in those in it.
+/// Total size of the files in a directory and its subdirectories.
 fn size(directory: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
     let size = |entry: fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => size(&entry.path()),
         Ok(metadata) => metadata.len(),
-        // Gone, or renamed, since the directory was read.
+        // Removed or renamed since the directory was read.
         Err(_) => 0,
     };
     entries.filter_map(Result::ok).map(size).sum()

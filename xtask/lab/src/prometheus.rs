@@ -13,10 +13,10 @@ use crate::{archive, cpio::Cpio, kernel::BOOKWORM, mirror::Mirrors, userland};
 
 const PACKAGE: &str = "prometheus";
 
-/// To be raised when what is in the archive changes.
+/// Version of the archive's content. Increase it when that changes.
 const FORMAT: u32 = 1;
 
-/// The program that checks rules, and tests them.
+/// Path of the program that checks and tests rules.
 ///
 /// # Errors
 ///
@@ -25,7 +25,7 @@ pub(crate) fn promtool(mirrors: impl FnOnce() -> Result<Mirrors>) -> Result<Path
     Ok(tree(Arch::OWN, mirrors)?.join("usr/bin/promtool"))
 }
 
-/// An archive with Prometheus alone. The C library it needs is that of the guest's other programs.
+/// Archive with only Prometheus. It uses the C library of the guest's other programs.
 ///
 /// # Errors
 ///
@@ -48,7 +48,8 @@ fn write(file: &File, program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The unpacked package. What it depends on are the C library and files of its web pages.
+/// Directory of the unpacked package. Its dependencies are only the C library and files of its web
+/// pages.
 fn tree(arch: &'static Arch, mirrors: impl FnOnce() -> Result<Mirrors>) -> Result<PathBuf> {
     userland::unpacked_alone(PACKAGE, &BOOKWORM, arch, mirrors)
 }

@@ -15,39 +15,39 @@ use nix::{
 };
 use xtask_common::arch::Arch;
 
-/// How a guest's processors and clock work.
+/// Configuration of a guest's processors and clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// Two processors in real time.
     Smp,
-    /// Four, also on a host that has fewer.
+    /// Four processors, even on a host that has fewer.
     Smp4,
-    /// Use one processor whose clock counts instructions and skips idle time.
+    /// One processor whose clock counts instructions and skips idle time.
     Icount,
-    /// The same, with the same random numbers and the same date each time: a boot repeats to the
-    /// instruction.
+    /// Like `Icount`, with the same random numbers and date each time, so that a boot repeats to
+    /// the instruction.
     Repeated,
 }
 
 /// The accelerator that runs a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// QEMU's translator: slow, works everywhere.
+    /// QEMU's translator. Slow, but works everywhere.
     Tcg,
-    /// The processor itself.
+    /// Hardware virtualization.
     Kvm,
 }
 
-/// Where the guest's first serial port leads.
+/// Connection of the guest's first serial port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Console {
     /// QEMU's stdin and stdout, with every key passed to the guest. Ctrl-A X ends the machine.
     Keyboard,
-    /// QEMU's stdin and stdout as they are; Ctrl-C ends the machine.
+    /// QEMU's stdin and stdout, unchanged. Ctrl-C ends the machine.
     Stream,
 }
 
-/// One machine.
+/// Configuration of a machine.
 pub(crate) struct Machine<'a> {
     pub(crate) arch: &'a Arch,
     pub(crate) image: &'a Path,
@@ -62,7 +62,7 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// The command that runs the machine. The files of `self` must be open until it has ended.
+    /// Command that runs the machine. The files of `self` must stay open until it has ended.
     pub(crate) fn command(&self) -> Command {
         let mut qemu = Command::new(self.arch.qemu.0);
         qemu.args(self.arch.machine);
@@ -70,9 +70,9 @@ impl Machine<'_> {
         qemu.args(["-m", &format!("{}M", self.memory_mib)]);
         qemu.args(match self.accelerator {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            // One thread for all processors. With a thread each, one of them can run what another one has
-            // just replaced, such as the breakpoint that stands where the kernel changes its own text: it
-            // panics with `Oops: int3`.
+            // One thread for all processors. With a thread each, one processor can run code that
+            // another one has just replaced, such as the breakpoint that the kernel sets while it
+            // patches its own text. The kernel then panics with `Oops: int3`.
             Accelerator::Tcg => ["-accel", "tcg,thread=single", "-cpu", self.arch.processor],
         });
         qemu.args(match self.mode {
@@ -85,7 +85,7 @@ impl Machine<'_> {
             Mode::Icount => &["-rtc", "clock=vm"],
             Mode::Repeated => &["-rtc", "base=2026-01-01,clock=vm", "-seed", "1"],
         });
-        // The archive has no name; it is reached through this process.
+        // The archive has no name, and is opened through this process.
         let initramfs = format!("/proc/{}/fd/{}", process::id(), self.initramfs.as_raw_fd());
         qemu.arg("-kernel").arg(self.image).args(["-initrd", &initramfs]);
         let Arch { console, kernel_arguments, .. } = self.arch;
@@ -112,7 +112,7 @@ impl Machine<'_> {
         qemu.args(self.arch.report_port);
 
         let prepare = move || {
-            // Nobody would end the machine once xtask is gone.
+            // Nobody would end the machine after xtask has died.
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             // SAFETY: the caller keeps this descriptor open until the machine has started.
             let reports = unsafe { BorrowedFd::borrow_raw(reports) };

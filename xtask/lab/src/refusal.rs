@@ -1,32 +1,33 @@
-//! How the daemon says that a host refuses tracing.
+//! The daemon's reports that a host refuses tracing.
 
-/// Exit codes with this meaning: no privilege, a kernel without what it takes, a policy against it.
+/// Exit codes for a refusal: missing privileges, an unsuitable kernel, or a policy that forbids
+/// tracing.
 const EXIT_CODES: std::ops::RangeInclusive<i32> = 10..=19;
 
 /// The start of the daemon's messages.
 const PREFIX: &str = "socktrace: ";
 
-/// Words that belong in a log for developers.
+/// Words that only belong in a log for developers.
 const UNPLAIN: [&str; 5] = ["backtrace", "panicked at", "processed ", "R0", "Error {"];
 
-/// Whether the daemon ended because the host refuses tracing.
+/// Whether the daemon exited because the host refuses tracing.
 #[must_use]
 pub fn is_refusal(exit: Option<i32>) -> bool {
     exit.is_some_and(|code| EXIT_CODES.contains(&code))
 }
 
-/// The reason, from what the daemon wrote to stderr.
+/// Extracts the reason from the daemon's output to stderr.
 #[must_use]
 pub fn reason(stderr: &str) -> &str {
     let line = stderr.lines().find_map(|line| line.strip_prefix(PREFIX));
     line.unwrap_or("it does not say why").trim_end_matches('.')
 }
 
-/// Checks that a message says what failed, why and what to do, for people.
+/// Checks that a message tells users what failed, why, and what to do.
 ///
 /// # Errors
 ///
-/// The problem with it.
+/// When the message does not; the error describes the problem.
 pub fn check(stderr: &str) -> Result<(), String> {
     let text = stderr.trim();
     let problem = if !text.starts_with(PREFIX) {

@@ -1,4 +1,4 @@
-//! Installs what building, linting and virtual machines need, and nothing that is there already.
+//! Installation of what building, linting and virtual machines need, if it is missing.
 
 use std::{path::Path, process::Command};
 
@@ -13,14 +13,14 @@ use crate::{
     process, programs, progress, workspace,
 };
 
-/// Purpose of a command.
+/// A purpose that requires certain programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Compile the daemon.
     Build,
-    /// Check the kernel programs with their compiler's own linter.
+    /// Check the kernel programs with the linter of their compiler.
     Lint,
-    /// Run what reads bytes under a fuzzer.
+    /// Run the parsers under a fuzzer.
     Fuzz,
     /// Compile for machines of this architecture.
     Target(&'static Arch),
@@ -28,15 +28,15 @@ pub enum Need {
     Machines(&'static Arch),
     /// Make packages.
     Packages,
-    /// Check packages, those for Red Hat's kin too, and what else deploys.
+    /// Check packages, including those for Red Hat, and the deployment files.
     PackageChecks,
-    /// Make a whole Debian system for guests.
+    /// Build a complete Debian system for guests.
     DebianSystem,
     /// Draw the dashboard.
     Dashboard,
 }
 
-/// A program or file, and the Debian package that has it.
+/// Programs or files, each with the Debian package that contains it.
 const MACHINE_TOOLS: [(&str, &str); 6] = [
     ("depmod", "kmod"),
     ("dpkg-deb", "dpkg"),
@@ -46,21 +46,21 @@ const MACHINE_TOOLS: [(&str, &str); 6] = [
     ("zstd", "zstd"),
 ];
 
-/// As [`MACHINE_TOOLS`].
+/// Like [`MACHINE_TOOLS`], for building packages.
 const PACKAGE_TOOLS: [(&str, &str); 2] = [("dh", "debhelper"), ("dpkg-buildpackage", "dpkg-dev")];
 
-/// As [`MACHINE_TOOLS`].
+/// Like [`MACHINE_TOOLS`], for checking packages.
 const PACKAGE_CHECKERS: [(&str, &str); 2] = [("lintian", "lintian"), ("rpmbuild", "rpm")];
 
-/// As [`MACHINE_TOOLS`].
+/// Like [`MACHINE_TOOLS`], for building Debian systems.
 const SYSTEM_TOOLS: [(&str, &str); 2] =
     [("bsdtar", "libarchive-tools"), ("mmdebstrap", "mmdebstrap")];
 
-/// As [`MACHINE_TOOLS`].
+/// Like [`MACHINE_TOOLS`], for drawing the dashboard.
 const BROWSER_TOOLS: [(&str, &str); 3] =
     [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")];
 
-/// There since the package has the keys of the newest release that kernels come from.
+/// Exists only if the package has the keys of the newest release that kernels come from.
 const KEYRING: (&str, &str) =
     ("/usr/share/keyrings/debian-archive-trixie-automatic.gpg", "debian-archive-keyring");
 
@@ -71,24 +71,24 @@ fn machine_tools(arch: &Arch) -> impl Iterator<Item = (&'static str, &'static st
 const COMPILER: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 const CLIPPY: &str = "rust-web-clippy";
 
-/// Where Debian's linter for the kernel programs is.
+/// Path of Debian's linter for the kernel programs.
 pub const CLIPPY_DRIVER: &str = "/usr/bin/clippy-driver";
 
-/// Sets the machine up, or with `allowed` false only says what is missing.
+/// Sets up the machine; with `allowed` false, only reports what is missing.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Whether anything may be installed.
     pub allowed: bool,
-    /// Whether to report what is there already.
+    /// Whether to report what is already present.
     pub verbose: bool,
 }
 
 impl Setup {
-    /// Makes sure that everything for `needs` is there.
+    /// Makes sure that everything for `needs` is installed.
     ///
     /// # Errors
     ///
-    /// When something is missing and cannot, or must not, be installed.
+    /// When something is missing that cannot or may not be installed.
     pub fn ensure(&self, needs: &[Need]) -> Result<()> {
         for need in needs {
             match need {
@@ -111,8 +111,8 @@ impl Setup {
         Ok(())
     }
 
-    /// The mirrors of Debian's archives. The system's package lists name them, so they are fetched
-    /// if there are none.
+    /// Returns the mirrors of Debian's archives. Their addresses are in the system's package lists,
+    /// which are fetched if there are none.
     ///
     /// # Errors
     ///
@@ -127,11 +127,11 @@ impl Setup {
         })
     }
 
-    /// Installs in one go what Debian has of these needs, which is quicker than one by one.
+    /// Installs all Debian packages for these needs at once, which is faster than one by one.
     ///
     /// # Errors
     ///
-    /// When something is missing and cannot, or must not, be installed.
+    /// When something is missing that cannot or may not be installed.
     pub fn install_packages(&self, needs: &[Need]) -> Result<()> {
         let packages: Vec<_> = needs
             .iter()
@@ -187,7 +187,7 @@ impl Setup {
                 ])
                 .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
                 .arg(&root)
-                // Outside the repository, whose settings are not for this program.
+                // Outside the repository, whose settings do not apply to this program.
                 .current_dir("/")
                 .env("LLVM_PREFIX", prefix)
                 .env_remove("CARGO_TARGET_DIR"),
@@ -200,7 +200,7 @@ impl Setup {
     fn lint(&self) -> Result<()> {
         programs::from_cargo(self, "deny", programs::DENY_VERSION, &[])?;
         programs::from_python(self, programs::ZIZMOR, programs::ZIZMOR_VERSION)?;
-        // Elsewhere the compiler is rustup's, whose linter is a component of it.
+        // Otherwise the compiler is rustup's, and its linter is a component of it.
         if !matches!(Compiler::find(), Some(Compiler::Debian { .. })) {
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl Setup {
         )
     }
 
-    /// What it takes to compile for another machine than this.
+    /// Installs what is needed to compile for an architecture other than this machine's.
     fn target(&self, arch: &Arch) -> Result<()> {
         if arch.is_own() {
             return Ok(());
@@ -257,7 +257,7 @@ impl Setup {
         self.tools(machine_tools(arch), &what)
     }
 
-    /// Installs the packages of those programs that are not there.
+    /// Installs the packages of the programs that are missing.
     pub(crate) fn tools(
         &self,
         tools: impl IntoIterator<Item = (&'static str, &'static str)>,
@@ -290,28 +290,28 @@ impl Setup {
     }
 }
 
-/// Whether this repository's compiler can compile more than bare-metal programs for a target.
+/// Whether this repository's compiler has the standard library for a target.
 fn has_standard_library(target: &str) -> bool {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", target]).current_dir(workspace::root());
     process::output(&mut rustc).is_ok_and(|directory| Path::new(directory.trim()).is_dir())
 }
 
-/// Whether this compiler is there, with a C library to link programs with.
+/// Whether this compiler is installed, with a C library to link programs with.
 fn can_link(compiler: &str) -> bool {
-    // It repeats the name of a file that it does not find.
+    // It echoes the name of a file that it does not find.
     process::output(Command::new(compiler).arg("-print-file-name=libc.a"))
         .is_ok_and(|path| Path::new(path.trim()).is_absolute())
 }
 
-/// The packages of those programs that are not there.
+/// Packages of the programs that are missing.
 fn missing(tools: impl IntoIterator<Item = (&'static str, &'static str)>) -> Vec<&'static str> {
-    // A path stands for itself.
+    // An absolute path is looked up as it is.
     let missing = tools.into_iter().filter(|(name, _)| process::find(name).is_none());
     missing.map(|(_, package)| package).collect()
 }
 
-/// A program that needs to be root to do its work, with sudo if we are not.
+/// Command for a program that needs root, run with sudo if necessary.
 pub fn as_root(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = match process::find("sudo") {
         Some(sudo) if !Uid::effective().is_root() => {

@@ -1,4 +1,5 @@
-//! The few programs of a guest, from Debian's packages: a shell, and the tools that set up networks.
+//! The few programs of a guest, from Debian's packages: a shell, and the tools that set up
+//! networks.
 
 use std::{
     collections::BTreeSet,
@@ -21,14 +22,14 @@ use crate::{
 
 const PACKAGES: [&str; 6] = ["bash", "busybox-static", "iproute2", "libc-bin", "nftables", "tmux"];
 
-/// Programs with the libraries they need. Everything else in the packages stays out.
+/// Programs to install, with the libraries they need. The rest of the packages is omitted.
 const PROGRAMS: [&str; 6] =
     ["bin/bash", "bin/ip", "bin/ss", "sbin/tc", "usr/bin/tmux", "usr/sbin/nft"];
 
-/// What the C library knows of UTF-8, without which tmux shows nothing.
+/// The C library's UTF-8 data, without which tmux shows nothing.
 const CHARACTERS: &str = "usr/lib/locale/C.utf8/LC_CTYPE";
 
-/// The unpacked packages.
+/// Unpacked packages.
 #[derive(Debug)]
 pub(crate) struct Userland {
     arch: &'static Arch,
@@ -36,7 +37,7 @@ pub(crate) struct Userland {
 }
 
 impl Userland {
-    /// The packages, fetched if they are not here yet.
+    /// Returns the packages, which are fetched if necessary.
     ///
     /// # Errors
     ///
@@ -56,11 +57,11 @@ impl Userland {
     /// When a program or library is missing, or the archive cannot be written.
     pub(crate) fn add_to<W: Write>(&self, cpio: &mut Cpio<W>) -> Result<()> {
         cpio.directory("/bin")?;
-        // One directory of programs under all its customary names.
+        // A single directory of programs, under all its customary names.
         for (link, target) in [("/sbin", "bin"), ("/usr/bin", "../bin"), ("/usr/sbin", "../bin")] {
             cpio.link(link, target)?;
         }
-        // The guest itself gives it its many names: only there it can be asked for them.
+        // The guest creates the links for its commands, as busybox can be run only there.
         cpio.file("/bin/busybox", 0o755, &read(&self.tree.join("bin/busybox"))?)?;
         // Busybox's own shell would take busybox's `ip` for the real one.
         cpio.link("/bin/sh", "bash")?;
@@ -77,7 +78,7 @@ impl Userland {
             cpio.file(&format!("/lib/{}/{name}", self.arch.gnu), 0o755, &read(&library)?)?;
         }
         cpio.file(&format!("/{CHARACTERS}"), 0o644, &read(&self.tree.join(CHARACTERS))?)?;
-        // The C library needs the loader too, so that it is there; programs have this name for it.
+        // The C library needs the loader too, so it is present; programs expect it under this name.
         let loader = self.arch.loader;
         let name = loader.rsplit('/').next().unwrap_or(loader);
         cpio.link(loader, &format!("/lib/{}/{name}", self.arch.gnu))?;
@@ -85,7 +86,7 @@ impl Userland {
     }
 }
 
-/// The directory of these packages with all that they depend on, fetched if they are not here yet.
+/// Directory of these packages with all dependencies, fetched if necessary.
 ///
 /// # Errors
 ///
@@ -101,7 +102,7 @@ pub(crate) fn unpacked(
     fetched(packages, archive, arch, mirrors, download)
 }
 
-/// The directory of one package without what it depends on, fetched if it is not here yet.
+/// Directory of one package without its dependencies, fetched if necessary.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Makes verdicts on scenarios of what a guest reported, and of how it ended.
+//! Verdicts on scenarios, from a guest's reports and from how it ended.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use xtask_common::report::Report;
 
 use crate::boot::Outcome;
 
-/// Stands for a whole boot where a scenario's name would be.
+/// Stands for a whole boot in place of a scenario's name.
 pub const BOOT: &str = "(boot)";
 
 /// Result of one scenario.
@@ -14,30 +14,30 @@ pub const BOOT: &str = "(boot)";
 pub struct Verdict {
     /// The scenario's name.
     pub scenario: String,
-    /// Cause and family of each failure that it made, such as `reset_by_peer/ipv4`.
+    /// Cause and family of each failure that it triggered, such as `reset_by_peer/ipv4`.
     pub covers: Vec<String>,
-    /// Nothing, or what was wrong.
+    /// Description of what was wrong, if it failed.
     pub failure: Option<String>,
-    /// Nothing, or why it could not be made here.
+    /// Reason why it could not run here, if it was skipped.
     pub skipped: Option<String>,
-    /// How long it took on the host, if it came to its end.
+    /// Its duration on the host, if it finished.
     pub took: Option<Duration>,
-    /// Whether it has failed only because the boot ended before it was made.
+    /// Whether it failed only because the boot ended before it could run.
     pub is_lost: bool,
 }
 
 impl Verdict {
-    /// Whether it is on a boot as a whole.
+    /// Whether the verdict is about a boot as a whole.
     #[must_use]
     pub fn is_boot(&self) -> bool {
         self.scenario == BOOT
     }
 }
 
-/// The reports of one boot so far.
+/// Reports of one boot so far.
 #[derive(Debug, Default)]
 pub struct BootReports {
-    /// Planned scenarios without a result; none before the plan came.
+    /// Planned scenarios without a result; `None` before the plan has arrived.
     open: Option<Vec<String>>,
     started: Option<(String, Duration)>,
     failed: bool,
@@ -45,7 +45,8 @@ pub struct BootReports {
 }
 
 impl BootReports {
-    /// Takes in a report that came `at` this time after power-on, and returns the verdict it holds.
+    /// Handles a report that arrived at this time after power-on, and returns the verdict it
+    /// contains.
     pub fn hear(&mut self, report: Report, at: Duration) -> Option<Verdict> {
         match report {
             Report::Plan { scenarios } => self.open = Some(scenarios),
@@ -76,7 +77,7 @@ impl BootReports {
         None
     }
 
-    /// Strikes a scenario off the plan, and returns how long it took.
+    /// Removes a scenario from the plan, and returns its duration.
     fn close(&mut self, name: &str, at: Duration) -> Option<Duration> {
         if let Some(open) = &mut self.open {
             open.retain(|scenario| *scenario != name);
@@ -85,7 +86,7 @@ impl BootReports {
         started.map(|(_, start)| at.saturating_sub(start))
     }
 
-    /// The verdicts that are still due when the boot has ended.
+    /// Returns the verdicts that are still due when the boot has ended.
     #[must_use]
     pub fn end(self, outcome: &Outcome) -> Vec<Verdict> {
         let reason = self.reason(outcome);
@@ -101,14 +102,14 @@ impl BootReports {
         match self.open {
             None => vec![fail(BOOT.into(), reason)],
             Some(open) if open.is_empty() => {
-                // All have their verdict; that the boot then ended badly is one more failure,
-                // unless it only repeats what a scenario said.
+                // All scenarios have a verdict. A bad end of the boot is one more failure, unless
+                // it only repeats the failure of a scenario.
                 let explained = self.failed && matches!(outcome, Outcome::Finished { .. });
                 let good = explained || matches!(outcome, Outcome::Finished { code: 0 });
                 if good { vec![] } else { vec![fail(BOOT.into(), reason)] }
             }
             Some(open) => {
-                // The first has the whole reason, the others need not repeat it.
+                // The first one gets the whole reason; the others refer to it.
                 let culprit = running.or_else(|| open.first().cloned()).unwrap_or_default();
                 let lost = format!("no result: the boot ended early (see {culprit})");
                 let due = |scenario: String| {

@@ -1,4 +1,4 @@
-//! The kernel inside the image that a boot loader loads, and the type information (BTF) in it.
+//! Extraction of the kernel from a boot image, and of the BTF in it.
 
 use std::{fs, io::Write as _};
 
@@ -18,7 +18,7 @@ const PAYLOAD_OFFSET: usize = 0x248;
 const PAYLOAD_LENGTH: usize = 0x24c;
 const SECTOR: usize = 512;
 
-/// The BTF of a kernel, the bytes that it shows as `/sys/kernel/btf/vmlinux`.
+/// BTF of a kernel, the same bytes as in its `/sys/kernel/btf/vmlinux`.
 ///
 /// # Errors
 ///
@@ -40,13 +40,13 @@ fn section(vmlinux: &[u8]) -> Result<Vec<u8>> {
 
 fn unpack(image: &[u8]) -> Result<Vec<u8>> {
     let payload = payload(image).context("it is not an x86 kernel image")?;
-    // Files under target/ are on a disk with room; /tmp may be memory.
+    // Files under target/ are on a disk with enough space; /tmp may be in memory.
     let mut file = tempfile::NamedTempFile::new_in(workspace::cache(""))?;
     file.write_all(payload)?;
     compression::content(file.path())
 }
 
-/// The compressed kernel in an image.
+/// Compressed kernel in an image.
 fn payload(image: &[u8]) -> Option<&[u8]> {
     let word = |at: usize| {
         let bytes = image.get(at..at + 4)?;
@@ -58,7 +58,7 @@ fn payload(image: &[u8]) -> Option<&[u8]> {
     let sectors = usize::from(*image.get(SETUP_SECTORS)?);
     let start = ((sectors + 1) * SECTOR).checked_add(word(PAYLOAD_OFFSET)?)?;
     let payload = image.get(start..start.checked_add(word(PAYLOAD_LENGTH)?)?)?;
-    // The kernel's build appends the unpacked size, where the format does not end with it.
+    // The kernel's build appends the unpacked size unless the format already ends with it.
     match Format::of(payload)? {
         Format::Packed("gzip") => Some(payload),
         _ => payload.get(..payload.len().checked_sub(4)?),

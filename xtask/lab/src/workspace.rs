@@ -1,4 +1,4 @@
-//! Where things lie in the repository.
+//! Paths in the repository.
 
 use std::{
     env,
@@ -15,13 +15,13 @@ pub fn root() -> &'static Path {
     package.ancestors().nth(2).unwrap_or(package)
 }
 
-/// A directory of ours for things that are kept between runs.
+/// Directory for files that xtask keeps between runs.
 #[must_use]
 pub fn cache(name: &str) -> PathBuf {
     root().join("target").join(name)
 }
 
-/// Where cargo puts what it builds.
+/// Directory of cargo's build output.
 #[must_use]
 pub fn cargo_target() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
@@ -30,26 +30,26 @@ pub fn cargo_target() -> PathBuf {
     }
 }
 
-/// A file that is locked while the compiler of the kernel programs is being installed.
+/// File that is locked while the compiler of the kernel programs is being installed.
 #[must_use]
 pub fn toolchain_lock() -> PathBuf {
     cache("toolchain.lock")
 }
 
-/// Lets build scripts wait for the compiler of the kernel programs while the result lives.
+/// Makes build scripts wait for the compiler of the kernel programs until the result is dropped.
 ///
 /// # Errors
 ///
-/// When the lock file cannot be made.
+/// When the lock file cannot be created.
 pub fn lock_toolchain() -> Result<File> {
     lock(&toolchain_lock())
 }
 
-/// Keeps other runs of xtask away from the caches while the result lives.
+/// Keeps other runs of xtask away from the caches until the result is dropped.
 ///
 /// # Errors
 ///
-/// When the lock file cannot be made.
+/// When the lock file cannot be created.
 pub fn lock_caches() -> Result<File> {
     lock(&cache("xtask.lock"))
 }

@@ -1,4 +1,4 @@
-//! Accepts that fail.
+//! Failing accepts.
 
 use std::{
     io,
@@ -43,12 +43,12 @@ pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![seen_on_return(closed(errno, address), &listener).by(caller)])
 }
 
-/// The report of an accept from a listener that was shut down.
+/// Expected report of an accept from a listener that was shut down.
 pub(super) fn closed(errno: i32, address: SocketAddr) -> Expected {
     Expected::alone(Cause::ListenerClosed, "accept", errno, address)
 }
 
-/// A listener whose queue was to be as short as can be is shut down, and then asked.
+/// Accept from a listener with backlog 0 after it was shut down.
 pub(super) fn listener_closed_without_backlog(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 0)?;
     let address = socket::local(&listener)?;
@@ -58,7 +58,7 @@ pub(super) fn listener_closed_without_backlog(family: Family) -> Result<Vec<Expe
     Ok(vec![seen_on_return(closed(errno, address), &listener)])
 }
 
-/// A socket that is bound and no more, and one that is connected.
+/// Accepts from a socket that is only bound, and from one that is connected.
 pub(super) fn never_listened(family: Family) -> Result<Vec<Expected>> {
     let accept = |socket: &Socket, failure: &dyn Fn(i32) -> Expected| {
         let errno = socket::errno("accept", socket.accept())?;
@@ -80,24 +80,23 @@ pub(super) fn never_listened(family: Family) -> Result<Vec<Expected>> {
     Ok(reported)
 }
 
-/// An accept whose errno is seen where the call returns, if this kernel shows no sooner: by the
-/// listener's descriptor.
+/// An accept whose errno may be seen only on return from the call, which names the listener's descriptor.
 fn seen_on_return(failure: Expected, listener: &Socket) -> Expected {
     if reports_accept_errors() { failure } else { failure.with("fd", listener.as_raw_fd()) }
 }
 
-/// The process may open no more files.
+/// The process has reached its limit of open files.
 pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // All lower descriptors are in use: those of stdin, stdout and stderr.
+    // All lower descriptors are in use: stdin, stdout and stderr.
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard)?;
     let accepted = listener.accept();
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
     let errno = socket::errno("accept", accepted)?;
     ensure_errno("accept", errno, libc::EMFILE)?;
-    // The connection has waited for better times.
+    // The connection is still in the accept queue.
     let (server, _) = listener.accept()?;
     drop(client);
     socket::read_end(&server)?;
@@ -106,7 +105,7 @@ pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.with("fd", listener.as_raw_fd())])
 }
 
-/// There is no memory where the client's address is to go: the connection is lost.
+/// The buffer for the client's address is unmapped: the connection is lost.
 pub(super) fn bad_address(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
@@ -125,10 +124,10 @@ pub(super) fn bad_address(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.with("fd", listener.as_raw_fd()), greetingless(ends)])
 }
 
-/// Flags that accept does not know, on a listener that is open.
+/// Flags that accept does not support, on an open listener.
 pub(super) fn bad_flags(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
-    // SAFETY: no address is asked for.
+    // SAFETY: no address is requested.
     let accepted =
         unsafe { libc::accept4(listener.as_raw_fd(), ptr::null_mut(), ptr::null_mut(), 1) };
     let accepted = if accepted < 0 { Err(io::Error::last_os_error()) } else { Ok(accepted) };
@@ -139,7 +138,7 @@ pub(super) fn bad_flags(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.with("fd", listener.as_raw_fd())])
 }
 
-/// A signal ends the accept.
+/// A signal interrupts the accept.
 pub(super) fn interrupted(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
@@ -155,7 +154,7 @@ pub(super) fn interrupted(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![seen_on_return(failure, &listener).by(caller)])
 }
 
-/// A signal that lets the accept go on: the program does not notice.
+/// A signal after which the accept is restarted: the program does not notice.
 pub(super) fn interrupted_and_restarted(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let mut client = None;

@@ -1,4 +1,4 @@
-//! Connections that wait to be accepted: their listener is closed, or its queue is full.
+//! Connections waiting to be accepted: their listener is closed, or its queue is full.
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ pub(super) fn by_closing_listener(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.reset_by_listener()])
 }
 
-/// The same with data that the kernel had taken for the listener's program.
+/// The same with data that the kernel has received for the listener's program.
 pub(super) fn by_closing_listener_with_data(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
@@ -37,23 +37,23 @@ pub(super) fn by_closing_listener_with_data(family: Family) -> Result<Vec<Expect
     Ok(vec![failure.reset_by_listener()])
 }
 
-/// A listener on the other host with a full accept queue, and a client whose handshake it has not taken
-/// to its end.
+/// A listener on the other host with a full accept queue, and a client whose handshake that host
+/// has not completed.
 struct FullQueue {
     network: Network,
     listener: Socket,
-    /// Who has it listen.
+    /// Process that called listen.
     opener: Process,
     filler: Socket,
     client: Socket,
 }
 
 impl FullQueue {
-    /// With this setting of IPv4 on the other host, which goes for TCP by IPv6 too.
+    /// Applies an IPv4 setting on the other host, which also governs TCP over IPv6.
     fn new(family: Family, setting: &'static str, value: u32) -> Result<Self> {
         let network = Network::get()?;
         network.set_in_peer(setting, value)?;
-        // Room for one.
+        // Room for one connection.
         let (listener, opener) =
             network.in_peer(|| Ok((socket::listener(family.peer(), 0)?, Process::this())))?;
         let cut = network.cut(Silence::LastOfHandshake)?;
@@ -63,9 +63,10 @@ impl FullQueue {
         Ok(Self { network, listener, opener, filler, client })
     }
 
-    /// Ends the rest in order: the accept finds what was dropped, unless the daemon has looked just before.
+    /// Closes the remaining connections in order. The accept finds the drops, unless the daemon has
+    /// just polled them.
     fn close(self, setting: &'static str, usual: u32) -> Result<Expected> {
-        /// More than the client sends again meanwhile.
+        /// More than the client retransmits in the meantime.
         const MOST: u64 = 32;
         let Self { network, listener, opener, filler, .. } = self;
         network.set_in_peer(setting, usual)?;
@@ -79,8 +80,8 @@ impl FullQueue {
     }
 }
 
-/// The accept queue of the other host is full when the handshake ends: data is never acknowledged, and
-/// answered by RST when the other host has given the handshake up.
+/// The other host's accept queue is full when the handshake completes. Data is never acknowledged,
+/// and answered with an RST once the other host has given up the handshake.
 pub(super) fn without_answer(family: Family) -> Result<Vec<Expected>> {
     const RETRIES: &str = "tcp_synack_retries";
     const USUAL: u32 = 5;
@@ -100,7 +101,7 @@ pub(super) fn without_answer(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The other host answers by RST at once.
+/// The other host answers with an RST at once.
 pub(super) fn by_full_queue(family: Family) -> Result<Vec<Expected>> {
     const ABORT: &str = "tcp_abort_on_overflow";
 

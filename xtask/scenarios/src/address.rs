@@ -1,4 +1,4 @@
-//! Addresses as the kernel takes them, also those that it refuses.
+//! Raw socket addresses, including ones that the kernel refuses.
 
 use std::{io, net::SocketAddr, os::fd::AsRawFd as _};
 
@@ -6,22 +6,22 @@ use anyhow::Result;
 use nix::libc::{self, c_int, sa_family_t, socklen_t};
 use socket2::{SockAddr, Socket};
 
-/// Of a call that takes a descriptor and an address.
+/// A call that takes a descriptor and an address.
 type Call = unsafe extern "C" fn(c_int, *const libc::sockaddr, socklen_t) -> c_int;
 
-/// An address with a family and a length that need not be its own.
+/// An address whose family and length may not match its contents.
 pub(super) struct Odd {
     address: libc::sockaddr_storage,
     length: socklen_t,
 }
 
 impl Odd {
-    /// This one in a few bytes.
+    /// Truncates the address to `length` bytes.
     pub(super) fn short(address: SocketAddr, length: socklen_t) -> Self {
         Self { length, ..Self::whole(address) }
     }
 
-    /// This one as if it were of another family.
+    /// Labels the address with another family.
     pub(super) fn of_family(address: SocketAddr, family: c_int) -> Result<Self> {
         let mut odd = Self::whole(address);
         odd.address.ss_family = sa_family_t::try_from(family)?;
@@ -31,26 +31,26 @@ impl Odd {
     fn whole(address: SocketAddr) -> Self {
         let address = SockAddr::from(address);
         let length = address.len();
-        // SAFETY: as large, and any bytes are one.
+        // SAFETY: both types have the same size, and any bytes are valid.
         let address = unsafe { std::mem::transmute_copy(&address.as_storage()) };
         Self { address, length }
     }
 
-    /// Calls connect with it.
+    /// Calls connect with this address.
     pub(super) fn connect(&self, socket: &Socket) -> io::Result<()> {
         self.call(libc::connect, socket)
     }
 
-    /// Calls bind with it.
+    /// Calls bind with this address.
     pub(super) fn bind(&self, socket: &Socket) -> io::Result<()> {
         self.call(libc::bind, socket)
     }
 
-    /// Sends a few bytes to it by a call that is to connect; no SIGPIPE.
+    /// Sends a few bytes to this address with `MSG_FASTOPEN` and without SIGPIPE.
     pub(super) fn send(&self, socket: &Socket) -> io::Result<()> {
         let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
         let (fd, address) = (socket.as_raw_fd(), (&raw const self.address).cast());
-        // SAFETY: the address is longer than its length says, and the bytes are there.
+        // SAFETY: the address is longer than its length says, and the bytes are valid.
         let sent =
             unsafe { libc::sendto(fd, b"hello".as_ptr().cast(), 5, flags, address, self.length) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

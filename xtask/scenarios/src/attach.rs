@@ -1,4 +1,4 @@
-//! The daemon hooks kernel functions by kprobes, as asked or for lack of BPF trampolines.
+//! Hooks attached by kprobes, either on request or because BPF trampolines are missing.
 
 use std::{io, os::unix::process::CommandExt as _, process::Command};
 
@@ -10,7 +10,7 @@ use super::{
     tracer::{PROGRAM, Tracer},
 };
 
-/// Each hook has a part in one of these, but for the timers.
+/// Every hook has a part in one of these, except the timers.
 const CORE: &[&str] = &[
     "connect_refused/ipv4",
     "connect_retried_after_failure/ipv6",
@@ -67,12 +67,12 @@ const TIMERS: &[&str] = &[
     "send_failed_in_flight/ipv6",
 ];
 
-/// Kprobes report what they can.
+/// Kprobes report everything they can see.
 pub(super) fn by_kprobe() -> Result<()> {
     reported_by_kprobe(CORE)
 }
 
-/// They distinguish which timer gave up.
+/// Kprobes distinguish which timer gave up.
 pub(super) fn timers_by_kprobe() -> Result<()> {
     reported_by_kprobe(TIMERS)
 }
@@ -89,7 +89,7 @@ fn reported_by_kprobe(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// A kernel that refuses to link trampolines, as arm64 before 6.4 does, gets kprobes unasked.
+/// A kernel that refuses to link trampolines, as arm64 does before 6.4, gets kprobes automatically.
 pub(super) fn fallback() -> Result<()> {
     let args = ["--output", "json", "--listen", "127.0.0.1:0"];
     let tracer = Tracer::run(without_trampolines(&args))?;
@@ -105,7 +105,7 @@ pub(super) fn fallback() -> Result<()> {
     Ok(())
 }
 
-/// The command of a daemon with these arguments to which the kernel seems to have no trampolines.
+/// Command that runs the daemon as if the kernel had no trampolines.
 pub(super) fn without_trampolines(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args);
@@ -140,7 +140,7 @@ fn refuse_trampolines() -> io::Result<()> {
         end(libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: 6, filter: filter.as_mut_ptr() };
-    // SAFETY: takes integers and changes this process only.
+    // SAFETY: takes integers and changes only this process.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -1,4 +1,4 @@
-//! Binds and listens that are refused.
+//! Refused calls of bind and listen.
 
 use std::{net::SocketAddr, thread};
 
@@ -14,10 +14,10 @@ use super::{
     socket::{self, Ends, ensure_errno},
 };
 
-/// A user with no privilege.
+/// A user without privileges.
 pub(super) const NOBODY: libc::uid_t = 65_534;
 
-/// The port is taken.
+/// The port is in use.
 pub(super) fn address_in_use(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let taken = socket::local(&listener)?;
@@ -30,14 +30,14 @@ pub(super) fn address_not_local(family: Family) -> Result<Vec<Expected>> {
     bind(&socket::stream(address)?, address, libc::EADDRNOTAVAIL)
 }
 
-/// The port is for the privileged.
+/// The port is privileged.
 pub(super) fn privileged_port(family: Family) -> Result<Vec<Expected>> {
     let mut address = family.loopback();
     address.set_port(80);
     as_nobody(|| bind(&socket::stream(address)?, address, libc::EACCES))
 }
 
-/// The socket has an address already.
+/// The socket is already bound.
 pub(super) fn twice(family: Family) -> Result<Vec<Expected>> {
     let bound = socket::bound(family.loopback())?;
     let mut another = family.loopback();
@@ -45,7 +45,7 @@ pub(super) fn twice(family: Family) -> Result<Vec<Expected>> {
     bind(&bound, another, libc::EINVAL)
 }
 
-/// An address that is cut off, and one of another family.
+/// A truncated address, and one of another family.
 pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
     let address = family.loopback();
     let nothing = unspecified(family);
@@ -63,7 +63,7 @@ pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// A socket for IPv6 alone is to have an IPv4-mapped address.
+/// An IPv6-only socket is bound to an IPv4-mapped address.
 pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
     let socket = socket::stream(family.loopback())?;
     socket.set_only_v6(true)?;
@@ -71,7 +71,7 @@ pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
     Ok(reported.into_iter().map(|failure| failure.saying("for IPv6 alone")).collect())
 }
 
-/// No address, no port.
+/// The unspecified address, with port 0.
 pub(super) fn unspecified(family: Family) -> SocketAddr {
     match family {
         Family::Ipv4 => SocketAddr::from(([0; 4], 0)),
@@ -86,13 +86,13 @@ fn bind(socket: &Socket, address: SocketAddr, wanted: i32) -> Result<Vec<Expecte
     Ok(vec![Expected::alone(Cause::BindFailed, "bind", errno, address)])
 }
 
-/// Two sockets share an address, and both listen.
+/// Two sockets bound to the same address both listen.
 pub(super) fn listen_twice(family: Family) -> Result<Vec<Expected>> {
     let (_first, second) = listener_and_rival(family)?;
     listen(&second, libc::EADDRINUSE)
 }
 
-/// A listener, and a socket that is bound to the same address.
+/// A listener, and a second socket bound to the same address.
 pub(super) fn listener_and_rival(family: Family) -> Result<(Socket, Socket)> {
     let first = socket::stream(family.loopback())?;
     first.set_reuse_address(true)?;
@@ -123,12 +123,12 @@ fn listen(socket: &Socket, wanted: i32) -> Result<Vec<Expected>> {
     Ok(vec![Expected::alone(Cause::ListenFailed, "listen", errno, address)])
 }
 
-/// Does something as an ordinary user, in this process.
+/// Runs `act` as an ordinary user, in this process.
 pub(super) fn as_nobody<T: Send>(act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            // SAFETY: takes numbers and touches no memory. Unlike the library's function it changes
-            // this thread only.
+            // SAFETY: takes numbers and touches no memory. Unlike the libc wrapper, it
+            // changes only this thread.
             let changed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
             anyhow::ensure!(changed == 0, "cannot become another user");
             act()

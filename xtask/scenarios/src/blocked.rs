@@ -1,4 +1,4 @@
-//! Threads that sleep in a system call, and what happens to them there.
+//! Threads that block in a system call, and their interruption.
 
 use std::{
     fs, io,
@@ -17,16 +17,16 @@ use nix::{
     unistd::{Pid, gettid},
 };
 
-/// The signal that interrupts.
+/// Signal that interrupts the call.
 const SIGNAL: Signal = Signal::SIGUSR1;
 
-/// Longest time for a thread to get into its call.
+/// Longest time for a thread to enter its call.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Between looking and looking again.
+/// Polling interval.
 const MOMENT: Duration = Duration::from_millis(2);
 
-/// Makes a call on a thread, does something while it sleeps in it, and returns the call's result.
+/// Makes a call on a thread, runs `act` while the thread sleeps in it, and returns the call's result.
 pub(super) fn during<T: Send>(
     system_call: libc::c_long,
     call: impl FnOnce() -> T + Send,
@@ -45,14 +45,14 @@ pub(super) fn during<T: Send>(
     })
 }
 
-/// Waits until the thread that says who it is sleeps in the system call.
+/// Waits until the thread that sends its id sleeps in the system call.
 fn sleeping(system_call: libc::c_long, thread: &Receiver<Pid>) -> Result<Pid> {
     let thread = thread.recv()?;
     wait_for(system_call, &format!("/proc/self/task/{thread}/syscall"))?;
     Ok(thread)
 }
 
-/// Waits until the thread or process with this file sleeps in the system call.
+/// Waits until the thread or process with this `syscall` file sleeps in the system call.
 pub(super) fn wait_for(system_call: libc::c_long, path: &str) -> Result<()> {
     let number = system_call.to_string();
     let started = Instant::now();
@@ -68,8 +68,8 @@ pub(super) fn wait_for(system_call: libc::c_long, path: &str) -> Result<()> {
     }
 }
 
-/// Makes a call on a thread, interrupts it by a signal that is handled with these flags, and does
-/// something after that.
+/// Makes a call on a thread, interrupts it by a signal that is handled with these
+/// flags, and then runs `act`.
 pub(super) fn interrupted<T: Send>(
     system_call: libc::c_long,
     flags: SaFlags,
@@ -87,7 +87,7 @@ pub(super) fn interrupted<T: Send>(
         if sent != 0 {
             return Err(io::Error::last_os_error()).context("cannot send a signal");
         }
-        // Now the call has been interrupted, and goes on or not.
+        // By now the call has been interrupted, and either returns or restarts.
         while HANDLED.load(Ordering::Relaxed) == before {
             thread::sleep(MOMENT);
         }
@@ -95,7 +95,7 @@ pub(super) fn interrupted<T: Send>(
     })
 }
 
-/// How many signals were handled.
+/// Number of signals handled.
 static HANDLED: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn handle(_: libc::c_int) {

@@ -1,4 +1,4 @@
-//! Compares what the two ends of connections say of each other: all of this host's are seen.
+//! Comparison of what the two ends of a connection report, where both are on this host.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::tcp_reset_has_segment;
 
-/// An end of a connection, by address and port; of an address that each network namespace has, by that too.
+/// End of a connection: address and port, and the network namespace for addresses that every namespace has.
 type End = (String, u64, Option<u64>);
 
 /// Whether a line is about an RST that was sent.
@@ -14,10 +14,9 @@ pub(super) fn is_sent(line: &Value) -> bool {
     line["event"] == "reset_sent"
 }
 
-/// Problems with lines about the same connections; empty if there are none.
+/// Lists problems with lines about the same connections; empty if there are none.
 ///
-/// A connection has one name, or none, whichever end reports it. An RST has the numbers with which it was
-/// sent.
+/// Both ends report the same connection ID, or none. An RST has the sequence numbers with which it was sent.
 pub(super) fn check(stream: &[Value]) -> String {
     let mut text = String::new();
     let mut flows: BTreeMap<[End; 2], &Value> = BTreeMap::new();
@@ -46,7 +45,7 @@ pub(super) fn check(stream: &[Value]) -> String {
         if !sent.is_empty() && !sent.iter().any(|sent| is_it(&sent)) {
             _ = writeln!(text, "other RSTs were sent than came: {sent:?}\nbut {line}");
         }
-        // Its sender is named by the record of that RST.
+        // The sender is named by the record of that RST.
         if line["peer_pid"].is_u64() && !sent.iter().any(|sent| is_named(sent, line)) {
             _ = writeln!(text, "its sender did not send it: {sent:?}\nbut {line}");
         }
@@ -54,16 +53,17 @@ pub(super) fn check(stream: &[Value]) -> String {
     text
 }
 
-/// Whether the one that a line names as sender of the RST is whom the line about sending it names.
+/// Whether the sender that `line` names is the process in `sent`, the line about sending the RST.
 fn is_named(sent: &Value, line: &Value) -> bool {
-    // A connection that was never accepted has no owner, and is known by the process that closed its listener.
+    // A connection that was never accepted has no owner; its RST is attributed to the process that
+    // closed the listener.
     sent["pid"] == line["peer_pid"]
         || sent["pid"].is_null()
-        // The line names who had the socket killed.
+        // `line` names the process that had the socket killed.
         || sent["sent_because"] == "aborted"
 }
 
-/// What lines about RSTs that were sent have in common.
+/// Checks the fields that all lines about sent RSTs share.
 fn check_sent(line: &Value, text: &mut String) {
     const ANSWERS: [(&str, &str); 6] = [
         ("no_socket", "none"),
@@ -86,7 +86,7 @@ fn check_sent(line: &Value, text: &mut String) {
     }
 }
 
-/// This end, and the other one.
+/// The local end, then the remote end.
 fn ends(line: &Value) -> [End; 2] {
     let end = |address: &str, port: &str| {
         let address = line[address].as_str().unwrap_or_default();

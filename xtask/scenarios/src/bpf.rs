@@ -1,4 +1,4 @@
-//! BPF programs and maps of scenarios, by the system call: a few instructions each.
+//! Small BPF programs and maps of scenarios, loaded by the bare system call.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use nix::{
 };
 use socket2::Socket;
 
-/// The root of all cgroups, where scenarios run.
+/// Root cgroup, where scenarios run.
 const CGROUP: &str = "/sys/fs/cgroup";
 
 /// An instruction as `linux/bpf.h` encodes it: code, registers (source above destination), offset and
@@ -28,7 +28,7 @@ pub(super) const fn instruction(code: u8, registers: u8, offset: i16, immediate:
     u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
 }
 
-/// A program that is to be loaded.
+/// A program to load.
 pub(super) struct Program {
     kind: bpf_prog_type,
     attach_type: bpf_attach_type,
@@ -50,7 +50,7 @@ impl Program {
     pub(super) fn load(&self, instructions: &[u64]) -> Result<Loaded> {
         let license = c"GPL";
         let mut attr = empty();
-        // SAFETY: all of the union is numbers, and was made with zeros.
+        // SAFETY: every member of the union is an integer, and all are zero.
         let program = unsafe { &mut attr.__bindgen_anon_3 };
         program.prog_type = self.kind as u32;
         program.expected_attach_type = self.attach_type as u32;
@@ -64,18 +64,18 @@ impl Program {
     }
 }
 
-/// A program that is loaded.
+/// A loaded program.
 pub(super) struct Loaded {
     program: OwnedFd,
     attach_type: bpf_attach_type,
 }
 
-/// The link of an attached program.
+/// Link of an attached program.
 #[expect(dead_code, reason = "dropping it detaches the program")]
 pub(super) struct Link(OwnedFd);
 
 impl Loaded {
-    /// Attaches it to the cgroup in which scenarios run.
+    /// Attaches the program to the cgroup in which scenarios run.
     pub(super) fn attach_to_cgroup(&self) -> Result<Link> {
         let cgroup = File::open(CGROUP)?;
         let mut attr = empty();
@@ -87,7 +87,7 @@ impl Loaded {
         ))
     }
 
-    /// Attaches it to the function that it was loaded for.
+    /// Attaches the program to the function that it was loaded for.
     pub(super) fn link(&self) -> Result<Link> {
         let mut attr = empty();
         attr.raw_tracepoint.prog_fd = self.program.as_raw_fd().cast_unsigned();
@@ -95,10 +95,10 @@ impl Loaded {
         Ok(Link(link.context("not attached to a function")?))
     }
 
-    /// Attaches it to the sockets of a map.
+    /// Attaches the program to the sockets of a map.
     pub(super) fn attach_to(&self, map: &SocketMap) -> Result<()> {
         let mut attr = empty();
-        // SAFETY: all of the union is numbers, and was made with zeros.
+        // SAFETY: every member of the union is an integer, and all are zero.
         let attach = unsafe { &mut attr.__bindgen_anon_5 };
         attach.__bindgen_anon_1.target_fd = map.descriptor().cast_unsigned();
         attach.attach_bpf_fd = self.program.as_raw_fd().cast_unsigned();
@@ -112,14 +112,14 @@ impl Loaded {
 pub(super) struct SocketMap(OwnedFd);
 
 impl SocketMap {
-    /// One that has these, under the keys from 0 on. Of programs that are attached to it those count that
-    /// were when a socket was put there: `attach` does so.
+    /// Creates a map of these sockets, with keys from 0. Only programs that `attach` attaches
+    /// apply: they must be there before a socket is inserted.
     pub(super) fn of(
         sockets: &[&Socket],
         attach: impl FnOnce(&Self) -> Result<()>,
     ) -> Result<Self> {
         let mut attr = empty();
-        // SAFETY: all of the union is numbers, and was made with zeros.
+        // SAFETY: every member of the union is an integer, and all are zero.
         let map = unsafe { &mut attr.__bindgen_anon_1 };
         map.map_type = bpf_map_type::BPF_MAP_TYPE_SOCKMAP as u32;
         (map.key_size, map.value_size) = (4, 4);
@@ -136,7 +136,7 @@ impl SocketMap {
     fn insert(&self, key: u32, socket: &Socket) -> Result<()> {
         let value = socket.as_raw_fd();
         let mut attr = empty();
-        // SAFETY: all of the union is numbers, and was made with zeros.
+        // SAFETY: every member of the union is an integer, and all are zero.
         let element = unsafe { &mut attr.__bindgen_anon_2 };
         element.map_fd = self.descriptor().cast_unsigned();
         element.key = &raw const key as u64;
@@ -150,7 +150,7 @@ impl SocketMap {
     }
 }
 
-/// Does something without the limit of locked memory, which programs and maps count against up to 5.10.
+/// Lifts the locked-memory limit during `act`; up to 5.10, programs and maps count against it.
 fn with_room<T>(act: impl FnOnce() -> T) -> Result<T> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)?;
     setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)?;
@@ -160,11 +160,11 @@ fn with_room<T>(act: impl FnOnce() -> T) -> Result<T> {
 }
 
 fn empty() -> bpf_attr {
-    // SAFETY: all of the union is numbers.
+    // SAFETY: every member of the union is an integer.
     unsafe { mem::zeroed() }
 }
 
-/// A call that gives a descriptor.
+/// Makes a call that returns a descriptor.
 fn descriptor(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
     let descriptor = call(command, attr)?;
     // SAFETY: the kernel has just opened it for this call.
@@ -173,8 +173,8 @@ fn descriptor(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
 
 fn call(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
     let attr = std::ptr::from_mut(attr);
-    // SAFETY: the kernel reads and writes no more than the given size, and what the numbers in it
-    // point to is the caller's.
+    // SAFETY: the kernel reads and writes no more than the given size, and pointers in `attr` are
+    // the caller's to keep valid.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<bpf_attr>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());

@@ -1,7 +1,7 @@
-//! Child processes that write to a socket they inherit, or that are peers.
+//! Child processes that write to an inherited socket, or act as peers.
 //!
-//! A child is this program again. Its standard input is the socket; it prints the errno of each
-//! call, so that what a deadly signal leaves unreported is known to be the call that brought it.
+//! A child runs this same program. Its standard input is the socket. It prints the errno of each
+//! call that returns, so a missing one identifies the call in which a deadly signal came.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -29,17 +29,17 @@ use super::{
     owner, socket, system, tables, unix,
 };
 
-/// How a child treats SIGPIPE.
+/// SIGPIPE disposition of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disposition {
-    /// As every program starts.
+    /// The disposition that every program starts with.
     Default,
     Ignored,
     Handled,
     Blocked,
 }
 
-/// How a child writes.
+/// Call by which a child writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
     Write,
@@ -67,36 +67,36 @@ const HOWS: [(&str, How); 6] = [
     ("uring-write", How::UringWrite),
 ];
 
-/// How many bytes it writes at once.
+/// Number of bytes per write.
 pub(super) const WRITTEN: usize = b"hello".len();
 
-/// How often a child writes.
+/// Number of writes of a child.
 const WRITES: usize = 2;
 
 /// Outcome of a child.
 #[derive(Debug)]
 pub(super) struct ChildOutcome {
     pub(super) pid: u32,
-    /// Of each call that returned; 0 for success.
+    /// Errno of each call that returned; 0 for success.
     pub(super) errnos: Vec<i32>,
-    /// The signal that killed it.
+    /// Signal that killed the child.
     pub(super) killed_by: Option<i32>,
 }
 
 impl ChildOutcome {
-    /// That of the only call.
+    /// Errno of the only call.
     pub(super) fn errno(&self) -> Result<i32> {
         let [errno] = self.errnos[..] else { bail!("the child got {:?}", self.errnos) };
         Ok(errno)
     }
 }
 
-/// Lets a child write to the socket.
+/// Runs a child that writes to the socket.
 pub(super) fn write(socket: &Socket, how: How, disposition: Disposition) -> Result<ChildOutcome> {
     finish(start(&write_words(how, disposition), socket.as_fd().try_clone_to_owned()?)?)
 }
 
-/// The same with the child as the init of a process namespace of its own.
+/// Runs the same child as init of its own PID namespace.
 pub(super) fn write_as_init(
     socket: &Socket,
     how: How,
@@ -105,7 +105,7 @@ pub(super) fn write_as_init(
     let socket = socket.as_fd().try_clone_to_owned()?;
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            // Of this thread's children, not of the thread itself.
+            // Affects this thread's children, not the thread itself.
             unshare(CloneFlags::CLONE_NEWPID).context("cannot make a process namespace")?;
             finish(start(&write_words(how, disposition), socket)?)
         });
@@ -124,14 +124,14 @@ pub(super) fn start(words: &[&str], stdin: OwnedFd) -> Result<Child> {
     start_program("/proc/self/exe", words, stdin)
 }
 
-/// The same with a copy of this program.
+/// Starts a copy of this program as a child.
 pub(super) fn start_program(program: &str, words: &[&str], stdin: OwnedFd) -> Result<Child> {
     let mut command = Command::new(program);
     command.arg("child").args(words).stdin(stdin).stdout(Stdio::piped());
     command.spawn().context("cannot start a child")
 }
 
-/// Waits for a child's end.
+/// Waits for a child to end.
 pub(super) fn finish(mut child: Child) -> Result<ChildOutcome> {
     let mut text = String::new();
     let mut stdout: ChildStdout = child.stdout.take().context("no stdout")?;
@@ -143,7 +143,7 @@ pub(super) fn finish(mut child: Child) -> Result<ChildOutcome> {
     Ok(ChildOutcome { pid: child.id(), errnos, killed_by: status.signal() })
 }
 
-/// Action of a child.
+/// Runs the action of a child.
 pub(super) fn main(args: &[String]) -> Result<i32> {
     demo::take_name()?;
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -190,7 +190,7 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         ["command", words @ ..] => return command::child::main(words),
         ["end"] => {}
         ["end-with-pair"] => unix::end_with_pair()?,
-        // Until it is killed.
+        // Runs until it is killed.
         ["keep"] => thread::sleep(Duration::from_hours(1)),
         // Listens until it is killed.
         ["listen-at", path, limit] => system::listen_at(path, limit.parse()?)?,
@@ -216,7 +216,7 @@ fn write_repeatedly(socket: &Socket, how: How) -> Result<()> {
     for _ in 0..WRITES {
         let errno = match how.write(socket) {
             Ok(_) => {
-                // The peer's kernel answers with RST.
+                // The peer's kernel answers with an RST.
                 socket::until_reset(socket)?;
                 0
             }
@@ -250,7 +250,7 @@ fn sendfile(socket: &Socket) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// Whether the handler of SIGPIPE ran.
+/// Whether the SIGPIPE handler ran.
 static HANDLED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn handle(_: libc::c_int) {
@@ -274,13 +274,13 @@ impl Disposition {
         Ok(())
     }
 
-    /// Checks that the signal has had the effect it should have.
+    /// Checks that the signal had the expected effect.
     fn check(self) -> Result<()> {
         if self == Self::Handled {
             ensure!(HANDLED.load(Ordering::Relaxed), "the handler of SIGPIPE did not run");
         }
         if self == Self::Blocked {
-            // Returns at once when the signal is pending.
+            // Returns at once if the signal is pending.
             ensure!(sigpipe().wait()? == Signal::SIGPIPE, "SIGPIPE is not pending");
         }
         Ok(())

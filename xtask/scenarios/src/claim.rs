@@ -1,4 +1,4 @@
-//! What one field of a line must be.
+//! Expected values of single fields of a line.
 
 use std::{
     fmt,
@@ -10,29 +10,29 @@ use serde_json::Value;
 /// Expected value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Claim {
-    /// Just this.
+    /// Exactly this value.
     Is(Value),
-    /// One of these, by chance.
+    /// Any of these values, depending on timing.
     OneOf(Vec<Value>),
-    /// A whole number from the first to the second.
+    /// An integer in this closed range.
     Within(u64, u64),
-    /// Text that has the one part, and not the other.
+    /// Non-empty text that contains `with`, and does not contain `without`.
     Text { with: String, without: Option<&'static str> },
-    /// The name of a connection: sixteen hexadecimal digits.
+    /// A connection ID: sixteen hexadecimal digits.
     Flow,
-    /// A time in UTC, RFC 3339, from the first to the second.
+    /// A time in UTC, RFC 3339, in this closed range.
     Between(SystemTime, SystemTime),
 }
 
 impl Claim {
-    /// Some text.
+    /// Any non-empty text.
     pub(super) const TEXT: Self = Self::Text { with: String::new(), without: None };
 
     pub(super) fn is(value: impl Into<Value>) -> Self {
         Self::Is(value.into())
     }
 
-    /// Whether it holds.
+    /// Whether the value meets the claim.
     pub(super) fn admits(&self, value: &Value) -> bool {
         match self {
             Self::Is(wanted) => value == wanted,
@@ -78,7 +78,7 @@ impl fmt::Display for Claim {
     }
 }
 
-/// Reads `2026-11-29T02:10:00.5Z`.
+/// Parses a time such as `2026-11-29T02:10:00.5Z`.
 fn time(text: &str) -> Option<SystemTime> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let (time, fraction) = time.split_once('.').unwrap_or((time, ""));
@@ -93,9 +93,9 @@ fn time(text: &str) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::new(seconds, nanos))
 }
 
-/// Days from the first of 1970 to a day of the Gregorian calendar.
+/// Days from 1 January 1970 to a day of the Gregorian calendar.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    // Years that begin in March end with the leap day, and months make 153 days in five.
+    // Years that begin in March end with the leap day, and their months come to 153 days in every five.
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let of_years = 365 * year + year / 4 - year / 100 + year / 400;
     (of_years + (153 * month + 2) / 5 + day).checked_sub(719_469)

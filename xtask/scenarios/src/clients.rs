@@ -1,4 +1,4 @@
-//! Clients of the metrics that mean harm, and daemons that listen in every way.
+//! Hostile clients of the metrics endpoint, and the ways in which a daemon can listen.
 
 use std::{
     fs,
@@ -38,25 +38,26 @@ use super::{
     tracer::{self, FILES, PROGRAM, Tracer, attach_args, join_ending},
 };
 
-/// Clients of each kind.
+/// Number of clients of each kind.
 const IDLE: usize = 600;
 const SLOW: usize = 100;
 const UNREADING: usize = 100;
 
-/// Failures that are made meanwhile, of a family that the clients do not use: theirs are reported too.
+/// Failures made in the meantime. Their family is one that the clients do not use, since the
+/// clients' failures are reported too.
 const RESETS: u32 = 50;
 
-/// The most memory that the daemon may take meanwhile, in kilobytes: less than a buffer of 8 kB for each client.
+/// Most memory that the daemon may use meanwhile, in kB: less than an 8 kB buffer for each client.
 const MOST: u64 = 9 * 1024;
 
-/// User and group of a daemon that has left root where no package has made it a user of its own.
+/// User and group of a daemon that has dropped root where no package has created a user for it.
 const NOBODY: u32 = 65_534;
 
-/// Longest time that something which must happen may take.
+/// Longest time to wait for something that must happen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Hundreds of clients that do nothing, little or harm, while failures go on: each is reported and
-/// counted, Prometheus gets its page, and the daemon stays as small as it was.
+/// Hundreds of clients that are idle, slow or hostile while sockets fail. Each failure is reported
+/// and counted, Prometheus gets its page, and the daemon's memory does not grow.
 pub(super) fn hostile() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, 8_192, 8_192)?;
     let tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
@@ -76,7 +77,7 @@ pub(super) fn hostile() -> Result<()> {
     Ok(())
 }
 
-/// Clients of all kinds; those that stay.
+/// Connects clients of all kinds, and returns those that stay.
 fn attack(address: SocketAddr) -> Result<Vec<TcpStream>> {
     let mut clients = Vec::new();
     for _ in 0..IDLE {
@@ -91,7 +92,7 @@ fn attack(address: SocketAddr) -> Result<Vec<TcpStream>> {
     for bytes in harm {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        // The daemon may be through with it before it has taken all.
+        // The daemon may close the connection before it has read everything.
         let sent =
             stream.write_all(bytes).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
         ensure!(sent.is_err() || is_through(&mut stream)?, "garbage is waited upon");
@@ -137,11 +138,11 @@ fn until_reported(tracer: &Tracer, resets: u32) -> Result<()> {
     Ok(())
 }
 
-/// Without a descriptor for one more connection it waits, does not spin, and goes on when it can.
+/// Without a descriptor for another connection, the daemon waits without spinning, and resumes when it can.
 pub(super) fn out_of_files() -> Result<()> {
     let mut tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
     let address = tracer.metrics_address()?;
-    // What it opens at the start it has opened then, and keeps.
+    // By then the daemon has opened, and keeps, everything that it opens at startup.
     reports_a_reset(&tracer)?;
     tracer.limit_files(0)?;
     let mut waiting = TcpStream::connect(address)?;
@@ -149,7 +150,7 @@ pub(super) fn out_of_files() -> Result<()> {
     tracer.wait_for("cannot accept connections")?.context("has descriptors enough")?;
 
     let (time, started) = (processor_time(&tracer)?, Instant::now());
-    // It reports its own failing accepts too.
+    // The daemon reports its own failing accepts too.
     resets(Family::Ipv6, 1)?;
     until_reported(&tracer, 1)?;
     thread::sleep(Duration::from_secs(3));
@@ -167,8 +168,8 @@ pub(super) fn out_of_files() -> Result<()> {
     Ok(())
 }
 
-/// Several addresses, and a UNIX socket: with its mode, in place of one that a killed daemon leaves, and removed
-/// in the end where the daemon's user may do that.
+/// Several addresses and a UNIX socket. The UNIX socket gets its mode, replaces one left behind by
+/// a killed daemon, and is removed on exit if the daemon's user may do that.
 pub(super) fn several_listeners() -> Result<()> {
     let own = Path::new("/tmp/socktrace-own");
     let roots = Path::new("/tmp/socktrace-roots");
@@ -213,14 +214,14 @@ fn listens_everywhere(socket: &Path, stays: bool) -> Result<()> {
     Ok(())
 }
 
-/// Sockets that systemd has opened, without being asked to use them; and none that are meant for
+/// The daemon uses sockets passed by systemd without further options, and ignores sockets meant for
 /// another process.
 pub(super) fn socket_activation() -> Result<()> {
     const SOCKET: &str = "/tmp/socktrace-passed.sock";
     let tcp = socket::listener(Family::Ipv4.loopback(), 8)?;
     let unix = UnixListener::bind(SOCKET)?;
     let address = socket::local(&tcp)?;
-    // Made before there is anybody to serve it, as at boot.
+    // Connects before anyone serves the socket, as at boot.
     let mut early = TcpStream::connect(address)?;
     early.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
 
@@ -230,7 +231,7 @@ pub(super) fn socket_activation() -> Result<()> {
         command.args(["-c", &script, "sh", PROGRAM, "--no-stream"]).args(attach_args());
         let passed = [tcp.as_raw_fd(), unix.as_raw_fd()];
         let pass = move || {
-            // Out of the way first: one may be where the other goes.
+            // Move both out of the way first: one may have the number meant for the other.
             let [first, second] = passed.map(|from| duplicate(from, 16));
             pass_as(first?, 3)?;
             pass_as(second?, 4)
@@ -250,7 +251,7 @@ pub(super) fn socket_activation() -> Result<()> {
     stream.read_to_string(&mut answer)?;
     ensure!(answer.ends_with("ok\n"), "{answer}");
     drop(tracer);
-    // It is systemd's.
+    // The socket belongs to systemd, so the daemon leaves it.
     fs::remove_file(SOCKET)?;
 
     join_ending();
@@ -266,21 +267,21 @@ pub(super) fn socket_activation() -> Result<()> {
     Ok(())
 }
 
-/// A descriptor of the same for the time until exec, from `least` on.
+/// Duplicates a descriptor, numbered `least` or higher, until exec.
 fn duplicate(descriptor: i32, least: i32) -> io::Result<i32> {
-    // SAFETY: takes integers, and makes a new descriptor only.
+    // SAFETY: takes integers, and only makes a new descriptor.
     let new = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, least) };
     if new < 0 { Err(io::Error::last_os_error()) } else { Ok(new) }
 }
 
-/// Makes it a descriptor of what is executed.
+/// Passes the descriptor to the executed program as `number`.
 fn pass_as(descriptor: i32, number: i32) -> io::Result<()> {
-    // SAFETY: takes integers; what else has the number in a child is not used before exec.
+    // SAFETY: takes integers; whatever had the number in a child is not used before exec.
     let new = unsafe { libc::dup2(descriptor, number) };
     if new < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A web configuration file that cannot be used ends it before it attaches anything.
+/// An unusable web configuration file ends the daemon before it attaches anything.
 pub(super) fn wrong_web_config() -> Result<()> {
     const FILE: &str = "/tmp/socktrace-web.yml";
     fs::write(FILE, "# TLS\ntls_server_config:\n  cert_fil: x\n")?;
@@ -291,11 +292,11 @@ pub(super) fn wrong_web_config() -> Result<()> {
     Ok(())
 }
 
-/// The processor time that the daemon has used.
+/// Processor time that the daemon has used.
 fn processor_time(tracer: &Tracer) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", tracer.pid()))?;
     let (_, fields) = stat.rsplit_once(") ").context("no fields")?;
-    // utime and stime, by proc_pid_stat(5).
+    // utime and stime, as in proc_pid_stat(5).
     let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u32>);
     let ticks = ticks.sum::<Result<u32, _>>()?;
     let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock")?;

@@ -1,4 +1,4 @@
-//! A small OpenTelemetry Collector: takes OTLP over HTTP, and keeps what has come.
+//! A small OpenTelemetry Collector that receives OTLP over HTTP and keeps everything.
 
 use std::{
     collections::BTreeMap,
@@ -22,13 +22,13 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 use serde_json::{Value, json};
 
-/// Longest time to wait for what is due.
+/// Longest time to wait for data that is due.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Attributes by name.
 type Attributes = BTreeMap<String, Value>;
 
-/// A log record that has come.
+/// A received log record.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     pub(super) event: String,
@@ -44,14 +44,14 @@ pub(super) struct Log {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Received {
     pub(super) logs: Vec<Log>,
-    /// The last value of each sum by its name, over all attributes.
+    /// Last value of each sum by name, over all attributes.
     pub(super) sums: BTreeMap<String, i64>,
-    /// Headers of the last request, in lower case.
+    /// Headers of the last request, with names in lower case.
     pub(super) headers: BTreeMap<String, String>,
     pub(super) requests: usize,
 }
 
-/// A collector at an address, until the guest ends.
+/// A collector at an address, which runs until the guest ends.
 pub(super) struct Collector {
     pub(super) address: SocketAddr,
     received: Arc<Mutex<Received>>,
@@ -59,12 +59,12 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// One at any free port of this host.
+    /// Starts a collector at any free port of this host.
     pub(super) fn start() -> Result<Self> {
         Self::at(([127, 0, 0, 1], 0).into())
     }
 
-    /// One at this address.
+    /// Starts a collector at this address.
     pub(super) fn at(address: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
@@ -84,12 +84,12 @@ impl Collector {
         Ok(Self { address, received, status })
     }
 
-    /// Answers with this status from now on; what does not succeed is not kept.
+    /// Answers with this status from now on; requests that do not succeed are not kept.
     pub(super) fn answer_with(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
     }
 
-    /// Where to send.
+    /// URL to send to.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -99,7 +99,7 @@ impl Collector {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until something has come.
+    /// Waits until something has been received.
     pub(super) fn until(
         &self,
         what: &str,

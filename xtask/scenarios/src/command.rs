@@ -1,5 +1,4 @@
-//! A command that is traced from its start to its end (`socktrace -- CMD`), and processes that are there
-//! (`--follow`).
+//! Commands traced from start to end (`socktrace -- CMD`), and running processes (`--follow`).
 
 pub(super) mod child;
 mod status;
@@ -38,10 +37,10 @@ use super::{
 /// Longest time for something to happen in a guest.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Options that make lines readable for the checks.
+/// Options for lines that the checks can parse.
 const JSON: [&str; 2] = ["--output", "json"];
 
-/// The command of a trace of a command.
+/// Command that traces another command.
 fn tracing(options: &[&str], words: &[&str]) -> Command {
     let mut command = daemon(options);
     command.arg("--").args(words).stdin(Stdio::null());
@@ -55,16 +54,17 @@ fn trace(options: &[&str], words: &[&str]) -> Result<Traced> {
     Traced::of(tracing(&[&JSON[..], options].concat(), &words).output()?)
 }
 
-/// What fails right after its start is shown, and it alone, though others fail at the same time; its
-/// output is its own, and its exit code socktrace's.
+/// A failure right after the command's start is shown, and nothing else, though other processes
+/// fail at the same time. The command's output is passed through, and socktrace exits with the
+/// command's exit code.
 pub(super) fn fails() -> Result<()> {
     let is_over = AtomicBool::new(false);
     let taken = socket::bound(Family::Ipv4.loopback())?;
     let taken = (socket::local(&taken)?, taken);
     let traced = thread::scope(|scope| {
         let others = scope.spawn(|| {
-            // Not by the hook of the command's failure: the kernel keeps a call from a program in which
-            // another task was preempted.
+            // Failures by another hook than the command's: the kernel skips a program for a call
+            // if another task was preempted inside that program.
             while !is_over.load(Ordering::Relaxed) {
                 ensure!(socket::bound(taken.0).is_err(), "bound twice");
             }
@@ -78,14 +78,14 @@ pub(super) fn fails() -> Result<()> {
     traced.check(1, EXIT_CODE)?;
     ensure!(!traced.said.contains("hooks: "), "more than is to be: {}", traced.said);
     ensure!(!traced.said.contains("metrics: "), "it serves metrics: {}", traced.said);
-    // Lines for people have a heading, where there are lines: see `exit_codes`.
+    // Human-readable output has a heading if there are lines: see `exit_codes`.
     let words = [&this_program()?, "child", "command", "refused"];
     let traced = Traced::of(tracing(&[], &words).output()?)?;
     ensure!(traced.said.lines().any(|line| line.starts_with("TIME ")), "{}", traced.said);
     Ok(())
 }
 
-/// Lines go to a file, and the options of filters hold too.
+/// Lines go to a file, and filter options apply too.
 pub(super) fn into_a_file() -> Result<()> {
     const FILE: &str = "/tmp/command.json";
     fs::write(FILE, "what was there before\n")?;
@@ -101,14 +101,14 @@ pub(super) fn into_a_file() -> Result<()> {
     Ok(())
 }
 
-/// Exit codes are those of a shell; where nothing can be traced, nothing is started.
+/// Exit codes are those of a shell. If nothing can be traced, the command is not started.
 pub(super) fn exit_codes() -> Result<()> {
     const NO_PROGRAM: &str = "/tmp/no-program";
     const MARK: &str = "/tmp/command-ran";
     fs::write(NO_PROGRAM, "")?;
     fs::set_permissions(NO_PROGRAM, fs::Permissions::from_mode(0o644))?;
     for (words, code, said) in [
-        // What looks like an option of socktrace is the command's.
+        // Arguments that look like options of socktrace belong to the command.
         (&["sh", "-c", "[ \"$1\" = --all=false ] && exit 7", "sh", "--all=false"][..], 7, ""),
         (&["sh", "-c", "kill -KILL $$"], 137, ""),
         (&["no-such-program"], 127, "cannot run no-such-program: No such file or directory"),
@@ -119,7 +119,7 @@ pub(super) fn exit_codes() -> Result<()> {
         ensure!(traced.said.contains(said), "{words:?}: {}", traced.said);
         ensure!(!traced.said.contains("TIME "), "{words:?}: {}", traced.said);
     }
-    // Not root, a user that is not there, no such process.
+    // Not root, an unknown user, an unknown process.
     let touch = ["touch", MARK];
     let mut not_root = tracing(&[], &touch);
     not_root.uid(1_000);
@@ -141,7 +141,7 @@ pub(super) fn exit_codes() -> Result<()> {
     Ok(())
 }
 
-/// What a command starts is followed, however much there is.
+/// All descendants of a command are followed, however many.
 pub(super) fn crowd() -> Result<()> {
     const FORKS: usize = 10_000;
     const FAILING: usize = 100;
@@ -151,7 +151,7 @@ pub(super) fn crowd() -> Result<()> {
     Ok(())
 }
 
-/// What a command starts is followed, also what outlives it.
+/// Descendants of a command are followed, including those that outlive it.
 pub(super) fn descendants() -> Result<()> {
     let orphan = trace(&[], &["orphan"])?;
     orphan.check(2, EXIT_CODE)?;
@@ -159,7 +159,7 @@ pub(super) fn descendants() -> Result<()> {
     let edges = trace(&[], &["edges"])?;
     let pids = edges.stdout.lines().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
     let [closing, given] = pids[..] else { bail!("{pids:?}") };
-    // A process closes its sockets after the hook of its end has run. The last socket was passed on.
+    // A process closes its sockets after the hook of its exit has run. The last socket was passed on.
     let mut due = vec![
         ("failure", "connect_refused", Value::from(closing)),
         ("undelivered", "connect_refused", Value::from(closing)),
@@ -177,13 +177,13 @@ pub(super) fn descendants() -> Result<()> {
     Ok(())
 }
 
-/// A user, as the guest's files have it.
+/// User in the guest's passwd file.
 const USER: &str = "traced";
 const UID: u32 = 4_711;
 const GID: u32 = 4_712;
 const EXTRA_GID: u32 = 4_713;
 
-/// Adds the user to the guest's.
+/// Adds the user to the guest's passwd file, and to an extra group.
 fn add_user() -> Result<()> {
     for (path, line) in [
         ("/etc/passwd", format!("{USER}:x:{UID}:{GID}::/home/{USER}:/bin/sh\n")),
@@ -197,15 +197,15 @@ fn add_user() -> Result<()> {
     Ok(())
 }
 
-/// Under sudo the command is its caller's, as if sudo had run it; and nothing that socktrace gives up is
-/// the command's loss.
+/// Under sudo, the command runs as the caller, as if sudo had started it. Privileges and settings
+/// that socktrace gives up for itself are still available to the command.
 pub(super) fn as_the_caller() -> Result<()> {
     add_user()?;
     let own = Status::of(&fs::read_to_string("/proc/self/status")?)?;
     let numbers = [UID.to_string(), GID.to_string()];
     let run = |options: &[&str], variables: &[(&str, &str)]| {
         let program = this_program()?;
-        // The first word on it is that of a program that changes nothing itself, as this one ignores SIGPIPE.
+        // The first line comes from a program that does not change its signals, as this one ignores SIGPIPE.
         let script =
             format!("grep SigIgn: /proc/self/status && exec {program} child command status");
         let mut command = tracing(options, &["sh", "-c", &script]);
@@ -244,8 +244,8 @@ pub(super) fn as_the_caller() -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C reaches both, and the trace goes on as long as the command; SIGTERM and SIGHUP are passed on;
-/// when socktrace is killed, the command goes on.
+/// Ctrl-C reaches both, and the trace lasts as long as the command. SIGTERM and SIGHUP are passed
+/// on. If socktrace is killed, the command continues.
 pub(super) fn signals() -> Result<()> {
     add_user()?;
     let as_caller = [("SUDO_UID", UID.to_string()), ("SUDO_GID", GID.to_string())];
@@ -254,7 +254,7 @@ pub(super) fn signals() -> Result<()> {
     running.end()?.check(1, ON_SIGNAL + Signal::SIGINT as i32)?;
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
         let running = Running::start(&["on-signal"], &as_caller)?;
-        // Not to the command: what a terminal sends it, it gets by itself.
+        // Not passed on to the command: it gets signals of the terminal directly.
         kill(running.pid(), Signal::SIGINT)?;
         kill(running.pid(), Signal::SIGQUIT)?;
         kill(running.pid(), signal)?;
@@ -268,7 +268,7 @@ pub(super) fn signals() -> Result<()> {
     Ok(())
 }
 
-/// A process that runs already, and what it has started before: until all have ended.
+/// A running process and the processes it has already started are followed until all have ended.
 pub(super) fn follow() -> Result<()> {
     let program = this_program()?;
     let mut tree = Command::new(&program);
@@ -284,8 +284,8 @@ pub(super) fn follow() -> Result<()> {
     let tracing = tracing.spawn()?;
     let mut tracing = Ready::wait(tracing, "socktrace: following 3 processes")?;
     reset_one()?;
-    // One after the other, as each takes a byte: the kernel keeps a call from a program in which another
-    // task was preempted.
+    // One after the other, as each takes a byte: the kernel skips a program for a call if another
+    // task was preempted inside that program.
     let (mut stdin, stdout) = tree.stdin.take().zip(tree.stdout.take()).context("no pipes")?;
     let mut lines = BufReader::new(stdout).lines();
     let mut made = String::new();
@@ -308,7 +308,7 @@ fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-/// By kprobes processes are followed as by trampolines: by tracepoints.
+/// With kprobes, too, processes are followed by tracepoints.
 pub(super) fn by_kprobe() -> Result<()> {
     let program = this_program()?;
     let mut command = Command::new(PROGRAM);
@@ -316,7 +316,7 @@ pub(super) fn by_kprobe() -> Result<()> {
     Traced::of(command.stdin(Stdio::null()).output()?)?.check(2, EXIT_CODE)
 }
 
-/// Beside the service, which goes on as it was; its settings are not those of a command.
+/// Next to the service, which is not disturbed; its settings do not apply to a command.
 pub(super) fn beside_a_service() -> Result<()> {
     const FILE: &str = "/tmp/service.toml";
     let service = Tracer::must_start(&["--output", "json", "--no-metrics"])?;

@@ -1,4 +1,4 @@
-//! Connects that fail for the peer's sake, or that the program gives up.
+//! Connects that fail because of the peer, or that the program gives up.
 
 use std::net::{Shutdown, SocketAddr};
 
@@ -16,7 +16,7 @@ use super::{
     socket::{self, Ends, Pair, ensure_errno},
 };
 
-/// A blocking connect to a port where nobody listens.
+/// A blocking connect to a port without a listener.
 pub(super) fn refused(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;
     let client = socket::bound(family.loopback())?;
@@ -25,21 +25,21 @@ pub(super) fn refused(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![Expected::failure(Cause::ConnectRefused, "connect", errno, ends)])
 }
 
-/// A non-blocking one: the errno comes through `SO_ERROR`.
+/// A non-blocking connect: the errno is read from `SO_ERROR`.
 pub(super) fn refused_nonblocking(family: Family) -> Result<Vec<Expected>> {
     let refused = RefusedConnect::new(family)?;
     let errno = socket::finish_connect(&refused.client)?;
     Ok(vec![refused.failure(errno)])
 }
 
-/// A non-blocking one whose errno is asked for by calling connect again.
+/// A non-blocking connect whose errno is read by calling connect again.
 pub(super) fn refused_asked_by_connect(family: Family) -> Result<Vec<Expected>> {
     let refused = RefusedConnect::new(family)?;
     let errno = refused.connect_again()?;
     Ok(vec![refused.failure(errno)])
 }
 
-/// The same, asked for by a write.
+/// A non-blocking connect whose errno is returned by a write.
 pub(super) fn refused_asked_by_write(family: Family) -> Result<Vec<Expected>> {
     let refused = RefusedConnect::new(family)?;
     let errno = socket::write_errno(&refused.client)?;
@@ -47,7 +47,7 @@ pub(super) fn refused_asked_by_write(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![refused.failure(errno), delivered])
 }
 
-/// A connect by a call that sends.
+/// A connect by a sending call.
 pub(super) fn refused_fast_open(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;
     let client = socket::bound(family.loopback())?;
@@ -64,14 +64,14 @@ pub(super) fn refused_fast_open(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The same where connect was put off until there is something to send.
+/// A connect by a sending call, where connect itself was deferred until then.
 pub(super) fn refused_put_off(family: Family) -> Result<Vec<Expected>> {
     const TCP_FASTOPEN_CONNECT: i32 = 30;
 
     let closed = socket::closed_port(family)?;
     let client = socket::bound(family.loopback())?;
     let ends = Ends::new(socket::local(&client)?, closed);
-    // Without a cookie of that server, the SYN would carry nothing, and connect not be put off.
+    // Without a cookie of that server, the SYN would carry no data, and connect would not be deferred.
     socket::set_option(&client, libc::IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)?;
     socket::set_option(&client, libc::IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1)?;
     client.connect(&closed.into())?;
@@ -80,17 +80,17 @@ pub(super) fn refused_put_off(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![
         Expected::failure(Cause::ConnectRefused, "write", errno, ends)
             .flags(&["fast_open"])
-            // The SYN has carried what was written.
+            // The SYN carried the written data.
             .with("unacked_bytes", 1 + socket::WRITTEN)
             .known_as(&["caller", "waiter", "holder"]),
         Expected::delivered(Cause::ConnectRefused, errno, ends).flags(&["delivery", "fast_open"]),
     ])
 }
 
-/// Send with the SYN though no cookie is known.
+/// Send data with the SYN even though no cookie is known.
 const TCP_FASTOPEN_NO_COOKIE: i32 = 34;
 
-/// Sending with the SYN is off on this host; and it takes an address that is one.
+/// Sending with the SYN fails where it is disabled on this host, and where the address is invalid.
 pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
     const FAST_OPEN: &str = "/proc/sys/net/ipv4/tcp_fastopen";
 
@@ -103,14 +103,14 @@ pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
             Expected::failure(Cause::ConnectLocal, "write", errno, ends).flags(flags)
         };
         let mut reported = Vec::new();
-        // Where the call that was to connect is not seen, only the setting is known.
+        // Without the address of the sending call, only the setting is known.
         if super::sees_fast_open() {
             let odd = Odd::of_family(target, libc::AF_UNSPEC)?;
             let errno = socket::errno("sendto", odd.send(&client))?;
             ensure_errno("sendto", errno, libc::EOPNOTSUPP)?;
             let nobody = bind::unspecified(family);
             let (remote, flags): (_, &[_]) = match family {
-                // An IPv4 socket takes it for its own family.
+                // An IPv4 socket treats it as its own family.
                 Family::Ipv4 => (target, &["fast_open"]),
                 Family::Ipv6 | Family::Mapped => (nobody, &["fast_open", "malformed"]),
             };
@@ -128,11 +128,11 @@ pub(super) fn fast_open_refused(family: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// A socket that was refused, and one whose connection was dissolved, is to go to another address, and
-/// this host has no way there: the line has what was asked for.
+/// A refused socket, and one whose connection was dissolved, connects to another address to which
+/// this host has no route. The line has the address that was passed.
 pub(super) fn elsewhere_after_failure(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
-    // A port that the kernel chose would change with the attempts.
+    // A port chosen by the kernel would change between attempts.
     let port = socket::closed_port(family)?.port();
     let at = |mut address: SocketAddr| {
         address.set_port(port);
@@ -164,7 +164,7 @@ pub(super) fn elsewhere_after_failure(family: Family) -> Result<Vec<Expected>> {
     Ok(reported)
 }
 
-/// An address that is cut off, and one of a family that there is none of.
+/// A truncated address, and one of an unknown family.
 pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
     const NO_FAMILY: i32 = 47;
 
@@ -185,8 +185,8 @@ pub(super) fn malformed(family: Family) -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// What only says that a connect is under way, or done, is not a failure: of a connect, and of a call that
-/// sends and is to connect.
+/// Errnos that only report that a connect is in progress, or done, are not failures: neither of
+/// connect, nor of a sending call that connects.
 pub(super) fn progress(family: Family) -> Result<Vec<Expected>> {
     let calls = |socket: &Socket, target: SocketAddr, wanted: i32| {
         let again = socket::errno("connect", socket.connect(&target.into()))?;
@@ -208,7 +208,7 @@ pub(super) fn progress(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![cancellation(ends)])
 }
 
-/// Another thread shuts the socket down while connect waits, where this kernel lets it.
+/// Another thread shuts the socket down while connect waits, where this kernel allows it.
 pub(super) fn shut_down(family: Family) -> Result<Vec<Expected>> {
     if super::keeps_waiting_connects() {
         return Ok(Vec::new());
@@ -228,7 +228,7 @@ pub(super) fn shut_down(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.saying("shut the socket down")])
 }
 
-/// Connect is called again after the failure was read.
+/// Connect is called again after the errno was read.
 pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
     let refused = RefusedConnect::new(family)?;
     let first = socket::finish_connect(&refused.client)?;
@@ -236,15 +236,15 @@ pub(super) fn retried_after_failure(family: Family) -> Result<Vec<Expected>> {
     ensure_errno("connect", errno, libc::ECONNABORTED)?;
     let retried =
         Expected::failure(Cause::ConnectRetriedAfterFailure, "connect", errno, refused.ends);
-    // Now the socket is as new, and the next attempt is one.
+    // Now the socket is as good as new, and the next call is a new attempt.
     socket::start_connect(&refused.client, refused.ends.remote)?;
     let again = socket::finish_connect(&refused.client)?;
     Ok(vec![refused.failure(first), retried, refused.failure(again)])
 }
 
-/// A socket is used for one attempt after another, and no attempt is taken for another.
+/// A socket is used for several attempts in a row, and no attempt is mistaken for another.
 pub(super) fn refused_repeatedly(family: Family) -> Result<Vec<Expected>> {
-    // A port that the kernel chose would change with the attempts.
+    // A port chosen by the kernel would change between attempts.
     let client = socket::bound(socket::closed_port(family)?)?;
     let local = socket::local(&client)?;
     let mut expected = Vec::new();
@@ -275,12 +275,12 @@ pub(super) fn cancelled_by_death(family: Family) -> Result<Vec<Expected>> {
     child.kill()?;
     child.wait()?;
     drop(cut);
-    // Its memory, and so its executable, is gone when its descriptors are closed.
+    // Its memory, and therefore its executable, is gone by the time its descriptors are closed.
     let dying = Process { executable: None, ..Process::child(child.id()) };
     Ok(vec![cancellation(ends).by(dying)])
 }
 
-/// The program loses patience and closes the socket while the SYN is unanswered.
+/// The program gives up and closes the socket while the SYN is unanswered.
 pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
     let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     socket::start_connect(&client, target)?;
@@ -289,7 +289,7 @@ pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![cancellation(ends)])
 }
 
-/// A signal ends a blocking connect; the attempt goes on until the socket is closed.
+/// A signal interrupts a blocking connect; the attempt continues until the socket is closed.
 pub(super) fn interrupted(family: Family) -> Result<Vec<Expected>> {
     let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     let (connected, caller) = blocked::interrupted(
@@ -306,7 +306,7 @@ pub(super) fn interrupted(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![interrupted, cancellation(ends)])
 }
 
-/// A signal that lets a blocking connect go on: the program does not notice.
+/// A signal after which a blocking connect is restarted: the program does not notice.
 pub(super) fn interrupted_and_restarted(family: Family) -> Result<Vec<Expected>> {
     let network = Network::get()?;
     let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
@@ -328,10 +328,10 @@ pub(super) fn interrupted_and_restarted(family: Family) -> Result<Vec<Expected>>
     Ok(Vec::new())
 }
 
-/// A socket for connects that nobody answers.
+/// A socket for connects that remain unanswered.
 pub(super) struct UnansweredConnect {
     pub(super) client: Socket,
-    /// In the socket's own family, where `ends` has it as the network does.
+    /// In the socket's own family; `ends` has it as on the wire.
     pub(super) target: SocketAddr,
     pub(super) ends: Ends,
     pub(super) cut: Cut,
@@ -360,12 +360,12 @@ struct RefusedConnect {
 impl RefusedConnect {
     fn new(family: Family) -> Result<Self> {
         let closed = socket::closed_port(family)?;
-        // A port that the kernel chose would change with the next attempt.
+        // A port chosen by the kernel would change with the next attempt.
         let client = socket::bound(socket::closed_port(family)?)?;
         let ends = Ends::new(socket::local(&client)?, closed);
         socket::start_connect(&client, closed)?;
-        // On loopback the answer is mostly there before the call returns, but not when the kernel
-        // has left it to its own thread.
+        // On loopback the answer is usually there before the call returns, but not if the kernel
+        // has left it to ksoftirqd.
         socket::until("the SYN is not answered", || Ok(!socket::is_connecting(&client)?))?;
         Ok(Self { client, ends })
     }

@@ -1,4 +1,5 @@
-//! A service has more sockets than the tables have room for: others are known anyway.
+//! A service with more sockets than the tables have room for does not hide the owners of other
+//! services' sockets.
 
 use std::{fs, process};
 
@@ -13,24 +14,24 @@ use super::{
     tracer::Tracer,
 };
 
-/// Those with many sockets, in as many cgroups as they like.
+/// The service with many sockets, spread over several cgroups.
 const CROWD: &str = "/system.slice/crowd.service";
 const CROWD_CGROUPS: usize = 8;
 
-/// Another one, whose connections fail.
+/// Another service, whose connections fail.
 const OTHER: &str = "/system.slice/other.service";
 const FAILURES: usize = 20;
 
-/// How many sockets have room, and about how many connections the crowd opens, with two ends each.
+/// Table size in sockets, and approximate number of connections that the crowd opens, with two ends each.
 const ROOM: &str = "64";
 const CONNECTIONS: usize = 200;
 
-/// The table of sockets is full with those of one service when others open theirs.
+/// The socket table is full with one service's entries when another service opens its sockets.
 pub(super) fn keeps_out_nobody() -> Result<()> {
     let args = ["--max-sockets", ROOM, "--output", "json", "--listen", "127.0.0.1:0"];
     let tracer = Tracer::must_start(&args)?;
     let listener = socket::listener(Family::Ipv4.loopback(), 1)?;
-    // Without the helper that finds a cgroup's ancestors, before 5.15, each cgroup counts for itself.
+    // Before 5.15, which has no helper to find a cgroup's ancestors, each cgroup counts separately.
     let cgroups = if version()? < [5, 15] { 1 } else { CROWD_CGROUPS };
     let mut crowd = Vec::new();
     for number in 0..cgroups {
@@ -58,7 +59,7 @@ pub(super) fn keeps_out_nobody() -> Result<()> {
     Ok(())
 }
 
-/// The first two numbers of the running kernel's version.
+/// Major and minor version of the running kernel.
 fn version() -> Result<[u32; 2]> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut numbers = release.split('.').map(str::parse);

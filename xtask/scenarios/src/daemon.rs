@@ -1,4 +1,4 @@
-//! The daemon's own behaviour: its options, its output, its end.
+//! The daemon's own behavior: its options, output and shutdown.
 
 use std::{
     env,
@@ -22,7 +22,7 @@ use super::{
     verify::{Metrics, sum},
 };
 
-/// More resets than this ring buffer, in KiB, and the daemon keep for the reader.
+/// More resets than the ring buffer, of this size in KiB, and the daemon hold for the reader.
 const STORM: u32 = 3_000;
 const RING: [&str; 2] = ["--ring-buffer", "64"];
 
@@ -34,13 +34,13 @@ pub(super) fn reset_one() -> Result<()> {
     resets(Family::Ipv4, 1)
 }
 
-/// Makes so many of them.
+/// Makes `count` resets.
 pub(super) fn resets(family: Family, count: u32) -> Result<()> {
     let listener = socket::listener(family.loopback(), 1)?;
     (0..count).try_for_each(|_| Pair::through(&listener)?.reset())
 }
 
-/// How many of them are counted.
+/// Number of resets counted.
 pub(super) fn counted(metrics: &Metrics, family: Family) -> f64 {
     let family = if family == Family::Ipv6 { "ipv6" } else { "ipv4" };
     let series = format!(
@@ -50,7 +50,7 @@ pub(super) fn counted(metrics: &Metrics, family: Family) -> f64 {
     metrics.get(&series).copied().unwrap_or(0.0)
 }
 
-/// Checks that just so many of them are counted.
+/// Checks that exactly `count` resets are counted.
 pub(super) fn has_counted(metrics: &Metrics, family: Family, count: u32) -> Result<()> {
     let counted = counted(metrics, family);
     ensure!((counted - f64::from(count)).abs() < 0.5, "{counted} of {count} resets are counted");
@@ -68,8 +68,8 @@ pub(super) fn reports_a_reset(tracer: &Tracer) -> Result<()> {
     Ok(())
 }
 
-/// A stream that nobody reads loses events, and says how many; the counters stay exact and the
-/// metrics stay up.
+/// A stream that is not read loses events and reports how many. Counters stay exact,
+/// and metrics stay available.
 pub(super) fn storm() -> Result<()> {
     let mut stalled = stalled_reader()?;
     let result = storm_into(stalled.stdin.take().context("no pipe")?);
@@ -78,7 +78,7 @@ pub(super) fn storm() -> Result<()> {
     result
 }
 
-/// A process that reads nothing of its standard input, a pipe, before it gets SIGCONT.
+/// A process that does not read its standard input, a pipe, until it gets SIGCONT.
 pub(super) fn stalled_reader() -> Result<Child> {
     let script = "kill -STOP $$; exec cat > /dev/null";
     let mut command = Command::new("sh");
@@ -96,7 +96,7 @@ fn storm_into(pipe: ChildStdin) -> Result<()> {
     Ok(())
 }
 
-/// `--no-stream` counts, prints nothing and fills no ring buffer.
+/// `--no-stream` only counts: it prints nothing and leaves the ring buffer empty.
 pub(super) fn no_stream() -> Result<()> {
     let tracer = Tracer::must_start(&["--no-stream", LISTEN[0], LISTEN[1]])?;
     reset_one()?;
@@ -123,7 +123,7 @@ pub(super) fn probe_log() -> Result<()> {
     Ok(())
 }
 
-/// Lines for people, without colors when piped.
+/// Human-readable lines, without colors in a pipe.
 pub(super) fn human_output() -> Result<()> {
     let tracer = Tracer::must_start(&["--no-metrics"])?;
     let heading = tracer.collect(1);
@@ -139,17 +139,17 @@ pub(super) fn human_output() -> Result<()> {
     Ok(())
 }
 
-/// Of a connection that was there before the daemon, it finds who has it.
+/// The daemon finds the owner of a connection that was opened before the daemon started.
 pub(super) fn opened_before() -> Result<()> {
     let quiet = Pair::new(Family::Ipv4.loopback())?;
     let used = Pair::new(Family::Ipv6.loopback())?;
     socket::exchange(&used.client, &used.server)?;
-    // The FIN of the one end counts too.
+    // The FIN of one end counts too.
     let half_closed = Pair::new(Family::Mapped.loopback())?;
     socket::exchange(&half_closed.client, &half_closed.server)?;
     half_closed.server.shutdown(Shutdown::Write)?;
     socket::read_end(&half_closed.client)?;
-    // Nothing distinguishes a connection of this process from a client's.
+    // With a backlog of 0, nothing distinguishes an accepted connection from a client's.
     let listener = socket::listener(Family::Ipv4.loopback(), 0)?;
     let unlimited = Pair::through(&listener)?;
     let tracer = Tracer::must_start(&["--output", "json", "--all", "--no-metrics"])?;
@@ -180,7 +180,7 @@ pub(super) fn opened_before() -> Result<()> {
     Ok(())
 }
 
-/// The default port may be taken when a person watches, one that was asked for may not.
+/// The default metrics port may be in use in an interactive session; a port that was requested may not.
 pub(super) fn metrics_port_taken() -> Result<()> {
     join_ending();
     let serving = Tracer::must_start(&["--no-stream"])?;
@@ -203,8 +203,8 @@ pub(super) fn metrics_port_taken() -> Result<()> {
     Ok(())
 }
 
-/// Stopped in a storm, it still accounts for every failure that it has counted, whether its lines are
-/// read or not.
+/// When stopped in a storm, the daemon still accounts for every failure that it has counted,
+/// whether its lines are read or not.
 pub(super) fn stops_in_a_storm() -> Result<()> {
     let args = ["--no-metrics", "--output", "json", RING[0], RING[1]];
     let path = env::temp_dir().join("storm.json");
@@ -227,8 +227,8 @@ pub(super) fn stops_in_a_storm() -> Result<()> {
     Ok(())
 }
 
-/// Makes resets until the daemon has ended, and returns what it says at its end: failures counted,
-/// events shown, in floods and lost.
+/// Makes resets until the daemon has ended, and returns the numbers from its last message: failures
+/// counted, events shown, events in floods, events lost.
 pub(super) fn storm_until_stopped(tracer: Tracer) -> Result<[u64; 4]> {
     let is_over = AtomicBool::new(false);
     let ended = thread::scope(|scope| {
@@ -262,7 +262,7 @@ pub(super) fn storm_until_stopped(tracer: Tracer) -> Result<[u64; 4]> {
     Ok([counted, shown, repeated, lost])
 }
 
-/// SIGINT and SIGTERM end it cleanly, with a summary.
+/// SIGINT and SIGTERM end the daemon cleanly, with a summary.
 pub(super) fn stops_on_signals() -> Result<()> {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let tracer = Tracer::must_start(&["--no-metrics", "--output", "json"])?;

@@ -1,4 +1,4 @@
-//! Failures to be watched: of programs and services as a host has them.
+//! Failures for demonstrations, in programs and services as on a real host.
 
 use std::{
     env,
@@ -11,10 +11,10 @@ use nix::sys::prctl;
 
 use super::owner;
 
-/// The environment variable with the name that a child takes.
+/// Environment variable with the name that a child takes.
 const NAME: &str = "GUEST_PROGRAM";
 
-/// Something that goes wrong.
+/// One failure of the demonstration.
 #[derive(Debug)]
 pub struct Scene {
     /// What happens, in one line.
@@ -26,7 +26,7 @@ pub struct Scene {
 
 const NGINX: &str = "/system.slice/nginx.service";
 
-/// What happens, in this order.
+/// All scenes, in order.
 pub const SCENES: [Scene; 9] = [
     scene(
         "checkout calls a service that is down",
@@ -76,20 +76,20 @@ const fn scene(
 }
 
 impl Scene {
-    /// Makes the service, if it is not there yet.
+    /// Creates the service's cgroup, if it does not exist yet.
     ///
     /// # Errors
     ///
-    /// When its cgroup cannot be made.
+    /// When the cgroup cannot be created.
     pub fn prepare(&self) -> Result<()> {
         owner::make(self.cgroup).map(drop)
     }
 
-    /// Lets it happen, in a process of that name and service.
+    /// Makes the failure, in a process of the scene's program name and service.
     ///
     /// # Errors
     ///
-    /// When something else happens.
+    /// When the failure does not happen as it should.
     pub fn play(&self) -> Result<()> {
         let directory = owner::make(self.cgroup)?;
         let mut child = Command::new("/proc/self/exe");
@@ -100,7 +100,7 @@ impl Scene {
     }
 }
 
-/// Gives this process the name that it was started for, if any.
+/// Sets the name of this process to the one that it was started with, if any.
 pub(super) fn take_name() -> Result<()> {
     if let Ok(name) = env::var(NAME) {
         prctl::set_name(&CString::new(name)?)?;
@@ -117,7 +117,7 @@ mod tests {
         for scene in &SCENES {
             crate::catalogue::named(scene.scenario).expect("a scenario");
             assert!(scene.title.len() < 78, "{}", scene.title);
-            // What the kernel keeps of a program's name.
+            // The kernel truncates longer names.
             assert!(scene.program.len() < 16, "{}", scene.program);
         }
     }

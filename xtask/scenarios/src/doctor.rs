@@ -1,4 +1,4 @@
-//! `socktrace doctor`: what it says of a host that can be traced, and of one that cannot.
+//! Output of `socktrace doctor` on hosts that can be traced, and on hosts that cannot.
 
 use std::{os::unix::process::CommandExt as _, process::Command};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::tracer::{PROGRAM, attach_args};
 
-/// The hooks without which the rest makes little sense: the self-test must see them at work.
+/// Hooks without which the others are of little use: the self-test must see them at work.
 const CORE: [&str; 4] = ["tcp_done", "tcp_reset", "tcp_retransmit_timer", "inet_csk_accept"];
 
-/// What the self-test makes at the least.
+/// Failures that the self-test makes at least.
 const FAILURES: [&str; 9] = [
     "refused",
     "reset",
@@ -23,7 +23,7 @@ const FAILURES: [&str; 9] = [
     "counts",
 ];
 
-/// The self-test sees every failure reported once and counted once, and says so.
+/// The self-test sees every failure reported and counted exactly once, and confirms that.
 pub(super) fn self_test() -> Result<()> {
     let mut command = doctor();
     command.arg("--self-test").args(attach_args());
@@ -56,7 +56,7 @@ pub(super) fn self_test() -> Result<()> {
     Ok(())
 }
 
-/// An ordinary user learns what the kernel offers, and the command that makes use of it.
+/// An unprivileged user sees what the kernel offers, and the command to use it.
 pub(super) fn unprivileged() -> Result<()> {
     let mut command = doctor();
     command.uid(1000);
@@ -73,7 +73,7 @@ pub(super) fn unprivileged() -> Result<()> {
     Ok(())
 }
 
-/// Without type information nothing can be planned, with whatever privileges.
+/// Without BTF nothing can be planned, whatever the privileges.
 pub(super) fn no_btf() -> Result<()> {
     let hide = format!(
         "mount -t tmpfs none /sys/kernel/btf && exec {PROGRAM} doctor --output json --self-test"
@@ -93,7 +93,7 @@ fn doctor() -> Command {
     command
 }
 
-/// Runs the command, which must end with this code; what it prints.
+/// Runs the command, checks its exit code and returns its output.
 fn report(mut command: Command, code: i32) -> Result<Value> {
     let output = command.output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);

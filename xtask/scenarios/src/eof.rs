@@ -13,10 +13,10 @@ use super::{
     socket::{self, Ends, Pair},
 };
 
-/// Longer than the kernel's clock takes for a tick: what happens within one has no order.
+/// Longer than a tick of the kernel's clock: events within one tick have no order.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// A server that closes after so long has worked on the question.
+/// A server that closes after this time has worked on the question.
 const WORK: Duration = Duration::from_millis(700);
 
 /// The server reads the first question and closes.
@@ -32,7 +32,7 @@ pub(super) fn at_later_question(family: Family) -> Result<Vec<Expected>> {
     ask(pair, WORK).map(|(ends, _)| vec![acked(ends)])
 }
 
-/// The same, at once: the client may have said farewell.
+/// The same without delay: the client may have said goodbye.
 pub(super) fn at_farewell(family: Family) -> Result<Vec<Expected>> {
     let pair = Pair::new(family.loopback())?;
     socket::exchange(&pair.client, &pair.server)?;
@@ -45,7 +45,7 @@ fn ask_in_vain(pair: Pair) -> Result<Vec<Expected>> {
     ask(pair, Duration::ZERO).map(|(ends, _)| vec![acked(ends)])
 }
 
-/// The client asks, and the server closes after some time.
+/// The client asks, and the server closes after `time`.
 fn ask(Pair { client, server }: Pair, time: Duration) -> Result<(Ends, Socket)> {
     let ends = Ends::of_client(&client)?;
     thread::sleep(MOMENT);
@@ -57,13 +57,13 @@ fn ask(Pair { client, server }: Pair, time: Duration) -> Result<(Ends, Socket)> 
     Ok((ends, client))
 }
 
-/// The peer had the request.
+/// Expected report of a request that the peer has received.
 fn acked(ends: Ends) -> Expected {
     let failure = Expected::failure(Cause::PrematureEof, "read", 0, ends).flags(&["acked"]);
     failure.saying("the peer had the request")
 }
 
-/// The client shuts down sending after its question, and the server takes that for the end.
+/// The client shuts down sending after its question, and the server takes that as the end.
 pub(super) fn at_half_close(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -77,7 +77,7 @@ pub(super) fn at_half_close(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![acked(ends).state("FIN_WAIT2").saying("shutdown of sending")])
 }
 
-/// The server closes where the client waits for its greeting.
+/// The server closes while the client waits for its greeting.
 pub(super) fn instead_of_greeting(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -87,12 +87,12 @@ pub(super) fn instead_of_greeting(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.saying("before either end had sent anything")])
 }
 
-/// The server closes an idle connection just before a request comes.
+/// The server closes an idle connection just before a request arrives.
 pub(super) fn before_the_question(family: Family) -> Result<Vec<Expected>> {
     let Line { network, pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     socket::exchange(&client, &server)?;
     thread::sleep(MOMENT);
-    // What the client sends is under way when the server's FIN comes.
+    // The client's data is still in flight when the server's FIN arrives.
     let cut = network.cut(Silence::DropSent)?;
     socket::send(&client, b"question")?;
     server.shutdown(Shutdown::Write)?;
@@ -107,7 +107,7 @@ pub(super) fn before_the_question(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// A server that only ever takes log lines, and goes.
+/// A server that only ever receives log lines, and closes.
 pub(super) fn of_a_log_collector(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     for _ in 0..4 {
@@ -121,7 +121,7 @@ pub(super) fn of_a_log_collector(family: Family) -> Result<Vec<Expected>> {
     Ok(Vec::new())
 }
 
-/// An upload that the client ends with a shutdown of sending, as by netcat: all of it was taken.
+/// An upload that the client ends by shutting down sending, as netcat does: the server received all of it.
 pub(super) fn of_an_upload(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let file = vec![7; 64 * 1024];
@@ -134,7 +134,7 @@ pub(super) fn of_an_upload(family: Family) -> Result<Vec<Expected>> {
     Ok(Vec::new())
 }
 
-/// A server that closes a connection on which nobody has said a word for long.
+/// A server that closes a connection that has been idle for a long time.
 pub(super) fn of_a_connection_in_reserve(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     thread::sleep(Duration::from_secs(6));
@@ -143,7 +143,7 @@ pub(super) fn of_a_connection_in_reserve(family: Family) -> Result<Vec<Expected>
     Ok(Vec::new())
 }
 
-/// The one who accepted asks last: what comes from a server may well stay unanswered.
+/// The accepting end sends last: data from a server often needs no answer.
 pub(super) fn at_servers_word(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     thread::sleep(MOMENT);
@@ -154,7 +154,7 @@ pub(super) fn at_servers_word(family: Family) -> Result<Vec<Expected>> {
     Ok(Vec::new())
 }
 
-/// The server answers, rests and closes.
+/// The server answers, pauses and closes.
 pub(super) fn after_the_answer(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     thread::sleep(MOMENT);

@@ -1,4 +1,4 @@
-//! The schema of JSON lines, which docs/events.md is made of.
+//! The schema of JSON lines, from which docs/events.md is generated.
 
 #[cfg(test)]
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ static SCHEMA: LazyLock<Result<Validator>> = LazyLock::new(|| {
     options.build(&serde_json::from_str(TEXT)?).map_err(|error| anyhow!("{error}"))
 });
 
-/// Reads a line of the stream, which must be as the schema says.
+/// Parses a line of the stream and validates it against the schema.
 pub(super) fn read(line: &str) -> Result<Value> {
     let value = serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?;
     let schema = SCHEMA.as_ref().map_err(|error| anyhow!("{error:#}"))?;
@@ -24,7 +24,7 @@ pub(super) fn read(line: &str) -> Result<Value> {
     Ok(value)
 }
 
-/// The schema as a page: a table for each part, and of which parts each line is made.
+/// Renders the schema as a page: a table for each part, and the parts of each kind of line.
 #[cfg(test)]
 fn page() -> Result<String> {
     let schema: Value = serde_json::from_str(TEXT)?;
@@ -76,7 +76,7 @@ fn page() -> Result<String> {
     Ok(page)
 }
 
-/// How links name a heading.
+/// Anchor of a heading in links.
 #[cfg(test)]
 fn anchor(title: &str) -> String {
     title.to_lowercase().replace(' ', "-").replace(',', "")
@@ -96,7 +96,7 @@ fn table(page: &mut String, title: &str, part: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What a field can have, in a few words.
+/// Short description of a field's type and values.
 #[cfg(test)]
 fn kind_of(field: &Value) -> String {
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

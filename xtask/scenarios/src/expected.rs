@@ -1,4 +1,4 @@
-//! What socktrace must say about one failure.
+//! Expected lines of the stream, one for each failure.
 
 mod claims;
 
@@ -19,48 +19,47 @@ use super::{
 
 const FIRST_ERRNO: &str = "first_errno";
 
-/// The name of that protocol.
+/// Name of the UDP protocol in lines.
 const UDP: &str = "udp";
 
-/// `event` of a line about a socket that was closed before any call had returned its errno.
+/// `event` of a line about a socket that was closed before any call returned its errno.
 pub(super) const UNDELIVERED: &str = "undelivered";
 
-/// What one line of the stream must say: each field of it.
+/// Expectation for one line of the stream, field by field.
 #[derive(Clone, Debug)]
 pub(super) struct Expected {
     pub(super) event: &'static str,
     pub(super) cause: Cause,
-    /// The errno that the program really got; of a socket nobody holds, the one the kernel set.
+    /// The errno that the program really got; for a socket that nobody holds, the one that the kernel set.
     errno: i32,
     pub(super) call: &'static str,
     pub(super) protocol: &'static str,
-    /// None where there is no socket.
+    /// `None` where there is no socket.
     local: Option<SocketAddr>,
-    /// The family that a socket was to have which could not be made.
+    /// Family requested for a socket that could not be created.
     asked_family: Option<&'static str>,
-    /// None where the socket has no peer.
+    /// `None` where the socket has no peer.
     remote: Option<SocketAddr>,
-    /// How this end was opened, where the call or the state leave that open.
+    /// How this end was opened, where neither the call nor the state determines it.
     role: Option<Role>,
-    /// The processes that the line may name: by chance one of these, none where nobody has accepted
-    /// the connection.
+    /// Processes that the line may name, depending on timing; empty if nobody has accepted the connection.
     processes: Vec<Process>,
     /// Inode of the network namespace.
     netns: u64,
-    /// Process of this host that sent the RST, its name, and the kernel's word for why.
+    /// Process of this host that sent the RST, its name, and the kernel's reset reason.
     sender: Option<(u32, String, &'static str)>,
-    /// Whether it did so by the close of a listener, with the connection in its queue.
+    /// Whether it sent the RST by closing a listener with the connection in its queue.
     by_listener: bool,
-    /// Process and command name of who had the kernel kill the socket.
+    /// Process that had the kernel kill the socket, and its command name.
     killer: Option<(u32, String)>,
     /// Other fields, by name.
     fields: Vec<(&'static str, Claim)>,
-    /// Why the line may be missing.
+    /// Why the line may be missing, if it may.
     pub(super) optional: Option<&'static str>,
 }
 
 impl Expected {
-    /// A failure of a connection, or of an attempt to make one, that this thread made.
+    /// A failure, caused by this thread, of a connection or a connection attempt.
     pub(super) fn failure(cause: Cause, call: &'static str, errno: i32, ends: Ends) -> Self {
         Self {
             event: "failure",
@@ -88,15 +87,15 @@ impl Expected {
         Self { remote: None, ..Self::failure(cause, call, errno, ends) }
     }
 
-    /// A call whose descriptor leads to no socket.
+    /// A call on a descriptor that is not a socket.
     pub(super) fn no_socket(cause: Cause, call: &'static str, errno: i32) -> Self {
         let nowhere = SocketAddr::from(([0; 4], 0));
         let failure = Self::alone(cause, call, errno, nowhere).state("unknown");
         Self { protocol: "unknown", local: None, netns: 0, ..failure }
     }
 
-    /// An errno arrived at a socket of this family and protocol, which has no addresses of IP. No process
-    /// waited for it: the socket has user and cgroup itself.
+    /// An errno that arrived at a socket of this family and protocol, which has no IP addresses. No
+    /// process waited for it; user and cgroup come from the socket.
     pub(super) fn arrived(
         cause: Cause,
         errno: i32,
@@ -108,13 +107,13 @@ impl Expected {
         Self { protocol, asked_family: Some(family), netns, ..failure }.of_no_process()
     }
 
-    /// No process is known, and user and cgroup by the socket.
+    /// No process is known; user and cgroup come from the socket.
     pub(super) fn of_no_process(self) -> Self {
         let nobody = Self { processes: Vec::new(), ..self }.with("uid", 0);
         nobody.with("cgroup", "/").with("owner_unknown", "no_process")
     }
 
-    /// By chance this process is known too, in one of these ways.
+    /// Depending on timing, this process is known too, from one of these sources.
     pub(super) fn or_by_this(self, sources: &'static [&'static str]) -> Self {
         let this = Process { sources, ..Process::this() };
         let mut failure = self.one_of("owner_unknown", vec![Value::Null, "no_process".into()]);
@@ -129,17 +128,17 @@ impl Expected {
         failure
     }
 
-    /// It is this call that gets the errno.
+    /// Sets the call that gets the errno.
     pub(super) fn called(self, call: &'static str) -> Self {
         Self { call, ..self }
     }
 
-    /// The socket is one of this protocol, which has no timers and ports.
+    /// Sets the protocol, one without timers and ports.
     pub(super) fn of_protocol(self, protocol: &'static str) -> Self {
         Self { protocol, ..self }.with("rto_ms", 0).with("silent_ms", 0)
     }
 
-    /// A socket that could not be made.
+    /// A socket that could not be created.
     pub(super) fn no_socket_made(errno: i32) -> Self {
         Self::no_socket(Cause::SocketFailed, "socket", errno)
     }
@@ -151,7 +150,7 @@ impl Expected {
         Self { protocol: "unix", asked_family: Some("unix"), netns, ..failure }
     }
 
-    /// What it was to be: family and protocol as lines name them, and the arguments as headers do.
+    /// Sets the requested family and protocol as lines name them, and the arguments as headers do.
     pub(super) fn asked(
         self,
         family: &'static str,
@@ -164,18 +163,18 @@ impl Expected {
             .with("socket_protocol", number)
     }
 
-    /// A subflow of an MPTCP connection failed with this errno, which no program gets.
+    /// A subflow of an MPTCP connection that failed with this errno, which no program gets.
     pub(super) fn subflow(errno: i32, ends: Ends) -> Self {
         Self::failure(Cause::SubflowFailed, "none", errno, ends)
     }
 
-    /// The accept of a connection that was reset before.
+    /// Accept of a connection that was already reset.
     pub(super) fn accepted_reset(call: &'static str, errno: i32, ends: Ends) -> Self {
         let failure = Self::failure(Cause::ResetBeforeAccept, call, errno, ends);
         Self { event: "accepted_reset", ..failure }
     }
 
-    /// The accept of a connection that had failed otherwise.
+    /// Accept of a connection that had already failed in another way.
     pub(super) fn accepted_failed(cause: Cause, errno: i32, ends: Ends) -> Self {
         let failure = Self::failure(cause, "read_or_write", errno, ends);
         Self { event: "accepted_failed", ..failure }
@@ -186,48 +185,48 @@ impl Expected {
         Self { event: "delivered", ..Self::failure(cause, "write", errno, ends) }.first(errno)
     }
 
-    /// The close of a socket whose errno no call had returned.
+    /// Close of a socket whose errno no call had returned.
     pub(super) fn undelivered(cause: Cause, errno: i32, ends: Ends) -> Self {
         Self { event: UNDELIVERED, ..Self::failure(cause, "none", errno, ends) }.first(errno)
     }
 
-    /// The socket is one of MPTCP.
+    /// Sets the protocol to MPTCP.
     pub(super) fn mptcp(self) -> Self {
         Self { protocol: "mptcp", ..self }
     }
 
-    /// The socket is one of UDP.
+    /// Sets the protocol to UDP.
     pub(super) fn udp(self) -> Self {
         Self { protocol: UDP, ..self }
     }
 
-    /// The port at the other end.
+    /// Port of the remote end.
     pub(super) fn remote_port(&self) -> Option<u16> {
         self.remote.map(|remote| remote.port())
     }
 
-    /// Nobody has accepted the connection, so no process can be named.
+    /// Nobody has accepted the connection, so no process is named.
     pub(super) fn unaccepted(self) -> Self {
         Self { processes: Vec::new(), ..self }
     }
 
-    /// Another process operated on the socket, or has it.
+    /// Names another process, which operated on the socket or holds it.
     pub(super) fn by(self, process: Process) -> Self {
         Self { processes: vec![process], ..self }
     }
 
-    /// This process, or by chance another.
+    /// Allows another process, depending on timing.
     pub(super) fn or_by(mut self, process: Process) -> Self {
         self.processes.push(process);
         self
     }
 
-    /// This process had the kernel kill the socket.
+    /// Names the process that had the kernel kill the socket.
     pub(super) fn killed_by(self, process: u32, name: &str) -> Self {
         Self { killer: Some((process, name.to_owned())), ..self }
     }
 
-    /// The process is known in one of these ways.
+    /// Sets the sources from which the process may be known.
     pub(super) fn known_as(mut self, sources: &'static [&'static str]) -> Self {
         for process in &mut self.processes {
             process.sources = sources;
@@ -235,80 +234,79 @@ impl Expected {
         self
     }
 
-    /// The state before the failure, where it is not the usual one of the cause.
+    /// Sets the state before the failure, where it is not the usual one of the cause.
     pub(super) fn state(self, state: &'static str) -> Self {
         self.with("state", state)
     }
 
-    /// What the kernel side sees, where it is not just what the cause says.
+    /// Sets the flags, where they are not the usual ones of the cause.
     pub(super) fn flags(self, flags: &[&'static str]) -> Self {
         self.with("flags", flags)
     }
 
-    /// What became of the process that wrote.
+    /// Sets the effect of SIGPIPE on the process that wrote.
     pub(super) fn sigpipe(self, verdict: &'static str) -> Self {
         self.with("sigpipe", verdict)
     }
 
-    /// The errno with which the socket failed first.
+    /// Sets the errno with which the socket failed first.
     pub(super) fn first(self, errno: i32) -> Self {
         self.with(FIRST_ERRNO, name(errno))
     }
 
-    /// The ICMP message that was the reason, and who sent it.
+    /// Sets the ICMP message that caused the failure, and its sender.
     pub(super) fn icmp(self, kind: u8, code: u8, router: SocketAddr) -> Self {
         let router = router.ip().to_canonical().to_string();
         self.with("icmp_type", kind).with("icmp_code", code).with("router", router)
     }
 
-    /// The socket option that was refused.
+    /// Sets the socket option that was refused.
     pub(super) fn option(self, level: &'static str, option: &'static str) -> Self {
         self.with("level", level).with("option", option)
     }
 
-    /// The process of this host that sent the RST, by number and name, and the kernel's word for
-    /// why it did.
+    /// Sets the process of this host that sent the RST, its name, and the kernel's reset reason.
     pub(super) fn reset_by(self, process: u32, name: &str, reason: &'static str) -> Self {
         Self { sender: Some((process, name.to_owned(), reason)), ..self }
     }
 
-    /// This thread sent the RST itself, at the other end.
+    /// This thread sent the RST itself, from the other end.
     pub(super) fn reset_here(self, reason: &'static str) -> Self {
         let Process { pid, comm, .. } = Process::this();
         self.reset_by(pid, &comm, reason)
     }
 
-    /// The same by the close of a listener, with the connection in its queue.
+    /// This thread sent the RST by closing a listener with the connection in its queue.
     pub(super) fn reset_by_listener(self) -> Self {
         Self { by_listener: true, ..self.reset_here("tcp_state") }
     }
 
-    /// A field that says this, whatever was expected of it before.
+    /// Sets a field to this value, overriding any earlier expectation.
     pub(super) fn with(self, field: &'static str, value: impl Into<Value>) -> Self {
         self.claim(field, Claim::is(value))
     }
 
-    /// Its reason has these words.
+    /// The reason contains these words.
     pub(super) fn saying(self, words: impl Into<String>) -> Self {
         self.claim("reason", Claim::Text { with: words.into(), without: None })
     }
 
-    /// Its advice has these words.
+    /// The advice contains these words.
     pub(super) fn advising(self, words: &str) -> Self {
         self.claim("advice", Claim::Text { with: words.to_owned(), without: None })
     }
 
-    /// One of these, by chance or by the hooks that there are.
+    /// The field has one of these values, depending on timing or on the available hooks.
     pub(super) fn one_of(self, field: &'static str, values: Vec<Value>) -> Self {
         self.claim(field, Claim::OneOf(values))
     }
 
-    /// A number from the first to the second.
+    /// The field is a number in this closed range.
     pub(super) fn within(self, field: &'static str, low: u64, high: u64) -> Self {
         self.claim(field, Claim::Within(low, high))
     }
 
-    /// A number of milliseconds that is a time measured, or up to so much less.
+    /// The field is the measured time in milliseconds, or up to `less` shorter.
     pub(super) fn lasted(self, field: &'static str, measured: Duration, less: Duration) -> Self {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.within(field, ms(measured.saturating_sub(less)), ms(measured + CLOCK_SKEW))
@@ -320,19 +318,19 @@ impl Expected {
         self
     }
 
-    /// The line may be missing.
+    /// The line may be missing, for this reason.
     pub(super) fn optional(self, why: &'static str) -> Self {
         Self { optional: Some(why), ..self }
     }
 
-    /// A closed socket that has stayed a whole one until its peer wrote on, and ends by that.
+    /// A closed socket that remained a full socket until its peer sent more data, which ended it.
     ///
-    /// When the peer acknowledges the FIN, `tcp_rcv_state_process` (5.10 to 7.3) makes a closed socket
-    /// a small one for `TIME_WAIT`, which answers data by RST and has nothing to report. If the closing
-    /// program still holds the socket, which it does between the end of `__tcp_close` and
-    /// `release_sock`, the socket stays as it is in `FIN_WAIT2`. The data then end it.
+    /// When the peer acknowledges the FIN, `tcp_rcv_state_process` (5.10 to 7.3) replaces a closed
+    /// socket with a `TIME_WAIT` minisock, which answers data with an RST and has nothing to
+    /// report. If the closing program still owns the socket, as it does between the end of
+    /// `__tcp_close` and `release_sock`, the socket stays in `FIN_WAIT2`. The data then ends it.
     pub(super) fn busy_end(ends: Ends) -> Self {
-        // Without the segment, the reset by data cannot be distinguished from one by RST.
+        // Without the segment, a reset by data cannot be distinguished from one by an RST.
         let (cause, flags) = if tcp_reset_has_segment() {
             (Cause::DataAfterShutdown, &["orphan", "no_rst"][..])
         } else {
@@ -343,12 +341,12 @@ impl Expected {
             .optional("the closing program still held the socket when the FIN was acknowledged")
     }
 
-    /// The last FIN of some orderly end on loopback is answered by RST.
+    /// The last FIN of an orderly close on loopback is answered with an RST.
     ///
-    /// Seen once, on 5.10 and a busy host, and not provoked since in 48,000 connections. The likely way:
-    /// the FIN comes just as the other end becomes `TIME_WAIT`. `inet_twsk_hashdance` hashes the new
-    /// socket before anybody can take a reference to it, and a look-up on another processor finds none.
-    /// Nobody waits for this connection any more.
+    /// Seen once, on 5.10 and a busy host, and not reproduced since in 48,000 connections. The
+    /// likely cause: the FIN arrives just as the other end becomes `TIME_WAIT`.
+    /// `inet_twsk_hashdance` hashes the new socket before anyone can take a reference to it, and a
+    /// lookup on another processor finds none. Nobody waits for this connection any more.
     pub(super) fn lost_end(loopback: SocketAddr) -> Self {
         const ANY_PORT: (u64, u64) = (1, u16::MAX as u64);
         let ends = Ends::new(loopback, loopback);
@@ -363,20 +361,20 @@ impl Expected {
             .optional("the last FIN came just as the other end became TIME_WAIT")
     }
 
-    /// Tasks cannot be read, so that neither who waits for a socket is known, nor who still has it,
-    /// nor more of a process than what helpers of BPF say.
+    /// Tasks cannot be read: neither the waiter nor the holder of a socket is known, nor anything
+    /// about a process beyond what BPF helpers return.
     pub(super) fn without_tasks(self) -> Self {
         let sources: &[_] = if self.is_call() { &["caller"] } else { &["caller", "opener"] };
         self.known_as(sources).with("process_comm", Value::Null).with("exe", Value::Null)
     }
 
-    /// No program holds the socket any more: the one that opened it is named.
+    /// No program holds the socket any more: the process that opened it is named.
     pub(super) fn orphan(self, flags: &[&'static str]) -> Self {
         self.flags(flags).known_as(&["opener"])
     }
 
-    /// Protocol, cause and family, such as `tcp/reset_by_peer/ipv4`; none of a call on what is not a socket,
-    /// and of what may be missing.
+    /// Protocol, cause and family, such as `tcp/reset_by_peer/ipv4`. `None` for a call on a
+    /// descriptor that is not a socket, and for a line that may be missing.
     pub(super) fn covers(&self) -> Option<String> {
         let is_due = self.optional.is_none() && self.family() != "unknown";
         is_due.then(|| format!("{}/{}/{}", self.protocol, self.cause, self.family()))
@@ -391,7 +389,7 @@ impl Expected {
     }
 }
 
-/// An errno's name; `none` for 0.
+/// Name of an errno; `none` for 0.
 fn name(errno: i32) -> String {
     if errno == 0 { "none".to_owned() } else { format!("{:?}", Errno::from_raw(errno)) }
 }

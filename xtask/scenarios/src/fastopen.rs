@@ -1,5 +1,5 @@
-//! Handshakes that do not end: of a connection that TCP Fast Open has accepted already, and of a connect
-//! that meets the peer's own.
+//! Handshakes that do not complete: of connections already accepted by TCP Fast Open, and of
+//! simultaneous connects.
 
 use std::fs;
 
@@ -18,32 +18,32 @@ use super::{
 /// Data in the client's SYN.
 const REQUEST: &[u8] = b"request";
 
-/// Of `include/uapi/linux/tcp.h`: neither end asks for a cookie.
+/// From `include/uapi/linux/tcp.h`: neither end requires a cookie.
 const TCP_FASTOPEN_NO_COOKIE: i32 = 34;
 
-/// Which ends may open so, by a bit each: 1 the client's, 2 the server's.
+/// Ends that may use Fast Open, as bits: 1 for clients, 2 for servers.
 const SWITCH: &str = "/proc/sys/net/ipv4/tcp_fastopen";
 
-/// The longest timeout of a connection whose round-trip time is not known (`TCP_TIMEOUT_FALLBACK`).
+/// Longest timeout of a connection whose round-trip time is unknown (`TCP_TIMEOUT_FALLBACK`).
 const FALLBACK_RTO: u64 = 3_000;
 
-/// How the kernel calls a close with `SO_LINGER` 0.
+/// The kernel's reset reason for a close with `SO_LINGER` 0.
 const ABORTED: &str = "tcp_state";
 
-/// The third segment of a handshake and what follows it, but for a reset.
+/// Drops the third segment of a handshake and everything after it, except a reset.
 const NO_ACKNOWLEDGEMENT: (&str, &str) = ("output", "tcp flags & (syn | rst | ack) == ack drop");
 
-/// The second.
+/// Rejects the second segment of a handshake.
 const NO_ANSWER: (&str, &str) =
     ("input", "tcp flags & (syn | ack) == syn | ack reject with icmpx type host-unreachable");
 
-/// A connection from the other host that has come with its first segment.
+/// A connection from the other host that was opened by its first segment.
 struct Opened {
     listener: Socket,
     client: Socket,
-    /// As this host sees it.
+    /// Addresses as this host sees them.
     ends: Ends,
-    /// Of the other host.
+    /// Network namespace of the other host.
     netns: u64,
     cut: Cut,
 }
@@ -72,7 +72,7 @@ impl Opened {
         Ok(Self { listener, client, ends, netns, cut })
     }
 
-    /// Accepts it, and takes what its first segment carried.
+    /// Accepts the connection and reads the data of its first segment.
     fn accept(&self) -> Result<Socket> {
         let (server, _) = self.listener.accept().context("accept must succeed")?;
         socket::receive(&server, REQUEST)?;
@@ -80,17 +80,17 @@ impl Opened {
     }
 }
 
-/// What is said of a connection whose handshake is not over.
+/// Expected state and timeout of a connection whose handshake is incomplete.
 fn opening(reported: Expected) -> Expected {
     reported.state("SYN_RECV").within("rto_ms", 1_000, FALLBACK_RTO)
 }
 
-/// What is said before its data is read.
+/// The same before the data is read.
 fn unread(reported: Expected) -> Expected {
     opening(reported).with("unread_bytes", REQUEST.len())
 }
 
-/// The client resets what is accepted already, before its handshake is over.
+/// The client resets an accepted connection before its handshake completes.
 pub(super) fn reset_by_peer(family: Family) -> Result<Vec<Expected>> {
     let opened = Opened::new(family, NO_ACKNOWLEDGEMENT)?;
     let server = opened.accept()?;
@@ -104,7 +104,7 @@ pub(super) fn reset_by_peer(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![opening(failure).reset_here(ABORTED)])
 }
 
-/// The same before it is accepted.
+/// The client resets the connection before it is accepted.
 pub(super) fn reset_before_accept(family: Family) -> Result<Vec<Expected>> {
     let opened = Opened::new(family, NO_ACKNOWLEDGEMENT)?;
     ensure_errno("connect", socket::finish_connect(&opened.client)?, 0)?;
@@ -123,8 +123,8 @@ pub(super) fn reset_before_accept(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// A router says before accept that the client cannot be reached. Accept succeeds, a write gets the
-/// errno, and the next one is too many.
+/// A router reports before accept that the client is unreachable. Accept succeeds, a write gets the
+/// errno, and a second write gets EPIPE.
 pub(super) fn unreachable_before_accept(family: Family) -> Result<Vec<Expected>> {
     let opened = Opened::new(family, NO_ANSWER)?;
     socket::until_gone(opened.ends)?;
@@ -134,7 +134,7 @@ pub(super) fn unreachable_before_accept(family: Family) -> Result<Vec<Expected>>
     let pipe = socket::write_errno(&server)?;
     ensure_errno("the second write", pipe, libc::EPIPE)?;
     let Opened { client, ends, netns, cut, .. } = opened;
-    // It has got no answer.
+    // The client has received no answer.
     drop(client);
     drop(cut);
     let cause = Cause::UnreachableBeforeAccept;
@@ -158,21 +158,21 @@ pub(super) fn unreachable_before_accept(family: Family) -> Result<Vec<Expected>>
     ])
 }
 
-/// Both ends connect at once, and then the other host knows of nothing.
+/// Both ends connect at once, and then the other host forgets the connection.
 pub(super) fn reset_while_both_connect(family: Family) -> Result<Vec<Expected>> {
     let network = Network::get()?;
     let client = socket::bound(family.host())?;
     let (rival, netns) =
         network.in_peer(|| Ok((socket::bound(family.peer())?, process::network_namespace())))?;
     let (ours, theirs) = (socket::local(&client)?, socket::local(&rival)?);
-    // Each end's SYN leaves, and nothing reaches the other host.
+    // The SYNs of both ends leave, but none reaches the other host.
     let cut = network.filter(&[("input", "meta l4proto tcp drop")])?;
     socket::start_connect(&client, theirs)?;
     socket::start_connect(&rival, ours)?;
     socket::until_met(&client)?;
     drop(rival);
     drop(cut);
-    // The SYN is sent again after a second, and answered by RST.
+    // The SYN is retransmitted after a second, and answered with an RST.
     let errno = socket::finish_connect(&client)?;
     ensure_errno("connect", errno, libc::ECONNRESET)?;
     let ends = Ends::new(ours, theirs);

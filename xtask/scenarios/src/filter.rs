@@ -1,4 +1,4 @@
-//! What filters show, what they leave to be counted, and what of it the kernel side does.
+//! Filters: what they show, what is still counted, and what is dropped in the kernel.
 
 use std::{
     fs, thread,
@@ -26,27 +26,27 @@ use super::{
     verify::{Metrics, sum},
 };
 
-/// Kinds of RSTs that are sent meanwhile: a socket's own, and an answer without one.
+/// Kinds of RSTs sent in the meantime: by a socket, and in answer without a socket.
 const RSTS: usize = 2;
 
-/// The service of one process, and the container of another.
+/// Service of one process, and container of another.
 const WEB: &str = "/system.slice/web.service";
 const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
 
-/// How often each failure is made. What the kernel side is taught by the first it knows by the last.
+/// Number of rounds. What the kernel side learns from the first round it applies by the last.
 const ROUNDS: usize = 3;
 
-/// Longest time to wait for counts that are due.
+/// Longest time to wait for due counts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A failure, one of four that differ in all that filters ask.
+/// Kinds of failures, which differ in every property that filters test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
     /// This process's server gets ECONNRESET.
     Reset,
     /// A process of the web service cannot connect over IPv6.
     Refused,
-    /// This process asks for a socket option that there is not.
+    /// This process uses a socket option that does not exist.
     Option,
     /// A process in a container cannot connect over IPv4.
     Contained,
@@ -57,7 +57,7 @@ use Failure::{Contained, Option as BadOption, Refused, Reset};
 const ALL: &[Failure] = &[Reset, Refused, BadOption, Contained];
 
 impl Failure {
-    /// Which of them a line is about.
+    /// Failure that a line is about.
     fn of(line: &Value) -> Result<Self> {
         let is = |field: &str, value: &str| line[field] == value;
         Ok(match () {
@@ -70,7 +70,7 @@ impl Failure {
     }
 }
 
-/// Makes one of each, through this listener.
+/// Makes one failure of each kind, using this listener.
 fn make(listener: &Socket) -> Result<()> {
     let Pair { client, server } = Pair::through(listener)?;
     socket::close_with_reset(client)?;
@@ -82,22 +82,22 @@ fn make(listener: &Socket) -> Result<()> {
     Ok(())
 }
 
-/// A filter and what it shows.
+/// A filter, and the failures that it shows.
 struct Case {
     args: Vec<String>,
     shown: &'static [Failure],
-    /// How the kernel side comes to leave out the others.
+    /// Where the others are dropped.
     left_out: LeftOut,
 }
 
 /// The side that drops filtered events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LeftOut {
-    /// The kernel side does.
+    /// In the kernel, from the first event on.
     InKernel,
-    /// It does once it was taught.
+    /// In the kernel, once the daemon has judged one such event.
     OnceTaught,
-    /// The daemon does.
+    /// In the daemon.
     InDaemon,
 }
 
@@ -105,7 +105,7 @@ fn case(option: &str, value: &str, shown: &'static [Failure]) -> Case {
     Case { args: vec![option.to_owned(), value.to_owned()], shown, left_out: LeftOut::InKernel }
 }
 
-/// The filter and its negation.
+/// A filter and its negation by `!`.
 fn both(
     option: &str,
     value: &str,
@@ -115,7 +115,7 @@ fn both(
     [case(option, value, shown), case(option, &format!("!{value}"), others)]
 }
 
-/// The same with the negation as an option of its own.
+/// A filter and its negation by a `--not-` option.
 fn otherwise(
     option: &str,
     value: &str,
@@ -125,8 +125,8 @@ fn otherwise(
     [case(option, value, shown), case(&option.replace("--", "--not-"), value, others)]
 }
 
-/// Lets daemons with these filters watch the same failures. Of a filter and its negation, one in turn
-/// is enough unless everything runs.
+/// Runs one daemon per filter on the same failures. Except in the full scope, filters and their
+/// negations take turns.
 fn compare(listener: &Socket, cases: impl IntoIterator<Item = Case>) -> Result<()> {
     let is_chosen = |index: &usize| super::is_full() || matches!(index % 4, 0 | 3);
     let cases = cases.into_iter().enumerate().filter(|(index, _)| is_chosen(index));
@@ -146,7 +146,7 @@ fn compare(listener: &Socket, cases: impl IntoIterator<Item = Case>) -> Result<(
     }
     for (said, case) in Tracer::stop_all(tracers, Signal::SIGINT)?.iter().zip(&cases) {
         let sent = events_sent(said).with_context(|| format!("no number of events: {said}"))?;
-        // The last of what is left out may come before the first of it was judged.
+        // The last filtered events may arrive before the first was judged.
         let sent_rounds = match case.left_out {
             LeftOut::InKernel => 0,
             LeftOut::OnceTaught => ROUNDS - 1,
@@ -154,7 +154,7 @@ fn compare(listener: &Socket, cases: impl IntoIterator<Item = Case>) -> Result<(
         };
         let most = case.shown.len() * ROUNDS
             + (ALL.len() - case.shown.len()) * sent_rounds
-            // Nobody asks for these, which is learnt of each.
+            // All cases drop the RSTs, and the kernel learns to from the first round.
             + RSTS * (ROUNDS - 1);
         ensure!(sent <= most, "{:?}: the kernel sent {sent} events, {most} at most", case.args);
     }
@@ -176,7 +176,7 @@ fn kind(line: &str) -> Result<Failure> {
     Ok(made)
 }
 
-/// How many events the daemon says that it had from the kernel.
+/// Number of events that the daemon reports to have received from the kernel.
 fn events_sent(said: &str) -> Option<usize> {
     const BEFORE: &str = "events from the kernel: ";
     said.lines().find_map(|line| line.split_once(BEFORE)?.1.parse().ok())
@@ -186,7 +186,7 @@ fn listener() -> Result<Socket> {
     socket::listener(Family::Ipv4.loopback(), 1)
 }
 
-/// The failures of this process, and of the others.
+/// Failures of this process, and of the others.
 const OWN: &[Failure] = &[Reset, BadOption];
 const OTHER: &[Failure] = &[Refused, Contained];
 
@@ -198,7 +198,7 @@ pub(super) fn by_process() -> Result<()> {
     compare(&listener()?, cases.into_iter().flatten())
 }
 
-/// `--comm` by patterns, which the daemon judges.
+/// `--comm` with patterns, which the daemon evaluates.
 pub(super) fn by_process_pattern() -> Result<()> {
     let comm = fs::read_to_string("/proc/thread-self/comm")?;
     let rest = comm.trim_end().get(1..).context("a short name")?;
@@ -207,7 +207,7 @@ pub(super) fn by_process_pattern() -> Result<()> {
     compare(&listener()?, cases.map(|case| Case { left_out: LeftOut::InDaemon, ..case }))
 }
 
-/// Patterns are refused where the kernel side counts, and a user who is not there wherever it is named.
+/// Patterns are refused where the kernel side counts. An unknown user is refused everywhere.
 pub(super) fn wrong_values() -> Result<()> {
     for (args, words) in [
         (&["--comm", "ngin*", "--filter-metrics"][..], "the kernel programs compare whole names"),
@@ -231,7 +231,7 @@ pub(super) fn wrong_values() -> Result<()> {
 pub(super) fn by_user_and_namespace() -> Result<()> {
     let cases = [
         both("--uid", &Uid::current().to_string(), OWN, OTHER),
-        // As the guest's /etc/passwd names it.
+        // The user as named in the guest's /etc/passwd.
         otherwise("--uid", "root", OWN, OTHER),
         both("--netns", "/proc/self/ns/net", ALL, &[]),
     ];
@@ -251,7 +251,7 @@ pub(super) fn by_cgroup() -> Result<()> {
     learn([both("--cgroup", "/system.slice", OTHER, OWN)])
 }
 
-/// `--unit`, `--container` and `--cgroup` by patterns.
+/// `--unit`, `--container` and `--cgroup` with patterns.
 pub(super) fn by_service_pattern() -> Result<()> {
     learn([
         otherwise("--unit", "w?*", &[Refused], &[Reset, BadOption, Contained]),
@@ -271,14 +271,14 @@ pub(super) fn by_local_end() -> Result<()> {
     compare(&listener, cases.into_iter().flatten())
 }
 
-/// `--remote`, also as an IPv4-mapped address.
+/// `--remote`, also with an IPv4-mapped address.
 pub(super) fn by_remote_end() -> Result<()> {
     let cases = ["127.0.0.0/8", "::ffff:127.0.0.1"]
         .map(|value| both("--remote", value, &[Reset, Contained], &[Refused, BadOption]));
     compare(&listener()?, cases.into_iter().flatten())
 }
 
-/// `--remote` judges the address that was asked for, not one that the socket has from before.
+/// `--remote` tests the address passed to the call, not one that the socket has from before.
 pub(super) fn by_address_asked_for() -> Result<()> {
     const COMMON: [&str; 3] = ["--no-metrics", "--output", "json"];
     let former = Family::Ipv4.loopback().ip().to_string();
@@ -313,8 +313,8 @@ pub(super) fn by_severity() -> Result<()> {
     learn([both("--severity", "notable", &[BadOption], &[Reset, Refused, Contained])])
 }
 
-/// All that is asked of a process, of one that has gone: its connection is reset when it has left it
-/// behind with data to send. User and service are known anyway, and who it was is not.
+/// Filters on a process that has exited: its connection is reset after it was left behind with
+/// unsent data. User and service are still known; the process is not.
 pub(super) fn by_gone_process() -> Result<()> {
     let comm = fs::read_to_string("/proc/self/comm")?;
     let user = owner::USER.to_string();
@@ -362,14 +362,14 @@ pub(super) fn by_gone_process() -> Result<()> {
     Ok(())
 }
 
-/// Compares where the kernel side has to be taught.
+/// Compares filters that the kernel side has to learn.
 fn learn(cases: impl IntoIterator<Item = [Case; 2]>) -> Result<()> {
     let learnt = cases.into_iter().flatten();
     let learnt = learnt.map(|case| Case { left_out: LeftOut::OnceTaught, ..case });
     compare(&listener()?, learnt)
 }
 
-/// Filters leave the counts alone, unless `--filter-metrics` applies them there too.
+/// Filters do not affect counts, unless `--filter-metrics` applies them there too.
 pub(super) fn metrics() -> Result<()> {
     let listener = listener()?;
     let port = socket::local(&listener)?.port().to_string();
@@ -388,7 +388,7 @@ pub(super) fn metrics() -> Result<()> {
         make(&listener)?;
     }
     for (tracer, (args, counted)) in tracers.into_iter().zip(cases) {
-        // Events that the daemon has to judge are counted when it has.
+        // Events that the daemon has to judge are counted only after that.
         let deadline = Instant::now() + PATIENCE;
         loop {
             let differences = differences(&tracer.scrape()?, counted)?;
@@ -402,7 +402,7 @@ pub(super) fn metrics() -> Result<()> {
     Ok(())
 }
 
-/// Causes that are not counted as often as they should be, when these are.
+/// Lists causes whose counts do not match these failures.
 fn differences(metrics: &Metrics, counted: &[Failure]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (cause, of) in [

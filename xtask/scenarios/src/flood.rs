@@ -1,4 +1,4 @@
-//! Failures of one kind that come faster than people read: shown by their number, exactly.
+//! Floods: failures of one kind that arrive faster than people read, shown as exact numbers.
 
 use std::{
     env,
@@ -23,20 +23,21 @@ use super::{
     verify::sum,
 };
 
-/// A daemon that counts floods. Its limit is one that a slow emulated machine is above all the time.
+/// Arguments of a daemon that collapses floods, with a limit that even a slow
+/// emulated machine always exceeds.
 const COUNTING: [&str; 6] = ["--output", "json", REPEAT_AFTER, "2", "--listen", "127.0.0.1:0"];
 
-/// What it shows one by one at the beginning of a flood.
+/// Lines shown singly at the beginning of a flood.
 const SHOWN: u64 = 2;
 
-/// How soon the rest is reported, though nothing follows: within a second of the window's end, which is
-/// 100 ms long, and what an emulated machine takes for it.
+/// Longest time until the rest is reported, even if nothing follows: within a second of the end of
+/// the 100 ms window, plus the delay of an emulated machine.
 const DUE: Duration = Duration::from_secs(5);
 
 const LOUD: &str = "loud.service";
 const QUIET: &str = "quiet.service";
 
-/// Is refused a connection so many times, as a process of a service.
+/// Makes `count` refused connects, as a process of a service.
 fn refused_in(service: &str, count: u64) -> Result<()> {
     cgroup::enter(&owner::make(&format!("/flood.slice/{service}"))?)?;
     let nobody = SocketAddr::new(Family::Ipv4.loopback().ip(), NOBODY_LISTENS);
@@ -47,7 +48,7 @@ fn refused_in(service: &str, count: u64) -> Result<()> {
     })
 }
 
-/// Sets an option that does not exist so many times.
+/// Sets a nonexistent option `count` times.
 pub(super) fn reject_options(count: u64) -> Result<()> {
     let socket = socket::stream(Family::Ipv4.loopback())?;
     (0..count).try_for_each(|_| {
@@ -57,18 +58,18 @@ pub(super) fn reject_options(count: u64) -> Result<()> {
     })
 }
 
-/// The same in the child, as a process of a service.
+/// Sets a nonexistent option `count` times, in the child, as a process of a service.
 pub(super) fn reject_in(directory: &str, count: u64) -> Result<()> {
     cgroup::enter(directory)?;
     reject_options(count)
 }
 
-/// A service's failures in lines.
+/// Failures of a service in lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Reported {
-    /// Failures with a line each.
+    /// Failures with a line of their own.
     singly: u64,
-    /// Failures that are counted.
+    /// Failures that are only counted in a line.
     repeated: u64,
 }
 
@@ -94,7 +95,7 @@ fn is_of(service: &str) -> impl Fn(&Value) -> bool {
     move |line| line["unit"] == service
 }
 
-/// Lines until they report this many failures in time; then until nothing more comes.
+/// Collects lines until they report this many failures, and then until no more arrive.
 fn lines_of(tracer: &Tracer, count: u64) -> Result<Vec<Value>> {
     let deadline = Instant::now() + DUE;
     let mut lines = Vec::new();
@@ -111,17 +112,18 @@ fn lines_of(tracer: &Tracer, count: u64) -> Result<Vec<Value>> {
     Ok(lines)
 }
 
-/// Failures of the loud service.
+/// Number of failures of the loud service.
 const FLOOD: u64 = 1_000;
 
-/// Failures of services of their own before it.
+/// Number of other services' failures before the flood.
 const OTHERS: u64 = 10;
 
-/// A flood of one service, in which another one fails once: both are shown, the flood by its number,
-/// which is exact though nothing follows. So it is without counts by service, and where they are full.
+/// A flood of one service, during which another service fails once. Both are shown; the number in
+/// the flood is exact even though nothing follows. This also holds without counts by service, and
+/// when the table of those counts is full.
 pub(super) fn beside_another() -> Result<()> {
     let with = |series| [&COUNTING[..], &["--max-series", series]].concat();
-    // The latter has room for eight kinds, which others have taken.
+    // The second has room for eight kinds, which other services have taken.
     let tracers = Tracer::start_all(&[with("0"), with("1")])?;
     make_flood()?;
     for tracer in &tracers {
@@ -130,8 +132,8 @@ pub(super) fn beside_another() -> Result<()> {
     Ok(())
 }
 
-/// A service gets more datagrams than it reads: what the kernel drops is shown by its number from the third
-/// on, however many make a flood else, and belongs to the service although no process is known.
+/// A service gets more datagrams than it reads. From the third on, the kernel's drops are shown by
+/// number, whatever the limit for floods, and are attributed to the service although no process is known.
 pub(super) fn of_datagrams() -> Result<()> {
     const NEVER: &str = "1000000";
     let args = ["--output", "json", REPEAT_AFTER, NEVER, "--listen", "127.0.0.1:0"];
@@ -142,7 +144,7 @@ pub(super) fn of_datagrams() -> Result<()> {
     let lines = lines_of(&tracer, dropped)?;
     let about = reported(&lines, is_of(LOUD));
     ensure!(about.all() == dropped, "{about:?} of {dropped}");
-    // A slow machine can be interrupted for long enough for it to begin again, but not always.
+    // A long interruption of a slow machine can restart the flood, but not every time.
     ensure!(about.singly <= dropped / 4, "not collapsed: {about:?}");
     for line in &lines {
         ensure!(line["cause"] == "receive_queue_full" && line["pid"].is_null(), "{line}");
@@ -152,8 +154,7 @@ pub(super) fn of_datagrams() -> Result<()> {
     Ok(())
 }
 
-/// The same through filters: what they drop is in no flood, and they admit a flood as they admit each of
-/// its failures.
+/// Floods and filters: filtered failures are in no flood, and a flood passes a filter if its failures do.
 pub(super) fn filtered() -> Result<()> {
     let with = |more: &[&'static str]| [&COUNTING[..], more].concat();
     let tracers = Tracer::start_all(&[
@@ -175,13 +176,13 @@ fn make_flood() -> Result<()> {
     owner::leave()
 }
 
-/// Checks that it reports this many failures, and has counted as many.
+/// Checks that this many failures are reported, and `counted` are counted.
 fn reports_count(tracer: &Tracer, loud: u64, quiet: u64, others: u64, counted: u64) -> Result<()> {
     let all = loud + quiet + others;
     let lines = lines_of(tracer, all)?;
     let about = |service| reported(&lines, is_of(service));
     ensure!(about(LOUD).all() == loud, "{:?} of {loud}", about(LOUD));
-    // A slow machine can be interrupted for long enough for it to begin again, but not always.
+    // A long interruption of a slow machine can restart the flood, but not every time.
     ensure!(about(LOUD).singly <= loud * 3 / 4, "not collapsed: {:?}", about(LOUD));
     let single = Reported { singly: quiet, repeated: 0 };
     ensure!(about(QUIET) == single, "{:?} of {quiet}", about(QUIET));
@@ -206,7 +207,7 @@ const fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// Whether a line about the flood of refused connections says what they have in common.
+/// Checks that the line about a flood of refused connects has the fields that they share.
 fn is_sound(line: &Value) -> Result<()> {
     let process = super::process::Process::this();
     let expected = [
@@ -237,8 +238,7 @@ fn is_sound(line: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What is pending when it is stopped is reported, and so is what is when it is to read its
-/// configuration again.
+/// Pending floods are reported when the daemon is stopped, and when it reloads its configuration.
 pub(super) fn reported_at_once() -> Result<()> {
     const FLOOD: u64 = 2_000;
     let tracer = Tracer::must_start(&COUNTING)?;
@@ -273,8 +273,8 @@ pub(super) fn reported_at_once() -> Result<()> {
     Ok(())
 }
 
-/// Stopped in a storm, it accounts for every failure that it has counted: each is shown, part of a flood
-/// that is shown, or lost. The same if nobody reads the lines.
+/// When stopped in a storm, the daemon accounts for every failure that it has counted: each is
+/// shown, part of a flood that is shown, or lost. This also holds if nobody reads the lines.
 pub(super) fn stopped_in_a_storm() -> Result<()> {
     let path = env::temp_dir().join("stopped.json");
     let tracer = Tracer::start_into(File::create(&path)?, &COUNTING)?;
@@ -302,14 +302,14 @@ pub(super) fn stopped_in_a_storm() -> Result<()> {
     Ok(())
 }
 
-/// The lines of a file, which is removed.
+/// Lines of a file, which is removed.
 fn lines_in(path: &Path) -> Result<Vec<Value>> {
     let lines = fs::read_to_string(path)?;
     fs::remove_file(path)?;
     Ok(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
-/// `--no-collapse` shows each failure, the lowest limit hardly any.
+/// `--no-collapse` shows each failure; the lowest limit shows hardly any.
 pub(super) fn not_collapsed() -> Result<()> {
     const FAILURES: u64 = 500;
     let tracers = Tracer::start_all(&[
@@ -328,9 +328,9 @@ pub(super) fn not_collapsed() -> Result<()> {
     Ok(())
 }
 
-/// A storm of failures of several services on all processors, two of them in each other's way, with
-/// resets in interrupts: each is shown or counted, and none is lost. What the kernel keeps from programs
-/// that are preempted is in no line and no count but one of its own.
+/// A storm of failures of several services on all processors: two contend for the same service, and
+/// resets come in interrupts. Each failure is shown or counted, and none is lost. Calls for which
+/// the kernel skips a preempted program are in no line, and only in the count of missed calls.
 pub(super) fn storm() -> Result<()> {
     let each: u64 = if super::is_full() { 25_000 } else { 2_000 };
     let storm = 4 * each;

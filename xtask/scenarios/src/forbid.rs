@@ -1,5 +1,4 @@
-//! Calls that BPF programs forbid: at a cgroup, as container runtimes attach them, and in the place of a
-//! security module.
+//! Calls denied by BPF programs: attached to a cgroup, as container runtimes do, or to an LSM function.
 
 use std::{net::SocketAddr, os::fd::AsRawFd as _};
 
@@ -16,10 +15,10 @@ use super::{
     socket::{self, Ends, ensure_errno},
 };
 
-/// What socktrace sees of it.
+/// Flags of the resulting lines.
 pub(super) const POLICY: &[&str] = &["policy"];
 
-/// bind, by a program of the cgroup.
+/// bind, denied by a cgroup program.
 pub(super) fn bind(family: Family) -> Result<Vec<Expected>> {
     // `struct bpf_sock_addr` in linux/bpf.h.
     const USER_PORT: i16 = 24;
@@ -39,7 +38,7 @@ pub(super) fn bind(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![Expected::alone(Cause::BindFailed, "bind", errno, wanted).flags(POLICY)])
 }
 
-/// socket, by a program of the cgroup.
+/// socket, denied by a cgroup program.
 pub(super) fn socket(family: Family) -> Result<Vec<Expected>> {
     // `struct bpf_sock` in linux/bpf.h.
     const FAMILY: i16 = 4;
@@ -55,7 +54,7 @@ pub(super) fn socket(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.asked(no_socket::family_name(family), "udp", words)])
 }
 
-/// Lets no packet of a socket with this port out, by a program of the cgroup.
+/// Drops all packets of sockets with this port, by a cgroup program.
 pub(super) fn packets(local_port: u16) -> Result<Link> {
     // `struct __sk_buff` in linux/bpf.h.
     const LOCAL_PORT: i16 = 136;
@@ -65,7 +64,7 @@ pub(super) fn packets(local_port: u16) -> Result<Link> {
         .attach_to_cgroup()
 }
 
-/// accept, in the place of a security module.
+/// accept, denied in place of a security module.
 pub(super) fn accept(family: Family) -> Result<Vec<Expected>> {
     if super::lacks_trampolines() {
         return Ok(vec![]);
@@ -79,7 +78,7 @@ pub(super) fn accept(family: Family) -> Result<Vec<Expected>> {
     drop(forbidden);
     let errno = socket::errno("accept", accepted)?;
     ensure_errno("accept", errno, libc::EACCES)?;
-    // The connection is in the queue still.
+    // The connection is still in the queue.
     let (server, _) = listener.accept()?;
     drop(client);
     socket::read_end(&server)?;
@@ -88,8 +87,8 @@ pub(super) fn accept(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.with("fd", listener.as_raw_fd()).flags(POLICY)])
 }
 
-/// Instructions of a program of a cgroup: 0, which forbids, if the words at these offsets of its context
-/// have these values, else 1.
+/// Instructions of a cgroup program that returns 0 (deny) if the words at these offsets of its
+/// context have these values, else 1.
 fn unless_equal(words: &[(i16, i32)]) -> Vec<u64> {
     let mut instructions = Vec::new();
     for (index, &(offset, value)) in words.iter().enumerate() {
@@ -107,8 +106,8 @@ fn unless_equal(words: &[(i16, i32)]) -> Vec<u64> {
     instructions
 }
 
-/// Instructions of a program in the place of a function: EACCES for a process, and for others what the
-/// function itself returns.
+/// Instructions of a program attached to a function: EACCES for one process, and the function's own
+/// return value for all others.
 fn eacces_for(process: u32) -> Result<Vec<u64>> {
     const GET_CURRENT_PID_TGID: i32 = 14;
     Ok(vec![

@@ -1,4 +1,4 @@
-//! Sockets that change hands: whoever waits for one gets its error, and nobody else may be named.
+//! Sockets that change hands: the process that waits for one gets its error, and no other may be named.
 
 use std::{
     fs,
@@ -36,23 +36,24 @@ use super::{
     tracer::Tracer,
 };
 
-/// What a process says when it has the socket.
+/// Sent by a process when it has the socket.
 const GREETING: &[u8] = b"x";
 
 /// Ways to wait for a socket.
 const WAYS: [&str; 3] = ["read", "poll", "epoll"];
 
-/// A connection is accepted, and a child that inherits it waits.
+/// A connection is accepted, and a child that inherits it waits for it.
 pub(super) fn inherited(family: Family) -> Result<Vec<Expected>> {
     waited_for(family, |way, server| child::start(&["wait-for-end", way], server.into()))
 }
 
-/// A connection is accepted and passed over a Unix socket, and who gets it waits.
+/// A connection is accepted and passed over a Unix socket, and the receiver waits for it.
 pub(super) fn passed(family: Family) -> Result<Vec<Expected>> {
     waited_for(family, |way, server| inherit::pass(&["wait-passed", way], &server))
 }
 
-/// `hand_over` starts a child that waits for the socket in some way, and does not keep it.
+/// Runs a reset for each way to wait. `hand_over` starts a child that waits for the socket that
+/// way, and does not keep the socket.
 fn waited_for(
     family: Family,
     hand_over: impl Fn(&str, Socket) -> Result<Child>,
@@ -71,7 +72,7 @@ fn waited_for(
         .collect()
 }
 
-/// The child does something else when the connection is reset: no process is named.
+/// The child is busy elsewhere when the connection is reset: no process is named.
 pub(super) fn inherited_and_busy(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -85,7 +86,7 @@ pub(super) fn inherited_and_busy(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.with("owner_unknown", "handed_on")])
 }
 
-/// A process connects and becomes another program: it is called as that is.
+/// A process connects and executes another program, whose name is reported.
 pub(super) fn other_program(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
@@ -102,8 +103,8 @@ pub(super) fn other_program(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.known_as(&["holder"])])
 }
 
-/// The first thread of a process connects and ends, and another one has the socket still, without waiting
-/// for it.
+/// The first thread of a process connects and exits. Another thread still has the
+/// socket, without waiting for it.
 pub(super) fn first_thread_ended(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
@@ -118,12 +119,12 @@ pub(super) fn first_thread_ended(family: Family) -> Result<Vec<Expected>> {
     socket::close_with_reset(server)?;
     kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGCONT)?;
     let outcome = child::finish(child)?;
-    // The executable goes with the memory of the first thread.
+    // The executable is gone with the memory of the first thread.
     let process = Process { executable: None, ..Process::child(outcome.pid) };
     Ok(vec![reset(outcome.errno()?, ends).by(process).known_as(&["holder"])])
 }
 
-/// One thread opens connections, others wait for them.
+/// One thread opens connections, and others wait for them.
 pub(super) fn threads(family: Family) -> Result<Vec<Expected>> {
     const NAMES: [&str; 2] = ["pool-1", "pool-2"];
     let mut expected = Vec::new();
@@ -146,9 +147,9 @@ pub(super) fn threads(family: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// Two hosts have the same addresses and ports.
+/// Two hosts use the same addresses and ports.
 pub(super) fn same_addresses(family: Family) -> Result<Vec<Expected>> {
-    // Any port that two hosts without other programs have free.
+    // Any ports are free on two hosts without other programs.
     const SERVER: u16 = 7_777;
     const CLIENT: u16 = 7_778;
     let fail = || {
@@ -167,11 +168,11 @@ pub(super) fn same_addresses(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![fail()?, fail()?])
 }
 
-/// There is no room for the owner of a socket: it is unknown, and counted.
+/// The owner table is full: the owner of a new socket is unknown, and counted as such.
 pub(super) fn too_many() -> Result<()> {
-    // The connections that this takes itself are more.
+    // The test's own connections exceed this limit.
     let args = ["--max-sockets", "1", "--output", "json", "--listen", "127.0.0.1:0"];
-    // More than the least table has room for.
+    // More than the smallest table has room for.
     let first = (0..4).map(|_| Pair::new(Family::Ipv4.loopback())).collect::<Result<Vec<_>>>()?;
     let tracer = Tracer::must_start(&args)?;
     let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
@@ -191,8 +192,7 @@ fn reset(errno: i32, ends: Ends) -> Expected {
     Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends).reset_here("tcp_state")
 }
 
-/// Waits until a task is in a state of `/proc/PID/stat`: `S` for one that waits, `T` for one that is
-/// stopped.
+/// Waits until a task is in a state of `/proc/PID/stat`: `S` for sleeping, `T` for stopped.
 pub(super) fn until_state(pid: u32, tid: u32, state: char) -> Result<()> {
     let path = format!("/proc/{pid}/task/{tid}/stat");
     socket::until("a task does not get to wait", || {
@@ -201,9 +201,9 @@ pub(super) fn until_state(pid: u32, tid: u32, state: char) -> Result<()> {
     })
 }
 
-/// Holds so many connected sockets until standard input ends, to measure with.
+/// Holds `count` connected sockets until standard input ends, for measurements.
 pub(super) fn hold(count: u64) -> Result<()> {
-    // Standard streams and the listener come on top.
+    // Room for the standard streams and the listener.
     let limit = count + 100;
     setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;
     let listener = socket::listener(Family::Ipv4.loopback(), 1)?;
@@ -225,21 +225,21 @@ pub(super) fn wait_for_end(way: &str, socket: &Socket) -> Result<i32> {
     socket::read_errno(socket)
 }
 
-/// Does not wait for the end, and reads its errno, in the child.
+/// Stops instead of waiting for the end, then reads the errno, in the child.
 pub(super) fn stop(socket: &Socket) -> Result<i32> {
     socket::send(socket, GREETING)?;
     raise(Signal::SIGSTOP)?;
     socket::read_errno(socket)
 }
 
-/// Connects under another name, and becomes a program that stops, in the child.
+/// Connects under another name, then executes a program that stops, in the child.
 pub(super) fn connect_and_exec(address: SocketAddr, socket: &Socket) -> Result<()> {
     fs::write("/proc/self/comm", "before")?;
     socket.connect(&address.into())?;
     Err(Command::new("/proc/self/exe").args(["child", "stop"]).exec().into())
 }
 
-/// Connects, and goes on in a second thread when the first one has ended, in the child.
+/// Connects, exits the first thread, and continues in a second, in the child.
 pub(super) fn connect_and_end_thread(address: SocketAddr, socket: Socket) -> Result<()> {
     socket.connect(&address.into())?;
     thread::spawn(move || {
@@ -256,7 +256,7 @@ pub(super) fn connect_and_end_thread(address: SocketAddr, socket: Socket) -> Res
         }
         process::exit(0);
     });
-    // SAFETY: ends this thread alone, on whose stack the other one has nothing.
+    // SAFETY: ends only this thread; the other thread refers to nothing on its stack.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     bail!("the thread has not ended")
 }
@@ -266,11 +266,11 @@ fn wait_by_epoll(socket: &Socket) -> Result<()> {
     let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
     ensure!(epoll >= 0, "no epoll: {}", io::Error::last_os_error());
     let mut event = libc::epoll_event { events: 0, u64: 0 };
-    // SAFETY: both descriptors are open, and the event is read only. EPOLLERR needs no asking.
+    // SAFETY: both descriptors are open, and the event is only read. EPOLLERR is always reported.
     let result =
         unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event) };
     ensure!(result == 0, "epoll_ctl: {}", io::Error::last_os_error());
-    // SAFETY: there is room for the one event.
+    // SAFETY: there is room for one event.
     let count = unsafe { libc::epoll_wait(epoll, &raw mut event, 1, -1) };
     ensure!(count == 1, "epoll_wait: {}", io::Error::last_os_error());
     Ok(())

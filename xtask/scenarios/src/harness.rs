@@ -1,4 +1,4 @@
-//! Runs scenarios under socktrace and makes the verdicts.
+//! Runner of the scenarios, which compares socktrace's reports with what happened.
 
 use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
@@ -16,7 +16,7 @@ use super::{
     verify::compare,
 };
 
-/// Runs the scenarios in order; whether all passed.
+/// Runs the scenarios in order; returns whether all passed.
 pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
     let names = scenarios.iter().map(|scenario| scenario.name.to_owned()).collect();
     reporter.send(&Report::Plan { scenarios: names })?;
@@ -26,7 +26,7 @@ pub(super) fn run(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bo
     Ok(run_checks(&checks, reporter)? && failing_passed)
 }
 
-/// Runs scenarios that look at daemons of their own.
+/// Runs scenarios that start their own daemons.
 fn run_checks(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
     let mut all = true;
     for scenario in scenarios {
@@ -50,9 +50,9 @@ fn run_checks(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> 
     Ok(all)
 }
 
-/// Runs scenarios that make failures, all under one tracer.
+/// Runs scenarios that make failures, all under the same tracer.
 fn run_traced(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> {
-    // Verbose, so that a refusal comes with the verifier's words.
+    // Verbose, to get the verifier's log if a program is refused.
     let tracer = match Tracer::start(&[
         "--output",
         "json",
@@ -100,7 +100,7 @@ fn run_traced(scenarios: &[&Scenario], reporter: &mut Reporter) -> Result<bool> 
     Ok(all)
 }
 
-/// Makes one scenario's failures; what was wrong, empty for nothing. Notes what it made.
+/// Runs a scenario that makes failures, and records them. Returns the differences; empty if there are none.
 pub(super) fn act(
     scenario: &Scenario,
     tracer: &Tracer,
@@ -117,7 +117,7 @@ pub(super) fn act(
             _ => Ok(reported),
         }
     };
-    // Quiet costs nothing where idle time is skipped.
+    // Waiting for quiet costs nothing where idle time is skipped.
     let is_skipped = matches!(scenario.boot, BootKind::Icount | BootKind::Scrape);
     let end = if scenario.late.is_some() || is_skipped { End::Quiet } else { End::Sentinel };
     let (expected, differences) = observe(tracer, end, reported)?;
@@ -125,28 +125,28 @@ pub(super) fn act(
     Ok(differences)
 }
 
-/// Those of these failures that kprobes report.
+/// Filters out the failures that kprobes do not report.
 fn without(made: Vec<Expected>, hidden: &KprobeLimitation) -> Result<Vec<Expected>> {
     let count = made.len();
     let reported: Vec<_> =
         made.into_iter().filter(|expected| expected.cause != hidden.cause).collect();
-    // A kernel may report nothing of a scenario anyway.
+    // Some kernels report nothing of a scenario anyway.
     ensure!(reported.len() < count || count == 0, "no {} was made, to be hidden", hidden.cause);
     Ok(reported)
 }
 
-/// How the harness knows that a scenario's part of the stream is over.
+/// How the harness detects the end of a scenario's part of the stream.
 #[derive(Clone, Copy)]
 pub(super) enum End {
-    /// Nothing has come for a while.
+    /// No event has arrived for a while.
     Quiet,
-    /// A failure of the harness's own has come. The ring buffer keeps the order of events, so all
-    /// that happened before has come before it.
+    /// A failure made by the harness itself has arrived. The ring buffer keeps events in order, so
+    /// all earlier events have arrived before it.
     Sentinel,
 }
 
-/// Makes failures and compares what the tracer says of them: what was expected, and what was
-/// wrong, empty for nothing.
+/// Makes failures and compares them with the tracer's reports. Returns the expectations, and the
+/// differences; these are empty if there are none.
 pub(super) fn observe(
     tracer: &Tracer,
     end: End,
@@ -154,14 +154,14 @@ pub(super) fn observe(
 ) -> Result<(Vec<Expected>, String)> {
     let before = tracer.scrape()?;
     let span = Span::begin();
-    // Whatever was done before it went wrong belongs to it.
+    // Events before an error belong to this scenario, not to the next.
     let expected = make().inspect_err(|_| drop(tracer.collect(0)))?;
     let due = expected.iter().filter(|expected| expected.optional.is_none()).count();
     let (lines, after) = match end {
         End::Quiet => (tracer.collect(due), tracer.scrape()?),
         End::Sentinel => {
             let mut lines = tracer.receive(due);
-            // Before the sentinel, which is counted too.
+            // Scraped before the sentinel, which would be counted too.
             let after = tracer.scrape()?;
             lines.extend(tracer.until_sentinel()?);
             (lines, after)

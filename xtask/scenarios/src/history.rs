@@ -1,4 +1,4 @@
-//! An hour of a host whose services fail in different ways: what a picture of the dashboard shows.
+//! An hour of a host whose services fail in different ways, for pictures of the dashboard.
 
 use std::{
     io,
@@ -25,24 +25,24 @@ use super::{
     tracer::Tracer,
 };
 
-/// As often as Prometheus scrapes.
+/// Scrape interval of Prometheus.
 const TICK: Duration = Duration::from_secs(15);
 const TICKS_A_MINUTE: u64 = 4;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What Grafana takes for an hour scraped every 15 seconds: four scrapes.
+/// Interval that Grafana chooses for an hour scraped every 15 seconds: four scrapes.
 const TIMES: Times = Times { rate_interval: "1m", range: "1h" };
 
-/// Connections that come to a good end, each tick.
+/// Connections per tick that end in order.
 const ORDERLY: usize = 25;
 
-/// Something that goes wrong for a while.
+/// A failure that recurs for a while.
 struct Incident {
     cgroup: &'static str,
     scenario: &'static str,
     minutes: Range<u64>,
-    /// How often each tick.
+    /// Number of failures per tick.
     times: usize,
 }
 
@@ -73,13 +73,13 @@ const fn trouble(
     Incident { cgroup, scenario, minutes, times }
 }
 
-/// When the network is cut, for longer than connections take to give up: 131 seconds.
+/// Minutes in which the network is cut, longer than connections take to give up: 131 seconds.
 const OUTAGES: [Range<u64>; 2] = [38..41, 55..58];
 
 /// Connections that time out in each outage.
 const TIMEOUTS: usize = 6;
 
-/// Lets services fail for an hour, and reports what Prometheus says of it.
+/// Makes services fail for an hour, and reports the answers of Prometheus.
 pub(super) fn main() -> Result<i32> {
     let daemon = Tracer::must_start(&["--no-stream"])?;
     let prometheus = Prometheus::start(None)?;
@@ -111,7 +111,7 @@ pub(super) fn main() -> Result<i32> {
     Ok(0)
 }
 
-/// What happens in a tick of this minute.
+/// Runs one tick of this minute.
 fn go_on(minute: u64, outage: &mut Option<Outage>) -> Result<()> {
     for _ in 0..ORDERLY {
         let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
@@ -137,14 +137,14 @@ fn go_on(minute: u64, outage: &mut Option<Outage>) -> Result<()> {
     Ok(())
 }
 
-/// What a child does to fail in a cgroup.
+/// Fails in a cgroup, in the child.
 pub(super) fn fail_in(directory: &str, scenario: &str, count: usize) -> Result<()> {
     cgroup::enter(directory)?;
     let scenario = catalogue::named(scenario)?;
     (0..count).try_for_each(|_| scenario.make())
 }
 
-/// A network that is cut, and who connects over it.
+/// A cut network, and the clients that connect over it.
 struct Outage {
     minutes: Range<u64>,
     cut: Cut,

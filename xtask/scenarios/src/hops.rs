@@ -1,4 +1,4 @@
-//! Who sent the RST, by how far it had come (`--hops`): the peer behind a router, or the router.
+//! Origin of an RST by its hop count (`--hops`): the peer behind a router, or the router.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use super::{
 const ROUTER: &str = "hops-router";
 const SERVER: &str = "hops-server";
 
-/// This host, a router, and a server behind it, as arguments to `ip`.
+/// Arguments to `ip` for this host, a router, and a server behind it.
 const SETUP: &[&str] = &[
     "netns add hops-router",
     "netns add hops-server",
@@ -51,27 +51,27 @@ const SETUP: &[&str] = &[
     "-6 route add fd81:1::/64 via fd81::fe",
 ];
 
-/// What sockets send with, and what is left of it behind one router.
+/// Default TTL of sockets, and what remains of it behind one router.
 const USUAL: u8 = 64;
 const BEHIND_ROUTER: u8 = USUAL - 1;
 
-/// What a program sets, and what is left of it behind one router.
+/// TTL set by a program, and what remains of it behind one router.
 const SET: u8 = 100;
 const SET_BEHIND_ROUTER: u8 = SET - 1;
 
-/// Who sends the RST.
+/// Sender of the RST.
 #[derive(Clone, Copy, Debug)]
 enum Sender {
     /// The router, in answer to data.
     Router,
     /// The peer.
     Peer,
-    /// The kernel of the peer, in answer to data after close: by default, unlike the socket, whose program
-    /// had set another TTL or hop limit.
+    /// The peer's kernel, in answer to data after close. It uses the default, although the socket's
+    /// program had set another TTL or hop limit.
     PeerWithoutSocket,
 }
 
-/// Each comes with both numbers, and with a remark where they differ.
+/// Each reset is reported with both TTLs, and with a remark if they differ.
 pub(super) fn of_resets() -> Result<()> {
     modules::require("veth")?;
     SETUP.iter().try_for_each(|words| ip(words)).context("cannot set the router up")?;
@@ -80,7 +80,7 @@ pub(super) fn of_resets() -> Result<()> {
         for (sender, cause, rst, handshake) in [
             (Sender::Router, "reset_by_peer", USUAL, BEHIND_ROUTER),
             (Sender::Peer, "reset_by_peer", BEHIND_ROUTER, BEHIND_ROUTER),
-            // The false alarm that cannot be distinguished from others.
+            // A false alarm, which cannot be distinguished from a real one.
             (Sender::PeerWithoutSocket, "reset_after_peer_close", BEHIND_ROUTER, SET_BEHIND_ROUTER),
         ] {
             reset(family, sender)?;
@@ -102,7 +102,7 @@ pub(super) fn of_resets() -> Result<()> {
     Ok(())
 }
 
-/// The next line about a connection that was reset.
+/// Next line about a connection that was reset.
 fn next_reset(tracer: &Tracer) -> Result<Value> {
     loop {
         let line = tracer.next_line(Duration::from_secs(10)).context("no line")?;
@@ -113,7 +113,7 @@ fn next_reset(tracer: &Tracer) -> Result<Value> {
     }
 }
 
-/// A client of this host is reset.
+/// Resets a client of this host.
 fn reset(family: Family, sender: Sender) -> Result<()> {
     let address =
         family.address(Ipv4Addr::new(10, 81, 1, 1), Ipv6Addr::new(0xfd81, 1, 0, 0, 0, 0, 0, 1), 0);
@@ -146,7 +146,7 @@ fn reset(family: Family, sender: Sender) -> Result<()> {
     Ok(())
 }
 
-/// What never left the host has not lost a hop, and its sender is named whatever its TTL is.
+/// A segment that never left the host has not lost a hop, and its sender is named whatever its TTL.
 fn on_loopback(tracer: &Tracer) -> Result<()> {
     let address = Family::Ipv4.loopback();
     let Pair { client, server } = Pair::new(address)?;
@@ -179,7 +179,7 @@ fn nft(words: &str) -> Result<()> {
 /// Runs `make` on one of these hosts.
 fn on<T: Send>(host: &str, make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let namespace = fs::File::open(Path::new("/run/netns").join(host)).context("no such host")?;
-    // The namespace is a property of the thread.
+    // A network namespace belongs to the thread.
     thread::scope(|scope| {
         let thread = scope.spawn(move || {
             setns(namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the host")?;

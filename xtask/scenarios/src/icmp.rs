@@ -1,4 +1,4 @@
-//! Connects that are answered by ICMP: by a firewall of the other host, or by nobody at all.
+//! Connects answered by ICMP: by a firewall of the other host, or by this host for want of a neighbor.
 
 use std::{
     fs,
@@ -20,13 +20,13 @@ use super::{
     socket::{self, Ends, Role, ensure_errno},
 };
 
-/// It takes time to wake the program.
+/// Time that waking the program may take.
 const WAKING: Duration = Duration::from_millis(500);
 
-/// How often an answer may come at the wrong moment.
+/// Attempts to get an answer at the right moment.
 const ATTEMPTS: usize = 5;
 
-/// An ICMP message, and the errno it stands for while connecting.
+/// An ICMP message, and its errno during connect.
 #[derive(Clone, Copy)]
 pub(super) struct Message {
     pub(super) kind: u8,
@@ -39,13 +39,13 @@ impl Message {
         Self { kind, code, errno }
     }
 
-    /// Whether the kernel takes the doubling of a timeout back when the message answers what was sent
-    /// again then (RFC 6069): the network is there again, only the way is not.
+    /// Whether the kernel reverts a timeout's backoff when the message answers the retransmission
+    /// (RFC 6069): the network works again, only the route does not.
     fn takes_doubling_back(self, ends: Ends) -> bool {
         ends.local.is_ipv4() && self.kind == 3 && self.code <= 1
     }
 
-    /// What socktrace must say of a connect that this message ended.
+    /// Expected report of a connect that this message ended.
     pub(super) fn expected(
         self,
         errno: i32,
@@ -61,7 +61,7 @@ impl Message {
         Ok(failure.icmp(self.kind, self.code, router))
     }
 
-    /// The same of a connect whose SYN was sent again, `retransmits` times in this time.
+    /// Expected report of a connect whose SYN was retransmitted `retransmits` times within `waited`.
     pub(super) fn expected_late(
         self,
         errno: i32,
@@ -77,7 +77,7 @@ impl Message {
     }
 }
 
-/// A message that nft can send, by its words.
+/// A message that nft can send, and its expression for it.
 pub(super) type Reject = (&'static str, Message);
 
 pub(super) const NET: Reject = ("icmp type net-unreachable", Message::new(3, 0, libc::ENETUNREACH));
@@ -109,8 +109,8 @@ pub(super) const REJECT_ROUTE6: Reject =
 
 /// The other host's firewall answers the SYN.
 ///
-/// The first answer comes while connect still holds the socket, and is only remembered; the answer
-/// to the SYN's repetition, a second later, counts.
+/// The first answer arrives while connect still holds the socket, and is only remembered. The
+/// answer to the retransmitted SYN, a second later, takes effect.
 pub(super) fn rejected(family: Family, (words, message): Reject) -> Result<Vec<Expected>> {
     let network = Network::get()?;
     let peer = family.peer_port(NOBODY_LISTENS);
@@ -140,7 +140,7 @@ pub(super) fn write_after_refused(family: Family) -> Result<Vec<Expected>> {
     let cut = network.cut(Silence::Drop)?;
     let errno = injector.during(|| {
         socket::start_connect(&client, peer)?;
-        // A message that comes while connect holds the socket is left for SO_ERROR, and ends nothing.
+        // A message that arrives while connect holds the socket is left for SO_ERROR, and ends nothing.
         socket::until_closed(&client)?;
         socket::finish_connect(&client)
     })?;
@@ -153,10 +153,10 @@ pub(super) fn write_after_refused(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![message.expected(errno, ends, peer)?, after.first(errno).sigpipe("none")])
 }
 
-/// The other host's firewall answers the first SYN only, while connect still holds the socket; then
-/// there is silence until the retries run out.
+/// The other host's firewall answers only the first SYN, while connect still holds the socket. Then
+/// nothing answers until the retries run out.
 pub(super) fn rejected_once(family: Family) -> Result<Vec<Expected>> {
-    // A first connection, so that the addresses are resolved and the SYN leaves at once.
+    // A first connection, so that addresses are resolved and the SYN leaves at once.
     let network = Line::new(family)?.close()?;
     let peer = family.peer_port(NOBODY_LISTENS);
     let client = socket::bound(family.host())?;
@@ -182,8 +182,8 @@ pub(super) fn rejected_once(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.known_as(&["waiter"])])
 }
 
-/// The same with a program that does not wait: on IPv4 it is woken by the first answer, and
-/// `SO_ERROR` gives it the errno while the kernel still goes on.
+/// The same with a non-blocking program. On IPv4 the first answer wakes it, and `SO_ERROR` returns
+/// the errno while the kernel still retries.
 pub(super) fn rejected_nonblocking(
     family: Family,
     (words, message): Reject,
@@ -207,12 +207,12 @@ pub(super) fn rejected_nonblocking(
 }
 
 /// The firewall answers while connect still holds the socket, and the program closes it without
-/// having asked for an errno.
+/// reading the errno.
 ///
-/// An answer that the kernel has put off until connect has returned ends the attempt: such a one is
-/// reported, and another made.
+/// An answer that the kernel defers until connect has returned ends the attempt: it is reported,
+/// and another attempt is made.
 pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
-    // A first connection, so that the addresses are resolved and the SYN leaves at once.
+    // A first connection, so that addresses are resolved and the SYN leaves at once.
     let network = Line::new(family)?.close()?;
     let peer = family.peer_port(NOBODY_LISTENS);
     let (kind, code) = host_unreachable(family);
@@ -239,12 +239,12 @@ pub(super) fn cancelled(family: Family) -> Result<Vec<Expected>> {
     bail!("{ATTEMPTS} times the answer came after connect had returned")
 }
 
-/// How many ICMP messages of this family have said that something is unreachable.
+/// Number of "unreachable" ICMP messages received in this family.
 fn unreachables(family: Family) -> Result<u64> {
     let count = match family {
         Family::Ipv4 | Family::Mapped => {
             let table = fs::read_to_string("/proc/net/snmp")?;
-            // A line of names, and one of numbers.
+            // A line of names, and a line of numbers.
             let mut lines = table.lines().filter_map(|line| line.strip_prefix("Icmp: "));
             let mut columns = || lines.next().unwrap_or_default().split_whitespace();
             let (mut names, mut numbers) = (columns(), columns());
@@ -271,7 +271,7 @@ pub(super) fn no_neighbour(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::errno("connect", client.connect(&nobody.into()))?;
     let (kind, code) = host_unreachable(family);
     let message = Message::new(kind, code, libc::EHOSTUNREACH);
-    // It asks for the address three times, once a second, as often as the SYN is sent again.
+    // The kernel asks for the neighbor three times, once a second, as often as it retransmits the SYN.
     let failure = message.expected_late(errno, ends, ends.local, 3, began.elapsed())?;
     let failure = failure.within("retransmits", 1, 3);
     let failure = failure.within("rto_ms", Network::syn_timeout(1)?, Network::syn_timeout(3)?);

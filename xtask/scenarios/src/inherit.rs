@@ -1,4 +1,4 @@
-//! Sockets that more than one process has to do with.
+//! Sockets shared or passed between processes.
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -30,7 +30,7 @@ use super::{
     socket::{self, Ends, Pair},
 };
 
-/// Passes a socket over a Unix socket to a new child.
+/// Passes a socket to a new child over a Unix socket.
 pub(super) fn pass(words: &[&str], socket: &Socket) -> Result<Child> {
     let (near, far) = UnixStream::pair()?;
     let receiver = child::start(words, far.into())?;
@@ -40,7 +40,7 @@ pub(super) fn pass(words: &[&str], socket: &Socket) -> Result<Child> {
     Ok(receiver)
 }
 
-/// A socket is passed to another process, which writes.
+/// A socket is passed to another process, which writes to it.
 pub(super) fn passed(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -73,18 +73,18 @@ pub(super) fn receive(from: &OwnedFd) -> Result<Socket> {
         ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
         _ => None,
     });
-    // SAFETY: the kernel has made this descriptor for nobody else.
+    // SAFETY: the kernel has made this descriptor for this process alone.
     let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor.context("no socket came")?) };
     Ok(descriptor.into())
 }
 
 /// The peer is a process of this host that resets the connection.
 pub(super) fn reset_by_process(family: Family) -> Result<Vec<Expected>> {
-    // This is how the kernel calls a close with `SO_LINGER` 0.
+    // The kernel's reset reason for a close with `SO_LINGER` 0.
     peer(family, "reset", "tcp_state")
 }
 
-/// The peer is a process of this host that is killed before it has read all.
+/// The peer is a process of this host that is killed before it has read everything.
 pub(super) fn reset_by_killed_process(family: Family) -> Result<Vec<Expected>> {
     peer(family, "killed", "tcp_abort_on_close")
 }
@@ -100,11 +100,11 @@ fn peer(family: Family, end: &str, reason: &'static str) -> Result<Vec<Expected>
     let ChildOutcome { pid, .. } = child::finish(peer)?;
     let errno = socket::read_errno(&server)?;
     let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
-    // A process is called after the last part of the path it was started by.
+    // A process is named after the last component of the path it was started by.
     Ok(vec![failure.reset_by(pid, "exe", reason)])
 }
 
-/// Connects, and ends the connection by RST, in the child.
+/// Connects, and ends the connection with an RST, in the child.
 pub(super) fn be_peer(address: SocketAddr, end: &str) -> Result<()> {
     let client = socket::stream(address)?;
     client.connect(&address.into())?;

@@ -1,4 +1,4 @@
-//! ICMP messages that no firewall makes, sent by hand from the other host.
+//! ICMP messages that no firewall sends, crafted on the other host.
 
 use std::{
     io::{self, Read as _},
@@ -18,17 +18,17 @@ use super::{
     socket::{self, Ends},
 };
 
-/// Time for connect to let the socket go: an answer that comes before is only remembered.
+/// Time for connect to release the socket: an earlier answer is only remembered.
 const LET_GO: Duration = Duration::from_millis(5);
 
-/// How often the sniffer looks whether it is still needed.
+/// Interval at which the sniffer checks whether it is still needed.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Length of an IPv6 header, and of an ICMP header.
+/// Lengths of an IPv6 header and of an ICMP header.
 const IPV6_HEADER: usize = 40;
 const ICMP_HEADER: usize = 8;
 
-/// The other host drops the SYN, and a message comes that speaks of it.
+/// The other host drops the SYN, and a message about it arrives.
 pub(super) fn injected(family: Family, message: Message) -> Result<Vec<Expected>> {
     let network = Network::get()?;
     let peer = family.peer_port(NOBODY_LISTENS);
@@ -48,12 +48,12 @@ pub(super) struct Injector {
     raw: Socket,
     ends: Ends,
     message: Message,
-    /// What is added to the sequence numbers that it quotes.
+    /// Offset added to the sequence numbers in the quoted segment.
     shift: u32,
 }
 
 impl Injector {
-    /// For the network namespace of the thread.
+    /// Creates an injector in the network namespace of this thread.
     pub(super) fn new(ends: Ends, message: Message) -> Result<Self> {
         let (ether_type, domain, protocol) = match ends.local {
             SocketAddr::V4(_) => (0x0800_u16, Domain::IPV4, Protocol::ICMPV4),
@@ -66,18 +66,18 @@ impl Injector {
         Ok(Self { sniffer, raw, ends, message, shift: 0 })
     }
 
-    /// With messages about other segments than those that come.
+    /// Shifts the quoted sequence numbers, so that messages are about other segments.
     pub(super) fn off_by(self, shift: u32) -> Self {
         Self { shift, ..self }
     }
 
-    /// With messages from this address of the host.
+    /// Sends messages from this address of the host.
     pub(super) fn at(self, router: IpAddr) -> Result<Self> {
         self.raw.bind(&SocketAddr::new(router, 0).into())?;
         Ok(self)
     }
 
-    /// Answers each segment until what is done is over: the first answer to a SYN may come too early.
+    /// Answers each segment while `act` runs: the first answer to a SYN may arrive too early.
     pub(super) fn during<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -97,7 +97,8 @@ impl Injector {
         })
     }
 
-    /// The next segment of this connection, if one comes soon, as a message about it quotes it.
+    /// Returns the next segment of this connection, if one arrives soon, in the form in which a
+    /// message quotes it.
     pub(super) fn catch(&self) -> Result<Option<Vec<u8>>> {
         let mut packet = [0; 2048];
         match (&self.sniffer).read(&mut packet) {
@@ -107,7 +108,7 @@ impl Injector {
         }
     }
 
-    /// Sends the message about what is quoted.
+    /// Sends the message with this quoted segment.
     pub(super) fn send(&self, quoted: &[u8]) -> Result<()> {
         let mut to = self.ends.local;
         to.set_port(0);
@@ -115,7 +116,7 @@ impl Injector {
         Ok(())
     }
 
-    /// The part of a packet of this connection that a message about it quotes.
+    /// The part of a packet of this connection that a message quotes.
     fn quote(&self, packet: &[u8]) -> Option<Vec<u8>> {
         let header = match packet.first()? >> 4 {
             4 => usize::from(packet[0] & 15) * 4,
@@ -135,7 +136,7 @@ impl Injector {
         answer[0] = self.message.kind;
         answer[1] = self.message.code;
         answer.extend_from_slice(quoted);
-        // The kernel computes it for IPv6.
+        // For IPv6, the kernel computes it.
         if self.ends.local.is_ipv4() {
             let sum = checksum(&answer);
             answer[2..4].copy_from_slice(&sum.to_be_bytes());

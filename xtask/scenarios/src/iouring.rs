@@ -1,4 +1,4 @@
-//! The same failures by way of `io_uring`.
+//! Failures of `io_uring` operations.
 
 use std::{
     fs, io,
@@ -44,7 +44,7 @@ pub(super) fn receive(socket: &Socket) -> io::Result<usize> {
     unsafe { run(&opcode::Recv::new(fd(socket), buffer.as_mut_ptr(), length).build()) }
 }
 
-/// Closes a descriptor, which nobody else may have.
+/// Closes a descriptor, which must have no other owner.
 pub(super) fn close(descriptor: RawFd) -> io::Result<usize> {
     // SAFETY: the entry points to nothing.
     unsafe { run(&opcode::Close::new(Fd(descriptor)).build()) }
@@ -55,11 +55,11 @@ fn fd(socket: &Socket) -> Fd {
     Fd(descriptor)
 }
 
-/// Runs one operation to its end.
+/// Runs one operation to completion.
 ///
 /// # Safety
 ///
-/// What the entry points to must live as long as the call.
+/// Everything that the entry points to must live as long as the call.
 unsafe fn run(entry: &squeue::Entry) -> io::Result<usize> {
     let mut ring = IoUring::new(1)?;
     // SAFETY: as the caller promises.
@@ -81,7 +81,7 @@ fn connect(socket: &Socket, address: SocketAddr) -> io::Result<usize> {
 ///
 /// # Safety
 ///
-/// The address must be as long as it says.
+/// `address` must be valid for `length` bytes.
 pub(super) unsafe fn connect_to(
     descriptor: RawFd,
     address: *const libc::sockaddr,
@@ -91,7 +91,7 @@ pub(super) unsafe fn connect_to(
     unsafe { run(&opcode::Connect::new(Fd(descriptor), address, length).build()) }
 }
 
-/// Nobody listens.
+/// Connect to a port without a listener.
 pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;
     let client = socket::bound(family.loopback())?;
@@ -101,7 +101,7 @@ pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![Expected::failure(Cause::ConnectRefused, "connect", errno, ends)])
 }
 
-/// No route leads there.
+/// Connect to an address without a route.
 pub(super) fn connect_no_route(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     let target = family.elsewhere();
@@ -114,10 +114,10 @@ pub(super) fn connect_no_route(family: Family) -> Result<Vec<Expected>> {
 
 fn accept_one(listener: &Socket) -> io::Result<Socket> {
     let (address, length) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the peer's address is not asked for.
+    // SAFETY: the peer's address is not requested.
     let descriptor = unsafe { run(&opcode::Accept::new(fd(listener), address, length).build()) }?;
     let descriptor = RawFd::try_from(descriptor).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just given it to this process.
+    // SAFETY: the kernel has just given the descriptor to this process.
     Ok(unsafe { Socket::from_raw_fd(descriptor) })
 }
 
@@ -136,7 +136,7 @@ pub(super) fn reset_before_accept(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The listener was shut down. Not reported where accept's errno is seen only in the system call.
+/// The listener was shut down. Not reported where accept's errno is visible only in the system call.
 pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
@@ -147,7 +147,7 @@ pub(super) fn listener_closed(family: Family) -> Result<Vec<Expected>> {
     Ok(if super::reports_accept_errors() { vec![reported] } else { vec![] })
 }
 
-/// The address is taken. `IORING_OP_BIND` came with Linux 6.11.
+/// The address is in use. `IORING_OP_BIND` came with Linux 6.11.
 pub(super) fn bind_in_use(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let taken = socket::local(&listener)?;

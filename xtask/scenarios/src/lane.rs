@@ -1,4 +1,4 @@
-//! A host of its own with a way to the other host, and how that breaks on this side.
+//! A separate host with a path to the other host, and local faults of that path.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -12,7 +12,7 @@ use super::{
     socket::Pair,
 };
 
-/// What makes the way of a lonely host to the other one.
+/// Commands that create the path from a lonely host to the other host.
 const SETUP: &[&str] = &[
     "link add lane0 type veth peer name lane1 netns peer",
     "address add 10.79.0.1/24 dev lane0",
@@ -23,7 +23,7 @@ const SETUP: &[&str] = &[
     "-n peer link set lane1 up",
 ];
 
-/// A host of its own with a way to the other host, to break.
+/// A separate host with a breakable path to the other host.
 #[derive(Clone, Copy)]
 pub(super) struct Lane {
     pub(super) family: Family,
@@ -39,7 +39,7 @@ impl Lane {
         network::on_lonely_host(|| {
             SETUP.iter().try_for_each(|words| network::ip(words))?;
             let result = act(Self { family });
-            // The host goes some time later, and the next one has the same names.
+            // The host goes away some time later, and the next one uses the same names.
             let _gone_already = network::ip("-n peer link del lane1");
             result
         })
@@ -50,18 +50,18 @@ impl Lane {
         self.family.address(Ipv4Addr::new(10, 79, 0, host), v6, port)
     }
 
-    /// A connection to the other host.
+    /// Opens a connection to the other host.
     pub(super) fn line(self) -> Result<Line> {
         Line::to(self.address(2, 0))
     }
 
-    /// `ip` for the family.
+    /// Runs `ip` for this family.
     fn ip(self, words: &str) -> Result<()> {
         let option = if self.family == Family::Ipv6 { "-6 " } else { "" };
         network::ip(&format!("{option}{words}"))
     }
 
-    /// The network of both hosts.
+    /// Network of both hosts.
     const fn network(self) -> &'static str {
         match self.family {
             Family::Ipv6 => "fd79::/64",
@@ -70,12 +70,12 @@ impl Lane {
     }
 }
 
-/// How this host fails to send.
+/// Reason why this host cannot send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A rule of its own firewall drops.
+    /// A local firewall rule drops.
     Firewall,
-    /// A rule of its own firewall answers by ICMP.
+    /// A local firewall rule answers by ICMP.
     Reject,
     /// A BPF program of the cgroup drops.
     Cgroup,
@@ -83,12 +83,12 @@ pub(super) enum Fault {
     Conntrack,
     /// The device is down.
     LinkDown,
-    /// The other end of the device has been deleted, and it with that.
+    /// The peer of the veth device has been deleted, and the device with it.
     DeviceGone,
     AddressGone,
     RouteGone,
     Blackhole,
-    /// The queue of the device has no room.
+    /// The device's queue is full.
     QueueFull,
 }
 
@@ -102,7 +102,7 @@ pub(super) enum Kept {
 }
 
 impl Fault {
-    /// Breaks the way out of a socket with this port.
+    /// Breaks the path for a socket with this port.
     pub(super) fn strike(self, lane: Lane, local_port: u16) -> Result<Kept> {
         let firewall = |verdict: &str| {
             network::run(
@@ -123,7 +123,7 @@ impl Fault {
                     "table inet own { chain output { type filter hook output priority 0; \
                      ct state new accept; }; }",
                 )?;
-                // What is established is not given up for what is new.
+                // Conntrack does not evict established connections for new ones.
                 return Ok(Kept::Table(Pair::new(lane.family.loopback())?));
             }
             Self::LinkDown => network::ip("link set lane0 down")?,
@@ -145,21 +145,21 @@ impl Fault {
         Ok(Kept::Nothing)
     }
 
-    /// The errno of a transmission, of what was sent before or not.
+    /// The errno of a transmission, or of a retransmission.
     pub(super) fn send_errno(self, family: Family, was_sent: bool) -> &'static str {
         let is_ipv4 = family != Family::Ipv6;
         match self {
             Self::Firewall | Self::Reject | Self::Cgroup | Self::Conntrack => "EPERM",
             Self::QueueFull => "ENOBUFS",
-            // `ip_queue_xmit` has one errno for all.
+            // `ip_queue_xmit` has one errno for all of these.
             _ if is_ipv4 && !was_sent => "EHOSTUNREACH",
             Self::Blackhole => "EINVAL",
             _ => "ENETUNREACH",
         }
     }
 
-    /// The errno that the program gets: that of the route where the look-up of it has left one
-    /// (`inet6_csk_xmit`, `inet_sk_rebuild_header`), or else that of the timer.
+    /// The errno that the program gets: the one that the route lookup has left (`inet6_csk_xmit`,
+    /// `inet_sk_rebuild_header`), or else the timer's.
     pub(super) fn errno(self, family: Family, was_sent: bool) -> i32 {
         if self == Self::Reject {
             return libc::EHOSTUNREACH;

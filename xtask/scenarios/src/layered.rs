@@ -1,5 +1,5 @@
-//! Writes where something lies between the program and TCP: kTLS, or the program of a sockmap. The kernel
-//! ends each that fails twice, for TCP and for the program, which makes one call.
+//! Writes through a layer between the program and TCP: kTLS, or a sockmap program. The kernel ends
+//! each failing write twice, for TCP and for the program, although the program makes one call.
 
 use std::{net::Shutdown, thread, time::Duration};
 
@@ -21,17 +21,17 @@ use super::{
     sockmap,
 };
 
-/// Time for the kernel to report an error after it has woken who waits.
+/// Time for the kernel to report an error after it has woken the waiter.
 const REPORTED: Duration = Duration::from_millis(50);
 
-/// What lies there.
+/// The layer.
 #[derive(Clone, Copy)]
 pub(super) enum Layer {
     Ktls,
     Sockmap,
 }
 
-/// What keeps it there.
+/// Guard of the layer.
 #[expect(dead_code, reason = "dropping it takes the socket out of the map")]
 struct Laid(Option<SocketMap>);
 
@@ -46,10 +46,10 @@ impl Layer {
         }
     }
 
-    /// Writes on a socket that does not send any more, without a signal.
+    /// Writes to a socket whose sending side is shut down, without SIGPIPE.
     ///
-    /// kTLS says that it has written: it has taken the bytes before it tries to send (`copied` in
-    /// `tls_sw_sendmsg`), and of errors it gives up what it has taken for EBADMSG only.
+    /// kTLS reports success: it has buffered the bytes before it tries to send (`copied` in
+    /// `tls_sw_sendmsg`), and discards them only for EBADMSG.
     fn write_in_vain(self, socket: &Socket) -> Result<()> {
         match self {
             Self::Ktls => {
@@ -62,7 +62,7 @@ impl Layer {
     }
 }
 
-/// The program has shut down sending, and sends.
+/// The program sends after it has shut down sending.
 pub(super) fn after_shutdown(family: Family, layer: Layer) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -79,7 +79,7 @@ pub(super) fn after_shutdown(family: Family, layer: Layer) -> Result<Vec<Expecte
     Ok(vec![failure.sigpipe("none"); 2])
 }
 
-/// A reset, and writes. Both layers leave the errno where it is, for each write, until a read takes it.
+/// Writes after a reset. Both layers leave the errno in place, for each write, until a read takes it.
 pub(super) fn after_reset(family: Family, layer: Layer) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -99,7 +99,7 @@ pub(super) fn after_reset(family: Family, layer: Layer) -> Result<Vec<Expected>>
     Ok(vec![failure.reset_here("tcp_state"), delivered.clone(), delivered, late.clone(), late])
 }
 
-/// The signal kills a program that writes, by write and by sendfile.
+/// SIGPIPE kills a program that writes, by write and by sendfile.
 pub(super) fn kills(family: Family, layer: Layer) -> Result<Vec<Expected>> {
     let kill = |how| {
         let Pair { client, server } = Pair::new(family.loopback())?;
@@ -117,8 +117,8 @@ pub(super) fn kills(family: Family, layer: Layer) -> Result<Vec<Expected>> {
     [How::Write, How::Sendfile].into_iter().map(kill).collect()
 }
 
-/// The program has shut down sending when a thread of the kernel's comes to send what the program of a
-/// sockmap redirects. That is no write of the program's, which gets the errno by its next one.
+/// The program has shut down sending when a kernel thread sends data redirected by a sockmap
+/// program. This is not a write of the program, which gets the errno from its next write.
 pub(super) fn by_kernel_thread(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -128,7 +128,7 @@ pub(super) fn by_kernel_thread(family: Family) -> Result<Vec<Expected>> {
     socket::until_end_taken(&client)?;
     socket::send(&other.client, b"hello")?;
     socket::until_reset(&client)?;
-    // `sk_error_report` wakes first, and runs the tracepoint then.
+    // `sk_error_report` wakes the waiter first, and runs the tracepoint afterwards.
     thread::sleep(REPORTED);
     socket::read_end(&server)?;
     let errno = socket::write_errno(&client)?;

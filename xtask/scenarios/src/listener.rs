@@ -1,4 +1,4 @@
-//! Servers that accept too slowly, or not at all.
+//! Servers that accept too slowly, or never.
 
 use std::{
     fs,
@@ -28,14 +28,14 @@ use super::{
     verify::{Metrics, sum},
 };
 
-/// The service that this process is in meanwhile.
+/// Service that this process runs in during a test.
 const SERVICE: &str = "/system.slice/slow.service";
 
-/// More than the longest tick of a kernel's clock.
+/// More than the longest tick of a kernel's clock, in seconds.
 const TICK: f64 = 0.011;
 
-/// A program is at other things for a while, and accepts then: the wait is measured, for the host and for
-/// the service, and those that are accepted at once are not the service's.
+/// A program is busy for a while, and accepts then. The wait is measured, for the host and for the
+/// service. Connections accepted at once do not count for the service.
 pub(super) fn slow_to_accept() -> Result<()> {
     owner::enter(SERVICE)?;
     let result = accepts_late();
@@ -64,7 +64,7 @@ fn accepts_late() -> Result<()> {
         let clients = [socket::connect(&listener)?, socket::connect(&listener)?];
         sleep(WAIT);
         let servers = [listener.accept()?, listener.accept()?];
-        // Both waited for as long at most.
+        // Upper bound: both waited this long at most.
         let (least, most) = (WAIT.as_secs_f64() * 2.0, began.elapsed().as_secs_f64() * 2.0);
         let after = tracer.scrape()?;
         let grown = |series: &str| sum(&after, series) - sum(&before, series);
@@ -81,7 +81,7 @@ fn accepts_late() -> Result<()> {
         lasted("the service", sum(&after, &of_service("sum", "")))?;
         is(&after, &of_service("bucket", ",le=\"0.1\""), 0.0)?;
         is(&after, &of_service("bucket", ",le=\"+Inf\""), 2.0)?;
-        // Two, and the scrape's.
+        // Two, and the scrape's own connection.
         let counted = grown(&format!("{ALL}_count"));
         ensure!((counted - 3.0).abs() < 0.5, "{counted} are counted");
         let slow = counted - grown(&format!("{ALL}_bucket{{le=\"0.25\"}}"));
@@ -99,8 +99,8 @@ fn accepts_late() -> Result<()> {
     Ok(())
 }
 
-/// Accepts connections, each as soon as it is made; how many may have waited for a tick, as this guest is
-/// slow.
+/// Accepts connections, each as soon as it is made. Returns how many may have waited for a tick, as
+/// this guest is slow.
 fn accept_at_once(listener: &Socket, count: u32) -> Result<u32> {
     const SHORTEST_TICK: Duration = Duration::from_millis(1);
     let mut late = 0;
@@ -118,7 +118,7 @@ fn is(metrics: &Metrics, series: &str, expected: f64) -> Result<()> {
     Ok(())
 }
 
-/// What is said of a listener that has dropped handshake packets, as many as from the first to the second.
+/// Expected report of a listener that has dropped a number of handshake packets in this closed range.
 pub(super) fn overflow(listener: &Socket, dropped: (u64, u64), limit: u32) -> Result<Expected> {
     let address = socket::local(listener)?;
     Ok(Expected::alone(Cause::AcceptQueueOverflow, "none", 0, address)
@@ -131,14 +131,14 @@ pub(super) fn overflow(listener: &Socket, dropped: (u64, u64), limit: u32) -> Re
         .with("accept_queue_limit", limit))
 }
 
-/// A listener with room for two, both taken, and a client that finds none.
+/// A listener with room for two connections, both taken, and a client that finds no room.
 struct Full {
     listener: Socket,
     waiting: [Socket; 2],
     client: Socket,
 }
 
-/// Its limit.
+/// Backlog of the listener.
 const LIMIT: u32 = 1;
 
 impl Full {
@@ -154,7 +154,7 @@ impl Full {
     }
 }
 
-/// A number of the network namespace, as `nstat` has it.
+/// A counter of the network namespace, as shown by `nstat`.
 fn counted(name: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/net/netstat")?;
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
@@ -164,12 +164,12 @@ fn counted(name: &str) -> Result<u64> {
     Ok(number.parse()?)
 }
 
-/// More clients connect than the queue takes, and the program accepts then: one line, by whoever accepts,
-/// with as many as the kernel has counted.
+/// More clients connect than the queue holds, and then the program accepts: one line, about the
+/// accepting process, with the number that the kernel has counted.
 pub(super) fn overflows(family: Family) -> Result<Vec<Expected>> {
     let before = counted("ListenDrops")?;
     let full = Full::new(family)?;
-    // Its SYN is sent again.
+    // The client's SYN is retransmitted.
     until("no SYN is sent again", || Ok(counted("ListenDrops")? >= before + 2))?;
     let dropped = counted("ListenDrops")? - before;
     let expected = overflow(&full.listener, (dropped, dropped + 1), LIMIT)?;
@@ -185,8 +185,8 @@ pub(super) fn overflows(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![expected.known_as(&["caller"]).with("accept_queue", 1).saying("before this accept")])
 }
 
-/// A service accepts nothing at all: its queue is in the metrics, its drops are counted and reported, once
-/// a minute at most, and the rest when it has closed the listener.
+/// A service accepts nothing. Its queue is in the metrics. Its drops are counted, and reported once
+/// a minute at most; the rest is reported when it has closed the listener.
 pub(super) fn hung() -> Result<()> {
     owner::enter("/system.slice/hung.service")?;
     let result = accepts_nothing();
@@ -195,7 +195,7 @@ pub(super) fn hung() -> Result<()> {
 }
 
 fn accepts_nothing() -> Result<()> {
-    /// Longer than until the next look, and within one episode.
+    /// Longer than the polling interval, and within one episode.
     const SOON: Duration = Duration::from_secs(35);
     let tracer = Tracer::must_start(&["--output", "json", "--listen", "127.0.0.1:0"])?;
     let series = |name: &str, before: &str| {
@@ -231,7 +231,7 @@ fn accepts_nothing() -> Result<()> {
     let first_dropped = line["dropped"].as_u64().unwrap_or_default();
     let reason = line["reason"].as_str().unwrap_or_default();
     ensure!(reason.contains("nobody accepts"), "{reason}");
-    // A quiet listener has a queue, too.
+    // A quiet listener has queue metrics, too.
     let quiet = socket::listener(Family::Ipv4.loopback(), 7)?;
     let dropped = counted("ListenDrops")? - before;
     let metrics = tracer.scrape()?;
@@ -244,7 +244,7 @@ fn accepts_nothing() -> Result<()> {
     let client = full.client;
     drop(client);
     drop((quiet, full.waiting, full.listener));
-    // Of what came after the first line, if anything.
+    // Drops after the first line, if any.
     sleep(SOON);
     let rest = tracer.collect(usize::from(dropped > first_dropped));
     let reported =
@@ -255,9 +255,9 @@ fn accepts_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A client of this host gives up on a full queue: its line says whose that is.
+/// A client of this host gives up on a full queue: its line names the process that listens.
 pub(super) fn met_full() -> Result<()> {
-    /// Longer than any connect is tried for.
+    /// Longer than any connect is retried.
     const GIVEN_UP: Duration = Duration::from_mins(4);
     let tracer =
         Tracer::must_start(&["--output", "json", "--no-metrics", "--cause", "connect_timeout"])?;
@@ -284,7 +284,7 @@ pub(super) fn met_full() -> Result<()> {
     Ok(())
 }
 
-/// SYNs are answered by cookies: the host's numbers show it, and an accept knows how long it took.
+/// SYNs are answered with cookies: the host's counters show it, and the accept wait is still measured.
 pub(super) fn syn_cookies() -> Result<()> {
     let tracer = Tracer::must_start(&["--no-stream", "--listen", "127.0.0.1:0"])?;
     let usual = fs::read_to_string(SYN_COOKIES)?;
@@ -304,8 +304,8 @@ pub(super) fn syn_cookies() -> Result<()> {
     Ok(())
 }
 
-/// SYNs are answered by cookies where a container listens: the sum of other namespaces shows it, also when
-/// that one has gone.
+/// SYNs are answered with cookies in a container: the sum over other namespaces shows it, even
+/// after the container has ended.
 pub(super) fn syn_cookies_elsewhere() -> Result<()> {
     let tracer = Tracer::must_start(&["--no-stream", "--listen", "127.0.0.1:0"])?;
     let sent = |whose: &str| -> Result<f64> {
@@ -324,7 +324,7 @@ pub(super) fn syn_cookies_elsewhere() -> Result<()> {
     Ok(())
 }
 
-/// What that container does: it is there until its standard input ends.
+/// Runs as that container until its standard input ends.
 pub(super) fn answer_by_cookies_elsewhere(mut stdin: UnixStream) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
     network::ip("link set lo up")?;
@@ -333,16 +333,16 @@ pub(super) fn answer_by_cookies_elsewhere(mut stdin: UnixStream) -> Result<()> {
     Ok(())
 }
 
-/// How this network namespace answers SYNs: by cookies always, if it is 2.
+/// Whether this network namespace answers SYNs with cookies: always, if 2.
 const SYN_COOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
 
-/// How many connections are made so.
+/// Number of connections made with cookies.
 const COUNT: u32 = 3;
 
-/// How late an accept comes there.
+/// Delay of each accept.
 const LATE: Duration = Duration::from_millis(50);
 
-/// Makes such connections to a listener, which it returns.
+/// Makes connections with cookies to a listener, and returns it.
 fn answer_by_cookies() -> Result<Socket> {
     fs::write(SYN_COOKIES, "2")?;
     let listener = socket::listener(Family::Ipv4.loopback(), 8)?;
@@ -355,8 +355,8 @@ fn answer_by_cookies() -> Result<Socket> {
     Ok(listener)
 }
 
-/// Segments that fit no connection come to a listener, as of a port scan: they are counted apart, and
-/// nothing is reported.
+/// Segments that fit no connection arrive at a listener, as from a port scan. They are counted
+/// separately, and nothing is reported.
 pub(super) fn stray_segments(family: Family) -> Result<Vec<Expected>> {
     const COUNT: u32 = 3;
     let listener = socket::listener(family.loopback(), 8)?;
@@ -371,7 +371,7 @@ pub(super) fn stray_segments(family: Family) -> Result<Vec<Expected>> {
     Ok(Vec::new())
 }
 
-/// An RST from 127.0.0.1 to a port there.
+/// An RST from 127.0.0.1 to this address.
 fn reset_to(to: SocketAddr) -> [u8; 20] {
     const FROM: u16 = 9;
     const RST: u16 = 0x5004;
@@ -379,7 +379,7 @@ fn reset_to(to: SocketAddr) -> [u8; 20] {
     segment[..2].copy_from_slice(&FROM.to_be_bytes());
     segment[2..4].copy_from_slice(&to.port().to_be_bytes());
     segment[12..14].copy_from_slice(&RST.to_be_bytes());
-    // Addresses, protocol and length go before it.
+    // Pseudo-header: addresses, protocol and length.
     let before = [0x7f00, 0x0001, 0x7f00, 0x0001, 6, 20];
     let words = segment.as_chunks::<2>().0.iter().map(|word| u16::from_be_bytes(*word));
     let sum: u32 = before.into_iter().chain(words).map(u32::from).sum();

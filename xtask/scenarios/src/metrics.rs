@@ -1,4 +1,4 @@
-//! The metrics, compared with what really happened: each number is exact.
+//! Metrics, compared with what really happened: each number is exact.
 
 use std::{
     fs,
@@ -28,10 +28,10 @@ use super::{
 /// Any free port.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// Longest time for what a daemon does by itself.
+/// Longest time for a daemon to act on its own.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a scrape grew by, in whole numbers, of the series that begin so.
+/// Growth, a whole number, of the series that begin with `series`.
 fn grown(before: &Metrics, after: &Metrics, series: &str) -> Result<u64> {
     let grown = sum(after, series) - sum(before, series);
     ensure!(grown >= 0.0 && grown.fract() == 0.0, "{series} grew by {grown}");
@@ -52,12 +52,12 @@ fn grew(before: &Metrics, after: &Metrics, expected: &[(&str, u64)]) -> Result<(
     Ok(())
 }
 
-/// Accepts, the queue when they go wrong, RSTs by their reasons, SIGPIPE and options.
+/// Metrics of accepts, the accept queue when they fail, RSTs by reason, SIGPIPE and options.
 pub(super) fn of_sockets() -> Result<()> {
     let tracer = Tracer::must_start(&["--no-stream", LISTEN[0], LISTEN[1]])?;
     let before = tracer.scrape()?;
     let family = Family::Ipv6;
-    // Each makes one connection that is accepted.
+    // Each of these makes one accepted connection.
     resets(family, 3)?;
     reset::before_accept(family)?;
     sigpipe::after_reset(family, sigpipe::DEFAULT)?;
@@ -79,7 +79,7 @@ pub(super) fn of_sockets() -> Result<()> {
             "socktrace_sockopt_errors_total{call=\"setsockopt\",errno=\"EINVAL\",level=\"IPPROTO_TCP\"",
             2,
         ),
-        // All of these close with SO_LINGER of 0.
+        // All of these close with `SO_LINGER` 0.
         ("socktrace_resets_sent_total{", 6),
         (
             "socktrace_accept_queue_fill_ratio_count{cause=\"reset_before_accept\",protocol=\"tcp\"}",
@@ -94,13 +94,14 @@ pub(super) fn of_sockets() -> Result<()> {
     has_counted(&after, family, 5)
 }
 
-/// Timers: how long each retransmission timeout was, and which timers gave connections up. All at the
-/// kernel's defaults: a SYN is sent again six times, and since 6.5 four times more at the same pace.
+/// Metrics of timers: the length of each retransmission timeout, and which timers gave connections
+/// up. All with the kernel's defaults: a SYN is retransmitted six times, and since 6.5 four more
+/// times at the initial interval.
 pub(super) fn of_timers() -> Result<()> {
     const LINEAR: &str = "/proc/sys/net/ipv4/tcp_syn_linear_timeouts";
     const RTO: &str = "socktrace_retransmission_timeout_seconds";
-    /// Longer than connections that other scenarios have left go on retransmitting: these would be
-    /// measured too. This guest skips the time.
+    /// Longer than connections left by other scenarios keep retransmitting: they would be measured
+    /// too. This guest skips the time.
     const OTHERS: Duration = Duration::from_mins(20);
     std::thread::sleep(OTHERS);
     let linear: u64 = match fs::read_to_string(LINEAR) {
@@ -153,8 +154,8 @@ pub(super) fn of_timers() -> Result<()> {
     )
 }
 
-/// A flood that overruns the smallest of ring buffers, while nobody reads the stream: it loses most
-/// and says so, the counts are exact, the page stays up and the memory within bounds.
+/// A flood that overruns the smallest ring buffer while nobody reads the stream. Most events are lost
+/// and reported as such; the counts are exact, the page stays up, and memory stays within bounds.
 pub(super) fn flood() -> Result<()> {
     let mut reader = stalled_reader()?;
     let result = flood_into(&mut reader);
@@ -165,9 +166,9 @@ pub(super) fn flood() -> Result<()> {
 
 fn flood_into(reader: &mut Child) -> Result<()> {
     const PARTS: u32 = 10;
-    /// Of memory, in kilobytes.
+    /// Memory limit, in kB.
     const MOST: u64 = 12 * 1024;
-    // A hundred times what the ring buffer has room for, or a thousand times.
+    // A hundred or a thousand times what the ring buffer holds.
     let flood: u32 = if super::is_full() { 30_000 } else { 3_000 };
     let pipe = reader.stdin.take().context("no pipe")?;
     let args = ["--output", "json", "--ring-buffer", "4", LISTEN[0], LISTEN[1]];
@@ -200,12 +201,12 @@ fn flood_into(reader: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Thousands of services fail: their series stay within the bound, and nothing is lost. Series of
-/// services that have gone end.
+/// Thousands of services fail: their series stay within the limit, and nothing is lost. Series of
+/// services that are gone are removed.
 pub(super) fn many_services() -> Result<()> {
     const SERVICES: usize = 3_000;
     const SERIES: usize = 100;
-    /// As long as series of those that have gone stay, and a little more.
+    /// A little longer than series of services that are gone stay.
     const GONE: Duration = Duration::from_secs(301);
     let series = SERIES.to_string();
     let tracer =
@@ -239,14 +240,14 @@ pub(super) fn many_services() -> Result<()> {
         fs::remove_dir(owner::directory(&cgroup(number)))?;
     }
     std::thread::sleep(GONE);
-    // The first scrape finds out.
+    // The first scrape detects it.
     tracer.scrape()?;
     let metrics = tracer.scrape()?;
     let left = names(&metrics);
     ensure!(left.len() == 1 && left[0].contains("service=\"other\""), "there are still {left:?}");
     let entries = sum(&metrics, "socktrace_map_entries{map=\"services\"}");
     ensure!(entries < 0.5, "{entries} entries are left in the kernel's map");
-    // There is room for others, which begin at one.
+    // There is room for others, which start at one.
     owner::refused_in("/many.slice/late.service")?;
     owner::leave()?;
     let metrics = tracer.scrape()?;
@@ -255,13 +256,13 @@ pub(super) fn many_services() -> Result<()> {
     Ok(())
 }
 
-/// A service that lives for a moment is named, although its cgroup is gone when metrics are read; and
+/// A short-lived service is named although its cgroup is gone when metrics are read, and
 /// distinguished by port on request.
 pub(super) fn short_lived_service() -> Result<()> {
     const SERVICE: &str = "/system.slice/moment.service";
     let tracer = Tracer::must_start(&["--no-stream", "--series-by-port", LISTEN[0], LISTEN[1]])?;
     let reported = owner::connect_refused(Family::Ipv4, SERVICE)?;
-    // The event reaches the daemon at once, but not in no time.
+    // The event reaches the daemon promptly, but not instantly.
     let begin = Instant::now();
     std::thread::sleep(Duration::from_millis(500));
     fs::remove_dir(owner::directory(SERVICE))?;
@@ -277,7 +278,7 @@ pub(super) fn short_lived_service() -> Result<()> {
     Ok(())
 }
 
-/// What the tracer reports about itself: its programs as they run, its memory, its build.
+/// Metrics of the tracer itself: runs of its programs, its memory, its build.
 pub(super) fn of_the_tracer() -> Result<()> {
     shared::with(daemon(&["--output", "json", LISTEN[0], LISTEN[1]]), reports_itself)
 }
@@ -310,8 +311,8 @@ fn reports_itself(tracer: &Tracer) -> Result<()> {
     let kernel = format!("kernel=\"{}\"", release.trim());
     let build = after.keys().find(|series| series.starts_with("socktrace_build_info{"));
     ensure!(build.is_some_and(|series| series.contains(&kernel)), "{build:?}");
-    // All sockets of this process are remembered. Those that end keep their places until others need
-    // them, and the kernel gives their addresses to new ones.
+    // All sockets of this process are tracked. Closed sockets keep their entries until others need
+    // the room, and the kernel gives their addresses to new sockets.
     let owners = |metrics: &Metrics| sum(metrics, "socktrace_map_entries{map=\"owners\"}");
     let start = owners(&tracer.scrape()?);
     let listener = socket::listener(Family::Ipv4.loopback(), 8)?;

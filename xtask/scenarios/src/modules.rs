@@ -1,11 +1,11 @@
-//! What a scenario needs of the kernel's modules, which not every kernel comes with.
+//! Kernel modules that scenarios need, and that some kernels lack.
 
 use std::{fmt, fs};
 
 use anyhow::{Context as _, Result};
 use xtask_common::job;
 
-/// A scenario cannot be made for lack of a module.
+/// Error of a scenario that lacks a kernel module.
 #[derive(Debug)]
 pub(super) struct Unavailable(&'static str);
 
@@ -21,7 +21,7 @@ impl std::error::Error for Unavailable {}
 ///
 /// # Errors
 ///
-/// [`Unavailable`] when it has not.
+/// [`Unavailable`] if the kernel lacks it.
 pub(super) fn require(module: &'static str) -> Result<()> {
     let absent = fs::read_to_string(job::ABSENT_MODULES)
         .with_context(|| format!("cannot read {}", job::ABSENT_MODULES))?;

@@ -1,6 +1,6 @@
-//! MPTCP: a program gets the errno of its MPTCP socket, not those of the TCP connections under it.
+//! MPTCP: a program gets the errno of its MPTCP socket, not those of the TCP subflows.
 //!
-//! Debian's 5.10 has no MPTCP: there is nothing to fail then, and nothing to report.
+//! Debian's 5.10 has no MPTCP: the scenarios then make nothing and expect nothing.
 
 use std::{
     io::Read as _,
@@ -21,10 +21,10 @@ use super::{
     socket::{self, Ends, Pair, Role, ensure_errno},
 };
 
-/// How the kernel calls a close before all was read.
+/// The kernel's reset reason for a close with unread data.
 const UNREAD: &str = "tcp_abort_on_close";
 
-/// A socket of MPTCP, unless the kernel has none.
+/// Creates an MPTCP socket, if the kernel supports it.
 fn open(address: SocketAddr) -> Result<Option<Socket>> {
     if !super::has_mptcp() {
         return Ok(None);
@@ -32,14 +32,14 @@ fn open(address: SocketAddr) -> Result<Option<Socket>> {
     Ok(Some(socket::open(address, Protocol::MPTCP).context("no MPTCP")?))
 }
 
-/// The same bound to this address.
+/// Creates an MPTCP socket bound to this address.
 fn bound(address: SocketAddr) -> Result<Option<Socket>> {
     let Some(socket) = open(address)? else { return Ok(None) };
     socket.bind(&address.into())?;
     Ok(Some(socket))
 }
 
-/// A connected pair with these protocols.
+/// Connects an MPTCP client to a listener made by `listener`.
 fn pair(
     family: Family,
     listener: impl FnOnce(SocketAddr) -> Result<Option<Socket>>,
@@ -51,7 +51,7 @@ fn pair(
     listener.listen(1)?;
     client.connect(&listener.local_addr()?)?;
     let (server, _) = listener.accept()?;
-    // The connection is one of MPTCP when data has come through.
+    // The connection is established as MPTCP once data has arrived.
     ensure!(socket::write(&client)? > 0, "nothing written");
     socket::read(&server)?;
     ensure!(socket::write(&server)? > 0, "nothing written");
@@ -59,12 +59,12 @@ fn pair(
     Ok(Some(Pair { client, server }))
 }
 
-/// The report of the whole connection: only its subflows have timers.
+/// Expected report of the whole connection: only its subflows have timers.
 fn connection(failure: Expected) -> Expected {
     failure.mptcp().flags(&["mptcp"]).with("rto_ms", 0)
 }
 
-/// Nobody listens.
+/// Connect to a port without a listener.
 pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;
     let Some(client) = bound(family.loopback())? else { return Ok(vec![]) };
@@ -79,20 +79,20 @@ pub(super) fn connect_refused(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The peer closes the whole connection at once, and the program writes on.
+/// The peer closes the whole connection at once, and the program keeps writing.
 pub(super) fn reset_by_peer(family: Family) -> Result<Vec<Expected>> {
     let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(vec![]) };
     reset(&client, server, &["reported", "send_shutdown"])
 }
 
-/// The same after the connection has fallen back to TCP, which is all that the peer speaks.
+/// The same after the connection has fallen back to TCP, as the peer only supports TCP.
 pub(super) fn reset_by_peer_after_fallback(family: Family) -> Result<Vec<Expected>> {
     let tcp = |address| socket::bound(address).map(Some);
     let Some(Pair { client, server }) = pair(family, tcp)? else { return Ok(vec![]) };
     reset(&client, server, &["reported"])
 }
 
-/// `flags` are those of the write.
+/// Resets a connection, then reads and writes. `flags` are those of the failing write.
 fn reset(client: &Socket, server: Socket, flags: &[&'static str]) -> Result<Vec<Expected>> {
     let ends = Ends::of_client(client)?;
     let [subflow, connection] = close_unread(client, server)?;
@@ -106,11 +106,11 @@ fn reset(client: &Socket, server: Socket, flags: &[&'static str]) -> Result<Vec<
     Ok(vec![subflow, connection, after])
 }
 
-/// The peer closes the whole connection with data unread, by which it is reset.
+/// The peer closes the whole connection with unread data, which resets it.
 fn close_unread(client: &Socket, server: Socket) -> Result<[Expected; 2]> {
     let (ends, errno) = (Ends::of_client(client)?, libc::ECONNRESET);
-    // SO_LINGER 0 does not do the same in every kernel: in 6.18.15 the connection outlives it without a
-    // subflow.
+    // The effect of SO_LINGER 0 depends on the kernel: in 6.18.15 the connection survives it
+    // without a subflow.
     let written = socket::write(client)?;
     server.peek(&mut [MaybeUninit::uninit(); 1])?;
     drop(server);
@@ -123,17 +123,18 @@ fn close_unread(client: &Socket, server: Socket) -> Result<[Expected; 2]> {
     ])
 }
 
-/// The same, and nobody has read the errno yet: this end, and what is expected; `None` without MPTCP.
+/// Returns the client of a reset connection whose errno has not been read, its ends, and the
+/// expected reports. `None` without MPTCP.
 pub(super) fn reset_unread(family: Family) -> Result<Option<(Socket, Ends, [Expected; 2])>> {
     let Some(Pair { client, server }) = pair(family, bound)? else { return Ok(None) };
     let ends = Ends::of_client(&client)?;
     let reported = close_unread(&client, server)?;
-    // The kernel's worker stores the errno before it reports that.
+    // The kernel's worker stores the errno before it reports the error.
     thread::sleep(Duration::from_millis(100));
     Ok(Some((client, ends, reported)))
 }
 
-/// The peer does not read, and a write waits for as long as it may.
+/// The peer does not read, and a write blocks until its timeout.
 pub(super) fn send_timeout(family: Family) -> Result<Vec<Expected>> {
     const LIMIT: u64 = 20;
 
@@ -166,8 +167,8 @@ pub(super) fn subflow_killed(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The address is taken, for MPTCP and then for the plain TCP that Go tries instead: one failure. When
-/// the program tries a third time, that is another.
+/// The address is in use, for MPTCP and then for plain TCP, which Go falls back to: one failure. A
+/// third attempt by the program is another failure.
 pub(super) fn bind_in_use(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let taken = socket::local(&listener)?;
@@ -180,7 +181,7 @@ pub(super) fn bind_in_use(family: Family) -> Result<Vec<Expected>> {
     Ok(refused_twice(Cause::BindFailed, "bind", taken))
 }
 
-/// Two sockets of the address are to listen, of which one does.
+/// Two sockets bound to one address call listen; one of them listens.
 pub(super) fn listen_in_use(family: Family) -> Result<Vec<Expected>> {
     let first = socket::stream(family.loopback())?;
     first.set_reuse_address(true)?;
@@ -200,20 +201,20 @@ pub(super) fn listen_in_use(family: Family) -> Result<Vec<Expected>> {
     Ok(refused_twice(Cause::ListenFailed, "listen", address))
 }
 
-/// The reports of a call that was refused to one MPTCP socket and two TCP sockets.
+/// Expected reports of a call that failed for one MPTCP socket and two TCP sockets.
 fn refused_twice(cause: Cause, call: &'static str, address: SocketAddr) -> Vec<Expected> {
     let tcp = || Expected::alone(cause, call, libc::EADDRINUSE, address);
     if !super::uses_kprobes() {
         let mptcp = tcp().mptcp().with("rto_ms", 0);
         return vec![mptcp, tcp()];
     }
-    // Kprobes sit in the protocol. There the MPTCP socket is its first subflow in 6.1, and since 6.6
-    // nothing, as it passes another function.
+    // Kprobes are attached to the protocol's functions. In 6.1 they see the MPTCP socket as its
+    // first subflow; since 6.6 they do not see it, as it goes through another function.
     let subflow = super::calls_mptcp_by_subflow().then(tcp);
     [tcp(), tcp()].into_iter().chain(subflow).collect()
 }
 
-/// Connections that are used and closed as they should be.
+/// Connections that are used and closed properly.
 pub(super) fn orderly(family: Family) -> Result<Vec<Expected>> {
     for _ in 0..20 {
         let Some(Pair { client, server }) = pair(family, bound)? else { break };

@@ -1,4 +1,4 @@
-//! Connections behind address translation: each end has other addresses for them.
+//! Connections with address translation: each end sees different addresses.
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
@@ -12,10 +12,10 @@ use super::{
     tracer::Tracer,
 };
 
-/// The port to which the client connects, and at which nobody listens.
+/// Port to which the client connects, without a listener.
 const PORT: u16 = 4799;
 
-/// Both ends of a connection that is reset call it the same, and the RST has the same numbers.
+/// Both ends of a reset connection report the same connection ID, and the same RST numbers.
 pub(super) fn reset() -> Result<()> {
     let network = Network::get()?;
     let tracer = Tracer::must_start(&["--output", "json", "--all", "--no-metrics"])?;

@@ -20,16 +20,16 @@ use super::{
 
 const PEER: &str = "peer";
 
-/// Where `ip` keeps network namespaces.
+/// Directory of network namespaces made by `ip`.
 const NAMESPACES: &str = "/run/netns";
 
 /// Ports are chosen by the kernel.
 const ANY: u16 = 0;
 
-/// A port at which nothing listens, on any host.
+/// A port without a listener on any host.
 pub(super) const NOBODY_LISTENS: u16 = 9;
 
-/// What sets the two hosts up, as arguments to `ip`.
+/// Arguments to `ip` that set up the two hosts.
 const SETUP: &[&str] = &[
     "netns add peer",
     "link add host0 type veth peer name peer0 netns peer",
@@ -40,11 +40,11 @@ const SETUP: &[&str] = &[
     "-n peer address add fd77::2/64 dev peer0 nodad",
     "-n peer link set peer0 up",
     "-n peer link set lo up",
-    // A host answers a few packets a second by ICMP, and scenarios need more.
+    // By default, a host sends a few ICMP messages a second, and scenarios need more.
     "netns exec peer sysctl -q -w net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0",
 ];
 
-/// The families a scenario can run in.
+/// Address families that a scenario can run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     /// IPv4 sockets.
@@ -61,7 +61,7 @@ impl Family {
         self.address(Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST, ANY)
     }
 
-    /// This host on the way to the other, any port.
+    /// This host's address on the network with the other host, any port.
     pub(super) fn host(self) -> SocketAddr {
         self.address(Ipv4Addr::new(10, 77, 0, 1), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1), ANY)
     }
@@ -76,7 +76,7 @@ impl Family {
         self.address(Ipv4Addr::new(10, 77, 0, 2), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2), port)
     }
 
-    /// An address of the same network that no host has.
+    /// An address of the same network that belongs to no host.
     pub(super) fn nobody(self) -> SocketAddr {
         self.address(
             Ipv4Addr::new(10, 77, 0, 99),
@@ -104,31 +104,31 @@ impl Family {
     }
 }
 
-/// How the network fails.
+/// Faults of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Silence {
-    /// Not at all.
+    /// No fault.
     None,
-    /// TCP segments disappear.
+    /// All TCP segments are dropped.
     Drop,
-    /// Those disappear that are larger than [`SMALL_PATH`], on their way there.
+    /// TCP segments larger than [`SMALL_PATH`] are dropped on their way to the other host.
     DropLarge,
-    /// TCP segments disappear on their way to the other host that only acknowledge, as the last one of
-    /// a handshake.
+    /// Pure acknowledgments, such as the last segment of a handshake, are dropped on
+    /// their way to the other host.
     LastOfHandshake,
-    /// Those disappear that this host sends to the other.
+    /// TCP segments that this host sends to the other are dropped.
     DropSent,
-    /// TCP segments are answered by what nft calls by these words.
+    /// TCP segments are rejected, with this argument to nft's `reject`.
     Reject(&'static str),
 }
 
-/// The size of the largest packet that passes, in bytes.
+/// Size of the largest packet that passes, in bytes.
 const SMALL_PATH: u32 = 1_000;
 
-/// Rejection by ICMP host unreachable, IPv6: address unreachable.
+/// Rejection by ICMP host unreachable; for IPv6, address unreachable.
 pub(super) const HOST_UNREACHABLE: Silence = Silence::Reject("icmpx type host-unreachable");
 
-/// Type and code of the ICMP message that says so.
+/// Type and code of the ICMP message of that rejection.
 pub(super) fn host_unreachable(family: Family) -> (u8, u8) {
     match family {
         Family::Ipv4 | Family::Mapped => (3, 1),
@@ -136,10 +136,10 @@ pub(super) fn host_unreachable(family: Family) -> (u8, u8) {
     }
 }
 
-/// The way to the other host. Both are made at the first use and kept for the guest's life.
+/// The network with the other host. Both are created on first use and kept until the guest ends.
 #[derive(Clone, Copy)]
 pub(super) struct Network {
-    /// Whose network namespace is the other host.
+    /// Name of the network namespace that is the other host.
     peer: &'static str,
 }
 
@@ -148,7 +148,7 @@ impl Network {
         static MADE: OnceLock<Result<(), String>> = OnceLock::new();
         modules::require("veth")?;
         MADE.get_or_init(|| {
-            // Another process of the guest may have made it.
+            // Another process of the guest may have created it.
             if Path::new(NAMESPACES).join(PEER).exists() {
                 return Ok(());
             }
@@ -162,11 +162,11 @@ impl Network {
         Ok(Self { peer: PEER })
     }
 
-    /// Runs `make` on the other host: sockets it makes belong there.
+    /// Runs `make` on the other host, which then owns the sockets that it makes.
     pub(super) fn in_peer<T: Send>(self, make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let path = Path::new(NAMESPACES).join(self.peer);
         let namespace = File::open(path).context("no peer namespace")?;
-        // The namespace is a property of the thread.
+        // A network namespace belongs to the thread.
         thread::scope(|scope| {
             let thread = scope.spawn(move || {
                 setns(namespace, CloneFlags::CLONE_NEWNET).context("cannot enter the peer")?;
@@ -176,25 +176,25 @@ impl Network {
         })
     }
 
-    /// Sets a number of IPv4, and of TCP by IPv6, on the other host.
+    /// Writes a sysctl of IPv4, or of TCP over both families, on the other host.
     pub(super) fn set_in_peer(self, name: &str, value: u32) -> Result<()> {
         self.in_peer(|| Ok(fs::write(Path::new(SETTINGS).join(name), value.to_string())?))
     }
 
-    /// How often a SYN is sent again.
+    /// Number of times a SYN is retransmitted.
     pub(super) fn syn_retries() -> Result<u32> {
         Ok(setting("tcp_syn_retries")? + setting(LINEAR_TIMEOUTS)?)
     }
 
-    /// The retransmission timeout in milliseconds after a SYN was sent again so often. From 6.5 on
-    /// the first timeouts are not doubled.
+    /// Retransmission timeout in milliseconds after this many retransmissions of a SYN. From 6.5
+    /// on, the first timeouts are not doubled.
     pub(super) fn syn_timeout(retransmits: u32) -> Result<u64> {
         Ok(1_000 << retransmits.saturating_sub(setting(LINEAR_TIMEOUTS)?))
     }
 
     /// Makes the network fail until the result is dropped.
     pub(super) fn cut(self, silence: Silence) -> Result<Cut> {
-        // Neighbour discovery goes on: only TCP fails.
+        // Only TCP fails: neighbor discovery continues.
         const ALL: &str = "meta l4proto tcp";
         const LAST: &str = "tcp flags & (fin | syn | rst | ack) == ack";
         let (which, verdict, answers) = match silence {
@@ -211,14 +211,13 @@ impl Network {
         ])
     }
 
-    /// Makes the other host treat some segments by these rules of nft, each at a hook, until the result is
-    /// dropped.
+    /// Applies nft rules, each at a hook, on the other host until the result is dropped.
     pub(super) fn filter(self, rules: &[(&str, &str)]) -> Result<Cut> {
         self.load(&table(rules))
     }
 
-    /// Makes the other host translate both ends of connections to one of its ports, until the result is
-    /// dropped: they go to `to`, and come from `client` there.
+    /// Makes the other host translate both addresses of connections to one of its ports, until the
+    /// result is dropped: they go to `to`, and appear to come from `client`.
     pub(super) fn translate(self, port: u16, to: SocketAddr, client: IpAddr) -> Result<Cut> {
         ["nft_chain_nat", "nft_nat"].into_iter().try_for_each(modules::require)?;
         let ip = if to.is_ipv4() { "ip" } else { "ip6" };
@@ -244,7 +243,7 @@ impl Network {
     }
 }
 
-/// What nft makes these rules of.
+/// nft table with these rules.
 fn table(rules: &[(&str, &str)]) -> String {
     let chain = |(hook, rule): &(&str, &str)| {
         format!("chain {hook} {{ type filter hook {hook} priority 0; {rule}; }}; ")
@@ -252,7 +251,7 @@ fn table(rules: &[(&str, &str)]) -> String {
     format!("table inet cut {{ {}}}", rules.iter().map(chain).collect::<String>())
 }
 
-/// Makes TCP segments disappear that come in, in the network namespace of the thread and for its life.
+/// Drops all incoming TCP segments, in the network namespace of this thread, for as long as it exists.
 pub(super) fn drop_all() -> Result<()> {
     let table = table(&[("input", "meta l4proto tcp drop")]);
     let status = Command::new("nft").arg(&table).status().context("cannot run nft")?;
@@ -260,13 +259,13 @@ pub(super) fn drop_all() -> Result<()> {
     Ok(())
 }
 
-/// Where they are, of the network namespace of the thread that asks.
+/// Directory of IPv4 sysctls, for the network namespace of the calling thread.
 const SETTINGS: &str = "/proc/sys/net/ipv4";
 
-/// How many timeouts of a SYN are not doubled.
+/// Number of SYN timeouts that are not doubled.
 const LINEAR_TIMEOUTS: &str = "tcp_syn_linear_timeouts";
 
-/// A number that is set for IPv4, and for TCP by IPv6; 0 where this kernel has none.
+/// A sysctl of IPv4, or of TCP over both families; 0 if this kernel does not have it.
 fn setting(name: &str) -> Result<u32> {
     let path = Path::new(SETTINGS).join(name);
     if !path.exists() {
@@ -275,7 +274,7 @@ fn setting(name: &str) -> Result<u32> {
     Ok(fs::read_to_string(path)?.trim().parse()?)
 }
 
-/// A failing network, whole again when dropped.
+/// A fault of the network, which ends when dropped.
 pub(super) struct Cut {
     peer: Option<&'static str>,
 }
@@ -294,9 +293,9 @@ impl Drop for Cut {
 pub(super) struct Line {
     pub(super) network: Network,
     pub(super) pair: Pair,
-    /// As seen from the client, which is on this host.
+    /// Ends as seen by the client, which is on this host.
     pub(super) ends: Ends,
-    /// Before it was made.
+    /// Time before the connection was made.
     pub(super) since: Instant,
 }
 
@@ -305,7 +304,7 @@ impl Line {
         Self::to(family.peer())
     }
 
-    /// To this address of the other host.
+    /// Connects to this address of the other host.
     pub(super) fn to(address: SocketAddr) -> Result<Self> {
         let network = Network::get()?;
         let listener = network.in_peer(|| socket::listener(address, 1))?;
@@ -315,7 +314,7 @@ impl Line {
         Ok(Self { network, pair, ends, since })
     }
 
-    /// Closes it in order.
+    /// Closes the connection in order.
     pub(super) fn close(self) -> Result<Network> {
         drop(self.pair.client);
         socket::read_end(&self.pair.server)?;
@@ -323,7 +322,7 @@ impl Line {
     }
 }
 
-/// Runs `make` on a host of its own that has loopback only, and lives as long as `make` runs.
+/// Runs `make` on a separate host that has only loopback, and exists while `make` runs.
 pub(super) fn on_lonely_host<T: Send>(make: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(move || {
@@ -335,12 +334,12 @@ pub(super) fn on_lonely_host<T: Send>(make: impl FnOnce() -> Result<T> + Send) -
     })
 }
 
-/// Runs `ip` with these words in the network namespace of the thread.
+/// Runs `ip` with these arguments in the network namespace of this thread.
 pub(super) fn ip(words: &str) -> Result<()> {
     run("ip", words)
 }
 
-/// Runs a program with these words there.
+/// Runs a program with these arguments in the network namespace of this thread.
 pub(super) fn run(program: &str, words: &str) -> Result<()> {
     let output = Command::new(program)
         .args(words.split_whitespace())

@@ -1,4 +1,4 @@
-//! Sockets that cannot be made.
+//! Sockets that cannot be created.
 
 use std::{
     io,
@@ -21,22 +21,22 @@ use super::{
 /// Family, type and protocol, as `socket` takes them.
 pub(super) type Asked = (i32, i32, i32);
 
-/// A family that no kernel has: they are numbered up to 45 (`AF_MAX` in `include/linux/socket.h`).
+/// A family that no kernel has: the highest number is 45 (`AF_MAX` in `include/linux/socket.h`).
 const NO_FAMILY: i32 = 77;
 /// A protocol that no kernel has.
 const NO_PROTOCOL: i32 = 250;
 
-/// The family of sockets, as `socket` takes it.
+/// Address family, as passed to `socket`.
 pub(super) fn domain(family: Family) -> i32 {
     if family == Family::Ipv4 { libc::AF_INET } else { libc::AF_INET6 }
 }
 
-/// The same as headers name it.
+/// Address family, as named in headers.
 pub(super) fn domain_name(family: Family) -> &'static str {
     if family == Family::Ipv4 { "AF_INET" } else { "AF_INET6" }
 }
 
-/// The same as lines name it.
+/// Address family, as named in lines.
 pub(super) fn family_name(family: Family) -> &'static str {
     if family == Family::Ipv4 { "ipv4" } else { "ipv6" }
 }
@@ -51,7 +51,7 @@ fn open((family, socket_type, protocol): Asked) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Asks for a socket that this thread does not get.
+/// Requests a socket that this thread does not get.
 pub(super) fn refused(asked: Asked, wanted: i32) -> Result<Expected> {
     reported(open(asked), wanted)
 }
@@ -62,10 +62,10 @@ fn reported(asked: io::Result<OwnedFd>, wanted: i32) -> Result<Expected> {
     Ok(Expected::no_socket_made(errno))
 }
 
-/// The process may open no more files.
+/// The process has reached its limit of open files.
 pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // All lower descriptors are in use: those of stdin, stdout and stderr.
+    // All lower descriptors are in use: stdin, stdout and stderr.
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard)?;
     let tcp = open((domain(family), libc::SOCK_STREAM, 0));
     let unix = open((libc::AF_UNIX, libc::SOCK_SEQPACKET, 0));
@@ -80,7 +80,7 @@ pub(super) fn too_many_files(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// An ordinary user asks for what takes `CAP_NET_RAW`.
+/// An ordinary user requests sockets that require `CAP_NET_RAW`.
 pub(super) fn not_permitted(family: Family) -> Result<Vec<Expected>> {
     let raw = (domain(family), libc::SOCK_RAW, libc::IPPROTO_ICMP);
     let packet = (libc::AF_PACKET, libc::SOCK_DGRAM, 0);
@@ -97,7 +97,8 @@ pub(super) fn not_permitted(family: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// An ordinary user's group may not ping without `CAP_NET_RAW`: as `net.ipv4.ping_group_range` is.
+/// An ordinary user without `CAP_NET_RAW` requests a ping socket, which
+/// `net.ipv4.ping_group_range` does not grant to the user's group.
 pub(super) fn may_not_ping(family: Family) -> Result<Vec<Expected>> {
     let (protocol, name) = match family {
         Family::Ipv4 => (libc::IPPROTO_ICMP, "IPPROTO_ICMP"),
@@ -108,7 +109,7 @@ pub(super) fn may_not_ping(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![refused(asked, libc::EACCES)?.asked(family_name(family), "icmp", words)])
 }
 
-/// A program finds out what the kernel has.
+/// A program probes which protocols the kernel has.
 pub(super) fn unknown(family: Family) -> Result<Vec<Expected>> {
     let probe = |failure: Expected| failure.with("severity", "expected");
     let no_family = refused((NO_FAMILY, libc::SOCK_STREAM, 0), libc::EAFNOSUPPORT)?;
@@ -128,7 +129,7 @@ pub(super) fn unknown(family: Family) -> Result<Vec<Expected>> {
     Ok(failures)
 }
 
-/// IPv6 is off.
+/// IPv6 is disabled.
 pub(super) fn without_ipv6(_family: Family) -> Result<Vec<Expected>> {
     let asked = (libc::AF_INET6, libc::SOCK_DGRAM, 0);
     let failure = refused(asked, libc::EAFNOSUPPORT)?.with("severity", "expected");

@@ -1,5 +1,4 @@
-//! Segments that this host itself does not let out. The timers run at their defaults unless the program
-//! sets them.
+//! Segments that this host itself does not send. Timers have their defaults unless the program sets them.
 
 use std::{
     fs,
@@ -20,10 +19,10 @@ use super::{
     timeout::{self, LATE, RETRIES, WRITTEN},
 };
 
-/// How many connections conntrack keeps.
+/// Maximum number of connections that conntrack tracks.
 const CONNTRACK_MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
-/// The flags that each of these has, and one more where the errno is not the timer's.
+/// Sets the flags common to these failures, and `soft_error` if the errno is not the timer's.
 fn flags(failure: Expected, errno: i32, mut flags: Vec<&'static str>) -> Expected {
     if errno != libc::ETIMEDOUT {
         flags.push("soft_error");
@@ -61,7 +60,7 @@ fn connecting(lane: Lane, fault: Fault, client: &Socket) -> Result<Expected> {
         .saying("no SYN retry left this host"))
 }
 
-/// The same where conntrack, whose limit is that of all hosts here, has no room for another connection.
+/// The same where conntrack has no room for another connection. Its limit applies to all hosts in the guest.
 pub(super) fn connect_without_conntrack(family: Family) -> Result<Vec<Expected>> {
     modules::require("nft_ct")?;
     let before = fs::read_to_string(CONNTRACK_MAX)?;
@@ -71,7 +70,7 @@ pub(super) fn connect_without_conntrack(family: Family) -> Result<Vec<Expected>>
     expected
 }
 
-/// The first SYN is lost, and then the route.
+/// The first SYN is lost, and then the route disappears.
 pub(super) fn connect_and_lose_the_route(family: Family) -> Result<Vec<Expected>> {
     Lane::on(family, |lane| {
         let client = socket::bound(lane.address(1, 0))?;
@@ -118,7 +117,7 @@ pub(super) fn connect_by_mptcp(family: Family) -> Result<Vec<Expected>> {
             .with("send_tries", retries)
             .with("send_errno", "EPERM")
             .flags(&["retransmitted", "subflow", "send_failed"]);
-        // Timers are its subflows' alone.
+        // Only its subflows have timers.
         let failure = failure
             .mptcp()
             .with("rto_ms", 0)
@@ -160,7 +159,7 @@ fn wait(line: Line, kept: Kept, errno: i32) -> Result<timeout::GivenUp> {
     Ok(given_up)
 }
 
-/// Data was sent and got lost, and is not sent again.
+/// Data was sent and lost, and cannot be retransmitted.
 pub(super) fn in_flight(family: Family, fault: Fault) -> Result<Vec<Expected>> {
     Lane::on(family, |lane| {
         let line = lane.line()?;
@@ -183,7 +182,7 @@ pub(super) fn in_flight(family: Family, fault: Fault) -> Result<Vec<Expected>> {
     })
 }
 
-/// New data never leaves, and the program has set a limit of time.
+/// New data never leaves, and the program has set a user timeout.
 pub(super) fn user_timeout(family: Family, fault: Fault) -> Result<Vec<Expected>> {
     const LIMIT: u64 = 4_000;
     Lane::on(family, |lane| {
@@ -211,7 +210,7 @@ pub(super) fn user_timeout(family: Family, fault: Fault) -> Result<Vec<Expected>
     })
 }
 
-/// The same of data that was sent and got lost.
+/// The same for data that was sent and lost.
 pub(super) fn user_timeout_in_flight(family: Family, fault: Fault) -> Result<Vec<Expected>> {
     const LIMIT: u64 = 4_000;
     Lane::on(family, |lane| {
@@ -227,7 +226,7 @@ pub(super) fn user_timeout_in_flight(family: Family, fault: Fault) -> Result<Vec
         Ok(vec![
             failure
                 .with("user_timeout_ms", LIMIT)
-                // A full queue is tried twice a second.
+                // With a full queue, the kernel retries twice a second.
                 .within("retransmits", 3, 10)
                 .within("send_tries", 3, 10)
                 .within("rto_ms", 200, 8_000)
@@ -258,7 +257,7 @@ pub(super) fn keepalive(family: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// The peer closes its window, and no probe of that leaves.
+/// The peer closes its window, and no window probe leaves.
 pub(super) fn closed_window(family: Family) -> Result<Vec<Expected>> {
     Lane::on(family, |lane| {
         let line = lane.line()?;
@@ -274,8 +273,9 @@ pub(super) fn closed_window(family: Family) -> Result<Vec<Expected>> {
                 .flags(&flags)
                 .with("unsent_bytes", unsent)
                 .with("probes", RETRIES)
-                // The last of these: a first one or two left it, as the window is probed all the time, and
-                // the peer does not answer each (`net.ipv4.tcp_invalid_ratelimit`).
+                // Only the last probes are among these: a first one or two left, as the window is
+                // probed all the time and the peer does not answer each
+                // (`net.ipv4.tcp_invalid_ratelimit`).
                 .within("send_tries", (RETRIES - 2).into(), RETRIES.into())
                 .with("send_errno", "EPERM")
                 .lasted("elapsed_ms", given_up.waited + LATE, 3 * LATE),

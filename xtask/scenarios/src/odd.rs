@@ -1,4 +1,4 @@
-//! Hosts on which something is missing or forbidden, and on which socktrace traces anyway.
+//! Hosts on which a feature is missing or forbidden, and which socktrace traces anyway.
 
 use std::{fs, process::Command};
 
@@ -23,7 +23,7 @@ const ARGS: [&str; 5] = ["--output", "json", "--all", "--listen", "127.0.0.1:0"]
 
 type Make = fn(Family) -> Result<Vec<Expected>>;
 
-/// A failure of every kind that needs no timer and no ICMP.
+/// Failures of every kind that needs neither timers nor ICMP.
 const FAILURES: [Make; 6] = [
     connect::refused,
     reset::by_peer,
@@ -33,7 +33,7 @@ const FAILURES: [Make; 6] = [
     bind::address_in_use,
 ];
 
-/// Nothing changes under lockdown=integrity, as it comes with Secure Boot.
+/// Nothing changes under lockdown=integrity, which comes with Secure Boot.
 pub(super) fn lockdown_integrity() -> Result<()> {
     lock_down("integrity")?;
     let tracer = Tracer::must_start(&ARGS)?;
@@ -46,8 +46,8 @@ pub(super) fn lockdown_integrity() -> Result<()> {
     reports(&tracer, &[accept::listener_closed, accept::too_many_files])
 }
 
-/// Under lockdown=confidentiality programs cannot read the kernel's memory at will. What needs
-/// that is missing, and everything else goes on.
+/// Under lockdown=confidentiality, programs cannot read arbitrary kernel memory. Features that need
+/// this are missing; everything else works.
 pub(super) fn lockdown_confidentiality() -> Result<()> {
     lock_down("confidentiality")?;
     super::refusal::locked_kprobes()?;
@@ -55,7 +55,7 @@ pub(super) fn lockdown_confidentiality() -> Result<()> {
         return Ok(());
     }
     let tracer = Tracer::must_start(&ARGS)?;
-    // These read what has no type.
+    // These hooks read memory without type information.
     let absent: Vec<_> =
         super::absent_hooks().into_iter().chain(["unix_release", "send_sig"]).collect();
     attaches_all_but(&tracer, &absent)?;
@@ -75,8 +75,8 @@ fn lock_down(level: &str) -> Result<()> {
     Ok(())
 }
 
-/// A kernel without one of the functions that are hooked, such as one with other options: the
-/// hook is missed, and its name and what it hides are reported.
+/// A kernel without one of the hooked functions, such as one with another configuration: the
+/// missing hook is reported by name, with the events that it would have shown.
 pub(super) fn missing_function() -> Result<()> {
     let mut btf = fs::read(BTF)?;
     let (name, other) = (b"\0tcp_fin\0", b"\0tcp_fix\0");
@@ -107,7 +107,7 @@ fn reports(tracer: &Tracer, failures: &[Make]) -> Result<()> {
     reports_as(tracer, failures, |expected| expected)
 }
 
-/// Checks that failures are reported as usual, except for what is changed in them.
+/// Checks that failures are reported as usual, except for `change`.
 fn reports_as(
     tracer: &Tracer,
     failures: &[Make],

@@ -1,4 +1,4 @@
-//! Calls that fail in many ways at little cost, to fill tables with.
+//! Cheap calls that fail in many ways, to fill tables with.
 
 use std::{io, os::fd::AsRawFd as _, ptr};
 
@@ -6,31 +6,31 @@ use anyhow::{Result, ensure};
 use nix::libc::{self, c_int, c_void, socklen_t};
 use socket2::Socket;
 
-/// Length of a number.
+/// Length of an integer option.
 const NUMBER: socklen_t = 4;
 
-/// An address that leads nowhere.
+/// An address that is not mapped.
 const NOWHERE: *mut c_void = ptr::without_provenance_mut(1);
 
-/// Provokes refusals of this option in setsockopt and getsockopt, wherever its value is looked at: how often
-/// that has failed.
+/// Calls setsockopt and getsockopt for this option so that they fail wherever its value is read.
+/// Returns the number of failures.
 pub(super) fn refuse(socket: &Socket, level: c_int, option: c_int) -> u64 {
     let (fd, mut length) = (socket.as_raw_fd(), NUMBER);
     // SAFETY: the kernel answers EFAULT for such an address.
     let set = unsafe { libc::setsockopt(fd, level, option, NOWHERE, length) };
-    // SAFETY: as above.
+    // SAFETY: the kernel answers EFAULT for such an address.
     let asked = unsafe { libc::getsockopt(fd, level, option, NOWHERE, &raw mut length) };
     u64::from(set != 0) + u64::from(asked != 0)
 }
 
-/// What an option is to be set to, where its value is read.
+/// A wrong value for an option, where the kernel reads the value.
 struct Wrong {
     option: c_int,
     value: &'static [u8],
     errno: c_int,
 }
 
-/// Values that a socket refuses, each for a reason of its own.
+/// Values that a socket refuses, each for a different reason.
 const WRONG: [Wrong; 4] = [
     Wrong { option: libc::SO_KEEPALIVE, value: &[1], errno: libc::EINVAL },
     Wrong { option: libc::SO_RCVTIMEO, value: &[0xff; 16], errno: libc::EDOM },
@@ -38,10 +38,10 @@ const WRONG: [Wrong; 4] = [
     Wrong { option: 9_999, value: &[0; 4], errno: libc::ENOPROTOOPT },
 ];
 
-/// How many ways [`every_way`] has.
+/// Number of ways in [`every_way`].
 pub(super) const WAYS: u64 = 8;
 
-/// Provokes refusals of options in as many ways as cost little.
+/// Makes option calls fail in as many cheap ways as possible.
 pub(super) fn every_way(socket: &Socket) -> Result<()> {
     let fd = socket.as_raw_fd();
     for Wrong { option, value, errno } in WRONG {
@@ -61,7 +61,7 @@ pub(super) fn every_way(socket: &Socket) -> Result<()> {
         (libc::SO_KEEPALIVE, 4, libc::EFAULT),
         (libc::SO_KEEPALIVE, socklen_t::MAX, libc::EINVAL),
     ] {
-        // SAFETY: as above.
+        // SAFETY: the kernel answers EFAULT for such an address.
         let result =
             unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, NOWHERE, &raw mut length) };
         fails(result, errno)?;

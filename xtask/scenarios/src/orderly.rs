@@ -1,4 +1,4 @@
-//! Well-behaved connections, in every order of closing: socktrace must say nothing about them.
+//! Well-behaved connections, closed in every order: socktrace must not report them.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use super::{
     socket::{self, Pair},
 };
 
-/// Connections of each order.
+/// Number of connections per order of closing.
 const CONNECTIONS: usize = 2_000;
 
 /// The client closes first; the server reads the end and closes.
@@ -37,7 +37,7 @@ pub(super) fn server_first(family: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// The client shuts down sending, the server answers after that, as `nc` or rsh do.
+/// The client shuts down sending, and the server answers after that, as with `nc` or rsh.
 pub(super) fn half_close(family: Family) -> Result<Vec<Expected>> {
     many(family, |Pair { client, server }| {
         socket::send(&client, b"question")?;
@@ -51,7 +51,7 @@ pub(super) fn half_close(family: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// Both close at the same moment, from two threads.
+/// Both ends close at the same moment, from two threads.
 pub(super) fn simultaneous(family: Family) -> Result<Vec<Expected>> {
     let barrier = Barrier::new(2);
     let (sender, receiver) = mpsc::channel::<Socket>();
@@ -63,7 +63,7 @@ pub(super) fn simultaneous(family: Family) -> Result<Vec<Expected>> {
                 barrier.wait();
             }
         });
-        // Ends with this closure, and the thread with it.
+        // Dropped with this closure, which also ends the thread.
         let sender = sender;
         many(family, |Pair { client, server }| {
             socket::exchange(&client, &server)?;
@@ -76,8 +76,8 @@ pub(super) fn simultaneous(family: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// More sockets in `TIME_WAIT` than all connections of a guest leave behind. The default goes by the
-/// guest's small memory; past it the kernel closes at once, and a late FIN is answered by RST.
+/// More `TIME_WAIT` sockets than all connections of a guest leave behind. The default depends on the
+/// guest's small memory; beyond it the kernel closes at once, and a late FIN is answered with an RST.
 const TIME_WAIT_SOCKETS: &str = "100000";
 
 fn many(family: Family, with: impl Fn(Pair) -> Result<()>) -> Result<Vec<Expected>> {

@@ -1,4 +1,4 @@
-//! What arrives at sockets that are neither TCP's nor UDP's: an errno for the next call.
+//! Errors that arrive at sockets of other protocols than TCP and UDP, as an errno for the next call.
 
 use std::{
     fs,
@@ -25,11 +25,11 @@ use super::{
     timeout::READ_OR_WRITE,
 };
 
-/// For what comes by the network to be there: nobody waits for it.
+/// Time for a message to arrive over the network, as nothing waits for it.
 const MOMENT: Duration = Duration::from_millis(200);
 
 fn receive_errno(socket: &Socket) -> Result<i32> {
-    // It is there already, or never comes.
+    // The error is already pending, or never arrives.
     socket.set_nonblocking(true)?;
     socket::errno("recv", socket.recv(&mut [MaybeUninit::uninit(); 64]))
 }
@@ -40,11 +40,11 @@ fn host(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Packets of a protocol that the other host does not know, which says so; of IPv6, packets to a host that
-/// is not there.
+/// Packets of a protocol that the other host rejects as unknown; for IPv6, packets to a
+/// host that does not exist.
 pub(super) fn raw(family: Family) -> Result<Vec<Expected>> {
     const EXPERIMENT: i32 = 253;
-    // What an ICMP error quotes has eight bytes at least (`icmp_socket_deliver`).
+    // An ICMP error quotes at least eight bytes (`icmp_socket_deliver`).
     const DATA: [u8; 8] = *b"question";
 
     Network::get()?;
@@ -65,7 +65,7 @@ pub(super) fn raw(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.of_protocol("raw").of_no_process()])
 }
 
-/// A ping of a host that is not there; the program waits for its answer.
+/// A ping of a host that does not exist; the program waits for the answer.
 pub(super) fn icmp(family: Family) -> Result<Vec<Expected>> {
     const ALLOWED: &str = "/proc/sys/net/ipv4/ping_group_range";
 
@@ -82,7 +82,7 @@ pub(super) fn icmp(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![unanswered(&ping?, family, request)?.of_protocol("icmp")])
 }
 
-/// Sends this to a host that is not there, and waits until this host says so.
+/// Sends `data` to a host that does not exist, and waits until this host reports that.
 fn unanswered(socket: &Socket, family: Family, data: [u8; 8]) -> Result<Expected> {
     let (local, nobody) = (host(family.host()), host(family.nobody()));
     let (level, option) = match family {
@@ -102,7 +102,7 @@ fn unanswered(socket: &Socket, family: Family, data: [u8; 8]) -> Result<Expected
     Ok(failure.known_as(&["waiter"]))
 }
 
-/// More news of links than fit the receive queue of a program that does not read.
+/// More link notifications than fit in the receive queue of a program that does not read.
 pub(super) fn netlink(_: Family) -> Result<Vec<Expected>> {
     const LINKS: u32 = 1;
 
@@ -140,8 +140,9 @@ pub(super) fn packet(_: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// Nobody listens at a port of this machine. What takes the answer may wake the connect before it says that
-/// there is an error (`sk_write_space` in `virtio_transport_recv_pkt`): then nobody waits.
+/// Connect to a port of this machine without a listener. Handling of the answer may wake the
+/// connect before it reports the error (`sk_write_space` in `virtio_transport_recv_pkt`): then
+/// there is no waiter.
 pub(super) fn vsock(_: Family) -> Result<Vec<Expected>> {
     const NOBODY_LISTENS: u32 = 4_711;
 
@@ -158,14 +159,14 @@ pub(super) fn vsock(_: Family) -> Result<Vec<Expected>> {
 
 /// Binds to an address of this family.
 fn bind<T>(socket: &Socket, family: i32, fill: impl FnOnce(&mut T)) -> Result<()> {
-    // SAFETY: all zeroes are an address of any kind.
+    // SAFETY: all zeros are a valid address of any family.
     let mut address: T = unsafe { std::mem::zeroed() };
     fill(&mut address);
     let family = libc::sa_family_t::try_from(family)?;
-    // SAFETY: each begins with its family.
+    // SAFETY: every address type begins with its family.
     unsafe { (&raw mut address).cast::<libc::sa_family_t>().write(family) };
     let length = size_of::<T>().try_into()?;
-    // SAFETY: the address is as long as the length says.
+    // SAFETY: the address is as long as `length` says.
     let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
     ensure!(result == 0, "cannot bind: {}", std::io::Error::last_os_error());
     Ok(())

@@ -1,4 +1,4 @@
-//! What is sent to an OpenTelemetry Collector says what the stream says.
+//! Records sent to an OpenTelemetry Collector, which match the stream.
 
 use std::{fs, net::TcpListener, process::Command, thread, time::Duration};
 
@@ -15,17 +15,17 @@ use super::{
     verify::{Metrics, sum},
 };
 
-/// The variable with headers, and one with a secret.
+/// Environment variable with headers, and a secret in one of them.
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 const SECRET: &str = "9f86d081884c7d65";
 
-/// What a failure is called.
+/// Event name of a failure.
 const FAILURE: &str = "socktrace.socket.failure";
 
-/// More resets than a queue of a mebibyte has room for, and fewer than the ring buffer.
+/// More resets than a queue of 1 MiB holds, and fewer than the ring buffer holds.
 const MANY: u32 = 2_000;
 
-/// Fields of a JSON line, and the attributes that say the same.
+/// Fields of a JSON line, and the matching attributes.
 const SAME: [(&str, &str); 17] = [
     ("errno", "error.type"),
     ("cause", "socktrace.cause"),
@@ -46,8 +46,8 @@ const SAME: [(&str, &str); 17] = [
     ("netns", "socktrace.netns"),
 ];
 
-/// Each failure arrives as the stream shows it, also when the collector was overloaded first; so do the
-/// counts. Headers arrive, and nobody else sees them.
+/// Each failure arrives as the stream shows it, even if the collector was overloaded first; so do
+/// the counts. Headers arrive, and are not logged.
 pub(super) fn says_what_the_stream_says() -> Result<()> {
     let collector = Collector::start()?;
     collector.answer_with(503);
@@ -84,11 +84,12 @@ pub(super) fn says_what_the_stream_says() -> Result<()> {
     let (status, said) = tracer.stop(Signal::SIGTERM)?;
     ensure!(status.success(), "ended with {status}");
     ensure!(!said.contains(SECRET), "a secret is in the log");
-    // The last request has what came to the end.
+    // The last request has what was sent at shutdown.
     let received = collector.received();
     let summary = format!("OpenTelemetry: {} records sent, 0 dropped", received.logs.len());
     ensure!(said.contains(&summary), "no summary in:\n{said}");
-    // Who sent the RST is ordinary operation, which the stream does not show, and joins by the flow.
+    // The report about sending the RST is ordinary operation, which the stream does not show. It
+    // has the same connection ID.
     for failure in failures(&received) {
         let is_cause = |log: &&Log| {
             log.event == "socktrace.reset.sent"
@@ -106,8 +107,8 @@ pub(super) fn says_what_the_stream_says() -> Result<()> {
     Ok(())
 }
 
-/// Without lines events are still sent, by a daemon with the privileges of the unit, and those of ordinary
-/// operation too; nothing is printed. Filters narrow what is sent, and addresses can be left out.
+/// Without lines, events are still sent, including those of ordinary operation, by a daemon with the
+/// privileges of the unit. Nothing is printed. Filters narrow what is sent, and addresses can be redacted.
 pub(super) fn without_lines() -> Result<()> {
     let collector = Collector::start()?;
     let url = format!("http://localhost:{}", collector.address.port());
@@ -142,7 +143,7 @@ pub(super) fn without_lines() -> Result<()> {
     Ok(())
 }
 
-/// Neither lines nor a page: what is sent is all there is, counts included.
+/// With neither lines nor a metrics page, failures and counts are still sent.
 pub(super) fn alone() -> Result<()> {
     let collector = Collector::start()?;
     let url = collector.url();
@@ -156,7 +157,7 @@ pub(super) fn alone() -> Result<()> {
     Ok(())
 }
 
-/// A daemon that has given up its privileges looks names up, and reads headers again when it is asked to.
+/// A daemon that has dropped its privileges resolves names, and reads headers again on reload.
 pub(super) fn reads_headers_again() -> Result<()> {
     let collector = Collector::start()?;
     let (hosts, resolvers, headers) = ("/etc/hosts", "/etc/resolv.conf", "/run/otlp-headers");
@@ -185,7 +186,7 @@ pub(super) fn reads_headers_again() -> Result<()> {
     tracer.wait_for("configuration reloaded")?.context("it does not read it again")?;
     daemon::reports_a_reset(&tracer)?;
     collector.until("request with the other key", |received| key(received, "two"))?;
-    // What cannot be used changes nothing.
+    // An invalid file changes nothing.
     fs::write(headers, "two\n")?;
     tracer.signal(Signal::SIGHUP)?;
     tracer.wait_for("the previous headers and certificates stay in force")?.context("it ended")?;
@@ -196,15 +197,16 @@ pub(super) fn reads_headers_again() -> Result<()> {
     Ok(())
 }
 
-/// The command of a daemon with the privileges of the unit, which are not enough for kprobes.
+/// Command of a daemon with the privileges of the unit, except for kprobes, for which they do not suffice.
 fn as_service(args: &[&str]) -> Command {
     if super::uses_kprobes() { super::tracer::daemon(args) } else { privileges::service(args) }
 }
 
-/// While the collector is away the stream shows everything, and what the queue has no room for is counted;
-/// its own failures to connect are counted and not sent. When it is back it gets the rest.
+/// While the collector is away, the stream shows everything, and records that do not fit in the
+/// queue are counted. The daemon's own failures to connect are counted, but not sent. When the
+/// collector is back, it gets the rest.
 pub(super) fn collector_away() -> Result<()> {
-    // A port that is free, and stays so.
+    // A port that is free, and stays free.
     let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
     let url = format!("http://{address}");
     let tracer = Tracer::must_start(&[
@@ -225,7 +227,7 @@ pub(super) fn collector_away() -> Result<()> {
     ])?;
     let own = format!("\"pid\":{}", tracer.pid());
     let mut resets = 0;
-    // In turns, so that neither ring buffer nor harness fall behind.
+    // Alternating, so that neither the ring buffer nor the harness falls behind.
     while resets < MANY {
         daemon::resets(Family::Ipv4, 100)?;
         resets += 100;
@@ -241,7 +243,7 @@ pub(super) fn collector_away() -> Result<()> {
     let queued = get(&metrics, "queue_records");
     ensure!(dropped > 0.0 && queued > 0.0, "{dropped} dropped, {queued} queued");
     ensure!(get(&metrics, "queue_bytes") <= f64::from(1 << 20), "{metrics:?}");
-    // A record may say how many are missing.
+    // Some records may report the number of missing ones.
     let all = dropped + queued - f64::from(MANY);
     ensure!((0.0..=4.0).contains(&all), "{dropped} dropped and {queued} queued of {MANY}");
     ensure!(get(&metrics, "sent_total") == 0.0 && get(&metrics, "request_errors_total") > 0.0);
@@ -261,7 +263,7 @@ pub(super) fn collector_away() -> Result<()> {
     Ok(())
 }
 
-/// Wrong settings end it with 2 and a message that says what to do; OpenTelemetry's variables alone send nothing.
+/// Invalid settings exit with 2 and a message about the fix. OpenTelemetry's variables alone send nothing.
 pub(super) fn wrong_settings() -> Result<()> {
     let wrong = |args: &[&str], variables: &[(&str, &str)], words: &[&str]| -> Result<()> {
         let mut command = super::tracer::daemon(args);
@@ -301,12 +303,12 @@ pub(super) fn wrong_settings() -> Result<()> {
     Ok(())
 }
 
-/// Failures that have come.
+/// Failures received.
 fn failures(received: &Received) -> impl Iterator<Item = &Log> {
     received.logs.iter().filter(|log| log.event == FAILURE)
 }
 
-/// Makes a connect that is refused.
+/// Makes a refused connect.
 fn refuse_one() -> Result<()> {
     let address = super::socket::closed_port(Family::Ipv4)?;
     let client = super::socket::stream(address)?;
@@ -314,7 +316,7 @@ fn refuse_one() -> Result<()> {
     super::socket::ensure_errno("connect", refused, nix::libc::ECONNREFUSED)
 }
 
-/// Checks that a log record says what a line says.
+/// Checks that a log record matches a line.
 fn compare(line: &Value, log: &Log) -> Result<()> {
     for (field, attribute) in SAME {
         let sent = log.attributes.get(attribute).unwrap_or(&Value::Null);
@@ -339,12 +341,12 @@ fn compare(line: &Value, log: &Log) -> Result<()> {
     Ok(())
 }
 
-/// A metric about what is sent.
+/// A metric of the exporter.
 fn get(metrics: &Metrics, name: &str) -> f64 {
     metrics.get(&format!("socktrace_otlp_{name}")).copied().unwrap_or(0.0)
 }
 
-/// Scrapes until something is so.
+/// Scrapes until `is_so` holds.
 fn until(tracer: &Tracer, is_so: impl Fn(&Metrics) -> bool) -> Result<Metrics> {
     for _ in 0..300 {
         let metrics = tracer.scrape()?;

@@ -1,5 +1,5 @@
-//! Connections with the same addresses and ports in different network namespaces, as of containers with
-//! networks of their own.
+//! Connections with the same addresses and ports in different network namespaces, as containers
+//! with private networks have them.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -18,16 +18,16 @@ use super::{
     socket::{self, Ends, Pair, ensure_errno},
 };
 
-/// How the kernel calls a close with `SO_LINGER` 0.
+/// The kernel's reset reason for a close with `SO_LINGER` 0.
 const ABORTED: &str = "tcp_state";
 
 const SERVER_PORT: u16 = 4_711;
 const CLIENT_PORT: u16 = 4_712;
 
-/// The limit that the program sets, in milliseconds.
+/// User timeout that the program sets, in milliseconds.
 const LIMIT: u64 = 1_500;
 
-/// A pair that has the same addresses and ports wherever it is made.
+/// Connects a pair that has the same addresses and ports in every namespace.
 fn pair(family: Family) -> Result<Pair> {
     let mut address = family.loopback();
     address.set_port(SERVER_PORT);
@@ -40,7 +40,7 @@ fn pair(family: Family) -> Result<Pair> {
     Ok(Pair { client, server })
 }
 
-/// A reset by a process in one namespace, and one by nobody in another.
+/// A reset by a process in one namespace, and a reset without a sender in another.
 pub(super) fn reset(family: Family) -> Result<Vec<Expected>> {
     let failure = |errno, ends| Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
     let here = network::on_lonely_host(|| {
@@ -61,7 +61,7 @@ pub(super) fn reset(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![here, there])
 }
 
-/// A process in one namespace resets its connection to one in another.
+/// A process in one namespace resets its connection to a process in another.
 pub(super) fn reset_from_another(family: Family) -> Result<Vec<Expected>> {
     let Line { pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     socket::exchange(&client, &server)?;
@@ -71,7 +71,7 @@ pub(super) fn reset_from_another(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.reset_here(ABORTED)])
 }
 
-/// An address of loopback, that of some router.
+/// A loopback address that acts as a router.
 fn router(family: Family, number: u8) -> Result<IpAddr> {
     if family == Family::Ipv6 {
         let address = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into());
@@ -81,7 +81,7 @@ fn router(family: Family, number: u8) -> Result<IpAddr> {
     Ok(Ipv4Addr::new(127, 0, 0, number).into())
 }
 
-/// Data is answered by an ICMP error, and the very same comes from another router in another namespace.
+/// Data is answered by an ICMP error, and the same error comes from another router in another namespace.
 pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     const OURS: u8 = 2;
     const THEIRS: u8 = 3;

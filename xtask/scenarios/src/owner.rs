@@ -1,5 +1,5 @@
-//! Whose socket it is that fails: the process, its user and its service, in cgroups named as
-//! systemd, container runtimes and the kubelet name them.
+//! Owners of failing sockets: process, user and service, in cgroups named by the conventions of
+//! systemd, container runtimes and the kubelet.
 
 use std::{fs, net::SocketAddr, os::fd::OwnedFd};
 
@@ -28,13 +28,13 @@ use super::{
     tracer::Tracer,
 };
 
-/// Where a hierarchy of cgroup v1 is mounted.
+/// Mount point of a cgroup v1 hierarchy.
 const LEGACY: &str = "/run/legacy";
 
-/// The user of the processes.
+/// User of the processes.
 pub(super) const USER: u32 = 1_000;
 
-/// A container's id, and what is left of it in a label.
+/// A container ID, and its short form.
 const ID: &str = "cf87ba651579c9231db817909e7865e5747bd7abcac0c57ce23cf4abbaee046b";
 const SHORT_ID: &str = "cf87ba651579";
 
@@ -76,7 +76,7 @@ pub(super) fn in_cgroups(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// A segment ends the connection of a process that sleeps, while the one that sent it runs.
+/// A segment ends the connection of a sleeping process, while the process that sent it runs.
 pub(super) fn while_another_runs(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
@@ -92,8 +92,8 @@ pub(super) fn while_another_runs(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![in_web(failure.with("cgroup", WEB).known_as(&["waiter"]).reset_here("tcp_state"))])
 }
 
-/// The daemon gets to an event when the process has ended and its cgroup is gone: the name is known
-/// of a cgroup that the daemon has seen before, and of another it says that it is not.
+/// The daemon handles an event after the process has exited and its cgroup is gone. A cgroup that
+/// the daemon has seen before is named; another is reported as gone.
 pub(super) fn gone() -> Result<()> {
     const BEFORE: &str = "/system.slice/before.service";
     const AFTER: &str = "/system.slice/after.service";
@@ -116,7 +116,7 @@ pub(super) fn gone() -> Result<()> {
     check(&tracer, &span, &expected)
 }
 
-/// Where cgroup v1 has the service, it is found by the process.
+/// Where services are in cgroup v1, the service is found through the process.
 pub(super) fn in_legacy_cgroup() -> Result<()> {
     const SERVICE: &str = "legacy.service";
     fs::create_dir_all(LEGACY)?;
@@ -129,7 +129,7 @@ pub(super) fn in_legacy_cgroup() -> Result<()> {
     cgroup::enter(&directory)?;
     let span = Span::begin();
     let made = connect::refused(Family::Ipv4);
-    // Before the process moves away.
+    // Compared before the process leaves the cgroup.
     let result = made.and_then(|made| {
         let owned = |failure: Expected| {
             failure.with("cgroup", path.as_str()).with("unit", SERVICE).with("service", SERVICE)
@@ -144,7 +144,7 @@ pub(super) fn in_legacy_cgroup() -> Result<()> {
     result
 }
 
-/// Compares the whole stream of a daemon.
+/// Compares the whole stream of a daemon with the expectations.
 fn check(tracer: &Tracer, span: &Span, expected: &[Expected]) -> Result<()> {
     let lines = tracer.collect(expected.len());
     ensure!(lines.len() == expected.len(), "{} failures are reported as {lines:?}", expected.len());
@@ -158,7 +158,7 @@ fn check(tracer: &Tracer, span: &Span, expected: &[Expected]) -> Result<()> {
     Ok(())
 }
 
-/// Lets a process in a cgroup fail to connect.
+/// Makes a process in a cgroup fail to connect.
 pub(super) fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> {
     let closed = socket::closed_port(family)?;
     let client = socket::bound(family.loopback())?;
@@ -168,7 +168,7 @@ pub(super) fn connect_refused(family: Family, cgroup: &str) -> Result<Expected> 
     Ok(failure(Cause::ConnectRefused, "connect", &outcome, ends)?.with("cgroup", cgroup))
 }
 
-/// What must be said of the only failure of a child.
+/// Expected report of the only failure of a child.
 fn failure(
     cause: Cause,
     call: &'static str,
@@ -183,54 +183,55 @@ fn in_web(failure: Expected) -> Expected {
     failure.with("unit", "web.service").with("service", "web.service")
 }
 
-/// Lets this process fail to connect in a cgroup, which it stays in.
+/// Makes this process fail to connect in a cgroup, where it remains.
 pub(super) fn refused_in(cgroup: &str) -> Result<()> {
     cgroup::enter(&make(cgroup)?)?;
-    // Not a port that the socket may get itself: it would connect to itself once in thousands.
+    // A fixed port, not one that the socket may get itself: once in thousands of times it would
+    // connect to itself.
     let nobody = SocketAddr::new(Family::Ipv4.loopback().ip(), NOBODY_LISTENS);
     let connected = socket::stream(nobody)?.connect(&nobody.into());
     socket::ensure_errno("connect", socket::errno("connect", connected)?, libc::ECONNREFUSED)
 }
 
-/// Takes this process to a cgroup, which is made if it is not there.
+/// Moves this process to a cgroup, which is created if it does not exist.
 pub(super) fn enter(cgroup: &str) -> Result<()> {
     cgroup::enter(&make(cgroup)?)
 }
 
-/// Takes this process back to the root of all cgroups.
+/// Moves this process back to the root cgroup.
 pub(super) fn leave() -> Result<()> {
     cgroup::enter(cgroup::ROOT)
 }
 
-/// The directory of a cgroup.
+/// Directory of a cgroup.
 pub(super) fn directory(cgroup: &str) -> String {
     format!("{}{cgroup}", cgroup::ROOT)
 }
 
-/// Makes a cgroup, if it is not there; its directory.
+/// Creates a cgroup if it does not exist; returns its directory.
 pub(super) fn make(cgroup: &str) -> Result<String> {
     let directory = directory(cgroup);
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory}"))?;
     Ok(directory)
 }
 
-/// What a server says when it has accepted.
+/// Sent by a server when it has accepted.
 const GREETING: &[u8] = b"x";
 
-/// Becomes a process of the service and connects, in the child.
+/// Joins the service's cgroup and connects, in the child.
 pub(super) fn connect_in(directory: &str, socket: &Socket, address: SocketAddr) -> Result<i32> {
     become_service(directory)?;
     socket::errno("connect", socket.connect(&address.into()))
 }
 
-/// Becomes a process of the service, connects, and ends when nothing more can be written, in the child.
+/// Joins the service's cgroup, connects, writes until nothing more fits, and exits, in the child.
 pub(super) fn fill_in(directory: &str, socket: &Socket, address: SocketAddr) -> Result<()> {
     become_service(directory)?;
     socket.connect(&address.into())?;
     socket::fill(socket).map(drop)
 }
 
-/// Becomes a process of the service, accepts, and waits for the end, in the child.
+/// Joins the service's cgroup, accepts, and waits for the end, in the child.
 pub(super) fn serve_in(directory: &str, listener: &Socket) -> Result<i32> {
     become_service(directory)?;
     let (socket, _) = listener.accept()?;

@@ -1,7 +1,7 @@
-//! Calls that a security module forbids.
+//! Calls denied by a security module.
 //!
-//! The module is TOMOYO, which Debian's kernels have active but without a policy, and whose policy
-//! is plain text: one program may neither connect nor bind nor listen.
+//! The module is TOMOYO, which is active in Debian's kernels, but without a policy. Its policy is
+//! plain text: one program may neither connect nor bind nor listen.
 
 use std::{
     fs,
@@ -24,17 +24,17 @@ use super::{
     socket::{self, Ends},
 };
 
-/// Where the module takes its policy.
+/// Directory where the module accepts its policy.
 const INTERFACE: &str = "/sys/kernel/security/tomoyo";
 
-/// A copy of this program, which the policy is about.
+/// A copy of this program, to which the policy applies.
 const RESTRICTED: &str = "/tmp/restricted";
 
-/// What makes the policy count: when the trigger is started, the module runs the loader first.
+/// Activates the policy: when the trigger is executed, the module runs the loader first.
 const LOADER: &str = "/sbin/tomoyo-init";
 const TRIGGER: &str = "/sbin/init";
 
-/// Profile 0 allows everything, profile 1 all but these.
+/// Profile 0 allows everything; profile 1 denies these calls.
 const PROFILES: &str = "\
 PROFILE_VERSION=20150505
 0-CONFIG={ mode=disabled grant_log=no reject_log=no }
@@ -44,7 +44,7 @@ PROFILE_VERSION=20150505
 1-CONFIG::network::inet_stream_listen={ mode=enforcing grant_log=no reject_log=no }
 ";
 
-/// Puts the policy into force, once a boot.
+/// Activates the policy, once per boot.
 fn enforce() -> Result<()> {
     if Path::new(RESTRICTED).exists() {
         return Ok(());
@@ -54,16 +54,16 @@ fn enforce() -> Result<()> {
             .with_context(|| format!("TOMOYO does not take its {name}"))
     };
     write("profile", PROFILES)?;
-    // Whoever starts the program is in the first domain still.
+    // The process that starts the program is still in the first domain.
     write("domain_policy", &format!("<kernel> {RESTRICTED}\nuse_profile 1\n"))?;
     symlink("/bin/true", LOADER).with_context(|| format!("cannot make {LOADER}"))?;
-    // An init that is not the first process only complains.
+    // An init that is not process 1 only complains.
     Command::new(TRIGGER).stderr(Stdio::null()).status()?;
     fs::copy("/proc/self/exe", RESTRICTED).context("cannot copy this program")?;
     Ok(())
 }
 
-/// Lets the restricted program make a call on the socket; its process and the errno it got.
+/// Makes the restricted program call on the socket; returns its pid and the errno.
 fn forbidden(call: &str, socket: Socket, address: SocketAddr) -> Result<(u32, i32)> {
     enforce()?;
     let words = ["try", call, &address.to_string()];
@@ -73,14 +73,14 @@ fn forbidden(call: &str, socket: Socket, address: SocketAddr) -> Result<(u32, i3
     Ok((outcome.pid, errno))
 }
 
-/// What socktrace sees of the module.
+/// Flags of the resulting lines.
 const POLICY: &[&str] = &["policy"];
 
 fn restricted(pid: u32) -> Process {
     Process::named(pid, "restricted", Some("restricted".to_owned()))
 }
 
-/// connect.
+/// connect is denied.
 pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     let target = family.elsewhere();
     let client = socket::bound(family.loopback())?;
@@ -93,7 +93,7 @@ pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// bind.
+/// bind is denied.
 pub(super) fn bind(family: Family) -> Result<Vec<Expected>> {
     let address = family.elsewhere();
     let (pid, errno) = forbidden("bind", socket::stream(address)?, address)?;
@@ -103,7 +103,7 @@ pub(super) fn bind(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// listen.
+/// listen is denied.
 pub(super) fn listen(family: Family) -> Result<Vec<Expected>> {
     let bound = socket::bound(family.loopback())?;
     let address = socket::local(&bound)?;

@@ -1,4 +1,4 @@
-//! A real Prometheus scrapes the daemon, with the configuration and the rules that users get.
+//! A real Prometheus that scrapes the daemon, with the configuration and rules shipped to users.
 
 use std::{
     collections::BTreeSet,
@@ -21,26 +21,26 @@ use super::{
     udp, unix,
 };
 
-/// Another daemon, which goes away.
+/// Another daemon, which goes down.
 const GOING: &str = "localhost:10055";
 
-/// Longer than a scrape and an evaluation are apart.
+/// Longer than the intervals of scrapes and evaluations.
 const SCRAPES: Duration = Duration::from_secs(40);
 
-/// Longer than any alert waits that is to fire here.
+/// Longer than the delay of any alert that should fire here.
 const ALERTS: Duration = Duration::from_mins(10);
 
-/// Whose connections time out.
+/// Service whose connections time out.
 const WEB: &str = "/system.slice/web.service";
 
-/// Connections that time out at a time: as many as make an alert.
+/// Number of connections that time out together: enough for an alert.
 const TIMEOUTS: usize = 3;
 
-/// Panels of the dashboard for which nothing happens here, and that of what kprobes cannot report.
+/// Dashboard panels that stay empty here, without kprobes and with them.
 const EMPTY: &[&str] = &["Handshakes dropped", "Socket options that were rejected"];
 const EMPTY_BY_KPROBE: &[&str] = &["Accept queues", EMPTY[0], EMPTY[1]];
 
-/// What Prometheus reads is what was made, and alerts fire as time goes by: this guest skips it.
+/// Prometheus reads exactly what was made, and alerts fire over time, which this guest skips.
 pub(super) fn counts_and_alerts() -> Result<()> {
     let serving = Tracer::must_start(&["--output", "json"])?;
     let prometheus = Prometheus::start(Some(GOING))?;
@@ -56,7 +56,7 @@ pub(super) fn counts_and_alerts() -> Result<()> {
     let timeout = r#"{cause="connect_timeout",service="web.service",unit="web.service"}"#;
     for (query, count) in [
         (r#"socktrace_socket_errors_total{cause="reset_by_peer",family="ipv6"}"#, 3.0),
-        // Extrapolated to the whole five minutes, by a part of a failure.
+        // Extrapolation to the whole five minutes adds a fraction of a failure.
         (r#"round(socktrace:socket_errors:increase5m{cause="reset_by_peer",family="ipv6"})"#, 3.0),
         (r#"round(socktrace:timeouts:increase5m{family="ipv4",state="SYN_SENT"})"#, 3.0),
         (r#"round(socktrace:sigpipe:increase5m{verdict="kills"})"#, 1.0),
@@ -72,7 +72,7 @@ pub(super) fn counts_and_alerts() -> Result<()> {
     }
     ensure_dashboard(&prometheus)?;
 
-    // Early, as what timed out counts for five minutes, and more has to follow within these.
+    // Started early, since timeouts count for five minutes, within which more have to follow.
     let going = Tracer::must_start(&["--no-stream", "--listen", "127.0.0.1:10055"])?;
     until_firing(&prometheus, &["SocktraceSigpipeKills localhost:10054"])?;
     prometheus.until_scraped(GOING)?;
@@ -87,7 +87,7 @@ pub(super) fn counts_and_alerts() -> Result<()> {
     Ok(())
 }
 
-/// Lets connections of a service time out, at the default number of retries.
+/// Makes connections of a service time out, with the default number of retries.
 fn time_out() -> Result<()> {
     let cut = Network::get()?.cut(Silence::Drop)?;
     for child in start_connecting(WEB, TIMEOUTS)? {
@@ -97,7 +97,7 @@ fn time_out() -> Result<()> {
     Ok(())
 }
 
-/// Lets processes of a service connect to where nobody answers while the network is cut.
+/// Makes processes of a service connect to an unused port while the network is cut.
 pub(super) fn start_connecting(cgroup: &str, count: usize) -> Result<Vec<Child>> {
     let nobody = Family::Ipv4.peer_port(NOBODY_LISTENS).to_string();
     let words = ["connect-in", &owner::make(cgroup)?, &nobody];
@@ -105,19 +105,19 @@ pub(super) fn start_connecting(cgroup: &str, count: usize) -> Result<Vec<Child>>
     (0..count).map(start).collect()
 }
 
-/// Waits until such a process has given up.
+/// Waits until such a process has timed out.
 pub(super) fn finish_timing_out(child: Child) -> Result<()> {
     socket::ensure_errno("connect", child::finish(child)?.errno()?, libc::ETIMEDOUT)
 }
 
-/// Checks the sum of all series that a query gives.
+/// Checks the sum of all series returned by a query.
 fn ensure_sum(prometheus: &Prometheus, query: &str, wanted: f64) -> Result<()> {
     let found: f64 = prometheus.query(query)?.iter().map(|sample| sample.value).sum();
     ensure!((found - wanted).abs() < 0.01, "{query} is {found}, not {wanted}");
     Ok(())
 }
 
-/// Name and instance of each alert that fires, in order.
+/// Name and instance of each firing alert, in order.
 fn firing(prometheus: &Prometheus) -> Result<Vec<String>> {
     let alerts = prometheus.query(r#"ALERTS{alertstate="firing"}"#)?;
     let label = |sample: &Sample, name: &str| sample.labels[name].as_str().map(str::to_owned);
@@ -129,7 +129,7 @@ fn firing(prometheus: &Prometheus) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Waits until just these alerts fire; meanwhile no others may, but those that end.
+/// Waits until exactly these alerts fire. In the meantime, no other may start to fire.
 fn until_firing(prometheus: &Prometheus, wanted: &[&str]) -> Result<()> {
     let before = firing(prometheus)?;
     let started = Instant::now();
@@ -147,7 +147,7 @@ fn until_firing(prometheus: &Prometheus, wanted: &[&str]) -> Result<()> {
     }
 }
 
-/// Asks all that the dashboard asks; each panel must have something to show, or be known not to.
+/// Runs all queries of the dashboard. Each panel must have data, or be known to be empty.
 fn ensure_dashboard(prometheus: &Prometheus) -> Result<()> {
     let queries = dashboard::queries(dashboard::HOUR).map_err(anyhow::Error::msg)?;
     let (mut shown, mut empty) = (BTreeSet::new(), BTreeSet::new());

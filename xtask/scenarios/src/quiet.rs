@@ -1,4 +1,4 @@
-//! What programs do every day and what is not a failure: socktrace must say nothing about it.
+//! Everyday behavior of programs that is not a failure: socktrace must not report it.
 
 use std::{
     fs::File,
@@ -24,7 +24,7 @@ const OFTEN: usize = 50;
 /// Nothing to report.
 const SILENCE: Vec<Expected> = Vec::new();
 
-/// A server that asks for connections before there are any.
+/// A server that calls accept before there are connections.
 pub(super) fn nonblocking_accept(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 8)?;
     listener.set_nonblocking(true)?;
@@ -58,7 +58,7 @@ pub(super) fn nonblocking_write(family: Family) -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// A read that waits no longer than the program allows.
+/// A read that times out as set by the program.
 pub(super) fn read_timeout(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     client.set_read_timeout(Some(Duration::from_millis(20)))?;
@@ -68,14 +68,14 @@ pub(super) fn read_timeout(family: Family) -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// A connect that does not wait, and connects on sockets that are connected or listen.
+/// A non-blocking connect, and connects on sockets that are connected or listening.
 pub(super) fn nonblocking_connect(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 8)?;
     let address = socket::local(&listener)?;
     let client = socket::stream(address)?;
     socket::start_connect(&client, address)?;
     ensure!(socket::finish_connect(&client)? == 0, "the connect fails");
-    // The first call after the handshake reports success, the next that it was reported already.
+    // The first call after the handshake reports success; the next fails, since that was already reported.
     client.connect(&address.into())?;
     for socket in [&client, &listener] {
         let errno = socket::errno("connect", socket.connect(&address.into()))?;
@@ -86,7 +86,7 @@ pub(super) fn nonblocking_connect(family: Family) -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// A connect that succeeds at the second SYN, and a program that asks meanwhile.
+/// A connect that succeeds with the second SYN, and a program that calls connect again in between.
 pub(super) fn slow_connect(family: Family) -> Result<Vec<Expected>> {
     let network = Network::get()?;
     let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
@@ -103,7 +103,7 @@ pub(super) fn slow_connect(family: Family) -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// Many questions and answers on a connection; either side closes it.
+/// Many questions and answers on a connection, which either side closes.
 pub(super) fn keep_alive(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 8)?;
     for client_closes in [true, false] {
@@ -116,7 +116,7 @@ pub(super) fn keep_alive(family: Family) -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// A pool of connections that rest for a long time and are closed by either side.
+/// A pool of connections that are idle for a long time and are closed by either side.
 pub(super) fn idle_pool(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 8)?;
     let pool = [(); 8].map(|()| Pair::through(&listener));
@@ -157,7 +157,7 @@ pub(super) fn shared_port(family: Family) -> Result<Vec<Expected>> {
 /// Calls that only show a program that its socket is not connected.
 pub(super) fn not_connected(family: Family) -> Result<Vec<Expected>> {
     let socket = socket::bound(family.loopback())?;
-    // The shutdown comes last, because it is done in spite of its errno.
+    // The shutdown comes last, because it takes effect despite its errno.
     let errnos = [
         socket::errno("getpeername", socket.peer_addr())?,
         socket::read_errno(&socket)?,
@@ -167,31 +167,31 @@ pub(super) fn not_connected(family: Family) -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// Calls on what is not a socket: nothing says what the program meant.
+/// Calls on a descriptor that is not a socket: the program's intention is unknown.
 pub(super) fn no_socket(family: Family) -> Result<Vec<Expected>> {
     let address = SockAddr::from(family.loopback());
     let file = File::open("/dev/null")?;
     for (descriptor, wanted) in [(file.as_raw_fd(), libc::ENOTSOCK), (-1, libc::EBADF)] {
         let size = address.len();
-        // SAFETY: the address is as long as that.
+        // SAFETY: the address has that length.
         let bound = unsafe { libc::bind(descriptor, address.as_ptr().cast(), size) };
         ensure_errno("bind", failed(bound)?, wanted)?;
         // SAFETY: takes numbers.
         let listens = unsafe { libc::listen(descriptor, 1) };
         ensure_errno("listen", failed(listens)?, wanted)?;
-        // SAFETY: no address is asked for.
+        // SAFETY: no address is requested.
         let accepted = unsafe { libc::accept(descriptor, ptr::null_mut(), ptr::null_mut()) };
         ensure_errno("accept", failed(accepted)?, wanted)?;
     }
     Ok(SILENCE)
 }
 
-/// The errno of a call of the C library that must have failed.
+/// Errno of a libc call that must have failed.
 fn failed(result: i32) -> Result<i32> {
     socket::errno("a call", if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) })
 }
 
-/// Closes one end, and the other when it has noticed.
+/// Closes one end, then the other once it has seen the end.
 fn close(first: Socket, second: Socket) -> Result<()> {
     drop(first);
     second.set_nonblocking(false)?;

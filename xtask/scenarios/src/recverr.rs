@@ -1,4 +1,4 @@
-//! Sockets that want to hear of ICMP errors at once.
+//! Sockets that request immediate reports of ICMP errors.
 
 use std::net::Shutdown;
 
@@ -15,13 +15,13 @@ use super::{
     socket::{self, Pair, ensure_errno},
 };
 
-/// Data is answered by ICMP host unreachable. The program hears of it, and the connection goes on.
+/// Data is answered by ICMP host unreachable. The program gets the errno, and the connection continues.
 pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     survived(family, &line, socket::read_errno, |_| Vec::new())
 }
 
-/// A write gets the errno. Where nothing reports it before, that is all there is.
+/// A write gets the errno. On kernels without the error report, this is the only line.
 pub(super) fn unreachable_by_write(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let written = b"question".len();
@@ -31,12 +31,12 @@ pub(super) fn unreachable_by_write(family: Family) -> Result<Vec<Expected>> {
         } else {
             Expected::failure(Cause::UnreachableReported, "write", errno, line.ends)
         };
-        // By the round-trip time of a first SYN, which may have waited for the network.
+        // Based on the round-trip time of a first SYN, which may have waited for the network.
         vec![reported.with("unacked_bytes", written).within("rto_ms", 200, 4_000)]
     })
 }
 
-/// Then the program shuts down sending, and sends: that has nothing to do with the message.
+/// Afterwards the program shuts down sending, and sends: this failure is unrelated to the ICMP message.
 pub(super) fn write_after_shutdown(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let mut expected = survived(family, &line, socket::read_errno, |_| Vec::new())?;
@@ -56,7 +56,7 @@ fn wait_and_write(client: &Socket) -> Result<i32> {
     socket::write_errno(client)
 }
 
-/// Data is answered by ICMP, which `get` reports, and gets through later.
+/// Data is answered by ICMP, whose errno `get` returns, and arrives later.
 fn survived(
     family: Family,
     line: &Line,

@@ -1,4 +1,4 @@
-//! Filters that change while a daemon runs: what is shown then, and what it says of the rest.
+//! Filters that change while a daemon runs: what is shown afterwards, and what is logged about the rest.
 
 use std::{fs, process::Command};
 
@@ -14,13 +14,13 @@ use super::{
     verify::sum,
 };
 
-/// The service that cannot connect.
+/// Service that fails to connect.
 const WEB: &str = "/system.slice/web.service";
 
 const RESET: &str = "reset_by_peer";
 const REFUSED: &str = "connect_refused";
 
-/// A daemon whose filters are in a file.
+/// A daemon with its filters in a file.
 struct Changing {
     tracer: Tracer,
     file: String,
@@ -35,7 +35,7 @@ impl Changing {
         Ok(Self { tracer: Tracer::run(command)?, file })
     }
 
-    /// Changes its filters, and waits until it logs this.
+    /// Changes the filters, and waits until the daemon logs `says`.
     fn change(&mut self, filters: &str, says: &str) -> Result<()> {
         write(&self.file, filters)?;
         self.tracer.signal(Signal::SIGHUP)?;
@@ -43,7 +43,7 @@ impl Changing {
         said.with_context(|| format!("it does not say {says:?}")).map(drop)
     }
 
-    /// Checks what it shows of a reset of this process and a refused connection of the service.
+    /// Checks what the daemon shows of a reset of this process and a refused connect of the service.
     fn shows(&self, causes: &[&str]) -> Result<()> {
         reset_one()?;
         owner::connect_refused(Family::Ipv6, WEB)?;
@@ -60,7 +60,7 @@ fn write(file: &str, filters: &str) -> Result<()> {
     Ok(fs::write(file, format!("output = \"json\"\n{filters}\n"))?)
 }
 
-/// What the daemon judges changes at once, narrower or wider.
+/// Filters evaluated by the daemon change at once, whether they become narrower or wider.
 pub(super) fn in_daemon() -> Result<()> {
     let mut daemon = Changing::start("daemon", "", &["--no-metrics"])?;
     daemon.shows(&[RESET, REFUSED])?;
@@ -80,7 +80,7 @@ pub(super) fn in_daemon() -> Result<()> {
     ensure!(said.contains("changed since the start: unit\n"), "{said}");
     ensure!(!said.contains("a restart makes") && !said.contains("restart to see them"), "{said}");
 
-    // A service, a cause or a path that is asked for at the start can be another one later.
+    // Service, cause and path filters set at the start can be changed later.
     let filters = "unit = 'web'\nerrno = 'ECONNREFUSED'";
     let mut daemon = Changing::start("learnt", filters, &["--no-metrics"])?;
     daemon.shows(&[REFUSED])?;
@@ -88,12 +88,13 @@ pub(super) fn in_daemon() -> Result<()> {
     daemon.shows(&[])?;
     daemon.change("cgroup = '/*'\nerrno = 'ECONNRESET'", "filters: ")?;
     daemon.shows(&[RESET])?;
-    // What is wrong changes nothing.
+    // An invalid value changes nothing.
     daemon.change("unit = 'a b'", "the configuration is not changed")?;
     daemon.shows(&[RESET])
 }
 
-/// Filters whose events the kernel side still drops after a reload are logged, with what needs a restart.
+/// Filters whose events the kernel side still drops after a reload are logged, with a note
+/// on what needs a restart.
 pub(super) fn in_kernel() -> Result<()> {
     let mut daemon = Changing::start("kernel", "local = '127.0.0.0/8'", &["--no-metrics"])?;
     daemon.shows(&[RESET])?;
@@ -111,7 +112,7 @@ pub(super) fn in_kernel() -> Result<()> {
     Ok(())
 }
 
-/// A flood whose events are all of one process passes as that does.
+/// A flood of events of a single process passes the filters if the process does.
 pub(super) fn of_floods() -> Result<()> {
     const FLOOD: u32 = 400;
     let args = ["--no-metrics", REPEAT_AFTER, "20"];
@@ -142,7 +143,7 @@ pub(super) fn of_floods() -> Result<()> {
     Ok(())
 }
 
-/// Counts that filters narrow are the kernel side's: these filters stay as they are.
+/// Filters that narrow counts are applied in the kernel and do not change without a restart.
 pub(super) fn of_counts() -> Result<()> {
     let args = ["--listen", "127.0.0.1:0", "--filter-metrics", NO_COLLAPSE];
     let mut daemon = Changing::start("counts", "local = '127.0.0.1'", &args)?;

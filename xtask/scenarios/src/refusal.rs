@@ -1,4 +1,4 @@
-//! Hosts that refuse tracing: each refusal has its own words and exit code.
+//! Hosts that refuse tracing: each refusal has its own message and exit code.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use super::{
     tracer::{PROGRAM, attach_args, daemon},
 };
 
-/// Numbers of capabilities, from `linux/capability.h`.
+/// Capability numbers, from `linux/capability.h`.
 const CAP_SYS_ADMIN: libc::c_ulong = 21;
 const CAP_SYS_RESOURCE: libc::c_ulong = 24;
 const CAP_PERFMON: libc::c_ulong = 38;
@@ -41,7 +41,7 @@ pub(super) fn missing_capability() -> Result<()> {
     expect(command, 11, &["missing CAP_PERFMON", "AmbientCapabilities"])
 }
 
-/// A kernel without type information.
+/// A kernel without BTF.
 pub(super) fn no_btf() -> Result<()> {
     let attach = attach_args().join(" ");
     let hide = format!("mount -t tmpfs none /sys/kernel/btf && exec {PROGRAM} {attach}");
@@ -50,14 +50,14 @@ pub(super) fn no_btf() -> Result<()> {
     expect(command, 12, &["no BTF", "CONFIG_DEBUG_INFO_BTF"])
 }
 
-/// Root of a user namespace that anybody can make.
+/// Root of a user namespace, which any user can create.
 pub(super) fn user_namespace() -> Result<()> {
     let mut command = Command::new("unshare");
     command.args(["-U", "-r", PROGRAM]).args(attach_args());
     expect(command, 11, &["user namespace", "on the host itself"])
 }
 
-/// A small locked-memory limit: fatal before 5.11, of no matter since.
+/// A small locked-memory limit: fatal before 5.11, irrelevant since.
 pub(super) fn memlock() -> Result<()> {
     let mut command = daemon(&["--no-metrics"]);
     without(&mut command, &[CAP_SYS_RESOURCE]);
@@ -80,7 +80,7 @@ pub(super) fn kprobes() -> Result<()> {
     expect(command, 19, &["refuses kprobes", "kernel.perf_event_paranoid, here 3", "CAP_SYS_ADMIN"])
 }
 
-/// Kprobes under lockdown=confidentiality, which is in force: asked for, or needed.
+/// Kprobes under an active lockdown=confidentiality: requested, or required.
 pub(super) fn locked_kprobes() -> Result<()> {
     let forbidden = "lockdown=confidentiality forbids kprobes";
     expect(daemon(&["--attach", "kprobe"]), 15, &[forbidden, "drop --attach kprobe"])?;
@@ -92,7 +92,7 @@ pub(super) fn locked_kprobes() -> Result<()> {
 fn without(command: &mut Command, capabilities: &'static [libc::c_ulong]) {
     let drop_all = move || {
         for &capability in capabilities {
-            // SAFETY: takes an integer and changes this process's bounding set only.
+            // SAFETY: takes an integer and changes only this process's bounding set.
             if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -103,7 +103,7 @@ fn without(command: &mut Command, capabilities: &'static [libc::c_ulong]) {
     unsafe { command.pre_exec(drop_all) };
 }
 
-/// Checks that the command ends with this code and says these words, and nothing raw.
+/// Checks that the command exits with this code and a message with these words, without raw errors.
 fn expect(mut command: Command, code: i32, words: &[&str]) -> Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -115,7 +115,7 @@ fn expect(mut command: Command, code: i32, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the command gets going.
+/// Checks that the command keeps running.
 fn expect_running(mut command: Command) -> Result<()> {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let started = Instant::now();

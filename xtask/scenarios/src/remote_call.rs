@@ -1,4 +1,4 @@
-//! System calls made within another process, by its debugger: what it may do is found out by doing it.
+//! System calls made in another process through ptrace: its restrictions are tested by trying.
 
 use std::{
     ffi::{c_long, c_void},
@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// An argument.
+/// An argument of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Argument<'a> {
     Number(i64),
@@ -25,29 +25,29 @@ pub(super) enum Argument<'a> {
     Bytes(&'a [u8]),
 }
 
-/// How far below the stack pointer bytes are put: nothing lives there but 128 bytes.
+/// Distance below the stack pointer at which bytes are placed: beyond the 128 bytes of the red zone.
 const BELOW: u64 = 4_096;
 
-/// Room for each of them.
+/// Room for each argument's bytes.
 const ROOM: u64 = 512;
 
 const WORD: usize = size_of::<c_long>();
 
-/// The instruction `syscall`.
+/// The `syscall` instruction.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
-/// How often it is looked for, and the time between.
+/// Number of attempts to stop the process in a system call, and the time between them.
 const LOOKS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A process that waits in a system call.
+/// A process stopped in a system call.
 pub(super) struct Caller {
     pid: Pid,
     saved: libc::user_regs_struct,
 }
 
 impl Caller {
-    /// Stops a process's first thread, once it waits in a system call.
+    /// Stops the first thread of a process once it waits in a system call.
     pub(super) fn stop(pid: u32) -> Result<Self> {
         let pid = Pid::from_raw(i32::try_from(pid)?);
         for _ in 0..LOOKS {
@@ -65,7 +65,7 @@ impl Caller {
         bail!("it does not wait in a system call")
     }
 
-    /// Makes a call. Returns what it returns: a negative number is an errno.
+    /// Makes a call and returns its result; a negative number is an errno.
     pub(super) fn call(&self, number: c_long, arguments: &[Argument<'_>]) -> Result<i64> {
         let mut values = [0_u64; 6];
         for ((value, argument), place) in values.iter_mut().zip(arguments).zip(0_u64..) {
@@ -80,7 +80,7 @@ impl Caller {
         }
         let [rdi, rsi, rdx, r10, r8, r9] = values;
         let rip = self.saved.rip - 2;
-        // No call is under way that the kernel might want to restart.
+        // Marks that the kernel has no interrupted call to restart.
         let orig_rax = u64::MAX;
         let rax = number.cast_unsigned();
         let regs =
@@ -106,7 +106,7 @@ impl Caller {
 }
 
 impl Drop for Caller {
-    /// Goes on as if nothing had been.
+    /// Restores the registers and lets the process continue.
     fn drop(&mut self) {
         let restored = ptrace::setregs(self.pid, self.saved);
         if let Err(error) = restored.and_then(|()| ptrace::detach(self.pid, None)) {

@@ -24,17 +24,17 @@ use super::{
     tcp_reset_has_segment,
 };
 
-/// Longer than the kernel's clock takes for a tick: what happens within one has no order.
+/// Longer than a tick of the kernel's clock: events within one tick have no order.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// How the kernel calls a close with `SO_LINGER` 0, an abort by somebody else, and the close of a
-/// listener with connections in its queue.
+/// The kernel's reset reason for a close with `SO_LINGER` 0, an abort by another process, and the
+/// close of a listener with connections in its queue.
 const ABORTED: &str = "tcp_state";
 
-/// How it calls a close before all was read.
+/// The kernel's reset reason for a close with unread data.
 const UNREAD: &str = "tcp_abort_on_close";
 
-/// The program that kills sockets.
+/// Program that kills sockets.
 const KILLING: &str = "ss";
 
 /// The peer closes with `SO_LINGER` 0 in the middle of a connection.
@@ -43,13 +43,13 @@ pub(super) fn by_peer(family: Family) -> Result<Vec<Expected>> {
     let ends = Ends::of_server(&server)?;
     socket::close_with_reset(client)?;
     let errno = socket::read_errno(&server)?;
-    // The errno is delivered once; then it is the end.
+    // The errno is returned once; after that, reads return the end.
     socket::read_end(&server)?;
     let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
     Ok(vec![failure.reset_here(ABORTED)])
 }
 
-/// The peer closes without having read all.
+/// The peer closes with unread data.
 pub(super) fn by_peer_with_unread_data(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -63,7 +63,7 @@ pub(super) fn by_peer_with_unread_data(family: Family) -> Result<Vec<Expected>> 
     ])
 }
 
-/// The peer answers and closes without having read all: the answer can still be read.
+/// The peer answers and closes with unread data: the answer can still be read.
 pub(super) fn by_peer_after_its_answer(family: Family) -> Result<Vec<Expected>> {
     const ANSWER: &[u8] = b"HTTP/1.1 413 Content Too Large\r\n\r\n";
 
@@ -82,7 +82,7 @@ pub(super) fn by_peer_after_its_answer(family: Family) -> Result<Vec<Expected>> 
     Ok(vec![failure, delivered.with("unread_bytes", ANSWER.len())])
 }
 
-/// The peer resets while a thread waits to write.
+/// The peer resets while a thread blocks in write.
 pub(super) fn by_peer_while_write_waits(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -98,17 +98,17 @@ pub(super) fn by_peer_while_write_waits(family: Family) -> Result<Vec<Expected>>
             .known_as(&["waiter"])
             .with("unsent_bytes", unsent)
             .within("probes", 0, 2)
-            // The window has been probed for most of the second without progress.
+            // The window was probed for most of the second without progress.
             .within("elapsed_ms", 500, 3_000)
             .reset_here(UNREAD),
         Expected::delivered(Cause::ResetByPeer, errno, ends).by(writer).within("probes", 0, 2),
     ])
 }
 
-/// The peer closes with data to send, as one socket more of that kind than this host allows.
+/// The peer closes with unsent data, which makes one orphan more than this host allows.
 pub(super) fn by_closing_one_too_many(family: Family) -> Result<Vec<Expected>> {
     const MAX_ORPHANS: &str = "/proc/sys/net/ipv4/tcp_max_orphans";
-    // They are counted ten times a second (`tcp_orphan_update`, since 5.16).
+    // Orphans are counted ten times a second (`tcp_orphan_update`, since 5.16).
     const COUNTED: Duration = Duration::from_millis(300);
     let first = Pair::new(family.loopback())?;
     socket::fill(&first.server)?;
@@ -121,11 +121,11 @@ pub(super) fn by_closing_one_too_many(family: Family) -> Result<Vec<Expected>> {
     fs::write(MAX_ORPHANS, "0")?;
     drop(server);
     fs::write(MAX_ORPHANS, before.trim())?;
-    // What came before can be read. The other connection ends in order.
+    // Data that arrived before can be read. The other connection ends in order.
     let errno = socket::errno("read", read_on(&client))?;
     read_on(&first.client)?;
     let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
-    // As much as fits into a buffer.
+    // Up to a full receive buffer.
     let failure = failure.within("unread_bytes", 1, 16 << 20).reset_here("tcp_abort_on_memory");
     Ok(vec![if names_reset_reasons() {
         failure.saying("beyond net.ipv4.tcp_max_orphans").advising("ss -s counts orphans")
@@ -141,7 +141,7 @@ fn read_on(mut socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// The peer resets while a thread waits to read.
+/// The peer resets while a thread blocks in read.
 pub(super) fn by_peer_while_read_waits(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -152,7 +152,7 @@ pub(super) fn by_peer_while_read_waits(family: Family) -> Result<Vec<Expected>> 
     Ok(vec![failure.by(reader).known_as(&["waiter"]).reset_here(ABORTED)])
 }
 
-/// The client resets its connection while it waits to be accepted. Accept succeeds.
+/// The client resets its connection while it is in the accept queue. Accept succeeds.
 pub(super) fn before_accept(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
@@ -169,7 +169,7 @@ pub(super) fn before_accept(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The same after the client had shut down its sending side: a read returns 0, a write fails.
+/// The same after the client has shut down sending: a read returns 0, and a write fails.
 pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
@@ -197,7 +197,7 @@ pub(super) fn before_accept_after_fin(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The listener is closed before it accepts: the failure is counted, and nobody gets it.
+/// The listener is closed before it accepts: the failure is counted, and no program gets it.
 pub(super) fn never_accepted(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
@@ -208,7 +208,7 @@ pub(super) fn never_accepted(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.unaccepted().reset_here(ABORTED)])
 }
 
-/// The peer has closed, this side writes on: the first write succeeds and brings the RST.
+/// The peer has closed, and this side keeps writing: the first write succeeds and causes the RST.
 pub(super) fn after_peer_close(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -227,7 +227,7 @@ pub(super) fn after_peer_close(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// A failure and its delivery after a write to a peer that has closed.
+/// Expected failure and delivery after a write to a peer that has closed.
 pub(super) fn written_on(errno: i32, ends: Ends, written: usize) -> [Expected; 2] {
     [
         Expected::failure(Cause::ResetAfterPeerClose, "write", errno, ends)
@@ -236,13 +236,13 @@ pub(super) fn written_on(errno: i32, ends: Ends, written: usize) -> [Expected; 2
     ]
 }
 
-/// The peer has shut down its sending side, and then resets.
+/// The peer has shut down sending, and then resets.
 pub(super) fn after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
     server.shutdown(Shutdown::Write)?;
     socket::read_end(&client)?;
-    // An acknowledgement that found no socket would be answered by an RST without a sender.
+    // An acknowledgment that found no socket would be answered with an RST without a sender.
     socket::until_end_taken(&server)?;
     socket::close_with_reset(server)?;
     socket::until_reset(&client)?;
@@ -254,8 +254,8 @@ pub(super) fn after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// A connection whose peer has read nothing of what it got, has shut down sending, and has closed. The
-/// end was read here.
+/// A connection whose peer has read none of the data, has shut down sending, and has closed. This
+/// end has read the FIN.
 pub(super) fn closed_unread(family: Family) -> Result<(Socket, Ends)> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -270,7 +270,7 @@ pub(super) fn closed_unread(family: Family) -> Result<(Socket, Ends)> {
     Ok((client, ends))
 }
 
-/// The peer closes so, and this side has written nothing since the FIN.
+/// The peer closes that way, and this side has written nothing since the FIN.
 pub(super) fn unread_after_peer_shutdown(family: Family) -> Result<Vec<Expected>> {
     let (client, ends) = closed_unread(family)?;
     let errno = socket::write_errno(&client)?;
@@ -283,7 +283,7 @@ pub(super) fn unread_after_peer_shutdown(family: Family) -> Result<Vec<Expected>
     ])
 }
 
-/// An RST after the peer's FIN that answers nothing.
+/// Expected report of an RST after the peer's FIN that does not answer any data.
 pub(super) fn half_closed(errno: i32, ends: Ends) -> Expected {
     let failure = Expected::failure(Cause::ResetByPeer, "write", errno, ends);
     failure.state("CLOSE_WAIT").flags(&["acked"])
@@ -294,12 +294,12 @@ fn delivered_half_closed(errno: i32, ends: Ends) -> Expected {
     delivered.state("CLOSE_WAIT").flags(&["delivery", "acked"]).sigpipe("none")
 }
 
-/// The server has closed at once, with nothing said.
+/// Expected report of a server that closed without sending anything.
 pub(super) fn greetingless(client: Ends) -> Expected {
     Expected::failure(Cause::PrematureEof, "read", 0, client).flags(&["no_data"])
 }
 
-/// This side has shut down both ways, the peer answers with RST.
+/// This side has shut down both directions, and the peer answers with an RST.
 pub(super) fn while_closing(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -312,7 +312,7 @@ pub(super) fn while_closing(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.reset_here(ABORTED)])
 }
 
-/// This side has shut down sending and waits for its answer, the peer sends RST.
+/// This side has shut down sending and waits for an answer, and the peer sends an RST.
 pub(super) fn by_peer_while_answer_is_due(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -327,7 +327,7 @@ pub(super) fn by_peer_while_answer_is_due(family: Family) -> Result<Vec<Expected
     Ok(vec![failure.state("FIN_WAIT2").flags(&["receiving"]).reset_here(ABORTED)])
 }
 
-/// This side has closed with data still on its way; the peer closes without reading it.
+/// This side has closed with data still in flight; the peer closes without reading it.
 pub(super) fn while_closing_orphan(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -343,7 +343,7 @@ pub(super) fn while_closing_orphan(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.within("elapsed_ms", 500, 3_000)])
 }
 
-/// The peer sends to a socket that was shut down: this kernel resets the connection.
+/// The peer sends to a socket that was shut down: the local kernel resets the connection.
 pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let (ours, theirs) = (Ends::of_client(&client)?, Ends::of_server(&server)?);
@@ -353,7 +353,7 @@ pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
     let errno = socket::read_errno(&client)?;
     socket::until_reset(&server)?;
     let their_errno = socket::write_errno(&server)?;
-    // Without the segment, the reset by data cannot be distinguished from one by RST.
+    // Without the segment, a reset by data cannot be distinguished from one by an RST.
     let cause =
         if tcp_reset_has_segment() { Cause::DataAfterShutdown } else { Cause::ResetWhileClosing };
     let [failure, delivered] = written_on(their_errno, theirs, written);
@@ -361,14 +361,14 @@ pub(super) fn data_after_shutdown(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![ended, failure, delivered.sigpipe("none")])
 }
 
-/// Killed from outside the program.
+/// The socket is killed by another program.
 pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let (ours, theirs) = (Ends::of_client(&client)?, Ends::of_server(&server)?);
     let killer = socket::kill(ours.local)?;
     let errno = socket::read_errno(&client)?;
     ensure_errno("read", errno, libc::ECONNABORTED)?;
-    // The peer gets the RST that goes out.
+    // The peer gets the resulting RST.
     let their_errno = socket::read_errno(&server)?;
     Ok(vec![
         Expected::failure(Cause::AbortedLocally, "read_or_write", errno, ours)
@@ -379,7 +379,7 @@ pub(super) fn aborted_locally(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The other host restarts while the network is down: it answers a retransmission with RST.
+/// The other host restarts while the network is down, and answers a retransmission with an RST.
 pub(super) fn after_retransmit(family: Family) -> Result<Vec<Expected>> {
     let Line { network, pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     socket::exchange(&client, &server)?;
@@ -393,18 +393,18 @@ pub(super) fn after_retransmit(family: Family) -> Result<Vec<Expected>> {
     drop(cut);
     let errno = socket::read_errno(&client)?;
     let failure = Expected::failure(Cause::ResetAfterRetransmit, "read_or_write", errno, ends);
-    // Timeouts of 200 ms and more double; the first is not counted.
+    // Timeouts start at 200 ms or more and double; the first is not counted.
     let failure = failure.lasted("elapsed_ms", written.elapsed(), written.elapsed());
     let failure = failure.within("retransmits", 1, 4).within("rto_ms", 400, 4_000);
     Ok(vec![failure.with("unacked_bytes", count)])
 }
 
-/// The other host restarts while the connection is idle: it answers the next data with RST.
+/// The other host restarts while the connection is idle, and answers the next data with an RST.
 pub(super) fn after_idle(family: Family) -> Result<Vec<Expected>> {
     idle(family, Cause::ResetAfterIdle, Duration::from_secs(40))
 }
 
-/// The same, found out by a keepalive probe.
+/// The same, detected by a keepalive probe.
 pub(super) fn after_idle_by_keepalive(family: Family) -> Result<Vec<Expected>> {
     let Line { pair: Pair { client, server }, ends, .. } = Line::new(family)?;
     client.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_mins(1)))?;
@@ -417,7 +417,7 @@ pub(super) fn after_idle_by_keepalive(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.lasted("silent_ms", answered.elapsed(), Duration::from_secs(1))])
 }
 
-/// The same after a pause that is no long silence.
+/// The same after a pause too short to count as idle.
 pub(super) fn after_short_idle(family: Family) -> Result<Vec<Expected>> {
     idle(family, Cause::ResetByPeer, Duration::from_secs(20))
 }

@@ -1,4 +1,4 @@
-//! Names of remote addresses, asked of a resolver by a daemon that has given up its privileges.
+//! Names of remote addresses, queried from a resolver by a daemon that has dropped its privileges.
 
 use std::{
     fs,
@@ -17,16 +17,16 @@ use super::{
 
 const CONFIGURATION: &str = "/etc/resolv.conf";
 
-/// The guest's other host, as a resolver is asked for it and as it answers.
+/// The guest's other host, as queried and as answered.
 const QUESTION: &[&str] = &["2", "0", "77", "10", "in-addr", "arpa"];
 const NAME: &[&str] = &["db1", "example"];
 
 const ARGS: &[&str] = &["--no-metrics", "--output", "json", "--resolve"];
 
-/// Longest time to wait for a question, and for a line with a name.
+/// Longest time to wait for a query, and for a line with a name.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A name comes into the stream, and without a resolver it says what it needs.
+/// Names appear in the stream. Without a resolver, the daemon reports what it needs.
 pub(super) fn names_remote_ends() -> Result<()> {
     let Err(refused) = Tracer::start(ARGS)? else { bail!("runs without {CONFIGURATION}") };
     ensure!(refused.stderr.contains(CONFIGURATION), "{}", refused.stderr);
@@ -36,7 +36,7 @@ pub(super) fn names_remote_ends() -> Result<()> {
     resolver.set_read_timeout(Some(PATIENCE))?;
     fs::write(CONFIGURATION, "nameserver 127.0.0.1\n")?;
     let tracer = Tracer::must_start(ARGS)?;
-    // Another resolver serves from now on, and then none: the last one stays in use.
+    // The resolver changes now, and is removed later: the last one remains in use.
     fs::write(CONFIGURATION, "nameserver 127.0.0.2\n")?;
 
     Network::get()?;
@@ -64,17 +64,17 @@ fn fail_to_connect() -> Result<()> {
     socket::ensure_errno("connect", socket::errno("connect", refused)?, nix::libc::ECONNREFUSED)
 }
 
-/// Answers one question, as in RFC 1035, 4.1.
+/// Answers one query, as in RFC 1035, 4.1.
 fn answer(resolver: &UdpSocket) -> Result<()> {
-    /// Length of the header, after which the question begins.
+    /// Length of the header, which the question follows.
     const HEADER: usize = 12;
-    /// It answers, and would ask others; no error.
+    /// A response, recursion desired and available, no error.
     const FLAGS: [u8; 2] = [0x81, 0x80];
     /// One question and one answer.
     const COUNTS: [u8; 8] = [0, 1, 0, 1, 0, 0, 0, 0];
     /// Type PTR, class IN.
     const KIND: [u8; 4] = [0, 12, 0, 1];
-    /// The name that stands right after the header.
+    /// Pointer to the name right after the header.
     const SAME_NAME: [u8; 2] = [0xc0, 12];
     const SECONDS: [u8; 4] = [0, 0, 0, 60];
 
@@ -91,7 +91,7 @@ fn answer(resolver: &UdpSocket) -> Result<()> {
     Ok(())
 }
 
-/// A name as it travels.
+/// A name in wire format.
 fn labels(name: &[&str]) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for label in name {

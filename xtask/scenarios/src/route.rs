@@ -14,13 +14,13 @@ use super::{
     socket::{self, Ends, Pair, ensure_errno},
 };
 
-/// Bind to an address and let connect choose the port.
+/// Bind to an address, and leave the choice of the port to connect.
 const IP_BIND_ADDRESS_NO_PORT: i32 = 24;
 
-/// As few ports as can be for connections.
+/// Range of local ports for connections.
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// A kind of route, and the errno that stands for it.
+/// A route type, and its errno.
 pub(super) type RouteKind = (&'static str, i32);
 
 pub(super) const UNREACHABLE: RouteKind = ("unreachable", libc::EHOSTUNREACH);
@@ -28,7 +28,7 @@ pub(super) const PROHIBIT: RouteKind = ("prohibit", libc::EACCES);
 pub(super) const BLACKHOLE: RouteKind = ("blackhole", libc::EINVAL);
 pub(super) const THROW: RouteKind = ("throw", libc::ENETUNREACH);
 
-/// A route that says no.
+/// A route whose type refuses the connect.
 pub(super) fn refused(family: Family, (kind, wanted): RouteKind) -> Result<Vec<Expected>> {
     Network::get()?;
     let target = family.elsewhere();
@@ -43,12 +43,12 @@ pub(super) fn refused(family: Family, (kind, wanted): RouteKind) -> Result<Vec<E
     Ok(expected.into_iter().map(|failure| failure.saying(reason)).collect())
 }
 
-/// A link-local address without the interface that it is behind.
+/// A link-local address without the interface that it belongs to.
 pub(super) fn without_scope(family: Family) -> Result<Vec<Expected>> {
     misuse(family, "[fe80::1]:80", libc::EINVAL, "fe80::1 was given without a scope")
 }
 
-/// An address of many hosts.
+/// A multicast address.
 pub(super) fn multicast(family: Family) -> Result<Vec<Expected>> {
     let target = if family == Family::Ipv4 { "224.0.0.1:80" } else { "[ff02::1]:80" };
     misuse(family, target, libc::ENETUNREACH, "is a multicast address")
@@ -73,7 +73,7 @@ pub(super) fn from_loopback(family: Family) -> Result<Vec<Expected>> {
         .collect())
 }
 
-/// A socket for IPv6 alone is to go to an IPv4-mapped address.
+/// An IPv6-only socket connects to an IPv4-mapped address.
 pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
     let client = socket::stream(family.loopback())?;
     client.set_only_v6(true)?;
@@ -88,13 +88,13 @@ pub(super) fn only_v6(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.saying("the socket is for IPv6 alone (IPV6_V6ONLY)")])
 }
 
-/// No route at all.
+/// No route.
 pub(super) fn none(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     connect(family, family.elsewhere(), libc::ENETUNREACH)
 }
 
-/// The same for a connect by a call that sends.
+/// No route for a connect by a sending call.
 pub(super) fn none_by_fast_open(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     let target = family.elsewhere();
@@ -108,7 +108,7 @@ pub(super) fn none_by_fast_open(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.flags(&["fast_open"])])
 }
 
-/// A connect to all hosts of the network at once.
+/// A connect to the network's broadcast address.
 pub(super) fn broadcast(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     connect(family, "10.77.0.255:9".parse()?, libc::ENETUNREACH)
@@ -127,7 +127,7 @@ fn connect_from(local: SocketAddr, target: SocketAddr, wanted: i32) -> Result<Ve
     Ok(vec![Expected::failure(cause, "connect", errno, ends)])
 }
 
-/// All ports for connections to one server are in use.
+/// All local ports for connections to one server are in use.
 pub(super) fn ports_used_up(family: Family) -> Result<Vec<Expected>> {
     network::on_lonely_host(|| {
         std::fs::write(PORT_RANGE, "50000 50001")?;
@@ -150,7 +150,7 @@ pub(super) fn ports_used_up(family: Family) -> Result<Vec<Expected>> {
     })
 }
 
-/// An IPv4 socket cannot go to an IPv6 address.
+/// An IPv4 socket connects to an IPv6 address.
 pub(super) fn other_family(family: Family) -> Result<Vec<Expected>> {
     let client: Socket = socket::bound(family.loopback())?;
     let target = Family::Ipv6.loopback();
@@ -162,7 +162,7 @@ pub(super) fn other_family(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.flags(&["malformed"]).saying(reason)])
 }
 
-/// A route to one host, taken away when dropped.
+/// A route to one host, removed when dropped.
 pub(super) struct Route {
     words: String,
 }

@@ -1,4 +1,4 @@
-//! What a daemon that has attached may do, and what not: found out from inside.
+//! Permissions of an attached daemon, tested from inside.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use super::{
     tracer::{Tracer, daemon},
 };
 
-/// The user that it becomes where packages have made none.
+/// User that the daemon becomes where packages have not created one.
 const NOBODY: u32 = 65_534;
 
 const EPERM: i64 = -1;
@@ -28,7 +28,7 @@ const ENOTTY: i64 = -25;
 
 /// Expected result of a call.
 enum Expected {
-    /// This errno, negative.
+    /// A negative errno.
     Error(i64),
     Success,
 }
@@ -36,11 +36,11 @@ use Expected::{Error, Success};
 
 type Try<'a> = (&'a str, libc::c_long, Vec<Argument<'a>>, Expected);
 
-/// Root's file, which nobody needs.
+/// A file of root that the daemon does not need.
 const SECRET: &str = "/root/secret";
 const SECRET_C: &[u8] = b"/root/secret\0";
 
-/// What no daemon may do, and what each one may.
+/// Calls that no daemon may make, and calls that every daemon may make.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn of_all(own: i64) -> Vec<Try<'static>> {
     let at = Number(libc::AT_FDCWD.into());
@@ -212,7 +212,7 @@ fn make_secret() -> Result<()> {
     Ok(fs::set_permissions(SECRET, fs::Permissions::from_mode(0o600))?)
 }
 
-/// Each forbidden thing is tried, and each allowed one; it works after that.
+/// Tries each forbidden call and each allowed one. The daemon works afterwards.
 pub(super) fn from_inside() -> Result<()> {
     make_secret()?;
     let tracer = Tracer::run(daemon(&["--output", "json", "--listen", "127.0.0.1:0"]))?;
@@ -223,7 +223,8 @@ pub(super) fn from_inside() -> Result<()> {
     let mut tries = of_all(own);
     tries.push(("open a socket of the Internet", libc::SYS_socket, inet, Error(EPERM)));
     if has_landlock() {
-        // It may read root's files, as those of container runtimes.
+        // The daemon can read root's files, for those of container runtimes; only
+        // Landlock denies the others.
         let read = vec![at, Bytes(SECRET_C), Number(0)];
         tries.push(("read a file of root", libc::SYS_openat, read, Error(EACCES)));
     }
@@ -234,7 +235,7 @@ pub(super) fn from_inside() -> Result<()> {
     Ok(())
 }
 
-/// Outputs need more, and get that alone.
+/// Outputs need more permissions, and get only those.
 pub(super) fn with_outputs() -> Result<()> {
     make_secret()?;
     let directory = Path::new("/run/sandbox");
@@ -256,7 +257,7 @@ pub(super) fn with_outputs() -> Result<()> {
     let number = |number: libc::c_int| Number(number.into());
     let make_file = number(libc::O_WRONLY | libc::O_CREAT);
     let mut tries = of_all(tracer.pid().into());
-    // With a history files are written: which ones is left to users and to Landlock.
+    // With a history, files are written. Which ones is restricted only by file permissions and Landlock.
     let by_arguments =
         ["write a file", "make a file", "shorten a file", "remove a file", "rename a file"];
     tries.retain(|(what, ..)| !by_arguments.contains(what));
@@ -300,7 +301,7 @@ pub(super) fn with_outputs() -> Result<()> {
     reports_a_reset(&tracer)
 }
 
-/// Tries calls, and compares what they return.
+/// Tries calls, and compares their results.
 fn make(tracer: &Tracer, tries: &[Try<'_>]) -> Result<()> {
     let caller = Caller::stop(tracer.pid())?;
     let mut wrong = Vec::new();
@@ -318,7 +319,7 @@ fn make(tracer: &Tracer, tries: &[Try<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// It has left root, root's groups, and is hidden from its own user.
+/// Checks that the daemon has dropped root and root's groups, and is hidden from its own user.
 fn is_nobody(tracer: &Tracer) -> Result<()> {
     let process = format!("/proc/{}", tracer.pid());
     let status = fs::read_to_string(format!("{process}/status"))?;
@@ -330,15 +331,15 @@ fn is_nobody(tracer: &Tracer) -> Result<()> {
         let found = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         ensure!(found.map(str::trim) == Some(&expected), "{name} is {found:?}");
     }
-    // Files of a process that may not be dumped are root's (`task_dump_owner` in `fs/proc/base.c`).
+    // Files of an undumpable process belong to root (`task_dump_owner` in `fs/proc/base.c`).
     ensure!(fs::metadata(format!("{process}/status"))?.uid() == 0, "it may be dumped");
     Ok(())
 }
 
-/// Whether this kernel restricts files.
+/// Whether this kernel has Landlock.
 fn has_landlock() -> bool {
     let version = 1;
-    // SAFETY: it takes numbers alone, and returns one.
+    // SAFETY: takes only numbers and a null pointer, and returns a number.
     let found = unsafe {
         libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, version)
     };

@@ -1,4 +1,4 @@
-//! What a scenario is.
+//! Scenarios: their kind, boot and scope.
 
 use anyhow::Result;
 use xtask_common::scope::Scope;
@@ -14,7 +14,7 @@ pub(super) enum BootKind {
     Smp,
     /// One processor whose idle time is skipped: timeouts of minutes pass in a second.
     Icount,
-    /// As [`Self::Smp`], with four processors and without IPv6; in the end the kernel is locked down.
+    /// As [`Self::Smp`], with four processors and without IPv6; at the end, the kernel is locked down.
     Odd,
     /// As [`Self::Icount`], with Prometheus in the guest.
     Scrape,
@@ -28,7 +28,7 @@ impl BootKind {
     pub(super) const ALL: [Self; 6] =
         [Self::Smp, Self::Icount, Self::Odd, Self::Scrape, Self::System, Self::Container];
 
-    /// Its name in options.
+    /// Name in options.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Smp => "smp",
@@ -44,9 +44,9 @@ impl BootKind {
 /// Kind of a scenario.
 #[derive(Clone, Copy)]
 pub(super) enum Act {
-    /// Makes sockets fail and returns what the program got, to compare with what the tracer reports.
+    /// Makes sockets fail and returns what the program got, for comparison with the tracer's reports.
     Fail(fn(Family) -> Result<Vec<Expected>>, Family),
-    /// Looks at the daemon itself, with daemons of its own.
+    /// Checks the daemon itself, with daemons of its own.
     Check(fn() -> Result<()>),
 }
 
@@ -54,18 +54,18 @@ pub(super) enum Act {
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) boot: BootKind,
-    /// The smallest part of the catalogue that it belongs to.
+    /// Smallest part of the catalogue that includes the scenario.
     pub(super) scope: Scope,
     pub(super) act: Act,
-    /// What of it kprobes cannot report.
+    /// The cause that kprobes cannot report, if any.
     pub(super) hidden: Option<KprobeLimitation>,
-    /// Events that may still come after its last call, and would be one report too many: a time of quiet has
-    /// to show that nothing does.
+    /// Why events may still arrive after the last call, each one a superfluous report. A quiet
+    /// period has to show that none does.
     pub(super) late: Option<&'static str>,
 }
 
 impl Scenario {
-    /// Makes its failures, whatever is reported about them.
+    /// Makes the scenario's failures, whatever is reported about them.
     pub(super) fn make(&self) -> Result<()> {
         match self.act {
             Act::Fail(fail, family) => fail(family).map(drop),

@@ -1,4 +1,4 @@
-//! A real Prometheus with the configuration and the rules that users get, and what it is asked.
+//! A real Prometheus with the configuration and rules shipped to users, and its HTTP API.
 
 use std::{
     fmt::Write as _,
@@ -16,13 +16,13 @@ use serde_json::Value;
 const CONFIGURATION: &str = include_str!("../../../deploy/prometheus/prometheus.yml");
 const RULES: &str = include_str!("../../../deploy/prometheus/socktrace.rules.yml");
 
-/// Where it lives; the directory is made at the start.
+/// Data directory of Prometheus, created at the start.
 const DIRECTORY: &str = "/run/prometheus";
 
-/// The daemon that the configuration names: the one at the default address.
+/// The daemon in the shipped configuration, at the default address.
 pub(super) const TARGET: &str = "localhost:10054";
 
-/// Longest time until it answers, in the guest's time.
+/// Longest time until Prometheus answers, in the guest's time.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running Prometheus. Killed when dropped.
@@ -32,7 +32,7 @@ pub(super) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it and waits until it is ready. It scrapes [`TARGET`], and another daemon if asked to.
+    /// Starts Prometheus and waits until it is ready. It scrapes [`TARGET`], and `another` daemon if given.
     pub(super) fn start(another: Option<&str>) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], 9090));
         fs::create_dir_all(DIRECTORY)?;
@@ -59,13 +59,13 @@ impl Prometheus {
         Ok(prometheus)
     }
 
-    /// Waits until it has scraped a daemon.
+    /// Waits until Prometheus has scraped a daemon.
     pub(super) fn until_scraped(&self, target: &str) -> Result<()> {
         let up = format!(r#"up{{job="socktrace",instance="{target}"}} == 1"#);
         until("does not scrape", || Ok(!self.query(&up)?.is_empty()))
     }
 
-    /// The samples that a query gives now.
+    /// Current samples of a query.
     pub(super) fn query(&self, query: &str) -> Result<Vec<Sample>> {
         let data = self.data(&format!("query?query={}", escaped(query)))?;
         let result = data["result"].as_array().with_context(|| format!("{data}"))?;
@@ -76,24 +76,24 @@ impl Prometheus {
         samples.collect::<Option<_>>().with_context(|| format!("{query}: {data}"))
     }
 
-    /// What a query gives at a time, in seconds since 1970.
+    /// Result of a query at a time, in seconds since 1970.
     pub(super) fn at(&self, query: &str, time: u64) -> Result<Value> {
         self.data(&format!("query?query={}&time={time}", escaped(query)))
     }
 
-    /// What a query gives over a range of times, all in seconds.
+    /// Result of a query over a range of times, all in seconds.
     pub(super) fn over(&self, query: &str, from: u64, to: u64, step: u64) -> Result<Value> {
         let query = escaped(query);
         self.data(&format!("query_range?query={query}&start={from}&end={to}&step={step}"))
     }
 
-    /// The data of an answer.
+    /// Data of a response.
     fn data(&self, question: &str) -> Result<Value> {
         let mut answer: Value = serde_json::from_str(&self.get(&format!("/api/v1/{question}"))?)?;
         Ok(answer["data"].take())
     }
 
-    /// A page, by HTTP 1.0, whose answers come in one piece.
+    /// Fetches a page by HTTP 1.0, whose responses are not chunked.
     fn get(&self, path: &str) -> Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
@@ -107,13 +107,13 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // Both fail when it has ended already.
+        // Both fail if Prometheus has already exited.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Waits until something is so of Prometheus; the problem is what to say if it never is.
+/// Waits until a condition of Prometheus holds; `problem` is the message if it never does.
 fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
     let started = Instant::now();
     while !is_done()? {
@@ -126,14 +126,14 @@ fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-/// A series at one time.
+/// A sample of a series.
 #[derive(Debug)]
 pub(super) struct Sample {
     pub(super) labels: Value,
     pub(super) value: f64,
 }
 
-/// A query as a part of an address.
+/// Percent-encodes a query.
 fn escaped(query: &str) -> String {
     query.bytes().fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.

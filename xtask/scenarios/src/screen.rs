@@ -1,4 +1,4 @@
-//! A real terminal with a person before it: tmux, whose keys are sent and whose screen is read.
+//! A real terminal, run by tmux: keys are sent to it, and its screen is read.
 
 use std::{
     fs,
@@ -10,18 +10,18 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Longest time to wait for something to be shown: generous, as the guest is an emulated machine.
+/// Longest time to wait for output: generous, as the guest is an emulated machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A shell on a terminal. Gone when dropped.
+/// A shell on a terminal, which ends when dropped.
 pub(super) struct Terminal {
     socket: String,
 }
 
 impl Terminal {
-    /// A terminal of this size, for this user and group.
+    /// Opens a terminal of this size, for this user and group.
     pub(super) fn open(
         name: &str,
         columns: u16,
@@ -29,7 +29,7 @@ impl Terminal {
         (uid, gid): (u32, u32),
     ) -> Result<Self> {
         let directory = format!("/tmp/terminal-{name}");
-        // Of a run before.
+        // Left by an earlier run.
         drop(fs::remove_dir_all(&directory));
         fs::create_dir(&directory)?;
         chown(&directory, Some(uid), Some(gid))?;
@@ -55,7 +55,7 @@ impl Terminal {
         output(self.command().args(args))
     }
 
-    /// Types a text as it is.
+    /// Types a text literally.
     pub(super) fn text(&self, text: &str) -> Result<()> {
         self.run(&["send-keys", "-l", text]).map(drop)
     }
@@ -89,7 +89,7 @@ impl Terminal {
         Ok(sequences.flat_map(|codes| codes.split(';')).any(is_color))
     }
 
-    /// Waits until the screen shows something.
+    /// Waits until the screen meets a condition.
     pub(super) fn wait(&self, what: &str, is_it: impl Fn(&str) -> bool) -> Result<String> {
         let began = Instant::now();
         loop {
@@ -102,15 +102,15 @@ impl Terminal {
         }
     }
 
-    /// Waits until the screen shows all of these.
+    /// Waits until the screen shows all of these parts.
     pub(super) fn expect(&self, parts: &[&str]) -> Result<String> {
         self.wait(&format!("{parts:?}"), |screen| parts.iter().all(|part| screen.contains(part)))
     }
 
-    /// Requires that a program has ended with this code, and left the terminal as it should be.
+    /// Requires that a program has exited with this code and left the terminal in a sane state.
     pub(super) fn expect_sane(&self, code: i32) -> Result<()> {
         let is_prompt = |screen: &str| screen.trim_end().ends_with("ready>");
-        // What is typed before would go to the program.
+        // Keys sent earlier would go to the program.
         self.wait("a prompt", is_prompt)?;
         self.enter("echo code $?; stty -a")?;
         let screen =
@@ -128,7 +128,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The server may have ended already.
         drop(self.run(&["kill-server"]));
     }
 }

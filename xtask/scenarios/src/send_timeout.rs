@@ -1,4 +1,4 @@
-//! Calls that wait no longer than the program allows (`SO_SNDTIMEO`).
+//! Calls that time out as set by the program (`SO_SNDTIMEO`).
 
 use std::{
     fs::File,
@@ -26,24 +26,24 @@ use super::{
     timeout::{LATE, READ_OR_WRITE},
 };
 
-/// The limit of those that do not wait for timers, in milliseconds: a whole number of ticks.
+/// Timeout of calls that do not wait for timers, in milliseconds: a whole number of ticks.
 const LIMIT: u64 = 20;
 
-/// More than the buffers of both ends take.
+/// More than the buffers of both ends hold.
 const TOO_MUCH: usize = 32 << 20;
 
-/// More than any time that a scenario takes, in milliseconds.
+/// More than any scenario takes, in milliseconds.
 const LONG: u64 = 120_000;
 
-/// More than what waits in any buffer.
+/// More than any buffer holds, in bytes.
 const MUCH: u64 = TOO_MUCH as u64;
 
 fn limit(socket: &Socket, ms: u64) -> Result<()> {
     Ok(socket.set_write_timeout(Some(Duration::from_millis(ms)))?)
 }
 
-/// The peer does not read: a write that may wait does so for as long as it may, and others not at all.
-/// Later the connection is reset, which is a failure of its own.
+/// The peer does not read: a blocking write times out, and non-blocking ones return at once. The
+/// later reset of the connection is a separate failure.
 pub(super) fn closed_window(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -74,14 +74,14 @@ pub(super) fn closed_window(family: Family) -> Result<Vec<Expected>> {
     Ok(reported)
 }
 
-/// The closed window is probed meanwhile; since 6.18 the peer also drops what it had offered room for, and
-/// that is sent again.
+/// The closed window is probed in the meantime. Since 6.18, the peer also drops data for which it
+/// had advertised a window, and that data is retransmitted.
 fn probed(failure: Expected) -> Expected {
     let failure = failure.within("probes", 0, 2).within("elapsed_ms", 0, LONG);
     failure.within("unacked_bytes", 0, MUCH).within("rto_ms", 200, 10_000)
 }
 
-/// Nothing comes through any more. When the connection is given up, that is a failure of its own.
+/// Nothing gets through any more. Giving up the connection is a separate failure.
 pub(super) fn cut(family: Family) -> Result<Vec<Expected>> {
     const LIMIT: u64 = 2_000;
     const USER_TIMEOUT: u64 = 20_000;
@@ -91,7 +91,7 @@ pub(super) fn cut(family: Family) -> Result<Vec<Expected>> {
     limit(client, LIMIT)?;
     client.set_tcp_user_timeout(Some(Duration::from_millis(USER_TIMEOUT)))?;
     let cut = line.network.cut(Silence::Drop)?;
-    // Each takes a part, until there is no room for any.
+    // Each write takes effect in part, until nothing fits.
     let errno = iter::repeat_with(|| send(client)).find_map(Result::err);
     let errno = errno.and_then(|error| error.raw_os_error()).context("no errno")?;
     ensure_errno("write", errno, libc::EAGAIN)?;
@@ -110,7 +110,7 @@ pub(super) fn cut(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure, given_up.known_as(&["waiter"])])
 }
 
-/// Writes that end when their time is over, after some of it was taken: no errno.
+/// Writes that time out after part of the data was taken: no errno.
 pub(super) fn in_parts(family: Family) -> Result<Vec<Expected>> {
     let writes: [fn(&Socket) -> io::Result<usize>; 2] = [send, sendfile];
     for write in writes {
@@ -134,13 +134,13 @@ fn send(socket: &Socket) -> io::Result<usize> {
 fn sendfile(socket: &Socket) -> io::Result<usize> {
     let file = File::from(memfd_create("file", MFdFlags::empty())?);
     file.set_len(TOO_MUCH as u64)?;
-    // SAFETY: takes numbers, and no offset.
+    // SAFETY: takes numbers and a null offset.
     let sent =
         unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), ptr::null_mut(), TOO_MUCH) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Nobody answers: connect waits for as long as it may, the next connect too, and so does a write.
+/// The peer is silent: connect times out, and so do the next connect and a write.
 pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     limit(&client, LIMIT)?;
@@ -169,7 +169,7 @@ fn unanswered(call: &'static str, errno: i32, ends: Ends) -> Expected {
         .saying(format!("1 SYN unanswered within SO_SNDTIMEO ({LIMIT} ms); the attempt goes on"))
 }
 
-/// A call that sends is to connect.
+/// A sending call that connects.
 pub(super) fn fast_open(family: Family) -> Result<Vec<Expected>> {
     let UnansweredConnect { client, target, ends, cut } = UnansweredConnect::new(family)?;
     limit(&client, LIMIT)?;
@@ -182,7 +182,7 @@ pub(super) fn fast_open(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![unanswered("write", errno, ends).flags(&["fast_open"]), cancellation(ends)])
 }
 
-/// The attempt goes on without the call, until the kernel gives it up.
+/// The attempt continues after the call, until the kernel gives it up.
 pub(super) fn connect_goes_on(family: Family) -> Result<Vec<Expected>> {
     const LIMIT: u64 = 1_500;
 

@@ -1,5 +1,4 @@
-//! RSTs that this host sends: for each reason, what the sender says, and that the other end calls the
-//! connection the same.
+//! RSTs that this host sends: the sender's report for each reason, and the other end's matching report.
 
 use std::{
     fs,
@@ -22,32 +21,32 @@ use super::{
     verify::{Metrics, sum},
 };
 
-/// What the sender of an RST has to say.
+/// Expected report of a sent RST.
 struct Sent {
     because: &'static str,
     answered_by: Option<&'static str>,
-    /// From where it sends to where.
+    /// Sender and receiver.
     ends: Ends,
-    /// Whether this process sends it; else nobody is known.
+    /// Whether this process sends it; otherwise no process is known.
     is_ours: bool,
-    /// Whether the connection has a name, which the other end knows too.
+    /// Whether the connection has an ID, which the other end reports too.
     has_flow: bool,
 }
 
 impl Sent {
-    /// This process closes a connection, or dissolves it.
+    /// This process closes or dissolves a connection.
     fn by_us(because: &'static str, ends: Ends) -> Self {
         Self { because, answered_by: None, ends, is_ours: true, has_flow: true }
     }
 
-    /// A segment is answered where no connection is known.
+    /// A segment that matches no connection is answered.
     fn by_nobody(because: &'static str, answered_by: &'static str, ends: Ends) -> Self {
         let answered_by = Some(answered_by);
         Self { because, answered_by, ends, is_ours: false, has_flow: false }
     }
 }
 
-/// The cases, each of which makes one RST.
+/// Cases, each of which makes one RST.
 const CASES: [fn(Family) -> Result<Sent>; 13] = [
     cookie,
     urgent,
@@ -89,7 +88,7 @@ pub(super) fn reset_sent() -> Result<()> {
         let of = |metrics: &Metrics| sum(metrics, &series);
         let wanted: f64 = counted.iter().filter(|counted| **counted == kind).map(|_| 1.0).sum();
         let more = of(&after) - of(&before) - wanted;
-        // Sentinels are refused too.
+        // Sentinels are refused too, which adds RSTs without a socket.
         let is_right = if kind == "none" { more > -0.5 } else { more.abs() < 0.5 };
         ensure!(is_right, "{more} more were counted than {wanted} that were sent by {kind}");
     }
@@ -147,7 +146,7 @@ fn linger_zero(family: Family) -> Result<Sent> {
     Ok(Sent::by_us("linger_zero", ends))
 }
 
-/// A connection of which the server had kept nothing until the handshake was over.
+/// A connection for which the server kept no state until the handshake was complete.
 fn cookie(family: Family) -> Result<Sent> {
     const SWITCH: &str = "/proc/sys/net/ipv4/tcp_syncookies";
 
@@ -158,7 +157,7 @@ fn cookie(family: Family) -> Result<Sent> {
     sent
 }
 
-/// A byte out of band has a number as any other.
+/// A byte of urgent data has a sequence number like any other.
 fn urgent(family: Family) -> Result<Sent> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -188,7 +187,7 @@ fn dissolved(family: Family) -> Result<Sent> {
     Ok(Sent::by_us("dissolved", ends))
 }
 
-/// Closed, and the peer is given no time to close too.
+/// The server closes, and leaves the peer no time to close too.
 fn linger2(family: Family) -> Result<Sent> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -196,12 +195,12 @@ fn linger2(family: Family) -> Result<Sent> {
     drop(server);
     socket::until_closed(&client)?;
     let sent = Sent::by_us("orphan_timeout", ends);
-    // The socket ends right before, and with it what is known of it, where sockets have no cookies.
+    // The socket ends just before, and where sockets have no cookies, its record with it.
     let is_known = series() != "5.10" && !uses_kprobes();
     Ok(Sent { is_ours: is_known, has_flow: is_known, ..sent })
 }
 
-/// By somebody else: whose socket it is stays who is named.
+/// Killed by another process; the owner of the socket is still named.
 fn killed(family: Family) -> Result<Sent> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -242,8 +241,8 @@ fn data_after_close(family: Family) -> Result<Sent> {
     Ok(Sent { answered_by: Some("full"), ..sent })
 }
 
-/// The queue is full when a handshake ends that has waited for data. The one that fills it had no room as
-/// a request, was answered by a cookie, and so has ended before.
+/// The queue is full when a handshake completes that was deferred until data. The connection that fills
+/// the queue had no room as a request, was answered with a cookie, and has therefore completed first.
 fn overflow(family: Family) -> Result<Sent> {
     const SWITCH: &str = "/proc/sys/net/ipv4/tcp_abort_on_overflow";
 
@@ -258,17 +257,17 @@ fn overflow(family: Family) -> Result<Sent> {
     let is_reset = socket::until_closed(&first);
     fs::write(SWITCH, "0")?;
     is_reset?;
-    // An orderly end.
+    // An orderly close.
     let (accepted, _) = listener.accept()?;
     drop(second);
     socket::read_end(&accepted)?;
-    // Which of the two it was, only the kernel's reason says.
+    // Only the kernel's reset reason distinguishes the two.
     let kind = if names_reset_reasons() { "request" } else { "listener" };
     let sent = Sent::by_nobody(kind, kind, ends);
     Ok(Sent { is_ours: true, ..sent })
 }
 
-/// An acknowledgement comes to a listener that has sent nothing, made by hand.
+/// A crafted acknowledgment arrives at a listener that has sent nothing.
 fn stray(family: Family) -> Result<Sent> {
     let listener = socket::listener(family.loopback(), 1)?;
     let address = socket::local(&listener)?;
@@ -290,7 +289,7 @@ fn stray(family: Family) -> Result<Sent> {
     Ok(Sent { is_ours: true, ..sent })
 }
 
-/// Of a segment that an address sends to itself (RFC 9293, section 3.1).
+/// Checksum of a segment that an address sends to itself (RFC 9293, section 3.1).
 fn checksum(ip: IpAddr, segment: &[u8]) -> u16 {
     let octets = match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),

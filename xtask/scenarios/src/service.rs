@@ -1,4 +1,4 @@
-//! The daemon as a service: its manager, its configuration, the privileges that it keeps.
+//! The daemon as a service: its manager, its configuration, and the privileges that it keeps.
 
 use std::{
     fs::{self, File},
@@ -26,11 +26,10 @@ use super::{
     tracer::{PROGRAM, Tracer, daemon},
 };
 
-/// Longest time for a word to the manager.
+/// Longest time to wait for a message to the manager.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The manager learns when it is ready, that it lives, that it reads its configuration again, and
-/// that it ends.
+/// The manager is notified when the daemon is ready, alive, reloading its configuration, and stopping.
 pub(super) fn manager() -> Result<()> {
     let directory = Path::new("/run/manager");
     fs::create_dir_all(directory)?;
@@ -60,7 +59,7 @@ pub(super) fn manager() -> Result<()> {
     ensure!(heading.starts_with("TIME "), "{heading}");
     ensure!(line.contains("ECONNRESET   reset_by_peer"), "{line}");
 
-    // What cannot be read leaves things as they are.
+    // An unreadable configuration changes nothing.
     fs::write(&config, "outptu = \"json\"\n")?;
     tracer.signal(Signal::SIGHUP)?;
     manager.wait_for("RELOADING=1")?;
@@ -76,14 +75,14 @@ pub(super) fn manager() -> Result<()> {
     Ok(())
 }
 
-/// With the journal at its stderr, the daemon's words come with priorities and fields: of a daemon
-/// that runs, of one that is refused and of one that is not configured well.
+/// If stderr is the journal, messages have priorities and fields: from a running daemon, from one
+/// that is refused, and from one with an invalid configuration.
 pub(super) fn journal() -> Result<()> {
     const SOCKET: &str = "/run/systemd/journal/socket";
     let socket = Path::new(SOCKET);
     fs::create_dir_all(socket.parent().context("no directory")?)?;
     let journal = Manager::listen(socket)?;
-    // As the journal's own: for everybody.
+    // Writable for all, like the journal's own socket.
     fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
     let stderr = File::create("/run/journal-stream")?;
     let connected = |args: &[&str]| -> Result<Command> {
@@ -104,7 +103,7 @@ pub(super) fn journal() -> Result<()> {
     let mut running = connected(&["--listen", "127.0.0.1:0"])?.spawn()?;
     says("; hooks: ", &["PRIORITY=5\n", "SOCKTRACE_HOOKS\n"])?;
     says("metrics: ", &["PRIORITY=5\n", "SOCKTRACE_URL\n"])?;
-    // From within its sandbox.
+    // Sent from within the daemon's sandbox.
     kill(Pid::from_raw(running.id().try_into()?), Signal::SIGTERM)?;
     says("no failures", &["PRIORITY=5\n"])?;
     ensure!(running.wait()?.success(), "it ended badly");
@@ -118,7 +117,7 @@ pub(super) fn journal() -> Result<()> {
     Ok(fs::remove_file(socket)?)
 }
 
-/// The socket of a service manager, or of the journal.
+/// Socket of a service manager, or of the journal.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -132,7 +131,7 @@ impl Manager {
         Ok(Self(socket))
     }
 
-    /// The next message with this word.
+    /// Waits for the next message that contains `word`.
     fn wait_for(&self, word: &str) -> Result<String> {
         let mut bytes = [0; 8192];
         loop {
@@ -145,8 +144,8 @@ impl Manager {
     }
 }
 
-/// What is wrong is named with its line, and ends the daemon with 2; what is right is printed with
-/// its source.
+/// An invalid setting is reported with its line, and exits with 2. Valid settings are
+/// printed with their sources.
 pub(super) fn configuration() -> Result<()> {
     let path = "/run/socktrace.toml";
     let run = |text: &str, args: &[&str]| -> Result<(Option<i32>, String)> {
@@ -178,8 +177,8 @@ pub(super) fn configuration() -> Result<()> {
     Ok(())
 }
 
-/// Once it is ready it has no capability but to find cgroups and, before 5.19, to use its maps; a
-/// filter of system calls is in force, and it works.
+/// Once ready, the daemon has no capability except to find cgroups and, before 5.19, to use its
+/// maps. A seccomp filter is active, and the daemon works.
 pub(super) fn sandbox() -> Result<()> {
     let args = ["--output", "json", "--listen", "127.0.0.1:0"];
     let kept = Capability::CAP_DAC_READ_SEARCH.bitmask();
@@ -187,7 +186,7 @@ pub(super) fn sandbox() -> Result<()> {
     if super::uses_kprobes() {
         return Ok(());
     }
-    // As the unit starts it.
+    // With the unit's privileges.
     shared::with(privileges::service(&args), |tracer| confined(tracer, 0))
 }
 

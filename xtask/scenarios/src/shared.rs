@@ -1,5 +1,4 @@
-//! A daemon that checks with equal arguments share: its programs take the verifier of an emulated
-//! machine seconds.
+//! A daemon shared by checks with equal arguments: an emulated machine takes seconds to verify its programs.
 
 use std::{
     process::Command,
@@ -10,11 +9,11 @@ use anyhow::Result;
 
 use super::tracer::Tracer;
 
-/// The last of them, and the command that started it.
+/// The last daemon, and the command that started it.
 static LAST: Mutex<Option<(String, Tracer)>> = Mutex::new(None);
 
-/// Runs a check with the daemon of the last one if this command started it, or else with a new one.
-/// Its counts need not begin at zero. After a check that fails nobody goes on with the daemon.
+/// Runs a check with the last daemon if the same command started it, or else with a new one. Its
+/// counts may not start at zero. A daemon is not reused after a failed check.
 pub(super) fn with(command: Command, check: impl FnOnce(&Tracer) -> Result<()>) -> Result<()> {
     let key = format!("{command:?}");
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).take();

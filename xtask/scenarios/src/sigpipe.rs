@@ -1,4 +1,4 @@
-//! What SIGPIPE does to a process that writes on after a reset.
+//! Effects of SIGPIPE on a process that keeps writing after a reset.
 
 use std::net::Shutdown;
 
@@ -21,9 +21,9 @@ use super::{
 pub(super) struct Writer {
     how: How,
     disposition: Disposition,
-    /// The process is the init of a process namespace.
+    /// Whether the process is init of a PID namespace.
     init: bool,
-    /// What socktrace must say.
+    /// Verdict that socktrace must report.
     verdict: &'static str,
 }
 
@@ -51,7 +51,7 @@ impl Writer {
         write(socket, self.how, self.disposition)
     }
 
-    /// Writes from a child process, which must get these errnos. The last brings SIGPIPE.
+    /// Writes from a child process, which must get these errnos. The last write raises SIGPIPE.
     fn run(self, socket: &Socket, errnos: [i32; 2]) -> Result<ChildOutcome> {
         let outcome = self.write(socket)?;
         let (killed_by, returned) = match self.verdict {
@@ -66,7 +66,7 @@ impl Writer {
     }
 }
 
-/// The peer resets: the first write says so, the second brings the signal.
+/// The peer resets: the first write reports that, and the second raises the signal.
 pub(super) fn after_reset(family: Family, writer: Writer) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -82,7 +82,7 @@ pub(super) fn after_reset(family: Family, writer: Writer) -> Result<Vec<Expected
     ])
 }
 
-/// The program has shut down sending itself: each write fails, and the first may kill.
+/// The program itself has shut down sending: each write fails, and the first may kill.
 pub(super) fn after_shutdown(family: Family, writer: Writer) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -99,14 +99,14 @@ pub(super) fn after_shutdown(family: Family, writer: Writer) -> Result<Vec<Expec
     Ok(vec![failure.sigpipe(writer.verdict).by(Process::child(outcome.pid)); calls])
 }
 
-/// The peer closes: the first write succeeds, the second brings the signal.
+/// The peer closes: the first write succeeds, and the second raises the signal.
 pub(super) fn after_peer_close(family: Family, writer: Writer) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
     drop(server);
     let ChildOutcome { pid, .. } = writer.run(&client, [0, libc::EPIPE])?;
-    // On loopback the RST mostly comes while the process that wrote still holds the socket, or waits
-    // for it. In between it has let go: then the one that opened the socket is named, which has it too.
+    // On loopback, the RST usually arrives while the writing process still owns the socket or waits for it.
+    // In between it owns neither: then the process that opened the socket, and also holds it, is named.
     let writing = Process { sources: &["caller", "waiter"], ..Process::child(pid) };
     let opener = Process { sources: &["holder"], ..Process::this() };
     let [failure, delivered] = reset::written_on(libc::EPIPE, ends, child::WRITTEN);

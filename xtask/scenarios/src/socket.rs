@@ -22,13 +22,13 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::{modules, network::Family};
 
 /// Longest time to wait for something that is due: longer than a connect takes to give up, and
-/// shorter than the host waits for a word.
+/// shorter than the host waits for a report.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 /// `TCP_SYN_RECV` in `include/net/tcp_states.h`.
 const SYN_RECV: u8 = 3;
 
-/// State of an end of a connection.
+/// Role of an end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Client,
@@ -49,7 +49,7 @@ impl Role {
 pub(super) struct Ends {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
-    /// What the local end is, once it is connected.
+    /// Role of the local end, once it is connected.
     pub(super) role: Option<Role>,
 }
 
@@ -59,12 +59,12 @@ impl Ends {
         Self { local: canonical(local), remote: canonical(remote), role: None }
     }
 
-    /// The ends of a socket that has connected. To be asked before it fails.
+    /// Ends of a connected socket. Must be read before it fails.
     pub(super) fn of_client(socket: &Socket) -> Result<Self> {
         Self::of(socket, Role::Client)
     }
 
-    /// The ends of a socket that was accepted. To be asked before it fails.
+    /// Ends of an accepted socket. Must be read before it fails.
     pub(super) fn of_server(socket: &Socket) -> Result<Self> {
         Self::of(socket, Role::Server)
     }
@@ -74,7 +74,7 @@ impl Ends {
         Ok(Self { role: Some(role), ..ends })
     }
 
-    /// The same of an end that is this.
+    /// Sets the role of the local end.
     pub(super) fn of_role(self, role: Role) -> Self {
         Self { role: Some(role), ..self }
     }
@@ -89,7 +89,7 @@ impl Ends {
     }
 }
 
-/// The address a socket is bound to.
+/// Address that a socket is bound to.
 pub(super) fn local(socket: &Socket) -> Result<SocketAddr> {
     address(&socket.local_addr()?)
 }
@@ -103,17 +103,17 @@ pub(super) fn stream(address: SocketAddr) -> Result<Socket> {
     Ok(open(address, Protocol::TCP)?)
 }
 
-/// A socket of a protocol of streams, of the address's family.
+/// A stream socket of this protocol, of the address's family.
 pub(super) fn open(address: SocketAddr, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol))?;
     if address.is_ipv6() {
-        // For IPv4-mapped addresses, whatever the system's default is.
+        // Allows IPv4-mapped addresses, whatever the system's default.
         socket.set_only_v6(false)?;
     }
     Ok(socket)
 }
 
-/// A TCP socket bound to this address, port 0 for any.
+/// A TCP socket bound to this address, with port 0 for any.
 pub(super) fn bound(address: SocketAddr) -> Result<Socket> {
     let socket = stream(address)?;
     socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
@@ -127,7 +127,7 @@ pub(super) fn listener(address: SocketAddr, backlog: i32) -> Result<Socket> {
     Ok(socket)
 }
 
-/// Connects to a listener; the connection is left in its queue.
+/// Connects to a listener, and leaves the connection in its queue.
 pub(super) fn connect(listener: &Socket) -> Result<Socket> {
     let address = local(listener)?;
     let socket = stream(address)?;
@@ -135,7 +135,7 @@ pub(super) fn connect(listener: &Socket) -> Result<Socket> {
     Ok(socket)
 }
 
-/// A connected pair: who connected, and who accepted.
+/// A connected pair: the connecting end and the accepting end.
 pub(super) struct Pair {
     pub(super) client: Socket,
     pub(super) server: Socket,
@@ -147,32 +147,32 @@ impl Pair {
         Self::through(&listener(address, 1)?)
     }
 
-    /// Connects two ends through a listener.
+    /// Connects two ends by way of a listener.
     pub(super) fn through(listener: &Socket) -> Result<Self> {
         let client = connect(listener)?;
         let (server, _) = listener.accept()?;
         Ok(Self { client, server })
     }
 
-    /// The end that connected resets, and the other one reads that.
+    /// Resets the connection from the client, and reads the reset at the server.
     pub(super) fn reset(self) -> Result<()> {
         close_with_reset(self.client)?;
         ensure_errno("read", read_errno(&self.server)?, libc::ECONNRESET)
     }
 }
 
-/// Closes the socket so that it sends RST.
+/// Closes the socket so that it sends an RST.
 pub(super) fn close_with_reset(socket: Socket) -> Result<()> {
     socket.set_linger(Some(Duration::ZERO))?;
     drop(socket);
     Ok(())
 }
 
-/// Resets a connection that nobody has accepted yet; its ends as the accepting side sees them.
+/// Resets a connection that nobody has accepted yet; returns its ends as seen by the accepting side.
 ///
-/// Waits until that side has the connection, since one that is reset before is never accepted, and
-/// then until it knows of the reset: on several processors both may take a moment, and it has no
-/// socket yet that could be asked.
+/// Waits until that side has the connection, since one that is reset earlier is never accepted.
+/// Then waits until that side has processed the reset: on several processors both may take a
+/// moment, and there is no accepted socket yet to query.
 pub(super) fn reset_unaccepted(client: Socket) -> Result<Ends> {
     let ends = Ends::of_client(&client)?.reversed();
     let is_there = || Ok(state(ends)?.is_some_and(|state| state != SYN_RECV));
@@ -182,12 +182,13 @@ pub(super) fn reset_unaccepted(client: Socket) -> Result<Ends> {
     Ok(ends)
 }
 
-/// Waits until there is no such connection any more; nothing is asked of its socket.
+/// Waits until the connection is gone, without touching its socket.
 pub(super) fn until_gone(ends: Ends) -> Result<()> {
     until("the connection is still open", || Ok(state(ends)?.is_none()))
 }
 
-/// Waits until a connect has met the peer's own: its SYN has come, and no answer to this end's.
+/// Waits until a connect has met the peer's own connect: the peer's SYN has arrived, but no answer
+/// to this end's SYN.
 pub(super) fn until_met(socket: &Socket) -> Result<()> {
     until("no SYN has come", || Ok(info(socket)?.tcpi_state == SYN_RECV))
 }
@@ -197,11 +198,11 @@ pub(super) fn until_acceptable(listener: &Socket) -> Result<()> {
     until_ready(listener, PollFlags::POLLIN)
 }
 
-/// The state of the connection with these ports, which identify it well enough.
+/// State of the connection with these ports, which are sufficient to identify it.
 fn state(ends: Ends) -> Result<Option<u8>> {
     let [local, remote] = [ends.local, ends.remote].map(|end| format!(":{:04X}", end.port()));
     let mut tables = fs::read_to_string("/proc/net/tcp")?;
-    // Not there without IPv6.
+    // Missing without IPv6.
     tables += &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
     let state = tables.lines().find_map(|row| {
         let mut columns = row.split_whitespace().skip(1);
@@ -211,28 +212,28 @@ fn state(ends: Ends) -> Result<Option<u8>> {
     Ok(state.map(|state| u8::from_str_radix(state, 16)).transpose()?)
 }
 
-/// Waits until the peer has taken the end of what this side sends.
+/// Waits until the peer has acknowledged this end's FIN.
 pub(super) fn until_end_taken(socket: &Socket) -> Result<()> {
     /// `TCP_FIN_WAIT2` in `include/net/tcp_states.h`.
     const FIN_WAIT2: u8 = 5;
     until("the peer takes no FIN", || Ok(info(socket)?.tcpi_state == FIN_WAIT2))
 }
 
-/// Waits until this end, which has closed first, knows that the other one has taken that.
+/// Waits until this end, which has closed first, has processed the acknowledgment of its FIN.
 pub(super) fn until_end_known(ends: Ends) -> Result<()> {
     /// `TCP_FIN_WAIT1` in `include/net/tcp_states.h`.
     const FIN_WAIT1: u8 = 4;
     until("the FIN is not acknowledged", || Ok(state(ends)? != Some(FIN_WAIT1)))
 }
 
-/// Waits until the connection is over at this end too.
+/// Waits until this end's connection is closed too.
 pub(super) fn until_closed(socket: &Socket) -> Result<()> {
     /// `TCP_CLOSE` in `include/net/tcp_states.h`.
     const CLOSE: u8 = 7;
     until("the connection does not end", || Ok(info(socket)?.tcpi_state == CLOSE))
 }
 
-/// Waits until something is so; the problem is what to say if it never is.
+/// Waits until a condition holds; `problem` is the message if it never does.
 pub(super) fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result<()> {
     let started = Instant::now();
     while !is_done()? {
@@ -242,14 +243,14 @@ pub(super) fn until(problem: &str, is_done: impl Fn() -> Result<bool>) -> Result
     Ok(())
 }
 
-/// Whether a connect has neither succeeded nor failed yet. Takes no errno from the socket.
+/// Whether a connect is still in progress. Leaves the socket's errno in place.
 pub(super) fn is_connecting(socket: &Socket) -> Result<bool> {
     /// `TCP_SYN_SENT` in `include/net/tcp_states.h`.
     const SYN_SENT: u8 = 2;
     Ok(info(socket)?.tcpi_state == SYN_SENT)
 }
 
-/// Kills the TCP socket that has this end, from outside the program; the process that did it.
+/// Kills the TCP socket with this local end from another process, whose pid is returned.
 pub(super) fn kill(end: SocketAddr) -> Result<u32> {
     modules::require("tcp_diag")?;
     let filter = format!("sport = :{}", end.port());
@@ -259,14 +260,14 @@ pub(super) fn kill(end: SocketAddr) -> Result<u32> {
     Ok(killer.id())
 }
 
-/// Makes the socket vanish without a packet to the peer, as when its host crashes and restarts.
+/// Makes the socket vanish without sending a packet, as when its host crashes and restarts.
 pub(super) fn forget(socket: Socket) -> Result<()> {
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1)?;
     drop(socket);
     Ok(())
 }
 
-/// Sets a socket option to a number.
+/// Sets an integer socket option.
 pub(super) fn set_option(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
     set_option_bytes(socket, level, option, &value.to_ne_bytes())
 }
@@ -274,12 +275,12 @@ pub(super) fn set_option(socket: &Socket, level: i32, option: i32, value: i32) -
 fn set_option_bytes(socket: &Socket, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
     let length = value.len().try_into().map_err(io::Error::other)?;
     let (value, fd) = (value.as_ptr().cast(), socket.as_raw_fd());
-    // SAFETY: value points to as many bytes as length says.
+    // SAFETY: `value` points to `length` bytes.
     let result = unsafe { libc::setsockopt(fd, level, option, value, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Signs what goes to a peer by this key, and takes nothing from there that is not signed by it.
+/// Signs segments to a peer with this key, and accepts only segments from there that are signed with it.
 pub(super) fn set_md5_key(socket: &Socket, peer: SocketAddr, key: &[u8]) -> Result<()> {
     // `struct tcp_md5sig` in `include/uapi/linux/tcp.h`: an address, the length of the key, the key.
     const TCP_MD5SIG: i32 = 14;
@@ -300,7 +301,7 @@ pub(super) fn set_md5_key(socket: &Socket, peer: SocketAddr, key: &[u8]) -> Resu
     set_option_bytes(socket, libc::IPPROTO_TCP, TCP_MD5SIG, &option).context("TCP_MD5SIG")
 }
 
-/// Starts a connect that does not wait.
+/// Starts a non-blocking connect.
 pub(super) fn start_connect(socket: &Socket, address: SocketAddr) -> Result<()> {
     socket.set_nonblocking(true)?;
     let errno = errno("connect", socket.connect(&address.into()))?;
@@ -308,14 +309,14 @@ pub(super) fn start_connect(socket: &Socket, address: SocketAddr) -> Result<()> 
     Ok(())
 }
 
-/// Waits until a connect is through, and returns what `SO_ERROR` says; 0 for success.
+/// Waits until a connect is finished, and returns `SO_ERROR`; 0 for success.
 pub(super) fn finish_connect(socket: &Socket) -> Result<i32> {
     until_ready(socket, PollFlags::POLLOUT)?;
     let error = socket.take_error()?;
     error.map_or(Ok(0), |error| error.raw_os_error().context("no errno"))
 }
 
-/// Waits until the connection is reset: on several processors that may take a moment.
+/// Waits until the connection is reset, which on several processors may take a moment.
 pub(super) fn until_reset(socket: &Socket) -> Result<()> {
     // POLLERR and POLLHUP are reported even if not requested.
     until_ready(socket, PollFlags::empty())
@@ -340,7 +341,7 @@ pub(super) fn ensure_errno(call: &str, got: i32, wanted: i32) -> Result<()> {
     Ok(())
 }
 
-/// The errno of a call that must fail.
+/// Errno of a call that must fail.
 pub(super) fn errno<T>(call: &str, result: io::Result<T>) -> Result<i32> {
     match result {
         Ok(_) => bail!("{call} succeeded"),
@@ -348,7 +349,7 @@ pub(super) fn errno<T>(call: &str, result: io::Result<T>) -> Result<i32> {
     }
 }
 
-/// The errno of a read that must fail.
+/// Errno of a read that must fail.
 pub(super) fn read_errno(socket: &Socket) -> Result<i32> {
     errno("read", read(socket))
 }
@@ -360,7 +361,7 @@ pub(super) fn read_end(socket: &Socket) -> Result<()> {
     Ok(())
 }
 
-/// The errno of a write that must fail; no SIGPIPE.
+/// Errno of a write that must fail; no SIGPIPE.
 pub(super) fn write_errno(socket: &Socket) -> Result<i32> {
     errno("write", write(socket))
 }
@@ -370,7 +371,7 @@ pub(super) fn read(mut socket: &Socket) -> io::Result<usize> {
     socket.read(&mut [0; 16])
 }
 
-/// How many bytes [`write()`] writes.
+/// Number of bytes that [`write()`] writes.
 pub(super) const WRITTEN: usize = 5;
 
 /// Writes a few bytes; no SIGPIPE.
@@ -378,9 +379,10 @@ pub(super) fn write(socket: &Socket) -> io::Result<usize> {
     socket.send_with_flags(b"hello", libc::MSG_NOSIGNAL)
 }
 
-/// Writes until the peer's window is closed and the send buffer is full; how much went in.
+/// Writes until the peer's window is closed and the send buffer is full; returns the
+/// number of bytes written.
 ///
-/// On return the peer has acknowledged all it will take.
+/// On return, the peer has acknowledged everything that it will take.
 pub(super) fn fill(socket: &Socket) -> Result<usize> {
     let chunk = vec![0_u8; 64 * 1024];
     socket.set_nonblocking(true)?;
@@ -402,7 +404,7 @@ pub(super) fn fill(socket: &Socket) -> Result<usize> {
     Ok(written)
 }
 
-/// How many bytes were written and not sent yet.
+/// Number of bytes written but not sent yet.
 pub(super) fn unsent(socket: &Socket) -> Result<u64> {
     /// `SIOCOUTQNSD` in `include/uapi/linux/sockios.h`.
     const OUTQ_NOT_SENT: libc::Ioctl = 0x894b;
@@ -421,12 +423,12 @@ pub(super) fn exchange(client: &Socket, server: &Socket) -> Result<()> {
     receive(client, b"answer")
 }
 
-/// Sends all of it.
+/// Sends all bytes.
 pub(super) fn send(mut socket: &Socket, bytes: &[u8]) -> Result<()> {
     Ok(socket.write_all(bytes)?)
 }
 
-/// Receives just this.
+/// Receives exactly these bytes.
 pub(super) fn receive(mut socket: &Socket, bytes: &[u8]) -> Result<()> {
     let mut buffer = vec![0; bytes.len()];
     socket.read_exact(&mut buffer)?;
@@ -434,7 +436,7 @@ pub(super) fn receive(mut socket: &Socket, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// How often the oldest segment was sent again and not acknowledged yet.
+/// Number of times the oldest unacknowledged segment was retransmitted.
 pub(super) fn retransmits(socket: &Socket) -> Result<u8> {
     Ok(info(socket)?.tcpi_retransmits)
 }
@@ -442,7 +444,7 @@ pub(super) fn retransmits(socket: &Socket) -> Result<u8> {
 fn info(socket: &Socket) -> Result<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>().try_into()?;
-    // SAFETY: info has as many bytes as length says.
+    // SAFETY: `info` has `length` bytes.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -453,6 +455,6 @@ fn info(socket: &Socket) -> Result<libc::tcp_info> {
         )
     };
     ensure!(result == 0, "no TCP_INFO: {}", io::Error::last_os_error());
-    // SAFETY: all of it is numbers, for which 0 is valid.
+    // SAFETY: all fields are integers, for which 0 is valid.
     Ok(unsafe { info.assume_init() })
 }

@@ -1,4 +1,4 @@
-//! Sockets in BPF maps of sockets, whose programs see what is sent or received.
+//! Sockets in sockmaps, whose BPF programs see sent or received data.
 
 use anyhow::Result;
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
@@ -6,7 +6,7 @@ use socket2::Socket;
 
 use super::bpf::{Program, SocketMap, instruction};
 
-/// Lets a program judge what is sent: it lets everything pass.
+/// Attaches a program that judges sent data and passes all of it.
 pub(super) fn judge(socket: &Socket) -> Result<SocketMap> {
     let instructions = [
         instruction(0xb7, 0x00, 0, 1), // r0 = SK_PASS
@@ -17,7 +17,7 @@ pub(super) fn judge(socket: &Socket) -> Result<SocketMap> {
     SocketMap::of(&[socket], |map| program.attach_to(map))
 }
 
-/// Sends on what one socket receives, by the other.
+/// Redirects data received by one socket to be sent by the other.
 pub(super) fn redirect(from: &Socket, to: &Socket) -> Result<SocketMap> {
     const SK_REDIRECT_MAP: i32 = 52;
     let kind = bpf_prog_type::BPF_PROG_TYPE_SK_SKB;

@@ -1,4 +1,4 @@
-//! Socket options that are refused.
+//! Refused socket options.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use super::{
     socket::{self, ensure_errno},
 };
 
-/// An option by number and by name.
+/// An option, by number and by name.
 struct Name {
     level: c_int,
     option: c_int,
@@ -52,7 +52,7 @@ const fn ipv6_level(option: c_int, name: &'static str) -> Name {
     self::name(libc::IPPROTO_IPV6, option, "IPPROTO_IPV6", name)
 }
 
-/// A bound socket whose refused options are noted.
+/// A bound socket that records its refused options.
 struct Refusals {
     socket: Socket,
     expected: Vec<Expected>,
@@ -83,7 +83,7 @@ impl Refusals {
         self.note("setsockopt", name, result, wanted)
     }
 
-    /// Asks for an option, which must fail.
+    /// Reads an option, which must fail.
     fn get(&mut self, name: &Name, wanted: i32) -> Result<()> {
         let result = getsockopt(self.socket.as_raw_fd(), name);
         self.note("getsockopt", name, result, wanted)
@@ -102,7 +102,7 @@ impl Refusals {
         let address = socket::local(&self.socket)?;
         let mut failure = Expected::alone(Cause::SockoptRejected, call, errno, address);
         if !has_typed_calls() {
-            // It is seen where the system call returns.
+            // The failure is seen on return from the system call.
             failure = failure.with("fd", self.socket.as_raw_fd());
         }
         self.expected.push(failure.option(level, option));
@@ -110,7 +110,7 @@ impl Refusals {
     }
 }
 
-/// Values that no socket takes.
+/// Values that every socket refuses.
 pub(super) fn bad_values(family: Family) -> Result<Vec<Expected>> {
     let mut refusals = Refusals::new(family)?;
     refusals.set(&socket_level(libc::SO_RCVBUF, "SO_RCVBUF"), &[0], libc::EINVAL)?;
@@ -155,7 +155,7 @@ pub(super) fn unknown(family: Family) -> Result<Vec<Expected>> {
     Ok(refusals.expected)
 }
 
-/// Descriptors that are not open, or lead to a file. Reported for options of TCP only.
+/// Descriptors that are not open, or lead to a file. Reported only for TCP options.
 pub(super) fn no_socket(_: Family) -> Result<Vec<Expected>> {
     let file = File::open("/proc/self/exe")?;
     let no_delay = tcp_level(libc::TCP_NODELAY, "TCP_NODELAY");
@@ -179,25 +179,25 @@ pub(super) fn no_socket(_: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// Sets an option to these bytes, wherever they are.
+/// Sets an option to `length` bytes at `value`, which may be invalid.
 fn setsockopt(fd: RawFd, name: &Name, value: *const c_void, length: usize) -> io::Result<()> {
     let length = socklen_t::try_from(length).map_err(io::Error::other)?;
-    // SAFETY: the kernel reads as many bytes as length says, or answers EFAULT.
+    // SAFETY: the kernel reads `length` bytes, or answers EFAULT.
     let result = unsafe { libc::setsockopt(fd, name.level, name.option, value, length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Asks for an option.
+/// Reads an option.
 fn getsockopt(fd: RawFd, name: &Name) -> io::Result<()> {
     let mut value: c_int = 0;
     let mut length = socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
     let value = (&raw mut value).cast();
-    // SAFETY: the kernel writes as many bytes to value as length says.
+    // SAFETY: the kernel writes at most `length` bytes to `value`.
     let result = unsafe { libc::getsockopt(fd, name.level, name.option, value, &raw mut length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Options for the privileged.
+/// Options that require privileges.
 pub(super) fn not_permitted(family: Family) -> Result<Vec<Expected>> {
     let mut refusals = Refusals::new(family)?;
     bind::as_nobody(move || {

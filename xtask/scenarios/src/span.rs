@@ -1,13 +1,13 @@
-//! The time in which something was made to fail.
+//! Time span of a scenario's failures.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use super::claim::Claim;
 
-/// Clocks that are read one after the other may differ by so much.
+/// Maximum difference between clocks read one after the other.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_millis(20);
 
-/// While something was made to fail.
+/// Time span in which failures are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     began: SystemTime,
@@ -19,19 +19,19 @@ impl Span {
         Self { began: SystemTime::now(), clock: Instant::now() }
     }
 
-    /// A span that began with 1970.
+    /// A span that began in 1970.
     #[cfg(test)]
     pub(super) fn at_epoch() -> Self {
         Self { began: SystemTime::UNIX_EPOCH, ..Self::begin() }
     }
 
-    /// When something of this span may have happened.
+    /// Time at which an event of this span may have happened.
     pub(super) fn bounds(&self) -> Claim {
         let now = self.began + self.clock.elapsed();
         Claim::Between(self.began - CLOCK_SKEW, now + CLOCK_SKEW)
     }
 
-    /// How long something of this span may have taken, in milliseconds.
+    /// Duration that an event of this span may have taken, in milliseconds.
     pub(super) fn at_most(&self) -> Claim {
         let elapsed = (self.clock.elapsed() + CLOCK_SKEW).as_millis();
         Claim::Within(0, u64::try_from(elapsed).unwrap_or(u64::MAX))

@@ -1,4 +1,4 @@
-//! What the stream shows on request only, with daemons of these options.
+//! Events that the stream shows only on request, and the options for them.
 
 use std::{thread, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     tracer::Tracer,
 };
 
-/// `--retransmits`: a line for each timeout that the connection survives, the RTO doubling.
+/// `--retransmits`: a line for each timeout that the connection survives, with the RTO doubling.
 pub(super) fn retransmits() -> Result<()> {
     const WANTED: u64 = 4;
     let tracer = Tracer::must_start(&["--no-metrics", "--output", "json", "--retransmits"])?;
@@ -44,8 +44,8 @@ pub(super) fn retransmits() -> Result<()> {
     Ok(())
 }
 
-/// Without `--retransmits` and `--all`: neither retransmissions nor resets that concern no
-/// program are shown, and both are counted.
+/// Without `--retransmits` and `--all`, neither retransmissions nor resets that concern no program
+/// are shown. Both are counted.
 pub(super) fn noise_is_counted_only() -> Result<()> {
     let tracer = Tracer::must_start(&["--listen", "127.0.0.1:0", "--output", "json"])?;
     let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
@@ -73,14 +73,14 @@ pub(super) fn noise_is_counted_only() -> Result<()> {
     Ok(())
 }
 
-/// The thresholds that distinguish resets can be set.
+/// The thresholds that distinguish resets are configurable.
 pub(super) fn thresholds() -> Result<()> {
     let args = ["--no-metrics", "--output", "json", "--idle-threshold", "600"];
     let tracer = Tracer::must_start(&args)?;
     let Line { pair: Pair { client, server }, ends, .. } = Line::new(Family::Ipv4)?;
     let Ends { local, .. } = ends;
     socket::exchange(&client, &server)?;
-    // Past the default threshold, within this one.
+    // Beyond the default threshold, within the configured one.
     thread::sleep(Duration::from_mins(1));
     socket::forget(server)?;
     socket::write(&client)?;

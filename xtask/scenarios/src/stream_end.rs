@@ -1,4 +1,4 @@
-//! How a stream ends without a signal: as much was shown as was asked for, or nobody reads it any more.
+//! Ends of a stream without a signal: it has shown as much as requested, or its reader is gone.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use super::{
     tracer::{PROGRAM, Tracer},
 };
 
-/// `--count`: so many lines, and no more, of however many failures; then it ends as by Ctrl-C.
+/// `--count`: exactly this many lines, of however many failures; then the daemon ends as with Ctrl-C.
 pub(super) fn count() -> Result<()> {
     let tracer = Tracer::must_start(&["--no-metrics", "--output", "json", "--count", "3"])?;
     resets(Family::Ipv4, 2)?;
@@ -31,7 +31,7 @@ pub(super) fn count() -> Result<()> {
     ensure!(status.success(), "ended with {status}");
     ensure!(said.contains("; 3 events shown, 0 lost"), "no summary in:\n{said}");
 
-    // In the format for people the heading is not an event.
+    // In human-readable output, the heading does not count as an event.
     let tracer = Tracer::must_start(&["--no-metrics", "--count", "1"])?;
     reset_one()?;
     let shown = tracer.collect(2);
@@ -41,7 +41,7 @@ pub(super) fn count() -> Result<()> {
     Ok(())
 }
 
-/// With `--summary` blocks are counted, also those in which nothing has happened.
+/// With `--summary`, blocks are counted, including empty ones.
 pub(super) fn count_of_blocks() -> Result<()> {
     let args = ["--no-metrics", "--output", "json", "--summary", "1s", "--count", "2"];
     let tracer = Tracer::must_start(&args)?;
@@ -58,7 +58,7 @@ pub(super) fn count_of_blocks() -> Result<()> {
     Ok(())
 }
 
-/// `--duration`: it ends by itself, with a summary and what was still to be shown.
+/// `--duration`: the daemon ends on its own, with a summary and the events that were still to be shown.
 pub(super) fn duration() -> Result<()> {
     const SPAN: Duration = Duration::from_secs(3);
     let common = ["--no-metrics", "--output", "json", "--duration", "3s"];
@@ -80,13 +80,13 @@ pub(super) fn duration() -> Result<()> {
         ensure!(status.success() && said.contains(words), "{words}: {status}: {said}");
         ensure!(began.elapsed() >= SPAN, "after {:?}", began.elapsed());
     }
-    // Slow machines take their time to detach.
+    // Slow machines take a long time to detach.
     ensure!(ready.elapsed() < SPAN + Duration::from_mins(1), "after {:?}", ready.elapsed());
     Ok(())
 }
 
-/// As `socktrace | head -1` does: whoever has read the heading goes, and it ends with 0, though nothing
-/// fails after that. So it does when it finds out by a write.
+/// As in `socktrace | head -1`: the reader closes the pipe after the heading, and the daemon exits
+/// with 0 even if nothing fails after that. It does so too if it notices only by a write.
 pub(super) fn reader_gone() -> Result<()> {
     for (fails, args) in [
         (false, &["--no-metrics"][..]),
@@ -101,7 +101,7 @@ pub(super) fn reader_gone() -> Result<()> {
         let mut first = String::new();
         BufReader::new(reader).read_line(&mut first)?;
         ensure!(first.ends_with('\n'), "{args:?}: nothing to read");
-        // The pipe is closed by now.
+        // By now the pipe is closed.
         if fails {
             reset_one()?;
         }
@@ -112,8 +112,8 @@ pub(super) fn reader_gone() -> Result<()> {
     Ok(())
 }
 
-/// Every command ends with 0 and in silence when nobody reads what it prints, and with its own code when
-/// nobody reads its errors either.
+/// Every command exits with 0 and silently if its output has no reader, and with its own code if
+/// its errors have no reader either.
 pub(super) fn commands_reader_gone() -> Result<()> {
     let file = kept::place("reader-gone")?;
     let kept = ["--history", "--history-file", &file];
@@ -162,7 +162,7 @@ pub(super) fn commands_reader_gone() -> Result<()> {
     fs::remove_file(json).context("what was written is not there")
 }
 
-/// A command whose standard output nobody reads.
+/// A command whose standard output has no reader.
 fn command(args: &[&str]) -> Result<Command> {
     let (reader, writer) = io::pipe()?;
     drop(reader);

@@ -17,7 +17,7 @@ use super::{
     verify::sum,
 };
 
-/// A service that fails less often than this program.
+/// Service that fails less often than this program.
 const WEB: &str = "/system.slice/web.service";
 
 const RESETS: u32 = 5;
@@ -26,7 +26,7 @@ const REFUSED: usize = 2;
 /// Longest time to wait for a block.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Counts by cause and service, as blocks in JSON have them.
+/// Counts by cause and service, as in JSON blocks.
 #[derive(Debug, Default)]
 struct Counted {
     rows: BTreeMap<(String, String), u64>,
@@ -60,7 +60,7 @@ impl Counted {
     }
 }
 
-/// Adds blocks until all of so many events are in them.
+/// Adds up blocks until they have this many events.
 fn until(tracer: &Tracer, events: u64) -> Result<Counted> {
     let mut counted = Counted::default();
     let deadline = Instant::now() + PATIENCE;
@@ -72,7 +72,7 @@ fn until(tracer: &Tracer, events: u64) -> Result<Counted> {
     Ok(counted)
 }
 
-/// Blocks have what would have been shown, by cause and service; in JSON and for people.
+/// Blocks have the events that would have been shown, by cause and service, in JSON and human-readable.
 pub(super) fn of_services() -> Result<()> {
     let tracers = Tracer::start_all(&[
         vec!["--no-metrics", "--output", "json", "--summary", "1s"],
@@ -92,7 +92,7 @@ pub(super) fn of_services() -> Result<()> {
     let others = until(&tracers[2], u64::from(RESETS))?;
     ensure!(others.of("connect_refused") == 0, "filters narrow no counts: {others:?}");
 
-    // What has come since the last block is shown at the end.
+    // Events since the last block are shown at the end.
     for tracer in &tracers {
         tracer.signal(Signal::SIGINT)?;
     }
@@ -113,7 +113,7 @@ pub(super) fn of_services() -> Result<()> {
     Ok(())
 }
 
-/// What the kernel side counts in floods is in the blocks, too.
+/// Failures that the kernel side counts in floods are in the blocks, too.
 pub(super) fn of_floods() -> Result<()> {
     const MANY: u32 = 2_000;
     let args = ["--no-metrics", "--output", "json", "--summary", "1s", REPEAT_AFTER, "10"];
@@ -126,9 +126,9 @@ pub(super) fn of_floods() -> Result<()> {
     Ok(())
 }
 
-/// A reader that reads nothing costs no events: the next block has what came meanwhile.
+/// A stalled reader loses no events: the next block has those that happened in the meantime.
 pub(super) fn stalled_reader() -> Result<()> {
-    // More than this ring buffer, in KiB, has room for.
+    // More than this ring buffer, in KiB, holds.
     const MANY: u32 = 3_000;
     let mut stalled = daemon::stalled_reader()?;
     let pipe = stalled.stdin.take().context("no pipe")?;

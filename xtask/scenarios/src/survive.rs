@@ -1,5 +1,5 @@
-//! What a daemon has to live through: slow readers, full disks, jumping clocks, processors that come
-//! and go, no descriptors, other daemons, its own death, and time.
+//! Conditions that a daemon has to survive: slow readers, full disks, clock jumps, CPU hotplug, no
+//! free descriptors, other daemons, its own death, and time.
 
 use std::{
     fs::{self, OpenOptions},
@@ -30,23 +30,23 @@ use super::{
 
 const STREAM: [&str; 4] = ["--output", "json", "--listen", "127.0.0.1:0"];
 
-/// Longest time for something that is due.
+/// Longest time to wait for something that is due.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `--on-full block`, the default: a reader that was stalled gets what there was room for, learns how
-/// much it missed, and then gets what happens. The counts are exact.
+/// `--on-full block`, the default: a stalled reader gets what there was room for, then the number
+/// of events it missed, and then current events. The counts are exact.
 pub(super) fn stalled_reader() -> Result<()> {
-    // More than this ring buffer, in KiB, and the daemon keep for the reader.
+    // More than the ring buffer, of this size in KiB, and the daemon hold for the reader.
     stalled(&["--on-full", "block", "--ring-buffer", "64"], 3_000)
 }
 
-/// `--on-full drop`: it gets what happens, not what happened long ago.
+/// `--on-full drop`: the reader gets current events, not old ones.
 pub(super) fn full_pipe() -> Result<()> {
-    // Three megabytes as JSON: more than is kept, and than a pipe holds.
+    // 3 MB as JSON: more than the daemon keeps, and more than a pipe holds.
     stalled(&["--on-full", "drop"], 4_000)
 }
 
-/// Lets a reader stall in a storm of so many events, each of which must be shown or reported as lost.
+/// Stalls a reader in a storm of `storm` events, each of which must be shown or reported as lost.
 fn stalled(options: &[&str], storm: u32) -> Result<()> {
     let (reader, writer) = io::pipe()?;
     let tracer = Tracer::start_into(OwnedFd::from(writer), &[&STREAM, options].concat())?;
@@ -72,8 +72,8 @@ fn stalled(options: &[&str], storm: u32) -> Result<()> {
     Ok(())
 }
 
-/// A disk that fills up costs lines, of which none is torn, and no counts; the stream goes on when
-/// there is room again.
+/// A full disk costs lines, but tears none, and costs no counts. The stream continues
+/// when there is room again.
 pub(super) fn disk_full() -> Result<()> {
     const PLACE: &str = "/run/full";
     const FILLING: u32 = 300;
@@ -99,7 +99,7 @@ fn fill(place: &Path, count: u32) -> Result<()> {
         let lost = text.contains("\"lost\"");
         Ok((lost && text.contains(&format!("\"local_port\":{port},"))).then_some(text))
     })?;
-    // What is before the first line's end may have been cut off above.
+    // The text before the first newline may have been cut off above.
     for line in text.lines().skip(1) {
         json(line)?;
     }
@@ -108,7 +108,7 @@ fn fill(place: &Path, count: u32) -> Result<()> {
     Ok(())
 }
 
-/// The time of day is set: events have the new one, and the daemon does not mind.
+/// The time of day is set: later events have the new time, and the daemon is not affected.
 pub(super) fn clock_jump() -> Result<()> {
     const JUMP: i64 = 86_400;
     let tracer = Tracer::must_start(&["--output", "json", "--no-metrics"])?;
@@ -131,14 +131,15 @@ pub(super) fn clock_jump() -> Result<()> {
     Ok(())
 }
 
-/// Sets the time of day forward by so many seconds.
+/// Sets the time of day forward by a number of seconds.
 pub(super) fn advance_clock(by: i64) -> Result<()> {
     let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
     let then = TimeSpec::new(now.tv_sec() + by, now.tv_nsec());
     clock_settime(ClockId::CLOCK_REALTIME, then).context("cannot set the clock")
 }
 
-/// A processor goes and comes back: what happens meanwhile, and on it before, stays counted.
+/// A processor goes offline and comes back. Events in the meantime, and earlier ones on that
+/// processor, stay counted.
 pub(super) fn processor_goes() -> Result<()> {
     const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";
     const EACH: u32 = 50;
@@ -157,8 +158,8 @@ pub(super) fn processor_goes() -> Result<()> {
     })
 }
 
-/// Without a free descriptor nobody can scrape; stream and counts go on, and scrapes too when
-/// there are descriptors again.
+/// Without a free descriptor, scrapes fail, while stream and counts continue. Scrapes work again
+/// once there are descriptors.
 pub(super) fn no_descriptors() -> Result<()> {
     shared::with(daemon(&STREAM), |tracer| {
         let before = tracer.scrape()?;
@@ -170,7 +171,7 @@ pub(super) fn no_descriptors() -> Result<()> {
     })
 }
 
-/// Two daemons report and count the same, and one is not affected by the other's death.
+/// Two daemons report and count the same, and one is not affected when the other dies.
 pub(super) fn two_instances() -> Result<()> {
     let first = Tracer::must_start(&STREAM)?;
     let second = Tracer::must_start(&STREAM)?;
@@ -183,7 +184,7 @@ pub(super) fn two_instances() -> Result<()> {
     has_counted(&second, 2)
 }
 
-/// A daemon that is killed leaves no program and no pin behind; the next one starts.
+/// A killed daemon leaves neither programs nor pins behind, and the next one starts.
 pub(super) fn killed() -> Result<()> {
     join_ending();
     let before = programs()?;
@@ -198,20 +199,20 @@ pub(super) fn killed() -> Result<()> {
     reports_a_reset(&Tracer::must_start(&STREAM)?)
 }
 
-/// Thousands of failures later it has neither more descriptors nor notably more memory.
+/// After thousands of failures, the daemon has no more descriptors and hardly more memory.
 pub(super) fn soak() -> Result<()> {
     const ROUNDS: u32 = 8;
-    // A batch that is shown while the one before is written takes the room of both, once.
+    // If a batch is shown while the previous one is being written, memory for both is needed, once.
     const GROWING_ROUNDS: usize = 2;
     const GROWTH_KIB: u64 = 64;
-    // More at a time than the ring buffer holds, in KiB.
+    // More at once than the ring buffer, of this size in KiB, holds.
     let (ring, round) = if super::is_full() { ("256", 1_500) } else { ("64", 500) };
     let tracer = Tracer::must_start(&[&STREAM[..], &["--ring-buffer", ring]].concat())?;
     let files = format!("/proc/{}/fd", tracer.pid());
     let state = || -> Result<(u64, usize)> {
         Ok((tracer.anonymous_memory()?, fs::read_dir(&files)?.count()))
     };
-    // What it takes to show that many is kept.
+    // Memory needed to show that many events is not freed.
     tracer.signal(Signal::SIGSTOP)?;
     resets(round)?;
     tracer.signal(Signal::SIGCONT)?;
@@ -232,10 +233,10 @@ pub(super) fn soak() -> Result<()> {
     until(&format!("there are more than {descriptors} descriptors"), closed)
 }
 
-/// How many BPF programs the kernel has.
+/// Number of BPF programs in the kernel.
 pub(super) fn programs() -> Result<usize> {
     const BPF_PROG_GET_NEXT_ID: libc::c_int = 11;
-    /// The part of `union bpf_attr` that this command takes.
+    /// The part of `union bpf_attr` that this command uses.
     #[repr(C)]
     #[derive(Default)]
     struct NextId {
@@ -246,7 +247,7 @@ pub(super) fn programs() -> Result<usize> {
     let mut count = 0;
     let mut attr = NextId::default();
     loop {
-        // SAFETY: the attribute is as large as said, and lives until the call returns.
+        // SAFETY: the attribute has the given size, and lives until the call returns.
         let result = unsafe {
             libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, &raw mut attr, size_of::<NextId>())
         };
@@ -263,7 +264,7 @@ pub(super) fn programs() -> Result<usize> {
     }
 }
 
-/// Makes one, and returns the port of the socket that fails.
+/// Makes a `reset_by_peer`, and returns the port of the socket that fails.
 fn reset_of_port() -> Result<u16> {
     let pair = Pair::new(Family::Ipv4.loopback())?;
     let port = socket::local(&pair.server)?.port();
@@ -271,12 +272,12 @@ fn reset_of_port() -> Result<u16> {
     Ok(port)
 }
 
-/// Makes so many `reset_by_peer`.
+/// Makes `count` failures of cause `reset_by_peer`.
 fn resets(count: u32) -> Result<()> {
     daemon::resets(Family::Ipv4, count)
 }
 
-/// Checks that just so many are counted since then.
+/// Checks that exactly `count` more are counted than in `before`.
 fn has_counted_more(tracer: &Tracer, before: &Metrics, count: u32) -> Result<()> {
     let [before, after] =
         [before, &tracer.scrape()?].map(|metrics| daemon::counted(metrics, Family::Ipv4));
@@ -285,7 +286,7 @@ fn has_counted_more(tracer: &Tracer, before: &Metrics, count: u32) -> Result<()>
     Ok(())
 }
 
-/// Checks that just so many are counted.
+/// Checks that exactly `count` are counted.
 fn has_counted(tracer: &Tracer, count: u32) -> Result<()> {
     daemon::has_counted(&tracer.scrape()?, Family::Ipv4, count)
 }

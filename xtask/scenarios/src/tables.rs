@@ -1,5 +1,5 @@
-//! Somebody fills the tables of counts, by many cgroups and by odd numbers: others are counted by name and
-//! shown anyway.
+//! Services that fill the tables of counts with many cgroups or odd numbers: failures of others are
+//! still counted by name and shown.
 
 use std::{
     fs::File,
@@ -28,24 +28,25 @@ use super::{
     verify::{Metrics, sum},
 };
 
-/// A service whose cgroups are its own, and so many processes, each in one of them.
+/// A service with its own cgroups, and its number of processes, each in a cgroup.
 const CROWD: &str = "/system.slice/crowd.service";
 const PROCESSES: usize = 44;
 
-/// How many sockets each of them has. With [`WAYS`] these are more kinds of failures than there is room for.
+/// Sockets per process. With [`WAYS`], these are more kinds of failures than the table has room for.
 const SOCKETS: u64 = 6;
 
-/// How long the daemon may take to make room.
+/// Time in which the daemon must have made room.
 const REST: Duration = Duration::from_secs(2);
 
-/// Another one.
+/// Another service.
 const OTHER: &str = "/system.slice/other.service";
 const OTHERS: &str = "socktrace_service_errors_total{cause=\"sockopt_rejected\"";
 
-/// What every daemon here is asked for.
+/// Options of every daemon in this module.
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// A service fails in thousands of ways in cgroups of its own: there is room for the counts of another one.
+/// A service fails in thousands of ways in its own cgroups: the table still has room for another
+/// service's counts.
 pub(super) fn full_of_cgroups() -> Result<()> {
     let tracer =
         Tracer::must_start(&[&["--max-series", "16", "--no-stream"][..], &LISTEN].concat())?;
@@ -53,7 +54,7 @@ pub(super) fn full_of_cgroups() -> Result<()> {
     for process in crowd {
         child::finish(process)?;
     }
-    // The daemon makes room as soon as entries are announced, before anybody asks for metrics.
+    // The daemon makes room as soon as the kernel announces entries, before the metrics are scraped.
     thread::sleep(REST);
     cgroup::enter(&owner::make(OTHER)?)?;
     fail_in_every_way()?;
@@ -61,29 +62,29 @@ pub(super) fn full_of_cgroups() -> Result<()> {
     let metrics = tracer.scrape()?;
     let made = number((PROCESSES as u64 + 1) * SOCKETS * WAYS);
     let counted = sum(&metrics, "socktrace_socket_errors_total{");
-    // Of processes that preempt each other in the kernel it may keep some from socktrace.
+    // When processes preempt each other in the kernel, it may skip socktrace's programs for some calls.
     let missed = sum(&metrics, "socktrace_hook_missed_total{");
     ensure!(counted <= made && made <= counted + missed, "{counted} and {missed} of {made}");
-    // What the crowd adds to an entry while that is removed is missing in its own series.
+    // Failures that the crowd adds to an entry while it is being removed are missing in the crowd's series.
     let by_service = sum(&metrics, "socktrace_service_errors_total{");
     ensure!(by_service <= counted, "{by_service} by service of {counted}");
     is_of(&metrics, "other.service", number(SOCKETS * WAYS))
 }
 
-/// One of the crowd.
+/// Starts a process of the crowd.
 fn start(number: usize) -> Result<Child> {
     let directory = owner::make(&format!("{CROWD}/{number}"))?;
     child::start(&["crowd-in", &directory], File::open("/dev/null")?.into())
 }
 
-/// What a process of the crowd does.
+/// Runs as a process of the crowd.
 pub(super) fn crowd_in(directory: &str) -> Result<()> {
     cgroup::enter(directory)?;
     fail_in_every_way()?;
     writeln!(io::stdout(), "0").context("cannot write")
 }
 
-/// Provokes refusals of options on sockets of both families in several states.
+/// Makes option calls fail on sockets of both families in several states.
 fn fail_in_every_way() -> Result<()> {
     for family in [Family::Ipv4, Family::Ipv6] {
         let listener = socket::listener(family.loopback(), 1)?;
@@ -94,14 +95,14 @@ fn fail_in_every_way() -> Result<()> {
     Ok(())
 }
 
-/// Levels of options, those that sockets of TCP have and some that they have not.
+/// Option levels: those of TCP sockets, and some that they do not have.
 const LEVELS: [i32; 16] = [0, 1, 6, 17, 41, 58, 132, 136, 255, 263, 270, 273, 282, 283, 284, 285];
-/// Number of options that are tried of each.
+/// Number of options tried per level.
 const OPTIONS: i32 = 128;
 
-/// A process has every option refused that there can be, in all states of sockets; hundreds have binds of
-/// MPTCP sockets refused. The options of others still have their names, no signature is wasted, and a program
-/// that tries again by TCP has failed once.
+/// A process has every possible option refused, on sockets in all states. Hundreds of processes
+/// have binds of MPTCP sockets refused. The options of others still have their names, no signature
+/// is wasted, and a program that retries with TCP counts as one failure.
 pub(super) fn full_of_odd_numbers() -> Result<()> {
     let tracer = Tracer::must_start(&[&["--no-stream"][..], &LISTEN].concat())?;
     let mut refused = 0;
@@ -121,16 +122,16 @@ pub(super) fn full_of_odd_numbers() -> Result<()> {
     let named =
         "socktrace_sockopt_errors_total{call=\"setsockopt\",errno=\"EDOM\",level=\"SOL_SOCKET\"";
     is(&after, named, number(SOCKETS))?;
-    // They differ by family, call and errno alone, and some of those were there before.
+    // Signatures differ only by family, call and errno, and some existed before.
     let added = sum(&after, "socktrace_map_entries{map=\"signatures\"}") - before;
     ensure!(added <= number(2 * WAYS), "the states of sockets make {added} more signatures");
     retries_are_known(&tracer)
 }
 
-/// Processes with binds that are refused to MPTCP sockets: more than are remembered.
+/// Number of processes with refused binds of MPTCP sockets: more than are tracked.
 const REFUSED: u64 = 300;
 
-/// Others have binds of MPTCP sockets refused. A retry by TCP is known for one.
+/// After others have had binds of MPTCP sockets refused, a process's retry with TCP is still recognized.
 fn retries_are_known(tracer: &Tracer) -> Result<()> {
     let failed =
         |metrics: &Metrics| sum(metrics, "socktrace_socket_errors_total{cause=\"bind_failed\"");
@@ -141,9 +142,9 @@ fn retries_are_known(tracer: &Tracer) -> Result<()> {
     let before = failed(&tracer.scrape()?);
     for _ in 0..REFUSED {
         let socket = mptcp()?;
-        // SAFETY: the child calls bind, and ends.
+        // SAFETY: the child only calls bind and exits.
         match unsafe { fork() }.context("cannot fork")? {
-            // SAFETY: nothing of the parent's is to be run at the end.
+            // SAFETY: none of the parent's exit handlers may run.
             ForkResult::Child => unsafe { libc::_exit(i32::from(!refused(socket))) },
             ForkResult::Parent { child } => {
                 let status = waitpid(child, None)?;
@@ -159,7 +160,7 @@ fn retries_are_known(tracer: &Tracer) -> Result<()> {
     Ok(())
 }
 
-/// A socket of MPTCP, unless the kernel has none.
+/// Creates an MPTCP socket, if the kernel supports it.
 fn mptcp() -> Result<Option<Socket>> {
     if !super::has_mptcp() {
         return Ok(None);
@@ -167,14 +168,14 @@ fn mptcp() -> Result<Option<Socket>> {
     Ok(Some(socket::open(Family::Ipv4.loopback(), Protocol::MPTCP).context("no MPTCP")?))
 }
 
-/// Whether the series that begin so add up to this.
+/// Checks the sum of the series with this prefix.
 fn is(metrics: &Metrics, series: &str, count: f64) -> Result<()> {
     let found = sum(metrics, series);
     ensure!((found - count).abs() < 0.5, "{series} {found}, not {count}");
     Ok(())
 }
 
-/// Whether a service has so many failures.
+/// Checks the number of a service's failures.
 fn is_of(metrics: &Metrics, service: &str, count: f64) -> Result<()> {
     let label = format!("service=\"{service}\"");
     let found: f64 = metrics

@@ -19,16 +19,16 @@ use super::{
     tracer::{self, Tracer},
 };
 
-/// Lines of the terminal.
+/// Height of the terminal in lines.
 const ROWS: u16 = 24;
 
 /// Longest time to wait for a line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// After this time no more lines of a reason come.
+/// Time after which no more lines are expected.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// The columns that fit are shown, also when the terminal is made wider, and the reason under them.
+/// The columns that fit are shown, even after the terminal is widened, and the reason is below them.
 pub(super) fn columns_that_fit() -> Result<()> {
     const NARROW: u16 = 80;
     const WIDE: u16 = 120;
@@ -47,7 +47,7 @@ pub(super) fn columns_that_fit() -> Result<()> {
     expect_headings(&lines)
 }
 
-/// The heading comes again before it is out of sight.
+/// The heading is repeated before it scrolls out of view.
 fn expect_headings(lines: &Receiver<String>) -> Result<()> {
     for _ in 0..ROWS {
         reset_one()?;

@@ -1,4 +1,4 @@
-//! Peers that fall silent. All timers run at their defaults unless the program sets them.
+//! Peers that fall silent. All timers have their defaults unless the program sets them.
 
 use std::{
     net::SocketAddr,
@@ -23,33 +23,33 @@ use super::{
 
 pub(super) const READ_OR_WRITE: &str = "read_or_write";
 
-/// A timeout comes up to a second late: the first retransmission is what times are counted from, and
-/// it takes time to wake the program.
+/// Timeouts are up to a second late: times count from the first retransmission, and waking the
+/// program takes time.
 pub(super) const LATE: Duration = Duration::from_secs(1);
 
-/// What [`socket::write`] writes.
+/// Number of bytes that [`socket::write`] writes.
 pub(super) const WRITTEN: usize = 5;
 
-/// `net.ipv4.tcp_retries2` by default.
+/// Default of `net.ipv4.tcp_retries2`.
 pub(super) const RETRIES: u32 = 15;
 
 /// `TCP_RTO_MAX`, in milliseconds.
 pub(super) const LONGEST_RTO: u64 = 120_000;
 
-/// The pauses between probes of a closed window grow to this in a time of 20 s, in milliseconds.
+/// Longest interval between probes of a closed window within 20 s, in milliseconds.
 const PROBED_LATE: u64 = 15_000;
 
 /// A connection whose timer has given up.
 pub(super) struct GivenUp {
     pub(super) errno: i32,
     pub(super) ends: Ends,
-    /// Since the wait began.
+    /// Duration of the wait.
     pub(super) waited: Duration,
-    /// Since the connection was made.
+    /// Time since before the connection was made.
     age: Duration,
 }
 
-/// Reads until the timer gives up, and clears up so that the peer's end sends nothing later.
+/// Reads until the timer gives up, and cleans up so that the peer's end sends nothing later.
 pub(super) fn wait(line: Line, cut: Cut) -> Result<GivenUp> {
     let began = Instant::now();
     let errno = socket::read_errno(&line.pair.client)?;
@@ -60,7 +60,7 @@ pub(super) fn wait(line: Line, cut: Cut) -> Result<GivenUp> {
 }
 
 impl GivenUp {
-    /// A failure of the program that waits to read. The peer has been silent from before the wait.
+    /// A failure of the program that blocks in read. The peer has been silent since before the wait.
     pub(super) fn failure(&self, cause: Cause) -> Expected {
         let failure = Expected::failure(cause, READ_OR_WRITE, self.errno, self.ends);
         self.silent(failure).known_as(&["waiter"])
@@ -70,15 +70,15 @@ impl GivenUp {
         failure.lasted("silent_ms", self.age, self.age.saturating_sub(self.waited) + LATE)
     }
 
-    /// The few bytes written before the wait were sent again all the time.
+    /// The few bytes written before the wait were retransmitted throughout.
     pub(super) fn sent_again(&self, failure: Expected) -> Expected {
         failure.with("unacked_bytes", WRITTEN).lasted("elapsed_ms", self.waited, LATE)
     }
 
-    /// After [`LIMIT`].
+    /// The user timeout, [`LIMIT`], has expired.
     fn limit_reached(&self, cause: Cause) -> Expected {
         let failure = self.sent_again(self.failure(cause));
-        // Timeouts of 200 ms and more, which double, make three of it.
+        // Timeouts start at 200 ms or more and double: three fit into the limit.
         let failure = failure.within("retransmits", 2, 3).within("rto_ms", 400, 2_000);
         failure.with("user_timeout_ms", LIMIT).flags(&["user_timeout", "retransmitted"])
     }
@@ -88,7 +88,7 @@ impl GivenUp {
         failure.lasted("silent_ms", self.waited + LATE, LATE + LATE)
     }
 
-    /// As often as `tcp_retries2` has it, with the longest timeout in the end.
+    /// `tcp_retries2` retransmissions have failed, and the timeout has reached its maximum.
     fn retries_used_up(&self, failure: Expected) -> Expected {
         self.sent_again(failure).with("retransmits", RETRIES).with("rto_ms", LONGEST_RTO)
     }
@@ -104,7 +104,7 @@ pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![timed])
 }
 
-/// The client signs its segments, and the server has no key: it drops them.
+/// The client signs its segments, and the server, which has no key, drops them.
 pub(super) fn connect_with_md5_key(family: Family) -> Result<Vec<Expected>> {
     let network = Network::get()?;
     let listener = network.in_peer(|| socket::listener(family.peer(), 1))?;
@@ -115,7 +115,7 @@ pub(super) fn connect_with_md5_key(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![timed.saying("the socket has an MD5 key")])
 }
 
-/// Connects to where nobody answers.
+/// Connects to a silent peer.
 fn unanswered(client: &Socket, peer: SocketAddr) -> Result<Expected> {
     let ends = Ends::new(socket::local(client)?, peer);
     let began = Instant::now();
@@ -138,7 +138,7 @@ pub(super) fn retransmit(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![given_up.retries_used_up(given_up.failure(Cause::RetransmitTimeout))])
 }
 
-/// The program writes on after it got the error.
+/// The program keeps writing after it got the error.
 pub(super) fn write_after(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let client = line.pair.client.try_clone()?;
@@ -147,16 +147,16 @@ pub(super) fn write_after(family: Family) -> Result<Vec<Expected>> {
     let given_up = wait(line, cut)?;
     let errno = socket::write_errno(&client)?;
     let after = Expected::failure(Cause::WriteAfterTimeout, "write", errno, given_up.ends);
-    // The timer's numbers stay as they were, and the peer stays silent.
+    // The timer's numbers are unchanged, and the peer is still silent.
     let after = given_up.retries_used_up(after.first(given_up.errno).sigpipe("none"));
     let after = after.with("unacked_bytes", 0);
     Ok(vec![given_up.retries_used_up(given_up.failure(Cause::RetransmitTimeout)), after])
 }
 
-/// The limit that a program sets, in milliseconds.
+/// User timeout that a program sets, in milliseconds.
 const LIMIT: u64 = 1_500;
 
-/// The same, with a limit that the program set.
+/// The same, with a user timeout set by the program.
 pub(super) fn user(family: Family) -> Result<Vec<Expected>> {
     let line = limited(family)?;
     let cut = line.network.cut(Silence::Drop)?;
@@ -165,8 +165,8 @@ pub(super) fn user(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![given_up.limit_reached(Cause::UserTimeout)])
 }
 
-/// Somebody answers by ICMP errors about what was never sent, as whoever cannot see the connection has to
-/// guess: they are not the reason.
+/// ICMP errors arrive about sequence numbers that were never sent, as from an off-path sender that
+/// has to guess. They are not the cause.
 pub(super) fn user_beside_spoofed_icmp(family: Family) -> Result<Vec<Expected>> {
     const NOT_SENT_YET: u32 = 1 << 20;
     let given_up = answered_by_icmp(family, NOT_SENT_YET)?;
@@ -174,19 +174,19 @@ pub(super) fn user_beside_spoofed_icmp(family: Family) -> Result<Vec<Expected>> 
     Ok(vec![given_up.limit_reached(Cause::UserTimeout)])
 }
 
-/// The same messages about what was sent: they are.
+/// The same messages about sequence numbers that were sent. They are the cause.
 pub(super) fn unreachable_by_injected_icmp(family: Family) -> Result<Vec<Expected>> {
     let given_up = answered_by_icmp(family, 0)?;
     ensure_errno("read", given_up.errno, libc::EHOSTUNREACH)?;
     let (kind, code) = host_unreachable(family);
     let failure = given_up.limit_reached(Cause::UnreachableTimeout);
     let failure = failure.icmp(kind, code, given_up.ends.remote);
-    // An answer takes a doubling back (RFC 6069).
+    // An answer reverts the backoff (RFC 6069).
     let failure = failure.within("retransmits", 1, 8).within("rto_ms", 200, 2_000);
     Ok(vec![failure.flags(&["user_timeout", "retransmitted", "soft_error"])])
 }
 
-/// What a router said of data that came through in the end is not why later data did not.
+/// An ICMP error about data that was delivered later is not the cause of a later timeout.
 pub(super) fn user_after_survived_icmp(family: Family) -> Result<Vec<Expected>> {
     let line = limited(family)?;
     let Pair { client, server } = &line.pair;
@@ -211,8 +211,8 @@ fn limited(family: Family) -> Result<Line> {
     Ok(line)
 }
 
-/// Segments disappear, and whatever comes is answered by ICMP host unreachable, about a sequence number
-/// that is so much higher.
+/// Segments are dropped, and each is answered by ICMP host unreachable, about a sequence number
+/// that is higher by `shift`.
 fn answered_by_icmp(family: Family, shift: u32) -> Result<GivenUp> {
     let line = limited(family)?;
     let (kind, code) = host_unreachable(family);
@@ -225,7 +225,7 @@ fn answered_by_icmp(family: Family, shift: u32) -> Result<GivenUp> {
     })
 }
 
-/// Large segments disappear on the way, small ones pass.
+/// Large segments are dropped on the way, and small ones pass.
 pub(super) fn user_by_large_segments(family: Family) -> Result<Vec<Expected>> {
     const LARGE: [u8; 4_000] = [b'l'; 4_000];
 
@@ -246,7 +246,7 @@ pub(super) fn user_by_large_segments(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.with("user_timeout_ms", 5_000).flags(&["user_timeout", "retransmitted"])])
 }
 
-/// The same after a silence: only the time that data has waited counts.
+/// The same after an idle period: only the time that data has waited counts.
 pub(super) fn user_after_idle(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     line.pair.client.set_tcp_user_timeout(Some(Duration::from_secs(3)))?;
@@ -260,7 +260,7 @@ pub(super) fn user_after_idle(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.saying("5 bytes not taken by the peer for 3.")])
 }
 
-/// The peer keeps answering and keeps its window closed for longer than the program allows.
+/// The peer keeps answering, and keeps its window closed beyond the user timeout.
 pub(super) fn user_with_closed_window(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     line.pair.client.set_tcp_user_timeout(Some(Duration::from_secs(20)))?;
@@ -269,12 +269,12 @@ pub(super) fn user_with_closed_window(family: Family) -> Result<Vec<Expected>> {
     let cut = line.network.cut(Silence::None)?;
     let GivenUp { errno, ends, waited, .. } = wait(line, cut)?;
     let failure = Expected::failure(Cause::UserTimeout, READ_OR_WRITE, errno, ends);
-    // The window has been probed from before the wait.
+    // The window was probed even before the wait.
     let failure = failure.within("elapsed_ms", 20_000, 20_000 + PROBED_LATE);
     ensure!(waited < Duration::from_mins(1), "it took {waited:?}");
     let failure = failure.known_as(&["waiter"]).with("user_timeout_ms", 20_000);
     let failure = failure.flags(&["user_timeout", "zero_window", "unsent"]);
-    // The peer answers the probes, but for some: `net.ipv4.tcp_invalid_ratelimit`.
+    // The peer answers all probes except some: `net.ipv4.tcp_invalid_ratelimit`.
     let failure = failure.within("silent_ms", 0, 20_000).within("probes", 0, 2);
     Ok(vec![failure.with("unsent_bytes", unsent)])
 }
@@ -293,7 +293,7 @@ pub(super) fn keepalive(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.saying("the limit was their number (TCP_KEEPCNT)")])
 }
 
-/// The same with a limit of time, beside which the number of probes does not count.
+/// The same with a user timeout, which overrides the number of probes.
 pub(super) fn keepalive_with_user_timeout(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let keepalive = TcpKeepalive::new()
@@ -319,11 +319,11 @@ pub(super) fn zero_window(family: Family) -> Result<Vec<Expected>> {
     let given_up = wait(line, cut)?;
     let failure = given_up.failure(Cause::ZeroWindowTimeout);
     let failure = failure.with("unsent_bytes", unsent).with("probes", RETRIES);
-    // The window has been probed from before the wait.
+    // The window was probed even before the wait.
     Ok(vec![failure.lasted("elapsed_ms", given_up.waited + LATE, 3 * LATE)])
 }
 
-/// Data is answered by ICMP host unreachable only: the retries run out with that errno.
+/// Data is only answered by ICMP host unreachable: the retries run out with that errno.
 pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     let line = Line::new(family)?;
     let cut = line.network.cut(HOST_UNREACHABLE)?;
@@ -336,7 +336,7 @@ pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
         given_up.failure(Cause::UnreachableTimeout).icmp(kind, code, given_up.ends.remote);
     Ok(vec![match family {
         Family::Ipv6 => given_up.retries_used_up(failure),
-        // An answer takes a doubling back (RFC 6069), so that more retries take the same time.
+        // An answer reverts the backoff (RFC 6069), so that more retries fit in the same time.
         Family::Ipv4 | Family::Mapped => given_up
             .sent_again(failure)
             .within("retransmits", RETRIES.into(), u8::MAX.into())

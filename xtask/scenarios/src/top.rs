@@ -14,29 +14,29 @@ use super::{
 
 const ROOT: (u32, u32) = (0, 0);
 
-/// Somebody who is no more than a member of the group that may read a history.
+/// A user whose only access is by the group that may read a history.
 const MEMBER: (u32, u32) = (65_534, 0);
 
-/// A name that would clear the screen and turn the rest of it about.
+/// A name that would clear the screen and reverse the rest.
 const HOSTILE: &std::ffi::CStr = c"\x1b[2J\x07\xe2\x80\xaeevil";
 
-/// How it is shown.
+/// That name as displayed.
 const HARMLESS: &str = "?[2J??evil";
 
-/// The program's name in the guest, and how it is started.
+/// Command that runs `socktrace top` in the guest.
 fn top(args: &str) -> String {
     let attach = if super::uses_kprobes() { " --attach kprobe" } else { "" };
     format!("{PROGRAM} top{attach} --time utc {args}")
 }
 
-/// Somebody is refused.
+/// Makes a refused connect.
 fn refused() -> Result<()> {
     let refused = std::net::TcpStream::connect(("127.0.0.1", NOBODY_LISTENS));
     ensure!(refused.is_err(), "somebody listens at {NOBODY_LISTENS}");
     Ok(())
 }
 
-/// Failures are shown as they come: who, why, how often; keys do what they should.
+/// Failures are shown as they happen, with process, cause and count; keys work.
 pub(super) fn live() -> Result<()> {
     let comm = fs::read_to_string("/proc/self/comm")?;
     let process = format!("{}[{}]", comm.trim(), std::process::id());
@@ -49,7 +49,7 @@ pub(super) fn live() -> Result<()> {
         ["the peer sent RST", "ends     127.0.0.1:", "advice   Treat the connection as gone"];
     terminal.expect(&detail)?;
 
-    // By cause, and further down to the process.
+    // By cause, then down to the process.
     terminal.text("2")?;
     terminal.expect(&["cause>service>peer", "! + reset_by_peer"])?;
     terminal.text("aaj")?;
@@ -60,7 +60,7 @@ pub(super) fn live() -> Result<()> {
     terminal.key("Enter")?;
     terminal.expect(&[&process])?;
 
-    // Only what passes a filter.
+    // Only failures that pass a filter.
     terminal.text("1")?;
     terminal.enter("/errno ECONNREFUSED")?;
     terminal.expect(&["--errno ECONNREFUSED", "nothing has failed"])?;
@@ -75,7 +75,7 @@ pub(super) fn live() -> Result<()> {
     terminal.key("Enter")?;
     terminal.expect(&["reset_by_peer", "connect_refused", " 4     4"])?;
 
-    // Nothing moves while it is frozen, and nothing is missed.
+    // Nothing changes on a frozen screen, and nothing is missed.
     terminal.text(" ")?;
     terminal.expect(&["FROZEN"])?;
     daemon::resets(Family::Ipv6, 2)?;
@@ -85,7 +85,7 @@ pub(super) fn live() -> Result<()> {
     terminal.text(" ")?;
     terminal.expect(&["::1"])?;
 
-    // Names of others do nothing to the screen.
+    // Names of other processes cannot affect the screen.
     let named = std::thread::spawn(|| {
         prctl::set_name(HOSTILE).context("no name")?;
         refused()
@@ -96,7 +96,7 @@ pub(super) fn live() -> Result<()> {
     let screen = terminal.expect(&[HARMLESS, "socktrace top"])?;
     ensure!(screen.lines().count() == 30, "{} lines\n{screen}", screen.lines().count());
 
-    // Whatever its size.
+    // At any size.
     terminal.resize(132, 43)?;
     terminal.expect(&["first     last", "socktrace top"])?;
     terminal.resize(20, 5)?;
@@ -113,7 +113,7 @@ pub(super) fn live() -> Result<()> {
     terminal.expect_sane(0)
 }
 
-/// The terminal is as before, however it ends; without one there is an error.
+/// The terminal is restored however `top` ends. Without a terminal, it is an error.
 pub(super) fn ends_well() -> Result<()> {
     let output = Command::new(PROGRAM).arg("top").output()?;
     let said = String::from_utf8(output.stderr)?;
@@ -126,7 +126,7 @@ pub(super) fn ends_well() -> Result<()> {
     terminal.expect(&["! all", "ECONNRESET"])?;
     ensure!(!terminal.is_colored()?, "there are colors in spite of NO_COLOR");
     signal("top", Signal::SIGTERM)?;
-    // The terminal's own calls may have failed, too.
+    // The terminal program's own calls may have failed, too.
     terminal.expect(&["socktrace: ", "reset_by_peer 1)"])?;
     terminal.expect_sane(0)?;
     terminal.enter("clear")?;
@@ -137,7 +137,7 @@ pub(super) fn ends_well() -> Result<()> {
     terminal.expect_sane(0)
 }
 
-/// Sends a signal to the `socktrace` with this argument.
+/// Sends a signal to the `socktrace` process with this argument.
 fn signal(argument: &str, signal: Signal) -> Result<()> {
     let ends = |path: &std::path::Path| {
         let line = fs::read(path.join("cmdline")).unwrap_or_default();
@@ -150,7 +150,7 @@ fn signal(argument: &str, signal: Signal) -> Result<()> {
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.parse()?), signal)?)
 }
 
-/// What was kept is shown to members of the group, and gone through by steps.
+/// A history is shown to members of the group, and can be stepped through.
 pub(super) fn of_history() -> Result<()> {
     let directory = "/run/top-history";
     drop(fs::remove_dir_all(directory));
@@ -179,7 +179,8 @@ pub(super) fn of_history() -> Result<()> {
     terminal.expect_sane(1)
 }
 
-/// Lines by a pipe, more than the screen keeps: it shows all of them and answers to keys meanwhile.
+/// A replay through a pipe, of more lines than the screen keeps: all are shown, and
+/// keys work in the meantime.
 pub(super) fn of_replay() -> Result<()> {
     const LINES: u32 = 100_000;
     let path = "/tmp/top-lines.json";

@@ -1,4 +1,4 @@
-//! Sockets of UDP: what the network answers to datagrams, and what this host refuses.
+//! UDP sockets: replies of the network to datagrams, and refusals by this host.
 
 use std::{io, mem::MaybeUninit, net::SocketAddr, os::fd::AsRawFd as _, ptr};
 
@@ -19,20 +19,20 @@ use super::{
     traces_dropped_datagrams,
 };
 
-/// What a client sends.
+/// Datagram that a client sends.
 const QUESTION: &[u8] = b"question";
 
-/// How often programs do what is not a failure.
+/// Number of times programs do something that is not a failure.
 const OFTEN: usize = 200;
 
-/// Of `include/uapi/asm-generic/socket.h` and `linux/sock_diag.h`.
+/// From `include/uapi/asm-generic/socket.h` and `linux/sock_diag.h`.
 const SO_MEMINFO: i32 = 55;
 const MEMINFO_DROPS: usize = 8;
 
-/// Of `include/uapi/linux/net_tstamp.h`: when a datagram is queued, and when it is given to the device.
+/// From `include/uapi/linux/net_tstamp.h`: when a datagram is queued, and when it is passed to the device.
 const TIMESTAMPS: i32 = 1 << 8 | 1 << 1 | 1 << 4;
 
-/// A socket of UDP bound to this address, port 0 for any.
+/// A UDP socket bound to this address, with port 0 for any.
 pub(super) fn bound(address: SocketAddr) -> Result<Socket> {
     let socket = unbound(address)?;
     socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
@@ -42,18 +42,18 @@ pub(super) fn bound(address: SocketAddr) -> Result<Socket> {
 fn unbound(address: SocketAddr) -> Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
-        // For IPv4-mapped addresses, whatever the system's default is.
+        // Allows IPv4-mapped addresses, whatever the system's default.
         socket.set_only_v6(false)?;
     }
     Ok(socket)
 }
 
-/// An address of loopback at which nobody listens.
+/// A loopback address without a listener.
 fn closed(family: Family) -> Result<SocketAddr> {
     socket::local(&bound(family.loopback())?)
 }
 
-/// A socket that is connected to this address.
+/// A UDP socket connected to this address.
 fn client(local: SocketAddr, remote: SocketAddr) -> Result<(Socket, Ends)> {
     let client = bound(local)?;
     client.connect(&remote.into())?;
@@ -65,12 +65,12 @@ fn receive(socket: &Socket) -> io::Result<usize> {
     socket.recv(&mut [MaybeUninit::uninit(); 64])
 }
 
-/// Receives, which must fail with this errno.
+/// Calls recv, which must fail with this errno.
 fn refused(socket: &Socket, wanted: i32) -> Result<()> {
     ensure_errno("recv", socket::errno("recv", receive(socket))?, wanted)
 }
 
-/// Type and code of port unreachable.
+/// Type and code of the port unreachable message.
 fn port_message(family: Family) -> (u8, u8) {
     match family {
         Family::Ipv4 | Family::Mapped => (3, 3),
@@ -78,12 +78,12 @@ fn port_message(family: Family) -> (u8, u8) {
     }
 }
 
-/// ICMP said that nobody listens at the remote end, which says so itself.
+/// Expected report of a port unreachable message, sent by the remote end itself.
 fn port_unreachable(family: Family, ends: Ends) -> Expected {
     let (kind, code) = port_message(family);
     let cause = Cause::PortUnreachable;
     let failure = Expected::failure(cause, "read_or_write", libc::ECONNREFUSED, ends).udp();
-    // The answer may come when the program waits for it already.
+    // The answer may arrive when the program is already waiting for it.
     failure.icmp(kind, code, ends.remote).known_as(&["holder", "waiter"])
 }
 
@@ -92,13 +92,13 @@ pub(super) fn port_unreachable_to_recv(family: Family) -> Result<Vec<Expected>> 
     let (client, ends) = client(family.loopback(), closed(family)?)?;
     client.send(QUESTION)?;
     refused(&client, libc::ECONNREFUSED)?;
-    // It is delivered once.
+    // It is returned only once.
     client.set_nonblocking(true)?;
     refused(&client, libc::EAGAIN)?;
     Ok(vec![port_unreachable(family, ends).saying("nobody listens at the port")])
 }
 
-/// The next send gets the errno, and sends nothing; the one after it is answered again.
+/// The next send gets the errno, and sends nothing; the one after that is answered again.
 pub(super) fn port_unreachable_to_send(family: Family) -> Result<Vec<Expected>> {
     let (client, ends) = client(family.loopback(), closed(family)?)?;
     for _ in 0..2 {
@@ -109,7 +109,7 @@ pub(super) fn port_unreachable_to_send(family: Family) -> Result<Vec<Expected>> 
     Ok(vec![port_unreachable(family, ends), port_unreachable(family, ends)])
 }
 
-/// The other host says so, and a thread waits for the answer.
+/// The other host answers by port unreachable, and a thread waits in recv.
 pub(super) fn port_unreachable_to_waiter(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     let (client, ends) = client(family.host(), family.peer_port(NOBODY_LISTENS))?;
@@ -124,9 +124,10 @@ pub(super) fn port_unreachable_to_waiter(family: Family) -> Result<Vec<Expected>
     Ok(vec![failure.advising(&advice)])
 }
 
-/// The socket asks for errors (`IP_RECVERR`) and is not connected: nobody has a record of whose it is.
+/// The socket requests errors (`IP_RECVERR`) and is not connected: no record of its owner exists.
 ///
-/// Each message that the program takes from the queue of errors reports what the next one left.
+/// Each message that the program takes from the error queue makes the kernel report
+/// the errno of the next one.
 pub(super) fn port_unreachable_unconnected(family: Family) -> Result<Vec<Expected>> {
     let client = bound(family.loopback())?;
     ask_for_errors(&client, family)?;
@@ -146,7 +147,7 @@ pub(super) fn port_unreachable_unconnected(family: Family) -> Result<Vec<Expecte
     Ok(expected)
 }
 
-/// No process is known, but whom the socket was made for.
+/// No process is known, only the socket's user and cgroup.
 fn of_socket(failure: Expected) -> Expected {
     let failure = failure.unaccepted().with("uid", 0).with("cgroup", "/");
     failure.with("owner_unknown", "no_process")
@@ -160,7 +161,7 @@ fn ask_for_errors(socket: &Socket, family: Family) -> Result<()> {
     Ok(socket::set_option(socket, level, option, 1)?)
 }
 
-/// Takes a message from the queue of errors.
+/// Takes a message from the error queue.
 fn take_error(socket: &Socket) -> Result<()> {
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
     socket
@@ -169,19 +170,20 @@ fn take_error(socket: &Socket) -> Result<()> {
     Ok(())
 }
 
-/// Time stamps of what was sent are reported while the errno still waits for a call.
+/// Transmit timestamps are reported while the errno is still pending.
 pub(super) fn port_unreachable_beside_timestamps(family: Family) -> Result<Vec<Expected>> {
     let (client, ends) = client(family.loopback(), closed(family)?)?;
     socket::set_option(&client, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, TIMESTAMPS)?;
     client.send(QUESTION)?;
-    // Two of them: to take one is to have the other reported, with the errno.
+    // Two of them: taking one makes the kernel report the other, with the errno.
     take_error(&client)?;
     take_error(&client)?;
     refused(&client, libc::ECONNREFUSED)?;
     Ok(vec![port_unreachable(family, ends)])
 }
 
-/// A firewall of the other host prohibits it: an error that a connected socket gets without asking.
+/// A firewall of the other host rejects the datagram as prohibited: an error that a connected
+/// socket gets without requesting errors.
 pub(super) fn prohibited(family: Family) -> Result<Vec<Expected>> {
     let (kind, code, wanted) = match family {
         Family::Ipv4 | Family::Mapped => (3, 13, libc::EHOSTUNREACH),
@@ -190,7 +192,7 @@ pub(super) fn prohibited(family: Family) -> Result<Vec<Expected>> {
     rejected(family, "admin-prohibited", (kind, code, wanted), |_| Ok(()))
 }
 
-/// The host behind it is unreachable: an error that a socket gets only if it asks for it.
+/// The host is reported as unreachable: an error that a socket only gets if it requests errors.
 pub(super) fn unreachable(family: Family) -> Result<Vec<Expected>> {
     let (kind, code) = network::host_unreachable(family);
     let wanted = (kind, code, libc::EHOSTUNREACH);
@@ -217,14 +219,14 @@ fn rejected(
     Ok(vec![failure.saying("a datagram cannot be delivered")])
 }
 
-/// There is no way to the address: what C libraries find out by such a connect (`getaddrinfo`).
+/// There is no route to the address, which libc determines by such a connect (`getaddrinfo`).
 pub(super) fn connect_no_route(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     let failure = connect(family, family.elsewhere(), libc::ENETUNREACH, Cause::ConnectNoRoute)?;
     Ok(vec![failure.with("severity", "expected")])
 }
 
-/// A route of this host says no.
+/// A route of this host refuses the connect.
 pub(super) fn connect_refused_by_route(
     family: Family,
     (kind, wanted): RouteKind,
@@ -239,7 +241,7 @@ pub(super) fn connect_refused_by_route(
     Ok(vec![connect(family, target, wanted, Cause::ConnectLocal)?.saying(kind)])
 }
 
-/// A broadcast address, for which the program has not asked.
+/// A broadcast address, without `SO_BROADCAST`.
 pub(super) fn connect_broadcast(family: Family) -> Result<Vec<Expected>> {
     Network::get()?;
     let target = "10.77.0.255:9".parse()?;
@@ -254,7 +256,7 @@ fn connect(family: Family, to: SocketAddr, wanted: i32, cause: Cause) -> Result<
     Ok(Expected::failure(cause, "connect", errno, ends).udp())
 }
 
-/// The port is taken, and the address is none of this host's.
+/// The port is in use, and the address is not one of this host's.
 pub(super) fn bind_failed(family: Family) -> Result<Vec<Expected>> {
     let first = bound(family.loopback())?;
     let taken = socket::local(&first)?;
@@ -274,7 +276,7 @@ pub(super) fn bind_failed(family: Family) -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// An option that there is not.
+/// An option that does not exist.
 pub(super) fn option_rejected(family: Family) -> Result<Vec<Expected>> {
     let socket = bound(family.loopback())?;
     let local = Ends::new(socket::local(&socket)?, family.loopback()).local;
@@ -288,14 +290,14 @@ pub(super) fn option_rejected(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure.option("SOL_SOCKET", "option_9999")])
 }
 
-/// The program does not read, and its buffer is full.
+/// The program does not read, and its receive buffer is full.
 pub(super) fn receive_queue_full(family: Family) -> Result<Vec<Expected>> {
     let server = bound(family.loopback())?;
     server.set_recv_buffer_size(4_096)?;
     let client = bound(family.loopback())?;
     let to = socket::local(&server)?;
     let mut sent = 0;
-    // Two of them, the most that a flood shows one by one.
+    // Two drops, the most that a flood shows singly.
     while drops(&server)? < 2 {
         client.send_to(&[0; 512], &to.into())?;
         sent += 1;
@@ -314,7 +316,7 @@ pub(super) fn receive_queue_full(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![dropped(), dropped()])
 }
 
-/// Sends so many datagrams to a program that does not read; how many were dropped.
+/// Sends `count` datagrams to a program that does not read; returns the number dropped.
 pub(super) fn overload(family: Family, count: u64) -> Result<u64> {
     let server = bound(family.loopback())?;
     let client = bound(family.loopback())?;
@@ -326,11 +328,11 @@ pub(super) fn overload(family: Family, count: u64) -> Result<u64> {
     Ok(drops(&server)?.into())
 }
 
-/// How many datagrams a socket has had no room for.
+/// Number of datagrams that a socket has dropped for lack of room.
 fn drops(socket: &Socket) -> Result<u32> {
     let mut info = [0_u32; MEMINFO_DROPS + 1];
     let mut length = libc::socklen_t::try_from(size_of_val(&info))?;
-    // SAFETY: as many bytes as the length says, which is the kernel's to change.
+    // SAFETY: the buffer has `length` bytes, which the kernel may change.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -344,7 +346,7 @@ fn drops(socket: &Socket) -> Result<u32> {
     Ok(info[MEMINFO_DROPS])
 }
 
-/// This host's own firewall, its routes, and a datagram that is too long.
+/// Sends refused by this host's firewall, by its routes, and for their length.
 pub(super) fn send_refused(family: Family) -> Result<Vec<Expected>> {
     let no_firewall = || network::run("nft", "delete table inet own");
     Network::get()?;
@@ -378,8 +380,8 @@ fn not_taken(errno: i32, ends: Ends) -> Expected {
     Expected::failure(Cause::SendRefused, "write", errno, ends).udp()
 }
 
-/// A busy client and server, connected and not, with time stamps; and what is sent to nobody by a socket
-/// that gets no error, as the kernel does not know that its program would want one.
+/// A busy client and server, connected and unconnected, with timestamps; and datagrams to an unused
+/// port from a socket that gets no errors, as it has not requested them.
 pub(super) fn quiet(family: Family) -> Result<Vec<Expected>> {
     let server = bound(family.loopback())?;
     let to = socket::local(&server)?;

@@ -1,4 +1,4 @@
-//! Unix sockets that fail, and others that do not.
+//! Unix sockets, failing and not.
 
 mod failing;
 mod path;

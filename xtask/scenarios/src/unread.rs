@@ -1,5 +1,5 @@
-//! Failures whose errno no call returns: it is still in the socket when that is closed. And those that
-//! a call takes which socktrace does not watch, of which nothing more is said.
+//! Failures whose errno no call returns: it is still pending when the socket is closed. Also errnos
+//! taken by a call that socktrace does not watch, which get no further report.
 
 use std::{
     fs, io,
@@ -26,14 +26,14 @@ use super::{
     socket::{self, Ends, Pair, ensure_errno},
 };
 
-/// How the kernel calls a close with `SO_LINGER` 0, and one before all was read.
+/// The kernel's reset reasons for a close with `SO_LINGER` 0, and for a close with unread data.
 const ABORTED: &str = "tcp_state";
 const UNREAD: &str = "tcp_abort_on_close";
 
-/// Longer than the kernel's clock takes for a tick: what happens within one has no order.
+/// Longer than a tick of the kernel's clock: events within one tick have no order.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// A connection that the peer has reset, of which this end knows.
+/// A connection reset by the peer, where this end has processed the reset.
 struct Reset {
     server: Socket,
     ends: Ends,
@@ -59,7 +59,7 @@ impl Reset {
     }
 }
 
-/// The program learns by poll that something is wrong, and closes.
+/// The program sees by poll that there is an error, and closes.
 pub(super) fn polled(family: Family) -> Result<Vec<Expected>> {
     let reset = Reset::new(family)?;
     let expected = vec![reset.failure(), reset.undelivered()];
@@ -67,7 +67,7 @@ pub(super) fn polled(family: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// The same with `SO_LINGER` 0, by which the kernel stores an errno of its own.
+/// The same with `SO_LINGER` 0, which makes the kernel store another errno.
 pub(super) fn aborted(family: Family) -> Result<Vec<Expected>> {
     let reset = Reset::new(family)?;
     let expected = vec![reset.failure(), reset.undelivered()];
@@ -75,7 +75,7 @@ pub(super) fn aborted(family: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// The last of two descriptors is what counts.
+/// Of two descriptors, only the close of the last one counts.
 pub(super) fn duplicated(family: Family) -> Result<Vec<Expected>> {
     let reset = Reset::new(family)?;
     let expected = vec![reset.failure(), reset.undelivered()];
@@ -94,12 +94,13 @@ pub(super) fn closed_by_io_uring(family: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// A signal kills the program that has the socket.
+/// A signal kills the program that holds the socket.
 pub(super) fn killed(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
     let mut program = child::start(&["keep"], server.into())?;
-    // Until it executes another program it has all of this one's sockets, and would be the one that closes.
+    // Until the child executes its program, it holds all sockets of this process, and would count
+    // as the one that closes.
     let inherited = fs::read_link(format!("/proc/self/fd/{}", client.as_raw_fd()))?;
     let descriptors = format!("/proc/{}/fd", program.id());
     socket::until("the child does not begin", || {
@@ -113,18 +114,18 @@ pub(super) fn killed(family: Family) -> Result<Vec<Expected>> {
     ensure!(ended.is_none(), "the program has ended before: {ended:?}");
     program.kill()?;
     program.wait()?;
-    // Its memory, and so its executable, is gone when its descriptors are closed.
+    // Its memory, and therefore its executable, is gone by the time its descriptors are closed.
     let dying = Process { executable: None, ..Process::child(program.id()) };
     let errno = libc::ECONNRESET;
     let failure = Expected::failure(Cause::ResetByPeer, "read_or_write", errno, ends);
     Ok(vec![
-        // This process has opened it, and has it no more.
+        // This process has opened the socket, and no longer holds it.
         failure.reset_here(ABORTED).unaccepted().with("owner_unknown", "handed_on"),
         Expected::undelivered(Cause::ResetByPeer, errno, ends).by(dying),
     ])
 }
 
-/// Nobody listens: the program learns by poll that the connect is over, and closes.
+/// Connect to a port without a listener: the program sees by poll that it is over, and closes.
 pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;
     let client = socket::bound(family.loopback())?;
@@ -137,7 +138,7 @@ pub(super) fn connect(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![failure, Expected::undelivered(Cause::ConnectRefused, errno, ends)])
 }
 
-/// A connection that was reset before it was accepted, and is closed at once.
+/// A connection that was reset before accept, and is closed at once.
 pub(super) fn accepted(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::connect(&listener)?;
@@ -153,7 +154,7 @@ pub(super) fn accepted(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The peer closes with data of ours unread, after its FIN. A read returns 0, however often, and never
+/// The peer closes with unread data from this end, after its FIN. Reads keep returning 0, and never
 /// EPIPE.
 pub(super) fn end_was_read(family: Family) -> Result<Vec<Expected>> {
     let (client, ends) = reset::closed_unread(family)?;
@@ -168,7 +169,7 @@ pub(super) fn end_was_read(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// An ICMP error that was to be heard of at once, and was not.
+/// An ICMP error that was to be reported at once, and was never read.
 pub(super) fn reported(family: Family) -> Result<Vec<Expected>> {
     let reported = Reported::new(family)?;
     let expected = reported.expected();
@@ -176,13 +177,13 @@ pub(super) fn reported(family: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// The same with a look into the error queue, where TCP puts no ICMP errors: that takes nothing.
+/// The same with a read of the error queue, where TCP stores no ICMP errors: this takes nothing.
 pub(super) fn looked_for_in_error_queue(family: Family) -> Result<Vec<Expected>> {
     let reported = Reported::new(family)?;
-    // SAFETY: all zeroes are a message without anything.
+    // SAFETY: all zeros are an empty message.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     let client = &reported.line.pair.client;
-    // SAFETY: the message has no room for anything, and lives until the call returns.
+    // SAFETY: the message has no buffers, and lives until the call returns.
     let got = unsafe { libc::recvmsg(client.as_raw_fd(), &raw mut message, libc::MSG_ERRQUEUE) };
     let result = if got < 0 { Err(io::Error::last_os_error()) } else { Ok(got) };
     ensure_errno("recvmsg", socket::errno("recvmsg", result)?, libc::EAGAIN)?;
@@ -193,7 +194,7 @@ pub(super) fn looked_for_in_error_queue(family: Family) -> Result<Vec<Expected>>
 
 const QUESTION: &[u8] = b"question";
 
-/// A connection that stays open with an ICMP error in it.
+/// An open connection with a pending ICMP error.
 struct Reported {
     line: Line,
 }
@@ -213,7 +214,7 @@ impl Reported {
         Ok(Self { line })
     }
 
-    /// What is expected of it. Without the tracepoint nothing is.
+    /// Expected reports; none without the tracepoint.
     fn expected(&self) -> Vec<Expected> {
         if !reports_socket_errors() {
             return Vec::new();
@@ -228,7 +229,7 @@ impl Reported {
         vec![failure.icmp(kind, code, ends.remote), undelivered]
     }
 
-    /// Both ends vanish, the one with the error by an ordinary close.
+    /// Makes both ends vanish, the end with the error by an ordinary close.
     fn end(self) -> Result<()> {
         let Pair { client, server } = self.line.pair;
         socket::forget(server)?;
@@ -246,7 +247,7 @@ pub(super) fn peeked(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![reset.failure()])
 }
 
-/// `SO_ERROR` takes it.
+/// `SO_ERROR` takes the errno.
 pub(super) fn asked_for(family: Family) -> Result<Vec<Expected>> {
     let reset = Reset::new(family)?;
     let error = reset.server.take_error()?.context("no error")?;
@@ -254,7 +255,7 @@ pub(super) fn asked_for(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![reset.failure()])
 }
 
-/// A read by `io_uring` takes it.
+/// A read by `io_uring` takes the errno.
 pub(super) fn read_by_io_uring(family: Family) -> Result<Vec<Expected>> {
     let reset = Reset::new(family)?;
     let errno = socket::errno("recv", iouring::receive(&reset.server))?;
@@ -262,7 +263,7 @@ pub(super) fn read_by_io_uring(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![reset.failure()])
 }
 
-/// A second connect takes it, and a third one succeeds.
+/// A second connect takes the errno, and a third one succeeds.
 pub(super) fn connected_again(family: Family) -> Result<Vec<Expected>> {
     let closed = socket::closed_port(family)?;
     let listener = socket::listener(family.loopback(), 1)?;
@@ -281,7 +282,7 @@ pub(super) fn connected_again(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![Expected::failure(Cause::ConnectRefused, "connect", errno, ends)])
 }
 
-/// The peer closes a whole MPTCP connection, and no call takes the errno.
+/// The peer closes the whole MPTCP connection, and no call takes the errno.
 pub(super) fn of_mptcp(family: Family) -> Result<Vec<Expected>> {
     let Some((client, ends, reports)) = mptcp::reset_unread(family)? else { return Ok(Vec::new()) };
     drop(client);

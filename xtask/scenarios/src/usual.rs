@@ -1,8 +1,8 @@
-//! What failures of a cause have in common, unless their scenario says otherwise.
+//! Properties that failures of a cause share, unless the scenario says otherwise.
 
 use socktrace_diagnosis::Cause;
 
-/// The state before the failure.
+/// State of the socket before the failure.
 pub(super) const fn state(cause: Cause) -> &'static str {
     match cause {
         Cause::ConnectRefused
@@ -61,7 +61,7 @@ pub(super) const fn state(cause: Cause) -> &'static str {
     }
 }
 
-/// What else the kernel side sees.
+/// Flags of the failure.
 pub(super) const fn flags(cause: Cause) -> &'static [&'static str] {
     match cause {
         Cause::ConnectTimeout | Cause::ResetAfterRetransmit | Cause::RetransmitTimeout => {

@@ -1,5 +1,5 @@
-//! How much room the verifier leaves the kernel programs: a kernel that follows more paths than those
-//! of the matrix, or a compiler that needs more stack, must not refuse them.
+//! Margin of the kernel programs below the verifier's limits: a kernel that follows more paths than
+//! those of the matrix, or a compiler that needs more stack, must not cause a refusal.
 
 use std::{fs, fs::File, process::Stdio};
 
@@ -8,35 +8,35 @@ use socktrace_bench::guest::verifier::{Verified, watch};
 
 use super::tracer::{ATTACHED, daemon};
 
-/// Bytes of stack that a program has (`MAX_BPF_STACK`), and those of them that must be left.
+/// Stack of a program in bytes (`MAX_BPF_STACK`), and the part that must remain free.
 const STACK: u64 = 512;
 const STACK_LEFT: u64 = 64;
 
-/// Steps that the verifier follows a program (`BPF_COMPLEXITY_LIMIT_INSNS`), and those of them that
-/// it may take.
+/// Limit of instructions that the verifier processes (`BPF_COMPLEXITY_LIMIT_INSNS`), and the most
+/// that a program may take.
 const STEPS: u64 = 1_000_000;
 const MOST_STEPS: u64 = STEPS / 4;
 
-/// What has most code loaded: all that can be asked of an event, and counted.
+/// Arguments that load the most code: all filters and counts.
 const EVERYTHING: &str = "--output json --retransmits \
                           --udp-sends --unix-sends --hops --pid !1 --comm !x --uid !4000 --unit !x.service --port !1 \
                           --local !192.0.2.0/24 --remote !2001:db8::/32 --errno !EPERM";
 
-/// By trampolines, where the kernel has them, with filters before the count, and by kprobes: as a daemon, and for a
-/// process and what it starts.
+/// Ways to attach: by trampolines, if the kernel has them, with filters before the count; by
+/// kprobes as a daemon; and by kprobes for a process and its descendants.
 const WAYS: [&str; 3] = [
     "--listen 127.0.0.1:0 --series-by-port --filter-metrics",
     "--listen 127.0.0.1:0 --series-by-port --attach kprobe",
     "--follow 1 --attach kprobe",
 ];
 
-/// What it reports instead of its hooks when it follows processes.
+/// Message instead of the list of hooks when socktrace follows processes.
 const FOLLOWING: &str = "socktrace: following ";
 
-/// Where the daemon's messages go.
+/// File for the daemon's messages.
 const SAID: &str = "/tmp/verifier.err";
 
-/// No program comes near the verifier's limits on this kernel.
+/// No program is near the verifier's limits on this kernel.
 pub(super) fn leaves_room() -> Result<()> {
     for way in WAYS {
         let arguments: Vec<_> = EVERYTHING.split_whitespace().chain(way.split(' ')).collect();
@@ -47,7 +47,7 @@ pub(super) fn leaves_room() -> Result<()> {
             Ok(said.contains(ATTACHED) || said.contains(FOLLOWING))
         })?;
         let said = fs::read_to_string(SAID)?;
-        // Whatever way: it is known by its name.
+        // In every way, this program's name has the same beginning.
         let has_core = programs.iter().any(|program| program.name.starts_with("tcp_done"));
         ensure!(has_core, "{way}: seen only {programs:?}; it said:\n{said}");
         let near: Vec<_> = programs.iter().filter_map(near_a_limit).collect();
@@ -56,7 +56,7 @@ pub(super) fn leaves_room() -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with a program that comes near a limit.
+/// Describes how a program comes too near a limit, if it does.
 fn near_a_limit(program: &Verified) -> Option<String> {
     let Verified { name, steps, stack } = program;
     let left = STACK.saturating_sub(*stack);

@@ -1,4 +1,4 @@
-//! Compares what programs got from the kernel with what socktrace said.
+//! Comparison of what programs got from the kernel with socktrace's reports.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -12,22 +12,23 @@ use super::{
     span::Span,
 };
 
-/// Metrics by their whole series name, labels included.
+/// Metrics by complete series name, including labels.
 pub(super) type Metrics = BTreeMap<String, f64>;
 
-/// Calls of the function that ends failing writes, which the kernel kept from socktrace.
+/// Missed calls of the function that ends failing writes, for which the kernel did not run
+/// socktrace's program.
 const MISSED_WRITES: &str = r#"socktrace_hook_missed_total{hook="sk_stream_error"}"#;
 
-/// Calls of the function by which a process sends an RST, which the kernel kept from socktrace.
+/// Missed calls of the function by which a process sends an RST, for which the kernel did not run
+/// socktrace's program.
 const MISSED_RESETS: &str = r#"socktrace_hook_missed_total{hook="tcp_send_active_reset"}"#;
 
 /// Compares the stream and the change of the metrics with what is expected.
 ///
-/// The result is empty when they agree: each expected line exactly once, an optional one at most once,
-/// no other, and the counters grown by just these. A failing write may be missing for each call that
-/// the kernel has kept from socktrace and that socktrace says it has, and so may be the sender of an
-/// RST: this happens where tasks are preempted in the kernel, which the kernels with `PREEMPT_LAZY`
-/// (6.18 and later) do.
+/// The result is empty if they agree: each expected line occurs exactly once, an optional one at
+/// most once, and no other; and the counters grew by exactly these. For each missed call that
+/// socktrace counts, a failing write, or the sender of an RST, may be missing. This happens where
+/// tasks are preempted in the kernel, as in kernels with `PREEMPT_LAZY` (6.18 and later).
 pub(super) fn compare(
     expected: &[Expected],
     stream: &[Value],
@@ -43,7 +44,7 @@ pub(super) fn compare(
     let (optional, due): (Vec<_>, Vec<_>) =
         expected.iter().partition(|expected| expected.optional.is_some());
     for expected in due {
-        // A socket can fail more than once: the line that fits best is the one that is meant.
+        // A socket can fail more than once: the best match is taken.
         let found = lines
             .iter()
             .enumerate()
@@ -88,7 +89,7 @@ pub(super) fn compare(
     text
 }
 
-/// A report, with its reason.
+/// A report, with its cause.
 struct Reported {
     event: &'static str,
     cause: Cause,
@@ -136,7 +137,7 @@ fn compare_metrics(reported: &[Reported], before: &Metrics, after: &Metrics, tex
     if by_service != undelivered {
         _ = writeln!(text, "undelivered by service grew by {by_service:?}, all by {undelivered:?}");
     }
-    // Each belongs to one service.
+    // Each failure belongs to one service.
     let by_service = grown("socktrace_service_errors_total{", ["cause", "protocol"]);
     if by_service != errors {
         _ = writeln!(text, "metrics by service grew by {by_service:?}, all by {errors:?}");
@@ -162,8 +163,8 @@ fn compare_metrics(reported: &[Reported], before: &Metrics, after: &Metrics, tex
     }
 }
 
-/// Whether a series of failures is to be there before the first: of TCP, with a pair of cause and errno
-/// from the table.
+/// Whether a failure series must exist before its first failure: those of TCP with a pair of cause
+/// and errno from the table.
 fn has_zero(series: &str) -> bool {
     let counters = ["socktrace_socket_errors_total{", "socktrace_undelivered_total{"];
     let is_counter = counters.iter().any(|counter| series.starts_with(counter));
@@ -183,7 +184,7 @@ pub(super) fn sum(metrics: &Metrics, start: &str) -> f64 {
     if found.peek().is_none() { 0.0 } else { found.map(|(_, value)| value).sum() }
 }
 
-/// The value of a label in a series name such as `errors{cause="x",family="ipv4"}`.
+/// Value of a label in a series name such as `errors{cause="x",family="ipv4"}`.
 fn label(series: &str, name: &str) -> String {
     let start = format!("{name}=\"");
     let value = series.split_once(&start).map_or("", |(_, rest)| rest);

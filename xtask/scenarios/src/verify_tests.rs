@@ -1,4 +1,4 @@
-//! What makes a comparison fail.
+//! Tests of what makes a comparison fail.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn ends() -> Ends {
     Ends::new("127.0.0.1:80".parse().unwrap(), "127.0.0.1:9".parse().unwrap())
 }
 
-/// The line of a reset that this thread has sent itself.
+/// Line about a reset that this thread itself has sent.
 fn line() -> Value {
     let Process { pid, tid, uid, comm, leader_comm, executable, .. } = Process::this();
     let reported = json!({
@@ -58,7 +58,7 @@ fn line() -> Value {
     [process, numbers, why].into_iter().fold(reported, merge)
 }
 
-/// The line about the RST itself, with other fields.
+/// Line about the RST itself, with some fields replaced.
 fn sent_with(fields: Value) -> Value {
     let sent = json!({
         "event": "reset_sent", "protocol": "tcp", "severity": "expected",
@@ -70,7 +70,7 @@ fn sent_with(fields: Value) -> Value {
     merge(sent, fields)
 }
 
-/// The same with other fields.
+/// Line about the reset, with some fields replaced.
 fn line_with(fields: Value) -> Value {
     merge(line(), fields)
 }
@@ -101,13 +101,13 @@ fn metrics(errors: f64) -> Metrics {
     ])
 }
 
-/// Compares at the time that the lines have.
+/// Compares as of the lines' time.
 fn compare(expected: &[Expected], lines: &[Value], before: &Metrics, after: &Metrics) -> String {
     let lines: Vec<_> = lines.iter().cloned().chain([sent_with(json!({}))]).collect();
     super::compare(expected, &lines, &Span::at_epoch(), before, after)
 }
 
-/// Compares one line, counted once.
+/// Compares one line that was counted once.
 fn differences(expected: Expected, line: Value) -> String {
     compare(&[expected], &[line], &metrics(0.0), &metrics(1.0))
 }
@@ -126,7 +126,7 @@ fn both_ends_have_to_agree() {
         let found = check(fields.clone());
         assert!(found.contains(problem), "{fields}: {found}");
     }
-    // A namespace has its own loopback.
+    // Each namespace has its own loopback.
     assert_eq!(
         both_ends::check(&[sent_with(json!({ "netns": 1, "flow": "f" })), sent_with(json!({}))]),
         ""
@@ -181,7 +181,7 @@ fn a_wrong_sender_is_wrong() {
     let reason = "the peer sent RST; sent by init[1]";
     let text = differences(expected(), line_with(json!({ "reason": reason })));
     assert!(text.contains("reason: socktrace said"), "{text}");
-    // Nobody may be named where nobody is known.
+    // Nobody may be named where no process is known.
     let nobody = Expected::failure(Cause::ResetByPeer, "read_or_write", 104, ends());
     let text = differences(nobody, line());
     for field in ["peer_pid", "peer_comm", "rst_reason", "reason"] {
@@ -196,7 +196,7 @@ fn numbers_have_bounds() {
         let text = differences(bound(), line_with(json!({ "retransmits": retransmits })));
         assert_eq!(text.is_empty(), holds, "{retransmits}: {text}");
     }
-    // The first event that can be reported was before it happened.
+    // The earliest report would precede the failure.
     let text = differences(expected(), line_with(json!({ "time": "1969-12-31T23:00:00Z" })));
     assert!(text.contains("time: socktrace said"), "{text}");
     let text = differences(expected(), line_with(json!({ "silent_ms": 3_600_000 })));
@@ -221,7 +221,7 @@ fn an_optional_line_may_come_once() {
     assert!(twice.starts_with("reported without reason"), "{twice}");
     let uncounted = compare(&optional(), &[line()], &metrics(1.0), &metrics(1.0));
     assert!(uncounted.starts_with("metrics grew"), "{uncounted}");
-    // Not just any line of that socket.
+    // Not every line of that socket qualifies.
     let wrong = line_with(json!({ "state": "FIN_WAIT2" }));
     let wrong = compare(&optional(), &[wrong], &metrics(1.0), &metrics(2.0));
     assert!(wrong.starts_with("reported without reason"), "{wrong}");
@@ -275,7 +275,7 @@ fn writes_may_be_missing_as_often_as_the_kernel_kept_them() {
     };
     assert_eq!(missing(1.0, &[line()]), "");
     assert!(missing(0.0, &[line()]).starts_with("not reported"));
-    // What is no write is never missing.
+    // Reports other than writes are never missing.
     assert!(missing(9.0, &[]).starts_with("not reported"));
 }
 
@@ -290,7 +290,7 @@ fn senders_may_be_missing_as_often_as_the_kernel_kept_them() {
     };
     assert_eq!(missing(1.0, line_with(nobody.clone())), "");
     assert!(missing(0.0, line_with(nobody.clone())).contains("peer_pid"));
-    // Another than the right one is always wrong, and so is anything else in such a line.
+    // A wrong sender is always a difference, and so is any other wrong field in such a line.
     assert!(missing(9.0, line_with(json!({ "peer_pid": 1 }))).contains("peer_pid"));
     let mut other = line_with(nobody);
     other["uid"] = json!(7_777);

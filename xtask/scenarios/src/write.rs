@@ -1,4 +1,4 @@
-//! Writes on sockets that have failed before, or that the program itself has shut down.
+//! Writes to sockets that have already failed, or that the program itself has shut down.
 
 use std::{io, net::Shutdown, os::fd::AsRawFd as _, ptr, thread};
 
@@ -15,7 +15,7 @@ use super::{
     socket::{self, Ends, Pair, ensure_errno},
 };
 
-/// A reset, then two writes: the first delivers the reset, the second is EPIPE.
+/// A reset, then two writes: the first returns the reset, and the second gets EPIPE.
 pub(super) fn after_reset(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -33,7 +33,7 @@ pub(super) fn after_reset(family: Family) -> Result<Vec<Expected>> {
     ])
 }
 
-/// A read has taken the errno of the reset already.
+/// A read has already taken the errno of the reset.
 pub(super) fn after_reset_was_read(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_server(&server)?;
@@ -41,7 +41,7 @@ pub(super) fn after_reset_was_read(family: Family) -> Result<Vec<Expected>> {
     let first = socket::read_errno(&server)?;
     let reset = Expected::failure(Cause::ResetByPeer, "read_or_write", first, ends);
     let mut expected = vec![reset.reset_here("tcp_state")];
-    // A program that does not look at errno goes on like this.
+    // A program that ignores errno continues like this.
     for _ in 0..3 {
         let errno = socket::write_errno(&server)?;
         ensure_errno("a later write", errno, libc::EPIPE)?;
@@ -51,7 +51,7 @@ pub(super) fn after_reset_was_read(family: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// The program has shut down sending, and sends.
+/// The program sends after it has shut down sending.
 pub(super) fn after_shutdown(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
@@ -64,7 +64,7 @@ pub(super) fn after_shutdown(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![Expected::failure(Cause::WriteAfterShutdown, "write", errno, ends).sigpipe("none")])
 }
 
-/// The same after the peer has closed too, before or after that.
+/// The same after the peer has also closed, earlier or later than this end.
 pub(super) fn after_both_have_closed(family: Family) -> Result<Vec<Expected>> {
     let mut expected = Vec::new();
     for peer_first in [false, true] {
@@ -91,7 +91,7 @@ pub(super) fn after_both_have_closed(family: Family) -> Result<Vec<Expected>> {
     Ok(expected)
 }
 
-/// Many connections at once, whose failures must not be taken for each other.
+/// Many connections at once, whose failures must not be mixed up.
 pub(super) fn after_resets_in_a_crowd(family: Family) -> Result<Vec<Expected>> {
     const THREADS: usize = 4;
     const ROUNDS: usize = 40;
@@ -116,7 +116,7 @@ pub(super) fn unconnected(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![Expected::alone(Cause::WriteUnconnected, "write", errno, address).sigpipe("none")])
 }
 
-/// The program dissolves its own connection, and writes on.
+/// The program dissolves its own connection, and keeps writing.
 pub(super) fn after_dissolving(family: Family) -> Result<Vec<Expected>> {
     let listener = socket::listener(family.loopback(), 1)?;
     let client = socket::bound(family.loopback())?;
@@ -127,7 +127,7 @@ pub(super) fn after_dissolving(family: Family) -> Result<Vec<Expected>> {
     let their_errno = socket::read_errno(&server)?;
     let reset = Expected::failure(Cause::ResetByPeer, "read_or_write", their_errno, theirs);
     let mut reported = vec![reset.reset_here("tcp_state")];
-    // It has no port to go to any more; only where the call is seen before that, it is known.
+    // The socket no longer has a remote port; it is known only where the call is seen in time.
     let port = ours.remote.port();
     for (wanted, sigpipe) in [(libc::ECONNRESET, None), (libc::EPIPE, Some("none"))] {
         let errno = socket::write_errno(&client)?;
@@ -142,25 +142,25 @@ pub(super) fn after_dissolving(family: Family) -> Result<Vec<Expected>> {
     Ok(reported)
 }
 
-/// A write with a control message that does not exist.
+/// A write with an unknown control message type.
 pub(super) fn bad_control_message(family: Family) -> Result<Vec<Expected>> {
     const NO_SUCH_TYPE: libc::c_int = 9999;
 
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;
-    // SAFETY: a function of its argument alone.
+    // SAFETY: computes a value from its argument alone.
     let length = usize::try_from(unsafe { libc::CMSG_LEN(0) })?;
     let control =
         libc::cmsghdr { cmsg_len: length, cmsg_level: libc::SOL_SOCKET, cmsg_type: NO_SUCH_TYPE };
     let mut data = *b"hello";
     let mut data = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
-    // SAFETY: all zeroes are a message without anything.
+    // SAFETY: all zeros are an empty message.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut data;
     message.msg_iovlen = 1;
     message.msg_control = (&raw const control).cast_mut().cast();
     message.msg_controllen = length;
-    // SAFETY: what the message points to lives until the call returns, and is only read.
+    // SAFETY: everything the message points to lives until the call returns, and is only read.
     let sent = unsafe { libc::sendmsg(client.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
     let result = if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
     let errno = socket::errno("sendmsg", result)?;
@@ -170,7 +170,7 @@ pub(super) fn bad_control_message(family: Family) -> Result<Vec<Expected>> {
     Ok(vec![Expected::failure(Cause::WriteFailed, "write", errno, ends)])
 }
 
-/// A write of what is not the program's memory.
+/// A write from an address that is not mapped.
 pub(super) fn bad_buffer(family: Family) -> Result<Vec<Expected>> {
     let Pair { client, server } = Pair::new(family.loopback())?;
     let ends = Ends::of_client(&client)?;

@@ -1,4 +1,4 @@
-//! Kernels' type information in the tree, and the table that is made of it.
+//! The kernels' BTF in the tree, and the table made from it.
 
 use std::process::ExitCode;
 
@@ -17,8 +17,8 @@ use crate::cli::{BtfCommand, CaptureArgs};
 ///
 /// # Errors
 ///
-/// When the table cannot be made. A kernel that cannot be fetched or read is reported and makes the
-/// command fail at its end.
+/// When the table cannot be made. If a kernel cannot be fetched or read, this is reported, and the
+/// command fails at its end.
 pub(crate) fn run(command: &BtfCommand) -> Result<ExitCode> {
     let complete = match command {
         BtfCommand::Capture(args) => capture(args)?,
@@ -28,7 +28,7 @@ pub(crate) fn run(command: &BtfCommand) -> Result<ExitCode> {
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether all kernels were captured.
+/// Captures the BTF of kernels. Returns whether all of them were captured.
 fn capture(args: &CaptureArgs) -> Result<bool> {
     let setup = args.no_setup.setup();
     setup.ensure(&[Need::Machines(Arch::AMD64)])?;

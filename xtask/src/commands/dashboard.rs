@@ -1,5 +1,5 @@
-//! Draws the dashboard for Grafana over an hour of failures in a guest, by Grafana's own components,
-//! and makes the schemas by which tests check it.
+//! Draws the Grafana dashboard over an hour of failures in a guest, with Grafana's own components,
+//! and makes the schemas that tests check it against.
 
 use std::{
     fs,
@@ -24,19 +24,19 @@ use xtask_common::{
 
 use crate::{cli::DashboardArgs, commands::vm};
 
-/// Where the programs in JavaScript are in the tree, and what they make there.
+/// Directory of the JavaScript programs in the tree, and the files that they make.
 const SOURCES: &str = "xtask/grafana";
 const SCHEMAS: &str = "xtask/grafana/schema";
 const PICTURE: &str = "docs/dashboard.png";
 
-/// What the browser may take to draw, in milliseconds of its own time.
+/// Time for the browser to draw, in milliseconds of its virtual time.
 const PATIENCE: u32 = 30_000;
 
-/// Pixels from left to right, and for the name above the panels.
+/// Width of the picture, and height of the name above the panels, in pixels.
 const WIDTH: u32 = 1600;
 const HEADING: u64 = 44;
 
-/// Renews schemas and picture.
+/// Renews the schemas and the picture.
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &DashboardArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What Prometheus says of an hour in a guest.
+/// Runs a guest for an hour of its time, and returns Prometheus's answers.
 fn watch(args: &DashboardArgs) -> Result<History> {
     let setup = args.no_setup.setup();
     let series = kernel::series(kernel::DEFAULT).map_err(anyhow::Error::msg)?;
@@ -92,13 +92,13 @@ fn watch(args: &DashboardArgs) -> Result<History> {
     bail!("the guest's services did not fail as expected")
 }
 
-/// A copy of the programs in JavaScript, with the packages that they need.
+/// A copy of the JavaScript programs, with the packages that they need.
 struct Project {
     directory: PathBuf,
 }
 
 impl Project {
-    /// Copies them, and fetches the packages unless that was done before.
+    /// Copies the programs, and fetches the packages if necessary.
     fn install() -> Result<Self> {
         const LOCK: &str = "package-lock.json";
         let directory = workspace::cache("grafana").join("project");
@@ -118,7 +118,7 @@ impl Project {
         let project = Self { directory };
         if !is_installed {
             eprintln!("Fetching the packages of Grafana's components by npm");
-            // Their scripts are not needed, and nobody has read them.
+            // Install scripts are not needed, and nobody has reviewed them.
             let mut npm = project.command("npm");
             process::output(npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]))?;
         }
@@ -149,13 +149,13 @@ impl Project {
         let profile = tempfile::tempdir()?;
         let mut browser = self.command("chromium");
         if Uid::effective().is_root() {
-            // Chromium's own does not work for root; the page is ours alone.
+            // Chromium's own sandbox does not work for root. The page is only ours.
             browser.arg("--no-sandbox");
         }
         browser.args(["--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]);
         browser.args(["--disable-background-networking", "--disable-component-update"]);
         browser.args(["--disable-sync", "--allow-file-access-from-files"]);
-        // Else parts that were laid out late may be missing.
+        // Without this, parts that were laid out late may be missing.
         browser.arg("--run-all-compositor-stages-before-draw");
         browser.arg(format!("--user-data-dir={}", profile.path().display()));
         browser.arg(format!("--window-size={WIDTH},{height}"));

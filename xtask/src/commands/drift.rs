@@ -1,5 +1,5 @@
-//! What changes from kernel to kernel of all that socktrace looks up in them, and what that does to
-//! its hooks: so that a new kernel's break is seen before users meet it.
+//! Changes between kernels in what socktrace looks up in them, and their effect on its hooks. A
+//! break by a new kernel is thus seen before users meet it.
 
 use std::{collections::BTreeMap, process::ExitCode};
 
@@ -21,7 +21,8 @@ use xtask_common::arch::Arch;
 
 use crate::cli::DriftArgs;
 
-/// What a kernel has under each name; nothing under those that it lacks.
+/// Descriptions of a kernel's types and functions, by subject. Subjects that the kernel lacks are
+/// absent.
 type View = BTreeMap<Subject, String>;
 
 /// Compares the newest kernels of all series, oldest to newest.
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &DriftArgs) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Prints what differs between two kernels.
+/// Prints the differences between two kernels.
 fn show(heading: &str, old: &Captured, new: &Captured) {
     println!("{heading}");
     let changes = changes(&view(old), &view(new));
@@ -104,7 +105,7 @@ fn changes(old: &View, new: &View) -> Vec<String> {
         .collect()
 }
 
-/// Prints what a kernel hides; whether any of it is not known.
+/// Prints what a kernel hides. Returns whether any of it is new.
 fn judge(planned: &KernelPlan) -> bool {
     let mut news = false;
     for lost in planned.losses() {

@@ -1,7 +1,8 @@
-//! Fuzzes what reads bytes that others write, for a bounded time, led by coverage.
+//! Coverage-guided fuzzing, for a limited time, of the code that parses foreign input.
 //!
-//! A target is a unit test in a module called `fuzz`, with a corpus of its own beside the module in
-//! `__fuzz__/NAME/corpus`. `cargo test` replays that, and what once failed, in `crashes`.
+//! A target is a unit test in a module called `fuzz`. Its corpus is next to the module, in
+//! `__fuzz__/NAME/corpus`. `cargo test` replays the corpus, and the inputs that once failed, in
+//! `crashes`.
 
 use std::{
     fs,
@@ -14,30 +15,30 @@ use socktrace_lab::{process, programs::fuzzer, setup::Need, workspace};
 
 use crate::cli::FuzzArgs;
 
-/// The packages that have targets, and where their sources are.
+/// Packages with targets, and the directories of their sources.
 const PACKAGES: [(&str, &str); 3] = [
     ("socktrace", "socktrace/src"),
     ("socktrace-exporter", "socktrace/exporter/src"),
     ("socktrace-plan", "socktrace/plan/src"),
 ];
 
-/// Lines of the fuzzer's output that are shown when it has found something.
+/// Lines of the fuzzer's output to show after a failure.
 const SHOWN: usize = 60;
 
-/// A unit test that takes bytes.
+/// A unit test that takes bytes as input.
 struct Target {
     package: &'static str,
-    /// Its path in the package.
+    /// Path of the test in its package.
     test: String,
-    /// The directory of its corpus and of what failed.
+    /// Directory of its corpus and of inputs that failed.
     kept: PathBuf,
 }
 
-/// Runs every target that was asked for.
+/// Runs the requested targets.
 ///
 /// # Errors
 ///
-/// When the fuzzer cannot be built, or there is no such target.
+/// When the fuzzer cannot be built, or a target does not exist.
 pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode> {
     args.no_setup.setup().ensure(&[Need::Build, Need::Fuzz])?;
     let mut targets = Vec::new();
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The targets of a package.
+/// Lists the targets of a package.
 fn list(package: &'static str, sources: &str) -> Result<Vec<Target>> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--quiet", "--locked", "--package", package, "--", "--list"]);
@@ -90,14 +91,15 @@ fn list(package: &'static str, sources: &str) -> Result<Vec<Target>> {
 }
 
 impl Target {
-    /// Whether it is called so, in full or by its last part.
+    /// Whether this is the test's full name, or the last part of it.
     fn is(&self, name: &str) -> bool {
         self.test == name || self.test.rsplit("::").next() == Some(name)
     }
 
-    /// Runs for so many seconds: how often, or what the fuzzer said of what it has found.
+    /// Runs the target for `seconds`. Returns the number of runs, or the fuzzer's output about a
+    /// failure.
     fn fuzz(&self, seconds: u32) -> Result<Result<String, String>> {
-        // What is new goes here, so that the tree stays as it is.
+        // New inputs go here, so that the tree stays unchanged.
         let found = workspace::cache("fuzz/corpus").join(self.test.replace("::", "."));
         fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
         let corpus = self.kept.join("corpus");

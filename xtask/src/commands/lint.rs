@@ -1,4 +1,4 @@
-//! Formatting, lints and documentation, of the host's code and of the kernel programs.
+//! Formatting, lints and documentation, for the host's code and the kernel programs.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use socktrace_toolchain::{Compiler, LOG_FEATURE, Toolchain};
 
 use crate::cli::LintArgs;
 
-/// Runs every check, also after one has failed.
+/// Runs every check, even after one has failed.
 ///
 /// # Errors
 ///
@@ -88,10 +88,11 @@ fn documentation() -> Command {
     doc
 }
 
-/// By `deny.toml`.
+/// Checks crates against `deny.toml`.
 fn crates() -> Command {
     let mut deny = at_root(programs::deny());
-    // Not offline: cargo may have to fetch crates of other targets. Advisories take more than that.
+    // Not offline, as cargo may have to fetch crates for other targets. Advisories would need
+    // further downloads.
     deny.args(["--locked", "check", "--hide-inclusion-graph"]);
     deny.args(["licenses", "bans", "sources"]);
     deny
@@ -118,11 +119,12 @@ fn programs(toolchain: &Toolchain, features: &[&str]) -> Command {
         cargo
     };
     match toolchain.compiler {
-        // cargo-clippy would set up the linter beside itself; this one goes with Debian's compiler.
+        // cargo-clippy would use the linter next to itself, but the one needed belongs to Debian's
+        // compiler.
         Compiler::Debian { .. } => {
             let mut check = cargo("check");
             check.env("RUSTC_WORKSPACE_WRAPPER", CLIPPY_DRIVER);
-            // How cargo-clippy hands arguments on.
+            // The format in which cargo-clippy passes on arguments.
             check.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
             check
         }

@@ -23,11 +23,11 @@ use socktrace_lab::{
 
 use crate::cli::{Cli, Command};
 
-/// Runs the command that was asked for.
+/// Runs the requested command.
 ///
 /// # Errors
 ///
-/// When it fails in a way it has no exit code of its own for.
+/// When it fails in a way that has no exit code of its own.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Setup(args) => {
@@ -69,7 +69,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-/// An exit code of another program as ours.
+/// Converts another program's exit code.
 fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }

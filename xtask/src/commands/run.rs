@@ -1,4 +1,4 @@
-//! The daemon on this machine or, where its kernel refuses tracing, a demonstration in a guest.
+//! Runs the daemon on this machine or, if its kernel refuses tracing, demonstrates it in a guest.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -26,21 +26,21 @@ use crate::{
     commands::{exit_code, vm},
 };
 
-/// A daemon that is refused ends sooner than this. Until then its messages are held back, because
-/// of a refusal one line is enough.
+/// Time within which a refused daemon exits. Until then its messages are held back, because one
+/// line about a refusal is enough.
 const HOLD_BACK: Duration = Duration::from_secs(1);
 
 /// Runs the daemon, here or in a guest.
 ///
 /// # Errors
 ///
-/// When something cannot be installed or compiled, or the guest does not come to its end.
+/// When something cannot be installed or compiled, or the guest does not finish.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
     if args.vm {
         return in_guest(args, prepare_guest(args, &setup)?);
     }
-    // Where the daemon will be refused, what the guest takes is fetched while it is compiled.
+    // If the daemon is going to be refused, fetches the guest's files while it is compiled.
     let prepared = if host::refuses_tracing() { Some(prepare_guest(args, &setup)?) } else { None };
     let daemon = match prepared.as_ref().and_then(|(programs, _)| programs.daemon.clone()) {
         Some(daemon) => daemon,
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     in_guest(args, prepared.map_or_else(|| prepare_guest(args, &setup), Ok)?)
 }
 
-/// Compiles what a guest runs, and fetches the guest.
+/// Compiles the programs of a guest, and fetches its files.
 fn prepare_guest(args: &RunArgs, setup: &Setup) -> Result<(GuestPrograms, BootFiles)> {
     prepare::programs_and(Arch::OWN, setup, true, || {
         prepare::boot_files(args.kernel, Arch::OWN, setup, &args.mirrors)
@@ -69,7 +69,7 @@ enum Native {
 
 fn native(daemon: &Path, args: &[String]) -> Result<Native> {
     let mut command = as_root(daemon);
-    // Interrupted, the daemon ends in good order, and xtask waits for that.
+    // After an interrupt the daemon exits in an orderly way, and xtask waits for it.
     let shield = Shield::around(&mut command).context("cannot block signals")?;
     let mut child = command
         .args(args)

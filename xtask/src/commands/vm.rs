@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// When the guest does not come to the command's end.
+/// When the guest ends before the command does.
 pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
     let (mut programs, mut files) =
@@ -70,19 +70,19 @@ pub(crate) fn run(args: VmArgs) -> Result<ExitCode> {
     finished(outcome)
 }
 
-/// What programs in a guest should know of the user's terminal.
+/// Environment variables that tell programs in a guest about the user's terminal.
 pub(crate) fn terminal_variables() -> BTreeMap<String, String> {
     let names = ["TERM", "COLORTERM", "NO_COLOR", "LANG"];
     let known = names.into_iter().filter_map(|name| Some((name.to_owned(), env::var(name).ok()?)));
     let mut variables: BTreeMap<_, _> = known.collect();
-    // In the guest it is a terminal in any case.
+    // In the guest, stdout is always a terminal.
     if !io::stdout().is_terminal() {
         variables.insert("NO_COLOR".into(), "1".into());
     }
     variables
 }
 
-/// Shows a report that is meant for a person.
+/// Shows a report that is meant for people.
 pub(crate) fn show(report: Report) {
     match report {
         Report::Note { text } => eprintln!("{text}"),
@@ -98,11 +98,11 @@ pub(crate) fn show(report: Report) {
     }
 }
 
-/// The exit code of a guest's command.
+/// Returns the exit code of a guest's command.
 ///
 /// # Errors
 ///
-/// When the guest ended before it.
+/// When the guest ended before the command did.
 pub(crate) fn finished(outcome: Outcome) -> Result<ExitCode> {
     match outcome {
         Outcome::Finished { code } => Ok(exit_code(code)),

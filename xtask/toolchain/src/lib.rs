@@ -1,8 +1,8 @@
-//! Finds what compiles the kernel programs, and says how to call it.
+//! Finds the toolchain that compiles the kernel programs, and builds the commands that run it.
 //!
-//! Stable Rust has no `core` for the BPF target. Debian packages one for its own compiler; elsewhere
-//! it takes a nightly compiler with its library's source. Either way the linker must read the LLVM
-//! bitcode that very compiler writes, so it is built for the compiler's own LLVM.
+//! Stable Rust has no `core` for the BPF target. Debian packages one for its own compiler;
+//! elsewhere, a nightly compiler with the source of its library is needed. Either way the linker
+//! must read the LLVM bitcode of that very compiler, so it is built for the same LLVM.
 //!
 //! socktrace's build script depends on it.
 
@@ -17,21 +17,23 @@ use std::{
 
 pub use strip::strip;
 
-/// The release of bpf-linker that is installed when none fits.
+/// Release of bpf-linker to install if no suitable one is present.
 pub const BPF_LINKER_VERSION: &str = "0.13.0";
 
-/// The target the kernel programs are compiled for.
+/// Target that the kernel programs are compiled for.
 pub const TARGET: &str = "bpfel-unknown-none";
 
-/// The feature of the kernel programs by which they have messages.
+/// Feature that adds log messages to the kernel programs.
 pub const LOG_FEATURE: &str = "log";
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// The environment variable that names a file which is locked while a toolchain is being installed.
+/// Environment variable with the path of a file that is locked while a toolchain is being
+/// installed.
 pub const LOCK_VARIABLE: &str = "SOCKTRACE_TOOLCHAIN_LOCK";
 
-/// What a build script or a user's shell may have set for the host compiler, and would break ours.
+/// Variables that a build script or a user's shell may have set for the host compiler, and that
+/// would break this one.
 const FOREIGN_VARIABLES: [&str; 11] = [
     "CARGO_BUILD_RUSTC",
     "CARGO_BUILD_RUSTC_WRAPPER",
@@ -46,23 +48,23 @@ const FOREIGN_VARIABLES: [&str; 11] = [
     "RUSTUP_TOOLCHAIN",
 ];
 
-/// A compiler that can make BPF code.
+/// A compiler that can generate BPF code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compiler {
-    /// Debian's, with the packaged `core` for BPF.
+    /// Debian's compiler, with the packaged `core` for BPF.
     Debian {
-        /// Major version of the LLVM inside.
+        /// Major version of its LLVM.
         llvm: u32,
     },
-    /// rustup's nightly, which compiles `core` from source.
+    /// rustup's nightly compiler, which compiles `core` from source.
     Nightly {
-        /// Major version of the LLVM inside.
+        /// Major version of its LLVM.
         llvm: u32,
     },
 }
 
 impl Compiler {
-    /// The compiler to use on this machine, if there is one.
+    /// Returns the compiler to use on this machine, if there is one.
     pub fn find() -> Option<Self> {
         Self::debian().or_else(Self::nightly)
     }
@@ -93,7 +95,7 @@ impl Compiler {
         }
     }
 
-    /// The file that changes when the compiler does.
+    /// Path of a file that changes when the compiler does.
     #[must_use]
     pub fn watched_file(self) -> Option<PathBuf> {
         match self {
@@ -105,7 +107,7 @@ impl Compiler {
         }
     }
 
-    /// `cargo SUBCOMMAND`, set up to compile with this compiler and nothing inherited.
+    /// `cargo SUBCOMMAND`, set up to use this compiler and to inherit no settings.
     #[must_use]
     pub fn cargo(self, subcommand: &str) -> Command {
         let mut command = match self {
@@ -132,22 +134,22 @@ impl Compiler {
     }
 }
 
-/// A compiler with the linker that goes with it.
+/// A compiler and the linker that matches it.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
     /// The compiler.
     pub compiler: Compiler,
-    /// The bpf-linker made for the compiler's LLVM.
+    /// The bpf-linker built for the compiler's LLVM.
     pub linker: PathBuf,
 }
 
 impl Toolchain {
-    /// As [`Self::find`], but if one is being installed, as the environment says, after that. So the
-    /// daemon's dependencies can be compiled meanwhile.
+    /// Like [`Self::find`], but if the environment names the lock of an installation, waits for
+    /// that first. The daemon's dependencies can be compiled in the meantime.
     ///
     /// # Errors
     ///
-    /// As [`Self::find`].
+    /// Same as [`Self::find`].
     pub fn wait_for(workspace: &Path) -> Result<Self, String> {
         if let Some(path) = env::var_os(LOCK_VARIABLE)
             && let Ok(file) = File::open(&path)
@@ -158,18 +160,18 @@ impl Toolchain {
         Self::find(workspace)
     }
 
-    /// What [`Self::find`] will find once the linker of a compiler is built, which takes longer than
-    /// the compiler's installation.
+    /// The toolchain that [`Self::find`] will return once the compiler's linker is built. Building
+    /// it takes longer than installing the compiler.
     #[must_use]
     pub fn to_be(workspace: &Path, compiler: Compiler) -> Self {
         Self { compiler, linker: own_linker(workspace, compiler) }
     }
 
-    /// The toolchain of this machine, where `workspace` is the repository's root.
+    /// Finds the toolchain of this machine. `workspace` is the repository's root.
     ///
     /// # Errors
     ///
-    /// Text for the user: what is missing and the commands that install it.
+    /// Text for the user: what is missing, and the commands that install it.
     pub fn find(workspace: &Path) -> Result<Self, String> {
         let compiler = Compiler::find().ok_or_else(|| {
             format!(
@@ -189,8 +191,8 @@ impl Toolchain {
         Ok(Self { compiler, linker })
     }
 
-    /// `cargo SUBCOMMAND` over the kernel programs, for a daemon on `architecture` (as Rust names
-    /// it), with compiler output in `target_dir`.
+    /// `cargo SUBCOMMAND` for the kernel programs of a daemon on `architecture` (Rust's name), with
+    /// compiler output in `target_dir`.
     #[must_use]
     pub fn cargo(
         &self,
@@ -204,8 +206,8 @@ impl Toolchain {
         command
     }
 
-    /// `cargo build` of what the kernel programs are linked from, which takes no linker. The
-    /// arguments are those of [`Self::cargo`].
+    /// `cargo build` of the library that the kernel programs are linked with, which needs no
+    /// linker. The arguments are those of [`Self::cargo`].
     #[must_use]
     pub fn cargo_library(
         &self,
@@ -228,11 +230,11 @@ impl Toolchain {
         let flags = [
             format!("-Clinker={}", self.linker.display()),
             format!("--cfg=bpf_target_arch=\"{architecture}\""),
-            // Debug information is what the linker makes BTF of.
+            // The linker generates BTF from the debug information.
             "-Cdebuginfo=2".into(),
             "-Clink-arg=--btf".into(),
-            // Or else every zeroed array is a call of a loop over its bytes, which costs at run time
-            // and multiplies the verifier's work.
+            // Otherwise every zeroed array becomes a call to a loop over its bytes, which costs run
+            // time and multiplies the verifier's work.
             "-Clink-arg=--disable-expand-memcpy-in-order".into(),
         ];
         let flags: Vec<_> = flags.into_iter().chain(remappings(workspace)).collect();
@@ -243,20 +245,21 @@ impl Toolchain {
             .args(["--target", TARGET, "--target-dir"])
             .arg(target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-            // The workspace strips release builds, which would take the BTF's source away.
+            // The workspace strips release builds, which would remove the debug information that
+            // BTF is made from.
             .env("CARGO_PROFILE_RELEASE_STRIP", "none");
         command
     }
 }
 
-/// Flags by which it does not show where something was compiled: the same source makes the same bytes in
-/// any directory and for any user.
+/// Compiler flags that hide where something was compiled, so that the same source makes the same
+/// bytes in any directory and for any user.
 #[must_use]
 pub fn remappings(workspace: &Path) -> Vec<String> {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".cargo")));
-    // Where both fit, the last one counts.
+    // If both match, the last one applies.
     let directories = [(Some(workspace), "/socktrace"), (home.as_deref(), "/cargo")];
     let flags = directories
         .into_iter()
@@ -264,20 +267,20 @@ pub fn remappings(workspace: &Path) -> Vec<String> {
     flags.collect()
 }
 
-/// Where the kernel programs for daemons on `architecture` are compiled: one directory for every
-/// profile of the daemon, as they are the same for each.
+/// Directory in which the kernel programs for daemons on `architecture` are compiled. All profiles
+/// of the daemon share it, as the programs are the same.
 #[must_use]
 pub fn target_dir(workspace: &Path, architecture: &str) -> PathBuf {
     workspace.join("target/ebpf").join(architecture)
 }
 
-/// Where the object lies after `cargo build` with `target_dir`.
+/// Path of the object after `cargo build` with `target_dir`.
 #[must_use]
 pub fn object(target_dir: &Path) -> PathBuf {
     target_dir.join(TARGET).join("release/socktrace-ebpf")
 }
 
-/// Where `cargo install --root` puts the bpf-linker for one LLVM.
+/// Directory in which `cargo install --root` puts the bpf-linker for an LLVM.
 #[must_use]
 pub fn linker_root(workspace: &Path, llvm: u32) -> PathBuf {
     workspace.join(format!("target/tools/bpf-linker-{BPF_LINKER_VERSION}-llvm-{llvm}"))
@@ -292,8 +295,8 @@ fn find_linker(compiler: Compiler, workspace: &Path) -> Option<PathBuf> {
     if own.is_file() {
         return Some(own);
     }
-    // A linker does not report its LLVM. One that a user installed goes with their nightly;
-    // nothing ties it to Debian's compiler.
+    // A linker does not report its LLVM. One that a user has installed matches their nightly
+    // compiler, but not necessarily Debian's.
     if matches!(compiler, Compiler::Debian { .. }) {
         return None;
     }
@@ -302,7 +305,7 @@ fn find_linker(compiler: Compiler, workspace: &Path) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// What to run so that a toolchain is found.
+/// Commands that install a toolchain, as text for the user.
 #[must_use]
 pub fn advice() -> String {
     if Path::new("/etc/debian_version").exists() {
@@ -316,7 +319,7 @@ pub fn advice() -> String {
     }
 }
 
-/// The major version of LLVM in the output of `rustc -vV`.
+/// Major version of LLVM in the output of `rustc -vV`.
 fn llvm_major(version: &str) -> Option<u32> {
     let llvm = version.lines().find_map(|line| line.strip_prefix("LLVM version:"))?;
     llvm.trim().split('.').next()?.parse().ok()

@@ -1,24 +1,25 @@
-//! Takes out of the object what the daemon would only read at each start, or hand to the kernel for
-//! nothing.
+//! Removal of the parts of the object that the daemon would only read at each start, or pass to the
+//! kernel for nothing.
 
 use object::{
     build::elf::{Builder, SectionData},
     elf::SHT_STRTAB,
 };
 
-/// Size of the part of the header of `.BTF.ext` that every version has, up to the length of the line
+/// Size of the part of the `.BTF.ext` header that all versions share, up to the length of the line
 /// information (`struct btf_ext_header`, `tools/lib/bpf/libbpf_internal.h`).
 const HEADER: usize = 24;
 
-/// The object without the information for debuggers that the linker has made BTF of, without what
-/// other linkers would need, and without line information.
+/// Removes from the object the debug information that the linker has made BTF from, the sections
+/// that only other linkers need, and the line information.
 ///
-/// All three are most of the file. The kernel wants no line information. Where it gets some, it
-/// checks every line, and moves all that follow each time it replaces or removes an instruction.
+/// Together these are most of the file. The kernel does not require line information. If it gets
+/// any, it checks every line, and each time it replaces or removes an instruction, it moves all
+/// later ones.
 ///
 /// # Errors
 ///
-/// When it is no object file of BPF.
+/// When the data is not a BPF object file.
 pub fn strip(data: &[u8]) -> Result<Vec<u8>, String> {
     let mut builder = Builder::read(data).map_err(|error| error.to_string())?;
     for section in &mut builder.sections {
@@ -32,7 +33,8 @@ pub fn strip(data: &[u8]) -> Result<Vec<u8>, String> {
         }
     }
     builder.delete_orphans();
-    // The linker keeps the names of sections among those of symbols, which the writer does not.
+    // The linker stores section names together with symbol names, but the writer expects a table of
+    // their own.
     let names = builder.sections.add();
     names.name = ".shstrtab".into();
     names.sh_type = SHT_STRTAB;
@@ -42,7 +44,7 @@ pub fn strip(data: &[u8]) -> Result<Vec<u8>, String> {
     Ok(stripped)
 }
 
-/// `.BTF.ext` with the information on functions alone, which the verifier checks arguments by.
+/// `.BTF.ext` with only the function information, which the verifier checks arguments against.
 fn without_lines(data: &[u8]) -> Option<Vec<u8>> {
     let field = |at: usize| {
         let bytes = data.get(at..at + 4)?;

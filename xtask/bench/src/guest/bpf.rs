@@ -1,4 +1,4 @@
-//! What the kernel knows of loaded BPF programs, and the least that a program can cost.
+//! The kernel's view of loaded BPF programs, and the cheapest program possible.
 
 use std::{
     ffi::CStr,
@@ -15,10 +15,10 @@ use nix::libc;
 
 use super::verifier::Code;
 
-/// One program and what it did since it was loaded.
+/// A program, and its statistics since it was loaded.
 #[derive(Clone, Debug)]
 pub(super) struct ProgramStats {
-    /// The start of its name: the kernel keeps 15 bytes.
+    /// Start of its name: the kernel keeps 15 bytes.
     pub(super) name: String,
     /// Instructions that the verifier followed; 0 before 5.16, which does not report it.
     pub(super) verified: u32,
@@ -26,11 +26,11 @@ pub(super) struct ProgramStats {
     pub(super) run_nanoseconds: u64,
 }
 
-/// Where a program is hooked by BTF: what it is hooked as, and the ids of the type information and
-/// of the function in it.
+/// Hook of a BTF-based program: its attach type, and the ids of the BTF object and of the function
+/// in it.
 pub(super) type HookPoint = (u32, u32, u32);
 
-/// Ids of what others had loaded and hooked before.
+/// Ids of the programs and links that others had loaded before.
 static OTHERS: OnceLock<LoadedBefore> = OnceLock::new();
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct LoadedBefore {
     links: Vec<u32>,
 }
 
-/// Leaves out what is loaded and hooked now.
+/// Excludes everything that is loaded and attached now from later results.
 pub(super) fn leave_out_others() -> Result<()> {
     let programs = ids(bpf_cmd::BPF_PROG_GET_NEXT_ID)?;
     let links = ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)?;
@@ -50,14 +50,14 @@ fn is_other(id: u32, of: fn(&LoadedBefore) -> &Vec<u32>) -> bool {
     OTHERS.get().is_some_and(|others| of(others).contains(&id))
 }
 
-/// All loaded programs, but those of others.
+/// All loaded programs, except those of others.
 pub(super) fn programs() -> Result<Vec<ProgramStats>> {
     ids(bpf_cmd::BPF_PROG_GET_NEXT_ID)?
         .into_iter()
         .filter(|id| !is_other(*id, |others| &others.programs))
         .map(|id| {
             let info: bpf_prog_info = info(id, bpf_cmd::BPF_PROG_GET_FD_BY_ID)?;
-            // SAFETY: the kernel ends names with a zero.
+            // SAFETY: the kernel terminates names with a zero byte.
             let name = unsafe { CStr::from_ptr(info.name.as_ptr()) };
             Ok(ProgramStats {
                 name: name.to_string_lossy().into_owned(),
@@ -69,13 +69,13 @@ pub(super) fn programs() -> Result<Vec<ProgramStats>> {
         .collect()
 }
 
-/// A program as the kernel has it: its instructions, and where its functions begin.
+/// Returns a loaded program's code: its instructions, and where its functions begin.
 pub(super) fn code(id: u32) -> Result<Code> {
     let sizes: bpf_prog_info = info(id, bpf_cmd::BPF_PROG_GET_FD_BY_ID)?;
     let mut instructions = vec![0_u64; usize::try_from(sizes.xlated_prog_len)? / 8];
-    // The first word is an offset in instructions, the second one a type.
+    // The first word is an offset in instructions, the second one a type id.
     let mut functions = vec![[0_u32; 2]; usize::try_from(sizes.nr_func_info)?];
-    // SAFETY: all of it is numbers.
+    // SAFETY: the structure consists of integers.
     let mut wanted: bpf_prog_info = unsafe { mem::zeroed() };
     wanted.xlated_prog_len = sizes.xlated_prog_len;
     wanted.xlated_prog_insns = instructions.as_mut_ptr() as u64;
@@ -91,14 +91,15 @@ pub(super) fn code(id: u32) -> Result<Code> {
     Ok(Code { instructions, functions })
 }
 
-/// Where programs are hooked by BTF, each place once. Empty before 5.13, which does not report it.
+/// Functions that programs are attached to by BTF, without duplicates. Empty before 5.13, which
+/// does not report them.
 pub(super) fn places() -> Result<Vec<HookPoint>> {
     let mut places = Vec::new();
     let links = ids(bpf_cmd::BPF_LINK_GET_NEXT_ID)?;
     for id in links.into_iter().filter(|id| !is_other(*id, |others| &others.links)) {
         let info: bpf_link_info = info(id, bpf_cmd::BPF_LINK_GET_FD_BY_ID)?;
         if info.type_ == bpf_link_type::BPF_LINK_TYPE_TRACING as u32 {
-            // SAFETY: the type of the link says that this is what it has.
+            // SAFETY: links of this type have this member.
             let tracing = unsafe { info.__bindgen_anon_1.tracing };
             if tracing.target_btf_id != 0 {
                 places.push((tracing.attach_type, tracing.target_obj_id, tracing.target_btf_id));
@@ -110,10 +111,11 @@ pub(super) fn places() -> Result<Vec<HookPoint>> {
     Ok(places)
 }
 
-/// Has the kernel measure programs, which costs a little itself, while the result lives.
+/// Has the kernel measure the run time of programs until this is dropped. Measuring costs a little
+/// itself.
 #[must_use]
 pub(super) struct MeasuredPrograms {
-    /// What was there before.
+    /// The setting to restore.
     before: String,
 }
 
@@ -135,8 +137,8 @@ impl Drop for MeasuredPrograms {
     }
 }
 
-/// A program at each place that adds one to a number of its processor, and nothing else. No tool
-/// that counts there can cost less.
+/// A program at each hook that increments a per-CPU counter and does nothing else. No tool that
+/// counts there can cost less.
 #[expect(dead_code, reason = "programs are hooked as long as their links are open")]
 pub(super) struct Floor(Vec<OwnedFd>);
 
@@ -159,7 +161,7 @@ impl Floor {
 
 fn counts() -> io::Result<OwnedFd> {
     let mut attr = empty();
-    // SAFETY: all of the union is numbers, and was made with zeros.
+    // SAFETY: the union consists of integers, and was zeroed.
     let map = unsafe { &mut attr.__bindgen_anon_1 };
     map.map_type = bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY as u32;
     map.key_size = 4;
@@ -169,7 +171,7 @@ fn counts() -> io::Result<OwnedFd> {
 }
 
 fn load((attach_type, _, function): HookPoint, counts: RawFd) -> io::Result<OwnedFd> {
-    // As linux/bpf.h encodes them: code, registers (source above destination), offset, immediate.
+    // Encoded as in linux/bpf.h: code, registers (source above destination), offset, immediate.
     let instructions = [
         instruction(0x62, 0x0a, -4, 0),     // *(u32 *)(r10 - 4) = 0
         instruction(0xbf, 0xa2, 0, 0),      // r2 = r10
@@ -186,7 +188,7 @@ fn load((attach_type, _, function): HookPoint, counts: RawFd) -> io::Result<Owne
     ];
     let license = c"GPL";
     let mut attr = empty();
-    // SAFETY: all of the union is numbers, and was made with zeros.
+    // SAFETY: the union consists of integers, and was zeroed.
     let program = unsafe { &mut attr.__bindgen_anon_3 };
     program.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
     program.expected_attach_type = attach_type;
@@ -206,13 +208,13 @@ fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
     u64::from_ne_bytes([code, registers, low, high, a, b, c, d])
 }
 
-/// The ids of all programs or links.
+/// Ids of all programs or links.
 fn ids(next: bpf_cmd) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     let mut attr = empty();
     loop {
         match bpf(next, &mut attr) {
-            // SAFETY: the kernel has written a number.
+            // SAFETY: the kernel has written an integer.
             Ok(_) => ids.push(unsafe { attr.__bindgen_anon_6.next_id }),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(ids),
             Err(error) => return Err(error).context("cannot list BPF objects"),
@@ -223,15 +225,16 @@ fn ids(next: bpf_cmd) -> Result<Vec<u32>> {
     }
 }
 
-/// What the kernel reports about a program or link. `T` is all numbers.
+/// Reads the kernel's information about a program or link. `T` consists of integers.
 fn info<T>(id: u32, open: bpf_cmd) -> Result<T> {
-    // SAFETY: callers name the kernel's own structures, which are all numbers.
+    // SAFETY: callers name the kernel's own structures, which consist of integers.
     let mut info: T = unsafe { mem::zeroed() };
     info_into(id, open, &mut info)?;
     Ok(info)
 }
 
-/// The same, and what else it asks for by its pointers, which the caller answers for.
+/// Reads into `info` what the kernel reports about a program or link, and also fills the buffers
+/// that the pointers in `info` name. The caller guarantees that those are valid.
 fn info_into<T>(id: u32, open: bpf_cmd, info: &mut T) -> Result<()> {
     let mut attr = empty();
     attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
@@ -245,20 +248,20 @@ fn info_into<T>(id: u32, open: bpf_cmd, info: &mut T) -> Result<()> {
 }
 
 fn empty() -> bpf_attr {
-    // SAFETY: all of the union is numbers.
+    // SAFETY: the union consists of integers.
     unsafe { mem::zeroed() }
 }
 
 fn descriptor(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<OwnedFd> {
     let descriptor = bpf(command, attr)?;
-    // SAFETY: the kernel has just opened it for this call.
+    // SAFETY: the kernel has just opened this descriptor for this call.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
     let attr = std::ptr::from_mut(attr);
-    // SAFETY: the kernel reads and writes no more than the given size, and what the
-    // numbers in it point to is the caller's.
+    // SAFETY: the kernel accesses no more than the given size of `attr`. The caller guarantees that
+    // pointers in `attr` are valid.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<bpf_attr>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());

@@ -1,4 +1,4 @@
-//! What tools add to the cost of what programs do.
+//! Cost that tools add to the work of programs.
 
 use anyhow::Result;
 use xtask_common::figure::Unit;
@@ -9,11 +9,11 @@ use super::{
     workload::{self, Workload},
 };
 
-/// How often each workload is done in a round, and how many rounds are made.
+/// Executions of each workload in a round, and number of rounds.
 const TIMES: u64 = 400;
 const ROUNDS: usize = 5;
 
-/// How often a call that fails in a loop is made: its cost is that of a flood under way, not of its
+/// Executions of a call that fails in a loop: enough to measure a flood under way, and not its
 /// beginning.
 const TIMES_IN_LOOP: u64 = 4_000;
 
@@ -21,12 +21,12 @@ const TIMES_IN_LOOP: u64 = 4_000;
 const SHORT: [&str; 4] =
     [xtask_common::figure::NO_TOOL, tool::FLOOR, tool::STREAMING, tool::COUNTING];
 
-/// What one execution of a workload costs.
+/// Cost of one execution of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cost {
-    /// Instructions of the whole machine, with what a tool does later.
+    /// Instructions of the whole machine, including deferred work of the tool.
     pub(super) all: u64,
-    /// Of them, those that the program itself waits for.
+    /// Share of them that the program itself waits for.
     pub(super) own: u64,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
 }
 
 fn with(bench: &mut Benchmark, subject: Tool) -> Result<()> {
-    // A line for each reset, and the number of calls that fail in a loop.
+    // A line for each reset, but only a count for calls that fail in a loop.
     let showing_all = subject.start_showing_all(&bench.places)?;
     let is_together = !subject.counts_floods();
     report(bench, subject, |workload| is_together || !workload.is_loop)?;
@@ -61,7 +61,7 @@ fn with(bench: &mut Benchmark, subject: Tool) -> Result<()> {
     counting.stop()
 }
 
-/// Measures and reports the workloads that `are` so.
+/// Measures and reports the workloads that satisfy `are`.
 fn report(bench: &mut Benchmark, subject: Tool, are: impl Fn(&Workload) -> bool) -> Result<()> {
     for workload in workload::ALL.iter().filter(|workload| are(workload)) {
         let Cost { all, own } = cost(workload)?;
@@ -72,7 +72,7 @@ fn report(bench: &mut Benchmark, subject: Tool, are: impl Fn(&Workload) -> bool)
     Ok(())
 }
 
-/// What a workload costs now: the middle of some rounds.
+/// Measures the current cost of a workload: the median of several rounds.
 pub(super) fn cost(workload: &Workload) -> Result<Cost> {
     let times = if workload.is_loop { TIMES_IN_LOOP } else { TIMES };
     let mut rounds = Vec::new();

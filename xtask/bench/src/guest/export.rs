@@ -1,4 +1,4 @@
-//! What it takes to send each failure to an OpenTelemetry Collector.
+//! Cost of sending each failure to an OpenTelemetry Collector.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -12,15 +12,15 @@ use xtask_common::{figure::Unit, http::get_metrics};
 
 use super::{Benchmark, machine, tool, workload};
 
-/// Where the tool that sends looks for a collector.
+/// Address at which the exporting tool expects a collector.
 const ADDRESS: &str = "127.0.0.1:4318";
 
-/// Failures, and of them those at a time that the ring buffer has room for.
+/// Failures in a run, and in a batch that fits into the ring buffer.
 const FAILURES: u64 = 100_000;
 const FAILURES_SHORT: u64 = 10_000;
 const AT_A_TIME: u64 = 1_000;
 
-/// Measures how much a failure takes that is sent, and how much memory that takes.
+/// Measures the cost and the memory of sending failures.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     let failures = if bench.short { FAILURES_SHORT } else { FAILURES };
     let mut work = workload::named(workload::EPIPE)?.start()?;
@@ -46,14 +46,14 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     running.stop()
 }
 
-/// How many log records the collector has taken.
+/// Number of log records that the collector has accepted.
 fn sent() -> Result<u64> {
     let page = get_metrics()?;
     let sent = page.lines().find_map(|line| line.strip_prefix("socktrace_otlp_sent_total "));
     Ok(sent.context("no count of what was sent")?.parse()?)
 }
 
-/// Has somebody take what is sent, and answer that it is well: the least that a collector can do.
+/// Starts the cheapest possible collector: it reads all requests and answers 200.
 pub(super) fn collect() -> Result<()> {
     static STARTED: Once = Once::new();
     if STARTED.is_completed() {

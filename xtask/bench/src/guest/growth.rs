@@ -1,4 +1,4 @@
-//! The same figures with more live sockets, and with more cgroups.
+//! Cost with more live sockets, and with more cgroups.
 
 use std::{fs, net::Ipv4Addr};
 
@@ -17,22 +17,22 @@ use super::{
     workload::{self, Listener},
 };
 
-/// Live sockets, two to a connection.
+/// Numbers of live sockets, two to a connection.
 const SOCKETS: [usize; 3] = [10, 1_000, 100_000];
 const FEW_SOCKETS: [usize; 2] = [10, 1_000];
 
-/// Sockets at one address: fewer than it has ports.
+/// Sockets at one address: fewer than an address has ports.
 const AT_ONE_ADDRESS: usize = 40_000;
 
 const CGROUPS: [usize; 4] = [10, 100, 1_000, 5_000];
 const FEW_CGROUPS: [usize; 1] = [100];
 
-/// Where cgroups of the benchmark are.
+/// Directory of the benchmark's cgroups.
 const PARENT: &str = "/sys/fs/cgroup/bench.slice";
 
-/// Measures both.
+/// Measures both kinds of growth.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
-    // Above those of servers: the port of the metrics is to stay free.
+    // Starts above the ports of servers, so that the metrics port stays free.
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", "16384 65535")
         .context("cannot have that many ports")?;
     sockets(bench)?;
@@ -63,7 +63,7 @@ fn sockets(bench: &mut Benchmark) -> Result<()> {
     Ok(())
 }
 
-/// Connections that stay open.
+/// Connections that are kept open.
 #[derive(Default)]
 struct OpenConnections {
     listeners: Vec<Listener>,
@@ -122,9 +122,9 @@ fn cgroups(bench: &mut Benchmark) -> Result<()> {
     Ok(())
 }
 
-/// Cgroups of their own, removed when dropped.
+/// The benchmark's cgroups, removed when dropped.
 struct Cgroups {
-    /// Directory of the cgroup that this process is from.
+    /// Directory of the cgroup that this process was started in.
     home: String,
     made: usize,
 }

@@ -1,4 +1,4 @@
-//! What it takes to keep each failure in a history, and to read an hour of them.
+//! Cost of keeping each failure in a history, and of reading an hour of failures back.
 
 use std::{
     fs,
@@ -17,31 +17,33 @@ use xtask_common::{figure::Unit, http::get_metrics};
 
 use super::{Benchmark, machine, native, tool, workload};
 
-/// Failures, each of another connection, and of them those at a time that the ring buffer has room for.
+/// Failures in a run, each on a connection of its own, and failures in a batch that fits into the
+/// ring buffer.
 const FAILURES: u64 = 1_000_000;
 const FAILURES_SHORT: u64 = 10_000;
 const AT_A_TIME: u64 = 1_000;
 
-/// Over how much time of the guest's clock they are spread, in seconds.
+/// Time of the guest's clock that the failures are spread over, in seconds.
 const DAY: u64 = 86_400;
 
-/// What is read of it: an hour, and as many lines as an hour has where a million failures take 14 days, which is how
-/// long they are kept by default.
+/// Parts of the history that are read: an hour, and as many lines as an hour has if a million
+/// failures are spread over 14 days, the default retention.
 const SPANS: [(&str, [&str; 4]); 2] = [
     ("an hour of a day", ["--since", "46800s", "--until", "43200s"]),
     ("an hour of 14 days", ["--since", "43460s", "--until", "43200s"]),
 ];
 
-/// How often a long run says how far it is.
+/// Failures after which a long run reports its progress.
 const NOTED: u64 = 100_000;
 
-/// Longer than a line waits for others.
+/// Longer than a line waits to be written together with others.
 const FLUSHED: Duration = Duration::from_secs(1);
 
-/// Whoever reads it.
+/// Subject of the figures about reading.
 const READER: &str = "socktrace history";
 
-/// Measures how much a failure takes that is kept, how much memory and room that takes, and an hour of them.
+/// Measures what keeping a failure costs, the memory and disk space that takes, and reading an hour
+/// of failures.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     if native::is_host() {
         return bench
@@ -76,7 +78,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     report("history/not kept", Unit::Count, failures.saturating_sub(kept()?))?;
     report("memory/most while keeping a history", Unit::Bytes, most)?;
     if !bench.short {
-        // In a short run most would be the log, which does not grow.
+        // In a short run most bytes would be in the log, which does not grow.
         let bytes = bytes()? / failures;
         bench.report(
             "history/bytes of a failure, with index and log",
@@ -90,7 +92,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     remove()
 }
 
-/// Measures what reading takes, while the daemon has the file.
+/// Measures the cost of reading while the daemon has the file open.
 fn read(bench: &mut Benchmark) -> Result<()> {
     let json = ["--output", "json"];
     for (name, span) in SPANS {
@@ -120,7 +122,7 @@ fn reader(span: [&str; 4], more: &[&str]) -> Command {
     command
 }
 
-/// How many lines the daemon has written.
+/// Number of lines that the daemon has written.
 fn kept() -> Result<u64> {
     let page = get_metrics()?;
     let name = "socktrace_history_written_total ";
@@ -128,13 +130,13 @@ fn kept() -> Result<u64> {
     Ok(kept.context("no count of what was kept")?.parse()?)
 }
 
-/// Size of the file and its log.
+/// Size of the file and its write-ahead log.
 fn bytes() -> Result<u64> {
     let log = format!("{}-wal", tool::HISTORY);
     Ok(fs::metadata(tool::HISTORY)?.len() + fs::metadata(log)?.len())
 }
 
-/// Removes what other measurements have kept.
+/// Removes the history of other measurements.
 fn remove() -> Result<()> {
     for suffix in ["", "-wal", "-shm"] {
         match fs::remove_file(format!("{}{suffix}", tool::HISTORY)) {
@@ -145,7 +147,7 @@ fn remove() -> Result<()> {
     Ok(())
 }
 
-/// Sets the time of day forward by so many milliseconds.
+/// Advances the wall clock by `by` milliseconds.
 fn advance_clock(by: u64) -> Result<()> {
     let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
     let then = now + TimeSpec::milliseconds(i64::try_from(by)?);

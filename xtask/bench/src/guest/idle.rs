@@ -1,4 +1,4 @@
-//! How often tools wake up while nothing happens.
+//! Wake-ups of tools while nothing happens.
 
 use std::{thread, time::Duration};
 
@@ -9,7 +9,7 @@ use super::{Benchmark, machine, tool};
 
 const WHILE: Duration = Duration::from_mins(1);
 
-/// Counts how often all threads of each program go to sleep again within a minute.
+/// Counts how often the threads of each tool go back to sleep within a minute.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     for subject in tool::ALL {
         let is_ours = [tool::STREAMING, tool::COUNTING].contains(&subject.name);

@@ -1,5 +1,5 @@
-//! What the guest's only processor has done, in instructions: its clock counts them. On a host, what
-//! this process and the tool have done, in nanoseconds.
+//! Work of the guest's only processor, in instructions, which its clock counts. On a host, work of
+//! this process and of the tool, in nanoseconds.
 
 use std::{
     fs, io,
@@ -16,26 +16,26 @@ use nix::{
 
 use super::native;
 
-/// The process of the tool that is measured on a host; 0 for none.
+/// The tool's process if it is measured on a host; 0 for none.
 static TOOL: AtomicU32 = AtomicU32::new(0);
 
-/// How long the processor must have next to nothing to do for everything to count as done: more
-/// than the intervals at which tools look for something to do.
+/// How long the processor must be nearly idle for all work to count as done: longer than the
+/// intervals at which tools poll.
 const QUIET: Duration = Duration::from_millis(120);
 
-/// What counts as next to nothing in that time, in instructions.
+/// Upper limit for a nearly idle processor in that time, in instructions.
 const LITTLE: u64 = 1_500_000;
 
-/// Longest time for tools to finish what they have begun.
+/// Longest time for tools to finish what they have started.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// On a host, counts what this process does from its beginning on; the last one is counted no more.
+/// On a host, counts the work of this process, from its start, in place of the last one watched.
 pub(super) fn watch(process: Option<u32>) {
     TOOL.store(process.unwrap_or_default(), Ordering::Relaxed);
 }
 
-/// Instructions of all tasks since the guest was started. On a host, what this process and the
-/// [watched](watch) one have taken.
+/// Instructions of all tasks since the guest was started. On a host, the CPU time of this process
+/// and of the [watched](watch) one.
 pub(super) fn busy() -> Result<u64> {
     if native::is_host() {
         let tool = match TOOL.load(Ordering::Relaxed) {
@@ -44,7 +44,7 @@ pub(super) fn busy() -> Result<u64> {
         };
         return Ok(read(ClockId::CLOCK_PROCESS_CPUTIME_ID)? + tool);
     }
-    // A task's own are added when it leaves the processor.
+    // The instructions of a task are added when it is switched out.
     thread::sleep(Duration::from_millis(1));
     let text = fs::read_to_string("/proc/schedstat").context("the kernel has no statistics")?;
     let processors = text.lines().filter(|line| line.starts_with("cpu"));
@@ -56,7 +56,7 @@ pub(super) fn busy() -> Result<u64> {
         .sum()
 }
 
-/// Waits until nothing is left to do.
+/// Waits until no work is left.
 pub(super) fn settle() -> Result<()> {
     let started = now()?;
     let mut before = busy()?;
@@ -95,7 +95,7 @@ pub(super) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// How often all threads of a process have gone to sleep.
+/// Number of times that the threads of a process have gone to sleep.
 pub(super) fn sleeps(id: u32) -> Result<u64> {
     let tasks = fs::read_dir(format!("/proc/{id}/task"))?.collect::<io::Result<Vec<_>>>()?;
     tasks
@@ -107,13 +107,13 @@ pub(super) fn sleeps(id: u32) -> Result<u64> {
         .sum()
 }
 
-/// Memory of a process: what is resident now and what was at most, in bytes.
+/// Memory of a process: resident now and at its peak, in bytes.
 pub(super) fn memory(id: u32) -> Result<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     Ok((number(&status, "VmRSS:")? * 1024, number(&status, "VmHWM:")? * 1024))
 }
 
-/// Has what is resident at most counted from now on.
+/// Resets the peak of resident memory.
 pub(super) fn forget_most(id: u32) -> Result<()> {
     Ok(fs::write(format!("/proc/{id}/clear_refs"), "5")?)
 }

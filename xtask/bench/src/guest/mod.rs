@@ -1,4 +1,5 @@
-//! Measures socktrace and its peers, in a guest whose clock counts instructions, or on a host.
+//! Measurements of socktrace and its peers, in a guest whose clock counts instructions, or on a
+//! host.
 
 mod bpf;
 mod cost;
@@ -28,7 +29,7 @@ use bpf::HookPoint;
 
 type Measure = fn(&mut Benchmark) -> Result<()>;
 
-/// How to make each of [`MEASUREMENTS`].
+/// Functions that make the [`MEASUREMENTS`], in the same order.
 const MEASURES: [Measure; MEASUREMENTS.len()] = [
     cost::measure,
     programs::measure,
@@ -42,23 +43,23 @@ const MEASURES: [Measure; MEASUREMENTS.len()] = [
     top::measure,
 ];
 
-/// More than the descriptors of all sockets that are open at once.
+/// More descriptors than sockets are open at once.
 const DESCRIPTORS: u64 = 200_000;
 
 /// A run of measurements.
 struct Benchmark {
     reporter: Reporter,
-    /// Whether to do only as much as shows that figures still hold.
+    /// Whether to measure only enough to show that the figures still hold.
     short: bool,
-    /// Where socktrace hooks functions; empty where the kernel does not report it.
+    /// Functions that socktrace hooks; empty if the kernel does not report them.
     places: Vec<HookPoint>,
 }
 
-/// Makes the measurements that are named, and reports them.
+/// Makes the named measurements, and reports their figures.
 ///
 /// # Errors
 ///
-/// When the arguments are wrong, or something cannot be measured.
+/// When the arguments are wrong, or a measurement fails.
 pub fn main(args: &[String]) -> Result<i32> {
     let (mut short, mut chosen) = (false, Vec::new());
     let mut args = args.iter();
@@ -93,7 +94,7 @@ impl Benchmark {
         Ok(self.reporter.send(&Report::Figure(Figure { measured, subject, unit, value }))?)
     }
 
-    /// Reports something beside the figures.
+    /// Reports a remark next to the figures.
     fn note(&mut self, text: String) -> Result<()> {
         Ok(self.reporter.send(&Report::Note { text })?)
     }

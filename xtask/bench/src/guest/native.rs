@@ -1,8 +1,8 @@
-//! Measuring on a host as it is, not in a guest: by its clock, and beside all else that it does.
+//! Measurements on a host as it is, not in a guest: by its clock, and next to its other work.
 //!
-//! Such a host has other programs at work. So what counts is the processor time of the program that
-//! does the work and of the tool, in nanoseconds, and BPF programs of others are left out. Sockets
-//! are in a network namespace of their own: ports and limits of the host stay as they are.
+//! Such a host runs other programs. Therefore only the CPU time of the program that does the work
+//! and of the tool counts, in nanoseconds, and BPF programs of others are ignored. Sockets are in a
+//! network namespace of their own, so that ports and limits of the host stay as they are.
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::bpf;
 
-/// The daemon to be measured; set on a host only.
+/// The daemon to measure; set on a host only.
 static DAEMON: OnceLock<PathBuf> = OnceLock::new();
 
-/// Has everything measured on this host from now on, with this daemon.
+/// Makes later measurements use this host and this daemon.
 ///
 /// # Errors
 ///
@@ -34,12 +34,12 @@ pub(super) fn enter(daemon: &str) -> Result<()> {
     DAEMON.set(path).map_err(|path| anyhow!("the daemon is given twice, now as {}", path.display()))
 }
 
-/// Whether this is a host.
+/// Whether measurements are made on a host.
 pub(super) fn is_host() -> bool {
     DAEMON.get().is_some()
 }
 
-/// Where the daemon is, if this is a host.
+/// Path of the daemon, if measurements are made on a host.
 pub(super) fn daemon() -> Option<&'static Path> {
     DAEMON.get().map(PathBuf::as_path)
 }

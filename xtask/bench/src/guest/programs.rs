@@ -1,5 +1,5 @@
-//! What each of socktrace's programs costs when it runs, how much of it the verifier followed, and how
-//! much stack it has.
+//! Cost of a run of each of socktrace's BPF programs, instructions that the verifier followed, and
+//! stack usage.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::{
 
 const TIMES: usize = 200;
 
-/// Measures the programs while every workload is done.
+/// Measures the programs while every workload runs.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     let _measured = MeasuredPrograms::new()?;
     for name in [tool::STREAMING, tool::FLOOR] {
@@ -33,7 +33,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
         }
         let mut names = Names::default();
         let mut programs = bpf::programs()?;
-        // They are loaded in any order.
+        // Programs are loaded in no fixed order.
         programs.sort_by(|a, b| (&a.name, a.verified).cmp(&(&b.name, b.verified)));
         for program in programs {
             let of = names.distinct(program.name);
@@ -54,12 +54,12 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     Ok(())
 }
 
-/// Names of programs, of which some share the 15 bytes that the kernel keeps.
+/// Names of programs seen so far. Several may share the 15 bytes that the kernel keeps.
 #[derive(Default)]
 struct Names(BTreeMap<String, u64>);
 
 impl Names {
-    /// The name, with a number where it is not the first of this name.
+    /// Returns the name, with a number unless it is the first of this name.
     fn distinct(&mut self, name: String) -> String {
         let count = self.0.entry(name.clone()).or_default();
         *count += 1;

@@ -1,4 +1,4 @@
-//! What answering a scrape costs the daemon, against the number of series.
+//! Cost of a scrape to the daemon, by the number of series.
 
 use anyhow::{Context as _, Result};
 use xtask_common::{figure::Unit, http::get_metrics};
@@ -23,7 +23,7 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     running.stop()
 }
 
-/// Reports what a scrape costs the process, and how many series it has.
+/// Reports the cost of a scrape to the process, and the number of series.
 pub(super) fn report(bench: &mut Benchmark, after: &str, id: u32) -> Result<()> {
     let page = get_metrics()?;
     let series = page.lines().filter(|line| !line.starts_with('#')).count();

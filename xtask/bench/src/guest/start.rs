@@ -1,4 +1,4 @@
-//! From exec to attached, and the part of it that reads the kernel's type information.
+//! Cost of the start, from exec to attached, and of reading the kernel's BTF.
 
 use std::fs;
 
@@ -14,10 +14,11 @@ use super::{
     tool::{self, BPFTRACE, FLOOR, STREAMING},
 };
 
-/// Where the kernel shows its type information.
+/// The kernel's BTF.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Measures every program's start, and its memory at and after it; of the floor what its hooks take.
+/// Measures the start of every program, and its memory at and after the start. For the floor,
+/// measures attaching its hooks.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     for subject in tool::ALL {
         let is_chosen = !bench.short || [FLOOR, STREAMING, BPFTRACE].contains(&subject.name);

@@ -1,4 +1,4 @@
-//! How many failures the stream takes, and whether the counters are right when it takes no more.
+//! Rate of failures that the stream keeps up with, and accuracy of the counters beyond it.
 
 use std::{thread, time::Duration};
 
@@ -11,18 +11,18 @@ use super::{
     workload::{self, Work},
 };
 
-/// Failures without a pause between them: several times what the ring buffer holds.
+/// Failures in a row without a pause: several times the capacity of the ring buffer.
 const STORM: u64 = 40_000;
 
-/// The first rate that is tried, in failures a second, and how much more each next one is.
+/// First rate to try, in failures a second, and limit for the rate.
 const FIRST: u64 = 4_000;
 const LAST: u64 = 200_000;
 
-/// How long a rate is kept up, in beats.
+/// Duration of each rate, in beats.
 const BEATS: u64 = 400;
 const BEAT: Duration = Duration::from_millis(2);
 
-/// Measures both.
+/// Measures both the highest rate and a storm.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     let socktrace = tool::named(STREAMING)?;
     let mut work = workload::named(workload::EPIPE)?.start()?;
@@ -50,7 +50,8 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     running.stop()
 }
 
-/// Finds the highest rate at which each failure has its line; how many were counted wrongly.
+/// Finds the highest rate at which each failure has its line. Returns how many failures were
+/// counted wrongly.
 fn highest_rate(bench: &mut Benchmark, socktrace: Tool, work: &mut Work) -> Result<u64> {
     let running = socktrace.start_showing_all(&[])?;
     let (mut highest, mut wrong) = (0, 0);
@@ -70,7 +71,7 @@ fn highest_rate(bench: &mut Benchmark, socktrace: Tool, work: &mut Work) -> Resu
         machine::settle()?;
         let counted = DaemonCounts::now()?.since(before);
         wrong += counted.failures.abs_diff(each * BEATS);
-        // A rate that the program itself cannot keep up says nothing.
+        // A rate that the program itself cannot keep up proves nothing.
         let kept_up = took < BEATS * machine::nanoseconds(BEAT) * 11 / 10;
         if counted.lost > 0 || !kept_up {
             break;
@@ -83,7 +84,7 @@ fn highest_rate(bench: &mut Benchmark, socktrace: Tool, work: &mut Work) -> Resu
     Ok(wrong)
 }
 
-/// What the daemon has counted.
+/// Counters of the daemon.
 #[derive(Clone, Copy, Debug)]
 struct DaemonCounts {
     failures: u64,
@@ -113,8 +114,8 @@ impl DaemonCounts {
 const FAILURES: &str = "socktrace_socket_errors_total{";
 const LOST: &str = "socktrace_events_lost_total";
 
-/// A count as it comes in metrics.
+/// Reads a count from a value of the metrics page.
 fn whole(value: f64) -> Result<u64> {
-    // The sum of no numbers is -0.
+    // The sum of no values is -0.
     Ok(format!("{:.0}", value + 0.0).parse()?)
 }

@@ -1,4 +1,4 @@
-//! Tools to be measured: socktrace, others, the least that is possible, and none.
+//! Tools to measure: socktrace, other tools, the least possible, and none.
 
 use std::{
     fs::{self, File},
@@ -23,14 +23,14 @@ use super::{
     verifier::{self, Verified},
 };
 
-/// Where the standard output and error of the tool go.
+/// Files for the standard output and error of the tool.
 pub(super) const OUTPUT: &str = "/tmp/bench.out";
 const ERRORS: &str = "/tmp/bench.err";
 
-/// Longest time for a tool to get ready, in which it may have to verify and compile much.
+/// Longest time for a tool to get ready, which may include much verifying and compiling.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// The least that a tool of socktrace's hooks can cost.
+/// The least that a tool with socktrace's hooks can cost.
 pub(super) const FLOOR: &str = "a counter at each hook";
 pub(super) const STREAMING: &str = "socktrace";
 pub(super) const COUNTING: &str = "socktrace --no-stream";
@@ -38,12 +38,12 @@ pub(super) const EXPORTING: &str = "socktrace --no-stream --otlp";
 pub(super) const KEEPING: &str = "socktrace --no-stream --history";
 pub(super) const BPFTRACE: &str = "bpftrace";
 
-/// One line for a failed socket, one for who accepts.
+/// Prints a line for each failed socket, and counts accepts by process name.
 const SCRIPT: &str = r#"fentry:tcp_done /args.sk->sk_err/ { printf("%d %s errno %d\n", pid, comm, args.sk->sk_err); }
 fexit:inet_csk_accept { @accepted[comm] = count(); }
 BEGIN { printf("ready\n"); }"#;
 
-/// A tool.
+/// A tool to measure.
 #[derive(Clone, Copy)]
 pub(super) struct Tool {
     pub(super) name: &'static str,
@@ -54,23 +54,23 @@ pub(super) struct Tool {
 enum ToolKind {
     Nothing,
     Floor,
-    /// Its arguments, and words that it prints when it is ready, if it does at once.
+    /// Its arguments, and the words that it prints once it is ready, if it prints them at once.
     Program(&'static [&'static str], Option<&'static str>),
 }
 
-/// The root of peers, which have libraries of their own.
+/// Root directory of the peers, which have libraries of their own.
 const PEERS: &str = "/peers";
 
 pub(super) const DAEMON: &str = "/bin/socktrace";
 const SENDS: &str = "--otlp";
 const KEEPS: &str = "--history";
 
-/// The file of a tool that keeps a history. It has more room than by default, as a million failures may not
-/// fit there with the log.
+/// File of the tool that keeps a history. It gets more room than by default, where a million
+/// failures and the log may not fit.
 pub(super) const HISTORY: &str = "/tmp/bench-history.db";
 const ATTACHED: Option<&str> = Some("; hooks: ");
 
-/// All of them.
+/// All tools.
 pub(super) const ALL: [Tool; 17] = [
     Tool { name: NO_TOOL, kind: ToolKind::Nothing },
     Tool { name: FLOOR, kind: ToolKind::Floor },
@@ -96,7 +96,7 @@ pub(super) const ALL: [Tool; 17] = [
         kind: ToolKind::Program(&[DAEMON, "--output", "json", "--hops"], ATTACHED),
     },
     Tool {
-        // All that the guest's init has started, this program too.
+        // Follows everything that the guest's init has started, including this program.
         name: "socktrace --follow",
         kind: ToolKind::Program(
             &[DAEMON, "--output", "json", "--follow", "1"],
@@ -131,21 +131,21 @@ pub(super) const ALL: [Tool; 17] = [
     Tool { name: "tcpconnlat", kind: ToolKind::Program(&["/peers/bin/tcpconnlat-libbpf"], None) },
 ];
 
-/// The one of this name.
+/// Looks up a tool by its name.
 pub(super) fn named(name: &str) -> Result<Tool> {
     ALL.into_iter().find(|subject| subject.name == name).context("no such tool")
 }
 
-/// What it took a program to get ready.
+/// Cost of getting a program ready.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StartCost {
-    /// Until it said that it was ready, if it says so: instructions and idle nanoseconds.
+    /// Instructions and idle nanoseconds until it reported that it was ready, if it reports so.
     pub(super) elapsed: Option<u64>,
-    /// Instructions of the whole machine, until nothing was left to do.
+    /// Instructions of the whole machine, until no work was left.
     pub(super) busy: u64,
 }
 
-/// A tool at work. Ended when dropped.
+/// A running tool, stopped when dropped.
 pub(super) struct RunningTool {
     child: Option<Child>,
     floor: Option<Floor>,
@@ -153,7 +153,7 @@ pub(super) struct RunningTool {
 }
 
 impl Tool {
-    /// Whether it is here and can be measured with these places to hook.
+    /// Whether the tool is installed and can be measured with these hooks.
     pub(super) fn is_here(self, places: &[HookPoint]) -> bool {
         match self.kind {
             ToolKind::Nothing => true,
@@ -165,12 +165,12 @@ impl Tool {
         }
     }
 
-    /// Whether it is a program.
+    /// Whether the tool is a program.
     pub(super) fn is_program(self) -> bool {
         matches!(self.kind, ToolKind::Program(..))
     }
 
-    /// Whether it shows events, and counts them in a flood.
+    /// Whether the tool handles single events, and only counts them in a flood.
     pub(super) fn counts_floods(self) -> bool {
         match self.kind {
             ToolKind::Program(words, _) => {
@@ -181,12 +181,12 @@ impl Tool {
         }
     }
 
-    /// Starts it and waits until it is ready and has nothing left to do.
+    /// Starts the tool, and waits until it is ready and has no work left.
     pub(super) fn start(self, places: &[HookPoint]) -> Result<RunningTool> {
         self.start_with(places, &[])
     }
 
-    /// The same, to show each event in a flood, too.
+    /// Starts the tool like [`Self::start`], with every event shown even in a flood.
     pub(super) fn start_showing_all(self, places: &[HookPoint]) -> Result<RunningTool> {
         self.start_with(places, if self.counts_floods() { &["--no-collapse"] } else { &[] })
     }
@@ -210,7 +210,8 @@ impl Tool {
 }
 
 impl Tool {
-    /// Starts it once more, for what the verifier says of its programs; empty where it has none.
+    /// Starts the tool again, and reads the verifier's statistics about its programs. Empty for
+    /// tools without any.
     pub(super) fn verified(self) -> Result<Vec<Verified>> {
         let ToolKind::Program(words, Some(ready)) = self.kind else { return Ok(Vec::new()) };
         let mut command = command(words)?;
@@ -222,7 +223,7 @@ impl Tool {
     }
 }
 
-/// Hooks the places, without a process of its own.
+/// Attaches a counter to each hook, without a process of its own.
 fn floor(places: &[HookPoint]) -> Result<RunningTool> {
     machine::settle()?;
     let before = machine::busy()?;
@@ -236,7 +237,7 @@ fn run(words: &[&'static str], ready: Option<&str>) -> Result<RunningTool> {
     if words.contains(&SENDS) {
         export::collect()?;
     }
-    // Before, as it frees what another tool has written there.
+    // Created before the measurement starts, as this frees the output of the previous tool.
     let (output, errors) = (File::create(OUTPUT)?, File::create(ERRORS)?);
     machine::settle()?;
     let before = machine::busy()?;
@@ -271,7 +272,7 @@ fn run(words: &[&'static str], ready: Option<&str>) -> Result<RunningTool> {
     Ok(running)
 }
 
-/// The command of a program of the guest, or of a peer.
+/// Command that runs a program of the guest, or a peer.
 fn command(words: &[&'static str]) -> Result<Command> {
     let (program, arguments) = words.split_first().context("no program")?;
     let path = match inside_peers(program) {
@@ -287,7 +288,7 @@ fn command(words: &[&'static str]) -> Result<Command> {
     Ok(command)
 }
 
-/// The command of a peer, which has a root of its own.
+/// Command that runs a peer in its own root.
 fn peer(inside: &str, arguments: &[&str]) -> Result<Command> {
     for shared in ["/dev", "/proc", "/sys"] {
         let place = format!("{PEERS}{shared}");
@@ -315,7 +316,7 @@ fn peer(inside: &str, arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// The path of a peer in its root.
+/// Path of a peer within its root.
 fn inside_peers(program: &'static str) -> Option<&'static str> {
     program.strip_prefix(PEERS)
 }
@@ -325,12 +326,12 @@ fn file_name(path: &str) -> &str {
 }
 
 impl RunningTool {
-    /// The id of its process, if it has one.
+    /// Id of the tool's process, if it has one.
     pub(super) fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Makes sure that it is still at work.
+    /// Makes sure that the tool is still running.
     fn check(&self) -> Result<()> {
         let Some(id) = self.id() else { return Ok(()) };
         let state = fs::read_to_string(format!("/proc/{id}/stat"))?;
@@ -338,7 +339,7 @@ impl RunningTool {
         Ok(())
     }
 
-    /// Ends it and waits until nothing of it is left.
+    /// Stops the tool, and waits until the kernel has freed everything.
     pub(super) fn stop(mut self) -> Result<()> {
         self.check()?;
         machine::watch(None);
@@ -347,7 +348,7 @@ impl RunningTool {
             child.wait()?;
         }
         drop(self.floor.take());
-        // The kernel frees programs and maps a while later.
+        // The kernel frees programs and maps with a delay.
         machine::settle()
     }
 }
@@ -356,7 +357,7 @@ impl Drop for RunningTool {
     fn drop(&mut self) {
         machine::watch(None);
         if let Some(child) = &mut self.child {
-            // Both fail when it has ended already.
+            // Both fail if it has ended already.
             drop(child.kill());
             drop(child.wait());
         }

@@ -1,4 +1,4 @@
-//! What each line takes that comes to the screen of `socktrace top`.
+//! Cost of each line that `socktrace top` shows.
 
 use std::{
     fs::{self, File},
@@ -13,25 +13,26 @@ use xtask_common::figure::Unit;
 
 use super::{Benchmark, machine, native, tool, workload};
 
-/// Failures, each of another connection, and of them those at a time that the ring buffer has room for.
+/// Failures in a run, each on a connection of its own, and failures in a batch that fits into the
+/// ring buffer.
 const FAILURES: u64 = 100_000;
 const FAILURES_SHORT: u64 = 10_000;
 const AT_A_TIME: u64 = 1_000;
 
-/// A terminal of a usual size.
+/// A terminal of common size.
 const SIZE: Winsize = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
 
-/// Whoever shows them.
+/// Subject of the figures.
 const SCREEN: &str = "socktrace top --replay";
 
-/// Measures how much a line takes that is read, kept and shown, and how much memory the screen has.
+/// Measures the cost of a line that is read, kept and shown, and the memory of the screen.
 pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     let lines = record(if bench.short { FAILURES_SHORT } else { FAILURES })?;
     let OpenptyResult { master, slave } = openpty(&SIZE, None).context("no terminal")?;
     let mut screen = start(slave.try_clone()?.into(), slave.into())?;
     machine::watch(Some(screen.id()));
     let mut keys = File::from(master);
-    // What is drawn has to be taken, as a terminal does.
+    // Reads what is drawn, as a terminal does.
     let mut drawn = keys.try_clone()?;
     let terminal = thread::spawn(move || io::copy(&mut drawn, &mut io::sink()));
     machine::settle()?;
@@ -41,14 +42,14 @@ pub(super) fn measure(bench: &mut Benchmark) -> Result<()> {
     keys.write_all(b"q")?;
     let status = screen.wait()?;
     ensure!(status.success(), "the screen ended with {status}");
-    // Reading fails once nobody has the terminal any more (EIO).
+    // Reading fails with EIO once the terminal has no other user.
     drop(terminal.join());
     bench.report("top/lines", SCREEN, Unit::Size, lines)?;
     bench.report("top/a line", SCREEN, Unit::Instructions, busy / lines)?;
     bench.report("memory/most of a screen", SCREEN, Unit::Bytes, most)
 }
 
-/// Has the daemon write a line for each of so many failures. Returns how many there are.
+/// Records a line of the daemon's output for each failure. Returns the number of lines.
 fn record(failures: u64) -> Result<u64> {
     let mut work = workload::named(workload::RESET)?.start()?;
     let running = tool::named(tool::STREAMING)?.start_showing_all(&[])?;

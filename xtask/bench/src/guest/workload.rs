@@ -1,4 +1,4 @@
-//! What programs do with sockets, over loopback and by one thread.
+//! Typical work of programs with sockets, over loopback and in one thread.
 
 use std::{
     io::{self, Read as _},
@@ -18,23 +18,25 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::native;
 
-/// Longer than a closed connection is remembered, which makes free ports harder to find.
+/// Longer than the kernel remembers a closed connection. Remembered connections make free ports
+/// harder to find.
 const FORGOTTEN: Duration = Duration::from_secs(61);
 
 /// One kind of work.
 pub(super) struct Workload {
     pub(super) name: &'static str,
-    /// Makes what the work is done with.
+    /// Prepares the work.
     start: fn() -> Result<Work>,
-    /// Whether it leaves connections behind for the kernel to remember.
+    /// Whether it leaves connections in TIME-WAIT behind.
     lingers: bool,
-    /// Whether it is a call that fails in a loop, of which a tool had better say how often.
+    /// Whether it is a call that fails in a loop, which a tool should count instead of showing each
+    /// failure.
     pub(super) is_loop: bool,
 }
 
 pub(super) type Work = Box<dyn FnMut() -> Result<()>>;
 
-/// All of them.
+/// All workloads.
 pub(super) const ALL: [Workload; 12] = [
     Workload { lingers: true, ..Workload::new(ORDERLY, orderly) },
     Workload::new("reset_before_accept", reset_before_accept),
@@ -54,7 +56,7 @@ pub(super) const ORDERLY: &str = "orderly";
 pub(super) const RESET: &str = "reset_after_accept";
 pub(super) const EPIPE: &str = "write_after_reset";
 
-/// The one of this name.
+/// Looks up a workload by its name.
 pub(super) fn named(name: &str) -> Result<&'static Workload> {
     const { &ALL }.iter().find(|workload| workload.name == name).context("no such workload")
 }
@@ -64,9 +66,10 @@ impl Workload {
         Self { name, start, lingers: false, is_loop: false }
     }
 
-    /// Makes what the work is done with, and does it a few times.
+    /// Prepares the work, and runs it a few times as a warm-up.
     pub(super) fn start(&self) -> Result<Work> {
-        // Nearly free where the clock skips idle time, and too long where it does not.
+        // Costs almost nothing where the clock skips idle time, and takes too long where it does
+        // not.
         if self.lingers && !native::is_host() {
             thread::sleep(FORGOTTEN);
         }
@@ -78,14 +81,14 @@ impl Workload {
     }
 }
 
-/// A listening socket and where it is.
+/// A listening socket and its address.
 pub(super) struct Listener {
     socket: Socket,
     address: SockAddr,
 }
 
 impl Listener {
-    /// At this address of the loopback interface, at any port.
+    /// Listens at this address of the loopback interface, on any port.
     pub(super) fn at(address: Ipv4Addr) -> Result<Self> {
         let socket = stream()?;
         socket.bind(&SocketAddr::from((address, 0)).into())?;
@@ -108,7 +111,7 @@ impl Listener {
         Ok(self.socket.accept()?.0)
     }
 
-    /// A connection, as both its ends.
+    /// Opens a connection, and returns both ends.
     pub(super) fn pair(&self) -> Result<(Socket, Socket)> {
         let client = self.connect()?;
         Ok((client, self.accept()?))
@@ -125,7 +128,7 @@ fn reset(socket: Socket) -> Result<()> {
     Ok(())
 }
 
-/// A read that fails with ECONNRESET.
+/// Reads, and expects ECONNRESET.
 fn read_reset(mut socket: &Socket) -> Result<()> {
     let errno = socket.read(&mut [0; 8]).err().and_then(|error| error.raw_os_error());
     ensure!(errno == Some(libc::ECONNRESET), "read ended with {errno:?}");
@@ -172,8 +175,8 @@ fn datagram() -> io::Result<Socket> {
     Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
 }
 
-/// A socket that is made, connected as a resolver's, and closed. Its port is given: how many the kernel tries
-/// before it finds a free one is chance.
+/// Creates a socket, connects it as a resolver does, and closes it. The port is fixed, as the
+/// number of ports that the kernel tries before it finds a free one is random.
 fn udp_socket() -> Result<Work> {
     const PORT: u16 = 5_353;
     let server = datagram()?;
@@ -188,7 +191,7 @@ fn udp_socket() -> Result<Work> {
     }))
 }
 
-/// A question and its answer.
+/// Sends a question and receives its answer.
 fn udp_echo() -> Result<Work> {
     let server = datagram()?;
     server.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
@@ -205,7 +208,7 @@ fn udp_echo() -> Result<Work> {
 }
 
 fn connect_refused() -> Result<Work> {
-    // Bound and not listening: nobody else gets this port.
+    // Bound but not listening: nobody else gets this port.
     let socket = stream()?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
     let address = socket.local_addr()?;
@@ -237,13 +240,13 @@ fn unix_connection() -> Result<Work> {
     }))
 }
 
-/// A process that begins, ends, and is waited for.
+/// Starts a process that exits at once, and waits for it.
 #[expect(clippy::unnecessary_wraps, reason = "as of all workloads")]
 fn process() -> Result<Work> {
     Ok(Box::new(|| {
-        // SAFETY: the child does nothing but end.
+        // SAFETY: the child only exits.
         match unsafe { fork() }? {
-            // SAFETY: takes a number.
+            // SAFETY: takes an integer and does not return.
             ForkResult::Child => unsafe { libc::_exit(0) },
             ForkResult::Parent { child } => waitpid(child, None)?,
         };

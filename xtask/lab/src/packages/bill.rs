@@ -1,5 +1,6 @@
-//! The bill of materials: which crates are linked into the daemon, for whoever asks about a vulnerability.
-//! As a file (`CycloneDX`), and in the program itself, as cargo-auditable puts it there.
+//! The bill of materials: the crates that are linked into the daemon, for inquiries about a
+//! vulnerability. It exists as a file (`CycloneDX`), and in the program itself, in the format of
+//! cargo-auditable.
 
 use std::{
     fs::{self, File},
@@ -20,10 +21,10 @@ use crate::process;
 
 const DAEMON: &str = "socktrace";
 
-/// The section of the program that scanners look for, as of cargo-auditable.
+/// Section of the program that scanners look for, as defined by cargo-auditable.
 pub const SECTION: &str = ".dep-v0";
 
-/// Writes the bill beside the packages.
+/// Writes the bill next to the packages.
 ///
 /// # Errors
 ///
@@ -34,13 +35,13 @@ pub(super) fn write(stage: &Stage, crates: &Crates) -> Result<()> {
     fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Where the bill is.
+/// Path of the bill.
 #[must_use]
 pub fn path(stage: &Stage) -> PathBuf {
     stage.output().join(format!("{DAEMON}_{VERSION}_{}.cdx.json", stage.arch.name))
 }
 
-/// Copies the program, with the list of crates in it.
+/// Copies the program, and adds the list of crates to the copy.
 ///
 /// # Errors
 ///
@@ -58,7 +59,7 @@ pub(super) fn add_to(program: &Path, copy: &Path, stage: &Stage, crates: &Crates
     process::output(objcopy.arg(program).arg(copy)).map(drop)
 }
 
-/// What a crate is, as `CycloneDX` wants it.
+/// Describes a crate for `CycloneDX`.
 fn component(package: &Package, crates: &Crates) -> Value {
     let is_daemon = package.name == DAEMON;
     let mut component = json!({
@@ -69,7 +70,7 @@ fn component(package: &Package, crates: &Crates) -> Value {
         "purl": format!("pkg:cargo/{}@{}", package.name, package.version),
     });
     if let Some(license) = &package.license {
-        // Old crates separate them by a slash.
+        // Old crates separate licenses by a slash.
         let parts: Vec<_> = license.split('/').map(str::trim).collect();
         component["licenses"] = json!([{ "expression": parts.join(" OR ") }]);
     }

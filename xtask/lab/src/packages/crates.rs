@@ -1,4 +1,4 @@
-//! The crates that are linked into the daemon: no build scripts, macros and tests.
+//! Crates that are linked into the daemon, without build scripts, macros and tests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,10 +13,10 @@ use xtask_common::arch::Arch;
 
 use crate::{process, workspace};
 
-/// What the kernel programs are compiled for, whatever the machine.
+/// Target of the kernel programs, on any architecture.
 const KERNEL_TARGET: &str = "bpfel-unknown-none";
 
-/// What cargo reports about all packages.
+/// Output of `cargo metadata`.
 #[derive(Debug, Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -42,7 +42,7 @@ struct Dependency {
 
 #[derive(Debug, Deserialize)]
 struct Kind {
-    /// None for what is linked.
+    /// None for a normal dependency, which is linked.
     kind: Option<String>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Package {
 }
 
 impl Package {
-    /// Its unique id.
+    /// Name and version, which identify it.
     pub(super) fn title(&self) -> String {
         format!("{} {}", self.name, self.version)
     }
@@ -67,16 +67,16 @@ impl Package {
 /// Linked crates.
 #[derive(Debug)]
 pub(super) struct Crates {
-    /// By name and version.
+    /// Packages by name and version.
     pub(super) packages: Vec<Package>,
-    /// By the title of each, what it is linked with.
+    /// Titles of the crates that each crate is linked with, by its title.
     pub(super) dependencies: BTreeMap<String, BTreeSet<String>>,
-    /// By title, the SHA-256 of what the registry has. None of this repository's.
+    /// SHA-256 of each crate in the registry, by title. Crates of this repository have none.
     pub(super) checksums: BTreeMap<String, String>,
 }
 
 impl Crates {
-    /// What is linked into the daemon for these machines, and into its kernel programs.
+    /// Crates that are linked into the daemon for this architecture, and into its kernel programs.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Crates {
     }
 }
 
-/// Names and versions of what is linked into a package.
+/// Names and versions of the crates that are linked into a package.
 fn linked(package: &str, target: &str) -> Result<BTreeSet<String>> {
     let tree = process::output(cargo("tree").args([
         "--package",
@@ -119,7 +119,7 @@ fn linked(package: &str, target: &str) -> Result<BTreeSet<String>> {
         "--target",
         target,
     ]))?;
-    // `name v1.2.3`, with the path behind if it is of this repository.
+    // `name v1.2.3`, followed by the path for a crate of this repository.
     let titles = tree.lines().filter_map(|line| {
         let mut words = line.split(' ');
         Some(format!("{} {}", words.next()?, words.next()?.strip_prefix('v')?))
@@ -127,7 +127,7 @@ fn linked(package: &str, target: &str) -> Result<BTreeSet<String>> {
     Ok(titles.collect())
 }
 
-/// By title, the checksums in a lock file.
+/// Checksums in a lock file, by title.
 fn checksums(lock: &str) -> BTreeMap<String, String> {
     let packages = lock.split("[[package]]").skip(1);
     let found = packages.filter_map(|package| {

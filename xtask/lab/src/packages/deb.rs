@@ -1,4 +1,4 @@
-//! The package for Debian and its kin, by debhelper.
+//! The package for Debian and its derivatives, built with debhelper.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::stage::{Stage, VERSION};
 
-/// Packs.
+/// Builds the package.
 ///
 /// # Errors
 ///
@@ -31,7 +31,7 @@ mod tests {
     fn both_changelogs_are_about_this_version() {
         let path = workspace::root().join("CHANGELOG.md");
         let changelog = fs::read_to_string(path).expect("there");
-        // Its text is what a release says.
+        // The text of a release is taken from this section.
         let section = changelog.split(&format!("\n## [{VERSION}] - ")).nth(1).expect("a section");
         assert!(section.lines().any(|line| line.starts_with("- ")), "{section}");
         let path = workspace::root().join("deploy/debian/changelog");

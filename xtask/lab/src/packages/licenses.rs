@@ -1,4 +1,4 @@
-//! The licenses of the crates that are linked into the daemon, with the notices that they ask for.
+//! Licenses of the crates that are linked into the daemon, with the notices that they require.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use super::crates::{Crates, Package};
 
-/// How the names of files begin that have licenses and notices.
+/// Prefixes of the names of files with licenses and notices.
 const NAMES: [&str; 6] = ["copying", "copyright", "licence", "license", "notice", "unlicense"];
 
 const HEAD: &str = "\
@@ -19,7 +19,7 @@ socktrace is linked with these crates of Rust. Behind each is its license; the t
 come with them.
 ";
 
-/// The licenses of what the daemon depends on.
+/// Returns the licenses of the daemon's dependencies.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub(super) fn of(crates: &Crates) -> Result<String> {
     document(&packages)
 }
 
-/// The list of packages, then each text once, with the packages that have it.
+/// List of packages, followed by each text once, with the packages that it applies to.
 fn document(packages: &[&Package]) -> Result<String> {
     let mut document = HEAD.to_owned();
     let mut texts = BTreeMap::<String, Vec<String>>::new();
@@ -48,7 +48,7 @@ fn document(packages: &[&Package]) -> Result<String> {
     Ok(document)
 }
 
-/// Licenses and notices in a crate's directory.
+/// Licenses and notices in the directory of a crate.
 fn texts_in(directory: &Path) -> Result<BTreeSet<String>> {
     let read = || -> std::io::Result<_> {
         let mut texts = BTreeSet::new();
@@ -75,7 +75,8 @@ mod tests {
     fn licenses_are_of_what_is_linked() {
         let document = of(&Crates::linked(Arch::OWN).expect("crates")).expect("licenses");
         let (list, texts) = document.split_once("\n----").expect("texts");
-        // The daemon's, the kernel programs', a build script's, a macro's and a test's.
+        // Crates of the daemon, of the kernel programs, of a build script, of a macro and of a
+        // test.
         for (name, is_linked) in [
             ("aya", true),
             ("aya-ebpf", true),

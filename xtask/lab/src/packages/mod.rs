@@ -1,4 +1,4 @@
-//! Packages of the daemon, for Debian's kin, Red Hat's and cargo's registry.
+//! Packages of the daemon: for Debian and Red Hat with their derivatives, and for cargo's registry.
 
 pub mod bill;
 mod crates;

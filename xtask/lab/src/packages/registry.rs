@@ -1,5 +1,5 @@
-//! Packages for cargo's registry: the daemon's, with the kernel programs in it compiled for every machine, and
-//! those of this repository that it depends on.
+//! Packages for cargo's registry: the daemon's, which contains the kernel programs compiled for
+//! every architecture, and the packages of this repository that it depends on.
 
 use std::{
     fs,
@@ -15,16 +15,16 @@ use xtask_common::arch::Arch;
 use super::stage::VERSION;
 use crate::{process, progress, workspace};
 
-/// Where the kernel programs are in the daemon's package.
+/// Directory of the kernel programs in the daemon's package.
 pub const PROGRAMS: &str = "programs";
 
-/// The file of a package.
+/// Path of a package's file.
 #[must_use]
 pub fn file(name: &str) -> PathBuf {
     directory().join("package").join(format!("{name}-{VERSION}.crate"))
 }
 
-/// A directory for packages and what is tried with them.
+/// Directory for packages and for tests with them.
 #[must_use]
 pub fn directory() -> PathBuf {
     workspace::cache("crates")
@@ -40,7 +40,8 @@ pub fn make() -> Result<Vec<String>> {
     let carried = Carried::compiled()?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace::root()).args(["package", "--locked", "--quiet"]);
-    // Whether they compile is seen where one is installed. What is not committed is marked in them.
+    // Compilation is tested where a package is installed. Packages with uncommitted changes are
+    // marked.
     cargo.args(["--no-verify", "--allow-dirty", "--target-dir"]).arg(directory());
     for name in &names {
         cargo.args(["--package", name]);
@@ -50,8 +51,9 @@ pub fn make() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The kernel programs for each machine, without and with messages: the names of their files, and what is
-/// in them. `target_dir` says for an architecture where to compile.
+/// Compiles the kernel programs for each architecture, without and with messages, and returns the
+/// names and contents of their files. `target_dir` chooses the directory in which to compile for an
+/// architecture.
 ///
 /// # Errors
 ///
@@ -76,7 +78,8 @@ pub fn programs(target_dir: impl Fn(&str) -> PathBuf) -> Result<Vec<(String, Vec
     Ok(programs)
 }
 
-/// The kernel programs beside the daemon's sources, where cargo packs them, for as long as it takes.
+/// The kernel programs in the daemon's source directory, where cargo packs them. Removed when
+/// dropped.
 struct Carried(PathBuf);
 
 impl Carried {
@@ -101,7 +104,7 @@ impl Drop for Carried {
     }
 }
 
-/// What is packed: every crate that may be published.
+/// Names of the packages to make: all crates that may be published.
 fn names() -> Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -111,7 +114,7 @@ fn names() -> Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Package {
         name: String,
-        /// The registries that take it; `None` for any.
+        /// Registries that accept it; `None` for any.
         publish: Option<Vec<String>>,
     }
 
@@ -124,8 +127,8 @@ fn names() -> Result<Vec<String>> {
     Ok(packed.map(|package| package.name).collect())
 }
 
-/// A directory with packages, as cargo takes it in place of its registry: everything that the workspace
-/// depends on, and these packages.
+/// Fills a directory that cargo can use in place of its registry: it contains everything that the
+/// workspace depends on, and these packages.
 ///
 /// # Errors
 ///

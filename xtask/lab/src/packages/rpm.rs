@@ -1,4 +1,4 @@
-//! The package for Red Hat's kin, by rpmbuild.
+//! The package for Red Hat and its derivatives, built with rpmbuild.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::stage::{Stage, VERSION};
 
-/// Packs, if the tool is there.
+/// Builds the package, if the tool is installed.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub fn build(stage: &Stage) -> Result<Option<PathBuf>> {
         directory("_rpmdir"),
         format!("{}/rpmbuild", directory("_topdir")),
         "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm".into(),
-        // The same from the same source.
+        // These make builds from the same source identical.
         "_buildhost localhost".into(),
         "use_source_date_epoch_as_buildtime 1".into(),
         "clamp_mtime_to_source_date_epoch 1".into(),

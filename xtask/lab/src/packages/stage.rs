@@ -1,5 +1,5 @@
-//! What goes into packages, laid out in one directory for the tools that pack it. Where each file
-//! goes is said by `deploy/debian` and `deploy/rpm`.
+//! Files for packages, laid out in one directory for the tools that make packages. The destination
+//! of each file is defined in `deploy/debian` and `deploy/rpm`.
 
 use std::{
     env,
@@ -15,13 +15,13 @@ use xtask_common::arch::Arch;
 
 use super::{bill, crates::Crates, licenses};
 
-/// What the container image is made by.
+/// Recipe of the container image.
 const RECIPE: &str = "deploy/container/Containerfile";
 
-/// The version of everything here.
+/// Version of everything in this repository.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What is copied as it is, and to where.
+/// Files and directories that are copied unchanged, and their destinations.
 const COPIED: [(&str, &str); 8] = [
     ("deploy/debian", "debian"),
     ("deploy/socktrace.service", "debian/socktrace.service"),
@@ -33,7 +33,7 @@ const COPIED: [(&str, &str); 8] = [
     ("socktrace-ebpf/LICENSE-GPL-2.0", "LICENSE-GPL-2.0"),
 ];
 
-/// Documentation for who runs it; the rest is for who works on it.
+/// Documentation for users; the rest of `docs` is for developers.
 const DOCUMENTS: [&str; 8] = [
     "command.md",
     "exporter.md",
@@ -45,27 +45,27 @@ const DOCUMENTS: [&str; 8] = [
     "security.md",
 ];
 
-/// For Prometheus, Grafana and Collectors.
+/// Directories for Prometheus, Grafana and the OpenTelemetry Collector.
 const SHARED: [&str; 3] = ["grafana", "otel", "prometheus"];
 
-/// The directory with everything.
+/// Directory with all files for packages.
 #[derive(Debug)]
 pub struct Stage {
-    /// The machines that the daemon in it is for.
+    /// Architecture of the daemon in it.
     pub arch: &'static Arch,
-    /// The directory, in one of its own where packages are put.
+    /// The directory. Packages are put into its parent.
     pub root: PathBuf,
 }
 
 impl Stage {
-    /// Compiles and lays out.
+    /// Compiles the daemon, and lays out all files.
     ///
     /// # Errors
     ///
     /// When something does not compile, is missing or cannot be copied.
     pub fn lay(arch: &'static Arch) -> Result<Self> {
         let daemon = compile::daemon(compile::BuildOptions::released(arch))?;
-        // It runs here, whatever it is about.
+        // The manual's generator runs here, whatever the architecture of the daemon.
         let manual = compile::manual()?;
         let stage = Self { arch, root: workspace::cache("package").join(arch.name).join("stage") };
         let root = &stage.root;
@@ -100,15 +100,15 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Where packages are put.
+    /// Directory for the finished packages.
     #[must_use]
     pub fn output(&self) -> &Path {
         self.root.parent().unwrap_or(&self.root)
     }
 
-    /// A program that packs, given the time of the newest commit instead of the present, so that the
-    /// same source makes the same package. Without git it is left to the program: Debian's takes
-    /// the time of the changelog.
+    /// Command for a program that makes packages. It gets the time of the newest commit instead of
+    /// the present, so that the same source makes the same package. Without git, the program
+    /// chooses: Debian's uses the time of the changelog.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root).env("LC_ALL", "C.UTF-8");
@@ -121,8 +121,8 @@ impl Stage {
     }
 }
 
-/// What the container image of a daemon for this machine is made of, by the names that its recipe has for
-/// them: what is laid out in a stage, but for the daemon.
+/// Files that the container image is made from, for a daemon of this machine, with the names that
+/// the recipe uses. Apart from the daemon, they are the same as in a stage.
 ///
 /// # Errors
 ///
@@ -150,7 +150,7 @@ fn time_of_commit() -> Option<String> {
     process::output(&mut git).ok().map(|time| time.trim().to_owned())
 }
 
-/// Copies a file, or a directory with all that is in it.
+/// Copies a file, or a directory with everything in it.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let copy = || -> std::io::Result<()> {
         fs::create_dir_all(to.parent().unwrap_or(to))?;

@@ -1,4 +1,4 @@
-//! What commands do that are traced: children of the harness, with one thread unless they say so.
+//! Traced commands: children of the harness, single-threaded unless noted.
 
 use std::{
     env, fs,
@@ -25,18 +25,18 @@ use crate::{
     socket::{self, Pair},
 };
 
-/// How they end.
+/// Exit code of the commands.
 pub(super) const EXIT_CODE: i32 = 7;
 
-/// What is added to the number of a signal by one that ends by it, as it chooses.
+/// Added to the signal number in the exit code of a command that exits on a signal.
 pub(super) const ON_SIGNAL: i32 = 32;
 
-/// The path of this program.
+/// Path of this program.
 pub(super) fn this_program() -> Result<String> {
     Ok(env::current_exe()?.to_str().context("no text")?.to_owned())
 }
 
-/// Does what the words say; the exit code.
+/// Runs the named command; returns its exit code.
 pub(crate) fn main(words: &[&str]) -> Result<i32> {
     match words {
         ["refused"] => refused()?,
@@ -55,13 +55,13 @@ pub(crate) fn main(words: &[&str]) -> Result<i32> {
     Ok(EXIT_CODE)
 }
 
-/// Fails to connect, and says who did, and what it got.
+/// Fails to connect, and prints pid, errno and cause.
 fn refused() -> Result<()> {
     let address = Family::Ipv4.loopback();
     let socket = socket::stream(address)?;
     let refused = socket.connect(&SocketAddr::new(address.ip(), NOBODY_LISTENS).into());
     socket::ensure_errno("connect", socket::errno("connect", refused)?, libc::ECONNREFUSED)?;
-    // At once, as processes share the pipe.
+    // Written in one call, as processes share the pipe.
     io::stdout()
         .write_all(format!("{} ECONNREFUSED connect_refused\n", process::id()).as_bytes())?;
     Ok(())
@@ -69,7 +69,7 @@ fn refused() -> Result<()> {
 
 /// Runs `work` in a child of this process.
 fn in_child(work: impl FnOnce() -> Result<()>) -> Result<Pid> {
-    // SAFETY: this process has one thread, which goes on in the child.
+    // SAFETY: this process has one thread, which continues in the child.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => {
@@ -85,7 +85,7 @@ fn in_child(work: impl FnOnce() -> Result<()>) -> Result<Pid> {
     }
 }
 
-/// A thread fails, and a process whose parents have ended, after the command.
+/// A thread fails, and then a grandchild, after the command has ended.
 fn orphan() -> Result<()> {
     thread::spawn(refused).join().map_err(|_| anyhow!("it panicked"))??;
     let command = process::id();
@@ -96,7 +96,7 @@ fn orphan() -> Result<()> {
             while getppid() == parent || is_there(command)? {
                 thread::sleep(Duration::from_millis(1));
             }
-            // Longer than the trace takes to see that the command has ended.
+            // Longer than the trace takes to notice that the command has ended.
             thread::sleep(Duration::from_secs(1));
             refused()
         })?;
@@ -106,7 +106,7 @@ fn orphan() -> Result<()> {
     Ok(())
 }
 
-/// Starts processes one after the other, of which one in so many fails.
+/// Starts processes one after the other; one in `every` fails.
 fn forks(count: usize, every: usize) -> Result<()> {
     for number in 1..=count {
         let child = in_child(|| if number % every == 0 { refused() } else { Ok(()) })?;
@@ -115,14 +115,14 @@ fn forks(count: usize, every: usize) -> Result<()> {
     Ok(())
 }
 
-/// The end of a process closes a socket that is still connecting, or has an error that nobody has read:
-/// what is reported of that is about a process that ends.
+/// The exit of a process closes a socket that is still connecting, or has an unread error. The
+/// reports name the exiting process.
 fn closing() -> Result<()> {
     let child = in_child(|| {
         let address = Family::Ipv4.loopback();
         let socket: Socket = socket::stream(address)?;
         socket.set_nonblocking(true)?;
-        // Refused by the time that the call returns, and nobody asks for it.
+        // Refused by the time the call returns, and the error is never read.
         let begun = socket.connect(&SocketAddr::new(address.ip(), NOBODY_LISTENS).into());
         ensure!(begun.is_err(), "connected");
         println!("{}", process::id());
@@ -133,18 +133,18 @@ fn closing() -> Result<()> {
     Ok(())
 }
 
-/// A connection is reset that a child has got from its parent, while it does something else.
+/// A connection that a child has inherited is reset while the child does something else.
 fn handed_on() -> Result<()> {
     let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
     let (mut reset, resetter) = io::pipe()?;
-    // Both ends of the pipe and of the connection are the child's, too: it keeps those that it needs.
+    // The child inherits both ends of the pipe and of the connection, and keeps those that it needs.
     let sockets = [client, server];
     let (client_fd, resetter_fd) = (sockets[0].as_raw_fd(), resetter.as_raw_fd());
     let child = in_child(|| {
         unistd::close(client_fd)?;
         unistd::close(resetter_fd)?;
         println!("{}", process::id());
-        // Not in a call on the socket.
+        // Blocks in a call that is not on the socket.
         ensure!(reset.read(&mut [0])? == 0, "a byte came");
         Ok(())
     })?;
@@ -156,19 +156,19 @@ fn handed_on() -> Result<()> {
     Ok(())
 }
 
-/// Says who this process is, and what it may do.
+/// Prints the status of this process: ids, privileges, environment, descriptors and nice value.
 fn status() -> Result<()> {
     print!("{}", fs::read_to_string("/proc/self/status")?);
     for name in ["HOME", "USER", "LOGNAME", "SOME"] {
         println!("{name}: {}", env::var(name).unwrap_or_default());
     }
     println!("cwd: {}", env::current_dir()?.display());
-    // Each is checked, as to list the directory takes one more.
+    // Each descriptor is checked, because listing the directory would open one more.
     let is_open = |fd: &i32| {
         // SAFETY: takes numbers.
         unsafe { libc::fcntl(*fd, libc::F_GETFD) != -1 }
     };
-    // What this child has opened itself is a copy of its stdin, see `child::main`.
+    // The only descriptor that this child itself has opened is a copy of its stdin, see `child::main`.
     let own = libc::STDERR_FILENO + 1;
     let fds: Vec<_> =
         (0..1_024).filter(is_open).filter(|fd| *fd != own).map(|fd| fd.to_string()).collect();
@@ -179,7 +179,7 @@ fn status() -> Result<()> {
     Ok(())
 }
 
-/// Says on stdin that it is ready, waits for a signal, and fails.
+/// Reports on stdin that it is ready, waits for a signal, and fails.
 fn on_signal() -> Result<i32> {
     let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
     let mask: SigSet = signals.into_iter().collect();
@@ -195,7 +195,7 @@ fn ready() -> Result<()> {
     Ok(())
 }
 
-/// Says that it is ready, and a while after the end of its parent that it is still there.
+/// Reports that it is ready, and again some time after its parent has ended.
 fn outlive() -> Result<()> {
     let parent = getppid();
     ready()?;
@@ -209,7 +209,7 @@ fn outlive() -> Result<()> {
 /// Starts two processes; all three fail once there is a byte for each.
 fn tree() -> Result<()> {
     let wait_and_fail = || {
-        // Not through a buffer, which would take all there is.
+        // Unbuffered: a buffer would read all bytes.
         unistd::read(io::stdin(), &mut [0])?;
         refused()
     };

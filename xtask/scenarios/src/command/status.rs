@@ -1,8 +1,8 @@
-//! What a command says of itself.
+//! Parser for the status that a traced command prints.
 
 use anyhow::{Context as _, Result};
 
-/// What a process says of itself, by name.
+/// Status values of a process, by name.
 pub(super) struct Status(Vec<(String, String)>);
 
 impl Status {
@@ -19,7 +19,7 @@ impl Status {
         Ok(found.with_context(|| format!("no {name}"))?.1.as_str())
     }
 
-    /// Real, effective, saved and file system ids.
+    /// Whether real, effective, saved and file system ids are these.
     pub(super) fn has_ids(&self, uid: u32, gid: u32) -> bool {
         [("Uid", uid), ("Gid", gid)].into_iter().all(|(name, id)| {
             let text = self.get(name).unwrap_or_default();

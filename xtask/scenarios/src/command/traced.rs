@@ -1,4 +1,4 @@
-//! What comes of the trace of a command, and traces that go on.
+//! Results of traced commands, and traces that are still running.
 
 use std::{
     io::{self, Read as _},
@@ -19,7 +19,7 @@ pub(super) struct Traced {
     pub(super) code: Option<i32>,
     /// The command's output.
     pub(super) stdout: String,
-    /// What came on stderr: socktrace's lines, and all else.
+    /// JSON lines on stderr; `said` has the remaining ones.
     pub(super) lines: Vec<Value>,
     pub(super) said: String,
 }
@@ -34,8 +34,8 @@ impl Traced {
         Ok(Self { code: output.status.code(), stdout, lines, said: said.join("\n") })
     }
 
-    /// Checks that it has failed as often as this, each time by a connect that was refused, by the process
-    /// and with the errno that it says.
+    /// Checks that the command has failed `count` times, each time by a refused connect, with the
+    /// processes and errnos that it printed.
     pub(super) fn check(&self, count: usize, code: i32) -> Result<()> {
         ensure!(self.code == Some(code), "ended with {:?}, not {code}: {}", self.code, self.said);
         let mut made: Vec<_> = self.stdout.lines().collect();
@@ -54,13 +54,13 @@ impl Traced {
     }
 }
 
-/// As a child says it of itself.
+/// Formats a line as the child prints it.
 fn summary_of(line: &Value) -> String {
     let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
     format!("{} {} {}", line["pid"], text("errno"), text("cause"))
 }
 
-/// A trace of a command that says when it is ready, in a process group of its own.
+/// A trace, in its own process group, of a command that reports when it is ready.
 pub(super) struct Running {
     pub(super) child: Child,
     pub(super) ready: io::PipeReader,
@@ -70,7 +70,7 @@ impl Running {
     pub(super) fn start(words: &[&str], variables: &[(&str, String)]) -> Result<Self> {
         let program = this_program()?;
         let words = [&[program.as_str(), "child", "command"], words].concat();
-        // Its stdin is a pipe that it writes to.
+        // The command's stdin is a pipe that it writes to.
         let (ready, writer) = io::pipe()?;
         let mut command = tracing(&JSON, &words);
         command.stdin(writer).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -91,7 +91,7 @@ impl Running {
     }
 }
 
-/// A trace, when it has said something on stderr.
+/// A trace that has reported on stderr that it is ready.
 pub(super) struct Ready {
     child: Child,
     stderr: Receiver<String>,

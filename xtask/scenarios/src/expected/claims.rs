@@ -1,4 +1,4 @@
-//! What an expectation claims of each field of a line, and how a line differs.
+//! Claims of an expectation about each field of a line, and the differences of a line from them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,12 +10,12 @@ use socktrace_diagnosis::{Cause, Severity, advice::UNDELIVERED as UNDELIVERED_AD
 use super::{Expected, FIRST_ERRNO, UDP, UNDELIVERED, name};
 use crate::{claim::Claim, names_reset_reasons, process::Process, socket::Role, span::Span, usual};
 
-/// The flags of an accept on a socket that never listened.
+/// Flags of an accept on a socket that never listened.
 const NEVER: [&str; 1] = ["never_listened"];
 
 const SINCE_FIRST: &str = "since_first_ms";
 
-/// Fields that are null in every line but those whose scenario names a value.
+/// Fields that are null unless the scenario sets a value.
 const USUALLY_NULL: [&str; 32] = [
     "rst_ttl",
     "handshake_ttl",
@@ -51,21 +51,21 @@ const USUALLY_NULL: [&str; 32] = [
     "receive_queue_limit",
 ];
 
-/// Fields that are 0 in every line but those whose scenario names a value.
+/// Fields that are 0 unless the scenario sets a value.
 const USUALLY_ZERO: [&str; 5] =
     ["retransmits", "probes", "user_timeout_ms", "unsent_bytes", "unread_bytes"];
 
-/// Facts that hold in no line but those whose scenario says so.
+/// Fields that are false unless the scenario sets a value.
 const USUALLY_FALSE: [&str; 2] = ["full_sized_lost", "md5_key"];
 
-/// The timeout of a connection before its round-trip time is known, in milliseconds (RFC 6298).
+/// Retransmission timeout before the round-trip time is known, in milliseconds (RFC 6298).
 const INITIAL_RTO: u64 = 1_000;
 
-/// The least timeout in Linux, in milliseconds.
+/// Minimum retransmission timeout in Linux, in milliseconds.
 const LEAST_RTO: u64 = 200;
 
 impl Expected {
-    /// How `line` differs from what is expected; `None` when it is about something else.
+    /// Differences of `line` from the expectation; `None` if it is about something else.
     pub(crate) fn differences(&self, line: &Value, span: &Span) -> Option<Vec<String>> {
         if !self.may_be_about(line) {
             return None;
@@ -91,13 +91,13 @@ impl Expected {
         (!is_about_another).then(|| Self::compare(&claims, line))
     }
 
-    /// A quick test that spares most pairs of expectations and lines the comparison of every field.
+    /// A quick check that saves comparing every field for most pairs of expectations and lines.
     fn may_be_about(&self, line: &Value) -> bool {
         let port = self.local.map_or(0, |local| local.port());
         line["event"] == self.event && (self.is_claimed("local_port") || line["local_port"] == port)
     }
 
-    /// Whether `line` is what is expected but for the sender of the RST, whom it does not name.
+    /// Whether `line` is as expected except that it does not name the sender of the RST.
     pub(crate) fn is_without_sender(&self, line: &Value, span: &Span) -> bool {
         let nobody = Self { sender: None, ..self.clone() };
         self.sender.is_some()
@@ -122,7 +122,7 @@ impl Expected {
         found
     }
 
-    /// What each field must be but those about the process, before the scenario's own.
+    /// Claims for all fields except those about the process, before the scenario's own claims.
     fn claims(&self, span: &Span) -> Vec<(&'static str, Claim)> {
         let text = |text: Option<&str>| Claim::is(text);
         let mut claims = vec![
@@ -152,7 +152,7 @@ impl Expected {
         claims.extend(self.sender());
         claims.extend(["rst_seq", "rst_ack"].map(|field| (field, self.rst())));
         claims.extend(self.killer());
-        // Scenarios run in the root of all cgroups.
+        // Scenarios run in the root cgroup.
         let (cgroup, unknown) = if self.processes.is_empty() {
             (None, Some("not_accepted"))
         } else {
@@ -166,7 +166,7 @@ impl Expected {
         let is_connecting = self.is_connecting();
         let has_sent_syn = is_connecting && self.event == "failure";
         claims.push(("unacked_bytes", Claim::is(u32::from(has_sent_syn))));
-        // Of a connect, it is the time since the first SYN.
+        // For a connect, this is the time since the first SYN.
         let is_attempt = is_connecting || self.cause == Cause::ConnectRetriedAfterFailure;
         claims.push(("elapsed_ms", if is_attempt { span.at_most() } else { Claim::is(0) }));
         if self.is_claimed(FIRST_ERRNO) {
@@ -180,7 +180,7 @@ impl Expected {
         self.said(field).is_some()
     }
 
-    /// What the scenario itself claims of a field.
+    /// The scenario's own claim for a field.
     fn said(&self, field: &str) -> Option<&Claim> {
         self.fields.iter().find(|(claimed, _)| *claimed == field).map(|(_, claim)| claim)
     }
@@ -188,7 +188,7 @@ impl Expected {
     fn ends(&self) -> [(&'static str, Claim); 4] {
         let ip = |end: Option<SocketAddr>| Claim::is(end.map(|end| end.ip().to_string()));
         let port = |end: Option<SocketAddr>| Claim::is(end.map_or(0, |end| end.port()));
-        // No peer is the unspecified address.
+        // A missing peer is shown as the unspecified address.
         let remote = self.remote.or(self.local.map(|local| match local.ip() {
             IpAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
             IpAddr::V6(_) => SocketAddr::from(([0; 16], 0)),
@@ -215,10 +215,10 @@ impl Expected {
         ]
     }
 
-    /// A connection of TCP has a name as soon as it knows its peer's sequence number.
+    /// A TCP connection has an ID as soon as it knows its peer's sequence number.
     fn flow(&self) -> Claim {
         let is_known = self.is_connected() && !self.is_connecting();
-        // Both ends have connected, and have met.
+        // A simultaneous open: both ends have sent a SYN, and both SYNs have arrived.
         let has_met = self.said("state").is_some_and(|state| state.admits(&"SYN_RECV".into()));
         if self.protocol == "tcp" && (is_known || has_met) {
             Claim::Flow
@@ -227,10 +227,10 @@ impl Expected {
         }
     }
 
-    /// A number of the RST, where one has ended the connection.
+    /// A sequence number of the RST, if one ended the connection.
     fn rst(&self) -> Claim {
         let is_by_rst = match self.cause {
-            // Of an ICMP error, or a timeout, otherwise.
+            // With other errnos, it failed by an ICMP error or a timeout.
             Cause::SubflowFailed => {
                 matches!(self.errno, libc::ECONNRESET | libc::ECONNREFUSED | libc::EPIPE)
             }
@@ -271,8 +271,8 @@ impl Expected {
         }
     }
 
-    /// What distinguishes this case's advice from another's, where the harness knows it. The tests of the
-    /// diagnosis have every word.
+    /// The part of the advice that distinguishes this case from others, where the harness knows it.
+    /// The tests of the diagnosis check every word.
     fn advice(&self) -> Claim {
         let with = |part: String| Claim::Text { with: part, without: None };
         let port = self.local.map_or(0, |local| local.port());
@@ -320,14 +320,14 @@ impl Expected {
         }
     }
 
-    /// Nobody minds what no program gets.
+    /// Errors that no program gets are of severity "expected".
     fn severity(&self) -> &'static str {
         let is_nobodys = self.call == "none" && self.event != UNDELIVERED;
         let severity = if is_nobodys { Severity::Expected } else { self.cause.row().severity };
         severity.id()
     }
 
-    /// Whether a call was seen to return the errno; not known while it waits for one.
+    /// Whether a call was seen to return the errno; unknown while the errno is pending.
     fn is_delivered(&self) -> Option<bool> {
         match self.event {
             "delivered" => Some(true),
@@ -337,7 +337,7 @@ impl Expected {
         }
     }
 
-    /// What the call and the cause leave open, the scenario says.
+    /// The scenario says what the call and the cause do not determine.
     fn role(&self) -> Option<Role> {
         match (self.call, self.cause) {
             ("accept", _)
@@ -367,7 +367,7 @@ impl Expected {
         self.remote.is_some() && !self.is_attempt() && self.protocol != UDP
     }
 
-    /// Whether the SYN waits for an answer.
+    /// Whether the SYN is unanswered.
     fn is_connecting(&self) -> bool {
         const STATE: &str = "SYN_SENT";
         match self.said("state") {
@@ -376,7 +376,7 @@ impl Expected {
         }
     }
 
-    /// Whether it is about an attempt to connect.
+    /// Whether this is about a connection attempt.
     fn is_attempt(&self) -> bool {
         self.call == "connect" || self.cause.id().starts_with("connect_")
     }
@@ -398,20 +398,20 @@ impl Expected {
         Claim::is(flags)
     }
 
-    /// How the process is usually known: a call is its caller's; what a segment or a timer does
-    /// concerns whoever waits for the socket or has it, and a caller whose call it comes in.
+    /// Usual sources of the process. A failing call belongs to its caller. A failure by a segment or a
+    /// timer concerns the waiter or holder of the socket, and the caller if it arrives during a call.
     fn usual_sources(&self) -> &'static [&'static str] {
         if self.is_call() { &["caller"] } else { &["caller", "waiter", "holder"] }
     }
 
-    /// Whether a call of the process failed, not what a segment or a timer ended.
+    /// Whether a call of the process failed, rather than a segment or a timer ending the connection.
     pub(super) fn is_call(&self) -> bool {
         self.event != "failure"
             || matches!(
                 self.call,
                 "socket" | "accept" | "bind" | "listen" | "setsockopt" | "getsockopt" | "write"
             ) && !self.cause.id().starts_with("reset_")
-                // By a sending call that connects, and waits.
+                // It comes from a sending call that connects and waits.
                 && self.cause != Cause::ConnectRefused
             || matches!(
                 self.cause,

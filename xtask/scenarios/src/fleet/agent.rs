@@ -1,4 +1,4 @@
-//! Does in a guest what the host says.
+//! Agent that carries out the host's orders in a guest.
 
 use std::{
     collections::HashMap,
@@ -25,17 +25,17 @@ use super::{
 };
 use crate::tracer::{PROGRAM, Tracer};
 
-/// Where the programs are that the host names.
+/// Directory of the programs that the host names.
 const PROGRAMS: &str = "/usr/local/bin";
 
-/// How far the server's clock is ahead of the others'.
+/// Lead of the server's clock over the others.
 const SKEW: Duration = Duration::from_secs(4);
 
-/// The connection to the host, of which each word is a line.
+/// Connection to the host, with one message per line.
 type Host = Arc<Mutex<TcpStream>>;
 
-/// Sets this guest up, and serves its host until it says to end. The arguments are what the guest is, and
-/// the ports of the Collector and of its host.
+/// Sets this guest up, and serves its host until it orders the end. The arguments are the guest's
+/// role, and the ports of the Collector and of its host.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub fn main(args: &[String]) -> Result<i32> {
     let role = [Role::Client, Role::Router, Role::Server].into_iter().find(|it| it.name() == role);
     let role = role.context("client, router or server?")?;
     unistd::sethostname(role.name()).context("cannot set the host name")?;
-    // By which logs distinguish hosts.
+    // Logs distinguish hosts by it.
     fs::write("/etc/machine-id", format!("{:032x}\n", role as u8 + 1))?;
     network::set_up(role)?;
     if role == Role::Server {
@@ -81,7 +81,7 @@ struct Agent {
 }
 
 impl Agent {
-    /// Carries an order out, and says how that went.
+    /// Carries out an order, and reports the result.
     fn carry_out(&mut self, order: Order) -> Result<()> {
         let result = match order {
             Order::Shell(command) => shell(&command),
@@ -98,9 +98,9 @@ impl Agent {
 
     fn start(&mut self, end: &End) -> Result<()> {
         let program = format!("{PROGRAMS}/{}", end.name);
-        // Another name for this program is another program for socktrace.
+        // socktrace takes a program by its file name, so another link is another program.
         fs::hard_link("/init", &program).with_context(|| format!("cannot make {program}"))?;
-        // Where systemd would put a service of this name.
+        // Cgroup that systemd would give a service of this name.
         let cgroup = format!("{}/system.slice/{}.service", cgroup::ROOT, end.name);
         fs::create_dir_all(&cgroup).with_context(|| format!("cannot create {cgroup}"))?;
         let mut command = Command::new("sh");
@@ -126,7 +126,7 @@ impl Agent {
                     return;
                 }
             }
-            // With nobody left to hear it, the host has gone.
+            // If the report fails, the host has gone.
             drop(say(&host, &Word::Said(name, ENDED.into())));
         });
         self.processes.insert(end.name.clone(), child);

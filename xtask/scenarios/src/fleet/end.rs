@@ -1,4 +1,4 @@
-//! One end of a connection, a process of its own.
+//! One end of a connection, in its own process.
 
 use std::{
     io::{self, BufRead as _, ErrorKind, Read as _, Write as _},
@@ -15,17 +15,17 @@ use xtask_common::fleet::{Part, TWIN, TWIN_PORT};
 const REQUEST: &[u8] = b"request";
 const ANSWER: &[u8] = b"answer";
 
-/// How often a client writes that has been left.
+/// Interval between writes of a client whose peer has closed.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// When keepalive asks, and how long it waits for an answer.
+/// Keepalive idle time, and interval between probes.
 const KEEPALIVE: Duration = Duration::from_secs(1);
 
-/// Plays the part that the arguments name.
+/// Plays the part named by the arguments.
 ///
 /// # Errors
 ///
-/// When something else happens than the part has.
+/// When anything happens that the part does not provide for.
 pub fn main(args: &[String]) -> Result<i32> {
     let [part, address, rest @ ..] = args else { bail!("which part, and where?") };
     let part: Part = serde_json::from_str(part)?;
@@ -105,7 +105,7 @@ fn server(part: Part, address: SocketAddr) -> Result<()> {
         Part::Abort => socket.set_linger(Some(Duration::ZERO))?,
         Part::Hold => {
             say("holding");
-            // Killed here.
+            // The process is killed here.
             until_reported()?;
         }
         Part::Serve => {
@@ -123,7 +123,7 @@ fn server(part: Part, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Reads until that fails, and says how.
+/// Reads until a read fails, and reports the error.
 fn read_on(socket: &mut Socket) {
     let mut buffer = [0; 64];
     loop {

@@ -1,5 +1,5 @@
-//! A host of a fleet: a guest whose network cards lead to other guests, and whose socktrace sends to a
-//! Collector. The host of all guests says which processes fail.
+//! A host of a fleet: a guest whose network cards lead to other guests, and whose socktrace sends
+//! to a Collector. The machine that runs all guests decides which processes fail.
 
 mod agent;
 mod end;
@@ -8,5 +8,5 @@ mod network;
 pub use agent::main as agent;
 pub use end::main as end;
 
-/// The word by which an agent starts this program as one end of a connection.
+/// Argument by which an agent starts this program as one end of a connection.
 pub const END: &str = "fleet-end";

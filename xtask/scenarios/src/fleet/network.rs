@@ -1,4 +1,4 @@
-//! The networks of three guests: client and router have one, router and server another.
+//! Networks of three guests: one between client and router, one between router and server.
 
 use std::process::Command;
 
@@ -7,13 +7,13 @@ use xtask_common::fleet::{CLIENT, PORTS, ROUTER, ROUTER_AT_SERVER, Role, SERVER,
 
 use crate::network;
 
-/// The address of a guest in the network that leads to the host.
+/// Address of a guest in the network that leads to the host.
 const OWN: &str = "10.0.2.15";
 
-/// The network namespace of a host behind this one.
+/// Network namespace of a host behind this one.
 pub(super) const TWIN_NAMESPACE: &str = "twin";
 
-/// Sets up what this guest has of them. `eth0` leads to the host.
+/// Sets up this guest's part of the networks. `eth0` leads to the host.
 pub(super) fn set_up(role: Role) -> Result<()> {
     let mut commands = vec![format!("address add {OWN}/24 dev eth0"), "link set eth0 up".into()];
     let mut connect = |card: &str, address: &str| {
@@ -42,7 +42,7 @@ pub(super) fn set_up(role: Role) -> Result<()> {
     Ok(())
 }
 
-/// Ports of the server are the router's for the client, and neither end sees the other's address.
+/// Forwards the server's ports from the router, and hides each end's address from the other.
 fn route() -> Result<()> {
     let (first, last) = PORTS;
     nft(&format!(
@@ -60,14 +60,14 @@ fn route() -> Result<()> {
     ))
 }
 
-/// The chain that gives what leaves by these cards this host's address.
+/// Chain that replaces the source address of packets leaving by these cards with this host's.
 fn masquerade(cards: &str) -> String {
     format!(
         "chain out {{ type nat hook postrouting priority srcnat; oifname {cards} masquerade; }}"
     )
 }
 
-/// A host behind this one, with an address that another one has elsewhere.
+/// Sets up a host behind this one, with an address that another host has elsewhere.
 fn twin() -> Result<()> {
     for words in [
         "netns add twin",

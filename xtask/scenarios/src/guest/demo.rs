@@ -1,4 +1,4 @@
-//! Shows socktrace at work on sockets that fail, and its metrics.
+//! Demonstration of socktrace and its metrics on failing sockets.
 
 use std::{
     fs,
@@ -18,16 +18,16 @@ use nix::{
 use socktrace_scenarios::demo::SCENES;
 use xtask_common::http::get_metrics;
 
-/// Time for a person to read a line before the next.
+/// Time to read a line before the next.
 const PAUSE: Duration = Duration::from_millis(700);
 
-/// How often it is looked whether the daemon lives while it starts.
+/// Interval at which the starting daemon is checked.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Where the daemon says that it is ready.
+/// Socket on which the daemon reports that it is ready.
 const NOTIFY: &str = "/run/demo-notify";
 
-/// Metrics that are shown: the rest is for `curl`.
+/// Metrics shown; `curl` shows the rest.
 const SHOWN: &str = "socktrace_socket_errors_total{";
 const SHOWN_LINES: usize = 3;
 
@@ -42,7 +42,7 @@ To go on:
 ///
 /// # Errors
 ///
-/// When socktrace cannot be started; a demonstration that goes wrong says so and goes on.
+/// When socktrace cannot be started. A demonstration that goes wrong reports it and continues.
 pub(crate) fn main(args: &[String]) -> Result<i32> {
     for scene in &SCENES {
         if let Err(error) = scene.prepare() {
@@ -77,7 +77,7 @@ pub(crate) fn main(args: &[String]) -> Result<i32> {
     Ok(code)
 }
 
-/// Waits until the daemon has attached its programs; its exit code if it ends before.
+/// Waits until the daemon has attached its programs; returns its exit code if it ends before.
 fn ended_before(ready: &UnixDatagram, daemon: &mut Child) -> Result<Option<i32>> {
     let mut message = [0; 4096];
     loop {

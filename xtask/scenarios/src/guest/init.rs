@@ -1,5 +1,5 @@
 //! Process 1: sets the guest up, runs its one job, reports the exit code and powers off. Where
-//! systemd is process 1, a service that does the same but for the setting up.
+//! systemd is process 1, a service that does the same without the setup.
 
 use std::{
     ffi::CString,
@@ -32,10 +32,10 @@ use xtask_common::{
 
 use super::ports;
 
-/// The exit code that is reported when the guest itself fails.
+/// Exit code reported when the guest itself fails.
 const FAILED: i32 = 125;
 
-/// Type and place of each file system.
+/// Type, mount point and options of each file system.
 const MOUNTS: [(&str, &str, &str); 11] = [
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
@@ -52,12 +52,12 @@ const MOUNTS: [(&str, &str, &str); 11] = [
 
 const BPF_FILE_SYSTEM: (&str, &str, &str) = ("bpf", "/sys/fs/bpf", "mode=700");
 
-/// Does all of it, and does not return.
+/// Sets up the guest and runs its job. Does not return.
 pub(crate) fn main() -> ! {
     end(set_up().and_then(|()| report(&Report::Up)).and_then(|()| run_job()))
 }
 
-/// Runs the job in a system that another init has set up, and does not return.
+/// Runs the job in a system that another init has set up. Does not return.
 pub(crate) fn service() -> ! {
     let set_up = set_up_ports().and_then(|()| load_modules());
     end(set_up.and_then(|()| report(&Report::Up)).and_then(|()| run_job()))
@@ -67,7 +67,7 @@ fn end(result: Result<i32>) -> ! {
     let code = result.unwrap_or_else(|error| {
         eprintln!("init: {error:#}");
         let text = format!("the guest could not be set up: {error:#}");
-        // With the port broken too, the message above is all there is.
+        // If the port is broken too, the message above has to suffice.
         drop(report(&Report::Note { text }));
         FAILED
     });
@@ -80,7 +80,7 @@ fn end(result: Result<i32>) -> ! {
     }
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);
     eprintln!("init: cannot power off: {error}");
-    // The kernel takes its time over powering off; an init that returned would make it panic.
+    // Powering off takes time, and the kernel would panic if init returned.
     loop {
         thread::sleep(Duration::from_secs(1));
     }
@@ -96,7 +96,7 @@ fn set_up() -> Result<()> {
 }
 
 fn mount_at(kind: &str, place: &str, options: &str) -> Result<()> {
-    // Places below /sys exist or not as the kernel has the feature or not.
+    // Mount points below /sys exist only if the kernel has the feature.
     if !place.starts_with("/sys/") {
         fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
     }
@@ -106,7 +106,7 @@ fn mount_at(kind: &str, place: &str, options: &str) -> Result<()> {
     }
 }
 
-/// Makes the kernel pass bytes through both serial ports as they are.
+/// Makes the kernel pass bytes through both serial ports unchanged.
 fn set_up_ports() -> Result<()> {
     let reports = ports::reports();
     for path in [&ports::console(), &reports] {
@@ -120,7 +120,7 @@ fn set_up_ports() -> Result<()> {
             settings.output_flags.remove(OutputFlags::ONLCR);
         }
         termios::tcsetattr(&port, SetArg::TCSANOW, &settings).with_context(context)?;
-        // Settings last while the port is open.
+        // The settings last only while the port is open.
         std::mem::forget(port);
     }
     Ok(())
@@ -145,7 +145,7 @@ fn set_up_system() -> Result<()> {
                 .with_context(|| format!("cannot create {link}"))?;
         }
     }
-    // It leaves alone what has its name already, and does more than busybox's own.
+    // busybox does not overwrite existing commands, which do more than its own.
     run_program(Command::new("/bin/busybox").args(["--install", "-s", "/bin"]))?;
     run_program(Command::new("/bin/ip").args(["link", "set", "lo", "up"]))
 }
@@ -160,7 +160,7 @@ fn run_program(command: &mut Command) -> Result<()> {
 
 fn load_modules() -> Result<()> {
     let list = match fs::read_to_string(job::MODULES) {
-        // A system of its own may need none.
+        // A complete system may need none.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         list => list.with_context(|| format!("cannot read {}", job::MODULES))?,
     };
@@ -169,8 +169,8 @@ fn load_modules() -> Result<()> {
         match finit_module(&module, &CString::default(), ModuleInitFlags::empty()) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => {
-                // A kernel under lockdown takes signed modules only: report it and let the job
-                // find what it cannot do.
+                // A kernel under lockdown only loads signed modules: report that, and leave it to
+                // the job to find what is missing.
                 report(&Report::Note { text: format!("cannot load {path}: {error}") })?;
             }
         }
@@ -188,7 +188,7 @@ fn run_job() -> Result<i32> {
     session.env(report::VARIABLE, ports::reports());
     let session = session.envs(&job.env).spawn().context("cannot start a session")?;
     let session = Pid::from_raw(i32::try_from(session.id())?);
-    // Whatever lost its parent ends up here too.
+    // Orphaned processes are reaped here too.
     loop {
         match waitpid(None, None).context("cannot wait for the job")? {
             WaitStatus::Exited(pid, code) if pid == session => return Ok(code),

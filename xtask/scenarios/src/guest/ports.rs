@@ -2,12 +2,12 @@
 
 use xtask_common::arch::Arch;
 
-/// The one that people see.
+/// Device of the console, which people see.
 pub(crate) fn console() -> String {
     format!("/dev/{}", Arch::OWN.console)
 }
 
-/// The one that reports go through.
+/// Device that carries reports.
 pub(crate) fn reports() -> String {
     format!("/dev/{}", Arch::OWN.reports)
 }

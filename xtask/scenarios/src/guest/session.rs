@@ -1,7 +1,7 @@
 //! Runs a command with the console as its terminal.
 //!
-//! A process of its own between init and the command: when the leader of a session ends, the kernel
-//! throws away what the terminal has not sent yet, so the leader has to outlive the command.
+//! It is a separate process between init and the command. When a session leader exits, the kernel
+//! discards unsent terminal output, so the leader has to outlive the command.
 
 use std::{
     fs::OpenOptions,
@@ -16,11 +16,11 @@ use xtask_common::interrupt::Shield;
 
 use super::ports;
 
-/// Runs the program and arguments given, and returns the exit code, or 128 and the signal.
+/// Runs a program with arguments, and returns its exit code, or 128 plus the signal.
 ///
 /// # Errors
 ///
-/// When the terminal cannot be taken or the program cannot be run.
+/// When the terminal cannot be acquired or the program cannot be run.
 pub(crate) fn main(args: &[String]) -> Result<i32> {
     let [program, args @ ..] = args else { bail!("the job has no command") };
     let console = ports::console();
@@ -42,7 +42,7 @@ pub(crate) fn main(args: &[String]) -> Result<i32> {
 
 fn take_terminal(console: &str) -> Result<()> {
     unistd::setsid()?;
-    // Opened by the leader of a session without a terminal, it becomes the session's.
+    // A terminal opened by a session leader without one becomes the session's.
     let terminal = OpenOptions::new().read(true).write(true).open(console)?;
     unistd::dup2_stdin(terminal.as_fd())?;
     unistd::dup2_stdout(terminal.as_fd())?;

@@ -1,4 +1,4 @@
-//! What goes wrong with a history: it is reported once, and everything else goes on.
+//! Faults of a history: each is reported once, and everything else continues.
 
 use std::{
     fs::{self, File},
@@ -26,8 +26,8 @@ use super::{
     PATIENCE, place, until_kept,
 };
 
-/// A daemon with the privileges of the unit keeps failures without a stream. What is older than a second is
-/// still there after it was killed, and the next one goes on with it.
+/// A daemon with the privileges of the unit keeps failures without a stream. Failures older than a
+/// second survive SIGKILL, and the next daemon appends to them.
 pub(in super::super) fn survives_kill() -> Result<()> {
     const MANY: u32 = 300;
     let file = place("killed")?;
@@ -42,7 +42,7 @@ pub(in super::super) fn survives_kill() -> Result<()> {
     };
     let tracer = start()?;
     daemon::resets(Family::Ipv4, MANY)?;
-    // Longer than a second, as the guest is slow.
+    // Much longer than a second, as the guest is slow.
     thread::sleep(Duration::from_secs(3));
     let (status, _) = tracer.stop(Signal::SIGKILL)?;
     ensure!(!status.success(), "ended with {status}");
@@ -57,7 +57,7 @@ pub(in super::super) fn survives_kill() -> Result<()> {
     Ok(())
 }
 
-/// Of two daemons with one file the second says so, and goes on without.
+/// With two daemons on one file, the second reports it and continues without a history.
 pub(in super::super) fn second_writer() -> Result<()> {
     let file = place("second")?;
     let args =
@@ -77,14 +77,14 @@ pub(in super::super) fn second_writer() -> Result<()> {
     Ok(())
 }
 
-/// A full disk and a file that is none of socktrace's are reported once; the stream goes on, and so does the
-/// history as soon as it can.
+/// A full disk, and a file that is not a history, are reported once. The stream continues, and so
+/// does the history as soon as it can.
 pub(in super::super) fn full_disk() -> Result<()> {
     let file = place("full")?;
     let directory = file.strip_suffix("/history.db").context("a directory")?;
     mount(Some("none"), directory, Some("tmpfs"), MsFlags::empty(), Some("size=6m"))?;
     let done = with_full_disk(directory, &file);
-    // One that was killed may have its file open still.
+    // A killed daemon may still have its file open.
     join_ending();
     umount(directory)?;
     done
@@ -127,8 +127,8 @@ fn with_full_disk(directory: &str, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where nothing can be written, as in a file system that is mounted read-only and in a file that is another
-/// user's, it is reported once, and the stream continues. Once it is fixed the history continues by itself.
+/// If the file cannot be written, on a read-only file system or with another owner, that is reported
+/// once, and the stream continues. Once the fault is fixed, the history continues without a restart.
 pub(in super::super) fn not_writable() -> Result<()> {
     let file = place("read-only")?;
     let directory = file.strip_suffix("/history.db").context("a directory")?;
@@ -141,10 +141,10 @@ pub(in super::super) fn not_writable() -> Result<()> {
     umount(directory)?;
     done?;
     if uses_kprobes() {
-        // Which take more privileges than the unit grants.
+        // Kprobes take more privileges than the unit grants.
         return Ok(());
     }
-    // As root's own `socktrace --history` of another version may have left it.
+    // As left by root's own `socktrace --history` of another version.
     let file = place("of-root")?;
     let directory = file.strip_suffix("/history.db").context("a directory")?;
     chown(directory, Some(privileges::USER), Some(privileges::USER))?;
@@ -154,7 +154,7 @@ pub(in super::super) fn not_writable() -> Result<()> {
     })
 }
 
-/// Starts a daemon with a file that it cannot write, and checks that it continues when that is fixed.
+/// Starts a daemon with a file that it cannot write, and checks that it continues once that is fixed.
 fn goes_on_when(
     file: &str,
     command: impl Fn(&[&str]) -> Command,

@@ -1,4 +1,4 @@
-//! What is kept of failures can be shown later, whatever happens meanwhile.
+//! Histories: failures are kept, and can be shown later, whatever happens meanwhile.
 
 mod faults;
 
@@ -26,16 +26,16 @@ use super::{
 
 pub(super) use faults::{full_disk, not_writable, second_writer, survives_kill};
 
-/// What waits to be written, and what a slow guest adds.
+/// Time until a line is written, with the delay of a slow guest.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Somebody who is no user of the guest.
+/// A uid that is no user of the guest.
 const NOBODY: u32 = 65_534;
 
-/// A history's file, in a directory of its own.
+/// Path of a history file, in a directory of its own.
 pub(super) fn place(name: &str) -> Result<String> {
     let directory = format!("/run/kept-{name}");
-    // Of a run before.
+    // Left by an earlier run.
     drop(fs::remove_dir_all(&directory));
     fs::create_dir(&directory)?;
     Ok(format!("{directory}/history.db"))
@@ -48,7 +48,7 @@ fn history(file: &str, args: &[&str]) -> Command {
     command
 }
 
-/// What a command prints that must succeed: lines, and the summary.
+/// Output of a command that must succeed: its lines, and the summary.
 fn shown(mut command: Command) -> Result<(Vec<String>, String)> {
     let Output { status, stdout, stderr } = command.output()?;
     let said = String::from_utf8(stderr)?;
@@ -57,7 +57,7 @@ fn shown(mut command: Command) -> Result<(Vec<String>, String)> {
     Ok((text.lines().map(str::to_owned).collect(), said))
 }
 
-/// Waits until so many lines are kept.
+/// Waits until `count` lines are kept.
 fn until_kept(file: &str, count: usize) -> Result<Vec<String>> {
     let began = Instant::now();
     loop {
@@ -72,8 +72,8 @@ fn until_kept(file: &str, count: usize) -> Result<Vec<String>> {
     }
 }
 
-/// Each line is kept as it was shown, and is shown again while the daemon runs and after that: to root and to
-/// members of its group, filtered, counted, and by a replay.
+/// Each line is kept as it was shown, and can be shown again while the daemon runs and afterwards:
+/// to root and to members of the file's group, filtered, counted, and by a replay.
 pub(super) fn as_shown() -> Result<()> {
     let file = place("shown")?;
     let args =
@@ -127,7 +127,7 @@ pub(super) fn as_shown() -> Result<()> {
     Ok(())
 }
 
-/// What somebody reads who is no more than a member of the file's group.
+/// Lines read by a mere member of the file's group.
 fn as_member(file: &str) -> Result<Vec<String>> {
     let mut command = history(file, &["--output", "json"]);
     command.uid(NOBODY).gid(0);
@@ -146,8 +146,8 @@ fn replayed(lines: &[String]) -> Result<Vec<String>> {
     Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
 }
 
-/// Of a flood the history has what the stream would show: some failures, and how many more there were. All of
-/// them are counted when it is read.
+/// Of a flood, the history has what the stream would show: some failures, and the number of the
+/// others. All of them are counted when it is read.
 pub(super) fn flood() -> Result<()> {
     const FLOOD: u64 = 2_000;
     let file = place("flood")?;
@@ -168,15 +168,15 @@ pub(super) fn flood() -> Result<()> {
     Ok(())
 }
 
-/// What ordinary operation brings is not kept, also where it is sent to a collector; nor is what filters leave
-/// out. A history may be all that there is.
+/// Failures of ordinary operation are not kept, even if they are sent to a collector. Neither are
+/// filtered failures. A history works without any other output.
 pub(super) fn as_streamed() -> Result<()> {
     let file = place("streamed")?;
     let collector = format!("http://127.0.0.1:{NOBODY_LISTENS}");
     let args = ["--no-stream", "--no-metrics", "--otlp", &collector, "--errno", "!ECONNREFUSED"];
     let tracer =
         Tracer::must_start(&[&args[..], &["--history", "--history-file", &file]].concat())?;
-    // Both have closed, and one had not read all: noise.
+    // Both ends have closed, and one had not read everything: noise.
     let Pair { client, server } = Pair::new(Family::Ipv4.loopback())?;
     socket::fill(&client)?;
     drop(client);
@@ -192,7 +192,7 @@ pub(super) fn as_streamed() -> Result<()> {
     Ok(())
 }
 
-/// When its configuration is read again, a history is kept for as long as that says now.
+/// After a reload of the configuration, a history is kept for the time that it now sets.
 pub(super) fn reload() -> Result<()> {
     const DAYS: i64 = 2 * 86_400;
     let file = place("reload")?;
@@ -213,7 +213,7 @@ pub(super) fn reload() -> Result<()> {
     let done = has_older_go(&mut tracer, &file, &before);
     survive::advance_clock(-DAYS)?;
     done?;
-    // Whoever reads finds the file as the daemon does.
+    // Readers find the file the same way as the daemon.
     let mut command = Command::new(PROGRAM);
     command.args(["history", "--output", "json"]).env("SOCKTRACE_CONFIG", &config);
     ensure!(shown(command)?.0.len() == 1, "another file is read");
@@ -237,7 +237,7 @@ fn has_older_go(tracer: &mut Tracer, file: &str, older: &[String]) -> Result<()>
     }
 }
 
-/// Wrong arguments end with 2, and what could be written instead.
+/// Wrong arguments exit with 2, and a suggestion.
 pub(super) fn wrong_arguments() -> Result<()> {
     for (args, words) in [
         (&["history", "--since", "noon"][..], &["yesterday", "90min"][..]),

@@ -1,5 +1,5 @@
-//! The container image, made by its recipe and run by Podman with the options that the recipe documents,
-//! beside another container.
+//! The container image, built by its recipe and run by Podman with the documented options, next to
+//! another container.
 
 use std::{
     fs::{self, File},
@@ -17,14 +17,14 @@ use super::{
     unit::{run, until},
 };
 
-/// What names of Podman's containers are in, as the recipe has it.
+/// Directory with the names of Podman's containers, as in the recipe.
 const NAMES: &str = "/var/lib/containers/storage/overlay-containers";
 
-/// What leaving root takes beside the documented options, and reading files of root's after that.
+/// Options, in addition to the documented ones, to leave root and to read root's files after that.
 const LEAVE_ROOT: [&str; 6] =
     ["--cap-add", "SETUID", "--cap-add", "SETGID", "--cap-add", "DAC_READ_SEARCH"];
 
-/// The root of a guest is one that no other can take the place of.
+/// A guest's root file system cannot be replaced by `pivot_root`.
 const SETTINGS: &str = "\
 [engine]
 no_pivot_root = true
@@ -32,23 +32,24 @@ no_pivot_root = true
 firewall_driver = \"nftables\"
 ";
 
-/// An image whose program fails.
+/// Recipe of an image whose program fails.
 const VICTIM_RECIPE: &str = "FROM scratch\nCOPY init /init\nENTRYPOINT [\"/init\", \"child\"]\n";
 
-/// Image and container.
+/// Name of the image and of the container.
 const VICTIM: &str = "victim";
 
-/// How many connections of the other container are reset, each time that it fails.
+/// Numbers of the other container's connections that are reset, one per round.
 const RESETS: [usize; 2] = [1, 4];
 
-/// The kernel's overflow user.
+/// The kernel's overflow uid.
 const NOBODY: u32 = 65_534;
 
-/// The bit of `CAP_DAC_READ_SEARCH`.
+/// Bit of `CAP_DAC_READ_SEARCH`.
 const DAC_READ_SEARCH: u64 = 1 << 2;
 
-/// With the documented privileges alone, from a network of its own, it reports the failures of another
-/// container by that container's name: in metrics, JSON and lines. With one privilege fewer it says which.
+/// With only the documented privileges, and from its own network namespace, socktrace reports
+/// another container's failures under that container's name: in metrics, JSON and lines. With one
+/// privilege less, it reports the missing one.
 pub(in super::super) fn container() -> Result<()> {
     make_images()?;
     for privilege in ["BPF", "PERFMON"] {
@@ -72,7 +73,7 @@ pub(in super::super) fn container() -> Result<()> {
 
     run(&["podman", "run", "--detach", "--name", VICTIM, "--network=none", "victim", "keep"])?;
     let id = run(&["podman", "inspect", "--format", "{{.Id}}", VICTIM])?;
-    // Names are looked up when a container fails first, and a line does not wait for them for long.
+    // Names are looked up when a container first fails, and a line does not wait long for them.
     for count in RESETS {
         run(&["podman", "exec", VICTIM, "/init", "child", "reset", &count.to_string()])?;
         for tracer in [&streaming, &lines, &nobody] {
@@ -84,7 +85,7 @@ pub(in super::super) fn container() -> Result<()> {
     }
     until(is_counted)?;
     until(|| streaming.reports(id.trim(), &VICTIM.into()))?;
-    // The files with the names were not given to it.
+    // This daemon has no access to the files with the names.
     until(|| nobody.reports(id.trim(), &Value::Null))?;
     until(|| {
         let said = lines.lines()?;
@@ -100,7 +101,7 @@ pub(in super::super) fn container() -> Result<()> {
     run(&["podman", "rm", "--force", "--time=0", VICTIM]).map(drop)
 }
 
-/// Makes both images by their recipes.
+/// Builds both images from their recipes.
 fn make_images() -> Result<()> {
     fs::create_dir_all("/etc/containers")?;
     fs::write("/etc/containers/containers.conf", SETTINGS)?;
@@ -116,7 +117,7 @@ fn make_images() -> Result<()> {
     Ok(())
 }
 
-/// The options and the image of the command that the recipe documents.
+/// Options and image of the command that the recipe documents.
 fn documented() -> Result<Vec<String>> {
     let recipe = fs::read_to_string(Path::new(job::IMAGE).join("Containerfile"))?;
     let lines = recipe.lines().map(|line| line.trim_start_matches('#').trim());
@@ -133,12 +134,12 @@ fn documented() -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// The same without the published port, which one container alone can have.
+/// The same without the published port, which only one container can have.
 fn unpublished() -> Result<Vec<String>> {
     without("-p", |port| port.ends_with(":10054"))
 }
 
-/// The same without an option that has such a value.
+/// The same without the option that has such a value.
 fn without(option: &str, is_value: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let mut words = documented()?;
     let found = words.windows(2).position(|pair| pair[0] == option && is_value(&pair[1]));
@@ -147,7 +148,7 @@ fn without(option: &str, is_value: impl Fn(&str) -> bool) -> Result<Vec<String>>
     Ok(words)
 }
 
-/// Checks that without a documented privilege it ends, and says which it is and how to grant it.
+/// Checks that socktrace exits without a documented privilege, and reports which one and how to grant it.
 fn lacks(privilege: &str) -> Result<()> {
     let options = without("--cap-add", |value| value == privilege)?;
     let mut tracer = Tracer::spawn("lacking", &options, &[], &[])?;
@@ -157,7 +158,7 @@ fn lacks(privilege: &str) -> Result<()> {
     tracer.says("containers: --cap-add")
 }
 
-/// Checks that the metrics, at the published port, have the failures under the other container's name.
+/// Checks that the metrics at the published port have the failures under the other container's name.
 fn is_counted() -> Result<()> {
     let metrics = tracer::scrape(http::METRICS.into())?;
     let labels = [
@@ -186,7 +187,7 @@ struct Tracer {
 }
 
 impl Tracer {
-    /// Runs it in the foreground, with its streams kept in files.
+    /// Runs it in the foreground, with its output in files.
     fn spawn(
         name: &'static str,
         documented: &[String],
@@ -201,7 +202,7 @@ impl Tracer {
         Ok(Self { name, child: podman.spawn().context("cannot run podman")? })
     }
 
-    /// Waits until it has attached.
+    /// Runs it and waits until it has attached.
     fn start(
         name: &'static str,
         documented: &[String],
@@ -218,12 +219,12 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// Its stream.
+    /// Lines of its stream.
     fn lines(&self) -> Result<String> {
         Ok(fs::read_to_string(path(self.name, "out"))?)
     }
 
-    /// What it says of itself.
+    /// Its messages on stderr.
     fn messages(&self) -> Result<String> {
         Ok(fs::read_to_string(path(self.name, "err"))?)
     }
@@ -234,8 +235,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Checks which user it is, in no other groups, which capabilities it has kept, and that its root is
-    /// read-only.
+    /// Checks its user and groups, the capabilities it has kept, and that its root is read-only.
     fn has_become(&self, user: u32, capabilities: u64) -> Result<()> {
         let pid = run(&["podman", "inspect", "--format", "{{.State.Pid}}", self.name])?;
         let process = Path::new("/proc").join(pid.trim());
@@ -260,7 +260,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Checks that its lines of JSON report the other container's failures, with this name.
+    /// Checks that its JSON lines report the other container's failures with this name.
     fn reports(&self, id: &str, name: &Value) -> Result<()> {
         let said = self.lines()?;
         let events = said.lines().map(event_schema::read).collect::<Result<Vec<Value>>>()?;
@@ -279,7 +279,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Ends it as Podman ends containers.
+    /// Stops it as Podman stops containers.
     fn stop(mut self) -> Result<()> {
         run(&["podman", "stop", "--time=20", self.name])?;
         let status = self.child.wait()?;

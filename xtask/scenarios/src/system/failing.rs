@@ -1,4 +1,4 @@
-//! The service in trouble.
+//! Failures of the service.
 
 use std::fs;
 
@@ -13,13 +13,13 @@ use super::{
     victim,
 };
 
-/// Waits less between restarts than it does in earnest.
+/// Shorter wait between restarts than in production.
 const QUICK: &str = "RestartSec=500ms";
 
-/// As often as it is started before systemd gives it up.
+/// Signals of the crashes: as many as systemd's limit of starts.
 const STARTS: [&str; 5] = ["KILL", "ABRT", "ILL", "KILL", "KILL"];
 
-/// A crash leaves nothing attached, and the service comes back and counts; but not for ever.
+/// A crash leaves nothing attached, and the service restarts and counts again, up to systemd's start limit.
 pub(in super::super) fn crash() -> Result<()> {
     fresh()?;
     let before = programs()?;
@@ -50,7 +50,7 @@ fn crash_by(signal: &str) -> Result<()> {
     })
 }
 
-/// A service that gives no sign of life is ended by systemd's watchdog, and started again.
+/// A hanging service is killed by systemd's watchdog, and restarted.
 pub(in super::super) fn watchdog() -> Result<()> {
     fresh()?;
     unit::set(&format!("{QUICK}\nWatchdogSec=4s"))?;
@@ -69,13 +69,13 @@ pub(in super::super) fn watchdog() -> Result<()> {
     victim::is_counted(1)
 }
 
-/// A wrong configuration is named with its line, and not tried again.
+/// An invalid configuration is reported with its line, and systemd does not retry.
 pub(in super::super) fn wrong_configuration() -> Result<()> {
     fresh()?;
     fs::write(CONFIG, "idle-treshold = 9\n")?;
     let started = unit::output(&["systemctl", "start", UNIT])?;
     ensure!(!started.status.success(), "it starts");
-    // Where it is to be started again, that is planned by now.
+    // If systemd were to restart it, the restart would be scheduled by now.
     has(&[
         ("ActiveState", "failed"),
         ("SubState", "failed"),

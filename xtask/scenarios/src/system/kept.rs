@@ -1,4 +1,4 @@
-//! The history that the packaged service keeps.
+//! The packaged service's history.
 
 use std::{
     fs,
@@ -17,14 +17,14 @@ use super::{
 const DIRECTORY: &str = "/var/lib/socktrace";
 const FILE: &str = "/var/lib/socktrace/history.db";
 
-/// The user and group of the service.
+/// User and group of the service.
 const SERVICE: &str = "socktrace";
 
-/// Somebody who is in no group that matters.
+/// A user without relevant groups.
 const NOBODY: u32 = 65_534;
 
-/// The service keeps what failed, as it comes. Members of its group read it, while it runs
-/// and after that, and others do not. It keeps nothing when the configuration says so.
+/// The package's default configuration keeps failures. Members of the service's group can read them
+/// while it runs and afterwards, and others cannot. The service keeps nothing if so configured.
 pub(in super::super) fn history() -> Result<()> {
     fresh()?;
     if fs::exists(DIRECTORY)? {
@@ -33,7 +33,7 @@ pub(in super::super) fn history() -> Result<()> {
     systemctl(&["start", UNIT])?;
     said(&format!("history: {FILE}"), "5")?;
     victim::run()?;
-    // Whose it was may be missing, as that service has only just begun.
+    // Some lines may lack the owner, as that service has only just started.
     until(|| {
         let count = kept_for(0, 0)?.len();
         ensure!(count == victim::failures(), "{count} of {} are kept", victim::failures());
@@ -74,7 +74,8 @@ pub(in super::super) fn history() -> Result<()> {
     Ok(())
 }
 
-/// What this user and group read of failures of TCP: the system's own programs have those of Unix sockets.
+/// Lines of TCP failures, as read by this user and group. The system's own programs have
+/// failures of Unix sockets.
 fn kept_for(user: u32, group: u32) -> Result<Vec<String>> {
     let output = read_by(user, group).args(["--output", "json"]).output()?;
     let words = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! Programs that everybody runs, in the trouble that they have.
+//! Well-known programs with typical failures.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, thread, time::Duration};
 
@@ -8,10 +8,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::unit::{self, CONFIG, UNIT, fresh, messages, run, systemctl, text, until};
 
-/// Where nginx expects the application.
+/// Socket at which nginx expects the application.
 const APPLICATION: &str = "/run/application.sock";
 
-/// An nginx that hands everything to it.
+/// Configuration of an nginx that forwards everything to the application.
 const NGINX: &str = "\
 pid /run/frontend.pid;
 error_log stderr;
@@ -25,8 +25,8 @@ http {
 }
 ";
 
-/// An application that does not accept lets nginx get EAGAIN, which nginx logs as "Resource temporarily
-/// unavailable": the line names nginx, the path, and whose queue is full.
+/// If an application does not accept, nginx gets EAGAIN, which it logs as "Resource temporarily
+/// unavailable". The line names nginx, the path, and the owner of the full queue.
 pub(in super::super) fn nginx_backlog() -> Result<()> {
     stream()?;
     fs::write("/run/frontend.conf", NGINX)?;
@@ -46,7 +46,8 @@ pub(in super::super) fn nginx_backlog() -> Result<()> {
         ensure!(ask("1")? != Some(7), "nginx does not serve");
         Ok(())
     })?;
-    // As many as find a place wait; the next one is answered at once, with 502: CURLE_HTTP_RETURNED_ERROR.
+    // As many requests wait as the queue has room for. The next one is answered at once, with 502:
+    // CURLE_HTTP_RETURNED_ERROR.
     until(|| {
         ensure!(ask("2")? == Some(22), "the queue is not full");
         Ok(())
@@ -69,7 +70,7 @@ pub(in super::super) fn nginx_backlog() -> Result<()> {
     systemctl(&["stop", UNIT]).map(drop)
 }
 
-/// A resolver that is down refuses each question by ICMP, which the C library's resolver reads as
+/// Each query to a resolver that is down is refused by ICMP, which libc's resolver sees as
 /// ECONNREFUSED and does not report.
 pub(in super::super) fn resolver_down() -> Result<()> {
     stream()?;
@@ -91,11 +92,11 @@ pub(in super::super) fn resolver_down() -> Result<()> {
     systemctl(&["stop", UNIT]).map(drop)
 }
 
-/// Is an application that does not accept, with this limit of its queue.
+/// Acts as an application that does not accept, with this backlog.
 pub(in super::super) fn listen_at(path: &str, limit: i32) -> Result<()> {
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     listener.bind(&SockAddr::unix(path)?)?;
-    // nginx works as another user.
+    // nginx runs as another user.
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     listener.listen(limit)?;
     thread::sleep(Duration::from_hours(1));
@@ -110,13 +111,13 @@ fn stream() -> Result<()> {
     systemctl(&["start", UNIT]).map(drop)
 }
 
-/// Starts a command as a service of this name.
+/// Starts a command as a service with this name.
 fn start(name: &str, command: &[&str]) -> Result<()> {
     let unit = format!("--unit={name}");
     run(&[&["systemd-run", "--quiet", "--collect", &unit], command].concat()).map(drop)
 }
 
-/// The first line of the journal about a failure of this cause.
+/// First journal line about a failure of this cause.
 fn reported(cause: &str) -> Result<Value> {
     let mut found = None;
     until(|| {

@@ -1,6 +1,6 @@
 //! The package in a Debian system: installed by dpkg, run as a service by systemd.
 //!
-//! Each scenario begins with the package installed as it comes, and the service stopped.
+//! Each scenario begins with the package freshly installed, and the service stopped.
 
 mod container;
 mod failing;

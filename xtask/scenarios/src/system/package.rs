@@ -1,4 +1,4 @@
-//! Installing, upgrading and removing the package.
+//! Installation, upgrade and removal of the package.
 
 use std::{
     ffi::OsStr,
@@ -18,21 +18,21 @@ use super::{
 
 const PACKAGE: &str = "socktrace";
 
-/// What the service keeps.
+/// History file of the service.
 const HISTORY: &str = "/var/lib/socktrace/history.db";
 
-/// The configuration as the package has it.
+/// Copy of the packaged configuration.
 const CONFIG_AS_IT_COMES: &str = "/run/socktrace.toml.orig";
 
-/// The message by which systemd reports that a unit was started: its manual has the number.
+/// ID of the message that reports a started unit, from systemd's manual.
 const UNIT_STARTED: &str = "MESSAGE_ID=39f53479d3a045ac8e11786248231fbf";
 
-/// A file of the package: the first version, or the one after it.
+/// Package file: the first version, or the one after it.
 fn file(version: usize) -> String {
     format!("{}/{version}.deb", job::PACKAGES)
 }
 
-/// Installs the first version, if none is there.
+/// Installs the first version, if no version is installed.
 pub(super) fn ensure_installed() -> Result<()> {
     if version().is_err() {
         run(&["dpkg", "--install", &file(0)])?;
@@ -41,21 +41,21 @@ pub(super) fn ensure_installed() -> Result<()> {
     Ok(())
 }
 
-/// The version that is installed, whole.
+/// Version that is completely installed.
 fn version() -> Result<String> {
     let said =
         run(&["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Version}", PACKAGE])?;
     Ok(said.strip_prefix("installed ").context("not installed")?.to_owned())
 }
 
-/// Takes back what a scenario has changed in the configuration.
+/// Reverts a scenario's changes to the configuration.
 pub(super) fn restore_config() -> Result<()> {
     fs::write(CONFIG, fs::read(CONFIG_AS_IT_COMES)?)?;
     Ok(())
 }
 
-/// Once it is installed it neither runs nor listens, nor will it at the next start of the system,
-/// until it is enabled. Its files are root's.
+/// After installation, the service neither runs nor listens, nor does it after the next boot, until
+/// it is enabled. Its files belong to root.
 pub(in super::super) fn install() -> Result<()> {
     ensure!(version().is_err(), "it is there already");
     ensure_installed()?;
@@ -86,7 +86,7 @@ pub(in super::super) fn install() -> Result<()> {
     has(&[("UnitFileState", "disabled")])
 }
 
-/// An upgrade keeps a changed configuration, and restarts the service that runs, once, with the
+/// An upgrade keeps a changed configuration, and restarts the running service once, with the
 /// sockets that systemd holds for it.
 pub(in super::super) fn upgrade() -> Result<()> {
     unit::fresh()?;
@@ -110,12 +110,13 @@ pub(in super::super) fn upgrade() -> Result<()> {
     victim::is_counted(1)
 }
 
-/// How often the service was started.
+/// Number of times the service was started.
 fn starts() -> Result<usize> {
     Ok(unit::journal(&[UNIT_STARTED, &format!("UNIT={UNIT}")])?.len())
 }
 
-/// Removing it stops it and leaves its configuration and its history; purging it leaves nothing.
+/// Removing the package stops the service, and keeps its configuration and history.
+/// Purging it leaves nothing.
 pub(in super::super) fn removal() -> Result<()> {
     unit::fresh()?;
     let before = programs()?;
@@ -138,14 +139,14 @@ pub(in super::super) fn removal() -> Result<()> {
     Ok(())
 }
 
-/// The files and directories of the package.
+/// Files and directories of the package.
 fn files() -> Result<Vec<PathBuf>> {
     let list = run(&["dpkg-query", "--listfiles", PACKAGE])?;
     Ok(list.lines().map(PathBuf::from).collect())
 }
 
-/// Files below a directory with a name that has a word in it. Leaves out what the kernel makes
-/// files of, and what scenarios bring.
+/// Files below a directory whose names contain a word, except virtual file systems
+/// and files of the scenarios.
 fn named(directory: &Path, word: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut directories = vec![directory.to_owned()];

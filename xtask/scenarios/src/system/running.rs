@@ -1,4 +1,4 @@
-//! The service at work.
+//! The running service.
 
 use std::fs;
 
@@ -13,11 +13,11 @@ use super::{
     victim,
 };
 
-/// Most that systemd may rate the service's exposure, of ten, in tenths.
+/// Highest exposure that systemd may assess, in tenths of its scale to ten.
 const EXPOSURE: &str = "20";
 
-/// `systemctl start` returns when everything is attached and served. It says so to systemd and to
-/// the journal, counts the failures of another service, and sums them up when it is stopped.
+/// `systemctl start` returns when everything is attached and served. The service reports that to systemd
+/// and to the journal, counts the failures of another service, and logs a summary when it is stopped.
 pub(in super::super) fn start() -> Result<()> {
     fresh()?;
     let before = programs()?;
@@ -56,15 +56,15 @@ pub(in super::super) fn start() -> Result<()> {
     comes_to_programs(before)
 }
 
-/// The number that stands before some words in a text; 0 without both. The system's own programs have
-/// failures too, as they look for sockets that are not there.
+/// Number before `words` in a text; 0 if there is none. The system's own programs have failures
+/// too, as they look for sockets that do not exist.
 fn number_before(text: &str, words: &str) -> usize {
     let before = text.split(words).next().filter(|before| before.len() < text.len());
     let digits = before.and_then(|before| before.rsplit([' ', ';']).next());
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// A service that streams writes to the journal what failed, and whose it was.
+/// A service that streams writes failures and their owners to the journal.
 pub(in super::super) fn stream() -> Result<()> {
     fresh()?;
     unit::stream()?;
@@ -80,8 +80,8 @@ pub(in super::super) fn stream() -> Result<()> {
     })
 }
 
-/// `systemctl reload` reads the configuration again: what can change does, the rest is named, and
-/// what cannot be read changes nothing. The process stays.
+/// `systemctl reload` reloads the configuration. Settings that can change do; the others are
+/// reported, and an unreadable configuration changes nothing. The process remains the same.
 pub(in super::super) fn reload() -> Result<()> {
     fresh()?;
     unit::stream()?;
@@ -107,7 +107,7 @@ pub(in super::super) fn reload() -> Result<()> {
         Ok(())
     })?;
 
-    // Filters follow as far as the daemon judges them.
+    // Filters change at once if the daemon evaluates them.
     fs::write(CONFIG, "output = \"human\"\nnot-unit = \"vic*\"\n")?;
     systemctl(&["reload", UNIT])?;
     until(|| said("changed since the start: output, not-unit", "5"))?;
@@ -131,14 +131,14 @@ pub(in super::super) fn reload() -> Result<()> {
     comes_to(&[("ActiveState", "active"), ("SubState", "running"), ("MainPID", &pid)])
 }
 
-/// systemd rates how exposed the service is.
+/// systemd's assessment of the service's exposure is within the limit.
 pub(in super::super) fn exposure() -> Result<()> {
     fresh()?;
     run(&["systemd-analyze", "security", "--no-pager", "--threshold", EXPOSURE, UNIT])?;
     run(&["systemd-analyze", "verify", "--man=no", UNIT, SOCKET]).map(drop)
 }
 
-/// A scrape of the socket that systemd holds starts the service and is answered, also when the
+/// A scrape of the socket that systemd holds starts the service and is answered, even if the
 /// service has just crashed.
 pub(in super::super) fn socket_activation() -> Result<()> {
     fresh()?;

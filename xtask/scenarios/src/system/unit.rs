@@ -1,4 +1,4 @@
-//! The service as systemd has it: its state, its settings, what it said to the journal.
+//! The service under systemd: its state, its settings, and its messages in the journal.
 
 use std::{
     fmt::{self, Write as _},
@@ -14,17 +14,17 @@ use serde_json::Value;
 
 use super::{super::survive::programs, package};
 
-/// The service.
+/// Unit of the service.
 pub(super) const UNIT: &str = "socktrace.service";
 
-/// The sockets of its metrics.
+/// Socket unit of the metrics.
 pub(super) const SOCKET: &str = "socktrace.socket";
 
-/// Its configuration.
+/// Configuration file of the service.
 pub(super) const CONFIG: &str = "/etc/socktrace/socktrace.toml";
 
-/// Makes the service stream, in the way that its configuration says: what `docs/install.md` advises
-/// people to set. The capability finds services that have only just begun.
+/// Makes the service stream as described in its configuration, with the settings that
+/// `docs/install.md` recommends. The capability lets it find services that have only just started.
 const STREAMING: &str = "\
 ExecStart=
 ExecStart=/usr/bin/socktrace
@@ -32,10 +32,10 @@ AmbientCapabilities=CAP_DAC_READ_SEARCH
 CapabilityBoundingSet=CAP_DAC_READ_SEARCH
 SystemCallFilter=open_by_handle_at";
 
-/// Where a scenario adds to the unit; gone with the next one.
+/// Directory for a scenario's additions to the unit, which the next scenario removes.
 const DROP_INS: &str = "/run/systemd/system/socktrace.service.d";
 
-/// Longest time for something that is due.
+/// Longest time to wait for something that is due.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs a program that must succeed, and returns what it printed.
@@ -49,7 +49,7 @@ pub(super) fn run(words: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-/// Runs a program that may fail, and that is ended where it comes to no end.
+/// Runs a program that may fail, and kills it if it does not end.
 pub(super) fn output(words: &[&str]) -> Result<Output> {
     const TIMED_OUT: i32 = 124;
     let mut command = Command::new("timeout");
@@ -61,12 +61,12 @@ pub(super) fn output(words: &[&str]) -> Result<Output> {
     Ok(output)
 }
 
-/// Asks systemd to do something with units.
+/// Runs systemctl on units.
 pub(super) fn systemctl(words: &[&str]) -> Result<String> {
     run(&[&["systemctl"], words].concat())
 }
 
-/// The package as it comes, and its units stopped, with nothing held against them.
+/// Restores the package's installed state, with its units stopped and their failures reset.
 pub(super) fn fresh() -> Result<()> {
     package::ensure_installed()?;
     systemctl(&["stop", SOCKET, UNIT])?;
@@ -74,7 +74,7 @@ pub(super) fn fresh() -> Result<()> {
         fs::remove_dir_all(DROP_INS)?;
         systemctl(&["daemon-reload"])?;
     }
-    // Also forgets how often it was started.
+    // Also resets the start counter.
     systemctl(&["reset-failed"])?;
     package::restore_config()
 }
@@ -91,7 +91,7 @@ pub(super) fn stream() -> Result<()> {
     set(STREAMING)
 }
 
-/// One property of the service.
+/// Reads a property of the service.
 pub(super) fn property(name: &str) -> Result<String> {
     Ok(systemctl(&["show", "--property", name, "--value", UNIT])?.trim().to_owned())
 }
@@ -110,8 +110,7 @@ pub(super) fn comes_to(properties: &[(&str, &str)]) -> Result<()> {
     until(|| has(properties))
 }
 
-/// Waits until the kernel has just so many BPF programs. It frees them some time after their last
-/// use.
+/// Waits until the kernel has exactly `count` BPF programs. It frees them some time after their last use.
 pub(super) fn comes_to_programs(count: usize) -> Result<()> {
     until(|| {
         let found = programs()?;
@@ -120,13 +119,13 @@ pub(super) fn comes_to_programs(count: usize) -> Result<()> {
     })
 }
 
-/// What the service said to the journal since it was last started, oldest first.
+/// The service's journal messages since its last start, oldest first.
 pub(super) fn messages() -> Result<Vec<Value>> {
     let run = format!("_SYSTEMD_INVOCATION_ID={}", property("InvocationID")?);
     journal(&[&run])
 }
 
-/// Entries of the journal that match, oldest first.
+/// Journal entries that match, oldest first.
 pub(super) fn journal(matches: &[&str]) -> Result<Vec<Value>> {
     run(&["journalctl", "--sync"])?;
     let entries = run(&[&["journalctl", "--quiet", "--output", "json"], matches].concat())?;
@@ -134,12 +133,12 @@ pub(super) fn journal(matches: &[&str]) -> Result<Vec<Value>> {
     entries.lines().map(entry).collect()
 }
 
-/// The text of a journal entry.
+/// Text of a journal entry.
 pub(super) fn text(entry: &Value) -> &str {
     entry["MESSAGE"].as_str().unwrap_or_default()
 }
 
-/// The one message of the service's last run that has these words, with this priority.
+/// The only message of the service's last run that contains these words; checks its priority.
 pub(super) fn said(words: &str, priority: &str) -> Result<Value> {
     let messages = messages()?;
     let with_words: Vec<_> = messages.iter().filter(|entry| text(entry).contains(words)).collect();
@@ -150,12 +149,12 @@ pub(super) fn said(words: &str, priority: &str) -> Result<Value> {
     Ok(message.clone())
 }
 
-/// The texts of journal entries.
+/// Texts of journal entries.
 pub(super) fn texts(entries: &[Value]) -> Vec<&str> {
     entries.iter().map(text).collect()
 }
 
-/// Waits until something is as it must be.
+/// Waits until `look` succeeds.
 pub(super) fn until<T>(mut look: impl FnMut() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     loop {
@@ -166,7 +165,7 @@ pub(super) fn until<T>(mut look: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// What shows why a scenario failed: the service's state, and the end of its log.
+/// Evidence for why a scenario failed: the service's state, and the end of its log.
 pub(in super::super) fn evidence() -> String {
     let mut evidence = String::new();
     for words in [

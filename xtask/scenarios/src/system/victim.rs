@@ -12,22 +12,22 @@ use super::{
     unit,
 };
 
-/// Its name.
+/// Unit of that service.
 const UNIT: &str = "victim.service";
 
-/// How often it is refused a connection.
+/// Number of refused connections in a run.
 const REFUSED: usize = 3;
 
-/// How many of its connections are reset.
+/// Number of reset connections in a run.
 const RESETS: usize = 4;
 
-/// Of each cause.
+/// Failures by cause.
 const COUNTS: [(&str, &str, usize); 2] =
     [("connect_refused", "ECONNREFUSED", REFUSED), ("reset_by_peer", "ECONNRESET", RESETS)];
 
-/// Runs it twice, and each time to its end: once it is curl, once this program.
+/// Runs the service twice to its end: first as curl, then as this program.
 pub(super) fn run() -> Result<()> {
-    // Nobody listens to TCP's discard port.
+    // No listener on TCP's discard port.
     let mut curl = vec!["curl", "--silent"];
     curl.extend([const { "http://127.0.0.1:9/" }; REFUSED]);
     let status = service(&curl)?;
@@ -45,12 +45,12 @@ fn service(command: &[&str]) -> Result<Option<i32>> {
     Ok(unit::output(&[&words, command].concat())?.status.code())
 }
 
-/// How many failures a run makes.
+/// Number of failures in a run.
 pub(super) const fn failures() -> usize {
     REFUSED + RESETS
 }
 
-/// Checks that the metrics have the failures of so many runs, and no other.
+/// Checks that the metrics have exactly the failures of this many runs.
 pub(super) fn is_counted(runs: usize) -> Result<()> {
     let metrics = scrape()?;
     let counted: usize = failures_in(&metrics).map(|(_, count)| count).sum();
@@ -65,8 +65,8 @@ pub(super) fn is_counted(runs: usize) -> Result<()> {
     Ok(())
 }
 
-/// The series of failures of TCP, with their counts: the system's own programs look for Unix sockets that
-/// are not there.
+/// Series of TCP failures, with their counts: the system's own programs look for Unix
+/// sockets that do not exist.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small counts")]
 fn failures_in(metrics: &Metrics) -> impl Iterator<Item = (&str, usize)> {
     let is_failures = |series: &str| {
@@ -76,13 +76,13 @@ fn failures_in(metrics: &Metrics) -> impl Iterator<Item = (&str, usize)> {
     failures.filter(move |(series, _)| is_failures(series))
 }
 
-/// The service's metrics.
+/// Scrapes the service's metrics.
 pub(super) fn scrape() -> Result<Metrics> {
     tracer::scrape(http::METRICS.into())
 }
 
-/// Checks that lines of JSON report the failures of one run, and no other of TCP: the system's own
-/// programs have failures of Unix sockets.
+/// Checks that JSON lines report the failures of one run, and no other TCP failures: the system's
+/// own programs have failures of Unix sockets.
 pub(super) fn is_reported(lines: &[&str]) -> Result<()> {
     let event = |line: &&str| {
         serde_json::from_str::<Value>(line).with_context(|| format!("no JSON: {line}"))

@@ -1,4 +1,4 @@
-//! Calls that name a Unix socket and fail.
+//! Calls that fail with the name of a Unix socket.
 
 use std::{
     fs,
@@ -27,15 +27,15 @@ use super::socket::{
 };
 use crate::{bind::as_nobody, expected::Expected, iouring, process::Process, sees_tried_connects};
 
-/// A connect that fails with this errno.
+/// Makes a connect that fails with this errno.
 fn fails(socket_type: i32, name: &Name, cause: Cause, wanted: i32) -> Result<Expected> {
     let socket = socket::open(socket_type)?;
     let errno = errno("connect", socket::connect(&socket, name), wanted)?;
     Ok(failed_call(cause, "connect", errno, Some(name)))
 }
 
-/// Nobody listens: the file was left behind, or is none of a socket; an abstract name is unused; a socket
-/// has a name and does not listen.
+/// No listener: the file was left behind, or is not a socket; an abstract name is unused; a socket
+/// has a name but does not listen.
 pub(crate) fn refused() -> Result<Vec<Expected>> {
     let refused = |socket_type, name: &Name| {
         fails(socket_type, name, Cause::ConnectRefused, libc::ECONNREFUSED)
@@ -60,7 +60,7 @@ pub(crate) fn refused() -> Result<Vec<Expected>> {
     Ok(failures)
 }
 
-/// There is no file at the path.
+/// No file exists at the path.
 pub(crate) fn no_such_socket() -> Result<Vec<Expected>> {
     [STREAM, SEQPACKET, DATAGRAM]
         .into_iter()
@@ -72,7 +72,7 @@ pub(crate) fn no_such_socket() -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// The C library looks for its cache, and systemd for the boot splash.
+/// Programs look for optional services: libc for its cache, and systemd for the boot splash.
 pub(crate) fn probes() -> Result<Vec<Expected>> {
     let cache = Name::exactly("/var/run/nscd/socket");
     let splash = Name::exactly("\0/org/freedesktop/plymouthd");
@@ -83,7 +83,7 @@ pub(crate) fn probes() -> Result<Vec<Expected>> {
     Ok(failures.map(|failure| failure.with("severity", "expected")).into())
 }
 
-/// The kernel refuses to connect.
+/// The kernel refuses the connect.
 pub(crate) fn connect_local() -> Result<Vec<Expected>> {
     let refused =
         |socket_type, name: &Name, errno| fails(socket_type, name, Cause::ConnectLocal, errno);
@@ -91,7 +91,7 @@ pub(crate) fn connect_local() -> Result<Vec<Expected>> {
     let receiver = socket::open(DATAGRAM)?;
     socket::bind(&receiver, &datagrams)?;
     let other_type = refused(STREAM, &datagrams, libc::EPROTOTYPE)?.saying("of another type");
-    // It receives from one alone from now on.
+    // From now on it only receives from its partner.
     let partner = Name::path("partner")?;
     let only = socket::open(DATAGRAM)?;
     socket::bind(&only, &partner)?;
@@ -107,19 +107,19 @@ pub(crate) fn connect_local() -> Result<Vec<Expected>> {
     Ok(vec![other_type, other_partner, no_directory, forbidden])
 }
 
-/// A listener that has as many connections waiting as it takes, with their clients.
+/// A listener with a full queue, and the clients in the queue.
 pub(super) fn full(socket_type: i32, name: &Name) -> Result<(OwnedFd, [OwnedFd; 2])> {
     let listener = listener(socket_type, name, 1)?;
     // One more than the backlog.
     Ok((listener, [connected(socket_type, name)?, connected(socket_type, name)?]))
 }
 
-/// The line about another connect there.
+/// Expected report of another connect to that listener.
 fn too_many(errno: i32, name: &Name) -> Expected {
     failed_call(Cause::BacklogFull, "connect", errno, Some(name))
 }
 
-/// What it says of the listener, which this process is.
+/// Sets the fields about the listener, which is this process.
 fn of_this_listener(failure: Expected) -> Expected {
     let Process { pid, leader_comm, .. } = Process::this();
     failure
@@ -146,11 +146,12 @@ pub(crate) fn backlog_full() -> Result<Vec<Expected>> {
     Ok(failures)
 }
 
-/// By `io_uring`: nobody listens; and a full queue, of which the program gets nothing, as it waits for room.
+/// With `io_uring`: a connect without a listener fails. One to a full queue waits for
+/// room and is not reported.
 pub(crate) fn by_io_uring() -> Result<Vec<Expected>> {
     let connect = |socket: &OwnedFd, name: &Name| {
         let (address, length) = name.address();
-        // SAFETY: an address that is as long as it says.
+        // SAFETY: the address is as long as `length` says.
         unsafe { iouring::connect_to(socket.as_raw_fd(), (&raw const address).cast(), length) }
     };
     let stale = Name::path("stale")?;
@@ -174,7 +175,7 @@ pub(crate) fn by_io_uring() -> Result<Vec<Expected>> {
     Ok(vec![refused])
 }
 
-/// The same, and connect waits as long as the program lets it.
+/// The listener's queue is full, and connect waits until the program's timeout.
 pub(crate) fn backlog_full_waited() -> Result<Vec<Expected>> {
     let name = Name::path("full")?;
     let _full = full(STREAM, &name)?;
@@ -188,7 +189,7 @@ pub(crate) fn backlog_full_waited() -> Result<Vec<Expected>> {
     Ok(vec![failure.saying("; connect waited until SO_SNDTIMEO ran out")])
 }
 
-/// The path is another name of the listener's: whose it is cannot be said.
+/// The path is another name of the listener's: the listener cannot be identified.
 pub(crate) fn backlog_full_elsewhere() -> Result<Vec<Expected>> {
     let name = Name::path("full")?;
     let _full = full(STREAM, &name)?;

@@ -1,4 +1,4 @@
-//! Paths of Unix sockets in filters, and listeners that were there before.
+//! Unix socket paths in filters, and listeners that were there before the daemon.
 
 use anyhow::{Result, ensure};
 use nix::{libc, sys::signal::Signal};
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::tracer::Tracer;
 
-/// A daemon that starts when a listener's queue is full knows whose it is, and shows those paths that are
-/// asked for.
+/// A daemon that starts when a listener's queue is already full knows the listener, and shows only
+/// paths that pass the filter.
 pub(crate) fn of_listener_before() -> Result<()> {
     let name = Name::path("before.sock")?;
     let _full = full(STREAM, &name)?;

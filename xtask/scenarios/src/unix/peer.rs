@@ -16,19 +16,19 @@ use crate::{
     process::Process,
 };
 
-/// Hands an end to a child that ends at once, and returns its number.
+/// Passes an end to a child that exits at once, and returns the child's pid.
 fn close_in_child(end: OwnedFd) -> Result<u32> {
     let ChildOutcome { pid, .. } = child::finish(child::start(&["end"], end)?)?;
     Ok(pid)
 }
 
-/// The line about this process's end, after a child has closed the other.
+/// Expected report about this process's end, after a child has closed the other.
 fn was_reset(end: &OwnedFd, child: u32, name: Option<&Name>) -> Result<Expected> {
     let errno = errno("recv", socket::receive(end), libc::ECONNRESET)?;
     Ok(reset_by(child, errno).with("path", name.map(Name::shown)))
 }
 
-/// The line about an end of this process that a child has reset.
+/// Expected report about an end of this process that a child has reset.
 fn reset_by(child: u32, errno: i32) -> Expected {
     let this = Process::this();
     let leader = Process { tid: this.pid, comm: this.leader_comm.clone(), ..this };
@@ -41,7 +41,7 @@ fn reset_by(child: u32, errno: i32) -> Expected {
         .advising(&format!("did exe[{child}] crash"))
 }
 
-/// A server ends with a question unread.
+/// A server exits with a question unread.
 pub(crate) fn reset() -> Result<Vec<Expected>> {
     let mut failures = Vec::new();
     for socket_type in [STREAM, SEQPACKET] {
@@ -57,7 +57,7 @@ pub(crate) fn reset() -> Result<Vec<Expected>> {
     Ok(failures)
 }
 
-/// A client ends with an answer unread.
+/// A client exits with an answer unread.
 pub(crate) fn reset_by_exit() -> Result<Vec<Expected>> {
     let name = Name::path("server")?;
     let listener = listener(STREAM, &name, 1)?;
@@ -82,7 +82,7 @@ pub(crate) fn reset_pair() -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// The peer closes with nothing unread, and a child writes on, in each way that raises the signal.
+/// The peer closes with nothing unread, and a child keeps writing, in each way that raises SIGPIPE.
 pub(crate) fn write_after_close() -> Result<Vec<Expected>> {
     let name = Name::path("server")?;
     let listener = listener(STREAM, &name, 1)?;
@@ -112,7 +112,7 @@ pub(crate) fn write_after_close() -> Result<Vec<Expected>> {
             .by(Process::child(pid));
         failures.extend(vec![failure; calls]);
     }
-    // Sending was shut down while the peer is there.
+    // Sending was shut down while the peer still exists.
     let (near, _far) = pair(STREAM)?;
     nix::sys::socket::shutdown(near.as_raw_fd(), nix::sys::socket::Shutdown::Write)?;
     let ChildOutcome { pid, errnos, .. } =

@@ -21,7 +21,7 @@ use crate::{
 
 const SILENCE: Vec<Expected> = Vec::new();
 
-/// Ten thousand connections, each with a question and an answer; either side closes first.
+/// Ten thousand connections, each with a question and an answer, closed first by either side.
 pub(crate) fn connections() -> Result<Vec<Expected>> {
     const OFTEN: usize = 10_000;
 
@@ -39,7 +39,7 @@ pub(crate) fn connections() -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// What syslog and `sd_notify` do.
+/// Datagrams as of syslog and `sd_notify`.
 pub(crate) fn datagrams() -> Result<Vec<Expected>> {
     for name in [Name::path("log")?, Name::hidden("notify")] {
         let receiver = socket::open(DATAGRAM)?;
@@ -49,7 +49,7 @@ pub(crate) fn datagrams() -> Result<Vec<Expected>> {
             send(&log, b"<13>line")?;
             ensure!(receive(&receiver)? == 8, "a line is lost");
         }
-        // Unread data of datagram sockets reset nobody.
+        // Unread data of datagram sockets resets nobody.
         send(&log, b"<13>last")?;
         drop(receiver);
     }
@@ -58,15 +58,15 @@ pub(crate) fn datagrams() -> Result<Vec<Expected>> {
     let receiver = socket::open(DATAGRAM)?;
     socket::bind(&receiver, &name)?;
     let log = connected(DATAGRAM, &name)?;
-    // SAFETY: integers, of which all may be 0: AF_UNSPEC.
+    // SAFETY: the fields are integers, which may all be 0: AF_UNSPEC.
     let unspecified: libc::sockaddr = unsafe { std::mem::zeroed() };
-    // SAFETY: an address that is as long as it says.
+    // SAFETY: the address is as long as the given length.
     let returned = unsafe { libc::connect(log.as_raw_fd(), &raw const unspecified, 16) };
     ensure!(returned == 0, "not dissolved");
     Ok(SILENCE)
 }
 
-/// Pairs that are closed in order, and those by which a program wakes itself up: nobody gets the errno.
+/// Pairs that are closed in order, and pairs by which a program wakes itself up: no call gets the errno.
 pub(crate) fn pairs() -> Result<Vec<Expected>> {
     for socket_type in [STREAM, SEQPACKET, DATAGRAM] {
         let (near, far) = pair(socket_type)?;
@@ -84,16 +84,16 @@ pub(crate) fn pairs() -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// Ends with a byte unread in a pair of its own, in the child.
+/// Exits with a byte unread in a pair of its own, in the child.
 pub(crate) fn end_with_pair() -> Result<()> {
     let (near, far) = pair(STREAM)?;
     send(&near, b"wake up")?;
-    // Closed when the process ends, one after the other.
+    // Closed when the process exits, one after the other.
     std::mem::forget((near, far));
     Ok(())
 }
 
-/// A pipe is not a socket, whoever dies by it.
+/// A broken pipe, which is not a socket, even if it kills a process.
 pub(crate) fn broken_pipe() -> Result<Vec<Expected>> {
     let (reader, writer) = nix::unistd::pipe()?;
     drop(reader);
@@ -102,7 +102,7 @@ pub(crate) fn broken_pipe() -> Result<Vec<Expected>> {
     Ok(SILENCE)
 }
 
-/// Descriptors travel, as over D-Bus.
+/// Descriptors are passed, as over D-Bus.
 pub(crate) fn passes_descriptors() -> Result<Vec<Expected>> {
     let (near, far) = pair(STREAM)?;
     for _ in 0..100 {

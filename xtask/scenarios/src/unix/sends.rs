@@ -1,4 +1,4 @@
-//! What Unix sockets cannot send (`--unix-sends`).
+//! Failing sends on Unix sockets (`--unix-sends`).
 
 use std::{
     fs, io,
@@ -35,10 +35,10 @@ use crate::{
 
 const WORDS: &[u8] = b"<13>line";
 
-/// Those of a socket that is connected: of datagrams it depends on the kernel.
+/// Possible states of a connected socket: for datagrams it depends on the kernel.
 const STATES: [&str; 2] = ["ESTABLISHED", "CLOSE"];
 
-/// How long a call may wait.
+/// Timeout of a call.
 const LIMIT: Duration = Duration::from_millis(20);
 
 /// Sends to a name, without a connection.
@@ -46,19 +46,19 @@ fn send_to(socket: &OwnedFd, bytes: &[u8], name: &Name) -> io::Result<usize> {
     let (address, length) = name.address();
     let to = (&raw const address).cast();
     let (from, count) = (bytes.as_ptr().cast(), bytes.len());
-    // SAFETY: as many bytes as there are, and an address that is as long as it says.
+    // SAFETY: the buffer has `count` bytes, and the address is as long as `length` says.
     let sent = unsafe { libc::sendto(socket.as_raw_fd(), from, count, 0, to, length) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// A socket that receives at a name.
+/// A datagram socket bound to a name.
 fn receiver(name: &Name) -> Result<OwnedFd> {
     let receiver = socket::open(DATAGRAM)?;
     socket::bind(&receiver, name)?;
     Ok(receiver)
 }
 
-/// The line about a send of this thread that failed.
+/// Expected report of a failed send by this thread.
 fn not_sent(cause: Cause, errno: i32, name: Option<&Name>) -> Expected {
     failed_call(cause, "write", errno, name)
         .flags(&[])
@@ -79,8 +79,8 @@ fn fill(mut send: impl FnMut() -> io::Result<usize>) -> Result<i32> {
     bail!("there is no end of room")
 }
 
-/// Writes after the peer has closed that raise no signal, and those whose system call does not say which
-/// socket it is. Whatever way it goes: one line a call.
+/// Writes after the peer has closed that raise no signal, or whose system call does not identify
+/// the socket. In every case there is one line per call.
 pub(crate) fn write_after_close() -> Result<Vec<Expected>> {
     let name = Name::path("server")?;
     let mut failures = Vec::new();
@@ -111,7 +111,7 @@ pub(crate) fn write_after_close() -> Result<Vec<Expected>> {
     Ok(failures)
 }
 
-/// The peer reads no more, and sending is over.
+/// The peer reads no more, and sending is shut down.
 pub(crate) fn write_after_shutdown() -> Result<Vec<Expected>> {
     use nix::sys::socket::{Shutdown, shutdown};
 
@@ -132,7 +132,7 @@ pub(crate) fn write_after_shutdown() -> Result<Vec<Expected>> {
     Ok(failures)
 }
 
-/// Nobody receives there.
+/// No receiver is bound to the name.
 pub(crate) fn nobody_receives() -> Result<Vec<Expected>> {
     let stale = Name::path("stale")?;
     drop(receiver(&stale)?);
@@ -147,7 +147,7 @@ pub(crate) fn nobody_receives() -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// There is no file at the path.
+/// No file exists at the path.
 pub(crate) fn no_such_receiver() -> Result<Vec<Expected>> {
     let client = socket::open(DATAGRAM)?;
     let name = Name::path("nothing")?;
@@ -156,7 +156,7 @@ pub(crate) fn no_such_receiver() -> Result<Vec<Expected>> {
     Ok(vec![failure.saying(format!("there is no socket at {}", name.shown()))])
 }
 
-/// The receiver closes, as a log daemon does that restarts.
+/// The receiver closes, like a restarting log daemon.
 pub(crate) fn receiver_closed() -> Result<Vec<Expected>> {
     let name = Name::path("log")?;
     let log = receiver(&name)?;
@@ -164,12 +164,12 @@ pub(crate) fn receiver_closed() -> Result<Vec<Expected>> {
     send(&client, WORDS)?;
     drop(log);
     let errno = errno("send", send(&client, WORDS), libc::ECONNREFUSED)?;
-    // The kernel has taken the name away with the peer.
+    // The kernel has released the name together with the peer.
     let failure = not_sent(Cause::WriteAfterPeerClose, errno, None).flags(&["peer_closed"]);
     Ok(vec![failure.saying("the receiver had closed").advising("has to connect again")])
 }
 
-/// A program sends without saying where to, and on after its receiver has closed.
+/// A program sends on a socket that is not connected.
 pub(crate) fn not_connected() -> Result<Vec<Expected>> {
     [STREAM, DATAGRAM]
         .into_iter()
@@ -182,7 +182,7 @@ pub(crate) fn not_connected() -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// The kernel refuses what is sent.
+/// The kernel refuses the data or the address.
 pub(crate) fn refused() -> Result<Vec<Expected>> {
     let client = socket::open(DATAGRAM)?;
     let name = Name::path("datagrams")?;
@@ -195,7 +195,7 @@ pub(crate) fn refused() -> Result<Vec<Expected>> {
         refused(libc::EMSGSIZE, &vec![0; 1 << 20])?.saying("is longer than").advising("SO_SNDBUF");
     fs::set_permissions(name.file(), fs::Permissions::from_mode(0o600))?;
     let forbidden = as_nobody(|| refused(libc::EACCES, WORDS))?.saying("no permission to send to");
-    // It receives from one alone from now on.
+    // From now on it only receives from its partner.
     let partner = Name::path("partner")?;
     let _only = receiver(&partner)?;
     socket::connect(&log, &partner)?;
@@ -203,7 +203,7 @@ pub(crate) fn refused() -> Result<Vec<Expected>> {
     Ok(vec![oversized, forbidden, other])
 }
 
-/// What a line says of the receiver, which this process is.
+/// Sets the fields about the receiver, which is this process.
 fn of_this_receiver(failure: Expected, waiting: u32, limit: u32) -> Expected {
     let Process { pid, leader_comm, .. } = Process::this();
     failure
@@ -217,7 +217,7 @@ fn of_this_receiver(failure: Expected, waiting: u32, limit: u32) -> Expected {
         .advising(&format!("does {leader_comm}[{pid}] hang"))
 }
 
-/// The length of a queue that is made now.
+/// Queue limit of a newly created socket.
 fn queue_limit() -> Result<u32> {
     Ok(fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen")?.trim().parse()?)
 }
@@ -234,14 +234,14 @@ pub(crate) fn queue_full() -> Result<Vec<Expected>> {
         let failure = not_sent(Cause::PeerQueueFull, errno, Some(&name));
         // One more than the limit.
         failures.push(of_this_receiver(failure, limit + 1, limit));
-        // By name.
+        // Sends to the name, without a connection.
         let stranger = socket::open(DATAGRAM)?;
         socket::make_non_blocking(&stranger)?;
         let errno = fill(|| send_to(&stranger, WORDS, &name))?;
         let failure = not_sent(Cause::PeerQueueFull, errno, Some(&name));
         failures.push(of_this_receiver(failure, limit + 1, limit));
     }
-    // By another name of it, it cannot be said whose it is.
+    // By another name, the receiver cannot be identified.
     let name = Name::path("log")?;
     let _log = receiver(&name)?;
     let alias = Name::path("alias")?;
@@ -254,7 +254,7 @@ pub(crate) fn queue_full() -> Result<Vec<Expected>> {
     Ok(failures)
 }
 
-/// The program's own limit ends the call.
+/// The program's own timeout ends the call.
 pub(crate) fn timeout() -> Result<Vec<Expected>> {
     let limit = queue_limit()?;
     let name = Name::path("log")?;
@@ -284,7 +284,7 @@ fn wait_no_longer(socket: &OwnedFd) -> Result<()> {
     Ok(setsockopt(socket, SendTimeout, &TimeVal::milliseconds(LIMIT.as_millis().try_into()?))?)
 }
 
-/// Buffers that are full, of programs that wait for room.
+/// Full buffers in programs that wait for room.
 pub(crate) fn would_wait() -> Result<Vec<Expected>> {
     for socket_type in [STREAM, SEQPACKET, DATAGRAM] {
         let (near, far) = pair(socket_type)?;

@@ -1,4 +1,4 @@
-//! Unix sockets, made as programs make them.
+//! Unix sockets, created the way programs create them.
 
 use std::{
     fs, io, mem,
@@ -14,17 +14,17 @@ use socktrace_diagnosis::Cause;
 
 use crate::{expected::Expected, socket::ensure_errno};
 
-/// The types, and what they are called.
+/// Socket types.
 pub(super) const STREAM: i32 = libc::SOCK_STREAM;
 pub(super) const SEQPACKET: i32 = libc::SOCK_SEQPACKET;
 pub(super) const DATAGRAM: i32 = libc::SOCK_DGRAM;
 
-/// A name: a path, or an abstract one.
+/// A name: a path or an abstract name.
 #[derive(Clone, Debug)]
 pub(super) struct Name(Vec<u8>);
 
 impl Name {
-    /// A path below a directory of this process's own, where there is nothing yet.
+    /// A new path in a directory of this process.
     pub(super) fn path(file: &str) -> Result<Self> {
         let directory = PathBuf::from(format!("/tmp/unix-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
@@ -35,7 +35,7 @@ impl Name {
         Ok(Self(path.into_os_string().into_encoded_bytes()))
     }
 
-    /// A path as it is given.
+    /// A path as given.
     pub(super) fn exactly(path: &str) -> Self {
         Self(path.as_bytes().to_vec())
     }
@@ -45,7 +45,7 @@ impl Name {
         Self(format!("\0{name}-{}", std::process::id()).into_bytes())
     }
 
-    /// As lines have it.
+    /// The name as shown in lines.
     pub(super) fn shown(&self) -> String {
         match &self.0[..] {
             [0, rest @ ..] => format!("@{}", String::from_utf8_lossy(rest)),
@@ -53,20 +53,20 @@ impl Name {
         }
     }
 
-    /// The file, of a path.
+    /// The file at a path.
     pub(super) fn file(&self) -> PathBuf {
         PathBuf::from(self.shown())
     }
 
-    /// As the kernel takes it, with its length.
+    /// Address for system calls, and its length.
     pub(super) fn address(&self) -> (libc::sockaddr_un, libc::socklen_t) {
-        // SAFETY: integers, of which all may be 0.
+        // SAFETY: the fields are integers, which may all be 0.
         let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
         address.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).expect("small");
         for (to, from) in address.sun_path.iter_mut().zip(&self.0) {
             *to = from.cast_signed();
         }
-        // The NUL of a path counts.
+        // A path includes its NUL.
         let nul = usize::from(self.0.first() != Some(&0));
         let length = size_of::<libc::sa_family_t>() + self.0.len() + nul;
         (address, libc::socklen_t::try_from(length).expect("short"))
@@ -77,7 +77,7 @@ fn result(returned: i32) -> io::Result<()> {
     if returned < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A socket of this type.
+/// Creates a socket of this type.
 pub(super) fn open(socket_type: i32) -> Result<OwnedFd> {
     // SAFETY: takes numbers and touches no memory.
     let fd = unsafe { libc::socket(libc::AF_UNIX, socket_type | libc::SOCK_CLOEXEC, 0) };
@@ -86,7 +86,7 @@ pub(super) fn open(socket_type: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Both ends of a pair.
+/// Creates a connected pair.
 pub(super) fn pair(socket_type: i32) -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     // SAFETY: the kernel writes both descriptors.
@@ -98,7 +98,7 @@ pub(super) fn pair(socket_type: i32) -> Result<(OwnedFd, OwnedFd)> {
 
 pub(super) fn bind(socket: &OwnedFd, name: &Name) -> io::Result<()> {
     let (address, length) = name.address();
-    // SAFETY: an address that is as long as it says.
+    // SAFETY: the address is as long as `length` says.
     result(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })
 }
 
@@ -109,20 +109,20 @@ pub(super) fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
 
 pub(super) fn connect(socket: &OwnedFd, name: &Name) -> io::Result<()> {
     let (address, length) = name.address();
-    // SAFETY: an address that is as long as it says.
+    // SAFETY: the address is as long as `length` says.
     result(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) })
 }
 
 pub(super) fn accept(listener: &OwnedFd) -> Result<OwnedFd> {
     let none = std::ptr::null_mut();
-    // SAFETY: no address is asked for.
+    // SAFETY: no address is requested.
     let fd = unsafe { libc::accept4(listener.as_raw_fd(), none, none.cast(), libc::SOCK_CLOEXEC) };
     result(fd).context("accept")?;
     // SAFETY: the kernel has just opened it for this call.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A socket that listens.
+/// A listening socket.
 pub(super) fn listener(socket_type: i32, name: &Name, backlog: i32) -> Result<OwnedFd> {
     let socket = open(socket_type)?;
     bind(&socket, name)?;
@@ -130,7 +130,7 @@ pub(super) fn listener(socket_type: i32, name: &Name, backlog: i32) -> Result<Ow
     Ok(socket)
 }
 
-/// A socket that is connected.
+/// A connected socket.
 pub(super) fn connected(socket_type: i32, name: &Name) -> Result<OwnedFd> {
     let socket = open(socket_type)?;
     connect(&socket, name)?;
@@ -139,23 +139,23 @@ pub(super) fn connected(socket_type: i32, name: &Name) -> Result<OwnedFd> {
 
 pub(super) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     let (from, length) = (bytes.as_ptr().cast(), bytes.len());
-    // SAFETY: as many bytes as there are.
+    // SAFETY: the buffer has `length` bytes.
     let sent = unsafe { libc::send(socket.as_raw_fd(), from, length, libc::MSG_NOSIGNAL) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 pub(super) fn receive(socket: &OwnedFd) -> io::Result<usize> {
     let mut bytes = [0_u8; 64];
-    // SAFETY: as many bytes as there is room for.
+    // SAFETY: the buffer has as many bytes as given.
     let got = unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), 0) };
     usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
 
-/// Takes one message, or fails without waiting.
+/// Receives one message, or fails without waiting.
 pub(super) fn receive_at_once(socket: &OwnedFd) -> io::Result<usize> {
     let mut bytes = [0_u8; 4_096];
     let (to, length) = (bytes.as_mut_ptr().cast(), bytes.len());
-    // SAFETY: as many bytes as there is room for.
+    // SAFETY: the buffer has `length` bytes.
     let got = unsafe { libc::recv(socket.as_raw_fd(), to, length, libc::MSG_DONTWAIT) };
     usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
@@ -167,7 +167,7 @@ pub(super) fn make_non_blocking(socket: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// The errno of a call that must fail with this one.
+/// Errno of a call that must fail with this one.
 pub(super) fn errno<T>(call: &str, result: io::Result<T>, wanted: i32) -> Result<i32> {
     let error = result.err().with_context(|| format!("{call} succeeded"))?;
     let errno = error.raw_os_error().context("no errno")?;
@@ -175,7 +175,7 @@ pub(super) fn errno<T>(call: &str, result: io::Result<T>, wanted: i32) -> Result
     Ok(errno)
 }
 
-/// A call of this thread on a Unix socket that failed in this state.
+/// Expected report of a call by this thread on a Unix socket that failed.
 pub(super) fn failed_call(
     cause: Cause,
     call: &'static str,
@@ -189,5 +189,5 @@ pub(super) fn failed_call(
     }
 }
 
-/// What a line says where nothing is known.
+/// Value of a field that is not known.
 pub(super) const UNKNOWN: Value = Value::Null;

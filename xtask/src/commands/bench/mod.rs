@@ -1,4 +1,4 @@
-//! Measures socktrace and other tools, and compares with what was measured before.
+//! Measurements of socktrace and other tools, and their comparison with recorded figures.
 
 mod native;
 
@@ -22,18 +22,18 @@ use xtask_common::{
 
 use crate::cli::BenchArgs;
 
-/// A guest measures for long without a word.
+/// A guest that measures is silent for long.
 const LIMITS: Limits = Limits {
     start: Duration::from_mins(2),
     silence: Duration::from_mins(15),
     total: Duration::from_hours(3),
 };
 
-/// Measures what was asked for, and prints it.
+/// Makes the requested measurements, and prints the figures.
 ///
 /// # Errors
 ///
-/// When something cannot be measured.
+/// When a measurement fails.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     if args.native {
         let figures = native::measure(args)?;
@@ -117,7 +117,7 @@ fn measure(
     }
 }
 
-/// Arguments that say what to measure.
+/// Arguments for the guest's program that select measurements.
 fn words(args: &BenchArgs) -> Vec<String> {
     let mut words = Vec::from_iter(args.short.then(|| "--short".to_owned()));
     if args.measurements.is_empty() {
@@ -128,7 +128,7 @@ fn words(args: &BenchArgs) -> Vec<String> {
     words
 }
 
-/// Shows a report as it comes, and keeps figures.
+/// Prints a report as it arrives, and collects figures.
 fn hear(whence: &str, report: Report, figures: &mut Vec<Figure>) {
     match report {
         Report::Figure(figure) => {

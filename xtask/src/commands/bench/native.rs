@@ -1,4 +1,4 @@
-//! Measures on this host, if it allows tracing.
+//! Measurements on this host, if it allows tracing.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -14,11 +14,11 @@ use xtask_common::{arch::Arch, figure::Figure};
 
 use crate::cli::BenchArgs;
 
-/// Figures of this host, in nanoseconds of processor time where a guest's are in instructions.
+/// Returns figures of this host, in nanoseconds of CPU time instead of a guest's instructions.
 ///
 /// # Errors
 ///
-/// When the host refuses tracing, or something cannot be measured.
+/// When the host refuses tracing, or a measurement fails.
 pub(super) fn measure(args: &BenchArgs) -> Result<Vec<Figure>> {
     args.no_setup.setup().ensure(&[Need::Build, Need::Target(Arch::OWN)])?;
     let daemon = compile::daemon(compile::BuildOptions::NATIVE)?;

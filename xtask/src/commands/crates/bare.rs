@@ -1,4 +1,4 @@
-//! Whether the daemon can be installed where there is Rust and a C compiler, and nothing else.
+//! Check that the daemon can be installed on a system with only Rust and a C compiler.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +19,10 @@ use socktrace_lab::{
 };
 use xtask_common::arch::Arch;
 
-/// For crates that have C in them.
+/// Packages for crates that contain C code.
 const PACKAGES: [&str; 2] = ["gcc", "libc6-dev"];
 
-/// Crates from a directory in place of the registry.
+/// Configuration of cargo that replaces the registry by a directory.
 const CONFIGURATION: &str = "\
 [source.crates-io]
 replace-with = 'directory'
@@ -30,7 +30,7 @@ replace-with = 'directory'
 directory = '/crates'
 ";
 
-/// Runs a command in the root, with no network and nobody's environment.
+/// Script that runs a command in the root, without network and with a clean environment.
 const ENTER: &str = r#"
 set -eu
 root=$1 rust=$2 crates=$3 home=$4
@@ -45,27 +45,27 @@ exec chroot "$root" /usr/bin/env -i HOME=/root CARGO_PROFILE_RELEASE_OPT_LEVEL=0
     PATH=/rust/bin:/root/.cargo/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 "#;
 
-/// Where the daemon without cargo's features is installed.
+/// Directory in which the daemon without cargo's features is installed.
 const SMALLEST: &str = "/root/.cargo/smallest";
 
-/// What it refuses, and the feature that this needs.
+/// Arguments that this daemon refuses, and the missing feature that it names.
 const FEATURES: [(&[&str], &str); 3] = [
     (&["--resolve"], "feature `resolve`"),
     (&["--otlp", "http://localhost:4318"], "feature `otlp`"),
     (&["top"], "feature `top`"),
 ];
 
-/// Exit code of a wrong command line.
+/// Exit code for a wrong command line.
 const WRONG_USAGE: i32 = 2;
 
-/// The daemon as it is built here, beside the one that is installed.
+/// Name of the daemon that was built here, next to the installed one.
 const BUILT: &str = "built-here";
 
-/// Installs the daemon from the packages in a bare Debian, and compares it with the one that is built here.
+/// Installs the daemon from the packages in a bare Debian, and compares it with the one built here.
 ///
 /// # Errors
 ///
-/// When it cannot be installed, or does otherwise.
+/// When it cannot be installed, or behaves differently.
 pub(super) fn check(
     names: &[String],
     programs: &BTreeMap<String, Vec<u8>>,
@@ -80,7 +80,7 @@ pub(super) fn check(
     let root = Root::make(rust, names, setup, mirrors)?;
     let step = progress::step("Installing socktrace by cargo in a bare Debian");
     root.install(&[])?;
-    // What most have in common is compiled once.
+    // Crates that both builds share are compiled once.
     root.install(&["--no-default-features", "--root", SMALLEST])?;
     step.done("Installed socktrace by cargo in a bare Debian");
     let installed = fs::read(root.home.join("bin/socktrace")).context("nothing is installed")?;
@@ -108,7 +108,7 @@ pub(super) fn check(
     root.remove()
 }
 
-/// The directory of the Rust that compiles here, with nothing else in it; none where it is `/usr`.
+/// Directory that contains only the Rust toolchain in use; none if that is in `/usr`.
 fn toolchain() -> Result<Option<PathBuf>> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "sysroot"]).current_dir(workspace::root());
@@ -117,7 +117,7 @@ fn toolchain() -> Result<Option<PathBuf>> {
         .then_some(directory))
 }
 
-/// A bare system, and what is lent to it.
+/// A bare system, and the directories mounted into it.
 struct Root {
     directory: PathBuf,
     rust: PathBuf,
@@ -162,7 +162,7 @@ impl Root {
         process::output(&mut self.command(&[&words, options].concat())).map(drop)
     }
 
-    /// Whether a program does as the one that is built here.
+    /// Checks that a program behaves like the one built here.
     fn compare(&self, program: &str) -> Result<()> {
         // The last one traces, or is refused with a reason and an exit code.
         for words in [&["--version"][..], &["explain", "ECONNRESET"], &["--duration", "1s"]] {
@@ -172,7 +172,7 @@ impl Root {
             ensure!(
                 ours.status == theirs.status
                     && ours.stdout == theirs.stdout
-                    // What it has seen meanwhile differs.
+                    // Each run has seen different events.
                     && (traces || ours.stderr == theirs.stderr),
                 "with {words:?} {program} does otherwise than the one that is built here:\n\
                  {ours:?}\n{theirs:?}"
@@ -181,7 +181,7 @@ impl Root {
         Ok(())
     }
 
-    /// Removes what was made for it; its mounts have gone with each command.
+    /// Removes the directories. Their mounts ended with each command.
     fn remove(&self) -> Result<()> {
         let mut remove = as_root("rm");
         remove.args(["-rf", "--one-file-system"]).args([&self.directory, &self.crates, &self.home]);

@@ -25,7 +25,7 @@ use crate::cli::CratesArgs;
 ///
 /// # Errors
 ///
-/// When something cannot be installed, compiled or packed, or a package is not as it should be.
+/// When something cannot be installed, compiled or packed, or a package has a defect.
 pub(crate) fn run(args: &CratesArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
     setup.ensure(&[Need::Build])?;
@@ -41,8 +41,8 @@ pub(crate) fn run(args: &CratesArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks that the kernel programs in the daemon's package are those that the sources make, with nothing
-/// reused. Returns them by the names of their files.
+/// Checks that the kernel programs in the daemon's package match a fresh build from the sources.
+/// Returns them by the names of their files.
 fn check_programs() -> Result<BTreeMap<String, Vec<u8>>> {
     let again = registry::directory().join("again");
     if again.exists() {

@@ -1,4 +1,4 @@
-//! The failures that the guests make, and who is to be found at the bottom of each.
+//! Failures that the guests make, and the expected culprit of each.
 
 use std::{thread, time::Duration};
 
@@ -9,7 +9,7 @@ use xtask_common::fleet::{CLIENT, Part, ROUTER, SERVER};
 
 use super::{engine::Engine, guests::Fleet};
 
-/// What the table shows.
+/// Columns that the table shows.
 const ANSWER: &str = "
     SELECT ts, host, process, error, cause, joined_by, culprit_kind, other_host, other_process, rst_reason, culprit, flow
     FROM otel.both_ends";
@@ -17,19 +17,20 @@ const ANSWER: &str = "
 /// The map of services.
 const MAP: &str = "SELECT client, server, error, culprit_kind, failures FROM otel.service_map";
 
-/// How long an entry of the router's table lives that is to be lost, and a while longer.
+/// Lifetime of the router's table entry that expires, and a wait that is a little longer.
 const ENTRY_SECONDS: u64 = 2;
 const EXPIRY: Duration = Duration::from_secs(ENTRY_SECONDS + 2);
 
-/// What is to be said of a failure: host and process that it struck, its errno, and the culprit with kind,
-/// host and process.
+/// Expected row for a failure: its host and process, its errno, and the kind, host and process of
+/// the culprit.
 pub(super) type Expected = [&'static str; 6];
 
-/// Makes what is to be found.
+/// Makes sockets fail, and returns the expected rows.
 type Case = fn(&mut Fleet) -> Result<Vec<Expected>>;
 
-/// The end without an answer, for which no RST was sent. Whether the kernel's later RST has the connection's
-/// name is a matter of how much of the socket was left.
+/// Rows for a connection that ended without an answer, and for which no RST was sent. Whether the
+/// kernel's later RST can be attributed to the connection depends on how much of the socket was
+/// left.
 const ENDED: [Expected; 2] = [
     ["client", "cl-late", "none", "unknown", "", ""],
     ["client", "cl-late", "none", "other_end", "server", ""],
@@ -98,7 +99,7 @@ fn too_late(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     Ok(vec![ENDED[0], ["client", "cl-late", "EPIPE", "other_kernel", "server", ""]])
 }
 
-/// The router loses what comes back. The client gives up, and says so to the server.
+/// The router drops packets from the server. The client gives up, and resets the server's end.
 fn keepalive(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     fleet.server.start("srv-keepalive", Part::Serve, (SERVER, 7007), "listening")?;
     fleet.client.start("cl-keepalive", Part::Keepalive, (ROUTER, 7007), "connected")?;
@@ -113,7 +114,8 @@ fn keepalive(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The router forgets the connection: it answers the server itself, and passes on what the client then sends.
+/// The router forgets the connection. It then answers the server itself, but forwards what the
+/// client sends.
 fn conntrack(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     const TIMEOUT: &str = "net.netfilter.nf_conntrack_tcp_timeout_established";
     fleet.router.shell(&format!("sysctl -q -w {TIMEOUT}={ENTRY_SECONDS}"))?;
@@ -131,7 +133,8 @@ fn conntrack(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     ])
 }
 
-/// The router resets the client's connection, of which the server learns by its next answer.
+/// The router resets the client's connection. The server only notices when it sends its next
+/// answer.
 fn injected(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     fleet.server.start("srv-injected", Part::Push, (SERVER, 7009), "listening")?;
     fleet.client.start("cl-injected", Part::AskAgain, (ROUTER, 7009), "connected")?;
@@ -147,7 +150,7 @@ fn injected(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     ])
 }
 
-/// Two hosts of the same address and port, each in a network of its own, fail at the same time.
+/// Two hosts with the same address and port, each in a network of its own, fail at the same time.
 fn twins(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     fleet.server.start("srv-twin", Part::Hold, (SERVER, 7010), "listening")?;
     fleet.client.start("other-srv-twin", Part::Hold, (CLIENT, 7011), "listening")?;
@@ -165,7 +168,7 @@ fn twins(fleet: &mut Fleet) -> Result<Vec<Expected>> {
     ])
 }
 
-/// What of the answer is not as it is to be, once all of it is printed.
+/// Prints the answer, and returns its differences from the expected rows.
 pub(super) fn compare(engine: &Engine, expected: &[Expected]) -> Result<Vec<String>> {
     progress::print(engine.query_as(ANSWER, "PrettyCompactNoEscapesMonoBlock")?.trim_end());
     let map = engine.query_as(MAP, "PrettyCompactNoEscapesMonoBlock")?;

@@ -1,4 +1,4 @@
-//! The official Collector, built of what `deploy/otel/builder.yaml` names.
+//! The official OpenTelemetry Collector, built with the components in `deploy/otel/builder.yaml`.
 
 use std::{
     fs::{self, File},
@@ -18,25 +18,25 @@ use socktrace_lab::{process, progress, setup::Setup, workspace};
 
 use super::engine::Engine;
 
-/// The release of the builder and of all parts.
+/// Release of the builder and of all components.
 const VERSION: &str = "0.161.0";
 
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder";
 
-/// The part that some mirrors of Go modules do not have.
+/// Component that some mirrors of Go modules lack.
 const KUBERNETES: &str = "k8sattributesprocessor";
 
-/// Where the files are that are shipped.
+/// Directory of the files that are shipped.
 const SHIPPED: &str = "deploy/otel";
 
-/// How long it may take to start.
+/// Longest time for it to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Builds it, unless that was done before.
+/// Builds the Collector, if necessary.
 ///
 /// # Errors
 ///
-/// When there is no Go, or a module cannot be fetched.
+/// When Go is missing, or a module cannot be fetched.
 pub(super) fn ensure(setup: &Setup) -> Result<PathBuf> {
     let root = workspace::cache("tools").join(format!("otelcol-{VERSION}"));
     let program = root.join("otelcol/otelcol");
@@ -74,11 +74,11 @@ pub(super) fn ensure(setup: &Setup) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Makes it check the shipped configurations.
+/// Has the Collector check the shipped configurations.
 ///
 /// # Errors
 ///
-/// When it finds one wrong.
+/// When a configuration is wrong.
 pub(super) fn validate(program: &Path) -> Result<()> {
     let has_kubernetes =
         process::output(Command::new(program).arg("components"))?.contains(KUBERNETES);
@@ -106,13 +106,13 @@ fn shipped(name: &str) -> PathBuf {
 /// A running Collector that writes to the engine. Killed when dropped.
 pub(super) struct Collector {
     child: Child,
-    /// Where it takes OTLP by HTTP.
+    /// Port for OTLP over HTTP.
     pub(super) port: u16,
     log: PathBuf,
 }
 
 impl Collector {
-    /// Starts it with the configuration that is shipped.
+    /// Starts it with the shipped configuration.
     pub(super) fn start(program: &Path, engine: &Engine) -> Result<Self> {
         let port = free_port()?;
         let log = workspace::cache("vm-logs").join("fleet-collector.log");
@@ -142,7 +142,7 @@ impl Collector {
         Ok(collector)
     }
 
-    /// The most memory that it has had, in KiB.
+    /// Peak memory of the process, in KiB.
     pub(super) fn peak_memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -150,7 +150,7 @@ impl Collector {
         Ok(number.parse()?)
     }
 
-    /// Ends it, with all that it has written.
+    /// Stops it, after it has written everything.
     pub(super) fn stop(mut self) -> Result<()> {
         signal::kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
         let status = self.child.wait()?;
@@ -164,13 +164,13 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended.
+        // Both fail only if the child has already ended.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// A port that nobody has.
+/// A port that is not in use.
 pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

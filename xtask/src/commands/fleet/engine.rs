@@ -1,4 +1,5 @@
-//! `ClickHouse`'s engine, of a Python package, behind as much of its HTTP interface as is needed.
+//! `ClickHouse`'s engine from a Python package, behind the subset of its HTTP interface that is
+//! needed.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -12,13 +13,13 @@ use xtask_common::{http, otel};
 
 use super::collector::free_port;
 
-/// The version of chdb-core, which is `ClickHouse`'s.
+/// Version of chdb-core, which follows `ClickHouse`'s.
 const VERSION: &str = "26.9.0";
 
-/// The server around it.
+/// Server that runs the engine.
 const SERVER: &str = "xtask/fleet/engine.py";
 
-/// Installs the engine, unless that was done before: where Python finds it.
+/// Installs the engine, if necessary. Returns the directory from which Python imports it.
 ///
 /// # Errors
 ///
@@ -38,7 +39,7 @@ pub(super) fn ensure(setup: &Setup) -> Result<PathBuf> {
     let step = progress::step(format_args!("Installing {what}"));
     let unfinished = tempfile::tempdir_in(workspace::cache("tools"))?;
     let mut pip = Command::new("pip3");
-    // What it depends on is for tables of pandas.
+    // Its dependencies are only for pandas data frames.
     pip.args(["install", "--quiet", "--no-compile", "--no-deps", "--target"])
         .arg(unfinished.path());
     pip.arg(format!("chdb-core=={VERSION}"));
@@ -48,7 +49,7 @@ pub(super) fn ensure(setup: &Setup) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// The running engine. Killed when dropped.
+/// A running engine. Killed when dropped.
 pub(super) struct Engine {
     child: Child,
     port: u16,
@@ -75,24 +76,24 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Where it answers.
+    /// Address at which it answers.
     pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The answer to a query, in this format.
+    /// Runs a query, and returns the answer in this format.
     pub(super) fn query_as(&self, query: &str, format: &str) -> Result<String> {
         let path = format!("/?default_format={format}");
         http::post(([127, 0, 0, 1], self.port).into(), &path, "text/plain", query.as_bytes())
             .with_context(|| format!("the engine refuses: {query}"))
     }
 
-    /// The answer, a line a row.
+    /// Runs a query, and returns one line for each row.
     pub(super) fn query(&self, query: &str) -> Result<String> {
         self.query_as(query, "TSV")
     }
 
-    /// Makes the tables and views that are shipped, twice: it is to be possible.
+    /// Creates the tables and views that are shipped, twice, as that must be possible.
     pub(super) fn make_schema(&self) -> Result<()> {
         let statements = otel::statements();
         for statement in statements.iter().chain(&statements) {
@@ -112,7 +113,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended.
+        // Both fail only if the child has already ended.
         drop(self.child.kill());
         drop(self.child.wait());
     }

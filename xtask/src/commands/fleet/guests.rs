@@ -1,4 +1,4 @@
-//! Three guests, of which the middle one translates addresses, and what the host says to them.
+//! Three guests, the middle one of which translates addresses, and the host's connection to each.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +27,7 @@ use xtask_common::{
 
 use crate::cli::FleetArgs;
 
-/// Three guests at once start slowly where they are emulated.
+/// Generous, as three guests at once start slowly under emulation.
 const PATIENCE: Duration = Duration::from_mins(6);
 
 const LIMITS: Limits = Limits {
@@ -44,12 +44,12 @@ pub(super) struct Fleet {
     pub(super) router: Guest,
     pub(super) server: Guest,
     boots: Vec<JoinHandle<Result<Outcome>>>,
-    /// The cables between them.
+    /// Directory of the sockets that act as cables between them.
     _sockets: TempDir,
 }
 
 impl Fleet {
-    /// Boots them, and waits until each is ready.
+    /// Boots the guests, and waits until each is ready.
     pub(super) fn boot(args: &FleetArgs, collector: u16) -> Result<Self> {
         let setup = args.no_setup.setup();
         let (programs, files) = prepare::programs_and(Arch::OWN, &setup, true, || {
@@ -58,7 +58,7 @@ impl Fleet {
         let accelerator = prepare::accelerator(&files, &programs)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
-        // Short, as paths of sockets are.
+        // Paths of sockets must be short.
         let sockets = tempfile::tempdir()?;
         let step = progress::step("Booting three guests");
         let boots = ROLES.map(|role| {
@@ -78,7 +78,7 @@ impl Fleet {
         Ok(Self { client, router, server, boots: boots.into(), _sockets: sockets })
     }
 
-    /// Ends them: what socktrace said in each.
+    /// Stops the guests, and returns socktrace's output in each.
     pub(super) fn end(self) -> Result<String> {
         let mut said = String::new();
         for mut guest in [self.client, self.router, self.server] {
@@ -124,7 +124,7 @@ fn boot(
     .run(drop)
 }
 
-/// The network cards of a guest: one that leads to the host, and one for each cable.
+/// Network cards of a guest: one that is connected to the host, and one for each cable.
 fn cards(role: Role, sockets: &Path) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut add = |backend: String, number: usize| {
@@ -154,17 +154,17 @@ fn cards(role: Role, sockets: &Path) -> Vec<String> {
     arguments
 }
 
-/// A guest whose agent has called.
+/// A guest whose agent has connected.
 pub(super) struct Guest {
     role: Role,
     stream: TcpStream,
     words: BufReader<TcpStream>,
-    /// Words that were not waited for yet.
+    /// Words received that nobody has waited for yet.
     heard: VecDeque<Word>,
 }
 
 impl Guest {
-    /// The next one that calls, while all boots go on.
+    /// Waits for the next agent to connect, as long as all boots are running.
     fn meet(listener: &TcpListener, boots: &[JoinHandle<Result<Outcome>>]) -> Result<Self> {
         listener.set_nonblocking(true)?;
         let start = Instant::now();
@@ -198,7 +198,7 @@ impl Guest {
         Ok(self.stream.write_all(line.as_bytes())?)
     }
 
-    /// What `of` makes of the first word of which it makes something.
+    /// Returns the result of `of` for the first word for which it has one.
     fn find<T>(&mut self, of: impl Fn(&Word) -> Option<T>) -> Result<T> {
         let known = self.heard.iter().enumerate().find_map(|(at, word)| Some((at, of(word)?)));
         if let Some((at, found)) = known {
@@ -223,19 +223,19 @@ impl Guest {
         }
     }
 
-    /// Carries out an order.
+    /// Sends an order, and waits until it is carried out.
     fn order(&mut self, order: &Order) -> Result<()> {
         self.send(order)?;
         self.find(|word| (*word == Word::Done).then_some(()))
             .with_context(|| format!("cannot do {order:?}"))
     }
 
-    /// Runs a command there.
+    /// Runs a command in the guest.
     pub(super) fn shell(&mut self, command: &str) -> Result<()> {
         self.order(&Order::Shell(command.into()))
     }
 
-    /// Starts a process there, and waits until it says this.
+    /// Starts a process in the guest, and waits until it reports `says`.
     pub(super) fn start(
         &mut self,
         name: &str,
@@ -246,7 +246,7 @@ impl Guest {
         self.start_at(name, part, place, false, says)
     }
 
-    /// As [`Self::start`], in the network behind the guest if `is_twin`.
+    /// Like [`Self::start`], in the network behind the guest if `is_twin`.
     pub(super) fn start_at(
         &mut self,
         name: &str,
@@ -270,7 +270,7 @@ impl Guest {
         self.order(&Order::Kill(name.into()))
     }
 
-    /// Waits until a process says this, and no other end.
+    /// Waits until a process reports `says`. Fails if it ends in a different way.
     pub(super) fn hears(&mut self, name: &str, says: &str) -> Result<()> {
         self.find(|word| match word {
             Word::Said(who, what) if who == name => (what == says).then(|| Ok(())).or_else(|| {

@@ -1,4 +1,4 @@
-//! What it costs to keep and join many events, and that chance joins none.
+//! Cost of storing and joining many events, and proof that none are joined by chance.
 
 use std::{
     thread,
@@ -12,10 +12,11 @@ use xtask_common::http;
 
 use super::{collector::Collector, engine::Engine};
 
-/// What makes the events.
+/// Query that generates the events.
 const EVENTS: &str = include_str!("../../../fleet/million.sql");
 
-/// How many failures are joined how, and how many of them with what they have nothing to do with.
+/// Number of failures by how they are joined, and how many of them are joined with an unrelated
+/// event.
 const JOINED: &str = "
     SELECT joined_by, count(), countIf(other_service != concat('service-', toString(toUInt32OrZero(splitByChar('-', service)[2]) + 50)))
     FROM otel.both_ends GROUP BY joined_by ORDER BY joined_by";
@@ -25,11 +26,11 @@ const DISK: &str = "
     FROM system.parts WHERE active AND database = 'otel' AND table IN ('otel_logs', 'ends', 'rsts')
     GROUP BY table ORDER BY table";
 
-/// So many RSTs without a socket get a second host that has sent, or received, the same numbers.
+/// Number of RSTs without a socket for which a second host sends, or receives, the same numbers.
 const DOUBTFUL: u32 = 1_000;
 const SENT: &str =
     "EventName = 'socktrace.reset.sent' AND NOT mapContains(LogAttributes, 'socktrace.flow')";
-/// Of other RSTs than those.
+/// RSTs other than those.
 const RECEIVED: &str = "EventName = 'socktrace.socket.failure' AND toUInt32OrZero(LogAttributes['socktrace.rst.seq']) IN (
     SELECT rst_seq FROM otel.rsts WHERE event = 'socktrace.reset.sent' AND flow = ''
     GROUP BY rst_seq HAVING count() = 1)";
@@ -37,14 +38,14 @@ const RECEIVED: &str = "EventName = 'socktrace.socket.failure' AND toUInt32OrZer
 /// Records in a request.
 const BATCH: usize = 5_000;
 
-/// How long the Collector may take for what it was sent.
+/// Longest time for the Collector to process what it was sent.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Writes so many events and joins them, and prints what that took.
+/// Generates and joins events, and prints the cost.
 ///
 /// # Errors
 ///
-/// When one is joined with what it has nothing to do with.
+/// When an event is joined with an unrelated one.
 pub(super) fn run(engine: &Engine, events: u32) -> Result<()> {
     let start = Instant::now();
     engine.query(&EVENTS.replace("{EVENTS}", &events.to_string()))?;
@@ -78,7 +79,7 @@ pub(super) fn run(engine: &Engine, events: u32) -> Result<()> {
     Ok(())
 }
 
-/// Whether as many failures are joined with nothing, by the RST's number, and by the RST.
+/// Checks how many failures are joined with nothing, by the number of the RST, and by the RST.
 fn is_joined(engine: &Engine, [none, number, rst]: [u32; 3]) -> Result<()> {
     let joined = engine.query(JOINED)?;
     let expected =
@@ -91,7 +92,7 @@ fn is_joined(engine: &Engine, [none, number, rst]: [u32; 3]) -> Result<()> {
     Ok(())
 }
 
-/// Lets another host say the same as the records that fulfil a condition.
+/// Inserts copies of records that satisfy `condition`, as reported by another host.
 fn repeat_elsewhere(engine: &Engine, condition: &str, count: u32) -> Result<()> {
     engine.query(&format!(
         "INSERT INTO otel.otel_logs
@@ -103,11 +104,11 @@ fn repeat_elsewhere(engine: &Engine, condition: &str, count: u32) -> Result<()> 
     Ok(())
 }
 
-/// Sends so many of the events to the Collector, and prints how long they take to the tables.
+/// Sends events to the Collector, and prints how long they take to reach the tables.
 ///
 /// # Errors
 ///
-/// When not all arrive.
+/// When some do not arrive.
 pub(super) fn collect(engine: &Engine, collector: &Collector, events: u32) -> Result<()> {
     let rows = engine.query_as(
         &format!(
@@ -142,7 +143,7 @@ pub(super) fn collect(engine: &Engine, collector: &Collector, events: u32) -> Re
     Ok(())
 }
 
-/// A request with these rows, as OTLP in JSON.
+/// Converts rows to a request, as OTLP in JSON.
 fn request(rows: &[&str]) -> Result<String> {
     let attributes = |map: &Value| {
         let each = map.as_object().into_iter().flatten();

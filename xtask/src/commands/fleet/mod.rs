@@ -1,5 +1,5 @@
-//! Both ends of failures on several hosts, found by what `deploy/otel` ships: an official Collector, the
-//! engine of `ClickHouse`, and socktrace in guests that address translation is between.
+//! Test of `deploy/otel`: finds both ends of failures on several hosts with an official Collector,
+//! the engine of `ClickHouse`, and socktrace in guests with address translation between them.
 
 mod cases;
 mod collector;
@@ -16,11 +16,11 @@ use xtask_common::otel;
 use self::{collector::Collector, engine::Engine, guests::Fleet};
 use crate::cli::FleetArgs;
 
-/// Runs the guests and says who was found to have done what.
+/// Runs the guests, and prints the culprits that were found.
 ///
 /// # Errors
 ///
-/// When something cannot be installed, or a failure is not laid at the right door.
+/// When something cannot be installed, or a failure is attributed to the wrong culprit.
 pub(crate) fn run(args: &FleetArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
     let program = collector::ensure(&setup)?;

@@ -1,5 +1,5 @@
-//! Whether Helm's chart is sound: rendered with several values, judged by Kubernetes' schemas, types and
-//! levels of Pod Security, and compared with the manifests and files that it repeats.
+//! Checks of the Helm chart. It is rendered with several values, judged by Kubernetes' schemas,
+//! types and Pod Security levels, and compared with the manifests and files that it repeats.
 
 use std::{
     collections::BTreeMap,
@@ -23,8 +23,8 @@ use super::containers;
 const CHART: &str = "deploy/helm/socktrace";
 const MANIFESTS: &str = "deploy/kubernetes";
 
-/// Values that the chart is rendered with, and why Pod Security's level `baseline` refuses the pods: what
-/// docs/install.md says.
+/// Values to render the chart with, and the reasons why Pod Security's level `baseline` refuses the
+/// pods, as documented in docs/install.md.
 const VALUES: [(&str, &[&str], &str); 4] = [
     (
         "default",
@@ -40,7 +40,7 @@ const VALUES: [(&str, &[&str], &str); 4] = [
     ),
 ];
 
-/// Values that the schema refuses, and what it names.
+/// Values that the schema refuses, and what its message names.
 const REFUSED: [(&str, &str); 6] = [
     ("image.name=socktrace", "name"),
     ("extraCapabilities={CAP_BPF}", "/extraCapabilities/0"),
@@ -50,15 +50,15 @@ const REFUSED: [(&str, &str); 6] = [
     ("podMonitor.interval=often", "/podMonitor/interval"),
 ];
 
-/// A manifest, as `xtask/kubernetes` judges it.
+/// A manifest as judged by `xtask/kubernetes`.
 #[derive(Debug, Deserialize)]
 struct Judged {
     document: Value,
-    /// Levels of Pod Security, with their reasons.
+    /// Pod Security levels that refuse it, with their reasons.
     refused: BTreeMap<String, String>,
 }
 
-/// Checks the chart, where Go is.
+/// Checks the chart, if Go is installed.
 ///
 /// # Errors
 ///
@@ -125,14 +125,14 @@ impl Chart {
         helm
     }
 
-    /// What `helm install` would create.
+    /// Renders what `helm install` would create.
     fn render(&self, chart: &Path, values: &[&str]) -> Result<String> {
         let mut render = self.command("template");
         render.arg("socktrace").arg(chart).args(["--namespace", "socktrace"]);
         process::output(render.args(values))
     }
 
-    /// The file that others install the chart from: it has the files in it that the chart links to.
+    /// Builds the chart's archive, which contains the files that the chart links to.
     fn package(&self, directory: &Path) -> Result<PathBuf> {
         process::output(self.command("package").args([".", "--destination"]).arg(directory))?;
         let version = socktrace_lab::packages::stage::VERSION;
@@ -169,7 +169,7 @@ fn of_kind<'a>(documents: &'a [Judged], wanted: &str) -> Result<&'a Value> {
     Ok(&found.with_context(|| format!("the chart has no {wanted}"))?.document)
 }
 
-/// A manifest without what is Helm's or anybody's own: labels, and where the image is.
+/// A manifest without the parts that may differ: labels, and the location of the image.
 fn plain(document: &Value) -> Value {
     let mut plain = document.clone();
     for place in ["/metadata", "/spec/template/metadata"] {

@@ -1,4 +1,4 @@
-//! Whether packages are as they should be: by the distributions' own tools, and by installing.
+//! Checks of packages, with the distributions' own tools and by installing them.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ use socktrace_lab::{
 use xtask_common::arch::Arch;
 
 const CONFIGURATION: &str = "etc/socktrace/socktrace.toml";
-/// Where users are, with copies and a lock.
+/// Databases of users and groups, their copies, and their lock.
 const USERS: [&str; 9] = [
     "passwd",
     "passwd-",
@@ -34,7 +34,7 @@ const USERS: [&str; 9] = [
     ".pwd.lock",
 ];
 
-/// Says what is wrong with a bill of materials.
+/// Program that reports what is wrong with a bill of materials.
 const VALIDATE: &str = "\
 import sys
 from cyclonedx.schema import SchemaVersion
@@ -45,15 +45,15 @@ sys.exit(error and str(error))
 
 const PROGRAM: &str = "usr/bin/socktrace";
 
-/// A setting changed by an administrator.
+/// A setting that an administrator has changed.
 const CHANGED: &str = "idle-threshold = 60\n";
 
-/// Checks a package for Debian: what lintian says, and what becomes of its files when it is
-/// installed, upgraded, removed and purged. What becomes of a running service takes a whole system.
+/// Checks a package for Debian with lintian, and checks its files when it is installed, upgraded,
+/// removed and purged. The effect on a running service can only be tested on a complete system.
 ///
 /// # Errors
 ///
-/// When something is not as it should be.
+/// When a check fails.
 pub(super) fn deb(package: &Path, arch: &Arch) -> Result<()> {
     let mut lintian = Command::new("lintian");
     lintian.args(["--fail-on", "error,warning", "--allow-root", "--tag-display-limit", "0"]);
@@ -85,11 +85,11 @@ pub(super) fn deb(package: &Path, arch: &Arch) -> Result<()> {
     Ok(())
 }
 
-/// Checks a package for Red Hat: that rpm can read it, and what it would install and keep.
+/// Checks that rpm can read a package for Red Hat, and what it would install and keep.
 ///
 /// # Errors
 ///
-/// When it is not so.
+/// When a check fails.
 pub(super) fn rpm(package: &Path) -> Result<()> {
     process::output(Command::new("rpm").args(["--checksig", "--nosignature"]).arg(package))?;
     let listed = process::output(Command::new("rpm").args(["-qlp"]).arg(package))?;
@@ -102,11 +102,12 @@ pub(super) fn rpm(package: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks the bill of materials by the schema of `CycloneDX`, and that the program has the same in it.
+/// Checks the bill of materials against the schema of `CycloneDX`, and that the program contains
+/// the same bill.
 ///
 /// # Errors
 ///
-/// When it is not so.
+/// When a check fails.
 pub(super) fn bill(stage: &Stage) -> Result<()> {
     let path = bill::path(stage);
     let mut validate = Command::new("python3");
@@ -130,7 +131,7 @@ pub(super) fn bill(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The same package in a newer version, with another configuration.
+/// Makes a newer version of the same package, with a different configuration.
 ///
 /// # Errors
 ///
@@ -148,13 +149,13 @@ pub(super) fn newer(package: &Path, directory: &Path) -> Result<PathBuf> {
     fs::write(tree.join(CONFIGURATION), "# another\n")?;
     let newer = directory.join("newer.deb");
     let mut build = Command::new("dpkg-deb");
-    // The check takes less time than compressing does.
+    // The check takes less time than compressing would.
     build.args(["--root-owner-group", "-Znone", "--build"]).arg(tree).arg(&newer);
     process::output(&mut build)?;
     Ok(newer)
 }
 
-/// A system of Debian with nothing in it. The scripts of packages run outside, and are given its path.
+/// An empty Debian system. Package scripts run outside it, and get its path.
 struct System {
     root: PathBuf,
 }
@@ -179,7 +180,8 @@ impl System {
         self.root.join(path).exists()
     }
 
-    /// All files but dpkg's own, and those of users, who stay: files that somebody has left may be theirs.
+    /// All files except dpkg's own and the user databases. The package keeps its users, as they may
+    /// own files that somebody has left.
     fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         let mut directories = vec![self.root.clone()];

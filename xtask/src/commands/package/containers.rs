@@ -1,19 +1,19 @@
-//! Whether the recipe of the image and the manifests of Kubernetes are sound, as far as can be checked
-//! without an engine and a cluster.
+//! Checks of the container recipe and of the Kubernetes manifests, within the limits of having no
+//! engine and no cluster.
 
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use socktrace_lab::{packages::stage::Stage, process, programs, workspace};
 
-/// The oldest version of Kubernetes that manifests are checked for, and the newest one known.
+/// Oldest version of Kubernetes that manifests are checked for, and the newest known one.
 const KUBERNETES: [&str; 2] = ["1.25", "1.37"];
 
-/// Checks the manifests by Kubernetes's own schemas. Kinds that others define have none there.
+/// Checks the manifests against Kubernetes's own schemas. Custom kinds have no schema there.
 ///
 /// # Errors
 ///
-/// When one has a field or value that Kubernetes does not know.
+/// When a manifest has a field or value that Kubernetes does not have.
 pub(super) fn check_manifests() -> Result<()> {
     let directory = workspace::root().join("deploy/kubernetes");
     let entries =
@@ -25,11 +25,11 @@ pub(super) fn check_manifests() -> Result<()> {
     Ok(())
 }
 
-/// Checks files with manifests by the schemas.
+/// Checks files with manifests against the schemas.
 ///
 /// # Errors
 ///
-/// As [`check_manifests`].
+/// Same as [`check_manifests`].
 pub(super) fn validate(manifests: &[PathBuf]) -> Result<()> {
     for version in KUBERNETES {
         let mut validate = Command::new("python3");
@@ -41,11 +41,11 @@ pub(super) fn validate(manifests: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the image and runs what needs no privileges in it, if buildah is there.
+/// Builds the image, and runs in it what needs no privileges, if buildah is installed.
 ///
 /// # Errors
 ///
-/// When it cannot be made, or its program does not run.
+/// When it cannot be built, or its program does not run.
 pub(super) fn check_image(stage: &Stage) -> Result<()> {
     if process::find("buildah").is_none() || !stage.arch.is_own() {
         eprintln!("No buildah here (package buildah), or another machine's image: not made");
@@ -54,7 +54,7 @@ pub(super) fn check_image(stage: &Stage) -> Result<()> {
     let storage = tempfile::tempdir()?;
     let buildah = |subcommand: &str| {
         let mut buildah = Command::new("buildah");
-        // The machine's own images are left alone.
+        // Keeps the machine's own images untouched.
         buildah.arg("--root").arg(storage.path().join("images"));
         buildah.arg("--runroot").arg(storage.path().join("run"));
         buildah.args(["--storage-driver", "vfs", subcommand]);

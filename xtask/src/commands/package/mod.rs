@@ -1,4 +1,4 @@
-//! Packages of the daemon, for Debian's kin and Red Hat's.
+//! Packages of the daemon for Debian, Red Hat and their derivatives.
 
 mod chart;
 mod check;
@@ -21,7 +21,7 @@ use crate::cli::PackageArgs;
 ///
 /// # Errors
 ///
-/// When something cannot be installed, compiled or packed, or a package is not as it should be.
+/// When something cannot be installed, compiled or packed, or a package has a defect.
 pub(crate) fn run(args: &PackageArgs) -> Result<ExitCode> {
     let setup = args.no_setup.setup();
     setup.ensure(&[Need::Build, Need::Target(args.arch), Need::Packages])?;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &PackageArgs) -> Result<ExitCode> {
         check::bill(&stage)?;
     }
     let mut made = vec![deb, bill::path(&stage), stage.root.join("socktrace")];
-    // Red Hat's tools are not on every machine.
+    // Not every machine has Red Hat's tools.
     if let Some(rpm) = rpm::build(&stage)? {
         println!("{}", rpm.display());
         if args.check {
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &PackageArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The package for this machine's Debian, and then the same in a newer version with another
+/// Builds the package for this machine's Debian, and a newer version of it with a different
 /// configuration.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Whether the same source makes the same bytes, wherever it is compiled.
+//! Check that the same source makes the same bytes, wherever it is compiled.
 
 use std::{
     fs,
@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use socktrace_lab::{packages::stage::Stage, process, progress, workspace};
 
-/// Makes the packages again, by a copy of the source in a directory whose name has another length, as a
-/// user of cargo with another home, and compares them.
+/// Makes the packages again and compares them. The copy of the source is in a directory with a name
+/// of another length, and cargo uses another home.
 ///
 /// # Errors
 ///
@@ -24,11 +24,11 @@ pub(super) fn check(stage: &Stage, made: &[PathBuf]) -> Result<()> {
     let root = directory.join("the-source-somewhere-else");
     copy_source(&root)?;
     fs::create_dir_all(root.join("target"))?;
-    // Compilers and what checks: they are the same tools.
+    // Compilers and checkers, which are meant to be the same tools.
     symlink(workspace::cache("tools"), root.join("target/tools"))?;
     let home = directory.join("home");
     fs::create_dir_all(&home)?;
-    // What is downloaded, and from where, is not what is compared.
+    // What is downloaded, and from where, is not compared.
     for name in ["registry", "config.toml"] {
         symlink(cargo_home()?.join(name), home.join(name))?;
     }
@@ -68,7 +68,7 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// What is in git, as it is now.
+/// Copies all files that git tracks or would add, in their current state.
 fn copy_source(root: &Path) -> Result<()> {
     for file in git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?.split('\0')
     {

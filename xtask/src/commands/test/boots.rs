@@ -1,4 +1,4 @@
-//! Which machines are booted, with which programs in them.
+//! Boots to make, and the programs in each.
 
 use std::path::PathBuf;
 
@@ -15,28 +15,29 @@ use xtask_common::{job, scope::Scope};
 use super::catalogue::Catalogue;
 use crate::{cli::TestArgs, commands::package};
 
-/// One boot to be made.
+/// A boot to make.
 pub(super) struct PlannedBoot {
     pub(super) files: BootFiles,
     pub(super) programs: GuestPrograms,
-    /// The name in options.
+    /// Name in options.
     pub(super) name: &'static str,
-    /// Which part of its scenarios run in it, and of how many.
+    /// Part of the scenarios that runs in this boot, and the number of parts.
     pub(super) part: (usize, usize),
     pub(super) mode: Mode,
-    /// Append to the kernel's command line.
+    /// Text to append to the kernel's command line.
     pub(super) append: &'static str,
     pub(super) accelerator: Accelerator,
-    /// Put into the guest.
+    /// Archive with Prometheus, if the guest needs it.
     pub(super) prometheus: Option<PathBuf>,
-    /// Which scenarios run in it.
+    /// Scope of the scenarios that run in it.
     pub(super) scope: Scope,
-    /// How long it takes, roughly. The longest begin first, so that processors end together.
+    /// Estimated duration. The longest boots start first, so that all processors finish at about
+    /// the same time.
     pub(super) seconds: u32,
 }
 
 impl PlannedBoot {
-    /// The name in reports.
+    /// Name in reports.
     pub(super) fn label(&self) -> String {
         match self.part {
             (_, 1) => self.name.to_owned(),
@@ -45,7 +46,7 @@ impl PlannedBoot {
     }
 }
 
-/// Makes everything ready for a kernel's boots that have something to do, but for the package.
+/// Prepares a kernel's boots that have scenarios to run, except those with the package.
 ///
 /// # Errors
 ///
@@ -101,12 +102,12 @@ pub(super) fn sockets(
     Ok(boots)
 }
 
-/// Makes everything ready for a kernel's boots with systemd, if they are made there. `packages` are made
-/// for the first boot that installs them: later ones share them, as it may still read them.
+/// Prepares a kernel's boots with systemd, if it has any. The first boot that installs `packages`
+/// makes them, and later ones share them, because the first one may still be reading them.
 ///
 /// # Errors
 ///
-/// As [`sockets`].
+/// Same as [`sockets`].
 pub(super) fn system(
     args: &TestArgs,
     series: &'static Series,
@@ -156,25 +157,25 @@ pub(super) fn system(
     Ok(boots)
 }
 
-/// Fetches what kernels' boots need, as far as no program of ours is part of it.
+/// Fetches what boots of these kernels need, apart from our own programs.
 pub(super) fn fetch(args: &TestArgs, kernels: &[&'static Series]) {
     let setup = args.no_setup.setup();
     for series in kernels {
-        // What fails here fails once more where the boot is made ready, and is reported there.
+        // An error here occurs again when the boot is prepared, and is reported there.
         drop(prepare::boot_files(series, args.arch, &setup, &args.mirrors));
     }
 }
 
-/// Boots in which sockets fail, as the catalogue calls them.
+/// Boots in which sockets fail, by their names in the catalogue.
 const SOCKETS: [&str; 4] = ["smp", "icount", "odd", "scrape"];
 
-/// The boot with systemd.
+/// Boot with systemd.
 const SYSTEM: &str = "system";
 
-/// The boot with systemd and Podman.
+/// Boot with systemd and Podman.
 const CONTAINER: &str = "container";
 
-/// How long a boot takes, roughly.
+/// Estimated duration of a boot.
 fn seconds(boot: &str, scope: Scope) -> u32 {
     match (boot, scope) {
         (SYSTEM, Scope::Quick) => 100,
@@ -189,8 +190,8 @@ fn seconds(boot: &str, scope: Scope) -> u32 {
     }
 }
 
-/// Which scenarios a kernel is tested with. A kernel or a scenario that was asked for by name is
-/// tested in full.
+/// Scope of the scenarios that a kernel is tested with. A kernel or a scenario named on the command
+/// line is tested in full.
 fn scope(args: &TestArgs, series: &Series) -> Scope {
     let picked = !args.kernels.is_empty() || !args.scenarios.is_empty();
     match series.name {
@@ -202,8 +203,8 @@ fn scope(args: &TestArgs, series: &Series) -> Scope {
     }
 }
 
-/// Whether the package is tried on a kernel: where that is asked for, and then on one for each
-/// Debian unless other kernels are named.
+/// Whether the package is tested on a kernel. If that is requested, one kernel for each Debian
+/// release is used unless others are named.
 fn has_system(args: &TestArgs, series: &Series) -> bool {
     if !args.arch.is_own() || args.attach.is_some() || args.quick {
         return false;
@@ -214,8 +215,9 @@ fn has_system(args: &TestArgs, series: &Series) -> bool {
         && (picked || debian_system::KERNELS.contains(&series.name))
 }
 
-/// Whether the image is tried on a kernel where the package may be. What a change has to pass leaves it out:
-/// the system with Podman takes as long to make and to boot as many scenarios do.
+/// Whether the image is also tested on a kernel on which the package may be. The tests that a
+/// change has to pass omit the image: building and booting the system with Podman takes as long as
+/// many scenarios.
 fn has_containers(args: &TestArgs, series: &Series) -> bool {
     !args.ci && debian_system::runs_containers(series)
 }

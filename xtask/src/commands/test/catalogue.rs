@@ -1,4 +1,4 @@
-//! The scenarios that there are, as the guest's program lists them.
+//! The available scenarios, as listed by the guest's program.
 
 use std::process::Command;
 
@@ -23,9 +23,9 @@ struct ListedScenario {
 }
 
 impl Catalogue {
-    /// Asks the guest's program.
+    /// Reads the list from the guest's program.
     pub(super) fn read() -> Result<Self> {
-        // Compiled with the daemon, as the guests' own is.
+        // Compiled together with the daemon, like the one for guests.
         let programs = compile::programs(compile::BuildOptions::tried(Arch::OWN), true)?;
         let text = process::output(Command::new(programs.guest).arg("list"))?;
         let scenarios = text.lines().map(|line| {
@@ -38,7 +38,7 @@ impl Catalogue {
         Ok(Self { scenarios })
     }
 
-    /// Answers names of scenarios that do not exist as clap answers wrong arguments.
+    /// Reports names of scenarios that do not exist, in the way clap reports wrong arguments.
     pub(super) fn check(&self, names: &[String]) {
         let exists = |name: &&String| self.scenarios.iter().any(|known| known.name == **name);
         let Some(unknown) = names.iter().find(|name| !exists(name)) else { return };
@@ -52,7 +52,8 @@ impl Catalogue {
             .exit();
     }
 
-    /// Whether a boot has something to do: of these names, or without names of all scenarios.
+    /// Whether a boot has scenarios to run: any of these names, or any at all if no names are
+    /// given.
     pub(super) fn has(&self, boot: &str, scope: Scope, names: &[String]) -> bool {
         self.scenarios
             .iter()

@@ -1,4 +1,4 @@
-//! Which causes were made and reported, by protocol, kernel and family.
+//! Causes that were triggered and reported, by protocol, kernel and family.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use socktrace_lab::{verdict::Verdict, workspace};
 
 use super::Count;
 
-/// Where the table is kept, below the workspace.
+/// Path of the table, relative to the workspace.
 const DOCUMENT: &str = "docs/coverage.md";
 
 const PREAMBLE: &str = "\
@@ -28,8 +28,8 @@ names no kernel and no scenario fails when it makes a cell that is not here, or 
 
 ";
 
-/// Compares the kept tables with these, or writes them. What a run without every scenario makes is a part of
-/// what is kept.
+/// Compares the recorded tables with these, or records these. A run without every scenario makes
+/// only a part of the recorded tables.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub(super) fn check_document(tables: &str, is_full: bool, write: bool) -> Result
     }
 }
 
-/// What tables say: heading, row, column and word of each cell that is not empty.
+/// Cells of tables that are not empty, as heading, row, column and word.
 fn cells(tables: &str) -> BTreeSet<[String; 4]> {
     let mut cells = BTreeSet::new();
     let (mut protocol, mut columns) = ("", Vec::new());
@@ -79,17 +79,17 @@ fn cells(tables: &str) -> BTreeSet<[String; 4]> {
     cells
 }
 
-/// What became of each cause, by protocol: whether all scenarios with it passed.
+/// Results for each cause, by protocol: whether all scenarios with it passed.
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
     protocols: BTreeMap<String, Cells>,
 }
 
-/// Whether all passed of one cause on one kernel in one family.
+/// Whether all scenarios passed, by cause, kernel and family.
 type Cells = BTreeMap<(String, &'static str, String), bool>;
 
 impl Coverage {
-    /// Notes a verdict.
+    /// Records a verdict.
     pub(super) fn add(&mut self, kernel: &'static str, verdict: &Verdict) {
         for covered in &verdict.covers {
             let mut words = covered.splitn(3, '/').map(str::to_owned);
@@ -100,7 +100,7 @@ impl Coverage {
         }
     }
 
-    /// Adds what another boot covered.
+    /// Adds the coverage of another boot.
     pub(super) fn merge(&mut self, other: Self) {
         for (protocol, others) in other.protocols {
             let cells = self.protocols.entry(protocol).or_default();
@@ -110,8 +110,8 @@ impl Coverage {
         }
     }
 
-    /// A Markdown table for each protocol, with a row for each cause, and a column for each of these
-    /// kernels and of the families that the protocol has. Empty when no cause was made.
+    /// Makes a Markdown table for each protocol. It has a row for each cause, and a column for each
+    /// of these kernels and each family of the protocol. Empty if no cause was triggered.
     pub(super) fn tables(&self, kernels: &[&'static str]) -> String {
         let table = |(protocol, cells)| format!("## {protocol}\n\n{}", table(cells, kernels));
         self.protocols.iter().map(table).collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! The tests that need no guest.
+//! Tests that need no guest.
 
 use std::{
     path::Path,
@@ -17,17 +17,17 @@ use socktrace_toolchain::LOCK_VARIABLE;
 
 use super::Count;
 
-/// A daemon that runs this long is not refused.
+/// A daemon that runs this long has not been refused.
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What unit tests are of, as a person and as cargo name it: everything, and a daemon without what cargo's
-/// features add.
+/// Sets of unit tests, with their names for people and their arguments for cargo: everything, and
+/// the daemon without cargo's optional features.
 const UNITS: [(&str, &[&str]); 2] = [
     ("unit tests", &["--workspace"]),
     ("unit tests of the smallest build", &["--package", "socktrace", "--no-default-features"]),
 ];
 
-/// Runs the unit tests, while guests with their clocks have precedence.
+/// Runs the unit tests, at a lower priority than guests, which depend on their clocks.
 ///
 /// # Errors
 ///
@@ -59,13 +59,13 @@ fn units(name: &str, packages: &[&str]) -> Result<Count> {
     } else {
         progress::print(&text);
         progress::print(format!("FAIL host  {name}  {took:.1}s"));
-        // Tests that do not compile count too.
+        // Tests that do not compile count as failed.
         count.failed = count.failed.max(1);
     }
     Ok(count)
 }
 
-/// The sum of the result lines that test programs print.
+/// Sum of the result lines that test programs print.
 fn results(text: &str) -> Count {
     let number = |text: &str, word: &str| {
         let mut parts = text.split([';', '.']).map(str::trim);
@@ -83,8 +83,8 @@ fn results(text: &str) -> Count {
     count
 }
 
-/// Runs the daemon on this machine. If the kernel refuses tracing, the message must be plain;
-/// otherwise there is nothing to test.
+/// Runs the daemon on this machine. If the kernel refuses tracing, the message must be plain.
+/// Otherwise there is nothing to test.
 ///
 /// # Errors
 ///

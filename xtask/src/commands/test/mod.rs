@@ -30,11 +30,11 @@ use socktrace_lab::{
     prepare,
 };
 
-/// Runs the tests and reports what came of them.
+/// Runs the tests, and reports their results.
 ///
 /// # Errors
 ///
-/// When they cannot be run: something cannot be installed or does not compile.
+/// When the tests cannot run, because something cannot be installed or does not compile.
 pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     let has_host = args.scenarios.is_empty() && args.arch.is_own() && !args.system;
     let mut kernels = args.kernels.clone();
@@ -79,9 +79,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     Ok(if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Boots the kernels, one for each processor at a time and one more: guests wait for a third of their
-/// time, mostly for the kernel to link and unlink programs. What the next ones need is made ready
-/// meanwhile.
+/// Boots the kernels, with one boot more than processors at once: guests wait for a third of their
+/// time, mostly for the kernel to link and unlink programs. The next boots are prepared in the
+/// meantime.
 fn run_scenarios(
     args: &TestArgs,
     kernels: &[&'static Series],
@@ -112,7 +112,8 @@ fn run_scenarios(
                 merge(summary);
             }
         };
-        // The one with the most to do comes first, and what takes a release build last.
+        // The kernel with the most scenarios comes first, and boots that need a release build come
+        // last.
         let (first, others): (Vec<_>, Vec<_>) =
             kernels.iter().partition(|series| series.name == kernel::DEFAULT);
         for series in first.into_iter().chain(others) {

@@ -1,5 +1,5 @@
-//! The metrics, the rules for Prometheus and the dashboard for Grafana, as Prometheus's own tool judges
-//! them.
+//! Checks of the metrics, the Prometheus rules and the Grafana dashboard, with Prometheus's own
+//! tool.
 
 use std::{
     fmt::Write as _,
@@ -25,10 +25,10 @@ const CHECKS: [(&str, &[&str]); 3] = [
     ("tests of the alert rules", &["test", "rules", "socktrace.rules.test.yml"]),
 ];
 
-/// What the exporter's unit tests compare a page with.
+/// Metrics page that the exporter's unit tests compare with.
 const PAGE: &str = "socktrace/src/metrics/testdata/metrics.txt";
 
-/// Checks all of it.
+/// Runs all of these checks.
 ///
 /// # Errors
 ///
@@ -73,13 +73,13 @@ pub(super) fn check(promtool: &Path) -> Result<Count> {
     Ok(count)
 }
 
-/// The dashboard's queries in a form that promtool reads.
+/// The dashboard's queries in a format that promtool reads.
 fn dashboard_as_rules() -> Result<String> {
     let queries = dashboard::queries(dashboard::HOUR);
     let queries = queries.map_err(anyhow::Error::msg).context("the dashboard")?;
     let mut text = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
     for (number, query) in queries.iter().enumerate() {
-        // A string of JSON is one of YAML.
+        // A JSON string is also a YAML string.
         let expr = serde_json::to_string(&query.expr)?;
         writeln!(text, "      - record: query{number}\n        expr: {expr}")?;
     }

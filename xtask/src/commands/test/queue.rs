@@ -1,10 +1,10 @@
-//! Boots that wait for a processor, longest first.
+//! Boots waiting for a processor, longest first.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::boots::PlannedBoot;
 
-/// Filled by one thread and emptied by others meanwhile.
+/// Queue that one thread fills while others take from it.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -24,14 +24,14 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Says that no more will be added.
+    /// Marks the queue as complete: no boots will be added.
     pub(super) fn complete(&self) {
         self.lock().is_complete = true;
         self.changed.notify_all();
     }
 
-    /// Takes the boot that is going to take longest of those that are there, and waits for one if
-    /// more are to come.
+    /// Takes the boot with the longest estimated duration. If none is queued, waits for one unless
+    /// the queue is complete.
     pub(super) fn next(&self) -> Option<PlannedBoot> {
         let is_empty = |waiting: &mut Waiting| waiting.boots.is_empty() && !waiting.is_complete;
         let mut waiting =

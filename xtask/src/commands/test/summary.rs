@@ -1,23 +1,23 @@
-//! What came of all tests, and where the time went.
+//! Results of all tests, and where the time was spent.
 
 use std::{cmp::Reverse, time::Duration};
 
 use super::coverage::Coverage;
 use socktrace_lab::verdict::Verdict;
 
-/// How many of the slowest scenarios are named.
+/// Number of the slowest scenarios that are listed.
 const SLOWEST: usize = 10;
 
-/// Numbers of tests: the last line of the output.
+/// Counts of tests, printed as the last line of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// Tests that were run and are fine.
+    /// Tests that passed.
     pub(crate) passed: usize,
-    /// Tests that are not, or that could not be run.
+    /// Tests that failed or could not run.
     pub(crate) failed: usize,
-    /// Tests that have nothing to test here.
+    /// Tests that do not apply here.
     pub(crate) skipped: usize,
-    /// Of those that passed, the scenarios that did so on the second try only.
+    /// Passed scenarios that only did so on the second try.
     pub(crate) unsteady: usize,
 }
 
@@ -51,12 +51,12 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Notes a boot and how long it took.
+    /// Records a boot and its duration.
     pub(super) fn boot(&mut self, kernel: &str, boot: &str, took: Duration) {
         self.boots.push((took, format!("{kernel} {boot}")));
     }
 
-    /// Notes the last verdict on a scenario.
+    /// Records the last verdict on a scenario.
     pub(super) fn verdict(&mut self, kernel: &'static str, verdict: &Verdict) {
         self.coverage.add(kernel, verdict);
         match (&verdict.failure, &verdict.skipped) {
@@ -69,14 +69,14 @@ impl Summary {
         }
     }
 
-    /// Notes a scenario that passed on the second try, with what was wrong first.
+    /// Records a scenario that passed on the second try, with its first failure.
     pub(super) fn second_try(&mut self, kernel: &str, boot: &str, scenario: &str, first: &str) {
         self.count.unsteady += 1;
         let lines: Vec<_> = first.lines().map(|line| format!("       {line}\n")).collect();
         self.second_tries.push(format!("{kernel} {boot} {scenario}\n{}", lines.concat()));
     }
 
-    /// Adds what came of other boots.
+    /// Adds the results of other boots.
     pub(super) fn merge(&mut self, other: Self) {
         self.count.add(other.count);
         self.coverage.merge(other.coverage);
@@ -85,8 +85,8 @@ impl Summary {
         self.second_tries.extend(other.second_tries);
     }
 
-    /// How long the boots took and which scenarios were the slowest; then the ledger of second
-    /// tries, whose first failures nobody must forget.
+    /// Durations of the boots, the slowest scenarios, and the ledger of second tries, so that their
+    /// first failures are not forgotten.
     pub(super) fn text(&self) -> String {
         let list = |items: &[(Duration, String)], most: usize| {
             let mut items = items.to_vec();

@@ -1,14 +1,14 @@
-//! Which function of a program calls which, and how much stack that takes together.
+//! Call graph of a program, and the stack that its deepest chain of calls uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// To what the stack of each function is rounded up (`check_max_stack_depth`, before 6.8). Since 6.8
-/// it is 16 for programs that are compiled (`round_up_stack_depth`).
+/// Multiple to which the stack of each function is rounded up (`check_max_stack_depth`, before
+/// 6.8). Since 6.8 it is 16 for JIT-compiled programs (`round_up_stack_depth`).
 const GRAIN: u64 = 32;
 
-/// Longest chain of calls that the verifier takes (`MAX_CALL_FRAMES`).
+/// Longest chain of calls that the verifier accepts (`MAX_CALL_FRAMES`).
 const MOST_CALLS: usize = 8;
 
 /// `BPF_JMP | BPF_CALL`, and `BPF_PSEUDO_CALL`, which calls a function of the program.
@@ -17,15 +17,15 @@ const PSEUDO_CALL: u8 = 1;
 /// `BPF_LD | BPF_IMM | BPF_DW`, which takes two slots.
 const LOAD_WIDE: u8 = 0x18;
 
-/// A program as the kernel has it, without what it has taken out.
+/// A program's code as the kernel keeps it, without what the verifier has removed.
 pub(crate) struct Code {
     pub(crate) instructions: Vec<u64>,
-    /// Where its functions begin, in slots.
+    /// Start of each function, in slots.
     pub(crate) functions: Vec<usize>,
 }
 
-/// Stack of the deepest chain of calls in a program, of whose functions the verifier gives the stack
-/// in the order in which they lie in the program.
+/// Stack of the deepest chain of calls in a program. `frames` has the stack of each function, in
+/// the order of the functions in the program.
 pub(super) fn deepest(code: &Code, frames: &[u64]) -> Result<u64> {
     ensure!(
         code.functions.len() == frames.len(),
@@ -58,8 +58,8 @@ fn depth(
     Ok(own + below)
 }
 
-/// Where each call is, and where it goes. Of a compiled program the kernel keeps the distance in the
-/// offset (`jit_subprogs`).
+/// Positions of the calls and of their targets. The kernel stores the distance of a call in the
+/// offset if the program is JIT-compiled (`jit_subprogs`).
 fn calls(instructions: &[u64]) -> Vec<(usize, usize)> {
     let mut calls = Vec::new();
     let mut at = 0;
@@ -79,7 +79,7 @@ fn calls(instructions: &[u64]) -> Vec<(usize, usize)> {
 #[cfg(test)]
 pub(super) const EXIT: u64 = 0x95;
 
-/// A call of the function so many slots after the next one.
+/// A call to the function that starts `distance` slots after the next instruction.
 #[cfg(test)]
 pub(super) fn call(distance: i16) -> u64 {
     let [low, high] = distance.to_le_bytes();

@@ -1,8 +1,8 @@
-//! What the verifier says of programs while they are loaded: how much stack they have, and how many
-//! steps it took.
+//! The verifier's statistics about programs: how much stack they use, and how many steps it took.
 //!
-//! The kernel reports steps of loaded programs since 5.16 and their stack never; both are in the
-//! verifier's log, on every kernel, and nobody else sees that of a program that is accepted.
+//! The kernel reports the steps of loaded programs since 5.16, and never their stack. The
+//! verifier's log has both on every kernel, but for an accepted program only the loading process
+//! can obtain it.
 
 mod calls;
 mod watched;
@@ -11,14 +11,14 @@ use anyhow::{Context as _, Result};
 pub(super) use calls::Code;
 pub use watched::watch;
 
-/// What the verifier said of a program that it accepted.
+/// The verifier's statistics about a program that it accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The start of its name: the kernel keeps 15 bytes.
+    /// Start of its name: the kernel keeps 15 bytes.
     pub name: String,
-    /// Instructions that were followed, of 1,000,000 that may be.
+    /// Instructions that the verifier followed, of at most 1,000,000.
     pub steps: u64,
-    /// Bytes of stack of the deepest chain of calls, of 512 that there are.
+    /// Bytes of stack that the deepest chain of calls uses, of at most 512.
     pub stack: u64,
 }
 
@@ -35,7 +35,8 @@ impl Verified {
     }
 }
 
-/// Bytes of stack of each function: on one line with a sum, or, as of 7.3, on a line for each.
+/// Bytes of stack of each function. They are on one line, joined by plus signs; as of 7.3, on a
+/// line each.
 fn frames(log: &str) -> Result<Vec<u64>> {
     let (_, rest) = log.rsplit_once("stack depth ").context("no stack")?;
     let mut lines = rest.lines();
@@ -53,7 +54,7 @@ fn frames(log: &str) -> Result<Vec<u64>> {
 mod tests {
     use super::*;
 
-    /// As 6.12 writes it.
+    /// In the format of 6.12.
     const LOG: &str = "verification time 153 usec\nstack depth 96+0+200\nprocessed 2431 insns \
                        (limit 1000000) max_states_per_insn 1 total_states 9 peak_states 9 \
                        mark_read 4\n";
@@ -64,7 +65,7 @@ mod tests {
             vec![calls::call(1), calls::EXIT, calls::call(1), calls::EXIT, calls::EXIT];
         let code = Code { instructions, functions: vec![0, 2, 4] };
         let verified = Verified::read("tcp_done".to_owned(), LOG, &code).expect("well-formed");
-        // 96 + 32 (0 is a frame too) + 224.
+        // 96 + 32 (a function without stack has a frame too) + 224.
         assert_eq!(verified, Verified { name: "tcp_done".to_owned(), steps: 2431, stack: 352 });
     }
 
@@ -82,7 +83,7 @@ mod tests {
         for log in ["", "stack depth 8\n", "processed 3 insns\n", "stack depth x\nprocessed 3 \n"] {
             assert!(Verified::read(String::new(), log, &code).is_err(), "{log:?}");
         }
-        // As many frames as functions.
+        // The numbers of frames and functions must match.
         assert!(Verified::read(String::new(), LOG, &code).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A process whose loading of programs is watched.
+//! A process that is traced while it loads programs.
 
 use std::{
     fs::{self, File},
@@ -23,49 +23,50 @@ use nix::{
 use super::Verified;
 use crate::guest::bpf;
 
-/// Asks the verifier for its numbers alone (`BPF_LOG_STATS`).
+/// Log level that requests only the verifier's statistics (`BPF_LOG_STATS`).
 const LOG_STATS: u32 = 4;
 
-/// More than the numbers take, and what some kernels say beside them.
+/// Size of the log buffer: more than the statistics take, with the extra lines of some kernels.
 const LOG_BYTES: usize = 64 * 1024;
 
-/// How far below the stack's end the log is written: further than it is long, and the red zone.
+/// Distance from the stack pointer down to the log buffer: more than the buffer's size and the red
+/// zone.
 const BELOW_STACK: u64 = 96 * 1024;
 
-/// Where members of the kernel's `union bpf_attr` lie for `BPF_PROG_LOAD`.
+/// Offsets of members of the kernel's `union bpf_attr` for `BPF_PROG_LOAD`.
 const LOG_LEVEL: usize = 24;
 const NAME: usize = 48;
 const ATTR_BYTES: usize = 64;
 
-/// How long to wait when nothing happens.
+/// Pause between polls when nothing happens.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Longest time for the process to get ready, which is slowed down.
+/// Longest time for the process to get ready; tracing slows it down.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Starts a process, and returns what the verifier says of each program that it loads until it
-/// `is_ready`; then kills it.
+/// Starts a process, and returns the verifier's statistics about each program that it loads until
+/// `is_ready` returns true. Then kills the process.
 ///
 /// # Errors
 ///
-/// When it cannot be started or followed, or ends before it is ready.
+/// When the process cannot be started or traced, or ends before it is ready.
 pub fn watch(
     command: &mut Command,
     is_ready: impl FnMut() -> Result<bool> + Send,
 ) -> Result<Vec<Verified>> {
-    // SAFETY: one system call is made between fork and exec.
+    // SAFETY: only one system call is made between fork and exec.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
-    // In a thread of its own: when that ends, the kernel kills what it traces, and leaves none of the
-    // process's threads for it to be waited for.
+    // Traced from a separate thread: when that thread ends, the kernel kills the traced threads,
+    // and none of them is left for it to wait for.
     let traced = thread::scope(|scope| scope.spawn(|| trace(command, is_ready)).join());
     let (mut child, verified) = traced.map_err(|_| anyhow!("the tracing thread panicked"))??;
-    // It may have ended by itself.
+    // The process may have ended already.
     drop(child.kill());
     child.wait()?;
     verified
 }
 
-/// Starts the process and follows it until it is ready.
+/// Starts the process, and traces it until it is ready.
 fn trace(
     command: &mut Command,
     mut is_ready: impl FnMut() -> Result<bool>,
@@ -85,11 +86,11 @@ struct Watched {
 
 struct Thread {
     id: Pid,
-    /// The program that it is loading.
+    /// The call in progress that loads a program, if any.
     load: Option<Load>,
 }
 
-/// A call that loads a program, to which a log was added.
+/// A call that loads a program, with a log added to it.
 struct Load {
     name: String,
     attr: u64,
@@ -98,7 +99,7 @@ struct Load {
 
 impl Watched {
     fn begin(process: Pid) -> Result<Self> {
-        // It stops when it has become another program.
+        // It stops after its exec.
         waitpid(process, None)?;
         let options = Options::PTRACE_O_TRACESYSGOOD
             | Options::PTRACE_O_TRACECLONE
@@ -144,7 +145,7 @@ impl Watched {
         }
     }
 
-    /// Deals with what stopped a thread, and lets it go on.
+    /// Handles what stopped a thread, and resumes it.
     fn go_on(&mut self, index: usize, stopped: WaitStatus) -> Result<()> {
         let id = self.threads[index].id;
         let signal = match stopped {
@@ -157,7 +158,7 @@ impl Watched {
                 self.threads.push(Thread { id: new, load: None });
                 None
             }
-            // What a thread begins with.
+            // The initial stop of a new thread.
             WaitStatus::Stopped(_, Signal::SIGSTOP) => None,
             WaitStatus::Stopped(_, signal) => Some(signal),
             _ => None,
@@ -169,7 +170,7 @@ impl Watched {
         let info = ptrace::syscall_info(self.threads[index].id)?;
         match info.op {
             libc::PTRACE_SYSCALL_INFO_ENTRY => {
-                // SAFETY: the kernel says that this is what it has written.
+                // SAFETY: `op` identifies this member as the one that the kernel has written.
                 let entry = unsafe { info.u.entry };
                 let is_load = entry.nr == libc::SYS_bpf.cast_unsigned()
                     && entry.args[0] == u64::from(BPF_PROG_LOAD as u32)
@@ -178,7 +179,7 @@ impl Watched {
                     if is_load { self.add_log(entry.args[1], info.stack_pointer)? } else { None };
             }
             libc::PTRACE_SYSCALL_INFO_EXIT => {
-                // SAFETY: at the end of a call the kernel has written this one.
+                // SAFETY: `op` identifies this member as the one that the kernel has written.
                 let exit = unsafe { info.u.exit };
                 if let Some(load) = self.threads[index].load.take() {
                     let descriptor = (exit.is_error == 0).then_some(exit.sval);
@@ -190,7 +191,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Has the verifier write its numbers, unless the process wants a log of its own.
+    /// Has the verifier write its statistics, unless the process requests a log itself.
     fn add_log(&self, attr: u64, stack_pointer: u64) -> Result<Option<Load>> {
         let mut bytes = [0; ATTR_BYTES];
         self.memory.read_exact_at(&mut bytes, attr)?;
@@ -205,7 +206,7 @@ impl Watched {
         Ok(Some(Load { name, attr, log }))
     }
 
-    /// Reads the numbers of a program that was accepted as this descriptor.
+    /// Reads the statistics about an accepted program, given its descriptor.
     fn take_log(&mut self, load: Load, descriptor: Option<i64>) -> Result<()> {
         self.set_log(load.attr, 0, 0, 0)?;
         let Some(descriptor) = descriptor else { return Ok(()) };
