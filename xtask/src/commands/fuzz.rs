@@ -58,11 +58,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<ExitCode> {
             Ok(runs) => println!("ok   {}  {runs}", target.test),
             Err(output) => {
                 println!("{output}");
-                println!(
-                    "FAIL {}: the input is in {}; `cargo test` will replay it",
-                    target.test,
-                    target.kept.join("crashes").display()
-                );
+                println!("FAIL {}: {}", target.test, target.failure());
                 failed += 1;
             }
         }
@@ -96,6 +92,16 @@ impl Target {
         self.test == name || self.test.rsplit("::").next() == Some(name)
     }
 
+    /// Describes a failure: where the input is that caused it, if one did.
+    fn failure(&self) -> String {
+        let crashes = self.kept.join("crashes");
+        if fs::read_dir(&crashes).is_ok_and(|mut inputs| inputs.next().is_some()) {
+            format!("the input is in {}; `cargo test` will replay it", crashes.display())
+        } else {
+            "no input made it fail; the fuzzer's output is above".to_owned()
+        }
+    }
+
     /// Runs the target for `seconds`. Returns the number of runs, or the fuzzer's output about a
     /// failure.
     fn fuzz(&self, seconds: u32) -> Result<Result<String, String>> {
@@ -109,7 +115,7 @@ impl Target {
         let mut fuzzer = Command::new(fuzzer());
         fuzzer
             .args(["bolero", "test", "--sanitizer", "NONE", "--profile", "fuzz"])
-            .args(["--package", self.package, "--time", &format!("{seconds}s")])
+            .args(["--package", self.package, "-T", &format!("{seconds}s")])
             .arg("--target-dir")
             .arg(workspace::cache("fuzz/build"))
             .arg("--corpus-dir")
