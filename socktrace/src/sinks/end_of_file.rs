@@ -9,7 +9,7 @@ use crate::record::Record;
 
 /// Fate of the request when the peer closed while it owed an answer.
 pub(super) fn reason(record: &Record, flags: Flags) -> Cow<'static, str> {
-    let waiting = record.event.unacked_bytes + record.event.unsent_bytes;
+    let waiting = record.event.unacked_bytes.saturating_add(record.event.unsent_bytes);
     let half_closed = record.state != Some(TcpState::Established);
     if flags.has(Flags::NO_DATA) {
         "the peer closed before either end had sent anything; a read returns 0".into()
