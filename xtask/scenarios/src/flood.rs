@@ -66,21 +66,21 @@ pub(super) fn reject_in(directory: &str, count: u64) -> Result<()> {
 
 /// Failures of a service in lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Reported {
+pub(super) struct Reported {
     /// Failures with a line of their own.
-    singly: u64,
+    pub(super) singly: u64,
     /// Failures that are only counted in a line.
-    repeated: u64,
+    pub(super) repeated: u64,
 }
 
 impl Reported {
-    fn all(self) -> u64 {
+    pub(super) fn all(self) -> u64 {
         self.singly + self.repeated
     }
 }
 
 /// The failures among these lines that `is` selects.
-fn reported(lines: &[Value], is: impl Fn(&Value) -> bool) -> Reported {
+pub(super) fn reported(lines: &[Value], is: impl Fn(&Value) -> bool) -> Reported {
     let mut reported = Reported::default();
     for line in lines.iter().filter(|line| line["event"] == "failure" && is(line)) {
         match line["repeated"].as_u64() {
@@ -203,7 +203,7 @@ fn reports_count(tracer: &Tracer, loud: u64, quiet: u64, others: u64, counted: u
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a small number")]
-const fn number(count: u64) -> f64 {
+pub(super) const fn number(count: u64) -> f64 {
     count as f64
 }
 

@@ -1,7 +1,7 @@
 //! Failures of many kinds for a given time: counts stay exact, and the daemon does not grow.
 
 use std::{
-    fs,
+    fmt, fs,
     time::{Duration, Instant},
 };
 
@@ -13,9 +13,10 @@ use super::{
     daemon,
     demo::{SCENES, Scene},
     event_schema,
+    flood::{Reported, number, reported},
     network::Family,
     tracer::{REPEAT_AFTER, Tracer},
-    verify::Metrics,
+    verify::sum,
 };
 
 /// Resets a round, in addition to one failure of each scene.
@@ -37,12 +38,11 @@ struct Sample {
     descriptors: usize,
 }
 
-/// Failures in lines of the stream.
+/// Failures in lines of the stream, and those lost.
 #[derive(Default)]
 struct Shown {
-    singly: u32,
-    repeated: u32,
-    lost: u32,
+    reported: Reported,
+    lost: u64,
 }
 
 /// Runs a daemon with every output for this many seconds, and prints its state each minute.
@@ -75,17 +75,16 @@ pub(super) fn main(args: &[String]) -> Result<i32> {
         if started.elapsed() >= MINUTE * (minutes + 1) {
             minutes += 1;
             let Sample { memory_kib, descriptors } = samples[samples.len() - 1];
-            let [rounds, history] = [samples.len() as u64, fs::metadata(&file)?.len() / 1024];
             println!(
-                "{minutes} min: {rounds} rounds, {memory_kib} KiB and {descriptors} descriptors, {} failures in \
-                 lines and {} in floods, {} lost, {history} KiB of history",
-                shown.singly, shown.repeated, shown.lost
+                "{minutes} min: {} rounds, {memory_kib} KiB and {descriptors} descriptors, {shown}, {} KiB of history",
+                samples.len(),
+                fs::metadata(&file)?.len() / 1024
             );
             tracer.signal(Signal::SIGHUP)?;
         }
     }
+    shown.agrees(&tracer, sum(&tracer.scrape()?, "socktrace_socket_errors_total{"))?;
     does_not_grow(&samples)?;
-    shown.agrees(&tracer, total(&tracer.scrape()?))?;
     let (status, said) = tracer.stop(Signal::SIGINT)?;
     ensure!(status.success(), "ended with {status}:\n{said}");
     println!("{said}");
@@ -97,14 +96,10 @@ impl Shown {
     fn read(&mut self, tracer: &Tracer, within: Duration) -> Result<()> {
         while let Some(line) = tracer.next_line(within) {
             let line = event_schema::read(&line)?;
-            let number = |name: &str| line[name].as_u64().map(u32::try_from).transpose();
-            self.lost += number("lost")?.unwrap_or(0);
-            if line["event"] == "failure" {
-                match number("repeated")? {
-                    Some(count) => self.repeated += count,
-                    None => self.singly += 1,
-                }
-            }
+            self.lost += line["lost"].as_u64().unwrap_or(0);
+            let more = reported(&[line], |_| true);
+            self.reported.singly += more.singly;
+            self.reported.repeated += more.repeated;
         }
         Ok(())
     }
@@ -115,16 +110,19 @@ impl Shown {
         while self.all() < counted && Instant::now() < deadline {
             self.read(tracer, Duration::from_secs(1))?;
         }
-        let &mut Self { singly, repeated, lost } = self;
-        ensure!(
-            (self.all() - counted).abs() < 0.5,
-            "{counted} counted, {singly} in lines, {repeated} in floods, {lost} lost"
-        );
+        ensure!((self.all() - counted).abs() < 0.5, "{counted} counted, {self}");
         Ok(())
     }
 
     fn all(&self) -> f64 {
-        f64::from(self.singly) + f64::from(self.repeated) + f64::from(self.lost)
+        number(self.reported.all() + self.lost)
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reported: Reported { singly, repeated }, lost } = self;
+        write!(f, "{singly} failures in lines and {repeated} in floods, {lost} lost")
     }
 }
 
@@ -144,10 +142,4 @@ fn does_not_grow(samples: &[Sample]) -> Result<()> {
     let [before, after] = [first, last].map(|samples| descriptors(samples).unwrap_or(0));
     ensure!(after <= before, "descriptors grow from {before} to {after}");
     Ok(())
-}
-
-/// Failures counted, of all causes.
-fn total(metrics: &Metrics) -> f64 {
-    let is_count = |series: &str| series.starts_with("socktrace_socket_errors_total{");
-    metrics.iter().filter(|(series, _)| is_count(series)).map(|(_, count)| count).sum()
 }
