@@ -11,7 +11,7 @@ use crate::{Family, Signature};
 
 /// IP address on the wire: always sixteen bytes, IPv4 in the first four.
 ///
-/// The event's [`Signature::family`] tells which of the two it is.
+/// The event's [`Signature::family`] determines which of the two it is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Address {

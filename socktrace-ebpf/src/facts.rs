@@ -179,7 +179,7 @@ macro_rules! kernel_facts {
                 TCP_BYTES_RECEIVED = "tcp_sock", "bytes_received", u64;
                 TCP_BYTES_ACKED = "tcp_sock", "bytes_acked", u64;
             }
-            // Without these, nothing tells which end connected a socket that is not recorded.
+            // Without these, nothing shows which end connected a socket that is not recorded.
             optional() {
                 TCP_BYTES_SENT = "tcp_sock", "bytes_sent", u64;
                 TCP_BYTES_RETRANS = "tcp_sock", "bytes_retrans", u64;

@@ -3,7 +3,7 @@
 //! A listener counts every handshake packet that it drops in its `sk_drops` (`tcp_listendrop`, 5.10
 //! to 7.3), above all because its accept queue is full. It also counts segments that fit no
 //! handshake: of a port scan, of a health check that resets half-open connections, a retransmitted
-//! SYN. The queue tells them apart: only accept makes room in it, so a queue that was full when a
+//! SYN. The queue distinguishes them: only accept makes room in it, so a queue that was full when a
 //! packet was dropped is full until the next accept.
 
 use aya_ebpf::{

@@ -211,7 +211,7 @@ pub(crate) static SERVICE_PORTS: Fact = Fact(0);
 pub(crate) static REPEAT_AFTER: Fact = Fact(0);
 
 /// Whether kinds of events are distinguished by cgroup (1), or by process (0) because cgroups do
-/// not tell which service a process belongs to.
+/// not show which service a process belongs to.
 #[unsafe(no_mangle)]
 pub(crate) static FLOODS_BY_CGROUP: Fact = Fact(1);
 

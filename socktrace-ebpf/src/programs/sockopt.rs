@@ -9,7 +9,7 @@
 //! or UDP socket.
 //!
 //! A descriptor that leads to no socket is reported at the return of `__sys_setsockopt` and
-//! `__sys_getsockopt` in every kernel, for TCP options: nothing else tells what it should have
+//! `__sys_getsockopt` in every kernel, for TCP options: nothing else shows what it should have
 //! been.
 
 use aya_ebpf::{

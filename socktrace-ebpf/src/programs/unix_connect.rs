@@ -78,7 +78,7 @@ fn ended<A: Arguments>(ctx: &A, errno: u16) -> i32 {
     call_returned(sock, errno, target, ctx.int(3) & O_NONBLOCK == 0)
 }
 
-/// Handles the return of a connect, if the socket is a Unix socket. `may_wait` tells whether calls
+/// Handles the return of a connect, if the socket is a Unix socket. `may_wait` states whether calls
 /// on its file wait.
 #[inline(always)]
 pub(super) fn call_returned<L: Load, T: Load>(

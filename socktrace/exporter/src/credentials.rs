@@ -188,7 +188,7 @@ mod tests {
             timeout(Duration::ZERO, admit(&credentials, &basic(user, password))).await.ok()
         };
         assert_eq!(at_once("alice", "right").await, Some(true));
-        // Unknown users cannot be told apart: every wrong password takes a hash.
+        // Unknown users cannot be distinguished: every wrong password takes a hash.
         for user in ["alice", "nobody"] {
             assert_eq!(at_once(user, "wrong").await, None);
             assert_eq!(at_once(user, "wrong").await, None);

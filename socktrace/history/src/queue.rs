@@ -30,7 +30,7 @@ pub struct Row {
     pub line: Vec<u8>,
 }
 
-/// A queue of lines. If it is full, new lines are dropped: the start of a failure tells the most.
+/// A queue of lines. If it is full, new lines are dropped: the start of a failure is the most informative.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,

@@ -20,7 +20,7 @@ pub(crate) const BATCH_BYTES: usize = 1 << 20;
 /// Maximum number of queued records, however small.
 const MOST_RECORDS: usize = 65_536;
 
-/// A queue of records. If it is full, new records are dropped: the start of a network failure tells
+/// A queue of records. If it is full, new records are dropped: the start of a network failure says
 /// the most.
 pub struct Queue {
     state: Mutex<State>,

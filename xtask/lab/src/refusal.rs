@@ -23,7 +23,7 @@ pub fn reason(stderr: &str) -> &str {
     line.unwrap_or("it does not say why").trim_end_matches('.')
 }
 
-/// Checks that a message tells users what failed, why, and what to do.
+/// Checks that a message states what failed, why, and what to do.
 ///
 /// # Errors
 ///
